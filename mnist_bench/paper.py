@@ -1,0 +1,68 @@
+"""What the paper printed, as data with its places; the one home of Table I's figures.
+
+Source: J. Rich, "MNIST Image Classification with Convolutional Neural Network", 2018, and the
+author's program (GitHub jrich8573/MNIST-CNN). The paper does not state the network's sizes,
+the optimizer or the evaluation grid; they are the program's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mnist_bench.scenario import PaperCnnHyperparameters, Scenario
+
+TITLE = "MNIST Image Classification with Convolutional Neural Network"
+AUTHOR = "J. Rich"
+YEAR = 2018
+TABLE_1_PLACE = "Table I, page 3"
+
+
+@dataclass(frozen=True)
+class Table1Row:
+    """One line of Table I: a single training, one draw.
+
+    Attributes:
+        steps: Updates of the training.
+        paper_step: Where the paper saw the maximum, by its own label: updates done minus 1.
+        max_test_accuracy: The largest test accuracy it saw, a share.
+    """
+
+    steps: int
+    paper_step: int
+    max_test_accuracy: float
+
+
+TABLE_1 = (
+    Table1Row(1_000, 900, 0.984),
+    Table1Row(2_500, 2_200, 0.9888),
+    Table1Row(5_000, 4_800, 0.9918),
+    Table1Row(10_000, 8_400, 0.9928),
+)
+
+TARGET_ACCURACIES = tuple(row.max_test_accuracy for row in TABLE_1)
+"""Accuracies whose time is measured where a scenario names none."""
+
+PROTOCOL = Scenario(
+    title="The paper's Table I: max test accuracy after 1,000, 2,500, 5,000 and 10,000 steps",
+    model="paper-cnn",
+    steps=tuple(row.steps for row in TABLE_1),
+    eval_first=1,
+    eval_every=100,
+    hyperparameters=PaperCnnHyperparameters(
+        learning_rate=0.001, batch_size=50, dropout_rate=0.5
+    ),
+)
+"""How the paper's program trained and scored: only runs of this protocol compare with Table I."""
+
+PARAMETER_COUNT = 3_274_634
+"""Weights and biases of the network of Table I."""
+
+
+def paper_label(step: int) -> int:
+    """The step as the paper's program prints it: it counts its updates from 0."""
+    return step - 1
+
+
+def row_of(steps: int) -> Table1Row | None:
+    """Table I's row for a step count, None where it has none."""
+    return next((row for row in TABLE_1 if row.steps == steps), None)

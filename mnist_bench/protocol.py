@@ -1,0 +1,127 @@
+"""What parent and worker say to each other: JSON lines over the worker's standard streams.
+
+The parent writes one `Request`, later the line `GO`; then nothing, and the end of the worker's
+standard input means that the parent is gone. The worker answers with one message a line.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from mnist_bench.data import Source
+from mnist_bench.result import Evaluation, PhaseName
+from mnist_bench.scenario import Grid, Hyperparameters, Record
+
+GO = "go"
+"""The line that lets a worker that is ready begin to trace and train."""
+
+
+class Request(Record):
+    """One trajectory to train.
+
+    Attributes:
+        model: Name of the network.
+        hyperparameters: Of the model.
+        training_seed: Seeds weights, batches and dropout.
+        rows: Step counts, rising; the last is the trajectory's length.
+        grid: When test and validation are scored.
+        source: The images, found and verified by the parent.
+        threads: Threads inside a TensorFlow operation.
+        folder: Where the worker puts files, in a folder a row (`predictions.npz`, weights).
+        save_weights: Whether the weights are written at the end of each row.
+    """
+
+    model: str
+    hyperparameters: Hyperparameters
+    training_seed: int
+    rows: tuple[int, ...]
+    grid: Grid
+    source: Source
+    threads: int
+    folder: str
+    save_weights: bool = False
+
+
+class Phase(Record):
+    """A phase before the training has ended."""
+
+    kind: Literal["phase"] = "phase"
+    name: PhaseName
+    seconds: float
+
+
+class Ready(Record):
+    """TensorFlow and the data are loaded; the worker waits for `GO`."""
+
+    kind: Literal["ready"] = "ready"
+
+
+class Scored(Record):
+    """The network was scored."""
+
+    kind: Literal["evaluation"] = "evaluation"
+    evaluation: Evaluation
+
+
+class Sample(Record):
+    """A stretch of training has ended.
+
+    Attributes:
+        step: Updates done.
+        train_seconds: Training seconds so far.
+    """
+
+    kind: Literal["sample"] = "sample"
+    step: int
+    train_seconds: float
+
+
+class RowEnd(Record):
+    """A step count is reached, scored, and its files are written.
+
+    Attributes:
+        steps: The row.
+        seconds: Seconds of the worker's life so far, by phase.
+        peak_rss_bytes: The worker's high-water mark so far; None where it can't be had.
+        memory_method: How that was read.
+    """
+
+    kind: Literal["row"] = "row"
+    steps: int
+    seconds: dict[PhaseName, float]
+    peak_rss_bytes: int | None
+    memory_method: str | None
+
+
+class Done(Record):
+    """Every row is done."""
+
+    kind: Literal["done"] = "done"
+
+
+class Failure(Record):
+    """The worker gives up.
+
+    Attributes:
+        reason: The exception in one line; its traceback is in the worker's log.
+    """
+
+    kind: Literal["failure"] = "failure"
+    reason: str
+
+
+Message = Annotated[
+    Phase | Ready | Scored | Sample | RowEnd | Done | Failure, Field(discriminator="kind")
+]
+_MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
+
+
+def parse(line: str | bytes) -> Message:
+    """The message in one line of the worker's.
+
+    Raises:
+        ValueError: The line is none.
+    """
+    return _MESSAGE.validate_json(line)

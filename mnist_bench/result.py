@@ -1,0 +1,159 @@
+"""What was got: the raw record of one run. Everything else is derived from it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+from mnist_bench.scenario import Grid, Hyperparameters, Record
+
+Split = Literal["test", "validation"]
+SPLITS: tuple[Split, ...] = ("test", "validation")
+PhaseName = Literal["import", "data", "trace", "train", "evaluate", "other"]
+PHASES: tuple[PhaseName, ...] = ("import", "data", "trace", "train", "evaluate", "other")
+Status = Literal["finished", "failed", "killed"]
+
+
+class Evaluation(Record):
+    """One scoring of the network.
+
+    Attributes:
+        step: Updates done.
+        test_accuracy: Share of the test images classified rightly.
+        validation_accuracy: The same of the validation images.
+        train_loss: Mean training loss (dropout on) over the steps since the grid step before;
+            None where it is no finite number.
+        train_seconds: Training seconds from the first update to here.
+    """
+
+    step: int
+    test_accuracy: float
+    validation_accuracy: float
+    train_loss: float | None
+    train_seconds: float
+
+    def accuracy(self, split: Split) -> float:
+        """Accuracy on the named split."""
+        return self.test_accuracy if split == "test" else self.validation_accuracy
+
+
+class RunResult(Record):
+    """One step count × one seed, trained once.
+
+    Attributes:
+        scenario: Name of the scenario.
+        model: Name of the network.
+        steps: Updates asked for.
+        seed: As the user counts seeds.
+        training_seed: What the training itself was started with; differs from `seed` where each
+            row is trained from zero.
+        status: How the run ended.
+        failure: Why it did not finish; None where it did.
+        run_id: MLflow's id.
+        trajectory: Id of the training that this run is cut from.
+        dataset: `mnist`, `mnist-5k` or `custom:<digest>`.
+        dataset_digest: SHA-256 that stands for the images and labels.
+        precision: Of the arithmetic.
+        threads: TensorFlow's threads inside an operation.
+        device: `cpu` or `gpu`.
+        machine_id: The random id of the machine; None where none could be kept.
+        memory_method: How `peak_rss_bytes` was read.
+        eval_first: First grid step.
+        eval_every: Distance of grid steps.
+        target_accuracies: Accuracies whose time is looked for.
+        hyperparameters: Of the model.
+        evaluations: On the grid, and the last state; by rising step.
+        seconds: Wall-clock seconds of the training process by phase, up to this run's last step.
+        peak_rss_bytes: The training process's own high-water mark up to this run's last step.
+    """
+
+    scenario: str
+    model: str
+    steps: int
+    seed: int
+    training_seed: int
+    status: Status
+    failure: str | None = None
+    run_id: str | None = None
+    trajectory: str
+    dataset: str
+    dataset_digest: str
+    precision: str
+    threads: int
+    device: str
+    machine_id: str | None
+    memory_method: str | None = None
+    eval_first: int
+    eval_every: int
+    target_accuracies: tuple[float, ...]
+    hyperparameters: Hyperparameters
+    evaluations: tuple[Evaluation, ...] = ()
+    seconds: dict[PhaseName, float] = {}
+    peak_rss_bytes: int | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """The evaluation grid."""
+        return Grid(first=self.eval_first, every=self.eval_every)
+
+    @cached_property
+    def candidates(self) -> tuple[Evaluation, ...]:
+        """Evaluations on the grid; the last state is none where it lies off the grid."""
+        return tuple(e for e in self.evaluations if e.step in self.grid)
+
+    @property
+    def best(self) -> Evaluation | None:
+        """First evaluation of the largest test accuracy on the grid."""
+        return max(self.candidates, key=lambda e: e.test_accuracy, default=None)
+
+    @property
+    def selected(self) -> Evaluation | None:
+        """First evaluation of the largest validation accuracy on the grid."""
+        return max(self.candidates, key=lambda e: e.validation_accuracy, default=None)
+
+    @property
+    def max_test_accuracy(self) -> float | None:
+        """Largest test accuracy on the grid."""
+        return self.best.test_accuracy if self.best else None
+
+    @property
+    def max_test_accuracy_step(self) -> int | None:
+        """The first step that attains it, in updates done."""
+        return self.best.step if self.best else None
+
+    @property
+    def selected_test_accuracy(self) -> float | None:
+        """Test accuracy at the first grid step of highest validation accuracy."""
+        return self.selected.test_accuracy if self.selected else None
+
+    @property
+    def final_test_accuracy(self) -> float | None:
+        """Test accuracy after the last update; None where the run did not get there."""
+        last = self.evaluations[-1] if self.evaluations else None
+        return last.test_accuracy if last and last.step == self.steps else None
+
+    @property
+    def train_seconds_total(self) -> float | None:
+        """Seconds inside training, up to the last evaluation."""
+        return self.evaluations[-1].train_seconds if self.evaluations else None
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Training images a second, training only."""
+        if not self.train_seconds_total:
+            return None
+        images = self.evaluations[-1].step * self.hyperparameters.batch_size
+        return images / self.train_seconds_total
+
+    def seconds_to_accuracy(self, split: Split, target: float) -> float | None:
+        """Training seconds until the grid first reaches `target`; None when it never does."""
+        reached = (e.train_seconds for e in self.candidates if e.accuracy(split) >= target)
+        return next(reached, None)
+
+
+def rows_of(step: int, rows: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
+    """Which step counts of a shared trajectory an evaluation at `step` belongs to.
+
+    A row holds its grid steps and its own last state, never the last state of another row.
+    """
+    return tuple(row for row in rows if row == step or (row > step and step in grid))

@@ -1,0 +1,255 @@
+"""What is asked: a scenario, read from TOML and checked before any work starts."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mnist_bench.errors import BenchError
+
+DatasetChoice = Literal["auto", "mnist", "mnist-5k"]
+DATASET_CHOICES: tuple[DatasetChoice, ...] = ("auto", "mnist", "mnist-5k")
+
+MAX_STEPS = 1_000_000
+"""About four hours on a laptop of 2026; a longer wish is most likely a slip of the hand."""
+MAX_BATCH_SIZE = 55_000
+"""The largest training split there is."""
+MAX_SEED = 2**31 - 1
+
+Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+
+
+class Record(BaseModel):
+    """Base of what passes between rooms: frozen, strictly typed, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PaperCnnHyperparameters(Record):
+    """What may be chosen of the paper's network; the defaults are the paper's.
+
+    Attributes:
+        learning_rate: Adam's step size.
+        batch_size: Images in one step.
+        dropout_rate: Share of the dense layer's outputs dropped in training.
+    """
+
+    learning_rate: float = Field(default=0.001, gt=0, le=10)
+    batch_size: int = Field(default=50, ge=1, le=MAX_BATCH_SIZE)
+    dropout_rate: float = Field(default=0.5, ge=0, lt=1)
+
+
+Hyperparameters = PaperCnnHyperparameters
+"""Union of every model's hyperparameters; which one a scenario holds, its `model` says."""
+HYPERPARAMETERS: dict[str, type[Hyperparameters]] = {"paper-cnn": PaperCnnHyperparameters}
+"""Model name to the type of its hyperparameters."""
+
+
+class Grid(Record):
+    """The steps after which test and validation are scored.
+
+    Attributes:
+        first: First of them, in updates done.
+        every: Distance between two of them, in updates.
+    """
+
+    first: int
+    every: int
+
+    def __contains__(self, step: int) -> bool:
+        return step >= self.first and (step - self.first) % self.every == 0
+
+    def points(self, steps: int) -> range:
+        """All grid steps up to and with `steps`."""
+        return range(self.first, steps + 1, self.every)
+
+
+class Scenario(Record):
+    """One question to the machine: which network, for how many steps, scored when.
+
+    Attributes:
+        title: One line for people.
+        model: Name of the network.
+        steps: Step counts, rising; each is a row of its own.
+        dataset: Which images; `auto` takes what can be had.
+        eval_first: First step of the evaluation grid.
+        eval_every: Distance of two grid steps; or, instead:
+        eval_every_images: the same distance in training images.
+        target_accuracies: Looked for on test and on validation; None stands for Table I's four.
+        save_weights: Whether the trained weights are kept as an artifact.
+        hyperparameters: Of the type that belongs to `model`.
+    """
+
+    title: str = Field(min_length=1, max_length=200)
+    model: Literal["paper-cnn"]
+    steps: tuple[Steps, ...] = Field(min_length=1, max_length=100)
+    dataset: DatasetChoice = "auto"
+    eval_first: int = Field(default=1, ge=1)
+    eval_every: int | None = Field(default=None, ge=1)
+    eval_every_images: int | None = Field(default=None, ge=1)
+    target_accuracies: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
+    save_weights: bool = False
+    hyperparameters: Hyperparameters
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hyperparameters_of_the_model(cls, values: Any) -> Any:
+        """Leave out nothing that the model does not need: its own defaults fill the table."""
+        if isinstance(values, dict):
+            values = {"hyperparameters": {}, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if list(self.steps) != sorted(set(self.steps)):
+            raise ValueError("steps must rise, each named once")
+        if (self.eval_every is None) == (self.eval_every_images is None):
+            raise ValueError("give one of eval_every and eval_every_images")
+        if self.eval_first > self.steps[0]:
+            raise ValueError(
+                f"eval_first is {self.eval_first}, after the end of {self.steps[0]} steps: "
+                "nothing would be scored"
+            )
+        return self
+
+    @property
+    def grid(self) -> Grid:
+        """The evaluation grid in steps."""
+        if self.eval_every is not None:
+            return Grid(first=self.eval_first, every=self.eval_every)
+        images = self.eval_every_images or 1
+        every = max(1, round(images / self.hyperparameters.batch_size))
+        return Grid(first=self.eval_first, every=every)
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that stand for the question itself, not for its title."""
+        question = self.model_dump_json(exclude={"title"})
+        return hashlib.sha256(question.encode()).hexdigest()[:12]
+
+    def with_changes(
+        self, *, steps: tuple[int, ...] | None = None, settings: tuple[tuple[str, str], ...] = ()
+    ) -> Scenario:
+        """This scenario with other step counts or hyperparameters, checked anew.
+
+        Args:
+            steps: Step counts that replace the scenario's own.
+            settings: Hyperparameter names with their values as TOML text.
+
+        Raises:
+            BenchError: A name that the model does not have, or a value out of its range.
+        """
+        values = self.model_dump(exclude_none=True)
+        if steps is not None:
+            values["steps"] = tuple(sorted(set(steps)))
+        known = list(HYPERPARAMETERS[self.model].model_fields)
+        for name, text in settings:
+            if name not in known:
+                raise BenchError(f"--set {name}: {self.model} has no such hyperparameter",
+                                 f"{_nearest(name, known)}it has {', '.join(known)}")  # fmt: skip
+            values["hyperparameters"][name] = _toml_value(text)
+        return _checked(values, where="command line")
+
+    def to_toml(self) -> str:
+        """This scenario as a file that `read` takes back."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def packaged_folder() -> Path:
+    """The folder of scenarios and reference results that come with the package.
+
+    In a wheel it lies inside the package, in a checkout beside it.
+    """
+    inside = Path(__file__).parent / "benchmarks"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "benchmarks"
+
+
+def packaged_names() -> list[str]:
+    """Names of the scenarios that come with the package."""
+    return sorted(path.stem for path in packaged_folder().glob("*.toml"))
+
+
+def find(name: str) -> Path:
+    """The file of a scenario: a bare name is a packaged one, a path the user's own.
+
+    Raises:
+        BenchError: No such scenario; names the nearest.
+    """
+    if "/" in name or "\\" in name or name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise BenchError(f"no scenario file {name}", "give the path of a TOML file")
+        return path
+    names = packaged_names()
+    if name not in names:
+        raise BenchError(
+            f"no scenario is called {name!r}", f"{_nearest(name, names)}there are {', '.join(names)}"
+        )
+    return packaged_folder() / f"{name}.toml"
+
+
+def read(path: Path) -> Scenario:
+    """Read one scenario file.
+
+    Raises:
+        BenchError: The file does not parse (with its line), or a key or value is wrong.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path} is not TOML: {error}", "mend that line") from error
+    except OSError as error:
+        raise BenchError(f"can't read {path}: {error.strerror}") from error
+    return _checked(values, where=str(path))
+
+
+def _checked(values: dict[str, Any], *, where: str) -> Scenario:
+    """Build a scenario, turning the first fault into one line for people."""
+    if isinstance(values.get("steps"), list):
+        values["steps"] = tuple(values["steps"])
+    if isinstance(values.get("target_accuracies"), list):
+        values["target_accuracies"] = tuple(values["target_accuracies"])
+    try:
+        return Scenario.model_validate(values)
+    except ValidationError as error:
+        raise _explained(error, where) from None
+
+
+def _explained(error: ValidationError, where: str) -> BenchError:
+    """The first fault as what, where and remedy."""
+    fault = error.errors(include_url=False)[0]
+    names = [part for part in fault["loc"] if isinstance(part, str)]
+    key = ".".join(names)
+    if fault["type"] == "extra_forbidden":
+        table = HYPERPARAMETERS["paper-cnn"] if len(names) > 1 else Scenario
+        known = list(table.model_fields)
+        return BenchError(
+            f"{where}: unknown key {key}",
+            f"{_nearest(names[-1], known)}known are {', '.join(known)}",
+        )
+    if fault["type"] == "missing":
+        return BenchError(f"{where}: key {key} is missing", "add it")
+    reason = fault["msg"].removeprefix("Value error, ")
+    if not key:
+        return BenchError(f"{where}: {reason}", "mend the scenario or the flag")
+    reason = reason[:1].lower() + reason[1:]
+    return BenchError(f"{where}: {key} = {fault['input']!r}: {reason}", f"choose another {key}")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+def _toml_value(text: str) -> Any:
+    """A value as TOML writes it; text that is no TOML value stands for itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,59 @@
+"""Quantities as text for people: seconds, bytes, shares and rates."""
+
+from __future__ import annotations
+
+UNKNOWN = "–"
+"""Shown where a figure is not known; never 0."""
+
+_MIB = 2**20
+_GIB = 2**30
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as `0.42 s`, `12.3 s`, `4 min 05 s` or `2 h 03 min`."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def mebibytes(size_bytes: int | None) -> str:
+    """Bytes as `1,025 MiB`."""
+    return UNKNOWN if size_bytes is None else f"{size_bytes / _MIB:,.0f} MiB"
+
+
+def gibibytes(size_bytes: int) -> str:
+    """Bytes as `15.6 GiB`."""
+    return f"{size_bytes / _GIB:.1f} GiB"
+
+
+def accuracy(share: float | None) -> str:
+    """A share of images classified rightly, to the 10,000 test images' own digit: `0.9928`."""
+    return UNKNOWN if share is None else f"{share:.4f}"
+
+
+def accuracy_difference(share: float | None) -> str:
+    """A difference of two accuracies with its sign: `+0.0012`."""
+    return UNKNOWN if share is None else f"{share:+.4f}"
+
+
+def spread(share: float | None) -> str:
+    """A standard deviation of accuracies, a digit finer than the accuracies: `0.00085`."""
+    return UNKNOWN if share is None else f"{share:.5f}"
+
+
+def rate(images_per_second: float | None) -> str:
+    """Images a second as `3,214`."""
+    return UNKNOWN if images_per_second is None else f"{images_per_second:,.0f}"
+
+
+def count(number: int | None) -> str:
+    """A whole number with thousands marked: `10,000`."""
+    return UNKNOWN if number is None else f"{number:,}"
