@@ -1,0 +1,213 @@
+"""The project's own files: who imports whom, what the pages promise, what the wheel holds."""
+
+import ast
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from hatchling.builders.wheel import WheelBuilder
+
+from mnist_bench import paper, scenario
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "mnist_bench"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEST_COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox"
+
+
+# Who imports whom
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return subprocess.run(
+        [sys.executable, "-c", program, "--no-cache"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_nothing_imports_upward():
+    checked = lint_imports(ROOT)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("room", "line", "broken"),
+    [
+        ("units.py", "from mnist_bench import cli", "Nothing imports upward (the parent's rooms)"),
+        ("data.py", "from mnist_bench import train", "Nothing imports upward (the worker's tower)"),
+        ("store.py", "from mnist_bench import compare", "Nothing imports upward (the parent's"),
+        ("compare.py", "import tensorflow", "The parent never loads TensorFlow"),
+        ("harness.py", "from mnist_bench import worker", "The parent never loads TensorFlow"),
+        ("data.py", "import pandas", "The process that is measured loads nothing"),
+        ("cli.py", "def late():\n    import mlflow.tracking", "Only the store knows MLflow"),
+        ("compare.py", "import optuna", "Only tune knows Optuna"),
+        ("util.py", "", "Nothing imports upward (the parent's rooms)"),
+    ],
+)
+def test_the_contracts_bite(tmp_path, room, line, broken):
+    shutil.copytree(PACKAGE, tmp_path / "mnist_bench")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / "mnist_bench" / room).open("a", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")
+    checked = lint_imports(tmp_path)
+    assert checked.returncode != 0
+    broken_lines = [text for text in checked.stdout.splitlines() if " BROKEN" in text]
+    assert any(broken in text for text in broken_lines), checked.stdout + checked.stderr
+
+
+# The size of the house
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_room_is_no_hall(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+
+
+def test_half_of_all_functions_fit_in_twelve_lines():
+    lengths = [
+        node.end_lineno - node.lineno + 1
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
+    ]
+    assert statistics.median(lengths) <= 12
+
+
+# What the pages promise
+
+
+def commands_in(text: str, language: str) -> list[str]:
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("end", ["mnist-bench run", "tox"])
+@pytest.mark.parametrize(
+    ("language", "begin"), [("sh", "python3 -m venv"), ("powershell", "py -m")]
+)
+def test_readme_has_one_line_that_does_it_all(language, begin, end):
+    lines = commands_in(README, language)
+    assert sum(line.startswith(begin) and line.endswith(end) for line in lines) == 1
+
+
+def test_ci_runs_the_readme_line():
+    between = re.search(
+        r"<!-- test-command:begin -->(.*)<!-- test-command:end -->", README, flags=re.DOTALL
+    )
+    assert commands_in(between[1], "sh") == [TEST_COMMAND]
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    extraction = re.search(r'^command="\$\((.*)\)"$', script, flags=re.MULTILINE)[1]
+    bash = shutil.which("bash")
+    if bash is None or sys.platform == "win32":
+        pytest.skip("no bash")
+    found = subprocess.run(
+        [bash, "-c", extraction], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == TEST_COMMAND
+    assert '\nbash -c "$command"\n' in script
+
+
+def readme_tree() -> list[str]:
+    block = next(block for block in README.split("```") if block.startswith("\nmnist_bench/"))
+    paths, folder = [], ""
+    for line in block.strip().splitlines():
+        name = line.split()[0]
+        folder = folder if line.startswith(" ") else name
+        paths.append(folder + name if line.startswith(" ") else name)
+    return paths
+
+
+@pytest.mark.parametrize("path", [p for p in readme_tree() if p not in {"mlruns/", "reports/"}])
+def test_what_the_readme_shows_is_there(path):
+    assert (ROOT / path).exists()
+
+
+def test_the_readme_shows_every_room():
+    rooms = {path.relative_to(ROOT).as_posix() for path in PACKAGE.glob("*.py")}
+    assert rooms - set(readme_tree()) <= {"mnist_bench/__init__.py", "mnist_bench/__main__.py"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/measuring.md"])
+def test_links_between_pages_lead_somewhere(page):
+    path = ROOT / page
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_citation_names_the_suite_and_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["title"] == project["name"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    (reference,) = citation["references"]
+    assert reference["title"] == paper.TITLE
+    assert reference["year"] == paper.YEAR
+    assert paper.AUTHOR.endswith(reference["authors"][0]["family-names"])
+
+
+# What is installed
+
+
+def shipped_beside_the_package() -> set[str]:
+    folder = ROOT / "benchmarks"
+    patterns = ("*.toml", "spaces/*.toml", "reference/*.json")
+    paths = (path for pattern in patterns for path in folder.glob(pattern))
+    return {path.relative_to(ROOT).as_posix() for path in paths}
+
+
+def package_files() -> set[str]:
+    files = (path for path in PACKAGE.rglob("*") if path.is_file())
+    return {p.relative_to(ROOT).as_posix() for p in files if "__pycache__" not in p.parts}
+
+
+def names_in_wheel(folder: Path, version: str) -> tuple[set[str], Path]:
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(folder), versions=[version])
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist()), Path(wheel)
+
+
+def test_every_packaged_scenario_can_be_named_and_read():
+    names = scenario.packaged_names()
+    assert names == sorted(path.stem for path in (ROOT / "benchmarks").glob("*.toml"))
+    assert {"table-1", "smoke"} <= set(names)
+    for name in names:
+        scenario.read(scenario.find(name))
+
+
+def test_the_installed_reference_is_the_one_in_the_repository():
+    name = "reference/table-1.json"
+    installed = json.loads((scenario.packaged_folder() / name).read_text(encoding="utf-8"))
+    assert installed == json.loads((ROOT / "benchmarks" / name).read_text(encoding="utf-8"))
+
+
+def test_the_wheel_holds_all_that_runs_need(tmp_path):
+    names, _ = names_in_wheel(tmp_path, "standard")
+    beside = {f"mnist_bench/{path}" for path in shipped_beside_the_package()}
+    assert "mnist_bench/benchmarks/reference/table-1.json" in beside
+    assert "mnist_bench/py.typed" in package_files()
+    assert any(
+        path.startswith("mnist_bench/report/") and not path.endswith(".py")
+        for path in package_files()
+    )
+    assert package_files() | beside == {n for n in names if ".dist-info/" not in n}
+
+
+def test_an_editable_install_leads_back_to_the_repository(tmp_path):
+    names, wheel = names_in_wheel(tmp_path, "editable")
+    (pointer,) = (name for name in names if name.endswith(".pth"))
+    with zipfile.ZipFile(wheel) as archive:
+        assert Path(archive.read(pointer).decode().strip()) == ROOT
