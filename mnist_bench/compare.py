@@ -1,0 +1,526 @@
+"""Statistics: runs against the paper's Table I. Pure, but for reading the shipped reference."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import sqrt
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from mnist_bench import paper
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.machine import Machine
+from mnist_bench.result import PhaseName, RunResult, Status
+from mnist_bench.scenario import Grid, Hyperparameters, Record, packaged_folder
+from mnist_bench.units import count, spread
+
+ALPHA = 0.05
+"""Chance, over all rows together, of telling a row apart that is not."""
+MIN_SEEDS = 3
+"""Fewer seeds than these say too little about their own spread: the reference's is taken."""
+PAPER_DATASET = "mnist"
+"""The images that Table I was measured on."""
+REFERENCE_NAME = "table-1.json"
+
+RunVerdict = Literal["clean", "suspect", "invalid"]
+RowVerdict = Literal["exceeds", "indistinguishable", "below", "not comparable"]
+ROW_VERDICTS: tuple[RowVerdict, ...] = ("exceeds", "indistinguishable", "below", "not comparable")
+SpreadSource = Literal["own", "reference"]
+
+
+class RunSummary(Record):
+    """One run as the JSON document tells it; what is not known is None.
+
+    Attributes:
+        status: How the run ended; None while it goes on.
+        verdict: Whether the machine let the figures be trusted; None where nobody looked.
+        reasons: Why it did not.
+        max_test_accuracy_step: In updates done.
+        seconds: Wall-clock seconds of the training process by phase.
+        failure: Why the run did not finish.
+        training_seed: What the training itself was started with.
+
+    The others are `RunResult`'s own, and what it derives.
+    """
+
+    scenario: str
+    model: str
+    steps: int
+    seed: int
+    status: Status | None
+    run_id: str | None
+    trajectory: str
+    dataset: str
+    dataset_digest: str
+    precision: str
+    threads: int
+    device: str
+    machine_id: str | None
+    memory_method: str | None
+    verdict: RunVerdict | None
+    reasons: tuple[str, ...] | None
+    max_test_accuracy: float | None
+    max_test_accuracy_step: int | None
+    final_test_accuracy: float | None
+    selected_test_accuracy: float | None
+    train_seconds_total: float | None
+    images_per_second: float | None
+    peak_rss_bytes: int | None
+    seconds: dict[PhaseName, float]
+    hyperparameters: Hyperparameters
+    failure: str | None = None
+    training_seed: int | None = None
+
+
+class Row(Record):
+    """One step count against Table I; what is not known is None.
+
+    Attributes:
+        steps: Updates of the trainings.
+        paper_step: Where the paper saw its maximum, by its own label.
+        paper_max_test_accuracy: The paper's value.
+        n: Seeds that the figures are taken over.
+        mean: Of the largest test accuracies.
+        sd: Their standard deviation over seeds (divisor n - 1); None at n = 1.
+        difference: mean - paper.
+        interval_low: Lower end of the uncorrected 95% prediction interval around the mean.
+        interval_high: Its upper end.
+        verdict: Holm's over all comparable rows.
+        reason: Why the row does not compare, or what to know about its verdict.
+        train_seconds_mean: Seconds inside training.
+        images_per_second_mean: Training images a second, training only.
+        peak_rss_bytes_max: The largest of the runs' high-water marks.
+        run_ids: MLflow's ids of the runs taken.
+        final_test_accuracy_mean: Of the accuracies after the last update.
+        final_test_accuracy_sd: Their standard deviation.
+        selected_test_accuracy_mean: Of the accuracies at the step that validation chose.
+        selected_test_accuracy_sd: Their standard deviation.
+        max_test_accuracy_step_min: Earliest step of a run's maximum, in updates done.
+        max_test_accuracy_step_max: Latest step of a run's maximum, in updates done.
+        spread_source: Whose standard deviation the verdict used.
+        degrees_of_freedom: Of that standard deviation.
+        p_value: Two-sided and uncorrected.
+    """
+
+    steps: int
+    paper_step: int | None
+    paper_max_test_accuracy: float | None
+    n: int
+    mean: float | None
+    sd: float | None
+    difference: float | None
+    interval_low: float | None
+    interval_high: float | None
+    verdict: RowVerdict
+    reason: str | None
+    train_seconds_mean: float | None
+    images_per_second_mean: float | None
+    peak_rss_bytes_max: int | None
+    run_ids: tuple[str, ...]
+    final_test_accuracy_mean: float | None = None
+    final_test_accuracy_sd: float | None = None
+    selected_test_accuracy_mean: float | None = None
+    selected_test_accuracy_sd: float | None = None
+    max_test_accuracy_step_min: int | None = None
+    max_test_accuracy_step_max: int | None = None
+    spread_source: SpreadSource | None = None
+    degrees_of_freedom: int | None = None
+    p_value: float | None = None
+
+
+class Document(Record):
+    """What `run --json` prints and `reports/<name>.json` keeps.
+
+    Attributes:
+        schema_version: Of this format; called `schema` in the file.
+        machine: Where the runs were made.
+        runs: Every run, in the order given.
+        table_1: Rows of Table I's own step counts.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    machine: Machine
+    runs: tuple[RunSummary, ...]
+    table_1: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far the seeds of a step count lie apart.
+
+    Attributes:
+        steps: The step count.
+        sd: Standard deviation of the largest test accuracies.
+        n: Seeds that it was taken over.
+        source: Who measured it.
+    """
+
+    steps: int
+    sd: float
+    n: int
+    source: SpreadSource
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Of the standard deviation."""
+        return self.n - 1
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Spreads measured before, over many seeds, for those who run few.
+
+    Attributes:
+        spreads: At most one for a step count.
+    """
+
+    spreads: tuple[Spread, ...]
+
+    @classmethod
+    def from_document(cls, document: Document) -> Reference:
+        """The spreads of a document's own comparable rows."""
+        return cls(
+            tuple(
+                Spread(row.steps, row.sd, row.n, "reference")
+                for row in document.table_1
+                if row.sd is not None and row.n >= MIN_SEEDS and row.verdict != "not comparable"
+            )
+        )
+
+    def of(self, steps: int) -> Spread | None:
+        """The spread of a step count; None where it was not measured."""
+        return next((s for s in self.spreads if s.steps == steps), None)
+
+
+def load_reference() -> Reference:
+    """The reference that comes with the package.
+
+    Raises:
+        BenchError: It is missing or damaged.
+    """
+    path: Path = packaged_folder() / "reference" / REFERENCE_NAME
+    remedy = "install mnist-bench anew, or run at least 3 seeds"
+    try:
+        document = Document.model_validate_json(path.read_bytes())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BenchError(f"can't read the shipped reference {path}: {reason}", remedy,
+                         exit_status=EXIT_BROKE) from error  # fmt: skip
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise BenchError(f"the shipped reference {path} is damaged: {place} {fault['msg']}", remedy,
+                         exit_status=EXIT_BROKE) from error  # fmt: skip
+    return Reference.from_document(document)
+
+
+def needs_reference(results: Sequence[RunResult]) -> bool:
+    """Whether some row that compares with Table I has too few seeds for a spread of its own."""
+    groups = _groups(results)
+    return any(not g.obstacles and len(g.taken) < MIN_SEEDS for g in groups)
+
+
+def summarise_run(result: RunResult) -> RunSummary:
+    """One run as the document tells it; nobody judges its machine yet, so it has no verdict."""
+    return RunSummary(
+        scenario=result.scenario,
+        model=result.model,
+        steps=result.steps,
+        seed=result.seed,
+        status=result.status,
+        run_id=result.run_id,
+        trajectory=result.trajectory,
+        dataset=result.dataset,
+        dataset_digest=result.dataset_digest,
+        precision=result.precision,
+        threads=result.threads,
+        device=result.device,
+        machine_id=result.machine_id,
+        memory_method=result.memory_method,
+        verdict=None,
+        reasons=None,
+        max_test_accuracy=result.max_test_accuracy,
+        max_test_accuracy_step=result.max_test_accuracy_step,
+        final_test_accuracy=result.final_test_accuracy,
+        selected_test_accuracy=result.selected_test_accuracy,
+        train_seconds_total=result.train_seconds_total,
+        images_per_second=result.images_per_second,
+        peak_rss_bytes=result.peak_rss_bytes,
+        seconds=result.seconds,
+        hyperparameters=result.hyperparameters,
+        failure=result.failure,
+        training_seed=result.training_seed,
+    )
+
+
+def document(
+    machine: Machine, results: Sequence[RunResult], reference: Reference | None
+) -> Document:
+    """Every run, and those rows that stand in Table I."""
+    return Document(
+        machine=machine,
+        runs=tuple(summarise_run(result) for result in results),
+        table_1=tuple(row for row in rows(results, reference) if row.paper_step is not None),
+    )
+
+
+def rows(results: Sequence[RunResult], reference: Reference | None) -> tuple[Row, ...]:
+    """One row for every step count that was run, rising.
+
+    Args:
+        results: Runs however they ended; where some of a step count compare with Table I, the
+            row takes only those.
+        reference: Spreads for rows of fewer than `MIN_SEEDS` seeds.
+    """
+    groups = _groups(results)
+    tests = [_test(group, reference) for group in groups]
+    rejected = iter(holm([test.p_value for test in tests if test is not None]))
+    return tuple(
+        _row(group, test, rejected=test is not None and next(rejected))
+        for group, test in zip(groups, tests, strict=True)
+    )
+
+
+def holm(p_values: Sequence[float], alpha: float = ALPHA) -> tuple[bool, ...]:
+    """Which hypotheses Holm's step-down procedure rejects, in the order given.
+
+    The smallest p is held against alpha ÷ m, the next against alpha ÷ (m - 1), and so on; the
+    first that is larger ends it.
+    """
+    rising = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    rejected: set[int] = set()
+    for done, index in enumerate(rising):
+        if p_values[index] > alpha / (len(p_values) - done):
+            break
+        rejected.add(index)
+    return tuple(index in rejected for index in range(len(p_values)))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What runs took together.
+
+    Attributes:
+        trainings: How many trainings there were; rows cut from one count once.
+        train_seconds: Seconds inside training.
+        peak_rss_bytes: The largest high-water mark of a training process.
+    """
+
+    trainings: int
+    train_seconds: float | None
+    peak_rss_bytes: int | None
+
+
+def cost(runs: Sequence[RunSummary]) -> Cost:
+    """What runs took together: a training that several rows are cut from is counted once."""
+    seconds: dict[str, float] = {}
+    for run in runs:
+        if run.train_seconds_total is not None:
+            longest = max(run.train_seconds_total, seconds.get(run.trajectory, 0.0))
+            seconds[run.trajectory] = longest
+    peaks = [run.peak_rss_bytes for run in runs if run.peak_rss_bytes is not None]
+    return Cost(
+        trainings=len({run.trajectory for run in runs}),
+        train_seconds=sum(seconds.values()) if seconds else None,
+        peak_rss_bytes=max(peaks, default=None),
+    )
+
+
+def shares_trajectories(runs: Sequence[RunSummary]) -> bool:
+    """Whether some runs are cut from one training: the shorter are prefixes of the longer."""
+    return len({run.trajectory for run in runs}) < len(runs)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A step count's runs.
+
+    Attributes:
+        steps: The step count.
+        taken: The finished runs that the row's figures are of: one question, a seed once.
+        left_out: What was left out and why, in words; empty where nothing was.
+        obstacles: Why they do not compare with Table I; empty where they do.
+    """
+
+    steps: int
+    taken: tuple[RunResult, ...]
+    left_out: str
+    obstacles: tuple[str, ...]
+
+
+def _groups(results: Sequence[RunResult]) -> list[_Group]:
+    by_steps = sorted(results, key=lambda result: result.steps)
+    return [_group(steps, list(of)) for steps, of in groupby(by_steps, lambda r: r.steps)]
+
+
+def _group(steps: int, results: list[RunResult]) -> _Group:
+    finished = [r for r in results if r.status == "finished" and r.max_test_accuracy is not None]
+    comparable = [r for r in finished if not _differences(r)]
+    first = next(iter(comparable or finished), None)
+    alike = [r for r in finished if first and _question(r) == _question(first)]
+    # A seed trained twice is one draw, not two: the later one stands for it.
+    taken = tuple({r.training_seed: r for r in alike}.values())
+    left_out = (
+        (len(results) - len(finished), "not finished"),
+        (len(finished) - len(alike), "of another protocol"),
+        (len(alike) - len(taken), "of a seed that was run again"),
+    )
+    obstacles = [] if paper.row_of(steps) else [f"Table I has no row of {count(steps)} steps"]
+    obstacles += _differences(first) if first else ["no finished run"]
+    return _Group(
+        steps=steps,
+        taken=taken,
+        left_out=", ".join(f"{number} {why}" for number, why in left_out if number),
+        obstacles=tuple(obstacles),
+    )
+
+
+def _question(result: RunResult) -> tuple[str, str, Hyperparameters, Grid]:
+    """What must agree for runs to be draws of one quantity."""
+    return result.dataset, result.model, result.hyperparameters, result.grid
+
+
+def _differences(result: RunResult) -> list[str]:
+    """How a run's question differs from Table I's."""
+    found = []
+    if result.dataset != PAPER_DATASET:
+        found.append(f"other images: {result.dataset}")
+    if result.model != paper.PROTOCOL.model:
+        found.append(f"other model: {result.model}")
+    theirs = paper.PROTOCOL.hyperparameters.model_dump()
+    ours = result.hyperparameters.model_dump()
+    other = [f"{name} {value}" for name, value in ours.items() if value != theirs.get(name)]
+    if other:
+        found.append(f"other hyperparameters: {', '.join(other)}")
+    if result.grid != paper.PROTOCOL.grid:
+        first, every = result.eval_first, result.eval_every
+        found.append(f"other evaluation grid: first after {first}, then every {every} steps")
+    return found
+
+
+@dataclass(frozen=True)
+class _Test:
+    """A comparable row against the paper's value.
+
+    Attributes:
+        difference: mean - paper.
+        margin: Half the width of the prediction interval.
+        p_value: Two-sided.
+        spread: The standard deviation used.
+    """
+
+    difference: float
+    margin: float
+    p_value: float
+    spread: Spread
+
+
+def _test(group: _Group, reference: Reference | None) -> _Test | None:
+    """None where the row does not compare."""
+    used = _spread(group, reference)
+    theirs = paper.row_of(group.steps)
+    if group.obstacles or used is None or theirs is None:
+        return None
+    from scipy.special import stdtrit  # slow to load
+
+    values = _known([run.max_test_accuracy for run in group.taken])
+    difference = statistics.mean(values) - theirs.max_test_accuracy
+    error = used.sd * sqrt(1 + 1 / len(values))
+    df = used.degrees_of_freedom
+    margin = float(stdtrit(df, 1 - ALPHA / 2)) * error
+    return _Test(difference, margin, _two_sided_p(difference, error, df), used)
+
+
+def _two_sided_p(difference: float, error: float, df: int) -> float:
+    """Of Student's t with `df` degrees of freedom."""
+    if error == 0:
+        return 1.0 if difference == 0 else 0.0
+    from scipy.special import stdtr  # slow to load
+
+    return float(2 * stdtr(df, -abs(difference) / error))
+
+
+def _spread(group: _Group, reference: Reference | None) -> Spread | None:
+    """The row's own standard deviation, with few seeds the reference's."""
+    values = _known([run.max_test_accuracy for run in group.taken])
+    if len(values) >= MIN_SEEDS:
+        return Spread(group.steps, statistics.stdev(values), len(values), "own")
+    return reference.of(group.steps) if reference else None
+
+
+def _row(group: _Group, test: _Test | None, *, rejected: bool) -> Row:
+    theirs = paper.row_of(group.steps)
+    taken = group.taken
+    mean, sd = _mean_and_sd([run.max_test_accuracy for run in taken])
+    final_mean, final_sd = _mean_and_sd([run.final_test_accuracy for run in taken])
+    selected_mean, selected_sd = _mean_and_sd([run.selected_test_accuracy for run in taken])
+    max_steps = [r.max_test_accuracy_step for r in taken if r.max_test_accuracy_step is not None]
+    interval = (mean - test.margin, mean + test.margin) if test and mean is not None else None
+    return Row(
+        steps=group.steps,
+        paper_step=theirs.paper_step if theirs else None,
+        paper_max_test_accuracy=theirs.max_test_accuracy if theirs else None,
+        n=len(taken),
+        mean=mean,
+        sd=sd,
+        difference=test.difference if test else None,
+        interval_low=interval[0] if interval else None,
+        interval_high=interval[1] if interval else None,
+        verdict=_verdict(test, rejected=rejected),
+        reason=_reason(group, test),
+        train_seconds_mean=_mean_and_sd([run.train_seconds_total for run in taken])[0],
+        images_per_second_mean=_mean_and_sd([run.images_per_second for run in taken])[0],
+        peak_rss_bytes_max=max((r.peak_rss_bytes for r in taken if r.peak_rss_bytes), default=None),
+        run_ids=tuple(run.run_id for run in taken if run.run_id is not None),
+        final_test_accuracy_mean=final_mean,
+        final_test_accuracy_sd=final_sd,
+        selected_test_accuracy_mean=selected_mean,
+        selected_test_accuracy_sd=selected_sd,
+        max_test_accuracy_step_min=min(max_steps, default=None),
+        max_test_accuracy_step_max=max(max_steps, default=None),
+        spread_source=test.spread.source if test else None,
+        degrees_of_freedom=test.spread.degrees_of_freedom if test else None,
+        p_value=test.p_value if test else None,
+    )
+
+
+def _verdict(test: _Test | None, *, rejected: bool) -> RowVerdict:
+    if test is None:
+        return "not comparable"
+    if not rejected:
+        return "indistinguishable"
+    return "exceeds" if test.difference > 0 else "below"
+
+
+def _reason(group: _Group, test: _Test | None) -> str | None:
+    """Why a row does not compare, or what to know about its verdict; None where nothing."""
+    parts = list(group.obstacles)
+    if test is None and not parts:
+        parts.append(f"fewer than {MIN_SEEDS} seeds and no reference")
+    if test is not None and test.spread.source == "reference":
+        parts.append(
+            f"standard deviation {spread(test.spread.sd)} and its degrees of freedom from the "
+            f"shipped reference, n = {test.spread.n}"
+        )
+    if group.taken and group.left_out:
+        parts.append(f"left out: {group.left_out}")
+    return "; ".join(parts) or None
+
+
+def _mean_and_sd(figures: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Of the figures that are known; the standard deviation needs two of them."""
+    known = _known(figures)
+    # `statistics` is exact: equal values have exactly their own mean, and a deviation of 0.
+    mean = statistics.mean(known) if known else None
+    return mean, statistics.stdev(known) if len(known) > 1 else None
+
+
+def _known(figures: Sequence[float | None]) -> list[float]:
+    return [figure for figure in figures if figure is not None]

@@ -1,0 +1,111 @@
+"""The tables' columns: what each is called and how a cell reads; the one home for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from mnist_bench import units
+from mnist_bench.compare import ALPHA, Row, RunSummary
+from mnist_bench.paper import paper_label
+
+Line = TypeVar("Line", Row, RunSummary)
+
+INTERVAL = f"{1 - ALPHA:.0%} interval"
+
+
+@dataclass(frozen=True)
+class Column(Generic[Line]):
+    """One column of a table.
+
+    Attributes:
+        header: Its name.
+        text: A line's cell; not yet escaped.
+        importance: On a narrow screen the least important go first; those of 0 always stay.
+        words: Whether it holds words, not figures; figures stand to the right.
+    """
+
+    header: str
+    text: Callable[[Line], str]
+    importance: int = 0
+    words: bool = False
+
+
+def plus_minus(mean: float | None, sd: float | None) -> str:
+    """A mean accuracy with its spread over seeds, where there is one: `0.9931 ± 0.00042`."""
+    return units.accuracy(mean) + ("" if sd is None else f" ± {units.spread(sd)}")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Both ends: `0.9912 to 0.9950`."""
+    if low is None or high is None:
+        return units.UNKNOWN
+    return f"{units.accuracy(low)} to {units.accuracy(high)}"
+
+
+def step_with_label(step: int | None) -> str:
+    """Updates done, and the paper's label for that step: `901 (900)`."""
+    return units.UNKNOWN if step is None else f"{step:,} ({paper_label(step):,})"
+
+
+def step_range(row: Row) -> str:
+    """Where the runs' maxima lay, by updates done and by the paper's label."""
+    low, high = row.max_test_accuracy_step_min, row.max_test_accuracy_step_max
+    if low is None or high is None or low == high:
+        return step_with_label(low)
+    return f"{low:,} to {high:,} ({paper_label(low):,} to {paper_label(high):,})"
+
+
+def status(run: RunSummary) -> str:
+    """How a run ended."""
+    return run.status or "not ended"
+
+
+def _max(row: Row) -> str:
+    return plus_minus(row.mean, row.sd)
+
+
+_STEPS = Column[Row]("Steps", lambda row: units.count(row.steps))
+
+TABLE_1: tuple[Column[Row], ...] = (
+    _STEPS,
+    Column("Paper's step", lambda row: units.count(row.paper_step), importance=3),
+    Column("Paper", lambda row: units.accuracy(row.paper_max_test_accuracy), importance=10),
+    Column("n", lambda row: units.count(row.n), importance=7),
+    Column("Here, max", _max),
+    Column("Difference", lambda row: units.accuracy_difference(row.difference), importance=6),
+    Column(INTERVAL, lambda row: interval(row.interval_low, row.interval_high), importance=5),
+    Column("Verdict", lambda row: row.verdict, words=True),
+    Column("Step of max (label)", step_range, importance=2),
+    Column("Train time", lambda row: units.duration(row.train_seconds_mean), importance=9),
+    Column("Images/s", lambda row: units.rate(row.images_per_second_mean), importance=4),
+    Column("Peak RSS", lambda row: units.mebibytes(row.peak_rss_bytes_max), importance=8),
+)
+"""Table I beside this machine."""
+
+ACCURACIES: tuple[Column[Row], ...] = (
+    _STEPS,
+    Column("Max", _max),
+    Column("Final",
+           lambda row: plus_minus(row.final_test_accuracy_mean, row.final_test_accuracy_sd),
+           importance=1),
+    Column("Selected",
+           lambda row: plus_minus(row.selected_test_accuracy_mean, row.selected_test_accuracy_sd),
+           importance=2),
+)  # fmt: skip
+"""Three accuracies of the same runs."""
+
+RUNS: tuple[Column[RunSummary], ...] = (
+    Column("Seed", lambda run: str(run.seed)),
+    Column("Steps", lambda run: units.count(run.steps)),
+    Column("Status", status, words=True),
+    Column("Max", lambda run: units.accuracy(run.max_test_accuracy)),
+    Column("Step of max (label)", lambda run: step_with_label(run.max_test_accuracy_step)),
+    Column("Final", lambda run: units.accuracy(run.final_test_accuracy)),
+    Column("Selected", lambda run: units.accuracy(run.selected_test_accuracy)),
+    Column("Train time", lambda run: units.duration(run.train_seconds_total)),
+    Column("Peak RSS", lambda run: units.mebibytes(run.peak_rss_bytes)),
+    Column("Run", lambda run: run.run_id or units.UNKNOWN, words=True),
+)
+"""Every run."""

@@ -1,0 +1,61 @@
+"""Rows and runs as CSV, safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from mnist_bench.compare import Row, RunSummary
+from mnist_bench.report.escape import csv_cell
+from mnist_bench.result import PHASES
+
+Cell = str | int | float | None
+
+
+def rows_csv(rows: Sequence[Row]) -> str:
+    """One line a row, the columns of the document's `table_1`; what is not known is empty."""
+    names = list(Row.model_fields)
+    lines = ([_cell(getattr(row, name), " ") for name in names] for row in rows)
+    return _text(names, lines)
+
+
+def runs_csv(runs: Sequence[RunSummary]) -> str:
+    """One line a run, the columns of the document's `runs`; phases and hyperparameters by name."""
+    chosen = list(dict.fromkeys(name for run in runs for name, _ in run.hyperparameters))
+    names: list[str] = []
+    for name in RunSummary.model_fields:
+        if name == "seconds":
+            names += [f"{phase}_seconds" for phase in PHASES]
+        elif name == "hyperparameters":
+            names += chosen
+        else:
+            names.append(name)
+    return _text(names, (_run_cells(run, chosen) for run in runs))
+
+
+def _run_cells(run: RunSummary, chosen: Sequence[str]) -> list[Cell]:
+    cells: list[Cell] = []
+    for name in RunSummary.model_fields:
+        if name == "seconds":
+            cells += [run.seconds.get(phase) for phase in PHASES]
+        elif name == "hyperparameters":
+            cells += [_cell(getattr(run.hyperparameters, of, None), " ") for of in chosen]
+        else:
+            cells.append(_cell(getattr(run, name), ", "))
+    return cells
+
+
+def _cell(value: Cell | tuple[str, ...], separator: str) -> Cell:
+    """Numbers stay numbers, text is made harmless."""
+    if isinstance(value, tuple):
+        value = separator.join(value)
+    return csv_cell(value) if isinstance(value, str) else value
+
+
+def _text(names: Sequence[str], lines: Iterable[Sequence[Cell]]) -> str:
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(lines)
+    return sheet.getvalue()

@@ -1,0 +1,83 @@
+"""Files that are whole or not there: written beside, then put in place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnist_bench.errors import EXIT_BROKE, BenchError
+
+
+@dataclass(frozen=True)
+class File:
+    """One file to write.
+
+    Attributes:
+        suffix: What follows the common stem, with its dot.
+        text: What is in it.
+    """
+
+    suffix: str
+    text: str
+
+
+def write(folder: Path, stem: str, contents: Sequence[File]) -> tuple[Path, ...]:
+    """Write files of one stem; none replaces its elder before all are on the disk.
+
+    Args:
+        folder: Made where it is missing.
+        stem: Name without suffix.
+        contents: The files.
+
+    Raises:
+        BenchError: One can't be written; the elder ones stay whole and nothing is left over.
+    """
+    targets = tuple(folder / f"{stem}{file.suffix}" for file in contents)
+    beside = [folder / f".{path.name}.{secrets.token_hex(4)}.tmp" for path in targets]
+    try:
+        with _naming(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        for target, temporary, file in zip(targets, beside, contents, strict=True):
+            with _naming(target):
+                _write_through(temporary, file.text)
+        for target, temporary in zip(targets, beside, strict=True):
+            with _naming(target):
+                os.replace(temporary, target)  # noqa: PTH105 - the name the system calls it by
+    finally:
+        for temporary in beside:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    return targets
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn the system's refusal into one line that names the file meant."""
+    try:
+        yield
+    except OSError as error:
+        raise BenchError(f"can't write {path}: {error.strerror or error}", _remedy(error),
+                         exit_status=EXIT_BROKE) from error  # fmt: skip
+
+
+def _write_through(path: Path, text: str) -> None:
+    """Write and wait for the disk: a disk that is full says so here."""
+    with path.open("xb") as file:
+        file.write(text.encode("utf-8"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}:
+        return "free some space there; the runs themselves are recorded"
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return "make that folder writable, and close programs that hold the file open"
+    if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
+        return "move what stands in its place out of the way"
+    return "the runs themselves are recorded"

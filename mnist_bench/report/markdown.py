@@ -1,0 +1,65 @@
+"""The report as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mnist_bench import paper
+from mnist_bench.compare import ALPHA, MIN_SEEDS, PAPER_DATASET, shares_trajectories
+from mnist_bench.report import cells, words
+from mnist_bench.report.contents import Report
+from mnist_bench.report.escape import Ready, code, markdown
+
+_TEMPLATE = "report.md.j2"
+_CONTRADICTED_STEPS = 2_500
+"""The row of Table I of which the paper's running text gives another figure."""
+
+
+def to_markdown(report: Report) -> str:
+    """The whole report; text from outside shows as itself and is never run as Markdown."""
+    import jinja2  # slow to load
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+        undefined=jinja2.StrictUndefined,
+        finalize=markdown,  # escapes whatever is not Markdown already
+        autoescape=False,  # noqa: S701 - that would be for HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    runs = report.document.runs
+    return environment.get_template(_TEMPLATE).render(
+        report=report,
+        machine=report.document.machine,
+        command=code(report.command),
+        headline=words.headline(report.document),
+        warning=words.image_warning(runs),
+        table_1=table(cells.TABLE_1, report.rows),
+        accuracies=table(cells.ACCURACIES, report.rows),
+        runs=table(cells.RUNS, runs),
+        row_notes=words.row_notes(report.rows),
+        unfinished=words.unfinished(runs),
+        settings=words.settings(runs),
+        memory_methods=words.memory_methods(runs),
+        shared=shares_trajectories(runs),
+        borrowed=any(row.spread_source == "reference" for row in report.rows),
+        same_images=any(run.dataset == PAPER_DATASET for run in runs),
+        contradicted=any(row.steps == _CONTRADICTED_STEPS for row in report.rows),
+        grid=[f"{step:,}" for step in paper.PROTOCOL.grid.points(300)[:3]],
+        paper=paper,
+        level=f"{ALPHA:.0%}",
+        coverage=f"{1 - ALPHA:.0%}",
+        min_seeds=MIN_SEEDS,
+    )
+
+
+def table(columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line]) -> Ready:
+    """Lines as a Markdown table, figures to the right."""
+    parts: list[Sequence[str]] = [
+        [markdown(column.header) for column in columns],
+        ["---" if column.words else "---:" for column in columns],
+    ]
+    parts += [[markdown(column.text(line)) for column in columns] for line in lines]
+    return Ready("\n".join(f"| {' | '.join(part)} |" for part in parts))

@@ -1,0 +1,85 @@
+"""The table on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mnist_bench.compare import Row, RowVerdict
+from mnist_bench.report import cells, words
+from mnist_bench.report.contents import Report
+from mnist_bench.report.escape import one_line
+
+_GAP = 2
+"""Blank characters between columns."""
+_STYLES: dict[RowVerdict, str] = {
+    "exceeds": "green",
+    "indistinguishable": "cyan",
+    "below": "red",
+    "not comparable": "yellow",
+}
+
+
+def print_table(report: Report, console: Console) -> None:
+    """Print what came out; a narrow terminal gets fewer columns.
+
+    Args:
+        report: What there is to tell.
+        console: Where to; it alone decides on width and colours.
+    """
+    _say(console, report.title, "bold")
+    warning = words.image_warning(report.document.runs)
+    if warning:
+        _say(console, warning, "bold red")
+    if report.rows:
+        for columns in (cells.TABLE_1, cells.ACCURACIES):
+            console.print()
+            console.print(_table(columns, report.rows, console.width))
+        console.print()
+    for note in words.row_notes(report.rows):
+        _say(console, note)
+    for line in words.unfinished(report.document.runs):
+        _say(console, line, "red")
+    _say(console, words.headline(report.document))
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(one_line(text), style=style))
+
+
+def _table(columns: Sequence[cells.Column[Row]], rows: Sequence[Row], width: int) -> Table:
+    shown = fitting(columns, rows, width)
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    for column in shown:
+        table.add_column(
+            column.header, justify="left" if column.words else "right", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(_cell(column, row) for column in shown))
+    return table
+
+
+def _cell(column: cells.Column[Row], row: Row) -> Text:
+    text = one_line(column.text(row))
+    return Text(text, style=_STYLES[row.verdict] if text == row.verdict else "")
+
+
+def fitting(
+    columns: Sequence[cells.Column[Row]], rows: Sequence[Row], width: int
+) -> list[cells.Column[Row]]:
+    """The columns that have room in `width` characters; the least important go first."""
+    shown = list(columns)
+    while sum(_width(c, rows) + _GAP for c in shown) - _GAP > width:
+        droppable = [c for c in shown if c.importance]
+        if not droppable:
+            break  # rich folds what is left
+        shown.remove(min(droppable, key=lambda c: c.importance))
+    return shown
+
+
+def _width(column: cells.Column[Row], rows: Sequence[Row]) -> int:
+    return max(cell_len(text) for text in (column.header, *map(column.text, rows)))

@@ -1,0 +1,388 @@
+"""Reports of hand-made results.
+
+The files in `golden/` are what the reports must be, to the letter. After a change that is meant,
+renew them and read the difference:
+
+    MNIST_BENCH_RENEW_GOLDEN=1 python -m pytest tests/test_report.py
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from records import evaluations, machine, run, seeds
+from rich.console import Console
+from test_compare import REFERENCE, ROW_KEYS, RUN_KEYS
+
+from mnist_bench import compare
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.machine import Machine
+from mnist_bench.report import Report, files, print_table, to_json, write_reports
+from mnist_bench.report.csv_file import rows_csv, runs_csv
+from mnist_bench.report.escape import code, csv_cell, markdown, one_line
+from mnist_bench.report.markdown import to_markdown
+from mnist_bench.result import RunResult
+
+GOLDEN = Path(__file__).parent / "golden"
+SUFFIXES = (".md", ".csv", ".runs.csv", ".json")
+
+
+def report(
+    results: Sequence[RunResult], *, title: str = "Table I", here: Machine | None = None,
+    command: str = "mnist-bench run table-1", scenario: str = "table-1",
+) -> Report:  # fmt: skip
+    return Report(
+        title=title,
+        scenario=scenario,
+        command=command,
+        created="2026-01-31",
+        document=compare.document(here or machine(), results, REFERENCE),
+        rows=compare.rows(results, REFERENCE),
+    )
+
+
+def full() -> Report:
+    """Three seeds of Table I, with every verdict, a failed run and a killed one."""
+    return report([
+        *seeds(1_000, 0.9899, 0.9900, 0.9902),
+        *seeds(2_500, 0.9885, 0.9889, 0.9890),
+        *seeds(5_000, 0.9850, 0.9851, 0.9852),
+        run(10_000, 0.9933, 0, evaluations=evaluations(10_000, 0.9933, final=0.9921)),
+        run(10_000, 0.9, 1, status="failed", failure="worker ended by signal 9", evaluations=()),
+        run(10_000, 0.9, 2, status="killed", failure=None, run_id=None, peak_rss_bytes=None),
+    ])  # fmt: skip
+
+
+def smoke() -> Report:
+    """One short run on other images."""
+    return report(
+        [run(200, 0.91, dataset="mnist-5k", scenario="smoke", memory_method=None)],
+        title="A quick look", command="mnist-bench run smoke", scenario="smoke",
+    )  # fmt: skip
+
+
+def screen(told: Report, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    print_table(told, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+# To the letter
+
+
+@pytest.mark.parametrize(("name", "told"), [("full", full()), ("smoke", smoke())])
+def test_files_are_golden(name: str, told: Report, tmp_path: Path) -> None:
+    written = write_reports(tmp_path / "reports", name, told)
+    assert [path.name for path in written] == [f"{name}{suffix}" for suffix in SUFFIXES]
+    assert sorted((tmp_path / "reports").iterdir()) == sorted(written)
+    for path in written:
+        _hold_against_golden(path.name, path.read_bytes())
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_screen_is_golden(width: int) -> None:
+    _hold_against_golden(f"screen-{width}.txt", _without_padding(screen(full(), width)).encode())
+
+
+def _without_padding(text: str) -> str:
+    """As editors keep files: no blanks at a line's end."""
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def _hold_against_golden(name: str, made: bytes) -> None:
+    path = GOLDEN / name
+    if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(made)
+    # A checkout on Windows may have turned line ends.
+    assert made.decode() == path.read_bytes().decode().replace("\r\n", "\n")
+
+
+# The screen
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160, 250])
+def test_screen_has_what_matters_at_any_width(width: int) -> None:
+    shown = screen(full(), width)
+    assert max(map(len, shown.splitlines())) <= width
+    table = shown.split("Selected")[0]
+    for text in ("exceeds", "indistinguishable", "below", "0.9900", "0.9888", "0.9851", "0.9933"):
+        assert text in table, text
+
+
+def test_wide_screen_has_every_column() -> None:
+    shown = screen(full(), 250)
+    for header in ("Paper's step", "Difference", "95% interval", "Images/s", "Peak RSS", "label"):
+        assert header in shown
+
+
+def test_eighty_columns_show_time_and_memory() -> None:
+    header = next(line for line in screen(full(), 80).splitlines() if "Verdict" in line)
+    assert "Train time" in header
+    assert "Peak RSS" in header
+
+
+def test_screen_tells_failures_and_other_images() -> None:
+    assert "seed 1, 10,000 steps: failed (worker ended by signal 9)" in screen(full(), 160)
+    shown = screen(smoke(), 160)
+    assert "NOT COMPARABLE with Table I: other images than the full MNIST (mnist-5k)" in shown
+    assert "Table I has no row of 200 steps; other images: mnist-5k" in shown
+
+
+def test_screen_is_not_steered_from_outside() -> None:
+    shown = screen(report([run(status="failed", failure="[red]\x1b[2J\rgone[/red]")]), 160)
+    assert "\x1b" not in shown
+    assert "\r" not in shown
+    assert "[red][2J gone[/red]" in shown
+
+
+def test_nothing_at_all() -> None:
+    told = report([])
+    assert "None of Table I's step counts was run" in screen(told, 80)
+    assert "None of Table I's step counts was run" in to_markdown(told)
+    assert rows_csv(told.rows).count("\n") == runs_csv(told.document.runs).count("\n") == 1
+
+
+# Markdown
+
+
+def test_markdown_says_how_table_1_came_out() -> None:
+    text = to_markdown(full())
+    assert (
+        "of the 4 rows run here: 1 exceeds it, 2 are indistinguishable from it, 1 is below it"
+        in text
+    )
+    assert "cost: 8 min 20 s inside 3 trainings, peak memory 1,000 MiB" in text
+    assert "its Table I says 0.9888, its running text 0.988" in text
+    assert "NOT COMPARABLE" not in text
+
+
+def test_markdown_of_other_images_is_loud_and_claims_nothing() -> None:
+    text = to_markdown(smoke())
+    assert "> **NOT COMPARABLE with Table I" in text
+    assert "running text 0.988" not in text
+    assert "the paper's own 10,000" not in text
+    assert "Read by: not known" in text
+
+
+def test_markdown_says_whether_rows_share_a_training() -> None:
+    assert "prefixes of one another" in to_markdown(full())
+    apart = [run(1_000, trajectory="a"), run(2_500, trajectory="b")]
+    text = to_markdown(report(apart))
+    assert "trained from zero" in text
+    assert "prefixes" not in text
+
+
+def test_markdown_names_the_reference_only_where_it_was_used() -> None:
+    few, many = [run()], seeds(1_000, 0.985, 0.986, 0.987)
+    assert "shipped reference, n = 10" in to_markdown(report(few))
+    assert "Fewer than 3 seeds" in to_markdown(report(few))
+    assert "reference" not in to_markdown(report(many))
+
+
+def test_unknown_is_a_dash_never_zero() -> None:
+    text = to_markdown(report([run(status="failed", evaluations=(), peak_rss_bytes=None)]))
+    (line,) = [line for line in text.splitlines() if line.startswith("| 1,000 | 900")]
+    assert line == "| 1,000 | 900 | 0.9840 | 0 | – | – | – | not comparable | – | – | – | – |"
+
+
+NASTY = "a|b <script>x</script> & `c` *d* _e_ [f](http://g) \\ \n# h \x1b[31m \u202e ~~$i$"
+
+
+def test_markdown_escapes_what_comes_from_outside() -> None:
+    told = report(
+        [run(status="failed", failure=NASTY, run_id=NASTY, dataset=NASTY, memory_method=NASTY)],
+        title=NASTY, scenario=NASTY, command=f"mnist-bench run '{NASTY}' ```",
+        here=machine(cpu=NASTY),
+    )  # fmt: skip
+    text = to_markdown(told)
+    plain = re.sub(r"````console\n.*\n````\n", "", text)
+    assert plain != text
+    for bare in ("<script", "`c`", "[f](", "\x1b", "\u202e", " *d*", " _e_", "a|b", "$i$", "\n# h"):
+        assert bare not in plain, bare
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in plain.splitlines() if line[:1] == "|"}
+    assert widths == {13, 5, 11}  # no table has a line with more cells than its header
+    assert markdown("<b>|_\n") == r"&lt;b&gt;\|\_"
+
+
+def test_code_block_can_not_be_left() -> None:
+    assert code("a\n```\nb") == "````console\na ``` b\n````"
+    assert one_line("a\u2028b\x00\ud800c") == "a bc"
+
+
+# CSV
+
+
+def test_csv_reads_back() -> None:
+    told = full()
+    lines = list(csv.DictReader(io.StringIO(rows_csv(told.rows))))
+    assert list(lines[0])[: len(ROW_KEYS)] == ROW_KEYS
+    assert [line["verdict"] for line in lines] == [row.verdict for row in told.rows]
+    for line, row in zip(lines, told.rows, strict=True):
+        assert float(line["mean"]) == row.mean
+        assert line["sd"] == ("" if row.sd is None else repr(row.sd))
+        assert line["run_ids"].split() == list(row.run_ids)
+        assert float(line["difference"]) == row.difference
+    assert lines[2]["difference"].startswith("-")  # a number, no formula
+
+
+def test_runs_csv_reads_back() -> None:
+    told = full()
+    lines = list(csv.DictReader(io.StringIO(runs_csv(told.document.runs))))
+    flat = [key for key in RUN_KEYS if key not in {"seconds", "hyperparameters"}]
+    assert [key for key in lines[0] if key in flat] == flat
+    assert lines[0]["import_seconds"] == "4.0"
+    assert lines[0]["trace_seconds"] == lines[0]["verdict"] == ""
+    assert lines[0]["learning_rate"] == "0.001"
+    assert lines[-2]["failure"] == "worker ended by signal 9"
+    assert len(lines) == len(told.document.runs)
+
+
+FORMULAS = (
+    "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", "\x00=1", "\u200b=1", "\uff1d1",
+    "\ttext", "=cmd|' /C calc'!A0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_csv_neutralises_formulas(text: str) -> None:
+    told = report([run(status="failed", failure=text, scenario=text)])
+    sheet = io.StringIO(runs_csv(told.document.runs), newline="")
+    (line,) = csv.DictReader(sheet)
+    assert line["failure"] == line["scenario"] == f"'{one_line(text)}"
+    assert sheet.getvalue().count("\n") == 2  # one line a run
+
+
+@pytest.mark.parametrize("text", ["", "plain", "a=b", "0.98", 'with "quotes", and; more', "a-b"])
+def test_csv_leaves_other_text(text: str) -> None:
+    assert csv_cell(text) == text
+
+
+def test_run_ids_that_look_like_a_formula() -> None:
+    text = rows_csv(report([run(run_id="=HYPERLINK(1)")]).rows)
+    assert "'=HYPERLINK(1)" in text
+
+
+# JSON
+
+
+def test_json_is_the_document() -> None:
+    told = full()
+    text = to_json(told.document)
+    assert text.startswith('{\n  "schema": 1,')
+    assert text.endswith("}\n")
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    assert compare.Document.model_validate_json(text) == told.document
+    document = json.loads(text)
+    assert list(document["runs"][0]) == [*RUN_KEYS, "failure", "training_seed"]
+    assert set(ROW_KEYS) <= set(document["table_1"][0])
+    assert document["runs"][0]["verdict"] is None
+
+
+def test_json_file_is_what_is_printed(tmp_path: Path) -> None:
+    told = full()
+    *_, path = write_reports(tmp_path, "table-1", told)
+    assert path.read_text(encoding="utf-8") == to_json(told.document)
+
+
+# Files
+
+
+def fail_with(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+@pytest.fixture
+def elder(tmp_path: Path) -> Path:
+    """A folder with an older report."""
+    for suffix in SUFFIXES:
+        (tmp_path / f"r{suffix}").write_text(f"old {suffix}")
+    return tmp_path
+
+
+def still_whole(folder: Path) -> bool:
+    found = {path.name: path.read_text() for path in folder.iterdir()}
+    return found == {f"r{suffix}": f"old {suffix}" for suffix in SUFFIXES}
+
+
+@pytest.mark.parametrize("good_writes", [0, 2])
+def test_full_disk_while_writing(
+    elder: Path, monkeypatch: pytest.MonkeyPatch, good_writes: int
+) -> None:
+    done: list[int] = []
+
+    def fsync(number: int) -> None:
+        done.append(number)
+        if len(done) > good_writes:
+            raise fail_with(errno.ENOSPC)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(BenchError) as caught:
+        write_reports(elder, "r", full())
+    assert str(elder / f"r{SUFFIXES[good_writes]}") in caught.value.message
+    assert os.strerror(errno.ENOSPC) in caught.value.message
+    assert "free some space" in caught.value.hint
+    assert caught.value.exit_status == EXIT_BROKE
+    assert still_whole(elder)
+
+
+def test_replacing_fails(elder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def replace(_source: Path, _target: Path) -> None:
+        raise fail_with(errno.EACCES)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(BenchError, match=r"r\.md") as caught:
+        write_reports(elder, "r", full())
+    assert "writable" in caught.value.hint
+    assert still_whole(elder)
+
+
+def test_interrupted_while_writing(elder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(_number: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(KeyboardInterrupt):
+        write_reports(elder, "r", full())
+    assert still_whole(elder)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only where a full device is at hand")
+def test_full_device(elder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open  # the system itself refuses: nothing of ours pretends
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda _self, _mode: opened("/dev/full", "wb"))
+        with pytest.raises(BenchError, match=re.escape(os.strerror(errno.ENOSPC))):
+            files.write(elder, "r", [files.File(".md", "text")])
+    assert still_whole(elder)
+
+
+def test_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "reports").write_text("mine")
+    with pytest.raises(BenchError, match="reports") as caught:
+        write_reports(tmp_path / "reports", "r", full())
+    assert "out of the way" in caught.value.hint
+    assert (tmp_path / "reports").read_text() == "mine"
+
+
+def test_writing_replaces_the_elder(elder: Path) -> None:
+    write_reports(elder, "r", full())
+    assert (elder / "r.md").read_text(encoding="utf-8").startswith("# Table I\n")
+    assert len(list(elder.iterdir())) == len(SUFFIXES)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+def test_reports_are_as_readable_as_other_files(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    path, *_ = write_reports(tmp_path, "r", full())
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
