@@ -1,0 +1,115 @@
+"""The parent's end of a training process."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from mnist_bench import protocol
+from mnist_bench.protocol import Message, Request
+
+_END_SECONDS = 30.0
+"""How long a worker that has said its last word may take to end."""
+_LOG_TAIL_LINES = 15
+
+
+class WorkerProcess:
+    """One fresh worker: started at once, ended with the `with` block whatever happens.
+
+    Args:
+        request: What it shall train; it begins to import TensorFlow at once and waits for `go`.
+        log: File for all that it prints beside its messages.
+    """
+
+    def __init__(self, request: Request, log: Path) -> None:
+        self._log = log
+        self._failure: str | None = None
+        self._done = False
+        with log.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                # -P: a file of the user's called numpy.py must not shadow the library.
+                [sys.executable, "-P", "-m", "mnist_bench.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            )
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("pipes were asked for and none were made")
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._write(request.model_dump_json())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    def go(self) -> None:
+        """Let it trace and train."""
+        self._write(protocol.GO)
+
+    def messages(self) -> Iterator[Message]:
+        """What it says, as it says it, up to its last word or its end."""
+        for line in self._stdout:
+            try:
+                message = protocol.parse(line)
+            except ValueError:
+                self._failure = f"the training process said what is no message: {line[:200]!r}"
+                return
+            if isinstance(message, protocol.Failure):
+                self._failure = message.reason
+            self._done = isinstance(message, protocol.Done)
+            yield message
+
+    def end(self) -> str | None:
+        """Wait for its end; why it failed, None where it did not."""
+        try:
+            code = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = self._process.returncode
+        if self._done:
+            return None
+        return self._failure or _death(code)
+
+    def kill(self) -> None:
+        """End it now, if it is still there."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for stream in (self._stdin, self._stdout):
+            with contextlib.suppress(OSError):
+                stream.close()
+
+    def log_tail(self) -> str:
+        """The last lines of its log."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-_LOG_TAIL_LINES:])
+
+    def _write(self, line: str) -> None:
+        # A worker that is gone is noticed where its messages end.
+        with contextlib.suppress(OSError):
+            self._stdin.write(line.encode() + b"\n")
+            self._stdin.flush()
+
+
+def _death(code: int) -> str:
+    """An exit status as words."""
+    if code >= 0:
+        return f"the training process ended early with exit status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    remedy = " (out of memory, perhaps)" if name == "SIGKILL" else ""
+    return f"the training process was ended by {name}{remedy}"

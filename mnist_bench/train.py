@@ -1,0 +1,205 @@
+"""Training and scoring of the network: `advance` and `evaluate`; no clock, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from mnist_bench.data import Dataset, Images
+from mnist_bench.model import PaperCnn
+from mnist_bench.result import Split
+from mnist_bench.scenario import Hyperparameters
+
+# Adam's constants in the author's program; the learning rate is a hyperparameter.
+_BETA_1 = 0.9
+_BETA_2 = 0.999
+_EPSILON = 1e-8
+
+_SCORED_AT_ONCE = 500
+"""Images in one piece of an evaluation: larger pieces are no faster and need more memory."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the network says of every image of a split, in the split's own order.
+
+    Attributes:
+        label: The predicted digit, uint8 (n,).
+        probability: Its own probability, float16 (n,).
+        accuracy: Share of the images classified rightly.
+    """
+
+    label: npt.NDArray[np.uint8]
+    probability: npt.NDArray[np.float16]
+    accuracy: float
+
+
+class Trainer:
+    """One training of the paper's network from step 0.
+
+    The same seed on the same machine with the same number of threads gives the same losses and
+    accuracies, bit for bit, however the steps are divided among calls of `advance`.
+
+    Args:
+        dataset: Images; the training split is held as bytes and scaled inside the graph.
+        hyperparameters: Of the paper's network.
+        seed: Seeds weights, batches and dropout.
+    """
+
+    def __init__(self, dataset: Dataset, hyperparameters: Hyperparameters, seed: int) -> None:
+        self.model = PaperCnn(seed, hyperparameters.dropout_rate)
+        self.step = 0
+        self._learning_rate = hyperparameters.learning_rate
+        batch_size = hyperparameters.batch_size
+        self._batches = _batches(len(dataset.train.labels), batch_size, seed)
+        self._train = _HeldImages(dataset.train)
+        self._held = {
+            "test": _HeldImages(dataset.test),
+            "validation": _HeldImages(dataset.validation),
+        }
+        self._labels = {"test": dataset.test.labels, "validation": dataset.validation.labels}
+        self._moments = [(_zeros_like(v), _zeros_like(v)) for v in self.model.variables]
+        self._advance = tf.function(self._loop).get_concrete_function(
+            tf.TensorSpec((None, batch_size), tf.int32), tf.TensorSpec((), tf.int32)
+        )
+        # A call of no steps makes TensorFlow build what it else would build in the first step.
+        self._advance(tf.zeros((0, batch_size), tf.int32), tf.constant(0))
+        self._score = {
+            split: tf.function(lambda held=held: self._scores(held)).get_concrete_function()
+            for split, held in self._held.items()
+        }
+
+    def advance(self, steps: int) -> npt.NDArray[np.float32]:
+        """Do `steps` updates and wait for them.
+
+        Returns:
+            The loss of each step's batch, dropout on, float32 (steps,).
+        """
+        batches = np.stack([next(self._batches) for _ in range(steps)])
+        losses: npt.NDArray[np.float32] = self._advance(
+            tf.constant(batches), tf.constant(self.step, tf.int32)
+        ).numpy()
+        self.step += steps
+        return losses
+
+    def evaluate(self, split: Split) -> Scores:
+        """Score every image of a split."""
+        label, probability = (tensor.numpy() for tensor in self._score[split]())
+        accuracy = np.count_nonzero(label == self._labels[split]) / len(label)
+        return Scores(label, probability, accuracy)
+
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """All parameters by a name that says the layer."""
+        names = ("conv1", "conv2", "dense", "output")
+        return {
+            f"{name}_{kind}": variable.numpy()
+            for name, layer in zip(names, self.model.layers, strict=True)
+            for kind, variable in (("weights", layer.weights), ("bias", layer.bias))
+        }
+
+    def _loop(self, batches: tf.Tensor, first_step: tf.Tensor) -> tf.Tensor:
+        """Many updates inside one graph: nothing of Python's runs between two steps."""
+        count = tf.shape(batches)[0]
+        losses = tf.TensorArray(tf.float32, size=count, element_shape=())
+
+        def body(index: tf.Tensor, losses: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            loss = self._update(batches[index], first_step + index)
+            return index + 1, losses.write(index, loss)
+
+        _, losses = tf.while_loop(
+            lambda index, _: index < count, body, (0, losses), parallel_iterations=1
+        )
+        return losses.stack()
+
+    def _update(self, batch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """One step of Adam on the images with the given indices; returns its loss."""
+        pixels = tf.gather(self._train.pixels, batch)  # (batch, 28, 28)
+        labels = tf.gather(self._train.labels, batch)  # (batch,)
+        variables = self.model.variables
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            logits = self.model.logits(pixels, dropout_step=step)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        gradients = tape.gradient(loss, variables)
+        updates = tf.cast(step + 1, tf.float32)
+        for variable, moments, gradient in zip(variables, self._moments, gradients, strict=True):
+            self._adam(variable, moments, gradient, updates)
+        return loss
+
+    def _adam(
+        self,
+        variable: tf.Variable,
+        moments: tuple[tf.Variable, tf.Variable],
+        gradient: tf.Tensor,
+        updates: tf.Tensor,
+    ) -> None:
+        """TensorFlow's fused Adam: one pass over the memory, the program's own formula."""
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=moments[0].handle,
+            v=moments[1].handle,
+            beta1_power=tf.pow(_BETA_1, updates),
+            beta2_power=tf.pow(_BETA_2, updates),
+            lr=self._learning_rate,
+            beta1=_BETA_1,
+            beta2=_BETA_2,
+            epsilon=_EPSILON,
+            grad=gradient,
+        )
+
+    def _scores(self, held: _HeldImages) -> tuple[tf.Tensor, tf.Tensor]:
+        """Predicted digits uint8 (n,) and their probabilities float16 (n,), piece by piece."""
+        pieces = -(-held.count // _SCORED_AT_ONCE)
+        digits = tf.TensorArray(tf.uint8, pieces, infer_shape=False, element_shape=(None,))
+        shares = tf.TensorArray(tf.float16, pieces, infer_shape=False, element_shape=(None,))
+
+        def body(
+            index: tf.Tensor, digits: tf.TensorArray, shares: tf.TensorArray
+        ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
+            # A slice that reaches past the end is cut there: the last piece is a short one.
+            piece = held.pixels[index * _SCORED_AT_ONCE : (index + 1) * _SCORED_AT_ONCE]
+            probabilities = tf.nn.softmax(self.model.logits(piece))
+            digit = tf.cast(tf.argmax(probabilities, axis=1), tf.uint8)
+            share = tf.cast(tf.reduce_max(probabilities, axis=1), tf.float16)
+            return index + 1, digits.write(index, digit), shares.write(index, share)
+
+        _, digits, shares = tf.while_loop(
+            lambda index, *_: index < pieces, body, (0, digits, shares), parallel_iterations=1
+        )
+        return digits.concat(), shares.concat()
+
+
+class _HeldImages:
+    """A split in TensorFlow's memory, once, as bytes.
+
+    Variables, since a constant would be copied into every graph that uses it.
+    """
+
+    def __init__(self, images: Images) -> None:
+        self.count = len(images.labels)
+        self.pixels = tf.Variable(images.pixels, trainable=False)
+        self.labels = tf.Variable(images.labels.astype(np.int32), trainable=False)
+
+
+def _zeros_like(variable: tf.Variable) -> tf.Variable:
+    return tf.Variable(tf.zeros_like(variable), trainable=False)
+
+
+def _batches(images: int, batch_size: int, seed: int) -> Iterator[npt.NDArray[np.int32]]:
+    """Indices of the training images, batch by batch, shuffled anew each epoch.
+
+    As in the author's program a batch that reaches past the end of an epoch is filled from the
+    next one, so that none is short and no image is left out.
+    """
+    random = np.random.default_rng(seed)
+    pending = np.empty(0, np.int32)
+    while True:
+        while len(pending) < batch_size:
+            epoch = random.permutation(images).astype(np.int32)
+            pending = np.concatenate((pending, epoch))
+        yield pending[:batch_size]
+        pending = pending[batch_size:]

@@ -1,0 +1,118 @@
+"""The training process: `python -m mnist_bench.worker`, started by the harness, imported by nobody.
+
+Reads a request and the word to go on standard input, answers JSON lines on standard output. What
+TensorFlow and its libraries print goes to standard error, which the harness keeps as a log.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from mnist_bench import data
+from mnist_bench.measure import PhaseClock, RowFiles, Trajectory
+from mnist_bench.protocol import GO, Done, Failure, Message, Phase, Ready, Request
+
+if TYPE_CHECKING:
+    from mnist_bench.train import Trainer
+
+
+def main() -> int:
+    """Serve one request; 0 when every row is done."""
+    # Ctrl-C reaches every process of a terminal; the parent settles what happens then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    say = _speaker(_private_stdout())
+    try:
+        _serve(Request.model_validate_json(sys.stdin.readline()), say)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the parent must hear of it
+        traceback.print_exc()
+        say(Failure(reason=" ".join(f"{type(error).__name__}: {error}".split())[:1000]))
+        return 1
+    say(Done())
+    return 0
+
+
+def _serve(request: Request, say: Callable[[Message], None]) -> None:
+    clock = PhaseClock()
+    with clock.phase("import"):
+        _import_tensorflow(request.threads)
+        from mnist_bench.train import Trainer
+    say(Phase(name="import", seconds=clock.seconds("import")))
+    with clock.phase("data"):
+        dataset = data.load(request.source)
+    say(Phase(name="data", seconds=clock.seconds("data")))
+    _wait_for_go(say)
+    with clock.phase("trace"):
+        trainer = Trainer(dataset, request.hyperparameters, request.training_seed)
+    say(Phase(name="trace", seconds=clock.seconds("trace")))
+    Trajectory(trainer, request, clock, say, keep=_keeper(request, trainer)).run()
+
+
+def _import_tensorflow(threads: int) -> None:
+    """Import TensorFlow and settle its threads and devices, before its first operation."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    # The operations of a step follow one another: a second queue of them only costs.
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.set_visible_devices([], "GPU")
+
+
+def _private_stdout() -> TextIO:
+    """The channel to the parent; whatever else writes to standard output goes to the log."""
+    sys.stdout.flush()
+    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="\n")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return channel
+
+
+def _speaker(channel: TextIO) -> Callable[[Message], None]:
+    def say(message: Message) -> None:
+        channel.write(message.model_dump_json() + "\n")
+        channel.flush()
+
+    return say
+
+
+def _wait_for_go(say: Callable[[Message], None]) -> None:
+    """Wait for the word to go; then watch that the parent stays."""
+    say(Ready())
+    if sys.stdin.readline().strip() != GO:
+        raise EOFError("the parent went away before the training began")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    # Nobody is left to tell: no clean-up, the parent's next command does it.
+    os._exit(1)
+
+
+def _keeper(request: Request, trainer: Trainer) -> Callable[[RowFiles], None]:
+    def keep(row: RowFiles) -> None:
+        folder = Path(request.folder) / str(row.steps)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            folder / "predictions.npz",
+            final_label=row.final.label,
+            final_probability=row.final.probability,
+            selected_label=row.selected.label,
+            selected_probability=row.selected.probability,
+        )
+        if request.save_weights:
+            weights: dict[str, Any] = {**trainer.weights()}
+            np.savez(folder / "weights.npz", **weights)
+
+    return keep
+
+
+if __name__ == "__main__":
+    sys.exit(main())
