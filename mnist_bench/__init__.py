@@ -1,5 +1,4 @@
-"""Does the paper's Table I hold on the machine that you own, and what does it cost?"""
+"""Does the paper's Table I hold on the machine that you own, and what does it cost?
 
-from importlib.metadata import version
-
-__version__ = version("mnist-bench")
+The commands are the interface; there is no public Python API yet.
+"""

@@ -48,9 +48,7 @@ PROTOCOL = Scenario(
     steps=tuple(row.steps for row in TABLE_1),
     eval_first=1,
     eval_every=100,
-    hyperparameters=PaperCnnHyperparameters(
-        learning_rate=0.001, batch_size=50, dropout_rate=0.5
-    ),
+    hyperparameters=PaperCnnHyperparameters(learning_rate=0.001, batch_size=50, dropout_rate=0.5),
 )
 """How the paper's program trained and scored: only runs of this protocol compare with Table I."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Literal
+
+from pydantic import Field
 
 from mnist_bench.scenario import Grid, Hyperparameters, Record
 
@@ -47,7 +48,7 @@ class RunResult(Record):
         seed: As the user counts seeds.
         training_seed: What the training itself was started with; differs from `seed` where each
             row is trained from zero.
-        status: How the run ended.
+        status: How the run ended; None while it goes on.
         failure: Why it did not finish; None where it did.
         run_id: MLflow's id.
         trajectory: Id of the training that this run is cut from.
@@ -72,7 +73,7 @@ class RunResult(Record):
     steps: int
     seed: int
     training_seed: int
-    status: Status
+    status: Status | None = None
     failure: str | None = None
     run_id: str | None = None
     trajectory: str
@@ -88,7 +89,7 @@ class RunResult(Record):
     target_accuracies: tuple[float, ...]
     hyperparameters: Hyperparameters
     evaluations: tuple[Evaluation, ...] = ()
-    seconds: dict[PhaseName, float] = {}
+    seconds: dict[PhaseName, float] = Field(default={})
     peak_rss_bytes: int | None = None
 
     @property
@@ -96,7 +97,7 @@ class RunResult(Record):
         """The evaluation grid."""
         return Grid(first=self.eval_first, every=self.eval_every)
 
-    @cached_property
+    @property
     def candidates(self) -> tuple[Evaluation, ...]:
         """Evaluations on the grid; the last state is none where it lies off the grid."""
         return tuple(e for e in self.evaluations if e.step in self.grid)

@@ -189,7 +189,8 @@ def find(name: str) -> Path:
     names = packaged_names()
     if name not in names:
         raise BenchError(
-            f"no scenario is called {name!r}", f"{_nearest(name, names)}there are {', '.join(names)}"
+            f"no scenario is called {name!r}",
+            f"{_nearest(name, names)}there are {', '.join(names)}",
         )
     return packaged_folder() / f"{name}.toml"
 

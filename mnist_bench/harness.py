@@ -1,0 +1,249 @@
+"""Plans runs, starts one fresh process a trajectory, and hands on what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import signal
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from mnist_bench import protocol
+from mnist_bench.data import Source
+from mnist_bench.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError, Terminated
+from mnist_bench.machine import Machine
+from mnist_bench.process import WorkerProcess
+from mnist_bench.recording import Recording, planned_run
+from mnist_bench.result import Evaluation, RunResult
+from mnist_bench.scenario import MAX_SEED, Scenario
+from mnist_bench.store import Store
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One training from step 0.
+
+    Attributes:
+        seed: As the user counts seeds.
+        training_seed: What the training is started with.
+        rows: Step counts cut from it, rising.
+        id: Random; recorded with every run that is cut from it.
+    """
+
+    seed: int
+    training_seed: int
+    rows: tuple[int, ...]
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is going to be trained for one scenario.
+
+    Attributes:
+        name: Name of the scenario.
+        scenario: What is asked.
+        source: The images.
+        threads: Threads inside a TensorFlow operation.
+        trajectories: In the order in which they are trained.
+    """
+
+    name: str
+    scenario: Scenario
+    source: Source
+    threads: int
+    trajectories: tuple[Trajectory, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a plan.
+
+    Attributes:
+        results: Every run that was begun, in the plan's order.
+        exit_status: 0, or that of the interruption that ended the plan.
+    """
+
+    results: tuple[RunResult, ...]
+    exit_status: int = 0
+
+
+class Watcher(Protocol):
+    """Somebody who is told how a plan goes."""
+
+    def begun(self, trajectory: Trajectory) -> None:
+        """A worker was started."""
+
+    def sampled(self, sample: protocol.Sample) -> None:
+        """A stretch of training has ended."""
+
+    def scored(self, evaluation: Evaluation) -> None:
+        """The network was scored."""
+
+    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
+        """The trajectory has ended; `failure` is None where it ended well."""
+
+
+def lay_out(
+    name: str,
+    scenario: Scenario,
+    source: Source,
+    *,
+    seeds: range,
+    threads: int,
+    independent: bool = False,
+) -> Plan:
+    """Lay out the trainings of a scenario.
+
+    With a constant learning rate a row is an exact prefix of a longer one, so a seed's rows share
+    one trajectory, unless `independent` asks for a training from zero for each.
+
+    Raises:
+        BenchError: A batch is larger than the training split, or a seed is too large.
+    """
+    batch_size = scenario.hyperparameters.batch_size
+    if batch_size > source.train_images:
+        raise BenchError(
+            f"batch_size is {batch_size}, {source.name} has {source.train_images} training images",
+            "choose a smaller batch_size",
+        )
+    if seeds[-1] > MAX_SEED:
+        raise BenchError(f"seed {seeds[-1]} is above {MAX_SEED}", "choose a smaller --first-seed")
+    if independent:
+        pairs = [(seed, steps) for seed in seeds for steps in scenario.steps]
+        trajectories = [Trajectory(seed, _seed_of_row(seed, s), (s,)) for seed, s in pairs]
+    else:
+        trajectories = [Trajectory(seed, seed, scenario.steps) for seed in seeds]
+    return Plan(name, scenario, source, threads, tuple(trajectories))
+
+
+def execute(
+    plan: Plan, machine: Machine, open_store: Callable[[], Store], watcher: Watcher
+) -> Outcome:
+    """Train every trajectory of a plan, each in a process of its own, and record its runs.
+
+    A worker that fails leaves its unfinished runs FAILED and the others go on; Ctrl-C and SIGTERM
+    leave them KILLED and end the plan.
+
+    Args:
+        plan: What to train.
+        machine: The described machine, kept with every run.
+        open_store: Opens the store, or hands on the one that is open; called while the worker
+            imports TensorFlow.
+        watcher: Told what happens.
+
+    Raises:
+        BenchError: The store can't be opened, or fails on the way.
+    """
+    results: list[RunResult] = []
+    for trajectory in plan.trajectories:
+        # On Windows a virus scanner may still hold a file of the folder; it can be left behind.
+        with tempfile.TemporaryDirectory(
+            prefix="mnist-bench-", ignore_cleanup_errors=True
+        ) as folder:
+            recording = _recording(plan, trajectory, machine, Path(folder))
+            request = _request(plan, trajectory, Path(folder))
+            exit_status = _train(trajectory, request, recording, open_store, watcher)
+        results += recording.runs
+        if exit_status:
+            return Outcome(tuple(results), exit_status)
+    return Outcome(tuple(results))
+
+
+def _train(
+    trajectory: Trajectory,
+    request: protocol.Request,
+    recording: Recording,
+    open_store: Callable[[], Store],
+    watcher: Watcher,
+) -> int:
+    """Train one trajectory; 0, or the exit status of the interruption."""
+    with WorkerProcess(request, Path(request.folder) / "worker.log") as worker:
+        watcher.begun(trajectory)
+        try:
+            recording.begin(open_store())
+            worker.go()
+            for message in worker.messages():
+                recording.take(message)
+                _tell(watcher, message)
+            failure = worker.end()
+            if failure:
+                recording.close("failed", failure)
+        except (KeyboardInterrupt, Terminated) as interruption:
+            by_user = isinstance(interruption, KeyboardInterrupt)
+            reason = "interrupted" if by_user else "terminated"
+            with _uninterrupted():
+                worker.kill()
+                recording.close("killed", reason)
+                watcher.ended(trajectory, reason, "")
+            return EXIT_INTERRUPTED if by_user else EXIT_TERMINATED
+        except BenchError as error:
+            worker.kill()
+            with contextlib.suppress(BenchError):  # the store may take nothing any more
+                recording.close("failed", str(error))
+            raise
+        watcher.ended(trajectory, failure, worker.log_tail() if failure else "")
+    return 0
+
+
+def _tell(watcher: Watcher, message: protocol.Message) -> None:
+    if isinstance(message, protocol.Sample):
+        watcher.sampled(message)
+    elif isinstance(message, protocol.Scored):
+        watcher.scored(message.evaluation)
+
+
+def _recording(plan: Plan, trajectory: Trajectory, machine: Machine, folder: Path) -> Recording:
+    runs = tuple(
+        planned_run(
+            name=plan.name,
+            scenario=plan.scenario,
+            source=plan.source,
+            machine=machine,
+            threads=plan.threads,
+            steps=steps,
+            seed=trajectory.seed,
+            training_seed=trajectory.training_seed,
+            trajectory=trajectory.id,
+        )
+        for steps in trajectory.rows
+    )
+    return Recording(runs, plan.scenario, machine, folder)
+
+
+def _request(plan: Plan, trajectory: Trajectory, folder: Path) -> protocol.Request:
+    return protocol.Request(
+        model=plan.scenario.model,
+        hyperparameters=plan.scenario.hyperparameters,
+        training_seed=trajectory.training_seed,
+        rows=trajectory.rows,
+        grid=plan.scenario.grid,
+        source=plan.source,
+        threads=plan.threads,
+        folder=str(folder),
+        save_weights=plan.scenario.save_weights,
+    )
+
+
+def _seed_of_row(seed: int, steps: int) -> int:
+    """A seed for a row that is trained from zero: another one for each seed and step count."""
+    digest = hashlib.sha256(f"{seed},{steps}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") & MAX_SEED
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Close runs in peace: a second Ctrl-C must not leave one RUNNING."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTIONS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)

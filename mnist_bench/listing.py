@@ -1,0 +1,83 @@
+"""What can be run, and what each costs here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from mnist_bench import cost, data, fetch, machine, scenario, units
+from mnist_bench.scenario import DatasetChoice, Scenario
+
+
+@dataclass(frozen=True)
+class Item:
+    """One packaged scenario.
+
+    Attributes:
+        name: What `run` takes.
+        title: One line for people.
+        steps: Its step counts.
+        train_images: Images that one seed trains on, over all steps.
+        score_images: Images that it scores.
+        expected_seconds: What one seed takes here; None where nothing like it was measured.
+    """
+
+    name: str
+    title: str
+    steps: tuple[int, ...]
+    train_images: int
+    score_images: int
+    expected_seconds: float | None
+
+
+def packaged() -> list[Item]:
+    """Every scenario that comes with the package, by name."""
+    items = ((name, scenario.read(scenario.find(name))) for name in scenario.packaged_names())
+    return [_item(name, question) for name, question in items]
+
+
+def show(items: list[Item], console: Console) -> None:
+    """Print them as a table."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for header in ("scenario", "steps", "one seed takes", "what it asks"):
+        table.add_column(header, overflow="fold")
+    for item in items:
+        steps = ", ".join(units.count(steps) for steps in item.steps)
+        table.add_row(item.name, steps, _price(item), item.title)
+    console.print(table)
+
+
+def as_json(items: list[Item]) -> str:
+    """Them as one JSON document."""
+    return json.dumps({"schema": 1, "scenarios": [asdict(item) for item in items]}, indent=2)
+
+
+def _price(item: Item) -> str:
+    if item.expected_seconds is not None:
+        return f"about {units.duration(item.expected_seconds)}"
+    images = units.count(item.train_images), units.count(item.score_images)
+    return f"{images[0]} images to train on, {images[1]} to score"
+
+
+def _item(name: str, question: Scenario) -> Item:
+    work = cost.work_of(question, question.steps, _scored_at_once(question.dataset))
+    known = cost.recall(question.model, question.hyperparameters, machine.usable_threads())
+    return Item(
+        name,
+        question.title,
+        question.steps,
+        work.train_images,
+        work.score_images,
+        work.seconds(known) if known else None,
+    )
+
+
+def _scored_at_once(choice: DatasetChoice) -> int:
+    """Test and validation images of a choice; where it is open, those of the full MNIST."""
+    if choice == data.SAMPLE:
+        _, validation, test = data.SAMPLE_PER_CLASS
+        return fetch.CLASSES * (validation + test)
+    return data.MNIST.validation_images + data.MNIST.files[2].count

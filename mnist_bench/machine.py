@@ -1,0 +1,131 @@
+"""This machine: what it is made of, and which versions run on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import uuid
+from importlib.metadata import version
+from pathlib import Path
+
+import platformdirs
+import psutil
+
+from mnist_bench import units
+from mnist_bench.scenario import Record
+
+
+class Machine(Record):
+    """The described hardware and software of one computer.
+
+    Attributes:
+        machine_id: A random value kept in the user's configuration folder; None where it can't be
+            kept.
+        cpu: The processor's own name.
+        cores_physical: None where the system does not tell.
+        cores_logical: None where the system does not tell.
+        memory_bytes: Installed memory.
+        system: Operating system and its version.
+        architecture: Of the processor, as the system names it.
+        python: Version; likewise the versions after it.
+    """
+
+    machine_id: str | None
+    cpu: str
+    cores_physical: int | None
+    cores_logical: int | None
+    memory_bytes: int
+    system: str
+    architecture: str
+    python: str
+    tensorflow: str
+    keras: str
+    mlflow: str
+    optuna: str
+    numpy: str
+    mnist_bench: str
+
+    @property
+    def name(self) -> str:
+        """The machine by its hardware, in one line."""
+        cores = self.cores_physical or self.cores_logical
+        parts = [
+            self.cpu,
+            f"{cores} cores" if cores else "",
+            units.gibibytes(self.memory_bytes),
+            f"{self.system} {self.architecture}",
+        ]
+        return ", ".join(part for part in parts if part)
+
+
+def describe() -> Machine:
+    """Describe this machine; no privileges and no heavy import needed."""
+    return Machine(
+        machine_id=_machine_id(),
+        cpu=_cpu_name(),
+        cores_physical=psutil.cpu_count(logical=False),
+        cores_logical=psutil.cpu_count(logical=True),
+        memory_bytes=psutil.virtual_memory().total,
+        system=f"{platform.system()} {platform.release()}",
+        architecture=platform.machine(),
+        python=platform.python_version(),
+        tensorflow=version("tensorflow"),
+        keras=version("keras"),
+        mlflow=version("mlflow"),
+        optuna=version("optuna"),
+        numpy=version("numpy"),
+        mnist_bench=version("mnist-bench"),
+    )
+
+
+def usable_threads() -> int:
+    """Logical cores that this process may use."""
+    try:
+        return len(psutil.Process().cpu_affinity())
+    except (AttributeError, psutil.Error):  # macOS has no affinity
+        return os.cpu_count() or 1
+
+
+def _machine_id() -> str | None:
+    """The machine's random id, made at the first call."""
+    path = platformdirs.user_config_path("mnist-bench", appauthor=False) / "machine-id"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Exclusive creation: of two first commands at once one makes the id, both read it.
+        with path.open("x", encoding="ascii") as file:
+            file.write(uuid.uuid4().hex)
+    except FileExistsError:
+        pass
+    except OSError:
+        return None
+    return path.read_text(encoding="ascii").strip() or None
+
+
+def _cpu_name() -> str:
+    """The processor's own name, where the system tells it."""
+    try:
+        name = _cpu_name_of_system()
+    except (OSError, subprocess.SubprocessError):
+        name = ""
+    return " ".join(name.split()) or platform.processor() or platform.machine()
+
+
+def _cpu_name_of_system() -> str:
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        names = (line.partition(":")[2] for line in lines if line.startswith("model name"))
+        return next(names, "")
+    if sys.platform == "darwin":
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout
+    if sys.platform == "win32":
+        import winreg
+
+        key = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key) as handle:
+            return str(winreg.QueryValueEx(handle, "ProcessorNameString")[0])
+    return ""

@@ -1,0 +1,97 @@
+"""A bar over the steps of each training, on a terminal; silence elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from mnist_bench import units
+from mnist_bench.harness import Plan, Trajectory
+from mnist_bench.protocol import Sample
+from mnist_bench.result import Evaluation
+
+
+class ProgressWatcher:
+    """Shows on a console how a plan goes; failures are told wherever the output goes.
+
+    Args:
+        plan: What is trained.
+        console: Standard error's.
+    """
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self._plan = plan
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
+            TextColumn("{task.fields[news]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._begun = 0
+        self._last = Sample(step=0, train_seconds=0.0)
+        self._accuracy: float | None = None
+        self._images_per_second: float | None = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def begun(self, trajectory: Trajectory) -> None:
+        """A worker was started."""
+        self._begun += 1
+        of = f" ({self._begun} of {len(self._plan.trajectories)})"
+        self._last = Sample(step=0, train_seconds=0.0)
+        self._accuracy = self._images_per_second = None
+        self._task = self._bar.add_task(
+            f"seed {trajectory.seed}{of if len(self._plan.trajectories) > 1 else ''}",
+            total=trajectory.rows[-1],
+            news="starting TensorFlow",
+        )
+
+    def sampled(self, sample: Sample) -> None:
+        """A stretch of training has ended."""
+        images = (sample.step - self._last.step) * self._plan.scenario.hyperparameters.batch_size
+        seconds = sample.train_seconds - self._last.train_seconds
+        self._images_per_second = images / seconds if seconds > 0 else None
+        self._last = sample
+        self._show()
+
+    def scored(self, evaluation: Evaluation) -> None:
+        """The network was scored."""
+        self._accuracy = evaluation.test_accuracy
+        self._show()
+
+    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
+        """The trajectory has ended."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+        if failure:
+            self._console.print(
+                Text(f"seed {trajectory.seed} did not finish: {failure}", style="red")
+            )
+        if log_tail:
+            self._console.print(Text(f"The end of its log:\n{log_tail}", style="dim"))
+
+    def _show(self) -> None:
+        if self._task is None:
+            return
+        news = [f"{units.accuracy(self._accuracy)}", f"{units.rate(self._images_per_second)} img/s"]
+        self._bar.update(self._task, completed=self._last.step, news="  ".join(news))

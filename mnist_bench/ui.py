@@ -1,0 +1,96 @@
+"""MLflow's own UI on the runs, started light and for this machine alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+import psutil
+
+from mnist_bench import tracking
+from mnist_bench.errors import EXIT_BROKE, BenchError
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 5000
+_END_SECONDS = 10
+
+
+def serve(uri: str, port: int | None, say: Callable[[str], None]) -> None:
+    """Show the runs until the user ends it; of a tracking server only the address is said.
+
+    Args:
+        uri: MLflow's tracking URI.
+        port: Where to listen; None takes MLflow's own, or a free one where that is taken.
+        say: Takes the address, before the server is there.
+
+    Raises:
+        BenchError: There are no runs yet, the port is taken, or the server ends by itself.
+    """
+    if tracking.is_server(uri):
+        say(f"These runs are shown by their own server: {tracking.without_credentials(uri)}")
+        return
+    database = tracking.sqlite_file(uri)
+    if database is not None and not database.exists():
+        raise BenchError(
+            f"no runs are recorded in {database} yet", "`mnist-bench run smoke` makes some"
+        )
+    chosen = _chosen_port(port)
+    say(f"MLflow's UI: http://{HOST}:{chosen}  (about 10 s until it answers; Ctrl-C ends it)")
+    _serve(uri, chosen)
+
+
+def _serve(uri: str, port: int) -> None:
+    command = ["-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
+    environment = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        **os.environ,
+        # In the environment and not on the command line, where others could read a password.
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        # Sixteen processes fewer.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    server = subprocess.Popen([sys.executable, "-P", *command], env=environment)
+    try:
+        code = server.wait()
+    finally:
+        _end(server)
+    if code:
+        raise BenchError(
+            f"MLflow's UI ended with exit status {code}",
+            "what it printed above says why; an old database wants `mlflow db upgrade "
+            f"{tracking.without_credentials(uri)}`",
+            exit_status=EXIT_BROKE,
+        )
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server with the processes that it started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = psutil.Process(server.pid).children(recursive=True)
+        server.terminate()
+        _, left = psutil.wait_procs(family, timeout=_END_SECONDS)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    server.wait()
+
+
+def _chosen_port(port: int | None) -> int:
+    if port is not None:
+        if not _is_free(port):
+            raise BenchError(f"port {port} is taken", "leave out --port to take a free one")
+        return port
+    if _is_free(DEFAULT_PORT):
+        return DEFAULT_PORT
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) != 0
