@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
-import signal
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,8 +17,8 @@ from mnist_bench.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     BenchError,
-    Terminated,
 )
+from mnist_bench.interruption import Terminated, raise_on_sigterm
 from mnist_bench.scenario import DATASET_CHOICES, MAX_SEED, MAX_STEPS
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ Examples:
 
 def main() -> NoReturn:
     """Run a command; every fault ends in one line and an exit status."""
-    signal.signal(signal.SIGTERM, _terminated)
+    raise_on_sigterm()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A console of an old code page knows no "±"; better a "?" than a traceback.
+            stream.reconfigure(errors="replace")
     try:
         status = cli.main(prog_name="mnist-bench", standalone_mode=False)
     except BenchError as error:
@@ -55,15 +60,13 @@ def main() -> NoReturn:
         status = EXIT_INTERRUPTED
     except Terminated:
         status = EXIT_TERMINATED
-    except BrokenPipeError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            sys.exit(_complain(f"the system refused: {error}", EXIT_BROKE))
         # Whoever read our output has gone; the interpreter must not complain of it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = EXIT_BROKE
     sys.exit(status)
-
-
-def _terminated(*_: object) -> NoReturn:
-    raise Terminated
 
 
 def _complain(line: str, status: int) -> int:
@@ -86,14 +89,21 @@ Examples:
 """
 
 
-@click.group(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    epilog=_EXAMPLES,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="mnist-bench")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Does the paper's Table I hold on your machine, and what does it cost?
 
     Trains the CNN of a 2018 paper on MNIST for chosen step counts, records accuracy, time and
     memory in MLflow, and compares them with the paper's Table I.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def _step_counts(
@@ -232,24 +242,28 @@ def run(
     your own. A trained row is one run in MLflow: `mnist-bench ui` shows them.
     """
     from mnist_bench import run as running
-    from mnist_bench.run import Wish
+    from mnist_bench import wish as wishing
 
     console = _console(stderr=True)
     people = _console(stderr=as_json)
-    wish = Wish(
+    wish = wishing.Wish(
         scenarios=scenarios or ("table-1",),
         seeds=range(first_seed, first_seed + seeds),
         command=_shown_command(),
         **wishes,
     )
-    running.check_folder()
-    plans = running.prepare(wish, console)
+    if not dry_run:
+        wishing.check_folders()
+    plans = wishing.prepare(wish, console)
     if dry_run:
-        click.echo(running.plans_as_json(plans) if as_json else running.plans_as_text(plans))
+        click.echo(wishing.plans_as_json(plans) if as_json else wishing.plans_as_text(plans))
         return 0
     done = running.carry_out(plans, wish, console, people, reports=reports)
     if as_json:
         click.echo(done.document_json, nl=False)
+    if done.error:
+        _complain(str(done.error), done.error.exit_status)
+        return done.exit_status or done.error.exit_status
     return done.exit_status
 
 
@@ -301,5 +315,6 @@ def _shown_command() -> str:
         elif "://" in argument:
             shown.append(f"{name}=URI" if equals and "://" in value else "URI")
         else:
-            shown.append(Path(argument).name if argument.endswith(".toml") else argument)
-    return " ".join(("mnist-bench", *shown))
+            is_path = "/" in argument or "\\" in argument
+            shown.append(Path(argument).name if is_path else argument)
+    return shlex.join(("mnist-bench", *shown))

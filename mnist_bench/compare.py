@@ -8,147 +8,22 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import sqrt
 from pathlib import Path
-from typing import Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from mnist_bench import paper
+from mnist_bench.document import Document, Row, RowVerdict, SpreadSource, summarise_run
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.machine import Machine
-from mnist_bench.result import PhaseName, RunResult, Status
-from mnist_bench.scenario import Grid, Hyperparameters, Record, packaged_folder
+from mnist_bench.result import RunResult
+from mnist_bench.scenario import Grid, Hyperparameters, packaged_folder
 from mnist_bench.units import count, spread
 
 ALPHA = 0.05
 """Chance, over all rows together, of telling a row apart that is not."""
 MIN_SEEDS = 3
 """Fewer seeds than these say too little about their own spread: the reference's is taken."""
-PAPER_DATASET = "mnist"
-"""The images that Table I was measured on."""
 REFERENCE_NAME = "table-1.json"
-
-RunVerdict = Literal["clean", "suspect", "invalid"]
-RowVerdict = Literal["exceeds", "indistinguishable", "below", "not comparable"]
-ROW_VERDICTS: tuple[RowVerdict, ...] = ("exceeds", "indistinguishable", "below", "not comparable")
-SpreadSource = Literal["own", "reference"]
-
-
-class RunSummary(Record):
-    """One run as the JSON document tells it; what is not known is None.
-
-    Attributes:
-        status: How the run ended; None while it goes on.
-        verdict: Whether the machine let the figures be trusted; None where nobody looked.
-        reasons: Why it did not.
-        max_test_accuracy_step: In updates done.
-        seconds: Wall-clock seconds of the training process by phase.
-        failure: Why the run did not finish.
-        training_seed: What the training itself was started with.
-
-    The others are `RunResult`'s own, and what it derives.
-    """
-
-    scenario: str
-    model: str
-    steps: int
-    seed: int
-    status: Status | None
-    run_id: str | None
-    trajectory: str
-    dataset: str
-    dataset_digest: str
-    precision: str
-    threads: int
-    device: str
-    machine_id: str | None
-    memory_method: str | None
-    verdict: RunVerdict | None
-    reasons: tuple[str, ...] | None
-    max_test_accuracy: float | None
-    max_test_accuracy_step: int | None
-    final_test_accuracy: float | None
-    selected_test_accuracy: float | None
-    train_seconds_total: float | None
-    images_per_second: float | None
-    peak_rss_bytes: int | None
-    seconds: dict[PhaseName, float]
-    hyperparameters: Hyperparameters
-    failure: str | None = None
-    training_seed: int | None = None
-
-
-class Row(Record):
-    """One step count against Table I; what is not known is None.
-
-    Attributes:
-        steps: Updates of the trainings.
-        paper_step: Where the paper saw its maximum, by its own label.
-        paper_max_test_accuracy: The paper's value.
-        n: Seeds that the figures are taken over.
-        mean: Of the largest test accuracies.
-        sd: Their standard deviation over seeds (divisor n - 1); None at n = 1.
-        difference: mean - paper.
-        interval_low: Lower end of the uncorrected 95% prediction interval around the mean.
-        interval_high: Its upper end.
-        verdict: Holm's over all comparable rows.
-        reason: Why the row does not compare, or what to know about its verdict.
-        train_seconds_mean: Seconds inside training.
-        images_per_second_mean: Training images a second, training only.
-        peak_rss_bytes_max: The largest of the runs' high-water marks.
-        run_ids: MLflow's ids of the runs taken.
-        final_test_accuracy_mean: Of the accuracies after the last update.
-        final_test_accuracy_sd: Their standard deviation.
-        selected_test_accuracy_mean: Of the accuracies at the step that validation chose.
-        selected_test_accuracy_sd: Their standard deviation.
-        max_test_accuracy_step_min: Earliest step of a run's maximum, in updates done.
-        max_test_accuracy_step_max: Latest step of a run's maximum, in updates done.
-        spread_source: Whose standard deviation the verdict used.
-        degrees_of_freedom: Of that standard deviation.
-        p_value: Two-sided and uncorrected.
-    """
-
-    steps: int
-    paper_step: int | None
-    paper_max_test_accuracy: float | None
-    n: int
-    mean: float | None
-    sd: float | None
-    difference: float | None
-    interval_low: float | None
-    interval_high: float | None
-    verdict: RowVerdict
-    reason: str | None
-    train_seconds_mean: float | None
-    images_per_second_mean: float | None
-    peak_rss_bytes_max: int | None
-    run_ids: tuple[str, ...]
-    final_test_accuracy_mean: float | None = None
-    final_test_accuracy_sd: float | None = None
-    selected_test_accuracy_mean: float | None = None
-    selected_test_accuracy_sd: float | None = None
-    max_test_accuracy_step_min: int | None = None
-    max_test_accuracy_step_max: int | None = None
-    spread_source: SpreadSource | None = None
-    degrees_of_freedom: int | None = None
-    p_value: float | None = None
-
-
-class Document(Record):
-    """What `run --json` prints and `reports/<name>.json` keeps.
-
-    Attributes:
-        schema_version: Of this format; called `schema` in the file.
-        machine: Where the runs were made.
-        runs: Every run, in the order given.
-        table_1: Rows of Table I's own step counts.
-    """
-
-    model_config = ConfigDict(serialize_by_alias=True)
-
-    schema_version: Literal[1] = Field(default=1, alias="schema")
-    machine: Machine
-    runs: tuple[RunSummary, ...]
-    table_1: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -227,39 +102,6 @@ def needs_reference(results: Sequence[RunResult]) -> bool:
     return any(not g.obstacles and len(g.taken) < MIN_SEEDS for g in groups)
 
 
-def summarise_run(result: RunResult) -> RunSummary:
-    """One run as the document tells it; nobody judges its machine yet, so it has no verdict."""
-    return RunSummary(
-        scenario=result.scenario,
-        model=result.model,
-        steps=result.steps,
-        seed=result.seed,
-        status=result.status,
-        run_id=result.run_id,
-        trajectory=result.trajectory,
-        dataset=result.dataset,
-        dataset_digest=result.dataset_digest,
-        precision=result.precision,
-        threads=result.threads,
-        device=result.device,
-        machine_id=result.machine_id,
-        memory_method=result.memory_method,
-        verdict=None,
-        reasons=None,
-        max_test_accuracy=result.max_test_accuracy,
-        max_test_accuracy_step=result.max_test_accuracy_step,
-        final_test_accuracy=result.final_test_accuracy,
-        selected_test_accuracy=result.selected_test_accuracy,
-        train_seconds_total=result.train_seconds_total,
-        images_per_second=result.images_per_second,
-        peak_rss_bytes=result.peak_rss_bytes,
-        seconds=result.seconds,
-        hyperparameters=result.hyperparameters,
-        failure=result.failure,
-        training_seed=result.training_seed,
-    )
-
-
 def document(
     machine: Machine, results: Sequence[RunResult], reference: Reference | None
 ) -> Document:
@@ -301,41 +143,6 @@ def holm(p_values: Sequence[float], alpha: float = ALPHA) -> tuple[bool, ...]:
             break
         rejected.add(index)
     return tuple(index in rejected for index in range(len(p_values)))
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What runs took together.
-
-    Attributes:
-        trainings: How many trainings there were; rows cut from one count once.
-        train_seconds: Seconds inside training.
-        peak_rss_bytes: The largest high-water mark of a training process.
-    """
-
-    trainings: int
-    train_seconds: float | None
-    peak_rss_bytes: int | None
-
-
-def cost(runs: Sequence[RunSummary]) -> Cost:
-    """What runs took together: a training that several rows are cut from is counted once."""
-    seconds: dict[str, float] = {}
-    for run in runs:
-        if run.train_seconds_total is not None:
-            longest = max(run.train_seconds_total, seconds.get(run.trajectory, 0.0))
-            seconds[run.trajectory] = longest
-    peaks = [run.peak_rss_bytes for run in runs if run.peak_rss_bytes is not None]
-    return Cost(
-        trainings=len({run.trajectory for run in runs}),
-        train_seconds=sum(seconds.values()) if seconds else None,
-        peak_rss_bytes=max(peaks, default=None),
-    )
-
-
-def shares_trajectories(runs: Sequence[RunSummary]) -> bool:
-    """Whether some runs are cut from one training: the shorter are prefixes of the longer."""
-    return len({run.trajectory for run in runs}) < len(runs)
 
 
 @dataclass(frozen=True)
@@ -390,7 +197,7 @@ def _question(result: RunResult) -> tuple[str, str, Hyperparameters, Grid]:
 def _differences(result: RunResult) -> list[str]:
     """How a run's question differs from Table I's."""
     found = []
-    if result.dataset != PAPER_DATASET:
+    if result.dataset != paper.DATASET:
         found.append(f"other images: {result.dataset}")
     if result.model != paper.PROTOCOL.model:
         found.append(f"other model: {result.model}")

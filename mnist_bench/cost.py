@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from mnist_bench import data
-from mnist_bench.result import PhaseName, RunResult
+from mnist_bench import data, fetch
+from mnist_bench.result import RunResult
 from mnist_bench.scenario import Hyperparameters, Record, Scenario
 
 _FILE = "costs.json"
@@ -20,14 +19,16 @@ class Cost(Record):
     """Speeds of one network on this machine.
 
     Attributes:
+        steps: Length of the training that they were measured on.
         train_images_per_second: Of training alone.
         score_images_per_second: Of scoring alone.
-        start_seconds: From the start of a process to its first step.
+        start_seconds: What a process takes beside training and scoring.
     """
 
-    train_images_per_second: float
-    score_images_per_second: float
-    start_seconds: float
+    steps: int = Field(gt=0)
+    train_images_per_second: float = Field(gt=0)
+    score_images_per_second: float = Field(gt=0)
+    start_seconds: float = Field(ge=0)
 
 
 _COSTS: TypeAdapter[dict[str, Cost]] = TypeAdapter(dict[str, Cost])
@@ -76,24 +77,27 @@ def recall(model: str, hyperparameters: Hyperparameters, threads: int) -> Cost |
 
 
 def remember(runs: Sequence[RunResult], scored_at_once: int) -> None:
-    """Keep what the longest finished run cost; a cache that can't be written is no fault."""
-    finished = [run for run in runs if run.status == "finished"]
-    run = max(finished, key=lambda run: run.steps, default=None)
+    """Keep what the longest finished run cost; a cache that can't be written is no fault.
+
+    A shorter training than the one known, hardly warmed up, does not take its place.
+    """
+    run = max((r for r in runs if r.status == "finished"), key=lambda r: r.steps, default=None)
     if run is None or not run.images_per_second or not run.seconds.get("evaluate"):
         return
-    start: tuple[PhaseName, ...] = ("import", "data", "trace")
+    key = _key(run.model, run.hyperparameters, run.threads)
+    known = _read()
+    if key in known and known[key].steps > run.steps:
+        return
+    scored = {e.step for r in runs if r.trajectory == run.trajectory for e in r.evaluations}
+    worked = run.seconds.get("train", 0.0) + run.seconds["evaluate"]
     cost = Cost(
+        steps=run.steps,
         train_images_per_second=run.images_per_second,
-        score_images_per_second=len(run.evaluations) * scored_at_once / run.seconds["evaluate"],
-        start_seconds=sum(run.seconds.get(name, 0.0) for name in start),
+        score_images_per_second=len(scored) * scored_at_once / run.seconds["evaluate"],
+        start_seconds=sum(run.seconds.values()) - worked,
     )
-    costs = {**_read(), _key(run.model, run.hyperparameters, run.threads): cost}
-    path = data.cache_folder() / _FILE
-    beside = path.with_name(f"{_FILE}.{os.getpid()}")
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(_COSTS.dump_json(costs, indent=2))
-        beside.replace(path)
+        fetch.keep(data.cache_folder() / _FILE, _COSTS.dump_json({**known, key: cost}, indent=2))
 
 
 def _read() -> dict[str, Cost]:

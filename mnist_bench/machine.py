@@ -92,15 +92,26 @@ def _machine_id() -> str | None:
     """The machine's random id, made at the first call."""
     path = platformdirs.user_config_path("mnist-bench", appauthor=False) / "machine-id"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Exclusive creation: of two first commands at once one makes the id, both read it.
-        with path.open("x", encoding="ascii") as file:
-            file.write(uuid.uuid4().hex)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f"machine-id-{os.getpid()}")
+            beside.write_text(uuid.uuid4().hex, encoding="ascii")
+            _publish(beside, path)
+        return path.read_text(encoding="ascii").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def _publish(beside: Path, path: Path) -> None:
+    """Give a file its name unless another process, first too, was faster."""
+    try:
+        os.link(beside, path)
     except FileExistsError:
         pass
-    except OSError:
-        return None
-    return path.read_text(encoding="ascii").strip() or None
+    except OSError:  # a file system without links
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _cpu_name() -> str:

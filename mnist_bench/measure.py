@@ -27,12 +27,16 @@ _SAMPLE_STEPS = 100
 class PhaseClock:
     """Wall-clock seconds of this process by phase.
 
-    What no phase holds is `other`; the phases add up to the whole life of the process.
+    What no phase holds is `other`: the interpreter's start, waiting for the parent to open its
+    store, writing files. The phases add up to the whole life of the process.
+
+    Args:
+        started_at: Unix time in seconds at which the process was started, as the parent saw it:
+            the system's own note of it is a second coarse on Linux.
     """
 
-    def __init__(self) -> None:
-        age = time.time() - psutil.Process().create_time()
-        self._started = time.perf_counter() - age
+    def __init__(self, started_at: float) -> None:
+        self._started = time.perf_counter() - (time.time() - started_at)
         self._seconds: dict[PhaseName, float] = {}
 
     @contextmanager

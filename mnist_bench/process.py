@@ -13,6 +13,9 @@ from typing import Self
 from mnist_bench import protocol
 from mnist_bench.protocol import Message, Request
 
+# -P: a file of the user's called numpy.py must not shadow the library.
+COMMAND = (sys.executable, "-P", "-m", "mnist_bench.worker")
+"""What starts a worker."""
 _END_SECONDS = 30.0
 """How long a worker that has said its last word may take to end."""
 _LOG_TAIL_LINES = 15
@@ -32,8 +35,7 @@ class WorkerProcess:
         self._done = False
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                # -P: a file of the user's called numpy.py must not shadow the library.
-                [sys.executable, "-P", "-m", "mnist_bench.worker"],
+                COMMAND,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -48,11 +50,6 @@ class WorkerProcess:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-
-    @property
-    def pid(self) -> int:
-        """The worker's process id."""
-        return self._process.pid
 
     def go(self) -> None:
         """Let it trace and train."""

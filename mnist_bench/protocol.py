@@ -30,6 +30,7 @@ class Request(Record):
         source: The images, found and verified by the parent.
         threads: Threads inside a TensorFlow operation.
         folder: Where the worker puts files, in a folder a row (`predictions.npz`, weights).
+        started_at: Unix time in seconds at which the parent started the worker.
         save_weights: Whether the weights are written at the end of each row.
     """
 
@@ -41,6 +42,7 @@ class Request(Record):
     source: Source
     threads: int
     folder: str
+    started_at: float
     save_weights: bool = False
 
 

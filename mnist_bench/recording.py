@@ -7,9 +7,11 @@ from pathlib import Path
 
 from mnist_bench import paper, protocol, store
 from mnist_bench.data import Source
+from mnist_bench.errors import BenchError
 from mnist_bench.machine import Machine
 from mnist_bench.result import Evaluation, PhaseName, RunResult, Status, rows_of
 from mnist_bench.scenario import Scenario
+from mnist_bench.store import TimedEvaluation
 
 _DELIVERY_SECONDS = 5.0
 """Scorings reach MLflow at most this often: live enough, and the machine is left alone."""
@@ -30,8 +32,9 @@ class Recording:
     ) -> None:
         self._runs = {run.steps: run for run in runs}
         self._evaluations: dict[int, list[Evaluation]] = {steps: [] for steps in self._runs}
-        self._undelivered: dict[int, list[Evaluation]] = {steps: [] for steps in self._runs}
-        self._seconds: dict[PhaseName, float] = {}
+        self._undelivered: dict[int, list[TimedEvaluation]] = {steps: [] for steps in self._runs}
+        self._closed: set[int] = set()
+        self._start_seconds: dict[PhaseName, float] = {}
         self._scenario = scenario
         self._machine = machine
         self._folder = folder
@@ -54,33 +57,48 @@ class Recording:
         """Take a worker's message into account."""
         match message:
             case protocol.Phase():
-                self._seconds[message.name] = message.seconds
-            case protocol.Sample():
-                self._seconds["train"] = message.train_seconds
+                self._start_seconds[message.name] = message.seconds
             case protocol.Scored():
                 self._score(message.evaluation)
             case protocol.RowEnd():
-                self._seconds = dict(message.seconds)
-                self._end(
+                self._settle(
                     message.steps,
                     "finished",
+                    seconds=dict(message.seconds),
                     peak_rss_bytes=message.peak_rss_bytes,
                     memory_method=message.memory_method,
                 )
+                self._close(message.steps)
             case _:
                 pass
 
     def close(self, status: Status, failure: str) -> None:
-        """End every run that still goes on."""
+        """End every run that still goes on, and every one that the store would not end before.
+
+        Raises:
+            BenchError: The store's first refusal; every run was tried.
+        """
+        refusals = []
         for steps, run in self._runs.items():
             if run.status is None:
-                self._end(steps, status, failure=_without_home(failure))
+                known = self._evaluations[steps]
+                seconds = dict(self._start_seconds)
+                if known:
+                    seconds["train"] = known[-1].train_seconds
+                self._settle(steps, status, failure=_without_home(failure), seconds=seconds)
+            try:
+                self._close(steps)
+            except BenchError as refusal:
+                refusals.append(refusal)
+        if refusals:
+            raise refusals[0]
 
     def _score(self, evaluation: Evaluation) -> None:
         grid = next(iter(self._runs.values())).grid
+        timed = TimedEvaluation(evaluation, at_ms=int(time.time() * 1_000))
         for steps in rows_of(evaluation.step, tuple(self._runs), grid):
             self._evaluations[steps].append(evaluation)
-            self._undelivered[steps].append(evaluation)
+            self._undelivered[steps].append(timed)
         if time.monotonic() - self._delivered_at >= _DELIVERY_SECONDS:
             for steps in self._runs:
                 self._deliver(steps)
@@ -92,21 +110,20 @@ class Recording:
             self._store.log(run.run_id, self._undelivered[steps])
             self._undelivered[steps] = []
 
-    def _end(self, steps: int, status: Status, **facts: object) -> None:
-        """Settle a run, and end it in the store where it was begun there."""
-        run = self._runs[steps].model_copy(
-            update={
-                "status": status,
-                "evaluations": tuple(self._evaluations[steps]),
-                "seconds": dict(self._seconds),
-                **facts,
-            }
+    def _settle(self, steps: int, status: Status, **facts: object) -> None:
+        """Settle how a run ended and what it measured."""
+        self._runs[steps] = self._runs[steps].model_copy(
+            update={"status": status, "evaluations": tuple(self._evaluations[steps]), **facts}
         )
-        self._runs[steps] = run
-        if self._store and run.run_id:
+
+    def _close(self, steps: int) -> None:
+        """End a settled run in the store, if it was begun there and is not ended yet."""
+        run = self._runs[steps]
+        if self._store and run.run_id and steps not in self._closed:
             self._deliver(steps)
             note = store.note_of(run, self._scenario.title)
-            self._store.finish(run, note, self._files(run))
+            self._store.finish(run, note, lambda: self._files(run))
+            self._closed.add(steps)
 
     def _files(self, run: RunResult) -> list[Path]:
         """The run's artifacts, written out."""
@@ -159,4 +176,7 @@ def planned_run(
 def _without_home(text: str) -> str:
     """A reason may name a path; tags go to places where a user's name has no business."""
     home = str(Path.home())
-    return text.replace(home, "~") if len(home) > 1 else text
+    if len(home) < 2:  # "/": nothing of a name in it
+        return text
+    escaped = home.replace("\\", "\\\\")  # as exceptions print Windows's paths
+    return text.replace(escaped, "~").replace(home, "~")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,6 +20,9 @@ MAX_STEPS = 1_000_000
 MAX_BATCH_SIZE = 55_000
 """The largest training split there is."""
 MAX_SEED = 2**31 - 1
+
+_MAX_TITLE = 200
+_MAX_SHOWN = 80
 
 Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 
@@ -86,13 +88,13 @@ class Scenario(Record):
         hyperparameters: Of the type that belongs to `model`.
     """
 
-    title: str = Field(min_length=1, max_length=200)
+    title: str = Field(min_length=1, max_length=_MAX_TITLE)
     model: Literal["paper-cnn"]
     steps: tuple[Steps, ...] = Field(min_length=1, max_length=100)
     dataset: DatasetChoice = "auto"
-    eval_first: int = Field(default=1, ge=1)
-    eval_every: int | None = Field(default=None, ge=1)
-    eval_every_images: int | None = Field(default=None, ge=1)
+    eval_first: int = Field(default=1, ge=1, le=MAX_STEPS)
+    eval_every: int | None = Field(default=None, ge=1, le=MAX_STEPS)
+    eval_every_images: int | None = Field(default=None, ge=1, le=MAX_STEPS * MAX_BATCH_SIZE)
     target_accuracies: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     save_weights: bool = False
     hyperparameters: Hyperparameters
@@ -127,12 +129,6 @@ class Scenario(Record):
         every = max(1, round(images / self.hyperparameters.batch_size))
         return Grid(first=self.eval_first, every=every)
 
-    @property
-    def digest(self) -> str:
-        """Twelve hexadecimal digits that stand for the question itself, not for its title."""
-        question = self.model_dump_json(exclude={"title"})
-        return hashlib.sha256(question.encode()).hexdigest()[:12]
-
     def with_changes(
         self, *, steps: tuple[int, ...] | None = None, settings: tuple[tuple[str, str], ...] = ()
     ) -> Scenario:
@@ -146,6 +142,8 @@ class Scenario(Record):
             BenchError: A name that the model does not have, or a value out of its range.
         """
         values = self.model_dump(exclude_none=True)
+        if steps is not None or settings:
+            values["title"] = f"Changed from: {self.title}"[:_MAX_TITLE]
         if steps is not None:
             values["steps"] = tuple(sorted(set(steps)))
         known = list(HYPERPARAMETERS[self.model].model_fields)
@@ -202,8 +200,11 @@ def read(path: Path) -> Scenario:
         BenchError: The file does not parse (with its line), or a key or value is wrong.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # -sig: editors on Windows begin files with a mark that TOML does not know.
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise BenchError(f"{path} is nested too deeply", "mend it") from error
+    except ValueError as error:  # TOML's, UTF-8's, and that of a number of thousands of digits
         raise BenchError(f"{path} is not TOML: {error}", "mend that line") from error
     except OSError as error:
         raise BenchError(f"can't read {path}: {error.strerror}") from error
@@ -223,8 +224,10 @@ def _checked(values: dict[str, Any], *, where: str) -> Scenario:
 
 
 def _explained(error: ValidationError, where: str) -> BenchError:
-    """The first fault as what, where and remedy."""
-    fault = error.errors(include_url=False)[0]
+    """One fault as what, where and remedy."""
+    faults = error.errors(include_url=False)
+    # A misspelt key is also a missing one: the misspelling says more.
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     names = [part for part in fault["loc"] if isinstance(part, str)]
     key = ".".join(names)
     if fault["type"] == "extra_forbidden":
@@ -240,7 +243,18 @@ def _explained(error: ValidationError, where: str) -> BenchError:
     if not key:
         return BenchError(f"{where}: {reason}", "mend the scenario or the flag")
     reason = reason[:1].lower() + reason[1:]
-    return BenchError(f"{where}: {key} = {fault['input']!r}: {reason}", f"choose another {key}")
+    return BenchError(
+        f"{where}: {key} = {_shown(fault['input'])}: {reason}", f"choose another {key}"
+    )
+
+
+def _shown(value: object) -> str:
+    """A value as it may stand in one line."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python prints no number of thousands of digits
+        return f"an unprintable {type(value).__name__}"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -251,6 +265,7 @@ def _nearest(name: str, known: list[str]) -> str:
 def _toml_value(text: str) -> Any:
     """A value as TOML writes it; text that is no TOML value stands for itself."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return table["value"] if len(table) == 1 else text

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from mnist_bench import tracking, units
+from mnist_bench import paper, tracking, units
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.result import SPLITS, Evaluation, RunResult, Status
 
@@ -33,6 +34,19 @@ _METRICS_IN_A_BATCH = 1_000
 """MLflow's limit."""
 
 
+@dataclass(frozen=True)
+class TimedEvaluation:
+    """A scoring and when it was heard of.
+
+    Attributes:
+        evaluation: The scoring.
+        at_ms: Unix time in milliseconds; MLflow draws its time axes by it.
+    """
+
+    evaluation: Evaluation
+    at_ms: int
+
+
 class Store:
     """An open MLflow store and the experiment in it that runs are recorded in.
 
@@ -48,6 +62,7 @@ class Store:
         mlflow = _import_mlflow()
         self._uri = uri
         with self._explained(while_="opening the store"), _one_creator(uri):
+            _refuse_other_schema(uri)
             self._client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri)
             self.experiment_id = self._experiment(experiment)
 
@@ -61,44 +76,51 @@ class Store:
         Returns:
             MLflow's run id.
         """
-        from mlflow.entities import Param, RunTag
+        from mlflow.entities import Param
 
         name = f"{run.scenario} {run.steps} steps seed {run.seed}"
         with self._explained(while_="making a run"):
             made = self._client.create_run(self.experiment_id, tags=_tags(run, note), run_name=name)
             run_id: str = made.info.run_id
             params = [Param(key, str(value)) for key, value in _params(run).items()]
-            self._client.log_batch(run_id, params=params, tags=[RunTag("bench.schema", SCHEMA)])
+            try:
+                self._client.log_batch(run_id, params=params)
+            except BaseException:  # nobody has heard of this run yet, so nobody would end it
+                self._client.set_terminated(run_id, "FAILED")
+                raise
         return run_id
 
-    def log(self, run_id: str, evaluations: Sequence[Evaluation]) -> None:
-        """Record scorings under their steps."""
-        self._log_metrics(run_id, [m for e in evaluations for m in _metrics_of(e)])
+    def log(self, run_id: str, scored: Sequence[TimedEvaluation]) -> None:
+        """Record scorings under their steps and times."""
+        metrics = [
+            metric
+            for timed in scored
+            for metric in _metrics(
+                _figures_of(timed.evaluation), timed.evaluation.step, timed.at_ms
+            )
+        ]
+        self._log_metrics(run_id, metrics)
 
-    def finish(self, run: RunResult, note: str, files: Sequence[Path]) -> None:
+    def finish(self, run: RunResult, note: str, files: Callable[[], Sequence[Path]]) -> None:
         """Record what is known of a run as a whole, keep its files, and end it as it ended.
+
+        It is ended even where something of it could not be kept.
 
         Args:
             run: The run with its `run_id` and `status`.
             note: Markdown that replaces the one from the start.
-            files: Artifacts; each keeps its name.
+            files: Writes the artifacts and says where they are; each keeps its name.
         """
         run_id = _id_of(run)
-        self._log_metrics(run_id, _metrics_once(run))
         with self._explained(while_="ending a run"):
-            for path in files:
-                self._client.log_artifact(run_id, str(path))
-            self._client.set_tag(run_id, "mlflow.note.content", note)
-            if run.memory_method:
-                self._client.set_tag(run_id, "bench.memory_method", run.memory_method)
-            if run.failure:
-                self._client.set_tag(run_id, "bench.failure", run.failure)
-            self._client.set_terminated(run_id, _MLFLOW_STATUS[run.status])
-
-    def keep(self, run: RunResult, path: Path) -> None:
-        """Keep one more file as an artifact of a run, ended or not."""
-        with self._explained(while_="keeping a file"):
-            self._client.log_artifact(_id_of(run), str(path))
+            try:
+                self._log_metrics(run_id, _metrics_once(run))
+                for key, value in _closing_tags(run, note).items():
+                    self._client.set_tag(run_id, key, value)
+                for path in files():
+                    self._client.log_artifact(run_id, str(path))
+            finally:
+                self._client.set_terminated(run_id, _MLFLOW_STATUS[run.status])
 
     def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
         with self._explained(while_="recording figures"):
@@ -113,7 +135,7 @@ class Store:
             # a server that place must be a folder, and not one that depends on where `mlflow ui`
             # is started.
             location = None if tracking.is_server(self._uri) else _artifact_folder(name).as_uri()
-            return self._client.create_experiment(name, artifact_location=location)
+            return self._made_experiment(name, location)
         if found.lifecycle_stage == "deleted":
             raise BenchError(
                 f"experiment {name} was deleted in MLflow",
@@ -129,15 +151,26 @@ class Store:
             )
         return str(found.experiment_id)
 
+    def _made_experiment(self, name: str, location: str | None) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.create_experiment(name, artifact_location=location)
+        except MlflowException:
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)  # another first run was faster
+
     @contextmanager
     def _explained(self, *, while_: str) -> Iterator[None]:
         """Turn MLflow's faults into one line for people."""
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except BenchError:
+            raise
+        except Exception as error:
+            # MLflow lets through what its databases, drivers and HTTP libraries raise.
             raise _fault(error, self._uri, while_) from error
 
 
@@ -160,8 +193,8 @@ def note_of(run: RunResult, title: str) -> str:
             f"peak {units.mebibytes(run.peak_rss_bytes)}."
         )
         lines += ["", got]
-    if run.dataset != "mnist":
-        lines += ["", "Other images than MNIST's: not comparable with the paper's Table I."]
+    if run.dataset != paper.DATASET:
+        lines += ["", "Other images than the full MNIST: not comparable with the paper's Table I."]
     return "\n".join(lines)
 
 
@@ -170,6 +203,8 @@ def _import_mlflow() -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Its faults reach the user as one line; their tracebacks in the log would come on top.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
+    # With a server it would print each run's address, password and all, on standard output.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
 
     return mlflow
@@ -184,6 +219,30 @@ def _one_creator(uri: str) -> Iterator[None]:
         return
     with FileLock(database.with_name(f"{database.name}.lock"), timeout=120):
         yield
+
+
+def _refuse_other_schema(uri: str) -> None:
+    """Refuse a database file of another MLflow; MLflow itself would migrate some without a word.
+
+    Raises:
+        BenchError: The file's schema is not this MLflow's.
+    """
+    from mlflow.store.db import utils
+
+    database = tracking.sqlite_file(uri)
+    found = tracking.schema_revision(database) if database else None
+    newest: Callable[[], str] = utils._get_latest_schema_revision  # noqa: SLF001  # no public name
+    if found and found != newest():
+        raise _other_version(uri)
+
+
+def _other_version(uri: str) -> BenchError:
+    shown = tracking.without_credentials(uri)
+    return BenchError(
+        f"{shown} was made by another version of MLflow",
+        f"copy it, then run `mlflow db upgrade {shown}`; if a newer MLflow made it, upgrade "
+        "MLflow instead",
+    )
 
 
 def _artifact_folder(experiment: str) -> Path:
@@ -201,12 +260,8 @@ def _fault(error: Exception, uri: str, while_: str) -> BenchError:
     shown = tracking.without_credentials(uri)
     text = str(error).replace(uri, shown)
     if "out-of-date database schema" in text or "Can't locate revision" in text:
-        return BenchError(
-            f"{shown} was made by another version of MLflow",
-            f"copy it, then run `mlflow db upgrade {shown}`; if a newer MLflow made it, upgrade "
-            "MLflow instead",
-        )
-    first_line = text.strip().partition("\n")[0][:300]
+        return _other_version(uri)
+    first_line = text.strip().partition("\n")[0][:300] or type(error).__name__
     return BenchError(
         f"MLflow at {shown} failed while {while_}: {first_line}",
         "see whether it runs, and whether there is room on its disk",
@@ -238,6 +293,7 @@ def _tags(run: RunResult, note: str) -> dict[str, str]:
         # MLflow would record the path of the started script, which may name a home folder.
         "mlflow.source.name": "mnist-bench",
         "mlflow.note.content": note,
+        "bench.schema": SCHEMA,
         "bench.trajectory": run.trajectory,
         "bench.dataset_digest": run.dataset_digest,
     }
@@ -246,14 +302,18 @@ def _tags(run: RunResult, note: str) -> dict[str, str]:
     return tags
 
 
-def _metrics_of(evaluation: Evaluation) -> list[Metric]:
-    figures = {
+def _closing_tags(run: RunResult, note: str) -> dict[str, str]:
+    known = {"bench.memory_method": run.memory_method, "bench.failure": run.failure}
+    return {"mlflow.note.content": note} | {key: text for key, text in known.items() if text}
+
+
+def _figures_of(evaluation: Evaluation) -> dict[str, float | None]:
+    return {
         "test_accuracy": evaluation.test_accuracy,
         "validation_accuracy": evaluation.validation_accuracy,
         "train_loss": evaluation.train_loss,
         "train_seconds": evaluation.train_seconds,
     }
-    return _metrics(figures, evaluation.step)
 
 
 def _metrics_once(run: RunResult) -> list[Metric]:
@@ -271,16 +331,15 @@ def _metrics_once(run: RunResult) -> list[Metric]:
         for target in run.target_accuracies:
             name = f"time_to_{split}_accuracy_{f'{target:g}'.replace('.', '_')}_seconds"
             figures[name] = run.seconds_to_accuracy(split, target)
-    return _metrics(figures, step=0)
+    return _metrics(figures, step=0, at_ms=int(time.time() * 1_000))
 
 
-def _metrics(figures: dict[str, float | None], step: int) -> list[Metric]:
+def _metrics(figures: dict[str, float | None], step: int, at_ms: int) -> list[Metric]:
     """MLflow's metrics of the figures that are known."""
     from mlflow.entities import Metric
 
-    now_ms = int(time.time() * 1_000)
     return [
-        Metric(name, float(value), now_ms, step)
+        Metric(name, float(value), at_ms, step)
         for name, value in figures.items()
         if value is not None
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sqlite3
 from contextlib import closing
@@ -22,6 +23,8 @@ _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 def without_credentials(uri: str) -> str:
     """The URI as it may be shown and stored: no user, no password, no query."""
     parts = _split(uri)
+    if not parts.netloc:  # a file: urlunsplit would lose its slashes
+        return uri.partition("?")[0]
     if "@" not in parts.netloc and not parts.query:
         return uri
     host = parts.netloc.rpartition("@")[2]
@@ -35,7 +38,8 @@ def refuse_password(uri: str, flag: str) -> None:
         BenchError: The URI holds one.
     """
     parts = _split(uri)
-    if parts.password or "password" in parts.query.lower():
+    query = parts.query.lower()
+    if parts.password or "passw" in query or "pwd" in query:
         raise BenchError(
             f"{flag} holds a password, which others on this machine could read",
             "set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
@@ -67,7 +71,7 @@ def check(uri: str, experiment: str) -> None:
         _check_server(uri)
     elif scheme in _DATABASE_PORTS:
         _check_database(uri, parts, _DATABASE_PORTS[scheme])
-    elif scheme != "databricks":
+    else:
         raise BenchError(
             f"can't record runs at {without_credentials(uri)!r}",
             f"give {DEFAULT_TRACKING_URI}, another database, or an http(s) address",
@@ -78,9 +82,29 @@ def _split(uri: str) -> SplitResult:
     try:
         parts = urlsplit(uri)
         _ = parts.port  # checked only when it is read
-    except ValueError as error:
-        raise BenchError(f"the tracking URI is none: {error}", "mend it") from None
+    except ValueError:
+        parts = None
+    is_file = parts is not None and parts.scheme == "sqlite" and not parts.netloc
+    rest = f"{parts.path}{parts.query}{parts.fragment}" if parts and not is_file else ""
+    if parts is None or "@" in rest:
+        # Not shown: what can't be taken apart may have its password anywhere.
+        raise BenchError(
+            "the tracking URI can't be taken apart",
+            "percent-encode the signs of its password (/ is %2F, # is %23, @ is %40)",
+        )
     return parts
+
+
+def schema_revision(database: Path) -> str | None:
+    """Which schema of MLflow's a database file has; None for a file that has none yet."""
+    if not database.exists():
+        return None
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.OperationalError:  # no such table
+            return None
+    return str(row[0]) if row else None
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -92,8 +116,8 @@ def sqlite_file(uri: str) -> Path | None:
 
 def _check_sqlite(uri: str, parts: SplitResult) -> None:
     path = sqlite_file(uri)
-    if path is None or parts.netloc or not path.name:
-        raise BenchError(f"{uri} names no file", f"write it like {DEFAULT_TRACKING_URI}")
+    if path is None or parts.netloc or path.name in ("", ":memory:"):
+        raise BenchError("the sqlite URI names no file", f"write it like {DEFAULT_TRACKING_URI}")
     if not path.parent.is_dir():
         raise BenchError(f"no folder {path.parent} for the database {path.name}", "make it first")
     if not path.exists():
@@ -111,21 +135,53 @@ def _check_server(uri: str) -> None:
     import requests
 
     shown = without_credentials(uri)
+    remedy = "start it, or mend MLFLOW_TRACKING_URI or --tracking-uri"
+    # As MLflow itself reads them: a server that it can use must not be refused here.
+    insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
     try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=_CONNECT_SECONDS)
-    except requests.RequestException as error:
+        answer = requests.get(
+            f"{uri.rstrip('/')}/health",
+            timeout=_CONNECT_SECONDS,
+            verify=not insecure and (os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True),
+            cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+            auth=_login(),
+            headers=_token(),
+        )
+    except OSError as error:  # requests' own errors are OSErrors; so is a missing certificate
+        reason = type(error).__name__
+        raise BenchError(f"no tracking server answers at {shown} ({reason})", remedy) from None
+    if answer.status_code in (401, 403):
         raise BenchError(
-            f"no tracking server answers at {shown} ({type(error).__name__})",
-            "start it, or mend MLFLOW_TRACKING_URI or --tracking-uri",
-        ) from None
+            f"the tracking server at {shown} wants to know who you are",
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+        )
+    if not answer.ok:
+        raise BenchError(
+            f"what answers at {shown} is no MLflow tracking server (status {answer.status_code})",
+            remedy,
+        )
+
+
+def _login() -> tuple[str, str] | None:
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    password = os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    return (user, password) if user and password else None
+
+
+def _token() -> dict[str, str]:
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _check_database(uri: str, parts: SplitResult, default_port: int) -> None:
-    address = (parts.hostname or "localhost", parts.port or default_port)
+    if not parts.hostname:
+        return  # a socket on this machine: its driver knows where
+    address = (parts.hostname, parts.port or default_port)
     try:
         socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
         raise BenchError(
-            f"no database answers at {without_credentials(uri)} ({error.strerror or error})",
+            f"no database answers at {without_credentials(uri)} ({reason})",
             "start it, or mend MLFLOW_TRACKING_URI or --tracking-uri",
         ) from None

@@ -31,7 +31,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     say = _speaker(_private_stdout())
     try:
-        _serve(Request.model_validate_json(sys.stdin.readline()), say)
+        _serve(Request.model_validate_json(sys.stdin.buffer.readline()), say)
     except Exception as error:  # noqa: BLE001  # whatever it is, the parent must hear of it
         traceback.print_exc()
         say(Failure(reason=" ".join(f"{type(error).__name__}: {error}".split())[:1000]))
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def _serve(request: Request, say: Callable[[Message], None]) -> None:
-    clock = PhaseClock()
+    clock = PhaseClock(request.started_at)
     with clock.phase("import"):
         _import_tensorflow(request.threads)
         from mnist_bench.train import Trainer
@@ -52,6 +52,7 @@ def _serve(request: Request, say: Callable[[Message], None]) -> None:
     _wait_for_go(say)
     with clock.phase("trace"):
         trainer = Trainer(dataset, request.hyperparameters, request.training_seed)
+        del dataset  # TensorFlow holds its own copy; two would count twice in the peak
     say(Phase(name="trace", seconds=clock.seconds("trace")))
     Trajectory(trainer, request, clock, say, keep=_keeper(request, trainer)).run()
 
@@ -85,14 +86,16 @@ def _speaker(channel: TextIO) -> Callable[[Message], None]:
 def _wait_for_go(say: Callable[[Message], None]) -> None:
     """Wait for the word to go; then watch that the parent stays."""
     say(Ready())
-    if sys.stdin.readline().strip() != GO:
+    if sys.stdin.buffer.readline().strip() != GO.encode():
         raise EOFError("the parent went away before the training began")
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    sys.stdin.read()
-    # Nobody is left to tell: no clean-up, the parent's next command does it.
+    # Not through sys.stdin: a thread that holds its lock would break the interpreter's end.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    # Nobody is left to tell.
     os._exit(1)
 
 

@@ -11,8 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from records import evaluations, machine, run, seeds
 
-from mnist_bench import compare
-from mnist_bench.compare import Document, Reference, Spread, holm, rows
+from mnist_bench import compare, document
+from mnist_bench.compare import Reference, Spread, holm, rows
+from mnist_bench.document import Document
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.result import RunResult
 from mnist_bench.scenario import PaperCnnHyperparameters
@@ -22,7 +23,7 @@ REFERENCE = Reference(
 )
 
 
-def only(results: list[RunResult], reference: Reference | None = None) -> compare.Row:
+def only(results: list[RunResult], reference: Reference | None = None) -> document.Row:
     (row,) = rows(results, reference)
     return row
 
@@ -386,25 +387,25 @@ def test_document_reads_itself_back() -> None:
 
 
 def test_run_summary() -> None:
-    told = compare.summarise_run(run(1_000, 0.985, 3, status="killed", failure="interrupted"))
+    told = document.summarise_run(run(1_000, 0.985, 3, status="killed", failure="interrupted"))
     assert (told.verdict, told.reasons) == (None, None)
     assert (told.max_test_accuracy, told.max_test_accuracy_step) == (0.985, 801)
     assert (told.status, told.failure, told.seed) == ("killed", "interrupted", 3)
     assert told.seconds["import"] == 4
-    nothing = compare.summarise_run(run(evaluations=(), peak_rss_bytes=None))
+    nothing = document.summarise_run(run(evaluations=(), peak_rss_bytes=None))
     assert nothing.max_test_accuracy is nothing.train_seconds_total is None
     assert nothing.images_per_second is nothing.peak_rss_bytes is None
 
 
 def test_cost_counts_a_shared_training_once() -> None:
     shared = [run(steps, seed=seed) for seed in (0, 1) for steps in (1_000, 5_000)]
-    runs = [compare.summarise_run(result) for result in shared]
-    spent = compare.cost(runs)
+    runs = [document.summarise_run(result) for result in shared]
+    spent = document.spent_on(runs)
     assert (spent.trainings, spent.train_seconds) == pytest.approx((2, 200))
     assert spent.peak_rss_bytes == 1_000 * 2**20 + 5_000
-    assert compare.shares_trajectories(runs)
+    assert document.shares_trajectories(runs)
     apart = [run(steps, trajectory=f"t{steps}") for steps in (1_000, 5_000)]
-    runs = [compare.summarise_run(result) for result in apart]
-    assert compare.cost(runs).train_seconds == pytest.approx(120)
-    assert not compare.shares_trajectories(runs)
-    assert compare.cost([]) == compare.Cost(0, None, None)
+    runs = [document.summarise_run(result) for result in apart]
+    assert document.spent_on(runs).train_seconds == pytest.approx(120)
+    assert not document.shares_trajectories(runs)
+    assert document.spent_on([]) == document.Spent(0, None, None)

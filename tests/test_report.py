@@ -23,6 +23,7 @@ from rich.console import Console
 from test_compare import REFERENCE, ROW_KEYS, RUN_KEYS
 
 from mnist_bench import compare
+from mnist_bench.document import Document
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.machine import Machine
 from mnist_bench.report import Report, files, print_table, to_json, write_reports
@@ -282,7 +283,7 @@ def test_json_is_the_document() -> None:
     assert text.endswith("}\n")
     assert "NaN" not in text
     assert "Infinity" not in text
-    assert compare.Document.model_validate_json(text) == told.document
+    assert Document.model_validate_json(text) == told.document
     document = json.loads(text)
     assert list(document["runs"][0]) == [*RUN_KEYS, "failure", "training_seed"]
     assert set(ROW_KEYS) <= set(document["table_1"][0])

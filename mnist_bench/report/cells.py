@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from mnist_bench import units
-from mnist_bench.compare import ALPHA, Row, RunSummary
+from mnist_bench.compare import ALPHA
+from mnist_bench.document import Row, RunSummary
 from mnist_bench.paper import paper_label
 
 Line = TypeVar("Line", Row, RunSummary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mnist_bench.compare import Document, Row
+from mnist_bench.document import Document, Row
 
 
 @dataclass(frozen=True)

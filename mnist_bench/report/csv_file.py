@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from mnist_bench.compare import Row, RunSummary
+from mnist_bench.document import Row, RunSummary
 from mnist_bench.report.escape import csv_cell
 from mnist_bench.result import PHASES
 

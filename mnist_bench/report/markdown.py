@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_bench import paper
-from mnist_bench.compare import ALPHA, MIN_SEEDS, PAPER_DATASET, shares_trajectories
+from mnist_bench.compare import ALPHA, MIN_SEEDS
+from mnist_bench.document import shares_trajectories
 from mnist_bench.report import cells, words
 from mnist_bench.report.contents import Report
 from mnist_bench.report.escape import Ready, code, markdown
 
 _TEMPLATE = "report.md.j2"
-_CONTRADICTED_STEPS = 2_500
-"""The row of Table I of which the paper's running text gives another figure."""
 
 
 def to_markdown(report: Report) -> str:
@@ -45,8 +44,8 @@ def to_markdown(report: Report) -> str:
         memory_methods=words.memory_methods(runs),
         shared=shares_trajectories(runs),
         borrowed=any(row.spread_source == "reference" for row in report.rows),
-        same_images=any(run.dataset == PAPER_DATASET for run in runs),
-        contradicted=any(row.steps == _CONTRADICTED_STEPS for row in report.rows),
+        same_images=any(run.dataset == paper.DATASET for run in runs),
+        contradicted=any(row.steps == paper.RUNNING_TEXT_STEPS for row in report.rows),
         grid=[f"{step:,}" for step in paper.PROTOCOL.grid.points(300)[:3]],
         paper=paper,
         level=f"{ALPHA:.0%}",

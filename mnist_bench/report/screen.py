@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_bench.compare import Row, RowVerdict
+from mnist_bench.document import Row, RowVerdict
 from mnist_bench.report import cells, words
 from mnist_bench.report.contents import Report
 from mnist_bench.report.escape import one_line

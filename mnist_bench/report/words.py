@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from mnist_bench import units
-from mnist_bench.compare import (
-    PAPER_DATASET,
-    ROW_VERDICTS,
-    Document,
-    Row,
-    RowVerdict,
-    RunSummary,
-    cost,
-)
+from mnist_bench import paper, units
+from mnist_bench.document import ROW_VERDICTS, Document, Row, RowVerdict, RunSummary, spent_on
 from mnist_bench.report.cells import status
 
 _SAID: dict[RowVerdict, tuple[str, str]] = {
@@ -27,7 +19,7 @@ _SAID: dict[RowVerdict, tuple[str, str]] = {
 
 def headline(document: Document) -> str:
     """How Table I came out here and what it cost, in one sentence."""
-    spent = cost(document.runs)
+    spent = spent_on(document.runs)
     trainings = "1 training" if spent.trainings == 1 else f"{spent.trainings} trainings"
     price = (
         f"{units.duration(spent.train_seconds)} inside {trainings}, "
@@ -47,7 +39,7 @@ def _outcome(table_1: Sequence[Row]) -> str:
 
 def image_warning(runs: Sequence[RunSummary]) -> str | None:
     """A loud line where a run did not see MNIST's own images."""
-    others = sorted({run.dataset for run in runs} - {PAPER_DATASET})
+    others = sorted({run.dataset for run in runs} - {paper.DATASET})
     if not others:
         return None
     return f"NOT COMPARABLE with Table I: other images than the full MNIST ({', '.join(others)})"

@@ -1,0 +1,177 @@
+"""What the user asked `mnist-bench run` for: checked, and laid out as plans."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from mnist_bench import compare, cost, data, harness, machine, scenario, tracking, units
+from mnist_bench.errors import BenchError
+from mnist_bench.harness import Plan
+from mnist_bench.scenario import DatasetChoice, Scenario
+
+REPORTS = Path("reports")
+"""Where reports are written."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for.
+
+    Attributes:
+        scenarios: Names or paths.
+        steps: Step counts instead of the scenarios' own.
+        settings: Hyperparameters instead of the scenarios' own, as name and TOML text.
+        seeds: Seeds to train.
+        independent: Whether each row is trained from zero.
+        threads: Threads inside a TensorFlow operation; None takes every core.
+        dataset: Images instead of the scenarios' own choice.
+        folder: The user's own IDX files.
+        tracking_uri: Where MLflow records.
+        experiment: Name of MLflow's experiment.
+        command: The command line as it may be shown.
+    """
+
+    scenarios: tuple[str, ...]
+    steps: tuple[int, ...] | None
+    settings: tuple[tuple[str, str], ...]
+    seeds: range
+    independent: bool
+    threads: int | None
+    dataset: DatasetChoice | None
+    folder: Path | None
+    tracking_uri: str
+    experiment: str
+    command: str
+
+
+def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
+    """Check everything that can be checked, and lay out the trainings.
+
+    Raises:
+        BenchError: Something of the wish can't be; nothing was started or written.
+    """
+    asked = [_asked(name, wish) for name in wish.scenarios]
+    names = [name for name, _ in asked]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise BenchError(f"two scenarios are called {twice}", "run them one after the other")
+    tracking.check(wish.tracking_uri, wish.experiment)
+    sources = _sources({_dataset(question, wish) for _, question in asked}, wish, console)
+    if len(wish.seeds) < compare.MIN_SEEDS:
+        compare.load_reference()  # better missed now than after the training
+    return tuple(
+        harness.lay_out(
+            name,
+            question,
+            sources[_dataset(question, wish)],
+            seeds=wish.seeds,
+            threads=wish.threads or machine.usable_threads(),
+            independent=wish.independent,
+        )
+        for name, question in asked
+    )
+
+
+def check_folders() -> None:
+    """Refuse a working directory that nothing can be written to.
+
+    Raises:
+        BenchError: Nothing can, there or in the folders for reports and artifacts.
+    """
+    for folder in (Path(), REPORTS, Path("mlruns")):
+        try:
+            if folder.is_dir():
+                tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            where = "the working directory" if folder == Path() else f"the folder {folder}"
+            raise BenchError(
+                f"can't write to {where}: {error.strerror}",
+                "go to a folder of your own, or make that one writable",
+            ) from error
+
+
+def plans_as_text(plans: Sequence[Plan]) -> str:
+    """What would be trained, and how long it takes, for people."""
+    return "\n".join(line for plan in plans for line in _plan_lines(plan))
+
+
+def plans_as_json(plans: Sequence[Plan]) -> str:
+    """The same as one JSON document."""
+    return json.dumps({"schema": 1, "plans": [_plan_facts(plan) for plan in plans]}, indent=2)
+
+
+def _plan_lines(plan: Plan) -> list[str]:
+    rows = ", ".join(units.count(steps) for steps in plan.scenario.steps)
+    seeds = sorted({trajectory.seed for trajectory in plan.trajectories})
+    each = "each row from zero" if len(plan.trajectories) > len(seeds) else "shared by its rows"
+    seconds = _expected_seconds(plan)
+    expected = (
+        f"about {units.duration(seconds)}, as measured here before"
+        if seconds is not None
+        else "not known: nothing like it was measured here yet"
+    )
+    lines = [
+        f"{plan.name}: {plan.scenario.title}",
+        f"  images     {plan.source.name} ({units.count(plan.source.train_images)} to train on)",
+        f"  rows       {rows} steps, on {len(seeds)} seeds from {seeds[0]} on",
+        f"  trainings  {len(plan.trajectories)}, {each}, with {plan.threads} threads",
+        f"  time       {expected}",
+    ]
+    if not plan.source.comparable:
+        lines.append("  NOT COMPARABLE with Table I: other images than the full MNIST")
+    return lines
+
+
+def _plan_facts(plan: Plan) -> dict[str, object]:
+    return {
+        "scenario": plan.name,
+        "dataset": plan.source.name,
+        "threads": plan.threads,
+        "trajectories": [{"seed": t.seed, "steps": list(t.rows)} for t in plan.trajectories],
+        "expected_seconds": _expected_seconds(plan),
+    }
+
+
+def _expected_seconds(plan: Plan) -> float | None:
+    known = cost.recall(plan.scenario.model, plan.scenario.hyperparameters, plan.threads)
+    if known is None:
+        return None
+    scored = plan.source.scored_images
+    works = (cost.work_of(plan.scenario, t.rows, scored) for t in plan.trajectories)
+    return sum(work.seconds(known) for work in works)
+
+
+def _asked(name: str, wish: Wish) -> tuple[str, Scenario]:
+    path = scenario.find(name)
+    question = scenario.read(path)
+    if wish.steps or wish.settings:
+        question = question.with_changes(steps=wish.steps, settings=wish.settings)
+    return path.stem, question
+
+
+def _sources(
+    choices: set[DatasetChoice], wish: Wish, console: Console
+) -> dict[DatasetChoice, data.Source]:
+    def say(line: str) -> None:
+        console.print(Text(line, style="bold yellow"), soft_wrap=True)
+
+    return {
+        choice: data.find(choice, wish.folder, say=say, show_progress=console.is_terminal)
+        for choice in sorted(choices)
+    }
+
+
+def _dataset(question: Scenario, wish: Wish) -> DatasetChoice:
+    """The images that were asked for; a scenario's own sample yields to a folder given."""
+    if wish.dataset is not None:
+        return wish.dataset
+    if wish.folder is not None and question.dataset == "mnist-5k":
+        return "auto"
+    return question.dataset

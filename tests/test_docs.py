@@ -1,0 +1,90 @@
+"""Documentation that can't lie: what it shows of the program is the program's own output."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from mnist_bench.cli import cli
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "commands.md"
+HEAD = """# Commands
+
+What `--help` prints. Generated: `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/test_docs.py` renews it.
+"""
+
+
+def help_text(command: click.Command, name: str, parent: click.Context | None) -> str:
+    context = click.Context(
+        command,
+        info_name=name,
+        parent=parent,
+        terminal_width=80,
+        max_content_width=80,
+        help_option_names=["-h", "--help"],
+    )
+    return command.get_help(context)
+
+
+def commands_page() -> str:
+    root = click.Context(cli, info_name="mnist-bench")
+    pages = [("mnist-bench", help_text(cli, "mnist-bench", None))]
+    pages += [
+        (f"mnist-bench {name}", help_text(command, name, root))
+        for name, command in cli.commands.items()
+    ]
+    return HEAD + "".join(f"\n## {name}\n\n```text\n{text}\n```\n" for name, text in pages)
+
+
+def test_the_commands_reference_is_what_help_prints():
+    page = commands_page()
+    if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
+        REFERENCE.write_text(page, encoding="utf-8", newline="\n")
+    assert REFERENCE.read_text(encoding="utf-8") == page
+
+
+def test_every_command_is_in_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert cli.commands
+    for name in cli.commands:
+        assert f"`mnist-bench {name}" in readme
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/measuring.md", "docs/paper.md"])
+def test_flags_in_the_docs_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    options = {
+        name
+        for command in (cli, *cli.commands.values())
+        for parameter in command.get_params(click.Context(command))
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+    told = {
+        flag
+        for line in re.findall(r"mnist-bench [^`\n#|]*", text)
+        for flag in re.findall(r"--[a-z][a-z-]*", line)
+    }
+    assert told <= options
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/measuring.md"])
+def test_links_lead_somewhere(page):
+    path = ROOT / page
+    targets = re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8"))
+    missing = [target for target in targets if not (path.parent / target).exists()]
+    assert missing == []
+
+
+def test_the_readme_shows_the_sample_report():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("<!-- sample-table:begin -->")[2]
+    shown = shown.partition("<!-- sample-table:end -->")[0]
+    sample = (ROOT / "reports" / "sample" / "table-1.md").read_text(encoding="utf-8")
+    rows = [line for line in sample.splitlines() if line.startswith("| 10,000 |")]
+    assert rows
+    assert rows[0] in shown

@@ -1,0 +1,40 @@
+"""The one error that a user meets."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_bench import errors
+from mnist_bench.errors import BenchError
+
+
+def test_exit_statuses_are_those_of_the_contract() -> None:
+    assert errors.EXIT_BROKE == 1
+    assert errors.EXIT_WRONG_REQUEST == 2
+    assert errors.EXIT_INTERRUPTED == 130
+    assert errors.EXIT_TERMINATED == 143
+
+
+def test_message_and_hint() -> None:
+    error = BenchError("no folder x", "make it first")
+    assert (error.message, error.hint) == ("no folder x", "make it first")
+    assert str(error) == "no folder x; make it first"
+    assert error.exit_status == 2
+
+
+def test_no_hint_no_semicolon() -> None:
+    error = BenchError("the disk is full", exit_status=errors.EXIT_BROKE)
+    assert str(error) == "the disk is full"
+    assert error.hint == ""
+    assert error.exit_status == 1
+
+
+def test_lines_become_one() -> None:
+    error = BenchError("  first\n  second\t", "do\r\nthis ")
+    assert str(error) == "first second; do this"
+
+
+@given(message=st.text(), hint=st.text())
+def test_any_text_is_one_line(message: str, hint: str) -> None:
+    assert len(str(BenchError(message, hint)).splitlines()) <= 1

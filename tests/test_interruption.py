@@ -1,0 +1,61 @@
+"""Signals: as exceptions, and held back while something is done whole."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from mnist_bench.interruption import Terminated, held_back, raise_on_sigterm
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """The handlers of a program that has just started, and pytest's own again afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    raise_on_sigterm()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_sigterm_raises():
+    with pytest.raises(Terminated):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_what_is_held_back_is_done_whole_and_then_interrupted(number, raised):
+    done = []
+    with pytest.raises(raised), held_back():
+        done.append("begun")
+        signal.raise_signal(number)
+        done.append("ended")
+    assert done == ["begun", "ended"]
+
+
+def test_a_second_signal_does_not_wait():
+    done = []
+    with pytest.raises(KeyboardInterrupt), held_back():
+        signal.raise_signal(signal.SIGTERM)
+        done.append("still here")
+        signal.raise_signal(signal.SIGINT)
+        done.append("never here")
+    assert done == ["still here"]
+
+
+def test_without_a_signal_nothing_is_raised_and_the_handlers_are_back():
+    before = signal.getsignal(signal.SIGINT)
+    with held_back():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_fault_inside_is_not_hidden_by_a_signal():
+    with pytest.raises(ValueError, match="fault"), held_back():
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("fault")

@@ -1,0 +1,195 @@
+"""The network, held against the author's program written down a second time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+from stand_ins import random_images
+
+from mnist_bench import paper
+from mnist_bench.model import Layer, PaperCnn, _affine, _convolved_and_pooled
+from mnist_bench.scenario import MAX_SEED, MAX_STEPS
+
+# As in the worker; it must be said before the first operation.
+tf.config.set_visible_devices([], "GPU")
+
+PIXELS = random_images(12, seed=4).pixels
+HIDDEN = tf.ones((100, 1024))
+
+
+def paper_logits(weights: Sequence[tf.Tensor], pixels: npt.NDArray[np.uint8]) -> tf.Tensor:
+    """The network of the paper's program, in its own order: bias and ReLU come before the pool.
+
+    Args:
+        weights: Weights and bias of each layer, from the input on.
+        pixels: uint8 (n, 28, 28).
+    """
+    x = np.multiply(pixels.astype(np.float32), 1.0 / 255.0).reshape(-1, 28, 28, 1)
+    for kernel, bias in (weights[0:2], weights[2:4]):
+        x = tf.nn.relu(tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME") + bias)
+        x = tf.nn.max_pool2d(x, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME")
+    x = tf.reshape(x, [-1, 7 * 7 * 64])
+    x = tf.nn.relu(tf.matmul(x, weights[4]) + weights[5])
+    return tf.matmul(x, weights[6]) + weights[7]
+
+
+def logits(model: PaperCnn, *, step: int | None = None) -> npt.NDArray[np.float32]:
+    dropout_step = None if step is None else tf.constant(step)
+    return model.logits(tf.constant(PIXELS), dropout_step=dropout_step).numpy()
+
+
+@pytest.fixture(scope="module")
+def model() -> PaperCnn:
+    return PaperCnn(seed=7, dropout_rate=0.5)
+
+
+# Shapes
+
+
+def test_parameters(model: PaperCnn) -> None:
+    assert model.parameter_count == paper.PARAMETER_COUNT == 3_274_634
+    assert [layer.parameter_count for layer in model.layers] == [832, 51_264, 3_212_288, 10_250]
+    assert [tuple(variable.shape) for variable in model.variables] == [
+        (5, 5, 1, 32),
+        (32,),
+        (5, 5, 32, 64),
+        (64,),
+        (3136, 1024),
+        (1024,),
+        (1024, 10),
+        (10,),
+    ]
+    assert {variable.dtype for variable in model.variables} == {tf.float32}
+
+
+def test_outputs_of_each_layer(model: PaperCnn) -> None:
+    x = tf.zeros((3, 28, 28, 1))
+    x = _convolved_and_pooled(x, model.conv1)
+    assert tuple(x.shape) == (3, 14, 14, 32)
+    x = _convolved_and_pooled(x, model.conv2)
+    assert tuple(x.shape) == (3, 7, 7, 64)
+    x = _affine(tf.reshape(x, (3, 3136)), model.dense)
+    assert tuple(x.shape) == (3, 1024)
+    assert tuple(_affine(x, model.output).shape) == (3, 10)
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_ten_logits_an_image(model: PaperCnn, count: int) -> None:
+    found = model.logits(tf.constant(PIXELS[:count]))
+    assert tuple(found.shape) == (count, 10)
+    assert found.dtype == tf.float32
+
+
+# First weights
+
+
+def test_first_weights_are_a_normal_distribution_cut_at_two_deviations(model: PaperCnn) -> None:
+    # A standard normal distribution cut at 2 has the variance 1 - 4·pdf(2) / (2·cdf(2) - 1).
+    density = math.exp(-2) / math.sqrt(2 * math.pi)
+    deviation = 0.1 * math.sqrt(1 - 4 * density / math.erf(math.sqrt(2)))
+    assert deviation == pytest.approx(0.08796, abs=5e-6)
+    for layer in model.layers:
+        weights = layer.weights.numpy()
+        assert np.abs(weights).max() <= 0.2 + 1e-6
+        # Eight standard errors: of the mean, of the deviation.
+        assert abs(weights.mean()) < 8 * deviation / math.sqrt(weights.size)
+        assert weights.std() == pytest.approx(deviation, rel=8 / math.sqrt(2 * weights.size))
+    assert np.abs(model.dense.weights.numpy()).max() > 0.19
+
+
+def test_first_biases_are_a_tenth(model: PaperCnn) -> None:
+    for layer in model.layers:
+        assert np.all(layer.bias.numpy() == np.float32(0.1))
+
+
+def test_first_weights_depend_on_the_seed_alone(model: PaperCnn) -> None:
+    same, other = PaperCnn(seed=7, dropout_rate=0.0), PaperCnn(seed=8, dropout_rate=0.5)
+    for layer, equal, different in zip(model.layers, same.layers, other.layers, strict=True):
+        weights = layer.weights.numpy()
+        assert np.array_equal(weights, equal.weights.numpy())
+        assert np.mean(weights == different.weights.numpy()) < 0.01
+
+
+def test_layers_do_not_share_their_draw(model: PaperCnn) -> None:
+    starts = {layer.weights.numpy().ravel()[:8].tobytes() for layer in model.layers}
+    assert len(starts) == 4
+
+
+def test_the_largest_seed_and_step_are_taken() -> None:
+    found = logits(PaperCnn(seed=MAX_SEED, dropout_rate=0.5), step=MAX_STEPS)
+    assert np.all(np.isfinite(found))
+
+
+# The order of operations
+
+
+@pytest.mark.parametrize(("side", "inputs", "outputs"), [(28, 1, 32), (14, 32, 64)])
+def test_pool_before_bias_and_relu_is_the_same(side: int, inputs: int, outputs: int) -> None:
+    random = np.random.default_rng(5)
+    x = tf.constant(random.normal(size=(3, side, side, inputs)), tf.float32)
+    # Biases of both signs: with the first ones of 0.1 a mistake might not be seen.
+    layer = Layer(
+        tf.Variable(tf.constant(random.normal(0, 0.1, (5, 5, inputs, outputs)), tf.float32)),
+        tf.Variable(tf.constant(random.normal(0, 0.5, outputs), tf.float32)),
+    )
+    convolved = tf.nn.conv2d(x, layer.weights, strides=1, padding="SAME")
+    theirs = tf.nn.max_pool2d(
+        tf.nn.relu(convolved + layer.bias), ksize=2, strides=2, padding="SAME"
+    ).numpy()
+    ours = _convolved_and_pooled(x, layer).numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert np.any(theirs == 0)
+    assert np.any(theirs > 0)
+
+
+def test_logits_are_those_of_the_papers_program() -> None:
+    model = PaperCnn(seed=9, dropout_rate=0.5)
+    random = np.random.default_rng(6)
+    for layer in model.layers:
+        drawn = random.normal(0, 0.3, layer.bias.shape[0])
+        layer.bias.assign(tf.constant(drawn, tf.float32))
+    theirs = paper_logits([tf.constant(v.numpy()) for v in model.variables], PIXELS).numpy()
+    # Logits of such a network lie in the tens: 1e-4 is 1e-5 of them.
+    np.testing.assert_allclose(logits(model), theirs, rtol=1e-5, atol=1e-4)
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.5])
+def test_dropout_drops_its_share_and_scales_the_others_up(rate: float) -> None:
+    dropped = PaperCnn(seed=1, dropout_rate=rate)._dropped(HIDDEN, tf.constant(3)).numpy()
+    kept = dropped != 0
+    assert 1 - kept.mean() == pytest.approx(rate, abs=0.01)  # six standard errors
+    np.testing.assert_allclose(dropped[kept], 1 / (1 - rate), rtol=1e-6)
+
+
+def test_dropout_depends_on_seed_and_step_alone() -> None:
+    def kept(seed: int, step: int) -> npt.NDArray[np.bool_]:
+        model = PaperCnn(seed, dropout_rate=0.5)
+        return model._dropped(HIDDEN, tf.constant(step)).numpy() != 0
+
+    once = kept(1, 3)
+    assert np.array_equal(once, kept(1, 3))
+    for seed, step in ((1, 4), (2, 3), (3, 1)):
+        assert np.mean(once == kept(seed, step)) == pytest.approx(0.5, abs=0.01)
+
+
+def test_dropout_is_the_same_whatever_came_before(model: PaperCnn) -> None:
+    at_once = model._dropped(HIDDEN, tf.constant(5)).numpy()
+    for step in range(5):
+        model._dropped(HIDDEN, tf.constant(step))
+    assert np.array_equal(at_once, model._dropped(HIDDEN, tf.constant(5)).numpy())
+
+
+def test_nothing_is_dropped_when_scoring(model: PaperCnn) -> None:
+    without = PaperCnn(seed=7, dropout_rate=0.0)
+    scored = logits(model)
+    assert np.array_equal(scored, logits(without))
+    assert np.array_equal(scored, logits(without, step=0))
+    assert not np.allclose(scored, logits(model, step=0))

@@ -1,0 +1,107 @@
+"""What parent and worker say to each other."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from mnist_bench.data import Source
+from mnist_bench.protocol import (
+    Done,
+    Failure,
+    Message,
+    Phase,
+    Ready,
+    Request,
+    RowEnd,
+    Sample,
+    Scored,
+    parse,
+)
+from mnist_bench.result import PHASES, Evaluation
+from mnist_bench.scenario import Grid, PaperCnnHyperparameters
+
+EVALUATION = Evaluation(
+    step=101, test_accuracy=0.97, validation_accuracy=0.96, train_loss=0.25, train_seconds=2.02
+)
+MESSAGES: list[Message] = [
+    *(Phase(name=name, seconds=4.25) for name in PHASES),
+    Ready(),
+    Scored(evaluation=EVALUATION),
+    Scored(evaluation=EVALUATION.model_copy(update={"train_loss": None})),
+    Sample(step=100, train_seconds=2.0),
+    RowEnd(
+        steps=1_000,
+        seconds={"import": 4.25, "train": 20.0},
+        peak_rss_bytes=2**30,
+        memory_method="VmHWM",
+    ),
+    RowEnd(steps=1_000, seconds={}, peak_rss_bytes=None, memory_method=None),
+    Done(),
+    Failure(reason='ValueError: "Füße"\non two lines'),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.kind)
+def test_message_is_one_line_that_parses(message: Message) -> None:
+    line = message.model_dump_json()
+    assert len(line.splitlines()) == 1
+    assert parse(line) == message
+    assert parse(line.encode() + b"\n") == message
+
+
+def test_every_kind_of_message_is_tried_here() -> None:
+    kinds = get_args(get_args(Message)[0])
+    assert {type(message) for message in MESSAGES} == set(kinds)
+    assert len({kind.model_fields["kind"].default for kind in kinds}) == len(kinds)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "go",
+        "2026-01-31 12:00:00 W tensorflow/core: a library speaks up",
+        b"\xff\xfe",
+        "null",
+        "[]",
+        "{}",
+        '{"kind": "weather"}',
+        '{"kind": "sample", "step": 1',
+        '{"kind": "sample", "step": 1}',
+        '{"kind": "sample", "step": 1.5, "train_seconds": 1.0}',
+        '{"kind": "sample", "step": "1", "train_seconds": 1.0}',
+        '{"kind": "sample", "step": 1, "train_seconds": NaN}',
+        '{"kind": "phase", "name": "lunch", "seconds": 1.0}',
+        '{"kind": "done", "colour": "blue"}',
+    ],
+)
+def test_anything_else_is_none(line: str | bytes) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        parse(line)
+
+
+def test_request_reads_itself_back() -> None:
+    request = Request(
+        model="paper-cnn",
+        hyperparameters=PaperCnnHyperparameters(learning_rate=1e-5, batch_size=64),
+        training_seed=7,
+        rows=(1_000, 2_500),
+        grid=Grid(first=1, every=100),
+        source=Source(
+            name="mnist",
+            digest="d" * 64,
+            location="/srv/Füße/mnist",
+            train_images=55_000,
+            validation_images=5_000,
+            test_images=10_000,
+        ),
+        threads=2,
+        folder="/srv/runs",
+        started_at=1_769_817_600.5,
+        save_weights=True,
+    )
+    line = request.model_dump_json()
+    assert len(line.splitlines()) == 1
+    assert Request.model_validate_json(line) == request
