@@ -1,0 +1,133 @@
+"""What stands in for the worker, for MLflow and for MNIST where a test is about none of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mnist_bench.data import Images, Source
+from mnist_bench.result import RunResult
+from mnist_bench.store import TimedEvaluation
+
+SOURCE = Source(
+    name="mnist",
+    digest="d" * 64,
+    location="nowhere",
+    train_images=55_000,
+    validation_images=5_000,
+    test_images=10_000,
+)
+"""MNIST, as it would be told to a worker that reads it."""
+
+
+def random_images(count: int, seed: int) -> Images:
+    """Images that show nothing, with labels that mean nothing."""
+    random = np.random.default_rng(seed)
+    return Images(
+        pixels=random.integers(0, 256, (count, 28, 28), np.uint8),
+        labels=random.integers(0, 10, count, np.uint8),
+    )
+
+
+# It speaks the protocol in its own words, so that a renamed field is noticed; it imports nothing
+# of weight, so that it starts at once.
+_WORKER = """
+import json, pathlib, sys
+
+def say(kind, **fields):
+    print(json.dumps({"kind": kind, **fields}), flush=True)
+
+request = json.loads(sys.stdin.readline())
+say("phase", name="import", seconds=3.0)
+say("phase", name="data", seconds=0.5)
+say("ready")
+if sys.stdin.readline().strip() != "go":
+    sys.exit("nobody said go")
+print("words for the log", file=sys.stderr, flush=True)
+say("phase", name="trace", seconds=1.5)
+grid, done = request["grid"], 0
+for row in request["rows"]:
+    points = range(grid["first"], row + 1, grid["every"])
+    for step in sorted({point for point in points if point > done} | {row}):
+        seconds = step * 0.5
+        say("sample", step=step, train_seconds=seconds)
+        scores = {"test_accuracy": 0.75, "validation_accuracy": 0.5, "train_loss": 0.25}
+        say("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
+        FAULT
+        done = step
+    folder = pathlib.Path(request["folder"], str(row))
+    folder.mkdir()
+    (folder / "predictions.npz").write_bytes(b"predictions")
+    seconds = {"import": 3.0, "train": row * 0.5}
+    say("row", steps=row, seconds=seconds, peak_rss_bytes=500_000_000, memory_method="VmHWM")
+say("done")
+"""
+
+
+def worker(fault: str = "pass") -> tuple[str, ...]:
+    """The command of a worker that trains nothing: every step takes it half a second, it says.
+
+    Args:
+        fault: One line of Python, run after each scoring; it sees `request` and `step`.
+    """
+    return (sys.executable, "-c", _WORKER.replace("FAULT", fault))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run as the store was told that it ended.
+
+    Attributes:
+        run: The run.
+        note: For MLflow's page.
+        files: Names and contents, in the order given.
+    """
+
+    run: RunResult
+    note: str
+    files: dict[str, bytes]
+
+
+def _no_fault(call: str, run_id: str) -> None:
+    """The store takes everything."""
+
+
+@dataclass
+class Store:
+    """Remembers what it is told, where MLflow would be.
+
+    Attributes:
+        fault: Called first with each call and its run's id; raises what the store would raise.
+        calls: What was asked of it, in order: the call, the run's id, and what tells more.
+        notes: Of runs that were started, by id.
+        heard_at_ms: When scorings were heard of, in the order of delivery.
+        finished: Runs that ended.
+    """
+
+    fault: Callable[[str, str], None] = _no_fault
+    calls: list[tuple[str, str, object]] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    heard_at_ms: list[int] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
+
+    def start(self, run: RunResult, note: str) -> str:
+        run_id = f"id-{run.seed}-{run.steps}"
+        self.fault("start", run_id)
+        self.calls.append(("start", run_id, run.status))
+        self.notes[run_id] = note
+        return run_id
+
+    def log(self, run_id: str, scored: Sequence[TimedEvaluation]) -> None:
+        self.fault("log", run_id)
+        self.calls.append(("log", run_id, [timed.evaluation.step for timed in scored]))
+        self.heard_at_ms += [timed.at_ms for timed in scored]
+
+    def finish(self, run: RunResult, note: str, files: Callable[[], Sequence[Path]]) -> None:
+        self.fault("finish", run.run_id or "")
+        self.calls.append(("finish", run.run_id or "", run.status))
+        contents = {path.name: path.read_bytes() for path in files()}
+        self.finished.append(Finished(run, note, contents))

@@ -1,0 +1,493 @@
+"""Plans, and their way through fresh processes, which train nothing here, into a store."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import records
+import stand_ins
+
+from mnist_bench import harness, paper, process
+from mnist_bench.data import Source
+from mnist_bench.errors import (
+    EXIT_BROKE,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    EXIT_WRONG_REQUEST,
+    BenchError,
+)
+from mnist_bench.harness import Outcome, Plan, Trajectory, execute, lay_out
+from mnist_bench.interruption import Terminated
+from mnist_bench.process import WorkerProcess
+from mnist_bench.protocol import Request, Sample
+from mnist_bench.result import Evaluation
+from mnist_bench.scenario import MAX_SEED, Scenario
+from mnist_bench.store import Store
+
+SMALL = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (2, 5), "eval_every": 2})
+"""Scored after 1, 3 and 5 updates; the short row's last state lies off that grid."""
+FOREVER = "import threading; threading.Event().wait()"
+INTERRUPTIONS = [
+    (KeyboardInterrupt, EXIT_INTERRUPTED, "interrupted"),
+    (Terminated, EXIT_TERMINATED, "terminated"),
+]
+
+
+# Plans
+
+
+def laid_out(scenario: Scenario = paper.PROTOCOL, **changes: object) -> Plan:
+    values = {"seeds": range(2), "threads": 2} | changes
+    return lay_out("table-1", scenario, stand_ins.SOURCE, **values)
+
+
+def test_the_rows_of_a_seed_share_a_training() -> None:
+    plan = laid_out(seeds=range(3, 5))
+    assert [(t.seed, t.training_seed, t.rows) for t in plan.trajectories] == [
+        (3, 3, (1_000, 2_500, 5_000, 10_000)),
+        (4, 4, (1_000, 2_500, 5_000, 10_000)),
+    ]
+    assert (plan.name, plan.scenario, plan.threads) == ("table-1", paper.PROTOCOL, 2)
+
+
+def test_independent_rows_start_from_zero_with_seeds_of_their_own() -> None:
+    plan = laid_out(independent=True)
+    assert [(t.seed, t.rows) for t in plan.trajectories] == [
+        (seed, (steps,)) for seed in (0, 1) for steps in (1_000, 2_500, 5_000, 10_000)
+    ]
+    # The first four bytes, without the sign bit, of SHA-256 of "0,1000", "0,2500" and "1,1000":
+    # whoever trains a row again must get the same one.
+    seeds = [trajectory.training_seed for trajectory in plan.trajectories]
+    assert (seeds[0], seeds[1], seeds[4]) == (0x6922B2D5, 0x4B8C921A, 0x6B37A749)
+
+
+def test_seeds_of_independent_rows_are_distinct_and_small_enough() -> None:
+    plan = laid_out(independent=True, seeds=range(100))
+    seeds = {trajectory.training_seed for trajectory in plan.trajectories}
+    assert len(seeds) == 400
+    assert min(seeds) >= 0
+    assert max(seeds) <= MAX_SEED
+
+
+def test_every_training_has_an_id_of_its_own() -> None:
+    trajectories = (*laid_out().trajectories, *laid_out().trajectories)
+    assert len({trajectory.id for trajectory in trajectories}) == 4
+
+
+def test_a_batch_larger_than_the_training_images_is_refused() -> None:
+    few: Source = stand_ins.SOURCE.model_copy(update={"name": "mnist-5k", "train_images": 49})
+    with pytest.raises(BenchError, match="batch_size is 50, mnist-5k has 49 training images") as no:
+        lay_out("table-1", paper.PROTOCOL, few, seeds=range(1), threads=1)
+    assert no.value.exit_status == EXIT_WRONG_REQUEST
+    enough = few.model_copy(update={"train_images": 50})
+    assert lay_out("table-1", paper.PROTOCOL, enough, seeds=range(1), threads=1).trajectories
+
+
+def test_a_seed_too_large_is_refused() -> None:
+    assert laid_out(seeds=range(MAX_SEED, MAX_SEED + 1)).trajectories[0].seed == MAX_SEED
+    with pytest.raises(BenchError, match="--first-seed") as no:
+        laid_out(seeds=range(MAX_SEED, MAX_SEED + 2))
+    assert no.value.exit_status == EXIT_WRONG_REQUEST
+
+
+def test_what_a_worker_is_asked() -> None:
+    plan = laid_out(SMALL.model_copy(update={"save_weights": True}), independent=True)
+    asked = harness._request(plan, plan.trajectories[3], Path("a-folder"))
+    assert (asked.model, asked.hyperparameters) == ("paper-cnn", SMALL.hyperparameters)
+    assert (asked.rows, asked.training_seed) == ((5,), plan.trajectories[3].training_seed)
+    assert (asked.grid.first, asked.grid.every) == (1, 2)
+    assert (asked.source, asked.threads) == (stand_ins.SOURCE, 2)
+    assert (asked.folder, asked.save_weights) == ("a-folder", True)
+
+
+# Trainings
+
+
+@dataclass
+class Watcher:
+    """Writes down what it is told.
+
+    Attributes:
+        interruption: Raised at the first scoring, as a signal might.
+        events: What it was told.
+    """
+
+    interruption: type[BaseException] | None = None
+    events: list[tuple[object, ...]] = field(default_factory=list)
+
+    def begun(self, trajectory: Trajectory) -> None:
+        self.events.append(("begun", trajectory.seed))
+
+    def sampled(self, sample: Sample) -> None:
+        self.events.append(("sampled", sample.step))
+
+    def scored(self, evaluation: Evaluation) -> None:
+        self.events.append(("scored", evaluation.step))
+        if self.interruption:
+            raise self.interruption
+
+    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
+        self.events.append(("ended", trajectory.seed, failure, log_tail))
+
+
+@dataclass
+class Workers:
+    """Every worker process that was started, and what it was asked."""
+
+    started: list[WorkerProcess] = field(default_factory=list)
+    asked: list[Request] = field(default_factory=list)
+
+    @property
+    def are_gone(self) -> bool:
+        return all(worker._process.poll() is not None for worker in self.started)
+
+
+@pytest.fixture(autouse=True)
+def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
+    """Stand-ins for the worker; none may outlive its plan."""
+    known = Workers()
+
+    class KnownWorker(WorkerProcess):
+        def __init__(self, request: Request, log: Path) -> None:
+            super().__init__(request, log)
+            known.started.append(self)
+            known.asked.append(request)
+
+    monkeypatch.setattr(harness, "WorkerProcess", KnownWorker)
+    monkeypatch.setattr(process, "COMMAND", stand_ins.worker())
+    return known
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Signals are heeded, also where the tests were started with Ctrl-C ignored."""
+    wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def mlflow() -> stand_ins.Store:
+    return stand_ins.Store()
+
+
+@pytest.fixture
+def watcher() -> Watcher:
+    return Watcher()
+
+
+def carried_out(
+    mlflow: stand_ins.Store,
+    watcher: Watcher,
+    seeds: int = 2,
+    open_store: Callable[[], Store] | None = None,
+) -> Outcome:
+    plan = laid_out(SMALL, seeds=range(seeds))
+    return execute(plan, records.machine(), open_store or (lambda: mlflow), watcher)
+
+
+def endings(outcome: Outcome) -> list[tuple[int, int, str | None]]:
+    return [(run.seed, run.steps, run.status) for run in outcome.results]
+
+
+def test_a_plan_that_goes_well(mlflow: stand_ins.Store, watcher: Watcher, workers: Workers) -> None:
+    outcome = carried_out(mlflow, watcher)
+    assert (outcome.exit_status, outcome.error) == (0, None)
+    assert endings(outcome) == [
+        (0, 2, "finished"),
+        (0, 5, "finished"),
+        (1, 2, "finished"),
+        (1, 5, "finished"),
+    ]
+    assert [run.run_id for run in outcome.results] == ["id-0-2", "id-0-5", "id-1-2", "id-1-5"]
+    short, long = outcome.results[:2]
+    assert [evaluation.step for evaluation in short.evaluations] == [1, 2]
+    assert [evaluation.step for evaluation in long.evaluations] == [1, 3, 5]
+    assert (long.train_seconds_total, long.peak_rss_bytes) == (2.5, 500_000_000)
+    assert (long.memory_method, long.seconds) == ("VmHWM", {"import": 3.0, "train": 2.5})
+    assert short.trajectory == long.trajectory
+    assert long.trajectory != outcome.results[3].trajectory
+    assert [finished.run for finished in mlflow.finished] == list(outcome.results)
+    assert b"words for the log" in mlflow.finished[0].files["worker.log"]
+    assert mlflow.finished[0].files["predictions.npz"] == b"predictions"
+    assert workers.are_gone
+    assert len(workers.started) == 2
+
+
+def test_who_watches_hears_everything(mlflow: stand_ins.Store, watcher: Watcher) -> None:
+    carried_out(mlflow, watcher)
+    steps = [(event, step) for step in (1, 2, 3, 5) for event in ("sampled", "scored")]
+    assert watcher.events == [
+        ("begun", 0),
+        *steps,
+        ("ended", 0, None, ""),
+        ("begun", 1),
+        *steps,
+        ("ended", 1, None, ""),
+    ]
+
+
+def test_the_store_is_opened_while_the_worker_starts(
+    mlflow: stand_ins.Store, watcher: Watcher, workers: Workers
+) -> None:
+    started = []
+
+    def open_store() -> stand_ins.Store:
+        started.append(len(workers.started))
+        return mlflow
+
+    carried_out(mlflow, watcher, open_store=open_store)
+    assert started == [1, 2]
+
+
+def test_nothing_is_left_in_the_folder_for_temporary_files(
+    mlflow: stand_ins.Store, watcher: Watcher, workers: Workers
+) -> None:
+    carried_out(mlflow, watcher)
+    assert len({asked.folder for asked in workers.asked}) == 2
+    assert not any(Path(asked.folder).exists() for asked in workers.asked)
+
+
+# A worker that fails
+
+
+def test_the_others_go_on_where_one_fails(
+    mlflow: stand_ins.Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = 'if request["training_seed"] == 1 and step == 3: sys.exit(3)'
+    monkeypatch.setattr(process, "COMMAND", stand_ins.worker(fault))
+    outcome = carried_out(mlflow, watcher, seeds=3)
+    assert (outcome.exit_status, outcome.error) == (0, None)
+    assert endings(outcome) == [
+        (0, 2, "finished"),
+        (0, 5, "finished"),
+        (1, 2, "finished"),  # it had ended before
+        (1, 5, "failed"),
+        (2, 2, "finished"),
+        (2, 5, "finished"),
+    ]
+    failed = outcome.results[3]
+    reason = "the training process ended early with exit status 3"
+    assert failed.failure == reason
+    assert [evaluation.step for evaluation in failed.evaluations] == [1, 3]
+    assert ("finish", "id-1-5", "failed") in mlflow.calls
+    assert [event for event in watcher.events if event[0] == "ended"] == [
+        ("ended", 0, None, ""),
+        ("ended", 1, reason, "words for the log"),
+        ("ended", 2, None, ""),
+    ]
+
+
+def test_a_worker_that_can_not_be_started(
+    mlflow: stand_ins.Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", (str(tmp_path / "no-python"),))
+    outcome = carried_out(mlflow, watcher)
+    assert (outcome.exit_status, outcome.results) == (EXIT_BROKE, ())
+    assert outcome.error is not None
+    assert "no training process could be started" in outcome.error.message
+    assert mlflow.calls == []
+
+
+# Interruptions
+
+
+@pytest.mark.parametrize(("interruption", "exit_status", "reason"), INTERRUPTIONS)
+def test_an_interruption_leaves_runs_killed_and_ends_the_plan(
+    mlflow: stand_ins.Store,
+    watcher: Watcher,
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+    interruption: type[BaseException],
+    exit_status: int,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", stand_ins.worker(FOREVER))
+    watcher.interruption = interruption
+    outcome = carried_out(mlflow, watcher)
+    assert (outcome.exit_status, outcome.error) == (exit_status, None)
+    assert endings(outcome) == [(0, 2, "killed"), (0, 5, "killed")]
+    for run in outcome.results:
+        assert run.failure == reason
+        assert [evaluation.step for evaluation in run.evaluations] == [1]
+    assert mlflow.calls[-1] == ("finish", "id-0-5", "killed")
+    assert watcher.events[-1] == ("ended", 0, reason, "")
+    assert len(workers.started) == 1
+    assert workers.are_gone
+
+
+def test_an_interruption_while_the_store_opens(
+    mlflow: stand_ins.Store, watcher: Watcher, workers: Workers
+) -> None:
+    def open_store() -> Store:
+        raise KeyboardInterrupt
+
+    outcome = carried_out(mlflow, watcher, open_store=open_store)
+    assert (outcome.exit_status, outcome.error) == (EXIT_INTERRUPTED, None)
+    assert endings(outcome) == [(0, 2, "killed"), (0, 5, "killed")]
+    assert [run.run_id for run in outcome.results] == [None, None]
+    assert mlflow.calls == []
+    assert workers.are_gone
+
+
+def signal_during(number: signal.Signals, wanted: str) -> Callable[[str, str], None]:
+    """A store's fault: a signal comes during its first call of this name."""
+    came: list[str] = []
+
+    def fault(call: str, run_id: str) -> None:
+        if call == wanted and not came:
+            came.append(run_id)
+            signal.raise_signal(number)
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_status"),
+    [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_TERMINATED)],
+)
+def test_a_signal_while_runs_are_made_loses_sight_of_none(
+    mlflow: stand_ins.Store,
+    watcher: Watcher,
+    workers: Workers,
+    number: signal.Signals,
+    exit_status: int,
+) -> None:
+    mlflow.fault = signal_during(number, "start")
+    outcome = carried_out(mlflow, watcher)
+    assert outcome.exit_status == exit_status
+    assert mlflow.calls == [
+        ("start", "id-0-2", None),
+        ("start", "id-0-5", None),
+        ("finish", "id-0-2", "killed"),
+        ("finish", "id-0-5", "killed"),
+    ]
+    assert workers.are_gone
+
+
+def test_a_signal_while_a_row_ends_leaves_it_finished(
+    mlflow: stand_ins.Store, watcher: Watcher, workers: Workers
+) -> None:
+    mlflow.fault = signal_during(signal.SIGINT, "finish")
+    outcome = carried_out(mlflow, watcher)
+    assert outcome.exit_status == EXIT_INTERRUPTED
+    assert endings(outcome) == [(0, 2, "finished"), (0, 5, "killed")]
+    assert workers.are_gone
+
+
+def test_a_second_signal_does_not_keep_runs_from_being_ended(
+    mlflow: stand_ins.Store,
+    watcher: Watcher,
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", stand_ins.worker(FOREVER))
+    watcher.interruption = KeyboardInterrupt
+    mlflow.fault = signal_during(signal.SIGINT, "finish")
+    with pytest.raises(KeyboardInterrupt):
+        carried_out(mlflow, watcher)
+    assert [call for call in mlflow.calls if call[0] == "finish"] == [
+        ("finish", "id-0-2", "killed"),
+        ("finish", "id-0-5", "killed"),
+    ]
+    assert workers.are_gone
+
+
+# A store that fails
+
+
+def full(call: str, _: str) -> None:
+    raise BenchError(f"MLflow failed at {call}: the disk is full", exit_status=EXIT_BROKE)
+
+
+def full_at(wanted: str) -> Callable[[str, str], None]:
+    """A store's fault: it takes no call of this name."""
+    return lambda call, run_id: full(call, run_id) if call == wanted else None
+
+
+@pytest.mark.parametrize("exit_status", [EXIT_BROKE, EXIT_WRONG_REQUEST])
+def test_a_store_that_can_not_be_opened(
+    mlflow: stand_ins.Store, watcher: Watcher, workers: Workers, exit_status: int
+) -> None:
+    error = BenchError("made by another version of MLflow", exit_status=exit_status)
+
+    def open_store() -> Store:
+        raise error
+
+    outcome = carried_out(mlflow, watcher, open_store=open_store)
+    assert (outcome.exit_status, outcome.error) == (exit_status, error)
+    assert endings(outcome) == [(0, 2, "failed"), (0, 5, "failed")]
+    assert watcher.events == [("begun", 0), ("ended", 0, str(error), "")]
+    assert workers.are_gone
+    assert len(workers.started) == 1
+
+
+@pytest.mark.parametrize("call", ["start", "log", "finish"])
+def test_a_store_that_fails_on_the_way_ends_the_plan(
+    mlflow: stand_ins.Store, watcher: Watcher, workers: Workers, call: str
+) -> None:
+    mlflow.fault = full_at(call)
+    outcome = carried_out(mlflow, watcher)
+    assert outcome.exit_status == EXIT_BROKE
+    assert outcome.error is not None
+    assert f"MLflow failed at {call}: the disk is full" in outcome.error.message
+    # What was measured is told, whether MLflow has it or not.
+    first = "failed" if call == "start" else "finished"
+    assert endings(outcome) == [(0, 2, first), (0, 5, "failed")]
+    assert len(workers.started) == 1
+    assert workers.are_gone
+
+
+def test_a_store_that_fails_after_the_worker_is_told_too(
+    mlflow: stand_ins.Store,
+    watcher: Watcher,
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", stand_ins.worker("sys.exit(3)"))
+    mlflow.fault = full_at("finish")
+    outcome = carried_out(mlflow, watcher)
+    assert outcome.exit_status == EXIT_BROKE
+    assert outcome.error is not None
+    assert "the disk is full" in outcome.error.message
+    assert [run.failure for run in outcome.results] == [
+        "the training process ended early with exit status 3"
+    ] * 2
+    assert len(workers.started) == 1
+
+
+@pytest.mark.parametrize(("interruption", "exit_status", "reason"), INTERRUPTIONS)
+def test_an_interruption_stays_one_where_the_store_fails(
+    mlflow: stand_ins.Store,
+    watcher: Watcher,
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+    interruption: type[BaseException],
+    exit_status: int,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", stand_ins.worker(FOREVER))
+    watcher.interruption = interruption
+    mlflow.fault = full_at("finish")
+    outcome = carried_out(mlflow, watcher)
+    assert outcome.exit_status == exit_status
+    assert outcome.error is not None
+    assert [run.failure for run in outcome.results] == [reason, reason]
+    assert workers.are_gone
+
+
+def test_a_fault_of_our_own_is_not_hidden_and_leaves_no_worker(
+    mlflow: stand_ins.Store, watcher: Watcher, workers: Workers
+) -> None:
+    def open_store() -> Store:
+        raise LookupError("a mistake in the program")
+
+    with pytest.raises(LookupError):
+        carried_out(mlflow, watcher, open_store=open_store)
+    assert workers.are_gone

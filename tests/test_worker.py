@@ -1,0 +1,346 @@
+"""The training process as its parent sees it: the real one, on the embedded sample."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+
+from mnist_bench import data, protocol
+from mnist_bench.data import Source
+from mnist_bench.paper import PARAMETER_COUNT
+from mnist_bench.protocol import Failure, Message, Phase, Ready, Request, RowEnd, Sample, Scored
+from mnist_bench.result import PHASES, Evaluation
+from mnist_bench.scenario import Grid, PaperCnnHyperparameters
+
+COMMAND = (sys.executable, "-P", "-m", "mnist_bench.worker")
+GRID = Grid(first=1, every=20)
+
+
+def request(sample: Source, folder: Path, rows: tuple[int, ...], **changes: Any) -> Request:
+    values: dict[str, Any] = {
+        "model": "paper-cnn",
+        "hyperparameters": PaperCnnHyperparameters(),
+        "training_seed": 5,
+        "rows": rows,
+        "grid": GRID,
+        "source": sample,
+        "threads": 2,
+        "folder": str(folder),
+        "started_at": time.time(),
+    }
+    return Request(**(values | changes))
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker that listens and speaks.
+
+    Attributes:
+        process: Of it.
+        ears: Its standard input.
+        mouth: Its standard output.
+    """
+
+    process: subprocess.Popen[bytes]
+    ears: IO[bytes]
+    mouth: IO[bytes]
+
+    def tell(self, line: str) -> None:
+        self.ears.write(line.encode() + b"\n")
+        self.ears.flush()
+
+    def messages(self) -> Iterator[Message]:
+        """Every line of its standard output must be a message."""
+        return map(protocol.parse, self.mouth)
+
+
+@contextmanager
+def started(log: Path) -> Iterator[Worker]:
+    """A worker that does not outlive its test."""
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield Worker(process, process.stdin, process.stdout)
+        finally:
+            process.kill()
+
+
+@dataclass(frozen=True)
+class Training:
+    """What came of a request.
+
+    Attributes:
+        folder: Where the worker put files.
+        messages: What it said.
+        exit_status: How it ended, its standard input still open.
+        seconds: From its start to its end.
+    """
+
+    folder: Path
+    messages: list[Message]
+    exit_status: int
+    seconds: float
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        return [each.evaluation for each in self.messages if isinstance(each, Scored)]
+
+    @property
+    def ends(self) -> list[RowEnd]:
+        return [message for message in self.messages if isinstance(message, RowEnd)]
+
+    def predictions(self, row: int) -> dict[str, Any]:
+        path = self.folder / str(row) / "predictions.npz"
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+
+def train(asked: Request) -> Training:
+    """Have a request served, from its first line to the process's end."""
+    folder = Path(asked.folder)
+    messages = []
+    begin = time.perf_counter()
+    with started(folder / "worker.log") as worker:
+        worker.tell(asked.model_copy(update={"started_at": time.time()}).model_dump_json())
+        for message in worker.messages():
+            messages.append(message)
+            if isinstance(message, Ready):
+                worker.tell("go")
+        exit_status = worker.process.wait(60)
+    return Training(folder, messages, exit_status, time.perf_counter() - begin)
+
+
+@pytest.fixture(scope="module")
+def training(sample: Source, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """Two rows, the first of which ends off the grid; weights are kept."""
+    folder = tmp_path_factory.mktemp("training")
+    return train(request(sample, folder, (30, 60), save_weights=True))
+
+
+@pytest.fixture(scope="module")
+def shorter(sample: Source, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """The first of the two rows alone, in a process of its own."""
+    return train(request(sample, tmp_path_factory.mktemp("shorter"), (30,)))
+
+
+# A training
+
+
+def in_words(message: Message) -> str:
+    match message:
+        case Phase():
+            return message.name
+        case Scored():
+            return f"scored at {message.evaluation.step}"
+        case Sample():
+            return f"trained to {message.step}"
+        case RowEnd():
+            return f"ended {message.steps}"
+    return message.kind
+
+
+def test_messages_in_their_order(training: Training) -> None:
+    assert [in_words(message) for message in training.messages] == [
+        "import",
+        "data",
+        "ready",
+        "trace",
+        "trained to 1",
+        "scored at 1",
+        "trained to 21",
+        "scored at 21",
+        "trained to 30",
+        "scored at 30",
+        "ended 30",
+        "trained to 41",
+        "scored at 41",
+        "trained to 60",
+        "scored at 60",
+        "ended 60",
+        "done",
+    ]
+    assert training.exit_status == 0
+
+
+def test_it_learns(training: Training) -> None:
+    accuracies = [evaluation.test_accuracy for evaluation in training.evaluations]
+    assert accuracies[0] < accuracies[-1]
+    assert accuracies[-1] > 0.5
+
+
+def test_seconds_by_phase(training: Training) -> None:
+    first, second = training.ends
+    for end in training.ends:
+        assert set(end.seconds) == set(PHASES)
+        assert min(end.seconds.values()) >= 0
+        # The time of day may be set meanwhile, a little.
+        assert sum(end.seconds.values()) < training.seconds + 0.5
+    assert all(first.seconds[name] <= second.seconds[name] for name in PHASES)
+    at = {evaluation.step: evaluation.train_seconds for evaluation in training.evaluations}
+    assert (first.seconds["train"], second.seconds["train"]) == (at[30], at[60])
+    phases = [message for message in training.messages if isinstance(message, Phase)]
+    assert {phase.name: second.seconds[phase.name] for phase in phases} == {
+        phase.name: phase.seconds for phase in phases
+    }
+
+
+def test_seconds_in_training_rise(training: Training) -> None:
+    samples = [message for message in training.messages if isinstance(message, Sample)]
+    assert all(a.train_seconds < b.train_seconds for a, b in pairwise(samples))
+
+
+def test_peak_memory(training: Training) -> None:
+    first, second = training.ends
+    assert first.memory_method == second.memory_method
+    if first.memory_method is None:
+        pytest.skip("this system does not tell")
+    assert first.peak_rss_bytes is not None
+    assert second.peak_rss_bytes is not None
+    assert 200 * 2**20 < first.peak_rss_bytes <= second.peak_rss_bytes < 1.2e9
+
+
+def test_predictions_stand_for_the_accuracies(sample: Source, training: Training) -> None:
+    labels = data.load(sample).test.labels
+    at = {evaluation.step: evaluation for evaluation in training.evaluations}
+    grid = {30: (1, 21), 60: (1, 21, 41)}
+    for row, steps in grid.items():
+        arrays = training.predictions(row)
+        assert {name: (array.dtype, array.shape) for name, array in arrays.items()} == {
+            "final_label": (np.uint8, (500,)),
+            "final_probability": (np.float16, (500,)),
+            "selected_label": (np.uint8, (500,)),
+            "selected_probability": (np.float16, (500,)),
+        }
+        chosen = max(steps, key=lambda step: at[step].validation_accuracy)
+        assert np.mean(arrays["final_label"] == labels) == at[row].test_accuracy
+        assert np.mean(arrays["selected_label"] == labels) == at[chosen].test_accuracy
+        for name in ("final_probability", "selected_probability"):
+            assert np.all((arrays[name] >= 0.099) & (arrays[name] <= 1))
+
+
+def test_weights_are_kept_where_they_are_asked_for(training: Training, shorter: Training) -> None:
+    assert {path.name for path in (shorter.folder / "30").iterdir()} == {"predictions.npz"}
+    weights = {}
+    for row in (30, 60):
+        with np.load(training.folder / str(row) / "weights.npz", allow_pickle=False) as arrays:
+            weights[row] = dict(arrays)
+        assert sum(values.size for values in weights[row].values()) == PARAMETER_COUNT
+        assert {values.dtype for values in weights[row].values()} == {np.dtype(np.float32)}
+    assert not np.array_equal(weights[30]["output_weights"], weights[60]["output_weights"])
+
+
+def test_a_short_training_is_a_prefix_of_a_long_one_bit_for_bit(
+    training: Training, shorter: Training
+) -> None:
+    def repeatable(evaluation: Evaluation) -> tuple[object, ...]:
+        return (
+            evaluation.step,
+            evaluation.test_accuracy,
+            evaluation.validation_accuracy,
+            evaluation.train_loss,
+        )
+
+    ours = [repeatable(evaluation) for evaluation in shorter.evaluations]
+    assert [step for step, *_ in ours] == [1, 21, 30]
+    assert ours == [repeatable(evaluation) for evaluation in training.evaluations[:3]]
+    once, again = training.predictions(30), shorter.predictions(30)
+    assert all(np.array_equal(once[name], again[name]) for name in once)
+
+
+# The parent goes away
+
+
+def test_without_the_word_to_go_nothing_is_trained(sample: Source, tmp_path: Path) -> None:
+    with started(tmp_path / "worker.log") as worker:
+        worker.tell(request(sample, tmp_path, (30,)).model_dump_json())
+        worker.ears.close()
+        messages = list(worker.messages())
+        assert worker.process.wait(60) == 1
+    assert [in_words(message) for message in messages] == ["import", "data", "ready", "failure"]
+
+
+def test_it_ends_with_its_parent_and_not_with_ctrl_c(sample: Source, tmp_path: Path) -> None:
+    asked = request(
+        sample,
+        tmp_path,
+        (1_000_000,),
+        grid=Grid(first=1, every=1_000_000),
+        hyperparameters=PaperCnnHyperparameters(batch_size=1),
+    )
+    with started(tmp_path / "worker.log") as worker:
+        worker.tell(asked.model_dump_json())
+        messages = worker.messages()
+        for message in messages:
+            if isinstance(message, Ready):
+                worker.tell("go")
+            if isinstance(message, Sample):
+                break
+        if os.name == "posix":  # a terminal sends it to every process in it
+            worker.process.send_signal(signal.SIGINT)
+            assert any(isinstance(message, Sample) for message in messages)
+        worker.ears.close()
+        last_words = [message.kind for message in messages]
+        assert worker.process.wait(60) == 1
+    assert set(last_words) <= {"sample", "evaluation"}
+
+
+# Faults
+
+
+@pytest.mark.parametrize("line", ["", "no request", '{"model": "paper-cnn"}'])
+def test_a_broken_request_is_answered(line: str) -> None:
+    done = subprocess.run(
+        COMMAND, input=f"{line}\n".encode() if line else b"", capture_output=True, check=False
+    )
+    (answer,) = (protocol.parse(message) for message in done.stdout.splitlines())
+    assert isinstance(answer, Failure)
+    assert answer.reason.startswith("ValidationError: ")
+    assert len(answer.reason.splitlines()) == 1
+    assert done.returncode == 1
+    assert b"Traceback" in done.stderr
+
+
+def test_nothing_but_messages_reaches_the_parent() -> None:
+    code = """
+import os
+from mnist_bench import protocol, worker
+say = worker._speaker(worker._private_stdout())
+print("printed")
+os.write(1, b"written")
+say(protocol.Done())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert [protocol.parse(line) for line in done.stdout.splitlines()] == [protocol.Done()]
+    assert b"printed" in done.stderr
+    assert b"written" in done.stderr
+
+
+def test_what_tracks_and_tunes_is_not_loaded_where_it_is_measured() -> None:
+    """TensorFlow loads Keras, and Keras what it finds: a contract on our imports can't see it."""
+    code = """
+import sys
+from mnist_bench import worker
+worker._import_tensorflow(1)
+import mnist_bench.train
+print([name for name in ("mlflow", "optuna", "pandas") if sys.modules.get(name)])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
