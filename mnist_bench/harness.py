@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 import time
@@ -140,20 +141,25 @@ def execute(
     """
     results: list[RunResult] = []
     for trajectory in plan.trajectories:
-        try:
-            # On Windows a virus scanner may still hold a file of the folder; leave it then.
-            with tempfile.TemporaryDirectory(
-                prefix="mnist-bench-", ignore_cleanup_errors=True
-            ) as folder:
-                recording = _recording(plan, trajectory, machine, Path(folder))
-                request = _request(plan, trajectory, Path(folder))
-                ended = _train(trajectory, request, recording, open_store, watcher)
-        except OSError as error:
-            return Outcome(tuple(results), EXIT_BROKE, _no_worker(error))
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = Path(stack.enter_context(_folder()))
+                request = _request(plan, trajectory, folder)
+                worker = stack.enter_context(WorkerProcess(request, folder / "worker.log"))
+            except OSError as error:
+                return Outcome(tuple(results), EXIT_BROKE, _no_worker(error))
+            recording = _recording(plan, trajectory, machine, folder)
+            ended = _train(trajectory, worker, recording, open_store, watcher)
         results += recording.runs
         if ended.exit_status:
             return Outcome(tuple(results), ended.exit_status, ended.error)
     return Outcome(tuple(results))
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for a worker's files, removed with its trajectory."""
+    # On Windows a virus scanner may still hold a file of the folder; leave it then.
+    return tempfile.TemporaryDirectory(prefix="mnist-bench-", ignore_cleanup_errors=True)
 
 
 def _no_worker(error: OSError) -> BenchError:
@@ -174,30 +180,33 @@ class _Ended:
 
 def _train(
     trajectory: Trajectory,
-    request: protocol.Request,
+    worker: WorkerProcess,
     recording: Recording,
     open_store: Callable[[], Store],
     watcher: Watcher,
 ) -> _Ended:
-    """Train one trajectory in a process of its own and record its runs."""
-    with WorkerProcess(request, Path(request.folder) / "worker.log") as worker:
-        watcher.begun(trajectory)
-        try:
-            failure = _follow(worker, recording, open_store, watcher)
-        except (KeyboardInterrupt, Terminated) as error:
-            by_user = isinstance(error, KeyboardInterrupt)
-            reason = "interrupted" if by_user else "terminated"
-            worker.kill()
-            refusal = _closed(recording, "killed", reason)
-            watcher.ended(trajectory, reason, "")
-            return _Ended(EXIT_INTERRUPTED if by_user else EXIT_TERMINATED, refusal)
-        except BenchError as error:
-            worker.kill()
-            _closed(recording, "failed", str(error))
-            watcher.ended(trajectory, str(error), "")
-            return _Ended(error.exit_status, error)
-        refusal = _closed(recording, "failed", failure) if failure else None
-        watcher.ended(trajectory, failure, worker.log_tail() if failure else "")
+    """Follow one training to its end and record its runs."""
+    watcher.begun(trajectory)
+    try:
+        failure = _follow(worker, recording, open_store, watcher)
+    except (KeyboardInterrupt, Terminated) as error:
+        by_user = isinstance(error, KeyboardInterrupt)
+        reason = "interrupted" if by_user else "terminated"
+        worker.kill()
+        refusal = _closed(recording, "killed", reason)
+        watcher.ended(trajectory, reason, "")
+        return _Ended(EXIT_INTERRUPTED if by_user else EXIT_TERMINATED, refusal)
+    except BenchError as error:
+        worker.kill()
+        _closed(recording, "failed", str(error))
+        watcher.ended(trajectory, str(error), "")
+        return _Ended(error.exit_status, error)
+    except BaseException as error:
+        worker.kill()
+        _closed(recording, "failed", f"{type(error).__name__}: {error}")
+        raise
+    refusal = _closed(recording, "failed", failure) if failure else None
+    watcher.ended(trajectory, failure, worker.log_tail() if failure else "")
     return _Ended(refusal.exit_status, refusal) if refusal else _Ended()
 
 

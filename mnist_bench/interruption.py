@@ -49,7 +49,8 @@ def held_back() -> Iterator[None]:
 
 def _heeded(numbers: tuple[signal.Signals, ...]) -> list[signal.Signals]:
     """Those that are not ignored: nohup and shells ask for that, and mean it."""
-    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    # None: a handler that is not Python's, which could not be put back.
+    return [n for n in numbers if signal.getsignal(n) not in (signal.SIG_IGN, None)]
 
 
 def _raise(number: int, _frame: object = None) -> NoReturn:

@@ -62,6 +62,7 @@ class WorkerProcess:
                 message = protocol.parse(line)
             except ValueError:
                 self._failure = f"the training process said what is no message: {line[:200]!r}"
+                self.kill()
                 return
             if isinstance(message, protocol.Failure):
                 self._failure = message.reason

@@ -120,9 +120,11 @@ class Recording:
         """End a settled run in the store, if it was begun there and is not ended yet."""
         run = self._runs[steps]
         if self._store and run.run_id and steps not in self._closed:
-            self._deliver(steps)
             note = store.note_of(run, self._scenario.title)
-            self._store.finish(run, note, lambda: self._files(run))
+            try:
+                self._deliver(steps)
+            finally:  # a run whose curve is refused has ended all the same
+                self._store.finish(run, note, lambda: self._files(run))
             self._closed.add(steps)
 
     def _files(self, run: RunResult) -> list[Path]:

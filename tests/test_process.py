@@ -50,7 +50,7 @@ def is_gone(worker: WorkerProcess) -> bool:
 
 
 def test_the_worker_is_a_module_that_no_file_of_the_users_shadows() -> None:
-    assert process.COMMAND == (sys.executable, "-P", "-m", "mnist_bench.worker")
+    assert (sys.executable, "-P", "-m", "mnist_bench.worker") == process.COMMAND
 
 
 # What is said

@@ -341,6 +341,7 @@ def test_a_finished_run_that_was_refused_is_offered_again_as_it_is(
     mlflow.fault = refuse()
     recorded.close("failed", "the disk was full")
     assert mlflow.calls[2:] == [
+        ("finish", SHORT, "finished"),  # it has ended, whatever became of its curve
         ("log", SHORT, [1, 101, 201, 250]),
         ("finish", SHORT, "finished"),
         ("log", LONG, [1, 101, 201]),

@@ -151,24 +151,26 @@ def test_metrics_of_a_run_as_a_whole(client: MlflowClient, opened: Store) -> Non
     once = {name: value for name, value in metrics.items() if name not in AT_STEPS}
     # Targets that were never reached have no time: none at 0.9888, 0.9918 and 0.9928 on test, none
     # at 0.9918 and 0.9928 on validation.
-    assert once == pytest.approx({
-        "max_test_accuracy": 0.985,
-        "max_test_accuracy_step": 801,
-        "final_test_accuracy": 0.98,
-        "selected_test_accuracy": 0.97,
-        "train_seconds_total": 20,
-        "images_per_second": 2_500,
-        "peak_rss_bytes": 1_000 * 2**20 + 1_000,
-        "phase_import_seconds": 4,
-        "phase_data_seconds": 0.5,
-        "phase_trace_seconds": 1.5,
-        "phase_train_seconds": 20,
-        "phase_evaluate_seconds": 3.25,
-        "phase_other_seconds": 0.75,
-        "time_to_test_accuracy_0_984_seconds": 16.02,
-        "time_to_validation_accuracy_0_984_seconds": 0.02,
-        "time_to_validation_accuracy_0_9888_seconds": 0.02,
-    })
+    assert once == pytest.approx(
+        {
+            "max_test_accuracy": 0.985,
+            "max_test_accuracy_step": 801,
+            "final_test_accuracy": 0.98,
+            "selected_test_accuracy": 0.97,
+            "train_seconds_total": 20,
+            "images_per_second": 2_500,
+            "peak_rss_bytes": 1_000 * 2**20 + 1_000,
+            "phase_import_seconds": 4,
+            "phase_data_seconds": 0.5,
+            "phase_trace_seconds": 1.5,
+            "phase_train_seconds": 20,
+            "phase_evaluate_seconds": 3.25,
+            "phase_other_seconds": 0.75,
+            "time_to_test_accuracy_0_984_seconds": 16.02,
+            "time_to_validation_accuracy_0_984_seconds": 0.02,
+            "time_to_validation_accuracy_0_9888_seconds": 0.02,
+        }
+    )
 
 
 def test_a_target_that_was_reached_and_one_that_was_not(
@@ -503,8 +505,10 @@ def test_note_of_a_finished_run() -> None:
     assert note_of(run(1_000, 0.985), "A title").split("\n\n") == [
         "**A title**",
         "1,000 steps of `paper-cnn` on mnist, seed 0, float32 on cpu with 2 threads: finished.",
-        "Max test accuracy 0.9850 after 801 updates, at the end 0.9840; 20.0 s of training, "
-        "2,500 images/s, peak 1,000 MiB.",
+        (
+            "Max test accuracy 0.9850 after 801 updates, at the end 0.9840; 20.0 s of training, "
+            "2,500 images/s, peak 1,000 MiB."
+        ),
     ]
 
 

@@ -1,0 +1,490 @@
+"""The command line: what it says, what it refuses, and that a refusal leaves nothing behind."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import shlex
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from program import Bench, Ended
+
+from mnist_bench import data, scenario
+from mnist_bench.cli import cli
+
+COMMANDS = sorted(cli.commands)
+NAMES = tuple(file.name for file in data.MNIST.files)
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    parent = tmp_path / "user"
+    parent.mkdir()
+    return Bench(parent)
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that is taken, so that nobody else gets it, and where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def refused(ended: Ended, *words: str) -> None:
+    """One line that says what, exit status 2, and nothing else."""
+    assert (ended.status, ended.stdout) == (2, ""), ended
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    for word in words:
+        assert word in ended.complaint
+
+
+def left(bench: Bench) -> list[str]:
+    """What lies in the folder where the command was given."""
+    return sorted(path.name for path in bench.folder.iterdir())
+
+
+# Help
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("-h",), ()])
+def test_help_names_every_command(bench: Bench, arguments: tuple[str, ...]) -> None:
+    ended = bench.call(*arguments)
+    assert (ended.status, ended.stderr) == (0, "")
+    lines = [line.split() for line in ended.stdout.splitlines()]
+    assert {"run", "scenarios", "ui"} <= set(COMMANDS)
+    assert set(COMMANDS) <= {line[0] for line in lines if line}
+    assert ["Examples:"] in lines  # kept apart, not filled into one paragraph
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(bench: Bench, command: str, flag: str) -> None:
+    ended = bench.call(command, flag)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"Usage: mnist-bench {command} ")
+
+
+def test_version(bench: Bench) -> None:
+    ended = bench.call("--version")
+    assert ended == Ended(0, f"mnist-bench, version {version('mnist-bench')}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help")])
+def test_help_loads_nothing_of_weight(bench: Bench, arguments: tuple[str, ...]) -> None:
+    program = """
+import sys
+from mnist_bench.cli import cli
+cli.main(sys.argv[1:], prog_name="mnist-bench", standalone_mode=False)
+print(*sorted(sys.modules))
+"""
+    ended = bench.run(*arguments, program=(sys.executable, "-c", program))
+    assert ended.status == 0, ended.stderr
+    loaded = {name.partition(".")[0] for name in ended.stdout.splitlines()[-1].split()}
+    assert "mnist_bench" in loaded
+    assert not loaded & {"tensorflow", "keras", "mlflow", "optuna", "pandas", "scipy", "mlxtend"}
+
+
+def test_started_as_a_module(bench: Bench) -> None:
+    ended = bench.run("--version")
+    assert ended == Ended(0, f"mnist-bench, version {version('mnist-bench')}\n", "")
+
+
+def test_started_by_its_name(bench: Bench) -> None:
+    script = shutil.which("mnist-bench", path=str(Path(sys.executable).parent))
+    if script is None:
+        pytest.skip("not installed beside this Python")
+    ended = bench.run("scenarios", "--json", program=(script,))
+    assert ended.status == 0, ended.stderr
+    assert ended.document["schema"] == 1
+
+
+# Scenarios
+
+
+def test_scenarios(bench: Bench) -> None:
+    ended = bench.call("scenarios", COLUMNS="200")
+    assert (ended.status, ended.stderr) == (0, "")
+    first = {line.split()[0]: line for line in ended.stdout.splitlines() if line.split()}
+    assert set(scenario.packaged_names()) <= set(first)
+    assert "1,000, 2,500, 5,000, 10,000" in first["table-1"]
+    assert "images to train on" in first["table-1"]  # nothing was measured in this home yet
+    assert left(bench) == []
+
+
+def test_scenarios_as_json(bench: Bench) -> None:
+    ended = bench.call("scenarios", "--json")
+    assert (ended.status, ended.stderr) == (0, "")
+    told = {item["name"]: item for item in ended.document["scenarios"]}
+    assert sorted(told) == scenario.packaged_names()
+    assert told["smoke"]["steps"] == [200]
+    assert told["smoke"]["expected_seconds"] is None
+
+
+# A plan
+
+
+def test_dry_run_prints_the_plan_and_does_nothing(bench: Bench) -> None:
+    ended = bench.call("run", "smoke", "--dry-run")
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("smoke: ")
+    for words in ("mnist-5k", "4,000", "200 steps", "NOT COMPARABLE with Table I", "not known"):
+        assert words in ended.stdout
+    assert left(bench) == []
+
+
+def test_dry_run_as_json(bench: Bench) -> None:
+    line = "run smoke --steps 200,100 --seeds 2 --first-seed 5 --threads 1 --dry-run --json"
+    ended = bench.call(*shlex.split(line))
+    assert (ended.status, ended.stderr) == (0, "")
+    assert list(ended.document) == ["schema", "plans"]
+    (plan,) = ended.document["plans"]
+    assert plan == {
+        "scenario": "smoke",
+        "dataset": "mnist-5k",
+        "threads": 1,
+        "trajectories": [{"seed": 5, "steps": [100, 200]}, {"seed": 6, "steps": [100, 200]}],
+        "expected_seconds": None,
+    }
+    assert left(bench) == []
+
+
+def test_dry_run_of_rows_from_zero(bench: Bench) -> None:
+    ended = bench.call(*shlex.split("run smoke --steps 100,200 --independent --dry-run --json"))
+    (plan,) = ended.document["plans"]
+    assert plan["trajectories"] == [{"seed": 0, "steps": [100]}, {"seed": 0, "steps": [200]}]
+
+
+def test_dry_run_of_the_users_own_scenario(bench: Bench) -> None:
+    (bench.folder / "mine.toml").write_text(tomli_w.dumps(GOOD), encoding="utf-8")
+    ended = bench.call("run", "mine.toml", "smoke", "--dry-run", "--json")
+    assert [plan["scenario"] for plan in ended.document["plans"]] == ["mine", "smoke"]
+    assert left(bench) == ["mine.toml"]
+
+
+def test_without_a_network_table_1_says_loudly_that_it_takes_the_sample(bench: Bench) -> None:
+    ended = bench.call("run", "--dry-run")
+    assert ended.status == 0, ended.stderr
+    assert ended.stdout.startswith("table-1: ")
+    assert "NOT COMPARABLE with Table I" in ended.stdout
+    for words in ("can't be downloaded", "mnist-5k", "not comparable with Table I", "--data DIR"):
+        assert words in ended.told
+    assert left(bench) == []
+
+
+# Requests that can't be
+
+WRONG = {
+    # of what is run
+    "run smok": ("no scenario is called 'smok'", "did you mean smoke?"),
+    "run table1": ("no scenario is called 'table1'", "did you mean table-1?"),
+    "run ./none.toml": ("no scenario file ./none.toml",),
+    "run smoke smoke": ("two scenarios are called smoke",),
+    "rum": ("'rum'", "`mnist-bench --help`"),
+    "run --nope": ("--nope", "`mnist-bench run --help`"),
+    "scenarios smoke": ("smoke", "`mnist-bench scenarios --help`"),
+    # of numbers
+    "run --steps abc": ("--steps", "'abc' is no step count"),
+    "run --steps ''": ("--steps", "'' is no step count"),
+    "run --steps 0": ("--steps", "0 is outside 1 to 1,000,000"),
+    "run --steps -5": ("--steps", "-5 is outside 1 to 1,000,000"),
+    "run --steps 100,0": ("--steps", "100,0 is outside 1 to 1,000,000"),
+    "run --steps 1000000000000": ("--steps", "1000000000000 is outside 1 to 1,000,000"),
+    "run --steps": ("--steps", "argument"),
+    "run --seeds 0": ("--seeds", "0 is not in the range"),
+    "run --seeds many": ("--seeds", "'many'"),
+    "run --first-seed -1": ("--first-seed", "-1 is not in the range"),
+    "run smoke --first-seed 2147483647 --seeds 2": ("seed 2147483648 is above 2147483647",),
+    "run --threads -1": ("--threads", "-1 is not in the range"),
+    "run --threads 0": ("--threads", "0 is not in the range"),
+    "ui --port 0": ("--port", "0 is not in the range"),
+    # of hyperparameters
+    "run --set foo": ("--set", "'foo' is not of the form NAME=VALUE"),
+    "run --set nope=1": ("--set nope", "it has learning_rate, batch_size, dropout_rate"),
+    "run --set learning_rat=1": ("--set learning_rat", "did you mean learning_rate?"),
+    "run --set learning_rate=0": ("learning_rate = 0:",),
+    "run --set learning_rate=-0.1": ("learning_rate = -0.1:",),
+    "run --set learning_rate=nan": ("learning_rate = nan:",),
+    "run --set learning_rate=inf": ("learning_rate = inf:",),
+    "run --set learning_rate=fast": ("learning_rate = 'fast':",),
+    "run --set batch_size=0": ("batch_size = 0:",),
+    "run --set batch_size=50.5": ("batch_size = 50.5:",),
+    "run --set batch_size=60000": ("batch_size = 60000:",),
+    "run --set dropout_rate=1": ("dropout_rate = 1:",),
+    # of images
+    "run smoke --set batch_size=5000": ("batch_size is 5000, mnist-5k has 4000 training images",),
+    "run --dataset mnist-5k --set batch_size=5000": ("batch_size is 5000", "choose a smaller"),
+    "run --dataset cifar": ("--dataset", "'cifar'", "mnist-5k"),
+    "run --data nowhere": ("there is no folder", "nowhere", "MNIST_BENCH_DATA"),
+    "run --dataset mnist-5k --data nowhere": ("mnist-5k is embedded", "leave out --data"),
+    # of the place where runs are recorded
+    "run --experiment Default": ("experiment Default", "choose another --experiment"),
+    "run --tracking-uri ftp://example.org/runs": ("can't record runs at 'ftp://example.org/runs'",),
+    "run --tracking-uri sqlite:///nowhere/mlflow.db": ("no folder nowhere", "mlflow.db"),
+    "run --tracking-uri sqlite://": ("names no file", "sqlite:///mlflow.db"),
+}
+
+
+@pytest.mark.parametrize(("line", "words"), WRONG.items())
+def test_wrong_request(bench: Bench, line: str, words: tuple[str, ...]) -> None:
+    refused(bench.call(*shlex.split(line)), *words)
+    assert left(bench) == []
+
+
+def test_wrong_request_in_a_process_of_its_own(bench: Bench) -> None:
+    refused(bench.run("run", "smok", "--json"), "did you mean smoke?")
+    assert left(bench) == []
+
+
+# Scenario files that can't be
+
+GOOD: dict[str, Any] = {
+    "title": "mine",
+    "model": "paper-cnn",
+    "steps": [100],
+    "dataset": "mnist-5k",
+    "eval_every": 50,
+    "hyperparameters": {"learning_rate": 0.001, "batch_size": 50, "dropout_rate": 0.5},
+}
+
+WRONG_KEYS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "unknown key": ({"stepz": [1]}, ("unknown key stepz", "did you mean steps?")),
+    "unknown hyperparameter": (
+        {"hyperparameters": {"learning_rat": 0.1}},
+        ("unknown key hyperparameters.learning_rat", "did you mean learning_rate?"),
+    ),
+    "missing key": ({"steps": None}, ("key steps is missing",)),
+    "steps of another type": ({"steps": "many"}, ("steps = 'many':",)),
+    "a truth for a number": ({"eval_every": True}, ("eval_every = True:",)),
+    "text for a number": (
+        {"hyperparameters": {"learning_rate": "fast"}},
+        ("hyperparameters.learning_rate = 'fast':",),
+    ),
+    "no steps": ({"steps": [0]}, ("steps = 0:",)),
+    "fewer than no steps": ({"steps": [-5]}, ("steps = -5:",)),
+    "steps for years": ({"steps": [10**12]}, ("steps = 1000000000000:",)),
+    "steps that fall": ({"steps": [200, 100]}, ("steps must rise",)),
+    "learning rate 0": (
+        {"hyperparameters": {"learning_rate": 0.0}},
+        ("hyperparameters.learning_rate = 0.0:",),
+    ),
+    "learning rate nan": (
+        {"hyperparameters": {"learning_rate": math.nan}},
+        ("hyperparameters.learning_rate = nan:",),
+    ),
+    "another model": ({"model": "lenet"}, ("model = 'lenet':",)),
+    "another dataset": ({"dataset": "cifar"}, ("dataset = 'cifar':",)),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_KEYS)
+def test_wrong_key_in_a_scenario_file(bench: Bench, tmp_path: Path, what: str) -> None:
+    changes, words = WRONG_KEYS[what]
+    keys = {key: value for key, value in (GOOD | changes).items() if value is not None}
+    (tmp_path / "mine.toml").write_text(tomli_w.dumps(keys), encoding="utf-8")
+    refused(bench.call("run", str(tmp_path / "mine.toml")), "mine.toml: ", *words)
+    assert left(bench) == []
+
+
+def test_batch_of_a_scenario_file_larger_than_the_training_set(
+    bench: Bench, tmp_path: Path
+) -> None:
+    keys = GOOD | {"hyperparameters": {"batch_size": 4_001}}
+    (tmp_path / "mine.toml").write_text(tomli_w.dumps(keys), encoding="utf-8")
+    refused(bench.call("run", str(tmp_path / "mine.toml")), "batch_size is 4001", "4000 training")
+    assert left(bench) == []
+
+
+def test_scenario_file_that_does_not_parse(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('title = "mine"\nsteps = = 3\n', encoding="utf-8")
+    refused(bench.call("run", str(tmp_path / "mine.toml")), "mine.toml is not TOML", "line 2")
+    assert left(bench) == []
+
+
+def test_scenario_file_that_is_no_text(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00\x01")
+    refused(bench.call("run", str(tmp_path / "mine.toml")), "mine.toml is not TOML")
+    assert left(bench) == []
+
+
+# Folders of images that can't be
+
+HEADER = struct.pack(">4I", 2051, 60_000, 28, 28)
+
+WRONG_IMAGES: dict[str, tuple[bytes, str]] = {
+    "cut off": (gzip.compress(HEADER + bytes(10_000))[:-20], "is cut off"),
+    "corrupt gzip": (b"\x1f\x8b" + b"x" * 100, "is corrupt gzip"),
+    "magic number": (struct.pack(">4I", 2052, 60_000, 28, 28), "magic number 2052, expected 2051"),
+    "count": (struct.pack(">4I", 2051, 59_999, 28, 28), "images 59999, expected 60000"),
+    "side": (struct.pack(">4I", 2051, 60_000, 28, 32), "columns 32, expected 28"),
+    "too few bytes": (HEADER + bytes(784), "is shorter than its header says"),
+    "nothing in it": (b"", "is too short for an IDX file"),
+}
+
+
+def folder_with(parent: Path, images: bytes) -> Path:
+    """Four files; it is the first that is looked into first."""
+    folder = parent / "data"
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).write_bytes(b"")
+    (folder / NAMES[0]).write_bytes(images)
+    return folder
+
+
+@pytest.mark.parametrize("dataset", ["auto", "mnist"])
+@pytest.mark.parametrize("what", WRONG_IMAGES)
+def test_wrong_images(bench: Bench, tmp_path: Path, what: str, dataset: str) -> None:
+    images, words = WRONG_IMAGES[what]
+    folder = folder_with(tmp_path, images)
+    ended = bench.call("run", "--data", str(folder), "--dataset", dataset)
+    refused(ended, NAMES[0], words, "leave out --data")
+    assert left(bench) == []
+
+
+@pytest.mark.parametrize("missing", NAMES)
+def test_a_missing_file(bench: Bench, tmp_path: Path, missing: str) -> None:
+    folder = folder_with(tmp_path, HEADER)
+    (folder / missing).unlink()
+    refused(bench.call("run", "--data", str(folder)), f"{missing} is missing in", str(folder))
+    assert left(bench) == []
+
+
+def test_an_empty_folder(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    refused(bench.call("run", "--data", str(tmp_path / "data")), "is empty", "--data DIR")
+    assert left(bench) == []
+
+
+def test_a_file_for_a_folder(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("", encoding="utf-8")
+    refused(bench.call("run", "--data", str(tmp_path / "data")), "is not a folder")
+    assert left(bench) == []
+
+
+def test_the_variable_for_the_folder_is_heeded(bench: Bench, tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    refused(bench.call("run", MNIST_BENCH_DATA=nowhere), f"there is no folder {nowhere}")
+    assert left(bench) == []
+
+
+def test_mnist_without_a_network(bench: Bench) -> None:
+    ended = bench.call("run", "--dataset", "mnist")
+    assert (ended.status, ended.stdout) == (2, "")
+    for words in ("MNIST can't be downloaded", "connect to the network", "--data DIR"):
+        assert words in ended.complaint
+    assert ended.stderr.endswith(f"{ended.complaint}\n")
+    assert left(bench) == []
+
+
+# Folders and stores that can't be written
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Path:
+    """A folder where this user can't write: of root's there are few."""
+    if sys.platform == "linux":
+        return Path("/proc")
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return folder
+    pytest.skip("this user may write everywhere")
+
+
+def test_a_folder_that_nothing_can_be_written_to(bench: Bench, unwritable: Path) -> None:
+    ended = bench.call("run", "smoke", folder=unwritable)
+    refused(ended, "can't write to the working directory", "go to a folder of your own")
+
+
+def test_a_plan_needs_no_folder_to_write_to(bench: Bench, unwritable: Path) -> None:
+    ended = bench.call("run", "smoke", "--dry-run", folder=unwritable)
+    assert (ended.status, ended.stderr) == (0, "")
+
+
+def test_a_file_that_is_no_database(bench: Bench) -> None:
+    content = b"no database, but somebody's own text\n" * 200
+    (bench.folder / "mlflow.db").write_bytes(content)
+    refused(bench.call("run", "smoke"), "mlflow.db can't be used as a database", "move it away")
+    assert left(bench) == ["mlflow.db"]
+    assert (bench.folder / "mlflow.db").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [
+        ("http", "no tracking server answers at http://127.0.0.1:"),
+        ("postgresql", "no database answers at postgresql://127.0.0.1:"),
+        ("mysql+pymysql", "no database answers at mysql+pymysql://127.0.0.1:"),
+    ],
+)
+@pytest.mark.parametrize("user", ["", "me@"])
+def test_nobody_answers(bench: Bench, closed_port: int, scheme: str, words: str, user: str) -> None:
+    uri = f"{scheme}://{user}127.0.0.1:{closed_port}/runs"
+    refused(bench.call("run", "smoke", "--tracking-uri", uri), words, "start it", "--tracking-uri")
+    refused(bench.call("run", "smoke", MLFLOW_TRACKING_URI=uri), words, "MLFLOW_TRACKING_URI")
+    assert left(bench) == []
+
+
+@pytest.mark.parametrize("command", ["run", "ui"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"postgresql://me:{SECRET}@127.0.0.1/runs",
+        f"postgresql://127.0.0.1/runs?user=me&password={SECRET}",
+        f"https://me:{SECRET}@tracking.example",
+    ],
+)
+def test_a_password_on_the_command_line(bench: Bench, command: str, uri: str) -> None:
+    for arguments in (("--tracking-uri", uri), (f"--tracking-uri={uri}",)):
+        ended = bench.call(command, *arguments)
+        refused(ended, "--tracking-uri holds a password", "MLFLOW_TRACKING_URI")
+        assert SECRET not in ended.stderr
+    assert left(bench) == []
+
+
+def test_a_password_from_the_environment_is_never_shown(bench: Bench, closed_port: int) -> None:
+    uri = f"postgresql://me:{SECRET}@127.0.0.1:{closed_port}/runs"
+    ended = bench.call("run", "smoke", MLFLOW_TRACKING_URI=uri)
+    refused(ended, f"no database answers at postgresql://127.0.0.1:{closed_port}/runs")
+    assert SECRET not in ended.stderr
+    assert left(bench) == []
+
+
+# A reader that goes away
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
+@pytest.mark.parametrize(
+    "line", ["scenarios", "scenarios --json", "run --help", "run smoke --dry-run"]
+)
+def test_a_reader_that_has_gone_is_no_fault_of_ours(bench: Bench, line: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        ended = subprocess.run(
+            [sys.executable, "-m", "mnist_bench", *shlex.split(line)],
+            cwd=bench.folder,
+            env=bench.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            timeout=120,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (1, b"")

@@ -1,0 +1,142 @@
+"""Real trainings on the real images, where MNIST_BENCH_DATA names their folder."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from program import Bench, Ended
+
+from mnist_bench import data, paper
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def images() -> Path:
+    """The folder with the real images."""
+    folder = os.environ.get("MNIST_BENCH_DATA")
+    if not folder:
+        pytest.skip("MNIST_BENCH_DATA names no folder with the real images")
+    return Path(folder).resolve()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    parent = tmp_path / "user"
+    parent.mkdir()
+    return Bench(parent)
+
+
+def only(ended: Ended, key: str) -> dict[str, Any]:
+    (found,) = ended.document[key]
+    return found
+
+
+# The first row of Table I
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("user"))
+
+
+@pytest.fixture(scope="module")
+def thousand(user: Bench, images: Path) -> Ended:
+    """Table I's row of 1,000 steps."""
+    ended = user.run("run", "table-1", "--steps", "1000", "--data", str(images), "--json")
+    assert ended.status == 0, ended.stderr
+    return ended
+
+
+def test_a_row_of_table_1_comes_out_as_in_the_paper(thousand: Ended) -> None:
+    run = only(thousand, "runs")
+    assert (run["status"], run["steps"], run["dataset"]) == ("finished", 1_000, "mnist")
+    assert run["dataset_digest"] == data.MNIST.digest
+    assert 0.97 < run["max_test_accuracy"] < 0.992
+    assert 0.95 < run["final_test_accuracy"] < 0.992
+    assert run["max_test_accuracy_step"] in paper.PROTOCOL.grid.points(1_000)
+
+
+def test_it_is_held_against_the_paper(thousand: Ended) -> None:
+    run, row = only(thousand, "runs"), only(thousand, "table_1")
+    assert (row["steps"], row["paper_step"], row["paper_max_test_accuracy"]) == (1_000, 900, 0.984)
+    assert (row["n"], row["mean"], row["sd"]) == (1, run["max_test_accuracy"], None)
+    assert row["difference"] == pytest.approx(row["mean"] - 0.984)
+    assert row["interval_low"] < row["mean"] < row["interval_high"]
+    assert row["verdict"] in {"exceeds", "indistinguishable", "below"}
+    # One seed has no spread of its own.
+    assert "reference" in row["reason"]
+    assert row["run_ids"] == [run["run_id"]]
+    assert "NOT COMPARABLE" not in thousand.stderr
+
+
+def test_peak_memory_stays_below_the_promise(thousand: Ended) -> None:
+    run = only(thousand, "runs")
+    if run["memory_method"] is None:
+        pytest.skip("this system does not tell")
+    assert 0 < run["peak_rss_bytes"] < 1.2e9
+
+
+def test_every_test_image_counts(user: Bench, thousand: Ended, images: Path) -> None:
+    run = only(thousand, "runs")
+    (path,) = (user.folder / "mlruns").rglob("predictions.npz")
+    with np.load(path, allow_pickle=False) as arrays:
+        labels = arrays["final_label"]
+    real = data.load(data.find("mnist", images, say=pytest.fail)).test.labels
+    assert labels.shape == (10_000,)
+    assert np.mean(labels == real) == run["final_test_accuracy"]
+
+
+def test_the_report_names_no_folder_of_the_users(
+    user: Bench, thousand: Ended, images: Path
+) -> None:
+    text = (user.folder / "reports" / "table-1.md").read_text(encoding="utf-8")
+    assert "--data DIR" in text
+    assert str(images) not in text
+    assert "NOT COMPARABLE" not in text
+
+
+# Other ways to the images
+
+
+def test_rows_from_zero_on_images_that_the_environment_names(bench: Bench, images: Path) -> None:
+    line = "run smoke --independent --steps 100,200 --json"
+    ended = bench.run(*line.split(), MNIST_BENCH_DATA=str(images))
+    assert ended.status == 0, ended.stderr
+    short, long = ended.document["runs"]
+    for run in (short, long):
+        assert (run["seed"], run["status"], run["dataset"]) == (0, "finished", "mnist")
+        assert run["max_test_accuracy"] > 0.8
+    assert (short["steps"], long["steps"]) == (100, 200)
+    assert short["trajectory"] != long["trajectory"]
+    assert short["training_seed"] != long["training_seed"]
+
+
+def test_a_plan_on_the_real_images(bench: Bench, images: Path) -> None:
+    ended = bench.call("run", "--dry-run", "--json", MNIST_BENCH_DATA=str(images))
+    assert (ended.status, ended.stderr) == (0, "")
+    assert only(ended, "plans")["dataset"] == "mnist"
+
+
+def test_other_labels_do_not_pass_for_mnist(bench: Bench, images: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "spoiled"
+    shutil.copytree(images, folder)
+    (path,) = folder.glob("t10k-labels*")
+    content = path.read_bytes()
+    raw = bytearray(gzip.decompress(content) if path.suffix == ".gz" else content)
+    raw[-1] = (raw[-1] + 1) % 10
+    path.unlink()
+    (folder / data.MNIST.files[3].name).write_bytes(raw)
+    refused = bench.call("run", "--data", str(folder), "--dataset", "mnist")
+    assert (refused.status, refused.stdout) == (2, "")
+    assert "other images or labels than MNIST's" in refused.complaint
+    allowed = bench.call("run", "--data", str(folder), "--dry-run", "--json")
+    assert allowed.status == 0, allowed.stderr
+    assert only(allowed, "plans")["dataset"].startswith("custom:")
+    assert "not comparable with Table I" in allowed.told

@@ -1,0 +1,254 @@
+"""The way to MLflow's UI: what is refused, what is started, and that no secret is seen."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from program import Bench, free_port, is_alive, wait_until
+
+from mnist_bench import ui
+from mnist_bench.interruption import Terminated
+
+SECRET = "hunter2"
+
+
+@dataclass
+class Server:
+    """Stands in for MLflow's process.
+
+    Attributes:
+        end: Its exit status, or what comes while it is waited for.
+        commands: What was started.
+        environments: What it was given to know.
+        ended: How often it was ended.
+    """
+
+    end: int | type[BaseException] = 0
+    commands: list[list[str]] = field(default_factory=list)
+    environments: list[dict[str, str]] = field(default_factory=list)
+    ended: int = 0
+
+    def start(self, command: list[str], *, env: dict[str, str], **_: Any) -> Server:
+        self.commands.append(command)
+        self.environments.append(env)
+        return self
+
+    def wait(self) -> int:
+        if isinstance(self.end, int):
+            return self.end
+        raise self.end
+
+    def count_end(self, _: object) -> None:
+        self.ended += 1
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    stand_in = Server()
+    monkeypatch.setattr(ui.subprocess, "Popen", stand_in.start)
+    monkeypatch.setattr(ui, "_end", stand_in.count_end)
+    return stand_in
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def database(bench: Bench) -> Path:
+    """A database, as far as anybody looks who does not open it."""
+    path = bench.folder / "mlflow.db"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port where somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def port_in(text: str) -> int:
+    """The port of the address that was said."""
+    (port,) = re.findall(r"http://127\.0\.0\.1:(\d+)", text)
+    return int(port)
+
+
+# What is refused
+
+
+def test_without_a_database(bench: Bench, server: Server) -> None:
+    ended = bench.call("ui")
+    assert (ended.status, ended.stdout) == (2, "")
+    assert len(ended.stderr.splitlines()) == 1
+    for words in ("no runs are recorded in mlflow.db", "`mnist-bench run smoke`"):
+        assert words in ended.complaint
+    assert server.commands == []
+    assert list(bench.folder.iterdir()) == []
+
+
+def test_a_port_that_is_taken(
+    bench: Bench, database: Path, server: Server, taken_port: int
+) -> None:
+    ended = bench.call("ui", "--port", str(taken_port))
+    assert (ended.status, ended.stdout) == (2, "")
+    assert f"port {taken_port} is taken" in ended.complaint
+    assert server.commands == []
+
+
+# Runs that a server shows already
+
+
+@pytest.mark.parametrize("from_environment", [False, True], ids=["flag", "environment"])
+def test_a_tracking_server_shows_them_itself(
+    bench: Bench, server: Server, *, from_environment: bool
+) -> None:
+    uri = "http://127.0.0.1:5000"
+    if from_environment:
+        ended = bench.call("ui", MLFLOW_TRACKING_URI=uri)
+    else:
+        ended = bench.call("ui", "--tracking-uri", uri)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.rstrip().endswith(uri)
+    assert server.commands == []
+
+
+def test_its_address_is_shown_without_user_and_password(bench: Bench, server: Server) -> None:
+    uri = f"https://somebody:{SECRET}@tracking.example/mlflow"
+    ended = bench.call("ui", MLFLOW_TRACKING_URI=uri)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.rstrip().endswith("https://tracking.example/mlflow")
+    assert SECRET not in ended.stdout
+    assert "somebody" not in ended.stdout
+
+
+# A server of our own
+
+
+def test_it_is_started_light_and_for_this_machine_alone(
+    bench: Bench, database: Path, server: Server
+) -> None:
+    port = free_port()
+    ended = bench.call("ui", "--port", str(port))
+    assert (ended.status, ended.stderr) == (0, "")
+    assert port_in(ended.stdout) == port
+    (command,), (environment,) = server.commands, server.environments
+    assert command[0] == sys.executable
+    told = " ".join(command)
+    for words in ("-m mlflow ui", "--host 127.0.0.1", f"--port {port}", "--workers 1"):
+        assert words in told
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == "sqlite:///mlflow.db"
+    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert server.ended == 1
+
+
+def test_telemetry_is_the_users_to_turn_on(bench: Bench, database: Path, server: Server) -> None:
+    bench.call("ui", "--port", str(free_port()), MLFLOW_DISABLE_TELEMETRY="false")
+    (environment,) = server.environments
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "false"
+
+
+def test_mlflows_own_port_if_it_is_free(
+    bench: Bench, database: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setattr(ui, "DEFAULT_PORT", port)
+    assert port_in(bench.call("ui").stdout) == port
+
+
+def test_another_port_if_it_is_taken(
+    bench: Bench,
+    database: Path,
+    server: Server,
+    taken_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ui, "DEFAULT_PORT", taken_port)
+    chosen = port_in(bench.call("ui").stdout)
+    assert chosen != taken_port
+    assert str(chosen) in server.commands[0]
+
+
+def test_the_address_is_said_before_the_server_starts(
+    database: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[str, int]] = []
+    monkeypatch.chdir(database.parent)
+    ui.serve("sqlite:///mlflow.db", None, lambda line: said.append((line, len(server.commands))))
+    ((line, started),) = said
+    assert started == 0
+    assert port_in(line)
+    assert len(server.commands) == 1
+
+
+def test_a_password_is_neither_shown_nor_on_the_servers_command_line(
+    bench: Bench, server: Server, taken_port: int
+) -> None:
+    uri = f"postgresql://somebody:{SECRET}@127.0.0.1:{taken_port}/runs"
+    server.end = 1
+    ended = bench.call("ui", "--port", str(free_port()), MLFLOW_TRACKING_URI=uri)
+    assert SECRET not in " ".join(server.commands[0])
+    assert SECRET not in ended.stdout + ended.stderr
+    assert server.environments[0]["MLFLOW_BACKEND_STORE_URI"] == uri
+
+
+# Its end
+
+
+def test_a_server_that_breaks(bench: Bench, database: Path, server: Server) -> None:
+    server.end = 3
+    ended = bench.call("ui", "--port", str(free_port()))
+    assert ended.status == 1
+    assert len(ended.stderr.splitlines()) == 1
+    for words in ("exit status 3", "`mlflow db upgrade sqlite:///mlflow.db`"):
+        assert words in ended.complaint
+    assert server.ended == 1
+
+
+@pytest.mark.parametrize(("end", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_the_user_ends_it(
+    bench: Bench, database: Path, server: Server, end: type[BaseException], status: int
+) -> None:
+    server.end = end
+    ended = bench.call("ui", "--port", str(free_port()))
+    assert ended.status == status
+    assert ended.stderr.strip() == ""
+    assert server.ended == 1
+
+
+DEAF_FAMILY = """
+import subprocess, sys
+deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)"
+subprocess.run([sys.executable, "-c", f"{deaf}; signal.pause()"])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_what_it_has_started_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui, "_END_SECONDS", 0.2)
+    with subprocess.Popen([sys.executable, "-c", DEAF_FAMILY], stdout=subprocess.PIPE) as head:
+        assert head.stdout is not None
+        assert head.stdout.readline() == b"up\n"
+        (child,) = psutil.Process(head.pid).children()
+        try:
+            ui._end(head)
+            assert head.poll() is not None
+            wait_until(lambda: not is_alive(child), 10)
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+            head.kill()
