@@ -315,6 +315,5 @@ def _shown_command() -> str:
         elif "://" in argument:
             shown.append(f"{name}=URI" if equals and "://" in value else "URI")
         else:
-            is_path = "/" in argument or "\\" in argument
-            shown.append(Path(argument).name if is_path else argument)
+            shown.append(Path(argument).name if Path(argument).is_file() else argument)
     return shlex.join(("mnist-bench", *shown))

@@ -257,7 +257,6 @@ def _from_mirrors(
     folder = cache_folder() / "mnist"
     missing = [file for file in MNIST.files if not _is_cached(folder / file.name, file)]
     if missing:
-        say(f"downloading MNIST to {folder}")
         try:
             _check_writable(folder)
             failures = fetch.download(missing, folder, MIRRORS, show_progress=show_progress)
@@ -265,6 +264,7 @@ def _from_mirrors(
             raise _unwritable(folder, error, f"make it writable, or {_GIVE_FOLDER}") from error
         if failures:
             return _without_mirrors(choice, failures, say)
+        say(f"downloaded MNIST to {folder}")
     return _idx_source("mnist", MNIST.digest, folder)
 
 

@@ -68,6 +68,8 @@ class WorkerProcess:
                 self._failure = message.reason
             self._done = isinstance(message, protocol.Done)
             yield message
+            if self._done:
+                return
 
     def end(self) -> str | None:
         """Wait for its end; why it failed, None where it did not."""

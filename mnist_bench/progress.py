@@ -82,13 +82,19 @@ class ProgressWatcher:
         """The trajectory has ended."""
         if self._task is not None:
             self._bar.remove_task(self._task)
+            self._bar.refresh()  # or the bar of before would be drawn once more, amid the words
             self._task = None
         if failure:
-            self._console.print(
-                Text(f"seed {trajectory.seed} did not finish: {failure}", style="red")
-            )
+            self._tell(f"seed {trajectory.seed} did not finish: {failure}", "red")
         if log_tail:
-            self._console.print(Text(f"The end of its log:\n{log_tail}", style="dim"))
+            self._tell("The end of its log:", "dim")
+            for line in log_tail.splitlines():
+                self._tell(line, "dim")
+
+    def _tell(self, line: str, style: str) -> None:
+        # What a library wrote may hold signs that steer a terminal.
+        printable = "".join(sign if sign.isprintable() else " " for sign in line)
+        self._console.print(Text(printable, style=style), soft_wrap=True)
 
     def _show(self) -> None:
         if self._task is None:

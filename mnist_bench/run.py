@@ -90,18 +90,24 @@ def _report_of(plan: Plan, outcome: Outcome, described: Machine, command: str) -
 
 def _tell(made: Report, outcome: Outcome, people: Console, *, files: bool) -> None:
     """Write the files, then show the table: who reads only its first line has the files."""
-    finished = any(run.status == "finished" for run in outcome.results)
     written = ""
-    if files and finished and not outcome.exit_status:
-        paths = report.write_reports(REPORTS, made.scenario, made)
-        written = "Written: " + ", ".join(path.as_posix() for path in paths)
-    elif files and outcome.results:
-        # A report of earlier, whole runs is worth more than one of these.
-        written = f"{REPORTS}/{made.scenario}.* not written: the runs did not come to their end"
-    if outcome.results:
-        report.print_table(made, people)
+    try:
+        if files and outcome.results:
+            written = _written(made, outcome)
+    finally:
+        if outcome.results:
+            report.print_table(made, people)
     if written:
         people.print(Text(written), soft_wrap=True)
+
+
+def _written(made: Report, outcome: Outcome) -> str:
+    """Write the files and say so, or say why not."""
+    if outcome.exit_status or all(run.status != "finished" for run in outcome.results):
+        # A report of earlier, whole runs is worth more than one of these.
+        return f"{REPORTS}/{made.scenario}.* not written: the runs did not come to their end"
+    paths = report.write_reports(REPORTS, made.scenario, made)
+    return "Written: " + ", ".join(path.as_posix() for path in paths)
 
 
 def _reference(results: Sequence[RunResult]) -> compare.Reference | None:

@@ -178,7 +178,8 @@ def note_of(run: RunResult, title: str) -> str:
     """Markdown that says on MLflow's page what a run was and what came of it."""
     asked = (
         f"{units.count(run.steps)} steps of `{run.model}` on {run.dataset}, seed {run.seed}, "
-        f"{run.precision} on {run.device} with {run.threads} threads: {run.status or 'running'}."
+        f"{run.precision} on {run.device}, threads: {run.threads}. "
+        f"Status: {run.status or 'running'}."
     )
     lines = [f"**{title}**", "", asked]
     if run.failure:

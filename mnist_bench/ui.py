@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import psutil
 
-from mnist_bench import tracking
+from mnist_bench import interruption, tracking
 from mnist_bench.errors import EXIT_BROKE, BenchError
 
 HOST = "127.0.0.1"
@@ -38,6 +38,7 @@ def serve(uri: str, port: int | None, say: Callable[[str], None]) -> None:
         raise BenchError(
             f"no runs are recorded in {database} yet", "`mnist-bench run smoke` makes some"
         )
+    tracking.check(uri, tracking.DEFAULT_EXPERIMENT)
     chosen = _chosen_port(port)
     say(f"MLflow's UI: http://{HOST}:{chosen}  (about 10 s until it answers; Ctrl-C ends it)")
     _serve(uri, chosen)
@@ -57,7 +58,8 @@ def _serve(uri: str, port: int) -> None:
     try:
         code = server.wait()
     finally:
-        _end(server)
+        with interruption.held_back():
+            _end(server)
     if code:
         raise BenchError(
             f"MLflow's UI ended with exit status {code}",

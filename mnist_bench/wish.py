@@ -87,7 +87,7 @@ def check_folders() -> None:
     """
     for folder in (Path(), REPORTS, Path("mlruns")):
         try:
-            if folder.is_dir():
+            if folder.exists():  # in a file of that name nothing can be made either
                 tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             where = "the working directory" if folder == Path() else f"the folder {folder}"
@@ -120,8 +120,8 @@ def _plan_lines(plan: Plan) -> list[str]:
     lines = [
         f"{plan.name}: {plan.scenario.title}",
         f"  images     {plan.source.name} ({units.count(plan.source.train_images)} to train on)",
-        f"  rows       {rows} steps, on {len(seeds)} seeds from {seeds[0]} on",
-        f"  trainings  {len(plan.trajectories)}, {each}, with {plan.threads} threads",
+        f"  rows       {rows} steps; seeds: {len(seeds)}, from {seeds[0]} on",
+        f"  trainings  {len(plan.trajectories)}, {each}; threads: {plan.threads}",
         f"  time       {expected}",
     ]
     if not plan.source.comparable:

@@ -436,7 +436,7 @@ def test_download_then_cache(
     assert source.location == str(cache / "mnist")
     assert mirror.requests == list(NAMES)
     assert cached(cache) == FILES
-    assert said.lines == [f"downloading MNIST to {cache / 'mnist'}"]
+    assert said.lines == [f"downloaded MNIST to {cache / 'mnist'}"]
     assert data.load(source).train.pixels.shape == (55, 28, 28)
 
     assert data.find("auto", None, say=said) == source

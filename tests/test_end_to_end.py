@@ -446,19 +446,27 @@ def test_the_user_ends_it(tmp_path: Path, name: str, status: int, reason: str) -
 
 FAULTY_WORKER = """
 import sys
-from mnist_bench import train, worker
+from mnist_bench import worker
 
-class Unlucky(train.Trainer):
-    def __init__(self, dataset, hyperparameters, seed):
-        super().__init__(dataset, hyperparameters, seed)
-        self.unlucky = seed == 0
+import_tensorflow = worker._import_tensorflow
 
-    def advance(self, steps):
-        if self.unlucky:
-            raise ArithmeticError("the loss went through the roof")
-        return super().advance(steps)
+def import_and_spoil(threads):
+    import_tensorflow(threads)
+    from mnist_bench import train
 
-train.Trainer = Unlucky
+    class Unlucky(train.Trainer):
+        def __init__(self, dataset, hyperparameters, seed):
+            super().__init__(dataset, hyperparameters, seed)
+            self.unlucky = seed == 0
+
+        def advance(self, steps):
+            if self.unlucky:
+                raise ArithmeticError("the loss went through the roof")
+            return super().advance(steps)
+
+    train.Trainer = Unlucky
+
+worker._import_tensorflow = import_and_spoil
 sys.exit(worker.main())
 """
 

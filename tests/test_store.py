@@ -504,7 +504,7 @@ def test_mlflow_is_quiet_unless_the_user_wants_it_otherwise(
 def test_note_of_a_finished_run() -> None:
     assert note_of(run(1_000, 0.985), "A title").split("\n\n") == [
         "**A title**",
-        "1,000 steps of `paper-cnn` on mnist, seed 0, float32 on cpu with 2 threads: finished.",
+        "1,000 steps of `paper-cnn` on mnist, seed 0, float32 on cpu, threads: 2. Status: finished.",
         (
             "Max test accuracy 0.9850 after 801 updates, at the end 0.9840; 20.0 s of training, "
             "2,500 images/s, peak 1,000 MiB."
@@ -514,12 +514,12 @@ def test_note_of_a_finished_run() -> None:
 
 def test_note_of_a_run_that_goes_on() -> None:
     note = note_of(run(status=None, evaluations=()), "A title")
-    assert note.endswith("with 2 threads: running.")
+    assert note.endswith("threads: 2. Status: running.")
 
 
 def test_note_of_a_run_that_failed() -> None:
     note = note_of(run(status="failed", failure="no images", evaluations=()), "A title")
-    assert "threads: failed." in note
+    assert "Status: failed." in note
     assert note.endswith("Why it did not finish: no images")
 
 
