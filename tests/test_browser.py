@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from program import Bench, Running, free_port, is_alive, wait_until
+from program import Bench, Running, free_port, is_alive, is_up, wait_until
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
@@ -71,17 +71,6 @@ def asked(port: int, method: str, path: str, question: dict[str, Any] | None = N
         text = answer.read().decode()
         assert answer.status == 200, text
         return json.loads(text)
-    finally:
-        connection.close()
-
-
-def is_up(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
     finally:
         connection.close()
 

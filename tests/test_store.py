@@ -504,7 +504,10 @@ def test_mlflow_is_quiet_unless_the_user_wants_it_otherwise(
 def test_note_of_a_finished_run() -> None:
     assert note_of(run(1_000, 0.985), "A title").split("\n\n") == [
         "**A title**",
-        "1,000 steps of `paper-cnn` on mnist, seed 0, float32 on cpu, threads: 2. Status: finished.",
+        (
+            "1,000 steps of `paper-cnn` on mnist, seed 0, float32 on cpu, threads: 2. "
+            "Status: finished."
+        ),
         (
             "Max test accuracy 0.9850 after 801 updates, at the end 0.9840; 20.0 s of training, "
             "2,500 images/s, peak 1,000 MiB."

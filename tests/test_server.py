@@ -1,0 +1,80 @@
+"""Runs recorded over HTTP on a real `mlflow server`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+from program import Bench, Ended, free_port, is_up
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+PASSWORD = "hunter2-of-the-test"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    bench = Bench(tmp_path_factory.mktemp("server"))
+    port = free_port()
+    command = (sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1")
+    with bench.started(
+        *("--port", str(port), "--workers", "1", "--backend-store-uri", "sqlite:///served.db"),
+        program=command,
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+        MLFLOW_DISABLE_TELEMETRY="true",
+    ) as server:
+        server.until(lambda: is_up(port), 180)
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("user"))
+
+
+@pytest.fixture(scope="module")
+def ended(user: Bench, address: str) -> Ended:
+    return user.run(
+        *("run", "smoke", "--steps", "60", "--json"),
+        MLFLOW_TRACKING_URI=f"http://me:{PASSWORD}@{address}",
+    )
+
+
+def test_the_run_is_on_the_server_and_not_here(user: Bench, ended: Ended, address: str) -> None:
+    from mlflow import MlflowClient
+
+    assert ended.status == 0, ended.stderr
+    (run,) = ended.document["runs"]
+    client = MlflowClient(tracking_uri=f"http://{address}")
+    recorded = client.get_run(run["run_id"])
+    assert recorded.info.status == "FINISHED"
+    assert recorded.data.metrics["max_test_accuracy"] == run["max_test_accuracy"]
+    assert {f.path for f in client.list_artifacts(run["run_id"])} == {
+        "machine.json",
+        "predictions.npz",
+        "result.json",
+        "scenario.toml",
+        "worker.log",
+    }
+    assert sorted(path.name for path in user.folder.iterdir()) == ["reports"]
+    assert list(user.temporary.glob("mnist-bench-*")) == []
+
+
+def test_standard_output_is_the_document_alone(user: Bench, ended: Ended) -> None:
+    # MLflow's client would print there where each run can be seen.
+    assert ended.stdout == (user.folder / "reports" / "smoke.json").read_text(encoding="utf-8")
+
+
+def test_the_password_is_nowhere(user: Bench, ended: Ended, address: str) -> None:
+    assert PASSWORD not in ended.stdout + ended.stderr
+    files = [path for path in user.folder.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if PASSWORD.encode() in path.read_bytes()]
+
+
+def test_ui_names_the_server(user: Bench, address: str) -> None:
+    told = user.run("ui", MLFLOW_TRACKING_URI=f"http://me:{PASSWORD}@{address}")
+    assert told.status == 0
+    assert f"http://{address}" in told.stdout
+    assert PASSWORD not in told.stdout + told.stderr
