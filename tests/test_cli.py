@@ -44,7 +44,7 @@ def closed_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def refused(ended: Ended, *words: str) -> None:
+def assert_refused(ended: Ended, *words: str) -> None:
     """One line that says what, exit status 2, and nothing else."""
     assert (ended.status, ended.stdout) == (2, ""), ended
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
@@ -240,12 +240,12 @@ WRONG = {
 
 @pytest.mark.parametrize(("line", "words"), WRONG.items())
 def test_wrong_request(bench: Bench, line: str, words: tuple[str, ...]) -> None:
-    refused(bench.call(*shlex.split(line)), *words)
+    assert_refused(bench.call(*shlex.split(line)), *words)
     assert left(bench) == []
 
 
 def test_wrong_request_in_a_process_of_its_own(bench: Bench) -> None:
-    refused(bench.run("run", "smok", "--json"), "did you mean smoke?")
+    assert_refused(bench.run("run", "smok", "--json"), "did you mean smoke?")
     assert left(bench) == []
 
 
@@ -295,7 +295,7 @@ def test_wrong_key_in_a_scenario_file(bench: Bench, tmp_path: Path, what: str) -
     changes, words = WRONG_KEYS[what]
     keys = {key: value for key, value in (GOOD | changes).items() if value is not None}
     (tmp_path / "mine.toml").write_text(tomli_w.dumps(keys), encoding="utf-8")
-    refused(bench.call("run", str(tmp_path / "mine.toml")), "mine.toml: ", *words)
+    assert_refused(bench.call("run", str(tmp_path / "mine.toml")), "mine.toml: ", *words)
     assert left(bench) == []
 
 
@@ -304,19 +304,23 @@ def test_batch_of_a_scenario_file_larger_than_the_training_set(
 ) -> None:
     keys = GOOD | {"hyperparameters": {"batch_size": 4_001}}
     (tmp_path / "mine.toml").write_text(tomli_w.dumps(keys), encoding="utf-8")
-    refused(bench.call("run", str(tmp_path / "mine.toml")), "batch_size is 4001", "4000 training")
+    assert_refused(
+        bench.call("run", str(tmp_path / "mine.toml")), "batch_size is 4001", "4000 training"
+    )
     assert left(bench) == []
 
 
 def test_scenario_file_that_does_not_parse(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('title = "mine"\nsteps = = 3\n', encoding="utf-8")
-    refused(bench.call("run", str(tmp_path / "mine.toml")), "mine.toml is not TOML", "line 2")
+    assert_refused(
+        bench.call("run", str(tmp_path / "mine.toml")), "mine.toml is not TOML", "line 2"
+    )
     assert left(bench) == []
 
 
 def test_scenario_file_that_is_no_text(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00\x01")
-    refused(bench.call("run", str(tmp_path / "mine.toml")), "mine.toml is not TOML")
+    assert_refused(bench.call("run", str(tmp_path / "mine.toml")), "mine.toml is not TOML")
     assert left(bench) == []
 
 
@@ -351,7 +355,7 @@ def test_wrong_images(bench: Bench, tmp_path: Path, what: str, dataset: str) -> 
     images, words = WRONG_IMAGES[what]
     folder = folder_with(tmp_path, images)
     ended = bench.call("run", "--data", str(folder), "--dataset", dataset)
-    refused(ended, NAMES[0], words, "leave out --data")
+    assert_refused(ended, NAMES[0], words, "leave out --data")
     assert left(bench) == []
 
 
@@ -359,25 +363,27 @@ def test_wrong_images(bench: Bench, tmp_path: Path, what: str, dataset: str) -> 
 def test_a_missing_file(bench: Bench, tmp_path: Path, missing: str) -> None:
     folder = folder_with(tmp_path, HEADER)
     (folder / missing).unlink()
-    refused(bench.call("run", "--data", str(folder)), f"{missing} is missing in", str(folder))
+    assert_refused(
+        bench.call("run", "--data", str(folder)), f"{missing} is missing in", str(folder)
+    )
     assert left(bench) == []
 
 
 def test_an_empty_folder(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    refused(bench.call("run", "--data", str(tmp_path / "data")), "is empty", "--data DIR")
+    assert_refused(bench.call("run", "--data", str(tmp_path / "data")), "is empty", "--data DIR")
     assert left(bench) == []
 
 
 def test_a_file_for_a_folder(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("", encoding="utf-8")
-    refused(bench.call("run", "--data", str(tmp_path / "data")), "is not a folder")
+    assert_refused(bench.call("run", "--data", str(tmp_path / "data")), "is not a folder")
     assert left(bench) == []
 
 
 def test_the_variable_for_the_folder_is_heeded(bench: Bench, tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nowhere")
-    refused(bench.call("run", MNIST_BENCH_DATA=nowhere), f"there is no folder {nowhere}")
+    assert_refused(bench.call("run", MNIST_BENCH_DATA=nowhere), f"there is no folder {nowhere}")
     assert left(bench) == []
 
 
@@ -409,7 +415,7 @@ def unwritable(tmp_path: Path) -> Path:
 
 def test_a_folder_that_nothing_can_be_written_to(bench: Bench, unwritable: Path) -> None:
     ended = bench.call("run", "smoke", folder=unwritable)
-    refused(ended, "can't write to the working directory", "go to a folder of your own")
+    assert_refused(ended, "can't write to the working directory", "go to a folder of your own")
 
 
 def test_a_plan_needs_no_folder_to_write_to(bench: Bench, unwritable: Path) -> None:
@@ -420,7 +426,9 @@ def test_a_plan_needs_no_folder_to_write_to(bench: Bench, unwritable: Path) -> N
 def test_a_file_that_is_no_database(bench: Bench) -> None:
     content = b"no database, but somebody's own text\n" * 200
     (bench.folder / "mlflow.db").write_bytes(content)
-    refused(bench.call("run", "smoke"), "mlflow.db can't be used as a database", "move it away")
+    assert_refused(
+        bench.call("run", "smoke"), "mlflow.db can't be used as a database", "move it away"
+    )
     assert left(bench) == ["mlflow.db"]
     assert (bench.folder / "mlflow.db").read_bytes() == content
 
@@ -436,8 +444,12 @@ def test_a_file_that_is_no_database(bench: Bench) -> None:
 @pytest.mark.parametrize("user", ["", "me@"])
 def test_nobody_answers(bench: Bench, closed_port: int, scheme: str, words: str, user: str) -> None:
     uri = f"{scheme}://{user}127.0.0.1:{closed_port}/runs"
-    refused(bench.call("run", "smoke", "--tracking-uri", uri), words, "start it", "--tracking-uri")
-    refused(bench.call("run", "smoke", MLFLOW_TRACKING_URI=uri), words, "MLFLOW_TRACKING_URI")
+    assert_refused(
+        bench.call("run", "smoke", "--tracking-uri", uri), words, "start it", "--tracking-uri"
+    )
+    assert_refused(
+        bench.call("run", "smoke", MLFLOW_TRACKING_URI=uri), words, "MLFLOW_TRACKING_URI"
+    )
     assert left(bench) == []
 
 
@@ -453,7 +465,7 @@ def test_nobody_answers(bench: Bench, closed_port: int, scheme: str, words: str,
 def test_a_password_on_the_command_line(bench: Bench, command: str, uri: str) -> None:
     for arguments in (("--tracking-uri", uri), (f"--tracking-uri={uri}",)):
         ended = bench.call(command, *arguments)
-        refused(ended, "--tracking-uri holds a password", "MLFLOW_TRACKING_URI")
+        assert_refused(ended, "--tracking-uri holds a password", "MLFLOW_TRACKING_URI")
         assert SECRET not in ended.stderr
     assert left(bench) == []
 
@@ -461,7 +473,7 @@ def test_a_password_on_the_command_line(bench: Bench, command: str, uri: str) ->
 def test_a_password_from_the_environment_is_never_shown(bench: Bench, closed_port: int) -> None:
     uri = f"postgresql://me:{SECRET}@127.0.0.1:{closed_port}/runs"
     ended = bench.call("run", "smoke", MLFLOW_TRACKING_URI=uri)
-    refused(ended, f"no database answers at postgresql://127.0.0.1:{closed_port}/runs")
+    assert_refused(ended, f"no database answers at postgresql://127.0.0.1:{closed_port}/runs")
     assert SECRET not in ended.stderr
     assert left(bench) == []
 

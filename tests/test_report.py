@@ -86,12 +86,12 @@ def test_files_are_golden(name: str, told: Report, tmp_path: Path) -> None:
     assert [path.name for path in written] == [f"{name}{suffix}" for suffix in SUFFIXES]
     assert sorted((tmp_path / "reports").iterdir()) == sorted(written)
     for path in written:
-        _hold_against_golden(path.name, path.read_bytes())
+        _assert_golden(path.name, path.read_bytes())
 
 
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_screen_is_golden(width: int) -> None:
-    _hold_against_golden(f"screen-{width}.txt", _without_padding(screen(full(), width)).encode())
+    _assert_golden(f"screen-{width}.txt", _without_padding(screen(full(), width)).encode())
 
 
 def _without_padding(text: str) -> str:
@@ -99,7 +99,7 @@ def _without_padding(text: str) -> str:
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
-def _hold_against_golden(name: str, made: bytes) -> None:
+def _assert_golden(name: str, made: bytes) -> None:
     path = GOLDEN / name
     if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
         path.parent.mkdir(exist_ok=True)

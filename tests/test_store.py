@@ -421,7 +421,7 @@ def test_a_database_of_another_mlflow_is_refused(
         source.backup(target)
         target.execute("UPDATE alembic_version SET version_num = ?", (revision,))
         target.commit()
-    refused(copy)
+    assert_refused(copy)
 
 
 def test_a_database_that_mlflow_would_migrate_without_a_word_is_refused(
@@ -433,10 +433,10 @@ def test_a_database_that_mlflow_would_migrate_without_a_word_is_refused(
         database.execute("CREATE TABLE experiments (experiment_id INTEGER NOT NULL)")
         database.execute("INSERT INTO alembic_version VALUES ('451aebb31d03')")
         database.commit()
-    refused(old)
+    assert_refused(old)
 
 
-def refused(database: Path) -> None:
+def assert_refused(database: Path) -> None:
     before = database.read_bytes()
     with pytest.raises(BenchError, match="another version of MLflow") as no:
         Store(sqlite_uri(database), "mnist-bench")

@@ -152,7 +152,7 @@ def test_password_on_the_command_line(uri: str) -> None:
     ],
 )
 def test_no_password_on_the_command_line(uri: str) -> None:
-    tracking.refuse_password(uri, "--tracking-uri")
+    assert tracking.refuse_password(uri, "--tracking-uri") is None
 
 
 # What stands behind a URI
