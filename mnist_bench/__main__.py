@@ -1,5 +1,16 @@
-"""`python -m mnist_bench` is `mnist-bench`."""
+"""`python -m mnist_bench` is `mnist-bench`; both begin here."""
 
-from mnist_bench.cli import main
+import sys
 
-main()
+
+def start() -> None:
+    """Run the program; Ctrl-C ends it quietly even while it is still being loaded."""
+    try:
+        from mnist_bench.cli import main
+    except KeyboardInterrupt:
+        sys.exit(130)
+    main()
+
+
+if __name__ == "__main__":
+    start()

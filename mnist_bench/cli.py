@@ -19,7 +19,7 @@ from mnist_bench.errors import (
     BenchError,
 )
 from mnist_bench.interruption import Terminated, raise_on_sigterm
-from mnist_bench.scenario import DATASET_CHOICES, MAX_SEED, MAX_STEPS
+from mnist_bench.scenario import DATASET_CHOICES, MAX_SEED, MAX_STEPS, packaged_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,9 +57,9 @@ def main() -> NoReturn:
     except click.ClickException as error:
         status = _complain(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        status = EXIT_INTERRUPTED
+        status = _complain("interrupted", EXIT_INTERRUPTED)
     except Terminated:
-        status = EXIT_TERMINATED
+        status = _complain("terminated", EXIT_TERMINATED)
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             sys.exit(_complain(f"the system refused: {error}", EXIT_BROKE))
@@ -121,6 +121,18 @@ def _step_counts(
     return steps
 
 
+def _folder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Path | None:
+    if text is None:
+        return None
+    if not text.strip():
+        raise click.BadParameter("it is empty")  # as a path it would mean the working directory
+    return Path(text)
+
+
+def _names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in packaged_names() if name.startswith(incomplete)]
+
+
 def _settings(
     _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
@@ -150,7 +162,7 @@ _tracking_uri_option = click.option(
 
 
 @cli.command(epilog=_RUN_EXAMPLES)
-@click.argument("scenarios", metavar="[SCENARIO]...", nargs=-1)
+@click.argument("scenarios", metavar="[SCENARIO]...", nargs=-1, shell_complete=_names)
 @click.option(
     "--seeds",
     type=click.IntRange(1, _MAX_SEEDS),
@@ -196,7 +208,7 @@ _tracking_uri_option = click.option(
     "--data",
     "folder",
     envvar="MNIST_BENCH_DATA",
-    type=click.Path(path_type=Path),
+    callback=_folder,
     metavar="DIR",
     help="Folder with MNIST's four IDX files.  [env: MNIST_BENCH_DATA]",
 )

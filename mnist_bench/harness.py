@@ -88,7 +88,7 @@ class Watcher(Protocol):
         """The network was scored."""
 
     def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
-        """The trajectory has ended; `failure` is None where it ended well."""
+        """The trajectory has ended; `failure` is what the training itself ended with."""
 
 
 def lay_out(
@@ -199,7 +199,7 @@ def _train(
     except BenchError as error:
         worker.kill()
         _closed(recording, "failed", str(error))
-        watcher.ended(trajectory, str(error), "")
+        watcher.ended(trajectory, None, "")  # it is told once, when the command ends
         return _Ended(error.exit_status, error)
     except BaseException as error:
         worker.kill()

@@ -6,7 +6,14 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from mnist_bench import units
@@ -28,6 +35,7 @@ class ProgressWatcher:
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
+            SpinnerColumn("line"),  # TensorFlow takes seconds to start: something must move
             BarColumn(bar_width=None),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
             TextColumn("{task.fields[news]}"),

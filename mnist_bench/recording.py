@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from mnist_bench import paper, protocol, store
+from mnist_bench import note, paper, protocol, store
 from mnist_bench.data import Source
 from mnist_bench.errors import BenchError
 from mnist_bench.machine import Machine
@@ -50,7 +50,7 @@ class Recording:
         """Make every run in the store."""
         self._store = opened
         for steps, run in self._runs.items():
-            run_id = opened.start(run, store.note_of(run, self._scenario.title))
+            run_id = opened.start(run, note.note_of(run, self._scenario.title))
             self._runs[steps] = run.model_copy(update={"run_id": run_id})
 
     def take(self, message: protocol.Message) -> None:
@@ -120,11 +120,11 @@ class Recording:
         """End a settled run in the store, if it was begun there and is not ended yet."""
         run = self._runs[steps]
         if self._store and run.run_id and steps not in self._closed:
-            note = store.note_of(run, self._scenario.title)
+            words = note.note_of(run, self._scenario.title)
             try:
                 self._deliver(steps)
             finally:  # a run whose curve is refused has ended all the same
-                self._store.finish(run, note, lambda: self._files(run))
+                self._store.finish(run, words, lambda: self._files(run))
             self._closed.add(steps)
 
     def _files(self, run: RunResult) -> list[Path]:

@@ -90,22 +90,26 @@ def _report_of(plan: Plan, outcome: Outcome, described: Machine, command: str) -
 
 def _tell(made: Report, outcome: Outcome, people: Console, *, files: bool) -> None:
     """Write the files, then show the table: who reads only its first line has the files."""
+    if all(run.status != "finished" for run in outcome.results):
+        return  # a table of dashes would bury what is said about them
     written = ""
     try:
-        if files and outcome.results:
+        if files:
             written = _written(made, outcome)
     finally:
-        if outcome.results:
-            report.print_table(made, people)
+        report.print_table(made, people)
     if written:
         people.print(Text(written), soft_wrap=True)
 
 
 def _written(made: Report, outcome: Outcome) -> str:
     """Write the files and say so, or say why not."""
-    if outcome.exit_status or all(run.status != "finished" for run in outcome.results):
+    if outcome.exit_status:
         # A report of earlier, whole runs is worth more than one of these.
-        return f"{REPORTS}/{made.scenario}.* not written: the runs did not come to their end"
+        return (
+            f"{REPORTS}/{made.scenario}.* not written: the runs did not come to their end; "
+            "`mnist-bench ui` shows what was recorded"
+        )
     paths = report.write_reports(REPORTS, made.scenario, made)
     return "Written: " + ", ".join(path.as_posix() for path in paths)
 

@@ -23,6 +23,12 @@ MAX_SEED = 2**31 - 1
 
 _MAX_TITLE = 200
 _MAX_SHOWN = 80
+_REASONS = {
+    "tuple_type": "it should be a list in brackets",
+    "too_short": "it should not be empty",
+    "model_type": "it should be a table",
+}
+"""Pydantic's faults whose own words speak of Python."""
 
 Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 
@@ -186,10 +192,9 @@ def find(name: str) -> Path:
         return path
     names = packaged_names()
     if name not in names:
-        raise BenchError(
-            f"no scenario is called {name!r}",
-            f"{_nearest(name, names)}there are {', '.join(names)}",
-        )
+        known = f"{_nearest(name, names)}there are {', '.join(names)}"
+        own = f"write ./{name} for the file of that name" if Path(name).is_file() else known
+        raise BenchError(f"no scenario is called {name!r}", own)
     return packaged_folder() / f"{name}.toml"
 
 
@@ -239,7 +244,7 @@ def _explained(error: ValidationError, where: str) -> BenchError:
         )
     if fault["type"] == "missing":
         return BenchError(f"{where}: key {key} is missing", "add it")
-    reason = fault["msg"].removeprefix("Value error, ")
+    reason = _REASONS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
     if not key:
         return BenchError(f"{where}: {reason}", "mend the scenario or the flag")
     reason = reason[:1].lower() + reason[1:]
@@ -251,7 +256,7 @@ def _explained(error: ValidationError, where: str) -> BenchError:
 def _shown(value: object) -> str:
     """A value as it may stand in one line."""
     try:
-        text = repr(value)
+        text = repr(list(value) if isinstance(value, tuple) else value)
     except (ValueError, RecursionError):  # Python prints no number of thousands of digits
         return f"an unprintable {type(value).__name__}"
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

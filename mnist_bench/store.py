@@ -6,14 +6,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from mnist_bench import paper, tracking, units
+from mnist_bench import tracking
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.result import SPLITS, Evaluation, RunResult, Status
 
@@ -61,7 +61,11 @@ class Store:
     def __init__(self, uri: str, experiment: str) -> None:
         mlflow = _import_mlflow()
         self._uri = uri
-        with self._explained(while_="opening the store"), _one_creator(uri):
+        with (
+            self._explained(while_="opening the store"),
+            _one_creator(uri),
+            _nothing_half_made(uri),
+        ):
             _refuse_other_schema(uri)
             self._client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri)
             self.experiment_id = self._experiment(experiment)
@@ -174,31 +178,6 @@ class Store:
             raise _fault(error, self._uri, while_) from error
 
 
-def note_of(run: RunResult, title: str) -> str:
-    """Markdown that says on MLflow's page what a run was and what came of it."""
-    asked = (
-        f"{units.count(run.steps)} steps of `{run.model}` on {run.dataset}, seed {run.seed}, "
-        f"{run.precision} on {run.device}, threads: {run.threads}. "
-        f"Status: {run.status or 'running'}."
-    )
-    lines = [f"**{title}**", "", asked]
-    if run.failure:
-        lines += ["", f"Why it did not finish: {run.failure}"]
-    if run.best:
-        got = (
-            f"Max test accuracy {units.accuracy(run.max_test_accuracy)} after "
-            f"{units.count(run.max_test_accuracy_step)} updates, at the end "
-            f"{units.accuracy(run.final_test_accuracy)}; "
-            f"{units.duration(run.train_seconds_total)} of training, "
-            f"{units.rate(run.images_per_second)} images/s, "
-            f"peak {units.mebibytes(run.peak_rss_bytes)}."
-        )
-        lines += ["", got]
-    if run.dataset != paper.DATASET:
-        lines += ["", "Other images than the full MNIST: not comparable with the paper's Table I."]
-    return "\n".join(lines)
-
-
 def _import_mlflow() -> Any:
     """Import MLflow quietly: no telemetry unless the user turned it on, no log on the screen."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -220,6 +199,20 @@ def _one_creator(uri: str) -> Iterator[None]:
         return
     with FileLock(database.with_name(f"{database.name}.lock"), timeout=120):
         yield
+
+
+@contextmanager
+def _nothing_half_made(uri: str) -> Iterator[None]:
+    """Remove a new database that could not be made whole: it could never be used."""
+    database = tracking.sqlite_file(uri)
+    is_new = database is not None and not database.exists()
+    try:
+        yield
+    except BaseException:
+        if database is not None and is_new:
+            with suppress(OSError):
+                database.unlink(missing_ok=True)
+        raise
 
 
 def _refuse_other_schema(uri: str) -> None:
@@ -262,10 +255,14 @@ def _fault(error: Exception, uri: str, while_: str) -> BenchError:
     text = str(error).replace(uri, shown)
     if "out-of-date database schema" in text or "Can't locate revision" in text:
         return _other_version(uri)
-    first_line = text.strip().partition("\n")[0][:300] or type(error).__name__
+    # SQLAlchemy wraps the database's own words in advice to programmers.
+    own_words = re.search(r"\(\w+\.\w*Error\) ([^\n]+)", text)
+    cause = own_words[1] if own_words else text.strip().partition("\n")[0]
     return BenchError(
-        f"MLflow at {shown} failed while {while_}: {first_line}",
-        "see whether it runs, and whether there is room on its disk",
+        f"MLflow at {shown} failed while {while_}: {cause[:300] or type(error).__name__}",
+        "see whether it runs, and whether there is room on its disk"
+        if tracking.is_server(uri)
+        else "see whether the database is still there, and whether there is room on its disk",
         exit_status=EXIT_BROKE,
     )
 

@@ -58,6 +58,10 @@ def check(uri: str, experiment: str) -> None:
         BenchError: The scheme is no database and no server, the file is no database, its folder
             is missing, or nobody answers.
     """
+    if not experiment.strip():
+        raise BenchError(
+            "the experiment has no name", "give --experiment or MLFLOW_EXPERIMENT_NAME one"
+        )
     if experiment == _MLFLOWS_OWN_EXPERIMENT:
         raise BenchError(
             f"experiment {experiment} is MLflow's own and may keep its artifacts behind a server",

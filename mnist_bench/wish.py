@@ -14,10 +14,12 @@ from rich.text import Text
 from mnist_bench import compare, cost, data, harness, machine, scenario, tracking, units
 from mnist_bench.errors import BenchError
 from mnist_bench.harness import Plan
+from mnist_bench.report.escape import one_line
 from mnist_bench.scenario import DatasetChoice, Scenario
 
 REPORTS = Path("reports")
 """Where reports are written."""
+_MAX_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,12 @@ def check_folders() -> None:
                 tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             where = "the working directory" if folder == Path() else f"the folder {folder}"
+            in_the_way = folder.exists() and not folder.is_dir()
             raise BenchError(
                 f"can't write to {where}: {error.strerror}",
-                "go to a folder of your own, or make that one writable",
+                "move that file away"
+                if in_the_way
+                else "go to a folder of your own, or make that one writable",
             ) from error
 
 
@@ -118,7 +123,7 @@ def _plan_lines(plan: Plan) -> list[str]:
         else "not known: nothing like it was measured here yet"
     )
     lines = [
-        f"{plan.name}: {plan.scenario.title}",
+        f"{plan.name}: {one_line(plan.scenario.title)}",
         f"  images     {plan.source.name} ({units.count(plan.source.train_images)} to train on)",
         f"  rows       {rows} steps; seeds: {len(seeds)}, from {seeds[0]} on",
         f"  trainings  {len(plan.trajectories)}, {each}; threads: {plan.threads}",
@@ -150,6 +155,11 @@ def _expected_seconds(plan: Plan) -> float | None:
 
 def _asked(name: str, wish: Wish) -> tuple[str, Scenario]:
     path = scenario.find(name)
+    if len(path.stem) > _MAX_NAME or not path.stem.isprintable():
+        raise BenchError(
+            f"the name of the scenario file {path.stem[:_MAX_NAME]!r} can't name its reports",
+            f"give the file a plain name of at most {_MAX_NAME} characters",
+        )
     question = scenario.read(path)
     if wish.steps or wish.settings:
         question = question.with_changes(steps=wish.steps, settings=wish.settings)

@@ -209,6 +209,8 @@ WRONG = {
     "run --first-seed -1": ("--first-seed", "-1 is not in the range"),
     "run smoke --first-seed 2147483647 --seeds 2": ("seed 2147483648 is above 2147483647",),
     "run --threads -1": ("--threads", "-1 is not in the range"),
+    'run smoke --experiment ""': ("the experiment has no name", "--experiment"),
+    'run smoke --data ""': ("--data", "it is empty"),
     "run --threads 0": ("--threads", "0 is not in the range"),
     "ui --port 0": ("--port", "0 is not in the range"),
     # of hyperparameters
@@ -500,3 +502,40 @@ def test_a_reader_that_has_gone_is_no_fault_of_ours(bench: Bench, line: str) -> 
             check=False,
         )
     assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_a_file_in_the_way_of_reports(bench: Bench) -> None:
+    (bench.folder / "reports").write_text("notes", encoding="utf-8")
+    assert_refused(bench.call("run", "smoke"), "the folder reports", "move that file away")
+
+
+def test_a_name_that_no_report_could_have(bench: Bench) -> None:
+    path = bench.folder / f"{'a' * 200}.toml"
+    shutil.copy(scenario.find("smoke"), path)
+    assert_refused(bench.call("run", f"./{path.name}"), "can't name its reports", "plain name")
+
+
+def test_a_file_that_is_meant_and_not_said(bench: Bench) -> None:
+    (bench.folder / "mine").write_text("", encoding="utf-8")
+    assert_refused(bench.call("run", "mine"), "no scenario is called 'mine'", "write ./mine")
+
+
+def test_a_title_does_not_steer_the_terminal(bench: Bench) -> None:
+    path = bench.folder / "mine.toml"
+    text = scenario.find("smoke").read_text(encoding="utf-8")
+    title = 'title = "one \\u001b[31m two \\n three"'
+    lines = [title if line.startswith("title") else line for line in text.splitlines()]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    ended = bench.call("run", "./mine.toml", "--dry-run")
+    assert ended.status == 0, ended.stderr
+    first = ended.stdout.splitlines()[0]
+    assert first.startswith("mine: one ")
+    assert first.endswith(" two three")
+    assert "\u001b" not in ended.stdout
+
+
+def test_names_of_scenarios_are_completed() -> None:
+    from click.shell_completion import ShellComplete
+
+    completion = ShellComplete(cli, {}, "mnist-bench", "_MNIST_BENCH_COMPLETE")
+    assert [item.value for item in completion.get_completions(["run"], "sm")] == ["smoke"]

@@ -10,9 +10,10 @@ import pytest
 import records
 import stand_ins
 
-from mnist_bench import paper, recording, scenario, store
+from mnist_bench import paper, recording, scenario
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.machine import Machine
+from mnist_bench.note import note_of
 from mnist_bench.protocol import Done, Phase, Ready, RowEnd, Sample, Scored
 from mnist_bench.recording import Recording, planned_run
 from mnist_bench.result import Evaluation, RunResult
@@ -146,7 +147,7 @@ def test_each_row_is_a_run_of_its_own(recorded: Recording, mlflow: stand_ins.Sto
         (250, SHORT, None),
         (501, LONG, None),
     ]
-    assert mlflow.notes[SHORT] == store.note_of(planned(250), "Two rows")
+    assert mlflow.notes[SHORT] == note_of(planned(250), "Two rows")
 
 
 # Scorings
@@ -217,7 +218,7 @@ def test_a_finished_row(recorded: Recording, mlflow: stand_ins.Store) -> None:
     assert finished.run.seconds == {"import": 4.0, "data": 0.5, "train": 5.0, "other": 1.0}
     assert (finished.run.peak_rss_bytes, finished.run.memory_method) == (1_250, "VmHWM")
     assert finished.run.final_test_accuracy == 0.97
-    assert finished.note == store.note_of(finished.run, "Two rows")
+    assert finished.note == note_of(finished.run, "Two rows")
     assert "finished" in finished.note
     assert recorded.runs[1].status is None
 

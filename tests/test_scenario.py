@@ -208,8 +208,8 @@ ONE_OF_TWO = "give one of eval_every and eval_every_images"
         ),
         ({"steps": "[2500, 1000]"}, "steps must rise, each named once"),
         ({"steps": "[1000, 1000]"}, "steps must rise, each named once"),
-        ({"steps": "[]"}, "steps = (): tuple should have at least 1 item"),
-        ({"steps": "1000"}, "steps = 1000: input should be a valid"),
+        ({"steps": "[]"}, "steps = []: it should not be empty"),
+        ({"steps": "1000"}, "steps = 1000: it should be a list in brackets"),
         ({"steps": '["1000"]'}, f"steps = '1000': {NO_INTEGER}"),
         ({"steps": "[1000.0]"}, f"steps = 1000.0: {NO_INTEGER}"),
         ({"steps": "[true]"}, f"steps = True: {NO_INTEGER}"),
@@ -423,7 +423,7 @@ def test_unknown_setting_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("steps", "reason"),
     [
-        ((), "steps = (): tuple should have at least 1 item"),
+        ((), "steps = []: it should not be empty"),
         ((0, 100), f"steps = 0: {TOO_SMALL}"),
         ((10**12,), "steps = 1000000000000: input should be less than or equal to 1000000"),
     ],

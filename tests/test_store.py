@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import socket
@@ -19,8 +20,9 @@ from records import evaluations, run
 
 from mnist_bench import store
 from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.note import note_of
 from mnist_bench.result import Evaluation, RunResult, Status
-from mnist_bench.store import Store, TimedEvaluation, note_of
+from mnist_bench.store import Store, TimedEvaluation, _fault
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -443,6 +445,41 @@ def assert_refused(database: Path) -> None:
     assert f"`mlflow db upgrade {sqlite_uri(database)}`" in no.value.hint
     assert no.value.exit_status == EXIT_WRONG_REQUEST
     assert database.read_bytes() == before
+
+
+def test_a_database_that_can_not_be_made_whole_is_not_left(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "new.db"
+
+    def break_off(self: Store, name: str) -> str:
+        assert database.exists()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Store, "_experiment", break_off)
+    with pytest.raises(BenchError, match="No space left on device") as no:
+        Store(sqlite_uri(database), "mnist-bench")
+    assert "whether there is room on its disk" in no.value.hint
+    assert not database.exists()
+
+
+def test_a_database_with_runs_outlives_a_fault(
+    uri: str, opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(self: Store, name: str) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Store, "_experiment", break_off)
+    with pytest.raises(BenchError, match="No space left on device"):
+        Store(uri, "mnist-bench")
+    assert Path(uri.removeprefix("sqlite:///")).exists()
+
+
+def test_the_databases_own_words_are_told(uri: str) -> None:
+    words = "database or disk is full"
+    wrapped = f"(raised as a result of autoflush)\n(sqlite3.OperationalError) {words}\n[SQL: x]"
+    told = str(_fault(ValueError(wrapped), uri, "recording figures"))
+    assert f"failed while recording figures: {words}; " in told
 
 
 def test_three_processes_make_a_database_at_once(folder: Path) -> None:

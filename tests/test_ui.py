@@ -219,14 +219,17 @@ def test_a_server_that_breaks(bench: Bench, database: Path, server: Server) -> N
     assert server.ended == 1
 
 
-@pytest.mark.parametrize(("end", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+@pytest.mark.parametrize(
+    ("end", "status", "word"),
+    [(KeyboardInterrupt, 130, "interrupted"), (Terminated, 143, "terminated")],
+)
 def test_the_user_ends_it(
-    bench: Bench, database: Path, server: Server, end: type[BaseException], status: int
+    bench: Bench, database: Path, server: Server, end: type[BaseException], status: int, word: str
 ) -> None:
     server.end = end
     ended = bench.call("ui", "--port", str(free_port()))
     assert ended.status == status
-    assert ended.stderr.strip() == ""
+    assert ended.stderr.strip() == f"mnist-bench: {word}"
     assert server.ended == 1
 
 

@@ -43,6 +43,7 @@ def to_markdown(report: Report) -> str:
         settings=words.settings(runs),
         memory_methods=words.memory_methods(runs),
         shared=shares_trajectories(runs),
+        several=len({run.steps for run in runs}) > 1,
         borrowed=any(row.spread_source == "reference" for row in report.rows),
         same_images=any(run.dataset == paper.DATASET for run in runs),
         contradicted=any(row.steps == paper.RUNNING_TEXT_STEPS for row in report.rows),
