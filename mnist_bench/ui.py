@@ -53,7 +53,7 @@ def _serve(uri: str, port: int) -> None:
         "MLFLOW_BACKEND_STORE_URI": uri,
         # MLflow's own use of old interfaces is nothing that a user could mend.
         "PYTHONWARNINGS": "ignore",
-        # Sixteen processes fewer.
+        # Processes for jobs that nobody here gives it.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     server = subprocess.Popen([sys.executable, "-P", *command], env=environment)

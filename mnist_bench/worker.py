@@ -65,7 +65,7 @@ def _import_tensorflow(threads: int) -> None:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    # The operations of a step follow one another: a second queue of them only costs.
+    # The operations of a step follow one another: a second queue of them gains nothing.
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.set_visible_devices([], "GPU")
 
