@@ -1,52 +1,61 @@
-"""Clock and memory around a trainer."""
+"""Clock, memory and the machine's conditions around a trainer."""
 
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 
-from mnist_bench.protocol import Message, Request, RowEnd, Sample, Scored
+from mnist_bench.conditions import Surroundings, TrainingStretch, between
+from mnist_bench.memory import PeakRss, peak_rss, reset_peak_rss, rss_bytes
+from mnist_bench.protocol import Calibrated, Message, Request, RowEnd, Sample, Scored
 from mnist_bench.result import Evaluation, PhaseName
+from mnist_bench.sensing import Sensors
 
 if TYPE_CHECKING:  # importing TensorFlow is a phase that this room measures
     from mnist_bench.train import Scores, Trainer
 
-_SAMPLE_STEPS = 100
-"""Longest stretch of training without a word; about two seconds."""
+_SAMPLE_STEPS = 50
+"""Longest stretch of training without a word; about a second."""
+_SURROUNDINGS_SECONDS = 5.0
+"""What changes slowly is looked at this often."""
 
 
-class PhaseClock:
-    """Wall-clock seconds of this process by phase.
+class PhaseMeter:
+    """Wall-clock seconds and peak memory of this process by phase.
 
     What no phase holds is `other`: the interpreter's start, waiting for the parent to open its
-    store, writing files. The phases add up to the whole life of the process.
+    store, calibration, writing files. The phases add up to the whole life of the process.
 
     Args:
         started_at: Unix time in seconds at which the process was started, as the parent saw it:
             the system's own note of it is a second coarse on Linux.
+        phase_peaks: Whether the memory's mark is reset at each phase, where that is possible.
     """
 
-    def __init__(self, started_at: float) -> None:
+    def __init__(self, started_at: float, *, phase_peaks: bool = True) -> None:
         self._started = time.perf_counter() - (time.time() - started_at)
         self._seconds: dict[PhaseName, float] = {}
+        self._peaks: dict[PhaseName, int] = {}
+        self._highest = 0
+        self._resets = phase_peaks
+        self._mark("other")
 
     @contextmanager
     def phase(self, name: PhaseName) -> Iterator[None]:
         """Count what happens inside to the named phase."""
+        self._mark("other")
         start = time.perf_counter()
         try:
             yield
         finally:
             self._seconds[name] = self.seconds(name) + time.perf_counter() - start
+            self._mark(name)
 
     def seconds(self, name: PhaseName) -> float:
         """Seconds of one phase so far."""
@@ -57,37 +66,30 @@ class PhaseClock:
         other = time.perf_counter() - self._started - sum(self._seconds.values())
         return {**self._seconds, "other": max(0.0, other)}
 
+    def peak(self) -> PeakRss:
+        """The process's own high-water mark so far, of all phases."""
+        self._mark("other")
+        now = peak_rss()
+        return PeakRss(None if now.bytes is None else max(self._highest, now.bytes), now.method)
 
-@dataclass(frozen=True)
-class PeakRss:
-    """The high-water mark of a process's resident memory.
+    def forget_peak(self) -> None:
+        """Let what was held since the last look at the memory not count, where that is possible."""
+        if self._resets:
+            reset_peak_rss()
 
-    Attributes:
-        bytes: The mark; None where the system does not tell.
-        method: Where it was read; marks of different methods do not compare.
-    """
+    def phase_peaks(self) -> dict[PhaseName, int]:
+        """The high-water mark of each phase so far; empty where marks can't be reset."""
+        return dict(self._peaks) if self._resets else {}
 
-    bytes: int | None
-    method: str | None
-
-
-def peak_rss() -> PeakRss:
-    """This process's own high-water mark, by the best method of its system.
-
-    Linux: VmHWM of /proc/self/status. `ru_maxrss` would be wrong there: a child inherits its
-    parent's. macOS: `ru_maxrss`, in bytes. Windows: `peak_wset`.
-    """
-    if sys.platform == "linux":
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return PeakRss(int(line.split()[1]) * 1024, "VmHWM")
-    if sys.platform == "darwin":
-        import resource
-
-        return PeakRss(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "ru_maxrss")
-    if sys.platform == "win32":
-        return PeakRss(psutil.Process().memory_info().peak_wset, "peak_wset")
-    return PeakRss(None, None)
+    def _mark(self, ended: PhaseName) -> None:
+        """Read the mark that a phase leaves, and reset it for the next."""
+        if not self._resets:
+            return
+        mark = peak_rss().bytes
+        if mark is not None:
+            self._highest = max(self._highest, mark)
+            self._peaks[ended] = max(self._peaks.get(ended, 0), mark)
+        self._resets = mark is not None and reset_peak_rss()
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,33 @@ class RowFiles:
     selected: Scores
 
 
+@dataclass(frozen=True)
+class Instruments:
+    """What looks at the process and its machine.
+
+    Attributes:
+        meter: The process's clock and memory.
+        sensors: The machine's.
+        calibrate: Does a fixed piece of work and tells its seconds.
+    """
+
+    meter: PhaseMeter
+    sensors: Sensors
+    calibrate: Callable[[], float]
+
+    def calibrated(self, step: int) -> Calibrated:
+        """Time the fixed piece of work and look at the machine, after so many steps."""
+        seconds = self.calibrate()
+        return Calibrated(step=step, seconds=seconds, surroundings=self.sensors.surroundings())
+
+
 class Trajectory:
     """Trains one trajectory and says what happens, timed.
 
     Args:
         trainer: A trainer at step 0.
         request: Rows and grid.
-        clock: The process's clock.
+        instruments: What looks at the process and its machine.
         say: Takes each message as it comes.
         keep: Writes a finished row's files, before the row is said to have ended.
     """
@@ -120,13 +142,16 @@ class Trajectory:
         self,
         trainer: Trainer,
         request: Request,
-        clock: PhaseClock,
+        instruments: Instruments,
         say: Callable[[Message], None],
         keep: Callable[[RowFiles], None],
     ) -> None:
         self._trainer = trainer
         self._request = request
-        self._clock = clock
+        self._meter = instruments.meter
+        self._instruments = instruments
+        self._sensors = instruments.sensors
+        self._looked_at = time.perf_counter()
         self._say = say
         self._keep = keep
         self._losses: list[np.float32] = []
@@ -144,15 +169,39 @@ class Trajectory:
                 self._end_row(stop, test)
 
     def _advance_to(self, stop: int) -> None:
+        counters = self._sensors.counters()
         while self._trainer.step < stop:
             steps = min(_SAMPLE_STEPS, stop - self._trainer.step)
-            with self._clock.phase("train"):
+            before = self._meter.seconds("train")
+            with self._meter.phase("train"):
                 losses = self._trainer.advance(steps)
             self._losses.extend(losses)
-            self._say(Sample(step=self._trainer.step, train_seconds=self._clock.seconds("train")))
+            start, counters = counters, self._sensors.counters()
+            stretch = TrainingStretch(
+                step=self._trainer.step,
+                steps=steps,
+                train_seconds=self._meter.seconds("train") - before,
+                rss_bytes=rss_bytes(),
+                seen=between(start, counters),
+            )
+            self._say(
+                Sample(
+                    train_seconds=self._meter.seconds("train"),
+                    stretch=stretch,
+                    surroundings=self._surroundings(),
+                )
+            )
+
+    def _surroundings(self) -> Surroundings | None:
+        """What changes slowly, if it was not looked at for some time."""
+        now = time.perf_counter()
+        if now - self._looked_at < _SURROUNDINGS_SECONDS:
+            return None
+        self._looked_at = now
+        return self._sensors.surroundings()
 
     def _evaluate(self, step: int) -> Scores:
-        with self._clock.phase("evaluate"):
+        with self._meter.phase("evaluate"):
             validation = self._trainer.evaluate("validation")
             test = self._trainer.evaluate("test")
         loss = float(np.mean(self._losses, dtype=np.float64))
@@ -161,7 +210,7 @@ class Trajectory:
             test_accuracy=test.accuracy,
             validation_accuracy=validation.accuracy,
             train_loss=loss if math.isfinite(loss) else None,
-            train_seconds=self._clock.seconds("train"),
+            train_seconds=self._meter.seconds("train"),
         )
         if step in self._request.grid:
             self._losses.clear()
@@ -173,12 +222,15 @@ class Trajectory:
 
     def _end_row(self, steps: int, final: Scores) -> None:
         self._keep(RowFiles(steps, final, self._selected or final))
-        memory = peak_rss()
+        memory, phase_peaks = self._meter.peak(), self._meter.phase_peaks()
+        self._say(self._instruments.calibrated(steps))
+        self._meter.forget_peak()  # the calibration's matrices are none of the training's
         self._say(
             RowEnd(
                 steps=steps,
-                seconds=self._clock.so_far(),
+                seconds=self._meter.so_far(),
                 peak_rss_bytes=memory.bytes,
                 memory_method=memory.method,
+                phase_peak_rss_bytes=phase_peaks,
             )
         )

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from mnist_bench.conditions import Surroundings, TrainingStretch
 from mnist_bench.data import Source
 from mnist_bench.result import Evaluation, PhaseName
 from mnist_bench.scenario import Grid, Hyperparameters, Record
@@ -32,6 +33,7 @@ class Request(Record):
         folder: Where the worker puts files, in a folder a row (`predictions.npz`, weights).
         started_at: Unix time in seconds at which the parent started the worker.
         save_weights: Whether the weights are written at the end of each row.
+        phase_peaks: Whether the memory's mark is reset at each phase, where the system allows it.
     """
 
     model: str
@@ -44,6 +46,7 @@ class Request(Record):
     folder: str
     started_at: float
     save_weights: bool = False
+    phase_peaks: bool = True
 
 
 class Phase(Record):
@@ -67,17 +70,39 @@ class Scored(Record):
     evaluation: Evaluation
 
 
+class Calibrated(Record):
+    """A fixed piece of work was timed and the machine looked at: before training, at a row's end.
+
+    Attributes:
+        step: Updates done.
+        seconds: What one piece took, the median of several.
+        surroundings: The machine at that moment.
+    """
+
+    kind: Literal["calibration"] = "calibration"
+    step: int
+    seconds: float
+    surroundings: Surroundings
+
+
 class Sample(Record):
     """A stretch of training has ended.
 
     Attributes:
-        step: Updates done.
         train_seconds: Training seconds so far.
+        stretch: The stretch.
+        surroundings: The machine at its end; None most of the time, since it is slow to read.
     """
 
     kind: Literal["sample"] = "sample"
-    step: int
     train_seconds: float
+    stretch: TrainingStretch
+    surroundings: Surroundings | None = None
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+        return self.stretch.step
 
 
 class RowEnd(Record):
@@ -88,6 +113,7 @@ class RowEnd(Record):
         seconds: Seconds of the worker's life so far, by phase.
         peak_rss_bytes: The worker's high-water mark so far; None where it can't be had.
         memory_method: How that was read.
+        phase_peak_rss_bytes: The same by phase; empty where the mark can't be reset.
     """
 
     kind: Literal["row"] = "row"
@@ -95,6 +121,7 @@ class RowEnd(Record):
     seconds: dict[PhaseName, float]
     peak_rss_bytes: int | None
     memory_method: str | None
+    phase_peak_rss_bytes: dict[PhaseName, int] = Field(default={})
 
 
 class Done(Record):
@@ -115,7 +142,8 @@ class Failure(Record):
 
 
 Message = Annotated[
-    Phase | Ready | Scored | Sample | RowEnd | Done | Failure, Field(discriminator="kind")
+    Phase | Ready | Calibrated | Scored | Sample | RowEnd | Done | Failure,
+    Field(discriminator="kind"),
 ]
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from mnist_bench.conditions import Conditions
 from mnist_bench.scenario import Grid, Hyperparameters, Record
+from mnist_bench.verdict import Verdict
 
 Split = Literal["test", "validation"]
 SPLITS: tuple[Split, ...] = ("test", "validation")
@@ -66,6 +68,11 @@ class RunResult(Record):
         evaluations: On the grid, and the last state; by rising step.
         seconds: Wall-clock seconds of the training process by phase, up to this run's last step.
         peak_rss_bytes: The training process's own high-water mark up to this run's last step.
+        phase_peak_rss_bytes: The same by phase; empty where the mark can't be reset.
+        shared_phases: Phases in which the suite's other process worked too: it opened the store.
+        conditions: What was seen of the machine; None where nobody looked.
+        verdict: Whether the machine let the figures be trusted; None while the run goes on.
+        reasons: Why not, in words.
     """
 
     scenario: str
@@ -91,6 +98,11 @@ class RunResult(Record):
     evaluations: tuple[Evaluation, ...] = ()
     seconds: dict[PhaseName, float] = Field(default={})
     peak_rss_bytes: int | None = None
+    phase_peak_rss_bytes: dict[PhaseName, int] = Field(default={})
+    shared_phases: tuple[PhaseName, ...] = ()
+    conditions: Conditions | None = None
+    verdict: Verdict | None = None
+    reasons: tuple[str, ...] = ()
 
     @property
     def grid(self) -> Grid:

@@ -57,3 +57,8 @@ def rate(images_per_second: float | None) -> str:
 def count(number: int | None) -> str:
     """A whole number with thousands marked: `10,000`."""
     return UNKNOWN if number is None else f"{number:,}"
+
+
+def percent(share: float | None) -> str:
+    """A share as `3.4%`."""
+    return UNKNOWN if share is None else f"{share:.1%}"

@@ -6,7 +6,9 @@ TensorFlow and its libraries print goes to standard error, which the harness kee
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -18,8 +20,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from mnist_bench import data
-from mnist_bench.measure import PhaseClock, RowFiles, Trajectory
+from mnist_bench.measure import Instruments, PhaseMeter, RowFiles, Trajectory
 from mnist_bench.protocol import GO, Done, Failure, Message, Phase, Ready, Request
+from mnist_bench.sensing import Sensors
 
 if TYPE_CHECKING:
     from mnist_bench.train import Trainer
@@ -41,20 +44,23 @@ def main() -> int:
 
 
 def _serve(request: Request, say: Callable[[Message], None]) -> None:
-    clock = PhaseClock(request.started_at)
-    with clock.phase("import"):
+    meter = PhaseMeter(request.started_at, phase_peaks=request.phase_peaks)
+    with meter.phase("import"):
         _import_tensorflow(request.threads)
+        from mnist_bench.calibration import calibrate
         from mnist_bench.train import Trainer
-    say(Phase(name="import", seconds=clock.seconds("import")))
-    with clock.phase("data"):
+    say(Phase(name="import", seconds=meter.seconds("import")))
+    with meter.phase("data"):
         dataset = data.load(request.source)
-    say(Phase(name="data", seconds=clock.seconds("data")))
+    say(Phase(name="data", seconds=meter.seconds("data")))
     _wait_for_go(say)
-    with clock.phase("trace"):
+    instruments = Instruments(meter, Sensors(), calibrate)
+    say(instruments.calibrated(0))
+    with meter.phase("trace"):
         trainer = Trainer(dataset, request.hyperparameters, request.training_seed)
         del dataset  # TensorFlow holds its own copy; two would count twice in the peak
-    say(Phase(name="trace", seconds=clock.seconds("trace")))
-    Trajectory(trainer, request, clock, say, keep=_keeper(request, trainer)).run()
+    say(Phase(name="trace", seconds=meter.seconds("trace")))
+    Trajectory(trainer, request, instruments, say, keep=_keeper(request, trainer)).run()
 
 
 def _import_tensorflow(threads: int) -> None:
@@ -105,6 +111,15 @@ def _end_with_parent() -> None:
 def _keeper(request: Request, trainer: Trainer) -> Callable[[RowFiles], None]:
     def keep(row: RowFiles) -> None:
         folder = Path(request.folder) / str(row.steps)
+        try:
+            write(row, folder)
+        except OSError:
+            # A full disk costs the files; the figures reach the parent all the same.
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+
+    def write(row: RowFiles, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
             folder / "predictions.npz",
@@ -121,4 +136,7 @@ def _keeper(request: Request, trainer: Trainer) -> Callable[[RowFiles], None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_status = main()
+    sys.stderr.flush()
+    # At once: TensorFlow would take a second to put away what the system takes back anyway.
+    os._exit(exit_status)

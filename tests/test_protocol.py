@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+import seen
 
+from mnist_bench.conditions import Stretch, TrainingStretch
 from mnist_bench.data import Source
 from mnist_bench.protocol import (
+    Calibrated,
     Done,
     Failure,
     Message,
@@ -25,17 +28,28 @@ from mnist_bench.scenario import Grid, PaperCnnHyperparameters
 EVALUATION = Evaluation(
     step=101, test_accuracy=0.97, validation_accuracy=0.96, train_loss=0.25, train_seconds=2.02
 )
+BLIND = TrainingStretch(
+    step=7,
+    steps=6,
+    train_seconds=0.5,
+    rss_bytes=None,
+    seen=Stretch(wall_seconds=0.5, own_cpu_seconds=1.0),
+)
+"""A stretch of which the system tells nothing."""
 MESSAGES: list[Message] = [
     *(Phase(name=name, seconds=4.25) for name in PHASES),
     Ready(),
     Scored(evaluation=EVALUATION),
     Scored(evaluation=EVALUATION.model_copy(update={"train_loss": None})),
-    Sample(step=100, train_seconds=2.0),
+    Calibrated(step=0, seconds=0.02, surroundings=seen.surroundings()),
+    Sample(train_seconds=2.0, stretch=seen.training([0.02])[0], surroundings=seen.surroundings()),
+    Sample(train_seconds=2.0, stretch=BLIND),
     RowEnd(
         steps=1_000,
         seconds={"import": 4.25, "train": 20.0},
         peak_rss_bytes=2**30,
         memory_method="VmHWM",
+        phase_peak_rss_bytes={"import": 2**29, "train": 2**30},
     ),
     RowEnd(steps=1_000, seconds={}, peak_rss_bytes=None, memory_method=None),
     Done(),
@@ -57,6 +71,15 @@ def test_every_kind_of_message_is_tried_here() -> None:
     assert len({kind.model_fields["kind"].default for kind in kinds}) == len(kinds)
 
 
+SAMPLE = Sample(train_seconds=2.0, stretch=BLIND).model_dump_json()
+
+
+def test_a_sample_knows_its_step() -> None:
+    sample = parse(SAMPLE)
+    assert isinstance(sample, Sample)
+    assert (sample.step, sample.surroundings) == (7, None)
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -70,9 +93,11 @@ def test_every_kind_of_message_is_tried_here() -> None:
         '{"kind": "weather"}',
         '{"kind": "sample", "step": 1',
         '{"kind": "sample", "step": 1}',
-        '{"kind": "sample", "step": 1.5, "train_seconds": 1.0}',
-        '{"kind": "sample", "step": "1", "train_seconds": 1.0}',
-        '{"kind": "sample", "step": 1, "train_seconds": NaN}',
+        SAMPLE.replace('"step":7', '"step":7.5'),
+        SAMPLE.replace('"step":7', '"step":"7"'),
+        SAMPLE.replace('"train_seconds":2.0', '"train_seconds":NaN'),
+        SAMPLE.replace('"rss_bytes":null', '"rss_bytes":1.5'),
+        SAMPLE.replace('"rss_bytes":null', '"colour":null'),
         '{"kind": "phase", "name": "lunch", "seconds": 1.0}',
         '{"kind": "done", "colour": "blue"}',
     ],
@@ -101,6 +126,7 @@ def test_request_reads_itself_back() -> None:
         folder="/srv/runs",
         started_at=1_769_817_600.5,
         save_weights=True,
+        phase_peaks=False,
     )
     line = request.model_dump_json()
     assert len(line.splitlines()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import seen
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -123,8 +124,25 @@ def test_accuracy_of_a_split() -> None:
 
 
 def test_record_reads_itself_back() -> None:
-    for result in (OFF_GRID, run(status="failed", failure="it died", evaluations=())):
+    judged = run(
+        phase_peak_rss_bytes={"import": 2**28, "train": 2**29},
+        shared_phases=("import", "data"),
+        conditions=seen.conditions(),
+        verdict="suspect",
+        reasons=("on battery", "hot"),
+    )
+    for result in (OFF_GRID, judged, run(status="failed", failure="it died", evaluations=())):
         assert RunResult.model_validate_json(result.model_dump_json()) == result
+
+
+def test_a_run_that_nobody_looked_at_is_not_judged() -> None:
+    """As those recorded before there were verdicts: they can be read, and are not clean."""
+    fields = {"conditions", "verdict", "reasons", "phase_peak_rss_bytes", "shared_phases"}
+    old = RunResult.model_validate_json(run(verdict=None).model_dump_json(exclude=fields))
+    assert old.conditions is old.verdict is None
+    assert (old.reasons, old.phase_peak_rss_bytes, old.shared_phases) == ((), {}, ())
+    with pytest.raises(ValidationError, match="verdict"):
+        run(verdict="excellent")
 
 
 def test_record_takes_no_unknown_field_and_no_infinite_figure() -> None:

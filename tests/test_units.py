@@ -81,3 +81,9 @@ def test_count() -> None:
     assert units.count(10_000) == "10,000"
     assert units.count(0) == "0"
     assert units.count(None) == "–"
+
+
+def test_percent() -> None:
+    assert units.percent(0.034) == "3.4%"
+    assert units.percent(0) == "0.0%"
+    assert units.percent(None) == "–"

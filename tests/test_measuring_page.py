@@ -1,0 +1,42 @@
+"""docs/measuring.md tells the verdict's thresholds; it must tell those that are used."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from mnist_bench import verdict
+from mnist_bench.verdict import Limits
+
+PAGE = Path(__file__).parent.parent / "docs" / "measuring.md"
+BETWEEN = re.compile(r"(?<=<!-- thresholds:begin -->\n).*?(?=<!-- thresholds:end -->)", re.DOTALL)
+
+
+def line(limits: Limits) -> str:
+    invalid = "–" if limits.invalid is None else limits.shown(limits.invalid)
+    return f"| {limits.words} | {limits.figure} | {limits.shown(limits.suspect)} | {invalid} |\n"
+
+
+def thresholds() -> str:
+    head = "| reason | figure | suspect from | invalid from |\n|---|---|---|---|\n"
+    return head + "".join(map(line, verdict.LIMITS))
+
+
+def test_the_thresholds_told_are_those_used():
+    page = PAGE.read_text(encoding="utf-8")
+    if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
+        page = BETWEEN.sub(lambda _: thresholds(), page)
+        PAGE.write_text(page, encoding="utf-8", newline="\n")
+    found = BETWEEN.search(page)
+    assert found is not None
+    assert found[0] == thresholds()
+
+
+def test_every_reason_is_told():
+    page = PAGE.read_text(encoding="utf-8")
+    words = {limits.words for limits in verdict.LIMITS}
+    assert len(words) == len(verdict.LIMITS)
+    for reason in words | {"on battery", "limited cores", "not exclusive"}:
+        assert reason in page, reason
+        assert "," not in reason
