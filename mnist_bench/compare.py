@@ -12,11 +12,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mnist_bench import paper
+from mnist_bench.conditions import known
 from mnist_bench.document import Document, Row, RowVerdict, SpreadSource, summarise_run
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.machine import Machine
 from mnist_bench.result import RunResult
 from mnist_bench.scenario import Grid, Hyperparameters, packaged_folder
+from mnist_bench.spent import costs_of
 from mnist_bench.units import count, spread
 
 ALPHA = 0.05
@@ -172,8 +174,7 @@ def _group(steps: int, results: list[RunResult]) -> _Group:
     comparable = [r for r in finished if not _differences(r)]
     first = next(iter(comparable or finished), None)
     alike = [r for r in finished if first and _question(r) == _question(first)]
-    # A seed trained twice is one draw, not two: the later one stands for it.
-    taken = tuple({r.training_seed: r for r in alike}.values())
+    taken = _one_a_seed(alike)
     left_out = (
         (len(results) - len(finished), "not finished"),
         (len(finished) - len(alike), "of another protocol"),
@@ -187,6 +188,16 @@ def _group(steps: int, results: list[RunResult]) -> _Group:
         left_out=", ".join(f"{number} {why}" for number, why in left_out if number),
         obstacles=tuple(obstacles),
     )
+
+
+def _one_a_seed(results: Sequence[RunResult]) -> tuple[RunResult, ...]:
+    """A seed trained twice is one draw, not two: the later stands for it, unless it is spoilt."""
+    taken: dict[int, RunResult] = {}
+    for result in results:
+        before = taken.get(result.training_seed, result)
+        if result.verdict != "invalid" or before.verdict == "invalid":
+            taken[result.training_seed] = result
+    return tuple(taken.values())
 
 
 def _question(result: RunResult) -> tuple[str, str, Hyperparameters, Grid]:
@@ -237,7 +248,7 @@ def _test(group: _Group, reference: Reference | None) -> _Test | None:
         return None
     from scipy.special import stdtrit  # slow to load
 
-    values = _known([run.max_test_accuracy for run in group.taken])
+    values = known([run.max_test_accuracy for run in group.taken])
     difference = statistics.mean(values) - theirs.max_test_accuracy
     error = used.sd * sqrt(1 + 1 / len(values))
     df = used.degrees_of_freedom
@@ -256,7 +267,7 @@ def _two_sided_p(difference: float, error: float, df: int) -> float:
 
 def _spread(group: _Group, reference: Reference | None) -> Spread | None:
     """The row's own standard deviation, with few seeds the reference's."""
-    values = _known([run.max_test_accuracy for run in group.taken])
+    values = known([run.max_test_accuracy for run in group.taken])
     if len(values) >= MIN_SEEDS:
         return Spread(group.steps, statistics.stdev(values), len(values), "own")
     return reference.of(group.steps) if reference else None
@@ -270,6 +281,7 @@ def _row(group: _Group, test: _Test | None, *, rejected: bool) -> Row:
     selected_mean, selected_sd = _mean_and_sd([run.selected_test_accuracy for run in taken])
     max_steps = [r.max_test_accuracy_step for r in taken if r.max_test_accuracy_step is not None]
     interval = (mean - test.margin, mean + test.margin) if test and mean is not None else None
+    costs = costs_of([summarise_run(run) for run in taken])
     return Row(
         steps=group.steps,
         paper_step=theirs.paper_step if theirs else None,
@@ -282,9 +294,9 @@ def _row(group: _Group, test: _Test | None, *, rejected: bool) -> Row:
         interval_high=interval[1] if interval else None,
         verdict=_verdict(test, rejected=rejected),
         reason=_reason(group, test),
-        train_seconds_mean=_mean_and_sd([run.train_seconds_total for run in taken])[0],
-        images_per_second_mean=_mean_and_sd([run.images_per_second for run in taken])[0],
-        peak_rss_bytes_max=max((r.peak_rss_bytes for r in taken if r.peak_rss_bytes), default=None),
+        train_seconds_mean=costs.train_seconds_mean,
+        images_per_second_mean=costs.images_per_second_mean,
+        peak_rss_bytes_max=costs.peak_rss_bytes_max,
         run_ids=tuple(run.run_id for run in taken if run.run_id is not None),
         final_test_accuracy_mean=final_mean,
         final_test_accuracy_sd=final_sd,
@@ -295,6 +307,11 @@ def _row(group: _Group, test: _Test | None, *, rejected: bool) -> Row:
         spread_source=test.spread.source if test else None,
         degrees_of_freedom=test.spread.degrees_of_freedom if test else None,
         p_value=test.p_value if test else None,
+        clean=costs.clean,
+        suspect=costs.suspect,
+        invalid=costs.invalid,
+        timed_n=costs.timed_n,
+        cost_note=costs.note,
     )
 
 
@@ -323,11 +340,7 @@ def _reason(group: _Group, test: _Test | None) -> str | None:
 
 def _mean_and_sd(figures: Sequence[float | None]) -> tuple[float | None, float | None]:
     """Of the figures that are known; the standard deviation needs two of them."""
-    known = _known(figures)
+    values = known(figures)
     # `statistics` is exact: equal values have exactly their own mean, and a deviation of 0.
-    mean = statistics.mean(known) if known else None
-    return mean, statistics.stdev(known) if len(known) > 1 else None
-
-
-def _known(figures: Sequence[float | None]) -> list[float]:
-    return [figure for figure in figures if figure is not None]
+    mean = statistics.mean(values) if values else None
+    return mean, statistics.stdev(values) if len(values) > 1 else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import ConfigDict, Field
@@ -11,8 +10,8 @@ from pydantic import ConfigDict, Field
 from mnist_bench.machine import Machine
 from mnist_bench.result import PhaseName, RunResult, Status
 from mnist_bench.scenario import Hyperparameters, Record
+from mnist_bench.verdict import Verdict
 
-RunVerdict = Literal["clean", "suspect", "invalid"]
 RowVerdict = Literal["exceeds", "indistinguishable", "below", "not comparable"]
 ROW_VERDICTS: tuple[RowVerdict, ...] = ("exceeds", "indistinguishable", "below", "not comparable")
 SpreadSource = Literal["own", "reference"]
@@ -29,6 +28,8 @@ class RunSummary(Record):
         seconds: Wall-clock seconds of the training process by phase.
         failure: Why the run did not finish.
         training_seed: What the training itself was started with.
+        phase_peak_rss_bytes: The largest resident memory by phase; empty where it is not known.
+        shared_phases: Phases in which the suite's other process worked too.
 
     The others are `RunResult`'s own, and what it derives.
     """
@@ -47,7 +48,7 @@ class RunSummary(Record):
     device: str
     machine_id: str | None
     memory_method: str | None
-    verdict: RunVerdict | None
+    verdict: Verdict | None
     reasons: tuple[str, ...] | None
     max_test_accuracy: float | None
     max_test_accuracy_step: int | None
@@ -60,6 +61,8 @@ class RunSummary(Record):
     hyperparameters: Hyperparameters
     failure: str | None = None
     training_seed: int | None = None
+    phase_peak_rss_bytes: dict[PhaseName, int] = Field(default={})
+    shared_phases: tuple[PhaseName, ...] = ()
 
 
 class Row(Record):
@@ -77,9 +80,10 @@ class Row(Record):
         interval_high: Its upper end.
         verdict: Holm's over all comparable rows.
         reason: Why the row does not compare, or what to know about its verdict.
-        train_seconds_mean: Seconds inside training.
-        images_per_second_mean: Training images a second, training only.
-        peak_rss_bytes_max: The largest of the runs' high-water marks.
+        train_seconds_mean: Seconds inside training, over the runs that are not invalid.
+        images_per_second_mean: Training images a second, training only, over the same runs.
+        peak_rss_bytes_max: The largest of the same runs' high-water marks; None where they were
+            read by different methods.
         run_ids: MLflow's ids of the runs taken.
         final_test_accuracy_mean: Of the accuracies after the last update.
         final_test_accuracy_sd: Their standard deviation.
@@ -90,6 +94,10 @@ class Row(Record):
         spread_source: Whose standard deviation the verdict used.
         degrees_of_freedom: Of that standard deviation.
         p_value: Two-sided and uncorrected.
+        clean: Of the runs taken, those that were judged so; likewise `suspect` and `invalid`.
+            None in documents from before runs were judged.
+        timed_n: Runs that time, speed and memory are taken over: all but the invalid ones.
+        cost_note: What was left out of time, speed and memory, and why.
     """
 
     steps: int
@@ -116,6 +124,11 @@ class Row(Record):
     spread_source: SpreadSource | None = None
     degrees_of_freedom: int | None = None
     p_value: float | None = None
+    clean: int | None = None
+    suspect: int | None = None
+    invalid: int | None = None
+    timed_n: int | None = None
+    cost_note: str | None = None
 
 
 class Document(Record):
@@ -137,7 +150,7 @@ class Document(Record):
 
 
 def summarise_run(result: RunResult) -> RunSummary:
-    """One run as the document tells it; nobody judges its machine yet, so it has no verdict."""
+    """One run as the document tells it."""
     return RunSummary(
         scenario=result.scenario,
         model=result.model,
@@ -153,8 +166,9 @@ def summarise_run(result: RunResult) -> RunSummary:
         device=result.device,
         machine_id=result.machine_id,
         memory_method=result.memory_method,
-        verdict=None,
-        reasons=None,
+        verdict=result.verdict,
+        # One reason may hold at several moments of a run.
+        reasons=None if result.verdict is None else tuple(dict.fromkeys(result.reasons)),
         max_test_accuracy=result.max_test_accuracy,
         max_test_accuracy_step=result.max_test_accuracy_step,
         final_test_accuracy=result.final_test_accuracy,
@@ -166,36 +180,8 @@ def summarise_run(result: RunResult) -> RunSummary:
         hyperparameters=result.hyperparameters,
         failure=result.failure,
         training_seed=result.training_seed,
-    )
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What runs took together.
-
-    Attributes:
-        trainings: How many trainings there were; rows cut from one count once.
-        train_seconds: Seconds inside training.
-        peak_rss_bytes: The largest high-water mark of a training process.
-    """
-
-    trainings: int
-    train_seconds: float | None
-    peak_rss_bytes: int | None
-
-
-def spent_on(runs: Sequence[RunSummary]) -> Spent:
-    """What runs took together: a training that several rows are cut from is counted once."""
-    seconds: dict[str, float] = {}
-    for run in runs:
-        if run.train_seconds_total is not None:
-            longest = max(run.train_seconds_total, seconds.get(run.trajectory, 0.0))
-            seconds[run.trajectory] = longest
-    peaks = [run.peak_rss_bytes for run in runs if run.peak_rss_bytes is not None]
-    return Spent(
-        trainings=len({run.trajectory for run in runs}),
-        train_seconds=sum(seconds.values()) if seconds else None,
-        peak_rss_bytes=max(peaks, default=None),
+        phase_peak_rss_bytes=result.phase_peak_rss_bytes,
+        shared_phases=result.shared_phases,
     )
 
 

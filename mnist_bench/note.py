@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mnist_bench import paper, units
-from mnist_bench.result import RunResult
+from mnist_bench.result import PHASES, RunResult
+from mnist_bench.verdict import judge
 
 
 def note_of(run: RunResult, title: str) -> str:
@@ -26,6 +27,31 @@ def note_of(run: RunResult, title: str) -> str:
             f"peak {units.mebibytes(run.peak_rss_bytes)}."
         )
         lines += ["", got]
+    lines += [part for text in (_verdict(run), _phases(run)) if text for part in ("", text)]
     if run.dataset != paper.DATASET:
         lines += ["", "Other images than the full MNIST: not comparable with the paper's Table I."]
     return "\n".join(lines)
+
+
+def _verdict(run: RunResult) -> str:
+    """What the machine did to the figures; empty where nobody looked."""
+    if run.verdict is None:
+        return ""
+    if not run.reasons:
+        return f"Verdict: {run.verdict}."
+    # A reason may hold at several moments: the first of the worst stands for it.
+    against = judge(run.conditions).reasons if run.conditions else ()
+    details = {reason.words: reason.detail for reason in reversed(against)}
+    reasons = (
+        f"{words} ({details[words]})" if words in details else words
+        for words in dict.fromkeys(run.reasons)
+    )
+    advice = " Do not trust its time, speed and memory." if run.verdict == "invalid" else ""
+    return f"Verdict: {run.verdict}: {', '.join(reasons)}.{advice}"
+
+
+def _phases(run: RunResult) -> str:
+    """Peak memory by phase; empty where it is not known."""
+    peaks = run.phase_peak_rss_bytes
+    parts = [f"{name} {units.mebibytes(peaks[name])}" for name in PHASES if name in peaks]
+    return f"Peak by phase: {', '.join(parts)}." if parts else ""

@@ -202,6 +202,90 @@ def test_a_seed_run_again_is_no_new_draw() -> None:
     assert "2 of a seed that was run again" in (row.reason or "")
 
 
+# What the machine did
+
+
+def mixed() -> list[RunResult]:
+    """Three seeds: a clean one, a suspect one of twice the time, an invalid one of ten times."""
+    kinds = (("clean", (), 0.02), ("suspect", ("steal",), 0.04), ("invalid", ("suspended",), 0.2))
+    return [
+        run(1_000, 0.985 + seed / 1_000, seed, verdict=verdict, reasons=reasons,
+            evaluations=evaluations(1_000, 0.985 + seed / 1_000, seconds=pace),
+            peak_rss_bytes=900 + seed)
+        for seed, (verdict, reasons, pace) in enumerate(kinds)
+    ]  # fmt: skip
+
+
+def test_invalid_runs_count_for_accuracy_only() -> None:
+    row = only(mixed())
+    assert (row.n, row.timed_n) == (3, 2)
+    assert (row.clean, row.suspect, row.invalid) == (1, 1, 1)
+    assert row.mean == pytest.approx(0.986)  # of all three
+    assert row.sd == pytest.approx(0.001)
+    assert row.train_seconds_mean == pytest.approx(30)  # of 20 s and 40 s, without the 200 s
+    assert row.images_per_second_mean == pytest.approx((2_500 + 1_250) / 2)
+    assert row.peak_rss_bytes_max == 901
+    assert row.cost_note == "1 invalid run left out of time, speed and memory: suspended"
+    assert row.reason is None
+    assert len(row.run_ids) == 3
+
+
+def test_a_row_of_invalid_runs_has_its_accuracy_and_says_why_nothing_else() -> None:
+    row = only(seeds(1_000, 0.985, 0.986, 0.987, verdict="invalid", reasons=("steal",)))
+    assert (row.n, row.timed_n, row.invalid) == (3, 0, 3)
+    assert row.mean == pytest.approx(0.986)
+    assert row.verdict == "indistinguishable"
+    assert row.train_seconds_mean is row.images_per_second_mean is row.peak_rss_bytes_max is None
+    assert row.cost_note == "no time, speed and memory, every run is invalid: steal"
+
+
+def test_runs_left_out_of_a_row_are_not_counted_as_disturbed() -> None:
+    failed = run(1_000, 0.9, 7, status="failed", verdict="invalid", reasons=("steal",))
+    row = only([*seeds(1_000, 0.985, 0.986, 0.987, verdict="clean"), failed])
+    assert (row.clean, row.invalid, row.cost_note) == (3, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "taken"),
+    [("clean", "invalid", "r0"), ("invalid", "clean", "r1"), ("invalid", "invalid", "r1"),
+     ("clean", "suspect", "r1"), (None, "invalid", "r0")],
+)  # fmt: skip
+def test_a_spoilt_run_never_stands_for_a_good_one(
+    first: str | None, second: str, taken: str
+) -> None:
+    again = [run(run_id=f"r{at}", verdict=verdict) for at, verdict in enumerate((first, second))]
+    assert only(again, REFERENCE).run_ids == (taken,)
+
+
+VERDICTS = st.lists(st.sampled_from([None, "clean", "suspect", "invalid"]), min_size=1, max_size=6)
+COST_FIELDS = {
+    "train_seconds_mean", "images_per_second_mean", "peak_rss_bytes_max", "clean", "suspect",
+    "invalid", "timed_n", "cost_note",
+}  # fmt: skip
+
+
+@given(VERDICTS)
+def test_verdicts_move_nothing_but_costs(verdicts: list[str | None]) -> None:
+    def row_of(judged: list[str | None]) -> document.Row:
+        return only(
+            [run(1_000, 0.985 + seed / 10_000, seed, verdict=verdict,
+                 evaluations=evaluations(1_000, 0.985 + seed / 10_000, seconds=0.01 * (seed + 1)))
+             for seed, verdict in enumerate(judged)],
+            REFERENCE,
+        )  # fmt: skip
+
+    judged, unjudged = row_of(verdicts), row_of([None] * len(verdicts))
+    assert judged.model_dump(exclude=COST_FIELDS) == unjudged.model_dump(exclude=COST_FIELDS)
+    good = [10.0 * (seed + 1) for seed, verdict in enumerate(verdicts) if verdict != "invalid"]
+    assert judged.timed_n == len(good)
+    if good:
+        assert judged.train_seconds_mean == pytest.approx(sum(good) / len(good))
+    else:
+        assert judged.train_seconds_mean is judged.peak_rss_bytes_max is None
+    counted = (judged.clean, judged.suspect, judged.invalid, verdicts.count(None))
+    assert sum(number or 0 for number in counted) == judged.n
+
+
 # Holm
 
 
@@ -347,6 +431,7 @@ RUN_KEYS = [
     "seconds",
     "hyperparameters",
 ]
+ADDED_RUN_KEYS = ["failure", "training_seed", "phase_peak_rss_bytes", "shared_phases"]
 ROW_KEYS = [
     "steps",
     "paper_step",
@@ -370,7 +455,7 @@ def test_document_has_the_contracts_keys() -> None:
     told = json.loads(compare.document(machine(), [run()], REFERENCE).model_dump_json())
     assert list(told) == ["schema", "machine", "runs", "table_1"]
     assert told["schema"] == 1
-    assert list(told["runs"][0]) == [*RUN_KEYS, "failure", "training_seed"]
+    assert list(told["runs"][0]) == [*RUN_KEYS, *ADDED_RUN_KEYS]
     assert list(told["table_1"][0])[: len(ROW_KEYS)] == ROW_KEYS
 
 
@@ -397,15 +482,19 @@ def test_run_summary() -> None:
     assert nothing.images_per_second is nothing.peak_rss_bytes is None
 
 
-def test_cost_counts_a_shared_training_once() -> None:
+def test_run_summary_of_a_judged_run() -> None:
+    peaks = {"import": 300, "train": 900}
+    told = document.summarise_run(
+        run(verdict="suspect", reasons=("steal", "calibration drift", "calibration drift"),
+            phase_peak_rss_bytes=peaks, shared_phases=("import", "data"))
+    )  # fmt: skip
+    assert (told.verdict, told.reasons) == ("suspect", ("steal", "calibration drift"))
+    assert (told.phase_peak_rss_bytes, told.shared_phases) == (peaks, ("import", "data"))
+    assert document.summarise_run(run(verdict="clean")).reasons == ()
+
+
+def test_shared_trainings() -> None:
     shared = [run(steps, seed=seed) for seed in (0, 1) for steps in (1_000, 5_000)]
-    runs = [document.summarise_run(result) for result in shared]
-    spent = document.spent_on(runs)
-    assert (spent.trainings, spent.train_seconds) == pytest.approx((2, 200))
-    assert spent.peak_rss_bytes == 1_000 * 2**20 + 5_000
-    assert document.shares_trajectories(runs)
+    assert document.shares_trajectories([document.summarise_run(result) for result in shared])
     apart = [run(steps, trajectory=f"t{steps}") for steps in (1_000, 5_000)]
-    runs = [document.summarise_run(result) for result in apart]
-    assert document.spent_on(runs).train_seconds == pytest.approx(120)
-    assert not document.shares_trajectories(runs)
-    assert document.spent_on([]) == document.Spent(0, None, None)
+    assert not document.shares_trajectories([document.summarise_run(result) for result in apart])

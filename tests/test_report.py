@@ -20,17 +20,19 @@ from pathlib import Path
 import pytest
 from records import evaluations, machine, run, seeds
 from rich.console import Console
-from test_compare import REFERENCE, ROW_KEYS, RUN_KEYS
+from test_compare import ADDED_RUN_KEYS, REFERENCE, ROW_KEYS, RUN_KEYS
 
 from mnist_bench import compare
+from mnist_bench.conditions import Conditions, Surroundings
 from mnist_bench.document import Document
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.machine import Machine
-from mnist_bench.report import Report, files, print_table, to_json, write_reports
+from mnist_bench.report import Report, files, print_table, to_json, words, write_reports
 from mnist_bench.report.csv_file import rows_csv, runs_csv
 from mnist_bench.report.escape import code, csv_cell, markdown, one_line
 from mnist_bench.report.markdown import to_markdown
 from mnist_bench.result import RunResult
+from mnist_bench.seen import Seen, seen_by
 
 GOLDEN = Path(__file__).parent / "golden"
 SUFFIXES = (".md", ".csv", ".runs.csv", ".json")
@@ -47,18 +49,36 @@ def report(
         created="2026-01-31",
         document=compare.document(here or machine(), results, REFERENCE),
         rows=compare.rows(results, REFERENCE),
+        seen=seen_by(results),
     )
 
 
+AROUND = Conditions(
+    surroundings=(
+        Surroundings(logical_cores=4, governor="performance", clock_mhz=2_400.0, on_battery=False),
+        Surroundings(logical_cores=4, governor="performance", clock_mhz=3_100.0, on_battery=False),
+    )
+)
+
+
 def full() -> Report:
-    """Three seeds of Table I, with every verdict, a failed run and a killed one."""
+    """Three seeds of Table I with every verdict of rows and of runs, a failed and a killed one."""
+    clean = {"verdict": "clean", "conditions": AROUND}
+    suspect = {"verdict": "suspect", "reasons": ("other load",)}
+    invalid = {"verdict": "invalid", "reasons": ("suspended", "other load")}
+    peaks = {"phase_peak_rss_bytes": {"import": 300 * 2**20, "train": 900 * 2**20}}
     return report([
-        *seeds(1_000, 0.9899, 0.9900, 0.9902),
-        *seeds(2_500, 0.9885, 0.9889, 0.9890),
-        *seeds(5_000, 0.9850, 0.9851, 0.9852),
-        run(10_000, 0.9933, 0, evaluations=evaluations(10_000, 0.9933, final=0.9921)),
+        *seeds(1_000, 0.9899, 0.9900, 0.9902, **clean),
+        run(2_500, 0.9885, 0, **clean),
+        run(2_500, 0.9889, 1, **suspect),
+        run(2_500, 0.9890, 2, **suspect),
+        *seeds(5_000, 0.9850, 0.9851, **clean),
+        run(5_000, 0.9852, 2, **invalid),
+        run(10_000, 0.9933, 0, evaluations=evaluations(10_000, 0.9933, final=0.9921),
+            shared_phases=("import", "data"), **clean, **peaks),
         run(10_000, 0.9, 1, status="failed", failure="worker ended by signal 9", evaluations=()),
-        run(10_000, 0.9, 2, status="killed", failure=None, run_id=None, peak_rss_bytes=None),
+        run(10_000, 0.9, 2, status="killed", failure=None, run_id=None, peak_rss_bytes=None,
+            **invalid),
     ])  # fmt: skip
 
 
@@ -162,7 +182,8 @@ def test_markdown_says_how_table_1_came_out() -> None:
         "of the 4 rows run here: 1 exceeds it, 2 are indistinguishable from it, 1 is below it"
         in text
     )
-    assert "cost: 8 min 20 s inside 3 trainings, peak memory 1,000 MiB" in text
+    cost = "8 min 20 s inside 3 trainings (1 with invalid runs), peak memory 1,000 MiB"
+    assert f"cost: {cost}" in text
     assert "its Table I says 0.9888, its running text 0.988" in text
     assert "NOT COMPARABLE" not in text
 
@@ -193,7 +214,7 @@ def test_markdown_names_the_reference_only_where_it_was_used() -> None:
 def test_unknown_is_a_dash_never_zero() -> None:
     text = to_markdown(report([run(status="failed", evaluations=(), peak_rss_bytes=None)]))
     (line,) = [line for line in text.splitlines() if line.startswith("| 1,000 | 900")]
-    assert line == "| 1,000 | 900 | 0.9840 | 0 | – | – | – | not comparable | – | – | – | – |"
+    assert line == "| 1,000 | 900 | 0.9840 | 0 | – | – | – | – | not comparable | – | – | – | – |"
 
 
 NASTY = "a|b <script>x</script> & `c` *d* _e_ [f](http://g) \\ \n# h \x1b[31m \u202e ~~$i$"
@@ -211,13 +232,127 @@ def test_markdown_escapes_what_comes_from_outside() -> None:
     for bare in ("<script", "`c`", "[f](", "\x1b", "\u202e", " *d*", " _e_", "a|b", "$i$", "\n# h"):
         assert bare not in plain, bare
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in plain.splitlines() if line[:1] == "|"}
-    assert widths == {13, 5, 11}  # no table has a line with more cells than its header
+    assert widths == {14, 5, 12}  # no table has a line with more cells than its header
     assert markdown("<b>|_\n") == r"&lt;b&gt;\|\_"
 
 
 def test_code_block_can_not_be_left() -> None:
     assert code("a\n```\nb") == "````console\na ``` b\n````"
     assert one_line("a\u2028b\x00\ud800c") == "a bc"
+
+
+# What the machine did
+
+
+LEFT_OUT = "5,000 steps: 1 invalid run left out of time, speed and memory: suspended, other load"
+KEPT = "Accuracies keep every finished run"
+
+
+def test_screen_and_markdown_say_what_was_left_out_and_why() -> None:
+    for text in (screen(full(), 160), to_markdown(full())):
+        assert LEFT_OUT in text
+        assert text.count(KEPT) == 1
+        assert "not clean, suspended: seed 2 (5,000 and 10,000 steps)" in text
+        assert (
+            "not clean, other load: seed 1 (2,500 steps), seed 2 (2,500, 5,000 and 10,000 steps)"
+            in text
+        )
+
+
+def test_tables_show_verdicts() -> None:
+    told = full()
+    header = next(line for line in screen(told, 250).splitlines() if "Train time" in line)
+    assert "Clean" in header
+    text = to_markdown(told)
+    assert " | 2 of 3 | " in next(
+        line for line in text.splitlines() if line.startswith("| 5,000 | 4,800")
+    )
+    for verdict in ("clean", "suspect", "invalid"):
+        assert re.search(rf"^\| \d \| [\d,]+ \| finished \| {verdict} \|", text, re.MULTILINE)
+    assert "| 1 | 10,000 | failed | – |" in text
+
+
+def test_nothing_is_said_where_nobody_looked_or_all_is_well() -> None:
+    for changes in ({}, {"verdict": "clean"}):
+        told = report(seeds(1_000, 0.985, 0.986, 0.987, **changes))
+        for text in (screen(told, 160), to_markdown(told)):
+            assert "not clean" not in text
+            assert KEPT not in text
+    assert "**Clean**" in to_markdown(told)
+    assert "**Clean**" not in to_markdown(report([run()]))
+    assert "3 of 3" in to_markdown(told)
+
+
+def test_a_reason_of_every_run_takes_one_short_line() -> None:
+    told = report(seeds(1_000, *[0.985] * 10, verdict="suspect", reasons=("on battery",)))
+    assert "not clean, on battery: every run" in screen(told, 80)
+    one = report([run(verdict="suspect", reasons=("on battery",))])
+    assert "not clean, on battery: seed 0 (1,000 steps)" in screen(one, 80)
+
+
+def test_seeds_of_the_same_rows_share_a_part() -> None:
+    odd = {"verdict": "suspect", "reasons": ("steal",)}
+    bad = [run(steps, 0.98, seed, **odd) for seed in (0, 2, 3) for steps in (1_000, 2_500)]
+    told = report([*bad, run(1_000, 0.98, 1, verdict="clean")])
+    assert "not clean, steal: seeds 0, 2 and 3 (1,000 and 2,500 steps)" in screen(told, 100)
+
+
+def test_peaks_of_two_methods_are_refused_everywhere() -> None:
+    told = report([run(1_000, 0.985, 0), run(1_000, 0.985, 1, memory_method="ru_maxrss")])
+    why = "read by methods that do not compare: VmHWM and ru_maxrss"
+    shown = screen(told, 250)
+    assert "1,000 steps: standard deviation" in shown
+    assert f"1,000 steps: no peak memory: {why}" in shown
+    assert f"inside 2 trainings, no peak memory ({why})." in shown
+    text = to_markdown(told)
+    assert "| 2,500 | – |" in text
+    assert "Read by: VmHWM, ru\\_maxrss" in text
+
+
+def test_where_the_time_went() -> None:
+    text = to_markdown(full())
+    section = text.partition("## Where the time went\n")[2].partition("\n## ")[0]
+    assert section.strip().splitlines() == [
+        "Mean over 1 training up to step 10,000; peaks are the largest.",
+        "",
+        "| Phase | Mean time | Peak RSS | Shared |",
+        "| --- | ---: | ---: | --- |",
+        "| import | 4.0 s | 300 MiB | in 1 of 1 |",
+        "| data | 0.50 s | – | in 1 of 1 |",
+        "| train | 3 min 20 s | 900 MiB | no |",
+        "| evaluate | 3.2 s | – | no |",
+    ]
+    assert "Where the time went" not in to_markdown(report([run(seconds={})]))
+
+
+def test_the_machine_around_the_runs() -> None:
+    text = to_markdown(full())
+    assert (
+        "- Around the runs: on mains power, governor performance, 4 of 4 logical cores usable, "
+        "clock 2,400 to 3,100 MHz\n"
+        "- Around the runs: not told by this system: temperature\n"
+    ) in text
+    assert "Around the runs" not in to_markdown(smoke())
+
+
+def test_surroundings_in_words() -> None:
+    everything = Seen(
+        on_battery=True, governors=("powersave",), logical_cores=8, usable_cores=1.5,
+        quota_cores=1.5, clock_mhz_min=2_400.2, clock_mhz_max=2_400.4, temperature_celsius_max=71.0,
+    )  # fmt: skip
+    assert words.surroundings(everything) == [
+        (
+            "on battery, at least for a time, governor powersave, 1.5 of 8 logical cores usable, "
+            "limit on processor time 1.5 cores, clock 2,400 MHz, up to 71 °C"
+        )
+    ]
+    nothing = Seen(None, (), None, None, None, None, None, None)
+    assert words.surroundings(nothing) == [
+        (
+            "not told by this system: power source, frequency governor, usable cores, clock, "
+            "temperature"
+        )
+    ]
 
 
 # CSV
@@ -234,6 +369,10 @@ def test_csv_reads_back() -> None:
         assert line["run_ids"].split() == list(row.run_ids)
         assert float(line["difference"]) == row.difference
     assert lines[2]["difference"].startswith("-")  # a number, no formula
+    counts = [[line[name] for name in ("clean", "suspect", "invalid", "timed_n")] for line in lines]
+    assert counts == [
+        ["3", "0", "0", "3"], ["1", "2", "0", "3"], ["2", "0", "1", "2"], ["1", "0", "0", "1"],
+    ]  # fmt: skip
 
 
 def test_runs_csv_reads_back() -> None:
@@ -242,7 +381,12 @@ def test_runs_csv_reads_back() -> None:
     flat = [key for key in RUN_KEYS if key not in {"seconds", "hyperparameters"}]
     assert [key for key in lines[0] if key in flat] == flat
     assert lines[0]["import_seconds"] == "4.0"
-    assert lines[0]["trace_seconds"] == lines[0]["verdict"] == ""
+    assert lines[0]["trace_seconds"] == lines[0]["reasons"] == ""
+    assert lines[0]["verdict"] == "clean"
+    assert (lines[8]["verdict"], lines[8]["reasons"]) == ("invalid", "suspended, other load")
+    assert lines[-2]["verdict"] == lines[-2]["reasons"] == ""  # nobody looked
+    assert (lines[9]["train_peak_rss_bytes"], lines[9]["trace_peak_rss_bytes"]) == ("943718400", "")
+    assert lines[9]["shared_phases"] == "import, data"
     assert lines[0]["learning_rate"] == "0.001"
     assert lines[-2]["failure"] == "worker ended by signal 9"
     assert len(lines) == len(told.document.runs)
@@ -285,9 +429,12 @@ def test_json_is_the_document() -> None:
     assert "Infinity" not in text
     assert Document.model_validate_json(text) == told.document
     document = json.loads(text)
-    assert list(document["runs"][0]) == [*RUN_KEYS, "failure", "training_seed"]
+    assert list(document["runs"][0]) == [*RUN_KEYS, *ADDED_RUN_KEYS]
     assert set(ROW_KEYS) <= set(document["table_1"][0])
-    assert document["runs"][0]["verdict"] is None
+    assert (document["runs"][0]["verdict"], document["runs"][0]["reasons"]) == ("clean", [])
+    assert document["runs"][8]["reasons"] == ["suspended", "other load"]
+    assert document["runs"][-2]["verdict"] is document["runs"][-2]["reasons"] is None
+    assert document["table_1"][2]["invalid"] == 1
 
 
 def test_json_file_is_what_is_printed(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from mnist_bench import units
 from mnist_bench.compare import ALPHA
 from mnist_bench.document import Row, RunSummary
 from mnist_bench.paper import paper_label
+from mnist_bench.spent import PhaseCost
 
-Line = TypeVar("Line", Row, RunSummary)
+Line = TypeVar("Line", Row, RunSummary, PhaseCost)
 
 INTERVAL = f"{1 - ALPHA:.0%} interval"
 
@@ -63,6 +64,18 @@ def status(run: RunSummary) -> str:
     return run.status or "not ended"
 
 
+def clean(row: Row) -> str:
+    """How many of a row's runs the machine did not disturb: `2 of 3`; unknown if not judged."""
+    if row.clean is None or not (row.clean or row.suspect or row.invalid):
+        return units.UNKNOWN
+    return f"{row.clean} of {row.n}"
+
+
+def shared(cost: PhaseCost) -> str:
+    """In how many trainings the suite's other process worked meanwhile: `in 1 of 3`."""
+    return f"in {cost.shared} of {cost.trainings}" if cost.shared else "no"
+
+
 def _max(row: Row) -> str:
     return plus_minus(row.mean, row.sd)
 
@@ -72,16 +85,17 @@ _STEPS = Column[Row]("Steps", lambda row: units.count(row.steps))
 TABLE_1: tuple[Column[Row], ...] = (
     _STEPS,
     Column("Paper's step", lambda row: units.count(row.paper_step), importance=3),
-    Column("Paper", lambda row: units.accuracy(row.paper_max_test_accuracy), importance=10),
-    Column("n", lambda row: units.count(row.n), importance=7),
+    Column("Paper", lambda row: units.accuracy(row.paper_max_test_accuracy), importance=11),
+    Column("n", lambda row: units.count(row.n), importance=8),
+    Column("Clean", clean, importance=7),
     Column("Here, max", _max),
     Column("Difference", lambda row: units.accuracy_difference(row.difference), importance=6),
     Column(INTERVAL, lambda row: interval(row.interval_low, row.interval_high), importance=5),
     Column("Verdict", lambda row: row.verdict, words=True),
     Column("Step of max (label)", step_range, importance=2),
-    Column("Train time", lambda row: units.duration(row.train_seconds_mean), importance=9),
+    Column("Train time", lambda row: units.duration(row.train_seconds_mean), importance=10),
     Column("Images/s", lambda row: units.rate(row.images_per_second_mean), importance=4),
-    Column("Peak RSS", lambda row: units.mebibytes(row.peak_rss_bytes_max), importance=8),
+    Column("Peak RSS", lambda row: units.mebibytes(row.peak_rss_bytes_max), importance=9),
 )
 """Table I beside this machine."""
 
@@ -101,6 +115,7 @@ RUNS: tuple[Column[RunSummary], ...] = (
     Column("Seed", lambda run: str(run.seed)),
     Column("Steps", lambda run: units.count(run.steps)),
     Column("Status", status, words=True),
+    Column("Verdict", lambda run: run.verdict or units.UNKNOWN, words=True),
     Column("Max", lambda run: units.accuracy(run.max_test_accuracy)),
     Column("Step of max (label)", lambda run: step_with_label(run.max_test_accuracy_step)),
     Column("Final", lambda run: units.accuracy(run.final_test_accuracy)),
@@ -110,3 +125,11 @@ RUNS: tuple[Column[RunSummary], ...] = (
     Column("Run", lambda run: run.run_id or units.UNKNOWN, words=True),
 )
 """Every run."""
+
+PHASES: tuple[Column[PhaseCost], ...] = (
+    Column("Phase", lambda cost: cost.name, words=True),
+    Column("Mean time", lambda cost: units.duration(cost.seconds_mean)),
+    Column("Peak RSS", lambda cost: units.mebibytes(cost.peak_rss_bytes_max)),
+    Column("Shared", shared, words=True),
+)
+"""Where the time went."""

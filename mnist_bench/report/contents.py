@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mnist_bench.document import Document, Row
+from mnist_bench.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Report:
         created: The day, as `2026-01-31`.
         document: Machine, runs and Table I; as JSON it stands alone.
         rows: Every step count that was run, also those that Table I has not.
+        seen: The machine around the runs; None where none of them looked.
     """
 
     title: str
@@ -26,3 +28,4 @@ class Report:
     created: str
     document: Document
     rows: tuple[Row, ...]
+    seen: Seen | None = None

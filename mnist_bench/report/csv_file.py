@@ -27,6 +27,8 @@ def runs_csv(runs: Sequence[RunSummary]) -> str:
     for name in RunSummary.model_fields:
         if name == "seconds":
             names += [f"{phase}_seconds" for phase in PHASES]
+        elif name == "phase_peak_rss_bytes":
+            names += [f"{phase}_peak_rss_bytes" for phase in PHASES]
         elif name == "hyperparameters":
             names += chosen
         else:
@@ -39,6 +41,8 @@ def _run_cells(run: RunSummary, chosen: Sequence[str]) -> list[Cell]:
     for name in RunSummary.model_fields:
         if name == "seconds":
             cells += [run.seconds.get(phase) for phase in PHASES]
+        elif name == "phase_peak_rss_bytes":
+            cells += [run.phase_peak_rss_bytes.get(phase) for phase in PHASES]
         elif name == "hyperparameters":
             cells += [_cell(getattr(run.hyperparameters, of, None), " ") for of in chosen]
         else:

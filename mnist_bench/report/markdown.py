@@ -11,6 +11,7 @@ from mnist_bench.document import shares_trajectories
 from mnist_bench.report import cells, words
 from mnist_bench.report.contents import Report
 from mnist_bench.report.escape import Ready, code, markdown
+from mnist_bench.spent import phases_of
 
 _TEMPLATE = "report.md.j2"
 
@@ -29,6 +30,7 @@ def to_markdown(report: Report) -> str:
         keep_trailing_newline=True,
     )
     runs = report.document.runs
+    phases = phases_of(runs)
     return environment.get_template(_TEMPLATE).render(
         report=report,
         machine=report.document.machine,
@@ -39,6 +41,11 @@ def to_markdown(report: Report) -> str:
         accuracies=table(cells.ACCURACIES, report.rows),
         runs=table(cells.RUNS, runs),
         row_notes=words.row_notes(report.rows),
+        disturbances=words.disturbances(runs),
+        phases=phases,
+        phase_costs=table(cells.PHASES, phases.costs) if phases else "",
+        judged=any(run.verdict for run in runs),
+        surroundings=words.surroundings(report.seen) if report.seen else (),
         unfinished=words.unfinished(runs),
         settings=words.settings(runs),
         memory_methods=words.memory_methods(runs),

@@ -42,6 +42,8 @@ def print_table(report: Report, console: Console) -> None:
         console.print()
     for note in words.row_notes(report.rows):
         _say(console, note)
+    for line in words.disturbances(report.document.runs):
+        _say(console, line, "yellow")
     for line in words.unfinished(report.document.runs):
         _say(console, line, "red")
     _say(console, words.headline(report.document))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mnist_bench import paper, units
-from mnist_bench.document import ROW_VERDICTS, Document, Row, RowVerdict, RunSummary, spent_on
+from mnist_bench.document import ROW_VERDICTS, Document, Row, RowVerdict, RunSummary
 from mnist_bench.report.cells import status
+from mnist_bench.seen import Seen
+from mnist_bench.spent import Peak, spent_on
 
 _SAID: dict[RowVerdict, tuple[str, str]] = {
     "exceeds": ("exceeds it", "exceed it"),
@@ -21,11 +23,15 @@ def headline(document: Document) -> str:
     """How Table I came out here and what it cost, in one sentence."""
     spent = spent_on(document.runs)
     trainings = "1 training" if spent.trainings == 1 else f"{spent.trainings} trainings"
-    price = (
-        f"{units.duration(spent.train_seconds)} inside {trainings}, "
-        f"peak memory {units.mebibytes(spent.peak_rss_bytes)}"
-    )
+    spoilt = f" ({spent.invalid_trainings} with invalid runs)" if spent.invalid_trainings else ""
+    price = f"{units.duration(spent.train_seconds)} inside {trainings}{spoilt}, {_peak(spent.peak)}"
     return f"{_outcome(document.table_1)}; cost: {price}."
+
+
+def _peak(peak: Peak) -> str:
+    if peak.refusal:
+        return f"no peak memory ({peak.refusal})"
+    return f"peak memory {units.mebibytes(peak.rss_bytes)}"
 
 
 def _outcome(table_1: Sequence[Row]) -> str:
@@ -49,10 +55,52 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
     """What there is to know about single rows; rows of the same note share a line."""
     steps: dict[str, list[str]] = {}
     for row in rows:
-        if row.reason:
-            verdict = "not comparable: " if row.verdict == "not comparable" else ""
-            steps.setdefault(verdict + row.reason, []).append(units.count(row.steps))
-    return [f"{' and '.join(of)} steps: {note}" for note, of in steps.items()]
+        for note in _notes(row):
+            steps.setdefault(note, []).append(units.count(row.steps))
+    notes = [f"{_listed(of)} steps: {note}" for note, of in steps.items()]
+    if any(row.invalid for row in rows):
+        notes.append(
+            "Accuracies keep every finished run: what the machine did does not change them."
+        )
+    return notes
+
+
+def _notes(row: Row) -> Iterator[str]:
+    if row.reason:
+        yield ("not comparable: " if row.verdict == "not comparable" else "") + row.reason
+    if row.cost_note:
+        yield row.cost_note
+
+
+def disturbances(runs: Sequence[RunSummary]) -> list[str]:
+    """Why runs are not clean: a line a reason, with the runs that it concerns."""
+    concerned: dict[str, list[RunSummary]] = {}
+    for run in runs:
+        for reason in run.reasons or ():
+            concerned.setdefault(reason, []).append(run)
+    return [f"not clean, {reason}: {_which(of, runs)}" for reason, of in concerned.items()]
+
+
+def _which(chosen: Sequence[RunSummary], runs: Sequence[RunSummary]) -> str:
+    """Runs by seed and steps; seeds of the same steps share a part."""
+    if len(chosen) == len(runs) > 1:
+        return "every run"
+    steps: dict[int, list[int]] = {}
+    for run in sorted(chosen, key=lambda run: (run.seed, run.steps)):
+        steps.setdefault(run.seed, []).append(run.steps)
+    seeds: dict[tuple[str, ...], list[str]] = {}
+    for seed, of in steps.items():
+        seeds.setdefault(tuple(map(units.count, dict.fromkeys(of))), []).append(str(seed))
+    return ", ".join(
+        f"{'seed' if len(those) == 1 else 'seeds'} {_listed(those)} ({_listed(of)} steps)"
+        for of, those in seeds.items()
+    )
+
+
+def _listed(parts: Iterable[str]) -> str:
+    """Parts as `a`, `a and b` or `a, b and c`."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def unfinished(runs: Sequence[RunSummary]) -> list[str]:
@@ -80,3 +128,45 @@ def memory_methods(runs: Sequence[RunSummary]) -> str:
     """How peak memory was read."""
     methods = sorted({run.memory_method for run in runs if run.memory_method})
     return ", ".join(methods) or "not known"
+
+
+def surroundings(seen: Seen) -> list[str]:
+    """The machine around the runs in a line, and in another what it did not tell."""
+    told: dict[str, str | None] = {
+        "power source": _power(seen),
+        "frequency governor": f"governor {', '.join(seen.governors)}" if seen.governors else None,
+        "usable cores": _cores(seen),
+        "clock": _clock(seen),
+        "temperature": _temperature(seen),
+    }
+    absent = [name for name, text in told.items() if text is None]
+    lines = [", ".join(text for text in told.values() if text is not None)]
+    lines += [f"not told by this system: {', '.join(absent)}"] if absent else []
+    return [line for line in lines if line]
+
+
+def _power(seen: Seen) -> str | None:
+    if seen.on_battery is None:
+        return None
+    return "on battery, at least for a time" if seen.on_battery else "on mains power"
+
+
+def _cores(seen: Seen) -> str | None:
+    if seen.usable_cores is None or seen.logical_cores is None:
+        return None
+    quota = seen.quota_cores
+    limit = "" if quota is None else f", limit on processor time {quota:g} cores"
+    return f"{seen.usable_cores:g} of {seen.logical_cores} logical cores usable{limit}"
+
+
+def _clock(seen: Seen) -> str | None:
+    low, high = seen.clock_mhz_min, seen.clock_mhz_max
+    if low is None or high is None:
+        return None
+    same = f"{low:,.0f}" == f"{high:,.0f}"
+    return f"clock {high:,.0f} MHz" if same else f"clock {low:,.0f} to {high:,.0f} MHz"
+
+
+def _temperature(seen: Seen) -> str | None:
+    celsius = seen.temperature_celsius_max
+    return None if celsius is None else f"up to {celsius:.0f} °C"
