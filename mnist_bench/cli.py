@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
-import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from mnist_bench import tracking
+from mnist_bench import options, tracking
 from mnist_bench.errors import (
     EXIT_BROKE,
     EXIT_INTERRUPTED,
@@ -19,7 +18,7 @@ from mnist_bench.errors import (
     BenchError,
 )
 from mnist_bench.interruption import Terminated, raise_on_sigterm
-from mnist_bench.scenario import DATASET_CHOICES, MAX_SEED, MAX_STEPS, packaged_names
+from mnist_bench.scenario import DATASET_CHOICES, MAX_SEED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 # Rooms that import a library of weight are imported inside the commands, so that `--help` answers
 # at once.
 
-_MAX_SEEDS = 10_000
 _MAX_THREADS = 1_024
 
 _EXAMPLES = """\b
@@ -36,6 +34,7 @@ Examples:
   mnist-bench run smoke                does everything work here? half a minute
   mnist-bench run --data DIR --seeds 5 five seeds, on IDX files of your own
   mnist-bench scenarios                what can be run, and what it costs here
+  mnist-bench machine                  is this a good moment to measure?
   mnist-bench ui                       browse the runs in MLflow
 """
 
@@ -70,14 +69,19 @@ def main() -> NoReturn:
 
 
 def _complain(line: str, status: int) -> int:
-    click.echo(f"mnist-bench: {' '.join(line.split())}", err=True)
+    _warn(line)
     return status
+
+
+def _warn(line: str) -> None:
+    click.echo(f"mnist-bench: {' '.join(line.split())}", err=True)
 
 
 _RUN_EXAMPLES = """\b
 Examples:
   mnist-bench run                           Table I, one seed
   mnist-bench run --seeds 3 --data DIR      three seeds, on IDX files of your own
+  mnist-bench run --seeds auto --budget 1h  as many as the precision asks for
   mnist-bench run --steps 1000 --json       one row, as JSON
   mnist-bench run --set learning_rate=0.003 another learning rate
   mnist-bench run ./mine.toml --dry-run     what would be done, and how long it takes
@@ -106,70 +110,42 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def _step_counts(
-    _context: click.Context, _parameter: click.Parameter, text: str | None
-) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        steps = tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no step count or list of them, like 1000,2500"
-                                 ) from None  # fmt: skip
-    if steps[0] < 1 or steps[-1] > MAX_STEPS:
-        raise click.BadParameter(f"{text} is outside 1 to {MAX_STEPS:,}")
-    return steps
-
-
-def _folder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Path | None:
-    if text is None:
-        return None
-    if not text.strip():
-        raise click.BadParameter("it is empty")  # as a path it would mean the working directory
-    return Path(text)
-
-
-def _names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in packaged_names() if name.startswith(incomplete)]
-
-
-def _settings(
-    _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
-) -> tuple[tuple[str, str], ...]:
-    for text in texts:
-        if "=" not in text:
-            raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE")
-    parts = (text.partition("=") for text in texts)
-    return tuple((name.strip(), value.strip()) for name, _, value in parts)
-
-
-def _tracking_uri(context: click.Context, parameter: click.Parameter, uri: str) -> str:
-    source = context.get_parameter_source(parameter.name or "")
-    if source is click.core.ParameterSource.COMMANDLINE:
-        tracking.refuse_password(uri, "--tracking-uri")
-    return uri
-
-
 _tracking_uri_option = click.option(
     "--tracking-uri",
     envvar="MLFLOW_TRACKING_URI",
     default=tracking.DEFAULT_TRACKING_URI,
     show_default=True,
-    callback=_tracking_uri,
+    callback=options.tracking_uri,
     metavar="URI",
     help="Where MLflow records runs.  [env: MLFLOW_TRACKING_URI]",
 )
 
 
 @cli.command(epilog=_RUN_EXAMPLES)
-@click.argument("scenarios", metavar="[SCENARIO]...", nargs=-1, shell_complete=_names)
+@click.argument("scenarios", metavar="[SCENARIO]...", nargs=-1, shell_complete=options.names)
 @click.option(
     "--seeds",
-    type=click.IntRange(1, _MAX_SEEDS),
-    default=1,
+    callback=options.seeds,
+    default="1",
     show_default=True,
-    metavar="N",
-    help="Trainings of each row, each from another seed.",
+    metavar="N|auto",
+    help="Trainings of each row, each from another seed; auto: as many as the next two ask for.",
+)
+@click.option(
+    "--precision-target",
+    type=float,
+    callback=options.precision_target,
+    metavar="X",
+    help="With --seeds auto: until the 95% interval of each row's mean max test accuracy is within "
+    "this much of it.  [default: 0.0005]",
+)
+@click.option(
+    "--budget",
+    "budget_seconds",
+    callback=options.budget_seconds,
+    metavar="TIME",
+    help="With --seeds auto: no seed that would end after 90s, 30m or 2h of a scenario's training."
+    "  [default: 30m]",
 )
 @click.option(
     "--first-seed",
@@ -181,7 +157,7 @@ _tracking_uri_option = click.option(
 )
 @click.option(
     "--steps",
-    callback=_step_counts,
+    callback=options.step_counts,
     metavar="N[,N...]",
     help="Step counts instead of the scenario's own.",
 )
@@ -189,7 +165,7 @@ _tracking_uri_option = click.option(
     "--set",
     "settings",
     multiple=True,
-    callback=_settings,
+    callback=options.settings,
     metavar="NAME=VALUE",
     help="A hyperparameter instead of the scenario's own; repeatable.",
 )
@@ -208,7 +184,7 @@ _tracking_uri_option = click.option(
     "--data",
     "folder",
     envvar="MNIST_BENCH_DATA",
-    callback=_folder,
+    callback=options.folder,
     metavar="DIR",
     help="Folder with MNIST's four IDX files.  [env: MNIST_BENCH_DATA]",
 )
@@ -237,12 +213,22 @@ _tracking_uri_option = click.option(
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan and the time it takes; train nothing."
 )
+@click.option("--resume", is_flag=True, help="Train only what is not recorded yet.")
+@click.option(
+    "--no-exclusive",
+    "beside",
+    is_flag=True,
+    help="Train beside another benchmark of yours; every run is marked suspect.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 def run(
     *,
     scenarios: tuple[str, ...],
-    seeds: int,
+    seeds: options.Seeds,
     first_seed: int,
+    precision_target: float | None,
+    budget_seconds: float | None,
+    beside: bool,
     reports: bool,
     dry_run: bool,
     as_json: bool,
@@ -253,24 +239,31 @@ def run(
     SCENARIO is the name of a packaged scenario (default: table-1) or the path of a TOML file of
     your own. A trained row is one run in MLflow: `mnist-bench ui` shows them.
     """
+    from mnist_bench import exclusive
     from mnist_bench import run as running
     from mnist_bench import wish as wishing
+    from mnist_bench.machine import machine_id
 
     console = _console(stderr=True)
     people = _console(stderr=as_json)
     wish = wishing.Wish(
         scenarios=scenarios or ("table-1",),
-        seeds=range(first_seed, first_seed + seeds),
-        command=_shown_command(),
+        seeds=options.seed_range(seeds, first_seed),
+        repeats=options.repeats(seeds, precision_target, budget_seconds),
+        command=options.shown_command(sys.argv[1:]),
+        exclusive=not beside,
         **wishes,
     )
     if not dry_run:
         wishing.check_folders()
     plans = wishing.prepare(wish, console)
     if dry_run:
-        click.echo(wishing.plans_as_json(plans) if as_json else wishing.plans_as_text(plans))
+        show = wishing.plans_as_json if as_json else wishing.plans_as_text
+        click.echo(show(running.remaining(plans, wish), wish))
         return 0
-    done = running.carry_out(plans, wish, console, people, reports=reports)
+    with exclusive.held(machine_id(), exclusive=wish.exclusive, say=_warn) as kept:
+        wish = dataclasses.replace(wish, exclusive=kept)
+        done = running.carry_out(plans, wish, console, people, reports=reports)
     if as_json:
         click.echo(done.document_json, nl=False)
     if done.error:
@@ -294,6 +287,23 @@ def scenarios(*, as_json: bool) -> None:
         listing.show(listing.packaged(), _console())
 
 
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+def machine(*, as_json: bool) -> None:
+    """Tell what this machine is, and whether it is quiet enough to measure on.
+
+    Watches it for some seconds, without privileges, and says what to change.
+    """
+    from mnist_bench import moment
+
+    with _console(stderr=True).status("watching the machine for some seconds"):
+        seen = moment.look()
+    if as_json:
+        click.echo(moment.as_json(seen))
+    else:
+        moment.show(seen, _console())
+
+
 @cli.command(epilog=_UI_EXAMPLES)
 @_tracking_uri_option
 @click.option(
@@ -313,19 +323,3 @@ def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
-
-
-def _shown_command() -> str:
-    """The command line as a report may show it: no folder of the user's, no secret."""
-    shown: list[str] = []
-    for argument in sys.argv[1:]:
-        name, equals, value = argument.partition("=")
-        if shown and shown[-1] == "--data":
-            shown.append("DIR")
-        elif name == "--data" and equals:
-            shown.append("--data=DIR")
-        elif "://" in argument:
-            shown.append(f"{name}=URI" if equals and "://" in value else "URI")
-        else:
-            shown.append(Path(argument).name if Path(argument).is_file() else argument)
-    return shlex.join(("mnist-bench", *shown))

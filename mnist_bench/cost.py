@@ -79,14 +79,15 @@ def recall(model: str, hyperparameters: Hyperparameters, threads: int) -> Cost |
 def remember(runs: Sequence[RunResult], scored_at_once: int) -> None:
     """Keep what the longest finished run cost; a cache that can't be written is no fault.
 
-    A shorter training than the one known, hardly warmed up, does not take its place.
+    A shorter training than the one known, hardly warmed up, does not take its place; nor does one
+    that the machine spoilt, which is better than nothing all the same.
     """
     run = max((r for r in runs if r.status == "finished"), key=lambda r: r.steps, default=None)
     if run is None or not run.images_per_second or not run.seconds.get("evaluate"):
         return
     key = _key(run.model, run.hyperparameters, run.threads)
     known = _read()
-    if key in known and known[key].steps > run.steps:
+    if key in known and (known[key].steps > run.steps or run.verdict == "invalid"):
         return
     scored = {e.step for r in runs if r.trajectory == run.trajectory for e in r.evaluations}
     worked = run.seconds.get("train", 0.0) + run.seconds["evaluate"]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
-from mnist_bench import cost, data, machine, sample, scenario, units
+from mnist_bench import cost, data, sample, scenario, sensing, units
 from mnist_bench.scenario import DatasetChoice, Scenario
 
 
@@ -64,7 +64,7 @@ def _price(item: Item) -> str:
 
 def _item(name: str, question: Scenario) -> Item:
     work = cost.work_of(question, question.steps, _scored_at_once(question.dataset))
-    known = cost.recall(question.model, question.hyperparameters, machine.usable_threads())
+    known = cost.recall(question.model, question.hyperparameters, sensing.usable_threads())
     return Item(
         name,
         question.title,

@@ -63,7 +63,7 @@ class Machine(Record):
 def describe() -> Machine:
     """Describe this machine; no privileges and no heavy import needed."""
     return Machine(
-        machine_id=_machine_id(),
+        machine_id=machine_id(),
         cpu=_cpu_name(),
         cores_physical=psutil.cpu_count(logical=False),
         cores_logical=psutil.cpu_count(logical=True),
@@ -80,16 +80,8 @@ def describe() -> Machine:
     )
 
 
-def usable_threads() -> int:
-    """Logical cores that this process may use."""
-    try:
-        return len(psutil.Process().cpu_affinity())
-    except (AttributeError, psutil.Error):  # macOS has no affinity
-        return os.cpu_count() or 1
-
-
-def _machine_id() -> str | None:
-    """The machine's random id, made at the first call."""
+def machine_id() -> str | None:
+    """This machine's random id, made at the first call; None where it can't be kept."""
     path = platformdirs.user_config_path("mnist-bench", appauthor=False) / "machine-id"
     try:
         if not path.exists():

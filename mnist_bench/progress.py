@@ -28,10 +28,13 @@ class ProgressWatcher:
     Args:
         plan: What is trained.
         console: Standard error's.
+        open_ended: Whether the plan may end before its last training, so that its number of
+            trainings would promise too much.
     """
 
-    def __init__(self, plan: Plan, console: Console) -> None:
+    def __init__(self, plan: Plan, console: Console, *, open_ended: bool = False) -> None:
         self._plan = plan
+        self._counted = len(plan.trajectories) > 1 and not open_ended
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -45,7 +48,7 @@ class ProgressWatcher:
         )
         self._task: TaskID | None = None
         self._begun = 0
-        self._last = Sample(step=0, train_seconds=0.0)
+        self._last_step, self._last_seconds = 0, 0.0
         self._accuracy: float | None = None
         self._images_per_second: float | None = None
 
@@ -64,27 +67,31 @@ class ProgressWatcher:
     def begun(self, trajectory: Trajectory) -> None:
         """A worker was started."""
         self._begun += 1
-        of = f" ({self._begun} of {len(self._plan.trajectories)})"
-        self._last = Sample(step=0, train_seconds=0.0)
+        of = f" ({self._begun} of {len(self._plan.trajectories)})" if self._counted else ""
+        self._last_step, self._last_seconds = 0, 0.0
         self._accuracy = self._images_per_second = None
         self._task = self._bar.add_task(
-            f"seed {trajectory.seed}{of if len(self._plan.trajectories) > 1 else ''}",
+            f"seed {trajectory.seed}{of}",
             total=trajectory.rows[-1],
             news="starting TensorFlow",
         )
 
     def sampled(self, sample: Sample) -> None:
         """A stretch of training has ended."""
-        images = (sample.step - self._last.step) * self._plan.scenario.hyperparameters.batch_size
-        seconds = sample.train_seconds - self._last.train_seconds
+        images = (sample.step - self._last_step) * self._plan.scenario.hyperparameters.batch_size
+        seconds = sample.train_seconds - self._last_seconds
         self._images_per_second = images / seconds if seconds > 0 else None
-        self._last = sample
+        self._last_step, self._last_seconds = sample.step, sample.train_seconds
         self._show()
 
     def scored(self, evaluation: Evaluation) -> None:
         """The network was scored."""
         self._accuracy = evaluation.test_accuracy
         self._show()
+
+    def warned(self, line: str) -> None:
+        """Something is wrong, and the plan goes on."""
+        self._tell(line, "yellow")
 
     def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
         """The trajectory has ended."""
@@ -108,4 +115,4 @@ class ProgressWatcher:
         if self._task is None:
             return
         news = [f"{units.accuracy(self._accuracy)}", f"{units.rate(self._images_per_second)} img/s"]
-        self._bar.update(self._task, completed=self._last.step, news="  ".join(news))
+        self._bar.update(self._task, completed=self._last_step, news="  ".join(news))

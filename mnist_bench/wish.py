@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import compare, cost, data, harness, machine, scenario, tracking, units
+from mnist_bench import compare, cost, data, harness, scenario, sensing, tracking, units
 from mnist_bench.errors import BenchError
-from mnist_bench.harness import Plan
+from mnist_bench.harness import Plan, Trajectory
+from mnist_bench.repeats import Rule
 from mnist_bench.report.escape import one_line
 from mnist_bench.scenario import DatasetChoice, Scenario
 
@@ -30,7 +31,8 @@ class Wish:
         scenarios: Names or paths.
         steps: Step counts instead of the scenarios' own.
         settings: Hyperparameters instead of the scenarios' own, as name and TOML text.
-        seeds: Seeds to train.
+        seeds: Seeds to train, at most.
+        repeats: When fewer of them are enough; None where all are trained.
         independent: Whether each row is trained from zero.
         threads: Threads inside a TensorFlow operation; None takes every core.
         dataset: Images instead of the scenarios' own choice.
@@ -38,12 +40,15 @@ class Wish:
         tracking_uri: Where MLflow records.
         experiment: Name of MLflow's experiment.
         command: The command line as it may be shown.
+        resume: Whether rows that are recorded already are left out.
+        exclusive: Whether other benchmarks of this user are kept away.
     """
 
     scenarios: tuple[str, ...]
     steps: tuple[int, ...] | None
     settings: tuple[tuple[str, str], ...]
     seeds: range
+    repeats: Rule | None
     independent: bool
     threads: int | None
     dataset: DatasetChoice | None
@@ -51,6 +56,8 @@ class Wish:
     tracking_uri: str
     experiment: str
     command: str
+    resume: bool = False
+    exclusive: bool = True
 
 
 def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
@@ -66,7 +73,7 @@ def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
         raise BenchError(f"two scenarios are called {twice}", "run them one after the other")
     tracking.check(wish.tracking_uri, wish.experiment)
     sources = _sources({_dataset(question, wish) for _, question in asked}, wish, console)
-    if len(wish.seeds) < compare.MIN_SEEDS:
+    if wish.repeats or len(wish.seeds) < compare.MIN_SEEDS:
         compare.load_reference()  # better missed now than after the training
     return tuple(
         harness.lay_out(
@@ -74,7 +81,7 @@ def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
             question,
             sources[_dataset(question, wish)],
             seeds=wish.seeds,
-            threads=wish.threads or machine.usable_threads(),
+            threads=wish.threads or sensing.usable_threads(),
             independent=wish.independent,
         )
         for name, question in asked
@@ -102,54 +109,74 @@ def check_folders() -> None:
             ) from error
 
 
-def plans_as_text(plans: Sequence[Plan]) -> str:
+def plans_as_text(plans: Sequence[Plan], wish: Wish) -> str:
     """What would be trained, and how long it takes, for people."""
-    return "\n".join(line for plan in plans for line in _plan_lines(plan))
+    return "\n".join(line for plan in plans for line in _plan_lines(plan, wish))
 
 
-def plans_as_json(plans: Sequence[Plan]) -> str:
-    """The same as one JSON document."""
-    return json.dumps({"schema": 1, "plans": [_plan_facts(plan) for plan in plans]}, indent=2)
+def plans_as_json(plans: Sequence[Plan], wish: Wish) -> str:
+    """The same as one JSON document; of seeds without a number it has the fewest."""
+    return json.dumps({"schema": 1, "plans": [_plan_facts(p, wish) for p in plans]}, indent=2)
 
 
-def _plan_lines(plan: Plan) -> list[str]:
+def _plan_lines(plan: Plan, wish: Wish) -> list[str]:
     rows = ", ".join(units.count(steps) for steps in plan.scenario.steps)
-    seeds = sorted({trajectory.seed for trajectory in plan.trajectories})
-    each = "each row from zero" if len(plan.trajectories) > len(seeds) else "shared by its rows"
-    seconds = _expected_seconds(plan)
-    expected = (
-        f"about {units.duration(seconds)}, as measured here before"
-        if seconds is not None
-        else "not known: nothing like it was measured here yet"
-    )
+    certain = _certain(plan, wish)
+    seeds = len({trajectory.seed for trajectory in certain})
+    each = "each row from zero" if wish.independent else "shared by its rows"
+    least = "at least " if wish.repeats else ""
+    number, trainings = (f"{least}{n}" if n else "none" for n in (seeds, len(certain)))
     lines = [
         f"{plan.name}: {one_line(plan.scenario.title)}",
         f"  images     {plan.source.name} ({units.count(plan.source.train_images)} to train on)",
-        f"  rows       {rows} steps; seeds: {len(seeds)}, from {seeds[0]} on",
-        f"  trainings  {len(plan.trajectories)}, {each}; threads: {plan.threads}",
-        f"  time       {expected}",
+        f"  rows       {rows} steps; seeds: {number}, from {wish.seeds[0]} on",
+        f"  trainings  {trainings}, {each}; threads: {plan.threads}",
+        f"  time       {_time(plan, wish)}",
     ]
+    if wish.repeats:
+        lines.insert(3, f"  seeds      {wish.repeats}")
     if not plan.source.comparable:
         lines.append("  NOT COMPARABLE with Table I: other images than the full MNIST")
     return lines
 
 
-def _plan_facts(plan: Plan) -> dict[str, object]:
+def _time(plan: Plan, wish: Wish) -> str:
+    certain = _certain(plan, wish)
+    if not certain:
+        return "none: all that is sure to be wanted is recorded already"
+    seconds = _expected_seconds(plan, certain)
+    if seconds is None:
+        return "not known: nothing like it was measured here yet"
+    least = "at least, if the budget lasts, " if wish.repeats else ""
+    return f"{least}about {units.duration(seconds)}, as measured here before"
+
+
+def _plan_facts(plan: Plan, wish: Wish) -> dict[str, object]:
+    certain = _certain(plan, wish)
     return {
         "scenario": plan.name,
         "dataset": plan.source.name,
         "threads": plan.threads,
-        "trajectories": [{"seed": t.seed, "steps": list(t.rows)} for t in plan.trajectories],
-        "expected_seconds": _expected_seconds(plan),
+        "trajectories": [{"seed": t.seed, "steps": list(t.rows)} for t in certain],
+        "expected_seconds": _expected_seconds(plan, certain),
+        "repeats": asdict(wish.repeats) if wish.repeats else None,
     }
 
 
-def _expected_seconds(plan: Plan) -> float | None:
+def _certain(plan: Plan, wish: Wish) -> Sequence[Trajectory]:
+    """The trainings that are sure to come: with a rule, as far as the fewest seeds go."""
+    if wish.repeats is None:
+        return plan.trajectories
+    end = wish.seeds[0] + compare.MIN_SEEDS
+    return [trajectory for trajectory in plan.trajectories if trajectory.seed < end]
+
+
+def _expected_seconds(plan: Plan, trajectories: Sequence[Trajectory]) -> float | None:
     known = cost.recall(plan.scenario.model, plan.scenario.hyperparameters, plan.threads)
     if known is None:
         return None
     scored = plan.source.scored_images
-    works = (cost.work_of(plan.scenario, t.rows, scored) for t in plan.trajectories)
+    works = (cost.work_of(plan.scenario, t.rows, scored) for t in trajectories)
     return sum(work.seconds(known) for work in works)
 
 

@@ -191,6 +191,7 @@ class Bench:
             "USERPROFILE": self.home,
             "XDG_CACHE_HOME": self.home / ".cache",
             "XDG_CONFIG_HOME": self.home / ".config",
+            "XDG_STATE_HOME": self.home / ".state",
             "APPDATA": self.home / "AppData" / "Roaming",
             "LOCALAPPDATA": self.home / "AppData" / "Local",
             # On Windows platformdirs asks the system and not the two above.

@@ -21,7 +21,7 @@ import pytest
 import tomli_w
 from program import Bench, Ended
 
-from mnist_bench import data, scenario
+from mnist_bench import data, exclusive, scenario
 from mnist_bench.cli import cli
 
 COMMANDS = sorted(cli.commands)
@@ -65,7 +65,7 @@ def test_help_names_every_command(bench: Bench, arguments: tuple[str, ...]) -> N
     ended = bench.call(*arguments)
     assert (ended.status, ended.stderr) == (0, "")
     lines = [line.split() for line in ended.stdout.splitlines()]
-    assert {"run", "scenarios", "ui"} <= set(COMMANDS)
+    assert {"run", "scenarios", "machine", "ui"} <= set(COMMANDS)
     assert set(COMMANDS) <= {line[0] for line in lines if line}
     assert ["Examples:"] in lines  # kept apart, not filled into one paragraph
 
@@ -158,8 +158,27 @@ def test_dry_run_as_json(bench: Bench) -> None:
         "threads": 1,
         "trajectories": [{"seed": 5, "steps": [100, 200]}, {"seed": 6, "steps": [100, 200]}],
         "expected_seconds": None,
+        "repeats": None,
     }
     assert left(bench) == []
+
+
+def test_dry_run_of_seeds_without_a_number_declares_the_rule(bench: Bench) -> None:
+    ended = bench.call(*shlex.split("run smoke --seeds auto --budget 90s --dry-run"))
+    assert (ended.status, ended.stderr) == (0, "")
+    assert "200 steps; seeds: at least 3, from 0 on\n" in ended.stdout
+    assert "seeds      until the 95% interval of each row's mean" in ended.stdout
+    for words in ("±0.0005", "after 1 min 30 s", "at least 3, shared by its rows"):
+        assert words in ended.stdout
+    assert "10,000" not in ended.stdout
+    assert left(bench) == []
+
+
+def test_dry_run_of_seeds_without_a_number_as_json(bench: Bench) -> None:
+    line = "run smoke --seeds auto --first-seed 4 --precision-target 0.001 --dry-run --json"
+    (plan,) = bench.call(*shlex.split(line)).document["plans"]
+    assert [trajectory["seed"] for trajectory in plan["trajectories"]] == [4, 5, 6]
+    assert plan["repeats"] == {"precision_target": 0.001, "budget_seconds": 1_800.0}
 
 
 def test_dry_run_of_rows_from_zero(bench: Bench) -> None:
@@ -205,7 +224,21 @@ WRONG = {
     "run --steps 1000000000000": ("--steps", "1000000000000 is outside 1 to 1,000,000"),
     "run --steps": ("--steps", "argument"),
     "run --seeds 0": ("--seeds", "0 is not in the range"),
-    "run --seeds many": ("--seeds", "'many'"),
+    "run --seeds many": ("--seeds", "'many' is no number of seeds, and not auto"),
+    "run --seeds 10001": ("--seeds", "10001 is not in the range"),
+    "run --seeds auto --budget soon": ("--budget", "'soon' is no time to spend, like 90s, 30m"),
+    "run --seeds auto --budget 0s": ("--budget", "'0s' is no time to spend"),
+    "run --seeds auto --budget -5m": ("--budget", "'-5m' is no time to spend"),
+    "run --seeds auto --budget 30": ("--budget", "'30' is no time to spend"),
+    "run --seeds auto --budget ''": ("--budget", "'' is no time to spend"),
+    "run --seeds auto --precision-target 0": ("--precision-target", "0 is not between 0 and 1"),
+    "run --seeds auto --precision-target -1": ("--precision-target", "-1 is not between 0 and 1"),
+    "run --seeds auto --precision-target nan": ("--precision-target", "nan is not between"),
+    "run --seeds auto --precision-target inf": ("--precision-target", "inf is not between"),
+    "run --seeds auto --precision-target fine": ("--precision-target", "'fine'"),
+    "run --precision-target 0.001": ("--precision-target and --budget need --seeds auto",),
+    "run --seeds 3 --budget 30m": ("--precision-target and --budget need --seeds auto",),
+    "machine smoke": ("smoke", "`mnist-bench machine --help`"),
     "run --first-seed -1": ("--first-seed", "-1 is not in the range"),
     "run smoke --first-seed 2147483647 --seeds 2": ("seed 2147483648 is above 2147483647",),
     "run --threads -1": ("--threads", "-1 is not in the range"),
@@ -477,6 +510,19 @@ def test_a_password_from_the_environment_is_never_shown(bench: Bench, closed_por
     ended = bench.call("run", "smoke", MLFLOW_TRACKING_URI=uri)
     assert_refused(ended, f"no database answers at postgresql://127.0.0.1:{closed_port}/runs")
     assert SECRET not in ended.stderr
+    assert left(bench) == []
+
+
+# Another benchmark
+
+
+def test_another_benchmark_is_not_spoilt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bench.environment().items():
+        monkeypatch.setenv(name, value)
+    with exclusive.held("m", exclusive=True, say=pytest.fail):
+        ended = bench.call("run", "smoke")
+        assert_refused(ended, f"(process {os.getpid()}, since ", "--no-exclusive")
+        assert bench.call("run", "smoke", "--dry-run").status == 0
     assert left(bench) == []
 
 

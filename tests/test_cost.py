@@ -139,6 +139,18 @@ def test_a_training_as_long_or_longer_replaces_the_one_before(steps: int) -> Non
     assert found.train_images_per_second == pytest.approx(5_000)
 
 
+def test_a_training_that_the_machine_spoilt_does_not() -> None:
+    cost.remember([run(1_000)], FULL_MNIST)
+    known = recalled()
+    cost.remember([fast(2_500, verdict="invalid")], FULL_MNIST)
+    assert recalled() == known
+
+
+def test_one_that_the_machine_spoilt_is_better_than_nothing() -> None:
+    cost.remember([fast(2_500, verdict="invalid")], FULL_MNIST)
+    assert recalled() is not None
+
+
 def test_a_shorter_training_does_not() -> None:
     cost.remember([fast(2_500)], FULL_MNIST)
     cost.remember([run(1_000)], FULL_MNIST)

@@ -10,7 +10,7 @@ import pytest
 from records import run
 from rich.console import Console
 
-from mnist_bench import cost, data, listing, machine, scenario
+from mnist_bench import cost, data, listing, scenario, sensing
 from mnist_bench.listing import Item
 
 
@@ -18,7 +18,7 @@ from mnist_bench.listing import Item
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing was measured here yet; runs may use the two threads of `records.run`."""
     monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(machine, "usable_threads", lambda: 2)
+    monkeypatch.setattr(sensing, "usable_threads", lambda: 2)
     return tmp_path / "cache"
 
 

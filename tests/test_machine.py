@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -10,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import platformdirs
-import psutil
 import pytest
 from records import machine as imaginary
 
@@ -142,33 +140,3 @@ def test_cpu_without_a_name_is_named_by_its_architecture(
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert machine._cpu_name() == "riscv64"
-
-
-# Threads
-
-
-def test_usable_threads_here() -> None:
-    assert 1 <= machine.usable_threads() <= (psutil.cpu_count(logical=True) or 1)
-
-
-def test_usable_threads_are_those_of_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda _: [0, 3, 5], raising=False)
-    assert machine.usable_threads() == 3
-
-
-@pytest.mark.parametrize(("count", "threads"), [(6, 6), (None, 1)])
-def test_usable_threads_without_affinity(
-    monkeypatch: pytest.MonkeyPatch, count: int | None, threads: int
-) -> None:
-    monkeypatch.delattr(psutil.Process, "cpu_affinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: count)
-    assert machine.usable_threads() == threads
-
-
-def test_usable_threads_where_affinity_is_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(_: psutil.Process) -> list[int]:
-        raise psutil.AccessDenied
-
-    monkeypatch.setattr(psutil.Process, "cpu_affinity", denied, raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert machine.usable_threads() == 6

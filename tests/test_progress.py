@@ -10,6 +10,7 @@ from rich.console import Console
 from stand_ins import SOURCE
 
 from mnist_bench import paper
+from mnist_bench.conditions import Stretch, TrainingStretch
 from mnist_bench.harness import Plan, Trajectory
 from mnist_bench.progress import ProgressWatcher
 from mnist_bench.protocol import Sample
@@ -70,6 +71,12 @@ def scored(step: int, accuracy: float) -> Evaluation:
     )
 
 
+def sample(step: int, train_seconds: float) -> Sample:
+    seen = Stretch(wall_seconds=1.0, own_cpu_seconds=1.0)
+    stretch = TrainingStretch(step=step, steps=1, train_seconds=1.0, rss_bytes=None, seen=seen)
+    return Sample(train_seconds=train_seconds, stretch=stretch)
+
+
 # On a terminal
 
 
@@ -77,7 +84,7 @@ def test_steps_accuracy_and_speed() -> None:
     screen = console()
     with ProgressWatcher(plan(TRAJECTORY), screen) as watcher:
         watcher.begun(TRAJECTORY)
-        watcher.sampled(Sample(step=1_000, train_seconds=20.0))
+        watcher.sampled(sample(1_000, 20.0))
         watcher.scored(scored(1_000, 0.985))
     bar = bar_on(screen)
     assert bar.startswith("seed 0 ")
@@ -91,7 +98,7 @@ def test_a_narrow_terminal_keeps_what_matters() -> None:
     screen = console(width=40)
     with ProgressWatcher(plan(TRAJECTORY), screen) as watcher:
         watcher.begun(TRAJECTORY)
-        watcher.sampled(Sample(step=1_000, train_seconds=20.0))
+        watcher.sampled(sample(1_000, 20.0))
         watcher.scored(scored(1_000, 0.985))
     for words in ("1,000/10,000", "0.9850", "2,500"):
         assert words in bar_on(screen)
@@ -102,8 +109,8 @@ def test_speed_is_that_of_the_last_stretch() -> None:
     screen = console()
     with ProgressWatcher(plan(TRAJECTORY), screen) as watcher:
         watcher.begun(TRAJECTORY)
-        watcher.sampled(Sample(step=1_000, train_seconds=20.0))
-        watcher.sampled(Sample(step=1_100, train_seconds=25.0))
+        watcher.sampled(sample(1_000, 20.0))
+        watcher.sampled(sample(1_100, 25.0))
     assert "1,000 img/s" in bar_on(screen)  # 100 steps of 50 images in 5 s
     assert "1,100/10,000 steps" in bar_on(screen)
 
@@ -112,7 +119,7 @@ def test_what_is_not_known_is_not_0() -> None:
     screen = console()
     with ProgressWatcher(plan(TRAJECTORY), screen) as watcher:
         watcher.begun(TRAJECTORY)
-        watcher.sampled(Sample(step=100, train_seconds=0.0))
+        watcher.sampled(sample(100, 0.0))
     assert "–  – img/s" in bar_on(screen)
 
 
@@ -123,7 +130,7 @@ def test_time_left() -> None:
         watcher.begun(TRAJECTORY)
         for step in (1_000, 2_000):
             clock.now += 10
-            watcher.sampled(Sample(step=step, train_seconds=clock.now))
+            watcher.sampled(sample(step, clock.now))
     assert bar_on(screen).endswith("01:20")  # 8,000 steps at 100 a second
 
 
@@ -139,11 +146,11 @@ def test_several_trainings_are_counted_and_each_begins_anew() -> None:
     screen = console()
     with ProgressWatcher(plan(TRAJECTORY, OTHER), screen) as watcher:
         watcher.begun(TRAJECTORY)
-        watcher.sampled(Sample(step=10_000, train_seconds=20.0))
+        watcher.sampled(sample(10_000, 20.0))
         watcher.scored(scored(10_000, 0.985))
         watcher.ended(TRAJECTORY, None, "")
         watcher.begun(OTHER)
-        watcher.sampled(Sample(step=100, train_seconds=2.0))
+        watcher.sampled(sample(100, 2.0))
     bar = bar_on(screen)
     assert bar.startswith("seed 1 (2 of 2) ")
     for words in ("100/10,000 steps", "2,500 img/s"):
@@ -151,12 +158,22 @@ def test_several_trainings_are_counted_and_each_begins_anew() -> None:
     assert "0.9850" not in bar
 
 
+def test_trainings_without_a_number_are_not_counted() -> None:
+    screen = console()
+    with ProgressWatcher(plan(TRAJECTORY, OTHER), screen, open_ended=True) as watcher:
+        watcher.begun(TRAJECTORY)
+        watcher.ended(TRAJECTORY, None, "")
+        watcher.begun(OTHER)
+    assert bar_on(screen).startswith("seed 1 ")
+    assert " of " not in bar_on(screen)
+
+
 def test_a_training_that_has_ended_leaves_no_bar() -> None:
     screen = console()
     with ProgressWatcher(plan(TRAJECTORY), screen) as watcher:
         watcher.begun(TRAJECTORY)
         watcher.ended(TRAJECTORY, None, "")
-        watcher.sampled(Sample(step=100, train_seconds=2.0))  # too late to show
+        watcher.sampled(sample(100, 2.0))  # too late to show
         watcher._bar.refresh()  # waits for one that is under way
         assert isinstance(screen.file, StringIO)
         screen.file.truncate(0)
@@ -171,7 +188,7 @@ def test_silence_where_nobody_watches() -> None:
     screen = console(terminal=False)
     with ProgressWatcher(plan(TRAJECTORY), screen) as watcher:
         watcher.begun(TRAJECTORY)
-        watcher.sampled(Sample(step=1_000, train_seconds=20.0))
+        watcher.sampled(sample(1_000, 20.0))
         watcher.scored(scored(1_000, 0.985))
         watcher.ended(TRAJECTORY, None, "")
     assert isinstance(screen.file, StringIO)

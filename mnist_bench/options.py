@@ -1,0 +1,147 @@
+"""What options of the command line may say: text in, checked values out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import click
+
+from mnist_bench import tracking
+from mnist_bench.scenario import MAX_SEED, MAX_STEPS, packaged_names
+
+if TYPE_CHECKING:
+    from mnist_bench.repeats import Rule
+
+MAX_SEEDS = 10_000
+AUTO: Final = "auto"
+Seeds: TypeAlias = int | Literal["auto"]
+
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600}
+
+
+def seeds(_context: click.Context, _parameter: click.Parameter, text: str) -> Seeds:
+    """How many seeds: a number, or `auto`."""
+    if text == AUTO:
+        return AUTO
+    try:
+        number = int(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no number of seeds, and not {AUTO}") from None
+    if not 1 <= number <= MAX_SEEDS:
+        raise click.BadParameter(f"{number} is not in the range 1<=x<={MAX_SEEDS}")
+    return number
+
+
+def step_counts(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> tuple[int, ...] | None:
+    """Step counts with commas between them, rising and each once."""
+    if text is None:
+        return None
+    try:
+        steps = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no step count or list of them, like 1000,2500"
+                                 ) from None  # fmt: skip
+    if steps[0] < 1 or steps[-1] > MAX_STEPS:
+        raise click.BadParameter(f"{text} is outside 1 to {MAX_STEPS:,}")
+    return steps
+
+
+def folder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Path | None:
+    """A folder that has a name."""
+    if text is None:
+        return None
+    if not text.strip():
+        raise click.BadParameter("it is empty")  # as a path it would mean the working directory
+    return Path(text)
+
+
+def names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Packaged scenarios that begin like this, for the shell's completion."""
+    return [name for name in packaged_names() if name.startswith(incomplete)]
+
+
+def settings(
+    _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    """Names and values of hyperparameters."""
+    for text in texts:
+        if "=" not in text:
+            raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE")
+    parts = (text.partition("=") for text in texts)
+    return tuple((name.strip(), value.strip()) for name, _, value in parts)
+
+
+def precision_target(
+    _context: click.Context, _parameter: click.Parameter, value: float | None
+) -> float | None:
+    """A share of images above 0 and below 1."""
+    if value is not None and not 0 < value < 1:  # neither is true of nan
+        raise click.BadParameter(f"{value:g} is not between 0 and 1, like 0.0005")
+    return value
+
+
+def budget_seconds(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> float | None:
+    """A duration like 90s, 30m or 2h, in seconds."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([smh])", text.strip(), flags=re.ASCII)
+    seconds = float(match[1]) * _UNIT_SECONDS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise click.BadParameter(f"{text!r} is no time to spend, like 90s, 30m or 2h")
+    return seconds
+
+
+def tracking_uri(context: click.Context, parameter: click.Parameter, uri: str) -> str:
+    """Where runs are recorded, without a password that others could read."""
+    source = context.get_parameter_source(parameter.name or "")
+    if source is click.core.ParameterSource.COMMANDLINE:
+        tracking.refuse_password(uri, "--tracking-uri")
+    return uri
+
+
+def seed_range(number: Seeds, first: int) -> range:
+    """The seeds to train, at most."""
+    if number == AUTO:
+        return range(first, min(first + MAX_SEEDS, MAX_SEED + 1))
+    return range(first, first + number)
+
+
+def repeats(
+    number: Seeds, precision_target: float | None, budget_seconds: float | None
+) -> Rule | None:
+    """When fewer seeds are enough; None where the user gave their number.
+
+    Raises:
+        click.UsageError: A rule was asked for beside a number.
+    """
+    if number != AUTO:
+        if (precision_target, budget_seconds) != (None, None):
+            raise click.UsageError("--precision-target and --budget need --seeds auto")
+        return None
+    from mnist_bench.repeats import BUDGET_SECONDS, PRECISION_TARGET, Rule
+
+    return Rule(precision_target or PRECISION_TARGET, budget_seconds or BUDGET_SECONDS)
+
+
+def shown_command(arguments: Sequence[str]) -> str:
+    """The command line as a report may show it: no folder of the user's, no secret."""
+    shown: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if shown and shown[-1] == "--data":
+            shown.append("DIR")
+        elif name == "--data" and equals:
+            shown.append("--data=DIR")
+        elif "://" in argument:
+            shown.append(f"{name}=URI" if equals and "://" in value else "URI")
+        else:
+            shown.append(Path(argument).name if Path(argument).is_file() else argument)
+    return shlex.join(("mnist-bench", *shown))
