@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from mnist_bench import interruption, protocol
+from mnist_bench import interruption, journal, protocol
 from mnist_bench.data import Source
 from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.interruption import Terminated
+from mnist_bench.journal import Address, Header
+from mnist_bench.logbook import Logbook, Once, Shelf, now_ms
 from mnist_bench.machine import Machine
+from mnist_bench.owner import current
 from mnist_bench.process import WorkerProcess
-from mnist_bench.recording import Recording, planned_run
-from mnist_bench.result import Evaluation, RunResult, Status
+from mnist_bench.recording import planned_run
+from mnist_bench.result import Evaluation, PhaseName, RunResult, Status
 from mnist_bench.scenario import MAX_SEED, Scenario
 from mnist_bench.store import Store
+
+SHARED_PHASES: tuple[PhaseName, ...] = ("import", "data", "other")
+"""In which the store is opened meanwhile, by the process that started the worker."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Outcome:
     Attributes:
         results: Every run that was begun, in the plan's order.
         exit_status: 0, or that of what ended the plan early.
-        error: What broke around the trainings; None where nothing did.
+        error: What broke around the trainings, or keeps results waiting; None where nothing does.
     """
 
     results: tuple[RunResult, ...]
@@ -86,6 +90,9 @@ class Watcher(Protocol):
 
     def scored(self, evaluation: Evaluation) -> None:
         """The network was scored."""
+
+    def warned(self, line: str) -> None:
+        """Something is wrong, and the plan goes on."""
 
     def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
         """The trajectory has ended; `failure` is what the training itself ended with."""
@@ -124,50 +131,63 @@ def lay_out(
     return Plan(name, scenario, source, threads, tuple(trajectories))
 
 
+def _never_enough(_results: Sequence[RunResult]) -> bool:
+    return False
+
+
 def execute(
-    plan: Plan, machine: Machine, open_store: Callable[[], Store], watcher: Watcher
+    plan: Plan,
+    machine: Machine,
+    address: Address,
+    open_store: Callable[[], Store],
+    watcher: Watcher,
+    *,
+    enough: Callable[[Sequence[RunResult]], bool] = _never_enough,
+    earlier: Sequence[RunResult] = (),
+    exclusive: bool = True,
+    opens_store: bool = True,
 ) -> Outcome:
     """Train every trajectory of a plan, each in a process of its own, and record its runs.
 
-    A worker that fails leaves its unfinished runs FAILED and the others go on; Ctrl-C and SIGTERM
-    leave them KILLED and end the plan; so does a store that fails on the way.
+    A worker that fails leaves its unfinished runs FAILED and the others go on; so do they where
+    the store fails on the way: what it refuses waits in a journal. Ctrl-C and SIGTERM leave runs
+    KILLED and end the plan; so does a store that can't be opened.
 
     Args:
         plan: What to train.
         machine: The described machine, kept with every run.
+        address: Where the runs are recorded.
         open_store: Opens the store, or hands on the one that is open; called while the worker
             imports TensorFlow.
         watcher: Told what happens.
+        enough: Asked before each seed with all results so far; True ends the plan.
+        earlier: Results of before that count as well.
+        exclusive: Whether the suite kept other benchmarks of this user away.
+        opens_store: Whether `open_store` opens it first here.
     """
-    results: list[RunResult] = []
+    shelf = Shelf()
+    course = _Course(plan, shelf, open_store, watcher)
+    warn = Once(watcher.warned)
+    owner = current(machine.machine_id)
+    seed: int | None = None
     for trajectory in plan.trajectories:
-        with contextlib.ExitStack() as stack:
-            try:
-                folder = Path(stack.enter_context(_folder()))
-                request = _request(plan, trajectory, folder)
-                worker = stack.enter_context(WorkerProcess(request, folder / "worker.log"))
-            except OSError as error:
-                return Outcome(tuple(results), EXIT_BROKE, _no_worker(error))
-            recording = _recording(plan, trajectory, machine, folder)
-            ended = _train(trajectory, worker, recording, open_store, watcher)
-        results += recording.runs
+        if trajectory.seed != seed and enough((*earlier, *shelf.runs)):
+            break
+        seed = trajectory.seed
+        shared = SHARED_PHASES if opens_store and not shelf.runs else ()
+        header = Header(
+            at_ms=now_ms(),
+            owner=owner,
+            address=address,
+            machine=machine,
+            scenario=plan.scenario,
+            runs=_planned(plan, trajectory, machine, shared),
+            exclusive=exclusive,
+        )
+        ended = _begun(course, trajectory, header, warn)
         if ended.exit_status:
-            return Outcome(tuple(results), ended.exit_status, ended.error)
-    return Outcome(tuple(results))
-
-
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for a worker's files, removed with its trajectory."""
-    # On Windows a virus scanner may still hold a file of the folder; leave it then.
-    return tempfile.TemporaryDirectory(prefix="mnist-bench-", ignore_cleanup_errors=True)
-
-
-def _no_worker(error: OSError) -> BenchError:
-    return BenchError(
-        f"no training process could be started: {error}",
-        f"see whether there is room in {tempfile.gettempdir()} and memory is free",
-        exit_status=EXIT_BROKE,
-    )
+            return Outcome(shelf.runs, ended.exit_status, ended.error or shelf.refusal)
+    return Outcome(shelf.runs, error=shelf.refusal)
 
 
 @dataclass(frozen=True)
@@ -178,65 +198,84 @@ class _Ended:
     error: BenchError | None = None
 
 
+@dataclass(frozen=True)
+class _Course:
+    """What all trainings of a plan have in common."""
+
+    plan: Plan
+    shelf: Shelf
+    open_store: Callable[[], Store]
+    watcher: Watcher
+
+
+def _begun(course: _Course, trajectory: Trajectory, header: Header, warn: Once) -> _Ended:
+    """Start a worker and train."""
+    try:
+        logbook = Logbook(header, warn)
+        request = _request(course.plan, trajectory, logbook.folder)
+        worker = WorkerProcess(request, logbook.folder / "worker.log")
+    except OSError as error:
+        journal.remove(journal.path_of(trajectory.id))
+        return _Ended(EXIT_BROKE, _no_worker(error))
+    course.shelf.add(logbook)
+    with worker:
+        return _train(course, trajectory, worker, logbook)
+
+
+def _no_worker(error: OSError) -> BenchError:
+    return BenchError(
+        f"no training process could be started: {error}",
+        "see whether there is room on the disk and memory is free",
+        exit_status=EXIT_BROKE,
+    )
+
+
 def _train(
-    trajectory: Trajectory,
-    worker: WorkerProcess,
-    recording: Recording,
-    open_store: Callable[[], Store],
-    watcher: Watcher,
+    course: _Course, trajectory: Trajectory, worker: WorkerProcess, logbook: Logbook
 ) -> _Ended:
     """Follow one training to its end and record its runs."""
+
+    def close(status: Status, reason: str) -> None:
+        worker.kill()
+        with interruption.held_back():
+            logbook.close(status, reason)
+            course.shelf.settle()
+
+    watcher = course.watcher
     watcher.begun(trajectory)
     try:
-        failure = _follow(worker, recording, open_store, watcher)
+        failure = _follow(course, worker, logbook)
+        log_tail = worker.log_tail() if failure else ""
+        close("failed", failure or "it said its last word too early")
     except (KeyboardInterrupt, Terminated) as error:
         by_user = isinstance(error, KeyboardInterrupt)
         reason = "interrupted" if by_user else "terminated"
-        worker.kill()
-        refusal = _closed(recording, "killed", reason)
+        close("killed", reason)
         watcher.ended(trajectory, reason, "")
-        return _Ended(EXIT_INTERRUPTED if by_user else EXIT_TERMINATED, refusal)
+        return _Ended(EXIT_INTERRUPTED if by_user else EXIT_TERMINATED)
     except BenchError as error:
-        worker.kill()
-        _closed(recording, "failed", str(error))
+        close("failed", str(error))
         watcher.ended(trajectory, None, "")  # it is told once, when the command ends
         return _Ended(error.exit_status, error)
     except BaseException as error:
-        worker.kill()
-        _closed(recording, "failed", f"{type(error).__name__}: {error}")
+        close("failed", f"{type(error).__name__}: {error}")
         raise
-    refusal = _closed(recording, "failed", failure) if failure else None
-    watcher.ended(trajectory, failure, worker.log_tail() if failure else "")
-    return _Ended(refusal.exit_status, refusal) if refusal else _Ended()
+    watcher.ended(trajectory, failure, log_tail)
+    return _Ended()
 
 
-def _follow(
-    worker: WorkerProcess,
-    recording: Recording,
-    open_store: Callable[[], Store],
-    watcher: Watcher,
-) -> str | None:
+def _follow(course: _Course, worker: WorkerProcess, logbook: Logbook) -> str | None:
     """Hand on what the worker says until its end; why it failed, None where it did not."""
     # Held back: a database half-created could not be used again, a run made and not remembered
     # would stay RUNNING.
     with interruption.held_back():
-        recording.begin(open_store())
+        logbook.begin(course.open_store())
     worker.go()
     for message in worker.messages():
         with interruption.held_back():
-            recording.take(message)
-        _tell(watcher, message)
+            logbook.take(message)
+        _tell(course.watcher, message)
     return worker.end()
-
-
-def _closed(recording: Recording, status: Status, reason: str) -> BenchError | None:
-    """End what still goes on; the store's refusal, None where it took everything."""
-    try:
-        with interruption.held_back():
-            recording.close(status, reason)
-    except BenchError as refusal:
-        return refusal
-    return None
 
 
 def _tell(watcher: Watcher, message: protocol.Message) -> None:
@@ -246,8 +285,10 @@ def _tell(watcher: Watcher, message: protocol.Message) -> None:
         watcher.scored(message.evaluation)
 
 
-def _recording(plan: Plan, trajectory: Trajectory, machine: Machine, folder: Path) -> Recording:
-    runs = tuple(
+def _planned(
+    plan: Plan, trajectory: Trajectory, machine: Machine, shared: tuple[PhaseName, ...]
+) -> tuple[RunResult, ...]:
+    return tuple(
         planned_run(
             name=plan.name,
             scenario=plan.scenario,
@@ -258,10 +299,10 @@ def _recording(plan: Plan, trajectory: Trajectory, machine: Machine, folder: Pat
             seed=trajectory.seed,
             training_seed=trajectory.training_seed,
             trajectory=trajectory.id,
+            shared_phases=shared,
         )
         for steps in trajectory.rows
     )
-    return Recording(runs, plan.scenario, machine, folder)
 
 
 def _request(plan: Plan, trajectory: Trajectory, folder: Path) -> protocol.Request:

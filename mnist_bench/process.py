@@ -14,7 +14,7 @@ from mnist_bench import protocol
 from mnist_bench.protocol import Message, Request
 
 # -P: a file of the user's called numpy.py must not shadow the library.
-COMMAND = (sys.executable, "-P", "-m", "mnist_bench.worker")
+COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker")
 """What starts a worker."""
 _END_SECONDS = 30.0
 """How long a worker that has said its last word may take to end."""
@@ -50,6 +50,11 @@ class WorkerProcess:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The system's number of the process."""
+        return self._process.pid
 
     def go(self) -> None:
         """Let it trace and train."""

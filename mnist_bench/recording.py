@@ -1,145 +1,137 @@
-"""The runs of one trajectory while it is trained: gathered as they come, handed to the store."""
+"""The runs of one trajectory while it is trained, gathered from its worker's messages; pure."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_bench import note, paper, protocol, store
+from mnist_bench import paper, protocol, verdict
+from mnist_bench.conditions import Conditions, Surroundings, TrainingStretch
 from mnist_bench.data import Source
-from mnist_bench.errors import BenchError
+from mnist_bench.figures import Point
 from mnist_bench.machine import Machine
 from mnist_bench.result import Evaluation, PhaseName, RunResult, Status, rows_of
 from mnist_bench.scenario import Scenario
-from mnist_bench.store import TimedEvaluation
-
-_DELIVERY_SECONDS = 5.0
-"""Scorings reach MLflow at most this often: live enough, and the machine is left alone."""
 
 
 class Recording:
     """The runs of one trajectory.
 
+    It knows neither clock nor store, so that the messages of a journal give the same runs as
+    those of a worker.
+
     Args:
         runs: One run a row, by rising step count, as they are before their first step.
-        scenario: What is asked.
-        machine: The described machine.
-        folder: Where the worker puts each row's files.
+        exclusive: Whether the suite kept other benchmarks of this user away.
     """
 
-    def __init__(
-        self, runs: tuple[RunResult, ...], scenario: Scenario, machine: Machine, folder: Path
-    ) -> None:
+    def __init__(self, runs: tuple[RunResult, ...], *, exclusive: bool = True) -> None:
         self._runs = {run.steps: run for run in runs}
-        self._evaluations: dict[int, list[Evaluation]] = {steps: [] for steps in self._runs}
-        self._undelivered: dict[int, list[TimedEvaluation]] = {steps: [] for steps in self._runs}
-        self._closed: set[int] = set()
+        self._points: dict[int, list[Point]] = {steps: [] for steps in self._runs}
+        self._ended_at_ms: dict[int, int] = {}
         self._start_seconds: dict[PhaseName, float] = {}
-        self._scenario = scenario
-        self._machine = machine
-        self._folder = folder
-        self._store: store.Store | None = None
-        self._delivered_at = time.monotonic()
+        self._stretches: list[TrainingStretch] = []
+        self._surroundings: list[Surroundings] = []
+        self._calibrations: list[float] = []
+        self._exclusive = exclusive
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
         """The runs as they stand; those that go on have no status yet."""
         return tuple(self._runs.values())
 
-    def begin(self, opened: store.Store) -> None:
-        """Make every run in the store."""
-        self._store = opened
-        for steps, run in self._runs.items():
-            run_id = opened.start(run, note.note_of(run, self._scenario.title))
-            self._runs[steps] = run.model_copy(update={"run_id": run_id})
+    def points(self, steps: int) -> Sequence[Point]:
+        """What was heard of a row's steps so far, in order."""
+        return self._points[steps]
 
-    def take(self, message: protocol.Message) -> None:
-        """Take a worker's message into account."""
+    def ended_at_ms(self, steps: int) -> int:
+        """When a row ended, as Unix time in milliseconds."""
+        return self._ended_at_ms[steps]
+
+    def name(self, steps: int, run_id: str) -> None:
+        """Remember MLflow's id of a row."""
+        self._runs[steps] = self._runs[steps].model_copy(update={"run_id": run_id})
+
+    def take(self, message: protocol.Message, at_ms: int) -> None:
+        """Take a worker's message into account.
+
+        Args:
+            message: What it said.
+            at_ms: When it was heard, as Unix time in milliseconds.
+        """
         match message:
             case protocol.Phase():
                 self._start_seconds[message.name] = message.seconds
             case protocol.Scored():
-                self._score(message.evaluation)
+                self._score(message.evaluation, at_ms)
+            case protocol.Sample():
+                self._sample(message, at_ms)
+            case protocol.Calibrated():
+                self._surroundings.append(message.surroundings)
+                self._calibrations.append(message.seconds)
             case protocol.RowEnd():
-                self._settle(
-                    message.steps,
-                    "finished",
-                    seconds=dict(message.seconds),
-                    peak_rss_bytes=message.peak_rss_bytes,
-                    memory_method=message.memory_method,
-                )
-                self._close(message.steps)
+                self._end_row(message, at_ms)
             case _:
                 pass
 
-    def close(self, status: Status, failure: str) -> None:
-        """End every run that still goes on, and every one that the store would not end before.
-
-        Raises:
-            BenchError: The store's first refusal; every run was tried.
-        """
-        refusals = []
+    def close(self, status: Status, failure: str, at_ms: int) -> None:
+        """End every run that still goes on."""
         for steps, run in self._runs.items():
-            if run.status is None:
-                known = self._evaluations[steps]
-                seconds = dict(self._start_seconds)
-                if known:
-                    seconds["train"] = known[-1].train_seconds
-                self._settle(steps, status, failure=_without_home(failure), seconds=seconds)
-            try:
-                self._close(steps)
-            except BenchError as refusal:
-                refusals.append(refusal)
-        if refusals:
-            raise refusals[0]
+            if run.status is not None:
+                continue
+            known = self._evaluations(steps)
+            seconds = dict(self._start_seconds)
+            if known:
+                seconds["train"] = known[-1].train_seconds
+            facts: dict[str, object] = {"failure": _without_home(failure), "seconds": seconds}
+            self._settle(steps, status, at_ms, facts)
 
-    def _score(self, evaluation: Evaluation) -> None:
+    def _score(self, evaluation: Evaluation, at_ms: int) -> None:
         grid = next(iter(self._runs.values())).grid
-        timed = TimedEvaluation(evaluation, at_ms=int(time.time() * 1_000))
+        point = Point(evaluation.step, at_ms, evaluation=evaluation)
         for steps in rows_of(evaluation.step, tuple(self._runs), grid):
-            self._evaluations[steps].append(evaluation)
-            self._undelivered[steps].append(timed)
-        if time.monotonic() - self._delivered_at >= _DELIVERY_SECONDS:
-            for steps in self._runs:
-                self._deliver(steps)
-            self._delivered_at = time.monotonic()
+            self._points[steps].append(point)
 
-    def _deliver(self, steps: int) -> None:
-        run = self._runs[steps]
-        if self._store and run.run_id and self._undelivered[steps]:
-            self._store.log(run.run_id, self._undelivered[steps])
-            self._undelivered[steps] = []
+    def _sample(self, sample: protocol.Sample, at_ms: int) -> None:
+        self._stretches.append(sample.stretch)
+        self._surroundings += [sample.surroundings] if sample.surroundings else []
+        if sample.stretch.rss_bytes is not None:
+            point = Point(sample.step, at_ms, rss_bytes=sample.stretch.rss_bytes)
+            for steps in (steps for steps in self._runs if steps >= sample.step):
+                self._points[steps].append(point)
 
-    def _settle(self, steps: int, status: Status, **facts: object) -> None:
-        """Settle how a run ended and what it measured."""
+    def _end_row(self, row: protocol.RowEnd, at_ms: int) -> None:
+        facts: dict[str, object] = {
+            "seconds": dict(row.seconds),
+            "peak_rss_bytes": row.peak_rss_bytes,
+            "memory_method": row.memory_method,
+            "phase_peak_rss_bytes": dict(row.phase_peak_rss_bytes),
+        }
+        self._settle(row.steps, "finished", at_ms, facts)
+
+    def _settle(self, steps: int, status: Status, at_ms: int, facts: dict[str, object]) -> None:
+        """Settle how a run ended, what it measured and what that is worth."""
+        seen = Conditions(
+            surroundings=tuple(self._surroundings),
+            calibration_seconds=tuple(self._calibrations),
+            stretches=tuple(self._stretches),
+            exclusive=self._exclusive,
+        )
+        judged = verdict.judge(seen)
+        self._ended_at_ms[steps] = at_ms
         self._runs[steps] = self._runs[steps].model_copy(
-            update={"status": status, "evaluations": tuple(self._evaluations[steps]), **facts}
+            update={
+                "status": status,
+                "evaluations": self._evaluations(steps),
+                "conditions": seen,
+                "verdict": judged.verdict,
+                "reasons": tuple(reason.words for reason in judged.reasons),
+                **facts,
+            }
         )
 
-    def _close(self, steps: int) -> None:
-        """End a settled run in the store, if it was begun there and is not ended yet."""
-        run = self._runs[steps]
-        if self._store and run.run_id and steps not in self._closed:
-            words = note.note_of(run, self._scenario.title)
-            try:
-                self._deliver(steps)
-            finally:  # a run whose curve is refused has ended all the same
-                self._store.finish(run, words, lambda: self._files(run))
-            self._closed.add(steps)
-
-    def _files(self, run: RunResult) -> list[Path]:
-        """The run's artifacts, written out."""
-        folder = self._folder / str(run.steps)
-        folder.mkdir(exist_ok=True)
-        texts = {
-            "result.json": run.model_dump_json(indent=2),
-            "scenario.toml": self._scenario.to_toml(),
-            "machine.json": self._machine.model_dump_json(indent=2),
-        }
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="\n")
-        log = self._folder / "worker.log"
-        return sorted(folder.iterdir()) + ([log] if log.exists() else [])
+    def _evaluations(self, steps: int) -> tuple[Evaluation, ...]:
+        return tuple(point.evaluation for point in self._points[steps] if point.evaluation)
 
 
 def planned_run(
@@ -153,6 +145,7 @@ def planned_run(
     seed: int,
     training_seed: int,
     trajectory: str,
+    shared_phases: tuple[PhaseName, ...] = (),
 ) -> RunResult:
     """A run as it is before its first step."""
     return RunResult(
@@ -172,6 +165,7 @@ def planned_run(
         eval_every=scenario.grid.every,
         target_accuracies=scenario.target_accuracies or paper.TARGET_ACCURACIES,
         hyperparameters=scenario.hyperparameters,
+        shared_phases=shared_phases,
     )
 
 

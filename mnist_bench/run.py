@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import compare, cost, harness, machine, report
+from mnist_bench import compare, cost, harness, machine, recovery, report, resume, tracking
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.harness import Outcome, Plan
+from mnist_bench.journal import Address
 from mnist_bench.machine import Machine
 from mnist_bench.progress import ProgressWatcher
+from mnist_bench.repeats import Repetition
 from mnist_bench.report import Report
 from mnist_bench.result import RunResult
-from mnist_bench.store import Store
+from mnist_bench.resume import Rest
+from mnist_bench.seen import seen_by
+from mnist_bench.store import Store, existing_store
 from mnist_bench.wish import REPORTS, Wish
 
 
@@ -51,19 +56,22 @@ def carry_out(
         reports: Whether files are written.
     """
     described = machine.describe()
-    open_store = functools.cache(lambda: Store(wish.tracking_uri, wish.experiment))
+    open_store = _opener(wish, described, console)
+    rests = [_rest(plan, wish, described, open_store) for plan in plans]
     results: list[RunResult] = []
     errors: list[BenchError] = []
     exit_status = 0
-    for plan in plans:
-        with ProgressWatcher(plan, console) as watcher:
-            outcome = harness.execute(plan, described, open_store, watcher)
+    for rest in rests:
+        first = rest is rests[0]
+        outcome = _trained(rest, wish, described, open_store, console, people=people, first=first)
         results += outcome.results
-        cost.remember(outcome.results, plan.source.scored_images)
         errors += [outcome.error] if outcome.error else []
         try:
             _tell(
-                _report_of(plan, outcome, described, wish.command), outcome, people, files=reports
+                _report_of(rest.plan, outcome, described, wish.command),
+                outcome,
+                people,
+                files=reports,
             )
         except BenchError as error:
             errors.append(error)
@@ -76,6 +84,74 @@ def carry_out(
     return Done(report.to_json(document), exit_status, errors[0] if errors else None)
 
 
+def remaining(plans: Sequence[Plan], wish: Wish) -> tuple[Plan, ...]:
+    """What of the plans would be trained, looked up without making a store."""
+    opened = existing_store(wish.tracking_uri, wish.experiment) if wish.resume else None
+    if opened is None:
+        return tuple(plans)
+    described = machine.describe()
+    return tuple(resume.rest_of(plan, described, opened).plan for plan in plans)
+
+
+def _opener(wish: Wish, described: Machine, console: Console) -> Callable[[], Store]:
+    """Opens the store when it is first needed, and settles what earlier commands left there."""
+
+    @functools.cache
+    def open_store() -> Store:
+        opened = Store(wish.tracking_uri, wish.experiment)
+        recovery.settle(
+            opened,
+            _address(wish),
+            described.machine_id,
+            say=lambda line: console.print(Text(line), soft_wrap=True),
+        )
+        return opened
+
+    return open_store
+
+
+def _address(wish: Wish) -> Address:
+    shown = tracking.without_credentials(wish.tracking_uri)
+    return Address(tracking_uri=shown, experiment=wish.experiment)
+
+
+def _rest(plan: Plan, wish: Wish, described: Machine, open_store: Callable[[], Store]) -> Rest:
+    return resume.rest_of(plan, described, open_store()) if wish.resume else Rest(plan)
+
+
+def _trained(
+    rest: Rest,
+    wish: Wish,
+    described: Machine,
+    open_store: Callable[[], Store],
+    console: Console,
+    *,
+    people: Console,
+    first: bool,
+) -> Outcome:
+    """Train what is left of a plan; all runs of the plan, those of before too."""
+    if wish.repeats:
+        people.print(Text(f"{rest.plan.name}: seeds {wish.repeats}"), soft_wrap=True)
+    repetition = Repetition(wish.repeats)
+    open_ended = wish.repeats is not None
+    with ProgressWatcher(rest.plan, console, open_ended=open_ended) as watcher:
+        outcome = harness.execute(
+            rest.plan,
+            described,
+            _address(wish),
+            open_store,
+            watcher,
+            enough=repetition.enough,
+            earlier=rest.earlier,
+            exclusive=wish.exclusive,
+            opens_store=first and not wish.resume,
+        )
+    if repetition.ended:
+        people.print(Text(repetition.ended), soft_wrap=True)
+    cost.remember(outcome.results, rest.plan.source.scored_images)
+    return dataclasses.replace(outcome, results=rest.joined(outcome.results))
+
+
 def _report_of(plan: Plan, outcome: Outcome, described: Machine, command: str) -> Report:
     reference = _reference(outcome.results)
     return Report(
@@ -85,6 +161,7 @@ def _report_of(plan: Plan, outcome: Outcome, described: Machine, command: str) -
         created=dt.datetime.now().astimezone().date().isoformat(),
         document=compare.document(described, outcome.results, reference),
         rows=compare.rows(outcome.results, reference),
+        seen=seen_by(outcome.results),
     )
 
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
-import time
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
+from pydantic import ValidationError
 
-from mnist_bench import tracking
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.result import SPLITS, Evaluation, RunResult, Status
+from mnist_bench import database, figures, tracking
+from mnist_bench.errors import BenchError
+from mnist_bench.figures import COMPLETE_TAG, FAILURE_TAG, STEPS_TAG, TRAJECTORY_TAG
+from mnist_bench.owner import Owner
+from mnist_bench.result import RunResult, Status
+from mnist_bench.tracking import OWNER_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
-
-SCHEMA = "1"
-"""Of what is recorded; rises when a name's meaning changes."""
+    from mlflow.entities import Metric, Run
 
 _MLFLOW_STATUS: dict[Status | None, str] = {
     None: "RUNNING",
@@ -34,17 +33,36 @@ _METRICS_IN_A_BATCH = 1_000
 """MLflow's limit."""
 
 
+_MOST_RUNS = 50_000
+"""MLflow's limit for one search."""
+
+
 @dataclass(frozen=True)
-class TimedEvaluation:
-    """A scoring and when it was heard of.
+class Started:
+    """A run that is in the store.
 
     Attributes:
-        evaluation: The scoring.
-        at_ms: Unix time in milliseconds; MLflow draws its time axes by it.
+        run_id: MLflow's id.
+        is_complete: Whether nothing is to be added: all is there, or the user deleted it.
     """
 
-    evaluation: Evaluation
-    at_ms: int
+    run_id: str
+    is_complete: bool = False
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that is RUNNING, whether or not somebody still trains it.
+
+    Attributes:
+        run_id: MLflow's id.
+        trajectory: Of the run.
+        owner: The process that began it; None where that is not told.
+    """
+
+    run_id: str
+    trajectory: str
+    owner: Owner | None
 
 
 class Store:
@@ -52,93 +70,172 @@ class Store:
 
     Args:
         uri: MLflow's tracking URI.
-        experiment: Name of the experiment; made where it does not exist.
+        experiment: Name of the experiment.
+        make: Whether the experiment is made where it does not exist; else its id is empty.
 
     Raises:
         BenchError: The store can't be used: an old schema, a deleted experiment, a refusal.
     """
 
-    def __init__(self, uri: str, experiment: str) -> None:
+    def __init__(self, uri: str, experiment: str, *, make: bool = True) -> None:
         mlflow = _import_mlflow()
         self._uri = uri
         with (
             self._explained(while_="opening the store"),
-            _one_creator(uri),
-            _nothing_half_made(uri),
+            database.one_creator(uri),
+            database.nothing_half_made(uri),
         ):
             _refuse_other_schema(uri)
             self._client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri)
-            self.experiment_id = self._experiment(experiment)
+            self.experiment_id = self._experiment(experiment, make=make)
 
-    def start(self, run: RunResult, note: str) -> str:
+    def start(
+        self, run: RunResult, note: str, owner: Owner, *, at_ms: int, look_first: bool = False
+    ) -> Started:
         """Make a run that is RUNNING.
 
         Args:
             run: The run as it is before its first step.
             note: Markdown for MLflow's page of the run.
-
-        Returns:
-            MLflow's run id.
+            owner: The process that trains it.
+            at_ms: When it began, as Unix time in milliseconds.
+            look_first: Whether it may be there already.
         """
         from mlflow.entities import Param
 
-        name = f"{run.scenario} {run.steps} steps seed {run.seed}"
         with self._explained(while_="making a run"):
-            made = self._client.create_run(self.experiment_id, tags=_tags(run, note), run_name=name)
-            run_id: str = made.info.run_id
-            params = [Param(key, str(value)) for key, value in _params(run).items()]
-            try:
-                self._client.log_batch(run_id, params=params)
-            except BaseException:  # nobody has heard of this run yet, so nobody would end it
-                self._client.set_terminated(run_id, "FAILED")
-                raise
-        return run_id
+            found = self._found(run) if look_first else None
+            if found and _wants_nothing(found):
+                return Started(found.info.run_id, is_complete=True)
+            run_id = found.info.run_id if found else self._made(run, note, owner, at_ms)
+            params = [Param(key, str(value)) for key, value in figures.params_of(run).items()]
+            self._client.log_batch(run_id, params=params)
+        return Started(run_id)
 
-    def log(self, run_id: str, scored: Sequence[TimedEvaluation]) -> None:
-        """Record scorings under their steps and times."""
+    def log(self, run_id: str, points: Sequence[figures.Point]) -> None:
+        """Record figures under their steps and times; those that are there stay as they are."""
         metrics = [
             metric
-            for timed in scored
-            for metric in _metrics(
-                _figures_of(timed.evaluation), timed.evaluation.step, timed.at_ms
-            )
+            for point in points
+            for metric in _metrics(figures.figures_at(point), point.step, point.at_ms)
         ]
         self._log_metrics(run_id, metrics)
 
-    def finish(self, run: RunResult, note: str, files: Callable[[], Sequence[Path]]) -> None:
+    def finish(
+        self, run: RunResult, note: str, files: Callable[[], Sequence[Path]], *, at_ms: int
+    ) -> None:
         """Record what is known of a run as a whole, keep its files, and end it as it ended.
 
-        It is ended even where something of it could not be kept.
+        It is ended even where its files could not be kept.
 
         Args:
             run: The run with its `run_id` and `status`.
             note: Markdown that replaces the one from the start.
             files: Writes the artifacts and says where they are; each keeps its name.
+            at_ms: When it ended, as Unix time in milliseconds.
         """
         run_id = _id_of(run)
         with self._explained(while_="ending a run"):
+            self._log_metrics(run_id, _metrics(figures.figures_once(run), 0, at_ms))
+            for key, value in figures.closing_tags(run, note).items():
+                self._client.set_tag(run_id, key, value)
             try:
-                self._log_metrics(run_id, _metrics_once(run))
-                for key, value in _closing_tags(run, note).items():
-                    self._client.set_tag(run_id, key, value)
                 for path in files():
                     self._client.log_artifact(run_id, str(path))
             finally:
-                self._client.set_terminated(run_id, _MLFLOW_STATUS[run.status])
+                self._client.set_terminated(run_id, _MLFLOW_STATUS[run.status], at_ms)
+            self._client.set_tag(run_id, COMPLETE_TAG, "true")
+
+    def unfinished(self) -> list[Unfinished]:
+        """The runs of the experiment that are RUNNING."""
+        with self._explained(while_="looking for runs that vanished"):
+            return [
+                Unfinished(
+                    run.info.run_id,
+                    run.data.tags.get(TRAJECTORY_TAG, ""),
+                    _owner(run.data.tags.get(OWNER_TAG)),
+                )
+                for run in self._search("attributes.status = 'RUNNING'")
+            ]
+
+    def give_up(self, run_id: str, failure: str) -> None:
+        """End a run that nobody trains any more as KILLED, with what is there of it."""
+        with self._explained(while_="ending a run"):
+            note = self._client.get_run(run_id).data.tags.get("mlflow.note.content", "")
+            told = note.replace("Status: running.", "Status: killed.")
+            reason = f"Why it did not finish: {failure}"
+            self._client.set_tag(run_id, "mlflow.note.content", f"{told}\n\n{reason}")
+            self._client.set_tag(run_id, FAILURE_TAG, failure)
+            self._client.set_terminated(run_id, _MLFLOW_STATUS["killed"])
+
+    def load_finished(self, scenario: str, dataset_digest: str) -> list[RunResult]:
+        """The finished runs of a scenario on the images with this digest, the newest first."""
+        question = (
+            f"attributes.status = 'FINISHED' and tags.`bench.dataset_digest` = '{dataset_digest}'"
+        )
+        with self._explained(while_="looking for earlier runs"):
+            results = [
+                self._result(run.info.run_id)
+                for run in self._search(question)
+                if run.data.params.get("scenario") == scenario  # a name may hold any quotes
+            ]
+        return [result for result in results if result]
+
+    def _result(self, run_id: str) -> RunResult | None:
+        """A run as it was kept; None where its record is missing or of another version."""
+        from mlflow.exceptions import MlflowException
+
+        with (
+            tempfile.TemporaryDirectory(prefix="mnist-bench-") as folder,
+            suppress(MlflowException, OSError, ValidationError),
+        ):
+            path = self._client.download_artifacts(run_id, "result.json", folder)
+            return RunResult.model_validate_json(Path(path).read_bytes())
+        return None
+
+    def _search(self, question: str) -> list[Run]:
+        return list(
+            self._client.search_runs([self.experiment_id], question, max_results=_MOST_RUNS)
+        )
+
+    def _found(self, run: RunResult) -> Run | None:
+        """A run that may have been made: by MLflow's id, else by what it is cut from."""
+        from mlflow.exceptions import MlflowException
+
+        if run.run_id:
+            with suppress(MlflowException):  # a database that was begun anew does not know it
+                known: Run = self._client.get_run(run.run_id)
+                return known
+        found = self._search(
+            f"tags.`{TRAJECTORY_TAG}` = '{run.trajectory}' and tags.`{STEPS_TAG}` = '{run.steps}'"
+        )
+        return found[0] if found else None
+
+    def _made(self, run: RunResult, note: str, owner: Owner, at_ms: int) -> str:
+        from mlflow.tracking.context.registry import resolve_tags
+
+        # MLflow's own user, source and git tags come first.
+        tags = resolve_tags() | figures.opening_tags(run, note, owner)
+        name = f"{run.scenario} {run.steps} steps seed {run.seed}"
+        made = self._client.create_run(self.experiment_id, at_ms, tags, name)
+        return str(made.info.run_id)
 
     def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
         with self._explained(while_="recording figures"):
             for start in range(0, len(metrics), _METRICS_IN_A_BATCH):
                 self._client.log_batch(run_id, metrics[start : start + _METRICS_IN_A_BATCH])
 
-    def _experiment(self, name: str) -> str:
+    def _experiment(self, name: str, *, make: bool) -> str:
         """Id of the experiment, which is made where it is not there."""
         found = self._client.get_experiment_by_name(name)
+        if found is None and not make:
+            return ""
         if found is None:
             # MLflow binds an experiment to its artifacts' place for good. On a database without
             # a server that place must be a folder, and not one that depends on where `mlflow ui`
             # is started.
-            location = None if tracking.is_server(self._uri) else _artifact_folder(name).as_uri()
+            is_server = tracking.is_server(self._uri)
+            location = None if is_server else database.artifact_folder(name).as_uri()
             return self._made_experiment(name, location)
         if found.lifecycle_stage == "deleted":
             raise BenchError(
@@ -175,7 +272,20 @@ class Store:
             raise
         except Exception as error:
             # MLflow lets through what its databases, drivers and HTTP libraries raise.
-            raise _fault(error, self._uri, while_) from error
+            raise database.fault(error, self._uri, while_) from error
+
+
+def existing_store(uri: str, experiment: str) -> Store | None:
+    """Open a store only to read there; None where there is none yet.
+
+    Raises:
+        BenchError: It can't be used.
+    """
+    file = tracking.sqlite_file(uri)
+    if file is not None and tracking.schema_revision(file) is None:
+        return None
+    opened = Store(uri, experiment, make=False)
+    return opened if opened.experiment_id else None
 
 
 def _import_mlflow() -> Any:
@@ -185,34 +295,14 @@ def _import_mlflow() -> Any:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
     # With a server it would print each run's address, password and all, on standard output.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # A server that is gone would hold a training up for minutes; and a call to make a run that is
+    # repeated down there may make two. What is refused waits here and is offered again.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     import mlflow
 
     return mlflow
-
-
-@contextmanager
-def _one_creator(uri: str) -> Iterator[None]:
-    """Keep others from creating the same database at once: all but one of them would fail."""
-    database = tracking.sqlite_file(uri)
-    if database is None:
-        yield
-        return
-    with FileLock(database.with_name(f"{database.name}.lock"), timeout=120):
-        yield
-
-
-@contextmanager
-def _nothing_half_made(uri: str) -> Iterator[None]:
-    """Remove a new database that could not be made whole: it could never be used."""
-    database = tracking.sqlite_file(uri)
-    is_new = database is not None and not database.exists()
-    try:
-        yield
-    except BaseException:
-        if database is not None and is_new:
-            with suppress(OSError):
-                database.unlink(missing_ok=True)
-        raise
 
 
 def _refuse_other_schema(uri: str) -> None:
@@ -223,25 +313,11 @@ def _refuse_other_schema(uri: str) -> None:
     """
     from mlflow.store.db import utils
 
-    database = tracking.sqlite_file(uri)
-    found = tracking.schema_revision(database) if database else None
+    file = tracking.sqlite_file(uri)
+    found = tracking.schema_revision(file) if file else None
     newest: Callable[[], str] = utils._get_latest_schema_revision  # noqa: SLF001  # no public name
     if found and found != newest():
-        raise _other_version(uri)
-
-
-def _other_version(uri: str) -> BenchError:
-    shown = tracking.without_credentials(uri)
-    return BenchError(
-        f"{shown} was made by another version of MLflow",
-        f"copy it, then run `mlflow db upgrade {shown}`; if a newer MLflow made it, upgrade "
-        "MLflow instead",
-    )
-
-
-def _artifact_folder(experiment: str) -> Path:
-    slug = re.sub(r"[^\w.-]+", "-", experiment).strip(".-") or "experiment"
-    return Path("mlruns").resolve() / slug
+        raise database.other_version(uri)
 
 
 def _id_of(run: RunResult) -> str:
@@ -250,94 +326,25 @@ def _id_of(run: RunResult) -> str:
     return run.run_id
 
 
-def _fault(error: Exception, uri: str, while_: str) -> BenchError:
-    shown = tracking.without_credentials(uri)
-    text = str(error).replace(uri, shown)
-    if "out-of-date database schema" in text or "Can't locate revision" in text:
-        return _other_version(uri)
-    # SQLAlchemy wraps the database's own words in advice to programmers.
-    own_words = re.search(r"\(\w+\.\w*Error\) ([^\n]+)", text)
-    cause = own_words[1] if own_words else text.strip().partition("\n")[0]
-    return BenchError(
-        f"MLflow at {shown} failed while {while_}: {cause[:300] or type(error).__name__}",
-        "see whether it runs, and whether there is room on its disk"
-        if tracking.is_server(uri)
-        else "see whether the database is still there, and whether there is room on its disk",
-        exit_status=EXIT_BROKE,
-    )
+def _wants_nothing(run: Run) -> bool:
+    """Whether all is there already, or the user threw the run away."""
+    is_complete: bool = run.data.tags.get(COMPLETE_TAG) == "true"
+    return is_complete or run.info.lifecycle_stage == "deleted"
 
 
-def _params(run: RunResult) -> dict[str, object]:
-    return {
-        "scenario": run.scenario,
-        "model": run.model,
-        "steps": run.steps,
-        "seed": run.seed,
-        "dataset": run.dataset,
-        "precision": run.precision,
-        "threads": run.threads,
-        "device": run.device,
-        "eval_first": run.eval_first,
-        "eval_every": run.eval_every,
-        **run.hyperparameters.model_dump(),
-    }
+def _owner(text: str | None) -> Owner | None:
+    try:
+        return Owner.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
 
 
-def _tags(run: RunResult, note: str) -> dict[str, str]:
-    from mlflow.tracking.context.registry import resolve_tags
-
-    tags: dict[str, str] = resolve_tags()  # MLflow's own user, source and git tags
-    tags |= {
-        # MLflow would record the path of the started script, which may name a home folder.
-        "mlflow.source.name": "mnist-bench",
-        "mlflow.note.content": note,
-        "bench.schema": SCHEMA,
-        "bench.trajectory": run.trajectory,
-        "bench.dataset_digest": run.dataset_digest,
-    }
-    if run.machine_id:
-        tags["bench.machine_id"] = run.machine_id
-    return tags
-
-
-def _closing_tags(run: RunResult, note: str) -> dict[str, str]:
-    known = {"bench.memory_method": run.memory_method, "bench.failure": run.failure}
-    return {"mlflow.note.content": note} | {key: text for key, text in known.items() if text}
-
-
-def _figures_of(evaluation: Evaluation) -> dict[str, float | None]:
-    return {
-        "test_accuracy": evaluation.test_accuracy,
-        "validation_accuracy": evaluation.validation_accuracy,
-        "train_loss": evaluation.train_loss,
-        "train_seconds": evaluation.train_seconds,
-    }
-
-
-def _metrics_once(run: RunResult) -> list[Metric]:
-    figures: dict[str, float | None] = {
-        "max_test_accuracy": run.max_test_accuracy,
-        "max_test_accuracy_step": run.max_test_accuracy_step,
-        "final_test_accuracy": run.final_test_accuracy,
-        "selected_test_accuracy": run.selected_test_accuracy,
-        "train_seconds_total": run.train_seconds_total,
-        "images_per_second": run.images_per_second,
-        "peak_rss_bytes": run.peak_rss_bytes,
-    }
-    figures |= {f"phase_{name}_seconds": seconds for name, seconds in run.seconds.items()}
-    for split in SPLITS:
-        for target in run.target_accuracies:
-            name = f"time_to_{split}_accuracy_{f'{target:g}'.replace('.', '_')}_seconds"
-            figures[name] = run.seconds_to_accuracy(split, target)
-    return _metrics(figures, step=0, at_ms=int(time.time() * 1_000))
-
-
-def _metrics(figures: dict[str, float | None], step: int, at_ms: int) -> list[Metric]:
+def _metrics(values: dict[str, float | None], step: int, at_ms: int) -> list[Metric]:
     """MLflow's metrics of the figures that are known."""
     from mlflow.entities import Metric
 
     return [
         Metric(name, float(value), at_ms, step)
-        for name, value in figures.items()
+        for name, value in values.items()
         if value is not None
     ]

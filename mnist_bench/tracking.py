@@ -14,6 +14,8 @@ from mnist_bench.errors import BenchError
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 """MLflow's own default."""
 DEFAULT_EXPERIMENT = "mnist-bench"
+OWNER_TAG = "bench.owner"
+"""Of a run: the process that began it."""
 _MLFLOWS_OWN_EXPERIMENT = "Default"
 
 _CONNECT_SECONDS = 10
@@ -109,6 +111,22 @@ def schema_revision(database: Path) -> str | None:
         except sqlite3.OperationalError:  # no such table
             return None
     return str(row[0]) if row else None
+
+
+def experiments_with_owned_runs(database: Path) -> set[str]:
+    """Names of the experiments in a database file in which a run of ours is RUNNING."""
+    question = """
+        SELECT DISTINCT experiments.name FROM runs
+        JOIN experiments ON experiments.experiment_id = runs.experiment_id
+        JOIN tags ON tags.run_uuid = runs.run_uuid
+        WHERE runs.status = 'RUNNING' AND runs.lifecycle_stage = 'active'
+        AND experiments.lifecycle_stage = 'active' AND tags.key = ?
+    """
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            return {str(name) for (name,) in connection.execute(question, (OWNER_TAG,))}
+        except sqlite3.OperationalError:  # no such table
+            return set()
 
 
 def sqlite_file(uri: str) -> Path | None:

@@ -8,11 +8,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
-from mnist_bench import interruption, tracking
+from mnist_bench import interruption, machine, recovery, tracking
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.journal import Address
+from mnist_bench.store import Store
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 5000
@@ -39,9 +42,22 @@ def serve(uri: str, port: int | None, say: Callable[[str], None]) -> None:
             f"no runs are recorded in {database} yet", "`mnist-bench run smoke` makes some"
         )
     tracking.check(uri, tracking.DEFAULT_EXPERIMENT)
+    _settle(uri, database, say)
     chosen = _chosen_port(port)
     say(f"MLflow's UI: http://{HOST}:{chosen}  (about 10 s until it answers; Ctrl-C ends it)")
     _serve(uri, chosen)
+
+
+def _settle(uri: str, database: Path | None, say: Callable[[str], None]) -> None:
+    """Settle what vanished processes left; MLflow is loaded here only where there is something."""
+    machine_id = machine.machine_id()
+    shown = tracking.without_credentials(uri)
+    experiments = recovery.waiting_experiments(shown, machine_id)
+    if database is not None:
+        experiments |= tracking.experiments_with_owned_runs(database)
+    for experiment in sorted(experiments):
+        address = Address(tracking_uri=shown, experiment=experiment)
+        recovery.settle(Store(uri, experiment), address, machine_id, say)
 
 
 def _serve(uri: str, port: int) -> None:

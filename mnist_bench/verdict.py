@@ -83,7 +83,7 @@ DRIFT = Limits(
     "drift of step time", "how much slower the slower of a run's first and last third was", 0.1, 0.5
 )
 CALIBRATION_DRIFT = Limits(
-    "calibration drift", "how far the calibration's times lie apart, one to the next", 0.25
+    "calibration drift", "how far the calibration's times lie apart, one to the next", 0.5
 )
 SUSPENDED = Limits("suspended", "sleep of the machine while it trained", 0.5, 1.0, units.duration)
 MEMORY_STALL = Limits(

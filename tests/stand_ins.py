@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from mnist_bench.data import Images, Source
+from mnist_bench.figures import Point
+from mnist_bench.journal import Address
+from mnist_bench.owner import Owner
 from mnist_bench.result import RunResult
-from mnist_bench.store import TimedEvaluation
+from mnist_bench.store import Started, Unfinished
 
 SOURCE = Source(
     name="mnist",
@@ -22,6 +25,7 @@ SOURCE = Source(
     test_images=10_000,
 )
 """MNIST, as it would be told to a worker that reads it."""
+ADDRESS = Address(tracking_uri="sqlite:///mlflow.db", experiment="mnist-bench")
 
 
 def random_images(count: int, seed: int) -> Images:
@@ -41,6 +45,9 @@ import json, pathlib, sys
 def say(kind, **fields):
     print(json.dumps({"kind": kind, **fields}), flush=True)
 
+def calibrate(step):
+    say("calibration", step=step, seconds=0.125, surroundings={"logical_cores": 2})
+
 request = json.loads(sys.stdin.readline())
 say("phase", name="import", seconds=3.0)
 say("phase", name="data", seconds=0.5)
@@ -48,13 +55,17 @@ say("ready")
 if sys.stdin.readline().strip() != "go":
     sys.exit("nobody said go")
 print("words for the log", file=sys.stderr, flush=True)
+calibrate(0)
 say("phase", name="trace", seconds=1.5)
 grid, done = request["grid"], 0
 for row in request["rows"]:
     points = range(grid["first"], row + 1, grid["every"])
     for step in sorted({point for point in points if point > done} | {row}):
         seconds = step * 0.5
-        say("sample", step=step, train_seconds=seconds)
+        stretch = {"step": step, "steps": step - done, "train_seconds": (step - done) * 0.5}
+        seen = {"wall_seconds": stretch["train_seconds"], "own_cpu_seconds": 0.25}
+        stretch |= {"rss_bytes": 400_000_000 + step, "seen": seen}
+        say("sample", train_seconds=seconds, stretch=stretch, surroundings=None)
         scores = {"test_accuracy": 0.75, "validation_accuracy": 0.5, "train_loss": 0.25}
         say("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
         FAULT
@@ -63,7 +74,10 @@ for row in request["rows"]:
     folder.mkdir()
     (folder / "predictions.npz").write_bytes(b"predictions")
     seconds = {"import": 3.0, "train": row * 0.5}
-    say("row", steps=row, seconds=seconds, peak_rss_bytes=500_000_000, memory_method="VmHWM")
+    peaks = {"import": 300_000_000, "train": 500_000_000}
+    memory = {"peak_rss_bytes": 500_000_000, "memory_method": "VmHWM"}
+    calibrate(row)
+    say("row", steps=row, seconds=seconds, phase_peak_rss_bytes=peaks, **memory)
 say("done")
 """
 
@@ -85,11 +99,13 @@ class Finished:
         run: The run.
         note: For MLflow's page.
         files: Names and contents, in the order given.
+        at_ms: When it ended.
     """
 
     run: RunResult
     note: str
     files: dict[str, bytes]
+    at_ms: int
 
 
 def _no_fault(call: str, run_id: str) -> None:
@@ -105,6 +121,7 @@ class Store:
         calls: What was asked of it, in order: the call, the run's id, and what tells more.
         notes: Of runs that were started, by id.
         heard_at_ms: When scorings were heard of, in the order of delivery.
+        rss_bytes: Of samples, by step.
         finished: Runs that ended.
     """
 
@@ -112,22 +129,33 @@ class Store:
     calls: list[tuple[str, str, object]] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     heard_at_ms: list[int] = field(default_factory=list)
+    rss_bytes: dict[int, int] = field(default_factory=dict)
     finished: list[Finished] = field(default_factory=list)
 
-    def start(self, run: RunResult, note: str) -> str:
+    def start(
+        self, run: RunResult, note: str, owner: Owner, *, at_ms: int, look_first: bool = False
+    ) -> Started:
         run_id = f"id-{run.seed}-{run.steps}"
         self.fault("start", run_id)
-        self.calls.append(("start", run_id, run.status))
+        self.calls.append(("find" if look_first else "start", run_id, run.status))
         self.notes[run_id] = note
-        return run_id
+        return Started(run_id)
 
-    def log(self, run_id: str, scored: Sequence[TimedEvaluation]) -> None:
+    def log(self, run_id: str, points: Sequence[Point]) -> None:
         self.fault("log", run_id)
-        self.calls.append(("log", run_id, [timed.evaluation.step for timed in scored]))
-        self.heard_at_ms += [timed.at_ms for timed in scored]
+        scored = [point for point in points if point.evaluation]
+        self.calls.append(("log", run_id, [point.step for point in scored]))
+        self.heard_at_ms += [point.at_ms for point in scored]
+        self.rss_bytes |= {point.step: point.rss_bytes for point in points if point.rss_bytes}
 
-    def finish(self, run: RunResult, note: str, files: Callable[[], Sequence[Path]]) -> None:
+    def finish(
+        self, run: RunResult, note: str, files: Callable[[], Sequence[Path]], *, at_ms: int
+    ) -> None:
         self.fault("finish", run.run_id or "")
         self.calls.append(("finish", run.run_id or "", run.status))
         contents = {path.name: path.read_bytes() for path in files()}
-        self.finished.append(Finished(run, note, contents))
+        self.finished.append(Finished(run, note, contents, at_ms))
+
+    def unfinished(self) -> list[Unfinished]:
+        self.fault("unfinished", "")
+        return []

@@ -26,7 +26,9 @@ from test_compare import RUN_KEYS
 
 from mnist_bench import data, scenario
 from mnist_bench.data import Source
+from mnist_bench.owner import Owner
 from mnist_bench.result import PHASES, RunResult
+from mnist_bench.verdict import LIMITS, VERDICTS
 
 GRID = [1, 51, 101, 151]
 """Of `smoke`, up to its 200 steps."""
@@ -43,6 +45,8 @@ ONCE = {
     "peak_rss_bytes",
     *(f"phase_{name}_seconds" for name in PHASES),
 }
+PHASE_PEAKS = {f"phase_{name}_peak_rss_bytes" for name in PHASES}
+"""Where the memory's mark can be reset."""
 ARTIFACTS = {"result.json", "scenario.toml", "machine.json", "worker.log", "predictions.npz"}
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
@@ -159,14 +163,19 @@ def test_the_runs_facts(first: First) -> None:
         "precision": "float32",
         "device": "cpu",
         "machine_id": first.ended.document["machine"]["machine_id"],
-        "verdict": None,  # nobody judges the machine yet
-        "reasons": None,
         "hyperparameters": {"learning_rate": 0.001, "batch_size": 50, "dropout_rate": 0.5},
         "failure": None,
         "training_seed": 0,
     }
     assert {key: first.run[key] for key in expected} == expected
     assert len(first.run["machine_id"]) == 32
+
+
+def test_the_runs_verdict(first: First) -> None:
+    words = {limits.words for limits in LIMITS} | {"on battery", "limited cores"}
+    assert first.run["verdict"] in VERDICTS
+    assert set(first.run["reasons"]) <= words
+    assert (first.run["verdict"] == "clean") == (not first.run["reasons"])
 
 
 def test_the_runs_figures(first: First) -> None:
@@ -248,7 +257,8 @@ def test_mlflow_params(first: First, recorded: Recorded) -> None:
 def test_mlflow_metrics(first: First, recorded: Recorded) -> None:
     run_id = first.run["run_id"]
     metrics = recorded.run(run_id).data.metrics
-    assert {name for name in metrics if not name.startswith("time_to_")} == BY_STEP | ONCE
+    names = {name for name in metrics if not name.startswith("time_to_")}
+    assert names - PHASE_PEAKS - {"rss_bytes"} == BY_STEP | ONCE
     for name in ONCE - {f"phase_{phase}_seconds" for phase in PHASES}:
         assert metrics[name] == first.run[name]
     for phase in PHASES:
@@ -273,9 +283,10 @@ def test_mlflow_tags(bench: Bench, first: First, recorded: Recorded) -> None:
     assert {key: tags.get(key) for key in expected} == expected
     assert tags.get("bench.memory_method") == first.run["memory_method"]
     assert {"mlflow.user", "mlflow.source.type"} <= set(tags)
-    # Nobody judges the machine, nor owns a run, yet.
-    later = {"bench.verdict", "bench.reasons", "bench.owner", "bench.complete"}
-    assert not later & set(tags)
+    assert tags["bench.complete"] == "true"
+    assert tags["bench.verdict"] == first.run["verdict"]
+    assert tags.get("bench.reasons", "") == ", ".join(first.run["reasons"])
+    assert Owner.model_validate_json(tags["bench.owner"]).is_gone
     note = tags["mlflow.note.content"]
     for words in (f"Max test accuracy {first.run['max_test_accuracy']:.4f}", "finished"):
         assert words in note
@@ -415,6 +426,7 @@ def ended_early(bench: Bench, ended: Ended, status: str, reason: str) -> None:
     assert [step for step, _ in recorded.history(long["run_id"], "test_accuracy")][:2] == [1, 51]
     assert recorded.artifacts(long["run_id"]) == ARTIFACTS - {"predictions.npz"}
     assert list(bench.temporary.glob("mnist-bench-*")) == []
+    assert not (bench.folder / "mlruns" / ".runs").exists()
 
 
 @needs_signals

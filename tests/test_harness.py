@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import records
 import stand_ins
 
-from mnist_bench import harness, paper, process
+from mnist_bench import harness, logbook, paper, process
 from mnist_bench.data import Source
 from mnist_bench.errors import (
     EXIT_BROKE,
@@ -22,9 +23,10 @@ from mnist_bench.errors import (
 )
 from mnist_bench.harness import Outcome, Plan, Trajectory, execute, lay_out
 from mnist_bench.interruption import Terminated
+from mnist_bench.journal import Journal
 from mnist_bench.process import WorkerProcess
 from mnist_bench.protocol import Request, Sample
-from mnist_bench.result import Evaluation
+from mnist_bench.result import Evaluation, RunResult
 from mnist_bench.scenario import MAX_SEED, Scenario
 from mnist_bench.store import Store
 
@@ -130,6 +132,9 @@ class Watcher:
         if self.interruption:
             raise self.interruption
 
+    def warned(self, line: str) -> None:
+        self.events.append(("warned", line))
+
     def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
         self.events.append(("ended", trajectory.seed, failure, log_tail))
 
@@ -172,6 +177,13 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, where journals lie."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture
 def mlflow() -> stand_ins.Store:
     return stand_ins.Store()
@@ -187,9 +199,11 @@ def carried_out(
     watcher: Watcher,
     seeds: int = 2,
     open_store: Callable[[], Store] | None = None,
+    **options: object,
 ) -> Outcome:
     plan = laid_out(SMALL, seeds=range(seeds))
-    return execute(plan, records.machine(), open_store or (lambda: mlflow), watcher)
+    opened = open_store or (lambda: mlflow)
+    return execute(plan, records.machine(), stand_ins.ADDRESS, opened, watcher, **options)
 
 
 def endings(outcome: Outcome) -> list[tuple[int, int, str | None]]:
@@ -233,6 +247,20 @@ def test_who_watches_hears_everything(mlflow: stand_ins.Store, watcher: Watcher)
     ]
 
 
+def test_a_figure_is_journalled_before_it_is_shown(
+    mlflow: stand_ins.Store, watcher: Watcher, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journalled: list[bool] = []
+
+    def scored(evaluation: Evaluation) -> None:
+        said = f'"evaluation":{{"step":{evaluation.step},'
+        journalled.extend(said in path.read_text(encoding="utf-8") for path in journals(folder))
+
+    monkeypatch.setattr(watcher, "scored", scored)
+    carried_out(mlflow, watcher, seeds=1)
+    assert journalled == [True] * 4
+
+
 def test_the_store_is_opened_while_the_worker_starts(
     mlflow: stand_ins.Store, watcher: Watcher, workers: Workers
 ) -> None:
@@ -246,12 +274,62 @@ def test_the_store_is_opened_while_the_worker_starts(
     assert started == [1, 2]
 
 
-def test_nothing_is_left_in_the_folder_for_temporary_files(
-    mlflow: stand_ins.Store, watcher: Watcher, workers: Workers
+def test_nothing_is_left_of_what_mlflow_has(
+    mlflow: stand_ins.Store, watcher: Watcher, workers: Workers, folder: Path
 ) -> None:
     carried_out(mlflow, watcher)
     assert len({asked.folder for asked in workers.asked}) == 2
-    assert not any(Path(asked.folder).exists() for asked in workers.asked)
+    assert list(folder.iterdir()) == []
+
+
+def test_the_first_training_shares_its_start_with_the_opening_of_the_store(
+    mlflow: stand_ins.Store, watcher: Watcher
+) -> None:
+    outcome = carried_out(mlflow, watcher)
+    shared = ("import", "data", "other")
+    assert [run.shared_phases for run in outcome.results] == [shared, shared, (), ()]
+    later = carried_out(mlflow, watcher, opens_store=False)
+    assert [run.shared_phases for run in later.results] == [()] * 4
+
+
+def test_other_benchmarks_beside_it_are_recorded(mlflow: stand_ins.Store, watcher: Watcher) -> None:
+    for exclusive in (True, False):
+        outcome = carried_out(mlflow, watcher, seeds=1, exclusive=exclusive)
+        assert [run.conditions.exclusive for run in outcome.results] == [exclusive] * 2
+
+
+def test_enough_is_asked_before_each_seed_and_ends_the_plan(
+    mlflow: stand_ins.Store, watcher: Watcher
+) -> None:
+    asked: list[list[tuple[int, int]]] = []
+
+    def enough(results: Sequence[RunResult]) -> bool:
+        asked.append([(run.seed, run.steps) for run in results])
+        return len(results) > 3
+
+    earlier = [records.run(2, seed=7)]
+    outcome = carried_out(mlflow, watcher, seeds=5, enough=enough, earlier=earlier)
+    assert (outcome.exit_status, outcome.error) == (0, None)
+    assert asked == [
+        [(7, 2)],
+        [(7, 2), (0, 2), (0, 5)],
+        [(7, 2), (0, 2), (0, 5), (1, 2), (1, 5)],
+    ]
+    assert [(run.seed, run.steps) for run in outcome.results] == [(0, 2), (0, 5), (1, 2), (1, 5)]
+
+
+def test_enough_is_never_asked_between_rows_of_a_seed(
+    mlflow: stand_ins.Store, watcher: Watcher
+) -> None:
+    asked: list[int] = []
+
+    def enough(results: Sequence[RunResult]) -> bool:
+        asked.append(len(results))
+        return False
+
+    plan = laid_out(SMALL, seeds=range(2), independent=True)
+    execute(plan, records.machine(), stand_ins.ADDRESS, lambda: mlflow, watcher, enough=enough)
+    assert asked == [0, 2]
 
 
 # A worker that fails
@@ -428,23 +506,51 @@ def test_a_store_that_can_not_be_opened(
     assert len(workers.started) == 1
 
 
+def journals(folder: Path) -> list[Path]:
+    return sorted((folder / "mlruns" / ".runs").glob("*.jsonl"))
+
+
 @pytest.mark.parametrize("call", ["start", "log", "finish"])
-def test_a_store_that_fails_on_the_way_ends_the_plan(
-    mlflow: stand_ins.Store, watcher: Watcher, workers: Workers, call: str
+def test_training_goes_on_where_the_store_fails_on_the_way(
+    mlflow: stand_ins.Store, watcher: Watcher, workers: Workers, folder: Path, call: str
 ) -> None:
     mlflow.fault = full_at(call)
     outcome = carried_out(mlflow, watcher)
-    assert outcome.exit_status == EXIT_BROKE
+    assert outcome.exit_status == 0  # what was measured is reported on
     assert outcome.error is not None
+    assert outcome.error.exit_status == EXIT_BROKE
     assert f"MLflow failed at {call}: the disk is full" in outcome.error.message
-    # What was measured is told, whether MLflow has it or not.
-    first = "failed" if call == "start" else "finished"
-    assert endings(outcome) == [(0, 2, first), (0, 5, "failed")]
-    assert len(workers.started) == 1
+    assert "results wait in mlruns/.runs, the next command" in outcome.error.hint
+    assert [status for _, _, status in endings(outcome)] == ["finished"] * 4
+    warnings = [line for event, line, *_ in watcher.events if event == "warned"]
+    assert len(warnings) == 1
+    assert "the training goes on" in warnings[0]
+    assert len(journals(folder)) == 2
+    assert len(workers.started) == 2
     assert workers.are_gone
 
 
-def test_a_store_that_fails_after_the_worker_is_told_too(
+def test_a_store_that_comes_back_gets_everything(
+    mlflow: stand_ins.Store, watcher: Watcher, folder: Path
+) -> None:
+    def gone_for_the_first_seed(call: str, run_id: str) -> None:
+        if watcher.events.count(("begun", 1)) == 0:
+            full(call, run_id)
+
+    mlflow.fault = gone_for_the_first_seed
+    outcome = carried_out(mlflow, watcher)
+    assert (outcome.exit_status, outcome.error) == (0, None)
+    assert [finished.run for finished in mlflow.finished] == [
+        *outcome.results[2:],
+        *outcome.results[:2],
+    ]
+    # The runs of the first seed may have been made by the call that failed.
+    made = [call for call in mlflow.calls if call[0] in ("start", "find")]
+    assert [call for call, *_ in made] == ["start", "start", "find", "start"]
+    assert list(folder.iterdir()) == []
+
+
+def test_a_worker_that_fails_while_the_store_does(
     mlflow: stand_ins.Store,
     watcher: Watcher,
     workers: Workers,
@@ -452,14 +558,47 @@ def test_a_store_that_fails_after_the_worker_is_told_too(
 ) -> None:
     monkeypatch.setattr(process, "COMMAND", stand_ins.worker("sys.exit(3)"))
     mlflow.fault = full_at("finish")
-    outcome = carried_out(mlflow, watcher)
-    assert outcome.exit_status == EXIT_BROKE
+    outcome = carried_out(mlflow, watcher, seeds=1)
     assert outcome.error is not None
     assert "the disk is full" in outcome.error.message
     assert [run.failure for run in outcome.results] == [
         "the training process ended early with exit status 3"
     ] * 2
-    assert len(workers.started) == 1
+
+
+# A disk that is full
+
+
+class FullDisk(Journal):
+    """A journal on a disk that takes nothing."""
+
+    def _write(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_journal_that_can_not_be_written_costs_nothing_while_the_store_takes_all(
+    mlflow: stand_ins.Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logbook, "Journal", FullDisk)
+    outcome = carried_out(mlflow, watcher)
+    assert (outcome.exit_status, outcome.error) == (0, None)
+    assert [status for _, _, status in endings(outcome)] == ["finished"] * 4
+    assert [finished.run for finished in mlflow.finished] == list(outcome.results)
+    (warning,) = [line for event, line, *_ in watcher.events if event == "warned"]
+    assert "can't write to mlruns/.runs: No space left on device" in warning
+
+
+def test_a_full_disk_that_the_store_is_on_too(
+    mlflow: stand_ins.Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logbook, "Journal", FullDisk)
+    mlflow.fault = full_at("log")
+    outcome = carried_out(mlflow, watcher)
+    assert [status for _, _, status in endings(outcome)] == ["finished"] * 4
+    assert outcome.error is not None
+    assert outcome.error.exit_status == EXIT_BROKE
+    assert "mlruns/.runs takes nothing either: No space left on device" in outcome.error.message
+    assert len([event for event, *_ in watcher.events if event == "warned"]) == 2
 
 
 @pytest.mark.parametrize(("interruption", "exit_status", "reason"), INTERRUPTIONS)

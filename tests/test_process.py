@@ -12,8 +12,9 @@ import pytest
 from stand_ins import SOURCE
 
 from mnist_bench import process
+from mnist_bench.conditions import Surroundings
 from mnist_bench.process import WorkerProcess
-from mnist_bench.protocol import Done, Failure, Ready, Request, Sample
+from mnist_bench.protocol import Calibrated, Done, Failure, Ready, Request
 from mnist_bench.scenario import Grid, PaperCnnHyperparameters
 
 REQUEST = Request(
@@ -27,6 +28,7 @@ REQUEST = Request(
     folder="nowhere",
     started_at=1_800_000_000.0,
 )
+CALIBRATED = Calibrated(step=0, seconds=0.25, surroundings=Surroundings())
 READY, DONE = '{"kind": "ready"}', '{"kind": "done"}'
 BEGIN = "import os, signal, sys, threading\nsys.stdin.readline()\n"
 """Of every stand-in: it has heard its request."""
@@ -62,7 +64,7 @@ import sys
 print(sys.stdin.readline(), file=sys.stderr, end="")
 print('{READY}', flush=True)
 assert sys.stdin.readline().strip() == "go"
-print('{{"kind": "sample", "step": 7, "train_seconds": 0.25}}')
+print('{{"kind": "calibration", "step": 0, "seconds": 0.25, "surroundings": {{}}}}')
 print('{DONE}')
 """
     monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", code))
@@ -71,7 +73,7 @@ print('{DONE}')
         messages = worker.messages()
         assert next(messages) == Ready()
         worker.go()
-        assert list(messages) == [Sample(step=7, train_seconds=0.25), Done()]
+        assert list(messages) == [CALIBRATED, Done()]
         assert worker.end() is None
     assert Request.model_validate_json(log.read_text(encoding="utf-8")) == REQUEST
 

@@ -1,47 +1,21 @@
-"""The runs of one trajectory on their way to the store, as a worker's messages come in."""
+"""The runs of one trajectory, as a worker's messages come in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import records
 import stand_ins
 
-from mnist_bench import paper, recording, scenario
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.machine import Machine
-from mnist_bench.note import note_of
-from mnist_bench.protocol import Done, Phase, Ready, RowEnd, Sample, Scored
+from mnist_bench import paper
+from mnist_bench.conditions import Stretch, Surroundings, TrainingStretch
+from mnist_bench.protocol import Calibrated, Done, Phase, Ready, RowEnd, Sample, Scored
 from mnist_bench.recording import Recording, planned_run
 from mnist_bench.result import Evaluation, RunResult
 
 SCENARIO = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (250, 501)})
-SHORT, LONG = "id-3-250", "id-3-501"
-
-
-@dataclass
-class Now:
-    """The time, moved by hand."""
-
-    seconds: float = 100.0
-
-
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> Now:
-    moment = Now()
-    clock = SimpleNamespace(
-        monotonic=lambda: moment.seconds, time=lambda: 1_800_000_000 + moment.seconds
-    )
-    monkeypatch.setattr(recording, "time", clock)
-    return moment
-
-
-@pytest.fixture
-def mlflow() -> stand_ins.Store:
-    return stand_ins.Store()
+NOON_MS = 1_800_000_000_000
 
 
 def planned(steps: int, **changes: int) -> RunResult:
@@ -59,11 +33,14 @@ def planned(steps: int, **changes: int) -> RunResult:
 
 
 @pytest.fixture
-def recorded(now: Now, tmp_path: Path) -> Recording:
-    """Two runs that have not begun; the worker puts its files into a folder of their own."""
-    runs = tuple(planned(steps) for steps in SCENARIO.steps)
-    (tmp_path / "trajectory").mkdir()
-    return Recording(runs, SCENARIO, records.machine(), tmp_path / "trajectory")
+def recorded() -> Recording:
+    """Two runs that have not begun."""
+    return Recording(tuple(planned(steps) for steps in SCENARIO.steps))
+
+
+def at(step: int) -> int:
+    """Each step is heard of at a second of its own."""
+    return NOON_MS + 1_000 * step
 
 
 def scored(step: int) -> Scored:
@@ -78,29 +55,35 @@ def scored(step: int) -> Scored:
     )
 
 
+def sample(step: int, steps: int = 100, rss_bytes: int | None = 7_000) -> Sample:
+    stretch = TrainingStretch(
+        step=step,
+        steps=steps,
+        train_seconds=steps * 0.02,
+        rss_bytes=rss_bytes,
+        seen=Stretch(wall_seconds=steps * 0.02, own_cpu_seconds=steps * 0.04),
+    )
+    return Sample(train_seconds=step * 0.02, stretch=stretch)
+
+
 def row_end(steps: int) -> RowEnd:
     return RowEnd(
         steps=steps,
         seconds={"import": 4.0, "data": 0.5, "train": steps * 0.02, "other": 1.0},
         peak_rss_bytes=1_000 + steps,
         memory_method="VmHWM",
+        phase_peak_rss_bytes={"import": 600, "train": 1_000 + steps},
     )
 
 
+def take(recorded: Recording, *steps: int) -> None:
+    for step in steps:
+        recorded.take(scored(step), at(step))
+
+
 def take_first_row(recorded: Recording) -> None:
-    for step in (1, 101, 201, 250):
-        recorded.take(scored(step))
-    recorded.take(row_end(250))
-
-
-def refuse(*calls: str):
-    """A store's fault: it takes none of these calls."""
-
-    def fault(call: str, run_id: str) -> None:
-        if call in calls or f"{call} {run_id}" in calls:
-            raise BenchError(f"{call} {run_id}: the disk is full", exit_status=EXIT_BROKE)
-
-    return fault
+    take(recorded, 1, 101, 201, 250)
+    recorded.take(row_end(250), at(250))
 
 
 def steps_of(run: RunResult) -> list[int]:
@@ -121,7 +104,7 @@ def test_a_planned_run_says_what_is_asked() -> None:
     assert run.target_accuracies == (0.984, 0.9888, 0.9918, 0.9928)
     assert run.hyperparameters == SCENARIO.hyperparameters
     assert run.status is run.failure is run.run_id is run.peak_rss_bytes is None
-    assert run.evaluations == ()
+    assert run.evaluations == run.shared_phases == ()
 
 
 def test_a_scenarios_own_targets_come_before_table_1s() -> None:
@@ -140,225 +123,131 @@ def test_a_scenarios_own_targets_come_before_table_1s() -> None:
     assert run.target_accuracies == (0.9,)
 
 
-def test_each_row_is_a_run_of_its_own(recorded: Recording, mlflow: stand_ins.Store) -> None:
-    recorded.begin(mlflow)
-    assert mlflow.calls == [("start", SHORT, None), ("start", LONG, None)]
-    assert [(run.steps, run.run_id, run.status) for run in recorded.runs] == [
-        (250, SHORT, None),
-        (501, LONG, None),
-    ]
-    assert mlflow.notes[SHORT] == note_of(planned(250), "Two rows")
+def test_a_run_is_named_when_it_is_made(recorded: Recording) -> None:
+    recorded.name(501, "an-id")
+    assert [run.run_id for run in recorded.runs] == [None, "an-id"]
 
 
-# Scorings
+# What is heard of steps
 
 
-def test_scorings_reach_the_rows_they_belong_to(
-    recorded: Recording, mlflow: stand_ins.Store
-) -> None:
-    recorded.begin(mlflow)
+def test_scorings_reach_the_rows_they_belong_to(recorded: Recording) -> None:
     take_first_row(recorded)
-    for step in (301, 401, 501):
-        recorded.take(scored(step))
-    recorded.take(row_end(501))
+    take(recorded, 301, 401, 501)
+    recorded.take(row_end(501), at(501))
     # 250 is the short row's last state, and none of the long one's.
     assert [steps_of(run) for run in recorded.runs] == [
         [1, 101, 201, 250],
         [1, 101, 201, 301, 401, 501],
     ]
-    assert mlflow.calls[2:] == [
-        ("log", SHORT, [1, 101, 201, 250]),
-        ("finish", SHORT, "finished"),
-        ("log", LONG, [1, 101, 201, 301, 401, 501]),
-        ("finish", LONG, "finished"),
+    points = recorded.points(250)
+    assert [(point.step, point.at_ms) for point in points] == [
+        (step, at(step)) for step in (1, 101, 201, 250)
     ]
 
 
-def test_scorings_are_delivered_every_five_seconds_at_most(
-    now: Now, recorded: Recording, mlflow: stand_ins.Store
-) -> None:
-    recorded.begin(mlflow)
-    for seconds, step in ((104.9, 1), (105, 101), (109.9, 201), (110, 250), (110.1, 301)):
-        now.seconds = seconds
-        recorded.take(scored(step))
-    assert mlflow.calls[2:] == [
-        ("log", SHORT, [1, 101]),
-        ("log", LONG, [1, 101]),
-        ("log", SHORT, [201, 250]),
-        ("log", LONG, [201]),
-    ]
-    recorded.close("killed", "interrupted")
-    assert ("log", LONG, [301]) in mlflow.calls
-    # Under the time at which they were heard of, not that of their delivery.
-    heard = [1_800_000_104_900, 1_800_000_105_000]
-    assert mlflow.heard_at_ms[:4] == pytest.approx(heard * 2, abs=1)
-
-
-def test_scorings_before_the_store_is_open_are_kept(
-    now: Now, recorded: Recording, mlflow: stand_ins.Store
-) -> None:
-    now.seconds += 60
-    recorded.take(scored(1))
-    recorded.begin(mlflow)
-    recorded.take(scored(101))
-    recorded.close("killed", "interrupted")
-    assert [steps for call, _, steps in mlflow.calls if call == "log"] == [[1, 101], [1, 101]]
+def test_memory_reaches_every_row_that_is_long_enough(recorded: Recording) -> None:
+    for step in (101, 250, 301):
+        recorded.take(sample(step, rss_bytes=1_000 + step), at(step))
+    recorded.take(sample(401, rss_bytes=None), at(401))
+    told = {
+        steps: [(point.step, point.rss_bytes) for point in recorded.points(steps)]
+        for steps in (250, 501)
+    }
+    assert told == {
+        250: [(101, 1_101), (250, 1_250)],
+        501: [(101, 1_101), (250, 1_250), (301, 1_301)],
+    }
 
 
 # The end of a row
 
 
-def test_a_finished_row(recorded: Recording, mlflow: stand_ins.Store) -> None:
-    recorded.begin(mlflow)
-    recorded.take(Phase(name="import", seconds=3.75))
+def test_a_finished_row(recorded: Recording) -> None:
+    recorded.take(Phase(name="import", seconds=3.75), at(0))
     take_first_row(recorded)
-    (finished,) = mlflow.finished
-    assert finished.run == recorded.runs[0]
-    assert (finished.run.status, finished.run.failure) == ("finished", None)
-    assert finished.run.seconds == {"import": 4.0, "data": 0.5, "train": 5.0, "other": 1.0}
-    assert (finished.run.peak_rss_bytes, finished.run.memory_method) == (1_250, "VmHWM")
-    assert finished.run.final_test_accuracy == 0.97
-    assert finished.note == note_of(finished.run, "Two rows")
-    assert "finished" in finished.note
-    assert recorded.runs[1].status is None
+    finished, other = recorded.runs
+    assert (finished.status, finished.failure) == ("finished", None)
+    assert finished.seconds == {"import": 4.0, "data": 0.5, "train": 5.0, "other": 1.0}
+    assert (finished.peak_rss_bytes, finished.memory_method) == (1_250, "VmHWM")
+    assert finished.phase_peak_rss_bytes == {"import": 600, "train": 1_250}
+    assert finished.final_test_accuracy == 0.97
+    assert recorded.ended_at_ms(250) == at(250)
+    assert other.status is None
 
 
-def test_its_files(recorded: Recording, mlflow: stand_ins.Store, tmp_path: Path) -> None:
-    (tmp_path / "trajectory" / "worker.log").write_bytes(b"a log")
-    (tmp_path / "trajectory" / "250").mkdir()
-    (tmp_path / "trajectory" / "250" / "predictions.npz").write_bytes(b"predictions")
-    recorded.begin(mlflow)
+def test_a_row_is_judged_by_what_was_seen_up_to_its_end(recorded: Recording) -> None:
+    first, second = Surroundings(on_battery=False), Surroundings(on_battery=True)
+    recorded.take(Calibrated(step=0, seconds=0.125, surroundings=first), at(0))
+    recorded.take(sample(101), at(101))
     take_first_row(recorded)
-    (finished,) = mlflow.finished
-    assert set(finished.files) == {
-        "result.json",
-        "scenario.toml",
-        "machine.json",
-        "worker.log",
-        "predictions.npz",
-    }
-    assert finished.files["predictions.npz"] == b"predictions"
-    assert finished.files["worker.log"] == b"a log"
-    assert RunResult.model_validate_json(finished.files["result.json"]) == finished.run
-    assert Machine.model_validate_json(finished.files["machine.json"]) == records.machine()
-    copy = tmp_path / "copy.toml"
-    copy.write_bytes(finished.files["scenario.toml"])
-    assert scenario.read(copy) == SCENARIO
+    recorded.take(sample(301).model_copy(update={"surroundings": second}), at(301))
+    recorded.take(Calibrated(step=501, seconds=0.25, surroundings=second), at(501))
+    recorded.take(row_end(501), at(501))
+    short, long = (run.conditions for run in recorded.runs)
+    assert short is not None
+    assert long is not None
+    assert (short.surroundings, short.calibration_seconds) == ((first,), (0.125,))
+    assert [stretch.step for stretch in short.stretches] == [101]
+    assert (long.surroundings, long.calibration_seconds) == ((first, second, second), (0.125, 0.25))
+    assert [stretch.step for stretch in long.stretches] == [101, 301]
+    assert [run.verdict for run in recorded.runs] == ["clean", "suspect"]
+    assert recorded.runs[0].reasons == ()
+    assert recorded.runs[1].reasons != ()
 
 
-def test_messages_without_figures_change_nothing(
-    recorded: Recording, mlflow: stand_ins.Store
-) -> None:
-    recorded.begin(mlflow)
-    runs, calls = recorded.runs, list(mlflow.calls)
-    for message in (Ready(), Sample(step=100, train_seconds=2.0), Done()):
-        recorded.take(message)
-    assert (recorded.runs, mlflow.calls) == (runs, calls)
+def test_benchmarks_beside_it_are_told_to_the_judge() -> None:
+    recorded = Recording((planned(250),), exclusive=False)
+    recorded.take(row_end(250), at(250))
+    (run,) = recorded.runs
+    assert run.conditions is not None
+    assert run.conditions.exclusive is False
+    assert run.verdict == "suspect"
+
+
+def test_messages_without_figures_change_nothing(recorded: Recording) -> None:
+    runs = recorded.runs
+    for message in (Ready(), Done()):
+        recorded.take(message, NOON_MS)
+    assert recorded.runs == runs
+    assert list(recorded.points(501)) == []
 
 
 # An early end
 
 
-def test_closing_ends_what_goes_on_and_leaves_the_rest(
-    recorded: Recording, mlflow: stand_ins.Store
-) -> None:
-    recorded.begin(mlflow)
-    recorded.take(Phase(name="import", seconds=4.0))
-    recorded.take(Phase(name="data", seconds=0.5))
+def test_closing_ends_what_goes_on_and_leaves_the_rest(recorded: Recording) -> None:
+    recorded.take(Phase(name="import", seconds=4.0), at(0))
+    recorded.take(Phase(name="data", seconds=0.5), at(0))
     take_first_row(recorded)
-    recorded.take(scored(301))
-    recorded.close("failed", "ValueError: no images")
+    take(recorded, 301)
+    recorded.close("failed", "ValueError: no images", at(400))
     short, long = recorded.runs
     assert (short.status, short.failure) == ("finished", None)
     assert (long.status, long.failure) == ("failed", "ValueError: no images")
     assert steps_of(long) == [1, 101, 201, 301]
     assert long.seconds == pytest.approx({"import": 4, "data": 0.5, "train": 301 * 0.02})
     assert long.peak_rss_bytes is long.memory_method is None
-    assert [call for call in mlflow.calls if call[0] == "finish"] == [
-        ("finish", SHORT, "finished"),
-        ("finish", LONG, "failed"),
-    ]
-    assert "ValueError: no images" in mlflow.finished[1].note
+    assert (recorded.ended_at_ms(250), recorded.ended_at_ms(501)) == (at(250), at(400))
 
 
-def test_closing_twice_ends_nothing_twice(recorded: Recording, mlflow: stand_ins.Store) -> None:
-    recorded.begin(mlflow)
-    recorded.close("killed", "interrupted")
-    recorded.close("failed", "another reason")
+def test_closing_twice_ends_nothing_twice(recorded: Recording) -> None:
+    recorded.close("killed", "interrupted", at(1))
+    recorded.close("failed", "another reason", at(2))
     assert [run.status for run in recorded.runs] == ["killed", "killed"]
     assert [run.failure for run in recorded.runs] == ["interrupted", "interrupted"]
-    assert len(mlflow.finished) == 2
+    assert recorded.ended_at_ms(250) == at(1)
 
 
-def test_closing_before_the_first_scoring(recorded: Recording, mlflow: stand_ins.Store) -> None:
-    recorded.begin(mlflow)
-    recorded.take(Phase(name="import", seconds=4.0))
-    recorded.close("killed", "interrupted")
+def test_closing_before_the_first_scoring(recorded: Recording) -> None:
+    recorded.take(Phase(name="import", seconds=4.0), at(0))
+    recorded.close("killed", "interrupted", at(1))
     for run in recorded.runs:
         assert run.seconds == {"import": 4.0}
         assert run.train_seconds_total is run.max_test_accuracy is None
 
 
-def test_closing_without_a_store(recorded: Recording, tmp_path: Path) -> None:
-    recorded.close("failed", "the store can't be opened")
-    assert [run.status for run in recorded.runs] == ["failed", "failed"]
-    assert [run.run_id for run in recorded.runs] == [None, None]
-    assert list((tmp_path / "trajectory").iterdir()) == []
-
-
 @pytest.mark.parametrize("spelling", ["{}", "[Errno 28] No space left on device: '{}/a/file'"])
-def test_a_reason_names_no_home_folder(
-    recorded: Recording, mlflow: stand_ins.Store, home: Path, spelling: str
-) -> None:
-    recorded.begin(mlflow)
-    recorded.close("failed", spelling.format(home))
+def test_a_reason_names_no_home_folder(recorded: Recording, home: Path, spelling: str) -> None:
+    recorded.close("failed", spelling.format(home), at(1))
     assert [run.failure for run in recorded.runs] == [spelling.format("~")] * 2
-    for finished in mlflow.finished:
-        assert str(home) not in finished.note
-        assert str(home).encode() not in finished.files["result.json"]
-
-
-# A store that refuses
-
-
-def test_runs_that_were_begun_are_ended_where_another_could_not_begin(
-    recorded: Recording, mlflow: stand_ins.Store
-) -> None:
-    mlflow.fault = refuse(f"start {LONG}")
-    with pytest.raises(BenchError, match="the disk is full"):
-        recorded.begin(mlflow)
-    recorded.close("failed", "the disk is full")
-    assert mlflow.calls == [("start", SHORT, None), ("finish", SHORT, "failed")]
-    assert [run.status for run in recorded.runs] == ["failed", "failed"]
-
-
-def test_a_finished_run_that_was_refused_is_offered_again_as_it_is(
-    recorded: Recording, mlflow: stand_ins.Store
-) -> None:
-    recorded.begin(mlflow)
-    mlflow.fault = refuse("log")
-    with pytest.raises(BenchError, match="the disk is full"):
-        take_first_row(recorded)
-    mlflow.fault = refuse()
-    recorded.close("failed", "the disk was full")
-    assert mlflow.calls[2:] == [
-        ("finish", SHORT, "finished"),  # it has ended, whatever became of its curve
-        ("log", SHORT, [1, 101, 201, 250]),
-        ("finish", SHORT, "finished"),
-        ("log", LONG, [1, 101, 201]),
-        ("finish", LONG, "failed"),
-    ]
-    assert recorded.runs[0].failure is None
-
-
-def test_every_run_is_tried_and_the_first_refusal_told(
-    recorded: Recording, mlflow: stand_ins.Store
-) -> None:
-    recorded.begin(mlflow)
-    mlflow.fault = refuse(f"finish {SHORT}")
-    with pytest.raises(BenchError, match=f"finish {SHORT}: the disk is full"):
-        recorded.close("killed", "interrupted")
-    assert mlflow.calls[2:] == [("finish", LONG, "killed")]
-    mlflow.fault = refuse("finish")
-    with pytest.raises(BenchError, match=f"finish {SHORT}"):
-        recorded.close("killed", "interrupted")

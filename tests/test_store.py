@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from records import evaluations, run
 
-from mnist_bench import store
+from mnist_bench import database, owner, store
 from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.figures import Point
 from mnist_bench.note import note_of
 from mnist_bench.result import Evaluation, RunResult, Status
-from mnist_bench.store import Store, TimedEvaluation, _fault
+from mnist_bench.store import Started, Store, existing_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +40,9 @@ SECONDS = {
     "other": 0.75,
 }
 NOON_MS = 1_800_000_000_000
-AT_STEPS = {"test_accuracy", "validation_accuracy", "train_loss", "train_seconds"}
+END_MS = NOON_MS + 2_000_000
+OWNER = owner.current("0123456789abcdef")
+AT_STEPS = {"rss_bytes", "test_accuracy", "validation_accuracy", "train_loss", "train_seconds"}
 
 
 def sqlite_uri(path: Path) -> str:
@@ -78,9 +81,18 @@ def client(uri: str, opened: Store) -> MlflowClient:
     return store._import_mlflow().MlflowClient(tracking_uri=uri)
 
 
-def timed(scored: Sequence[Evaluation]) -> list[TimedEvaluation]:
-    """Heard of at one second a step."""
-    return [TimedEvaluation(each, at_ms=NOON_MS + 1_000 * each.step) for each in scored]
+def timed(scored: Sequence[Evaluation]) -> list[Point]:
+    """Heard of at one second a step, with the memory of that step."""
+    return [
+        Point(each.step, NOON_MS + 1_000 * each.step, evaluation=each, rss_bytes=9_000 + each.step)
+        for each in scored
+    ]
+
+
+def start(opened: Store, run_of: RunResult, *, look_first: bool = False) -> Started:
+    return opened.start(
+        run_of, "It has begun. Status: running.", OWNER, at_ms=NOON_MS, look_first=look_first
+    )
 
 
 def begun(opened: Store, **changes: Any) -> RunResult:
@@ -94,16 +106,23 @@ def begun(opened: Store, **changes: Any) -> RunResult:
         "memory_method": None,
     }
     before = run(1_000, seed=3, **(nothing | changes))
-    return before.model_copy(update={"run_id": opened.start(before, "It has begun.")})
+    return before.model_copy(update={"run_id": start(opened, before).run_id})
 
 
 def recorded(opened: Store, files: Sequence[Path] = (), **changes: Any) -> RunResult:
     """A run from its beginning to its end."""
     run_id = begun(opened).run_id
-    values = {"evaluations": EVALUATIONS, "seconds": SECONDS, "run_id": run_id}
+    values = {
+        "evaluations": EVALUATIONS,
+        "seconds": SECONDS,
+        "run_id": run_id,
+        "phase_peak_rss_bytes": {"import": 600},
+        "verdict": "suspect",
+        "reasons": ("on battery", "other load"),
+    }
     whole = run(1_000, seed=3, **(values | changes))
     opened.log(run_id, timed(whole.evaluations))
-    opened.finish(whole, note_of(whole, "A title"), lambda: files)
+    opened.finish(whole, note_of(whole, "A title"), lambda: files, at_ms=END_MS)
     return whole
 
 
@@ -125,7 +144,7 @@ def test_a_run_that_has_begun(client: MlflowClient, opened: Store) -> None:
     made = found(client, begun(opened))
     assert made.info.status == "RUNNING"
     assert made.info.experiment_id == opened.experiment_id
-    assert made.data.tags["mlflow.note.content"] == "It has begun."
+    assert made.data.tags["mlflow.note.content"] == "It has begun. Status: running."
     assert made.data.params["steps"] == "1000"
     assert made.data.metrics == {}
 
@@ -168,6 +187,7 @@ def test_metrics_of_a_run_as_a_whole(client: MlflowClient, opened: Store) -> Non
             "phase_train_seconds": 20,
             "phase_evaluate_seconds": 3.25,
             "phase_other_seconds": 0.75,
+            "phase_import_peak_rss_bytes": 600,
             "time_to_test_accuracy_0_984_seconds": 16.02,
             "time_to_validation_accuracy_0_984_seconds": 0.02,
             "time_to_validation_accuracy_0_9888_seconds": 0.02,
@@ -196,6 +216,7 @@ def test_metrics_by_step(client: MlflowClient, opened: Store) -> None:
     assert history(client, run_of, "train_loss") == [(step, 0.125) for step in steps]
     seconds = dict(history(client, run_of, "train_seconds"))
     assert seconds == pytest.approx({step: step * 0.02 for step in steps})
+    assert history(client, run_of, "rss_bytes") == [(step, 9_000 + step) for step in steps]
 
 
 def test_scorings_stand_at_the_time_at_which_they_were_heard_of(
@@ -222,7 +243,14 @@ def test_more_figures_than_mlflow_takes_at_once(client: MlflowClient, opened: St
 
 
 def test_what_is_not_known_is_absent(client: MlflowClient, opened: Store) -> None:
-    nothing = recorded(opened, evaluations=(), seconds={}, peak_rss_bytes=None, memory_method=None)
+    nothing = recorded(
+        opened,
+        evaluations=(),
+        seconds={},
+        peak_rss_bytes=None,
+        memory_method=None,
+        phase_peak_rss_bytes={},
+    )
     assert found(client, nothing).data.metrics == {}
     assert "bench.memory_method" not in found(client, nothing).data.tags
     no_number = EVALUATIONS[0].model_copy(update={"train_loss": None})
@@ -237,6 +265,11 @@ def test_tags(client: MlflowClient, opened: Store) -> None:
     assert {name: tag for name, tag in tags.items() if name.startswith("bench.")} == {
         "bench.schema": "1",
         "bench.trajectory": "trajectory-3",
+        "bench.steps": "1000",
+        "bench.owner": OWNER.model_dump_json(),
+        "bench.complete": "true",
+        "bench.verdict": "suspect",
+        "bench.reasons": "on battery, other load",
         "bench.dataset_digest": "d" * 64,
         "bench.machine_id": "0123456789abcdef",
         "bench.memory_method": "VmHWM",
@@ -316,7 +349,7 @@ def test_an_experiment_keeps_its_files_in_a_folder_that_depends_on_no_working_di
     ],
 )
 def test_folder_of_an_experiment(folder: Path, experiment: str, kept_in: str) -> None:
-    assert store._artifact_folder(experiment) == folder.resolve() / "mlruns" / kept_in
+    assert database.artifact_folder(experiment) == folder.resolve() / "mlruns" / kept_in
 
 
 # A store that fails on the way
@@ -331,42 +364,139 @@ def test_a_run_is_ended_even_where_its_files_can_not_be_kept(
 ) -> None:
     whole = run(1_000, seed=3, run_id=begun(opened).run_id)
     with pytest.raises(BenchError, match="No space left on device") as fault:
-        opened.finish(whole, "note", no_space)
+        opened.finish(whole, "note", no_space, at_ms=END_MS)
     assert fault.value.exit_status == EXIT_BROKE
     assert found(client, whole).info.status == "FINISHED"
 
 
-@pytest.mark.parametrize(
-    ("raised", "seen"),
-    [(OSError(28, "No space left"), BenchError), (KeyboardInterrupt(), KeyboardInterrupt)],
-)
-def test_a_run_that_is_only_half_made_is_not_left_running(
-    client: MlflowClient,
-    opened: Store,
-    monkeypatch: pytest.MonkeyPatch,
-    raised: BaseException,
-    seen: type[BaseException],
+def test_a_run_that_may_have_been_made_is_looked_for(
+    client: MlflowClient, opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def log_batch(*_: object, **__: object) -> None:
-        raise raised
+    before = run(1_000, seed=3, run_id=None, trajectory=uuid.uuid4().hex)
+    with monkeypatch.context() as patch:
+        patch.setattr(opened._client, "log_batch", no_space)  # after the run was made
+        with pytest.raises(BenchError, match="No space left on device"):
+            start(opened, before)
+    started = start(opened, before, look_first=True)
+    (made,) = client.search_runs([opened.experiment_id])
+    assert (made.info.run_id, made.data.params["seed"]) == (started.run_id, "3")
+    assert not started.is_complete
+    # Another row of the same training is another run.
+    assert start(opened, run(2_500, trajectory=before.trajectory), look_first=True) != started
 
-    monkeypatch.setattr(opened._client, "log_batch", log_batch)
-    with pytest.raises(seen):
-        begun(opened)
-    (half,) = client.search_runs([opened.experiment_id])
-    assert half.info.status == "FAILED"
+
+def test_a_run_that_is_complete_is_told_to_be(opened: Store) -> None:
+    whole = recorded(opened)
+    found_again = start(opened, whole, look_first=True)
+    assert (found_again.run_id, found_again.is_complete) == (whole.run_id, True)
+
+
+def test_a_run_that_the_user_deleted_stays_so(client: MlflowClient, opened: Store) -> None:
+    thrown_away = begun(opened)
+    client.delete_run(thrown_away.run_id)
+    assert start(opened, thrown_away, look_first=True).is_complete
+    assert client.search_runs([opened.experiment_id]) == []
+
+
+def test_a_run_that_the_database_does_not_know_is_made(opened: Store) -> None:
+    lost = run(1_000, run_id=uuid.uuid4().hex, trajectory=uuid.uuid4().hex)
+    assert start(opened, lost, look_first=True).run_id != lost.run_id
+
+
+def test_what_is_delivered_twice_is_there_once(client: MlflowClient, opened: Store) -> None:
+    whole = recorded(opened)
+    before = {name: history(client, whole, name) for name in found(client, whole).data.metrics}
+    assert whole.run_id is not None
+    opened.log(whole.run_id, timed(whole.evaluations))
+    opened.finish(whole, "note", list, at_ms=END_MS)
+    again = found(client, whole)
+    assert {name: history(client, whole, name) for name in again.data.metrics} == before
+    for name, values in before.items():
+        assert len({step for step, _ in values}) == len(values), name
+    assert (again.info.start_time, again.info.end_time) == (NOON_MS, END_MS)
+
+
+def test_runs_that_go_on_and_whose_they_are(client: MlflowClient, opened: Store) -> None:
+    recorded(opened)
+    goes_on = begun(opened, trajectory="t")
+    client.create_run(opened.experiment_id, run_name="somebody else's")
+    told = {one.run_id: (one.trajectory, one.owner) for one in opened.unfinished()}
+    assert told.pop(goes_on.run_id) == ("t", OWNER)
+    assert list(told.values()) == [("", None)]
+    opened.give_up(goes_on.run_id, "its process vanished")
+    killed = found(client, goes_on)
+    assert killed.info.status == "KILLED"
+    assert killed.data.tags["bench.failure"] == "its process vanished"
+    assert killed.data.tags["mlflow.note.content"] == (
+        "It has begun. Status: killed.\n\nWhy it did not finish: its process vanished"
+    )
+    assert killed.data.tags["bench.complete"] == "false"
+
+
+# Earlier runs
+
+
+def kept(opened: Store, folder: Path, **changes: Any) -> RunResult:
+    """A finished run with its record."""
+    before = begun(opened, **changes)
+    whole = run(1_000, seed=3, **({"run_id": before.run_id} | changes))
+    (folder / "result.json").write_text(whole.model_dump_json(), encoding="utf-8")
+    opened.finish(whole, "note", lambda: [folder / "result.json"], at_ms=END_MS)
+    return whole
+
+
+def test_finished_runs_come_back_as_they_were(opened: Store, folder: Path) -> None:
+    whole = kept(opened, folder, verdict="clean", evaluations=EVALUATIONS)
+    kept(opened, folder, status="failed", failure="no images")
+    kept(opened, folder, dataset_digest="e" * 64)
+    kept(opened, folder, scenario="it's another")
+    recorded(opened)  # without a record
+    assert opened.load_finished("table-1", "d" * 64) == [whole]
+    assert [run.scenario for run in opened.load_finished("it's another", "d" * 64)] == [
+        "it's another"
+    ]
+    assert opened.load_finished("no-such", "d" * 64) == []
+
+
+def test_a_record_of_another_version_is_none(opened: Store, folder: Path) -> None:
+    whole = begun(opened)
+    (folder / "result.json").write_text('{"scenario": "table-1"}', encoding="utf-8")
+    files = [folder / "result.json"]
+    done = run(1_000, run_id=whole.run_id)
+    opened.finish(done, "note", lambda: files, at_ms=END_MS)
+    assert opened.load_finished("table-1", "d" * 64) == []
+
+
+def test_a_store_to_read_is_never_made(folder: Path, uri: str, opened: Store, name: str) -> None:
+    assert existing_store("sqlite:///mlflow.db", name) is None
+    assert list(folder.iterdir()) == []
+    assert existing_store(uri, f"no {name}") is None
+    there = existing_store(uri, name)
+    assert there is not None
+    assert there.experiment_id == opened.experiment_id
 
 
 def test_a_fault_is_one_line_without_a_password() -> None:
     uri = "https://ada:secret@example.org/mlflow"
-    fault = store._fault(OSError(f"no route to {uri}\nand much more"), uri, "opening the store")
+    fault = database.fault(OSError(f"no route to {uri}\nand much more"), uri, "opening the store")
     assert str(fault).startswith("MLflow at https://example.org/mlflow failed while opening")
     assert "no route to https://example.org/mlflow" in fault.message
     assert "secret" not in str(fault)
     assert "ada" not in str(fault)
     assert "much more" not in str(fault)
     assert fault.exit_status == EXIT_BROKE
-    assert "ConnectionError" in store._fault(ConnectionError(), uri, "ending a run").message
+    assert "ConnectionError" in database.fault(ConnectionError(), uri, "ending a run").message
+
+
+def test_a_server_that_is_gone_is_told_in_few_words() -> None:
+    words = (
+        "API request to http://127.0.0.1:5/api failed with exception "
+        "HTTPConnectionPool(host='127.0.0.1', port=5): Max retries exceeded with url: /api"
+    )
+    told = database.fault(ValueError(words), "http://127.0.0.1:5", "recording figures")
+    assert told.message == (
+        "MLflow at http://127.0.0.1:5 failed while recording figures: it does not answer"
+    )
 
 
 # Experiments
@@ -385,7 +515,7 @@ def test_an_experiment_that_another_process_makes_first(
         return answers.pop() if answers else client.get_experiment_by_name(asked)
 
     monkeypatch.setattr(opened._client, "get_experiment_by_name", get_experiment_by_name)
-    assert opened._experiment(name) == opened.experiment_id
+    assert opened._experiment(name, make=True) == opened.experiment_id
 
 
 def test_a_deleted_experiment_is_refused(
@@ -452,7 +582,7 @@ def test_a_database_that_can_not_be_made_whole_is_not_left(
 ) -> None:
     database = tmp_path / "new.db"
 
-    def break_off(self: Store, name: str) -> str:
+    def break_off(self: Store, name: str, *, make: bool) -> str:
         assert database.exists()
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -466,7 +596,7 @@ def test_a_database_that_can_not_be_made_whole_is_not_left(
 def test_a_database_with_runs_outlives_a_fault(
     uri: str, opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_off(self: Store, name: str) -> str:
+    def break_off(self: Store, name: str, *, make: bool) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Store, "_experiment", break_off)
@@ -478,14 +608,14 @@ def test_a_database_with_runs_outlives_a_fault(
 def test_the_databases_own_words_are_told(uri: str) -> None:
     words = "database or disk is full"
     wrapped = f"(raised as a result of autoflush)\n(sqlite3.OperationalError) {words}\n[SQL: x]"
-    told = str(_fault(ValueError(wrapped), uri, "recording figures"))
+    told = str(database.fault(ValueError(wrapped), uri, "recording figures"))
     assert f"failed while recording figures: {words}; " in told
 
 
 def test_three_processes_make_a_database_at_once(folder: Path) -> None:
     code = """
 import sys
-from mnist_bench import store
+from mnist_bench import database, owner, store
 store._import_mlflow()
 print("ready", flush=True)
 sys.stdin.readline()
@@ -522,6 +652,9 @@ print(store.Store(sys.argv[1], "shared").experiment_id)
         ("MLFLOW_DISABLE_TELEMETRY", "true"),
         ("MLFLOW_LOGGING_LEVEL", "CRITICAL"),
         ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),
+        ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
+        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"),
+        ("MLFLOW_HTTP_REQUEST_TIMEOUT", "20"),
     ],
 )
 def test_mlflow_is_quiet_unless_the_user_wants_it_otherwise(

@@ -1,0 +1,155 @@
+"""Ends the suite by force, and takes away what it writes to, again and again; counts what is lost.
+
+    python benchmarks/faults/faults.py --kills 100 --data DIR
+
+writes `benchmarks/faults/table.md`, and `table.json` with all that was found, in words. Nothing is
+timed, so that two at once (`--jobs 2`) are as good as one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import os
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+# The tests' stand-ins and their way to start the program are these programs' too.
+sys.path[:0] = [str(FOLDER), str(FOLDER.parent.parent / "tests")]
+
+import kills  # noqa: E402
+import outages  # noqa: E402
+from kills import SIGNALS, Batch, Victim  # noqa: E402
+from place import Training  # noqa: E402
+from table import Line, Table  # noqa: E402
+
+from mnist_bench import machine  # noqa: E402
+
+_IN_A_BATCH = 10
+"""Kills in one folder, settled by one command in the end."""
+Job = Callable[[], Line]
+
+
+def main() -> None:
+    """Strike, take away, and write the table."""
+    options = _options()
+    command = f"python benchmarks/faults/faults.py {_shown(options)}"
+    table = Table(command=command, machine=machine.describe().name, chance=options.chance)
+    with (
+        tempfile.TemporaryDirectory(prefix="mnist-bench-faults-") as folder,
+        ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool,
+    ):
+        images = options.data.resolve() if options.data else None
+        jobs = [
+            *_kill_jobs(options, Path(folder), images),
+            *([] if options.no_faults else _fault_jobs(Path(folder), images)),
+        ]
+        lines: list[Future[Line]] = [pool.submit(job) for job in jobs]
+        for count, line in enumerate(as_completed(lines), 1):
+            table.add(line.result())
+            table.write(options.out)  # each time: who stops it keeps what is known by then
+            print(f"{count}/{len(jobs)} {line.result().words()}", flush=True)
+    print(options.out / "table.md")
+
+
+def _kill_jobs(options: argparse.Namespace, folder: Path, images: Path | None) -> list[Job]:
+    # An evaluation on all of MNIST takes a second and more: fewer of them, more kills.
+    training = Training(every=50 if images else 10, images=images)
+    jobs: list[Job] = []
+    victims: tuple[Victim, ...] = ("parent", "worker")
+    for start in range(0, options.kills, _IN_A_BATCH):
+        for victim in victims:
+            batch = Batch(
+                victim=victim,
+                training=training,
+                kills=min(_IN_A_BATCH, options.kills - start),
+                chance=options.chance + start,
+                folder=folder / f"{victim}-{start}",
+                signals=SIGNALS[victim],
+            )
+            jobs.append(functools.partial(strike, batch))
+    return jobs
+
+
+def _fault_jobs(folder: Path, images: Path | None) -> list[Job]:
+    names = enumerate(outages.FAULTS)
+    return [functools.partial(suffer, name, folder / f"fault-{i}", images) for i, name in names]
+
+
+def strike(batch: Batch) -> Line:
+    """One batch of kills as a line of the table."""
+    kind = f"the {'command' if batch.victim == 'parent' else 'training process'} is killed"
+    with _explained() as broken:
+        struck = kills.carry_out(batch)
+        return Line(
+            kind=kind,
+            tried=struck.hits.total(),
+            late=struck.late,
+            hits=dict(struck.hits),
+            findings=struck.findings,
+        )
+    return Line(kind=kind, tried=0, broken=tuple(broken))
+
+
+def suffer(name: str, folder: Path, images: Path | None) -> Line:
+    """One fault as a line of the table."""
+    with _explained() as broken:
+        outage = outages.FAULTS[name](folder, images)
+        return Line(
+            kind=name,
+            tried=0 if outage.skipped else 1,
+            skipped=outage.skipped,
+            findings=outage.findings,
+            notes=tuple(outage.notes),
+        )
+    return Line(kind=name, tried=0, broken=tuple(broken))
+
+
+class _explained(contextlib.AbstractContextManager[list[str]]):  # noqa: N801  # reads as a verb
+    """Keeps what broke in these programs, so that one batch does not end them all."""
+
+    def __enter__(self) -> list[str]:
+        self._words: list[str] = []
+        return self._words
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is None or isinstance(error, KeyboardInterrupt | SystemExit):
+            return False
+        self._words.append("".join(traceback.format_exception(error))[-2_000:])
+        return True
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100, help="of commands, and of workers (100)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("MNIST_BENCH_DATA"),
+        help="folder with MNIST's IDX files (MNIST_BENCH_DATA), else the embedded sample",
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="at once (2)")
+    parser.add_argument("--chance", type=int, default=0, help="seeds the draws (0)")
+    parser.add_argument("--no-faults", action="store_true", help="kills alone")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the table")
+    return parser.parse_args()
+
+
+def _shown(options: argparse.Namespace) -> str:
+    """The command line as the table shows it: no folder of anybody's."""
+    words = ["--kills", str(options.kills), "--jobs", str(options.jobs)]
+    words += ["--data", "DIR"] if options.data else []
+    words += ["--chance", str(options.chance)] + (["--no-faults"] if options.no_faults else [])
+    return shlex.join(words)
+
+
+if __name__ == "__main__":
+    main()

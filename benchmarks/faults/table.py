@@ -1,0 +1,144 @@
+"""The table of the faults: a line a kind, with what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from invariants import Findings
+
+_HEAD = """\
+# What is lost when the suite is ended by force
+
+Made by `{command}`
+on {machine}, {day}.
+
+Every kill strikes at a moment drawn over the life of its victim, most of them while it trains.
+After each batch of kills, and after each fault, another command opens the store; then the
+database, the journals and the reports are looked at from outside. {figures:,} figures that had
+been shown or journalled before were looked for, in {runs:,} runs.
+
+| what happens | tried | runs left RUNNING | figures lost | rows or figures twice | wrongly ended \
+| database or report damaged | left over |
+|---|--:|--:|--:|--:|--:|--:|--:|
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One kind of fault, or a part of its tries.
+
+    Attributes:
+        kind: What happens.
+        tried: How often it did.
+        late: Strikes that came after their victim's end, which do not count.
+        hits: Those that count, by stage and signal.
+        findings: What was wrong afterwards.
+        skipped: Why it could not be tried.
+        notes: What else was seen.
+        broken: What broke in the program that tries.
+    """
+
+    kind: str
+    tried: int
+    late: int = 0
+    hits: dict[str, int] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+    skipped: str = ""
+    notes: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+
+    def __add__(self, other: Line) -> Line:
+        """Both tries of one kind together."""
+        hits = {
+            key: self.hits.get(key, 0) + other.hits.get(key, 0)
+            for key in sorted({*self.hits, *other.hits})
+        }
+        return Line(
+            kind=self.kind,
+            tried=self.tried + other.tried,
+            late=self.late + other.late,
+            hits=hits,
+            findings=self.findings + other.findings,
+            skipped=self.skipped or other.skipped,
+            notes=self.notes + other.notes,
+            broken=self.broken + other.broken,
+        )
+
+    def words(self) -> str:
+        """In one line, for who watches."""
+        faults = len(self.findings.faults)
+        broken = f", broke: {self.broken[0][-200:]!r}" if self.broken else ""
+        return f"{self.kind}: {self.skipped or f'{self.tried} tried, {faults} faults'}{broken}"
+
+    def cells(self) -> list[str]:
+        """Of the table."""
+        if self.skipped or not self.tried:
+            return [f"{self.kind} ({self.skipped or 'could not be tried'})", *["–"] * 7]
+        found = self.findings
+        counted = (
+            *(found.running, found.lost, found.doubled),
+            *(found.wrongly_ended, found.damaged, found.left_over),
+        )
+        return [self.kind, str(self.tried), *(str(len(each)) for each in counted)]
+
+
+@dataclass
+class Table:
+    """All kinds.
+
+    Attributes:
+        command: What makes it.
+        machine: By its hardware.
+        chance: What the draws were seeded with.
+    """
+
+    command: str
+    machine: str
+    chance: int
+    _lines: dict[str, Line] = field(default_factory=dict)
+
+    def add(self, line: Line) -> None:
+        """Count in some tries."""
+        before = self._lines.get(line.kind)
+        self._lines[line.kind] = before + line if before else line
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """Write `table.md` and `table.json`."""
+        text, document = folder / "table.md", folder / "table.json"
+        text.write_text(self._to_markdown(), encoding="utf-8", newline="\n")
+        content = {
+            "command": self.command,
+            "machine": self.machine,
+            "chance": self.chance,
+            "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+            "lines": [dataclasses.asdict(line) for line in self._ordered()],
+        }
+        words = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        document.write_text(words, encoding="utf-8", newline="\n")
+        return text, document
+
+    def _ordered(self) -> list[Line]:
+        return sorted(self._lines.values(), key=lambda line: (-line.tried, line.kind))
+
+    def _to_markdown(self) -> str:
+        lines = self._ordered()
+        head = _HEAD.format(
+            command=self.command,
+            machine=self.machine,
+            day=datetime.now(UTC).date().isoformat(),
+            figures=sum(line.findings.figures for line in lines),
+            runs=sum(line.findings.runs for line in lines),
+        )
+        rows = "".join(f"| {' | '.join(line.cells())} |\n" for line in lines)
+        return head + rows + "".join(_struck(line) for line in lines if line.hits)
+
+
+def _struck(line: Line) -> str:
+    """Where the strikes of a kind hit."""
+    hits = ", ".join(f"{count} × {where}" for where, count in line.hits.items())
+    late = f"; {line.late} more came too late" if line.late else ""
+    return f"\n{line.kind[0].upper()}{line.kind[1:]}: {hits}{late}.\n"

@@ -1,0 +1,40 @@
+"""The suite's trainer with nothing around it: no parent, no messages, no look at the machine.
+
+Started by `overhead.py`; prints the wall-clock seconds of training and scoring.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from mnist_bench.protocol import Request
+
+_STEPS_AT_ONCE = 100
+
+
+def main() -> None:
+    """Train what the request on standard input asks for."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tensorflow as tf
+
+    from mnist_bench import data
+    from mnist_bench.train import Trainer
+
+    request = Request.model_validate_json(sys.stdin.readline())
+    tf.config.threading.set_intra_op_parallelism_threads(request.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    trainer = Trainer(data.load(request.source), request.hyperparameters, request.training_seed)
+    last = request.rows[-1]
+    begin = time.perf_counter()
+    for stop in sorted({*request.grid.points(last), last}):
+        while trainer.step < stop:
+            trainer.advance(min(_STEPS_AT_ONCE, stop - trainer.step))
+        trainer.evaluate("validation")
+        trainer.evaluate("test")
+    print(time.perf_counter() - begin)
+
+
+if __name__ == "__main__":
+    main()

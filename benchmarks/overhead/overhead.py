@@ -1,0 +1,180 @@
+"""What measuring and recording cost the training that is measured.
+
+    python benchmarks/overhead/overhead.py --data DIR -n 6
+
+In turn: `mnist-bench run --steps 2500`, and the same trainer with nothing around it. Prints the
+processor time of the parent and of the sampling between "go" and the end of training as a share of
+the worker's, and the ratio of wall-clock times pair by pair; `--write` keeps both in this folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from scipy import stats
+
+from mnist_bench import data, machine, scenario, sensing
+from mnist_bench.data import Source
+from mnist_bench.protocol import Request
+
+FOLDER = Path(__file__).parent
+STEPS = 2_500
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One run of the command.
+
+    Attributes:
+        parent_cpu_seconds: Processor time of the parent between "go" and the end of training.
+        sampling_cpu_seconds: That of looking at the machine, inside the worker.
+        worker_cpu_seconds: That of the worker over the same time.
+        train_and_evaluate_seconds: Wall clock inside training and scoring.
+        before_go_cpu_seconds: The parent's until "go": MLflow's import, the store.
+        after_cpu_seconds: The parent's after the end of training: recording, the report.
+    """
+
+    parent_cpu_seconds: float
+    sampling_cpu_seconds: float
+    worker_cpu_seconds: float
+    train_and_evaluate_seconds: float
+    before_go_cpu_seconds: float
+    after_cpu_seconds: float
+
+    @property
+    def share(self) -> float:
+        """Of parent and sampling, by the worker's processor time."""
+        return (self.parent_cpu_seconds + self.sampling_cpu_seconds) / self.worker_cpu_seconds
+
+
+def recorded(folder: Path, images: Path) -> Recorded:
+    """Run the command once."""
+    meter, notes = folder / "meter.txt", folder / "notes.json"
+    asked = ("run", "--steps", str(STEPS), "--data", str(images))
+    subprocess.run(
+        [sys.executable, str(FOLDER / "command.py"), *asked],
+        cwd=folder,
+        env=os.environ | {"MNIST_BENCH_METER": str(meter), "MNIST_BENCH_NOTES": str(notes)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    noted = json.loads(notes.read_text(encoding="ascii"))
+    sampling = float(meter.read_text(encoding="ascii"))
+    return Recorded(
+        parent_cpu_seconds=noted["parent_seconds"],
+        sampling_cpu_seconds=sampling,
+        worker_cpu_seconds=noted["worker_seconds"] - sampling,
+        train_and_evaluate_seconds=noted["train_and_evaluate_seconds"],
+        before_go_cpu_seconds=noted["before_go_seconds"],
+        after_cpu_seconds=noted["whole_seconds"]
+        - noted["before_go_seconds"]
+        - noted["parent_seconds"],
+    )
+
+
+def alone(source: Source) -> float:
+    """Train once with nothing around the trainer; wall-clock seconds of training and scoring."""
+    asked = scenario.read(scenario.find("table-1"))
+    request = Request(
+        model=asked.model,
+        hyperparameters=asked.hyperparameters,
+        training_seed=0,
+        rows=(STEPS,),
+        grid=asked.grid,
+        source=source,
+        threads=sensing.usable_threads(),
+        folder="",
+        started_at=time.time(),
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", str(FOLDER / "alone.py")],
+        input=request.model_dump_json() + "\n",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout)
+
+
+def page(runs: list[Recorded], bare: list[float]) -> str:
+    """The table."""
+    ratios = [run.train_and_evaluate_seconds / b for run, b in zip(runs, bare, strict=True)]
+    lines = [
+        "# Overhead",
+        "",
+        f"Machine: {machine.describe().name}.",
+        f"Made by `python benchmarks/overhead/overhead.py --data DIR -n {len(runs)}`.",
+        f"{STEPS:,} steps on Table I's evaluation grid, one seed.",
+        "",
+        "| processor seconds, n = " + f"{len(runs)} | smallest | median | largest |",
+        "|---|---|---|---|",
+        _line("parent, from go to the end of training", [r.parent_cpu_seconds for r in runs]),
+        _line("sampling, in the worker", [r.sampling_cpu_seconds for r in runs]),
+        _line("worker, the same time, without sampling", [r.worker_cpu_seconds for r in runs]),
+        _line("parent until go: MLflow's import, the store",
+              [r.before_go_cpu_seconds for r in runs]),
+        _line("parent after training: recording, the report", [r.after_cpu_seconds for r in runs]),
+        _line("parent and sampling by the worker's", [r.share for r in runs], "{:.2%}"),
+        "",
+        _ratio(ratios),
+        "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _ratio(ratios: list[float]) -> str:
+    each = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+    said = f"Wall clock of training and scoring, by the same trainer alone, pair by pair: {each}"
+    if len(ratios) < 2:
+        return f"{said}."
+    mean, sem = statistics.mean(ratios), stats.sem(ratios)
+    low, high = stats.t.interval(0.95, len(ratios) - 1, mean, sem)
+    return f"{said}; mean {mean:.3f}, 95% interval {low:.3f} to {high:.3f}, n = {len(ratios)}."
+
+
+def _line(name: str, values: list[float], form: str = "{:.2f}") -> str:
+    figures = (min(values), statistics.median(values), max(values))
+    return f"| {name} | " + " | ".join(form.format(value) for value in figures) + " |"
+
+
+def main() -> None:
+    """Measure, print, and keep what was asked to be kept."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's IDX files")
+    parser.add_argument("-n", type=int, default=6, help="pairs (6)")
+    parser.add_argument("--write", action="store_true", help="keep table and figures here")
+    options = parser.parse_args()
+    source = data.find("mnist", options.data, say=print)
+    runs: list[Recorded] = []
+    bare: list[float] = []
+    for turn in range(options.n):
+        with tempfile.TemporaryDirectory() as folder:
+            # Which of the two comes first changes from pair to pair.
+            for way in ("run", "alone") if turn % 2 else ("alone", "run"):
+                if way == "run":
+                    runs.append(recorded(Path(folder), options.data.resolve()))
+                else:
+                    bare.append(alone(source))
+        print(f"pair {turn + 1}: {runs[-1].train_and_evaluate_seconds:.2f} s recorded, "
+              f"{bare[-1]:.2f} s alone, share {runs[-1].share:.2%}", flush=True)  # fmt: skip
+    text = page(runs, bare)
+    print(text)
+    if options.write:
+        (FOLDER / "table.md").write_text(text, encoding="utf-8", newline="\n")
+        figures = {"recorded": [asdict(run) for run in runs], "alone_seconds": bare}
+        (FOLDER / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Trains the same 500 steps again and again, in turn quiet and disturbed, and keeps what was seen.
+
+    python benchmarks/trust/runs.py NAME --data DIR --pairs 63
+
+writes `benchmarks/trust/NAME.jsonl`, a line a run. A file that is there already is continued.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from disturb import KINDS, Disturbance, draw
+from record import Outside, TrustRun, append, read
+
+from mnist_bench import data, protocol, sensing
+from mnist_bench.conditions import Conditions, Counters, Surroundings, between
+from mnist_bench.process import WorkerProcess
+from mnist_bench.protocol import Calibrated, Request, RowEnd, Sample, Scored
+from mnist_bench.scenario import Grid, PaperCnnHyperparameters
+
+if TYPE_CHECKING:
+    from mnist_bench.data import Source
+
+FOLDER = Path(__file__).parent
+STEPS = 500
+_QUIET_SECONDS = 8.0
+"""About what the training takes: only lengths of disturbances are drawn by it."""
+
+
+def request(
+    source: Source, folder: str, *, phase_peaks: bool = True, every: int = STEPS
+) -> Request:
+    """What every run is asked: the paper's network, one seed, scored every so many steps."""
+    return Request(
+        model="paper-cnn",
+        hyperparameters=PaperCnnHyperparameters(),
+        training_seed=0,
+        rows=(STEPS,),
+        grid=Grid(first=every, every=every),
+        source=source,
+        threads=psutil.cpu_count() or 1,
+        folder=folder,
+        started_at=time.time(),
+        phase_peaks=phase_peaks,
+    )
+
+
+class _Follower:
+    """Follows one worker, disturbs it when it is time, and gathers what it says."""
+
+    def __init__(self, source: Source, disturbance: Disturbance | None) -> None:
+        self._source = source
+        self._disturbance = disturbance
+        self._sensors = sensing.Sensors()
+        self._messages: list[protocol.Message] = []
+
+    def run(self) -> TrustRun:
+        """Train once."""
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            asked = request(self._source, folder)
+            begin = time.perf_counter()
+            worker = stack.enter_context(WorkerProcess(asked, Path(folder) / "worker.log"))
+            if self._disturbance and self._disturbance.from_start:
+                stack.enter_context(self._disturbance.upon(worker.pid))
+            worker.go()
+            seen = self._follow(worker, stack)
+            told = time.perf_counter() - begin
+            if failure := worker.end():
+                raise RuntimeError(failure)
+        return self._record(seen, told)
+
+    def _follow(self, worker: WorkerProcess, stack: contextlib.ExitStack) -> Outside:
+        due = None if self._disturbance and self._disturbance.from_start else self._disturbance
+        process = psutil.Process(worker.pid)
+        readings: list[tuple[Counters, float]] = []
+        for message in worker.messages():
+            self._messages.append(message)
+            traced = isinstance(message, protocol.Phase) and message.name == "trace"
+            step = message.step if isinstance(message, Sample) else 0 if traced else -1
+            if traced or step == STEPS:
+                readings.append((self._sensors.counters(), sum(process.cpu_times()[:2])))
+            if due and step >= due.begin * STEPS:
+                stack.enter_context(due.upon(worker.pid))
+                due = None
+        (start, own_start), (end, own_end) = readings
+        return Outside.of(between(start, end), own_end - own_start, psutil.cpu_count() or 1)
+
+    def _record(self, outside: Outside, told: float) -> TrustRun:
+        of = self._messages
+        row = next(message for message in of if isinstance(message, RowEnd))
+        scored = next(message for message in of if isinstance(message, Scored))
+        return TrustRun(
+            kind=self._disturbance.kind if self._disturbance else "quiet",
+            begin=self._disturbance.begin if self._disturbance else None,
+            seconds=self._disturbance.seconds if self._disturbance else None,
+            train_seconds=row.seconds["train"],
+            test_accuracy=scored.evaluation.test_accuracy,
+            phase_seconds=row.seconds,
+            outside_life_seconds=told,
+            peak_rss_bytes=row.peak_rss_bytes,
+            outside=outside,
+            conditions=Conditions(
+                surroundings=tuple(_surroundings(of)),
+                calibration_seconds=tuple(m.seconds for m in of if isinstance(m, Calibrated)),
+                stretches=tuple(m.stretch for m in of if isinstance(m, Sample)),
+            ),
+        )
+
+
+def _surroundings(messages: list[protocol.Message]) -> Iterator[Surroundings]:
+    for message in messages:
+        if isinstance(message, Calibrated | Sample) and message.surroundings:
+            yield message.surroundings
+
+
+def main() -> None:
+    """Train, and keep a line a run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("name", help="of the set of runs")
+    parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's IDX files")
+    parser.add_argument("--pairs", type=int, default=63, help="quiet and disturbed runs, each")
+    parser.add_argument("--chance", type=int, default=0, help="seeds the disturbances' draws")
+    options = parser.parse_args()
+    source = data.find("mnist", options.data, say=print)
+    path = FOLDER / f"{options.name}.jsonl"
+    chance = random.Random(options.chance)  # noqa: S311  # disturbances are no secret
+    disturbances = [
+        draw(KINDS[i % len(KINDS)], chance, _QUIET_SECONDS) for i in range(options.pairs)
+    ]
+    order = [d for disturbance in disturbances for d in (None, disturbance)] + [None]
+    for index, disturbance in enumerate(order):
+        if index < len(read(path)):
+            continue
+        made = _Follower(source, disturbance).run()
+        append(path, made)
+        load = f"others {made.outside.other_share:.1%}"
+        print(
+            f"{index + 1}/{len(order)} {made.kind:10} {made.train_seconds:6.2f} s  {load}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

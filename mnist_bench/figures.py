@@ -1,0 +1,112 @@
+"""What MLflow is told of a run, under which names: parameters, tags, metrics; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mnist_bench.owner import Owner
+from mnist_bench.result import SPLITS, Evaluation, RunResult
+from mnist_bench.tracking import OWNER_TAG
+
+SCHEMA = "1"
+"""Of what is recorded; rises when a name's meaning changes."""
+TRAJECTORY_TAG, STEPS_TAG = "bench.trajectory", "bench.steps"
+"""Together they name a run, whatever id MLflow gives it."""
+COMPLETE_TAG = "bench.complete"
+FAILURE_TAG = "bench.failure"
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was heard of one step.
+
+    Attributes:
+        step: Updates done.
+        at_ms: When it was heard of, as Unix time in milliseconds; MLflow draws its time axes by
+            it, and takes the same figure of the same step and time only once.
+        evaluation: The scoring there, if there was one.
+        rss_bytes: Resident memory of the training process, where it was told.
+    """
+
+    step: int
+    at_ms: int
+    evaluation: Evaluation | None = None
+    rss_bytes: int | None = None
+
+
+def params_of(run: RunResult) -> dict[str, object]:
+    """What was asked."""
+    return {
+        "scenario": run.scenario,
+        "model": run.model,
+        "steps": run.steps,
+        "seed": run.seed,
+        "dataset": run.dataset,
+        "precision": run.precision,
+        "threads": run.threads,
+        "device": run.device,
+        "eval_first": run.eval_first,
+        "eval_every": run.eval_every,
+        **run.hyperparameters.model_dump(),
+    }
+
+
+def opening_tags(run: RunResult, note: str, owner: Owner) -> dict[str, str]:
+    """Of a run that begins."""
+    tags = {
+        # MLflow would record the path of the started script, which may name a home folder.
+        "mlflow.source.name": "mnist-bench",
+        "mlflow.note.content": note,
+        "bench.schema": SCHEMA,
+        TRAJECTORY_TAG: run.trajectory,
+        STEPS_TAG: str(run.steps),
+        "bench.dataset_digest": run.dataset_digest,
+        OWNER_TAG: owner.model_dump_json(),
+        COMPLETE_TAG: "false",
+    }
+    return tags | ({"bench.machine_id": run.machine_id} if run.machine_id else {})
+
+
+def closing_tags(run: RunResult, note: str) -> dict[str, str]:
+    """Of a run that has ended."""
+    known = {
+        "bench.memory_method": run.memory_method,
+        "bench.verdict": run.verdict,
+        "bench.reasons": ", ".join(run.reasons),
+        FAILURE_TAG: run.failure,
+    }
+    return {"mlflow.note.content": note} | {key: text for key, text in known.items() if text}
+
+
+def figures_at(point: Point) -> dict[str, float | None]:
+    """Metrics by step."""
+    figures: dict[str, float | None] = {"rss_bytes": point.rss_bytes}
+    if point.evaluation:
+        figures |= {
+            "test_accuracy": point.evaluation.test_accuracy,
+            "validation_accuracy": point.evaluation.validation_accuracy,
+            "train_loss": point.evaluation.train_loss,
+            "train_seconds": point.evaluation.train_seconds,
+        }
+    return figures
+
+
+def figures_once(run: RunResult) -> dict[str, float | None]:
+    """Metrics of a run as a whole."""
+    figures: dict[str, float | None] = {
+        "max_test_accuracy": run.max_test_accuracy,
+        "max_test_accuracy_step": run.max_test_accuracy_step,
+        "final_test_accuracy": run.final_test_accuracy,
+        "selected_test_accuracy": run.selected_test_accuracy,
+        "train_seconds_total": run.train_seconds_total,
+        "images_per_second": run.images_per_second,
+        "peak_rss_bytes": run.peak_rss_bytes,
+    }
+    figures |= {f"phase_{name}_seconds": seconds for name, seconds in run.seconds.items()}
+    peaks = run.phase_peak_rss_bytes.items()
+    figures |= {f"phase_{name}_peak_rss_bytes": peak for name, peak in peaks}
+    for split in SPLITS:
+        for target in run.target_accuracies:
+            name = f"time_to_{split}_accuracy_{f'{target:g}'.replace('.', '_')}_seconds"
+            figures[name] = run.seconds_to_accuracy(split, target)
+    return figures

@@ -1,0 +1,233 @@
+"""A recording's way into MLflow: when, what, again, and nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import records
+import stand_ins
+from test_recording import SCENARIO, at, planned, row_end, sample, scored
+
+from mnist_bench import delivery, owner, scenario
+from mnist_bench.delivery import Delivery, Papers
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.machine import Machine
+from mnist_bench.note import note_of
+from mnist_bench.protocol import Message
+from mnist_bench.recording import Recording
+from mnist_bench.result import RunResult
+
+SHORT, LONG = "id-3-250", "id-3-501"
+
+
+@dataclass
+class Now:
+    """The time, moved by hand."""
+
+    seconds: float = 100.0
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> Now:
+    moment = Now()
+    clock = SimpleNamespace(monotonic=lambda: moment.seconds)
+    monkeypatch.setattr(delivery, "time", clock)
+    return moment
+
+
+@pytest.fixture
+def mlflow() -> stand_ins.Store:
+    return stand_ins.Store()
+
+
+@pytest.fixture
+def recorded() -> Recording:
+    return Recording(tuple(planned(steps) for steps in SCENARIO.steps))
+
+
+@pytest.fixture
+def made() -> list[tuple[int, str]]:
+    return []
+
+
+@pytest.fixture
+def way(
+    now: Now,
+    mlflow: stand_ins.Store,
+    recorded: Recording,
+    made: list[tuple[int, str]],
+    tmp_path: Path,
+) -> Delivery:
+    papers = Papers(
+        SCENARIO, records.machine(), owner.current("a-machine"), tmp_path, begun_at_ms=at(0)
+    )
+    return Delivery(recorded, papers, mlflow, lambda *one: made.append(one))
+
+
+def hear(recorded: Recording, *messages: Message) -> None:
+    for message in messages:
+        step = getattr(message, "step", 0)
+        recorded.take(message, at(getattr(message, "steps", step)))
+
+
+def hear_first_row(recorded: Recording) -> None:
+    for step in (1, 101, 201, 250):
+        recorded.take(scored(step), at(step))
+    recorded.take(row_end(250), at(250))
+
+
+def refuse(*calls: str) -> Callable[[str, str], None]:
+    """A store's fault: it takes none of these calls."""
+
+    def fault(call: str, run_id: str) -> None:
+        if call in calls or f"{call} {run_id}" in calls:
+            raise BenchError(f"{call} {run_id}: the disk is full", exit_status=EXIT_BROKE)
+
+    return fault
+
+
+def test_each_row_is_a_run_of_its_own(
+    way: Delivery, mlflow: stand_ins.Store, recorded: Recording, made: list[tuple[int, str]]
+) -> None:
+    way.deliver()
+    assert mlflow.calls == [("start", SHORT, None), ("start", LONG, None)]
+    assert made == [(250, SHORT), (501, LONG)]
+    assert [run.run_id for run in recorded.runs] == [SHORT, LONG]
+    assert mlflow.notes[SHORT] == note_of(planned(250), "Two rows")
+    assert not way.is_complete
+
+
+def test_a_finished_row(
+    way: Delivery, mlflow: stand_ins.Store, recorded: Recording, tmp_path: Path
+) -> None:
+    (tmp_path / "worker.log").write_bytes(b"a log")
+    (tmp_path / "250").mkdir()
+    (tmp_path / "250" / "predictions.npz").write_bytes(b"predictions")
+    way.deliver()
+    hear_first_row(recorded)
+    way.deliver()
+    (finished,) = mlflow.finished
+    assert (finished.run, finished.at_ms) == (recorded.runs[0], at(250))
+    assert finished.note == note_of(finished.run, "Two rows")
+    assert set(finished.files) == {
+        "result.json",
+        "scenario.toml",
+        "machine.json",
+        "worker.log",
+        "predictions.npz",
+    }
+    assert finished.files["predictions.npz"] == b"predictions"
+    assert finished.files["worker.log"] == b"a log"
+    assert RunResult.model_validate_json(finished.files["result.json"]) == finished.run
+    assert Machine.model_validate_json(finished.files["machine.json"]) == records.machine()
+    copy = tmp_path / "copy.toml"
+    copy.write_bytes(finished.files["scenario.toml"])
+    assert scenario.read(copy) == SCENARIO
+    assert not way.is_complete
+
+
+def test_scorings_and_memory_are_told_once(
+    way: Delivery, mlflow: stand_ins.Store, recorded: Recording
+) -> None:
+    way.deliver()
+    hear_first_row(recorded)
+    recorded.take(sample(301), at(301))
+    way.deliver()
+    recorded.take(scored(301), at(301))
+    recorded.take(row_end(501), at(501))
+    way.deliver()
+    way.deliver()
+    assert mlflow.calls[2:] == [
+        ("log", SHORT, [1, 101, 201, 250]),
+        ("finish", SHORT, "finished"),
+        ("log", LONG, [1, 101, 201]),
+        ("log", LONG, [301]),
+        ("finish", LONG, "finished"),
+    ]
+    assert mlflow.heard_at_ms == [at(step) for step in (1, 101, 201, 250, 1, 101, 201, 301)]
+    assert mlflow.rss_bytes == {301: 7_000}
+    assert way.is_complete
+
+
+def test_it_offers_every_five_seconds_at_most(
+    now: Now, way: Delivery, mlflow: stand_ins.Store, recorded: Recording
+) -> None:
+    way.deliver()
+    for seconds, step in ((104.9, 1), (105, 101), (109.9, 201), (110, 301)):
+        now.seconds = seconds
+        recorded.take(scored(step), at(step))
+        way.offer()
+    logged = [call for call in mlflow.calls if call[:2] == ("log", LONG)]
+    assert logged == [("log", LONG, [1, 101]), ("log", LONG, [201, 301])]
+
+
+def test_what_is_worth_it_does_not_wait_for_the_next_batch(
+    way: Delivery, mlflow: stand_ins.Store, recorded: Recording
+) -> None:
+    way.deliver()
+    hear_first_row(recorded)
+    way.offer()
+    assert mlflow.finished == []
+    way.offer(at_once=True)
+    assert [finished.run.steps for finished in mlflow.finished] == [250]
+
+
+# A store that refuses
+
+
+def test_a_store_that_refused_is_left_alone_for_a_while(
+    now: Now, way: Delivery, mlflow: stand_ins.Store, recorded: Recording
+) -> None:
+    attempts: list[float] = []
+
+    def count(call: str, run_id: str) -> None:
+        attempts.append(now.seconds)
+        refuse(call)(call, run_id)
+
+    way.deliver()
+    mlflow.fault = count
+    hear_first_row(recorded)
+    for seconds in (105, 120, 134.9, 135, 164.9):
+        now.seconds = seconds
+        way.offer(at_once=True)
+    assert attempts == [105, 135]  # and each time only one call
+    assert way.fault is not None
+    assert "the disk is full" in way.fault.message
+    mlflow.fault = refuse()
+    now.seconds = 165
+    way.offer()
+    assert way.fault is None
+    assert [finished.run.steps for finished in mlflow.finished] == [250]
+
+
+@pytest.mark.parametrize("call", ["start", "log", "finish"])
+def test_what_was_refused_is_offered_again_and_the_rest_once(
+    way: Delivery, mlflow: stand_ins.Store, recorded: Recording, call: str
+) -> None:
+    mlflow.fault = refuse(f"{call} {LONG}")
+    hear_first_row(recorded)
+    recorded.close("failed", "no images", at(300))
+    way.deliver()
+    assert not way.is_complete
+    mlflow.fault = refuse()
+    way.deliver()
+    assert way.is_complete
+    calls = [each[:2] for each in mlflow.calls]
+    assert len(calls) == len(set(calls)) == 6
+    assert mlflow.finished[0].run.failure is None
+    assert [finished.run for finished in mlflow.finished] == list(recorded.runs)
+
+
+def test_a_run_whose_making_failed_is_looked_for(
+    way: Delivery, mlflow: stand_ins.Store, recorded: Recording
+) -> None:
+    mlflow.fault = refuse(f"start {LONG}")
+    way.deliver()
+    assert [run.run_id for run in recorded.runs] == [SHORT, None]
+    mlflow.fault = refuse()
+    way.deliver()
+    assert mlflow.calls == [("start", SHORT, None), ("find", LONG, None)]
