@@ -181,7 +181,7 @@ def execute(
             address=address,
             machine=machine,
             scenario=plan.scenario,
-            runs=_planned(plan, trajectory, machine, shared),
+            runs=planned_runs(plan, trajectory, machine, shared),
             exclusive=exclusive,
         )
         ended = _begun(course, trajectory, header, warn)
@@ -285,9 +285,17 @@ def _tell(watcher: Watcher, message: protocol.Message) -> None:
         watcher.scored(message.evaluation)
 
 
-def _planned(
-    plan: Plan, trajectory: Trajectory, machine: Machine, shared: tuple[PhaseName, ...]
+def planned_runs(
+    plan: Plan, trajectory: Trajectory, machine: Machine, shared: tuple[PhaseName, ...] = ()
 ) -> tuple[RunResult, ...]:
+    """A trajectory's runs, by rising step count, as they are before their first step.
+
+    Args:
+        plan: What is trained.
+        trajectory: One of its trainings.
+        machine: The described machine.
+        shared: Phases in which this process opens its store.
+    """
     return tuple(
         planned_run(
             name=plan.name,

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnist_bench.harness import Plan
+from mnist_bench.harness import Plan, planned_runs
 from mnist_bench.machine import Machine
-from mnist_bench.recording import planned_run
 from mnist_bench.result import RunResult
 from mnist_bench.store import Store
 
@@ -42,24 +41,10 @@ def rest_of(plan: Plan, machine: Machine, store: Store) -> Rest:
     earlier: list[RunResult] = []
     trajectories = []
     for trajectory in plan.trajectories:
-        missing = []
-        for steps in trajectory.rows:
-            planned = planned_run(
-                name=plan.name,
-                scenario=plan.scenario,
-                source=plan.source,
-                machine=machine,
-                threads=plan.threads,
-                steps=steps,
-                seed=trajectory.seed,
-                training_seed=trajectory.training_seed,
-                trajectory=trajectory.id,
-            )
-            found = recorded.get(_key(planned))
-            if found:
-                earlier.append(found)
-            else:
-                missing.append(steps)
+        planned = planned_runs(plan, trajectory, machine)
+        found = [recorded.get(_key(run)) for run in planned]
+        earlier += [run for run in found if run]
+        missing = [run.steps for run, there in zip(planned, found, strict=True) if not there]
         if missing:
             trajectories.append(dataclasses.replace(trajectory, rows=tuple(missing)))
     return Rest(dataclasses.replace(plan, trajectories=tuple(trajectories)), tuple(earlier))
