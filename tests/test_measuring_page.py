@@ -33,6 +33,18 @@ def test_the_thresholds_told_are_those_used():
     assert found[0] == thresholds()
 
 
+def test_the_known_errors_are_those_of_the_tables():
+    section = (
+        PAGE.read_text(encoding="utf-8").partition("## Known errors\n")[2].partition("\n## ")[0]
+    )
+    told = re.findall(r"[+-]?\d+\.\d+%", section)
+    benchmarks = PAGE.parent.parent / "benchmarks"
+    tables = ("trust/rates.md", "trust/memory.md", "overhead/table.md")
+    measured = "".join((benchmarks / name).read_text(encoding="utf-8") for name in tables)
+    assert len(told) >= 12
+    assert [figure for figure in told if figure not in measured] == []
+
+
 def test_every_reason_is_told():
     page = PAGE.read_text(encoding="utf-8")
     words = {limits.words for limits in verdict.LIMITS}

@@ -151,8 +151,12 @@ def _missed(disturbed: Sequence[Judged]) -> list[str]:
 
 
 def _spread(quiet: Sequence[Judged]) -> list[str]:
-    """How far quiet runs lie apart: the first ten, and all."""
+    """How far quiet runs lie apart: the first ten, and all; and what was seen of others."""
     lines = []
+    shares = sorted(j.run.outside.other_share for j in quiet)
+    if shares:
+        ends = f"{shares[0]:+.1%} to {shares[-1]:+.1%}"
+        lines += [f"Processor time of others in quiet runs, of what there was: {ends}.", ""]
     for label, of in (("the first 10", quiet[:10]), (f"all {len(quiet)}", quiet)):
         rates = sorted(IMAGES / j.run.train_seconds for j in of)
         if len(rates) > 1:
