@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from program import Bench, Running, free_port, is_alive, is_up, wait_until
@@ -21,6 +22,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from mnist_bench import scenario
+from mnist_bench.verdict import VERDICTS
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -151,6 +153,12 @@ def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
     wait_for(browser, repr(text), lambda page: text in text_of(page))
 
 
+def with_verdict(runs: str, verdict: str) -> str:
+    """The address of the table of runs, filtered as a user would type it."""
+    question = f"tags.`bench.verdict` = '{verdict}'"
+    return f"{runs}?searchFilter={quote(question)}"
+
+
 TITLE = "//*[normalize-space(text())='test_accuracy']"
 # The nearest box around the title that holds one drawing and no other: the metric's own chart.
 PLOT = "contains(concat(' ', normalize-space(@class), ' '), ' js-plotly-plot ')"
@@ -174,6 +182,14 @@ def test_the_runs_their_notes_and_charts_are_in_mlflows_pages(
         # The experiment's table of runs
         browser.get(runs)
         wait_for_text(browser, recorded.name)
+
+        # The same table, for one verdict: the run is there, for another it is not
+        verdict = recorded.run["verdict"]
+        browser.get(with_verdict(runs, verdict))
+        wait_for_text(browser, recorded.name)
+        browser.get(with_verdict(runs, next(other for other in VERDICTS if other != verdict)))
+        wait_for_text(browser, "All runs in this experiment have been filtered")
+        assert recorded.name not in text_of(browser)
 
         # The run's own page: its note, rendered, and its metrics
         browser.get(f"{runs}/{run_id}")
