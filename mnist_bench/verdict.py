@@ -1,7 +1,7 @@
 """Whether the machine let a run's figures be trusted: conditions in, verdict and reasons out; pure.
 
-The thresholds were settled on runs of known disturbances and then tried on others:
-`benchmarks/trust/` has both, docs/measuring.md tells the rates.
+Thresholds that disturbed and quiet runs can show were settled on some of them and tried on others
+(`benchmarks/trust/`); the rest are choices. docs/measuring.md tells which.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
     python benchmarks/trust/memory.py --data DIR -n 5
 
 prints the table; with `--write FILE` it is kept as well. Linux with GNU time. The peak of the same
-training is another each time, mostly with how its threads share the heaps of glibc's malloc; so it
-is tried with every core, and with one thread and one heap, where it hardly differs.
+training is another each time; so it is tried with every core, and with one thread and one heap.
 """
 
 from __future__ import annotations
