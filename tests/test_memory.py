@@ -157,7 +157,7 @@ def worker_of(parent_mib: int, sample: Source, folder: Path) -> tuple[int, str, 
 def test_a_large_parent_does_not_leak_into_a_workers_figures(
     sample: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TensorFlow's own need differs by some percent from run to run, mostly with its threads.
+    """TensorFlow's own need differs by some percent from run to run.
 
     One thread with one heap, and the highest of three runs, tell a leak from that.
     """
