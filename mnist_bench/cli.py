@@ -18,15 +18,19 @@ from mnist_bench.errors import (
     BenchError,
 )
 from mnist_bench.interruption import Terminated, raise_on_sigterm
-from mnist_bench.scenario import DATASET_CHOICES, MAX_SEED
+from mnist_bench.limits import (
+    DATASET_CHOICES,
+    DEVICE_CHOICES,
+    MAX_SEED,
+    MAX_THREADS,
+    PRECISIONS,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 # Rooms that import a library of weight are imported inside the commands, so that `--help` answers
 # at once.
-
-_MAX_THREADS = 1_024
 
 _EXAMPLES = """\b
 Examples:
@@ -176,9 +180,23 @@ _tracking_uri_option = click.option(
 )
 @click.option(
     "--threads",
-    type=click.IntRange(1, _MAX_THREADS),
+    type=click.IntRange(1, MAX_THREADS),
     metavar="N",
-    help="TensorFlow's threads.  [default: every core]",
+    help="TensorFlow's threads.  [default: the scenario's counts, else every core]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Of the arithmetic; weights stay float32.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(DEVICE_CHOICES),
+    default="cpu",
+    show_default=True,
+    help="Where the training is done; auto: on a GPU if TensorFlow finds one.",
 )
 @click.option(
     "--data",

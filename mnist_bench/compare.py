@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from math import sqrt
 from pathlib import Path
 
@@ -14,12 +13,14 @@ from pydantic import ValidationError
 from mnist_bench import paper
 from mnist_bench.conditions import known
 from mnist_bench.document import Document, Row, RowVerdict, SpreadSource, summarise_run
+from mnist_bench.draws import Group, groups
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.machine import Machine
 from mnist_bench.result import RunResult
-from mnist_bench.scenario import Grid, Hyperparameters, packaged_folder
+from mnist_bench.scaling import scaling_of
+from mnist_bench.scenario import packaged_folder
 from mnist_bench.spent import costs_of
-from mnist_bench.units import count, spread
+from mnist_bench.units import spread
 
 ALPHA = 0.05
 """Chance, over all rows together, of telling a row apart that is not."""
@@ -37,12 +38,14 @@ class Spread:
         sd: Standard deviation of the largest test accuracies.
         n: Seeds that it was taken over.
         source: Who measured it.
+        precision: Of the arithmetic it was measured in.
     """
 
     steps: int
     sd: float
     n: int
     source: SpreadSource
+    precision: str = "float32"
 
     @property
     def degrees_of_freedom(self) -> int:
@@ -65,7 +68,7 @@ class Reference:
         """The spreads of a document's own comparable rows."""
         return cls(
             tuple(
-                Spread(row.steps, row.sd, row.n, "reference")
+                Spread(row.steps, row.sd, row.n, "reference", _precision(row, document))
                 for row in document.table_1
                 if row.sd is not None and row.n >= MIN_SEEDS and row.verdict != "not comparable"
             )
@@ -74,6 +77,11 @@ class Reference:
     def of(self, steps: int) -> Spread | None:
         """The spread of a step count; None where it was not measured."""
         return next((s for s in self.spreads if s.steps == steps), None)
+
+
+def _precision(row: Row, document: Document) -> str:
+    """In which arithmetic a row's runs were computed; runs of two are never in one row."""
+    return next(run.precision for run in document.runs if run.run_id in row.run_ids)
 
 
 def load_reference() -> Reference:
@@ -100,18 +108,18 @@ def load_reference() -> Reference:
 
 def needs_reference(results: Sequence[RunResult]) -> bool:
     """Whether some row that compares with Table I has too few seeds for a spread of its own."""
-    groups = _groups(results)
-    return any(not g.obstacles and len(g.taken) < MIN_SEEDS for g in groups)
+    return any(not g.obstacles and len(g.taken) < MIN_SEEDS for g in groups(results))
 
 
 def document(
     machine: Machine, results: Sequence[RunResult], reference: Reference | None
 ) -> Document:
-    """Every run, and those rows that stand in Table I."""
+    """Every run, those rows that stand in Table I, and what more threads brought."""
     return Document(
         machine=machine,
         runs=tuple(summarise_run(result) for result in results),
         table_1=tuple(row for row in rows(results, reference) if row.paper_step is not None),
+        scaling=scaling_of(results),
     )
 
 
@@ -120,15 +128,16 @@ def rows(results: Sequence[RunResult], reference: Reference | None) -> tuple[Row
 
     Args:
         results: Runs however they ended; where some of a step count compare with Table I, the
-            row takes only those.
+            row takes only those. Of runs that were carried out differently it takes those of the
+            most threads.
         reference: Spreads for rows of fewer than `MIN_SEEDS` seeds.
     """
-    groups = _groups(results)
-    tests = [_test(group, reference) for group in groups]
+    grouped = groups(results)
+    tests = [_test(group, reference) for group in grouped]
     rejected = iter(holm([test.p_value for test in tests if test is not None]))
     return tuple(
         _row(group, test, rejected=test is not None and next(rejected))
-        for group, test in zip(groups, tests, strict=True)
+        for group, test in zip(grouped, tests, strict=True)
     )
 
 
@@ -148,82 +157,6 @@ def holm(p_values: Sequence[float], alpha: float = ALPHA) -> tuple[bool, ...]:
 
 
 @dataclass(frozen=True)
-class _Group:
-    """A step count's runs.
-
-    Attributes:
-        steps: The step count.
-        taken: The finished runs that the row's figures are of: one question, a seed once.
-        left_out: What was left out and why, in words; empty where nothing was.
-        obstacles: Why they do not compare with Table I; empty where they do.
-    """
-
-    steps: int
-    taken: tuple[RunResult, ...]
-    left_out: str
-    obstacles: tuple[str, ...]
-
-
-def _groups(results: Sequence[RunResult]) -> list[_Group]:
-    by_steps = sorted(results, key=lambda result: result.steps)
-    return [_group(steps, list(of)) for steps, of in groupby(by_steps, lambda r: r.steps)]
-
-
-def _group(steps: int, results: list[RunResult]) -> _Group:
-    finished = [r for r in results if r.status == "finished" and r.max_test_accuracy is not None]
-    comparable = [r for r in finished if not _differences(r)]
-    first = next(iter(comparable or finished), None)
-    alike = [r for r in finished if first and _question(r) == _question(first)]
-    taken = _one_a_seed(alike)
-    left_out = (
-        (len(results) - len(finished), "not finished"),
-        (len(finished) - len(alike), "of another protocol"),
-        (len(alike) - len(taken), "of a seed that was run again"),
-    )
-    obstacles = [] if paper.row_of(steps) else [f"Table I has no row of {count(steps)} steps"]
-    obstacles += _differences(first) if first else ["no finished run"]
-    return _Group(
-        steps=steps,
-        taken=taken,
-        left_out=", ".join(f"{number} {why}" for number, why in left_out if number),
-        obstacles=tuple(obstacles),
-    )
-
-
-def _one_a_seed(results: Sequence[RunResult]) -> tuple[RunResult, ...]:
-    """A seed trained twice is one draw, not two: the later stands for it, unless it is spoilt."""
-    taken: dict[int, RunResult] = {}
-    for result in results:
-        before = taken.get(result.training_seed, result)
-        if result.verdict != "invalid" or before.verdict == "invalid":
-            taken[result.training_seed] = result
-    return tuple(taken.values())
-
-
-def _question(result: RunResult) -> tuple[str, str, Hyperparameters, Grid]:
-    """What must agree for runs to be draws of one quantity."""
-    return result.dataset, result.model, result.hyperparameters, result.grid
-
-
-def _differences(result: RunResult) -> list[str]:
-    """How a run's question differs from Table I's."""
-    found = []
-    if result.dataset != paper.DATASET:
-        found.append(f"other images: {result.dataset}")
-    if result.model != paper.PROTOCOL.model:
-        found.append(f"other model: {result.model}")
-    theirs = paper.PROTOCOL.hyperparameters.model_dump()
-    ours = result.hyperparameters.model_dump()
-    other = [f"{name} {value}" for name, value in ours.items() if value != theirs.get(name)]
-    if other:
-        found.append(f"other hyperparameters: {', '.join(other)}")
-    if result.grid != paper.PROTOCOL.grid:
-        first, every = result.eval_first, result.eval_every
-        found.append(f"other evaluation grid: first after {first}, then every {every} steps")
-    return found
-
-
-@dataclass(frozen=True)
 class _Test:
     """A comparable row against the paper's value.
 
@@ -240,7 +173,7 @@ class _Test:
     spread: Spread
 
 
-def _test(group: _Group, reference: Reference | None) -> _Test | None:
+def _test(group: Group, reference: Reference | None) -> _Test | None:
     """None where the row does not compare."""
     used = _spread(group, reference)
     theirs = paper.row_of(group.steps)
@@ -265,15 +198,16 @@ def _two_sided_p(difference: float, error: float, df: int) -> float:
     return float(2 * stdtr(df, -abs(difference) / error))
 
 
-def _spread(group: _Group, reference: Reference | None) -> Spread | None:
+def _spread(group: Group, reference: Reference | None) -> Spread | None:
     """The row's own standard deviation, with few seeds the reference's."""
     values = known([run.max_test_accuracy for run in group.taken])
     if len(values) >= MIN_SEEDS:
-        return Spread(group.steps, statistics.stdev(values), len(values), "own")
+        precision = group.taken[0].precision
+        return Spread(group.steps, statistics.stdev(values), len(values), "own", precision)
     return reference.of(group.steps) if reference else None
 
 
-def _row(group: _Group, test: _Test | None, *, rejected: bool) -> Row:
+def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
     theirs = paper.row_of(group.steps)
     taken = group.taken
     mean, sd = _mean_and_sd([run.max_test_accuracy for run in taken])
@@ -323,15 +257,17 @@ def _verdict(test: _Test | None, *, rejected: bool) -> RowVerdict:
     return "exceeds" if test.difference > 0 else "below"
 
 
-def _reason(group: _Group, test: _Test | None) -> str | None:
+def _reason(group: Group, test: _Test | None) -> str | None:
     """Why a row does not compare, or what to know about its verdict; None where nothing."""
     parts = list(group.obstacles)
     if test is None and not parts:
         parts.append(f"fewer than {MIN_SEEDS} seeds and no reference")
     if test is not None and test.spread.source == "reference":
+        other = test.spread.precision != group.taken[0].precision
         parts.append(
             f"standard deviation {spread(test.spread.sd)} and its degrees of freedom from the "
             f"shipped reference, n = {test.spread.n}"
+            + (f", measured in {test.spread.precision}" if other else "")
         )
     if group.taken and group.left_out:
         parts.append(f"left out: {group.left_out}")

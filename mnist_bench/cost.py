@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mnist_bench import data, fetch
-from mnist_bench.result import RunResult
+from mnist_bench.execution import Execution
 from mnist_bench.scenario import Hyperparameters, Record, Scenario
+
+if TYPE_CHECKING:  # `scenarios` remembers nothing, and has no runs to load the type of
+    from mnist_bench.result import RunResult
 
 _FILE = "costs.json"
 
@@ -71,34 +75,45 @@ def work_of(scenario: Scenario, rows: tuple[int, ...], scored_at_once: int) -> W
     )
 
 
-def recall(model: str, hyperparameters: Hyperparameters, threads: int) -> Cost | None:
+def recall(model: str, hyperparameters: Hyperparameters, execution: Execution) -> Cost | None:
     """What such a training cost here last; None where none was measured."""
-    return _read().get(_key(model, hyperparameters, threads))
+    manner = (execution.precision, execution.device, execution.threads)
+    return _read().get(_key(model, hyperparameters, *manner))
 
 
 def remember(runs: Sequence[RunResult], scored_at_once: int) -> None:
-    """Keep what the longest finished run cost; a cache that can't be written is no fault.
+    """Keep what the longest finished run of each kind cost.
 
-    A shorter training than the one known, hardly warmed up, does not take its place; nor does one
-    that the machine spoilt, which is better than nothing all the same.
+    A cache that can't be written is no fault. A shorter training than the one known, hardly warmed
+    up, does not take its place; nor does one that the machine spoilt, which is better than nothing
+    all the same.
     """
-    run = max((r for r in runs if r.status == "finished"), key=lambda r: r.steps, default=None)
-    if run is None or not run.images_per_second or not run.seconds.get("evaluate"):
-        return
-    key = _key(run.model, run.hyperparameters, run.threads)
     known = _read()
-    if key in known and (known[key].steps > run.steps or run.verdict == "invalid"):
+    costs = dict(known)
+    finished = (run for run in runs if run.status == "finished")
+    for run in sorted(finished, key=lambda r: (r.steps, r.verdict != "invalid")):
+        key = _key_of(run)
+        is_worse = key in known and (known[key].steps > run.steps or run.verdict == "invalid")
+        cost = None if is_worse else _cost_of(run, runs, scored_at_once)
+        costs |= {key: cost} if cost else {}
+    if costs == known:
         return
+    with contextlib.suppress(OSError):
+        fetch.keep(data.cache_folder() / _FILE, _COSTS.dump_json(costs, indent=2))
+
+
+def _cost_of(run: RunResult, runs: Sequence[RunResult], scored_at_once: int) -> Cost | None:
+    """What a run cost; None where it does not tell."""
+    if not run.images_per_second or not run.seconds.get("evaluate"):
+        return None
     scored = {e.step for r in runs if r.trajectory == run.trajectory for e in r.evaluations}
     worked = run.seconds.get("train", 0.0) + run.seconds["evaluate"]
-    cost = Cost(
+    return Cost(
         steps=run.steps,
         train_images_per_second=run.images_per_second,
         score_images_per_second=len(scored) * scored_at_once / run.seconds["evaluate"],
         start_seconds=sum(run.seconds.values()) - worked,
     )
-    with contextlib.suppress(OSError):
-        fetch.keep(data.cache_folder() / _FILE, _COSTS.dump_json({**known, key: cost}, indent=2))
 
 
 def _read() -> dict[str, Cost]:
@@ -109,6 +124,12 @@ def _read() -> dict[str, Cost]:
         return {}
 
 
-def _key(model: str, hyperparameters: Hyperparameters, threads: int) -> str:
+def _key_of(run: RunResult) -> str:
+    return _key(run.model, run.hyperparameters, run.precision, run.device, run.threads)
+
+
+def _key(
+    model: str, hyperparameters: Hyperparameters, precision: str, device: str, threads: int
+) -> str:
     values = " ".join(f"{name}={value}" for name, value in hyperparameters)
-    return f"{model} {values} threads={threads}"
+    return f"{model} {values} {precision} {device} threads={threads}"

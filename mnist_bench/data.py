@@ -10,16 +10,20 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import numpy as np
-import numpy.typing as npt
 import platformdirs
 
 from mnist_bench import fetch, idx, sample
 from mnist_bench.errors import BenchError
 from mnist_bench.idx import SIDE, IdxFile, sha256
-from mnist_bench.scenario import DatasetChoice, Record
+from mnist_bench.limits import DatasetChoice
+from mnist_bench.scenario import Record
+
+if TYPE_CHECKING:  # NumPy is loaded where images are read: `scenarios` only asks how many there are
+    import numpy as np
+    import numpy.typing as npt
 
 MIRRORS: tuple[str, ...] = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -226,6 +230,8 @@ def _idx_source(name: str, digest: str, folder: Path) -> Source:
 
 def _load_idx(folder: Path) -> tuple[Dataset, str]:
     """The splits of four IDX files, and the digest of what was read."""
+    import numpy as np
+
     contents = idx.contents(folder, MNIST.files)
     arrays = [
         np.frombuffer(content, np.uint8, offset=file.header_bytes)

@@ -30,6 +30,7 @@ class RunSummary(Record):
         training_seed: What the training itself was started with.
         phase_peak_rss_bytes: The largest resident memory by phase; empty where it is not known.
         shared_phases: Phases in which the suite's other process worked too.
+        device_name: Of the GPU; likewise `device_memory_bytes`. None on the processor.
 
     The others are `RunResult`'s own, and what it derives.
     """
@@ -63,6 +64,8 @@ class RunSummary(Record):
     training_seed: int | None = None
     phase_peak_rss_bytes: dict[PhaseName, int] = Field(default={})
     shared_phases: tuple[PhaseName, ...] = ()
+    device_name: str | None = None
+    device_memory_bytes: int | None = None
 
 
 class Row(Record):
@@ -131,6 +134,58 @@ class Row(Record):
     cost_note: str | None = None
 
 
+class Scaling(Record):
+    """The same training at one of several thread counts; what is not known is None.
+
+    Attributes:
+        hyperparameters: Of the model.
+        device_name: Of the GPU; None on the processor.
+        threads: TensorFlow's threads inside an operation.
+        base_threads: The fewest that this training was run with: the others are held against it.
+        n: Finished runs, a seed once.
+        clean: Of these, those that were judged so; likewise `suspect` and `invalid`.
+        timed_n: Runs that time, speed and memory are taken over: all but the invalid ones.
+        train_seconds_mean: Seconds inside training.
+        images_per_second_mean: Training images a second, training only.
+        peak_rss_bytes_max: The largest of the same runs' high-water marks.
+        pairs: Seeds that were timed with `base_threads` too.
+        speedup_mean: Mean over these of the train seconds with `base_threads` by those with
+            `threads`.
+        speedup_sd: Standard deviation of these ratios (divisor pairs - 1); None for one pair, and
+            of the base itself, whose ratio is 1 by its definition.
+        efficiency: `speedup_mean` by the ratio of the thread counts: 1 where each thread brings
+            as much as those of the base.
+        note: What was left out, or why there is no speed-up; None where there is nothing to say.
+        run_ids: MLflow's ids of the runs taken.
+    """
+
+    scenario: str
+    model: str
+    hyperparameters: Hyperparameters
+    dataset: str
+    steps: int
+    precision: str
+    device: str
+    device_name: str | None
+    machine_id: str | None
+    threads: int
+    base_threads: int
+    n: int
+    clean: int
+    suspect: int
+    invalid: int
+    timed_n: int
+    train_seconds_mean: float | None
+    images_per_second_mean: float | None
+    peak_rss_bytes_max: int | None
+    pairs: int
+    speedup_mean: float | None
+    speedup_sd: float | None
+    efficiency: float | None
+    note: str | None
+    run_ids: tuple[str, ...]
+
+
 class Document(Record):
     """What `run --json` prints and `reports/<name>.json` keeps.
 
@@ -139,6 +194,7 @@ class Document(Record):
         machine: Where the runs were made.
         runs: Every run, in the order given.
         table_1: Rows of Table I's own step counts.
+        scaling: Trainings that were run with several thread counts, one line a count.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -147,6 +203,7 @@ class Document(Record):
     machine: Machine
     runs: tuple[RunSummary, ...]
     table_1: tuple[Row, ...]
+    scaling: tuple[Scaling, ...] = ()
 
 
 def summarise_run(result: RunResult) -> RunSummary:
@@ -182,6 +239,8 @@ def summarise_run(result: RunResult) -> RunSummary:
         training_seed=result.training_seed,
         phase_peak_rss_bytes=result.phase_peak_rss_bytes,
         shared_phases=result.shared_phases,
+        device_name=result.device_name,
+        device_memory_bytes=result.device_memory_bytes,
     )
 
 

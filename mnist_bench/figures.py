@@ -36,6 +36,7 @@ class Point:
 
 def params_of(run: RunResult) -> dict[str, object]:
     """What was asked."""
+    device = {"device_name": run.device_name, "device_memory_bytes": run.device_memory_bytes}
     return {
         "scenario": run.scenario,
         "model": run.model,
@@ -45,6 +46,7 @@ def params_of(run: RunResult) -> dict[str, object]:
         "precision": run.precision,
         "threads": run.threads,
         "device": run.device,
+        **{name: value for name, value in device.items() if value is not None},
         "eval_first": run.eval_first,
         "eval_every": run.eval_every,
         **run.hyperparameters.model_dump(),

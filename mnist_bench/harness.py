@@ -13,15 +13,17 @@ from typing import Protocol
 from mnist_bench import interruption, journal, protocol
 from mnist_bench.data import Source
 from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
+from mnist_bench.execution import Execution
 from mnist_bench.interruption import Terminated
 from mnist_bench.journal import Address, Header
+from mnist_bench.limits import MAX_SEED
 from mnist_bench.logbook import Logbook, Once, Shelf, now_ms
 from mnist_bench.machine import Machine
 from mnist_bench.owner import current
 from mnist_bench.process import WorkerProcess
 from mnist_bench.recording import planned_run
 from mnist_bench.result import Evaluation, PhaseName, RunResult, Status
-from mnist_bench.scenario import MAX_SEED, Scenario
+from mnist_bench.scenario import Scenario
 from mnist_bench.store import Store
 
 SHARED_PHASES: tuple[PhaseName, ...] = ("import", "data", "other")
@@ -36,12 +38,14 @@ class Trajectory:
         seed: As the user counts seeds.
         training_seed: What the training is started with.
         rows: Step counts cut from it, rising.
+        execution: How it is carried out.
         id: Random; recorded with every run that is cut from it.
     """
 
     seed: int
     training_seed: int
     rows: tuple[int, ...]
+    execution: Execution
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -53,14 +57,14 @@ class Plan:
         name: Name of the scenario.
         scenario: What is asked.
         source: The images.
-        threads: Threads inside a TensorFlow operation.
+        executions: The ways in which each training is carried out, once in each.
         trajectories: In the order in which they are trained.
     """
 
     name: str
     scenario: Scenario
     source: Source
-    threads: int
+    executions: tuple[Execution, ...]
     trajectories: tuple[Trajectory, ...]
 
 
@@ -104,13 +108,14 @@ def lay_out(
     source: Source,
     *,
     seeds: range,
-    threads: int,
+    executions: Sequence[Execution],
     independent: bool = False,
 ) -> Plan:
     """Lay out the trainings of a scenario.
 
     With a constant learning rate a row is an exact prefix of a longer one, so a seed's rows share
-    one trajectory, unless `independent` asks for a training from zero for each.
+    one trajectory, unless `independent` asks for a training from zero for each. Where it is to be
+    carried out in several ways, each is a trajectory of its own, from the same seed.
 
     Raises:
         BenchError: A batch is larger than the training split, or a seed is too large.
@@ -123,12 +128,16 @@ def lay_out(
         )
     if seeds[-1] > MAX_SEED:
         raise BenchError(f"seed {seeds[-1]} is above {MAX_SEED}", "choose a smaller --first-seed")
+    trainings: list[tuple[int, int, tuple[int, ...]]]
     if independent:
         pairs = [(seed, steps) for seed in seeds for steps in scenario.steps]
-        trajectories = [Trajectory(seed, _seed_of_row(seed, s), (s,)) for seed, s in pairs]
+        trainings = [(seed, _seed_of_row(seed, steps), (steps,)) for seed, steps in pairs]
     else:
-        trajectories = [Trajectory(seed, seed, scenario.steps) for seed in seeds]
-    return Plan(name, scenario, source, threads, tuple(trajectories))
+        trainings = [(seed, seed, scenario.steps) for seed in seeds]
+    trajectories = tuple(
+        Trajectory(*training, execution) for training in trainings for execution in executions
+    )
+    return Plan(name, scenario, source, tuple(executions), trajectories)
 
 
 def _never_enough(_results: Sequence[RunResult]) -> bool:
@@ -302,7 +311,7 @@ def planned_runs(
             scenario=plan.scenario,
             source=plan.source,
             machine=machine,
-            threads=plan.threads,
+            execution=trajectory.execution,
             steps=steps,
             seed=trajectory.seed,
             training_seed=trajectory.training_seed,
@@ -321,7 +330,7 @@ def _request(plan: Plan, trajectory: Trajectory, folder: Path) -> protocol.Reque
         rows=trajectory.rows,
         grid=plan.scenario.grid,
         source=plan.source,
-        threads=plan.threads,
+        execution=trajectory.execution,
         folder=str(folder),
         started_at=time.time(),
         save_weights=plan.scenario.save_weights,

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mnist_bench import cost, data, sample, scenario, sensing, units
-from mnist_bench.scenario import DatasetChoice, Scenario
+from mnist_bench.execution import Execution, thread_counts
+from mnist_bench.limits import DatasetChoice
+from mnist_bench.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Item:
         name: What `run` takes.
         title: One line for people.
         steps: Its step counts.
-        train_images: Images that one seed trains on, over all steps.
+        train_images: Images that one seed trains on, over all steps and thread counts.
         score_images: Images that it scores.
         expected_seconds: What one seed takes here; None where nothing like it was measured.
     """
@@ -64,14 +66,20 @@ def _price(item: Item) -> str:
 
 def _item(name: str, question: Scenario) -> Item:
     work = cost.work_of(question, question.steps, _scored_at_once(question.dataset))
-    known = cost.recall(question.model, question.hyperparameters, sensing.usable_threads())
+    usable = sensing.usable_threads()
+    counts = thread_counts(question.threads, usable) if question.threads else (usable,)
+    costs = [
+        cost.recall(question.model, question.hyperparameters, Execution(threads=count))
+        for count in counts
+    ]
+    seconds = [work.seconds(known) for known in costs if known]
     return Item(
         name,
         question.title,
         question.steps,
-        work.train_images,
-        work.score_images,
-        work.seconds(known) if known else None,
+        work.train_images * len(counts),
+        work.score_images * len(counts),
+        sum(seconds) if len(seconds) == len(counts) else None,
     )
 
 

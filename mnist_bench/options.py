@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import click
 
 from mnist_bench import tracking
-from mnist_bench.scenario import MAX_SEED, MAX_STEPS, packaged_names
+from mnist_bench.limits import MAX_SEED, MAX_SEEDS, MAX_STEPS
 
 if TYPE_CHECKING:
     from mnist_bench.repeats import Rule
 
-MAX_SEEDS = 10_000
 AUTO: Final = "auto"
 Seeds: TypeAlias = int | Literal["auto"]
 
@@ -63,6 +62,8 @@ def folder(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 def names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Packaged scenarios that begin like this, for the shell's completion."""
+    from mnist_bench.scenario import packaged_names
+
     return [name for name in packaged_names() if name.startswith(incomplete)]
 
 

@@ -10,12 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from pydantic import ValidationError
+
 from mnist_bench import protocol
-from mnist_bench.protocol import Message, Request
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.execution import Execution
+from mnist_bench.protocol import Message, Probed, Request
 
 # -P: a file of the user's called numpy.py must not shadow the library.
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker")
 """What starts a worker."""
+PROBE: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.probe")
+"""What finds out what TensorFlow can do here."""
 _END_SECONDS = 30.0
 """How long a worker that has said its last word may take to end."""
 _LOG_TAIL_LINES = 15
@@ -106,6 +112,36 @@ class WorkerProcess:
         with contextlib.suppress(OSError):
             self._stdin.write(line.encode() + b"\n")
             self._stdin.flush()
+
+
+def probe(execution: Execution) -> Probed:
+    """Find out, in a process of its own, which GPUs there are and what bfloat16 is worth.
+
+    Args:
+        execution: What is in question; where it is float32, nothing is measured.
+
+    Raises:
+        BenchError: It can't be found out.
+    """
+    asked = execution.model_dump_json()
+    try:
+        done = subprocess.run(PROBE, input=asked.encode(), capture_output=True, check=False)
+    except OSError as error:
+        raise _unknown(str(error)) from error
+    try:
+        # Whatever libraries print comes before.
+        return Probed.model_validate_json(done.stdout.rstrip().rpartition(b"\n")[2])
+    except ValidationError as error:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise _unknown(lines[-1] if lines else _death(done.returncode)) from error
+
+
+def _unknown(reason: str) -> BenchError:
+    return BenchError(
+        f"what TensorFlow can do here could not be found out: {reason}",
+        "leave out --device and --precision, which ask for it",
+        exit_status=EXIT_BROKE,
+    )
 
 
 def _death(code: int) -> str:

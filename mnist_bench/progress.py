@@ -34,6 +34,7 @@ class ProgressWatcher:
 
     def __init__(self, plan: Plan, console: Console, *, open_ended: bool = False) -> None:
         self._plan = plan
+        self._several = len(plan.executions) > 1
         self._counted = len(plan.trajectories) > 1 and not open_ended
         self._console = console
         self._bar = Progress(
@@ -71,7 +72,7 @@ class ProgressWatcher:
         self._last_step, self._last_seconds = 0, 0.0
         self._accuracy = self._images_per_second = None
         self._task = self._bar.add_task(
-            f"seed {trajectory.seed}{of}",
+            f"{self._name(trajectory)}{of}",
             total=trajectory.rows[-1],
             news="starting TensorFlow",
         )
@@ -100,11 +101,15 @@ class ProgressWatcher:
             self._bar.refresh()  # or the bar of before would be drawn once more, amid the words
             self._task = None
         if failure:
-            self._tell(f"seed {trajectory.seed} did not finish: {failure}", "red")
+            self._tell(f"{self._name(trajectory)} did not finish: {failure}", "red")
         if log_tail:
             self._tell("The end of its log:", "dim")
             for line in log_tail.splitlines():
                 self._tell(line, "dim")
+
+    def _name(self, trajectory: Trajectory) -> str:
+        threads = f", threads: {trajectory.execution.threads}" if self._several else ""
+        return f"seed {trajectory.seed}{threads}"
 
     def _tell(self, line: str, style: str) -> None:
         # What a library wrote may hold signs that steer a terminal.

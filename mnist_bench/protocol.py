@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from mnist_bench.conditions import Surroundings, TrainingStretch
 from mnist_bench.data import Source
+from mnist_bench.execution import Execution
 from mnist_bench.result import Evaluation, PhaseName
 from mnist_bench.scenario import Grid, Hyperparameters, Record
 
@@ -29,7 +30,7 @@ class Request(Record):
         rows: Step counts, rising; the last is the trajectory's length.
         grid: When test and validation are scored.
         source: The images, found and verified by the parent.
-        threads: Threads inside a TensorFlow operation.
+        execution: How it is carried out.
         folder: Where the worker puts files, in a folder a row (`predictions.npz`, weights).
         started_at: Unix time in seconds at which the parent started the worker.
         save_weights: Whether the weights are written at the end of each row.
@@ -42,11 +43,36 @@ class Request(Record):
     rows: tuple[int, ...]
     grid: Grid
     source: Source
-    threads: int
+    execution: Execution
     folder: str
     started_at: float
     save_weights: bool = False
     phase_peaks: bool = True
+
+
+class Gpu(Record):
+    """A GPU that TensorFlow can use.
+
+    Attributes:
+        name: Its own.
+        memory_bytes: What TensorFlow may use of its memory; None where that is not told.
+    """
+
+    name: str
+    memory_bytes: int | None
+
+
+class Probed(Record):
+    """What a probe found out; it is asked with the `Execution` that is in question.
+
+    Attributes:
+        gpus: The GPUs that TensorFlow can use, in its own order.
+        bfloat16_speedup: How many times as fast as float32 a training step in bfloat16 is; None
+            where the question was about float32.
+    """
+
+    gpus: tuple[Gpu, ...]
+    bfloat16_speedup: float | None = None
 
 
 class Phase(Record):

@@ -8,6 +8,7 @@ from pathlib import Path
 from mnist_bench import paper, protocol, verdict
 from mnist_bench.conditions import Conditions, Surroundings, TrainingStretch
 from mnist_bench.data import Source
+from mnist_bench.execution import Execution
 from mnist_bench.figures import Point
 from mnist_bench.machine import Machine
 from mnist_bench.result import Evaluation, PhaseName, RunResult, Status, rows_of
@@ -140,7 +141,7 @@ def planned_run(
     scenario: Scenario,
     source: Source,
     machine: Machine,
-    threads: int,
+    execution: Execution,
     steps: int,
     seed: int,
     training_seed: int,
@@ -157,9 +158,12 @@ def planned_run(
         trajectory=trajectory,
         dataset=source.name,
         dataset_digest=source.digest,
-        precision="float32",
-        threads=threads,
-        device="cpu",
+        precision=execution.precision,
+        threads=execution.threads,
+        device=execution.device,
+        device_name=execution.device_name,
+        device_memory_bytes=execution.device_memory_bytes,
+        bfloat16_speedup=execution.bfloat16_speedup,
         machine_id=machine.machine_id,
         eval_first=scenario.grid.first,
         eval_every=scenario.grid.every,

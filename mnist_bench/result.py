@@ -59,6 +59,10 @@ class RunResult(Record):
         precision: Of the arithmetic.
         threads: TensorFlow's threads inside an operation.
         device: `cpu` or `gpu`.
+        device_name: Of the GPU; None on the processor.
+        device_memory_bytes: What TensorFlow may use of the GPU's memory; None on the processor.
+        bfloat16_speedup: How many times as fast as float32 a step in bfloat16 was found to be
+            right before; None where nobody measured.
         machine_id: The random id of the machine; None where none could be kept.
         memory_method: How `peak_rss_bytes` was read.
         eval_first: First grid step.
@@ -89,6 +93,9 @@ class RunResult(Record):
     precision: str
     threads: int
     device: str
+    device_name: str | None = None
+    device_memory_bytes: int | None = None
+    bfloat16_speedup: float | None = None
     machine_id: str | None
     memory_method: str | None = None
     eval_first: int

@@ -13,7 +13,8 @@ from mnist_bench.store import Store
 
 _SAME = (
     *("scenario", "model", "hyperparameters", "dataset_digest", "eval_first", "eval_every"),
-    *("threads", "precision", "device", "machine_id", "seed", "training_seed", "steps"),
+    *("threads", "precision", "device", "device_name", "machine_id"),
+    *("seed", "training_seed", "steps"),
 )
 """Two runs that agree in these answer the same question in the same way."""
 
@@ -24,15 +25,16 @@ class Rest:
 
     Attributes:
         plan: The plan without the rows that are recorded.
-        earlier: Those, by seed and steps.
+        earlier: Those, by seed, threads and steps.
     """
 
     plan: Plan
     earlier: tuple[RunResult, ...] = ()
 
     def joined(self, results: Sequence[RunResult]) -> tuple[RunResult, ...]:
-        """All runs of the plan that was asked for, by seed and steps."""
-        return tuple(sorted((*self.earlier, *results), key=lambda run: (run.seed, run.steps)))
+        """All runs of the plan that was asked for, by seed, threads and steps."""
+        runs = (*self.earlier, *results)
+        return tuple(sorted(runs, key=lambda run: (run.seed, run.threads, run.steps)))
 
 
 def rest_of(plan: Plan, machine: Machine, store: Store) -> Rest:

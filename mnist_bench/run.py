@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import compare, cost, harness, machine, recovery, report, resume, tracking
+from mnist_bench import compare, cost, harness, machine, process, recovery, report, resume, tracking
 from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.harness import Outcome, Plan
+from mnist_bench.harness import Outcome, Plan, Trajectory
 from mnist_bench.journal import Address
 from mnist_bench.machine import Machine
 from mnist_bench.progress import ProgressWatcher
@@ -56,6 +56,8 @@ def carry_out(
         reports: Whether files are written.
     """
     described = machine.describe()
+    if wish.precision == "bfloat16":
+        plans = _with_speedup(plans, console)
     open_store = _opener(wish, described, console)
     rests = [_rest(plan, wish, described, open_store) for plan in plans]
     results: list[RunResult] = []
@@ -91,6 +93,37 @@ def remaining(plans: Sequence[Plan], wish: Wish) -> tuple[Plan, ...]:
         return tuple(plans)
     described = machine.describe()
     return tuple(resume.rest_of(plan, described, opened).plan for plan in plans)
+
+
+def _with_speedup(plans: Sequence[Plan], console: Console) -> list[Plan]:
+    """Measure what bfloat16 is worth here, say so, and keep it with every run."""
+    widest = max((e for plan in plans for e in plan.executions), key=lambda e: e.threads)
+    found = process.probe(widest)
+    if found.bfloat16_speedup is None:
+        raise ValueError("bfloat16 was in question and not measured")
+    console.print(_worth(found.bfloat16_speedup), soft_wrap=True)
+    known = {"bfloat16_speedup": found.bfloat16_speedup}
+
+    def told(trajectory: Trajectory) -> Trajectory:
+        execution = trajectory.execution.model_copy(update=known)
+        return dataclasses.replace(trajectory, execution=execution)
+
+    return [
+        dataclasses.replace(plan, trajectories=tuple(map(told, plan.trajectories)))
+        for plan in plans
+    ]
+
+
+def _worth(speedup: float) -> Text:
+    """What bfloat16 is worth, for people; a warning where it is slower."""
+    line = f"bfloat16 trains at {speedup:.2g} times float32's speed here"
+    if speedup >= 1:
+        return Text(line)
+    return Text(
+        f"{line}: it pays only where the processor computes with it natively; "
+        "leave --precision out",
+        style="bold yellow",
+    )
 
 
 def _opener(wish: Wish, described: Machine, console: Console) -> Callable[[], Store]:

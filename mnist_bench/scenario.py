@@ -5,21 +5,23 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from mnist_bench.errors import BenchError
+from mnist_bench.limits import MAX_BATCH_SIZE, MAX_STEPS, MAX_THREADS, DatasetChoice
 
-DatasetChoice = Literal["auto", "mnist", "mnist-5k"]
-DATASET_CHOICES: tuple[DatasetChoice, ...] = ("auto", "mnist", "mnist-5k")
-
-MAX_STEPS = 1_000_000
-"""A hundred times the paper's longest; a longer wish is most likely a slip of the hand."""
-MAX_BATCH_SIZE = 55_000
-"""The largest training split there is."""
-MAX_SEED = 2**31 - 1
+DOUBLING: Final = "doubling"
+"""Thread counts 1, 2, 4, ... and every core."""
 
 _MAX_TITLE = 200
 _MAX_SHOWN = 80
@@ -31,6 +33,7 @@ _REASONS = {
 """Pydantic's faults whose own words speak of Python."""
 
 Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+ThreadCounts = tuple[int, ...] | Literal["doubling"]
 
 
 class Record(BaseModel):
@@ -57,6 +60,19 @@ Hyperparameters = PaperCnnHyperparameters
 """Union of every model's hyperparameters; which one a scenario holds, its `model` says."""
 HYPERPARAMETERS: dict[str, type[Hyperparameters]] = {"paper-cnn": PaperCnnHyperparameters}
 """Model name to the type of its hyperparameters."""
+
+
+def _checked_threads(value: object) -> object:
+    """Thread counts checked here, since Pydantic would tell a fault once for each kind of them."""
+    if value is None or value == DOUBLING:
+        return value
+    counts = tuple(value) if isinstance(value, list | tuple) else ()
+    known = all(type(each) is int and 1 <= each <= MAX_THREADS for each in counts)
+    if not counts or not known or list(counts) != sorted(set(counts)):
+        raise ValueError(
+            f'it should be a rising list of counts from 1 to {MAX_THREADS:,}, or "{DOUBLING}"'
+        )
+    return counts
 
 
 class Grid(Record):
@@ -91,6 +107,8 @@ class Scenario(Record):
         eval_every_images: the same distance in training images.
         target_accuracies: Looked for on test and on validation; None stands for Table I's four.
         save_weights: Whether the trained weights are kept as an artifact.
+        threads: Thread counts, rising, at each of which every seed is trained anew; `doubling`
+            is 1, 2, 4, ... and every core; None trains at one count.
         hyperparameters: Of the type that belongs to `model`.
     """
 
@@ -103,6 +121,7 @@ class Scenario(Record):
     eval_every_images: int | None = Field(default=None, ge=1, le=MAX_STEPS * MAX_BATCH_SIZE)
     target_accuracies: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     save_weights: bool = False
+    threads: Annotated[ThreadCounts | None, BeforeValidator(_checked_threads)] = None
     hyperparameters: Hyperparameters = PaperCnnHyperparameters()
 
     @model_validator(mode="after")

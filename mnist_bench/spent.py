@@ -73,11 +73,13 @@ class Phases:
 
     Attributes:
         steps: How far these trainings were followed.
+        threads: Theirs; trainings of other thread counts are not in it.
         trainings: How many there are.
         costs: By phase, in the order of `PHASES`; those that none tells are absent.
     """
 
     steps: int
+    threads: int
     trainings: int
     costs: tuple[PhaseCost, ...]
 
@@ -133,7 +135,10 @@ def costs_of(runs: Sequence[RunSummary]) -> Costs:
 
 
 def phases_of(runs: Iterable[RunSummary]) -> Phases | None:
-    """Where the time of the longest trainings went; None where no run can tell."""
+    """Where the time of the longest trainings went; None where no run can tell.
+
+    Of trainings that were carried out differently it takes those of the most threads.
+    """
     told = [run for run in trusted(runs) if run.status == "finished" and run.seconds]
     # A training's longest row holds what its shorter ones hold, and more.
     whole = {run.trajectory: run for run in sorted(told, key=lambda run: run.steps)}
@@ -141,8 +146,15 @@ def phases_of(runs: Iterable[RunSummary]) -> Phases | None:
     longest = [run for run in whole.values() if run.steps == steps]
     if not longest:
         return None
-    costs = (_phase_cost(name, longest) for name in PHASES)
-    return Phases(steps, len(longest), tuple(cost for cost in costs if cost))
+    first = max(longest, key=lambda run: run.threads)
+    alike = [run for run in longest if _way(run) == _way(first)]
+    costs = (_phase_cost(name, alike) for name in PHASES)
+    return Phases(steps, first.threads, len(alike), tuple(cost for cost in costs if cost))
+
+
+def _way(run: RunSummary) -> tuple[int, str, str, str | None]:
+    """How a training was carried out: times of different ways are never averaged."""
+    return run.threads, run.precision, run.device, run.device_name
 
 
 def spent_on(runs: Sequence[RunSummary]) -> Spent:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from mnist_bench.data import Dataset, Images
+from mnist_bench.limits import Precision
 from mnist_bench.model import PaperCnn
 from mnist_bench.result import Split
 from mnist_bench.scenario import Hyperparameters
@@ -48,10 +49,18 @@ class Trainer:
         dataset: Images; the training split is held as bytes and scaled inside the graph.
         hyperparameters: Of the paper's network.
         seed: Seeds weights, batches and dropout.
+        precision: Of the network's arithmetic; weights, loss and optimizer are float32 in either.
     """
 
-    def __init__(self, dataset: Dataset, hyperparameters: Hyperparameters, seed: int) -> None:
-        self.model = PaperCnn(seed, hyperparameters.dropout_rate)
+    def __init__(
+        self,
+        dataset: Dataset,
+        hyperparameters: Hyperparameters,
+        seed: int,
+        *,
+        precision: Precision = "float32",
+    ) -> None:
+        self.model = PaperCnn(seed, hyperparameters.dropout_rate, precision)
         self.step = 0
         self._learning_rate = hyperparameters.learning_rate
         batch_size = hyperparameters.batch_size

@@ -59,6 +59,11 @@ def count(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}"
 
 
+def threads(number: int) -> str:
+    """A thread count as `1 thread` or `4 threads`."""
+    return "1 thread" if number == 1 else f"{count(number)} threads"
+
+
 def percent(share: float | None) -> str:
     """A share as `3.4%`."""
     return UNKNOWN if share is None else f"{share:.1%}"

@@ -11,12 +11,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import compare, cost, data, harness, scenario, sensing, tracking, units
+from mnist_bench import compare, cost, data, harness, process, scenario, sensing, tracking, units
 from mnist_bench.errors import BenchError
+from mnist_bench.execution import Execution, thread_counts
 from mnist_bench.harness import Plan, Trajectory
+from mnist_bench.limits import DatasetChoice, DeviceChoice, Precision
 from mnist_bench.repeats import Rule
 from mnist_bench.report.escape import one_line
-from mnist_bench.scenario import DatasetChoice, Scenario
+from mnist_bench.scenario import Scenario
 
 REPORTS = Path("reports")
 """Where reports are written."""
@@ -34,7 +36,10 @@ class Wish:
         seeds: Seeds to train, at most.
         repeats: When fewer of them are enough; None where all are trained.
         independent: Whether each row is trained from zero.
-        threads: Threads inside a TensorFlow operation; None takes every core.
+        threads: Threads inside a TensorFlow operation; None takes the scenarios' counts, and
+            every core where they have none.
+        precision: Of the arithmetic.
+        device: Where the trainings are done.
         dataset: Images instead of the scenarios' own choice.
         folder: The user's own IDX files.
         tracking_uri: Where MLflow records.
@@ -51,6 +56,8 @@ class Wish:
     repeats: Rule | None
     independent: bool
     threads: int | None
+    precision: Precision
+    device: DeviceChoice
     dataset: DatasetChoice | None
     folder: Path | None
     tracking_uri: str
@@ -71,17 +78,19 @@ def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise BenchError(f"two scenarios are called {twice}", "run them one after the other")
+    counts = {name: _thread_counts(question, wish) for name, question in asked}
     tracking.check(wish.tracking_uri, wish.experiment)
     sources = _sources({_dataset(question, wish) for _, question in asked}, wish, console)
     if wish.repeats or len(wish.seeds) < compare.MIN_SEEDS:
         compare.load_reference()  # better missed now than after the training
+    manner = _manner(wish)
     return tuple(
         harness.lay_out(
             name,
             question,
             sources[_dataset(question, wish)],
             seeds=wish.seeds,
-            threads=wish.threads or sensing.usable_threads(),
+            executions=[manner.model_copy(update={"threads": n}) for n in counts[name]],
             independent=wish.independent,
         )
         for name, question in asked
@@ -130,7 +139,8 @@ def _plan_lines(plan: Plan, wish: Wish) -> list[str]:
         f"{plan.name}: {one_line(plan.scenario.title)}",
         f"  images     {plan.source.name} ({units.count(plan.source.train_images)} to train on)",
         f"  rows       {rows} steps; seeds: {number}, from {wish.seeds[0]} on",
-        f"  trainings  {trainings}, {each}; threads: {plan.threads}",
+        f"  trainings  {trainings}, {each}",
+        f"  with       {plan.executions[0]}, threads: {_threads(plan)}",
         f"  time       {_time(plan, wish)}",
     ]
     if wish.repeats:
@@ -151,13 +161,22 @@ def _time(plan: Plan, wish: Wish) -> str:
     return f"{least}about {units.duration(seconds)}, as measured here before"
 
 
+def _threads(plan: Plan) -> str:
+    return ", ".join(units.count(execution.threads) for execution in plan.executions)
+
+
 def _plan_facts(plan: Plan, wish: Wish) -> dict[str, object]:
     certain = _certain(plan, wish)
     return {
         "scenario": plan.name,
         "dataset": plan.source.name,
-        "threads": plan.threads,
-        "trajectories": [{"seed": t.seed, "steps": list(t.rows)} for t in certain],
+        # One figure, as ever; where there are several, each training tells its own.
+        "threads": plan.executions[0].threads if len(plan.executions) == 1 else None,
+        "precision": plan.executions[0].precision,
+        "device": plan.executions[0].device,
+        "trajectories": [
+            {"seed": t.seed, "steps": list(t.rows), "threads": t.execution.threads} for t in certain
+        ],
         "expected_seconds": _expected_seconds(plan, certain),
         "repeats": asdict(wish.repeats) if wish.repeats else None,
     }
@@ -172,12 +191,47 @@ def _certain(plan: Plan, wish: Wish) -> Sequence[Trajectory]:
 
 
 def _expected_seconds(plan: Plan, trajectories: Sequence[Trajectory]) -> float | None:
-    known = cost.recall(plan.scenario.model, plan.scenario.hyperparameters, plan.threads)
-    if known is None:
-        return None
-    scored = plan.source.scored_images
-    works = (cost.work_of(plan.scenario, t.rows, scored) for t in trajectories)
-    return sum(work.seconds(known) for work in works)
+    asked, scored = plan.scenario, plan.source.scored_images
+    total = 0.0
+    for trajectory in trajectories:
+        known = cost.recall(asked.model, asked.hyperparameters, trajectory.execution)
+        if known is None:
+            return None
+        total += cost.work_of(asked, trajectory.rows, scored).seconds(known)
+    return total
+
+
+def _thread_counts(question: Scenario, wish: Wish) -> tuple[int, ...]:
+    if wish.threads is not None:
+        return (wish.threads,)
+    usable = sensing.usable_threads()
+    return thread_counts(question.threads, usable) if question.threads else (usable,)
+
+
+def _manner(wish: Wish) -> Execution:
+    """How all is carried out, but for the number of threads; looks for a GPU where one may serve.
+
+    Raises:
+        BenchError: There is no GPU, and one was insisted on.
+    """
+    manner = Execution(threads=wish.threads or sensing.usable_threads())
+    gpus = () if wish.device == "cpu" else process.probe(manner).gpus
+    manner = manner.model_copy(update={"precision": wish.precision})
+    if wish.device == "gpu" and not gpus:
+        raise BenchError(
+            "--device gpu: TensorFlow finds no GPU here",
+            "leave --device out, or see https://www.tensorflow.org/install/pip for the driver "
+            "and the libraries that it needs",
+        )
+    if not gpus:
+        return manner
+    return manner.model_copy(
+        update={
+            "device": "gpu",
+            "device_name": gpus[0].name,
+            "device_memory_bytes": gpus[0].memory_bytes,
+        }
+    )
 
 
 def _asked(name: str, wish: Wish) -> tuple[str, Scenario]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from mnist_bench import data
+from mnist_bench import data, engine
 from mnist_bench.measure import Instruments, PhaseMeter, RowFiles, Trajectory
 from mnist_bench.protocol import GO, Done, Failure, Message, Phase, Ready, Request
 from mnist_bench.sensing import Sensors
@@ -46,7 +46,7 @@ def main() -> int:
 def _serve(request: Request, say: Callable[[Message], None]) -> None:
     meter = PhaseMeter(request.started_at, phase_peaks=request.phase_peaks)
     with meter.phase("import"):
-        _import_tensorflow(request.threads)
+        engine.start(request.execution)
         from mnist_bench.calibration import calibrate
         from mnist_bench.train import Trainer
     say(Phase(name="import", seconds=meter.seconds("import")))
@@ -57,23 +57,13 @@ def _serve(request: Request, say: Callable[[Message], None]) -> None:
     instruments = Instruments(meter, Sensors(), calibrate)
     say(instruments.calibrated(0))
     with meter.phase("trace"):
-        trainer = Trainer(dataset, request.hyperparameters, request.training_seed)
+        precision = request.execution.precision
+        trainer = Trainer(
+            dataset, request.hyperparameters, request.training_seed, precision=precision
+        )
         del dataset  # TensorFlow holds its own copy; two would count twice in the peak
     say(Phase(name="trace", seconds=meter.seconds("trace")))
     Trajectory(trainer, request, instruments, say, keep=_keeper(request, trainer)).run()
-
-
-def _import_tensorflow(threads: int) -> None:
-    """Import TensorFlow and settle its threads and devices, before its first operation."""
-    # TensorFlow imports Keras, and Keras pandas, unless it is told to look for the Keras of old,
-    # which is not there. Nobody here needs either: 2 s and 170 MB less.
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    # The operations of a step follow one another: a second queue of them gains nothing.
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.set_visible_devices([], "GPU")
 
 
 def _private_stdout() -> TextIO:

@@ -27,6 +27,7 @@ from mnist_bench.cli import cli
 COMMANDS = sorted(cli.commands)
 NAMES = tuple(file.name for file in data.MNIST.files)
 SECRET = "hunter2"
+WEIGHTY = {"keras", "mlflow", "mlxtend", "optuna", "pandas", "scipy", "tensorflow"}
 
 
 @pytest.fixture
@@ -83,8 +84,8 @@ def test_version(bench: Bench) -> None:
     assert ended == Ended(0, f"mnist-bench, version {version('mnist-bench')}\n", "")
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help")])
-def test_help_loads_nothing_of_weight(bench: Bench, arguments: tuple[str, ...]) -> None:
+def loaded_by(bench: Bench, *arguments: str) -> set[str]:
+    """Every module that a command loads."""
     program = """
 import sys
 from mnist_bench.cli import cli
@@ -93,9 +94,26 @@ print(*sorted(sys.modules))
 """
     ended = bench.run(*arguments, program=(sys.executable, "-c", program))
     assert ended.status == 0, ended.stderr
-    loaded = {name.partition(".")[0] for name in ended.stdout.splitlines()[-1].split()}
-    assert "mnist_bench" in loaded
-    assert not loaded & {"tensorflow", "keras", "mlflow", "optuna", "pandas", "scipy", "mlxtend"}
+    return set(ended.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help")])
+def test_help_loads_click_and_plain_values(bench: Bench, arguments: tuple[str, ...]) -> None:
+    loaded = loaded_by(bench, *arguments)
+    rooms = {name.removeprefix("mnist_bench.") for name in loaded if "mnist_bench." in name}
+    assert rooms == {"cli", "errors", "interruption", "limits", "options", "tracking"}
+    libraries = {"numpy", "platformdirs", "psutil", "pydantic", "requests", "rich", "tomllib"}
+    assert loaded.isdisjoint(WEIGHTY | libraries)
+
+
+@pytest.mark.parametrize("arguments", [("scenarios",), ("scenarios", "--json")])
+def test_scenarios_loads_nothing_that_trains_or_records(
+    bench: Bench, arguments: tuple[str, ...]
+) -> None:
+    loaded = loaded_by(bench, *arguments)
+    assert "mnist_bench.listing" in loaded
+    assert loaded.isdisjoint(WEIGHTY | {"jinja2", "numpy", "pooch", "requests"})
+    assert loaded.isdisjoint({"mnist_bench.result", "mnist_bench.store"})
 
 
 def test_started_as_a_module(bench: Bench) -> None:
@@ -156,7 +174,12 @@ def test_dry_run_as_json(bench: Bench) -> None:
         "scenario": "smoke",
         "dataset": "mnist-5k",
         "threads": 1,
-        "trajectories": [{"seed": 5, "steps": [100, 200]}, {"seed": 6, "steps": [100, 200]}],
+        "precision": "float32",
+        "device": "cpu",
+        "trajectories": [
+            {"seed": 5, "steps": [100, 200], "threads": 1},
+            {"seed": 6, "steps": [100, 200], "threads": 1},
+        ],
         "expected_seconds": None,
         "repeats": None,
     }
@@ -182,9 +205,12 @@ def test_dry_run_of_seeds_without_a_number_as_json(bench: Bench) -> None:
 
 
 def test_dry_run_of_rows_from_zero(bench: Bench) -> None:
-    ended = bench.call(*shlex.split("run smoke --steps 100,200 --independent --dry-run --json"))
-    (plan,) = ended.document["plans"]
-    assert plan["trajectories"] == [{"seed": 0, "steps": [100]}, {"seed": 0, "steps": [200]}]
+    line = "run smoke --steps 100,200 --independent --threads 2 --dry-run --json"
+    (plan,) = bench.call(*shlex.split(line)).document["plans"]
+    assert plan["trajectories"] == [
+        {"seed": 0, "steps": [100], "threads": 2},
+        {"seed": 0, "steps": [200], "threads": 2},
+    ]
 
 
 def test_dry_run_of_the_users_own_scenario(bench: Bench) -> None:

@@ -112,6 +112,14 @@ def test_few_seeds_take_the_reference() -> None:
     )
 
 
+def test_a_reference_of_another_precision_is_said_to_be_one() -> None:
+    row = only([run(1_000, 0.985, precision="bfloat16")], REFERENCE)
+    assert (row.reason or "").endswith("shipped reference, n = 10, measured in float32")
+    brief = seeds(1_000, 0.985, 0.986, 0.987, precision="bfloat16")
+    found = Reference.from_document(compare.document(machine(), brief, None))
+    assert [spread.precision for spread in found.spreads] == ["bfloat16"]
+
+
 def test_two_seeds_show_their_own_deviation_but_are_judged_by_the_reference() -> None:
     # t(0.975; 9)·0.0005·sqrt(1 + 1/2)
     row = only(seeds(1_000, 0.984, 0.986), REFERENCE)
@@ -192,6 +200,36 @@ def test_runs_of_different_questions_are_never_averaged() -> None:
     row = only([run(1_000, 0.9, dataset="mnist-5k"), run(1_000, 0.8, 1, dataset="custom:ab")])
     assert (row.n, row.mean) == (1, 0.9)
     assert row.reason == "other images: mnist-5k; left out: 1 of another protocol"
+
+
+@pytest.mark.parametrize(
+    ("other", "left_out"),
+    [
+        ({"threads": 1}, "1 not with 2 threads in float32 on cpu"),
+        ({"precision": "bfloat16"}, "1 not with 2 threads in float32 on cpu"),
+        ({"device": "gpu", "device_name": "A100"}, "1 not with 2 threads in float32 on cpu"),
+    ],
+)
+def test_runs_carried_out_differently_are_never_averaged(
+    other: dict[str, object], left_out: str
+) -> None:
+    slow = evaluations(1_000, 0.9, seconds=0.5)
+    results = [run(1_000, 0.985), run(1_000, 0.9, 1, evaluations=slow, **other)]
+    row = only(results, REFERENCE)
+    assert (row.n, row.mean, row.train_seconds_mean) == pytest.approx((1, 0.985, 20))
+    assert (row.reason or "").endswith(f"left out: {left_out}")
+
+
+def test_a_row_is_of_the_most_threads() -> None:
+    both = [run(1_000, 0.98 + threads / 1_000, threads=threads) for threads in (1, 4, 2)]
+    row = only(both, REFERENCE)
+    assert (row.n, row.mean) == pytest.approx((1, 0.984))
+    assert (row.reason or "").endswith("left out: 2 not with 4 threads in float32 on cpu")
+
+
+def test_a_comparable_run_goes_before_more_threads() -> None:
+    row = only([run(1_000, 0.985, threads=1), run(1_000, 0.9, threads=8, eval_every=50)], REFERENCE)
+    assert (row.n, row.mean, row.verdict) == (1, 0.985, "indistinguishable")
 
 
 def test_a_seed_run_again_is_no_new_draw() -> None:
@@ -431,7 +469,14 @@ RUN_KEYS = [
     "seconds",
     "hyperparameters",
 ]
-ADDED_RUN_KEYS = ["failure", "training_seed", "phase_peak_rss_bytes", "shared_phases"]
+ADDED_RUN_KEYS = [
+    "failure",
+    "training_seed",
+    "phase_peak_rss_bytes",
+    "shared_phases",
+    "device_name",
+    "device_memory_bytes",
+]
 ROW_KEYS = [
     "steps",
     "paper_step",
@@ -453,8 +498,8 @@ ROW_KEYS = [
 
 def test_document_has_the_contracts_keys() -> None:
     told = json.loads(compare.document(machine(), [run()], REFERENCE).model_dump_json())
-    assert list(told) == ["schema", "machine", "runs", "table_1"]
-    assert told["schema"] == 1
+    assert list(told) == ["schema", "machine", "runs", "table_1", "scaling"]
+    assert (told["schema"], told["scaling"]) == (1, [])
     assert list(told["runs"][0]) == [*RUN_KEYS, *ADDED_RUN_KEYS]
     assert list(told["table_1"][0])[: len(ROW_KEYS)] == ROW_KEYS
 
@@ -467,8 +512,16 @@ def test_document_keeps_table_1s_rows_only() -> None:
 
 
 def test_document_reads_itself_back() -> None:
-    made = compare.document(machine(), [run(), run(2_500, status="failed")], REFERENCE)
+    results = [run(), run(1_000, threads=1), run(2_500, status="failed")]
+    made = compare.document(machine(), results, REFERENCE)
+    assert [line.threads for line in made.scaling] == [1, 2]
     assert Document.model_validate_json(made.model_dump_json()) == made
+
+
+def test_documents_from_before_threads_were_compared_are_read() -> None:
+    told = json.loads(compare.document(machine(), [run()], REFERENCE).model_dump_json())
+    del told["scaling"]
+    assert Document.model_validate_json(json.dumps(told)).scaling == ()
 
 
 def test_run_summary() -> None:

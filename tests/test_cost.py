@@ -10,6 +10,7 @@ from records import evaluations, run
 
 from mnist_bench import cost, data
 from mnist_bench.cost import Cost, Work
+from mnist_bench.execution import Execution
 from mnist_bench.paper import PROTOCOL
 from mnist_bench.result import RunResult
 from mnist_bench.scenario import PaperCnnHyperparameters
@@ -28,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def recalled(hyperparameters: PaperCnnHyperparameters = PAPERS, threads: int = 2) -> Cost | None:
-    return cost.recall("paper-cnn", hyperparameters, threads)
+    return cost.recall("paper-cnn", hyperparameters, Execution(threads=threads))
 
 
 def fast(steps: int, **changes: Any) -> RunResult:
@@ -118,6 +119,26 @@ def test_what_costs_otherwise_is_kept_apart() -> None:
     found = [recalled(), recalled(threads=4), recalled(larger)]
     speeds = [each.train_images_per_second for each in found if each is not None]
     assert speeds == pytest.approx([2_500, 5_000, 6_400])
+
+
+def test_every_way_of_a_command_is_remembered() -> None:
+    ways = [{"threads": 1}, {"threads": 2}, {"precision": "bfloat16"}, {"device": "gpu"}]
+    runs = [
+        run(
+            1_000, evaluations=evaluations(1_000, 0.98, seconds=seconds), trajectory=f"{way}", **way
+        )
+        for way, seconds in zip(ways, (0.04, 0.02, 0.01, 0.005), strict=True)
+    ]
+    cost.remember(runs, FULL_MNIST)
+    asked = [
+        Execution(threads=1),
+        Execution(threads=2),
+        Execution(threads=2, precision="bfloat16"),
+        Execution(threads=2, device="gpu", device_name="of no matter"),
+    ]
+    found = [cost.recall("paper-cnn", PAPERS, each) for each in asked]
+    speeds = [each.train_images_per_second for each in found if each is not None]
+    assert speeds == pytest.approx([1_250, 2_500, 5_000, 10_000])
 
 
 @pytest.mark.parametrize("longest_first", [False, True])

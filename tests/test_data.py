@@ -35,7 +35,7 @@ from mnist_bench import data, fetch, idx
 from mnist_bench import sample as embedded
 from mnist_bench.data import Source
 from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.scenario import DatasetChoice
+from mnist_bench.limits import DatasetChoice
 
 NAMES = tuple(file.name for file in data.MNIST.files)
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES

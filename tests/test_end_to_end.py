@@ -146,9 +146,10 @@ def recorded(bench: Bench, first: First) -> Recorded:
 
 def test_json_is_the_documents_contract(first: First) -> None:
     document = first.ended.document
-    assert list(document) == ["schema", "machine", "runs", "table_1"]
+    assert list(document) == ["schema", "machine", "runs", "table_1", "scaling"]
     assert document["schema"] == 1
     assert document["table_1"] == []  # Table I has no row of 200 steps
+    assert document["scaling"] == []  # one thread count alone
     assert list(first.run)[: len(RUN_KEYS)] == RUN_KEYS
 
 
@@ -458,17 +459,17 @@ def test_the_user_ends_it(tmp_path: Path, name: str, status: int, reason: str) -
 
 FAULTY_WORKER = """
 import sys
-from mnist_bench import worker
+from mnist_bench import engine, worker
 
-import_tensorflow = worker._import_tensorflow
+start = engine.start
 
-def import_and_spoil(threads):
-    import_tensorflow(threads)
+def start_and_spoil(execution):
+    start(execution)
     from mnist_bench import train
 
     class Unlucky(train.Trainer):
-        def __init__(self, dataset, hyperparameters, seed):
-            super().__init__(dataset, hyperparameters, seed)
+        def __init__(self, dataset, hyperparameters, seed, **options):
+            super().__init__(dataset, hyperparameters, seed, **options)
             self.unlucky = seed == 0
 
         def advance(self, steps):
@@ -478,7 +479,7 @@ def import_and_spoil(threads):
 
     train.Trainer = Unlucky
 
-worker._import_tensorflow = import_and_spoil
+engine.start = start_and_spoil
 sys.exit(worker.main())
 """
 

@@ -21,17 +21,20 @@ from mnist_bench.errors import (
     EXIT_WRONG_REQUEST,
     BenchError,
 )
+from mnist_bench.execution import Execution
 from mnist_bench.harness import Outcome, Plan, Trajectory, execute, lay_out
 from mnist_bench.interruption import Terminated
 from mnist_bench.journal import Journal
+from mnist_bench.limits import MAX_SEED
 from mnist_bench.process import WorkerProcess
 from mnist_bench.protocol import Request, Sample
 from mnist_bench.result import Evaluation, RunResult
-from mnist_bench.scenario import MAX_SEED, Scenario
+from mnist_bench.scenario import Scenario
 from mnist_bench.store import Store
 
 SMALL = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (2, 5), "eval_every": 2})
 """Scored after 1, 3 and 5 updates; the short row's last state lies off that grid."""
+TWO_THREADS = Execution(threads=2)
 FOREVER = "import threading; threading.Event().wait()"
 INTERRUPTIONS = [
     (KeyboardInterrupt, EXIT_INTERRUPTED, "interrupted"),
@@ -43,7 +46,7 @@ INTERRUPTIONS = [
 
 
 def laid_out(scenario: Scenario = paper.PROTOCOL, **changes: object) -> Plan:
-    values = {"seeds": range(2), "threads": 2} | changes
+    values = {"seeds": range(2), "executions": [TWO_THREADS]} | changes
     return lay_out("table-1", scenario, stand_ins.SOURCE, **values)
 
 
@@ -53,7 +56,9 @@ def test_the_rows_of_a_seed_share_a_training() -> None:
         (3, 3, (1_000, 2_500, 5_000, 10_000)),
         (4, 4, (1_000, 2_500, 5_000, 10_000)),
     ]
-    assert (plan.name, plan.scenario, plan.threads) == ("table-1", paper.PROTOCOL, 2)
+    assert (plan.name, plan.scenario) == ("table-1", paper.PROTOCOL)
+    assert plan.executions == (TWO_THREADS,)
+    assert [trajectory.execution for trajectory in plan.trajectories] == [TWO_THREADS] * 2
 
 
 def test_independent_rows_start_from_zero_with_seeds_of_their_own() -> None:
@@ -65,6 +70,19 @@ def test_independent_rows_start_from_zero_with_seeds_of_their_own() -> None:
     # whoever trains a row again must get the same one.
     seeds = [trajectory.training_seed for trajectory in plan.trajectories]
     assert (seeds[0], seeds[1], seeds[4]) == (0x6922B2D5, 0x4B8C921A, 0x6B37A749)
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_each_training_is_carried_out_in_every_way(*, independent: bool) -> None:
+    ways = [Execution(threads=count) for count in (1, 2, 4)]
+    once = laid_out(independent=independent)
+    plan = laid_out(independent=independent, executions=ways)
+    assert plan.executions == tuple(ways)
+    assert [(t.seed, t.training_seed, t.rows, t.execution) for t in plan.trajectories] == [
+        (t.seed, t.training_seed, t.rows, way) for t in once.trajectories for way in ways
+    ]
+    threads = [harness._request(plan, t, Path()).execution.threads for t in plan.trajectories]
+    assert threads == [1, 2, 4] * len(once.trajectories)
 
 
 def test_seeds_of_independent_rows_are_distinct_and_small_enough() -> None:
@@ -83,10 +101,11 @@ def test_every_training_has_an_id_of_its_own() -> None:
 def test_a_batch_larger_than_the_training_images_is_refused() -> None:
     few: Source = stand_ins.SOURCE.model_copy(update={"name": "mnist-5k", "train_images": 49})
     with pytest.raises(BenchError, match="batch_size is 50, mnist-5k has 49 training images") as no:
-        lay_out("table-1", paper.PROTOCOL, few, seeds=range(1), threads=1)
+        lay_out("table-1", paper.PROTOCOL, few, seeds=range(1), executions=[TWO_THREADS])
     assert no.value.exit_status == EXIT_WRONG_REQUEST
     enough = few.model_copy(update={"train_images": 50})
-    assert lay_out("table-1", paper.PROTOCOL, enough, seeds=range(1), threads=1).trajectories
+    plan = lay_out("table-1", paper.PROTOCOL, enough, seeds=range(1), executions=[TWO_THREADS])
+    assert plan.trajectories
 
 
 def test_a_seed_too_large_is_refused() -> None:
@@ -102,7 +121,7 @@ def test_what_a_worker_is_asked() -> None:
     assert (asked.model, asked.hyperparameters) == ("paper-cnn", SMALL.hyperparameters)
     assert (asked.rows, asked.training_seed) == ((5,), plan.trajectories[3].training_seed)
     assert (asked.grid.first, asked.grid.every) == (1, 2)
-    assert (asked.source, asked.threads) == (stand_ins.SOURCE, 2)
+    assert (asked.source, asked.execution) == (stand_ins.SOURCE, TWO_THREADS)
     assert (asked.folder, asked.save_weights) == ("a-folder", True)
 
 

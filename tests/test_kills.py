@@ -23,6 +23,7 @@ import records
 import stand_ins
 
 from mnist_bench import delivery, journal, paper, process, recovery
+from mnist_bench.execution import Execution
 from mnist_bench.harness import Trajectory, execute, lay_out
 from mnist_bench.journal import Address, Journal
 from mnist_bench.protocol import Sample
@@ -112,7 +113,8 @@ def trained(kill_at: int | None) -> None:
     Journal._write = write_in_two
     delivery._BATCH_SECONDS = 0.0  # so that curves reach MLflow bit by bit
     process.COMMAND = stand_ins.worker()
-    plan = lay_out("table-1", SMALL, stand_ins.SOURCE, seeds=range(1), threads=2)
+    manner = [Execution(threads=2)]
+    plan = lay_out("table-1", SMALL, stand_ins.SOURCE, seeds=range(1), executions=manner)
     execute(plan, MACHINE, ADDRESS, open_store, Watcher(event))
 
 

@@ -54,6 +54,22 @@ def test_images_of_smoke_by_hand() -> None:
     assert item.score_images == 5_000
 
 
+def test_images_of_threads_by_hand() -> None:
+    # At 1 and at 2 threads 500 steps of 50 images; after 1, 101, ..., 401 and 500 updates.
+    item = items()["threads"]
+    assert item.steps == (500,)
+    assert item.train_images == 2 * 25_000
+    assert item.score_images == 2 * 6 * 15_000
+
+
+def test_every_thread_count_must_be_known() -> None:
+    cost.remember([run(1_000)], 15_000)
+    assert items()["threads"].expected_seconds is None
+    cost.remember([run(1_000, threads=1)], 15_000)
+    one = 25_000 / 2_500 + 6 * 3.25 / 11 + 4.5
+    assert items()["threads"].expected_seconds == pytest.approx(2 * one)
+
+
 def test_expected_seconds_from_a_run_before() -> None:
     # 500,000 images at 2,500 a second, 104 evaluations where 11 took 3.25 s, 4.5 s to start
     cost.remember([run(1_000)], 15_000)
@@ -81,7 +97,7 @@ def test_table_tells_images_where_no_time_is_known() -> None:
 
 
 def test_table_tells_the_time_where_it_is_known() -> None:
-    cost.remember([run(1_000)], 15_000)
+    cost.remember([run(1_000), run(1_000, threads=1)], 15_000)
     text = shown(300)
     assert "about 3 min 55 s" in text  # 235.2 s
     assert "about 8.6 s" in text  # 4 s, then 5,000 images at 50,769 a second, and 4.5 s to start

@@ -14,6 +14,7 @@ from stand_ins import SOURCE
 
 from mnist_bench import measure, protocol
 from mnist_bench.conditions import Counters, Surroundings
+from mnist_bench.execution import Execution
 from mnist_bench.measure import Instruments, PhaseMeter, RowFiles, Trajectory
 from mnist_bench.memory import PeakRss
 from mnist_bench.protocol import Calibrated, Message, Request, RowEnd, Sample, Scored
@@ -273,7 +274,7 @@ def told(
         rows=rows,
         grid=Grid(first=first, every=every),
         source=SOURCE,
-        threads=1,
+        execution=Execution(threads=1),
         folder="nowhere",
         started_at=900.0,
     )

@@ -15,6 +15,7 @@ import pytest
 
 from mnist_bench import memory
 from mnist_bench.data import Source
+from mnist_bench.execution import Execution
 from mnist_bench.memory import PeakRss, peak_rss, reset_peak_rss, rss_bytes
 from mnist_bench.protocol import Request
 from mnist_bench.scenario import Grid, PaperCnnHyperparameters
@@ -144,7 +145,7 @@ def worker_of(parent_mib: int, sample: Source, folder: Path) -> tuple[int, str, 
         rows=(20,),
         grid=Grid(first=1, every=10),
         source=sample,
-        threads=1,
+        execution=Execution(threads=1),
         folder=str(folder),
         started_at=time.time(),
     )

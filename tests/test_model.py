@@ -12,8 +12,8 @@ import tensorflow as tf
 from stand_ins import random_images
 
 from mnist_bench import paper
+from mnist_bench.limits import MAX_SEED, MAX_STEPS
 from mnist_bench.model import Layer, PaperCnn, _affine, _convolved_and_pooled
-from mnist_bench.scenario import MAX_SEED, MAX_STEPS
 
 # As in the worker; it must be said before the first operation.
 tf.config.set_visible_devices([], "GPU")

@@ -13,6 +13,7 @@ from stand_ins import SOURCE
 
 from mnist_bench import process
 from mnist_bench.conditions import Surroundings
+from mnist_bench.execution import Execution
 from mnist_bench.process import WorkerProcess
 from mnist_bench.protocol import Calibrated, Done, Failure, Ready, Request
 from mnist_bench.scenario import Grid, PaperCnnHyperparameters
@@ -24,7 +25,7 @@ REQUEST = Request(
     rows=(1_000, 2_500),
     grid=Grid(first=1, every=100),
     source=SOURCE,
-    threads=2,
+    execution=Execution(threads=2),
     folder="nowhere",
     started_at=1_800_000_000.0,
 )

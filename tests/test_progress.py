@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from io import StringIO
 
@@ -11,13 +12,15 @@ from stand_ins import SOURCE
 
 from mnist_bench import paper
 from mnist_bench.conditions import Stretch, TrainingStretch
+from mnist_bench.execution import Execution
 from mnist_bench.harness import Plan, Trajectory
 from mnist_bench.progress import ProgressWatcher
 from mnist_bench.protocol import Sample
 from mnist_bench.result import Evaluation
 
-TRAJECTORY = Trajectory(seed=0, training_seed=0, rows=(1_000, 10_000))
-OTHER = Trajectory(seed=1, training_seed=1, rows=(1_000, 10_000))
+TWO_THREADS = Execution(threads=2)
+TRAJECTORY = Trajectory(0, 0, (1_000, 10_000), TWO_THREADS)
+OTHER = Trajectory(1, 1, (1_000, 10_000), TWO_THREADS)
 FAILURE = "the training process was ended by SIGKILL (out of memory, perhaps)"
 LOG = "Traceback (most recent call last):\nMemoryError: [red]no room[/red]"
 
@@ -33,7 +36,8 @@ class Clock:
 
 
 def plan(*trajectories: Trajectory) -> Plan:
-    return Plan("table-1", paper.PROTOCOL, SOURCE, 2, trajectories)
+    ways = tuple({trajectory.execution: None for trajectory in trajectories})
+    return Plan("table-1", paper.PROTOCOL, SOURCE, ways, trajectories)
 
 
 def console(width: int = 80, *, terminal: bool = True, clock: Clock | None = None) -> Console:
@@ -213,3 +217,13 @@ def test_a_failure_without_a_log() -> None:
         watcher.begun(TRAJECTORY)
         watcher.ended(TRAJECTORY, "interrupted", "")
     assert lines_on(screen) == ["seed 0 did not finish: interrupted"]
+
+
+def test_of_several_thread_counts_each_training_is_named() -> None:
+    alone = dataclasses.replace(TRAJECTORY, execution=Execution(threads=1))
+    screen = console(width=200)
+    with ProgressWatcher(plan(alone, TRAJECTORY), screen) as watcher:
+        watcher.begun(alone)
+        assert "seed 0, threads: 1 (1 of 2)" in bar_on(screen)
+        watcher.ended(alone, "interrupted", "")
+    assert "seed 0, threads: 1 did not finish: interrupted" in lines_on(screen)

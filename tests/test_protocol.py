@@ -9,6 +9,7 @@ import seen
 
 from mnist_bench.conditions import Stretch, TrainingStretch
 from mnist_bench.data import Source
+from mnist_bench.execution import Execution
 from mnist_bench.protocol import (
     Calibrated,
     Done,
@@ -122,7 +123,7 @@ def test_request_reads_itself_back() -> None:
             validation_images=5_000,
             test_images=10_000,
         ),
-        threads=2,
+        execution=Execution(threads=2),
         folder="/srv/runs",
         started_at=1_769_817_600.5,
         save_weights=True,

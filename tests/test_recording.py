@@ -10,6 +10,7 @@ import stand_ins
 
 from mnist_bench import paper
 from mnist_bench.conditions import Stretch, Surroundings, TrainingStretch
+from mnist_bench.execution import Execution
 from mnist_bench.protocol import Calibrated, Done, Phase, Ready, RowEnd, Sample, Scored
 from mnist_bench.recording import Recording, planned_run
 from mnist_bench.result import Evaluation, RunResult
@@ -24,7 +25,7 @@ def planned(steps: int, **changes: int) -> RunResult:
         scenario=SCENARIO,
         source=stand_ins.SOURCE,
         machine=records.machine(),
-        threads=2,
+        execution=Execution(threads=2),
         steps=steps,
         seed=3,
         training_seed=changes.get("training_seed", 3),
@@ -114,7 +115,7 @@ def test_a_scenarios_own_targets_come_before_table_1s() -> None:
         scenario=own,
         source=stand_ins.SOURCE,
         machine=records.machine(),
-        threads=1,
+        execution=Execution(threads=1),
         steps=250,
         seed=0,
         training_seed=0,

@@ -90,6 +90,23 @@ def smoke() -> Report:
     )  # fmt: skip
 
 
+def threads() -> Report:
+    """Two seeds at one, two and four threads; a spoilt run among them, and a failed one."""
+    paces = {(1, 0): 0.04, (1, 1): 0.042, (2, 0): 0.02, (2, 1): 0.028, (4, 0): 0.016, (4, 1): 0.9}
+    made = []
+    for (count, seed), pace in paces.items():
+        judged = {"verdict": "clean"}
+        if pace == 0.9:
+            judged = {"verdict": "invalid", "reasons": ("other load",)}
+        made.append(
+            run(500, 0.98, seed, scenario="threads", threads=count, run_id=f"run-{count}-{seed}",
+                trajectory=f"t{count}-{seed}", evaluations=evaluations(500, 0.98, seconds=pace),
+                **judged)
+        )  # fmt: skip
+    made.append(run(500, 0.9, 2, scenario="threads", threads=1, status="failed", failure="died"))
+    return report(made, title="Threads", command="mnist-bench run threads", scenario="threads")
+
+
 def screen(told: Report, width: int) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
     print_table(told, console)
@@ -100,7 +117,9 @@ def screen(told: Report, width: int) -> str:
 # To the letter
 
 
-@pytest.mark.parametrize(("name", "told"), [("full", full()), ("smoke", smoke())])
+@pytest.mark.parametrize(
+    ("name", "told"), [("full", full()), ("smoke", smoke()), ("threads", threads())]
+)
 def test_files_are_golden(name: str, told: Report, tmp_path: Path) -> None:
     written = write_reports(tmp_path / "reports", name, told)
     assert [path.name for path in written] == [f"{name}{suffix}" for suffix in SUFFIXES]
@@ -112,6 +131,10 @@ def test_files_are_golden(name: str, told: Report, tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_screen_is_golden(width: int) -> None:
     _assert_golden(f"screen-{width}.txt", _without_padding(screen(full(), width)).encode())
+
+
+def test_screen_of_threads_is_golden() -> None:
+    _assert_golden("screen-threads.txt", _without_padding(screen(threads(), 100)).encode())
 
 
 def _without_padding(text: str) -> str:
@@ -353,6 +376,68 @@ def test_surroundings_in_words() -> None:
             "temperature"
         )
     ]
+
+
+# Threads
+
+
+def test_what_more_threads_brought() -> None:
+    text = to_markdown(threads())
+    section = text.partition("## Threads\n")[2].partition("\n## ")[0]
+    header, _, *lines = section.strip().splitlines()
+    assert "| Train time | Images/s | Speed-up | Efficiency |" in header
+    assert lines == [
+        "| 500 | 1 | 2 | 2 of 2 | 20.5 s | 1,220 | 1.00 | 100.0% | 1,000 MiB |",
+        "| 500 | 2 | 2 | 2 of 2 | 12.0 s | 2,143 | 1.75 ± 0.35 | 87.5% | 1,000 MiB |",
+        "| 500 | 4 | 2 | 1 of 2 | 8.0 s | 3,125 | 2.50 | 62.5% | 1,000 MiB |",
+        "",
+        "- 500 steps: speed-up and efficiency are against 1 thread",
+        ("- 500 steps at 4 threads: 1 invalid run left out of time, speed and memory: other load"),
+    ]
+    assert "**Speed-up** is" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_screen_shows_speedup_at_any_width(width: int) -> None:
+    shown = screen(threads(), width)
+    assert max(map(len, shown.splitlines())) <= width
+    for cell in ("Speed-up", "1.75 ± 0.35", "62.5%"):
+        assert cell in shown, cell
+    assert "speed-up and efficiency are against 1 thread" in shown
+
+
+def test_runs_of_several_thread_counts_are_told_apart() -> None:
+    text = to_markdown(threads())
+    assert "| Seed | Steps | Threads | Status |" in text
+    assert re.search(r"^\| 1 \| 500 \| 4 \| finished \| invalid \|", text, re.MULTILINE)
+    assert "- not clean, other load: seed 1 (500 steps at 4 threads)" in text
+    assert "- seed 2, 500 steps at 1 thread: failed (died)" in text
+    # Seconds by phase are of one thread count too: those of a valid run with the most threads.
+    assert "Mean over 1 training up to step 500 at 4 threads; peaks are the largest." in text
+
+
+def test_bases_that_differ_are_named_with_their_steps() -> None:
+    short = [run(500, threads=count) for count in (2, 4)]
+    long = [run(1_000, threads=count) for count in (1, 2)]
+    shown = screen(report([*short, *long]), 160)
+    assert "1,000 steps: speed-up and efficiency are against 1 thread\n" in shown
+    assert "500 steps: speed-up and efficiency are against 2 threads\n" in shown
+
+
+def test_one_thread_count_is_no_comparison() -> None:
+    for text in (to_markdown(full()), screen(full(), 160)):
+        assert "peed-up" not in text
+        assert "Threads" not in text
+    assert json.loads(to_json(full().document))["scaling"] == []
+
+
+def test_json_tells_the_scaling() -> None:
+    told = json.loads(to_json(threads().document))["scaling"]
+    assert [line["threads"] for line in told] == [1, 2, 4]
+    assert told[1]["speedup_mean"] == pytest.approx(1.75)
+    assert told[2]["speedup_sd"] is None
+    assert told[2]["efficiency"] == pytest.approx(0.625)
+    assert told[0]["hyperparameters"]["batch_size"] == 50
 
 
 # CSV

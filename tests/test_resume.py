@@ -9,6 +9,7 @@ import records
 import stand_ins
 
 from mnist_bench import paper, resume
+from mnist_bench.execution import Execution
 from mnist_bench.harness import Plan, lay_out
 from mnist_bench.result import RunResult
 from mnist_bench.scenario import PaperCnnHyperparameters
@@ -29,7 +30,7 @@ class Store(stand_ins.Store):
 
 
 def plan(**changes: Any) -> Plan:
-    values = {"seeds": range(2), "threads": 2} | changes
+    values = {"seeds": range(2), "executions": [Execution(threads=2)]} | changes
     return lay_out("table-1", SCENARIO, stand_ins.SOURCE, **values)
 
 
@@ -84,6 +85,7 @@ def test_of_two_runs_of_a_row_the_newest_stands() -> None:
         {"threads": 1},
         {"precision": "bfloat16"},
         {"device": "gpu"},
+        {"device_name": "another"},
         {"machine_id": "another"},
         {"machine_id": None},
         {"training_seed": 7},

@@ -13,14 +13,8 @@ from hypothesis import strategies as st
 
 from mnist_bench import paper, scenario
 from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.scenario import (
-    DATASET_CHOICES,
-    MAX_BATCH_SIZE,
-    MAX_STEPS,
-    Grid,
-    PaperCnnHyperparameters,
-    Scenario,
-)
+from mnist_bench.limits import DATASET_CHOICES, MAX_BATCH_SIZE, MAX_STEPS
+from mnist_bench.scenario import Grid, PaperCnnHyperparameters, Scenario
 
 KEYS = {
     "title": '"A question"',
@@ -606,3 +600,27 @@ def test_any_values_are_taken_or_refused_in_one_line(
 )
 def test_any_setting_is_taken_or_refused_in_one_line(name: str, text: str) -> None:
     check_answer(lambda: QUESTION.with_changes(settings=((name, text),)))
+
+
+# Thread counts
+
+
+@pytest.mark.parametrize(("text", "threads"), [("[1, 4]", (1, 4)), ('"doubling"', "doubling")])
+def test_thread_counts(tmp_path: Path, text: str, threads: object) -> None:
+    question = scenario.read(written(tmp_path, toml(threads=text)))
+    assert question.threads == threads
+    assert scenario.read(written(tmp_path, question.to_toml())) == question
+    assert Scenario.model_validate_json(question.model_dump_json()) == question
+    assert question.with_changes(steps=(7,)).threads == threads
+
+
+def test_without_thread_counts_there_is_one() -> None:
+    assert QUESTION.threads is None
+    assert "threads" not in QUESTION.to_toml()
+
+
+def test_the_packaged_thread_counts_train_table_1s_network() -> None:
+    question = scenario.read(scenario.find("threads"))
+    assert question.threads == "doubling"
+    assert question.hyperparameters == paper.PROTOCOL.hyperparameters
+    assert (question.steps, question.grid) == ((500,), paper.PROTOCOL.grid)

@@ -19,8 +19,9 @@ from test_model import paper_logits
 
 from mnist_bench import data, train
 from mnist_bench.data import Dataset, Images, Source
+from mnist_bench.limits import MAX_SEED
 from mnist_bench.result import Split
-from mnist_bench.scenario import MAX_SEED, PaperCnnHyperparameters
+from mnist_bench.scenario import PaperCnnHyperparameters
 from mnist_bench.train import Trainer, _batches
 
 Array = npt.NDArray[np.float64]

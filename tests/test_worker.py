@@ -19,6 +19,7 @@ import pytest
 
 from mnist_bench import data, protocol
 from mnist_bench.data import Source
+from mnist_bench.execution import Execution
 from mnist_bench.paper import PARAMETER_COUNT
 from mnist_bench.protocol import (
     Calibrated,
@@ -46,7 +47,7 @@ def request(sample: Source, folder: Path, rows: tuple[int, ...], **changes: Any)
         "rows": rows,
         "grid": GRID,
         "source": sample,
-        "threads": 2,
+        "execution": Execution(threads=2),
         "folder": str(folder),
         "started_at": time.time(),
     }
@@ -402,8 +403,9 @@ def test_what_tracks_and_tunes_is_not_loaded_where_it_is_measured() -> None:
     """TensorFlow loads Keras, and Keras what it finds: a contract on our imports can't see it."""
     code = """
 import sys
-from mnist_bench import worker
-worker._import_tensorflow(1)
+from mnist_bench import engine
+from mnist_bench.execution import Execution
+engine.start(Execution(threads=1))
 import mnist_bench.train
 print([name for name in ("mlflow", "optuna", "pandas") if sys.modules.get(name)])
 """

@@ -23,7 +23,7 @@ def main() -> None:
     from mnist_bench.train import Trainer
 
     request = Request.model_validate_json(sys.stdin.readline())
-    tf.config.threading.set_intra_op_parallelism_threads(request.threads)
+    tf.config.threading.set_intra_op_parallelism_threads(request.execution.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     trainer = Trainer(data.load(request.source), request.hyperparameters, request.training_seed)
     last = request.rows[-1]

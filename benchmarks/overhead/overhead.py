@@ -24,6 +24,7 @@ from scipy import stats
 
 from mnist_bench import data, machine, scenario, sensing
 from mnist_bench.data import Source
+from mnist_bench.execution import Execution
 from mnist_bench.protocol import Request
 
 FOLDER = Path(__file__).parent
@@ -92,7 +93,7 @@ def alone(source: Source) -> float:
         rows=(STEPS,),
         grid=asked.grid,
         source=source,
-        threads=sensing.usable_threads(),
+        execution=Execution(threads=sensing.usable_threads()),
         folder="",
         started_at=time.time(),
     )

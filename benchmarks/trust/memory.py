@@ -21,6 +21,7 @@ from runs import request
 
 from mnist_bench import data, machine, process
 from mnist_bench.data import Source
+from mnist_bench.execution import Execution
 from mnist_bench.protocol import RowEnd
 
 TIME = "/usr/bin/time"
@@ -55,7 +56,7 @@ def measure(source: Source, *, steady: bool, phase_peaks: bool) -> Peak:
         process.COMMAND = (TIME, "-v", "-o", str(report), *_WORKER)
         asked = request(source, folder, phase_peaks=phase_peaks, every=_EVERY_STEPS)
         if steady:
-            asked = asked.model_copy(update={"threads": 1})
+            asked = asked.model_copy(update={"execution": Execution(threads=1)})
         with (
             mock.patch.dict(os.environ, {"MALLOC_ARENA_MAX": "1"} if steady else {}),
             process.WorkerProcess(asked, Path(folder) / "worker.log") as worker,

@@ -22,6 +22,7 @@ from record import Outside, TrustRun, append, read
 
 from mnist_bench import data, protocol, sensing
 from mnist_bench.conditions import Conditions, Counters, Surroundings, between
+from mnist_bench.execution import Execution
 from mnist_bench.process import WorkerProcess
 from mnist_bench.protocol import Calibrated, Request, RowEnd, Sample, Scored
 from mnist_bench.scenario import Grid, PaperCnnHyperparameters
@@ -46,7 +47,7 @@ def request(
         rows=(STEPS,),
         grid=Grid(first=every, every=every),
         source=source,
-        threads=psutil.cpu_count() or 1,
+        execution=Execution(threads=psutil.cpu_count() or 1),
         folder=folder,
         started_at=time.time(),
         phase_peaks=phase_peaks,

@@ -8,11 +8,11 @@ from typing import Generic, TypeVar
 
 from mnist_bench import units
 from mnist_bench.compare import ALPHA
-from mnist_bench.document import Row, RunSummary
+from mnist_bench.document import Row, RunSummary, Scaling
 from mnist_bench.paper import paper_label
 from mnist_bench.spent import PhaseCost
 
-Line = TypeVar("Line", Row, RunSummary, PhaseCost)
+Line = TypeVar("Line", Row, RunSummary, PhaseCost, Scaling)
 
 INTERVAL = f"{1 - ALPHA:.0%} interval"
 
@@ -64,7 +64,15 @@ def status(run: RunSummary) -> str:
     return run.status or "not ended"
 
 
-def clean(row: Row) -> str:
+def speedup(line: Scaling) -> str:
+    """How many times as fast as the base, with its spread over seeds: `1.78 ± 0.02`."""
+    if line.speedup_mean is None:
+        return units.UNKNOWN
+    spread = "" if line.speedup_sd is None else f" ± {line.speedup_sd:.2f}"
+    return f"{line.speedup_mean:.2f}{spread}"
+
+
+def clean(row: Row | Scaling) -> str:
     """How many of a row's runs the machine did not disturb: `2 of 3`; unknown if not judged."""
     if row.clean is None or not (row.clean or row.suspect or row.invalid):
         return units.UNKNOWN
@@ -111,6 +119,21 @@ ACCURACIES: tuple[Column[Row], ...] = (
 )  # fmt: skip
 """Three accuracies of the same runs."""
 
+SCALING: tuple[Column[Scaling], ...] = (
+    Column("Steps", lambda line: units.count(line.steps)),
+    Column("Threads", lambda line: units.count(line.threads)),
+    Column("n", lambda line: units.count(line.n), importance=2),
+    Column("Clean", clean, importance=3),
+    Column("Train time", lambda line: units.duration(line.train_seconds_mean), importance=5),
+    Column("Images/s", lambda line: units.rate(line.images_per_second_mean), importance=4),
+    Column("Speed-up", speedup),
+    Column("Efficiency", lambda line: units.percent(line.efficiency)),
+    Column("Peak RSS", lambda line: units.mebibytes(line.peak_rss_bytes_max), importance=1),
+)
+"""What more threads brought."""
+
+_RUN_THREADS = Column[RunSummary]("Threads", lambda run: units.count(run.threads))
+
 RUNS: tuple[Column[RunSummary], ...] = (
     Column("Seed", lambda run: str(run.seed)),
     Column("Steps", lambda run: units.count(run.steps)),
@@ -125,6 +148,9 @@ RUNS: tuple[Column[RunSummary], ...] = (
     Column("Run", lambda run: run.run_id or units.UNKNOWN, words=True),
 )
 """Every run."""
+
+RUNS_BY_THREADS: tuple[Column[RunSummary], ...] = (*RUNS[:2], _RUN_THREADS, *RUNS[2:])
+"""Every run, where their thread counts differ."""
 
 PHASES: tuple[Column[PhaseCost], ...] = (
     Column("Phase", lambda cost: cost.name, words=True),

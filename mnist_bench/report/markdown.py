@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_bench import paper
+from mnist_bench import paper, units
 from mnist_bench.compare import ALPHA, MIN_SEEDS
 from mnist_bench.document import shares_trajectories
 from mnist_bench.report import cells, words
@@ -31,6 +31,7 @@ def to_markdown(report: Report) -> str:
     )
     runs = report.document.runs
     phases = phases_of(runs)
+    several_counts = words.has_several_thread_counts(runs)
     return environment.get_template(_TEMPLATE).render(
         report=report,
         machine=report.document.machine,
@@ -39,10 +40,13 @@ def to_markdown(report: Report) -> str:
         warning=words.image_warning(runs),
         table_1=table(cells.TABLE_1, report.rows),
         accuracies=table(cells.ACCURACIES, report.rows),
-        runs=table(cells.RUNS, runs),
+        runs=table(cells.RUNS_BY_THREADS if several_counts else cells.RUNS, runs),
+        scaling=table(cells.SCALING, report.document.scaling) if report.document.scaling else "",
+        scaling_notes=words.scaling_notes(report.document.scaling),
         row_notes=words.row_notes(report.rows),
         disturbances=words.disturbances(runs),
         phases=phases,
+        phases_threads=units.threads(phases.threads) if phases and several_counts else "",
         phase_costs=table(cells.PHASES, phases.costs) if phases else "",
         judged=any(run.verdict for run in runs),
         surroundings=words.surroundings(report.seen) if report.seen else (),

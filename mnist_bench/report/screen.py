@@ -9,14 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_bench.document import Row, RowVerdict
 from mnist_bench.report import cells, words
 from mnist_bench.report.contents import Report
 from mnist_bench.report.escape import one_line
 
 _GAP = 2
 """Blank characters between columns."""
-_STYLES: dict[RowVerdict, str] = {
+_STYLES: dict[str, str] = {
     "exceeds": "green",
     "indistinguishable": "cyan",
     "below": "red",
@@ -42,6 +41,7 @@ def print_table(report: Report, console: Console) -> None:
         console.print()
     for note in words.row_notes(report.rows):
         _say(console, note)
+    _print_scaling(report, console)
     for line in words.disturbances(report.document.runs):
         _say(console, line, "yellow")
     for line in words.unfinished(report.document.runs):
@@ -49,33 +49,45 @@ def print_table(report: Report, console: Console) -> None:
     _say(console, words.headline(report.document))
 
 
+def _print_scaling(report: Report, console: Console) -> None:
+    lines = report.document.scaling
+    if lines:
+        console.print()
+        console.print(_table(cells.SCALING, lines, console.width))
+        console.print()
+    for note in words.scaling_notes(lines):
+        _say(console, note)
+
+
 def _say(console: Console, text: str, style: str = "") -> None:
     console.print(Text(one_line(text), style=style))
 
 
-def _table(columns: Sequence[cells.Column[Row]], rows: Sequence[Row], width: int) -> Table:
-    shown = fitting(columns, rows, width)
+def _table(
+    columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], width: int
+) -> Table:
+    shown = fitting(columns, lines, width)
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in shown:
         table.add_column(
             column.header, justify="left" if column.words else "right", overflow="fold"
         )
-    for row in rows:
-        table.add_row(*(_cell(column, row) for column in shown))
+    for line in lines:
+        table.add_row(*(_cell(column, line) for column in shown))
     return table
 
 
-def _cell(column: cells.Column[Row], row: Row) -> Text:
-    text = one_line(column.text(row))
-    return Text(text, style=_STYLES[row.verdict] if text == row.verdict else "")
+def _cell(column: cells.Column[cells.Line], line: cells.Line) -> Text:
+    text = one_line(column.text(line))
+    return Text(text, style=_STYLES.get(text, ""))
 
 
 def fitting(
-    columns: Sequence[cells.Column[Row]], rows: Sequence[Row], width: int
-) -> list[cells.Column[Row]]:
+    columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], width: int
+) -> list[cells.Column[cells.Line]]:
     """The columns that have room in `width` characters; the least important go first."""
     shown = list(columns)
-    while sum(_width(c, rows) + _GAP for c in shown) - _GAP > width:
+    while sum(_width(c, lines) + _GAP for c in shown) - _GAP > width:
         droppable = [c for c in shown if c.importance]
         if not droppable:
             break  # rich folds what is left
@@ -83,5 +95,5 @@ def fitting(
     return shown
 
 
-def _width(column: cells.Column[Row], rows: Sequence[Row]) -> int:
-    return max(cell_len(text) for text in (column.header, *map(column.text, rows)))
+def _width(column: cells.Column[cells.Line], lines: Sequence[cells.Line]) -> int:
+    return max(cell_len(text) for text in (column.header, *map(column.text, lines)))

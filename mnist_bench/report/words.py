@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from mnist_bench import paper, units
-from mnist_bench.document import ROW_VERDICTS, Document, Row, RowVerdict, RunSummary
+from mnist_bench.document import ROW_VERDICTS, Document, Row, RowVerdict, RunSummary, Scaling
 from mnist_bench.report.cells import status
 from mnist_bench.seen import Seen
 from mnist_bench.spent import Peak, spent_on
@@ -65,6 +65,21 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
     return notes
 
 
+def scaling_notes(lines: Sequence[Scaling]) -> list[str]:
+    """What the speed-ups are held against, and what there is to know about single ones."""
+    steps: dict[int, dict[str, None]] = {}
+    for line in lines:
+        steps.setdefault(line.base_threads, {})[units.count(line.steps)] = None
+    return [
+        f"{_listed(of)} steps: speed-up and efficiency are against {units.threads(base)}"
+        for base, of in steps.items()
+    ] + [
+        f"{units.count(line.steps)} steps at {units.threads(line.threads)}: {line.note}"
+        for line in lines
+        if line.note
+    ]
+
+
 def _notes(row: Row) -> Iterator[str]:
     if row.reason:
         yield ("not comparable: " if row.verdict == "not comparable" else "") + row.reason
@@ -85,16 +100,26 @@ def _which(chosen: Sequence[RunSummary], runs: Sequence[RunSummary]) -> str:
     """Runs by seed and steps; seeds of the same steps share a part."""
     if len(chosen) == len(runs) > 1:
         return "every run"
-    steps: dict[int, list[int]] = {}
-    for run in sorted(chosen, key=lambda run: (run.seed, run.steps)):
-        steps.setdefault(run.seed, []).append(run.steps)
-    seeds: dict[tuple[str, ...], list[str]] = {}
-    for seed, of in steps.items():
-        seeds.setdefault(tuple(map(units.count, dict.fromkeys(of))), []).append(str(seed))
+    several = has_several_thread_counts(runs)
+    steps: dict[tuple[int, str], list[int]] = {}
+    for run in sorted(chosen, key=lambda run: (run.threads if several else 0, run.seed, run.steps)):
+        steps.setdefault((run.seed, _at(run) if several else ""), []).append(run.steps)
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for (seed, at), of in steps.items():
+        seeds.setdefault((_listed(map(units.count, dict.fromkeys(of))), at), []).append(str(seed))
     return ", ".join(
-        f"{'seed' if len(those) == 1 else 'seeds'} {_listed(those)} ({_listed(of)} steps)"
-        for of, those in seeds.items()
+        f"{'seed' if len(those) == 1 else 'seeds'} {_listed(those)} ({of} steps{at})"
+        for (of, at), those in seeds.items()
     )
+
+
+def has_several_thread_counts(runs: Sequence[RunSummary]) -> bool:
+    """Whether seed and steps do not name a run: its threads have to be told too."""
+    return len({run.threads for run in runs}) > 1
+
+
+def _at(run: RunSummary) -> str:
+    return f" at {units.threads(run.threads)}"
 
 
 def _listed(parts: Iterable[str]) -> str:
@@ -105,9 +130,10 @@ def _listed(parts: Iterable[str]) -> str:
 
 def unfinished(runs: Sequence[RunSummary]) -> list[str]:
     """Runs that did not finish, with the reason."""
+    several = has_several_thread_counts(runs)
     return [
-        f"seed {run.seed}, {units.count(run.steps)} steps: {status(run)}"
-        f" ({run.failure or 'no reason was recorded'})"
+        f"seed {run.seed}, {units.count(run.steps)} steps{_at(run) if several else ''}: "
+        f"{status(run)} ({run.failure or 'no reason was recorded'})"
         for run in runs
         if run.status != "finished"
     ]
@@ -117,7 +143,7 @@ def settings(runs: Sequence[RunSummary]) -> list[str]:
     """What the runs were made with; one line for each different set."""
     lines = [
         f"images {run.dataset}, model {run.model}, {run.precision}, {run.device}, "
-        f"{run.threads} {'thread' if run.threads == 1 else 'threads'}, "
+        f"{units.threads(run.threads)}, "
         + ", ".join(f"{name} {value}" for name, value in run.hyperparameters)
         for run in runs
     ]

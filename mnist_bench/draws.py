@@ -1,0 +1,112 @@
+"""Which runs are draws of one quantity, and may be averaged; whether it is Table I's. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from mnist_bench import paper, units
+from mnist_bench.result import RunResult
+from mnist_bench.scenario import Grid, Hyperparameters
+
+
+@dataclass(frozen=True)
+class Group:
+    """A step count's runs.
+
+    Attributes:
+        steps: The step count.
+        taken: The finished runs that the row's figures are of: one question, carried out in one
+            way, a seed once.
+        left_out: What was left out and why, in words; empty where nothing was.
+        obstacles: Why they do not compare with Table I; empty where they do.
+    """
+
+    steps: int
+    taken: tuple[RunResult, ...]
+    left_out: str
+    obstacles: tuple[str, ...]
+
+
+def groups(results: Sequence[RunResult]) -> list[Group]:
+    """One group for every step count, rising.
+
+    Args:
+        results: Runs however they ended; where some of a step count compare with Table I, the
+            group takes only those. Of runs that were carried out differently it takes those of
+            the most threads: that is how a training is done where nothing else is asked.
+    """
+    by_steps = sorted(results, key=lambda result: result.steps)
+    return [_group(steps, list(of)) for steps, of in groupby(by_steps, lambda r: r.steps)]
+
+
+def one_a_seed(results: Sequence[RunResult]) -> tuple[RunResult, ...]:
+    """A seed trained twice is one draw, not two: the later stands for it, unless it is spoilt."""
+    taken: dict[int, RunResult] = {}
+    for result in results:
+        before = taken.get(result.training_seed, result)
+        if result.verdict != "invalid" or before.verdict == "invalid":
+            taken[result.training_seed] = result
+    return tuple(taken.values())
+
+
+def question(result: RunResult) -> tuple[str, str, Hyperparameters, Grid]:
+    """What must agree for accuracies to be draws of one quantity."""
+    return result.dataset, result.model, result.hyperparameters, result.grid
+
+
+def arithmetic(result: RunResult) -> tuple[str, str, str | None]:
+    """What must agree beside the threads for runs to be carried out in one way."""
+    return result.precision, result.device, result.device_name
+
+
+def _way(result: RunResult) -> tuple[object, ...]:
+    return result.threads, arithmetic(result)
+
+
+def _group(steps: int, results: list[RunResult]) -> Group:
+    finished = [r for r in results if r.status == "finished" and r.max_test_accuracy is not None]
+    comparable = [r for r in finished if not _differences(r)]
+    first = max(comparable or finished, key=lambda r: r.threads, default=None)
+    asked = [r for r in finished if first and question(r) == question(first)]
+    alike = [r for r in asked if first and _way(r) == _way(first)]
+    taken = one_a_seed(alike)
+    left_out = (
+        (len(results) - len(finished), "not finished"),
+        (len(finished) - len(asked), "of another protocol"),
+        (len(asked) - len(alike), f"not with {_way_in_words(first)}" if first else ""),
+        (len(alike) - len(taken), "of a seed that was run again"),
+    )
+    obstacles = [] if paper.row_of(steps) else [f"Table I has no row of {units.count(steps)} steps"]
+    obstacles += _differences(first) if first else ["no finished run"]
+    return Group(
+        steps=steps,
+        taken=taken,
+        left_out=", ".join(f"{number} {why}" for number, why in left_out if number),
+        obstacles=tuple(obstacles),
+    )
+
+
+def _way_in_words(result: RunResult) -> str:
+    """How a run was carried out: `2 threads in float32 on cpu`."""
+    device = result.device_name or result.device
+    return f"{units.threads(result.threads)} in {result.precision} on {device}"
+
+
+def _differences(result: RunResult) -> list[str]:
+    """How a run's question differs from Table I's."""
+    found = []
+    if result.dataset != paper.DATASET:
+        found.append(f"other images: {result.dataset}")
+    if result.model != paper.PROTOCOL.model:
+        found.append(f"other model: {result.model}")
+    theirs = paper.PROTOCOL.hyperparameters.model_dump()
+    ours = result.hyperparameters.model_dump()
+    other = [f"{name} {value}" for name, value in ours.items() if value != theirs.get(name)]
+    if other:
+        found.append(f"other hyperparameters: {', '.join(other)}")
+    if result.grid != paper.PROTOCOL.grid:
+        first, every = result.eval_first, result.eval_every
+        found.append(f"other evaluation grid: first after {first}, then every {every} steps")
+    return found
