@@ -1,0 +1,212 @@
+"""Is ours the same training as Keras's? Seeds of each, and the difference of their means.
+
+    python benchmarks/peers/equivalence.py --data DIR
+
+trains what is not yet in `equivalence.jsonl`, a line a training, and writes `equivalence.md`. It
+may be interrupted and started again. `--page` makes the page alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from measured import CONTENDERS, Curves, CurveTask, answer
+from scipy import stats
+
+from mnist_bench import data, machine, sensing
+from mnist_bench.scenario import Record
+
+FOLDER = Path(__file__).parent
+LINES = FOLDER / "equivalence.jsonl"
+PAGE = FOLDER / "equivalence.md"
+STEPS = 1_000
+MARGIN = 0.002
+"""How far the means of two equivalent trainings may lie apart."""
+POWER = 0.9
+LEVEL = 0.9
+"""Of the interval that must lie within the margin: two one-sided tests at 5%."""
+MIN_SEEDS = 10
+DEVIATION = 0.00182
+"""Of max test accuracy at these steps, over the seeds of the reference that was shipped when n was
+declared. It stays what it was: n is not chosen anew after the trainings."""
+REFERENCE = "keras"
+PROGRAMS = (REFERENCE, "ours", "ours-bfloat16")
+
+
+class Trained(Record):
+    """One training.
+
+    Attributes:
+        program: Key in `CONTENDERS`.
+        seed: Of weights, batches and dropout; the programs draw differently from the same seed.
+        dataset: Name of the images.
+        max_test_accuracy: On Table I's grid.
+        final_test_accuracy: At the last step of that grid.
+    """
+
+    program: str
+    seed: int
+    dataset: str
+    max_test_accuracy: float
+    final_test_accuracy: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two means.
+
+    Attributes:
+        mean: Ours less the reference's.
+        low: Of Welch's interval.
+        high: Likewise.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether the whole interval lies within the margin."""
+        return self.low > -MARGIN and self.high < MARGIN
+
+
+def seeds_needed(deviation: float) -> int:
+    """Seeds of each program so that the interval lies within the margin, if both are the same.
+
+    The difference of the means is normal with an error of deviation · √(2/n), and the interval
+    reaches t times that to both sides: the probability that it stays within the margin must be at
+    least `POWER`. The error's own estimate is averaged over, by its chi-squared distribution.
+
+    Args:
+        deviation: Of one training's max test accuracy, from seed to seed.
+    """
+    n = MIN_SEEDS
+    while _power(n, deviation) < POWER:
+        n += 1
+    return n
+
+
+def _power(n: int, deviation: float) -> float:
+    """Probability that the interval lies within the margin, the true difference being 0."""
+    freedom = 2 * (n - 1)
+    chances = (np.arange(2_000) + 0.5) / 2_000
+    estimates = np.sqrt(stats.chi2.ppf(chances, freedom) / freedom)
+    t = stats.t.ppf((1 + LEVEL) / 2, freedom)
+    room = MARGIN / (deviation * math.sqrt(2 / n)) - t * estimates
+    return float(np.mean(np.where(room > 0, 2 * stats.norm.cdf(room) - 1, 0.0)))
+
+
+def difference(ours: Sequence[float], reference: Sequence[float]) -> Difference:
+    """Of the means, with Welch's interval."""
+    told = stats.ttest_ind(ours, reference, equal_var=False).confidence_interval(LEVEL)
+    mean = statistics.mean(ours) - statistics.mean(reference)
+    return Difference(mean, float(told.low), float(told.high))
+
+
+def read() -> list[Trained]:
+    """The trainings so far."""
+    if not LINES.exists():
+        return []
+    lines = LINES.read_text(encoding="ascii").splitlines()
+    return [Trained.model_validate_json(line) for line in lines]
+
+
+def declared() -> str:
+    """What is fixed before the first training."""
+    return (
+        f"The reference's standard deviation at {STEPS:,} steps was {DEVIATION:.5f}. Two programs "
+        f"that train alike shall be\nfound so with {POWER:.0%} probability: {LEVEL:.0%} interval "
+        f"of the difference within ±{MARGIN}. That takes\nn = {seeds_needed(DEVIATION)} seeds "
+        "of each."
+    )
+
+
+def page(trained: Sequence[Trained], made_on: str) -> str:
+    """The page."""
+    of = {
+        name: [run.max_test_accuracy for run in trained if run.program == name] for name in PROGRAMS
+    }
+    lines = [
+        "# Is it the same training?",
+        "",
+        f"Max test accuracy on Table I's grid after {STEPS:,} steps, over seeds. n was declared",
+        "beforehand:",
+        "",
+        declared(),
+        "",
+        f"Machine: {made_on}.",
+        "Made by `python benchmarks/peers/equivalence.py --data DIR`; each training is a line of",
+        "`equivalence.jsonl`. Images: " + ", ".join(sorted({run.dataset for run in trained})) + ".",
+        "",
+        "| program | n | mean | standard deviation | less Keras's | 90% Welch interval | within |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    lines += [_line(name, values, of[REFERENCE]) for name, values in of.items() if len(values) > 1]
+    return "\n".join((*lines, ""))
+
+
+def _line(name: str, values: list[float], reference: list[float]) -> str:
+    compared = ("–", "–", "–")
+    if name != REFERENCE and len(reference) > 1:
+        told = difference(values, reference)
+        interval = f"{told.low:+.5f} to {told.high:+.5f}"
+        compared = (f"{told.mean:+.5f}", interval, "yes" if told.equivalent else "**no**")
+    mean, spread = statistics.mean(values), statistics.stdev(values)
+    cells = (CONTENDERS[name].title, str(len(values)), f"{mean:.5f}", f"{spread:.5f}", *compared)
+    return "| " + " | ".join(cells) + " |"
+
+
+def train(programs: Sequence[str], seeds: int, images: Path | None) -> None:
+    """Train what is missing, seed by seed, and write each down at once."""
+    source = data.find("auto", images, say=print)
+    known = {(run.program, run.seed, run.dataset) for run in read()}
+    for seed in range(seeds):
+        for program in programs:
+            if (program, seed, source.name) in known:
+                continue
+            task = CurveTask(
+                name=program,
+                source=source,
+                threads=sensing.usable_threads(),
+                seed=seed,
+                rows=(STEPS,),
+            )
+            (curve,) = Curves.model_validate_json(answer("curve.py", task)).test_accuracies
+            run = Trained(
+                program=program,
+                seed=seed,
+                dataset=source.name,
+                max_test_accuracy=max(curve),
+                final_test_accuracy=curve[-1],
+            )
+            with LINES.open("a", encoding="ascii") as file:
+                file.write(run.model_dump_json() + "\n")
+            print(f"{program}, seed {seed}: {max(curve):.4f}", flush=True)
+
+
+def main() -> None:
+    """Declare, train, and write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
+    parser.add_argument("--program", choices=PROGRAMS, action="append", help="one alone (all)")
+    parser.add_argument("--seeds", type=int, help="fewer or more than were declared")
+    parser.add_argument("--page", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    print(declared(), flush=True)
+    if not options.page:
+        seeds = options.seeds or seeds_needed(DEVIATION)
+        train(options.program or PROGRAMS, seeds, options.data)
+    text = page(read(), machine.describe().name)
+    PAGE.write_text(text, encoding="utf-8", newline="\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What of this machine decides how fast it multiplies."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mnist_bench import machine
+from mnist_bench.scenario import Record
+
+_CPUINFO = Path("/proc/cpuinfo")
+INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16")
+"""Those that matter here, by Linux's names; the last two are Arm's."""
+
+
+class Hardware(Record):
+    """This machine.
+
+    Attributes:
+        name: In one line.
+        instruction_sets: Of those that matter here; None where the system does not tell.
+        virtual: Whether it is a virtual machine; None where the system does not tell.
+    """
+
+    name: str
+    instruction_sets: tuple[str, ...] | None
+    virtual: bool | None
+
+    @property
+    def sentences(self) -> str:
+        """The machine for people."""
+        said = {True: " A virtual machine, not a laptop.", False: "", None: ""}[self.virtual]
+        if self.instruction_sets is None:
+            return f"{self.name}.{said} Instruction sets: not told by the system."
+        missing = [name for name in INSTRUCTION_SETS[:5] if name not in self.instruction_sets]
+        has = ", ".join(self.instruction_sets) or "none of those that matter here"
+        lacks = f" (without {', '.join(missing)})" if missing else ""
+        return f"{self.name}.{said} Instruction sets: {has}{lacks}."
+
+
+def describe() -> Hardware:
+    """This machine, as far as the system tells."""
+    flags = _flags()
+    if flags is None:
+        return Hardware(name=machine.describe().name, instruction_sets=None, virtual=None)
+    return Hardware(
+        name=machine.describe().name,
+        instruction_sets=tuple(name for name in INSTRUCTION_SETS if name in flags),
+        virtual="hypervisor" in flags,
+    )
+
+
+def _flags() -> set[str] | None:
+    """The processor's features by Linux's names."""
+    try:
+        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    told = (line.partition(":")[2] for line in lines if line.lower().startswith(("flags", "featu")))
+    flags = next(told, None)
+    return None if flags is None else set(flags.split())
+
+
+def versions(*distributions: str) -> dict[str, str]:
+    """Of those that are installed."""
+    return {name: told for name in distributions if (told := version_of(name))}
+
+
+def version_of(distribution: str) -> str | None:
+    """Of an installed distribution; None where it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

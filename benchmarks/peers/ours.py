@@ -1,0 +1,58 @@
+"""The suite's own trainer, in either precision, with the worker's own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from measured import Task
+
+from mnist_bench import engine, paper
+from mnist_bench.data import Dataset
+from mnist_bench.execution import Execution
+from mnist_bench.limits import Precision
+
+if TYPE_CHECKING:
+    from mnist_bench.train import Trainer
+
+_STEPS_AT_ONCE = 100
+"""In one call: the distance of two evaluations in Table I."""
+
+
+class Ours:
+    """The trainer as a contender.
+
+    Args:
+        trainer: At step 0.
+        settings: What it was set to, in words.
+    """
+
+    def __init__(self, trainer: Trainer, settings: str) -> None:
+        self.settings = settings
+        self._trainer = trainer
+
+    def train(self, stops: Sequence[int], reached: Callable[[], None]) -> None:
+        """Update until the last stop."""
+        for stop in stops:
+            while (left := stop - self._trainer.step) > 0:
+                self._trainer.advance(min(_STEPS_AT_ONCE, left))
+            reached()
+
+    @property
+    def ways(self) -> Mapping[str, Callable[[], float]]:
+        """The one way it has."""
+        return {"its own": lambda: self._trainer.evaluate("test").accuracy}
+
+
+def prepare(threads: int) -> None:
+    """Import TensorFlow as the suite's worker does."""
+    engine.start(Execution(threads=threads))
+
+
+def make(task: Task, dataset: Dataset) -> Ours:
+    """The trainer, its graphs traced."""
+    from mnist_bench.train import Trainer
+
+    precision: Precision = "bfloat16" if task.name == "ours-bfloat16" else "float32"
+    trainer = Trainer(dataset, paper.PROTOCOL.hyperparameters, task.seed, precision=precision)
+    return Ours(trainer, f"{precision}, {task.threads} threads inside an operation")

@@ -1,0 +1,134 @@
+"""The paper's program, written anew for `tf.compat.v1`: what it did, not its source.
+
+A session a training, a placeholder for everything, NumPy batches through `feed_dict`, the whole
+test set scored in one batch. The old reader's way with the data is kept too: images scaled to
+float32 beforehand, and copied in a new order at each epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from measured import BATCH_SIZE, CurveTask, Task
+
+from mnist_bench.data import Dataset, Images
+
+Pair = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Images (n, 784) in [0, 1] and one-hot labels (n, 10)."""
+
+
+class PaperProgram:
+    """One training's graph and session.
+
+    Args:
+        dataset: Images.
+        seed: Of weights, batches and dropout; the program itself set none.
+        grows: Whether each evaluation adds nodes to the graph, as each did there.
+    """
+
+    settings = "float32, a session with its defaults, batches through `feed_dict`"
+
+    def __init__(self, dataset: Dataset, seed: int, *, grows: bool) -> None:
+        import tensorflow.compat.v1 as tf
+
+        self._grows = grows
+        self._batches = _batches(_flat(dataset.train), seed)
+        self._test = _flat(dataset.test)
+        self._graph = tf.Graph()
+        with self._graph.as_default():
+            tf.set_random_seed(seed)
+            self._images = tf.placeholder(tf.float32, (None, 784))
+            self._labels = tf.placeholder(tf.float32, (None, 10))
+            self._keep = tf.placeholder(tf.float32)
+            self._logits = _network(self._images, self._keep)
+            losses = tf.nn.softmax_cross_entropy_with_logits_v2(self._labels, self._logits)
+            self._update = tf.train.AdamOptimizer(1e-3).minimize(tf.reduce_mean(losses))
+            start = tf.global_variables_initializer()
+            self._share_right = self._scoring_nodes()
+        self._session = tf.Session(graph=self._graph)
+        self._session.run(start)
+        self._step = 0
+
+    def train(self, stops: Sequence[int], reached: Callable[[], None]) -> None:
+        """Update until the last stop."""
+        for stop in stops:
+            while self._step < stop:
+                self._session.run(self._update, self._fed(next(self._batches), keep=0.5))
+                self._step += 1
+            reached()
+
+    @property
+    def ways(self) -> Mapping[str, Callable[[], float]]:
+        """The one way it had."""
+        return {"10,000 at once": self._accuracy}
+
+    def _accuracy(self) -> float:
+        """Of all test images in one batch."""
+        if self._grows:
+            with self._graph.as_default():
+                self._share_right = self._scoring_nodes()
+        return float(self._session.run(self._share_right, self._fed(self._test, keep=1.0)))
+
+    def _scoring_nodes(self) -> Any:
+        import tensorflow.compat.v1 as tf
+
+        right = tf.equal(tf.argmax(self._logits, 1), tf.argmax(self._labels, 1))
+        return tf.reduce_mean(tf.cast(right, tf.float32))
+
+    def _fed(self, pair: Pair, *, keep: float) -> dict[Any, Any]:
+        return {self._images: pair[0], self._labels: pair[1], self._keep: keep}
+
+
+def _network(images: Any, keep: Any) -> Any:
+    """Logits (n, 10) of images (n, 784)."""
+    import tensorflow.compat.v1 as tf
+
+    x = tf.reshape(images, (-1, 28, 28, 1))
+    for shape in ((5, 5, 1, 32), (5, 5, 32, 64)):
+        weights, bias = _variables(shape)
+        x = tf.nn.relu(tf.nn.conv2d(x, weights, strides=1, padding="SAME") + bias)
+        x = tf.nn.max_pool2d(x, ksize=2, strides=2, padding="SAME")
+    weights, bias = _variables((7 * 7 * 64, 1024))
+    x = tf.nn.relu(tf.matmul(tf.reshape(x, (-1, 7 * 7 * 64)), weights) + bias)
+    weights, bias = _variables((1024, 10))
+    return tf.matmul(tf.nn.dropout(x, keep_prob=keep), weights) + bias
+
+
+def _variables(shape: tuple[int, ...]) -> tuple[Any, Any]:
+    import tensorflow.compat.v1 as tf
+
+    weights = tf.Variable(tf.truncated_normal(shape, stddev=0.1))
+    return weights, tf.Variable(tf.constant(0.1, shape=shape[-1:]))
+
+
+def _flat(images: Images) -> Pair:
+    pixels = images.pixels.reshape(-1, 784).astype(np.float32) / np.float32(255)
+    return pixels, np.eye(10, dtype=np.float32)[images.labels]
+
+
+def _batches(pair: Pair, seed: int) -> Iterator[Pair]:
+    """Slices of the images, which are put into a new order at each epoch."""
+    random = np.random.default_rng(seed)
+    pixels, labels = pair
+    while True:
+        order = random.permutation(len(pixels))
+        pixels, labels = pixels[order], labels[order]
+        for begin in range(0, len(pixels) - BATCH_SIZE + 1, BATCH_SIZE):
+            piece = slice(begin, begin + BATCH_SIZE)
+            yield pixels[piece], labels[piece]
+
+
+def prepare(_threads: int) -> None:
+    """Import TensorFlow as the program did; its threads are left at the default."""
+    import tensorflow.compat.v1 as tf
+
+    tf.disable_v2_behavior()
+    tf.logging.set_verbosity(tf.logging.ERROR)
+
+
+def make(task: Task, dataset: Dataset) -> PaperProgram:
+    """The graph, and a session with its variables set."""
+    return PaperProgram(dataset, task.seed, grows=isinstance(task, CurveTask))

@@ -1,0 +1,49 @@
+"""This machine's own matrix-product peak, in float32 and bfloat16.
+
+Started by `peers.py`. Reads an `Execution` on standard input, prints `Products` as its last line.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from typing import Any
+
+from measured import Products
+
+from mnist_bench import engine
+from mnist_bench.execution import Execution
+
+_SIDES = (1024, 2048, 4096)
+_SECONDS = 0.8
+"""Spent on each side and precision."""
+
+
+def main() -> None:
+    """Multiply, and tell the speed."""
+    engine.start(Execution.model_validate_json(sys.stdin.readline()))
+    import tensorflow as tf
+
+    gflops = {
+        precision: {side: _gflops(tf, precision, side) for side in _SIDES}
+        for precision in ("float32", "bfloat16")
+    }
+    print(Products(gflops=gflops).model_dump_json())
+
+
+def _gflops(tf: Any, precision: str, side: int) -> float:
+    """Of the median product of two square matrices."""
+    a, b = (tf.cast(tf.random.normal((side, side)), precision) for _ in "ab")
+    product = tf.function(tf.linalg.matmul)
+    product(a, b)
+    seconds: list[float] = []
+    while sum(seconds) < _SECONDS:
+        begin = time.perf_counter()
+        product(a, b)
+        seconds.append(time.perf_counter() - begin)
+    return float(2e-9 * side**3 / statistics.median(seconds))
+
+
+if __name__ == "__main__":
+    main()

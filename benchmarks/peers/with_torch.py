@@ -1,0 +1,135 @@
+"""PyTorch with what serves it best: eager, compiled, and in bfloat16."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from measured import Task, batches
+
+from mnist_bench.data import Dataset, Images
+
+_SCORED_AT_ONCE = {"float32": 100, "bfloat16": 500}
+"""Images in one piece: the fastest of 50, 100, 250, 500, 1,000 and 2,500 where it was tried."""
+
+
+class WithTorch:
+    """The network as PyTorch's own modules.
+
+    Args:
+        dataset: Images; held as scaled float32 tensors.
+        task: Its name says which of the three variants.
+    """
+
+    def __init__(self, dataset: Dataset, task: Task) -> None:
+        import torch
+
+        torch.manual_seed(task.seed)
+        self._precision = "bfloat16" if task.name == "torch-bfloat16" else "float32"
+        self._scored_at_once = _SCORED_AT_ONCE[self._precision]
+        self._train = _tensors(dataset.train)
+        self._test = _tensors(dataset.test)
+        self._batches = batches(len(dataset.train.labels), task.seed)
+        self._model = _model().to(memory_format=torch.channels_last)
+        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=1e-3, eps=1e-8, fused=True)
+        compiled = task.name == "torch-compile"
+        self._forward = torch.compile(self._model) if compiled else self._model
+        self.settings = (
+            f"{self._precision}, {task.threads} threads, "
+            "channels last, `Adam(fused=True)`, gradients set to None, scored under "
+            f"`inference_mode`{', forward and backward compiled' if compiled else ''}"
+        )
+        self._step = 0
+
+    def train(self, stops: Sequence[int], reached: Callable[[], None]) -> None:
+        """Update until the last stop."""
+        self._model.train()
+        for stop in stops:
+            while self._step < stop:
+                self._update()
+                self._step += 1
+            reached()
+            self._model.train()
+
+    def _update(self) -> None:
+        import torch
+
+        chosen = torch.from_numpy(next(self._batches))
+        images, labels = self._train[0][chosen], self._train[1][chosen]
+        with self._autocast():
+            loss = torch.nn.functional.cross_entropy(self._forward(images), labels)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+
+    @property
+    def ways(self) -> Mapping[str, Callable[[], float]]:
+        """In pieces of the size that was the fastest of those tried."""
+        return {f"{self._scored_at_once:,} at once": self._accuracy}
+
+    def _accuracy(self) -> float:
+        import torch
+
+        self._model.eval()
+        images, labels = self._test
+        right = 0
+        with torch.inference_mode(), self._autocast():
+            for begin in range(0, len(labels), self._scored_at_once):
+                piece = slice(begin, begin + self._scored_at_once)
+                right += int((self._forward(images[piece]).argmax(1) == labels[piece]).sum())
+        return right / len(labels)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        import torch
+
+        if self._precision == "float32":
+            return contextlib.nullcontext()
+        precision: contextlib.AbstractContextManager[Any] = torch.autocast(
+            "cpu", dtype=torch.bfloat16
+        )
+        return precision
+
+
+def _tensors(images: Images) -> tuple[Any, Any]:
+    """Images float32 (n, 1, 28, 28) in [0, 1] and labels int64 (n,)."""
+    import torch
+
+    pixels = torch.tensor(images.pixels)[:, None].float() / 255
+    return pixels.to(memory_format=torch.channels_last), torch.tensor(images.labels).long()
+
+
+def _model() -> Any:
+    from torch import nn
+
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(7 * 7 * 64, 1024),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(1024, 10),
+    )
+    for name, value in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.constant_(value, 0.1)
+        else:
+            nn.init.trunc_normal_(value, std=0.1, a=-0.2, b=0.2)
+    return model
+
+
+def prepare(threads: int) -> None:
+    """Import PyTorch and settle its threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def make(task: Task, dataset: Dataset) -> WithTorch:
+    """The model and its optimizer."""
+    return WithTorch(dataset, task)
