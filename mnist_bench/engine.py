@@ -18,9 +18,10 @@ def start(execution: Execution) -> None:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(execution.threads)
-    # The operations of a step follow one another: a second queue of them gains nothing.
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    # The trainer cuts its work into as many parts: operations side by side, each on one thread,
+    # lose less time in waiting for one another than threads inside each: docs/speed.md.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(execution.threads)
     wanted = tf.config.list_physical_devices("GPU")[:1] if execution.device == "gpu" else []
     if execution.device == "gpu" and not wanted:
         raise RuntimeError("the GPU that was asked for is gone")

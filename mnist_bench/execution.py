@@ -16,7 +16,7 @@ class Execution(Record):
     """How a training is carried out; what it computes is the scenario's matter.
 
     Attributes:
-        threads: TensorFlow's threads inside an operation.
+        threads: As many of TensorFlow's operations run at a time, each on one thread.
         precision: Of the arithmetic; weights are kept as float32 in any case.
         device: Where it is done.
         device_name: Of the GPU; None on the processor, which the machine's description names.
@@ -32,6 +32,11 @@ class Execution(Record):
     device_name: str | None = None
     device_memory_bytes: int | None = None
     bfloat16_speedup: float | None = None
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts the work is cut: one for each thread, and on a GPU a whole."""
+        return self.threads if self.device == "cpu" else 1
 
     def __str__(self) -> str:
         where = f"{self.device} ({self.device_name})" if self.device_name else self.device

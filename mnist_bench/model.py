@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -21,17 +20,27 @@ class Layer:
     """Weights and bias of one layer.
 
     Attributes:
-        weights: (height, width, channels in, channels out), or (inputs, outputs) when dense.
+        blocks: The weights, cut along their first axis: several threads train them side by side.
         bias: (outputs,).
     """
 
-    weights: tf.Variable
+    blocks: tuple[tf.Variable, ...]
     bias: tf.Variable
+
+    @property
+    def weights(self) -> tf.Tensor:
+        """(height, width, channels in, channels out), or (inputs, outputs) when dense."""
+        return tf.concat(self.blocks, axis=0)
+
+    @property
+    def variables(self) -> tuple[tf.Variable, ...]:
+        """Weights before bias."""
+        return (*self.blocks, self.bias)
 
     @property
     def parameter_count(self) -> int:
         """Weights and biases."""
-        return sum(math.prod(map(int, v.shape)) for v in (self.weights, self.bias))
+        return sum(math.prod(map(int, v.shape)) for v in self.variables)
 
 
 class PaperCnn:
@@ -44,16 +53,22 @@ class PaperCnn:
         seed: Seeds the weights and the dropout.
         dropout_rate: Share of the dense layer's outputs dropped in training.
         precision: Of the arithmetic between pixels and logits. The weights are float32 in either.
+        parts: Into how many parts the work of a training step is cut, each for a thread of its
+            own: the convolutions by images, the dense layer by inputs. The sums are the same but
+            for their order.
     """
 
-    def __init__(self, seed: int, dropout_rate: float, precision: Precision = "float32") -> None:
+    def __init__(
+        self, seed: int, dropout_rate: float, precision: Precision = "float32", parts: int = 1
+    ) -> None:
         self._arithmetic = tf.as_dtype(precision)
+        self._parts = parts
         self._seed = seed
         self._dropout_rate = dropout_rate
-        shapes = ((5, 5, 1, 32), (5, 5, 32, 64), (7 * 7 * 64, 1024), (1024, 10))
-        self.conv1, self.conv2, self.dense, self.output = (
-            _layer(shape, (seed, index)) for index, shape in enumerate(shapes)
-        )
+        self.conv1 = _layer((5, 5, 1, 32), (seed, 0))
+        self.conv2 = _layer((5, 5, 32, 64), (seed, 1))
+        self.dense = _layer((7 * 7 * 64, 1024), (seed, 2), parts)
+        self.output = _layer((1024, 10), (seed, 3))
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -63,7 +78,7 @@ class PaperCnn:
     @property
     def variables(self) -> list[tf.Variable]:
         """All parameters, layer by layer, weights before bias."""
-        return [variable for layer in self.layers for variable in (layer.weights, layer.bias)]
+        return [variable for layer in self.layers for variable in layer.variables]
 
     @property
     def parameter_count(self) -> int:
@@ -81,15 +96,21 @@ class PaperCnn:
         Returns:
             float32 (n, 10).
         """
-        x = tf.cast(pixels, tf.float32) * PIXEL_SCALE  # (n, 28, 28)
-        x = tf.cast(x[..., tf.newaxis], self._arithmetic)  # (n, 28, 28, 1)
-        x = _convolved_and_pooled(x, self.conv1)  # (n, 14, 14, 32)
-        x = _convolved_and_pooled(x, self.conv2)  # (n, 7, 7, 64)
-        x = tf.reshape(x, (-1, 7 * 7 * 64))  # (n, 3136)
-        x = tf.nn.relu(_affine(x, self.dense))  # (n, 1024)
+        scoring = dropout_step is None
+        parts = [pixels] if scoring else _shares(pixels, self._parts)
+        features = (self._features(part, scoring=scoring) for part in parts)
+        x = tf.nn.relu(_affine(tf.concat(list(features), axis=0), self.dense))  # (n, 1024)
         if dropout_step is not None and self._dropout_rate > 0:
             x = self._dropped(x, dropout_step)  # (n, 1024)
         return tf.cast(_affine(x, self.output), tf.float32)  # (n, 10)
+
+    def _features(self, pixels: tf.Tensor, *, scoring: bool) -> tf.Tensor:
+        """What the convolutions make of images: (n, 3136)."""
+        x = tf.cast(pixels, tf.float32) * PIXEL_SCALE  # (n, 28, 28)
+        x = tf.cast(x[..., tf.newaxis], self._arithmetic)  # (n, 28, 28, 1)
+        x = _convolved_and_pooled(x, self.conv1, scoring=scoring)  # (n, 14, 14, 32)
+        x = _convolved_and_pooled(x, self.conv2, scoring=scoring)  # (n, 7, 7, 64)
+        return tf.reshape(x, (-1, 7 * 7 * 64))  # (n, 3136)
 
     def _dropped(self, x: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         # Counter-based random numbers: a step drops the same whatever came before it, so a short
@@ -100,42 +121,42 @@ class PaperCnn:
         )
 
 
-def _layer(shape: tuple[int, ...], seed: tuple[int, int]) -> Layer:
+def _layer(shape: tuple[int, ...], seed: tuple[int, int], parts: int = 1) -> Layer:
     weights = tf.random.stateless_truncated_normal(shape, seed=seed, stddev=_WEIGHT_STDDEV)
-    return Layer(tf.Variable(weights), tf.Variable(tf.fill(shape[-1:], _BIAS)))
+    blocks = tuple(tf.Variable(share) for share in _shares(weights, parts))
+    return Layer(blocks, tf.Variable(tf.fill(shape[-1:], _BIAS)))
 
 
-def _convolved_and_pooled(x: tf.Tensor, layer: Layer) -> tf.Tensor:
+def _shares(x: tf.Tensor, parts: int) -> list[tf.Tensor]:
+    """Cut along the first axis into as many pieces, alike but for one row."""
+    length = int(x.shape[0])
+    return tf.split(x, [(length + part) // parts for part in range(parts)])  # type: ignore[no-any-return]
+
+
+def _convolved_and_pooled(x: tf.Tensor, layer: Layer, *, scoring: bool) -> tf.Tensor:
     """Convolution, max pool, bias, ReLU: (n, h, w, c) to (n, h/2, w/2, outputs).
 
     The program adds the bias and applies ReLU before it pools. Both rise with their argument and
     act on each channel alone, so the maximum may be taken first: the same numbers from a quarter
-    of the additions.
+    of the additions, and of the gradient's sums. In scoring there is no gradient, and TensorFlow
+    adds a bias that follows at once inside the convolution, for nothing.
     """
-    x = tf.nn.conv2d(x, tf.cast(layer.weights, x.dtype), strides=1, padding="SAME")
-    x = tf.nn.max_pool2d(x, ksize=2, strides=2, padding="SAME")
-    return tf.nn.relu(tf.nn.bias_add(x, tf.cast(layer.bias, x.dtype)))
+    bias = tf.cast(layer.bias, x.dtype)
+    (weights,) = layer.blocks
+    x = tf.nn.conv2d(x, tf.cast(weights, x.dtype), strides=1, padding="SAME")
+    if scoring:
+        return tf.nn.relu(_pooled(tf.nn.bias_add(x, bias)))
+    return tf.nn.relu(tf.nn.bias_add(_pooled(x), bias))
+
+
+def _pooled(x: tf.Tensor) -> tf.Tensor:
+    return tf.nn.max_pool2d(x, ksize=2, strides=2, padding="SAME")
 
 
 def _affine(x: tf.Tensor, layer: Layer) -> tf.Tensor:
-    product = _product(x, tf.cast(layer.weights, x.dtype))
-    return tf.nn.bias_add(product, tf.cast(layer.bias, x.dtype))
-
-
-@tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow comes without types
-def _product(
-    x: tf.Tensor, weights: tf.Tensor
-) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
-    """Matrix product (n, inputs) by (inputs, outputs), and its gradients.
-
-    TensorFlow's own gradient for `x` multiplies by the transposed weights in a kernel that took
-    two to three times as long as the same product asked for as a batch of one: docs/speed.md.
-    """
-
-    def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch_of_one = tf.linalg.matmul(
-            upstream[tf.newaxis], weights[tf.newaxis], transpose_b=True
-        )  # (1, n, inputs)
-        return batch_of_one[0], tf.linalg.matmul(x, upstream, transpose_a=True)
-
-    return tf.linalg.matmul(x, weights), gradients
+    shares = tf.split(x, [block.shape[0] for block in layer.blocks], axis=1)
+    products = [
+        tf.linalg.matmul(share, tf.cast(block, x.dtype))
+        for share, block in zip(shares, layer.blocks, strict=True)
+    ]
+    return tf.nn.bias_add(tf.add_n(products), tf.cast(layer.bias, x.dtype))

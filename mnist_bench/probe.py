@@ -34,7 +34,7 @@ def main() -> None:
     """Answer one question."""
     execution = Execution.model_validate_json(sys.stdin.buffer.readline())
     engine.start(execution)
-    speedup = measured_speedup() if execution.precision == "bfloat16" else None
+    speedup = measured_speedup(execution.parts) if execution.precision == "bfloat16" else None
     print(Probed(gpus=tuple(gpus()), bfloat16_speedup=speedup).model_dump_json())  # noqa: T201
 
 
@@ -54,7 +54,7 @@ def gpus() -> list[Gpu]:
     return [Gpu(name=name, memory_bytes=limit) for name, limit in pairs]
 
 
-def measured_speedup() -> float:
+def measured_speedup(parts: int) -> float:
     """How many times as fast as in float32 a training step is in bfloat16, on made-up images.
 
     The two take turns, so that a machine that slows down slows both.
@@ -65,7 +65,8 @@ def measured_speedup() -> float:
     images = _blank(hyperparameters.batch_size * _STEPS_A_TURN)
     dataset = Dataset(train=images, validation=images, test=images)
     trainers = [
-        Trainer(dataset, hyperparameters, 0, precision=precision) for precision in PRECISIONS
+        Trainer(dataset, hyperparameters, 0, precision=precision, parts=parts)
+        for precision in PRECISIONS
     ]
     turns: list[list[float]] = []
     begin = time.perf_counter()

@@ -21,7 +21,9 @@ _BETA_2 = 0.999
 _EPSILON = 1e-8
 
 _SCORED_AT_ONCE = 500
-"""Images in one piece of an evaluation: larger pieces are no faster and need more memory."""
+"""Images in work at the same time in an evaluation, in a piece for each thread: docs/speed.md."""
+_SMALLEST_PIECE = 50
+"""Of an evaluation: with still fewer images the time goes into beginning with them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Scores:
 class Trainer:
     """One training of the paper's network from step 0.
 
-    The same seed on the same machine with the same number of threads gives the same losses and
+    The same seed on the same machine with the same number of parts gives the same losses and
     accuracies, bit for bit, however the steps are divided among calls of `advance`.
 
     Args:
@@ -50,6 +52,7 @@ class Trainer:
         hyperparameters: Of the paper's network.
         seed: Seeds weights, batches and dropout.
         precision: Of the network's arithmetic; weights, loss and optimizer are float32 in either.
+        parts: Into how many parts the work is cut; more than a batch has images do not help.
     """
 
     def __init__(
@@ -59,11 +62,13 @@ class Trainer:
         seed: int,
         *,
         precision: Precision = "float32",
+        parts: int = 1,
     ) -> None:
-        self.model = PaperCnn(seed, hyperparameters.dropout_rate, precision)
+        batch_size = hyperparameters.batch_size
+        self._parts = min(parts, batch_size)
+        self.model = PaperCnn(seed, hyperparameters.dropout_rate, precision, self._parts)
         self.step = 0
         self._learning_rate = hyperparameters.learning_rate
-        batch_size = hyperparameters.batch_size
         self._batches = _batches(len(dataset.train.labels), batch_size, seed)
         self._train = _HeldImages(dataset.train)
         self._held = {
@@ -162,7 +167,8 @@ class Trainer:
 
     def _scores(self, held: _HeldImages) -> tuple[tf.Tensor, tf.Tensor]:
         """Predicted digits uint8 (n,) and their probabilities float16 (n,), piece by piece."""
-        pieces = -(-held.count // _SCORED_AT_ONCE)
+        at_once = max(_SCORED_AT_ONCE // self._parts, _SMALLEST_PIECE)
+        pieces = -(-held.count // at_once)
         digits = tf.TensorArray(tf.uint8, pieces, infer_shape=False, element_shape=(None,))
         shares = tf.TensorArray(tf.float16, pieces, infer_shape=False, element_shape=(None,))
 
@@ -170,14 +176,17 @@ class Trainer:
             index: tf.Tensor, digits: tf.TensorArray, shares: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
             # A slice that reaches past the end is cut there: the last piece is a short one.
-            piece = held.pixels[index * _SCORED_AT_ONCE : (index + 1) * _SCORED_AT_ONCE]
+            piece = held.pixels[index * at_once : (index + 1) * at_once]
             probabilities = tf.nn.softmax(self.model.logits(piece))
             digit = tf.cast(tf.argmax(probabilities, axis=1), tf.uint8)
             share = tf.cast(tf.reduce_max(probabilities, axis=1), tf.float16)
             return index + 1, digits.write(index, digit), shares.write(index, share)
 
         _, digits, shares = tf.while_loop(
-            lambda index, *_: index < pieces, body, (0, digits, shares), parallel_iterations=1
+            lambda index, *_: index < pieces,
+            body,
+            (0, digits, shares),
+            parallel_iterations=self._parts,
         )
         return digits.concat(), shares.concat()
 

@@ -54,12 +54,16 @@ def _serve(request: Request, say: Callable[[Message], None]) -> None:
         dataset = data.load(request.source)
     say(Phase(name="data", seconds=meter.seconds("data")))
     _wait_for_go(say)
-    instruments = Instruments(meter, Sensors(), calibrate)
+    execution = request.execution
+    instruments = Instruments(meter, Sensors(), lambda: calibrate(execution.parts))
     say(instruments.calibrated(0))
     with meter.phase("trace"):
-        precision = request.execution.precision
         trainer = Trainer(
-            dataset, request.hyperparameters, request.training_seed, precision=precision
+            dataset,
+            request.hyperparameters,
+            request.training_seed,
+            precision=execution.precision,
+            parts=execution.parts,
         )
         del dataset  # TensorFlow holds its own copy; two would count twice in the peak
     say(Phase(name="trace", seconds=meter.seconds("trace")))

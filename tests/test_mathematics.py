@@ -266,6 +266,13 @@ def test_steps_are_those_of_numpy(followed: list[Step]) -> None:
         assert_changes(step, step.theirs)
 
 
+def test_steps_in_parts_are_those_of_numpy() -> None:
+    """Eight images in three parts, the dense layer's inputs too: the sums are cut unevenly."""
+    for step in follow(trainer(BATCH, parts=3), BATCH, 3):
+        assert step.loss == pytest.approx(step.their_loss, rel=1e-5)
+        assert_changes(step, step.theirs)
+
+
 def test_steps_are_those_of_keras(followed: list[Step], keras: Any) -> None:
     layers = keras.layers
     model = keras.Sequential([
@@ -326,8 +333,9 @@ def test_a_step_with_dropout_is_that_of_numpy(rate: float) -> None:
 # Scoring
 
 
-def test_scores_are_those_of_numpy() -> None:
-    chosen = trainer(BATCH, dropout_rate=0.5)
+@pytest.mark.parametrize("parts", [1, 3])
+def test_scores_are_those_of_numpy(parts: int) -> None:
+    chosen = trainer(BATCH, dropout_rate=0.5, parts=parts)
     chosen.advance(2)
     weights = weights_of(chosen)
     for split, images in (("test", TEST), ("validation", VALIDATION)):

@@ -69,9 +69,9 @@ def test_parameters(model: PaperCnn) -> None:
 
 def test_outputs_of_each_layer(model: PaperCnn) -> None:
     x = tf.zeros((3, 28, 28, 1))
-    x = _convolved_and_pooled(x, model.conv1)
+    x = _convolved_and_pooled(x, model.conv1, scoring=False)
     assert tuple(x.shape) == (3, 14, 14, 32)
-    x = _convolved_and_pooled(x, model.conv2)
+    x = _convolved_and_pooled(x, model.conv2, scoring=False)
     assert tuple(x.shape) == (3, 7, 7, 64)
     x = _affine(tf.reshape(x, (3, 3136)), model.dense)
     assert tuple(x.shape) == (3, 1024)
@@ -83,6 +83,25 @@ def test_ten_logits_an_image(model: PaperCnn, count: int) -> None:
     found = model.logits(tf.constant(PIXELS[:count]))
     assert tuple(found.shape) == (count, 10)
     assert found.dtype == tf.float32
+
+
+# Parts
+
+
+@pytest.mark.parametrize("parts", [2, 5, 12])
+def test_parts_are_the_same_network(model: PaperCnn, parts: int) -> None:
+    """Cut, with a row more in some of the pieces than in others, and put together again."""
+    cut = PaperCnn(seed=7, dropout_rate=0.5, parts=parts)
+    assert cut.parameter_count == model.parameter_count
+    rows = [int(block.shape[0]) for block in cut.dense.blocks]
+    assert (len(rows), sum(rows)) == (parts, 3136)
+    assert max(rows) - min(rows) <= 1
+    for layer, whole in zip(cut.layers, model.layers, strict=True):
+        assert np.array_equal(layer.weights.numpy(), whole.weights.numpy())
+    for step in (None, 3):
+        np.testing.assert_allclose(
+            logits(cut, step=step), logits(model, step=step), rtol=1e-5, atol=1e-4
+        )
 
 
 # First weights
@@ -128,20 +147,23 @@ def test_the_largest_seed_and_step_are_taken() -> None:
 # The order of operations
 
 
+@pytest.mark.parametrize("scoring", [True, False])
 @pytest.mark.parametrize(("side", "inputs", "outputs"), [(28, 1, 32), (14, 32, 64)])
-def test_pool_before_bias_and_relu_is_the_same(side: int, inputs: int, outputs: int) -> None:
+def test_bias_relu_and_pool_in_another_order_are_the_same(
+    side: int, inputs: int, outputs: int, *, scoring: bool
+) -> None:
     random = np.random.default_rng(5)
     x = tf.constant(random.normal(size=(3, side, side, inputs)), tf.float32)
     # Biases of both signs: with the first ones of 0.1 a mistake might not be seen.
     layer = Layer(
-        tf.Variable(tf.constant(random.normal(0, 0.1, (5, 5, inputs, outputs)), tf.float32)),
+        (tf.Variable(tf.constant(random.normal(0, 0.1, (5, 5, inputs, outputs)), tf.float32)),),
         tf.Variable(tf.constant(random.normal(0, 0.5, outputs), tf.float32)),
     )
     convolved = tf.nn.conv2d(x, layer.weights, strides=1, padding="SAME")
     theirs = tf.nn.max_pool2d(
         tf.nn.relu(convolved + layer.bias), ksize=2, strides=2, padding="SAME"
     ).numpy()
-    ours = _convolved_and_pooled(x, layer).numpy()
+    ours = _convolved_and_pooled(x, layer, scoring=scoring).numpy()
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     assert np.any(theirs == 0)
     assert np.any(theirs > 0)

@@ -98,7 +98,8 @@ def test_the_speedup_is_of_the_turns_after_the_first(monkeypatch: pytest.MonkeyP
     turns = iter([9.0, 9.0, 0.25, 0.5, 0.25, 0.5, 0.75, 0.5, 0.25, 4.0])
     made: list[str] = []
 
-    def trainer(*_: object, precision: str) -> str:
+    def trainer(*_: object, precision: str, parts: int) -> str:
+        assert parts == 3
         made.append(precision)
         return precision
 
@@ -106,7 +107,7 @@ def test_the_speedup_is_of_the_turns_after_the_first(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(probe, "_seconds_of_a_turn", lambda _: next(turns))
     monkeypatch.setattr(probe, "_SECONDS", 0.0)
     monkeypatch.setattr(probe, "_LEAST_TURNS", 4)
-    assert probe.measured_speedup() == 0.25 / 0.5
+    assert probe.measured_speedup(3) == 0.25 / 0.5
     assert made == ["float32", "bfloat16"]
 
 
@@ -142,4 +143,4 @@ print(of.get_intra_op_parallelism_threads(), of.get_inter_op_parallelism_threads
 print(tf.config.get_visible_devices("GPU"))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n") == [f"{threads} 1", "[]", ""]
+    assert done.stdout.split("\n") == [f"1 {threads}", "[]", ""]

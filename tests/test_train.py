@@ -146,8 +146,11 @@ def weights_equal(one: Trainer, other: Trainer) -> bool:
     return all(np.array_equal(weights[name], others[name]) for name in weights)
 
 
-def test_pieces_and_scorings_make_no_difference(small_dataset: Dataset) -> None:
-    whole, pieces, other = (Trainer(small_dataset, SMALL_BATCHES, seed) for seed in (5, 5, 6))
+@pytest.mark.parametrize("parts", [1, 3])
+def test_pieces_and_scorings_make_no_difference(small_dataset: Dataset, parts: int) -> None:
+    whole, pieces, other = (
+        Trainer(small_dataset, SMALL_BATCHES, seed, parts=parts) for seed in (5, 5, 6)
+    )
     assert weights_equal(whole, pieces)
     losses = whole.advance(5)
     assert (losses.dtype, losses.shape) == (np.dtype(np.float32), (5,))

@@ -5,10 +5,10 @@ Started by `overhead.py`; prints the wall-clock seconds of training and scoring.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
+from mnist_bench import data, engine
 from mnist_bench.protocol import Request
 
 _STEPS_AT_ONCE = 100
@@ -16,16 +16,16 @@ _STEPS_AT_ONCE = 100
 
 def main() -> None:
     """Train what the request on standard input asks for."""
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    import tensorflow as tf
-
-    from mnist_bench import data
+    request = Request.model_validate_json(sys.stdin.readline())
+    engine.start(request.execution)
     from mnist_bench.train import Trainer
 
-    request = Request.model_validate_json(sys.stdin.readline())
-    tf.config.threading.set_intra_op_parallelism_threads(request.execution.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    trainer = Trainer(data.load(request.source), request.hyperparameters, request.training_seed)
+    trainer = Trainer(
+        data.load(request.source),
+        request.hyperparameters,
+        request.training_seed,
+        parts=request.execution.parts,
+    )
     last = request.rows[-1]
     begin = time.perf_counter()
     for stop in sorted({*request.grid.points(last), last}):

@@ -54,5 +54,11 @@ def make(task: Task, dataset: Dataset) -> Ours:
     from mnist_bench.train import Trainer
 
     precision: Precision = "bfloat16" if task.name == "ours-bfloat16" else "float32"
-    trainer = Trainer(dataset, paper.PROTOCOL.hyperparameters, task.seed, precision=precision)
-    return Ours(trainer, f"{precision}, {task.threads} threads inside an operation")
+    trainer = Trainer(
+        dataset,
+        paper.PROTOCOL.hyperparameters,
+        task.seed,
+        precision=precision,
+        parts=task.threads,
+    )
+    return Ours(trainer, f"{precision}, {task.threads} threads, each with operations of its own")

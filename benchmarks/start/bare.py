@@ -23,13 +23,14 @@ def main() -> None:
     from mnist_bench import data, engine, scenario, sensing
     from mnist_bench.execution import Execution
 
-    engine.start(Execution(threads=sensing.usable_threads()))
+    execution = Execution(threads=sensing.usable_threads())
+    engine.start(execution)
     from mnist_bench.train import Trainer
 
     asked = scenario.read(scenario.find("smoke"))
     dataset = data.load(data.find(asked.dataset, None, say=print))
     begin = time.perf_counter()
-    Trainer(dataset, asked.hyperparameters, 0).advance(1)
+    Trainer(dataset, asked.hyperparameters, 0, parts=execution.parts).advance(1)
     told = {"imported_at": imported_at, "trace_seconds": time.perf_counter() - begin}
     print(json.dumps(told), flush=True)
     # At once, as the suite's worker: TensorFlow's own end is no part of a start.
