@@ -182,7 +182,7 @@ _tracking_uri_option = click.option(
     "--threads",
     type=click.IntRange(1, MAX_THREADS),
     metavar="N",
-    help="TensorFlow's threads.  [default: the scenario's counts, else every core]",
+    help="Threads to train on.  [default: the scenario's counts, else every core]",
 )
 @click.option(
     "--precision",

@@ -140,7 +140,7 @@ class Scaling(Record):
     Attributes:
         hyperparameters: Of the model.
         device_name: Of the GPU; None on the processor.
-        threads: TensorFlow's threads inside an operation.
+        threads: As many operations at a time, each on one thread.
         base_threads: The fewest that this training was run with: the others are held against it.
         n: Finished runs, a seed once.
         clean: Of these, those that were judged so; likewise `suspect` and `invalid`.

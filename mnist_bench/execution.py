@@ -22,8 +22,9 @@ class Execution(Record):
         device_name: Of the GPU; None on the processor, which the machine's description names.
         device_memory_bytes: What TensorFlow may use of the GPU's memory; None on the processor,
             and where it is not told.
-        bfloat16_speedup: How many times as fast as float32 a training step in bfloat16 was found
-            to be here, right before; None where nobody measured.
+        bfloat16_speedup: How many times as fast as float32 the paper's training step in bfloat16
+            was found to be here, right before, at the most threads that the command asked for;
+            None where nobody measured.
     """
 
     threads: int

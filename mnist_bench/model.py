@@ -54,8 +54,8 @@ class PaperCnn:
         dropout_rate: Share of the dense layer's outputs dropped in training.
         precision: Of the arithmetic between pixels and logits. The weights are float32 in either.
         parts: Into how many parts the work of a training step is cut, each for a thread of its
-            own: the convolutions by images, the dense layer by inputs. The sums are the same but
-            for their order.
+            own: the convolutions by images, the dense layer by inputs. Sums come out the same
+            but for their rounding.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class RunResult(Record):
         dataset: `mnist`, `mnist-5k` or `custom:<digest>`.
         dataset_digest: SHA-256 that stands for the images and labels.
         precision: Of the arithmetic.
-        threads: TensorFlow's threads inside an operation.
+        threads: As many operations at a time, each on one thread.
         device: `cpu` or `gpu`.
         device_name: Of the GPU; None on the processor.
         device_memory_bytes: What TensorFlow may use of the GPU's memory; None on the processor.

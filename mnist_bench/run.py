@@ -56,10 +56,10 @@ def carry_out(
         reports: Whether files are written.
     """
     described = machine.describe()
-    if wish.precision == "bfloat16":
-        plans = _with_speedup(plans, console)
     open_store = _opener(wish, described, console)
     rests = [_rest(plan, wish, described, open_store) for plan in plans]
+    if wish.precision == "bfloat16" and any(rest.plan.trajectories for rest in rests):
+        rests = _with_speedup(rests, console)
     results: list[RunResult] = []
     errors: list[BenchError] = []
     exit_status = 0
@@ -95,9 +95,9 @@ def remaining(plans: Sequence[Plan], wish: Wish) -> tuple[Plan, ...]:
     return tuple(resume.rest_of(plan, described, opened).plan for plan in plans)
 
 
-def _with_speedup(plans: Sequence[Plan], console: Console) -> list[Plan]:
-    """Measure what bfloat16 is worth here, say so, and keep it with every run."""
-    widest = max((e for plan in plans for e in plan.executions), key=lambda e: e.threads)
+def _with_speedup(rests: Sequence[Rest], console: Console) -> list[Rest]:
+    """Measure what bfloat16 is worth here, say so, and keep it with every run to come."""
+    widest = max((e for rest in rests for e in rest.plan.executions), key=lambda e: e.threads)
     found = process.probe(widest)
     if found.bfloat16_speedup is None:
         raise ValueError("bfloat16 was in question and not measured")
@@ -108,10 +108,10 @@ def _with_speedup(plans: Sequence[Plan], console: Console) -> list[Plan]:
         execution = trajectory.execution.model_copy(update=known)
         return dataclasses.replace(trajectory, execution=execution)
 
-    return [
-        dataclasses.replace(plan, trajectories=tuple(map(told, plan.trajectories)))
-        for plan in plans
-    ]
+    def told_in(plan: Plan) -> Plan:
+        return dataclasses.replace(plan, trajectories=tuple(map(told, plan.trajectories)))
+
+    return [dataclasses.replace(rest, plan=told_in(rest.plan)) for rest in rests]
 
 
 def _worth(speedup: float) -> Text:

@@ -52,7 +52,7 @@ class Trainer:
         hyperparameters: Of the paper's network.
         seed: Seeds weights, batches and dropout.
         precision: Of the network's arithmetic; weights, loss and optimizer are float32 in either.
-        parts: Into how many parts the work is cut; more than a batch has images do not help.
+        parts: Into how many parts the work is cut; a step's, into no more than it has images.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class Trainer:
         parts: int = 1,
     ) -> None:
         batch_size = hyperparameters.batch_size
-        self._parts = min(parts, batch_size)
-        self.model = PaperCnn(seed, hyperparameters.dropout_rate, precision, self._parts)
+        self._parts = parts
+        self.model = PaperCnn(seed, hyperparameters.dropout_rate, precision, min(parts, batch_size))
         self.step = 0
         self._learning_rate = hyperparameters.learning_rate
         self._batches = _batches(len(dataset.train.labels), batch_size, seed)

@@ -36,7 +36,7 @@ class Wish:
         seeds: Seeds to train, at most.
         repeats: When fewer of them are enough; None where all are trained.
         independent: Whether each row is trained from zero.
-        threads: Threads inside a TensorFlow operation; None takes the scenarios' counts, and
+        threads: Threads, each with an operation of its own; None takes the scenarios' counts, and
             every core where they have none.
         precision: Of the arithmetic.
         device: Where the trainings are done.
@@ -84,6 +84,12 @@ def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
     if wish.repeats or len(wish.seeds) < compare.MIN_SEEDS:
         compare.load_reference()  # better missed now than after the training
     manner = _manner(wish)
+    several = next((name for name, of in counts.items() if len(of) > 1), None)
+    if several and manner.device == "gpu":
+        raise BenchError(
+            f"{several} compares numbers of threads, which mean nothing on a GPU",
+            "leave --device out, or give one number as --threads",
+        )
     return tuple(
         harness.lay_out(
             name,

@@ -22,7 +22,7 @@ import numpy as np
 from mnist_bench import data, engine
 from mnist_bench.measure import Instruments, PhaseMeter, RowFiles, Trajectory
 from mnist_bench.protocol import GO, Done, Failure, Message, Phase, Ready, Request
-from mnist_bench.sensing import Sensors
+from mnist_bench.sensing import Sensors, usable_threads
 
 if TYPE_CHECKING:
     from mnist_bench.train import Trainer
@@ -55,8 +55,10 @@ def _serve(request: Request, say: Callable[[Message], None]) -> None:
     say(Phase(name="data", seconds=meter.seconds("data")))
     _wait_for_go(say)
     execution = request.execution
-    instruments = Instruments(meter, Sensors(), lambda: calibrate(execution.parts))
+    at_once = min(execution.parts, usable_threads())
+    instruments = Instruments(meter, Sensors(), lambda: calibrate(at_once))
     say(instruments.calibrated(0))
+    meter.forget_peak()  # the calibration's matrices are none of the training's
     with meter.phase("trace"):
         trainer = Trainer(
             dataset,

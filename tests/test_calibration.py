@@ -30,14 +30,19 @@ def test_the_median_without_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_thread_has_a_product_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alike as they are, TensorFlow must not make one of them."""
-    made = calibration._products([(tf.fill((4, 4), 0.5), tf.fill((4, 4), 2.0)) for _ in range(3)])
-    assert [product.numpy().tolist() for product in made] == [[[4.0] * 4] * 4] * 3
     seen = []
-    monkeypatch.setattr(calibration, "_timed_products", lambda pairs: seen.append(len(pairs)) or 1)
+
+    def timed_products(lefts: list[tf.Tensor], right: tf.Tensor) -> float:
+        seen.append([float(product[0, 0]) for product in calibration._products(lefts, right)])
+        return 1.0
+
+    monkeypatch.setattr(calibration, "_SIZE", 4)
+    monkeypatch.setattr(calibration, "_timed_products", timed_products)
     monkeypatch.setattr(calibration, "_WARM_UP_SECONDS", 0.0)
-    assert calibration.calibrate(3) == 1
-    assert set(seen) == {3}
+    assert calibration.calibrate(4) == 1
+    assert len(seen) == calibration._PRODUCTS
+    # Four products of 4 · 2 · value: no two alike, else they would be made once.
+    assert seen[0] == [4.0, 6.0, 8.0, 10.0]
 
 
 def test_the_real_thing_takes_time() -> None:

@@ -273,6 +273,12 @@ def test_steps_in_parts_are_those_of_numpy() -> None:
         assert_changes(step, step.theirs)
 
 
+def test_more_parts_than_images_are_as_many_as_images() -> None:
+    (step,) = follow(trainer(ONE, parts=3), ONE, 1)
+    assert step.loss == pytest.approx(step.their_loss, rel=1e-5)
+    assert_changes(step, step.theirs)
+
+
 def test_steps_are_those_of_keras(followed: list[Step], keras: Any) -> None:
     layers = keras.layers
     model = keras.Sequential([
@@ -351,9 +357,12 @@ def test_scores_are_those_of_numpy(parts: int) -> None:
 # bfloat16
 
 
-def test_a_step_in_bfloat16_is_near_and_keeps_float32_weights(followed: list[Step]) -> None:
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_step_in_bfloat16_is_near_and_keeps_float32_weights(
+    followed: list[Step], parts: int
+) -> None:
     """Each rounding errs by up to 2^-9, so sums of many by less than some percent of their size."""
-    chosen = trainer(BATCH, precision="bfloat16")
+    chosen = trainer(BATCH, precision="bfloat16", parts=parts)
     assert {values.dtype for values in chosen.weights().values()} == {np.dtype(np.float32)}
     exact = followed[0]
     for name, values in weights_of(chosen).items():

@@ -35,9 +35,10 @@ SCORED = Dataset(
 """Splits of a whole piece, and of pieces the last of which is a short one."""
 
 
-@pytest.fixture(scope="module")
-def trainer() -> Trainer:
-    return Trainer(SCORED, SMALL_BATCHES, seed=11)
+@pytest.fixture(scope="module", params=[1, 3])
+def trainer(request: pytest.FixtureRequest) -> Trainer:
+    """Whole, and in parts: the test images then are eight pieces, three of them at a time."""
+    return Trainer(SCORED, SMALL_BATCHES, seed=11, parts=request.param)
 
 
 # Steps, against the program
@@ -248,8 +249,9 @@ def test_weights_are_named_by_layer(trainer: Trainer) -> None:
         "output_weights",
         "output_bias",
     ]
-    for values, variable in zip(weights.values(), trainer.model.variables, strict=True):
-        assert np.array_equal(values, variable.numpy())
+    held = [held for layer in trainer.model.layers for held in (layer.weights, layer.bias)]
+    for values, there in zip(weights.values(), held, strict=True):
+        assert np.array_equal(values, there.numpy())
 
 
 def test_weights_taken_out_do_not_change_any_more(trainer: Trainer) -> None:
