@@ -72,7 +72,9 @@ def test_flags_in_the_docs_exist(page):
     assert told <= options
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/measuring.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/measuring.md", "docs/speed.md"]
+)
 def test_links_lead_somewhere(page):
     path = ROOT / page
     targets = re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8"))

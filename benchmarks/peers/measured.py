@@ -217,14 +217,14 @@ class ContenderError(Exception):
     """A contender's process failed; the text is the last line that it said."""
 
 
-def answer(program: str, task: Record) -> str:
+def answer(program: str, task: Record, *options: str) -> str:
     """A program's answer to a task, as JSON, from a fresh process.
 
     Raises:
         ContenderError: It ended with a status other than 0.
     """
     done = subprocess.run(
-        [sys.executable, str(FOLDER / program)],
+        [sys.executable, str(FOLDER / program), *options],
         input=task.model_dump_json() + "\n",
         capture_output=True,
         text=True,

@@ -108,8 +108,15 @@ def _spread(of: Sequence[Timed], figure: Callable[[Timed], float | None], form: 
 def _missing(session: Session) -> str:
     titles = {name: contender.title for name, contender in CONTENDERS.items()}
     return "\n".join(
-        f"{titles.get(name, name)}: left out, {reason}." for name, reason in session.missing.items()
+        f"{titles.get(name, name)}: {_share_of(session, name)}, {reason}."
+        for name, reason in session.missing.items()
     )
+
+
+def _share_of(session: Session, name: str) -> str:
+    """In how many rounds one that is missing still ran."""
+    ran = len(session.runs(name))
+    return f"in {ran} of {len(session.rounds)} rounds alone" if ran else "left out"
 
 
 def _ratios(session: Session) -> list[str]:

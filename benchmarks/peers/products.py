@@ -22,17 +22,20 @@ _SECONDS = 0.8
 
 def main() -> None:
     """Multiply, and tell the speed."""
-    engine.start(Execution.model_validate_json(sys.stdin.readline()))
+    execution = Execution.model_validate_json(sys.stdin.readline())
+    engine.start(execution)
     import tensorflow as tf
 
-    gflops = {
-        precision: {side: _gflops(tf, precision, side) for side in _SIDES}
+    # Here all threads work on one product; the trainer's each have operations of their own.
+    tf.config.threading.set_intra_op_parallelism_threads(execution.threads)
+    told = {
+        precision: {side: gflops(tf, precision, side) for side in _SIDES}
         for precision in ("float32", "bfloat16")
     }
-    print(Products(gflops=gflops).model_dump_json())
+    print(Products(gflops=told).model_dump_json())
 
 
-def _gflops(tf: Any, precision: str, side: int) -> float:
+def gflops(tf: Any, precision: str, side: int) -> float:
     """Of the median product of two square matrices."""
     a, b = (tf.cast(tf.random.normal((side, side)), precision) for _ in "ab")
     product = tf.function(tf.linalg.matmul)
