@@ -301,6 +301,9 @@ def test_the_page_of_equivalence_by_hand():
         "| ours, float32 | 20 | 0.98495 | 0.00059 | +0.00000 | -0.00032 to +0.00032 | yes |" in text
     )
     assert "bfloat16 |" not in text
+    assert "equivalence.py --data DIR`" in text
+    some = equivalence.page(runs[:-1], "a machine")
+    assert "equivalence.py --data DIR --program keras --program ours`" in some
 
 
 def test_only_what_is_missing_is_trained(sample, monkeypatch, tmp_path):

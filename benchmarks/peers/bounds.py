@@ -15,10 +15,12 @@ from measured import CONTENDERS, Session
 from ops import STEP_BYTES, STEP_MFLOP, OpsSession, Profile
 from ratios import Target
 
+from mnist_bench.limits import Precision
+
 SCORED_IMAGES = 10_000
 IMAGE_MFLOP = 2 * (784 * 25 * 32 + 196 * 800 * 64 + 3136 * 1024 + 1024 * 10) / 1e6
 """Forward, without the gradients."""
-_OURS: Mapping[str, str] = {"ours": "float32", "ours-bfloat16": "bfloat16"}
+_OURS: Mapping[str, Precision] = {"ours": "float32", "ours-bfloat16": "bfloat16"}
 
 
 def table(session: Session, ops: OpsSession) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,6 +133,7 @@ def page(trained: Sequence[Trained], made_on: str) -> str:
     of = {
         name: [run.max_test_accuracy for run in trained if run.program == name] for name in PROGRAMS
     }
+    images = sorted({run.dataset for run in trained})
     lines = [
         "# Is it the same training?",
         "",
@@ -142,14 +143,20 @@ def page(trained: Sequence[Trained], made_on: str) -> str:
         declared(),
         "",
         f"Machine: {made_on}.",
-        "Made by `python benchmarks/peers/equivalence.py --data DIR`; each training is a line of",
-        "`equivalence.jsonl`. Images: " + ", ".join(sorted({run.dataset for run in trained})) + ".",
+        f"Made by `python benchmarks/peers/equivalence.py --data DIR{_only(of)}`;",
+        f"each training is a line of `equivalence.jsonl`. Images: {', '.join(images)}.",
         "",
         "| program | n | mean | standard deviation | less Keras's | 90% Welch interval | within |",
         "|---|---:|---:|---:|---:|---:|---|",
     ]
     lines += [_line(name, values, of[REFERENCE]) for name, values in of.items() if len(values) > 1]
     return "\n".join((*lines, ""))
+
+
+def _only(of: Mapping[str, Sequence[float]]) -> str:
+    """The options that leave out who has not been trained."""
+    trained = [name for name, values in of.items() if values]
+    return "" if len(trained) == len(of) else "".join(f" --program {name}" for name in trained)
 
 
 def _line(name: str, values: list[float], reference: list[float]) -> str:
