@@ -27,7 +27,7 @@ test accuracy is that of so short a training, and only shows that each of them l
 """
 _BESIDE = """\
 `peers.json` has every value. Beside it: `equivalence.py`, whether ours is the same training as
-Keras's; `whole.py`, all of Table I from start to end.\
+Keras's; `whole.py`, all of Table I from start to end; `ops.py`, where a step's time goes.\
 """
 
 _RATIO = """\
