@@ -7,7 +7,7 @@ images passes and no other images do unnoticed.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from mnist_bench import fetch, idx, sample
 from mnist_bench.errors import BenchError
 from mnist_bench.idx import SIDE, IdxFile, sha256
 from mnist_bench.limits import DatasetChoice
-from mnist_bench.scenario import Record
+from mnist_bench.record import Record
 
 if TYPE_CHECKING:  # NumPy is loaded where images are read: `scenarios` only asks how many there are
     import numpy as np
@@ -31,6 +31,8 @@ MIRRORS: tuple[str, ...] = (
 )
 """Where MNIST is fetched, in this order."""
 
+_TRAIN_FILES = 2
+"""The first two of the four hold the train and validation images."""
 _GIVE_FOLDER = "give --data DIR or MNIST_BENCH_DATA a folder with MNIST's four IDX files"
 
 
@@ -40,6 +42,7 @@ class Source(Record):
     Attributes:
         name: `mnist`, `mnist-5k` or `custom:<first 12 digits of digest>`.
         digest: SHA-256 in hexadecimal digits that stands for all images and labels.
+        train_digest: The same of the files that hold the train and validation images alone.
         location: The folder with the four IDX files, or the sample's file.
         train_images: Images to train on.
         validation_images: Images to choose by.
@@ -48,6 +51,7 @@ class Source(Record):
 
     name: str
     digest: str
+    train_digest: str
     location: str
     train_images: int
     validation_images: int
@@ -79,11 +83,17 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The three splits, each in its file's order."""
+    """The splits, each in its file's order.
+
+    Attributes:
+        train: Images to train on.
+        validation: Images to choose by.
+        test: Images to score on; None where nobody may look at them.
+    """
 
     train: Images
     validation: Images
-    test: Images
+    test: Images | None
 
 
 @dataclass(frozen=True)
@@ -161,15 +171,24 @@ def find(
     return _from_mirrors(choice, say, show_progress=show_progress)
 
 
-def load(source: Source) -> Dataset:
+def load(source: Source, *, with_test: bool = True) -> Dataset:
     """The images of a source that was found before.
+
+    Args:
+        source: The images.
+        with_test: Whether the test split is wanted; else its files are not even opened.
 
     Raises:
         BenchError: They are gone, unreadable or no longer those that were found.
     """
     location = Path(source.location)
-    dataset, digest = _load_sample(location) if source.name == sample.NAME else _load_idx(location)
-    if digest != source.digest:
+    if source.name == sample.NAME:
+        dataset, digest = _load_sample(location, with_test=with_test)
+        expected = source.digest
+    else:
+        dataset, digest = _load_idx(location, with_test=with_test)
+        expected = source.digest if with_test else source.train_digest
+    if digest != expected:
         raise BenchError(
             f"the images in {location} have changed since they were checked",
             "leave them alone while runs last, and start anew",
@@ -204,9 +223,10 @@ def _from_folder(choice: DatasetChoice, folder: Path, say: Callable[[str], None]
         )
     folder = _checked_folder(folder)
     contents = idx.contents(folder, MNIST.files)
-    digest = _joined([sha256(content) for content in contents])
+    digests = [sha256(content) for content in contents]
+    digest = _joined(digests)
     if digest == MNIST.digest:
-        return _idx_source("mnist", digest, folder)
+        return _idx_source("mnist", digests, folder)
     if choice == "mnist":
         raise BenchError(
             f"{folder} holds other images or labels than MNIST's (digest {digest[:12]})",
@@ -214,13 +234,14 @@ def _from_folder(choice: DatasetChoice, folder: Path, say: Callable[[str], None]
         )
     name = f"custom:{digest[:12]}"
     say(f"{folder} is not MNIST: running as {name}, not comparable with Table I")
-    return _idx_source(name, digest, folder)
+    return _idx_source(name, digests, folder)
 
 
-def _idx_source(name: str, digest: str, folder: Path) -> Source:
+def _idx_source(name: str, digests: Sequence[str], folder: Path) -> Source:
     return Source(
         name=name,
-        digest=digest,
+        digest=_joined(digests),
+        train_digest=_joined(digests[:_TRAIN_FILES]),
         location=str(folder),
         train_images=MNIST.files[0].count - MNIST.validation_images,
         validation_images=MNIST.validation_images,
@@ -228,27 +249,28 @@ def _idx_source(name: str, digest: str, folder: Path) -> Source:
     )
 
 
-def _load_idx(folder: Path) -> tuple[Dataset, str]:
-    """The splits of four IDX files, and the digest of what was read."""
+def _load_idx(folder: Path, *, with_test: bool) -> tuple[Dataset, str]:
+    """The splits of IDX files, and the digest of what was read."""
     import numpy as np
 
-    contents = idx.contents(folder, MNIST.files)
+    files = MNIST.files if with_test else MNIST.files[:_TRAIN_FILES]
+    contents = idx.contents(folder, files)
     arrays = [
         np.frombuffer(content, np.uint8, offset=file.header_bytes)
-        for file, content in zip(MNIST.files, contents, strict=True)
+        for file, content in zip(files, contents, strict=True)
     ]
-    pixels, test_pixels = (array.reshape(-1, SIDE, SIDE) for array in arrays[::2])
-    labels, test_labels = arrays[1::2]
+    pixels, *test_pixels = (array.reshape(-1, SIDE, SIDE) for array in arrays[::2])
+    labels, *test_labels = arrays[1::2]
     first = MNIST.validation_images
     dataset = Dataset(
         train=Images(pixels[first:], labels[first:]),
         validation=Images(pixels[:first], labels[:first]),
-        test=Images(test_pixels, test_labels),
+        test=Images(*test_pixels, *test_labels) if with_test else None,
     )
     return dataset, _joined([sha256(content) for content in contents])
 
 
-def _joined(digests: list[str]) -> str:
+def _joined(digests: Sequence[str]) -> str:
     """One digest for several, in their order."""
     return sha256("".join(digests).encode())
 
@@ -271,7 +293,7 @@ def _from_mirrors(
         if failures:
             return _without_mirrors(choice, failures, say)
         say(f"downloaded MNIST to {folder}")
-    return _idx_source("mnist", MNIST.digest, folder)
+    return _idx_source("mnist", [file.digest for file in MNIST.files], folder)
 
 
 def _is_cached(path: Path, file: IdxFile) -> bool:
@@ -316,6 +338,7 @@ def _sample() -> Source:
     return Source(
         name=sample.NAME,
         digest=sample.DIGEST,
+        train_digest=sample.DIGEST,  # one file holds all
         location=str(sample.located(cache_folder())),
         train_images=train,
         validation_images=validation,
@@ -323,7 +346,8 @@ def _sample() -> Source:
     )
 
 
-def _load_sample(path: Path) -> tuple[Dataset, str]:
+def _load_sample(path: Path, *, with_test: bool) -> tuple[Dataset, str]:
     """The splits of the sample's file, and the digest of what was read."""
     splits, digest = sample.read(path)
-    return Dataset(*(Images(*split) for split in splits)), digest
+    train, validation, test = (Images(*split) for split in splits)
+    return Dataset(train, validation, test if with_test else None), digest

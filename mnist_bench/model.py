@@ -1,4 +1,4 @@
-"""The paper's network as plain TensorFlow variables and operations."""
+"""The paper's network and its variants as plain TensorFlow variables and operations."""
 
 from __future__ import annotations
 
@@ -7,12 +7,34 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from mnist_bench.hyperparameters import Hyperparameters
+from mnist_bench.idx import CLASSES
 from mnist_bench.limits import Precision
 
 PIXEL_SCALE = 1 / 255
 """From bytes to the program's [0, 1]."""
+_POOLED_PIXELS = 7 * 7
+"""What two pools leave of an image's 28 by 28."""
 _WEIGHT_STDDEV = 0.1
 _BIAS = 0.1
+_STATISTICS_DECAY = 0.9
+"""Share of the statistics so far in those that scoring normalises with; as in PyTorch."""
+_SMALLEST_VARIANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Batch normalisation of a layer's outputs; the layer's bias comes after it.
+
+    Attributes:
+        scale: (outputs,).
+        mean: Of the outputs over the last steps, (outputs,); not trained.
+        variance: The same.
+    """
+
+    scale: tf.Variable
+    mean: tf.Variable
+    variance: tf.Variable
 
 
 @dataclass(frozen=True)
@@ -22,10 +44,12 @@ class Layer:
     Attributes:
         blocks: The weights, cut along their first axis: several threads train them side by side.
         bias: (outputs,).
+        normalization: None where there is none.
     """
 
     blocks: tuple[tf.Variable, ...]
     bias: tf.Variable
+    normalization: Normalization | None = None
 
     @property
     def weights(self) -> tf.Tensor:
@@ -34,13 +58,38 @@ class Layer:
 
     @property
     def variables(self) -> tuple[tf.Variable, ...]:
-        """Weights before bias."""
-        return (*self.blocks, self.bias)
+        """What is trained: weights, bias, scale."""
+        scale = (self.normalization.scale,) if self.normalization else ()
+        return (*self.blocks, self.bias, *scale)
+
+    @property
+    def state(self) -> tuple[tf.Variable, ...]:
+        """All that scoring needs: what is trained, and the statistics."""
+        norm = self.normalization
+        return (*self.variables, *((norm.mean, norm.variance) if norm else ()))
+
+    @property
+    def tensors(self) -> dict[str, tf.Tensor]:
+        """The same by name, the weights in one."""
+        norm = self.normalization
+        known = {"weights": self.weights, "bias": self.bias}
+        if norm is None:
+            return known
+        return known | {"scale": norm.scale, "mean": norm.mean, "variance": norm.variance}
 
     @property
     def parameter_count(self) -> int:
-        """Weights and biases."""
+        """Weights, biases and scales."""
         return sum(math.prod(map(int, v.shape)) for v in self.variables)
+
+    def copy(self) -> Layer:
+        """A layer of the same values that are not trained."""
+        norm = self.normalization
+        return Layer(
+            tuple(_held(block) for block in self.blocks),
+            _held(self.bias),
+            norm and Normalization(_held(norm.scale), _held(norm.mean), _held(norm.variance)),
+        )
 
 
 class PaperCnn:
@@ -51,7 +100,7 @@ class PaperCnn:
 
     Args:
         seed: Seeds the weights and the dropout.
-        dropout_rate: Share of the dense layer's outputs dropped in training.
+        hyperparameters: Sizes, dropout, normalisation and averaging.
         precision: Of the arithmetic between pixels and logits. The weights are float32 in either.
         parts: Into how many parts the work of a training step is cut, each for a thread of its
             own: the convolutions by images, the dense layer by inputs. Sums come out the same
@@ -59,34 +108,61 @@ class PaperCnn:
     """
 
     def __init__(
-        self, seed: int, dropout_rate: float, precision: Precision = "float32", parts: int = 1
+        self,
+        seed: int,
+        hyperparameters: Hyperparameters,
+        precision: Precision = "float32",
+        parts: int = 1,
     ) -> None:
         self._arithmetic = tf.as_dtype(precision)
         self._parts = parts
         self._seed = seed
-        self._dropout_rate = dropout_rate
-        self.conv1 = _layer((5, 5, 1, 32), (seed, 0))
-        self.conv2 = _layer((5, 5, 32, 64), (seed, 1))
-        self.dense = _layer((7 * 7 * 64, 1024), (seed, 2), parts)
-        self.output = _layer((1024, 10), (seed, 3))
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """All layers with parameters, from the input on."""
-        return (self.conv1, self.conv2, self.dense, self.output)
+        self._dropout_rate = hyperparameters.dropout_rate
+        self._average_decay = hyperparameters.average_decay
+        size1, size2 = hyperparameters.conv1_kernel_size, hyperparameters.conv2_kernel_size
+        filters1, filters2 = hyperparameters.conv1_filters, hyperparameters.conv2_filters
+        units = hyperparameters.dense_units
+        normalized = hyperparameters.batch_normalization
+        self.layers = (
+            _layer((size1, size1, 1, filters1), (seed, 0), normalized=normalized),
+            _layer((size2, size2, filters1, filters2), (seed, 1), normalized=normalized),
+            _layer((_POOLED_PIXELS * filters2, units), (seed, 2), parts, normalized=normalized),
+            _layer((units, CLASSES), (seed, 3)),
+        )
+        """From the input on."""
+        self.scored_layers = (
+            tuple(layer.copy() for layer in self.layers) if self._average_decay else self.layers
+        )
+        """What scoring uses: these, or their average over the steps."""
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """All parameters, layer by layer, weights before bias."""
+        """All that is trained, layer by layer, weights before bias."""
         return [variable for layer in self.layers for variable in layer.variables]
 
     @property
     def parameter_count(self) -> int:
-        """Weights and biases of the whole network."""
+        """Weights, biases and scales of the whole network."""
         return sum(layer.parameter_count for layer in self.layers)
+
+    def average(self, updates: tf.Tensor) -> None:
+        """After an update, let the average follow; nothing where scoring takes no average.
+
+        Args:
+            updates: Done so far, from 1 on; float32 (). The first ones weigh more than the decay
+                tells, or the first weights would stay in the average for long.
+        """
+        if not self._average_decay:
+            return
+        decay = tf.minimum(self._average_decay, (1 + updates) / (10 + updates))
+        for layer, averaged in zip(self.layers, self.scored_layers, strict=True):
+            for now, mean in zip(layer.state, averaged.state, strict=True):
+                mean.assign_sub((1 - decay) * (mean - now))
 
     def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
         """Unnormalised log-probabilities of the ten digits.
+
+        In training the statistics that scoring normalises with follow the batch.
 
         Args:
             pixels: uint8 (n, 28, 28).
@@ -97,20 +173,25 @@ class PaperCnn:
             float32 (n, 10).
         """
         scoring = dropout_step is None
+        conv1, conv2, dense, output = self.scored_layers if scoring else self.layers
         parts = [pixels] if scoring else _shares(pixels, self._parts)
-        features = (self._features(part, scoring=scoring) for part in parts)
-        x = tf.nn.relu(_affine(tf.concat(list(features), axis=0), self.dense))  # (n, 1024)
+        xs = [self._scaled(part) for part in parts]  # (n, 28, 28, 1), in parts
+        xs = _convolved_and_pooled(xs, conv1, scoring=scoring)  # (n, 14, 14, filters)
+        xs = _convolved_and_pooled(xs, conv2, scoring=scoring)  # (n, 7, 7, filters)
+        x = tf.concat([tf.reshape(x, (-1, dense.weights.shape[0])) for x in xs], axis=0)
+        x = _product(x, dense)  # (n, units)
+        if dense.normalization:
+            (x,) = _normalized([x], dense.normalization, scoring=scoring)
+        x = tf.nn.relu(tf.nn.bias_add(x, tf.cast(dense.bias, x.dtype)))
         if dropout_step is not None and self._dropout_rate > 0:
-            x = self._dropped(x, dropout_step)  # (n, 1024)
-        return tf.cast(_affine(x, self.output), tf.float32)  # (n, 10)
+            x = self._dropped(x, dropout_step)  # (n, units)
+        x = tf.nn.bias_add(_product(x, output), tf.cast(output.bias, x.dtype))
+        return tf.cast(x, tf.float32)  # (n, 10)
 
-    def _features(self, pixels: tf.Tensor, *, scoring: bool) -> tf.Tensor:
-        """What the convolutions make of images: (n, 3136)."""
-        x = tf.cast(pixels, tf.float32) * PIXEL_SCALE  # (n, 28, 28)
-        x = tf.cast(x[..., tf.newaxis], self._arithmetic)  # (n, 28, 28, 1)
-        x = _convolved_and_pooled(x, self.conv1, scoring=scoring)  # (n, 14, 14, 32)
-        x = _convolved_and_pooled(x, self.conv2, scoring=scoring)  # (n, 7, 7, 64)
-        return tf.reshape(x, (-1, 7 * 7 * 64))  # (n, 3136)
+    def _scaled(self, pixels: tf.Tensor) -> tf.Tensor:
+        """From bytes to the program's [0, 1], with a channel: (n, 28, 28, 1)."""
+        x = tf.cast(pixels, tf.float32) * PIXEL_SCALE
+        return tf.cast(x[..., tf.newaxis], self._arithmetic)
 
     def _dropped(self, x: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         # Counter-based random numbers: a step drops the same whatever came before it, so a short
@@ -121,10 +202,22 @@ class PaperCnn:
         )
 
 
-def _layer(shape: tuple[int, ...], seed: tuple[int, int], parts: int = 1) -> Layer:
+def _layer(
+    shape: tuple[int, ...], seed: tuple[int, int], parts: int = 1, *, normalized: bool = False
+) -> Layer:
     weights = tf.random.stateless_truncated_normal(shape, seed=seed, stddev=_WEIGHT_STDDEV)
-    blocks = tuple(tf.Variable(share) for share in _shares(weights, parts))
-    return Layer(blocks, tf.Variable(tf.fill(shape[-1:], _BIAS)))
+    blocks = tuple(tf.Variable(share) for share in _shares(weights, min(parts, shape[0])))
+    outputs = shape[-1:]
+    norm = Normalization(
+        tf.Variable(tf.ones(outputs)),
+        tf.Variable(tf.zeros(outputs), trainable=False),
+        tf.Variable(tf.ones(outputs), trainable=False),
+    )
+    return Layer(blocks, tf.Variable(tf.fill(outputs, _BIAS)), norm if normalized else None)
+
+
+def _held(variable: tf.Variable) -> tf.Variable:
+    return tf.Variable(tf.identity(variable), trainable=False)
 
 
 def _shares(x: tf.Tensor, parts: int) -> list[tf.Tensor]:
@@ -133,30 +226,64 @@ def _shares(x: tf.Tensor, parts: int) -> list[tf.Tensor]:
     return tf.split(x, [(length + part) // parts for part in range(parts)])  # type: ignore[no-any-return]
 
 
-def _convolved_and_pooled(x: tf.Tensor, layer: Layer, *, scoring: bool) -> tf.Tensor:
-    """Convolution, max pool, bias, ReLU: (n, h, w, c) to (n, h/2, w/2, outputs).
+def _convolved_and_pooled(
+    parts: list[tf.Tensor], layer: Layer, *, scoring: bool
+) -> list[tf.Tensor]:
+    """Convolution, max pool, normalisation, bias, ReLU: (n, h, w, c) to (n, h/2, w/2, outputs).
 
     The program adds the bias and applies ReLU before it pools. Both rise with their argument and
     act on each channel alone, so the maximum may be taken first: the same numbers from a quarter
     of the additions, and of the gradient's sums. In scoring there is no gradient, and TensorFlow
     adds a bias that follows at once inside the convolution, for nothing.
     """
-    bias = tf.cast(layer.bias, x.dtype)
     (weights,) = layer.blocks
-    x = tf.nn.conv2d(x, tf.cast(weights, x.dtype), strides=1, padding="SAME")
+    dtype = parts[0].dtype
+    weights, bias = tf.cast(weights, dtype), tf.cast(layer.bias, dtype)
+    parts = [tf.nn.conv2d(x, weights, strides=1, padding="SAME") for x in parts]
+    if layer.normalization:
+        parts = _normalized([_pooled(x) for x in parts], layer.normalization, scoring=scoring)
+        return [tf.nn.relu(tf.nn.bias_add(x, bias)) for x in parts]
     if scoring:
-        return tf.nn.relu(_pooled(tf.nn.bias_add(x, bias)))
-    return tf.nn.relu(tf.nn.bias_add(_pooled(x), bias))
+        return [tf.nn.relu(_pooled(tf.nn.bias_add(x, bias))) for x in parts]
+    return [tf.nn.relu(tf.nn.bias_add(_pooled(x), bias)) for x in parts]
 
 
 def _pooled(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.max_pool2d(x, ksize=2, strides=2, padding="SAME")
 
 
-def _affine(x: tf.Tensor, layer: Layer) -> tf.Tensor:
+def _normalized(parts: list[tf.Tensor], norm: Normalization, *, scoring: bool) -> list[tf.Tensor]:
+    """Each channel with the mean 0 and the variance 1 over the batch, then scaled.
+
+    The batch's parts share their statistics, so that it is the same however many there are; these
+    are sums of many, and so float32 in either arithmetic.
+    """
+    dtype = parts[0].dtype
+    parts = [tf.cast(x, tf.float32) for x in parts]
+    if scoring:
+        centred, variance = [x - norm.mean for x in parts], norm.variance
+    else:
+        mean = _mean(parts)
+        centred = [x - mean for x in parts]
+        variance = _mean([tf.square(x) for x in centred])
+        for kept, now in ((norm.mean, mean), (norm.variance, variance)):
+            kept.assign_sub((1 - _STATISTICS_DECAY) * (kept - now))
+    factor = norm.scale * tf.math.rsqrt(variance + _SMALLEST_VARIANCE)
+    return [tf.cast(x * factor, dtype) for x in centred]
+
+
+def _mean(parts: list[tf.Tensor]) -> tf.Tensor:
+    """Of each channel, over all parts: (channels,)."""
+    others = list(range(len(parts[0].shape) - 1))
+    count = sum(math.prod(map(int, x.shape[:-1])) for x in parts)
+    return tf.add_n([tf.reduce_sum(x, axis=others) for x in parts]) / count
+
+
+def _product(x: tf.Tensor, layer: Layer) -> tf.Tensor:
+    """Of inputs and a dense layer's weights, summed over their blocks: (n, outputs)."""
     shares = tf.split(x, [block.shape[0] for block in layer.blocks], axis=1)
     products = [
         tf.linalg.matmul(share, tf.cast(block, x.dtype))
         for share, block in zip(shares, layer.blocks, strict=True)
     ]
-    return tf.nn.bias_add(tf.add_n(products), tf.cast(layer.bias, x.dtype))
+    return tf.add_n(products)

@@ -2,64 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import tomli_w
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from mnist_bench import toml
 from mnist_bench.errors import BenchError
+from mnist_bench.hyperparameters import (
+    HYPERPARAMETERS,
+    Hyperparameters,
+    PaperCnnHyperparameters,
+)
 from mnist_bench.limits import MAX_BATCH_SIZE, MAX_STEPS, MAX_THREADS, DatasetChoice
+from mnist_bench.record import Record
 
 DOUBLING: Final = "doubling"
 """Thread counts 1, 2, 4, ... and every core."""
 
 _MAX_TITLE = 200
-_MAX_SHOWN = 80
-_REASONS = {
-    "tuple_type": "it should be a list in brackets",
-    "too_short": "it should not be empty",
-    "model_type": "it should be a table",
-}
-"""Pydantic's faults whose own words speak of Python."""
 
 Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 ThreadCounts = tuple[int, ...] | Literal["doubling"]
-
-
-class Record(BaseModel):
-    """Base of what passes between rooms: frozen, strictly typed, no unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class PaperCnnHyperparameters(Record):
-    """What may be chosen of the paper's network; the defaults are the paper's.
-
-    Attributes:
-        learning_rate: Adam's step size.
-        batch_size: Images in one step.
-        dropout_rate: Share of the dense layer's outputs dropped in training.
-    """
-
-    learning_rate: float = Field(default=0.001, gt=0, le=10)
-    batch_size: int = Field(default=50, ge=1, le=MAX_BATCH_SIZE)
-    dropout_rate: float = Field(default=0.5, ge=0, lt=1)
-
-
-Hyperparameters = PaperCnnHyperparameters
-"""Union of every model's hyperparameters; which one a scenario holds, its `model` says."""
-HYPERPARAMETERS: dict[str, type[Hyperparameters]] = {"paper-cnn": PaperCnnHyperparameters}
-"""Model name to the type of its hyperparameters."""
 
 
 def _checked_threads(value: object) -> object:
@@ -166,8 +132,10 @@ class Scenario(Record):
         known = list(HYPERPARAMETERS[self.model].model_fields)
         for name, text in settings:
             if name not in known:
-                raise BenchError(f"--set {name}: {self.model} has no such hyperparameter",
-                                 f"{_nearest(name, known)}it has {', '.join(known)}")  # fmt: skip
+                raise BenchError(
+                    f"--set {name}: {self.model} has no such hyperparameter",
+                    f"{toml.nearest(name, known)}it has {', '.join(known)}",
+                )
             values["hyperparameters"][name] = _toml_value(text)
         return _checked(values, where="command line")
 
@@ -203,7 +171,7 @@ def find(name: str) -> Path:
         return path
     names = packaged_names()
     if name not in names:
-        known = f"{_nearest(name, names)}there are {', '.join(names)}"
+        known = f"{toml.nearest(name, names)}there are {', '.join(names)}"
         own = f"write ./{name} for the file of that name" if Path(name).is_file() else known
         raise BenchError(f"no scenario is called {name!r}", own)
     return packaged_folder() / f"{name}.toml"
@@ -215,16 +183,7 @@ def read(path: Path) -> Scenario:
     Raises:
         BenchError: The file does not parse (with its line), or a key or value is wrong.
     """
-    try:
-        # -sig: editors on Windows begin files with a mark that TOML does not know.
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except RecursionError as error:
-        raise BenchError(f"{path} is nested too deeply", "mend it") from error
-    except ValueError as error:  # TOML's, UTF-8's, and that of a number of thousands of digits
-        raise BenchError(f"{path} is not TOML: {error}", "mend that line") from error
-    except OSError as error:
-        raise BenchError(f"can't read {path}: {error.strerror}") from error
-    return _checked(values, where=str(path))
+    return _checked(toml.read(path), where=str(path))
 
 
 def _checked(values: dict[str, Any], *, where: str) -> Scenario:
@@ -236,46 +195,15 @@ def _checked(values: dict[str, Any], *, where: str) -> Scenario:
     try:
         return Scenario.model_validate(values)
     except ValidationError as error:
-        raise _explained(error, where) from None
+        raise toml.explained(
+            error, where, known=_known_keys, remedy="mend the scenario or the flag"
+        ) from None
 
 
-def _explained(error: ValidationError, where: str) -> BenchError:
-    """One fault as what, where and remedy."""
-    faults = error.errors(include_url=False)
-    # A misspelt key is also a missing one: the misspelling says more.
-    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-    names = [part for part in fault["loc"] if isinstance(part, str)]
-    key = ".".join(names)
-    if fault["type"] == "extra_forbidden":
-        table = HYPERPARAMETERS["paper-cnn"] if len(names) > 1 else Scenario
-        known = list(table.model_fields)
-        return BenchError(
-            f"{where}: unknown key {key}",
-            f"{_nearest(names[-1], known)}known are {', '.join(known)}",
-        )
-    if fault["type"] == "missing":
-        return BenchError(f"{where}: key {key} is missing", "add it")
-    reason = _REASONS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
-    if not key:
-        return BenchError(f"{where}: {reason}", "mend the scenario or the flag")
-    reason = reason[:1].lower() + reason[1:]
-    return BenchError(
-        f"{where}: {key} = {_shown(fault['input'])}: {reason}", f"choose another {key}"
-    )
-
-
-def _shown(value: object) -> str:
-    """A value as it may stand in one line."""
-    try:
-        text = repr(list(value) if isinstance(value, tuple) else value)
-    except (ValueError, RecursionError):  # Python prints no number of thousands of digits
-        return f"an unprintable {type(value).__name__}"
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}? " if close else ""
+def _known_keys(names: list[str]) -> list[str]:
+    """Keys of the table that a key with this path lies in."""
+    table = HYPERPARAMETERS["paper-cnn"] if len(names) > 1 else Scenario
+    return list(table.model_fields)
 
 
 def _toml_value(text: str) -> Any:

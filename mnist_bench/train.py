@@ -9,16 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from mnist_bench import optimizer
+from mnist_bench.augmentation import shifted
 from mnist_bench.data import Dataset, Images
+from mnist_bench.hyperparameters import Hyperparameters
+from mnist_bench.idx import CLASSES
 from mnist_bench.limits import Precision
 from mnist_bench.model import PaperCnn
 from mnist_bench.result import Split
-from mnist_bench.scenario import Hyperparameters
-
-# Adam's constants in the author's program; the learning rate is a hyperparameter.
-_BETA_1 = 0.9
-_BETA_2 = 0.999
-_EPSILON = 1e-8
+from mnist_bench.schedule import learning_rates
 
 _SCORED_AT_ONCE = 500
 """Images in work at the same time in an evaluation, in a piece for each thread: docs/speed.md."""
@@ -50,7 +49,9 @@ class Trainer:
     Args:
         dataset: Images; the training split is held as bytes and scaled inside the graph.
         hyperparameters: Of the paper's network.
-        seed: Seeds weights, batches and dropout.
+        seed: Seeds weights, batches, dropout and shifts.
+        total_steps: Length of the whole training, at whose end a schedule arrives; None where
+            the learning rate is constant.
         precision: Of the network's arithmetic; weights, loss and optimizer are float32 in either.
         parts: Into how many parts the work is cut; a step's, into no more than it has images.
     """
@@ -61,27 +62,34 @@ class Trainer:
         hyperparameters: Hyperparameters,
         seed: int,
         *,
+        total_steps: int | None = None,
         precision: Precision = "float32",
         parts: int = 1,
     ) -> None:
+        if total_steps is None and not hyperparameters.rows_share_steps:
+            raise ValueError(f"a {hyperparameters.schedule} training needs its total_steps")
         batch_size = hyperparameters.batch_size
         self._parts = parts
-        self.model = PaperCnn(seed, hyperparameters.dropout_rate, precision, min(parts, batch_size))
+        self._hyperparameters = hyperparameters
+        self._total_steps = total_steps or 1
+        self._seed = seed
+        self.model = PaperCnn(seed, hyperparameters, precision, min(parts, batch_size))
         self.step = 0
-        self._learning_rate = hyperparameters.learning_rate
         self._batches = _batches(len(dataset.train.labels), batch_size, seed)
         self._train = _HeldImages(dataset.train)
-        self._held = {
-            "test": _HeldImages(dataset.test),
-            "validation": _HeldImages(dataset.validation),
-        }
-        self._labels = {"test": dataset.test.labels, "validation": dataset.validation.labels}
-        self._moments = [(_zeros_like(v), _zeros_like(v)) for v in self.model.variables]
+        scored = {"validation": dataset.validation} | (
+            {"test": dataset.test} if dataset.test else {}
+        )
+        self._held = {split: _HeldImages(images) for split, images in scored.items()}
+        self._labels = {split: images.labels for split, images in scored.items()}
+        self._optimizer = optimizer.make(hyperparameters.optimizer, self.model.variables)
         self._advance = tf.function(self._loop).get_concrete_function(
-            tf.TensorSpec((None, batch_size), tf.int32), tf.TensorSpec((), tf.int32)
+            tf.TensorSpec((None, batch_size), tf.int32),
+            tf.TensorSpec((None,), tf.float32),
+            tf.TensorSpec((), tf.int32),
         )
         # A call of no steps makes TensorFlow build what it else would build in the first step.
-        self._advance(tf.zeros((0, batch_size), tf.int32), tf.constant(0))
+        self._advance(tf.zeros((0, batch_size), tf.int32), tf.zeros(0), tf.constant(0))
         self._score = {
             split: tf.function(lambda held=held: self._scores(held)).get_concrete_function()
             for split, held in self._held.items()
@@ -94,8 +102,9 @@ class Trainer:
             The loss of each step's batch, dropout on, float32 (steps,).
         """
         batches = np.stack([next(self._batches) for _ in range(steps)])
+        rates = learning_rates(self._hyperparameters, self.step, steps, self._total_steps)
         losses: npt.NDArray[np.float32] = self._advance(
-            tf.constant(batches), tf.constant(self.step, tf.int32)
+            tf.constant(batches), tf.constant(rates), tf.constant(self.step, tf.int32)
         ).numpy()
         self.step += steps
         return losses
@@ -107,21 +116,21 @@ class Trainer:
         return Scores(label, probability, accuracy)
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """All parameters by a name that says the layer."""
+        """All that scoring uses, by a name that says the layer."""
         names = ("conv1", "conv2", "dense", "output")
         return {
             f"{name}_{kind}": variable.numpy()
-            for name, layer in zip(names, self.model.layers, strict=True)
-            for kind, variable in (("weights", layer.weights), ("bias", layer.bias))
+            for name, layer in zip(names, self.model.scored_layers, strict=True)
+            for kind, variable in layer.tensors.items()
         }
 
-    def _loop(self, batches: tf.Tensor, first_step: tf.Tensor) -> tf.Tensor:
+    def _loop(self, batches: tf.Tensor, rates: tf.Tensor, first_step: tf.Tensor) -> tf.Tensor:
         """Many updates inside one graph: nothing of Python's runs between two steps."""
         count = tf.shape(batches)[0]
         losses = tf.TensorArray(tf.float32, size=count, element_shape=())
 
         def body(index: tf.Tensor, losses: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            loss = self._update(batches[index], first_step + index)
+            loss = self._update(batches[index], rates[index], first_step + index)
             return index + 1, losses.write(index, loss)
 
         _, losses = tf.while_loop(
@@ -129,41 +138,23 @@ class Trainer:
         )
         return losses.stack()
 
-    def _update(self, batch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        """One step of Adam on the images with the given indices; returns its loss."""
+    def _update(self, batch: tf.Tensor, learning_rate: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """One step on the images with the given indices; returns its loss."""
         pixels = tf.gather(self._train.pixels, batch)  # (batch, 28, 28)
         labels = tf.gather(self._train.labels, batch)  # (batch,)
+        if self._hyperparameters.shift_pixels:
+            shift_seed = tf.stack([tf.constant(self._seed, tf.int32), step])
+            pixels = shifted(pixels, self._hyperparameters.shift_pixels, shift_seed)
         variables = self.model.variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             logits = self.model.logits(pixels, dropout_step=step)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            loss = _loss(labels, logits, self._hyperparameters.label_smoothing)
         gradients = tape.gradient(loss, variables)
         updates = tf.cast(step + 1, tf.float32)
-        for variable, moments, gradient in zip(variables, self._moments, gradients, strict=True):
-            self._adam(variable, moments, gradient, updates)
+        self._optimizer.apply(gradients, learning_rate, updates)
+        self.model.average(updates)
         return loss
-
-    def _adam(
-        self,
-        variable: tf.Variable,
-        moments: tuple[tf.Variable, tf.Variable],
-        gradient: tf.Tensor,
-        updates: tf.Tensor,
-    ) -> None:
-        """TensorFlow's fused Adam: one pass over the memory, the program's own formula."""
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=moments[0].handle,
-            v=moments[1].handle,
-            beta1_power=tf.pow(_BETA_1, updates),
-            beta2_power=tf.pow(_BETA_2, updates),
-            lr=self._learning_rate,
-            beta1=_BETA_1,
-            beta2=_BETA_2,
-            epsilon=_EPSILON,
-            grad=gradient,
-        )
 
     def _scores(self, held: _HeldImages) -> tuple[tf.Tensor, tf.Tensor]:
         """Predicted digits uint8 (n,) and their probabilities float16 (n,), piece by piece."""
@@ -203,8 +194,14 @@ class _HeldImages:
         self.labels = tf.Variable(images.labels.astype(np.int32), trainable=False)
 
 
-def _zeros_like(variable: tf.Variable) -> tf.Variable:
-    return tf.Variable(tf.zeros_like(variable), trainable=False)
+def _loss(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """Mean cross-entropy of labels int32 (n,) and logits (n, 10)."""
+    if not smoothing:
+        each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    else:
+        smoothed = tf.one_hot(labels, CLASSES) * (1 - smoothing) + smoothing / CLASSES
+        each = tf.nn.softmax_cross_entropy_with_logits(smoothed, logits)
+    return tf.reduce_mean(each)
 
 
 def _batches(images: int, batch_size: int, seed: int) -> Iterator[npt.NDArray[np.int32]]:

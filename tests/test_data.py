@@ -19,7 +19,7 @@ import tempfile
 import threading
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,9 +76,9 @@ def idx_set(files: dict[str, bytes]) -> data.IdxSet:
 SMALL = idx_set(FILES)
 
 
-def digest_of(files: dict[str, bytes]) -> str:
+def digest_of(files: dict[str, bytes], names: Sequence[str] = NAMES) -> str:
     """As the public contract words it, written down a second time."""
-    joined = "".join(hashlib.sha256(files[name]).hexdigest() for name in NAMES)
+    joined = "".join(hashlib.sha256(files[name]).hexdigest() for name in names)
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
@@ -220,6 +220,7 @@ def test_source_survives_json() -> None:
     source = Source(
         name="mnist",
         digest="0a" * 32,
+        train_digest="0b" * 32,
         location="somewhere",
         train_images=55_000,
         validation_images=5_000,
@@ -253,6 +254,7 @@ def test_folder_with_mnist(tmp_path: Path, said: Said, spelling: str, end: str) 
     assert source == Source(
         name="mnist",
         digest=digest_of(FILES),
+        train_digest=digest_of(FILES, NAMES[:2]),
         location=str(folder),
         train_images=55,
         validation_images=5,
@@ -284,6 +286,28 @@ def test_splits_keep_the_files_order(tmp_path: Path, said: Said) -> None:
     assert dataset.train.labels.tolist() == [i % 10 for i in range(5, 60)]
     assert dataset.test.labels.tolist() == [i % 10 for i in range(20)]
     assert {a.dtype for a in (dataset.train.pixels, dataset.train.labels)} == {np.dtype("uint8")}
+
+
+@pytest.mark.parametrize("poison", ["changed", "gone", "spoilt"])
+def test_without_the_test_split_its_files_are_not_opened(
+    tmp_path: Path, said: Said, poison: str
+) -> None:
+    folder = fill(tmp_path / "own", FILES)
+    source = data.find("mnist", folder, say=said)
+    expected = data.load(source)
+    for name in (name for name in NAMES if name.startswith("t10k")):
+        if poison == "gone":
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(OTHER_FILES[name] if poison == "changed" else b"x")
+    refusal(lambda: data.load(source))
+    found = data.load(source, with_test=False)
+    assert found.test is None
+    for ours, theirs in ((found.train, expected.train), (found.validation, expected.validation)):
+        assert np.array_equal(ours.pixels, theirs.pixels)
+        assert np.array_equal(ours.labels, theirs.labels)
+    (folder / NAMES[0]).write_bytes(OTHER_FILES[NAMES[0]])
+    assert "changed since" in refusal(lambda: data.load(source, with_test=False)).message
 
 
 def test_load_detects_a_changed_file(tmp_path: Path, said: Said) -> None:
@@ -646,6 +670,7 @@ def test_sample_splits(cache: Path, said: Said, sample: bytes) -> None:
     assert source == Source(
         name="mnist-5k",
         digest=embedded.DIGEST,
+        train_digest=embedded.DIGEST,
         location=str(cache / "mnist-5k.uint8"),
         train_images=4_000,
         validation_images=500,

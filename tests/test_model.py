@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +13,26 @@ import tensorflow as tf
 from stand_ins import random_images
 
 from mnist_bench import paper
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.limits import MAX_SEED, MAX_STEPS
-from mnist_bench.model import Layer, PaperCnn, _affine, _convolved_and_pooled
+from mnist_bench.model import (
+    Layer,
+    Normalization,
+    PaperCnn,
+    _convolved_and_pooled,
+    _normalized,
+    _product,
+)
 
 # As in the worker; it must be said before the first operation.
 tf.config.set_visible_devices([], "GPU")
 
 PIXELS = random_images(12, seed=4).pixels
 HIDDEN = tf.ones((100, 1024))
+
+
+def network(seed: int, *, parts: int = 1, **chosen: Any) -> PaperCnn:
+    return PaperCnn(seed, PaperCnnHyperparameters(**chosen), parts=parts)
 
 
 def paper_logits(weights: Sequence[tf.Tensor], pixels: npt.NDArray[np.uint8]) -> tf.Tensor:
@@ -45,7 +58,7 @@ def logits(model: PaperCnn, *, step: int | None = None) -> npt.NDArray[np.float3
 
 @pytest.fixture(scope="module")
 def model() -> PaperCnn:
-    return PaperCnn(seed=7, dropout_rate=0.5)
+    return network(7, dropout_rate=0.5)
 
 
 # Shapes
@@ -68,14 +81,14 @@ def test_parameters(model: PaperCnn) -> None:
 
 
 def test_outputs_of_each_layer(model: PaperCnn) -> None:
-    x = tf.zeros((3, 28, 28, 1))
-    x = _convolved_and_pooled(x, model.conv1, scoring=False)
+    conv1, conv2, dense, output = model.layers
+    (x,) = _convolved_and_pooled([tf.zeros((3, 28, 28, 1))], conv1, scoring=False)
     assert tuple(x.shape) == (3, 14, 14, 32)
-    x = _convolved_and_pooled(x, model.conv2, scoring=False)
+    (x,) = _convolved_and_pooled([x], conv2, scoring=False)
     assert tuple(x.shape) == (3, 7, 7, 64)
-    x = _affine(tf.reshape(x, (3, 3136)), model.dense)
+    x = _product(tf.reshape(x, (3, 3136)), dense)
     assert tuple(x.shape) == (3, 1024)
-    assert tuple(_affine(x, model.output).shape) == (3, 10)
+    assert tuple(_product(x, output).shape) == (3, 10)
 
 
 @pytest.mark.parametrize("count", [1, 7])
@@ -91,9 +104,9 @@ def test_ten_logits_an_image(model: PaperCnn, count: int) -> None:
 @pytest.mark.parametrize("parts", [2, 5, 12])
 def test_parts_are_the_same_network(model: PaperCnn, parts: int) -> None:
     """Cut, with a row more in some of the pieces than in others, and put together again."""
-    cut = PaperCnn(seed=7, dropout_rate=0.5, parts=parts)
+    cut = network(7, dropout_rate=0.5, parts=parts)
     assert cut.parameter_count == model.parameter_count
-    rows = [int(block.shape[0]) for block in cut.dense.blocks]
+    rows = [int(block.shape[0]) for block in cut.layers[2].blocks]
     assert (len(rows), sum(rows)) == (parts, 3136)
     assert max(rows) - min(rows) <= 1
     for layer, whole in zip(cut.layers, model.layers, strict=True):
@@ -118,7 +131,7 @@ def test_first_weights_are_a_normal_distribution_cut_at_two_deviations(model: Pa
         # Eight standard errors: of the mean, of the deviation.
         assert abs(weights.mean()) < 8 * deviation / math.sqrt(weights.size)
         assert weights.std() == pytest.approx(deviation, rel=8 / math.sqrt(2 * weights.size))
-    assert np.abs(model.dense.weights.numpy()).max() > 0.19
+    assert np.abs(model.layers[2].weights.numpy()).max() > 0.19
 
 
 def test_first_biases_are_a_tenth(model: PaperCnn) -> None:
@@ -127,7 +140,7 @@ def test_first_biases_are_a_tenth(model: PaperCnn) -> None:
 
 
 def test_first_weights_depend_on_the_seed_alone(model: PaperCnn) -> None:
-    same, other = PaperCnn(seed=7, dropout_rate=0.0), PaperCnn(seed=8, dropout_rate=0.5)
+    same, other = network(7, dropout_rate=0.0), network(8, dropout_rate=0.5)
     for layer, equal, different in zip(model.layers, same.layers, other.layers, strict=True):
         weights = layer.weights.numpy()
         assert np.array_equal(weights, equal.weights.numpy())
@@ -140,7 +153,7 @@ def test_layers_do_not_share_their_draw(model: PaperCnn) -> None:
 
 
 def test_the_largest_seed_and_step_are_taken() -> None:
-    found = logits(PaperCnn(seed=MAX_SEED, dropout_rate=0.5), step=MAX_STEPS)
+    found = logits(network(MAX_SEED, dropout_rate=0.5), step=MAX_STEPS)
     assert np.all(np.isfinite(found))
 
 
@@ -163,14 +176,14 @@ def test_bias_relu_and_pool_in_another_order_are_the_same(
     theirs = tf.nn.max_pool2d(
         tf.nn.relu(convolved + layer.bias), ksize=2, strides=2, padding="SAME"
     ).numpy()
-    ours = _convolved_and_pooled(x, layer, scoring=scoring).numpy()
+    ours = _convolved_and_pooled([x], layer, scoring=scoring)[0].numpy()
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     assert np.any(theirs == 0)
     assert np.any(theirs > 0)
 
 
 def test_logits_are_those_of_the_papers_program() -> None:
-    model = PaperCnn(seed=9, dropout_rate=0.5)
+    model = network(9, dropout_rate=0.5)
     random = np.random.default_rng(6)
     for layer in model.layers:
         drawn = random.normal(0, 0.3, layer.bias.shape[0])
@@ -185,7 +198,7 @@ def test_logits_are_those_of_the_papers_program() -> None:
 
 @pytest.mark.parametrize("rate", [0.25, 0.5])
 def test_dropout_drops_its_share_and_scales_the_others_up(rate: float) -> None:
-    dropped = PaperCnn(seed=1, dropout_rate=rate)._dropped(HIDDEN, tf.constant(3)).numpy()
+    dropped = network(1, dropout_rate=rate)._dropped(HIDDEN, tf.constant(3)).numpy()
     kept = dropped != 0
     assert 1 - kept.mean() == pytest.approx(rate, abs=0.01)  # six standard errors
     np.testing.assert_allclose(dropped[kept], 1 / (1 - rate), rtol=1e-6)
@@ -193,7 +206,7 @@ def test_dropout_drops_its_share_and_scales_the_others_up(rate: float) -> None:
 
 def test_dropout_depends_on_seed_and_step_alone() -> None:
     def kept(seed: int, step: int) -> npt.NDArray[np.bool_]:
-        model = PaperCnn(seed, dropout_rate=0.5)
+        model = network(seed, dropout_rate=0.5)
         return model._dropped(HIDDEN, tf.constant(step)).numpy() != 0
 
     once = kept(1, 3)
@@ -210,8 +223,55 @@ def test_dropout_is_the_same_whatever_came_before(model: PaperCnn) -> None:
 
 
 def test_nothing_is_dropped_when_scoring(model: PaperCnn) -> None:
-    without = PaperCnn(seed=7, dropout_rate=0.0)
+    without = network(7, dropout_rate=0.0)
     scored = logits(model)
     assert np.array_equal(scored, logits(without))
     assert np.array_equal(scored, logits(without, step=0))
     assert not np.allclose(scored, logits(model, step=0))
+
+
+# Batch normalisation
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_normalised_by_hand_however_many_the_parts(count: int) -> None:
+    random = np.random.default_rng(8)
+    x = random.normal(3, 2, (12, 4, 4, 5)).astype(np.float32)
+    norm = Normalization(
+        tf.Variable(tf.constant(random.normal(1, 0.5, 5), tf.float32)),
+        tf.Variable(tf.zeros(5)),
+        tf.Variable(tf.ones(5)),
+    )
+    parts = [tf.constant(part) for part in np.split(x, count)]
+    mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+    expected = (x - mean) / np.sqrt(variance + 1e-5) * norm.scale.numpy()
+    found = np.concatenate([each.numpy() for each in _normalized(parts, norm, scoring=False)])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    # A tenth of the way from what they were.
+    np.testing.assert_allclose(norm.mean.numpy(), 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(norm.variance.numpy(), 0.9 + 0.1 * variance, rtol=1e-5)
+
+    before = norm.mean.numpy()
+    scored = np.concatenate([each.numpy() for each in _normalized(parts, norm, scoring=True)])
+    with_kept = (x - before) / np.sqrt(norm.variance.numpy() + 1e-5) * norm.scale.numpy()
+    np.testing.assert_allclose(scored, with_kept, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(norm.mean.numpy(), before)
+
+
+def test_sizes_are_those_that_were_chosen() -> None:
+    found = network(
+        1, conv1_filters=3, conv1_kernel_size=4, conv2_filters=5, conv2_kernel_size=1,
+        dense_units=7, batch_normalization=True,
+    )  # fmt: skip
+    assert [tuple(layer.weights.shape) for layer in found.layers] == [
+        (4, 4, 1, 3),
+        (1, 1, 3, 5),
+        (245, 7),
+        (7, 10),
+    ]
+    assert [layer.normalization is not None for layer in found.layers] == [True, True, True, False]
+    assert logits(found).shape == (12, 10)
+
+
+def test_the_dense_layer_is_cut_into_no_more_blocks_than_it_has_rows() -> None:
+    assert len(network(1, conv2_filters=1, parts=60).layers[2].blocks) == 49

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from mnist_bench import paper, scenario
 from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.limits import DATASET_CHOICES, MAX_BATCH_SIZE, MAX_STEPS
-from mnist_bench.scenario import Grid, PaperCnnHyperparameters, Scenario
+from mnist_bench.scenario import Grid, Scenario
 
 KEYS = {
     "title": '"A question"',
@@ -31,6 +32,12 @@ QUESTION = Scenario(
     hyperparameters=PaperCnnHyperparameters(),
 )
 """What they mean."""
+
+KNOWN = (
+    "learning_rate, batch_size, dropout_rate, optimizer, schedule, conv1_filters, "
+    "conv1_kernel_size, conv2_filters, conv2_kernel_size, dense_units, batch_normalization, "
+    "label_smoothing, shift_pixels, average_decay"
+)
 
 
 def toml(table: str = "", **changes: str | None) -> str:
@@ -287,7 +294,7 @@ def test_unknown_hyperparameter_names_the_nearest(tmp_path: Path) -> None:
     path = written(tmp_path, toml("learning_rat = 0.1"))
     assert refusal(lambda: scenario.read(path)) == (
         f"{path}: unknown key hyperparameters.learning_rat; did you mean learning_rate? "
-        "known are learning_rate, batch_size, dropout_rate"
+        f"known are {KNOWN}"
     )
 
 
@@ -408,7 +415,7 @@ def test_unknown_setting_names_the_nearest() -> None:
     said = refusal(lambda: QUESTION.with_changes(settings=(("learning_rat", "1"),)))
     assert said == (
         "--set learning_rat: paper-cnn has no such hyperparameter; did you mean learning_rate? "
-        "it has learning_rate, batch_size, dropout_rate"
+        f"it has {KNOWN}"
     )
     said = refusal(lambda: QUESTION.with_changes(settings=(("xyzzy", "1"),)))
     assert "did you mean" not in said
@@ -470,6 +477,15 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         learning_rate=st.floats(0, 10, exclude_min=True),
         batch_size=st.integers(1, MAX_BATCH_SIZE),
         dropout_rate=st.floats(0, 1, exclude_max=True),
+        optimizer=st.sampled_from(["adam", "momentum"]),
+        schedule=st.sampled_from(["constant", "one-cycle", "cosine"]),
+        conv1_filters=st.integers(1, 512),
+        conv2_kernel_size=st.integers(1, 13),
+        dense_units=st.integers(1, 8_192),
+        batch_normalization=st.booleans(),
+        label_smoothing=st.floats(0, 1, exclude_max=True),
+        shift_pixels=st.integers(0, 7),
+        average_decay=st.floats(0, 1, exclude_max=True),
     )
     return Scenario(
         title=draw(st.text(min_size=1, max_size=200)),

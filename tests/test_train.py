@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import sqrt
 from typing import Any
@@ -19,9 +19,10 @@ from test_model import paper_logits
 
 from mnist_bench import data, train
 from mnist_bench.data import Dataset, Images, Source
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.limits import MAX_SEED
+from mnist_bench.model import Layer
 from mnist_bench.result import Split
-from mnist_bench.scenario import PaperCnnHyperparameters
 from mnist_bench.train import Trainer, _batches
 
 Array = npt.NDArray[np.float64]
@@ -116,27 +117,6 @@ def test_steps_are_the_programs(sample: Source, steps: int, learning_rate: float
         # A step is as long as the learning rate, about: this is half a hundredth of one.
         np.testing.assert_allclose(our[sure], their[sure], rtol=0, atol=0.005 * learning_rate)
         assert np.abs(our - start).max() <= 1.01 * steps * learning_rate
-
-
-def test_adam_by_hand(trainer: Trainer) -> None:
-    """Gradients as small as epsilon, too, and more updates than the network's own test has."""
-    variable = tf.Variable(tf.zeros(4))
-    moments = (tf.Variable(tf.zeros(4)), tf.Variable(tf.zeros(4)))
-
-    @tf.function
-    def update(gradient: tf.Tensor, updates: tf.Tensor) -> None:
-        trainer._adam(variable, moments, gradient, updates)
-
-    values, first, second = np.zeros(4), np.zeros(4), np.zeros(4)
-    for t in range(1, 8):
-        gradient = np.array([1.0, -1e-3, 1e-8, 0.0]) * (t if t % 3 else -2 * t)
-        update(tf.constant(gradient, tf.float32), tf.constant(t, tf.float32))
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.999 * second + 0.001 * gradient**2
-        rate = 0.001 * sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        values -= rate * first / (np.sqrt(second) + 1e-8)
-        np.testing.assert_allclose(variable.numpy(), values, rtol=1e-3, atol=2e-8)
-    assert variable.numpy()[3] == 0
 
 
 # Repeatability
@@ -265,3 +245,94 @@ def test_weights_taken_out_do_not_change_any_more(trainer: Trainer) -> None:
 def test_images_are_held_as_bytes(trainer: Trainer) -> None:
     held = (trainer._train, *trainer._held.values())
     assert {images.pixels.dtype for images in held} == {tf.uint8}
+
+
+# Variants
+
+
+VARIED = {
+    "one-cycle": {"schedule": "one-cycle"},
+    "momentum": {"optimizer": "momentum", "learning_rate": 0.01, "schedule": "cosine"},
+    "normalised": {"batch_normalization": True},
+    "smoothed": {"label_smoothing": 0.1},
+    "shifted": {"shift_pixels": 2},
+    "averaged": {"average_decay": 0.9, "batch_normalization": True},
+    "narrow": {
+        "conv1_filters": 3, "conv1_kernel_size": 4, "conv2_filters": 5, "conv2_kernel_size": 1,
+        "dense_units": 7,
+    },
+}  # fmt: skip
+
+
+def varied(dataset: Dataset, parts: int = 1, **chosen: Any) -> Trainer:
+    hyperparameters = PaperCnnHyperparameters(**({"batch_size": 20} | chosen))
+    return Trainer(dataset, hyperparameters, 5, total_steps=6, parts=parts)
+
+
+@pytest.mark.parametrize("chosen", VARIED.values(), ids=list(VARIED))
+def test_a_variant_trains_otherwise_and_repeats(
+    small_dataset: Dataset, chosen: dict[str, Any]
+) -> None:
+    whole, pieces, papers = (varied(small_dataset, **each) for each in (chosen, chosen, {}))
+    losses = whole.advance(6)
+    assert np.array_equal(np.concatenate([pieces.advance(4), pieces.advance(2)]), losses)
+    assert weights_equal(whole, pieces)
+    assert np.isfinite(losses).all()
+    assert not np.array_equal(losses, papers.advance(6))
+    assert whole.evaluate("test").label.shape == small_dataset.test.labels.shape
+
+
+@pytest.mark.parametrize("chosen", VARIED.values(), ids=list(VARIED))
+def test_a_variant_in_parts_is_the_same(small_dataset: Dataset, chosen: dict[str, Any]) -> None:
+    """But for rounding, which Adam may make a whole step of where a gradient is 0: one step."""
+    rates = {"learning_rate": 1e-4}
+    one, three = (varied(small_dataset, parts, **(chosen | rates)) for parts in (1, 3))
+    np.testing.assert_allclose(one.advance(1), three.advance(1), rtol=1e-5)
+    cut = three.weights()
+    for name, values in one.weights().items():
+        np.testing.assert_allclose(values, cut[name], rtol=1e-4, atol=3e-4, err_msg=name)
+
+
+def test_a_schedule_needs_to_know_its_end(small_dataset: Dataset) -> None:
+    with pytest.raises(ValueError, match="one-cycle training needs its total_steps"):
+        Trainer(small_dataset, PaperCnnHyperparameters(schedule="one-cycle"), 5)
+
+
+def test_smoothed_labels_by_hand() -> None:
+    logits = np.array([[2.0, -1, 0, 0, 0, 0, 0, 0, 0, 1], [0.5] * 10])
+    labels, smoothing = [0, 3], 0.2
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    wanted = np.eye(10)[labels] * 0.8 + 0.02
+    expected = -(wanted * np.log(shares)).sum(axis=1).mean()
+    found = train._loss(tf.constant(labels), tf.constant(logits, tf.float32), smoothing)
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_average_by_hand(small_dataset: Dataset) -> None:
+    """Of weights and of what scoring normalises with; the first steps weigh more."""
+    trainer = varied(small_dataset, average_decay=0.3, batch_normalization=True)
+
+    def state(layers: Sequence[Layer]) -> list[Array]:
+        return [v.numpy().astype(np.float64) for layer in layers for v in layer.state]
+
+    assert len(state(trainer.model.layers)) == 17  # two a layer, three more of three of them
+    expected = state(trainer.model.layers)
+    for step in range(1, 5):
+        trainer.advance(1)
+        decay = min(0.3, (1 + step) / (10 + step))
+        now = state(trainer.model.layers)
+        expected = [decay * e + (1 - decay) * n for e, n in zip(expected, now, strict=True)]
+    for ours, theirs in zip(state(trainer.model.scored_layers), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    scored = trainer.weights()["dense_weights"]
+    assert np.array_equal(scored, trainer.model.scored_layers[2].weights.numpy())
+    assert not np.array_equal(scored, trainer.model.layers[2].weights.numpy())
+
+
+def test_nothing_is_scored_of_test_images_that_are_not_there(small_dataset: Dataset) -> None:
+    trainer = Trainer(replace(small_dataset, test=None), SMALL_BATCHES, seed=5)
+    with_test = Trainer(small_dataset, SMALL_BATCHES, seed=5)
+    assert np.array_equal(trainer.advance(2), with_test.advance(2))
+    assert trainer.evaluate("validation").accuracy == with_test.evaluate("validation").accuracy
+    with pytest.raises(KeyError):
+        trainer.evaluate("test")

@@ -1,0 +1,51 @@
+"""Learning rates over a training, against values by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_bench.hyperparameters import PaperCnnHyperparameters, Schedule
+from mnist_bench.schedule import learning_rates
+
+SCHEDULES: tuple[Schedule, ...] = ("constant", "one-cycle", "cosine")
+
+
+def rates(schedule: Schedule, total: int, peak: float = 0.5) -> list[float]:
+    asked = PaperCnnHyperparameters(learning_rate=peak, schedule=schedule)
+    return learning_rates(asked, 0, total, total).tolist()
+
+
+def test_constant() -> None:
+    asked = PaperCnnHyperparameters(learning_rate=0.001)
+    found = learning_rates(asked, 7, 3, 10)
+    assert found.dtype == np.float32
+    assert found.tolist() == [np.float32(0.001)] * 3
+
+
+def test_cosine_goes_down_along_half_a_wave() -> None:
+    third = 0.5 * (1 + np.cos(np.pi / 3)) / 2
+    assert rates("cosine", 6)[::2] == pytest.approx([0.5, third, 0.5 - third])
+
+
+def test_one_cycle_goes_up_for_three_tenths_and_down_to_nothing() -> None:
+    found = rates("one-cycle", 100)
+    assert found[0] == pytest.approx(0.02)
+    assert found[15] == pytest.approx((0.02 + 0.5) / 2)
+    assert found[30] == pytest.approx(0.5)
+    assert found[65] == pytest.approx(0.25)
+    assert 0 < found[99] < 0.001
+    assert found[:31] == sorted(found[:31])
+    assert found[30:] == sorted(found[30:], reverse=True)
+
+
+@given(st.sampled_from(SCHEDULES), st.integers(1, 300), st.data())
+def test_pieces_are_the_whole(schedule: Schedule, total: int, data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, total - 1))
+    count = data.draw(st.integers(0, total - first))
+    asked = PaperCnnHyperparameters(learning_rate=0.5, schedule=schedule)
+    piece = learning_rates(asked, first, count, total).tolist()
+    assert piece == rates(schedule, total)[first : first + count]
+    assert all(0 < rate <= 0.5 for rate in piece)
