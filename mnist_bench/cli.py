@@ -21,8 +21,11 @@ from mnist_bench.interruption import Terminated, raise_on_sigterm
 from mnist_bench.limits import (
     DATASET_CHOICES,
     DEVICE_CHOICES,
+    MAX_CONFIRMATIONS,
     MAX_SEED,
     MAX_THREADS,
+    MAX_TRIALS,
+    OBJECTIVES,
     PRECISIONS,
 )
 
@@ -90,6 +93,14 @@ Examples:
   mnist-bench run --set learning_rate=0.003 another learning rate
   mnist-bench run ./mine.toml --dry-run     what would be done, and how long it takes
 """
+_TUNE_EXAMPLES = """\b
+Examples:
+  mnist-bench tune --data DIR               30 trials, the winner proven on 5 fresh seeds
+  mnist-bench tune --space ./mine.toml --trials 100
+  mnist-bench tune --objective time-to-accuracy --timeout 2h
+  mnist-bench tune --objective pareto --max-memory 900M
+  mnist-bench tune --study mine --resume    go on with a study
+"""
 _UI_EXAMPLES = """\b
 Examples:
   mnist-bench ui                            on port 5000, or a free one
@@ -122,6 +133,36 @@ _tracking_uri_option = click.option(
     callback=options.tracking_uri,
     metavar="URI",
     help="Where MLflow records runs.  [env: MLFLOW_TRACKING_URI]",
+)
+
+
+_data_option = click.option(
+    "--data",
+    "folder",
+    envvar="MNIST_BENCH_DATA",
+    callback=options.folder,
+    metavar="DIR",
+    help="Folder with MNIST's four IDX files.  [env: MNIST_BENCH_DATA]",
+)
+_dataset_option = click.option(
+    "--dataset",
+    type=click.Choice(DATASET_CHOICES),
+    help="mnist insists on the real one, mnist-5k is the embedded sample, auto takes "
+    "what can be had.  [default: the scenario's]",
+)
+_experiment_option = click.option(
+    "--experiment",
+    envvar="MLFLOW_EXPERIMENT_NAME",
+    default=tracking.DEFAULT_EXPERIMENT,
+    show_default=True,
+    metavar="NAME",
+    help="MLflow's experiment.  [env: MLFLOW_EXPERIMENT_NAME]",
+)
+_beside_option = click.option(
+    "--no-exclusive",
+    "beside",
+    is_flag=True,
+    help="Train beside another benchmark of yours; every run is marked suspect.",
 )
 
 
@@ -198,29 +239,10 @@ _tracking_uri_option = click.option(
     show_default=True,
     help="Where the training is done; auto: on a GPU if TensorFlow finds one.",
 )
-@click.option(
-    "--data",
-    "folder",
-    envvar="MNIST_BENCH_DATA",
-    callback=options.folder,
-    metavar="DIR",
-    help="Folder with MNIST's four IDX files.  [env: MNIST_BENCH_DATA]",
-)
-@click.option(
-    "--dataset",
-    type=click.Choice(DATASET_CHOICES),
-    help="mnist insists on the real one, mnist-5k is the embedded sample, auto takes "
-    "what can be had.  [default: the scenario's]",
-)
+@_data_option
+@_dataset_option
 @_tracking_uri_option
-@click.option(
-    "--experiment",
-    envvar="MLFLOW_EXPERIMENT_NAME",
-    default=tracking.DEFAULT_EXPERIMENT,
-    show_default=True,
-    metavar="NAME",
-    help="MLflow's experiment.  [env: MLFLOW_EXPERIMENT_NAME]",
-)
+@_experiment_option
 @click.option(
     "--report/--no-report",
     "reports",
@@ -232,12 +254,7 @@ _tracking_uri_option = click.option(
     "--dry-run", is_flag=True, help="Print the plan and the time it takes; train nothing."
 )
 @click.option("--resume", is_flag=True, help="Train only what is not recorded yet.")
-@click.option(
-    "--no-exclusive",
-    "beside",
-    is_flag=True,
-    help="Train beside another benchmark of yours; every run is marked suspect.",
-)
+@_beside_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 def run(
     *,
@@ -282,6 +299,108 @@ def run(
     with exclusive.held(machine_id(), exclusive=wish.exclusive, say=_warn) as kept:
         wish = dataclasses.replace(wish, exclusive=kept)
         done = running.carry_out(plans, wish, console, people, reports=reports)
+    if as_json:
+        click.echo(done.document_json, nl=False)
+    if done.error:
+        _complain(str(done.error), done.error.exit_status)
+        return done.exit_status or done.error.exit_status
+    return done.exit_status
+
+
+@cli.command(epilog=_TUNE_EXAMPLES)
+@click.option(
+    "--space",
+    callback=options.file,
+    metavar="FILE",
+    help="What may be tried, as TOML.  [default: a packaged space]",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1, MAX_TRIALS),
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="Trials, those that were pruned included.",
+)
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    callback=options.budget_seconds,
+    metavar="TIME",
+    help="No further trial after 90s, 30m or 2h.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(OBJECTIVES),
+    default="accuracy",
+    show_default=True,
+    help="On validation: accuracy; train seconds to the space's target_accuracy; or the "
+    "trade-off of accuracy, train seconds and peak memory.",
+)
+@click.option(
+    "--max-memory",
+    "max_memory_bytes",
+    callback=options.size_bytes,
+    metavar="SIZE",
+    help="No answer takes more memory than 900M or 1.5G.",
+)
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="No answer trains for longer.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MAX_THREADS),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that train trials at the same time, each on its share of the cores.",
+)
+@click.option(
+    "--confirm",
+    type=click.IntRange(0, MAX_CONFIRMATIONS),
+    callback=options.confirmations,
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Fresh seeds on which the winner and the paper's configuration are compared on the test "
+    "split; 0 looks at no test image.",
+)
+@click.option(
+    "--storage",
+    envvar="MNIST_BENCH_STORAGE",
+    callback=options.storage,
+    metavar="URL",
+    help="Where Optuna keeps the study.  [env: MNIST_BENCH_STORAGE; default: mlruns/optuna.log]",
+)
+@click.option("--study", metavar="NAME", help="Its name.  [default: of space and objective]")
+@click.option("--resume", is_flag=True, help="Go on with a study that is there.")
+@_data_option
+@_dataset_option
+@_tracking_uri_option
+@_experiment_option
+@_beside_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def tune(*, beside: bool, as_json: bool, **wishes: Any) -> int:
+    """Let Optuna choose the hyperparameters, and prove the winner.
+
+    Trials see the training and validation images alone. What is best there is settled first and
+    then compared with the paper's configuration on the test images, from fresh seeds.
+    """
+    from mnist_bench import exclusive
+    from mnist_bench import tune as tuning
+    from mnist_bench import wish as wishing
+    from mnist_bench.machine import machine_id
+
+    console, people = _console(stderr=True), _console(stderr=as_json)
+    wish = tuning.Wish(command=options.shown_command(sys.argv[1:]), exclusive=not beside, **wishes)
+    wishing.check_folders()
+    prepared = tuning.prepare(wish, console)
+    with exclusive.held(machine_id(), exclusive=wish.exclusive, say=_warn) as kept:
+        wish = dataclasses.replace(wish, exclusive=kept)
+        done = tuning.carry_out(prepared, wish, console, people)
     if as_json:
         click.echo(done.document_json, nl=False)
     if done.error:

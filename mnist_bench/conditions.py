@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from mnist_bench.scenario import Record
+from mnist_bench.record import Record
 
 Number = TypeVar("Number", int, float)
 

@@ -11,7 +11,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from mnist_bench import data, fetch
 from mnist_bench.execution import Execution
-from mnist_bench.scenario import Hyperparameters, Record, Scenario
+from mnist_bench.hyperparameters import Hyperparameters
+from mnist_bench.record import Record
+from mnist_bench.scenario import Scenario
 
 if TYPE_CHECKING:  # `scenarios` remembers nothing, and has no runs to load the type of
     from mnist_bench.result import RunResult

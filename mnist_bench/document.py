@@ -7,9 +7,10 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from mnist_bench.hyperparameters import Hyperparameters
 from mnist_bench.machine import Machine
+from mnist_bench.record import Record
 from mnist_bench.result import PhaseName, RunResult, Status
-from mnist_bench.scenario import Hyperparameters, Record
 from mnist_bench.verdict import Verdict
 
 RowVerdict = Literal["exceeds", "indistinguishable", "below", "not comparable"]
@@ -66,6 +67,8 @@ class RunSummary(Record):
     shared_phases: tuple[PhaseName, ...] = ()
     device_name: str | None = None
     device_memory_bytes: int | None = None
+    max_validation_accuracy: float | None = None
+    final_validation_accuracy: float | None = None
 
 
 class Row(Record):
@@ -241,6 +244,8 @@ def summarise_run(result: RunResult) -> RunSummary:
         shared_phases=result.shared_phases,
         device_name=result.device_name,
         device_memory_bytes=result.device_memory_bytes,
+        max_validation_accuracy=result.max_validation_accuracy,
+        final_validation_accuracy=result.final_validation_accuracy,
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from mnist_bench import paper, units
+from mnist_bench.hyperparameters import Hyperparameters
 from mnist_bench.result import RunResult
-from mnist_bench.scenario import Grid, Hyperparameters
+from mnist_bench.scenario import Grid
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from mnist_bench import fetch, owner
 from mnist_bench.errors import BenchError
 from mnist_bench.owner import Owner
-from mnist_bench.scenario import Record
+from mnist_bench.record import Record
 
 _FILE = "running.json"
 _GUARD = "running.lock"

@@ -6,7 +6,8 @@ from typing import Literal
 
 from mnist_bench.errors import BenchError
 from mnist_bench.limits import Precision
-from mnist_bench.scenario import DOUBLING, Record, ThreadCounts
+from mnist_bench.record import Record
+from mnist_bench.scenario import DOUBLING, ThreadCounts
 from mnist_bench.units import count
 
 Device = Literal["cpu", "gpu"]

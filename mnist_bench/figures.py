@@ -14,6 +14,7 @@ TRAJECTORY_TAG, STEPS_TAG = "bench.trajectory", "bench.steps"
 """Together they name a run, whatever id MLflow gives it."""
 COMPLETE_TAG = "bench.complete"
 FAILURE_TAG = "bench.failure"
+STUDY_TAG = "bench.study"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,24 @@ def opening_tags(run: RunResult, note: str, owner: Owner) -> dict[str, str]:
         OWNER_TAG: owner.model_dump_json(),
         COMPLETE_TAG: "false",
     }
+    if run.trial:
+        tags |= {
+            "mlflow.parentRunId": run.trial.parent_run_id,
+            STUDY_TAG: run.trial.study,
+            "bench.trial": str(run.trial.number),
+        }
     return tags | ({"bench.machine_id": run.machine_id} if run.machine_id else {})
+
+
+def study_tags(name: str, note: str, owner: Owner) -> dict[str, str]:
+    """Of a study's own run."""
+    return {
+        "mlflow.source.name": "mnist-bench",
+        "mlflow.note.content": note,
+        "bench.schema": SCHEMA,
+        STUDY_TAG: name,
+        OWNER_TAG: owner.model_dump_json(),
+    }
 
 
 def closing_tags(run: RunResult, note: str) -> dict[str, str]:
@@ -76,6 +94,7 @@ def closing_tags(run: RunResult, note: str) -> dict[str, str]:
         "bench.verdict": run.verdict,
         "bench.reasons": ", ".join(run.reasons),
         FAILURE_TAG: run.failure,
+        "bench.trial_state": run.status if run.trial else None,
     }
     return {"mlflow.note.content": note} | {key: text for key, text in known.items() if text}
 
@@ -100,6 +119,8 @@ def figures_once(run: RunResult) -> dict[str, float | None]:
         "max_test_accuracy_step": run.max_test_accuracy_step,
         "final_test_accuracy": run.final_test_accuracy,
         "selected_test_accuracy": run.selected_test_accuracy,
+        "max_validation_accuracy": run.max_validation_accuracy,
+        "final_validation_accuracy": run.final_validation_accuracy,
         "train_seconds_total": run.train_seconds_total,
         "images_per_second": run.images_per_second,
         "peak_rss_bytes": run.peak_rss_bytes,

@@ -22,7 +22,7 @@ from mnist_bench.machine import Machine
 from mnist_bench.owner import current
 from mnist_bench.process import WorkerProcess
 from mnist_bench.recording import planned_run
-from mnist_bench.result import Evaluation, PhaseName, RunResult, Status
+from mnist_bench.result import Evaluation, PhaseName, RunResult, Status, Trial
 from mnist_bench.scenario import Scenario
 from mnist_bench.store import Store
 
@@ -59,6 +59,9 @@ class Plan:
         source: The images.
         executions: The ways in which each training is carried out, once in each.
         trajectories: In the order in which they are trained.
+        trial: Of which study it is one; it then sees nothing of the test split.
+        train_seconds_limit: Training seconds after which each ends at the next grid step; None
+            where only its steps end it.
     """
 
     name: str
@@ -66,6 +69,8 @@ class Plan:
     source: Source
     executions: tuple[Execution, ...]
     trajectories: tuple[Trajectory, ...]
+    trial: Trial | None = None
+    train_seconds_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,9 @@ def lay_out(
     """Lay out the trainings of a scenario.
 
     With a constant learning rate a row is an exact prefix of a longer one, so a seed's rows share
-    one trajectory, unless `independent` asks for a training from zero for each. Where it is to be
-    carried out in several ways, each is a trajectory of its own, from the same seed.
+    one trajectory, unless `independent` asks for a training from zero for each. A schedule ends
+    with its row, and so each row is a trajectory. Where it is to be carried out in several ways,
+    each is a trajectory of its own, from the same seed.
 
     Raises:
         BenchError: A batch is larger than the training split, or a seed is too large.
@@ -132,6 +138,8 @@ def lay_out(
     if independent:
         pairs = [(seed, steps) for seed in seeds for steps in scenario.steps]
         trainings = [(seed, _seed_of_row(seed, steps), (steps,)) for seed, steps in pairs]
+    elif not scenario.hyperparameters.rows_share_steps:
+        trainings = [(seed, seed, (steps,)) for seed in seeds for steps in scenario.steps]
     else:
         trainings = [(seed, seed, scenario.steps) for seed in seeds]
     trajectories = tuple(
@@ -144,6 +152,14 @@ def _never_enough(_results: Sequence[RunResult]) -> bool:
     return False
 
 
+def _never_pruned() -> str | None:
+    return None
+
+
+class _Pruned(Exception):  # noqa: N818  # no error
+    """The training is to be ended: others are ahead."""
+
+
 def execute(
     plan: Plan,
     machine: Machine,
@@ -153,6 +169,7 @@ def execute(
     *,
     enough: Callable[[Sequence[RunResult]], bool] = _never_enough,
     earlier: Sequence[RunResult] = (),
+    prune: Callable[[], str | None] = _never_pruned,
     exclusive: bool = True,
     opens_store: bool = True,
 ) -> Outcome:
@@ -171,11 +188,13 @@ def execute(
         watcher: Told what happens.
         enough: Asked before each seed with all results so far; True ends the plan.
         earlier: Results of before that count as well.
+        prune: Asked after each message of a worker, when the watcher was told: why its training
+            should end right now; None where it should not.
         exclusive: Whether the suite kept other benchmarks of this user away.
         opens_store: Whether `open_store` opens it first here.
     """
     shelf = Shelf()
-    course = _Course(plan, shelf, open_store, watcher)
+    course = _Course(plan, shelf, open_store, watcher, prune)
     warn = Once(watcher.warned)
     owner = current(machine.machine_id)
     seed: int | None = None
@@ -215,6 +234,7 @@ class _Course:
     shelf: Shelf
     open_store: Callable[[], Store]
     watcher: Watcher
+    prune: Callable[[], str | None]
 
 
 def _begun(course: _Course, trajectory: Trajectory, header: Header, warn: Once) -> _Ended:
@@ -256,6 +276,10 @@ def _train(
         failure = _follow(course, worker, logbook)
         log_tail = worker.log_tail() if failure else ""
         close("failed", failure or "it said its last word too early")
+    except _Pruned as reason:
+        close("pruned", str(reason))
+        watcher.ended(trajectory, None, "")
+        return _Ended()
     except (KeyboardInterrupt, Terminated) as error:
         by_user = isinstance(error, KeyboardInterrupt)
         reason = "interrupted" if by_user else "terminated"
@@ -284,6 +308,8 @@ def _follow(course: _Course, worker: WorkerProcess, logbook: Logbook) -> str | N
         with interruption.held_back():
             logbook.take(message)
         _tell(course.watcher, message)
+        if reason := course.prune():
+            raise _Pruned(reason)
     return worker.end()
 
 
@@ -317,6 +343,8 @@ def planned_runs(
             training_seed=trajectory.training_seed,
             trajectory=trajectory.id,
             shared_phases=shared,
+            trial=plan.trial,
+            train_seconds_limit=plan.train_seconds_limit,
         )
         for steps in trajectory.rows
     )
@@ -334,6 +362,8 @@ def _request(plan: Plan, trajectory: Trajectory, folder: Path) -> protocol.Reque
         folder=str(folder),
         started_at=time.time(),
         save_weights=plan.scenario.save_weights,
+        train_seconds_limit=plan.train_seconds_limit,
+        with_test=plan.trial is None,
     )
 
 

@@ -19,8 +19,9 @@ from pydantic import Field, TypeAdapter
 from mnist_bench.machine import Machine
 from mnist_bench.owner import Owner
 from mnist_bench.protocol import Message
+from mnist_bench.record import Record
 from mnist_bench.result import RunResult, Status
-from mnist_bench.scenario import Record, Scenario
+from mnist_bench.scenario import Scenario
 
 FOLDER = Path("mlruns", ".runs")
 """Where journals lie, beside MLflow's own artifacts."""

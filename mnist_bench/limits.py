@@ -11,6 +11,9 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 DeviceChoice = Literal["cpu", "gpu", "auto"]
 DEVICE_CHOICES: tuple[DeviceChoice, ...] = ("cpu", "gpu", "auto")
 
+Objective = Literal["accuracy", "time-to-accuracy", "pareto"]
+OBJECTIVES: tuple[Objective, ...] = ("accuracy", "time-to-accuracy", "pareto")
+
 MAX_STEPS = 1_000_000
 """A hundred times the paper's longest; a longer wish is most likely a slip of the hand."""
 MAX_BATCH_SIZE = 55_000
@@ -18,3 +21,5 @@ MAX_BATCH_SIZE = 55_000
 MAX_SEED = 2**31 - 1
 MAX_SEEDS = 10_000
 MAX_THREADS = 1_024
+MAX_TRIALS = 100_000
+MAX_CONFIRMATIONS = 1_000

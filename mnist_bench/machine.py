@@ -14,7 +14,7 @@ import platformdirs
 import psutil
 
 from mnist_bench import units
-from mnist_bench.scenario import Record
+from mnist_bench.record import Record
 
 
 class Machine(Record):

@@ -159,7 +159,7 @@ class Trajectory:
         self._selected_validation_accuracy = -1.0
 
     def run(self) -> None:
-        """Train to the end of the last row."""
+        """Train to the end of the last row, or of the training seconds."""
         rows = self._request.rows
         stops = sorted({*self._request.grid.points(rows[-1]), *rows})
         for stop in stops:
@@ -167,6 +167,14 @@ class Trajectory:
             test = self._evaluate(stop)
             if stop in rows:
                 self._end_row(stop, test)
+            elif self._is_out_of_time:
+                self._end_row(rows[-1], test)
+                return
+
+    @property
+    def _is_out_of_time(self) -> bool:
+        limit = self._request.train_seconds_limit
+        return limit is not None and self._meter.seconds("train") >= limit
 
     def _advance_to(self, stop: int) -> None:
         counters = self._sensors.counters()
@@ -200,14 +208,15 @@ class Trajectory:
         self._looked_at = now
         return self._sensors.surroundings()
 
-    def _evaluate(self, step: int) -> Scores:
+    def _evaluate(self, step: int) -> Scores | None:
+        """Score the network, and say so; the test images' scores where they may be looked at."""
         with self._meter.phase("evaluate"):
             validation = self._trainer.evaluate("validation")
-            test = self._trainer.evaluate("test")
+            test = self._trainer.evaluate("test") if self._request.with_test else None
         loss = float(np.mean(self._losses, dtype=np.float64))
         evaluation = Evaluation(
             step=step,
-            test_accuracy=test.accuracy,
+            test_accuracy=None if test is None else test.accuracy,
             validation_accuracy=validation.accuracy,
             train_loss=loss if math.isfinite(loss) else None,
             train_seconds=self._meter.seconds("train"),
@@ -220,8 +229,9 @@ class Trajectory:
         self._say(Scored(evaluation=evaluation))
         return test
 
-    def _end_row(self, steps: int, final: Scores) -> None:
-        self._keep(RowFiles(steps, final, self._selected or final))
+    def _end_row(self, steps: int, final: Scores | None) -> None:
+        if final is not None:
+            self._keep(RowFiles(steps, final, self._selected or final))
         memory, phase_peaks = self._meter.peak(), self._meter.phase_peaks()
         self._say(self._instruments.calibrated(steps))
         self._meter.forget_peak()  # the calibration's matrices are none of the training's

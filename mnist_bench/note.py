@@ -15,6 +15,9 @@ def note_of(run: RunResult, title: str) -> str:
         f"Status: {run.status or 'running'}."
     )
     lines = [f"**{title}**", "", asked]
+    if run.trial:
+        number, study = run.trial.number, run.trial.study
+        lines += ["", f"Trial {number} of the study {study}: no test image was looked at."]
     if run.failure:
         lines += ["", f"Why it did not finish: {run.failure}"]
     if run.best:
@@ -27,10 +30,22 @@ def note_of(run: RunResult, title: str) -> str:
             f"peak {units.mebibytes(run.peak_rss_bytes)}."
         )
         lines += ["", got]
+    elif run.selected:
+        lines += ["", _on_validation(run)]
     lines += [part for text in (_verdict(run), _phases(run)) if text for part in ("", text)]
     if run.dataset != paper.DATASET:
         lines += ["", "Other images than the full MNIST: not comparable with the paper's Table I."]
     return "\n".join(lines)
+
+
+def _on_validation(run: RunResult) -> str:
+    """What came of a run that saw no test image."""
+    return (
+        f"Validation accuracy at the end {units.accuracy(run.final_validation_accuracy)}, at most "
+        f"{units.accuracy(run.max_validation_accuracy)}; "
+        f"{units.duration(run.train_seconds_total)} of training, "
+        f"peak {units.mebibytes(run.peak_rss_bytes)}."
+    )
 
 
 def _verdict(run: RunResult) -> str:

@@ -100,11 +100,53 @@ def budget_seconds(
     return seconds
 
 
+def file(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Path | None:
+    """A file that is there."""
+    if text is None:
+        return None
+    path = Path(text)
+    if not path.is_file():
+        raise click.BadParameter(f"there is no file {text}")
+    return path
+
+
+def size_bytes(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> int | None:
+    """A size like 900M or 1.5G, in bytes; of 1,024 a step, as memory is told."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)([KMGT])i?B?", text.strip(), flags=re.ASCII)
+    size = int(float(match[1]) * 1_024 ** (1 + "KMGT".index(match[2]))) if match else 0
+    if size <= 0:
+        raise click.BadParameter(f"{text!r} is no size, like 900M or 1.5G")
+    return size
+
+
+def confirmations(_context: click.Context, _parameter: click.Parameter, number: int) -> int:
+    """None, or enough for a spread."""
+    if number == 1:
+        raise click.BadParameter("one seed has no spread: give 0, or at least 2")
+    return number
+
+
+def storage(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
+    """Optuna's URL, without a password that others could read."""
+    source = context.get_parameter_source(parameter.name or "")
+    if url and source is click.core.ParameterSource.COMMANDLINE:
+        tracking.refuse_password(url, "--storage", "set MNIST_BENCH_STORAGE")
+    return url or None
+
+
 def tracking_uri(context: click.Context, parameter: click.Parameter, uri: str) -> str:
     """Where runs are recorded, without a password that others could read."""
     source = context.get_parameter_source(parameter.name or "")
     if source is click.core.ParameterSource.COMMANDLINE:
-        tracking.refuse_password(uri, "--tracking-uri")
+        tracking.refuse_password(
+            uri,
+            "--tracking-uri",
+            "set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+        )
     return uri
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from mnist_bench.scenario import Record
+from mnist_bench.record import Record
 
 _SAME_START_SECONDS = 2.0
 """Start times of one process agree within this; the system's own are a second coarse."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mnist_bench.scenario import PaperCnnHyperparameters, Scenario
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenario import Scenario
 
 TITLE = "MNIST Image Classification with Convolutional Neural Network"
 AUTHOR = "J. Rich"

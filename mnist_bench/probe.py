@@ -17,9 +17,9 @@ import numpy as np
 from mnist_bench import engine
 from mnist_bench.data import Dataset, Images
 from mnist_bench.execution import Execution
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.limits import PRECISIONS
 from mnist_bench.protocol import Gpu, Probed
-from mnist_bench.scenario import PaperCnnHyperparameters
 
 if TYPE_CHECKING:
     from mnist_bench.train import Trainer

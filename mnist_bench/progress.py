@@ -87,7 +87,8 @@ class ProgressWatcher:
 
     def scored(self, evaluation: Evaluation) -> None:
         """The network was scored."""
-        self._accuracy = evaluation.test_accuracy
+        known = evaluation.test_accuracy
+        self._accuracy = evaluation.validation_accuracy if known is None else known
         self._show()
 
     def warned(self, line: str) -> None:
@@ -108,6 +109,8 @@ class ProgressWatcher:
                 self._tell(line, "dim")
 
     def _name(self, trajectory: Trajectory) -> str:
+        if self._plan.trial:
+            return f"trial {self._plan.trial.number}"
         threads = f", threads: {trajectory.execution.threads}" if self._several else ""
         return f"seed {trajectory.seed}{threads}"
 

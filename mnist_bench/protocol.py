@@ -13,8 +13,10 @@ from pydantic import Field, TypeAdapter
 from mnist_bench.conditions import Surroundings, TrainingStretch
 from mnist_bench.data import Source
 from mnist_bench.execution import Execution
+from mnist_bench.hyperparameters import Hyperparameters
+from mnist_bench.record import Record
 from mnist_bench.result import Evaluation, PhaseName
-from mnist_bench.scenario import Grid, Hyperparameters, Record
+from mnist_bench.scenario import Grid
 
 GO = "go"
 """The line that lets a worker that is ready begin to trace and train."""
@@ -34,6 +36,9 @@ class Request(Record):
         folder: Where the worker puts files, in a folder a row (`predictions.npz`, weights).
         started_at: Unix time in seconds at which the parent started the worker.
         save_weights: Whether the weights are written at the end of each row.
+        train_seconds_limit: Training seconds after which the last row ends at the next grid step;
+            None where only its steps end it.
+        with_test: Whether the test images are loaded and scored too.
         phase_peaks: Whether the memory's mark is reset at each phase, where the system allows it.
     """
 
@@ -47,6 +52,8 @@ class Request(Record):
     folder: str
     started_at: float
     save_weights: bool = False
+    train_seconds_limit: float | None = None
+    with_test: bool = True
     phase_peaks: bool = True
 
 

@@ -11,7 +11,7 @@ from mnist_bench.data import Source
 from mnist_bench.execution import Execution
 from mnist_bench.figures import Point
 from mnist_bench.machine import Machine
-from mnist_bench.result import Evaluation, PhaseName, RunResult, Status, rows_of
+from mnist_bench.result import Evaluation, PhaseName, RunResult, Status, Trial, rows_of
 from mnist_bench.scenario import Scenario
 
 
@@ -147,6 +147,8 @@ def planned_run(
     training_seed: int,
     trajectory: str,
     shared_phases: tuple[PhaseName, ...] = (),
+    trial: Trial | None = None,
+    train_seconds_limit: float | None = None,
 ) -> RunResult:
     """A run as it is before its first step."""
     return RunResult(
@@ -170,6 +172,8 @@ def planned_run(
         target_accuracies=scenario.target_accuracies or paper.TARGET_ACCURACIES,
         hyperparameters=scenario.hyperparameters,
         shared_phases=shared_phases,
+        trial=trial,
+        train_seconds_limit=train_seconds_limit,
     )
 
 

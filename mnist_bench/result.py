@@ -7,14 +7,17 @@ from typing import Literal
 from pydantic import Field
 
 from mnist_bench.conditions import Conditions
-from mnist_bench.scenario import Grid, Hyperparameters, Record
+from mnist_bench.hyperparameters import Hyperparameters
+from mnist_bench.record import Record
+from mnist_bench.scenario import Grid
 from mnist_bench.verdict import Verdict
 
 Split = Literal["test", "validation"]
 SPLITS: tuple[Split, ...] = ("test", "validation")
 PhaseName = Literal["import", "data", "trace", "train", "evaluate", "other"]
 PHASES: tuple[PhaseName, ...] = ("import", "data", "trace", "train", "evaluate", "other")
-Status = Literal["finished", "failed", "killed"]
+Status = Literal["finished", "failed", "killed", "pruned"]
+"""How a run ended; `pruned` is a trial that was ended early, others being ahead."""
 
 
 class Evaluation(Record):
@@ -22,7 +25,7 @@ class Evaluation(Record):
 
     Attributes:
         step: Updates done.
-        test_accuracy: Share of the test images classified rightly.
+        test_accuracy: Share of the test images classified rightly; None where nobody looked.
         validation_accuracy: The same of the validation images.
         train_loss: Mean training loss (dropout on) over the steps since the grid step before;
             None where it is no finite number.
@@ -30,14 +33,28 @@ class Evaluation(Record):
     """
 
     step: int
-    test_accuracy: float
+    test_accuracy: float | None
     validation_accuracy: float
     train_loss: float | None
     train_seconds: float
 
-    def accuracy(self, split: Split) -> float:
-        """Accuracy on the named split."""
+    def accuracy(self, split: Split) -> float | None:
+        """Accuracy on the named split; None where it was not scored."""
         return self.test_accuracy if split == "test" else self.validation_accuracy
+
+
+class Trial(Record):
+    """Of which study a run is a trial; it sees nothing of the test split.
+
+    Attributes:
+        study: Name of the study.
+        number: Optuna's number of the trial.
+        parent_run_id: MLflow's id of the study's own run.
+    """
+
+    study: str
+    number: int
+    parent_run_id: str
 
 
 class RunResult(Record):
@@ -50,6 +67,9 @@ class RunResult(Record):
         seed: As the user counts seeds.
         training_seed: What the training itself was started with; differs from `seed` where each
             row is trained from zero.
+        trial: Of which study it is one; None of a run of `mnist-bench run`.
+        train_seconds_limit: Training seconds after which it ends at the next grid step; None
+            where only its steps end it.
         status: How the run ended; None while it goes on.
         failure: Why it did not finish; None where it did.
         run_id: MLflow's id.
@@ -84,6 +104,8 @@ class RunResult(Record):
     steps: int
     seed: int
     training_seed: int
+    trial: Trial | None = None
+    train_seconds_limit: float | None = None
     status: Status | None = None
     failure: str | None = None
     run_id: str | None = None
@@ -124,7 +146,8 @@ class RunResult(Record):
     @property
     def best(self) -> Evaluation | None:
         """First evaluation of the largest test accuracy on the grid."""
-        return max(self.candidates, key=lambda e: e.test_accuracy, default=None)
+        scored = (e for e in self.candidates if e.test_accuracy is not None)
+        return max(scored, key=lambda e: e.test_accuracy or 0.0, default=None)
 
     @property
     def selected(self) -> Evaluation | None:
@@ -142,6 +165,16 @@ class RunResult(Record):
         return self.best.step if self.best else None
 
     @property
+    def max_validation_accuracy(self) -> float | None:
+        """Largest validation accuracy on the grid."""
+        return self.selected.validation_accuracy if self.selected else None
+
+    @property
+    def final_validation_accuracy(self) -> float | None:
+        """Validation accuracy after the last update; None where the run did not get there."""
+        return self._last.validation_accuracy if self._last else None
+
+    @property
     def selected_test_accuracy(self) -> float | None:
         """Test accuracy at the first grid step of highest validation accuracy."""
         return self.selected.test_accuracy if self.selected else None
@@ -149,8 +182,7 @@ class RunResult(Record):
     @property
     def final_test_accuracy(self) -> float | None:
         """Test accuracy after the last update; None where the run did not get there."""
-        last = self.evaluations[-1] if self.evaluations else None
-        return last.test_accuracy if last and last.step == self.steps else None
+        return self._last.test_accuracy if self._last else None
 
     @property
     def train_seconds_total(self) -> float | None:
@@ -167,8 +199,18 @@ class RunResult(Record):
 
     def seconds_to_accuracy(self, split: Split, target: float) -> float | None:
         """Training seconds until the grid first reaches `target`; None when it never does."""
-        reached = (e.train_seconds for e in self.candidates if e.accuracy(split) >= target)
-        return next(reached, None)
+        for evaluation in self.candidates:
+            accuracy = evaluation.accuracy(split)
+            if accuracy is not None and accuracy >= target:
+                return evaluation.train_seconds
+        return None
+
+    @property
+    def _last(self) -> Evaluation | None:
+        """After the last update; None where the run did not get there."""
+        last = self.evaluations[-1] if self.evaluations else None
+        ended = last is not None and (last.step == self.steps or self.status == "finished")
+        return last if ended else None
 
 
 def rows_of(step: int, rows: tuple[int, ...], grid: Grid) -> tuple[int, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from mnist_bench.result import RunResult, Status
 from mnist_bench.tracking import OWNER_TAG
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
@@ -28,6 +32,7 @@ _MLFLOW_STATUS: dict[Status | None, str] = {
     "finished": "FINISHED",
     "failed": "FAILED",
     "killed": "KILLED",
+    "pruned": "KILLED",
 }
 _METRICS_IN_A_BATCH = 1_000
 """MLflow's limit."""
@@ -146,6 +151,52 @@ class Store:
                 self._client.set_terminated(run_id, _MLFLOW_STATUS[run.status], at_ms)
             self._client.set_tag(run_id, COMPLETE_TAG, "true")
 
+    def start_study(self, name: str, note: str, owner: Owner) -> str:
+        """Make the run that a study's trials are children of; MLflow's id of it."""
+        with self._explained(while_="making a study's run"):
+            from mlflow.tracking.context.registry import resolve_tags
+
+            tags = resolve_tags() | figures.study_tags(name, note, owner)
+            made = self._client.create_run(self.experiment_id, tags=tags, run_name=name)
+        return str(made.info.run_id)
+
+    def finish_study(
+        self,
+        run_id: str,
+        status: Status,
+        note: str,
+        figures_once: dict[str, float | None],
+        paths: Sequence[Path],
+    ) -> None:
+        """End a study's own run, with what is known of the study as a whole.
+
+        Args:
+            run_id: MLflow's id.
+            status: How the study ended.
+            note: Markdown for MLflow's page of it.
+            figures_once: Metrics.
+            paths: Files that are kept with it; each keeps its name.
+        """
+        with self._explained(while_="ending a study's run"):
+            self._client.set_tag(run_id, "mlflow.note.content", note)
+            self._log_metrics(run_id, _metrics(figures_once, 0, int(time.time() * 1_000)))
+            for path in paths:
+                self._client.log_artifact(run_id, str(path))
+            self._client.set_terminated(run_id, _MLFLOW_STATUS[status])
+
+    def reopen_study(self, run_id: str, owner: Owner) -> bool:
+        """Let a study's own run go on; False where it is not there any more."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            if self._client.get_run(run_id).info.lifecycle_stage == "deleted":
+                return False
+            self._client.update_run(run_id, status="RUNNING")
+            self._client.set_tag(run_id, OWNER_TAG, owner.model_dump_json())
+        except MlflowException:
+            return False
+        return True
+
     def unfinished(self) -> list[Unfinished]:
         """The runs of the experiment that are RUNNING."""
         with self._explained(while_="looking for runs that vanished"):
@@ -175,22 +226,38 @@ class Store:
         )
         with self._explained(while_="looking for earlier runs"):
             results = [
-                self._result(run.info.run_id)
+                self.load(run.info.run_id)
                 for run in self._search(question)
                 if run.data.params.get("scenario") == scenario  # a name may hold any quotes
             ]
         return [result for result in results if result]
 
-    def _result(self, run_id: str) -> RunResult | None:
+    def load(self, run_id: str) -> RunResult | None:
         """A run as it was kept; None where its record is missing or of another version."""
+        with suppress(ValidationError):
+            content = self._artifact(run_id, "result.json")
+            return RunResult.model_validate_json(content) if content else None
+        return None
+
+    def load_predictions(self, run: RunResult) -> npt.NDArray[np.uint8] | None:
+        """The digit that a run's last state saw in each test image; None where none was kept."""
+        import numpy as np
+
+        content = self._artifact(_id_of(run), "predictions.npz")
+        if content is None:
+            return None
+        labels: npt.NDArray[np.uint8] = np.load(io.BytesIO(content))["final_label"]
+        return labels
+
+    def _artifact(self, run_id: str, name: str) -> bytes | None:
+        """What is in a file that was kept with a run; None where it is not there."""
         from mlflow.exceptions import MlflowException
 
         with (
             tempfile.TemporaryDirectory(prefix="mnist-bench-") as folder,
-            suppress(MlflowException, OSError, ValidationError),
+            suppress(MlflowException, OSError),
         ):
-            path = self._client.download_artifacts(run_id, "result.json", folder)
-            return RunResult.model_validate_json(Path(path).read_bytes())
+            return Path(self._client.download_artifacts(run_id, name, folder)).read_bytes()
         return None
 
     def _search(self, question: str) -> list[Run]:
@@ -216,7 +283,8 @@ class Store:
 
         # MLflow's own user, source and git tags come first.
         tags = resolve_tags() | figures.opening_tags(run, note, owner)
-        name = f"{run.scenario} {run.steps} steps seed {run.seed}"
+        what = f"trial {run.trial.number}" if run.trial else f"seed {run.seed}"
+        name = f"{run.scenario} {run.steps} steps {what}"
         made = self._client.create_run(self.experiment_id, at_ms, tags, name)
         return str(made.info.run_id)
 

@@ -33,7 +33,7 @@ def without_credentials(uri: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
-def refuse_password(uri: str, flag: str) -> None:
+def refuse_password(uri: str, flag: str, remedy: str) -> None:
     """Refuse a password that other users could read in the list of processes.
 
     Raises:
@@ -44,7 +44,7 @@ def refuse_password(uri: str, flag: str) -> None:
     if parts.password or "passw" in query or "pwd" in query:
         raise BenchError(
             f"{flag} holds a password, which others on this machine could read",
-            "set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+            remedy,
         )
 
 

@@ -138,7 +138,8 @@ def _plan_lines(plan: Plan, wish: Wish) -> list[str]:
     rows = ", ".join(units.count(steps) for steps in plan.scenario.steps)
     certain = _certain(plan, wish)
     seeds = len({trajectory.seed for trajectory in certain})
-    each = "each row from zero" if wish.independent else "shared by its rows"
+    shares = plan.scenario.hyperparameters.rows_share_steps and not wish.independent
+    each = "shared by its rows" if shares else "each row from zero"
     least = "at least " if wish.repeats else ""
     number, trainings = (f"{least}{n}" if n else "none" for n in (seeds, len(certain)))
     lines = [

@@ -51,7 +51,7 @@ def _serve(request: Request, say: Callable[[Message], None]) -> None:
         from mnist_bench.train import Trainer
     say(Phase(name="import", seconds=meter.seconds("import")))
     with meter.phase("data"):
-        dataset = data.load(request.source)
+        dataset = data.load(request.source, with_test=request.with_test)
     say(Phase(name="data", seconds=meter.seconds("data")))
     _wait_for_go(say)
     execution = request.execution
@@ -64,6 +64,7 @@ def _serve(request: Request, say: Callable[[Message], None]) -> None:
             dataset,
             request.hyperparameters,
             request.training_seed,
+            total_steps=request.rows[-1],
             precision=execution.precision,
             parts=execution.parts,
         )

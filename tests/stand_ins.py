@@ -19,6 +19,7 @@ from mnist_bench.store import Started, Unfinished
 SOURCE = Source(
     name="mnist",
     digest="d" * 64,
+    train_digest="t" * 64,
     location="nowhere",
     train_images=55_000,
     validation_images=5_000,

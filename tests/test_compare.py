@@ -15,8 +15,8 @@ from mnist_bench import compare, document
 from mnist_bench.compare import Reference, Spread, holm, rows
 from mnist_bench.document import Document
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.result import RunResult
-from mnist_bench.scenario import PaperCnnHyperparameters
 
 REFERENCE = Reference(
     tuple(Spread(steps, 0.0005, 10, "reference") for steps in (1_000, 2_500, 5_000, 10_000))
@@ -476,6 +476,8 @@ ADDED_RUN_KEYS = [
     "shared_phases",
     "device_name",
     "device_memory_bytes",
+    "max_validation_accuracy",
+    "final_validation_accuracy",
 ]
 ROW_KEYS = [
     "steps",

@@ -11,9 +11,9 @@ from records import evaluations, run
 from mnist_bench import cost, data
 from mnist_bench.cost import Cost, Work
 from mnist_bench.execution import Execution
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.paper import PROTOCOL
 from mnist_bench.result import RunResult
-from mnist_bench.scenario import PaperCnnHyperparameters
 
 FULL_MNIST = 15_000
 """Test and validation images."""

@@ -32,6 +32,23 @@ from mnist_bench.verdict import LIMITS, VERDICTS
 
 GRID = [1, 51, 101, 151]
 """Of `smoke`, up to its 200 steps."""
+PAPERS = {
+    "learning_rate": 0.001,
+    "batch_size": 50,
+    "dropout_rate": 0.5,
+    "optimizer": "adam",
+    "schedule": "constant",
+    "conv1_filters": 32,
+    "conv1_kernel_size": 5,
+    "conv2_filters": 64,
+    "conv2_kernel_size": 5,
+    "dense_units": 1_024,
+    "batch_normalization": False,
+    "label_smoothing": 0.0,
+    "shift_pixels": 0,
+    "average_decay": 0.0,
+}
+"""Its hyperparameters: the program's, and nothing of what it did not do."""
 LONG = 20_000
 """Steps that take minutes: whatever ends such a training early comes in time."""
 BY_STEP = {"test_accuracy", "validation_accuracy", "train_loss", "train_seconds"}
@@ -40,6 +57,8 @@ ONCE = {
     "max_test_accuracy_step",
     "final_test_accuracy",
     "selected_test_accuracy",
+    "max_validation_accuracy",
+    "final_validation_accuracy",
     "train_seconds_total",
     "images_per_second",
     "peak_rss_bytes",
@@ -164,7 +183,7 @@ def test_the_runs_facts(first: First) -> None:
         "precision": "float32",
         "device": "cpu",
         "machine_id": first.ended.document["machine"]["machine_id"],
-        "hyperparameters": {"learning_rate": 0.001, "batch_size": 50, "dropout_rate": 0.5},
+        "hyperparameters": PAPERS,
         "failure": None,
         "training_seed": 0,
     }
@@ -249,9 +268,7 @@ def test_mlflow_params(first: First, recorded: Recorded) -> None:
         "device": "cpu",
         "eval_first": "1",
         "eval_every": "50",
-        "learning_rate": "0.001",
-        "batch_size": "50",
-        "dropout_rate": "0.5",
+        **{name: str(value) for name, value in PAPERS.items()},
     }
 
 

@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from stand_ins import random_images
 
 from mnist_bench.data import Dataset, Images
-from mnist_bench.scenario import PaperCnnHyperparameters
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.train import Trainer
 
 Array = npt.NDArray[np.float64]

@@ -15,10 +15,11 @@ from stand_ins import SOURCE
 from mnist_bench import measure, protocol
 from mnist_bench.conditions import Counters, Surroundings
 from mnist_bench.execution import Execution
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.measure import Instruments, PhaseMeter, RowFiles, Trajectory
 from mnist_bench.memory import PeakRss
 from mnist_bench.protocol import Calibrated, Message, Request, RowEnd, Sample, Scored
-from mnist_bench.scenario import Grid, PaperCnnHyperparameters
+from mnist_bench.scenario import Grid
 
 
 @dataclass

@@ -15,9 +15,10 @@ import pytest
 from mnist_bench import memory
 from mnist_bench.data import Source
 from mnist_bench.execution import Execution
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.memory import PeakRss, peak_rss, reset_peak_rss, rss_bytes
 from mnist_bench.protocol import Request
-from mnist_bench.scenario import Grid, PaperCnnHyperparameters
+from mnist_bench.scenario import Grid
 
 MIB = 2**20
 METHODS = {"linux": "VmHWM", "darwin": "ru_maxrss", "win32": "peak_wset"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mnist_bench import paper
-from mnist_bench.scenario import Grid, PaperCnnHyperparameters
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenario import Grid
 
 
 def test_table_1() -> None:

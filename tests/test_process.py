@@ -14,9 +14,10 @@ from stand_ins import SOURCE
 from mnist_bench import process
 from mnist_bench.conditions import Surroundings
 from mnist_bench.execution import Execution
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.process import WorkerProcess
 from mnist_bench.protocol import Calibrated, Done, Failure, Ready, Request
-from mnist_bench.scenario import Grid, PaperCnnHyperparameters
+from mnist_bench.scenario import Grid
 
 REQUEST = Request(
     model="paper-cnn",

@@ -10,6 +10,7 @@ import seen
 from mnist_bench.conditions import Stretch, TrainingStretch
 from mnist_bench.data import Source
 from mnist_bench.execution import Execution
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.protocol import (
     Calibrated,
     Done,
@@ -24,7 +25,7 @@ from mnist_bench.protocol import (
     parse,
 )
 from mnist_bench.result import PHASES, Evaluation
-from mnist_bench.scenario import Grid, PaperCnnHyperparameters
+from mnist_bench.scenario import Grid
 
 EVALUATION = Evaluation(
     step=101, test_accuracy=0.97, validation_accuracy=0.96, train_loss=0.25, train_seconds=2.02
@@ -118,6 +119,7 @@ def test_request_reads_itself_back() -> None:
         source=Source(
             name="mnist",
             digest="d" * 64,
+            train_digest="t" * 64,
             location="/srv/Füße/mnist",
             train_images=55_000,
             validation_images=5_000,

@@ -9,9 +9,9 @@ import pytest
 from records import evaluations, run
 
 from mnist_bench.document import Scaling
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.result import RunResult
 from mnist_bench.scaling import scaling_of
-from mnist_bench.scenario import PaperCnnHyperparameters
 
 
 def timed(threads: int, seconds: float, seed: int = 0, **changes: Any) -> RunResult:

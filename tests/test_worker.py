@@ -20,6 +20,7 @@ import pytest
 from mnist_bench import data, protocol
 from mnist_bench.data import Source
 from mnist_bench.execution import Execution
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.paper import PARAMETER_COUNT
 from mnist_bench.protocol import (
     Calibrated,
@@ -33,7 +34,7 @@ from mnist_bench.protocol import (
     Scored,
 )
 from mnist_bench.result import PHASES, Evaluation
-from mnist_bench.scenario import Grid, PaperCnnHyperparameters
+from mnist_bench.scenario import Grid
 
 COMMAND = (sys.executable, "-P", "-m", "mnist_bench.worker")
 GRID = Grid(first=1, every=20)

@@ -20,7 +20,7 @@ from measured import CONTENDERS, Curves, CurveTask, answer
 from scipy import stats
 
 from mnist_bench import data, machine, sensing
-from mnist_bench.scenario import Record
+from mnist_bench.record import Record
 
 FOLDER = Path(__file__).parent
 LINES = FOLDER / "equivalence.jsonl"

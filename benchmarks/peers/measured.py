@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hardware import Hardware
 
 from mnist_bench.data import Source
-from mnist_bench.scenario import Record
+from mnist_bench.record import Record
 
 FOLDER = Path(__file__).parent
 BATCH_SIZE = 50

@@ -27,7 +27,7 @@ from mnist_bench import data, engine, paper, units
 from mnist_bench.data import Source
 from mnist_bench.execution import Execution
 from mnist_bench.limits import PRECISIONS, Precision
-from mnist_bench.scenario import Record
+from mnist_bench.record import Record
 
 if TYPE_CHECKING:
     from mnist_bench.train import Trainer

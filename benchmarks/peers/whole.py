@@ -27,7 +27,7 @@ from measured import Curves, CurveTask, answer
 
 from mnist_bench import data, paper, sensing, units
 from mnist_bench.data import Source
-from mnist_bench.scenario import Record
+from mnist_bench.record import Record
 
 FOLDER = Path(__file__).parent
 PROGRAM = "program"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from mnist_bench.conditions import Conditions, Stretch
+from mnist_bench.record import Record
 from mnist_bench.result import PhaseName
-from mnist_bench.scenario import Record
 
 
 class Outside(Record):

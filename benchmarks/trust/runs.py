@@ -23,9 +23,10 @@ from record import Outside, TrustRun, append, read
 from mnist_bench import data, protocol, sensing
 from mnist_bench.conditions import Conditions, Counters, Surroundings, between
 from mnist_bench.execution import Execution
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.process import WorkerProcess
 from mnist_bench.protocol import Calibrated, Request, RowEnd, Sample, Scored
-from mnist_bench.scenario import Grid, PaperCnnHyperparameters
+from mnist_bench.scenario import Grid
 
 if TYPE_CHECKING:
     from mnist_bench.data import Source

@@ -19,11 +19,11 @@ class File:
 
     Attributes:
         suffix: What follows the common stem, with its dot.
-        text: What is in it.
+        content: What is in it; text as UTF-8.
     """
 
     suffix: str
-    text: str
+    content: str | bytes
 
 
 def write(folder: Path, stem: str, contents: Sequence[File]) -> tuple[Path, ...]:
@@ -44,7 +44,7 @@ def write(folder: Path, stem: str, contents: Sequence[File]) -> tuple[Path, ...]
             folder.mkdir(parents=True, exist_ok=True)
         for target, temporary, file in zip(targets, beside, contents, strict=True):
             with _naming(target):
-                _write_through(temporary, file.text)
+                _write_through(temporary, file.content)
         for target, temporary in zip(targets, beside, strict=True):
             with _naming(target):
                 os.replace(temporary, target)  # noqa: PTH105 - the name the system calls it by
@@ -65,10 +65,10 @@ def _naming(path: Path) -> Iterator[None]:
                          exit_status=EXIT_BROKE) from error  # fmt: skip
 
 
-def _write_through(path: Path, text: str) -> None:
+def _write_through(path: Path, content: str | bytes) -> None:
     """Write and wait for the disk: a disk that is full says so here."""
     with path.open("xb") as file:
-        file.write(text.encode("utf-8"))
+        file.write(content if isinstance(content, bytes) else content.encode("utf-8"))
         file.flush()
         os.fsync(file.fileno())
 

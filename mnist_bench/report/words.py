@@ -143,8 +143,7 @@ def settings(runs: Sequence[RunSummary]) -> list[str]:
     """What the runs were made with; one line for each different set."""
     lines = [
         f"images {run.dataset}, model {run.model}, {run.precision}, {run.device}, "
-        f"{units.threads(run.threads)}, "
-        + ", ".join(f"{name} {value}" for name, value in run.hyperparameters)
+        f"{units.threads(run.threads)}, " + run.hyperparameters.in_words
         for run in runs
     ]
     return list(dict.fromkeys(lines))

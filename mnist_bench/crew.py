@@ -1,0 +1,153 @@
+"""Several processes that train a study's trials at the same time: the parent's end, and each one's.
+
+`python -m mnist_bench.crew` is one member; it reads its `Orders` on standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import psutil
+
+from mnist_bench import owner, units
+from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
+from mnist_bench.harness import Trajectory
+from mnist_bench.interruption import Terminated, raise_on_sigterm
+from mnist_bench.protocol import Sample
+from mnist_bench.record import Record
+from mnist_bench.result import Evaluation
+from mnist_bench.store import Store
+from mnist_bench.study import Study
+from mnist_bench.trials import Ended, Limits, Question, train_all
+
+COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.crew")
+"""What starts a member."""
+
+
+class Orders(Record):
+    """What a member is told.
+
+    Attributes:
+        study: Name of the study.
+        storage: Optuna's URL; None for the journal.
+        tracking_uri: Where MLflow records, as the user gave it.
+        question: What the trials have in common.
+        trials: So many, of all members together.
+        seconds: After so long no further trial is begun; None sets no time.
+        member: Its number, from 1 on.
+    """
+
+    study: str
+    storage: str | None
+    tracking_uri: str
+    question: Question
+    trials: int
+    seconds: float | None
+    member: int
+
+
+def check_memory(members: int, peak_rss_bytes: int | None) -> None:
+    """Refuse a crew that memory has no room for.
+
+    Args:
+        members: Processes that train at the same time.
+        peak_rss_bytes: What a training was seen to take at most; None where that is not told.
+
+    Raises:
+        BenchError: Together they would take more than is free.
+    """
+    free, peak = psutil.virtual_memory().available, peak_rss_bytes or 0
+    if members * peak > free:
+        raise BenchError(
+            f"--workers {members}: so many trainings take {units.gibibytes(members * peak)}, and "
+            f"{units.gibibytes(free)} are free",
+            f"choose at most {max(1, free // peak)}",
+        )
+
+
+def work(orders: Sequence[Orders]) -> Ended:
+    """Let every member work until its end."""
+    members = [subprocess.Popen(COMMAND, stdin=subprocess.PIPE) for _ in orders]
+    try:
+        for member, told in zip(members, orders, strict=True):
+            if member.stdin is not None:
+                with contextlib.suppress(OSError):
+                    member.stdin.write(told.model_dump_json().encode() + b"\n")
+                    member.stdin.close()
+        statuses = [member.wait() for member in members]
+    except (KeyboardInterrupt, Terminated) as error:
+        _end(members)
+        by_user = isinstance(error, KeyboardInterrupt)
+        return Ended(EXIT_INTERRUPTED if by_user else EXIT_TERMINATED, None, "it was interrupted")
+    except BaseException:
+        _end(members)
+        raise
+    worst = max(map(abs, statuses))
+    return Ended(EXIT_BROKE if worst else 0, None, "every process has come to its end")
+
+
+def _end(members: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask each to end, and wait until it has put its trial away."""
+    for member in members:
+        member.terminate()
+    for member in members:
+        member.wait()
+
+
+class _Silent:
+    """Watches a trial of a member, whose parent shows nothing of it but faults."""
+
+    def begun(self, trajectory: Trajectory) -> None:
+        """A worker was started."""
+
+    def sampled(self, sample: Sample) -> None:
+        """A stretch of training has ended."""
+
+    def scored(self, evaluation: Evaluation) -> None:
+        """The network was scored."""
+
+    def warned(self, line: str) -> None:
+        """Something is wrong, and the trial goes on."""
+        print(line, file=sys.stderr)  # noqa: T201  # a member has no console of its own
+
+    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
+        """The trial has ended."""
+        if failure:
+            self.warned(f"trial {trajectory.seed} did not finish: {failure}\n{log_tail}".rstrip())
+
+
+def main() -> int:
+    """Serve one member's orders; its exit status."""
+    raise_on_sigterm()
+    orders = Orders.model_validate_json(sys.stdin.buffer.readline())
+    question = orders.question
+    begin = time.monotonic()
+    try:
+        store = Store(orders.tracking_uri, question.address.experiment)
+        me = owner.current(question.machine.machine_id)
+        study = Study(
+            orders.study,
+            orders.storage,
+            question.space,
+            question.goal,
+            me,
+            member=orders.member,
+        )
+        until = None if orders.seconds is None else begin + orders.seconds
+        ended = train_all(study, question, store, Limits(orders.trials, until), lambda _: _Silent())
+    except BenchError as error:
+        print(f"mnist-bench: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_status
+    except (KeyboardInterrupt, Terminated):
+        return EXIT_TERMINATED
+    if ended.error:
+        print(f"mnist-bench: {ended.error}", file=sys.stderr)  # noqa: T201
+    return ended.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""What a study is after, and what a trial's run is worth to it; pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from mnist_bench.errors import BenchError
+from mnist_bench.limits import Objective
+from mnist_bench.record import Record
+from mnist_bench.result import Evaluation, RunResult
+
+Direction = Literal["maximize", "minimize"]
+
+TARGET = "target accuracy"
+"""Name of the constraint that a target is reached."""
+_UNKNOWN_PEAK_BYTES = 1e30
+"""Stands for a peak that the system does not tell: more than any machine has."""
+_NAMES: dict[Objective, tuple[tuple[str, Direction], ...]] = {
+    "accuracy": (("validation accuracy", "maximize"),),
+    "time-to-accuracy": (("train seconds to the target", "minimize"),),
+    "pareto": (
+        ("validation accuracy", "maximize"),
+        ("train seconds", "minimize"),
+        ("peak RSS, bytes", "minimize"),
+    ),
+}
+
+
+class Goal(Record):
+    """What a study is after. It sees validation alone.
+
+    Attributes:
+        objective: `accuracy`, after the trial's last step or within its seconds;
+            `time-to-accuracy`, training seconds until the grid first reaches the target; or
+            `pareto`, the trade-off of accuracy, training seconds and peak memory.
+        target_accuracy: Of `time-to-accuracy`.
+        train_seconds: Training seconds that a trial has; None where only its steps end it.
+        max_memory_bytes: Peak memory above which a trial is no answer.
+        max_seconds: Training seconds above which it is none.
+    """
+
+    objective: Objective
+    target_accuracy: float | None = None
+    train_seconds: float | None = None
+    max_memory_bytes: int | None = None
+    max_seconds: float | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is weighed, one name a value."""
+        return tuple(name for name, _ in _NAMES[self.objective])
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Which way each value is better."""
+        return tuple(direction for _, direction in _NAMES[self.objective])
+
+    @property
+    def prunes(self) -> bool:
+        """Whether a trial may be ended early: a trade-off has no order to do it by."""
+        return self.objective != "pareto"
+
+    def check(self) -> None:
+        """Refuse a goal that misses something.
+
+        Raises:
+            BenchError: `time-to-accuracy` has no target.
+        """
+        if self.objective == "time-to-accuracy" and self.target_accuracy is None:
+            raise BenchError(
+                "--objective time-to-accuracy: the search space names no target_accuracy",
+                "add it to the space file, like target_accuracy = 0.99",
+            )
+
+    def counted(self, run: RunResult) -> Evaluation:
+        """The scoring that counts: the last one within the trial's seconds, else the first.
+
+        Raises:
+            ValueError: The run was never scored.
+        """
+        if not run.evaluations:
+            raise ValueError("the run was never scored")
+        budget = math.inf if self.train_seconds is None else self.train_seconds
+        within = [e for e in run.evaluations if e.train_seconds <= budget]
+        return within[-1] if within else run.evaluations[0]
+
+    def values(self, run: RunResult) -> tuple[float, ...]:
+        """What a finished run is worth.
+
+        A target that was not reached in the trial's seconds counts with all seconds of the run,
+        and as a constraint that was not kept.
+        """
+        counted = self.counted(run)
+        if self.objective == "accuracy":
+            return (counted.validation_accuracy,)
+        if self.objective == "time-to-accuracy":
+            reached = run.seconds_to_accuracy("validation", self._target)
+            if reached is None or reached > counted.train_seconds:
+                return (run.evaluations[-1].train_seconds,)
+            return (reached,)
+        return (counted.validation_accuracy, counted.train_seconds, _peak(run))
+
+    def constraints(self, run: RunResult) -> dict[str, float]:
+        """By how much each constraint is missed; kept where it is 0 or less."""
+        counted = self.counted(run)
+        missed: dict[str, float] = {}
+        if self.max_memory_bytes is not None:
+            missed["max memory"] = _peak(run) - self.max_memory_bytes
+        if self.max_seconds is not None:
+            missed["max seconds"] = counted.train_seconds - self.max_seconds
+        if self.objective == "time-to-accuracy":
+            within = [e for e in run.evaluations if e.step <= counted.step]
+            missed[TARGET] = self._target - max(e.validation_accuracy for e in within)
+        return missed
+
+    def progress(self, evaluation: Evaluation) -> float:
+        """By what a trial that goes on is compared with others, in the objective's direction."""
+        accuracy = evaluation.validation_accuracy
+        return accuracy if self.objective == "accuracy" else 1 - accuracy
+
+    @property
+    def _target(self) -> float:
+        if self.target_accuracy is None:
+            raise ValueError("the goal has no target")
+        return self.target_accuracy
+
+
+def _peak(run: RunResult) -> float:
+    return _UNKNOWN_PEAK_BYTES if run.peak_rss_bytes is None else float(run.peak_rss_bytes)

@@ -1,0 +1,194 @@
+"""Whether a candidate is better than the paper's configuration: statistics on fresh seeds; pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from math import sqrt
+
+from mnist_bench.record import Record
+from mnist_bench.result import RunResult
+
+LEVEL = 0.95
+"""Of the intervals."""
+
+
+class Interval(Record):
+    """A difference of two means, candidate less paper.
+
+    Attributes:
+        difference: Of the means.
+        low: Lower end of its interval.
+        high: Upper end.
+    """
+
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def is_within_noise(self) -> bool:
+        """Whether the difference may as well be none."""
+        return self.low <= 0 <= self.high
+
+
+class Arm(Record):
+    """A configuration on fresh seeds.
+
+    Attributes:
+        n: Seeds.
+        accuracy_mean: Of the final test accuracies.
+        accuracy_sd: Their standard deviation.
+        accuracy_low: Lower end of the mean's own interval.
+        validation_mean: Of the final validation accuracies.
+        train_seconds_mean: Of the training seconds.
+        peak_rss_bytes_max: The largest peak; None where one is not known.
+    """
+
+    n: int
+    accuracy_mean: float
+    accuracy_sd: float
+    accuracy_low: float
+    validation_mean: float
+    train_seconds_mean: float
+    peak_rss_bytes_max: int | None
+
+
+class McNemar(Record):
+    """Two trainings on the same images, compared image by image.
+
+    Attributes:
+        only_candidate: Images that only the candidate's median seed classified rightly.
+        only_paper: Images that only the paper's did.
+        p_value: Of the exact two-sided test.
+    """
+
+    only_candidate: int
+    only_paper: int
+    p_value: float
+
+
+class Proof(Record):
+    """A look at the test split.
+
+    Attributes:
+        candidate: The frozen candidate on fresh seeds.
+        paper: The paper's configuration on the same.
+        accuracy: Difference in mean final test accuracy.
+        train_seconds: Difference in mean training seconds.
+        shrinkage: Validation accuracy that the search saw, less the mean on test.
+        mcnemar: Of the seeds of median accuracy; None where a run kept no predictions.
+        payback_runs: Runs after which the search has paid for itself; None where a run of the
+            candidate's takes as long as one of the paper's.
+    """
+
+    candidate: Arm
+    paper: Arm
+    accuracy: Interval
+    train_seconds: Interval
+    shrinkage: float
+    mcnemar: McNemar | None
+    payback_runs: float | None
+
+
+def arm_of(runs: Sequence[RunResult]) -> Arm:
+    """The figures of one configuration's finished runs, two or more.
+
+    Raises:
+        ValueError: They are fewer, or one of them has no final test accuracy.
+    """
+    accuracies = [_known(run.final_test_accuracy) for run in runs]
+    mean, sd = statistics.mean(accuracies), statistics.stdev(accuracies)
+    peaks = [run.peak_rss_bytes for run in runs]
+    known = [peak for peak in peaks if peak is not None]
+    return Arm(
+        n=len(runs),
+        accuracy_mean=mean,
+        accuracy_sd=sd,
+        accuracy_low=mean - _t(len(runs) - 1) * sd / sqrt(len(runs)),
+        validation_mean=statistics.mean(_known(run.final_validation_accuracy) for run in runs),
+        train_seconds_mean=statistics.mean(_known(run.train_seconds_total) for run in runs),
+        peak_rss_bytes_max=max(known) if len(known) == len(peaks) else None,
+    )
+
+
+def proof_of(
+    candidate: Sequence[RunResult],
+    paper: Sequence[RunResult],
+    *,
+    validation_accuracy: float,
+    search_seconds: float,
+    mcnemar: McNemar | None,
+) -> Proof:
+    """Both on the same fresh seeds, two or more of each.
+
+    Args:
+        candidate: Its finished runs.
+        paper: Those of the paper's configuration.
+        validation_accuracy: The candidate's validation accuracy in the search.
+        search_seconds: What the search took, by the wall clock.
+        mcnemar: Of the seeds of median accuracy.
+    """
+    ours, theirs = arm_of(candidate), arm_of(paper)
+    saved = theirs.train_seconds_mean - ours.train_seconds_mean
+    return Proof(
+        candidate=ours,
+        paper=theirs,
+        accuracy=welch(_accuracies(candidate), _accuracies(paper)),
+        train_seconds=welch(_seconds(candidate), _seconds(paper)),
+        shrinkage=validation_accuracy - ours.accuracy_mean,
+        mcnemar=mcnemar,
+        payback_runs=search_seconds / saved if saved > 0 else None,
+    )
+
+
+def welch(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
+    """Welch's interval of the difference of two means, ours less theirs.
+
+    Raises:
+        ValueError: One has fewer than two values.
+    """
+    difference = statistics.mean(ours) - statistics.mean(theirs)
+    parts = [statistics.variance(values) / len(values) for values in (ours, theirs)]
+    error = sqrt(sum(parts))
+    if error == 0:
+        return Interval(difference=difference, low=difference, high=difference)
+    squares = [part**2 / (len(of) - 1) for part, of in zip(parts, (ours, theirs), strict=True)]
+    margin = _t(sum(parts) ** 2 / sum(squares)) * error
+    return Interval(difference=difference, low=difference - margin, high=difference + margin)
+
+
+def exact_mcnemar(only_candidate: int, only_paper: int) -> McNemar:
+    """The exact test: each of these images might as well have gone the other way."""
+    from scipy.stats import binomtest  # slow to load
+
+    several = only_candidate + only_paper
+    p_value = float(binomtest(only_candidate, several).pvalue) if several else 1.0
+    return McNemar(only_candidate=only_candidate, only_paper=only_paper, p_value=p_value)
+
+
+def median_run(runs: Sequence[RunResult]) -> RunResult:
+    """The run of median final test accuracy; of an even number the lower one of the middle."""
+    rising = sorted(runs, key=lambda run: (_known(run.final_test_accuracy), run.seed))
+    return rising[(len(rising) - 1) // 2]
+
+
+def _accuracies(runs: Sequence[RunResult]) -> list[float]:
+    return [_known(run.final_test_accuracy) for run in runs]
+
+
+def _seconds(runs: Sequence[RunResult]) -> list[float]:
+    return [_known(run.train_seconds_total) for run in runs]
+
+
+def _known(value: float | None) -> float:
+    if value is None:
+        raise ValueError("a run did not come to its end")
+    return value
+
+
+def _t(degrees_of_freedom: float) -> float:
+    """Student's t, two-sided."""
+    from scipy.special import stdtrit  # slow to load
+
+    return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2))

@@ -1,0 +1,128 @@
+"""A study's pictures: history, importances, slices, Pareto front."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from mnist_bench.study_document import StudyDocument
+from mnist_bench.tried import Tried
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DOTS_PER_INCH = 100
+_COLUMNS = 4
+
+
+def pictures_of(document: StudyDocument) -> dict[str, bytes]:
+    """The pictures that a study has figures for, as PNG, by name."""
+    drawn: dict[str, Callable[[StudyDocument], Figure]] = {}
+    if document.finished:
+        drawn |= {"history": _history, "slices": _slices}
+    if document.importances:
+        drawn["importances"] = _importances
+    if len(document.goal.directions) > 1 and document.finished:
+        drawn["pareto"] = _pareto
+    return {name: _png(draw(document)) for name, draw in drawn.items()}
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    # No date and no version inside: the same study gives the same bytes.
+    figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure  # slow to load; without pyplot it needs no screen
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _history(document: StudyDocument) -> Figure:
+    """The first value of each finished trial, and the best one so far."""
+    figure = _figure(7, 4)
+    axes = figure.subplots()
+    trials = document.finished
+    numbers, values = [t.number for t in trials], [t.values[0] for t in trials]
+    axes.plot(numbers, values, "o", markersize=4, label="trial")
+    axes.step(numbers, list(_best_so_far(document)), where="post", label="best so far")
+    _mark_the_papers(axes, document, lambda trial: trial.number)
+    axes.set(xlabel="trial", ylabel=document.goal.names[0])
+    axes.legend()
+    return figure
+
+
+def _best_so_far(document: StudyDocument) -> Iterator[float]:
+    better = min if document.goal.directions[0] == "minimize" else max
+    best: float | None = None
+    for trial in document.finished:
+        if trial.is_feasible:
+            best = trial.values[0] if best is None else better(best, trial.values[0])
+        yield float("nan") if best is None else best
+
+
+def _mark_the_papers(
+    axes: Axes, document: StudyDocument, place: Callable[[Tried], float | str]
+) -> None:
+    papers = [trial for trial in document.finished if trial.is_papers]
+    values = [trial.values[0] for trial in papers]
+    axes.plot([place(t) for t in papers], values, "s", color="black", label="paper's")
+
+
+def _slices(document: StudyDocument) -> Figure:
+    """The first value over each parameter."""
+    names = list(document.space.parameters)
+    rows = -(-len(names) // _COLUMNS)
+    figure = _figure(3 * _COLUMNS, 2.6 * rows)
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False, sharey=True)
+    for axes, name in zip(grid.flat, names, strict=False):
+        _slice(axes, document, name)
+    for axes in grid.flat[len(names) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _slice(axes: Axes, document: StudyDocument, name: str) -> None:
+    parameter = document.space.parameters[name]
+    asked = [trial for trial in document.finished if name in trial.chosen]
+
+    def place(trial: Tried) -> float | str:
+        value = trial.chosen[name]
+        return str(value) if parameter.choices is not None else float(value)
+
+    axes.plot([place(t) for t in asked], [t.values[0] for t in asked], "o", markersize=3)
+    _mark_the_papers(axes, document, place)
+    if parameter.log:
+        axes.set_xscale("log")
+    axes.set_title(name, fontsize="small")
+    axes.tick_params(labelsize="small")
+
+
+def _importances(document: StudyDocument) -> Figure:
+    rising = sorted(document.importances.items(), key=lambda pair: pair[1])
+    figure = _figure(6, 0.8 + 0.3 * len(rising))
+    axes = figure.subplots()
+    axes.barh([name for name, _ in rising], [share for _, share in rising])
+    axes.set(xlabel=f"share of what matters for {document.goal.names[0]}")
+    return figure
+
+
+def _pareto(document: StudyDocument) -> Figure:
+    """Accuracy over seconds; who is on the front stands out."""
+    figure = _figure(7, 4.5)
+    axes = figure.subplots()
+    others = [t for t in document.finished if t.number not in document.best]
+    front = sorted((document.trial(n) for n in document.best), key=lambda t: t.values[1])
+    axes.plot([t.values[1] for t in others], [t.values[0] for t in others], "o", markersize=4,
+              color="silver", label="trial")  # fmt: skip
+    axes.plot([t.values[1] for t in front], [t.values[0] for t in front], "o", label="front")
+    papers = [t for t in document.finished if t.is_papers]
+    axes.plot([t.values[1] for t in papers], [t.values[0] for t in papers], "s", color="black",
+              label="paper's")  # fmt: skip
+    axes.set(xlabel="train seconds", ylabel="validation accuracy", xscale="log")
+    axes.legend()
+    return figure

@@ -1,0 +1,203 @@
+"""A study as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from mnist_bench import units
+from mnist_bench.objective import Goal
+from mnist_bench.proof import LEVEL, Arm, Interval, Proof
+from mnist_bench.report.escape import Ready, code, markdown
+from mnist_bench.study_document import Look, StudyDocument
+from mnist_bench.tried import Tried, papers_of
+
+_MOST_TRIALS = 10
+"""In the table of the best."""
+
+
+def to_markdown(
+    document: StudyDocument, command: str, created: str, pictures: Sequence[str]
+) -> str:
+    """The whole report.
+
+    Args:
+        document: The study.
+        command: The command line that made it, without anything private.
+        created: The day, as `2026-01-31`.
+        pictures: Names of the pictures' files, beside the report's.
+    """
+    blocks = [
+        f"# {markdown(document.space.title)}",
+        headline(document),
+        f"Study {markdown(document.study)}, {created}, on {markdown(document.machine.name)}.",
+        "Made with:",
+        str(code(command)),
+        *_winner(document),
+        *_looks(document.looks),
+        "## The trials",
+        counts(document),
+        _best_table(document),
+        *_importances(document),
+        *(f"![{name.rsplit('.', 2)[-2]}]({name})" for name in pictures),
+        *_method(document),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def headline(document: StudyDocument) -> str:
+    """What came of the study, in one line."""
+    if document.candidate is None:
+        return "No trial is an answer: none that finished keeps every constraint."
+    proven = [look for look in document.looks if look.proof]
+    if not proven:
+        margin = document.margin.in_words if document.margin else ""
+        return f"Best on validation: trial {document.candidate}; {margin}."
+    return f"Trial {document.candidate} on fresh seeds: {proof_in_words(proven[-1].proof)}"
+
+
+def counts(document: StudyDocument) -> str:
+    """How many trials there are of each kind, and what they took."""
+    states = [trial.state for trial in document.trials]
+    kinds = [f"{states.count(s)} {s}" for s in dict.fromkeys(states)]
+    return (
+        f"{len(states)} trials: {', '.join(kinds)}; the search took "
+        f"{units.duration(document.search_seconds)}."
+    )
+
+
+def proof_in_words(proof: Proof | None) -> str:
+    """What a look at the test split saw, in one line."""
+    if proof is None:
+        return "the trainings did not come to their end."
+    noise = ", within noise" if proof.accuracy.is_within_noise else ""
+    ours, theirs = proof.candidate, proof.paper
+    return (
+        f"final test accuracy {units.accuracy(ours.accuracy_mean)} ± "
+        f"{units.spread(ours.accuracy_sd)} against the paper's "
+        f"{units.accuracy(theirs.accuracy_mean)} ± {units.spread(theirs.accuracy_sd)} "
+        f"(n = {ours.n} each{noise}), in {units.duration(ours.train_seconds_mean)} against "
+        f"{units.duration(theirs.train_seconds_mean)} of training."
+    )
+
+
+def value_in_words(trial: Tried, goal: Goal) -> str:
+    """What a finished trial is worth: each value under its name."""
+    pairs = zip(goal.names, trial.values, strict=True)
+    return ", ".join(f"{name} {_value(name, value)}" for name, value in pairs)
+
+
+def _value(name: str, value: float) -> str:
+    if "seconds" in name:
+        return units.duration(value)
+    return units.mebibytes(int(value)) if "RSS" in name else units.accuracy(value)
+
+
+def _winner(document: StudyDocument) -> Iterator[str]:
+    if document.candidate is None:
+        return
+    trial = document.trial(document.candidate)
+    yield "## The winner"
+    yield f"Trial {trial.number}: {value_in_words(trial, document.goal)}."
+    theirs = document.space.of_the_paper()
+    lines = [("Parameter", "Winner", "Paper's")]
+    names = [name for name in document.space.parameters if name in {*trial.chosen, *theirs}]
+    lines += [(name, _shown(trial.chosen.get(name)), _shown(theirs.get(name))) for name in names]
+    yield _table(lines)
+
+
+def _looks(looks: Sequence[Look]) -> Iterator[str]:
+    if not looks:
+        return
+    yield "## The looks at the test split"
+    yield f"{len(looks)} in all; the candidate was settled on validation before each."
+    for look in looks:
+        yield f"{look.number}. Trial {look.candidate}: {proof_in_words(look.proof)}"
+        if look.proof:
+            yield _proof_table(look.proof)
+            yield "\n".join(f"- {line}" for line in _proof_lines(look.proof))
+
+
+def _proof_table(proof: Proof) -> str:
+    def line(name: str, arm: Arm) -> tuple[str, ...]:
+        return (
+            name,
+            str(arm.n),
+            f"{units.accuracy(arm.accuracy_mean)} ± {units.spread(arm.accuracy_sd)}",
+            units.accuracy(arm.validation_mean),
+            units.duration(arm.train_seconds_mean),
+            units.mebibytes(arm.peak_rss_bytes_max),
+        )
+
+    header = ("", "n", "Final test accuracy", "On validation", "Train time", "Peak RSS")
+    return _table([header, line("Winner", proof.candidate), line("Paper's", proof.paper)])
+
+
+def _proof_lines(proof: Proof) -> Iterator[str]:
+    accuracy = _interval(proof.accuracy, "{:+.4f}".format)
+    yield f"Difference in accuracy, winner less paper: {accuracy}"
+    yield f"Difference in train time: {_interval(proof.train_seconds, '{:+.1f} s'.format)}"
+    yield f"From validation in the search to test on fresh seeds: {-proof.shrinkage:+.4f}"
+    if proof.mcnemar:
+        test = proof.mcnemar
+        yield (
+            f"Of the seeds of median accuracy, {test.only_candidate} images only the winner read "
+            f"rightly and {test.only_paper} only the paper's (exact McNemar test, "
+            f"p = {test.p_value:.2g})"
+        )
+    if proof.payback_runs is not None:
+        yield f"The search has paid for itself after {proof.payback_runs:,.1f} runs"
+    else:
+        yield "The search never pays for itself in time: the winner is no faster"
+
+
+def _interval(interval: Interval, text: Callable[[float], str]) -> str:
+    noise = "; within noise" if interval.is_within_noise else ""
+    ends = f"{text(interval.low)} to {text(interval.high)}"
+    return f"{text(interval.difference)}, {LEVEL:.0%} interval {ends} (Welch){noise}"
+
+
+def _best_table(document: StudyDocument) -> str:
+    """The best finished trials, by the first value."""
+    down = document.goal.directions[0] == "minimize"
+    rising = sorted(document.finished, key=lambda trial: trial.values[0], reverse=not down)
+    shown = rising[:_MOST_TRIALS]
+    papers = papers_of(document.trials)
+    if papers and papers not in shown:
+        shown.append(papers)
+    header = ("Trial", *(name.capitalize() for name in document.goal.names), "Kept", "Time")
+    lines = [header]
+    for trial in shown:
+        number = f"{trial.number}{' (paper)' if trial.is_papers else ''}"
+        values = [_value(*pair) for pair in zip(document.goal.names, trial.values, strict=True)]
+        kept = "yes" if trial.is_feasible else "no"
+        lines.append((number, *values, kept, units.duration(trial.seconds)))
+    return _table(lines)
+
+
+def _importances(document: StudyDocument) -> Iterator[str]:
+    if not document.importances:
+        return
+    yield "## What mattered"
+    rising = sorted(document.importances.items(), key=lambda pair: -pair[1])
+    yield _table([("Parameter", "Share"), *((name, f"{share:.0%}") for name, share in rising)])
+
+
+def _method(document: StudyDocument) -> Iterator[str]:
+    yield "## How this was found"
+    yield (
+        f"Each trial trained on the training images of {markdown(document.dataset)} in a process "
+        "of its own, and was scored on the validation images alone: no trial loaded the test "
+        "images. The paper's configuration is the first trial."
+    )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return units.UNKNOWN
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    width = len(lines[0])
+    rows = [lines[0], ["---", *["---:"] * (width - 1)], *lines[1:]]
+    return Ready("\n".join(f"| {' | '.join(row)} |" for row in rows))

@@ -1,0 +1,349 @@
+"""Optuna: the only room that knows it. A study is opened, asked for trials, and told of them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_bench import tracking
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.objective import Goal
+from mnist_bench.owner import Owner
+from mnist_bench.space import Parameter, Space, Value, is_integer
+from mnist_bench.tried import State, Tried
+
+if TYPE_CHECKING:
+    import optuna
+
+JOURNAL = Path("mlruns", "optuna.log")
+"""Where studies are kept unless a storage is named."""
+SAMPLER_SEED = 0
+"""So that the same study, asked by one process without a break, suggests the same."""
+
+_SPACE, _GOAL = "mnist-bench space", "mnist-bench goal"
+_LOOKS = "looks at the test split"
+_OWNER, _RUN_ID, _PAPER, _RETRY = "owner", "run_id", "paper", "retry_of"
+_SEEDS_A_MEMBER = 1_000_000
+_STARTUP_TRIALS = 10
+"""So many finished trials come before one is pruned."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial that is to be trained.
+
+    Attributes:
+        number: Optuna's.
+        chosen: A value for each parameter that was asked.
+        is_papers: Whether it is the paper's configuration.
+    """
+
+    number: int
+    chosen: Mapping[str, Value]
+    is_papers: bool
+
+
+class Study:
+    """An open study.
+
+    Args:
+        name: Of the study.
+        storage: A database's URL; None for the journal in `mlruns`.
+        space: What may be tried.
+        goal: What it is after.
+        owner: This process.
+        member: Its number among processes that share the study.
+
+    Raises:
+        BenchError: The storage can't be used, or holds a study of that name that asks another
+            question.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        storage: str | None,
+        space: Space,
+        goal: Goal,
+        owner: Owner,
+        *,
+        member: int = 0,
+    ) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+        self.name = name
+        self._space, self._goal, self._owner = space, goal, owner
+        self._open: dict[int, optuna.Trial] = {}
+        with _explained(storage):
+            backend = _backend(storage)
+            self._study = optuna.create_study(
+                storage=backend,
+                study_name=name,
+                directions=list(goal.directions),
+                load_if_exists=True,
+                pruner=_pruner(goal),
+            )
+            self.is_new = not self._study.user_attrs
+            if self.is_new:
+                self._study.set_user_attr(_SPACE, space.model_dump_json())
+                self._study.set_user_attr(_GOAL, goal.model_dump_json())
+                self._study.enqueue_trial(space.of_the_paper(), user_attrs={_PAPER: True})
+            self._study.sampler = optuna.samplers.TPESampler(
+                seed=self._sampler_seed(member),
+                group=space.is_conditional,
+            )
+        self._refuse_another_question()
+
+    @property
+    def trials(self) -> tuple[Tried, ...]:
+        """All trials, by number."""
+        with _explained(None):
+            return tuple(map(_tried, self._study.get_trials(deepcopy=False)))
+
+    @property
+    def best(self) -> tuple[Tried, ...]:
+        """The best feasible trial; of a trade-off all that no other one beats; or none."""
+        with _explained(None):
+            if len(self._goal.directions) > 1:
+                return tuple(_tried(t) for t in self._study.best_trials if _tried(t).is_feasible)
+            try:
+                return (_tried(self._study.best_trial),)
+            except ValueError:  # none that finished is feasible
+                return ()
+
+    def ask(self) -> Asked:
+        """A new trial, which then is this process's."""
+        with _explained(None):
+            trial = self._study.ask()
+            trial.set_user_attr(_OWNER, self._owner.model_dump_json())
+            chosen: dict[str, Value] = {}
+            for name, parameter in self._space.parameters.items():
+                if parameter.is_asked(chosen):
+                    chosen[name] = _suggested(trial, name, parameter)
+        self._open[trial.number] = trial
+        return Asked(trial.number, chosen, is_papers=bool(trial.user_attrs.get(_PAPER)))
+
+    def recorded(self, number: int, run_id: str) -> None:
+        """Keep MLflow's id of a trial's run."""
+        with _explained(None):
+            self._open[number].set_user_attr(_RUN_ID, run_id)
+
+    def should_end(self, number: int, percent: int, progress: float) -> bool:
+        """Tell how far a trial has come; whether it should end, others being ahead there.
+
+        Args:
+            number: Of the trial.
+            percent: Of its steps that are done.
+            progress: By what trials are compared.
+        """
+        if not self._goal.prunes:
+            return False
+        trial = self._open[number]
+        with _explained(None):
+            trial.report(progress, percent)
+            return not trial.user_attrs.get(_PAPER) and trial.should_prune()
+
+    def finished(self, number: int, values: tuple[float, ...], missed: Mapping[str, float]) -> None:
+        """A trial has come to its end."""
+        with _explained(None):
+            trial = self._open.pop(number)
+            for name, value in missed.items():
+                trial.set_constraint(name, value)
+            self._study.tell(trial, list(values))
+
+    def pruned(self, number: int) -> None:
+        """A trial was ended since others are ahead."""
+        self._tell(number, "PRUNED")
+
+    def failed(self, number: int) -> None:
+        """A trial did not come to its end; it is not counted."""
+        self._tell(number, "FAIL")
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of the study's own run; None where it has none yet."""
+        with _explained(None):
+            known: str | None = self._study.user_attrs.get(_RUN_ID)
+        return known
+
+    @run_id.setter
+    def run_id(self, run_id: str) -> None:
+        with _explained(None):
+            self._study.set_user_attr(_RUN_ID, run_id)
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """What was written down of each look at the test split, as JSON, the oldest first."""
+        with _explained(None):
+            return tuple(self._study.user_attrs.get(_LOOKS, ()))
+
+    def keep_look(self, number: int, look: str) -> None:
+        """Write a look down, or what came of it.
+
+        Args:
+            number: Of the look, from 1 on; a new one, or the last.
+            look: As JSON.
+        """
+        with _explained(None):
+            kept = [*self.looks[: number - 1], look]
+            self._study.set_user_attr(_LOOKS, kept)
+
+    def settle(self) -> tuple[int, ...]:
+        """Fail the trials of processes that are gone, and have them tried again.
+
+        Returns:
+            Their numbers.
+        """
+        import optuna
+
+        settled = []
+        with _explained(None):
+            for trial in self._study.get_trials(deepcopy=False):
+                if trial.state is optuna.trial.TrialState.RUNNING and self._is_orphan(trial):
+                    self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+                    again = {_RETRY: trial.number, _PAPER: bool(trial.user_attrs.get(_PAPER))}
+                    self._study.enqueue_trial(trial.params, user_attrs=again)
+                    settled.append(trial.number)
+        return tuple(settled)
+
+    def importances(self) -> dict[str, float]:
+        """How much each parameter matters for the first value, adding up to 1; or nothing."""
+        import optuna
+
+        finished = [trial for trial in self.trials if trial.state == "finished"]
+        if len(finished) < _STARTUP_TRIALS:
+            return {}
+        with _explained(None), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = optuna.importance.get_param_importances(
+                self._study, target=lambda trial: float(trial.values[0])
+            )
+        return {name: float(share) for name, share in found.items()}
+
+    def _sampler_seed(self, member: int) -> int:
+        """Another one after each break, or the first suggestions would come again."""
+        earlier = 0 if self.is_new else len(self._study.get_trials(deepcopy=False))
+        return SAMPLER_SEED + earlier + member * _SEEDS_A_MEMBER
+
+    def _tell(self, number: int, state: str) -> None:
+        import optuna
+
+        with _explained(None):
+            self._study.tell(self._open.pop(number), state=optuna.trial.TrialState[state])
+
+    def _is_orphan(self, trial: optuna.trial.FrozenTrial) -> bool:
+        told = trial.user_attrs.get(_OWNER)
+        owner = Owner.model_validate_json(told) if told else None
+        if owner is None:
+            return True
+        return owner.belongs_to(self._owner.machine_id) and owner.is_gone
+
+    def _refuse_another_question(self) -> None:
+        known = self._study.user_attrs
+        for key, mine, what in (
+            (_SPACE, self._space.model_dump_json(), "search space"),
+            (_GOAL, self._goal.model_dump_json(), "objective"),
+        ):
+            if known.get(key) != mine:
+                raise BenchError(
+                    f"the study {self.name} exists with another {what}",
+                    "choose another --study, or give the same again",
+                )
+
+
+def names(storage: str | None) -> tuple[str, ...]:
+    """The studies that a storage holds; none where there is no journal yet."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    if storage is None and not JOURNAL.exists():
+        return ()
+    with _explained(storage):
+        return tuple(optuna.get_all_study_names(_backend(storage)))
+
+
+def _backend(storage: str | None) -> Any:
+    """The storage of a URL, or the journal."""
+    import optuna
+
+    if storage is not None:
+        return optuna.storages.RDBStorage(storage)
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    JOURNAL.parent.mkdir(parents=True, exist_ok=True)
+    # Windows makes symbolic links for administrators alone.
+    lock = JournalFileOpenLock(str(JOURNAL)) if sys.platform == "win32" else None
+    return optuna.storages.JournalStorage(JournalFileBackend(str(JOURNAL), lock_obj=lock))
+
+
+def _pruner(goal: Goal) -> optuna.pruners.BasePruner:
+    import optuna
+
+    if not goal.prunes:
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=25)
+
+
+def _suggested(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
+    if parameter.choices is not None:
+        value: Value = trial.suggest_categorical(name, parameter.choices)
+        return value
+    low, high = parameter.low, parameter.high
+    if low is None or high is None:
+        raise ValueError(f"{name} has no range")
+    if is_integer(name):
+        return trial.suggest_int(name, int(low), int(high), log=parameter.log)
+    return trial.suggest_float(name, float(low), float(high), log=parameter.log)
+
+
+def _tried(trial: optuna.trial.FrozenTrial) -> Tried:
+    states: dict[str, State] = {
+        "COMPLETE": "finished",
+        "PRUNED": "pruned",
+        "FAIL": "failed",
+        "RUNNING": "running",
+        "WAITING": "waiting",
+    }
+    state = states[trial.state.name]
+    return Tried(
+        number=trial.number,
+        state=state,
+        chosen=dict(trial.params),
+        values=tuple(trial.values) if state == "finished" and trial.values else (),
+        missed=dict(trial.constraints),
+        curve=dict(trial.intermediate_values),
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+        run_id=trial.user_attrs.get(_RUN_ID),
+        is_papers=bool(trial.user_attrs.get(_PAPER)),
+        retry_of=trial.user_attrs.get(_RETRY),
+    )
+
+
+@contextmanager
+def _explained(storage: str | None) -> Iterator[None]:
+    """Turn Optuna's and its databases' faults into one line for people."""
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except OSError as error:
+        raise BenchError(
+            f"can't use the study's journal {JOURNAL.as_posix()}: {error.strerror or error}",
+            "make it readable and writable",
+            exit_status=EXIT_BROKE,
+        ) from error
+    except (OptunaError, SQLAlchemyError, ImportError) as error:
+        where = tracking.without_credentials(storage) if storage else "the study's storage"
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BenchError(
+            f"{where} can't be used: {line}",
+            "see whether the database answers, and whether its driver is installed",
+            exit_status=EXIT_BROKE,
+        ) from error

@@ -1,0 +1,72 @@
+"""A study as one JSON document; a contract, fields are only ever added."""
+
+from __future__ import annotations
+
+from mnist_bench.candidate import Margin
+from mnist_bench.machine import Machine
+from mnist_bench.objective import Goal
+from mnist_bench.proof import Proof
+from mnist_bench.record import Record
+from mnist_bench.space import Space
+from mnist_bench.tried import Tried
+
+
+class Look(Record):
+    """One look at the test split.
+
+    Attributes:
+        number: Of all looks of the study, from 1 on.
+        candidate: Number of the trial that was settled on beforehand.
+        first_seed: Of the fresh seeds.
+        proof: What was seen; None where the trainings did not come to their end.
+    """
+
+    number: int
+    candidate: int
+    first_seed: int
+    proof: Proof | None = None
+
+
+class StudyDocument(Record):
+    """A study, its trials, its winner and every look at the test split.
+
+    Attributes:
+        schema_version: Of this document.
+        study: Its name.
+        dataset: Name of the images.
+        dataset_digest: What stands for them.
+        machine: The described machine.
+        space: What might be tried.
+        goal: What it was after.
+        trials: All of them, by number.
+        best: Numbers of the best trial, or of all that no other one beats.
+        candidate: Number of the trial that stands for the study; None where none is an answer.
+        margin: How far it is ahead of the paper's configuration; None without a candidate.
+        importances: How much each parameter matters for the first value.
+        search_seconds: Wall-clock seconds of all trials together.
+        looks: At the test split.
+    """
+
+    schema_version: int = 1
+    study: str
+    dataset: str
+    dataset_digest: str
+    machine: Machine
+    space: Space
+    goal: Goal
+    trials: tuple[Tried, ...]
+    best: tuple[int, ...]
+    candidate: int | None
+    margin: Margin | None
+    importances: dict[str, float]
+    search_seconds: float
+    looks: tuple[Look, ...]
+
+    def trial(self, number: int) -> Tried:
+        """The trial of that number."""
+        return next(trial for trial in self.trials if trial.number == number)
+
+    @property
+    def finished(self) -> tuple[Tried, ...]:
+        """Those that came to their end."""
+        return tuple(trial for trial in self.trials if trial.state == "finished")

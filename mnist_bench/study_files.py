@@ -1,0 +1,60 @@
+"""A study's files: report, document, trials, pictures, and the winner as a scenario."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+from pathlib import Path
+
+from mnist_bench.report import files, pictures, study
+from mnist_bench.report.escape import csv_cell
+from mnist_bench.study_document import StudyDocument
+from mnist_bench.wish import REPORTS
+
+
+def write(document: StudyDocument, command: str) -> tuple[Path, ...]:
+    """Write `reports/<study>.md` and what belongs to it.
+
+    Returns:
+        The files, the one for people first.
+
+    Raises:
+        BenchError: One can't be written; those of that name from before stay whole.
+    """
+    drawn = pictures.pictures_of(document)
+    links = [f"{document.study}.{name}.png" for name in drawn]
+    created = dt.datetime.now().astimezone().date().isoformat()
+    contents = [
+        files.File(".md", study.to_markdown(document, command, created, links)),
+        files.File(".json", document.model_dump_json(indent=2) + "\n"),
+        files.File(".csv", trials_csv(document)),
+        *(files.File(f".{name}.png", content) for name, content in drawn.items()),
+    ]
+    if document.candidate is not None:
+        contents.append(files.File(".toml", winner_toml(document, document.candidate)))
+    return files.write(REPORTS, document.study, contents)
+
+
+def winner_toml(document: StudyDocument, number: int) -> str:
+    """The winner as a scenario file that `mnist-bench run` takes."""
+    scenario = document.space.scenario(document.trial(number).chosen)
+    title = f"Winner of the study {document.study}: trial {number}"[:200]
+    return scenario.model_copy(update={"title": title}).to_toml()
+
+
+def trials_csv(document: StudyDocument) -> str:
+    """A line a trial."""
+    parameters = list(document.space.parameters)
+    goal = document.goal.names
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    header = ["trial", "state", "is_papers", "is_feasible", "seconds", "run_id"]
+    writer.writerow([*header, *goal, *parameters])
+    for trial in document.trials:
+        values = trial.values or [None] * len(goal)
+        own = [trial.number, trial.state, trial.is_papers, trial.is_feasible, trial.seconds]
+        chosen = [trial.chosen.get(name) for name in parameters]
+        line = [*own, trial.run_id, *values, *chosen]
+        writer.writerow(["" if value is None else csv_cell(str(value)) for value in line])
+    return stream.getvalue()

@@ -1,0 +1,239 @@
+"""Trials: asked of a study, trained each in a process of its own, and told to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mnist_bench import harness, units
+from mnist_bench.data import Source
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.execution import Execution
+from mnist_bench.harness import Plan, Trajectory, Watcher
+from mnist_bench.journal import Address
+from mnist_bench.machine import Machine
+from mnist_bench.objective import Goal
+from mnist_bench.protocol import Sample
+from mnist_bench.record import Record
+from mnist_bench.result import Evaluation, RunResult, Trial
+from mnist_bench.space import Space
+from mnist_bench.store import Store
+from mnist_bench.study import Asked, Study
+
+_MOST_FAILURES = 3
+"""So many trials that fail one after the other end a study: the next would fail as well."""
+
+
+class Question(Record):
+    """What all trials of a study have in common.
+
+    Attributes:
+        space: What may be tried.
+        goal: What it is after.
+        source: The images.
+        execution: How each is carried out.
+        machine: The described machine.
+        address: Where the runs are recorded.
+        parent_run_id: MLflow's id of the study's own run.
+        exclusive: Whether the suite kept other benchmarks of this user away.
+    """
+
+    space: Space
+    goal: Goal
+    source: Source
+    execution: Execution
+    machine: Machine
+    address: Address
+    parent_run_id: str
+    exclusive: bool
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a study is at its end.
+
+    Attributes:
+        trials: So many that finished or were pruned.
+        until: By the clock of `time.monotonic`; None where no time is set.
+    """
+
+    trials: int
+    until: float | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Why the last trial was the last.
+
+    Attributes:
+        exit_status: 0, or that of an interruption or a fault.
+        error: What broke; None where nothing did.
+        in_words: For people.
+    """
+
+    exit_status: int
+    error: BenchError | None
+    in_words: str
+
+
+def train_all(
+    study: Study,
+    question: Question,
+    store: Store,
+    limits: Limits,
+    watch: Callable[[Plan], Watcher],
+) -> Ended:
+    """Train trials until there are enough of them, or the time is up.
+
+    A trial that was begun in time comes to its end; one is trained in any case.
+
+    Args:
+        study: Open.
+        question: What the trials have in common.
+        store: Open.
+        limits: When it is enough.
+        watch: Gives somebody who is told how a trial goes.
+    """
+    failures = trained = 0
+    while True:
+        if _begun(study) >= limits.trials:
+            return Ended(0, None, f"{limits.trials} trials are done")
+        if trained and limits.until is not None and time.monotonic() >= limits.until:
+            return _out_of_time(study)
+        asked = study.ask()
+        plan = plan_of(study.name, question, asked)
+        judge = _Judge(study, question.goal, asked.number, plan.scenario.steps[-1], watch(plan))
+        run, outcome = _trained(question, store, plan, judge)
+        _tell(study, question.goal, asked, run)
+        trained += 1
+        if outcome.exit_status:
+            return Ended(outcome.exit_status, outcome.error, "it was interrupted")
+        failures = failures + 1 if run is None or run.status == "failed" else 0
+        if failures == _MOST_FAILURES:
+            return Ended(EXIT_BROKE, _all_fail(run), "trials fail, one after the other")
+
+
+def _begun(study: Study) -> int:
+    """Trials that count, or will if they come to their end: those of other processes too."""
+    return sum(trial.counts or trial.state == "running" for trial in study.trials)
+
+
+def plan_of(study: str, question: Question, asked: Asked) -> Plan:
+    """The training of one trial; its seed is its number, so that no two trials share one.
+
+    Raises:
+        BenchError: A batch is larger than the training split.
+    """
+    scenario = question.space.scenario(asked.chosen)
+    laid_out = harness.lay_out(
+        study,
+        scenario,
+        question.source,
+        seeds=range(asked.number, asked.number + 1),
+        executions=[question.execution],
+    )
+    return Plan(
+        study,
+        scenario,
+        question.source,
+        laid_out.executions,
+        laid_out.trajectories,
+        trial=Trial(study=study, number=asked.number, parent_run_id=question.parent_run_id),
+        train_seconds_limit=question.goal.train_seconds,
+    )
+
+
+def _trained(
+    question: Question, store: Store, plan: Plan, judge: _Judge
+) -> tuple[RunResult | None, harness.Outcome]:
+    """Train one trial."""
+    outcome = harness.execute(
+        plan,
+        question.machine,
+        question.address,
+        lambda: store,
+        judge,
+        prune=lambda: judge.reason,
+        exclusive=question.exclusive,
+        opens_store=False,
+    )
+    return (outcome.results[0] if outcome.results else None), outcome
+
+
+def _tell(study: Study, goal: Goal, asked: Asked, run: RunResult | None) -> None:
+    """Tell the study how a trial ended."""
+    if run is not None and run.run_id is not None:
+        study.recorded(asked.number, run.run_id)
+    if run is not None and run.status == "finished":
+        study.finished(asked.number, goal.values(run), goal.constraints(run))
+    elif run is not None and run.status == "pruned":
+        study.pruned(asked.number)
+    else:
+        study.failed(asked.number)
+
+
+class _Judge:
+    """Watches a trial, and asks the study at each scoring whether it should end.
+
+    Args:
+        study: Whose trial it is.
+        goal: Of the study.
+        number: Of the trial.
+        steps: Of the trial.
+        watcher: Who is told what happens as well.
+    """
+
+    def __init__(self, study: Study, goal: Goal, number: int, steps: int, watcher: Watcher) -> None:
+        self._study, self._goal, self._number, self._steps = study, goal, number, steps
+        self._watcher = watcher
+        self.reason: str | None = None
+
+    def begun(self, trajectory: Trajectory) -> None:
+        """A worker was started."""
+        self._watcher.begun(trajectory)
+
+    def sampled(self, sample: Sample) -> None:
+        """A stretch of training has ended."""
+        self._watcher.sampled(sample)
+
+    def scored(self, evaluation: Evaluation) -> None:
+        """The network was scored."""
+        self._watcher.scored(evaluation)
+        if evaluation.step >= self._steps:
+            return  # it is at its end as it is
+        percent = 100 * evaluation.step // self._steps
+        progress = self._goal.progress(evaluation)
+        if self._study.should_end(self._number, percent, progress):
+            self.reason = f"pruned after {evaluation.step} steps: others were ahead there"
+
+    def warned(self, line: str) -> None:
+        """Something is wrong, and the trial goes on."""
+        self._watcher.warned(line)
+
+    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
+        """The trial has ended."""
+        self._watcher.ended(trajectory, failure, log_tail)
+
+
+def _out_of_time(study: Study) -> Ended:
+    """The end of a search in time; with one trial there is nothing to choose from."""
+    counted = [trial for trial in study.trials if trial.counts]
+    if len(counted) > 1:
+        return Ended(0, None, "the time is up")
+    seconds = units.duration(counted[0].seconds if counted else None)
+    error = BenchError(
+        f"--timeout was over after the first trial, which took {seconds}",
+        "allow more",
+        exit_status=EXIT_BROKE,
+    )
+    return Ended(EXIT_BROKE, error, "the time is up")
+
+
+def _all_fail(run: RunResult | None) -> BenchError:
+    reason = (run.failure if run else None) or "no training process could be started"
+    return BenchError(
+        f"{_MOST_FAILURES} trials failed one after the other: {reason}",
+        "the end of the last one's log stands above",
+        exit_status=EXIT_BROKE,
+    )

@@ -1,0 +1,55 @@
+"""A trial as its study keeps it; pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mnist_bench.record import Record
+from mnist_bench.space import Value
+
+State = Literal["finished", "pruned", "failed", "running", "waiting"]
+
+
+class Tried(Record):
+    """A trial as its study keeps it.
+
+    Attributes:
+        number: Optuna's.
+        state: How it ended, or that it did not yet.
+        chosen: A value for each parameter that was asked.
+        values: What it is worth, in the goal's order; empty unless it finished.
+        missed: By how much each constraint is missed; kept where that is 0 or less.
+        curve: What it was compared by, by percent of its steps.
+        seconds: Wall-clock seconds from its beginning to its end; None while it goes on.
+        run_id: MLflow's id of its run; None where there is none.
+        is_papers: Whether it is the paper's configuration.
+        retry_of: The trial that it repeats, since the process of that one was gone; else None.
+    """
+
+    number: int
+    state: State
+    chosen: dict[str, Value]
+    values: tuple[float, ...] = ()
+    missed: dict[str, float] = Field(default={})
+    curve: dict[int, float] = Field(default={})
+    seconds: float | None = None
+    run_id: str | None = None
+    is_papers: bool = False
+    retry_of: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the trials that the user asked for."""
+        return self.state in {"finished", "pruned"}
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether it finished and keeps every constraint."""
+        return self.state == "finished" and all(value <= 0 for value in self.missed.values())
+
+
+def papers_of(trials: tuple[Tried, ...]) -> Tried | None:
+    """The finished trial of the paper's configuration; None where there is none."""
+    return next((t for t in trials if t.is_papers and t.state == "finished"), None)

@@ -1,0 +1,392 @@
+"""The work of `mnist-bench tune`: a study from its space to a proven winner."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from mnist_bench import crew, data, machine, owner, recovery, sensing, space, tracking
+from mnist_bench import study as studies
+from mnist_bench.candidate import candidate_of, margin_of
+from mnist_bench.confirm import Settled, look_at_test
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.execution import Execution
+from mnist_bench.harness import Plan
+from mnist_bench.journal import Address
+from mnist_bench.limits import DatasetChoice, Objective
+from mnist_bench.machine import Machine
+from mnist_bench.objective import Goal
+from mnist_bench.owner import Owner
+from mnist_bench.progress import ProgressWatcher
+from mnist_bench.report.study import proof_in_words, value_in_words
+from mnist_bench.result import Status
+from mnist_bench.space import Space
+from mnist_bench.store import Store
+from mnist_bench.study import Study
+from mnist_bench.study_document import Look, StudyDocument
+from mnist_bench.study_files import write
+from mnist_bench.trials import Ended, Limits, Question, train_all
+from mnist_bench.tried import papers_of
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for.
+
+    Attributes:
+        space: The file of the search space; None takes the packaged one.
+        trials: Trials that finish or are pruned.
+        timeout_seconds: After so long no further trial is begun; None sets no time.
+        objective: What the study is after.
+        max_memory_bytes: Peak memory above which a trial is no answer.
+        max_seconds: Training seconds above which it is none.
+        workers: Processes that train trials at the same time.
+        confirm: Fresh seeds on which the winner is proven; 0 looks at no test image.
+        storage: Optuna's URL; None keeps the study in a journal.
+        study: Its name; None makes one of the space's and the objective's.
+        resume: Whether a study that is there goes on.
+        dataset: Images instead of the space's own choice.
+        folder: The user's own IDX files.
+        tracking_uri: Where MLflow records.
+        experiment: Name of MLflow's experiment.
+        command: The command line as it may be shown.
+        exclusive: Whether other benchmarks of this user are kept away.
+    """
+
+    space: Path | None
+    trials: int
+    timeout_seconds: float | None
+    objective: Objective
+    max_memory_bytes: int | None
+    max_seconds: float | None
+    workers: int
+    confirm: int
+    storage: str | None
+    study: str | None
+    resume: bool
+    dataset: DatasetChoice | None
+    folder: Path | None
+    tracking_uri: str
+    experiment: str
+    command: str
+    exclusive: bool = True
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A wish that was checked.
+
+    Attributes:
+        name: Of the study.
+        space: What may be tried.
+        goal: What it is after.
+        source: The images.
+    """
+
+    name: str
+    space: Space
+    goal: Goal
+    source: data.Source
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command has to answer.
+
+    Attributes:
+        document_json: The study as one JSON document.
+        exit_status: 0, 1 where no trial is an answer, or that of an interruption.
+        error: What broke, or that no trial is an answer; None where all is well.
+    """
+
+    document_json: str
+    exit_status: int
+    error: BenchError | None
+
+
+def prepare(wish: Wish, console: Console) -> Prepared:
+    """Check everything that can be checked before work starts.
+
+    Raises:
+        BenchError: Something of the wish can't be; nothing was started or written.
+    """
+    path = wish.space or space.default_path()
+    asked = space.read(path)
+    goal = Goal(
+        objective=wish.objective,
+        target_accuracy=asked.target_accuracy,
+        train_seconds=asked.train_seconds,
+        max_memory_bytes=wish.max_memory_bytes,
+        max_seconds=wish.max_seconds,
+    )
+    goal.check()
+    name = _name(wish, f"{path.stem}-{wish.objective}")
+    tracking.check(wish.tracking_uri, wish.experiment)
+    source = data.find(
+        wish.dataset or asked.dataset,
+        wish.folder,
+        say=lambda line: console.print(Text(line, style="bold yellow"), soft_wrap=True),
+        show_progress=console.is_terminal,
+    )
+    asked.check_batches(source.train_images)
+    return Prepared(name, asked, goal, source)
+
+
+def carry_out(prepared: Prepared, wish: Wish, console: Console, people: Console) -> Done:
+    """Train trials until there are enough, settle on a winner, prove it, and report.
+
+    Args:
+        prepared: The checked wish.
+        wish: What the user asked for.
+        console: For progress and faults.
+        people: For results.
+    """
+
+    def tell(line: str) -> None:
+        people.print(Text(line), soft_wrap=True)
+
+    described = machine.describe()
+    me = owner.current(described.machine_id)
+    store, address = _opened_store(wish, described, console)
+    study = Study(prepared.name, wish.storage, prepared.space, prepared.goal, me)
+    for number in study.settle():
+        tell(f"trial {number} was left behind by a process that is gone: it is tried again")
+    question = Question(
+        space=prepared.space,
+        goal=prepared.goal,
+        source=prepared.source,
+        execution=Execution(threads=sensing.usable_threads()),
+        machine=described,
+        address=address,
+        parent_run_id=_parent_run(study, store, prepared, me),
+        exclusive=wish.exclusive,
+    )
+    course = _Course(study, question, store, wish, tell)
+    return course.run(lambda plan: ProgressWatcher(plan, console))
+
+
+@dataclass(frozen=True)
+class _Course:
+    """A study's way from its first trial to its report."""
+
+    study: Study
+    question: Question
+    store: Store
+    wish: Wish
+    tell: Callable[[str], None]
+
+    def run(self, watch: Callable[[Plan], ProgressWatcher]) -> Done:
+        """Search, prove, report."""
+        timeout = self.wish.timeout_seconds
+        until = None if timeout is None else time.monotonic() + timeout
+        self.tell(f"study {self.study.name}: {self.question.space.title}")
+        try:
+            ended = self._searched(until, watch)
+            self.tell(f"the search has ended: {ended.in_words}")
+            if not ended.exit_status:
+                ended = self._proven(watch) or ended
+        except BaseException:
+            self._close("killed", "The study was interrupted.", {}, [])
+            raise
+        return self._told(ended)
+
+    def _searched(self, until: float | None, watch: Callable[[Plan], ProgressWatcher]) -> Ended:
+        """Train the trials; several at the same time where that is wished for."""
+        limits = Limits(self.wish.trials, until)
+        if self.wish.workers == 1:
+            return train_all(self.study, self.question, self.store, limits, watch)
+        # The paper's trial comes first and alone: it tells how much memory one takes.
+        shared = _shared(self.question, self.wish.workers)
+        first = Limits(1, until)
+        ended = train_all(self.study, shared, self.store, first, watch)
+        if ended.exit_status:
+            return ended
+        papers = papers_of(self.study.trials)
+        run = self.store.load(papers.run_id) if papers and papers.run_id else None
+        crew.check_memory(self.wish.workers, run.peak_rss_bytes if run else None)
+        left = None if until is None else until - time.monotonic()
+        self.tell(f"{self.wish.workers} processes train trials at the same time: times are suspect")
+        return crew.work(
+            [
+                crew.Orders(
+                    study=self.study.name,
+                    storage=self.wish.storage,
+                    tracking_uri=self.wish.tracking_uri,
+                    question=shared,
+                    trials=self.wish.trials,
+                    seconds=left,
+                    member=member,
+                )
+                for member in range(1, self.wish.workers + 1)
+            ]
+        )
+
+    def _proven(self, watch: Callable[[Plan], ProgressWatcher]) -> Ended | None:
+        """Look at the test split if the candidate is worth it; what ended that early."""
+        document = self._document()
+        if document.candidate is None or document.margin is None:
+            return None
+        candidate = document.trial(document.candidate)
+        self.tell(
+            f"best on validation: trial {candidate.number}, "
+            f"{value_in_words(candidate, document.goal)}; {document.margin.in_words}"
+        )
+        if not document.margin.is_enough or not self.wish.confirm or candidate.run_id is None:
+            self.tell("the test split is not looked at")
+            return None
+        run = self.store.load(candidate.run_id)
+        if run is None:
+            return Ended(EXIT_BROKE, _record_is_gone(candidate.run_id), "its record is gone")
+        settled = Settled(
+            number=len(self.study.looks) + 1,
+            trial=candidate.number,
+            chosen=candidate.chosen,
+            validation_accuracy=self.question.goal.counted(run).validation_accuracy,
+            search_seconds=document.search_seconds,
+            seeds=self.wish.confirm,
+        )
+        return self._looked(settled, watch)
+
+    def _looked(self, settled: Settled, watch: Callable[[Plan], ProgressWatcher]) -> Ended | None:
+        """Count the look before it is taken: one that fails stays in the log."""
+        begun = Look(
+            number=settled.number, candidate=settled.trial, first_seed=settled.fresh_seeds[0]
+        )
+        self.study.keep_look(settled.number, begun.model_dump_json())
+        self.tell(
+            f"look {settled.number} at the test split: trial {settled.trial} and the paper's "
+            f"configuration on {settled.seeds} fresh seeds each"
+        )
+        look, outcome = look_at_test(self.study.name, self.question, self.store, settled, watch)
+        self.study.keep_look(settled.number, look.model_dump_json())
+        self.tell(f"look {settled.number}: {proof_in_words(look.proof)}")
+        if outcome.exit_status:
+            return Ended(outcome.exit_status, outcome.error, "the look did not come to its end")
+        return None
+
+    def _document(self) -> StudyDocument:
+        question, study = self.question, self.study
+        trials, best = study.trials, study.best
+        candidate = candidate_of(best, papers_of(trials), question.goal)
+        return StudyDocument(
+            study=study.name,
+            dataset=question.source.name,
+            dataset_digest=question.source.digest,
+            machine=question.machine,
+            space=question.space,
+            goal=question.goal,
+            trials=trials,
+            best=tuple(trial.number for trial in best),
+            candidate=candidate.number if candidate else None,
+            margin=margin_of(candidate, papers_of(trials), question.goal) if candidate else None,
+            importances=study.importances(),
+            search_seconds=sum(trial.seconds or 0.0 for trial in trials),
+            looks=tuple(Look.model_validate_json(look) for look in study.looks),
+        )
+
+    def _told(self, ended: Ended) -> Done:
+        """Write the report and the winner, and end the study's run."""
+        document = self._document()
+        error, status = ended.error, ended.exit_status
+        if status:
+            self.tell(
+                f"what was tried is kept; the same command with `--study {self.study.name} "
+                "--resume` goes on with it"
+            )
+        elif document.candidate is None:
+            status, error = EXIT_BROKE, _no_answer(document)
+        paths = write(document, self.wish.command)
+        self.tell("Written: " + ", ".join(path.as_posix() for path in paths))
+        self._close(
+            "killed" if ended.exit_status else "finished",
+            paths[0].read_text(encoding="utf-8"),
+            {"trials": len(document.trials), "search_seconds": document.search_seconds},
+            [*paths],
+        )
+        return Done(document.model_dump_json(indent=2) + "\n", status, error)
+
+    def _close(
+        self, status: Status, note: str, figures: dict[str, float | None], paths: list[Path]
+    ) -> None:
+        self.store.finish_study(self.question.parent_run_id, status, note, figures, paths)
+
+
+def _shared(question: Question, workers: int) -> Question:
+    """The same trials where several go on at the same time, each on its share of the cores."""
+    threads = max(1, question.execution.threads // workers)
+    execution = question.execution.model_copy(update={"threads": threads})
+    return question.model_copy(update={"execution": execution, "exclusive": False})
+
+
+def _opened_store(wish: Wish, described: Machine, console: Console) -> tuple[Store, Address]:
+    """The store, with what earlier commands left there settled."""
+    shown = tracking.without_credentials(wish.tracking_uri)
+    address = Address(tracking_uri=shown, experiment=wish.experiment)
+    store = Store(wish.tracking_uri, wish.experiment)
+    recovery.settle(
+        store,
+        address,
+        described.machine_id,
+        say=lambda line: console.print(Text(line), soft_wrap=True),
+    )
+    return store, address
+
+
+def _parent_run(study: Study, store: Store, prepared: Prepared, me: Owner) -> str:
+    """MLflow's run of the study: the one it has, or a new one."""
+    known = study.run_id
+    if known is not None and store.reopen_study(known, me):
+        return known
+    made = store.start_study(study.name, f"**{prepared.space.title}**", me)
+    study.run_id = made
+    return made
+
+
+def _name(wish: Wish, default: str) -> str:
+    """The study's name: a new one, unless one is to go on.
+
+    Raises:
+        BenchError: A study of that name is there and is not to go on, or is not there and is.
+    """
+    known = studies.names(wish.storage)
+    name = wish.study or default
+    if wish.resume:
+        if name not in known:
+            there = f"there are {', '.join(known)}" if known else "there is none yet"
+            raise BenchError(f"no study is called {name}", f"{there}; name it with --study")
+        return name
+    if name in known and wish.study:
+        raise BenchError(
+            f"the study {name} is there already",
+            "add --resume to go on with it, or choose another --study",
+        )
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return name if name not in known else next(each for each in numbered if each not in known)
+
+
+def _record_is_gone(run_id: str) -> BenchError:
+    return BenchError(
+        f"MLflow has no result.json of the candidate's run {run_id} any more",
+        "start a new study",
+        exit_status=EXIT_BROKE,
+    )
+
+
+def _no_answer(document: StudyDocument) -> BenchError:
+    """No trial finished and keeps every constraint."""
+    missed = [trial for trial in document.trials if trial.state == "finished"]
+    what = (
+        f"none of the {len(missed)} trials that finished keeps every constraint"
+        if missed
+        else "no trial finished"
+    )
+    return BenchError(
+        what, "loosen --max-memory, --max-seconds or the target, or allow more --trials",
+        exit_status=EXIT_BROKE,
+    )  # fmt: skip

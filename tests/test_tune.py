@@ -1,0 +1,427 @@
+"""The whole way of `mnist-bench tune`, as a process, on real databases and a worker that pretends.
+
+Its accuracies follow from the hyperparameters it is asked for, and it writes down what it was
+asked, so that a test knows the best answer and sees who looked at the test split.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from program import Bench, Ended, altered
+
+from mnist_bench import process, scenario
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
+
+SPACE = """
+title = "Two parameters"
+model = "paper-cnn"
+dataset = "mnist-5k"
+steps = 100
+eval_every = 5
+target_accuracy = 0.9
+
+[parameters]
+learning_rate = { low = 0.0001, high = 0.1, log = true }
+batch_size = { low = 10, high = 100 }
+"""
+
+_WORKER = """
+import json, math, pathlib, sys, time
+import numpy as np
+
+def say(kind, **fields):
+    print(json.dumps({"kind": kind, **fields}), flush=True)
+
+line = sys.stdin.readline()
+request = json.loads(line)
+say("ready")
+if sys.stdin.readline().strip() != "go":
+    sys.exit("nobody said go")
+with pathlib.Path("asked.jsonl").open("a") as file:
+    file.write(json.dumps(request) + "\\n")
+say("calibration", step=0, seconds=0.125, surroundings={"logical_cores": 2})
+(row,) = request["rows"]
+asked, grid, done = request["hyperparameters"], request["grid"], 0
+FAULT
+# The best rate is 0.01, and a larger batch takes longer.
+best = 0.98 - 0.05 * abs(math.log10(asked["learning_rate"]) + 2)
+noise = 0.0004 * (request["training_seed"] % 3)
+labels = np.arange(500) % 10
+for step in range(grid["first"], row + 1, grid["every"]):
+    seconds = step * 0.001 * asked["batch_size"]
+    seen = {"wall_seconds": 0.1, "own_cpu_seconds": 0.1}
+    stretch = {"step": step, "steps": step - done, "train_seconds": 0.1, "rss_bytes": 400_000_000}
+    say("sample", train_seconds=seconds, stretch=stretch | {"seen": seen}, surroundings=None)
+    accuracy = round((best + noise) * (0.5 + 0.5 * step / row), 4)
+    test = round(accuracy - 0.002, 4) if request["with_test"] else None
+    scores = {"test_accuracy": test, "validation_accuracy": accuracy, "train_loss": 0.25}
+    say("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
+    done = step
+if request["with_test"]:
+    folder = pathlib.Path(request["folder"], str(row))
+    folder.mkdir()
+    wrong = np.where(np.arange(500) < round(500 * (1 - test)), (labels + 1) % 10, labels)
+    np.savez(folder / "predictions.npz", final_label=wrong.astype(np.uint8))
+memory = {"peak_rss_bytes": 500_000_000, "memory_method": "VmHWM"}
+say("row", steps=row, seconds={"train": seconds}, phase_peak_rss_bytes={}, **memory)
+say("done")
+"""
+
+
+def worker(fault: str) -> tuple[str, ...]:
+    """The command of the worker that pretends.
+
+    Args:
+        fault: One line of its Python, run before it begins to train; it sees `request`.
+    """
+    return (sys.executable, "-c", _WORKER.replace("FAULT", fault))
+
+
+class Recorded:
+    """What MLflow has of a study."""
+
+    def __init__(self, folder: Path) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+
+        uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
+        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiment = self.client.get_experiment_by_name("mnist-bench")
+        self.runs: list[Any] = list(self.client.search_runs([experiment.experiment_id]))
+
+    def study(self) -> Any:
+        (run,) = [
+            run
+            for run in self.runs
+            if "bench.study" in run.data.tags and "bench.trial" not in run.data.tags
+        ]
+        return run
+
+    def trials(self) -> list[Any]:
+        found = [run for run in self.runs if "bench.trial" in run.data.tags]
+        return sorted(found, key=lambda run: int(run.data.tags["bench.trial"]))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    made = Bench(tmp_path)
+    (made.folder / "two.toml").write_text(SPACE, encoding="utf-8")
+    return made
+
+
+def tuned(bench: Bench, *arguments: str, fault: str = "pass", **variables: str) -> Ended:
+    with mock.patch.object(process, "COMMAND", worker(fault)):
+        return bench.call("tune", "--space", "two.toml", *arguments, **tracked(bench), **variables)
+
+
+def tracked(bench: Bench) -> dict[str, str]:
+    """Inside one process MLflow keeps a database by its name: not one name for all folders."""
+    return {"MLFLOW_TRACKING_URI": f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}"}
+
+
+def asked(bench: Bench) -> list[dict[str, Any]]:
+    """The requests that workers were sent, in order."""
+    lines = (bench.folder / "asked.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+# A study from its space to its winner
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A study that went its whole way.
+
+    Attributes:
+        bench: Where.
+        document: What it answered.
+        told: What people were told.
+    """
+
+    bench: Bench
+    document: dict[str, Any]
+    told: str
+
+    def report(self, suffix: str) -> str:
+        path = self.bench.folder / "reports" / f"two-accuracy{suffix}"
+        return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    bench = Bench(tmp_path_factory.mktemp("user"))
+    (bench.folder / "two.toml").write_text(SPACE, encoding="utf-8")
+    ended = tuned(bench, "--trials", "14", "--confirm", "3", "--json")
+    assert ended.status == 0, ended.stderr
+    return Whole(bench, ended.document, ended.told)
+
+
+def test_the_papers_configuration_is_the_first_trial(whole: Whole) -> None:
+    first = whole.document["trials"][0]
+    assert (first["number"], first["state"], first["is_papers"]) == (0, "finished", True)
+    assert first["chosen"] == {"learning_rate": 0.001, "batch_size": 50}
+    assert first["values"] == [0.93]
+    assert [trial["number"] for trial in whole.document["trials"]] == list(range(14))
+    assert not any(trial["is_papers"] for trial in whole.document["trials"][1:])
+
+
+def test_the_best_on_validation_stands_for_the_study(whole: Whole) -> None:
+    finished = [t for t in whole.document["trials"] if t["state"] == "finished"]
+    best = max(finished, key=lambda trial: trial["values"][0])
+    assert whole.document["candidate"] == best["number"]
+    assert whole.document["best"] == [best["number"]]
+    assert best["values"][0] > 0.94
+
+
+def test_no_trial_is_asked_to_look_at_the_test_split(whole: Whole) -> None:
+    requests = asked(whole.bench)
+    trials, looks = requests[:14], requests[14:]
+    assert {request["with_test"] for request in trials} == {False}
+    assert {request["with_test"] for request in looks} == {True}
+    assert [request["training_seed"] for request in trials] == list(range(14))
+
+
+def test_the_winner_is_proven_on_fresh_seeds_beside_the_papers(whole: Whole) -> None:
+    looks = asked(whole.bench)[14:]
+    assert [request["training_seed"] for request in looks] == [
+        seed for seed in range(1_000_000, 1_000_003) for _ in range(2)
+    ]
+    winner = whole.document["trials"][whole.document["candidate"]]["chosen"]
+    for ours, theirs in zip(looks[::2], looks[1::2], strict=True):
+        assert ours["hyperparameters"]["learning_rate"] == winner["learning_rate"]
+        assert theirs["hyperparameters"]["learning_rate"] == 0.001
+    (look,) = whole.document["looks"]
+    proof = look["proof"]
+    assert (look["number"], proof["candidate"]["n"], proof["paper"]["n"]) == (1, 3, 3)
+    # Test lies 0.002 below validation, and the seeds 0.0004 apart.
+    assert proof["paper"]["accuracy_mean"] == pytest.approx(0.93 - 0.002 + 0.0004)
+    assert proof["accuracy"]["difference"] == pytest.approx(
+        proof["candidate"]["accuracy_mean"] - proof["paper"]["accuracy_mean"]
+    )
+    assert proof["shrinkage"] == pytest.approx(0.002, abs=0.001)
+    assert proof["mcnemar"]["only_paper"] == 0
+    assert proof["mcnemar"]["only_candidate"] >= 5
+    assert "look 1 at the test split" in whole.told
+
+
+def test_mlflow_has_a_child_a_trial(whole: Whole) -> None:
+    recorded = Recorded(whole.bench.folder)
+    study, trials = recorded.study(), recorded.trials()
+    assert study.info.status == "FINISHED"
+    assert study.info.run_name == "two-accuracy"
+    assert len(trials) == 14
+    states = {trial["number"]: trial["state"] for trial in whole.document["trials"]}
+    for number, run in enumerate(trials):
+        assert run.data.tags["mlflow.parentRunId"] == study.info.run_id
+        assert run.data.tags["bench.trial"] == str(number)
+        assert run.data.tags["bench.trial_state"] == states[number]
+        assert run.info.status == ("FINISHED" if states[number] == "finished" else "KILLED")
+        assert not [name for name in run.data.metrics if "test_" in name]
+        assert run.info.run_id == whole.document["trials"][number]["run_id"]
+    history = recorded.client.get_metric_history(trials[0].info.run_id, "validation_accuracy")
+    assert [metric.step for metric in history] == list(range(5, 101, 5))
+
+
+def test_the_studys_pictures_and_files_hang_on_its_run(whole: Whole) -> None:
+    recorded = Recorded(whole.bench.folder)
+    kept = {f.path for f in recorded.client.list_artifacts(recorded.study().info.run_id)}
+    written = {path.name for path in (whole.bench.folder / "reports").iterdir()}
+    assert kept == written
+    assert {"two-accuracy.history.png", "two-accuracy.slices.png", "two-accuracy.md"} <= kept
+
+
+def test_the_winner_is_a_scenario(whole: Whole) -> None:
+    path = whole.bench.folder / "reports" / "two-accuracy.toml"
+    winner = whole.document["trials"][whole.document["candidate"]]["chosen"]
+    found = scenario.read(path)
+    assert found.steps == (100,)
+    assert found.hyperparameters == PaperCnnHyperparameters(**winner)
+
+
+def test_the_reports(whole: Whole) -> None:
+    assert json.loads(whole.report(".json")) == whole.document
+    lines = list(csv.DictReader(io.StringIO(whole.report(".csv"))))
+    assert [line["trial"] for line in lines] == [str(number) for number in range(14)]
+    assert lines[0]["validation accuracy"] == "0.93"
+    text = whole.report(".md")
+    assert "mnist-bench tune --space two.toml --trials 14 --confirm 3 --json" in text
+    assert "0 (paper)" in text
+    assert str(whole.bench.home.parent) not in text
+
+
+# Ends and beginnings
+
+
+def interrupted(bench: Bench, number: signal.Signals, *arguments: str) -> Ended:
+    """A study that a signal meets in its third trial, which would never end by itself."""
+    fault = 'request["training_seed"] == 2 and time.sleep(600)'
+    with bench.started(
+        "tune", "--space", "two.toml", "--trials", "5", "--confirm", "0", *arguments,
+        program=altered(f"from mnist_bench import process\nprocess.COMMAND = {worker(fault)!r}"),
+        **tracked(bench),
+    ) as running:  # fmt: skip
+        file = bench.folder / "asked.jsonl"
+        running.until(lambda: file.exists() and len(asked(bench)) == 3, 120)
+        running.process.send_signal(number)
+        return running.ended(60)
+
+
+def states(document: dict[str, Any]) -> list[str]:
+    return [trial["state"] for trial in document["trials"]]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_study_that_was_ended_goes_on(bench: Bench, number: signal.Signals, status: int) -> None:
+    ended = interrupted(bench, number)
+    assert ended.status == status
+    if status > 0:
+        assert "--resume" in ended.told + ended.stdout
+    again = tuned(bench, "--trials", "5", "--confirm", "0", "--resume", "--json")
+    assert again.status == 0, again.stderr
+    trials = again.document["trials"]
+    counted = [trial for trial in trials if trial["state"] in {"finished", "pruned"}]
+    assert len(counted) == 5
+    assert trials[2]["state"] == "failed"
+    if number is signal.SIGKILL:  # its trial is tried again, with the same values
+        (retry,) = [trial for trial in trials if trial["retry_of"] == 2]
+        assert retry["chosen"] == trials[2]["chosen"]
+        assert retry["state"] in {"finished", "pruned"}
+    recorded = Recorded(bench.folder)
+    assert recorded.study().info.status == "FINISHED"
+    assert len(recorded.trials()) == len(trials)
+    assert {run.info.status for run in recorded.trials()} <= {"FINISHED", "KILLED"}
+
+
+def test_trials_that_all_fail_end_the_study(bench: Bench) -> None:
+    ended = tuned(bench, "--trials", "9", fault='sys.exit("no such thing")')
+    assert ended.status == 1
+    assert "3 trials failed one after the other" in ended.complaint
+    assert len(asked(bench)) == 3
+
+
+def test_a_trial_that_fails_is_not_counted(bench: Bench) -> None:
+    ended = tuned(
+        bench, "--trials", "4", "--confirm", "0", "--json",
+        fault='request["training_seed"] == 1 and sys.exit("once")',
+    )  # fmt: skip
+    assert ended.status == 0, ended.stderr
+    assert len(states(ended.document)) == 5
+    assert states(ended.document)[1] == "failed"
+
+
+def test_no_feasible_trial(bench: Bench) -> None:
+    ended = tuned(bench, "--trials", "3", "--max-seconds", "0.5", "--json")
+    assert ended.status == 1
+    assert "none of the 3 trials that finished keeps every constraint" in ended.complaint
+    assert ended.document["candidate"] is None
+    assert ended.document["looks"] == []
+    text = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
+    assert "No trial is an answer" in text
+    assert not (bench.folder / "reports" / "two-accuracy.toml").exists()
+
+
+def test_time_to_accuracy(bench: Bench) -> None:
+    ended = tuned(
+        bench, "--trials", "12", "--confirm", "0", "--json", "--objective", "time-to-accuracy"
+    )
+    assert ended.status == 0, ended.stderr
+    best = ended.document["trials"][ended.document["candidate"]]
+    assert best["missed"]["target accuracy"] <= 0
+    assert best["values"][0] == min(
+        trial["values"][0]
+        for trial in ended.document["trials"]
+        if trial["state"] == "finished" and trial["missed"]["target accuracy"] <= 0
+    )
+
+
+def test_a_trade_off_has_a_front_and_prunes_nothing(bench: Bench) -> None:
+    ended = tuned(bench, "--trials", "14", "--confirm", "0", "--json", "--objective", "pareto")
+    assert ended.status == 0, ended.stderr
+    document = ended.document
+    assert set(states(document)) == {"finished"}
+    values = {t["number"]: t["values"] for t in document["trials"]}
+
+    def beats(one: Sequence[float], other: Sequence[float]) -> bool:
+        signs = (1, -1, -1)
+        better = [s * (a - b) for s, a, b in zip(signs, one, other, strict=True)]
+        return min(better) >= 0 < max(better)
+
+    front = [n for n in values if not any(beats(values[m], values[n]) for m in values)]
+    assert sorted(document["best"]) == front
+    assert (bench.folder / "reports" / "two-pareto.pareto.png").exists()
+
+
+def test_a_second_study_takes_another_name(bench: Bench) -> None:
+    names = []
+    for _ in range(2):
+        ended = tuned(bench, "--trials", "1", "--confirm", "0", "--json")
+        names.append(ended.document["study"])
+    assert names == ["two-accuracy", "two-accuracy-2"]
+
+
+def test_a_time_that_is_shorter_than_a_trial(bench: Bench) -> None:
+    ended = tuned(bench, "--trials", "50", "--timeout", "0.001s", "--json")
+    assert ended.status == 1
+    assert "--timeout was over after the first trial" in ended.complaint
+    assert states(ended.document) == ["finished"]
+    assert ended.document["looks"] == []
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--storage", "postgresql://me:hunter2@db/optuna"), ("password", "MNIST_BENCH_STORAGE")),
+        (("--resume",), ("no study is called two-accuracy", "none yet")),
+        (("--confirm", "1"), ("one seed has no spread",)),
+        (("--max-memory", "much"), ("'much' is no size",)),
+        (("--trials", "0"), ("--trials",)),
+        (("--objective", "speed"), ("--objective",)),
+    ],
+)
+def test_wrong_requests(bench: Bench, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    ended = bench.call("tune", "--space", "two.toml", *arguments)
+    assert (ended.status, ended.stdout) == (2, "")
+    for word in words:
+        assert word in ended.complaint
+    assert "hunter2" not in ended.stderr
+    assert sorted(path.name for path in bench.folder.iterdir()) == ["two.toml"]
+
+
+def test_a_space_that_is_missing_or_wrong(bench: Bench) -> None:
+    assert "there is no file gone.toml" in bench.call("tune", "--space", "gone.toml").complaint
+    wrong = SPACE.replace("low = 10, high = 100", "low = 100, high = 10")
+    (bench.folder / "two.toml").write_text(wrong, encoding="utf-8")
+    ended = bench.call("tune", "--space", "two.toml")
+    assert ended.status == 2
+    assert "low is 100, not below high, 10" in ended.complaint
+
+
+def test_a_study_of_that_name_with_another_question(bench: Bench) -> None:
+    tuned(bench, "--trials", "1", "--confirm", "0", "--study", "mine")
+    again = tuned(bench, "--trials", "1", "--study", "mine")
+    assert (again.status, "--resume" in again.complaint) == (2, True)
+    other = tuned(bench, "--study", "mine", "--resume", "--objective", "pareto")
+    assert other.status == 2
+    assert "another objective" in other.complaint
+    (bench.folder / "two.toml").write_text(SPACE.replace("high = 100", "high = 90"), "utf-8")
+    other = tuned(bench, "--study", "mine", "--resume")
+    assert other.status == 2
+    assert "another search space" in other.complaint
