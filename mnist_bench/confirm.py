@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnist_bench import data, harness
+from mnist_bench import data, harness, layout
 from mnist_bench.errors import EXIT_BROKE
-from mnist_bench.harness import Outcome, Plan, Watcher
+from mnist_bench.harness import Outcome, Watcher
+from mnist_bench.layout import Plan
 from mnist_bench.proof import McNemar, exact_mcnemar, median_run, proof_of
 from mnist_bench.result import RunResult
 from mnist_bench.space import Value
@@ -102,7 +103,7 @@ def _plans(study: str, question: Question, settled: Settled) -> list[Plan]:
     both = ((f"{study}-winner", settled.chosen), (f"{study}-paper", space.of_the_paper()))
     return [
         dataclasses.replace(
-            harness.lay_out(
+            layout.lay_out(
                 name,
                 space.scenario(chosen),
                 question.source,
@@ -121,10 +122,10 @@ def _mcnemar(
 ) -> McNemar | None:
     """Of two runs; None where one of them kept no predictions."""
     ours, theirs = (store.load_predictions(run) for run in (candidate, paper))
-    test = data.load(question.source).test
-    if ours is None or theirs is None or test is None:
+    if ours is None or theirs is None:
         return None
-    right, their_right = ours == test.labels, theirs == test.labels
+    labels = data.load(question.source).test_images.labels
+    right, their_right = ours == labels, theirs == labels
     return exact_mcnemar(
         int(np.count_nonzero(right & ~their_right)), int(np.count_nonzero(their_right & ~right))
     )

@@ -15,8 +15,8 @@ import psutil
 
 from mnist_bench import owner, units
 from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
-from mnist_bench.harness import Trajectory
 from mnist_bench.interruption import Terminated, raise_on_sigterm
+from mnist_bench.layout import Trajectory
 from mnist_bench.protocol import Sample
 from mnist_bench.record import Record
 from mnist_bench.result import Evaluation

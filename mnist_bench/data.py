@@ -10,20 +10,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import platformdirs
 
 from mnist_bench import fetch, idx, sample
+from mnist_bench.dataset import Dataset, Images, Source
 from mnist_bench.errors import BenchError
 from mnist_bench.idx import SIDE, IdxFile, sha256
 from mnist_bench.limits import DatasetChoice
-from mnist_bench.record import Record
-
-if TYPE_CHECKING:  # NumPy is loaded where images are read: `scenarios` only asks how many there are
-    import numpy as np
-    import numpy.typing as npt
 
 MIRRORS: tuple[str, ...] = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -34,66 +29,6 @@ MIRRORS: tuple[str, ...] = (
 _TRAIN_FILES = 2
 """The first two of the four hold the train and validation images."""
 _GIVE_FOLDER = "give --data DIR or MNIST_BENCH_DATA a folder with MNIST's four IDX files"
-
-
-class Source(Record):
-    """Images that were found and verified.
-
-    Attributes:
-        name: `mnist`, `mnist-5k` or `custom:<first 12 digits of digest>`.
-        digest: SHA-256 in hexadecimal digits that stands for all images and labels.
-        train_digest: The same of the files that hold the train and validation images alone.
-        location: The folder with the four IDX files, or the sample's file.
-        train_images: Images to train on.
-        validation_images: Images to choose by.
-        test_images: Images to score on.
-    """
-
-    name: str
-    digest: str
-    train_digest: str
-    location: str
-    train_images: int
-    validation_images: int
-    test_images: int
-
-    @property
-    def scored_images(self) -> int:
-        """Images of one evaluation: validation and test."""
-        return self.validation_images + self.test_images
-
-    @property
-    def comparable(self) -> bool:
-        """Whether these are the images of Table I."""
-        return self.name == "mnist"
-
-
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Some images with their labels.
-
-    Attributes:
-        pixels: uint8 (n, 28, 28), 0 is paper and 255 is ink; read-only.
-        labels: uint8 (n,), the digits 0 to 9; read-only.
-    """
-
-    pixels: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """The splits, each in its file's order.
-
-    Attributes:
-        train: Images to train on.
-        validation: Images to choose by.
-        test: Images to score on; None where nobody may look at them.
-    """
-
-    train: Images
-    validation: Images
-    test: Images | None
 
 
 @dataclass(frozen=True)

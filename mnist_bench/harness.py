@@ -1,76 +1,27 @@
-"""Plans runs, starts one fresh process a trajectory, and hands on what it says."""
+"""Starts one fresh process a trajectory, and hands on what it says."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mnist_bench import interruption, journal, protocol
-from mnist_bench.data import Source
 from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
-from mnist_bench.execution import Execution
 from mnist_bench.interruption import Terminated
 from mnist_bench.journal import Address, Header
-from mnist_bench.limits import MAX_SEED
+from mnist_bench.layout import Plan, Trajectory, planned_runs
 from mnist_bench.logbook import Logbook, Once, Shelf, now_ms
 from mnist_bench.machine import Machine
 from mnist_bench.owner import current
 from mnist_bench.process import WorkerProcess
-from mnist_bench.recording import planned_run
-from mnist_bench.result import Evaluation, PhaseName, RunResult, Status, Trial
-from mnist_bench.scenario import Scenario
+from mnist_bench.result import Evaluation, PhaseName, RunResult, Status
 from mnist_bench.store import Store
 
 SHARED_PHASES: tuple[PhaseName, ...] = ("import", "data", "other")
 """In which the store is opened meanwhile, by the process that started the worker."""
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """One training from step 0.
-
-    Attributes:
-        seed: As the user counts seeds.
-        training_seed: What the training is started with.
-        rows: Step counts cut from it, rising.
-        execution: How it is carried out.
-        id: Random; recorded with every run that is cut from it.
-    """
-
-    seed: int
-    training_seed: int
-    rows: tuple[int, ...]
-    execution: Execution
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that is going to be trained for one scenario.
-
-    Attributes:
-        name: Name of the scenario.
-        scenario: What is asked.
-        source: The images.
-        executions: The ways in which each training is carried out, once in each.
-        trajectories: In the order in which they are trained.
-        trial: Of which study it is one; it then sees nothing of the test split.
-        train_seconds_limit: Training seconds after which each ends at the next grid step; None
-            where only its steps end it.
-    """
-
-    name: str
-    scenario: Scenario
-    source: Source
-    executions: tuple[Execution, ...]
-    trajectories: tuple[Trajectory, ...]
-    trial: Trial | None = None
-    train_seconds_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,47 +56,6 @@ class Watcher(Protocol):
 
     def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
         """The trajectory has ended; `failure` is what the training itself ended with."""
-
-
-def lay_out(
-    name: str,
-    scenario: Scenario,
-    source: Source,
-    *,
-    seeds: range,
-    executions: Sequence[Execution],
-    independent: bool = False,
-) -> Plan:
-    """Lay out the trainings of a scenario.
-
-    With a constant learning rate a row is an exact prefix of a longer one, so a seed's rows share
-    one trajectory, unless `independent` asks for a training from zero for each. A schedule ends
-    with its row, and so each row is a trajectory. Where it is to be carried out in several ways,
-    each is a trajectory of its own, from the same seed.
-
-    Raises:
-        BenchError: A batch is larger than the training split, or a seed is too large.
-    """
-    batch_size = scenario.hyperparameters.batch_size
-    if batch_size > source.train_images:
-        raise BenchError(
-            f"batch_size is {batch_size}, {source.name} has {source.train_images} training images",
-            "choose a smaller batch_size",
-        )
-    if seeds[-1] > MAX_SEED:
-        raise BenchError(f"seed {seeds[-1]} is above {MAX_SEED}", "choose a smaller --first-seed")
-    trainings: list[tuple[int, int, tuple[int, ...]]]
-    if independent:
-        pairs = [(seed, steps) for seed in seeds for steps in scenario.steps]
-        trainings = [(seed, _seed_of_row(seed, steps), (steps,)) for seed, steps in pairs]
-    elif not scenario.hyperparameters.rows_share_steps:
-        trainings = [(seed, seed, (steps,)) for seed in seeds for steps in scenario.steps]
-    else:
-        trainings = [(seed, seed, scenario.steps) for seed in seeds]
-    trajectories = tuple(
-        Trajectory(*training, execution) for training in trainings for execution in executions
-    )
-    return Plan(name, scenario, source, tuple(executions), trajectories)
 
 
 def _never_enough(_results: Sequence[RunResult]) -> bool:
@@ -276,8 +186,8 @@ def _train(
         failure = _follow(course, worker, logbook)
         log_tail = worker.log_tail() if failure else ""
         close("failed", failure or "it said its last word too early")
-    except _Pruned as reason:
-        close("pruned", str(reason))
+    except _Pruned as others:
+        close("pruned", str(others))
         watcher.ended(trajectory, None, "")
         return _Ended()
     except (KeyboardInterrupt, Terminated) as error:
@@ -320,36 +230,6 @@ def _tell(watcher: Watcher, message: protocol.Message) -> None:
         watcher.scored(message.evaluation)
 
 
-def planned_runs(
-    plan: Plan, trajectory: Trajectory, machine: Machine, shared: tuple[PhaseName, ...] = ()
-) -> tuple[RunResult, ...]:
-    """A trajectory's runs, by rising step count, as they are before their first step.
-
-    Args:
-        plan: What is trained.
-        trajectory: One of its trainings.
-        machine: The described machine.
-        shared: Phases in which this process opens its store.
-    """
-    return tuple(
-        planned_run(
-            name=plan.name,
-            scenario=plan.scenario,
-            source=plan.source,
-            machine=machine,
-            execution=trajectory.execution,
-            steps=steps,
-            seed=trajectory.seed,
-            training_seed=trajectory.training_seed,
-            trajectory=trajectory.id,
-            shared_phases=shared,
-            trial=plan.trial,
-            train_seconds_limit=plan.train_seconds_limit,
-        )
-        for steps in trajectory.rows
-    )
-
-
 def _request(plan: Plan, trajectory: Trajectory, folder: Path) -> protocol.Request:
     return protocol.Request(
         model=plan.scenario.model,
@@ -365,9 +245,3 @@ def _request(plan: Plan, trajectory: Trajectory, folder: Path) -> protocol.Reque
         train_seconds_limit=plan.train_seconds_limit,
         with_test=plan.trial is None,
     )
-
-
-def _seed_of_row(seed: int, steps: int) -> int:
-    """A seed for a row that is trained from zero: another one for each seed and step count."""
-    digest = hashlib.sha256(f"{seed},{steps}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") & MAX_SEED

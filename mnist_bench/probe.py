@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_bench import engine
-from mnist_bench.data import Dataset, Images
+from mnist_bench.dataset import Dataset, Images
 from mnist_bench.execution import Execution
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.limits import PRECISIONS

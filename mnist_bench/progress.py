@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mnist_bench import units
-from mnist_bench.harness import Plan, Trajectory
+from mnist_bench.layout import Plan, Trajectory
 from mnist_bench.protocol import Sample
 from mnist_bench.result import Evaluation
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from mnist_bench.conditions import Surroundings, TrainingStretch
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
 from mnist_bench.hyperparameters import Hyperparameters
 from mnist_bench.record import Record

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mnist_bench import paper, protocol, verdict
 from mnist_bench.conditions import Conditions, Surroundings, TrainingStretch
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
 from mnist_bench.figures import Point
 from mnist_bench.machine import Machine

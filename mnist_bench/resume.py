@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnist_bench.harness import Plan, planned_runs
+from mnist_bench.layout import Plan, planned_runs
 from mnist_bench.machine import Machine
 from mnist_bench.result import RunResult
 from mnist_bench.store import Store

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from mnist_bench import compare, cost, harness, machine, process, recovery, report, resume, tracking
 from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.harness import Outcome, Plan, Trajectory
+from mnist_bench.harness import Outcome
 from mnist_bench.journal import Address
+from mnist_bench.layout import Plan, Trajectory
 from mnist_bench.machine import Machine
 from mnist_bench.progress import ProgressWatcher
 from mnist_bench.repeats import Repetition

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from mnist_bench import database, figures, tracking
+from mnist_bench import database, door, figures, tracking
 from mnist_bench.errors import BenchError
 from mnist_bench.figures import COMPLETE_TAG, FAILURE_TAG, STEPS_TAG, TRAJECTORY_TAG
 from mnist_bench.owner import Owner
@@ -83,16 +82,16 @@ class Store:
     """
 
     def __init__(self, uri: str, experiment: str, *, make: bool = True) -> None:
-        mlflow = _import_mlflow()
+        mlflow = door.import_mlflow()
         self._uri = uri
         with (
             self._explained(while_="opening the store"),
             database.one_creator(uri),
             database.nothing_half_made(uri),
         ):
-            _refuse_other_schema(uri)
+            door.refuse_other_schema(uri)
             self._client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri)
-            self.experiment_id = self._experiment(experiment, make=make)
+            self.experiment_id = door.experiment_id(self._client, uri, experiment, make=make)
 
     def start(
         self, run: RunResult, note: str, owner: Owner, *, at_ms: int, look_first: bool = False
@@ -293,44 +292,6 @@ class Store:
             for start in range(0, len(metrics), _METRICS_IN_A_BATCH):
                 self._client.log_batch(run_id, metrics[start : start + _METRICS_IN_A_BATCH])
 
-    def _experiment(self, name: str, *, make: bool) -> str:
-        """Id of the experiment, which is made where it is not there."""
-        found = self._client.get_experiment_by_name(name)
-        if found is None and not make:
-            return ""
-        if found is None:
-            # MLflow binds an experiment to its artifacts' place for good. On a database without
-            # a server that place must be a folder, and not one that depends on where `mlflow ui`
-            # is started.
-            is_server = tracking.is_server(self._uri)
-            location = None if is_server else database.artifact_folder(name).as_uri()
-            return self._made_experiment(name, location)
-        if found.lifecycle_stage == "deleted":
-            raise BenchError(
-                f"experiment {name} was deleted in MLflow",
-                f"restore it with `mlflow experiments restore -x {found.experiment_id}`, or "
-                "choose another --experiment",
-            )
-        if found.artifact_location.startswith("mlflow-artifacts:") and not tracking.is_server(
-            self._uri
-        ):
-            raise BenchError(
-                f"experiment {name} keeps its artifacts behind an MLflow server",
-                "choose another --experiment, or give the server's address as --tracking-uri",
-            )
-        return str(found.experiment_id)
-
-    def _made_experiment(self, name: str, location: str | None) -> str:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self._client.create_experiment(name, artifact_location=location)
-        except MlflowException:
-            found = self._client.get_experiment_by_name(name)
-            if found is None:
-                raise
-            return str(found.experiment_id)  # another first run was faster
-
     @contextmanager
     def _explained(self, *, while_: str) -> Iterator[None]:
         """Turn MLflow's faults into one line for people."""
@@ -354,38 +315,6 @@ def existing_store(uri: str, experiment: str) -> Store | None:
         return None
     opened = Store(uri, experiment, make=False)
     return opened if opened.experiment_id else None
-
-
-def _import_mlflow() -> Any:
-    """Import MLflow quietly: no telemetry unless the user turned it on, no log on the screen."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Its faults reach the user as one line; their tracebacks in the log would come on top.
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
-    # With a server it would print each run's address, password and all, on standard output.
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # A server that is gone would hold a training up for minutes; and a call to make a run that is
-    # repeated down there may make two. What is refused waits here and is offered again.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    import mlflow
-
-    return mlflow
-
-
-def _refuse_other_schema(uri: str) -> None:
-    """Refuse a database file of another MLflow; MLflow itself would migrate some without a word.
-
-    Raises:
-        BenchError: The file's schema is not this MLflow's.
-    """
-    from mlflow.store.db import utils
-
-    file = tracking.sqlite_file(uri)
-    found = tracking.schema_revision(file) if file else None
-    newest: Callable[[], str] = utils._get_latest_schema_revision  # noqa: SLF001  # no public name
-    if found and found != newest():
-        raise database.other_version(uri)
 
 
 def _id_of(run: RunResult) -> str:

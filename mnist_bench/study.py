@@ -292,7 +292,9 @@ def _pruner(goal: Goal) -> optuna.pruners.BasePruner:
 
 def _suggested(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
     if parameter.choices is not None:
-        value: Value = trial.suggest_categorical(name, parameter.choices)
+        value = trial.suggest_categorical(name, parameter.choices)
+        if value is None:
+            raise ValueError(f"{name} has a choice of nothing")
         return value
     low, high = parameter.low, parameter.high
     if low is None or high is None:

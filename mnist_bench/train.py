@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from mnist_bench import optimizer
 from mnist_bench.augmentation import shifted
-from mnist_bench.data import Dataset, Images
+from mnist_bench.dataset import Dataset, Images
 from mnist_bench.hyperparameters import Hyperparameters
 from mnist_bench.idx import CLASSES
 from mnist_bench.limits import Precision

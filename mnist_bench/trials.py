@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mnist_bench import harness, units
-from mnist_bench.data import Source
+from mnist_bench import harness, layout, units
+from mnist_bench.dataset import Source
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.execution import Execution
-from mnist_bench.harness import Plan, Trajectory, Watcher
+from mnist_bench.harness import Watcher
 from mnist_bench.journal import Address
+from mnist_bench.layout import Plan, Trajectory
 from mnist_bench.machine import Machine
 from mnist_bench.objective import Goal
 from mnist_bench.protocol import Sample
@@ -126,7 +127,7 @@ def plan_of(study: str, question: Question, asked: Asked) -> Plan:
         BenchError: A batch is larger than the training split.
     """
     scenario = question.space.scenario(asked.chosen)
-    laid_out = harness.lay_out(
+    laid_out = layout.lay_out(
         study,
         scenario,
         question.source,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,88 +10,25 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import crew, data, machine, owner, recovery, sensing, space, tracking
-from mnist_bench import study as studies
+from mnist_bench import crew, machine, owner, recovery, sensing, tracking
 from mnist_bench.candidate import candidate_of, margin_of
 from mnist_bench.confirm import Settled, look_at_test
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.execution import Execution
-from mnist_bench.harness import Plan
 from mnist_bench.journal import Address
-from mnist_bench.limits import DatasetChoice, Objective
+from mnist_bench.layout import Plan
 from mnist_bench.machine import Machine
-from mnist_bench.objective import Goal
 from mnist_bench.owner import Owner
 from mnist_bench.progress import ProgressWatcher
 from mnist_bench.report.study import proof_in_words, value_in_words
 from mnist_bench.result import Status
-from mnist_bench.space import Space
 from mnist_bench.store import Store
 from mnist_bench.study import Study
 from mnist_bench.study_document import Look, StudyDocument
 from mnist_bench.study_files import write
 from mnist_bench.trials import Ended, Limits, Question, train_all
 from mnist_bench.tried import papers_of
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the user asked for.
-
-    Attributes:
-        space: The file of the search space; None takes the packaged one.
-        trials: Trials that finish or are pruned.
-        timeout_seconds: After so long no further trial is begun; None sets no time.
-        objective: What the study is after.
-        max_memory_bytes: Peak memory above which a trial is no answer.
-        max_seconds: Training seconds above which it is none.
-        workers: Processes that train trials at the same time.
-        confirm: Fresh seeds on which the winner is proven; 0 looks at no test image.
-        storage: Optuna's URL; None keeps the study in a journal.
-        study: Its name; None makes one of the space's and the objective's.
-        resume: Whether a study that is there goes on.
-        dataset: Images instead of the space's own choice.
-        folder: The user's own IDX files.
-        tracking_uri: Where MLflow records.
-        experiment: Name of MLflow's experiment.
-        command: The command line as it may be shown.
-        exclusive: Whether other benchmarks of this user are kept away.
-    """
-
-    space: Path | None
-    trials: int
-    timeout_seconds: float | None
-    objective: Objective
-    max_memory_bytes: int | None
-    max_seconds: float | None
-    workers: int
-    confirm: int
-    storage: str | None
-    study: str | None
-    resume: bool
-    dataset: DatasetChoice | None
-    folder: Path | None
-    tracking_uri: str
-    experiment: str
-    command: str
-    exclusive: bool = True
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A wish that was checked.
-
-    Attributes:
-        name: Of the study.
-        space: What may be tried.
-        goal: What it is after.
-        source: The images.
-    """
-
-    name: str
-    space: Space
-    goal: Goal
-    source: data.Source
+from mnist_bench.tuning_wish import Prepared, Wish
 
 
 @dataclass(frozen=True)
@@ -108,34 +44,6 @@ class Done:
     document_json: str
     exit_status: int
     error: BenchError | None
-
-
-def prepare(wish: Wish, console: Console) -> Prepared:
-    """Check everything that can be checked before work starts.
-
-    Raises:
-        BenchError: Something of the wish can't be; nothing was started or written.
-    """
-    path = wish.space or space.default_path()
-    asked = space.read(path)
-    goal = Goal(
-        objective=wish.objective,
-        target_accuracy=asked.target_accuracy,
-        train_seconds=asked.train_seconds,
-        max_memory_bytes=wish.max_memory_bytes,
-        max_seconds=wish.max_seconds,
-    )
-    goal.check()
-    name = _name(wish, f"{path.stem}-{wish.objective}")
-    tracking.check(wish.tracking_uri, wish.experiment)
-    source = data.find(
-        wish.dataset or asked.dataset,
-        wish.folder,
-        say=lambda line: console.print(Text(line, style="bold yellow"), soft_wrap=True),
-        show_progress=console.is_terminal,
-    )
-    asked.check_batches(source.train_images)
-    return Prepared(name, asked, goal, source)
 
 
 def carry_out(prepared: Prepared, wish: Wish, console: Console, people: Console) -> Done:
@@ -346,28 +254,6 @@ def _parent_run(study: Study, store: Store, prepared: Prepared, me: Owner) -> st
     made = store.start_study(study.name, f"**{prepared.space.title}**", me)
     study.run_id = made
     return made
-
-
-def _name(wish: Wish, default: str) -> str:
-    """The study's name: a new one, unless one is to go on.
-
-    Raises:
-        BenchError: A study of that name is there and is not to go on, or is not there and is.
-    """
-    known = studies.names(wish.storage)
-    name = wish.study or default
-    if wish.resume:
-        if name not in known:
-            there = f"there are {', '.join(known)}" if known else "there is none yet"
-            raise BenchError(f"no study is called {name}", f"{there}; name it with --study")
-        return name
-    if name in known and wish.study:
-        raise BenchError(
-            f"the study {name} is there already",
-            "add --resume to go on with it, or choose another --study",
-        )
-    numbered = (f"{name}-{number}" for number in itertools.count(2))
-    return name if name not in known else next(each for each in numbered if each not in known)
 
 
 def _record_is_gone(run_id: str) -> BenchError:

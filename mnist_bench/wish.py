@@ -11,10 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import compare, cost, data, harness, process, scenario, sensing, tracking, units
+from mnist_bench import compare, cost, data, layout, process, scenario, sensing, tracking, units
+from mnist_bench.dataset import Source
 from mnist_bench.errors import BenchError
 from mnist_bench.execution import Execution, thread_counts
-from mnist_bench.harness import Plan, Trajectory
+from mnist_bench.layout import Plan, Trajectory
 from mnist_bench.limits import DatasetChoice, DeviceChoice, Precision
 from mnist_bench.repeats import Rule
 from mnist_bench.report.escape import one_line
@@ -91,7 +92,7 @@ def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
             "leave --device out, or give one number as --threads",
         )
     return tuple(
-        harness.lay_out(
+        layout.lay_out(
             name,
             question,
             sources[_dataset(question, wish)],
@@ -256,7 +257,7 @@ def _asked(name: str, wish: Wish) -> tuple[str, Scenario]:
 
 def _sources(
     choices: set[DatasetChoice], wish: Wish, console: Console
-) -> dict[DatasetChoice, data.Source]:
+) -> dict[DatasetChoice, Source]:
     def say(line: str) -> None:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 

@@ -9,7 +9,7 @@ import pytest
 from stand_ins import random_images
 
 from mnist_bench import data
-from mnist_bench.data import Dataset, Source
+from mnist_bench.dataset import Dataset, Source
 
 # No test asserts how long something took: machines differ, and CI is busy.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_bench.data import Images, Source
+from mnist_bench.dataset import Images, Source
 from mnist_bench.figures import Point
 from mnist_bench.journal import Address
 from mnist_bench.owner import Owner

@@ -101,7 +101,8 @@ print(*sorted(sys.modules))
 def test_help_loads_click_and_plain_values(bench: Bench, arguments: tuple[str, ...]) -> None:
     loaded = loaded_by(bench, *arguments)
     rooms = {name.removeprefix("mnist_bench.") for name in loaded if "mnist_bench." in name}
-    assert rooms == {"cli", "errors", "interruption", "limits", "options", "tracking"}
+    plain = {"errors", "interruption", "limits", "options", "shared", "terminal", "tracking"}
+    assert rooms == plain | {"cli", "run_command", "tune_command"}
     libraries = {"numpy", "platformdirs", "psutil", "pydantic", "requests", "rich", "tomllib"}
     assert loaded.isdisjoint(WEIGHTY | libraries)
 

@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 
 from mnist_bench import data, fetch, idx
 from mnist_bench import sample as embedded
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.limits import DatasetChoice
 

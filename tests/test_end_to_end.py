@@ -25,7 +25,7 @@ from program import Bench, Ended, Running, altered, is_alive, wait_until
 from test_compare import RUN_KEYS
 
 from mnist_bench import data, scenario
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.owner import Owner
 from mnist_bench.result import PHASES, RunResult
 from mnist_bench.verdict import LIMITS, VERDICTS

@@ -13,7 +13,7 @@ import records
 import stand_ins
 
 from mnist_bench import harness, logbook, paper, process
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.errors import (
     EXIT_BROKE,
     EXIT_INTERRUPTED,
@@ -22,9 +22,10 @@ from mnist_bench.errors import (
     BenchError,
 )
 from mnist_bench.execution import Execution
-from mnist_bench.harness import Outcome, Plan, Trajectory, execute, lay_out
+from mnist_bench.harness import Outcome, execute
 from mnist_bench.interruption import Terminated
 from mnist_bench.journal import Journal
+from mnist_bench.layout import Plan, Trajectory, lay_out
 from mnist_bench.limits import MAX_SEED
 from mnist_bench.process import WorkerProcess
 from mnist_bench.protocol import Request, Sample

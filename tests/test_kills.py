@@ -23,12 +23,14 @@ import records
 import stand_ins
 
 from mnist_bench import delivery, journal, paper, process, recovery
+from mnist_bench.door import import_mlflow
 from mnist_bench.execution import Execution
-from mnist_bench.harness import Trajectory, execute, lay_out
+from mnist_bench.harness import execute
 from mnist_bench.journal import Address, Journal
+from mnist_bench.layout import Trajectory, lay_out
 from mnist_bench.protocol import Sample
 from mnist_bench.result import Evaluation
-from mnist_bench.store import Store, _import_mlflow
+from mnist_bench.store import Store
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
 
@@ -107,7 +109,7 @@ def trained(kill_at: int | None) -> None:
         write(self)
         event()
 
-    client = _import_mlflow().MlflowClient
+    client = import_mlflow().MlflowClient
     for name in CALLS:
         setattr(client, name, eventful(getattr(client, name)))
     Journal._write = write_in_two
@@ -161,7 +163,7 @@ def shown_is_there() -> None:
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The working directory; MLflow is loaded once for all processes."""
-    _import_mlflow()
+    import_mlflow()
     monkeypatch.chdir(tmp_path)
 
 

@@ -17,7 +17,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from stand_ins import random_images
 
-from mnist_bench.data import Dataset, Images
+from mnist_bench.dataset import Dataset, Images
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.train import Trainer
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from mnist_bench import memory
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.memory import PeakRss, peak_rss, reset_peak_rss, rss_bytes

@@ -13,7 +13,7 @@ from stand_ins import SOURCE
 from mnist_bench import paper
 from mnist_bench.conditions import Stretch, TrainingStretch
 from mnist_bench.execution import Execution
-from mnist_bench.harness import Plan, Trajectory
+from mnist_bench.layout import Plan, Trajectory
 from mnist_bench.progress import ProgressWatcher
 from mnist_bench.protocol import Sample
 from mnist_bench.result import Evaluation

@@ -8,7 +8,7 @@ import pytest
 import seen
 
 from mnist_bench.conditions import Stretch, TrainingStretch
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.protocol import (

@@ -10,8 +10,8 @@ import stand_ins
 
 from mnist_bench import paper, resume
 from mnist_bench.execution import Execution
-from mnist_bench.harness import Plan, lay_out
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.layout import Plan, lay_out
 from mnist_bench.result import RunResult
 
 SCENARIO = paper.PROTOCOL.model_copy(update={"steps": (250, 501)})

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from records import evaluations, run
 
-from mnist_bench import database, owner, store
+from mnist_bench import database, door, owner
 from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.figures import Point
 from mnist_bench.note import note_of
@@ -78,7 +78,7 @@ def opened(uri: str, folder: Path, name: str) -> Store:
 @pytest.fixture
 def client(uri: str, opened: Store) -> MlflowClient:
     """Reads what was recorded, as a user's own program would."""
-    return store._import_mlflow().MlflowClient(tracking_uri=uri)
+    return door.import_mlflow().MlflowClient(tracking_uri=uri)
 
 
 def timed(scored: Sequence[Evaluation]) -> list[Point]:
@@ -515,7 +515,7 @@ def test_an_experiment_that_another_process_makes_first(
         return answers.pop() if answers else client.get_experiment_by_name(asked)
 
     monkeypatch.setattr(opened._client, "get_experiment_by_name", get_experiment_by_name)
-    assert opened._experiment(name, make=True) == opened.experiment_id
+    assert door.experiment_id(opened._client, opened._uri, name, make=True) == opened.experiment_id
 
 
 def test_a_deleted_experiment_is_refused(
@@ -615,8 +615,8 @@ def test_the_databases_own_words_are_told(uri: str) -> None:
 def test_three_processes_make_a_database_at_once(folder: Path) -> None:
     code = """
 import sys
-from mnist_bench import database, owner, store
-store._import_mlflow()
+from mnist_bench import database, door, owner, store
+door.import_mlflow()
 print("ready", flush=True)
 sys.stdin.readline()
 print(store.Store(sys.argv[1], "shared").experiment_id)
@@ -661,10 +661,10 @@ def test_mlflow_is_quiet_unless_the_user_wants_it_otherwise(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.delenv(variable, raising=False)
-    store._import_mlflow()
+    door.import_mlflow()
     assert os.environ[variable] == value
     monkeypatch.setenv(variable, "of the user's own")
-    store._import_mlflow()
+    door.import_mlflow()
     assert os.environ[variable] == "of the user's own"
 
 

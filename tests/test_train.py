@@ -18,7 +18,7 @@ from stand_ins import random_images
 from test_model import paper_logits
 
 from mnist_bench import data, train
-from mnist_bench.data import Dataset, Images, Source
+from mnist_bench.dataset import Dataset, Images, Source
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.limits import MAX_SEED
 from mnist_bench.model import Layer

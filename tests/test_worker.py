@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from mnist_bench import data, protocol
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.paper import PARAMETER_COUNT

@@ -23,7 +23,7 @@ from pathlib import Path
 from scipy import stats
 
 from mnist_bench import data, machine, scenario, sensing
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
 from mnist_bench.protocol import Request
 

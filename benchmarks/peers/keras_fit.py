@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from measured import BATCH_SIZE, Task
 
-from mnist_bench.data import Dataset, Images
+from mnist_bench.dataset import Dataset, Images
 
 _SCORED_AT_ONCE = (32, 500, 1_000)
 """Images in one batch of an evaluation; 32 is the default of `evaluate`."""
@@ -35,7 +35,7 @@ class KerasFit:
 
         keras.utils.set_random_seed(seed)
         self._train = (_scaled(dataset.train), dataset.train.labels)
-        self._test = (_scaled(dataset.test), dataset.test.labels)
+        self._test = (_scaled(dataset.test_images), dataset.test_images.labels)
         self._model = _model()
         self._model.compile(
             optimizer=keras.optimizers.Adam(learning_rate=1e-3, epsilon=1e-8),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from hardware import Hardware
 
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.record import Record
 
 FOLDER = Path(__file__).parent

@@ -24,7 +24,7 @@ from measured import answer
 from products import gflops
 
 from mnist_bench import data, engine, paper, units
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
 from mnist_bench.limits import PRECISIONS, Precision
 from mnist_bench.record import Record

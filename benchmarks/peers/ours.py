@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from measured import Task
 
 from mnist_bench import engine, paper
-from mnist_bench.data import Dataset
+from mnist_bench.dataset import Dataset
 from mnist_bench.execution import Execution
 from mnist_bench.limits import Precision
 

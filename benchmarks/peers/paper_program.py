@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from measured import BATCH_SIZE, CurveTask, Task
 
-from mnist_bench.data import Dataset, Images
+from mnist_bench.dataset import Dataset, Images
 
 Pair = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """Images (n, 784) in [0, 1] and one-hot labels (n, 10)."""
@@ -36,7 +36,7 @@ class PaperProgram:
 
         self._grows = grows
         self._batches = _batches(_flat(dataset.train), seed)
-        self._test = _flat(dataset.test)
+        self._test = _flat(dataset.test_images)
         self._graph = tf.Graph()
         with self._graph.as_default():
             tf.set_random_seed(seed)

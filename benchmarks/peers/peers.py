@@ -29,7 +29,7 @@ from measured import (
 from page import page
 
 from mnist_bench import data, sensing
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
 
 FOLDER = Path(__file__).parent

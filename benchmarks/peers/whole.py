@@ -26,7 +26,7 @@ from hardware import Hardware
 from measured import Curves, CurveTask, answer
 
 from mnist_bench import data, paper, sensing, units
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.record import Record
 
 FOLDER = Path(__file__).parent

@@ -8,7 +8,7 @@ from typing import Any
 
 from measured import Task, batches
 
-from mnist_bench.data import Dataset, Images
+from mnist_bench.dataset import Dataset, Images
 
 _SCORED_AT_ONCE = {"float32": 100, "bfloat16": 500}
 """Images in one piece: the fastest of 50, 100, 250, 500, 1,000 and 2,500 where it was tried."""
@@ -29,7 +29,7 @@ class WithTorch:
         self._precision = "bfloat16" if task.name == "torch-bfloat16" else "float32"
         self._scored_at_once = _SCORED_AT_ONCE[self._precision]
         self._train = _tensors(dataset.train)
-        self._test = _tensors(dataset.test)
+        self._test = _tensors(dataset.test_images)
         self._batches = batches(len(dataset.train.labels), task.seed)
         self._model = _model().to(memory_format=torch.channels_last)
         self._optimizer = torch.optim.Adam(self._model.parameters(), lr=1e-3, eps=1e-8, fused=True)

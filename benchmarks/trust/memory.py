@@ -20,7 +20,7 @@ from unittest import mock
 from runs import request
 
 from mnist_bench import data, machine, process
-from mnist_bench.data import Source
+from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
 from mnist_bench.protocol import RowEnd
 

@@ -29,7 +29,7 @@ from mnist_bench.protocol import Calibrated, Request, RowEnd, Sample, Scored
 from mnist_bench.scenario import Grid
 
 if TYPE_CHECKING:
-    from mnist_bench.data import Source
+    from mnist_bench.dataset import Source
 
 FOLDER = Path(__file__).parent
 STEPS = 500
@@ -98,13 +98,14 @@ class _Follower:
     def _record(self, outside: Outside, told: float) -> TrustRun:
         of = self._messages
         row = next(message for message in of if isinstance(message, RowEnd))
-        scored = next(message for message in of if isinstance(message, Scored))
+        scored = (message.evaluation for message in of if isinstance(message, Scored))
+        accuracy = next(e.test_accuracy for e in scored if e.test_accuracy is not None)
         return TrustRun(
             kind=self._disturbance.kind if self._disturbance else "quiet",
             begin=self._disturbance.begin if self._disturbance else None,
             seconds=self._disturbance.seconds if self._disturbance else None,
             train_seconds=row.seconds["train"],
-            test_accuracy=scored.evaluation.test_accuracy,
+            test_accuracy=accuracy,
             phase_seconds=row.seconds,
             outside_life_seconds=told,
             peak_rss_bytes=row.peak_rss_bytes,

@@ -1,0 +1,167 @@
+"""`mnist-bench run`: its options, and what goes to which stream; no work of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+import click
+
+from mnist_bench import options, shared, terminal
+from mnist_bench.limits import (
+    DEVICE_CHOICES,
+    MAX_SEED,
+    MAX_THREADS,
+    PRECISIONS,
+)
+
+# Rooms that import a library of weight are imported inside, so that `--help` answers at once.
+
+_RUN_EXAMPLES = """\b
+Examples:
+  mnist-bench run                           Table I, one seed
+  mnist-bench run --seeds 3 --data DIR      three seeds, on IDX files of your own
+  mnist-bench run --seeds auto --budget 1h  as many as the precision asks for
+  mnist-bench run --steps 1000 --json       one row, as JSON
+  mnist-bench run --set learning_rate=0.003 another learning rate
+  mnist-bench run ./mine.toml --dry-run     what would be done, and how long it takes
+"""
+
+
+@click.command(epilog=_RUN_EXAMPLES)
+@click.argument("scenarios", metavar="[SCENARIO]...", nargs=-1, shell_complete=options.names)
+@click.option(
+    "--seeds",
+    callback=options.seeds,
+    default="1",
+    show_default=True,
+    metavar="N|auto",
+    help="Trainings of each row, each from another seed; auto: as many as the next two ask for.",
+)
+@click.option(
+    "--precision-target",
+    type=float,
+    callback=options.precision_target,
+    metavar="X",
+    help="With --seeds auto: until the 95% interval of each row's mean max test accuracy is within "
+    "this much of it.  [default: 0.0005]",
+)
+@click.option(
+    "--budget",
+    "budget_seconds",
+    callback=options.budget_seconds,
+    metavar="TIME",
+    help="With --seeds auto: no seed that would end after 90s, 30m or 2h of a scenario's training."
+    "  [default: 30m]",
+)
+@click.option(
+    "--first-seed",
+    type=click.IntRange(0, MAX_SEED),
+    default=0,
+    show_default=True,
+    metavar="K",
+    help="The first of the seeds.",
+)
+@click.option(
+    "--steps",
+    callback=options.step_counts,
+    metavar="N[,N...]",
+    help="Step counts instead of the scenario's own.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=options.settings,
+    metavar="NAME=VALUE",
+    help="A hyperparameter instead of the scenario's own; repeatable.",
+)
+@click.option(
+    "--independent",
+    is_flag=True,
+    help="Train each row from zero instead of cutting a seed's rows from one training.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, MAX_THREADS),
+    metavar="N",
+    help="Threads to train on.  [default: the scenario's counts, else every core]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Of the arithmetic; weights stay float32.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(DEVICE_CHOICES),
+    default="cpu",
+    show_default=True,
+    help="Where the training is done; auto: on a GPU if TensorFlow finds one.",
+)
+@shared.data
+@shared.dataset
+@shared.tracking_uri
+@shared.experiment
+@click.option(
+    "--report/--no-report",
+    "reports",
+    default=True,
+    show_default=True,
+    help="Write reports/<scenario>.md, .csv and .json.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan and the time it takes; train nothing."
+)
+@click.option("--resume", is_flag=True, help="Train only what is not recorded yet.")
+@shared.beside
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+def run(
+    *,
+    scenarios: tuple[str, ...],
+    seeds: options.Seeds,
+    first_seed: int,
+    precision_target: float | None,
+    budget_seconds: float | None,
+    beside: bool,
+    reports: bool,
+    dry_run: bool,
+    as_json: bool,
+    **wishes: Any,
+) -> int:
+    """Train scenarios, record their runs in MLflow, and report on them.
+
+    SCENARIO is the name of a packaged scenario (default: table-1) or the path of a TOML file of
+    your own. A trained row is one run in MLflow: `mnist-bench ui` shows them.
+    """
+    from mnist_bench import exclusive
+    from mnist_bench import run as running
+    from mnist_bench import wish as wishing
+    from mnist_bench.machine import machine_id
+
+    console = terminal.console(stderr=True)
+    people = terminal.console(stderr=as_json)
+    wish = wishing.Wish(
+        scenarios=scenarios or ("table-1",),
+        seeds=options.seed_range(seeds, first_seed),
+        repeats=options.repeats(seeds, precision_target, budget_seconds),
+        command=options.shown_command(sys.argv[1:]),
+        exclusive=not beside,
+        **wishes,
+    )
+    if not dry_run:
+        wishing.check_folders()
+    plans = wishing.prepare(wish, console)
+    if dry_run:
+        show = wishing.plans_as_json if as_json else wishing.plans_as_text
+        click.echo(show(running.remaining(plans, wish), wish))
+        return 0
+    with exclusive.held(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
+        wish = dataclasses.replace(wish, exclusive=kept)
+        done = running.carry_out(plans, wish, console, people, reports=reports)
+    if as_json:
+        click.echo(done.document_json, nl=False)
+    return terminal.settle(done.error, done.exit_status)
