@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mnist_bench import tracking
-from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.errors import BenchError
 from mnist_bench.objective import Goal
 from mnist_bench.owner import Owner
 from mnist_bench.space import Parameter, Space, Value, is_integer
+from mnist_bench.study_storage import backend, explained, opening
 from mnist_bench.tried import State, Tried
 
 if TYPE_CHECKING:
     import optuna
 
-JOURNAL = Path("mlruns", "optuna.log")
-"""Where studies are kept unless a storage is named."""
 SAMPLER_SEED = 0
 """So that the same study, asked by one process without a break, suggests the same."""
 
-_SPACE, _GOAL = "mnist-bench space", "mnist-bench goal"
+_QUESTION = "mnist-bench"
 _LOOKS = "looks at the test split"
 _OWNER, _RUN_ID, _PAPER, _RETRY = "owner", "run_id", "paper", "retry_of"
 _SEEDS_A_MEMBER = 1_000_000
+_ASK_TIME = dt.timedelta(minutes=1)
+"""Longer than a trial is without an owner, from its beginning on."""
 _STARTUP_TRIALS = 10
 """So many finished trials come before one is pruned."""
 
@@ -76,40 +73,52 @@ class Study:
     ) -> None:
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         self.name = name
         self._space, self._goal, self._owner = space, goal, owner
+        self._storage = storage
         self._open: dict[int, optuna.Trial] = {}
-        with _explained(storage):
-            backend = _backend(storage)
+        with explained(storage), opening(storage):
             self._study = optuna.create_study(
-                storage=backend,
+                storage=backend(storage),
                 study_name=name,
                 directions=list(goal.directions),
                 load_if_exists=True,
                 pruner=_pruner(goal),
             )
-            self.is_new = not self._study.user_attrs
-            if self.is_new:
-                self._study.set_user_attr(_SPACE, space.model_dump_json())
-                self._study.set_user_attr(_GOAL, goal.model_dump_json())
-                self._study.enqueue_trial(space.of_the_paper(), user_attrs={_PAPER: True})
+            earlier = self._study.get_trials(deepcopy=False)
+            self.is_new = _QUESTION not in self._study.user_attrs
+        if self.is_new:
+            self._begin(earlier)
+        self._refuse_another_question()
+        with explained(storage):
             self._study.sampler = optuna.samplers.TPESampler(
-                seed=self._sampler_seed(member),
+                # Another one after each break, or the first suggestions would come again.
+                seed=SAMPLER_SEED + (0 if self.is_new else len(earlier)) + member * _SEEDS_A_MEMBER,
                 group=space.is_conditional,
             )
-        self._refuse_another_question()
+
+    def _begin(self, earlier: Sequence[optuna.trial.FrozenTrial]) -> None:
+        """Write a new study's question, last of all: who is killed before leaves one to begin."""
+        directions = tuple(each.name.lower() for each in self._study.directions)
+        ours = all(trial.user_attrs.get(_PAPER) for trial in earlier)
+        if not ours or directions != self._goal.directions:
+            raise self._another("question")
+        with explained(self._storage):
+            if not earlier:
+                self._study.enqueue_trial(self._space.of_the_paper(), user_attrs={_PAPER: True})
+            asked = (("space", self._space), ("goal", self._goal))
+            self._study.set_user_attr(_QUESTION, {name: m.model_dump_json() for name, m in asked})
 
     @property
     def trials(self) -> tuple[Tried, ...]:
         """All trials, by number."""
-        with _explained(None):
+        with explained(None):
             return tuple(map(_tried, self._study.get_trials(deepcopy=False)))
 
     @property
     def best(self) -> tuple[Tried, ...]:
         """The best feasible trial; of a trade-off all that no other one beats; or none."""
-        with _explained(None):
+        with explained(None):
             if len(self._goal.directions) > 1:
                 return tuple(_tried(t) for t in self._study.best_trials if _tried(t).is_feasible)
             try:
@@ -119,7 +128,7 @@ class Study:
 
     def ask(self) -> Asked:
         """A new trial, which then is this process's."""
-        with _explained(None):
+        with explained(None):
             trial = self._study.ask()
             trial.set_user_attr(_OWNER, self._owner.model_dump_json())
             chosen: dict[str, Value] = {}
@@ -131,7 +140,7 @@ class Study:
 
     def recorded(self, number: int, run_id: str) -> None:
         """Keep MLflow's id of a trial's run."""
-        with _explained(None):
+        with explained(None):
             self._open[number].set_user_attr(_RUN_ID, run_id)
 
     def should_end(self, number: int, percent: int, progress: float) -> bool:
@@ -145,13 +154,13 @@ class Study:
         if not self._goal.prunes:
             return False
         trial = self._open[number]
-        with _explained(None):
+        with explained(None):
             trial.report(progress, percent)
-            return not trial.user_attrs.get(_PAPER) and trial.should_prune()
+            return not trial.user_attrs.get(_PAPER) and bool(trial.should_prune())
 
     def finished(self, number: int, values: tuple[float, ...], missed: Mapping[str, float]) -> None:
         """A trial has come to its end."""
-        with _explained(None):
+        with explained(None):
             trial = self._open.pop(number)
             for name, value in missed.items():
                 trial.set_constraint(name, value)
@@ -168,19 +177,19 @@ class Study:
     @property
     def run_id(self) -> str | None:
         """MLflow's id of the study's own run; None where it has none yet."""
-        with _explained(None):
+        with explained(None):
             known: str | None = self._study.user_attrs.get(_RUN_ID)
         return known
 
     @run_id.setter
     def run_id(self, run_id: str) -> None:
-        with _explained(None):
+        with explained(None):
             self._study.set_user_attr(_RUN_ID, run_id)
 
     @property
     def looks(self) -> tuple[str, ...]:
         """What was written down of each look at the test split, as JSON, the oldest first."""
-        with _explained(None):
+        with explained(None):
             return tuple(self._study.user_attrs.get(_LOOKS, ()))
 
     def keep_look(self, number: int, look: str) -> None:
@@ -190,7 +199,7 @@ class Study:
             number: Of the look, from 1 on; a new one, or the last.
             look: As JSON.
         """
-        with _explained(None):
+        with explained(None):
             kept = [*self.looks[: number - 1], look]
             self._study.set_user_attr(_LOOKS, kept)
 
@@ -200,17 +209,29 @@ class Study:
         Returns:
             Their numbers.
         """
-        import optuna
-
         settled = []
-        with _explained(None):
+        with explained(None):
             for trial in self._study.get_trials(deepcopy=False):
-                if trial.state is optuna.trial.TrialState.RUNNING and self._is_orphan(trial):
-                    self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-                    again = {_RETRY: trial.number, _PAPER: bool(trial.user_attrs.get(_PAPER))}
-                    self._study.enqueue_trial(trial.params, user_attrs=again)
+                if trial.state.name == "RUNNING" and self._is_orphan(trial) and self._fail(trial):
+                    self._try_again(trial)
                     settled.append(trial.number)
         return tuple(settled)
+
+    def _fail(self, trial: optuna.trial.FrozenTrial) -> bool:
+        """End a trial that was left behind; False where another process was faster."""
+        import optuna
+
+        try:
+            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        except ValueError:
+            return False
+        return True
+
+    def _try_again(self, trial: optuna.trial.FrozenTrial) -> None:
+        is_papers = bool(trial.user_attrs.get(_PAPER))
+        # It may have been left before all was chosen.
+        chosen = self._space.of_the_paper() if is_papers else trial.params
+        self._study.enqueue_trial(chosen, user_attrs={_RETRY: trial.number, _PAPER: is_papers})
 
     def importances(self) -> dict[str, float]:
         """How much each parameter matters for the first value, adding up to 1; or nothing."""
@@ -219,67 +240,39 @@ class Study:
         finished = [trial for trial in self.trials if trial.state == "finished"]
         if len(finished) < _STARTUP_TRIALS:
             return {}
-        with _explained(None), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with explained(None):
             found = optuna.importance.get_param_importances(
                 self._study, target=lambda trial: float(trial.values[0])
             )
         return {name: float(share) for name, share in found.items()}
 
-    def _sampler_seed(self, member: int) -> int:
-        """Another one after each break, or the first suggestions would come again."""
-        earlier = 0 if self.is_new else len(self._study.get_trials(deepcopy=False))
-        return SAMPLER_SEED + earlier + member * _SEEDS_A_MEMBER
-
     def _tell(self, number: int, state: str) -> None:
         import optuna
 
-        with _explained(None):
+        with explained(None):
             self._study.tell(self._open.pop(number), state=optuna.trial.TrialState[state])
 
     def _is_orphan(self, trial: optuna.trial.FrozenTrial) -> bool:
         told = trial.user_attrs.get(_OWNER)
         owner = Owner.model_validate_json(told) if told else None
-        if owner is None:
-            return True
+        if owner is None:  # left between two lines of `ask`; or just there, by another process
+            begun = trial.datetime_start
+            now = dt.datetime.now()  # noqa: DTZ005  # as Optuna has it
+            return begun is None or now - begun > _ASK_TIME
         return owner.belongs_to(self._owner.machine_id) and owner.is_gone
 
     def _refuse_another_question(self) -> None:
-        known = self._study.user_attrs
-        for key, mine, what in (
-            (_SPACE, self._space.model_dump_json(), "search space"),
-            (_GOAL, self._goal.model_dump_json(), "objective"),
-        ):
-            if known.get(key) != mine:
-                raise BenchError(
-                    f"the study {self.name} exists with another {what}",
-                    "choose another --study, or give the same again",
-                )
+        known = self._study.user_attrs[_QUESTION]
+        if known["space"] != self._space.model_dump_json():
+            raise self._another("search space")
+        if known["goal"] != self._goal.model_dump_json():
+            raise self._another("objective")
 
-
-def names(storage: str | None) -> tuple[str, ...]:
-    """The studies that a storage holds; none where there is no journal yet."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    if storage is None and not JOURNAL.exists():
-        return ()
-    with _explained(storage):
-        return tuple(optuna.get_all_study_names(_backend(storage)))
-
-
-def _backend(storage: str | None) -> Any:
-    """The storage of a URL, or the journal."""
-    import optuna
-
-    if storage is not None:
-        return optuna.storages.RDBStorage(storage)
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    JOURNAL.parent.mkdir(parents=True, exist_ok=True)
-    # Windows makes symbolic links for administrators alone.
-    lock = JournalFileOpenLock(str(JOURNAL)) if sys.platform == "win32" else None
-    return optuna.storages.JournalStorage(JournalFileBackend(str(JOURNAL), lock_obj=lock))
+    def _another(self, what: str) -> BenchError:
+        return BenchError(
+            f"the study {self.name} exists with another {what}",
+            "choose another --study, or give the same again",
+        )
 
 
 def _pruner(goal: Goal) -> optuna.pruners.BasePruner:
@@ -325,27 +318,3 @@ def _tried(trial: optuna.trial.FrozenTrial) -> Tried:
         is_papers=bool(trial.user_attrs.get(_PAPER)),
         retry_of=trial.user_attrs.get(_RETRY),
     )
-
-
-@contextmanager
-def _explained(storage: str | None) -> Iterator[None]:
-    """Turn Optuna's and its databases' faults into one line for people."""
-    from optuna.exceptions import OptunaError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except OSError as error:
-        raise BenchError(
-            f"can't use the study's journal {JOURNAL.as_posix()}: {error.strerror or error}",
-            "make it readable and writable",
-            exit_status=EXIT_BROKE,
-        ) from error
-    except (OptunaError, SQLAlchemyError, ImportError) as error:
-        where = tracking.without_credentials(storage) if storage else "the study's storage"
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BenchError(
-            f"{where} can't be used: {line}",
-            "see whether the database answers, and whether its driver is installed",
-            exit_status=EXIT_BROKE,
-        ) from error

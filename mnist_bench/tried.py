@@ -53,3 +53,9 @@ class Tried(Record):
 def papers_of(trials: tuple[Tried, ...]) -> Tried | None:
     """The finished trial of the paper's configuration; None where there is none."""
     return next((t for t in trials if t.is_papers and t.state == "finished"), None)
+
+
+def searched_seconds(trials: tuple[Tried, ...]) -> float:
+    """What the search took; of a trial that was left behind nobody knows when it ended."""
+    left = {trial.retry_of for trial in trials}
+    return sum(trial.seconds or 0.0 for trial in trials if trial.number not in left)

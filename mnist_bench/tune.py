@@ -27,7 +27,7 @@ from mnist_bench.study import Study
 from mnist_bench.study_document import Look, StudyDocument
 from mnist_bench.study_files import write
 from mnist_bench.trials import Ended, Limits, Question, train_all
-from mnist_bench.tried import papers_of
+from mnist_bench.tried import papers_of, searched_seconds
 from mnist_bench.tuning_wish import Prepared, Wish
 
 
@@ -194,7 +194,7 @@ class _Course:
             candidate=candidate.number if candidate else None,
             margin=margin_of(candidate, papers_of(trials), question.goal) if candidate else None,
             importances=study.importances(),
-            search_seconds=sum(trial.seconds or 0.0 for trial in trials),
+            search_seconds=searched_seconds(trials),
             looks=tuple(Look.model_validate_json(look) for look in study.looks),
         )
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import data, space, tracking
-from mnist_bench import study as studies
+from mnist_bench import data, space, study_storage, tracking
 from mnist_bench.dataset import Source
 from mnist_bench.errors import BenchError
 from mnist_bench.limits import DatasetChoice, Objective
 from mnist_bench.objective import Goal
 from mnist_bench.space import Space
+
+_PLAIN = re.compile(r"\w[\w.-]{0,99}")
+"""What a study may be called: its reports bear the name."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,12 @@ def _name(wish: Wish, default: str) -> str:
     Raises:
         BenchError: A study of that name is there and is not to go on, or is not there and is.
     """
-    known = studies.names(wish.storage)
+    if wish.study is not None and not _PLAIN.fullmatch(wish.study):
+        raise BenchError(
+            f"--study {wish.study!r} can't name the study's files",
+            "choose letters, digits, dots, hyphens and underscores",
+        )
+    known = study_storage.names(wish.storage)
     name = wish.study or default
     if wish.resume:
         if name not in known:

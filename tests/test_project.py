@@ -53,7 +53,7 @@ def test_nothing_imports_upward():
         ("harness.py", "from mnist_bench import worker", "The parent never loads TensorFlow"),
         ("data.py", "import pandas", "The process that is measured loads nothing"),
         ("cli.py", "def late():\n    import mlflow.tracking", "Only the store knows MLflow"),
-        ("compare.py", "import optuna", "Only the study knows Optuna"),
+        ("compare.py", "import optuna", "Only the study and its storage know Optuna"),
         ("util.py", "", "Nothing imports upward (the parent's rooms)"),
     ],
 )

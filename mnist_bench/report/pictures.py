@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mnist_bench.study_document import StudyDocument
@@ -50,7 +50,7 @@ def _history(document: StudyDocument) -> Figure:
     numbers, values = [t.number for t in trials], [t.values[0] for t in trials]
     axes.plot(numbers, values, "o", markersize=4, label="trial")
     axes.step(numbers, list(_best_so_far(document)), where="post", label="best so far")
-    _mark_the_papers(axes, document, lambda trial: trial.number)
+    _mark_the_papers(axes, trials, lambda trial: trial.number)
     axes.set(xlabel="trial", ylabel=document.goal.names[0])
     axes.legend()
     return figure
@@ -66,9 +66,9 @@ def _best_so_far(document: StudyDocument) -> Iterator[float]:
 
 
 def _mark_the_papers(
-    axes: Axes, document: StudyDocument, place: Callable[[Tried], float | str]
+    axes: Axes, trials: Sequence[Tried], place: Callable[[Tried], float | str]
 ) -> None:
-    papers = [trial for trial in document.finished if trial.is_papers]
+    papers = [trial for trial in trials if trial.is_papers]
     values = [trial.values[0] for trial in papers]
     axes.plot([place(t) for t in papers], values, "s", color="black", label="paper's")
 
@@ -95,7 +95,7 @@ def _slice(axes: Axes, document: StudyDocument, name: str) -> None:
         return str(value) if parameter.choices is not None else float(value)
 
     axes.plot([place(t) for t in asked], [t.values[0] for t in asked], "o", markersize=3)
-    _mark_the_papers(axes, document, place)
+    _mark_the_papers(axes, asked, place)
     if parameter.log:
         axes.set_xscale("log")
     axes.set_title(name, fontsize="small")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from urllib.parse import quote
 
 from mnist_bench import units
 from mnist_bench.objective import Goal
@@ -38,7 +39,7 @@ def to_markdown(
         counts(document),
         _best_table(document),
         *_importances(document),
-        *(f"![{name.rsplit('.', 2)[-2]}]({name})" for name in pictures),
+        *(f"![{name.rsplit('.', 2)[-2]}]({quote(name)})" for name in pictures),
         *_method(document),
     ]
     return "\n\n".join(blocks) + "\n"
@@ -48,7 +49,8 @@ def headline(document: StudyDocument) -> str:
     """What came of the study, in one line."""
     if document.candidate is None:
         return "No trial is an answer: none that finished keeps every constraint."
-    proven = [look for look in document.looks if look.proof]
+    looks = document.looks
+    proven = [look for look in looks if look.proof and look.candidate == document.candidate]
     if not proven:
         margin = document.margin.in_words if document.margin else ""
         return f"Best on validation: trial {document.candidate}; {margin}."
@@ -164,7 +166,8 @@ def _best_table(document: StudyDocument) -> str:
     papers = papers_of(document.trials)
     if papers and papers not in shown:
         shown.append(papers)
-    header = ("Trial", *(name.capitalize() for name in document.goal.names), "Kept", "Time")
+    names = [name[:1].upper() + name[1:] for name in document.goal.names]
+    header = ("Trial", *names, "Kept", "Time")
     lines = [header]
     for trial in shown:
         number = f"{trial.number}{' (paper)' if trial.is_papers else ''}"

@@ -1,0 +1,118 @@
+"""Where Optuna keeps studies: a journal or a database, opened, mended, its faults in one line."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_bench import tracking
+from mnist_bench.errors import EXIT_BROKE, BenchError
+
+if TYPE_CHECKING:
+    from optuna.storages.journal import JournalFileOpenLock, JournalFileSymlinkLock
+
+JOURNAL = Path("mlruns", "optuna.log")
+"""Where studies are kept unless a storage is named."""
+
+
+def names(storage: str | None) -> tuple[str, ...]:
+    """The studies that a storage holds; none where there is no journal yet.
+
+    Raises:
+        BenchError: It can't be used.
+    """
+    import optuna
+
+    if storage is None and not JOURNAL.exists():
+        return ()
+    with explained(storage), opening(storage):
+        return tuple(optuna.get_all_study_names(backend(storage)))
+
+
+def backend(storage: str | None) -> Any:
+    """The storage of a URL, or the journal; without what a process that was killed left half-done.
+
+    Call it within `explained` and `opening`.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    if storage is not None:
+        return optuna.storages.RDBStorage(storage)
+    from optuna.storages.journal import (
+        JournalFileBackend,
+        JournalFileOpenLock,
+        JournalFileSymlinkLock,
+    )
+
+    JOURNAL.parent.mkdir(parents=True, exist_ok=True)
+    # Windows makes symbolic links for administrators alone.
+    windows = sys.platform == "win32"
+    lock = (JournalFileOpenLock if windows else JournalFileSymlinkLock)(str(JOURNAL))
+    _mend(lock)
+    return optuna.storages.JournalStorage(JournalFileBackend(str(JOURNAL), lock_obj=lock))
+
+
+def _mend(lock: JournalFileOpenLock | JournalFileSymlinkLock) -> None:
+    """Remove a last line that was not written to its end: the next would be glued to it."""
+    if not JOURNAL.exists():
+        return
+    lock.acquire()
+    try:
+        content = JOURNAL.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            with JOURNAL.open("r+b") as file:
+                file.truncate(len(whole))
+    finally:
+        lock.release()
+
+
+@contextmanager
+def explained(storage: str | None) -> Iterator[None]:
+    """Turn Optuna's and its databases' faults into one line for people, and keep it quiet."""
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they speak to programmers
+        try:
+            yield
+        except OSError as error:
+            raise BenchError(
+                f"can't use the study's journal {JOURNAL.as_posix()}: {error.strerror or error}",
+                "make it readable and writable",
+                exit_status=EXIT_BROKE,
+            ) from error
+        except (OptunaError, SQLAlchemyError, ImportError) as error:
+            raise _unusable(storage, error) from error
+
+
+@contextmanager
+def opening(storage: str | None) -> Iterator[None]:
+    """While a storage is read for the first time: whatever it holds may be none of Optuna's."""
+    try:
+        yield
+    except (RuntimeError, ValueError, LookupError, TypeError, AssertionError) as error:
+        if storage is not None:
+            raise _unusable(storage, error) from error
+        raise BenchError(
+            f"{JOURNAL.as_posix()} is no journal of Optuna's",
+            "move it away",
+            exit_status=EXIT_BROKE,
+        ) from error
+
+
+def _unusable(storage: str | None, error: Exception) -> BenchError:
+    where = tracking.without_credentials(storage) if storage else "the study's storage"
+    lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+    return BenchError(
+        f"{where} can't be used: {lines[0]}",
+        "see whether the database answers, whether it is Optuna's, and whether its driver is "
+        "installed",
+        exit_status=EXIT_BROKE,
+    )

@@ -1,0 +1,888 @@
+"""Studies as Optuna keeps them: real journals and databases, real processes, alive and gone."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+import subprocess
+import sys
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from program import free_port
+from records import run
+
+from mnist_bench import owner, study
+from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.objective import Goal
+from mnist_bench.owner import Owner
+from mnist_bench.space import Parameter, Space, Value
+from mnist_bench.study import Asked, Study
+from mnist_bench.study_storage import JOURNAL, names
+
+MACHINE = "0123456789abcdef"
+
+SPACE = Space(
+    title="One of each kind",
+    model="paper-cnn",
+    steps=100,
+    eval_every=5,
+    target_accuracy=0.9,
+    parameters={
+        "learning_rate": Parameter(low=0.0001, high=0.1, log=True),
+        "batch_size": Parameter(low=10, high=100, log=True),
+        # Whole numbers may stand for a parameter that takes any.
+        "dropout_rate": Parameter(low=0, high=0.75),
+        "shift_pixels": Parameter(low=0, high=3),
+        "schedule": Parameter(choices=("constant", "one-cycle")),
+        "batch_normalization": Parameter(choices=(False, True)),
+        "average_decay": Parameter(choices=(0.0, 0.9), when={"schedule": ("constant",)}),
+    },
+)
+PAPERS = {
+    "learning_rate": 0.001,
+    "batch_size": 50,
+    "dropout_rate": 0.5,
+    "shift_pixels": 0,
+    "schedule": "constant",
+    "batch_normalization": False,
+    "average_decay": 0.0,
+}
+ONE = Space(
+    title="One parameter",
+    model="paper-cnn",
+    steps=100,
+    eval_every=5,
+    parameters={"learning_rate": Parameter(low=0.0001, high=0.1, log=True)},
+)
+"""Quick: a trial takes few lines of the journal."""
+
+ACCURACY = Goal(objective="accuracy")
+SECONDS = Goal(objective="time-to-accuracy", target_accuracy=0.9)
+PARETO = Goal(objective="pareto")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, where the journal lies."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    return None if request.param == "journal" else sqlite_url(tmp_path / "studies.db")
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path.as_posix()}"
+
+
+def opened(
+    name: str = "mine",
+    *,
+    storage: str | None = None,
+    space: Space = SPACE,
+    goal: Goal = ACCURACY,
+    of: Owner | None = None,
+    member: int = 0,
+) -> Study:
+    return Study(name, storage, space, goal, of or owner.current(MACHINE), member=member)
+
+
+def another_name() -> str:
+    return uuid.uuid4().hex
+
+
+def worth(chosen: Mapping[str, Value]) -> float:
+    """A validation accuracy that follows from the learning rate alone."""
+    return 0.9 - 0.1 * abs(math.log10(float(chosen["learning_rate"])) + 2)
+
+
+def course(trials: int = 16, **options: Any) -> list[dict[str, Value]]:
+    """What is suggested where each trial is told what it is worth."""
+    begun = opened(**options)
+    suggested = []
+    for _ in range(trials):
+        asked = begun.ask()
+        begun.finished(asked.number, (worth(asked.chosen),), {})
+        suggested.append(dict(asked.chosen))
+    return suggested
+
+
+def told(*trials: tuple[tuple[float, ...], dict[str, float]], **options: Any) -> Study:
+    """A study whose finished trials are worth that and miss their constraints by that much."""
+    begun = opened(another_name(), space=ONE, **options)
+    for values, missed in trials:
+        begun.finished(begun.ask().number, values, missed)
+    return begun
+
+
+@contextmanager
+def a_process() -> Iterator[Owner]:
+    """A process of this machine, which has ended when this is left."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield Owner(
+            machine_id=MACHINE,
+            boot_id=owner.boot_id(),
+            pid=process.pid,
+            started_at=psutil.Process(process.pid).create_time(),
+        )
+        process.communicate(b"\n")
+
+
+def gone() -> Owner:
+    """A process of this machine that has ended."""
+    with a_process() as ended:
+        pass
+    return ended
+
+
+def left(of: Owner, trials: int, **options: Any) -> list[Asked]:
+    """Trials that their process began and did not end."""
+    begun = opened(of=of, **options)
+    return [begun.ask() for _ in range(trials)]
+
+
+def states(of: Study) -> list[str]:
+    return [trial.state for trial in of.trials]
+
+
+# What is asked
+
+
+def test_the_papers_configuration_is_the_first_trial(storage: str | None) -> None:
+    begun = opened(storage=storage)
+    assert states(begun) == ["waiting"]
+    first, second = begun.ask(), begun.ask()
+    assert (first.number, first.is_papers, first.chosen) == (0, True, PAPERS)
+    assert [type(value) for value in first.chosen.values()] == list(map(type, PAPERS.values()))
+    assert (second.number, second.is_papers) == (1, False)
+    assert second.chosen != PAPERS
+    assert [trial.is_papers for trial in begun.trials] == [True, False]
+
+
+def test_it_is_the_first_trial_once(storage: str | None) -> None:
+    opened(storage=storage).ask()
+    assert not opened(storage=storage).ask().is_papers
+    assert [trial.is_papers for trial in opened(storage=storage).trials] == [True, False]
+
+
+def test_what_was_suggested_is_of_its_kind_and_kept(storage: str | None) -> None:
+    suggested = course(14, storage=storage)
+    kept = [trial.chosen for trial in opened(storage=storage).trials]
+    assert kept == suggested
+    for chosen in kept:
+        for name, kind in (
+            ("learning_rate", float),
+            ("batch_size", int),
+            ("dropout_rate", float),
+            ("shift_pixels", int),
+            ("schedule", str),
+            ("batch_normalization", bool),
+        ):
+            assert type(chosen[name]) is kind, name
+        assert all(SPACE.parameters[name].holds(value) for name, value in chosen.items())
+        SPACE.scenario(chosen)  # which checks strictly
+    assert len({chosen["learning_rate"] for chosen in kept}) == 14
+    assert {chosen["batch_normalization"] for chosen in kept} == {False, True}
+    assert {chosen["shift_pixels"] for chosen in kept} == {0, 1, 2, 3}
+
+
+def test_a_condition_is_respected() -> None:
+    suggested = course(24)
+    for chosen in suggested:
+        assert ("average_decay" in chosen) == (chosen["schedule"] == "constant")
+        assert list(chosen) == [name for name in PAPERS if name in chosen]
+    assert {"average_decay" in chosen for chosen in suggested} == {False, True}
+    kept = [trial.chosen for trial in opened().trials]
+    assert ["average_decay" in chosen for chosen in kept] == [
+        "average_decay" in chosen for chosen in suggested
+    ]
+
+
+def test_the_papers_configuration_too_leaves_out_what_is_not_asked() -> None:
+    parameters = SPACE.parameters | {
+        "average_decay": Parameter(choices=(0.9, 0.99), when={"schedule": ("one-cycle",)})
+    }
+    asked = opened(space=SPACE.model_copy(update={"parameters": parameters})).ask()
+    assert asked.chosen == {name: PAPERS[name] for name in PAPERS if name != "average_decay"}
+
+
+def test_a_logarithm_is_what_is_drawn_evenly() -> None:
+    """Of whole numbers and of others: drawn as they are, one of 90 would be so small."""
+    space = ONE.model_copy(
+        update={
+            "parameters": {
+                "dense_units": Parameter(low=1, high=8_192, log=True),
+                "learning_rate": Parameter(low=0.0001, high=10.0, log=True),
+            }
+        }
+    )
+    suggested = course(10, space=space)[1:]
+    assert sum(chosen["dense_units"] < 91 for chosen in suggested) >= 2
+    assert sum(chosen["learning_rate"] < 0.11 for chosen in suggested) >= 2
+
+
+@pytest.mark.parametrize("space", [SPACE, ONE], ids=["conditional", "plain"])
+def test_the_same_study_suggests_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: Space
+) -> None:
+    courses = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        courses.append(course(space=space))
+    assert courses[0] == courses[1]
+    assert len({chosen["learning_rate"] for chosen in courses[0]}) == 16
+
+
+def test_what_is_suggested_follows_from_what_was_told() -> None:
+    """Else the sampler draws by chance, whatever it is told."""
+    begun, other = opened("one"), opened("two")
+    for _ in range(12):
+        asked = begun.ask()
+        begun.finished(asked.number, (worth(asked.chosen),), {})
+        asked = other.ask()
+        other.finished(asked.number, (1 - worth(asked.chosen),), {})
+    before = [[trial.chosen for trial in each.trials[:10]] for each in (begun, other)]
+    assert before[0] == before[1]
+    assert begun.ask().chosen != other.ask().chosen
+
+
+def test_another_process_suggests_the_same(tmp_path: Path) -> None:
+    """Names lie in sets in another order there, as text is hashed anew in each process."""
+    program = "import json, test_study; print(json.dumps(test_study.course()))"
+    courses = []
+    for seed in ("1", "2"):
+        (tmp_path / seed).mkdir()
+        output = subprocess.check_output(
+            [sys.executable, "-c", program],
+            cwd=tmp_path / seed,
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parent)},
+        )
+        courses.append(json.loads(output))
+    assert courses[0] == courses[1]
+
+
+def test_a_study_that_goes_on_does_not_begin_anew() -> None:
+    before = course(5)
+    begun = opened()
+    assert begun.ask().chosen not in before
+    assert begun.ask().chosen not in before
+    assert [trial.number for trial in begun.trials] == list(range(7))
+
+
+def test_members_that_begin_at_once_do_not_suggest_the_same() -> None:
+    opened().ask()
+    members = [opened(member=member) for member in range(3)]
+    suggested = [each.ask().chosen for each in members for _ in range(2)]
+    assert len({chosen["learning_rate"] for chosen in suggested}) == 6
+
+
+@pytest.mark.parametrize("space", [SPACE, ONE], ids=["conditional", "plain"])
+@pytest.mark.parametrize("goal", [ACCURACY, PARETO], ids=["accuracy", "pareto"])
+def test_nobody_is_warned(space: Space, goal: Goal) -> None:
+    """Optuna's warnings would stand in the midst of what people are told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        begun = opened(space=space, goal=goal)
+        begun.ask()
+        # Two scorings may fall into one percent of the steps.
+        assert not begun.should_end(0, 30, 0.5)
+        assert not begun.should_end(0, 30, 0.625)
+        begun.finished(0, tuple(0.75 for _ in goal.directions), {"max seconds": 1.0})
+        begun.failed(begun.ask().number)
+
+
+# What is kept
+
+
+def test_what_is_told_is_kept(storage: str | None) -> None:
+    begun = opened(storage=storage)
+    numbers = [begun.ask().number for _ in range(4)]
+    assert numbers == [0, 1, 2, 3]
+    begun.recorded(0, "run-0")
+    begun.recorded(2, "run-2")
+    for percent, progress in ((5, 0.5), (50, 0.75)):
+        begun.should_end(0, percent, progress)
+    begun.finished(0, (0.875,), {"max seconds": -1.5, "max memory": 2.0})
+    begun.should_end(1, 10, 0.25)
+    begun.pruned(1)
+    begun.failed(2)
+    again = opened(storage=storage)
+    assert again.trials == begun.trials
+    facts = [(t.number, t.state, t.values, t.missed, t.curve, t.run_id) for t in again.trials]
+    assert facts == [
+        (0, "finished", (0.875,), {"max seconds": -1.5, "max memory": 2.0},
+         {5: 0.5, 50: 0.75}, "run-0"),
+        # Optuna gives a pruned trial the last it was told as a value: it is worth nothing.
+        (1, "pruned", (), {}, {10: 0.25}, None),
+        (2, "failed", (), {}, {}, "run-2"),
+        (3, "running", (), {}, {}, None),
+    ]  # fmt: skip
+    assert [trial.counts for trial in again.trials] == [True, True, False, False]
+    assert [trial.is_feasible for trial in again.trials] == [False] * 4
+    assert {trial.retry_of for trial in again.trials} == {None}
+    *ended, running = [trial.seconds for trial in again.trials]
+    assert running is None
+    assert all(seconds is not None and seconds >= 0 for seconds in ended)
+
+
+def test_three_values_are_kept(storage: str | None) -> None:
+    begun = opened(storage=storage, goal=PARETO)
+    begun.finished(begun.ask().number, (0.984375, 61.5, 943718400.0), {})
+    assert opened(storage=storage, goal=PARETO).trials[0].values == (0.984375, 61.5, 943718400.0)
+
+
+def test_the_studys_own_run_is_kept(storage: str | None) -> None:
+    begun = opened(storage=storage)
+    assert begun.run_id is None
+    begun.run_id = "run-of-the-study"
+    assert opened(storage=storage).run_id == "run-of-the-study"
+    assert opened("another", storage=storage).run_id is None
+
+
+def test_looks_are_kept(storage: str | None) -> None:
+    """What came of a look replaces that it was begun, and nothing else."""
+    begun = opened(storage=storage)
+    assert begun.looks == ()
+    begun.keep_look(1, '{"begun": 1}')
+    assert opened(storage=storage).looks == ('{"begun": 1}',)
+    begun.keep_look(1, '{"ended": 1}')
+    opened(storage=storage).keep_look(2, '{"begun": 2}')
+    assert begun.looks == ('{"ended": 1}', '{"begun": 2}')
+    begun.keep_look(2, '{"ended": 2}')
+    assert opened(storage=storage).looks == ('{"ended": 1}', '{"ended": 2}')
+
+
+def test_studies_of_two_names_do_not_mix(storage: str | None) -> None:
+    one, two = opened("one", storage=storage), opened("two", storage=storage, goal=PARETO)
+    one.finished(one.ask().number, (0.5,), {})
+    two.finished(two.ask().number, (0.75, 1.0, 2.0), {})
+    one.ask()
+    assert [trial.values for trial in one.trials] == [(0.5,), ()]
+    assert [trial.values for trial in two.trials] == [(0.75, 1.0, 2.0)]
+    assert set(names(storage)) == {"one", "two"}
+
+
+def test_to_ask_for_names_makes_nothing(folder: Path) -> None:
+    assert names(None) == ()
+    assert list(folder.iterdir()) == []
+
+
+def test_only_a_new_study_is_new() -> None:
+    assert opened().is_new
+    assert not opened().is_new
+    assert opened("another").is_new
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [PARETO, Goal(objective="accuracy", max_memory_bytes=2**30)],
+    ids=["pareto", "max memory"],
+)
+def test_a_run_of_unknown_memory_does_not_spoil_the_study(goal: Goal) -> None:
+    begun = opened(goal=goal)
+    unknown, known = run(1_000, peak_rss_bytes=None), run(1_000, peak_rss_bytes=2**29)
+    for each in (unknown, known):
+        begun.finished(begun.ask().number, goal.values(each), goal.constraints(each))
+    assert len(begun.trials) == 2
+    assert 1 in [trial.number for trial in begun.best]
+
+
+# What is best
+
+
+def test_the_best_is_the_best_feasible_one(storage: str | None) -> None:
+    begun = told(
+        ((0.95,), {"max seconds": -1.0, "max memory": 0.0}),
+        ((0.97,), {"max seconds": -1.0, "max memory": -5.0}),
+        ((0.99,), {"max seconds": -1.0, "max memory": 0.5}),
+        ((0.96,), {"max seconds": -1.0, "max memory": -5.0}),
+        storage=storage,
+    )
+    begun.failed(begun.ask().number)
+    (best,) = begun.best
+    assert (best.number, best.values) == (1, (0.97,))
+
+
+def test_the_fewest_seconds_are_best() -> None:
+    begun = told(((7.5,), {}), ((2.5,), {"target accuracy": 0.1}), ((5.0,), {}), goal=SECONDS)
+    (best,) = begun.best
+    assert (best.number, best.values) == (2, (5.0,))
+
+
+@pytest.mark.parametrize("goal", [ACCURACY, PARETO], ids=["accuracy", "pareto"])
+def test_none_is_best_where_none_is_an_answer(storage: str | None, goal: Goal) -> None:
+    begun = opened(storage=storage, goal=goal)
+    assert begun.best == ()
+    values = tuple(0.5 for _ in goal.directions)
+    begun.finished(begun.ask().number, values, {"max seconds": 0.25})
+    begun.ask()
+    begun.failed(begun.ask().number)
+    assert begun.best == ()
+
+
+def test_a_pruned_trial_is_never_best() -> None:
+    begun = opened()
+    begun.ask()
+    begun.should_end(0, 10, 0.99)
+    begun.pruned(0)
+    assert begun.best == ()
+    begun.finished(begun.ask().number, (0.5,), {})
+    assert [trial.number for trial in begun.best] == [1]
+
+
+def test_of_a_trade_off_all_are_best_that_no_other_beats(storage: str | None) -> None:
+    begun = told(
+        ((0.95, 10.0, 500.0), {"max memory": -1.0}),
+        ((0.99, 20.0, 500.0), {"max memory": -1.0}),
+        ((0.99, 30.0, 400.0), {"max memory": -1.0}),
+        ((0.94, 10.0, 500.0), {"max memory": -1.0}),  # the first is as fast, and better
+        ((1.00, 1.0, 1.0), {"max memory": 1.0}),  # beats all, and is no answer
+        storage=storage,
+        goal=PARETO,
+    )
+    assert [trial.number for trial in begun.best] == [0, 1, 2]
+
+
+missed = st.dictionaries(st.sampled_from(["max memory", "max seconds"]), st.integers(-1, 1))
+
+
+@settings(max_examples=25)
+@given(trials=st.lists(st.tuples(st.integers(0, 5), missed), max_size=5), is_down=st.booleans())
+def test_the_best_of_any(trials: list[tuple[int, dict[str, int]]], *, is_down: bool) -> None:
+    begun = told(
+        *(((float(value),), misses) for value, misses in trials),
+        goal=SECONDS if is_down else ACCURACY,
+    )
+    feasible = [value for value, misses in trials if all(m <= 0 for m in misses.values())]
+    better = min if is_down else max
+    assert [trial.values for trial in begun.best] == (
+        [(float(better(feasible)),)] if feasible else []
+    )
+    assert all(trial.is_feasible for trial in begun.best)
+
+
+three = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2))
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(three, missed), max_size=5))
+def test_the_front_of_any(trials: list[tuple[tuple[int, ...], dict[str, int]]]) -> None:
+    begun = told(*((tuple(map(float, values)), misses) for values, misses in trials), goal=PARETO)
+    feasible = {
+        number: (-values[0], *values[1:])
+        for number, (values, misses) in enumerate(trials)
+        if all(m <= 0 for m in misses.values())
+    }
+
+    def beats(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
+        return one != two and all(a <= b for a, b in zip(one, two, strict=True))
+
+    front = {
+        number
+        for number, mine in feasible.items()
+        if not any(beats(other, mine) for other in feasible.values())
+    }
+    assert {trial.number for trial in begun.best} == front
+
+
+# When a trial ends early
+
+
+def ten_ahead(goal: Goal, *, of: int = 10) -> Study:
+    """The paper's trial goes on; others have finished, at 0.80, 0.81, ... half-way."""
+    begun = opened(another_name(), goal=goal, space=ONE)
+    assert begun.ask().is_papers
+    for hundredth in range(80, 80 + of):
+        number = begun.ask().number
+        for percent in (10, 50):
+            assert not begun.should_end(number, percent, hundredth / 100)
+        begun.finished(number, (hundredth / 100,), {})
+    return begun
+
+
+@pytest.mark.parametrize(
+    ("goal", "behind", "ahead"),
+    # The median of the ten is 0.845; seconds fall, and with them the share of errors.
+    [(ACCURACY, 0.84, 0.85), (SECONDS, 0.85, 0.84)],
+    ids=["accuracy", "seconds"],
+)
+def test_who_is_behind_half_of_the_others_ends(goal: Goal, behind: float, ahead: float) -> None:
+    begun = ten_ahead(goal)
+    slow, fast = begun.ask().number, begun.ask().number
+    assert not begun.should_end(slow, 10, behind)  # too early to tell
+    assert begun.should_end(slow, 50, behind)
+    assert not begun.should_end(fast, 50, ahead)
+    begun.pruned(slow)
+    assert begun.trials[slow].state == "pruned"
+    assert begun.trials[slow].curve == {10: behind, 50: behind}
+
+
+@pytest.mark.parametrize(("goal", "behind"), [(ACCURACY, 0.1), (SECONDS, 0.9)])
+def test_the_papers_configuration_is_never_ended(goal: Goal, behind: float) -> None:
+    begun = ten_ahead(goal)
+    assert not begun.should_end(0, 50, behind)
+    assert begun.should_end(begun.ask().number, 50, behind)
+    assert begun.trials[0].curve == {50: behind}  # it was compared, and spared
+
+
+def test_no_trial_is_ended_before_ten_have_finished() -> None:
+    begun = ten_ahead(ACCURACY, of=9)
+    assert not begun.should_end(begun.ask().number, 50, 0.1)
+
+
+def test_of_a_trade_off_none_is_ended() -> None:
+    begun = told(*[((0.9, 1.0, 1.0), {})] * 11, goal=PARETO)
+    number = begun.ask().number
+    assert not begun.should_end(number, 50, 0.0)
+    assert begun.trials[number].curve == {}
+
+
+# What mattered
+
+
+def test_what_mattered() -> None:
+    course(9)
+    assert opened().importances() == {}
+    course(16)
+    found = opened().importances()
+    assert set(found) == set(SPACE.parameters)
+    assert sum(found.values()) == pytest.approx(1)
+    assert max(found, key=found.__getitem__) == "learning_rate"
+    assert all(type(share) is float and 0 <= share <= 1 for share in found.values())
+
+
+def test_what_mattered_where_all_are_worth_the_same() -> None:
+    begun = told(*[((0.125,), {})] * 12)
+    assert begun.importances() == {"learning_rate": 1.0}
+
+
+def test_what_mattered_to_the_first_of_several_values() -> None:
+    begun = opened(goal=PARETO)
+    for _ in range(25):
+        asked = begun.ask()
+        seconds = float(asked.chosen["batch_size"])
+        begun.finished(asked.number, (worth(asked.chosen), seconds, 1.0), {})
+    found = begun.importances()
+    assert max(found, key=found.__getitem__) == "learning_rate"
+
+
+# Another question
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"space": SPACE.model_copy(update={"steps": 101})}, "search space"),
+        ({"space": ONE}, "search space"),
+        ({"goal": SECONDS}, "objective"),
+        ({"goal": PARETO}, "objective"),
+        ({"goal": Goal(objective="accuracy", max_seconds=1.0)}, "objective"),
+    ],
+    ids=["steps", "parameters", "direction", "values", "constraint"],
+)
+def test_another_question_is_refused(
+    storage: str | None, change: dict[str, Any], what: str
+) -> None:
+    begun = opened(storage=storage)
+    begun.finished(begun.ask().number, (0.5,), {})
+    before = begun.trials
+    with pytest.raises(BenchError) as caught:
+        opened(storage=storage, **change)
+    assert str(caught.value) == (
+        f"the study mine exists with another {what}; choose another --study, or give the same again"
+    )
+    assert caught.value.exit_status == EXIT_WRONG_REQUEST
+    assert opened(storage=storage).trials == before  # and nothing of it was changed
+
+
+# What processes left
+
+
+def test_what_a_process_left_is_tried_again_once(storage: str | None) -> None:
+    with a_process() as ended:
+        asked = left(ended, 2, storage=storage)
+    again = opened(storage=storage)
+    assert again.settle() == (0, 1)
+    assert again.settle() == ()
+    assert opened(storage=storage).settle() == ()
+    assert states(again) == ["failed", "failed", "waiting", "waiting"]
+    retries = [again.ask(), again.ask()]
+    assert [retry.number for retry in retries] == [2, 3]
+    assert [retry.chosen for retry in retries] == [each.chosen for each in asked]
+    assert [retry.is_papers for retry in retries] == [True, False]
+    trials = again.trials
+    assert [trial.retry_of for trial in trials] == [None, None, 0, 1]
+    assert [trial.chosen for trial in trials[2:]] == [trial.chosen for trial in trials[:2]]
+    assert again.settle() == ()  # they are this process's own now
+    assert again.ask().chosen not in [each.chosen for each in asked]
+    assert [trial.retry_of for trial in again.trials[4:]] == [None]
+
+
+def test_what_is_left_twice_is_tried_a_third_time() -> None:
+    left(gone(), 1)
+    second = opened(of=gone())
+    assert second.settle() == (0,)
+    assert second.ask().number == 1
+    third = opened()
+    assert third.settle() == (1,)
+    assert (third.ask().chosen, third.trials[2].retry_of) == (PAPERS, 1)
+    assert [trial.is_papers for trial in third.trials] == [True, True, True]
+
+
+def test_the_papers_configuration_is_spared_when_tried_again_too() -> None:
+    begun = opened(goal=ACCURACY, of=gone(), space=ONE)
+    begun.ask()
+    again = opened(goal=ACCURACY, space=ONE)
+    again.settle()
+    retry = again.ask()
+    assert retry.is_papers
+    for hundredth in range(80, 90):
+        number = again.ask().number
+        again.should_end(number, 50, hundredth / 100)
+        again.finished(number, (hundredth / 100,), {})
+    assert again.should_end(again.ask().number, 50, 0.1)
+    assert not again.should_end(retry.number, 50, 0.1)
+
+
+@pytest.mark.parametrize("suggestions", [0, 3])
+def test_what_is_left_before_it_was_all_chosen(
+    monkeypatch: pytest.MonkeyPatch, suggestions: int
+) -> None:
+    """The process was ended within `ask`: the paper's configuration must not be drawn by chance."""
+    suggest = study._suggested
+    done: list[str] = []
+
+    def suggested(trial: Any, name: str, parameter: Parameter) -> Value:
+        if len(done) == suggestions:
+            raise KeyboardInterrupt
+        done.append(name)
+        return suggest(trial, name, parameter)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "_suggested", suggested)
+        with pytest.raises(KeyboardInterrupt):
+            left(gone(), 1)
+    again = opened()
+    assert again.settle() == (0,)
+    retry = again.ask()
+    assert retry.is_papers
+    assert retry.chosen == PAPERS
+
+
+def test_what_has_ended_or_waits_is_not_settled() -> None:
+    begun = opened(of=gone())
+    begun.finished(begun.ask().number, (0.5,), {})
+    begun.pruned(begun.ask().number)
+    begun.failed(begun.ask().number)
+    opened("another", of=gone())  # its first trial waits
+    assert opened().settle() == ()
+    assert opened("another").settle() == ()
+    assert states(opened()) == ["finished", "pruned", "failed"]
+    assert states(opened("another")) == ["waiting"]
+
+
+def test_the_trial_of_a_living_process_is_left_alone(storage: str | None) -> None:
+    with a_process() as alive:
+        left(alive, 1, storage=storage)
+        again = opened(storage=storage)
+        assert again.settle() == ()
+        assert states(again) == ["running"]
+    assert again.settle() == (0,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"machine_id": "another"}, {"machine_id": None}, {"boot_id": "b/pid:[1]"}],
+    ids=["machine", "nameless", "container"],
+)
+def test_another_machines_trial_is_left_alone(change: dict[str, Any]) -> None:
+    left(gone().model_copy(update=change), 1)
+    again = opened()
+    assert again.settle() == ()
+    assert states(again) == ["running"]
+
+
+def test_what_is_left_at_the_last_boot_is_tried_again() -> None:
+    here = owner.current(MACHINE)
+    before = here.model_copy(update={"boot_id": f"before/{here.boot_id.partition('/')[2]}"})
+    left(before, 1)
+    assert opened().settle() == (0,)
+
+
+def test_two_that_settle_at_once_try_it_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one comes between the look at a trial and its end."""
+    left(gone(), 1)
+    first, second = opened(), opened()
+    is_orphan = Study._is_orphan
+
+    def slowly(self: Study, trial: Any) -> bool:
+        if self is first and is_orphan(self, trial):
+            second.settle()
+        return is_orphan(self, trial)
+
+    monkeypatch.setattr(Study, "_is_orphan", slowly)
+    first.settle()
+    assert states(opened()) == ["failed", "waiting"]
+
+
+# Two at once
+
+_ASK = """
+import sys
+import test_study
+begun = test_study.opened()
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(5):
+    asked = begun.ask()
+    begun.recorded(asked.number, sys.argv[1])
+    begun.finished(asked.number, (0.5,), {})
+"""
+
+
+def test_two_processes_share_a_study() -> None:
+    begun = opened()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    variables = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+
+    def process(name: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", _ASK, name], env=variables, **pipes)
+
+    with process("one") as one, process("two") as two:
+        for each in (one, two):
+            assert each.stdout.readline() == "ready\n"
+        for each in (one, two):
+            each.stdin.write("\n")
+            each.stdin.flush()
+    assert (one.returncode, two.returncode) == (0, 0)
+    trials = begun.trials
+    assert [trial.number for trial in trials] == list(range(10))
+    assert [trial.is_papers for trial in trials] == [True] + 9 * [False]
+    assert sorted(str(trial.run_id) for trial in trials) == 5 * ["one"] + 5 * ["two"]
+    assert {(trial.state, trial.values) for trial in trials} == {("finished", (0.5,))}
+
+
+# Storages that can't be used
+
+
+def refusal(storage: str | None) -> BenchError:
+    """What both ways to a storage say, which must be the same."""
+    said = []
+    for attempt in (lambda: opened(storage=storage), lambda: names(storage)):
+        with pytest.raises(BenchError) as caught:
+            attempt()
+        said.append(caught.value)
+    assert said[0].message == said[1].message
+    assert said[0].exit_status == said[1].exit_status == EXIT_BROKE
+    return said[0]
+
+
+def test_a_database_that_nobody_answers_for() -> None:
+    port = free_port()
+    said = refusal(f"postgresql://somebody:hunter2@127.0.0.1:{port}/studies?sslmode=secret")
+    assert said.message.startswith(f"postgresql://127.0.0.1:{port}/studies can't be used: ")
+    for private in ("hunter2", "somebody", "secret"):
+        assert private not in str(said)
+
+
+def test_a_database_without_a_folder(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "missing" / "studies.db")
+    said = refusal(url)
+    assert said.message.startswith(f"{url} can't be used: ")
+    assert "unable to open database file" in said.message
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "nosuch://somebody:hunter2@host/studies", "postgresql://a:hun/ter2@host/db"]
+)
+def test_what_names_no_database(url: str) -> None:
+    with pytest.raises(BenchError) as caught:
+        opened(storage=url)
+    assert "hunter2" not in str(caught.value)
+    assert "ter2" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "studies.db").write_bytes(b"no database" * 100)
+    assert "file is not a database" in refusal(sqlite_url(tmp_path / "studies.db")).message
+    assert (tmp_path / "studies.db").read_bytes() == b"no database" * 100
+
+
+def test_a_database_of_somebody_elses(tmp_path: Path) -> None:
+    """As MLflow's own, which too says in a table of that name how new it is."""
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        connection.execute("INSERT INTO alembic_version VALUES ('0123456789ab')")
+    with pytest.raises(BenchError):
+        opened(storage=sqlite_url(tmp_path / "mlflow.db"))
+
+
+def test_a_database_that_breaks_on_the_way(tmp_path: Path) -> None:
+    begun = opened(storage=sqlite_url(tmp_path / "studies.db"))
+    with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
+        connection.execute("ALTER TABLE trials RENAME TO taken_away")
+    for attempt in (begun.ask, lambda: begun.trials, lambda: begun.best, begun.settle):
+        with pytest.raises(BenchError) as caught:
+            attempt()
+        assert caught.value.exit_status == EXIT_BROKE
+        assert caught.value.message.startswith("the study's storage can't be used: ")
+
+
+def test_a_journal_that_is_a_folder() -> None:
+    JOURNAL.mkdir(parents=True)
+    said = refusal(None)
+    assert said.message.startswith("can't use the study's journal mlruns/optuna.log: ")
+    assert said.hint == "make it readable and writable"
+
+
+def test_a_journal_without_its_folder() -> None:
+    Path("mlruns").write_text("a file", encoding="utf-8")
+    with pytest.raises(BenchError, match=r"^can't use the study's journal mlruns/optuna\.log: "):
+        opened()
+    assert Path("mlruns").read_text(encoding="utf-8") == "a file"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"not a journal\n", b"not\na journal\n", b"\xff\xfe\n", b"{}\n", b"[]\n", b"5\n",
+     b'{"op_code": 99}\n', b'{"op_code": 0}\n'],
+    ids=["text", "lines", "bytes", "object", "list", "number", "unknown", "empty"],
+)  # fmt: skip
+def test_a_journal_of_garbage(content: bytes) -> None:
+    JOURNAL.parent.mkdir()
+    JOURNAL.write_bytes(content)
+    with pytest.raises(BenchError) as caught:
+        opened()
+    assert caught.value.exit_status == EXIT_BROKE
+    assert "mlruns/optuna.log" in str(caught.value)
+
+
+def test_a_journal_whose_last_line_is_torn() -> None:
+    """As where the disk was full: what goes on from there, or says that it can't, is no crash."""
+    begun = opened()
+    begun.finished(begun.ask().number, (0.5,), {})
+    with JOURNAL.open("ab") as file:
+        file.write(b'{"op_code":4,"worker_id":"0a')
+    try:
+        again = opened()
+        number = again.ask().number
+        again.finished(number, (0.75,), {})
+    except BenchError as error:
+        assert error.exit_status == EXIT_BROKE  # noqa: PT017 - either may come
+    else:
+        assert [trial.values for trial in opened().trials] == [(0.5,), (0.75,)]

@@ -1,0 +1,772 @@
+"""A study's files, of hand-made documents: report, document, trials, winner and pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from records import machine
+
+from mnist_bench import scenario
+from mnist_bench.candidate import Margin
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.objective import Goal
+from mnist_bench.proof import Arm, Interval, McNemar, Proof
+from mnist_bench.report import pictures
+from mnist_bench.report.study import counts, headline, proof_in_words, to_markdown, value_in_words
+from mnist_bench.space import Parameter, Space, Value
+from mnist_bench.study_document import Look, StudyDocument
+from mnist_bench.study_files import trials_csv, winner_toml, write
+from mnist_bench.tried import Tried
+
+COMMAND = "mnist-bench tune --trials 4"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, where reports are written."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+SPACE = Space(
+    title="Some parameters",
+    model="paper-cnn",
+    dataset="mnist-5k",
+    steps=100,
+    eval_every=5,
+    parameters={
+        "learning_rate": Parameter(low=0.0001, high=0.1, log=True),
+        "batch_size": Parameter(low=10, high=100),
+        "optimizer": Parameter(choices=("adam", "momentum")),
+        "schedule": Parameter(choices=("constant", "cosine")),
+        "average_decay": Parameter(choices=(0.0, 0.9), when={"schedule": ("constant",)}),
+    },
+)
+PAPERS: dict[str, Value] = {
+    "learning_rate": 0.001,
+    "batch_size": 50,
+    "optimizer": "adam",
+    "schedule": "constant",
+    "average_decay": 0.0,
+}
+WINNERS: dict[str, Value] = {
+    "learning_rate": 0.0123456789,
+    "batch_size": 64,
+    "optimizer": "momentum",
+    "schedule": "cosine",
+}
+LIMITED = Goal(objective="accuracy", max_seconds=10.0)
+SECONDS = Goal(objective="time-to-accuracy", target_accuracy=0.9)
+PARETO = Goal(objective="pareto")
+
+
+def finished(number: int, *values: float, **changes: Any) -> Tried:
+    facts = {
+        "number": number,
+        "state": "finished",
+        "chosen": WINNERS,
+        "values": values,
+        "seconds": 20.5,
+        "run_id": f"run-{number}",
+    }
+    return Tried(**(facts | changes))
+
+
+TRIALS = (
+    finished(0, 0.9712, chosen=PAPERS, seconds=12.0, is_papers=True, missed={"max seconds": -2.0}),
+    finished(1, 0.9834, missed={"max seconds": 0.0}),
+    finished(2, 0.99, seconds=30.25, missed={"max seconds": 3.5}),
+    Tried(number=3, state="pruned", chosen=PAPERS | {"optimizer": "momentum"}, curve={5: 0.5},
+          seconds=8.0, run_id="run-3"),
+    Tried(number=4, state="failed", chosen=WINNERS, seconds=4.25),
+    Tried(number=5, state="waiting", chosen={}, retry_of=4),
+)  # fmt: skip
+
+
+def document(**changes: Any) -> StudyDocument:
+    """A study whose second trial is its winner."""
+    facts: dict[str, Any] = {
+        "study": "mine",
+        "dataset": "mnist-5k",
+        "dataset_digest": "d" * 64,
+        "machine": machine(),
+        "space": SPACE,
+        "goal": LIMITED,
+        "trials": TRIALS,
+        "best": (1,),
+        "candidate": 1,
+        "margin": Margin(
+            is_enough=True, in_words="against the paper's own: +0.0122 in validation accuracy"
+        ),
+        "importances": {},
+        "search_seconds": 75.0,
+        "looks": (),
+    }
+    return StudyDocument(**(facts | changes))
+
+
+def traded() -> StudyDocument:
+    """A trade-off: the third trial is beaten, the second the fastest."""
+    trials = (
+        finished(0, 0.9712, 40.0, 1_048_576_000.0, chosen=PAPERS, is_papers=True),
+        finished(1, 0.9834, 20.5, 943_718_400.0),
+        finished(2, 0.97, 41.5, 1_048_576_001.0),
+        finished(3, 0.9912, 95.25, 524_288_000.0),
+    )
+    return document(goal=PARETO, trials=trials, best=(0, 1, 3))
+
+
+def without_answer() -> StudyDocument:
+    return document(trials=TRIALS[2:], best=(), candidate=None, margin=None)
+
+
+def proof(**changes: Any) -> Proof:
+    facts: dict[str, Any] = {
+        "candidate": Arm(n=5, accuracy_mean=0.99123, accuracy_sd=0.00085, accuracy_low=0.99,
+                         validation_mean=0.9925, train_seconds_mean=61.4,
+                         peak_rss_bytes_max=900 * 2**20),
+        "paper": Arm(n=5, accuracy_mean=0.98801, accuracy_sd=0.0012, accuracy_low=0.98,
+                     validation_mean=0.9894, train_seconds_mean=100.0, peak_rss_bytes_max=None),
+        "accuracy": Interval(difference=0.00322, low=0.00181, high=0.00463),
+        "train_seconds": Interval(difference=-38.6, low=-41.0, high=-36.25),
+        "shrinkage": 0.0021,
+        "mcnemar": McNemar(only_candidate=41, only_paper=12, p_value=0.0000812),
+        "payback_runs": 1_234.56,
+    }  # fmt: skip
+    return Proof(**(facts | changes))
+
+
+def report(of: StudyDocument, *links: str) -> str:
+    return to_markdown(of, COMMAND, "2026-01-31", links)
+
+
+def section(text: str, title: str) -> list[str]:
+    """The lines of one section."""
+    assert text.count(f"\n## {title}\n") == 1
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0].strip().splitlines()
+
+
+# The report
+
+WHOLE = r"""# Some parameters
+
+Best on validation: trial 1; against the paper's own: +0.0122 in validation accuracy.
+
+Study mine, 2026-01-31, on Imaginary CPU, 2 cores, 16.0 GiB, Linux 6.1 x86\_64.
+
+Made with:
+
+```console
+mnist-bench tune --trials 4
+```
+
+## The winner
+
+Trial 1: validation accuracy 0.9834.
+
+| Parameter | Winner | Paper's |
+| --- | ---: | ---: |
+| learning_rate | 0.01235 | 0.001 |
+| batch_size | 64 | 50 |
+| optimizer | momentum | adam |
+| schedule | cosine | constant |
+| average_decay | – | 0 |
+
+## The trials
+
+6 trials: 3 finished, 1 pruned, 1 failed, 1 waiting; the search took 1 min 15 s.
+
+| Trial | Validation accuracy | Kept | Time |
+| --- | ---: | ---: | ---: |
+| 2 | 0.9900 | no | 30.2 s |
+| 1 | 0.9834 | yes | 20.5 s |
+| 0 (paper) | 0.9712 | yes | 12.0 s |
+
+## What mattered
+
+| Parameter | Share |
+| --- | ---: |
+| learning_rate | 75% |
+| batch_size | 20% |
+| optimizer | 5% |
+
+![history](mine.history.png)
+
+![slices](mine.slices.png)
+
+## How this was found
+
+Each trial trained on the training images of mnist-5k in a process of its own, and was scored on \
+the validation images alone: no trial loaded the test images. The paper's configuration is the \
+first trial.
+"""
+
+
+def test_the_whole_report() -> None:
+    told = document(importances={"batch_size": 0.2, "learning_rate": 0.75, "optimizer": 0.05})
+    text = report(told, "mine.history.png", "mine.slices.png")
+    assert text.splitlines() == WHOLE.replace("\\\n", "").splitlines()
+    assert text.endswith("first trial.\n")
+
+
+def test_a_look_at_the_test_split() -> None:
+    looks = (
+        Look(number=1, candidate=4, first_seed=1_000),
+        Look(number=2, candidate=1, first_seed=1_010, proof=proof()),
+    )
+    text = report(document(looks=looks))
+    assert text.splitlines()[2] == (
+        "Trial 1 on fresh seeds: final test accuracy 0.9912 ± 0.00085 against the paper's "
+        "0.9880 ± 0.00120 (n = 5 each), in 1 min 01 s against 1 min 40 s of training."
+    )
+    assert section(text, "The looks at the test split") == [
+        "2 in all; the candidate was settled on validation before each.",
+        "",
+        "1. Trial 4: the trainings did not come to their end.",
+        "",
+        (
+            "2. Trial 1: final test accuracy 0.9912 ± 0.00085 against the paper's 0.9880 ± 0.00120 "
+            "(n = 5 each), in 1 min 01 s against 1 min 40 s of training."
+        ),
+        "",
+        "|  | n | Final test accuracy | On validation | Train time | Peak RSS |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| Winner | 5 | 0.9912 ± 0.00085 | 0.9925 | 1 min 01 s | 900 MiB |",
+        "| Paper's | 5 | 0.9880 ± 0.00120 | 0.9894 | 1 min 40 s | – |",
+        "",
+        (
+            "- Difference in accuracy, winner less paper: +0.0032, 95% interval +0.0018 to +0.0046 "
+            "(Welch)"
+        ),
+        "- Difference in train time: -38.6 s, 95% interval -41.0 s to -36.2 s (Welch)",
+        "- From validation in the search to test on fresh seeds: -0.0021",
+        (
+            "- Of the seeds of median accuracy, 41 images only the winner read rightly and 12 only "
+            "the paper's (exact McNemar test, p = 8.1e-05)"
+        ),
+        "- The search has paid for itself after 1,234.6 runs",
+    ]
+
+
+NO_MORE = Interval(difference=0.0002, low=-0.0011, high=0.0015)
+NO_SLOWER = Interval(difference=1.5, low=-0.25, high=3.25)
+
+
+def test_noise_is_called_noise() -> None:
+    unclear = proof(accuracy=NO_MORE, train_seconds=NO_SLOWER, mcnemar=None, payback_runs=None)
+    text = report(document(looks=(Look(number=1, candidate=1, first_seed=7, proof=unclear),)))
+    assert section(text, "The looks at the test split")[-4:] == [
+        (
+            "- Difference in accuracy, winner less paper: +0.0002, 95% interval -0.0011 to +0.0015 "
+            "(Welch); within noise"
+        ),
+        "- Difference in train time: +1.5 s, 95% interval -0.2 s to +3.2 s (Welch); within noise",
+        "- From validation in the search to test on fresh seeds: -0.0021",
+        "- The search never pays for itself in time: the winner is no faster",
+    ]
+    assert "McNemar" not in text
+
+
+def test_one_line_tells_the_noise_of_accuracies() -> None:
+    assert "(n = 5 each, within noise), in " in proof_in_words(proof(accuracy=NO_MORE))
+    assert "(n = 5 each), in " in proof_in_words(proof(train_seconds=NO_SLOWER))
+
+
+def test_the_last_proof_is_told_first() -> None:
+    looks = tuple(
+        Look(number=number, candidate=1, first_seed=number, proof=told)
+        for number, told in ((1, proof()), (2, proof(accuracy=NO_MORE)), (3, None))
+    )
+    told = headline(document(looks=looks))
+    assert told == f"Trial 1 on fresh seeds: {proof_in_words(proof(accuracy=NO_MORE))}"
+
+
+def test_a_proof_stands_beside_the_trial_that_it_is_of() -> None:
+    """A later candidate, whose own look broke off, has nothing of an earlier one's."""
+    looks = (
+        Look(number=1, candidate=0, first_seed=1_000, proof=proof()),
+        Look(number=2, candidate=1, first_seed=1_010),
+    )
+    told = headline(document(looks=looks))
+    assert "0.9912" not in told or "Trial 1 " not in told
+
+
+def test_without_a_look_none_is_told() -> None:
+    assert "The looks at the test split" not in report(document())
+    assert proof_in_words(None) == "the trainings did not come to their end."
+
+
+def test_no_trial_is_an_answer() -> None:
+    text = report(without_answer())
+    lines = text.splitlines()
+    assert lines[2] == "No trial is an answer: none that finished keeps every constraint."
+    assert "## The winner" not in text
+    assert section(text, "The trials") == [
+        "4 trials: 1 finished, 1 pruned, 1 failed, 1 waiting; the search took 1 min 15 s.",
+        "",
+        "| Trial | Validation accuracy | Kept | Time |",
+        "| --- | ---: | ---: | ---: |",
+        "| 2 | 0.9900 | no | 30.2 s |",
+    ]
+
+
+def test_kinds_of_trials_are_counted() -> None:
+    assert counts(document(trials=TRIALS[4:], search_seconds=4.25)) == (
+        "2 trials: 1 failed, 1 waiting; the search took 4.2 s."
+    )
+    assert counts(document(trials=TRIALS[:3], search_seconds=7_380.0)) == (
+        "3 trials: 3 finished; the search took 2 h 03 min."
+    )
+
+
+def test_the_best_stand_first_and_the_papers_always() -> None:
+    falling = [finished(n, (99 - n) / 100) for n in range(1, 13)]
+    papers = finished(0, 0.5, chosen=PAPERS, is_papers=True)
+    for trials in ([papers, *falling], [*falling, papers]):
+        lines = section(report(document(trials=tuple(trials))), "The trials")[4:]
+        assert [line.split(" | ")[0] for line in lines] == [
+            *(f"| {number}" for number in range(1, 11)),
+            "| 0 (paper)",
+        ]
+    lines = section(report(document(trials=(*falling, papers))), "The trials")
+    assert lines[4] == "| 1 | 0.9800 | yes | 20.5 s |"
+    assert lines[-1] == "| 0 (paper) | 0.5000 | yes | 20.5 s |"
+
+
+def test_the_papers_are_not_told_twice() -> None:
+    text = report(document())
+    assert text.count("(paper)") == 1
+    assert "(paper)" not in report(without_answer())
+
+
+def test_the_fewest_seconds_stand_first() -> None:
+    trials = tuple(finished(n, seconds) for n, seconds in enumerate((61.25, 7.5, 30.0)))
+    told = document(goal=SECONDS, trials=trials)
+    text = report(told)
+    assert section(text, "The winner")[0] == "Trial 1: train seconds to the target 7.5 s."
+    assert section(text, "The trials")[2:] == [
+        "| Trial | Train seconds to the target | Kept | Time |",
+        "| --- | ---: | ---: | ---: |",
+        "| 1 | 7.5 s | yes | 20.5 s |",
+        "| 2 | 30.0 s | yes | 20.5 s |",
+        "| 0 | 1 min 01 s | yes | 20.5 s |",
+    ]
+
+
+def test_a_trade_off_is_told_by_all_its_values() -> None:
+    told = traded()
+    assert value_in_words(told.trial(1), PARETO) == (
+        "validation accuracy 0.9834, train seconds 20.5 s, peak RSS, bytes 900 MiB"
+    )
+    header, _, *lines = section(report(told), "The trials")[2:]
+    assert header.split(" | ")[:3] == ["| Trial", "Validation accuracy", "Train seconds"]
+    assert "Peak RSS" in header
+    assert lines == [
+        "| 3 | 0.9912 | 1 min 35 s | 500 MiB | yes | 20.5 s |",
+        "| 1 | 0.9834 | 20.5 s | 900 MiB | yes | 20.5 s |",
+        "| 0 (paper) | 0.9712 | 40.0 s | 1,000 MiB | yes | 20.5 s |",
+        "| 2 | 0.9700 | 41.5 s | 1,000 MiB | yes | 20.5 s |",
+    ]
+
+
+NASTY = "a|b <script>x</script> & `c` *d* _e_ [f](http://g) \\ # h \x1b[31m \u202e ~~$i$"
+
+
+def test_what_comes_from_outside_is_escaped() -> None:
+    told = document(
+        space=SPACE.model_copy(update={"title": NASTY}),
+        study=NASTY,
+        dataset=NASTY,
+        machine=machine(cpu=NASTY),
+    )
+    text = to_markdown(told, f"mnist-bench tune --study '{NASTY}' ```", "2026-01-31", [])
+    plain = re.sub(r"````console\n.*\n````\n", "", text)
+    assert plain != text
+    for bare in ("<script", "`c`", "[f](", "\x1b", "\u202e", " *d*", " _e_", "a|b", "$i$"):
+        assert bare not in plain, bare
+
+
+# The files
+
+
+def test_what_is_written(folder: Path) -> None:
+    told = document(importances={"learning_rate": 1.0})
+    paths = write(told, COMMAND)
+    names = [path.as_posix() for path in paths]
+    assert names[0] == "reports/mine.md"
+    assert set(names) == {
+        f"reports/mine{suffix}"
+        for suffix in (
+            ".md", ".json", ".csv", ".toml", ".history.png", ".slices.png", ".importances.png"
+        )
+    }  # fmt: skip
+    assert {path.name for path in (folder / "reports").iterdir()} == {path.name for path in paths}
+    found = {path.suffixes[0]: path.read_bytes() for path in paths}
+    assert found[".json"].decode() == told.model_dump_json(indent=2) + "\n"
+    assert found[".csv"].decode() == trials_csv(told)
+    assert found[".toml"].decode() == winner_toml(told, 1)
+    assert {suffix: found[f".{suffix}"] for suffix in pictures.pictures_of(told)} == (
+        pictures.pictures_of(told)
+    )
+
+
+@pytest.mark.parametrize("study", ["mine", "my study", "mine (2)", "a.b"])
+def test_the_reports_pictures_are_beside_it(folder: Path, study: str) -> None:
+    text = write(document(study=study), COMMAND)[0].read_text(encoding="utf-8")
+    day = re.search(r"^Study [^,]+, (\S+), on Imaginary CPU", text, re.MULTILINE)
+    assert day is not None
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", day[1])
+    assert f"\n{COMMAND}\n" in text
+    # A target ends at its first space, unless it is escaped or stands in angle brackets.
+    links = re.findall(r"^!\[(\w+)\]\((?:<([^<>]+)>|([^\s()]+))\)$", text, re.MULTILINE)
+    targets = {name: unquote(plain) or bracketed for name, bracketed, plain in links}
+    assert targets == {name: f"{study}.{name}.png" for name in ("history", "slices")}
+    assert all((folder / "reports" / target).is_file() for target in targets.values())
+
+
+def test_without_an_answer_there_is_no_winner_to_run(folder: Path) -> None:
+    names = {path.name for path in write(without_answer(), COMMAND)}
+    assert names == {
+        "mine.md", "mine.json", "mine.csv", "mine.history.png", "mine.slices.png"
+    }  # fmt: skip
+    assert {path.name for path in (folder / "reports").iterdir()} == names
+
+
+def test_before_a_trial_has_finished_there_is_no_picture() -> None:
+    told = document(trials=TRIALS[3:], best=(), candidate=None, margin=None)
+    paths = write(told, COMMAND)
+    assert [path.name for path in paths] == ["mine.md", "mine.json", "mine.csv"]
+    assert "![" not in paths[0].read_text(encoding="utf-8")
+
+
+def test_a_file_that_can_not_be_written_leaves_no_half_ones(folder: Path) -> None:
+    def found() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in Path("reports").iterdir()}
+
+    write(document(), COMMAND)
+    (folder / "reports" / "mine.toml").unlink()
+    before = found()
+    changed = document(search_seconds=1.0)
+    (folder / "reports" / "mine.toml").mkdir()
+    with pytest.raises(BenchError, match=r"^can't write reports.mine\.toml: ") as caught:
+        write(changed, COMMAND)
+    assert caught.value.exit_status == EXIT_BROKE
+    (folder / "reports" / "mine.toml").rmdir()
+    between = found()
+    write(changed, COMMAND)
+    after = found()
+    assert after["mine.json"] != before["mine.json"]
+    assert set(between) == set(before) == set(after) - {"mine.toml"}
+    assert all(between[name] in {before[name], after[name]} for name in between)
+
+
+# Trials as CSV
+
+CSV = """\
+trial,state,is_papers,is_feasible,seconds,run_id,validation accuracy,learning_rate,batch_size,\
+optimizer,schedule,average_decay
+0,finished,True,True,12.0,run-0,0.9712,0.001,50,adam,constant,0.0
+1,finished,False,True,20.5,run-1,0.9834,0.0123456789,64,momentum,cosine,
+2,finished,False,False,30.25,run-2,0.99,0.0123456789,64,momentum,cosine,
+3,pruned,False,False,8.0,run-3,,0.001,50,momentum,constant,0.0
+4,failed,False,False,4.25,,,0.0123456789,64,momentum,cosine,
+5,waiting,False,False,,,,,,,,
+"""
+
+
+def test_a_line_a_trial() -> None:
+    assert trials_csv(document()) == CSV
+
+
+def test_a_column_a_value() -> None:
+    lines = list(csv.DictReader(io.StringIO(trials_csv(traded()))))
+    names = ["validation accuracy", "train seconds", "peak RSS, bytes"]
+    assert list(lines[0])[6:9] == names
+    assert [lines[3][name] for name in names] == ["0.9912", "95.25", "524288000.0"]
+    told = document(goal=PARETO, trials=TRIALS[4:])
+    assert [line[names[2]] for line in csv.DictReader(io.StringIO(trials_csv(told)))] == ["", ""]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+1", "\t=1"])
+def test_no_cell_is_run_as_a_formula(text: str) -> None:
+    told = document(trials=(finished(1, 0.9834, run_id=text),))
+    (line,) = csv.DictReader(io.StringIO(trials_csv(told)))
+    assert line["run_id"] == f"'{text.strip()}"
+
+
+chosen_values = st.fixed_dictionaries(
+    {
+        "learning_rate": st.floats(0.0001, 0.1),
+        "batch_size": st.integers(10, 100),
+        "optimizer": st.sampled_from(["adam", "momentum"]),
+        "schedule": st.sampled_from(["constant", "cosine"]),
+    },
+    optional={"average_decay": st.sampled_from([0.0, 0.9])},
+)
+
+
+@given(chosen_values, st.floats(0, 1))
+def test_csv_keeps_every_digit(chosen: dict[str, Value], accuracy: float) -> None:
+    told = document(trials=(finished(1, accuracy, chosen=chosen),))
+    (line,) = csv.DictReader(io.StringIO(trials_csv(told)))
+    assert float(line["validation accuracy"]) == accuracy
+    assert float(line["learning_rate"]) == chosen["learning_rate"]
+    assert line["batch_size"] == str(chosen["batch_size"])
+    assert line["average_decay"] == str(chosen.get("average_decay", ""))
+
+
+# The winner as a scenario
+
+
+def read_back(folder: Path, text: str) -> scenario.Scenario:
+    path = folder / "winner.toml"
+    path.write_text(text, encoding="utf-8", newline="")
+    return scenario.read(path)
+
+
+def test_the_winner_is_a_scenario(tmp_path: Path) -> None:
+    winner = read_back(tmp_path, winner_toml(document(), 1))
+    assert winner.title == "Winner of the study mine: trial 1"
+    assert (winner.steps, winner.dataset) == ((100,), "mnist-5k")
+    assert (winner.eval_first, winner.eval_every) == (5, 5)
+    assert winner.hyperparameters == PaperCnnHyperparameters(
+        learning_rate=0.0123456789, batch_size=64, optimizer="momentum", schedule="cosine"
+    )
+
+
+def test_the_papers_own_is_a_scenario_too(tmp_path: Path) -> None:
+    winner = read_back(tmp_path, winner_toml(document(), 0))
+    assert winner.hyperparameters == PaperCnnHyperparameters()
+
+
+@given(chosen=chosen_values)
+def test_any_winner_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, chosen: dict[str, Value]
+) -> None:
+    told = document(trials=(finished(1, 0.9834, chosen=chosen),))
+    winner = read_back(tmp_path_factory.getbasetemp(), winner_toml(told, 1))
+    title = "Winner of the study mine: trial 1"
+    assert winner == SPACE.scenario(chosen).model_copy(update={"title": title})
+    for name, value in chosen.items():
+        assert getattr(winner.hyperparameters, name) == value
+
+
+@pytest.mark.parametrize(
+    ("study", "title"),
+    [
+        ('a "b"\\\n\tc', 'Winner of the study a "b"\\\n\tc: trial 1'),
+        ("é…\u202e", "Winner of the study é…\u202e: trial 1"),
+        ("n" * 300, f"Winner of the study {'n' * 180}"),
+    ],
+    ids=["quotes", "letters", "long"],
+)
+def test_a_winner_of_any_name(tmp_path: Path, study: str, title: str) -> None:
+    assert read_back(tmp_path, winner_toml(document(study=study), 1)).title == title
+
+
+def test_chosen_steps_and_a_target(tmp_path: Path) -> None:
+    space = Space(
+        title="Steps too",
+        model="paper-cnn",
+        eval_every_images=5_000,
+        target_accuracy=0.99,
+        parameters={
+            "steps": Parameter(low=100, high=5_000),
+            "batch_size": Parameter(low=10, high=100),
+        },
+    )
+    trial = finished(1, 0.9834, chosen={"steps": 3_000, "batch_size": 40})
+    winner = read_back(tmp_path, winner_toml(document(space=space, trials=(trial,)), 1))
+    assert (winner.steps, winner.eval_every) == ((3_000,), 125)
+    assert winner.target_accuracies == (0.99,)
+    assert winner.hyperparameters == PaperCnnHyperparameters(batch_size=40)
+
+
+# The document
+
+
+def test_the_document_reads_back() -> None:
+    looks = (
+        Look(number=1, candidate=4, first_seed=1_000),
+        Look(number=2, candidate=1, first_seed=1_010, proof=proof()),
+    )
+    told = document(looks=looks, importances={"learning_rate": 0.75})
+    text = told.model_dump_json(indent=2)
+    assert StudyDocument.model_validate_json(text) == told
+    assert StudyDocument.model_validate_json(traded().model_dump_json()) == traded()
+    found = json.loads(text)
+    # Fields are only ever added: what stands here is what programs of others read.
+    assert list(found) == [
+        "schema_version", "study", "dataset", "dataset_digest", "machine", "space", "goal",
+        "trials", "best", "candidate", "margin", "importances", "search_seconds", "looks",
+    ]  # fmt: skip
+    assert found["schema_version"] == 1
+    assert list(found["trials"][0]) == [
+        "number", "state", "chosen", "values", "missed", "curve", "seconds", "run_id", "is_papers",
+        "retry_of",
+    ]  # fmt: skip
+    assert found["trials"][3]["curve"] == {"5": 0.5}
+    assert found["trials"][5]["retry_of"] == 4
+    assert found["looks"][0]["proof"] is None
+    assert found["looks"][1]["proof"]["mcnemar"]["only_candidate"] == 41
+    assert (found["best"], found["candidate"], found["margin"]["is_enough"]) == ([1], 1, True)
+
+
+def test_trials_of_the_document() -> None:
+    told = without_answer()
+    assert told.trial(4) == TRIALS[4]
+    assert [trial.number for trial in told.finished] == [2]
+    assert [trial.number for trial in document().finished] == [0, 1, 2]
+    with pytest.raises(StopIteration):
+        told.trial(1)
+
+
+@pytest.mark.parametrize(
+    "change", [{"search_seconds": math.inf}, {"study": None}, {"best": [1]}, {"extra": 1}]
+)
+def test_no_other_document(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        document(**change)
+
+
+# Pictures
+
+
+def size(png: bytes) -> tuple[int, int]:
+    """Width and height, as a PNG's first chunk tells them."""
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    assert png[12:16] == b"IHDR"
+    assert png[-8:-4] == b"IEND"
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+
+
+IMPORTANCES = {"batch_size": 0.25, "learning_rate": 0.5, "optimizer": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [
+        (document(), {"history", "slices"}),
+        (document(importances=IMPORTANCES), {"history", "slices", "importances"}),
+        (traded(), {"history", "slices", "pareto"}),
+        (without_answer(), {"history", "slices"}),
+        (document(trials=TRIALS[3:], best=(), candidate=None, margin=None), set()),
+        (document(goal=PARETO, trials=TRIALS[3:], best=(), candidate=None, margin=None), set()),
+        (document(trials=()), set()),
+    ],
+    ids=["plain", "importances", "pareto", "infeasible", "unfinished", "no front", "empty"],
+)
+def test_which_pictures_there_are(told: StudyDocument, names: set[str]) -> None:
+    assert set(pictures.pictures_of(told)) == names
+
+
+def test_pictures_are_pngs_of_a_sensible_size() -> None:
+    drawn = pictures.pictures_of(traded().model_copy(update={"importances": IMPORTANCES}))
+    # Two rows of slices for five parameters, three bars.
+    expected = {
+        "history": (700, 400),
+        "slices": (1_200, 520),
+        "importances": (600, 170),
+        "pareto": (700, 450),
+    }
+    assert set(drawn) == set(expected)
+    for name, png in drawn.items():
+        assert size(png) == pytest.approx(expected[name], abs=1)
+        assert b"tEXt" not in png  # neither a date nor a version
+        assert 2_000 < len(png) < 200_000
+
+
+def test_the_same_study_is_drawn_the_same() -> None:
+    first, second = pictures.pictures_of(document()), pictures.pictures_of(document())
+    assert first == second
+    better = document(trials=(*TRIALS[:1], finished(1, 0.9934), *TRIALS[2:]))
+    other = pictures.pictures_of(better)
+    assert all(other[name] != first[name] for name in first)
+
+
+def test_no_screen_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Matplotlib is set to draw on one that is not there."""
+    monkeypatch.setenv("MPLBACKEND", "TkAgg")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert size(pictures.pictures_of(document())["history"]) == (700, 400)
+
+
+def drawn(line: Any) -> list[tuple[Any, ...]]:
+    return [tuple(point) for point in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+
+
+def test_the_history() -> None:
+    (axes,) = pictures._history(document()).axes
+    each, best, papers = axes.lines
+    assert drawn(each) == [(0, 0.9712), (1, 0.9834), (2, 0.99)]
+    assert drawn(best) == [(0, 0.9712), (1, 0.9834), (2, 0.9834)]  # the last is no answer
+    assert drawn(papers) == [(0, 0.9712)]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("trial", "validation accuracy")
+
+
+def test_the_best_so_far() -> None:
+    seconds = [(9.0, 1.0), (8.0, 0.0), (8.5, 0.0), (2.0, 0.5), (7.0, -1.0)]
+    trials = tuple(
+        finished(n, value, missed={"target accuracy": missed})
+        for n, (value, missed) in enumerate(seconds)
+    )
+    first, *rest = pictures._best_so_far(document(goal=SECONDS, trials=trials))
+    assert math.isnan(first)  # there is no answer yet
+    assert rest == [8.0, 8.0, 8.0, 7.0]
+
+
+def test_the_slices() -> None:
+    figure = pictures._slices(document())
+    shown = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title() for axes in shown] == list(SPACE.parameters)
+    assert [axes.get_xscale() for axes in shown] == ["log"] + 4 * ["linear"]
+    rate, batch, optimizer, _, average = [axes.lines for axes in shown]
+    assert drawn(rate[0]) == [(0.001, 0.9712), (0.0123456789, 0.9834), (0.0123456789, 0.99)]
+    assert drawn(batch[0]) == [(50, 0.9712), (64, 0.9834), (64, 0.99)]
+    assert drawn(optimizer[0]) == [("adam", 0.9712), ("momentum", 0.9834), ("momentum", 0.99)]
+    assert drawn(average[0]) == [("0.0", 0.9712)]  # the others were not asked
+    assert all(drawn(lines[1]) == drawn(lines[0])[:1] for lines in (rate, batch, optimizer))
+
+
+def test_a_parameter_that_the_papers_configuration_is_not_asked_for() -> None:
+    parameters = SPACE.parameters | {
+        "average_decay": Parameter(choices=(0.9, 0.99), when={"schedule": ("cosine",)})
+    }
+    space = SPACE.model_copy(update={"parameters": parameters})
+    papers = {name: value for name, value in PAPERS.items() if name != "average_decay"}
+    trials = (
+        finished(0, 0.9712, chosen=papers, is_papers=True),
+        finished(1, 0.9834, chosen=WINNERS | {"average_decay": 0.9}),
+    )
+    told = document(space=space, trials=trials)
+    assert set(pictures.pictures_of(told)) == {"history", "slices"}
+    lines = section(report(told), "The winner")
+    assert lines[-1] == "| average_decay | 0.9 | – |"
+
+
+def test_the_importances_rise() -> None:
+    (axes,) = pictures._importances(document(importances=IMPORTANCES)).axes
+    assert [bar.get_width() for bar in axes.patches] == [0.25, 0.25, 0.5]
+    assert [label.get_text() for label in axes.get_yticklabels()][-1] == "learning_rate"
+    assert axes.get_xlabel() == "share of what matters for validation accuracy"
+
+
+def test_the_front_stands_out() -> None:
+    (axes,) = pictures._pareto(traded()).axes
+    others, front, papers = axes.lines
+    assert drawn(others) == [(41.5, 0.97)]
+    assert drawn(front) == [(20.5, 0.9834), (40.0, 0.9712), (95.25, 0.9912)]
+    assert drawn(papers) == [(40.0, 0.9712)]
+    assert (axes.get_xlabel(), axes.get_xscale()) == ("train seconds", "log")
