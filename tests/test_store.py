@@ -164,6 +164,17 @@ def test_params(client: MlflowClient, opened: Store) -> None:
         "learning_rate": "0.001",
         "batch_size": "50",
         "dropout_rate": "0.5",
+        "optimizer": "adam",
+        "schedule": "constant",
+        "conv1_filters": "32",
+        "conv1_kernel_size": "5",
+        "conv2_filters": "64",
+        "conv2_kernel_size": "5",
+        "dense_units": "1024",
+        "batch_normalization": "False",
+        "label_smoothing": "0.0",
+        "shift_pixels": "0",
+        "average_decay": "0.0",
     }
 
 
@@ -178,6 +189,8 @@ def test_metrics_of_a_run_as_a_whole(client: MlflowClient, opened: Store) -> Non
             "max_test_accuracy_step": 801,
             "final_test_accuracy": 0.98,
             "selected_test_accuracy": 0.97,
+            "max_validation_accuracy": 0.99,
+            "final_validation_accuracy": 0.9,
             "train_seconds_total": 20,
             "images_per_second": 2_500,
             "peak_rss_bytes": 1_000 * 2**20 + 1_000,
@@ -582,11 +595,11 @@ def test_a_database_that_can_not_be_made_whole_is_not_left(
 ) -> None:
     database = tmp_path / "new.db"
 
-    def break_off(self: Store, name: str, *, make: bool) -> str:
+    def break_off(*_: object, make: bool) -> str:
         assert database.exists()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Store, "_experiment", break_off)
+    monkeypatch.setattr(door, "experiment_id", break_off)
     with pytest.raises(BenchError, match="No space left on device") as no:
         Store(sqlite_uri(database), "mnist-bench")
     assert "whether there is room on its disk" in no.value.hint
@@ -596,10 +609,10 @@ def test_a_database_that_can_not_be_made_whole_is_not_left(
 def test_a_database_with_runs_outlives_a_fault(
     uri: str, opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_off(self: Store, name: str, *, make: bool) -> str:
+    def break_off(*_: object, make: bool) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Store, "_experiment", break_off)
+    monkeypatch.setattr(door, "experiment_id", break_off)
     with pytest.raises(BenchError, match="No space left on device"):
         Store(uri, "mnist-bench")
     assert Path(uri.removeprefix("sqlite:///")).exists()
