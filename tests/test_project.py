@@ -52,7 +52,11 @@ def test_nothing_imports_upward():
         ("compare.py", "import tensorflow", "The parent never loads TensorFlow"),
         ("harness.py", "from mnist_bench import worker", "The parent never loads TensorFlow"),
         ("data.py", "import pandas", "The process that is measured loads nothing"),
-        ("cli.py", "def late():\n    import mlflow.tracking", "Only the store and its door know MLflow"),
+        (
+            "cli.py",
+            "def late():\n    import mlflow.tracking",
+            "Only the store and its door know MLflow",
+        ),
         ("compare.py", "import optuna", "Only the study and its storage know Optuna"),
         ("util.py", "", "Nothing imports upward (the parent's rooms)"),
     ],
