@@ -15,11 +15,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from program import Bench, Running, free_port, is_alive, is_up, wait_until
+from program import Bench, Running, altered, free_port, is_alive, is_up, wait_until
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
+from test_tune import SPACE, worker
 
 from mnist_bench import scenario
 from mnist_bench.verdict import VERDICTS
@@ -230,3 +231,41 @@ def test_plain_mlflow_ui_shows_everything(recorded: Recorded) -> None:
         path = f"/api/2.0/mlflow/artifacts/list?run_id={recorded.run['run_id']}"
         listed = {file["path"] for file in asked(port, "GET", path)["files"]}
         assert {"result.json", "predictions.npz"} <= listed
+
+
+# A study
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """A study of three trials, by a worker that pretends."""
+    bench = Bench(tmp_path_factory.mktemp("user"))
+    (bench.folder / "two.toml").write_text(SPACE, encoding="utf-8")
+    program = altered(f"from mnist_bench import process\nprocess.COMMAND = {worker('pass')!r}")
+    ended = bench.run(
+        *("tune", "--space", "two.toml", "--trials", "3", "--confirm", "0", "--json"),
+        program=program,
+    )
+    assert ended.status == 0, ended.stderr
+    return Recorded(bench, ended.document)
+
+
+def test_a_study_and_its_trials_are_in_mlflows_pages(
+    studied: Recorded, browser: webdriver.Chrome
+) -> None:
+    port = free_port()
+    with studied.bench.started("ui", "--port", str(port)) as running:
+        wait_for_server(running, port)
+        experiment_id = experiment_of(port)
+        runs = f"http://127.0.0.1:{port}/#/experiments/{experiment_id}/runs"
+        browser.get(runs)
+        wait_for_text(browser, "two-accuracy")
+        first = studied.run["trials"][0]["run_id"]
+
+        # A child's own page: its parent, its note, its curve on validation and none on test
+        browser.get(f"{runs}/{first}")
+        wait_for_text(browser, "Trial 0 of the study two-accuracy")
+        wait_for_text(browser, "Parent run")
+        browser.get(f"{runs}/{first}/model-metrics")
+        wait_for_text(browser, "validation_accuracy")
+        assert "test_accuracy" not in text_of(browser)

@@ -15,13 +15,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import psutil
 import pytest
 from program import Bench, Ended, altered
 
-from mnist_bench import process, scenario
+from mnist_bench import crew, process, scenario, sensing
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 
 SPACE = """
@@ -380,6 +382,61 @@ def test_a_time_that_is_shorter_than_a_trial(bench: Bench) -> None:
     assert "--timeout was over after the first trial" in ended.complaint
     assert states(ended.document) == ["finished"]
     assert ended.document["looks"] == []
+
+
+# Several processes
+
+
+MEMBERS = """
+import json, pathlib, sys
+from mnist_bench import crew, process
+process.COMMAND = (sys.executable, "-c", pathlib.Path("worker.py").read_text())
+sys.exit(crew.main())
+"""
+
+
+def crewed(bench: Bench, *arguments: str, fault: str = "pass") -> Ended:
+    """A study by several processes; each has the worker that pretends."""
+    (bench.folder / "worker.py").write_text(worker(fault)[-1], encoding="utf-8")
+    with mock.patch.object(crew, "COMMAND", (sys.executable, "-c", MEMBERS)):
+        return tuned(bench, "--confirm", "0", "--json", *arguments, fault=fault)
+
+
+def test_two_processes_share_a_study(bench: Bench) -> None:
+    ended = crewed(bench, "--trials", "7", "--workers", "2")
+    assert ended.status == 0, ended.stderr
+    trials = ended.document["trials"]
+    assert [trial["number"] for trial in trials] == list(range(7))
+    assert set(states(ended.document)) <= {"finished", "pruned"}
+    assert len({json.dumps(trial["chosen"]) for trial in trials}) == 7
+    threads = {request["execution"]["threads"] for request in asked(bench)}
+    assert threads == {max(1, sensing.usable_threads() // 2)}
+    # Beside one another: their times are not to be trusted.
+    for run in Recorded(bench.folder).trials():
+        assert run.data.tags["bench.verdict"] != "clean"
+
+
+def test_a_process_whose_trials_all_fail(bench: Bench) -> None:
+    ended = crewed(
+        bench, "--trials", "9", "--workers", "2",
+        fault='request["training_seed"] and sys.exit("no such thing")',
+    )  # fmt: skip
+    assert ended.status == 1
+    assert states(ended.document)[0] == "finished"
+    assert set(states(ended.document)[1:]) == {"failed"}
+
+
+def test_more_processes_than_memory_has_room_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        psutil, "virtual_memory", lambda: SimpleNamespace(available=900_000_000, total=2**32)
+    )
+    ended = crewed(bench, "--trials", "9", "--workers", "2")
+    assert ended.status == 2
+    assert "--workers 2: so many trainings take" in ended.complaint
+    assert "choose at most 1" in ended.complaint
+    assert len(asked(bench)) == 1
 
 
 # Refusals
