@@ -49,7 +49,10 @@ def candidate_of(best: Sequence[Tried], papers: Tried | None, goal: Goal) -> Tri
 def margin_of(candidate: Tried, papers: Tried | None, goal: Goal) -> Margin:
     """Whether a candidate is far enough ahead for a look at the test split."""
     if candidate.is_papers:
-        return Margin(is_enough=False, in_words="nothing that was tried beats the paper's own")
+        words = "nothing that was tried beats the paper's own"
+        if goal.objective == "pareto":
+            words = "of those as accurate as the paper's own none is faster"
+        return Margin(is_enough=False, in_words=words)
     if papers is None:
         return Margin(is_enough=True, in_words="the paper's own trial did not finish")
     if papers.missed.get(TARGET, 0) > 0 >= candidate.missed.get(TARGET, 0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,7 @@ def look_at_test(
     question: Question,
     store: Store,
     settled: Settled,
-    watch: Callable[[Plan], Watcher],
+    watch: Callable[[Plan], AbstractContextManager[Watcher]],
 ) -> tuple[Look, Outcome]:
     """Train both on fresh seeds, and compare them on the test split.
 
@@ -74,15 +75,16 @@ def look_at_test(
     runs: list[RunResult] = []
     outcome = Outcome(())
     for plan in _plans(study, question, settled):
-        outcome = harness.execute(
-            plan,
-            question.machine,
-            question.address,
-            lambda: store,
-            watch(plan),
-            exclusive=question.exclusive,
-            opens_store=False,
-        )
+        with watch(plan) as watcher:
+            outcome = harness.execute(
+                plan,
+                question.machine,
+                question.address,
+                lambda: store,
+                watcher,
+                exclusive=question.exclusive,
+                opens_store=False,
+            )
         runs += outcome.results
         if outcome.exit_status or any(run.status != "finished" for run in outcome.results):
             status = outcome.exit_status or EXIT_BROKE

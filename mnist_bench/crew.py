@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import psutil
 
@@ -22,7 +23,7 @@ from mnist_bench.record import Record
 from mnist_bench.result import Evaluation
 from mnist_bench.store import Store
 from mnist_bench.study import Study
-from mnist_bench.trials import Ended, Limits, Question, train_all
+from mnist_bench.trials import ENDS, Ended, Limits, Question, train_all
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.crew")
 """What starts a member."""
@@ -82,12 +83,13 @@ def work(orders: Sequence[Orders]) -> Ended:
     except (KeyboardInterrupt, Terminated) as error:
         _end(members)
         by_user = isinstance(error, KeyboardInterrupt)
-        return Ended(EXIT_INTERRUPTED if by_user else EXIT_TERMINATED, None, "it was interrupted")
+        status = EXIT_INTERRUPTED if by_user else EXIT_TERMINATED
+        return Ended(status, None, ENDS[status])
     except BaseException:
         _end(members)
         raise
     worst = max(map(abs, statuses))
-    return Ended(EXIT_BROKE if worst else 0, None, "every process has come to its end")
+    return Ended(EXIT_BROKE if worst else 0, None, ENDS[EXIT_BROKE] if worst else "all is done")
 
 
 def _end(members: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -112,12 +114,16 @@ class _Silent:
 
     def warned(self, line: str) -> None:
         """Something is wrong, and the trial goes on."""
-        print(line, file=sys.stderr)  # noqa: T201  # a member has no console of its own
+        _say(line)
 
     def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
         """The trial has ended."""
         if failure:
             self.warned(f"trial {trajectory.seed} did not finish: {failure}\n{log_tail}".rstrip())
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201  # a member has no console of its own
 
 
 def main() -> int:
@@ -138,7 +144,10 @@ def main() -> int:
             member=orders.member,
         )
         until = None if orders.seconds is None else begin + orders.seconds
-        ended = train_all(study, question, store, Limits(orders.trials, until), lambda _: _Silent())
+        limits = Limits(orders.trials, until)
+        ended = train_all(
+            study, question, store, limits, watch=lambda _: nullcontext(_Silent()), say=_say
+        )
     except BenchError as error:
         print(f"mnist-bench: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_status

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
+from mnist_bench import units
 from mnist_bench.errors import BenchError
 from mnist_bench.limits import Objective
 from mnist_bench.record import Record
@@ -22,7 +24,7 @@ _NAMES: dict[Objective, tuple[tuple[str, Direction], ...]] = {
     "pareto": (
         ("validation accuracy", "maximize"),
         ("train seconds", "minimize"),
-        ("peak RSS, bytes", "minimize"),
+        ("peak RSS", "minimize"),
     ),
 }
 
@@ -114,6 +116,15 @@ class Goal(Record):
             missed[TARGET] = self._target - max(e.validation_accuracy for e in within)
         return missed
 
+    def texts(self, values: Sequence[float]) -> list[str]:
+        """Each value for people."""
+        return [_text(name, value) for name, value in zip(self.names, values, strict=True)]
+
+    def in_words(self, values: Sequence[float]) -> str:
+        """Each value under its name."""
+        pairs = zip(self.names, self.texts(values), strict=True)
+        return ", ".join(f"{name} {text}" for name, text in pairs)
+
     def progress(self, evaluation: Evaluation) -> float:
         """By what a trial that goes on is compared with others, in the objective's direction."""
         accuracy = evaluation.validation_accuracy
@@ -128,3 +139,11 @@ class Goal(Record):
 
 def _peak(run: RunResult) -> float:
     return _UNKNOWN_PEAK_BYTES if run.peak_rss_bytes is None else float(run.peak_rss_bytes)
+
+
+def _text(name: str, value: float) -> str:
+    if "seconds" in name:
+        return units.duration(value)
+    if "RSS" not in name:
+        return units.accuracy(value)
+    return units.mebibytes(int(value) if value < _UNKNOWN_PEAK_BYTES else None)

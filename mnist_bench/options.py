@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -121,6 +122,15 @@ def size_bytes(
     if size <= 0:
         raise click.BadParameter(f"{text!r} is no size, like 900M or 1.5G")
     return size
+
+
+def max_seconds(
+    _context: click.Context, _parameter: click.Parameter, seconds: float | None
+) -> float | None:
+    """Some seconds, more than none and fewer than for ever."""
+    if seconds is not None and not 0 < seconds < math.inf:  # neither is true of nan
+        raise click.BadParameter(f"{seconds:g} is no number of seconds above 0")
+    return seconds
 
 
 def confirmations(_context: click.Context, _parameter: click.Parameter, number: int) -> int:

@@ -21,6 +21,7 @@ SAMPLER_SEED = 0
 """So that the same study, asked by one process without a break, suggests the same."""
 
 _QUESTION = "mnist-bench"
+_SEEN = "seen"
 _LOOKS = "looks at the test split"
 _OWNER, _RUN_ID, _PAPER, _RETRY = "owner", "run_id", "paper", "retry_of"
 _SEEDS_A_MEMBER = 1_000_000
@@ -138,10 +139,11 @@ class Study:
         self._open[trial.number] = trial
         return Asked(trial.number, chosen, is_papers=bool(trial.user_attrs.get(_PAPER)))
 
-    def recorded(self, number: int, run_id: str) -> None:
-        """Keep MLflow's id of a trial's run."""
+    def recorded(self, number: int, run_id: str, **seen: float | str | None) -> None:
+        """Keep MLflow's id of a trial's run, and what was seen of it, under `Tried`'s names."""
         with explained(None):
             self._open[number].set_user_attr(_RUN_ID, run_id)
+            self._open[number].set_user_attr(_SEEN, seen)
 
     def should_end(self, number: int, percent: int, progress: float) -> bool:
         """Tell how far a trial has come; whether it should end, others being ahead there.
@@ -203,6 +205,13 @@ class Study:
             kept = [*self.looks[: number - 1], look]
             self._study.set_user_attr(_LOOKS, kept)
 
+    def interrupted(self, number: int) -> None:
+        """A trial was ended with its command: it is tried again when the study goes on."""
+        trial = self._open[number]
+        self.failed(number)
+        with explained(None):
+            self._try_again(trial)
+
     def settle(self) -> tuple[int, ...]:
         """Fail the trials of processes that are gone, and have them tried again.
 
@@ -227,7 +236,7 @@ class Study:
             return False
         return True
 
-    def _try_again(self, trial: optuna.trial.FrozenTrial) -> None:
+    def _try_again(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
         is_papers = bool(trial.user_attrs.get(_PAPER))
         # It may have been left before all was chosen.
         chosen = self._space.of_the_paper() if is_papers else trial.params
@@ -315,6 +324,7 @@ def _tried(trial: optuna.trial.FrozenTrial) -> Tried:
         curve=dict(trial.intermediate_values),
         seconds=trial.duration.total_seconds() if trial.duration else None,
         run_id=trial.user_attrs.get(_RUN_ID),
+        **trial.user_attrs.get(_SEEN, {}),
         is_papers=bool(trial.user_attrs.get(_PAPER)),
         retry_of=trial.user_attrs.get(_RETRY),
     )

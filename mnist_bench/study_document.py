@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
 from mnist_bench.candidate import Margin
 from mnist_bench.machine import Machine
 from mnist_bench.objective import Goal
@@ -31,7 +35,7 @@ class StudyDocument(Record):
     """A study, its trials, its winner and every look at the test split.
 
     Attributes:
-        schema_version: Of this document.
+        schema_version: Of this format; called `schema` in the file.
         study: Its name.
         dataset: Name of the images.
         dataset_digest: What stands for them.
@@ -45,9 +49,13 @@ class StudyDocument(Record):
         importances: How much each parameter matters for the first value.
         search_seconds: Wall-clock seconds of all trials together.
         looks: At the test split.
+        ended: Why the search ended, in words.
+        is_whole: Whether it came to its end.
     """
 
-    schema_version: int = 1
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     study: str
     dataset: str
     dataset_digest: str
@@ -61,6 +69,15 @@ class StudyDocument(Record):
     importances: dict[str, float]
     search_seconds: float
     looks: tuple[Look, ...]
+    ended: str = ""
+    is_whole: bool = True
+
+    @property
+    def has_winner(self) -> bool:
+        """Whether a whole study found something else than the paper's configuration."""
+        if self.candidate is None or not self.is_whole:
+            return False
+        return not self.trial(self.candidate).is_papers
 
     def trial(self, number: int) -> Tried:
         """The trial of that number."""

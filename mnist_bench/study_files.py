@@ -7,6 +7,7 @@ import datetime as dt
 import io
 from pathlib import Path
 
+from mnist_bench.limits import DATASET_CHOICES
 from mnist_bench.report import files, pictures, study
 from mnist_bench.report.escape import csv_cell
 from mnist_bench.study_document import StudyDocument
@@ -31,7 +32,7 @@ def write(document: StudyDocument, command: str) -> tuple[Path, ...]:
         files.File(".csv", trials_csv(document)),
         *(files.File(f".{name}.png", content) for name, content in drawn.items()),
     ]
-    if document.candidate is not None:
+    if document.has_winner and document.candidate is not None:
         contents.append(files.File(".toml", winner_toml(document, document.candidate)))
     return files.write(REPORTS, document.study, contents)
 
@@ -40,20 +41,29 @@ def winner_toml(document: StudyDocument, number: int) -> str:
     """The winner as a scenario file that `mnist-bench run` takes."""
     scenario = document.space.scenario(document.trial(number).chosen)
     title = f"Winner of the study {document.study}: trial {number}"[:200]
-    return scenario.model_copy(update={"title": title}).to_toml()
+    images = document.dataset if document.dataset in DATASET_CHOICES else "auto"
+    return scenario.model_copy(update={"title": title, "dataset": images}).to_toml()
 
 
 def trials_csv(document: StudyDocument) -> str:
     """A line a trial."""
     parameters = list(document.space.parameters)
-    goal = document.goal.names
+    goal = ["objective_" + name.replace(" ", "_").lower() for name in document.goal.names]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    header = ["trial", "state", "is_papers", "is_feasible", "seconds", "run_id"]
-    writer.writerow([*header, *goal, *parameters])
+    header = ["trial", "state", "is_papers", "retry_of", "is_feasible", "seconds"]
+    seen = ["train_seconds", "peak_rss_bytes", "verdict", "run_id"]
+    writer.writerow([*header, *seen, *goal, *parameters])
     for trial in document.trials:
         values = trial.values or [None] * len(goal)
-        own = [trial.number, trial.state, trial.is_papers, trial.is_feasible, trial.seconds]
+        own: list[object] = [
+            trial.number,
+            trial.state,
+            trial.is_papers,
+            trial.retry_of,
+            trial.is_feasible,
+        ]
+        own += [trial.seconds, trial.train_seconds, trial.peak_rss_bytes, trial.verdict]
         chosen = [trial.chosen.get(name) for name in parameters]
         line = [*own, trial.run_id, *values, *chosen]
         writer.writerow(["" if value is None else csv_cell(str(value)) for value in line])

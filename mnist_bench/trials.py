@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from mnist_bench import harness, layout, units
 from mnist_bench.dataset import Source
-from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.execution import Execution
 from mnist_bench.harness import Watcher
 from mnist_bench.journal import Address
@@ -22,6 +23,12 @@ from mnist_bench.space import Space
 from mnist_bench.store import Store
 from mnist_bench.study import Asked, Study
 
+ENDS = {
+    EXIT_BROKE: "something broke",
+    EXIT_INTERRUPTED: "it was interrupted",
+    EXIT_TERMINATED: "it was terminated",
+}
+"""Why a search ended early, by its exit status."""
 _MOST_FAILURES = 3
 """So many trials that fail one after the other end a study: the next would fail as well."""
 
@@ -83,7 +90,9 @@ def train_all(
     question: Question,
     store: Store,
     limits: Limits,
-    watch: Callable[[Plan], Watcher],
+    *,
+    watch: Callable[[Plan], AbstractContextManager[Watcher]],
+    say: Callable[[str], None],
 ) -> Ended:
     """Train trials until there are enough of them, or the time is up.
 
@@ -95,6 +104,7 @@ def train_all(
         store: Open.
         limits: When it is enough.
         watch: Gives somebody who is told how a trial goes.
+        say: Told in one line what came of each.
     """
     failures = trained = 0
     while True:
@@ -104,12 +114,14 @@ def train_all(
             return _out_of_time(study)
         asked = study.ask()
         plan = plan_of(study.name, question, asked)
-        judge = _Judge(study, question.goal, asked.number, plan.scenario.steps[-1], watch(plan))
-        run, outcome = _trained(question, store, plan, judge)
+        with watch(plan) as watcher:
+            judge = _Judge(study, question.goal, asked.number, plan.scenario.steps[-1], watcher)
+            run, outcome = _trained(question, store, plan, judge)
         _tell(study, question.goal, asked, run)
+        say(_news(study, question.goal, asked.number, limits.trials))
         trained += 1
         if outcome.exit_status:
-            return Ended(outcome.exit_status, outcome.error, "it was interrupted")
+            return Ended(outcome.exit_status, outcome.error, ENDS[outcome.exit_status])
         failures = failures + 1 if run is None or run.status == "failed" else 0
         if failures == _MOST_FAILURES:
             return Ended(EXIT_BROKE, _all_fail(run), "trials fail, one after the other")
@@ -162,14 +174,33 @@ def _trained(
     return (outcome.results[0] if outcome.results else None), outcome
 
 
+def _news(study: Study, goal: Goal, number: int, trials: int) -> str:
+    """What came of a trial, and what is best so far."""
+    all_tried = study.trials
+    trial = next(each for each in all_tried if each.number == number)
+    told = goal.in_words(trial.values) if trial.values else trial.state
+    done = sum(each.counts for each in all_tried)
+    best = study.best
+    which = ", ".join(str(each.number) for each in best) or "none yet"
+    return f"{done} of {trials}: trial {number}: {told}; best: {which}"
+
+
 def _tell(study: Study, goal: Goal, asked: Asked, run: RunResult | None) -> None:
     """Tell the study how a trial ended."""
     if run is not None and run.run_id is not None:
-        study.recorded(asked.number, run.run_id)
+        study.recorded(
+            asked.number,
+            run.run_id,
+            train_seconds=run.train_seconds_total,
+            peak_rss_bytes=run.peak_rss_bytes,
+            verdict=run.verdict,
+        )
     if run is not None and run.status == "finished":
         study.finished(asked.number, goal.values(run), goal.constraints(run))
     elif run is not None and run.status == "pruned":
         study.pruned(asked.number)
+    elif run is not None and run.status == "killed":
+        study.interrupted(asked.number)
     else:
         study.failed(asked.number)
 

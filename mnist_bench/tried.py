@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mnist_bench.record import Record
 from mnist_bench.space import Value
+from mnist_bench.verdict import Verdict
 
 State = Literal["finished", "pruned", "failed", "running", "waiting"]
 
@@ -26,6 +27,9 @@ class Tried(Record):
         run_id: MLflow's id of its run; None where there is none.
         is_papers: Whether it is the paper's configuration.
         retry_of: The trial that it repeats, since the process of that one was gone; else None.
+        train_seconds: Seconds inside training, as far as it came; None where that is not known.
+        peak_rss_bytes: Of its process; None where that is not known.
+        verdict: Whether the machine let its time and memory be trusted; None where nobody looked.
     """
 
     number: int
@@ -38,6 +42,9 @@ class Tried(Record):
     run_id: str | None = None
     is_papers: bool = False
     retry_of: int | None = None
+    train_seconds: float | None = None
+    peak_rss_bytes: int | None = None
+    verdict: Verdict | None = None
 
     @property
     def counts(self) -> bool:

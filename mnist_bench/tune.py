@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import crew, machine, owner, recovery, sensing, tracking
+from mnist_bench import crew, machine, owner, paper, recovery, sensing, tracking
 from mnist_bench.candidate import candidate_of, margin_of
 from mnist_bench.confirm import Settled, look_at_test
 from mnist_bench.errors import EXIT_BROKE, BenchError
@@ -20,7 +20,7 @@ from mnist_bench.layout import Plan
 from mnist_bench.machine import Machine
 from mnist_bench.owner import Owner
 from mnist_bench.progress import ProgressWatcher
-from mnist_bench.report.study import proof_in_words, value_in_words
+from mnist_bench.report.study import proof_in_words
 from mnist_bench.result import Status
 from mnist_bench.store import Store
 from mnist_bench.study import Study
@@ -94,6 +94,8 @@ class _Course:
         timeout = self.wish.timeout_seconds
         until = None if timeout is None else time.monotonic() + timeout
         self.tell(f"study {self.study.name}: {self.question.space.title}")
+        if self.question.source.name != paper.DATASET:
+            self.tell(f"NOT COMPARABLE with the paper: trained on {self.question.source.name}")
         try:
             ended = self._searched(until, watch)
             self.tell(f"the search has ended: {ended.in_words}")
@@ -108,11 +110,13 @@ class _Course:
         """Train the trials; several at the same time where that is wished for."""
         limits = Limits(self.wish.trials, until)
         if self.wish.workers == 1:
-            return train_all(self.study, self.question, self.store, limits, watch)
+            return train_all(
+                self.study, self.question, self.store, limits, watch=watch, say=self.tell
+            )
         # The paper's trial comes first and alone: it tells how much memory one takes.
         shared = _shared(self.question, self.wish.workers)
         first = Limits(1, until)
-        ended = train_all(self.study, shared, self.store, first, watch)
+        ended = train_all(self.study, shared, self.store, first, watch=watch, say=self.tell)
         if ended.exit_status:
             return ended
         papers = papers_of(self.study.trials)
@@ -143,7 +147,7 @@ class _Course:
         candidate = document.trial(document.candidate)
         self.tell(
             f"best on validation: trial {candidate.number}, "
-            f"{value_in_words(candidate, document.goal)}; {document.margin.in_words}"
+            f"{document.goal.in_words(candidate.values)}; {document.margin.in_words}"
         )
         if not document.margin.is_enough or not self.wish.confirm or candidate.run_id is None:
             self.tell("the test split is not looked at")
@@ -200,7 +204,9 @@ class _Course:
 
     def _told(self, ended: Ended) -> Done:
         """Write the report and the winner, and end the study's run."""
-        document = self._document()
+        document = self._document().model_copy(
+            update={"ended": ended.in_words, "is_whole": not ended.exit_status}
+        )
         error, status = ended.error, ended.exit_status
         if status:
             self.tell(
@@ -266,13 +272,14 @@ def _record_is_gone(run_id: str) -> BenchError:
 
 def _no_answer(document: StudyDocument) -> BenchError:
     """No trial finished and keeps every constraint."""
-    missed = [trial for trial in document.trials if trial.state == "finished"]
-    what = (
-        f"none of the {len(missed)} trials that finished keeps every constraint"
-        if missed
-        else "no trial finished"
-    )
+    finished = document.finished
+    if not finished:
+        return BenchError("no trial finished", "allow more --trials", exit_status=EXIT_BROKE)
+    always = [name for name in finished[0].missed if all(t.missed[name] > 0 for t in finished)]
+    least = [f"{name} by {min(t.missed[name] for t in finished):,.6g}" for name in always]
+    missed = f", and all miss {', '.join(least)} at least" if least else ""
     return BenchError(
-        what, "loosen --max-memory, --max-seconds or the target, or allow more --trials",
+        f"none of the {len(finished)} trials that finished keeps every constraint{missed}",
+        f"loosen {' and '.join(always) or 'one of them'}, or allow more --trials",
         exit_status=EXIT_BROKE,
-    )  # fmt: skip
+    )

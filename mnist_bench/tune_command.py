@@ -67,7 +67,8 @@ Examples:
 )
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=float,
+    callback=options.max_seconds,
     metavar="S",
     help="No answer trains for longer.",
 )
@@ -87,7 +88,7 @@ Examples:
     show_default=True,
     metavar="N",
     help="Fresh seeds on which the winner and the paper's configuration are compared on the test "
-    "split; 0 looks at no test image.",
+    "split: at least 2, or 0 to look at no test image.",
 )
 @click.option(
     "--storage",

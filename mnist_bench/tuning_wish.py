@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,19 +98,23 @@ def prepare(wish: Wish, console: Console) -> Prepared:
         max_seconds=wish.max_seconds,
     )
     goal.check()
-    name = _name(wish, f"{path.stem}-{wish.objective}")
+
+    def say(line: str) -> None:
+        console.print(Text(line, style="bold yellow"), soft_wrap=True)
+
+    name = _name(wish, f"{path.stem}-{wish.objective}", say)
     tracking.check(wish.tracking_uri, wish.experiment)
     source = data.find(
         wish.dataset or asked.dataset,
         wish.folder,
-        say=lambda line: console.print(Text(line, style="bold yellow"), soft_wrap=True),
+        say=say,
         show_progress=console.is_terminal,
     )
     asked.check_batches(source.train_images)
     return Prepared(name, asked, goal, source)
 
 
-def _name(wish: Wish, default: str) -> str:
+def _name(wish: Wish, default: str, say: Callable[[str], None]) -> str:
     """The study's name: a new one, unless one is to go on.
 
     Raises:
@@ -132,5 +137,9 @@ def _name(wish: Wish, default: str) -> str:
             f"the study {name} is there already",
             "add --resume to go on with it, or choose another --study",
         )
+    if name not in known:
+        return name
     numbered = (f"{name}-{number}" for number in itertools.count(2))
-    return name if name not in known else next(each for each in numbered if each not in known)
+    new = next(each for each in numbered if each not in known)
+    say(f"the study {name} is there already (--resume goes on with it): this one is {new}")
+    return new

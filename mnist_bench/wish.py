@@ -252,7 +252,16 @@ def _asked(name: str, wish: Wish) -> tuple[str, Scenario]:
     question = scenario.read(path)
     if wish.steps or wish.settings:
         question = question.with_changes(steps=wish.steps, settings=wish.settings)
-    return path.stem, question
+    return _name(path), question
+
+
+def _name(path: Path) -> str:
+    """The scenario's name; that of a study's winner is not its study's, whose reports it bears."""
+    try:
+        beside = json.loads(path.with_suffix(".json").read_bytes())
+    except (OSError, ValueError):
+        return path.stem
+    return f"{path.stem}-winner" if isinstance(beside, dict) and "study" in beside else path.stem
 
 
 def _sources(

@@ -56,7 +56,7 @@ def timed(target: float = 0.95, **changes: Any) -> Goal:
         ("time-to-accuracy", ("train seconds to the target",), ("minimize",)),
         (
             "pareto",
-            ("validation accuracy", "train seconds", "peak RSS, bytes"),
+            ("validation accuracy", "train seconds", "peak RSS"),
             ("maximize", "minimize", "minimize"),
         ),
     ],

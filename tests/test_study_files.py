@@ -24,7 +24,7 @@ from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.objective import Goal
 from mnist_bench.proof import Arm, Interval, McNemar, Proof
 from mnist_bench.report import pictures
-from mnist_bench.report.study import counts, headline, proof_in_words, to_markdown, value_in_words
+from mnist_bench.report.study import counts, headline, proof_in_words, to_markdown
 from mnist_bench.space import Parameter, Space, Value
 from mnist_bench.study_document import Look, StudyDocument
 from mnist_bench.study_files import trials_csv, winner_toml, write
@@ -164,6 +164,8 @@ WHOLE = r"""# Some parameters
 
 Best on validation: trial 1; against the paper's own: +0.0122 in validation accuracy.
 
+> **NOT COMPARABLE with the paper: trained on mnist-5k.**
+
 Study mine, 2026-01-31, on Imaginary CPU, 2 cores, 16.0 GiB, Linux 6.1 x86\_64.
 
 Made with:
@@ -188,11 +190,11 @@ Trial 1: validation accuracy 0.9834.
 
 6 trials: 3 finished, 1 pruned, 1 failed, 1 waiting; the search took 1 min 15 s.
 
-| Trial | Validation accuracy | Kept | Time |
-| --- | ---: | ---: | ---: |
-| 2 | 0.9900 | no | 30.2 s |
-| 1 | 0.9834 | yes | 20.5 s |
-| 0 (paper) | 0.9712 | yes | 12.0 s |
+| Trial | Validation accuracy | Verdict | Trial took | Keeps the constraints |
+| --- | ---: | ---: | ---: | ---: |
+| 2 | 0.9900 | – | 30.2 s | no |
+| 1 | 0.9834 | – | 20.5 s | yes |
+| 0 (paper) | 0.9712 | – | 12.0 s | yes |
 
 ## What mattered
 
@@ -316,9 +318,9 @@ def test_no_trial_is_an_answer() -> None:
     assert section(text, "The trials") == [
         "4 trials: 1 finished, 1 pruned, 1 failed, 1 waiting; the search took 1 min 15 s.",
         "",
-        "| Trial | Validation accuracy | Kept | Time |",
-        "| --- | ---: | ---: | ---: |",
-        "| 2 | 0.9900 | no | 30.2 s |",
+        "| Trial | Validation accuracy | Verdict | Trial took | Keeps the constraints |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| 2 | 0.9900 | – | 30.2 s | no |",
     ]
 
 
@@ -341,8 +343,8 @@ def test_the_best_stand_first_and_the_papers_always() -> None:
             "| 0 (paper)",
         ]
     lines = section(report(document(trials=(*falling, papers))), "The trials")
-    assert lines[4] == "| 1 | 0.9800 | yes | 20.5 s |"
-    assert lines[-1] == "| 0 (paper) | 0.5000 | yes | 20.5 s |"
+    assert lines[4] == "| 1 | 0.9800 | – | 20.5 s |"
+    assert lines[-1] == "| 0 (paper) | 0.5000 | – | 20.5 s |"
 
 
 def test_the_papers_are_not_told_twice() -> None:
@@ -357,27 +359,27 @@ def test_the_fewest_seconds_stand_first() -> None:
     text = report(told)
     assert section(text, "The winner")[0] == "Trial 1: train seconds to the target 7.5 s."
     assert section(text, "The trials")[2:] == [
-        "| Trial | Train seconds to the target | Kept | Time |",
+        "| Trial | Train seconds to the target | Verdict | Trial took |",
         "| --- | ---: | ---: | ---: |",
-        "| 1 | 7.5 s | yes | 20.5 s |",
-        "| 2 | 30.0 s | yes | 20.5 s |",
-        "| 0 | 1 min 01 s | yes | 20.5 s |",
+        "| 1 | 7.5 s | – | 20.5 s |",
+        "| 2 | 30.0 s | – | 20.5 s |",
+        "| 0 | 1 min 01 s | – | 20.5 s |",
     ]
 
 
 def test_a_trade_off_is_told_by_all_its_values() -> None:
     told = traded()
-    assert value_in_words(told.trial(1), PARETO) == (
-        "validation accuracy 0.9834, train seconds 20.5 s, peak RSS, bytes 900 MiB"
+    assert PARETO.in_words(told.trial(1).values) == (
+        "validation accuracy 0.9834, train seconds 20.5 s, peak RSS 900 MiB"
     )
     header, _, *lines = section(report(told), "The trials")[2:]
     assert header.split(" | ")[:3] == ["| Trial", "Validation accuracy", "Train seconds"]
     assert "Peak RSS" in header
     assert lines == [
-        "| 3 | 0.9912 | 1 min 35 s | 500 MiB | yes | 20.5 s |",
-        "| 1 | 0.9834 | 20.5 s | 900 MiB | yes | 20.5 s |",
-        "| 0 (paper) | 0.9712 | 40.0 s | 1,000 MiB | yes | 20.5 s |",
-        "| 2 | 0.9700 | 41.5 s | 1,000 MiB | yes | 20.5 s |",
+        "| 3 | 0.9912 | 1 min 35 s | 500 MiB | – | 20.5 s | yes |",
+        "| 1 | 0.9834 | 20.5 s | 900 MiB | – | 20.5 s | yes |",
+        "| 0 (paper) | 0.9712 | 40.0 s | 1,000 MiB | – | 20.5 s | yes |",
+        "| 2 | 0.9700 | 41.5 s | 1,000 MiB | – | 20.5 s | no |",
     ]
 
 
@@ -475,14 +477,14 @@ def test_a_file_that_can_not_be_written_leaves_no_half_ones(folder: Path) -> Non
 # Trials as CSV
 
 CSV = """\
-trial,state,is_papers,is_feasible,seconds,run_id,validation accuracy,learning_rate,batch_size,\
-optimizer,schedule,average_decay
-0,finished,True,True,12.0,run-0,0.9712,0.001,50,adam,constant,0.0
-1,finished,False,True,20.5,run-1,0.9834,0.0123456789,64,momentum,cosine,
-2,finished,False,False,30.25,run-2,0.99,0.0123456789,64,momentum,cosine,
-3,pruned,False,False,8.0,run-3,,0.001,50,momentum,constant,0.0
-4,failed,False,False,4.25,,,0.0123456789,64,momentum,cosine,
-5,waiting,False,False,,,,,,,,
+trial,state,is_papers,retry_of,is_feasible,seconds,train_seconds,peak_rss_bytes,verdict,run_id,\
+objective_validation_accuracy,learning_rate,batch_size,optimizer,schedule,average_decay
+0,finished,True,,True,12.0,,,,run-0,0.9712,0.001,50,adam,constant,0.0
+1,finished,False,,True,20.5,,,,run-1,0.9834,0.0123456789,64,momentum,cosine,
+2,finished,False,,False,30.25,,,,run-2,0.99,0.0123456789,64,momentum,cosine,
+3,pruned,False,,False,8.0,,,,run-3,,0.001,50,momentum,constant,0.0
+4,failed,False,,False,4.25,,,,,,0.0123456789,64,momentum,cosine,
+5,waiting,False,4,False,,,,,,,,,,,
 """
 
 
@@ -492,8 +494,9 @@ def test_a_line_a_trial() -> None:
 
 def test_a_column_a_value() -> None:
     lines = list(csv.DictReader(io.StringIO(trials_csv(traded()))))
-    names = ["validation accuracy", "train seconds", "peak RSS, bytes"]
-    assert list(lines[0])[6:9] == names
+    of = ("validation_accuracy", "train_seconds", "peak_rss")
+    names = [f"objective_{name}" for name in of]
+    assert list(lines[0])[10:13] == names
     assert [lines[3][name] for name in names] == ["0.9912", "95.25", "524288000.0"]
     told = document(goal=PARETO, trials=TRIALS[4:])
     assert [line[names[2]] for line in csv.DictReader(io.StringIO(trials_csv(told)))] == ["", ""]
@@ -521,7 +524,7 @@ chosen_values = st.fixed_dictionaries(
 def test_csv_keeps_every_digit(chosen: dict[str, Value], accuracy: float) -> None:
     told = document(trials=(finished(1, accuracy, chosen=chosen),))
     (line,) = csv.DictReader(io.StringIO(trials_csv(told)))
-    assert float(line["validation accuracy"]) == accuracy
+    assert float(line["objective_validation_accuracy"]) == accuracy
     assert float(line["learning_rate"]) == chosen["learning_rate"]
     assert line["batch_size"] == str(chosen["batch_size"])
     assert line["average_decay"] == str(chosen.get("average_decay", ""))
@@ -609,13 +612,14 @@ def test_the_document_reads_back() -> None:
     found = json.loads(text)
     # Fields are only ever added: what stands here is what programs of others read.
     assert list(found) == [
-        "schema_version", "study", "dataset", "dataset_digest", "machine", "space", "goal",
+        "schema", "study", "dataset", "dataset_digest", "machine", "space", "goal",
         "trials", "best", "candidate", "margin", "importances", "search_seconds", "looks",
+        "ended", "is_whole",
     ]  # fmt: skip
-    assert found["schema_version"] == 1
+    assert found["schema"] == 1
     assert list(found["trials"][0]) == [
         "number", "state", "chosen", "values", "missed", "curve", "seconds", "run_id", "is_papers",
-        "retry_of",
+        "retry_of", "train_seconds", "peak_rss_bytes", "verdict",
     ]  # fmt: skip
     assert found["trials"][3]["curve"] == {"5": 0.5}
     assert found["trials"][5]["retry_of"] == 4
@@ -770,3 +774,39 @@ def test_the_front_stands_out() -> None:
     assert drawn(front) == [(20.5, 0.9834), (40.0, 0.9712), (95.25, 0.9912)]
     assert drawn(papers) == [(40.0, 0.9712)]
     assert (axes.get_xlabel(), axes.get_xscale()) == ("train seconds", "log")
+
+
+# What is not whole, or not to be trusted
+
+
+def test_a_study_that_was_cut_off_has_no_winner(folder: Path) -> None:
+    cut = document(ended="it was interrupted", is_whole=False)
+    assert headline(cut) == (
+        "The study did not come to its end: it was interrupted. 6 trials: 3 finished, 1 pruned, "
+        "1 failed, 1 waiting; the search took 1 min 15 s."
+    )
+    assert "## The best trial" in report(cut)
+    assert "## The winner" not in report(cut)
+    assert not [path for path in write(cut, COMMAND) if path.suffix == ".toml"]
+
+
+def test_the_papers_own_is_no_winner(folder: Path) -> None:
+    told = document(candidate=0, best=(0,))
+    assert "## The best trial" in report(told)
+    assert not [path for path in write(told, COMMAND) if path.suffix == ".toml"]
+
+
+def test_doubtful_trials_are_told_of() -> None:
+    verdicts = ("clean", "suspect", "invalid")
+    trials = tuple(finished(n, 0.9, verdict=of) for n, of in enumerate(verdicts))
+    text = report(document(trials=(*trials, *TRIALS[5:])))
+    assert "> The machine was disturbed during 2 of 3 trials" in text
+    assert section(text, "The trials")[5] == "| 1 | 0.9000 | suspect | 20.5 s |"
+    assert "disturbed" not in report(document(trials=trials[:1], best=(0,), candidate=0))
+
+
+def test_the_full_images_are_comparable() -> None:
+    assert "NOT COMPARABLE" not in report(document(dataset="mnist"))
+    winner = winner_toml(document(dataset="mnist"), 1)
+    assert 'dataset = "mnist"' in winner
+    assert 'dataset = "auto"' in winner_toml(document(dataset="custom:0123456789ab"), 1)

@@ -249,14 +249,26 @@ def test_the_winner_is_a_scenario(whole: Whole) -> None:
     winner = whole.document["trials"][whole.document["candidate"]]["chosen"]
     found = scenario.read(path)
     assert found.steps == (100,)
+    assert found.dataset == "mnist-5k"
     assert found.hyperparameters == PaperCnnHyperparameters(**winner)
+
+
+def test_a_run_of_the_winner_leaves_the_studys_report_alone(whole: Whole) -> None:
+    plans = whole.bench.call("run", "reports/two-accuracy.toml", "--dry-run", "--json")
+    assert [plan["scenario"] for plan in plans.document["plans"]] == ["two-accuracy-winner"]
+
+
+def test_every_trial_is_told_as_it_ends(whole: Whole) -> None:
+    assert "1 of 14: trial 0: validation accuracy 0.9300; best: 0" in whole.told
+    assert "NOT COMPARABLE with the paper: trained on mnist-5k" in whole.told
+    assert "> **NOT COMPARABLE with the paper: trained on mnist-5k.**" in whole.report(".md")
 
 
 def test_the_reports(whole: Whole) -> None:
     assert json.loads(whole.report(".json")) == whole.document
     lines = list(csv.DictReader(io.StringIO(whole.report(".csv"))))
     assert [line["trial"] for line in lines] == [str(number) for number in range(14)]
-    assert lines[0]["validation accuracy"] == "0.93"
+    assert lines[0]["objective_validation_accuracy"] == "0.93"
     text = whole.report(".md")
     assert "mnist-bench tune --space two.toml --trials 14 --confirm 3 --json" in text
     assert "0 (paper)" in text
@@ -293,16 +305,18 @@ def test_a_study_that_was_ended_goes_on(bench: Bench, number: signal.Signals, st
     assert ended.status == status
     if status > 0:
         assert "--resume" in ended.told + ended.stdout
+        text = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
+        assert "The study did not come to its end" in text
+        assert not (bench.folder / "reports" / "two-accuracy.toml").exists()
     again = tuned(bench, "--trials", "5", "--confirm", "0", "--resume", "--json")
     assert again.status == 0, again.stderr
     trials = again.document["trials"]
     counted = [trial for trial in trials if trial["state"] in {"finished", "pruned"}]
     assert len(counted) == 5
     assert trials[2]["state"] == "failed"
-    if number is signal.SIGKILL:  # its trial is tried again, with the same values
-        (retry,) = [trial for trial in trials if trial["retry_of"] == 2]
-        assert retry["chosen"] == trials[2]["chosen"]
-        assert retry["state"] in {"finished", "pruned"}
+    (retry,) = [trial for trial in trials if trial["retry_of"] == 2]
+    assert retry["chosen"] == trials[2]["chosen"]
+    assert retry["state"] in {"finished", "pruned"}
     recorded = Recorded(bench.folder)
     assert recorded.study().info.status == "FINISHED"
     assert len(recorded.trials()) == len(trials)
@@ -330,6 +344,8 @@ def test_no_feasible_trial(bench: Bench) -> None:
     ended = tuned(bench, "--trials", "3", "--max-seconds", "0.5", "--json")
     assert ended.status == 1
     assert "none of the 3 trials that finished keeps every constraint" in ended.complaint
+    assert "all miss max seconds by " in ended.complaint
+    assert "loosen max seconds, or allow" in ended.complaint
     assert ended.document["candidate"] is None
     assert ended.document["looks"] == []
     text = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
@@ -369,11 +385,10 @@ def test_a_trade_off_has_a_front_and_prunes_nothing(bench: Bench) -> None:
 
 
 def test_a_second_study_takes_another_name(bench: Bench) -> None:
-    names = []
-    for _ in range(2):
-        ended = tuned(bench, "--trials", "1", "--confirm", "0", "--json")
-        names.append(ended.document["study"])
-    assert names == ["two-accuracy", "two-accuracy-2"]
+    first, second = (tuned(bench, "--trials", "1", "--confirm", "0", "--json") for _ in range(2))
+    assert first.document["study"] == "two-accuracy"
+    assert second.document["study"] == "two-accuracy-2"
+    assert "two-accuracy is there already (--resume goes on with it)" in second.told
 
 
 def test_a_time_that_is_shorter_than_a_trial(bench: Bench) -> None:
@@ -449,6 +464,9 @@ def test_more_processes_than_memory_has_room_for(
         (("--resume",), ("no study is called two-accuracy", "none yet")),
         (("--confirm", "1"), ("one seed has no spread",)),
         (("--max-memory", "much"), ("'much' is no size",)),
+        (("--max-seconds", "nan"), ("nan is no number of seconds",)),
+        (("--max-seconds", "inf"), ("inf is no number of seconds",)),
+        (("--study", "../up"), ("can't name the study's files",)),
         (("--trials", "0"), ("--trials",)),
         (("--objective", "speed"), ("--objective",)),
     ],

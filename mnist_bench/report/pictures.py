@@ -44,6 +44,8 @@ def _figure(width: float, height: float) -> Figure:
 
 def _history(document: StudyDocument) -> Figure:
     """The first value of each finished trial, and the best one so far."""
+    from matplotlib.ticker import MaxNLocator  # slow to load
+
     figure = _figure(7, 4)
     axes = figure.subplots()
     trials = document.finished
@@ -52,6 +54,7 @@ def _history(document: StudyDocument) -> Figure:
     axes.step(numbers, list(_best_so_far(document)), where="post", label="best so far")
     _mark_the_papers(axes, trials, lambda trial: trial.number)
     axes.set(xlabel="trial", ylabel=document.goal.names[0])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return figure
 
@@ -76,9 +79,11 @@ def _mark_the_papers(
 def _slices(document: StudyDocument) -> Figure:
     """The first value over each parameter."""
     names = list(document.space.parameters)
-    rows = -(-len(names) // _COLUMNS)
-    figure = _figure(3 * _COLUMNS, 2.6 * rows)
-    grid = figure.subplots(rows, _COLUMNS, squeeze=False, sharey=True)
+    columns = min(_COLUMNS, len(names))
+    rows = -(-len(names) // columns)
+    figure = _figure(3 * columns, 2.6 * rows)
+    figure.supylabel(document.goal.names[0], fontsize="small")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, name in zip(grid.flat, names, strict=False):
         _slice(axes, document, name)
     for axes in grid.flat[len(names) :]:

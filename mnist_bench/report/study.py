@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
-from mnist_bench import units
-from mnist_bench.objective import Goal
+from mnist_bench import paper, units
 from mnist_bench.proof import LEVEL, Arm, Interval, Proof
 from mnist_bench.report.escape import Ready, code, markdown
 from mnist_bench.study_document import Look, StudyDocument
-from mnist_bench.tried import Tried, papers_of
+from mnist_bench.tried import papers_of
 
 _MOST_TRIALS = 10
 """In the table of the best."""
@@ -30,6 +29,7 @@ def to_markdown(
     blocks = [
         f"# {markdown(document.space.title)}",
         headline(document),
+        *_warnings(document),
         f"Study {markdown(document.study)}, {created}, on {markdown(document.machine.name)}.",
         "Made with:",
         str(code(command)),
@@ -47,6 +47,8 @@ def to_markdown(
 
 def headline(document: StudyDocument) -> str:
     """What came of the study, in one line."""
+    if not document.is_whole:
+        return f"The study did not come to its end: {document.ended}. {counts(document)}"
     if document.candidate is None:
         return "No trial is an answer: none that finished keeps every constraint."
     looks = document.looks
@@ -55,6 +57,19 @@ def headline(document: StudyDocument) -> str:
         margin = document.margin.in_words if document.margin else ""
         return f"Best on validation: trial {document.candidate}; {margin}."
     return f"Trial {document.candidate} on fresh seeds: {proof_in_words(proven[-1].proof)}"
+
+
+def _warnings(document: StudyDocument) -> Iterator[str]:
+    """What to know before the figures are believed."""
+    if document.dataset != paper.DATASET:
+        yield f"> **NOT COMPARABLE with the paper: trained on {markdown(document.dataset)}.**"
+    judged = [trial for trial in document.trials if trial.verdict]
+    doubtful = [trial for trial in judged if trial.verdict != "clean"]
+    if doubtful:
+        yield (
+            f"> The machine was disturbed during {len(doubtful)} of {len(judged)} trials "
+            "(column *Verdict*): mistrust their times."
+        )
 
 
 def counts(document: StudyDocument) -> str:
@@ -82,24 +97,12 @@ def proof_in_words(proof: Proof | None) -> str:
     )
 
 
-def value_in_words(trial: Tried, goal: Goal) -> str:
-    """What a finished trial is worth: each value under its name."""
-    pairs = zip(goal.names, trial.values, strict=True)
-    return ", ".join(f"{name} {_value(name, value)}" for name, value in pairs)
-
-
-def _value(name: str, value: float) -> str:
-    if "seconds" in name:
-        return units.duration(value)
-    return units.mebibytes(int(value)) if "RSS" in name else units.accuracy(value)
-
-
 def _winner(document: StudyDocument) -> Iterator[str]:
     if document.candidate is None:
         return
     trial = document.trial(document.candidate)
-    yield "## The winner"
-    yield f"Trial {trial.number}: {value_in_words(trial, document.goal)}."
+    yield "## The winner" if document.has_winner else "## The best trial"
+    yield f"Trial {trial.number}: {document.goal.in_words(trial.values)}."
     theirs = document.space.of_the_paper()
     lines = [("Parameter", "Winner", "Paper's")]
     names = [name for name in document.space.parameters if name in {*trial.chosen, *theirs}]
@@ -167,14 +170,24 @@ def _best_table(document: StudyDocument) -> str:
     if papers and papers not in shown:
         shown.append(papers)
     names = [name[:1].upper() + name[1:] for name in document.goal.names]
-    header = ("Trial", *names, "Kept", "Time")
+    constrained = any(trial.missed for trial in shown)
+    several = len(document.goal.names) > 1
+    header = ["Trial", *names, "Verdict", "Trial took"]
+    header += ["On the front"] if several else []
+    header += ["Keeps the constraints"] if constrained else []
     lines = [header]
     for trial in shown:
         number = f"{trial.number}{' (paper)' if trial.is_papers else ''}"
-        values = [_value(*pair) for pair in zip(document.goal.names, trial.values, strict=True)]
-        kept = "yes" if trial.is_feasible else "no"
-        lines.append((number, *values, kept, units.duration(trial.seconds)))
+        values = document.goal.texts(trial.values)
+        line = [number, *values, trial.verdict or units.UNKNOWN, units.duration(trial.seconds)]
+        line += [_yes(trial.number in document.best)] if several else []
+        line += [_yes(trial.is_feasible)] if constrained else []
+        lines.append(line)
     return _table(lines)
+
+
+def _yes(answer: bool) -> str:  # noqa: FBT001
+    return "yes" if answer else "no"
 
 
 def _importances(document: StudyDocument) -> Iterator[str]:
