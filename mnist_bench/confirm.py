@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnist_bench import data, harness, layout
+from mnist_bench import data
 from mnist_bench.errors import EXIT_BROKE
 from mnist_bench.harness import Outcome, Watcher
 from mnist_bench.layout import Plan
@@ -18,7 +18,7 @@ from mnist_bench.result import RunResult
 from mnist_bench.space import Value
 from mnist_bench.store import Store
 from mnist_bench.study_document import Look
-from mnist_bench.trials import Question
+from mnist_bench.trials import Question, plan_of, train
 
 _FIRST_SEED = 1_000_000
 """Trials have their numbers for seeds; those of a look begin far above."""
@@ -76,15 +76,7 @@ def look_at_test(
     outcome = Outcome(())
     for plan in _plans(study, question, settled):
         with watch(plan) as watcher:
-            outcome = harness.execute(
-                plan,
-                question.machine,
-                question.address,
-                lambda: store,
-                watcher,
-                exclusive=question.exclusive,
-                opens_store=False,
-            )
+            outcome = train(question, store, plan, watcher)
         runs += outcome.results
         if outcome.exit_status or any(run.status != "finished" for run in outcome.results):
             status = outcome.exit_status or EXIT_BROKE
@@ -101,19 +93,10 @@ def look_at_test(
 
 def _plans(study: str, question: Question, settled: Settled) -> list[Plan]:
     """A training a plan, candidate and paper by turns, so that a slower hour slows both."""
-    space = question.space
-    both = ((f"{study}-winner", settled.chosen), (f"{study}-paper", space.of_the_paper()))
+    papers = question.space.of_the_paper()
+    both = ((f"{study}-winner", settled.chosen), (f"{study}-paper", papers))
     return [
-        dataclasses.replace(
-            layout.lay_out(
-                name,
-                space.scenario(chosen),
-                question.source,
-                seeds=range(seed, seed + 1),
-                executions=[question.execution],
-            ),
-            train_seconds_limit=question.goal.train_seconds,
-        )
+        plan_of(name, question, chosen, seed)
         for seed in settled.fresh_seeds
         for name, chosen in both
     ]

@@ -149,12 +149,12 @@ def main() -> int:
             study, question, store, limits, watch=lambda _: nullcontext(_Silent()), say=_say
         )
     except BenchError as error:
-        print(f"mnist-bench: {error}", file=sys.stderr)  # noqa: T201
+        _say(f"mnist-bench: {error}")
         return error.exit_status
     except (KeyboardInterrupt, Terminated):
         return EXIT_TERMINATED
     if ended.error:
-        print(f"mnist-bench: {ended.error}", file=sys.stderr)  # noqa: T201
+        _say(f"mnist-bench: {ended.error}")
     return ended.exit_status
 
 

@@ -62,7 +62,8 @@ def _never_enough(_results: Sequence[RunResult]) -> bool:
     return False
 
 
-def _never_pruned() -> str | None:
+def never_pruned() -> str | None:
+    """Let every training come to its end."""
     return None
 
 
@@ -79,7 +80,7 @@ def execute(
     *,
     enough: Callable[[Sequence[RunResult]], bool] = _never_enough,
     earlier: Sequence[RunResult] = (),
-    prune: Callable[[], str | None] = _never_pruned,
+    prune: Callable[[], str | None] = never_pruned,
     exclusive: bool = True,
     opens_store: bool = True,
 ) -> Outcome:

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
+from mnist_bench import tracking
 from mnist_bench.machine import Machine
 from mnist_bench.owner import Owner
 from mnist_bench.protocol import Message
@@ -38,6 +39,12 @@ class Address(Record):
 
     tracking_uri: str
     experiment: str
+
+    @classmethod
+    def of(cls, tracking_uri: str, experiment: str) -> Self:
+        """The address of a URI as the user gave it."""
+        shown = tracking.without_credentials(tracking_uri)
+        return cls(tracking_uri=shown, experiment=experiment)
 
 
 class Header(Record):

@@ -48,6 +48,25 @@ class Recovered:
         return ", ".join(part for part in parts if part)
 
 
+def opened_store(
+    uri: str, experiment: str, machine_id: str | None, say: Callable[[str], None]
+) -> Store:
+    """Open a store, and settle what earlier commands left there.
+
+    Args:
+        uri: MLflow's tracking URI.
+        experiment: Name of the experiment.
+        machine_id: This machine's.
+        say: Told in one line what was settled, if anything was.
+
+    Raises:
+        BenchError: The store can't be used.
+    """
+    opened = Store(uri, experiment)
+    settle(opened, Address.of(uri, experiment), machine_id, say)
+    return opened
+
+
 def settle(
     store: Store, address: Address, machine_id: str | None, say: Callable[[str], None]
 ) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import compare, cost, harness, machine, process, recovery, report, resume, tracking
+from mnist_bench import compare, cost, harness, machine, process, recovery, report, resume
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.harness import Outcome
 from mnist_bench.journal import Address
@@ -132,21 +132,14 @@ def _opener(wish: Wish, described: Machine, console: Console) -> Callable[[], St
 
     @functools.cache
     def open_store() -> Store:
-        opened = Store(wish.tracking_uri, wish.experiment)
-        recovery.settle(
-            opened,
-            _address(wish),
+        return recovery.opened_store(
+            wish.tracking_uri,
+            wish.experiment,
             described.machine_id,
             say=lambda line: console.print(Text(line), soft_wrap=True),
         )
-        return opened
 
     return open_store
-
-
-def _address(wish: Wish) -> Address:
-    shown = tracking.without_credentials(wish.tracking_uri)
-    return Address(tracking_uri=shown, experiment=wish.experiment)
 
 
 def _rest(plan: Plan, wish: Wish, described: Machine, open_store: Callable[[], Store]) -> Rest:
@@ -172,7 +165,7 @@ def _trained(
         outcome = harness.execute(
             rest.plan,
             described,
-            _address(wish),
+            Address.of(wish.tracking_uri, wish.experiment),
             open_store,
             watcher,
             enough=repetition.enough,

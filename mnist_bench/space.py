@@ -138,21 +138,20 @@ class Space(Record):
         """The trial with these values; what was not asked is the paper's."""
         wished = {name: value for name, value in chosen.items() if name != STEPS}
         hyperparameters = HYPERPARAMETERS[self.model].model_validate(wished)
-        steps = self.steps_of(chosen)
-        asked = self.eval_every or max(
-            1, round((self.eval_every_images or 1) / hyperparameters.batch_size)
-        )
-        every = max(1, min(asked, steps // LEAST_GRID_POINTS))
-        return Scenario(
+        steps = self.steps if self.steps is not None else int(chosen[STEPS])
+        asked = Scenario(
             title=self.title,
             model=self.model,
             steps=(steps,),
             dataset=self.dataset,
-            eval_first=every,
-            eval_every=every,
+            eval_every=self.eval_every,
+            eval_every_images=self.eval_every_images,
             target_accuracies=(self.target_accuracy,) if self.target_accuracy else None,
             hyperparameters=hyperparameters,
         )
+        every = max(1, min(asked.grid.every, steps // LEAST_GRID_POINTS))
+        grid = {"eval_first": every, "eval_every": every, "eval_every_images": None}
+        return asked.model_copy(update=grid)
 
     def check_batches(self, train_images: int) -> None:
         """Refuse a batch that is larger than the training split.
@@ -168,10 +167,6 @@ class Space(Record):
                 f"{train_images} training images",
                 "lower it in the space file",
             )
-
-    def steps_of(self, chosen: Mapping[str, Value]) -> int:
-        """Updates of the trial with these values."""
-        return self.steps if self.steps is not None else int(chosen[STEPS])
 
     def of_the_paper(self) -> dict[str, Value]:
         """The paper's configuration: what a study tries first."""

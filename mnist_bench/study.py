@@ -1,4 +1,4 @@
-"""Optuna: the only room that knows it. A study is opened, asked for trials, and told of them."""
+"""Optuna: a study is opened, asked for trials, and told of them."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Study:
         """The best feasible trial; of a trade-off all that no other one beats; or none."""
         with explained(None):
             if len(self._goal.directions) > 1:
-                return tuple(_tried(t) for t in self._study.best_trials if _tried(t).is_feasible)
+                return tuple(map(_tried, self._study.best_trials))
             try:
                 return (_tried(self._study.best_trial),)
             except ValueError:  # none that finished is feasible

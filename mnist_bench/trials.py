@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mnist_bench import harness, layout, units
 from mnist_bench.dataset import Source
 from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.execution import Execution
-from mnist_bench.harness import Watcher
+from mnist_bench.harness import Outcome, Watcher, never_pruned
 from mnist_bench.journal import Address
 from mnist_bench.layout import Plan, Trajectory
 from mnist_bench.machine import Machine
@@ -19,7 +19,7 @@ from mnist_bench.objective import Goal
 from mnist_bench.protocol import Sample
 from mnist_bench.record import Record
 from mnist_bench.result import Evaluation, RunResult, Trial
-from mnist_bench.space import Space
+from mnist_bench.space import Space, Value
 from mnist_bench.store import Store
 from mnist_bench.study import Asked, Study
 
@@ -113,10 +113,11 @@ def train_all(
         if trained and limits.until is not None and time.monotonic() >= limits.until:
             return _out_of_time(study)
         asked = study.ask()
-        plan = plan_of(study.name, question, asked)
+        plan = _trial_of(study.name, question, asked)
         with watch(plan) as watcher:
             judge = _Judge(study, question.goal, asked.number, plan.scenario.steps[-1], watcher)
-            run, outcome = _trained(question, store, plan, judge)
+            outcome = train(question, store, plan, judge, prune=judge.reason)
+        run = outcome.results[0] if outcome.results else None
         _tell(study, question.goal, asked, run)
         say(_news(study, question.goal, asked.number, limits.trials))
         trained += 1
@@ -132,46 +133,61 @@ def _begun(study: Study) -> int:
     return sum(trial.counts or trial.state == "running" for trial in study.trials)
 
 
-def plan_of(study: str, question: Question, asked: Asked) -> Plan:
-    """The training of one trial; its seed is its number, so that no two trials share one.
+def _trial_of(study: str, question: Question, asked: Asked) -> Plan:
+    """The training of one trial; its seed is its number, so that no two trials share one."""
+    plan = plan_of(study, question, asked.chosen, asked.number)
+    trial = Trial(study=study, number=asked.number, parent_run_id=question.parent_run_id)
+    return replace(plan, trial=trial)
+
+
+def plan_of(name: str, question: Question, chosen: Mapping[str, Value], seed: int) -> Plan:
+    """One training of a configuration.
+
+    Args:
+        name: Of its scenario.
+        question: What the trials have in common.
+        chosen: The configuration.
+        seed: Of the training.
 
     Raises:
         BenchError: A batch is larger than the training split.
     """
-    scenario = question.space.scenario(asked.chosen)
-    laid_out = layout.lay_out(
-        study,
-        scenario,
+    plan = layout.lay_out(
+        name,
+        question.space.scenario(chosen),
         question.source,
-        seeds=range(asked.number, asked.number + 1),
+        seeds=range(seed, seed + 1),
         executions=[question.execution],
     )
-    return Plan(
-        study,
-        scenario,
-        question.source,
-        laid_out.executions,
-        laid_out.trajectories,
-        trial=Trial(study=study, number=asked.number, parent_run_id=question.parent_run_id),
-        train_seconds_limit=question.goal.train_seconds,
-    )
+    return replace(plan, train_seconds_limit=question.goal.train_seconds)
 
 
-def _trained(
-    question: Question, store: Store, plan: Plan, judge: _Judge
-) -> tuple[RunResult | None, harness.Outcome]:
-    """Train one trial."""
-    outcome = harness.execute(
+def train(
+    question: Question,
+    store: Store,
+    plan: Plan,
+    watcher: Watcher,
+    prune: Callable[[], str | None] = never_pruned,
+) -> Outcome:
+    """Train a plan as all of a study's are.
+
+    Args:
+        question: What the trials have in common.
+        store: Open.
+        plan: What to train.
+        watcher: Told how it goes.
+        prune: Asked whether it should end right now, and why.
+    """
+    return harness.execute(
         plan,
         question.machine,
         question.address,
         lambda: store,
-        judge,
-        prune=lambda: judge.reason,
+        watcher,
+        prune=prune,
         exclusive=question.exclusive,
         opens_store=False,
     )
-    return (outcome.results[0] if outcome.results else None), outcome
 
 
 def _news(study: Study, goal: Goal, number: int, trials: int) -> str:
@@ -219,7 +235,11 @@ class _Judge:
     def __init__(self, study: Study, goal: Goal, number: int, steps: int, watcher: Watcher) -> None:
         self._study, self._goal, self._number, self._steps = study, goal, number, steps
         self._watcher = watcher
-        self.reason: str | None = None
+        self._reason: str | None = None
+
+    def reason(self) -> str | None:
+        """Why the trial should end right now; None where it should not."""
+        return self._reason
 
     def begun(self, trajectory: Trajectory) -> None:
         """A worker was started."""
@@ -237,7 +257,7 @@ class _Judge:
         percent = 100 * evaluation.step // self._steps
         progress = self._goal.progress(evaluation)
         if self._study.should_end(self._number, percent, progress):
-            self.reason = f"pruned after {evaluation.step} steps: others were ahead there"
+            self._reason = f"pruned after {evaluation.step} steps: others were ahead there"
 
     def warned(self, line: str) -> None:
         """Something is wrong, and the trial goes on."""

@@ -10,14 +10,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import crew, machine, owner, paper, recovery, sensing, tracking
+from mnist_bench import crew, machine, owner, paper, recovery, sensing
 from mnist_bench.candidate import candidate_of, margin_of
 from mnist_bench.confirm import Settled, look_at_test
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.execution import Execution
 from mnist_bench.journal import Address
 from mnist_bench.layout import Plan
-from mnist_bench.machine import Machine
 from mnist_bench.owner import Owner
 from mnist_bench.progress import ProgressWatcher
 from mnist_bench.report.study import proof_in_words
@@ -61,7 +60,9 @@ def carry_out(prepared: Prepared, wish: Wish, console: Console, people: Console)
 
     described = machine.describe()
     me = owner.current(described.machine_id)
-    store, address = _opened_store(wish, described, console)
+    store = recovery.opened_store(
+        wish.tracking_uri, wish.experiment, described.machine_id, say=tell
+    )
     study = Study(prepared.name, wish.storage, prepared.space, prepared.goal, me)
     for number in study.settle():
         tell(f"trial {number} was left behind by a process that is gone: it is tried again")
@@ -71,7 +72,7 @@ def carry_out(prepared: Prepared, wish: Wish, console: Console, people: Console)
         source=prepared.source,
         execution=Execution(threads=sensing.usable_threads()),
         machine=described,
-        address=address,
+        address=Address.of(wish.tracking_uri, wish.experiment),
         parent_run_id=_parent_run(study, store, prepared, me),
         exclusive=wish.exclusive,
     )
@@ -120,8 +121,7 @@ class _Course:
         if ended.exit_status:
             return ended
         papers = papers_of(self.study.trials)
-        run = self.store.load(papers.run_id) if papers and papers.run_id else None
-        crew.check_memory(self.wish.workers, run.peak_rss_bytes if run else None)
+        crew.check_memory(self.wish.workers, papers.peak_rss_bytes if papers else None)
         left = None if until is None else until - time.monotonic()
         self.tell(f"{self.wish.workers} processes train trials at the same time: times are suspect")
         return crew.work(
@@ -236,20 +236,6 @@ def _shared(question: Question, workers: int) -> Question:
     threads = max(1, question.execution.threads // workers)
     execution = question.execution.model_copy(update={"threads": threads})
     return question.model_copy(update={"execution": execution, "exclusive": False})
-
-
-def _opened_store(wish: Wish, described: Machine, console: Console) -> tuple[Store, Address]:
-    """The store, with what earlier commands left there settled."""
-    shown = tracking.without_credentials(wish.tracking_uri)
-    address = Address(tracking_uri=shown, experiment=wish.experiment)
-    store = Store(wish.tracking_uri, wish.experiment)
-    recovery.settle(
-        store,
-        address,
-        described.machine_id,
-        say=lambda line: console.print(Text(line), soft_wrap=True),
-    )
-    return store, address
 
 
 def _parent_run(study: Study, store: Store, prepared: Prepared, me: Owner) -> str:

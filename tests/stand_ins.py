@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from mnist_bench.dataset import Images, Source
 from mnist_bench.figures import Point
 from mnist_bench.journal import Address
-from mnist_bench.owner import Owner
+from mnist_bench.owner import Owner, boot_id
 from mnist_bench.result import RunResult
 from mnist_bench.store import Started, Unfinished
 
@@ -27,6 +30,19 @@ SOURCE = Source(
 )
 """MNIST, as it would be told to a worker that reads it."""
 ADDRESS = Address(tracking_uri="sqlite:///mlflow.db", experiment="mnist-bench")
+
+
+@contextlib.contextmanager
+def living_process(machine_id: str) -> Iterator[Owner]:
+    """A process of that machine, which has ended when this is left."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield Owner(
+            machine_id=machine_id,
+            boot_id=boot_id(),
+            pid=process.pid,
+            started_at=psutil.Process(process.pid).create_time(),
+        )
+        process.communicate(b"\n")
 
 
 def random_images(count: int, seed: int) -> Images:

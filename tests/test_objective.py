@@ -275,13 +275,15 @@ def test_progress_goes_the_objectives_way(right: int, more: int) -> None:
 @pytest.mark.parametrize("asked", [goal("pareto"), goal(max_memory_bytes=900)])
 def test_a_study_keeps_a_trial_of_unknown_peak(asked: Goal) -> None:
     unknown = TRIAL.model_copy(update={"peak_rss_bytes": None})
-    Tried(
+    kept = Tried(
         number=0,
         state="finished",
         chosen={},
         values=asked.values(unknown),
         missed=asked.constraints(unknown),
     )
+    assert Tried.model_validate_json(kept.model_dump_json()) == kept
+    assert kept.is_feasible == (asked.max_memory_bytes is None)
 
 
 def test_a_target_reached_past_the_seconds_is_not_kept() -> None:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import stand_ins
 from program import Bench, Running, altered, wait_until
 from test_journal import header
 from test_recording import at, planned, row_end, sample, scored
 
-from mnist_bench import journal, owner, recovery
+from mnist_bench import journal, recovery
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.journal import Address, Ended, Journal, Made, Said
 from mnist_bench.owner import Owner
@@ -75,25 +74,16 @@ def settled(opened: Store, address: Address, told: list[str]) -> Callable[[], li
 
 def gone() -> Owner:
     """A process of this machine that has ended."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        started_at = psutil.Process(process.pid).create_time()
-        process.communicate(b"\n")
-    return Owner(
-        machine_id=MACHINE, boot_id=owner.boot_id(), pid=process.pid, started_at=started_at
-    )
+    with stand_ins.living_process(MACHINE) as of:
+        pass
+    return of
 
 
 @pytest.fixture
 def alive() -> Iterator[Owner]:
     """A process of this machine that goes on."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        yield Owner(
-            machine_id=MACHINE,
-            boot_id=owner.boot_id(),
-            pid=process.pid,
-            started_at=psutil.Process(process.pid).create_time(),
-        )
-        process.kill()
+    with stand_ins.living_process(MACHINE) as of:
+        yield of
 
 
 def left(address: Address, of: Owner, *, trajectory: str = "", ended: bool = False) -> Journal:

@@ -218,14 +218,13 @@ def test_steps_as_a_parameter() -> None:
     asked = made(RATE, "steps = { low = 200, high = 2000 }", steps=None)
     chosen: dict[str, Value] = {"learning_rate": 0.01, "steps": 400}
     trial = asked.scenario(chosen)
-    assert asked.steps_of(chosen) == 400
     assert trial.steps == (400,)
     assert trial.grid == Grid(first=20, every=20)  # 400 / 20, though 50 was asked for
     assert trial.hyperparameters == PaperCnnHyperparameters(learning_rate=0.01)
 
 
 def test_steps_of_a_space_that_names_one_number() -> None:
-    assert made(RATE).steps_of({"learning_rate": 0.01}) == 1_000
+    assert made(RATE).scenario({"learning_rate": 0.01}).steps == (1_000,)
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,17 @@ import subprocess
 import sys
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from program import free_port
 from records import run
+from stand_ins import living_process
 
 from mnist_bench import owner, study
 from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
@@ -128,22 +128,9 @@ def told(*trials: tuple[tuple[float, ...], dict[str, float]], **options: Any) ->
     return begun
 
 
-@contextmanager
-def a_process() -> Iterator[Owner]:
-    """A process of this machine, which has ended when this is left."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        yield Owner(
-            machine_id=MACHINE,
-            boot_id=owner.boot_id(),
-            pid=process.pid,
-            started_at=psutil.Process(process.pid).create_time(),
-        )
-        process.communicate(b"\n")
-
-
 def gone() -> Owner:
     """A process of this machine that has ended."""
-    with a_process() as ended:
+    with living_process(MACHINE) as ended:
         pass
     return ended
 
@@ -613,7 +600,7 @@ def test_another_question_is_refused(
 
 
 def test_what_a_process_left_is_tried_again_once(storage: str | None) -> None:
-    with a_process() as ended:
+    with living_process(MACHINE) as ended:
         asked = left(ended, 2, storage=storage)
     again = opened(storage=storage)
     assert again.settle() == (0, 1)
@@ -696,7 +683,7 @@ def test_what_has_ended_or_waits_is_not_settled() -> None:
 
 
 def test_the_trial_of_a_living_process_is_left_alone(storage: str | None) -> None:
-    with a_process() as alive:
+    with living_process(MACHINE) as alive:
         left(alive, 1, storage=storage)
         again = opened(storage=storage)
         assert again.settle() == ()
