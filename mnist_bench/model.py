@@ -178,7 +178,7 @@ class PaperCnn:
         xs = [self._scaled(part) for part in parts]  # (n, 28, 28, 1), in parts
         xs = _convolved_and_pooled(xs, conv1, scoring=scoring)  # (n, 14, 14, filters)
         xs = _convolved_and_pooled(xs, conv2, scoring=scoring)  # (n, 7, 7, filters)
-        x = tf.concat([tf.reshape(x, (-1, dense.weights.shape[0])) for x in xs], axis=0)
+        x = tf.concat([tf.reshape(x, (-1, math.prod(x.shape[1:]))) for x in xs], axis=0)
         x = _product(x, dense)  # (n, units)
         if dense.normalization:
             (x,) = _normalized([x], dense.normalization, scoring=scoring)
