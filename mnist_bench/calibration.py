@@ -41,6 +41,6 @@ def _timed_products(lefts: Sequence[tf.Tensor], right: tf.Tensor) -> float:
     return time.perf_counter() - start
 
 
-@tf.function  # type: ignore[untyped-decorator]  # TensorFlow comes without types
+@tf.function(autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow comes without types
 def _products(lefts: Sequence[tf.Tensor], right: tf.Tensor) -> list[tf.Tensor]:
     return [tf.linalg.matmul(left, right) for left in lefts]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from mnist_bench.hyperparameters import Hyperparameters
 from mnist_bench.idx import CLASSES
 from mnist_bench.limits import Precision
+from mnist_bench.normalization import Normalization, normalized
 
 PIXEL_SCALE = 1 / 255
 """From bytes to the program's [0, 1]."""
@@ -17,24 +18,6 @@ _POOLED_PIXELS = 7 * 7
 """What two pools leave of an image's 28 by 28."""
 _WEIGHT_STDDEV = 0.1
 _BIAS = 0.1
-_STATISTICS_DECAY = 0.9
-"""Share of the statistics so far in those that scoring normalises with; as in PyTorch."""
-_SMALLEST_VARIANCE = 1e-5
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """Batch normalisation of a layer's outputs; the layer's bias comes after it.
-
-    Attributes:
-        scale: (outputs,).
-        mean: Of the outputs over the last steps, (outputs,); not trained.
-        variance: The same.
-    """
-
-    scale: tf.Variable
-    mean: tf.Variable
-    variance: tf.Variable
 
 
 @dataclass(frozen=True)
@@ -122,11 +105,11 @@ class PaperCnn:
         size1, size2 = hyperparameters.conv1_kernel_size, hyperparameters.conv2_kernel_size
         filters1, filters2 = hyperparameters.conv1_filters, hyperparameters.conv2_filters
         units = hyperparameters.dense_units
-        normalized = hyperparameters.batch_normalization
+        norm = hyperparameters.batch_normalization
         self.layers = (
-            _layer((size1, size1, 1, filters1), (seed, 0), normalized=normalized),
-            _layer((size2, size2, filters1, filters2), (seed, 1), normalized=normalized),
-            _layer((_POOLED_PIXELS * filters2, units), (seed, 2), parts, normalized=normalized),
+            _layer((size1, size1, 1, filters1), (seed, 0), norm=norm),
+            _layer((size2, size2, filters1, filters2), (seed, 1), norm=norm),
+            _layer((_POOLED_PIXELS * filters2, units), (seed, 2), parts, norm=norm),
             _layer((units, CLASSES), (seed, 3)),
         )
         """From the input on."""
@@ -181,7 +164,7 @@ class PaperCnn:
         x = tf.concat([tf.reshape(x, (-1, math.prod(x.shape[1:]))) for x in xs], axis=0)
         x = _product(x, dense)  # (n, units)
         if dense.normalization:
-            (x,) = _normalized([x], dense.normalization, scoring=scoring)
+            (x,) = normalized([x], dense.normalization, scoring=scoring)
         x = tf.nn.relu(tf.nn.bias_add(x, tf.cast(dense.bias, x.dtype)))
         if dropout_step is not None and self._dropout_rate > 0:
             x = self._dropped(x, dropout_step)  # (n, units)
@@ -203,17 +186,17 @@ class PaperCnn:
 
 
 def _layer(
-    shape: tuple[int, ...], seed: tuple[int, int], parts: int = 1, *, normalized: bool = False
+    shape: tuple[int, ...], seed: tuple[int, int], parts: int = 1, *, norm: bool = False
 ) -> Layer:
     weights = tf.random.stateless_truncated_normal(shape, seed=seed, stddev=_WEIGHT_STDDEV)
     blocks = tuple(tf.Variable(share) for share in _shares(weights, min(parts, shape[0])))
     outputs = shape[-1:]
-    norm = Normalization(
+    made = Normalization(
         tf.Variable(tf.ones(outputs)),
         tf.Variable(tf.zeros(outputs), trainable=False),
         tf.Variable(tf.ones(outputs), trainable=False),
     )
-    return Layer(blocks, tf.Variable(tf.fill(outputs, _BIAS)), norm if normalized else None)
+    return Layer(blocks, tf.Variable(tf.fill(outputs, _BIAS)), made if norm else None)
 
 
 def _held(variable: tf.Variable) -> tf.Variable:
@@ -241,7 +224,7 @@ def _convolved_and_pooled(
     weights, bias = tf.cast(weights, dtype), tf.cast(layer.bias, dtype)
     parts = [tf.nn.conv2d(x, weights, strides=1, padding="SAME") for x in parts]
     if layer.normalization:
-        parts = _normalized([_pooled(x) for x in parts], layer.normalization, scoring=scoring)
+        parts = normalized([_pooled(x) for x in parts], layer.normalization, scoring=scoring)
         return [tf.nn.relu(tf.nn.bias_add(x, bias)) for x in parts]
     if scoring:
         return [tf.nn.relu(_pooled(tf.nn.bias_add(x, bias))) for x in parts]
@@ -250,33 +233,6 @@ def _convolved_and_pooled(
 
 def _pooled(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.max_pool2d(x, ksize=2, strides=2, padding="SAME")
-
-
-def _normalized(parts: list[tf.Tensor], norm: Normalization, *, scoring: bool) -> list[tf.Tensor]:
-    """Each channel with the mean 0 and the variance 1 over the batch, then scaled.
-
-    The batch's parts share their statistics, so that it is the same however many there are; these
-    are sums of many, and so float32 in either arithmetic.
-    """
-    dtype = parts[0].dtype
-    parts = [tf.cast(x, tf.float32) for x in parts]
-    if scoring:
-        centred, variance = [x - norm.mean for x in parts], norm.variance
-    else:
-        mean = _mean(parts)
-        centred = [x - mean for x in parts]
-        variance = _mean([tf.square(x) for x in centred])
-        for kept, now in ((norm.mean, mean), (norm.variance, variance)):
-            kept.assign_sub((1 - _STATISTICS_DECAY) * (kept - now))
-    factor = norm.scale * tf.math.rsqrt(variance + _SMALLEST_VARIANCE)
-    return [tf.cast(x * factor, dtype) for x in centred]
-
-
-def _mean(parts: list[tf.Tensor]) -> tf.Tensor:
-    """Of each channel, over all parts: (channels,)."""
-    others = list(range(len(parts[0].shape) - 1))
-    count = sum(math.prod(map(int, x.shape[:-1])) for x in parts)
-    return tf.add_n([tf.reduce_sum(x, axis=others) for x in parts]) / count
 
 
 def _product(x: tf.Tensor, layer: Layer) -> tf.Tensor:

@@ -83,7 +83,9 @@ class Trainer:
         self._held = {split: _HeldImages(images) for split, images in scored.items()}
         self._labels = {split: images.labels for split, images in scored.items()}
         self._optimizer = optimizer.make(hyperparameters.optimizer, self.model.variables)
-        self._advance = tf.function(self._loop).get_concrete_function(
+        # Nothing here is Python's own control flow. AutoGraph would write its source to a file in
+        # the system's folder for such, and a worker ends without removing it.
+        self._advance = tf.function(self._loop, autograph=False).get_concrete_function(
             tf.TensorSpec((None, batch_size), tf.int32),
             tf.TensorSpec((None,), tf.float32),
             tf.TensorSpec((), tf.int32),
@@ -91,7 +93,9 @@ class Trainer:
         # A call of no steps makes TensorFlow build what it else would build in the first step.
         self._advance(tf.zeros((0, batch_size), tf.int32), tf.zeros(0), tf.constant(0))
         self._score = {
-            split: tf.function(lambda held=held: self._scores(held)).get_concrete_function()
+            split: tf.function(
+                lambda held=held: self._scores(held), autograph=False
+            ).get_concrete_function()
             for split, held in self._held.items()
         }
 

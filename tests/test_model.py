@@ -17,10 +17,8 @@ from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.limits import MAX_SEED, MAX_STEPS
 from mnist_bench.model import (
     Layer,
-    Normalization,
     PaperCnn,
     _convolved_and_pooled,
-    _normalized,
     _product,
 )
 
@@ -230,32 +228,7 @@ def test_nothing_is_dropped_when_scoring(model: PaperCnn) -> None:
     assert not np.allclose(scored, logits(model, step=0))
 
 
-# Batch normalisation
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_normalised_by_hand_however_many_the_parts(count: int) -> None:
-    random = np.random.default_rng(8)
-    x = random.normal(3, 2, (12, 4, 4, 5)).astype(np.float32)
-    norm = Normalization(
-        tf.Variable(tf.constant(random.normal(1, 0.5, 5), tf.float32)),
-        tf.Variable(tf.zeros(5)),
-        tf.Variable(tf.ones(5)),
-    )
-    parts = [tf.constant(part) for part in np.split(x, count)]
-    mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
-    expected = (x - mean) / np.sqrt(variance + 1e-5) * norm.scale.numpy()
-    found = np.concatenate([each.numpy() for each in _normalized(parts, norm, scoring=False)])
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    # A tenth of the way from what they were.
-    np.testing.assert_allclose(norm.mean.numpy(), 0.1 * mean, rtol=1e-5)
-    np.testing.assert_allclose(norm.variance.numpy(), 0.9 + 0.1 * variance, rtol=1e-5)
-
-    before = norm.mean.numpy()
-    scored = np.concatenate([each.numpy() for each in _normalized(parts, norm, scoring=True)])
-    with_kept = (x - before) / np.sqrt(norm.variance.numpy() + 1e-5) * norm.scale.numpy()
-    np.testing.assert_allclose(scored, with_kept, rtol=1e-4, atol=1e-5)
-    assert np.array_equal(norm.mean.numpy(), before)
+# Sizes
 
 
 def test_sizes_are_those_that_were_chosen() -> None:

@@ -369,6 +369,17 @@ def test_it_ends_with_its_parent_and_not_with_ctrl_c(sample: Source, tmp_path: P
     assert set(last_words) <= {"sample", "evaluation"}
 
 
+def test_nothing_is_left_in_the_systems_folder(
+    sample: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "temporary"
+    left.mkdir()
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, str(left))
+    assert train(request(sample, tmp_path, (2,))).exit_status == 0
+    assert list(left.iterdir()) == []
+
+
 # Faults
 
 
