@@ -23,3 +23,6 @@ MAX_SEEDS = 10_000
 MAX_THREADS = 1_024
 MAX_TRIALS = 100_000
 MAX_CONFIRMATIONS = 1_000
+MAX_FINALISTS = 1_000
+REPEATS = 3
+"""Further trainings of each finalist of a study."""

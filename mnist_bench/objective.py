@@ -116,6 +116,10 @@ class Goal(Record):
             missed[TARGET] = self._target - max(e.validation_accuracy for e in within)
         return missed
 
+    def is_too_late(self, evaluation: Evaluation) -> bool:
+        """Whether a trial that got so far has trained for too long to be an answer."""
+        return self.max_seconds is not None and evaluation.train_seconds > self.max_seconds
+
     def texts(self, values: Sequence[float]) -> list[str]:
         """Each value for people."""
         return [_text(name, value) for name, value in zip(self.names, values, strict=True)]

@@ -105,7 +105,7 @@ def arm_of(runs: Sequence[RunResult]) -> Arm:
         n=len(runs),
         accuracy_mean=mean,
         accuracy_sd=sd,
-        accuracy_low=mean - _t(len(runs) - 1) * sd / sqrt(len(runs)),
+        accuracy_low=mean - half_width(accuracies),
         validation_mean=statistics.mean(_known(run.final_validation_accuracy) for run in runs),
         train_seconds_mean=statistics.mean(_known(run.train_seconds_total) for run in runs),
         peak_rss_bytes_max=max(known) if len(known) == len(peaks) else None,
@@ -140,6 +140,11 @@ def proof_of(
         mcnemar=mcnemar,
         payback_runs=search_seconds / saved if saved > 0 else None,
     )
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half of the interval of the mean of two or more values, by Student's t."""
+    return _t(len(values) - 1) * statistics.stdev(values) / sqrt(len(values))
 
 
 def welch(ours: Sequence[float], theirs: Sequence[float]) -> Interval:

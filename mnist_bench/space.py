@@ -182,6 +182,8 @@ class Space(Record):
         if name not in known:
             raise ValueError(f"{self.model} has no {name}; it has {', '.join(known)}")
         for condition, values in parameter.when.items():
+            if condition not in self.parameters:
+                raise ValueError(f"{name} depends on {condition}, which the space does not name")
             if condition not in above:
                 raise ValueError(f"{name} depends on {condition}, which must stand above it")
             missing = [v for v in values if not _may_be(condition, above[condition], v)]

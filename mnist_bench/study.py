@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnist_bench.errors import BenchError
+from mnist_bench.finalists import ranked
 from mnist_bench.objective import Goal
+from mnist_bench.optuna_trial import PAPER, REPEAT, RETRY, RUN_ID, SEEN, suggested, tried_of
 from mnist_bench.owner import Owner
-from mnist_bench.space import Parameter, Space, Value, is_integer
+from mnist_bench.space import Space, Value
 from mnist_bench.study_storage import backend, explained, opening
-from mnist_bench.tried import State, Tried
+from mnist_bench.tried import Tried
 
 if TYPE_CHECKING:
     import optuna
@@ -21,12 +23,15 @@ SAMPLER_SEED = 0
 """So that the same study, asked by one process without a break, suggests the same."""
 
 _QUESTION = "mnist-bench"
-_SEEN = "seen"
 _LOOKS = "looks at the test split"
-_OWNER, _RUN_ID, _PAPER, _RETRY = "owner", "run_id", "paper", "retry_of"
+_COMMANDS = "commands"
+_OWNER = "owner"
 _SEEDS_A_MEMBER = 1_000_000
 _ASK_TIME = dt.timedelta(minutes=1)
 """Longer than a trial is without an owner, from its beginning on."""
+_PERCENT_BETWEEN = 25
+"""Of its steps, between two comparisons of a trial: with a comparison at each scoring a good one
+is ended by the noise of one of them."""
 _STARTUP_TRIALS = 10
 """So many finished trials come before one is pruned."""
 
@@ -101,12 +106,12 @@ class Study:
     def _begin(self, earlier: Sequence[optuna.trial.FrozenTrial]) -> None:
         """Write a new study's question, last of all: who is killed before leaves one to begin."""
         directions = tuple(each.name.lower() for each in self._study.directions)
-        ours = all(trial.user_attrs.get(_PAPER) for trial in earlier)
+        ours = all(trial.user_attrs.get(PAPER) for trial in earlier)
         if not ours or directions != self._goal.directions:
             raise self._another("question")
         with explained(self._storage):
             if not earlier:
-                self._study.enqueue_trial(self._space.of_the_paper(), user_attrs={_PAPER: True})
+                self._study.enqueue_trial(self._space.of_the_paper(), user_attrs={PAPER: True})
             asked = (("space", self._space), ("goal", self._goal))
             self._study.set_user_attr(_QUESTION, {name: m.model_dump_json() for name, m in asked})
 
@@ -114,18 +119,15 @@ class Study:
     def trials(self) -> tuple[Tried, ...]:
         """All trials, by number."""
         with explained(None):
-            return tuple(map(_tried, self._study.get_trials(deepcopy=False)))
+            return tuple(map(tried_of, self._study.get_trials(deepcopy=False)))
 
     @property
     def best(self) -> tuple[Tried, ...]:
         """The best feasible trial; of a trade-off all that no other one beats; or none."""
+        if len(self._goal.directions) == 1:
+            return tuple(ranked(self.trials, self._goal)[:1])
         with explained(None):
-            if len(self._goal.directions) > 1:
-                return tuple(map(_tried, self._study.best_trials))
-            try:
-                return (_tried(self._study.best_trial),)
-            except ValueError:  # none that finished is feasible
-                return ()
+            return tuple(map(tried_of, self._study.best_trials))
 
     def ask(self) -> Asked:
         """A new trial, which then is this process's."""
@@ -135,15 +137,15 @@ class Study:
             chosen: dict[str, Value] = {}
             for name, parameter in self._space.parameters.items():
                 if parameter.is_asked(chosen):
-                    chosen[name] = _suggested(trial, name, parameter)
+                    chosen[name] = suggested(trial, name, parameter)
         self._open[trial.number] = trial
-        return Asked(trial.number, chosen, is_papers=bool(trial.user_attrs.get(_PAPER)))
+        return Asked(trial.number, chosen, is_papers=bool(trial.user_attrs.get(PAPER)))
 
     def recorded(self, number: int, run_id: str, **seen: float | str | None) -> None:
         """Keep MLflow's id of a trial's run, and what was seen of it, under `Tried`'s names."""
         with explained(None):
-            self._open[number].set_user_attr(_RUN_ID, run_id)
-            self._open[number].set_user_attr(_SEEN, seen)
+            self._open[number].set_user_attr(RUN_ID, run_id)
+            self._open[number].set_user_attr(SEEN, seen)
 
     def should_end(self, number: int, percent: int, progress: float) -> bool:
         """Tell how far a trial has come; whether it should end, others being ahead there.
@@ -158,18 +160,22 @@ class Study:
         trial = self._open[number]
         with explained(None):
             trial.report(progress, percent)
-            return not trial.user_attrs.get(_PAPER) and bool(trial.should_prune())
+            return not self.is_whole(number) and bool(trial.should_prune())
+
+    def is_whole(self, number: int) -> bool:
+        """Whether a trial comes to its end in any case: the paper's, and what is trained again."""
+        known = self._open[number].user_attrs
+        return bool(known.get(PAPER)) or known.get(REPEAT) is not None
 
     def finished(self, number: int, values: tuple[float, ...], missed: Mapping[str, float]) -> None:
         """A trial has come to its end."""
+        self._constrain(number, missed)
         with explained(None):
-            trial = self._open.pop(number)
-            for name, value in missed.items():
-                trial.set_constraint(name, value)
-            self._study.tell(trial, list(values))
+            self._study.tell(self._open.pop(number), list(values))
 
-    def pruned(self, number: int) -> None:
-        """A trial was ended since others are ahead."""
+    def pruned(self, number: int, missed: Mapping[str, float]) -> None:
+        """A trial was ended since others are ahead, or since it can be no answer any more."""
+        self._constrain(number, missed)
         self._tell(number, "PRUNED")
 
     def failed(self, number: int) -> None:
@@ -180,13 +186,13 @@ class Study:
     def run_id(self) -> str | None:
         """MLflow's id of the study's own run; None where it has none yet."""
         with explained(None):
-            known: str | None = self._study.user_attrs.get(_RUN_ID)
+            known: str | None = self._study.user_attrs.get(RUN_ID)
         return known
 
     @run_id.setter
     def run_id(self, run_id: str) -> None:
         with explained(None):
-            self._study.set_user_attr(_RUN_ID, run_id)
+            self._study.set_user_attr(RUN_ID, run_id)
 
     @property
     def looks(self) -> tuple[str, ...]:
@@ -205,12 +211,29 @@ class Study:
             kept = [*self.looks[: number - 1], look]
             self._study.set_user_attr(_LOOKS, kept)
 
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The command lines that have worked on it, the oldest first."""
+        with explained(None):
+            return tuple(self._study.user_attrs.get(_COMMANDS, ()))
+
+    def keep_command(self, command: str) -> None:
+        """Write down that a command line works on it."""
+        with explained(None):
+            self._study.set_user_attr(_COMMANDS, [*self.commands, command])
+
     def interrupted(self, number: int) -> None:
         """A trial was ended with its command: it is tried again when the study goes on."""
         trial = self._open[number]
         self.failed(number)
         with explained(None):
             self._try_again(trial)
+
+    def repeat(self, trial: Tried) -> None:
+        """Have a trial's values trained once more, from another seed, to the end."""
+        attributes = {REPEAT: trial.number, PAPER: trial.is_papers}
+        with explained(None):
+            self._study.enqueue_trial(trial.chosen, user_attrs=attributes)
 
     def settle(self) -> tuple[int, ...]:
         """Fail the trials of processes that are gone, and have them tried again.
@@ -237,10 +260,12 @@ class Study:
         return True
 
     def _try_again(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
-        is_papers = bool(trial.user_attrs.get(_PAPER))
+        is_papers = bool(trial.user_attrs.get(PAPER))
         # It may have been left before all was chosen.
         chosen = self._space.of_the_paper() if is_papers else trial.params
-        self._study.enqueue_trial(chosen, user_attrs={_RETRY: trial.number, _PAPER: is_papers})
+        kept = {key: trial.user_attrs[key] for key in (REPEAT,) if key in trial.user_attrs}
+        attributes = {RETRY: trial.number, PAPER: is_papers, **kept}
+        self._study.enqueue_trial(chosen, user_attrs=attributes)
 
     def importances(self) -> dict[str, float]:
         """How much each parameter matters for the first value, adding up to 1; or nothing."""
@@ -254,6 +279,12 @@ class Study:
                 self._study, target=lambda trial: float(trial.values[0])
             )
         return {name: float(share) for name, share in found.items()}
+
+    def _constrain(self, number: int, missed: Mapping[str, float]) -> None:
+        """The sampler learns from what a constraint was missed by, of pruned trials too."""
+        with explained(None):
+            for name, value in missed.items():
+                self._open[number].set_constraint(name, value)
 
     def _tell(self, number: int, state: str) -> None:
         import optuna
@@ -289,42 +320,6 @@ def _pruner(goal: Goal) -> optuna.pruners.BasePruner:
 
     if not goal.prunes:
         return optuna.pruners.NopPruner()
-    return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=25)
-
-
-def _suggested(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
-    if parameter.choices is not None:
-        value = trial.suggest_categorical(name, parameter.choices)
-        if value is None:
-            raise ValueError(f"{name} has a choice of nothing")
-        return value
-    low, high = parameter.low, parameter.high
-    if low is None or high is None:
-        raise ValueError(f"{name} has no range")
-    if is_integer(name):
-        return trial.suggest_int(name, int(low), int(high), log=parameter.log)
-    return trial.suggest_float(name, float(low), float(high), log=parameter.log)
-
-
-def _tried(trial: optuna.trial.FrozenTrial) -> Tried:
-    states: dict[str, State] = {
-        "COMPLETE": "finished",
-        "PRUNED": "pruned",
-        "FAIL": "failed",
-        "RUNNING": "running",
-        "WAITING": "waiting",
-    }
-    state = states[trial.state.name]
-    return Tried(
-        number=trial.number,
-        state=state,
-        chosen=dict(trial.params),
-        values=tuple(trial.values) if state == "finished" and trial.values else (),
-        missed=dict(trial.constraints),
-        curve=dict(trial.intermediate_values),
-        seconds=trial.duration.total_seconds() if trial.duration else None,
-        run_id=trial.user_attrs.get(_RUN_ID),
-        **trial.user_attrs.get(_SEEN, {}),
-        is_papers=bool(trial.user_attrs.get(_PAPER)),
-        retry_of=trial.user_attrs.get(_RETRY),
+    return optuna.pruners.MedianPruner(
+        n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=25, interval_steps=_PERCENT_BETWEEN
     )

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from mnist_bench.candidate import Margin
+from mnist_bench.finalists import Finalist
 from mnist_bench.machine import Machine
 from mnist_bench.objective import Goal
 from mnist_bench.proof import Proof
@@ -44,11 +45,13 @@ class StudyDocument(Record):
         goal: What it was after.
         trials: All of them, by number.
         best: Numbers of the best trial, or of all that no other one beats.
+        finalists: The best trials that were trained again, the one that stands first.
         candidate: Number of the trial that stands for the study; None where none is an answer.
         margin: How far it is ahead of the paper's configuration; None without a candidate.
         importances: How much each parameter matters for the first value.
         search_seconds: Wall-clock seconds of all trials together.
         looks: At the test split.
+        commands: The command lines that have worked on it, the oldest first.
         ended: Why the search ended, in words.
         is_whole: Whether it came to its end.
     """
@@ -64,11 +67,13 @@ class StudyDocument(Record):
     goal: Goal
     trials: tuple[Tried, ...]
     best: tuple[int, ...]
+    finalists: tuple[Finalist, ...] = ()
     candidate: int | None
     margin: Margin | None
     importances: dict[str, float]
     search_seconds: float
     looks: tuple[Look, ...]
+    commands: tuple[str, ...] = ()
     ended: str = ""
     is_whole: bool = True
 
@@ -78,6 +83,18 @@ class StudyDocument(Record):
         if self.candidate is None or not self.is_whole:
             return False
         return not self.trial(self.candidate).is_papers
+
+    @property
+    def candidate_values(self) -> tuple[float, ...]:
+        """What the candidate is worth: of a finalist, what its repeats are.
+
+        Raises:
+            ValueError: There is no candidate.
+        """
+        if self.candidate is None:
+            raise ValueError(f"the study {self.study} has no candidate")
+        means = {finalist.trial: finalist.values for finalist in self.finalists}
+        return means.get(self.candidate) or self.trial(self.candidate).values
 
     def trial(self, number: int) -> Tried:
         """The trial of that number."""

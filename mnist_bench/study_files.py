@@ -14,7 +14,7 @@ from mnist_bench.study_document import StudyDocument
 from mnist_bench.wish import REPORTS
 
 
-def write(document: StudyDocument, command: str) -> tuple[Path, ...]:
+def write(document: StudyDocument) -> tuple[Path, ...]:
     """Write `reports/<study>.md` and what belongs to it.
 
     Returns:
@@ -27,7 +27,7 @@ def write(document: StudyDocument, command: str) -> tuple[Path, ...]:
     links = [f"{document.study}.{name}.png" for name in drawn]
     created = dt.datetime.now().astimezone().date().isoformat()
     contents = [
-        files.File(".md", study.to_markdown(document, command, created, links)),
+        files.File(".md", study.to_markdown(document, created, links)),
         files.File(".json", document.model_dump_json(indent=2) + "\n"),
         files.File(".csv", trials_csv(document)),
         *(files.File(f".{name}.png", content) for name, content in drawn.items()),
@@ -51,7 +51,7 @@ def trials_csv(document: StudyDocument) -> str:
     goal = ["objective_" + name.replace(" ", "_").lower() for name in document.goal.names]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    header = ["trial", "state", "is_papers", "retry_of", "is_feasible", "seconds"]
+    header = ["trial", "state", "is_papers", "retry_of", "repeat_of", "is_feasible", "seconds"]
     seen = ["train_seconds", "peak_rss_bytes", "verdict", "run_id"]
     writer.writerow([*header, *seen, *goal, *parameters])
     for trial in document.trials:
@@ -61,6 +61,7 @@ def trials_csv(document: StudyDocument) -> str:
             trial.state,
             trial.is_papers,
             trial.retry_of,
+            trial.repeat_of,
             trial.is_feasible,
         ]
         own += [trial.seconds, trial.train_seconds, trial.peak_rss_bytes, trial.verdict]

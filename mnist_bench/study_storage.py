@@ -108,11 +108,19 @@ def opening(storage: str | None) -> Iterator[None]:
 
 
 def _unusable(storage: str | None, error: Exception) -> BenchError:
+    from sqlalchemy.exc import ArgumentError
+
     where = tracking.without_credentials(storage) if storage else "the study's storage"
     lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-    return BenchError(
-        f"{where} can't be used: {lines[0]}",
-        "see whether the database answers, whether it is Optuna's, and whether its driver is "
-        "installed",
-        exit_status=EXIT_BROKE,
+    told = f"{where} can't be used: {lines[0]}"
+    if isinstance(error, ArgumentError) or isinstance(error.__cause__, ArgumentError):
+        return BenchError(
+            told, "give an address like sqlite:///optuna.db or postgresql://user@host/optuna"
+        )
+    remedy = (
+        "see whether its folder is there and can be written to, and whether the file is Optuna's"
+        if storage and storage.startswith("sqlite")
+        else "see whether the database answers, whether it is Optuna's, and whether its driver is "
+        "installed"
     )
+    return BenchError(told, remedy, exit_status=EXIT_BROKE)

@@ -77,6 +77,8 @@ def explained(
     if not key:
         return BenchError(f"{where}: {reason}", remedy)
     reason = reason[:1].lower() + reason[1:]
+    if isinstance(fault["input"], dict):  # a table is too long to show, and the reason says where
+        return BenchError(f"{where}: {key}: {reason}", f"choose another {key}")
     return BenchError(
         f"{where}: {key} = {_shown(fault['input'])}: {reason}", f"choose another {key}"
     )

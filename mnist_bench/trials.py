@@ -11,14 +11,15 @@ from mnist_bench import harness, layout, units
 from mnist_bench.dataset import Source
 from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.execution import Execution
+from mnist_bench.finalists import owed
 from mnist_bench.harness import Outcome, Watcher, never_pruned
 from mnist_bench.journal import Address
-from mnist_bench.layout import Plan, Trajectory
+from mnist_bench.judge import Judge
+from mnist_bench.layout import Plan
 from mnist_bench.machine import Machine
 from mnist_bench.objective import Goal
-from mnist_bench.protocol import Sample
 from mnist_bench.record import Record
-from mnist_bench.result import Evaluation, RunResult, Trial
+from mnist_bench.result import RunResult, Trial
 from mnist_bench.space import Space, Value
 from mnist_bench.store import Store
 from mnist_bench.study import Asked, Study
@@ -106,31 +107,95 @@ def train_all(
         watch: Gives somebody who is told how a trial goes.
         say: Told in one line what came of each.
     """
-    failures = trained = 0
-    while True:
+    trained = 0
+
+    def why_enough() -> Ended | None:
+        nonlocal trained
         if _begun(study) >= limits.trials:
             return Ended(0, None, f"{limits.trials} trials are done")
         if trained and limits.until is not None and time.monotonic() >= limits.until:
             return _out_of_time(study)
+        trained += 1
+        return None
+
+    def news(number: int) -> None:
+        say(_news(study, question.goal, number, limits.trials))
+
+    return _train_until(why_enough, study, question, store, watch=watch, say=news)
+
+
+def train_finalists(
+    study: Study,
+    question: Question,
+    store: Store,
+    count: int,
+    *,
+    watch: Callable[[Plan], AbstractContextManager[Watcher]],
+    say: Callable[[str], None],
+) -> Ended:
+    """Train the best trials again, each from some further seeds, as far as that was not done.
+
+    Args:
+        study: Open, its search at its end.
+        question: What the trials have in common.
+        store: Open.
+        count: How many of the best.
+        watch: Gives somebody who is told how a trial goes.
+        say: Told in one line what came of each.
+    """
+
+    def why_enough() -> Ended | None:
+        trials = study.trials
+        left = owed(trials, question.goal, count)
+        if any(trial.state == "waiting" for trial in trials):
+            return None
+        if not left:
+            return Ended(0, None, "the finalists are trained")
+        study.repeat(next(trial for trial in trials if trial.number == left[0]))
+        return None
+
+    def news(number: int) -> None:
+        trial = next(each for each in study.trials if each.number == number)
+        told = question.goal.in_words(trial.values) if trial.values else trial.state
+        say(f"trial {number}, as trial {trial.repeat_of}: {told}")
+
+    return _train_until(why_enough, study, question, store, watch=watch, say=news)
+
+
+def _train_until(
+    why_enough: Callable[[], Ended | None],
+    study: Study,
+    question: Question,
+    store: Store,
+    *,
+    watch: Callable[[Plan], AbstractContextManager[Watcher]],
+    say: Callable[[int], None],
+) -> Ended:
+    """Train a trial after the other; `say` is told the number of each that has ended."""
+    failures = 0
+    while (enough := why_enough()) is None:
         asked = study.ask()
         plan = _trial_of(study.name, question, asked)
         with watch(plan) as watcher:
-            judge = _Judge(study, question.goal, asked.number, plan.scenario.steps[-1], watcher)
+            judge = Judge(study, question.goal, asked.number, plan.scenario.steps[-1], watcher)
             outcome = train(question, store, plan, judge, prune=judge.reason)
         run = outcome.results[0] if outcome.results else None
         _tell(study, question.goal, asked, run)
-        say(_news(study, question.goal, asked.number, limits.trials))
-        trained += 1
+        say(asked.number)
         if outcome.exit_status:
             return Ended(outcome.exit_status, outcome.error, ENDS[outcome.exit_status])
         failures = failures + 1 if run is None or run.status == "failed" else 0
         if failures == _MOST_FAILURES:
             return Ended(EXIT_BROKE, _all_fail(run), "trials fail, one after the other")
+    return enough
 
 
 def _begun(study: Study) -> int:
     """Trials that count, or will if they come to their end: those of other processes too."""
-    return sum(trial.counts or trial.state == "running" for trial in study.trials)
+    return sum(
+        trial.counts or (trial.state == "running" and trial.repeat_of is None)
+        for trial in study.trials
+    )
 
 
 def _trial_of(study: str, question: Question, asked: Asked) -> Plan:
@@ -214,58 +279,11 @@ def _tell(study: Study, goal: Goal, asked: Asked, run: RunResult | None) -> None
     if run is not None and run.status == "finished":
         study.finished(asked.number, goal.values(run), goal.constraints(run))
     elif run is not None and run.status == "pruned":
-        study.pruned(asked.number)
+        study.pruned(asked.number, goal.constraints(run) if run.evaluations else {})
     elif run is not None and run.status == "killed":
         study.interrupted(asked.number)
     else:
         study.failed(asked.number)
-
-
-class _Judge:
-    """Watches a trial, and asks the study at each scoring whether it should end.
-
-    Args:
-        study: Whose trial it is.
-        goal: Of the study.
-        number: Of the trial.
-        steps: Of the trial.
-        watcher: Who is told what happens as well.
-    """
-
-    def __init__(self, study: Study, goal: Goal, number: int, steps: int, watcher: Watcher) -> None:
-        self._study, self._goal, self._number, self._steps = study, goal, number, steps
-        self._watcher = watcher
-        self._reason: str | None = None
-
-    def reason(self) -> str | None:
-        """Why the trial should end right now; None where it should not."""
-        return self._reason
-
-    def begun(self, trajectory: Trajectory) -> None:
-        """A worker was started."""
-        self._watcher.begun(trajectory)
-
-    def sampled(self, sample: Sample) -> None:
-        """A stretch of training has ended."""
-        self._watcher.sampled(sample)
-
-    def scored(self, evaluation: Evaluation) -> None:
-        """The network was scored."""
-        self._watcher.scored(evaluation)
-        if evaluation.step >= self._steps:
-            return  # it is at its end as it is
-        percent = 100 * evaluation.step // self._steps
-        progress = self._goal.progress(evaluation)
-        if self._study.should_end(self._number, percent, progress):
-            self._reason = f"pruned after {evaluation.step} steps: others were ahead there"
-
-    def warned(self, line: str) -> None:
-        """Something is wrong, and the trial goes on."""
-        self._watcher.warned(line)
-
-    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
-        """The trial has ended."""
-        self._watcher.ended(trajectory, failure, log_tail)
 
 
 def _out_of_time(study: Study) -> Ended:

@@ -26,7 +26,9 @@ class Tried(Record):
         seconds: Wall-clock seconds from its beginning to its end; None while it goes on.
         run_id: MLflow's id of its run; None where there is none.
         is_papers: Whether it is the paper's configuration.
-        retry_of: The trial that it repeats, since the process of that one was gone; else None.
+        retry_of: The trial that it tries again, since the process of that one was gone; else None.
+        repeat_of: The trial whose values it trains once more, that one being among the best; else
+            None.
         train_seconds: Seconds inside training, as far as it came; None where that is not known.
         peak_rss_bytes: Of its process; None where that is not known.
         verdict: Whether the machine let its time and memory be trusted; None where nobody looked.
@@ -42,6 +44,7 @@ class Tried(Record):
     run_id: str | None = None
     is_papers: bool = False
     retry_of: int | None = None
+    repeat_of: int | None = None
     train_seconds: float | None = None
     peak_rss_bytes: int | None = None
     verdict: Verdict | None = None
@@ -49,7 +52,7 @@ class Tried(Record):
     @property
     def counts(self) -> bool:
         """Whether it is one of the trials that the user asked for."""
-        return self.state in {"finished", "pruned"}
+        return self.state in {"finished", "pruned"} and self.repeat_of is None
 
     @property
     def is_feasible(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from mnist_bench.candidate import candidate_of, margin_of
 from mnist_bench.confirm import Settled, look_at_test
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.execution import Execution
+from mnist_bench.finalists import finalists_of, standing
 from mnist_bench.journal import Address
 from mnist_bench.layout import Plan
 from mnist_bench.owner import Owner
@@ -25,8 +27,8 @@ from mnist_bench.store import Store
 from mnist_bench.study import Study
 from mnist_bench.study_document import Look, StudyDocument
 from mnist_bench.study_files import write
-from mnist_bench.trials import Ended, Limits, Question, train_all
-from mnist_bench.tried import papers_of, searched_seconds
+from mnist_bench.trials import Ended, Limits, Question, train_all, train_finalists
+from mnist_bench.tried import Tried, papers_of, searched_seconds
 from mnist_bench.tuning_wish import Prepared, Wish
 
 
@@ -64,6 +66,7 @@ def carry_out(prepared: Prepared, wish: Wish, console: Console, people: Console)
         wish.tracking_uri, wish.experiment, described.machine_id, say=tell
     )
     study = Study(prepared.name, wish.storage, prepared.space, prepared.goal, me)
+    study.keep_command(wish.command)
     for number in study.settle():
         tell(f"trial {number} was left behind by a process that is gone: it is tried again")
     question = Question(
@@ -100,6 +103,15 @@ class _Course:
         try:
             ended = self._searched(until, watch)
             self.tell(f"the search has ended: {ended.in_words}")
+            if not ended.exit_status and self.wish.finalists:
+                ended = train_finalists(
+                    self.study,
+                    self.question,
+                    self.store,
+                    self.wish.finalists,
+                    watch=watch,
+                    say=self.tell,
+                )
             if not ended.exit_status:
                 ended = self._proven(watch) or ended
         except BaseException:
@@ -147,23 +159,40 @@ class _Course:
         candidate = document.trial(document.candidate)
         self.tell(
             f"best on validation: trial {candidate.number}, "
-            f"{document.goal.in_words(candidate.values)}; {document.margin.in_words}"
+            f"{document.goal.in_words(document.candidate_values)}; {document.margin.in_words}"
         )
         if not document.margin.is_enough or not self.wish.confirm or candidate.run_id is None:
             self.tell("the test split is not looked at")
             return None
-        run = self.store.load(candidate.run_id)
-        if run is None:
-            return Ended(EXIT_BROKE, _record_is_gone(candidate.run_id), "its record is gone")
+        try:
+            seen = self._validation_accuracy(document, candidate)
+        except BenchError as error:
+            return Ended(EXIT_BROKE, error, "its record is gone")
         settled = Settled(
             number=len(self.study.looks) + 1,
             trial=candidate.number,
             chosen=candidate.chosen,
-            validation_accuracy=self.question.goal.counted(run).validation_accuracy,
+            validation_accuracy=seen,
             search_seconds=document.search_seconds,
             seeds=self.wish.confirm,
         )
         return self._looked(settled, watch)
+
+    def _validation_accuracy(self, document: StudyDocument, candidate: Tried) -> float:
+        """What validation promises of the candidate: of a finalist, the mean of its repeats.
+
+        Raises:
+            BenchError: MLflow has no record of one of them.
+        """
+        repeats = next((f.repeats for f in document.finalists if f.trial == candidate.number), ())
+        accuracies = []
+        for number in repeats or (candidate.number,):
+            run_id = document.trial(number).run_id or ""
+            run = self.store.load(run_id)
+            if run is None:
+                raise _record_is_gone(run_id)
+            accuracies.append(self.question.goal.counted(run).validation_accuracy)
+        return statistics.mean(accuracies)
 
     def _looked(self, settled: Settled, watch: Callable[[Plan], ProgressWatcher]) -> Ended | None:
         """Count the look before it is taken: one that fails stays in the log."""
@@ -185,7 +214,12 @@ class _Course:
     def _document(self) -> StudyDocument:
         question, study = self.question, self.study
         trials, best = study.trials, study.best
-        candidate = candidate_of(best, papers_of(trials), question.goal)
+        finalists = finalists_of(trials, question.goal)
+        candidate = (
+            standing(finalists, trials)
+            if finalists
+            else candidate_of(best, papers_of(trials), question.goal)
+        )
         return StudyDocument(
             study=study.name,
             dataset=question.source.name,
@@ -195,11 +229,13 @@ class _Course:
             goal=question.goal,
             trials=trials,
             best=tuple(trial.number for trial in best),
+            finalists=finalists,
             candidate=candidate.number if candidate else None,
             margin=margin_of(candidate, papers_of(trials), question.goal) if candidate else None,
             importances=study.importances(),
             search_seconds=searched_seconds(trials),
             looks=tuple(Look.model_validate_json(look) for look in study.looks),
+            commands=study.commands,
         )
 
     def _told(self, ended: Ended) -> Done:
@@ -215,7 +251,7 @@ class _Course:
             )
         elif document.candidate is None:
             status, error = EXIT_BROKE, _no_answer(document)
-        paths = write(document, self.wish.command)
+        paths = write(document)
         self.tell("Written: " + ", ".join(path.as_posix() for path in paths))
         self._close(
             "killed" if ended.exit_status else "finished",
@@ -259,13 +295,21 @@ def _record_is_gone(run_id: str) -> BenchError:
 def _no_answer(document: StudyDocument) -> BenchError:
     """No trial finished and keeps every constraint."""
     finished = document.finished
+    if document.finalists:
+        return BenchError(
+            f"none of the {len(document.finalists)} best trials keeps every constraint when it is "
+            "trained again",
+            "allow more --finalists, or loosen the constraints",
+            exit_status=EXIT_BROKE,
+        )
     if not finished:
         return BenchError("no trial finished", "allow more --trials", exit_status=EXIT_BROKE)
     always = [name for name in finished[0].missed if all(t.missed[name] > 0 for t in finished)]
     least = [f"{name} by {min(t.missed[name] for t in finished):,.6g}" for name in always]
-    missed = f", and all miss {', '.join(least)} at least" if least else ""
+    missed = f"; those that came to their end miss {', '.join(least)} at least" if least else ""
+    tried = sum(trial.counts for trial in document.trials)
     return BenchError(
-        f"none of the {len(finished)} trials that finished keeps every constraint{missed}",
+        f"none of {tried} trials keeps every constraint{missed}",
         f"loosen {' and '.join(always) or 'one of them'}, or allow more --trials",
         exit_status=EXIT_BROKE,
     )

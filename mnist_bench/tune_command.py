@@ -11,9 +11,11 @@ import click
 from mnist_bench import options, shared, terminal
 from mnist_bench.limits import (
     MAX_CONFIRMATIONS,
+    MAX_FINALISTS,
     MAX_THREADS,
     MAX_TRIALS,
     OBJECTIVES,
+    REPEATS,
 )
 
 # Rooms that import a library of weight are imported inside, so that `--help` answers at once.
@@ -21,7 +23,7 @@ from mnist_bench.limits import (
 _TUNE_EXAMPLES = """\b
 Examples:
   mnist-bench tune --data DIR               30 trials, the winner proven on 5 fresh seeds
-  mnist-bench tune --space ./mine.toml --trials 100
+  mnist-bench tune --space ./mine.toml --trials 100 --finalists 5
   mnist-bench tune --objective time-to-accuracy --timeout 2h
   mnist-bench tune --objective pareto --max-memory 900M
   mnist-bench tune --study mine --resume    go on with a study
@@ -79,6 +81,15 @@ Examples:
     show_default=True,
     metavar="N",
     help="Processes that train trials at the same time, each on its share of the cores.",
+)
+@click.option(
+    "--finalists",
+    type=click.IntRange(0, MAX_FINALISTS),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help=f"Train the N best trials on {REPEATS} further seeds each, still on validation alone, "
+    "and take the one that is best there: the best of many single trials is the luckiest too.",
 )
 @click.option(
     "--confirm",

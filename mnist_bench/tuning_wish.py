@@ -34,6 +34,8 @@ class Wish:
         max_memory_bytes: Peak memory above which a trial is no answer.
         max_seconds: Training seconds above which it is none.
         workers: Processes that train trials at the same time.
+        finalists: Of so many of the best trials the one that is best when trained again stands for
+            the study; 0 takes the best trial as it is.
         confirm: Fresh seeds on which the winner is proven; 0 looks at no test image.
         storage: Optuna's URL; None keeps the study in a journal.
         study: Its name; None makes one of the space's and the objective's.
@@ -53,6 +55,7 @@ class Wish:
     max_memory_bytes: int | None
     max_seconds: float | None
     workers: int
+    finalists: int
     confirm: int
     storage: str | None
     study: str | None
@@ -98,6 +101,11 @@ def prepare(wish: Wish, console: Console) -> Prepared:
         max_seconds=wish.max_seconds,
     )
     goal.check()
+    if wish.finalists and not goal.prunes:
+        raise BenchError(
+            "--finalists: a trade-off has no best trial",
+            "leave it out, or choose another --objective",
+        )
 
     def say(line: str) -> None:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)

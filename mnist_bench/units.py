@@ -5,7 +5,7 @@ from __future__ import annotations
 UNKNOWN = "–"
 """Shown where a figure is not known; never 0."""
 
-_MIB = 2**20
+MIB = 2**20
 _GIB = 2**30
 
 
@@ -26,7 +26,7 @@ def duration(seconds: float | None) -> str:
 
 def mebibytes(size_bytes: int | None) -> str:
     """Bytes as `1,025 MiB`."""
-    return UNKNOWN if size_bytes is None else f"{size_bytes / _MIB:,.0f} MiB"
+    return UNKNOWN if size_bytes is None else f"{size_bytes / MIB:,.0f} MiB"
 
 
 def gibibytes(size_bytes: int) -> str:

@@ -296,3 +296,15 @@ def test_a_target_that_was_never_reached_is_no_faster_than_one_that_was() -> Non
     asked = timed(0.95, train_seconds=1.5)
     never = trial(at(10, 0.9, 1.0), at(20, 0.91, 2.0), at(30, 0.92, 3.0))
     assert asked.values(never) >= asked.values(TRIAL)
+
+
+# Too late
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_trial_past_its_seconds_can_be_no_answer(objective: Objective) -> None:
+    limited = goal(objective, target_accuracy=0.9, max_seconds=2.0)
+    assert [limited.is_too_late(at(10, 0.99, seconds)) for seconds in (1.9, 2.0, 2.1)] == [
+        False, False, True,
+    ]  # fmt: skip
+    assert not goal(objective, target_accuracy=0.9).is_too_late(at(10, 0.99, 1e6))

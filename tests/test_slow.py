@@ -140,3 +140,61 @@ def test_other_labels_do_not_pass_for_mnist(bench: Bench, images: Path, tmp_path
     assert allowed.status == 0, allowed.stderr
     assert only(allowed, "plans")["dataset"].startswith("custom:")
     assert "not comparable with Table I" in allowed.told
+
+
+# A study sees no test image
+
+SPACE = """
+title = "Three short trials"
+model = "paper-cnn"
+steps = 40
+eval_every = 2
+
+[parameters]
+learning_rate = { low = 1e-4, high = 1e-1, log = true }
+dropout_rate = { low = 0.1, high = 0.5 }
+"""
+
+
+def poisoned(images: Path, folder: Path) -> Path:
+    """The same images, but those of the test split are noise with random labels."""
+    shutil.copytree(images, folder)
+    noise = np.random.default_rng(7)
+    for file in data.MNIST.files[2:]:
+        for path in folder.glob(f"{file.name}*"):
+            path.unlink()
+    pixels = noise.integers(0, 256, 10_000 * 28 * 28, np.uint8).tobytes()
+    labels = noise.integers(0, 10, 10_000, np.uint8).tobytes()
+    head = (10_000).to_bytes(4, "big")
+    side = (28).to_bytes(4, "big")
+    sizes = (b"\0\0\x08\x03" + head + side + side, b"\0\0\x08\x01" + head)
+    for file, start, content in zip(data.MNIST.files[2:], sizes, (pixels, labels), strict=True):
+        (folder / file.name).write_bytes(start + content)
+    return folder
+
+
+def found_by(bench: Bench, images: Path) -> dict[str, Any]:
+    """What a study without a look came to, but for what it took."""
+    (bench.folder / "three.toml").write_text(SPACE, encoding="utf-8")
+    line = ("--space", "three.toml", "--trials", "3", "--confirm", "0", "--json")
+    ended = bench.run("tune", *line, "--data", str(images))
+    assert ended.status == 0, ended.stderr
+    trials = ended.document["trials"]
+    same = ("number", "state", "chosen", "values", "curve")
+    assert len(trials) == 3
+    return {
+        "candidate": ended.document["candidate"],
+        "trials": [{key: trial[key] for key in same} for trial in trials],
+        "dataset": ended.document["dataset"],
+    }
+
+
+def test_a_poisoned_test_split_changes_nothing_of_a_study(tmp_path: Path, images: Path) -> None:
+    folders = [tmp_path / "clean", tmp_path / "sick"]
+    for folder in folders:
+        folder.mkdir()
+    clean = found_by(Bench(folders[0]), images)
+    sick = found_by(Bench(folders[1]), poisoned(images, tmp_path / "poisoned"))
+    assert clean.pop("dataset") == "mnist"
+    assert str(sick.pop("dataset")).startswith("custom:")
+    assert sick == clean

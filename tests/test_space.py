@@ -521,11 +521,11 @@ def test_a_value_that_the_hyperparameter_cannot_have(
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
-        ((DECAY,), "average_decay depends on schedule, which must stand above it"),
+        ((DECAY,), "average_decay depends on schedule, which the space does not name"),
         ((DECAY, SCHEDULE), "average_decay depends on schedule, which must stand above it"),
         (
             (RATE, "dropout_rate = { low = 0.1, high = 0.5, when = { colour = [1] } }"),
-            "dropout_rate depends on colour, which must stand above it",
+            "dropout_rate depends on colour, which the space does not name",
         ),
         (
             ("dropout_rate = { low = 0.1, high = 0.5, when = { dropout_rate = [0.5] } }",),
@@ -614,7 +614,8 @@ def test_a_bad_parameter(tmp_path: Path, name: str, table: str, reason: str) -> 
     path = written(tmp_path, toml(f"{name} = {table}"))
     told = refusal(path)
     shown = tomllib.loads(f"it = {table}")["it"]
-    assert told.message == f"{path}: parameters.{name} = {shown}: {reason}"
+    value = "" if isinstance(shown, dict) else f" = {shown}"
+    assert told.message == f"{path}: parameters.{name}{value}: {reason}"
     assert told.hint == f"choose another parameters.{name}"
 
 

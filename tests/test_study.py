@@ -305,7 +305,7 @@ def test_what_is_told_is_kept(storage: str | None) -> None:
         begun.should_end(0, percent, progress)
     begun.finished(0, (0.875,), {"max seconds": -1.5, "max memory": 2.0})
     begun.should_end(1, 10, 0.25)
-    begun.pruned(1)
+    begun.pruned(1, {})
     begun.failed(2)
     again = opened(storage=storage)
     assert again.trials == begun.trials
@@ -425,7 +425,7 @@ def test_a_pruned_trial_is_never_best() -> None:
     begun = opened()
     begun.ask()
     begun.should_end(0, 10, 0.99)
-    begun.pruned(0)
+    begun.pruned(0, {})
     assert begun.best == ()
     begun.finished(begun.ask().number, (0.5,), {})
     assert [trial.number for trial in begun.best] == [1]
@@ -513,7 +513,7 @@ def test_who_is_behind_half_of_the_others_ends(goal: Goal, behind: float, ahead:
     assert not begun.should_end(slow, 10, behind)  # too early to tell
     assert begun.should_end(slow, 50, behind)
     assert not begun.should_end(fast, 50, ahead)
-    begun.pruned(slow)
+    begun.pruned(slow, {})
     assert begun.trials[slow].state == "pruned"
     assert begun.trials[slow].curve == {10: behind, 50: behind}
 
@@ -524,6 +524,36 @@ def test_the_papers_configuration_is_never_ended(goal: Goal, behind: float) -> N
     assert not begun.should_end(0, 50, behind)
     assert begun.should_end(begun.ask().number, 50, behind)
     assert begun.trials[0].curve == {50: behind}  # it was compared, and spared
+
+
+def test_a_trial_is_compared_once_a_quarter() -> None:
+    begun = opened(another_name(), goal=ACCURACY, space=ONE)
+    begun.ask()
+    for _ in range(10):
+        number = begun.ask().number
+        assert not any(begun.should_end(number, percent, 0.9) for percent in (40, 60))
+        begun.finished(number, (0.9,), {})
+    trial = begun.ask().number
+    # The first scoring of a quarter is compared, if there is anything to compare it with.
+    assert [begun.should_end(trial, percent, 0.1) for percent in (30, 40, 60)] == [
+        False, False, True,
+    ]  # fmt: skip
+
+
+def test_what_was_trained_again_is_never_ended() -> None:
+    begun = ten_ahead(ACCURACY)
+    begun.repeat(begun.trials[3])
+    again = begun.ask().number
+    assert begun.is_whole(again)
+    assert not begun.should_end(again, 50, 0.1)
+    assert begun.trials[again].repeat_of == 3
+
+
+def test_a_pruned_trial_tells_what_it_missed() -> None:
+    begun = ten_ahead(ACCURACY)
+    begun.pruned(begun.ask().number, {"max seconds": 0.5})
+    assert begun.trials[-1].missed == {"max seconds": 0.5}
+    assert not begun.trials[-1].is_feasible
 
 
 def test_no_trial_is_ended_before_ten_have_finished() -> None:
@@ -650,7 +680,7 @@ def test_what_is_left_before_it_was_all_chosen(
     monkeypatch: pytest.MonkeyPatch, suggestions: int
 ) -> None:
     """The process was ended within `ask`: the paper's configuration must not be drawn by chance."""
-    suggest = study._suggested
+    suggest = study.suggested
     done: list[str] = []
 
     def suggested(trial: Any, name: str, parameter: Parameter) -> Value:
@@ -660,7 +690,7 @@ def test_what_is_left_before_it_was_all_chosen(
         return suggest(trial, name, parameter)
 
     with monkeypatch.context() as patch:
-        patch.setattr(study, "_suggested", suggested)
+        patch.setattr(study, "suggested", suggested)
         with pytest.raises(KeyboardInterrupt):
             left(gone(), 1)
     again = opened()
@@ -673,7 +703,7 @@ def test_what_is_left_before_it_was_all_chosen(
 def test_what_has_ended_or_waits_is_not_settled() -> None:
     begun = opened(of=gone())
     begun.finished(begun.ask().number, (0.5,), {})
-    begun.pruned(begun.ask().number)
+    begun.pruned(begun.ask().number, {})
     begun.failed(begun.ask().number)
     opened("another", of=gone())  # its first trial waits
     assert opened().settle() == ()
@@ -802,6 +832,11 @@ def test_what_names_no_database(url: str) -> None:
         opened(storage=url)
     assert "hunter2" not in str(caught.value)
     assert "ter2" not in str(caught.value)
+    if not url.startswith("postgresql"):
+        assert caught.value.exit_status == 2
+        assert caught.value.hint == (
+            "give an address like sqlite:///optuna.db or postgresql://user@host/optuna"
+        )
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from records import machine
 from mnist_bench import scenario
 from mnist_bench.candidate import Margin
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.finalists import Finalist
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.objective import Goal
 from mnist_bench.proof import Arm, Interval, McNemar, Proof
@@ -113,6 +115,7 @@ def document(**changes: Any) -> StudyDocument:
         "importances": {},
         "search_seconds": 75.0,
         "looks": (),
+        "commands": (COMMAND,),
     }
     return StudyDocument(**(facts | changes))
 
@@ -149,7 +152,7 @@ def proof(**changes: Any) -> Proof:
 
 
 def report(of: StudyDocument, *links: str) -> str:
-    return to_markdown(of, COMMAND, "2026-01-31", links)
+    return to_markdown(of, "2026-01-31", links)
 
 
 def section(text: str, title: str) -> list[str]:
@@ -393,7 +396,8 @@ def test_what_comes_from_outside_is_escaped() -> None:
         dataset=NASTY,
         machine=machine(cpu=NASTY),
     )
-    text = to_markdown(told, f"mnist-bench tune --study '{NASTY}' ```", "2026-01-31", [])
+    commands = (f"mnist-bench tune --study '{NASTY}' ```",)
+    text = to_markdown(told.model_copy(update={"commands": commands}), "2026-01-31", [])
     plain = re.sub(r"````console\n.*\n````\n", "", text)
     assert plain != text
     for bare in ("<script", "`c`", "[f](", "\x1b", "\u202e", " *d*", " _e_", "a|b", "$i$"):
@@ -405,7 +409,7 @@ def test_what_comes_from_outside_is_escaped() -> None:
 
 def test_what_is_written(folder: Path) -> None:
     told = document(importances={"learning_rate": 1.0})
-    paths = write(told, COMMAND)
+    paths = write(told)
     names = [path.as_posix() for path in paths]
     assert names[0] == "reports/mine.md"
     assert set(names) == {
@@ -426,7 +430,7 @@ def test_what_is_written(folder: Path) -> None:
 
 @pytest.mark.parametrize("study", ["mine", "my study", "mine (2)", "a.b"])
 def test_the_reports_pictures_are_beside_it(folder: Path, study: str) -> None:
-    text = write(document(study=study), COMMAND)[0].read_text(encoding="utf-8")
+    text = write(document(study=study))[0].read_text(encoding="utf-8")
     day = re.search(r"^Study [^,]+, (\S+), on Imaginary CPU", text, re.MULTILINE)
     assert day is not None
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", day[1])
@@ -439,7 +443,7 @@ def test_the_reports_pictures_are_beside_it(folder: Path, study: str) -> None:
 
 
 def test_without_an_answer_there_is_no_winner_to_run(folder: Path) -> None:
-    names = {path.name for path in write(without_answer(), COMMAND)}
+    names = {path.name for path in write(without_answer())}
     assert names == {
         "mine.md", "mine.json", "mine.csv", "mine.history.png", "mine.slices.png"
     }  # fmt: skip
@@ -448,7 +452,7 @@ def test_without_an_answer_there_is_no_winner_to_run(folder: Path) -> None:
 
 def test_before_a_trial_has_finished_there_is_no_picture() -> None:
     told = document(trials=TRIALS[3:], best=(), candidate=None, margin=None)
-    paths = write(told, COMMAND)
+    paths = write(told)
     assert [path.name for path in paths] == ["mine.md", "mine.json", "mine.csv"]
     assert "![" not in paths[0].read_text(encoding="utf-8")
 
@@ -457,34 +461,72 @@ def test_a_file_that_can_not_be_written_leaves_no_half_ones(folder: Path) -> Non
     def found() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in Path("reports").iterdir()}
 
-    write(document(), COMMAND)
+    write(document())
     (folder / "reports" / "mine.toml").unlink()
     before = found()
     changed = document(search_seconds=1.0)
     (folder / "reports" / "mine.toml").mkdir()
     with pytest.raises(BenchError, match=r"^can't write reports.mine\.toml: ") as caught:
-        write(changed, COMMAND)
+        write(changed)
     assert caught.value.exit_status == EXIT_BROKE
     (folder / "reports" / "mine.toml").rmdir()
     between = found()
-    write(changed, COMMAND)
+    write(changed)
     after = found()
     assert after["mine.json"] != before["mine.json"]
     assert set(between) == set(before) == set(after) - {"mine.toml"}
     assert all(between[name] in {before[name], after[name]} for name in between)
 
 
+# The finalists
+
+
+def test_finalists_stand_with_what_they_are_worth_again() -> None:
+    again = Finalist(trial=2, repeats=(6, 7, 8), values=(0.9817,), missed={})
+    other = Finalist(trial=1, repeats=(9, 10, 11), values=(0.98,), missed={})
+    told = document(candidate=2, finalists=(again, other))
+    assert section(report(told), "The finalists")[-2:] == [
+        "| 2 | 3 | 0.9817 | 0.9900 |",
+        "| 1 | 3 | 0.9800 | 0.9834 |",
+    ]
+    assert "Trial 2: validation accuracy 0.9817." in section(report(told), "The winner")
+    assert "## The finalists" not in report(document())
+    late = again.model_copy(update={"missed": {"max seconds": 0.5}})
+    soon = other.model_copy(update={"missed": {"max seconds": -0.5}})
+    told = document(candidate=1, finalists=(soon, late))
+    assert section(report(told), "The finalists")[-2:] == [
+        "| 1 | 3 | 0.9800 | 0.9834 | yes |",
+        "| 2 | 3 | 0.9817 | 0.9900 | no |",
+    ]
+
+
+def test_every_command_of_a_study_is_named() -> None:
+    more = f"{COMMAND} --resume"
+    assert f"```console\n{COMMAND}\n{more}\n```" in report(document(commands=(COMMAND, more)))
+
+
+def test_the_front_is_in_the_table_however_far_down() -> None:
+    cheap = finished(20, 0.5, 1.0, 1e8)
+    better = [finished(number, 0.99, 50.0, 2e9) for number in range(5, 17)]
+    told = traded()
+    told = told.model_copy(
+        update={"trials": (*told.trials, *better, cheap), "best": (*told.best, 20)}
+    )
+    lines = section(report(told), "The trials")
+    assert any(line.startswith("| 20 | 0.5000 | 1.0 s | 95 MiB |") for line in lines)
+
+
 # Trials as CSV
 
 CSV = """\
-trial,state,is_papers,retry_of,is_feasible,seconds,train_seconds,peak_rss_bytes,verdict,run_id,\
+trial,state,is_papers,retry_of,repeat_of,is_feasible,seconds,train_seconds,peak_rss_bytes,verdict,run_id,\
 objective_validation_accuracy,learning_rate,batch_size,optimizer,schedule,average_decay
-0,finished,True,,True,12.0,,,,run-0,0.9712,0.001,50,adam,constant,0.0
-1,finished,False,,True,20.5,,,,run-1,0.9834,0.0123456789,64,momentum,cosine,
-2,finished,False,,False,30.25,,,,run-2,0.99,0.0123456789,64,momentum,cosine,
-3,pruned,False,,False,8.0,,,,run-3,,0.001,50,momentum,constant,0.0
-4,failed,False,,False,4.25,,,,,,0.0123456789,64,momentum,cosine,
-5,waiting,False,4,False,,,,,,,,,,,
+0,finished,True,,,True,12.0,,,,run-0,0.9712,0.001,50,adam,constant,0.0
+1,finished,False,,,True,20.5,,,,run-1,0.9834,0.0123456789,64,momentum,cosine,
+2,finished,False,,,False,30.25,,,,run-2,0.99,0.0123456789,64,momentum,cosine,
+3,pruned,False,,,False,8.0,,,,run-3,,0.001,50,momentum,constant,0.0
+4,failed,False,,,False,4.25,,,,,,0.0123456789,64,momentum,cosine,
+5,waiting,False,4,,False,,,,,,,,,,,
 """
 
 
@@ -496,7 +538,7 @@ def test_a_column_a_value() -> None:
     lines = list(csv.DictReader(io.StringIO(trials_csv(traded()))))
     of = ("validation_accuracy", "train_seconds", "peak_rss")
     names = [f"objective_{name}" for name in of]
-    assert list(lines[0])[10:13] == names
+    assert list(lines[0])[11:14] == names
     assert [lines[3][name] for name in names] == ["0.9912", "95.25", "524288000.0"]
     told = document(goal=PARETO, trials=TRIALS[4:])
     assert [line[names[2]] for line in csv.DictReader(io.StringIO(trials_csv(told)))] == ["", ""]
@@ -613,13 +655,13 @@ def test_the_document_reads_back() -> None:
     # Fields are only ever added: what stands here is what programs of others read.
     assert list(found) == [
         "schema", "study", "dataset", "dataset_digest", "machine", "space", "goal",
-        "trials", "best", "candidate", "margin", "importances", "search_seconds", "looks",
-        "ended", "is_whole",
+        "trials", "best", "finalists", "candidate", "margin", "importances", "search_seconds",
+        "looks", "commands", "ended", "is_whole",
     ]  # fmt: skip
     assert found["schema"] == 1
     assert list(found["trials"][0]) == [
         "number", "state", "chosen", "values", "missed", "curve", "seconds", "run_id", "is_papers",
-        "retry_of", "train_seconds", "peak_rss_bytes", "verdict",
+        "retry_of", "repeat_of", "train_seconds", "peak_rss_bytes", "verdict",
     ]  # fmt: skip
     assert found["trials"][3]["curve"] == {"5": 0.5}
     assert found["trials"][5]["retry_of"] == 4
@@ -767,12 +809,19 @@ def test_the_importances_rise() -> None:
     assert axes.get_xlabel() == "share of what matters for validation accuracy"
 
 
+def places(dots: Any) -> list[tuple[float, float]]:
+    """Where a scatter's dots lie."""
+    return [(float(x), float(y)) for x, y in dots.get_offsets()]
+
+
 def test_the_front_stands_out() -> None:
-    (axes,) = pictures._pareto(traded()).axes
-    others, front, papers = axes.lines
-    assert drawn(others) == [(41.5, 0.97)]
-    assert drawn(front) == [(20.5, 0.9834), (40.0, 0.9712), (95.25, 0.9912)]
-    assert drawn(papers) == [(40.0, 0.9712)]
+    axes, colours = pictures._pareto(traded()).axes
+    trials, front, papers = axes.collections
+    assert places(trials) == [(40.0, 0.9712), (20.5, 0.9834), (41.5, 0.97), (95.25, 0.9912)]
+    assert np.round(trials.get_array(), 1).tolist() == [1000.0, 900.0, 1000.0, 500.0]
+    assert places(front) == [(40.0, 0.9712), (20.5, 0.9834), (95.25, 0.9912)]
+    assert places(papers) == [(40.0, 0.9712)]
+    assert colours.get_ylabel() == "peak RSS, MiB"
     assert (axes.get_xlabel(), axes.get_xscale()) == ("train seconds", "log")
 
 
@@ -787,13 +836,13 @@ def test_a_study_that_was_cut_off_has_no_winner(folder: Path) -> None:
     )
     assert "## The best trial" in report(cut)
     assert "## The winner" not in report(cut)
-    assert not [path for path in write(cut, COMMAND) if path.suffix == ".toml"]
+    assert not [path for path in write(cut) if path.suffix == ".toml"]
 
 
 def test_the_papers_own_is_no_winner(folder: Path) -> None:
     told = document(candidate=0, best=(0,))
     assert "## The best trial" in report(told)
-    assert not [path for path in write(told, COMMAND) if path.suffix == ".toml"]
+    assert not [path for path in write(told) if path.suffix == ".toml"]
 
 
 def test_doubtful_trials_are_told_of() -> None:

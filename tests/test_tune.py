@@ -278,16 +278,16 @@ def test_the_reports(whole: Whole) -> None:
 # Ends and beginnings
 
 
-def interrupted(bench: Bench, number: signal.Signals, *arguments: str) -> Ended:
-    """A study that a signal meets in its third trial, which would never end by itself."""
-    fault = 'request["training_seed"] == 2 and time.sleep(600)'
+def interrupted(bench: Bench, number: signal.Signals, *arguments: str, at: int = 2) -> Ended:
+    """A study that a signal meets in a trial, which would never end by itself."""
+    fault = f'request["training_seed"] == {at} and time.sleep(600)'
     with bench.started(
         "tune", "--space", "two.toml", "--trials", "5", "--confirm", "0", *arguments,
         program=altered(f"from mnist_bench import process\nprocess.COMMAND = {worker(fault)!r}"),
         **tracked(bench),
     ) as running:  # fmt: skip
         file = bench.folder / "asked.jsonl"
-        running.until(lambda: file.exists() and len(asked(bench)) == 3, 120)
+        running.until(lambda: file.exists() and len(asked(bench)) == at + 1, 120)
         running.process.send_signal(number)
         return running.ended(60)
 
@@ -343,14 +343,27 @@ def test_a_trial_that_fails_is_not_counted(bench: Bench) -> None:
 def test_no_feasible_trial(bench: Bench) -> None:
     ended = tuned(bench, "--trials", "3", "--max-seconds", "0.5", "--json")
     assert ended.status == 1
-    assert "none of the 3 trials that finished keeps every constraint" in ended.complaint
-    assert "all miss max seconds by " in ended.complaint
+    assert "none of 3 trials keeps every constraint" in ended.complaint
+    assert "those that came to their end miss max seconds by " in ended.complaint
     assert "loosen max seconds, or allow" in ended.complaint
     assert ended.document["candidate"] is None
     assert ended.document["looks"] == []
     text = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
     assert "No trial is an answer" in text
     assert not (bench.folder / "reports" / "two-accuracy.toml").exists()
+
+
+def test_what_trains_for_too_long_is_ended(bench: Bench) -> None:
+    ended = tuned(bench, "--trials", "8", "--confirm", "0", "--max-seconds", "7", "--json")
+    assert ended.status == 0, ended.stderr
+    papers, *others = ended.document["trials"]
+    assert (papers["state"], papers["missed"]["max seconds"]) == ("finished", pytest.approx(-2.0))
+    late = [trial for trial in others if trial["chosen"]["batch_size"] > 72]
+    assert 0 < len(late) < len(others)
+    assert {trial["state"] for trial in late} == {"pruned"}
+    for trial in late:
+        assert 0 < trial["missed"]["max seconds"] < 0.6
+    assert all(t["state"] != "finished" or t["missed"]["max seconds"] <= 0 for t in others)
 
 
 def test_time_to_accuracy(bench: Bench) -> None:
@@ -396,6 +409,80 @@ def test_a_time_that_is_shorter_than_a_trial(bench: Bench) -> None:
     assert ended.status == 1
     assert "--timeout was over after the first trial" in ended.complaint
     assert states(ended.document) == ["finished"]
+    assert ended.document["looks"] == []
+
+
+# The best trials, trained again
+
+
+def test_the_finalists_are_trained_again_and_their_repeats_decide(bench: Bench) -> None:
+    ended = tuned(bench, "--trials", "6", "--finalists", "2", "--confirm", "2", "--json")
+    assert ended.status == 0, ended.stderr
+    trials, requests = ended.document["trials"], asked(bench)
+    search, again = trials[:6], trials[6:]
+    best = sorted(search, key=lambda trial: -trial["values"][0])[:2]
+    assert [trial["repeat_of"] for trial in search] == [None] * 6
+    assert [trial["repeat_of"] for trial in again] == [best[0]["number"]] * 3 + [
+        best[1]["number"]
+    ] * 3
+    for trial in again:
+        assert (trial["state"], trial["chosen"]) == (
+            "finished", search[trial["repeat_of"]]["chosen"],
+        )  # fmt: skip
+    assert [request["training_seed"] for request in requests[:12]] == list(range(12))
+    assert {request["with_test"] for request in requests[:12]} == {False}
+    means = {
+        trial["number"]: sum(t["values"][0] for t in again if t["repeat_of"] == trial["number"]) / 3
+        for trial in best
+    }
+    assert ended.document["candidate"] == max(means, key=lambda number: means[number])
+    finalists = {each["trial"]: each["values"][0] for each in ended.document["finalists"]}
+    assert finalists == pytest.approx(means)
+    (look,) = ended.document["looks"]
+    shown = look["proof"]
+    promised = means[ended.document["candidate"]]
+    assert promised - shown["candidate"]["accuracy_mean"] == pytest.approx(shown["shrinkage"])
+    report = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
+    assert "## The finalists" in report
+    assert f"trial 6, as trial {best[0]['number']}: validation accuracy" in ended.told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_repeat_that_was_ended_is_tried_again(bench: Bench, number: signal.Signals) -> None:
+    interrupted(bench, number, "--finalists", "1", at=6)
+    again = tuned(
+        bench, "--trials", "5", "--finalists", "1", "--confirm", "0", "--resume", "--json"
+    )
+    assert again.status == 0, again.stderr
+    repeats = [trial for trial in again.document["trials"] if trial["repeat_of"] is not None]
+    assert [trial["state"] for trial in repeats] == ["finished", "failed", "finished", "finished"]
+    assert [trial["retry_of"] for trial in repeats] == [None, None, 6, None]
+    assert len({trial["repeat_of"] for trial in repeats}) == 1
+    assert len(again.document["finalists"][0]["repeats"]) == 3
+    assert again.document["candidate"] == repeats[0]["repeat_of"]
+
+
+def test_more_trials_after_finalists(bench: Bench) -> None:
+    first = tuned(bench, "--trials", "4", "--finalists", "1", "--confirm", "0", "--json")
+    more = tuned(bench, "--trials", "8", "--finalists", "1", "--confirm", "0", "--json", "--resume")
+    assert first.status == more.status == 0
+    counted = [
+        trial for trial in more.document["trials"]
+        if trial["state"] in {"finished", "pruned"} and trial["repeat_of"] is None
+    ]  # fmt: skip
+    assert len(counted) == 8
+
+
+def test_finalists_that_miss_a_constraint_when_trained_again(bench: Bench) -> None:
+    # The first training of each is within the seconds, every later one is slower.
+    fault = 'asked["batch_size"] *= 1 if request["training_seed"] < 4 else 9'
+    ended = tuned(
+        bench, "--trials", "4", "--finalists", "2", "--max-seconds", "11", "--json", fault=fault
+    )
+    assert ended.status == 1
+    assert "none of the 2 best trials keeps every constraint when it is trained" in ended.complaint
+    assert ended.document["candidate"] is None
     assert ended.document["looks"] == []
 
 
@@ -469,6 +556,8 @@ def test_more_processes_than_memory_has_room_for(
         (("--study", "../up"), ("can't name the study's files",)),
         (("--trials", "0"), ("--trials",)),
         (("--objective", "speed"), ("--objective",)),
+        (("--finalists", "-1"), ("--finalists",)),
+        (("--finalists", "2", "--objective", "pareto"), ("a trade-off has no best trial",)),
     ],
 )
 def test_wrong_requests(bench: Bench, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:

@@ -33,13 +33,13 @@ def markdown(text: object) -> Ready:
     return Ready(one_line(str(text)).translate(_MARKDOWN))
 
 
-def code(text: str) -> Ready:
-    """One line of text as a Markdown code block, whatever backticks are in it."""
-    line = one_line(text)
+def code(*texts: str) -> Ready:
+    """Texts, a line each, as a Markdown code block, whatever backticks are in them."""
+    lines = "\n".join(map(one_line, texts))
     fence = "```"
-    while fence in line:
+    while fence in lines:
         fence += "`"
-    return Ready(f"{fence}console\n{line}\n{fence}")
+    return Ready(f"{fence}console\n{lines}\n{fence}")
 
 
 def csv_cell(text: str) -> str:

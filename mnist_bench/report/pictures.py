@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from mnist_bench import units
 from mnist_bench.study_document import StudyDocument
 from mnist_bench.tried import Tried
 
@@ -117,17 +118,20 @@ def _importances(document: StudyDocument) -> Figure:
 
 
 def _pareto(document: StudyDocument) -> Figure:
-    """Accuracy over seconds; who is on the front stands out."""
+    """Accuracy over seconds, memory as colour; who is on the front has a ring around it."""
     figure = _figure(7, 4.5)
     axes = figure.subplots()
-    others = [t for t in document.finished if t.number not in document.best]
-    front = sorted((document.trial(n) for n in document.best), key=lambda t: t.values[1])
-    axes.plot([t.values[1] for t in others], [t.values[0] for t in others], "o", markersize=4,
-              color="silver", label="trial")  # fmt: skip
-    axes.plot([t.values[1] for t in front], [t.values[0] for t in front], "o", label="front")
-    papers = [t for t in document.finished if t.is_papers]
-    axes.plot([t.values[1] for t in papers], [t.values[0] for t in papers], "s", color="black",
-              label="paper's")  # fmt: skip
+    trials = document.finished
+    accuracies, seconds, peaks = zip(*(trial.values for trial in trials), strict=True)
+    dots = axes.scatter(seconds, accuracies, c=[peak / units.MIB for peak in peaks], s=25)
+    figure.colorbar(dots, label="peak RSS, MiB")
+    front = [document.trial(number) for number in document.best]
+    papers = [trial for trial in trials if trial.is_papers]
+    for marked, marker, size, label in ((front, "o", 110, "front"), (papers, "s", 200, "paper's")):
+        axes.scatter(
+            [t.values[1] for t in marked], [t.values[0] for t in marked], s=size, marker=marker,
+            facecolors="none", edgecolors="black", label=label,
+        )  # fmt: skip
     axes.set(xlabel="train seconds", ylabel="validation accuracy", xscale="log")
     axes.legend()
     return figure

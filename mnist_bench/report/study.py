@@ -15,14 +15,11 @@ _MOST_TRIALS = 10
 """In the table of the best."""
 
 
-def to_markdown(
-    document: StudyDocument, command: str, created: str, pictures: Sequence[str]
-) -> str:
+def to_markdown(document: StudyDocument, created: str, pictures: Sequence[str]) -> str:
     """The whole report.
 
     Args:
         document: The study.
-        command: The command line that made it, without anything private.
         created: The day, as `2026-01-31`.
         pictures: Names of the pictures' files, beside the report's.
     """
@@ -32,8 +29,9 @@ def to_markdown(
         *_warnings(document),
         f"Study {markdown(document.study)}, {created}, on {markdown(document.machine.name)}.",
         "Made with:",
-        str(code(command)),
+        str(code(*document.commands)),
         *_winner(document),
+        *_finalists(document),
         *_looks(document.looks),
         "## The trials",
         counts(document),
@@ -102,11 +100,33 @@ def _winner(document: StudyDocument) -> Iterator[str]:
         return
     trial = document.trial(document.candidate)
     yield "## The winner" if document.has_winner else "## The best trial"
-    yield f"Trial {trial.number}: {document.goal.in_words(trial.values)}."
+    yield f"Trial {trial.number}: {document.goal.in_words(document.candidate_values)}."
     theirs = document.space.of_the_paper()
     lines = [("Parameter", "Winner", "Paper's")]
     names = [name for name in document.space.parameters if name in {*trial.chosen, *theirs}]
     lines += [(name, _shown(trial.chosen.get(name)), _shown(theirs.get(name))) for name in names]
+    yield _table(lines)
+
+
+def _finalists(document: StudyDocument) -> Iterator[str]:
+    """The best trials, by what they were worth when trained again."""
+    if not document.finalists:
+        return
+    yield "## The finalists"
+    yield (
+        "The best trials of the search, trained again from further seeds; the best of many single "
+        "trials is the luckiest too."
+    )
+    names = document.goal.names
+    again = [f"{name[:1].upper()}{name[1:]} again" for name in names]
+    constrained = any(finalist.missed for finalist in document.finalists)
+    kept = ["Keeps the constraints"] if constrained else []
+    lines = [["Trial", "n", *again, *(f"In the search, {name}" for name in names), *kept]]
+    for finalist in document.finalists:
+        search = document.goal.texts(document.trial(finalist.trial).values)
+        means = document.goal.texts(finalist.values)
+        line = [str(finalist.trial), str(len(finalist.repeats)), *means, *search]
+        lines.append(line + ([_yes(finalist.is_feasible)] if constrained else []))
     yield _table(lines)
 
 
@@ -162,16 +182,17 @@ def _interval(interval: Interval, text: Callable[[float], str]) -> str:
 
 
 def _best_table(document: StudyDocument) -> str:
-    """The best finished trials, by the first value."""
+    """The best finished trials, by the first value; of a trade-off all of its front before."""
     down = document.goal.directions[0] == "minimize"
     rising = sorted(document.finished, key=lambda trial: trial.values[0], reverse=not down)
-    shown = rising[:_MOST_TRIALS]
+    several = len(document.goal.names) > 1
+    front = [trial for trial in rising if several and trial.number in document.best]
+    shown = [*front, *(trial for trial in rising[:_MOST_TRIALS] if trial not in front)]
     papers = papers_of(document.trials)
     if papers and papers not in shown:
         shown.append(papers)
     names = [name[:1].upper() + name[1:] for name in document.goal.names]
     constrained = any(trial.missed for trial in shown)
-    several = len(document.goal.names) > 1
     header = ["Trial", *names, "Verdict", "Trial took"]
     header += ["On the front"] if several else []
     header += ["Keeps the constraints"] if constrained else []

@@ -1,0 +1,135 @@
+"""The shipped winners, `sprint` and `accurate`, proven on fresh seeds beside the paper's training.
+
+    python benchmarks/winners/winners.py --data DIR
+
+All take turns, so that a slower hour of the machine slows each alike. Writes `winners.json`, anew
+after each training, and `README.md`; `--from FILE` makes the page again from such a JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "peers"))
+
+import hardware
+from proven import TARGET, Name, Trained, Winners, page
+
+from mnist_bench.store import Store
+
+FOLDER = Path(__file__).parent
+_SCENARIOS: Mapping[Name, tuple[str, ...]] = {
+    "paper": ("table-1", "--steps", "10000"),
+    "sprint": ("sprint",),
+    "accurate": ("accurate",),
+}
+"""What `mnist-bench run` is told."""
+_FIRST_SEED = 5_000_000
+"""Neither trials nor looks at the test split get so far."""
+
+
+def order(seeds: int, sprint_seeds: int, only: list[Name]) -> Iterator[tuple[Name, int]]:
+    """Who trains from which seed, by turns: the sprint's more numerous ones spread over all."""
+    for index in range(seeds):
+        first, end = (sprint_seeds * i // seeds for i in (index, index + 1))
+        turn: dict[Name, range] = {
+            "paper": range(index, index + 1),
+            "sprint": range(first, end),
+            "accurate": range(index, index + 1),
+        }
+        for name in only:
+            for seed in turn[name]:
+                yield name, _FIRST_SEED + seed
+
+
+def trained(name: Name, seed: int, images: Path | None, folder: Path) -> Trained:
+    """One training by the suite's own command."""
+    arguments = [*_SCENARIOS[name], "--seeds", "1", "--first-seed", str(seed), "--no-report"]
+    arguments += ["--data", str(images.resolve())] if images else []
+    uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
+    own = ("MNIST_BENCH_DATA",) if images else ()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "mnist_bench", "run", *arguments, "--json"],
+        cwd=folder,
+        env={key: value for key, value in os.environ.items() if key not in own}
+        | {"MLFLOW_TRACKING_URI": uri},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    (run,) = json.loads(done.stdout)["runs"]
+    result = Store(uri, "mnist-bench").load(run["run_id"])
+    if result is None:
+        raise LookupError(f"MLflow has no result.json of the run {run['run_id']}")
+    return Trained(
+        name=name,
+        seed=seed,
+        steps=run["steps"],
+        final_test_accuracy=run["final_test_accuracy"],
+        max_test_accuracy=run["max_test_accuracy"],
+        train_seconds=run["train_seconds_total"],
+        seconds_to_target=result.seconds_to_accuracy("test", TARGET),
+        peak_rss_bytes=run["peak_rss_bytes"],
+        verdict=run["verdict"],
+    )
+
+
+def measure(options: argparse.Namespace) -> Winners:
+    """All trainings; kept after each."""
+    winners = Winners(
+        command=_command(options),
+        date=datetime.now(UTC).date().isoformat(),
+        hardware=hardware.describe(),
+        versions=hardware.versions("tensorflow", "numpy", "mlflow", "mnist-bench"),
+        trainings=(),
+    )
+    with tempfile.TemporaryDirectory() as name:
+        for who, seed in order(options.seeds, options.sprint_seeds, options.only):
+            training = trained(who, seed, options.data, Path(name))
+            trainings = (*winners.trainings, training)
+            winners = winners.model_copy(update={"trainings": trainings})
+            text = winners.model_dump_json(indent=1) + "\n"
+            (options.out / "winners.json").write_text(text, encoding="utf-8", newline="\n")
+            print(training.in_words, flush=True)
+    return winners
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What to type for this; no folder of anybody's in it."""
+    words = ["python benchmarks/winners/winners.py"]
+    words += ["--data DIR"] if options.data else []
+    words += [f"--seeds {options.seeds} --sprint-seeds {options.sprint_seeds}"]
+    words += [f"--only {','.join(options.only)}"] if options.only != list(_SCENARIOS) else []
+    return " ".join(words)
+
+
+def main() -> None:
+    """Measure, or read what was measured; write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
+    parser.add_argument("--seeds", type=int, default=10, help="of the paper's and accurate (10)")
+    parser.add_argument("--sprint-seeds", type=int, default=20, help="of sprint (20)")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(_SCENARIOS),
+                        help=f"some of {', '.join(_SCENARIOS)}")  # fmt: skip
+    parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
+                        help="make the page from this JSON, measure nothing")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
+    options = parser.parse_args()
+    if options.file:
+        winners = Winners.model_validate_json(options.file.read_text(encoding="utf-8"))
+    else:
+        winners = measure(options)
+    (options.out / "README.md").write_text(page(winners), encoding="utf-8", newline="\n")
+    print(page(winners))
+
+
+if __name__ == "__main__":
+    main()

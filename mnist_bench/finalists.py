@@ -1,0 +1,89 @@
+"""The best trials of a study trained again, so that a lucky seed does not stand for it; pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from mnist_bench.limits import REPEATS
+from mnist_bench.objective import Goal
+from mnist_bench.record import Record
+from mnist_bench.tried import Tried
+
+
+class Finalist(Record):
+    """One of the best trials, by what its repeats are worth.
+
+    The trial's own values are left out of the means: they were picked for being high.
+
+    Attributes:
+        trial: Its number.
+        repeats: Numbers of the trials that train its values again and finished.
+        values: Their means, in the goal's order.
+        missed: By how much each constraint is missed, their means.
+    """
+
+    trial: int
+    repeats: tuple[int, ...]
+    values: tuple[float, ...]
+    missed: dict[str, float]
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether its repeats keep every constraint, in the mean."""
+        return all(value <= 0 for value in self.missed.values())
+
+
+def ranked(trials: Sequence[Tried], goal: Goal) -> list[Tried]:
+    """The search's feasible trials, without repeats, the best by the first value first.
+
+    Of two that are as good as each other the earlier one is ahead.
+    """
+    sign = -1 if goal.directions[0] == "maximize" else 1
+    feasible = [trial for trial in trials if trial.is_feasible and trial.repeat_of is None]
+    return sorted(feasible, key=lambda trial: (sign * trial.values[0], trial.number))
+
+
+def owed(trials: Sequence[Tried], goal: Goal, count: int) -> list[int]:
+    """Trials that are to be trained once more each, as often as they stand here.
+
+    Args:
+        trials: All of the study.
+        goal: Of the study.
+        count: How many finalists there are to be.
+    """
+    begun = [t.repeat_of for t in trials if t.state in {"finished", "running", "waiting"}]
+    return [
+        finalist.number
+        for finalist in ranked(trials, goal)[:count]
+        for _ in range(REPEATS - begun.count(finalist.number))
+    ]
+
+
+def finalists_of(trials: Sequence[Tried], goal: Goal) -> tuple[Finalist, ...]:
+    """The finalists whose repeats have finished: feasible ones first, and of them the best."""
+    sign = -1 if goal.directions[0] == "maximize" else 1
+    found = []
+    for trial in ranked(trials, goal):
+        repeats = [t for t in trials if t.repeat_of == trial.number and t.state == "finished"]
+        if len(repeats) >= REPEATS:
+            found.append(_finalist(trial, repeats))
+    return tuple(sorted(found, key=lambda each: (not each.is_feasible, sign * each.values[0])))
+
+
+def standing(finalists: Sequence[Finalist], trials: Sequence[Tried]) -> Tried | None:
+    """The first finalist's trial, worth what its repeats are; None where none is feasible."""
+    if not finalists or not finalists[0].is_feasible:
+        return None
+    first = finalists[0]
+    trial = next(trial for trial in trials if trial.number == first.trial)
+    return trial.model_copy(update={"values": first.values, "missed": first.missed})
+
+
+def _finalist(trial: Tried, repeats: Sequence[Tried]) -> Finalist:
+    return Finalist(
+        trial=trial.number,
+        repeats=tuple(repeat.number for repeat in repeats),
+        values=tuple(map(statistics.mean, zip(*(r.values for r in repeats), strict=True))),
+        missed={name: statistics.mean(r.missed[name] for r in repeats) for name in trial.missed},
+    )

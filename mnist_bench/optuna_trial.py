@@ -1,0 +1,55 @@
+"""Optuna's trials in the suite's words: what is asked of one, and what one says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnist_bench.space import Parameter, Value, is_integer
+from mnist_bench.tried import State, Tried
+
+if TYPE_CHECKING:
+    import optuna
+
+RUN_ID, SEEN, PAPER, RETRY, REPEAT = "run_id", "seen", "paper", "retry_of", "repeat_of"
+"""Attributes of a trial that are the suite's own."""
+
+
+def suggested(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
+    """Have Optuna choose a value of a parameter."""
+    if parameter.choices is not None:
+        value = trial.suggest_categorical(name, parameter.choices)
+        if value is None:
+            raise ValueError(f"{name} has a choice of nothing")
+        return value
+    low, high = parameter.low, parameter.high
+    if low is None or high is None:
+        raise ValueError(f"{name} has no range")
+    if is_integer(name):
+        return trial.suggest_int(name, int(low), int(high), log=parameter.log)
+    return trial.suggest_float(name, float(low), float(high), log=parameter.log)
+
+
+def tried_of(trial: optuna.trial.FrozenTrial) -> Tried:
+    """A trial of Optuna's in the suite's words."""
+    states: dict[str, State] = {
+        "COMPLETE": "finished",
+        "PRUNED": "pruned",
+        "FAIL": "failed",
+        "RUNNING": "running",
+        "WAITING": "waiting",
+    }
+    state = states[trial.state.name]
+    return Tried(
+        number=trial.number,
+        state=state,
+        chosen=dict(trial.params),
+        values=tuple(trial.values) if state == "finished" and trial.values else (),
+        missed=dict(trial.constraints),
+        curve=dict(trial.intermediate_values),
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+        run_id=trial.user_attrs.get(RUN_ID),
+        **trial.user_attrs.get(SEEN, {}),
+        is_papers=bool(trial.user_attrs.get(PAPER)),
+        retry_of=trial.user_attrs.get(RETRY),
+        repeat_of=trial.user_attrs.get(REPEAT),
+    )

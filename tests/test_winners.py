@@ -1,0 +1,101 @@
+"""The page on the shipped winners, from trainings made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hardware import Hardware
+from proven import Name, Trained, Winners, page, ratio_of_means
+from winners import order
+
+
+def trained(name: Name, seed: int, final: float, seconds: float, **changes: Any) -> Trained:
+    facts = {
+        "name": name,
+        "seed": seed,
+        "steps": 100,
+        "final_test_accuracy": final,
+        "max_test_accuracy": final,
+        "train_seconds": seconds,
+        "seconds_to_target": None,
+        "peak_rss_bytes": 2**30,
+        "verdict": "clean",
+    }
+    return Trained(**(facts | changes))
+
+
+def winners(*trainings: Trained) -> Winners:
+    return Winners(
+        command="python benchmarks/winners/winners.py --data DIR",
+        date="2026-01-31",
+        hardware=Hardware(name="Some machine, 2 cores", instruction_sets=None, virtual=None),
+        versions={"tensorflow": "2.0"},
+        trainings=trainings,
+    )
+
+
+PAPERS = [
+    trained("paper", 0, 0.992, 200.0, seconds_to_target=120.0),
+    trained("paper", 1, 0.991, 200.0),
+]
+
+
+def test_a_line_each() -> None:
+    ours = [trained("sprint", 0, 0.993, 5.0), trained("sprint", 1, 0.9934, 5.2)]
+    lines = page(winners(*PAPERS, *ours)).splitlines()
+    # t of one degree of freedom is 12.706: 0.9932 ± 12.706 × 0.000283 / √2.
+    assert (
+        "| sprint | 2 | 0.99320 ± 0.00028 | 0.99066 to 0.99574 | 5.10 ± 0.14 s | 1,024 MiB |"
+    ) in lines
+    papers = "| paper | 2 | 0.99150 ± 0.00071 | 0.98515 to 0.99785 | 200.00 ± 0.00 s | 1,024 MiB |"
+    assert papers in lines
+
+
+def test_a_seed_that_never_got_there_counts_with_all_of_its_seconds() -> None:
+    text = page(
+        winners(*PAPERS, trained("sprint", 0, 0.9929, 5.0), trained("sprint", 1, 0.9929, 5.0))
+    )
+    assert "first reaches 0.9928 on test after 160.0 s of training in the mean, n = 2." in text
+    assert "1 of 2 seeds never did" in text
+    assert "That is 32.0 (24.0 to 40.0) times the sprint's whole training" in text
+    assert "asked for 20: met; aimed at 40: **not met**" in text
+    assert "accuracy: 0.99290; asked for 0.9928: met." in text
+
+
+def test_what_is_missed_is_said() -> None:
+    slow = [trained("sprint", seed, 0.9925, 10.0) for seed in (0, 1)]
+    text = page(winners(*PAPERS, *slow))
+    assert "accuracy: 0.99250; asked for 0.9928: **not met**." in text
+    assert "asked for 20: **not met**; aimed at 40: **not met**" in text
+
+
+def test_the_most_accurate() -> None:
+    ours = [trained("accurate", 0, 0.9966, 150.0), trained("accurate", 1, 0.9968, 170.0)]
+    text = page(winners(*PAPERS, *ours))
+    assert "Mean final test accuracy 0.99670, n = 2; asked for 0.9965: met; aimed at 0.9975" in text
+    assert "takes 0.80 (0.75 to 0.85) of the seconds" in text
+    assert "at most 1 is allowed: met" in text
+    assert "by +0.00520 in final test accuracy" in text
+
+
+def test_disturbed_trainings_are_named() -> None:
+    text = page(winners(*PAPERS, trained("sprint", 7, 0.99, 5.0, verdict="suspect")))
+    assert "The machine was disturbed during sprint 7 (suspect): mistrust their times." in text
+    assert "disturbed" not in page(winners(*PAPERS))
+
+
+def test_a_ratio_of_constants_is_certain() -> None:
+    ratio = ratio_of_means([6.0, 6.0], [2.0, 2.0, 2.0])
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((3.0, 3.0, 3.0))
+
+
+def test_all_take_turns_and_no_seed_twice() -> None:
+    turns = list(order(2, 5, ["paper", "sprint", "accurate"]))
+    assert [name for name, _ in turns] == [
+        "paper", "sprint", "sprint", "accurate",
+        "paper", "sprint", "sprint", "sprint", "accurate",
+    ]  # fmt: skip
+    sprints = [seed for name, seed in turns if name == "sprint"]
+    assert sprints == list(range(sprints[0], sprints[0] + 5))
+    assert [seed for name, seed in turns if name == "paper"] == sprints[:2]
