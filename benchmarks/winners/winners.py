@@ -3,7 +3,8 @@
     python benchmarks/winners/winners.py --data DIR
 
 All take turns, so that a slower hour of the machine slows each alike. Writes `winners.json`, anew
-after each training, and `README.md`; `--from FILE` makes the page again from such a JSON.
+after each training, and `README.md`; `--resume` goes on with what is in that JSON, `--from FILE`
+makes the page again from such a one.
 """
 
 from __future__ import annotations
@@ -82,17 +83,31 @@ def trained(name: Name, seed: int, images: Path | None, folder: Path) -> Trained
     )
 
 
-def measure(options: argparse.Namespace) -> Winners:
-    """All trainings; kept after each."""
-    winners = Winners(
+def begun(options: argparse.Namespace) -> Winners:
+    """What there is to go on with; else nothing yet."""
+    if options.resume:
+        text = (options.out / "winners.json").read_text(encoding="utf-8")
+        known = Winners.model_validate_json(text)
+        if known.hardware != hardware.describe():
+            raise SystemExit(f"winners.json was begun on another machine: {known.hardware.name}")
+        return known
+    return Winners(
         command=_command(options),
         date=datetime.now(UTC).date().isoformat(),
         hardware=hardware.describe(),
         versions=hardware.versions("tensorflow", "numpy", "mlflow", "mnist-bench"),
         trainings=(),
     )
+
+
+def measure(options: argparse.Namespace) -> Winners:
+    """All trainings that are not there yet; kept after each."""
+    winners = begun(options)
+    done = {(training.name, training.seed) for training in winners.trainings}
     with tempfile.TemporaryDirectory() as name:
         for who, seed in order(options.seeds, options.sprint_seeds, options.only):
+            if (who, seed) in done:
+                continue
             training = trained(who, seed, options.data, Path(name))
             trainings = (*winners.trainings, training)
             winners = winners.model_copy(update={"trainings": trainings})
@@ -119,6 +134,7 @@ def main() -> None:
     parser.add_argument("--sprint-seeds", type=int, default=20, help="of sprint (20)")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(_SCENARIOS),
                         help=f"some of {', '.join(_SCENARIOS)}")  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="go on with winners.json")
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
                         help="make the page from this JSON, measure nothing")  # fmt: skip
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")

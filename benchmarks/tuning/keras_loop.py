@@ -1,0 +1,127 @@
+"""The loop that a user would write: a study of Optuna's over Keras trainings, a process for each.
+
+Started by `search_cost.py`, which uses its parts too. Reads a `LoopTask` on standard input, prints
+a `LoopedTrials` as its last line.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import optuna
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "peers"))
+
+from keras_trial import KNOWN, Scored, TrialTask
+from measured import answer
+
+from mnist_bench.dataset import Source
+from mnist_bench.optuna_trial import suggested
+from mnist_bench.record import Record
+from mnist_bench.space import LEAST_GRID_POINTS, Space, Value
+from mnist_bench.study import SAMPLER_SEED
+
+_PROGRAM = Path(__file__).with_name("keras_trial.py")
+
+
+class LoopTask(Record):
+    """A search that Keras can do.
+
+    Attributes:
+        space: What may be tried.
+        source: The images, found and verified.
+        trials: How many; the first is the paper's configuration.
+    """
+
+    space: Space
+    source: Source
+    trials: int
+
+
+class Looped(Record):
+    """A trial that Keras trained.
+
+    Attributes:
+        chosen: Its configuration.
+        seconds: Wall clock from the start of its process to its end.
+        validation_accuracy: After its last step.
+    """
+
+    chosen: dict[str, Value]
+    seconds: float
+    validation_accuracy: float
+
+
+class LoopedTrials(Record):
+    """All trials of a search.
+
+    Attributes:
+        trials: In their order.
+    """
+
+    trials: tuple[Looped, ...]
+
+
+class KerasLoop:
+    """A study in memory, with the suite's sampler and its seed; it prunes nothing.
+
+    Args:
+        space: What may be tried.
+        source: The images.
+
+    Raises:
+        ValueError: The space asks for what the Keras program lacks.
+    """
+
+    def __init__(self, space: Space, source: Source) -> None:
+        if lacking := set(space.parameters) - KNOWN:
+            raise ValueError(f"the Keras program has no {', '.join(sorted(lacking))}")
+        if space.is_conditional or space.steps is None or space.steps % LEAST_GRID_POINTS:
+            raise ValueError(f"steps must be a multiple of {LEAST_GRID_POINTS}, nothing else asked")
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.trials: list[Looped] = []
+        self._space, self._source, self._steps = space, source, space.steps
+        self._study = optuna.create_study(
+            direction="maximize", sampler=optuna.samplers.TPESampler(seed=SAMPLER_SEED)
+        )
+
+    def enqueue(self, chosen: Mapping[str, Value]) -> None:
+        """Have a configuration tried before others are suggested."""
+        self._study.enqueue_trial(dict(chosen))
+
+    def train(self, trials: int) -> None:
+        """Train some more."""
+        self._study.optimize(self._objective, n_trials=trials)
+
+    def _objective(self, trial: optuna.Trial) -> float:
+        parameters = self._space.parameters.items()
+        chosen = {name: suggested(trial, name, parameter) for name, parameter in parameters}
+        task = TrialTask(
+            source=self._source,
+            hyperparameters=self._space.scenario(chosen).hyperparameters,
+            steps=self._steps,
+            scorings=LEAST_GRID_POINTS,
+            seed=trial.number,
+        )
+        begin = time.perf_counter()
+        scored = Scored.model_validate_json(answer(str(_PROGRAM), task))
+        seconds = time.perf_counter() - begin
+        last = scored.validation_accuracies[-1]
+        self.trials.append(Looped(chosen=chosen, seconds=seconds, validation_accuracy=last))
+        return last
+
+
+def main() -> None:
+    """Serve one task."""
+    task = LoopTask.model_validate_json(sys.stdin.readline())
+    loop = KerasLoop(task.space, task.source)
+    loop.enqueue(task.space.of_the_paper())
+    loop.train(task.trials)
+    print(LoopedTrials(trials=tuple(loop.trials)).model_dump_json())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""What a search costs: `mnist-bench tune` against a loop of Optuna's over Keras `fit`.
+
+    python benchmarks/tuning/search_cost.py --data DIR
+
+First the same trials on both sides by turns, then whole searches. Writes `tuning.json`, anew after
+each of them, and `README.md`; `--from FILE` makes the page again from such a JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import optuna
+import tomli_w
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "peers"))
+
+import hardware
+from cost_page import page
+from costs import CostSession, Pair, Search, Searched, Side, Trained, searched, turns
+from keras_loop import KerasLoop, LoopedTrials, LoopTask
+from keras_trial import SETTINGS
+from measured import answer
+from suite_trials import SuiteStudy
+
+from mnist_bench import data, exclusive, sensing
+from mnist_bench import space as spaces
+from mnist_bench.dataset import Source
+from mnist_bench.limits import DATASET_CHOICES
+from mnist_bench.machine import machine_id
+from mnist_bench.optuna_trial import suggested
+from mnist_bench.space import LEAST_GRID_POINTS, Space, Value
+from mnist_bench.study_document import StudyDocument
+
+FOLDER = Path(__file__).parent
+_SEED = 0
+"""Of the configurations that both sides train."""
+_STEPS = 5_000
+
+
+def read_space(steps: int) -> Space:
+    """The space of this folder with other steps, scored as often."""
+    grid = {"steps": steps, "eval_every": steps // LEAST_GRID_POINTS}
+    return spaces.read(FOLDER / "space.toml").model_copy(update=grid)
+
+
+def drawn(space: Space, count: int) -> list[dict[str, Value]]:
+    """The paper's configuration, and others drawn from the space, always the same ones."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=_SEED))
+    configurations = [space.of_the_paper()]
+    while len(configurations) < count:
+        trial = study.ask()
+        configurations.append(
+            {name: suggested(trial, name, one) for name, one in space.parameters.items()}
+        )
+    return configurations[:count]
+
+
+# The same trials
+
+
+class Both:
+    """Both sides, each with a study of its own that has the same trials to train.
+
+    Args:
+        name: Of the suite's study.
+        space: What the trials are of.
+        source: The images.
+        configurations: To be trained in this order; the paper's comes first.
+        exclusive: Whether other benchmarks of this user are kept away.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: Space,
+        source: Source,
+        configurations: list[dict[str, Value]],
+        *,
+        exclusive: bool,
+    ) -> None:
+        self._suite = SuiteStudy(name, space, source, exclusive=exclusive)
+        self._loop = KerasLoop(space, source)
+        for index, chosen in enumerate(configurations):
+            self._loop.enqueue(chosen)
+            if index:  # a study of the suite's begins with the paper's by itself
+                self._suite.enqueue(chosen)
+
+    def pair(self, order: tuple[Side, Side], chosen: Mapping[str, Value]) -> Pair:
+        """The next trial on both sides.
+
+        Raises:
+            RuntimeError: One of them trained another one.
+        """
+        ways: dict[Side, Callable[[], tuple[Mapping[str, Value], Trained]]] = {
+            "ours": self._ours,
+            "theirs": self._theirs,
+        }
+        told = {side: ways[side]() for side in order}
+        if any(dict(trained) != dict(chosen) for trained, _ in told.values()):
+            raise RuntimeError(f"not the trial that was asked for: {dict(chosen)}")
+        return Pair(
+            chosen=dict(chosen), first=order[0], ours=told["ours"][1], theirs=told["theirs"][1]
+        )
+
+    def _ours(self) -> tuple[Mapping[str, Value], Trained]:
+        begin = time.perf_counter()
+        trial = self._suite.train()
+        seconds = time.perf_counter() - begin
+        trained = Trained(
+            seconds=seconds, validation_accuracy=trial.values[0], verdict=trial.verdict
+        )
+        return trial.chosen, trained
+
+    def _theirs(self) -> tuple[Mapping[str, Value], Trained]:
+        begin = time.perf_counter()
+        self._loop.train(1)
+        seconds = time.perf_counter() - begin
+        trial = self._loop.trials[-1]
+        return trial.chosen, Trained(seconds=seconds, validation_accuracy=trial.validation_accuracy)
+
+
+def measure_pairs(space: Space, source: Source, count: int, keep: Callable[[Pair], None]) -> None:
+    """Train the same trials on both sides, after a short one whose figures nobody keeps."""
+    configurations = drawn(space, count)
+    with (
+        _empty_folder() as folder,
+        contextlib.chdir(folder),
+        exclusive.held(machine_id(), exclusive=True, say=print) as kept,
+    ):
+        short = read_space(LEAST_GRID_POINTS)
+        warm_up = Both("warm-up", short, source, configurations[:1], exclusive=kept)
+        warm_up.pair(("ours", "theirs"), configurations[0])
+        both = Both("pairs", space, source, configurations, exclusive=kept)
+        for order, chosen in zip(turns(count), configurations, strict=True):
+            keep(both.pair(order, chosen))
+
+
+# Whole searches
+
+
+def measure_search(side: Side, space: Space, source: Source, options: argparse.Namespace) -> Search:
+    """One search in a fresh process."""
+    begin = time.perf_counter()
+    trials = _ours(space, options) if side == "ours" else _theirs(space, source, options)
+    return Search(side=side, seconds=time.perf_counter() - begin, trials=trials)
+
+
+def _ours(space: Space, options: argparse.Namespace) -> tuple[Searched, ...]:
+    """By the suite's own command, in an empty folder; the test images are not looked at."""
+    own = ("MNIST_BENCH_DATA", "MNIST_BENCH_STORAGE", "MLFLOW_EXPERIMENT_NAME")
+    with _empty_folder() as folder:
+        file = folder / "space.toml"
+        text = tomli_w.dumps(space.model_dump(mode="json", exclude_defaults=True))
+        file.write_text(text, encoding="utf-8")
+        arguments = ["--space", str(file), "--trials", str(options.trials), "--confirm", "0"]
+        arguments += ["--dataset", options.dataset]
+        arguments += ["--data", str(options.data.resolve())] if options.data else []
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "mnist_bench", "tune", *arguments, "--json"],
+            cwd=folder,
+            env={key: value for key, value in os.environ.items() if key not in own}
+            | {"MLFLOW_TRACKING_URI": f"sqlite:///{(folder / 'mlflow.db').as_posix()}"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+    return searched(StudyDocument.model_validate_json(done.stdout))
+
+
+def _theirs(space: Space, source: Source, options: argparse.Namespace) -> tuple[Searched, ...]:
+    task = LoopTask(space=space, source=source, trials=options.trials)
+    told = LoopedTrials.model_validate_json(answer(str(FOLDER / "keras_loop.py"), task))
+    return tuple(
+        Searched(
+            share_of_steps=1.0,
+            seconds=trial.seconds,
+            validation_accuracy=trial.validation_accuracy,
+        )
+        for trial in told.trials
+    )
+
+
+@contextlib.contextmanager
+def _empty_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+# All of it
+
+
+class Kept:
+    """A session that is written down after each thing that was measured.
+
+    Args:
+        session: Without measurements.
+        file: For its JSON.
+    """
+
+    def __init__(self, session: CostSession, file: Path) -> None:
+        self.session = session
+        self._file = file
+
+    def pair(self, pair: Pair) -> None:
+        """Add the same trial on both sides."""
+        self._keep(self.session.model_copy(update={"pairs": (*self.session.pairs, pair)}))
+        print(f"ours {pair.ours.seconds:.1f} s, theirs {pair.theirs.seconds:.1f} s: "
+              f"{pair.ratio:.2f}", flush=True)  # fmt: skip
+
+    def search(self, search: Search) -> None:
+        """Add a whole search."""
+        self._keep(self.session.model_copy(update={"searches": (*self.session.searches, search)}))
+        print(f"{search.side}: {len(search.trials)} trials, {search.pruned} of them pruned, in "
+              f"{search.seconds:.1f} s", flush=True)  # fmt: skip
+
+    def _keep(self, session: CostSession) -> None:
+        self.session = session
+        text = session.model_dump_json(indent=1) + "\n"
+        self._file.write_text(text, encoding="utf-8", newline="\n")
+
+
+def measure(options: argparse.Namespace) -> CostSession:
+    """The same trials first, whole searches after them."""
+    source = data.find(options.dataset, options.data, say=print)
+    space = read_space(options.steps)
+    session = CostSession(
+        command=_command(options),
+        date=datetime.now(UTC).date().isoformat(),
+        hardware=hardware.describe(),
+        versions=hardware.versions(
+            "tensorflow", "keras", "optuna", "mlflow", "numpy", "mnist-bench"
+        ),
+        dataset=source.name,
+        validation_images=source.validation_images,
+        threads=sensing.usable_threads(),
+        steps=options.steps,
+        scorings=LEAST_GRID_POINTS,
+        settings=SETTINGS,
+    )
+    kept = Kept(session, options.out.resolve() / "tuning.json")
+    if options.pairs:
+        measure_pairs(space, source, options.pairs, kept.pair)
+    for order in turns(options.rounds):
+        for side in order:
+            kept.search(measure_search(side, space, source, options))
+    return kept.session
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What to type for this; no folder of anybody's in it."""
+    words = ["python benchmarks/tuning/search_cost.py"]
+    words += ["--data DIR"] if options.data else []
+    words += [f"--dataset {options.dataset}"] if options.dataset != "auto" else []
+    words += [f"--pairs {options.pairs} --rounds {options.rounds} --trials {options.trials}"]
+    words += [f"--steps {options.steps}"] if options.steps != _STEPS else []
+    return " ".join(words)
+
+
+def _steps(text: str) -> int:
+    steps = int(text)
+    if steps < LEAST_GRID_POINTS or steps % LEAST_GRID_POINTS:
+        raise argparse.ArgumentTypeError(f"{text} is no multiple of {LEAST_GRID_POINTS}")
+    return steps
+
+
+def main() -> None:
+    """Measure, or read what was measured; write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
+    parser.add_argument("--dataset", choices=DATASET_CHOICES, default="auto", help="images (auto)")
+    parser.add_argument("--steps", type=_steps, default=_STEPS, help="of a trial (5000)")
+    parser.add_argument("--pairs", type=int, default=10, help="identical trials (10)")
+    parser.add_argument("--rounds", type=int, default=1, help="searches on each side (1)")
+    parser.add_argument("--trials", type=int, default=30, help="of a search (30)")
+    parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
+                        help="make the page from this JSON, measure nothing")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
+    options = parser.parse_args()
+    if options.file:
+        session = CostSession.model_validate_json(options.file.read_text(encoding="utf-8"))
+    else:
+        session = measure(options)
+    (options.out / "README.md").write_text(page(session), encoding="utf-8", newline="\n")
+    print(page(session))
+
+
+if __name__ == "__main__":
+    main()
