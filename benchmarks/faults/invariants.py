@@ -102,9 +102,9 @@ class Evidence:
                         case _:
                             self.came_to_its_end(path.stem, said["steps"])
 
-    def keep_reports(self, folder: Path, names: str = "*.*") -> None:
-        """Remember the reports of such names that are there."""
-        self.reports |= {path: path.read_bytes() for path in sorted(folder.glob(names))}
+    def keep_reports(self, folder: Path) -> None:
+        """Remember the reports that are there."""
+        self.reports |= {path: path.read_bytes() for path in sorted(folder.glob("*.*"))}
 
 
 @dataclass(frozen=True)
@@ -192,10 +192,7 @@ SELECT run_uuid, name, status,
     (SELECT value FROM tags WHERE key = 'bench.trajectory' AND tags.run_uuid = runs.run_uuid),
     (SELECT value FROM tags WHERE key = 'bench.complete' AND tags.run_uuid = runs.run_uuid)
 FROM runs
-WHERE NOT EXISTS (SELECT 1 FROM tags WHERE key = 'bench.study' AND tags.run_uuid = runs.run_uuid)
-   OR EXISTS (SELECT 1 FROM tags WHERE key = 'bench.trial' AND tags.run_uuid = runs.run_uuid)
 """
-# A study's own run is no row of a training; `study_invariants.py` looks at it.
 
 
 def _runs(connection: sqlite3.Connection) -> Iterator[_Run]:

@@ -22,10 +22,10 @@ from place import Place, Training, still_runs_when, worker_of
 from program import Running
 from witness import Witness
 
-Victim = Literal["parent", "worker", "study"]
+Victim = Literal["parent", "worker"]
 Stage = Literal["start", "training", "closing"]
 
-LONG_SECONDS = 240.0
+_LONG_SECONDS = 240.0
 """No stage of a short training lasts that long, on a busy machine either."""
 _SEEDS = 200
 """More than a stand-in gets through before its parent is killed."""
@@ -54,9 +54,8 @@ class Spans:
 
     Attributes:
         start: After the process was started; it imports, and opens the store.
-        training: After the first scoring was shown; of a study, after a trial was begun.
-        closing: After a row's end was heard; of a parent, after the last row's; of a study, after
-            its search has ended.
+        training: After the first scoring was shown.
+        closing: After a row's end was heard; of a parent, after the last row's.
     """
 
     start: float
@@ -75,12 +74,9 @@ SPANS: dict[tuple[Victim, str], Spans] = {
     ("parent", "real"): Spans(start=8.0, training=5.0, closing=1.5),
     ("parent", "stand-in"): Spans(start=5.0, training=1.5, closing=0.3),
     ("worker", "real"): Spans(start=5.0, training=5.0, closing=0.5),
-    ("study", "real"): Spans(start=8.0, training=8.0, closing=3.0),
-    ("study", "stand-in"): Spans(start=5.0, training=0.8, closing=3.0),
 }
 SIGNALS: dict[Victim, tuple[str, ...]] = {
     "parent": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT"),
-    "study": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT"),
     "worker": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM"),  # a worker leaves SIGINT to its parent
 }
 """What is drawn from; the first is the rule."""
@@ -115,13 +111,11 @@ class Struck:
         hits: Strikes that found their victim alive, by stage and signal.
         late: Strikes that came after its end.
         findings: What was wrong after the next command.
-        notes: What else was seen.
     """
 
     hits: Counter[str] = field(default_factory=Counter)
     late: int = 0
     findings: Findings = field(default_factory=Findings)
-    notes: list[str] = field(default_factory=list)
 
     def count(self, moment: Moment, *, hit: bool) -> None:
         """Count a strike."""
@@ -132,7 +126,7 @@ class Struck:
 
 
 def carry_out(batch: Batch) -> Struck:
-    """Strike commands or workers as often as asked, then let the next one settle it, and look."""
+    """Strike as often as asked, then let the next command settle it all, and look."""
     place = Place(batch.folder, batch.training)
     place.first_command()
     struck = Struck()
@@ -160,18 +154,18 @@ def _strike_parents(batch: Batch, place: Place, struck: Struck) -> None:
         ):
             alive = _wait_for(running, noted, moment, 0, len(batch.training.steps))
             place.orphans += running.family()
-            hit = alive and strike(psutil.Process(running.process.pid), moment.signal_name)
-            await_end(running, moment, struck)
+            hit = alive and _strike(psutil.Process(running.process.pid), moment.signal_name)
+            _await_end(running, moment, struck)
         struck.count(moment, hit=hit)
         noted.testify(place.evidence, unfinished="KILLED")
         place.evidence.take_journals(place.folder)
-        refuse_endless(struck, running)
+        _refuse_endless(struck, running)
 
 
-def await_end(running: Running, moment: Moment, struck: Struck) -> None:
+def _await_end(running: Running, moment: Moment, struck: Struck) -> None:
     """Wait for the end of a command that was told to end."""
     try:
-        running.process.wait(LONG_SECONDS)
+        running.process.wait(_LONG_SECONDS)
     except subprocess.TimeoutExpired:
         words = f"a command that got {moment.signal_name} ({moment.stage}) goes on"
         struck.findings += Findings(left_over=(words,))
@@ -186,13 +180,13 @@ def _strike_workers(batch: Batch, place: Place, struck: Struck) -> None:
     ):
         for number in range(batch.kills):
             begun = functools.partial(_has, noted, number, "begun", 1)
-            if not still_runs_when(running, begun, LONG_SECONDS):
+            if not still_runs_when(running, begun, _LONG_SECONDS):
                 break
             worker = worker_of(running)
             moment = spans.draw(chance, batch.signals)
             alive = _wait_for(running, noted, moment, number, 1)
-            struck.count(moment, hit=bool(alive and worker and strike(worker, moment.signal_name)))
-        ended = running.ended(LONG_SECONDS)
+            struck.count(moment, hit=bool(alive and worker and _strike(worker, moment.signal_name)))
+        ended = running.ended(_LONG_SECONDS)
     noted.testify(place.evidence, unfinished="FAILED")
     struck.findings += _told(place, ended.document["runs"], ended.stderr)
 
@@ -204,7 +198,7 @@ def _let_stand_ins_die(batch: Batch, place: Place, struck: Struck) -> None:
     with place.started(
         *("--seeds", str(batch.kills), "--first-seed", str(batch.chance)), worker=worker
     ) as (running, noted):
-        ended = running.ended(LONG_SECONDS)
+        ended = running.ended(_LONG_SECONDS)
     struck.hits["drawn line, SIGKILL"] += len(deaths.read_bytes())
     struck.late += batch.kills - struck.hits.total()
     noted.testify(place.evidence, unfinished="FAILED")
@@ -231,7 +225,7 @@ def _wait_for(running: Running, noted: Witness, moment: Moment, before: int, row
         "training": lambda: _has(noted, before, "scored", 1),
         "closing": lambda: _has(noted, before, "heard", rows),
     }
-    alive = still_runs_when(running, seen[moment.stage], LONG_SECONDS)
+    alive = still_runs_when(running, seen[moment.stage], _LONG_SECONDS)
     if alive:
         time.sleep(moment.seconds)  # the drawn moment itself
     return running.process.poll() is None
@@ -246,7 +240,7 @@ def _has(noted: Witness, before: int, kind: str, times: int) -> bool:
     return begun > before + 1 or found >= times
 
 
-def strike(process: psutil.Process, signal_name: str) -> bool:
+def _strike(process: psutil.Process, signal_name: str) -> bool:
     """Send it; whether it found somebody alive."""
     with contextlib.suppress(psutil.NoSuchProcess):
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -259,6 +253,6 @@ def strike(process: psutil.Process, signal_name: str) -> bool:
     return False
 
 
-def refuse_endless(struck: Struck, running: Running) -> None:
+def _refuse_endless(struck: Struck, running: Running) -> None:
     if struck.late > 10 + struck.hits.total():
         raise RuntimeError(f"the commands end before they are struck: {running.stderr()}")

@@ -24,7 +24,7 @@ title = "Trained to be ended by force"
 model = "paper-cnn"
 steps = {steps}
 dataset = {dataset!r}
-eval_first = {first}
+eval_first = 1
 eval_every = {every}
 """
 
@@ -38,25 +38,22 @@ class Training:
         steps: Rows.
         every: Distance of grid steps.
         images: Folder with MNIST's files; None for the embedded sample.
-        first: The first of the grid steps.
     """
 
     workers: Workers = "real"
     steps: tuple[int, ...] = (60, 120)
     every: int = 10
     images: Path | None = None
-    first: int = 1
 
     @property
     def grid(self) -> Grid:
         """The evaluation grid."""
-        return Grid(first=self.first, every=self.every)
+        return Grid(first=1, every=self.every)
 
     def to_toml(self) -> str:
         """The scenario."""
         dataset = "auto" if self.images else "mnist-5k"
-        grid = {"first": self.first, "every": self.every}
-        return _SCENARIO.format(steps=list(self.steps), dataset=dataset, **grid)
+        return _SCENARIO.format(steps=list(self.steps), dataset=dataset, every=self.every)
 
 
 class Place:
@@ -94,25 +91,16 @@ class Place:
 
     @contextlib.contextmanager
     def started(
-        self,
-        *arguments: str,
-        worker: tuple[str, ...] | None = None,
-        command: tuple[str, ...] = ("run", "./forced.toml"),
+        self, *arguments: str, worker: tuple[str, ...] | None = None
     ) -> Iterator[tuple[Running, Witness]]:
-        """A training command with a witness in it.
-
-        Args:
-            arguments: After those that every command here has.
-            worker: The command of another training process, if it shall not be the training's own.
-            command: What is started, and on what.
-        """
+        """A training command with a witness in it."""
         self._witnesses += 1
         noted = Witness(self.bench.home / f"{self._witnesses}.witness")
         if worker is None and self.training.workers == "stand-in":
             worker = stand_ins.worker()
         images = ("--data", str(self.training.images)) if self.training.images else ()
         with self.bench.started(
-            *(*command, "--json", *images, *arguments),
+            *("run", "./forced.toml", "--json", *images, *arguments),
             program=altered(witness.before(noted.path, worker)),
             **self._variables,
         ) as running:
