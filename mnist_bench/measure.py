@@ -70,6 +70,9 @@ class PhaseMeter:
         """The process's own high-water mark so far, of all phases."""
         self._mark("other")
         now = peak_rss()
+        if self._resets and now.bytes is not None:
+            # A page may have come since the mark: what is the process's is some phase's too.
+            self._peaks["other"] = max(self._peaks.get("other", 0), now.bytes)
         return PeakRss(None if now.bytes is None else max(self._highest, now.bytes), now.method)
 
     def forget_peak(self) -> None:
