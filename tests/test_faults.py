@@ -133,6 +133,16 @@ def test_a_journal_tells_what_was_shown(folder: Path, evidence: Evidence) -> Non
     assert found.left_over == ("t.jsonl was not delivered",)
 
 
+@pytest.mark.parametrize(("text", "left"), [("", 0), ('{"schema": 1', 0), ("{}\n", 1)])
+def test_a_journal_torn_in_its_first_line_waits_for_nothing(
+    folder: Path, evidence: Evidence, text: str, left: int
+) -> None:
+    journals = folder / "mlruns" / ".runs"
+    journals.mkdir(parents=True)
+    (journals / "t.jsonl").write_text(text, encoding="utf-8")
+    assert len(check(evidence, folder, folder / "mlflow.db").left_over) == left
+
+
 def test_a_scoring_belongs_to_the_rows_that_reach_it() -> None:
     evidence = Evidence(GRID)
     evidence.begun("t", (15, 30), "KILLED")

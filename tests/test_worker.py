@@ -423,3 +423,23 @@ print([name for name in ("mlflow", "optuna", "pandas") if sys.modules.get(name)]
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("users", "expected"), [(None, "1"), ("0", "0")])
+def test_onednn_is_on_unless_the_user_says_otherwise(users: str | None, expected: str) -> None:
+    """TensorFlow's own default leaves it off where a processor has AVX2 alone."""
+    code = """
+import os
+from mnist_bench import engine
+from mnist_bench.execution import Execution
+engine.start(Execution(threads=1))
+print(os.environ["TF_ENABLE_ONEDNN_OPTS"])
+"""
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    env = {key: value for key, value in os.environ.items() if key != name}
+    if users is not None:
+        env[name] = users
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    )
+    assert done.stdout.strip() == expected
