@@ -63,6 +63,16 @@ def test_a_seed_that_never_got_there_counts_with_all_of_its_seconds() -> None:
     assert "accuracy: 0.99290; asked for 0.9928: met." in text
 
 
+def test_trainings_that_were_ended_at_the_target_have_no_final_accuracy() -> None:
+    ended = trained("paper", 2, 0.993, 90.0, seconds_to_target=90.0, is_whole=False)
+    ours = [trained("sprint", 0, 0.993, 5.0), trained("sprint", 1, 0.993, 5.0)]
+    text = page(winners(*PAPERS, ended, *ours))
+    assert "| paper |" not in text
+    assert "after 136.7 s of training in the mean, n = 3." in text
+    assert "Its trainings were ended there." in text
+    assert "Its trainings were ended there." not in page(winners(*PAPERS, *ours))
+
+
 def test_what_is_missed_is_said() -> None:
     slow = [trained("sprint", seed, 0.9925, 10.0) for seed in (0, 1)]
     text = page(winners(*PAPERS, *slow))

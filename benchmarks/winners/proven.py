@@ -35,6 +35,7 @@ class Trained(Record):
         name: Of what was trained.
         seed: Of the training.
         steps: Updates done.
+        is_whole: Whether it came to its end; else it was ended where it reached `TARGET`.
         final_test_accuracy: After the last of them.
         max_test_accuracy: The highest on the grid.
         train_seconds: Inside training; scoring is left out.
@@ -46,6 +47,7 @@ class Trained(Record):
     name: Name
     seed: int
     steps: int
+    is_whole: bool = True
     final_test_accuracy: float
     max_test_accuracy: float
     train_seconds: float
@@ -57,9 +59,11 @@ class Trained(Record):
     def in_words(self) -> str:
         """One line for who watches."""
         reached = units.duration(self.seconds_to_target)
+        ended = "" if self.is_whole else f", ended after {self.steps:,} steps"
         return (
-            f"{self.name}, seed {self.seed}: final test accuracy {self.final_test_accuracy:.4f} in "
-            f"{self.train_seconds:.2f} s, {TARGET} first after {reached}; {self.verdict}"
+            f"{self.name}, seed {self.seed}{ended}: final test accuracy "
+            f"{self.final_test_accuracy:.4f} in {self.train_seconds:.2f} s, {TARGET} first after "
+            f"{reached}; {self.verdict}"
         )
 
     @property
@@ -88,6 +92,10 @@ class Winners(Record):
     def of(self, name: Name) -> list[Trained]:
         """Those of one configuration."""
         return [training for training in self.trainings if training.name == name]
+
+    def whole(self, name: Name) -> list[Trained]:
+        """Those of one configuration that came to their end."""
+        return [training for training in self.of(name) if training.is_whole]
 
 
 class Ratio(Record):
@@ -143,9 +151,9 @@ def _table(winners: Winners) -> Iterator[str]:
     yield "|---|--:|--:|--:|--:|--:|"
     names: tuple[Name, ...] = ("paper", "sprint", "accurate")
     for name in names:
-        some = winners.of(name)
-        if len(some) < 2:  # one has no spread
-            continue
+        some = winners.whole(name)
+        if len(some) < 2 or len(some) < len(winners.of(name)):
+            continue  # one has no spread, and those that never reached it are no fair sample
         final = [training.final_test_accuracy for training in some]
         seconds = [training.train_seconds for training in some]
         mean, half = statistics.mean(final), half_width(final)
@@ -186,9 +194,10 @@ def _sprint(winners: Winners) -> Iterator[str]:
         if never
         else ""
     )
+    ended = "" if all(t.is_whole for t in papers) else " Its trainings were ended there."
     yield (
         f"- The paper's configuration first reaches {TARGET} on test after "
-        f"{statistics.mean(until):.1f} s of training in the mean, n = {len(papers)}.{bound}"
+        f"{statistics.mean(until):.1f} s of training in the mean, n = {len(papers)}.{bound}{ended}"
     )
     yield (
         f"- That is {ratio.in_words} times the sprint's whole training (95% interval of a "
@@ -200,7 +209,7 @@ def _sprint(winners: Winners) -> Iterator[str]:
 
 def _accurate(winners: Winners) -> Iterator[str]:
     """How accurate one can be in the seconds of the paper's 10,000 steps."""
-    ours, papers = winners.of("accurate"), winners.of("paper")
+    ours, papers = winners.of("accurate"), winners.whole("paper")
     if min(len(ours), len(papers)) < 2:  # one has no spread
         return
     accuracies = [training.final_test_accuracy for training in ours]
