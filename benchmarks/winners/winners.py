@@ -29,13 +29,15 @@ from proven import TARGET, Name, Trained, Winners, page
 
 from mnist_bench.store import Store
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
 _SCENARIOS: Mapping[Name, tuple[str, ...]] = {
     "paper": ("table-1", "--steps", "10000"),
     "sprint": ("sprint",),
     "accurate": ("accurate",),
 }
 """What `mnist-bench run` is told."""
+_UNTIL_TARGET = FOLDER / "paper.toml"
+"""The same for a paper's training that is ended where it reaches the target."""
 _FIRST_SEED = 5_000_000
 """Neither trials nor looks at the test split get so far."""
 _JOURNALS = Path("mlruns", ".runs")
@@ -69,7 +71,8 @@ def trained(
         folder: Empty, or with what earlier trainings left.
         until_target: Whether it is ended at its first scoring of `TARGET` on test.
     """
-    arguments = [*_SCENARIOS[name], "--seeds", "1", "--first-seed", str(seed), "--no-report"]
+    scenario = (str(_UNTIL_TARGET),) if until_target else _SCENARIOS[name]
+    arguments = [*scenario, "--seeds", "1", "--first-seed", str(seed), "--no-report"]
     arguments += ["--data", str(images.resolve())] if images else []
     uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
     own = ("MNIST_BENCH_DATA",) if images else ()
