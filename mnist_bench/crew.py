@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -75,10 +78,7 @@ def work(orders: Sequence[Orders]) -> Ended:
     members = [subprocess.Popen(COMMAND, stdin=subprocess.PIPE) for _ in orders]
     try:
         for member, told in zip(members, orders, strict=True):
-            if member.stdin is not None:
-                with contextlib.suppress(OSError):
-                    member.stdin.write(told.model_dump_json().encode() + b"\n")
-                    member.stdin.close()
+            _tell(member, told)
         statuses = [member.wait() for member in members]
     except (KeyboardInterrupt, Terminated) as error:
         _end(members)
@@ -88,8 +88,21 @@ def work(orders: Sequence[Orders]) -> Ended:
     except BaseException:
         _end(members)
         raise
+    finally:
+        for member in members:
+            if member.stdin is not None:
+                with contextlib.suppress(OSError):
+                    member.stdin.close()
     worst = max(map(abs, statuses))
     return Ended(EXIT_BROKE if worst else 0, None, ENDS[EXIT_BROKE] if worst else "all is done")
+
+
+def _tell(member: subprocess.Popen[bytes], orders: Orders) -> None:
+    """Give a member its orders; the pipe stays open: its end says that nobody is left to work for."""
+    if member.stdin is not None:
+        with contextlib.suppress(OSError):  # one that is gone is noticed by its status
+            member.stdin.write(orders.model_dump_json().encode() + b"\n")
+            member.stdin.flush()
 
 
 def _end(members: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -130,6 +143,7 @@ def main() -> int:
     """Serve one member's orders; its exit status."""
     raise_on_sigterm()
     orders = Orders.model_validate_json(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     question = orders.question
     begin = time.monotonic()
     try:
@@ -156,6 +170,18 @@ def main() -> int:
     if ended.error:
         _say(f"mnist-bench: {ended.error}")
     return ended.exit_status
+
+
+def _end_with_parent() -> None:
+    """Where the command was killed, its members must not train on, beside whoever comes next."""
+    # Not through sys.stdin: a thread that holds its lock would break the interpreter's end.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    main_thread = threading.main_thread().ident
+    if sys.platform == "win32" or main_thread is None:
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        signal.pthread_kill(main_thread, signal.SIGTERM)  # puts the trial away
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ TRAJECTORY_TAG, STEPS_TAG = "bench.trajectory", "bench.steps"
 """Together they name a run, whatever id MLflow gives it."""
 COMPLETE_TAG = "bench.complete"
 FAILURE_TAG = "bench.failure"
-STUDY_TAG = "bench.study"
+STUDY_TAG, TRIAL_TAG = "bench.study", "bench.trial"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def opening_tags(run: RunResult, note: str, owner: Owner) -> dict[str, str]:
         tags |= {
             "mlflow.parentRunId": run.trial.parent_run_id,
             STUDY_TAG: run.trial.study,
-            "bench.trial": str(run.trial.number),
+            TRIAL_TAG: str(run.trial.number),
         }
     return tags | ({"bench.machine_id": run.machine_id} if run.machine_id else {})
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import optuna
 
 RUN_ID, SEEN, PAPER, RETRY, REPEAT = "run_id", "seen", "paper", "retry_of", "repeat_of"
+TOOK = "took_seconds"
 """Attributes of a trial that are the suite's own."""
 
 
@@ -46,7 +47,10 @@ def tried_of(trial: optuna.trial.FrozenTrial) -> Tried:
         values=tuple(trial.values) if state == "finished" and trial.values else (),
         missed=dict(trial.constraints),
         curve=dict(trial.intermediate_values),
-        seconds=trial.duration.total_seconds() if trial.duration else None,
+        # One that another process ended was not at work until then.
+        seconds=trial.user_attrs.get(
+            TOOK, trial.duration.total_seconds() if trial.duration else None
+        ),
         run_id=trial.user_attrs.get(RUN_ID),
         **trial.user_attrs.get(SEEN, {}),
         is_papers=bool(trial.user_attrs.get(PAPER)),

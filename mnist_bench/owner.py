@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import psutil
+from pydantic import ValidationError
 
 from mnist_bench.record import Record
 
@@ -31,6 +32,14 @@ class Owner(Record):
     pid: int
     started_at: float
     started_after_boot_seconds: float | None = None
+
+    @classmethod
+    def told(cls, text: str | None) -> Owner | None:
+        """As it was written down; None where nothing was, or nothing that can be read."""
+        try:
+            return cls.model_validate_json(text) if text else None
+        except ValidationError:
+            return None
 
     @property
     def is_gone(self) -> bool:

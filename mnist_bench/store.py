@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from mnist_bench import database, door, figures, tracking
 from mnist_bench.errors import BenchError
-from mnist_bench.figures import COMPLETE_TAG, FAILURE_TAG, STEPS_TAG, TRAJECTORY_TAG
+from mnist_bench.figures import COMPLETE_TAG, FAILURE_TAG, STEPS_TAG, TRAJECTORY_TAG, TRIAL_TAG
 from mnist_bench.owner import Owner
 from mnist_bench.result import RunResult, Status
 from mnist_bench.tracking import OWNER_TAG
@@ -35,8 +35,6 @@ _MLFLOW_STATUS: dict[Status | None, str] = {
 }
 _METRICS_IN_A_BATCH = 1_000
 """MLflow's limit."""
-
-
 _MOST_RUNS = 50_000
 """MLflow's limit for one search."""
 
@@ -203,7 +201,7 @@ class Store:
                 Unfinished(
                     run.info.run_id,
                     run.data.tags.get(TRAJECTORY_TAG, ""),
-                    _owner(run.data.tags.get(OWNER_TAG)),
+                    Owner.told(run.data.tags.get(OWNER_TAG)),
                 )
                 for run in self._search("attributes.status = 'RUNNING'")
             ]
@@ -237,6 +235,17 @@ class Store:
             content = self._artifact(run_id, "result.json")
             return RunResult.model_validate_json(content) if content else None
         return None
+
+    def load_trial(self, parent_run_id: str, number: int) -> RunResult | None:
+        """The run of a study's trial as it was kept; None where none is kept."""
+        question = (
+            f"tags.mlflow.parentRunId = '{parent_run_id}' and tags.`{TRIAL_TAG}` = '{number}'"
+        )
+        with self._explained(while_="looking for a trial"):
+            # The study may have been begun in another experiment.
+            home = self._client.get_run(parent_run_id).info.experiment_id
+            found = self._client.search_runs([home], question, max_results=1)
+        return self.load(found[0].info.run_id) if found else None
 
     def load_predictions(self, run: RunResult) -> npt.NDArray[np.uint8] | None:
         """The digit that a run's last state saw in each test image; None where none was kept."""
@@ -327,13 +336,6 @@ def _wants_nothing(run: Run) -> bool:
     """Whether all is there already, or the user threw the run away."""
     is_complete: bool = run.data.tags.get(COMPLETE_TAG) == "true"
     return is_complete or run.info.lifecycle_stage == "deleted"
-
-
-def _owner(text: str | None) -> Owner | None:
-    try:
-        return Owner.model_validate_json(text) if text else None
-    except ValidationError:
-        return None
 
 
 def _metrics(values: dict[str, float | None], step: int, at_ms: int) -> list[Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,18 @@ from typing import TYPE_CHECKING
 from mnist_bench.errors import BenchError
 from mnist_bench.finalists import ranked
 from mnist_bench.objective import Goal
-from mnist_bench.optuna_trial import PAPER, REPEAT, RETRY, RUN_ID, SEEN, suggested, tried_of
+from mnist_bench.optuna_trial import (
+    PAPER,
+    REPEAT,
+    RETRY,
+    RUN_ID,
+    SEEN,
+    TOOK,
+    suggested,
+    tried_of,
+)
 from mnist_bench.owner import Owner
+from mnist_bench.pruning import STARTUP_TRIALS, pruner_of
 from mnist_bench.space import Space, Value
 from mnist_bench.study_storage import backend, explained, opening
 from mnist_bench.tried import Tried
@@ -29,11 +40,6 @@ _OWNER = "owner"
 _SEEDS_A_MEMBER = 1_000_000
 _ASK_TIME = dt.timedelta(minutes=1)
 """Longer than a trial is without an owner, from its beginning on."""
-_PERCENT_BETWEEN = 25
-"""Of its steps, between two comparisons of a trial: with a comparison at each scoring a good one
-is ended by the noise of one of them."""
-_STARTUP_TRIALS = 10
-"""So many finished trials come before one is pruned."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Study:
                 study_name=name,
                 directions=list(goal.directions),
                 load_if_exists=True,
-                pruner=_pruner(goal),
+                pruner=pruner_of(goal),
             )
             earlier = self._study.get_trials(deepcopy=False)
             self.is_new = _QUESTION not in self._study.user_attrs
@@ -224,10 +230,8 @@ class Study:
 
     def interrupted(self, number: int) -> None:
         """A trial was ended with its command: it is tried again when the study goes on."""
-        trial = self._open[number]
+        self._try_again(self._frozen(number))
         self.failed(number)
-        with explained(None):
-            self._try_again(trial)
 
     def repeat(self, trial: Tried) -> None:
         """Have a trial's values trained once more, from another seed, to the end."""
@@ -235,44 +239,76 @@ class Study:
         with explained(None):
             self._study.enqueue_trial(trial.chosen, user_attrs=attributes)
 
-    def settle(self) -> tuple[int, ...]:
-        """Fail the trials of processes that are gone, and have them tried again.
+    def orphans(self, *, alone: bool = False) -> tuple[int, ...]:
+        """The trials that are RUNNING and whose process is gone.
+
+        Args:
+            alone: Whether nobody else can be at work on the study: then a trial that names no
+                process was left by one that is gone, however short ago.
+        """
+        with explained(None):
+            trials = self._study.get_trials(deepcopy=False)
+        return tuple(
+            trial.number
+            for trial in trials
+            if trial.state.name == "RUNNING" and self._is_orphan(trial, alone=alone)
+        )
+
+    def adopt(self, number: int, seconds: float) -> bool:
+        """Take over an orphan that had come to its end, to tell how.
+
+        Args:
+            number: Of the trial.
+            seconds: Wall-clock seconds that it took.
 
         Returns:
-            Their numbers.
+            False where another process was faster.
         """
-        settled = []
-        with explained(None):
-            for trial in self._study.get_trials(deepcopy=False):
-                if trial.state.name == "RUNNING" and self._is_orphan(trial) and self._fail(trial):
-                    self._try_again(trial)
-                    settled.append(trial.number)
-        return tuple(settled)
-
-    def _fail(self, trial: optuna.trial.FrozenTrial) -> bool:
-        """End a trial that was left behind; False where another process was faster."""
         import optuna
 
-        try:
-            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        except ValueError:
-            return False
-        return True
+        with explained(None), contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            # Optuna gives a trial only to who asked for it, and by a number of the storage's.
+            trial = optuna.trial.Trial(self._study, self._frozen(number)._trial_id)  # noqa: SLF001
+            trial.set_user_attr(_OWNER, self._owner.model_dump_json())
+            trial.set_user_attr(TOOK, seconds)
+            self._open[number] = trial
+            return True
+        return False
 
-    def _try_again(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
-        is_papers = bool(trial.user_attrs.get(PAPER))
-        # It may have been left before all was chosen.
-        chosen = self._space.of_the_paper() if is_papers else trial.params
+    def left_behind(self, number: int) -> None:
+        """Fail an orphan that did not come to its end, and have it tried again."""
+        import optuna
+
+        trial = self._frozen(number)
+        if trial.state.name != "RUNNING":
+            return
+        self._try_again(trial)
+        faster = (ValueError, optuna.exceptions.UpdateFinishedTrialError)
+        with explained(None), contextlib.suppress(*faster):  # another process was
+            self._study.tell(number, state=optuna.trial.TrialState.FAIL)
+
+    def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
+        with explained(None):
+            return self._study.get_trials(deepcopy=False)[number]
+
+    def _try_again(self, trial: optuna.trial.FrozenTrial) -> None:
+        """Have a trial's values trained once more; before it is failed, lest a kill lose them."""
+        if any(each.retry_of == trial.number for each in self.trials):
+            return
+        # It may have been left before all was chosen of what it was to be.
+        chosen = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         kept = {key: trial.user_attrs[key] for key in (REPEAT,) if key in trial.user_attrs}
+        is_papers = bool(trial.user_attrs.get(PAPER))
         attributes = {RETRY: trial.number, PAPER: is_papers, **kept}
-        self._study.enqueue_trial(chosen, user_attrs=attributes)
+        with explained(None):
+            self._study.enqueue_trial(chosen, user_attrs=attributes)
 
     def importances(self) -> dict[str, float]:
         """How much each parameter matters for the first value, adding up to 1; or nothing."""
         import optuna
 
         finished = [trial for trial in self.trials if trial.state == "finished"]
-        if len(finished) < _STARTUP_TRIALS:
+        if len(finished) < STARTUP_TRIALS:
             return {}
         with explained(None):
             found = optuna.importance.get_param_importances(
@@ -292,13 +328,12 @@ class Study:
         with explained(None):
             self._study.tell(self._open.pop(number), state=optuna.trial.TrialState[state])
 
-    def _is_orphan(self, trial: optuna.trial.FrozenTrial) -> bool:
-        told = trial.user_attrs.get(_OWNER)
-        owner = Owner.model_validate_json(told) if told else None
+    def _is_orphan(self, trial: optuna.trial.FrozenTrial, *, alone: bool) -> bool:
+        owner = Owner.told(trial.user_attrs.get(_OWNER))
         if owner is None:  # left between two lines of `ask`; or just there, by another process
             begun = trial.datetime_start
             now = dt.datetime.now()  # noqa: DTZ005  # as Optuna has it
-            return begun is None or now - begun > _ASK_TIME
+            return alone or begun is None or now - begun > _ASK_TIME
         return owner.belongs_to(self._owner.machine_id) and owner.is_gone
 
     def _refuse_another_question(self) -> None:
@@ -313,13 +348,3 @@ class Study:
             f"the study {self.name} exists with another {what}",
             "choose another --study, or give the same again",
         )
-
-
-def _pruner(goal: Goal) -> optuna.pruners.BasePruner:
-    import optuna
-
-    if not goal.prunes:
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.MedianPruner(
-        n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=25, interval_steps=_PERCENT_BETWEEN
-    )

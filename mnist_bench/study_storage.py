@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
+
+from filelock import FileLock
 
 from mnist_bench import tracking
 from mnist_bench.errors import EXIT_BROKE, BenchError
-
-if TYPE_CHECKING:
-    from optuna.storages.journal import JournalFileOpenLock, JournalFileSymlinkLock
 
 JOURNAL = Path("mlruns", "optuna.log")
 """Where studies are kept unless a storage is named."""
@@ -43,21 +41,37 @@ def backend(storage: str | None) -> Any:
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     if storage is not None:
         return optuna.storages.RDBStorage(storage)
-    from optuna.storages.journal import (
-        JournalFileBackend,
-        JournalFileOpenLock,
-        JournalFileSymlinkLock,
-    )
+    from optuna.storages.journal import JournalFileBackend
 
     JOURNAL.parent.mkdir(parents=True, exist_ok=True)
-    # Windows makes symbolic links for administrators alone.
-    windows = sys.platform == "win32"
-    lock = (JournalFileOpenLock if windows else JournalFileSymlinkLock)(str(JOURNAL))
+    lock = _Lock()
     _mend(lock)
-    return optuna.storages.JournalStorage(JournalFileBackend(str(JOURNAL), lock_obj=lock))
+    # It asks for a base class of Optuna's that has no public name.
+    journal = JournalFileBackend(str(JOURNAL), lock_obj=cast("Any", lock))
+    return optuna.storages.JournalStorage(journal)
 
 
-def _mend(lock: JournalFileOpenLock | JournalFileSymlinkLock) -> None:
+class _Lock:
+    """Optuna's lock around each line, kept by the system.
+
+    Optuna's own is a file that is there or not: who is killed while it is leaves all others waiting
+    for half a minute, and with a relative path for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = FileLock(JOURNAL.with_suffix(".flock"))
+
+    def acquire(self) -> bool:
+        """Wait until nobody else has it."""
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        self._lock.release()
+
+
+def _mend(lock: _Lock) -> None:
     """Remove a last line that was not written to its end: the next would be glued to it."""
     if not JOURNAL.exists():
         return

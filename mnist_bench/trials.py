@@ -23,6 +23,7 @@ from mnist_bench.result import RunResult, Trial
 from mnist_bench.space import Space, Value
 from mnist_bench.store import Store
 from mnist_bench.study import Asked, Study
+from mnist_bench.trial_end import tell
 
 ENDS = {
     EXIT_BROKE: "something broke",
@@ -180,7 +181,7 @@ def _train_until(
             judge = Judge(study, question.goal, asked.number, plan.scenario.steps[-1], watcher)
             outcome = train(question, store, plan, judge, prune=judge.reason)
         run = outcome.results[0] if outcome.results else None
-        _tell(study, question.goal, asked, run)
+        tell(study, question.goal, asked.number, run)
         say(asked.number)
         if outcome.exit_status:
             return Ended(outcome.exit_status, outcome.error, ENDS[outcome.exit_status])
@@ -264,26 +265,6 @@ def _news(study: Study, goal: Goal, number: int, trials: int) -> str:
     best = study.best
     which = ", ".join(str(each.number) for each in best) or "none yet"
     return f"{done} of {trials}: trial {number}: {told}; best: {which}"
-
-
-def _tell(study: Study, goal: Goal, asked: Asked, run: RunResult | None) -> None:
-    """Tell the study how a trial ended."""
-    if run is not None and run.run_id is not None:
-        study.recorded(
-            asked.number,
-            run.run_id,
-            train_seconds=run.train_seconds_total,
-            peak_rss_bytes=run.peak_rss_bytes,
-            verdict=run.verdict,
-        )
-    if run is not None and run.status == "finished":
-        study.finished(asked.number, goal.values(run), goal.constraints(run))
-    elif run is not None and run.status == "pruned":
-        study.pruned(asked.number, goal.constraints(run) if run.evaluations else {})
-    elif run is not None and run.status == "killed":
-        study.interrupted(asked.number)
-    else:
-        study.failed(asked.number)
 
 
 def _out_of_time(study: Study) -> Ended:

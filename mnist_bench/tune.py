@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import crew, machine, owner, paper, recovery, sensing
+from mnist_bench import crew, machine, owner, paper, recovery, sensing, trial_end
 from mnist_bench.candidate import candidate_of, margin_of
 from mnist_bench.confirm import Settled, look_at_test
 from mnist_bench.errors import EXIT_BROKE, BenchError
@@ -67,8 +67,8 @@ def carry_out(prepared: Prepared, wish: Wish, console: Console, people: Console)
     )
     study = Study(prepared.name, wish.storage, prepared.space, prepared.goal, me)
     study.keep_command(wish.command)
-    for number in study.settle():
-        tell(f"trial {number} was left behind by a process that is gone: it is tried again")
+    alone = wish.exclusive and wish.storage is None
+    trial_end.settle(study, prepared.goal, store, say=tell, alone=alone)
     question = Question(
         space=prepared.space,
         goal=prepared.goal,

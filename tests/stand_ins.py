@@ -6,8 +6,11 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -18,6 +21,8 @@ from mnist_bench.journal import Address
 from mnist_bench.owner import Owner, boot_id
 from mnist_bench.result import RunResult
 from mnist_bench.store import Started, Unfinished
+
+Given, Answer = TypeVar("Given"), TypeVar("Answer")
 
 SOURCE = Source(
     name="mnist",
@@ -43,6 +48,12 @@ def living_process(machine_id: str) -> Iterator[Owner]:
             started_at=psutil.Process(process.pid).create_time(),
         )
         process.communicate(b"\n")
+
+
+def processes_at_once(work: Callable[[Given], Answer], *each: Given) -> list[Answer]:
+    """Do the same with each, two at a time, each in a process of its own."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(work, each))
 
 
 def random_images(count: int, seed: int) -> Images:
@@ -106,6 +117,60 @@ def worker(fault: str = "pass") -> tuple[str, ...]:
         fault: One line of Python, run after each scoring; it sees `request` and `step`.
     """
     return (sys.executable, "-c", _WORKER.replace("FAULT", fault))
+
+
+_TRIAL_WORKER = """
+import json, math, pathlib, sys, time
+import numpy as np
+
+def say(kind, **fields):
+    print(json.dumps({"kind": kind, **fields}), flush=True)
+
+line = sys.stdin.readline()
+request = json.loads(line)
+say("ready")
+if sys.stdin.readline().strip() != "go":
+    sys.exit("nobody said go")
+with pathlib.Path("asked.jsonl").open("a") as file:
+    file.write(json.dumps(request) + "\\n")
+say("calibration", step=0, seconds=0.125, surroundings={"logical_cores": 2})
+(row,) = request["rows"]
+asked, grid, done = request["hyperparameters"], request["grid"], 0
+FAULT
+# The best rate is 0.01, and a larger batch takes longer.
+best = 0.98 - 0.05 * abs(math.log10(asked["learning_rate"]) + 2)
+noise = 0.0004 * (request["training_seed"] % 3)
+labels = np.arange(500) % 10
+for step in range(grid["first"], row + 1, grid["every"]):
+    seconds = step * 0.001 * asked["batch_size"]
+    seen = {"wall_seconds": 0.1, "own_cpu_seconds": 0.1}
+    stretch = {"step": step, "steps": step - done, "train_seconds": 0.1, "rss_bytes": 400_000_000}
+    say("sample", train_seconds=seconds, stretch=stretch | {"seen": seen}, surroundings=None)
+    accuracy = round((best + noise) * (0.5 + 0.5 * step / row), 4)
+    test = round(accuracy - 0.002, 4) if request["with_test"] else None
+    scores = {"test_accuracy": test, "validation_accuracy": accuracy, "train_loss": 0.25}
+    say("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
+    done = step
+if request["with_test"]:
+    folder = pathlib.Path(request["folder"], str(row))
+    folder.mkdir()
+    wrong = np.where(np.arange(500) < round(500 * (1 - test)), (labels + 1) % 10, labels)
+    np.savez(folder / "predictions.npz", final_label=wrong.astype(np.uint8))
+memory = {"peak_rss_bytes": 500_000_000, "memory_method": "VmHWM"}
+say("row", steps=row, seconds={"train": seconds}, phase_peak_rss_bytes={}, **memory)
+say("done")
+"""
+
+
+def trial_worker(fault: str) -> tuple[str, ...]:
+    """The command of a worker that pretends to train a study's trial.
+
+    Its accuracies follow from the hyperparameters that it is asked for.
+
+    Args:
+        fault: One line of its Python, run before it begins to train; it sees `request`.
+    """
+    return (sys.executable, "-c", _TRIAL_WORKER.replace("FAULT", fault))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from test_tune import SPACE, worker
+from stand_ins import trial_worker as worker
+from test_tune import SPACE
 
 from mnist_bench import scenario
 from mnist_bench.verdict import VERDICTS

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from invariants import BY_STEP, JOURNALS, Evidence, Findings, Row, check
-from kills import Batch, Struck, carry_out
+from kills import Batch, carry_out
 from place import Training
 from program import Bench, altered
+from stand_ins import processes_at_once
 from witness import Witness
 
 from mnist_bench.scenario import Grid
@@ -188,16 +187,11 @@ def test_a_command_killed_before_its_journal_leaves_no_files(tmp_path: Path) -> 
     assert not list((user.folder / JOURNALS).glob("*"))
 
 
-def struck(*batches: Batch) -> list[Struck]:
-    """Batches side by side, each with a process and a folder of its own."""
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(carry_out, batches))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_eight_kills_of_real_trainings(tmp_path: Path) -> None:
-    commands, workers = struck(
+    commands, workers = processes_at_once(
+        carry_out,
         Batch("parent", Training(), kills=4, chance=1, folder=tmp_path / "parents"),
         Batch("worker", Training(), kills=4, chance=1, folder=tmp_path / "workers"),
     )
@@ -210,13 +204,16 @@ def test_eight_kills_of_real_trainings(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_a_hundred_kills_with_a_stand_in(tmp_path: Path) -> None:
     training = Training("stand-in")
-    of_commands = struck(
+    of_commands = processes_at_once(
+        carry_out,
         *(
             Batch("parent", training, kills=20, chance=chance, folder=tmp_path / f"{chance}")
             for chance in (1, 2)
-        )
+        ),
     )
-    (of_workers,) = struck(Batch("worker", training, 62, chance=3, folder=tmp_path / "workers"))
+    (of_workers,) = processes_at_once(
+        carry_out, Batch("worker", training, 62, chance=3, folder=tmp_path / "workers")
+    )
     assert [each.findings.faults for each in (*of_commands, of_workers)] == [(), (), ()]
     assert [each.hits.total() for each in of_commands] == [20, 20]
     assert of_workers.hits.total() >= 60

@@ -100,6 +100,14 @@ def opened(
     return Study(name, storage, space, goal, of or owner.current(MACHINE), member=member)
 
 
+def settle(begun: Study) -> tuple[int, ...]:
+    """Have what processes left tried again; its numbers."""
+    numbers = begun.orphans()
+    for number in numbers:
+        begun.left_behind(number)
+    return numbers
+
+
 def another_name() -> str:
     return uuid.uuid4().hex
 
@@ -633,9 +641,9 @@ def test_what_a_process_left_is_tried_again_once(storage: str | None) -> None:
     with living_process(MACHINE) as ended:
         asked = left(ended, 2, storage=storage)
     again = opened(storage=storage)
-    assert again.settle() == (0, 1)
-    assert again.settle() == ()
-    assert opened(storage=storage).settle() == ()
+    assert settle(again) == (0, 1)
+    assert settle(again) == ()
+    assert settle(opened(storage=storage)) == ()
     assert states(again) == ["failed", "failed", "waiting", "waiting"]
     retries = [again.ask(), again.ask()]
     assert [retry.number for retry in retries] == [2, 3]
@@ -644,7 +652,7 @@ def test_what_a_process_left_is_tried_again_once(storage: str | None) -> None:
     trials = again.trials
     assert [trial.retry_of for trial in trials] == [None, None, 0, 1]
     assert [trial.chosen for trial in trials[2:]] == [trial.chosen for trial in trials[:2]]
-    assert again.settle() == ()  # they are this process's own now
+    assert settle(again) == ()  # they are this process's own now
     assert again.ask().chosen not in [each.chosen for each in asked]
     assert [trial.retry_of for trial in again.trials[4:]] == [None]
 
@@ -652,10 +660,10 @@ def test_what_a_process_left_is_tried_again_once(storage: str | None) -> None:
 def test_what_is_left_twice_is_tried_a_third_time() -> None:
     left(gone(), 1)
     second = opened(of=gone())
-    assert second.settle() == (0,)
+    assert settle(second) == (0,)
     assert second.ask().number == 1
     third = opened()
-    assert third.settle() == (1,)
+    assert settle(third) == (1,)
     assert (third.ask().chosen, third.trials[2].retry_of) == (PAPERS, 1)
     assert [trial.is_papers for trial in third.trials] == [True, True, True]
 
@@ -664,7 +672,7 @@ def test_the_papers_configuration_is_spared_when_tried_again_too() -> None:
     begun = opened(goal=ACCURACY, of=gone(), space=ONE)
     begun.ask()
     again = opened(goal=ACCURACY, space=ONE)
-    again.settle()
+    settle(again)
     retry = again.ask()
     assert retry.is_papers
     for hundredth in range(80, 90):
@@ -694,7 +702,7 @@ def test_what_is_left_before_it_was_all_chosen(
         with pytest.raises(KeyboardInterrupt):
             left(gone(), 1)
     again = opened()
-    assert again.settle() == (0,)
+    assert settle(again) == (0,)
     retry = again.ask()
     assert retry.is_papers
     assert retry.chosen == PAPERS
@@ -706,8 +714,8 @@ def test_what_has_ended_or_waits_is_not_settled() -> None:
     begun.pruned(begun.ask().number, {})
     begun.failed(begun.ask().number)
     opened("another", of=gone())  # its first trial waits
-    assert opened().settle() == ()
-    assert opened("another").settle() == ()
+    assert settle(opened()) == ()
+    assert settle(opened("another")) == ()
     assert states(opened()) == ["finished", "pruned", "failed"]
     assert states(opened("another")) == ["waiting"]
 
@@ -716,9 +724,9 @@ def test_the_trial_of_a_living_process_is_left_alone(storage: str | None) -> Non
     with living_process(MACHINE) as alive:
         left(alive, 1, storage=storage)
         again = opened(storage=storage)
-        assert again.settle() == ()
+        assert settle(again) == ()
         assert states(again) == ["running"]
-    assert again.settle() == (0,)
+    assert settle(again) == (0,)
 
 
 @pytest.mark.parametrize(
@@ -729,7 +737,7 @@ def test_the_trial_of_a_living_process_is_left_alone(storage: str | None) -> Non
 def test_another_machines_trial_is_left_alone(change: dict[str, Any]) -> None:
     left(gone().model_copy(update=change), 1)
     again = opened()
-    assert again.settle() == ()
+    assert settle(again) == ()
     assert states(again) == ["running"]
 
 
@@ -737,7 +745,7 @@ def test_what_is_left_at_the_last_boot_is_tried_again() -> None:
     here = owner.current(MACHINE)
     before = here.model_copy(update={"boot_id": f"before/{here.boot_id.partition('/')[2]}"})
     left(before, 1)
-    assert opened().settle() == (0,)
+    assert settle(opened()) == (0,)
 
 
 def test_two_that_settle_at_once_try_it_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -746,14 +754,139 @@ def test_two_that_settle_at_once_try_it_again_once(monkeypatch: pytest.MonkeyPat
     first, second = opened(), opened()
     is_orphan = Study._is_orphan
 
-    def slowly(self: Study, trial: Any) -> bool:
-        if self is first and is_orphan(self, trial):
-            second.settle()
-        return is_orphan(self, trial)
+    def slowly(self: Study, trial: Any, *, alone: bool) -> bool:
+        if self is first and is_orphan(self, trial, alone=alone):
+            settle(second)
+        return is_orphan(self, trial, alone=alone)
 
     monkeypatch.setattr(Study, "_is_orphan", slowly)
-    first.settle()
+    settle(first)
     assert states(opened()) == ["failed", "waiting"]
+
+
+def test_who_is_killed_while_he_settles_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    left(gone(), 1)
+    first = opened()
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(first._study, "tell", killed)
+        with pytest.raises(KeyboardInterrupt):
+            settle(first)
+    assert settle(opened()) == (0,)
+    assert states(opened()) == ["failed", "waiting"]
+    assert [trial.retry_of for trial in opened().trials] == [None, 0]
+
+
+def test_who_is_killed_while_he_puts_a_trial_away_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = opened(of=gone())
+    number = begun.ask().number
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(begun._study, "tell", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begun.interrupted(number)
+    assert settle(opened()) == (0,)
+    assert [trial.retry_of for trial in opened().trials] == [None, 0]
+
+
+def test_what_had_come_to_its_end_is_told_by_another_process(storage: str | None) -> None:
+    (asked, _) = left(gone(), 2, storage=storage)
+    again = opened(storage=storage)
+    again.adopt(0, 12.5)
+    again.recorded(0, "id", train_seconds=8.0)
+    again.finished(0, (0.9,), {"max seconds": -2.0})
+    again.adopt(1, 1.5)
+    again.pruned(1, {})
+    first, second = opened(storage=storage).trials
+    assert (first.state, first.values, first.seconds) == ("finished", (0.9,), 12.5)
+    assert (first.chosen, first.run_id, first.train_seconds) == (asked.chosen, "id", 8.0)
+    assert first.missed == {"max seconds": -2.0}
+    assert (second.state, second.seconds) == ("pruned", 1.5)
+    assert again.orphans() == ()
+
+
+def test_who_is_killed_while_he_adopts_loses_nothing() -> None:
+    left(gone(), 1)
+    opened(of=gone()).adopt(0, 1.0)
+    again = opened()
+    assert again.orphans() == (0,)
+    assert again.adopt(0, 2.0)
+    again.finished(0, (0.5,), {})
+    assert states(again) == ["finished"]
+    assert not opened().adopt(0, 3.0)
+
+
+def test_what_another_process_has_ended_is_not_tried_again() -> None:
+    left(gone(), 1)
+    slow, fast = opened(), opened()
+    assert slow.orphans() == fast.orphans() == (0,)
+    assert fast.adopt(0, 1.0)
+    fast.finished(0, (0.5,), {})
+    slow.left_behind(0)
+    assert states(opened()) == ["finished"]
+
+
+def test_a_repeat_that_is_cut_off_while_it_is_asked_for_keeps_its_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = opened(of=gone())
+    begun.finished(begun.ask().number, (0.5,), {})
+    asked = begun.ask()
+    begun.finished(asked.number, (0.9,), {})
+    begun.repeat(begun.trials[1])
+
+    def killed(*_: object) -> Value:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "suggested", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begun.ask()
+    again = opened()
+    assert settle(again) == (2,)
+    assert again.ask().chosen == asked.chosen
+    assert again.trials[3].repeat_of == 1
+
+
+def test_a_trial_without_an_owner_is_nobodys_where_nobody_else_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = opened(of=gone())
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("optuna.trial.Trial.set_user_attr", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begun.ask()
+    again = opened()
+    assert again.orphans() == ()
+    assert again.orphans(alone=True) == (0,)
+
+
+def test_who_is_killed_with_the_journals_lock_leaves_it_free(folder: Path) -> None:
+    code = """
+import os, test_study
+begun = test_study.opened()
+write = os.fsync
+os.fsync = lambda number: (write(number), os._exit(9))
+begun.ask()
+"""
+    killed = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+    )  # fmt: skip
+    assert killed.returncode == 9
+    assert opened().trials  # without a wait
 
 
 # Two at once
@@ -858,7 +991,7 @@ def test_a_database_that_breaks_on_the_way(tmp_path: Path) -> None:
     begun = opened(storage=sqlite_url(tmp_path / "studies.db"))
     with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
         connection.execute("ALTER TABLE trials RENAME TO taken_away")
-    for attempt in (begun.ask, lambda: begun.trials, lambda: begun.best, begun.settle):
+    for attempt in (begun.ask, lambda: begun.trials, lambda: begun.best, begun.orphans):
         with pytest.raises(BenchError) as caught:
             attempt()
         assert caught.value.exit_status == EXIT_BROKE

@@ -22,6 +22,7 @@ from unittest import mock
 import psutil
 import pytest
 from program import Bench, Ended, altered
+from stand_ins import trial_worker as worker
 
 from mnist_bench import crew, process, scenario, sensing
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
@@ -38,57 +39,6 @@ target_accuracy = 0.9
 learning_rate = { low = 0.0001, high = 0.1, log = true }
 batch_size = { low = 10, high = 100 }
 """
-
-_WORKER = """
-import json, math, pathlib, sys, time
-import numpy as np
-
-def say(kind, **fields):
-    print(json.dumps({"kind": kind, **fields}), flush=True)
-
-line = sys.stdin.readline()
-request = json.loads(line)
-say("ready")
-if sys.stdin.readline().strip() != "go":
-    sys.exit("nobody said go")
-with pathlib.Path("asked.jsonl").open("a") as file:
-    file.write(json.dumps(request) + "\\n")
-say("calibration", step=0, seconds=0.125, surroundings={"logical_cores": 2})
-(row,) = request["rows"]
-asked, grid, done = request["hyperparameters"], request["grid"], 0
-FAULT
-# The best rate is 0.01, and a larger batch takes longer.
-best = 0.98 - 0.05 * abs(math.log10(asked["learning_rate"]) + 2)
-noise = 0.0004 * (request["training_seed"] % 3)
-labels = np.arange(500) % 10
-for step in range(grid["first"], row + 1, grid["every"]):
-    seconds = step * 0.001 * asked["batch_size"]
-    seen = {"wall_seconds": 0.1, "own_cpu_seconds": 0.1}
-    stretch = {"step": step, "steps": step - done, "train_seconds": 0.1, "rss_bytes": 400_000_000}
-    say("sample", train_seconds=seconds, stretch=stretch | {"seen": seen}, surroundings=None)
-    accuracy = round((best + noise) * (0.5 + 0.5 * step / row), 4)
-    test = round(accuracy - 0.002, 4) if request["with_test"] else None
-    scores = {"test_accuracy": test, "validation_accuracy": accuracy, "train_loss": 0.25}
-    say("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
-    done = step
-if request["with_test"]:
-    folder = pathlib.Path(request["folder"], str(row))
-    folder.mkdir()
-    wrong = np.where(np.arange(500) < round(500 * (1 - test)), (labels + 1) % 10, labels)
-    np.savez(folder / "predictions.npz", final_label=wrong.astype(np.uint8))
-memory = {"peak_rss_bytes": 500_000_000, "memory_method": "VmHWM"}
-say("row", steps=row, seconds={"train": seconds}, phase_peak_rss_bytes={}, **memory)
-say("done")
-"""
-
-
-def worker(fault: str) -> tuple[str, ...]:
-    """The command of the worker that pretends.
-
-    Args:
-        fault: One line of its Python, run before it begins to train; it sees `request`.
-    """
-    return (sys.executable, "-c", _WORKER.replace("FAULT", fault))
 
 
 class Recorded:
@@ -321,6 +271,36 @@ def test_a_study_that_was_ended_goes_on(bench: Bench, number: signal.Signals, st
     assert recorded.study().info.status == "FINISHED"
     assert len(recorded.trials()) == len(trials)
     assert {run.info.status for run in recorded.trials()} <= {"FINISHED", "KILLED"}
+
+
+def test_what_had_come_to_its_end_when_its_command_was_killed_counts(bench: Bench) -> None:
+    """Between MLflow's run that has ended and the study that is told so."""
+    killed = bench.run(
+        "tune", "--space", "two.toml", "--trials", "4", "--confirm", "0",
+        program=altered(
+            "import os\nfrom mnist_bench import process, trials\n"
+            f"process.COMMAND = {worker('pass')!r}\n"
+            "tell = trials.tell\n"
+            "trials.tell = lambda study, goal, number, run: (\n"
+            "    os._exit(9) if number == 2 else tell(study, goal, number, run)\n"
+            ")"
+        ),
+        **tracked(bench),
+    )  # fmt: skip
+    assert killed.status == 9
+    again = tuned(bench, "--trials", "4", "--confirm", "0", "--resume", "--json")
+    assert again.status == 0, again.stderr
+    assert "trial 2 of a process that is gone had come to its end: it counts" in again.told
+    trials = again.document["trials"]
+    assert [trial["state"] for trial in trials] == ["finished"] * 4
+    assert [trial["retry_of"] for trial in trials] == [None] * 4
+    runs = Recorded(bench.folder).trials()
+    assert [trial["run_id"] for trial in trials] == [run.info.run_id for run in runs]
+    (last,) = [run for run in runs if run.data.tags["bench.trial"] == "2"]
+    assert trials[2]["values"] == [last.data.metrics["validation_accuracy"]]
+    # That of the worker that pretends, not the time until the study was told.
+    assert 0 < trials[2]["seconds"] < 60
+    assert len(asked(bench)) == 4
 
 
 def test_trials_that_all_fail_end_the_study(bench: Bench) -> None:

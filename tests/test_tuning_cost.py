@@ -34,9 +34,9 @@ from suite_trials import SuiteStudy, ToTheEnd
 
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.objective import Goal
+from mnist_bench.pruning import pruner_of
 from mnist_bench.result import Evaluation, RunResult
 from mnist_bench.space import Parameter, Space
-from mnist_bench.study import _pruner
 from mnist_bench.study_document import StudyDocument
 from mnist_bench.tried import Tried
 
@@ -180,8 +180,9 @@ def test_what_was_not_measured_is_not_on_the_page():
 
 def test_the_command_names_no_folder():
     options = argparse.Namespace(
-        data=Path("/somewhere/else"), dataset="mnist", pairs=1, rounds=2, trials=3, steps=20
-    )
+        data=Path("/somewhere/else"), dataset="mnist", pairs=1, rounds=2, trials=3, steps=20,
+        their_trials=None,
+    )  # fmt: skip
     assert search_cost._command(options) == (
         "python benchmarks/tuning/search_cost.py --data DIR --dataset mnist --pairs 1 --rounds 2 "
         "--trials 3 --steps 20"
@@ -303,7 +304,7 @@ def test_another_trial_than_the_one_asked_for_is_no_pair(both):
 
 def test_a_goal_that_prunes_nothing():
     assert not ToTheEnd(objective="accuracy").prunes
-    assert isinstance(_pruner(ToTheEnd(objective="accuracy")), NopPruner)
+    assert isinstance(pruner_of(ToTheEnd(objective="accuracy")), NopPruner)
 
 
 @pytest.fixture
@@ -455,7 +456,7 @@ def test_a_curve_on_a_grid_has_the_first_scoring_at_or_after_each_multiple():
 
 
 def test_the_suites_pruner_is_among_the_candidates():
-    known, suites = replay.PRUNERS[replay.SUITES](), _pruner(Goal(objective="accuracy"))
+    known, suites = replay.PRUNERS[replay.SUITES](), pruner_of(Goal(objective="accuracy"))
     assert vars(known) == vars(suites)
 
 

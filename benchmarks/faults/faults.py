@@ -1,9 +1,10 @@
 """Ends the suite by force, and takes away what it writes to, again and again; counts what is lost.
 
     python benchmarks/faults/faults.py --kills 100 --data DIR
+    python benchmarks/faults/faults.py --what studies --kills 100 --data DIR
 
-writes `benchmarks/faults/table.md`, and `table.json` with all that was found, in words. Nothing is
-timed, so that two at once (`--jobs 2`) are as good as one.
+write `benchmarks/faults/table.md` and `studies.md`, and beside each a JSON with all that was found,
+in words. Nothing is timed, so that two at once (`--jobs 2`) are as good as one.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ sys.path[:0] = [str(FOLDER), str(FOLDER.parent.parent / "tests")]
 
 import kills  # noqa: E402
 import outages  # noqa: E402
-from kills import SIGNALS, Batch, Victim  # noqa: E402
+import studies  # noqa: E402
+from kills import SIGNALS, Batch, Struck, Victim  # noqa: E402
 from place import Training  # noqa: E402
+from studies import StudyBatch, StudyVictim  # noqa: E402
 from table import Line, Table  # noqa: E402
 
 from mnist_bench import machine  # noqa: E402
@@ -42,22 +45,49 @@ def main() -> None:
     """Strike, take away, and write the table."""
     options = _options()
     command = f"python benchmarks/faults/faults.py {_shown(options)}"
-    table = Table(command=command, machine=machine.describe().name, chance=options.chance)
+    table = Table(
+        name={"runs": "table", "studies": "studies"}[options.what],
+        command=command,
+        machine=machine.describe().name,
+        chance=options.chance,
+    )
     with (
         tempfile.TemporaryDirectory(prefix="mnist-bench-faults-") as folder,
         ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool,
     ):
         images = options.data.resolve() if options.data else None
-        jobs = [
-            *_kill_jobs(options, Path(folder), images),
-            *([] if options.no_faults else _fault_jobs(Path(folder), images)),
-        ]
+        jobs = _jobs(options, Path(folder), images)
         lines: list[Future[Line]] = [pool.submit(job) for job in jobs]
         for count, line in enumerate(as_completed(lines), 1):
             table.add(line.result())
             table.write(options.out)  # each time: who stops it keeps what is known by then
             print(f"{count}/{len(jobs)} {line.result().words()}", flush=True)
-    print(options.out / "table.md")
+    print(options.out / f"{table.name}.md")
+
+
+def _jobs(options: argparse.Namespace, folder: Path, images: Path | None) -> list[Job]:
+    if options.what == "studies":
+        return _study_jobs(options, folder, images)
+    faults = [] if options.no_faults else _fault_jobs(folder, images)
+    return [*_kill_jobs(options, folder, images), *faults]
+
+
+def _study_jobs(options: argparse.Namespace, folder: Path, images: Path | None) -> list[Job]:
+    jobs: list[Job] = []
+    victims: tuple[StudyVictim, ...] = ("command", "crew", "member")
+    for start in range(0, options.kills, _IN_A_BATCH):
+        for victim in victims:
+            batch = StudyBatch(
+                victim=victim,
+                workers="real",
+                kills=min(_IN_A_BATCH, options.kills - start),
+                chance=options.chance + start,
+                folder=folder / f"{victim}-{start}",
+                images=images,
+                signals=SIGNALS["parent"] if victim == "command" else ("SIGKILL",),
+            )
+            jobs.append(functools.partial(strike_study, batch))
+    return jobs
 
 
 def _kill_jobs(options: argparse.Namespace, folder: Path, images: Path | None) -> list[Job]:
@@ -87,8 +117,22 @@ def _fault_jobs(folder: Path, images: Path | None) -> list[Job]:
 def strike(batch: Batch) -> Line:
     """One batch of kills as a line of the table."""
     kind = f"the {'command' if batch.victim == 'parent' else 'training process'} is killed"
+    return _line(kind, functools.partial(kills.carry_out, batch))
+
+
+def strike_study(batch: StudyBatch) -> Line:
+    """One study's kills as a line of the table."""
+    kinds = {
+        "command": "the command that searches is killed",
+        "crew": "the command of two processes that search is killed",
+        "member": "one of two processes that search is killed",
+    }
+    return _line(kinds[batch.victim], functools.partial(studies.carry_out, batch))
+
+
+def _line(kind: str, carry_out: Callable[[], Struck]) -> Line:
     with _explained() as broken:
-        struck = kills.carry_out(batch)
+        struck = carry_out()
         return Line(
             kind=kind,
             tried=struck.hits.total(),
@@ -129,6 +173,9 @@ class _explained(contextlib.AbstractContextManager[list[str]]):  # noqa: N801  #
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--what", choices=("runs", "studies"), default="runs", help="what is ended (runs)"
+    )
     parser.add_argument("--kills", type=int, default=100, help="of commands, and of workers (100)")
     parser.add_argument(
         "--data",
@@ -145,7 +192,8 @@ def _options() -> argparse.Namespace:
 
 def _shown(options: argparse.Namespace) -> str:
     """The command line as the table shows it: no folder of anybody's."""
-    words = ["--kills", str(options.kills), "--jobs", str(options.jobs)]
+    words = ["--what", options.what] if options.what != "runs" else []
+    words += ["--kills", str(options.kills), "--jobs", str(options.jobs)]
     words += ["--data", "DIR"] if options.data else []
     words += ["--chance", str(options.chance)] + (["--no-faults"] if options.no_faults else [])
     return shlex.join(words)

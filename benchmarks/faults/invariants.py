@@ -93,6 +93,9 @@ class Evidence:
         """Count in what the journals of a user's folder hold, up to their last whole line."""
         for path in sorted((folder / JOURNALS).glob("*.jsonl")):
             for line in _whole_lines(path):
+                if line.get("kind") == "header":
+                    rows = tuple(run["steps"] for run in line["runs"])
+                    self.begun(path.stem, rows, "KILLED")  # who saw it begin knows better
                 for said in _messages(line):
                     match said["kind"]:
                         case "evaluation":
@@ -154,12 +157,13 @@ def check(evidence: Evidence, folder: Path, database: Path) -> Findings:
         database: MLflow's SQLite file.
     """
     with contextlib.closing(sqlite3.connect(database)) as connection:
-        runs = list(_runs(connection))
+        every = list(_runs(connection))
+        runs = [run for run in every if run.trajectory]  # a study's own run is no training
         figures = Counter(_figures(connection))
         whole = connection.execute("PRAGMA integrity_check").fetchone()[0]
     found = {(run, metric, step, value) for run, metric, step, value in figures}
     return Findings(
-        running=tuple(f"{run.name} is {run.status}" for run in runs if run.status == "RUNNING"),
+        running=tuple(f"{run.name} is {run.status}" for run in every if run.status == "RUNNING"),
         lost=tuple(_lost(evidence, runs, found)),
         doubled=(*_rows_twice(runs), *_figures_twice(figures)),
         wrongly_ended=tuple(_wrongly_ended(evidence, runs)),
@@ -201,7 +205,10 @@ def _runs(connection: sqlite3.Connection) -> Iterator[_Run]:
 
 
 def _figures(connection: sqlite3.Connection) -> Iterator[tuple[str, str, int, float]]:
-    yield from connection.execute("SELECT run_uuid, key, step, value FROM metrics")
+    yield from connection.execute(
+        "SELECT run_uuid, key, step, value FROM metrics WHERE run_uuid IN "
+        "(SELECT run_uuid FROM tags WHERE key = 'bench.trajectory')"
+    )
 
 
 def _lost(

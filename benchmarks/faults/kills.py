@@ -152,17 +152,17 @@ def _strike_parents(batch: Batch, place: Place, struck: Struck) -> None:
             running,
             noted,
         ):
-            alive = _wait_for(running, noted, moment, 0, len(batch.training.steps))
+            alive = wait_for(running, noted, moment, 0, len(batch.training.steps))
             place.orphans += running.family()
-            hit = alive and _strike(psutil.Process(running.process.pid), moment.signal_name)
-            _await_end(running, moment, struck)
+            hit = alive and strike(psutil.Process(running.process.pid), moment.signal_name)
+            await_end(running, moment, struck)
         struck.count(moment, hit=hit)
         noted.testify(place.evidence, unfinished="KILLED")
         place.evidence.take_journals(place.folder)
-        _refuse_endless(struck, running)
+        refuse_endless(struck, running)
 
 
-def _await_end(running: Running, moment: Moment, struck: Struck) -> None:
+def await_end(running: Running, moment: Moment, struck: Struck) -> None:
     """Wait for the end of a command that was told to end."""
     try:
         running.process.wait(_LONG_SECONDS)
@@ -184,8 +184,8 @@ def _strike_workers(batch: Batch, place: Place, struck: Struck) -> None:
                 break
             worker = worker_of(running)
             moment = spans.draw(chance, batch.signals)
-            alive = _wait_for(running, noted, moment, number, 1)
-            struck.count(moment, hit=bool(alive and worker and _strike(worker, moment.signal_name)))
+            alive = wait_for(running, noted, moment, number, 1)
+            struck.count(moment, hit=bool(alive and worker and strike(worker, moment.signal_name)))
         ended = running.ended(_LONG_SECONDS)
     noted.testify(place.evidence, unfinished="FAILED")
     struck.findings += _told(place, ended.document["runs"], ended.stderr)
@@ -218,7 +218,7 @@ def _told(place: Place, runs: list[dict[str, object]], stderr: str) -> Findings:
     return Findings(wrongly_ended=tuple(wrong))
 
 
-def _wait_for(running: Running, noted: Witness, moment: Moment, before: int, rows: int) -> bool:
+def wait_for(running: Running, noted: Witness, moment: Moment, before: int, rows: int) -> bool:
     """Wait for the moment in the training after so many; False where the command ends before."""
     seen: dict[Stage, Callable[[], bool]] = {
         "start": lambda: True,
@@ -240,7 +240,7 @@ def _has(noted: Witness, before: int, kind: str, times: int) -> bool:
     return begun > before + 1 or found >= times
 
 
-def _strike(process: psutil.Process, signal_name: str) -> bool:
+def strike(process: psutil.Process, signal_name: str) -> bool:
     """Send it; whether it found somebody alive."""
     with contextlib.suppress(psutil.NoSuchProcess):
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -253,6 +253,11 @@ def _strike(process: psutil.Process, signal_name: str) -> bool:
     return False
 
 
-def _refuse_endless(struck: Struck, running: Running) -> None:
+def refuse_endless(struck: Struck, running: Running) -> None:
+    """Give up where strikes come too late again and again.
+
+    Raises:
+        RuntimeError: They do.
+    """
     if struck.late > 10 + struck.hits.total():
         raise RuntimeError(f"the commands end before they are struck: {running.stderr()}")

@@ -16,15 +16,37 @@ _HEAD = """\
 Made by `{command}`
 on {machine}, {day}.
 
-Every kill strikes at a moment drawn over the life of its victim, most of them while it trains.
-After each batch of kills, and after each fault, another command opens the store; then the
-database, the journals and the reports are looked at from outside. {figures:,} figures that had
-been shown or journalled before were looked for, in {runs:,} runs.
+{what}
+{figures:,} figures that had been shown or journalled before were looked for, in {runs:,} runs.
 
-| what happens | tried | runs left RUNNING | figures lost | rows or figures twice | wrongly ended \
+| what happens | tried | {left} left RUNNING | {lost} lost | {twice} twice | wrongly ended \
 | database or report damaged | left over |
 |---|--:|--:|--:|--:|--:|--:|--:|
 """
+
+
+_WORDS = {
+    "table": {
+        "what": """\
+Every kill strikes at a moment drawn over the life of its victim, most of them while it trains.
+After each batch of kills, and after each fault, another command opens the store; then the
+database, the journals and the reports are looked at from outside.""",
+        "left": "runs",
+        "lost": "figures",
+        "twice": "rows or figures",
+    },
+    "studies": {
+        "what": """\
+Every kill strikes a command that goes on with a study, at a moment drawn over its life; with two
+processes, at any time after their start. After each batch of kills another command goes on with
+the study to its end; then Optuna's journal, MLflow's database and the suite's journals are looked
+at from outside: no trial may be lost, none may count twice, and each must have one run.""",
+        "left": "runs or trials",
+        "lost": "figures or trials",
+        "twice": "trials or figures",
+    },
+}
+"""What differs between the pages, by their names."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +113,13 @@ class Table:
     """All kinds.
 
     Attributes:
+        name: Of its files.
         command: What makes it.
         machine: By its hardware.
         chance: What the draws were seeded with.
     """
 
+    name: str
     command: str
     machine: str
     chance: int
@@ -107,8 +131,8 @@ class Table:
         self._lines[line.kind] = before + line if before else line
 
     def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write `table.md` and `table.json`."""
-        text, document = folder / "table.md", folder / "table.json"
+        """Write the page and the JSON."""
+        text, document = folder / f"{self.name}.md", folder / f"{self.name}.json"
         text.write_text(self._to_markdown(), encoding="utf-8", newline="\n")
         content = {
             "command": self.command,
@@ -132,6 +156,7 @@ class Table:
             day=datetime.now(UTC).date().isoformat(),
             figures=sum(line.findings.figures for line in lines),
             runs=sum(line.findings.runs for line in lines),
+            **_WORDS[self.name],
         )
         rows = "".join(f"| {' | '.join(line.cells())} |\n" for line in lines)
         return head + rows + "".join(_struck(line) for line in lines if line.hits)

@@ -178,7 +178,7 @@ def _ours(space: Space, options: argparse.Namespace) -> tuple[Searched, ...]:
 
 
 def _theirs(space: Space, source: Source, options: argparse.Namespace) -> tuple[Searched, ...]:
-    task = LoopTask(space=space, source=source, trials=options.trials)
+    task = LoopTask(space=space, source=source, trials=options.their_trials or options.trials)
     told = LoopedTrials.model_validate_json(answer(str(FOLDER / "keras_loop.py"), task))
     return tuple(
         Searched(
@@ -262,6 +262,7 @@ def _command(options: argparse.Namespace) -> str:
     words += ["--data DIR"] if options.data else []
     words += [f"--dataset {options.dataset}"] if options.dataset != "auto" else []
     words += [f"--pairs {options.pairs} --rounds {options.rounds} --trials {options.trials}"]
+    words += [f"--their-trials {options.their_trials}"] if options.their_trials else []
     words += [f"--steps {options.steps}"] if options.steps != _STEPS else []
     return " ".join(words)
 
@@ -282,6 +283,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10, help="identical trials (10)")
     parser.add_argument("--rounds", type=int, default=1, help="searches on each side (1)")
     parser.add_argument("--trials", type=int, default=30, help="of a search (30)")
+    parser.add_argument("--their-trials", type=int, metavar="N",
+                        help="the loop's search ends after N: none is pruned there, so that its "
+                        "trials an hour hardly change with their number")  # fmt: skip
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
                         help="make the page from this JSON, measure nothing")  # fmt: skip
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
