@@ -98,7 +98,7 @@ def work(orders: Sequence[Orders]) -> Ended:
 
 
 def _tell(member: subprocess.Popen[bytes], orders: Orders) -> None:
-    """Give a member its orders; the pipe stays open: its end says that nobody is left to work for."""
+    """Give a member its orders; the pipe stays open: its end says that nobody is left."""
     if member.stdin is not None:
         with contextlib.suppress(OSError):  # one that is gone is noticed by its status
             member.stdin.write(orders.model_dump_json().encode() + b"\n")
