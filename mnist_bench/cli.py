@@ -10,6 +10,8 @@ from typing import NoReturn
 import click
 
 from mnist_bench import shared, terminal
+from mnist_bench.bundle_command import export, import_
+from mnist_bench.compare_command import compare
 from mnist_bench.errors import (
     EXIT_BROKE,
     EXIT_INTERRUPTED,
@@ -17,6 +19,7 @@ from mnist_bench.errors import (
     BenchError,
 )
 from mnist_bench.interruption import Terminated, raise_on_sigterm
+from mnist_bench.report_command import report
 from mnist_bench.run_command import run
 from mnist_bench.tune_command import tune
 
@@ -29,6 +32,9 @@ Examples:
   mnist-bench run smoke                does everything work here? half a minute
   mnist-bench run --data DIR --seeds 5 five seeds, on IDX files of your own
   mnist-bench tune                     let Optuna choose better hyperparameters
+  mnist-bench report                   a page of all that was run here
+  mnist-bench compare table-1 sprint   which is faster, by how much, and is it noise?
+  mnist-bench export mine.zip          results in one file to send; `import` reads it
   mnist-bench scenarios                what can be run, and what it costs here
   mnist-bench machine                  is this a good moment to measure?
   mnist-bench ui                       browse the runs in MLflow
@@ -92,6 +98,10 @@ def cli(context: click.Context) -> None:
 
 cli.add_command(run)
 cli.add_command(tune)
+cli.add_command(report)
+cli.add_command(compare)
+cli.add_command(export)
+cli.add_command(import_)
 
 
 @cli.command()

@@ -12,14 +12,14 @@ from pydantic import ValidationError
 
 from mnist_bench import paper
 from mnist_bench.conditions import known
-from mnist_bench.document import Document, Row, RowVerdict, SpreadSource, summarise_run
+from mnist_bench.document import Document, Row, RowVerdict, SpreadSource
 from mnist_bench.draws import Group, groups
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.machine import Machine
-from mnist_bench.result import RunResult
 from mnist_bench.scaling import scaling_of
 from mnist_bench.scenario import packaged_folder
 from mnist_bench.spent import costs_of
+from mnist_bench.summary import RunSummary
 from mnist_bench.units import spread
 
 ALPHA = 0.05
@@ -86,6 +86,15 @@ def _precision(row: Row, document: Document) -> str:
 
 
 def load_reference() -> Reference:
+    """The spreads of the reference that comes with the package.
+
+    Raises:
+        BenchError: It is missing or damaged.
+    """
+    return Reference.from_document(reference_document())
+
+
+def reference_document() -> Document:
     """The reference that comes with the package.
 
     Raises:
@@ -94,7 +103,7 @@ def load_reference() -> Reference:
     path: Path = packaged_folder() / "reference" / REFERENCE_NAME
     remedy = "install mnist-bench anew, or run at least 3 seeds"
     try:
-        document = Document.model_validate_json(path.read_bytes())
+        return Document.model_validate_json(path.read_bytes())
     except OSError as error:
         reason = error.strerror or str(error)
         raise BenchError(f"can't read the shipped reference {path}: {reason}", remedy,
@@ -104,27 +113,26 @@ def load_reference() -> Reference:
         place = ".".join(str(part) for part in fault["loc"])
         raise BenchError(f"the shipped reference {path} is damaged: {place} {fault['msg']}", remedy,
                          exit_status=EXIT_BROKE) from error  # fmt: skip
-    return Reference.from_document(document)
 
 
-def needs_reference(results: Sequence[RunResult]) -> bool:
+def needs_reference(results: Sequence[RunSummary]) -> bool:
     """Whether some row that compares with Table I has too few seeds for a spread of its own."""
     return any(not g.obstacles and len(g.taken) < MIN_SEEDS for g in groups(results))
 
 
 def document(
-    machine: Machine, results: Sequence[RunResult], reference: Reference | None
+    machine: Machine, results: Sequence[RunSummary], reference: Reference | None
 ) -> Document:
     """Every run, those rows that stand in Table I, and what more threads brought."""
     return Document(
         machine=machine,
-        runs=tuple(summarise_run(result) for result in results),
+        runs=tuple(results),
         table_1=tuple(row for row in rows(results, reference) if row.paper_step is not None),
         scaling=scaling_of(results),
     )
 
 
-def rows(results: Sequence[RunResult], reference: Reference | None) -> tuple[Row, ...]:
+def rows(results: Sequence[RunSummary], reference: Reference | None) -> tuple[Row, ...]:
     """One row for every step count that was run, rising.
 
     Args:
@@ -216,7 +224,7 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
     selected_mean, selected_sd = _mean_and_sd([run.selected_test_accuracy for run in taken])
     max_steps = [r.max_test_accuracy_step for r in taken if r.max_test_accuracy_step is not None]
     interval = (mean - test.margin, mean + test.margin) if test and mean is not None else None
-    costs = costs_of([summarise_run(run) for run in taken])
+    costs = costs_of(taken)
     return Row(
         steps=group.steps,
         paper_step=theirs.paper_step if theirs else None,

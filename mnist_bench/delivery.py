@@ -129,6 +129,7 @@ class Delivery:
             run,
             self._note(run),
             self._papers.owner,
+            self._papers.machine,
             at_ms=self._papers.begun_at_ms,
             look_first=look_first,
         )

@@ -8,8 +8,7 @@ from itertools import groupby
 
 from mnist_bench import paper, units
 from mnist_bench.hyperparameters import Hyperparameters
-from mnist_bench.result import RunResult
-from mnist_bench.scenario import Grid
+from mnist_bench.summary import RunSummary
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,12 @@ class Group:
     """
 
     steps: int
-    taken: tuple[RunResult, ...]
+    taken: tuple[RunSummary, ...]
     left_out: str
     obstacles: tuple[str, ...]
 
 
-def groups(results: Sequence[RunResult]) -> list[Group]:
+def groups(results: Sequence[RunSummary]) -> list[Group]:
     """One group for every step count, rising.
 
     Args:
@@ -42,31 +41,38 @@ def groups(results: Sequence[RunResult]) -> list[Group]:
     return [_group(steps, list(of)) for steps, of in groupby(by_steps, lambda r: r.steps)]
 
 
-def one_a_seed(results: Sequence[RunResult]) -> tuple[RunResult, ...]:
+def one_a_seed(results: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
     """A seed trained twice is one draw, not two: the later stands for it, unless it is spoilt."""
-    taken: dict[int, RunResult] = {}
+    taken: dict[int, RunSummary] = {}
     for result in results:
-        before = taken.get(result.training_seed, result)
+        seed = seed_of(result)
+        before = taken.get(seed, result)
         if result.verdict != "invalid" or before.verdict == "invalid":
-            taken[result.training_seed] = result
+            taken[seed] = result
     return tuple(taken.values())
 
 
-def question(result: RunResult) -> tuple[str, str, Hyperparameters, Grid]:
+def seed_of(result: RunSummary) -> int:
+    """What fixed the training's chances; its own seed where another is not told."""
+    return result.seed if result.training_seed is None else result.training_seed
+
+
+def question(result: RunSummary) -> tuple[str, str, Hyperparameters, int | None, int | None]:
     """What must agree for accuracies to be draws of one quantity."""
-    return result.dataset, result.model, result.hyperparameters, result.grid
+    asked = result.dataset, result.model, result.hyperparameters
+    return *asked, result.eval_first, result.eval_every
 
 
-def arithmetic(result: RunResult) -> tuple[str, str, str | None]:
+def arithmetic(result: RunSummary) -> tuple[str, str, str | None]:
     """What must agree beside the threads for runs to be carried out in one way."""
     return result.precision, result.device, result.device_name
 
 
-def _way(result: RunResult) -> tuple[object, ...]:
+def _way(result: RunSummary) -> tuple[object, ...]:
     return result.threads, arithmetic(result)
 
 
-def _group(steps: int, results: list[RunResult]) -> Group:
+def _group(steps: int, results: list[RunSummary]) -> Group:
     finished = [r for r in results if r.status == "finished" and r.max_test_accuracy is not None]
     comparable = [r for r in finished if not _differences(r)]
     first = max(comparable or finished, key=lambda r: r.threads, default=None)
@@ -89,13 +95,13 @@ def _group(steps: int, results: list[RunResult]) -> Group:
     )
 
 
-def _way_in_words(result: RunResult) -> str:
+def _way_in_words(result: RunSummary) -> str:
     """How a run was carried out: `2 threads in float32 on cpu`."""
     device = result.device_name or result.device
     return f"{units.threads(result.threads)} in {result.precision} on {device}"
 
 
-def _differences(result: RunResult) -> list[str]:
+def _differences(result: RunSummary) -> list[str]:
     """How a run's question differs from Table I's."""
     found = []
     if result.dataset != paper.DATASET:
@@ -107,7 +113,7 @@ def _differences(result: RunResult) -> list[str]:
     other = [f"{name} {value}" for name, value in ours.items() if value != theirs.get(name)]
     if other:
         found.append(f"other hyperparameters: {', '.join(other)}")
-    if result.grid != paper.PROTOCOL.grid:
-        first, every = result.eval_first, result.eval_every
+    first, every = result.eval_first, result.eval_every
+    if (first, every) != (paper.PROTOCOL.eval_first, paper.PROTOCOL.eval_every):
         found.append(f"other evaluation grid: first after {first}, then every {every} steps")
     return found

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mnist_bench.machine import Machine
 from mnist_bench.owner import Owner
-from mnist_bench.result import SPLITS, Evaluation, RunResult
+from mnist_bench.result import SPLITS, Evaluation, PhaseName, RunResult
 from mnist_bench.tracking import OWNER_TAG
 
 SCHEMA = "1"
 """Of what is recorded; rises when a name's meaning changes."""
 TRAJECTORY_TAG, STEPS_TAG = "bench.trajectory", "bench.steps"
 """Together they name a run, whatever id MLflow gives it."""
-COMPLETE_TAG = "bench.complete"
-FAILURE_TAG = "bench.failure"
-STUDY_TAG, TRIAL_TAG = "bench.study", "bench.trial"
+SCHEMA_TAG, COMPLETE_TAG, FAILURE_TAG = "bench.schema", "bench.complete", "bench.failure"
+STUDY_TAG, TRIAL_TAG, TRIAL_STATE_TAG = "bench.study", "bench.trial", "bench.trial_state"
+DIGEST_TAG = "bench.dataset_digest"
+VERDICT_TAG, REASONS_TAG = "bench.verdict", "bench.reasons"
+MEMORY_METHOD_TAG, SHARED_PHASES_TAG = "bench.memory_method", "bench.shared_phases"
+TRAINING_SEED_TAG = "bench.training_seed"
+MACHINE_ID_TAG, MACHINE_TAG = "bench.machine_id", "bench.machine"
+TENSORFLOW_TAG, VERSION_TAG = "bench.tensorflow", "bench.mnist_bench"
 
 
 @dataclass(frozen=True)
@@ -54,16 +60,20 @@ def params_of(run: RunResult) -> dict[str, object]:
     }
 
 
-def opening_tags(run: RunResult, note: str, owner: Owner) -> dict[str, str]:
+def opening_tags(run: RunResult, note: str, owner: Owner, machine: Machine) -> dict[str, str]:
     """Of a run that begins."""
     tags = {
         # MLflow would record the path of the started script, which may name a home folder.
         "mlflow.source.name": "mnist-bench",
         "mlflow.note.content": note,
-        "bench.schema": SCHEMA,
+        SCHEMA_TAG: SCHEMA,
         TRAJECTORY_TAG: run.trajectory,
         STEPS_TAG: str(run.steps),
-        "bench.dataset_digest": run.dataset_digest,
+        TRAINING_SEED_TAG: str(run.training_seed),
+        DIGEST_TAG: run.dataset_digest,
+        MACHINE_TAG: machine.name,
+        TENSORFLOW_TAG: machine.tensorflow,
+        VERSION_TAG: machine.mnist_bench,
         OWNER_TAG: owner.model_dump_json(),
         COMPLETE_TAG: "false",
     }
@@ -73,7 +83,7 @@ def opening_tags(run: RunResult, note: str, owner: Owner) -> dict[str, str]:
             STUDY_TAG: run.trial.study,
             TRIAL_TAG: str(run.trial.number),
         }
-    return tags | ({"bench.machine_id": run.machine_id} if run.machine_id else {})
+    return tags | ({MACHINE_ID_TAG: run.machine_id} if run.machine_id else {})
 
 
 def study_tags(name: str, note: str, owner: Owner) -> dict[str, str]:
@@ -81,7 +91,7 @@ def study_tags(name: str, note: str, owner: Owner) -> dict[str, str]:
     return {
         "mlflow.source.name": "mnist-bench",
         "mlflow.note.content": note,
-        "bench.schema": SCHEMA,
+        SCHEMA_TAG: SCHEMA,
         STUDY_TAG: name,
         OWNER_TAG: owner.model_dump_json(),
     }
@@ -90,11 +100,12 @@ def study_tags(name: str, note: str, owner: Owner) -> dict[str, str]:
 def closing_tags(run: RunResult, note: str) -> dict[str, str]:
     """Of a run that has ended."""
     known = {
-        "bench.memory_method": run.memory_method,
-        "bench.verdict": run.verdict,
-        "bench.reasons": ", ".join(run.reasons),
+        MEMORY_METHOD_TAG: run.memory_method,
+        SHARED_PHASES_TAG: ", ".join(run.shared_phases),
+        VERDICT_TAG: run.verdict,
+        REASONS_TAG: ", ".join(run.reasons),
         FAILURE_TAG: run.failure,
-        "bench.trial_state": run.status if run.trial else None,
+        TRIAL_STATE_TAG: run.status if run.trial else None,
     }
     return {"mlflow.note.content": note} | {key: text for key, text in known.items() if text}
 
@@ -112,22 +123,25 @@ def figures_at(point: Point) -> dict[str, float | None]:
     return figures
 
 
+ONCE = (
+    *("max_test_accuracy", "max_test_accuracy_step", "final_test_accuracy"),
+    *("selected_test_accuracy", "max_validation_accuracy", "final_validation_accuracy"),
+    *("train_seconds_total", "images_per_second", "peak_rss_bytes"),
+)
+"""Metrics of a run as a whole, under the names that `RunResult` has for them too."""
+
+
+def phase_metric(phase: PhaseName, what: str) -> str:
+    """A phase's metric: `phase_train_seconds`."""
+    return f"phase_{phase}_{what}"
+
+
 def figures_once(run: RunResult) -> dict[str, float | None]:
     """Metrics of a run as a whole."""
-    figures: dict[str, float | None] = {
-        "max_test_accuracy": run.max_test_accuracy,
-        "max_test_accuracy_step": run.max_test_accuracy_step,
-        "final_test_accuracy": run.final_test_accuracy,
-        "selected_test_accuracy": run.selected_test_accuracy,
-        "max_validation_accuracy": run.max_validation_accuracy,
-        "final_validation_accuracy": run.final_validation_accuracy,
-        "train_seconds_total": run.train_seconds_total,
-        "images_per_second": run.images_per_second,
-        "peak_rss_bytes": run.peak_rss_bytes,
-    }
-    figures |= {f"phase_{name}_seconds": seconds for name, seconds in run.seconds.items()}
+    figures: dict[str, float | None] = {name: getattr(run, name) for name in ONCE}
     peaks = run.phase_peak_rss_bytes.items()
-    figures |= {f"phase_{name}_peak_rss_bytes": peak for name, peak in peaks}
+    figures |= {phase_metric(name, "seconds"): seconds for name, seconds in run.seconds.items()}
+    figures |= {phase_metric(name, "peak_rss_bytes"): peak for name, peak in peaks}
     for split in SPLITS:
         for target in run.target_accuracies:
             name = f"time_to_{split}_accuracy_{f'{target:g}'.replace('.', '_')}_seconds"

@@ -26,3 +26,7 @@ MAX_CONFIRMATIONS = 1_000
 MAX_FINALISTS = 1_000
 REPEATS = 3
 """Further trainings of each finalist of a study."""
+REPORT_FORMATS = ("html", "md", "csv", "json")
+"""Of `mnist-bench report`, by the files' suffixes."""
+COMPARED_BY = ("machine", "scenario", "tensorflow", "precision")
+"""Keys of `mnist-bench compare --by`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import click
 
 from mnist_bench import tracking
-from mnist_bench.limits import MAX_SEED, MAX_SEEDS, MAX_STEPS
+from mnist_bench.limits import MAX_SEED, MAX_SEEDS, MAX_STEPS, REPORT_FORMATS
 
 if TYPE_CHECKING:
     from mnist_bench.repeats import Rule
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 AUTO: Final = "auto"
 Seeds: TypeAlias = int | Literal["auto"]
 
+_FOLDERS = ("--data", "--out")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600}
 
 
@@ -99,6 +101,15 @@ def budget_seconds(
     if seconds <= 0:
         raise click.BadParameter(f"{text!r} is no time to spend, like 90s, 30m or 2h")
     return seconds
+
+
+def formats(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    """Formats of a report with commas between them, each once."""
+    asked = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
+    unknown = [name for name in asked if name not in REPORT_FORMATS]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(REPORT_FORMATS)}")
+    return asked
 
 
 def file(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Path | None:
@@ -189,12 +200,14 @@ def shown_command(arguments: Sequence[str]) -> str:
     shown: list[str] = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        if shown and shown[-1] == "--data":
+        if shown and shown[-1] in _FOLDERS:
             shown.append("DIR")
-        elif name == "--data" and equals:
-            shown.append("--data=DIR")
+        elif name in _FOLDERS and equals:
+            shown.append(f"{name}=DIR")
         elif "://" in argument:
             shown.append(f"{name}=URI" if equals and "://" in value else "URI")
         else:
-            shown.append(Path(argument).name if Path(argument).is_file() else argument)
+            # Not by pathlib: a query may be longer than any name, which it takes for a fault.
+            is_file = os.path.isfile(argument)  # noqa: PTH113
+            shown.append(Path(argument).name if is_file else argument)
     return shlex.join(("mnist-bench", *shown))

@@ -10,6 +10,7 @@ from math import sqrt
 from mnist_bench import compare, units
 from mnist_bench.document import Row
 from mnist_bench.result import RunResult
+from mnist_bench.summary import summarise
 
 PRECISION_TARGET = 0.0005
 BUDGET_SECONDS = 30 * 60.0
@@ -46,7 +47,7 @@ class Rule:
             elapsed_seconds: Since the first training was begun.
             seed_seconds: What a seed took so far; 0 where none was trained.
         """
-        rows = compare.rows(results, None)
+        rows = compare.rows(summarise(results), None)
         if rows and all(_is_within(row, self.precision_target) for row in rows):
             return f"each mean is within ±{self.precision_target:g} ({_widest(rows)})"
         if _last_failed(results):

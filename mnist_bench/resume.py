@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mnist_bench.archive import Archive
 from mnist_bench.layout import Plan, planned_runs
 from mnist_bench.machine import Machine
 from mnist_bench.result import RunResult
-from mnist_bench.store import Store
 
 _SAME = (
     *("scenario", "model", "hyperparameters", "dataset_digest", "eval_first", "eval_every"),
@@ -37,7 +37,7 @@ class Rest:
         return tuple(sorted(runs, key=lambda run: (run.seed, run.threads, run.steps)))
 
 
-def rest_of(plan: Plan, machine: Machine, store: Store) -> Rest:
+def rest_of(plan: Plan, machine: Machine, store: Archive) -> Rest:
     """What is left of a plan: a row is there when a finished run in the store answers it."""
     recorded = {_key(run): run for run in _oldest_first(plan, store)}
     earlier: list[RunResult] = []
@@ -52,7 +52,7 @@ def rest_of(plan: Plan, machine: Machine, store: Store) -> Rest:
     return Rest(dataclasses.replace(plan, trajectories=tuple(trajectories)), tuple(earlier))
 
 
-def _oldest_first(plan: Plan, store: Store) -> Sequence[RunResult]:
+def _oldest_first(plan: Plan, store: Archive) -> Sequence[RunResult]:
     """So that of two runs of a row the newest is taken."""
     return store.load_finished(plan.name, plan.source.digest)[::-1]
 

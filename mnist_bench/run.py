@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_bench import compare, cost, harness, machine, process, recovery, report, resume
+from mnist_bench.archive import existing_store
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.harness import Outcome
 from mnist_bench.journal import Address
@@ -23,7 +24,8 @@ from mnist_bench.report import Report
 from mnist_bench.result import RunResult
 from mnist_bench.resume import Rest
 from mnist_bench.seen import seen_by
-from mnist_bench.store import Store, existing_store
+from mnist_bench.store import Store
+from mnist_bench.summary import RunSummary, summarise
 from mnist_bench.wish import REPORTS, Wish
 
 
@@ -83,7 +85,8 @@ def carry_out(
             break
     if any(run.status != "finished" for run in results):
         exit_status = exit_status or EXIT_BROKE
-    document = compare.document(described, results, _reference(results))
+    runs = summarise(results)
+    document = compare.document(described, runs, _reference(runs))
     return Done(report.to_json(document), exit_status, errors[0] if errors else None)
 
 
@@ -180,14 +183,15 @@ def _trained(
 
 
 def _report_of(plan: Plan, outcome: Outcome, described: Machine, command: str) -> Report:
-    reference = _reference(outcome.results)
+    runs = summarise(outcome.results)
+    reference = _reference(runs)
     return Report(
         title=plan.scenario.title,
         scenario=plan.name,
         command=command,
         created=dt.datetime.now().astimezone().date().isoformat(),
-        document=compare.document(described, outcome.results, reference),
-        rows=compare.rows(outcome.results, reference),
+        document=compare.document(described, runs, reference),
+        rows=compare.rows(runs, reference),
         seen=seen_by(outcome.results),
     )
 
@@ -218,6 +222,6 @@ def _written(made: Report, outcome: Outcome) -> str:
     return "Written: " + ", ".join(path.as_posix() for path in paths)
 
 
-def _reference(results: Sequence[RunResult]) -> compare.Reference | None:
+def _reference(runs: Sequence[RunSummary]) -> compare.Reference | None:
     """The shipped reference, where too few seeds were run for a spread of their own."""
-    return compare.load_reference() if compare.needs_reference(results) else None
+    return compare.load_reference() if compare.needs_reference(runs) else None

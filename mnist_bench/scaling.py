@@ -6,19 +6,19 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from mnist_bench import units
-from mnist_bench.document import Scaling, summarise_run
-from mnist_bench.draws import arithmetic, one_a_seed, question
-from mnist_bench.result import RunResult
+from mnist_bench.document import Scaling
+from mnist_bench.draws import arithmetic, one_a_seed, question, seed_of
 from mnist_bench.spent import costs_of
+from mnist_bench.summary import RunSummary
 
 
-def scaling_of(results: Iterable[RunResult]) -> tuple[Scaling, ...]:
+def scaling_of(results: Iterable[RunSummary]) -> tuple[Scaling, ...]:
     """A line for every thread count of those trainings that have several, rising.
 
     Args:
         results: Runs however they ended; only the finished ones are counted.
     """
-    trainings: dict[object, dict[int, list[RunResult]]] = {}
+    trainings: dict[object, dict[int, list[RunSummary]]] = {}
     for result in sorted(results, key=lambda result: result.steps):
         if result.status == "finished":
             counts = trainings.setdefault(_training(result), {})
@@ -31,16 +31,16 @@ def scaling_of(results: Iterable[RunResult]) -> tuple[Scaling, ...]:
     )
 
 
-def _training(result: RunResult) -> tuple[object, ...]:
+def _training(result: RunSummary) -> tuple[object, ...]:
     """What must agree for runs to differ in their threads alone."""
     asked = result.scenario, question(result), result.dataset_digest, result.steps
     return *asked, arithmetic(result), result.machine_id
 
 
-def _line(runs: Sequence[RunResult], base: Sequence[RunResult]) -> Scaling:
+def _line(runs: Sequence[RunSummary], base: Sequence[RunSummary]) -> Scaling:
     """One thread count, held against the one with the fewest threads."""
     of = runs[0]
-    costs = costs_of([summarise_run(run) for run in runs])
+    costs = costs_of(runs)
     ratios = _ratios(runs, base)
     speedup = statistics.mean(ratios) if ratios else None
     base_threads = base[0].threads
@@ -78,7 +78,7 @@ def _line(runs: Sequence[RunResult], base: Sequence[RunResult]) -> Scaling:
     )
 
 
-def _ratios(runs: Sequence[RunResult], base: Sequence[RunResult]) -> list[float]:
+def _ratios(runs: Sequence[RunSummary], base: Sequence[RunSummary]) -> list[float]:
     """The base's train seconds by those of the same seed here, where both were timed."""
     seconds = _seconds_by_seed(base)
     return [
@@ -86,10 +86,10 @@ def _ratios(runs: Sequence[RunResult], base: Sequence[RunResult]) -> list[float]
     ]
 
 
-def _seconds_by_seed(runs: Sequence[RunResult]) -> dict[int, float]:
+def _seconds_by_seed(runs: Sequence[RunSummary]) -> dict[int, float]:
     """Train seconds of the runs that the machine did not spoil; none of them 0."""
     return {
-        run.training_seed: run.train_seconds_total
+        seed_of(run): run.train_seconds_total
         for run in runs
         if run.verdict != "invalid" and run.train_seconds_total
     }

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mnist_bench.conditions import known
-from mnist_bench.document import RunSummary
 from mnist_bench.result import PHASES, PhaseName
+from mnist_bench.summary import RunSummary
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import psutil
 from mnist_bench.dataset import Images, Source
 from mnist_bench.figures import Point
 from mnist_bench.journal import Address
+from mnist_bench.machine import Machine
 from mnist_bench.owner import Owner, boot_id
 from mnist_bench.result import RunResult
 from mnist_bench.store import Started, Unfinished
@@ -215,7 +216,14 @@ class Store:
     finished: list[Finished] = field(default_factory=list)
 
     def start(
-        self, run: RunResult, note: str, owner: Owner, *, at_ms: int, look_first: bool = False
+        self,
+        run: RunResult,
+        note: str,
+        owner: Owner,
+        machine: Machine,
+        *,
+        at_ms: int,
+        look_first: bool = False,
     ) -> Started:
         run_id = f"id-{run.seed}-{run.steps}"
         self.fault("start", run_id)

@@ -102,7 +102,8 @@ def test_help_loads_click_and_plain_values(bench: Bench, arguments: tuple[str, .
     loaded = loaded_by(bench, *arguments)
     rooms = {name.removeprefix("mnist_bench.") for name in loaded if "mnist_bench." in name}
     plain = {"errors", "interruption", "limits", "options", "shared", "terminal", "tracking"}
-    assert rooms == plain | {"cli", "run_command", "tune_command"}
+    names = ("run", "tune", "report", "compare", "bundle")
+    assert rooms == plain | {"cli"} | {f"{name}_command" for name in names}
     libraries = {"numpy", "platformdirs", "psutil", "pydantic", "requests", "rich", "tomllib"}
     assert loaded.isdisjoint(WEIGHTY | libraries)
 

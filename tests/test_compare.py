@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from records import evaluations, machine, run, seeds
 
-from mnist_bench import compare, document
-from mnist_bench.compare import Reference, Spread, holm, rows
+from mnist_bench import compare, document, summary
+from mnist_bench.compare import Reference, Spread, holm
 from mnist_bench.document import Document
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
@@ -21,6 +22,10 @@ from mnist_bench.result import RunResult
 REFERENCE = Reference(
     tuple(Spread(steps, 0.0005, 10, "reference") for steps in (1_000, 2_500, 5_000, 10_000))
 )
+
+
+def rows(results: Sequence[RunResult], reference: Reference | None) -> tuple[document.Row, ...]:
+    return compare.rows(summary.summarise(results), reference)
 
 
 def only(results: list[RunResult], reference: Reference | None = None) -> document.Row:
@@ -116,7 +121,7 @@ def test_a_reference_of_another_precision_is_said_to_be_one() -> None:
     row = only([run(1_000, 0.985, precision="bfloat16")], REFERENCE)
     assert (row.reason or "").endswith("shipped reference, n = 10, measured in float32")
     brief = seeds(1_000, 0.985, 0.986, 0.987, precision="bfloat16")
-    found = Reference.from_document(compare.document(machine(), brief, None))
+    found = Reference.from_document(compare.document(machine(), summary.summarise(brief), None))
     assert [spread.precision for spread in found.spreads] == ["bfloat16"]
 
 
@@ -402,17 +407,21 @@ def test_holm_lies_between_bonferroni_and_no_correction(p_values: list[float]) -
     ],
 )
 def test_needs_reference(results: list[RunResult], *, needed: bool) -> None:
-    assert compare.needs_reference(results) is needed
+    assert compare.needs_reference(summary.summarise(results)) is needed
 
 
 def test_reference_from_document() -> None:
     results = [*seeds(1_000, 0.985, 0.986, 0.987), run(2_500), *seeds(5_000, 0.992, 0.991)]
-    reference = Reference.from_document(compare.document(machine(), results, REFERENCE))
+    reference = Reference.from_document(
+        compare.document(machine(), summary.summarise(results), REFERENCE)
+    )
     (found,) = reference.spreads
     assert (found.steps, found.n, found.source) == (1_000, 3, "reference")
     assert found.sd == pytest.approx(0.001)
     assert reference.of(2_500) is None
-    foreign = compare.document(machine(), seeds(1_000, 0.9, 0.8, 0.7, dataset="mnist-5k"), None)
+    foreign = compare.document(
+        machine(), summary.summarise(seeds(1_000, 0.9, 0.8, 0.7, dataset="mnist-5k")), None
+    )
     assert Reference.from_document(foreign).spreads == ()
 
 
@@ -424,7 +433,7 @@ def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str | None) -> 
 
 
 def test_load_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = compare.document(machine(), seeds(1_000, 0.985, 0.986, 0.987), None)
+    made = compare.document(machine(), summary.summarise(seeds(1_000, 0.985, 0.986, 0.987)), None)
     shipped(tmp_path, monkeypatch, made.model_dump_json())
     assert compare.load_reference() == Reference.from_document(made)
 
@@ -478,6 +487,8 @@ ADDED_RUN_KEYS = [
     "device_memory_bytes",
     "max_validation_accuracy",
     "final_validation_accuracy",
+    "eval_first",
+    "eval_every",
 ]
 ROW_KEYS = [
     "steps",
@@ -499,7 +510,9 @@ ROW_KEYS = [
 
 
 def test_document_has_the_contracts_keys() -> None:
-    told = json.loads(compare.document(machine(), [run()], REFERENCE).model_dump_json())
+    told = json.loads(
+        compare.document(machine(), summary.summarise([run()]), REFERENCE).model_dump_json()
+    )
     assert list(told) == ["schema", "machine", "runs", "table_1", "scaling"]
     assert (told["schema"], told["scaling"]) == (1, [])
     assert list(told["runs"][0]) == [*RUN_KEYS, *ADDED_RUN_KEYS]
@@ -507,49 +520,51 @@ def test_document_has_the_contracts_keys() -> None:
 
 
 def test_document_keeps_table_1s_rows_only() -> None:
-    made = compare.document(machine(), [run(200), run(1_000)], REFERENCE)
+    made = compare.document(machine(), summary.summarise([run(200), run(1_000)]), REFERENCE)
     assert [row.steps for row in made.table_1] == [1_000]
     assert [each.steps for each in made.runs] == [200, 1_000]
-    assert compare.document(machine(), [run(200)], None).table_1 == ()
+    assert compare.document(machine(), summary.summarise([run(200)]), None).table_1 == ()
 
 
 def test_document_reads_itself_back() -> None:
     results = [run(), run(1_000, threads=1), run(2_500, status="failed")]
-    made = compare.document(machine(), results, REFERENCE)
+    made = compare.document(machine(), summary.summarise(results), REFERENCE)
     assert [line.threads for line in made.scaling] == [1, 2]
     assert Document.model_validate_json(made.model_dump_json()) == made
 
 
 def test_documents_from_before_threads_were_compared_are_read() -> None:
-    told = json.loads(compare.document(machine(), [run()], REFERENCE).model_dump_json())
+    told = json.loads(
+        compare.document(machine(), summary.summarise([run()]), REFERENCE).model_dump_json()
+    )
     del told["scaling"]
     assert Document.model_validate_json(json.dumps(told)).scaling == ()
 
 
 def test_run_summary() -> None:
-    told = document.summarise_run(run(1_000, 0.985, 3, status="killed", failure="interrupted"))
+    told = summary.summarise_run(run(1_000, 0.985, 3, status="killed", failure="interrupted"))
     assert (told.verdict, told.reasons) == (None, None)
     assert (told.max_test_accuracy, told.max_test_accuracy_step) == (0.985, 801)
     assert (told.status, told.failure, told.seed) == ("killed", "interrupted", 3)
     assert told.seconds["import"] == 4
-    nothing = document.summarise_run(run(evaluations=(), peak_rss_bytes=None))
+    nothing = summary.summarise_run(run(evaluations=(), peak_rss_bytes=None))
     assert nothing.max_test_accuracy is nothing.train_seconds_total is None
     assert nothing.images_per_second is nothing.peak_rss_bytes is None
 
 
 def test_run_summary_of_a_judged_run() -> None:
     peaks = {"import": 300, "train": 900}
-    told = document.summarise_run(
+    told = summary.summarise_run(
         run(verdict="suspect", reasons=("steal", "calibration drift", "calibration drift"),
             phase_peak_rss_bytes=peaks, shared_phases=("import", "data"))
     )  # fmt: skip
     assert (told.verdict, told.reasons) == ("suspect", ("steal", "calibration drift"))
     assert (told.phase_peak_rss_bytes, told.shared_phases) == (peaks, ("import", "data"))
-    assert document.summarise_run(run(verdict="clean")).reasons == ()
+    assert summary.summarise_run(run(verdict="clean")).reasons == ()
 
 
 def test_shared_trainings() -> None:
     shared = [run(steps, seed=seed) for seed in (0, 1) for steps in (1_000, 5_000)]
-    assert document.shares_trajectories([document.summarise_run(result) for result in shared])
+    assert summary.shares_trajectories([summary.summarise_run(result) for result in shared])
     apart = [run(steps, trajectory=f"t{steps}") for steps in (1_000, 5_000)]
-    assert not document.shares_trajectories([document.summarise_run(result) for result in apart])
+    assert not summary.shares_trajectories([summary.summarise_run(result) for result in apart])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 
 import click
+import jsonschema
 import pytest
 
 from mnist_bench.cli import cli
+from mnist_bench.document import Document
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "commands.md"
+SCHEMA = ROOT / "docs" / "result.schema.json"
 HEAD = """# Commands
 
 What `--help` prints. Generated: `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/test_docs.py` renews it.
@@ -46,6 +50,22 @@ def test_the_commands_reference_is_what_help_prints():
     if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
         REFERENCE.write_text(page, encoding="utf-8", newline="\n")
     assert REFERENCE.read_text(encoding="utf-8") == page
+
+
+def test_the_published_schema_is_that_of_the_documents():
+    schema = json.dumps(Document.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+    if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
+        SCHEMA.write_text(schema, encoding="utf-8", newline="\n")
+    assert SCHEMA.read_text(encoding="utf-8") == schema
+
+
+@pytest.mark.parametrize(
+    "path", ["reports/sample/table-1.json", "benchmarks/reference/table-1.json"]
+)
+def test_shipped_documents_are_of_that_schema(path):
+    document = json.loads((ROOT / path).read_text(encoding="utf-8"))
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(document)
 
 
 def test_every_command_is_in_the_readme():

@@ -55,7 +55,7 @@ def test_nothing_imports_upward():
         (
             "cli.py",
             "def late():\n    import mlflow.tracking",
-            "Only the store and its door know MLflow",
+            "Only the store, the archive and their door know MLflow",
         ),
         ("compare.py", "import optuna", "Only the study and its storage know Optuna"),
         ("util.py", "", "Nothing imports upward (the parent's rooms)"),

@@ -14,15 +14,17 @@ from typing import Any
 import pytest
 import stand_ins
 from program import Bench, Running, altered, wait_until
+from records import machine
 from test_journal import header
 from test_recording import at, planned, row_end, sample, scored
 
 from mnist_bench import journal, recovery
+from mnist_bench.archive import existing_store
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.journal import Address, Ended, Journal, Made, Said
 from mnist_bench.owner import Owner
 from mnist_bench.result import RunResult
-from mnist_bench.store import Store, existing_store
+from mnist_bench.store import Store
 
 MACHINE = "0123456789abcdef"
 
@@ -108,14 +110,14 @@ def left(address: Address, of: Owner, *, trajectory: str = "", ended: bool = Fal
 
 def runs_in(opened: Store) -> dict[str, Any]:
     """Runs by their steps; there is one of each."""
-    found = opened._client.search_runs([opened.experiment_id])
+    found = opened.client.search_runs([opened.experiment_id])
     by_steps = {run.data.params["steps"]: run for run in found}
     assert len(by_steps) == len(found)
     return by_steps
 
 
 def history(opened: Store, run: Any, name: str) -> list[tuple[int, float]]:
-    found = opened._client.get_metric_history(run.info.run_id, name)
+    found = opened.client.get_metric_history(run.info.run_id, name)
     return sorted((metric.step, metric.value) for metric in found)
 
 
@@ -140,7 +142,7 @@ def test_a_vanished_process_has_its_runs_closed_with_their_curves(
     assert {run.data.tags["bench.complete"] for run in runs.values()} == {"true"}
     assert {run.data.tags["bench.verdict"] for run in runs.values()} == {"clean"}
     assert (short.info.end_time, long.info.end_time) == (at(250) + 2, at(301))
-    files = {file.path for file in opened._client.list_artifacts(short.info.run_id)}
+    files = {file.path for file in opened.client.list_artifacts(short.info.run_id)}
     assert {"result.json", "predictions.npz", "scenario.toml", "machine.json"} == files
     assert not made.path.exists()
     assert not made.files.exists()
@@ -174,7 +176,7 @@ def test_twice_delivered_is_there_once(
     }
     for complete in ("true", "false"):
         for run in runs_in(opened).values():
-            opened._client.set_tag(run.info.run_id, "bench.complete", complete)
+            opened.client.set_tag(run.info.run_id, "bench.complete", complete)
         made.path.write_bytes(journal_text)
         settled()
         assert not made.path.exists()
@@ -194,7 +196,8 @@ def test_a_run_that_was_made_is_found_again(
     story = journal.read(made.path)
     assert story is not None
     started = [
-        opened.start(run, "note", story.header.owner, at_ms=at(0)) for run in story.header.runs
+        opened.start(run, "note", story.header.owner, machine(), at_ms=at(0))
+        for run in story.header.runs
     ]
     made.add(Made(at_ms=at(302), steps=250, run_id=started[0].run_id))
     settled()
@@ -231,7 +234,7 @@ def test_a_process_that_is_alive_is_left_alone(
 ) -> None:
     made = left(address, alive, ended=True)
     run = planned(250).model_copy(update={"trajectory": "another"})
-    opened.start(run, "note", alive, at_ms=at(0))
+    opened.start(run, "note", alive, machine(), at_ms=at(0))
     assert settled() == []
     assert made.path.exists()
     assert runs_in(opened)["250"].info.status == "RUNNING"
@@ -248,7 +251,7 @@ def test_another_machines_process_is_left_alone(
     other = gone().model_copy(update=change)
     made = left(address, other)
     run = planned(250).model_copy(update={"trajectory": "another"})
-    opened.start(run, "note", other, at_ms=at(0))
+    opened.start(run, "note", other, machine(), at_ms=at(0))
     assert settled() == []
     assert made.path.exists()
     assert runs_in(opened)["250"].info.status == "RUNNING"
@@ -297,7 +300,7 @@ def test_a_run_without_a_journal_is_ended_with_what_is_there(
     opened: Store, address: Address, settled: Callable[[], list[str]]
 ) -> None:
     run = planned(250).model_copy(update={"trajectory": "elsewhere"})
-    opened.start(run, "note", gone(), at_ms=at(0))
+    opened.start(run, "note", gone(), machine(), at_ms=at(0))
     assert settled() == [
         "Settled what earlier commands left: 1 run of a vanished process closed as KILLED"
     ]
@@ -310,11 +313,11 @@ def test_a_run_without_a_journal_is_ended_with_what_is_there(
 def test_somebody_elses_runs_go_on(
     opened: Store, address: Address, settled: Callable[[], list[str]]
 ) -> None:
-    made = opened._client.create_run(opened.experiment_id)
-    garbled = opened._client.create_run(opened.experiment_id, tags={"bench.owner": "me"})
+    made = opened.client.create_run(opened.experiment_id)
+    garbled = opened.client.create_run(opened.experiment_id, tags={"bench.owner": "me"})
     assert settled() == []
     for run in (made, garbled):
-        assert opened._client.get_run(run.info.run_id).info.status == "RUNNING"
+        assert opened.client.get_run(run.info.run_id).info.status == "RUNNING"
 
 
 # A store that refuses
@@ -395,7 +398,7 @@ def test_two_commands_at_once_do_not_collide(opened: Store, address: Address) ->
         said = "".join(process.communicate(timeout=100)[0] for process in (first, second))
     assert (first.returncode, second.returncode) == (0, 0)
     assert "stays for later" not in said
-    found = opened._client.search_runs([opened.experiment_id])
+    found = opened.client.search_runs([opened.experiment_id])
     keys = [(run.data.tags["bench.trajectory"], run.data.tags["bench.steps"]) for run in found]
     assert len(keys) == len(set(keys)) == 10
     assert {run.info.status for run in found} == {"FINISHED", "KILLED"}

@@ -13,6 +13,7 @@ from records import run, seeds
 from mnist_bench import compare
 from mnist_bench.repeats import Repetition, Rule, half_width
 from mnist_bench.result import RunResult
+from mnist_bench.summary import summarise
 
 
 class Clock:
@@ -45,13 +46,13 @@ def asked_each_seed(rule: Rule, seconds: float, limit: int = 50) -> Repetition:
 
 
 def test_half_width_by_hand() -> None:
-    (row,) = compare.rows(seeds(1_000, 0.990, 0.991, 0.992), None)
+    (row,) = compare.rows(summarise(seeds(1_000, 0.990, 0.991, 0.992)), None)
     # t(0.975; 2) = 4.302653, s = 0.001
     assert half_width(row) == pytest.approx(4.302653 * 0.001 / 3**0.5, rel=1e-6)
 
 
 def test_one_seed_has_no_interval() -> None:
-    (row,) = compare.rows(seeds(1_000, 0.990), None)
+    (row,) = compare.rows(summarise(seeds(1_000, 0.990)), None)
     assert half_width(row) is None
 
 

@@ -33,6 +33,7 @@ from mnist_bench.report.escape import code, csv_cell, markdown, one_line
 from mnist_bench.report.markdown import to_markdown
 from mnist_bench.result import RunResult
 from mnist_bench.seen import Seen, seen_by
+from mnist_bench.summary import summarise
 
 GOLDEN = Path(__file__).parent / "golden"
 SUFFIXES = (".md", ".csv", ".runs.csv", ".json")
@@ -47,8 +48,8 @@ def report(
         scenario=scenario,
         command=command,
         created="2026-01-31",
-        document=compare.document(here or machine(), results, REFERENCE),
-        rows=compare.rows(results, REFERENCE),
+        document=compare.document(here or machine(), summarise(results), REFERENCE),
+        rows=compare.rows(summarise(results), REFERENCE),
         seen=seen_by(results),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
@@ -12,6 +13,11 @@ from mnist_bench.document import Scaling
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.result import RunResult
 from mnist_bench.scaling import scaling_of
+from mnist_bench.summary import summarise
+
+
+def _scaling(results: Sequence[RunResult]) -> tuple[Scaling, ...]:
+    return scaling_of(summarise(results))
 
 
 def timed(threads: int, seconds: float, seed: int = 0, **changes: Any) -> RunResult:
@@ -22,7 +28,7 @@ def timed(threads: int, seconds: float, seed: int = 0, **changes: Any) -> RunRes
 
 
 def by_threads(*results: RunResult) -> dict[int, Scaling]:
-    return {line.threads: line for line in scaling_of(results)}
+    return {line.threads: line for line in _scaling(results)}
 
 
 def test_figures_by_hand() -> None:
@@ -51,7 +57,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_one_pair_has_no_spread_and_counts_rise() -> None:
-    found = scaling_of([timed(4, 10), timed(1, 30), timed(2, 15)])
+    found = _scaling([timed(4, 10), timed(1, 30), timed(2, 15)])
     assert [line.threads for line in found] == [1, 2, 4]
     assert [line.speedup_mean for line in found] == pytest.approx([1, 2, 3])
     assert [line.efficiency for line in found] == pytest.approx([1, 1, 0.75])
@@ -128,15 +134,15 @@ def test_a_seed_run_again_counts_once() -> None:
     ],
 )  # fmt: skip
 def test_only_the_same_training_is_held_against_itself(changes: dict[str, Any]) -> None:
-    assert scaling_of([timed(1, 40), timed(2, 20)]) != ()
-    assert scaling_of([timed(1, 40), timed(**{"threads": 2, "seconds": 20, **changes})]) == ()
+    assert _scaling([timed(1, 40), timed(2, 20)]) != ()
+    assert _scaling([timed(1, 40), timed(**{"threads": 2, "seconds": 20, **changes})]) == ()
 
 
 def test_step_counts_and_precisions_are_lines_of_their_own() -> None:
     short = [timed(threads, 30 / threads) for threads in (1, 2)]
     long = [run(1_000, threads=threads) for threads in (1, 2)]
     brief = [timed(threads, 12 / threads, precision="bfloat16") for threads in (1, 2)]
-    found = scaling_of([*long, *short, *brief, run(2_500, threads=2)])
+    found = _scaling([*long, *short, *brief, run(2_500, threads=2)])
     assert [(line.steps, line.precision, line.threads) for line in found] == [
         (500, "float32", 1), (500, "float32", 2), (500, "bfloat16", 1), (500, "bfloat16", 2),
         (1_000, "float32", 1), (1_000, "float32", 2),
@@ -153,5 +159,5 @@ def test_peaks_of_two_methods_are_refused() -> None:
 
 
 def test_nothing_to_compare() -> None:
-    assert scaling_of([]) == ()
-    assert scaling_of([timed(2, 20), timed(2, 21, 1)]) == ()
+    assert _scaling([]) == ()
+    assert _scaling([timed(2, 20), timed(2, 21, 1)]) == ()

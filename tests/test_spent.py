@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from records import evaluations, run
 
 from mnist_bench import spent
-from mnist_bench.document import RunSummary, summarise_run
 from mnist_bench.spent import Peak, PhaseCost, costs_of, peak_of, phases_of, spent_on
+from mnist_bench.summary import RunSummary, summarise_run
 
 MIB = 2**20
 

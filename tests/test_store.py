@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from records import evaluations, run
+from records import evaluations, machine, run
 
 from mnist_bench import database, door, owner
+from mnist_bench.archive import existing_store
 from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.figures import Point
 from mnist_bench.note import note_of
 from mnist_bench.result import Evaluation, RunResult, Status
-from mnist_bench.store import Started, Store, existing_store
+from mnist_bench.store import Started, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,7 +92,12 @@ def timed(scored: Sequence[Evaluation]) -> list[Point]:
 
 def start(opened: Store, run_of: RunResult, *, look_first: bool = False) -> Started:
     return opened.start(
-        run_of, "It has begun. Status: running.", OWNER, at_ms=NOON_MS, look_first=look_first
+        run_of,
+        "It has begun. Status: running.",
+        OWNER,
+        machine(),
+        at_ms=NOON_MS,
+        look_first=look_first,
     )
 
 
@@ -284,6 +290,10 @@ def test_tags(client: MlflowClient, opened: Store) -> None:
         "bench.verdict": "suspect",
         "bench.reasons": "on battery, other load",
         "bench.dataset_digest": "d" * 64,
+        "bench.training_seed": "3",
+        "bench.machine": machine().name,
+        "bench.tensorflow": "2.21.0",
+        "bench.mnist_bench": "0.1.0",
         "bench.machine_id": "0123456789abcdef",
         "bench.memory_method": "VmHWM",
     }
@@ -387,7 +397,7 @@ def test_a_run_that_may_have_been_made_is_looked_for(
 ) -> None:
     before = run(1_000, seed=3, run_id=None, trajectory=uuid.uuid4().hex)
     with monkeypatch.context() as patch:
-        patch.setattr(opened._client, "log_batch", no_space)  # after the run was made
+        patch.setattr(opened.client, "log_batch", no_space)  # after the run was made
         with pytest.raises(BenchError, match="No space left on device"):
             start(opened, before)
     started = start(opened, before, look_first=True)
@@ -527,8 +537,8 @@ def test_an_experiment_that_another_process_makes_first(
     def get_experiment_by_name(asked: str) -> Any:
         return answers.pop() if answers else client.get_experiment_by_name(asked)
 
-    monkeypatch.setattr(opened._client, "get_experiment_by_name", get_experiment_by_name)
-    assert door.experiment_id(opened._client, opened._uri, name, make=True) == opened.experiment_id
+    monkeypatch.setattr(opened.client, "get_experiment_by_name", get_experiment_by_name)
+    assert door.experiment_id(opened.client, opened._uri, name, make=True) == opened.experiment_id
 
 
 def test_a_deleted_experiment_is_refused(

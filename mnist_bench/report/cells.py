@@ -8,11 +8,15 @@ from typing import Generic, TypeVar
 
 from mnist_bench import units
 from mnist_bench.compare import ALPHA
-from mnist_bench.document import Row, RunSummary, Scaling
+from mnist_bench.document import Row, Scaling
 from mnist_bench.paper import paper_label
+from mnist_bench.ranking import MachineLine
+from mnist_bench.reach import Reach
 from mnist_bench.spent import PhaseCost
+from mnist_bench.standing import Standing
+from mnist_bench.summary import RunSummary
 
-Line = TypeVar("Line", Row, RunSummary, PhaseCost, Scaling)
+Line = TypeVar("Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing)
 
 INTERVAL = f"{1 - ALPHA:.0%} interval"
 
@@ -70,6 +74,14 @@ def speedup(line: Scaling) -> str:
         return units.UNKNOWN
     spread = "" if line.speedup_sd is None else f" ± {line.speedup_sd:.2f}"
     return f"{line.speedup_mean:.2f}{spread}"
+
+
+def speed(line: MachineLine) -> str:
+    """Images a second with their spread over seeds: `3,214 ± 12`."""
+    spread = line.images_per_second_sd
+    return units.rate(line.images_per_second_mean) + (
+        "" if spread is None else f" ± {units.rate(spread)}"
+    )
 
 
 def clean(row: Row | Scaling) -> str:
@@ -159,3 +171,52 @@ PHASES: tuple[Column[PhaseCost], ...] = (
     Column("Shared", shared, words=True),
 )
 """Where the time went."""
+
+MACHINES: tuple[Column[MachineLine], ...] = (
+    Column("Scenario", lambda line: line.scenario, words=True),
+    Column("Steps", lambda line: units.count(line.steps)),
+    Column("Machine", lambda line: line.machine, words=True),
+    Column("Threads", lambda line: units.count(line.threads)),
+    Column("n", lambda line: units.count(line.n)),
+    Column("Images/s", speed),
+    Column("Relative", lambda line: units.percent(line.relative)),
+    Column("Final", lambda line: units.accuracy(line.final_test_accuracy_mean)),
+    Column("Peak RSS", lambda line: units.mebibytes(line.peak_rss_bytes_max)),
+)
+"""Machines beside one another."""
+
+REACH: tuple[Column[Reach], ...] = (
+    Column("Test accuracy", lambda line: units.accuracy(line.accuracy)),
+    Column("Reached by", lambda line: f"{line.reached} of {line.n}"),
+    Column("Updates to it", lambda line: _rounded(line.steps_mean)),
+    Column("ms an update", lambda line: _milliseconds(line.seconds_a_step_mean)),
+    Column("Train time to it", lambda line: units.duration(line.seconds_mean)),
+)
+"""How long until the paper's accuracies."""
+
+STANDING: tuple[Column[Standing], ...] = (
+    Column("Steps", lambda line: units.count(line.steps)),
+    Column("n", lambda line: f"{line.n} against {line.reference_n}"),
+    Column("Max, difference", lambda line: units.accuracy_difference(line.accuracy_difference)),
+    Column("p", lambda line: _probability(line.p_value)),
+    Column("Train time, ratio", lambda line: _ratio(line.seconds_ratio)),
+)
+"""Rows against the shipped reference."""
+
+
+def _rounded(mean: float | None) -> str:
+    return units.UNKNOWN if mean is None else f"{mean:,.0f}"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return units.UNKNOWN if seconds is None else f"{1_000 * seconds:.1f}"
+
+
+def _probability(p_value: float | None) -> str:
+    if p_value is None:
+        return units.UNKNOWN
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def _ratio(ratio: float | None) -> str:
+    return units.UNKNOWN if ratio is None else f"{ratio:.2f}"

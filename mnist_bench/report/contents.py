@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mnist_bench.curves import Curves
 from mnist_bench.document import Document, Row
+from mnist_bench.ranking import MachineLine
+from mnist_bench.reach import Reach
 from mnist_bench.seen import Seen
+from mnist_bench.standing import Standing
 
 
 @dataclass(frozen=True)
 class Report:
-    """One report, before it takes a format.
+    """What one scenario's runs on one machine tell, before it takes a format.
 
     Attributes:
         title: One line for people.
@@ -20,6 +24,9 @@ class Report:
         document: Machine, runs and Table I; as JSON it stands alone.
         rows: Every step count that was run, also those that Table I has not.
         seen: The machine around the runs; None where none of them looked.
+        curves: Of the longest trainings; None where they were not fetched.
+        reaches: How long these took to the paper's accuracies.
+        standings: The rows against the shipped reference.
     """
 
     title: str
@@ -29,3 +36,31 @@ class Report:
     document: Document
     rows: tuple[Row, ...]
     seen: Seen | None = None
+    curves: Curves | None = None
+    reaches: tuple[Reach, ...] = ()
+    standings: tuple[Standing, ...] = ()
+
+
+@dataclass(frozen=True)
+class Book:
+    """Reports on the scenarios that one machine has run, beside other machines.
+
+    Attributes:
+        title: One line for people.
+        command: The command line that made it, without anything private.
+        created: The day, as `2026-01-31`.
+        document: All runs of the machine; as JSON it stands alone.
+        reports: A scenario each, the one with the newest run first.
+        machines: All machines that ran what this one did, the fastest first.
+        notes: What was left out, and why.
+        ui: Address of MLflow's UI, for links to runs; None where none is known.
+    """
+
+    title: str
+    command: str
+    created: str
+    document: Document
+    reports: tuple[Report, ...]
+    machines: tuple[MachineLine, ...] = ()
+    notes: tuple[str, ...] = ()
+    ui: str | None = None

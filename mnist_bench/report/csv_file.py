@@ -6,9 +6,10 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from mnist_bench.document import Row, RunSummary
+from mnist_bench.document import Row
 from mnist_bench.report.escape import csv_cell
 from mnist_bench.result import PHASES
+from mnist_bench.summary import RunSummary
 
 Cell = str | int | float | None
 

@@ -6,11 +6,34 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from mnist_bench import paper, units
-from mnist_bench.document import ROW_VERDICTS, Document, Row, RowVerdict, RunSummary, Scaling
+from mnist_bench.compare import ALPHA
+from mnist_bench.document import ROW_VERDICTS, Document, Row, RowVerdict, Scaling
+from mnist_bench.machine import Machine
 from mnist_bench.report.cells import status
 from mnist_bench.seen import Seen
-from mnist_bench.spent import Peak, spent_on
+from mnist_bench.spent import Peak, Phases, spent_on
+from mnist_bench.standing import Standing, pooled_ratio
+from mnist_bench.summary import RunSummary
 
+THREE_ACCURACIES = (
+    "Max is what the paper reports: the best of many looks at the test images. The other two do "
+    "not choose by them: final is the state after the last step, selected the first step of the "
+    "grid with the highest validation accuracy."
+)
+OTHER_IMAGES = "The figures below say what this machine costs, not whether Table I holds."
+REACH = (
+    "Train time to an accuracy has two factors: the updates until the grid first reaches it on "
+    "test, which are the training's own, and the time of an update, which is the machine's. Of the "
+    "longest trainings; those that never got there are in no mean."
+)
+RANKING = (
+    "Of each machine the runs of the most threads, a seed once, without the invalid ones; relative "
+    "is the speed by the fastest machine's."
+)
+PAPER = (
+    f'The paper: {paper.AUTHOR}, "{paper.TITLE}", {paper.YEAR}, {paper.TABLE_1_PLACE}. Figures '
+    "that are not known read –."
+)
 _SAID: dict[RowVerdict, tuple[str, str]] = {
     "exceeds": ("exceeds it", "exceed it"),
     "indistinguishable": ("is indistinguishable from it", "are indistinguishable from it"),
@@ -63,6 +86,20 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
             "Accuracies keep every finished run: what the machine did does not change them."
         )
     return notes
+
+
+def contradictions(rows: Sequence[Row]) -> list[str]:
+    """Where the paper contradicts itself about a row."""
+    steps = paper.RUNNING_TEXT_STEPS
+    theirs = paper.row_of(steps)
+    if theirs is None or all(row.steps != steps for row in rows):
+        return []
+    note = (
+        f"{units.count(steps)} steps: the paper contradicts itself: its Table I says "
+        f"{theirs.max_test_accuracy}, its running text {paper.RUNNING_TEXT_ACCURACY}; "
+        "the table's figure is used here"
+    )
+    return [note]
 
 
 def scaling_notes(lines: Sequence[Scaling]) -> list[str]:
@@ -153,6 +190,38 @@ def memory_methods(runs: Sequence[RunSummary]) -> str:
     """How peak memory was read."""
     methods = sorted({run.memory_method for run in runs if run.memory_method})
     return ", ".join(methods) or "not known"
+
+
+def versions(machine: Machine) -> str:
+    """What ran on a machine."""
+    return (
+        f"Python {machine.python}, TensorFlow {machine.tensorflow}, Keras {machine.keras}, NumPy "
+        f"{machine.numpy}, MLflow {machine.mlflow}, Optuna {machine.optuna}, mnist-bench "
+        f"{machine.mnist_bench}"
+    )
+
+
+def standing_note(lines: Sequence[Standing]) -> str:
+    """What the reference says of this machine's speed, and, apart from it, of its trainings."""
+    ratio = pooled_ratio(lines)
+    smallest = min((line.p_value for line in lines if line.p_value is not None), default=None)
+    speed = "" if ratio is None else f"Training takes {ratio:.2f} times the reference's time here. "
+    if smallest is None:
+        return f"{speed}With one seed nothing tells whether the training is the same one."
+    differs = "differ" if smallest < ALPHA / len(lines) else "do not differ"
+    return (
+        f"{speed}Its accuracies {differs} from the reference's (Welch's test of each row's mean, "
+        f"Bonferroni's correction at {ALPHA:.0%}): that is about the training, not the machine."
+    )
+
+
+def phases_head(phases: Phases, *, threads: bool) -> str:
+    """Of which trainings the phases are."""
+    trainings = "1 training" if phases.trainings == 1 else f"{phases.trainings} trainings"
+    at = f" at {units.threads(phases.threads)}" if threads else ""
+    return (
+        f"Mean over {trainings} up to step {units.count(phases.steps)}{at}; peaks are the largest."
+    )
 
 
 def surroundings(seen: Seen) -> list[str]:

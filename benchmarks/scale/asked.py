@@ -1,0 +1,77 @@
+"""One question to a database, in a process of its own: `asked.py WAY FOLDER` answers a JSON line.
+
+`paging` asks MLflow for all runs, page by page, and does nothing with them; `report` makes a whole
+report. Imports are done before the clock starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+_URI = "sqlite:///mlflow.db"
+
+
+def paging() -> int:
+    """Runs that MLflow finds, a thousand a page."""
+    from mnist_bench.door import import_mlflow
+
+    client = import_mlflow().MlflowClient(tracking_uri=_URI)
+    experiment = client.get_experiment_by_name("mnist-bench")
+    count, token = 0, None
+    while True:
+        page = client.search_runs([experiment.experiment_id], max_results=1_000, page_token=token)
+        count, token = count + len(page), page.token
+        if not token:
+            return count
+
+
+def report() -> int:
+    """Runs in a report of everything, in all of its formats."""
+    from mnist_bench import reporting
+    from mnist_bench.limits import REPORT_FORMATS
+
+    wish = reporting.Wish(
+        tracking_uri=_URI,
+        experiment="mnist-bench",
+        query="",
+        scenarios=(),
+        machine=None,
+        since_ms=None,
+        until_ms=None,
+        formats=REPORT_FORMATS,
+        folder=Path("reports"),
+        command="mnist-bench report",
+    )
+    book, _ = reporting.carry_out(wish)
+    return len(book.document.runs)
+
+
+def main() -> None:
+    """Answer."""
+    way, folder = sys.argv[1:]
+    os.chdir(folder)
+    import jinja2  # noqa: F401
+    import matplotlib.backends.backend_svg  # noqa: F401
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    import scipy.stats  # noqa: F401
+
+    import mnist_bench.report.html
+    import mnist_bench.reporting  # noqa: F401
+
+    begin = time.perf_counter()
+    runs = {"paging": paging, "report": report}[way]()
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024
+    page = Path("reports", "report.html")
+    page_bytes = page.stat().st_size if page.exists() else 0
+    told = {"runs": runs, "seconds": seconds, "peak_rss_bytes": peak, "page_bytes": page_bytes}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""How a report bears many runs: its time beside MLflow's own paging, its memory, its page.
+
+    python benchmarks/scale/scale.py
+
+The runs are copies of one training of Table I, made up by a stand-in: nothing is trained. Linux
+and macOS alone: it reads `ru_maxrss`. Writes `scale.json` and `README.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER.parents[1] / "tests"), str(FOLDER.parent / "peers")]
+
+import hardware  # noqa: E402
+from bundles import bundle, table_1  # noqa: E402
+from fill import copies  # noqa: E402
+from scaled import Answer, ScaleSession, Way, page  # noqa: E402
+
+from mnist_bench.bundling import import_  # noqa: E402
+from mnist_bench.store import Store  # noqa: E402
+
+
+def filled(folder: Path, count: int) -> None:
+    """A folder with a database of so many runs."""
+    uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
+    name = bundle(folder, "one.zip", table_1()[:4])
+    import_(folder / name, lambda: Store(uri, "mnist-bench"), say=lambda _: None)
+    copies(folder / "mlflow.db", count)
+
+
+def asked(way: Way, folder: Path, count: int) -> Answer:
+    """One question in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "asked.py"), way, str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    told = json.loads(done.stdout.splitlines()[-1])
+    if told["runs"] != count:
+        raise RuntimeError(f"{way} found {told['runs']} of {count} runs")
+    return Answer(way=way, **told)
+
+
+def measure(options: argparse.Namespace) -> ScaleSession:
+    """All questions, by turns."""
+    answers: list[Answer] = []
+    ways: tuple[Way, ...] = ("paging", "report")
+    for count in options.runs:
+        with tempfile.TemporaryDirectory() as name:
+            filled(Path(name), count)
+            for _ in range(options.times):
+                for way in ways:
+                    answers.append(asked(way, Path(name), count))
+                    print(answers[-1].in_words, flush=True)
+    return ScaleSession(
+        command=f"python benchmarks/scale/scale.py --times {options.times}",
+        date=datetime.now(UTC).date().isoformat(),
+        hardware=hardware.describe(),
+        versions=hardware.versions("mlflow", "numpy", "matplotlib", "mnist-bench"),
+        answers=tuple(answers),
+    )
+
+
+def main() -> None:
+    """Measure, or read what was measured; write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--times", type=int, default=3, help="each question so often (3)")
+    parser.add_argument("--runs", type=lambda text: [int(part) for part in text.split(",")],
+                        default=[1_000, 10_000], help="in the database (1000,10000)")  # fmt: skip
+    parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
+                        help="make the page from this JSON, measure nothing")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
+    options = parser.parse_args()
+    if options.file:
+        session = ScaleSession.model_validate_json(options.file.read_text(encoding="utf-8"))
+    else:
+        session = measure(options)
+        text = session.model_dump_json(indent=1) + "\n"
+        (options.out / "scale.json").write_text(text, encoding="utf-8", newline="\n")
+    (options.out / "README.md").write_text(page(session), encoding="utf-8", newline="\n")
+    print(page(session))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The work of `mnist-bench export` and `import`: runs into a bundle, and out of one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from mnist_bench import bundle, note
+from mnist_bench.archive import Archive, existing_store
+from mnist_bench.bundle import Bundle, BundledRun
+from mnist_bench.errors import BenchError
+from mnist_bench.figures import Point
+from mnist_bench.machine import Machine, machine_id
+from mnist_bench.owner import current
+from mnist_bench.recorded import Recorded, UnreadableError
+from mnist_bench.report import files
+from mnist_bench.report.csv_file import runs_csv
+from mnist_bench.result import RunResult
+from mnist_bench.store import Store
+from mnist_bench.summary import summarise
+from mnist_bench.tracking import without_credentials
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        runs: How many runs are in it.
+        left_out: How many are not: trials, what still goes on, what kept no record.
+    """
+
+    path: Path
+    runs: int
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was read.
+
+    Attributes:
+        new: Runs that are in the database now and were not before.
+        known: Runs that were there already.
+    """
+
+    new: int
+    known: int
+
+
+def export(tracking_uri: str, experiment: str, query: str, path: Path) -> Exported:
+    """Write the recorded runs as one file.
+
+    Args:
+        tracking_uri: Where MLflow has recorded them.
+        experiment: MLflow's experiment.
+        query: A filter in MLflow's own words; empty for all.
+        path: Of the file.
+
+    Raises:
+        BenchError: There are none, or the file can't be written.
+    """
+    if path.suffix != bundle.SUFFIX:
+        raise BenchError(
+            f"{path} does not end in {bundle.SUFFIX}", f"call it bundle{bundle.SUFFIX}"
+        )
+    archive = existing_store(tracking_uri, experiment)
+    found = list(archive.recorded(query)) if archive else []
+    pairs = list(_kept(archive, found)) if archive else []
+    if not pairs:
+        where = f"experiment {experiment} of {without_credentials(tracking_uri)}"
+        raise BenchError(f"no finished run to export in {where}", "`mnist-bench run` makes some")
+    if len(pairs) > bundle.MAX_RUNS:
+        raise BenchError(f"{len(pairs):,} runs are more than a bundle holds", "use --runs QUERY")
+    made, results = _bundle(pairs)
+    content = bundle.to_bytes(made, runs_csv(summarise(results)), [])
+    bundle.parse(content, path)  # what `import` would refuse is not written
+    (written,) = files.write(path.parent, path.stem, [files.File(path.suffix, content)])
+    return Exported(written, len(pairs), len(found) - len(pairs))
+
+
+def _kept(
+    archive: Archive, found: Sequence[Recorded | UnreadableError]
+) -> Iterator[tuple[Recorded, RunResult, Machine]]:
+    """The runs that have ended and kept a record and their machine."""
+    for each in found:
+        if not isinstance(each, Recorded) or each.study or each.run.status is None:
+            continue
+        run_id = each.run.run_id or ""
+        result, machine = archive.load(run_id), archive.load_machine(run_id)
+        if result and machine:
+            yield each, result, machine
+
+
+def _bundle(pairs: list[tuple[Recorded, RunResult, Machine]]) -> tuple[Bundle, list[RunResult]]:
+    machines = list(dict.fromkeys(machine for _, _, machine in pairs))
+    results = [bundle.without_private(result) for _, result, _ in pairs]
+    runs = tuple(
+        BundledRun(result=result, machine=machines.index(machine), begun_at_ms=each.begun_at_ms)
+        for result, (each, _, machine) in zip(results, pairs, strict=True)
+    )
+    made = Bundle(mnist_bench=version("mnist-bench"), machines=tuple(machines), runs=runs)
+    return made, results
+
+
+def import_(path: Path, open_store: Callable[[], Store], say: Callable[[str], None]) -> Imported:
+    """Take a bundle's runs into a database, each once, however often that is done.
+
+    Args:
+        path: Of the file; it is wholly checked before the store is opened.
+        open_store: Opens the store.
+        say: Told what is going on.
+
+    Raises:
+        BenchError: The file is no bundle, or MLflow refuses.
+    """
+    told = bundle.read(path)
+    ended = [run for run in told.runs if run.result.status is not None]
+    store = open_store()
+    say(f"{path.name}: {len(ended)} runs of {len(told.machines)} machines")
+    new = sum(_taken(store, run, told.machines[run.machine]) for run in ended)
+    return Imported(new, len(ended) - new)
+
+
+def _taken(store: Store, bundled: BundledRun, machine: Machine) -> bool:
+    """Record a run with its curve and its files; False where it was there already."""
+    # Another's ids must not lead to a run of the user's.
+    result, begin = bundle.without_private(bundled.result), bundled.begun_at_ms
+    words = f"{note.note_of(result, result.scenario)}\n\nImported from a bundle."
+    started = store.start(
+        result, words, current(machine_id()), machine, at_ms=begin, look_first=True
+    )
+    if started.is_complete:
+        return False
+    ended = result.model_copy(update={"run_id": started.run_id})
+    points = [
+        Point(e.step, begin + round(e.train_seconds * 1_000), evaluation=e)
+        for e in result.evaluations
+    ]
+    store.log(started.run_id, points)
+    with tempfile.TemporaryDirectory(prefix="mnist-bench-") as folder:
+        texts = {"result.json": ended, "machine.json": machine}
+        paths = [Path(folder, name) for name in texts]
+        for kept, record in zip(paths, texts.values(), strict=True):
+            kept.write_text(record.model_dump_json(indent=2), encoding="utf-8", newline="\n")
+        at_ms = points[-1].at_ms if points else begin
+        store.finish(ended, words, lambda: paths, at_ms=at_ms)
+    return True

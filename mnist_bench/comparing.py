@@ -1,0 +1,190 @@
+"""The work of `mnist-bench compare`: from names to sides, and what came of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mnist_bench import units
+from mnist_bench.archive import Archive, existing_store
+from mnist_bench.contrast import Contrast, Effect, Side, contrasts
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.record import Record
+from mnist_bench.recorded import Recorded
+from mnist_bench.report.escape import one_line
+from mnist_bench.tracking import without_credentials
+
+Key = Literal["machine", "scenario", "tensorflow", "precision"]
+
+
+class Comparison(Record):
+    """What `compare --json` prints.
+
+    Attributes:
+        base: Label of the side that the others are held against.
+        contrasts: A line a side and step count.
+    """
+
+    base: str
+    contrasts: tuple[Contrast, ...]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for.
+
+    Attributes:
+        tracking_uri: Where MLflow has recorded runs.
+        experiment: MLflow's experiment.
+        names: Run ids, scenarios or machines; the first is the base.
+        by: What tells sides apart; None where the names do.
+    """
+
+    tracking_uri: str
+    experiment: str
+    names: tuple[str, ...]
+    by: Key | None
+
+
+def carry_out(wish: Wish) -> Comparison:
+    """Find the sides and hold them against the first.
+
+    Raises:
+        BenchError: A name finds nothing, there is one side only, or none has a step count that the
+            first has.
+    """
+    archive = existing_store(wish.tracking_uri, wish.experiment)
+    runs = _runs(archive) if archive else []
+    if not runs:
+        where = f"experiment {wish.experiment} of {without_credentials(wish.tracking_uri)}"
+        raise BenchError(f"no run is recorded in {where}", "`mnist-bench run` makes some")
+    sides = _by_key(runs, wish.by, wish.names) if wish.by else _by_name(runs, wish.names)
+    base, *others = sides
+    found = contrasts(base, others)
+    if not found:
+        raise BenchError(
+            f"no step count that {base.label} finished was finished by another side",
+            "compare runs of the same scenario",
+            exit_status=EXIT_BROKE,
+        )
+    return Comparison(base=base.label, contrasts=found)
+
+
+def _runs(archive: Archive) -> list[Recorded]:
+    """What is no trial; the oldest first, as draws are told."""
+    found = [each for each in archive.recorded("") if isinstance(each, Recorded)]
+    return sorted((each for each in found if each.study is None), key=lambda each: each.order)
+
+
+def _machine(each: Recorded) -> str:
+    return f"{each.machine or 'machine'} ({(each.run.machine_id or 'without an id')[:8]})"
+
+
+_KEYS: dict[Key, Callable[[Recorded], str]] = {
+    "machine": _machine,
+    "scenario": lambda each: each.run.scenario,
+    "tensorflow": lambda each: f"TensorFlow {each.tensorflow or 'of an unknown version'}",
+    "precision": lambda each: each.run.precision,
+}
+
+
+def _by_key(runs: Sequence[Recorded], by: Key, names: Sequence[str]) -> list[Side]:
+    """A side a value; with names, of the runs of these scenarios and machines alone."""
+    chosen = [each for each in runs if not names or any(_is(each, name) for name in names)]
+    sides: dict[str, list[Recorded]] = {}
+    for each in chosen:
+        sides.setdefault(_KEYS[by](each), []).append(each)
+    if len(sides) < 2:
+        only = ", ".join(sides) or "none"
+        raise BenchError(f"--by {by}: there is nothing to compare ({only})", "run on another one")
+    return [_side(label, of) for label, of in sides.items()]
+
+
+def _by_name(runs: Sequence[Recorded], names: Sequence[str]) -> list[Side]:
+    if len(names) < 2:
+        raise BenchError("one name is nothing to compare", "give two, or --by")
+    return [_named(runs, name) for name in names]
+
+
+def _named(runs: Sequence[Recorded], name: str) -> Side:
+    found = [each for each in runs if _is(each, name)]
+    if not found:
+        known = dict.fromkeys(each.run.scenario for each in runs)
+        raise BenchError(
+            f"no run, scenario or machine is called {name}",
+            f"scenarios here: {', '.join(known)}; `mnist-bench ui` shows run and machine ids",
+        )
+    return _side(name, found)
+
+
+def _is(each: Recorded, name: str) -> bool:
+    run = each.run
+    if name in (run.scenario, run.run_id):
+        return True
+    return bool(re.fullmatch(r"[0-9a-f]{4,32}", name)) and (run.machine_id or "").startswith(name)
+
+
+def _side(label: str, of: Iterable[Recorded]) -> Side:
+    return Side(label, tuple(each.run for each in of))
+
+
+# For people
+
+
+def show(comparison: Comparison, people: Console) -> None:
+    """Print a line a contrast, and what there is to know of each."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    headers = ("Against it", "Steps", "n", "Train time", "Final accuracy", "Peak RSS")
+    for name in headers:
+        table.add_column(name, justify="left" if name == headers[0] else "right", overflow="fold")
+    for line in comparison.contrasts:
+        table.add_row(*(Text(one_line(cell)) for cell in _cells(line)))
+    people.print(Text(f"Base: {one_line(comparison.base)}", style="bold"), soft_wrap=True)
+    people.print(table)
+    for line in comparison.contrasts:
+        for note in line.notes:
+            where = f"{line.other}, {units.count(line.other_steps)} steps"
+            people.print(Text(one_line(f"{where}: {note}"), style="yellow"), soft_wrap=True)
+    people.print(
+        "A ratio above 1 is longer or more than the base; in brackets the 95% interval (Welch).",
+        soft_wrap=True,
+    )
+
+
+def _cells(line: Contrast) -> tuple[str, ...]:
+    steps = units.count(line.other_steps)
+    if line.base_steps != line.other_steps:
+        steps = f"{steps} against {units.count(line.base_steps)}"
+    return (
+        line.other,
+        steps,
+        f"{line.other_n} against {line.base_n}",
+        _ratio(line.train_seconds),
+        _difference(line.final_test_accuracy),
+        units.UNKNOWN if line.peak_rss_bytes is None else f"{line.peak_rss_bytes:.2f}",
+    )
+
+
+def _ratio(effect: Effect | None) -> str:
+    if effect is None:
+        return units.UNKNOWN
+    return f"{effect.value:.2f}{_interval(effect, '.2f')}"
+
+
+def _difference(effect: Effect | None) -> str:
+    if effect is None:
+        return units.UNKNOWN
+    return f"{units.accuracy_difference(effect.value)}{_interval(effect, '+.4f')}"
+
+
+def _interval(effect: Effect, form: str) -> str:
+    if effect.low is None or effect.high is None:
+        return ""
+    noise = ", within noise" if effect.is_within_noise else ""
+    return f" ({effect.low:{form}} to {effect.high:{form}}{noise})"

@@ -1,0 +1,73 @@
+"""The report as one page of HTML that needs nothing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from mnist_bench import paper
+from mnist_bench.report import cells, charts, words
+from mnist_bench.report.contents import Book, Report
+from mnist_bench.report.escape import one_line
+from mnist_bench.report.measured import explained
+from mnist_bench.report.prepared import part_of
+from mnist_bench.spent import phases_of
+from mnist_bench.summary import RunSummary
+
+_TEMPLATE = "book.html.j2"
+
+
+def book_to_html(book: Book) -> str:
+    """The whole page; text from outside shows as itself and is never run."""
+    import jinja2  # slow to load
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"line": lambda text: one_line(str(text))}
+
+    def table(
+        columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], /
+    ) -> Markup:
+        made = environment.get_template("table.html.j2").render(
+            columns=columns, lines=lines, link=lambda line: _link(line, book.ui)
+        )
+        return Markup(made)  # noqa: S704  # the template has escaped it
+
+    drawn = {r.scenario: _charts(r, f"part-{i}") for i, r in enumerate(book.reports, 1)}
+    return environment.get_template(_TEMPLATE).render(
+        book=book,
+        machine=book.document.machine,
+        parts=[part_of(report, table) for report in book.reports],
+        charts={
+            scenario: [(chart, Markup(chart.svg)) for chart in of]  # noqa: S704  # drawn here
+            for scenario, of in drawn.items()
+        },
+        machines=table(cells.MACHINES, book.machines) if book.machines else "",
+        explained=explained(book.reports),
+        words=words,
+    )
+
+
+def _charts(report: Report, prefix: str) -> tuple[charts.Chart, ...]:
+    compares = any(row.verdict != "not comparable" for row in report.rows)
+    return charts.charts_of(
+        report.curves,
+        phases_of(report.document.runs),
+        paper.TABLE_1 if compares else (),
+        prefix=prefix,
+    )
+
+
+def _link(line: object, ui: str | None) -> str | None:
+    """Where MLflow shows a run; None for what is none, or where no UI is known."""
+    if ui is None or not isinstance(line, RunSummary) or line.run_id is None:
+        return None
+    return f"{ui}/runs/{quote(line.run_id, safe='')}"

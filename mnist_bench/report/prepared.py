@@ -1,0 +1,81 @@
+"""A report's pieces for a template: tables made by the format, sentences as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mnist_bench.document import Scaling
+from mnist_bench.report import cells, words
+from mnist_bench.report.contents import Report
+from mnist_bench.spent import PhaseCost, phases_of
+
+MOST_RUNS = 200
+"""So many stand in the table of every run; the CSV has them all."""
+
+
+class TableMaker(Protocol):
+    """Makes a table of a format from columns and lines."""
+
+    def __call__(
+        self, columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], /
+    ) -> str:
+        """The table; its cells are escaped for the format."""
+        ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """One report's pieces; see the template for where each stands."""
+
+    report: Report
+    headline: str
+    warning: str | None
+    table_1: str
+    accuracies: str
+    runs: str
+    runs_left_out: int
+    scaling: str
+    scaling_notes: Sequence[str]
+    row_notes: Sequence[str]
+    disturbances: Sequence[str]
+    unfinished: Sequence[str]
+    reaches: str
+    standings: str
+    standing_note: str
+    phases_head: str
+    phase_costs: str
+    surroundings: Sequence[str]
+    settings: Sequence[str]
+
+
+def part_of(report: Report, table: TableMaker) -> Part:
+    """The pieces of one report."""
+    runs = report.document.runs
+    phases = phases_of(runs)
+    several_counts = words.has_several_thread_counts(runs)
+    columns = cells.RUNS_BY_THREADS if several_counts else cells.RUNS
+    scaling: tuple[Scaling, ...] = report.document.scaling
+    costs: tuple[PhaseCost, ...] = phases.costs if phases else ()
+    return Part(
+        report=report,
+        headline=words.headline(report.document),
+        warning=words.image_warning(runs),
+        table_1=table(cells.TABLE_1, report.rows),
+        accuracies=table(cells.ACCURACIES, report.rows),
+        runs=table(columns, runs[-MOST_RUNS:]),
+        runs_left_out=max(0, len(runs) - MOST_RUNS),
+        scaling=table(cells.SCALING, scaling) if scaling else "",
+        scaling_notes=words.scaling_notes(scaling),
+        row_notes=(*words.row_notes(report.rows), *words.contradictions(report.rows)),
+        disturbances=words.disturbances(runs),
+        unfinished=words.unfinished(runs),
+        reaches=table(cells.REACH, report.reaches) if report.reaches else "",
+        standings=table(cells.STANDING, report.standings) if report.standings else "",
+        standing_note=words.standing_note(report.standings),
+        phases_head=words.phases_head(phases, threads=several_counts) if phases else "",
+        phase_costs=table(cells.PHASES, costs) if costs else "",
+        surroundings=words.surroundings(report.seen) if report.seen else (),
+        settings=words.settings(runs),
+    )

@@ -1,0 +1,254 @@
+"""The work of `mnist-bench report`: from recorded runs to a book of reports."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from mnist_bench import compare, paper, report
+from mnist_bench.archive import Archive, existing_store
+from mnist_bench.curves import Curves, curves_of
+from mnist_bench.draws import groups
+from mnist_bench.errors import BenchError
+from mnist_bench.machine import Machine, describe
+from mnist_bench.ranking import MachineLine, ranked
+from mnist_bench.reach import reaches
+from mnist_bench.recorded import Recorded, UnreadableError
+from mnist_bench.report import Book, Report
+from mnist_bench.report.words import headline
+from mnist_bench.seen import seen_by
+from mnist_bench.standing import standings
+from mnist_bench.summary import RunSummary
+from mnist_bench.tracking import without_credentials
+
+NAME = "report"
+"""Stem of the files."""
+_MOST_CURVES = 30
+"""So many trainings of a scenario are drawn, the newest of them."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for.
+
+    Attributes:
+        tracking_uri: Where MLflow has recorded runs.
+        experiment: MLflow's experiment.
+        query: A filter in MLflow's own words; empty for none.
+        scenarios: Names; empty for all.
+        machine: The beginning of a machine's id; None for that of the newest run.
+        since_ms: Unix time in milliseconds at which a run began at the earliest; None for any.
+        until_ms: Before which it began; None for any.
+        formats: Suffixes of the files.
+        folder: Where they are written.
+        command: The command line as a report may show it.
+    """
+
+    tracking_uri: str
+    experiment: str
+    query: str
+    scenarios: tuple[str, ...]
+    machine: str | None
+    since_ms: int | None
+    until_ms: int | None
+    formats: tuple[str, ...]
+    folder: Path
+    command: str
+
+    @property
+    def question(self) -> str:
+        """What MLflow is asked."""
+        parts = [
+            self.query,
+            "" if self.since_ms is None else f"attributes.start_time >= {self.since_ms}",
+            "" if self.until_ms is None else f"attributes.start_time < {self.until_ms}",
+        ]
+        return " and ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The runs that were found.
+
+    Attributes:
+        runs: The oldest first, as draws are told.
+        unreadable: Why some could not be read, with their number.
+    """
+
+    runs: tuple[Recorded, ...]
+    unreadable: Counter[str]
+
+
+def carry_out(wish: Wish) -> tuple[Book, tuple[Path, ...]]:
+    """Find runs, make a book of them, and write it.
+
+    Raises:
+        BenchError: There are none, MLflow can't be asked, or a file can't be written.
+    """
+    archive = existing_store(wish.tracking_uri, wish.experiment)
+    found = _found(archive, wish) if archive else Found((), Counter())
+    if archive is None or not found.runs:
+        raise _nothing(wish, found)
+    book = _book(archive, found, wish)
+    return book, report.write_book(wish.folder, NAME, book, wish.formats)
+
+
+def _found(archive: Archive, wish: Wish) -> Found:
+    runs: list[Recorded] = []
+    unreadable: Counter[str] = Counter()
+    for each in archive.recorded(wish.question):
+        if isinstance(each, UnreadableError):
+            unreadable[str(each)] += 1
+        elif not wish.scenarios or each.run.scenario in wish.scenarios:
+            runs.append(each)
+    return Found(tuple(sorted(runs, key=lambda each: each.order)), unreadable)
+
+
+def _nothing(wish: Wish, found: Found) -> BenchError:
+    where = f"experiment {wish.experiment} of {without_credentials(wish.tracking_uri)}"
+    if found.unreadable:
+        why = ", ".join(f"{count} {reason}" for reason, count in found.unreadable.items())
+        return BenchError(f"no run that can be read in {where}: {why}", "upgrade mnist-bench")
+    if wish.question or wish.scenarios:
+        return BenchError(f"no such run in {where}", "ask for less")
+    return BenchError(f"no run is recorded in {where}", "`mnist-bench run` makes some")
+
+
+def _book(archive: Archive, found: Found, wish: Wish) -> Book:
+    here = _machine_id(found.runs, wish.machine)
+    own = [each for each in found.runs if each.run.machine_id == here]
+    trials = [each for each in own if each.study]
+    runs = [each for each in own if not each.study]
+    if not runs:
+        raise BenchError(
+            "only trials of studies are recorded there", "reports/ has a report of each study"
+        )
+    scenarios = list(dict.fromkeys(each.run.scenario for each in reversed(runs)))
+    described = _described(archive, own)
+    created = dt.datetime.now().astimezone().date().isoformat()
+    reports = tuple(
+        _report(archive, name, [e.run for e in runs if e.run.scenario == name], described, created)
+        for name in scenarios
+    )
+    told = [each.run for each in runs]
+    return Book(
+        title=f"{_count(len(told), 'run')} of mnist-bench on {described.name}",
+        command=wish.command,
+        created=created,
+        document=compare.document(described, told, _reference(told)),
+        reports=reports,
+        machines=_beside(found.runs, here),
+        notes=tuple(_notes(found, own, trials)),
+        ui=_ui(wish, archive),
+    )
+
+
+def _beside(runs: Sequence[Recorded], here: str | None) -> tuple[MachineLine, ...]:
+    """All machines, at the tasks that this one had too."""
+    lines = ranked(runs)
+    own = {(line.scenario, line.steps) for line in lines if line.machine_id == here}
+    return tuple(line for line in lines if (line.scenario, line.steps) in own)
+
+
+def _machine_id(runs: Sequence[Recorded], asked: str | None) -> str | None:
+    """The machine that is reported on.
+
+    Raises:
+        BenchError: Nobody's id begins so, or that of several machines.
+    """
+    if asked is None:
+        return runs[-1].run.machine_id
+    ids = {each.run.machine_id for each in runs if (each.run.machine_id or "").startswith(asked)}
+    if len(ids) != 1:
+        known = sorted({(each.run.machine_id or "-")[:8] for each in runs})
+        raise BenchError(
+            f"--machine {asked}: {'no machine' if not ids else 'several machines'} of that id",
+            f"choose one of {', '.join(known)}",
+        )
+    return ids.pop()
+
+
+def _described(archive: Archive, runs: Sequence[Recorded]) -> Machine:
+    """The machine as the newest run that tells it found it; else this one."""
+    for each in runs[:-6:-1]:
+        kept = archive.load_machine(each.run.run_id or "")
+        if kept is not None:
+            return kept
+    return describe()
+
+
+def _report(
+    archive: Archive,
+    scenario: str,
+    runs: Sequence[RunSummary],
+    described: Machine,
+    created: str,
+) -> Report:
+    reference = _reference(runs)
+    rows = compare.rows(runs, reference)
+    longest = _longest(runs)
+    drawn = [run for each in longest if (run := archive.load(each.run_id or ""))]
+    curves: Curves | None = curves_of(drawn)
+    return Report(
+        title=f"Scenario {scenario}",
+        scenario=scenario,
+        command="",
+        created=created,
+        document=compare.document(described, runs, reference),
+        rows=rows,
+        seen=seen_by(drawn),
+        curves=curves,
+        reaches=reaches(drawn, paper.TARGET_ACCURACIES),
+        standings=standings(rows, compare.reference_document()),
+    )
+
+
+def _longest(runs: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
+    """The runs of the largest step count that are draws of one quantity: those that are drawn."""
+    rising = [group for group in groups(runs) if group.taken]
+    return rising[-1].taken[-_MOST_CURVES:] if rising else ()
+
+
+def _notes(found: Found, own: Sequence[Recorded], trials: Sequence[Recorded]) -> Iterator[str]:
+    others = len(found.runs) - len(own)
+    if others:
+        yield f"{_count(others, 'run')} of other machines: in the table of machines alone"
+    if trials:
+        studies = ", ".join(dict.fromkeys(each.study or "" for each in trials))
+        yield f"{_count(len(trials), 'trial')} of studies ({studies}) have reports of their own"
+    for reason, count in found.unreadable.items():
+        yield f"{_count(count, 'run')} left out: {reason}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _reference(runs: Sequence[RunSummary]) -> compare.Reference | None:
+    """The shipped reference, where too few seeds were run for a spread of their own."""
+    return compare.load_reference() if compare.needs_reference(runs) else None
+
+
+def _ui(wish: Wish, archive: Archive) -> str | None:
+    """Where MLflow shows the experiment: known of a server alone."""
+    uri = without_credentials(wish.tracking_uri)
+    if not uri.startswith(("http://", "https://")):
+        return None
+    return f"{uri.rstrip('/')}/#/experiments/{archive.experiment_id}"
+
+
+def tell(book: Book, paths: Sequence[Path], people: Console) -> None:
+    """Say in few lines what the book holds, and where it lies."""
+    people.print(Text(book.title, style="bold"), soft_wrap=True)
+    for each in book.reports:
+        people.print(Text(f"{each.title}: {headline(each.document)}"), soft_wrap=True)
+    for note in book.notes:
+        people.print(Text(note), soft_wrap=True)
+    written = ", ".join(path.as_posix() for path in paths)
+    people.print(Text(f"Written: {written}"), soft_wrap=True)

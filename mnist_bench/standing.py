@@ -1,0 +1,79 @@
+"""Runs against the shipped reference: is this training another one, or this machine? Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from mnist_bench.document import Document, Row
+from mnist_bench.record import Record
+
+
+class Standing(Record):
+    """One row against the reference's; what is not known is None.
+
+    Attributes:
+        steps: Updates of the trainings.
+        n: Seeds here.
+        reference_n: Seeds of the reference.
+        accuracy_difference: Of the mean max test accuracies, here less the reference's: whether
+            the training is the same one.
+        p_value: Of Welch's test that there is none, two-sided; None with one seed here.
+        seconds_ratio: Mean train seconds here by the reference's: how fast the machine is.
+    """
+
+    steps: int
+    n: int
+    reference_n: int
+    accuracy_difference: float
+    p_value: float | None
+    seconds_ratio: float | None
+
+
+def standings(rows: Sequence[Row], reference: Document) -> tuple[Standing, ...]:
+    """A line for every row of Table I that both have.
+
+    Args:
+        rows: Of this machine; those that do not compare with Table I are left out.
+        reference: The shipped one.
+    """
+    theirs = {row.steps: row for row in reference.table_1}
+    pairs = [(row, theirs[row.steps]) for row in rows if _compares(row) and row.steps in theirs]
+    return tuple(line for row, other in pairs if (line := _standing(row, other)))
+
+
+def _compares(row: Row) -> bool:
+    return row.verdict != "not comparable"
+
+
+def _standing(row: Row, reference: Row) -> Standing | None:
+    if row.mean is None or reference.mean is None:
+        return None
+    seconds, theirs = row.train_seconds_mean, reference.train_seconds_mean
+    return Standing(
+        steps=row.steps,
+        n=row.n,
+        reference_n=reference.n,
+        accuracy_difference=row.mean - reference.mean,
+        p_value=_p_value(row, reference),
+        seconds_ratio=seconds / theirs if seconds and theirs else None,
+    )
+
+
+def _p_value(row: Row, reference: Row) -> float | None:
+    """Of Welch's t, from means and standard deviations."""
+    mean, sd, other, other_sd = row.mean, row.sd, reference.mean, reference.sd
+    if mean is None or sd is None or other is None or other_sd is None:
+        return None
+    if sd == other_sd == 0:
+        return 1.0 if mean == other else 0.0
+    from scipy.stats import ttest_ind_from_stats  # slow to load
+
+    found = ttest_ind_from_stats(mean, sd, row.n, other, other_sd, reference.n, equal_var=False)
+    return float(found.pvalue)
+
+
+def pooled_ratio(lines: Sequence[Standing]) -> float | None:
+    """How long this machine takes, by the reference's time: the geometric mean over rows."""
+    ratios = [line.seconds_ratio for line in lines if line.seconds_ratio]
+    return statistics.geometric_mean(ratios) if ratios else None

@@ -1,0 +1,183 @@
+"""The report's page, from hand-made results: whole, quiet, and harmless."""
+
+from __future__ import annotations
+
+from collections import Counter
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+from records import evaluations, machine, run, seeds
+from test_compare import REFERENCE
+
+from mnist_bench import compare
+from mnist_bench.curves import curves_of
+from mnist_bench.ranking import MachineLine
+from mnist_bench.report.contents import Book, Report
+from mnist_bench.report.html import book_to_html
+from mnist_bench.report.markdown import book_to_markdown
+from mnist_bench.result import RunResult
+from mnist_bench.seen import seen_by
+from mnist_bench.summary import summarise
+
+EVIL = "<script>alert(1)</script> & \"quotes\" 'and' ](http://evil) `code` \u202ereversed"
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+def report(results: list[RunResult], scenario: str = "table-1", title: str = "Table I") -> Report:
+    runs = summarise(results)
+    longest = [each for each in results if each.steps == max(r.steps for r in results)]
+    return Report(
+        title=title,
+        scenario=scenario,
+        command="",
+        created="2026-01-31",
+        document=compare.document(machine(), runs, REFERENCE),
+        rows=compare.rows(runs, REFERENCE),
+        seen=seen_by(results),
+        curves=curves_of(longest),
+    )
+
+
+def line(name: str, relative: float) -> MachineLine:
+    return MachineLine(
+        machine=name, machine_id="a" * 32, scenario="table-1", steps=1_000, threads=2, n=3,
+        images_per_second_mean=2_500.0, images_per_second_sd=12.0, final_test_accuracy_mean=0.98,
+        peak_rss_bytes_max=2**30, relative=relative,
+    )  # fmt: skip
+
+
+def book(*reports: Report, title: str = "Runs", ui: str | None = None) -> Book:
+    return Book(
+        title=title,
+        command="mnist-bench report",
+        created="2026-01-31",
+        document=reports[0].document,
+        reports=reports,
+        machines=(line("Fast", 1.0), line("Slow", 0.5)),
+        notes=("2 runs left out: of schema 2",),
+        ui=ui,
+    )
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    whole = [*seeds(1_000, 0.985, 0.986, 0.987), *seeds(10_000, 0.992, 0.993, 0.994)]
+    small = [run(200, 0.91, scenario="smoke", dataset="mnist-5k")]
+    return book_to_html(book(report(whole), report(small, "smoke", "A quick look")))
+
+
+class Walker(HTMLParser):
+    """Follows the page's tags: what is opened must be closed, in its order."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.ids: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.headings: list[int] = []
+        self.faults: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self.ids.update(value or "" for name, value in attrs if name == "id")
+        if len(tag) == 2 and tag[0] == "h" and tag[1].isdigit():
+            self.headings.append(int(tag[1]))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"{tag} closes nothing, at {self.getpos()}")
+
+
+def walked(text: str) -> Walker:
+    walker = Walker()
+    walker.feed(text)
+    walker.close()
+    return walker
+
+
+def test_every_tag_is_closed_and_every_id_is_one(page: str) -> None:
+    walker = walked(page)
+    assert walker.faults == []
+    assert walker.open == []
+    assert [name for name, count in walker.ids.items() if count > 1] == []
+
+
+def test_what_points_somewhere_points_into_the_page(page: str) -> None:
+    walker = walked(page)
+    targets = {value for _, name, value in walker.attributes if name in ("href", "xlink:href")}
+    assert {target for target in targets if not target.startswith("#")} == set()
+    assert {target[1:] for target in targets} <= set(walker.ids)
+    labels = {value for _, name, value in walker.attributes if name == "aria-labelledby"}
+    assert labels <= set(walker.ids)
+
+
+def test_it_needs_nothing_beside_it(page: str) -> None:
+    walker = walked(page)
+    for tag in ("script", "link", "img", "iframe", "object", "base", "form"):
+        assert walker.tags[tag] == 0
+    loads = {"src", "srcset", "data", "action", "background", "poster"}
+    assert [each for each in walker.attributes if each[1] in loads] == []
+    assert [each for each in walker.attributes if each[1].startswith("on")] == []
+    assert "@import" not in page
+    assert "default-src 'none'" in page
+
+
+def test_headings_skip_no_level(page: str) -> None:
+    levels = walked(page).headings
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_every_drawing_is_told_in_words(page: str) -> None:
+    walker = walked(page)
+    drawings = [value for _, name, value in walker.attributes if name == "role" and value == "img"]
+    labels = [value for tag, name, value in walker.attributes
+              if tag == "div" and name == "aria-label" and ":" in value]  # fmt: skip
+    assert len(drawings) == walker.tags["svg"] == walker.tags["figure"] > 5
+    assert len(labels) >= len(drawings)
+    assert any("0.0160 at 901" in label and "n = 3" in label for label in labels)
+
+
+def test_the_drawings_take_the_pages_colour(page: str) -> None:
+    assert "currentColor" in page
+    assert "#010203" not in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_the_same_figures_are_the_same_page() -> None:
+    made = book(report(seeds(1_000, 0.985, 0.986, 0.987)))
+    assert book_to_html(made) == book_to_html(made)
+
+
+def test_text_from_outside_is_never_run() -> None:
+    evil = report(
+        [run(scenario=EVIL, run_id=EVIL, status="failed", failure=EVIL), run(scenario=EVIL)],
+        EVIL, EVIL,
+    )  # fmt: skip
+    made = book(evil, title=EVIL, ui="http://127.0.0.1:5000/#/experiments/1")
+    walker = walked(book_to_html(made))
+    assert walker.faults == []
+    assert walker.tags["script"] == 0
+    assert "\u202e" not in book_to_html(made)
+    assert "<script" not in book_to_markdown(made)
+
+
+def test_runs_are_linked_where_a_server_shows_them() -> None:
+    made = book(report([run()]), ui="http://127.0.0.1:5000/#/experiments/1")
+    assert 'href="http://127.0.0.1:5000/#/experiments/1/runs/run-1000-0"' in book_to_html(made)
+
+
+def test_many_runs_are_cut_off_in_words() -> None:
+    results = [run(200, 0.9, seed, evaluations=evaluations(200, 0.9)) for seed in range(250)]
+    made = book(report(results))
+    for text in (book_to_html(made), book_to_markdown(made)):
+        assert "And 50 more" in text

@@ -1,0 +1,68 @@
+"""The scale benchmark: its copies are runs like others, its page says what was measured."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+
+from bundles import table_1
+from fill import copies
+from hardware import Hardware
+from program import Bench
+from scaled import Answer, ScaleSession, Way, page
+from test_reporting import call, taken_in
+
+
+def test_copies_are_read_as_runs_of_their_own(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, table_1()[:4])
+    copies(bench.folder / "mlflow.db", 40)
+    with contextlib.closing(sqlite3.connect(bench.folder / "mlflow.db")) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM runs").fetchone() == (40,)
+    ended = call(bench, "report", "--json", "--format", "json")
+    assert ended.status == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    assert len({run["run_id"] for run in document["runs"]}) == 40
+    assert sorted({run["seed"] for run in document["runs"]}) == list(range(10))
+    assert [row["n"] for row in document["table_1"]] == [10] * 4
+
+
+def answer(way: Way, runs: int, seconds: float, mib: int, page_bytes: int = 0) -> Answer:
+    return Answer(way=way, runs=runs, seconds=seconds, peak_rss_bytes=mib * 2**20,
+                  page_bytes=page_bytes)  # fmt: skip
+
+
+def session(*answers: Answer) -> ScaleSession:
+    return ScaleSession(
+        command="python benchmarks/scale/scale.py --times 3",
+        date="2026-01-31",
+        hardware=Hardware(name="Some machine", instruction_sets=None, virtual=None),
+        versions={"mlflow": "3.17"},
+        answers=answers,
+    )
+
+
+def test_the_page_by_hand() -> None:
+    text = page(
+        session(
+            answer("paging", 1_000, 1.0, 300), answer("report", 1_000, 2.0, 400, 500_000),
+            answer("paging", 10_000, 10.0, 310), answer("report", 10_000, 13.0, 460, 600_000),
+        )
+    )  # fmt: skip
+    assert "| 10,000 | report | 1 | 13.00 (13.00 to 13.00) | 460 MiB | 0.60 MB |" in text
+    assert "1,000 runs takes 2.00 s; at most 5 s asked for: met" in text
+    assert "30% more than MLflow's paging alone; at most 33% asked for: met" in text
+    assert "from 1,000 to 10,000 runs: +15%; ±20% asked for: met" in text
+    assert "The largest page has 0.60 MB; at most 5 MB asked for: met" in text
+
+
+def test_what_is_missed_is_said() -> None:
+    text = page(
+        session(
+            answer("paging", 1_000, 1.0, 300), answer("report", 1_000, 6.0, 400, 500_000),
+            answer("paging", 10_000, 10.0, 310), answer("report", 10_000, 20.0, 600, 6_000_000),
+        )
+    )  # fmt: skip
+    assert text.count("**not met**") == 4

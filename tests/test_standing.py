@@ -1,0 +1,57 @@
+"""Rows against the reference, on hand-made documents."""
+
+from __future__ import annotations
+
+import pytest
+from records import machine, run, seeds
+from scipy import stats
+from test_compare import REFERENCE
+
+from mnist_bench import compare
+from mnist_bench.document import Document, Row
+from mnist_bench.report.words import standing_note
+from mnist_bench.result import RunResult
+from mnist_bench.standing import pooled_ratio, standings
+from mnist_bench.summary import summarise
+
+
+def document(results: list[RunResult]) -> Document:
+    return compare.document(machine(), summarise(results), REFERENCE)
+
+
+def rows(results: list[RunResult]) -> tuple[Row, ...]:
+    return compare.rows(summarise(results), REFERENCE)
+
+
+THEIRS = document(seeds(1_000, 0.984, 0.985, 0.986, 0.985))
+
+
+def test_the_same_training_on_a_machine_of_the_same_speed() -> None:
+    (line,) = standings(rows(seeds(1_000, 0.984, 0.985, 0.986, 0.985)), THEIRS)
+    assert (line.steps, line.n, line.reference_n) == (1_000, 4, 4)
+    assert line.accuracy_difference == 0
+    assert line.p_value == pytest.approx(1)
+    assert line.seconds_ratio == pytest.approx(1)
+    assert "Training takes 1.00 times the reference's time" in standing_note([line])
+    assert "Its accuracies do not differ" in standing_note([line])
+
+
+def test_another_training() -> None:
+    ours, theirs = [0.975, 0.976, 0.977], [0.984, 0.985, 0.986, 0.985]
+    (line,) = standings(rows(seeds(1_000, *ours)), THEIRS)
+    assert line.accuracy_difference == pytest.approx(-0.009)
+    assert line.p_value == pytest.approx(stats.ttest_ind(ours, theirs, equal_var=False).pvalue)
+    assert "Its accuracies differ" in standing_note([line])
+
+
+def test_one_seed_says_nothing_of_the_training() -> None:
+    (line,) = standings(rows([run(1_000, 0.9)]), THEIRS)
+    assert line.p_value is None
+    assert "With one seed nothing tells" in standing_note([line])
+
+
+def test_rows_that_do_not_compare_are_left_out() -> None:
+    assert standings(rows(seeds(1_000, 0.98, 0.98, 0.98, dataset="mnist-5k")), THEIRS) == ()
+    assert standings(rows(seeds(5_000, 0.992, 0.991, 0.993)), THEIRS) == ()
+    assert standings((), THEIRS) == ()
+    assert pooled_ratio([]) is None
