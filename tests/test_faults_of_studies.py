@@ -98,12 +98,12 @@ def kinds_of(found: Findings) -> set[str]:
 def test_kills_of_studies(tmp_path: Path) -> None:
     pretending, real = processes_at_once(
         carry_out,
-        StudyBatch("command", "stand-in", kills=20, chance=1, folder=tmp_path / "pretending"),
-        StudyBatch("command", "real", kills=3, chance=2, folder=tmp_path / "real"),
+        StudyBatch("command", "stand-in", kills=12, chance=1, folder=tmp_path / "pretending"),
+        StudyBatch("command", "real", kills=2, chance=2, folder=tmp_path / "real"),
     )
     assert (pretending.findings.faults, real.findings.faults) == ((), ())
-    assert (pretending.hits.total(), real.hits.total()) == (20, 3)
-    assert pretending.findings.figures > 500  # a trial has 80
+    assert (pretending.hits.total(), real.hits.total()) == (12, 2)
+    assert pretending.findings.figures > 300  # a trial has 80
     assert real.findings.figures > 50
 
 
@@ -113,8 +113,8 @@ def test_kills_of_studies(tmp_path: Path) -> None:
 def test_kills_where_two_processes_search(tmp_path: Path) -> None:
     members, crew = processes_at_once(
         carry_out,
-        StudyBatch("member", "stand-in", kills=4, chance=3, folder=tmp_path / "members"),
-        StudyBatch("crew", "stand-in", kills=4, chance=4, folder=tmp_path / "crew"),
+        StudyBatch("member", "stand-in", kills=2, chance=3, folder=tmp_path / "members"),
+        StudyBatch("crew", "stand-in", kills=2, chance=4, folder=tmp_path / "crew"),
     )
     assert (members.findings.faults, crew.findings.faults) == ((), ())
-    assert (members.hits.total(), crew.hits.total()) == (4, 4)
+    assert (members.hits.total(), crew.hits.total()) == (2, 2)
