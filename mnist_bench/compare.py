@@ -120,6 +120,11 @@ def needs_reference(results: Sequence[RunSummary]) -> bool:
     return any(not g.obstacles and len(g.taken) < MIN_SEEDS for g in groups(results))
 
 
+def reference_for(runs: Sequence[RunSummary]) -> Reference | None:
+    """The shipped reference, where too few seeds were run for a spread of their own."""
+    return load_reference() if needs_reference(runs) else None
+
+
 def document(
     machine: Machine, results: Sequence[RunSummary], reference: Reference | None
 ) -> Document:

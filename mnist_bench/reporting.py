@@ -141,7 +141,7 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         title=f"{_count(len(told), 'run')} of mnist-bench on {described.name}",
         command=wish.command,
         created=created,
-        document=compare.document(described, told, _reference(told)),
+        document=compare.document(described, told, compare.reference_for(told)),
         reports=reports,
         machines=_beside(found.runs, here),
         notes=tuple(_notes(found, own, trials)),
@@ -190,7 +190,7 @@ def _report(
     described: Machine,
     created: str,
 ) -> Report:
-    reference = _reference(runs)
+    reference = compare.reference_for(runs)
     rows = compare.rows(runs, reference)
     longest = _longest(runs)
     drawn = [run for each in longest if (run := archive.load(each.run_id or ""))]
@@ -228,11 +228,6 @@ def _notes(found: Found, own: Sequence[Recorded], trials: Sequence[Recorded]) ->
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _reference(runs: Sequence[RunSummary]) -> compare.Reference | None:
-    """The shipped reference, where too few seeds were run for a spread of their own."""
-    return compare.load_reference() if compare.needs_reference(runs) else None
 
 
 def _ui(wish: Wish, archive: Archive) -> str | None:

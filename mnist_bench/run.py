@@ -25,7 +25,7 @@ from mnist_bench.result import RunResult
 from mnist_bench.resume import Rest
 from mnist_bench.seen import seen_by
 from mnist_bench.store import Store
-from mnist_bench.summary import RunSummary, summarise
+from mnist_bench.summary import summarise
 from mnist_bench.wish import REPORTS, Wish
 
 
@@ -86,7 +86,7 @@ def carry_out(
     if any(run.status != "finished" for run in results):
         exit_status = exit_status or EXIT_BROKE
     runs = summarise(results)
-    document = compare.document(described, runs, _reference(runs))
+    document = compare.document(described, runs, compare.reference_for(runs))
     return Done(report.to_json(document), exit_status, errors[0] if errors else None)
 
 
@@ -184,7 +184,7 @@ def _trained(
 
 def _report_of(plan: Plan, outcome: Outcome, described: Machine, command: str) -> Report:
     runs = summarise(outcome.results)
-    reference = _reference(runs)
+    reference = compare.reference_for(runs)
     return Report(
         title=plan.scenario.title,
         scenario=plan.name,
@@ -220,8 +220,3 @@ def _written(made: Report, outcome: Outcome) -> str:
         )
     paths = report.write_reports(REPORTS, made.scenario, made)
     return "Written: " + ", ".join(path.as_posix() for path in paths)
-
-
-def _reference(runs: Sequence[RunSummary]) -> compare.Reference | None:
-    """The shipped reference, where too few seeds were run for a spread of their own."""
-    return compare.load_reference() if compare.needs_reference(runs) else None

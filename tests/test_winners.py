@@ -95,6 +95,14 @@ def test_disturbed_trainings_are_named() -> None:
     assert "disturbed" not in page(winners(*PAPERS))
 
 
+def test_what_did_not_take_turns_is_said() -> None:
+    row = [trained("sprint", seed, 0.993, 5.0) for seed in range(4)]
+    assert "4 trainings of sprint followed one another, not by turns." in page(
+        winners(*PAPERS, *row)
+    )
+    assert "by turns." not in page(winners(*PAPERS, *row[:3])).replace("seeds by turns", "")
+
+
 def test_a_ratio_of_constants_is_certain() -> None:
     ratio = ratio_of_means([6.0, 6.0], [2.0, 2.0, 2.0])
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((3.0, 3.0, 3.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Literal
 
 from hardware import Hardware
@@ -23,6 +24,8 @@ _SPRINT_AIMED = 40
 _ACCURATE_ASKED = 0.9965
 _ACCURATE_AIMED = 0.9975
 _RESAMPLES = 10_000
+_MOST_IN_A_ROW = 3
+"""Of the more numerous sprint between two others."""
 _WHAT = """\
 Two configurations that `mnist-bench tune` found on validation, trained from fresh seeds by turns
 with the paper's own of 10,000 steps, and scored on the test images."""
@@ -142,6 +145,7 @@ def page(winners: Winners) -> str:
         *_sprint(winners),
         *_accurate(winners),
         *_disturbed(winners),
+        *_not_by_turns(winners),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -232,6 +236,15 @@ def _accurate(winners: Winners) -> Iterator[str]:
         f"- Above the paper's configuration by {gain.difference:+.5f} in final test accuracy, 95% "
         f"interval {gain.low:+.5f} to {gain.high:+.5f} (Welch)."
     )
+
+
+def _not_by_turns(winners: Winners) -> Iterator[str]:
+    """Trainings of one configuration in a row: an hour that was slow slowed these alone."""
+    rows = [(name, len(list(of))) for name, of in groupby(winners.trainings, lambda t: t.name)]
+    several = len({name for name, _ in rows}) > 1
+    for name, count in rows:
+        if several and count > _MOST_IN_A_ROW:
+            yield f"{count} trainings of {name} followed one another, not by turns."
 
 
 def _disturbed(winners: Winners) -> Iterator[str]:
