@@ -55,7 +55,7 @@ class Archive:
     def load_finished(self, scenario: str, dataset_digest: str) -> list[RunResult]:
         """The finished runs of a scenario on the images with this digest, the newest first."""
         question = (
-            f"attributes.status = 'FINISHED' and tags.`bench.dataset_digest` = '{dataset_digest}'"
+            f"attributes.status = 'FINISHED' and tags.`{figures.DIGEST_TAG}` = '{dataset_digest}'"
         )
         with self.explained(while_="looking for earlier runs"):
             results = [
@@ -166,6 +166,12 @@ def existing_store(uri: str, experiment: str) -> Archive | None:
         return None
     opened = Archive(uri, experiment, make=False)
     return opened if opened.experiment_id else None
+
+
+def nothing_recorded(uri: str, experiment: str, what: str = "no run is recorded") -> BenchError:
+    """Of a store in which nothing is to be had, or which is not there yet."""
+    where = f"experiment {experiment} of {tracking.without_credentials(uri)}"
+    return BenchError(f"{what} in {where}", "`mnist-bench run` makes some")
 
 
 def id_of(run: RunResult) -> str:

@@ -77,16 +77,14 @@ def without_private(result: RunResult) -> RunResult:
     return result.model_copy(update=_LEFT_BEHIND)
 
 
-def to_bytes(bundle: Bundle, runs_csv: str, scenarios: Sequence[str]) -> bytes:
+def to_bytes(bundle: Bundle, runs_csv: str) -> bytes:
     """The file: the same bundle gives the same bytes.
 
     Args:
         bundle: What it holds.
         runs_csv: The same for a spreadsheet.
-        scenarios: TOML of the scenarios.
     """
     texts = {_MAIN: bundle.model_dump_json(indent=1) + "\n", "runs.csv": runs_csv}
-    texts |= {f"scenarios/{index}.toml": text for index, text in enumerate(scenarios)}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in texts.items():

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mnist_bench import bundle, note
-from mnist_bench.archive import Archive, existing_store
+from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.bundle import Bundle, BundledRun
 from mnist_bench.errors import BenchError
 from mnist_bench.figures import Point
@@ -21,7 +21,6 @@ from mnist_bench.report.csv_file import runs_csv
 from mnist_bench.result import RunResult
 from mnist_bench.store import Store
 from mnist_bench.summary import summarise
-from mnist_bench.tracking import without_credentials
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,11 @@ def export(tracking_uri: str, experiment: str, query: str, path: Path) -> Export
     found = list(archive.recorded(query)) if archive else []
     pairs = list(_kept(archive, found)) if archive else []
     if not pairs:
-        where = f"experiment {experiment} of {without_credentials(tracking_uri)}"
-        raise BenchError(f"no finished run to export in {where}", "`mnist-bench run` makes some")
+        raise nothing_recorded(tracking_uri, experiment, "no finished run to export")
     if len(pairs) > bundle.MAX_RUNS:
         raise BenchError(f"{len(pairs):,} runs are more than a bundle holds", "use --runs QUERY")
     made, results = _bundle(pairs)
-    content = bundle.to_bytes(made, runs_csv(summarise(results)), [])
+    content = bundle.to_bytes(made, runs_csv(summarise(results)))
     bundle.parse(content, path)  # what `import` would refuse is not written
     (written,) = files.write(path.parent, path.stem, [files.File(path.suffix, content)])
     return Exported(written, len(pairs), len(found) - len(pairs))

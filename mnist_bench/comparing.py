@@ -12,13 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_bench import units
-from mnist_bench.archive import Archive, existing_store
+from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.contrast import Contrast, Effect, Side, contrasts
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.record import Record
 from mnist_bench.recorded import Recorded
 from mnist_bench.report.escape import one_line
-from mnist_bench.tracking import without_credentials
 
 Key = Literal["machine", "scenario", "tensorflow", "precision"]
 
@@ -62,8 +61,7 @@ def carry_out(wish: Wish) -> Comparison:
     archive = existing_store(wish.tracking_uri, wish.experiment)
     runs = _runs(archive) if archive else []
     if not runs:
-        where = f"experiment {wish.experiment} of {without_credentials(wish.tracking_uri)}"
-        raise BenchError(f"no run is recorded in {where}", "`mnist-bench run` makes some")
+        raise nothing_recorded(wish.tracking_uri, wish.experiment)
     sides = _by_key(runs, wish.by, wish.names) if wish.by else _by_name(runs, wish.names)
     base, *others = sides
     found = contrasts(base, others)

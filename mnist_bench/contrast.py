@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnist_bench import units
@@ -74,11 +74,12 @@ class Contrast(Record):
 
 def contrasts(base: Side, others: Sequence[Side]) -> tuple[Contrast, ...]:
     """Every other side against the base, a line a step count."""
-    return tuple(line for other in others for line in _lines(base, other))
+    ours = _taken(base)
+    return tuple(line for other in others for line in _lines(ours, other))
 
 
-def _lines(base: Side, other: Side) -> Iterator[Contrast]:
-    ours, theirs = _taken(base), _taken(other)
+def _lines(ours: Mapping[int, tuple[RunSummary, ...]], other: Side) -> Iterator[Contrast]:
+    theirs = _taken(other)
     common = sorted(set(ours) & set(theirs))
     if common:
         for steps in common:

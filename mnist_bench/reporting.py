@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_bench import compare, paper, report
-from mnist_bench.archive import Archive, existing_store
+from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.curves import Curves, curves_of
 from mnist_bench.draws import groups
 from mnist_bench.errors import BenchError
@@ -117,7 +117,7 @@ def _nothing(wish: Wish, found: Found) -> BenchError:
         return BenchError(f"no run that can be read in {where}: {why}", "upgrade mnist-bench")
     if wish.question or wish.scenarios:
         return BenchError(f"no such run in {where}", "ask for less")
-    return BenchError(f"no run is recorded in {where}", "`mnist-bench run` makes some")
+    return nothing_recorded(wish.tracking_uri, wish.experiment)
 
 
 def _book(archive: Archive, found: Found, wish: Wish) -> Book:

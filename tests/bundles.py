@@ -36,5 +36,5 @@ def bundle(folder: Path, name: str, runs: list[RunResult], **of: Any) -> str:
     )  # fmt: skip
     here = machine(**({"machine_id": runs[0].machine_id} | of))
     made = Bundle(mnist_bench="0.1.0", machines=(here,), runs=told)
-    (folder / name).write_bytes(to_bytes(made, "", []))
+    (folder / name).write_bytes(to_bytes(made, ""))
     return name

@@ -30,7 +30,7 @@ def made(**changes: Any) -> Bundle:
 
 
 def content(of: Bundle | None = None) -> bytes:
-    return to_bytes(of or made(), "seed\n0\n", ["title = 'x'\n"])
+    return to_bytes(of or made(), "seed\n0\n")
 
 
 def zipped(members: dict[str, bytes], **options: Any) -> bytes:
@@ -60,7 +60,7 @@ def refused(data: bytes) -> str:
 def test_what_comes_out_is_what_went_in() -> None:
     assert parse(content(), HERE) == made()
     with zipfile.ZipFile(io.BytesIO(content())) as archive:
-        assert archive.namelist() == ["bundle.json", "runs.csv", "scenarios/0.toml"]
+        assert archive.namelist() == ["bundle.json", "runs.csv"]
 
 
 def test_the_same_runs_are_the_same_bytes() -> None:
