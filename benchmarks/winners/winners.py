@@ -4,13 +4,15 @@
 
 All take turns, so that a slower hour of the machine slows each alike. Writes `winners.json`, anew
 after each training, and `README.md`; `--resume` goes on with what is in that JSON, `--from FILE`
-makes the page again from such a one. `--until-target` ends the paper's trainings where they first
-reach the best of Table I on test: a third quicker, where nothing else is asked of them.
+makes the page again from such a one. `--keep DIR` leaves MLflow's database there, for
+`mnist-bench report`. Where only the sprint is in question, `--only paper-to-target,sprint` is a
+third quicker: the paper's trainings then end where they first reach the best of Table I on test.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -30,14 +32,16 @@ from proven import TARGET, Name, Trained, Winners, page
 from mnist_bench.store import Store
 
 FOLDER = Path(__file__).resolve().parent
-_SCENARIOS: Mapping[Name, tuple[str, ...]] = {
-    "paper": ("table-1", "--steps", "10000"),
-    "sprint": ("sprint",),
-    "accurate": ("accurate",),
+_SCENARIOS: Mapping[Name, str] = {
+    "paper": "table-1",
+    "paper-to-target": str(FOLDER / "paper.toml"),
+    "sprint": "sprint",
+    "accurate": "accurate",
 }
 """What `mnist-bench run` is told."""
-_UNTIL_TARGET = FOLDER / "paper.toml"
-"""The same for a paper's training that is ended where it reaches the target."""
+_TO_TARGET: Name = "paper-to-target"
+"""Is ended where it reaches the target."""
+_ALL: list[Name] = ["paper", "sprint", "accurate"]
 _FIRST_SEED = 5_000_000
 """Neither trials nor looks at the test split get so far."""
 _JOURNALS = Path("mlruns", ".runs")
@@ -45,23 +49,17 @@ _JOURNALS = Path("mlruns", ".runs")
 _LOOK_SECONDS = 2.0
 
 
-def order(seeds: int, sprint_seeds: int, only: list[Name]) -> Iterator[tuple[Name, int]]:
-    """Who trains from which seed, by turns: the sprint's more numerous ones spread over all."""
-    for index in range(seeds):
-        first, end = (sprint_seeds * i // seeds for i in (index, index + 1))
-        turn: dict[Name, range] = {
-            "paper": range(index, index + 1),
-            "sprint": range(first, end),
-            "accurate": range(index, index + 1),
-        }
-        for name in only:
-            for seed in turn[name]:
-                yield name, _FIRST_SEED + seed
+def order(seeds: Mapping[Name, int], first_seed: int) -> Iterator[tuple[Name, int]]:
+    """Who trains from which seed, by turns: the more numerous ones spread over all rounds."""
+    rounds = min(seeds.values())
+    for index in range(rounds):
+        for name, count in seeds.items():
+            begin, end = (count * i // rounds for i in (index, index + 1))
+            for seed in range(begin, end):
+                yield name, first_seed + seed
 
 
-def trained(
-    name: Name, seed: int, images: Path | None, folder: Path, *, until_target: bool
-) -> Trained:
+def trained(name: Name, seed: int, images: Path | None, folder: Path) -> Trained:
     """One training by the suite's own command.
 
     Args:
@@ -69,10 +67,8 @@ def trained(
         seed: Of the training.
         images: Folder with MNIST's files; None for what can be had.
         folder: Empty, or with what earlier trainings left.
-        until_target: Whether it is ended at its first scoring of `TARGET` on test.
     """
-    scenario = (str(_UNTIL_TARGET),) if until_target else _SCENARIOS[name]
-    arguments = [*scenario, "--seeds", "1", "--first-seed", str(seed), "--no-report"]
+    arguments = [_SCENARIOS[name], "--seeds", "1", "--first-seed", str(seed), "--no-report"]
     arguments += ["--data", str(images.resolve())] if images else []
     uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
     own = ("MNIST_BENCH_DATA",) if images else ()
@@ -84,11 +80,11 @@ def trained(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
-    was_ended = until_target and _ended_at_target(process, folder / _JOURNALS)
+    was_ended = name == _TO_TARGET and _ended_at_target(process, folder / _JOURNALS)
     told, _ = process.communicate()
     if process.returncode and not was_ended:
         raise subprocess.CalledProcessError(process.returncode, process.args)
-    (run,) = json.loads(told)["runs"]
+    run = json.loads(told)["runs"][-1]  # the longest of its training
     result = Store(uri, "mnist-bench").load(run["run_id"])
     if result is None:
         raise LookupError(f"MLflow has no result.json of the run {run['run_id']}")
@@ -136,9 +132,10 @@ def begun(options: argparse.Namespace) -> Winners:
         known = Winners.model_validate_json(text)
         if known.hardware != hardware.describe():
             raise SystemExit(f"winners.json was begun on another machine: {known.hardware.name}")
-        return known
+        commands = dict.fromkeys((*known.commands, _command(options)))
+        return known.model_copy(update={"commands": tuple(commands)})
     return Winners(
-        command=_command(options),
+        commands=(_command(options),),
         date=datetime.now(UTC).date().isoformat(),
         hardware=hardware.describe(),
         versions=hardware.versions("tensorflow", "numpy", "mlflow", "mnist-bench"),
@@ -150,12 +147,11 @@ def measure(options: argparse.Namespace) -> Winners:
     """All trainings that are not there yet; kept after each."""
     winners = begun(options)
     done = {(training.name, training.seed) for training in winners.trainings}
-    with tempfile.TemporaryDirectory() as name:
-        for who, seed in order(options.seeds, options.sprint_seeds, options.only):
+    with _folder(options.keep) as folder:
+        for who, seed in order(_seeds(options), options.first_seed):
             if (who, seed) in done:
                 continue
-            until = options.until_target and who == "paper"
-            training = trained(who, seed, options.data, Path(name), until_target=until)
+            training = trained(who, seed, options.data, folder)
             trainings = (*winners.trainings, training)
             winners = winners.model_copy(update={"trainings": trainings})
             text = winners.model_dump_json(indent=1) + "\n"
@@ -164,13 +160,34 @@ def measure(options: argparse.Namespace) -> Winners:
     return winners
 
 
+@contextlib.contextmanager
+def _folder(kept: Path | None) -> Iterator[Path]:
+    """Where the trainings are recorded: the user's, or one that is gone afterwards."""
+    if kept is None:
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
+    else:
+        kept.mkdir(parents=True, exist_ok=True)
+        yield kept.resolve()
+
+
+def _seeds(options: argparse.Namespace) -> dict[Name, int]:
+    counts: dict[Name, int] = {
+        "paper": options.paper_seeds,
+        "paper-to-target": options.paper_seeds,
+        "sprint": options.sprint_seeds,
+        "accurate": options.accurate_seeds,
+    }
+    return {name: counts[name] for name in options.only}
+
+
 def _command(options: argparse.Namespace) -> str:
     """What to type for this; no folder of anybody's in it."""
     words = ["python benchmarks/winners/winners.py"]
     words += ["--data DIR"] if options.data else []
-    words += [f"--seeds {options.seeds} --sprint-seeds {options.sprint_seeds}"]
-    words += [f"--only {','.join(options.only)}"] if options.only != list(_SCENARIOS) else []
-    words += ["--until-target"] if options.until_target else []
+    words += [f"--only {','.join(options.only)}"] if options.only != _ALL else []
+    words += [f"--{name}-seeds {count}" for name, count in _seeds(options).items()]
+    words += [f"--first-seed {options.first_seed}"] if options.first_seed != _FIRST_SEED else []
     return " ".join(words)
 
 
@@ -178,15 +195,16 @@ def main() -> None:
     """Measure, or read what was measured; write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
-    parser.add_argument("--seeds", type=int, default=10, help="of the paper's and accurate (10)")
+    parser.add_argument("--paper-seeds", type=int, default=10, help="of the paper's (10)")
     parser.add_argument("--sprint-seeds", type=int, default=20, help="of sprint (20)")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=list(_SCENARIOS),
+    parser.add_argument("--accurate-seeds", type=int, default=10, help="of accurate (10)")
+    parser.add_argument("--first-seed", type=int, default=_FIRST_SEED, help="of each")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=_ALL,
                         help=f"some of {', '.join(_SCENARIOS)}")  # fmt: skip
-    parser.add_argument("--until-target", action="store_true",
-                        help="end the paper's trainings where they first reach it")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with winners.json")
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
                         help="make the page from this JSON, measure nothing")  # fmt: skip
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave MLflow's database there")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
     options = parser.parse_args()
     if options.file:
