@@ -18,6 +18,7 @@ from mnist_bench.hyperparameters import HYPERPARAMETERS
 from mnist_bench.machine import Machine
 from mnist_bench.record import Record
 from mnist_bench.result import RunResult
+from mnist_bench.scenario import Scenario
 
 SUFFIX = ".zip"
 _MAIN = "bundle.json"
@@ -27,6 +28,7 @@ _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _MAX_FILE_BYTES = 100 * 2**20
 _MAX_MEMBERS = 2_000
+_MAX_SCENARIOS = 1_900
 _MAX_MEMBER_BYTES = 200 * 2**20
 MAX_RUNS = 20_000
 _MAX_TEXT = 500
@@ -45,11 +47,13 @@ class BundledRun(Record):
         result: Its record, without free text.
         machine: Place in the bundle's machines.
         begun_at_ms: Unix time in milliseconds.
+        scenario: Place in the bundle's scenarios; None where its own was not kept.
     """
 
     result: RunResult
     machine: int = Field(ge=0)
     begun_at_ms: int = Field(ge=0)
+    scenario: int | None = Field(default=None, ge=0)
 
 
 class Bundle(Record):
@@ -61,6 +65,7 @@ class Bundle(Record):
         mnist_bench: Version that wrote it.
         machines: Where the runs were made.
         runs: The runs.
+        scenarios: What they were asked with; beside it they are TOML files of their own.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -70,6 +75,12 @@ class Bundle(Record):
     mnist_bench: str
     machines: tuple[Machine, ...]
     runs: tuple[BundledRun, ...] = Field(max_length=MAX_RUNS)
+    scenarios: tuple[Scenario, ...] = Field(default=(), max_length=_MAX_SCENARIOS)
+
+
+def without_title(scenario: Scenario, name: str) -> Scenario:
+    """A scenario as it may leave the house: its title is free text."""
+    return scenario.model_copy(update={"title": f"Scenario {name}"[:200]})
 
 
 def without_private(result: RunResult) -> RunResult:
@@ -85,6 +96,7 @@ def to_bytes(bundle: Bundle, runs_csv: str) -> bytes:
         runs_csv: The same for a spreadsheet.
     """
     texts = {_MAIN: bundle.model_dump_json(indent=1) + "\n", "runs.csv": runs_csv}
+    texts |= {f"scenarios/{n}.toml": each.to_toml() for n, each in enumerate(bundle.scenarios)}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in texts.items():
@@ -136,6 +148,9 @@ def parse(content: bytes, path: Path) -> Bundle:
         _refuse(path, f"{'.'.join(map(str, fault['loc']))[:100]}: {fault['msg'][:100]}")
     if any(run.machine >= len(bundle.machines) for run in bundle.runs):
         _refuse(path, "a run names a machine that is not there")
+    places = [run.scenario for run in bundle.runs if run.scenario is not None]
+    if places and max(places) >= len(bundle.scenarios):
+        _refuse(path, "a run names a scenario that is not there")
     if not all(_makes_sense(run.result) for run in bundle.runs):
         _refuse(path, "a run's figures make no sense")
     return bundle

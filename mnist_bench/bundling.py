@@ -19,6 +19,7 @@ from mnist_bench.recorded import Recorded, UnreadableError
 from mnist_bench.report import files
 from mnist_bench.report.csv_file import runs_csv
 from mnist_bench.result import RunResult
+from mnist_bench.scenario import Scenario
 from mnist_bench.store import Store
 from mnist_bench.summary import summarise
 
@@ -51,6 +52,16 @@ class Imported:
     known: int
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A run as it was kept."""
+
+    begun_at_ms: int
+    result: RunResult
+    machine: Machine
+    scenario: Scenario | None
+
+
 def export(tracking_uri: str, experiment: str, query: str, path: Path) -> Exported:
     """Write the recorded runs as one file.
 
@@ -69,39 +80,56 @@ def export(tracking_uri: str, experiment: str, query: str, path: Path) -> Export
         )
     archive = existing_store(tracking_uri, experiment)
     found = list(archive.recorded(query)) if archive else []
-    pairs = list(_kept(archive, found)) if archive else []
-    if not pairs:
+    kept = list(_kept(archive, found)) if archive else []
+    if not kept:
         raise nothing_recorded(tracking_uri, experiment, "no finished run to export")
-    if len(pairs) > bundle.MAX_RUNS:
-        raise BenchError(f"{len(pairs):,} runs are more than a bundle holds", "use --runs QUERY")
-    made, results = _bundle(pairs)
+    if len(kept) > bundle.MAX_RUNS:
+        raise BenchError(f"{len(kept):,} runs are more than a bundle holds", "use --runs QUERY")
+    made, results = _bundle(kept)
     content = bundle.to_bytes(made, runs_csv(summarise(results)))
     bundle.parse(content, path)  # what `import` would refuse is not written
     (written,) = files.write(path.parent, path.stem, [files.File(path.suffix, content)])
-    return Exported(written, len(pairs), len(found) - len(pairs))
+    return Exported(written, len(kept), len(found) - len(kept))
 
 
-def _kept(
-    archive: Archive, found: Sequence[Recorded | UnreadableError]
-) -> Iterator[tuple[Recorded, RunResult, Machine]]:
+def _kept(archive: Archive, found: Sequence[Recorded | UnreadableError]) -> Iterator[_Kept]:
     """The runs that have ended and kept a record and their machine."""
+    scenarios: dict[str, Scenario | None] = {}  # the runs of one training share theirs
     for each in found:
         if not isinstance(each, Recorded) or each.study or each.run.status is None:
             continue
-        run_id = each.run.run_id or ""
+        run_id, trajectory = each.run.run_id or "", each.run.trajectory
         result, machine = archive.load(run_id), archive.load_machine(run_id)
         if result and machine:
-            yield each, result, machine
+            if trajectory not in scenarios:
+                scenarios[trajectory] = _asked(archive, each)
+            yield _Kept(each.begun_at_ms, result, machine, scenarios[trajectory])
 
 
-def _bundle(pairs: list[tuple[Recorded, RunResult, Machine]]) -> tuple[Bundle, list[RunResult]]:
-    machines = list(dict.fromkeys(machine for _, _, machine in pairs))
-    results = [bundle.without_private(result) for _, result, _ in pairs]
+def _asked(archive: Archive, each: Recorded) -> Scenario | None:
+    asked = archive.load_scenario(each.run.run_id or "")
+    return asked and bundle.without_title(asked, each.run.scenario)
+
+
+def _bundle(kept: Sequence[_Kept]) -> tuple[Bundle, list[RunResult]]:
+    machines = list(dict.fromkeys(each.machine for each in kept))
+    scenarios = list(dict.fromkeys(each.scenario for each in kept if each.scenario))
+    results = [bundle.without_private(each.result) for each in kept]
     runs = tuple(
-        BundledRun(result=result, machine=machines.index(machine), begun_at_ms=each.begun_at_ms)
-        for result, (each, _, machine) in zip(results, pairs, strict=True)
+        BundledRun(
+            result=result,
+            machine=machines.index(each.machine),
+            begun_at_ms=each.begun_at_ms,
+            scenario=scenarios.index(each.scenario) if each.scenario else None,
+        )
+        for result, each in zip(results, kept, strict=True)
     )
-    made = Bundle(mnist_bench=version("mnist-bench"), machines=tuple(machines), runs=runs)
+    made = Bundle(
+        mnist_bench=version("mnist-bench"),
+        machines=tuple(machines),
+        runs=runs,
+        scenarios=tuple(scenarios),
+    )
     return made, results
 
 
@@ -120,12 +148,13 @@ def import_(path: Path, open_store: Callable[[], Store], say: Callable[[str], No
     ended = [run for run in told.runs if run.result.status is not None]
     store = open_store()
     say(f"{path.name}: {len(ended)} runs of {len(told.machines)} machines")
-    new = sum(_taken(store, run, told.machines[run.machine]) for run in ended)
+    new = sum(_taken(store, run, told) for run in ended)
     return Imported(new, len(ended) - new)
 
 
-def _taken(store: Store, bundled: BundledRun, machine: Machine) -> bool:
+def _taken(store: Store, bundled: BundledRun, of: Bundle) -> bool:
     """Record a run with its curve and its files; False where it was there already."""
+    machine = of.machines[bundled.machine]
     # Another's ids must not lead to a run of the user's.
     result, begin = bundle.without_private(bundled.result), bundled.begun_at_ms
     words = f"{note.note_of(result, result.scenario)}\n\nImported from a bundle."
@@ -141,10 +170,15 @@ def _taken(store: Store, bundled: BundledRun, machine: Machine) -> bool:
     ]
     store.log(started.run_id, points)
     with tempfile.TemporaryDirectory(prefix="mnist-bench-") as folder:
-        texts = {"result.json": ended, "machine.json": machine}
+        texts = {
+            "result.json": ended.model_dump_json(indent=2),
+            "machine.json": machine.model_dump_json(indent=2),
+        }
+        if bundled.scenario is not None:
+            texts["scenario.toml"] = of.scenarios[bundled.scenario].to_toml()
         paths = [Path(folder, name) for name in texts]
-        for kept, record in zip(paths, texts.values(), strict=True):
-            kept.write_text(record.model_dump_json(indent=2), encoding="utf-8", newline="\n")
+        for kept, text in zip(paths, texts.values(), strict=True):
+            kept.write_text(text, encoding="utf-8", newline="\n")
         at_ms = points[-1].at_ms if points else begin
         store.finish(ended, words, lambda: paths, at_ms=at_ms)
     return True

@@ -186,6 +186,19 @@ def read(path: Path) -> Scenario:
     return _checked(toml.read(path), where=str(path))
 
 
+def from_text(text: str, where: str) -> Scenario:
+    """A scenario out of a file's text.
+
+    Args:
+        text: As `to_toml` writes it.
+        where: Named in what is said of it.
+
+    Raises:
+        BenchError: It does not parse, or a key or value is wrong.
+    """
+    return _checked(toml.parse(text, where), where=where)
+
+
 def _checked(values: dict[str, Any], *, where: str) -> Scenario:
     """Build a scenario, turning the first fault into one line for people."""
     if isinstance(values.get("steps"), list):

@@ -32,13 +32,30 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         # -sig: editors on Windows begin files with a mark that TOML does not know.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except RecursionError as error:
-        raise BenchError(f"{path} is nested too deeply", "mend it") from error
-    except ValueError as error:  # TOML's, UTF-8's, and that of a number of thousands of digits
-        raise BenchError(f"{path} is not TOML: {error}", "mend that line") from error
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{path} is not TOML: {error}", "save it as UTF-8") from error
     except OSError as error:
         raise BenchError(f"can't read {path}: {error.strerror}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str) -> dict[str, Any]:
+    """The same of a text.
+
+    Args:
+        text: Of a file.
+        where: Named in what is said of it.
+
+    Raises:
+        BenchError: It does not parse (with its line).
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise BenchError(f"{where} is nested too deeply", "mend it") from error
+    except ValueError as error:  # TOML's, and that of a number of thousands of digits
+        raise BenchError(f"{where} is not TOML: {error}", "mend that line") from error
 
 
 def explained(

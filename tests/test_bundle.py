@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import io
 import json
-import random
 import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import mutants
 import pytest
+from bundles import bundle as filled
+from bundles import table_1
+from mutants import zipped
 from records import machine, run
 
 from mnist_bench import bundle
-from mnist_bench.bundle import Bundle, BundledRun, parse, to_bytes, without_private
+from mnist_bench.bundle import (
+    Bundle,
+    BundledRun,
+    parse,
+    to_bytes,
+    without_private,
+    without_title,
+)
 from mnist_bench.errors import BenchError
+from mnist_bench.report import csv_file, escape
+from mnist_bench.report import markdown as markdown_file
+from mnist_bench.scenario import Scenario, read
 
 HERE = Path("theirs.zip")
 
@@ -31,14 +44,6 @@ def made(**changes: Any) -> Bundle:
 
 def content(of: Bundle | None = None) -> bytes:
     return to_bytes(of or made(), "seed\n0\n")
-
-
-def zipped(members: dict[str, bytes], **options: Any) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", **options) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return stream.getvalue()
 
 
 def altered(**changes: Any) -> bytes:
@@ -61,6 +66,35 @@ def test_what_comes_out_is_what_went_in() -> None:
     assert parse(content(), HERE) == made()
     with zipfile.ZipFile(io.BytesIO(content())) as archive:
         assert archive.namelist() == ["bundle.json", "runs.csv"]
+
+
+def asked(**changes: Any) -> Bundle:
+    """The same, with the scenario that they were asked with."""
+    scenario = Scenario(title="Secret", model="paper-cnn", steps=(10,), eval_every=5)
+    told = without_title(scenario, "mine").model_copy(update=changes)
+    runs = tuple(each.model_copy(update={"scenario": 0}) for each in made().runs)
+    return made().model_copy(update={"runs": runs, "scenarios": (told,)})
+
+
+def test_scenarios_come_back_and_are_files_to_run(tmp_path: Path) -> None:
+    packed = content(asked())
+    assert parse(packed, HERE) == asked()
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        archive.extract("scenarios/0.toml", tmp_path)
+    assert read(tmp_path / "scenarios/0.toml") == asked().scenarios[0]
+    assert b"Secret" not in packed
+
+
+def test_a_scenario_that_is_not_there_is_refused() -> None:
+    without = asked().model_copy(update={"scenarios": ()})
+    data = zipped({"bundle.json": without.model_dump_json().encode()})
+    assert parse(content(), HERE).scenarios == ()
+    # The first place of none, and one after the last.
+    assert "a scenario that is not there" in refused(data)
+    second = asked().runs[0].model_copy(update={"scenario": 1})
+    beyond = asked().model_copy(update={"runs": (second,)})
+    data = zipped({"bundle.json": beyond.model_dump_json().encode()})
+    assert "a scenario that is not there" in refused(data)
 
 
 def test_the_same_runs_are_the_same_bytes() -> None:
@@ -152,44 +186,30 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         bundle.read(tmp_path / "theirs.zip")
 
 
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """The same with some bytes changed, cut out or put in."""
-    out = bytearray(data)
-    for _ in range(chance.randint(1, 8)):
-        at = chance.randrange(len(out))
-        match chance.randrange(3):
-            case 0:
-                out[at] = chance.randrange(256)
-            case 1:
-                del out[at : at + chance.randint(1, 40)]
-            case _:
-                out[at:at] = chance.randbytes(chance.randint(1, 20))
-    return bytes(out)
+def test_mutated_bundles_are_refused_or_harmless(tmp_path: Path) -> None:
+    """Some hundreds here, thousands in `faults`."""
+    packed = (tmp_path / filled(tmp_path, "one.zip", table_1()[:3])).read_bytes()
+    found = mutants.fates(packed, 400, seed=0)
+    assert found.faults == []
+    assert found.refused.total() + found.read.total() == 400
+    assert found.refused["another file in it"] > 50
+    assert found.read["a value"] > 0
 
 
-def test_mutated_bundles_are_refused_or_harmless() -> None:
-    """Of the packed file, and of the text in it: some hundreds here, thousands in `faults`."""
-    assert survivors(300, seed=0) < 100
-
-
-def survivors(count: int, seed: int) -> int:
-    """How many of so many mutated bundles are read; what else they do is an error here."""
-    chance = random.Random(seed)
-    packed, text = content(), made().model_dump_json().encode()
-    return sum(
-        is_read(
-            mutated(packed, chance) if index % 2 else zipped({"bundle.json": mutated(text, chance)})
-        )
-        for index in range(count)
-    )
-
-
-def is_read(data: bytes) -> bool:
-    """Whether it is taken for a bundle; else it must be refused in a line."""
-    told = ""
-    try:
-        parse(data, HERE)
-    except BenchError as error:
-        told = str(error)
-    assert told.isprintable()
-    return not told
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"scenario": "<script>"}, "Markdown that runs"),
+        ({"scenario": "a\x1b[2J"}, "control characters"),
+        ({"scenario": "=1+1"}, "a formula in the CSV"),
+    ],
+)
+def test_what_would_be_shown_badly_is_found(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], fault: str
+) -> None:
+    """With the reports' own escapes taken out, each is a fault."""
+    monkeypatch.setattr(escape, "one_line", str)
+    monkeypatch.setattr(escape, "csv_cell", str)
+    monkeypatch.setattr(markdown_file, "markdown", escape.Ready)
+    monkeypatch.setattr(csv_file, "csv_cell", str)
+    assert fault in list(mutants.shown_badly(made(**changes)))

@@ -2,9 +2,10 @@
 
     python benchmarks/faults/faults.py --kills 100 --data DIR
     python benchmarks/faults/faults.py --what studies --kills 100 --data DIR
+    python benchmarks/faults/faults.py --what bundles --mutants 10000
 
 write `benchmarks/faults/table.md` and `studies.md`, and beside each a JSON with all that was found,
-in words. Nothing is timed, so that two at once (`--jobs 2`) are as good as one.
+in words, and `bundles.md`. Nothing is timed, so that two at once (`--jobs 2`) are as good as one.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER.parent.parent / "tests")]
 
 import kills  # noqa: E402
+import mutants  # noqa: E402
 import outages  # noqa: E402
 import studies  # noqa: E402
+from bundles import bundle, table_1  # noqa: E402
 from kills import SIGNALS, Batch, Struck, Victim  # noqa: E402
 from place import Training  # noqa: E402
 from studies import StudyBatch, StudyVictim  # noqa: E402
@@ -44,6 +47,9 @@ Job = Callable[[], Line]
 def main() -> None:
     """Strike, take away, and write the table."""
     options = _options()
+    if options.what == "bundles":
+        tamper(options)
+        return
     command = f"python benchmarks/faults/faults.py {_shown(options)}"
     table = Table(
         name={"runs": "table", "studies": "studies"}[options.what],
@@ -63,6 +69,17 @@ def main() -> None:
             table.write(options.out)  # each time: who stops it keeps what is known by then
             print(f"{count}/{len(jobs)} {line.result().words()}", flush=True)
     print(options.out / f"{table.name}.md")
+
+
+def tamper(options: argparse.Namespace) -> None:
+    """Mutate a bundle of Table I, and write what became of its mutants."""
+    with tempfile.TemporaryDirectory() as folder:
+        packed = Path(folder, bundle(Path(folder), "one.zip", table_1())).read_bytes()
+    found = mutants.fates(packed, options.mutants, options.chance)
+    command = f"python benchmarks/faults/faults.py --what bundles --mutants {options.mutants}"
+    text = mutants.page(found, command, machine.describe().name)
+    (options.out / "bundles.md").write_text(text, encoding="utf-8", newline="\n")
+    print(text)
 
 
 def _jobs(options: argparse.Namespace, folder: Path, images: Path | None) -> list[Job]:
@@ -174,8 +191,10 @@ class _explained(contextlib.AbstractContextManager[list[str]]):  # noqa: N801  #
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--what", choices=("runs", "studies"), default="runs", help="what is ended (runs)"
-    )
+        "--what", choices=("runs", "studies", "bundles"), default="runs",
+        help="what is ended, or tampered with (runs)",
+    )  # fmt: skip
+    parser.add_argument("--mutants", type=int, default=10_000, help="of a bundle (10,000)")
     parser.add_argument("--kills", type=int, default=100, help="of commands, and of workers (100)")
     parser.add_argument(
         "--data",
