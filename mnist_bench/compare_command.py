@@ -17,6 +17,7 @@ Examples:
   mnist-bench compare table-1 sprint        two scenarios, the first is the base
   mnist-bench compare --by machine          every machine against the first one
   mnist-bench compare --by precision table-1
+  mnist-bench compare mine.zip theirs.zip   two bundles, nothing of them imported
 """
 
 
@@ -38,8 +39,8 @@ def compare(
 ) -> int:
     """Hold recorded runs against one another: ratios with their intervals.
 
-    NAME is a scenario, a run's id or the beginning of a machine's id; the first is what the others
-    are held against. What does not compare is refused or named.
+    NAME is a scenario, a run's id, the beginning of a machine's id or a bundle file; the first is
+    what the others are held against. What does not compare is refused or named.
     """
     from mnist_bench import comparing, tracking
 

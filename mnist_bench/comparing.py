@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_bench import units
+from mnist_bench import bundle, units
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.contrast import Contrast, Effect, Side, contrasts
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.record import Record
 from mnist_bench.recorded import Recorded
 from mnist_bench.report.escape import one_line
+from mnist_bench.summary import summarise
 
 Key = Literal["machine", "scenario", "tensorflow", "precision"]
 
@@ -41,7 +43,7 @@ class Wish:
     Attributes:
         tracking_uri: Where MLflow has recorded runs.
         experiment: MLflow's experiment.
-        names: Run ids, scenarios or machines; the first is the base.
+        names: Run ids, scenarios, machines or bundle files; the first is the base.
         by: What tells sides apart; None where the names do.
     """
 
@@ -58,12 +60,7 @@ def carry_out(wish: Wish) -> Comparison:
         BenchError: A name finds nothing, there is one side only, or none has a step count that the
             first has.
     """
-    archive = existing_store(wish.tracking_uri, wish.experiment)
-    runs = _runs(archive) if archive else []
-    if not runs:
-        raise nothing_recorded(wish.tracking_uri, wish.experiment)
-    sides = _by_key(runs, wish.by, wish.names) if wish.by else _by_name(runs, wish.names)
-    base, *others = sides
+    base, *others = _sides(wish)
     found = contrasts(base, others)
     if not found:
         raise BenchError(
@@ -72,6 +69,43 @@ def carry_out(wish: Wish) -> Comparison:
             exit_status=EXIT_BROKE,
         )
     return Comparison(base=base.label, contrasts=found)
+
+
+def _sides(wish: Wish) -> list[Side]:
+    """What is held against one another, the base first."""
+    files = {name: _bundled(Path(name)) for name in wish.names if name.endswith(bundle.SUFFIX)}
+    names = [name for name in wish.names if name not in files]
+    archive = None
+    if names or not files:
+        archive = existing_store(wish.tracking_uri, wish.experiment)
+    runs = _runs(archive) if archive else []
+    if not runs and (names or not files):
+        raise nothing_recorded(wish.tracking_uri, wish.experiment)
+    if wish.by:
+        chosen = [each for each in runs if not names or any(_is(each, name) for name in names)]
+        return _by_key([*chosen, *(run for of in files.values() for run in of)], wish.by)
+    if len(wish.names) < 2:
+        raise BenchError("one name is nothing to compare", "give two, or --by")
+    return [
+        _side(name, files[name]) if name in files else _named(runs, name) for name in wish.names
+    ]
+
+
+def _bundled(path: Path) -> list[Recorded]:
+    """The runs of a bundle, as if they had been imported."""
+    told = bundle.read(path)
+    runs = summarise([each.result for each in told.runs])
+    made = [
+        Recorded(
+            run=run,
+            begun_at_ms=each.begun_at_ms,
+            machine=told.machines[each.machine].name,
+            tensorflow=told.machines[each.machine].tensorflow,
+            mnist_bench=told.mnist_bench,
+        )
+        for run, each in zip(runs, told.runs, strict=True)
+    ]
+    return sorted(made, key=lambda each: each.order)
 
 
 def _runs(archive: Archive) -> list[Recorded]:
@@ -92,22 +126,15 @@ _KEYS: dict[Key, Callable[[Recorded], str]] = {
 }
 
 
-def _by_key(runs: Sequence[Recorded], by: Key, names: Sequence[str]) -> list[Side]:
-    """A side a value; with names, of the runs of these scenarios and machines alone."""
-    chosen = [each for each in runs if not names or any(_is(each, name) for name in names)]
+def _by_key(runs: Sequence[Recorded], by: Key) -> list[Side]:
+    """A side a value."""
     sides: dict[str, list[Recorded]] = {}
-    for each in chosen:
+    for each in runs:
         sides.setdefault(_KEYS[by](each), []).append(each)
     if len(sides) < 2:
         only = ", ".join(sides) or "none"
         raise BenchError(f"--by {by}: there is nothing to compare ({only})", "run on another one")
     return [_side(label, of) for label, of in sides.items()]
-
-
-def _by_name(runs: Sequence[Recorded], names: Sequence[str]) -> list[Side]:
-    if len(names) < 2:
-        raise BenchError("one name is nothing to compare", "give two, or --by")
-    return [_named(runs, name) for name in names]
 
 
 def _named(runs: Sequence[Recorded], name: str) -> Side:
