@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from mnist_bench import database, door, figures, tracking
+from mnist_bench import database, door, figures, scenario, tracking
+from mnist_bench.confusion import Predictions
 from mnist_bench.errors import BenchError
 from mnist_bench.machine import Machine
 from mnist_bench.recorded import Fields, Recorded, UnreadableError, recorded
 from mnist_bench.result import RunResult
+from mnist_bench.scenario import Scenario
+from mnist_bench.study_document import StudyDocument
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
@@ -68,7 +69,7 @@ class Archive:
     def load(self, run_id: str) -> RunResult | None:
         """A run as it was kept; None where its record is missing or of another version."""
         with suppress(ValidationError):
-            content = self._artifact(run_id, "result.json")
+            content = self.artifact(run_id, "result.json")
             return RunResult.model_validate_json(content) if content else None
         return None
 
@@ -82,10 +83,24 @@ class Archive:
             found = self.client.search_runs([home], question, max_results=1)
         return self.load(found[0].info.run_id) if found else None
 
+    def load_scenario(self, run_id: str) -> Scenario | None:
+        """The scenario that a run was asked with; None where that was not kept."""
+        content = self.artifact(run_id, "scenario.toml")
+        with suppress(BenchError, UnicodeDecodeError):
+            return scenario.from_text(content.decode(), "scenario.toml") if content else None
+        return None
+
+    def load_study(self, run_id: str, study: str) -> StudyDocument | None:
+        """A study as its own run kept it; None where none was kept."""
+        with suppress(ValidationError):
+            content = self.artifact(run_id, f"{study}.json")
+            return StudyDocument.model_validate_json(content) if content else None
+        return None
+
     def load_machine(self, run_id: str) -> Machine | None:
         """The machine that a run was made on; None where that was not kept."""
         with suppress(ValidationError):
-            content = self._artifact(run_id, "machine.json")
+            content = self.artifact(run_id, "machine.json")
             return Machine.model_validate_json(content) if content else None
         return None
 
@@ -109,7 +124,7 @@ class Archive:
     def _pages(self, question: str) -> Iterator[Run]:
         token: str | None = None
         while True:
-            with self.explained(while_="looking for runs"):
+            with self.explained(while_="looking for runs"), _understood(question):
                 page = self.client.search_runs(
                     [self.experiment_id], question, max_results=_RUNS_A_PAGE, page_token=token
                 )
@@ -118,17 +133,22 @@ class Archive:
             if not token:
                 return
 
-    def load_predictions(self, run: RunResult) -> npt.NDArray[np.uint8] | None:
-        """The digit that a run's last state saw in each test image; None where none was kept."""
+    def load_predictions(self, run: RunResult) -> Predictions | None:
+        """What a run's last state saw in each test image; None where none was kept."""
         import numpy as np
 
-        content = self._artifact(id_of(run), "predictions.npz")
+        content = self.artifact(id_of(run), "predictions.npz")
         if content is None:
             return None
-        labels: npt.NDArray[np.uint8] = np.load(io.BytesIO(content))["final_label"]
-        return labels
+        with np.load(io.BytesIO(content)) as kept:
+            return Predictions(kept["final_label"], kept["final_probability"])
 
-    def _artifact(self, run_id: str, name: str) -> bytes | None:
+    def keeps(self, run_id: str, name: str) -> bool:
+        """Whether a file of that name was kept with a run."""
+        with self.explained(while_="looking for files"):
+            return any(each.path == name for each in self.client.list_artifacts(run_id))
+
+    def artifact(self, run_id: str, name: str) -> bytes | None:
         """What is in a file that was kept with a run; None where it is not there."""
         from mlflow.exceptions import MlflowException
 
@@ -153,6 +173,23 @@ class Archive:
         except Exception as error:
             # MLflow lets through what its databases, drivers and HTTP libraries raise.
             raise database.fault(error, self._uri, while_) from error
+
+
+@contextmanager
+def _understood(question: str) -> Iterator[None]:
+    """Tell a question that makes no sense apart from a store that fails."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        why = str(error).partition("INVALID_PARAMETER_VALUE: ")[2] or str(error)
+        raise BenchError(
+            f"MLflow does not understand the filter {question!r}: {why.splitlines()[0][:200]}",
+            "write it as MLflow's search_runs takes it, such as \"params.threads = '2'\"",
+        ) from error
 
 
 def existing_store(uri: str, experiment: str) -> Archive | None:

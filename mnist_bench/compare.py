@@ -230,6 +230,7 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
     max_steps = [r.max_test_accuracy_step for r in taken if r.max_test_accuracy_step is not None]
     interval = (mean - test.margin, mean + test.margin) if test and mean is not None else None
     costs = costs_of(taken)
+    others = _for_other_images(final_mean, taken)
     return Row(
         steps=group.steps,
         paper_step=theirs.paper_step if theirs else None,
@@ -260,7 +261,21 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
         invalid=costs.invalid,
         timed_n=costs.timed_n,
         cost_note=costs.note,
+        other_images_low=others[0] if others else None,
+        other_images_high=others[1] if others else None,
     )
+
+
+def _for_other_images(
+    accuracy: float | None, taken: Sequence[RunSummary]
+) -> tuple[float, float] | None:
+    """Wilson's interval of an accuracy: between which it may lie on other test images."""
+    if accuracy is None or any(run.dataset != paper.DATASET for run in taken):
+        return None
+    n, z = paper.TEST_IMAGES, statistics.NormalDist().inv_cdf(1 - ALPHA / 2)
+    middle = accuracy + z**2 / (2 * n)
+    half = z * sqrt((accuracy * (1 - accuracy) + z**2 / (4 * n)) / n)
+    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
 
 
 def _verdict(test: _Test | None, *, rejected: bool) -> RowVerdict:

@@ -110,7 +110,7 @@ def _mcnemar(
     if ours is None or theirs is None:
         return None
     labels = data.load(question.source).test_images.labels
-    right, their_right = ours == labels, theirs == labels
+    right, their_right = ours.label == labels, theirs.label == labels
     return exact_mcnemar(
         int(np.count_nonzero(right & ~their_right)), int(np.count_nonzero(their_right & ~right))
     )

@@ -106,6 +106,27 @@ def find(
     return _from_mirrors(choice, say, show_progress=show_progress)
 
 
+def at_hand(digest: str, folder: Path | None) -> Source | None:
+    """The images of a digest where nothing need be downloaded for them; else None.
+
+    Args:
+        digest: Of images that a run saw.
+        folder: The user's own folder; where given, no cache is looked at.
+
+    Raises:
+        BenchError: The user's folder can't be read, or is not one of images.
+    """
+    if digest == sample.DIGEST:
+        return _sample()
+    if folder is None and digest == MNIST.digest:
+        cache = cache_folder() / "mnist"
+        folder = cache if all(_is_cached(cache / file.name, file) for file in MNIST.files) else None
+    if folder is None:
+        return None
+    found = _from_folder("auto", folder, lambda _: None)
+    return found if found.digest == digest else None
+
+
 def load(source: Source, *, with_test: bool = True) -> Dataset:
     """The images of a source that was found before.
 

@@ -49,6 +49,9 @@ class Row(Record):
             None in documents from before runs were judged.
         timed_n: Runs that time, speed and memory are taken over: all but the invalid ones.
         cost_note: What was left out of time, speed and memory, and why.
+        other_images_low: Lower end of Wilson's 95% interval of `final_test_accuracy_mean` for other
+            test images, as many and drawn alike; None where their number is not known.
+        other_images_high: Its upper end.
     """
 
     steps: int
@@ -80,6 +83,8 @@ class Row(Record):
     invalid: int | None = None
     timed_n: int | None = None
     cost_note: str | None = None
+    other_images_low: float | None = None
+    other_images_high: float | None = None
 
 
 class Scaling(Record):

@@ -15,6 +15,11 @@ TRAJECTORY_TAG, STEPS_TAG = "bench.trajectory", "bench.steps"
 """Together they name a run, whatever id MLflow gives it."""
 SCHEMA_TAG, COMPLETE_TAG, FAILURE_TAG = "bench.schema", "bench.complete", "bench.failure"
 STUDY_TAG, TRIAL_TAG, TRIAL_STATE_TAG = "bench.study", "bench.trial", "bench.trial_state"
+PARENT_TAG = "mlflow.parentRunId"
+"""MLflow's own."""
+IMAGE_TAG, WEIGHTS_RUN_TAG = "bench.image", "bench.weights_run"
+"""Of what layers make of a test image, and of the run whose weights made some of it."""
+REPORT_TAG = "bench.report"
 DIGEST_TAG = "bench.dataset_digest"
 VERDICT_TAG, REASONS_TAG = "bench.verdict", "bench.reasons"
 MEMORY_METHOD_TAG, SHARED_PHASES_TAG = "bench.memory_method", "bench.shared_phases"
@@ -79,7 +84,7 @@ def opening_tags(run: RunResult, note: str, owner: Owner, machine: Machine) -> d
     }
     if run.trial:
         tags |= {
-            "mlflow.parentRunId": run.trial.parent_run_id,
+            PARENT_TAG: run.trial.parent_run_id,
             STUDY_TAG: run.trial.study,
             TRIAL_TAG: str(run.trial.number),
         }

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from mnist_bench.hyperparameters import Hyperparameters
@@ -16,8 +19,11 @@ PIXEL_SCALE = 1 / 255
 """From bytes to the program's [0, 1]."""
 _POOLED_PIXELS = 7 * 7
 """What two pools leave of an image's 28 by 28."""
-_WEIGHT_STDDEV = 0.1
-_BIAS = 0.1
+WEIGHT_STDDEV = 0.1
+"""Of the normal distribution that weights are drawn from, cut at two deviations."""
+BIAS = 0.1
+"""What every bias begins with."""
+_LAYERS = ("conv1", "conv2", "dense", "output")
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,27 @@ class Layer:
     def parameter_count(self) -> int:
         """Weights, biases and scales."""
         return sum(math.prod(map(int, v.shape)) for v in self.variables)
+
+    def take(self, tensors: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Put other values in place of these.
+
+        Args:
+            tensors: As `tensors` names them.
+
+        Raises:
+            ValueError: One has another shape.
+        """
+        norm = self.normalization
+        kept = {"bias": self.bias}
+        if norm:
+            kept |= {"scale": norm.scale, "mean": norm.mean, "variance": norm.variance}
+        for name, variable in kept.items():
+            variable.assign(tensors[name])
+        begin = 0
+        for block in self.blocks:
+            end = begin + int(block.shape[0])
+            block.assign(tensors["weights"][begin:end])
+            begin = end
 
     def copy(self) -> Layer:
         """A layer of the same values that are not trained."""
@@ -167,7 +194,7 @@ class PaperCnn:
             (x,) = normalized([x], dense.normalization, scoring=scoring)
         x = tf.nn.relu(tf.nn.bias_add(x, tf.cast(dense.bias, x.dtype)))
         if dropout_step is not None and self._dropout_rate > 0:
-            x = self._dropped(x, dropout_step)  # (n, units)
+            x = dropped(x, self._dropout_rate, self._seed, dropout_step)  # (n, units)
         x = tf.nn.bias_add(_product(x, output), tf.cast(output.bias, x.dtype))
         return tf.cast(x, tf.float32)  # (n, 10)
 
@@ -176,19 +203,61 @@ class PaperCnn:
         x = tf.cast(pixels, tf.float32) * PIXEL_SCALE
         return tf.cast(x[..., tf.newaxis], self._arithmetic)
 
-    def _dropped(self, x: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        # Counter-based random numbers: a step drops the same whatever came before it, so a short
-        # training is an exact prefix of a longer one.
-        seed = tf.stack([tf.constant(self._seed, tf.int32), step])
-        return tf.nn.experimental.stateless_dropout(
-            x, self._dropout_rate, seed=seed, rng_alg="philox"
-        )
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """All that scoring uses, by a name that says the layer."""
+        return {
+            f"{name}_{kind}": variable.numpy()
+            for name, layer in self._scored()
+            for kind, variable in layer.tensors.items()
+        }
+
+    def take(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Put kept weights in place of those that scoring uses.
+
+        Args:
+            weights: As `weights` gives them.
+
+        Raises:
+            ValueError: They are not those of such a network.
+        """
+        known = {f"{name}_{kind}" for name, layer in self._scored() for kind in layer.tensors}
+        if known != set(weights):
+            raise ValueError("these are not the weights of such a network")
+        for name, layer in self._scored():
+            layer.take({kind: weights[f"{name}_{kind}"] for kind in layer.tensors})
+
+    def maps(self, pixels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """What each convolution hands on, after its pool.
+
+        Args:
+            pixels: uint8 (n, 28, 28).
+
+        Returns:
+            float32 (n, 14, 14, filters) and (n, 7, 7, filters).
+        """
+        conv1, conv2, *_ = self.scored_layers
+        first = _convolved_and_pooled([self._scaled(pixels)], conv1, scoring=True)
+        second = _convolved_and_pooled(first, conv2, scoring=True)
+        return tuple(tf.cast(x, tf.float32) for x in (*first, *second))
+
+    def _scored(self) -> Iterator[tuple[str, Layer]]:
+        return zip(_LAYERS, self.scored_layers, strict=True)
+
+
+def dropped(x: tf.Tensor, rate: float, seed: int, step: tf.Tensor) -> tf.Tensor:
+    """Some of x set to zero and the rest scaled up, by seed and step alone.
+
+    Counter-based random numbers: a step drops the same whatever came before it, so a short
+    training is an exact prefix of a longer one.
+    """
+    seeds = tf.stack([tf.constant(seed, tf.int32), step])
+    return tf.nn.experimental.stateless_dropout(x, rate, seed=seeds, rng_alg="philox")
 
 
 def _layer(
     shape: tuple[int, ...], seed: tuple[int, int], parts: int = 1, *, norm: bool = False
 ) -> Layer:
-    weights = tf.random.stateless_truncated_normal(shape, seed=seed, stddev=_WEIGHT_STDDEV)
+    weights = tf.random.stateless_truncated_normal(shape, seed=seed, stddev=WEIGHT_STDDEV)
     blocks = tuple(tf.Variable(share) for share in _shares(weights, min(parts, shape[0])))
     outputs = shape[-1:]
     made = Normalization(
@@ -196,7 +265,7 @@ def _layer(
         tf.Variable(tf.zeros(outputs), trainable=False),
         tf.Variable(tf.ones(outputs), trainable=False),
     )
-    return Layer(blocks, tf.Variable(tf.fill(outputs, _BIAS)), made if norm else None)
+    return Layer(blocks, tf.Variable(tf.fill(outputs, BIAS)), made if norm else None)
 
 
 def _held(variable: tf.Variable) -> tf.Variable:

@@ -15,13 +15,16 @@ from pydantic import ValidationError
 from mnist_bench import protocol
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.execution import Execution
-from mnist_bench.protocol import Message, Probed, Request
+from mnist_bench.protocol import LayersQuestion, Message, Probed, Request
+from mnist_bench.record import Record
 
 # -P: a file of the user's called numpy.py must not shadow the library.
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker")
 """What starts a worker."""
 PROBE: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.probe")
 """What finds out what TensorFlow can do here."""
+ACTIVATIONS: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.activations")
+"""What looks through layers at an image."""
 _END_SECONDS = 30.0
 """How long a worker that has said its last word may take to end."""
 _LOG_TAIL_LINES = 15
@@ -123,25 +126,45 @@ def probe(execution: Execution) -> Probed:
     Raises:
         BenchError: It can't be found out.
     """
-    asked = execution.model_dump_json()
-    try:
-        done = subprocess.run(PROBE, input=asked.encode(), capture_output=True, check=False)
-    except OSError as error:
-        raise _unknown(str(error)) from error
+    advice = "leave out --device and --precision, which ask for it"
+    told = _answered(PROBE, execution, "what TensorFlow can do here", advice)
     try:
         # Whatever libraries print comes before.
-        return Probed.model_validate_json(done.stdout.rstrip().rpartition(b"\n")[2])
+        return Probed.model_validate_json(told.stdout.rstrip().rpartition(b"\n")[2])
     except ValidationError as error:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise _unknown(lines[-1] if lines else _death(done.returncode)) from error
+        raise _unknown("what TensorFlow can do here", _last_words(told), advice) from error
 
 
-def _unknown(reason: str) -> BenchError:
-    return BenchError(
-        f"what TensorFlow can do here could not be found out: {reason}",
-        "leave out --device and --precision, which ask for it",
-        exit_status=EXIT_BROKE,
-    )
+def look(question: LayersQuestion) -> None:
+    """Look through layers at an image, in a process of its own.
+
+    Raises:
+        BenchError: That did not come to its end.
+    """
+    _answered(ACTIVATIONS, question, f"what layers make of image {question.image}", "try again")
+
+
+def _answered(
+    command: tuple[str, ...], question: Record, what: str, advice: str
+) -> subprocess.CompletedProcess[bytes]:
+    """A process that was told a question and has answered it."""
+    asked = question.model_dump_json().encode()
+    try:
+        done = subprocess.run(command, input=asked, capture_output=True, check=False)
+    except OSError as error:
+        raise _unknown(what, str(error), advice) from error
+    if done.returncode:
+        raise _unknown(what, _last_words(done), advice)
+    return done
+
+
+def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else _death(done.returncode)
+
+
+def _unknown(what: str, reason: str, advice: str) -> BenchError:
+    return BenchError(f"{what} could not be found out: {reason}", advice, exit_status=EXIT_BROKE)
 
 
 def _death(code: int) -> str:

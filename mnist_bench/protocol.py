@@ -82,6 +82,30 @@ class Probed(Record):
     bfloat16_speedup: float | None = None
 
 
+class LayersQuestion(Record):
+    """Which image is to be seen through which layers.
+
+    Attributes:
+        source: The images, found and verified by the parent.
+        image: Place in the test images, from 0 on.
+        steps: Updates that the figures' network is trained for.
+        seed: Of its weights, batches and dropout.
+        execution: How it is carried out.
+        file: Where the answer is written.
+        weights: File with a Table I network's weights; None where none were kept.
+        hyperparameters: Of that network.
+    """
+
+    source: Source
+    image: int = Field(ge=0)
+    steps: int = Field(ge=1)
+    seed: int
+    execution: Execution
+    file: str
+    weights: str | None = None
+    hyperparameters: Hyperparameters | None = None
+
+
 class Phase(Record):
     """A phase before the training has ended."""
 

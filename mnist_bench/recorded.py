@@ -58,6 +58,7 @@ class Recorded:
         machine: The machine by its hardware.
         tensorflow: Version; likewise `mnist_bench`.
         study: Of which it is a trial; None where it is none.
+        study_run_id: MLflow's id of the study's own run.
     """
 
     run: RunSummary
@@ -66,6 +67,7 @@ class Recorded:
     tensorflow: str | None = None
     mnist_bench: str | None = None
     study: str | None = None
+    study_run_id: str | None = None
 
     @property
     def order(self) -> tuple[int, int, int, int]:
@@ -95,6 +97,7 @@ def recorded(fields: Fields) -> Recorded:
         tensorflow=fields.tags.get(figures.TENSORFLOW_TAG),
         mnist_bench=fields.tags.get(figures.VERSION_TAG),
         study=fields.tags.get(figures.STUDY_TAG),
+        study_run_id=fields.tags.get(figures.PARENT_TAG),
     )
 
 

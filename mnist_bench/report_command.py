@@ -16,6 +16,7 @@ Examples:
   mnist-bench report                        everything that this machine ran, as reports/report.*
   mnist-bench report --format html          the page alone
   mnist-bench report --scenario table-1 --since 2026-01-31
+  mnist-bench report --image 0 --data DIR   with Figures 1 to 4, of the first test image
   mnist-bench report --runs "params.threads = '2' and metrics.final_test_accuracy > 0.99"
 """
 
@@ -52,13 +53,20 @@ _DAY = click.DateTime(("%Y-%m-%d",))
 )
 @click.option(
     "--out",
-    "folder",
     type=click.Path(path_type=Path, file_okay=False),
     default="reports",
     show_default=True,
     metavar="DIR",
     help="Where to.",
 )
+@click.option(
+    "--image",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Show test image N in the layers of networks, as the paper's Figures 1 to 4: trains a "
+    "small one for some seconds.  [default: the image that was looked at last]",
+)
+@shared.data
 @shared.tracking_uri
 @shared.experiment
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document as well.")
@@ -70,7 +78,9 @@ def report(
     since: dt.datetime | None,
     until: dt.datetime | None,
     formats: tuple[str, ...],
-    folder: Path,
+    out: Path,
+    image: int | None,
+    folder: Path | None,
     tracking_uri: str,
     experiment: str,
     as_json: bool,
@@ -93,7 +103,9 @@ def report(
         since_ms=_begin_ms(since),
         until_ms=_begin_ms(until, days=1),
         formats=formats,
-        folder=folder,
+        folder=out,
+        images=folder,
+        image=image,
         command=options.shown_command(sys.argv[1:]),
     )
     book, paths = reporting.carry_out(wish)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,19 +12,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import compare, paper, report
+from mnist_bench import compare, figures, layer_maps, paper, report
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.curves import Curves, curves_of
 from mnist_bench.draws import groups
 from mnist_bench.errors import BenchError
+from mnist_bench.layers import Layers
 from mnist_bench.machine import Machine, describe
+from mnist_bench.pictured import Pictured
 from mnist_bench.ranking import MachineLine, ranked
 from mnist_bench.reach import reaches
 from mnist_bench.recorded import Recorded, UnreadableError
-from mnist_bench.report import Book, Report
+from mnist_bench.report import Book, Bound, Report, files
 from mnist_bench.report.words import headline
 from mnist_bench.seen import seen_by
 from mnist_bench.standing import standings
+from mnist_bench.store import Store
+from mnist_bench.study_document import StudyDocument
 from mnist_bench.summary import RunSummary
 from mnist_bench.tracking import without_credentials
 
@@ -47,6 +52,8 @@ class Wish:
         until_ms: Before which it began; None for any.
         formats: Suffixes of the files.
         folder: Where they are written.
+        images: The user's own folder of images; None for what is at hand.
+        image: Test image that layers are to be shown of; None for what is recorded.
         command: The command line as a report may show it.
     """
 
@@ -59,6 +66,8 @@ class Wish:
     until_ms: int | None
     formats: tuple[str, ...]
     folder: Path
+    images: Path | None
+    image: int | None
     command: str
 
     @property
@@ -96,7 +105,20 @@ def carry_out(wish: Wish) -> tuple[Book, tuple[Path, ...]]:
     if archive is None or not found.runs:
         raise _nothing(wish, found)
     book = _book(archive, found, wish)
-    return book, report.write_book(wish.folder, NAME, book, wish.formats)
+    bound = report.bind(book, wish.formats)
+    written = files.write(wish.folder, NAME, bound.files)
+    kept = _keep(wish, book, bound)
+    return dataclasses.replace(book, notes=(*book.notes, *kept)), written
+
+
+def _keep(wish: Wish, book: Book, bound: Bound) -> Iterator[str]:
+    """Keep the report in MLflow too; that it can't be is no reason to have none."""
+    contents = {f"{NAME}{file.suffix}": file.as_bytes for file in bound.files}
+    try:
+        store = Store(wish.tracking_uri, wish.experiment)
+        store.keep(NAME, book.title, {figures.REPORT_TAG: "true"}, contents | {**bound.drawings})
+    except BenchError as error:
+        yield f"The report could not be kept in MLflow: {error.message}"
 
 
 def _found(archive: Archive, wish: Wish) -> Found:
@@ -132,11 +154,13 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
     scenarios = list(dict.fromkeys(each.run.scenario for each in reversed(runs)))
     described = _described(archive, own)
     created = dt.datetime.now().astimezone().date().isoformat()
+    told = [each.run for each in runs]
+    shelf = Pictured(archive, wish.images)
     reports = tuple(
-        _report(archive, name, [e.run for e in runs if e.run.scenario == name], described, created)
+        _report(shelf, name, [e.run for e in runs if e.run.scenario == name], described, created)
         for name in scenarios
     )
-    told = [each.run for each in runs]
+    layers = _layers(shelf, told, wish)
     return Book(
         title=f"{_count(len(told), 'run')} of mnist-bench on {described.name}",
         command=wish.command,
@@ -144,7 +168,9 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         document=compare.document(described, told, compare.reference_for(told)),
         reports=reports,
         machines=_beside(found.runs, here),
-        notes=tuple(_notes(found, own, trials)),
+        notes=(*_notes(found, own), *shelf.notes),
+        studies=tuple(_studies(archive, trials)),
+        layers=layers,
         ui=_ui(wish, archive),
     )
 
@@ -183,8 +209,34 @@ def _described(archive: Archive, runs: Sequence[Recorded]) -> Machine:
     return describe()
 
 
+def _studies(archive: Archive, trials: Sequence[Recorded]) -> Iterator[StudyDocument]:
+    """The studies of some trials as they were kept, the newest first."""
+    named = dict.fromkeys((each.study_run_id, each.study) for each in reversed(trials))
+    for run_id, study in named:
+        kept = archive.load_study(run_id or "", study or "")
+        if kept is not None:
+            yield kept
+
+
+def _layers(shelf: Pictured, runs: Sequence[RunSummary], wish: Wish) -> Layers | None:
+    """What layers make of a test image: looked up, and made where the user names one."""
+    digest = runs[-1].dataset_digest
+    if wish.images:
+        shelf.source(digest)  # a folder that is none is told in any case
+    kept = layer_maps.found(shelf.archive, digest, wish.image)
+    if kept or wish.image is None:
+        return kept
+    source = shelf.source(digest)
+    if source is None:
+        raise BenchError(
+            f"--image {wish.image}: the images of these runs ({runs[-1].dataset}) are not at hand",
+            "give --data DIR or MNIST_BENCH_DATA a folder with them",
+        )
+    return layer_maps.make(Store(wish.tracking_uri, wish.experiment), source, wish.image, runs)
+
+
 def _report(
-    archive: Archive,
+    shelf: Pictured,
     scenario: str,
     runs: Sequence[RunSummary],
     described: Machine,
@@ -193,7 +245,7 @@ def _report(
     reference = compare.reference_for(runs)
     rows = compare.rows(runs, reference)
     longest = _longest(runs)
-    drawn = [run for each in longest if (run := archive.load(each.run_id or ""))]
+    drawn = [run for each in longest if (run := shelf.archive.load(each.run_id or ""))]
     curves: Curves | None = curves_of(drawn)
     return Report(
         title=f"Scenario {scenario}",
@@ -206,6 +258,7 @@ def _report(
         curves=curves,
         reaches=reaches(drawn, paper.TARGET_ACCURACIES),
         standings=standings(rows, compare.reference_document()),
+        confusion=shelf.confusion(drawn),
     )
 
 
@@ -215,13 +268,10 @@ def _longest(runs: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
     return rising[-1].taken[-_MOST_CURVES:] if rising else ()
 
 
-def _notes(found: Found, own: Sequence[Recorded], trials: Sequence[Recorded]) -> Iterator[str]:
+def _notes(found: Found, own: Sequence[Recorded]) -> Iterator[str]:
     others = len(found.runs) - len(own)
     if others:
         yield f"{_count(others, 'run')} of other machines: in the table of machines alone"
-    if trials:
-        studies = ", ".join(dict.fromkeys(each.study or "" for each in trials))
-        yield f"{_count(len(trials), 'trial')} of studies ({studies}) have reports of their own"
     for reason, count in found.unreadable.items():
         yield f"{_count(count, 'run')} left out: {reason}"
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mnist_bench import figures
@@ -131,11 +132,7 @@ class Store(Archive):
     def start_study(self, name: str, note: str, owner: Owner) -> str:
         """Make the run that a study's trials are children of; MLflow's id of it."""
         with self.explained(while_="making a study's run"):
-            from mlflow.tracking.context.registry import resolve_tags
-
-            tags = resolve_tags() | figures.study_tags(name, note, owner)
-            made = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
-        return str(made.info.run_id)
+            return self._new(name, figures.study_tags(name, note, owner))
 
     def finish_study(
         self,
@@ -160,6 +157,35 @@ class Store(Archive):
             for path in paths:
                 self.client.log_artifact(run_id, str(path))
             self.client.set_terminated(run_id, _MLFLOW_STATUS[status])
+
+    def keep(self, name: str, note: str, tags: dict[str, str], files: Mapping[str, bytes]) -> str:
+        """Keep files under a run of their own that is no training; MLflow's id of it.
+
+        Args:
+            name: Of the run.
+            note: Markdown for MLflow's page of it.
+            tags: What it is found by; a run that has them all already gets the files.
+            files: Content by name.
+        """
+        with self.explained(while_="keeping files"), TemporaryDirectory() as folder:
+            run_id = self._tagged(tags) or self._new(name, tags)
+            self.client.set_tag(run_id, "mlflow.note.content", note)
+            for file, content in files.items():
+                Path(folder, file).write_bytes(content)
+            self.client.log_artifacts(run_id, folder)
+            self.client.set_terminated(run_id)
+        return run_id
+
+    def _tagged(self, tags: dict[str, str]) -> str | None:
+        question = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        found = self.search(question)
+        return str(found[0].info.run_id) if found else None
+
+    def _new(self, name: str, tags: dict[str, str]) -> str:
+        from mlflow.tracking.context.registry import resolve_tags
+
+        made = self.client.create_run(self.experiment_id, tags=resolve_tags() | tags, run_name=name)
+        return str(made.info.run_id)
 
     def reopen_study(self, run_id: str, owner: Owner) -> bool:
         """Let a study's own run go on; False where it is not there any more."""

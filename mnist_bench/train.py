@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,20 +41,42 @@ class Scores:
     accuracy: float
 
 
+class Network(Protocol):
+    """What can be trained here."""
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """All that is trained."""
+        ...
+
+    def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
+        """float32 (n, 10) of uint8 (n, 28, 28); in training with the number of the step."""
+        ...
+
+    def average(self, updates: tf.Tensor) -> None:
+        """Called after each update, with their number so far."""
+        ...
+
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """All that scoring uses, by a name that says the layer."""
+        ...
+
+
 class Trainer:
-    """One training of the paper's network from step 0.
+    """One training of a network from step 0.
 
     The same seed on the same machine with the same number of parts gives the same losses and
     accuracies, bit for bit, however the steps are divided among calls of `advance`.
 
     Args:
         dataset: Images; the training split is held as bytes and scaled inside the graph.
-        hyperparameters: Of the paper's network.
+        hyperparameters: Of the network and its training.
         seed: Seeds weights, batches, dropout and shifts.
         total_steps: Length of the whole training, at whose end a schedule arrives; None where
             the learning rate is constant.
         precision: Of the network's arithmetic; weights, loss and optimizer are float32 in either.
         parts: Into how many parts the work is cut; a step's, into no more than it has images.
+        network: What is trained; None for the paper's of Table I, drawn from the seed.
     """
 
     def __init__(
@@ -65,6 +88,7 @@ class Trainer:
         total_steps: int | None = None,
         precision: Precision = "float32",
         parts: int = 1,
+        network: Network | None = None,
     ) -> None:
         if total_steps is None and not hyperparameters.rows_share_steps:
             raise ValueError(f"a {hyperparameters.schedule} training needs its total_steps")
@@ -73,7 +97,9 @@ class Trainer:
         self._hyperparameters = hyperparameters
         self._total_steps = total_steps or 1
         self._seed = seed
-        self.model = PaperCnn(seed, hyperparameters, precision, min(parts, batch_size))
+        self.model: Network = network or PaperCnn(
+            seed, hyperparameters, precision, min(parts, batch_size)
+        )
         self.step = 0
         self._batches = _batches(len(dataset.train.labels), batch_size, seed)
         self._train = _HeldImages(dataset.train)
@@ -121,12 +147,7 @@ class Trainer:
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """All that scoring uses, by a name that says the layer."""
-        names = ("conv1", "conv2", "dense", "output")
-        return {
-            f"{name}_{kind}": variable.numpy()
-            for name, layer in zip(names, self.model.scored_layers, strict=True)
-            for kind, variable in layer.tensors.items()
-        }
+        return self.model.weights()
 
     def _loop(self, batches: tf.Tensor, rates: tf.Tensor, first_step: tf.Tensor) -> tf.Tensor:
         """Many updates inside one graph: nothing of Python's runs between two steps."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from selenium import webdriver
 from stand_ins import random_images
 
 from mnist_bench import data
@@ -44,3 +48,47 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / ".state"))
     monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(folder))
     return folder
+
+
+def installed(*names: str) -> str:
+    """The first of these programs that is there; CI must have one, a developer may not."""
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        debian = "apt-get install chromium chromium-driver default-jre-headless"
+        told = f"{names[0]} is not installed (on Debian: {debian})"
+        if os.environ.get("CI"):
+            pytest.fail(told)
+        pytest.skip(told)
+    return path
+
+
+@pytest.fixture
+def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriver.Chrome]:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1,localhost")  # the driver is asked over HTTP
+    options = webdriver.ChromeOptions()
+    options.binary_location = installed("chromium", "chromium-browser", "google-chrome")
+    flags = (
+        "headless",
+        "no-sandbox",  # root has none, and CI is often root
+        "disable-gpu",
+        "disable-dev-shm-usage",  # containers have little of it
+        "disable-quic",
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "no-proxy-server",
+        # So tall that every chart is in view: those out of sight are not drawn.
+        "window-size=1600,6000",
+        f"user-data-dir={tmp_path / 'profile'}",
+    )
+    for flag in flags:
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(installed("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        yield driver
+    finally:
+        driver.quit()

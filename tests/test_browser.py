@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -92,48 +89,6 @@ def wait_for_server(running: Running, port: int) -> None:
 
 
 # A browser
-
-
-def installed(*names: str) -> str:
-    """The first of these programs that is there; CI must have one, a developer may not."""
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        told = f"{names[0]} is not installed (on Debian: apt-get install chromium chromium-driver)"
-        if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
-    return path
-
-
-@pytest.fixture
-def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriver.Chrome]:
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, "127.0.0.1,localhost")  # the driver is asked over HTTP
-    options = webdriver.ChromeOptions()
-    options.binary_location = installed("chromium", "chromium-browser", "google-chrome")
-    flags = (
-        "headless",
-        "no-sandbox",  # root has none, and CI is often root
-        "disable-gpu",
-        "disable-dev-shm-usage",  # containers have little of it
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "no-proxy-server",
-        # So tall that every chart is in view: those out of sight are not drawn.
-        "window-size=1600,6000",
-        f"user-data-dir={tmp_path / 'profile'}",
-    )
-    for flag in flags:
-        options.add_argument(f"--{flag}")
-    service = webdriver.ChromeService(installed("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def text_of(browser: webdriver.Chrome) -> str:

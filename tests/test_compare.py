@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from records import evaluations, machine, run, seeds
+from scipy.stats import binomtest
 
 from mnist_bench import compare, document, summary
 from mnist_bench.compare import Reference, Spread, holm
@@ -568,3 +569,21 @@ def test_shared_trainings() -> None:
     assert summary.shares_trajectories([summary.summarise_run(result) for result in shared])
     apart = [run(steps, trajectory=f"t{steps}") for steps in (1_000, 5_000)]
     assert not summary.shares_trajectories([summary.summarise_run(result) for result in apart])
+
+
+# Other test images
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.5, 0.9928, 0.9999, 1.0])
+def test_the_interval_for_other_images_is_scipys_wilson(accuracy: float) -> None:
+    scored = evaluations(1_000, 0.9, final=accuracy)
+    runs = summary.summarise([run(1_000, seed=seed, evaluations=scored) for seed in (0, 1)])
+    (row,) = compare.rows(runs, None)
+    theirs = binomtest(round(accuracy * 10_000), 10_000).proportion_ci(method="wilson")
+    assert (row.other_images_low, row.other_images_high) == pytest.approx(tuple(theirs), abs=1e-12)
+
+
+def test_of_other_images_than_mnist_their_number_is_not_known() -> None:
+    (row,) = compare.rows(summary.summarise([run(1_000, dataset="mnist-5k")]), None)
+    assert row.other_images_low is None
+    assert row.final_test_accuracy_mean is not None

@@ -20,6 +20,7 @@ from mnist_bench.model import (
     PaperCnn,
     _convolved_and_pooled,
     _product,
+    dropped,
 )
 
 # As in the worker; it must be said before the first operation.
@@ -196,16 +197,15 @@ def test_logits_are_those_of_the_papers_program() -> None:
 
 @pytest.mark.parametrize("rate", [0.25, 0.5])
 def test_dropout_drops_its_share_and_scales_the_others_up(rate: float) -> None:
-    dropped = network(1, dropout_rate=rate)._dropped(HIDDEN, tf.constant(3)).numpy()
-    kept = dropped != 0
+    left = dropped(HIDDEN, rate, 1, tf.constant(3)).numpy()
+    kept = left != 0
     assert 1 - kept.mean() == pytest.approx(rate, abs=0.01)  # six standard errors
-    np.testing.assert_allclose(dropped[kept], 1 / (1 - rate), rtol=1e-6)
+    np.testing.assert_allclose(left[kept], 1 / (1 - rate), rtol=1e-6)
 
 
 def test_dropout_depends_on_seed_and_step_alone() -> None:
     def kept(seed: int, step: int) -> npt.NDArray[np.bool_]:
-        model = network(seed, dropout_rate=0.5)
-        return model._dropped(HIDDEN, tf.constant(step)).numpy() != 0
+        return dropped(HIDDEN, 0.5, seed, tf.constant(step)).numpy() != 0
 
     once = kept(1, 3)
     assert np.array_equal(once, kept(1, 3))
@@ -213,11 +213,11 @@ def test_dropout_depends_on_seed_and_step_alone() -> None:
         assert np.mean(once == kept(seed, step)) == pytest.approx(0.5, abs=0.01)
 
 
-def test_dropout_is_the_same_whatever_came_before(model: PaperCnn) -> None:
-    at_once = model._dropped(HIDDEN, tf.constant(5)).numpy()
+def test_dropout_is_the_same_whatever_came_before() -> None:
+    at_once = dropped(HIDDEN, 0.5, 7, tf.constant(5)).numpy()
     for step in range(5):
-        model._dropped(HIDDEN, tf.constant(step))
-    assert np.array_equal(at_once, model._dropped(HIDDEN, tf.constant(5)).numpy())
+        dropped(HIDDEN, 0.5, 7, tf.constant(step))
+    assert np.array_equal(at_once, dropped(HIDDEN, 0.5, 7, tf.constant(5)).numpy())
 
 
 def test_nothing_is_dropped_when_scoring(model: PaperCnn) -> None:

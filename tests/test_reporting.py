@@ -12,6 +12,7 @@ from program import Bench, Ended
 from records import run
 
 from mnist_bench.result import RunResult
+from mnist_bench.store import Store
 
 
 def call(bench: Bench, *arguments: str) -> Ended:
@@ -100,7 +101,8 @@ def test_the_files(two_machines: Bench) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names == {f"report.{s}" for s in ("html", "md", "csv", "runs.csv", "json")}
     text = (folder / "report.md").read_text(encoding="utf-8")
-    assert text.count("### Table I beside this machine") == 2
+    assert text.count("### Table I beside this machine") == 1
+    assert text.count("### What was run") == 1
     assert "## Machines beside one another" in text
     fast = text.index("Fast CPU")
     assert fast < text.index("Slow CPU", fast)
@@ -141,12 +143,14 @@ def test_some_runs(two_machines: Bench, arguments: tuple[str, ...], runs: int) -
         (("--machine", "c"), "no machine of that id"),
         (("--machine", ""), "several machines of that id"),
         (("--format", "pdf"), "'pdf' is none of html, md, csv, json"),
-        (("--runs", "what is this"), "failed while looking for runs"),
+        (("--runs", "what is this"), "MLflow does not understand the filter 'what is this'"),
+        (("--image", "-1"), "-1 is not in the range x>=0"),
+        (("--data", "nowhere"), "there is no folder"),
     ],
 )
 def test_wrong_requests(two_machines: Bench, arguments: tuple[str, ...], words: str) -> None:
     ended = call(two_machines, "report", *arguments)
-    assert ended.status != 0
+    assert ended.status == 2
     assert words in ended.complaint
 
 
@@ -154,6 +158,62 @@ def test_no_runs_at_all(tmp_path: Path) -> None:
     ended = call(Bench(tmp_path), "report")
     assert ended.status == 2
     assert "`mnist-bench run` makes some" in ended.complaint
+
+
+def test_failed_and_invalid_runs_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    failed = run(1_000, status="failed", failure="gone", trajectory="f", machine_id="a" * 32)
+    invalid = [each.model_copy(update={"verdict": "invalid", "reasons": ("asleep",)})
+               for each in table_1()[:1]]  # fmt: skip
+    taken_in(bench, [failed, *invalid])
+    ended = call(bench, "report", "--json")
+    assert ended.status == 0, ended.stderr
+    (row,) = ended.document["table_1"]
+    assert (row["n"], row["invalid"], row["train_seconds_mean"]) == (1, 1, None)
+    text = (bench.folder / "reports" / "report.md").read_text(encoding="utf-8")
+    assert "not clean, asleep" in text
+    assert "Not finished, so in no row above" in text
+
+
+def test_only_a_failed_run(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, [run(1_000, status="failed", failure="gone", trajectory="f")])
+    ended = call(bench, "report", "--json")
+    assert ended.status == 0, ended.stderr
+    (row,) = ended.document["table_1"]
+    assert (row["n"], row["verdict"]) == (0, "not comparable")
+    page = (bench.folder / "reports" / "report.html").read_text(encoding="utf-8")
+    assert "no finished run" in page
+
+
+def test_runs_of_another_schema_are_counted_and_left_out(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, table_1()[:2])
+    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    first = store.search("")[0].info.run_id
+    store.client.set_tag(first, "bench.schema", "99")
+    ended = call(bench, "report", "--json")
+    assert len(ended.document["runs"]) == 1
+    assert "1 run left out: of schema 99, and this version knows 1" in ended.told
+
+
+def test_one_image_set_and_another_are_not_averaged(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    other = [each.model_copy(update={"dataset": "mnist-5k", "dataset_digest": "5" * 64,
+                                     "trajectory": f"other {each.seed}"})
+             for each in table_1()[::4]]  # fmt: skip
+    taken_in(bench, [*table_1()[::4], *other])
+    (row,) = call(bench, "report", "--json").document["table_1"]
+    assert row["n"] == 3
+    assert "left out: 3 of another protocol" in row["reason"]
+
+
+def test_an_output_folder_that_is_none(two_machines: Bench) -> None:
+    (two_machines.folder / "taken").write_text("mine", encoding="utf-8")
+    ended = call(two_machines, "report", "--out", "taken/reports")
+    assert ended.status == 1
+    assert "can't write taken/reports" in ended.complaint
+    assert (two_machines.folder / "taken").read_text(encoding="utf-8") == "mine"
 
 
 # Comparisons
@@ -177,9 +237,32 @@ def test_two_machines_by_name(two_machines: Bench) -> None:
     assert "0.50" in ended.stdout
 
 
+def test_two_bundles_that_nobody_imported(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    mine = bundle(bench.folder, "mine.zip", table_1("a" * 32))
+    theirs = bundle(bench.folder, "theirs.zip", table_1("b" * 32, pace=0.01), cpu="Fast CPU")
+    ended = call(bench, "compare", mine, theirs, "--json")
+    assert ended.status == 0, ended.stderr
+    assert ended.document["base"] == "mine.zip"
+    lines = ended.document["contrasts"]
+    assert {line["other"] for line in lines} == {"theirs.zip"}
+    assert [line["train_seconds"]["value"] for line in lines] == pytest.approx([0.5] * 4)
+    by_machine = call(bench, "compare", "--by", "machine", mine, theirs, "--json")
+    assert "Fast CPU" in by_machine.document["contrasts"][0]["other"]
+    assert not (bench.folder / "mlflow.db").exists()
+
+
+def test_a_bundle_against_what_is_recorded(two_machines: Bench) -> None:
+    theirs = bundle(two_machines.folder, "third.zip", table_1("c" * 32, pace=0.04))
+    ended = call(two_machines, "compare", "aaaa", theirs, "--json")
+    values = [line["train_seconds"]["value"] for line in ended.document["contrasts"]]
+    assert values == pytest.approx([2.0] * 4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("none.zip", "table-1"), "can't read none.zip"),
         (("table-1",), "one name is nothing to compare"),
         (("table-1", "another"), "no run, scenario or machine is called another"),
         (("--by", "precision"), "there is nothing to compare (float32)"),

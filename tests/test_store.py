@@ -723,3 +723,32 @@ def test_note_of_other_images() -> None:
     for dataset in ("mnist-5k", "custom:0a0a0a0a0a0a"):
         assert "not comparable with the paper's Table I" in note_of(run(dataset=dataset), "A title")
     assert "not comparable" not in note_of(run(), "A title")
+
+
+# Files that belong to no training
+
+
+def test_files_are_kept_under_one_run_and_replaced(opened: Store) -> None:
+    tags = {"bench.report": "true"}
+    first = opened.keep("report", "First", tags, {"a.txt": b"old", "b.txt": b"b"})
+    again = opened.keep("report", "Second", tags, {"a.txt": b"new"})
+    assert first == again
+    assert opened.artifact(first, "a.txt") == b"new"
+    assert opened.artifact(first, "b.txt") == b"b"
+    assert opened.keeps(first, "b.txt")
+    assert not opened.keeps(first, "c.txt")
+    kept = opened.client.get_run(first)
+    assert kept.info.status == "FINISHED"
+    assert kept.data.tags["mlflow.note.content"] == "Second"
+    assert list(opened.recorded("")) == [], "it is no run of the suite's"
+
+
+def test_other_tags_are_another_run(opened: Store) -> None:
+    runs = {opened.keep("figures", "", {"bench.image": image}, {}) for image in ("1", "2")}
+    assert len(runs) == 2
+
+
+def test_a_filter_that_makes_no_sense_is_told_from_a_store_that_fails(opened: Store) -> None:
+    with pytest.raises(BenchError, match="does not understand the filter 'no sense'") as wrong:
+        list(opened.recorded("no sense"))
+    assert wrong.value.exit_status == EXIT_WRONG_REQUEST

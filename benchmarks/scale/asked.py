@@ -45,6 +45,8 @@ def report() -> int:
         until_ms=None,
         formats=REPORT_FORMATS,
         folder=Path("reports"),
+        images=None,
+        image=None,
         command="mnist-bench report",
     )
     book, _ = reporting.carry_out(wish)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_bench.report import csv_file, files, markdown
@@ -10,7 +11,7 @@ from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.json_file import to_json
 from mnist_bench.report.screen import print_table
 
-__all__ = ["Book", "Report", "print_table", "to_json", "write_book", "write_reports"]
+__all__ = ["Book", "Bound", "Report", "bind", "print_table", "to_json", "write_reports"]
 
 
 def write_reports(folder: Path, name: str, report: Report) -> tuple[Path, ...]:
@@ -36,27 +37,31 @@ def write_reports(folder: Path, name: str, report: Report) -> tuple[Path, ...]:
     return files.write(folder, name, contents)
 
 
-def write_book(folder: Path, name: str, book: Book, formats: Sequence[str]) -> tuple[Path, ...]:
-    """Write a book in some of `REPORT_FORMATS`; `csv` is two files, of rows and of runs.
+@dataclass(frozen=True)
+class Bound:
+    """A book in its formats.
 
-    Args:
-        folder: Made where it is missing.
-        name: The files' common stem.
-        book: What there is to tell.
-        formats: By suffix.
-
-    Returns:
-        The files, in the order of the formats.
-
-    Raises:
-        BenchError: One can't be written; those of that name from before stay whole.
+    Attributes:
+        files: In the order of the formats; `csv` is two files, of rows and of runs.
+        drawings: Each as an SVG file of its own, by name; none where no page was asked for.
     """
+
+    files: tuple[files.File, ...]
+    drawings: Mapping[str, bytes]
+
+
+def bind(book: Book, formats: Sequence[str]) -> Bound:
+    """A book in some of `REPORT_FORMATS`."""
     contents: list[files.File] = []
+    drawn: Mapping[str, bytes] = {}
     for suffix in formats:
         if suffix == "html":
-            from mnist_bench.report.html import book_to_html  # it draws: slow to load
+            from mnist_bench.report.drawings import drawings_of  # slow to load
+            from mnist_bench.report.html import book_to_html
 
-            contents.append(files.File(".html", book_to_html(book)))
+            drawings = drawings_of(book)
+            drawn = drawings.files(book)
+            contents.append(files.File(".html", book_to_html(book, drawings)))
         elif suffix == "md":
             contents.append(files.File(".md", markdown.book_to_markdown(book)))
         elif suffix == "csv":
@@ -65,4 +70,4 @@ def write_book(folder: Path, name: str, book: Book, formats: Sequence[str]) -> t
             contents.append(files.File(".runs.csv", csv_file.runs_csv(book.document.runs)))
         else:
             contents.append(files.File(".json", to_json(book.document)))
-    return files.write(folder, name, contents)
+    return Bound(tuple(contents), drawn)

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from mnist_bench import units
 from mnist_bench.compare import ALPHA
+from mnist_bench.confusion import DigitLine
 from mnist_bench.document import Row, Scaling
 from mnist_bench.paper import paper_label
 from mnist_bench.ranking import MachineLine
@@ -16,7 +17,7 @@ from mnist_bench.spent import PhaseCost
 from mnist_bench.standing import Standing
 from mnist_bench.summary import RunSummary
 
-Line = TypeVar("Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing)
+Line = TypeVar("Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine)
 
 INTERVAL = f"{1 - ALPHA:.0%} interval"
 
@@ -96,6 +97,14 @@ def shared(cost: PhaseCost) -> str:
     return f"in {cost.shared} of {cost.trainings}" if cost.shared else "no"
 
 
+def taken_for(line: DigitLine) -> str:
+    """What a digit is mistaken for, and how often."""
+    if line.taken_for is None:
+        return "no other"
+    times = "once" if line.taken_for_count == 1 else f"{units.count(line.taken_for_count)} times"
+    return f"{line.taken_for} ({times} in {units.count(line.images * line.n)})"
+
+
 def _max(row: Row) -> str:
     return plus_minus(row.mean, row.sd)
 
@@ -124,10 +133,12 @@ ACCURACIES: tuple[Column[Row], ...] = (
     Column("Max", _max),
     Column("Final",
            lambda row: plus_minus(row.final_test_accuracy_mean, row.final_test_accuracy_sd),
-           importance=1),
+           importance=2),
     Column("Selected",
            lambda row: plus_minus(row.selected_test_accuracy_mean, row.selected_test_accuracy_sd),
-           importance=2),
+           importance=3),
+    Column("Final, other images",
+           lambda row: interval(row.other_images_low, row.other_images_high), importance=1),
 )  # fmt: skip
 """Three accuracies of the same runs."""
 
@@ -202,6 +213,19 @@ STANDING: tuple[Column[Standing], ...] = (
     Column("Train time, ratio", lambda line: _ratio(line.seconds_ratio)),
 )
 """Rows against the shipped reference."""
+
+
+DIGITS: tuple[Column[DigitLine], ...] = (
+    Column("Digit", lambda line: str(line.digit)),
+    Column("Images", lambda line: units.count(line.images)),
+    Column("Read rightly", lambda line: _share(line.share_right)),
+    Column("Most often taken for", taken_for, words=True),
+)
+"""How each digit is read."""
+
+
+def _share(share: float | None) -> str:
+    return units.UNKNOWN if share is None else f"{100 * share:.2f}%"
 
 
 def _rounded(mean: float | None) -> str:

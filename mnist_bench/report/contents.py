@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mnist_bench.confusion import Confusion
 from mnist_bench.curves import Curves
 from mnist_bench.document import Document, Row
+from mnist_bench.layers import Layers
 from mnist_bench.ranking import MachineLine
 from mnist_bench.reach import Reach
 from mnist_bench.seen import Seen
 from mnist_bench.standing import Standing
+from mnist_bench.study_document import StudyDocument
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Report:
         curves: Of the longest trainings; None where they were not fetched.
         reaches: How long these took to the paper's accuracies.
         standings: The rows against the shipped reference.
+        confusion: What these took the test images for; None where that can't be told.
     """
 
     title: str
@@ -39,6 +43,7 @@ class Report:
     curves: Curves | None = None
     reaches: tuple[Reach, ...] = ()
     standings: tuple[Standing, ...] = ()
+    confusion: Confusion | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Book:
         reports: A scenario each, the one with the newest run first.
         machines: All machines that ran what this one did, the fastest first.
         notes: What was left out, and why.
+        studies: What was tuned there, the newest first.
+        layers: What layers make of one test image; None where nobody looked.
         ui: Address of MLflow's UI, for links to runs; None where none is known.
     """
 
@@ -63,4 +70,6 @@ class Book:
     reports: tuple[Report, ...]
     machines: tuple[MachineLine, ...] = ()
     notes: tuple[str, ...] = ()
+    studies: tuple[StudyDocument, ...] = ()
+    layers: Layers | None = None
     ui: str | None = None

@@ -25,6 +25,11 @@ class File:
     suffix: str
     content: str | bytes
 
+    @property
+    def as_bytes(self) -> bytes:
+        """The content as it lies on the disk."""
+        return self.content if isinstance(self.content, bytes) else self.content.encode("utf-8")
+
 
 def write(folder: Path, stem: str, contents: Sequence[File]) -> tuple[Path, ...]:
     """Write files of one stem; none replaces its elder before all are on the disk.
@@ -44,7 +49,7 @@ def write(folder: Path, stem: str, contents: Sequence[File]) -> tuple[Path, ...]
             folder.mkdir(parents=True, exist_ok=True)
         for target, temporary, file in zip(targets, beside, contents, strict=True):
             with _naming(target):
-                _write_through(temporary, file.content)
+                _write_through(temporary, file.as_bytes)
         for target, temporary in zip(targets, beside, strict=True):
             with _naming(target):
                 os.replace(temporary, target)  # noqa: PTH105 - the name the system calls it by
@@ -65,10 +70,10 @@ def _naming(path: Path) -> Iterator[None]:
                          exit_status=EXIT_BROKE) from error  # fmt: skip
 
 
-def _write_through(path: Path, content: str | bytes) -> None:
+def _write_through(path: Path, content: bytes) -> None:
     """Write and wait for the disk: a disk that is full says so here."""
     with path.open("xb") as file:
-        file.write(content if isinstance(content, bytes) else content.encode("utf-8"))
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 

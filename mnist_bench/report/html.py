@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from mnist_bench import paper
-from mnist_bench.report import cells, charts, words
-from mnist_bench.report.contents import Book, Report
+from mnist_bench.report import cells, study, words
+from mnist_bench.report.contents import Book
+from mnist_bench.report.drawing import Chart
+from mnist_bench.report.drawings import Drawings
 from mnist_bench.report.escape import one_line
 from mnist_bench.report.measured import explained
 from mnist_bench.report.prepared import part_of
-from mnist_bench.spent import phases_of
 from mnist_bench.summary import RunSummary
 
 _TEMPLATE = "book.html.j2"
 
 
-def book_to_html(book: Book) -> str:
+def book_to_html(book: Book, drawings: Drawings) -> str:
     """The whole page; text from outside shows as itself and is never run."""
     import jinja2  # slow to load
     from markupsafe import Markup
@@ -41,28 +41,23 @@ def book_to_html(book: Book) -> str:
         )
         return Markup(made)  # noqa: S704  # the template has escaped it
 
-    drawn = {r.scenario: _charts(r, f"part-{i}") for i, r in enumerate(book.reports, 1)}
+    def drawn(charts: Sequence[Chart]) -> list[tuple[Chart, Markup]]:
+        return [(chart, Markup(chart.svg)) for chart in charts]  # noqa: S704  # drawn here
+
     return environment.get_template(_TEMPLATE).render(
         book=book,
         machine=book.document.machine,
         parts=[part_of(report, table) for report in book.reports],
-        charts={
-            scenario: [(chart, Markup(chart.svg)) for chart in of]  # noqa: S704  # drawn here
-            for scenario, of in drawn.items()
-        },
+        charts=[drawn(charts) for charts in drawings.parts],
+        confusions=[drawn(charts) for charts in drawings.confusions],
+        studies=[
+            (each, study.headline(each), study.counts(each), study.best_lines(each), drawn(charts))
+            for each, charts in zip(book.studies, drawings.studies, strict=True)
+        ],
+        figures=drawn(drawings.layers),
         machines=table(cells.MACHINES, book.machines) if book.machines else "",
         explained=explained(book.reports),
         words=words,
-    )
-
-
-def _charts(report: Report, prefix: str) -> tuple[charts.Chart, ...]:
-    compares = any(row.verdict != "not comparable" for row in report.rows)
-    return charts.charts_of(
-        report.curves,
-        phases_of(report.document.runs),
-        paper.TABLE_1 if compares else (),
-        prefix=prefix,
     )
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_bench.report import cells, words
+from mnist_bench.report import cells, study, words
 from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.escape import Ready, code, markdown
 from mnist_bench.report.measured import explained
 from mnist_bench.report.prepared import part_of
+from mnist_bench.study_document import StudyDocument
 
 if TYPE_CHECKING:
     import jinja2
@@ -36,11 +37,19 @@ def book_to_markdown(book: Book) -> str:
         machine=book.document.machine,
         command=code(book.command),
         parts=[part_of(report, table) for report in book.reports],
+        studies=[
+            (each, study.headline(each), study.counts(each), Ready(study.table(_safe(each))))
+            for each in book.studies
+        ],
         machines=table(cells.MACHINES, book.machines) if book.machines else "",
         explained=explained(book.reports),
         words=words,
         h=Ready("###"),
     )
+
+
+def _safe(document: StudyDocument) -> list[list[str]]:
+    return [[markdown(cell) for cell in line] for line in study.best_lines(document)]
 
 
 def table(columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line]) -> Ready:

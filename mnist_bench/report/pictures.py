@@ -22,9 +22,9 @@ def pictures_of(document: StudyDocument) -> dict[str, bytes]:
     """The pictures that a study has figures for, as PNG, by name."""
     drawn: dict[str, Callable[[StudyDocument], Figure]] = {}
     if document.finished:
-        drawn |= {"history": _history, "slices": _slices}
+        drawn |= {"history": history, "slices": _slices}
     if document.importances:
-        drawn["importances"] = _importances
+        drawn["importances"] = importances
     if len(document.goal.directions) > 1 and document.finished:
         drawn["pareto"] = _pareto
     return {name: _png(draw(document)) for name, draw in drawn.items()}
@@ -43,7 +43,7 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _history(document: StudyDocument) -> Figure:
+def history(document: StudyDocument) -> Figure:
     """The first value of each finished trial, and the best one so far."""
     from matplotlib.ticker import MaxNLocator  # slow to load
 
@@ -108,7 +108,8 @@ def _slice(axes: Axes, document: StudyDocument, name: str) -> None:
     axes.tick_params(labelsize="small")
 
 
-def _importances(document: StudyDocument) -> Figure:
+def importances(document: StudyDocument) -> Figure:
+    """How much each parameter matters for the first value."""
     rising = sorted(document.importances.items(), key=lambda pair: pair[1])
     figure = _figure(6, 0.8 + 0.3 * len(rising))
     axes = figure.subplots()

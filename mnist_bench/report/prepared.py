@@ -32,6 +32,7 @@ class Part:
     report: Report
     headline: str
     warning: str | None
+    table_title: str
     table_1: str
     accuracies: str
     runs: str
@@ -42,6 +43,7 @@ class Part:
     disturbances: Sequence[str]
     unfinished: Sequence[str]
     reaches: str
+    digits: str
     standings: str
     standing_note: str
     phases_head: str
@@ -62,6 +64,7 @@ def part_of(report: Report, table: TableMaker) -> Part:
         report=report,
         headline=words.headline(report.document),
         warning=words.image_warning(runs),
+        table_title=words.table_title(report.rows),
         table_1=table(cells.TABLE_1, report.rows),
         accuracies=table(cells.ACCURACIES, report.rows),
         runs=table(columns, runs[-MOST_RUNS:]),
@@ -72,6 +75,7 @@ def part_of(report: Report, table: TableMaker) -> Part:
         disturbances=words.disturbances(runs),
         unfinished=words.unfinished(runs),
         reaches=table(cells.REACH, report.reaches) if report.reaches else "",
+        digits=table(cells.DIGITS, report.confusion.digits) if report.confusion else "",
         standings=table(cells.STANDING, report.standings) if report.standings else "",
         standing_note=words.standing_note(report.standings),
         phases_head=words.phases_head(phases, threads=several_counts) if phases else "",

@@ -35,7 +35,7 @@ def to_markdown(document: StudyDocument, created: str, pictures: Sequence[str]) 
         *_looks(document.looks),
         "## The trials",
         counts(document),
-        _best_table(document),
+        table(best_lines(document)),
         *_importances(document),
         *(f"![{name.rsplit('.', 2)[-2]}]({quote(name)})" for name in pictures),
         *_method(document),
@@ -105,7 +105,7 @@ def _winner(document: StudyDocument) -> Iterator[str]:
     lines = [("Parameter", "Winner", "Paper's")]
     names = [name for name in document.space.parameters if name in {*trial.chosen, *theirs}]
     lines += [(name, _shown(trial.chosen.get(name)), _shown(theirs.get(name))) for name in names]
-    yield _table(lines)
+    yield table(lines)
 
 
 def _finalists(document: StudyDocument) -> Iterator[str]:
@@ -127,7 +127,7 @@ def _finalists(document: StudyDocument) -> Iterator[str]:
         means = document.goal.texts(finalist.values)
         line = [str(finalist.trial), str(len(finalist.repeats)), *means, *search]
         lines.append(line + ([_yes(finalist.is_feasible)] if constrained else []))
-    yield _table(lines)
+    yield table(lines)
 
 
 def _looks(looks: Sequence[Look]) -> Iterator[str]:
@@ -154,7 +154,7 @@ def _proof_table(proof: Proof) -> str:
         )
 
     header = ("", "n", "Final test accuracy", "On validation", "Train time", "Peak RSS")
-    return _table([header, line("Winner", proof.candidate), line("Paper's", proof.paper)])
+    return table([header, line("Winner", proof.candidate), line("Paper's", proof.paper)])
 
 
 def _proof_lines(proof: Proof) -> Iterator[str]:
@@ -181,8 +181,11 @@ def _interval(interval: Interval, text: Callable[[float], str]) -> str:
     return f"{text(interval.difference)}, {LEVEL:.0%} interval {ends} (Welch){noise}"
 
 
-def _best_table(document: StudyDocument) -> str:
-    """The best finished trials, by the first value; of a trade-off all of its front before."""
+def best_lines(document: StudyDocument) -> list[list[str]]:
+    """Header and lines of a table: the best finished trials, by the first value.
+
+    Of a trade-off all of its front stands before them.
+    """
     down = document.goal.directions[0] == "minimize"
     rising = sorted(document.finished, key=lambda trial: trial.values[0], reverse=not down)
     several = len(document.goal.names) > 1
@@ -204,7 +207,7 @@ def _best_table(document: StudyDocument) -> str:
         line += [_yes(trial.number in document.best)] if several else []
         line += [_yes(trial.is_feasible)] if constrained else []
         lines.append(line)
-    return _table(lines)
+    return lines
 
 
 def _yes(answer: bool) -> str:  # noqa: FBT001
@@ -216,7 +219,7 @@ def _importances(document: StudyDocument) -> Iterator[str]:
         return
     yield "## What mattered"
     rising = sorted(document.importances.items(), key=lambda pair: -pair[1])
-    yield _table([("Parameter", "Share"), *((name, f"{share:.0%}") for name, share in rising)])
+    yield table([("Parameter", "Share"), *((name, f"{share:.0%}") for name, share in rising)])
 
 
 def _method(document: StudyDocument) -> Iterator[str]:
@@ -234,7 +237,8 @@ def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """Header and lines as a Markdown table."""
     width = len(lines[0])
     rows = [lines[0], ["---", *["---:"] * (width - 1)], *lines[1:]]
     return Ready("\n".join(f"| {' | '.join(row)} |" for row in rows))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from mnist_bench import paper, units
 from mnist_bench.compare import ALPHA
 from mnist_bench.document import ROW_VERDICTS, Document, Row, RowVerdict, Scaling
+from mnist_bench.layers import Layers
 from mnist_bench.machine import Machine
 from mnist_bench.report.cells import status
 from mnist_bench.seen import Seen
@@ -25,6 +26,10 @@ REACH = (
     "Train time to an accuracy has two factors: the updates until the grid first reaches it on "
     "test, which are the training's own, and the time of an update, which is the machine's. Of the "
     "longest trainings; those that never got there are in no mean."
+)
+DIGITS = (
+    "Readings of the test images by the longest trainings, after their last step; of each image as "
+    "many as there are trainings."
 )
 RANKING = (
     "Of each machine the runs of the most threads, a seed once, without the invalid ones; relative "
@@ -86,6 +91,30 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
             "Accuracies keep every finished run: what the machine did does not change them."
         )
     return notes
+
+
+def table_title(rows: Sequence[Row]) -> str:
+    """Of the table of all step counts: none of them may be Table I's."""
+    if any(row.paper_max_test_accuracy is not None for row in rows):
+        return "Table I beside this machine"
+    return "What was run"
+
+
+def layers_note(layers: Layers) -> str:
+    """What the figures show, and of what they are."""
+    own = (
+        "Below them is what a trained network of Table I makes of the same image."
+        if layers.own
+        else "Table I's own trained network is not among them: no run kept its weights; a scenario "
+        "with save_weights = true does."
+    )
+    return (
+        f"Test image {layers.image}, a {layers.label}, in the layers of the small network that the "
+        "paper shows in its Figures 2 to 4. The paper's are of an untrained network: its author's "
+        "program never trains it. Beside each stands the same network after "
+        f"{units.count(layers.steps)} updates, with a test accuracy of "
+        f"{units.accuracy(layers.test_accuracy)} (seed {layers.seed}). {own}"
+    )
 
 
 def contradictions(rows: Sequence[Row]) -> list[str]:

@@ -1,0 +1,119 @@
+"""Figures 1 to 4 for a test image: found where they are recorded, else made and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mnist_bench import figures, layers, paper, process, sensing
+from mnist_bench.archive import Archive
+from mnist_bench.dataset import Source
+from mnist_bench.errors import BenchError
+from mnist_bench.execution import Execution
+from mnist_bench.layers import Layers
+from mnist_bench.protocol import LayersQuestion
+from mnist_bench.report.digits import charts_of_layers
+from mnist_bench.report.drawings import on_paper
+from mnist_bench.store import Store
+from mnist_bench.summary import RunSummary
+
+_STEPS = 1_000
+"""Enough for the small network: it is then right on nine of ten digits and more."""
+_SEED = 0
+_WEIGHTS = "weights.npz"
+_MOST_ASKED = 5
+"""So many runs are asked for their weights, the longest and newest first."""
+
+
+def found(archive: Archive, digest: str, image: int | None) -> Layers | None:
+    """What is recorded of an image, or of the image that was looked at last.
+
+    Args:
+        archive: Open.
+        digest: Of the images.
+        image: Its place in the test images; None for any.
+    """
+    question = f"tags.`{figures.DIGEST_TAG}` = '{digest}' and tags.`{figures.IMAGE_TAG}` "
+    question += "LIKE '%'" if image is None else f"= '{image}'"
+    with archive.explained(while_="looking for figures"):
+        runs = archive.search(question)
+    for run in runs:
+        content = archive.artifact(run.info.run_id, layers.FILE)
+        with suppress(ValueError):
+            if content:
+                return layers.from_bytes(content)
+    return None
+
+
+def make(store: Store, source: Source, image: int, runs: Sequence[RunSummary]) -> Layers:
+    """Train the figures' network, look at an image through its layers, and record what is seen.
+
+    Args:
+        store: Open.
+        source: The images.
+        image: Its place in the test images.
+        runs: Of these the longest that kept the weights of Table I's network is looked through.
+
+    Raises:
+        BenchError: There is no such image, or the network can't be trained.
+    """
+    if image >= source.test_images:
+        raise BenchError(
+            f"--image {image}: {source.name} has {source.test_images:,} test images",
+            f"give a number from 0 to {source.test_images - 1:,}",
+        )
+    own = _with_weights(store, runs)
+    with TemporaryDirectory(prefix="mnist-bench-") as folder:
+        file = Path(folder, layers.FILE)
+        question = LayersQuestion(
+            source=source,
+            image=image,
+            steps=_STEPS,
+            seed=_SEED,
+            execution=Execution(threads=sensing.usable_threads()),
+            file=str(file),
+            weights=_weights(store, own, Path(folder)),
+            hyperparameters=own.hyperparameters if own else None,
+        )
+        process.look(question)
+        content = file.read_bytes()
+    seen = layers.from_bytes(content)
+    _record(store, source, seen, own, content)
+    return seen
+
+
+def _with_weights(archive: Archive, runs: Sequence[RunSummary]) -> RunSummary | None:
+    """The longest, newest run that kept the weights of Table I's network."""
+    theirs = paper.PROTOCOL.hyperparameters
+    same = [run for run in runs if run.hyperparameters == theirs and run.status == "finished"]
+    # Stable: of those of one length the newest, which stands last, comes first.
+    longest = sorted(same, key=lambda run: run.steps)[: -_MOST_ASKED - 1 : -1]
+    return next((r for r in longest if r.run_id and archive.keeps(r.run_id, _WEIGHTS)), None)
+
+
+def _weights(archive: Archive, run: RunSummary | None, folder: Path) -> str | None:
+    content = archive.artifact(run.run_id, _WEIGHTS) if run and run.run_id else None
+    if content is None:
+        return None
+    path = folder / _WEIGHTS
+    path.write_bytes(content)
+    return str(path)
+
+
+def _record(
+    store: Store, source: Source, seen: Layers, own: RunSummary | None, content: bytes
+) -> None:
+    charts = charts_of_layers(seen, "layers")
+    files = {f"{chart.name}.svg": on_paper(chart.svg).encode() for chart in charts}
+    whose = f" and of run {own.run_id}" if own else ""
+    store.keep(
+        f"figures 1 to 4, test image {seen.image}",
+        f"What layers of the figures' network{whose} make of test image {seen.image}, a "
+        f"{seen.label}: untrained as published, and after {seen.steps:,} updates (test accuracy "
+        f"{seen.test_accuracy:.4f}).",
+        {figures.IMAGE_TAG: str(seen.image), figures.DIGEST_TAG: source.digest}
+        | ({figures.WEIGHTS_RUN_TAG: own.run_id} if own and own.run_id else {}),
+        files | {layers.FILE: content},
+    )

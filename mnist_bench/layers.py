@@ -1,0 +1,87 @@
+"""What the layers of networks make of one image, as arrays in one file. Pure."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Maps = npt.NDArray[np.float32]
+    """(height, width, filters)."""
+
+FILE = "layers.npz"
+_NUMBERS = ("image", "label", "steps", "seed", "test_accuracy")
+_KINDS = ("untrained", "trained", "own")
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """One test image as layers show it.
+
+    Attributes:
+        image: Its place in the test images, from 0 on.
+        label: The digit that it is.
+        steps: Updates that the figures' network was trained for.
+        seed: Of its training.
+        test_accuracy: That it came to.
+        pixels: uint8 (28, 28).
+        untrained: Of the figures' network before its first step: a layer each.
+        trained: The same after its last.
+        own: Of a trained network of Table I whose weights were kept; else empty.
+    """
+
+    image: int
+    label: int
+    steps: int
+    seed: int
+    test_accuracy: float
+    pixels: npt.NDArray[np.uint8]
+    untrained: tuple[Maps, ...]
+    trained: tuple[Maps, ...]
+    own: tuple[Maps, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """As an .npz file."""
+        import numpy as np
+
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _NUMBERS}
+        arrays["pixels"] = self.pixels
+        for kind in _KINDS:
+            maps: tuple[Maps, ...] = getattr(self, kind)
+            arrays |= {f"{kind}_{number}": each for number, each in enumerate(maps, 1)}
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **arrays)
+        return stream.getvalue()
+
+
+def from_bytes(content: bytes) -> Layers:
+    """The same, read back without pickle.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        maps = {
+            kind: tuple(arrays[name] for name in sorted(arrays) if name.rpartition("_")[0] == kind)
+            for kind in _KINDS
+        }
+        return Layers(
+            image=int(arrays["image"]),
+            label=int(arrays["label"]),
+            steps=int(arrays["steps"]),
+            seed=int(arrays["seed"]),
+            test_accuracy=float(arrays["test_accuracy"]),
+            pixels=arrays["pixels"],
+            **maps,
+        )
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError("no file of layers") from error

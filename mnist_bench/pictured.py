@@ -1,0 +1,59 @@
+"""What a report shows of images: asked of those that are at hand, each set once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mnist_bench import data
+from mnist_bench.archive import Archive
+from mnist_bench.confusion import Confusion, confusion_of
+from mnist_bench.dataset import Images, Source
+from mnist_bench.result import RunResult
+
+
+class Pictured:
+    """The images of recorded runs, as far as they are at hand.
+
+    Args:
+        archive: Where the runs are recorded.
+        folder: The user's own folder of images; None for cache and embedded sample.
+
+    Attributes:
+        archive: The same.
+        notes: What could not be shown, for people.
+    """
+
+    def __init__(self, archive: Archive, folder: Path | None) -> None:
+        self.archive = archive
+        self.notes: list[str] = []
+        self._folder = folder
+        self._sources: dict[str, Source | None] = {}
+        self._images: dict[str, Images] = {}
+
+    def source(self, digest: str) -> Source | None:
+        """The images of a digest; None where they are not at hand.
+
+        Raises:
+            BenchError: The user's folder is not one of images.
+        """
+        if digest not in self._sources:
+            self._sources[digest] = data.at_hand(digest, self._folder)
+        return self._sources[digest]
+
+    def confusion(self, trainings: Sequence[RunResult]) -> Confusion | None:
+        """What trainings of one question took the test images for; None where that is not told."""
+        digest = trainings[-1].dataset_digest if trainings else ""
+        kept = [self.archive.load_predictions(run) for run in trainings]
+        predictions = [each for each in kept if each is not None]
+        if not predictions:
+            return None
+        source = self.source(digest)
+        if source is None:
+            note = "What digits are taken for is not told: the images are not at hand (--data DIR)"
+            if note not in self.notes:
+                self.notes.append(note)
+            return None
+        if digest not in self._images:
+            self._images[digest] = data.load(source).test_images
+        return confusion_of(predictions, self._images[digest])

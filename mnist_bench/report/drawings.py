@@ -1,0 +1,80 @@
+"""All drawings of a book."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mnist_bench import paper
+from mnist_bench.report import charts, digits, tuning
+from mnist_bench.report.contents import Book, Report
+from mnist_bench.report.drawing import Chart
+from mnist_bench.spent import phases_of
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """What is drawn, by where it stands.
+
+    Attributes:
+        parts: Of each report: curves, time and memory.
+        confusions: Of each report: the digits.
+        studies: Of each study.
+        layers: Figures 1 to 4.
+    """
+
+    parts: tuple[tuple[Chart, ...], ...]
+    confusions: tuple[tuple[Chart, ...], ...]
+    studies: tuple[tuple[Chart, ...], ...]
+    layers: tuple[Chart, ...]
+
+    def files(self, book: Book) -> dict[str, bytes]:
+        """Each as a file of its own, by name."""
+        named = [
+            (f"{_slug(report.scenario)}-{chart.name}", chart)
+            for drawn in (self.parts, self.confusions)
+            for report, of in zip(book.reports, drawn, strict=True)
+            for chart in of
+        ]
+        named += [
+            (f"{_slug(study.study)}-{chart.name}", chart)
+            for study, of in zip(book.studies, self.studies, strict=True)
+            for chart in of
+        ]
+        named += [(chart.name, chart) for chart in self.layers]
+        return {f"{name}.svg": on_paper(chart.svg).encode() for name, chart in named}
+
+
+def on_paper(svg: str) -> str:
+    """A drawing that stands alone: no page gives it ink and paper."""
+    return svg.replace("<svg ", '<svg style="color: #1b1b1b; background: #ffffff" ', 1)
+
+
+def _slug(name: str) -> str:
+    """A name as a piece of a file's, wherever it comes from."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name)[:60].strip("-") or "unnamed"
+
+
+def drawings_of(book: Book) -> Drawings:
+    """Draw everything that there are figures for."""
+    return Drawings(
+        parts=tuple(_curves(r, f"part-{i}") for i, r in enumerate(book.reports, 1)),
+        confusions=tuple(
+            digits.charts_of_confusion(r.confusion, f"part-{i}") if r.confusion else ()
+            for i, r in enumerate(book.reports, 1)
+        ),
+        studies=tuple(
+            tuning.charts_of_study(study, f"study-{i}") for i, study in enumerate(book.studies, 1)
+        ),
+        layers=digits.charts_of_layers(book.layers, "layers") if book.layers else (),
+    )
+
+
+def _curves(report: Report, prefix: str) -> tuple[Chart, ...]:
+    compares = any(row.verdict != "not comparable" for row in report.rows)
+    return charts.charts_of(
+        report.curves,
+        phases_of(report.document.runs),
+        paper.TABLE_1 if compares else (),
+        prefix=prefix,
+    )

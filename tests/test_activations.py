@@ -1,0 +1,137 @@
+"""What layers make of an image: the small network, kept weights, the file between processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_bench import activations, data, process
+from mnist_bench.dataset import Source
+from mnist_bench.errors import BenchError
+from mnist_bench.execution import Execution
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.layers import Layers, from_bytes
+from mnist_bench.model import PaperCnn
+from mnist_bench.protocol import LayersQuestion
+from mnist_bench.small_cnn import SmallCnn
+
+NARROW = PaperCnnHyperparameters(
+    conv1_filters=3, conv2_filters=4, dense_units=6, batch_normalization=True
+)
+
+
+@pytest.fixture(scope="module")
+def source() -> Source:
+    return data.find("mnist-5k", None, say=print)
+
+
+def question(source: Source, file: Path, **changes: object) -> LayersQuestion:
+    asked = LayersQuestion(
+        source=source, image=2, steps=3, seed=1, execution=Execution(threads=1), file=str(file)
+    )
+    return asked.model_copy(update=changes)
+
+
+def test_the_figures_sizes() -> None:
+    first, second, third = SmallCnn(0, 0.5).maps(np.zeros((2, 28, 28), np.uint8))
+    assert [tuple(x.shape) for x in (first, second, third)] == [
+        (2, 28, 28, 5), (2, 14, 14, 5), (2, 7, 7, 20),
+    ]  # fmt: skip
+
+
+def test_blank_paper_shows_the_bias_alone() -> None:
+    first = SmallCnn(0, 0.5).maps(np.zeros((1, 28, 28), np.uint8))[0]
+    np.testing.assert_allclose(first.numpy(), 0.1, rtol=1e-6)
+
+
+def test_a_map_is_the_sum_over_the_kernel() -> None:
+    pixels = np.zeros((1, 28, 28), np.uint8)
+    pixels[0, 10, 10] = 255
+    network = SmallCnn(3, 0.5)
+    kernel = network.weights()["0"][:, :, 0, 1]  # (5, 5) of the second filter
+    seen = network.maps(pixels)[0].numpy()[0, 8:13, 8:13, 1]
+    # Cross-correlation: a single dot of ink shows the kernel, turned around.
+    np.testing.assert_allclose(seen, np.maximum(kernel[::-1, ::-1] + 0.1, 0), rtol=1e-5)
+
+
+def test_dropout_in_training_alone() -> None:
+    network, pixels = SmallCnn(0, 0.5), np.full((1, 28, 28), 200, np.uint8)
+    scored = network.logits(pixels).numpy()
+    assert (scored == network.logits(pixels).numpy()).all()
+    assert (scored != network.logits(pixels, dropout_step=tf.constant(1)).numpy()).any()
+
+
+def test_layers_before_and_after_training(source: Source, tmp_path: Path) -> None:
+    seen = activations.layers_of(question(source, tmp_path / "x.npz"))
+    images = data.load(source).test_images
+    assert seen.label == images.labels[2]
+    assert (seen.pixels == images.pixels[2]).all()
+    assert [x.shape for x in seen.untrained] == [(28, 28, 5), (14, 14, 5), (7, 7, 20)]
+    assert all((a != b).any() for a, b in zip(seen.untrained, seen.trained, strict=True))
+    untrained = SmallCnn(1, 0.5).maps(images.pixels[2:3])
+    assert all((a == b.numpy()[0]).all() for a, b in zip(seen.untrained, untrained, strict=True))
+    assert seen.own == ()
+
+
+def test_kept_weights_are_looked_through(source: Source, tmp_path: Path) -> None:
+    network = PaperCnn(5, NARROW)
+    weights = tmp_path / "weights.npz"
+    np.savez(weights, **network.weights())
+    asked = question(source, tmp_path / "x.npz", weights=str(weights), hyperparameters=NARROW)
+    seen = activations.layers_of(asked)
+    expected = network.maps(data.load(source).test_images.pixels[2:3])
+    assert [x.shape for x in seen.own] == [(14, 14, 3), (7, 7, 4)]
+    for ours, theirs in zip(seen.own, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs.numpy()[0])
+
+
+def test_weights_that_are_put_back_score_the_same() -> None:
+    hyperparameters = NARROW.model_copy(update={"average_decay": 0.5})
+    one, other = (PaperCnn(seed, hyperparameters, parts=2) for seed in (1, 2))
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 28, 28)).astype(np.uint8)
+    assert (one.logits(pixels).numpy() != other.logits(pixels).numpy()).any()
+    other.take(one.weights())
+    np.testing.assert_array_equal(one.logits(pixels).numpy(), other.logits(pixels).numpy())
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    weights = PaperCnn(1, NARROW).weights()
+    with pytest.raises(ValueError, match="not the weights of such a network"):
+        PaperCnn(1, PaperCnnHyperparameters()).take(weights)
+
+
+def test_in_a_process_of_its_own(source: Source, tmp_path: Path) -> None:
+    file = tmp_path / "layers.npz"
+    process.look(question(source, file))
+    seen = from_bytes(file.read_bytes())
+    assert (seen.image, seen.steps, seen.seed) == (2, 3, 1)
+    assert 0 <= seen.test_accuracy <= 1
+    assert len(seen.trained) == 3
+
+
+def test_a_process_that_fails_says_why(source: Source, tmp_path: Path) -> None:
+    asked = question(source, tmp_path / "layers.npz", image=99_999)
+    with pytest.raises(BenchError, match="what layers make of image 99999 could not be found out"):
+        process.look(asked)
+    assert not (tmp_path / "layers.npz").exists()
+
+
+def test_what_is_written_comes_back() -> None:
+    maps = tuple(np.full((n, n, 2), n, np.float32) for n in (4, 2))
+    told = Layers(7, 3, 10, 0, 0.5, np.zeros((28, 28), np.uint8), maps, maps[:1])
+    again = from_bytes(told.to_bytes())
+    assert (again.image, again.label, again.steps, again.test_accuracy) == (7, 3, 10, 0.5)
+    for before, after in zip(told.untrained, again.untrained, strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert (len(again.trained), again.own) == (1, ())
+
+
+@given(st.binary(max_size=64))
+def test_what_is_no_such_file_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match="no file of layers"):
+        from_bytes(content)

@@ -1,0 +1,72 @@
+"""What digits are taken for, counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mnist_bench.confusion import Confusion, Predictions, confusion_of
+from mnist_bench.dataset import Images
+
+LABELS = np.array([0, 1, 1, 9, 9], np.uint8)
+IMAGES = Images(np.arange(5 * 28 * 28).reshape(5, 28, 28).astype(np.uint8), LABELS)
+
+
+def predictions(*digits: int, probability: float = 0.5) -> Predictions:
+    return Predictions(np.array(digits, np.uint8), np.full(len(digits), probability, np.float16))
+
+
+def found(*trainings: Predictions) -> Confusion:
+    confusion = confusion_of(trainings, IMAGES)
+    assert confusion is not None
+    return confusion
+
+
+def test_readings_are_counted_over_trainings() -> None:
+    confusion = found(predictions(0, 1, 7, 9, 4), predictions(0, 1, 7, 9, 9))
+    assert confusion.n == 2
+    assert confusion.counts[0][0] == 2
+    assert (confusion.counts[1][1], confusion.counts[1][7]) == (2, 2)
+    assert (confusion.counts[9][9], confusion.counts[9][4]) == (3, 1)
+    assert sum(map(sum, confusion.counts)) == 10
+    assert confusion.errors == 3
+
+
+def test_a_line_a_digit() -> None:
+    line = found(predictions(0, 1, 7, 4, 4), predictions(0, 1, 7, 9, 9)).digits[9]
+    assert (line.images, line.n, line.right) == (2, 2, 2)
+    assert line.share_right == pytest.approx(0.5)
+    assert (line.taken_for, line.taken_for_count) == (4, 2)
+
+
+def test_a_digit_that_is_never_missed_and_one_that_is_not_there() -> None:
+    digits = found(predictions(0, 1, 1, 9, 9)).digits
+    assert digits[0].taken_for is None
+    assert digits[0].share_right == 1
+    assert digits[5].share_right is None
+
+
+def test_the_worst_are_those_that_most_trainings_miss_then_the_surest() -> None:
+    missed = found(
+        predictions(0, 1, 7, 4, 9, probability=0.5),
+        predictions(3, 1, 7, 4, 9, probability=0.5),
+        predictions(0, 1, 2, 4, 9, probability=0.75),
+    ).missed
+    assert [(each.image, each.wrong, each.taken_for) for each in missed] == [
+        (2, 3, 7), (3, 3, 4), (0, 1, 3),
+    ]  # fmt: skip
+    assert [each.confidence for each in missed] == pytest.approx([1.75 / 3, 1.75 / 3, 0.5])
+    assert (missed[0].pixels == IMAGES.pixels[2]).all()
+
+
+def test_confidence_is_of_wrong_readings_alone() -> None:
+    sure: npt.NDArray[np.float16] = np.array([0.5, 0.5, 0.875, 0.25, 0.5], np.float16)
+    trainings = [Predictions(np.array([0, 1, 7, 4, 9], np.uint8), sure)]
+    missed = found(*trainings).missed
+    assert [(each.image, each.confidence) for each in missed] == [(2, 0.875), (3, 0.25)]
+
+
+@pytest.mark.parametrize("trainings", [(), (predictions(0, 1),)])
+def test_nothing_to_tell(trainings: tuple[Predictions, ...]) -> None:
+    assert confusion_of(trainings, IMAGES) is None

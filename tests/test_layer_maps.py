@@ -1,0 +1,106 @@
+"""Figures 1 to 4 and the digits in a report of runs that were really trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from program import Bench, Ended
+
+from mnist_bench.archive import Archive
+from mnist_bench.layers import FILE, from_bytes
+
+SCENARIO = """\
+title = "Table I's network for some steps"
+model = "paper-cnn"
+steps = [12]
+dataset = "mnist-5k"
+eval_first = 6
+eval_every = 6
+save_weights = true
+"""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A report of a run with kept weights, twice: the second time nothing is trained."""
+
+    bench: Bench
+    first: Ended
+    again: Ended
+    page: str
+    text: str
+
+    @property
+    def archive(self) -> Archive:
+        uri = f"sqlite:///{(self.bench.folder / 'mlflow.db').as_posix()}"
+        return Archive(uri, "mnist-bench", make=False)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    bench = Bench(tmp_path_factory.mktemp("user"))
+    (bench.folder / "kept.toml").write_text(SCENARIO, encoding="utf-8")
+    ended = bench.run("run", "./kept.toml", "--no-report", "--json")
+    assert ended.status == 0, ended.stderr
+    first = bench.run("report", "--image", "3", "--json")
+    again = bench.run("report", "--json")
+    folder = bench.folder / "reports"
+    page, text = ((folder / f"report.{s}").read_text(encoding="utf-8") for s in ("html", "md"))
+    return Told(bench, first, again, page, text)
+
+
+def test_the_figures_are_drawn_and_drawn_again(told: Told) -> None:
+    assert told.first.status == 0, told.first.stderr
+    assert told.again.status == 0, told.again.stderr
+    for number in (1, 2, 3, 4):
+        assert f"<strong>Figure {number}: " in told.page
+    assert "Test image 3, a " in told.page
+    assert "32 maps of 14 by 14 of the trained network." in told.page
+    assert "64 maps of 7 by 7 of the trained network." in told.page
+
+
+def test_the_digits_are_told_in_every_text(told: Told) -> None:
+    for text in (told.page, told.text):
+        assert "The digits" in text
+        assert "Most often taken for" in text
+    assert "readings of test images are wrong, n = 1." in told.page
+
+
+def test_mlflow_has_the_figures_once(told: Told) -> None:
+    found = told.archive.search("tags.`bench.image` = '3'")
+    assert len(found) == 1
+    run_id = found[0].info.run_id
+    assert found[0].info.status == "FINISHED"
+    seen = from_bytes(told.archive.artifact(run_id, FILE) or b"")
+    assert (seen.image, seen.steps) == (3, 1_000)
+    assert seen.test_accuracy > 0.8
+    assert [maps.shape for maps in seen.own] == [(14, 14, 32), (7, 7, 64)]
+    assert all(told.archive.keeps(run_id, f"figure-{n}.svg") for n in (1, 2, 3, 4))
+
+
+def test_mlflow_has_the_report_once(told: Told) -> None:
+    found = told.archive.search("tags.`bench.report` = 'true'")
+    assert len(found) == 1
+    names = {each.path for each in told.archive.client.list_artifacts(found[0].info.run_id)}
+    assert {"report.html", "report.md", "report.csv", "report.json"} <= names
+    assert {"kept-error-by-step.svg", "kept-confusion.svg", "figure-2.svg"} <= names
+    assert len(told.again.document["runs"]) == 1, "neither of them is a run of the report"
+
+
+def test_an_image_that_is_not_there_is_refused_before_anything_is_trained(told: Told) -> None:
+    ended = told.bench.run("report", "--image", "999")
+    assert ended.status == 2
+    assert "--image 999: mnist-5k has 500 test images" in ended.complaint
+
+
+def test_images_that_are_not_at_hand(told: Told, tmp_path: Path) -> None:
+    """Runs that came in a bundle, of images that nobody has here."""
+    other = Bench(tmp_path)
+    assert told.bench.run("export", "mine.zip").status == 0
+    assert other.run("import", str(told.bench.folder / "mine.zip")).status == 0
+    ended = other.run("report", "--format", "md")
+    assert ended.status == 0, ended.stderr
+    text = (other.folder / "reports" / "report.md").read_text(encoding="utf-8")
+    assert "The digits" not in text  # a bundle holds no predictions
