@@ -186,7 +186,8 @@ def _command(options: argparse.Namespace) -> str:
     words = ["python benchmarks/winners/winners.py"]
     words += ["--data DIR"] if options.data else []
     words += [f"--only {','.join(options.only)}"] if options.only != _ALL else []
-    words += [f"--{name}-seeds {count}" for name, count in _seeds(options).items()]
+    counts = {name.removesuffix("-to-target"): n for name, n in _seeds(options).items()}
+    words += [f"--{name}-seeds {count}" for name, count in counts.items()]
     words += [f"--first-seed {options.first_seed}"] if options.first_seed != _FIRST_SEED else []
     return " ".join(words)
 
