@@ -46,6 +46,7 @@ def layers_of(question: LayersQuestion) -> Layers:
     untrained = _single(network.maps(pixels[np.newaxis]))
     trainer.advance(question.steps)
     return Layers(
+        dataset=question.source.name,
         image=question.image,
         label=int(dataset.test_images.labels[question.image]),
         steps=question.steps,
@@ -55,6 +56,7 @@ def layers_of(question: LayersQuestion) -> Layers:
         untrained=untrained,
         trained=_single(network.maps(pixels[np.newaxis])),
         own=_own(question, pixels),
+        own_steps=question.weights_steps,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+_TORN = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What a file of arrays raises that is not whole, or not ours."""
 _RUNS_A_PAGE = 1_000
 _MOST_RUNS = 50_000
 """MLflow's limit for one search."""
@@ -140,8 +144,9 @@ class Archive:
         content = self.artifact(id_of(run), "predictions.npz")
         if content is None:
             return None
-        with np.load(io.BytesIO(content)) as kept:
+        with suppress(*_TORN), np.load(io.BytesIO(content), allow_pickle=False) as kept:
             return Predictions(kept["final_label"], kept["final_probability"])
+        return None
 
     def keeps(self, run_id: str, name: str) -> bool:
         """Whether a file of that name was kept with a run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 import unicodedata
 import zipfile
 from collections.abc import Sequence
@@ -24,14 +25,17 @@ SUFFIX = ".zip"
 _MAIN = "bundle.json"
 _ALLOWED = re.compile(r"bundle\.json|runs\.csv|scenarios/[0-9]{1,4}\.toml")
 _TRAJECTORY = re.compile(r"[\w .:-]{1,200}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _MAX_FILE_BYTES = 100 * 2**20
 _MAX_MEMBERS = 2_000
-_MAX_SCENARIOS = 1_900
+MAX_SCENARIOS = 1_900
 _MAX_MEMBER_BYTES = 200 * 2**20
 MAX_RUNS = 20_000
 _MAX_TEXT = 500
+_DAY_SECONDS = 86_400
+"""Clocks differ, but not by more."""
 _MAX_NUMBER = 1e15
 _MAX_DEPTH = 12
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -75,7 +79,7 @@ class Bundle(Record):
     mnist_bench: str
     machines: tuple[Machine, ...]
     runs: tuple[BundledRun, ...] = Field(max_length=MAX_RUNS)
-    scenarios: tuple[Scenario, ...] = Field(default=(), max_length=_MAX_SCENARIOS)
+    scenarios: tuple[Scenario, ...] = Field(default=(), max_length=MAX_SCENARIOS)
 
 
 def without_title(scenario: Scenario, name: str) -> Scenario:
@@ -151,6 +155,8 @@ def parse(content: bytes, path: Path) -> Bundle:
     places = [run.scenario for run in bundle.runs if run.scenario is not None]
     if places and max(places) >= len(bundle.scenarios):
         _refuse(path, "a run names a scenario that is not there")
+    if any(run.begun_at_ms > (time.time() + _DAY_SECONDS) * 1_000 for run in bundle.runs):
+        _refuse(path, "a run begins in the future")
     if not all(_makes_sense(run.result) for run in bundle.runs):
         _refuse(path, "a run's figures make no sense")
     return bundle
@@ -162,6 +168,7 @@ def _makes_sense(run: RunResult) -> bool:
     scores = [a for e in run.evaluations for a in (e.test_accuracy, e.validation_accuracy)]
     return (
         run.model in HYPERPARAMETERS
+        and _DIGEST.fullmatch(run.dataset_digest) is not None
         and min(run.steps, run.eval_first, run.eval_every, run.threads) >= 1
         and _TRAJECTORY.fullmatch(run.trajectory) is not None
         and steps == sorted(set(steps))

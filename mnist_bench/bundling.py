@@ -82,9 +82,11 @@ def export(tracking_uri: str, experiment: str, query: str, path: Path) -> Export
     found = list(archive.recorded(query)) if archive else []
     kept = list(_kept(archive, found)) if archive else []
     if not kept:
-        raise nothing_recorded(tracking_uri, experiment, "no finished run to export")
+        raise nothing_recorded(tracking_uri, experiment, "no run that has ended")
     if len(kept) > bundle.MAX_RUNS:
         raise BenchError(f"{len(kept):,} runs are more than a bundle holds", "use --runs QUERY")
+    if len({each.scenario for each in kept}) > bundle.MAX_SCENARIOS:
+        raise BenchError("more scenarios than a bundle holds", "use --runs QUERY")
     made, results = _bundle(kept)
     content = bundle.to_bytes(made, runs_csv(summarise(results)))
     bundle.parse(content, path)  # what `import` would refuse is not written

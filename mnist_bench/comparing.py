@@ -16,9 +16,9 @@ from mnist_bench import bundle, units
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.contrast import Contrast, Effect, Side, contrasts
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.escape import one_line
 from mnist_bench.record import Record
 from mnist_bench.recorded import Recorded
-from mnist_bench.report.escape import one_line
 from mnist_bench.summary import summarise
 
 Key = Literal["machine", "scenario", "tensorflow", "precision"]
@@ -81,14 +81,12 @@ def _sides(wish: Wish) -> list[Side]:
     runs = _runs(archive) if archive else []
     if not runs and (names or not files):
         raise nothing_recorded(wish.tracking_uri, wish.experiment)
+    named = {name: files.get(name) or _named(runs, name) for name in wish.names}
     if wish.by:
-        chosen = [each for each in runs if not names or any(_is(each, name) for name in names)]
-        return _by_key([*chosen, *(run for of in files.values() for run in of)], wish.by)
-    if len(wish.names) < 2:
+        return _by_key([run for of in named.values() for run in of] if named else runs, wish.by)
+    if len(named) < 2:
         raise BenchError("one name is nothing to compare", "give two, or --by")
-    return [
-        _side(name, files[name]) if name in files else _named(runs, name) for name in wish.names
-    ]
+    return [_side(name, of) for name, of in named.items()]
 
 
 def _bundled(path: Path) -> list[Recorded]:
@@ -137,7 +135,7 @@ def _by_key(runs: Sequence[Recorded], by: Key) -> list[Side]:
     return [_side(label, of) for label, of in sides.items()]
 
 
-def _named(runs: Sequence[Recorded], name: str) -> Side:
+def _named(runs: Sequence[Recorded], name: str) -> list[Recorded]:
     found = [each for each in runs if _is(each, name)]
     if not found:
         known = dict.fromkeys(each.run.scenario for each in runs)
@@ -145,7 +143,7 @@ def _named(runs: Sequence[Recorded], name: str) -> Side:
             f"no run, scenario or machine is called {name}",
             f"scenarios here: {', '.join(known)}; `mnist-bench ui` shows run and machine ids",
         )
-    return _side(name, found)
+    return found
 
 
 def _is(each: Recorded, name: str) -> bool:

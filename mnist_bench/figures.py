@@ -28,6 +28,10 @@ MACHINE_ID_TAG, MACHINE_TAG = "bench.machine_id", "bench.machine"
 TENSORFLOW_TAG, VERSION_TAG = "bench.tensorflow", "bench.mnist_bench"
 
 
+SOURCE = {"mlflow.source.name": "mnist-bench"}
+"""MLflow would record the path of the started script, which may name a home folder."""
+
+
 @dataclass(frozen=True)
 class Point:
     """What was heard of one step.
@@ -68,8 +72,7 @@ def params_of(run: RunResult) -> dict[str, object]:
 def opening_tags(run: RunResult, note: str, owner: Owner, machine: Machine) -> dict[str, str]:
     """Of a run that begins."""
     tags = {
-        # MLflow would record the path of the started script, which may name a home folder.
-        "mlflow.source.name": "mnist-bench",
+        **SOURCE,
         "mlflow.note.content": note,
         SCHEMA_TAG: SCHEMA,
         TRAJECTORY_TAG: run.trajectory,
@@ -94,7 +97,7 @@ def opening_tags(run: RunResult, note: str, owner: Owner, machine: Machine) -> d
 def study_tags(name: str, note: str, owner: Owner) -> dict[str, str]:
     """Of a study's own run."""
     return {
-        "mlflow.source.name": "mnist-bench",
+        **SOURCE,
         "mlflow.note.content": note,
         SCHEMA_TAG: SCHEMA,
         STUDY_TAG: name,

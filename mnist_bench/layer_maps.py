@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mnist_bench import figures, layers, paper, process, sensing
+from mnist_bench import exclusive, figures, layers, paper, process, sensing
 from mnist_bench.archive import Archive
 from mnist_bench.dataset import Source
 from mnist_bench.errors import BenchError
 from mnist_bench.execution import Execution
 from mnist_bench.layers import Layers
+from mnist_bench.machine import machine_id
 from mnist_bench.protocol import LayersQuestion
 from mnist_bench.report.digits import charts_of_layers
 from mnist_bench.report.drawings import on_paper
@@ -27,24 +28,30 @@ _MOST_ASKED = 5
 """So many runs are asked for their weights, the longest and newest first."""
 
 
-def found(archive: Archive, digest: str, image: int | None) -> Layers | None:
-    """What is recorded of an image, or of the image that was looked at last.
+def found(archive: Archive, digests: Collection[str], image: int | None) -> Layers | None:
+    """What is recorded of an image, or of the image whose figures were made last.
 
     Args:
         archive: Open.
-        digest: Of the images.
+        digests: Of the images.
         image: Its place in the test images; None for any.
     """
-    question = f"tags.`{figures.DIGEST_TAG}` = '{digest}' and tags.`{figures.IMAGE_TAG}` "
-    question += "LIKE '%'" if image is None else f"= '{image}'"
+    which = "LIKE '%'" if image is None else f"= '{image}'"
     with archive.explained(while_="looking for figures"):
-        runs = archive.search(question)
+        runs = archive.search(f"tags.`{figures.IMAGE_TAG}` {which}")
     for run in runs:
+        if run.data.tags.get(figures.DIGEST_TAG) not in digests:
+            continue  # compared here: a digest from elsewhere may hold any quotes
         content = archive.artifact(run.info.run_id, layers.FILE)
         with suppress(ValueError):
             if content:
                 return layers.from_bytes(content)
     return None
+
+
+def could_show_more(seen: Layers, archive: Archive, runs: Sequence[RunSummary]) -> bool:
+    """Whether weights are there that these figures were made without."""
+    return not seen.own and _with_weights(archive, runs) is not None
 
 
 def make(store: Store, source: Source, image: int, runs: Sequence[RunSummary]) -> Layers:
@@ -57,14 +64,15 @@ def make(store: Store, source: Source, image: int, runs: Sequence[RunSummary]) -
         runs: Of these the longest that kept the weights of Table I's network is looked through.
 
     Raises:
-        BenchError: There is no such image, or the network can't be trained.
+        BenchError: There is no such image, another benchmark measures now, or the network can't be
+            trained.
     """
     if image >= source.test_images:
         raise BenchError(
             f"--image {image}: {source.name} has {source.test_images:,} test images",
             f"give a number from 0 to {source.test_images - 1:,}",
         )
-    own = _with_weights(store, runs)
+    own = _with_weights(store, [run for run in runs if run.dataset_digest == source.digest])
     with TemporaryDirectory(prefix="mnist-bench-") as folder:
         file = Path(folder, layers.FILE)
         question = LayersQuestion(
@@ -76,8 +84,10 @@ def make(store: Store, source: Source, image: int, runs: Sequence[RunSummary]) -
             file=str(file),
             weights=_weights(store, own, Path(folder)),
             hyperparameters=own.hyperparameters if own else None,
+            weights_steps=own.steps if own else 0,
         )
-        process.look(question)
+        with exclusive.held(machine_id(), exclusive=True, say=lambda _: None):
+            process.look(question)
         content = file.read_bytes()
     seen = layers.from_bytes(content)
     _record(store, source, seen, own, content)

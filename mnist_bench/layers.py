@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     """(height, width, filters)."""
 
 FILE = "layers.npz"
-_NUMBERS = ("image", "label", "steps", "seed", "test_accuracy")
+_FACTS = ("dataset", "image", "label", "steps", "seed", "test_accuracy", "own_steps")
 _KINDS = ("untrained", "trained", "own")
 
 
@@ -24,6 +25,7 @@ class Layers:
     """One test image as layers show it.
 
     Attributes:
+        dataset: Name of the images.
         image: Its place in the test images, from 0 on.
         label: The digit that it is.
         steps: Updates that the figures' network was trained for.
@@ -33,8 +35,10 @@ class Layers:
         untrained: Of the figures' network before its first step: a layer each.
         trained: The same after its last.
         own: Of a trained network of Table I whose weights were kept; else empty.
+        own_steps: Updates that it was trained for; 0 without.
     """
 
+    dataset: str
     image: int
     label: int
     steps: int
@@ -44,12 +48,13 @@ class Layers:
     untrained: tuple[Maps, ...]
     trained: tuple[Maps, ...]
     own: tuple[Maps, ...] = ()
+    own_steps: int = 0
 
     def to_bytes(self) -> bytes:
         """As an .npz file."""
         import numpy as np
 
-        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _NUMBERS}
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _FACTS}
         arrays["pixels"] = self.pixels
         for kind in _KINDS:
             maps: tuple[Maps, ...] = getattr(self, kind)
@@ -75,13 +80,15 @@ def from_bytes(content: bytes) -> Layers:
             for kind in _KINDS
         }
         return Layers(
+            dataset=str(arrays["dataset"]),
             image=int(arrays["image"]),
             label=int(arrays["label"]),
             steps=int(arrays["steps"]),
             seed=int(arrays["seed"]),
             test_accuracy=float(arrays["test_accuracy"]),
+            own_steps=int(arrays["own_steps"]),
             pixels=arrays["pixels"],
             **maps,
         )
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
         raise ValueError("no file of layers") from error

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from mnist_bench import conditions, exclusive, machine, units, verdict
 from mnist_bench.conditions import Stretch, Surroundings
+from mnist_bench.escape import one_line
 from mnist_bench.machine import Machine
-from mnist_bench.report.escape import one_line
 from mnist_bench.sensing import Sensors
 from mnist_bench.verdict import Judgement
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from mnist_bench import paper, units
+from mnist_bench.escape import markdown
 from mnist_bench.result import PHASES, RunResult
 from mnist_bench.verdict import judge
 
 
 def note_of(run: RunResult, title: str) -> str:
-    """Markdown that says on MLflow's page what a run was and what came of it."""
+    """Markdown that says on MLflow's page what a run was and what came of it.
+
+    Text of the run and its title show as themselves: it may have come in a bundle.
+    """
     asked = (
-        f"{units.count(run.steps)} steps of `{run.model}` on {run.dataset}, seed {run.seed}, "
-        f"{run.precision} on {run.device}, threads: {run.threads}. "
+        f"{units.count(run.steps)} steps of {markdown(run.model)} on {markdown(run.dataset)}, seed "
+        f"{run.seed}, {markdown(run.precision)} on {markdown(run.device)}, threads: {run.threads}. "
         f"Status: {run.status or 'running'}."
     )
-    lines = [f"**{title}**", "", asked]
+    lines = [f"**{markdown(title)}**", "", asked]
     if run.trial:
         number, study = run.trial.number, run.trial.study
-        lines += ["", f"Trial {number} of the study {study}: no test image was looked at."]
+        lines += [
+            "",
+            f"Trial {number} of the study {markdown(study)}: no test image was looked at.",
+        ]
     if run.failure:
-        lines += ["", f"Why it did not finish: {run.failure}"]
+        lines += ["", f"Why it did not finish: {markdown(run.failure)}"]
     if run.best:
         got = (
             f"Max test accuracy {units.accuracy(run.max_test_accuracy)} after "

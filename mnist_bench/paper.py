@@ -17,8 +17,9 @@ AUTHOR = "J. Rich"
 YEAR = 2018
 TABLE_1_PLACE = "Table I, page 3"
 DATASET = "mnist"
-TEST_IMAGES = 10_000
 """The images that Table I was measured on."""
+TEST_IMAGES = 10_000
+"""Of these."""
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ class LayersQuestion(Record):
         file: Where the answer is written.
         weights: File with a Table I network's weights; None where none were kept.
         hyperparameters: Of that network.
+        weights_steps: Updates that it was trained for.
     """
 
     source: Source
@@ -104,6 +105,7 @@ class LayersQuestion(Record):
     file: str
     weights: str | None = None
     hyperparameters: Hyperparameters | None = None
+    weights_steps: int = 0
 
 
 class Phase(Record):

@@ -64,7 +64,7 @@ _DAY = click.DateTime(("%Y-%m-%d",))
     type=click.IntRange(min=0),
     metavar="N",
     help="Show test image N in the layers of networks, as the paper's Figures 1 to 4: trains a "
-    "small one for some seconds.  [default: the image that was looked at last]",
+    "small one for some seconds.  [default: the image whose figures were made last]",
 )
 @shared.data
 @shared.tracking_uri

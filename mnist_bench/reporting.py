@@ -17,6 +17,7 @@ from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.curves import Curves, curves_of
 from mnist_bench.draws import groups
 from mnist_bench.errors import BenchError
+from mnist_bench.escape import markdown, one_line
 from mnist_bench.layers import Layers
 from mnist_bench.machine import Machine, describe
 from mnist_bench.pictured import Pictured
@@ -116,7 +117,9 @@ def _keep(wish: Wish, book: Book, bound: Bound) -> Iterator[str]:
     contents = {f"{NAME}{file.suffix}": file.as_bytes for file in bound.files}
     try:
         store = Store(wish.tracking_uri, wish.experiment)
-        store.keep(NAME, book.title, {figures.REPORT_TAG: "true"}, contents | {**bound.drawings})
+        store.keep(
+            NAME, markdown(book.title), {figures.REPORT_TAG: "true"}, contents | {**bound.drawings}
+        )
     except BenchError as error:
         yield f"The report could not be kept in MLflow: {error.message}"
 
@@ -220,13 +223,14 @@ def _studies(archive: Archive, trials: Sequence[Recorded]) -> Iterator[StudyDocu
 
 def _layers(shelf: Pictured, runs: Sequence[RunSummary], wish: Wish) -> Layers | None:
     """What layers make of a test image: looked up, and made where the user names one."""
-    digest = runs[-1].dataset_digest
-    if wish.images:
-        shelf.source(digest)  # a folder that is none is told in any case
-    kept = layer_maps.found(shelf.archive, digest, wish.image)
-    if kept or wish.image is None:
+    digests = list(dict.fromkeys(run.dataset_digest for run in reversed(runs)))
+    at_hand = [source for digest in digests if (source := shelf.source(digest))]
+    source = next((each for each in at_hand if each.comparable), at_hand[0] if at_hand else None)
+    kept = layer_maps.found(shelf.archive, digests, wish.image)
+    if wish.image is None:
         return kept
-    source = shelf.source(digest)
+    if kept and not layer_maps.could_show_more(kept, shelf.archive, runs):
+        return kept
     if source is None:
         raise BenchError(
             f"--image {wish.image}: the images of these runs ({runs[-1].dataset}) are not at hand",
@@ -290,10 +294,10 @@ def _ui(wish: Wish, archive: Archive) -> str | None:
 
 def tell(book: Book, paths: Sequence[Path], people: Console) -> None:
     """Say in few lines what the book holds, and where it lies."""
-    people.print(Text(book.title, style="bold"), soft_wrap=True)
+    people.print(Text(one_line(book.title), style="bold"), soft_wrap=True)
     for each in book.reports:
-        people.print(Text(f"{each.title}: {headline(each.document)}"), soft_wrap=True)
+        people.print(Text(one_line(f"{each.title}: {headline(each.document)}")), soft_wrap=True)
     for note in book.notes:
-        people.print(Text(note), soft_wrap=True)
+        people.print(Text(one_line(note)), soft_wrap=True)
     written = ", ".join(path.as_posix() for path in paths)
     people.print(Text(f"Written: {written}"), soft_wrap=True)

@@ -164,16 +164,19 @@ class Store(Archive):
         Args:
             name: Of the run.
             note: Markdown for MLflow's page of it.
-            tags: What it is found by; a run that has them all already gets the files.
+            tags: What it is found by; a run that has them all already gets the files, and keeps
+                those of other names.
             files: Content by name.
         """
         with self.explained(while_="keeping files"), TemporaryDirectory() as folder:
             run_id = self._tagged(tags) or self._new(name, tags)
-            self.client.set_tag(run_id, "mlflow.note.content", note)
-            for file, content in files.items():
-                Path(folder, file).write_bytes(content)
-            self.client.log_artifacts(run_id, folder)
-            self.client.set_terminated(run_id)
+            try:
+                self.client.set_tag(run_id, "mlflow.note.content", note)
+                for file, content in files.items():
+                    Path(folder, file).write_bytes(content)
+                self.client.log_artifacts(run_id, folder)
+            finally:
+                self.client.set_terminated(run_id)
         return run_id
 
     def _tagged(self, tags: dict[str, str]) -> str | None:
@@ -184,7 +187,8 @@ class Store(Archive):
     def _new(self, name: str, tags: dict[str, str]) -> str:
         from mlflow.tracking.context.registry import resolve_tags
 
-        made = self.client.create_run(self.experiment_id, tags=resolve_tags() | tags, run_name=name)
+        tags = resolve_tags() | figures.SOURCE | tags
+        made = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
         return str(made.info.run_id)
 
     def reopen_study(self, run_id: str, owner: Owner) -> bool:

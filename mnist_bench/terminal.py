@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mnist_bench.errors import BenchError
+from mnist_bench.escape import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +21,7 @@ def complain(line: str, status: int) -> int:
 
 def warn(line: str) -> None:
     """One line on standard error."""
-    click.echo(f"mnist-bench: {' '.join(line.split())}", err=True)
+    click.echo(f"mnist-bench: {one_line(line)}", err=True)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -14,11 +14,11 @@ from rich.text import Text
 from mnist_bench import compare, cost, data, layout, process, scenario, sensing, tracking, units
 from mnist_bench.dataset import Source
 from mnist_bench.errors import BenchError
+from mnist_bench.escape import one_line
 from mnist_bench.execution import Execution, thread_counts
 from mnist_bench.layout import Plan, Trajectory
 from mnist_bench.limits import DatasetChoice, DeviceChoice, Precision
 from mnist_bench.repeats import Rule
-from mnist_bench.report.escape import one_line
 from mnist_bench.scenario import Scenario
 
 REPORTS = Path("reports")

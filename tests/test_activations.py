@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -123,12 +124,24 @@ def test_a_process_that_fails_says_why(source: Source, tmp_path: Path) -> None:
 
 def test_what_is_written_comes_back() -> None:
     maps = tuple(np.full((n, n, 2), n, np.float32) for n in (4, 2))
-    told = Layers(7, 3, 10, 0, 0.5, np.zeros((28, 28), np.uint8), maps, maps[:1])
+    pixels = np.zeros((28, 28), np.uint8)
+    told = Layers("mnist", 7, 3, 10, 0, 0.5, pixels, maps, maps[:1], own_steps=5)
     again = from_bytes(told.to_bytes())
-    assert (again.image, again.label, again.steps, again.test_accuracy) == (7, 3, 10, 0.5)
+    assert (again.dataset, again.image, again.label) == ("mnist", 7, 3)
+    assert (again.steps, again.test_accuracy, again.own_steps) == (10, 0.5, 5)
     for before, after in zip(told.untrained, again.untrained, strict=True):
         np.testing.assert_array_equal(before, after)
     assert (len(again.trained), again.own) == (1, ())
+
+
+def test_a_damaged_file_is_refused() -> None:
+    whole = bytearray(
+        Layers("mnist", 7, 3, 10, 0, 0.5, np.zeros((28, 28), np.uint8), (), ()).to_bytes()
+    )
+    for at in range(30, len(whole) - 200, 7):
+        damaged = bytes(whole[:at]) + bytes([whole[at] ^ 255]) + bytes(whole[at + 1 :])
+        with contextlib.suppress(ValueError):  # nothing else may come of it
+            from_bytes(damaged)
 
 
 @given(st.binary(max_size=64))

@@ -16,7 +16,7 @@ from bundles import table_1
 from mutants import zipped
 from records import machine, run
 
-from mnist_bench import bundle
+from mnist_bench import bundle, escape
 from mnist_bench.bundle import (
     Bundle,
     BundledRun,
@@ -26,7 +26,7 @@ from mnist_bench.bundle import (
     without_title,
 )
 from mnist_bench.errors import BenchError
-from mnist_bench.report import csv_file, escape
+from mnist_bench.report import csv_file
 from mnist_bench.report import markdown as markdown_file
 from mnist_bench.scenario import Scenario, read
 
@@ -95,6 +95,17 @@ def test_a_scenario_that_is_not_there_is_refused() -> None:
     beyond = asked().model_copy(update={"runs": (second,)})
     data = zipped({"bundle.json": beyond.model_dump_json().encode()})
     assert "a scenario that is not there" in refused(data)
+
+
+@pytest.mark.parametrize("digest", ["", "it's", "\\", "A" * 64, "0" * 63])
+def test_a_digest_that_is_none_is_refused(digest: str) -> None:
+    assert "make no sense" in refused(run_json(dataset_digest=digest))
+
+
+def test_a_run_from_the_future_is_refused() -> None:
+    told = json.loads(made().model_dump_json())
+    told["runs"][0]["begun_at_ms"] = 10**15
+    assert "begins in the future" in refused(zipped({"bundle.json": json.dumps(told).encode()}))
 
 
 def test_the_same_runs_are_the_same_bytes() -> None:

@@ -35,8 +35,9 @@ PREDICTIONS = Predictions(np.array([*range(9), 4] * 2, np.uint8), np.full(20, 0.
 """Every 9 is taken for a 4."""
 MAPS = tuple(np.ones((28 // 2**i, 28 // 2**i, n), np.float32) for i, n in enumerate((5, 5, 20)))
 LAYERS = Layers(
-    image=3, label=7, steps=1_000, seed=0, test_accuracy=0.95, pixels=IMAGES.pixels[0],
-    untrained=MAPS, trained=MAPS, own=(np.ones((14, 14, 80), np.float32),),
+    dataset="mnist", image=3, label=7, steps=1_000, seed=0, test_accuracy=0.95,
+    pixels=IMAGES.pixels[0], untrained=MAPS, trained=MAPS,
+    own=(np.ones((14, 14, 80), np.float32),), own_steps=10_000,
 )  # fmt: skip
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -218,10 +219,28 @@ def test_the_digits_are_told(page: str) -> None:
     assert "<td>9</td><td>2</td><td>0.00%</td><td class=words>4 (4 times in 4)</td>" in page
 
 
+def test_the_missed_images_are_really_drawn() -> None:
+    made = book(report([run()]))
+    (_, missed) = drawings_of(made).confusions[0]
+    assert missed.svg.count("<image ") == 2
+    assert missed.svg.count("9 as 4") == 2
+
+
+def test_all_text_of_the_drawings_has_the_pages_colour(page: str) -> None:
+    """Black would be unseen in the dark; matplotlib writes black text without any colour."""
+    walker = walked(page)
+    styles = [value for tag, name, value in walker.attributes if tag == "text" and name == "style"]
+    assert len(styles) > 100
+    assert [style for style in styles if "fill: currentColor" not in style] == []
+    assert "stroke: #000000" not in page
+    assert "fill: #000000" not in page
+
+
 def test_figures_1_to_4(page: str) -> None:
     for number in (1, 2, 3, 4):
         assert f"<strong>Figure {number}: " in page
-    assert "Test image 3, a 7, in the layers" in page
+    assert "Test image 3 of mnist, a 7, in the layers" in page
+    assert "a network of Table I makes of the same image, trained for 10,000 updates." in page
     assert "after 1,000 updates, with a test accuracy of 0.9500" in page
     assert "80 maps of 14 by 14 of the trained network. The first 64 are drawn." in page
 
@@ -245,11 +264,14 @@ def test_a_study_has_a_section(page: str) -> None:
 
 
 def test_every_drawing_has_a_file_name_of_its_own() -> None:
-    made = book(report([run(scenario="../x")], "../x"), layers=LAYERS)
+    made = book(
+        report([run(scenario="../x")], "../x"), report([run(scenario="X")], "X"), layers=LAYERS
+    )
     files = drawings_of(made).files(made)
     assert "figure-4.svg" in files
-    assert "x-confusion.svg" in files
-    assert all("/" not in name for name in files)
+    assert {"x-confusion.svg", "x-confusion-2.svg"} <= set(files)
+    assert len(files) == 2 * 6 + len(drawings_of(made).layers)
+    assert all("/" not in name and name == name.lower() for name in files)
     assert all(content.startswith(b"<svg") for content in files.values())
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from bundles import bundle
 from program import Bench, Ended
+from records import run
 
 from mnist_bench.archive import Archive
+from mnist_bench.data import MNIST
 from mnist_bench.layers import FILE, from_bytes
+from mnist_bench.store import Store
 
 SCENARIO = """\
 title = "Table I's network for some steps"
@@ -56,7 +61,9 @@ def test_the_figures_are_drawn_and_drawn_again(told: Told) -> None:
     assert told.again.status == 0, told.again.stderr
     for number in (1, 2, 3, 4):
         assert f"<strong>Figure {number}: " in told.page
-    assert "Test image 3, a " in told.page
+    assert "Test image 3 of mnist-5k, a " in told.page
+    assert "trained for 12 updates." in told.page
+    assert "Test image 3 of mnist-5k, a " in told.text
     assert "32 maps of 14 by 14 of the trained network." in told.page
     assert "64 maps of 7 by 7 of the trained network." in told.page
 
@@ -95,12 +102,40 @@ def test_an_image_that_is_not_there_is_refused_before_anything_is_trained(told: 
     assert "--image 999: mnist-5k has 500 test images" in ended.complaint
 
 
-def test_images_that_are_not_at_hand(told: Told, tmp_path: Path) -> None:
-    """Runs that came in a bundle, of images that nobody has here."""
+def test_a_bundle_holds_no_predictions(told: Told, tmp_path: Path) -> None:
     other = Bench(tmp_path)
     assert told.bench.run("export", "mine.zip").status == 0
     assert other.run("import", str(told.bench.folder / "mine.zip")).status == 0
     ended = other.run("report", "--format", "md")
     assert ended.status == 0, ended.stderr
     text = (other.folder / "reports" / "report.md").read_text(encoding="utf-8")
-    assert "The digits" not in text  # a bundle holds no predictions
+    assert "The digits" not in text
+
+
+def test_images_that_are_not_at_hand(tmp_path: Path) -> None:
+    """Runs of MNIST that kept their predictions, where nobody has its images."""
+    bench = Bench(tmp_path)
+    name = bundle(bench.folder, "theirs.zip", [run(1_000, dataset_digest=MNIST.digest)])
+    assert bench.run("import", name).status == 0
+    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    kept = tmp_path / "predictions.npz"
+    np.savez(kept, final_label=np.zeros(9, np.uint8), final_probability=np.zeros(9, np.float16))
+    store.client.log_artifact(store.search("")[0].info.run_id, str(kept))
+    ended = bench.run("report", "--format", "md")
+    assert ended.status == 0, ended.stderr
+    assert "What digits are taken for is not told: the images are not at hand" in ended.stdout
+    refused = bench.run("report", "--image", "0")
+    assert refused.status == 2
+    assert "--image 0: the images of these runs (mnist) are not at hand" in refused.complaint
+
+
+def test_figures_that_were_made_before_weights_were_kept_are_made_anew(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    without = SCENARIO.replace("save_weights = true", "")
+    for name, text in (("without", without), ("kept", SCENARIO)):
+        (bench.folder / f"{name}.toml").write_text(text, encoding="utf-8")
+        assert bench.run("run", f"./{name}.toml", "--no-report").status == 0
+        ended = bench.run("report", "--image", "1", "--format", "md")
+        assert ended.status == 0, ended.stderr
+        told = (bench.folder / "reports" / "report.md").read_text(encoding="utf-8")
+        assert ("trained for 12 updates" in told) is (name == "kept")

@@ -26,10 +26,10 @@ from mnist_bench import compare
 from mnist_bench.conditions import Conditions, Surroundings
 from mnist_bench.document import Document
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.escape import code, csv_cell, markdown, one_line
 from mnist_bench.machine import Machine
 from mnist_bench.report import Report, files, print_table, to_json, words, write_reports
 from mnist_bench.report.csv_file import rows_csv, runs_csv
-from mnist_bench.report.escape import code, csv_cell, markdown, one_line
 from mnist_bench.report.markdown import to_markdown
 from mnist_bench.result import RunResult
 from mnist_bench.seen import Seen, seen_by

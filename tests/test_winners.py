@@ -103,6 +103,12 @@ def test_what_did_not_take_turns_is_said() -> None:
     assert "by turns." not in page(winners(*PAPERS, *row[:3])).replace("seeds by turns", "")
 
 
+def test_a_seed_that_was_trained_twice_counts_once() -> None:
+    cut = trained("paper-to-target", 0, 0.5, 50.0, seconds_to_target=50.0, is_whole=False)
+    ours = [trained("sprint", seed, 0.993, 5.0) for seed in (0, 1)]
+    assert "after 160.0 s of training in the mean, n = 2." in page(winners(cut, *PAPERS, *ours))
+
+
 def test_a_ratio_of_constants_is_certain() -> None:
     ratio = ratio_of_means([6.0, 6.0], [2.0, 2.0, 2.0])
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((3.0, 3.0, 3.0))

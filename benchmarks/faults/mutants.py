@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import random
@@ -16,11 +17,16 @@ from typing import Any
 
 from mnist_bench import compare
 from mnist_bench.bundle import Bundle, parse
+from mnist_bench.curves import curves_of
 from mnist_bench.errors import BenchError
-from mnist_bench.report.contents import Report
+from mnist_bench.note import note_of
+from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.csv_file import runs_csv
+from mnist_bench.report.drawings import drawings_of
+from mnist_bench.report.html import book_to_html
 from mnist_bench.report.json_file import to_json
 from mnist_bench.report.markdown import to_markdown
+from mnist_bench.seen import seen_by
 from mnist_bench.summary import summarise
 
 _HERE = Path("theirs.zip")
@@ -39,6 +45,8 @@ _MEMBERS: tuple[tuple[str, bytes], ...] = (
     *(("scenarios/1.toml", b"\0" * 10**6), ("runs.csv", b"=1+1\n")),
 )
 """What is put beside: names that lead elsewhere, pickles, much from little."""
+_DRAWN_EVERY = 40
+"""A page takes a second: one in so many that are read is drawn."""
 Kind = str
 
 
@@ -66,6 +74,7 @@ def fates(packed: bytes, count: int, seed: int) -> Fates:
         seed: Of the draws.
     """
     found = Fates()
+    read = 0
     for kind, data in mutants(packed, count, random.Random(seed)):  # noqa: S311  # no secret
         try:
             told = _told(data)
@@ -74,7 +83,10 @@ def fates(packed: bytes, count: int, seed: int) -> Fates:
                 found.faults += [f"{kind}: said {told!r}"] if not told.isprintable() else []
             else:
                 found.read[kind] += 1
-                found.faults += [f"{kind}: {fault}" for fault in shown_badly(parse(data, _HERE))]
+                bundle, read = parse(data, _HERE), read + 1
+                faults = [*shown_badly(bundle)]
+                faults += drawn_badly(bundle) if read % _DRAWN_EVERY == 1 else []
+                found.faults += [f"{kind}: {fault}" for fault in faults]
         except Exception as error:  # noqa: BLE001  # whatever it is, it should not be
             found.faults.append(f"{kind}: {type(error).__name__}: {error}"[:300])
     return found
@@ -154,26 +166,56 @@ def _told(data: bytes) -> str:
 
 def shown_badly(bundle: Bundle) -> Iterator[str]:
     """What a report of a bundle would let through."""
-    runs = summarise([each.result for each in bundle.runs])
-    if not bundle.machines or not runs:
+    if not bundle.machines or not bundle.runs:
         return
-    document = compare.document(bundle.machines[0], runs, compare.reference_for(runs))
-    report = Report(
-        title=runs[0].scenario,
-        scenario=runs[0].scenario,
-        command="",
-        created="2026-01-31",
-        document=document,
-        rows=compare.rows(runs, compare.reference_for(runs)),
-    )
-    text, table = to_markdown(report), runs_csv(runs)
+    report = _report(bundle)
+    text, table = to_markdown(report), runs_csv(report.document.runs)
     if "<script" in text or re.search(r"(?<!\\)\]\(javascript", text):
         yield "Markdown that runs"
     if any(not c.isprintable() and c != "\n" for c in text + table):
         yield "control characters"
     if re.search(r'(?:^|,)"?\s*[=@]', table, flags=re.MULTILINE):
         yield "a formula in the CSV"
-    json.loads(to_json(document), parse_constant=lambda name: [][len(name)])  # NaN is an error
+    json.loads(
+        to_json(report.document), parse_constant=lambda name: [][len(name)]
+    )  # NaN is an error
+
+
+def _report(bundle: Bundle) -> Report:
+    runs = summarise([each.result for each in bundle.runs])
+    reference = compare.reference_for(runs)
+    return Report(
+        title=runs[0].scenario,
+        scenario=runs[0].scenario,
+        command="",
+        created="2026-01-31",
+        document=compare.document(bundle.machines[0], runs, reference),
+        rows=compare.rows(runs, reference),
+    )
+
+
+def drawn_badly(bundle: Bundle) -> Iterator[str]:
+    """What the page of a bundle, and MLflow's notes of its runs, would let through."""
+    results = [each.result for each in bundle.runs]
+    if not bundle.machines or not results:
+        return
+    report = dataclasses.replace(
+        _report(bundle), curves=curves_of(results[:1]), seen=seen_by(results)
+    )
+    book = Book(
+        title=report.title,
+        command="",
+        created="2026-01-31",
+        document=report.document,
+        reports=(report,),
+    )
+    page = book_to_html(book, drawings_of(book))
+    if "<script" in page:
+        yield "a script in the page"
+    if any(not c.isprintable() and c != "\n" for c in page):
+        yield "control characters in the page"
+    if any(re.search(r"(?<!\\)\]\(", note_of(each, each.scenario)) for each in results):
+        yield "a link in a note"
 
 
 def page(found: Fates, command: str, machine: str) -> str:
@@ -183,7 +225,8 @@ def page(found: Fates, command: str, machine: str) -> str:
         f"Made by `{command}`\non {machine}, {datetime.now(UTC).date().isoformat()}.",
         (
             "Each is refused in one line, or read; what is read is put into a report, and nothing "
-            "in that may run, steer a terminal or be a spreadsheet's formula."
+            "in that may run, steer a terminal or be a spreadsheet's formula; of one in "
+            f"{_DRAWN_EVERY} that are read the page is drawn too."
         ),
     ]
     table = ["| what was changed | tried | refused | read and shown |", "|---|--:|--:|--:|"]

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from mnist_bench.document import Row
-from mnist_bench.report.escape import csv_cell
+from mnist_bench.escape import csv_cell
 from mnist_bench.result import PHASES
 from mnist_bench.summary import RunSummary
 

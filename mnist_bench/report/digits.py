@@ -76,7 +76,7 @@ def _confusion(confusion: Confusion) -> Drawn:
 def _missed(missed: Sequence[Missed]) -> Drawn:
     rows = math.ceil(len(missed) / _MISSED_COLUMNS)
     figure = figure_of(WIDTH, 1.45 * rows)
-    panels = figure.subplots(rows, _MISSED_COLUMNS, squeeze=False).flat
+    panels = list(figure.subplots(rows, _MISSED_COLUMNS, squeeze=False).flat)
     for axes in panels:
         axes.set_axis_off()
     for axes, each in zip(panels, missed, strict=False):
@@ -103,7 +103,7 @@ def _layers(layers: Layers) -> Iterator[Drawn]:
     yield Drawn(
         name="figure-1",
         title="Figure 1: the input",
-        alternative=f"Test image {layers.image}, a {layers.label}.",
+        alternative=f"Test image {layers.image} of {layers.dataset}, a {layers.label}.",
         figure=figure,
     )
     pairs = zip(layers.untrained, layers.trained, strict=True)
@@ -152,7 +152,7 @@ def _panels(figure: Figure | SubFigure, maps: Maps, columns: int) -> None:
     """A map a panel, named by its filter as in the paper."""
     filters = maps.shape[-1]
     rows = math.ceil(filters / columns)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in panels:
         axes.set_axis_off()
     for index in range(filters):

@@ -102,12 +102,7 @@ def _svg(figure: Figure, name: str) -> str:
         "ytick.color": _INK,
     }
     with mpl.rc_context(style):
-        for axes in figure.axes:
-            axes.set_facecolor("none")
-            _ink(axes)
-        for legend in figure.legends:
-            for text in legend.get_texts():
-                text.set_color(_INK)
+        _ink(figure)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     element = re.search(r"<svg\b.*</svg>", stream.getvalue(), flags=re.DOTALL)
@@ -120,15 +115,21 @@ def _svg(figure: Figure, name: str) -> str:
     return own_ids.replace(_INK, "currentColor")
 
 
-def _ink(axes: Axes) -> None:
-    """Text and frame in the ink: the axes were made before the style was set."""
-    axes.tick_params(colors=_INK, which="both")
-    for spine in axes.spines.values():
-        spine.set_color(_INK)
-    for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
+def _ink(figure: Figure) -> None:
+    """All text, frames and whatever is black in the ink: it was made before the style was set."""
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
         text.set_color(_INK)
-    legend = axes.get_legend()
-    if legend:
-        legend.get_frame().set_facecolor("none")
-        for text in legend.get_texts():
-            text.set_color(_INK)
+    for line in figure.findobj(Line2D):
+        if line.get_color() == "black":
+            line.set_color(_INK)
+    for axes in figure.axes:
+        axes.set_facecolor("none")
+        axes.tick_params(colors=_INK, which="both")
+        for spine in axes.spines.values():
+            spine.set_color(_INK)
+        legend = axes.get_legend()
+        if legend:
+            legend.get_frame().set_facecolor("none")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 from mnist_bench import paper
@@ -30,19 +32,21 @@ class Drawings:
 
     def files(self, book: Book) -> dict[str, bytes]:
         """Each as a file of its own, by name."""
-        named = [
-            (f"{_slug(report.scenario)}-{chart.name}", chart)
+        owned = [
+            (report.scenario, chart)
             for drawn in (self.parts, self.confusions)
             for report, of in zip(book.reports, drawn, strict=True)
             for chart in of
         ]
-        named += [
-            (f"{_slug(study.study)}-{chart.name}", chart)
+        owned += [
+            (study.study, chart)
             for study, of in zip(book.studies, self.studies, strict=True)
             for chart in of
         ]
-        named += [(chart.name, chart) for chart in self.layers]
-        return {f"{name}.svg": on_paper(chart.svg).encode() for name, chart in named}
+        files = {chart.name: chart for chart in self.layers}
+        for owner, chart in owned:
+            files[_free(f"{_slug(owner)}-{chart.name}", files)] = chart
+        return {f"{name}.svg": on_paper(chart.svg).encode() for name, chart in files.items()}
 
 
 def on_paper(svg: str) -> str:
@@ -50,9 +54,15 @@ def on_paper(svg: str) -> str:
     return svg.replace("<svg ", '<svg style="color: #1b1b1b; background: #ffffff" ', 1)
 
 
+def _free(name: str, taken: Container[str]) -> str:
+    """A name that no other has: two scenarios may be alike in all that a file can be called."""
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain((name,), numbered) if each not in taken)
+
+
 def _slug(name: str) -> str:
     """A name as a piece of a file's, wherever it comes from."""
-    return re.sub(r"[^A-Za-z0-9-]+", "-", name)[:60].strip("-") or "unnamed"
+    return re.sub(r"[^a-z0-9-]+", "-", name.lower())[:60].strip("-") or "unnamed"
 
 
 def drawings_of(book: Book) -> Drawings:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from mnist_bench.escape import one_line
 from mnist_bench.report import cells, study, words
 from mnist_bench.report.contents import Book
 from mnist_bench.report.drawing import Chart
 from mnist_bench.report.drawings import Drawings
-from mnist_bench.report.escape import one_line
 from mnist_bench.report.measured import explained
 from mnist_bench.report.prepared import part_of
 from mnist_bench.summary import RunSummary

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_bench.escape import Ready, code, markdown
 from mnist_bench.report import cells, study, words
 from mnist_bench.report.contents import Book, Report
-from mnist_bench.report.escape import Ready, code, markdown
 from mnist_bench.report.measured import explained
 from mnist_bench.report.prepared import part_of
 from mnist_bench.study_document import StudyDocument

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mnist_bench import units
+from mnist_bench.report.drawing import figure_of
 from mnist_bench.study_document import StudyDocument
 from mnist_bench.tried import Tried
 
@@ -37,17 +38,11 @@ def _png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure  # slow to load; without pyplot it needs no screen
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def history(document: StudyDocument) -> Figure:
     """The first value of each finished trial, and the best one so far."""
     from matplotlib.ticker import MaxNLocator  # slow to load
 
-    figure = _figure(7, 4)
+    figure = figure_of(7, 4)
     axes = figure.subplots()
     trials = document.finished
     numbers, values = [t.number for t in trials], [t.values[0] for t in trials]
@@ -82,7 +77,7 @@ def _slices(document: StudyDocument) -> Figure:
     names = list(document.space.parameters)
     columns = min(_COLUMNS, len(names))
     rows = -(-len(names) // columns)
-    figure = _figure(3 * columns, 2.6 * rows)
+    figure = figure_of(3 * columns, 2.6 * rows)
     figure.supylabel(document.goal.names[0], fontsize="small")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, name in zip(grid.flat, names, strict=False):
@@ -111,7 +106,7 @@ def _slice(axes: Axes, document: StudyDocument, name: str) -> None:
 def importances(document: StudyDocument) -> Figure:
     """How much each parameter matters for the first value."""
     rising = sorted(document.importances.items(), key=lambda pair: pair[1])
-    figure = _figure(6, 0.8 + 0.3 * len(rising))
+    figure = figure_of(6, 0.8 + 0.3 * len(rising))
     axes = figure.subplots()
     axes.barh([name for name, _ in rising], [share for _, share in rising])
     axes.set(xlabel=f"share of what matters for {document.goal.names[0]}")
@@ -120,7 +115,7 @@ def importances(document: StudyDocument) -> Figure:
 
 def _pareto(document: StudyDocument) -> Figure:
     """Accuracy over seconds, memory as colour; who is on the front has a ring around it."""
-    figure = _figure(7, 4.5)
+    figure = figure_of(7, 4.5)
     axes = figure.subplots()
     trials = document.finished
     accuracies, seconds, peaks = zip(*(trial.values for trial in trials), strict=True)

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mnist_bench.escape import one_line
 from mnist_bench.report import cells, words
 from mnist_bench.report.contents import Report
-from mnist_bench.report.escape import one_line
 
 _GAP = 2
 """Blank characters between columns."""

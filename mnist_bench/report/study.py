@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
 from mnist_bench import paper, units
+from mnist_bench.escape import Ready, code, markdown
 from mnist_bench.proof import LEVEL, Arm, Interval, Proof
-from mnist_bench.report.escape import Ready, code, markdown
 from mnist_bench.study_document import Look, StudyDocument
 from mnist_bench.tried import papers_of
 

@@ -103,15 +103,16 @@ def table_title(rows: Sequence[Row]) -> str:
 def layers_note(layers: Layers) -> str:
     """What the figures show, and of what they are."""
     own = (
-        "Below them is what a trained network of Table I makes of the same image."
+        "Below them is what a network of Table I makes of the same image, trained for "
+        f"{units.count(layers.own_steps)} updates."
         if layers.own
-        else "Table I's own trained network is not among them: no run kept its weights; a scenario "
-        "with save_weights = true does."
+        else "Table I's own trained network is not among them: none of the longest runs kept its "
+        "weights; a scenario with save_weights = true does."
     )
     return (
-        f"Test image {layers.image}, a {layers.label}, in the layers of the small network that the "
-        "paper shows in its Figures 2 to 4. The paper's are of an untrained network: its author's "
-        "program never trains it. Beside each stands the same network after "
+        f"Test image {layers.image} of {layers.dataset}, a {layers.label}, in the layers of the "
+        "small network that the paper shows in its Figures 2 to 4. The paper's are of an untrained "
+        "network: its author's program never trains it. Beside each stands the same network after "
         f"{units.count(layers.steps)} updates, with a test accuracy of "
         f"{units.accuracy(layers.test_accuracy)} (seed {layers.seed}). {own}"
     )
