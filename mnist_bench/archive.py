@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from mnist_bench import database, door, figures, scenario, tracking
+from mnist_bench.arrays import from_npz
 from mnist_bench.confusion import Predictions
 from mnist_bench.errors import BenchError
 from mnist_bench.machine import Machine
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_TORN = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What a file of arrays raises that is not whole, or not ours."""
 _RUNS_A_PAGE = 1_000
 _MOST_RUNS = 50_000
 """MLflow's limit for one search."""
@@ -139,12 +135,9 @@ class Archive:
 
     def load_predictions(self, run: RunResult) -> Predictions | None:
         """What a run's last state saw in each test image; None where none was kept."""
-        import numpy as np
-
         content = self.artifact(id_of(run), "predictions.npz")
-        if content is None:
-            return None
-        with suppress(*_TORN), np.load(io.BytesIO(content), allow_pickle=False) as kept:
+        with suppress(ValueError, KeyError):
+            kept = from_npz(content or b"")
             return Predictions(kept["final_label"], kept["final_probability"])
         return None
 

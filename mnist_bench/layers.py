@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-import zlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
+
+from mnist_bench.arrays import from_npz
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,15 +71,12 @@ def from_bytes(content: bytes) -> Layers:
     Raises:
         ValueError: It is no such file.
     """
-    import numpy as np
-
+    arrays = from_npz(content)
+    maps = {
+        kind: tuple(arrays[name] for name in sorted(arrays) if re.fullmatch(rf"{kind}_\d", name))
+        for kind in _KINDS
+    }
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        maps = {
-            kind: tuple(arrays[name] for name in sorted(arrays) if name.rpartition("_")[0] == kind)
-            for kind in _KINDS
-        }
         return Layers(
             dataset=str(arrays["dataset"]),
             image=int(arrays["image"]),
@@ -90,5 +88,5 @@ def from_bytes(content: bytes) -> Layers:
             pixels=arrays["pixels"],
             **maps,
         )
-    except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError("no file of layers") from error

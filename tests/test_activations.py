@@ -146,5 +146,5 @@ def test_a_damaged_file_is_refused() -> None:
 
 @given(st.binary(max_size=64))
 def test_what_is_no_such_file_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match="no file of layers"):
+    with pytest.raises(ValueError, match="no whole file of arrays"):
         from_bytes(content)

@@ -101,7 +101,16 @@ print(*sorted(sys.modules))
 def test_help_loads_click_and_plain_values(bench: Bench, arguments: tuple[str, ...]) -> None:
     loaded = loaded_by(bench, *arguments)
     rooms = {name.removeprefix("mnist_bench.") for name in loaded if "mnist_bench." in name}
-    plain = {"errors", "interruption", "limits", "options", "shared", "terminal", "tracking"}
+    plain = {
+        "errors",
+        "escape",
+        "interruption",
+        "limits",
+        "options",
+        "shared",
+        "terminal",
+        "tracking",
+    }
     names = ("run", "tune", "report", "compare", "bundle")
     assert rooms == plain | {"cli"} | {f"{name}_command" for name in names}
     libraries = {"numpy", "platformdirs", "psutil", "pydantic", "requests", "rich", "tomllib"}

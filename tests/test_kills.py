@@ -35,7 +35,6 @@ from mnist_bench.store import Store
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
 
 SMALL = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (2, 5), "eval_every": 2})
-ADDRESS = Address(tracking_uri="sqlite:///mlflow.db", experiment="killed")
 MACHINE = records.machine()
 CALLS = ("create_run", "log_batch", "set_tag", "log_artifact", "set_terminated")
 SHOWN = Path("shown")
@@ -117,15 +116,21 @@ def trained(kill_at: int | None) -> None:
     process.COMMAND = stand_ins.worker()
     manner = [Execution(threads=2)]
     plan = lay_out("table-1", SMALL, stand_ins.SOURCE, seeds=range(1), executions=manner)
-    execute(plan, MACHINE, ADDRESS, open_store, Watcher(event))
+    execute(plan, MACHINE, address(), open_store, Watcher(event))
+
+
+def address() -> Address:
+    """By its full path: in one process MLflow keeps a database by its address."""
+    uri = f"sqlite:///{(Path.cwd() / 'mlflow.db').as_posix()}"
+    return Address(tracking_uri=uri, experiment="killed")
 
 
 def open_store() -> Store:
-    return Store(ADDRESS.tracking_uri, ADDRESS.experiment)
+    return Store(address().tracking_uri, address().experiment)
 
 
 def settled() -> None:
-    recovery.settle(open_store(), ADDRESS, MACHINE.machine_id, lambda _line: None)
+    recovery.settle(open_store(), address(), MACHINE.machine_id, lambda _line: None)
 
 
 def answers(question: str) -> list[tuple[Any, ...]]:

@@ -698,7 +698,7 @@ def test_note_of_a_finished_run() -> None:
     assert note_of(run(1_000, 0.985), "A title").split("\n\n") == [
         "**A title**",
         (
-            "1,000 steps of `paper-cnn` on mnist, seed 0, float32 on cpu, threads: 2. "
+            "1,000 steps of paper-cnn on mnist, seed 0, float32 on cpu, threads: 2. "
             "Status: finished."
         ),
         (

@@ -754,7 +754,7 @@ def drawn(line: Any) -> list[tuple[Any, ...]]:
 
 
 def test_the_history() -> None:
-    (axes,) = pictures._history(document()).axes
+    (axes,) = pictures.history(document()).axes
     each, best, papers = axes.lines
     assert drawn(each) == [(0, 0.9712), (1, 0.9834), (2, 0.99)]
     assert drawn(best) == [(0, 0.9712), (1, 0.9834), (2, 0.9834)]  # the last is no answer
@@ -803,7 +803,7 @@ def test_a_parameter_that_the_papers_configuration_is_not_asked_for() -> None:
 
 
 def test_the_importances_rise() -> None:
-    (axes,) = pictures._importances(document(importances=IMPORTANCES)).axes
+    (axes,) = pictures.importances(document(importances=IMPORTANCES)).axes
     assert [bar.get_width() for bar in axes.patches] == [0.25, 0.25, 0.5]
     assert [label.get_text() for label in axes.get_yticklabels()][-1] == "learning_rate"
     assert axes.get_xlabel() == "share of what matters for validation accuracy"
