@@ -150,9 +150,11 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
     own = [each for each in found.runs if each.run.machine_id == here]
     trials = [each for each in own if each.study]
     runs = [each for each in own if not each.study]
-    if not runs:
+    studies = tuple(_studies(archive, trials))
+    if not runs and not studies:
         raise BenchError(
-            "only trials of studies are recorded there", "reports/ has a report of each study"
+            "only trials of a study are recorded there, and it has not come to its end",
+            "`mnist-bench tune --resume` goes on with it",
         )
     scenarios = list(dict.fromkeys(each.run.scenario for each in reversed(runs)))
     described = _described(archive, own)
@@ -165,14 +167,14 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
     )
     layers = _layers(shelf, told, wish)
     return Book(
-        title=f"{_count(len(told), 'run')} of mnist-bench on {described.name}",
+        title=f"{_told(len(told), len(studies))} of mnist-bench on {described.name}",
         command=wish.command,
         created=created,
         document=compare.document(described, told, compare.reference_for(told)),
-        reports=reports,
+        reports=tuple(sorted(reports, key=lambda each: not each.compares)),
         machines=_beside(found.runs, here),
         notes=(*_notes(found, own), *shelf.notes),
-        studies=tuple(_studies(archive, trials)),
+        studies=studies,
         layers=layers,
         ui=_ui(wish, archive),
     )
@@ -233,7 +235,7 @@ def _layers(shelf: Pictured, runs: Sequence[RunSummary], wish: Wish) -> Layers |
         return kept
     if source is None:
         raise BenchError(
-            f"--image {wish.image}: the images of these runs ({runs[-1].dataset}) are not at hand",
+            f"--image {wish.image}: the images of these runs ({_sets(runs)}) are not at hand",
             "give --data DIR or MNIST_BENCH_DATA a folder with them",
         )
     return layer_maps.make(Store(wish.tracking_uri, wish.experiment), source, wish.image, runs)
@@ -280,8 +282,19 @@ def _notes(found: Found, own: Sequence[Recorded]) -> Iterator[str]:
         yield f"{_count(count, 'run')} left out: {reason}"
 
 
+def _told(runs: int, studies: int) -> str:
+    """What a book is about."""
+    counts = ((runs, "run"), (studies, "study"))
+    return " and ".join(_count(number, what) for number, what in counts if number)
+
+
+def _sets(runs: Sequence[RunSummary]) -> str:
+    return ", ".join(sorted({run.dataset for run in runs})) or "none"
+
+
 def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    several = "studies" if what == "study" else f"{what}s"
+    return f"{number:,} {what if number == 1 else several}"
 
 
 def _ui(wish: Wish, archive: Archive) -> str | None:
@@ -296,7 +309,10 @@ def tell(book: Book, paths: Sequence[Path], people: Console) -> None:
     """Say in few lines what the book holds, and where it lies."""
     people.print(Text(one_line(book.title), style="bold"), soft_wrap=True)
     for each in book.reports:
-        people.print(Text(one_line(f"{each.title}: {headline(each.document)}")), soft_wrap=True)
+        people.print(
+            Text(one_line(f"{each.title}: {headline(each.document, each.standings)}")),
+            soft_wrap=True,
+        )
     for note in book.notes:
         people.print(Text(one_line(note)), soft_wrap=True)
     written = ", ".join(path.as_posix() for path in paths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,19 @@ def test_the_files(two_machines: Bench) -> None:
     assert page.count("<svg") == page.count("</svg>") > 4
     assert "<script" not in page
     assert "src=" not in page
+
+
+def test_the_scenario_that_answers_the_question_stands_first(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    newest = run(200, 0.91, scenario="smoke", machine_id="a" * 32, trajectory="small")
+    taken_in(bench, [*table_1(), newest])
+    ended = call(bench, "report", "--format", "md")
+    text = (bench.folder / "reports" / "report.md").read_text(encoding="utf-8")
+    assert text.index("## Scenario table-1") < text.index("## Scenario smoke")
+    assert re.search(
+        r"table-1: Against .* [0-9.]+ times the reference machine's train time\.", text
+    )
+    assert "times the reference machine's train time" in ended.stdout
 
 
 def test_another_machine_by_its_id(two_machines: Bench) -> None:

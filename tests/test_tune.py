@@ -120,6 +120,32 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return Whole(bench, ended.document, ended.told)
 
 
+def test_a_report_has_a_section_on_it(whole: Whole) -> None:
+    ended = whole.bench.run("report", "--format", "md,html", "--out", "book")
+    assert ended.status == 0, ended.stderr
+    text = (whole.bench.folder / "book" / "report.md").read_text(encoding="utf-8")
+    headline = whole.report(".md").splitlines()[2]
+    assert headline.startswith("Trial ")
+    assert f"- Study two-accuracy: {headline}" in text
+    assert "## Study two-accuracy: " in text
+    assert "14 trials: " in text
+    page = (whole.bench.folder / "book" / "report.html").read_text(encoding="utf-8")
+    assert "The search, trial by trial" in page
+
+
+def test_a_study_alone_is_a_report(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    (bench.folder / "two.toml").write_text(SPACE, encoding="utf-8")
+    assert tuned(bench, "--trials", "2", "--confirm", "0").status == 0
+    ended = bench.run("report", "--json")
+    assert ended.status == 0, ended.stderr
+    assert ended.document["runs"] == []
+    assert "1 study of mnist-bench on " in ended.told
+    refused = bench.run("report", "--image", "0")
+    assert refused.status == 2
+    assert "the images of these runs (none) are not at hand" in refused.complaint
+
+
 def test_the_papers_configuration_is_the_first_trial(whole: Whole) -> None:
     first = whole.document["trials"][0]
     assert (first["number"], first["state"], first["is_papers"]) == (0, "finished", True)

@@ -45,6 +45,11 @@ class Report:
     standings: tuple[Standing, ...] = ()
     confusion: Confusion | None = None
 
+    @property
+    def compares(self) -> bool:
+        """Whether some row stands beside Table I's."""
+        return any(row.verdict != "not comparable" for row in self.rows)
+
 
 @dataclass(frozen=True)
 class Book:
@@ -55,7 +60,7 @@ class Book:
         command: The command line that made it, without anything private.
         created: The day, as `2026-01-31`.
         document: All runs of the machine; as JSON it stands alone.
-        reports: A scenario each, the one with the newest run first.
+        reports: A scenario each; those that compare with Table I first, then the newest.
         machines: All machines that ran what this one did, the fastest first.
         notes: What was left out, and why.
         studies: What was tuned there, the newest first.

@@ -81,10 +81,9 @@ def drawings_of(book: Book) -> Drawings:
 
 
 def _curves(report: Report, prefix: str) -> tuple[Chart, ...]:
-    compares = any(row.verdict != "not comparable" for row in report.rows)
     return charts.charts_of(
         report.curves,
         phases_of(report.document.runs),
-        paper.TABLE_1 if compares else (),
+        paper.TABLE_1 if report.compares else (),
         prefix=prefix,
     )

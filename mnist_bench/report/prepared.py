@@ -62,7 +62,7 @@ def part_of(report: Report, table: TableMaker) -> Part:
     costs: tuple[PhaseCost, ...] = phases.costs if phases else ()
     return Part(
         report=report,
-        headline=words.headline(report.document),
+        headline=words.headline(report.document, report.standings),
         warning=words.image_warning(runs),
         table_title=words.table_title(report.rows),
         table_1=table(cells.TABLE_1, report.rows),

@@ -47,13 +47,20 @@ _SAID: dict[RowVerdict, tuple[str, str]] = {
 }
 
 
-def headline(document: Document) -> str:
-    """How Table I came out here and what it cost, in one sentence."""
+def headline(document: Document, beside: Sequence[Standing] = ()) -> str:
+    """How Table I came out here and what it cost, in one sentence.
+
+    Args:
+        document: Of the runs.
+        beside: Their rows against the shipped reference; none where that is of no interest.
+    """
     spent = spent_on(document.runs)
     trainings = "1 training" if spent.trainings == 1 else f"{spent.trainings} trainings"
     spoilt = f" ({spent.invalid_trainings} with invalid runs)" if spent.invalid_trainings else ""
     price = f"{units.duration(spent.train_seconds)} inside {trainings}{spoilt}, {_peak(spent.peak)}"
-    return f"{_outcome(document.table_1)}; cost: {price}."
+    ratio = pooled_ratio(beside)
+    against = "" if ratio is None else f", {ratio:.2f} times the reference machine's train time"
+    return f"{_outcome(document.table_1)}; cost: {price}{against}."
 
 
 def _peak(peak: Peak) -> str:
