@@ -237,8 +237,11 @@ def test_all_text_of_the_drawings_has_the_pages_colour(page: str) -> None:
 
 
 def test_figures_1_to_4(page: str) -> None:
-    for number in (1, 2, 3, 4):
-        assert f"<strong>Figure {number}: " in page
+    assert "<strong>Figure 1: the input.</strong>" in page
+    for number in (2, 3, 4):
+        for state in ("untrained, as published", "after 1,000 updates"):
+            assert f"<strong>Figure {number}: hidden layer {number - 1}, {state}.</strong>" in page
+    assert "20 maps of 7 by 7." in page
     assert "Test image 3 of mnist, a 7, in the layers" in page
     assert "a network of Table I makes of the same image, trained for 10,000 updates." in page
     assert "after 1,000 updates, with a test accuracy of 0.9500" in page

@@ -92,7 +92,12 @@ def test_mlflow_has_the_report_once(told: Told) -> None:
     assert len(found) == 1
     names = {each.path for each in told.archive.client.list_artifacts(found[0].info.run_id)}
     assert {"report.html", "report.md", "report.csv", "report.json"} <= names
-    assert {"kept-error-by-step.svg", "kept-confusion.svg", "figure-2.svg"} <= names
+    assert {
+        "kept-error-by-step.svg",
+        "kept-confusion.svg",
+        "figure-2.svg",
+        "trained-figure-2.svg",
+    } <= names
     assert len(told.again.document["runs"]) == 1, "neither of them is a run of the report"
 
 

@@ -13,12 +13,13 @@ from mnist_bench.layers import Layers
 from mnist_bench.report.drawing import BLUE, WIDTH, Chart, Drawn, charted, figure_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
     from mnist_bench.layers import Maps
 
 _FIGURE_COLUMNS = 6
 """The paper's Figure 4 has rows of six."""
+_OWN_COLUMNS = 8
 _MISSED_COLUMNS = 6
 _MOST_MAPS = 64
 
@@ -108,27 +109,22 @@ def _layers(layers: Layers) -> Iterator[Drawn]:
     )
     pairs = zip(layers.untrained, layers.trained, strict=True)
     for number, (before, after) in enumerate(pairs, 1):
-        yield _side_by_side(layers, number, before, after)
+        yield _figure(number, before, "figure", "untrained, as published")
+        trained = f"after {units.count(layers.steps)} updates"
+        yield _figure(number, after, "trained-figure", trained)
     for number, maps in enumerate(layers.own, 1):
         yield _own(number, maps)
 
 
-def _side_by_side(layers: Layers, number: int, before: Maps, after: Maps) -> Drawn:
-    height, width, filters = before.shape
-    rows = math.ceil(filters / _FIGURE_COLUMNS)
-    figure = figure_of(2 * WIDTH, 0.5 + 1.15 * rows)
-    sides: Any = figure.subfigures(1, 2)
-    sides[0].suptitle("untrained, as published", fontsize="small")
-    sides[1].suptitle(f"after {units.count(layers.steps)} updates", fontsize="small")
-    for side, maps in zip(sides, (before, after), strict=True):
-        _panels(side, maps, _FIGURE_COLUMNS)
+def _figure(number: int, maps: Maps, name: str, state: str) -> Drawn:
+    """One of the paper's Figures 2 to 4."""
+    height, width, filters = maps.shape
+    figure = figure_of(WIDTH, 0.2 + 1.15 * math.ceil(filters / _FIGURE_COLUMNS))
+    _panels(figure, maps, _FIGURE_COLUMNS)
     return Drawn(
-        name=f"figure-{number + 1}",
-        title=f"Figure {number + 1}: what hidden layer {number} makes of it",
-        alternative=(
-            f"{filters} maps of {height} by {width} from an untrained network, as the paper "
-            "published such, beside those of the same network after training."
-        ),
+        name=f"{name}-{number + 1}",
+        title=f"Figure {number + 1}: hidden layer {number}, {state}",
+        alternative=f"{filters} maps of {height} by {width}.",
         figure=figure,
     )
 
@@ -136,9 +132,8 @@ def _side_by_side(layers: Layers, number: int, before: Maps, after: Maps) -> Dra
 def _own(number: int, maps: Maps) -> Drawn:
     height, width, filters = maps.shape
     shown = min(filters, _MOST_MAPS)
-    columns = 2 * _FIGURE_COLUMNS
-    figure = figure_of(2 * WIDTH, 0.2 + 1.15 * math.ceil(shown / columns))
-    _panels(figure, maps[..., :shown], columns)
+    figure = figure_of(WIDTH, 0.2 + 0.95 * math.ceil(shown / _OWN_COLUMNS))
+    _panels(figure, maps[..., :shown], _OWN_COLUMNS)
     left_out = f" The first {shown} are drawn." if shown < filters else ""
     return Drawn(
         name=f"own-{number}",
@@ -148,7 +143,7 @@ def _own(number: int, maps: Maps) -> Drawn:
     )
 
 
-def _panels(figure: Figure | SubFigure, maps: Maps, columns: int) -> None:
+def _panels(figure: Figure, maps: Maps, columns: int) -> None:
     """A map a panel, named by its filter as in the paper."""
     filters = maps.shape[-1]
     rows = math.ceil(filters / columns)
