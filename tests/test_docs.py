@@ -118,3 +118,12 @@ def test_the_readme_shows_the_sample_report():
     rows = [line for line in sample.splitlines() if line.startswith("| 10,000 |")]
     assert rows
     assert rows[0] in shown
+
+
+def test_the_readme_begins_as_the_sample_page():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("<!-- sample-headline:begin -->")[2]
+    shown = " ".join(shown.partition("<!-- sample-headline:end -->")[0].replace(">", " ").split())
+    page = (ROOT / "reports" / "sample" / "report.md").read_text(encoding="utf-8")
+    headline = next(line for line in page.splitlines() if line.startswith("- Scenario table-1: "))
+    assert shown == headline.removeprefix("- Scenario table-1: ")
