@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_bench import data, engine
+from mnist_bench.arrays import from_npz
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.layers import Layers
 from mnist_bench.protocol import LayersQuestion
@@ -67,8 +68,7 @@ def _own(question: LayersQuestion, pixels: npt.NDArray[np.uint8]) -> tuple[Maps,
     from mnist_bench.model import PaperCnn
 
     network = PaperCnn(0, question.hyperparameters)
-    with np.load(question.weights, allow_pickle=False) as kept:
-        network.take({name: kept[name] for name in kept.files})
+    network.take(from_npz(Path(question.weights).read_bytes()))
     return _single(network.maps(pixels[np.newaxis]))
 
 

@@ -18,11 +18,12 @@ from mnist_bench.machine import Machine
 from mnist_bench.recorded import Fields, Recorded, UnreadableError, recorded
 from mnist_bench.result import RunResult
 from mnist_bench.scenario import Scenario
-from mnist_bench.study_document import StudyDocument
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+    from mnist_bench.study_document import StudyDocument
 
 _RUNS_A_PAGE = 1_000
 _MOST_RUNS = 50_000
@@ -92,6 +93,8 @@ class Archive:
 
     def load_study(self, run_id: str, study: str) -> StudyDocument | None:
         """A study as its own run kept it; None where none was kept."""
+        from mnist_bench.study_document import StudyDocument  # only reports want it
+
         with suppress(ValidationError):
             content = self.artifact(run_id, f"{study}.json")
             return StudyDocument.model_validate_json(content) if content else None

@@ -106,22 +106,11 @@ def find(
     return _from_mirrors(choice, say, show_progress=show_progress)
 
 
-def at_hand(digest: str, folder: Path | None) -> Source | None:
-    """The images of a digest where nothing need be downloaded for them; else None.
-
-    Args:
-        digest: Of images that a run saw.
-        folder: The user's own folder; where given, no cache is looked at.
-
-    Raises:
-        BenchError: The user's folder can't be read, or is not one of images.
-    """
-    own = _from_folder("auto", folder, lambda _: None) if folder else None
-    if own and own.digest == digest:
-        return own
+def at_hand(digest: str) -> Source | None:
+    """The images of a digest where nothing need be downloaded for them; else None."""
     if digest == sample.DIGEST:
         return _sample()
-    if folder is None and digest == MNIST.digest:
+    if digest == MNIST.digest:
         cache = cache_folder() / "mnist"
         if all(_is_cached(cache / file.name, file) for file in MNIST.files):
             return _idx_source("mnist", [file.digest for file in MNIST.files], cache)

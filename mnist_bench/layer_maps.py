@@ -49,19 +49,14 @@ def found(archive: Archive, digests: Collection[str], image: int | None) -> Laye
     return None
 
 
-def could_show_more(seen: Layers, archive: Archive, runs: Sequence[RunSummary]) -> bool:
-    """Whether weights are there that these figures were made without."""
-    return not seen.own and _with_weights(archive, runs) is not None
-
-
-def make(store: Store, source: Source, image: int, runs: Sequence[RunSummary]) -> Layers:
+def make(store: Store, source: Source, image: int, own: RunSummary | None) -> Layers:
     """Train the figures' network, look at an image through its layers, and record what is seen.
 
     Args:
         store: Open.
         source: The images.
         image: Its place in the test images.
-        runs: Of these the longest that kept the weights of Table I's network is looked through.
+        own: A run that kept the weights of Table I's network, which is looked through too.
 
     Raises:
         BenchError: There is no such image, another benchmark measures now, or the network can't be
@@ -72,7 +67,6 @@ def make(store: Store, source: Source, image: int, runs: Sequence[RunSummary]) -
             f"--image {image}: {source.name} has {source.test_images:,} test images",
             f"give a number from 0 to {source.test_images - 1:,}",
         )
-    own = _with_weights(store, [run for run in runs if run.dataset_digest == source.digest])
     with TemporaryDirectory(prefix="mnist-bench-") as folder:
         file = Path(folder, layers.FILE)
         question = LayersQuestion(
@@ -94,10 +88,16 @@ def make(store: Store, source: Source, image: int, runs: Sequence[RunSummary]) -
     return seen
 
 
-def _with_weights(archive: Archive, runs: Sequence[RunSummary]) -> RunSummary | None:
-    """The longest, newest run that kept the weights of Table I's network."""
-    theirs = paper.PROTOCOL.hyperparameters
-    same = [run for run in runs if run.hyperparameters == theirs and run.status == "finished"]
+def with_weights(archive: Archive, runs: Sequence[RunSummary], digest: str) -> RunSummary | None:
+    """The longest, newest run that kept the weights of Table I's network.
+
+    Args:
+        archive: Open.
+        runs: Of these, the oldest first.
+        digest: Of the images that it must have been trained on.
+    """
+    theirs = paper.PROTOCOL.hyperparameters, digest, "finished"
+    same = [r for r in runs if (r.hyperparameters, r.dataset_digest, r.status) == theirs]
     # Stable: of those of one length the newest, which stands last, comes first.
     longest = sorted(same, key=lambda run: run.steps)[: -_MOST_ASKED - 1 : -1]
     return next((r for r in longest if r.run_id and archive.keeps(r.run_id, _WEIGHTS)), None)

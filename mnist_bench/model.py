@@ -80,17 +80,12 @@ class Layer:
         Raises:
             ValueError: One has another shape.
         """
-        norm = self.normalization
-        kept = {"bias": self.bias}
-        if norm:
-            kept |= {"scale": norm.scale, "mean": norm.mean, "variance": norm.variance}
-        for name, variable in kept.items():
-            variable.assign(tensors[name])
-        begin = 0
-        for block in self.blocks:
-            end = begin + int(block.shape[0])
-            block.assign(tensors["weights"][begin:end])
-            begin = end
+        for name, variable in self.tensors.items():
+            if name != "weights":  # these are in one there
+                variable.assign(tensors[name])
+        shares = _shares(tensors["weights"], len(self.blocks))
+        for block, share in zip(self.blocks, shares, strict=True):
+            block.assign(share)
 
     def copy(self) -> Layer:
         """A layer of the same values that are not trained."""
@@ -293,14 +288,15 @@ def _convolved_and_pooled(
     weights, bias = tf.cast(weights, dtype), tf.cast(layer.bias, dtype)
     parts = [tf.nn.conv2d(x, weights, strides=1, padding="SAME") for x in parts]
     if layer.normalization:
-        parts = normalized([_pooled(x) for x in parts], layer.normalization, scoring=scoring)
+        parts = normalized([pooled(x) for x in parts], layer.normalization, scoring=scoring)
         return [tf.nn.relu(tf.nn.bias_add(x, bias)) for x in parts]
     if scoring:
-        return [tf.nn.relu(_pooled(tf.nn.bias_add(x, bias))) for x in parts]
-    return [tf.nn.relu(tf.nn.bias_add(_pooled(x), bias)) for x in parts]
+        return [tf.nn.relu(pooled(tf.nn.bias_add(x, bias))) for x in parts]
+    return [tf.nn.relu(tf.nn.bias_add(pooled(x), bias)) for x in parts]
 
 
-def _pooled(x: tf.Tensor) -> tf.Tensor:
+def pooled(x: tf.Tensor) -> tf.Tensor:
+    """The largest of each 2 by 2: (n, h, w, c) to (n, h/2, w/2, c)."""
     return tf.nn.max_pool2d(x, ksize=2, strides=2, padding="SAME")
 
 

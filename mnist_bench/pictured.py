@@ -17,28 +17,30 @@ class Pictured:
 
     Args:
         archive: Where the runs are recorded.
-        folder: The user's own folder of images; None for cache and embedded sample.
+        folder: The user's own folder of images; else, and for others, there are the cache and the
+            embedded sample.
 
     Attributes:
         archive: The same.
         notes: What could not be shown, for people.
+
+    Raises:
+        BenchError: The user's folder is not one of images.
     """
 
     def __init__(self, archive: Archive, folder: Path | None) -> None:
         self.archive = archive
         self.notes: list[str] = []
-        self._folder = folder
+        self._own = data.find("auto", folder, say=lambda _: None) if folder else None
         self._sources: dict[str, Source | None] = {}
         self._images: dict[str, Images] = {}
 
     def source(self, digest: str) -> Source | None:
-        """The images of a digest; None where they are not at hand.
-
-        Raises:
-            BenchError: The user's folder is not one of images.
-        """
+        """The images of a digest; None where they are not at hand."""
+        if self._own and self._own.digest == digest:
+            return self._own
         if digest not in self._sources:
-            self._sources[digest] = data.at_hand(digest, self._folder)
+            self._sources[digest] = data.at_hand(digest)
         return self._sources[digest]
 
     def confusion(self, trainings: Sequence[RunResult]) -> Confusion | None:

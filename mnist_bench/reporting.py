@@ -228,17 +228,18 @@ def _layers(shelf: Pictured, runs: Sequence[RunSummary], wish: Wish) -> Layers |
     digests = list(dict.fromkeys(run.dataset_digest for run in reversed(runs)))
     at_hand = [source for digest in digests if (source := shelf.source(digest))]
     source = next((each for each in at_hand if each.comparable), at_hand[0] if at_hand else None)
-    kept = layer_maps.found(shelf.archive, digests, wish.image)
     if wish.image is None:
-        return kept
-    if kept and not layer_maps.could_show_more(kept, shelf.archive, runs):
-        return kept
+        return layer_maps.found(shelf.archive, digests, None)
     if source is None:
         raise BenchError(
             f"--image {wish.image}: the images of these runs ({_sets(runs)}) are not at hand",
             "give --data DIR or MNIST_BENCH_DATA a folder with them",
         )
-    return layer_maps.make(Store(wish.tracking_uri, wish.experiment), source, wish.image, runs)
+    kept = layer_maps.found(shelf.archive, [source.digest], wish.image)
+    own = layer_maps.with_weights(shelf.archive, runs, source.digest)
+    if kept and (kept.own or own is None):
+        return kept
+    return layer_maps.make(Store(wish.tracking_uri, wish.experiment), source, wish.image, own)
 
 
 def _report(

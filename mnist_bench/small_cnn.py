@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from mnist_bench.idx import CLASSES
-from mnist_bench.model import BIAS, PIXEL_SCALE, WEIGHT_STDDEV, dropped
+from mnist_bench.model import BIAS, PIXEL_SCALE, WEIGHT_STDDEV, dropped, pooled
 
 _KERNEL_SIZE = 5
 FILTERS = (5, 5, 20)
@@ -61,8 +61,8 @@ class SmallCnn:
         """
         x = (tf.cast(pixels, tf.float32) * PIXEL_SCALE)[..., tf.newaxis]  # (n, 28, 28, 1)
         first = self._convolved(x, 0)
-        second = self._convolved(_pooled(first), 1)
-        return first, second, self._convolved(_pooled(second), 2)
+        second = self._convolved(pooled(first), 1)
+        return first, second, self._convolved(pooled(second), 2)
 
     def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
         """Unnormalised log-probabilities of the ten digits.
@@ -87,7 +87,3 @@ class SmallCnn:
     def _convolved(self, x: tf.Tensor, layer: int) -> tf.Tensor:
         x = tf.nn.conv2d(x, self._weights[layer], strides=1, padding="SAME")
         return tf.nn.relu(tf.nn.bias_add(x, self._biases[layer]))
-
-
-def _pooled(x: tf.Tensor) -> tf.Tensor:
-    return tf.nn.max_pool2d(x, ksize=2, strides=2, padding="SAME")

@@ -776,28 +776,19 @@ def test_real_mnist_holds_the_sample_in_train_only(
 # At hand
 
 
-def test_images_at_hand_are_those_of_the_digest(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "own", FILES)
-    found = data.at_hand(data.MNIST.digest, folder)
-    assert found is not None
-    assert found.location == str(folder)
-    assert data.at_hand("0" * 64, folder) is None
-
-
 def test_what_is_in_the_cache_is_at_hand_and_nothing_is_fetched() -> None:
-    assert data.at_hand(data.MNIST.digest, None) is None
+    assert data.at_hand(data.MNIST.digest) is None
     fill(data.cache_folder() / "mnist", FILES)
-    found = data.at_hand(data.MNIST.digest, None)
+    found = data.at_hand(data.MNIST.digest)
     assert found is not None
     assert found.location == str(data.cache_folder() / "mnist")
 
 
 def test_the_sample_is_always_at_hand() -> None:
-    found = data.at_hand(embedded.DIGEST, None)
+    found = data.at_hand(embedded.DIGEST)
     assert found is not None
     assert found.name == "mnist-5k"
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
-    error = refusal(lambda: data.at_hand(data.MNIST.digest, tmp_path / "nowhere"))
-    assert "there is no folder" in error.message
+def test_images_that_nobody_knows_are_not_at_hand() -> None:
+    assert data.at_hand("0" * 64) is None

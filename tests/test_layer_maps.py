@@ -13,7 +13,9 @@ from records import run
 
 from mnist_bench.archive import Archive
 from mnist_bench.data import MNIST
+from mnist_bench.layer_maps import with_weights
 from mnist_bench.layers import FILE, from_bytes
+from mnist_bench.recorded import Recorded
 from mnist_bench.store import Store
 
 SCENARIO = """\
@@ -105,6 +107,18 @@ def test_an_image_that_is_not_there_is_refused_before_anything_is_trained(told: 
     ended = told.bench.run("report", "--image", "999")
     assert ended.status == 2
     assert "--image 999: mnist-5k has 500 test images" in ended.complaint
+
+
+def test_weights_of_other_images_are_no_reason_to_train_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for name, text in (("kept", SCENARIO), ("other", SCENARIO)):
+        (bench.folder / f"{name}.toml").write_text(text, encoding="utf-8")
+        assert bench.run("run", f"./{name}.toml", "--no-report").status == 0
+    uri = f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}"
+    archive = Archive(uri, "mnist-bench", make=False)
+    runs = [each.run for each in archive.recorded("") if isinstance(each, Recorded)]
+    assert with_weights(archive, runs, runs[0].dataset_digest) is not None
+    assert with_weights(archive, runs, MNIST.digest) is None
 
 
 def test_a_bundle_holds_no_predictions(told: Told, tmp_path: Path) -> None:

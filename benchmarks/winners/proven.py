@@ -79,11 +79,12 @@ class Winners(Record):
     """All trainings.
 
     Attributes:
-        commands: What to type for them.
+        commands: What was typed for them.
         date: The day it began, in UTC.
         hardware: Of this machine.
         versions: By distribution.
         trainings: In their order.
+        remarks: What there is to know beside, as sentences.
     """
 
     commands: tuple[str, ...]
@@ -91,6 +92,7 @@ class Winners(Record):
     hardware: Hardware
     versions: dict[str, str]
     trainings: tuple[Trained, ...]
+    remarks: tuple[str, ...] = ()
 
     def of(self, name: Name) -> list[Trained]:
         """Those of one configuration."""
@@ -148,6 +150,7 @@ def page(winners: Winners) -> str:
         *_accurate(winners),
         *_disturbed(winners),
         *_not_by_turns(winners),
+        *winners.remarks,
     ]
     return "\n\n".join(blocks) + "\n"
 

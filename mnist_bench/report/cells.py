@@ -17,7 +17,9 @@ from mnist_bench.spent import PhaseCost
 from mnist_bench.standing import Standing
 from mnist_bench.summary import RunSummary
 
-Line = TypeVar("Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine)
+Line = TypeVar(
+    "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine, list[str]
+)
 
 INTERVAL = f"{1 - ALPHA:.0%} interval"
 
@@ -225,7 +227,7 @@ DIGITS: tuple[Column[DigitLine], ...] = (
 
 
 def _share(share: float | None) -> str:
-    return units.UNKNOWN if share is None else f"{100 * share:.2f}%"
+    return units.UNKNOWN if share is None else f"{share:.2%}"
 
 
 def _rounded(mean: float | None) -> str:

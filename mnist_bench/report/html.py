@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from mnist_bench.report.drawing import Chart
 from mnist_bench.report.drawings import Drawings
 from mnist_bench.report.measured import explained
 from mnist_bench.report.prepared import part_of
+from mnist_bench.study_document import StudyDocument
 from mnist_bench.summary import RunSummary
 
 _TEMPLATE = "book.html.j2"
@@ -41,6 +43,11 @@ def book_to_html(book: Book, drawings: Drawings) -> str:
         )
         return Markup(made)  # noqa: S704  # the template has escaped it
 
+    def best(document: StudyDocument) -> Markup:
+        header, *lines = study.best_lines(document)
+        columns = [cells.Column(name, _cell(place)) for place, name in enumerate(header)]
+        return table(columns, lines)
+
     def drawn(charts: Sequence[Chart]) -> list[tuple[Chart, Markup]]:
         return [(chart, Markup(chart.svg)) for chart in charts]  # noqa: S704  # drawn here
 
@@ -51,7 +58,7 @@ def book_to_html(book: Book, drawings: Drawings) -> str:
         charts=[drawn(charts) for charts in drawings.parts],
         confusions=[drawn(charts) for charts in drawings.confusions],
         studies=[
-            (each, study.headline(each), study.counts(each), study.best_lines(each), drawn(charts))
+            (each, study.headline(each), study.counts(each), best(each), drawn(charts))
             for each, charts in zip(book.studies, drawings.studies, strict=True)
         ],
         figures=drawn(drawings.layers),
@@ -59,6 +66,11 @@ def book_to_html(book: Book, drawings: Drawings) -> str:
         explained=explained(book.reports),
         words=words,
     )
+
+
+def _cell(place: int) -> Callable[[list[str]], str]:
+    """Takes the cell in that place of a line."""
+    return itemgetter(place)
 
 
 def _link(line: object, ui: str | None) -> str | None:
