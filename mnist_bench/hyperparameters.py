@@ -18,6 +18,9 @@ _MAX_KERNEL_SIZE = 13
 """The second convolution sees 14 pixels a side."""
 _MAX_SHIFT_PIXELS = 7
 """A quarter of an image's side."""
+_MAX_ROTATION_DEGREES = 45
+"""What a 6 is turned to by twice as much, and more, is no 6."""
+_MAX_ZOOM_SHARE = 0.5
 
 
 _ALWAYS_NAMED = ("learning_rate", "batch_size", "dropout_rate")
@@ -42,6 +45,9 @@ class PaperCnnHyperparameters(Record):
             normalised, a channel or unit at a time, before bias and ReLU.
         label_smoothing: Share of a label that is spread evenly over all ten digits.
         shift_pixels: In training each image is shifted by up to so many pixels each way.
+        rotation_degrees: In training each image is turned by up to so many degrees each way.
+        zoom_share: In training each image is made wider or narrower, and taller or shorter, by up
+            to this share of itself.
         average_decay: What is scored is an average of the weights of all steps, in which a step
             weighs this much of the next; 0 scores the weights as they are.
     """
@@ -59,6 +65,8 @@ class PaperCnnHyperparameters(Record):
     batch_normalization: bool = False
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     shift_pixels: int = Field(default=0, ge=0, le=_MAX_SHIFT_PIXELS)
+    rotation_degrees: float = Field(default=0.0, ge=0, le=_MAX_ROTATION_DEGREES)
+    zoom_share: float = Field(default=0.0, ge=0, le=_MAX_ZOOM_SHARE)
     average_decay: float = Field(default=0.0, ge=0, lt=1)
 
     @property

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from mnist_bench import optimizer
-from mnist_bench.augmentation import shifted
+from mnist_bench.augmentation import shifted, turned_and_zoomed
 from mnist_bench.dataset import Dataset, Images
 from mnist_bench.hyperparameters import Hyperparameters
 from mnist_bench.idx import CLASSES
@@ -71,7 +71,7 @@ class Trainer:
     Args:
         dataset: Images; the training split is held as bytes and scaled inside the graph.
         hyperparameters: Of the network and its training.
-        seed: Seeds weights, batches, dropout and shifts.
+        seed: Seeds weights, batches, dropout, shifts, turns and zooms.
         total_steps: Length of the whole training, at whose end a schedule arrives; None where
             the learning rate is constant.
         precision: Of the network's arithmetic; weights, loss and optimizer are float32 in either.
@@ -167,9 +167,7 @@ class Trainer:
         """One step on the images with the given indices; returns its loss."""
         pixels = tf.gather(self._train.pixels, batch)  # (batch, 28, 28)
         labels = tf.gather(self._train.labels, batch)  # (batch,)
-        if self._hyperparameters.shift_pixels:
-            shift_seed = tf.stack([tf.constant(self._seed, tf.int32), step])
-            pixels = shifted(pixels, self._hyperparameters.shift_pixels, shift_seed)
+        pixels = self._augmented(pixels, tf.stack([tf.constant(self._seed, tf.int32), step]))
         variables = self.model.variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
@@ -180,6 +178,15 @@ class Trainer:
         self._optimizer.apply(gradients, learning_rate, updates)
         self.model.average(updates)
         return loss
+
+    def _augmented(self, pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Images for one step, changed as the hyperparameters tell: uint8 (batch, 28, 28)."""
+        chosen = self._hyperparameters
+        if chosen.rotation_degrees or chosen.zoom_share:
+            pixels = turned_and_zoomed(pixels, chosen.rotation_degrees, chosen.zoom_share, seed)
+        if chosen.shift_pixels:
+            pixels = shifted(pixels, chosen.shift_pixels, seed)
+        return pixels
 
     def _scores(self, held: _HeldImages) -> tuple[tf.Tensor, tf.Tensor]:
         """Predicted digits uint8 (n,) and their probabilities float16 (n,), piece by piece."""

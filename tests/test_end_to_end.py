@@ -46,6 +46,8 @@ PAPERS = {
     "batch_normalization": False,
     "label_smoothing": 0.0,
     "shift_pixels": 0,
+    "rotation_degrees": 0.0,
+    "zoom_share": 0.0,
     "average_decay": 0.0,
 }
 """Its hyperparameters: the program's, and nothing of what it did not do."""

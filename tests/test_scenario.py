@@ -36,7 +36,7 @@ QUESTION = Scenario(
 KNOWN = (
     "learning_rate, batch_size, dropout_rate, optimizer, schedule, conv1_filters, "
     "conv1_kernel_size, conv2_filters, conv2_kernel_size, dense_units, batch_normalization, "
-    "label_smoothing, shift_pixels, average_decay"
+    "label_smoothing, shift_pixels, rotation_degrees, zoom_share, average_decay"
 )
 
 
@@ -485,6 +485,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         batch_normalization=st.booleans(),
         label_smoothing=st.floats(0, 1, exclude_max=True),
         shift_pixels=st.integers(0, 7),
+        rotation_degrees=st.floats(0, 45),
+        zoom_share=st.floats(0, 0.5),
         average_decay=st.floats(0, 1, exclude_max=True),
     )
     return Scenario(

@@ -14,7 +14,7 @@ from program import Bench, Ended
 
 from mnist_bench import data, paper
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # others share the cores
 
 
 @pytest.fixture(scope="module")

@@ -180,6 +180,8 @@ def test_params(client: MlflowClient, opened: Store) -> None:
         "batch_normalization": "False",
         "label_smoothing": "0.0",
         "shift_pixels": "0",
+        "rotation_degrees": "0.0",
+        "zoom_share": "0.0",
         "average_decay": "0.0",
     }
 

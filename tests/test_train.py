@@ -256,6 +256,8 @@ VARIED = {
     "normalised": {"batch_normalization": True},
     "smoothed": {"label_smoothing": 0.1},
     "shifted": {"shift_pixels": 2},
+    "turned": {"rotation_degrees": 20.0},
+    "zoomed and shifted": {"zoom_share": 0.2, "shift_pixels": 1},
     "averaged": {"average_decay": 0.9, "batch_normalization": True},
     "narrow": {
         "conv1_filters": 3, "conv1_kernel_size": 4, "conv2_filters": 5, "conv2_kernel_size": 1,
