@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 import jsonschema
@@ -13,13 +15,26 @@ import pytest
 
 from mnist_bench.cli import cli
 from mnist_bench.document import Document
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "commands.md"
 SCHEMA = ROOT / "docs" / "result.schema.json"
+HYPERPARAMETERS = ROOT / "docs" / "hyperparameters.md"
 HEAD = """# Commands
 
 What `--help` prints. Generated: `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/test_docs.py` renews it.
+"""
+
+
+HYPERPARAMETERS_HEAD = """# Hyperparameters
+
+What `mnist-bench run --set NAME=VALUE`, the table `[hyperparameters]` of a scenario and the table
+`[parameters]` of a search space know. Generated: `MNIST_BENCH_RENEW_GOLDEN=1 pytest
+tests/test_docs.py` renews it.
+
+| Name | Paper's | May be | What it is |
+| --- | ---: | --- | --- |
 """
 
 
@@ -50,6 +65,35 @@ def test_the_commands_reference_is_what_help_prints():
     if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
         REFERENCE.write_text(page, encoding="utf-8", newline="\n")
     assert REFERENCE.read_text(encoding="utf-8") == page
+
+
+def hyperparameters_page() -> str:
+    told = re.sub(r"\n {8}", " ", inspect.getdoc(PaperCnnHyperparameters) or "")
+    meanings = dict(re.findall(r"^ {4}(\w+): (.*)$", told, re.MULTILINE))
+    fields = PaperCnnHyperparameters.model_json_schema()["properties"]
+    return HYPERPARAMETERS_HEAD + "".join(
+        f"| `{name}` | {json.dumps(field['default'])} | {may_be(field)} | {meanings[name]} |\n"
+        for name, field in fields.items()
+    )
+
+
+def may_be(field: dict[str, Any]) -> str:
+    """The values of a field of a JSON schema."""
+    if field["type"] == "boolean":
+        return "`true`, `false`"
+    if "enum" in field:
+        return ", ".join(f"`{choice}`" for choice in field["enum"])
+    low = "above {exclusiveMinimum:g}" if "exclusiveMinimum" in field else "from {minimum:g}"
+    high = "below {exclusiveMaximum:g}" if "exclusiveMaximum" in field else "to {maximum:,g}"
+    kind = "whole, " if field["type"] == "integer" else ""
+    return kind + f"{low} {high}".format(**field)
+
+
+def test_the_page_of_hyperparameters_is_what_may_be_chosen():
+    page = hyperparameters_page()
+    if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
+        HYPERPARAMETERS.write_text(page, encoding="utf-8", newline="\n")
+    assert HYPERPARAMETERS.read_text(encoding="utf-8") == page
 
 
 def test_the_published_schema_is_that_of_the_documents():
