@@ -54,7 +54,8 @@ def margin_of(candidate: Tried, papers: Tried | None, goal: Goal) -> Margin:
             words = "of those as accurate as the paper's own none is faster"
         return Margin(is_enough=False, in_words=words)
     if papers is None:
-        return Margin(is_enough=True, in_words="the paper's own trial did not finish")
+        words = "the paper's own trial did not finish: there is nothing to be ahead of"
+        return Margin(is_enough=False, in_words=words)
     if papers.missed.get(TARGET, 0) > 0 >= candidate.missed.get(TARGET, 0):
         return Margin(is_enough=True, in_words="the paper's own did not reach the target")
     if goal.objective == "accuracy":

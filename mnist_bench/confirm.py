@@ -87,6 +87,7 @@ def look_at_test(
         validation_accuracy=settled.validation_accuracy,
         search_seconds=settled.search_seconds,
         mcnemar=_mcnemar(question, store, median_run(runs[::2]), median_run(runs[1::2])),
+        target_accuracy=question.goal.aim,
     )
     return look.model_copy(update={"proof": proof}), outcome
 

@@ -156,6 +156,7 @@ def main() -> int:
             question.goal,
             me,
             member=orders.member,
+            images=question.source.digest,
         )
         until = None if orders.seconds is None else begin + orders.seconds
         limits = Limits(orders.trials, until)

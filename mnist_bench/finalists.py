@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mnist_bench.limits import REPEATS
 from mnist_bench.objective import Goal
 from mnist_bench.record import Record
-from mnist_bench.tried import Tried
+from mnist_bench.tried import Tried, papers_of
 
 
 class Finalist(Record):
@@ -44,19 +44,24 @@ def ranked(trials: Sequence[Tried], goal: Goal) -> list[Tried]:
     return sorted(feasible, key=lambda trial: (sign * trial.values[0], trial.number))
 
 
-def owed(trials: Sequence[Tried], goal: Goal, count: int) -> list[int]:
+def owed(
+    trials: Sequence[Tried], goal: Goal, count: int, *, with_papers: bool = False
+) -> list[int]:
     """Trials that are to be trained once more each, as often as they stand here.
 
     Args:
         trials: All of the study.
         goal: Of the study.
         count: How many finalists there are to be.
+        with_papers: Whether the paper's configuration is to be trained again beside them.
     """
+    first = ranked(trials, goal)[:count]
+    papers = papers_of(tuple(trials)) if with_papers else None
+    if papers is not None and papers not in first:
+        first.append(papers)
     begun = [t.repeat_of for t in trials if t.state in {"finished", "running", "waiting"}]
     return [
-        finalist.number
-        for finalist in ranked(trials, goal)[:count]
-        for _ in range(REPEATS - begun.count(finalist.number))
+        finalist.number for finalist in first for _ in range(REPEATS - begun.count(finalist.number))
     ]
 
 
@@ -71,6 +76,16 @@ def finalists_of(trials: Sequence[Tried], goal: Goal) -> tuple[Finalist, ...]:
     return tuple(sorted(found, key=lambda each: (not each.is_feasible, sign * each.values[0])))
 
 
+def covers(finalists: Sequence[Finalist], best: Tried | None) -> bool:
+    """Whether the finalists tell which trial stands: not where a later one beat them in the search.
+
+    Args:
+        finalists: Of a study.
+        best: Its best trial, by one training each.
+    """
+    return bool(finalists) and (best is None or best.number in {f.trial for f in finalists})
+
+
 def standing(finalists: Sequence[Finalist], trials: Sequence[Tried]) -> Tried | None:
     """The first finalist's trial, worth what its repeats are; None where none is feasible."""
     if not finalists or not finalists[0].is_feasible:
@@ -78,6 +93,18 @@ def standing(finalists: Sequence[Finalist], trials: Sequence[Tried]) -> Tried | 
     first = finalists[0]
     trial = next(trial for trial in trials if trial.number == first.trial)
     return trial.model_copy(update={"values": first.values, "missed": first.missed})
+
+
+def standing_papers(trials: Sequence[Tried]) -> Tried | None:
+    """The paper's finished trial, worth what its repeats are where it was trained again."""
+    papers = papers_of(tuple(trials))
+    if papers is None:
+        return None
+    repeats = [t for t in trials if t.repeat_of == papers.number and t.state == "finished"]
+    if len(repeats) < REPEATS:
+        return papers
+    again = _finalist(papers, repeats)
+    return papers.model_copy(update={"values": again.values, "missed": again.missed})
 
 
 def _finalist(trial: Tried, repeats: Sequence[Tried]) -> Finalist:

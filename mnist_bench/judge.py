@@ -6,6 +6,7 @@ from mnist_bench.harness import Watcher
 from mnist_bench.layout import Trajectory
 from mnist_bench.objective import Goal
 from mnist_bench.protocol import Sample
+from mnist_bench.pruning import PERCENT_BETWEEN
 from mnist_bench.result import Evaluation
 from mnist_bench.study import Study
 
@@ -25,6 +26,8 @@ class Judge:
         self._study, self._goal, self._number, self._steps = study, goal, number, steps
         self._watcher = watcher
         self._reason: str | None = None
+        self._compared = 0
+        self._is_answer = False
 
     def reason(self) -> str | None:
         """Why the trial should end right now; None where it should not."""
@@ -41,14 +44,29 @@ class Judge:
     def scored(self, evaluation: Evaluation) -> None:
         """The network was scored."""
         self._watcher.scored(evaluation)
-        if evaluation.step >= self._steps:
+        percent = self._goal.percent(evaluation, self._steps)
+        if percent >= 100:
             return  # it is at its end as it is
         if self._goal.is_too_late(evaluation) and not self._study.is_whole(self._number):
             self._reason = f"ended after {evaluation.step} steps: it has trained for too long"
-        percent = 100 * evaluation.step // self._steps
-        progress = self._goal.progress(evaluation)
-        if self._study.should_end(self._number, percent, progress):
+        if self._is_behind(evaluation, percent):
             self._reason = f"pruned after {evaluation.step} steps: others were ahead there"
+
+    def _is_behind(self, evaluation: Evaluation, percent: int) -> bool:
+        """Whether others were ahead; asked at the first scoring at or after each quarter.
+
+        Trials are scored at percents of their own, so they are compared by the quarter's.
+        """
+        progress = self._goal.progress(evaluation)
+        quarter = percent // PERCENT_BETWEEN * PERCENT_BETWEEN
+        is_first = quarter > self._compared
+        self._compared = quarter
+        behind = is_first and self._study.should_end(self._number, quarter, progress)
+        if percent > quarter:
+            self._study.came(self._number, percent, progress)
+        # What has reached the target has its value, however others go on from here.
+        self._is_answer = self._is_answer or self._goal.is_reached(evaluation)
+        return behind and not self._is_answer
 
     def warned(self, line: str) -> None:
         """Something is wrong, and the trial goes on."""

@@ -120,6 +120,17 @@ class Goal(Record):
         """Whether a trial that got so far has trained for too long to be an answer."""
         return self.max_seconds is not None and evaluation.train_seconds > self.max_seconds
 
+    def is_reached(self, evaluation: Evaluation) -> bool:
+        """Whether a trial has its value at this scoring, and only has to come to its end."""
+        return self.aim is not None and evaluation.validation_accuracy >= self.aim
+
+    def percent(self, evaluation: Evaluation, steps: int) -> int:
+        """How far a trial of so many steps has come: by these, or by its seconds if they end it."""
+        share = evaluation.step / steps
+        if self.train_seconds is not None:
+            share = max(share, evaluation.train_seconds / self.train_seconds)
+        return int(100 * share)
+
     def texts(self, values: Sequence[float]) -> list[str]:
         """Each value for people."""
         return [_text(name, value) for name, value in zip(self.names, values, strict=True)]
@@ -133,6 +144,11 @@ class Goal(Record):
         """By what a trial that goes on is compared with others, in the objective's direction."""
         accuracy = evaluation.validation_accuracy
         return accuracy if self.objective == "accuracy" else 1 - accuracy
+
+    @property
+    def aim(self) -> float | None:
+        """The accuracy that is to be reached fast; None where that is not the question."""
+        return self.target_accuracy if self.objective == "time-to-accuracy" else None
 
     @property
     def _target(self) -> float:

@@ -51,9 +51,22 @@ def tried_of(trial: optuna.trial.FrozenTrial) -> Tried:
         seconds=trial.user_attrs.get(
             TOOK, trial.duration.total_seconds() if trial.duration else None
         ),
+        begun_at_ms=(
+            int(trial.datetime_start.timestamp() * 1_000) if trial.datetime_start else None
+        ),
         run_id=trial.user_attrs.get(RUN_ID),
         **trial.user_attrs.get(SEEN, {}),
         is_papers=bool(trial.user_attrs.get(PAPER)),
         retry_of=trial.user_attrs.get(RETRY),
         repeat_of=trial.user_attrs.get(REPEAT),
     )
+
+
+def importances_of(study: optuna.Study) -> dict[str, float]:
+    """How much each parameter matters for the first value of the trials, adding up to 1."""
+    import optuna
+
+    found = optuna.importance.get_param_importances(
+        study, target=lambda trial: float(trial.values[0])
+    )
+    return {name: float(share) for name, share in found.items()}

@@ -43,6 +43,9 @@ class Arm(Record):
         validation_mean: Of the final validation accuracies.
         train_seconds_mean: Of the training seconds.
         peak_rss_bytes_max: The largest peak; None where one is not known.
+        target_seconds_mean: Of the training seconds until the grid first has the target on test;
+            who never did counts with all seconds. None where there is no target.
+        target_missed: Seeds that never did.
     """
 
     n: int
@@ -52,6 +55,8 @@ class Arm(Record):
     validation_mean: float
     train_seconds_mean: float
     peak_rss_bytes_max: int | None
+    target_seconds_mean: float | None = None
+    target_missed: int | None = None
 
 
 class McNemar(Record):
@@ -80,6 +85,8 @@ class Proof(Record):
         mcnemar: Of the seeds of median accuracy; None where a run kept no predictions.
         payback_runs: Runs after which the search has paid for itself; None where a run of the
             candidate's takes as long as one of the paper's.
+        target_accuracy: That was to be reached fast; None where that was not the question.
+        target_seconds: Difference in mean training seconds to it.
     """
 
     candidate: Arm
@@ -89,10 +96,21 @@ class Proof(Record):
     shrinkage: float
     mcnemar: McNemar | None
     payback_runs: float | None
+    target_accuracy: float | None = None
+    target_seconds: Interval | None = None
+
+    @property
+    def seconds(self) -> Interval:
+        """Difference in what the search was to save: time to the target, else all of it."""
+        return self.target_seconds or self.train_seconds
 
 
-def arm_of(runs: Sequence[RunResult]) -> Arm:
+def arm_of(runs: Sequence[RunResult], target_accuracy: float | None = None) -> Arm:
     """The figures of one configuration's finished runs, two or more.
+
+    Args:
+        runs: Of fresh seeds.
+        target_accuracy: That was to be reached fast; None where that was not the question.
 
     Raises:
         ValueError: They are fewer, or one of them has no final test accuracy.
@@ -101,6 +119,7 @@ def arm_of(runs: Sequence[RunResult]) -> Arm:
     mean, sd = statistics.mean(accuracies), statistics.stdev(accuracies)
     peaks = [run.peak_rss_bytes for run in runs]
     known = [peak for peak in peaks if peak is not None]
+    aims = target_accuracy is not None
     return Arm(
         n=len(runs),
         accuracy_mean=mean,
@@ -109,6 +128,10 @@ def arm_of(runs: Sequence[RunResult]) -> Arm:
         validation_mean=statistics.mean(_known(run.final_validation_accuracy) for run in runs),
         train_seconds_mean=statistics.mean(_known(run.train_seconds_total) for run in runs),
         peak_rss_bytes_max=max(known) if len(known) == len(peaks) else None,
+        target_seconds_mean=statistics.mean(_seconds(runs, target_accuracy)) if aims else None,
+        target_missed=[_reached(run, target_accuracy) for run in runs].count(None)
+        if aims
+        else None,
     )
 
 
@@ -119,6 +142,7 @@ def proof_of(
     validation_accuracy: float,
     search_seconds: float,
     mcnemar: McNemar | None,
+    target_accuracy: float | None = None,
 ) -> Proof:
     """Both on the same fresh seeds, two or more of each.
 
@@ -128,9 +152,11 @@ def proof_of(
         validation_accuracy: The candidate's validation accuracy in the search.
         search_seconds: What the search took, by the wall clock.
         mcnemar: Of the seeds of median accuracy.
+        target_accuracy: That was to be reached fast; None where that was not the question.
     """
-    ours, theirs = arm_of(candidate), arm_of(paper)
-    saved = theirs.train_seconds_mean - ours.train_seconds_mean
+    ours, theirs = (arm_of(runs, target_accuracy) for runs in (candidate, paper))
+    to_target = welch(*(_seconds(runs, target_accuracy) for runs in (candidate, paper)))
+    saved = -to_target.difference
     return Proof(
         candidate=ours,
         paper=theirs,
@@ -139,6 +165,8 @@ def proof_of(
         shrinkage=validation_accuracy - ours.accuracy_mean,
         mcnemar=mcnemar,
         payback_runs=search_seconds / saved if saved > 0 else None,
+        target_accuracy=target_accuracy,
+        target_seconds=to_target if target_accuracy is not None else None,
     )
 
 
@@ -182,8 +210,17 @@ def _accuracies(runs: Sequence[RunResult]) -> list[float]:
     return [_known(run.final_test_accuracy) for run in runs]
 
 
-def _seconds(runs: Sequence[RunResult]) -> list[float]:
-    return [_known(run.train_seconds_total) for run in runs]
+def _seconds(runs: Sequence[RunResult], target_accuracy: float | None = None) -> list[float]:
+    """Training seconds, each run's to the target where there is one and it was reached."""
+    reached = [_reached(run, target_accuracy) for run in runs]
+    return [
+        _known(run.train_seconds_total) if seconds is None else seconds
+        for run, seconds in zip(runs, reached, strict=True)
+    ]
+
+
+def _reached(run: RunResult, target_accuracy: float | None) -> float | None:
+    return None if target_accuracy is None else run.seconds_to_accuracy("test", target_accuracy)
 
 
 def _known(value: float | None) -> float:

@@ -11,17 +11,22 @@ if TYPE_CHECKING:
 
 STARTUP_TRIALS = 10
 """So many finished trials come before one is pruned."""
-_PERCENT_BETWEEN = 25
-"""Of its steps, between two comparisons of a trial: with a comparison at each scoring a good one
-is ended by the noise of one of them."""
+PERCENT_BETWEEN = 25
+"""Of its way, between two comparisons of a trial: with a comparison at each scoring a good one is
+ended by the noise of one of them."""
 
 
 def pruner_of(goal: Goal) -> BasePruner:
-    """The median at a quarter, the half and three quarters of the steps; of a trade-off, none."""
+    """The median at a quarter, the half and three quarters of the way; of a trade-off, none.
+
+    Optuna compares a trial with those that told it something at the very same percent.
+    """
     import optuna
 
     if not goal.prunes:
         return optuna.pruners.NopPruner()
     return optuna.pruners.MedianPruner(
-        n_startup_trials=STARTUP_TRIALS, n_warmup_steps=25, interval_steps=_PERCENT_BETWEEN
+        n_startup_trials=STARTUP_TRIALS,
+        n_warmup_steps=PERCENT_BETWEEN,
+        interval_steps=PERCENT_BETWEEN,
     )

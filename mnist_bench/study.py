@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnist_bench.errors import BenchError
@@ -18,14 +17,16 @@ from mnist_bench.optuna_trial import (
     RUN_ID,
     SEEN,
     TOOK,
+    importances_of,
     suggested,
     tried_of,
 )
 from mnist_bench.owner import Owner
 from mnist_bench.pruning import STARTUP_TRIALS, pruner_of
 from mnist_bench.space import Space, Value
+from mnist_bench.study_question import StudyQuestion
 from mnist_bench.study_storage import backend, explained, opening
-from mnist_bench.tried import Tried
+from mnist_bench.tried import Asked, Tried
 
 if TYPE_CHECKING:
     import optuna
@@ -42,21 +43,6 @@ _ASK_TIME = dt.timedelta(minutes=1)
 """Longer than a trial is without an owner, from its beginning on."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A trial that is to be trained.
-
-    Attributes:
-        number: Optuna's.
-        chosen: A value for each parameter that was asked.
-        is_papers: Whether it is the paper's configuration.
-    """
-
-    number: int
-    chosen: Mapping[str, Value]
-    is_papers: bool
-
-
 class Study:
     """An open study.
 
@@ -67,6 +53,7 @@ class Study:
         goal: What it is after.
         owner: This process.
         member: Its number among processes that share the study.
+        images: Digest of the images that its trials train on; None where they are not known.
 
     Raises:
         BenchError: The storage can't be used, or holds a study of that name that asks another
@@ -82,10 +69,12 @@ class Study:
         owner: Owner,
         *,
         member: int = 0,
+        images: str | None = None,
     ) -> None:
         import optuna
 
         self.name = name
+        self._question = StudyQuestion(space, goal, images)
         self._space, self._goal, self._owner = space, goal, owner
         self._storage = storage
         self._open: dict[int, optuna.Trial] = {}
@@ -118,8 +107,7 @@ class Study:
         with explained(self._storage):
             if not earlier:
                 self._study.enqueue_trial(self._space.of_the_paper(), user_attrs={PAPER: True})
-            asked = (("space", self._space), ("goal", self._goal))
-            self._study.set_user_attr(_QUESTION, {name: m.model_dump_json() for name, m in asked})
+            self._study.set_user_attr(_QUESTION, self._question.to_attribute())
 
     @property
     def trials(self) -> tuple[Tried, ...]:
@@ -158,7 +146,7 @@ class Study:
 
         Args:
             number: Of the trial.
-            percent: Of its steps that are done.
+            percent: Of its way that is done; others are compared at the same.
             progress: By what trials are compared.
         """
         if not self._goal.prunes:
@@ -167,6 +155,12 @@ class Study:
         with explained(None):
             trial.report(progress, percent)
             return not self.is_whole(number) and bool(trial.should_prune())
+
+    def came(self, number: int, percent: int, progress: float) -> None:
+        """Tell how far a trial has come where nothing is compared."""
+        if self._goal.prunes:
+            with explained(None):
+                self._open[number].report(progress, percent)
 
     def is_whole(self, number: int) -> bool:
         """Whether a trial comes to its end in any case: the paper's, and what is trained again."""
@@ -232,6 +226,10 @@ class Study:
         """A trial was ended with its command: it is tried again when the study goes on."""
         self._try_again(self._frozen(number))
         self.failed(number)
+
+    def try_again(self, number: int) -> None:
+        """Have a trial that failed trained once more, from its own values."""
+        self._try_again(self._frozen(number))
 
     def repeat(self, trial: Tried) -> None:
         """Have a trial's values trained once more, from another seed, to the end."""
@@ -305,16 +303,11 @@ class Study:
 
     def importances(self) -> dict[str, float]:
         """How much each parameter matters for the first value, adding up to 1; or nothing."""
-        import optuna
-
         finished = [trial for trial in self.trials if trial.state == "finished"]
         if len(finished) < STARTUP_TRIALS:
             return {}
         with explained(None):
-            found = optuna.importance.get_param_importances(
-                self._study, target=lambda trial: float(trial.values[0])
-            )
-        return {name: float(share) for name, share in found.items()}
+            return importances_of(self._study)
 
     def _constrain(self, number: int, missed: Mapping[str, float]) -> None:
         """The sampler learns from what a constraint was missed by, of pruned trials too."""
@@ -337,11 +330,9 @@ class Study:
         return owner.belongs_to(self._owner.machine_id) and owner.is_gone
 
     def _refuse_another_question(self) -> None:
-        known = self._study.user_attrs[_QUESTION]
-        if known["space"] != self._space.model_dump_json():
-            raise self._another("search space")
-        if known["goal"] != self._goal.model_dump_json():
-            raise self._another("objective")
+        difference = self._question.difference(self._study.user_attrs[_QUESTION])
+        if difference:
+            raise self._another(difference)
 
     def _another(self, what: str) -> BenchError:
         return BenchError(

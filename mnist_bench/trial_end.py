@@ -66,6 +66,22 @@ def settle(
             _settle(study, goal, store, number, say)
 
 
+def retry_failed(study: Study, say: Callable[[str], None]) -> None:
+    """Have a trial whose own process failed tried again, once; the paper's until it finishes.
+
+    Args:
+        study: Open; nobody trains these.
+        say: Told in one line of each.
+    """
+    trials = study.trials
+    again = {trial.retry_of for trial in trials}
+    for trial in trials:
+        is_owed = trial.is_papers or trial.retry_of is None
+        if trial.state == "failed" and trial.number not in again and is_owed:
+            study.try_again(trial.number)
+            say(f"trial {trial.number} had failed: it is tried again")
+
+
 def _settle(
     study: Study, goal: Goal, store: Store, number: int, say: Callable[[str], None]
 ) -> None:

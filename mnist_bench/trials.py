@@ -22,8 +22,9 @@ from mnist_bench.record import Record
 from mnist_bench.result import RunResult, Trial
 from mnist_bench.space import Space, Value
 from mnist_bench.store import Store
-from mnist_bench.study import Asked, Study
+from mnist_bench.study import Study
 from mnist_bench.trial_end import tell
+from mnist_bench.tried import Asked
 
 ENDS = {
     EXIT_BROKE: "something broke",
@@ -115,7 +116,7 @@ def train_all(
         if _begun(study) >= limits.trials:
             return Ended(0, None, f"{limits.trials} trials are done")
         if trained and limits.until is not None and time.monotonic() >= limits.until:
-            return _out_of_time(study)
+            return out_of_time(study)
         trained += 1
         return None
 
@@ -131,6 +132,7 @@ def train_finalists(
     store: Store,
     count: int,
     *,
+    with_papers: bool,
     watch: Callable[[Plan], AbstractContextManager[Watcher]],
     say: Callable[[str], None],
 ) -> Ended:
@@ -141,13 +143,14 @@ def train_finalists(
         question: What the trials have in common.
         store: Open.
         count: How many of the best.
+        with_papers: Whether the paper's configuration is trained again too.
         watch: Gives somebody who is told how a trial goes.
         say: Told in one line what came of each.
     """
 
     def why_enough() -> Ended | None:
         trials = study.trials
-        left = owed(trials, question.goal, count)
+        left = owed(trials, question.goal, count, with_papers=with_papers)
         if any(trial.state == "waiting" for trial in trials):
             return None
         if not left:
@@ -173,7 +176,7 @@ def _train_until(
     say: Callable[[int], None],
 ) -> Ended:
     """Train a trial after the other; `say` is told the number of each that has ended."""
-    failures = 0
+    failures: list[RunResult | None] = []
     while (enough := why_enough()) is None:
         asked = study.ask()
         plan = _trial_of(study.name, question, asked)
@@ -185,9 +188,9 @@ def _train_until(
         say(asked.number)
         if outcome.exit_status:
             return Ended(outcome.exit_status, outcome.error, ENDS[outcome.exit_status])
-        failures = failures + 1 if run is None or run.status == "failed" else 0
-        if failures == _MOST_FAILURES:
-            return Ended(EXIT_BROKE, _all_fail(run), "trials fail, one after the other")
+        failures = [*failures, run] if run is None or run.status == "failed" else []
+        if len(failures) == _MOST_FAILURES:
+            return Ended(EXIT_BROKE, _all_fail(failures[0]), "trials fail, one after the other")
     return enough
 
 
@@ -267,7 +270,7 @@ def _news(study: Study, goal: Goal, number: int, trials: int) -> str:
     return f"{done} of {trials}: trial {number}: {told}; best: {which}"
 
 
-def _out_of_time(study: Study) -> Ended:
+def out_of_time(study: Study) -> Ended:
     """The end of a search in time; with one trial there is nothing to choose from."""
     counted = [trial for trial in study.trials if trial.counts]
     if len(counted) > 1:
@@ -281,10 +284,10 @@ def _out_of_time(study: Study) -> Ended:
     return Ended(EXIT_BROKE, error, "the time is up")
 
 
-def _all_fail(run: RunResult | None) -> BenchError:
-    reason = (run.failure if run else None) or "no training process could be started"
+def _all_fail(first: RunResult | None) -> BenchError:
+    reason = (first.failure if first else None) or "no training process could be started"
     return BenchError(
-        f"{_MOST_FAILURES} trials failed one after the other: {reason}",
+        f"{_MOST_FAILURES} trials failed one after the other, the first: {reason}",
         "the end of the last one's log stands above",
         exit_status=EXIT_BROKE,
     )

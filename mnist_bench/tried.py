@@ -1,7 +1,9 @@
-"""A trial as its study keeps it; pure."""
+"""A trial: as it is asked for, and as its study keeps it; pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -11,6 +13,21 @@ from mnist_bench.space import Value
 from mnist_bench.verdict import Verdict
 
 State = Literal["finished", "pruned", "failed", "running", "waiting"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial that is to be trained.
+
+    Attributes:
+        number: Optuna's.
+        chosen: A value for each parameter that was asked.
+        is_papers: Whether it is the paper's configuration.
+    """
+
+    number: int
+    chosen: Mapping[str, Value]
+    is_papers: bool
 
 
 class Tried(Record):
@@ -24,6 +41,7 @@ class Tried(Record):
         missed: By how much each constraint is missed; kept where that is 0 or less.
         curve: What it was compared by, by percent of its steps.
         seconds: Wall-clock seconds from its beginning to its end; None while it goes on.
+        begun_at_ms: Unix time in milliseconds; None while it waits, and in elder documents.
         run_id: MLflow's id of its run; None where there is none.
         is_papers: Whether it is the paper's configuration.
         retry_of: The trial that it tries again, since the process of that one was gone; else None.
@@ -41,6 +59,7 @@ class Tried(Record):
     missed: dict[str, float] = Field(default={})
     curve: dict[int, float] = Field(default={})
     seconds: float | None = None
+    begun_at_ms: int | None = None
     run_id: str | None = None
     is_papers: bool = False
     retry_of: int | None = None
@@ -66,6 +85,16 @@ def papers_of(trials: tuple[Tried, ...]) -> Tried | None:
 
 
 def searched_seconds(trials: tuple[Tried, ...]) -> float:
-    """What the search took; of a trial that was left behind nobody knows when it ended."""
+    """What the search took by the wall clock: trials beside one another count once.
+
+    Of a trial that was left behind nobody knows when it ended.
+    """
     left = {trial.retry_of for trial in trials}
-    return sum(trial.seconds or 0.0 for trial in trials if trial.number not in left)
+    known = [(t.begun_at_ms, t.seconds) for t in trials if t.number not in left and t.seconds]
+    spans = sorted((begun / 1_000, seconds) for begun, seconds in known if begun is not None)
+    total = sum(seconds for begun, seconds in known if begun is None)
+    until = float("-inf")
+    for begun, seconds in spans:
+        total += max(0.0, begun + seconds - max(begun, until))
+        until = max(until, begun + seconds)
+    return total

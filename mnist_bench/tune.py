@@ -15,8 +15,9 @@ from mnist_bench import crew, machine, owner, paper, recovery, sensing, trial_en
 from mnist_bench.candidate import candidate_of, margin_of
 from mnist_bench.confirm import Settled, look_at_test
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.escape import markdown
 from mnist_bench.execution import Execution
-from mnist_bench.finalists import finalists_of, standing
+from mnist_bench.finalists import covers, finalists_of, standing, standing_papers
 from mnist_bench.journal import Address
 from mnist_bench.layout import Plan
 from mnist_bench.owner import Owner
@@ -27,7 +28,7 @@ from mnist_bench.store import Store
 from mnist_bench.study import Study
 from mnist_bench.study_document import Look, StudyDocument
 from mnist_bench.study_files import write
-from mnist_bench.trials import Ended, Limits, Question, train_all, train_finalists
+from mnist_bench.trials import Ended, Limits, Question, out_of_time, train_all, train_finalists
 from mnist_bench.tried import Tried, papers_of, searched_seconds
 from mnist_bench.tuning_wish import Prepared, Wish
 
@@ -65,10 +66,14 @@ def carry_out(prepared: Prepared, wish: Wish, console: Console, people: Console)
     store = recovery.opened_store(
         wish.tracking_uri, wish.experiment, described.machine_id, say=tell
     )
-    study = Study(prepared.name, wish.storage, prepared.space, prepared.goal, me)
+    study = Study(
+        *(prepared.name, wish.storage, prepared.space, prepared.goal, me),
+        images=prepared.source.digest,
+    )
     study.keep_command(wish.command)
     alone = wish.exclusive and wish.storage is None
     trial_end.settle(study, prepared.goal, store, say=tell, alone=alone)
+    trial_end.retry_failed(study, say=tell)
     question = Question(
         space=prepared.space,
         goal=prepared.goal,
@@ -103,21 +108,36 @@ class _Course:
         try:
             ended = self._searched(until, watch)
             self.tell(f"the search has ended: {ended.in_words}")
-            if not ended.exit_status and self.wish.finalists:
+            if not ended.exit_status and self._finalists:
                 ended = train_finalists(
                     self.study,
                     self.question,
                     self.store,
-                    self.wish.finalists,
+                    self._finalists,
+                    with_papers=self.wish.workers > 1,
                     watch=watch,
                     say=self.tell,
                 )
             if not ended.exit_status:
                 ended = self._proven(watch) or ended
-        except BaseException:
-            self._close("killed", "The study was interrupted.", {}, [])
+            return self._told(ended)
+        except BaseException as error:
+            why = str(error) if isinstance(error, BenchError) else "it was interrupted"
+            self._close("killed", f"The study did not come to its end: {markdown(why)}", {}, [])
+            self.tell(self._how_to_go_on())
             raise
-        return self._told(ended)
+
+    @property
+    def _finalists(self) -> int:
+        """How many are trained again: after trials beside one another the best, alone."""
+        again = self.wish.workers > 1 and self.question.goal.prunes
+        return self.wish.finalists or int(again)
+
+    def _how_to_go_on(self) -> str:
+        return (
+            f"what was tried is kept; the same command with `--study {self.study.name} --resume` "
+            "goes on with it"
+        )
 
     def _searched(self, until: float | None, watch: Callable[[Plan], ProgressWatcher]) -> Ended:
         """Train the trials; several at the same time where that is wished for."""
@@ -132,6 +152,8 @@ class _Course:
         ended = train_all(self.study, shared, self.store, first, watch=watch, say=self.tell)
         if ended.exit_status:
             return ended
+        if until is not None and time.monotonic() >= until:
+            return out_of_time(self.study)
         papers = papers_of(self.study.trials)
         crew.check_memory(self.wish.workers, papers.peak_rss_bytes if papers else None)
         left = None if until is None else until - time.monotonic()
@@ -164,6 +186,11 @@ class _Course:
         if not document.margin.is_enough or not self.wish.confirm or candidate.run_id is None:
             self.tell("the test split is not looked at")
             return None
+        if document.finalists and not covers(document.finalists, candidate):
+            self.tell(
+                f"trial {candidate.number} is ahead of the finalists, in one training: "
+                "`--finalists N` trains it again before it is settled on"
+            )
         try:
             seen = self._validation_accuracy(document, candidate)
         except BenchError as error:
@@ -215,11 +242,10 @@ class _Course:
         question, study = self.question, self.study
         trials, best = study.trials, study.best
         finalists = finalists_of(trials, question.goal)
-        candidate = (
-            standing(finalists, trials)
-            if finalists
-            else candidate_of(best, papers_of(trials), question.goal)
-        )
+        papers = standing_papers(trials)
+        candidate = candidate_of(best, papers, question.goal)
+        if covers(finalists, candidate):
+            candidate = standing(finalists, trials)
         return StudyDocument(
             study=study.name,
             dataset=question.source.name,
@@ -231,7 +257,7 @@ class _Course:
             best=tuple(trial.number for trial in best),
             finalists=finalists,
             candidate=candidate.number if candidate else None,
-            margin=margin_of(candidate, papers_of(trials), question.goal) if candidate else None,
+            margin=margin_of(candidate, papers, question.goal) if candidate else None,
             importances=study.importances(),
             search_seconds=searched_seconds(trials),
             looks=tuple(Look.model_validate_json(look) for look in study.looks),
@@ -245,10 +271,7 @@ class _Course:
         )
         error, status = ended.error, ended.exit_status
         if status:
-            self.tell(
-                f"what was tried is kept; the same command with `--study {self.study.name} "
-                "--resume` goes on with it"
-            )
+            self.tell(self._how_to_go_on())
         elif document.candidate is None:
             status, error = EXIT_BROKE, _no_answer(document)
         paths = write(document)

@@ -138,7 +138,8 @@ def test_the_papers_own_is_not_ahead_of_itself(goal: Goal) -> None:
 @pytest.mark.parametrize("goal", [ACCURACY, TIME, PARETO])
 def test_nothing_to_be_ahead_of(goal: Goal) -> None:
     assert margin_of(tried(4, 0.99, 20.0, 1e9), None, goal) == Margin(
-        is_enough=True, in_words="the paper's own trial did not finish"
+        is_enough=False,
+        in_words="the paper's own trial did not finish: there is nothing to be ahead of",
     )
 
 

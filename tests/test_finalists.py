@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.finalists import Finalist, finalists_of, owed, ranked, standing
+from mnist_bench.finalists import (
+    Finalist,
+    covers,
+    finalists_of,
+    owed,
+    ranked,
+    standing,
+    standing_papers,
+)
 from mnist_bench.limits import REPEATS
 from mnist_bench.objective import Goal
 from mnist_bench.tried import Tried
@@ -112,6 +120,14 @@ def test_it_stands_with_what_its_repeats_are_worth() -> None:
     assert (stands.number, stands.values) == (4, pytest.approx((0.990,)))
 
 
+def test_finalists_do_not_tell_of_a_later_trial_that_beat_them_in_the_search() -> None:
+    finalists = finalists_of([*SEARCH, *repeats(4, 6, 0.989, 0.990, 0.991)], ACCURACY)
+    assert covers(finalists, SEARCH[4])
+    assert not covers(finalists, tried(9, 0.995))
+    assert covers(finalists, None)
+    assert not covers((), None)
+
+
 @given(
     values=st.lists(st.floats(0, 1), min_size=1, max_size=8),
     count=st.integers(0, 10),
@@ -127,3 +143,16 @@ def test_when_nothing_is_owed_all_finalists_are_there(
     assert len(found) == min(count, len(values))
     assert all(isinstance(each, Finalist) and len(each.repeats) == REPEATS for each in found)
     assert {each.trial for each in found} == set(numbers(ranked(trials, ACCURACY)[:count]))
+
+
+def test_the_papers_own_is_trained_again_too_where_that_is_wished_for() -> None:
+    assert owed(SEARCH, ACCURACY, 1, with_papers=True) == [4] * REPEATS + [0] * REPEATS
+    # Once, where it is the best itself.
+    assert owed(SEARCH[:1], ACCURACY, 1, with_papers=True) == [0] * REPEATS
+    trials = [*SEARCH, *repeats(0, 6, 0.96, 0.97, 0.98, is_papers=True)]
+    assert owed(trials, ACCURACY, 1, with_papers=True) == [4] * REPEATS
+    stands = standing_papers(trials)
+    assert stands is not None
+    assert (stands.number, stands.values) == (0, pytest.approx((0.97,)))
+    assert standing_papers(SEARCH) == SEARCH[0]
+    assert standing_papers(SEARCH[1:]) is None

@@ -258,6 +258,21 @@ def test_all_constraints() -> None:
 # Progress
 
 
+def test_how_far_a_trial_is() -> None:
+    assert goal().percent(at(29, 0.9, 7.0), 30) == 96
+    assert goal(train_seconds=10.0).percent(at(3, 0.9, 7.0), 30) == 70
+    assert goal(train_seconds=10.0).percent(at(24, 0.9, 7.0), 30) == 80
+    assert goal(train_seconds=10.0).percent(at(3, 0.9, 11.0), 30) >= 100
+
+
+def test_a_target_is_an_aim_of_time_alone() -> None:
+    assert timed(0.95).aim == 0.95
+    assert goal(target_accuracy=0.95).aim is None
+    assert timed(0.95).is_reached(at(3, 0.95, 1.0))
+    assert not timed(0.95).is_reached(at(3, 0.9499, 1.0))
+    assert not goal(target_accuracy=0.95).is_reached(at(3, 0.99, 1.0))
+
+
 def test_progress() -> None:
     assert goal().progress(at(10, 0.75, 1.0)) == 0.75
     assert timed().progress(at(10, 0.75, 1.0)) == 0.25

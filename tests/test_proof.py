@@ -324,6 +324,32 @@ def test_payback(ours: float, theirs: float, runs: float | None) -> None:
     assert proved(candidate, paper, search_seconds=1_000.0).payback_runs == runs
 
 
+def test_a_proof_of_time_to_a_target_by_hand() -> None:
+    """Halfway, at half of its seconds, each has 0.999; 0.9995 is reached by none or at the end."""
+    candidate = [confirmed(0.990, 0, seconds=14.0), confirmed(0.992, 1, seconds=18.0)]
+    paper = [confirmed(0.984, 0, seconds=24.0), confirmed(0.986, 1, seconds=28.0)]
+    common = {"validation_accuracy": 0.99, "search_seconds": 1_000.0, "mcnemar": None}
+    proof = proof_of(candidate, paper, target_accuracy=0.999, **common)
+    assert (proof.candidate.target_seconds_mean, proof.candidate.target_missed) == (8.0, 0)
+    assert (proof.paper.target_seconds_mean, proof.paper.target_missed) == (13.0, 0)
+    assert proof.target_seconds is not None
+    assert proof.seconds == proof.target_seconds
+    assert proof.target_seconds.difference == pytest.approx(-5)
+    # Both variances are 2 over 2: error √2; t(0.975; 2) = 4.302653.
+    assert proof.target_seconds.high == pytest.approx(-5 + 4.302653 * sqrt(2), abs=1e-5)
+    assert proof.payback_runs == pytest.approx(200)
+    never = proof_of(candidate, paper, target_accuracy=0.9995, **common)
+    assert (never.candidate.target_seconds_mean, never.candidate.target_missed) == (16.0, 2)
+    assert never.target_seconds == never.train_seconds
+
+
+def test_without_a_target_all_of_a_training_counts() -> None:
+    proof = proved(confirmed_all(0.98, 0.99), confirmed_all(0.98, 0.99))
+    assert (proof.target_accuracy, proof.target_seconds) == (None, None)
+    assert (proof.candidate.target_seconds_mean, proof.candidate.target_missed) == (None, None)
+    assert proof.seconds == proof.train_seconds
+
+
 def test_a_proof_without_predictions() -> None:
     both = confirmed_all(0.98, 0.99)
     proof = proof_of(both, both, validation_accuracy=0.99, search_seconds=1.0, mcnemar=None)

@@ -27,8 +27,9 @@ from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.objective import Goal
 from mnist_bench.owner import Owner
 from mnist_bench.space import Parameter, Space, Value
-from mnist_bench.study import Asked, Study
+from mnist_bench.study import Study
 from mnist_bench.study_storage import JOURNAL, names
+from mnist_bench.tried import Asked
 
 MACHINE = "0123456789abcdef"
 
@@ -96,8 +97,10 @@ def opened(
     goal: Goal = ACCURACY,
     of: Owner | None = None,
     member: int = 0,
+    images: str | None = None,
 ) -> Study:
-    return Study(name, storage, space, goal, of or owner.current(MACHINE), member=member)
+    me = of or owner.current(MACHINE)
+    return Study(name, storage, space, goal, me, member=member, images=images)
 
 
 def settle(begun: Study) -> tuple[int, ...]:
@@ -534,18 +537,15 @@ def test_the_papers_configuration_is_never_ended(goal: Goal, behind: float) -> N
     assert begun.trials[0].curve == {50: behind}  # it was compared, and spared
 
 
-def test_a_trial_is_compared_once_a_quarter() -> None:
-    begun = opened(another_name(), goal=ACCURACY, space=ONE)
-    begun.ask()
-    for _ in range(10):
-        number = begun.ask().number
-        assert not any(begun.should_end(number, percent, 0.9) for percent in (40, 60))
-        begun.finished(number, (0.9,), {})
-    trial = begun.ask().number
-    # The first scoring of a quarter is compared, if there is anything to compare it with.
-    assert [begun.should_end(trial, percent, 0.1) for percent in (30, 40, 60)] == [
-        False, False, True,
-    ]  # fmt: skip
+def test_what_is_told_between_is_kept_and_not_compared() -> None:
+    begun = ten_ahead(ACCURACY)
+    number = begun.ask().number
+    begun.came(number, 30, 0.1)
+    assert begun.should_end(number, 50, 0.1)
+    assert begun.trials[number].curve == {30: 0.1, 50: 0.1}
+    front = opened(another_name(), goal=PARETO, space=ONE)
+    front.came(front.ask().number, 30, 0.1)
+    assert front.trials[0].curve == {}
 
 
 def test_what_was_trained_again_is_never_ended() -> None:
@@ -632,6 +632,19 @@ def test_another_question_is_refused(
     )
     assert caught.value.exit_status == EXIT_WRONG_REQUEST
     assert opened(storage=storage).trials == before  # and nothing of it was changed
+
+
+def test_other_images_are_refused(storage: str | None) -> None:
+    begun = opened(storage=storage, images="sha256:a")
+    begun.finished(begun.ask().number, (0.5,), {})
+    with pytest.raises(BenchError, match="the study mine exists with another set of images"):
+        opened(storage=storage, images="sha256:b")
+    assert len(opened(storage=storage, images="sha256:a").trials) == 1
+
+
+def test_where_images_are_not_known_none_are_refused(storage: str | None) -> None:
+    opened(storage=storage)
+    assert not opened(storage=storage, images="sha256:b").is_new
 
 
 # What processes left

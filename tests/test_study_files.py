@@ -279,9 +279,42 @@ def test_noise_is_called_noise() -> None:
         ),
         "- Difference in train time: +1.5 s, 95% interval -0.2 s to +3.2 s (Welch); within noise",
         "- From validation in the search to test on fresh seeds: -0.0021",
-        "- The search never pays for itself in time: the winner is no faster",
+        "- Whether the search pays for itself in time is not known: the difference is noise",
     ]
     assert "McNemar" not in text
+
+
+def test_a_winner_that_is_slower_never_pays() -> None:
+    slower = Interval(difference=1.5, low=0.25, high=2.75)
+    told = proof(train_seconds=slower, payback_runs=None)
+    text = report(document(looks=(Look(number=1, candidate=1, first_seed=7, proof=told),)))
+    last = section(text, "The looks at the test split")[-1]
+    assert last == "- The search never pays for itself in time: the winner is no faster"
+
+
+def test_times_to_a_target_are_told() -> None:
+    plain = proof()
+    told = plain.model_copy(
+        update={
+            "target_accuracy": 0.99,
+            "target_seconds": Interval(difference=-30.0, low=-33.0, high=-27.0),
+            "candidate": plain.candidate.model_copy(
+                update={"target_seconds_mean": 20.0, "target_missed": 0}
+            ),
+            "paper": plain.paper.model_copy(
+                update={"target_seconds_mean": 50.0, "target_missed": 2}
+            ),
+        }
+    )
+    assert proof_in_words(told).endswith(
+        "of training; 0.9900 on test first after 20.0 s against 50.0 s (2 never did and count "
+        "whole)."
+    )
+    text = report(document(looks=(Look(number=1, candidate=1, first_seed=7, proof=told),)))
+    assert (
+        "- Difference in time to the target: -30.0 s, 95% interval -33.0 s to -27.0 s (Welch)"
+        in section(text, "The looks at the test split")
+    )
 
 
 def test_one_line_tells_the_noise_of_accuracies() -> None:
@@ -660,8 +693,9 @@ def test_the_document_reads_back() -> None:
     ]  # fmt: skip
     assert found["schema"] == 1
     assert list(found["trials"][0]) == [
-        "number", "state", "chosen", "values", "missed", "curve", "seconds", "run_id", "is_papers",
-        "retry_of", "repeat_of", "train_seconds", "peak_rss_bytes", "verdict",
+        "number", "state", "chosen", "values", "missed", "curve", "seconds", "begun_at_ms",
+        "run_id", "is_papers", "retry_of", "repeat_of", "train_seconds", "peak_rss_bytes",
+        "verdict",
     ]  # fmt: skip
     assert found["trials"][3]["curve"] == {"5": 0.5}
     assert found["trials"][5]["retry_of"] == 4

@@ -336,6 +336,39 @@ def test_trials_that_all_fail_end_the_study(bench: Bench) -> None:
     assert len(asked(bench)) == 3
 
 
+def test_the_first_of_many_failures_is_told(bench: Bench) -> None:
+    fault = 'sys.exit("first" if request["training_seed"] == 0 else "later")'
+    ended = tuned(bench, "--trials", "9", "--json", fault=fault)
+    assert ended.status == 1
+    runs = Recorded(bench.folder).trials()
+    told = [run.data.tags["bench.failure"] for run in runs]
+    assert f"the first: {told[0]};" in ended.complaint
+
+
+def test_a_trial_whose_process_failed_is_tried_again_once(bench: Bench) -> None:
+    once = tuned(
+        bench, "--trials", "2", "--confirm", "0", "--json",
+        fault='request["training_seed"] in (0, 1) and sys.exit("no memory")',
+    )  # fmt: skip
+    assert states(once.document) == ["failed", "failed", "finished", "finished"]
+    assert once.document["candidate"] is not None
+    assert "the paper's own trial did not finish" in once.document["margin"]["in_words"]
+    assert once.document["margin"]["is_enough"] is False
+    again = tuned(
+        bench, "--trials", "3", "--confirm", "0", "--json", "--resume",
+        fault='request["training_seed"] in (4, 5) and sys.exit("no memory")',
+    )  # fmt: skip
+    assert "trial 0 had failed: it is tried again" in again.told
+    trials = again.document["trials"]
+    assert [trial["retry_of"] for trial in trials] == [None] * 4 + [0, 1, None]
+    assert [trial["state"] for trial in trials[4:]] == ["failed", "failed", "finished"]
+    # The paper's is held against every winner: it alone gets a third try.
+    last = tuned(bench, "--trials", "4", "--confirm", "0", "--json", "--resume")
+    assert [trial["retry_of"] for trial in last.document["trials"][7:]] == [4]
+    assert last.document["trials"][7]["is_papers"] is True
+    assert last.document["trials"][7]["state"] == "finished"
+
+
 def test_a_trial_that_fails_is_not_counted(bench: Bench) -> None:
     ended = tuned(
         bench, "--trials", "4", "--confirm", "0", "--json",
@@ -478,6 +511,21 @@ def test_more_trials_after_finalists(bench: Bench) -> None:
         if trial["state"] in {"finished", "pruned"} and trial["repeat_of"] is None
     ]  # fmt: skip
     assert len(counted) == 8
+    best = max(counted, key=lambda trial: (trial["values"] or [0])[0])
+    assert best["number"] in {each["trial"] for each in more.document["finalists"]}
+
+
+def test_a_later_trial_that_is_better_is_not_hidden_by_the_finalists(bench: Bench) -> None:
+    """Later ones are better by what the worker adds to them."""
+    fault = 'asked["learning_rate"] = 0.01 if request["training_seed"] == 8 else 0.0001'
+    first = tuned(
+        bench, "--trials", "3", "--finalists", "1", "--confirm", "0", "--json", fault=fault
+    )
+    assert first.document["candidate"] in {0, 1, 2}
+    more = tuned(bench, "--trials", "6", "--confirm", "2", "--json", "--resume", fault=fault)
+    assert more.status == 0, more.stderr
+    assert more.document["candidate"] == 8
+    assert "trial 8 is ahead of the finalists, in one training" in more.told
 
 
 def test_finalists_that_miss_a_constraint_when_trained_again(bench: Bench) -> None:
@@ -514,14 +562,26 @@ def test_two_processes_share_a_study(bench: Bench) -> None:
     ended = crewed(bench, "--trials", "7", "--workers", "2")
     assert ended.status == 0, ended.stderr
     trials = ended.document["trials"]
-    assert [trial["number"] for trial in trials] == list(range(7))
     assert set(states(ended.document)) <= {"finished", "pruned"}
-    assert len({json.dumps(trial["chosen"]) for trial in trials}) == 7
-    threads = {request["execution"]["threads"] for request in asked(bench)}
-    assert threads == {max(1, sensing.usable_threads() // 2)}
+    assert len({json.dumps(trial["chosen"]) for trial in trials[:7]}) == 7
+    threads = [request["execution"]["threads"] for request in asked(bench)]
+    assert set(threads[:7]) == {max(1, sensing.usable_threads() // 2)}
     # Beside one another: their times are not to be trusted.
-    for run in Recorded(bench.folder).trials():
+    for run in Recorded(bench.folder).trials()[:7]:
         assert run.data.tags["bench.verdict"] != "clean"
+    # The best is trained again alone, with every thread, and so is the paper's.
+    best = max(trials[:7], key=lambda trial: (trial["values"] or [0])[0])["number"]
+    assert [trial["repeat_of"] for trial in trials[7:]] == [best] * 3 + [0] * 3
+    assert set(threads[7:]) == {sensing.usable_threads()}
+    took = [trial["seconds"] for trial in trials]
+    assert max(took) < ended.document["search_seconds"] < sum(took)
+
+
+def test_a_time_that_is_over_before_several_processes_begin(bench: Bench) -> None:
+    ended = crewed(bench, "--trials", "9", "--workers", "2", "--timeout", "0.001s")
+    assert ended.status == 1
+    assert "--timeout was over after the first trial" in ended.complaint
+    assert states(ended.document) == ["finished"]
 
 
 def test_a_process_whose_trials_all_fail(bench: Bench) -> None:

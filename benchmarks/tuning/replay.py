@@ -13,6 +13,7 @@ import optuna
 from optuna import pruners
 from optuna.pruners import BasePruner
 
+from mnist_bench.pruning import PERCENT_BETWEEN
 from mnist_bench.record import Record
 from mnist_bench.result import RunResult
 
@@ -147,8 +148,11 @@ def curve_of(run: RunResult, number: int, *, is_papers: bool) -> Curve:
         raise ValueError(f"trial {number} did not come to the end of its {run.steps} steps")
     reported: dict[int, float] = {}
     for evaluation in run.evaluations[:-1]:
-        # Of two at the same percent Optuna keeps the first.
-        reported.setdefault(100 * evaluation.step // run.steps, evaluation.validation_accuracy)
+        percent = 100 * evaluation.step // run.steps
+        # Told under the quarter's number too; of two at the same percent Optuna keeps the first.
+        for told in (percent // PERCENT_BETWEEN * PERCENT_BETWEEN, percent):
+            if told:
+                reported.setdefault(told, evaluation.validation_accuracy)
     return Curve(number=number, steps=run.steps, is_papers=is_papers, reported=reported, final=last)
 
 

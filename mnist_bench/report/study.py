@@ -91,7 +91,21 @@ def proof_in_words(proof: Proof | None) -> str:
         f"{units.spread(ours.accuracy_sd)} against the paper's "
         f"{units.accuracy(theirs.accuracy_mean)} ± {units.spread(theirs.accuracy_sd)} "
         f"(n = {ours.n} each{noise}), in {units.duration(ours.train_seconds_mean)} against "
-        f"{units.duration(theirs.train_seconds_mean)} of training."
+        f"{units.duration(theirs.train_seconds_mean)} of training{_to_target(proof)}."
+    )
+
+
+def _to_target(proof: Proof) -> str:
+    """The times to the target, where that was the question."""
+    if proof.target_accuracy is None:
+        return ""
+    times = [
+        f"{units.duration(arm.target_seconds_mean)}"
+        + (f" ({arm.target_missed} never did and count whole)" if arm.target_missed else "")
+        for arm in (proof.candidate, proof.paper)
+    ]
+    return (
+        f"; {units.accuracy(proof.target_accuracy)} on test first after {' against '.join(times)}"
     )
 
 
@@ -161,6 +175,9 @@ def _proof_lines(proof: Proof) -> Iterator[str]:
     accuracy = _interval(proof.accuracy, "{:+.4f}".format)
     yield f"Difference in accuracy, winner less paper: {accuracy}"
     yield f"Difference in train time: {_interval(proof.train_seconds, '{:+.1f} s'.format)}"
+    if proof.target_seconds:
+        difference = _interval(proof.target_seconds, "{:+.1f} s".format)
+        yield f"Difference in time to the target: {difference}"
     yield f"From validation in the search to test on fresh seeds: {-proof.shrinkage:+.4f}"
     if proof.mcnemar:
         test = proof.mcnemar
@@ -169,7 +186,9 @@ def _proof_lines(proof: Proof) -> Iterator[str]:
             f"rightly and {test.only_paper} only the paper's (exact McNemar test, "
             f"p = {test.p_value:.2g})"
         )
-    if proof.payback_runs is not None:
+    if proof.seconds.is_within_noise:
+        yield "Whether the search pays for itself in time is not known: the difference is noise"
+    elif proof.payback_runs is not None:
         yield f"The search has paid for itself after {proof.payback_runs:,.1f} runs"
     else:
         yield "The search never pays for itself in time: the winner is no faster"
