@@ -37,7 +37,12 @@ _MAX_TEXT = 500
 _DAY_SECONDS = 86_400
 """Clocks differ, but not by more."""
 _MAX_NUMBER = 1e15
+_MIN_STEP_SECONDS = 1e-9
 _MAX_DEPTH = 12
+_MAX_VALUES = 20_000_000
+"""In the text, by its commas; a run of a hundred scorings has some 700."""
+_MAX_SHELLS = 4_000_000
+"""Lists and tables in the text: an empty one takes most memory for what it is."""
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Control, invisible, lone surrogates, unassigned, line breaks of Unicode's own."""
 _LEFT_BEHIND = {"failure": None, "trial": None, "run_id": None}
@@ -135,6 +140,9 @@ def parse(content: bytes, path: Path) -> Bundle:
         BenchError: It is not what `mnist-bench export` writes.
     """
     text = _main_text(content, path)
+    shells = text.count("[") + text.count("{")
+    if shells > _MAX_SHELLS or text.count(",") > _MAX_VALUES:
+        _refuse(path, "it holds more values than a bundle does")
     try:
         told = json.loads(text, parse_constant=lambda name: _refuse(path, f"it holds {name}"))
     except (ValueError, RecursionError):
@@ -174,7 +182,15 @@ def _makes_sense(run: RunResult) -> bool:
         and steps == sorted(set(steps))
         and all(0 <= accuracy <= 1 for accuracy in scores if accuracy is not None)
         and all(0 < target <= 1 for target in run.target_accuracies)
-        and all(each.train_seconds >= 0 for each in run.evaluations)
+        and _takes_time(run)
+    )
+
+
+def _takes_time(run: RunResult) -> bool:
+    """Whether times rise with the steps, and no step is faster than any processor's clock."""
+    seconds = [each.train_seconds for each in run.evaluations]
+    return seconds == sorted(seconds) and all(
+        each.train_seconds >= each.step * _MIN_STEP_SECONDS for each in run.evaluations
     )
 
 

@@ -231,6 +231,7 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
     interval = (mean - test.margin, mean + test.margin) if test and mean is not None else None
     costs = costs_of(taken)
     others = _for_other_images(final_mean, taken)
+    first = taken[0] if taken else None
     return Row(
         steps=group.steps,
         paper_step=theirs.paper_step if theirs else None,
@@ -263,6 +264,10 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
         cost_note=costs.note,
         other_images_low=others[0] if others else None,
         other_images_high=others[1] if others else None,
+        scenario=first.scenario if first else None,
+        threads=first.threads if first else None,
+        precision=first.precision if first else None,
+        device=(first.device_name or first.device) if first else None,
     )
 
 

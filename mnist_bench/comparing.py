@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mnist_bench import bundle, units
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
-from mnist_bench.contrast import Contrast, Effect, Side, contrasts
+from mnist_bench.contrast import Contrast, Effect, Side, contrasts, unmatched
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import one_line
 from mnist_bench.record import Record
@@ -30,10 +30,12 @@ class Comparison(Record):
     Attributes:
         base: Label of the side that the others are held against.
         contrasts: A line a side and step count.
+        notes: What is in none of them.
     """
 
     base: str
     contrasts: tuple[Contrast, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def carry_out(wish: Wish) -> Comparison:
             "compare runs of the same scenario",
             exit_status=EXIT_BROKE,
         )
-    return Comparison(base=base.label, contrasts=found)
+    return Comparison(base=base.label, contrasts=found, notes=tuple(unmatched(base, others)))
 
 
 def _sides(wish: Wish) -> list[Side]:
@@ -174,6 +176,8 @@ def show(comparison: Comparison, people: Console) -> None:
         for note in line.notes:
             where = f"{line.other}, {units.count(line.other_steps)} steps"
             people.print(Text(one_line(f"{where}: {note}"), style="yellow"), soft_wrap=True)
+    for note in comparison.notes:
+        people.print(Text(one_line(note), style="yellow"), soft_wrap=True)
     people.print(
         "A ratio above 1 is longer or more than the base; in brackets the 95% interval (Welch).",
         soft_wrap=True,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mnist_bench import units
 from mnist_bench.conditions import known
-from mnist_bench.draws import groups
+from mnist_bench.draws import Group, groups
 from mnist_bench.proof import welch
 from mnist_bench.record import Record
 from mnist_bench.spent import peak_of, trusted
@@ -78,7 +78,23 @@ def contrasts(base: Side, others: Sequence[Side]) -> tuple[Contrast, ...]:
     return tuple(line for other in others for line in _lines(ours, other))
 
 
-def _lines(ours: Mapping[int, tuple[RunSummary, ...]], other: Side) -> Iterator[Contrast]:
+def unmatched(base: Side, others: Sequence[Side]) -> Iterator[str]:
+    """What is in no contrast, since the other side has nothing like it; for people."""
+    ours = _taken(base)
+    for other in others:
+        theirs = _taken(other)
+        if len(ours) == len(theirs) == 1:
+            continue
+        for label, own, against in ((base.label, ours, theirs), (other.label, theirs, ours)):
+            alone = [units.count(steps) for steps in own if steps not in against]
+            if alone:
+                facing = other.label if own is ours else base.label
+                yield f"{label}: {', '.join(alone)} steps are not compared: {facing} has none"
+        if not theirs:
+            yield f"{other.label}: no finished run"
+
+
+def _lines(ours: Mapping[int, Group], other: Side) -> Iterator[Contrast]:
     theirs = _taken(other)
     common = sorted(set(ours) & set(theirs))
     if common:
@@ -89,11 +105,12 @@ def _lines(ours: Mapping[int, tuple[RunSummary, ...]], other: Side) -> Iterator[
         yield _contrast(one, another, other.label)
 
 
-def _taken(side: Side) -> dict[int, tuple[RunSummary, ...]]:
-    return {group.steps: group.taken for group in groups(side.runs) if group.taken}
+def _taken(side: Side) -> dict[int, Group]:
+    return {group.steps: group for group in groups(side.runs) if group.taken}
 
 
-def _contrast(base: Sequence[RunSummary], other: Sequence[RunSummary], label: str) -> Contrast:
+def _contrast(ours: Group, theirs: Group, label: str) -> Contrast:
+    base, other = ours.taken, theirs.taken
     first, second = base[0], other[0]
     same_images = first.dataset_digest == second.dataset_digest
     return Contrast(
@@ -111,8 +128,15 @@ def _contrast(base: Sequence[RunSummary], other: Sequence[RunSummary], label: st
             else None
         ),
         peak_rss_bytes=_peaks(base, other),
-        notes=tuple(_notes(base, other)),
+        notes=(*_notes(base, other, label), *_left_out(ours, theirs)),
     )
+
+
+def _left_out(ours: Group, theirs: Group) -> Iterator[str]:
+    if ours.left_out:
+        yield f"left out of the base: {ours.left_out}"
+    if theirs.left_out:
+        yield f"left out: {theirs.left_out}"
 
 
 def _ratio(base: Sequence[float], other: Sequence[float]) -> Effect | None:
@@ -164,11 +188,11 @@ _TOLD: tuple[tuple[str, Callable[[RunSummary], object]], ...] = (
 """What should agree, and is named where it does not."""
 
 
-def _notes(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> Iterator[str]:
+def _notes(base: Sequence[RunSummary], other: Sequence[RunSummary], label: str) -> Iterator[str]:
     first, second = base[0], other[0]
     for name, told in _TOLD:
         if told(first) != told(second):
-            yield f"{name} differ: {told(first)} against {told(second)}"
+            yield f"{name} differ: {told(second)} against {told(first)}"
     if first.hyperparameters != second.hyperparameters:
         yield "hyperparameters differ"
     if first.dataset_digest != second.dataset_digest:
@@ -177,7 +201,8 @@ def _notes(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> Iterator[
     if refusal:
         yield f"peak memory is not compared: {refusal}"
     if _on_battery(base) != _on_battery(other):
-        yield "power differs: on battery against mains, times mislead"
+        which = "the base" if _on_battery(base) else label
+        yield f"power differs: {which} ran on battery, times mislead"
     yield from (*_notes_on_a_side(base), *_notes_on_a_side(other))
     if min(len(base), len(other)) < 2:
         yield "one seed: no interval"

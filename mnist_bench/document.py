@@ -52,6 +52,8 @@ class Row(Record):
         other_images_low: Lower end of Wilson's 95% interval of `final_test_accuracy_mean` for other
             test images, as many and drawn alike; None where their number is not known.
         other_images_high: Its upper end.
+        scenario: Of the first of the runs taken; likewise `threads`, `precision` and `device`,
+            which they have in common. None where no run was taken, and in elder documents.
     """
 
     steps: int
@@ -85,6 +87,10 @@ class Row(Record):
     cost_note: str | None = None
     other_images_low: float | None = None
     other_images_high: float | None = None
+    scenario: str | None = None
+    threads: int | None = None
+    precision: str | None = None
+    device: str | None = None
 
 
 class Scaling(Record):

@@ -18,9 +18,10 @@ class Reach(Record):
         reached: Those of them that got there.
         steps_mean: Updates done at the first grid step that did, over those that got there: how
             the training goes, on any machine.
-        seconds_a_step_mean: Training seconds an update, over the trainings that were not spoilt:
-            how fast the machine is, at any accuracy.
-        seconds_mean: Training seconds until then, of those that got there and were not spoilt.
+        seconds_a_step_mean: Training seconds an update until then, of those that got there and
+            were not spoilt: how fast the machine is. Where none of those that got there was spoilt,
+            updates times this is `seconds_mean`.
+        seconds_mean: Training seconds until then, of the same.
     """
 
     accuracy: float
@@ -44,24 +45,20 @@ def reaches(trainings: Sequence[RunResult], accuracies: Sequence[float]) -> tupl
 
 def _reach(trainings: Sequence[RunResult], accuracy: float) -> Reach:
     there = [(t, step) for t in trainings if (step := _first_step(t, accuracy)) is not None]
-    timed = [training for training in trainings if training.verdict != "invalid"]
-    paces = [
-        training.train_seconds_total / training.evaluations[-1].step
-        for training in timed
-        if training.train_seconds_total
+    timed = [
+        (seconds, step)
+        for training, step in there
+        if training.verdict != "invalid"
+        and (seconds := training.seconds_to_accuracy("test", accuracy)) is not None
     ]
-    seconds = [
-        found
-        for training in timed
-        if (found := training.seconds_to_accuracy("test", accuracy)) is not None
-    ]
+    seconds, steps = sum(each for each, _ in timed), sum(step for _, step in timed)
     return Reach(
         accuracy=accuracy,
         n=len(trainings),
         reached=len(there),
         steps_mean=statistics.fmean(step for _, step in there) if there else None,
-        seconds_a_step_mean=statistics.fmean(paces) if paces else None,
-        seconds_mean=statistics.fmean(seconds) if seconds else None,
+        seconds_a_step_mean=seconds / steps if steps else None,
+        seconds_mean=seconds / len(timed) if timed else None,
     )
 
 

@@ -16,7 +16,7 @@ from mnist_bench import compare, figures, layer_maps, paper, report
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.curves import Curves, curves_of
 from mnist_bench.draws import groups
-from mnist_bench.errors import BenchError
+from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown, one_line
 from mnist_bench.layers import Layers
 from mnist_bench.machine import Machine, describe
@@ -166,11 +166,14 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         for name in scenarios
     )
     layers = _layers(shelf, told, wish)
+    document = compare.document(described, told, compare.reference_for(told))
+    # Rows are a scenario's: runs of two are not pooled for what the paper calls one row.
+    table_1 = tuple(row for report in reports for row in report.document.table_1)
     return Book(
         title=f"{_told(len(told), len(studies))} of mnist-bench on {described.name}",
         command=wish.command,
         created=created,
-        document=compare.document(described, told, compare.reference_for(told)),
+        document=document.model_copy(update={"table_1": table_1}),
         reports=tuple(sorted(reports, key=lambda each: not each.compares)),
         machines=_beside(found.runs, here),
         notes=(*_notes(found, own), *shelf.notes),
@@ -206,12 +209,24 @@ def _machine_id(runs: Sequence[Recorded], asked: str | None) -> str | None:
 
 
 def _described(archive: Archive, runs: Sequence[Recorded]) -> Machine:
-    """The machine as the newest run that tells it found it; else this one."""
+    """The machine as the newest run that tells it found it; else this one, if it is that one.
+
+    Raises:
+        BenchError: It is another one, and nothing tells of it.
+    """
     for each in runs[:-6:-1]:
         kept = archive.load_machine(each.run.run_id or "")
         if kept is not None:
             return kept
-    return describe()
+    here, wanted = describe(), runs[-1].run.machine_id
+    if wanted not in {None, here.machine_id}:
+        raise BenchError(
+            f"what is known of the machine {wanted:.8} can't be read: none of its newest runs has "
+            "its machine.json",
+            "look whether the folder or server of MLflow's artifacts is in reach",
+            exit_status=EXIT_BROKE,
+        )
+    return here
 
 
 def _studies(archive: Archive, trials: Sequence[Recorded]) -> Iterator[StudyDocument]:
@@ -253,6 +268,11 @@ def _report(
     rows = compare.rows(runs, reference)
     longest = _longest(runs)
     drawn = [run for each in longest if (run := shelf.archive.load(each.run_id or ""))]
+    if len(drawn) < len(longest):
+        shelf.notes.append(
+            f"{scenario}: of {len(longest)} runs that would be drawn, {len(longest) - len(drawn)} "
+            "can't be: MLflow has no record of them in reach"
+        )
     curves: Curves | None = curves_of(drawn)
     return Report(
         title=f"Scenario {scenario}",

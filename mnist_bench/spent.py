@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mnist_bench.conditions import known
+from mnist_bench.draws import arithmetic, groups, question
 from mnist_bench.result import PHASES, PhaseName
 from mnist_bench.summary import RunSummary
 
@@ -137,7 +138,8 @@ def costs_of(runs: Sequence[RunSummary]) -> Costs:
 def phases_of(runs: Iterable[RunSummary]) -> Phases | None:
     """Where the time of the longest trainings went; None where no run can tell.
 
-    Of trainings that were carried out differently it takes those of the most threads.
+    Of trainings that asked another question, or were carried out differently, it takes those that
+    the row of as many steps takes.
     """
     told = [run for run in trusted(runs) if run.status == "finished" and run.seconds]
     # A training's longest row holds what its shorter ones hold, and more.
@@ -146,15 +148,15 @@ def phases_of(runs: Iterable[RunSummary]) -> Phases | None:
     longest = [run for run in whole.values() if run.steps == steps]
     if not longest:
         return None
-    first = max(longest, key=lambda run: run.threads)
-    alike = [run for run in longest if _way(run) == _way(first)]
+    first = next((of.taken[0] for of in groups(longest) if of.taken), longest[0])
+    alike = [run for run in longest if _job(run) == _job(first)]
     costs = (_phase_cost(name, alike) for name in PHASES)
     return Phases(steps, first.threads, len(alike), tuple(cost for cost in costs if cost))
 
 
-def _way(run: RunSummary) -> tuple[int, str, str, str | None]:
-    """How a training was carried out: times of different ways are never averaged."""
-    return run.threads, run.precision, run.device, run.device_name
+def _job(run: RunSummary) -> tuple[object, ...]:
+    """What a training was and how it was carried out: times of two jobs are never averaged."""
+    return question(run), run.threads, arithmetic(run)
 
 
 def spent_on(runs: Sequence[RunSummary]) -> Spent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -18,8 +19,13 @@ class Standing(Record):
         reference_n: Seeds of the reference.
         accuracy_difference: Of the mean max test accuracies, here less the reference's: whether
             the training is the same one.
-        p_value: Of Welch's test that there is none, two-sided; None with one seed here.
-        seconds_ratio: Mean train seconds here by the reference's: how fast the machine is.
+        p_value: Of Welch's test that there is none, two-sided; with one seed here, of Student's
+            by the reference's spread. None where that is not known either.
+        seconds_ratio: Mean train seconds here by the reference's: how fast the machine is; None
+            where one was of another precision or device.
+        threads: Of the trainings here.
+        reference_threads: Of the reference's.
+        reference_machine: Its machine, by its hardware.
     """
 
     steps: int
@@ -28,6 +34,9 @@ class Standing(Record):
     accuracy_difference: float
     p_value: float | None
     seconds_ratio: float | None
+    threads: int | None
+    reference_threads: int
+    reference_machine: str
 
 
 def standings(rows: Sequence[Row], reference: Document) -> tuple[Standing, ...]:
@@ -38,37 +47,45 @@ def standings(rows: Sequence[Row], reference: Document) -> tuple[Standing, ...]:
         reference: The shipped one.
     """
     theirs = {row.steps: row for row in reference.table_1}
-    pairs = [(row, theirs[row.steps]) for row in rows if _compares(row) and row.steps in theirs]
-    return tuple(line for row, other in pairs if (line := _standing(row, other)))
+    own = [row for row in rows if _compares(row) and row.steps in theirs]
+    return tuple(line for row in own if (line := _standing(row, theirs[row.steps], reference)))
 
 
 def _compares(row: Row) -> bool:
     return row.verdict != "not comparable"
 
 
-def _standing(row: Row, reference: Row) -> Standing | None:
-    if row.mean is None or reference.mean is None:
+def _standing(row: Row, other: Row, reference: Document) -> Standing | None:
+    if row.mean is None or other.mean is None:
         return None
-    seconds, theirs = row.train_seconds_mean, reference.train_seconds_mean
+    run = next(run for run in reference.runs if run.steps == row.steps)
+    is_alike = (row.precision, row.device) == (run.precision, run.device_name or run.device)
+    seconds, theirs = row.train_seconds_mean, other.train_seconds_mean
     return Standing(
         steps=row.steps,
         n=row.n,
-        reference_n=reference.n,
-        accuracy_difference=row.mean - reference.mean,
-        p_value=_p_value(row, reference),
-        seconds_ratio=seconds / theirs if seconds and theirs else None,
+        reference_n=other.n,
+        accuracy_difference=row.mean - other.mean,
+        p_value=_p_value(row, other),
+        seconds_ratio=seconds / theirs if seconds and theirs and is_alike else None,
+        threads=row.threads,
+        reference_threads=run.threads,
+        reference_machine=reference.machine.name,
     )
 
 
 def _p_value(row: Row, reference: Row) -> float | None:
-    """Of Welch's t, from means and standard deviations."""
+    """From means and standard deviations."""
     mean, sd, other, other_sd = row.mean, row.sd, reference.mean, reference.sd
-    if mean is None or sd is None or other is None or other_sd is None:
+    if mean is None or other is None or other_sd is None:
         return None
-    if sd == other_sd == 0:
+    if not sd and other_sd == 0:
         return 1.0 if mean == other else 0.0
-    from scipy.stats import ttest_ind_from_stats  # slow to load
+    from scipy.stats import t, ttest_ind_from_stats  # slow to load
 
+    if sd is None:
+        error = other_sd * math.sqrt(1 / row.n + 1 / reference.n)
+        return float(2 * t.sf(abs(mean - other) / error, reference.n - 1))
     found = ttest_ind_from_stats(mean, sd, row.n, other, other_sd, reference.n, equal_var=False)
     return float(found.pvalue)
 

@@ -102,6 +102,19 @@ def test_a_digest_that_is_none_is_refused(digest: str) -> None:
     assert "make no sense" in refused(run_json(dataset_digest=digest))
 
 
+@pytest.mark.parametrize("seconds", [(1e-308, 1e-308), (3.0, 2.0), (-1.0, 2.0)])
+def test_times_that_no_machine_has_are_refused(seconds: tuple[float, float]) -> None:
+    first, second = json.loads(made().model_dump_json())["runs"][0]["result"]["evaluations"][:2]
+    told = [first | {"train_seconds": seconds[0]}, second | {"train_seconds": seconds[1]}]
+    assert "make no sense" in refused(run_json(evaluations=told))
+
+
+@pytest.mark.parametrize("filler", [b"[],", b"{},", b"1,"])
+def test_what_would_fill_the_memory_is_refused_unread(filler: bytes) -> None:
+    bomb = b"[" + filler * (60_000_000 // len(filler)) + b"0]"
+    assert "more values than a bundle does" in refused(zipped({"bundle.json": bomb}))
+
+
 def test_a_run_from_the_future_is_refused() -> None:
     told = json.loads(made().model_dump_json())
     told["runs"][0]["begun_at_ms"] = 10**15

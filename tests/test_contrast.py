@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from records import evaluations, run
 
-from mnist_bench.contrast import Contrast, Side, contrasts
+from mnist_bench.contrast import Contrast, Side, contrasts, unmatched
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.result import RunResult
 from mnist_bench.summary import summarise
@@ -70,17 +70,24 @@ def test_one_seed_has_no_interval() -> None:
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"threads": 4}, "threads differ: 2 against 4"),
-        ({"precision": "bfloat16"}, "precision differ: float32 against bfloat16"),
-        ({"device": "gpu", "device_name": "A GPU"}, "device differ: cpu against A GPU"),
+        ({"threads": 4}, "threads differ: 4 against 2"),
+        ({"precision": "bfloat16"}, "precision differ: bfloat16 against float32"),
+        ({"device": "gpu", "device_name": "A GPU"}, "device differ: A GPU against cpu"),
         ({"hyperparameters": PaperCnnHyperparameters(batch_size=60)}, "hyperparameters differ"),
         ({"verdict": "suspect", "reasons": ("on battery",)},
-         "power differs: on battery against mains, times mislead"),
+         "power differs: other ran on battery, times mislead"),
     ],
 )  # fmt: skip
 def test_what_differs_beside_is_named(changes: dict[str, Any], note: str) -> None:
     base = side(timed(0, 10), timed(1, 11))
     assert note in only(base, side(timed(0, 10, **changes), timed(1, 11, **changes))).notes
+
+
+def test_the_side_on_battery_is_named() -> None:
+    spent = {"verdict": "suspect", "reasons": ("on battery",)}
+    base = side(timed(0, 10, **spent), timed(1, 11, **spent))
+    line = only(base, side(timed(0, 10), timed(1, 11)))
+    assert "power differs: the base ran on battery, times mislead" in line.notes
 
 
 def test_memory_read_otherwise_is_not_compared() -> None:
@@ -117,7 +124,30 @@ def test_step_counts_that_both_have() -> None:
     assert contrasts(base, [side(timed(0, 50, steps=5_000))]) == ()
     (line,) = contrasts(side(timed(0, 10)), [side(timed(0, 4, steps=250))])
     assert (line.base_steps, line.other_steps) == (1_000, 250)
-    assert "steps differ: 1,000 against 250" in line.notes
+    assert "steps differ: 250 against 1,000" in line.notes
+
+
+def test_what_has_no_counterpart_is_told() -> None:
+    base = side(timed(0, 10), timed(0, 20, steps=2_500), label="base")
+    other = side(timed(0, 5), timed(0, 50, steps=5_000))
+    nothing = side(run(status="failed", evaluations=()), label="third")
+    assert list(unmatched(base, [other, nothing])) == [
+        "base: 2,500 steps are not compared: other has none",
+        "other: 5,000 steps are not compared: base has none",
+        "base: 1,000, 2,500 steps are not compared: third has none",
+        "third: no finished run",
+    ]
+    # One of each are compared whatever their steps.
+    assert list(unmatched(side(timed(0, 10)), [side(timed(0, 4, steps=250))])) == []
+
+
+def test_what_a_side_leaves_out_is_told() -> None:
+    one_thread = timed(2, 90, threads=1)
+    line = only(side(timed(0, 10), timed(1, 11)), side(timed(0, 5), timed(1, 6), one_thread))
+    assert line.other_n == 2
+    assert "left out: 1 not with 2 threads in float32 on cpu" in line.notes
+    line = only(side(timed(0, 10), timed(1, 11), one_thread), side(timed(0, 5), timed(1, 6)))
+    assert "left out of the base: 1 not with 2 threads in float32 on cpu" in line.notes
 
 
 def test_nothing_finished() -> None:

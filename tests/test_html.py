@@ -202,7 +202,10 @@ def test_text_from_outside_is_never_run() -> None:
 
 def test_runs_are_linked_where_a_server_shows_them() -> None:
     made = book(report([run()]), ui="http://127.0.0.1:5000/#/experiments/1")
-    assert 'href="http://127.0.0.1:5000/#/experiments/1/runs/run-1000-0"' in page_of(made)
+    address = "http://127.0.0.1:5000/#/experiments/1/runs/run-1000-0"
+    assert f'href="{address}"' in page_of(made)
+    assert f"| [run-1000-0]({address}) |" in book_to_markdown(made)
+    assert f"{address}" not in book_to_markdown(book(report([run()])))
 
 
 def test_many_runs_are_cut_off_in_words() -> None:

@@ -17,7 +17,12 @@ def test_by_hand() -> None:
     assert (low.n, low.reached, high.reached) == (2, 2, 1)
     assert low.steps_mean == pytest.approx((101 + 201) / 2)
     assert low.seconds_mean == pytest.approx((2.02 + 8.04) / 2)
-    assert low.seconds_a_step_mean == pytest.approx((0.02 + 0.04) / 2)
+    assert low.seconds_a_step_mean == pytest.approx((2.02 + 8.04) / (101 + 201))
+    assert low.steps_mean is not None
+    assert low.seconds_a_step_mean is not None
+    assert low.steps_mean * low.seconds_a_step_mean == pytest.approx(low.seconds_mean)
+    # Who never got there is in no factor either.
+    assert high.seconds_a_step_mean == pytest.approx(4.02 / 201)
     assert (high.steps_mean, high.seconds_mean) == (201.0, 4.02)
 
 
@@ -33,7 +38,7 @@ def test_what_was_spoilt_tells_steps_and_no_time() -> None:
 def test_never_reached_is_not_known() -> None:
     (found,) = reaches([scored(0, (1, 0.5, 0.01), (101, 0.9, 2.02))], [0.984])
     assert (found.n, found.reached, found.steps_mean, found.seconds_mean) == (1, 0, None, None)
-    assert found.seconds_a_step_mean == pytest.approx(0.02)
+    assert found.seconds_a_step_mean is None
 
 
 def test_nothing_was_scored() -> None:

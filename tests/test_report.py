@@ -212,6 +212,15 @@ def test_markdown_says_how_table_1_came_out() -> None:
     assert "NOT COMPARABLE" not in text
 
 
+def test_some_runs_on_other_images_are_told_by_their_rows_alone() -> None:
+    runs = [run(1_000, seed=seed) for seed in range(3)]
+    other = [each.model_copy(update={"dataset": "mnist-5k", "trajectory": f"other {each.seed}"})
+             for each in runs]  # fmt: skip
+    text = to_markdown(report([*runs, *other]))
+    assert "NOT COMPARABLE with Table I" not in text
+    assert "left out: 3 of another protocol" in text
+
+
 def test_markdown_of_other_images_is_loud_and_claims_nothing() -> None:
     text = to_markdown(smoke())
     assert "> **NOT COMPARABLE with Table I" in text

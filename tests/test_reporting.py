@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -220,6 +221,24 @@ def test_one_image_set_and_another_are_not_averaged(tmp_path: Path) -> None:
     (row,) = call(bench, "report", "--json").document["table_1"]
     assert row["n"] == 3
     assert "left out: 3 of another protocol" in row["reason"]
+
+
+def test_rows_of_two_scenarios_stay_apart(tmp_path: Path) -> None:
+    """Both are of the paper's protocol; one is slower, and its accuracies are higher."""
+    bench = Bench(tmp_path)
+    mine = [each.model_copy(update={"scenario": "mine", "trajectory": f"mine {each.seed}"})
+            for each in table_1()[::4]]  # fmt: skip
+    taken_in(bench, [*table_1()[::4], *mine])
+    ended = call(bench, "report", "--json")
+    assert ended.status == 0, ended.stderr
+    rows = ended.document["table_1"]
+    assert sorted((row["scenario"], row["n"]) for row in rows) == [("mine", 3), ("table-1", 3)]
+    path = bench.folder / "reports" / "report.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert sorted((line["scenario"], line["threads"]) for line in lines) == [
+        ("mine", "2"), ("table-1", "2"),
+    ]  # fmt: skip
 
 
 def test_an_output_folder_that_is_none(two_machines: Bench) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from records import evaluations, run
 
 from mnist_bench import spent
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.spent import Peak, PhaseCost, costs_of, peak_of, phases_of, spent_on
 from mnist_bench.summary import RunSummary, summarise_run
 
@@ -132,6 +133,24 @@ def test_phases_by_hand() -> None:
         PhaseCost("import", 5.0, 310, shared=1, trainings=2),
         PhaseCost("train", 60.0, 900, shared=0, trainings=2),
     )
+
+
+def test_phases_of_two_jobs_are_not_averaged() -> None:
+    """The same scenario with another batch size, or on other images, is another job."""
+    papers = [summary(seed, seconds={"train": 20.0}) for seed in range(2)]
+    others = [
+        summary(
+            2,
+            hyperparameters=PaperCnnHyperparameters(batch_size=200),
+            trajectory="c",
+            seconds={"train": 80.0},
+        ),
+        summary(3, dataset="mnist-5k", trajectory="d", seconds={"train": 5.0}),
+    ]
+    found = phases_of([*others, *papers])
+    assert found is not None
+    assert found.trainings == 2
+    assert [cost.seconds_mean for cost in found.costs] == [20.0]
 
 
 def test_phase_peaks_of_two_methods_are_not_mixed() -> None:

@@ -32,8 +32,12 @@ def test_the_same_training_on_a_machine_of_the_same_speed() -> None:
     assert line.accuracy_difference == 0
     assert line.p_value == pytest.approx(1)
     assert line.seconds_ratio == pytest.approx(1)
-    assert "Training takes 1.00 times the reference's time" in standing_note([line])
-    assert "Its accuracies do not differ" in standing_note([line])
+    assert (line.threads, line.reference_threads) == (2, 2)
+    note = standing_note([line])
+    assert note.startswith(
+        "The reference is of Imaginary CPU, 2 cores, 16.0 GiB, Linux 6.1 x86_64, 2 threads. "
+        "Training takes 1.00 times its time here, at 2 threads. No difference of its accuracies "
+    )
 
 
 def test_another_training() -> None:
@@ -44,10 +48,35 @@ def test_another_training() -> None:
     assert "Its accuracies differ" in standing_note([line])
 
 
-def test_one_seed_says_nothing_of_the_training() -> None:
-    (line,) = standings(rows([run(1_000, 0.9)]), THEIRS)
+def test_one_seed_is_held_against_the_references_spread() -> None:
+    theirs = [0.984, 0.985, 0.986, 0.985]
+    (line,) = standings(rows([run(1_000, 0.983)]), THEIRS)
+    # Student's t by hand: 0.002 over sd·√(1 + 1/4), with 3 degrees of freedom.
+    sd = stats.tstd(theirs)
+    expected = 2 * stats.t.sf(0.002 / (sd * (1 + 1 / 4) ** 0.5), 3)
+    assert line.p_value == pytest.approx(expected)
+    # Which is the pooled test of one value against four.
+    assert expected == pytest.approx(stats.ttest_ind([0.983], theirs).pvalue)
+    (far,) = standings(rows([run(1_000, 0.9)]), THEIRS)
+    assert "Its accuracies differ" in standing_note([far])
+
+
+def test_where_the_reference_has_no_spread_one_seed_says_nothing() -> None:
+    alone = document([run(1_000, 0.985)])
+    (line,) = standings(rows([run(1_000, 0.9)]), alone)
     assert line.p_value is None
-    assert "With one seed nothing tells" in standing_note([line])
+    assert "Nothing tells whether the training is the same one" in standing_note([line])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "bfloat16"}, {"device": "gpu", "device_name": "A GPU"}]
+)
+def test_times_of_other_arithmetic_say_nothing_of_the_machine(changes: dict[str, str]) -> None:
+    ours = rows(seeds(1_000, 0.984, 0.985, 0.986, 0.985, **changes))
+    lines = standings(ours, THEIRS)
+    assert [line.seconds_ratio for line in lines] == [None]
+    assert pooled_ratio(lines) is None
+    assert "Times are not held against it: other arithmetic or device." in standing_note(lines)
 
 
 def test_rows_that_do_not_compare_are_left_out() -> None:

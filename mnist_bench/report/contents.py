@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from mnist_bench.confusion import Confusion
 from mnist_bench.curves import Curves
@@ -13,6 +14,7 @@ from mnist_bench.reach import Reach
 from mnist_bench.seen import Seen
 from mnist_bench.standing import Standing
 from mnist_bench.study_document import StudyDocument
+from mnist_bench.summary import RunSummary
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,9 @@ class Book:
     studies: tuple[StudyDocument, ...] = ()
     layers: Layers | None = None
     ui: str | None = None
+
+    def link(self, line: object) -> str | None:
+        """Where MLflow shows a run; None for what is none, or where no UI is known."""
+        if self.ui is None or not isinstance(line, RunSummary) or line.run_id is None:
+            return None
+        return f"{self.ui}/runs/{quote(line.run_id, safe='')}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
-from urllib.parse import quote
 
 from mnist_bench.escape import one_line
 from mnist_bench.report import cells, study, words
@@ -15,7 +14,6 @@ from mnist_bench.report.drawings import Drawings
 from mnist_bench.report.measured import explained
 from mnist_bench.report.prepared import part_of
 from mnist_bench.study_document import StudyDocument
-from mnist_bench.summary import RunSummary
 
 _TEMPLATE = "book.html.j2"
 
@@ -39,7 +37,7 @@ def book_to_html(book: Book, drawings: Drawings) -> str:
         columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], /
     ) -> Markup:
         made = environment.get_template("table.html.j2").render(
-            columns=columns, lines=lines, link=lambda line: _link(line, book.ui)
+            columns=columns, lines=lines, link=book.link
         )
         return Markup(made)  # noqa: S704  # the template has escaped it
 
@@ -71,10 +69,3 @@ def book_to_html(book: Book, drawings: Drawings) -> str:
 def _cell(place: int) -> Callable[[list[str]], str]:
     """Takes the cell in that place of a line."""
     return itemgetter(place)
-
-
-def _link(line: object, ui: str | None) -> str | None:
-    """Where MLflow shows a run; None for what is none, or where no UI is known."""
-    if ui is None or not isinstance(line, RunSummary) or line.run_id is None:
-        return None
-    return f"{ui}/runs/{quote(line.run_id, safe='')}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from mnist_bench.escape import Ready, code, markdown
 from mnist_bench.report import cells, study, words
@@ -32,11 +33,17 @@ def to_markdown(report: Report) -> str:
 
 def book_to_markdown(book: Book) -> str:
     """A book of reports, likewise."""
+
+    def linked(
+        columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], /
+    ) -> Ready:
+        return table(columns, lines, book.link)
+
     return _template("book.md.j2").render(
         book=book,
         machine=book.document.machine,
         command=code(book.command),
-        parts=[part_of(report, table) for report in book.reports],
+        parts=[part_of(report, linked) for report in book.reports],
         studies=[
             (each, study.headline(each), study.counts(each), Ready(study.table(_safe(each))))
             for each in book.studies
@@ -52,14 +59,34 @@ def _safe(document: StudyDocument) -> list[list[str]]:
     return [[markdown(cell) for cell in line] for line in study.best_lines(document)]
 
 
-def table(columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line]) -> Ready:
-    """Lines as a Markdown table, figures to the right."""
+def table(
+    columns: Sequence[cells.Column[cells.Line]],
+    lines: Sequence[cells.Line],
+    link: Callable[[cells.Line], str | None] = lambda _: None,
+) -> Ready:
+    """Lines as a Markdown table, figures to the right.
+
+    Args:
+        columns: Of the table.
+        lines: Of the table.
+        link: Where a run is shown, for the column that names it.
+    """
     parts: list[Sequence[str]] = [
         [markdown(column.header) for column in columns],
         ["---" if column.words else "---:" for column in columns],
     ]
-    parts += [[markdown(column.text(line)) for column in columns] for line in lines]
+    parts += [[_cell(column, line, link) for column in columns] for line in lines]
     return Ready("\n".join(f"| {' | '.join(part)} |" for part in parts))
+
+
+def _cell(
+    column: cells.Column[cells.Line],
+    line: cells.Line,
+    link: Callable[[cells.Line], str | None],
+) -> Ready:
+    text = markdown(column.text(line))
+    address = link(line) if column.header == "Run" else None
+    return Ready(f"[{text}]({quote(address, safe=':/#?&=%')})") if address else text
 
 
 def _template(name: str) -> jinja2.Template:

@@ -25,7 +25,7 @@ OTHER_IMAGES = "The figures below say what this machine costs, not whether Table
 REACH = (
     "Train time to an accuracy has two factors: the updates until the grid first reaches it on "
     "test, which are the training's own, and the time of an update, which is the machine's. Of the "
-    "longest trainings; those that never got there are in no mean."
+    "longest trainings; those that never got there are in no mean, and spoilt ones in none of time."
 )
 DIGITS = (
     "Readings of the test images by the longest trainings, after their last step; of each image as "
@@ -79,9 +79,9 @@ def _outcome(table_1: Sequence[Row]) -> str:
 
 
 def image_warning(runs: Sequence[RunSummary]) -> str | None:
-    """A loud line where a run did not see MNIST's own images."""
-    others = sorted({run.dataset for run in runs} - {paper.DATASET})
-    if not others:
+    """A loud line where no run saw MNIST's own images; of a few, their rows tell."""
+    others = sorted({run.dataset for run in runs})
+    if not others or paper.DATASET in others:
         return None
     return f"NOT COMPARABLE with Table I: other images than the full MNIST ({', '.join(others)})"
 
@@ -242,14 +242,27 @@ def standing_note(lines: Sequence[Standing]) -> str:
     """What the reference says of this machine's speed, and, apart from it, of its trainings."""
     ratio = pooled_ratio(lines)
     smallest = min((line.p_value for line in lines if line.p_value is not None), default=None)
-    speed = "" if ratio is None else f"Training takes {ratio:.2f} times the reference's time here. "
+    speed = f"The reference is of {_reference(lines[0])}. " if lines else ""
+    if ratio is None:
+        speed += "Times are not held against it: other arithmetic or device. "
+    else:
+        at = {line.threads for line in lines}
+        threads = units.threads(max(n for n in at if n is not None)) if at != {None} else ""
+        speed += f"Training takes {ratio:.2f} times its time here{threads and f', at {threads}'}. "
     if smallest is None:
-        return f"{speed}With one seed nothing tells whether the training is the same one."
-    differs = "differ" if smallest < ALPHA / len(lines) else "do not differ"
+        return f"{speed}Nothing tells whether the training is the same one."
+    told = "Its accuracies differ from the reference's"
+    if smallest >= ALPHA / len(lines):
+        told = "No difference of its accuracies from the reference's was found"
     return (
-        f"{speed}Its accuracies {differs} from the reference's (Welch's test of each row's mean, "
-        f"Bonferroni's correction at {ALPHA:.0%}): that is about the training, not the machine."
+        f"{speed}{told} (smallest p {smallest:.2g}; Welch's test of each row's mean, of one seed "
+        f"by the reference's spread; Bonferroni's correction at {ALPHA:.0%}): that is about the "
+        "training, not the machine."
     )
+
+
+def _reference(line: Standing) -> str:
+    return f"{line.reference_machine}, {units.threads(line.reference_threads)}"
 
 
 def phases_head(phases: Phases, *, threads: bool) -> str:
