@@ -26,6 +26,8 @@ ALPHA = 0.05
 """Chance, over all rows together, of telling a row apart that is not."""
 MIN_SEEDS = 3
 """Fewer seeds than these say too little about their own spread: the reference's is taken."""
+_ROUNDING_SD = 1 / paper.TEST_IMAGES / sqrt(12)
+"""Of an accuracy that is a whole number of images; no spread is smaller than this."""
 REFERENCE_NAME = "table-1.json"
 
 
@@ -213,11 +215,15 @@ def _two_sided_p(difference: float, error: float, df: int) -> float:
 
 
 def _spread(group: Group, reference: Reference | None) -> Spread | None:
-    """The row's own standard deviation, with few seeds the reference's."""
+    """The row's own standard deviation, with few seeds the reference's.
+
+    Seeds that happen to agree are not without spread: an accuracy is a whole number of images.
+    """
     values = known([run.max_test_accuracy for run in group.taken])
     if len(values) >= MIN_SEEDS:
         precision = group.taken[0].precision
-        return Spread(group.steps, statistics.stdev(values), len(values), "own", precision)
+        sd = max(statistics.stdev(values), _ROUNDING_SD)
+        return Spread(group.steps, sd, len(values), "own", precision)
     return reference.of(group.steps) if reference else None
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from records import evaluations, machine, run, seeds
+from scipy import stats
 from scipy.stats import binomtest
 
 from mnist_bench import compare, document, summary
@@ -133,10 +134,15 @@ def test_two_seeds_show_their_own_deviation_but_are_judged_by_the_reference() ->
     assert row.interval_high == pytest.approx(0.985 + 2.262157 * 0.0005 * sqrt(1.5), abs=1e-9)
 
 
-def test_equal_seeds_have_no_spread() -> None:
+def test_seeds_that_agree_are_judged_by_what_an_image_is_worth() -> None:
+    """Rounding to 1 in 10,000 has a standard deviation of 0.0001/√12."""
     row = only(seeds(1_000, 0.985, 0.985, 0.985))
-    assert (row.sd, row.p_value, row.verdict) == (0, 0, "exceeds")
-    assert row.interval_low == row.interval_high == 0.985
+    assert (row.sd, row.verdict) == (0, "exceeds")
+    error = 0.0001 / sqrt(12) * sqrt(1 + 1 / 3)
+    assert row.interval_high == pytest.approx(0.985 + 4.302653 * error, abs=1e-9)  # t(0.975; 2)
+    assert row.p_value == pytest.approx(2 * stats.t.sf(0.001 / error, 2))
+    row = only(seeds(1_000, 0.9841, 0.9841, 0.9841))  # one image above the paper's
+    assert (row.sd, row.verdict) == (0, "indistinguishable")
     row = only(seeds(1_000, 0.984, 0.984, 0.984))
     assert (row.sd, row.p_value, row.verdict, row.difference) == (0, 1, "indistinguishable", 0)
 

@@ -265,7 +265,12 @@ class Machine:
 
 
 def told(
-    trainer: Trainer, rows: tuple[int, ...] = (250, 501), *, first: int = 1, every: int = 100
+    trainer: Trainer,
+    rows: tuple[int, ...] = (250, 501),
+    *,
+    first: int = 1,
+    every: int = 100,
+    limit: float | None = None,
 ) -> list[Message | RowFiles]:
     """Everything that a trajectory says and keeps, in order."""
     request = Request(
@@ -278,6 +283,7 @@ def told(
         execution=Execution(threads=1),
         folder="nowhere",
         started_at=900.0,
+        train_seconds_limit=limit,
     )
     found: list[Message | RowFiles] = []
     machine = Machine(trainer.now)
@@ -338,6 +344,21 @@ def test_what_a_trajectory_of_two_rows_says(now: Time) -> None:
         "calibrated at 501",
         "ended 501",
     ]
+
+
+def test_training_seconds_end_the_last_row_at_the_next_scoring(now: Time) -> None:
+    """A quarter of a second a step: 30 s are over at step 120, and 201 is scored next."""
+    entries = told(Trainer(now), (501,), limit=30.0)
+    scored = [entry.evaluation for entry in entries if isinstance(entry, Scored)]
+    assert [(each.step, each.train_seconds) for each in scored] == [
+        (1, 0.25), (101, 25.25), (201, 50.25),
+    ]  # fmt: skip
+    assert [in_words(entry) for entry in entries][-3:] == [
+        "kept 501", "calibrated at 501", "ended 501",
+    ]  # fmt: skip
+    # Seconds that are just used up end it as well; more than it takes end nothing.
+    for limit, end in ((25.25, 101), (1_000.0, 501)):
+        assert samples(told(Trainer(now), (501,), limit=limit))[-1].step == end
 
 
 def test_it_is_never_silent_for_long(now: Time) -> None:

@@ -208,6 +208,10 @@ def test_mlflow_has_a_child_a_trial(whole: Whole) -> None:
         assert run.info.status == ("FINISHED" if states[number] == "finished" else "KILLED")
         assert not [name for name in run.data.metrics if "test_" in name]
         assert run.info.run_id == whole.document["trials"][number]["run_id"]
+        chosen = whole.document["trials"][number]["chosen"]
+        assert {name: run.data.params[name] for name in chosen} == {
+            name: str(value) for name, value in chosen.items()
+        }
     history = recorded.client.get_metric_history(trials[0].info.run_id, "validation_accuracy")
     assert [metric.step for metric in history] == list(range(5, 101, 5))
 
@@ -377,6 +381,28 @@ def test_a_trial_that_fails_is_not_counted(bench: Bench) -> None:
     assert ended.status == 0, ended.stderr
     assert len(states(ended.document)) == 5
     assert states(ended.document)[1] == "failed"
+    run = Recorded(bench.folder).trials()[1]
+    assert (run.info.status, run.data.tags["bench.trial_state"]) == ("FAILED", "failed")
+
+
+def test_a_look_that_fails_stays_in_the_log_and_the_next_has_other_seeds(bench: Bench) -> None:
+    line = ("--trials", "8", "--confirm", "2", "--json")
+    failed = tuned(bench, *line, fault='request["with_test"] and sys.exit("broken")')
+    assert failed.status == 1
+    (first,) = failed.document["looks"]
+    assert (first["number"], first["first_seed"], first["proof"]) == (1, 1_000_000, None)
+    assert "look 1: the trainings did not come to their end" in failed.told
+    again = tuned(bench, *line, "--resume")
+    assert again.status == 0, again.stderr
+    kept, second = again.document["looks"]
+    assert kept == first
+    assert (second["number"], second["first_seed"]) == (2, 1_010_000)
+    assert second["candidate"] == first["candidate"]
+    assert second["proof"]["candidate"]["n"] == 2
+    looked = [request["training_seed"] for request in asked(bench) if request["with_test"]]
+    assert looked == [1_000_000, *(1_010_000, 1_010_000, 1_010_001, 1_010_001)]
+    text = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
+    assert "2 in all; the candidate was settled on validation before each." in text
 
 
 def test_no_feasible_trial(bench: Bench) -> None:

@@ -113,8 +113,8 @@ def layers_note(layers: Layers) -> str:
         "Below them is what a network of Table I makes of the same image, trained for "
         f"{units.count(layers.own_steps)} updates."
         if layers.own
-        else "Table I's own trained network is not among them: none of the longest runs kept its "
-        "weights; a scenario with save_weights = true does."
+        else "Table I's own trained network is not among them: when they were made none of the "
+        "longest runs had kept its weights; a scenario with save_weights = true does."
     )
     return (
         f"Test image {layers.image} of {layers.dataset}, a {layers.label}, in the layers of the "
