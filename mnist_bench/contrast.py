@@ -85,11 +85,13 @@ def unmatched(base: Side, others: Sequence[Side]) -> Iterator[str]:
         theirs = _taken(other)
         if len(ours) == len(theirs) == 1:
             continue
-        for label, own, against in ((base.label, ours, theirs), (other.label, theirs, ours)):
-            alone = [units.count(steps) for steps in own if steps not in against]
+        for side, own, facing, against in (
+            (base, ours, other, theirs),
+            (other, theirs, base, ours),
+        ):
+            alone = ", ".join(units.count(steps) for steps in own if steps not in against)
             if alone:
-                facing = other.label if own is ours else base.label
-                yield f"{label}: {', '.join(alone)} steps are not compared: {facing} has none"
+                yield f"{side.label}: {alone} steps are not compared: {facing.label} has none"
         if not theirs:
             yield f"{other.label}: no finished run"
 

@@ -68,7 +68,8 @@ def arithmetic(result: RunSummary) -> tuple[str, str, str | None]:
     return result.precision, result.device, result.device_name
 
 
-def _way(result: RunSummary) -> tuple[object, ...]:
+def way(result: RunSummary) -> tuple[object, ...]:
+    """What must agree for runs to be carried out in one way."""
     return result.threads, arithmetic(result)
 
 
@@ -77,7 +78,7 @@ def _group(steps: int, results: list[RunSummary]) -> Group:
     comparable = [r for r in finished if not _differences(r)]
     first = max(comparable or finished, key=lambda r: r.threads, default=None)
     asked = [r for r in finished if first and question(r) == question(first)]
-    alike = [r for r in asked if first and _way(r) == _way(first)]
+    alike = [r for r in asked if first and way(r) == way(first)]
     taken = one_a_seed(alike)
     left_out = (
         (len(results) - len(finished), "not finished"),

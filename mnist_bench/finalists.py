@@ -56,7 +56,7 @@ def owed(
         with_papers: Whether the paper's configuration is to be trained again beside them.
     """
     first = ranked(trials, goal)[:count]
-    papers = papers_of(tuple(trials)) if with_papers else None
+    papers = papers_of(trials) if with_papers else None
     if papers is not None and papers not in first:
         first.append(papers)
     begun = [t.repeat_of for t in trials if t.state in {"finished", "running", "waiting"}]
@@ -97,7 +97,7 @@ def standing(finalists: Sequence[Finalist], trials: Sequence[Tried]) -> Tried | 
 
 def standing_papers(trials: Sequence[Tried]) -> Tried | None:
     """The paper's finished trial, worth what its repeats are where it was trained again."""
-    papers = papers_of(tuple(trials))
+    papers = papers_of(trials)
     if papers is None:
         return None
     repeats = [t for t in trials if t.repeat_of == papers.number and t.state == "finished"]

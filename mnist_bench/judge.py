@@ -6,7 +6,7 @@ from mnist_bench.harness import Watcher
 from mnist_bench.layout import Trajectory
 from mnist_bench.objective import Goal
 from mnist_bench.protocol import Sample
-from mnist_bench.pruning import PERCENT_BETWEEN
+from mnist_bench.pruning import compared_at
 from mnist_bench.result import Evaluation
 from mnist_bench.study import Study
 
@@ -53,12 +53,9 @@ class Judge:
             self._reason = f"pruned after {evaluation.step} steps: others were ahead there"
 
     def _is_behind(self, evaluation: Evaluation, percent: int) -> bool:
-        """Whether others were ahead; asked at the first scoring at or after each quarter.
-
-        Trials are scored at percents of their own, so they are compared by the quarter's.
-        """
+        """Whether others were ahead; asked at the first scoring at or after each quarter."""
         progress = self._goal.progress(evaluation)
-        quarter = percent // PERCENT_BETWEEN * PERCENT_BETWEEN
+        quarter = compared_at(percent)
         is_first = quarter > self._compared
         self._compared = quarter
         behind = is_first and self._study.should_end(self._number, quarter, progress)

@@ -126,10 +126,10 @@ class Goal(Record):
 
     def percent(self, evaluation: Evaluation, steps: int) -> int:
         """How far a trial of so many steps has come: by these, or by its seconds if they end it."""
-        share = evaluation.step / steps
-        if self.train_seconds is not None:
-            share = max(share, evaluation.train_seconds / self.train_seconds)
-        return int(100 * share)
+        percent = 100 * evaluation.step // steps
+        if self.train_seconds is None:
+            return percent
+        return max(percent, int(100 * evaluation.train_seconds / self.train_seconds))
 
     def texts(self, values: Sequence[float]) -> list[str]:
         """Each value for people."""

@@ -120,6 +120,7 @@ def arm_of(runs: Sequence[RunResult], target_accuracy: float | None = None) -> A
     peaks = [run.peak_rss_bytes for run in runs]
     known = [peak for peak in peaks if peak is not None]
     aims = target_accuracy is not None
+    missed = [_reached(run, target_accuracy) for run in runs].count(None)
     return Arm(
         n=len(runs),
         accuracy_mean=mean,
@@ -129,9 +130,7 @@ def arm_of(runs: Sequence[RunResult], target_accuracy: float | None = None) -> A
         train_seconds_mean=statistics.mean(_known(run.train_seconds_total) for run in runs),
         peak_rss_bytes_max=max(known) if len(known) == len(peaks) else None,
         target_seconds_mean=statistics.mean(_seconds(runs, target_accuracy)) if aims else None,
-        target_missed=[_reached(run, target_accuracy) for run in runs].count(None)
-        if aims
-        else None,
+        target_missed=missed if aims else None,
     )
 
 
@@ -155,18 +154,21 @@ def proof_of(
         target_accuracy: That was to be reached fast; None where that was not the question.
     """
     ours, theirs = (arm_of(runs, target_accuracy) for runs in (candidate, paper))
-    to_target = welch(*(_seconds(runs, target_accuracy) for runs in (candidate, paper)))
-    saved = -to_target.difference
+    in_all = welch(_seconds(candidate), _seconds(paper))
+    to_target = None
+    if target_accuracy is not None:
+        to_target = welch(*(_seconds(runs, target_accuracy) for runs in (candidate, paper)))
+    saved = -(to_target or in_all).difference
     return Proof(
         candidate=ours,
         paper=theirs,
         accuracy=welch(_accuracies(candidate), _accuracies(paper)),
-        train_seconds=welch(_seconds(candidate), _seconds(paper)),
+        train_seconds=in_all,
         shrinkage=validation_accuracy - ours.accuracy_mean,
         mcnemar=mcnemar,
         payback_runs=search_seconds / saved if saved > 0 else None,
         target_accuracy=target_accuracy,
-        target_seconds=to_target if target_accuracy is not None else None,
+        target_seconds=to_target,
     )
 
 

@@ -11,22 +11,28 @@ if TYPE_CHECKING:
 
 STARTUP_TRIALS = 10
 """So many finished trials come before one is pruned."""
-PERCENT_BETWEEN = 25
+_PERCENT_BETWEEN = 25
 """Of its way, between two comparisons of a trial: with a comparison at each scoring a good one is
 ended by the noise of one of them."""
 
 
-def pruner_of(goal: Goal) -> BasePruner:
-    """The median at a quarter, the half and three quarters of the way; of a trade-off, none.
+def compared_at(percent: int) -> int:
+    """Under which percent a trial is compared that has come so far; 0 where it is too early.
 
-    Optuna compares a trial with those that told it something at the very same percent.
+    Trials are scored at percents of their own, and Optuna compares one with those that told it
+    something at the very same.
     """
+    return percent // _PERCENT_BETWEEN * _PERCENT_BETWEEN
+
+
+def pruner_of(goal: Goal) -> BasePruner:
+    """The median at a quarter, the half and three quarters of the way; of a trade-off, none."""
     import optuna
 
     if not goal.prunes:
         return optuna.pruners.NopPruner()
     return optuna.pruners.MedianPruner(
         n_startup_trials=STARTUP_TRIALS,
-        n_warmup_steps=PERCENT_BETWEEN,
-        interval_steps=PERCENT_BETWEEN,
+        n_warmup_steps=_PERCENT_BETWEEN,
+        interval_steps=_PERCENT_BETWEEN,
     )

@@ -15,6 +15,7 @@ from rich.text import Text
 from mnist_bench import compare, figures, layer_maps, paper, report
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.curves import Curves, curves_of
+from mnist_bench.document import Document
 from mnist_bench.draws import groups
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown, one_line
@@ -166,14 +167,18 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         for name in scenarios
     )
     layers = _layers(shelf, told, wish)
-    document = compare.document(described, told, compare.reference_for(told))
-    # Rows are a scenario's: runs of two are not pooled for what the paper calls one row.
-    table_1 = tuple(row for report in reports for row in report.document.table_1)
+    document = Document(
+        machine=described,
+        runs=tuple(told),
+        # Rows are a scenario's: runs of two are not pooled for what the paper calls one row.
+        table_1=tuple(row for report in reports for row in report.document.table_1),
+        scaling=tuple(line for report in reports for line in report.document.scaling),
+    )
     return Book(
         title=f"{_told(len(told), len(studies))} of mnist-bench on {described.name}",
         command=wish.command,
         created=created,
-        document=document.model_copy(update={"table_1": table_1}),
+        document=document,
         reports=tuple(sorted(reports, key=lambda each: not each.compares)),
         machines=_beside(found.runs, here),
         notes=(*_notes(found, own), *shelf.notes),

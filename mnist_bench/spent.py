@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mnist_bench.conditions import known
-from mnist_bench.draws import arithmetic, groups, question
+from mnist_bench.draws import groups, question, way
 from mnist_bench.result import PHASES, PhaseName
 from mnist_bench.summary import RunSummary
 
@@ -156,7 +156,7 @@ def phases_of(runs: Iterable[RunSummary]) -> Phases | None:
 
 def _job(run: RunSummary) -> tuple[object, ...]:
     """What a training was and how it was carried out: times of two jobs are never averaged."""
-    return question(run), run.threads, arithmetic(run)
+    return question(run), way(run)
 
 
 def spent_on(runs: Sequence[RunSummary]) -> Spent:

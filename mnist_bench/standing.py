@@ -34,7 +34,7 @@ class Standing(Record):
     accuracy_difference: float
     p_value: float | None
     seconds_ratio: float | None
-    threads: int | None
+    threads: int
     reference_threads: int
     reference_machine: str
 
@@ -56,7 +56,7 @@ def _compares(row: Row) -> bool:
 
 
 def _standing(row: Row, other: Row, reference: Document) -> Standing | None:
-    if row.mean is None or other.mean is None:
+    if row.mean is None or row.threads is None or other.mean is None:
         return None
     run = next(run for run in reference.runs if run.steps == row.steps)
     is_alike = (row.precision, row.device) == (run.precision, run.device_name or run.device)

@@ -224,7 +224,7 @@ class Study:
 
     def interrupted(self, number: int) -> None:
         """A trial was ended with its command: it is tried again when the study goes on."""
-        self._try_again(self._frozen(number))
+        self.try_again(number)
         self.failed(number)
 
     def try_again(self, number: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,7 +79,7 @@ class Tried(Record):
         return self.state == "finished" and all(value <= 0 for value in self.missed.values())
 
 
-def papers_of(trials: tuple[Tried, ...]) -> Tried | None:
+def papers_of(trials: Sequence[Tried]) -> Tried | None:
     """The finished trial of the paper's configuration; None where there is none."""
     return next((t for t in trials if t.is_papers and t.state == "finished"), None)
 

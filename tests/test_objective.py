@@ -260,6 +260,7 @@ def test_all_constraints() -> None:
 
 def test_how_far_a_trial_is() -> None:
     assert goal().percent(at(29, 0.9, 7.0), 30) == 96
+    assert goal().percent(at(29, 0.9, 7.0), 100) == 29  # 0.29 * 100 is a little less
     assert goal(train_seconds=10.0).percent(at(3, 0.9, 7.0), 30) == 70
     assert goal(train_seconds=10.0).percent(at(24, 0.9, 7.0), 30) == 80
     assert goal(train_seconds=10.0).percent(at(3, 0.9, 11.0), 30) >= 100

@@ -212,6 +212,35 @@ def test_runs_of_another_schema_are_counted_and_left_out(tmp_path: Path) -> None
     assert "1 run left out: of schema 99, and this version knows 1" in ended.told
 
 
+def kept_files(bench: Bench, name: str) -> list[Path]:
+    """Files of that name that MLflow keeps with runs."""
+    found = list((bench.folder / "mlruns").rglob(name))
+    assert found
+    return found
+
+
+def test_a_machine_whose_records_are_out_of_reach_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, table_1("b" * 32))
+    for path in kept_files(bench, "machine.json"):
+        path.unlink()
+    ended = call(bench, "report")
+    assert ended.status == 1
+    assert "what is known of the machine bbbbbbbb can't be read" in ended.complaint
+    assert not (bench.folder / "reports").exists()
+
+
+def test_runs_whose_records_are_out_of_reach_are_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, table_1())
+    for path in kept_files(bench, "result.json"):
+        path.unlink()
+    ended = call(bench, "report", "--json")
+    assert ended.status == 0, ended.stderr
+    assert len(ended.document["runs"]) == 12
+    assert "table-1: of 3 runs that would be drawn, 3 can't be" in ended.told
+
+
 def test_one_image_set_and_another_are_not_averaged(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     other = [each.model_copy(update={"dataset": "mnist-5k", "dataset_digest": "5" * 64,

@@ -76,7 +76,7 @@ def test_times_of_other_arithmetic_say_nothing_of_the_machine(changes: dict[str,
     lines = standings(ours, THEIRS)
     assert [line.seconds_ratio for line in lines] == [None]
     assert pooled_ratio(lines) is None
-    assert "Times are not held against it: other arithmetic or device." in standing_note(lines)
+    assert "No time here is both trusted and of its arithmetic and device." in standing_note(lines)
 
 
 def test_rows_that_do_not_compare_are_left_out() -> None:

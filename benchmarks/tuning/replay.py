@@ -13,7 +13,7 @@ import optuna
 from optuna import pruners
 from optuna.pruners import BasePruner
 
-from mnist_bench.pruning import PERCENT_BETWEEN
+from mnist_bench.pruning import compared_at
 from mnist_bench.record import Record
 from mnist_bench.result import RunResult
 
@@ -150,7 +150,7 @@ def curve_of(run: RunResult, number: int, *, is_papers: bool) -> Curve:
     for evaluation in run.evaluations[:-1]:
         percent = 100 * evaluation.step // run.steps
         # Told under the quarter's number too; of two at the same percent Optuna keeps the first.
-        for told in (percent // PERCENT_BETWEEN * PERCENT_BETWEEN, percent):
+        for told in (compared_at(percent), percent):
             if told:
                 reported.setdefault(told, evaluation.validation_accuracy)
     return Curve(number=number, steps=run.steps, is_papers=is_papers, reported=reported, final=last)

@@ -244,11 +244,10 @@ def standing_note(lines: Sequence[Standing]) -> str:
     smallest = min((line.p_value for line in lines if line.p_value is not None), default=None)
     speed = f"The reference is of {_reference(lines[0])}. " if lines else ""
     if ratio is None:
-        speed += "Times are not held against it: other arithmetic or device. "
+        speed += "No time here is both trusted and of its arithmetic and device. "
     else:
-        at = {line.threads for line in lines}
-        threads = units.threads(max(n for n in at if n is not None)) if at != {None} else ""
-        speed += f"Training takes {ratio:.2f} times its time here{threads and f', at {threads}'}. "
+        at = _listed(units.threads(n) for n in sorted({line.threads for line in lines}))
+        speed += f"Training takes {ratio:.2f} times its time here, at {at}. "
     if smallest is None:
         return f"{speed}Nothing tells whether the training is the same one."
     told = "Its accuracies differ from the reference's"
