@@ -18,7 +18,7 @@ from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.machine import Machine
 from mnist_bench.scaling import scaling_of
 from mnist_bench.scenario import packaged_folder
-from mnist_bench.spent import costs_of
+from mnist_bench.spent import costs_of, mean_and_sd
 from mnist_bench.summary import RunSummary
 from mnist_bench.units import spread
 
@@ -230,9 +230,9 @@ def _spread(group: Group, reference: Reference | None) -> Spread | None:
 def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
     theirs = paper.row_of(group.steps)
     taken = group.taken
-    mean, sd = _mean_and_sd([run.max_test_accuracy for run in taken])
-    final_mean, final_sd = _mean_and_sd([run.final_test_accuracy for run in taken])
-    selected_mean, selected_sd = _mean_and_sd([run.selected_test_accuracy for run in taken])
+    mean, sd = mean_and_sd([run.max_test_accuracy for run in taken])
+    final_mean, final_sd = mean_and_sd([run.final_test_accuracy for run in taken])
+    selected_mean, selected_sd = mean_and_sd([run.selected_test_accuracy for run in taken])
     max_steps = [r.max_test_accuracy_step for r in taken if r.max_test_accuracy_step is not None]
     interval = (mean - test.margin, mean + test.margin) if test and mean is not None else None
     costs = costs_of(taken)
@@ -251,7 +251,9 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
         verdict=_verdict(test, rejected=rejected),
         reason=_reason(group, test),
         train_seconds_mean=costs.train_seconds_mean,
+        train_seconds_sd=costs.train_seconds_sd,
         images_per_second_mean=costs.images_per_second_mean,
+        images_per_second_sd=costs.images_per_second_sd,
         peak_rss_bytes_max=costs.peak_rss_bytes_max,
         run_ids=tuple(run.run_id for run in taken if run.run_id is not None),
         final_test_accuracy_mean=final_mean,
@@ -312,11 +314,3 @@ def _reason(group: Group, test: _Test | None) -> str | None:
     if group.taken and group.left_out:
         parts.append(f"left out: {group.left_out}")
     return "; ".join(parts) or None
-
-
-def _mean_and_sd(figures: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Of the figures that are known; the standard deviation needs two of them."""
-    values = known(figures)
-    # `statistics` is exact: equal values have exactly their own mean, and a deviation of 0.
-    mean = statistics.mean(values) if values else None
-    return mean, statistics.stdev(values) if len(values) > 1 else None

@@ -32,7 +32,9 @@ class Row(Record):
         verdict: Holm's over all comparable rows.
         reason: Why the row does not compare, or what to know about its verdict.
         train_seconds_mean: Seconds inside training, over the runs that are not invalid.
+        train_seconds_sd: Their standard deviation; None at n = 1, and in elder documents.
         images_per_second_mean: Training images a second, training only, over the same runs.
+        images_per_second_sd: Their standard deviation, likewise.
         peak_rss_bytes_max: The largest of the same runs' high-water marks; None where they were
             read by different methods.
         run_ids: MLflow's ids of the runs taken.
@@ -91,6 +93,8 @@ class Row(Record):
     threads: int | None = None
     precision: str | None = None
     device: str | None = None
+    train_seconds_sd: float | None = None
+    images_per_second_sd: float | None = None
 
 
 class Scaling(Record):
@@ -145,6 +149,92 @@ class Scaling(Record):
     run_ids: tuple[str, ...]
 
 
+class Reach(Record):
+    """One accuracy on test; what is not known is None.
+
+    Attributes:
+        scenario: Of the trainings.
+        accuracy: Looked for on the evaluation grid.
+        n: Trainings that were looked at.
+        reached: Those of them that got there.
+        steps_mean: Updates done at the first grid step that did, over those that got there: how
+            the training goes, on any machine.
+        seconds_a_step_mean: Training seconds an update until then, of those that got there and
+            were not spoilt: how fast the machine is. Where none of those that got there was spoilt,
+            updates times this is `seconds_mean`.
+        seconds_mean: Training seconds until then, of the same.
+    """
+
+    scenario: str
+    accuracy: float
+    n: int
+    reached: int
+    steps_mean: float | None
+    seconds_a_step_mean: float | None
+    seconds_mean: float | None
+
+
+class Standing(Record):
+    """One row against the reference's; what is not known is None.
+
+    Attributes:
+        scenario: Of the trainings; None where their row tells none.
+        steps: Updates of the trainings.
+        n: Seeds here.
+        reference_n: Seeds of the reference.
+        accuracy_difference: Of the mean max test accuracies, here less the reference's: whether
+            the training is the same one.
+        p_value: Of Welch's test that there is none, two-sided; with one seed here, of Student's
+            by the reference's spread. None where that is not known either.
+        seconds_ratio: Mean train seconds here by the reference's: how fast the machine is; None
+            where one was of another precision or device.
+        threads: Of the trainings here.
+        reference_threads: Of the reference's.
+        reference_machine: Its machine, by its hardware.
+    """
+
+    scenario: str | None
+    steps: int
+    n: int
+    reference_n: int
+    accuracy_difference: float
+    p_value: float | None
+    seconds_ratio: float | None
+    threads: int
+    reference_threads: int
+    reference_machine: str
+
+
+class MachineLine(Record):
+    """One machine at one task; what is not known is None.
+
+    Attributes:
+        machine: By its hardware; its id where the hardware was not told.
+        machine_id: Its random id; None where it has none.
+        scenario: Of the task.
+        steps: Of the task.
+        threads: As many operations at a time, each on one thread.
+        n: Finished runs that the machine did not spoil, a seed once.
+        images_per_second_mean: Training images a second, training only.
+        images_per_second_sd: Their standard deviation; None at n = 1.
+        final_test_accuracy_mean: Of the accuracies after the last update.
+        peak_rss_bytes_max: The largest high-water mark; None where they do not compare.
+        relative: Its speed by the fastest machine's.
+    """
+
+    machine: str
+    machine_id: str | None
+    scenario: str
+    steps: int
+    threads: int
+    n: int
+    images_per_second_mean: float | None
+    images_per_second_sd: float | None
+    final_test_accuracy_mean: float | None
+    peak_rss_bytes_max: int | None
+    relative: float | None
+
+
 class Document(Record):
     """What `run --json` prints and `reports/<name>.json` keeps.
 
@@ -154,6 +244,10 @@ class Document(Record):
         runs: Every run, in the order given.
         table_1: Rows of Table I's own step counts.
         scaling: Trainings that were run with several thread counts, one line a count.
+        reaches: How long the longest trainings of each scenario took to the paper's accuracies;
+            likewise `standings` and `machines` in reports alone.
+        standings: The rows of Table I against the shipped reference.
+        machines: All machines that ran what this one did, the fastest first.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -163,3 +257,6 @@ class Document(Record):
     runs: tuple[RunSummary, ...]
     table_1: tuple[Row, ...]
     scaling: tuple[Scaling, ...] = ()
+    reaches: tuple[Reach, ...] = ()
+    standings: tuple[Standing, ...] = ()
+    machines: tuple[MachineLine, ...] = ()

@@ -7,41 +7,11 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from mnist_bench.conditions import known
+from mnist_bench.document import MachineLine
 from mnist_bench.draws import arithmetic, one_a_seed, question
-from mnist_bench.record import Record
 from mnist_bench.recorded import Recorded
 from mnist_bench.spent import peak_of, trusted
 from mnist_bench.summary import RunSummary
-
-
-class MachineLine(Record):
-    """One machine at one task; what is not known is None.
-
-    Attributes:
-        machine: By its hardware; its id where the hardware was not told.
-        machine_id: Its random id; None where it has none.
-        scenario: Of the task.
-        steps: Of the task.
-        threads: As many operations at a time, each on one thread.
-        n: Finished runs that the machine did not spoil, a seed once.
-        images_per_second_mean: Training images a second, training only.
-        images_per_second_sd: Their standard deviation; None at n = 1.
-        final_test_accuracy_mean: Of the accuracies after the last update.
-        peak_rss_bytes_max: The largest high-water mark; None where they do not compare.
-        relative: Its speed by the fastest machine's.
-    """
-
-    machine: str
-    machine_id: str | None
-    scenario: str
-    steps: int
-    threads: int
-    n: int
-    images_per_second_mean: float | None
-    images_per_second_sd: float | None
-    final_test_accuracy_mean: float | None
-    peak_rss_bytes_max: int | None
-    relative: float | None
 
 
 def ranked(runs: Iterable[Recorded]) -> tuple[MachineLine, ...]:

@@ -15,14 +15,14 @@ from rich.text import Text
 from mnist_bench import compare, figures, layer_maps, paper, report
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.curves import Curves, curves_of
-from mnist_bench.document import Document
+from mnist_bench.document import Document, MachineLine
 from mnist_bench.draws import groups
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown, one_line
 from mnist_bench.layers import Layers
 from mnist_bench.machine import Machine, describe
 from mnist_bench.pictured import Pictured
-from mnist_bench.ranking import MachineLine, ranked
+from mnist_bench.ranking import ranked
 from mnist_bench.reach import reaches
 from mnist_bench.recorded import Recorded, UnreadableError
 from mnist_bench.report import Book, Bound, Report, files
@@ -173,6 +173,9 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         # Rows are a scenario's: runs of two are not pooled for what the paper calls one row.
         table_1=tuple(row for report in reports for row in report.document.table_1),
         scaling=tuple(line for report in reports for line in report.document.scaling),
+        reaches=tuple(line for report in reports for line in report.document.reaches),
+        standings=tuple(line for report in reports for line in report.document.standings),
+        machines=_beside(found.runs, here),
     )
     return Book(
         title=f"{_told(len(told), len(studies))} of mnist-bench on {described.name}",
@@ -180,7 +183,6 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         created=created,
         document=document,
         reports=tuple(sorted(reports, key=lambda each: not each.compares)),
-        machines=_beside(found.runs, here),
         notes=(*_notes(found, own), *shelf.notes),
         studies=studies,
         layers=layers,
@@ -279,17 +281,21 @@ def _report(
             "can't be: MLflow has no record of them in reach"
         )
     curves: Curves | None = curves_of(drawn)
+    document = compare.document(described, runs, reference).model_copy(
+        update={
+            "reaches": reaches(scenario, drawn, paper.TARGET_ACCURACIES),
+            "standings": standings(rows, compare.reference_document()),
+        }
+    )
     return Report(
         title=f"Scenario {scenario}",
         scenario=scenario,
         command="",
         created=created,
-        document=compare.document(described, runs, reference),
+        document=document,
         rows=rows,
         seen=seen_by(drawn),
         curves=curves,
-        reaches=reaches(drawn, paper.TARGET_ACCURACIES),
-        standings=standings(rows, compare.reference_document()),
         confusion=shelf.confusion(drawn),
     )
 
@@ -336,7 +342,7 @@ def tell(book: Book, paths: Sequence[Path], people: Console) -> None:
     people.print(Text(one_line(book.title), style="bold"), soft_wrap=True)
     for each in book.reports:
         people.print(
-            Text(one_line(f"{each.title}: {headline(each.document, each.standings)}")),
+            Text(one_line(f"{each.title}: {headline(each.document)}")),
             soft_wrap=True,
         )
     for note in book.notes:

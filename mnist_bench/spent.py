@@ -34,7 +34,9 @@ class Costs:
         clean: Runs that were judged so; likewise `suspect` and `invalid`.
         timed_n: Runs that the figures below are taken over: all but the invalid ones.
         train_seconds_mean: Seconds inside training.
+        train_seconds_sd: Their standard deviation; None where fewer than two are known.
         images_per_second_mean: Training images a second, training only.
+        images_per_second_sd: Their standard deviation, likewise.
         peak_rss_bytes_max: The largest of the runs' high-water marks.
         note: What was left out or refused, and why; None where nothing was.
     """
@@ -44,7 +46,9 @@ class Costs:
     invalid: int
     timed_n: int
     train_seconds_mean: float | None
+    train_seconds_sd: float | None
     images_per_second_mean: float | None
+    images_per_second_sd: float | None
     peak_rss_bytes_max: int | None
     note: str | None
 
@@ -56,6 +60,7 @@ class PhaseCost:
     Attributes:
         name: Of the phase.
         seconds_mean: Wall-clock seconds, over the trainings that tell it.
+        seconds_sd: Their standard deviation; None where fewer than two are known.
         peak_rss_bytes_max: The largest high-water mark of the phase; None where it is not known.
         shared: Trainings in which the suite's other process worked meanwhile.
         trainings: Of how many.
@@ -63,6 +68,7 @@ class PhaseCost:
 
     name: PhaseName
     seconds_mean: float
+    seconds_sd: float | None
     peak_rss_bytes_max: int | None
     shared: int
     trainings: int
@@ -122,14 +128,18 @@ def costs_of(runs: Sequence[RunSummary]) -> Costs:
     timed = trusted(runs)
     verdicts = Counter(run.verdict for run in runs)
     peak = peak_of(timed)
+    seconds = mean_and_sd([run.train_seconds_total for run in timed])
+    speed = mean_and_sd([run.images_per_second for run in timed])
     notes = [_left_out(runs), f"no peak memory: {peak.refusal}" if peak.refusal else None]
     return Costs(
         clean=verdicts["clean"],
         suspect=verdicts["suspect"],
         invalid=verdicts["invalid"],
         timed_n=len(timed),
-        train_seconds_mean=_mean(run.train_seconds_total for run in timed),
-        images_per_second_mean=_mean(run.images_per_second for run in timed),
+        train_seconds_mean=seconds[0],
+        train_seconds_sd=seconds[1],
+        images_per_second_mean=speed[0],
+        images_per_second_sd=speed[1],
         peak_rss_bytes_max=peak.rss_bytes,
         note="; ".join(filter(None, notes)) or None,
     )
@@ -175,6 +185,14 @@ def spent_on(runs: Sequence[RunSummary]) -> Spent:
     )
 
 
+def mean_and_sd(figures: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Of the figures that are known; the standard deviation needs two of them."""
+    values = known(figures)
+    # `statistics` is exact: equal values have exactly their own mean, and a deviation of 0.
+    mean = statistics.mean(values) if values else None
+    return mean, statistics.stdev(values) if len(values) > 1 else None
+
+
 def _left_out(runs: Sequence[RunSummary]) -> str | None:
     invalid = [run for run in runs if run.verdict == "invalid"]
     if not invalid:
@@ -188,21 +206,16 @@ def _left_out(runs: Sequence[RunSummary]) -> str | None:
 
 
 def _phase_cost(name: PhaseName, runs: Sequence[RunSummary]) -> PhaseCost | None:
-    seconds = _mean(run.seconds.get(name) for run in runs)
+    seconds, sd = mean_and_sd([run.seconds.get(name) for run in runs])
     if seconds is None:
         return None
     peaks = [run.phase_peak_rss_bytes[name] for run in runs if name in run.phase_peak_rss_bytes]
     return PhaseCost(
         name=name,
         seconds_mean=seconds,
+        seconds_sd=sd,
         # Where the runs' own marks do not compare, those of their phases do not either.
         peak_rss_bytes_max=None if peak_of(runs).refusal else max(peaks, default=None),
         shared=sum(name in run.shared_phases for run in runs),
         trainings=len(runs),
     )
-
-
-def _mean(figures: Iterable[float | None]) -> float | None:
-    """Of the figures that are known."""
-    values = known(figures)
-    return statistics.mean(values) if values else None

@@ -6,37 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from mnist_bench.document import Document, Row
-from mnist_bench.record import Record
-
-
-class Standing(Record):
-    """One row against the reference's; what is not known is None.
-
-    Attributes:
-        steps: Updates of the trainings.
-        n: Seeds here.
-        reference_n: Seeds of the reference.
-        accuracy_difference: Of the mean max test accuracies, here less the reference's: whether
-            the training is the same one.
-        p_value: Of Welch's test that there is none, two-sided; with one seed here, of Student's
-            by the reference's spread. None where that is not known either.
-        seconds_ratio: Mean train seconds here by the reference's: how fast the machine is; None
-            where one was of another precision or device.
-        threads: Of the trainings here.
-        reference_threads: Of the reference's.
-        reference_machine: Its machine, by its hardware.
-    """
-
-    steps: int
-    n: int
-    reference_n: int
-    accuracy_difference: float
-    p_value: float | None
-    seconds_ratio: float | None
-    threads: int
-    reference_threads: int
-    reference_machine: str
+from mnist_bench.document import Document, Row, Standing
 
 
 def standings(rows: Sequence[Row], reference: Document) -> tuple[Standing, ...]:
@@ -62,6 +32,7 @@ def _standing(row: Row, other: Row, reference: Document) -> Standing | None:
     is_alike = (row.precision, row.device) == (run.precision, run.device_name or run.device)
     seconds, theirs = row.train_seconds_mean, other.train_seconds_mean
     return Standing(
+        scenario=row.scenario,
         steps=row.steps,
         n=row.n,
         reference_n=other.n,

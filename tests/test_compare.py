@@ -309,8 +309,8 @@ def test_a_spoilt_run_never_stands_for_a_good_one(
 
 VERDICTS = st.lists(st.sampled_from([None, "clean", "suspect", "invalid"]), min_size=1, max_size=6)
 COST_FIELDS = {
-    "train_seconds_mean", "images_per_second_mean", "peak_rss_bytes_max", "clean", "suspect",
-    "invalid", "timed_n", "cost_note",
+    "train_seconds_mean", "train_seconds_sd", "images_per_second_mean", "images_per_second_sd",
+    "peak_rss_bytes_max", "clean", "suspect", "invalid", "timed_n", "cost_note",
 }  # fmt: skip
 
 
@@ -520,8 +520,10 @@ def test_document_has_the_contracts_keys() -> None:
     told = json.loads(
         compare.document(machine(), summary.summarise([run()]), REFERENCE).model_dump_json()
     )
-    assert list(told) == ["schema", "machine", "runs", "table_1", "scaling"]
+    only_in_reports = ["reaches", "standings", "machines"]
+    assert list(told) == ["schema", "machine", "runs", "table_1", "scaling", *only_in_reports]
     assert (told["schema"], told["scaling"]) == (1, [])
+    assert [told[name] for name in only_in_reports] == [[], [], []]
     assert list(told["runs"][0]) == [*RUN_KEYS, *ADDED_RUN_KEYS]
     assert list(told["table_1"][0])[: len(ROW_KEYS)] == ROW_KEYS
 

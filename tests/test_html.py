@@ -19,8 +19,8 @@ from mnist_bench import compare
 from mnist_bench.confusion import Predictions, confusion_of
 from mnist_bench.curves import curves_of
 from mnist_bench.dataset import Images
+from mnist_bench.document import MachineLine
 from mnist_bench.layers import Layers
-from mnist_bench.ranking import MachineLine
 from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.drawings import drawings_of
 from mnist_bench.report.html import book_to_html
@@ -75,9 +75,10 @@ def book(*reports: Report, title: str = "Runs", ui: str | None = None, **of: Any
         title=title,
         command="mnist-bench report",
         created="2026-01-31",
-        document=reports[0].document,
+        document=reports[0].document.model_copy(
+            update={"machines": (line("Fast", 1.0), line("Slow", 0.5))}
+        ),
         reports=reports,
-        machines=(line("Fast", 1.0), line("Slow", 0.5)),
         notes=("2 runs left out: of schema 2",),
         ui=ui,
         **of,
@@ -206,6 +207,15 @@ def test_runs_are_linked_where_a_server_shows_them() -> None:
     assert f'href="{address}"' in page_of(made)
     assert f"| [run-1000-0]({address}) |" in book_to_markdown(made)
     assert f"{address}" not in book_to_markdown(book(report([run()])))
+
+
+def test_trials_are_linked_too() -> None:
+    server = "http://127.0.0.1:5000/#/experiments/1"
+    made = book(report([run()]), ui=server, studies=(study_document(),))
+    trial = next(trial for trial in study_document().finished if trial.run_id)
+    address = f"{server}/runs/{trial.run_id}"
+    assert f'href="{address}"' in page_of(made)
+    assert f"| [{trial.run_id}]({address}) |" in book_to_markdown(made)
 
 
 def test_many_runs_are_cut_off_in_words() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from records import evaluations, run
 
-from mnist_bench.ranking import MachineLine, ranked
+from mnist_bench.document import MachineLine
+from mnist_bench.ranking import ranked
 from mnist_bench.recorded import Recorded
 from mnist_bench.summary import summarise_run
 

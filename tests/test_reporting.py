@@ -94,6 +94,9 @@ def test_it_is_about_the_machine_of_the_newest_run(two_machines: Bench) -> None:
     assert len(document["runs"]) == 14
     assert [row["verdict"] for row in document["table_1"]] == ["indistinguishable"] * 4
     assert [row["n"] for row in document["table_1"]] == [3] * 4
+    assert [line["scenario"] for line in document["standings"]] == ["table-1"] * 4
+    assert [(line["accuracy"], line["reached"]) for line in document["reaches"]][0] == (0.984, 3)
+    assert [line["relative"] for line in document["machines"]][:2] == [1.0, 0.5]
     assert "12 runs of other machines: in the table of machines alone" in ended.told
 
 

@@ -145,7 +145,7 @@ def test_other_labels_do_not_pass_for_mnist(bench: Bench, images: Path, tmp_path
 # A study sees no test image
 
 SPACE = """
-title = "Three short trials"
+title = "Two short trials"
 model = "paper-cnn"
 steps = 40
 eval_every = 2
@@ -153,6 +153,8 @@ eval_every = 2
 [parameters]
 learning_rate = { low = 1e-4, high = 1e-1, log = true }
 dropout_rate = { low = 0.1, high = 0.5 }
+conv1_filters = { low = 2, high = 32 }
+dense_units = { low = 16, high = 1024 }
 """
 
 
@@ -175,13 +177,13 @@ def poisoned(images: Path, folder: Path) -> Path:
 
 def found_by(bench: Bench, images: Path) -> dict[str, Any]:
     """What a study without a look came to, but for what it took."""
-    (bench.folder / "three.toml").write_text(SPACE, encoding="utf-8")
-    line = ("--space", "three.toml", "--trials", "3", "--confirm", "0", "--json")
+    (bench.folder / "two.toml").write_text(SPACE, encoding="utf-8")
+    line = ("--space", "two.toml", "--trials", "2", "--confirm", "0", "--json")
     ended = bench.run("tune", *line, "--data", str(images))
     assert ended.status == 0, ended.stderr
     trials = ended.document["trials"]
     same = ("number", "state", "chosen", "values", "curve")
-    assert len(trials) == 3
+    assert len(trials) == 2
     return {
         "candidate": ended.document["candidate"],
         "trials": [{key: trial[key] for key in same} for trial in trials],

@@ -63,11 +63,18 @@ def test_runs_that_nobody_judged_count() -> None:
     costs = costs_of([summary(0), summary(1, pace=0.04)])
     assert (costs.clean, costs.suspect, costs.invalid, costs.timed_n) == (0, 0, 0, 2)
     assert costs.train_seconds_mean == pytest.approx(30)
+    assert costs.train_seconds_sd == pytest.approx(200**0.5)  # of 20 s and 40 s
+    assert costs.images_per_second_sd == pytest.approx(1_250 / 2**0.5)  # of 2,500 and 1,250
     assert costs.note is None
 
 
+def test_one_run_has_no_spread_of_time() -> None:
+    costs = costs_of([summary(0)])
+    assert (costs.train_seconds_sd, costs.images_per_second_sd) == (None, None)
+
+
 def test_no_runs_no_figures_no_note() -> None:
-    assert costs_of([]) == spent.Costs(0, 0, 0, 0, None, None, None, None)
+    assert costs_of([]) == spent.Costs(0, 0, 0, 0, *[None] * 6)
 
 
 # Peaks
@@ -130,8 +137,8 @@ def test_phases_by_hand() -> None:
     assert found is not None
     assert (found.steps, found.trainings) == (2_500, 2)
     assert found.costs == (
-        PhaseCost("import", 5.0, 310, shared=1, trainings=2),
-        PhaseCost("train", 60.0, 900, shared=0, trainings=2),
+        PhaseCost("import", 5.0, pytest.approx(2**0.5), 310, shared=1, trainings=2),
+        PhaseCost("train", 60.0, pytest.approx(200**0.5), 900, shared=0, trainings=2),
     )
 
 

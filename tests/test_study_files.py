@@ -193,11 +193,11 @@ Trial 1: validation accuracy 0.9834.
 
 6 trials: 3 finished, 1 pruned, 1 failed, 1 waiting; the search took 1 min 15 s.
 
-| Trial | Validation accuracy | Verdict | Trial took | Keeps the constraints |
-| --- | ---: | ---: | ---: | ---: |
-| 2 | 0.9900 | – | 30.2 s | no |
-| 1 | 0.9834 | – | 20.5 s | yes |
-| 0 (paper) | 0.9712 | – | 12.0 s | yes |
+| Trial | Validation accuracy | Verdict | Trial took | Keeps the constraints | Run |
+| --- | ---: | ---: | ---: | ---: | ---: |
+| 2 | 0.9900 | – | 30.2 s | no | run-2 |
+| 1 | 0.9834 | – | 20.5 s | yes | run-1 |
+| 0 (paper) | 0.9712 | – | 12.0 s | yes | run-0 |
 
 ## What mattered
 
@@ -354,9 +354,9 @@ def test_no_trial_is_an_answer() -> None:
     assert section(text, "The trials") == [
         "4 trials: 1 finished, 1 pruned, 1 failed, 1 waiting; the search took 1 min 15 s.",
         "",
-        "| Trial | Validation accuracy | Verdict | Trial took | Keeps the constraints |",
-        "| --- | ---: | ---: | ---: | ---: |",
-        "| 2 | 0.9900 | – | 30.2 s | no |",
+        "| Trial | Validation accuracy | Verdict | Trial took | Keeps the constraints | Run |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| 2 | 0.9900 | – | 30.2 s | no | run-2 |",
     ]
 
 
@@ -379,8 +379,8 @@ def test_the_best_stand_first_and_the_papers_always() -> None:
             "| 0 (paper)",
         ]
     lines = section(report(document(trials=(*falling, papers))), "The trials")
-    assert lines[4] == "| 1 | 0.9800 | – | 20.5 s |"
-    assert lines[-1] == "| 0 (paper) | 0.5000 | – | 20.5 s |"
+    assert lines[4] == "| 1 | 0.9800 | – | 20.5 s | run-1 |"
+    assert lines[-1] == "| 0 (paper) | 0.5000 | – | 20.5 s | run-0 |"
 
 
 def test_the_papers_are_not_told_twice() -> None:
@@ -395,11 +395,11 @@ def test_the_fewest_seconds_stand_first() -> None:
     text = report(told)
     assert section(text, "The winner")[0] == "Trial 1: train seconds to the target 7.5 s."
     assert section(text, "The trials")[2:] == [
-        "| Trial | Train seconds to the target | Verdict | Trial took |",
-        "| --- | ---: | ---: | ---: |",
-        "| 1 | 7.5 s | – | 20.5 s |",
-        "| 2 | 30.0 s | – | 20.5 s |",
-        "| 0 | 1 min 01 s | – | 20.5 s |",
+        "| Trial | Train seconds to the target | Verdict | Trial took | Run |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| 1 | 7.5 s | – | 20.5 s | run-1 |",
+        "| 2 | 30.0 s | – | 20.5 s | run-2 |",
+        "| 0 | 1 min 01 s | – | 20.5 s | run-0 |",
     ]
 
 
@@ -412,10 +412,10 @@ def test_a_trade_off_is_told_by_all_its_values() -> None:
     assert header.split(" | ")[:3] == ["| Trial", "Validation accuracy", "Train seconds"]
     assert "Peak RSS" in header
     assert lines == [
-        "| 3 | 0.9912 | 1 min 35 s | 500 MiB | – | 20.5 s | yes |",
-        "| 1 | 0.9834 | 20.5 s | 900 MiB | – | 20.5 s | yes |",
-        "| 0 (paper) | 0.9712 | 40.0 s | 1,000 MiB | – | 20.5 s | yes |",
-        "| 2 | 0.9700 | 41.5 s | 1,000 MiB | – | 20.5 s | no |",
+        "| 3 | 0.9912 | 1 min 35 s | 500 MiB | – | 20.5 s | yes | run-3 |",
+        "| 1 | 0.9834 | 20.5 s | 900 MiB | – | 20.5 s | yes | run-1 |",
+        "| 0 (paper) | 0.9712 | 40.0 s | 1,000 MiB | – | 20.5 s | yes | run-0 |",
+        "| 2 | 0.9700 | 41.5 s | 1,000 MiB | – | 20.5 s | no | run-2 |",
     ]
 
 
@@ -884,7 +884,7 @@ def test_doubtful_trials_are_told_of() -> None:
     trials = tuple(finished(n, 0.9, verdict=of) for n, of in enumerate(verdicts))
     text = report(document(trials=(*trials, *TRIALS[5:])))
     assert "> The machine was disturbed during 2 of 3 trials" in text
-    assert section(text, "The trials")[5] == "| 1 | 0.9000 | suspect | 20.5 s |"
+    assert section(text, "The trials")[5] == "| 1 | 0.9000 | suspect | 20.5 s | run-1 |"
     assert "disturbed" not in report(document(trials=trials[:1], best=(0,), candidate=0))
 
 

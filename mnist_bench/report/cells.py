@@ -9,16 +9,14 @@ from typing import Generic, TypeVar
 from mnist_bench import units
 from mnist_bench.compare import ALPHA
 from mnist_bench.confusion import DigitLine
-from mnist_bench.document import Row, Scaling
+from mnist_bench.document import MachineLine, Reach, Row, Scaling, Standing
 from mnist_bench.paper import paper_label
-from mnist_bench.ranking import MachineLine
-from mnist_bench.reach import Reach
 from mnist_bench.spent import PhaseCost
-from mnist_bench.standing import Standing
 from mnist_bench.summary import RunSummary
+from mnist_bench.tried import Tried
 
 Line = TypeVar(
-    "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine, list[str]
+    "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine, Tried
 )
 
 INTERVAL = f"{1 - ALPHA:.0%} interval"
@@ -79,12 +77,16 @@ def speedup(line: Scaling) -> str:
     return f"{line.speedup_mean:.2f}{spread}"
 
 
+def time_spread(row: Row) -> str:
+    """Spread of the train seconds over seeds, as a share of their mean: `0.5%`."""
+    return units.percent(_relative(row.train_seconds_mean, row.train_seconds_sd))
+
+
 def speed(line: MachineLine) -> str:
     """Images a second with their spread over seeds: `3,214 ± 12`."""
     spread = line.images_per_second_sd
-    return units.rate(line.images_per_second_mean) + (
-        "" if spread is None else f" ± {units.rate(spread)}"
-    )
+    mean = units.rate(line.images_per_second_mean)
+    return mean if spread is None else f"{mean} ± {units.rate(spread)}"
 
 
 def clean(row: Row | Scaling) -> str:
@@ -92,6 +94,13 @@ def clean(row: Row | Scaling) -> str:
     if row.clean is None or not (row.clean or row.suspect or row.invalid):
         return units.UNKNOWN
     return f"{row.clean} of {row.n}"
+
+
+def phase_time(cost: PhaseCost) -> str:
+    """A phase's seconds with their spread over trainings: `12.3 s ± 3.4%`."""
+    spread = _relative(cost.seconds_mean, cost.seconds_sd)
+    told = units.duration(cost.seconds_mean)
+    return told if spread is None else f"{told} ± {units.percent(spread)}"
 
 
 def shared(cost: PhaseCost) -> str:
@@ -125,6 +134,7 @@ TABLE_1: tuple[Column[Row], ...] = (
     Column("Verdict", lambda row: row.verdict, words=True),
     Column("Step of max (label)", step_range, importance=2),
     Column("Train time", lambda row: units.duration(row.train_seconds_mean), importance=10),
+    Column("± time", time_spread, importance=1),
     Column("Images/s", lambda row: units.rate(row.images_per_second_mean), importance=4),
     Column("Peak RSS", lambda row: units.mebibytes(row.peak_rss_bytes_max), importance=9),
 )
@@ -179,7 +189,7 @@ RUNS_BY_THREADS: tuple[Column[RunSummary], ...] = (*RUNS[:2], _RUN_THREADS, *RUN
 
 PHASES: tuple[Column[PhaseCost], ...] = (
     Column("Phase", lambda cost: cost.name, words=True),
-    Column("Mean time", lambda cost: units.duration(cost.seconds_mean)),
+    Column("Mean time", phase_time),
     Column("Peak RSS", lambda cost: units.mebibytes(cost.peak_rss_bytes_max)),
     Column("Shared", shared, words=True),
 )
@@ -224,6 +234,11 @@ DIGITS: tuple[Column[DigitLine], ...] = (
     Column("Most often taken for", taken_for, words=True),
 )
 """How each digit is read."""
+
+
+def _relative(mean: float | None, sd: float | None) -> float | None:
+    """A spread as a share of the mean, so that times long and short compare."""
+    return sd / mean if mean and sd is not None else None
 
 
 def _share(share: float | None) -> str:

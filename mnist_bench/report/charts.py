@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnist_bench import paper, units
 from mnist_bench.curves import Band, Curves
+from mnist_bench.report.cells import phase_time
 from mnist_bench.report.drawing import (
     BLUE,
     GREEN,
@@ -108,7 +109,7 @@ def _speed(band: Band) -> Drawn:
         alternative=(
             f"Training images a second over {band.x[-1]:,.0f} updates, n = {band.n}: between "
             f"{units.rate(low)} and {units.rate(high)}, {units.rate(band.mean[0])} in the mean at "
-            f"the beginning and {units.rate(band.mean[-1])} at the end."
+            f"the beginning and {units.rate(band.mean[-1])} at the end.{_shaded(band)}"
         ),
         figure=figure,
     )
@@ -126,7 +127,9 @@ def _phase_seconds(phases: Phases) -> Drawn:
     return Drawn(
         name="phases",
         title="Where the time went",
-        alternative=f"Mean seconds by phase: {_listed(phases.costs, seconds=True)}.",
+        alternative=(
+            f"Mean time by phase, n = {phases.trainings}: {_listed(phases.costs, seconds=True)}."
+        ),
         figure=figure,
     )
 
@@ -142,15 +145,16 @@ def _phase_memory(phases: Phases) -> Drawn:
     return Drawn(
         name="memory",
         title="Memory by phase",
-        alternative=f"Largest resident memory by phase: {_listed(known, seconds=False)}.",
+        alternative=(
+            f"Largest resident memory by phase of {phases.trainings} trainings: "
+            f"{_listed(known, seconds=False)}."
+        ),
         figure=figure,
     )
 
 
 def _listed(costs: Sequence[PhaseCost], *, seconds: bool) -> str:
-    return ", ".join(
-        f"{c.name} {units.duration(c.seconds_mean) if seconds else _memory(c)}" for c in costs
-    )
+    return ", ".join(f"{c.name} {phase_time(c) if seconds else _memory(c)}" for c in costs)
 
 
 def _memory(cost: PhaseCost) -> str:
@@ -161,8 +165,16 @@ def _course(band: Band, of: str, what: str) -> str:
     """A curve in words: where it begins, where it is lowest, where it ends."""
     lowest = min(range(len(band.x)), key=lambda index: band.mean[index])
     points = [(0, "first"), (lowest, "lowest"), (len(band.x) - 1, "last")]
-    told = [f"{name} {band.mean[i]:.2%} at {band.x[i]:,.0f}" for i, name in points]
-    return f"Mean {what} by {of}, n = {band.n}: {', '.join(told)}."
+    told = [f"{name} {band.mean[i]:.2%} at {band.x[i]:,.0f}{_reach(band, i)}" for i, name in points]
+    return f"Mean {what} by {of}, n = {band.n}: {', '.join(told)}.{_shaded(band)}"
+
+
+def _reach(band: Band, index: int) -> str:
+    return "" if band.n == 1 else f" ({band.low[index]:.2%} to {band.high[index]:.2%})"
+
+
+def _shaded(band: Band) -> str:
+    return "" if band.n == 1 else " The band is from the smallest to the largest of them."
 
 
 def _in_percent(axes: Axes) -> None:
@@ -178,4 +190,7 @@ def _in_percent(axes: Axes) -> None:
 def _draw(axes: Axes, band: Band, label: str) -> None:
     axes.plot(band.x, band.mean, color=BLUE, label=f"{label}, mean of {band.n}")
     if band.n > 1:
-        axes.fill_between(band.x, band.low, band.high, color=BLUE, alpha=0.25, linewidth=0)
+        axes.fill_between(
+            band.x, band.low, band.high, color=BLUE, alpha=0.25, linewidth=0,
+            label="from the smallest to the largest",
+        )  # fmt: skip

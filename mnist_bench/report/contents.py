@@ -9,12 +9,10 @@ from mnist_bench.confusion import Confusion
 from mnist_bench.curves import Curves
 from mnist_bench.document import Document, Row
 from mnist_bench.layers import Layers
-from mnist_bench.ranking import MachineLine
-from mnist_bench.reach import Reach
 from mnist_bench.seen import Seen
-from mnist_bench.standing import Standing
 from mnist_bench.study_document import StudyDocument
 from mnist_bench.summary import RunSummary
+from mnist_bench.tried import Tried
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,6 @@ class Report:
         rows: Every step count that was run, also those that Table I has not.
         seen: The machine around the runs; None where none of them looked.
         curves: Of the longest trainings; None where they were not fetched.
-        reaches: How long these took to the paper's accuracies.
-        standings: The rows against the shipped reference.
         confusion: What these took the test images for; None where that can't be told.
     """
 
@@ -43,8 +39,6 @@ class Report:
     rows: tuple[Row, ...]
     seen: Seen | None = None
     curves: Curves | None = None
-    reaches: tuple[Reach, ...] = ()
-    standings: tuple[Standing, ...] = ()
     confusion: Confusion | None = None
 
     @property
@@ -63,7 +57,6 @@ class Book:
         created: The day, as `2026-01-31`.
         document: All runs of the machine; as JSON it stands alone.
         reports: A scenario each; those that compare with Table I first, then the newest.
-        machines: All machines that ran what this one did, the fastest first.
         notes: What was left out, and why.
         studies: What was tuned there, the newest first.
         layers: What layers make of one test image; None where nobody looked.
@@ -75,14 +68,13 @@ class Book:
     created: str
     document: Document
     reports: tuple[Report, ...]
-    machines: tuple[MachineLine, ...] = ()
     notes: tuple[str, ...] = ()
     studies: tuple[StudyDocument, ...] = ()
     layers: Layers | None = None
     ui: str | None = None
 
     def link(self, line: object) -> str | None:
-        """Where MLflow shows a run; None for what is none, or where no UI is known."""
-        if self.ui is None or not isinstance(line, RunSummary) or line.run_id is None:
+        """Where MLflow shows a run or trial; None for what is none, or where no UI is known."""
+        if self.ui is None or not isinstance(line, (RunSummary, Tried)) or line.run_id is None:
             return None
         return f"{self.ui}/runs/{quote(line.run_id, safe='')}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_bench.escape import one_line
@@ -13,7 +12,6 @@ from mnist_bench.report.drawing import Chart
 from mnist_bench.report.drawings import Drawings
 from mnist_bench.report.measured import explained
 from mnist_bench.report.prepared import part_of
-from mnist_bench.study_document import StudyDocument
 
 _TEMPLATE = "book.html.j2"
 
@@ -41,11 +39,6 @@ def book_to_html(book: Book, drawings: Drawings) -> str:
         )
         return Markup(made)  # noqa: S704  # the template has escaped it
 
-    def best(document: StudyDocument) -> Markup:
-        header, *lines = study.best_lines(document)
-        columns = [cells.Column(name, _cell(place)) for place, name in enumerate(header)]
-        return table(columns, lines)
-
     def drawn(charts: Sequence[Chart]) -> list[tuple[Chart, Markup]]:
         return [(chart, Markup(chart.svg)) for chart in charts]  # noqa: S704  # drawn here
 
@@ -56,16 +49,15 @@ def book_to_html(book: Book, drawings: Drawings) -> str:
         charts=[drawn(charts) for charts in drawings.parts],
         confusions=[drawn(charts) for charts in drawings.confusions],
         studies=[
-            (each, study.headline(each), study.counts(each), best(each), drawn(charts))
+            (
+                *(each, study.headline(each), study.counts(each)),
+                table(study.best_columns(each), study.best_trials(each)),
+                drawn(charts),
+            )
             for each, charts in zip(book.studies, drawings.studies, strict=True)
         ],
         figures=drawn(drawings.layers),
-        machines=table(cells.MACHINES, book.machines) if book.machines else "",
+        machines=table(cells.MACHINES, book.document.machines) if book.document.machines else "",
         explained=explained(book.reports),
         words=words,
     )
-
-
-def _cell(place: int) -> Callable[[list[str]], str]:
-    """Takes the cell in that place of a line."""
-    return itemgetter(place)

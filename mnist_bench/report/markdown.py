@@ -12,7 +12,6 @@ from mnist_bench.report import cells, study, words
 from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.measured import explained
 from mnist_bench.report.prepared import part_of
-from mnist_bench.study_document import StudyDocument
 
 if TYPE_CHECKING:
     import jinja2
@@ -45,18 +44,19 @@ def book_to_markdown(book: Book) -> str:
         command=code(book.command),
         parts=[part_of(report, linked) for report in book.reports],
         studies=[
-            (each, study.headline(each), study.counts(each), Ready(study.table(_safe(each))))
+            (
+                each,
+                study.headline(each),
+                study.counts(each),
+                linked(study.best_columns(each), study.best_trials(each)),
+            )
             for each in book.studies
         ],
-        machines=table(cells.MACHINES, book.machines) if book.machines else "",
+        machines=table(cells.MACHINES, book.document.machines) if book.document.machines else "",
         explained=explained(book.reports),
         words=words,
         h=Ready("###"),
     )
-
-
-def _safe(document: StudyDocument) -> list[list[str]]:
-    return [[markdown(cell) for cell in line] for line in study.best_lines(document)]
 
 
 def table(

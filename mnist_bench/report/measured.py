@@ -47,7 +47,11 @@ def _accuracies(reports: list[Report]) -> Iterator[Explained]:
         "counts updates done. The paper's program counts from 0; its label is in brackets. With "
         "several seeds it is the range over them.",
     )
-    yield Explained("±", "is the standard deviation over n seeds; one seed has none.")
+    yield Explained(
+        "±",
+        "is the standard deviation over n seeds, of times as a share of their mean; one seed has "
+        "none.",
+    )
     yield Explained(
         INTERVAL,
         "is a prediction interval, mean ± t·s·√(1 + 1/n): the paper's value is one training, so "

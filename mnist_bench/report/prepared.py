@@ -59,10 +59,11 @@ def part_of(report: Report, table: TableMaker) -> Part:
     several_counts = words.has_several_thread_counts(runs)
     columns = cells.RUNS_BY_THREADS if several_counts else cells.RUNS
     scaling: tuple[Scaling, ...] = report.document.scaling
+    reaches, standings = report.document.reaches, report.document.standings
     costs: tuple[PhaseCost, ...] = phases.costs if phases else ()
     return Part(
         report=report,
-        headline=words.headline(report.document, report.standings),
+        headline=words.headline(report.document),
         warning=words.image_warning(runs),
         table_title=words.table_title(report.rows),
         table_1=table(cells.TABLE_1, report.rows),
@@ -74,10 +75,10 @@ def part_of(report: Report, table: TableMaker) -> Part:
         row_notes=(*words.row_notes(report.rows), *words.contradictions(report.rows)),
         disturbances=words.disturbances(runs),
         unfinished=words.unfinished(runs),
-        reaches=table(cells.REACH, report.reaches) if report.reaches else "",
+        reaches=table(cells.REACH, reaches) if reaches else "",
         digits=table(cells.DIGITS, report.confusion.digits) if report.confusion else "",
-        standings=table(cells.STANDING, report.standings) if report.standings else "",
-        standing_note=words.standing_note(report.standings),
+        standings=table(cells.STANDING, standings) if standings else "",
+        standing_note=words.standing_note(standings),
         phases_head=words.phases_head(phases, threads=several_counts) if phases else "",
         phase_costs=table(cells.PHASES, costs) if costs else "",
         surroundings=words.surroundings(report.seen) if report.seen else (),

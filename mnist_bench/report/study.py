@@ -8,8 +8,9 @@ from urllib.parse import quote
 from mnist_bench import paper, units
 from mnist_bench.escape import Ready, code, markdown
 from mnist_bench.proof import LEVEL, Arm, Interval, Proof
+from mnist_bench.report.cells import Column
 from mnist_bench.study_document import Look, StudyDocument
-from mnist_bench.tried import papers_of
+from mnist_bench.tried import Tried, papers_of
 
 _MOST_TRIALS = 10
 """In the table of the best."""
@@ -35,7 +36,7 @@ def to_markdown(document: StudyDocument, created: str, pictures: Sequence[str]) 
         *_looks(document.looks),
         "## The trials",
         counts(document),
-        table(best_lines(document)),
+        _best_table(document),
         *_importances(document),
         *(f"![{name.rsplit('.', 2)[-2]}]({quote(name)})" for name in pictures),
         *_method(document),
@@ -200,8 +201,14 @@ def _interval(interval: Interval, text: Callable[[float], str]) -> str:
     return f"{text(interval.difference)}, {LEVEL:.0%} interval {ends} (Welch){noise}"
 
 
-def best_lines(document: StudyDocument) -> list[list[str]]:
-    """Header and lines of a table: the best finished trials, by the first value.
+def _best_table(document: StudyDocument) -> str:
+    columns, trials = best_columns(document), best_trials(document)
+    lines = [[markdown(column.text(trial)) for column in columns] for trial in trials]
+    return table([[column.header for column in columns], *lines])
+
+
+def best_trials(document: StudyDocument) -> list[Tried]:
+    """The best finished trials, by the first value, and the paper's.
 
     Of a trade-off all of its front stands before them.
     """
@@ -213,20 +220,27 @@ def best_lines(document: StudyDocument) -> list[list[str]]:
     papers = papers_of(document.trials)
     if papers and papers not in shown:
         shown.append(papers)
-    names = [name[:1].upper() + name[1:] for name in document.goal.names]
-    constrained = any(trial.missed for trial in shown)
-    header = ["Trial", *names, "Verdict", "Trial took"]
-    header += ["On the front"] if several else []
-    header += ["Keeps the constraints"] if constrained else []
-    lines = [header]
-    for trial in shown:
-        number = f"{trial.number}{' (paper)' if trial.is_papers else ''}"
-        values = document.goal.texts(trial.values)
-        line = [number, *values, trial.verdict or units.UNKNOWN, units.duration(trial.seconds)]
-        line += [_yes(trial.number in document.best)] if several else []
-        line += [_yes(trial.is_feasible)] if constrained else []
-        lines.append(line)
-    return lines
+    return shown
+
+
+def best_columns(document: StudyDocument) -> list[Column[Tried]]:
+    """What is told of each of them."""
+    goal = document.goal
+
+    def value(place: int) -> Callable[[Tried], str]:
+        return lambda trial: goal.texts(trial.values)[place]
+
+    columns: list[Column[Tried]] = [
+        Column("Trial", lambda t: f"{t.number}{' (paper)' if t.is_papers else ''}"),
+        *(Column(name[:1].upper() + name[1:], value(i)) for i, name in enumerate(goal.names)),
+        Column("Verdict", lambda trial: trial.verdict or units.UNKNOWN, words=True),
+        Column("Trial took", lambda trial: units.duration(trial.seconds)),
+    ]
+    if len(goal.names) > 1:
+        columns.append(Column("On the front", lambda trial: _yes(trial.number in document.best)))
+    if any(trial.missed for trial in best_trials(document)):
+        columns.append(Column("Keeps the constraints", lambda trial: _yes(trial.is_feasible)))
+    return [*columns, Column("Run", lambda trial: trial.run_id or units.UNKNOWN, words=True)]
 
 
 def _yes(answer: bool) -> str:  # noqa: FBT001

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mnist_bench import paper, units
 from mnist_bench.compare import ALPHA
-from mnist_bench.document import ROW_VERDICTS, Document, Row, RowVerdict, Scaling
+from mnist_bench.document import ROW_VERDICTS, Document, Row, RowVerdict, Scaling, Standing
 from mnist_bench.layers import Layers
 from mnist_bench.machine import Machine
 from mnist_bench.report.cells import status
 from mnist_bench.seen import Seen
 from mnist_bench.spent import Peak, Phases, spent_on
-from mnist_bench.standing import Standing, pooled_ratio
+from mnist_bench.standing import pooled_ratio
 from mnist_bench.summary import RunSummary
 
 THREE_ACCURACIES = (
@@ -47,18 +47,13 @@ _SAID: dict[RowVerdict, tuple[str, str]] = {
 }
 
 
-def headline(document: Document, beside: Sequence[Standing] = ()) -> str:
-    """How Table I came out here and what it cost, in one sentence.
-
-    Args:
-        document: Of the runs.
-        beside: Their rows against the shipped reference; none where that is of no interest.
-    """
+def headline(document: Document) -> str:
+    """How Table I came out here and what it cost, in one sentence."""
     spent = spent_on(document.runs)
     trainings = "1 training" if spent.trainings == 1 else f"{spent.trainings} trainings"
     spoilt = f" ({spent.invalid_trainings} with invalid runs)" if spent.invalid_trainings else ""
     price = f"{units.duration(spent.train_seconds)} inside {trainings}{spoilt}, {_peak(spent.peak)}"
-    ratio = pooled_ratio(beside)
+    ratio = pooled_ratio(document.standings)
     against = "" if ratio is None else f", {ratio:.2f} times the reference machine's train time"
     return f"{_outcome(document.table_1)}; cost: {price}{against}."
 
