@@ -21,7 +21,7 @@ from mnist_bench.record import Record
 from mnist_bench.recorded import Recorded
 from mnist_bench.summary import summarise
 
-Key = Literal["machine", "scenario", "tensorflow", "precision"]
+Key = Literal["machine", "scenario", "tensorflow", "mnist-bench", "precision"]
 
 
 class Comparison(Record):
@@ -101,7 +101,7 @@ def _bundled(path: Path) -> list[Recorded]:
             begun_at_ms=each.begun_at_ms,
             machine=told.machines[each.machine].name,
             tensorflow=told.machines[each.machine].tensorflow,
-            mnist_bench=told.mnist_bench,
+            mnist_bench=told.machines[each.machine].mnist_bench,
         )
         for run, each in zip(runs, told.runs, strict=True)
     ]
@@ -122,6 +122,7 @@ _KEYS: dict[Key, Callable[[Recorded], str]] = {
     "machine": _machine,
     "scenario": lambda each: each.run.scenario,
     "tensorflow": lambda each: f"TensorFlow {each.tensorflow or 'of an unknown version'}",
+    "mnist-bench": lambda each: f"mnist-bench {each.mnist_bench or 'of an unknown version'}",
     "precision": lambda each: each.run.precision,
 }
 

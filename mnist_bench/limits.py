@@ -28,5 +28,5 @@ REPEATS = 3
 """Further trainings of each finalist of a study."""
 REPORT_FORMATS = ("html", "md", "csv", "json")
 """Of `mnist-bench report`, by the files' suffixes."""
-COMPARED_BY = ("machine", "scenario", "tensorflow", "precision")
+COMPARED_BY = ("machine", "scenario", "tensorflow", "mnist-bench", "precision")
 """Keys of `mnist-bench compare --by`."""

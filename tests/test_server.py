@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 
@@ -59,6 +60,14 @@ def test_the_run_is_on_the_server_and_not_here(user: Bench, ended: Ended, addres
     }
     assert sorted(path.name for path in user.folder.iterdir()) == ["reports"]
     assert list(user.temporary.glob("mnist-bench-*")) == []
+
+
+def test_the_report_links_to_the_runs_there(user: Bench, ended: Ended, address: str) -> None:
+    told = user.run("report", MLFLOW_TRACKING_URI=f"http://me:{PASSWORD}@{address}")
+    assert told.status == 0, told.stderr
+    (run,) = ended.document["runs"]
+    page = (user.folder / "reports" / "report.html").read_text(encoding="utf-8")
+    assert re.search(rf'href="http://{address}/#/experiments/\d+/runs/{run["run_id"]}"', page)
 
 
 def test_standard_output_is_the_document_alone(user: Bench, ended: Ended) -> None:
