@@ -6,6 +6,7 @@ asked, so that a test knows the best answer and sees who looked at the test spli
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -19,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import optuna
 import psutil
 import pytest
 from program import Bench, Ended, altered
@@ -253,6 +255,31 @@ def test_the_reports(whole: Whole) -> None:
     assert "mnist-bench tune --space two.toml --trials 14 --confirm 3 --json" in text
     assert "0 (paper)" in text
     assert str(whole.bench.home.parent) not in text
+
+
+def test_the_journal_is_one_that_optuna_itself_reads(whole: Whole) -> None:
+    """So does optuna-dashboard, which opens a file so."""
+    file = whole.bench.folder / "mlruns" / "optuna.log"
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+    study = optuna.load_study(study_name="two-accuracy", storage=storage)
+    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert [trial.number for trial in study.trials] == list(range(14))
+    assert study.trials[0].params == {"learning_rate": 0.001, "batch_size": 50}
+    assert study.trials[0].value == 0.93
+    states = {trial.state for trial in study.trials}
+    assert states <= {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}
+
+
+def test_a_study_in_a_database(bench: Bench) -> None:
+    line = ("--confirm", "0", "--json")
+    first = tuned(bench, "--trials", "2", *line, "--storage", "sqlite:///studies.db")
+    assert first.status == 0, first.stderr
+    more = ("--trials", "3", *line, "--resume")
+    again = tuned(bench, *more, MNIST_BENCH_STORAGE="sqlite:///studies.db")
+    assert again.status == 0, again.stderr
+    assert again.document["trials"][:2] == first.document["trials"]
+    assert len(again.document["trials"]) == 3
+    assert not (bench.folder / "mlruns" / "optuna.log").exists()
 
 
 # Ends and beginnings
@@ -601,6 +628,37 @@ def test_two_processes_share_a_study(bench: Bench) -> None:
     assert set(threads[7:]) == {sensing.usable_threads()}
     took = [trial["seconds"] for trial in trials]
     assert max(took) < ended.document["search_seconds"] < sum(took)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_ctrl_c_ends_every_process_and_the_study_goes_on(bench: Bench) -> None:
+    """A terminal sends it to all of them."""
+    fault = 'request["training_seed"] in {1, 2} and time.sleep(600)'
+    (bench.folder / "worker.py").write_text(worker(fault)[-1], encoding="utf-8")
+    before = (
+        "import sys\nfrom mnist_bench import crew, process\n"
+        f"crew.COMMAND = (sys.executable, '-c', {MEMBERS!r})\nprocess.COMMAND = {worker(fault)!r}"
+    )
+    line = ("--space", "two.toml", "--trials", "5", "--confirm", "0", "--workers", "2")
+    with bench.started("tune", *line, program=altered(before), **tracked(bench)) as running:
+        file = bench.folder / "asked.jsonl"
+        running.until(lambda: file.exists() and len(asked(bench)) == 3, 120)
+        members = running.family()
+        for process_of_it in (psutil.Process(running.process.pid), *members):
+            with contextlib.suppress(psutil.NoSuchProcess):  # another has ended it already
+                process_of_it.send_signal(signal.SIGINT)
+        ended = running.ended(60)
+    assert ended.status == 130
+    assert "--resume" in ended.told + ended.stdout
+    assert "Traceback" not in ended.stderr
+    assert not any(member.is_running() for member in members)
+    again = crewed(bench, "--trials", "5", "--workers", "2", "--resume")
+    assert again.status == 0, again.stderr
+    trials = again.document["trials"]
+    assert [trials[number]["state"] for number in (1, 2)] == ["failed", "failed"]
+    assert {trial["retry_of"] for trial in trials} >= {1, 2}
+    counted = [t for t in trials if t["state"] in {"finished", "pruned"} and t["repeat_of"] is None]
+    assert len(counted) == 5
 
 
 def test_a_time_that_is_over_before_several_processes_begin(bench: Bench) -> None:
