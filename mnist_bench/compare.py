@@ -26,8 +26,6 @@ ALPHA = 0.05
 """Chance, over all rows together, of telling a row apart that is not."""
 MIN_SEEDS = 3
 """Fewer seeds than these say too little about their own spread: the reference's is taken."""
-_ROUNDING_SD = 1 / paper.TEST_IMAGES / sqrt(12)
-"""Of an accuracy that is a whole number of images; no spread is smaller than this."""
 REFERENCE_NAME = "table-1.json"
 
 
@@ -131,10 +129,15 @@ def document(
     machine: Machine, results: Sequence[RunSummary], reference: Reference | None
 ) -> Document:
     """Every run, those rows that stand in Table I, and what more threads brought."""
+    return document_of(machine, results, rows(results, reference))
+
+
+def document_of(machine: Machine, results: Sequence[RunSummary], rows: Sequence[Row]) -> Document:
+    """The same, of rows that are there already."""
     return Document(
         machine=machine,
         runs=tuple(results),
-        table_1=tuple(row for row in rows(results, reference) if row.paper_step is not None),
+        table_1=tuple(row for row in rows if row.paper_step is not None),
         scaling=scaling_of(results),
     )
 
@@ -222,7 +225,7 @@ def _spread(group: Group, reference: Reference | None) -> Spread | None:
     values = known([run.max_test_accuracy for run in group.taken])
     if len(values) >= MIN_SEEDS:
         precision = group.taken[0].precision
-        sd = max(statistics.stdev(values), _ROUNDING_SD)
+        sd = max(statistics.stdev(values), paper.ROUNDING_SD)
         return Spread(group.steps, sd, len(values), "own", precision)
     return reference.of(group.steps) if reference else None
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mnist_bench import units
+from mnist_bench import paper, units
 from mnist_bench.conditions import known
 from mnist_bench.draws import Group, groups
 from mnist_bench.proof import welch
@@ -125,13 +125,25 @@ def _contrast(ours: Group, theirs: Group, label: str) -> Contrast:
             *(known(run.train_seconds_total for run in trusted(of)) for of in (base, other))
         ),
         final_test_accuracy=(
-            _difference(*(known(run.final_test_accuracy for run in of) for of in (base, other)))
+            _difference(
+                *(known(run.final_test_accuracy for run in of) for of in (base, other)),
+                smallest_sd=paper.ROUNDING_SD,
+            )
             if same_images
             else None
         ),
         peak_rss_bytes=_peaks(base, other),
-        notes=(*_notes(base, other, label), *_left_out(ours, theirs)),
+        notes=(*_machines(ours, theirs), *_notes(base, other, label), *_left_out(ours, theirs)),
     )
+
+
+def _machines(ours: Group, theirs: Group) -> Iterator[str]:
+    """Where times are of more than one machine, whichever of two runs of a seed was taken."""
+    for group in (ours, theirs):
+        if len(group.machines) > 1:
+            yield f"runs of {len(group.machines)} machines on one side: times mislead"
+    if ours.machines != theirs.machines:
+        yield "machines differ"
 
 
 def _left_out(ours: Group, theirs: Group) -> Iterator[str]:
@@ -157,13 +169,15 @@ def _ratio(base: Sequence[float], other: Sequence[float]) -> Effect | None:
     )
 
 
-def _difference(base: Sequence[float], other: Sequence[float]) -> Effect | None:
+def _difference(
+    base: Sequence[float], other: Sequence[float], *, smallest_sd: float = 0.0
+) -> Effect | None:
     if not base or not other:
         return None
     if min(len(base), len(other)) < 2:
         value = statistics.mean(other) - statistics.mean(base)
         return Effect(value=value, low=None, high=None, is_within_noise=None)
-    found = welch(other, base)
+    found = welch(other, base, smallest_sd=smallest_sd)
     return Effect(
         value=found.difference,
         low=found.low,
@@ -211,9 +225,6 @@ def _notes(base: Sequence[RunSummary], other: Sequence[RunSummary], label: str) 
 
 
 def _notes_on_a_side(runs: Sequence[RunSummary]) -> Iterator[str]:
-    machines = {run.machine_id for run in runs}
-    if len(machines) > 1:
-        yield f"runs of {len(machines)} machines on one side: times mislead"
     spoilt = len(runs) - len(trusted(runs))
     if spoilt:
         yield f"{spoilt} invalid of {len(runs)} runs left out of time and memory"

@@ -244,7 +244,7 @@ class Document(Record):
         runs: Every run, in the order given.
         table_1: Rows of Table I's own step counts.
         scaling: Trainings that were run with several thread counts, one line a count.
-        reaches: How long the longest trainings of each scenario took to the paper's accuracies;
+        reaches: How long the longest trainings of each scenario took to its target accuracies;
             likewise `standings` and `machines` in reports alone.
         standings: The rows of Table I against the shipped reference.
         machines: All machines that ran what this one did, the fastest first.

@@ -21,21 +21,24 @@ class Group:
             way, a seed once.
         left_out: What was left out and why, in words; empty where nothing was.
         obstacles: Why they do not compare with Table I; empty where they do.
+        machines: Ids of the machines that runs of this question were carried out on, in this way.
     """
 
     steps: int
     taken: tuple[RunSummary, ...]
     left_out: str
     obstacles: tuple[str, ...]
+    machines: frozenset[str | None]
 
 
 def groups(results: Sequence[RunSummary]) -> list[Group]:
     """One group for every step count, rising.
 
     Args:
-        results: Runs however they ended; where some of a step count compare with Table I, the
-            group takes only those. Of runs that were carried out differently it takes those of
-            the most threads: that is how a training is done where nothing else is asked.
+        results: Runs however they ended, the oldest first; where some of a step count compare with
+            Table I, the group takes only those, else those of the newest one's protocol. Of runs
+            that were carried out differently it takes those of the most threads: that is how a
+            training is done where nothing else is asked.
     """
     by_steps = sorted(results, key=lambda result: result.steps)
     return [_group(steps, list(of)) for steps, of in groupby(by_steps, lambda r: r.steps)]
@@ -76,7 +79,8 @@ def way(result: RunSummary) -> tuple[object, ...]:
 def _group(steps: int, results: list[RunSummary]) -> Group:
     finished = [r for r in results if r.status == "finished" and r.max_test_accuracy is not None]
     comparable = [r for r in finished if not _differences(r)]
-    first = max(comparable or finished, key=lambda r: r.threads, default=None)
+    newest = [r for r in finished if question(r) == question(finished[-1])]
+    first = max(comparable or newest, key=lambda r: r.threads, default=None)
     asked = [r for r in finished if first and question(r) == question(first)]
     alike = [r for r in asked if first and way(r) == way(first)]
     taken = one_a_seed(alike)
@@ -93,6 +97,7 @@ def _group(steps: int, results: list[RunSummary]) -> Group:
         taken=taken,
         left_out=", ".join(f"{number} {why}" for number, why in left_out if number),
         obstacles=tuple(obstacles),
+        machines=frozenset(run.machine_id for run in alike),
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _MARKDOWN = str.maketrans(
     {character: f"\\{character}" for character in r"\`*_[]|~$"}
-    | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+    | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 )
+_ADDRESS = re.compile(r":(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+"""What a forge would make a link of, without any bracket; an @ beside."""
 _FORMULA_STARTS = frozenset("=+-@" + "＝＋－＠")  # noqa: RUF001 - the wide forms run too
 _BREAKS = frozenset("\t\r\n")
 _HIDDEN = ("Cc", "Cf", "Cs")
@@ -30,7 +33,8 @@ def markdown(text: object) -> Ready:
     """Text as Markdown that shows just that text, also inside a table's cell."""
     if isinstance(text, Ready):
         return text
-    return Ready(one_line(str(text)).translate(_MARKDOWN))
+    escaped = one_line(str(text)).translate(_MARKDOWN)
+    return Ready(_ADDRESS.sub(lambda found: f"&#{ord(found[0])};", escaped))
 
 
 def code(*texts: str) -> Ready:

@@ -116,7 +116,7 @@ def _record(
     store: Store, source: Source, seen: Layers, own: RunSummary | None, content: bytes
 ) -> None:
     charts = charts_of_layers(seen, "layers")
-    files = {f"{chart.name}.svg": on_paper(chart.svg).encode() for chart in charts}
+    files = {f"{chart.name}.svg": on_paper(chart).encode() for chart in charts}
     whose = f" and of run {own.run_id}" if own else ""
     store.keep(
         f"figures 1 to 4, test image {seen.image}",

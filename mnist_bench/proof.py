@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from math import sqrt
 
+from mnist_bench.paper import ROUNDING_SD
 from mnist_bench.record import Record
 from mnist_bench.result import RunResult
 
@@ -162,7 +163,7 @@ def proof_of(
     return Proof(
         candidate=ours,
         paper=theirs,
-        accuracy=welch(_accuracies(candidate), _accuracies(paper)),
+        accuracy=welch(_accuracies(candidate), _accuracies(paper), smallest_sd=ROUNDING_SD),
         train_seconds=in_all,
         shrinkage=validation_accuracy - ours.accuracy_mean,
         mcnemar=mcnemar,
@@ -177,14 +178,21 @@ def half_width(values: Sequence[float]) -> float:
     return _t(len(values) - 1) * statistics.stdev(values) / sqrt(len(values))
 
 
-def welch(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
+def welch(ours: Sequence[float], theirs: Sequence[float], *, smallest_sd: float = 0.0) -> Interval:
     """Welch's interval of the difference of two means, ours less theirs.
+
+    Args:
+        ours: Two or more values.
+        theirs: Likewise.
+        smallest_sd: That values which happen to agree are taken to have.
 
     Raises:
         ValueError: One has fewer than two values.
     """
     difference = statistics.mean(ours) - statistics.mean(theirs)
-    parts = [statistics.variance(values) / len(values) for values in (ours, theirs)]
+    parts = [
+        max(statistics.variance(values), smallest_sd**2) / len(values) for values in (ours, theirs)
+    ]
     error = sqrt(sum(parts))
     if error == 0:
         return Interval(difference=difference, low=difference, high=difference)

@@ -13,7 +13,7 @@ from mnist_bench.limits import REPORT_FORMATS
 
 _EXAMPLES = """\b
 Examples:
-  mnist-bench report                        everything that this machine ran, as reports/report.*
+  mnist-bench report                        all of the machine of the newest run: reports/report.*
   mnist-bench report --format html          the page alone
   mnist-bench report --scenario table-1 --since 2026-01-31
   mnist-bench report --image 0 --data DIR   with Figures 1 to 4, of the first test image

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import compare, figures, layer_maps, paper, report
+from mnist_bench import compare, figures, layer_maps, report
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.curves import Curves, curves_of
 from mnist_bench.document import Document, MachineLine
@@ -25,6 +25,7 @@ from mnist_bench.pictured import Pictured
 from mnist_bench.ranking import ranked
 from mnist_bench.reach import reaches
 from mnist_bench.recorded import Recorded, UnreadableError
+from mnist_bench.remarks import counted, left_out, several_versions, without_study
 from mnist_bench.report import Book, Bound, Report, files
 from mnist_bench.report.words import headline
 from mnist_bench.seen import seen_by
@@ -183,7 +184,12 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         created=created,
         document=document,
         reports=tuple(sorted(reports, key=lambda each: not each.compares)),
-        notes=(*_notes(found, own), *shelf.notes),
+        notes=(
+            *left_out(len(found.runs) - len(own), found.unreadable, document.machines),
+            *several_versions(own),
+            *without_study(trials, studies),
+            *shelf.notes,
+        ),
         studies=studies,
         layers=layers,
         ui=_ui(wish, archive),
@@ -259,7 +265,7 @@ def _layers(shelf: Pictured, runs: Sequence[RunSummary], wish: Wish) -> Layers |
         )
     kept = layer_maps.found(shelf.archive, [source.digest], wish.image)
     own = layer_maps.with_weights(shelf.archive, runs, source.digest)
-    if kept and (kept.own or own is None):
+    if kept and (own is None or kept.own_steps >= own.steps):
         return kept
     return layer_maps.make(Store(wish.tracking_uri, wish.experiment), source, wish.image, own)
 
@@ -275,15 +281,20 @@ def _report(
     rows = compare.rows(runs, reference)
     longest = _longest(runs)
     drawn = [run for each in longest if (run := shelf.archive.load(each.run_id or ""))]
+    if len(longest) == _MOST_CURVES:
+        shelf.notes.append(
+            f"{scenario}: drawings, digits and times to an accuracy are of the newest "
+            f"{_MOST_CURVES} trainings at most"
+        )
     if len(drawn) < len(longest):
         shelf.notes.append(
             f"{scenario}: of {len(longest)} runs that would be drawn, {len(longest) - len(drawn)} "
             "can't be: MLflow has no record of them in reach"
         )
     curves: Curves | None = curves_of(drawn)
-    document = compare.document(described, runs, reference).model_copy(
+    document = compare.document_of(described, runs, rows).model_copy(
         update={
-            "reaches": reaches(scenario, drawn, paper.TARGET_ACCURACIES),
+            "reaches": reaches(scenario, drawn, drawn[-1].target_accuracies if drawn else ()),
             "standings": standings(rows, compare.reference_document()),
         }
     )
@@ -306,27 +317,14 @@ def _longest(runs: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
     return rising[-1].taken[-_MOST_CURVES:] if rising else ()
 
 
-def _notes(found: Found, own: Sequence[Recorded]) -> Iterator[str]:
-    others = len(found.runs) - len(own)
-    if others:
-        yield f"{_count(others, 'run')} of other machines: in the table of machines alone"
-    for reason, count in found.unreadable.items():
-        yield f"{_count(count, 'run')} left out: {reason}"
-
-
 def _told(runs: int, studies: int) -> str:
     """What a book is about."""
     counts = ((runs, "run"), (studies, "study"))
-    return " and ".join(_count(number, what) for number, what in counts if number)
+    return " and ".join(counted(number, what) for number, what in counts if number)
 
 
 def _sets(runs: Sequence[RunSummary]) -> str:
     return ", ".join(sorted({run.dataset for run in runs})) or "none"
-
-
-def _count(number: int, what: str) -> str:
-    several = "studies" if what == "study" else f"{what}s"
-    return f"{number:,} {what if number == 1 else several}"
 
 
 def _ui(wish: Wish, archive: Archive) -> str | None:

@@ -184,14 +184,14 @@ def _trained(
 
 def _report_of(plan: Plan, outcome: Outcome, described: Machine, command: str) -> Report:
     runs = summarise(outcome.results)
-    reference = compare.reference_for(runs)
+    rows = compare.rows(runs, compare.reference_for(runs))
     return Report(
         title=plan.scenario.title,
         scenario=plan.name,
         command=command,
         created=dt.datetime.now().astimezone().date().isoformat(),
-        document=compare.document(described, runs, reference),
-        rows=compare.rows(runs, reference),
+        document=compare.document_of(described, runs, rows),
+        rows=rows,
         seen=seen_by(outcome.results),
     )
 

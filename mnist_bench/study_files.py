@@ -42,7 +42,19 @@ def winner_toml(document: StudyDocument, number: int) -> str:
     scenario = document.space.scenario(document.trial(number).chosen)
     title = f"Winner of the study {document.study}: trial {number}"[:200]
     images = document.dataset if document.dataset in DATASET_CHOICES else "auto"
-    return scenario.model_copy(update={"title": title, "dataset": images}).to_toml()
+    text = scenario.model_copy(update={"title": title, "dataset": images}).to_toml()
+    return f"{_of_a_time(document)}{text}"
+
+
+def _of_a_time(document: StudyDocument) -> str:
+    """What a scenario cannot say: it ends by its steps alone."""
+    seconds = document.space.train_seconds
+    if seconds is None:
+        return ""
+    return (
+        f"# The study ended each training at the first grid step past {seconds:g} s, and counted\n"
+        "# the last scoring within them. A scenario has no such end: it trains all its steps.\n"
+    )
 
 
 def trials_csv(document: StudyDocument) -> str:

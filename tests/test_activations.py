@@ -124,13 +124,13 @@ def test_a_process_that_fails_says_why(source: Source, tmp_path: Path) -> None:
 def test_what_is_written_comes_back() -> None:
     maps = tuple(np.full((n, n, 2), n, np.float32) for n in (4, 2))
     pixels = np.zeros((28, 28), np.uint8)
-    told = Layers("mnist", 7, 3, 10, 0, 0.5, pixels, maps, maps[:1], own_steps=5)
+    told = Layers("mnist", 7, 3, 10, 0, 0.5, pixels, maps, maps[::-1], own_steps=5)
     again = from_bytes(told.to_bytes())
     assert (again.dataset, again.image, again.label) == ("mnist", 7, 3)
     assert (again.steps, again.test_accuracy, again.own_steps) == (10, 0.5, 5)
     for before, after in zip(told.untrained, again.untrained, strict=True):
         np.testing.assert_array_equal(before, after)
-    assert (len(again.trained), again.own) == (1, ())
+    assert (len(again.trained), again.own) == (2, ())
 
 
 def test_a_damaged_file_is_refused() -> None:

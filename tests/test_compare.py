@@ -210,8 +210,8 @@ def test_row_takes_the_comparable_runs() -> None:
 
 def test_runs_of_different_questions_are_never_averaged() -> None:
     row = only([run(1_000, 0.9, dataset="mnist-5k"), run(1_000, 0.8, 1, dataset="custom:ab")])
-    assert (row.n, row.mean) == (1, 0.9)
-    assert row.reason == "other images: mnist-5k; left out: 1 of another protocol"
+    assert (row.n, row.mean) == (1, 0.8)  # of the newest
+    assert row.reason == "other images: custom:ab; left out: 1 of another protocol"
 
 
 @pytest.mark.parametrize(

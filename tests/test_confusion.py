@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -65,6 +67,21 @@ def test_confidence_is_of_wrong_readings_alone() -> None:
     trainings = [Predictions(np.array([0, 1, 7, 4, 9], np.uint8), sure)]
     missed = found(*trainings).missed
     assert [(each.image, each.confidence) for each in missed] == [(2, 0.875), (3, 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("digits", "probabilities"),
+    [
+        (np.array([0, 10], np.uint8), np.ones(2, np.float16)),
+        (np.array([0, 1], np.uint8), np.ones(3, np.float16)),
+        (np.array([0, -1]), np.ones(2, np.float16)),
+        (np.array([[0, 1]], np.uint8), np.ones((1, 2), np.float16)),
+    ],
+    ids=["no digit", "too many", "below 0", "two axes"],
+)
+def test_what_are_no_readings_of_digits(digits: Any, probabilities: Any) -> None:
+    with pytest.raises(ValueError, match=r"digit|pair"):
+        Predictions(digits, probabilities)
 
 
 @pytest.mark.parametrize("trainings", [(), (predictions(0, 1),)])

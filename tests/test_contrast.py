@@ -83,6 +83,31 @@ def test_what_differs_beside_is_named(changes: dict[str, Any], note: str) -> Non
     assert note in only(base, side(timed(0, 10, **changes), timed(1, 11, **changes))).notes
 
 
+def test_machines_that_differ_are_named() -> None:
+    base = side(timed(0, 10), timed(1, 11))
+    other = side(timed(0, 10, machine_id="f" * 16), timed(1, 11, machine_id="f" * 16))
+    assert only(base, other).notes == ("machines differ",)
+
+
+def test_a_seed_of_two_machines_is_told_though_one_run_of_it_is_taken() -> None:
+    base = side(timed(0, 10), timed(0, 20, machine_id="f" * 16), timed(1, 11))
+    notes = only(base, side(timed(0, 10), timed(1, 11))).notes
+    assert "runs of 2 machines on one side: times mislead" in notes
+    assert "machines differ" in notes
+
+
+def test_seeds_that_agree_are_no_certainty() -> None:
+    # One image more of 10,000. Whole numbers of images: s = 1/10,000/sqrt(12) on both sides, two
+    # degrees of freedom, t(0.975; 2) = 4.302653.
+    line = only(*(side(*(timed(s, 10, final) for s in (0, 1))) for final in (0.9920, 0.9921)))
+    accuracy = line.final_test_accuracy
+    assert accuracy is not None
+    assert accuracy.low is not None
+    half = 4.302653 / 10_000 / sqrt(12)
+    assert accuracy.low == pytest.approx(0.0001 - half, rel=1e-4)
+    assert accuracy.is_within_noise is True
+
+
 def test_the_side_on_battery_is_named() -> None:
     spent = {"verdict": "suspect", "reasons": ("on battery",)}
     base = side(timed(0, 10, **spent), timed(1, 11, **spent))

@@ -7,6 +7,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -14,19 +15,23 @@ from records import evaluations, machine, run, seeds
 from test_compare import REFERENCE
 from test_report import assert_golden
 from test_study_files import document as study_document
+from test_study_files import traded
 
-from mnist_bench import compare
+from mnist_bench import compare, units
 from mnist_bench.confusion import Predictions, confusion_of
 from mnist_bench.curves import curves_of
 from mnist_bench.dataset import Images
 from mnist_bench.document import MachineLine
 from mnist_bench.layers import Layers
+from mnist_bench.reach import reaches
 from mnist_bench.report.contents import Book, Report
+from mnist_bench.report.digits import charts_of_layers
 from mnist_bench.report.drawings import drawings_of
 from mnist_bench.report.html import book_to_html
 from mnist_bench.report.markdown import book_to_markdown
 from mnist_bench.result import RunResult
 from mnist_bench.seen import seen_by
+from mnist_bench.standing import standings
 from mnist_bench.summary import summarise
 
 EVIL = "<script>alert(1)</script> & \"quotes\" 'and' ](http://evil) `code` \u202ereversed"
@@ -39,6 +44,11 @@ LAYERS = Layers(
     pixels=IMAGES.pixels[0], untrained=MAPS, trained=MAPS,
     own=(np.ones((14, 14, 80), np.float32),), own_steps=10_000,
 )  # fmt: skip
+ELSEWHERE = compare.document(
+    machine(cpu="Reference CPU"),
+    summarise([*seeds(1_000, 0.984, 0.985, 0.986), *seeds(10_000, 0.9925, 0.993, 0.9935)]),
+    None,
+)
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
@@ -49,13 +59,18 @@ def page_of(made: Book) -> str:
 def report(results: list[RunResult], scenario: str = "table-1", title: str = "Table I") -> Report:
     runs = summarise(results)
     longest = [each for each in results if each.steps == max(r.steps for r in results)]
+    rows = compare.rows(runs, REFERENCE)
+    beside = {
+        "reaches": reaches(scenario, longest, (0.984, 0.9928)),
+        "standings": standings(rows, ELSEWHERE),
+    }
     return Report(
         title=title,
         scenario=scenario,
         command="",
         created="2026-01-31",
-        document=compare.document(machine(), runs, REFERENCE),
-        rows=compare.rows(runs, REFERENCE),
+        document=compare.document_of(machine(), runs, rows).model_copy(update=beside),
+        rows=rows,
         seen=seen_by(results),
         curves=curves_of(longest),
         confusion=confusion_of([PREDICTIONS, PREDICTIONS], IMAGES),
@@ -254,11 +269,22 @@ def test_figures_1_to_4(page: str) -> None:
     for number in (2, 3, 4):
         for state in ("untrained, as published", "after 1,000 updates"):
             assert f"<strong>Figure {number}: hidden layer {number - 1}, {state}.</strong>" in page
-    assert "20 maps of 7 by 7." in page
+    assert "20 maps of 7 by 7; in the mean filter 0 is the strongest." in page
     assert "Test image 3 of mnist, a 7, in the layers" in page
     assert "a network of Table I makes of the same image, trained for 10,000 updates." in page
     assert "after 1,000 updates, with a test accuracy of 0.9500" in page
-    assert "80 maps of 14 by 14 of the trained network. The first 64 are drawn." in page
+    assert "Of the trained network: 80 maps of 14 by 14; " in page
+    assert "is the strongest. The first 64 are drawn." in page
+
+
+def test_maps_are_told_in_words() -> None:
+    maps = np.zeros((7, 7, 4), np.float32)
+    maps[2, 3, 1], maps[..., 2] = 9, 0.5
+    layers = dataclasses.replace(LAYERS, untrained=(*MAPS[:2], maps), own=(maps,))
+    told = {chart.name: chart.alternative for chart in charts_of_layers(layers, "layers")}
+    words = "4 maps of 7 by 7; in the mean filter 2 is the strongest; 2 of them show nothing."
+    assert told["figure-4"] == words
+    assert told["own-1"] == f"Of the trained network: {words}"
 
 
 def test_without_own_maps_the_page_says_how_to_get_them() -> None:
@@ -277,6 +303,66 @@ def test_a_study_has_a_section(page: str) -> None:
     assert "The search, trial by trial" in page
     text = book_to_markdown(book(report([run()]), studies=(document,)))
     assert f"## Study {document.study}: " in text
+
+
+def test_how_long_to_an_accuracy_is_told() -> None:
+    results = seeds(10_000, 0.992, 0.993, 0.994)
+    text = book_to_markdown(book(report(results)))
+    (line,) = [line for line in text.splitlines() if line.startswith("| 0.9928 |")]
+    steps = [next(e.step for e in r.evaluations if (e.test_accuracy or 0) >= 0.9928) for r in
+             results[1:]]  # fmt: skip
+    mean = sum(steps) / 2
+    assert line == f"| 0.9928 | 2 of 3 | {mean:,.0f} | 20.0 | {units.duration(mean * 0.02)} |"
+
+
+def test_the_reference_stands_beside_it() -> None:
+    text = book_to_markdown(book(report(seeds(1_000, 0.985, 0.986, 0.987))))
+    (line,) = [line for line in text.splitlines() if line.startswith("| 1,000 | 3 against 3 |")]
+    # Welch's t of two times three values a thousandth apart: 0.001 / sqrt(2/3 · 0.001²), 4 degrees.
+    assert line == "| 1,000 | 3 against 3 | +0.0010 | 0.288 | 1.00 |"
+    assert "The reference is of Reference CPU" in text
+    assert "Training takes 1.00 times its time here" in text
+
+
+def test_a_trade_off_has_its_front(page: str) -> None:
+    drawn = drawings_of(book(report([run()]), studies=(traded(),))).studies[0]
+    told = {chart.name: chart.alternative for chart in drawn}
+    assert list(told) == ["history", "slices", "pareto"]
+    front = "trial 3, validation accuracy 0.9912, train seconds 1 min 35 s, peak RSS 500 MiB"
+    assert front in told["pareto"]
+    assert "trial 2" not in told["pareto"]
+    assert "0.9712 in trial 0, at best 0.9912 in trial 3." in told["history"]
+    # Rings around dots have the page's colour, or they would be unseen in the dark.
+    (svg,) = [chart.svg for chart in drawn if chart.name == "pareto"]
+    assert "stroke: #000000" not in svg
+    assert "The trade-off" not in page
+
+
+def test_where_the_best_trials_lie_is_told_in_words() -> None:
+    drawn = drawings_of(book(report([run()]), studies=(study_document(),))).studies[0]
+    (told,) = [chart.alternative for chart in drawn if chart.name == "slices"]
+    assert told == (
+        "The validation accuracy over each parameter. The best 2 trials have: learning_rate 0.001 "
+        "to 0.01235, batch_size 50 to 64, optimizer momentum (1 of 2) or adam (1 of 2), schedule "
+        "cosine (1 of 2) or constant (1 of 2), average_decay 0.0 (1 of 1)."
+    )
+
+
+def test_few_runs_are_unfolded(page: str) -> None:
+    assert page.count("<details open>") == 2
+    results = [run(200, 0.9, seed, evaluations=evaluations(200, 0.9)) for seed in range(21)]
+    assert "<details>" in page_of(book(report(results)))
+
+
+def test_a_drawing_that_stands_alone_tells_itself_in_words() -> None:
+    made = book(report([run(dataset=EVIL)]), layers=dataclasses.replace(LAYERS, dataset=EVIL))
+    for content in drawings_of(made).files(made).values():
+        element = ET.fromstring(content)
+        for name in ("title", "desc"):
+            words = element.find(f"{{http://www.w3.org/2000/svg}}{name}")
+            assert words is not None
+            assert words.text
+        assert element.get("role") == "img"
 
 
 def test_every_drawing_has_a_file_name_of_its_own() -> None:

@@ -255,6 +255,12 @@ def test_unknown_is_a_dash_never_zero() -> None:
 NASTY = "a|b <script>x</script> & `c` *d* _e_ [f](http://g) \\ \n# h \x1b[31m \u202e ~~$i$"
 
 
+def test_bare_addresses_are_no_links() -> None:
+    """A forge makes links of them without any bracket."""
+    told = markdown("https://evil.example WWW.evil.example me@evil.example at 12:30")
+    assert told == "https&#58;//evil.example WWW&#46;evil.example me&#64;evil.example at 12:30"
+
+
 def test_markdown_escapes_what_comes_from_outside() -> None:
     told = report(
         [run(status="failed", failure=NASTY, run_id=NASTY, dataset=NASTY, memory_method=NASTY)],

@@ -18,8 +18,11 @@ from records import run
 
 from mnist_bench import archive, reporting
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.recorded import Recorded
+from mnist_bench.remarks import without_study
 from mnist_bench.result import RunResult
 from mnist_bench.store import Store
+from mnist_bench.summary import summarise_run
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -141,6 +144,15 @@ def test_the_scenario_that_answers_the_question_stands_first(tmp_path: Path) -> 
     assert "times the reference machine's train time" in ended.stdout
 
 
+def test_another_machine_that_ran_nothing_that_this_one_did(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, table_1("b" * 32), "theirs.zip", cpu="Other CPU")
+    taken_in(bench, [run(200, 0.91, scenario="smoke", machine_id="a" * 32, trajectory="small")])
+    ended = call(bench, "report", "--machine", "aaaa", "--json")
+    assert ended.document["machines"] == []
+    assert "12 runs of other machines: left out, --machine names one" in ended.told
+
+
 def test_another_machine_by_its_id(two_machines: Bench) -> None:
     ended = call(two_machines, "report", "--json", "--machine", "bbbb", "--format", "csv")
     assert ended.document["machine"]["cpu"] == "Fast CPU"
@@ -187,6 +199,24 @@ def test_no_runs_at_all(tmp_path: Path) -> None:
     ended = call(Bench(tmp_path), "report")
     assert ended.status == 2
     assert "`mnist-bench run` makes some" in ended.complaint
+
+
+def test_runs_of_several_versions_are_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    elder, newer = table_1()[:4], table_1()[4:]
+    taken_in(bench, elder, "elder.zip", tensorflow="2.20.0")
+    taken_in(bench, newer, "newer.zip", tensorflow="2.21.0")
+    ended = call(bench, "report", "--format", "json")
+    assert (
+        "Runs of several versions share rows: 4 runs of TensorFlow 2.20.0 and mnist-bench 0.1.0, "
+        "8 runs of TensorFlow 2.21.0 and mnist-bench 0.1.0;"
+    ) in ended.stdout
+
+
+def test_trials_without_their_study_are_told() -> None:
+    trial = Recorded(summarise_run(run()), 0, study="mine")
+    (told,) = without_study([trial, trial], [])
+    assert told.startswith("2 trials of the study mine left out: it has not come to its end, or ")
 
 
 def test_a_database_that_disappears_meanwhile(

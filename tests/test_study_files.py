@@ -624,6 +624,14 @@ def test_the_winner_is_a_scenario(tmp_path: Path) -> None:
     )
 
 
+def test_a_winner_of_a_time_says_that_it_trains_on(tmp_path: Path) -> None:
+    told = document(space=SPACE.model_copy(update={"train_seconds": 30.0}))
+    text = winner_toml(told, 1)
+    assert text.startswith("# The study ended each training at the first grid step past 30 s, ")
+    assert read_back(tmp_path, text).steps == (100,)
+    assert not winner_toml(document(), 1).startswith("#")
+
+
 def test_the_papers_own_is_a_scenario_too(tmp_path: Path) -> None:
     winner = read_back(tmp_path, winner_toml(document(), 0))
     assert winner.hyperparameters == PaperCnnHyperparameters()
@@ -808,7 +816,7 @@ def test_the_best_so_far() -> None:
 
 
 def test_the_slices() -> None:
-    figure = pictures._slices(document())
+    figure = pictures.slices(document())
     shown = [axes for axes in figure.axes if axes.axison]
     assert [axes.get_title() for axes in shown] == list(SPACE.parameters)
     assert [axes.get_xscale() for axes in shown] == ["log"] + 4 * ["linear"]
@@ -849,7 +857,7 @@ def places(dots: Any) -> list[tuple[float, float]]:
 
 
 def test_the_front_stands_out() -> None:
-    axes, colours = pictures._pareto(traded()).axes
+    axes, colours = pictures.pareto(traded()).axes
     trials, front, papers = axes.collections
     assert places(trials) == [(40.0, 0.9712), (20.5, 0.9834), (41.5, 0.97), (95.25, 0.9912)]
     assert np.round(trials.get_array(), 1).tolist() == [1000.0, 900.0, 1000.0, 500.0]

@@ -118,19 +118,18 @@ def _layers(layers: Layers) -> Iterator[Drawn]:
 
 def _figure(number: int, maps: Maps, name: str, state: str) -> Drawn:
     """One of the paper's Figures 2 to 4."""
-    height, width, filters = maps.shape
-    figure = figure_of(WIDTH, 0.2 + 1.15 * math.ceil(filters / _FIGURE_COLUMNS))
+    figure = figure_of(WIDTH, 0.2 + 1.15 * math.ceil(maps.shape[-1] / _FIGURE_COLUMNS))
     _panels(figure, maps, _FIGURE_COLUMNS)
     return Drawn(
         name=f"{name}-{number + 1}",
         title=f"Figure {number + 1}: hidden layer {number}, {state}",
-        alternative=f"{filters} maps of {height} by {width}.",
+        alternative=_in_words(maps),
         figure=figure,
     )
 
 
 def _own(number: int, maps: Maps) -> Drawn:
-    height, width, filters = maps.shape
+    filters = maps.shape[-1]
     shown = min(filters, _MOST_MAPS)
     figure = figure_of(WIDTH, 0.2 + 0.95 * math.ceil(shown / _OWN_COLUMNS))
     _panels(figure, maps[..., :shown], _OWN_COLUMNS)
@@ -138,8 +137,20 @@ def _own(number: int, maps: Maps) -> Drawn:
     return Drawn(
         name=f"own-{number}",
         title=f"Table I's network, convolution {number} after its pool",
-        alternative=f"{filters} maps of {height} by {width} of the trained network.{left_out}",
+        alternative=f"Of the trained network: {_in_words(maps)}{left_out}",
         figure=figure,
+    )
+
+
+def _in_words(maps: Maps) -> str:
+    """How many there are, which one is the strongest, and how many show nothing."""
+    height, width, filters = maps.shape
+    strongest = int(maps.mean(axis=(0, 1)).argmax())
+    silent = int((maps.max(axis=(0, 1)) <= 0).sum())
+    nothing = f"; {silent} of them show nothing" if silent else ""
+    return (
+        f"{filters} maps of {height} by {width}; in the mean filter {strongest} is the "
+        f"strongest{nothing}."
     )
 
 

@@ -117,6 +117,7 @@ def _svg(figure: Figure, name: str) -> str:
 
 def _ink(figure: Figure) -> None:
     """All text, frames and whatever is black in the ink: it was made before the style was set."""
+    from matplotlib.collections import PathCollection
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
 
@@ -125,6 +126,9 @@ def _ink(figure: Figure) -> None:
     for line in figure.findobj(Line2D):
         if line.get_color() == "black":
             line.set_color(_INK)
+    for rings in figure.findobj(PathCollection):
+        if len(rings.get_facecolor()) == 0:
+            rings.set_edgecolor(_INK)
     for axes in figure.axes:
         axes.set_facecolor("none")
         axes.tick_params(colors=_INK, which="both")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 from collections.abc import Container
 from dataclasses import dataclass
 
 from mnist_bench import paper
+from mnist_bench.escape import one_line
 from mnist_bench.report import charts, digits, tuning
 from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.drawing import Chart
@@ -46,12 +48,15 @@ class Drawings:
         files = {chart.name: chart for chart in self.layers}
         for owner, chart in owned:
             files[_free(f"{_slug(owner)}-{chart.name}", files)] = chart
-        return {f"{name}.svg": on_paper(chart.svg).encode() for name, chart in files.items()}
+        return {f"{name}.svg": on_paper(chart).encode() for name, chart in files.items()}
 
 
-def on_paper(svg: str) -> str:
-    """A drawing that stands alone: no page gives it ink and paper."""
-    return svg.replace("<svg ", '<svg style="color: #1b1b1b; background: #ffffff" ', 1)
+def on_paper(chart: Chart) -> str:
+    """A drawing that stands alone: no page gives it ink, paper and words."""
+    opening, end, rest = chart.svg.partition(">")
+    own = opening.replace("<svg", '<svg role="img" style="color: #1b1b1b; background: #ffffff"', 1)
+    title, words = (html.escape(one_line(text)) for text in (chart.title, chart.alternative))
+    return f"{own}{end}<title>{title}</title><desc>{words}</desc>{rest}"
 
 
 def _free(name: str, taken: Container[str]) -> str:

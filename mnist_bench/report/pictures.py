@@ -23,11 +23,11 @@ def pictures_of(document: StudyDocument) -> dict[str, bytes]:
     """The pictures that a study has figures for, as PNG, by name."""
     drawn: dict[str, Callable[[StudyDocument], Figure]] = {}
     if document.finished:
-        drawn |= {"history": history, "slices": _slices}
+        drawn |= {"history": history, "slices": slices}
     if document.importances:
         drawn["importances"] = importances
     if len(document.goal.directions) > 1 and document.finished:
-        drawn["pareto"] = _pareto
+        drawn["pareto"] = pareto
     return {name: _png(draw(document)) for name, draw in drawn.items()}
 
 
@@ -72,10 +72,10 @@ def _mark_the_papers(
     axes.plot([place(t) for t in papers], values, "s", color="black", label="paper's")
 
 
-def _slices(document: StudyDocument) -> Figure:
-    """The first value over each parameter."""
+def slices(document: StudyDocument, columns: int = _COLUMNS) -> Figure:
+    """The first value over each parameter, so many beside one another."""
     names = list(document.space.parameters)
-    columns = min(_COLUMNS, len(names))
+    columns = min(columns, len(names))
     rows = -(-len(names) // columns)
     figure = figure_of(3 * columns, 2.6 * rows)
     figure.supylabel(document.goal.names[0], fontsize="small")
@@ -113,7 +113,7 @@ def importances(document: StudyDocument) -> Figure:
     return figure
 
 
-def _pareto(document: StudyDocument) -> Figure:
+def pareto(document: StudyDocument) -> Figure:
     """Accuracy over seconds, memory as colour; who is on the front has a ring around it."""
     figure = figure_of(7, 4.5)
     axes = figure.subplots()

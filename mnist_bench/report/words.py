@@ -31,6 +31,8 @@ DIGITS = (
     "Readings of the test images by the longest trainings, after their last step; of each image as "
     "many as there are trainings."
 )
+FEW_RUNS = 20
+"""So many are told unfolded: on paper nobody can unfold them."""
 RANKING = (
     "Of each machine the runs of the most threads, a seed once, without the invalid ones; relative "
     "is the speed by the fastest machine's."
