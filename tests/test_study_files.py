@@ -820,6 +820,9 @@ def test_the_slices() -> None:
     shown = [axes for axes in figure.axes if axes.axison]
     assert [axes.get_title() for axes in shown] == list(SPACE.parameters)
     assert [axes.get_xscale() for axes in shown] == ["log"] + 4 * ["linear"]
+    labels = [label.get_text() for label in shown[0].get_xticklabels()]
+    assert {"0.001", "0.01"} <= set(labels)
+    assert "0.002" not in labels  # powers of ten are enough
     rate, batch, optimizer, _, average = [axes.lines for axes in shown]
     assert drawn(rate[0]) == [(0.001, 0.9712), (0.0123456789, 0.9834), (0.0123456789, 0.99)]
     assert drawn(batch[0]) == [(50, 0.9712), (64, 0.9834), (64, 0.99)]

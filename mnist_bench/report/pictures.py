@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _DOTS_PER_INCH = 100
 _COLUMNS = 4
+_MANY_DECADES = 100
+"""From such a range on, powers of ten are labels enough."""
 
 
 def pictures_of(document: StudyDocument) -> dict[str, bytes]:
@@ -97,10 +99,20 @@ def _slice(axes: Axes, document: StudyDocument, name: str) -> None:
 
     axes.plot([place(t) for t in asked], [t.values[0] for t in asked], "o", markersize=3)
     _mark_the_papers(axes, asked, place)
-    if parameter.log:
-        axes.set_xscale("log")
+    if parameter.log and parameter.low and parameter.high:
+        _in_plain_numbers(axes, decades=parameter.high / parameter.low >= _MANY_DECADES)
     axes.set_title(name, fontsize="small")
     axes.tick_params(labelsize="small")
+
+
+def _in_plain_numbers(axes: Axes, *, decades: bool) -> None:
+    """A log axis with few labels: of short ranges matplotlib's own run into one another."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # slow to load
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def importances(document: StudyDocument) -> Figure:
