@@ -167,7 +167,16 @@ def recorded(bench: Bench, first: First) -> Recorded:
 
 def test_json_is_the_documents_contract(first: First) -> None:
     document = first.ended.document
-    assert list(document) == ["schema", "machine", "runs", "table_1", "scaling"]
+    assert list(document) == [
+        "schema",
+        "machine",
+        "runs",
+        "table_1",
+        "scaling",
+        "reaches",
+        "standings",
+        "machines",
+    ]
     assert document["schema"] == 1
     assert document["table_1"] == []  # Table I has no row of 200 steps
     assert document["scaling"] == []  # one thread count alone

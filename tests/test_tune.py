@@ -627,7 +627,8 @@ def test_two_processes_share_a_study(bench: Bench) -> None:
     assert [trial["repeat_of"] for trial in trials[7:]] == [best] * 3 + [0] * 3
     assert set(threads[7:]) == {sensing.usable_threads()}
     took = [trial["seconds"] for trial in trials]
-    assert max(took) < ended.document["search_seconds"] < sum(took)
+    # Seconds of two at a time count once; on a quick machine no two need have met.
+    assert max(took) < ended.document["search_seconds"] < sum(took) + 0.001
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
