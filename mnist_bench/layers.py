@@ -72,15 +72,12 @@ def from_bytes(content: bytes) -> Layers:
         ValueError: It is no such file.
     """
     arrays = from_npz(content)
-    kinds = "|".join(_KINDS)
-    if any(
-        re.fullmatch(rf"({kinds})_\d", name) and each.ndim != 3 for name, each in arrays.items()
-    ):
-        raise ValueError("what should be maps is none")
     maps = {
         kind: tuple(arrays[name] for name in sorted(arrays) if re.fullmatch(rf"{kind}_\d", name))
         for kind in _KINDS
     }
+    if any(each.ndim != 3 for of in maps.values() for each in of):
+        raise ValueError("what should be maps is none")
     if len(maps["untrained"]) != len(maps["trained"]):
         raise ValueError("not as many layers untrained as trained")
     try:

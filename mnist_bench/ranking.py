@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
@@ -10,7 +9,7 @@ from mnist_bench.conditions import known
 from mnist_bench.document import MachineLine
 from mnist_bench.draws import arithmetic, one_a_seed, question
 from mnist_bench.recorded import Recorded
-from mnist_bench.spent import peak_of, trusted
+from mnist_bench.spent import mean_and_sd, peak_of, trusted
 from mnist_bench.summary import RunSummary
 
 
@@ -61,8 +60,8 @@ def _line(of: Sequence[Recorded]) -> MachineLine | None:
     timed = trusted(runs)
     if not timed:
         return None
-    speeds = known(run.images_per_second for run in timed)
-    finals = known(run.final_test_accuracy for run in runs)
+    speed_mean, speed_sd = mean_and_sd([run.images_per_second for run in timed])
+    final_mean, _ = mean_and_sd([run.final_test_accuracy for run in runs])
     names = [each.machine for each in of if each.machine]
     first = runs[0]
     return MachineLine(
@@ -72,9 +71,9 @@ def _line(of: Sequence[Recorded]) -> MachineLine | None:
         steps=first.steps,
         threads=most,
         n=len(timed),
-        images_per_second_mean=statistics.fmean(speeds) if speeds else None,
-        images_per_second_sd=statistics.stdev(speeds) if len(speeds) > 1 else None,
-        final_test_accuracy_mean=statistics.fmean(finals) if finals else None,
+        images_per_second_mean=speed_mean,
+        images_per_second_sd=speed_sd,
+        final_test_accuracy_mean=final_mean,
         peak_rss_bytes_max=peak_of(timed).rss_bytes,
         relative=None,
     )

@@ -279,12 +279,13 @@ def _report(
 ) -> Report:
     reference = compare.reference_for(runs)
     rows = compare.rows(runs, reference)
-    longest = _longest(runs)
+    row = _longest(runs)
+    longest = row[-_MOST_CURVES:]
     drawn = [run for each in longest if (run := shelf.archive.load(each.run_id or ""))]
-    if len(longest) == _MOST_CURVES:
+    if len(longest) < len(row):
         shelf.notes.append(
             f"{scenario}: drawings, digits and times to an accuracy are of the newest "
-            f"{_MOST_CURVES} trainings at most"
+            f"{len(longest)} of {len(row)} trainings"
         )
     if len(drawn) < len(longest):
         shelf.notes.append(
@@ -312,9 +313,9 @@ def _report(
 
 
 def _longest(runs: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
-    """The runs of the largest step count that are draws of one quantity: those that are drawn."""
+    """The runs of the largest step count that are draws of one quantity."""
     rising = [group for group in groups(runs) if group.taken]
-    return rising[-1].taken[-_MOST_CURVES:] if rising else ()
+    return rising[-1].taken if rising else ()
 
 
 def _told(runs: int, studies: int) -> str:

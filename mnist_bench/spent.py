@@ -128,18 +128,18 @@ def costs_of(runs: Sequence[RunSummary]) -> Costs:
     timed = trusted(runs)
     verdicts = Counter(run.verdict for run in runs)
     peak = peak_of(timed)
-    seconds = mean_and_sd([run.train_seconds_total for run in timed])
-    speed = mean_and_sd([run.images_per_second for run in timed])
+    seconds_mean, seconds_sd = mean_and_sd([run.train_seconds_total for run in timed])
+    speed_mean, speed_sd = mean_and_sd([run.images_per_second for run in timed])
     notes = [_left_out(runs), f"no peak memory: {peak.refusal}" if peak.refusal else None]
     return Costs(
         clean=verdicts["clean"],
         suspect=verdicts["suspect"],
         invalid=verdicts["invalid"],
         timed_n=len(timed),
-        train_seconds_mean=seconds[0],
-        train_seconds_sd=seconds[1],
-        images_per_second_mean=speed[0],
-        images_per_second_sd=speed[1],
+        train_seconds_mean=seconds_mean,
+        train_seconds_sd=seconds_sd,
+        images_per_second_mean=speed_mean,
+        images_per_second_sd=speed_sd,
         peak_rss_bytes_max=peak.rss_bytes,
         note="; ".join(filter(None, notes)) or None,
     )

@@ -104,3 +104,9 @@ class StudyDocument(Record):
     def finished(self) -> tuple[Tried, ...]:
         """Those that came to their end."""
         return tuple(trial for trial in self.trials if trial.state == "finished")
+
+    @property
+    def ranked(self) -> list[Tried]:
+        """The same, the best first value first, whatever constraints they miss."""
+        down = self.goal.directions[0] == "minimize"
+        return sorted(self.finished, key=lambda trial: trial.values[0], reverse=not down)

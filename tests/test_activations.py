@@ -133,6 +133,21 @@ def test_what_is_written_comes_back() -> None:
     assert (len(again.trained), again.own) == (2, ())
 
 
+@pytest.mark.parametrize(
+    ("untrained", "trained", "why"),
+    [((3, 3, 2), (), "not as many layers"), ((3, 3), (3, 3), "what should be maps is none")],
+)
+def test_layers_that_do_not_fit_are_refused(
+    untrained: tuple[int, ...], trained: tuple[int, ...], why: str
+) -> None:
+    before, after = (
+        (np.zeros(shape, np.float32),) if shape else () for shape in (untrained, trained)
+    )
+    told = Layers("mnist", 7, 3, 10, 0, 0.5, np.zeros((28, 28), np.uint8), before, after)
+    with pytest.raises(ValueError, match=why):
+        from_bytes(told.to_bytes())
+
+
 def test_a_damaged_file_is_refused() -> None:
     """Or it is read as the whole one is: some bytes of a ZIP file mean nothing, such as dates."""
     whole = Layers("mnist", 7, 3, 10, 0, 0.5, np.zeros((28, 28), np.uint8), (), ()).to_bytes()

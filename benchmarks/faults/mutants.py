@@ -183,14 +183,14 @@ def shown_badly(bundle: Bundle) -> Iterator[str]:
 
 def _report(bundle: Bundle) -> Report:
     runs = summarise([each.result for each in bundle.runs])
-    reference = compare.reference_for(runs)
+    rows = compare.rows(runs, compare.reference_for(runs))
     return Report(
         title=runs[0].scenario,
         scenario=runs[0].scenario,
         command="",
         created="2026-01-31",
-        document=compare.document(bundle.machines[0], runs, reference),
-        rows=compare.rows(runs, reference),
+        document=compare.document_of(bundle.machines[0], runs, rows),
+        rows=rows,
     )
 
 

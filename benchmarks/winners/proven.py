@@ -27,8 +27,8 @@ _RESAMPLES = 10_000
 _MOST_IN_A_ROW = 3
 """Of the more numerous sprint between two others."""
 _WHAT = """\
-What `mnist-bench tune` found on validation, trained from fresh seeds by turns with the paper's own
-configuration of 10,000 steps, and scored on the test images."""
+Shipped scenarios, trained from fresh seeds by turns with the paper's own configuration of 10,000
+steps, and scored on the test images. The head of each scenario's file says how it was found."""
 
 
 class Trained(Record):

@@ -165,11 +165,13 @@ def _course(band: Band, of: str, what: str) -> str:
     """A curve in words: where it begins, where it is lowest, where it ends."""
     lowest = min(range(len(band.x)), key=lambda index: band.mean[index])
     points = [(0, "first"), (lowest, "lowest"), (len(band.x) - 1, "last")]
-    told = [f"{name} {band.mean[i]:.2%} at {band.x[i]:,.0f}{_reach(band, i)}" for i, name in points]
+    told = [
+        f"{name} {band.mean[i]:.2%} at {band.x[i]:,.0f}{_between(band, i)}" for i, name in points
+    ]
     return f"Mean {what} by {of}, n = {band.n}: {', '.join(told)}.{_shaded(band)}"
 
 
-def _reach(band: Band, index: int) -> str:
+def _between(band: Band, index: int) -> str:
     return "" if band.n == 1 else f" ({band.low[index]:.2%} to {band.high[index]:.2%})"
 
 

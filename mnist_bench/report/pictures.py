@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _DOTS_PER_INCH = 100
 _COLUMNS = 4
-_MANY_DECADES = 100
+_WIDE_RANGE = 100
 """From such a range on, powers of ten are labels enough."""
 
 
@@ -100,7 +100,7 @@ def _slice(axes: Axes, document: StudyDocument, name: str) -> None:
     axes.plot([place(t) for t in asked], [t.values[0] for t in asked], "o", markersize=3)
     _mark_the_papers(axes, asked, place)
     if parameter.log and parameter.low and parameter.high:
-        _in_plain_numbers(axes, decades=parameter.high / parameter.low >= _MANY_DECADES)
+        _in_plain_numbers(axes, decades=parameter.high / parameter.low >= _WIDE_RANGE)
     axes.set_title(name, fontsize="small")
     axes.tick_params(labelsize="small")
 

@@ -212,11 +212,10 @@ def best_trials(document: StudyDocument) -> list[Tried]:
 
     Of a trade-off all of its front stands before them.
     """
-    down = document.goal.directions[0] == "minimize"
-    rising = sorted(document.finished, key=lambda trial: trial.values[0], reverse=not down)
+    ranked = document.ranked
     several = len(document.goal.names) > 1
-    front = [trial for trial in rising if several and trial.number in document.best]
-    shown = [*front, *(trial for trial in rising[:_MOST_TRIALS] if trial not in front)]
+    front = [trial for trial in ranked if several and trial.number in document.best]
+    shown = [*front, *(trial for trial in ranked[:_MOST_TRIALS] if trial not in front)]
     papers = papers_of(document.trials)
     if papers and papers not in shown:
         shown.append(papers)

@@ -65,9 +65,7 @@ def _course(document: StudyDocument) -> str:
 
 def _best(document: StudyDocument) -> list[Tried]:
     """Those that are an answer, by their first value."""
-    down = document.goal.directions[0] == "minimize"
-    answers = [trial for trial in document.finished if trial.is_feasible]
-    return sorted(answers, key=lambda trial: trial.values[0], reverse=not down)
+    return [trial for trial in document.ranked if trial.is_feasible]
 
 
 def _tried(document: StudyDocument) -> str:
