@@ -76,3 +76,304 @@ def paper_label(step: int) -> int:
 def row_of(steps: int) -> Table1Row | None:
     """Table I's row for a step count, None where it has none."""
     return next((row for row in TABLE_1 if row.steps == steps), None)
+
+
+# The claims. What decides each of them is declared here, before anything is measured.
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What decides a claim, or a part of it.
+
+    Attributes:
+        name: One word or two, as in tables.
+        question: What it asks.
+        rule: When it holds, in words.
+        threshold: The rule's own figure; None where it has none.
+    """
+
+    name: str
+    question: str
+    rule: str
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that the paper says.
+
+    Attributes:
+        number: As the suite counts them.
+        words: In the suite's own words.
+        place: In the paper.
+        criteria: All of them hold where the claim does.
+    """
+
+    number: int
+    words: str
+    place: str
+    criteria: tuple[Criterion, ...]
+
+    def criterion(self, name: str) -> Criterion:
+        """The one of a name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        found = {each.name: each for each in self.criteria}
+        return found[name]
+
+
+CLAIM_SEEDS = 5
+"""Fewest trainings of a step count by which claims about learning are decided."""
+CONVERGED_STEPS = 2_000
+PLATEAU_SHARE = 0.75
+"""The plateau: what lies behind this share of the longest training."""
+MARATHON_STEPS = 40_000
+NEAR_ALL = 0.999
+"""What is called nearly 100%: one test image in a thousand is missed."""
+MEMORY_BYTES = 16 * 2**30
+"""Of the paper's laptop."""
+CHARGER_WATTS = 60.0
+"""Of a 13-inch MacBook Pro of 2011; its processor and screen took no more for long."""
+STATED_IMAGES_GB = 0.099
+"""The paper's size of the training images (IV.A)."""
+
+CLAIMS = (
+    Claim(
+        1,
+        "The network reaches the four accuracies of Table I.",
+        "IV.C, Table I",
+        (
+            Criterion(
+                "rows",
+                "Is a row's mean max test accuracy below the paper's?",
+                "no row of Table I is below the paper's value, by Holm's procedure over the rows "
+                "at 5%; all four were trained",
+            ),
+        ),
+    ),
+    Claim(
+        2,
+        "The network converges in as little as 2,000 steps.",
+        "abstract",
+        (
+            Criterion(
+                "shortfall",
+                "How far is the test accuracy at 2,000 steps below the plateau?",
+                "the 95% interval of the mean shortfall lies below 0.001, ten test images of "
+                "10,000; the plateau is the mean over the last quarter of the same 10,000 steps",
+                0.001,
+            ),
+        ),
+    ),
+    Claim(
+        3,
+        "With more steps the error comes closer and closer to zero; continued training would "
+        "converge to nearly 100%.",
+        "abstract, IV.C",
+        (
+            Criterion(
+                "trend",
+                "Does the final test error fall with the steps, from training to training?",
+                "the 95% interval of the slope of log error on log steps lies below zero, over "
+                "independent trainings of Table I's step counts, 5 seeds or more each",
+                0.0,
+            ),
+            Criterion(
+                "near 100%",
+                "After how many steps would that trend come to an accuracy of 0.999?",
+                "the 95% interval of that step count lies below 100,000, ten times the paper's "
+                "longest training",
+                100_000,
+            ),
+        ),
+    ),
+    Claim(
+        4,
+        "The step of the largest accuracy grows with the number of steps; learning slows down as "
+        "they increase.",
+        "IV.C",
+        (
+            Criterion(
+                "step of max",
+                "Where in the second half of a training does its largest accuracy lie?",
+                "the 95% interval of the mean place, 0 at the half and 1 at the end, lies above "
+                "0.5, where it would lie if the maximum fell evenly over a plateau; independent "
+                "trainings, 5 seeds or more of each step count",
+                0.5,
+            ),
+            Criterion(
+                "slowing",
+                "Is each stretch between Table I's step counts learnt more slowly than the one "
+                "before?",
+                "the 95% interval of each drop in accuracy gained per 1,000 steps lies above "
+                "zero, corrected for their number after Bonferroni",
+                0.0,
+            ),
+        ),
+    ),
+    Claim(
+        5,
+        "On a standard laptop with 16 GB of memory this is possible, efficient, accurate and "
+        "affordable.",
+        "abstract, I",
+        (
+            Criterion(
+                "time",
+                "How long does the longest training of Table I take here, scoring included?",
+                "an hour at most",
+                3_600.0,
+            ),
+            Criterion(
+                "memory",
+                "How much memory does the training process take at its peak?",
+                "16 GB (2^34 bytes) at most",
+                float(MEMORY_BYTES),
+            ),
+            Criterion(
+                "accuracy",
+                "Is the row of 10,000 steps below Table I's?",
+                "it is not, by the verdict of claim 1",
+            ),
+        ),
+    ),
+    Claim(
+        6,
+        "Convolutional networks outperform all other techniques on handwritten digits.",
+        "I, II.C",
+        (
+            Criterion(
+                "accuracy",
+                "How much better is the final test accuracy of Table I's network than that of "
+                "each other technique?",
+                "the 95% interval of the difference lies above zero for every technique that is "
+                "no convolutional network, and all of them were measured",
+                0.0,
+            ),
+        ),
+    ),
+    Claim(
+        7,
+        "Sparse connections need fewer parameters, less memory and fewer operations than a fully "
+        "connected layer, and are faster for it.",
+        "III.A",
+        (
+            Criterion(
+                "parameters",
+                "Weights of the fully connected layer by those of the convolution",
+                "more than 1 at every size, and growing with it",
+                1.0,
+            ),
+            Criterion(
+                "operations",
+                "Multiply-adds of the fully connected layer by those of the convolution",
+                "more than 1 at every size, and growing with it",
+                1.0,
+            ),
+            Criterion(
+                "time",
+                "Time of the fully connected layer by that of the convolution, at the largest "
+                "size that both were timed at",
+                "the 95% interval of the ratio lies above 1",
+                1.0,
+            ),
+        ),
+    ),
+    Claim(
+        8,
+        "Gradient descent on single samples usually converges considerably faster than on the "
+        "full batch, or than second-order methods, on large redundant sets.",
+        "II.B, equations 1 and 2",
+        (
+            Criterion(
+                "full batch",
+                "Seconds of full-batch descent to the smallest loss that both came to, by those "
+                "of single samples",
+                "2 or more: that is called considerably",
+                2.0,
+            ),
+            Criterion(
+                "second order",
+                "The same of L-BFGS, a second-order method",
+                "2 or more",
+                2.0,
+            ),
+        ),
+    ),
+    Claim(
+        9,
+        "Figures 2 to 4 show what the layers make of a digit: distorted a little, then more, then "
+        "taken apart into 20 maps.",
+        "IV.C, Figures 1 to 4",
+        (
+            Criterion(
+                "distortion",
+                "How alike is the digit to the maps of each layer, as the mean size of their "
+                "correlation?",
+                "it falls from layer to layer in the untrained network, whose maps are those that "
+                "were published: the network of the figures is never trained",
+            ),
+        ),
+    ),
+    Claim(
+        10,
+        "A convolution is computed as in equation 5.",
+        "III.A, equation 5",
+        (
+            Criterion(
+                "as it stands",
+                "In how many cases does the library's operator give what equation 5 does?",
+                "in all",
+                1.0,
+            ),
+            Criterion(
+                "flipped",
+                "In how many with its kernel flipped?",
+                "in all",
+                1.0,
+            ),
+        ),
+    ),
+    Claim(
+        11,
+        "The training images take about 0.099 GB, and the test images considerably less.",
+        "IV.A",
+        (
+            Criterion(
+                "size",
+                "In which form and unit do the training images take 0.099 GB?",
+                "in one of those that were tried, to the three digits that are printed",
+                STATED_IMAGES_GB,
+            ),
+            Criterion(
+                "test images",
+                "Bytes of the training images by those of the test images",
+                "2 or more: that is called considerably",
+                2.0,
+            ),
+        ),
+    ),
+    Claim(
+        12,
+        "Future work, no claim: parallel computing, and a GPU.",
+        "IV.B",
+        (
+            Criterion(
+                "threads",
+                "How many times as fast is the training on every core as on one?",
+                "the 95% interval lies above 1; of one seed the figure itself",
+                1.0,
+            ),
+        ),
+    ),
+)
+
+
+def claim_of(number: int) -> Claim:
+    """The claim of a number.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return {claim.number: claim for claim in CLAIMS}[number]

@@ -1,0 +1,59 @@
+"""A claim of the paper as it was decided: records, without a computation. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mnist_bench.record import Record
+
+ClaimVerdict = Literal["holds", "does not hold", "not decided here"]
+CLAIM_VERDICTS: tuple[ClaimVerdict, ...] = ("holds", "does not hold", "not decided here")
+Unit = Literal["accuracy", "share", "ratio", "steps", "seconds", "bytes", "count", "kWh", "price"]
+
+
+class Decision(Record):
+    """One criterion and what was measured; what is not known is None.
+
+    Attributes:
+        criterion: Its name, that of `paper.Criterion`.
+        question: What it asks.
+        rule: When it holds, as it was declared.
+        verdict: None of what is told beside and decides nothing.
+        value: The measured figure.
+        low: Lower end of its 95% interval; None where it has none, as what is counted exactly.
+        high: Its upper end.
+        unit: Of all three.
+        n: Trainings or repetitions that it was taken over.
+        note: How it was made, or why nothing was decided.
+    """
+
+    criterion: str
+    question: str
+    rule: str
+    verdict: ClaimVerdict | None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: Unit = "ratio"
+    n: int | None = None
+    note: str | None = None
+
+
+class ClaimLine(Record):
+    """One claim.
+
+    Attributes:
+        claim: Its number.
+        words: The claim, in the suite's words.
+        place: In the paper.
+        verdict: Holds where every criterion does; does not where one does not.
+        decisions: A criterion each, and what is told beside.
+        run_ids: MLflow's ids of what it was decided by.
+    """
+
+    claim: int
+    words: str
+    place: str
+    verdict: ClaimVerdict
+    decisions: tuple[Decision, ...]
+    run_ids: tuple[str, ...] = ()

@@ -1,0 +1,26 @@
+"""Whether the paper's claims hold here: decided from what one machine recorded. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mnist_bench.claim import ClaimLine
+from mnist_bench.claims import cost, learning
+from mnist_bench.claims.evidence import MARATHON, Evidence
+
+__all__ = ["MARATHON", "Evidence", "judge"]
+
+_JUDGES: tuple[Callable[[Evidence], ClaimLine], ...] = (
+    cost.table_1,
+    learning.convergence,
+    learning.toward_zero,
+    learning.maxima_and_pace,
+    cost.laptop,
+    cost.techniques,
+    cost.parallel,
+)
+
+
+def judge(evidence: Evidence) -> tuple[ClaimLine, ...]:
+    """Every claim, by its number."""
+    return tuple(decide(evidence) for decide in _JUDGES)

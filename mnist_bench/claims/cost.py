@@ -1,0 +1,231 @@
+"""Claims 1, 5, 6 and 12: Table I's rows, what they cost, other techniques, more threads. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from math import sqrt
+
+from mnist_bench import paper, units
+from mnist_bench.claim import ClaimLine, ClaimVerdict, Decision, Unit
+from mnist_bench.claims.deciding import above, decided, line_of, shown, told, undecided
+from mnist_bench.claims.evidence import Evidence
+from mnist_bench.conditions import known
+from mnist_bench.document import Row, Scaling
+from mnist_bench.draws import one_a_seed
+from mnist_bench.estimate import LEVEL, Estimate, mean_of, students_t
+from mnist_bench.proof import welch
+from mnist_bench.spent import trusted
+from mnist_bench.summary import RunSummary
+
+_JOULES_A_KWH = 3.6e6
+_LONGEST = paper.TABLE_1[-1].steps
+_TECHNIQUES = {
+    "svm-rbf": "support vector machine (RBF)",
+    "logistic-regression": "logistic regression",
+    "k-nearest-neighbours": "k-nearest neighbours",
+    "fully-connected": "fully connected network",
+}
+"""Those that are no convolutional network, by model; every one is wanted."""
+_CONVOLUTIONAL = {"lenet-5": "LeNet-5"}
+"""Told beside them."""
+
+
+def table_1(evidence: Evidence) -> ClaimLine:
+    """Claim 1: whether a row is below the paper's."""
+    claim = paper.claim_of(1)
+    (criterion,) = claim.criteria
+    rows = _compared(evidence.rows)
+    missing = [row.steps for row in paper.TABLE_1 if row.steps not in rows]
+    ids = [run_id for row in rows.values() for run_id in row.run_ids]
+    bad = [row for row in rows.values() if row.verdict == "below"]
+    if missing and not bad:
+        steps = ", ".join(map(units.count, missing))
+        return line_of(claim, [undecided(criterion, f"no row of {steps} steps that compares")], ids)
+    least = min(rows.values(), key=lambda row: row.difference or 0.0)
+    verdicts = ", ".join(f"{units.count(s)} steps {row.verdict}" for s, row in rows.items())
+    decision = decided(
+        criterion,
+        shown(not bad),
+        least.difference,
+        "accuracy",
+        n=min(row.n for row in rows.values()),
+        note=f"the least difference of a row from the paper's value; {verdicts}",
+    )
+    return line_of(claim, [decision], ids)
+
+
+def _compared(rows: Sequence[Row]) -> dict[int, Row]:
+    """The newest row of each of Table I's step counts that compares."""
+    return {
+        row.steps: row
+        for row in sorted(rows, key=lambda row: row.steps)
+        if row.paper_step is not None and row.verdict != "not comparable"
+    }
+
+
+def laptop(evidence: Evidence) -> ClaimLine:
+    """Claim 5: time, memory, accuracy; energy and its price beside."""
+    claim = paper.claim_of(5)
+    time, memory, accuracy = claim.criteria
+    row = _compared(evidence.rows).get(_LONGEST)
+    runs = _of_row(evidence, row)
+    timed = trusted(runs)
+    seconds = [sum(run.seconds.values()) for run in timed]
+    peaks = known([run.peak_rss_bytes for run in timed])
+    nothing = f"no training of {units.count(_LONGEST)} steps that compares and was not spoilt"
+    decisions = [
+        _at_most(time, _spread(seconds), "seconds", len(seconds))
+        if seconds
+        else undecided(time, nothing),
+        _at_most(memory, float(max(peaks)), "bytes", len(peaks))
+        if peaks
+        else undecided(memory, nothing),
+        decided(accuracy, shown(row.verdict != "below"), row.mean, "accuracy", n=row.n)
+        if row
+        else undecided(accuracy, nothing),
+        *(_energy(statistics.fmean(seconds), evidence.price) if seconds else ()),
+    ]
+    return line_of(claim, decisions, row.run_ids if row else ())
+
+
+def _of_row(evidence: Evidence, row: Row | None) -> tuple[RunSummary, ...]:
+    ids = set(row.run_ids) if row else set()
+    return tuple(run for run in evidence.runs if run.run_id in ids)
+
+
+def _spread(values: Sequence[float]) -> Estimate | float:
+    return mean_of(values) if len(values) > 1 else values[0]
+
+
+def _at_most(criterion: paper.Criterion, figure: Estimate | float, unit: Unit, n: int) -> Decision:
+    """Of a figure that is far from its threshold, or else undecided by its interval."""
+    threshold = criterion.threshold or 0.0
+    if isinstance(figure, float):
+        return decided(criterion, shown(figure <= threshold), figure, unit, n=n)
+    verdict: ClaimVerdict = "not decided here"
+    if figure.high <= threshold:
+        verdict = "holds"
+    elif figure.low > threshold:
+        verdict = "does not hold"
+    return decided(criterion, verdict, figure, unit, note="the mean, with Student's interval")
+
+
+def _energy(seconds: float, price: float | None) -> Iterator[Decision]:
+    """What it takes from the socket, from above; no counter of the machine's is read."""
+    kilowatt_hours = seconds * paper.CHARGER_WATTS / _JOULES_A_KWH
+    yield told(
+        "energy",
+        "What does that training take from the socket?",
+        kilowatt_hours,
+        "kWh",
+        f"estimated, not measured: its seconds at {paper.CHARGER_WATTS:.0f} W, all that the "
+        "charger of a 13-inch MacBook Pro of 2011 gives",
+    )
+    if price is not None:
+        yield told(
+            "price",
+            "And what does that cost?",
+            kilowatt_hours * price,
+            "price",
+            f"at {price:g} a kWh, as given by --price",
+        )
+
+
+def techniques(evidence: Evidence) -> ClaimLine:
+    """Claim 6: the accuracies of other techniques beside the network's of Table I."""
+    claim = paper.claim_of(6)
+    (criterion,) = claim.criteria
+    row = _compared(evidence.rows).get(_LONGEST)
+    ours = known([run.final_test_accuracy for run in _of_row(evidence, row)])
+    theirs = _measured(evidence.runs)
+    ids = [run.run_id for runs in theirs.values() for run in runs if run.run_id]
+    ids += row.run_ids if row else ()
+    beside = [_technique(name, runs) for name, runs in theirs.items()]
+    judged = {name: runs for name, runs in theirs.items() if runs[0].model in _TECHNIQUES}
+    if len(ours) < 2 or not judged:
+        why = f"{len(ours)} trainings of Table I's network, {len(judged)} other techniques"
+        return line_of(claim, [undecided(criterion, why), *beside], ids)
+    gaps = {name: _gap(ours, runs) for name, runs in judged.items()}
+    name, least = min(gaps.items(), key=lambda pair: pair[1].low)
+    missing = sorted(set(_TECHNIQUES) - {runs[0].model for runs in judged.values()})
+    verdict = above(least, criterion.threshold or 0.0)
+    if missing and verdict == "holds":
+        verdict = "not decided here"
+    lacks = f"; not measured: {', '.join(_TECHNIQUES[model] for model in missing)}"
+    note = f"the smallest difference, from {name}{lacks if missing else ''}"
+    return line_of(claim, [decided(criterion, verdict, least, "accuracy", note=note), *beside], ids)
+
+
+def _measured(runs: Sequence[RunSummary]) -> dict[str, tuple[RunSummary, ...]]:
+    """Finished runs of other techniques on the paper's images, by scenario."""
+    models = {*_TECHNIQUES, *_CONVOLUTIONAL}
+    found: dict[str, list[RunSummary]] = {}
+    for run in runs:
+        if run.model in models and run.status == "finished" and run.dataset == paper.DATASET:
+            found.setdefault(run.scenario, []).append(run)
+    return {
+        name: one_a_seed([run for run in of if run.hyperparameters == of[-1].hyperparameters])
+        for name, of in found.items()
+    }
+
+
+def _technique(name: str, runs: Sequence[RunSummary]) -> Decision:
+    accuracies = known([run.final_test_accuracy for run in runs])
+    seconds = statistics.fmean(sum(run.seconds.values()) for run in runs)
+    what = (_TECHNIQUES | _CONVOLUTIONAL)[runs[0].model]
+    return told(
+        name,
+        f"What accuracy does a {what} come to?",
+        _spread(accuracies),
+        "accuracy",
+        f"in {units.duration(seconds)} of its process, scoring included; "
+        f"{runs[0].hyperparameters.in_words}",
+    ).model_copy(update={"n": len(accuracies)})
+
+
+def _gap(ours: Sequence[float], runs: Sequence[RunSummary]) -> Estimate:
+    """Ours less theirs; of one training of theirs the interval is that of ours for one more."""
+    theirs = known([run.final_test_accuracy for run in runs])
+    if len(theirs) > 1:
+        found = welch(ours, theirs, smallest_sd=paper.ROUNDING_SD)
+        return Estimate(found.difference, found.low, found.high, len(ours))
+    difference = statistics.fmean(ours) - theirs[0]
+    sd = max(statistics.stdev(ours), paper.ROUNDING_SD)
+    margin = students_t(len(ours) - 1, LEVEL) * sd * sqrt(1 + 1 / len(ours))
+    return Estimate(difference, difference - margin, difference + margin, len(ours))
+
+
+def parallel(evidence: Evidence) -> ClaimLine:
+    """Claim 12: what every core brings."""
+    claim = paper.claim_of(12)
+    (criterion,) = claim.criteria
+    lines = [line for line in evidence.scaling if line.pairs and line.threads > line.base_threads]
+    if not lines:
+        why = "no training was timed with several thread counts"
+        return line_of(claim, [undecided(criterion, why)], ())
+    most = max(lines, key=lambda line: (line.device == "cpu", line.threads))
+    threshold = criterion.threshold or 0.0
+    speedup = _speedup(most)
+    verdict = (
+        above(speedup, threshold) if isinstance(speedup, Estimate) else shown(speedup > threshold)
+    )
+    note = (
+        f"{units.threads(most.threads)} against {units.count(most.base_threads)}, "
+        f"{units.count(most.steps)} steps; {_device(evidence)}"
+    )
+    decision = decided(criterion, verdict, speedup, "ratio", n=most.pairs, note=note)
+    return line_of(claim, [decision], most.run_ids)
+
+
+def _speedup(line: Scaling) -> Estimate | float:
+    mean = line.speedup_mean or 0.0
+    if line.speedup_sd is None:
+        return mean
+    margin = students_t(line.pairs - 1, LEVEL) * line.speedup_sd / sqrt(line.pairs)
+    return Estimate(mean, mean - margin, mean + margin, line.pairs)
+
+
+def _device(evidence: Evidence) -> str:
+    names = sorted({run.device_name or "GPU" for run in evidence.runs if run.device == "gpu"})
+    return f"trained on {', '.join(names)} too" if names else "no GPU was used here"

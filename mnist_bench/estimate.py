@@ -1,0 +1,73 @@
+"""Figures with their 95% intervals, from few values. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+LEVEL = 0.95
+"""Of the intervals."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure.
+
+    Attributes:
+        value: Itself.
+        low: Lower end of its interval.
+        high: Upper end.
+        n: Values that it was made of.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def mean_of(values: Sequence[float], *, comparisons: int = 1) -> Estimate:
+    """The mean of values, with Student's interval.
+
+    Args:
+        values: Two or more.
+        comparisons: Intervals that shall hold together; each is widened after Bonferroni.
+
+    Raises:
+        ValueError: There are fewer.
+    """
+    mean = statistics.fmean(values)
+    error = statistics.stdev(values) / sqrt(len(values))
+    margin = students_t(len(values) - 1, 1 - (1 - LEVEL) / comparisons) * error
+    return Estimate(mean, mean - margin, mean + margin, len(values))
+
+
+def slope_of(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """The slope of the line of least squares, with Student's interval.
+
+    Args:
+        x: Three or more values, not all the same.
+        y: As many.
+
+    Raises:
+        ValueError: There are fewer, or x does not vary.
+    """
+    if len(x) < 3:
+        raise ValueError("a slope with an interval wants three points")
+    try:
+        slope, intercept = statistics.linear_regression(x, y)
+    except statistics.StatisticsError as error:
+        raise ValueError(str(error)) from error
+    residuals = [b - intercept - slope * a for a, b in zip(x, y, strict=True)]
+    variance = sum(each**2 for each in residuals) / (len(x) - 2)
+    margin = students_t(len(x) - 2, LEVEL) * sqrt(variance / (statistics.pvariance(x) * len(x)))
+    return Estimate(slope, slope - margin, slope + margin, len(x))
+
+
+def students_t(degrees_of_freedom: float, level: float) -> float:
+    """Student's t, two-sided."""
+    from scipy.special import stdtrit  # slow to load
+
+    return float(stdtrit(degrees_of_freedom, (1 + level) / 2))

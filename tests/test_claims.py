@@ -1,0 +1,302 @@
+"""The claims' verdicts both ways, on hand-made trainings."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from records import run
+
+from mnist_bench import compare, paper
+from mnist_bench.claim import ClaimLine, Decision
+from mnist_bench.claims import Evidence, judge
+from mnist_bench.claims.evidence import independent
+from mnist_bench.result import Evaluation, RunResult
+from mnist_bench.scaling import scaling_of
+from mnist_bench.summary import summarise
+
+STEPS = tuple(row.steps for row in paper.TABLE_1)
+Curve = Callable[[int, random.Random], float]
+"""Test accuracy after so many updates."""
+
+
+def training(steps: int, seed: int, curve: Curve, **changes: Any) -> RunResult:
+    """One on the paper's grid, apart from all others."""
+    chance = random.Random(f"{steps} {seed}")
+    grid = sorted({*range(1, steps + 1, 100), steps})
+    made = tuple(
+        Evaluation(step=step, test_accuracy=curve(step, chance), validation_accuracy=0.9,
+                   train_loss=None, train_seconds=step * 0.02)
+        for step in grid
+    )  # fmt: skip
+    own = {"training_seed": 1_000 * seed + steps, "trajectory": f"{steps}-{seed}"}
+    return run(steps, seed=seed, evaluations=made, **(own | changes))
+
+
+def trainings(curve: Curve, seeds: int = 5) -> tuple[RunResult, ...]:
+    return tuple(training(steps, seed, curve) for seed in range(seeds) for steps in STEPS)
+
+
+def falling(step: int, chance: random.Random) -> float:
+    """The error falls as the steps' power of -0.5, from 0.016 after 1,000."""
+    return 1 - 0.016 * (step / 1_000) ** -0.5 * chance.uniform(0.97, 1.03)
+
+
+def flat(step: int, chance: random.Random) -> float:
+    """Nothing is learnt after the first hundred."""
+    return chance.uniform(0.985, 0.987) if step > 1 else 0.1
+
+
+def evidence(runs: Sequence[RunResult], **changes: Any) -> Evidence:
+    told = summarise(runs)
+    values = {
+        "runs": told,
+        "trainings": tuple(runs),
+        "rows": compare.rows(told, compare.load_reference()),
+        "scaling": scaling_of(told),
+    }
+    return Evidence(**(values | changes))
+
+
+def claim(number: int, given: Evidence) -> ClaimLine:
+    return next(line for line in judge(given) if line.claim == number)
+
+
+def decision(number: int, name: str, given: Evidence) -> Decision:
+    return next(d for d in claim(number, given).decisions if d.criterion == name)
+
+
+def test_nothing_is_decided_by_nothing() -> None:
+    lines = judge(Evidence())
+    assert {line.verdict for line in lines} == {"not decided here"}
+    assert all(line.run_ids == () for line in lines)
+    assert all(d.note for line in lines for d in line.decisions), "it is said what is missing"
+
+
+def test_what_was_declared_is_what_is_decided() -> None:
+    for line in judge(evidence(trainings(falling))):
+        declared = paper.claim_of(line.claim)
+        assert (line.words, line.place) == (declared.words, declared.place)
+        told = [(d.criterion, d.question, d.rule) for d in line.decisions if d.verdict]
+        assert told == [(c.name, c.question, c.rule) for c in declared.criteria]
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"), [(0.0, "holds"), (0.002, "holds"), (-0.006, "does not hold")]
+)
+def test_claim_1(change: float, verdict: str) -> None:
+    runs = [
+        run(row.steps, row.max_test_accuracy + change + noise, seed)
+        for row in paper.TABLE_1
+        for seed, noise in enumerate((-0.0004, 0.0, 0.0004))
+    ]
+    line = claim(1, evidence(runs))
+    assert line.verdict == verdict
+    assert line.decisions[0].value == pytest.approx(change, abs=1e-9)
+    assert len(line.run_ids) == 12
+
+
+def test_claim_1_wants_all_rows_but_one_is_enough_to_fail() -> None:
+    held = [run(1_000, 0.984 + noise, seed) for seed, noise in enumerate((-0.0004, 0.0, 0.0004))]
+    line = claim(1, evidence(held))
+    assert line.verdict == "not decided here"
+    assert "2,500, 5,000, 10,000 steps" in (line.decisions[0].note or "")
+    failed = [run(1_000, 0.975 + noise, seed) for seed, noise in enumerate((-0.0004, 0.0, 0.0004))]
+    assert claim(1, evidence(failed)).verdict == "does not hold"
+
+
+def plateau(height: float, early: float) -> Curve:
+    return lambda step, chance: (
+        chance.uniform(-0.0002, 0.0002) + (height if step > 2_001 else early)
+    )
+
+
+@pytest.mark.parametrize(
+    ("early", "verdict"),
+    [(0.9915, "holds"), (0.9860, "does not hold"), (0.9910, "not decided here")],
+)
+def test_claim_2(early: float, verdict: str) -> None:
+    line = claim(2, evidence(trainings(plateau(0.9920, early))))
+    (found,) = line.decisions
+    assert line.verdict == verdict
+    assert found.value == pytest.approx(0.9920 - early, abs=0.0001)
+    assert found.n == 5
+
+
+def test_claim_2_wants_seeds() -> None:
+    line = claim(2, evidence(trainings(plateau(0.992, 0.9915), seeds=4)))
+    assert line.verdict == "not decided here"
+    assert line.decisions[0].note == "4 seeds of 10,000 steps; 5 are wanted"
+
+
+def test_claim_3_finds_a_power_law() -> None:
+    given = evidence(trainings(falling))
+    trend = decision(3, "trend", given)
+    assert trend.verdict == "holds"
+    assert trend.value == pytest.approx(-0.5, abs=0.02)
+    assert (trend.low, trend.high, trend.n) != (None, None, 20)
+    assert trend.low < trend.value < trend.high < 0
+    # 0.016 by the root of 256 is 0.001: after 256,000 steps.
+    near = decision(3, "near 100%", given)
+    assert near.value == pytest.approx(256_000, rel=0.1)
+    assert near.low > 100_000
+    assert near.verdict == "does not hold"
+    assert claim(3, given).verdict == "does not hold"
+
+
+def test_claim_3_holds_where_the_error_falls_fast() -> None:
+    def fast(step: int, chance: random.Random) -> float:
+        return 1 - 0.016 * (step / 1_000) ** -1.0 * chance.uniform(0.97, 1.03)
+
+    line = claim(3, evidence(trainings(fast)))
+    assert line.verdict == "holds"
+    near = line.decisions[1]
+    assert near.value == pytest.approx(16_000, rel=0.05)
+    assert near.high < 100_000
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_flat_curves_do_not_hold(number: int) -> None:
+    line = claim(number, evidence(trainings(flat)))
+    assert line.verdict == "does not hold"
+    assert line.decisions[0].verdict == "does not hold"
+
+
+def test_rows_of_one_training_are_not_independent() -> None:
+    shared = [
+        training(steps, seed, falling, training_seed=seed, trajectory=f"of-{seed}")
+        for seed in range(5)
+        for steps in STEPS
+    ]
+    assert {steps: len(of) for steps, of in independent(shared).items()} == {10_000: 5}
+    line = claim(3, evidence(shared))
+    assert line.verdict == "not decided here"
+    assert "0 of 1,000 steps, 0 of 2,500 steps, 0 of 5,000 steps" in (line.decisions[0].note or "")
+    # What is of one length is independent all the same.
+    assert decision(4, "slowing", evidence(shared)).verdict == "holds"
+
+
+def test_a_seed_that_is_trained_twice_counts_once() -> None:
+    twice = [*trainings(falling), *trainings(falling)]
+    twice = [r.model_copy(update={"trajectory": str(i)}) for i, r in enumerate(twice)]
+    assert {steps: len(of) for steps, of in independent(twice).items()} == dict.fromkeys(STEPS, 5)
+
+
+def late_maximum(step: int, chance: random.Random) -> float:
+    return 0.98 + 1e-6 * step + chance.uniform(0, 1e-5)
+
+
+def test_claim_4_where_the_maximum_is_always_late() -> None:
+    place = decision(4, "step of max", evidence(trainings(late_maximum)))
+    assert place.verdict == "holds"
+    assert place.value is not None
+    assert place.value > 0.8
+
+
+def test_claim_4_a_maximum_anywhere_on_a_plateau_shows_nothing() -> None:
+    def on_a_plateau(steps: int) -> Curve:
+        return lambda step, chance: 0.99 + chance.uniform(0, 1e-4) - (step <= steps / 2) * 0.01
+
+    runs = [training(s, seed, on_a_plateau(s)) for seed in range(12) for s in STEPS]
+    place = decision(4, "step of max", evidence(runs))
+    assert place.value == pytest.approx(0.5, abs=0.1)
+    assert place.verdict == "does not hold"
+
+
+def test_claim_4_learning_that_slows_and_learning_that_does_not() -> None:
+    slowing = decision(4, "slowing", evidence(trainings(falling)))
+    assert slowing.verdict == "holds"
+    assert slowing.low > 0
+
+    def steady(step: int, chance: random.Random) -> float:
+        return 0.9 + 5e-6 * step + chance.uniform(0, 1e-5)
+
+    assert decision(4, "slowing", evidence(trainings(steady))).verdict == "does not hold"
+
+
+def test_claim_4_paces_by_hand() -> None:
+    """A kink at each boundary: 0.1, 0.01, 0.002, 0.001 gained per 1,000 steps."""
+    bends = [(1, 0.1), (1_000, 0.01), (2_500, 0.002), (5_000, 0.001)]
+
+    def bent(step: int, chance: random.Random) -> float:
+        gained = 0.5 + chance.uniform(0, 1e-7)
+        for (begin, pace), end in zip(bends, [1_000, 2_500, 5_000, 10_000], strict=True):
+            gained += pace * max(0, min(step, end) - begin) / 1_000
+        return gained
+
+    note = decision(4, "slowing", evidence(trainings(bent))).note or ""
+    told = note.split("each stretch: ")[1].split(". ")[0]
+    # Five looks around a kink share its bend: a twentieth of the pace before it.
+    assert [float(part) for part in told.split(", ")] == pytest.approx(
+        [0.0946, 0.0138, 0.0021, 0.0010], abs=0.0006
+    )
+
+
+def test_claim_5() -> None:
+    runs = [
+        run(row.steps, row.max_test_accuracy + noise, seed)
+        for row in paper.TABLE_1
+        for seed, noise in enumerate((-0.0004, 0.0, 0.0004))
+    ]
+    given = evidence(runs, price=0.5)
+    line = claim(5, given)
+    assert line.verdict == "holds"
+    time, memory, accuracy, energy, price = line.decisions
+    # 4 + 0.5 + 3.25 seconds beside 10,000 steps of 0.02.
+    assert time.value == pytest.approx(207.75)
+    assert memory.value == 1_000 * 2**20 + 10_000
+    assert accuracy.value == pytest.approx(0.9928)
+    assert energy.verdict is None
+    assert energy.value == pytest.approx(207.75 * 60 / 3.6e6)
+    assert price.value == pytest.approx(207.75 * 60 / 3.6e6 * 0.5)
+    assert "estimated, not measured" in (energy.note or "")
+
+
+@pytest.mark.parametrize(
+    ("change", "criterion"),
+    [
+        ({"seconds": {"train": 3_601.0}}, "time"),
+        ({"peak_rss_bytes": 2**34 + 1}, "memory"),
+    ],
+)
+def test_claim_5_fails(change: dict[str, Any], criterion: str) -> None:
+    runs = [run(10_000, 0.9928, seed, **change) for seed in range(3)]
+    line = claim(5, evidence(runs))
+    assert line.verdict == "does not hold"
+    assert [d.criterion for d in line.decisions if d.verdict == "does not hold"] == [criterion]
+
+
+def test_claim_5_counts_no_spoilt_time() -> None:
+    spoilt = [run(10_000, 0.9928, seed, verdict="invalid") for seed in range(3)]
+    line = claim(5, evidence(spoilt))
+    assert line.verdict == "not decided here"
+    assert line.decisions[2].verdict == "holds", "an accuracy is one, whatever the machine did"
+
+
+def test_claim_12() -> None:
+    def timed(threads: int, seed: int, seconds: float) -> RunResult:
+        made = (
+            Evaluation(step=500, test_accuracy=0.97, validation_accuracy=0.97, train_loss=None,
+                       train_seconds=seconds),
+        )  # fmt: skip
+        return run(500, seed=seed, scenario="threads", threads=threads, evaluations=made,
+                   trajectory=f"{threads}-{seed}")  # fmt: skip
+
+    faster = [timed(1, 0, 20.0), timed(2, 0, 11.0), timed(1, 1, 20.0), timed(2, 1, 10.0)]
+    line = claim(12, evidence(faster))
+    (found,) = line.decisions
+    assert found.value == pytest.approx((20 / 11 + 2) / 2)
+    assert line.verdict == "not decided here", "two seeds' interval is wide"
+    assert claim(12, evidence(faster[:2])).verdict == "holds"
+    slower = [timed(1, 0, 10.0), timed(2, 0, 11.0)]
+    assert claim(12, evidence(slower)).verdict == "does not hold"
+
+
+def test_figures_fit_a_json_document() -> None:
+    for line in judge(evidence(trainings(flat))):
+        for found in line.decisions:
+            figures = [each for each in (found.value, found.low, found.high) if each is not None]
+            assert all(map(math.isfinite, figures))
