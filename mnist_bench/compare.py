@@ -15,6 +15,7 @@ from mnist_bench.conditions import known
 from mnist_bench.document import Document, Row, RowVerdict, SpreadSource
 from mnist_bench.draws import Group, groups
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.estimate import students_t
 from mnist_bench.machine import Machine
 from mnist_bench.scaling import scaling_of
 from mnist_bench.scenario import packaged_folder
@@ -198,13 +199,11 @@ def _test(group: Group, reference: Reference | None) -> _Test | None:
     theirs = paper.row_of(group.steps)
     if group.obstacles or used is None or theirs is None:
         return None
-    from scipy.special import stdtrit  # slow to load
-
     values = known([run.max_test_accuracy for run in group.taken])
     difference = statistics.mean(values) - theirs.max_test_accuracy
     error = used.sd * sqrt(1 + 1 / len(values))
     df = used.degrees_of_freedom
-    margin = float(stdtrit(df, 1 - ALPHA / 2)) * error
+    margin = students_t(df, 1 - ALPHA) * error
     return _Test(difference, margin, _two_sided_p(difference, error, df), used)
 
 

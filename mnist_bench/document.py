@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from mnist_bench.claim import ClaimLine
 from mnist_bench.hyperparameters import Hyperparameters
 from mnist_bench.machine import Machine
 from mnist_bench.record import Record
@@ -248,6 +249,7 @@ class Document(Record):
             likewise `standings` and `machines` in reports alone.
         standings: The rows of Table I against the shipped reference.
         machines: All machines that ran what this one did, the fastest first.
+        claims: What the paper says, and whether it holds here; in reports on claims alone.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -260,3 +262,4 @@ class Document(Record):
     reaches: tuple[Reach, ...] = ()
     standings: tuple[Standing, ...] = ()
     machines: tuple[MachineLine, ...] = ()
+    claims: tuple[ClaimLine, ...] = ()

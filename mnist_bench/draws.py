@@ -60,6 +60,11 @@ def seed_of(result: RunSummary) -> int:
     return result.seed if result.training_seed is None else result.training_seed
 
 
+def compares(result: RunSummary) -> bool:
+    """Whether a run is of the question that Table I asks, whatever its step count."""
+    return not _differences(result)
+
+
 def question(result: RunSummary) -> tuple[str, str, Hyperparameters, int | None, int | None]:
     """What must agree for accuracies to be draws of one quantity."""
     asked = result.dataset, result.model, result.hyperparameters

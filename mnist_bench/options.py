@@ -178,6 +178,15 @@ def seed_range(number: Seeds, first: int) -> range:
     return range(first, first + number)
 
 
+def price(
+    _context: click.Context, _parameter: click.Parameter, value: float | None
+) -> float | None:
+    """Of a kilowatt-hour."""
+    if value is not None and not 0 <= value < 1_000:  # neither is true of nan
+        raise click.BadParameter(f"{value:g} is no price of a kilowatt-hour")
+    return value
+
+
 def repeats(
     number: Seeds, precision_target: float | None, budget_seconds: float | None
 ) -> Rule | None:

@@ -318,19 +318,14 @@ CLAIMS = (
     ),
     Claim(
         10,
-        "A convolution is computed as in equation 5.",
+        "What a convolutional layer computes is the discrete convolution of equation 5.",
         "III.A, equation 5",
         (
             Criterion(
-                "as it stands",
-                "In how many cases does the library's operator give what equation 5 does?",
-                "in all",
-                1.0,
-            ),
-            Criterion(
                 "flipped",
-                "In how many with its kernel flipped?",
-                "in all",
+                "In how many cases does the library's operator, its kernel flipped, give what "
+                "equation 5 does?",
+                "in all, to the last digit: equation 5 flips the kernel, libraries do not",
                 1.0,
             ),
         ),

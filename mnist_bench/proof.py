@@ -6,12 +6,10 @@ import statistics
 from collections.abc import Sequence
 from math import sqrt
 
+from mnist_bench.estimate import LEVEL, students_t
 from mnist_bench.paper import ROUNDING_SD
 from mnist_bench.record import Record
 from mnist_bench.result import RunResult
-
-LEVEL = 0.95
-"""Of the intervals."""
 
 
 class Interval(Record):
@@ -175,7 +173,7 @@ def proof_of(
 
 def half_width(values: Sequence[float]) -> float:
     """Half of the interval of the mean of two or more values, by Student's t."""
-    return _t(len(values) - 1) * statistics.stdev(values) / sqrt(len(values))
+    return students_t(len(values) - 1, LEVEL) * statistics.stdev(values) / sqrt(len(values))
 
 
 def welch(ours: Sequence[float], theirs: Sequence[float], *, smallest_sd: float = 0.0) -> Interval:
@@ -197,7 +195,7 @@ def welch(ours: Sequence[float], theirs: Sequence[float], *, smallest_sd: float 
     if error == 0:
         return Interval(difference=difference, low=difference, high=difference)
     squares = [part**2 / (len(of) - 1) for part, of in zip(parts, (ours, theirs), strict=True)]
-    margin = _t(sum(parts) ** 2 / sum(squares)) * error
+    margin = students_t(sum(parts) ** 2 / sum(squares), LEVEL) * error
     return Interval(difference=difference, low=difference - margin, high=difference + margin)
 
 
@@ -237,10 +235,3 @@ def _known(value: float | None) -> float:
     if value is None:
         raise ValueError("a run did not come to its end")
     return value
-
-
-def _t(degrees_of_freedom: float) -> float:
-    """Student's t, two-sided."""
-    from scipy.special import stdtrit  # slow to load
-
-    return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2))

@@ -9,12 +9,12 @@ from math import sqrt
 
 from mnist_bench import compare, units
 from mnist_bench.document import Row
+from mnist_bench.estimate import LEVEL, students_t
 from mnist_bench.result import RunResult
 from mnist_bench.summary import summarise
 
 PRECISION_TARGET = 0.0005
 BUDGET_SECONDS = 30 * 60.0
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,7 @@ def half_width(row: Row) -> float | None:
     """Half the 95% t interval of a row's mean max test accuracy; None below two seeds."""
     if row.sd is None or row.n < 2:
         return None
-    from scipy.special import stdtrit  # slow to load
-
-    return float(stdtrit(row.n - 1, (1 + _CONFIDENCE) / 2)) * row.sd / sqrt(row.n)
+    return students_t(row.n - 1, LEVEL) * row.sd / sqrt(row.n)
 
 
 def _is_within(row: Row, target: float) -> bool:

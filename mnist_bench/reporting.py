@@ -12,13 +12,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import compare, figures, layer_maps, report
+from mnist_bench import compare, figures, gathering, layer_maps, report
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
+from mnist_bench.claims import judge
 from mnist_bench.curves import Curves, curves_of
 from mnist_bench.document import Document, MachineLine
 from mnist_bench.draws import groups
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown, one_line
+from mnist_bench.gathering import gather
 from mnist_bench.layers import Layers
 from mnist_bench.machine import Machine, describe
 from mnist_bench.pictured import Pictured
@@ -168,6 +170,7 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         for name in scenarios
     )
     layers = _layers(shelf, told, wish)
+    measured = gathering.asked(archive, here)
     document = Document(
         machine=described,
         runs=tuple(told),
@@ -177,6 +180,7 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         reaches=tuple(line for report in reports for line in report.document.reaches),
         standings=tuple(line for report in reports for line in report.document.standings),
         machines=_beside(found.runs, here),
+        claims=judge(gather(archive, told, layers, measured.price)) if measured else (),
     )
     return Book(
         title=f"{_told(len(told), len(studies))} of mnist-bench on {described.name}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from mnist_bench.limits import (
     PRECISIONS,
 )
 
+if TYPE_CHECKING:
+    from mnist_bench.wish import Wish
+
 # Rooms that import a library of weight are imported inside, so that `--help` answers at once.
 
 _RUN_EXAMPLES = """\b
@@ -26,6 +29,8 @@ Examples:
   mnist-bench run --steps 1000 --json       one row, as JSON
   mnist-bench run --set learning_rate=0.003 another learning rate
   mnist-bench run ./mine.toml --dry-run     what would be done, and how long it takes
+  mnist-bench run claims --budget 3h        what the paper says, each put to the test
+  mnist-bench run claim-12                  one of its claims
 """
 
 
@@ -53,7 +58,14 @@ Examples:
     callback=options.budget_seconds,
     metavar="TIME",
     help="With --seeds auto: no seed that would end after 90s, 30m or 2h of a scenario's training."
-    "  [default: 30m]",
+    "  With claims: no part that would.  [default: 30m, of claims 45m]",
+)
+@click.option(
+    "--price",
+    type=float,
+    callback=options.price,
+    metavar="X",
+    help="With claims: of a kilowatt-hour, for what the energy costs.",
 )
 @click.option(
     "--first-seed",
@@ -126,6 +138,7 @@ def run(
     first_seed: int,
     precision_target: float | None,
     budget_seconds: float | None,
+    price: float | None,
     beside: bool,
     reports: bool,
     dry_run: bool,
@@ -135,7 +148,9 @@ def run(
     """Train scenarios, record their runs in MLflow, and report on them.
 
     SCENARIO is the name of a packaged scenario (default: table-1) or the path of a TOML file of
-    your own. A trained row is one run in MLflow: `mnist-bench ui` shows them.
+    your own. A trained row is one run in MLflow: `mnist-bench ui` shows them. In place of scenarios
+    `claims` stands for all that the paper claims, `claim-3` for one of it: what of it fits the
+    budget is measured, and what is recorded already is used again.
     """
     from mnist_bench import exclusive
     from mnist_bench import run as running
@@ -144,16 +159,21 @@ def run(
 
     console = terminal.console(stderr=True)
     people = terminal.console(stderr=as_json)
+    wanted = _claims(scenarios)
     wish = wishing.Wish(
         scenarios=scenarios or ("table-1",),
         seeds=options.seed_range(seeds, first_seed),
-        repeats=options.repeats(seeds, precision_target, budget_seconds),
+        repeats=None if wanted else options.repeats(seeds, precision_target, budget_seconds),
         command=options.shown_command(sys.argv[1:]),
         exclusive=not beside,
         **wishes,
     )
     if not dry_run:
         wishing.check_folders()
+    if wanted:
+        return _run_claims(wanted, wish, budget_seconds, price, dry_run=dry_run, as_json=as_json)
+    if price is not None:
+        raise click.UsageError("--price needs claims")
     plans = wishing.prepare(wish, console)
     if dry_run:
         show = wishing.plans_as_json if as_json else wishing.plans_as_text
@@ -162,6 +182,54 @@ def run(
     with exclusive.held(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
         wish = dataclasses.replace(wish, exclusive=kept)
         done = running.carry_out(plans, wish, console, people, reports=reports)
+    if as_json:
+        click.echo(done.document_json, nl=False)
+    return terminal.settle(done.error, done.exit_status)
+
+
+_SETTLED = ("seeds", "first_seed", "precision_target", "steps", "settings", "independent")
+"""What claims have of their own."""
+
+
+def _claims(scenarios: tuple[str, ...]) -> tuple[int, ...] | None:
+    """The claims that are asked for, with nothing beside them that they settle themselves."""
+    from mnist_bench import claim_parts
+
+    try:
+        wanted = claim_parts.numbers(scenarios)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    context = click.get_current_context()
+    for parameter in context.command.params if wanted else ():
+        given = context.get_parameter_source(parameter.name or "")
+        if parameter.name in _SETTLED and given is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} does not go with claims: they settle it")
+    return wanted
+
+
+def _run_claims(
+    wanted: tuple[int, ...],
+    wish: Wish,
+    budget_seconds: float | None,
+    price: float | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    from mnist_bench import claim_parts, claims_run
+
+    console = terminal.console(stderr=True)
+    people = terminal.console(stderr=as_json)
+    budget = claim_parts.BUDGET_SECONDS if budget_seconds is None else budget_seconds
+    question = claims_run.Question(wanted, budget, price, wish)
+    source = claims_run.source_of(wish)
+    parts = claims_run.costed(question, source, console)
+    if dry_run:
+        show = claims_run.plan_as_json if as_json else claims_run.plan_as_text
+        click.echo(show(parts, question))
+        return 0
+    people.print(claims_run.plan_as_text(parts, question), soft_wrap=True)
+    done = claims_run.carry_out(question, parts, source, console, people)
     if as_json:
         click.echo(done.document_json, nl=False)
     return terminal.settle(done.error, done.exit_status)

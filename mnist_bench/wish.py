@@ -198,6 +198,13 @@ def _certain(plan: Plan, wish: Wish) -> Sequence[Trajectory]:
     return [trajectory for trajectory in plan.trajectories if trajectory.seed < end]
 
 
+def expected_seconds(plans: Sequence[Plan], wish: Wish) -> float | None:
+    """What the plans take, as measured here before; None where nothing like them was."""
+    each = [_expected_seconds(plan, _certain(plan, wish)) for plan in plans]
+    known = [seconds for seconds in each if seconds is not None]
+    return sum(known) if len(known) == len(each) else None
+
+
 def _expected_seconds(plan: Plan, trajectories: Sequence[Trajectory]) -> float | None:
     asked, scored = plan.scenario, plan.source.scored_images
     total = 0.0

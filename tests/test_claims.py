@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from records import run
 
@@ -14,6 +15,23 @@ from mnist_bench import compare, paper
 from mnist_bench.claim import ClaimLine, Decision
 from mnist_bench.claims import Evidence, judge
 from mnist_bench.claims.evidence import independent
+from mnist_bench.execution import Execution
+from mnist_bench.finding import (
+    LAYER_KINDS,
+    ConvolutionCases,
+    ConvolutionCheck,
+    DataSizes,
+    Descent,
+    Finding,
+    ImageBytes,
+    LayerCost,
+    LayerKind,
+    LossCurve,
+    LossPoint,
+    Method,
+    Sparseness,
+)
+from mnist_bench.layers import Layers
 from mnist_bench.result import Evaluation, RunResult
 from mnist_bench.scaling import scaling_of
 from mnist_bench.summary import summarise
@@ -300,3 +318,208 @@ def test_figures_fit_a_json_document() -> None:
         for found in line.decisions:
             figures = [each for each in (found.value, found.low, found.high) if each is not None]
             assert all(map(math.isfinite, figures))
+
+
+# Claims 7 to 11
+
+
+def finding(number: int, body: object) -> dict[int, Finding]:
+    made = Finding(
+        claim=number, machine_id="0123456789abcdef", created="2026-01-31T12:00:00+00:00",
+        dataset=None, dataset_digest=None, execution=Execution(threads=2), seed=0, seconds=60.0,
+        took_seconds=10.0, tensorflow="2.21.0", mnist_bench="0.1.0", body=body,
+    )  # fmt: skip
+    return {number: made}
+
+
+def layer(kind: LayerKind, side: int, **changes: Any) -> LayerCost:
+    """A layer of a 5 × 5 kernel; the counts are those far from any border."""
+    pixels = side**2
+    parameters = {"dense": pixels**2, "local": 25 * pixels, "convolution": 25}[kind]
+    values = {
+        "kind": kind, "side": side, "kernel_size": 5, "parameters": parameters,
+        "weight_bytes": 4 * parameters,
+        "multiply_adds": pixels**2 if kind == "dense" else 25 * pixels,
+        "seconds": {"dense": (0.4, 0.5, 0.45), "local": (0.2, 0.2, 0.2),
+                    "convolution": (0.1, 0.1, 0.1)}[kind],
+    }  # fmt: skip
+    return LayerCost(**(values | changes))
+
+
+def layers_of(sides: tuple[int, ...] = (8, 16), **changes: Any) -> dict[int, Finding]:
+    costs = [
+        layer(kind, side, **(changes if kind == "dense" else {}))
+        for side in sides
+        for kind in LAYER_KINDS
+    ]
+    body = Sparseness(costs=tuple(costs), batch_images=50, applications=10, largest_value=1.0)
+    return finding(7, body)
+
+
+def test_claim_7() -> None:
+    line = claim(7, Evidence(findings=layers_of()))
+    assert line.verdict == "holds"
+    parameters, operations, time, sparse = line.decisions
+    assert parameters.value == 256**2 / 25
+    assert operations.value == 256 / 25
+    assert time.value == pytest.approx(4.5)
+    assert (time.n, time.verdict) == (3, "holds")
+    assert sparse.value == 256 / 25
+    assert "2 times the convolution's median" in (time.note or "")
+
+
+@pytest.mark.parametrize(
+    ("change", "criterion", "verdict"),
+    [
+        ({"seconds": (0.04, 0.05, 0.045)}, "time", "does not hold"),
+        ({"seconds": (0.04, 0.5, 0.045)}, "time", "not decided here"),
+        ({"seconds": None}, "time", "not decided here"),
+        ({"parameters": 20}, "parameters", "does not hold"),
+        ({"multiply_adds": 64 * 25}, "operations", "does not hold"),
+    ],
+)
+def test_claim_7_otherwise(change: dict[str, Any], criterion: str, verdict: str) -> None:
+    line = claim(7, Evidence(findings=layers_of(**change)))
+    assert line.verdict == verdict
+    others = {d.criterion: d.verdict for d in line.decisions}
+    assert others.pop(criterion) == verdict
+    assert set(others.values()) == {"holds", None}
+
+
+def curve(method: Method, *points: tuple[int, float, float]) -> LossCurve:
+    made = tuple(
+        LossPoint(
+            samples_seen=samples, seconds=seconds, loss=loss, validation_accuracy=1 - loss / 3
+        )
+        for samples, seconds, loss in points
+    )
+    return LossCurve(method=method, learning_rate=None if method == "L-BFGS" else 0.1,
+                     points=made, ended="time")  # fmt: skip
+
+
+def descents(full: LossCurve, newton: LossCurve) -> dict[int, Finding]:
+    single = curve("single samples", (0, 0.0, 2.3), (1_000, 1.0, 0.9), (5_000, 5.0, 0.3))
+    body = Descent(
+        curves=(single, full, newton), searches=(), seconds_a_curve=5.0, parameters=100,
+        filters=(2, 4), training_images=1_000, loss_images=500, validation_images=100,
+    )  # fmt: skip
+    return finding(8, body)
+
+
+SLOW = ((0, 0.0, 2.3), (10_000, 2.0, 1.5), (30_000, 5.0, 0.9))
+QUICK = ((0, 0.0, 2.3), (1_000, 0.5, 0.2))
+
+
+def test_claim_8() -> None:
+    found = descents(curve("full batch", *SLOW), curve("L-BFGS", *SLOW))
+    line = claim(8, Evidence(findings=found))
+    assert line.verdict == "holds"
+    full = line.decisions[0]
+    # Both came to 0.9: after 1 s here and 5 s there.
+    assert full.value == pytest.approx(5.0)
+    assert "30,000 samples seen against 1,000" in (full.note or "")
+    assert [d.criterion for d in line.decisions[2:]] == ["single samples", "full batch", "L-BFGS"]
+
+
+def test_claim_8_where_a_second_order_method_is_faster() -> None:
+    found = descents(curve("full batch", *SLOW), curve("L-BFGS", *QUICK))
+    line = claim(8, Evidence(findings=found))
+    assert [d.verdict for d in line.decisions[:2]] == ["holds", "does not hold"]
+    # To 0.3, the smallest that both came to: 0.5 s against 5 s.
+    assert line.decisions[1].value == pytest.approx(0.1)
+    assert line.verdict == "does not hold"
+
+
+def test_claim_8_where_nothing_is_learnt() -> None:
+    still = ((0, 0.0, 2.3), (10_000, 5.0, 2.3))
+    found = descents(curve("full batch", *still), curve("L-BFGS", *SLOW))
+    line = claim(8, Evidence(findings=found))
+    assert line.decisions[0].verdict == "not decided here"
+
+
+def maps(*shares: float) -> tuple[Any, ...]:
+    """Layers of two maps each, so much of the image and the rest noise that it has no part in."""
+    pixels = PIXELS.astype(float)
+    noise = np.random.default_rng(0).normal(size=pixels.shape)
+    noise -= pixels * (noise * pixels).sum() / (pixels**2).sum()
+    noise *= pixels.std() / noise.std()
+    each = [share * pixels + (1 - share**2) ** 0.5 * noise for share in shares]
+    return tuple(np.stack([one, -one], axis=2).astype(np.float32) for one in each)
+
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (28, 28)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdict"), [((0.9, 0.5, 0.1), "holds"), ((0.5, 0.9, 0.1), "does not hold")]
+)
+def test_claim_9(shares: tuple[float, ...], verdict: str) -> None:
+    seen = Layers(dataset="mnist", image=0, label=7, steps=1_000, seed=0, test_accuracy=0.9,
+                  pixels=PIXELS, untrained=maps(*shares), trained=maps(0.3, 0.2, 0.1))  # fmt: skip
+    line = claim(9, Evidence(layers=seen))
+    assert line.verdict == verdict
+    assert line.decisions[0].value == pytest.approx(0.1, abs=0.06)
+    assert "untrained, as published" in (line.decisions[0].note or "")
+
+
+def test_claim_9_averages_the_image_down_and_bears_a_map_of_one_value() -> None:
+    small = PIXELS.reshape(14, 2, 14, 2).mean(axis=(1, 3)).astype(np.float32)
+    dead = np.zeros((14, 14), np.float32)
+    half = np.stack([small, dead], axis=2)
+    seen = Layers(dataset="mnist", image=0, label=7, steps=1_000, seed=0, test_accuracy=0.9,
+                  pixels=PIXELS, untrained=(half,), trained=(half,))  # fmt: skip
+    assert claim(9, Evidence(layers=seen)).decisions[0].value == pytest.approx(0.5)
+
+
+def checks(*, equal: int, largest: int = 0) -> dict[int, Finding]:
+    cases = tuple(
+        ConvolutionCases(
+            dimensions=dimensions, cases=10, symmetric_kernels=1, equal_before_flipping=1,
+            equal_after_flipping=equal, largest_difference_before_flipping=99,
+            largest_difference_after_flipping=largest,
+        )
+        for dimensions in (1, 2)
+    )  # fmt: skip
+    return finding(10, ConvolutionCheck(checks=cases))
+
+
+def test_claim_10() -> None:
+    line = claim(10, Evidence(findings=checks(equal=10)))
+    assert line.verdict == "holds"
+    flipped, as_it_stands = line.decisions
+    assert (flipped.value, flipped.n) == (1.0, 20)
+    assert (as_it_stands.value, as_it_stands.verdict) == (0.1, None)
+    failed = claim(10, Evidence(findings=checks(equal=9, largest=3)))
+    assert failed.verdict == "does not hold"
+    assert failed.decisions[0].value == 0.9
+
+
+def images(training: int, test: int | None) -> dict[int, Finding]:
+    sizes = [
+        ImageBytes(part="training", images=60_000, representation="IDX file", size_bytes=training),
+        ImageBytes(part="test", images=10_000, representation="IDX file", size_bytes=test),
+        ImageBytes(part="training", images=60_000, representation="gzip as found", size_bytes=None),
+    ]
+    return finding(11, DataSizes(sizes=tuple(sizes)))
+
+
+@pytest.mark.parametrize(
+    ("training", "verdict", "note"),
+    [
+        (99_400_000, "holds", "true of training images as IDX file in GB"),
+        (47_040_016, "does not hold", "true in none of them"),
+        (99_600_000, "does not hold", "true in none of them"),
+    ],
+)
+def test_claim_11(training: int, verdict: str, note: str) -> None:
+    line = claim(11, Evidence(findings=images(training, 7_840_016)))
+    assert line.verdict == verdict
+    assert (line.decisions[0].note or "").startswith(note)
+    assert line.decisions[0].n == 3
+
+
+def test_claim_11_wants_the_test_images_too() -> None:
+    assert claim(11, Evidence(findings=images(99_000_000, None))).verdict == "not decided here"
+    line = claim(11, Evidence(findings=images(99_000_000, 60_000_000)))
+    assert line.verdict == "does not hold"
+    assert line.decisions[1].value == pytest.approx(1.65)

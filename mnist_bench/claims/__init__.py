@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mnist_bench.claim import ClaimLine
-from mnist_bench.claims import cost, learning
+from mnist_bench.claims import convolutions, cost, learning
 from mnist_bench.claims.evidence import MARATHON, Evidence
 
 __all__ = ["MARATHON", "Evidence", "judge"]
@@ -17,6 +17,11 @@ _JUDGES: tuple[Callable[[Evidence], ClaimLine], ...] = (
     learning.maxima_and_pace,
     cost.laptop,
     cost.techniques,
+    convolutions.sparseness,
+    convolutions.single_samples,
+    convolutions.layers,
+    convolutions.equation_5,
+    convolutions.sizes,
     cost.parallel,
 )
 

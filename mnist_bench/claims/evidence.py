@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mnist_bench import paper
 from mnist_bench.document import Row, Scaling
+from mnist_bench.finding import Finding
 from mnist_bench.layers import Layers
 from mnist_bench.result import RunResult
 from mnist_bench.summary import RunSummary
@@ -25,6 +26,7 @@ class Evidence:
         marathons: Runs of the scenario `marathon` with their curves, likewise.
         rows: Of Table I.
         scaling: The same training at several thread counts.
+        findings: What was measured for claims by themselves, by the claim's number.
         layers: What layers make of one test image; None where nobody looked.
         price: Of a kilowatt-hour, in the user's currency; None where none was given.
     """
@@ -34,6 +36,7 @@ class Evidence:
     marathons: tuple[RunResult, ...] = ()
     rows: tuple[Row, ...] = ()
     scaling: tuple[Scaling, ...] = ()
+    findings: Mapping[int, Finding] = field(default_factory=dict)
     layers: Layers | None = None
     price: float | None = None
 

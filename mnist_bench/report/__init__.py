@@ -9,9 +9,18 @@ from pathlib import Path
 from mnist_bench.report import csv_file, files, markdown
 from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.json_file import to_json
-from mnist_bench.report.screen import print_table
+from mnist_bench.report.screen import print_claims, print_table
 
-__all__ = ["Book", "Bound", "Report", "bind", "print_table", "to_json", "write_reports"]
+__all__ = [
+    "Book",
+    "Bound",
+    "Report",
+    "bind",
+    "print_claims",
+    "print_table",
+    "to_json",
+    "write_reports",
+]
 
 
 def write_reports(folder: Path, name: str, report: Report) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from mnist_bench import units
+from mnist_bench.claim import ClaimLine, Decision
 from mnist_bench.compare import ALPHA
 from mnist_bench.confusion import DigitLine
 from mnist_bench.document import MachineLine, Reach, Row, Scaling, Standing
@@ -16,8 +17,9 @@ from mnist_bench.summary import RunSummary
 from mnist_bench.tried import Tried
 
 Line = TypeVar(
-    "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine, Tried
-)
+    "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine, Tried,
+    ClaimLine, Decision,
+)  # fmt: skip
 
 INTERVAL = f"{1 - ALPHA:.0%} interval"
 

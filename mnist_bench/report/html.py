@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_bench.escape import one_line
-from mnist_bench.report import cells, study, words
+from mnist_bench.report import cells, claims, study, words
 from mnist_bench.report.contents import Book
 from mnist_bench.report.drawing import Chart
 from mnist_bench.report.drawings import Drawings
@@ -42,6 +42,7 @@ def book_to_html(book: Book, drawings: Drawings) -> str:
     def drawn(charts: Sequence[Chart]) -> list[tuple[Chart, Markup]]:
         return [(chart, Markup(chart.svg)) for chart in charts]  # noqa: S704  # drawn here
 
+    told = book.document.claims
     return environment.get_template(_TEMPLATE).render(
         book=book,
         machine=book.document.machine,
@@ -58,6 +59,9 @@ def book_to_html(book: Book, drawings: Drawings) -> str:
         ],
         figures=drawn(drawings.layers),
         machines=table(cells.MACHINES, book.document.machines) if book.document.machines else "",
+        claims=table(claims.CLAIMS, told) if told else "",
+        decided=[(line, table(claims.DECISIONS, line.decisions)) for line in told],
+        claim_words=claims,
         explained=explained(book.reports),
         words=words,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mnist_bench.escape import Ready, code, markdown
-from mnist_bench.report import cells, study, words
+from mnist_bench.report import cells, claims, study, words
 from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.measured import explained
 from mnist_bench.report.prepared import part_of
@@ -38,6 +38,7 @@ def book_to_markdown(book: Book) -> str:
     ) -> Ready:
         return table(columns, lines, book.link)
 
+    told = book.document.claims
     return _template("book.md.j2").render(
         book=book,
         machine=book.document.machine,
@@ -53,6 +54,9 @@ def book_to_markdown(book: Book) -> str:
             for each in book.studies
         ],
         machines=table(cells.MACHINES, book.document.machines) if book.document.machines else "",
+        claims=table(claims.CLAIMS, told) if told else "",
+        decided=[(line, table(claims.DECISIONS, line.decisions)) for line in told],
+        claim_words=claims,
         explained=explained(book.reports),
         words=words,
         h=Ready("###"),

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mnist_bench.claim import ClaimLine, ClaimVerdict
 from mnist_bench.escape import one_line
-from mnist_bench.report import cells, words
+from mnist_bench.report import cells, claims, words
 from mnist_bench.report.contents import Report
 
 _GAP = 2
@@ -20,6 +21,11 @@ _STYLES: dict[str, str] = {
     "indistinguishable": "cyan",
     "below": "red",
     "not comparable": "yellow",
+}
+_CLAIM_STYLES: dict[ClaimVerdict, str] = {
+    "holds": "green",
+    "does not hold": "red",
+    "not decided here": "yellow",
 }
 
 
@@ -47,6 +53,15 @@ def print_table(report: Report, console: Console) -> None:
     for line in words.unfinished(report.document.runs):
         _say(console, line, "red")
     _say(console, words.headline(report.document))
+
+
+def print_claims(lines: Sequence[ClaimLine], console: Console) -> None:
+    """Print claims, each with what decided it under it."""
+    for line in lines:
+        _say(console, f"{claims.title(line)}: {line.words}", _CLAIM_STYLES[line.verdict])
+        for each in line.decisions:
+            _say(console, f"  {claims.found(each)}")
+    _say(console, claims.headline(lines), "bold")
 
 
 def _print_scaling(report: Report, console: Console) -> None:

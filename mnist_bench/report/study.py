@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from mnist_bench import paper, units
 from mnist_bench.escape import Ready, code, markdown
-from mnist_bench.proof import LEVEL, Arm, Interval, Proof
+from mnist_bench.estimate import LEVEL
+from mnist_bench.proof import Arm, Interval, Proof
 from mnist_bench.report.cells import Column
 from mnist_bench.study_document import Look, StudyDocument
 from mnist_bench.tried import Tried, papers_of

@@ -1,0 +1,119 @@
+"""What `mnist-bench run claims` measures: its parts, what each serves, what fits a budget. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mnist_bench import paper
+from mnist_bench.claims import MARATHON
+
+ALL = "claims"
+"""What `run` takes for all of them; one is `claim-3`."""
+BUDGET_SECONDS = 45 * 60.0
+"""Where the user names none."""
+_SEEDS = 5
+"""Of what claims about learning are decided by."""
+_THREADS_SEEDS = 3
+
+Kind = Literal["trainings", "figures", "finding"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing to measure.
+
+    Attributes:
+        claims: That it serves.
+        kind: What is done: a scenario is trained, the figures' network is looked through, or what
+            one claim needs is measured by itself.
+        scenario: Name of a packaged one; empty without one.
+        seed: Of the training.
+        independent: Whether each row is trained from zero.
+        subject: What is measured by itself; empty where that is not what is done.
+        usual_seconds: What it takes on the two cores of the machine of docs/claims.md, where
+            nothing like it was measured here.
+    """
+
+    claims: tuple[int, ...]
+    kind: Kind
+    usual_seconds: float
+    scenario: str = ""
+    seed: int = 0
+    independent: bool = False
+    subject: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == "figures":
+            return "figures 1 to 4"
+        if self.kind == "finding":
+            return self.subject
+        rows = ", each row from zero" if self.independent else ""
+        return f"{self.scenario}, seed {self.seed}{rows}"
+
+
+def _table_1(seed: int) -> Part:
+    return Part((1, 2, 3, 4, 5, 6), "trainings", 480.0, "table-1", seed, independent=True)
+
+
+PARTS: tuple[Part, ...] = (
+    Part((10,), "finding", 10.0, subject="equation 5"),
+    Part((11,), "finding", 10.0, subject="sizes of the images"),
+    Part((9,), "figures", 40.0),
+    Part((7,), "finding", 120.0, subject="layers with and without shared weights"),
+    _table_1(0),
+    *(Part((12,), "trainings", 50.0, "threads", seed) for seed in range(_THREADS_SEEDS)),
+    Part((8,), "finding", 480.0, subject="descent by samples and by batches"),
+    *(_table_1(seed) for seed in range(1, _SEEDS)),
+    Part((3,), "trainings", 1_000.0, MARATHON),
+)
+"""In the order in which they are measured: what serves most for its time comes first."""
+
+
+def numbers(names: Sequence[str]) -> tuple[int, ...] | None:
+    """The claims that names of scenarios ask for; None where they ask for none.
+
+    Args:
+        names: As the user gave them.
+
+    Raises:
+        ValueError: Some are claims and some are not, or there is no such claim.
+    """
+    found = [_number(name) for name in names]
+    if all(each is None for each in found):
+        return None
+    if None in found:
+        raise ValueError("claims are run by themselves: leave the other scenarios out")
+    wanted = {number for each in found if each for number in each}
+    unknown = sorted(wanted - {claim.number for claim in paper.CLAIMS})
+    if unknown:
+        raise ValueError(f"there is no claim {unknown[0]}: they are 1 to {len(paper.CLAIMS)}")
+    return tuple(sorted(wanted))
+
+
+def _number(name: str) -> tuple[int, ...] | None:
+    if name == ALL:
+        return tuple(claim.number for claim in paper.CLAIMS)
+    match = re.fullmatch(r"claim-(\d{1,3})", name)
+    return (int(match[1]),) if match else None
+
+
+def parts_of(wanted: Collection[int]) -> tuple[Part, ...]:
+    """The parts that serve some of these claims."""
+    return tuple(part for part in PARTS if set(part.claims) & set(wanted))
+
+
+def fitting(costs: Sequence[float], budget_seconds: float) -> tuple[bool, ...]:
+    """Which of some parts fit into a budget together, each taken where it still does.
+
+    Args:
+        costs: Seconds of each, in their order.
+        budget_seconds: For all of them.
+    """
+    left, fits = budget_seconds, []
+    for cost in costs:
+        fits.append(cost <= left)
+        left -= cost if fits[-1] else 0.0
+    return tuple(fits)

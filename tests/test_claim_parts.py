@@ -1,0 +1,92 @@
+"""What claims are measured by, and what of it fits a budget."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_bench import paper, scenario
+from mnist_bench.claim_parts import PARTS, fitting, numbers, parts_of
+
+ALL = tuple(range(1, 13))
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        ((), None),
+        (("table-1",), None),
+        (("./claim-3.toml",), None),
+        (("claims",), ALL),
+        (("claim-3",), (3,)),
+        (("claim-12", "claim-3", "claim-3"), (3, 12)),
+        (("claim-3", "claims"), ALL),
+    ],
+)
+def test_numbers(names: tuple[str, ...], wanted: tuple[int, ...] | None) -> None:
+    assert numbers(names) == wanted
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("claims", "table-1"), "claims are run by themselves"),
+        (("claim-13",), "there is no claim 13: they are 1 to 12"),
+        (("claim-0", "claim-1"), "there is no claim 0"),
+    ],
+)
+def test_numbers_that_are_none(names: tuple[str, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        numbers(names)
+
+
+def test_the_claims_are_twelve_each_declared_whole() -> None:
+    assert tuple(claim.number for claim in paper.CLAIMS) == ALL
+    for claim in paper.CLAIMS:
+        assert claim.criteria
+        names = [criterion.name for criterion in claim.criteria]
+        assert len(set(names)) == len(names)
+        for criterion in claim.criteria:
+            assert criterion.rule, f"claim {claim.number}: {criterion.name} has no rule"
+            assert criterion.question.endswith("?") or criterion.threshold is not None
+
+
+def test_every_claim_has_a_part_and_every_part_is_there() -> None:
+    assert {number for part in PARTS for number in part.claims} == set(ALL)
+    for part in PARTS:
+        assert bool(part.scenario) == (part.kind == "trainings")
+        assert bool(part.subject) == (part.kind == "finding")
+        if part.scenario:
+            scenario.read(scenario.find(part.scenario))
+    assert len({str(part) for part in PARTS}) == len(PARTS)
+
+
+def test_whatever_a_claim_of_learning_wants_is_planned() -> None:
+    independent = [part for part in parts_of((3, 4)) if part.independent]
+    assert len({part.seed for part in independent}) == paper.CLAIM_SEEDS
+
+
+def test_parts_of_one_claim() -> None:
+    assert [str(part) for part in parts_of((10,))] == ["equation 5"]
+    assert parts_of(ALL) == PARTS
+
+
+def test_no_part_is_longer_than_an_hour_and_all_take_three_at_most() -> None:
+    assert max(part.usual_seconds for part in PARTS) <= 3_600
+    assert sum(part.usual_seconds for part in PARTS) <= 3 * 3_600
+
+
+def test_a_part_that_does_not_fit_leaves_room_for_shorter_ones() -> None:
+    assert fitting((10, 50, 5, 0, 6), 20) == (True, False, True, True, False)
+
+
+@given(st.lists(st.floats(0, 1e4)), st.floats(0, 1e5))
+def test_what_fits_is_within_the_budget(costs: list[float], budget: float) -> None:
+    fits = fitting(costs, budget)
+    assert len(fits) == len(costs)
+    taken = sum(cost for cost, fit in zip(costs, fits, strict=True) if fit)
+    assert taken <= budget * (1 + 1e-9)
+    left = budget - taken
+    refused = [cost for cost, fit in zip(costs, fits, strict=True) if not fit]
+    assert all(cost > left - 1e-6 for cost in refused)
