@@ -217,6 +217,8 @@ class ConvolutionCheck(Record):
 
 # Claim 11
 
+Part = Literal["training", "training without validation", "test"]
+"""All the training images; without those that are kept for validation; the test images."""
 Representation = Literal[
     "gzip as published", "gzip as found", "IDX file", "uint8", "float32", "float64"
 ]
@@ -226,14 +228,13 @@ class ImageBytes(Record):
     """What images take.
 
     Attributes:
-        part: Which of them: all the training images; without those that the paper's program keeps
-            for validation; the test images.
+        part: Which of them.
         images: How many.
         representation: Compressed file, the file unpacked, or an array of that type.
-        size_bytes: None where there is no such file here.
+        size_bytes: None where no such file is at hand.
     """
 
-    part: Literal["training", "training without validation", "test"]
+    part: Part
     images: int
     representation: Representation
     size_bytes: int | None
@@ -249,7 +250,7 @@ class Reading(Record):
         value: What they take in that unit.
     """
 
-    part: Literal["training", "training without validation", "test"]
+    part: Part
     representation: Representation
     unit: Literal["GB", "GiB", "Gbit"]
     value: float
