@@ -30,8 +30,10 @@ def measured(question: FindingQuestion) -> Body:
         return sizes.measured(_images(question))
     engine.start(question.execution)
     # These load TensorFlow, which must be settled before.
-    from mnist_bench import convolution
+    from mnist_bench import convolution, sparseness
 
+    if question.claim == 7:
+        return sparseness.measured(question.seed, question.seconds)
     return convolution.check(question.seed)
 
 
