@@ -71,10 +71,31 @@ def contents(folder: Path, files: tuple[IdxFile, ...]) -> list[bytes]:
     return [read(path, file) for path, file in zip(paths, files, strict=True)]
 
 
+def packed_bytes(folder: Path, file: IdxFile) -> int | None:
+    """Length of the file as it lies compressed in a folder; None where it does not.
+
+    Raises:
+        BenchError: It can't be read.
+    """
+    try:
+        for path in _places(folder, file, ".gz"):
+            if path.is_file() and path.read_bytes().startswith(_GZIP_MAGIC):
+                return path.stat().st_size
+    except OSError as error:
+        raise BenchError(
+            f"can't read {folder}: {error.strerror or error}", "make it readable"
+        ) from error
+    return None
+
+
+def _places(folder: Path, file: IdxFile, end: str) -> list[Path]:
+    """Where the file may be: both spellings are in use."""
+    return [folder / f"{name}{end}" for name in (file.name, file.name.replace("-idx", ".idx"))]
+
+
 def _located(folder: Path, file: IdxFile) -> Path:
-    """Where the file is; both spellings are in use, and both are found packed too."""
-    names = (file.name, file.name.replace("-idx", ".idx"))
-    for path in [folder / f"{name}{end}" for end in ("", ".gz") for name in names]:
+    """Where the file is; it is found packed too."""
+    for path in _places(folder, file, "") + _places(folder, file, ".gz"):
         if path.is_file():
             return path
     raise BenchError(f"{file.name} is missing in {folder}", "put it there, as it is or as .gz")

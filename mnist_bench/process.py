@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mnist_bench import protocol
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.execution import Execution
-from mnist_bench.protocol import LayersQuestion, Message, Probed, Request
+from mnist_bench.finding import CLAIM_OF_KIND, Body
+from mnist_bench.protocol import FindingQuestion, LayersQuestion, Message, Probed, Request
 from mnist_bench.record import Record
 
 # -P: a file of the user's called numpy.py must not shadow the library.
@@ -25,6 +26,9 @@ PROBE: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.probe")
 """What finds out what TensorFlow can do here."""
 ACTIVATIONS: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.activations")
 """What looks through layers at an image."""
+INQUIRY: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.inquiry")
+"""What measures for a claim of the paper."""
+_BODY: TypeAdapter[Body] = TypeAdapter(Body)
 _END_SECONDS = 30.0
 """How long a worker that has said its last word may take to end."""
 _LOG_TAIL_LINES = 15
@@ -129,8 +133,7 @@ def probe(execution: Execution) -> Probed:
     advice = "leave out --device and --precision, which ask for it"
     told = _answered(PROBE, execution, "what TensorFlow can do here", advice)
     try:
-        # Whatever libraries print comes before.
-        return Probed.model_validate_json(told.stdout.rstrip().rpartition(b"\n")[2])
+        return Probed.model_validate_json(_last_line(told))
     except ValidationError as error:
         raise _unknown("what TensorFlow can do here", _last_words(told), advice) from error
 
@@ -142,6 +145,23 @@ def look(question: LayersQuestion) -> None:
         BenchError: That did not come to its end.
     """
     _answered(ACTIVATIONS, question, f"what layers make of image {question.image}", "try again")
+
+
+def inquire(question: FindingQuestion) -> Body:
+    """Measure what a claim of the paper needs, in a process of its own.
+
+    Raises:
+        BenchError: That did not come to its end.
+    """
+    what, advice = f"what claim {question.claim} needs", "try again"
+    told = _answered(INQUIRY, question, what, advice)
+    try:
+        body = _BODY.validate_json(_last_line(told))
+    except ValidationError as error:
+        raise _unknown(what, _last_words(told), advice) from error
+    if CLAIM_OF_KIND[body.kind] != question.claim:
+        raise _unknown(what, f"it measured {body.kind}", advice)
+    return body
 
 
 def _answered(
@@ -156,6 +176,11 @@ def _answered(
     if done.returncode:
         raise _unknown(what, _last_words(done), advice)
     return done
+
+
+def _last_line(done: subprocess.CompletedProcess[bytes]) -> bytes:
+    """The answer: whatever libraries print comes before."""
+    return done.stdout.rstrip().rpartition(b"\n")[2]
 
 
 def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:

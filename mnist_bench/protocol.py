@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 from mnist_bench.conditions import Surroundings, TrainingStretch
 from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
+from mnist_bench.finding import Claim
 from mnist_bench.hyperparameters import Hyperparameters
 from mnist_bench.record import Record
 from mnist_bench.result import Evaluation, PhaseName
@@ -106,6 +107,25 @@ class LayersQuestion(Record):
     weights: str | None = None
     hyperparameters: Hyperparameters | None = None
     weights_steps: int = 0
+
+
+class FindingQuestion(Record):
+    """Which claim of the paper is to be measured.
+
+    Attributes:
+        claim: Its number.
+        source: The images, found and verified by the parent; None where the claim needs none.
+        execution: How it is carried out.
+        seed: Of all that is random.
+        seconds: About what the measuring may take, where it takes as long as one likes: claims 7
+            and 8.
+    """
+
+    claim: Claim
+    source: Source | None = None
+    execution: Execution
+    seed: int = 0
+    seconds: float = Field(default=60.0, gt=0)
 
 
 class Phase(Record):

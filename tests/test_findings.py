@@ -1,0 +1,130 @@
+"""What claims need, measured, recorded in MLflow and read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mnist_bench import exclusive, findings, process
+from mnist_bench.errors import BenchError
+from mnist_bench.execution import Execution
+from mnist_bench.finding import FILE, Body, ConvolutionCheck, DataSizes, Finding
+from mnist_bench.findings import found, make
+from mnist_bench.machine import machine_id
+from mnist_bench.protocol import FindingQuestion
+from mnist_bench.store import Store
+
+TEN = FindingQuestion(claim=10, execution=Execution(threads=1), seed=4)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all: to make one takes seconds."""
+    return tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+
+
+@pytest.fixture
+def store(
+    home: Path, database: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Store:
+    """In each test an experiment of its own."""
+    monkeypatch.chdir(database.parent)  # where MLflow keeps artifacts
+    return Store(f"sqlite:///{database.as_posix()}", request.node.name)
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, body: Body) -> None:
+    monkeypatch.setattr(process, "inquire", lambda question: body)
+
+
+def test_measured_recorded_and_read_back(store: Store) -> None:
+    assert found(store, 10, machine_id(), None) is None
+    made = make(store, TEN)
+    assert isinstance(made.body, ConvolutionCheck)
+    assert (made.claim, made.seed, made.dataset, made.machine_id) == (10, 4, None, machine_id())
+    assert found(store, 10, machine_id(), None) == made
+    (run,) = store.search("tags.`bench.claim` = '10'")
+    assert (run.info.run_name, run.info.status) == ("claim 10", "FINISHED")
+    assert run.data.tags["bench.machine_id"] == machine_id()
+    assert "equation 5 against TensorFlow" in run.data.tags["mlflow.note.content"]
+    assert list(store.recorded("")) == [], "it is no run of a report"
+
+
+def test_the_newest_counts_and_the_elder_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, ConvolutionCheck(checks=()))
+    first, second = make(store, TEN), make(store, TEN)
+    assert first.created < second.created
+    assert found(store, 10, machine_id(), None) == second
+    assert len(store.search("tags.`bench.claim` = '10'")) == 2
+
+
+def test_what_belongs_elsewhere_is_not_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, ConvolutionCheck(checks=()))
+    make(store, TEN)
+    assert found(store, 10, "another machine", None) is None
+    assert found(store, 10, None, None) is None
+    assert found(store, 10, machine_id(), "digest of images") is None
+    assert found(store, 7, machine_id(), None) is None
+
+
+def _kept(store: Store, content: bytes | None) -> None:
+    files = {} if content is None else {FILE: content}
+    store.keep("claim 10", "", {"bench.claim": "10", "bench.created": "later"}, files)
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"{}", b"no JSON", b"\xff", b'{"schema": 2, "claim": 10}', b"[10]"]
+)
+def test_what_is_damaged_is_passed_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    answer(monkeypatch, ConvolutionCheck(checks=()))
+    made = make(store, TEN)
+    _kept(store, content)
+    assert found(store, 10, machine_id(), None) == made
+
+
+def test_figures_of_another_claim_are_passed_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, ConvolutionCheck(checks=()))
+    made = make(store, TEN)
+    _kept(store, made.model_copy(update={"body": DataSizes(sizes=())}).to_json())
+    assert found(store, 10, machine_id(), None) == made
+
+
+def test_nothing_is_measured_beside_another_benchmark(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, ConvolutionCheck(checks=()))
+    with (
+        exclusive.held(machine_id(), exclusive=True, say=pytest.fail),
+        pytest.raises(BenchError, match="another benchmark of yours is running"),
+    ):
+        make(store, TEN)
+    assert found(store, 10, machine_id(), None) is None
+
+
+def test_a_measuring_that_fails_records_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(question: FindingQuestion) -> Body:
+        raise BenchError("nothing")
+
+    monkeypatch.setattr(process, "inquire", fail)
+    with pytest.raises(BenchError, match="nothing"):
+        make(store, TEN)
+    assert store.search("tags.`bench.claim` = '10'") == []
+
+
+def test_a_note_names_the_images_and_the_execution() -> None:
+    made = Finding(
+        claim=11, machine_id=None, created="2030-01-01T00:00:00+00:00", dataset="mnist",
+        dataset_digest="d", execution=Execution(threads=2), seed=7, seconds=60.0,
+        took_seconds=12.0, tensorflow="2.21.0", mnist_bench="0.1.0", body=DataSizes(sizes=()),
+    )  # fmt: skip
+    note = findings.note_of(made)
+    assert note.startswith("**Claim 11: what the images take**")
+    assert "on mnist with seed 7, float32 on cpu, 2 threads, in 12.0 s." in note

@@ -1,0 +1,142 @@
+"""What the images take, and under which unit a stated size would be true."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_bench import data, sizes
+from mnist_bench.dataset import Source
+from mnist_bench.finding import DataSizes, ImageBytes, Part, Representation, rounds_to
+from mnist_bench.sizes import TEST_FILE, TRAIN_FILE
+
+PACKED = "gzip as found"
+
+
+def told(found: DataSizes) -> dict[tuple[str, str], int | None]:
+    return {(each.part, each.representation): each.size_bytes for each in found.sizes}
+
+
+def one(
+    size_bytes: int | None, part: Part = "training", form: Representation = "uint8"
+) -> DataSizes:
+    each = ImageBytes(part=part, images=1, representation=form, size_bytes=size_bytes)
+    return DataSizes(sizes=(each,))
+
+
+# What they take
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four files of MNIST's shape that show nothing, the test images packed."""
+    folder = tmp_path_factory.mktemp("blank")
+    for file in data.MNIST.files:
+        header = b"".join(number.to_bytes(4, "big") for number in file.header.values())
+        content = header + bytes(file.size_bytes - len(header))
+        if file is TEST_FILE:
+            (folder / f"{file.name}.gz").write_bytes(gzip.compress(content, 1))
+        else:
+            (folder / file.name).write_bytes(content)
+    return folder
+
+
+def test_files_and_arrays(blank: Path) -> None:
+    found = sizes.measured(data.find("auto", blank, say=lambda _: None))
+    packed = (blank / f"{TEST_FILE.name}.gz").stat().st_size
+    assert told(found) == {
+        ("training", PACKED): None,
+        ("training", "IDX file"): 47_040_016,
+        ("training", "uint8"): 47_040_000,
+        ("training", "float32"): 188_160_000,
+        ("training", "float64"): 376_320_000,
+        ("training without validation", "uint8"): 43_120_000,
+        ("training without validation", "float32"): 172_480_000,
+        ("training without validation", "float64"): 344_960_000,
+        ("test", PACKED): packed,
+        ("test", "IDX file"): 7_840_016,
+        ("test", "uint8"): 7_840_000,
+        ("test", "float32"): 31_360_000,
+        ("test", "float64"): 62_720_000,
+    }
+    assert {each.part: each.images for each in found.sizes} == {
+        "training": 60_000, "training without validation": 55_000, "test": 10_000,
+    }  # fmt: skip
+
+
+def test_other_images_were_never_published(blank: Path) -> None:
+    source = data.find("auto", blank, say=lambda _: None)
+    forms = [each.representation for each in sizes._files(source, "training", TRAIN_FILE)]
+    assert forms == [PACKED, "IDX file"]
+    mnist = source.model_copy(update={"digest": data.MNIST.digest})
+    published = next(sizes._files(mnist, "training", TRAIN_FILE))
+    assert (published.representation, published.size_bytes) == ("gzip as published", 9_912_422)
+
+
+def test_the_sample_is_no_such_file(sample: Source) -> None:
+    found = sizes.measured(sample)
+    assert {each.representation for each in found.sizes} == {"uint8", "float32", "float64"}
+    assert told(found)["training", "uint8"] == 4_500 * 784
+    assert told(found)["training without validation", "float32"] == 4_000 * 784 * 4
+
+
+def test_arrays_take_what_numpy_says(sample: Source) -> None:
+    pixels = data.load(sample).test_images.pixels
+    found = told(sizes.measured(sample))
+    for name in ("uint8", "float32", "float64"):
+        assert found["test", name] == pixels.astype(np.dtype(name)).nbytes
+
+
+# What is stated
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "unit"),
+    [
+        (99_000_000, "GB"),
+        (98_500_000, "GB"),
+        (99_500_000, "GB"),
+        (12_375_000, "Gbit"),
+        (106_300_441, "GiB"),
+    ],
+)
+def test_a_size_that_makes_the_statement_true(size_bytes: int, unit: str) -> None:
+    (reading,) = one(size_bytes).readings("0.099")
+    assert (reading.unit, reading.part, reading.representation) == (unit, "training", "uint8")
+    assert reading.value == pytest.approx(0.099, abs=0.000501)
+
+
+@pytest.mark.parametrize("size_bytes", [98_499_999, 99_500_001, 9_912_422, 172_480_000, 1, None])
+def test_a_size_that_does_not(size_bytes: int | None) -> None:
+    assert one(size_bytes).readings("0.099") == ()
+
+
+def test_the_test_images_are_not_what_is_stated() -> None:
+    assert one(99_000_000, part="test").readings("0.099") == ()
+
+
+def test_a_slipped_digit() -> None:
+    published = one(9_912_422, form="gzip as published")
+    (reading,) = published.readings("0.0099")
+    assert (reading.unit, reading.representation) == ("GB", "gzip as published")
+
+
+def test_no_form_of_mnist_makes_the_papers_statement_true(blank: Path) -> None:
+    source = data.find("auto", blank, say=lambda _: None)
+    mnist = source.model_copy(update={"digest": data.MNIST.digest})
+    files = tuple(sizes._files(mnist, "training", TRAIN_FILE))
+    found = DataSizes(sizes=(*sizes.measured(source).sizes, *files))
+    assert found.readings("0.099") == ()
+    assert found.readings("0.047") != ()
+
+
+@given(st.integers(-999, 999), st.integers(0, 6))
+def test_what_is_printed_rounds_to_itself(digits: int, places: int) -> None:
+    value = digits / 10**places
+    assert rounds_to(value, f"{value:.{places}f}")
+    assert not rounds_to(value + 0.51 / 10**places, f"{value:.{places}f}")
