@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -26,14 +25,17 @@ from mnist_bench import (
     units,
 )
 from mnist_bench import wish as wishing
-from mnist_bench.archive import existing_store
+from mnist_bench.archive import Archive, existing_store
 from mnist_bench.claim_parts import Part, fitting, parts_of
+from mnist_bench.claims import judge
 from mnist_bench.dataset import Source
+from mnist_bench.document import Document
 from mnist_bench.errors import BenchError
 from mnist_bench.execution import Execution
 from mnist_bench.finding import ON_IMAGES
+from mnist_bench.gathering import gather
 from mnist_bench.limits import REPORT_FORMATS
-from mnist_bench.machine import machine_id
+from mnist_bench.machine import describe, machine_id
 from mnist_bench.protocol import FindingQuestion
 from mnist_bench.run import Done
 from mnist_bench.store import Store
@@ -146,9 +148,11 @@ def _finding_question(part: Part, wish: Wish, source: Source) -> FindingQuestion
 def plan_as_text(parts: Sequence[Costed], question: Question) -> str:
     """What will be measured and what will not, for people."""
     needed = sum(part.seconds for part in parts if part.fits)
-    head = (
-        f"about {units.duration(needed)} of a budget of {units.duration(question.budget_seconds)}"
-    )
+    budget = units.duration(question.budget_seconds)
+    head = f"about {units.duration(needed)} of a budget of {budget}"
+    if not needed:
+        is_all_there = all(part.fits for part in parts)
+        head = "all of it is recorded" if is_all_there else f"nothing fits a budget of {budget}"
     return "\n".join([head, *(f"  {_told(part)}" for part in parts)])
 
 
@@ -168,14 +172,15 @@ def plan_as_json(parts: Sequence[Costed], question: Question) -> str:
     return json.dumps(facts, indent=2)
 
 
-def _told(part: Costed) -> str:
-    claims = ", ".join(map(str, part.part.claims))
-    for_ = f"{part.part} (claim{'s' if len(part.part.claims) > 1 else ''} {claims})"
-    if not part.seconds:
-        return f"recorded already  {for_}"
-    guess = "" if part.is_known else ", by another machine's measure"
-    time_ = f"{units.duration(part.seconds)}{guess}"
-    return f"{time_}  {for_}" if part.fits else f"left out, {time_}  {for_}"
+def _told(costed: Costed) -> str:
+    numbers = costed.part.claims
+    claims = f"claim{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    time_ = units.duration(costed.seconds)
+    if not costed.seconds:
+        time_ = "recorded already"
+    elif not costed.is_known:
+        time_ = f"{time_}, by another machine's measure"
+    return f"{costed.part} ({claims}): {'' if costed.fits else 'left out, '}{time_}"
 
 
 def carry_out(
@@ -202,7 +207,7 @@ def carry_out(
         exit_status = done.exit_status if done else 0
         if exit_status or errors:
             break
-    return _decided(question, people, errors, exit_status)
+    return _decided(question, source, people, errors, exit_status)
 
 
 def _measured(
@@ -232,33 +237,55 @@ def _quiet() -> Console:
 
 
 def _decided(
-    question: Question, people: Console, errors: list[BenchError], exit_status: int
+    question: Question,
+    source: Source,
+    people: Console,
+    errors: list[BenchError],
+    exit_status: int,
 ) -> Done:
-    """Record that claims were measured, and let the report decide them."""
-    wish = question.wish
+    """Record that claims were measured, and tell what is decided; as a report, where runs are."""
+    try:
+        _keep(question)
+        document, written = _report(question, source)
+    except BenchError as error:
+        return Done("", exit_status, [*errors, error][0])
+    lines = [line for line in document.claims if line.claim in question.claims]
+    report.print_claims(lines, people)
+    if written:
+        people.print(Text(written), soft_wrap=True)
+    return Done(report.to_json(document), exit_status, errors[0] if errors else None)
+
+
+def _keep(question: Question) -> None:
+    """By this a report knows that claims are to be in it."""
     marked = {figures.CLAIMS_TAG: "true", figures.MACHINE_ID_TAG: machine_id() or ""}
     if question.price is not None:
         marked[figures.PRICE_TAG] = f"{question.price:g}"
-    Store(wish.tracking_uri, wish.experiment).keep(
+    Store(question.wish.tracking_uri, question.wish.experiment).keep(
         "claims", "The paper's claims were measured here; a report decides them.", marked, {}
     )
-    book, paths = reporting.carry_out(
-        reporting.Wish(
-            tracking_uri=wish.tracking_uri,
-            experiment=wish.experiment,
-            query="",
-            scenarios=(),
-            machine=machine_id(),
-            since_ms=None,
-            until_ms=None,
-            formats=REPORT_FORMATS,
-            folder=Path(REPORTS),
-            images=wish.folder,
-            image=None,
-            command=wish.command,
-        )
+
+
+def _report(question: Question, source: Source) -> tuple[Document, str]:
+    """What is decided, and which files were written; none where nothing was trained here."""
+    wish = question.wish
+    asked = reporting.Wish(
+        tracking_uri=wish.tracking_uri,
+        experiment=wish.experiment,
+        query="",
+        scenarios=(),
+        machine=machine_id(),
+        since_ms=None,
+        until_ms=None,
+        formats=REPORT_FORMATS,
+        folder=REPORTS,
+        images=wish.folder,
+        image=None,
+        command=wish.command,
     )
-    lines = [line for line in book.document.claims if line.claim in question.claims]
-    report.print_claims(lines, people)
-    people.print(Text(f"Written: {', '.join(p.as_posix() for p in paths)}"), soft_wrap=True)
-    return Done(report.to_json(book.document), exit_status, errors[0] if errors else None)
+    if reporting.has_runs(asked):
+        book, paths = reporting.carry_out(asked)
+        return book.document, f"Written: {', '.join(path.as_posix() for path in paths)}"
+    archive = Archive(wish.tracking_uri, wish.experiment, make=False)
+    evidence = gather(archive, machine_id(), source.digest, (), price=question.price)
+    return Document(machine=describe(), runs=(), table_1=(), claims=judge(evidence)), ""

@@ -43,13 +43,21 @@ def asked(archive: Archive, machine_id: str | None) -> Asked | None:
 
 
 def gather(
-    archive: Archive, runs: Sequence[RunSummary], layers: Layers | None, price: float | None
+    archive: Archive,
+    machine_id: str | None,
+    digest: str,
+    runs: Sequence[RunSummary],
+    *,
+    layers: Layers | None = None,
+    price: float | None = None,
 ) -> Evidence:
     """What there is to decide claims by.
 
     Args:
         archive: Open.
-        runs: Of one machine, trials left out, the oldest first.
+        machine_id: Of a machine.
+        digest: Of the images.
+        runs: Of that machine, trials left out, the oldest first; there may be none.
         layers: What layers make of one test image.
         price: Of a kilowatt-hour.
     """
@@ -66,25 +74,16 @@ def gather(
         marathons=_loaded(archive, marathons[-1:]),
         rows=compare.rows(papers, compare.reference_for(papers)),
         scaling=scaling_of(runs),
-        findings=_findings(archive, runs),
+        findings=_findings(archive, machine_id, digest),
         layers=layers,
         price=price,
     )
 
 
-def _findings(archive: Archive, runs: Sequence[RunSummary]) -> dict[int, Finding]:
-    """What was measured by itself on the machine of some runs, of the newest images that were."""
-    machine_id = runs[-1].machine_id if runs else None
-    digests = list(dict.fromkeys(run.dataset_digest for run in reversed(runs)))
-    kept = {
-        claim: next(
-            (
-                finding
-                for digest in (digests if claim in ON_IMAGES else [None])
-                if (finding := findings.found(archive, claim, machine_id, digest))
-            ),
-            None,
-        )
+def _findings(archive: Archive, machine_id: str | None, digest: str) -> dict[int, Finding]:
+    """What was measured by itself on a machine."""
+    kept: dict[int, Finding | None] = {
+        claim: findings.found(archive, claim, machine_id, digest if claim in ON_IMAGES else None)
         for claim in get_args(Claim)
     }
     return {claim: finding for claim, finding in kept.items() if finding}

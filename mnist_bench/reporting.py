@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mnist_bench import compare, figures, gathering, layer_maps, report
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
+from mnist_bench.claim import ClaimLine
 from mnist_bench.claims import judge
 from mnist_bench.curves import Curves, curves_of
 from mnist_bench.document import Document, MachineLine
@@ -116,6 +117,17 @@ def carry_out(wish: Wish) -> tuple[Book, tuple[Path, ...]]:
     return dataclasses.replace(book, notes=(*book.notes, *kept)), written
 
 
+def has_runs(wish: Wish) -> bool:
+    """Whether there is anything to report on.
+
+    Raises:
+        BenchError: MLflow can't be asked.
+    """
+    archive = existing_store(wish.tracking_uri, wish.experiment)
+    runs = _found(archive, wish).runs if archive else ()
+    return any(each.run.machine_id == wish.machine for each in runs)
+
+
 def _keep(wish: Wish, book: Book, bound: Bound) -> Iterator[str]:
     """Keep the report in MLflow too; that it can't be is no reason to have none."""
     contents = {f"{NAME}{file.suffix}": file.as_bytes for file in bound.files}
@@ -170,7 +182,6 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         for name in scenarios
     )
     layers = _layers(shelf, told, wish)
-    measured = gathering.asked(archive, here)
     document = Document(
         machine=described,
         runs=tuple(told),
@@ -180,7 +191,7 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         reaches=tuple(line for report in reports for line in report.document.reaches),
         standings=tuple(line for report in reports for line in report.document.standings),
         machines=_beside(found.runs, here),
-        claims=judge(gather(archive, told, layers, measured.price)) if measured else (),
+        claims=_claims(archive, here, told, layers),
     )
     return Book(
         title=f"{_told(len(told), len(studies))} of mnist-bench on {described.name}",
@@ -198,6 +209,17 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         layers=layers,
         ui=_ui(wish, archive),
     )
+
+
+def _claims(
+    archive: Archive, here: str | None, runs: Sequence[RunSummary], layers: Layers | None
+) -> tuple[ClaimLine, ...]:
+    """The paper's claims, where they were measured on this machine."""
+    measured = gathering.asked(archive, here)
+    if measured is None or not runs:
+        return ()
+    digest = runs[-1].dataset_digest
+    return judge(gather(archive, here, digest, runs, layers=layers, price=measured.price))
 
 
 def _beside(runs: Sequence[Recorded], here: str | None) -> tuple[MachineLine, ...]:

@@ -496,8 +496,8 @@ def test_claim_10() -> None:
 
 def images(training: int, test: int | None) -> dict[int, Finding]:
     sizes = [
-        ImageBytes(part="training", images=60_000, representation="IDX file", size_bytes=training),
-        ImageBytes(part="test", images=10_000, representation="IDX file", size_bytes=test),
+        ImageBytes(part="training", images=60_000, representation="uint8", size_bytes=training),
+        ImageBytes(part="test", images=10_000, representation="uint8", size_bytes=test),
         ImageBytes(part="training", images=60_000, representation="gzip as found", size_bytes=None),
     ]
     return finding(11, DataSizes(sizes=tuple(sizes)))
@@ -506,7 +506,7 @@ def images(training: int, test: int | None) -> dict[int, Finding]:
 @pytest.mark.parametrize(
     ("training", "verdict", "note"),
     [
-        (99_400_000, "holds", "true of training images as IDX file in GB"),
+        (99_400_000, "holds", "true of training images as uint8 in GB"),
         (47_040_016, "does not hold", "true in none of them"),
         (99_600_000, "does not hold", "true in none of them"),
     ],

@@ -272,7 +272,7 @@ def sizes(evidence: Evidence) -> ClaimLine:
             size,
             shown(bool(readings)),
             nearest[1],
-            "ratio",
+            "GB",
             n=tried * len(UNITS),
             note=(f"true of {true_as}" if readings else "true in none of them")
             + f"; the nearest to it is {nearest[0]}: {nearest[1]:.4f}",
@@ -294,9 +294,9 @@ def _in_gigabytes(body: DataSizes) -> list[tuple[str, float]]:
 
 def _beside(criterion: paper.Criterion, body: DataSizes) -> Decision:
     known = {(e.part, e.representation): e.size_bytes for e in body.sizes if e.size_bytes}
-    training, test = known.get(("training", "IDX file")), known.get(("test", "IDX file"))
+    training, test = known.get(("training", "uint8")), known.get(("test", "uint8"))
     if training is None or test is None:
-        return undecided(criterion, "the files of these images are not at hand")
+        return undecided(criterion, "the images were not counted")
     holds = training / test >= (criterion.threshold or 0.0)
-    note = f"IDX files of {units.count(training)} and {units.count(test)} bytes"
+    note = f"a byte a pixel: {units.count(training)} and {units.count(test)} bytes"
     return decided(criterion, shown(holds), training / test, "ratio", note=note)

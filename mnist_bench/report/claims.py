@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mnist_bench import units
 from mnist_bench.claim import CLAIM_VERDICTS, ClaimLine, Decision, Unit
+from mnist_bench.remarks import counted
 from mnist_bench.report.cells import INTERVAL, Column
 
 INTRODUCTION = (
@@ -21,6 +22,7 @@ _FIGURES: dict[Unit, Callable[[float], str]] = {
     "seconds": units.duration,
     "bytes": lambda value: units.mebibytes(round(value)),
     "count": lambda value: units.count(round(value)),
+    "GB": lambda value: f"{value:.4f} GB",
     "kWh": lambda value: f"{value:.4f} kWh",
     "price": lambda value: f"{value:.4f}",
 }
@@ -34,10 +36,10 @@ def title(line: ClaimLine) -> str:
 
 
 def headline(lines: Sequence[ClaimLine]) -> str:
-    """How many hold: `3 of the paper's 12 claims hold, 2 do not hold, 7 not decided here`."""
+    """How many hold: `of 12 claims of the paper's: holds 3, does not hold 2, ...`."""
     counts = Counter(line.verdict for line in lines)
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in CLAIM_VERDICTS)
-    return f"of the paper's {len(lines)} claims: {told}"
+    told = ", ".join(f"{verdict} {counts[verdict]}" for verdict in CLAIM_VERDICTS)
+    return f"of {counted(len(lines), 'claim')} of the paper's: {told}"
 
 
 def notes(line: ClaimLine) -> Iterator[str]:

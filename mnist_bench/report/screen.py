@@ -60,7 +60,7 @@ def print_claims(lines: Sequence[ClaimLine], console: Console) -> None:
     for line in lines:
         _say(console, f"{claims.title(line)}: {line.words}", _CLAIM_STYLES[line.verdict])
         for each in line.decisions:
-            _say(console, f"  {claims.found(each)}")
+            _say(console, f"- {claims.found(each)}")
     _say(console, claims.headline(lines), "bold")
 
 
