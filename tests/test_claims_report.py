@@ -1,0 +1,164 @@
+"""The claims as people read them: on the page, in Markdown, on the screen; and the command."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from program import Bench
+from records import seeds
+from rich.console import Console
+from test_claims import evidence, falling, trainings
+from test_html import EVIL, book, page_of, report
+
+from mnist_bench.claim import ClaimLine, Decision
+from mnist_bench.claims import judge
+from mnist_bench.report import print_claims
+from mnist_bench.report.claims import figure, found, interval
+from mnist_bench.report.contents import Book
+from mnist_bench.report.markdown import book_to_markdown
+
+
+def told(*lines: ClaimLine) -> Book:
+    made = book(report(seeds(1_000, 0.984, 0.985, 0.986)))
+    document = made.document.model_copy(update={"claims": lines})
+    return Book(**(vars(made) | {"document": document}))
+
+
+def decision(**changes: object) -> Decision:
+    values = {
+        "criterion": "trend", "question": "Does it fall?", "rule": "it does", "verdict": "holds",
+        "value": -0.5, "low": -0.6, "high": -0.4, "unit": "ratio", "n": 20, "note": "by hand",
+    }  # fmt: skip
+    return Decision(**(values | changes))
+
+
+def line(**changes: object) -> ClaimLine:
+    values = {
+        "claim": 3, "words": "It falls.", "place": "IV.C", "verdict": "holds",
+        "decisions": (decision(),),
+    }  # fmt: skip
+    return ClaimLine(**(values | changes))
+
+
+def test_the_section_in_markdown() -> None:
+    text = book_to_markdown(told(line(), line(claim=4, verdict="not decided here")))
+    assert (
+        "- Claims: of 2 claims of the paper's: holds 1, does not hold 0, not decided here 1" in text
+    )
+    assert "## The paper's claims" in text
+    assert "| 3 | It falls. | IV.C | holds |" in text
+    assert "### Claim 4: not decided here" in text
+    assert "| Does it fall? | -0.5 | -0.6 to -0.4 | 20 | holds |" in text
+    assert "- trend: holds where: it does. by hand" in text
+
+
+def test_the_section_on_the_page() -> None:
+    page = page_of(told(line()))
+    assert '<h2 id="claims">' in page
+    assert "<td class=words>It falls.</td>" in page
+    assert "<h3>Claim 3: holds</h3>" in page
+    assert "-0.6 to -0.4" in page
+
+
+def test_without_claims_there_is_no_section() -> None:
+    made = told()
+    assert "claims" not in page_of(made)
+    assert "claims" not in book_to_markdown(made)
+
+
+def test_words_from_elsewhere_are_words() -> None:
+    evil = line(words=EVIL, place=EVIL, decisions=(decision(question=EVIL, note=EVIL, rule=EVIL),))
+    page = page_of(told(evil))
+    assert "<script>alert" not in page
+    text = book_to_markdown(told(evil))
+    assert "<script>" not in text
+    assert "](http://evil)" not in text
+
+
+def test_every_real_claim_can_be_told_everywhere() -> None:
+    lines = judge(evidence(trainings(falling), price=0.3))
+    page, text = page_of(told(*lines)), book_to_markdown(told(*lines))
+    screen = io.StringIO()
+    print_claims(lines, Console(file=screen, width=200))
+    for each in lines:
+        for where in (page, text, screen.getvalue()):
+            assert f"Claim {each.claim}: {each.verdict}" in where
+    assert "- price: 0.00" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (decision(), "trend: -0.5 (-0.6 to -0.4), n = 20: holds"),
+        (decision(high=None), "trend: -0.5 (-0.6 to no end), n = 20: holds"),
+        (decision(low=None, high=None, verdict=None), "trend: -0.5, n = 20"),
+        (
+            decision(value=None, low=None, high=None, verdict="not decided here", note="too few"),
+            "trend: too few",
+        ),
+        (decision(value=None, low=3e5, high=None, unit="steps", verdict="does not hold"),
+         "trend: – (300,000 to no end), n = 20: does not hold"),
+    ],
+)  # fmt: skip
+def test_found_in_a_line(made: Decision, words: str) -> None:
+    assert found(made) == words
+
+
+def test_figures_by_their_units() -> None:
+    assert figure(0.99284, "accuracy") == "0.9928"
+    assert figure(1_234.5, "ratio") == "1,234"
+    assert figure(256_000.4, "steps") == "256,000"
+    assert figure(75.0, "seconds") == "1 min 15 s"
+    assert figure(1e100, "steps") == "more than 1,000,000,000,000,000"
+    assert figure(0.099, "GB") == "0.0990 GB"
+    assert figure(None, "ratio") == "–"
+    assert interval(decision(low=None, high=None)) == "–"
+
+
+def test_claims_that_need_no_training(tmp_path: object) -> None:
+    bench = Bench(tmp_path)
+    planned = bench.run("run", "claim-10", "claim-11", "--dry-run", "--json")
+    assert [part["fits"] for part in planned.document["parts"]] == [True, True]
+    assert not (bench.folder / "mlflow.db").exists(), "a dry run makes nothing"
+    ended = bench.run("run", "claim-10", "claim-11", "--json")
+    assert ended.status == 0, ended.stderr
+    claims = {each["claim"]: each for each in ended.document["claims"]}
+    assert claims[10]["verdict"] == "holds"
+    assert claims[10]["decisions"][0]["value"] == 1.0
+    assert claims[1]["verdict"] == "not decided here"
+    again = bench.run("run", "claim-10", "claim-11")
+    assert "all of it is recorded" in again.stdout
+    assert "Claim 10: holds" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("claims", "--steps", "100"), "--steps does not go with claims: they settle it"),
+        (("claim-3", "--seeds", "5"), "--seeds does not go with claims"),
+        (("claims", "smoke"), "claims are run by themselves"),
+        (("claim-13",), "there is no claim 13"),
+        (("smoke", "--price", "0.3"), "--price needs claims"),
+        (("claims", "--price", "nan"), "nan is no price of a kilowatt-hour"),
+    ],
+)
+def test_what_does_not_go_together(
+    tmp_path: object, arguments: tuple[str, ...], words: str
+) -> None:
+    bench = Bench(tmp_path)
+    ended = bench.run("run", *arguments)
+    assert ended.status == 2
+    assert words in ended.complaint
+    assert list(bench.folder.iterdir()) == []
+
+
+def test_nothing_that_fits(tmp_path: object) -> None:
+    bench = Bench(tmp_path)
+    ended = bench.run("run", "claim-12", "--budget", "1s", "--dry-run", "--dataset", "mnist-5k")
+    assert ended.status == 0, ended.stderr
+    assert ended.stdout.startswith("nothing fits a budget of 1.0 s")
+    assert ended.stdout.count("left out") == 3
+    told_ = bench.run("run", "claim-12", "--budget", "1s", "--dry-run", "--json")
+    assert {part["fits"] for part in json.loads(told_.stdout)["parts"]} == {False}
