@@ -13,6 +13,8 @@ import click
 import jsonschema
 import pytest
 
+from mnist_bench import paper
+from mnist_bench.claim_parts import Part, parts_of
 from mnist_bench.cli import cli
 from mnist_bench.document import Document
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
@@ -21,9 +23,23 @@ ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "commands.md"
 SCHEMA = ROOT / "docs" / "result.schema.json"
 HYPERPARAMETERS = ROOT / "docs" / "hyperparameters.md"
+CLAIMS = ROOT / "docs" / "claims.md"
 HEAD = """# Commands
 
 What `--help` prints. Generated: `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/test_docs.py` renews it.
+"""
+
+
+CLAIMS_HEAD = """# The paper's claims
+
+What the paper says, in words of ours, and what decides whether it holds on your machine.
+`mnist-bench run claims` measures what fits into its `--budget`, 45 minutes where none is given, and
+uses again what is recorded already; `mnist-bench run claim-3` measures for one claim alone. The
+report then has a section on them. [paper.md](paper.md) tells what the paper did.
+
+A claim holds where all that decides it does, does not hold where one of it does not, and is else
+not decided here. What decides was declared in `mnist_bench/paper.py` before it was measured, and
+this page is generated from there: `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/test_docs.py` renews it.
 """
 
 
@@ -94,6 +110,29 @@ def test_the_page_of_hyperparameters_is_what_may_be_chosen():
     if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
         HYPERPARAMETERS.write_text(page, encoding="utf-8", newline="\n")
     assert HYPERPARAMETERS.read_text(encoding="utf-8") == page
+
+
+def claims_page() -> str:
+    parts = [CLAIMS_HEAD]
+    for claim in paper.CLAIMS:
+        parts.append(f"## {claim.number}. {claim.words}\n\nIn the paper: {claim.place}.\n")
+        parts.append("| Asked | Holds where |\n| --- | --- |")
+        parts += [f"| {each.question} | {each.rule} |" for each in claim.criteria]
+        measured = "; ".join(dict.fromkeys(map(_measured_by, parts_of([claim.number]))))
+        parts.append(f"\nMeasured by: {measured}.\n")
+    return "\n".join(parts)
+
+
+def _measured_by(part: Part) -> str:
+    """A part without its seed: all are trained alike."""
+    return re.sub(r", seed \d+", "", str(part))
+
+
+def test_the_page_of_claims_is_what_is_declared():
+    page = claims_page()
+    if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
+        CLAIMS.write_text(page, encoding="utf-8", newline="\n")
+    assert CLAIMS.read_text(encoding="utf-8") == page
 
 
 def test_the_published_schema_is_that_of_the_documents():
