@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from mnist_bench.steady import median_seconds
 
-SIZE = 1024
+_SIZE = 1024
 """Rows and columns of the matrices: 2.1 GFLOP a product, 8 MiB for each thread."""
 
 
@@ -18,8 +18,8 @@ def calibrate(threads: int) -> float:
     Args:
         threads: As many products are made at the same time, each on a thread of its own.
     """
-    lefts = [tf.fill((SIZE, SIZE), value) for value in _values(threads)]
-    right = tf.fill((SIZE, SIZE), 2.0)
+    lefts = [tf.fill((_SIZE, _SIZE), value) for value in _values(threads)]
+    right = tf.fill((_SIZE, _SIZE), 2.0)
     return median_seconds(lambda: [product.numpy() for product in _products(lefts, right)])
 
 

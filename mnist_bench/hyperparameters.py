@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from mnist_bench.limits import MAX_BATCH_SIZE
 from mnist_bench.record import Record
@@ -181,8 +181,8 @@ class SvmHyperparameters(FittedHyperparameters):
 
     always_named: ClassVar[tuple[str, ...]] = ("train_images", "C", "gamma")
 
-    C: float = Field(default=10.0, gt=0, le=_MAX_REGULARISATION)
-    gamma: float = Field(default=0.02, gt=0, le=1_000)
+    C: float = Field(default=5.0, gt=0, le=_MAX_REGULARISATION)
+    gamma: float = Field(default=0.03, gt=0, le=1_000)
 
 
 class LogisticHyperparameters(FittedHyperparameters):
@@ -209,6 +209,14 @@ class NeighboursHyperparameters(FittedHyperparameters):
     always_named: ClassVar[tuple[str, ...]] = ("train_images", "neighbours")
 
     neighbours: int = Field(default=3, ge=1, le=_MAX_NEIGHBOURS)
+
+    @model_validator(mode="after")
+    def _enough_images(self) -> Self:
+        if self.neighbours > self.train_images:
+            raise ValueError(
+                f"{self.neighbours} neighbours can't be found among {self.train_images} images"
+            )
+        return self
 
 
 AnyNetworkHyperparameters = (

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from mnist_bench import toml
 from mnist_bench.errors import BenchError
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.hyperparameters import HYPERPARAMETERS, PaperCnnHyperparameters
 from mnist_bench.limits import MAX_BATCH_SIZE, MAX_STEPS, DatasetChoice
 from mnist_bench.paper import TABLE_1
 from mnist_bench.record import Record
@@ -108,6 +108,15 @@ class Space(Record):
     eval_every_images: int | None = Field(default=None, ge=1, le=MAX_STEPS * MAX_BATCH_SIZE)
     target_accuracy: float | None = Field(default=None, gt=0, le=1)
     parameters: dict[str, Parameter]
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _searched(cls, name: object) -> object:
+        if name in HYPERPARAMETERS and name != "paper-cnn":
+            raise ValueError(
+                "a study searches paper-cnn alone, the paper's network and its variants"
+            )
+        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
