@@ -22,7 +22,7 @@ class Predictions:
 
     Attributes:
         label: The digit, uint8 (n,).
-        probability: Its own probability, float16 (n,).
+        probability: Its own probability, float16 (n,); NaN where the method gives none.
 
     Raises:
         ValueError: They are no digits, or not as many of one as of the other.
@@ -50,7 +50,8 @@ class Missed:
         taken_for: The digit that it is most often taken for.
         wrong: How many trainings read it wrongly.
         n: Of how many.
-        confidence: Mean probability that these gave to their wrong digit.
+        confidence: Mean probability that these gave to their wrong digit; None where the method
+            gives none.
         pixels: uint8 (28, 28).
     """
 
@@ -59,7 +60,7 @@ class Missed:
     taken_for: int
     wrong: int
     n: int
-    confidence: float
+    confidence: float | None
     pixels: npt.NDArray[np.uint8]
 
 
@@ -159,8 +160,9 @@ def _missed(trainings: Sequence[Predictions], images: Images) -> tuple[Missed, .
     probabilities = np.stack([each.probability for each in trainings]).astype(np.float64)
     is_wrong = labels != images.labels
     wrong = is_wrong.sum(axis=0)
-    confidence = (probabilities * is_wrong).sum(axis=0) / np.maximum(wrong, 1)
-    worst = np.lexsort((-confidence, -wrong))[:_MOST_MISSED]
+    given = np.where(is_wrong, probabilities, 0.0)
+    confidence = given.sum(axis=0) / np.maximum(wrong, 1)  # NaN where the method gives none
+    worst = np.lexsort((-np.nan_to_num(confidence), -wrong))[:_MOST_MISSED]
     return tuple(
         Missed(
             image=int(index),
@@ -168,7 +170,7 @@ def _missed(trainings: Sequence[Predictions], images: Images) -> tuple[Missed, .
             taken_for=int(np.bincount(labels[is_wrong[:, index], index]).argmax()),
             wrong=int(wrong[index]),
             n=len(trainings),
-            confidence=float(confidence[index]),
+            confidence=None if np.isnan(confidence[index]) else float(confidence[index]),
             pixels=images.pixels[index],
         )
         for index in worst

@@ -73,7 +73,9 @@ def work_of(scenario: Scenario, rows: tuple[int, ...], scored_at_once: int) -> W
     """
     evaluations = len({*scenario.grid.points(rows[-1]), *rows})
     return Work(
-        rows[-1] * scenario.hyperparameters.batch_size, evaluations * scored_at_once, processes=1
+        rows[-1] * scenario.hyperparameters.images_per_step,
+        evaluations * scored_at_once,
+        processes=1,
     )
 
 

@@ -95,7 +95,7 @@ def _speeds(trainings: Sequence[RunResult]) -> Band | None:
 
 
 def _speed_points(training: RunResult) -> Iterable[tuple[float, float]]:
-    batch = training.hyperparameters.batch_size
+    batch = training.hyperparameters.images_per_step
     for before, after in pairwise(training.candidates):
         seconds = after.train_seconds - before.train_seconds
         if seconds > 0:

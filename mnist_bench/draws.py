@@ -119,12 +119,15 @@ def _differences(result: RunSummary) -> list[str]:
         found.append(f"other images: {result.dataset}")
     if result.model != paper.PROTOCOL.model:
         found.append(f"other model: {result.model}")
-    theirs = paper.PROTOCOL.hyperparameters.model_dump()
-    ours = result.hyperparameters.model_dump()
-    other = [f"{name} {value}" for name, value in ours.items() if value != theirs.get(name)]
-    if other:
+    elif other := _other_hyperparameters(result):
         found.append(f"other hyperparameters: {', '.join(other)}")
     first, every = result.eval_first, result.eval_every
     if (first, every) != (paper.PROTOCOL.eval_first, paper.PROTOCOL.eval_every):
         found.append(f"other evaluation grid: first after {first}, then every {every} steps")
     return found
+
+
+def _other_hyperparameters(result: RunSummary) -> list[str]:
+    theirs = paper.HYPERPARAMETERS.model_dump()
+    ours = result.hyperparameters.model_dump()
+    return [f"{name} {value}" for name, value in ours.items() if value != theirs[name]]

@@ -77,7 +77,7 @@ def make(store: Store, source: Source, image: int, own: RunSummary | None) -> La
             execution=Execution(threads=sensing.usable_threads()),
             file=str(file),
             weights=_weights(store, own, Path(folder)),
-            hyperparameters=own.hyperparameters if own else None,
+            hyperparameters=paper.HYPERPARAMETERS if own else None,  # `own` has no other
             weights_steps=own.steps if own else 0,
         )
         with exclusive.held(machine_id(), exclusive=True, say=lambda _: None):

@@ -77,13 +77,15 @@ def lay_out(
     each is a trajectory of its own, from the same seed.
 
     Raises:
-        BenchError: A batch is larger than the training split, or a seed is too large.
+        BenchError: A step takes more images than there are to train on, or a seed is too large.
     """
-    batch_size = scenario.hyperparameters.batch_size
-    if batch_size > source.train_images:
+    asked = scenario.hyperparameters
+    if asked.images_per_step > source.train_images:
+        name = asked.images_name
         raise BenchError(
-            f"batch_size is {batch_size}, {source.name} has {source.train_images} training images",
-            "choose a smaller batch_size",
+            f"{name} is {asked.images_per_step}, {source.name} has {source.train_images} training "
+            "images",
+            f"choose a smaller {name}",
         )
     if seeds[-1] > MAX_SEED:
         raise BenchError(f"seed {seeds[-1]} is above {MAX_SEED}", "choose a smaller --first-seed")
@@ -91,7 +93,7 @@ def lay_out(
     if independent:
         pairs = [(seed, steps) for seed in seeds for steps in scenario.steps]
         trainings = [(seed, _seed_of_row(seed, steps), (steps,)) for seed, steps in pairs]
-    elif not scenario.hyperparameters.rows_share_steps:
+    elif not asked.rows_share_steps:
         trainings = [(seed, seed, (steps,)) for seed in seeds for steps in scenario.steps]
     else:
         trainings = [(seed, seed, scenario.steps) for seed in seeds]

@@ -7,18 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from mnist_bench.conditions import Surroundings, TrainingStretch, between
 from mnist_bench.memory import PeakRss, peak_rss, reset_peak_rss, rss_bytes
 from mnist_bench.protocol import Calibrated, Message, Request, RowEnd, Sample, Scored
-from mnist_bench.result import Evaluation, PhaseName
+from mnist_bench.result import Evaluation, PhaseName, Split
+from mnist_bench.scores import Scores
 from mnist_bench.sensing import Sensors
-
-if TYPE_CHECKING:  # importing TensorFlow is a phase that this room measures
-    from mnist_bench.train import Scores, Trainer
 
 _SAMPLE_STEPS = 50
 """Longest stretch of training without a word; about a second."""
@@ -95,6 +94,23 @@ class PhaseMeter:
         self._resets = mark is not None and reset_peak_rss()
 
 
+class Training(Protocol):
+    """One training from step 0, of whatever model."""
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+
+    def advance(self, steps: int) -> npt.NDArray[np.float32]:
+        """Do `steps` updates and wait for them: the loss of each, NaN where there is none."""
+
+    def evaluate(self, split: Split) -> Scores:
+        """Score every image of a split."""
+
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """All that scoring uses, by name."""
+
+
 @dataclass(frozen=True)
 class RowFiles:
     """What is kept of a finished row.
@@ -143,7 +159,7 @@ class Trajectory:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Training,
         request: Request,
         instruments: Instruments,
         say: Callable[[Message], None],

@@ -74,12 +74,13 @@ class ProgressWatcher:
         self._task = self._bar.add_task(
             f"{self._name(trajectory)}{of}",
             total=trajectory.rows[-1],
-            news="starting TensorFlow",
+            news="starting",
         )
 
     def sampled(self, sample: Sample) -> None:
         """A stretch of training has ended."""
-        images = (sample.step - self._last_step) * self._plan.scenario.hyperparameters.batch_size
+        asked = self._plan.scenario.hyperparameters
+        images = (sample.step - self._last_step) * asked.images_per_step
         seconds = sample.train_seconds - self._last_seconds
         self._images_per_second = images / seconds if seconds > 0 else None
         self._last_step, self._last_seconds = sample.step, sample.train_seconds

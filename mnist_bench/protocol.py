@@ -14,7 +14,7 @@ from mnist_bench.conditions import Surroundings, TrainingStretch
 from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
 from mnist_bench.finding import Claim
-from mnist_bench.hyperparameters import Hyperparameters
+from mnist_bench.hyperparameters import Hyperparameters, PaperCnnHyperparameters
 from mnist_bench.record import Record
 from mnist_bench.result import Evaluation, PhaseName
 from mnist_bench.scenario import Grid
@@ -105,7 +105,7 @@ class LayersQuestion(Record):
     execution: Execution
     file: str
     weights: str | None = None
-    hyperparameters: Hyperparameters | None = None
+    hyperparameters: PaperCnnHyperparameters | None = None
     weights_steps: int = 0
 
 

@@ -194,7 +194,7 @@ class RunResult(Record):
         """Training images a second, training only."""
         if not self.train_seconds_total:
             return None
-        images = self.evaluations[-1].step * self.hyperparameters.batch_size
+        images = self.evaluations[-1].step * self.hyperparameters.images_per_step
         return images / self.train_seconds_total
 
     def seconds_to_accuracy(self, split: Split, target: float) -> float | None:

@@ -14,7 +14,8 @@ from mnist_bench.errors import BenchError
 from mnist_bench.hyperparameters import (
     HYPERPARAMETERS,
     Hyperparameters,
-    PaperCnnHyperparameters,
+    Model,
+    defaults_of,
 )
 from mnist_bench.limits import MAX_BATCH_SIZE, MAX_STEPS, MAX_THREADS, DatasetChoice
 from mnist_bench.record import Record
@@ -65,21 +66,21 @@ class Scenario(Record):
 
     Attributes:
         title: One line for people.
-        model: Name of the network.
-        steps: Step counts, rising; each is a row of its own.
+        model: Name of the network, or of another method.
+        steps: Step counts, rising; each is a row of its own. Of a method that is fitted at once 1.
         dataset: Which images; `auto` takes what can be had.
         eval_first: First step of the evaluation grid.
         eval_every: Distance of two grid steps; or, instead:
         eval_every_images: the same distance in training images.
         target_accuracies: Looked for on test and on validation; None stands for Table I's four.
-        save_weights: Whether the trained weights are kept as an artifact.
+        save_weights: Whether a network's trained weights are kept as an artifact.
         threads: Thread counts, rising, at each of which every seed is trained anew; `doubling`
             is 1, 2, 4, ... and every core; None trains at one count.
         hyperparameters: Of the type that belongs to `model`.
     """
 
     title: str = Field(min_length=1, max_length=_MAX_TITLE)
-    model: Literal["paper-cnn"]
+    model: Model
     steps: tuple[Steps, ...] = Field(min_length=1, max_length=100)
     dataset: DatasetChoice = "auto"
     eval_first: int = Field(default=1, ge=1, le=MAX_STEPS)
@@ -88,10 +89,12 @@ class Scenario(Record):
     target_accuracies: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     save_weights: bool = False
     threads: Annotated[ThreadCounts | None, BeforeValidator(_checked_threads)] = None
-    hyperparameters: Hyperparameters = PaperCnnHyperparameters()
+    hyperparameters: Hyperparameters = Field(default_factory=defaults_of)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.hyperparameters.is_fitted_at_once:
+            self._check_one_fit()
         if list(self.steps) != sorted(set(self.steps)):
             raise ValueError("steps must rise, each named once")
         if (self.eval_every is None) == (self.eval_every_images is None):
@@ -103,13 +106,22 @@ class Scenario(Record):
             )
         return self
 
+    def _check_one_fit(self) -> None:
+        """What only a training in steps can be asked for."""
+        if self.steps != (1,):
+            raise ValueError(f"{self.model} is fitted in one step: its steps can only be [1]")
+        if self.save_weights:
+            raise ValueError(f"{self.model} has no weights that could be kept: no save_weights")
+        if self.threads is not None:
+            raise ValueError(f"threads are compared for networks, {self.model} is none")
+
     @property
     def grid(self) -> Grid:
         """The evaluation grid in steps."""
         if self.eval_every is not None:
             return Grid(first=self.eval_first, every=self.eval_every)
         images = self.eval_every_images or 1
-        every = max(1, round(images / self.hyperparameters.batch_size))
+        every = max(1, round(images / self.hyperparameters.images_per_step))
         return Grid(first=self.eval_first, every=every)
 
     def with_changes(
@@ -209,14 +221,17 @@ def _checked(values: dict[str, Any], *, where: str) -> Scenario:
         return Scenario.model_validate(values)
     except ValidationError as error:
         raise toml.explained(
-            error, where, known=_known_keys, remedy="mend the scenario or the flag"
+            error,
+            where,
+            known=lambda names: _known_keys(names, values.get("model")),
+            remedy="mend the scenario or the flag",
         ) from None
 
 
-def _known_keys(names: list[str]) -> list[str]:
+def _known_keys(names: list[str], model: object) -> list[str]:
     """Keys of the table that a key with this path lies in."""
-    table = HYPERPARAMETERS["paper-cnn"] if len(names) > 1 else Scenario
-    return list(table.model_fields)
+    of = HYPERPARAMETERS.get(str(model), HYPERPARAMETERS["paper-cnn"])
+    return list((of if len(names) > 1 else Scenario).model_fields)
 
 
 def _toml_value(text: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mnist_bench.hyperparameters import Hyperparameters
+from mnist_bench.hyperparameters import NetworkHyperparameters
 
 _RISING_SHARE = 0.3
 """Of a one-cycle training, the share in which the rate rises; as in PyTorch's OneCycleLR."""
@@ -14,7 +14,7 @@ _START_DIVISOR = 25
 
 
 def learning_rates(
-    hyperparameters: Hyperparameters, first: int, count: int, total: int
+    hyperparameters: NetworkHyperparameters, first: int, count: int, total: int
 ) -> npt.NDArray[np.float32]:
     """The learning rate of each of some steps.
 

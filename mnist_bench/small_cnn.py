@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from mnist_bench.idx import CLASSES
-from mnist_bench.model import BIAS, PIXEL_SCALE, WEIGHT_STDDEV, dropped, pooled
+from mnist_bench.model import BIAS, WEIGHT_STDDEV
+from mnist_bench.network import PIXEL_SCALE, dropped, flat, pooled
 
 _KERNEL_SIZE = 5
 FILTERS = (5, 5, 20)
@@ -75,7 +74,7 @@ class SmallCnn:
             float32 (n, 10).
         """
         last = self.maps(pixels)[-1]
-        x = tf.reshape(last, (-1, math.prod(last.shape[1:])))
+        x = flat(last)
         if dropout_step is not None and self._dropout_rate > 0:
             x = dropped(x, self._dropout_rate, self._seed, dropout_step)
         return tf.nn.bias_add(tf.linalg.matmul(x, self._weights[-1]), self._biases[-1])

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from mnist_bench import toml
 from mnist_bench.errors import BenchError
-from mnist_bench.hyperparameters import HYPERPARAMETERS, Hyperparameters
+from mnist_bench.hyperparameters import HYPERPARAMETERS, PaperCnnHyperparameters
 from mnist_bench.limits import MAX_BATCH_SIZE, MAX_STEPS, DatasetChoice
 from mnist_bench.paper import TABLE_1
 from mnist_bench.record import Record
@@ -109,6 +109,15 @@ class Space(Record):
     target_accuracy: float | None = Field(default=None, gt=0, le=1)
     parameters: dict[str, Parameter]
 
+    @field_validator("model", mode="before")
+    @classmethod
+    def _searched(cls, name: object) -> object:
+        if name in HYPERPARAMETERS and name != "paper-cnn":
+            raise ValueError(
+                "a study searches paper-cnn alone, the paper's network and its variants"
+            )
+        return name
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not set(self.parameters) - {STEPS}:
@@ -136,8 +145,6 @@ class Space(Record):
 
     def scenario(self, chosen: Mapping[str, Value]) -> Scenario:
         """The trial with these values; what was not asked is the paper's."""
-        wished = {name: value for name, value in chosen.items() if name != STEPS}
-        hyperparameters = HYPERPARAMETERS[self.model].model_validate(wished)
         steps = self.steps if self.steps is not None else int(chosen[STEPS])
         asked = Scenario(
             title=self.title,
@@ -147,11 +154,16 @@ class Space(Record):
             eval_every=self.eval_every,
             eval_every_images=self.eval_every_images,
             target_accuracies=(self.target_accuracy,) if self.target_accuracy else None,
-            hyperparameters=hyperparameters,
+            hyperparameters=self.hyperparameters(chosen),
         )
         every = max(1, min(asked.grid.every, steps // LEAST_GRID_POINTS))
         grid = {"eval_first": every, "eval_every": every, "eval_every_images": None}
         return asked.model_copy(update=grid)
+
+    def hyperparameters(self, chosen: Mapping[str, Value]) -> PaperCnnHyperparameters:
+        """Those of that trial."""
+        wished = {name: value for name, value in chosen.items() if name != STEPS}
+        return PaperCnnHyperparameters.model_validate(wished)
 
     def check_batches(self, train_images: int) -> None:
         """Refuse a batch that is larger than the training split.
@@ -170,7 +182,7 @@ class Space(Record):
 
     def of_the_paper(self) -> dict[str, Value]:
         """The paper's configuration: what a study tries first."""
-        theirs = HYPERPARAMETERS[self.model]().model_dump()
+        theirs = PaperCnnHyperparameters().model_dump()
         chosen: dict[str, Value] = {}
         for name, parameter in self.parameters.items():
             if parameter.is_asked(chosen):
@@ -178,7 +190,7 @@ class Space(Record):
         return chosen
 
     def _check(self, name: str, parameter: Parameter, above: Mapping[str, Parameter]) -> None:
-        known = [*HYPERPARAMETERS[self.model].model_fields, STEPS]
+        known = [*PaperCnnHyperparameters.model_fields, STEPS]
         if name not in known:
             raise ValueError(f"{self.model} has no {name}; it has {', '.join(known)}")
         for condition, values in parameter.when.items():
@@ -197,7 +209,7 @@ class Space(Record):
 
     def _possible(self, name: str, value: Value) -> None:
         try:
-            HYPERPARAMETERS[self.model].model_validate({name: value})
+            PaperCnnHyperparameters.model_validate({name: value})
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             raise ValueError(f"{name} can't be {value!r}: {fault['msg'].lower()}") from None
@@ -257,4 +269,4 @@ def _known_keys(names: list[str]) -> list[str]:
 
 def is_integer(name: str) -> bool:
     """Whether a parameter takes whole numbers only."""
-    return name == STEPS or Hyperparameters.model_fields[name].annotation is int
+    return name == STEPS or PaperCnnHyperparameters.model_fields[name].annotation is int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,32 +12,25 @@ import tensorflow as tf
 from mnist_bench import optimizer
 from mnist_bench.augmentation import shifted, turned_and_zoomed
 from mnist_bench.dataset import Dataset, Images
-from mnist_bench.hyperparameters import Hyperparameters
+from mnist_bench.fully_connected import FullyConnected
+from mnist_bench.hyperparameters import (
+    AnyNetworkHyperparameters,
+    FullyConnectedHyperparameters,
+    Lenet5Hyperparameters,
+    PaperCnnHyperparameters,
+)
 from mnist_bench.idx import CLASSES
+from mnist_bench.lenet import Lenet5
 from mnist_bench.limits import Precision
 from mnist_bench.model import PaperCnn
 from mnist_bench.result import Split
 from mnist_bench.schedule import learning_rates
+from mnist_bench.scores import Scores
 
 _SCORED_AT_ONCE = 500
 """Images in work at the same time in an evaluation, in a piece for each thread: docs/speed.md."""
 _SMALLEST_PIECE = 50
 """Of an evaluation: with still fewer images the time goes into beginning with them."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What the network says of every image of a split, in the split's own order.
-
-    Attributes:
-        label: The predicted digit, uint8 (n,).
-        probability: Its own probability, float16 (n,).
-        accuracy: Share of the images classified rightly.
-    """
-
-    label: npt.NDArray[np.uint8]
-    probability: npt.NDArray[np.float16]
-    accuracy: float
 
 
 class Network(Protocol):
@@ -76,13 +68,13 @@ class Trainer:
             the learning rate is constant.
         precision: Of the network's arithmetic; weights, loss and optimizer are float32 in either.
         parts: Into how many parts the work is cut; a step's, into no more than it has images.
-        network: What is trained; None for the paper's of Table I, drawn from the seed.
+        network: What is trained; None for that of the hyperparameters, drawn from the seed.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        hyperparameters: Hyperparameters,
+        hyperparameters: AnyNetworkHyperparameters,
         seed: int,
         *,
         total_steps: int | None = None,
@@ -97,7 +89,7 @@ class Trainer:
         self._hyperparameters = hyperparameters
         self._total_steps = total_steps or 1
         self._seed = seed
-        self.model: Network = network or PaperCnn(
+        self.model: Network = network or _network(
             seed, hyperparameters, precision, min(parts, batch_size)
         )
         self.step = 0
@@ -224,6 +216,19 @@ class _HeldImages:
         self.count = len(images.labels)
         self.pixels = tf.Variable(images.pixels, trainable=False)
         self.labels = tf.Variable(images.labels.astype(np.int32), trainable=False)
+
+
+def _network(
+    seed: int, asked: AnyNetworkHyperparameters, precision: Precision, parts: int
+) -> Network:
+    """The network that the hyperparameters are of."""
+    match asked:
+        case PaperCnnHyperparameters():
+            return PaperCnn(seed, asked, precision, parts)
+        case FullyConnectedHyperparameters():
+            return FullyConnected(seed, asked, precision, parts)
+        case Lenet5Hyperparameters():
+            return Lenet5(seed, asked, precision, parts)
 
 
 def _loss(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:

@@ -79,6 +79,8 @@ def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise BenchError(f"two scenarios are called {twice}", "run them one after the other")
+    for name, question in asked:
+        _check_manner(name, question, wish)
     counts = {name: _thread_counts(question, wish) for name, question in asked}
     tracking.check(wish.tracking_uri, wish.experiment)
     sources = _sources({_dataset(question, wish) for _, question in asked}, wish, console)
@@ -97,7 +99,7 @@ def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
             question,
             sources[_dataset(question, wish)],
             seeds=wish.seeds,
-            executions=[manner.model_copy(update={"threads": n}) for n in counts[name]],
+            executions=[_carried_out(question, manner, n) for n in counts[name]],
             independent=wish.independent,
         )
         for name, question in asked
@@ -247,6 +249,26 @@ def _manner(wish: Wish) -> Execution:
             "device_memory_bytes": gpus[0].memory_bytes,
         }
     )
+
+
+def _check_manner(name: str, question: Scenario, wish: Wish) -> None:
+    """Refuse an arithmetic or a device that only networks know."""
+    if not question.hyperparameters.is_fitted_at_once:
+        return
+    wrong = "--precision bfloat16" if wish.precision != "float32" else None
+    wrong = "--device gpu" if wish.device == "gpu" else wrong
+    if wrong:
+        raise BenchError(
+            f"{wrong}: {name} asks for {question.model}, which knows only its library's own",
+            f"leave {wrong.partition(' ')[0]} out, or run networks alone with it",
+        )
+
+
+def _carried_out(question: Scenario, manner: Execution, threads: int) -> Execution:
+    """How a scenario is carried out; on a GPU, networks alone."""
+    if question.hyperparameters.is_fitted_at_once:
+        return Execution(threads=threads)
+    return manner.model_copy(update={"threads": threads})
 
 
 def _asked(name: str, wish: Wish) -> tuple[str, Scenario]:

@@ -14,18 +14,22 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
 from mnist_bench import data, engine
-from mnist_bench.measure import Instruments, PhaseMeter, RowFiles, Trajectory
+from mnist_bench.dataset import Dataset
+from mnist_bench.hyperparameters import (
+    AnyFittedHyperparameters,
+    AnyNetworkHyperparameters,
+    FittedHyperparameters,
+)
+from mnist_bench.measure import Instruments, PhaseMeter, RowFiles, Training, Trajectory
 from mnist_bench.protocol import GO, Done, Failure, Message, Phase, Ready, Request
 from mnist_bench.sensing import Sensors, usable_threads
-
-if TYPE_CHECKING:
-    from mnist_bench.train import Trainer
 
 
 def main() -> int:
@@ -46,31 +50,72 @@ def main() -> int:
 def _serve(request: Request, say: Callable[[Message], None]) -> None:
     meter = PhaseMeter(request.started_at, phase_peaks=request.phase_peaks)
     with meter.phase("import"):
-        engine.start(request.execution)
-        from mnist_bench.calibration import calibrate
-        from mnist_bench.train import Trainer
+        method = _method(request)
     say(Phase(name="import", seconds=meter.seconds("import")))
     with meter.phase("data"):
         dataset = data.load(request.source, with_test=request.with_test)
     say(Phase(name="data", seconds=meter.seconds("data")))
     _wait_for_go(say)
-    execution = request.execution
-    at_once = min(execution.parts, usable_threads())
-    instruments = Instruments(meter, Sensors(), lambda: calibrate(at_once))
+    at_once = min(request.execution.parts, usable_threads())
+    instruments = Instruments(meter, Sensors(), lambda: method.calibrate(at_once))
     say(instruments.calibrated(0))
     meter.forget_peak()  # the calibration's matrices are none of the training's
     with meter.phase("trace"):
-        trainer = Trainer(
+        training = method.begin(dataset)
+        del dataset  # the training holds its own copy; two would count twice in the peak
+    say(Phase(name="trace", seconds=meter.seconds("trace")))
+    Trajectory(training, request, instruments, say, keep=_keeper(request, training)).run()
+
+
+@dataclass(frozen=True)
+class _Method:
+    """What trains a model.
+
+    Attributes:
+        begin: Makes a training at step 0.
+        calibrate: Does a fixed piece of work on so many threads, by the library that will train,
+            and tells its seconds.
+    """
+
+    begin: Callable[[Dataset], Training]
+    calibrate: Callable[[int], float]
+
+
+def _method(request: Request) -> _Method:
+    """The model's, with the one library that it needs."""
+    asked = request.hyperparameters
+    if isinstance(asked, FittedHyperparameters):
+        return _fitted(request, asked)
+    return _stepwise(request, asked)
+
+
+def _fitted(request: Request, asked: AnyFittedHyperparameters) -> _Method:
+    from mnist_bench import baselines
+
+    threads = request.execution.threads
+    baselines.limit(threads)
+    seed = request.training_seed
+    return _Method(
+        lambda dataset: baselines.Baseline(dataset, asked, seed, threads), baselines.calibrate
+    )
+
+
+def _stepwise(request: Request, asked: AnyNetworkHyperparameters) -> _Method:
+    engine.start(request.execution)
+    from mnist_bench.calibration import calibrate
+    from mnist_bench.train import Trainer
+
+    def begin(dataset: Dataset) -> Training:
+        return Trainer(
             dataset,
-            request.hyperparameters,
+            asked,
             request.training_seed,
             total_steps=request.rows[-1],
-            precision=execution.precision,
-            parts=execution.parts,
+            precision=request.execution.precision,
+            parts=request.execution.parts,
         )
-        del dataset  # TensorFlow holds its own copy; two would count twice in the peak
-    say(Phase(name="trace", seconds=meter.seconds("trace")))
-    Trajectory(trainer, request, instruments, say, keep=_keeper(request, trainer)).run()
+
+    return _Method(begin, calibrate)
 
 
 def _private_stdout() -> TextIO:
@@ -105,7 +150,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _keeper(request: Request, trainer: Trainer) -> Callable[[RowFiles], None]:
+def _keeper(request: Request, training: Training) -> Callable[[RowFiles], None]:
     def keep(row: RowFiles) -> None:
         folder = Path(request.folder) / str(row.steps)
         try:
@@ -126,7 +171,7 @@ def _keeper(request: Request, trainer: Trainer) -> Callable[[RowFiles], None]:
             selected_probability=row.selected.probability,
         )
         if request.save_weights:
-            weights: dict[str, Any] = {**trainer.weights()}
+            weights: dict[str, Any] = {**training.weights()}
             np.savez(folder / "weights.npz", **weights)
 
     return keep

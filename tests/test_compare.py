@@ -18,7 +18,11 @@ from mnist_bench import compare, document, summary
 from mnist_bench.compare import Reference, Spread, holm
 from mnist_bench.document import Document
 from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.hyperparameters import (
+    Lenet5Hyperparameters,
+    PaperCnnHyperparameters,
+    SvmHyperparameters,
+)
 from mnist_bench.result import RunResult
 
 REFERENCE = Reference(
@@ -150,7 +154,8 @@ def test_seeds_that_agree_are_judged_by_what_an_image_is_worth() -> None:
 NOT_COMPARABLE = [
     (run(200), "Table I has no row of 200 steps"),
     (run(dataset="mnist-5k"), "other images: mnist-5k"),
-    (run(model="other-cnn"), "other model: other-cnn"),
+    (run(model="lenet-5", hyperparameters=Lenet5Hyperparameters()), "other model: lenet-5"),
+    (run(model="svm-rbf", hyperparameters=SvmHyperparameters()), "other model: svm-rbf"),
     (
         run(hyperparameters=PaperCnnHyperparameters(learning_rate=0.01, batch_size=64)),
         "other hyperparameters: learning_rate 0.01, batch_size 64",

@@ -69,6 +69,15 @@ def test_confidence_is_of_wrong_readings_alone() -> None:
     assert [(each.image, each.confidence) for each in missed] == [(2, 0.875), (3, 0.25)]
 
 
+def test_a_method_without_probabilities_has_no_confidence() -> None:
+    missed = found(
+        predictions(0, 1, 7, 4, 9, probability=np.nan), predictions(0, 1, 7, 9, 9)
+    ).missed
+    assert [(each.image, each.wrong, each.confidence) for each in missed] == [
+        (2, 2, None), (3, 1, None),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("digits", "probabilities"),
     [

@@ -15,13 +15,8 @@ from stand_ins import random_images
 from mnist_bench import paper
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.limits import MAX_SEED, MAX_STEPS
-from mnist_bench.model import (
-    Layer,
-    PaperCnn,
-    _convolved_and_pooled,
-    _product,
-    dropped,
-)
+from mnist_bench.model import PaperCnn, _convolved_and_pooled
+from mnist_bench.network import Layer, dropped, product
 
 # As in the worker; it must be said before the first operation.
 tf.config.set_visible_devices([], "GPU")
@@ -85,9 +80,9 @@ def test_outputs_of_each_layer(model: PaperCnn) -> None:
     assert tuple(x.shape) == (3, 14, 14, 32)
     (x,) = _convolved_and_pooled([x], conv2, scoring=False)
     assert tuple(x.shape) == (3, 7, 7, 64)
-    x = _product(tf.reshape(x, (3, 3136)), dense)
+    x = product(tf.reshape(x, (3, 3136)), dense)
     assert tuple(x.shape) == (3, 1024)
-    assert tuple(_product(x, output).shape) == (3, 10)
+    assert tuple(product(x, output).shape) == (3, 10)
 
 
 @pytest.mark.parametrize("count", [1, 7])

@@ -143,7 +143,7 @@ def test_before_the_first_step_it_says_why_nothing_moves() -> None:
     with ProgressWatcher(plan(TRAJECTORY), screen) as watcher:
         watcher.begun(TRAJECTORY)
     assert "0/10,000 steps" in bar_on(screen)
-    assert "starting TensorFlow" in bar_on(screen)
+    assert "starting" in bar_on(screen)
 
 
 def test_several_trainings_are_counted_and_each_begins_anew() -> None:

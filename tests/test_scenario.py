@@ -34,9 +34,9 @@ QUESTION = Scenario(
 """What they mean."""
 
 KNOWN = (
-    "learning_rate, batch_size, dropout_rate, optimizer, schedule, conv1_filters, "
-    "conv1_kernel_size, conv2_filters, conv2_kernel_size, dense_units, batch_normalization, "
-    "label_smoothing, shift_pixels, rotation_degrees, zoom_share, average_decay"
+    "learning_rate, batch_size, dropout_rate, optimizer, schedule, label_smoothing, "
+    "shift_pixels, rotation_degrees, zoom_share, average_decay, conv1_filters, "
+    "conv1_kernel_size, conv2_filters, conv2_kernel_size, dense_units, batch_normalization"
 )
 
 

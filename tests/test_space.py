@@ -456,7 +456,7 @@ def test_unknown_hyperparameter(tmp_path: Path) -> None:
     path = written(tmp_path, toml("learning_rat = { low = 1e-4, high = 1e-1 }"))
     told = refusal(path)
     assert told.message.startswith(f"{path}: paper-cnn has no learning_rat; it has learning_rate, ")
-    assert told.message.endswith(", average_decay, steps")
+    assert told.message.endswith(", batch_normalization, steps")
     assert told.hint == "mend the search space"
 
 
@@ -663,6 +663,11 @@ def test_a_bad_key_of_a_parameter(
         ({"target_accuracy": "9"}, "target_accuracy", "9: input should be less than or equal to 1"),
         ({"target_accuracy": "nan"}, "target_accuracy", "nan: input should be a finite number"),
         ({"model": '"lenet"'}, "model", "'lenet': input should be 'paper-cnn'"),
+        (
+            {"model": '"lenet-5"'},
+            "model",
+            "'lenet-5': a study searches paper-cnn alone, the paper's network and its variants",
+        ),
         ({"title": '""'}, "title", "'': string should have at least 1 character"),
     ],
 )  # fmt: skip

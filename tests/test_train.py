@@ -21,7 +21,7 @@ from mnist_bench import data, train
 from mnist_bench.dataset import Dataset, Images, Source
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.limits import MAX_SEED
-from mnist_bench.model import Layer
+from mnist_bench.network import Layer
 from mnist_bench.result import Split
 from mnist_bench.train import Trainer, _batches
 

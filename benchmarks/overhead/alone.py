@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 
-from mnist_bench import data, engine
+from mnist_bench import data, engine, paper
 from mnist_bench.protocol import Request
 
 _STEPS_AT_ONCE = 100
@@ -22,7 +22,7 @@ def main() -> None:
 
     trainer = Trainer(
         data.load(request.source),
-        request.hyperparameters,
+        paper.HYPERPARAMETERS,
         request.training_seed,
         parts=request.execution.parts,
     )

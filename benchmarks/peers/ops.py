@@ -110,9 +110,7 @@ def profiled(task: OpsTask) -> Profile:
 
     from mnist_bench.train import Trainer
 
-    trainer = Trainer(
-        data.load(task.source), paper.PROTOCOL.hyperparameters, 0, precision=task.precision
-    )
+    trainer = Trainer(data.load(task.source), paper.HYPERPARAMETERS, 0, precision=task.precision)
     trainer.advance(_STEPS)
     begin = time.perf_counter()
     trainer.advance(_STEPS)

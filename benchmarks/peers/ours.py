@@ -56,7 +56,7 @@ def make(task: Task, dataset: Dataset) -> Ours:
     precision: Precision = "bfloat16" if task.name == "ours-bfloat16" else "float32"
     trainer = Trainer(
         dataset,
-        paper.PROTOCOL.hyperparameters,
+        paper.HYPERPARAMETERS,
         task.seed,
         precision=precision,
         parts=task.threads,

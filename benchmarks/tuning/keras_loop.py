@@ -101,7 +101,7 @@ class KerasLoop:
         chosen = {name: suggested(trial, name, parameter) for name, parameter in parameters}
         task = TrialTask(
             source=self._source,
-            hyperparameters=self._space.scenario(chosen).hyperparameters,
+            hyperparameters=self._space.hyperparameters(chosen),
             steps=self._steps,
             scorings=LEAST_GRID_POINTS,
             seed=trial.number,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mnist_bench import data
 from mnist_bench.dataset import Images, Source
-from mnist_bench.hyperparameters import Hyperparameters
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.record import Record
 
 SETTINGS = (
@@ -51,7 +51,7 @@ class TrialTask(Record):
     """
 
     source: Source
-    hyperparameters: Hyperparameters
+    hyperparameters: PaperCnnHyperparameters
     steps: int
     scorings: int
     seed: int
@@ -106,7 +106,7 @@ def _scaled(images: Images) -> npt.NDArray[np.float32]:
     return images.pixels[..., np.newaxis].astype(np.float32) / np.float32(255)
 
 
-def _compiled(asked: Hyperparameters) -> Any:
+def _compiled(asked: PaperCnnHyperparameters) -> Any:
     import keras
 
     model = _network(asked)
@@ -118,7 +118,7 @@ def _compiled(asked: Hyperparameters) -> Any:
     return model
 
 
-def _network(asked: Hyperparameters) -> Any:
+def _network(asked: PaperCnnHyperparameters) -> Any:
     import keras
 
     layers = keras.layers

@@ -1,0 +1,132 @@
+"""The techniques that are no networks: exact where that can be had by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import threadpoolctl
+
+from mnist_bench import baselines
+from mnist_bench.baselines import Baseline
+from mnist_bench.dataset import Dataset, Images
+from mnist_bench.hyperparameters import (
+    AnyFittedHyperparameters,
+    LogisticHyperparameters,
+    NeighboursHyperparameters,
+    SvmHyperparameters,
+)
+
+
+def images(*shades: tuple[int, int]) -> Images:
+    """Images of one shade each, with their digit: as near to each other as their shades are."""
+    pixels = [np.full((28, 28), shade, np.uint8) for shade, _ in shades]
+    return Images(np.stack(pixels), np.array([digit for _, digit in shades], np.uint8))
+
+
+LINE = images(*((shade, shade // 50) for shade in range(0, 250, 10)))
+"""Five digits, 0 to 4, each five shades wide."""
+ASKED = images((2, 0), (46, 1), (104, 2), (149, 2), (201, 4), (249, 4))
+"""46 is nearest to 50, a 1; 149 to 150, a 3: of these labels the fourth is wrong."""
+DATASET = Dataset(train=LINE, validation=ASKED, test=images((0, 0), (240, 3)))
+
+
+def fitted(asked: AnyFittedHyperparameters, seed: int = 0, dataset: Dataset = DATASET) -> Baseline:
+    baseline = Baseline(dataset, asked, seed, threads=2)
+    baseline.advance(1)
+    return baseline
+
+
+def test_the_nearest_neighbour_by_hand() -> None:
+    scores = fitted(NeighboursHyperparameters(train_images=25, neighbours=1)).evaluate("validation")
+    assert scores.label.tolist() == [0, 1, 2, 3, 4, 4]
+    assert scores.probability.tolist() == [1.0] * 6
+    assert (scores.label.dtype, scores.probability.dtype) == (np.uint8, np.float16)
+    assert scores.accuracy == 5 / 6
+
+
+def test_three_neighbours_vote_by_hand() -> None:
+    """Of 46 they are 50, 40 and 60, two of them a 1; of 104 they are 100, 110 and 90."""
+    scores = fitted(NeighboursHyperparameters(train_images=25, neighbours=3)).evaluate("validation")
+    assert scores.label.tolist() == [0, 1, 2, 3, 4, 4]
+    expected = np.array([1, 2 / 3, 2 / 3, 2 / 3, 2 / 3, 1], np.float16)
+    assert scores.probability.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        SvmHyperparameters(train_images=25, C=100.0, gamma=1.0),
+        LogisticHyperparameters(train_images=25, C=1e6, max_iterations=5_000),
+    ],
+)
+def test_what_can_be_told_apart_is(asked: AnyFittedHyperparameters) -> None:
+    dataset = Dataset(train=LINE, validation=LINE, test=DATASET.test)
+    baseline = fitted(asked, dataset=dataset)
+    assert baseline.evaluate("validation").accuracy >= 0.9
+    assert baseline.evaluate("test").accuracy == 0.5  # 240 is a 4, and called a 3
+
+
+def test_a_support_vector_machine_gives_no_probability() -> None:
+    scores = fitted(SvmHyperparameters(train_images=25)).evaluate("test")
+    assert scores.probability.shape == (2,)
+    assert np.isnan(scores.probability).all()
+
+
+def test_a_regression_gives_the_probability_of_its_digit() -> None:
+    baseline = fitted(LogisticHyperparameters(train_images=25))
+    scores = baseline.evaluate("test")
+    rows = np.stack([np.zeros(784), np.full(784, 240 / 255)]).astype(np.float32)
+    shares = baseline._estimator.predict_proba(rows)
+    assert scores.label.tolist() == shares.argmax(axis=1).tolist()
+    assert scores.probability == pytest.approx(shares.max(axis=1), abs=1e-3)
+    assert 1 / 5 < scores.probability[0] < 1
+
+
+def test_pieces_of_the_scored_images_are_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    baseline = fitted(SvmHyperparameters(train_images=25, C=100.0, gamma=1.0))
+    whole = baseline.evaluate("validation").label
+    monkeypatch.setattr(baselines, "_SVM_SCORED_AT_ONCE", 4)
+    assert baseline.evaluate("validation").label.tolist() == whole.tolist()
+    assert whole.tolist() == baseline._estimator.predict(baselines._rows(ASKED.pixels)).tolist()
+
+
+def test_one_step_is_all() -> None:
+    baseline = Baseline(DATASET, NeighboursHyperparameters(train_images=25), 0, threads=1)
+    with pytest.raises(ValueError, match="one step"):
+        baseline.advance(2)
+    assert baseline.step == 0
+    losses = baseline.advance(1)
+    assert (losses.dtype, losses.shape, np.isnan(losses).all()) == (np.float32, (1,), True)
+    assert baseline.step == 1
+    with pytest.raises(ValueError, match="one step"):
+        baseline.advance(1)
+
+
+def drawn(seed: int, count: int) -> npt.NDArray[np.intp]:
+    return baselines._drawn(25, count, seed)
+
+
+def test_the_seed_draws_the_images_where_not_all_are_used() -> None:
+    assert drawn(3, 10).tolist() == drawn(3, 10).tolist() != drawn(4, 10).tolist()
+    assert drawn(3, 10).tolist() == sorted(set(drawn(3, 10).tolist()))
+    assert drawn(3, 25).tolist() == drawn(4, 25).tolist() == list(range(25))
+    baseline = fitted(NeighboursHyperparameters(train_images=10, neighbours=1), seed=3)
+    assert baseline._estimator.n_samples_fit_ == 10
+
+
+def test_without_the_test_images_nobody_can_score_them() -> None:
+    dataset = Dataset(train=LINE, validation=ASKED, test=None)
+    baseline = fitted(NeighboursHyperparameters(train_images=25), dataset=dataset)
+    with pytest.raises(KeyError):
+        baseline.evaluate("test")
+
+
+def test_the_libraries_keep_to_the_threads() -> None:
+    with threadpoolctl.threadpool_limits(None):
+        baselines.limit(1)
+        assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
+
+
+def test_the_calibration_takes_time() -> None:
+    assert 0 < baselines.calibrate(1) < 60

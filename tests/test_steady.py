@@ -1,0 +1,24 @@
+"""Timing: what is warmed up, and what of it is told."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from mnist_bench import steady
+
+
+def test_the_median_without_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steady, "TIMES", 5)
+    # The first warms up, one meets a disturbance: neither moves what is told.
+    durations = iter([90.0, 3.0, 1.0, 2.0, 50.0, 2.5])
+    now = [0.0]
+
+    def work() -> None:
+        now[0] += next(durations)
+
+    clock = SimpleNamespace(perf_counter=lambda: now[0])
+    monkeypatch.setattr(steady, "time", clock)
+    assert steady.median_seconds(work) == 2.5
+    assert next(durations, None) is None
