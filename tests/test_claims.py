@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from records import run
+from records import evaluations, run
 
 from mnist_bench import compare, paper
 from mnist_bench.claim import ClaimLine, Decision
@@ -31,6 +31,7 @@ from mnist_bench.finding import (
     Method,
     Sparseness,
 )
+from mnist_bench.hyperparameters import HYPERPARAMETERS
 from mnist_bench.layers import Layers
 from mnist_bench.result import Evaluation, RunResult
 from mnist_bench.scaling import scaling_of
@@ -292,6 +293,82 @@ def test_claim_5_counts_no_spoilt_time() -> None:
     line = claim(5, evidence(spoilt))
     assert line.verdict == "not decided here"
     assert line.decisions[2].verdict == "holds", "an accuracy is one, whatever the machine did"
+
+
+def technique(model: str, accuracy: float, seed: int = 0, name: str = "") -> RunResult:
+    """A run of another technique on the same images."""
+    steps = 10_000 if model in {"fully-connected", "lenet-5"} else 1
+    made = Evaluation(step=steps, test_accuracy=accuracy, validation_accuracy=0.9, train_loss=None,
+                      train_seconds=100.0)  # fmt: skip
+    scenario = name or f"claim-6-{model}"
+    return run(
+        steps, seed=seed, scenario=scenario, model=model, hyperparameters=HYPERPARAMETERS[model](),
+        evaluations=(made,), eval_first=1, eval_every=1, trajectory=f"{scenario}-{seed}",
+        run_id=f"{scenario}-{seed}",
+    )  # fmt: skip
+
+
+def others(**accuracies: float) -> list[RunResult]:
+    """One run of each other technique, these with other accuracies."""
+    usual = {
+        "svm-rbf": 0.985, "logistic-regression": 0.925, "k-nearest-neighbours": 0.97,
+        "fully-connected": 0.982,
+    }  # fmt: skip
+    told = usual | {name.replace("_", "-"): value for name, value in accuracies.items()}
+    return [technique(model, accuracy) for model, accuracy in told.items()]
+
+
+OURS = [
+    run(10_000, 0.9928, seed, evaluations=evaluations(10_000, 0.9928, final=0.9915 + noise))
+    for seed, noise in enumerate((-0.0005, 0.0, 0.0005))
+]
+
+
+@pytest.mark.parametrize(
+    ("svm", "verdict"),
+    [(0.985, "holds"), (0.9990, "does not hold"), (0.9905, "not decided here")],
+)
+def test_claim_6(svm: float, verdict: str) -> None:
+    line = claim(6, evidence([*OURS, *others(svm_rbf=svm)]))
+    assert line.verdict == verdict
+    first, *beside = line.decisions
+    assert first.value == pytest.approx(0.9915 - max(svm, 0.982))
+    # t of 2 degrees of freedom, s 0.0005, one more training: 4.30 · 0.0005 · √(4 / 3).
+    assert first.value - first.low == pytest.approx(4.3027 * 0.0005 * (4 / 3) ** 0.5, rel=1e-3)
+    assert "claim-6-svm-rbf" in (first.note or "")
+    assert len(beside) == 4
+    assert {d.verdict for d in beside} == {None}
+    assert len(line.run_ids) == 7
+
+
+def test_claim_6_with_several_seeds_on_both_sides() -> None:
+    several = [technique("fully-connected", 0.982 + seed / 1e4, seed) for seed in range(3)]
+    line = claim(6, evidence([*OURS, *others(svm_rbf=0.9), *several]))
+    assert line.verdict == "holds"
+    assert line.decisions[0].value == pytest.approx(0.9915 - 0.9821)
+    told = next(d for d in line.decisions if d.criterion == "claim-6-fully-connected")
+    assert (told.n, told.value) == (3, pytest.approx(0.9821))
+
+
+def test_claim_6_wants_every_technique_but_one_is_enough_to_fail() -> None:
+    some = [each for each in others() if each.model != "k-nearest-neighbours"]
+    line = claim(6, evidence([*OURS, *some]))
+    assert line.verdict == "not decided here"
+    assert "not measured: k-nearest neighbours" in (line.decisions[0].note or "")
+    better = [technique("svm-rbf", 0.9990)]
+    assert claim(6, evidence([*OURS, *better])).verdict == "does not hold"
+
+
+def test_claim_6_a_convolutional_network_is_no_other_technique() -> None:
+    line = claim(6, evidence([*OURS, *others(), technique("lenet-5", 0.9995)]))
+    assert line.verdict == "holds"
+    assert "claim-6-lenet-5" in [d.criterion for d in line.decisions]
+
+
+def test_claim_6_wants_the_network_itself() -> None:
+    line = claim(6, evidence(others()))
+    assert line.verdict == "not decided here"
+    assert (line.decisions[0].note or "").startswith("0 trainings of Table I's network")
 
 
 def test_claim_12() -> None:
