@@ -29,7 +29,7 @@ class Machine(Record):
         memory_bytes: Installed memory.
         system: Operating system and its version.
         architecture: Of the processor, as the system names it.
-        python: Version; likewise the versions after it.
+        python: Version; likewise the versions after it; None in records from before one was told.
     """
 
     machine_id: str | None
@@ -46,6 +46,7 @@ class Machine(Record):
     optuna: str
     numpy: str
     mnist_bench: str
+    scikit_learn: str | None = None
 
     @property
     def name(self) -> str:
@@ -77,6 +78,7 @@ def describe() -> Machine:
         optuna=version("optuna"),
         numpy=version("numpy"),
         mnist_bench=version("mnist-bench"),
+        scikit_learn=version("scikit-learn"),
     )
 
 

@@ -17,7 +17,8 @@ from mnist_bench import paper
 from mnist_bench.claim_parts import Part, parts_of
 from mnist_bench.cli import cli
 from mnist_bench.document import Document
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.hyperparameters import HYPERPARAMETERS as MODELS
+from mnist_bench.hyperparameters import ModelHyperparameters
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "commands.md"
@@ -45,11 +46,12 @@ this page is generated from there: `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/test
 
 HYPERPARAMETERS_HEAD = """# Hyperparameters
 
-What `mnist-bench run --set NAME=VALUE`, the table `[hyperparameters]` of a scenario and the table
-`[parameters]` of a search space know. Generated: `MNIST_BENCH_RENEW_GOLDEN=1 pytest
-tests/test_docs.py` renews it.
-
-| Name | Paper's | May be | What it is |
+What `mnist-bench run --set NAME=VALUE` and the table `[hyperparameters]` of a scenario know; which
+of it, the scenario's `model` says. The table `[parameters]` of a search space knows that of
+`paper-cnn`. Generated: `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/test_docs.py` renews it.
+"""
+TABLE_HEAD = """
+| Name | Default | May be | What it is |
 | --- | ---: | --- | --- |
 """
 
@@ -84,13 +86,27 @@ def test_the_commands_reference_is_what_help_prints():
 
 
 def hyperparameters_page() -> str:
-    told = re.sub(r"\n {8}", " ", inspect.getdoc(PaperCnnHyperparameters) or "")
-    meanings = dict(re.findall(r"^ {4}(\w+): (.*)$", told, re.MULTILINE))
-    fields = PaperCnnHyperparameters.model_json_schema()["properties"]
     return HYPERPARAMETERS_HEAD + "".join(
-        f"| `{name}` | {json.dumps(field['default'])} | {may_be(field)} | {meanings[name]} |\n"
-        for name, field in fields.items()
+        f"\n## {model}\n\n{(kind.__doc__ or '').splitlines()[0]}\n{TABLE_HEAD}{table_of(kind)}"
+        for model, kind in MODELS.items()
     )
+
+
+def table_of(kind: type[ModelHyperparameters]) -> str:
+    meanings = meanings_of(kind)
+    return "".join(
+        f"| `{name}` | {json.dumps(field['default'])} | {may_be(field)} | {meanings[name]} |\n"
+        for name, field in kind.model_json_schema()["properties"].items()
+    )
+
+
+def meanings_of(kind: type[ModelHyperparameters]) -> dict[str, str]:
+    """What docstrings say of the fields; that of the type itself goes before its bases'."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        told = re.sub(r"\n {8}", " ", inspect.cleandoc(each.__doc__ or ""))
+        found |= dict(re.findall(r"^ {4}(\w+): (.*)$", told, re.MULTILINE))
+    return found
 
 
 def may_be(field: dict[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +93,32 @@ def test_no_other_width_is_nearer_to_the_papers_network(name, size_of) -> None:
 
     assert min(range(1, 8_193), key=distance) == asked.hidden_units
     assert distance(asked.hidden_units) / papers < 0.001
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "paper.md").read_text(encoding="utf-8")
+TOLD = re.findall(r"^\| `([\w-]+)` \| .* \| ([\d,]+) \| ([\d,]+) \|$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "parameters", "operations"), TOLD)
+def test_the_docs_tell_these_sizes(name: str, parameters: str, operations: str) -> None:
+    asked = scenario.read(scenario.find(name)).hyperparameters
+    assert f"{parameter_count(asked):,}" == parameters
+    assert f"{multiply_adds(asked):,}" == operations
+
+
+def test_the_docs_tell_of_every_network() -> None:
+    assert [name for name, *_ in TOLD] == [
+        "table-1",
+        "claim-6-fully-connected-parameters",
+        "claim-6-fully-connected-operations",
+        "claim-6-lenet-5",
+    ]
+
+
+@pytest.mark.parametrize(("name", "parameters", "operations"), TOLD[1:])
+def test_the_scenarios_own_words_have_these_sizes(
+    name: str, parameters: str, operations: str
+) -> None:
+    text = scenario.find(name).read_text(encoding="utf-8")
+    assert parameters in text or operations in text
+    assert "3,274,634" in text or "13,883,904" in text

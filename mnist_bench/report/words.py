@@ -228,9 +228,10 @@ def memory_methods(runs: Sequence[RunSummary]) -> str:
 
 def versions(machine: Machine) -> str:
     """What ran on a machine."""
+    learner = f"scikit-learn {machine.scikit_learn}, " if machine.scikit_learn else ""
     return (
         f"Python {machine.python}, TensorFlow {machine.tensorflow}, Keras {machine.keras}, NumPy "
-        f"{machine.numpy}, MLflow {machine.mlflow}, Optuna {machine.optuna}, mnist-bench "
+        f"{machine.numpy}, {learner}MLflow {machine.mlflow}, Optuna {machine.optuna}, mnist-bench "
         f"{machine.mnist_bench}"
     )
 
