@@ -110,18 +110,17 @@ def carry_out(wish: Wish) -> tuple[Book, tuple[Path, ...]]:
     book = _book(archive, found, wish)
     bound = report.bind(book, wish.formats)
     written = files.write(wish.folder, NAME, bound.files)
-    kept = _keep(wish, book, bound)
+    kept = _keep(wish, book, written, bound)
     return dataclasses.replace(book, notes=(*book.notes, *kept)), written
 
 
-def _keep(wish: Wish, book: Book, bound: Bound) -> Iterator[str]:
+def _keep(wish: Wish, book: Book, written: Sequence[Path], bound: Bound) -> Iterator[str]:
     """Keep the report in MLflow too; that it can't be is no reason to have none."""
-    contents = {f"{NAME}{file.suffix}": file.as_bytes for file in bound.files}
+    contents: dict[str, bytes | Path] = {path.name: path for path in written}
+    contents |= bound.drawings
     try:
         store = Store(wish.tracking_uri, wish.experiment)
-        store.keep(
-            NAME, markdown(book.title), {figures.REPORT_TAG: "true"}, contents | {**bound.drawings}
-        )
+        store.keep(NAME, markdown(book.title), {figures.REPORT_TAG: "true"}, contents)
     except BenchError as error:
         yield f"The report could not be kept in MLflow: {error.message}"
 
