@@ -155,16 +155,16 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
     created = dt.datetime.now().astimezone().date().isoformat()
     told = [each.run for each in runs]
     shelf = Pictured(archive, wish.images)
-    reports = sections(shelf, told, described, created)
+    made = sections(shelf, told, described, created, limited=not wish.scenarios)
     layers = _layers(shelf, told, wish)
     document = Document(
         machine=described,
         runs=tuple(told),
         # Rows are a scenario's: runs of two are not pooled for what the paper calls one row.
-        table_1=tuple(row for report in reports for row in report.document.table_1),
-        scaling=tuple(line for report in reports for line in report.document.scaling),
-        reaches=tuple(line for report in reports for line in report.document.reaches),
-        standings=tuple(line for report in reports for line in report.document.standings),
+        table_1=tuple(row for report in made.all for row in report.document.table_1),
+        scaling=tuple(line for report in made.all for line in report.document.scaling),
+        reaches=tuple(line for report in made.all for line in report.document.reaches),
+        standings=tuple(line for report in made.all for line in report.document.standings),
         machines=_beside(found.runs, here),
     )
     return Book(
@@ -172,7 +172,8 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         command=wish.command,
         created=created,
         document=document,
-        reports=tuple(sorted(reports, key=lambda each: not each.compares)),
+        reports=tuple(sorted(made.shown, key=lambda each: not each.compares)),
+        others=made.others,
         notes=(
             *left_out(len(found.runs) - len(own), found.unreadable, document.machines),
             *several_versions(own),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mnist_bench import compare
@@ -17,6 +17,10 @@ from mnist_bench.seen import seen_by
 from mnist_bench.standing import standings
 from mnist_bench.summary import RunSummary
 
+MOST_SECTIONS = 12
+"""So many scenarios have a section, those with the newest runs; the rest a row each."""
+MOST_DRAWN = 3
+"""So many of them have drawings, digits and times to an accuracy: all that has to be fetched."""
 _MOST_CURVES = 30
 """So many trainings of a scenario are drawn, the newest of them."""
 
@@ -38,21 +42,64 @@ class _Common:
     reference: Document
 
 
+@dataclass(frozen=True)
+class Sections:
+    """What the runs of one machine tell, a scenario each, that of the newest run first.
+
+    Attributes:
+        shown: Those that have a section.
+        others: Those that have a row in a table alone.
+    """
+
+    shown: tuple[Report, ...]
+    others: tuple[Report, ...]
+
+    @property
+    def all(self) -> tuple[Report, ...]:
+        """Both."""
+        return self.shown + self.others
+
+
 def sections(
-    shelf: Pictured, runs: Sequence[RunSummary], described: Machine, created: str
-) -> tuple[Report, ...]:
-    """A section a scenario, that of the newest run first.
+    shelf: Pictured,
+    runs: Sequence[RunSummary],
+    described: Machine,
+    created: str,
+    *,
+    limited: bool,
+) -> Sections:
+    """A report a scenario.
 
     Args:
         shelf: Where their curves and images are; takes notes of what is not there.
         runs: Of one machine and no trials, the oldest first.
         described: The machine.
         created: The day, as `2026-01-31`.
+        limited: Whether only some have a section, and fewer drawings; else each has all.
     """
     if not runs:
-        return ()
+        return Sections((), ())
     common = _Common(shelf, described, created, compare.reference_document())
-    return tuple(_section(common, name, of) for name, of in _by_scenario(runs).items())
+    made = tuple(
+        _section(common, name, of, is_drawn=place < MOST_DRAWN or not limited)
+        for place, (name, of) in enumerate(_by_scenario(runs).items())
+    )
+    most = MOST_SECTIONS if limited else len(made)
+    shelf.notes += _left_out(len(made)) if limited else ()
+    return Sections(made[:most], made[most:])
+
+
+def _left_out(scenarios: int) -> Iterator[str]:
+    if scenarios > MOST_DRAWN:
+        yield (
+            f"Drawings, digits and times to an accuracy are of {MOST_DRAWN} of {scenarios:,} "
+            "scenarios, those with the newest runs; --scenario NAME shows those of another"
+        )
+    if scenarios > MOST_SECTIONS:
+        yield (
+            f"{MOST_SECTIONS} of {scenarios:,} scenarios have sections, those with the newest "
+            "runs; the rest stand in the table of other scenarios"
+        )
 
 
 def _by_scenario(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
@@ -63,10 +110,12 @@ def _by_scenario(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
     return found
 
 
-def _section(common: _Common, scenario: str, runs: Sequence[RunSummary]) -> Report:
+def _section(
+    common: _Common, scenario: str, runs: Sequence[RunSummary], *, is_drawn: bool
+) -> Report:
     shelf, reference = common.shelf, common.reference
     rows = compare.rows(runs, compare.Reference.from_document(reference))
-    row = _longest(runs)
+    row = _longest(runs) if is_drawn else ()
     longest = row[-_MOST_CURVES:]
     drawn = [run for each in longest if (run := shelf.archive.load(each.run_id or ""))]
     if len(longest) < len(row):
@@ -96,6 +145,7 @@ def _section(common: _Common, scenario: str, runs: Sequence[RunSummary]) -> Repo
         seen=seen_by(drawn),
         curves=curves,
         confusion=shelf.confusion(drawn),
+        is_drawn=is_drawn,
     )
 
 

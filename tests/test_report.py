@@ -581,6 +581,23 @@ def test_a_report_of_many_runs_is_never_in_memory_as_a_whole(tmp_path: Path) -> 
     assert peak < 200_000
 
 
+def test_of_very_many_runs_that_did_not_finish_the_newest_are_named() -> None:
+    failed = [run(1_000, seed=seed, status="failed", failure="gone") for seed in range(1_022)]
+    lines = words.unfinished(summarise(failed))
+    assert len(lines) == 21
+    assert lines[0] == "seed 1002, 1,000 steps: failed (gone)"
+    assert lines[-2] == "seed 1021, 1,000 steps: failed (gone)"
+    assert lines[-1] == "and 1,002 more before these, which the .runs.csv has"
+    assert len(words.unfinished(summarise(failed[:20]))) == 20
+
+
+def test_of_very_many_disturbed_runs_some_seeds_are_named() -> None:
+    loud = [run(seed=seed, verdict="suspect", reasons=("other load",)) for seed in range(100)]
+    (line,) = words.disturbances(summarise([*loud, run(seed=100, verdict="clean")]))
+    assert line.startswith("not clean, other load: seeds 0, 1, 2, ")
+    assert line.endswith(", 18, 19 and 80 more (1,000 steps)")
+
+
 # Files
 
 

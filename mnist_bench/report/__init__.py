@@ -66,7 +66,7 @@ def bind(book: Book, formats: Sequence[str]) -> Bound:
         elif suffix == "md":
             contents.append(files.File(".md", markdown.book_to_markdown(book)))
         elif suffix == "csv":
-            rows = [row for report in book.reports for row in report.rows]
+            rows = [row for report in (*book.reports, *book.others) for row in report.rows]
             contents.append(files.File(".csv", csv_file.rows_csv(rows)))
             runs = partial(csv_file.runs_lines, book.document.runs)
             contents.append(files.File(".runs.csv", runs))
