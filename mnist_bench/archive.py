@@ -131,8 +131,9 @@ class Archive:
                 page = self.client.search_runs(
                     [self.experiment_id], question, max_results=_RUNS_A_PAGE, page_token=token
                 )
-            yield from page
             token = page.token
+            yield from page
+            del page  # MLflow's runs are large: not two pages of them at once
             if not token:
                 return
 

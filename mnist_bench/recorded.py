@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from sys import intern
 
 from pydantic import ValidationError
 
 from mnist_bench import figures
-from mnist_bench.hyperparameters import HYPERPARAMETERS
+from mnist_bench.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from mnist_bench.result import PHASES, Status
 from mnist_bench.summary import RunSummary
 
@@ -21,6 +23,10 @@ _STATUS: dict[str, Status | None] = {
 }
 _WHOLE = ("max_test_accuracy_step", "peak_rss_bytes")
 """Metrics that are whole numbers; MLflow keeps floats."""
+_FIELDS = set(RunSummary.model_fields)
+"""Of every run that is read here all are told; pydantic would keep such a set a run."""
+_MOST_SHARED = 1_024
+"""So many different values of a kind are kept, for all runs that have them."""
 
 
 class UnreadableError(ValueError):
@@ -48,9 +54,11 @@ class Fields:
     tags: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """A run in short, and where it comes from; what is not known is None.
+
+    There may be thousands: what is equal in several is one object, not a copy a run.
 
     Attributes:
         run: The run.
@@ -93,11 +101,11 @@ def recorded(fields: Fields) -> Recorded:
     return Recorded(
         run=run,
         begun_at_ms=fields.begun_at_ms,
-        machine=fields.tags.get(figures.MACHINE_TAG),
-        tensorflow=fields.tags.get(figures.TENSORFLOW_TAG),
-        mnist_bench=fields.tags.get(figures.VERSION_TAG),
-        study=fields.tags.get(figures.STUDY_TAG),
-        study_run_id=fields.tags.get(figures.PARENT_TAG),
+        machine=_shared(fields.tags.get(figures.MACHINE_TAG)),
+        tensorflow=_shared(fields.tags.get(figures.TENSORFLOW_TAG)),
+        mnist_bench=_shared(fields.tags.get(figures.VERSION_TAG)),
+        study=_shared(fields.tags.get(figures.STUDY_TAG)),
+        study_run_id=_shared(fields.tags.get(figures.PARENT_TAG)),
     )
 
 
@@ -106,18 +114,18 @@ def _summary(fields: Fields) -> RunSummary:
     told = {name: metrics.get(name) for name in figures.ONCE}
     whole = {name: None if told[name] is None else int(told[name] or 0) for name in _WHOLE}
     memory = params.get("device_memory_bytes")
-    return RunSummary.model_validate(
+    checked = RunSummary.model_validate(
         {
-            **{name: params[name] for name in ("scenario", "model", "dataset")},
-            **{name: params[name] for name in ("precision", "device")},
+            **{name: intern(params[name]) for name in ("scenario", "model", "dataset")},
+            **{name: intern(params[name]) for name in ("precision", "device")},
             **{name: int(params[name]) for name in ("steps", "seed", "threads")},
             **{name: int(params[name]) for name in ("eval_first", "eval_every")},
             "status": _status(fields),
             "run_id": fields.run_id,
-            "trajectory": tags[figures.TRAJECTORY_TAG],
-            "dataset_digest": tags.get(figures.DIGEST_TAG, ""),
-            "machine_id": tags.get(figures.MACHINE_ID_TAG),
-            "memory_method": tags.get(figures.MEMORY_METHOD_TAG),
+            "trajectory": intern(tags[figures.TRAJECTORY_TAG]),
+            "dataset_digest": intern(tags.get(figures.DIGEST_TAG, "")),
+            "machine_id": _shared(tags.get(figures.MACHINE_ID_TAG)),
+            "memory_method": _shared(tags.get(figures.MEMORY_METHOD_TAG)),
             "verdict": tags.get(figures.VERDICT_TAG),
             "reasons": _reasons(tags),
             **told,
@@ -127,13 +135,26 @@ def _summary(fields: Fields) -> RunSummary:
                 name: int(peak) for name, peak in _by_phase(metrics, "peak_rss_bytes").items()
             },
             "hyperparameters": _hyperparameters(params),
-            "failure": tags.get(figures.FAILURE_TAG),
+            "failure": _shared(tags.get(figures.FAILURE_TAG)),
             "training_seed": _whole(tags.get(figures.TRAINING_SEED_TAG)),
             "shared_phases": _words(tags.get(figures.SHARED_PHASES_TAG)),
-            "device_name": params.get("device_name"),
+            "device_name": _shared(params.get("device_name")),
             "device_memory_bytes": _whole(memory),
         }
     )
+    words = {name: _same(getattr(checked, name)) for name in ("reasons", "shared_phases")}
+    return RunSummary.model_construct(_FIELDS, **(dict(checked) | words))
+
+
+@lru_cache(_MOST_SHARED)
+def _same(words: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The one object for words that are equal."""
+    return words
+
+
+def _shared(text: str | None) -> str | None:
+    """The one object for texts that are equal."""
+    return None if text is None else intern(text)
 
 
 def _status(fields: Fields) -> Status | None:
@@ -160,8 +181,13 @@ def _by_phase(metrics: Mapping[str, float], what: str) -> dict[str, float]:
     return {phase: metrics[name] for phase, name in names.items() if name in metrics}
 
 
-def _hyperparameters(params: Mapping[str, str]) -> object:
+def _hyperparameters(params: Mapping[str, str]) -> Hyperparameters:
     """The model's, from text; one that an elder version did not have is the paper's."""
-    of = HYPERPARAMETERS[params["model"]]
-    asked = {name: params[name] for name in of.model_fields if name in params}
-    return of.model_validate_strings(asked)
+    names = HYPERPARAMETERS[params["model"]].model_fields
+    asked = tuple((name, params[name]) for name in names if name in params)
+    return _chosen(params["model"], asked)
+
+
+@lru_cache(_MOST_SHARED)
+def _chosen(model: str, asked: tuple[tuple[str, str], ...]) -> Hyperparameters:
+    return HYPERPARAMETERS[model].model_validate_strings(dict(asked))

@@ -12,13 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import compare, figures, gathering, layer_maps, report
+from mnist_bench import figures, gathering, layer_maps, report
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.claim import ClaimLine
 from mnist_bench.claims import judge
-from mnist_bench.curves import Curves, curves_of
 from mnist_bench.document import Document, MachineLine
-from mnist_bench.draws import groups
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown, one_line
 from mnist_bench.gathering import gather
@@ -26,13 +24,11 @@ from mnist_bench.layers import Layers
 from mnist_bench.machine import Machine, describe
 from mnist_bench.pictured import Pictured
 from mnist_bench.ranking import ranked
-from mnist_bench.reach import reaches
 from mnist_bench.recorded import Recorded, UnreadableError
 from mnist_bench.remarks import counted, left_out, several_versions, without_study
-from mnist_bench.report import Book, Bound, Report, files
+from mnist_bench.report import Book, Bound, files
 from mnist_bench.report.words import headline
-from mnist_bench.seen import seen_by
-from mnist_bench.standing import standings
+from mnist_bench.sections import sections
 from mnist_bench.store import Store
 from mnist_bench.study_document import StudyDocument
 from mnist_bench.summary import RunSummary
@@ -40,8 +36,6 @@ from mnist_bench.tracking import without_credentials
 
 NAME = "report"
 """Stem of the files."""
-_MOST_CURVES = 30
-"""So many trainings of a scenario are drawn, the newest of them."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +107,7 @@ def carry_out(wish: Wish) -> tuple[Book, tuple[Path, ...]]:
     book = _book(archive, found, wish)
     bound = report.bind(book, wish.formats)
     written = files.write(wish.folder, NAME, bound.files)
-    kept = _keep(wish, book, bound)
+    kept = _keep(wish, book, written, bound)
     return dataclasses.replace(book, notes=(*book.notes, *kept)), written
 
 
@@ -128,14 +122,13 @@ def has_runs(wish: Wish) -> bool:
     return any(each.run.machine_id == wish.machine for each in runs)
 
 
-def _keep(wish: Wish, book: Book, bound: Bound) -> Iterator[str]:
+def _keep(wish: Wish, book: Book, written: Sequence[Path], bound: Bound) -> Iterator[str]:
     """Keep the report in MLflow too; that it can't be is no reason to have none."""
-    contents = {f"{NAME}{file.suffix}": file.as_bytes for file in bound.files}
+    contents: dict[str, bytes | Path] = {path.name: path for path in written}
+    contents |= bound.drawings
     try:
         store = Store(wish.tracking_uri, wish.experiment)
-        store.keep(
-            NAME, markdown(book.title), {figures.REPORT_TAG: "true"}, contents | {**bound.drawings}
-        )
+        store.keep(NAME, markdown(book.title), {figures.REPORT_TAG: "true"}, contents)
     except BenchError as error:
         yield f"The report could not be kept in MLflow: {error.message}"
 
@@ -172,24 +165,20 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
             "only trials of a study are recorded there, and it has not come to its end",
             "`mnist-bench tune --resume` goes on with it",
         )
-    scenarios = list(dict.fromkeys(each.run.scenario for each in reversed(runs)))
     described = _described(archive, own)
     created = dt.datetime.now().astimezone().date().isoformat()
     told = [each.run for each in runs]
     shelf = Pictured(archive, wish.images)
-    reports = tuple(
-        _report(shelf, name, [e.run for e in runs if e.run.scenario == name], described, created)
-        for name in scenarios
-    )
+    made = sections(shelf, told, described, created, limited=not wish.scenarios)
     layers = _layers(shelf, told, wish)
     document = Document(
         machine=described,
         runs=tuple(told),
         # Rows are a scenario's: runs of two are not pooled for what the paper calls one row.
-        table_1=tuple(row for report in reports for row in report.document.table_1),
-        scaling=tuple(line for report in reports for line in report.document.scaling),
-        reaches=tuple(line for report in reports for line in report.document.reaches),
-        standings=tuple(line for report in reports for line in report.document.standings),
+        table_1=tuple(row for report in made.all for row in report.document.table_1),
+        scaling=tuple(line for report in made.all for line in report.document.scaling),
+        reaches=tuple(line for report in made.all for line in report.document.reaches),
+        standings=tuple(line for report in made.all for line in report.document.standings),
         machines=_beside(found.runs, here),
         claims=_claims(archive, here, told, layers),
     )
@@ -198,7 +187,8 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         command=wish.command,
         created=created,
         document=document,
-        reports=tuple(sorted(reports, key=lambda each: not each.compares)),
+        reports=tuple(sorted(made.shown, key=lambda each: not each.compares)),
+        others=made.others,
         notes=(
             *left_out(len(found.runs) - len(own), found.unreadable, document.machines),
             *several_versions(own),
@@ -294,54 +284,6 @@ def _layers(shelf: Pictured, runs: Sequence[RunSummary], wish: Wish) -> Layers |
     if kept and (own is None or kept.own_steps >= own.steps):
         return kept
     return layer_maps.make(Store(wish.tracking_uri, wish.experiment), source, wish.image, own)
-
-
-def _report(
-    shelf: Pictured,
-    scenario: str,
-    runs: Sequence[RunSummary],
-    described: Machine,
-    created: str,
-) -> Report:
-    reference = compare.reference_for(runs)
-    rows = compare.rows(runs, reference)
-    row = _longest(runs)
-    longest = row[-_MOST_CURVES:]
-    drawn = [run for each in longest if (run := shelf.archive.load(each.run_id or ""))]
-    if len(longest) < len(row):
-        shelf.notes.append(
-            f"{scenario}: drawings, digits and times to an accuracy are of the newest "
-            f"{len(longest)} of {len(row)} trainings"
-        )
-    if len(drawn) < len(longest):
-        shelf.notes.append(
-            f"{scenario}: of {len(longest)} runs that would be drawn, {len(longest) - len(drawn)} "
-            "can't be: MLflow has no record of them in reach"
-        )
-    curves: Curves | None = curves_of(drawn)
-    document = compare.document_of(described, runs, rows).model_copy(
-        update={
-            "reaches": reaches(scenario, drawn, drawn[-1].target_accuracies if drawn else ()),
-            "standings": standings(rows, compare.reference_document()),
-        }
-    )
-    return Report(
-        title=f"Scenario {scenario}",
-        scenario=scenario,
-        command="",
-        created=created,
-        document=document,
-        rows=rows,
-        seen=seen_by(drawn),
-        curves=curves,
-        confusion=shelf.confusion(drawn),
-    )
-
-
-def _longest(runs: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
-    """The runs of the largest step count that are draws of one quantity."""
-    rising = [group for group in groups(runs) if group.taken]
-    return rising[-1].taken if rising else ()
 
 
 def _told(runs: int, studies: int) -> str:

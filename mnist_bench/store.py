@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -158,7 +159,9 @@ class Store(Archive):
                 self.client.log_artifact(run_id, str(path))
             self.client.set_terminated(run_id, _MLFLOW_STATUS[status])
 
-    def keep(self, name: str, note: str, tags: dict[str, str], files: Mapping[str, bytes]) -> str:
+    def keep(
+        self, name: str, note: str, tags: dict[str, str], files: Mapping[str, bytes | Path]
+    ) -> str:
         """Keep files under a run of their own that is no training; MLflow's id of it.
 
         Args:
@@ -166,14 +169,17 @@ class Store(Archive):
             note: Markdown for MLflow's page of it.
             tags: What it is found by; a run that has them all already gets the files, and keeps
                 those of other names.
-            files: Content by name.
+            files: Content, or the file that holds it, by name.
         """
         with self.explained(while_="keeping files"), TemporaryDirectory() as folder:
             run_id = self._tagged(tags) or self._new(name, tags)
             try:
                 self.client.set_tag(run_id, "mlflow.note.content", note)
                 for file, content in files.items():
-                    Path(folder, file).write_bytes(content)
+                    if isinstance(content, Path):
+                        copyfile(content, Path(folder, file))
+                    else:
+                        Path(folder, file).write_bytes(content)
                 self.client.log_artifacts(run_id, folder)
             finally:
                 self.client.set_terminated(run_id)

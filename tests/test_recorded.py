@@ -100,3 +100,20 @@ def test_a_run_of_an_elder_version_tells_less() -> None:
 def test_what_can_not_be_read_says_why(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UnreadableError, match=words):
         recorded(fields(run(), **changes))
+
+
+def test_what_runs_have_in_common_is_one_object() -> None:
+    """Of thousands of runs each would keep some kilobytes of its own."""
+    judged = {"verdict": "suspect", "reasons": ("other load",), "shared_phases": ("import",)}
+    peaks = {"phase_peak_rss_bytes": {"train": 5}}
+    first, second = (
+        recorded(fields(run(seed=seed, dataset=f"custom:{'0' * 12}", **judged, **peaks)))
+        for seed in (0, 1)
+    )
+    for name in ("hyperparameters", "dataset", "dataset_digest", "machine_id", "reasons"):
+        assert getattr(first.run, name) is getattr(second.run, name), name
+    assert first.run.model_fields_set is second.run.model_fields_set
+    assert first.machine is second.machine
+    # What is a run's own stays so.
+    assert (first.run.seed, second.run.seed) == (0, 1)
+    assert first.run.seconds is not second.run.seconds

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,16 @@ from mnist_bench.document import Document
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import code, csv_cell, markdown, one_line
 from mnist_bench.machine import Machine
-from mnist_bench.report import Report, files, print_table, to_json, words, write_reports
+from mnist_bench.report import (
+    Book,
+    Report,
+    bind,
+    files,
+    print_table,
+    to_json,
+    words,
+    write_reports,
+)
 from mnist_bench.report.csv_file import rows_csv, runs_csv
 from mnist_bench.report.markdown import to_markdown
 from mnist_bench.result import RunResult
@@ -544,6 +554,48 @@ def test_json_file_is_what_is_printed(tmp_path: Path) -> None:
     told = full()
     *_, path = write_reports(tmp_path, "table-1", told)
     assert path.read_text(encoding="utf-8") == to_json(told.document)
+
+
+@pytest.mark.parametrize("told", [full(), smoke(), report([])])
+def test_json_by_pieces_is_what_the_document_says_at_once(told: Report) -> None:
+    odd = told.document.model_copy(update={"machine": machine(cpu='\n  "runs": [] \u2028')})
+    for document in (told.document, odd):
+        at_once = document.model_dump_json(indent=2, ensure_ascii=True) + "\n"
+        assert to_json(document) == at_once
+
+
+def test_a_report_of_many_runs_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    document = full().document
+    many = document.model_copy(update={"runs": document.runs * 200})
+    book = Book(title="", command="", created="", document=many, reports=())
+    files.write(tmp_path, "before", bind(book, ("csv", "json")).files)  # loads what is needed
+    tracemalloc.start()
+    try:
+        paths = files.write(tmp_path, "many", bind(book, ("csv", "json")).files)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    _, runs_file, json_file = paths
+    assert runs_file.stat().st_size > 500_000
+    assert json_file.stat().st_size > 2_000_000
+    assert peak < 200_000
+
+
+def test_of_very_many_runs_that_did_not_finish_the_newest_are_named() -> None:
+    failed = [run(1_000, seed=seed, status="failed", failure="gone") for seed in range(1_022)]
+    lines = words.unfinished(summarise(failed))
+    assert len(lines) == 21
+    assert lines[0] == "seed 1002, 1,000 steps: failed (gone)"
+    assert lines[-2] == "seed 1021, 1,000 steps: failed (gone)"
+    assert lines[-1] == "and 1,002 more before these, which the .runs.csv has"
+    assert len(words.unfinished(summarise(failed[:20]))) == 20
+
+
+def test_of_very_many_disturbed_runs_some_seeds_are_named() -> None:
+    loud = [run(seed=seed, verdict="suspect", reasons=("other load",)) for seed in range(100)]
+    (line,) = words.disturbances(summarise([*loud, run(seed=100, verdict="clean")]))
+    assert line.startswith("not clean, other load: seeds 0, 1, 2, ")
+    assert line.endswith(", 18, 19 and 80 more (1,000 steps)")
 
 
 # Files

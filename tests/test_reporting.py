@@ -16,7 +16,7 @@ from bundles import bundle, table_1
 from program import Bench, Ended
 from records import run
 
-from mnist_bench import archive, reporting
+from mnist_bench import archive, compare, reporting, sections
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.recorded import Recorded
 from mnist_bench.remarks import without_study
@@ -201,6 +201,52 @@ def test_no_runs_at_all(tmp_path: Path) -> None:
     assert "`mnist-bench run` makes some" in ended.complaint
 
 
+def wish(folder: Path, *formats: str, **changes: Any) -> reporting.Wish:
+    """All that is recorded in a folder's database."""
+    values: dict[str, Any] = {
+        "tracking_uri": f"sqlite:///{(folder / 'mlflow.db').as_posix()}",
+        "experiment": "mnist-bench", "query": "", "scenarios": (), "machine": None,
+        "since_ms": None, "until_ms": None, "formats": formats, "folder": folder / "out",
+        "images": None, "image": None, "command": "mnist-bench report",
+    }  # fmt: skip
+    return reporting.Wish(**(values | changes))
+
+
+def test_the_reference_is_read_once(two_machines: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many scenarios there are."""
+    read: list[bool] = []
+    reference = compare.reference_document
+    monkeypatch.setattr(compare, "reference_document", lambda: read.append(True) or reference())
+    book, _ = reporting.carry_out(wish(two_machines.folder, "json"))
+    assert len(book.reports) == 2
+    assert len(read) == 1
+
+
+def test_of_very_many_scenarios_the_newest_are_shown_and_the_rest_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sections, "MOST_SECTIONS", 3)
+    monkeypatch.setattr(sections, "MOST_DRAWN", 1)
+    bench = Bench(tmp_path)
+    taken_in(bench, [run(200, 0.91, scenario=f"mine-{place}", trajectory=f"t {place}")
+                     for place in range(5)])  # fmt: skip
+    _, paths = reporting.carry_out(wish(bench.folder, "html", "md", "csv", "json"))
+    page, text, rows, runs, document = (path.read_text(encoding="utf-8") for path in paths)
+    assert re.findall(r"^## Scenario (.*)$", text, re.MULTILINE) == ["mine-4", "mine-3", "mine-2"]
+    assert "1 of 5 scenarios, those with the newest runs; --scenario NAME shows those" in text
+    assert "3 of 5 scenarios have sections, those with the newest runs; the rest stand in" in text
+    others = text.partition("## Other scenarios")[2]
+    assert re.findall(r"^\| (mine-\d) \| 200 \| 1 \|", others, re.MULTILINE) == ["mine-1", "mine-0"]
+    assert page.count("<svg") == 4
+    assert '<h2 id="others">Other scenarios</h2>' in page
+    # Nothing is left out of the data.
+    assert rows.count("\n") == runs.count("\n") == 6
+    assert len(json.loads(document)["runs"]) == 5
+    named, _ = reporting.carry_out(wish(bench.folder, "html", scenarios=("mine-0", "mine-1")))
+    assert [report.is_drawn for report in named.reports] == [True, True]
+    assert (named.others, [note for note in named.notes if "scenarios" in note]) == ((), [])
+
+
 def test_runs_of_several_versions_are_told(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     elder, newer = table_1()[:4], table_1()[4:]
@@ -237,14 +283,10 @@ def test_a_database_that_disappears_meanwhile(
 
     monkeypatch.setattr(archive, "_RUNS_A_PAGE", 3)
     monkeypatch.setattr(archive.Archive, "_pages", gone_after_the_first)
-    wish = reporting.Wish(
-        f"sqlite:///{database.as_posix()}", "mnist-bench", "", (), None, None, None, ("md",),
-        tmp_path / "out", None, None, "mnist-bench report",
-    )  # fmt: skip
     with pytest.raises(BenchError, match="failed while looking for runs: no such table") as failed:
-        reporting.carry_out(wish)
+        reporting.carry_out(wish(bench.folder, "md"))
     assert failed.value.exit_status == EXIT_BROKE
-    assert not (tmp_path / "out").exists()
+    assert not (bench.folder / "out").exists()
 
 
 def test_failed_and_invalid_runs_alone(tmp_path: Path) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 from bundles import table_1
-from fill import copies
+from fill import copies, images, predictions
 from hardware import Hardware
 from program import Bench
 from scaled import Answer, ScaleSession, Way, page
 from test_reporting import call, taken_in
+
+from mnist_bench import data
 
 
 def test_copies_are_read_as_runs_of_their_own(tmp_path: Path) -> None:
@@ -29,9 +32,28 @@ def test_copies_are_read_as_runs_of_their_own(tmp_path: Path) -> None:
     assert [row["n"] for row in document["table_1"]] == [10] * 4
 
 
-def answer(way: Way, runs: int, seconds: float, mib: int, page_bytes: int = 0) -> Answer:
+def test_copies_of_many_scenarios_with_what_they_saw(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    images(bench.folder / "images")
+    source = data.find("auto", bench.folder / "images", say=lambda _: None)
+    taken_in(bench, table_1(dataset=source.name, dataset_digest=source.digest)[:1])
+    predictions(bench.folder / "mlflow.db")
+    copies(bench.folder / "mlflow.db", 9, scenarios=3)
+    ended = call(bench, "report", "--json", "--format", "md", "--data", "images")
+    assert ended.status == 0, ended.stderr
+    made = Counter((run["scenario"], run["seed"]) for run in ended.document["runs"])
+    names = ("table-1", "scenario-1", "scenario-2")
+    assert made == Counter((name, seed) for name in names for seed in range(3))
+    text = (bench.folder / "reports" / "report.md").read_text(encoding="utf-8")
+    assert text.count("### The digits") == 3
+    assert text.index("## Scenario scenario-2") < text.index("## Scenario scenario-1")
+
+
+def answer(
+    way: Way, runs: int, seconds: float, mib: int, page_bytes: int = 0, scenarios: int = 1
+) -> Answer:
     return Answer(way=way, runs=runs, seconds=seconds, peak_rss_bytes=mib * 2**20,
-                  page_bytes=page_bytes)  # fmt: skip
+                  page_bytes=page_bytes, scenarios=scenarios)  # fmt: skip
 
 
 def session(*answers: Answer) -> ScaleSession:
@@ -49,9 +71,12 @@ def test_the_page_by_hand() -> None:
         session(
             answer("paging", 1_000, 1.0, 300), answer("report", 1_000, 2.0, 400, 500_000),
             answer("paging", 10_000, 10.0, 310), answer("report", 10_000, 13.0, 460, 600_000),
+            answer("report", 1_000, 4.0, 500, 400_000, scenarios=200),
         )
     )  # fmt: skip
-    assert "| 10,000 | report | 1 | 13.00 (13.00 to 13.00) | 460 MiB | 0.60 MB |" in text
+    assert "| 1,000 | 200 | report | 1 | 4.00 (4.00 to 4.00) | 500 MiB | 0.40 MB |" in text
+    assert "1,000 runs of 200 scenarios, with predictions, takes 4.00 s; at most 5 s asked" in text
+    assert "| 10,000 | 1 | report | 1 | 13.00 (13.00 to 13.00) | 460 MiB | 0.60 MB |" in text
     assert "1,000 runs takes 2.00 s; at most 5 s asked for: met" in text
     assert "30% more than MLflow's paging alone; at most 33% asked for: met" in text
     assert "from 1,000 to 10,000 runs: +15%; ±20% asked for: met" in text

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import uuid
+import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -29,6 +30,7 @@ from mnist_bench.store import Started, Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.store.entities import PagedList
 
 EVALUATIONS = evaluations(1_000, 0.985, final=0.98, selected=0.97)
 """Best on test after 801 updates, on validation after the first; the last state off the grid."""
@@ -748,6 +750,32 @@ def test_files_are_kept_under_one_run_and_replaced(opened: Store) -> None:
 def test_other_tags_are_another_run(opened: Store) -> None:
     runs = {opened.keep("figures", "", {"bench.image": image}, {}) for image in ("1", "2")}
     assert len(runs) == 2
+
+
+def test_a_file_on_the_disk_is_kept_as_it_is(opened: Store, tmp_path: Path) -> None:
+    (tmp_path / "here.csv").write_bytes(b"a\r\nb")
+    run_id = opened.keep("report", "", {"bench.report": "true"}, {"a.csv": tmp_path / "here.csv"})
+    assert opened.artifact(run_id, "a.csv") == b"a\r\nb"
+
+
+def test_a_page_of_runs_is_let_go_before_the_next_is_asked_for(
+    opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's own runs are large: of thousands only a page is in memory."""
+    from mlflow.store.entities import PagedList
+
+    found = opened.search("")
+    pages: list[weakref.ref[PagedList[Run]]] = []
+
+    def search_runs(*_: object, page_token: str | None, **__: object) -> PagedList[Run]:
+        assert all(page() is None for page in pages)
+        page = PagedList(found, "next" if len(pages) < 2 else None)
+        pages.append(weakref.ref(page))
+        return page
+
+    monkeypatch.setattr(opened.client, "search_runs", search_runs)
+    assert list(opened.recorded("")) == []
+    assert len(pages) == 3
 
 
 def test_a_filter_that_makes_no_sense_is_told_from_a_store_that_fails(opened: Store) -> None:

@@ -2,13 +2,16 @@
 
     python benchmarks/scale/scale.py
 
-The runs are copies of one training of Table I, made up by a stand-in: nothing is trained. Linux
-and macOS alone: it reads `ru_maxrss`. Writes `scale.json` and `README.md`.
+The runs are copies of one training of Table I, made up by a stand-in: nothing is trained. Once
+they are of one scenario, and then of many, with predictions of as many images as MNIST has, so
+that digits are told and drawn. Linux and macOS alone: it reads `ru_maxrss`. Writes `scale.json`
+and `README.md`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -21,22 +24,38 @@ sys.path[:0] = [str(FOLDER), str(FOLDER.parents[1] / "tests"), str(FOLDER.parent
 
 import hardware  # noqa: E402
 from bundles import bundle, table_1  # noqa: E402
-from fill import copies  # noqa: E402
+from fill import copies, images, predictions  # noqa: E402
 from scaled import Answer, ScaleSession, Way, page  # noqa: E402
 
+from mnist_bench import data  # noqa: E402
 from mnist_bench.bundling import import_  # noqa: E402
+from mnist_bench.result import RunResult  # noqa: E402
 from mnist_bench.store import Store  # noqa: E402
 
 
 def filled(folder: Path, count: int) -> None:
-    """A folder with a database of so many runs."""
-    uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
-    name = bundle(folder, "one.zip", table_1()[:4])
-    import_(folder / name, lambda: Store(uri, "mnist-bench"), say=lambda _: None)
+    """A folder with a database of so many runs of one scenario."""
+    _begun(folder, table_1()[:4])
     copies(folder / "mlflow.db", count)
 
 
-def asked(way: Way, folder: Path, count: int) -> Answer:
+def filled_with_many(folder: Path, count: int, scenarios: int) -> None:
+    """The same of many scenarios, with predictions and the images that they are of."""
+    images(folder / "images")
+    source = data.find("auto", folder / "images", say=lambda _: None)
+    (longest,) = table_1(dataset=source.name, dataset_digest=source.digest)[3:4]
+    _begun(folder, [longest])
+    predictions(folder / "mlflow.db")
+    copies(folder / "mlflow.db", count, scenarios)
+
+
+def _begun(folder: Path, runs: list[RunResult]) -> None:
+    uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
+    name = bundle(folder, "one.zip", runs)
+    import_(folder / name, lambda: Store(uri, "mnist-bench"), say=lambda _: None)
+
+
+def asked(way: Way, folder: Path, count: int, scenarios: int) -> Answer:
     """One question in a process of its own."""
     done = subprocess.run(
         [sys.executable, str(FOLDER / "asked.py"), way, str(folder)],
@@ -47,19 +66,24 @@ def asked(way: Way, folder: Path, count: int) -> Answer:
     told = json.loads(done.stdout.splitlines()[-1])
     if told["runs"] != count:
         raise RuntimeError(f"{way} found {told['runs']} of {count} runs")
-    return Answer(way=way, **told)
+    return Answer(way=way, scenarios=scenarios, **told)
 
 
 def measure(options: argparse.Namespace) -> ScaleSession:
     """All questions, by turns."""
     answers: list[Answer] = []
     ways: tuple[Way, ...] = ("paging", "report")
-    for count in options.runs:
-        with tempfile.TemporaryDirectory() as name:
-            filled(Path(name), count)
+    cases = [*((count, 1) for count in options.runs), (min(options.runs), options.scenarios)]
+    for count, scenarios in cases:
+        with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+            folder = Path(name)
+            if scenarios == 1:
+                filled(folder, count)
+            else:
+                filled_with_many(folder, count, scenarios)
             for _ in range(options.times):
                 for way in ways:
-                    answers.append(asked(way, Path(name), count))
+                    answers.append(asked(way, folder, count, scenarios))
                     print(answers[-1].in_words, flush=True)
     return ScaleSession(
         command=f"python benchmarks/scale/scale.py --times {options.times}",
@@ -76,10 +100,13 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=3, help="each question so often (3)")
     parser.add_argument("--runs", type=lambda text: [int(part) for part in text.split(",")],
                         default=[1_000, 10_000], help="in the database (1000,10000)")  # fmt: skip
+    parser.add_argument("--scenarios", type=int, default=200,
+                        help="of as few runs, once more (200)")  # fmt: skip
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
                         help="make the page from this JSON, measure nothing")  # fmt: skip
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
     options = parser.parse_args()
+    options.out = options.out.absolute()
     if options.file:
         session = ScaleSession.model_validate_json(options.file.read_text(encoding="utf-8"))
     else:

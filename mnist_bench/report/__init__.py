@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mnist_bench.report import csv_file, files, markdown
 from mnist_bench.report.contents import Book, Report
-from mnist_bench.report.json_file import to_json
+from mnist_bench.report.json_file import json_pieces, to_json
 from mnist_bench.report.screen import print_claims, print_table
 
 __all__ = [
@@ -40,8 +41,8 @@ def write_reports(folder: Path, name: str, report: Report) -> tuple[Path, ...]:
     contents = (
         files.File(".md", markdown.to_markdown(report)),
         files.File(".csv", csv_file.rows_csv(report.rows)),
-        files.File(".runs.csv", csv_file.runs_csv(report.document.runs)),
-        files.File(".json", to_json(report.document)),
+        files.File(".runs.csv", partial(csv_file.runs_lines, report.document.runs)),
+        files.File(".json", partial(json_pieces, report.document)),
     )
     return files.write(folder, name, contents)
 
@@ -74,9 +75,10 @@ def bind(book: Book, formats: Sequence[str]) -> Bound:
         elif suffix == "md":
             contents.append(files.File(".md", markdown.book_to_markdown(book)))
         elif suffix == "csv":
-            rows = [row for report in book.reports for row in report.rows]
+            rows = [row for report in (*book.reports, *book.others) for row in report.rows]
             contents.append(files.File(".csv", csv_file.rows_csv(rows)))
-            contents.append(files.File(".runs.csv", csv_file.runs_csv(book.document.runs)))
+            runs = partial(csv_file.runs_lines, book.document.runs)
+            contents.append(files.File(".runs.csv", runs))
         else:
-            contents.append(files.File(".json", to_json(book.document)))
+            contents.append(files.File(".json", partial(json_pieces, book.document)))
     return Bound(tuple(contents), drawn)

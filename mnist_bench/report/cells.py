@@ -156,6 +156,17 @@ ACCURACIES: tuple[Column[Row], ...] = (
 )  # fmt: skip
 """Three accuracies of the same runs."""
 
+OTHERS: tuple[Column[Row], ...] = (
+    Column("Scenario", lambda row: row.scenario or units.UNKNOWN, words=True),
+    _STEPS,
+    Column("n", lambda row: units.count(row.n)),
+    Column("Max", _max),
+    Column("Verdict", lambda row: row.verdict, words=True),
+    Column("Train time", lambda row: units.duration(row.train_seconds_mean)),
+    Column("Peak RSS", lambda row: units.mebibytes(row.peak_rss_bytes_max)),
+)
+"""Scenarios without a section, by their largest step count."""
+
 SCALING: tuple[Column[Scaling], ...] = (
     Column("Steps", lambda line: units.count(line.steps)),
     Column("Threads", lambda line: units.count(line.threads)),

@@ -29,6 +29,7 @@ class Report:
         seen: The machine around the runs; None where none of them looked.
         curves: Of the longest trainings; None where they were not fetched.
         confusion: What these took the test images for; None where that can't be told.
+        is_drawn: Whether there are drawings of it.
     """
 
     title: str
@@ -40,6 +41,12 @@ class Report:
     seen: Seen | None = None
     curves: Curves | None = None
     confusion: Confusion | None = None
+    is_drawn: bool = True
+
+    @property
+    def summary(self) -> Row:
+        """Its longest row, that always tells the scenario."""
+        return self.rows[-1].model_copy(update={"scenario": self.scenario})
 
     @property
     def compares(self) -> bool:
@@ -57,6 +64,7 @@ class Book:
         created: The day, as `2026-01-31`.
         document: All runs of the machine; as JSON it stands alone.
         reports: A scenario each; those that compare with Table I first, then the newest.
+        others: Scenarios that have a row in a table alone, the newest first.
         notes: What was left out, and why.
         studies: What was tuned there, the newest first.
         layers: What layers make of one test image; None where nobody looked.
@@ -68,6 +76,7 @@ class Book:
     created: str
     document: Document
     reports: tuple[Report, ...]
+    others: tuple[Report, ...] = ()
     notes: tuple[str, ...] = ()
     studies: tuple[StudyDocument, ...] = ()
     layers: Layers | None = None

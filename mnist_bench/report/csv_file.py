@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mnist_bench.document import Row
 from mnist_bench.escape import csv_cell
@@ -18,11 +17,16 @@ def rows_csv(rows: Sequence[Row]) -> str:
     """One line a row, the columns of the document's `table_1`; what is not known is empty."""
     names = list(Row.model_fields)
     lines = ([_cell(getattr(row, name), " ") for name in names] for row in rows)
-    return _text(names, lines)
+    return "".join(_lines(names, lines))
 
 
 def runs_csv(runs: Sequence[RunSummary]) -> str:
     """One line a run, the columns of the document's `runs`; phases and hyperparameters by name."""
+    return "".join(runs_lines(runs))
+
+
+def runs_lines(runs: Sequence[RunSummary]) -> Iterator[str]:
+    """The same, a line at a time."""
     chosen = list(dict.fromkeys(name for run in runs for name, _ in run.hyperparameters))
     names: list[str] = []
     for name in RunSummary.model_fields:
@@ -34,7 +38,7 @@ def runs_csv(runs: Sequence[RunSummary]) -> str:
             names += chosen
         else:
             names.append(name)
-    return _text(names, (_run_cells(run, chosen) for run in runs))
+    return _lines(names, (_run_cells(run, chosen) for run in runs))
 
 
 def _run_cells(run: RunSummary, chosen: Sequence[str]) -> list[Cell]:
@@ -58,9 +62,14 @@ def _cell(value: Cell | tuple[str, ...], separator: str) -> Cell:
     return csv_cell(value) if isinstance(value, str) else value
 
 
-def _text(names: Sequence[str], lines: Iterable[Sequence[Cell]]) -> str:
-    sheet = io.StringIO()
-    writer = csv.writer(sheet, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(lines)
-    return sheet.getvalue()
+class _Line:
+    """In the place of a file: what is written there is handed back."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def _lines(names: Sequence[str], lines: Iterable[Sequence[Cell]]) -> Iterator[str]:
+    writer = csv.writer(_Line(), lineterminator="\n")
+    yield writer.writerow(names)
+    yield from map(writer.writerow, lines)

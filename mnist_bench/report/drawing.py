@@ -121,14 +121,16 @@ def _ink(figure: Figure) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
 
-    for text in figure.findobj(Text):
-        text.set_color(_INK)
-    for line in figure.findobj(Line2D):
-        if line.get_color() == "black":
-            line.set_color(_INK)
-    for rings in figure.findobj(PathCollection):
-        if len(rings.get_facecolor()) == 0:
-            rings.set_edgecolor(_INK)
+    for artist in figure.findobj():  # once: to find them takes a quarter of a drawing's time
+        match artist:
+            case Text():
+                artist.set_color(_INK)
+            case Line2D() if artist.get_color() == "black":
+                artist.set_color(_INK)
+            case PathCollection() if len(artist.get_facecolor()) == 0:
+                artist.set_edgecolor(_INK)
+            case _:
+                pass
     for axes in figure.axes:
         axes.set_facecolor("none")
         axes.tick_params(colors=_INK, which="both")

@@ -86,6 +86,8 @@ def drawings_of(book: Book) -> Drawings:
 
 
 def _curves(report: Report, prefix: str) -> tuple[Chart, ...]:
+    if not report.is_drawn:
+        return ()
     return charts.charts_of(
         report.curves,
         phases_of(report.document.runs),

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +19,22 @@ class File:
 
     Attributes:
         suffix: What follows the common stem, with its dot.
-        content: What is in it; text as UTF-8.
+        content: What is in it, text as UTF-8; or what makes that piece by piece, so that the whole
+            of a large file is never in memory.
     """
 
     suffix: str
-    content: str | bytes
+    content: str | bytes | Callable[[], Iterable[str]]
 
     @property
-    def as_bytes(self) -> bytes:
+    def pieces(self) -> Iterator[bytes]:
         """The content as it lies on the disk."""
-        return self.content if isinstance(self.content, bytes) else self.content.encode("utf-8")
+        if isinstance(self.content, bytes):
+            yield self.content
+        elif isinstance(self.content, str):
+            yield self.content.encode("utf-8")
+        else:
+            yield from (piece.encode("utf-8") for piece in self.content())
 
 
 def write(folder: Path, stem: str, contents: Sequence[File]) -> tuple[Path, ...]:
@@ -49,7 +55,7 @@ def write(folder: Path, stem: str, contents: Sequence[File]) -> tuple[Path, ...]
             folder.mkdir(parents=True, exist_ok=True)
         for target, temporary, file in zip(targets, beside, contents, strict=True):
             with _naming(target):
-                _write_through(temporary, file.as_bytes)
+                _write_through(temporary, file.pieces)
         for target, temporary in zip(targets, beside, strict=True):
             with _naming(target):
                 os.replace(temporary, target)  # noqa: PTH105 - the name the system calls it by
@@ -70,10 +76,10 @@ def _naming(path: Path) -> Iterator[None]:
                          exit_status=EXIT_BROKE) from error  # fmt: skip
 
 
-def _write_through(path: Path, content: bytes) -> None:
+def _write_through(path: Path, pieces: Iterable[bytes]) -> None:
     """Write and wait for the disk: a disk that is full says so here."""
     with path.open("xb") as file:
-        file.write(content)
+        file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())
 

@@ -11,7 +11,7 @@ from mnist_bench.report.contents import Book
 from mnist_bench.report.drawing import Chart
 from mnist_bench.report.drawings import Drawings
 from mnist_bench.report.measured import explained
-from mnist_bench.report.prepared import part_of
+from mnist_bench.report.prepared import others_left_out, part_of, table_of_others
 
 _TEMPLATE = "book.html.j2"
 
@@ -58,6 +58,8 @@ def book_to_html(book: Book, drawings: Drawings) -> str:
             for each, charts in zip(book.studies, drawings.studies, strict=True)
         ],
         figures=drawn(drawings.layers),
+        others=table_of_others(book, table),
+        others_left_out=others_left_out(book),
         machines=table(cells.MACHINES, book.document.machines) if book.document.machines else "",
         claims=table(claims.CLAIMS, told) if told else "",
         decided=[(line, table(claims.DECISIONS, line.decisions)) for line in told],

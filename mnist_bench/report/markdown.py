@@ -11,7 +11,7 @@ from mnist_bench.escape import Ready, code, markdown
 from mnist_bench.report import cells, claims, study, words
 from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.measured import explained
-from mnist_bench.report.prepared import part_of
+from mnist_bench.report.prepared import others_left_out, part_of, table_of_others
 
 if TYPE_CHECKING:
     import jinja2
@@ -53,6 +53,8 @@ def book_to_markdown(book: Book) -> str:
             )
             for each in book.studies
         ],
+        others=table_of_others(book, linked),
+        others_left_out=others_left_out(book),
         machines=table(cells.MACHINES, book.document.machines) if book.document.machines else "",
         claims=table(claims.CLAIMS, told) if told else "",
         decided=[(line, table(claims.DECISIONS, line.decisions)) for line in told],

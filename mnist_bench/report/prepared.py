@@ -8,11 +8,22 @@ from typing import Protocol
 
 from mnist_bench.document import Scaling
 from mnist_bench.report import cells, words
-from mnist_bench.report.contents import Report
+from mnist_bench.report.contents import Book, Report
 from mnist_bench.spent import PhaseCost, phases_of
 
 MOST_RUNS = 200
 """So many stand in the table of every run; the CSV has them all."""
+
+
+def others_left_out(book: Book) -> int:
+    """Scenarios that are not in the table of those without a section either."""
+    return max(0, len(book.others) - MOST_RUNS)
+
+
+def table_of_others(book: Book, table: TableMaker) -> str:
+    """Scenarios without a section, a row each; empty where there are none."""
+    lines = [report.summary for report in book.others[:MOST_RUNS]]
+    return table(cells.OTHERS, lines) if lines else ""
 
 
 class TableMaker(Protocol):

@@ -33,6 +33,12 @@ DIGITS = (
 )
 FEW_RUNS = 20
 """So many are told unfolded: on paper nobody can unfold them."""
+OTHERS = (
+    "Of each the row of its largest step count; the newest first. `--scenario NAME` makes a report "
+    "with the sections and drawings of one."
+)
+MOST_TOLD = 20
+"""So many runs that did not finish are named one by one, and so many seeds of a reason."""
 RANKING = (
     "Of each machine the runs of the most threads, a seed once, without the invalid ones; relative "
     "is the speed by the fastest machine's."
@@ -179,9 +185,15 @@ def _which(chosen: Sequence[RunSummary], runs: Sequence[RunSummary]) -> str:
     for (seed, at), of in steps.items():
         seeds.setdefault((_listed(map(units.count, dict.fromkeys(of))), at), []).append(str(seed))
     return ", ".join(
-        f"{'seed' if len(those) == 1 else 'seeds'} {_listed(those)} ({of} steps{at})"
+        f"{'seed' if len(those) == 1 else 'seeds'} {_listed(_few(those))} ({of} steps{at})"
         for (of, at), those in seeds.items()
     )
+
+
+def _few(seeds: Sequence[str]) -> Sequence[str]:
+    """Seeds; of very many the first, and how many more there are."""
+    more = len(seeds) - MOST_TOLD
+    return seeds if more <= 0 else [*seeds[:MOST_TOLD], f"{more:,} more"]
 
 
 def has_several_thread_counts(runs: Sequence[RunSummary]) -> bool:
@@ -200,14 +212,16 @@ def _listed(parts: Iterable[str]) -> str:
 
 
 def unfinished(runs: Sequence[RunSummary]) -> list[str]:
-    """Runs that did not finish, with the reason."""
+    """The newest runs that did not finish, with the reason, and how many more there are."""
     several = has_several_thread_counts(runs)
-    return [
+    all_of_them = [run for run in runs if run.status != "finished"]
+    lines = [
         f"seed {run.seed}, {units.count(run.steps)} steps{_at(run) if several else ''}: "
         f"{status(run)} ({run.failure or 'no reason was recorded'})"
-        for run in runs
-        if run.status != "finished"
+        for run in all_of_them[-MOST_TOLD:]
     ]
+    more = len(all_of_them) - len(lines)
+    return [*lines, f"and {more:,} more before these, which the .runs.csv has"] if more else lines
 
 
 def settings(runs: Sequence[RunSummary]) -> list[str]:
