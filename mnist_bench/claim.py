@@ -1,7 +1,8 @@
-"""A claim of the paper as it was decided: records, without a computation. Pure."""
+"""A claim of the paper, what decides it, and how it was decided. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from mnist_bench.record import Record
@@ -13,11 +14,54 @@ Unit = Literal[
 ]
 
 
+@dataclass(frozen=True)
+class Criterion:
+    """What decides a claim, or a part of it.
+
+    Attributes:
+        name: One word or two, as in tables.
+        question: What it asks.
+        rule: When it holds, in words.
+        threshold: The rule's own figure; None where it has none.
+    """
+
+    name: str
+    question: str
+    rule: str
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that the paper says.
+
+    Attributes:
+        number: As the suite counts them.
+        words: In the suite's own words.
+        place: In the paper.
+        criteria: All of them hold where the claim does.
+    """
+
+    number: int
+    words: str
+    place: str
+    criteria: tuple[Criterion, ...]
+
+    def criterion(self, name: str) -> Criterion:
+        """The one of a name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        found = {each.name: each for each in self.criteria}
+        return found[name]
+
+
 class Decision(Record):
     """One criterion and what was measured; what is not known is None.
 
     Attributes:
-        criterion: Its name, that of `paper.Criterion`.
+        criterion: Its name, that of a `Criterion`.
         question: What it asks.
         rule: When it holds, as it was declared.
         verdict: None of what is told beside and decides nothing.

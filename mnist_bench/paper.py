@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from mnist_bench.claim import Claim, Criterion
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.scenario import Scenario
 
@@ -82,49 +83,6 @@ def row_of(steps: int) -> Table1Row | None:
 
 
 # The claims. What decides each of them is declared here, before anything is measured.
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """What decides a claim, or a part of it.
-
-    Attributes:
-        name: One word or two, as in tables.
-        question: What it asks.
-        rule: When it holds, in words.
-        threshold: The rule's own figure; None where it has none.
-    """
-
-    name: str
-    question: str
-    rule: str
-    threshold: float | None = None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One thing that the paper says.
-
-    Attributes:
-        number: As the suite counts them.
-        words: In the suite's own words.
-        place: In the paper.
-        criteria: All of them hold where the claim does.
-    """
-
-    number: int
-    words: str
-    place: str
-    criteria: tuple[Criterion, ...]
-
-    def criterion(self, name: str) -> Criterion:
-        """The one of a name.
-
-        Raises:
-            KeyError: There is none.
-        """
-        found = {each.name: each for each in self.criteria}
-        return found[name]
 
 
 CLAIM_SEEDS = 5

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 from mnist_bench import paper, units
-from mnist_bench.claim import ClaimLine, Decision
+from mnist_bench.claim import ClaimLine, Criterion, Decision
 from mnist_bench.claims.deciding import above, decided, line_of, shown, told, undecided
 from mnist_bench.claims.evidence import Evidence
 from mnist_bench.estimate import mean_of
@@ -75,7 +75,7 @@ def _times(costs: Costs, side: int, figure: str) -> float:
 
 
 def _growing(
-    criterion: paper.Criterion, ratios: Sequence[float], sides: Sequence[int], what: str
+    criterion: Criterion, ratios: Sequence[float], sides: Sequence[int], what: str
 ) -> Decision:
     grows = all(after > before for before, after in pairwise(ratios))
     each = ", ".join(
@@ -91,7 +91,7 @@ def _growing(
     )
 
 
-def _time(criterion: paper.Criterion, costs: Costs, sides: Sequence[int]) -> Decision:
+def _time(criterion: Criterion, costs: Costs, sides: Sequence[int]) -> Decision:
     for side in reversed(sides):
         dense, convolution = costs["dense", side].seconds, costs["convolution", side].seconds
         if dense and convolution and len(dense) == len(convolution) > 1:
@@ -145,7 +145,7 @@ def single_samples(evidence: Evidence) -> ClaimLine:
     return line_of(claim, [*decisions, *_reached(body)], ())
 
 
-def _slower(criterion: paper.Criterion, curves: dict[Method, LossCurve], rival: Method) -> Decision:
+def _slower(criterion: Criterion, curves: dict[Method, LossCurve], rival: Method) -> Decision:
     one, other = curves.get("single samples"), curves.get(rival)
     if one is None or other is None:
         return undecided(criterion, f"no curve of {rival} beside one of single samples")
@@ -292,7 +292,7 @@ def _in_gigabytes(body: DataSizes) -> list[tuple[str, float]]:
     ]
 
 
-def _beside(criterion: paper.Criterion, body: DataSizes) -> Decision:
+def _beside(criterion: Criterion, body: DataSizes) -> Decision:
     known = {(e.part, e.representation): e.size_bytes for e in body.sizes if e.size_bytes}
     training, test = known.get(("training", "uint8")), known.get(("test", "uint8"))
     if training is None or test is None:

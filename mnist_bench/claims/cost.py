@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from math import sqrt
 
 from mnist_bench import paper, units
-from mnist_bench.claim import ClaimLine, ClaimVerdict, Decision, Unit
+from mnist_bench.claim import ClaimLine, ClaimVerdict, Criterion, Decision, Unit
 from mnist_bench.claims.deciding import above, decided, line_of, shown, told, undecided
 from mnist_bench.claims.evidence import Evidence
 from mnist_bench.conditions import known
@@ -98,7 +98,7 @@ def _spread(values: Sequence[float]) -> Estimate | float:
     return mean_of(values) if len(values) > 1 else values[0]
 
 
-def _at_most(criterion: paper.Criterion, figure: Estimate | float, unit: Unit, n: int) -> Decision:
+def _at_most(criterion: Criterion, figure: Estimate | float, unit: Unit, n: int) -> Decision:
     """Of a figure that is far from its threshold, or else undecided by its interval."""
     threshold = criterion.threshold or 0.0
     if isinstance(figure, float):

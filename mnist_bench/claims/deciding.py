@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from mnist_bench.claim import ClaimLine, ClaimVerdict, Decision, Unit
+from mnist_bench.claim import Claim, ClaimLine, ClaimVerdict, Criterion, Decision, Unit
 from mnist_bench.estimate import Estimate
-from mnist_bench.paper import Claim, Criterion
 
 
 def above(estimate: Estimate, threshold: float) -> ClaimVerdict:

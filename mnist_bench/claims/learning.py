@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from mnist_bench import paper, units
-from mnist_bench.claim import ClaimLine, Decision
+from mnist_bench.claim import ClaimLine, Criterion, Decision
 from mnist_bench.claims.deciding import (
     below,
     decided,
@@ -86,7 +86,7 @@ def toward_zero(evidence: Evidence) -> ClaimLine:
     return line_of(claim, [*decisions, *beside], _ids([*used, *evidence.marathons]))
 
 
-def _near_all(criterion: paper.Criterion, runs: Trainings) -> Decision:
+def _near_all(criterion: Criterion, runs: Trainings) -> Decision:
     """The step count at which the trend comes to nearly 100%; its interval by the bootstrap."""
     chance = random.Random(0)  # noqa: S311  # draws for statistics
     drawn = sorted(
@@ -164,7 +164,7 @@ def maxima_and_pace(evidence: Evidence) -> ClaimLine:
     return line_of(claim, decisions, _ids([*used, *longest]))
 
 
-def _place(criterion: paper.Criterion, runs: Trainings) -> Decision:
+def _place(criterion: Criterion, runs: Trainings) -> Decision:
     places = [each for of in runs.values() for run in of if (each := _place_of(run)) is not None]
     theirs = ", ".join(f"{row.paper_step / row.steps:.2f}" for row in paper.TABLE_1)
     found = mean_of(places)
@@ -186,7 +186,7 @@ def _place_of(run: RunResult) -> float | None:
     return 2 * run.max_test_accuracy_step / run.steps - 1
 
 
-def _slowing(criterion: paper.Criterion, runs: Sequence[RunResult]) -> Decision:
+def _slowing(criterion: Criterion, runs: Sequence[RunResult]) -> Decision:
     if len(runs) < paper.CLAIM_SEEDS:
         return _too_few(criterion, len(runs), _LONGEST)
     paces = [_paces(run) for run in runs]
@@ -236,7 +236,7 @@ def _lacking(runs: Trainings) -> str | None:
     )
 
 
-def _too_few(criterion: paper.Criterion, seeds: int, steps: int) -> Decision:
+def _too_few(criterion: Criterion, seeds: int, steps: int) -> Decision:
     return undecided(
         criterion,
         f"{seeds} seeds of {units.count(steps)} steps; {paper.CLAIM_SEEDS} are wanted",
