@@ -67,6 +67,11 @@ def test_whatever_a_claim_of_learning_wants_is_planned() -> None:
     assert len({part.seed for part in independent}) == paper.CLAIM_SEEDS
 
 
+def test_every_technique_is_a_part_that_is_packaged() -> None:
+    named = {part.scenario for part in parts_of((6,))} - {"table-1"}
+    assert named == {name for name in scenario.packaged_names() if name.startswith("claim-6-")}
+
+
 def test_parts_of_one_claim() -> None:
     assert [str(part) for part in parts_of((10,))] == ["equation 5"]
     assert parts_of(ALL) == PARTS
