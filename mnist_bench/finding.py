@@ -6,11 +6,11 @@ Claims go by numbers: 7 is about sparse connections (III.A of the paper), 8 abou
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mnist_bench.data_sizes import DataSizes
 from mnist_bench.execution import Execution
 from mnist_bench.record import Record
 
@@ -215,88 +215,6 @@ class ConvolutionCheck(Record):
     kind: Literal["convolution"] = "convolution"
     arithmetic: Literal["int32"] = "int32"
     checks: tuple[ConvolutionCases, ...]
-
-
-# Claim 11
-
-Part = Literal["training", "training without validation", "test"]
-"""All the training images; without those that are kept for validation; the test images."""
-Representation = Literal[
-    "gzip as published", "gzip as found", "IDX file", "uint8", "float32", "float64"
-]
-
-
-class ImageBytes(Record):
-    """What images take.
-
-    Attributes:
-        part: Which of them.
-        images: How many.
-        representation: Compressed file, the file unpacked, or an array of that type.
-        size_bytes: None where no such file is at hand.
-    """
-
-    part: Part
-    images: int
-    representation: Representation
-    size_bytes: int | None
-
-
-class Reading(Record):
-    """Under which a stated size is true to its last digit.
-
-    Attributes:
-        part: Of the images.
-        representation: In which they are counted.
-        unit: In which the statement is taken.
-        value: What they take in that unit.
-    """
-
-    part: Part
-    representation: Representation
-    unit: Literal["GB", "GiB", "Gbit"]
-    value: float
-
-
-class DataSizes(Record):
-    """Claim 11: what the images take.
-
-    Attributes:
-        sizes: In each representation.
-    """
-
-    kind: Literal["sizes"] = "sizes"
-    sizes: tuple[ImageBytes, ...]
-
-    def readings(self, stated: str) -> tuple[Reading, ...]:
-        """Under which representation and unit a stated size of the training images is true.
-
-        Args:
-            stated: The number as it is printed, such as `0.099`: true is what rounds to it.
-        """
-        return tuple(
-            Reading(
-                part=each.part,
-                representation=each.representation,
-                unit=unit,
-                value=each.size_bytes / unit_bytes,
-            )
-            for each in self.sizes
-            if each.part != "test" and each.size_bytes is not None
-            for unit, unit_bytes in UNITS.items()
-            if rounds_to(each.size_bytes / unit_bytes, stated)
-        )
-
-
-UNITS: dict[Literal["GB", "GiB", "Gbit"], float] = {"GB": 1e9, "GiB": 2.0**30, "Gbit": 1e9 / 8}
-"""Bytes that each may mean where something is said to be so many gigabytes."""
-
-
-def rounds_to(value: float, stated: str) -> bool:
-    """Whether a value is the stated number to its last digit; halves count on either side."""
-    printed = Decimal(stated)
-    half = Decimal(1).scaleb(int(printed.as_tuple().exponent)) / 2
-    return abs(Decimal(repr(value)) - printed) <= half
 
 
 # All of them

@@ -9,6 +9,8 @@ from importlib.metadata import version
 
 from mnist_bench import exclusive, figures, finding, process, units
 from mnist_bench.archive import Archive
+from mnist_bench.dataset import Source
+from mnist_bench.execution import Execution
 from mnist_bench.finding import Claim, Finding
 from mnist_bench.machine import machine_id
 from mnist_bench.protocol import FindingQuestion
@@ -20,6 +22,32 @@ _SUBJECTS: dict[Claim, str] = {
     10: "equation 5 against TensorFlow's operators",
     11: "what the images take",
 }
+BUDGET_SECONDS: dict[Claim, float] = {7: 60.0, 8: 600.0, 10: 20.0, 11: 20.0}
+"""About what the measuring may take where nobody says otherwise; the start of a process included
+for 10 and 11, which take no longer with more."""
+_ON_IMAGES: tuple[Claim, ...] = (8, 11)
+
+
+def question_for(
+    claim: Claim, source: Source, *, threads: int, seed: int = 0, seconds: float | None = None
+) -> FindingQuestion:
+    """What is to be asked of a claim.
+
+    Args:
+        claim: Its number.
+        source: The images; left out where the claim looks at none.
+        threads: To be used where the work can be cut. The layers of claim 7 can't alike: each of
+            them gets one thread.
+        seed: Of all that is random.
+        seconds: Budget; None for the claim's own.
+    """
+    return FindingQuestion(
+        claim=claim,
+        source=source if claim in _ON_IMAGES else None,
+        execution=Execution(threads=1 if claim == 7 else threads),
+        seed=seed,
+        seconds=BUDGET_SECONDS[claim] if seconds is None else seconds,
+    )
 
 
 def found(

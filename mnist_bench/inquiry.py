@@ -30,10 +30,14 @@ def measured(question: FindingQuestion) -> Body:
         return sizes.measured(_images(question))
     engine.start(question.execution)
     # These load TensorFlow, which must be settled before.
-    from mnist_bench import convolution, sparseness
+    from mnist_bench import convolution, descent, sparseness
 
     if question.claim == 7:
-        return sparseness.measured(question.seed, question.seconds)
+        return sparseness.measured(question.seed, question.seconds, sparseness.SIDES)
+    if question.claim == 8:
+        return descent.measured(
+            _images(question), question.execution.parts, question.seed, question.seconds
+        )
     return convolution.check(question.seed)
 
 

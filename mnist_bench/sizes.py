@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_bench import data, idx
 from mnist_bench.data import MNIST
+from mnist_bench.data_sizes import DataSizes, ImageBytes, Part, Representation
 from mnist_bench.dataset import Source
-from mnist_bench.finding import DataSizes, ImageBytes, Part, Representation
 from mnist_bench.idx import IdxFile
 
 if TYPE_CHECKING:

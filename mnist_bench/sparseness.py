@@ -142,7 +142,7 @@ def counted(kind: LayerKind, side: int, kernel_size: int) -> LayerCost:
 
 
 def measured(
-    seed: int, seconds: float, sides: Sequence[int] = SIDES, limit_bytes: int | None = None
+    seed: int, seconds: float, sides: Sequence[int], limit_bytes: int | None = None
 ) -> Sparseness:
     """The three layers at each side: counted, compared, and timed in turns.
 

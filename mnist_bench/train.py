@@ -93,7 +93,7 @@ class Trainer:
             seed, hyperparameters, precision, min(parts, batch_size)
         )
         self.step = 0
-        self._batches = _batches(len(dataset.train.labels), batch_size, seed)
+        self._batches = shuffled_batches(len(dataset.train.labels), batch_size, seed)
         self._train = _HeldImages(dataset.train)
         scored = {"validation": dataset.validation} | (
             {"test": dataset.test} if dataset.test else {}
@@ -241,7 +241,7 @@ def _loss(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
     return tf.reduce_mean(each)
 
 
-def _batches(images: int, batch_size: int, seed: int) -> Iterator[npt.NDArray[np.int32]]:
+def shuffled_batches(images: int, batch_size: int, seed: int) -> Iterator[npt.NDArray[np.int32]]:
     """Indices of the training images, batch by batch, shuffled anew each epoch.
 
     As in the author's program a batch that reaches past the end of an epoch is filled from the

@@ -15,15 +15,14 @@ from mnist_bench import compare, paper
 from mnist_bench.claim import ClaimLine, Decision
 from mnist_bench.claims import Evidence, judge
 from mnist_bench.claims.evidence import independent
+from mnist_bench.data_sizes import DataSizes, ImageBytes
 from mnist_bench.execution import Execution
 from mnist_bench.finding import (
     LAYER_KINDS,
     ConvolutionCases,
     ConvolutionCheck,
-    DataSizes,
     Descent,
     Finding,
-    ImageBytes,
     LayerCost,
     LayerKind,
     LossCurve,

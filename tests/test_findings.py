@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from stand_ins import SOURCE
 
 from mnist_bench import exclusive, findings, process
+from mnist_bench.data_sizes import DataSizes
+from mnist_bench.dataset import Source
 from mnist_bench.errors import BenchError
 from mnist_bench.execution import Execution
-from mnist_bench.finding import FILE, Body, ConvolutionCheck, DataSizes, Finding
-from mnist_bench.findings import found, make
+from mnist_bench.finding import FILE, Body, ConvolutionCheck, Descent, Finding
+from mnist_bench.findings import found, make, question_for
 from mnist_bench.machine import machine_id
 from mnist_bench.protocol import FindingQuestion
 from mnist_bench.store import Store
@@ -128,3 +131,22 @@ def test_a_note_names_the_images_and_the_execution() -> None:
     note = findings.note_of(made)
     assert note.startswith("**Claim 11: what the images take**")
     assert "on mnist with seed 7, float32 on cpu, 2 threads, in 12.0 s." in note
+
+
+@pytest.mark.parametrize(
+    ("claim", "threads", "source"), [(7, 1, None), (8, 2, SOURCE), (10, 2, None), (11, 2, SOURCE)]
+)
+def test_each_claim_is_asked_what_it_needs(claim: int, threads: int, source: Source | None) -> None:
+    asked = question_for(claim, SOURCE, threads=2, seed=5)
+    assert (asked.execution.threads, asked.seed) == (threads, 5)
+    assert asked.source == source
+    assert asked.seconds == findings.BUDGET_SECONDS[claim]
+    assert question_for(claim, SOURCE, threads=2, seconds=3.0).seconds == 3.0
+
+
+def test_a_training_is_recorded_and_read_back(store: Store, sample: Source) -> None:
+    made = make(store, question_for(8, sample, threads=1, seconds=0.1))
+    assert isinstance(made.body, Descent)
+    assert (made.dataset, made.dataset_digest) == (sample.name, sample.digest)
+    assert found(store, 8, machine_id(), sample.digest) == made
+    assert found(store, 8, machine_id(), SOURCE.digest) is None

@@ -6,10 +6,12 @@ import sys
 
 import pytest
 
-from mnist_bench import process
+from mnist_bench import engine, inquiry, process, sparseness
+from mnist_bench.data_sizes import DataSizes
+from mnist_bench.dataset import Source
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.execution import Execution
-from mnist_bench.finding import ConvolutionCheck
+from mnist_bench.finding import ConvolutionCheck, Descent, Sparseness
 from mnist_bench.protocol import FindingQuestion
 
 QUESTION = FindingQuestion(claim=10, execution=Execution(threads=1), seed=3)
@@ -25,6 +27,28 @@ def test_in_a_process_of_its_own() -> None:
     assert isinstance(told, ConvolutionCheck)
     assert [(c.equal_after_flipping, c.cases) for c in told.checks] == [(50, 50), (50, 50)]
     assert process.inquire(QUESTION) == told, "the seed settles it all"
+
+
+@pytest.mark.parametrize(("claim", "kind"), [(8, Descent), (11, DataSizes)])
+def test_claims_about_images(sample: Source, claim: int, kind: type) -> None:
+    asked = QUESTION.model_copy(update={"claim": claim, "source": sample, "seconds": 0.01})
+    assert isinstance(process.inquire(asked), kind)
+
+
+def test_layers_are_timed_on_a_settled_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[Execution] = []
+    monkeypatch.setattr(engine, "start", settled.append)
+    monkeypatch.setattr(sparseness, "SIDES", (4, 8))
+    asked = QUESTION.model_copy(update={"claim": 7, "seconds": 0.01})
+    told = inquiry.measured(asked)
+    assert settled == [asked.execution]
+    assert isinstance(told, Sparseness)
+    assert {cost.side for cost in told.costs} == {4, 8}
+
+
+def test_a_claim_about_images_wants_some() -> None:
+    with pytest.raises(BenchError, match="claim 11 needs images"):
+        process.inquire(QUESTION.model_copy(update={"claim": 11}))
 
 
 def test_the_answer_is_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:

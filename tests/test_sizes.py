@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_bench import data, sizes
+from mnist_bench.data_sizes import DataSizes, ImageBytes, Part, Representation, rounds_to
 from mnist_bench.dataset import Source
-from mnist_bench.finding import DataSizes, ImageBytes, Part, Representation, rounds_to
 from mnist_bench.sizes import TEST_FILE, TRAIN_FILE
 
 PACKED = "gzip as found"

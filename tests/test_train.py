@@ -23,7 +23,7 @@ from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.limits import MAX_SEED
 from mnist_bench.network import Layer
 from mnist_bench.result import Split
-from mnist_bench.train import Trainer, _batches
+from mnist_bench.train import Trainer, shuffled_batches
 
 Array = npt.NDArray[np.float64]
 
@@ -107,7 +107,7 @@ def test_steps_are_the_programs(sample: Source, steps: int, learning_rate: float
     hyperparameters = PaperCnnHyperparameters(learning_rate=learning_rate, dropout_rate=0.0)
     trainer = Trainer(dataset, hyperparameters, seed=3)
     before = list(trainer.weights().values())
-    batches = islice(_batches(len(dataset.train.labels), 50, 3), steps)
+    batches = islice(shuffled_batches(len(dataset.train.labels), 50, 3), steps)
     theirs = program(before, dataset.train, batches, learning_rate)
 
     np.testing.assert_allclose(trainer.advance(steps), theirs.losses, rtol=1e-4)
@@ -160,7 +160,7 @@ def test_dropout_acts_in_training_only(small_dataset: Dataset) -> None:
 def test_every_epoch_holds_every_image_once(images: int, batch_size: int, seed: int) -> None:
     epochs = 3
     count = -(-epochs * images // batch_size)
-    drawn = list(islice(_batches(images, batch_size, seed), count))
+    drawn = list(islice(shuffled_batches(images, batch_size, seed), count))
     assert all(batch.shape == (batch_size,) for batch in drawn)
     assert all(batch.dtype == np.int32 for batch in drawn)
     indices = np.concatenate(drawn)
@@ -170,7 +170,7 @@ def test_every_epoch_holds_every_image_once(images: int, batch_size: int, seed: 
 
 
 def test_an_epoch_of_the_papers_has_1_100_batches() -> None:
-    batches = _batches(55_000, 50, seed=0)
+    batches = shuffled_batches(55_000, 50, seed=0)
     first, second = (np.concatenate(list(islice(batches, 1_100))) for _ in range(2))
     assert np.array_equal(np.sort(first), np.arange(55_000))
     assert np.array_equal(np.sort(second), np.arange(55_000))
@@ -178,7 +178,7 @@ def test_an_epoch_of_the_papers_has_1_100_batches() -> None:
 
 
 def test_batches_depend_on_the_seed() -> None:
-    first, same, other = (next(_batches(1_000, 100, seed)) for seed in (1, 1, 2))
+    first, same, other = (next(shuffled_batches(1_000, 100, seed)) for seed in (1, 1, 2))
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
 

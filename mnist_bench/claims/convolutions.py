@@ -11,11 +11,10 @@ from mnist_bench import paper, units
 from mnist_bench.claim import ClaimLine, Criterion, Decision
 from mnist_bench.claims.deciding import above, decided, line_of, shown, told, undecided
 from mnist_bench.claims.evidence import Evidence
+from mnist_bench.data_sizes import UNITS, DataSizes
 from mnist_bench.estimate import mean_of
 from mnist_bench.finding import (
-    UNITS,
     ConvolutionCheck,
-    DataSizes,
     Descent,
     LayerCost,
     LayerKind,

@@ -1,0 +1,321 @@
+"""Claim 8: one network trained by single samples, mini-batches, full batches and L-BFGS.
+
+All begin with the same weights and go down the same loss on the same images. Equations 1 and 2 of
+the paper (II.B) are taken literally: a constant factor times a gradient, no momentum.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+
+from mnist_bench import data
+from mnist_bench.dataset import Source
+from mnist_bench.finding import (
+    METHODS,
+    Descent,
+    LossCurve,
+    LossPoint,
+    Method,
+    RateSearch,
+    RateTried,
+)
+from mnist_bench.slope import Slope
+from mnist_bench.train import shuffled_batches
+
+Weights: TypeAlias = npt.NDArray[np.float32]
+Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
+"""As SciPy hands it on."""
+
+RATES: dict[Method, tuple[float, ...]] = {
+    "single samples": (0.003, 0.01, 0.03, 0.1),
+    "mini-batches of 50": (0.03, 0.1, 0.3, 1.0),
+    "full batch": (0.1, 0.3, 1.0, 3.0),
+}
+"""Learning rates that are tried before a method's training; L-BFGS needs none."""
+_BATCH_SIZES: dict[Method, int] = {"single samples": 1, "mini-batches of 50": 50}
+_TRIAL_SHARE = 1 / 6
+"""Of a curve's time, that each rate is tried for."""
+_CURVES_WORTH = 7
+"""The whole takes so many times as long as one curve: four of these, twelve trials, the scoring."""
+_UPDATES_AT_ONCE = 200
+"""Between two looks at the clock."""
+_NO_END = 10**9
+"""Of iterations: time ends them."""
+_FIRST_POINT, _POINT_RATIO = 50, math.sqrt(2)
+"""Samples of the first scored state, and how many times as many the next one has seen."""
+
+
+class Hill(Protocol):
+    """What can be gone down: a loss of weights, over images."""
+
+    @property
+    def images(self) -> int:
+        """That one pass looks at."""
+        ...
+
+    def weights(self) -> Weights:
+        """Where it stands: float32 (parameters,)."""
+        ...
+
+    def take(self, weights: npt.ArrayLike) -> None:
+        """Stand elsewhere: (parameters,)."""
+        ...
+
+    def whole(self) -> tuple[float, Weights]:
+        """Mean loss over all the images, and its gradient, float32 (parameters,)."""
+        ...
+
+    def descend(self, batches: npt.NDArray[np.int32], learning_rate: float) -> None:
+        """An update for each batch of indices, int32 (updates, batch size)."""
+        ...
+
+    def scored(self) -> tuple[float, float]:
+        """Mean loss over the fixed images, and the validation accuracy."""
+        ...
+
+
+def measured(source: Source, parts: int, seed: int, seconds: float) -> Descent:
+    """Each method's curve, the learning rates chosen before; the test images are never loaded.
+
+    Args:
+        source: The images.
+        parts: So many pieces of a full batch are in work at the same time.
+        seed: Of the weights and of the samples' order.
+        seconds: About what the whole may take, searches and scoring included.
+
+    Raises:
+        BenchError: The images are gone or have changed.
+    """
+    dataset = data.load(source, with_test=False)
+    hill = Slope(dataset, seed, parts)
+    seconds_a_curve = seconds / _CURVES_WORTH
+    searches = [search(hill, method, seed, seconds_a_curve * _TRIAL_SHARE) for method in RATES]
+    rates = {each.method: best(each) for each in searches}
+    curves = [descended(hill, m, rates.get(m), seed, seconds_a_curve) for m in METHODS]
+    return Descent(
+        curves=tuple(curves),
+        searches=tuple(searches),
+        seconds_a_curve=seconds_a_curve,
+        parameters=len(hill.weights()),
+        filters=hill.filters,
+        training_images=hill.images,
+        loss_images=hill.loss_images,
+        validation_images=len(dataset.validation.labels),
+    )
+
+
+def search(hill: Hill, method: Method, seed: int, seconds: float) -> RateSearch:
+    """Try a method's learning rates, each for the same time from the same weights."""
+    tried = []
+    for rate in RATES[method]:
+        walk = _walked(hill, method, rate, seed, seconds, on_the_way=False)
+        tried.append(
+            RateTried(
+                learning_rate=rate,
+                samples_seen=walk.samples_seen,
+                seconds=walk.ended_seconds,
+                loss=None if walk.ended == "diverged" else walk.points[-1].loss,
+            )
+        )
+    return RateSearch(method=method, tried=tuple(tried))
+
+
+def best(found: RateSearch) -> float:
+    """The rate of the least loss; the smallest rate where none came to a number."""
+    numbers = [(each.loss, each.learning_rate) for each in found.tried if each.loss is not None]
+    return min(numbers)[1] if numbers else min(each.learning_rate for each in found.tried)
+
+
+def descended(
+    hill: Hill, method: Method, learning_rate: float | None, seed: int, seconds: float
+) -> LossCurve:
+    """Go down by one method, and back to the first weights at the end.
+
+    Args:
+        hill: Stands at the first weights.
+        method: How.
+        learning_rate: None for L-BFGS.
+        seed: Of the samples' order.
+        seconds: After which it ends, with the piece of work that is under way.
+    """
+    walk = _walked(hill, method, learning_rate, seed, seconds)
+    return LossCurve(
+        method=method, learning_rate=learning_rate, points=tuple(walk.points), ended=walk.ended
+    )
+
+
+def _walked(
+    hill: Hill,
+    method: Method,
+    rate: float | None,
+    seed: int,
+    seconds: float,
+    *,
+    on_the_way: bool = True,
+) -> _Walk:
+    """The way down that a method takes."""
+    first = hill.weights()
+    walk = _Walk(hill, seconds, on_the_way=on_the_way)
+    if rate is None:
+        _by_l_bfgs(hill, walk)
+    elif method in _BATCH_SIZES:
+        batches = shuffled_batches(hill.images, _BATCH_SIZES[method], seed)
+        _by_batches(hill, walk, rate, batches)
+    else:
+        _by_full_batches(hill, walk, rate)
+    walk.end()
+    hill.take(first)
+    return walk
+
+
+def next_point(samples_seen: int) -> int:
+    """Samples after which a training is scored next: 50, 71, 100, 141, 200 and so on."""
+    points = (round(_FIRST_POINT * _POINT_RATIO**power) for power in itertools.count())
+    return next(point for point in points if point > samples_seen)
+
+
+class _Walk:
+    """A way down: its clock, which stands while a state is scored, and what was seen on it.
+
+    Args:
+        hill: What is gone down.
+        seconds: After which the way ends.
+        on_the_way: Whether states between the first and the last are scored.
+    """
+
+    def __init__(self, hill: Hill, seconds: float, *, on_the_way: bool) -> None:
+        self.points: list[LossPoint] = []
+        self.ended: Literal["time", "diverged", "converged"] = "time"
+        self.ended_seconds = 0.0
+        self.samples_seen = 0
+        self._hill = hill
+        self._limit_seconds = seconds
+        self._on_the_way = on_the_way
+        self._stood_seconds = 0.0
+        self._begin = time.perf_counter()
+        self.score()
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far."""
+        return time.perf_counter() - self._begin - self._stood_seconds
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is time left, and the loss is a number as far as that is known."""
+        return self.ended == "time" and self.seconds < self._limit_seconds
+
+    @property
+    def samples_to_go(self) -> float:
+        """Before the next state that is scored; endless where none is on the way."""
+        if not self._on_the_way:
+            return math.inf
+        return next_point(self.points[-1].samples_seen) - self.samples_seen
+
+    def score_if_due(self) -> None:
+        """Score the state that was come to, if it is its turn."""
+        if self.samples_to_go <= 0:
+            self.score()
+
+    def score(self) -> None:
+        """Score the state that was come to, unless that was done."""
+        if self.ended == "diverged":
+            return
+        if self.points and self.points[-1].samples_seen == self.samples_seen:
+            return
+        seconds = self.seconds
+        with self._standing():
+            loss, accuracy = self._hill.scored()
+        if not math.isfinite(loss):
+            self.ended = "diverged"
+            return
+        self.points.append(
+            LossPoint(
+                samples_seen=self.samples_seen,
+                seconds=seconds,
+                loss=loss,
+                validation_accuracy=accuracy,
+            )
+        )
+
+    def end(self) -> None:
+        """Score the last state, and stop the clock."""
+        self.ended_seconds = self.seconds
+        self.score()
+
+    @contextmanager
+    def _standing(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._stood_seconds += time.perf_counter() - begin
+
+
+def _by_batches(
+    hill: Hill, walk: _Walk, rate: float, batches: Iterator[npt.NDArray[np.int32]]
+) -> None:
+    """Equation 2, where a batch is one sample."""
+    while walk.goes_on:
+        first = next(batches)
+        updates = math.ceil(min(_UPDATES_AT_ONCE, walk.samples_to_go / len(first)))
+        ahead = np.stack([first, *(next(batches) for _ in range(updates - 1))])
+        hill.descend(ahead, rate)
+        walk.samples_seen += ahead.size
+        walk.score_if_due()
+
+
+def _by_full_batches(hill: Hill, walk: _Walk, rate: float) -> None:
+    """Equation 1."""
+    while walk.goes_on:
+        _, gradient = hill.whole()
+        hill.take(hill.weights() - np.float32(rate) * gradient)
+        walk.samples_seen += hill.images
+        walk.score_if_due()
+
+
+class _TimeIsOverError(Exception):
+    """Ends SciPy's search from within."""
+
+
+def _by_l_bfgs(hill: Hill, walk: _Walk) -> None:
+    """A second-order method: curvature from the last gradients, a line search for each step."""
+    reached: Vector = hill.weights().astype(np.float64).reshape(-1)
+
+    def loss_and_gradient(weights: Vector) -> tuple[float, Vector]:
+        if not walk.goes_on:
+            raise _TimeIsOverError
+        hill.take(weights)
+        loss, gradient = hill.whole()
+        walk.samples_seen += hill.images
+        return loss, gradient.astype(np.float64).reshape(-1)
+
+    def accepted(xk: Vector) -> None:  # SciPy tells by this name what it shall hand over
+        nonlocal reached
+        reached = xk.copy()
+        hill.take(reached)  # the last that was tried need not be the one that was taken
+        walk.score_if_due()
+
+    try:
+        # No tolerance ends it: it goes on while there is time and a step still gains something.
+        scipy.optimize.minimize(
+            loss_and_gradient,
+            reached,
+            jac=True,
+            method="L-BFGS-B",
+            callback=accepted,
+            options={"maxiter": _NO_END, "maxfun": _NO_END, "ftol": 0.0, "gtol": 0.0},
+        )
+        walk.ended = "converged" if walk.ended == "time" else walk.ended
+    except _TimeIsOverError:
+        pass
+    hill.take(reached)

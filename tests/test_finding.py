@@ -1,0 +1,121 @@
+"""Records of findings: out and in again, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mnist_bench.data_sizes import DataSizes, ImageBytes
+from mnist_bench.execution import Execution
+from mnist_bench.finding import (
+    CLAIM_OF_KIND,
+    Body,
+    ConvolutionCases,
+    ConvolutionCheck,
+    Descent,
+    Finding,
+    LayerCost,
+    LossCurve,
+    LossPoint,
+    RateSearch,
+    RateTried,
+    Sparseness,
+    from_json,
+)
+
+POINT = LossPoint(samples_seen=50, seconds=0.5, loss=2.25, validation_accuracy=0.125)
+BODIES: dict[int, Body] = {
+    7: Sparseness(
+        costs=(
+            LayerCost(
+                kind="local", side=8, kernel_size=5, parameters=1_156, weight_bytes=6_400,
+                multiply_adds=1_156, seconds=(0.25, 1), largest_difference=0.0,
+            ),
+            LayerCost(
+                kind="dense", side=8, kernel_size=5, parameters=4_096, weight_bytes=16_384,
+                multiply_adds=4_096, seconds=None, not_timed="too large",
+            ),
+        ),
+        batch_images=50, applications=5, largest_value=3.5,
+    ),
+    8: Descent(
+        curves=(
+            LossCurve(method="L-BFGS", learning_rate=None, points=(POINT,), ended="converged"),
+            LossCurve(method="full batch", learning_rate=0.1, points=(), ended="diverged"),
+        ),
+        searches=(
+            RateSearch(
+                method="full batch",
+                tried=(RateTried(learning_rate=0.1, samples_seen=9, seconds=0.5, loss=None),),
+            ),
+        ),
+        seconds_a_curve=80.0, parameters=7_858, filters=(6, 12), training_images=55_000,
+        loss_images=10_000, validation_images=5_000,
+    ),
+    10: ConvolutionCheck(
+        checks=(
+            ConvolutionCases(
+                dimensions=2, cases=50, symmetric_kernels=0, equal_before_flipping=0,
+                equal_after_flipping=50, largest_difference_before_flipping=9,
+                largest_difference_after_flipping=0,
+            ),
+        ),
+    ),
+    11: DataSizes(
+        sizes=(
+            ImageBytes(part="test", images=1, representation="gzip as found", size_bytes=None),
+        ),
+    ),
+}  # fmt: skip
+
+
+def finding(claim: int) -> Finding:
+    return Finding(
+        claim=claim, machine_id="m", created="2030-01-01T00:00:00+00:00", dataset=None,
+        dataset_digest=None, execution=Execution(threads=2), seed=0, seconds=60.0,
+        took_seconds=1.5, tensorflow="2.21.0", mnist_bench="0.1.0", body=BODIES[claim],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("claim", BODIES)
+def test_out_and_in_again(claim: int) -> None:
+    kept = finding(claim)
+    assert from_json(kept.to_json()) == kept
+    assert CLAIM_OF_KIND[kept.body.kind] == claim
+    assert json.loads(kept.to_json())["schema"] == 1
+
+
+@pytest.mark.parametrize("claim", BODIES)
+@pytest.mark.parametrize("other", BODIES)
+def test_figures_of_another_claim_are_refused(claim: int, other: int) -> None:
+    mixed = finding(claim).model_copy(update={"body": BODIES[other]}).to_json()
+    if claim == other:
+        from_json(mixed)
+    else:
+        with pytest.raises(ValueError, match=f"figures of another claim than {claim}"):
+            from_json(mixed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 2},
+        {"claim": 9},
+        {"claim": "7"},
+        {"unheard": 1},
+        {"body": {"kind": "unheard"}},
+        {"body": {}},
+        {"execution": None},
+    ],
+)
+def test_what_is_none_is_refused(change: dict[str, object]) -> None:
+    content = json.loads(finding(7).to_json()) | change
+    with pytest.raises(ValueError, match="validation error"):
+        from_json(json.dumps(content).encode())
+
+
+def test_a_search_tells_its_price() -> None:
+    body = BODIES[8]
+    assert isinstance(body, Descent)
+    assert body.searches[0].seconds == 0.5
