@@ -219,7 +219,10 @@ class MachineLine(Record):
         images_per_second_sd: Their standard deviation; None at n = 1.
         final_test_accuracy_mean: Of the accuracies after the last update.
         peak_rss_bytes_max: The largest high-water mark; None where they do not compare.
-        relative: Its speed by the fastest machine's.
+        relative: Its speed by the fastest machine's at the same task.
+        dataset: Of the task; likewise `model`, `precision`, `device`, `hyperparameters`,
+            `eval_first` and `eval_every`. None in elder documents.
+        device_name: Of the machine's GPU; None on the processor.
     """
 
     machine: str
@@ -233,6 +236,20 @@ class MachineLine(Record):
     final_test_accuracy_mean: float | None
     peak_rss_bytes_max: int | None
     relative: float | None
+    dataset: str | None = None
+    model: str | None = None
+    precision: str | None = None
+    device: str | None = None
+    device_name: str | None = None
+    hyperparameters: Hyperparameters | None = None
+    eval_first: int | None = None
+    eval_every: int | None = None
+
+    @property
+    def task(self) -> tuple[object, ...]:
+        """What must agree for machines to be held against one another."""
+        asked = self.scenario, self.steps, self.dataset, self.model, self.hyperparameters
+        return *asked, self.eval_first, self.eval_every, self.precision, self.device
 
 
 class Document(Record):

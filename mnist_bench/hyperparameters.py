@@ -80,6 +80,13 @@ class PaperCnnHyperparameters(Record):
         )
 
     @property
+    def not_the_papers(self) -> str:
+        """Whatever is not the paper's."""
+        papers = PaperCnnHyperparameters()
+        other = ((name, value) for name, value in self if value != getattr(papers, name))
+        return ", ".join(f"{name} {value}" for name, value in other)
+
+    @property
     def rows_share_steps(self) -> bool:
         """Whether a short training is the beginning of a long one: not where a schedule ends."""
         return self.schedule == "constant"

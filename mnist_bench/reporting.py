@@ -189,8 +189,8 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
 def _beside(runs: Sequence[Recorded], here: str | None) -> tuple[MachineLine, ...]:
     """All machines, at the tasks that this one had too."""
     lines = ranked(runs)
-    own = {(line.scenario, line.steps) for line in lines if line.machine_id == here}
-    return tuple(line for line in lines if (line.scenario, line.steps) in own)
+    own = {line.task for line in lines if line.machine_id == here}
+    return tuple(line for line in lines if line.task in own)
 
 
 def _machine_id(runs: Sequence[Recorded], asked: str | None) -> str | None:

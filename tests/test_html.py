@@ -81,7 +81,8 @@ def line(name: str, relative: float) -> MachineLine:
     return MachineLine(
         machine=name, machine_id="a" * 32, scenario="table-1", steps=1_000, threads=2, n=3,
         images_per_second_mean=2_500.0, images_per_second_sd=12.0, final_test_accuracy_mean=0.98,
-        peak_rss_bytes_max=2**30, relative=relative,
+        peak_rss_bytes_max=2**30, relative=relative, dataset="mnist", model="paper-cnn",
+        precision="float32", device="cpu", eval_first=1, eval_every=100,
     )  # fmt: skip
 
 

@@ -153,6 +153,17 @@ def test_another_machine_that_ran_nothing_that_this_one_did(tmp_path: Path) -> N
     assert "12 runs of other machines: left out, --machine names one" in ended.told
 
 
+def test_what_this_machine_did_not_do_is_in_no_table_of_it() -> None:
+    """Two other machines ran the same scenario in coarser arithmetic."""
+    runs = [Recorded(summarise_run(run(1_000, machine_id=id_ * 32, precision=precision)), 0)
+            for id_, precision in (("a", "float32"), ("b", "float32"), ("b", "bfloat16"),
+                                   ("c", "bfloat16"))]  # fmt: skip
+    lines = reporting._beside(runs, "a" * 32)
+    assert {(line.machine_id, line.precision) for line in lines} == {
+        ("a" * 32, "float32"), ("b" * 32, "float32"),
+    }  # fmt: skip
+
+
 def test_another_machine_by_its_id(two_machines: Bench) -> None:
     ended = call(two_machines, "report", "--json", "--machine", "bbbb", "--format", "csv")
     assert ended.document["machine"]["cpu"] == "Fast CPU"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mnist_bench import units
+from mnist_bench import paper, units
 from mnist_bench.compare import ALPHA
 from mnist_bench.confusion import DigitLine
 from mnist_bench.document import MachineLine, Reach, Row, Scaling, Standing
@@ -87,6 +87,22 @@ def speed(line: MachineLine) -> str:
     spread = line.images_per_second_sd
     mean = units.rate(line.images_per_second_mean)
     return mean if spread is None else f"{mean} ± {units.rate(spread)}"
+
+
+def task(line: MachineLine) -> str:
+    """How a machine's runs were done, and what was asked beside the paper's own: `float32, cpu`."""
+    other = line.hyperparameters.not_the_papers if line.hyperparameters else ""
+    grid = line.eval_first, line.eval_every
+    papers = paper.PROTOCOL.eval_first, paper.PROTOCOL.eval_every
+    parts = [
+        line.precision,
+        line.device_name or line.device,
+        "" if line.dataset == paper.DATASET else line.dataset,
+        "" if line.model == paper.PROTOCOL.model else line.model,
+        other,
+        "" if grid in {papers, (None, None)} else f"scored at {grid[0]}, then every {grid[1]}",
+    ]
+    return ", ".join(part for part in parts if part) or units.UNKNOWN
 
 
 def clean(row: Row | Scaling) -> str:
@@ -209,6 +225,7 @@ PHASES: tuple[Column[PhaseCost], ...] = (
 MACHINES: tuple[Column[MachineLine], ...] = (
     Column("Scenario", lambda line: line.scenario, words=True),
     Column("Steps", lambda line: units.count(line.steps)),
+    Column("How", task, words=True),
     Column("Machine", lambda line: line.machine, words=True),
     Column("Threads", lambda line: units.count(line.threads)),
     Column("n", lambda line: units.count(line.n)),

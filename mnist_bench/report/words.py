@@ -41,7 +41,8 @@ MOST_TOLD = 20
 """So many runs that did not finish are named one by one, and so many seeds of a reason."""
 RANKING = (
     "Of each machine the runs of the most threads, a seed once, without the invalid ones; relative "
-    "is the speed by the fastest machine's."
+    "is the speed by the fastest machine's at the same steps, done in the same way: precision, "
+    "device, and what is not the paper's of images, hyperparameters and evaluation grid."
 )
 PAPER = (
     f'The paper: {paper.AUTHOR}, "{paper.TITLE}", {paper.YEAR}, {paper.TABLE_1_PLACE}. Figures '
