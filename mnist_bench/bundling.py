@@ -160,8 +160,9 @@ def _taken(store: Store, bundled: BundledRun, of: Bundle) -> bool:
     # Another's ids must not lead to a run of the user's.
     result, begin = bundle.without_private(bundled.result), bundled.begun_at_ms
     words = f"{note.note_of(result, result.scenario)}\n\nImported from a bundle."
+    owner = current(machine_id())
     started = store.start(
-        result, words, current(machine_id()), machine, at_ms=begin, look_first=True
+        result, words, owner, machine, at_ms=begin, look_first=True, is_imported=True
     )
     if started.is_complete:
         return False

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bundles import bundle, table_1
 from program import Bench, Ended
-from records import run
+from records import machine, run
 
 from mnist_bench import archive, compare, reporting, sections
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.owner import current
 from mnist_bench.recorded import Recorded
 from mnist_bench.remarks import without_study
 from mnist_bench.result import RunResult
-from mnist_bench.store import Store
+from mnist_bench.store import Started, Store
 from mnist_bench.summary import summarise_run
 
 if TYPE_CHECKING:
@@ -61,6 +62,47 @@ def test_a_bundle_is_taken_in_exactly_once(tmp_path: Path) -> None:
     assert "0 runs are new, 12 were there already" in again.stdout
     document = json.loads(call(bench, "report", "--json").stdout)
     assert len(document["runs"]) == 12
+
+
+def recorded_in(bench: Bench) -> dict[str, Run]:
+    """All runs that MLflow has, by id."""
+    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    return {each.info.run_id: each for each in store.search("")}
+
+
+def test_an_import_leaves_an_incomplete_run_of_the_users_own_alone(tmp_path: Path) -> None:
+    """It is of the very training that the bundle holds, and its own process may go on with it."""
+    bench = Bench(tmp_path)
+    (theirs,) = table_1()[:1]
+    begun = theirs.model_copy(update={"status": None, "run_id": None, "evaluations": ()})
+    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    own = store.start(begun, "Mine.", current("c" * 32), machine(), at_ms=5).run_id
+    before = recorded_in(bench)[own].to_dictionary()
+    first = taken_in(bench, [theirs])
+    again = call(bench, "import", "theirs.zip")
+    assert "1 runs are new, 0 were there already" in first.stdout
+    assert "0 runs are new, 1 were there already" in again.stdout
+    found = recorded_in(bench)
+    assert found.pop(own).to_dictionary() == before
+    (imported,) = found.values()
+    assert imported.data.tags["bench.imported"] == "true"
+    # Nor does what goes on with the own one take the imported for it.
+    assert store.start(begun, "", current("c" * 32), machine(), at_ms=5, look_first=True) == (
+        Started(own)
+    )
+
+
+def test_an_import_that_was_interrupted_goes_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, table_1()[:2])
+    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    torn, _ = recorded_in(bench)
+    store.client.set_tag(torn, "bench.complete", "false")
+    again = call(bench, "import", "theirs.zip")
+    assert "1 runs are new, 1 were there already" in again.stdout
+    found = recorded_in(bench)
+    assert len(found) == 2
+    assert found[torn].data.tags["bench.complete"] == "true"
 
 
 def test_what_is_exported_comes_back_the_same(two_machines: Bench, tmp_path: Path) -> None:
