@@ -49,6 +49,21 @@ _LEFT_BEHIND = {"failure": None, "trial": None, "run_id": None}
 """Free text that may name a folder, and what means nothing elsewhere."""
 
 
+class NoBundleError(BenchError):
+    """A file is not what `mnist-bench export` writes.
+
+    Attributes:
+        why: In words, without the file's name.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path.name} is no bundle of mnist-bench: {why}",
+            "ask for a file that `mnist-bench export` wrote",
+        )
+        self.why = why
+
+
 class BundledRun(Record):
     """One run in a bundle.
 
@@ -137,7 +152,8 @@ def parse(content: bytes, path: Path) -> Bundle:
         path: Named in what is said of it.
 
     Raises:
-        BenchError: It is not what `mnist-bench export` writes.
+        NoBundleError: It is not what `mnist-bench export` writes.
+        BenchError: It is of a newer schema.
     """
     text = _main_text(content, path)
     shells = text.count("[") + text.count("{")
@@ -248,7 +264,4 @@ def _check(value: Any, path: Path, *, depth: int) -> None:
 
 
 def _refuse(path: Path, why: str) -> NoReturn:
-    raise BenchError(
-        f"{path.name} is no bundle of mnist-bench: {why}",
-        "ask for a file that `mnist-bench export` wrote",
-    )
+    raise NoBundleError(path, why)

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,47 @@ def test_a_bundle_is_taken_in_exactly_once(tmp_path: Path) -> None:
     assert "0 runs are new, 12 were there already" in again.stdout
     document = json.loads(call(bench, "report", "--json").stdout)
     assert len(document["runs"]) == 12
+
+
+def backwards(training: RunResult) -> RunResult:
+    """The same by a clock that was set back meanwhile."""
+    first, second, *rest = training.evaluations
+    late = first.model_copy(update={"train_seconds": second.train_seconds + 1})
+    return training.model_copy(update={"evaluations": (late, second, *rest)})
+
+
+def rewritten(bench: Bench, change: Callable[[RunResult], RunResult], steps: int) -> str:
+    """Change the kept record of the first run of that many steps; its id."""
+    for path in kept_files(bench, "result.json"):
+        kept = RunResult.model_validate_json(path.read_bytes())
+        if kept.steps == steps:
+            path.write_text(change(kept).model_dump_json(), encoding="utf-8")
+            return kept.run_id or ""
+    raise ValueError(steps)
+
+
+def test_a_run_that_makes_no_sense_is_left_out_of_an_export_and_named(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, table_1()[:3])
+    odd = rewritten(bench, backwards, 1_000)
+    ended = call(bench, "export", "mine.zip")
+    assert ended.status == 0, ended.stderr
+    assert "mine.zip (2 runs)" in ended.stdout
+    assert f"run {odd} left out, `import` would refuse it: a run's figures make no" in ended.told
+    (tmp_path / "other").mkdir()
+    other = Bench(tmp_path / "other")
+    assert "2 runs are new" in call(other, "import", str(bench.folder / "mine.zip")).stdout
+
+
+def test_where_no_run_makes_sense_there_is_no_export(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, table_1()[:1])
+    odd = rewritten(bench, backwards, 1_000)
+    ended = call(bench, "export", "mine.zip")
+    assert ended.status == 2
+    assert f"would refuse them all: a run's figures make no sense (run {odd})" in ended.complaint
+    assert "ask for a file" not in ended.complaint
+    assert not (bench.folder / "mine.zip").exists()
 
 
 def recorded_in(bench: Bench) -> dict[str, Run]:
