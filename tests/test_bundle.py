@@ -204,6 +204,22 @@ def test_a_file_twice() -> None:
     assert "one twice" in refused(stream.getvalue())
 
 
+@pytest.mark.parametrize("members", [2_001, 70_000], ids=["zip", "zip64"])
+def test_a_directory_that_is_too_long_is_not_even_read(
+    monkeypatch: pytest.MonkeyPatch, members: int
+) -> None:
+    """Millions of entries fit into a file of the size that is read at all."""
+    data = zipped(dict.fromkeys(map(str, range(members)), b""))
+    assert (b"PK\x06\x06" in data) == (members > 65_535)
+    read: list[str] = []
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_, **__: read.append("opened"))
+    assert "it holds too many files" in refused(data)
+    # Whatever the end of the directory says of it.
+    end = data.rindex(b"PK\x05\x06")
+    assert "too many files" in refused(data[: end + 8] + b"\x01\x00\x01\x00" + data[end + 12 :])
+    assert read == []
+
+
 def test_a_zip_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "_MAX_MEMBER_BYTES", 10_000)
     bomb = zipped({"bundle.json": b" " * 20_000}, compression=zipfile.ZIP_DEFLATED)
