@@ -163,6 +163,10 @@ class Reach(Record):
             were not spoilt: how fast the machine is. Where none of those that got there was spoilt,
             updates times this is `seconds_mean`.
         seconds_mean: Training seconds until then, of the same.
+        steps_sd: Standard deviation of the updates over those that got there (divisor reached -
+            1); None where fewer than two did, and in elder documents.
+        timed_n: Of those that got there, how many were not spoilt.
+        seconds_sd: Standard deviation of their training seconds, likewise.
     """
 
     scenario: str
@@ -172,6 +176,9 @@ class Reach(Record):
     steps_mean: float | None
     seconds_a_step_mean: float | None
     seconds_mean: float | None
+    steps_sd: float | None = None
+    timed_n: int | None = None
+    seconds_sd: float | None = None
 
 
 class Standing(Record):
@@ -191,6 +198,10 @@ class Standing(Record):
         threads: Of the trainings here.
         reference_threads: Of the reference's.
         reference_machine: Its machine, by its hardware.
+        seconds_ratio_low: Lower end of Welch's 95% interval of the logarithm of `seconds_ratio`,
+            taken back; from each side's spread as a share of its mean. None where a side has
+            fewer than two timed runs or no spread, and in elder documents.
+        seconds_ratio_high: Its upper end.
     """
 
     scenario: str | None
@@ -203,6 +214,8 @@ class Standing(Record):
     threads: int
     reference_threads: int
     reference_machine: str
+    seconds_ratio_low: float | None = None
+    seconds_ratio_high: float | None = None
 
 
 class MachineLine(Record):
