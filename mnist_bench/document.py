@@ -265,6 +265,48 @@ class MachineLine(Record):
         return *asked, self.eval_first, self.eval_every, self.precision, self.device
 
 
+class BestTrial(Record):
+    """A trial that no other one of its study beats.
+
+    Attributes:
+        number: Optuna's.
+        run_id: MLflow's id of its run; None where there is none.
+        values: What it is worth, in the order of the study's `value_names`.
+    """
+
+    number: int
+    run_id: str | None
+    values: tuple[float, ...]
+
+
+class StudyLine(Record):
+    """A study in short; whole it is the file `<study>.json` that its own run kept.
+
+    Attributes:
+        study: Its name.
+        run_id: MLflow's id of its own run; None where that is not told.
+        objective: What it was after.
+        value_names: What its trials are weighed by.
+        trials: How many there are, however they ended.
+        finished: How many of them came to their end.
+        best: The best trial, or all that no other one beats.
+        candidate: Number of the trial that stands for the study; None where none is an answer.
+        candidate_values: What that is worth: of a finalist, what its repeats are.
+        is_whole: Whether the search came to its end.
+    """
+
+    study: str
+    run_id: str | None
+    objective: str
+    value_names: tuple[str, ...]
+    trials: int
+    finished: int
+    best: tuple[BestTrial, ...]
+    candidate: int | None
+    candidate_values: tuple[float, ...]
+    is_whole: bool
+
+
 class Document(Record):
     """What `run --json` prints and `reports/<name>.json` keeps.
 
@@ -278,6 +320,7 @@ class Document(Record):
             likewise `standings` and `machines` in reports alone.
         standings: The rows of Table I against the shipped reference.
         machines: All machines that ran what this one did, the fastest first.
+        studies: Whose trials are recorded there, the newest first; in reports alone.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -290,3 +333,4 @@ class Document(Record):
     reaches: tuple[Reach, ...] = ()
     standings: tuple[Standing, ...] = ()
     machines: tuple[MachineLine, ...] = ()
+    studies: tuple[StudyLine, ...] = ()
