@@ -30,6 +30,8 @@ _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _MAX_FILE_BYTES = 100 * 2**20
 _MAX_MEMBERS = 2_000
+_ENTRY = b"PK\x01\x02"
+"""Begins each entry of a ZIP file's directory."""
 MAX_SCENARIOS = 1_900
 _MAX_MEMBER_BYTES = 200 * 2**20
 MAX_RUNS = 20_000
@@ -47,6 +49,21 @@ _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Control, invisible, lone surrogates, unassigned, line breaks of Unicode's own."""
 _LEFT_BEHIND = {"failure": None, "trial": None, "run_id": None}
 """Free text that may name a folder, and what means nothing elsewhere."""
+
+
+class NoBundleError(BenchError):
+    """A file is not what `mnist-bench export` writes.
+
+    Attributes:
+        why: In words, without the file's name.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path.name} is no bundle of mnist-bench: {why}",
+            "ask for a file that `mnist-bench export` wrote",
+        )
+        self.why = why
 
 
 class BundledRun(Record):
@@ -137,7 +154,8 @@ def parse(content: bytes, path: Path) -> Bundle:
         path: Named in what is said of it.
 
     Raises:
-        BenchError: It is not what `mnist-bench export` writes.
+        NoBundleError: It is not what `mnist-bench export` writes.
+        BenchError: It is of a newer schema.
     """
     text = _main_text(content, path)
     shells = text.count("[") + text.count("{")
@@ -196,6 +214,7 @@ def _takes_time(run: RunResult) -> bool:
 
 def _main_text(content: bytes, path: Path) -> str:
     """What is in the one member that is read; nothing is ever unpacked to the disk."""
+    _check_directory(content, path)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
@@ -212,6 +231,17 @@ def _main_text(content: bytes, path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         _refuse(path, f"{_MAIN} is no text in UTF-8")
+
+
+def _check_directory(content: bytes, path: Path) -> None:
+    """Refuse a directory that is too long before it is read: zipfile would make objects of it all.
+
+    zipfile goes by the directory's size alone, and finds it in one of several ways; so that no two
+    readings can differ, neither that nor the count is believed. Each entry, also of zip64, begins
+    with the same four bytes: there are at most so many as these.
+    """
+    if content.count(_ENTRY) > _MAX_MEMBERS:
+        _refuse(path, "it holds too many files, or one twice")
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
@@ -248,7 +278,4 @@ def _check(value: Any, path: Path, *, depth: int) -> None:
 
 
 def _refuse(path: Path, why: str) -> NoReturn:
-    raise BenchError(
-        f"{path.name} is no bundle of mnist-bench: {why}",
-        "ask for a file that `mnist-bench export` wrote",
-    )
+    raise NoBundleError(path, why)

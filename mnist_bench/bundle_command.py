@@ -38,6 +38,8 @@ def export(*, path: Path, query: str, tracking_uri: str, experiment: str) -> int
     done = bundling.export(tracking_uri, experiment, query, path)
     left = f"; {done.left_out} left out" if done.left_out else ""
     click.echo(f"Written: {done.path.as_posix()} ({done.runs} runs{left})")
+    for run_id, why in done.refused.items():
+        terminal.warn(f"run {run_id} left out, `import` would refuse it: {why}")
     return 0
 
 

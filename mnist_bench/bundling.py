@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,11 +32,14 @@ class Exported:
         path: The file.
         runs: How many runs are in it.
         left_out: How many are not: trials, what still goes on, what kept no record.
+        refused: Runs that an import would refuse, and so would the whole file with them: why, by
+            MLflow's id of the run.
     """
 
     path: Path
     runs: int
     left_out: int
+    refused: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Imported:
 class _Kept:
     """A run as it was kept."""
 
+    run_id: str
     begun_at_ms: int
     result: RunResult
     machine: Machine
@@ -83,15 +87,61 @@ def export(tracking_uri: str, experiment: str, query: str, path: Path) -> Export
     kept = list(_kept(archive, found)) if archive else []
     if not kept:
         raise nothing_recorded(tracking_uri, experiment, "no run that has ended")
+    content, refused = _packed(kept, path)
+    (written,) = files.write(path.parent, path.stem, [files.File(path.suffix, content)])
+    runs = len(kept) - len(refused)
+    return Exported(written, runs, len(found) - len(kept), refused)
+
+
+def _packed(kept: Sequence[_Kept], path: Path) -> tuple[bytes, dict[str, str]]:
+    """A file that `import` takes, and what had to be left out for that.
+
+    Raises:
+        BenchError: Nothing would be left, or it is too much for one file.
+    """
+    try:
+        return _checked(kept, path), {}
+    except bundle.NoBundleError as error:
+        # Which run it is, each tells that is packed alone; that would be slow for those that pass.
+        refused = {each.run_id: why for each in kept if (why := _refusal(each, path))}
+        if not refused:
+            raise BenchError(
+                f"no file can hold these runs: {error.why}", "use --runs QUERY"
+            ) from error
+    taken = [each for each in kept if each.run_id not in refused]
+    if not taken:
+        run_id, why = next(iter(refused.items()))
+        raise BenchError(
+            f"no run can be exported, `import` would refuse them all: {why} (run {run_id})",
+            "look at these runs with `mnist-bench ui`, and train them again",
+        )
+    return _checked(taken, path), refused
+
+
+def _refusal(each: _Kept, path: Path) -> str | None:
+    """Why `import` would not take a run; None where it would."""
+    try:
+        _checked([each], path)
+    except bundle.NoBundleError as error:
+        return error.why
+    return None
+
+
+def _checked(kept: Sequence[_Kept], path: Path) -> bytes:
+    """Runs as a file that `import` takes: what it would refuse is not written.
+
+    Raises:
+        NoBundleError: It would not.
+        BenchError: They are too many.
+    """
     if len(kept) > bundle.MAX_RUNS:
         raise BenchError(f"{len(kept):,} runs are more than a bundle holds", "use --runs QUERY")
     if len({each.scenario for each in kept}) > bundle.MAX_SCENARIOS:
         raise BenchError("more scenarios than a bundle holds", "use --runs QUERY")
     made, results = _bundle(kept)
     content = bundle.to_bytes(made, runs_csv(summarise(results)))
-    bundle.parse(content, path)  # what `import` would refuse is not written
-    (written,) = files.write(path.parent, path.stem, [files.File(path.suffix, content)])
-    return Exported(written, len(kept), len(found) - len(kept))
+    bundle.parse(content, path)
+    return content
 
 
 def _kept(archive: Archive, found: Sequence[Recorded | UnreadableError]) -> Iterator[_Kept]:
@@ -105,7 +155,7 @@ def _kept(archive: Archive, found: Sequence[Recorded | UnreadableError]) -> Iter
         if result and machine:
             if trajectory not in scenarios:
                 scenarios[trajectory] = _asked(archive, each)
-            yield _Kept(each.begun_at_ms, result, machine, scenarios[trajectory])
+            yield _Kept(run_id, each.begun_at_ms, result, machine, scenarios[trajectory])
 
 
 def _asked(archive: Archive, each: Recorded) -> Scenario | None:
@@ -160,8 +210,9 @@ def _taken(store: Store, bundled: BundledRun, of: Bundle) -> bool:
     # Another's ids must not lead to a run of the user's.
     result, begin = bundle.without_private(bundled.result), bundled.begun_at_ms
     words = f"{note.note_of(result, result.scenario)}\n\nImported from a bundle."
+    owner = current(machine_id())
     started = store.start(
-        result, words, current(machine_id()), machine, at_ms=begin, look_first=True
+        result, words, owner, machine, at_ms=begin, look_first=True, is_imported=True
     )
     if started.is_complete:
         return False

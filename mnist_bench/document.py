@@ -164,6 +164,10 @@ class Reach(Record):
             were not spoilt: how fast the machine is. Where none of those that got there was spoilt,
             updates times this is `seconds_mean`.
         seconds_mean: Training seconds until then, of the same.
+        steps_sd: Standard deviation of the updates over those that got there (divisor reached -
+            1); None where fewer than two did, and in elder documents.
+        timed_n: Of those that got there, how many were not spoilt.
+        seconds_sd: Standard deviation of their training seconds, likewise.
     """
 
     scenario: str
@@ -173,6 +177,9 @@ class Reach(Record):
     steps_mean: float | None
     seconds_a_step_mean: float | None
     seconds_mean: float | None
+    steps_sd: float | None = None
+    timed_n: int | None = None
+    seconds_sd: float | None = None
 
 
 class Standing(Record):
@@ -192,6 +199,10 @@ class Standing(Record):
         threads: Of the trainings here.
         reference_threads: Of the reference's.
         reference_machine: Its machine, by its hardware.
+        seconds_ratio_low: Lower end of Welch's 95% interval of the logarithm of `seconds_ratio`,
+            taken back; from each side's spread as a share of its mean. None where a side has
+            fewer than two timed runs or no spread, and in elder documents.
+        seconds_ratio_high: Its upper end.
     """
 
     scenario: str | None
@@ -204,6 +215,8 @@ class Standing(Record):
     threads: int
     reference_threads: int
     reference_machine: str
+    seconds_ratio_low: float | None = None
+    seconds_ratio_high: float | None = None
 
 
 class MachineLine(Record):
@@ -220,7 +233,10 @@ class MachineLine(Record):
         images_per_second_sd: Their standard deviation; None at n = 1.
         final_test_accuracy_mean: Of the accuracies after the last update.
         peak_rss_bytes_max: The largest high-water mark; None where they do not compare.
-        relative: Its speed by the fastest machine's.
+        relative: Its speed by the fastest machine's at the same task.
+        dataset: Of the task; likewise `model`, `precision`, `device`, `hyperparameters`,
+            `eval_first` and `eval_every`. None in elder documents.
+        device_name: Of the machine's GPU; None on the processor.
     """
 
     machine: str
@@ -234,6 +250,62 @@ class MachineLine(Record):
     final_test_accuracy_mean: float | None
     peak_rss_bytes_max: int | None
     relative: float | None
+    dataset: str | None = None
+    model: str | None = None
+    precision: str | None = None
+    device: str | None = None
+    device_name: str | None = None
+    hyperparameters: Hyperparameters | None = None
+    eval_first: int | None = None
+    eval_every: int | None = None
+
+    @property
+    def task(self) -> tuple[object, ...]:
+        """What must agree for machines to be held against one another."""
+        asked = self.scenario, self.steps, self.dataset, self.model, self.hyperparameters
+        return *asked, self.eval_first, self.eval_every, self.precision, self.device
+
+
+class BestTrial(Record):
+    """A trial that no other one of its study beats.
+
+    Attributes:
+        number: Optuna's.
+        run_id: MLflow's id of its run; None where there is none.
+        values: What it is worth, in the order of the study's `value_names`.
+    """
+
+    number: int
+    run_id: str | None
+    values: tuple[float, ...]
+
+
+class StudyLine(Record):
+    """A study in short; whole it is the file `<study>.json` that its own run kept.
+
+    Attributes:
+        study: Its name.
+        run_id: MLflow's id of its own run; None where that is not told.
+        objective: What it was after.
+        value_names: What its trials are weighed by.
+        trials: How many there are, however they ended.
+        finished: How many of them came to their end.
+        best: The best trial, or all that no other one beats.
+        candidate: Number of the trial that stands for the study; None where none is an answer.
+        candidate_values: What that is worth: of a finalist, what its repeats are.
+        is_whole: Whether the search came to its end.
+    """
+
+    study: str
+    run_id: str | None
+    objective: str
+    value_names: tuple[str, ...]
+    trials: int
+    finished: int
+    best: tuple[BestTrial, ...]
+    candidate: int | None
+    candidate_values: tuple[float, ...]
+    is_whole: bool
 
 
 class Document(Record):
@@ -250,6 +322,7 @@ class Document(Record):
         standings: The rows of Table I against the shipped reference.
         machines: All machines that ran what this one did, the fastest first.
         claims: What the paper says, and whether it holds here; in reports on claims alone.
+        studies: Whose trials are recorded there, the newest first; in reports alone.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -263,3 +336,4 @@ class Document(Record):
     standings: tuple[Standing, ...] = ()
     machines: tuple[MachineLine, ...] = ()
     claims: tuple[ClaimLine, ...] = ()
+    studies: tuple[StudyLine, ...] = ()

@@ -66,6 +66,13 @@ class ModelHyperparameters(Record):
             if name in self.always_named or value != getattr(defaults, name)
         )
 
+    @property
+    def not_default(self) -> str:
+        """Whatever is not the default; the paper's network has the paper's by default."""
+        defaults = type(self)()
+        other = ((name, value) for name, value in self if value != getattr(defaults, name))
+        return ", ".join(f"{name} {value}" for name, value in other)
+
 
 class NetworkHyperparameters(ModelHyperparameters):
     """What may be chosen of the training of every network.

@@ -17,7 +17,7 @@ def ranked(runs: Iterable[Recorded]) -> tuple[MachineLine, ...]:
     """A line a machine for each task that several machines have finished, the fastest first.
 
     A task is a scenario's step count at one protocol and one arithmetic; of one machine it takes
-    the runs of the most threads.
+    the runs of the most threads. A machine with two GPUs has a line for each.
     """
     finished = [each for each in runs if each.run.status == "finished" and each.study is None]
     lines: list[MachineLine] = []
@@ -35,10 +35,11 @@ def _task(run: RunSummary) -> tuple[object, ...]:
 
 
 def _of_one_task(runs: Sequence[Recorded]) -> list[MachineLine]:
-    by_machine: dict[str, list[Recorded]] = {}
+    by_machine: dict[tuple[str, str | None], list[Recorded]] = {}
     for each in runs:
-        by_machine.setdefault(each.run.machine_id or each.machine or "", []).append(each)
-    if len(by_machine) < 2:
+        machine = each.run.machine_id or each.machine or ""
+        by_machine.setdefault((machine, each.run.device_name), []).append(each)
+    if len({machine for machine, _ in by_machine}) < 2:
         return []
     lines = [line for of in by_machine.values() if (line := _line(of))]
     if len(lines) < 2:
@@ -76,4 +77,12 @@ def _line(of: Sequence[Recorded]) -> MachineLine | None:
         final_test_accuracy_mean=final_mean,
         peak_rss_bytes_max=peak_of(timed).rss_bytes,
         relative=None,
+        dataset=first.dataset,
+        model=first.model,
+        precision=first.precision,
+        device=first.device,
+        device_name=first.device_name,
+        hyperparameters=first.hyperparameters,
+        eval_first=first.eval_first,
+        eval_every=first.eval_every,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 
 from mnist_bench.document import Reach
 from mnist_bench.result import RunResult
+from mnist_bench.spent import mean_and_sd
 
 
 def reaches(
@@ -33,14 +33,19 @@ def _reach(scenario: str, trainings: Sequence[RunResult], accuracy: float) -> Re
         and (seconds := training.seconds_to_accuracy("test", accuracy)) is not None
     ]
     seconds, steps = sum(each for each, _ in timed), sum(step for _, step in timed)
+    steps_mean, steps_sd = mean_and_sd([float(step) for _, step in there])
+    _, seconds_sd = mean_and_sd([each for each, _ in timed])
     return Reach(
         scenario=scenario,
         accuracy=accuracy,
         n=len(trainings),
         reached=len(there),
-        steps_mean=statistics.fmean(step for _, step in there) if there else None,
+        steps_mean=steps_mean,
         seconds_a_step_mean=seconds / steps if steps else None,
         seconds_mean=seconds / len(timed) if timed else None,
+        steps_sd=steps_sd,
+        timed_n=len(timed),
+        seconds_sd=seconds_sd,
     )
 
 

@@ -159,7 +159,8 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
     own = [each for each in found.runs if each.run.machine_id == here]
     trials = [each for each in own if each.study]
     runs = [each for each in own if not each.study]
-    studies = tuple(_studies(archive, trials))
+    found_studies = dict(_studies(archive, trials))
+    studies = tuple(found_studies.values())
     if not runs and not studies:
         raise BenchError(
             "only trials of a study are recorded there, and it has not come to its end",
@@ -181,6 +182,7 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         standings=tuple(line for report in made.all for line in report.document.standings),
         machines=_beside(found.runs, here),
         claims=_claims(archive, here, told, layers),
+        studies=tuple(study.line(run_id or None) for run_id, study in found_studies.items()),
     )
     return Book(
         title=f"{_told(len(told), len(studies))} of mnist-bench on {described.name}",
@@ -215,8 +217,8 @@ def _claims(
 def _beside(runs: Sequence[Recorded], here: str | None) -> tuple[MachineLine, ...]:
     """All machines, at the tasks that this one had too."""
     lines = ranked(runs)
-    own = {(line.scenario, line.steps) for line in lines if line.machine_id == here}
-    return tuple(line for line in lines if (line.scenario, line.steps) in own)
+    own = {line.task for line in lines if line.machine_id == here}
+    return tuple(line for line in lines if line.task in own)
 
 
 def _machine_id(runs: Sequence[Recorded], asked: str | None) -> str | None:
@@ -258,13 +260,13 @@ def _described(archive: Archive, runs: Sequence[Recorded]) -> Machine:
     return here
 
 
-def _studies(archive: Archive, trials: Sequence[Recorded]) -> Iterator[StudyDocument]:
-    """The studies of some trials as they were kept, the newest first."""
-    named = dict.fromkeys((each.study_run_id, each.study) for each in reversed(trials))
+def _studies(archive: Archive, trials: Sequence[Recorded]) -> Iterator[tuple[str, StudyDocument]]:
+    """The studies of some trials as they were kept, by their run's id, the newest first."""
+    named = dict.fromkeys((each.study_run_id or "", each.study or "") for each in reversed(trials))
     for run_id, study in named:
-        kept = archive.load_study(run_id or "", study or "")
+        kept = archive.load_study(run_id, study)
         if kept is not None:
-            yield kept
+            yield run_id, kept
 
 
 def _layers(shelf: Pictured, runs: Sequence[RunSummary], wish: Wish) -> Layers | None:

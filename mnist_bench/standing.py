@@ -5,8 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from mnist_bench.conditions import known
 from mnist_bench.document import Document, Row, Standing
+from mnist_bench.spent import mean_and_sd, trusted
+
+ALPHA = 0.05
+"""Chance that an interval misses what it is of."""
 
 
 def standings(rows: Sequence[Row], reference: Document) -> tuple[Standing, ...]:
@@ -30,7 +36,9 @@ def _standing(row: Row, other: Row, reference: Document) -> Standing | None:
         return None
     run = next(run for run in reference.runs if run.steps == row.steps)
     is_alike = (row.precision, row.device) == (run.precision, run.device_name or run.device)
-    seconds, theirs = row.train_seconds_mean, other.train_seconds_mean
+    ours, theirs = _timed(row), _reference_timed(other, reference)
+    ratio = ours.mean / theirs.mean if ours.mean and theirs.mean and is_alike else None
+    interval = _interval(ratio, ours, theirs) if ratio else None
     return Standing(
         scenario=row.scenario,
         steps=row.steps,
@@ -38,11 +46,59 @@ def _standing(row: Row, other: Row, reference: Document) -> Standing | None:
         reference_n=other.n,
         accuracy_difference=row.mean - other.mean,
         p_value=_p_value(row, other),
-        seconds_ratio=seconds / theirs if seconds and theirs and is_alike else None,
+        seconds_ratio=ratio,
         threads=row.threads,
         reference_threads=run.threads,
         reference_machine=reference.machine.name,
+        seconds_ratio_low=interval[0] if interval else None,
+        seconds_ratio_high=interval[1] if interval else None,
     )
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """Train seconds of one side.
+
+    Attributes:
+        n: Runs that were not spoilt.
+        mean: Of their seconds.
+        sd: Standard deviation; None where fewer than two are known.
+    """
+
+    n: int
+    mean: float | None
+    sd: float | None
+
+    @property
+    def share(self) -> float | None:
+        """Variance of the mean's logarithm, to the first order; None where it is not known."""
+        return (self.sd / self.mean) ** 2 / self.n if self.sd is not None and self.mean else None
+
+
+def _timed(row: Row) -> _Timed:
+    n = row.n - (row.invalid or 0) if row.timed_n is None else row.timed_n
+    return _Timed(n, row.train_seconds_mean, row.train_seconds_sd)
+
+
+def _reference_timed(row: Row, reference: Document) -> _Timed:
+    """The reference may be of a time when rows told no spread: its runs do."""
+    of = [run for run in trusted(reference.runs) if run.run_id in row.run_ids]
+    seconds = [run.train_seconds_total for run in of]
+    told = _timed(row)
+    return told if told.sd is not None else replace(told, sd=mean_and_sd(seconds)[1])
+
+
+def _interval(ratio: float, ours: _Timed, theirs: _Timed) -> tuple[float, float] | None:
+    """Welch's, of the ratio's logarithm; the degrees of freedom are Satterthwaite's."""
+    one, another = ours.share, theirs.share
+    if one is None or another is None or not one + another:
+        return None
+    from scipy.special import stdtrit  # slow to load
+
+    squares = one**2 / (ours.n - 1) + another**2 / (theirs.n - 1)
+    df = (one + another) ** 2 / squares
+    margin = float(stdtrit(df, 1 - ALPHA / 2)) * math.sqrt(one + another)
+    return ratio * math.exp(-margin), ratio * math.exp(margin)
 
 
 def _p_value(row: Row, reference: Row) -> float | None:
@@ -65,3 +121,19 @@ def pooled_ratio(lines: Sequence[Standing]) -> float | None:
     """How long this machine takes, by the reference's time: the geometric mean over rows."""
     ratios = [line.seconds_ratio for line in lines if line.seconds_ratio]
     return statistics.geometric_mean(ratios) if ratios else None
+
+
+def pooled_interval(lines: Sequence[Standing]) -> tuple[float, float] | None:
+    """Of the same: as wide as if rows told nothing that another one does not.
+
+    They are cut from the same trainings, so that to pool them makes nothing surer. None where a
+    row with a ratio has no interval.
+    """
+    timed = [line for line in lines if line.seconds_ratio]
+    lows, highs = (
+        known(getattr(line, end) for line in timed)
+        for end in ("seconds_ratio_low", "seconds_ratio_high")
+    )
+    if not timed or len(lows) < len(timed):
+        return None
+    return statistics.geometric_mean(lows), statistics.geometric_mean(highs)

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from mnist_bench import figures
 from mnist_bench.archive import Archive, id_of
-from mnist_bench.figures import COMPLETE_TAG, FAILURE_TAG, STEPS_TAG, TRAJECTORY_TAG
+from mnist_bench.figures import (
+    COMPLETE_TAG,
+    FAILURE_TAG,
+    IMPORTED_TAG,
+    STEPS_TAG,
+    TRAJECTORY_TAG,
+)
 from mnist_bench.machine import Machine
 from mnist_bench.owner import Owner
 from mnist_bench.result import RunResult, Status
@@ -73,6 +79,7 @@ class Store(Archive):
         *,
         at_ms: int,
         look_first: bool = False,
+        is_imported: bool = False,
     ) -> Started:
         """Make a run that is RUNNING.
 
@@ -83,12 +90,15 @@ class Store(Archive):
             machine: Where it does so.
             at_ms: When it began, as Unix time in milliseconds.
             look_first: Whether it may be there already.
+            is_imported: Whether it comes with a bundle: it then goes on with what an import began,
+                and never with a run of the user's own, which another process may go on with.
         """
         from mlflow.entities import Param
 
         with self.explained(while_="making a run"):
-            found = self._found(run) if look_first else None
+            found = self._found(run, is_imported=is_imported) if look_first else None
             tags = figures.opening_tags(run, note, owner, machine)
+            tags |= {IMPORTED_TAG: "true"} if is_imported else {}
             if found and _wants_nothing(found):
                 return Started(found.info.run_id, is_complete=True)
             run_id = found.info.run_id if found else self._made(run, tags, at_ms)
@@ -232,8 +242,11 @@ class Store(Archive):
             self.client.set_tag(run_id, FAILURE_TAG, failure)
             self.client.set_terminated(run_id, _MLFLOW_STATUS["killed"])
 
-    def _found(self, run: RunResult) -> Run | None:
-        """A run that may have been made: by MLflow's id, else by what it is cut from."""
+    def _found(self, run: RunResult, *, is_imported: bool) -> Run | None:
+        """A run that may have been made: by MLflow's id, else by what it is cut from.
+
+        To an import any whole one is the run; of others each takes those of its own kind.
+        """
         from mlflow.exceptions import MlflowException
 
         if run.run_id:
@@ -243,7 +256,9 @@ class Store(Archive):
         found = self.search(
             f"tags.`{TRAJECTORY_TAG}` = '{run.trajectory}' and tags.`{STEPS_TAG}` = '{run.steps}'"
         )
-        return found[0] if found else None
+        whole = [each for each in found if is_imported and _wants_nothing(each)]
+        alike = [each for each in found if (IMPORTED_TAG in each.data.tags) == is_imported]
+        return next(iter([*whole, *alike]), None)
 
     def _made(self, run: RunResult, own_tags: dict[str, str], at_ms: int) -> str:
         from mlflow.tracking.context.registry import resolve_tags

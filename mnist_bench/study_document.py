@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from mnist_bench.candidate import Margin
+from mnist_bench.document import BestTrial, StudyLine
 from mnist_bench.finalists import Finalist
 from mnist_bench.machine import Machine
 from mnist_bench.objective import Goal
@@ -95,6 +96,26 @@ class StudyDocument(Record):
             raise ValueError(f"the study {self.study} has no candidate")
         means = {finalist.trial: finalist.values for finalist in self.finalists}
         return means.get(self.candidate) or self.trial(self.candidate).values
+
+    def line(self, run_id: str | None) -> StudyLine:
+        """It in short.
+
+        Args:
+            run_id: MLflow's id of its own run.
+        """
+        best = [self.trial(number) for number in self.best]
+        return StudyLine(
+            study=self.study,
+            run_id=run_id,
+            objective=self.goal.objective,
+            value_names=self.goal.names,
+            trials=len(self.trials),
+            finished=len(self.finished),
+            best=tuple(BestTrial(number=t.number, run_id=t.run_id, values=t.values) for t in best),
+            candidate=self.candidate,
+            candidate_values=() if self.candidate is None else self.candidate_values,
+            is_whole=self.is_whole,
+        )
 
     def trial(self, number: int) -> Tried:
         """The trial of that number."""

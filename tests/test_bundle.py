@@ -7,13 +7,13 @@ import json
 import os
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mutants
 import pytest
-from bundles import bundle as filled
-from bundles import table_1
+from bundles import full_of_everything
 from mutants import zipped
 from records import machine, run
 
@@ -204,6 +204,22 @@ def test_a_file_twice() -> None:
     assert "one twice" in refused(stream.getvalue())
 
 
+@pytest.mark.parametrize("members", [2_001, 70_000], ids=["zip", "zip64"])
+def test_a_directory_that_is_too_long_is_not_even_read(
+    monkeypatch: pytest.MonkeyPatch, members: int
+) -> None:
+    """Millions of entries fit into a file of the size that is read at all."""
+    data = zipped(dict.fromkeys(map(str, range(members)), b""))
+    assert (b"PK\x06\x06" in data) == (members > 65_535)
+    read: list[str] = []
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_, **__: read.append("opened"))
+    assert "it holds too many files" in refused(data)
+    # Whatever the end of the directory says of it.
+    end = data.rindex(b"PK\x05\x06")
+    assert "too many files" in refused(data[: end + 8] + b"\x01\x00\x01\x00" + data[end + 12 :])
+    assert read == []
+
+
 def test_a_zip_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "_MAX_MEMBER_BYTES", 10_000)
     bomb = zipped({"bundle.json": b" " * 20_000}, compression=zipfile.ZIP_DEFLATED)
@@ -227,9 +243,29 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         bundle.read(tmp_path / "theirs.zip")
 
 
+def test_nothing_that_a_bundle_may_tell_is_missing_in_what_is_mutated(tmp_path: Path) -> None:
+    name = full_of_everything(tmp_path, "one.zip")
+    with zipfile.ZipFile(tmp_path / name) as archive:
+        told = json.loads(archive.read("bundle.json"))
+        assert "scenarios/0.toml" in archive.namelist()
+
+    def empty(value: Any, place: str) -> Iterator[str]:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                yield from empty(inner, f"{place}.{key}")
+        elif value in (None, []):
+            yield place.removeprefix(".result.")
+
+    left_behind = {"failure", "trial", "run_id", "train_seconds_limit"}
+    assert set(empty(told["runs"][0], "")) == left_behind
+    (conditions,) = {json.dumps(each["result"]["conditions"]) for each in told["runs"]}
+    assert list(empty(json.loads(conditions)["surroundings"][0], "")) == []
+    assert list(empty(json.loads(conditions)["stretches"][0], "")) == []
+
+
 def test_mutated_bundles_are_refused_or_harmless(tmp_path: Path) -> None:
     """Some hundreds here, thousands in `faults`."""
-    packed = (tmp_path / filled(tmp_path, "one.zip", table_1()[:3])).read_bytes()
+    packed = (tmp_path / full_of_everything(tmp_path, "one.zip")).read_bytes()
     found = mutants.fates(packed, 400, seed=0)
     assert found.faults == []
     assert found.refused.total() + found.read.total() == 400

@@ -176,6 +176,7 @@ def test_json_is_the_documents_contract(first: First) -> None:
         "reaches",
         "standings",
         "machines",
+        "studies",
     ]
     assert document["schema"] == 1
     assert document["table_1"] == []  # Table I has no row of 200 steps

@@ -8,8 +8,10 @@ import pytest
 from records import evaluations, run
 
 from mnist_bench.document import MachineLine
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.ranking import ranked
 from mnist_bench.recorded import Recorded
+from mnist_bench.report import cells
 from mnist_bench.summary import summarise_run
 
 
@@ -58,6 +60,33 @@ def test_only_the_same_task_is_compared() -> None:
     assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, scenario="other")]) == ()
     assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, status="failed")]) == ()
     assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, study="s")]) == ()
+
+
+def test_what_was_done_otherwise_is_ranked_apart_and_told() -> None:
+    fine = [made(machine, 0, 0.02) for machine in "ab"]
+    coarse = [made(machine, 0, 0.01, precision="bfloat16") for machine in "ab"]
+    other = [made(m, 0, 0.03, hyperparameters=PaperCnnHyperparameters(dropout_rate=0.2),
+                  dataset="mnist-5k", eval_every=50) for m in "ab"]  # fmt: skip
+    lines = ranked([*fine, *coarse, *other])
+    assert sorted(cells.task(line) for line in lines[::2]) == [
+        "bfloat16, cpu", "float32, cpu",
+        "float32, cpu, mnist-5k, dropout_rate 0.2, scored at 1, then every 50",
+    ]  # fmt: skip
+    assert len({line.task for line in lines}) == 3
+    assert [line.relative for line in lines] == [1.0] * 6
+
+
+def test_two_gpus_of_a_machine_are_not_averaged() -> None:
+    first, second = (
+        made("a", 0, seconds, device="gpu", device_name=name)
+        for seconds, name in ((0.01, "One"), (0.02, "Two"))
+    )
+    assert ranked([first, second]) == ()
+    third = made("b", 0, 0.04, device="gpu", device_name="One")
+    lines = ranked([first, second, third])
+    assert [(line.machine, cells.task(line)) for line in lines] == [
+        ("Machine a", "float32, One"), ("Machine a", "float32, Two"), ("Machine b", "float32, One"),
+    ]  # fmt: skip
 
 
 def test_of_one_machine_the_most_threads() -> None:

@@ -7,6 +7,7 @@ from records import run
 from test_curves import scored
 
 from mnist_bench.reach import reaches
+from mnist_bench.report import cells
 
 
 def test_by_hand() -> None:
@@ -21,6 +22,9 @@ def test_by_hand() -> None:
     assert low.steps_mean is not None
     assert low.seconds_a_step_mean is not None
     assert low.steps_mean * low.seconds_a_step_mean == pytest.approx(low.seconds_mean)
+    assert low.steps_sd == pytest.approx(100 / 2**0.5)
+    assert (low.timed_n, low.seconds_sd) == (2, pytest.approx((8.04 - 2.02) / 2**0.5))
+    assert (high.steps_sd, high.timed_n, high.seconds_sd) == (None, 1, None)
     # Who never got there is in no factor either.
     assert high.seconds_a_step_mean == pytest.approx(4.02 / 201)
     assert (high.steps_mean, high.seconds_mean) == (201.0, 4.02)
@@ -33,6 +37,9 @@ def test_what_was_spoilt_tells_steps_and_no_time() -> None:
     assert found.steps_mean == pytest.approx((101 + 1) / 2)
     assert found.seconds_mean == pytest.approx(2.02)
     assert found.seconds_a_step_mean == pytest.approx(0.02)
+    assert found.steps_sd == pytest.approx(100 / 2**0.5)
+    assert (found.timed_n, found.seconds_sd) == (1, None)
+    assert (cells.updates(found), cells.reach_time(found)) == ("51 ± 71", "2.0 s, n = 1")
 
 
 def test_never_reached_is_not_known() -> None:

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bundles import bundle, table_1
 from program import Bench, Ended
-from records import run
+from records import machine, run
 
 from mnist_bench import archive, compare, reporting, sections
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.owner import current
 from mnist_bench.recorded import Recorded
 from mnist_bench.remarks import without_study
 from mnist_bench.result import RunResult
-from mnist_bench.store import Store
+from mnist_bench.store import Started, Store
 from mnist_bench.summary import summarise_run
 
 if TYPE_CHECKING:
@@ -61,6 +62,88 @@ def test_a_bundle_is_taken_in_exactly_once(tmp_path: Path) -> None:
     assert "0 runs are new, 12 were there already" in again.stdout
     document = json.loads(call(bench, "report", "--json").stdout)
     assert len(document["runs"]) == 12
+
+
+def backwards(training: RunResult) -> RunResult:
+    """The same by a clock that was set back meanwhile."""
+    first, second, *rest = training.evaluations
+    late = first.model_copy(update={"train_seconds": second.train_seconds + 1})
+    return training.model_copy(update={"evaluations": (late, second, *rest)})
+
+
+def rewritten(bench: Bench, change: Callable[[RunResult], RunResult], steps: int) -> str:
+    """Change the kept record of the first run of that many steps; its id."""
+    for path in kept_files(bench, "result.json"):
+        kept = RunResult.model_validate_json(path.read_bytes())
+        if kept.steps == steps:
+            path.write_text(change(kept).model_dump_json(), encoding="utf-8")
+            return kept.run_id or ""
+    raise ValueError(steps)
+
+
+def test_a_run_that_makes_no_sense_is_left_out_of_an_export_and_named(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, table_1()[:3])
+    odd = rewritten(bench, backwards, 1_000)
+    ended = call(bench, "export", "mine.zip")
+    assert ended.status == 0, ended.stderr
+    assert "mine.zip (2 runs)" in ended.stdout
+    assert f"run {odd} left out, `import` would refuse it: a run's figures make no" in ended.told
+    (tmp_path / "other").mkdir()
+    other = Bench(tmp_path / "other")
+    assert "2 runs are new" in call(other, "import", str(bench.folder / "mine.zip")).stdout
+
+
+def test_where_no_run_makes_sense_there_is_no_export(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, table_1()[:1])
+    odd = rewritten(bench, backwards, 1_000)
+    ended = call(bench, "export", "mine.zip")
+    assert ended.status == 2
+    assert f"would refuse them all: a run's figures make no sense (run {odd})" in ended.complaint
+    assert "ask for a file" not in ended.complaint
+    assert not (bench.folder / "mine.zip").exists()
+
+
+def recorded_in(bench: Bench) -> dict[str, Run]:
+    """All runs that MLflow has, by id."""
+    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    return {each.info.run_id: each for each in store.search("")}
+
+
+def test_an_import_leaves_an_incomplete_run_of_the_users_own_alone(tmp_path: Path) -> None:
+    """It is of the very training that the bundle holds, and its own process may go on with it."""
+    bench = Bench(tmp_path)
+    (theirs,) = table_1()[:1]
+    begun = theirs.model_copy(update={"status": None, "run_id": None, "evaluations": ()})
+    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    own = store.start(begun, "Mine.", current("c" * 32), machine(), at_ms=5).run_id
+    before = recorded_in(bench)[own].to_dictionary()
+    first = taken_in(bench, [theirs])
+    again = call(bench, "import", "theirs.zip")
+    assert "1 runs are new, 0 were there already" in first.stdout
+    assert "0 runs are new, 1 were there already" in again.stdout
+    found = recorded_in(bench)
+    assert found.pop(own).to_dictionary() == before
+    (imported,) = found.values()
+    assert imported.data.tags["bench.imported"] == "true"
+    # Nor does what goes on with the own one take the imported for it.
+    assert store.start(begun, "", current("c" * 32), machine(), at_ms=5, look_first=True) == (
+        Started(own)
+    )
+
+
+def test_an_import_that_was_interrupted_goes_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, table_1()[:2])
+    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    torn, _ = recorded_in(bench)
+    store.client.set_tag(torn, "bench.complete", "false")
+    again = call(bench, "import", "theirs.zip")
+    assert "1 runs are new, 1 were there already" in again.stdout
+    found = recorded_in(bench)
+    assert len(found) == 2
+    assert found[torn].data.tags["bench.complete"] == "true"
 
 
 def test_what_is_exported_comes_back_the_same(two_machines: Bench, tmp_path: Path) -> None:
@@ -151,6 +234,17 @@ def test_another_machine_that_ran_nothing_that_this_one_did(tmp_path: Path) -> N
     ended = call(bench, "report", "--machine", "aaaa", "--json")
     assert ended.document["machines"] == []
     assert "12 runs of other machines: left out, --machine names one" in ended.told
+
+
+def test_what_this_machine_did_not_do_is_in_no_table_of_it() -> None:
+    """Two other machines ran the same scenario in coarser arithmetic."""
+    runs = [Recorded(summarise_run(run(1_000, machine_id=id_ * 32, precision=precision)), 0)
+            for id_, precision in (("a", "float32"), ("b", "float32"), ("b", "bfloat16"),
+                                   ("c", "bfloat16"))]  # fmt: skip
+    lines = reporting._beside(runs, "a" * 32)
+    assert {(line.machine_id, line.precision) for line in lines} == {
+        ("a" * 32, "float32"), ("b" * 32, "float32"),
+    }  # fmt: skip
 
 
 def test_another_machine_by_its_id(two_machines: Bench) -> None:

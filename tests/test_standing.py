@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
-from records import machine, run, seeds
+from records import evaluations, machine, run, seeds
 from scipy import stats
 from test_compare import REFERENCE
 
 from mnist_bench import compare
 from mnist_bench.document import Document, Row
+from mnist_bench.report import cells
 from mnist_bench.report.words import standing_note
 from mnist_bench.result import RunResult
-from mnist_bench.standing import pooled_ratio, standings
+from mnist_bench.standing import pooled_interval, pooled_ratio, standings
 from mnist_bench.summary import summarise
 
 
@@ -38,6 +41,45 @@ def test_the_same_training_on_a_machine_of_the_same_speed() -> None:
         "The reference is of Imaginary CPU, 2 cores, 16.0 GiB, Linux 6.1 x86_64, 2 threads. "
         "Training takes 1.00 times its time here, at 2 threads. No difference of its accuracies "
     )
+
+
+def paced(*paces: float) -> list[RunResult]:
+    """A seed at each of some seconds a step."""
+    return [
+        run(1_000, 0.984 + seed * 1e-4, seed, evaluations=evaluations(1_000, 0.985, seconds=pace))
+        for seed, pace in enumerate(paces)
+    ]
+
+
+def test_the_interval_of_the_speed_by_hand() -> None:
+    ours, theirs = rows(paced(0.021, 0.022, 0.023)), document(paced(0.010, 0.011, 0.012, 0.013))
+    (line,) = standings(ours, theirs)
+    assert line.seconds_ratio == pytest.approx(0.022 / 0.0115)
+    one = (0.001 / 0.022) ** 2 / 3
+    another = (stats.tstd([0.010, 0.011, 0.012, 0.013]) / 0.0115) ** 2 / 4
+    df = (one + another) ** 2 / (one**2 / 2 + another**2 / 3)
+    factor = math.exp(stats.t.ppf(0.975, df) * (one + another) ** 0.5)
+    assert line.seconds_ratio_low == pytest.approx(0.022 / 0.0115 / factor)
+    assert line.seconds_ratio_high == pytest.approx(0.022 / 0.0115 * factor)
+    assert pooled_interval([line, line]) == pytest.approx(
+        (line.seconds_ratio_low, line.seconds_ratio_high)
+    )
+    told = f"({line.seconds_ratio_low:.2f} to {line.seconds_ratio_high:.2f}"
+    assert f"Training takes 1.91 times its time here {told}, Welch's 95%" in standing_note([line])
+    assert cells.time_ratio(line) == f"1.91 {told})"
+    # The reference that is shipped is of a time when rows told no spread.
+    elder = theirs.model_copy(update={"table_1": tuple(
+        row.model_copy(update={"train_seconds_sd": None}) for row in theirs.table_1
+    )})  # fmt: skip
+    assert standings(ours, elder) == (line,)
+
+
+def test_one_seed_has_no_interval_of_its_speed() -> None:
+    (line,) = standings(rows(paced(0.02)), document(paced(0.010, 0.011, 0.012)))
+    assert line.seconds_ratio == pytest.approx(0.02 / 0.011)
+    assert (line.seconds_ratio_low, line.seconds_ratio_high) == (None, None)
+    assert pooled_interval([line]) is None
+    assert cells.time_ratio(line) == "1.82"
 
 
 def test_another_training() -> None:

@@ -904,3 +904,19 @@ def test_the_full_images_are_comparable() -> None:
     winner = winner_toml(document(dataset="mnist"), 1)
     assert 'dataset = "mnist"' in winner
     assert 'dataset = "auto"' in winner_toml(document(dataset="custom:0123456789ab"), 1)
+
+
+def test_a_study_in_short() -> None:
+    line = document().line("its-run")
+    best = TRIALS[1]
+    assert (line.study, line.run_id, line.objective) == ("mine", "its-run", LIMITED.objective)
+    assert (line.trials, line.finished) == (len(TRIALS), len(document().finished))
+    assert line.value_names == LIMITED.names
+    assert [(each.number, each.run_id, each.values) for each in line.best] == [
+        (1, best.run_id, best.values)
+    ]
+    assert (line.candidate, line.candidate_values, line.is_whole) == (1, best.values, True)
+    nothing = without_answer().line(None)
+    assert (nothing.run_id, nothing.best, nothing.candidate) == (None, (), None)
+    assert nothing.candidate_values == ()
+    assert len(traded().line(None).best) == 3

@@ -143,6 +143,12 @@ def test_a_study_alone_is_a_report(tmp_path: Path) -> None:
     assert ended.status == 0, ended.stderr
     assert ended.document["runs"] == []
     assert "1 study of mnist-bench on " in ended.told
+    (study,) = ended.document["studies"]
+    assert (study["study"], study["trials"], study["finished"]) == ("two-accuracy", 2, 2)
+    assert study["value_names"] == ["validation accuracy"]
+    (best,) = study["best"]
+    assert len(best["run_id"]) == len(study["run_id"]) == 32
+    assert best["values"] == study["candidate_values"]
     refused = bench.run("report", "--image", "0")
     assert refused.status == 2
     assert "the images of these runs (none) are not at hand" in refused.complaint

@@ -31,7 +31,7 @@ import kills  # noqa: E402
 import mutants  # noqa: E402
 import outages  # noqa: E402
 import studies  # noqa: E402
-from bundles import bundle, table_1  # noqa: E402
+from bundles import full_of_everything  # noqa: E402
 from kills import SIGNALS, Batch, Struck, Victim  # noqa: E402
 from place import Training  # noqa: E402
 from studies import StudyBatch, StudyVictim  # noqa: E402
@@ -72,9 +72,9 @@ def main() -> None:
 
 
 def tamper(options: argparse.Namespace) -> None:
-    """Mutate a bundle of Table I, and write what became of its mutants."""
+    """Mutate a bundle that tells everything, and write what became of its mutants."""
     with tempfile.TemporaryDirectory() as folder:
-        packed = Path(folder, bundle(Path(folder), "one.zip", table_1())).read_bytes()
+        packed = Path(folder, full_of_everything(Path(folder), "one.zip")).read_bytes()
     found = mutants.fates(packed, options.mutants, options.chance)
     command = f"python benchmarks/faults/faults.py --what bundles --mutants {options.mutants}"
     text = mutants.page(found, command, machine.describe().name)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mnist_bench import units
+from mnist_bench import paper, units
 from mnist_bench.claim import ClaimLine, Decision
 from mnist_bench.compare import ALPHA
 from mnist_bench.confusion import DigitLine
@@ -91,6 +91,22 @@ def speed(line: MachineLine) -> str:
     return mean if spread is None else f"{mean} ± {units.rate(spread)}"
 
 
+def task(line: MachineLine) -> str:
+    """How a machine's runs were done, and what was asked beside the paper's own: `float32, cpu`."""
+    other = line.hyperparameters.not_default if line.hyperparameters else ""
+    grid = line.eval_first, line.eval_every
+    papers = paper.PROTOCOL.eval_first, paper.PROTOCOL.eval_every
+    parts = [
+        line.precision,
+        line.device_name or line.device,
+        "" if line.dataset == paper.DATASET else line.dataset,
+        "" if line.model == paper.PROTOCOL.model else line.model,
+        other,
+        "" if grid in {papers, (None, None)} else f"scored at {grid[0]}, then every {grid[1]}",
+    ]
+    return ", ".join(part for part in parts if part) or units.UNKNOWN
+
+
 def clean(row: Row | Scaling) -> str:
     """How many of a row's runs the machine did not disturb: `2 of 3`; unknown if not judged."""
     if row.clean is None or not (row.clean or row.suspect or row.invalid):
@@ -103,6 +119,32 @@ def phase_time(cost: PhaseCost) -> str:
     spread = _relative(cost.seconds_mean, cost.seconds_sd)
     told = units.duration(cost.seconds_mean)
     return told if spread is None else f"{told} ± {units.percent(spread)}"
+
+
+def updates(line: Reach) -> str:
+    """Updates to an accuracy with their spread over trainings: `4,801 ± 320`."""
+    spread = "" if line.steps_sd is None else f" ± {_rounded(line.steps_sd)}"
+    return f"{_rounded(line.steps_mean)}{spread}"
+
+
+def reach_time(line: Reach) -> str:
+    """Seconds to an accuracy with their spread; of fewer, their number: `42 s ± 3.4%, n = 2`."""
+    spread = _relative(line.seconds_mean, line.seconds_sd)
+    told = units.duration(line.seconds_mean) + (
+        "" if spread is None else f" ± {units.percent(spread)}"
+    )
+    fewer = line.timed_n and line.timed_n < line.reached
+    return f"{told}, n = {line.timed_n}" if fewer else told
+
+
+def time_ratio(line: Standing) -> str:
+    """Train time by the reference's, with its interval if there is one: `1.12 (1.08 to 1.16)`."""
+    ratio, low, high = line.seconds_ratio, line.seconds_ratio_low, line.seconds_ratio_high
+    if ratio is None:
+        return units.UNKNOWN
+    return (
+        f"{ratio:.2f}" if low is None or high is None else f"{ratio:.2f} ({low:.2f} to {high:.2f})"
+    )
 
 
 def shared(cost: PhaseCost) -> str:
@@ -211,6 +253,7 @@ PHASES: tuple[Column[PhaseCost], ...] = (
 MACHINES: tuple[Column[MachineLine], ...] = (
     Column("Scenario", lambda line: line.scenario, words=True),
     Column("Steps", lambda line: units.count(line.steps)),
+    Column("How", task, words=True),
     Column("Machine", lambda line: line.machine, words=True),
     Column("Threads", lambda line: units.count(line.threads)),
     Column("n", lambda line: units.count(line.n)),
@@ -224,9 +267,9 @@ MACHINES: tuple[Column[MachineLine], ...] = (
 REACH: tuple[Column[Reach], ...] = (
     Column("Test accuracy", lambda line: units.accuracy(line.accuracy)),
     Column("Reached by", lambda line: f"{line.reached} of {line.n}"),
-    Column("Updates to it", lambda line: _rounded(line.steps_mean)),
+    Column("Updates to it", updates),
     Column("ms an update", lambda line: _milliseconds(line.seconds_a_step_mean)),
-    Column("Train time to it", lambda line: units.duration(line.seconds_mean)),
+    Column("Train time to it", reach_time),
 )
 """How long until the paper's accuracies."""
 
@@ -235,7 +278,7 @@ STANDING: tuple[Column[Standing], ...] = (
     Column("n", lambda line: f"{line.n} against {line.reference_n}"),
     Column("Max, difference", lambda line: units.accuracy_difference(line.accuracy_difference)),
     Column("p", lambda line: _probability(line.p_value)),
-    Column("Train time, ratio", lambda line: _ratio(line.seconds_ratio)),
+    Column("Train time, ratio", time_ratio),
 )
 """Rows against the shipped reference."""
 
@@ -270,7 +313,3 @@ def _probability(p_value: float | None) -> str:
     if p_value is None:
         return units.UNKNOWN
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def _ratio(ratio: float | None) -> str:
-    return units.UNKNOWN if ratio is None else f"{ratio:.2f}"

@@ -13,7 +13,7 @@ from mnist_bench.machine import Machine
 from mnist_bench.report.cells import status
 from mnist_bench.seen import Seen
 from mnist_bench.spent import Peak, Phases, spent_on
-from mnist_bench.standing import pooled_ratio
+from mnist_bench.standing import pooled_interval, pooled_ratio
 from mnist_bench.summary import RunSummary
 
 THREE_ACCURACIES = (
@@ -25,7 +25,8 @@ OTHER_IMAGES = "The figures below say what this machine costs, not whether Table
 REACH = (
     "Train time to an accuracy has two factors: the updates until the grid first reaches it on "
     "test, which are the training's own, and the time of an update, which is the machine's. Of the "
-    "longest trainings; those that never got there are in no mean, and spoilt ones in none of time."
+    "longest trainings; those that never got there are in no mean, and spoilt ones in none of "
+    "time. ± is the standard deviation over those that are in it, of times as a share of the mean."
 )
 DIGITS = (
     "Readings of the test images by the longest trainings, after their last step; of each image as "
@@ -41,7 +42,8 @@ MOST_TOLD = 20
 """So many runs that did not finish are named one by one, and so many seeds of a reason."""
 RANKING = (
     "Of each machine the runs of the most threads, a seed once, without the invalid ones; relative "
-    "is the speed by the fastest machine's."
+    "is the speed by the fastest machine's at the same steps, done in the same way: precision, "
+    "device, and what is not the paper's of images, hyperparameters and evaluation grid."
 )
 PAPER = (
     f'The paper: {paper.AUTHOR}, "{paper.TITLE}", {paper.YEAR}, {paper.TABLE_1_PLACE}. Figures '
@@ -259,7 +261,7 @@ def standing_note(lines: Sequence[Standing]) -> str:
         speed += "No time here is both trusted and of its arithmetic and device. "
     else:
         at = _listed(units.threads(n) for n in sorted({line.threads for line in lines}))
-        speed += f"Training takes {ratio:.2f} times its time here, at {at}. "
+        speed += f"Training takes {ratio:.2f} times its time here{_between(lines)}, at {at}. "
     if smallest is None:
         return f"{speed}Nothing tells whether the training is the same one."
     told = "Its accuracies differ from the reference's"
@@ -270,6 +272,13 @@ def standing_note(lines: Sequence[Standing]) -> str:
         f"by the reference's spread; Bonferroni's correction at {ALPHA:.0%}): that is about the "
         "training, not the machine."
     )
+
+
+def _between(lines: Sequence[Standing]) -> str:
+    interval = pooled_interval(lines)
+    if interval is None:
+        return ""
+    return f" ({interval[0]:.2f} to {interval[1]:.2f}, Welch's 95% interval of the logarithm)"
 
 
 def _reference(line: Standing) -> str:
