@@ -10,7 +10,7 @@ from mnist_bench.record import Record
 ClaimVerdict = Literal["holds", "does not hold", "not decided here"]
 CLAIM_VERDICTS: tuple[ClaimVerdict, ...] = ("holds", "does not hold", "not decided here")
 Unit = Literal[
-    "accuracy", "share", "ratio", "steps", "seconds", "bytes", "count", "GB", "kWh", "price"
+    "accuracy", "share", "ratio", "steps", "seconds", "bytes", "count", "GB", "loss", "kWh", "price"
 ]
 
 

@@ -7,6 +7,8 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import cast
 
 from rich.console import Console
 from rich.text import Text
@@ -16,7 +18,9 @@ from mnist_bench import (
     exclusive,
     figures,
     findings,
+    gathering,
     layer_maps,
+    paper,
     report,
     reporting,
     run,
@@ -27,41 +31,17 @@ from mnist_bench import (
 from mnist_bench import wish as wishing
 from mnist_bench.archive import Archive, existing_store
 from mnist_bench.claim_parts import Part, fitting, parts_of
-from mnist_bench.claims import judge
 from mnist_bench.dataset import Source
 from mnist_bench.document import Document
-from mnist_bench.errors import BenchError
-from mnist_bench.execution import Execution
-from mnist_bench.finding import ON_IMAGES
-from mnist_bench.gathering import gather
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.finding import Claim
+from mnist_bench.layout import Plan
 from mnist_bench.limits import REPORT_FORMATS
 from mnist_bench.machine import describe, machine_id
 from mnist_bench.protocol import FindingQuestion
 from mnist_bench.run import Done
 from mnist_bench.store import Store
 from mnist_bench.wish import REPORTS, Wish
-
-_IMAGE = 0
-"""That of the paper's Figure 1: the first test image."""
-
-
-@dataclass(frozen=True)
-class Costed:
-    """A part with what it will take.
-
-    Attributes:
-        part: Itself.
-        wish: Of its trainings; None of a part that has none.
-        seconds: Expected; 0 where all of it is recorded.
-        is_known: Whether something like it was measured here.
-        fits: Whether the budget has room for it.
-    """
-
-    part: Part
-    wish: Wish | None
-    seconds: float
-    is_known: bool
-    fits: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,77 +52,137 @@ class Question:
         claims: Their numbers.
         budget_seconds: Of wall-clock time for all parts.
         price: Of a kilowatt-hour; None where none was given.
+        reports: Whether files are written.
         wish: Everything else, its scenarios and seeds left out.
     """
 
     claims: tuple[int, ...]
     budget_seconds: float
     price: float | None
+    reports: bool
     wish: Wish
 
 
-def costed(question: Question, source: Source, console: Console) -> tuple[Costed, ...]:
-    """Every part with what it will take, and whether the budget has room for it.
+@dataclass(frozen=True)
+class Costed:
+    """A part with what it will take.
+
+    Attributes:
+        part: Itself.
+        wish: Of its trainings; None of a part that has none.
+        plans: What of them is left.
+        is_recorded: Whether all of it is there already.
+        fits: Whether the budget has room for it.
+    """
+
+    part: Part
+    wish: Wish | None
+    plans: tuple[Plan, ...]
+    is_recorded: bool
+    fits: bool = True
+
+    @property
+    def known_seconds(self) -> float | None:
+        """What it takes, as measured here before; None where nothing like it was."""
+        return wishing.expected_seconds(self.plans, self.wish) if self.wish else None
+
+    @property
+    def seconds(self) -> float:
+        """What it takes, as far as can be told by now; 0 where it is recorded."""
+        if self.is_recorded:
+            return 0.0
+        known = self.known_seconds
+        return self.part.usual_seconds if known is None else known
+
+
+def costed(question: Question, console: Console) -> tuple[tuple[Costed, ...], Source | None]:
+    """Every part with what it will take, and the images; None where no part needs any.
 
     Raises:
         BenchError: Something of the question can't be; nothing was started or written.
     """
-    tracking.check(question.wish.tracking_uri, question.wish.experiment)
-    parts = [_costed(part, question, source, console) for part in parts_of(question.claims)]
+    wish = question.wish
+    tracking.check(wish.tracking_uri, wish.experiment)
+    wanted = parts_of(question.claims)
+    source = _images(wish) if any(part.needs_images for part in wanted) else None
+    left = _left(wanted, wish, console)
+    archive = existing_store(wish.tracking_uri, wish.experiment)
+    parts = [
+        Costed(part, *left[part], is_recorded=not any(p.trajectories for p in left[part][1]))
+        if part in left
+        else Costed(part, None, (), is_recorded=_is_recorded(archive, part, wish, source))
+        for part in wanted
+    ]
     fits = fitting([part.seconds for part in parts], question.budget_seconds)
-    return tuple(dataclasses.replace(part, fits=fit) for part, fit in zip(parts, fits, strict=True))
+    told = (dataclasses.replace(part, fits=fit) for part, fit in zip(parts, fits, strict=True))
+    return tuple(told), source
 
 
-def source_of(wish: Wish) -> Source:
-    """The images.
+def _images(wish: Wish) -> Source:
+    """The full MNIST.
 
     Raises:
-        BenchError: They can't be had.
+        BenchError: It can't be had, or other images were asked for.
     """
-    return data.find(wish.dataset or "auto", wish.folder, say=lambda _: None)
+    source = data.find(wish.dataset or "mnist", wish.folder, say=lambda _: None)
+    if not source.comparable:
+        raise BenchError(
+            f"the paper's claims are about the full MNIST, and these images are {source.name}",
+            "leave --dataset out, or give --data a folder with MNIST's IDX files",
+        )
+    return source
 
 
-def _costed(part: Part, question: Question, source: Source, console: Console) -> Costed:
-    if part.kind != "trainings":
-        is_there = _is_recorded(part, question.wish, source)
-        return Costed(part, None, 0.0 if is_there else part.usual_seconds, is_known=is_there)
-    asked = dataclasses.replace(
-        question.wish,
-        scenarios=(part.scenario,),
-        seeds=range(part.seed, part.seed + 1),
-        independent=part.independent,
-        resume=True,
+def _left(
+    wanted: Sequence[Part], wish: Wish, console: Console
+) -> dict[Part, tuple[Wish, tuple[Plan, ...]]]:
+    """What of each part's trainings is not recorded yet; a scenario is laid out once."""
+    found = {}
+    trained = [part for part in wanted if part.kind == "trainings"]
+    for kind in dict.fromkeys(part.as_trained for part in trained):
+        parts = [part for part in trained if part.as_trained == kind]
+        seeds = [part.seed for part in parts]
+        asked = dataclasses.replace(
+            wish,
+            scenarios=(parts[0].scenario,),
+            dataset="mnist",
+            seeds=range(min(seeds), max(seeds) + 1),
+            independent=parts[0].independent,
+            resume=True,
+            spoilt_again=parts[0].is_timed,
+        )
+        plans = run.remaining(wishing.prepare(asked, console), asked)
+        for part in parts:
+            own = dataclasses.replace(asked, seeds=range(part.seed, part.seed + 1))
+            found[part] = own, tuple(_of_seed(plan, part.seed) for plan in plans)
+    return found
+
+
+def _of_seed(plan: Plan, seed: int) -> Plan:
+    return dataclasses.replace(
+        plan, trajectories=tuple(each for each in plan.trajectories if each.seed == seed)
     )
-    plans = run.remaining(wishing.prepare(asked, console), asked)
-    if not any(plan.trajectories for plan in plans):
-        return Costed(part, asked, 0.0, is_known=True)
-    expected = wishing.expected_seconds(plans, asked)
-    return Costed(part, asked, expected or part.usual_seconds, is_known=expected is not None)
 
 
-def _is_recorded(part: Part, wish: Wish, source: Source) -> bool:
-    """Whether figures or a finding are there already."""
-    archive = existing_store(wish.tracking_uri, wish.experiment)
+def _is_recorded(archive: Archive | None, part: Part, wish: Wish, source: Source | None) -> bool:
+    """Whether figures or a finding are there already, a finding of this very manner."""
     if archive is None:
         return False
     if part.kind == "figures":
-        return layer_maps.found(archive, [source.digest], _IMAGE) is not None
+        digests = [source.digest] if source else []
+        return layer_maps.found(archive, digests, paper.FIGURES_IMAGE) is not None
     asked = _finding_question(part, wish, source)
     digest = asked.source.digest if asked.source else None
-    return findings.found(archive, asked.claim, machine_id(), digest) is not None
+    kept = findings.found(archive, asked.claim, machine_id(), digest)
+    now = asked.execution, version("tensorflow")
+    return kept is not None and (kept.execution, kept.tensorflow) == now
 
 
-def _finding_question(part: Part, wish: Wish, source: Source) -> FindingQuestion:
-    """What is asked for the claim of a part; the images with it where it is about them."""
-    (claim,) = part.claims
-    return FindingQuestion.model_validate(
-        {
-            "claim": claim,
-            "source": source if claim in ON_IMAGES else None,
-            "execution": Execution(threads=wish.threads or sensing.usable_threads()),
-            "seconds": part.usual_seconds,
-        }
-    )
+def _finding_question(part: Part, wish: Wish, source: Source | None) -> FindingQuestion:
+    """What is asked for the claim of a part."""
+    claim = cast("Claim", part.claims[0])
+    threads = wish.threads or sensing.usable_threads()
+    return findings.question_for(claim, source, threads=threads)
 
 
 def plan_as_text(parts: Sequence[Costed], question: Question) -> str:
@@ -163,7 +203,7 @@ def plan_as_json(parts: Sequence[Costed], question: Question) -> str:
             "part": str(part.part),
             "claims": part.part.claims,
             "expected_seconds": part.seconds,
-            "measured_here_before": part.is_known,
+            "measured_here_before": part.is_recorded or part.known_seconds is not None,
             "fits": part.fits,
         }
         for part in parts
@@ -175,101 +215,123 @@ def plan_as_json(parts: Sequence[Costed], question: Question) -> str:
 def _told(costed: Costed) -> str:
     numbers = costed.part.claims
     claims = f"claim{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-    time_ = units.duration(costed.seconds)
-    if not costed.seconds:
-        time_ = "recorded already"
-    elif not costed.is_known:
-        time_ = f"{time_}, by another machine's measure"
+    time_ = "recorded already" if costed.is_recorded else units.duration(costed.seconds)
+    if not costed.is_recorded and costed.known_seconds is None:
+        time_ += ", by another machine's measure"
     return f"{costed.part} ({claims}): {'' if costed.fits else 'left out, '}{time_}"
 
 
 def carry_out(
-    question: Question, parts: Sequence[Costed], source: Source, console: Console, people: Console
+    question: Question,
+    parts: Sequence[Costed],
+    source: Source | None,
+    console: Console,
+    people: Console,
 ) -> Done:
     """Measure the parts that fit, decide the claims, and make the report anew.
 
-    What breaks on the way ends the measuring, and never hides what was measured before.
+    A part that fails is told, and the others go on; only what the user ends ends them all.
+
+    Raises:
+        BenchError: Another benchmark measures now; nothing was done.
     """
-    began_at = time.monotonic()
-    errors: list[BenchError] = []
-    exit_status = 0
-    for part in (each for each in parts if each.fits and each.seconds):
-        left = question.budget_seconds - (time.monotonic() - began_at)
-        if part.seconds > left:
-            people.print(Text(f"Left out, the budget is over: {part.part}"), soft_wrap=True)
-            continue
-        try:
-            done = _measured(part, question, source, console, people)
-        except BenchError as error:
-            errors.append(error)
-            break
-        errors += [done.error] if done and done.error else []
-        exit_status = done.exit_status if done else 0
-        if exit_status or errors:
-            break
-    return _decided(question, source, people, errors, exit_status)
-
-
-def _measured(
-    part: Costed, question: Question, source: Source, console: Console, people: Console
-) -> Done | None:
-    people.print(Text(str(part.part), style="bold"), soft_wrap=True)
-    if part.wish is None:
-        store = Store(question.wish.tracking_uri, question.wish.experiment)
-        if part.part.kind == "figures":
-            layer_maps.make(store, source, _IMAGE, None)
-        else:
-            findings.make(store, _finding_question(part.part, question.wish, source))
-        return None
 
     def say(line: str) -> None:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 
-    with exclusive.held(machine_id(), exclusive=part.wish.exclusive, say=say) as kept:
-        asked = dataclasses.replace(part.wish, exclusive=kept)
-        plans = wishing.prepare(asked, console)
-        return run.carry_out(plans, asked, console, _quiet(), reports=False)
+    with exclusive.held(machine_id(), exclusive=question.wish.exclusive, say=say):
+        pass  # each part keeps others away by itself; here it is asked before anything begins
+    began_at = time.monotonic()
+    errors: list[BenchError] = []
+    exit_status = 0
+    for part in (each for each in parts if each.fits and not each.is_recorded):
+        left = question.budget_seconds - (time.monotonic() - began_at)
+        if part.seconds > left:  # by what has been measured since it was planned
+            why = "does not fit into what is left of the budget"
+            people.print(Text(f"Left out, it {why}: {part.part}"), soft_wrap=True)
+            continue
+        people.print(Text(str(part.part), style="bold"), soft_wrap=True)
+        done = _measured(part, question, source, console)
+        if done.error:
+            errors.append(done.error)
+            say(f"{part.part}: {done.error.message}")
+        exit_status = done.exit_status or exit_status
+        if exit_status > EXIT_BROKE:  # 130 and 143: the user's own wish
+            break
+    return _decided(question, people, errors, exit_status)
 
 
-def _quiet() -> Console:
-    """For tables that the claims' own stands for."""
-    return Console(quiet=True)
+def _measured(part: Costed, question: Question, source: Source | None, console: Console) -> Done:
+    """Measure one part; what broke is told, not raised."""
+    wish = part.wish
+    try:
+        if wish is None:
+            _measured_by_itself(part.part, question.wish, source)
+            return Done("", 0, None)
+        with exclusive.held(machine_id(), exclusive=wish.exclusive, say=lambda _: None) as kept:
+            asked = dataclasses.replace(wish, exclusive=kept)
+            # The claims' own table stands for those of the trainings.
+            return run.carry_out(part.plans, asked, console, Console(quiet=True), reports=False)
+    except BenchError as error:
+        return Done("", error.exit_status, error)
+
+
+def _measured_by_itself(part: Part, wish: Wish, source: Source | None) -> None:
+    store = Store(wish.tracking_uri, wish.experiment)
+    if part.kind == "figures" and source:
+        layer_maps.make(store, source, paper.FIGURES_IMAGE, None, exclusively=wish.exclusive)
+    else:
+        asked = _finding_question(part, wish, source)
+        findings.make(store, asked, exclusively=wish.exclusive)
 
 
 def _decided(
-    question: Question,
-    source: Source,
-    people: Console,
-    errors: list[BenchError],
-    exit_status: int,
+    question: Question, people: Console, errors: list[BenchError], exit_status: int
 ) -> Done:
     """Record that claims were measured, and tell what is decided; as a report, where runs are."""
     try:
         _keep(question)
-        document, written = _report(question, source)
+        document, notes = _report(question)
     except BenchError as error:
         return Done("", exit_status, [*errors, error][0])
     lines = [line for line in document.claims if line.claim in question.claims]
     report.print_claims(lines, people)
-    if written:
-        people.print(Text(written), soft_wrap=True)
+    for note in notes:
+        people.print(Text(note), soft_wrap=True)
     return Done(report.to_json(document), exit_status, errors[0] if errors else None)
 
 
 def _keep(question: Question) -> None:
     """By this a report knows that claims are to be in it."""
-    marked = {figures.CLAIMS_TAG: "true", figures.MACHINE_ID_TAG: machine_id() or ""}
-    if question.price is not None:
-        marked[figures.PRICE_TAG] = f"{question.price:g}"
-    Store(question.wish.tracking_uri, question.wish.experiment).keep(
-        "claims", "The paper's claims were measured here; a report decides them.", marked, {}
+    wish = question.wish
+    marked = {
+        figures.CLAIMS_TAG: "true",
+        figures.MACHINE_ID_TAG: machine_id() or "",
+        figures.PRICE_TAG: "" if question.price is None else f"{question.price:g}",
+    }
+    Store(wish.tracking_uri, wish.experiment).keep(
+        "claims",
+        "The paper's claims were measured here; a report decides them.",
+        marked | {figures.CREATED_TAG: f"{time.time():.3f}"},
+        {},
     )
 
 
-def _report(question: Question, source: Source) -> tuple[Document, str]:
-    """What is decided, and which files were written; none where nothing was trained here."""
+def _report(question: Question) -> tuple[Document, tuple[str, ...]]:
+    """What is decided, and what to say of the report; there is none where nothing was trained."""
     wish = question.wish
-    asked = reporting.Wish(
+    archive = Archive(wish.tracking_uri, wish.experiment, make=False)
+    own = gathering.runs_on(archive, machine_id())
+    if own and question.reports:
+        book, paths = reporting.carry_out(_asked(wish))
+        written = f"Written: {', '.join(path.as_posix() for path in paths)}"
+        return book.document, (*book.notes, written)
+    lines = gathering.decided(archive, machine_id(), own, question.price)
+    return Document(machine=describe(), runs=(), table_1=(), claims=lines), ()
+
+
+def _asked(wish: Wish) -> reporting.Wish:
+    return reporting.Wish(
         tracking_uri=wish.tracking_uri,
         experiment=wish.experiment,
         query="",
@@ -283,9 +345,3 @@ def _report(question: Question, source: Source) -> tuple[Document, str]:
         image=None,
         command=wish.command,
     )
-    if reporting.has_runs(asked):
-        book, paths = reporting.carry_out(asked)
-        return book.document, f"Written: {', '.join(path.as_posix() for path in paths)}"
-    archive = Archive(wish.tracking_uri, wish.experiment, make=False)
-    evidence = gather(archive, machine_id(), source.digest, (), price=question.price)
-    return Document(machine=describe(), runs=(), table_1=(), claims=judge(evidence)), ""

@@ -11,7 +11,7 @@ from mnist_bench import exclusive, figures, finding, process, units
 from mnist_bench.archive import Archive
 from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
-from mnist_bench.finding import Claim, Finding
+from mnist_bench.finding import ON_IMAGES, Claim, Finding
 from mnist_bench.machine import machine_id
 from mnist_bench.protocol import FindingQuestion
 from mnist_bench.store import Store
@@ -25,17 +25,21 @@ _SUBJECTS: dict[Claim, str] = {
 BUDGET_SECONDS: dict[Claim, float] = {7: 60.0, 8: 600.0, 10: 20.0, 11: 20.0}
 """About what the measuring may take where nobody says otherwise; the start of a process included
 for 10 and 11, which take no longer with more."""
-_ON_IMAGES: tuple[Claim, ...] = (8, 11)
 
 
 def question_for(
-    claim: Claim, source: Source, *, threads: int, seed: int = 0, seconds: float | None = None
+    claim: Claim,
+    source: Source | None,
+    *,
+    threads: int,
+    seed: int = 0,
+    seconds: float | None = None,
 ) -> FindingQuestion:
     """What is to be asked of a claim.
 
     Args:
         claim: Its number.
-        source: The images; left out where the claim looks at none.
+        source: The images; left out where the claim looks at none, and then there need be none.
         threads: To be used where the work can be cut. The layers of claim 7 can't alike: each of
             them gets one thread.
         seed: Of all that is random.
@@ -43,7 +47,7 @@ def question_for(
     """
     return FindingQuestion(
         claim=claim,
-        source=source if claim in _ON_IMAGES else None,
+        source=source if claim in ON_IMAGES else None,
         execution=Execution(threads=1 if claim == 7 else threads),
         seed=seed,
         seconds=BUDGET_SECONDS[claim] if seconds is None else seconds,
@@ -74,18 +78,19 @@ def found(
     return None
 
 
-def make(store: Store, question: FindingQuestion) -> Finding:
+def make(store: Store, question: FindingQuestion, *, exclusively: bool = True) -> Finding:
     """Measure what a claim needs, in a fresh process, and record it.
 
     Args:
         store: Open.
         question: The claim; its images, where it needs any, found and verified.
+        exclusively: Whether other benchmarks of this user are kept away.
 
     Raises:
         BenchError: Another benchmark measures now, or the measuring failed.
     """
     own_id, source = machine_id(), question.source
-    with exclusive.held(own_id, exclusive=True, say=lambda _: None):
+    with exclusive.held(own_id, exclusive=exclusively, say=lambda _: None):
         began = time.perf_counter()
         body = process.inquire(question)
         took_seconds = time.perf_counter() - began

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from mnist_bench import compare, figures, findings, paper
+from mnist_bench import compare, data, figures, findings, layer_maps, paper, scenario
 from mnist_bench.archive import Archive
-from mnist_bench.claims import MARATHON, Evidence
-from mnist_bench.draws import compares
+from mnist_bench.claim import ClaimLine
+from mnist_bench.claims import MARATHON, TECHNIQUES, THREADS, Evidence, judge
+from mnist_bench.claims.evidence import independent, of_one_way, of_steps
+from mnist_bench.draws import compares, one_a_seed
 from mnist_bench.finding import ON_IMAGES, Claim, Finding
-from mnist_bench.layers import Layers
+from mnist_bench.recorded import Recorded
 from mnist_bench.result import RunResult
 from mnist_bench.scaling import scaling_of
 from mnist_bench.summary import RunSummary
@@ -36,19 +38,34 @@ def asked(archive: Archive, machine_id: str | None) -> Asked | None:
     with archive.explained(while_="looking for claims"):
         runs = archive.search(f"tags.`{figures.CLAIMS_TAG}` LIKE '%'")
     for run in runs:
-        if run.data.tags.get(figures.MACHINE_ID_TAG) == machine_id:
+        if run.data.tags.get(figures.MACHINE_ID_TAG) == (machine_id or ""):
             price = run.data.tags.get(figures.PRICE_TAG)
             return Asked(float(price) if price else None)
     return None
 
 
+def runs_on(archive: Archive, machine_id: str | None) -> list[RunSummary]:
+    """All runs of a machine that can be read, trials left out, the oldest first."""
+    found = [each for each in archive.recorded("") if isinstance(each, Recorded)]
+    own = [each for each in found if each.run.machine_id == machine_id and not each.study]
+    return [each.run for each in sorted(own, key=lambda each: each.order)]
+
+
+def decided(
+    archive: Archive,
+    machine_id: str | None,
+    runs: Sequence[RunSummary],
+    price: float | None,
+) -> tuple[ClaimLine, ...]:
+    """Every claim as it is decided by what is recorded; `gather` tells the arguments."""
+    return judge(gather(archive, machine_id, runs, price=price))
+
+
 def gather(
     archive: Archive,
     machine_id: str | None,
-    digest: str,
     runs: Sequence[RunSummary],
     *,
-    layers: Layers | None = None,
     price: float | None = None,
 ) -> Evidence:
     """What there is to decide claims by.
@@ -56,34 +73,55 @@ def gather(
     Args:
         archive: Open.
         machine_id: Of a machine.
-        digest: Of the images.
-        runs: Of that machine, trials left out, the oldest first; there may be none.
-        layers: What layers make of one test image.
+        runs: All of that machine's, trials left out, the oldest first; there may be none.
         price: Of a kilowatt-hour.
     """
-    papers = [run for run in runs if compares(run) and paper.row_of(run.steps)]
-    newest = [
-        run
-        for row in paper.TABLE_1
-        for run in [run for run in papers if run.steps == row.steps][-_MOST_TRAININGS:]
-    ]
-    marathons = [run for run in runs if run.scenario == MARATHON]
+    papers = of_one_way([run for run in runs if compares(run) and paper.row_of(run.steps)])
+    alone = [run for of in independent(papers).values() for run in of[-_MOST_TRAININGS:]]
+    longest = of_steps(papers, paper.TABLE_1[-1].steps)[-_MOST_TRAININGS:]
+    wanted = {run.run_id for run in (*alone, *longest)}
     return Evidence(
-        runs=tuple(runs),
-        trainings=_loaded(archive, newest),
-        marathons=_loaded(archive, marathons[-1:]),
+        runs=papers,
+        trainings=_loaded(archive, [run for run in papers if run.run_id in wanted]),
+        marathon=next(iter(_loaded(archive, _of_scenario(runs, MARATHON)[-1:])), None),
         rows=compare.rows(papers, compare.reference_for(papers)),
-        scaling=scaling_of(runs),
-        findings=_findings(archive, machine_id, digest),
-        layers=layers,
+        scaling=scaling_of(_of_scenario(runs, THREADS)),
+        techniques=_techniques(runs),
+        findings=_findings(archive, machine_id),
+        layers=layer_maps.found(archive, [data.MNIST.digest], paper.FIGURES_IMAGE),
         price=price,
     )
 
 
-def _findings(archive: Archive, machine_id: str | None, digest: str) -> dict[int, Finding]:
-    """What was measured by itself on a machine."""
+def _of_scenario(runs: Sequence[RunSummary], name: str) -> list[RunSummary]:
+    """Finished runs on the paper's images of a packaged scenario as it is packaged, not changed."""
+    asked = scenario.read(scenario.find(name))
+    return [
+        run
+        for run in runs
+        if run.scenario == name
+        and run.status == "finished"
+        and run.dataset == paper.DATASET
+        and (run.precision, run.device) == ("float32", "cpu")
+        and run.steps in asked.steps
+        and run.model == asked.model
+        and run.hyperparameters == asked.hyperparameters
+        and (run.eval_first, run.eval_every) == (asked.grid.first, asked.grid.every)
+    ]
+
+
+def _techniques(runs: Sequence[RunSummary]) -> dict[str, tuple[RunSummary, ...]]:
+    """Runs of other techniques, a seed once."""
+    found = {name: one_a_seed(of_one_way(_of_scenario(runs, name))) for name in TECHNIQUES}
+    return {name: of for name, of in found.items() if of}
+
+
+def _findings(archive: Archive, machine_id: str | None) -> dict[int, Finding]:
+    """What was measured by itself on a machine, on the paper's images where it is about images."""
     kept: dict[int, Finding | None] = {
-        claim: findings.found(archive, claim, machine_id, digest if claim in ON_IMAGES else None)
+        claim: findings.found(
+            archive, claim, machine_id, data.MNIST.digest if claim in ON_IMAGES else None
+        )
         for claim in get_args(Claim)
     }
     return {claim: finding for claim, finding in kept.items() if finding}

@@ -49,7 +49,14 @@ def found(archive: Archive, digests: Collection[str], image: int | None) -> Laye
     return None
 
 
-def make(store: Store, source: Source, image: int, own: RunSummary | None) -> Layers:
+def make(
+    store: Store,
+    source: Source,
+    image: int,
+    own: RunSummary | None,
+    *,
+    exclusively: bool = True,
+) -> Layers:
     """Train the figures' network, look at an image through its layers, and record what is seen.
 
     Args:
@@ -57,6 +64,7 @@ def make(store: Store, source: Source, image: int, own: RunSummary | None) -> La
         source: The images.
         image: Its place in the test images.
         own: A run that kept the weights of Table I's network, which is looked through too.
+        exclusively: Whether other benchmarks of this user are kept away.
 
     Raises:
         BenchError: There is no such image, another benchmark measures now, or the network can't be
@@ -80,7 +88,7 @@ def make(store: Store, source: Source, image: int, own: RunSummary | None) -> La
             hyperparameters=paper.HYPERPARAMETERS if own else None,  # `own` has no other
             weights_steps=own.steps if own else 0,
         )
-        with exclusive.held(machine_id(), exclusive=True, say=lambda _: None):
+        with exclusive.held(machine_id(), exclusive=exclusively, say=lambda _: None):
             process.look(question)
         content = file.read_bytes()
     seen = layers.from_bytes(content)

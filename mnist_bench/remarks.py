@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mnist_bench.document import MachineLine
 from mnist_bench.recorded import Recorded
 from mnist_bench.study_document import StudyDocument
+from mnist_bench.units import counted
 
 
 def left_out(
@@ -50,9 +51,3 @@ def without_study(trials: Sequence[Recorded], studies: Sequence[StudyDocument]) 
             f"{counted(number, 'trial')} of the study {study} left out: it has not come to its "
             "end, or its document is out of reach"
         )
-
-
-def counted(number: int, what: str) -> str:
-    """So many of something: `1 run`, `1,000 runs`, `2 studies`."""
-    several = "studies" if what == "study" else f"{what}s"
-    return f"{number:,} {what if number == 1 else several}"

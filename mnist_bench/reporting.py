@@ -15,17 +15,15 @@ from rich.text import Text
 from mnist_bench import figures, gathering, layer_maps, report
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.claim import ClaimLine
-from mnist_bench.claims import judge
 from mnist_bench.document import Document, MachineLine
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown, one_line
-from mnist_bench.gathering import gather
 from mnist_bench.layers import Layers
 from mnist_bench.machine import Machine, describe
 from mnist_bench.pictured import Pictured
 from mnist_bench.ranking import ranked
 from mnist_bench.recorded import Recorded, UnreadableError
-from mnist_bench.remarks import counted, left_out, several_versions, without_study
+from mnist_bench.remarks import left_out, several_versions, without_study
 from mnist_bench.report import Book, Bound, files
 from mnist_bench.report.words import headline
 from mnist_bench.sections import sections
@@ -33,6 +31,7 @@ from mnist_bench.store import Store
 from mnist_bench.study_document import StudyDocument
 from mnist_bench.summary import RunSummary
 from mnist_bench.tracking import without_credentials
+from mnist_bench.units import counted
 
 NAME = "report"
 """Stem of the files."""
@@ -111,17 +110,6 @@ def carry_out(wish: Wish) -> tuple[Book, tuple[Path, ...]]:
     return dataclasses.replace(book, notes=(*book.notes, *kept)), written
 
 
-def has_runs(wish: Wish) -> bool:
-    """Whether there is anything to report on.
-
-    Raises:
-        BenchError: MLflow can't be asked.
-    """
-    archive = existing_store(wish.tracking_uri, wish.experiment)
-    runs = _found(archive, wish).runs if archive else ()
-    return any(each.run.machine_id == wish.machine for each in runs)
-
-
 def _keep(wish: Wish, book: Book, written: Sequence[Path], bound: Bound) -> Iterator[str]:
     """Keep the report in MLflow too; that it can't be is no reason to have none."""
     contents: dict[str, bytes | Path] = {path.name: path for path in written}
@@ -181,7 +169,7 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         reaches=tuple(line for report in made.all for line in report.document.reaches),
         standings=tuple(line for report in made.all for line in report.document.standings),
         machines=_beside(found.runs, here),
-        claims=_claims(archive, here, told, layers),
+        claims=_claims(archive, wish, here, own),
         studies=tuple(study.line(run_id or None) for run_id, study in found_studies.items()),
     )
     return Book(
@@ -204,14 +192,16 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
 
 
 def _claims(
-    archive: Archive, here: str | None, runs: Sequence[RunSummary], layers: Layers | None
+    archive: Archive, wish: Wish, here: str | None, own: Sequence[Recorded]
 ) -> tuple[ClaimLine, ...]:
-    """The paper's claims, where they were measured on this machine."""
+    """The paper's claims, where they were measured on this machine: by all of its runs."""
     measured = gathering.asked(archive, here)
-    if measured is None or not runs:
+    if measured is None:
         return ()
-    digest = runs[-1].dataset_digest
-    return judge(gather(archive, here, digest, runs, layers=layers, price=measured.price))
+    if wish.question or wish.scenarios:
+        return gathering.decided(archive, here, gathering.runs_on(archive, here), measured.price)
+    told = [each.run for each in own if not each.study]
+    return gathering.decided(archive, here, told, measured.price)
 
 
 def _beside(runs: Sequence[Recorded], here: str | None) -> tuple[MachineLine, ...]:

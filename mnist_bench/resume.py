@@ -37,9 +37,20 @@ class Rest:
         return tuple(sorted(runs, key=lambda run: (run.seed, run.threads, run.steps)))
 
 
-def rest_of(plan: Plan, machine: Machine, store: Archive) -> Rest:
-    """What is left of a plan: a row is there when a finished run in the store answers it."""
-    recorded = {_key(run): run for run in _oldest_first(plan, store)}
+def rest_of(plan: Plan, machine: Machine, store: Archive, *, spoilt_again: bool = False) -> Rest:
+    """What is left of a plan: a row is there when a finished run in the store answers it.
+
+    Args:
+        plan: The plan.
+        machine: This one.
+        store: Where runs are recorded.
+        spoilt_again: Whether a run that the machine spoilt is as good as none.
+    """
+    recorded = {
+        _key(run): run
+        for run in _oldest_first(plan, store)
+        if not (spoilt_again and run.verdict == "invalid")
+    }
     earlier: list[RunResult] = []
     trajectories = []
     for trajectory in plan.trajectories:

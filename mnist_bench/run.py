@@ -96,7 +96,10 @@ def remaining(plans: Sequence[Plan], wish: Wish) -> tuple[Plan, ...]:
     if opened is None:
         return tuple(plans)
     described = machine.describe()
-    return tuple(resume.rest_of(plan, described, opened).plan for plan in plans)
+    return tuple(
+        resume.rest_of(plan, described, opened, spoilt_again=wish.spoilt_again).plan
+        for plan in plans
+    )
 
 
 def _with_speedup(rests: Sequence[Rest], console: Console) -> list[Rest]:
@@ -146,7 +149,9 @@ def _opener(wish: Wish, described: Machine, console: Console) -> Callable[[], St
 
 
 def _rest(plan: Plan, wish: Wish, described: Machine, open_store: Callable[[], Store]) -> Rest:
-    return resume.rest_of(plan, described, open_store()) if wish.resume else Rest(plan)
+    if not wish.resume:
+        return Rest(plan)
+    return resume.rest_of(plan, described, open_store(), spoilt_again=wish.spoilt_again)
 
 
 def _trained(

@@ -17,7 +17,7 @@ from mnist_bench.limits import (
 )
 
 if TYPE_CHECKING:
-    from mnist_bench.wish import Wish
+    from mnist_bench.claims_run import Question
 
 # Rooms that import a library of weight are imported inside, so that `--help` answers at once.
 
@@ -171,7 +171,11 @@ def run(
     if not dry_run:
         wishing.check_folders()
     if wanted:
-        return _run_claims(wanted, wish, budget_seconds, price, dry_run=dry_run, as_json=as_json)
+        from mnist_bench import claim_parts, claims_run
+
+        budget = claim_parts.BUDGET_SECONDS if budget_seconds is None else budget_seconds
+        question = claims_run.Question(wanted, budget, price, reports, wish)
+        return _run_claims(question, dry_run=dry_run, as_json=as_json)
     if price is not None:
         raise click.UsageError("--price needs claims")
     plans = wishing.prepare(wish, console)
@@ -187,7 +191,10 @@ def run(
     return terminal.settle(done.error, done.exit_status)
 
 
-_SETTLED = ("seeds", "first_seed", "precision_target", "steps", "settings", "independent")
+_SETTLED = (
+    *("seeds", "first_seed", "precision_target", "steps", "settings", "independent"),
+    *("threads", "precision", "device"),
+)
 """What claims have of their own."""
 
 
@@ -207,28 +214,17 @@ def _claims(scenarios: tuple[str, ...]) -> tuple[int, ...] | None:
     return wanted
 
 
-def _run_claims(
-    wanted: tuple[int, ...],
-    wish: Wish,
-    budget_seconds: float | None,
-    price: float | None,
-    *,
-    dry_run: bool,
-    as_json: bool,
-) -> int:
-    from mnist_bench import claim_parts, claims_run
+def _run_claims(question: Question, *, dry_run: bool, as_json: bool) -> int:
+    from mnist_bench import claims_run
 
     console = terminal.console(stderr=True)
     people = terminal.console(stderr=as_json)
-    budget = claim_parts.BUDGET_SECONDS if budget_seconds is None else budget_seconds
-    question = claims_run.Question(wanted, budget, price, wish)
-    source = claims_run.source_of(wish)
-    parts = claims_run.costed(question, source, console)
+    parts, source = claims_run.costed(question, console)
     if dry_run:
         show = claims_run.plan_as_json if as_json else claims_run.plan_as_text
         click.echo(show(parts, question))
         return 0
-    people.print(claims_run.plan_as_text(parts, question), soft_wrap=True)
+    people.print(claims_run.plan_as_text(parts, question), soft_wrap=True, markup=False)
     done = claims_run.carry_out(question, parts, source, console, people)
     if as_json:
         click.echo(done.document_json, nl=False)

@@ -67,3 +67,9 @@ def threads(number: int) -> str:
 def percent(share: float | None) -> str:
     """A share as `3.4%`."""
     return UNKNOWN if share is None else f"{share:.1%}"
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something: `1 run`, `1,000 runs`, `2 studies`."""
+    several = "studies" if what == "study" else f"{what}s"
+    return f"{number:,} {what if number == 1 else several}"

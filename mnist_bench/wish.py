@@ -47,6 +47,7 @@ class Wish:
         experiment: Name of MLflow's experiment.
         command: The command line as it may be shown.
         resume: Whether rows that are recorded already are left out.
+        spoilt_again: Whether those of them that the machine spoilt are trained again.
         exclusive: Whether other benchmarks of this user are kept away.
     """
 
@@ -65,6 +66,7 @@ class Wish:
     experiment: str
     command: str
     resume: bool = False
+    spoilt_again: bool = False
     exclusive: bool = True
 
 

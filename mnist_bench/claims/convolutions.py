@@ -50,13 +50,15 @@ def sparseness(evidence: Evidence) -> ClaimLine:
     if body is None:
         return _nothing(7)
     claim = paper.claim_of(7)
-    parameters, operations, time = claim.criteria
+    parameters, memory, operations, time = claim.criteria
     sides = sorted({cost.side for cost in body.costs})
     costs = {(cost.kind, cost.side): cost for cost in body.costs}
     weights = [_times(costs, side, "parameters") for side in sides]
+    held = [_times(costs, side, "weight_bytes") for side in sides]
     adds = [_times(costs, side, "multiply_adds") for side in sides]
     decisions = [
         _growing(parameters, weights, sides, "parameters"),
+        _growing(memory, held, sides, "bytes of weights"),
         _growing(operations, adds, sides, "multiply-adds"),
         _time(time, costs, sides),
         *_local(costs, sides),
@@ -97,11 +99,23 @@ def _time(criterion: Criterion, costs: Costs, sides: Sequence[int]) -> Decision:
             found = mean_of([a / b for a, b in zip(dense, convolution, strict=True)])
             note = (
                 f"{side}×{side} pixels; the ratio repeat by repeat, which took turns, and "
-                f"Student's interval of its mean; {_local_time(costs, side)}"
+                f"Student's interval of its mean; {_by_side(costs, sides)}; "
+                f"{_local_time(costs, side)}"
             )
             return decided(criterion, above(found, criterion.threshold or 0.0), found, "ratio",
                            note=note)  # fmt: skip
     return undecided(criterion, "no size was timed with both layers")
+
+
+def _by_side(costs: Costs, sides: Sequence[int]) -> str:
+    """The same ratio as the width grows, of medians."""
+    told = []
+    for side in sides:
+        dense, convolution = costs["dense", side].seconds, costs["convolution", side].seconds
+        if dense and convolution:
+            ratio = statistics.median(dense) / statistics.median(convolution)
+            told.append(f"{side}×{side}: {ratio:.3g}")
+    return f"ratio of medians by side: {', '.join(told)}"
 
 
 def _local_time(costs: Costs, side: int) -> str:
@@ -148,10 +162,15 @@ def _slower(criterion: Criterion, curves: dict[Method, LossCurve], rival: Method
     one, other = curves.get("single samples"), curves.get(rival)
     if one is None or other is None:
         return undecided(criterion, f"no curve of {rival} beside one of single samples")
-    loss = max(min(p.loss for p in curve.points) for curve in (one, other))
+    lowest = {curve.method: min(point.loss for point in curve.points) for curve in (one, other)}
+    begun = one.points[0].loss
+    if lowest[rival] >= begun > lowest[one.method]:
+        never = f"never: {rival} did not come below the loss of {begun:.4f} that it began with"
+        return decided(criterion, "holds", None, "ratio", n=1, note=never)
+    loss = max(lowest.values())
     ours, theirs = _first(one, loss), _first(other, loss)
     if not ours[0] or not theirs[0]:
-        return undecided(criterion, "neither became better than it began")
+        return undecided(criterion, "single samples did not become better than they began")
     return decided(
         criterion,
         shown(theirs[0] / ours[0] >= (criterion.threshold or 0.0)),
@@ -175,9 +194,10 @@ def _reached(body: Descent) -> list[Decision]:
     return [
         told(
             curve.method,
-            f"What loss do {curve.method} come to in {units.duration(body.seconds_a_curve)}?",
-            min(point.loss for point in curve.points),
-            "accuracy",
+            f"What loss does descent by {curve.method} come to in "
+            f"{units.duration(body.seconds_a_curve)}?",
+            curve.points[-1].loss,
+            "loss",
             f"validation accuracy {units.accuracy(curve.points[-1].validation_accuracy)}, "
             f"{units.count(curve.points[-1].samples_seen)} samples seen, "
             + (f"learning rate {curve.learning_rate:g}" if curve.learning_rate else "line search"),
@@ -274,7 +294,7 @@ def sizes(evidence: Evidence) -> ClaimLine:
             "GB",
             n=tried * len(UNITS),
             note=(f"true of {true_as}" if readings else "true in none of them")
-            + f"; the nearest to it is {nearest[0]}: {nearest[1]:.4f}",
+            + f"; in gigabytes of 10^9 bytes the nearest are {nearest[0]}",
         ),
         _beside(beside, body),
     ]
@@ -282,12 +302,11 @@ def sizes(evidence: Evidence) -> ClaimLine:
 
 
 def _in_gigabytes(body: DataSizes) -> list[tuple[str, float]]:
-    """The training images in each form and unit."""
+    """The training images in each form."""
     return [
-        (f"{each.part} images as {each.representation} in {unit}", each.size_bytes / unit_bytes)
+        (f"{each.part} images as {each.representation}", each.size_bytes / UNITS["GB"])
         for each in body.sizes
         if each.size_bytes is not None and each.part != "test"
-        for unit, unit_bytes in UNITS.items()
     ]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mnist_bench import paper
 from mnist_bench.document import Row, Scaling
@@ -14,68 +16,92 @@ from mnist_bench.summary import RunSummary
 
 MARATHON = "marathon"
 """Name of the packaged scenario."""
+THREADS = "threads"
+"""Likewise."""
+TECHNIQUES = (
+    "claim-6-neighbours",
+    "claim-6-logistic",
+    "claim-6-lenet-5",
+    "claim-6-fully-connected-parameters",
+    "claim-6-fully-connected-operations",
+    "claim-6-svm",
+)
+"""Names of the packaged scenarios of other techniques, the quick ones first."""
+
+RunT = TypeVar("RunT", RunSummary, RunResult)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of one machine.
+    """Of one machine, carried out in one way.
 
     Attributes:
-        runs: Of `mnist-bench run`, the oldest first.
-        trainings: Runs of Table I's protocol with their curves, likewise.
-        marathons: Runs of the scenario `marathon` with their curves, likewise.
+        runs: Of Table I's protocol, the oldest first.
+        trainings: Those of them with their curves that claims on learning look at, likewise.
+        marathon: A training of the scenario `marathon`; None where there is none.
         rows: Of Table I.
-        scaling: The same training at several thread counts.
+        scaling: The scenario `threads`, by rising thread counts.
+        techniques: Runs of other techniques, by the name of their packaged scenario.
         findings: What was measured for claims by themselves, by the claim's number.
-        layers: What layers make of one test image; None where nobody looked.
+        layers: What layers make of the paper's test image; None where nobody looked.
         price: Of a kilowatt-hour, in the user's currency; None where none was given.
     """
 
     runs: tuple[RunSummary, ...] = ()
     trainings: tuple[RunResult, ...] = ()
-    marathons: tuple[RunResult, ...] = ()
+    marathon: RunResult | None = None
     rows: tuple[Row, ...] = ()
     scaling: tuple[Scaling, ...] = ()
+    techniques: Mapping[str, tuple[RunSummary, ...]] = field(default_factory=dict)
     findings: Mapping[int, Finding] = field(default_factory=dict)
     layers: Layers | None = None
     price: float | None = None
 
 
-def independent(trainings: Sequence[RunResult]) -> Mapping[int, tuple[RunResult, ...]]:
+def of_one_way(runs: Sequence[RunT]) -> tuple[RunT, ...]:
+    """Those in float32 on the processor, with the number of threads that most of them had.
+
+    Args:
+        runs: Of one question, the oldest first.
+    """
+    plain = [run for run in runs if (run.precision, run.device) == ("float32", "cpu")]
+    counts = Counter(run.threads for run in plain)
+    most = max(counts, key=lambda threads: (counts[threads], threads), default=None)
+    return tuple(run for run in plain if run.threads == most)
+
+
+def independent(runs: Sequence[RunT]) -> Mapping[int, tuple[RunT, ...]]:
     """Trainings of Table I's step counts that share nothing, by rising step count.
 
-    Of rows that are cut from one training the longest alone is taken, and of a seed that was
-    trained twice the later.
+    Two trainings from one seed are the same as far as the shorter one goes, whether they were cut
+    from one another or not: of each seed the longest alone is taken, of those the newest.
+
+    Args:
+        runs: Of Table I's protocol, carried out in one way, the oldest first.
     """
-    longest: dict[str, RunResult] = {}
-    for run in sorted(_papers(trainings), key=lambda run: run.steps):
-        longest[run.trajectory] = run
-    draws: dict[tuple[int, int], RunResult] = {}
-    for run in _papers(trainings):
-        if longest[run.trajectory] is run:
-            draws[run.steps, run.training_seed] = run
-    counts = sorted({steps for steps, _ in draws})
-    return {steps: tuple(run for (of, _), run in draws.items() if of == steps) for steps in counts}
+    draws: dict[int | None, RunT] = {}
+    for run in sorted(_finished(runs), key=lambda run: run.steps):
+        draws[run.training_seed] = run
+    counts = sorted({run.steps for run in draws.values()})
+    return {steps: tuple(run for run in draws.values() if run.steps == steps) for steps in counts}
 
 
-def of_steps(trainings: Sequence[RunResult], steps: int) -> tuple[RunResult, ...]:
+def of_steps(runs: Sequence[RunT], steps: int) -> tuple[RunT, ...]:
     """Trainings of one of Table I's step counts, a seed once: they share nothing with each other.
 
     Args:
-        trainings: The oldest first.
+        runs: Likewise.
         steps: Updates.
     """
-    seeds = {run.training_seed: run for run in _papers(trainings) if run.steps == steps}
-    return tuple(seeds.values())
+    return tuple({run.training_seed: run for run in _finished(runs) if run.steps == steps}.values())
 
 
-def _papers(trainings: Sequence[RunResult]) -> Sequence[RunResult]:
-    """Those that came to their end on the paper's images."""
+def _finished(runs: Sequence[RunT]) -> Sequence[RunT]:
+    """Those that came to their end."""
     return [
         run
-        for run in trainings
+        for run in runs
         if run.status == "finished"
-        and run.dataset == paper.DATASET
         and paper.row_of(run.steps) is not None
         and run.final_test_accuracy is not None
     ]

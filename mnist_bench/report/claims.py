@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mnist_bench import units
 from mnist_bench.claim import CLAIM_VERDICTS, ClaimLine, Decision, Unit
-from mnist_bench.remarks import counted
 from mnist_bench.report.cells import INTERVAL, Column
+from mnist_bench.units import counted
 
 INTRODUCTION = (
     "What the paper says, in words of ours, and whether it holds here. What decides each claim "
@@ -22,6 +22,7 @@ _FIGURES: dict[Unit, Callable[[float], str]] = {
     "seconds": units.duration,
     "bytes": lambda value: units.mebibytes(round(value)),
     "count": lambda value: units.count(round(value)),
+    "loss": lambda value: f"{value:.4f}",
     "GB": lambda value: f"{value:.4f} GB",
     "kWh": lambda value: f"{value:.4f} kWh",
     "price": lambda value: f"{value:.4f}",
@@ -45,8 +46,8 @@ def headline(lines: Sequence[ClaimLine]) -> str:
 def notes(line: ClaimLine) -> Iterator[str]:
     """When each criterion holds, and how its figure was made."""
     for each in line.decisions:
-        parts = [f"holds where: {each.rule}" if each.rule else "", each.note or ""]
-        yield f"{each.criterion}: {'. '.join(part for part in parts if part)}"
+        parts = [f"it holds where {each.rule}" if each.rule else "", each.note or ""]
+        yield f"{each.criterion}: {'; '.join(part for part in parts if part)}"
 
 
 def found(decision: Decision) -> str:
