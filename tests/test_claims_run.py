@@ -1,0 +1,231 @@
+"""What `run claims` measures and in which order, and that a report alone decides the same."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bundles import bundle
+from program import Bench
+from records import run
+from rich.console import Console
+from test_claims import checks, falling, images, training, trainings
+from test_reporting import call
+
+from mnist_bench import claims_run, figures, finding, gathering
+from mnist_bench.archive import Archive
+from mnist_bench.claim_parts import Part, parts_of
+from mnist_bench.claims_run import Costed, Question
+from mnist_bench.data import MNIST
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.result import RunResult
+from mnist_bench.run import Done
+from mnist_bench.store import Store
+from mnist_bench.wish import Wish
+
+HERE = "a" * 32
+
+
+# Which parts are measured
+
+
+def wish(**changes: Any) -> Wish:
+    values: dict[str, Any] = {
+        "scenarios": ("claims",), "steps": None, "settings": (), "seeds": range(1),
+        "repeats": None, "independent": False, "threads": None, "precision": "float32",
+        "device": "cpu", "dataset": None, "folder": None, "tracking_uri": "sqlite:///mlflow.db",
+        "experiment": "mnist-bench", "command": "mnist-bench run claims",
+    }  # fmt: skip
+    return Wish(**(values | changes))
+
+
+def question(budget_seconds: float = 100.0) -> Question:
+    return Question((1,), budget_seconds, None, reports=True, wish=wish())
+
+
+def part(subject: str, seconds: float, **changes: Any) -> Costed:
+    made = Part((10,), "finding", seconds, subject=subject)
+    return Costed(made, None, (), **({"is_recorded": False} | changes))
+
+
+class Measuring:
+    """Stands in for the measuring: each part takes what it is told to, on a clock of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **takes: float | Done) -> None:
+        self.now, self.takes, self.done = 0.0, takes, []
+        monkeypatch.setattr(claims_run.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(claims_run, "_measured", self.measured)
+        monkeypatch.setattr(claims_run, "_decided", self.decided)
+
+    def measured(self, each: Costed, *_: object) -> Done:
+        self.done.append(str(each.part))
+        taken = self.takes[str(each.part)]
+        if isinstance(taken, Done):
+            return taken
+        self.now += taken
+        return Done("", 0, None)
+
+    def decided(self, _question: Question, _people: Console, errors: Any, status: int) -> Done:
+        return Done("decided", status, errors[0] if errors else None)
+
+    def carry_out(self, *parts: Costed, budget_seconds: float = 100.0) -> tuple[Done, str]:
+        said = io.StringIO()
+        console = Console(file=said, width=200)
+        done = claims_run.carry_out(question(budget_seconds), parts, None, console, console)
+        return done, said.getvalue()
+
+
+@pytest.mark.usefixtures("home")
+def test_what_fits_is_measured_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring = Measuring(monkeypatch, a=10, b=10)
+    done, _ = measuring.carry_out(
+        part("a", 10), part("is there", 10, is_recorded=True), part("too long", 200, fits=False),
+        part("b", 10),
+    )  # fmt: skip
+    assert measuring.done == ["a", "b"]
+    assert (done.document_json, done.exit_status, done.error) == ("decided", 0, None)
+
+
+@pytest.mark.usefixtures("home")
+def test_no_part_is_begun_that_would_end_after_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring = Measuring(monkeypatch, slow=90, c=5)
+    _, said = measuring.carry_out(part("slow", 10), part("b", 20), part("c", 5))
+    assert measuring.done == ["slow", "c"]
+    assert "Left out, it does not fit into what is left of the budget: b" in said
+
+
+@pytest.mark.usefixtures("home")
+def test_a_part_that_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = BenchError("no memory for it", "buy some", exit_status=EXIT_BROKE)
+    measuring = Measuring(monkeypatch, a=Done("", EXIT_BROKE, fault), b=5)
+    done, said = measuring.carry_out(part("a", 5), part("b", 5))
+    assert measuring.done == ["a", "b"]
+    assert (done.exit_status, done.error) == (EXIT_BROKE, fault)
+    assert "a: no memory for it" in said
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("status", [130, 143])
+def test_what_the_user_ends_ends_all_and_is_decided(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    measuring = Measuring(monkeypatch, a=Done("", status, None), b=5)
+    done, _ = measuring.carry_out(part("a", 5), part("b", 5))
+    assert measuring.done == ["a"]
+    assert (done.document_json, done.exit_status) == ("decided", status)
+
+
+def test_a_plan_is_told() -> None:
+    parts = [part("a", 30), part("b", 200, fits=False), part("c", 5, is_recorded=True)]
+    assert claims_run.plan_as_text(parts, question()).splitlines() == [
+        "about 30.0 s of a budget of 1 min 40 s",
+        "  a (claim 10): 30.0 s, by another machine's measure",
+        "  b (claim 10): left out, 3 min 20 s, by another machine's measure",
+        "  c (claim 10): recorded already",
+    ]
+    told = json.loads(claims_run.plan_as_json(parts, question()))["parts"]
+    assert [each["fits"] for each in told] == [True, False, True]
+    assert [each["expected_seconds"] for each in told] == [30, 200, 0]
+
+
+# What a report decides
+
+
+def taken_in(bench: Bench, runs: list[RunResult]) -> None:
+    ended = call(bench, "import", bundle(bench.folder, "runs.zip", runs))
+    assert ended.status == 0, ended.stderr
+
+
+def recorded(tmp_path: Path, price: float | None = 0.5) -> Bench:
+    """A database with what claims 1 to 5, 10 and 11 are decided by."""
+    bench = Bench(tmp_path)
+    own = {"machine_id": HERE, "dataset_digest": MNIST.digest}
+    runs = [each.model_copy(update=own) for each in trainings(falling)]
+    small = run(200, 0.91, scenario="smoke", dataset="mnist-5k", machine_id=HERE, trajectory="s")
+    taken_in(bench, [*runs, small])
+    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    mark = {figures.CLAIMS_TAG: "true", figures.MACHINE_ID_TAG: HERE,
+            figures.PRICE_TAG: "" if price is None else str(price)}  # fmt: skip
+    store.keep("claims", "", mark, {})
+    for number, body in (checks(equal=10) | images(47_040_000, 7_840_000)).items():
+        digest = MNIST.digest if number in finding.ON_IMAGES else None
+        made = body.model_copy(update={"machine_id": HERE, "dataset_digest": digest})
+        tags = {figures.CLAIM_TAG: str(number), figures.CREATED_TAG: made.created}
+        store.keep(f"claim {number}", "", tags, {finding.FILE: made.to_json()})
+    return bench
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return recorded(tmp_path_factory.mktemp("user"))
+
+
+def told(bench: Bench, *arguments: str) -> dict[int, dict[str, Any]]:
+    ended = call(bench, "report", "--json", *arguments)
+    assert ended.status == 0, ended.stderr
+    return {each["claim"]: each for each in json.loads(ended.stdout)["claims"]}
+
+
+def test_a_report_alone_decides_the_claims(bench: Bench) -> None:
+    claims = told(bench)
+    verdicts = {number: each["verdict"] for number, each in claims.items()}
+    assert {n: verdicts[n] for n in (3, 4, 5, 10, 11)} == {
+        3: "does not hold", 4: "holds", 5: "holds", 10: "holds", 11: "does not hold",
+    }  # fmt: skip
+    assert {verdicts[n] for n in (6, 7, 8, 9, 12)} == {"not decided here"}
+    trend = claims[3]["decisions"][0]
+    assert (trend["criterion"], trend["verdict"], trend["n"]) == ("trend", "holds", 20)
+    assert trend["value"] == pytest.approx(-0.5, abs=0.02)
+    price = next(d for d in claims[5]["decisions"] if d["criterion"] == "price")
+    energy = next(d for d in claims[5]["decisions"] if d["criterion"] == "energy")
+    assert price["value"] == pytest.approx(energy["value"] * 0.5)
+    page = (bench.folder / "reports" / "report.html").read_text(encoding="utf-8")
+    assert "<h3>Claim 3: does not hold</h3>" in page
+
+
+def test_a_filter_of_the_report_is_none_of_the_claims(bench: Bench) -> None:
+    assert told(bench, "--scenario", "smoke") == told(bench)
+
+
+def test_without_a_measuring_of_claims_there_is_no_section(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    taken_in(bench, [run(200, 0.91, scenario="smoke")])
+    assert told(bench) == {}
+
+
+def test_what_is_gathered_is_of_the_packaged_scenarios_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    faster = PaperCnnHyperparameters(learning_rate=0.01)
+    changed = [
+        training(500, threads, falling, scenario="threads", machine_id=HERE, threads=threads,
+                 hyperparameters=faster)
+        for threads in (1, 2)
+    ]  # fmt: skip
+    short = run(1_000, 0.9, scenario="marathon", machine_id=HERE, trajectory="short",
+                eval_every=500)  # fmt: skip
+    taken_in(bench, [*changed, short])
+    archive = Archive(
+        f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench", make=False
+    )
+    found = gathering.gather(archive, HERE, gathering.runs_on(archive, HERE))
+    assert (found.marathon, found.scaling, found.trainings) == (None, (), ())
+
+
+# The command
+
+
+@pytest.mark.parametrize("number", [1, 6, 8, 9, 11, 12])
+def test_claims_about_images_are_about_the_papers(number: int) -> None:
+    assert any(each.needs_images for each in parts_of([number]))
+
+
+def test_other_images_are_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    ended = bench.call("run", "claim-12", "--dataset", "mnist-5k", "--dry-run")
+    assert ended.status == 2
+    assert "the paper's claims are about the full MNIST" in ended.complaint
+    assert list(bench.folder.iterdir()) == []
