@@ -43,7 +43,8 @@ class LayerCost(Record):
         kernel_size: Pixels along each side of the kernel.
         parameters: Weights that reach a pixel inside of the image; none of the layers has a bias.
         weight_bytes: What its weights take as they are held, in float32. The local layer holds a
-            whole kernel for each output, also where that reaches beyond the image's border.
+            whole kernel for each output, also where that reaches beyond the image's border: the
+            paper's k times n.
         multiply_adds: For one image: each pair of output and pixel that are connected. A product
             with the zeros beyond the border is not counted.
         seconds: Of one application to a batch, each of a repeat; None where nobody timed it.
@@ -116,6 +117,10 @@ class LossCurve(Record):
     learning_rate: float | None
     points: tuple[LossPoint, ...]
     ended: Literal["time", "diverged", "converged"]
+
+    def first_at(self, loss: float) -> LossPoint | None:
+        """The first point whose loss is no larger; None where none is."""
+        return next((point for point in self.points if point.loss <= loss), None)
 
 
 class RateTried(Record):

@@ -186,8 +186,8 @@ def test_each_rate_is_tried_for_the_same_time(clock: list[float]) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         found = search(hill, "full batch", 0, seconds=3.0)
     assert [each.learning_rate for each in found.tried] == [*RATES["full batch"]]
-    assert [each.samples_seen for each in found.tried] == [60] * 4
-    assert found.seconds == pytest.approx(12.0), "of those that came to no number too"
+    assert [each.samples_seen for each in found.tried] == [60] * 3
+    assert found.seconds == pytest.approx(9.0), "of those that came to no number too"
     assert found.tried[-1].loss is None or found.tried[-1].loss > found.tried[0].loss
     assert best(found) == 0.1, "1 - 0.3 · 9 is less than -1: the others go up"
 
@@ -223,7 +223,7 @@ def test_every_method_but_l_bfgs_has_rates() -> None:
 
 @pytest.fixture(scope="module")
 def found(sample: Source) -> Descent:
-    return measured(sample, parts=1, seed=1, seconds=7.0)
+    return measured(sample, parts=1, seed=1, seconds=7.3)
 
 
 def test_all_methods_from_one_beginning(found: Descent, sample: Source) -> None:
@@ -232,7 +232,7 @@ def test_all_methods_from_one_beginning(found: Descent, sample: Source) -> None:
     assert all(curve.points[0].samples_seen == 0 for curve in found.curves)
     assert (found.training_images, found.loss_images) == (4_000, 4_000)
     assert (found.validation_images, found.parameters) == (500, 7_858)
-    assert found.seconds_a_curve == 1.0
+    assert found.seconds_a_curve == pytest.approx(1.0)
 
 
 def test_each_takes_its_own_best_rate(found: Descent) -> None:
