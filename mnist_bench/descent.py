@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, Protocol, TypeAlias
 
@@ -36,16 +36,15 @@ Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
 """As SciPy hands it on."""
 
 RATES: dict[Method, tuple[float, ...]] = {
-    "single samples": (0.003, 0.01, 0.03, 0.1),
-    "mini-batches of 50": (0.03, 0.1, 0.3, 1.0),
-    "full batch": (0.1, 0.3, 1.0, 3.0),
+    "single samples": (0.003, 0.01, 0.03),
+    "mini-batches of 50": (0.03, 0.1, 0.3),
+    "full batch": (0.1, 0.3, 1.0),
 }
-"""Learning rates that are tried before a method's training; L-BFGS needs none."""
+"""Learning rates of which each method has its own best; L-BFGS needs none. With three times the
+largest of each nothing was learned."""
 _BATCH_SIZES: dict[Method, int] = {"single samples": 1, "mini-batches of 50": 50}
-_TRIAL_SHARE = 1 / 6
-"""Of a curve's time, that each rate is tried for."""
-_CURVES_WORTH = 7
-"""The whole takes so many times as long as one curve: four of these, twelve trials, the scoring."""
+_CURVES_WORTH = 11.5
+"""The whole takes so many times as long as one curve: ten of these, and the scoring."""
 _UPDATES_AT_ONCE = 200
 """Between two looks at the clock."""
 _NO_END = 10**9
@@ -84,7 +83,7 @@ class Hill(Protocol):
 
 
 def measured(source: Source, parts: int, seed: int, seconds: float) -> Descent:
-    """Each method's curve, the learning rates chosen before; the test images are never loaded.
+    """Each method's curve with its own best learning rate; the test images are never loaded.
 
     Args:
         source: The images.
@@ -98,12 +97,13 @@ def measured(source: Source, parts: int, seed: int, seconds: float) -> Descent:
     dataset = data.load(source, with_test=False)
     hill = Slope(dataset, seed, parts)
     seconds_a_curve = seconds / _CURVES_WORTH
-    searches = [search(hill, method, seed, seconds_a_curve * _TRIAL_SHARE) for method in RATES]
-    rates = {each.method: best(each) for each in searches}
-    curves = [descended(hill, m, rates.get(m), seed, seconds_a_curve) for m in METHODS]
+    tried = {
+        method: [descended(hill, method, rate, seed, seconds_a_curve) for rate in rates]
+        for method, rates in ((method, RATES.get(method, (None,))) for method in METHODS)
+    }
     return Descent(
-        curves=tuple(curves),
-        searches=tuple(searches),
+        curves=tuple(best(curves) for curves in tried.values()),
+        searches=tuple(searched(curves) for method, curves in tried.items() if method in RATES),
         seconds_a_curve=seconds_a_curve,
         parameters=len(hill.weights()),
         filters=hill.filters,
@@ -113,26 +113,30 @@ def measured(source: Source, parts: int, seed: int, seconds: float) -> Descent:
     )
 
 
-def search(hill: Hill, method: Method, seed: int, seconds: float) -> RateSearch:
-    """Try a method's learning rates, each for the same time from the same weights."""
-    tried = []
-    for rate in RATES[method]:
-        walk = _walked(hill, method, rate, seed, seconds, on_the_way=False)
-        tried.append(
+def best(curves: Sequence[LossCurve]) -> LossCurve:
+    """The one of the least loss at its end; where none came to a number, the first.
+
+    Whole curves are compared: after a few steps a rate may lead that goes astray later.
+    """
+    numbers = [curve for curve in curves if curve.ended != "diverged"]
+    return min(numbers, key=lambda curve: curve.points[-1].loss, default=curves[0])
+
+
+def searched(curves: Sequence[LossCurve]) -> RateSearch:
+    """What a method's curves at its learning rates came to."""
+    return RateSearch(
+        method=curves[0].method,
+        tried=tuple(
             RateTried(
-                learning_rate=rate,
-                samples_seen=walk.samples_seen,
-                seconds=walk.ended_seconds,
-                loss=None if walk.ended == "diverged" else walk.points[-1].loss,
+                learning_rate=curve.learning_rate,
+                samples_seen=curve.samples_seen,
+                seconds=curve.seconds,
+                loss=None if curve.ended == "diverged" else curve.points[-1].loss,
             )
-        )
-    return RateSearch(method=method, tried=tuple(tried))
-
-
-def best(found: RateSearch) -> float:
-    """The rate of the least loss; the smallest rate where none came to a number."""
-    numbers = [(each.loss, each.learning_rate) for each in found.tried if each.loss is not None]
-    return min(numbers)[1] if numbers else min(each.learning_rate for each in found.tried)
+            for curve in curves
+            if curve.learning_rate is not None
+        ),
+    )
 
 
 def descended(
@@ -147,34 +151,26 @@ def descended(
         seed: Of the samples' order.
         seconds: After which it ends, with the piece of work that is under way.
     """
-    walk = _walked(hill, method, learning_rate, seed, seconds)
-    return LossCurve(
-        method=method, learning_rate=learning_rate, points=tuple(walk.points), ended=walk.ended
-    )
-
-
-def _walked(
-    hill: Hill,
-    method: Method,
-    rate: float | None,
-    seed: int,
-    seconds: float,
-    *,
-    on_the_way: bool = True,
-) -> _Walk:
-    """The way down that a method takes."""
     first = hill.weights()
-    walk = _Walk(hill, seconds, on_the_way=on_the_way)
-    if rate is None:
+    walk = _Walk(hill, seconds)
+    if learning_rate is None:
         _by_l_bfgs(hill, walk)
     elif method in _BATCH_SIZES:
         batches = shuffled_batches(hill.images, _BATCH_SIZES[method], seed)
-        _by_batches(hill, walk, rate, batches)
+        _by_batches(hill, walk, learning_rate, batches)
     else:
-        _by_full_batches(hill, walk, rate)
-    walk.end()
+        _by_full_batches(hill, walk, learning_rate)
+    took_seconds = walk.seconds
+    walk.score()
     hill.take(first)
-    return walk
+    return LossCurve(
+        method=method,
+        learning_rate=learning_rate,
+        points=tuple(walk.points),
+        ended=walk.ended,
+        samples_seen=walk.samples_seen,
+        seconds=took_seconds,
+    )
 
 
 def next_point(samples_seen: int) -> int:
@@ -189,17 +185,14 @@ class _Walk:
     Args:
         hill: What is gone down.
         seconds: After which the way ends.
-        on_the_way: Whether states between the first and the last are scored.
     """
 
-    def __init__(self, hill: Hill, seconds: float, *, on_the_way: bool) -> None:
+    def __init__(self, hill: Hill, seconds: float) -> None:
         self.points: list[LossPoint] = []
         self.ended: Literal["time", "diverged", "converged"] = "time"
-        self.ended_seconds = 0.0
         self.samples_seen = 0
         self._hill = hill
         self._limit_seconds = seconds
-        self._on_the_way = on_the_way
         self._stood_seconds = 0.0
         self._begin = time.perf_counter()
         self.score()
@@ -215,10 +208,8 @@ class _Walk:
         return self.ended == "time" and self.seconds < self._limit_seconds
 
     @property
-    def samples_to_go(self) -> float:
-        """Before the next state that is scored; endless where none is on the way."""
-        if not self._on_the_way:
-            return math.inf
+    def samples_to_go(self) -> int:
+        """Before the next state that is scored."""
         return next_point(self.points[-1].samples_seen) - self.samples_seen
 
     def score_if_due(self) -> None:
@@ -246,11 +237,6 @@ class _Walk:
                 validation_accuracy=accuracy,
             )
         )
-
-    def end(self) -> None:
-        """Score the last state, and stop the clock."""
-        self.ended_seconds = self.seconds
-        self.score()
 
     @contextmanager
     def _standing(self) -> Iterator[None]:

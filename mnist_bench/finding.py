@@ -45,7 +45,8 @@ class LayerCost(Record):
         kernel_size: Pixels along each side of the kernel.
         parameters: Weights that reach a pixel inside of the image; none of the layers has a bias.
         weight_bytes: What its weights take as they are held, in float32. The local layer holds a
-            whole kernel for each output, also where that reaches beyond the image's border.
+            whole kernel for each output, also where that reaches beyond the image's border: the
+            paper's k times n.
         multiply_adds: For one image: each pair of output and pixel that are connected. A product
             with the zeros beyond the border is not counted.
         seconds: Of one application to a batch, each of a repeat; None where nobody timed it.
@@ -112,22 +113,30 @@ class LossCurve(Record):
         points: By rising samples, the untrained network first.
         ended: Why the curve ends: its time was over; its loss was no number any more; or no
             smaller loss could be found.
+        samples_seen: In all, also after the last point where the loss was no number any more.
+        seconds: Of training in all.
     """
 
     method: Method
     learning_rate: float | None
     points: tuple[LossPoint, ...]
     ended: Literal["time", "diverged", "converged"]
+    samples_seen: int
+    seconds: float
+
+    def first_at(self, loss: float) -> LossPoint | None:
+        """The first point whose loss is no larger; None where none is."""
+        return next((point for point in self.points if point.loss <= loss), None)
 
 
 class RateTried(Record):
-    """A learning rate that was tried before a method's training.
+    """A whole curve at one learning rate, in short.
 
     Attributes:
         learning_rate: The rate.
-        samples_seen: In its trial.
-        seconds: Of its trial.
-        loss: Where it came to; None where that was no number.
+        samples_seen: As the curve has it.
+        seconds: As the curve has it.
+        loss: At its end; None where that was no number.
     """
 
     learning_rate: float
@@ -137,11 +146,11 @@ class RateTried(Record):
 
 
 class RateSearch(Record):
-    """How a method came to its learning rate: the least loss after the same time.
+    """How a method came to its learning rate: of its curves the one of the least loss is kept.
 
     Attributes:
         method: Whose rate it is.
-        tried: What was tried.
+        tried: What was tried, the kept one included.
     """
 
     method: Method
@@ -149,17 +158,17 @@ class RateSearch(Record):
 
     @property
     def seconds(self) -> float:
-        """What the search took."""
+        """What all its curves took: what a user pays who does not know the rate."""
         return sum(each.seconds for each in self.tried)
 
 
 class Descent(Record):
-    """Claim 8: the same network trained by several methods, each for the same time.
+    """Claim 8: the same network trained by several methods, each at its best for the same time.
 
     Attributes:
         curves: One a method.
         searches: For the methods that need a learning rate.
-        seconds_a_curve: Training seconds of each curve; a search comes on top.
+        seconds_a_curve: Training seconds that each curve was given, those of a search too.
         parameters: Weights and biases of the network.
         filters: Of its two convolutions.
         training_images: Images that are trained on.

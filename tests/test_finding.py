@@ -41,8 +41,14 @@ BODIES: dict[int, Body] = {
     ),
     8: Descent(
         curves=(
-            LossCurve(method="L-BFGS", learning_rate=None, points=(POINT,), ended="converged"),
-            LossCurve(method="full batch", learning_rate=0.1, points=(), ended="diverged"),
+            LossCurve(
+                method="L-BFGS", learning_rate=None, points=(POINT,), ended="converged",
+                samples_seen=50, seconds=0.5,
+            ),
+            LossCurve(
+                method="full batch", learning_rate=0.1, points=(), ended="diverged",
+                samples_seen=99, seconds=1.5,
+            ),
         ),
         searches=(
             RateSearch(
@@ -119,3 +125,19 @@ def test_a_search_tells_its_price() -> None:
     body = BODIES[8]
     assert isinstance(body, Descent)
     assert body.searches[0].seconds == 0.5
+
+
+def test_the_first_point_at_a_loss() -> None:
+    losses = (2.25, 1.0, 1.5, 0.5)
+    points = tuple(
+        POINT.model_copy(update={"samples_seen": place, "loss": loss})
+        for place, loss in enumerate(losses)
+    )
+    curve = LossCurve(
+        method="full batch", learning_rate=0.1, points=points, ended="time",
+        samples_seen=3, seconds=0.5,
+    )  # fmt: skip
+    first = {loss: curve.first_at(loss) for loss in (3.0, 1.0, 0.75, 0.25)}
+    assert {loss: point and point.samples_seen for loss, point in first.items()} == {
+        3.0: 0, 1.0: 1, 0.75: 3, 0.25: None,
+    }  # fmt: skip

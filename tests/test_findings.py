@@ -110,6 +110,15 @@ def test_nothing_is_measured_beside_another_benchmark(
     assert found(store, 10, machine_id(), None) is None
 
 
+def test_who_does_without_measures_beside_another_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, ConvolutionCheck(checks=()))
+    with exclusive.held(machine_id(), exclusive=True, say=pytest.fail):
+        made = make(store, TEN, exclusively=False)
+    assert found(store, 10, machine_id(), None) == made
+
+
 def test_a_measuring_that_fails_records_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
