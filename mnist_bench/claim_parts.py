@@ -94,6 +94,11 @@ PARTS: tuple[Part, ...] = (
 """In the order in which they are measured: what serves most for its time comes first."""
 
 
+def known_names() -> list[str]:
+    """What `run` takes for claims."""
+    return [ALL, *(f"claim-{claim.number}" for claim in paper.CLAIMS)]
+
+
 def numbers(names: Sequence[str]) -> tuple[int, ...] | None:
     """The claims that names of scenarios ask for; None where they ask for none.
 

@@ -7,11 +7,15 @@ from dataclasses import asdict, dataclass
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mnist_bench import cost, data, sample, scenario, sensing, units
 from mnist_bench.execution import Execution, thread_counts
 from mnist_bench.limits import DatasetChoice
 from mnist_bench.scenario import Scenario
+
+CLAIMS = "claims: what the paper says, put to the test; `run claims --dry-run` tells how"
+"""Under the table."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ def show(items: list[Item], console: Console) -> None:
         steps = ", ".join(units.count(steps) for steps in item.steps)
         table.add_row(item.name, steps, _price(item), item.title)
     console.print(table)
+    console.print(Text(CLAIMS), soft_wrap=True)
 
 
 def as_json(items: list[Item]) -> str:

@@ -64,10 +64,11 @@ def folder(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 
 def names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Packaged scenarios that begin like this, for the shell's completion."""
+    """Packaged scenarios and claims that begin like this, for the shell's completion."""
+    from mnist_bench.claim_parts import known_names
     from mnist_bench.scenario import packaged_names
 
-    return [name for name in packaged_names() if name.startswith(incomplete)]
+    return [name for name in (*packaged_names(), *known_names()) if name.startswith(incomplete)]
 
 
 def settings(

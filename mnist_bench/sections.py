@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mnist_bench import compare
+from mnist_bench import compare, paper
 from mnist_bench.curves import Curves, curves_of
 from mnist_bench.document import Document
-from mnist_bench.draws import groups
+from mnist_bench.draws import compares, groups
 from mnist_bench.machine import Machine
 from mnist_bench.pictured import Pictured
 from mnist_bench.reach import reaches
@@ -18,9 +18,11 @@ from mnist_bench.standing import standings
 from mnist_bench.summary import RunSummary
 
 MOST_SECTIONS = 12
-"""So many scenarios have a section, those with the newest runs; the rest a row each."""
+"""So many scenarios have a section, those that compare and then those with the newest runs; the
+rest have a row each."""
 MOST_DRAWN = 3
-"""So many of them have drawings, digits and times to an accuracy: all that has to be fetched."""
+"""Where there are more, so many of them have drawings, digits and times to an accuracy: all that
+has to be fetched."""
 _MOST_CURVES = 30
 """So many trainings of a scenario are drawn, the newest of them."""
 
@@ -44,7 +46,7 @@ class _Common:
 
 @dataclass(frozen=True)
 class Sections:
-    """What the runs of one machine tell, a scenario each, that of the newest run first.
+    """What the runs of one machine tell, a scenario each: those that compare, then the newest.
 
     Attributes:
         shown: Those that have a section.
@@ -80,34 +82,42 @@ def sections(
     if not runs:
         return Sections((), ())
     common = _Common(shelf, described, created, compare.reference_document())
+    by_scenario = _by_scenario(runs)
+    too_many = limited and len(by_scenario) > MOST_SECTIONS
+    drawn = MOST_DRAWN if too_many else len(by_scenario)
     made = tuple(
-        _section(common, name, of, is_drawn=place < MOST_DRAWN or not limited)
-        for place, (name, of) in enumerate(_by_scenario(runs).items())
+        _section(common, name, of, is_drawn=place < drawn)
+        for place, (name, of) in enumerate(by_scenario.items())
     )
-    most = MOST_SECTIONS if limited else len(made)
-    shelf.notes += _left_out(len(made)) if limited else ()
+    most = MOST_SECTIONS if too_many else len(made)
+    shelf.notes += _left_out(len(made)) if too_many else ()
     return Sections(made[:most], made[most:])
 
 
 def _left_out(scenarios: int) -> Iterator[str]:
-    if scenarios > MOST_DRAWN:
-        yield (
-            f"Drawings, digits and times to an accuracy are of {MOST_DRAWN} of {scenarios:,} "
-            "scenarios, those with the newest runs; --scenario NAME shows those of another"
-        )
-    if scenarios > MOST_SECTIONS:
-        yield (
-            f"{MOST_SECTIONS} of {scenarios:,} scenarios have sections, those with the newest "
-            "runs; the rest stand in the table of other scenarios"
-        )
+    which = "those that compare with Table I and then those with the newest runs"
+    yield (
+        f"Drawings, digits and times to an accuracy are of {MOST_DRAWN} of {scenarios:,} "
+        f"scenarios, {which}; --scenario NAME shows those of another"
+    )
+    yield (
+        f"{MOST_SECTIONS} of {scenarios:,} scenarios have sections, {which}; the rest stand in "
+        "the table of other scenarios"
+    )
 
 
 def _by_scenario(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
-    """Runs in their order; the scenario of the newest one first."""
+    """Runs in their order; the scenarios that compare first, then that of the newest run."""
     found: dict[str, list[RunSummary]] = {run.scenario: [] for run in reversed(runs)}
     for run in runs:
         found[run.scenario].append(run)
-    return found
+    first = sorted(found.items(), key=lambda pair: not any(map(_has_row, pair[1])))
+    return dict(first)
+
+
+def _has_row(run: RunSummary) -> bool:
+    """Whether Table I has a row that a run compares with."""
+    return compares(run) and paper.row_of(run.steps) is not None
 
 
 def _section(

@@ -622,3 +622,5 @@ def test_names_of_scenarios_are_completed() -> None:
 
     completion = ShellComplete(cli, {}, "mnist-bench", "_MNIST_BENCH_COMPLETE")
     assert [item.value for item in completion.get_completions(["run"], "sm")] == ["smoke"]
+    claims = [item.value for item in completion.get_completions(["run"], "claim-1")]
+    assert claims == ["claim-1", "claim-10", "claim-11", "claim-12"]

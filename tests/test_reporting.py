@@ -322,23 +322,30 @@ def test_of_very_many_scenarios_the_newest_are_shown_and_the_rest_are_told(
     monkeypatch.setattr(sections, "MOST_SECTIONS", 3)
     monkeypatch.setattr(sections, "MOST_DRAWN", 1)
     bench = Bench(tmp_path)
-    taken_in(bench, [run(200, 0.91, scenario=f"mine-{place}", trajectory=f"t {place}")
-                     for place in range(5)])  # fmt: skip
+    papers = run(1_000, 0.985, scenario="paper", trajectory="p")
+    taken_in(bench, [papers, *(run(200, 0.91, scenario=f"mine-{place}", trajectory=f"t {place}")
+                               for place in range(5))])  # fmt: skip
     _, paths = reporting.carry_out(wish(bench.folder, "html", "md", "csv", "json"))
     page, text, rows, runs, document = (path.read_text(encoding="utf-8") for path in paths)
-    assert re.findall(r"^## Scenario (.*)$", text, re.MULTILINE) == ["mine-4", "mine-3", "mine-2"]
-    assert "1 of 5 scenarios, those with the newest runs; --scenario NAME shows those" in text
-    assert "3 of 5 scenarios have sections, those with the newest runs; the rest stand in" in text
+    assert re.findall(r"^## Scenario (.*)$", text, re.MULTILINE) == ["paper", "mine-4", "mine-3"]
+    assert "1 of 6 scenarios, those that compare with Table I and then those with the " in text
+    assert "3 of 6 scenarios have sections, those that compare with Table I and then " in text
     others = text.partition("## Other scenarios")[2]
-    assert re.findall(r"^\| (mine-\d) \| 200 \| 1 \|", others, re.MULTILINE) == ["mine-1", "mine-0"]
+    assert re.findall(r"^\| (mine-\d) \| 200 \| 1 \|", others, re.MULTILINE) == [
+        *("mine-2", "mine-1", "mine-0"),
+    ]
     assert page.count("<svg") == 4
     assert '<h2 id="others">Other scenarios</h2>' in page
     # Nothing is left out of the data.
-    assert rows.count("\n") == runs.count("\n") == 6
-    assert len(json.loads(document)["runs"]) == 5
+    assert rows.count("\n") == runs.count("\n") == 7
+    assert len(json.loads(document)["runs"]) == 6
     named, _ = reporting.carry_out(wish(bench.folder, "html", scenarios=("mine-0", "mine-1")))
     assert [report.is_drawn for report in named.reports] == [True, True]
     assert (named.others, [note for note in named.notes if "scenarios" in note]) == ((), [])
+    # What is no more than can be shown is drawn wholly.
+    monkeypatch.setattr(sections, "MOST_SECTIONS", 6)
+    whole, _ = reporting.carry_out(wish(bench.folder, "html"))
+    assert [report.is_drawn for report in whole.reports] == [True] * 6
 
 
 def test_runs_of_several_versions_are_told(tmp_path: Path) -> None:
