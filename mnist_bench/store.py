@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from mnist_bench import figures
+from mnist_bench import figures, units
 from mnist_bench.archive import Archive, id_of
 from mnist_bench.figures import COMPLETE_TAG, FAILURE_TAG, STEPS_TAG, TRAJECTORY_TAG
 from mnist_bench.machine import Machine
@@ -244,7 +244,7 @@ class Store(Archive):
 
         tags = resolve_tags() | own_tags  # MLflow's own user, source and git tags come first
         what = f"trial {run.trial.number}" if run.trial else f"seed {run.seed}"
-        name = f"{run.scenario} {run.steps} steps {what}"
+        name = f"{run.scenario} {units.steps(str(run.steps))} {what}"
         made = self.client.create_run(self.experiment_id, at_ms, tags, name)
         return str(made.info.run_id)
 
