@@ -95,7 +95,9 @@ def _group(steps: int, results: list[RunSummary]) -> Group:
         (len(asked) - len(alike), f"not with {_way_in_words(first)}" if first else ""),
         (len(alike) - len(taken), "of a seed that was run again"),
     )
-    obstacles = [] if paper.row_of(steps) else [f"Table I has no row of {units.count(steps)} steps"]
+    obstacles = (
+        [] if paper.row_of(steps) else [f"Table I has no row of {units.steps(units.count(steps))}"]
+    )
     obstacles += _differences(first) if first else ["no finished run"]
     return Group(
         steps=steps,
@@ -123,7 +125,8 @@ def _differences(result: RunSummary) -> list[str]:
         found.append(f"other hyperparameters: {', '.join(other)}")
     first, every = result.eval_first, result.eval_every
     if (first, every) != (paper.PROTOCOL.eval_first, paper.PROTOCOL.eval_every):
-        found.append(f"other evaluation grid: first after {first}, then every {every} steps")
+        then = "every step" if every == 1 else f"every {every} steps"
+        found.append(f"other evaluation grid: first after {first}, then {then}")
     return found
 
 

@@ -14,9 +14,9 @@ def note_of(run: RunResult, title: str) -> str:
     Text of the run and its title show as themselves: it may have come in a bundle.
     """
     asked = (
-        f"{units.count(run.steps)} steps of {markdown(run.model)} on {markdown(run.dataset)}, seed "
-        f"{run.seed}, {markdown(run.precision)} on {markdown(run.device)}, threads: {run.threads}. "
-        f"Status: {run.status or 'running'}."
+        f"{units.steps(units.count(run.steps))} of {markdown(run.model)} on "
+        f"{markdown(run.dataset)}, seed {run.seed}, {markdown(run.precision)} on "
+        f"{markdown(run.device)}, threads: {run.threads}. Status: {run.status or 'running'}."
     )
     lines = [f"**{markdown(title)}**", "", asked]
     if run.trial:

@@ -27,7 +27,7 @@ class Request(Record):
     """One trajectory to train.
 
     Attributes:
-        model: Name of the network.
+        model: Name of the network, or of another method.
         hyperparameters: Of the model.
         training_seed: Seeds weights, batches and dropout.
         rows: Step counts, rising; the last is the trajectory's length.

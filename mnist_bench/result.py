@@ -62,7 +62,7 @@ class RunResult(Record):
 
     Attributes:
         scenario: Name of the scenario.
-        model: Name of the network.
+        model: Name of the network, or of another method.
         steps: Updates asked for.
         seed: As the user counts seeds.
         training_seed: What the training itself was started with; differs from `seed` where each

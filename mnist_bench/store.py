@@ -11,7 +11,7 @@ from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from mnist_bench import figures
+from mnist_bench import figures, units
 from mnist_bench.archive import Archive, id_of
 from mnist_bench.figures import (
     COMPLETE_TAG,
@@ -265,7 +265,7 @@ class Store(Archive):
 
         tags = resolve_tags() | own_tags  # MLflow's own user, source and git tags come first
         what = f"trial {run.trial.number}" if run.trial else f"seed {run.seed}"
-        name = f"{run.scenario} {run.steps} steps {what}"
+        name = f"{run.scenario} {units.steps(str(run.steps))} {what}"
         made = self.client.create_run(self.experiment_id, at_ms, tags, name)
         return str(made.info.run_id)
 

@@ -64,6 +64,11 @@ def threads(number: int) -> str:
     return "1 thread" if number == 1 else f"{count(number)} threads"
 
 
+def steps(told: str) -> str:
+    """Step counts, told already, as `1 step`, `2,500 steps` or `1,000 and 2,500 steps`."""
+    return "1 step" if told == "1" else f"{told} steps"
+
+
 def percent(share: float | None) -> str:
     """A share as `3.4%`."""
     return UNKNOWN if share is None else f"{share:.1%}"

@@ -10,7 +10,7 @@ import pytest
 from records import evaluations, run
 
 from mnist_bench.document import Scaling
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.hyperparameters import Lenet5Hyperparameters, PaperCnnHyperparameters
 from mnist_bench.result import RunResult
 from mnist_bench.scaling import scaling_of
 from mnist_bench.summary import summarise
@@ -126,7 +126,8 @@ def test_a_seed_run_again_counts_once() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"scenario": "other"}, {"model": "other-cnn"}, {"precision": "bfloat16"},
+        {"model": "lenet-5", "hyperparameters": Lenet5Hyperparameters()},
+        {"scenario": "other"}, {"precision": "bfloat16"},
         {"device": "gpu"}, {"device": "gpu", "device_name": "A"}, {"machine_id": "f" * 16},
         {"dataset": "mnist-5k"}, {"dataset_digest": "e" * 64}, {"eval_every": 50},
         {"hyperparameters": PaperCnnHyperparameters(batch_size=64)}, {"status": "failed"},

@@ -87,3 +87,11 @@ def test_percent() -> None:
     assert units.percent(0.034) == "3.4%"
     assert units.percent(0) == "0.0%"
     assert units.percent(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [("1", "1 step"), ("2,500", "2,500 steps"), ("1 and 2", "1 and 2 steps")],
+)
+def test_step_counts(told: str, words: str) -> None:
+    assert units.steps(told) == words

@@ -97,7 +97,7 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         for note in _notes(row):
             steps.setdefault(note, []).append(units.count(row.steps))
-    notes = [f"{_listed(of)} steps: {note}" for note, of in steps.items()]
+    notes = [f"{units.steps(_listed(of))}: {note}" for note, of in steps.items()]
     if any(row.invalid for row in rows):
         notes.append(
             "Accuracies keep every finished run: what the machine did does not change them."
@@ -150,10 +150,10 @@ def scaling_notes(lines: Sequence[Scaling]) -> list[str]:
     for line in lines:
         steps.setdefault(line.base_threads, {})[units.count(line.steps)] = None
     return [
-        f"{_listed(of)} steps: speed-up and efficiency are against {units.threads(base)}"
+        f"{units.steps(_listed(of))}: speed-up and efficiency are against {units.threads(base)}"
         for base, of in steps.items()
     ] + [
-        f"{units.count(line.steps)} steps at {units.threads(line.threads)}: {line.note}"
+        f"{units.steps(units.count(line.steps))} at {units.threads(line.threads)}: {line.note}"
         for line in lines
         if line.note
     ]
@@ -187,7 +187,7 @@ def _which(chosen: Sequence[RunSummary], runs: Sequence[RunSummary]) -> str:
     for (seed, at), of in steps.items():
         seeds.setdefault((_listed(map(units.count, dict.fromkeys(of))), at), []).append(str(seed))
     return ", ".join(
-        f"{'seed' if len(those) == 1 else 'seeds'} {_listed(_few(those))} ({of} steps{at})"
+        f"{'seed' if len(those) == 1 else 'seeds'} {_listed(_few(those))} ({units.steps(of)}{at})"
         for (of, at), those in seeds.items()
     )
 
@@ -218,7 +218,7 @@ def unfinished(runs: Sequence[RunSummary]) -> list[str]:
     several = has_several_thread_counts(runs)
     all_of_them = [run for run in runs if run.status != "finished"]
     lines = [
-        f"seed {run.seed}, {units.count(run.steps)} steps{_at(run) if several else ''}: "
+        f"seed {run.seed}, {units.steps(units.count(run.steps))}{_at(run) if several else ''}: "
         f"{status(run)} ({run.failure or 'no reason was recorded'})"
         for run in all_of_them[-MOST_TOLD:]
     ]
