@@ -184,13 +184,13 @@ CLAIMS = (
             Criterion(
                 "time",
                 "How long does the longest training of Table I take here, scoring included?",
-                "an hour at most, with its 95% interval where there are several seeds",
+                "it takes an hour at most, with its 95% interval where there are several seeds",
                 3_600.0,
             ),
             Criterion(
                 "memory",
                 "How much memory does the training process take at its peak?",
-                "16 GB (2^34 bytes) at most",
+                "it takes 16 GB (2^34 bytes) at most",
                 float(MEMORY_BYTES),
             ),
             Criterion(
@@ -224,19 +224,19 @@ CLAIMS = (
             Criterion(
                 "parameters",
                 "Weights of the fully connected layer by those of the convolution",
-                "more than 1 at every size, and growing with it",
+                "the ratio is more than 1 at every size, and grows with it",
                 1.0,
             ),
             Criterion(
                 "memory",
                 "Bytes of the fully connected layer's weights by those of the convolution's",
-                "more than 1 at every size, and growing with it",
+                "the ratio is more than 1 at every size, and grows with it",
                 1.0,
             ),
             Criterion(
                 "operations",
                 "Multiply-adds of the fully connected layer by those of the convolution",
-                "more than 1 at every size, and growing with it",
+                "the ratio is more than 1 at every size, and grows with it",
                 1.0,
             ),
             Criterion(
@@ -258,13 +258,13 @@ CLAIMS = (
                 "full batch",
                 "Seconds of full-batch descent to the smallest loss that both came to, by those "
                 "of single samples",
-                "2 or more: that is called considerably",
+                "the ratio is 2 or more: that is called considerably",
                 2.0,
             ),
             Criterion(
                 "second order",
                 "The same of L-BFGS, a second-order method",
-                "2 or more",
+                "the ratio is 2 or more",
                 2.0,
             ),
         ),
@@ -294,7 +294,7 @@ CLAIMS = (
                 "flipped",
                 "In how many cases does the library's operator, its kernel flipped, give what "
                 "equation 5 does?",
-                "in all, to the last digit: equation 5 flips the kernel, libraries do not",
+                "it does in all, to the last digit: equation 5 flips the kernel, libraries do not",
                 1.0,
             ),
         ),
@@ -307,13 +307,13 @@ CLAIMS = (
             Criterion(
                 "size",
                 "In which form and unit do the training images take 0.099 GB?",
-                "in one of those that were tried, to the three digits that are printed",
+                "they do in one of those that were tried, to the three digits that are printed",
                 STATED_IMAGES_GB,
             ),
             Criterion(
                 "test images",
                 "Bytes of the training images by those of the test images",
-                "2 or more: that is called considerably",
+                "the ratio is 2 or more: that is called considerably",
                 2.0,
             ),
         ),
@@ -326,7 +326,7 @@ CLAIMS = (
             Criterion(
                 "threads",
                 "How many times as fast is the training on every core as on one?",
-                "the 95% interval lies above 1; of one seed the figure itself",
+                "the 95% interval lies above 1, or of one seed the figure itself",
                 1.0,
             ),
         ),

@@ -525,7 +525,8 @@ def curve(method: Method, *points: tuple[int, float, float]) -> LossCurve:
         for samples, seconds, loss in points
     )
     return LossCurve(method=method, learning_rate=None if method == "L-BFGS" else 0.1,
-                     points=made, ended="time")  # fmt: skip
+                     points=made, ended="time", samples_seen=points[-1][0],
+                     seconds=points[-1][1])  # fmt: skip
 
 
 def descents(full: LossCurve, newton: LossCurve) -> dict[int, Finding]:
@@ -548,7 +549,7 @@ def test_claim_8() -> None:
     full = line.decisions[0]
     # Both came to 0.9: after 1 s here and 5 s there.
     assert full.value == pytest.approx(5.0)
-    assert "30,000 samples seen against 1,000" in (full.note or "")
+    assert "5.0 s and 30,000 samples seen against 1.0 s and 1,000 samples seen" in (full.note or "")
     assert [d.criterion for d in line.decisions[2:]] == ["single samples", "full batch", "L-BFGS"]
 
 

@@ -19,6 +19,7 @@ from mnist_bench.finding import (
     LayerCost,
     LayerKind,
     LossCurve,
+    LossPoint,
     Method,
     Sparseness,
 )
@@ -40,7 +41,7 @@ def _found(evidence: Evidence, number: int, kind: type[_BodyT]) -> _BodyT | None
 
 def _nothing(number: int) -> ClaimLine:
     claim = paper.claim_of(number)
-    why = f"not measured: `mnist-bench run claim-{number}` does"
+    why = f"not measured; mnist-bench run claim-{number} does"
     return line_of(claim, [undecided(each, why) for each in claim.criteria], ())
 
 
@@ -168,25 +169,22 @@ def _slower(criterion: Criterion, curves: dict[Method, LossCurve], rival: Method
         never = f"never: {rival} did not come below the loss of {begun:.4f} that it began with"
         return decided(criterion, "holds", None, "ratio", n=1, note=never)
     loss = max(lowest.values())
-    ours, theirs = _first(one, loss), _first(other, loss)
-    if not ours[0] or not theirs[0]:
+    ours, theirs = one.first_at(loss), other.first_at(loss)
+    if ours is None or theirs is None or not ours.seconds or not theirs.seconds:
         return undecided(criterion, "single samples did not become better than they began")
     return decided(
         criterion,
-        shown(theirs[0] / ours[0] >= (criterion.threshold or 0.0)),
-        theirs[0] / ours[0],
+        shown(theirs.seconds / ours.seconds >= (criterion.threshold or 0.0)),
+        theirs.seconds / ours.seconds,
         "ratio",
         n=1,
-        note=f"to a loss of {loss:.4f}: {units.duration(theirs[0])} against "
-        f"{units.duration(ours[0])}, and {units.count(theirs[1])} samples seen against "
-        f"{units.count(ours[1])}; each at the learning rate that was best for it, one seed",
+        note=f"to a loss of {loss:.4f}: {_spent(theirs)} against {_spent(ours)}; each at the "
+        "learning rate that was best for it, one seed",
     )
 
 
-def _first(curve: LossCurve, loss: float) -> tuple[float, int]:
-    """Seconds and samples until a curve first is as low."""
-    point = next(point for point in curve.points if point.loss <= loss)
-    return point.seconds, point.samples_seen
+def _spent(point: LossPoint) -> str:
+    return f"{units.duration(point.seconds)} and {units.count(point.samples_seen)} samples seen"
 
 
 def _reached(body: Descent) -> list[Decision]:

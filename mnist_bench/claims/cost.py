@@ -27,10 +27,10 @@ _HOW_FAR = (
 _CONVOLUTIONAL = {"lenet-5"}
 """Models of other techniques that are told, and judged by nothing: the claim is about others."""
 _NAMES = {
-    "svm-rbf": "support vector machine (RBF)",
-    "logistic-regression": "logistic regression",
-    "k-nearest-neighbours": "search for the nearest neighbours",
-    "fully-connected": "fully connected network",
+    "svm-rbf": "a support vector machine (RBF)",
+    "logistic-regression": "a logistic regression",
+    "k-nearest-neighbours": "a search for the nearest neighbours",
+    "fully-connected": "a fully connected network",
     "lenet-5": "LeNet-5",
 }
 
@@ -185,10 +185,10 @@ def _technique(name: str, runs: Sequence[RunSummary]) -> Decision:
     accuracies = known([run.final_test_accuracy for run in runs])
     timed = [sum(run.seconds.values()) for run in trusted(runs)]
     time = units.duration(statistics.fmean(timed)) if timed else "a time that does not count"
-    what = _NAMES.get(runs[0].model, "network of Table I")
+    what = _NAMES.get(runs[0].model, "the network of Table I")
     return told(
         name,
-        f"What accuracy does a {what} come to?",
+        f"What accuracy does {what} come to?",
         _spread(accuracies),
         "accuracy",
         f"in {time} of its process, scoring included; {runs[0].hyperparameters.in_words}",
@@ -214,7 +214,7 @@ def parallel(evidence: Evidence) -> ClaimLine:
     lines = [line for line in evidence.scaling if line.pairs and line.threads > 1]
     lines = [line for line in lines if line.base_threads == 1]
     if not lines:
-        why = "no training of the scenario `threads` was timed with one thread and with several"
+        why = "no training of the scenario threads was timed with one thread and with several"
         return line_of(claim, [undecided(criterion, why)], ())
     most = max(lines, key=lambda line: line.threads)
     threshold = criterion.threshold or 0.0
