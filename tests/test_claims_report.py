@@ -48,7 +48,7 @@ def test_the_section_in_markdown() -> None:
         "- Claims: of 2 claims of the paper's: holds 1, does not hold 0, not decided here 1" in text
     )
     assert "## The paper's claims" in text
-    assert "| 3 | It falls. | IV.C | holds |" in text
+    assert "| 3 | holds | It falls. | IV.C |" in text
     assert "### Claim 4: not decided here" in text
     assert "| Does it fall? | -0.5 | -0.6 to -0.4 | 20 | holds |" in text
     assert "- trend: it holds where it does; by hand" in text
@@ -57,7 +57,7 @@ def test_the_section_in_markdown() -> None:
 def test_the_section_on_the_page() -> None:
     page = page_of(told(line()))
     assert '<h2 id="claims">' in page
-    assert "<td class=words>It falls.</td>" in page
+    assert '<td class="words wraps">It falls.</td>' in page
     assert "<h3>Claim 3: holds</h3>" in page
     assert "-0.6 to -0.4" in page
 

@@ -33,12 +33,14 @@ class Column(Generic[Line]):
         text: A line's cell; not yet escaped.
         importance: On a narrow screen the least important go first; those of 0 always stay.
         words: Whether it holds words, not figures; figures stand to the right.
+        wraps: Whether these words are sentences, which may take several lines.
     """
 
     header: str
     text: Callable[[Line], str]
     importance: int = 0
     words: bool = False
+    wraps: bool = False
 
 
 def plus_minus(mean: float | None, sd: float | None) -> str:

@@ -82,12 +82,12 @@ def interval(decision: Decision) -> str:
 
 CLAIMS: tuple[Column[ClaimLine], ...] = (
     Column("Claim", lambda line: str(line.claim)),
-    Column("What the paper says", lambda line: line.words, words=True),
-    Column("Where", lambda line: line.place, words=True),
     Column("Here", lambda line: line.verdict, words=True),
+    Column("What the paper says", lambda line: line.words, words=True, wraps=True),
+    Column("Where", lambda line: line.place, words=True),
 )
 DECISIONS: tuple[Column[Decision], ...] = (
-    Column("Asked", lambda each: each.question, words=True),
+    Column("Asked", lambda each: each.question, words=True, wraps=True),
     Column("Found", lambda each: figure(each.value, each.unit)),
     Column(INTERVAL, interval),
     Column("n", lambda each: units.count(each.n)),
