@@ -53,13 +53,13 @@ class Judge:
             self._reason = f"pruned after {evaluation.step} steps: others were ahead there"
 
     def _is_behind(self, evaluation: Evaluation, percent: int) -> bool:
-        """Whether others were ahead; asked at the first scoring at or after each quarter."""
+        """Whether others were ahead; asked at the first scoring at or after each mark."""
         progress = self._goal.progress(evaluation)
-        quarter = compared_at(percent)
-        is_first = quarter > self._compared
-        self._compared = quarter
-        behind = is_first and self._study.should_end(self._number, quarter, progress)
-        if percent > quarter:
+        mark = compared_at(percent)
+        is_first = mark > self._compared
+        self._compared = mark
+        behind = is_first and self._study.should_end(self._number, mark, progress)
+        if percent > mark:
             self._study.came(self._number, percent, progress)
         # What has reached the target has its value, however others go on from here.
         self._is_answer = self._is_answer or self._goal.is_reached(evaluation)

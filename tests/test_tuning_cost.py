@@ -437,7 +437,7 @@ def test_a_curve_is_what_the_suite_reports():
         run(400, (10, 0.1), (11, 0.2), (39, 0.3), (78, 0.4), (400, 0.9)), 7, is_papers=False
     )
     assert got == Curve(number=7, steps=400, is_papers=False, final=0.9,
-                        reported={2: 0.1, 9: 0.3, 19: 0.4})  # fmt: skip
+                        reported={2: 0.1, 9: 0.3, 10: 0.4, 19: 0.4})  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -543,8 +543,14 @@ def test_the_page_of_pruners_by_hand():
 
 def test_the_page_says_where_the_suites_is_not_the_one():
     text = pruners.page(pruner_session(OUTCOMES[1], outcome("best", (0.3, 0.0)), percent_grid=5))
-    assert "fewest steps: best, 30.0% of them.\nThe suite's: 60.0% of the steps" in text
+    assert "fewest steps: best, 30.0% of them.\nIt keeps the best trial in 100% of the or" in text
+    assert "The suite's: 60.0% of the steps, mean regret 0.00020.\n\n" in text
     assert "They report at multiples of 5%, the first scoring at or after each." in text
+    kept = outcome(replay.SUITES, (0.6, 0.0))
+    text = pruners.page(pruner_session(kept, outcome("best", (0.3, 0.0002), (0.3, 0.0))))
+    assert (
+        "The suite's: 60.0% of the steps, mean regret 0.00000.\nOf those that keep the best" in text
+    )
     assert "fewest steps: none." in pruners.page(pruner_session(OUTCOMES[2]))
 
 
@@ -570,7 +576,7 @@ def test_trials_of_a_study_are_read_from_mlflow():
     got = pruners.of_study(document(*trials, objective="pareto"), store)
     assert got.objective == "pareto"
     assert got.curves == (
-        Curve(number=0, steps=40, is_papers=True, reported={25: 0.3}, final=0.9),
+        Curve(number=0, steps=40, is_papers=True, reported={10: 0.3, 25: 0.3}, final=0.9),
         Curve(number=2, steps=40, is_papers=False, reported={}, final=0.8),
     )
     with pytest.raises(LookupError, match=r"nothing|no result\.json of trial 0"):

@@ -18,7 +18,7 @@ from mnist_bench.record import Record
 from mnist_bench.result import RunResult
 
 NO_PRUNER = "none"
-SUITES = "median of 10 trials, from 25%, every 25%"
+SUITES = "median of 5 trials, from 10%, every 25%"
 """The default of `mnist-bench tune`."""
 MOST_REGRET = 0.0002
 """One of 5,000 validation images."""
@@ -149,7 +149,7 @@ def curve_of(run: RunResult, number: int, *, is_papers: bool) -> Curve:
     reported: dict[int, float] = {}
     for evaluation in run.evaluations[:-1]:
         percent = 100 * evaluation.step // run.steps
-        # Told under the quarter's number too; of two at the same percent Optuna keeps the first.
+        # Told under the mark's number too; of two at the same percent Optuna keeps the first.
         for told in (compared_at(percent), percent):
             if told:
                 reported.setdefault(told, evaluation.validation_accuracy)
