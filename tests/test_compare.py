@@ -525,10 +525,10 @@ def test_document_has_the_contracts_keys() -> None:
     told = json.loads(
         compare.document(machine(), summary.summarise([run()]), REFERENCE).model_dump_json()
     )
-    only_in_reports = ["reaches", "standings", "machines", "studies"]
+    only_in_reports = ["reaches", "standings", "machines", "claims", "studies"]
     assert list(told) == ["schema", "machine", "runs", "table_1", "scaling", *only_in_reports]
     assert (told["schema"], told["scaling"]) == (1, [])
-    assert [told[name] for name in only_in_reports] == [[]] * 4
+    assert [told[name] for name in only_in_reports] == [[]] * 5
     assert list(told["runs"][0]) == [*RUN_KEYS, *ADDED_RUN_KEYS]
     assert list(told["table_1"][0])[: len(ROW_KEYS)] == ROW_KEYS
 

@@ -176,6 +176,7 @@ def test_json_is_the_documents_contract(first: First) -> None:
         "reaches",
         "standings",
         "machines",
+        "claims",
         "studies",
     ]
     assert document["schema"] == 1
