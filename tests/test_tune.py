@@ -514,12 +514,12 @@ def test_a_time_that_is_shorter_than_a_trial(bench: Bench) -> None:
 
 
 def test_the_finalists_are_trained_again_and_their_repeats_decide(bench: Bench) -> None:
-    ended = tuned(bench, "--trials", "6", "--finalists", "2", "--confirm", "2", "--json")
+    ended = tuned(bench, "--trials", "5", "--finalists", "2", "--confirm", "2", "--json")
     assert ended.status == 0, ended.stderr
     trials, requests = ended.document["trials"], asked(bench)
-    search, again = trials[:6], trials[6:]
+    search, again = trials[:5], trials[5:]
     best = sorted(search, key=lambda trial: -trial["values"][0])[:2]
-    assert [trial["repeat_of"] for trial in search] == [None] * 6
+    assert [trial["repeat_of"] for trial in search] == [None] * 5
     assert [trial["repeat_of"] for trial in again] == [best[0]["number"]] * 3 + [
         best[1]["number"]
     ] * 3
@@ -527,8 +527,8 @@ def test_the_finalists_are_trained_again_and_their_repeats_decide(bench: Bench) 
         assert (trial["state"], trial["chosen"]) == (
             "finished", search[trial["repeat_of"]]["chosen"],
         )  # fmt: skip
-    assert [request["training_seed"] for request in requests[:12]] == list(range(12))
-    assert {request["with_test"] for request in requests[:12]} == {False}
+    assert [request["training_seed"] for request in requests[:11]] == list(range(11))
+    assert {request["with_test"] for request in requests[:11]} == {False}
     means = {
         trial["number"]: sum(t["values"][0] for t in again if t["repeat_of"] == trial["number"]) / 3
         for trial in best
