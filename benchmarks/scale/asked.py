@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
@@ -67,11 +66,12 @@ def main() -> None:
 
     import mnist_bench.report.html
     import mnist_bench.reporting  # noqa: F401
+    from mnist_bench.memory import peak_rss
 
     begin = time.perf_counter()
     runs = {"paging": paging, "report": report}[way]()
     seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024
+    peak = peak_rss().bytes
     page = Path("reports", "report.html")
     page_bytes = page.stat().st_size if page.exists() else 0
     told = {"runs": runs, "seconds": seconds, "peak_rss_bytes": peak, "page_bytes": page_bytes}

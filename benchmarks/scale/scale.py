@@ -4,8 +4,7 @@
 
 The runs are copies of one training of Table I, made up by a stand-in: nothing is trained. Once
 they are of one scenario, and then of many, with predictions of as many images as MNIST has, so
-that digits are told and drawn. Linux and macOS alone: it reads `ru_maxrss`. Writes `scale.json`
-and `README.md`.
+that digits are told and drawn. Writes `scale.json` and `README.md`.
 """
 
 from __future__ import annotations
