@@ -7,9 +7,8 @@ import math
 import tensorflow as tf
 
 from mnist_bench.hyperparameters import Lenet5Hyperparameters
-from mnist_bench.limits import Precision
 from mnist_bench.network import Layer, LayeredNetwork, biased, dropped, flat, made, product, shares
-from mnist_bench.shapes import LayerShape, layer_shapes
+from mnist_bench.shapes import LayerShape
 
 _BORDER_PIXELS = 2
 """Of paper around an image: 28 pixels a side become 32."""
@@ -21,7 +20,7 @@ _WEIGHT_BOUND = 2.4
 """Weights are drawn evenly from this over a unit's inputs, and below it."""
 
 
-class Lenet5(LayeredNetwork):
+class Lenet5(LayeredNetwork[Lenet5Hyperparameters]):
     """Two convolutions of 6 and 16 maps with subsampling, dense layers of 120 and 84, ten outputs.
 
     Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
@@ -32,40 +31,18 @@ class Lenet5(LayeredNetwork):
     entropy, not distances to drawn digits (RBF units); training is the suite's own, Adam by
     default, not their stochastic diagonal Levenberg-Marquardt.
 
-    Args:
-        seed: Seeds the weights and the dropout.
-        hyperparameters: Dropout and averaging.
-        precision: Of the arithmetic between pixels and logits. The weights are float32 in either.
-        parts: Into how many parts a training step is cut, by images, each for a thread of its own.
-            Sums come out the same but for their rounding.
+    Of a training step the convolutions are cut by images.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        hyperparameters: Lenet5Hyperparameters,
-        precision: Precision = "float32",
-        parts: int = 1,
-    ) -> None:
-        self._arithmetic = tf.as_dtype(precision)
-        self._parts = parts
-        self._seed = seed
-        self._dropout_rate = hyperparameters.dropout_rate
-        shapes = layer_shapes(hyperparameters)
-        layers = [made(shape, _drawn(shape, seed, i), 0.0) for i, shape in enumerate(shapes)]
-        super().__init__(shapes, layers, hyperparameters.average_decay)
+    def _first(self, shape: LayerShape, number: int) -> Layer:
+        """Evenly, the closer to 0 the more inputs a unit has."""
+        bound = _WEIGHT_BOUND / math.prod(shape.weights[:-1])
+        seed = (self._seed, number)
+        weights = tf.random.stateless_uniform(shape.weights, seed, -bound, bound)
+        return made(shape, weights, 0.0)
 
     def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
-        """Unnormalised log-probabilities of the ten digits.
-
-        Args:
-            pixels: uint8 (n, 28, 28).
-            dropout_step: In training, the number of the step: with the seed it settles what is
-                dropped. None when scoring.
-
-        Returns:
-            float32 (n, 10).
-        """
+        """As any network's: float32 (n, 10)."""
         scoring = dropout_step is None
         c1, c3, c5, f6, output = self.scored_layers if scoring else self.layers
         parts = [pixels] if scoring else shares(pixels, self._parts)
@@ -75,8 +52,7 @@ class Lenet5(LayeredNetwork):
         x = tf.concat([flat(x) for x in maps], axis=0)  # (n, 400)
         x = _squashed(biased(product(x, c5), c5))  # (n, 120)
         x = _squashed(biased(product(x, f6), f6))  # (n, 84)
-        if dropout_step is not None and self._dropout_rate > 0:
-            x = dropped(x, self._dropout_rate, self._seed, dropout_step)
+        x = dropped(x, self._dropout_rate, self._seed, dropout_step)
         return tf.cast(biased(product(x, output), output), tf.float32)  # (n, 10)
 
     def _scaled(self, pixels: tf.Tensor) -> tf.Tensor:
@@ -85,11 +61,6 @@ class Lenet5(LayeredNetwork):
         x = tf.cast(tf.pad(pixels, [[0, 0], border, border]), tf.float32)
         x = x * ((_INK - _PAPER) / 255) + _PAPER
         return tf.cast(x[..., tf.newaxis], self._arithmetic)
-
-
-def _drawn(shape: LayerShape, seed: int, number: int) -> tf.Tensor:
-    bound = _WEIGHT_BOUND / math.prod(shape.weights[:-1])
-    return tf.random.stateless_uniform(shape.weights, (seed, number), -bound, bound)
 
 
 def _convolved(x: tf.Tensor, layer: Layer) -> tf.Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tensorflow as tf
 
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.limits import Precision
 from mnist_bench.network import (
     PIXEL_SCALE,
     Layer,
@@ -19,7 +18,7 @@ from mnist_bench.network import (
     shares,
 )
 from mnist_bench.normalization import normalized
-from mnist_bench.shapes import layer_shapes
+from mnist_bench.shapes import LayerShape
 
 WEIGHT_STDDEV = 0.1
 """Of the normal distribution that weights are drawn from, cut at two deviations."""
@@ -27,59 +26,24 @@ BIAS = 0.1
 """What every bias begins with."""
 
 
-class PaperCnn(LayeredNetwork):
+class PaperCnn(LayeredNetwork[PaperCnnHyperparameters]):
     """Two convolutions with pooling, a dense layer with dropout, and ten outputs.
 
     Weights are drawn from a normal distribution of stddev 0.1 cut at two deviations, biases are
     0.1, as in the author's program. The draw depends on the seed alone.
 
-    Args:
-        seed: Seeds the weights and the dropout.
-        hyperparameters: Sizes, dropout, normalisation and averaging.
-        precision: Of the arithmetic between pixels and logits. The weights are float32 in either.
-        parts: Into how many parts the work of a training step is cut, each for a thread of its
-            own: the convolutions by images, the dense layer by inputs. Sums come out the same
-            but for their rounding.
+    Of a training step the convolutions are cut by images, the dense layer by inputs.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        hyperparameters: PaperCnnHyperparameters,
-        precision: Precision = "float32",
-        parts: int = 1,
-    ) -> None:
-        self._arithmetic = tf.as_dtype(precision)
-        self._parts = parts
-        self._seed = seed
-        self._dropout_rate = hyperparameters.dropout_rate
-        shapes = layer_shapes(hyperparameters)
-        layers = [
-            made(
-                shape,
-                tf.random.stateless_truncated_normal(
-                    shape.weights, seed=(seed, number), stddev=WEIGHT_STDDEV
-                ),
-                BIAS,
-                parts if shape.name == "dense" else 1,
-            )
-            for number, shape in enumerate(shapes)
-        ]
-        super().__init__(shapes, layers, hyperparameters.average_decay)
+    def _first(self, shape: LayerShape, number: int) -> Layer:
+        """From the normal distribution; the dense layer in blocks."""
+        weights = tf.random.stateless_truncated_normal(
+            shape.weights, seed=(self._seed, number), stddev=WEIGHT_STDDEV
+        )
+        return made(shape, weights, BIAS, self._parts if shape.name == "dense" else 1)
 
     def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
-        """Unnormalised log-probabilities of the ten digits.
-
-        In training the statistics that scoring normalises with follow the batch.
-
-        Args:
-            pixels: uint8 (n, 28, 28).
-            dropout_step: In training, the number of the step: with the seed it settles what is
-                dropped. None when scoring.
-
-        Returns:
-            float32 (n, 10).
-        """
+        """As any network's; in training the statistics of scoring's normalisation follow."""
         scoring = dropout_step is None
         conv1, conv2, dense, output = self.scored_layers if scoring else self.layers
         parts = [pixels] if scoring else shares(pixels, self._parts)
@@ -91,8 +55,7 @@ class PaperCnn(LayeredNetwork):
         if dense.normalization:
             (x,) = normalized([x], dense.normalization, scoring=scoring)
         x = tf.nn.relu(biased(x, dense))
-        if dropout_step is not None and self._dropout_rate > 0:
-            x = dropped(x, self._dropout_rate, self._seed, dropout_step)  # (n, units)
+        x = dropped(x, self._dropout_rate, self._seed, dropout_step)  # (n, units)
         x = biased(product(x, output), output)
         return tf.cast(x, tf.float32)  # (n, 10)
 

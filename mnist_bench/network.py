@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from mnist_bench.limits import MAX_STEPS
+from mnist_bench.hyperparameters import (
+    FullyConnectedHyperparameters,
+    Lenet5Hyperparameters,
+    PaperCnnHyperparameters,
+)
+from mnist_bench.limits import MAX_STEPS, Precision
 from mnist_bench.normalization import Normalization
-from mnist_bench.shapes import LayerShape
+from mnist_bench.shapes import LayerShape, layer_shapes
 
 PIXEL_SCALE = 1 / 255
 """From bytes to [0, 1]."""
+
+AskedT = TypeVar(
+    "AskedT", PaperCnnHyperparameters, FullyConnectedHyperparameters, Lenet5Hyperparameters
+)
 
 
 @dataclass(frozen=True)
@@ -89,27 +100,52 @@ class Layer:
         )
 
 
-class LayeredNetwork:
-    """A network of layers, one after the other; what it makes of pixels, its kind tells.
+class LayeredNetwork(ABC, Generic[AskedT]):
+    """A network of layers, one after the other.
+
+    How its layers begin, and what they make of pixels, its kind tells.
 
     Args:
-        shapes: Of the layers, from the input on.
-        layers: Likewise.
-        average_decay: How much a step weighs of the next in what scoring uses; 0 where that is the
-            weights as they are.
+        seed: Seeds the weights and the dropout.
+        hyperparameters: Sizes, dropout, normalisation and averaging.
+        precision: Of the arithmetic between pixels and logits. The weights are float32 in either.
+        parts: Into how many parts the work of a training step is cut, each for a thread of its
+            own. Sums come out the same but for their rounding.
     """
 
     def __init__(
-        self, shapes: Sequence[LayerShape], layers: Sequence[Layer], average_decay: float
+        self, seed: int, hyperparameters: AskedT, precision: Precision = "float32", parts: int = 1
     ) -> None:
+        self._arithmetic = tf.as_dtype(precision)
+        self._parts = parts
+        self._seed = seed
+        self._dropout_rate = hyperparameters.dropout_rate
+        self._average_decay = hyperparameters.average_decay
+        shapes = layer_shapes(hyperparameters)
         self._names = [shape.name for shape in shapes]
-        self._average_decay = average_decay
-        self.layers = tuple(layers)
+        self.layers = tuple(self._first(shape, number) for number, shape in enumerate(shapes))
         """From the input on."""
         self.scored_layers = (
-            tuple(layer.copy() for layer in self.layers) if average_decay else self.layers
+            tuple(layer.copy() for layer in self.layers) if self._average_decay else self.layers
         )
         """What scoring uses: these, or their average over the steps."""
+
+    @abstractmethod
+    def _first(self, shape: LayerShape, number: int) -> Layer:
+        """A layer before its first step; the draw depends on the seed and its number alone."""
+
+    @abstractmethod
+    def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
+        """Unnormalised log-probabilities of the ten digits.
+
+        Args:
+            pixels: uint8 (n, 28, 28).
+            dropout_step: In training, the number of the step: with the seed it settles what is
+                dropped. None when scoring.
+
+        Returns:
+            float32 (n, 10).
+        """
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -181,7 +217,9 @@ def made(shape: LayerShape, weights: tf.Tensor, bias: float, parts: int = 1) -> 
     return Layer(blocks, tf.Variable(tf.fill(outputs, bias)), norm if shape.is_normalized else None)
 
 
-def dropped(x: tf.Tensor, rate: float, seed: int, step: tf.Tensor, layer: int = 0) -> tf.Tensor:
+def dropped(
+    x: tf.Tensor, rate: float, seed: int, step: tf.Tensor | None, layer: int = 0
+) -> tf.Tensor:
     """Some of x set to zero and the rest scaled up, by seed, step and layer alone.
 
     Counter-based random numbers: a step drops the same whatever came before it, so a short
@@ -191,9 +229,11 @@ def dropped(x: tf.Tensor, rate: float, seed: int, step: tf.Tensor, layer: int = 
         x: Outputs of a layer.
         rate: Share that is dropped.
         seed: Of the training.
-        step: Number of the step; int32 ().
+        step: Number of the step; int32 (). None when scoring, where nothing is dropped.
         layer: Where several drop, the number of this one from 0 on: no two drop the same.
     """
+    if step is None or not rate:
+        return x
     seeds = tf.stack([tf.constant(seed, tf.int32), step + layer * MAX_STEPS])
     return tf.nn.experimental.stateless_dropout(x, rate, seed=seeds, rng_alg="philox")
 

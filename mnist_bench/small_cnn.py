@@ -75,8 +75,7 @@ class SmallCnn:
         """
         last = self.maps(pixels)[-1]
         x = flat(last)
-        if dropout_step is not None and self._dropout_rate > 0:
-            x = dropped(x, self._dropout_rate, self._seed, dropout_step)
+        x = dropped(x, self._dropout_rate, self._seed, dropout_step)
         return tf.nn.bias_add(tf.linalg.matmul(x, self._weights[-1]), self._biases[-1])
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
