@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_bench import data, engine
+from mnist_bench import data, engine, paper
 from mnist_bench.arrays import from_npz
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.layers import Layers
@@ -63,11 +63,11 @@ def layers_of(question: LayersQuestion) -> Layers:
 
 def _own(question: LayersQuestion, pixels: npt.NDArray[np.uint8]) -> tuple[Maps, ...]:
     """The maps of a network whose weights were kept; nothing where none were."""
-    if question.weights is None or question.hyperparameters is None:
+    if question.weights is None:
         return ()
     from mnist_bench.model import PaperCnn
 
-    network = PaperCnn(0, question.hyperparameters)
+    network = PaperCnn(0, paper.HYPERPARAMETERS)
     network.take(from_npz(Path(question.weights).read_bytes()))
     return _single(network.maps(pixels[np.newaxis]))
 

@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from mnist_bench.dataset import Dataset, Images
+from mnist_bench.dataset import Dataset
 from mnist_bench.hyperparameters import (
     AnyFittedHyperparameters,
     LogisticHyperparameters,
@@ -25,7 +25,7 @@ from mnist_bench.hyperparameters import (
     SvmHyperparameters,
 )
 from mnist_bench.result import Split
-from mnist_bench.scores import Scores
+from mnist_bench.scores import Scores, scores_of
 from mnist_bench.steady import median_seconds
 
 _SVM_CACHE_MEBIBYTES = 500
@@ -58,10 +58,8 @@ class Baseline:
         chosen = _drawn(len(dataset.train.labels), hyperparameters.train_images, seed)
         self._rows = _rows(dataset.train.pixels[chosen])
         self._labels = dataset.train.labels[chosen]
-        self._scored: dict[Split, Images] = {"validation": dataset.validation}
-        if dataset.test:
-            self._scored["test"] = dataset.test
-        self._estimator = _estimator(hyperparameters, threads)
+        self._scored = dataset.scored
+        self._estimator = _estimator(hyperparameters)
 
     def advance(self, steps: int) -> npt.NDArray[np.float32]:
         """Fit: the one step that there is.
@@ -89,8 +87,7 @@ class Baseline:
             shares = self._estimator.predict_proba(rows)  # (n, digits that it was fitted to)
             label = self._estimator.classes_[shares.argmax(axis=1)]
             probability = shares.max(axis=1).astype(np.float16)
-        accuracy = np.count_nonzero(label == images.labels) / len(label)
-        return Scores(label, probability, accuracy)
+        return scores_of(label, probability, images.labels)
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """Nothing: no scenario can ask for them."""
@@ -123,7 +120,7 @@ def calibrate(threads: int) -> float:
     return median_seconds(lambda: left @ right)
 
 
-def _estimator(asked: AnyFittedHyperparameters, threads: int) -> Any:
+def _estimator(asked: AnyFittedHyperparameters) -> Any:
     match asked:
         case SvmHyperparameters():
             return SVC(kernel="rbf", C=asked.C, gamma=asked.gamma, cache_size=_SVM_CACHE_MEBIBYTES)
@@ -131,7 +128,7 @@ def _estimator(asked: AnyFittedHyperparameters, threads: int) -> Any:
             return LogisticRegression(solver="lbfgs", C=asked.C, max_iter=asked.max_iterations)
         case NeighboursHyperparameters():
             # A tree over 784 dimensions looks at nearly every image all the same.
-            return KNeighborsClassifier(asked.neighbours, algorithm="brute", n_jobs=threads)
+            return KNeighborsClassifier(asked.neighbours, algorithm="brute")
 
 
 def _drawn(images: int, count: int, seed: int) -> npt.NDArray[np.intp]:
@@ -141,4 +138,4 @@ def _drawn(images: int, count: int, seed: int) -> npt.NDArray[np.intp]:
 
 def _rows(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """From bytes to [0, 1], an image a row: uint8 (n, 28, 28) to float32 (n, 784)."""
-    return pixels.reshape(len(pixels), -1).astype(np.float32) / np.float32(255)
+    return np.divide(pixels.reshape(len(pixels), -1), np.float32(255), dtype=np.float32)

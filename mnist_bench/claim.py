@@ -9,8 +9,12 @@ from mnist_bench.record import Record
 
 ClaimVerdict = Literal["holds", "does not hold", "not decided here"]
 CLAIM_VERDICTS: tuple[ClaimVerdict, ...] = ("holds", "does not hold", "not decided here")
+MeasuredClaim = Literal[7, 8, 10, 11]
+"""Claims that are measured by themselves, and not by trainings."""
+ON_IMAGES: tuple[MeasuredClaim, ...] = (8, 11)
+"""Those of them that are about the images."""
 Unit = Literal[
-    "accuracy", "share", "ratio", "steps", "seconds", "bytes", "count", "GB", "loss", "kWh", "price"
+    "accuracy", "share", "ratio", "steps", "seconds", "bytes", "GB", "loss", "kWh", "price"
 ]
 
 
@@ -22,13 +26,13 @@ class Criterion:
         name: One word or two, as in tables.
         question: What it asks.
         rule: When it holds, in words.
-        threshold: The rule's own figure; None where it has none.
+        threshold: The rule's own figure; 0 where it has none.
     """
 
     name: str
     question: str
     rule: str
-    threshold: float | None = None
+    threshold: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,6 @@ class Claim:
     words: str
     place: str
     criteria: tuple[Criterion, ...]
-
-    def criterion(self, name: str) -> Criterion:
-        """The one of a name.
-
-        Raises:
-            KeyError: There is none.
-        """
-        found = {each.name: each for each in self.criteria}
-        return found[name]
 
 
 class Decision(Record):

@@ -5,21 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from mnist_bench import paper
-from mnist_bench.claims import MARATHON, TECHNIQUES, THREADS
-from mnist_bench.finding import ON_IMAGES
+from mnist_bench.claim import ON_IMAGES, MeasuredClaim
 
 ALL = "claims"
 """What `run` takes for all of them; one is `claim-3`."""
 BUDGET_SECONDS = 45 * 60.0
 """Where the user names none."""
+MARATHON = "marathon"
+"""Name of the packaged scenario."""
+THREADS = "threads"
+"""Likewise."""
+TECHNIQUES = (
+    "claim-6-neighbours",
+    "claim-6-logistic",
+    "claim-6-lenet-5",
+    "claim-6-fully-connected-parameters",
+    "claim-6-fully-connected-operations",
+    "claim-6-svm",
+)
+"""Names of the packaged scenarios of other techniques, the quick ones first."""
 _THREADS_SEEDS = 3
 _TECHNIQUE_SECONDS = (60.0, 70.0, 100.0, 260.0, 700.0, 700.0)
-"""What each of `TECHNIQUES` usually takes; one seed, since most leave nothing to chance."""
-
-Kind = Literal["trainings", "figures", "finding"]
+"""What each of `TECHNIQUES` is taken to take; one seed, since most leave nothing to chance."""
 
 
 @dataclass(frozen=True)
@@ -28,41 +37,34 @@ class Part:
 
     Attributes:
         claims: That it serves.
-        kind: What is done: a scenario is trained, the figures' network is looked through, or what
-            one claim needs is measured by itself.
         scenario: Name of a packaged one; empty without one.
         seed: Of the training.
         independent: Whether each row is trained from zero.
-        subject: What is measured by itself; empty where that is not what is done.
-        usual_seconds: What it takes on two cores of a Xeon with AVX-512, where nothing like it was
-            measured here.
+        measures: The claim that is measured by itself; None where that is not what is done. Where
+            nothing is trained either, the figures' network is looked through.
+        usual_seconds: A rough guess of what it takes on two cores, for a budget, where nothing like
+            it was measured here.
         is_timed: Whether its time decides something, so that a spoilt one is done again.
     """
 
     claims: tuple[int, ...]
-    kind: Kind
     usual_seconds: float
     scenario: str = ""
     seed: int = 0
     independent: bool = False
-    subject: str = ""
+    measures: MeasuredClaim | None = None
     is_timed: bool = False
 
     @property
     def needs_images(self) -> bool:
         """Whether it can't be measured without them."""
-        return self.kind != "finding" or self.claims[0] in ON_IMAGES
-
-    @property
-    def as_trained(self) -> tuple[str, bool, bool]:
-        """What parts have in common that differ in their seed alone."""
-        return self.scenario, self.independent, self.is_timed
+        return self.measures is None or self.measures in ON_IMAGES
 
     def __str__(self) -> str:
-        if self.kind == "figures":
+        if self.measures:
+            return f"claim {self.measures} by itself"
+        if not self.scenario:
             return "figures 1 to 4"
-        if self.kind == "finding":
-            return self.subject
         rows = ", each row from zero" if self.independent else ""
         return f"{self.scenario}, seed {self.seed}{rows}"
 
@@ -70,26 +72,23 @@ class Part:
 def _table_1(seed: int) -> Part:
     """A seed: one is enough for Table I's rows, two for a spread, claims on learning want all."""
     claims = {0: (1, 2, 3, 4, 5, 6), 1: (2, 3, 4, 6)}.get(seed, (2, 3, 4))
-    return Part(claims, "trainings", 760.0, "table-1", seed, independent=True, is_timed=seed == 0)
+    return Part(claims, 760.0, "table-1", seed, independent=True, is_timed=seed == 0)
 
 
 PARTS: tuple[Part, ...] = (
-    Part((10,), "finding", 10.0, subject="equation 5"),
-    Part((11,), "finding", 10.0, subject="sizes of the images"),
-    Part((9,), "figures", 40.0),
-    Part((7,), "finding", 120.0, subject="layers with and without shared weights"),
+    Part((10,), 20.0, measures=10),
+    Part((11,), 20.0, measures=11),
+    Part((9,), 40.0),
+    Part((7,), 120.0, measures=7),
     _table_1(0),
+    *(Part((12,), 50.0, THREADS, seed, is_timed=True) for seed in range(_THREADS_SEEDS)),
+    Part((8,), 700.0, measures=8),
     *(
-        Part((12,), "trainings", 50.0, THREADS, seed, is_timed=True)
-        for seed in range(_THREADS_SEEDS)
-    ),
-    Part((8,), "finding", 700.0, subject="descent by samples and by batches"),
-    *(
-        Part((6,), "trainings", seconds, name)
+        Part((6,), seconds, name)
         for name, seconds in zip(TECHNIQUES, _TECHNIQUE_SECONDS, strict=True)
     ),
     *(_table_1(seed) for seed in range(1, paper.CLAIM_SEEDS)),
-    Part((3,), "trainings", 1_000.0, MARATHON),
+    Part((3,), 1_000.0, MARATHON),
 )
 """In the order in which they are measured: what serves most for its time comes first."""
 

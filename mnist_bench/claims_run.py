@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import cast
 
 from rich.console import Console
 from rich.text import Text
 
 from mnist_bench import (
+    compare,
     data,
     exclusive,
     figures,
@@ -33,8 +33,7 @@ from mnist_bench.archive import Archive, existing_store
 from mnist_bench.claim_parts import Part, fitting, parts_of
 from mnist_bench.dataset import Source
 from mnist_bench.document import Document
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.finding import Claim
+from mnist_bench.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.layout import Plan
 from mnist_bench.limits import REPORT_FORMATS
 from mnist_bench.machine import describe, machine_id
@@ -69,16 +68,18 @@ class Costed:
 
     Attributes:
         part: Itself.
+        is_recorded: Whether all of it is there already.
         wish: Of its trainings; None of a part that has none.
         plans: What of them is left.
-        is_recorded: Whether all of it is there already.
+        question: What is measured by itself; None of a part that does not.
         fits: Whether the budget has room for it.
     """
 
     part: Part
-    wish: Wish | None
-    plans: tuple[Plan, ...]
     is_recorded: bool
+    wish: Wish | None = None
+    plans: tuple[Plan, ...] = ()
+    question: FindingQuestion | None = None
     fits: bool = True
 
     @property
@@ -105,14 +106,9 @@ def costed(question: Question, console: Console) -> tuple[tuple[Costed, ...], So
     tracking.check(wish.tracking_uri, wish.experiment)
     wanted = parts_of(question.claims)
     source = _images(wish) if any(part.needs_images for part in wanted) else None
-    left = _left(wanted, wish, console)
+    trained = _trained(wanted, wish, console)
     archive = existing_store(wish.tracking_uri, wish.experiment)
-    parts = [
-        Costed(part, *left[part], is_recorded=not any(p.trajectories for p in left[part][1]))
-        if part in left
-        else Costed(part, None, (), is_recorded=_is_recorded(archive, part, wish, source))
-        for part in wanted
-    ]
+    parts = [trained.get(part) or _untrained(part, archive, source) for part in wanted]
     fits = fitting([part.seconds for part in parts], question.budget_seconds)
     told = (dataclasses.replace(part, fits=fit) for part, fit in zip(parts, fits, strict=True))
     return tuple(told), source
@@ -133,56 +129,50 @@ def _images(wish: Wish) -> Source:
     return source
 
 
-def _left(
-    wanted: Sequence[Part], wish: Wish, console: Console
-) -> dict[Part, tuple[Wish, tuple[Plan, ...]]]:
-    """What of each part's trainings is not recorded yet; a scenario is laid out once."""
+def _trained(wanted: Sequence[Part], wish: Wish, console: Console) -> dict[Part, Costed]:
+    """What of each part's trainings is not recorded yet; those of one manner are looked up once."""
+    manners: dict[tuple[bool, bool], list[Part]] = {}
+    for part in wanted:
+        if part.scenario:
+            manners.setdefault((part.independent, part.is_timed), []).append(part)
     found = {}
-    trained = [part for part in wanted if part.kind == "trainings"]
-    for kind in dict.fromkeys(part.as_trained for part in trained):
-        parts = [part for part in trained if part.as_trained == kind]
+    for (independent, is_timed), parts in manners.items():
         seeds = [part.seed for part in parts]
         asked = dataclasses.replace(
             wish,
-            scenarios=(parts[0].scenario,),
+            scenarios=tuple(dict.fromkeys(part.scenario for part in parts)),
             dataset="mnist",
             seeds=range(min(seeds), max(seeds) + 1),
-            independent=parts[0].independent,
+            independent=independent,
             resume=True,
-            spoilt_again=parts[0].is_timed,
+            spoilt_again=is_timed,
         )
         plans = run.remaining(wishing.prepare(asked, console), asked)
         for part in parts:
-            own = dataclasses.replace(asked, seeds=range(part.seed, part.seed + 1))
-            found[part] = own, tuple(_of_seed(plan, part.seed) for plan in plans)
+            own = tuple(_of_part(plan, part) for plan in plans if plan.name == part.scenario)
+            is_recorded = not any(plan.trajectories for plan in own)
+            found[part] = Costed(part, is_recorded, asked, own)
     return found
 
 
-def _of_seed(plan: Plan, seed: int) -> Plan:
-    return dataclasses.replace(
-        plan, trajectories=tuple(each for each in plan.trajectories if each.seed == seed)
-    )
+def _of_part(plan: Plan, part: Part) -> Plan:
+    trajectories = tuple(each for each in plan.trajectories if each.seed == part.seed)
+    return dataclasses.replace(plan, trajectories=trajectories)
 
 
-def _is_recorded(archive: Archive | None, part: Part, wish: Wish, source: Source | None) -> bool:
-    """Whether figures or a finding are there already, a finding of this very manner."""
-    if archive is None:
-        return False
-    if part.kind == "figures":
+def _untrained(part: Part, archive: Archive | None, source: Source | None) -> Costed:
+    """Figures or a finding; a finding counts as recorded where it is of this very manner."""
+    if part.measures is None:
         digests = [source.digest] if source else []
-        return layer_maps.found(archive, digests, paper.FIGURES_IMAGE) is not None
-    asked = _finding_question(part, wish, source)
+        seen = layer_maps.found(archive, digests, paper.FIGURES_IMAGE) if archive else None
+        return Costed(part, is_recorded=seen is not None)
+    asked = findings.question_for(part.measures, source, threads=sensing.usable_threads())
     digest = asked.source.digest if asked.source else None
-    kept = findings.found(archive, asked.claim, machine_id(), digest)
-    now = asked.execution, version("tensorflow")
-    return kept is not None and (kept.execution, kept.tensorflow) == now
-
-
-def _finding_question(part: Part, wish: Wish, source: Source | None) -> FindingQuestion:
-    """What is asked for the claim of a part."""
-    claim = cast("Claim", part.claims[0])
-    threads = wish.threads or sensing.usable_threads()
-    return findings.question_for(claim, source, threads=threads)
+    kept = findings.found(archive, asked.claim, machine_id(), digest) if archive else None
+    is_recorded = kept is not None and (
+        (kept.execution, kept.tensorflow) == (asked.execution, version("tensorflow"))
+    )
+    return Costed(part, is_recorded, question=asked)
 
 
 def plan_as_text(parts: Sequence[Costed], question: Question) -> str:
@@ -256,7 +246,7 @@ def carry_out(
             errors.append(done.error)
             say(f"{part.part}: {done.error.message}")
         exit_status = done.exit_status or exit_status
-        if exit_status > EXIT_BROKE:  # 130 and 143: the user's own wish
+        if exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}:
             break
     return _decided(question, people, errors, exit_status)
 
@@ -266,7 +256,7 @@ def _measured(part: Costed, question: Question, source: Source | None, console: 
     wish = part.wish
     try:
         if wish is None:
-            _measured_by_itself(part.part, question.wish, source)
+            _measured_by_itself(part, question.wish, source)
             return Done("", 0, None)
         with exclusive.held(machine_id(), exclusive=wish.exclusive, say=lambda _: None) as kept:
             asked = dataclasses.replace(wish, exclusive=kept)
@@ -276,13 +266,12 @@ def _measured(part: Costed, question: Question, source: Source | None, console: 
         return Done("", error.exit_status, error)
 
 
-def _measured_by_itself(part: Part, wish: Wish, source: Source | None) -> None:
+def _measured_by_itself(costed: Costed, wish: Wish, source: Source | None) -> None:
     store = Store(wish.tracking_uri, wish.experiment)
-    if part.kind == "figures" and source:
+    if costed.question:
+        findings.make(store, costed.question, exclusively=wish.exclusive)
+    elif source:
         layer_maps.make(store, source, paper.FIGURES_IMAGE, None, exclusively=wish.exclusive)
-    else:
-        asked = _finding_question(part, wish, source)
-        findings.make(store, asked, exclusively=wish.exclusive)
 
 
 def _decided(
@@ -312,8 +301,9 @@ def _keep(question: Question) -> None:
     Store(wish.tracking_uri, wish.experiment).keep(
         "claims",
         "The paper's claims were measured here; a report decides them.",
-        marked | {figures.CREATED_TAG: f"{time.time():.3f}"},
+        marked,
         {},
+        anew=True,
     )
 
 
@@ -321,13 +311,14 @@ def _report(question: Question) -> tuple[Document, tuple[str, ...]]:
     """What is decided, and what to say of the report; there is none where nothing was trained."""
     wish = question.wish
     archive = Archive(wish.tracking_uri, wish.experiment, make=False)
-    own = gathering.runs_on(archive, machine_id())
-    if own and question.reports:
+    if question.reports and gathering.has_runs(archive, machine_id()):
         book, paths = reporting.carry_out(_asked(wish))
         written = f"Written: {', '.join(path.as_posix() for path in paths)}"
         return book.document, (*book.notes, written)
+    own = gathering.runs_on(archive, machine_id())
     lines = gathering.decided(archive, machine_id(), own, question.price)
-    return Document(machine=describe(), runs=(), table_1=(), claims=lines), ()
+    document = compare.document(describe(), own, compare.reference_for(own))
+    return document.model_copy(update={"claims": lines}), ()
 
 
 def _asked(wish: Wish) -> reporting.Wish:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
+from pydantic import Field
+
 from mnist_bench.record import Record
 
 Part = Literal["training", "training without validation", "test"]
@@ -54,7 +56,7 @@ class DataSizes(Record):
     """
 
     kind: Literal["sizes"] = "sizes"
-    sizes: tuple[ImageBytes, ...]
+    sizes: tuple[ImageBytes, ...] = Field(min_length=1)
 
     def readings(self, stated: str) -> tuple[Reading, ...]:
         """Under which representation and unit a stated size of the training images is true.

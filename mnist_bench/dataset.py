@@ -72,6 +72,11 @@ class Dataset:
     test: Images | None
 
     @property
+    def scored(self) -> dict[str, Images]:
+        """What is scored, by the split's name: without the test split where it was not loaded."""
+        return {"validation": self.validation} | ({"test": self.test} if self.test else {})
+
+    @property
     def test_images(self) -> Images:
         """The test split, where it was loaded.
 

@@ -28,10 +28,9 @@ from mnist_bench.finding import (
     RateSearch,
     RateTried,
 )
-from mnist_bench.slope import Slope
+from mnist_bench.slope import Slope, Weights
 from mnist_bench.train import shuffled_batches
 
-Weights: TypeAlias = npt.NDArray[np.float32]
 Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
 """As SciPy hands it on."""
 

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from mnist_bench import paper, units
 from mnist_bench.hyperparameters import Hyperparameters
+from mnist_bench.result import RunResult
 from mnist_bench.summary import RunSummary
 
 
@@ -55,7 +56,7 @@ def one_a_seed(results: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
     return tuple(taken.values())
 
 
-def seed_of(result: RunSummary) -> int:
+def seed_of(result: RunSummary | RunResult) -> int:
     """What fixed the training's chances; its own seed where another is not told."""
     return result.seed if result.training_seed is None else result.training_seed
 
@@ -96,7 +97,7 @@ def _group(steps: int, results: list[RunSummary]) -> Group:
         (len(alike) - len(taken), "of a seed that was run again"),
     )
     obstacles = (
-        [] if paper.row_of(steps) else [f"Table I has no row of {units.steps(units.count(steps))}"]
+        [] if paper.row_of(steps) else [f"Table I has no row of {units.counted(steps, 'step')}"]
     )
     obstacles += _differences(first) if first else ["no finished run"]
     return Group(
@@ -121,16 +122,10 @@ def _differences(result: RunSummary) -> list[str]:
         found.append(f"other images: {result.dataset}")
     if result.model != paper.PROTOCOL.model:
         found.append(f"other model: {result.model}")
-    elif other := _other_hyperparameters(result):
-        found.append(f"other hyperparameters: {', '.join(other)}")
+    elif other := result.hyperparameters.not_default:
+        found.append(f"other hyperparameters: {other}")
     first, every = result.eval_first, result.eval_every
     if (first, every) != (paper.PROTOCOL.eval_first, paper.PROTOCOL.eval_every):
         then = "every step" if every == 1 else f"every {every} steps"
         found.append(f"other evaluation grid: first after {first}, then {then}")
     return found
-
-
-def _other_hyperparameters(result: RunSummary) -> list[str]:
-    theirs = paper.HYPERPARAMETERS.model_dump()
-    ours = result.hyperparameters.model_dump()
-    return [f"{name} {value}" for name, value in ours.items() if value != theirs[name]]

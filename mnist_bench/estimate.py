@@ -39,8 +39,7 @@ def mean_of(values: Sequence[float], *, comparisons: int = 1) -> Estimate:
         ValueError: There are fewer.
     """
     mean = statistics.fmean(values)
-    error = statistics.stdev(values) / sqrt(len(values))
-    margin = students_t(len(values) - 1, 1 - (1 - LEVEL) / comparisons) * error
+    margin = half_width(statistics.stdev(values), len(values), 1 - (1 - LEVEL) / comparisons)
     return Estimate(mean, mean - margin, mean + margin, len(values))
 
 
@@ -64,6 +63,11 @@ def slope_of(x: Sequence[float], y: Sequence[float]) -> Estimate:
     variance = sum(each**2 for each in residuals) / (len(x) - 2)
     margin = students_t(len(x) - 2, LEVEL) * sqrt(variance / (statistics.pvariance(x) * len(x)))
     return Estimate(slope, slope - margin, slope + margin, len(x))
+
+
+def half_width(sd: float, n: int, level: float = LEVEL) -> float:
+    """Half of Student's interval of the mean of n values with that standard deviation."""
+    return students_t(n - 1, level) * sd / sqrt(n)
 
 
 def students_t(degrees_of_freedom: float, level: float) -> float:

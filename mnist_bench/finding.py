@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mnist_bench.claim import MeasuredClaim
 from mnist_bench.data_sizes import DataSizes
 from mnist_bench.execution import Execution
 from mnist_bench.record import Record
@@ -17,10 +18,15 @@ from mnist_bench.record import Record
 FILE = "finding.json"
 """How a finding is called where it is kept."""
 
-Claim = Literal[7, 8, 10, 11]
-"""Claims that are measured by themselves, and not by trainings of Table I's network."""
-ON_IMAGES: tuple[Claim, ...] = (8, 11)
-"""Those of them that are about the images."""
+SUBJECTS: dict[MeasuredClaim, str] = {
+    7: "one map by a convolution, without shared weights, and without sparseness",
+    8: "single samples against mini-batches, full batches and L-BFGS",
+    10: "equation 5 against TensorFlow's operators",
+    11: "what the images take",
+}
+"""What is measured for each claim."""
+SECONDS: dict[MeasuredClaim, float] = {7: 60.0, 8: 600.0, 10: 20.0, 11: 20.0}
+"""About what that may take; 10 and 11 take no longer with more."""
 
 LayerKind = Literal["dense", "local", "convolution"]
 LAYER_KINDS: tuple[LayerKind, ...] = ("dense", "local", "convolution")
@@ -78,7 +84,7 @@ class Sparseness(Record):
     """
 
     kind: Literal["sparseness"] = "sparseness"
-    costs: tuple[LayerCost, ...]
+    costs: tuple[LayerCost, ...] = Field(min_length=1)
     batch_images: int
     applications: int
     largest_value: float
@@ -119,7 +125,7 @@ class LossCurve(Record):
 
     method: Method
     learning_rate: float | None
-    points: tuple[LossPoint, ...]
+    points: tuple[LossPoint, ...] = Field(min_length=1)
     ended: Literal["time", "diverged", "converged"]
     samples_seen: int
     seconds: float
@@ -177,7 +183,7 @@ class Descent(Record):
     """
 
     kind: Literal["descent"] = "descent"
-    curves: tuple[LossCurve, ...]
+    curves: tuple[LossCurve, ...] = Field(min_length=1)
     searches: tuple[RateSearch, ...]
     seconds_a_curve: float
     parameters: int
@@ -223,7 +229,7 @@ class ConvolutionCheck(Record):
 
     kind: Literal["convolution"] = "convolution"
     arithmetic: Literal["int32"] = "int32"
-    checks: tuple[ConvolutionCases, ...]
+    checks: tuple[ConvolutionCases, ...] = Field(min_length=1)
 
 
 # All of them
@@ -233,7 +239,7 @@ Body = Annotated[
     Field(discriminator="kind"),
 ]
 
-CLAIM_OF_KIND: dict[str, Claim] = {
+CLAIM_OF_KIND: dict[str, MeasuredClaim] = {
     "sparseness": 7,
     "descent": 8,
     "convolution": 10,
@@ -261,7 +267,7 @@ class Finding(Record):
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    claim: Claim
+    claim: MeasuredClaim
     machine_id: str | None
     created: str
     dataset: str | None

@@ -9,31 +9,20 @@ from importlib.metadata import version
 
 from mnist_bench import exclusive, figures, finding, process, units
 from mnist_bench.archive import Archive
+from mnist_bench.claim import ON_IMAGES, MeasuredClaim
 from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
-from mnist_bench.finding import ON_IMAGES, Claim, Finding
+from mnist_bench.finding import SECONDS, SUBJECTS, Finding
 from mnist_bench.machine import machine_id
 from mnist_bench.protocol import FindingQuestion
 from mnist_bench.store import Store
 
-_SUBJECTS: dict[Claim, str] = {
-    7: "one map by a convolution, without shared weights, and without sparseness",
-    8: "single samples against mini-batches, full batches and L-BFGS",
-    10: "equation 5 against TensorFlow's operators",
-    11: "what the images take",
-}
-BUDGET_SECONDS: dict[Claim, float] = {7: 60.0, 8: 600.0, 10: 20.0, 11: 20.0}
-"""About what the measuring may take where nobody says otherwise; the start of a process included
-for 10 and 11, which take no longer with more."""
-
 
 def question_for(
-    claim: Claim,
+    claim: MeasuredClaim,
     source: Source | None,
     *,
     threads: int,
-    seed: int = 0,
-    seconds: float | None = None,
 ) -> FindingQuestion:
     """What is to be asked of a claim.
 
@@ -42,20 +31,17 @@ def question_for(
         source: The images; left out where the claim looks at none, and then there need be none.
         threads: To be used where the work can be cut. The layers of claim 7 can't alike: each of
             them gets one thread.
-        seed: Of all that is random.
-        seconds: Budget; None for the claim's own.
     """
     return FindingQuestion(
         claim=claim,
         source=source if claim in ON_IMAGES else None,
         execution=Execution(threads=1 if claim == 7 else threads),
-        seed=seed,
-        seconds=BUDGET_SECONDS[claim] if seconds is None else seconds,
+        seconds=SECONDS[claim],
     )
 
 
 def found(
-    archive: Archive, claim: Claim, machine_id: str | None, digest: str | None
+    archive: Archive, claim: MeasuredClaim, machine_id: str | None, digest: str | None
 ) -> Finding | None:
     """The newest that is recorded of a claim on a machine; what can't be read is passed over.
 
@@ -69,7 +55,10 @@ def found(
         return None
     with archive.explained(while_="looking for what a claim needs"):
         runs = archive.search(f"tags.`{figures.CLAIM_TAG}` = '{claim}'")
+    whose = {figures.MACHINE_ID_TAG: machine_id, figures.DIGEST_TAG: digest}
     for run in runs:
+        if any(run.data.tags.get(name) != value for name, value in whose.items()):
+            continue
         content = archive.artifact(run.info.run_id, finding.FILE)
         with suppress(ValueError):
             kept = finding.from_json(content or b"")
@@ -125,6 +114,7 @@ def _record(store: Store, made: Finding) -> None:
         }
         | {name: value for name, value in known.items() if value},
         {finding.FILE: made.to_json()},
+        anew=True,
     )
 
 
@@ -132,7 +122,7 @@ def note_of(made: Finding) -> str:
     """Markdown that says on MLflow's page what was measured."""
     images = f" on {made.dataset}" if made.dataset else ""
     return (
-        f"**Claim {made.claim}: {_SUBJECTS[made.claim]}**\n\n"
+        f"**Claim {made.claim}: {SUBJECTS[made.claim]}**\n\n"
         f"Measured{images} with seed {made.seed}, {made.execution}, "
         f"{units.threads(made.execution.threads)}, in {units.duration(made.took_seconds)}. "
         f"The figures are in {finding.FILE}; the report judges them."

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from typing import get_args
 
 from mnist_bench import compare, data, figures, findings, layer_maps, paper, scenario
 from mnist_bench.archive import Archive
-from mnist_bench.claim import ClaimLine
-from mnist_bench.claims import MARATHON, TECHNIQUES, THREADS, Evidence, judge
-from mnist_bench.claims.evidence import independent, of_one_way, of_steps
+from mnist_bench.claim import ON_IMAGES, ClaimLine, MeasuredClaim
+from mnist_bench.claim_parts import MARATHON, TECHNIQUES, THREADS
+from mnist_bench.claims import Evidence, judge
+from mnist_bench.claims.evidence import independent, is_plain, of_one_way, of_steps
 from mnist_bench.draws import compares, one_a_seed
-from mnist_bench.finding import ON_IMAGES, Claim, Finding
+from mnist_bench.finding import Finding
 from mnist_bench.recorded import Recorded
 from mnist_bench.result import RunResult
 from mnist_bench.scaling import scaling_of
@@ -39,16 +42,33 @@ def asked(archive: Archive, machine_id: str | None) -> Asked | None:
         runs = archive.search(f"tags.`{figures.CLAIMS_TAG}` LIKE '%'")
     for run in runs:
         if run.data.tags.get(figures.MACHINE_ID_TAG) == (machine_id or ""):
-            price = run.data.tags.get(figures.PRICE_TAG)
-            return Asked(float(price) if price else None)
+            return Asked(_price(run.data.tags.get(figures.PRICE_TAG)))
     return None
+
+
+def _price(told: str | None) -> float | None:
+    """A tag may hold anything; what is no price is none."""
+    with suppress(ValueError):
+        price = float(told or "")
+        return price if isfinite(price) and price >= 0 else None
+    return None
+
+
+def has_runs(archive: Archive, machine_id: str | None) -> bool:
+    """Whether a machine has some that can be read, trials left out."""
+    return next(_recorded_on(archive, machine_id), None) is not None
 
 
 def runs_on(archive: Archive, machine_id: str | None) -> list[RunSummary]:
     """All runs of a machine that can be read, trials left out, the oldest first."""
-    found = [each for each in archive.recorded("") if isinstance(each, Recorded)]
-    own = [each for each in found if each.run.machine_id == machine_id and not each.study]
-    return [each.run for each in sorted(own, key=lambda each: each.order)]
+    own = sorted(_recorded_on(archive, machine_id), key=lambda each: each.order)
+    return [each.run for each in own]
+
+
+def _recorded_on(archive: Archive, machine_id: str | None) -> Iterator[Recorded]:
+    for each in archive.recorded(""):
+        if isinstance(each, Recorded) and each.run.machine_id == machine_id and not each.study:
+            yield each
 
 
 def decided(
@@ -101,8 +121,9 @@ def _of_scenario(runs: Sequence[RunSummary], name: str) -> list[RunSummary]:
         for run in runs
         if run.scenario == name
         and run.status == "finished"
+        and run.final_test_accuracy is not None
         and run.dataset == paper.DATASET
-        and (run.precision, run.device) == ("float32", "cpu")
+        and is_plain(run)
         and run.steps in asked.steps
         and run.model == asked.model
         and run.hyperparameters == asked.hyperparameters
@@ -122,7 +143,7 @@ def _findings(archive: Archive, machine_id: str | None) -> dict[int, Finding]:
         claim: findings.found(
             archive, claim, machine_id, data.MNIST.digest if claim in ON_IMAGES else None
         )
-        for claim in get_args(Claim)
+        for claim in get_args(MeasuredClaim)
     }
     return {claim: finding for claim, finding in kept.items() if finding}
 

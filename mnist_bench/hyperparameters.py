@@ -59,19 +59,20 @@ class ModelHyperparameters(Record):
     @property
     def in_words(self) -> str:
         """What is always named, and whatever else is not the default."""
-        defaults = type(self)()
-        return ", ".join(
-            f"{name} {value}"
-            for name, value in self
-            if name in self.always_named or value != getattr(defaults, name)
-        )
+        return self._told(self.always_named)
 
     @property
     def not_default(self) -> str:
         """Whatever is not the default; the paper's network has the paper's by default."""
+        return self._told(())
+
+    def _told(self, always: tuple[str, ...]) -> str:
         defaults = type(self)()
-        other = ((name, value) for name, value in self if value != getattr(defaults, name))
-        return ", ".join(f"{name} {value}" for name, value in other)
+        return ", ".join(
+            f"{name} {value}"
+            for name, value in self
+            if name in always or value != getattr(defaults, name)
+        )
 
 
 class NetworkHyperparameters(ModelHyperparameters):

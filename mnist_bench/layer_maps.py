@@ -85,7 +85,6 @@ def make(
             execution=Execution(threads=sensing.usable_threads()),
             file=str(file),
             weights=_weights(store, own, Path(folder)),
-            hyperparameters=paper.HYPERPARAMETERS if own else None,  # `own` has no other
             weights_steps=own.steps if own else 0,
         )
         with exclusive.held(machine_id(), exclusive=exclusively, say=lambda _: None):
@@ -104,7 +103,7 @@ def with_weights(archive: Archive, runs: Sequence[RunSummary], digest: str) -> R
         runs: Of these, the oldest first.
         digest: Of the images that it must have been trained on.
     """
-    theirs = paper.PROTOCOL.hyperparameters, digest, "finished"
+    theirs = paper.HYPERPARAMETERS, digest, "finished"
     same = [r for r in runs if (r.hyperparameters, r.dataset_digest, r.status) == theirs]
     # Stable: of those of one length the newest, which stands last, comes first.
     longest = sorted(same, key=lambda run: run.steps)[: -_MOST_ASKED - 1 : -1]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from mnist_bench.dataset import Images
 from mnist_bench.hyperparameters import (
     FullyConnectedHyperparameters,
     Lenet5Hyperparameters,
@@ -198,6 +199,18 @@ class LayeredNetwork(ABC, Generic[AskedT]):
         return zip(self._names, self.scored_layers, strict=True)
 
 
+class HeldImages:
+    """Images in TensorFlow's memory, once, as bytes.
+
+    Variables, since a constant would be copied into every graph that uses it.
+    """
+
+    def __init__(self, images: Images) -> None:
+        self.count = len(images.labels)
+        self.pixels = tf.Variable(images.pixels, trainable=False)
+        self.labels = tf.Variable(images.labels.astype(np.int32), trainable=False)
+
+
 def made(shape: LayerShape, weights: tf.Tensor, bias: float, parts: int = 1) -> Layer:
     """A layer before its first step.
 
@@ -209,12 +222,14 @@ def made(shape: LayerShape, weights: tf.Tensor, bias: float, parts: int = 1) -> 
     """
     blocks = tuple(tf.Variable(share) for share in shares(weights, min(parts, shape.weights[0])))
     outputs = shape.weights[-1:]
-    norm = Normalization(
-        tf.Variable(tf.ones(outputs)),
-        tf.Variable(tf.zeros(outputs), trainable=False),
-        tf.Variable(tf.ones(outputs), trainable=False),
-    )
-    return Layer(blocks, tf.Variable(tf.fill(outputs, bias)), norm if shape.is_normalized else None)
+    norm = None
+    if shape.is_normalized:
+        norm = Normalization(
+            tf.Variable(tf.ones(outputs)),
+            tf.Variable(tf.zeros(outputs), trainable=False),
+            tf.Variable(tf.ones(outputs), trainable=False),
+        )
+    return Layer(blocks, tf.Variable(tf.fill(outputs, bias)), norm)
 
 
 def dropped(

@@ -14,7 +14,7 @@ def note_of(run: RunResult, title: str) -> str:
     Text of the run and its title show as themselves: it may have come in a bundle.
     """
     asked = (
-        f"{units.steps(units.count(run.steps))} of {markdown(run.model)} on "
+        f"{units.counted(run.steps, 'step')} of {markdown(run.model)} on "
         f"{markdown(run.dataset)}, seed {run.seed}, {markdown(run.precision)} on "
         f"{markdown(run.device)}, threads: {run.threads}. Status: {run.status or 'running'}."
     )

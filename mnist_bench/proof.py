@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from math import sqrt
 
+from mnist_bench import estimate
 from mnist_bench.estimate import LEVEL, students_t
 from mnist_bench.paper import ROUNDING_SD
 from mnist_bench.record import Record
@@ -173,7 +174,7 @@ def proof_of(
 
 def half_width(values: Sequence[float]) -> float:
     """Half of the interval of the mean of two or more values, by Student's t."""
-    return students_t(len(values) - 1, LEVEL) * statistics.stdev(values) / sqrt(len(values))
+    return estimate.half_width(statistics.stdev(values), len(values))
 
 
 def welch(ours: Sequence[float], theirs: Sequence[float], *, smallest_sd: float = 0.0) -> Interval:

@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from mnist_bench.claim import MeasuredClaim
 from mnist_bench.conditions import Surroundings, TrainingStretch
 from mnist_bench.dataset import Source
 from mnist_bench.execution import Execution
-from mnist_bench.finding import Claim
-from mnist_bench.hyperparameters import Hyperparameters, PaperCnnHyperparameters
+from mnist_bench.hyperparameters import Hyperparameters
 from mnist_bench.record import Record
 from mnist_bench.result import Evaluation, PhaseName
 from mnist_bench.scenario import Grid
@@ -94,7 +94,6 @@ class LayersQuestion(Record):
         execution: How it is carried out.
         file: Where the answer is written.
         weights: File with a Table I network's weights; None where none were kept.
-        hyperparameters: Of that network.
         weights_steps: Updates that it was trained for.
     """
 
@@ -105,7 +104,6 @@ class LayersQuestion(Record):
     execution: Execution
     file: str
     weights: str | None = None
-    hyperparameters: PaperCnnHyperparameters | None = None
     weights_steps: int = 0
 
 
@@ -121,7 +119,7 @@ class FindingQuestion(Record):
             and 8.
     """
 
-    claim: Claim
+    claim: MeasuredClaim
     source: Source | None = None
     execution: Execution
     seed: int = 0

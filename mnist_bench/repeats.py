@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import sqrt
 
-from mnist_bench import compare, units
+from mnist_bench import compare, estimate, units
 from mnist_bench.document import Row
-from mnist_bench.estimate import LEVEL, students_t
 from mnist_bench.result import RunResult
 from mnist_bench.summary import summarise
 
@@ -100,7 +98,7 @@ def half_width(row: Row) -> float | None:
     """Half the 95% t interval of a row's mean max test accuracy; None below two seeds."""
     if row.sd is None or row.n < 2:
         return None
-    return students_t(row.n - 1, LEVEL) * row.sd / sqrt(row.n)
+    return estimate.half_width(row.sd, row.n)
 
 
 def _is_within(row: Row, target: float) -> bool:

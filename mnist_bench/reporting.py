@@ -169,7 +169,7 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         reaches=tuple(line for report in made.all for line in report.document.reaches),
         standings=tuple(line for report in made.all for line in report.document.standings),
         machines=_beside(found.runs, here),
-        claims=_claims(archive, wish, here, own),
+        claims=_claims(archive, wish, here, told),
         studies=tuple(study.line(run_id or None) for run_id, study in found_studies.items()),
     )
     return Book(
@@ -177,7 +177,7 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         command=wish.command,
         created=created,
         document=document,
-        reports=tuple(sorted(made.shown, key=lambda each: not each.compares)),
+        reports=made.shown,
         others=made.others,
         notes=(
             *left_out(len(found.runs) - len(own), found.unreadable, document.machines),
@@ -192,16 +192,15 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
 
 
 def _claims(
-    archive: Archive, wish: Wish, here: str | None, own: Sequence[Recorded]
+    archive: Archive, wish: Wish, here: str | None, told: Sequence[RunSummary]
 ) -> tuple[ClaimLine, ...]:
     """The paper's claims, where they were measured on this machine: by all of its runs."""
     measured = gathering.asked(archive, here)
     if measured is None:
         return ()
-    if wish.question or wish.scenarios:
-        return gathering.decided(archive, here, gathering.runs_on(archive, here), measured.price)
-    told = [each.run for each in own if not each.study]
-    return gathering.decided(archive, here, told, measured.price)
+    is_part = wish.question or wish.scenarios
+    runs = gathering.runs_on(archive, here) if is_part else told
+    return gathering.decided(archive, here, runs, measured.price)
 
 
 def _beside(runs: Sequence[Recorded], here: str | None) -> tuple[MachineLine, ...]:

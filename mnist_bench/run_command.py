@@ -17,6 +17,8 @@ from mnist_bench.limits import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mnist_bench.claims_run import Question
 
 # Rooms that import a library of weight are imported inside, so that `--help` answers at once.
@@ -175,7 +177,7 @@ def run(
 
         budget = claim_parts.BUDGET_SECONDS if budget_seconds is None else budget_seconds
         question = claims_run.Question(wanted, budget, price, reports, wish)
-        return _run_claims(question, dry_run=dry_run, as_json=as_json)
+        return _run_claims(question, console, people, dry_run=dry_run, as_json=as_json)
     if price is not None:
         raise click.UsageError("--price needs claims")
     plans = wishing.prepare(wish, console)
@@ -214,11 +216,11 @@ def _claims(scenarios: tuple[str, ...]) -> tuple[int, ...] | None:
     return wanted
 
 
-def _run_claims(question: Question, *, dry_run: bool, as_json: bool) -> int:
+def _run_claims(
+    question: Question, console: Console, people: Console, *, dry_run: bool, as_json: bool
+) -> int:
     from mnist_bench import claims_run
 
-    console = terminal.console(stderr=True)
-    people = terminal.console(stderr=as_json)
     parts, source = claims_run.costed(question, console)
     if dry_run:
         show = claims_run.plan_as_json if as_json else claims_run.plan_as_text

@@ -21,3 +21,12 @@ class Scores:
     label: npt.NDArray[np.uint8]
     probability: npt.NDArray[np.float16]
     accuracy: float
+
+
+def scores_of(
+    label: npt.NDArray[np.uint8],
+    probability: npt.NDArray[np.float16],
+    labels: npt.NDArray[np.uint8],
+) -> Scores:
+    """Scores of predictions, held against the digits that the images are, uint8 (n,)."""
+    return Scores(label, probability, np.count_nonzero(label == labels) / len(label))

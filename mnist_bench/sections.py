@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mnist_bench import compare, paper
+from mnist_bench import compare
 from mnist_bench.curves import Curves, curves_of
 from mnist_bench.document import Document
-from mnist_bench.draws import compares, groups
+from mnist_bench.draws import groups
 from mnist_bench.machine import Machine
 from mnist_bench.pictured import Pictured
 from mnist_bench.reach import reaches
@@ -35,13 +35,14 @@ class _Common:
         shelf: Where curves and images are; takes notes of what is not there.
         described: The machine.
         created: The day, as `2026-01-31`.
-        reference: The shipped one.
+        reference: The shipped one, and its spreads.
     """
 
     shelf: Pictured
     described: Machine
     created: str
     reference: Document
+    spreads: compare.Reference
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ def sections(
     """
     if not runs:
         return Sections((), ())
-    common = _Common(shelf, described, created, compare.reference_document())
+    reference = compare.reference_document()
+    spreads = compare.Reference.from_document(reference)
+    common = _Common(shelf, described, created, reference, spreads)
     by_scenario = _by_scenario(runs)
     too_many = limited and len(by_scenario) > MOST_SECTIONS
     drawn = MOST_DRAWN if too_many else len(by_scenario)
@@ -111,20 +114,19 @@ def _by_scenario(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
     found: dict[str, list[RunSummary]] = {run.scenario: [] for run in reversed(runs)}
     for run in runs:
         found[run.scenario].append(run)
-    first = sorted(found.items(), key=lambda pair: not any(map(_has_row, pair[1])))
-    return dict(first)
+    return dict(sorted(found.items(), key=lambda pair: not _compares(pair[1])))
 
 
-def _has_row(run: RunSummary) -> bool:
-    """Whether Table I has a row that a run compares with."""
-    return compares(run) and paper.row_of(run.steps) is not None
+def _compares(runs: Sequence[RunSummary]) -> bool:
+    """Whether some of them stand beside Table I's."""
+    return any(not group.obstacles for group in groups(runs))
 
 
 def _section(
     common: _Common, scenario: str, runs: Sequence[RunSummary], *, is_drawn: bool
 ) -> Report:
     shelf, reference = common.shelf, common.reference
-    rows = compare.rows(runs, compare.Reference.from_document(reference))
+    rows = compare.rows(runs, common.spreads)
     row = _longest(runs) if is_drawn else ()
     longest = row[-_MOST_CURVES:]
     drawn = [run for each in longest if (run := shelf.archive.load(each.run_id or ""))]

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from mnist_bench.dataset import Dataset, Images
+from mnist_bench.dataset import Dataset
 from mnist_bench.idx import CLASSES
 from mnist_bench.model import BIAS, WEIGHT_STDDEV
-from mnist_bench.network import PIXEL_SCALE
+from mnist_bench.network import PIXEL_SCALE, HeldImages, flat
 
 Weights: TypeAlias = npt.NDArray[np.float32]
 
@@ -52,7 +52,7 @@ class Slope:
         ]
         self._variables = [tf.Variable(weights) for weights in drawn]
         self._variables += [tf.Variable(tf.fill(shape[-1:], BIAS)) for shape in shapes]
-        self._train, self._validation = _Held(dataset.train), _Held(dataset.validation)
+        self._train, self._validation = HeldImages(dataset.train), HeldImages(dataset.validation)
         self._parts = parts
         self.images = self._train.count
         self.loss_images = min(LOSS_IMAGES, self.images)
@@ -108,8 +108,7 @@ class Slope:
         for kernel, own_bias in ((kernel1, bias1), (kernel2, bias2)):
             x = tf.nn.conv2d(x, kernel, strides=2, padding="SAME")  # half of each side
             x = tf.nn.relu(tf.nn.bias_add(x, own_bias))
-        x = tf.reshape(x, (-1, int(weights.shape[0])))
-        return tf.nn.bias_add(tf.linalg.matmul(x, weights), bias)
+        return tf.nn.bias_add(tf.linalg.matmul(flat(x), weights), bias)
 
     def _losses(self, pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Cross-entropy of each image, float32 (n,)."""
@@ -130,8 +129,8 @@ class Slope:
 
         zeros = [tf.constant(0.0), *(tf.zeros_like(variable) for variable in self._variables)]
         loss, *gradients = self._in_pieces(self._train, self.images, summed, zeros)
-        flat = tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
-        return loss / self.images, flat / self.images
+        whole = tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
+        return loss / self.images, whole / self.images
 
     def _losses_and_rights(self) -> tuple[tf.Tensor, tf.Tensor]:
         def loss(pixels: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
@@ -148,7 +147,7 @@ class Slope:
 
     def _in_pieces(
         self,
-        held: _Held,
+        held: HeldImages,
         count: int,
         of_piece: Callable[[tf.Tensor, tf.Tensor], Sequence[tf.Tensor]],
         zeros: Sequence[tf.Tensor],
@@ -193,12 +192,3 @@ class Slope:
         self.scored()
         self.whole()
         self.descend(np.zeros((0, 1), np.int32), 0.0)
-
-
-class _Held:
-    """Images in TensorFlow's memory, once, as bytes."""
-
-    def __init__(self, images: Images) -> None:
-        self.count = len(images.labels)
-        self.pixels = tf.Variable(images.pixels, trainable=False)
-        self.labels = tf.Variable(images.labels.astype(np.int32), trainable=False)

@@ -11,6 +11,7 @@ from mnist_bench.conditions import known
 from mnist_bench.draws import groups, question, way
 from mnist_bench.result import PHASES, PhaseName
 from mnist_bench.summary import RunSummary
+from mnist_bench.units import counted
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def _left_out(runs: Sequence[RunSummary]) -> str | None:
     why = ", ".join(reasons) or "no reason was recorded"
     if len(invalid) == len(runs):
         return f"no time, speed and memory, every run is invalid: {why}"
-    number = "1 invalid run" if len(invalid) == 1 else f"{len(invalid)} invalid runs"
+    number = counted(len(invalid), "invalid run")
     return f"{number} left out of time, speed and memory: {why}"
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mnist_bench.conditions import known
 from mnist_bench.document import Document, Row, Standing
-from mnist_bench.spent import mean_and_sd, trusted
-
-ALPHA = 0.05
-"""Chance that an interval misses what it is of."""
+from mnist_bench.estimate import LEVEL, students_t
+from mnist_bench.spent import costs_of
 
 
 def standings(rows: Sequence[Row], reference: Document) -> tuple[Standing, ...]:
@@ -36,7 +34,8 @@ def _standing(row: Row, other: Row, reference: Document) -> Standing | None:
         return None
     run = next(run for run in reference.runs if run.steps == row.steps)
     is_alike = (row.precision, row.device) == (run.precision, run.device_name or run.device)
-    ours, theirs = _timed(row), _reference_timed(other, reference)
+    ours = _Timed(row.timed_n or 0, row.train_seconds_mean, row.train_seconds_sd)
+    theirs = _reference_timed(other, reference)
     ratio = ours.mean / theirs.mean if ours.mean and theirs.mean and is_alike else None
     interval = _interval(ratio, ours, theirs) if ratio else None
     return Standing(
@@ -75,17 +74,10 @@ class _Timed:
         return (self.sd / self.mean) ** 2 / self.n if self.sd is not None and self.mean else None
 
 
-def _timed(row: Row) -> _Timed:
-    n = row.n - (row.invalid or 0) if row.timed_n is None else row.timed_n
-    return _Timed(n, row.train_seconds_mean, row.train_seconds_sd)
-
-
 def _reference_timed(row: Row, reference: Document) -> _Timed:
-    """The reference may be of a time when rows told no spread: its runs do."""
-    of = [run for run in trusted(reference.runs) if run.run_id in row.run_ids]
-    seconds = [run.train_seconds_total for run in of]
-    told = _timed(row)
-    return told if told.sd is not None else replace(told, sd=mean_and_sd(seconds)[1])
+    """By its runs: its rows may be of a time when they told no spread."""
+    costs = costs_of([run for run in reference.runs if run.run_id in row.run_ids])
+    return _Timed(costs.timed_n, costs.train_seconds_mean, costs.train_seconds_sd)
 
 
 def _interval(ratio: float, ours: _Timed, theirs: _Timed) -> tuple[float, float] | None:
@@ -93,11 +85,9 @@ def _interval(ratio: float, ours: _Timed, theirs: _Timed) -> tuple[float, float]
     one, another = ours.share, theirs.share
     if one is None or another is None or not one + another:
         return None
-    from scipy.special import stdtrit  # slow to load
-
     squares = one**2 / (ours.n - 1) + another**2 / (theirs.n - 1)
     df = (one + another) ** 2 / squares
-    margin = float(stdtrit(df, 1 - ALPHA / 2)) * math.sqrt(one + another)
+    margin = students_t(df, LEVEL) * math.sqrt(one + another)
     return ratio * math.exp(-margin), ratio * math.exp(margin)
 
 

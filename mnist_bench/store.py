@@ -170,7 +170,13 @@ class Store(Archive):
             self.client.set_terminated(run_id, _MLFLOW_STATUS[status])
 
     def keep(
-        self, name: str, note: str, tags: dict[str, str], files: Mapping[str, bytes | Path]
+        self,
+        name: str,
+        note: str,
+        tags: dict[str, str],
+        files: Mapping[str, bytes | Path],
+        *,
+        anew: bool = False,
     ) -> str:
         """Keep files under a run of their own that is no training; MLflow's id of it.
 
@@ -180,9 +186,10 @@ class Store(Archive):
             tags: What it is found by; a run that has them all already gets the files, and keeps
                 those of other names.
             files: Content, or the file that holds it, by name.
+            anew: Whether a run of its own is made even where one has all these tags.
         """
         with self.explained(while_="keeping files"), TemporaryDirectory() as folder:
-            run_id = self._tagged(tags) or self._new(name, tags)
+            run_id = (None if anew else self._tagged(tags)) or self._new(name, tags)
             try:
                 self.client.set_tag(run_id, "mlflow.note.content", note)
                 for file, content in files.items():

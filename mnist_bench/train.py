@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from mnist_bench import optimizer
 from mnist_bench.augmentation import shifted, turned_and_zoomed
-from mnist_bench.dataset import Dataset, Images
+from mnist_bench.dataset import Dataset
 from mnist_bench.fully_connected import FullyConnected
 from mnist_bench.hyperparameters import (
     AnyNetworkHyperparameters,
@@ -23,9 +23,10 @@ from mnist_bench.idx import CLASSES
 from mnist_bench.lenet import Lenet5
 from mnist_bench.limits import Precision
 from mnist_bench.model import PaperCnn
+from mnist_bench.network import HeldImages
 from mnist_bench.result import Split
 from mnist_bench.schedule import learning_rates
-from mnist_bench.scores import Scores
+from mnist_bench.scores import Scores, scores_of
 
 _SCORED_AT_ONCE = 500
 """Images in work at the same time in an evaluation, in a piece for each thread: docs/speed.md."""
@@ -94,11 +95,9 @@ class Trainer:
         )
         self.step = 0
         self._batches = shuffled_batches(len(dataset.train.labels), batch_size, seed)
-        self._train = _HeldImages(dataset.train)
-        scored = {"validation": dataset.validation} | (
-            {"test": dataset.test} if dataset.test else {}
-        )
-        self._held = {split: _HeldImages(images) for split, images in scored.items()}
+        self._train = HeldImages(dataset.train)
+        scored = dataset.scored
+        self._held = {split: HeldImages(images) for split, images in scored.items()}
         self._labels = {split: images.labels for split, images in scored.items()}
         self._optimizer = optimizer.make(hyperparameters.optimizer, self.model.variables)
         # Nothing here is Python's own control flow. AutoGraph would write its source to a file in
@@ -134,8 +133,7 @@ class Trainer:
     def evaluate(self, split: Split) -> Scores:
         """Score every image of a split."""
         label, probability = (tensor.numpy() for tensor in self._score[split]())
-        accuracy = np.count_nonzero(label == self._labels[split]) / len(label)
-        return Scores(label, probability, accuracy)
+        return scores_of(label, probability, self._labels[split])
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """All that scoring uses, by a name that says the layer."""
@@ -180,7 +178,7 @@ class Trainer:
             pixels = shifted(pixels, chosen.shift_pixels, seed)
         return pixels
 
-    def _scores(self, held: _HeldImages) -> tuple[tf.Tensor, tf.Tensor]:
+    def _scores(self, held: HeldImages) -> tuple[tf.Tensor, tf.Tensor]:
         """Predicted digits uint8 (n,) and their probabilities float16 (n,), piece by piece."""
         at_once = max(_SCORED_AT_ONCE // self._parts, _SMALLEST_PIECE)
         pieces = -(-held.count // at_once)
@@ -204,18 +202,6 @@ class Trainer:
             parallel_iterations=self._parts,
         )
         return digits.concat(), shares.concat()
-
-
-class _HeldImages:
-    """A split in TensorFlow's memory, once, as bytes.
-
-    Variables, since a constant would be copied into every graph that uses it.
-    """
-
-    def __init__(self, images: Images) -> None:
-        self.count = len(images.labels)
-        self.pixels = tf.Variable(images.pixels, trainable=False)
-        self.labels = tf.Variable(images.labels.astype(np.int32), trainable=False)
 
 
 def _network(

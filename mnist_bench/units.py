@@ -61,7 +61,7 @@ def count(number: int | None) -> str:
 
 def threads(number: int) -> str:
     """A thread count as `1 thread` or `4 threads`."""
-    return "1 thread" if number == 1 else f"{count(number)} threads"
+    return counted(number, "thread")
 
 
 def steps(told: str) -> str:

@@ -211,9 +211,13 @@ def expected_seconds(plans: Sequence[Plan], wish: Wish) -> float | None:
 
 def _expected_seconds(plan: Plan, trajectories: Sequence[Trajectory]) -> float | None:
     asked, scored = plan.scenario, plan.source.scored_images
+    costs = {
+        execution: cost.recall(asked.model, asked.hyperparameters, execution)
+        for execution in {trajectory.execution for trajectory in trajectories}
+    }
     total = 0.0
     for trajectory in trajectories:
-        known = cost.recall(asked.model, asked.hyperparameters, trajectory.execution)
+        known = costs[trajectory.execution]
         if known is None:
             return None
         total += cost.work_of(asked, trajectory.rows, scored).seconds(known)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench import activations, data, process
+from mnist_bench import activations, data, paper, process
 from mnist_bench.dataset import Source
 from mnist_bench.errors import BenchError
 from mnist_bench.execution import Execution
@@ -79,13 +79,13 @@ def test_layers_before_and_after_training(source: Source, tmp_path: Path) -> Non
 
 
 def test_kept_weights_are_looked_through(source: Source, tmp_path: Path) -> None:
-    network = PaperCnn(5, NARROW)
+    network = PaperCnn(5, paper.HYPERPARAMETERS)
     weights = tmp_path / "weights.npz"
     np.savez(weights, **network.weights())
-    asked = question(source, tmp_path / "x.npz", weights=str(weights), hyperparameters=NARROW)
+    asked = question(source, tmp_path / "x.npz", weights=str(weights))
     seen = activations.layers_of(asked)
     expected = network.maps(data.load(source).test_images.pixels[2:3])
-    assert [x.shape for x in seen.own] == [(14, 14, 3), (7, 7, 4)]
+    assert [x.shape for x in seen.own] == [(14, 14, 32), (7, 7, 64)]
     for ours, theirs in zip(seen.own, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs.numpy()[0])
 

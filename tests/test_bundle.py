@@ -201,7 +201,7 @@ def test_a_file_twice() -> None:
         with zipfile.ZipFile(stream, "w") as archive:
             archive.writestr("bundle.json", b"{}")
             archive.writestr("bundle.json", b"{}")
-    assert "one twice" in refused(stream.getvalue())
+    assert "a file twice" in refused(stream.getvalue())
 
 
 @pytest.mark.parametrize("members", [2_001, 70_000], ids=["zip", "zip64"])

@@ -49,14 +49,12 @@ def test_the_claims_are_twelve_each_declared_whole() -> None:
         assert len(set(names)) == len(names)
         for criterion in claim.criteria:
             assert criterion.rule, f"claim {claim.number}: {criterion.name} has no rule"
-            assert criterion.question.endswith("?") or criterion.threshold is not None
 
 
 def test_every_claim_has_a_part_and_every_part_is_there() -> None:
     assert {number for part in PARTS for number in part.claims} == set(ALL)
     for part in PARTS:
-        assert bool(part.scenario) == (part.kind == "trainings")
-        assert bool(part.subject) == (part.kind == "finding")
+        assert not (part.scenario and part.measures)
         if part.scenario:
             scenario.read(scenario.find(part.scenario))
     assert len({str(part) for part in PARTS}) == len(PARTS)
@@ -73,7 +71,7 @@ def test_every_technique_is_a_part_that_is_packaged() -> None:
 
 
 def test_parts_of_one_claim() -> None:
-    assert [str(part) for part in parts_of((10,))] == ["equation 5"]
+    assert [str(part) for part in parts_of((10,))] == ["claim 10 by itself"]
     assert parts_of(ALL) == PARTS
 
 

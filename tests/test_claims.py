@@ -13,7 +13,8 @@ from records import evaluations, run
 
 from mnist_bench import compare, paper
 from mnist_bench.claim import ClaimLine, Decision
-from mnist_bench.claims import TECHNIQUES, Evidence, judge
+from mnist_bench.claim_parts import TECHNIQUES
+from mnist_bench.claims import Evidence, judge
 from mnist_bench.claims.evidence import independent, of_one_way
 from mnist_bench.data_sizes import DataSizes, ImageBytes
 from mnist_bench.draws import compares

@@ -17,10 +17,11 @@ from test_reporting import call
 
 from mnist_bench import claims_run, figures, finding, gathering
 from mnist_bench.archive import Archive
+from mnist_bench.claim import ON_IMAGES
 from mnist_bench.claim_parts import Part, parts_of
 from mnist_bench.claims_run import Costed, Question
 from mnist_bench.data import MNIST
-from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.result import RunResult
 from mnist_bench.run import Done
@@ -47,9 +48,10 @@ def question(budget_seconds: float = 100.0) -> Question:
     return Question((1,), budget_seconds, None, reports=True, wish=wish())
 
 
-def part(subject: str, seconds: float, **changes: Any) -> Costed:
-    made = Part((10,), "finding", seconds, subject=subject)
-    return Costed(made, None, (), **({"is_recorded": False} | changes))
+def part(name: str, seconds: float, **changes: Any) -> Costed:
+    """One that is called so."""
+    made = Part((10,), seconds, name)
+    return Costed(made, **({"is_recorded": False} | changes))
 
 
 class Measuring:
@@ -62,8 +64,8 @@ class Measuring:
         monkeypatch.setattr(claims_run, "_decided", self.decided)
 
     def measured(self, each: Costed, *_: object) -> Done:
-        self.done.append(str(each.part))
-        taken = self.takes[str(each.part)]
+        self.done.append(each.part.scenario)
+        taken = self.takes[each.part.scenario]
         if isinstance(taken, Done):
             return taken
         self.now += taken
@@ -99,13 +101,14 @@ def test_no_part_is_begun_that_would_end_after_the_budget(monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("home")
-def test_a_part_that_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    fault = BenchError("no memory for it", "buy some", exit_status=EXIT_BROKE)
-    measuring = Measuring(monkeypatch, a=Done("", EXIT_BROKE, fault), b=5)
+@pytest.mark.parametrize("status", [EXIT_BROKE, EXIT_WRONG_REQUEST])
+def test_a_part_that_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    fault = BenchError("no memory for it", "buy some", exit_status=status)
+    measuring = Measuring(monkeypatch, a=Done("", status, fault), b=5)
     done, said = measuring.carry_out(part("a", 5), part("b", 5))
     assert measuring.done == ["a", "b"]
-    assert (done.exit_status, done.error) == (EXIT_BROKE, fault)
-    assert "a: no memory for it" in said
+    assert (done.exit_status, done.error) == (status, fault)
+    assert "a, seed 0: no memory for it" in said
 
 
 @pytest.mark.usefixtures("home")
@@ -123,9 +126,9 @@ def test_a_plan_is_told() -> None:
     parts = [part("a", 30), part("b", 200, fits=False), part("c", 5, is_recorded=True)]
     assert claims_run.plan_as_text(parts, question()).splitlines() == [
         "about 30.0 s of a budget of 1 min 40 s",
-        "  a (claim 10): 30.0 s, by another machine's measure",
-        "  b (claim 10): left out, 3 min 20 s, by another machine's measure",
-        "  c (claim 10): recorded already",
+        "  a, seed 0 (claim 10): 30.0 s, by another machine's measure",
+        "  b, seed 0 (claim 10): left out, 3 min 20 s, by another machine's measure",
+        "  c, seed 0 (claim 10): recorded already",
     ]
     told = json.loads(claims_run.plan_as_json(parts, question()))["parts"]
     assert [each["fits"] for each in told] == [True, False, True]
@@ -152,9 +155,10 @@ def recorded(tmp_path: Path, price: float | None = 0.5) -> Bench:
             figures.PRICE_TAG: "" if price is None else str(price)}  # fmt: skip
     store.keep("claims", "", mark, {})
     for number, body in (checks(equal=10) | images(47_040_000, 7_840_000)).items():
-        digest = MNIST.digest if number in finding.ON_IMAGES else None
+        digest = MNIST.digest if number in ON_IMAGES else None
         made = body.model_copy(update={"machine_id": HERE, "dataset_digest": digest})
-        tags = {figures.CLAIM_TAG: str(number), figures.CREATED_TAG: made.created}
+        tags = {figures.CLAIM_TAG: str(number), figures.MACHINE_ID_TAG: HERE}
+        tags |= {figures.DIGEST_TAG: digest} if digest else {}
         store.keep(f"claim {number}", "", tags, {finding.FILE: made.to_json()})
     return bench
 
@@ -185,6 +189,18 @@ def test_a_report_alone_decides_the_claims(bench: Bench) -> None:
     assert price["value"] == pytest.approx(energy["value"] * 0.5)
     page = (bench.folder / "reports" / "report.html").read_text(encoding="utf-8")
     assert "<h3>Claim 3: does not hold</h3>" in page
+
+
+@pytest.mark.parametrize("told_price", ["", "free", "nan", "inf", "-1"])
+def test_a_price_that_is_none_is_none(tmp_path: Path, told_price: str) -> None:
+    uri = f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}"
+    store = Store(uri, "mnist-bench")
+    mark = {figures.CLAIMS_TAG: "true", figures.MACHINE_ID_TAG: HERE, figures.PRICE_TAG: told_price}
+    store.keep("claims", "", mark, {})
+    assert gathering.asked(store, HERE) == gathering.Asked(None)
+    store.keep("claims", "", mark | {figures.PRICE_TAG: "0.25"}, {}, anew=True)
+    assert gathering.asked(store, HERE) == gathering.Asked(0.25)
+    assert gathering.asked(store, "b" * 32) is None
 
 
 def test_a_filter_of_the_report_is_none_of_the_claims(bench: Bench) -> None:

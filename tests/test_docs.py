@@ -39,8 +39,10 @@ uses again what is recorded already; `mnist-bench run claim-3` measures for one 
 report then has a section on them. [paper.md](paper.md) tells what the paper did.
 
 A claim holds where all that decides it does, does not hold where one of it does not, and is else
-not decided here. What decides was declared in `mnist_bench/paper.py` before it was measured, and
-this page is generated from there: `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/test_docs.py` renews it.
+not decided here. Of runs that were carried out in several ways those count that were in float32, on
+the processor, with the number of threads that most of them had. What decides was declared in
+`mnist_bench/paper.py` before it was measured, and this page is generated from there:
+`MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/test_docs.py` renews it.
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from mnist_bench.data_sizes import DataSizes, ImageBytes
 from mnist_bench.execution import Execution
@@ -46,7 +47,7 @@ BODIES: dict[int, Body] = {
                 samples_seen=50, seconds=0.5,
             ),
             LossCurve(
-                method="full batch", learning_rate=0.1, points=(), ended="diverged",
+                method="full batch", learning_rate=0.1, points=(POINT,), ended="diverged",
                 samples_seen=99, seconds=1.5,
             ),
         ),
@@ -141,3 +142,12 @@ def test_the_first_point_at_a_loss() -> None:
     assert {loss: point and point.samples_seen for loss, point in first.items()} == {
         3.0: 0, 1.0: 1, 0.75: 3, 0.25: None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("claim", "name"), [(7, "costs"), (8, "curves"), (10, "checks"), (11, "sizes")]
+)
+def test_figures_of_nothing_are_none(claim: int, name: str) -> None:
+    body = BODIES[claim].model_dump() | {name: ()}
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        type(BODIES[claim]).model_validate(body)

@@ -8,16 +8,32 @@ import pytest
 from stand_ins import SOURCE
 
 from mnist_bench import exclusive, findings, process
-from mnist_bench.data_sizes import DataSizes
+from mnist_bench.data_sizes import DataSizes, ImageBytes
 from mnist_bench.dataset import Source
 from mnist_bench.errors import BenchError
 from mnist_bench.execution import Execution
-from mnist_bench.finding import FILE, Body, ConvolutionCheck, Descent, Finding
+from mnist_bench.finding import (
+    FILE,
+    SECONDS,
+    Body,
+    ConvolutionCases,
+    ConvolutionCheck,
+    Descent,
+    Finding,
+)
 from mnist_bench.findings import found, make, question_for
 from mnist_bench.machine import machine_id
 from mnist_bench.protocol import FindingQuestion
 from mnist_bench.store import Store
 
+CASES = ConvolutionCases(
+    dimensions=1, cases=4, symmetric_kernels=0, equal_before_flipping=0, equal_after_flipping=4,
+    largest_difference_before_flipping=3, largest_difference_after_flipping=0,
+)  # fmt: skip
+CHECKED = ConvolutionCheck(checks=(CASES,))
+SIZES = DataSizes(
+    sizes=(ImageBytes(part="test", images=10, representation="uint8", size_bytes=7_840),)
+)
 TEN = FindingQuestion(claim=10, execution=Execution(threads=1), seed=4)
 
 
@@ -56,7 +72,7 @@ def test_measured_recorded_and_read_back(store: Store) -> None:
 def test_the_newest_counts_and_the_elder_stays(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer(monkeypatch, ConvolutionCheck(checks=()))
+    answer(monkeypatch, CHECKED)
     first, second = make(store, TEN), make(store, TEN)
     assert first.created < second.created
     assert found(store, 10, machine_id(), None) == second
@@ -64,7 +80,7 @@ def test_the_newest_counts_and_the_elder_stays(
 
 
 def test_what_belongs_elsewhere_is_not_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch, ConvolutionCheck(checks=()))
+    answer(monkeypatch, CHECKED)
     make(store, TEN)
     assert found(store, 10, "another machine", None) is None
     assert found(store, 10, None, None) is None
@@ -74,7 +90,8 @@ def test_what_belongs_elsewhere_is_not_found(store: Store, monkeypatch: pytest.M
 
 def _kept(store: Store, content: bytes | None) -> None:
     files = {} if content is None else {FILE: content}
-    store.keep("claim 10", "", {"bench.claim": "10", "bench.created": "later"}, files)
+    tags = {"bench.claim": "10", "bench.machine_id": machine_id() or ""}
+    store.keep("claim 10", "", tags, files, anew=True)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +100,7 @@ def _kept(store: Store, content: bytes | None) -> None:
 def test_what_is_damaged_is_passed_over(
     store: Store, monkeypatch: pytest.MonkeyPatch, content: bytes | None
 ) -> None:
-    answer(monkeypatch, ConvolutionCheck(checks=()))
+    answer(monkeypatch, CHECKED)
     made = make(store, TEN)
     _kept(store, content)
     assert found(store, 10, machine_id(), None) == made
@@ -92,16 +109,16 @@ def test_what_is_damaged_is_passed_over(
 def test_figures_of_another_claim_are_passed_over(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer(monkeypatch, ConvolutionCheck(checks=()))
+    answer(monkeypatch, CHECKED)
     made = make(store, TEN)
-    _kept(store, made.model_copy(update={"body": DataSizes(sizes=())}).to_json())
+    _kept(store, made.model_copy(update={"body": SIZES}).to_json())
     assert found(store, 10, machine_id(), None) == made
 
 
 def test_nothing_is_measured_beside_another_benchmark(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer(monkeypatch, ConvolutionCheck(checks=()))
+    answer(monkeypatch, CHECKED)
     with (
         exclusive.held(machine_id(), exclusive=True, say=pytest.fail),
         pytest.raises(BenchError, match="another benchmark of yours is running"),
@@ -113,7 +130,7 @@ def test_nothing_is_measured_beside_another_benchmark(
 def test_who_does_without_measures_beside_another_all_the_same(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer(monkeypatch, ConvolutionCheck(checks=()))
+    answer(monkeypatch, CHECKED)
     with exclusive.held(machine_id(), exclusive=True, say=pytest.fail):
         made = make(store, TEN, exclusively=False)
     assert found(store, 10, machine_id(), None) == made
@@ -135,7 +152,7 @@ def test_a_note_names_the_images_and_the_execution() -> None:
     made = Finding(
         claim=11, machine_id=None, created="2030-01-01T00:00:00+00:00", dataset="mnist",
         dataset_digest="d", execution=Execution(threads=2), seed=7, seconds=60.0,
-        took_seconds=12.0, tensorflow="2.21.0", mnist_bench="0.1.0", body=DataSizes(sizes=()),
+        took_seconds=12.0, tensorflow="2.21.0", mnist_bench="0.1.0", body=SIZES,
     )  # fmt: skip
     note = findings.note_of(made)
     assert note.startswith("**Claim 11: what the images take**")
@@ -146,15 +163,14 @@ def test_a_note_names_the_images_and_the_execution() -> None:
     ("claim", "threads", "source"), [(7, 1, None), (8, 2, SOURCE), (10, 2, None), (11, 2, SOURCE)]
 )
 def test_each_claim_is_asked_what_it_needs(claim: int, threads: int, source: Source | None) -> None:
-    asked = question_for(claim, SOURCE, threads=2, seed=5)
-    assert (asked.execution.threads, asked.seed) == (threads, 5)
+    asked = question_for(claim, SOURCE, threads=2)
+    assert (asked.execution.threads, asked.seed) == (threads, 0)
     assert asked.source == source
-    assert asked.seconds == findings.BUDGET_SECONDS[claim]
-    assert question_for(claim, SOURCE, threads=2, seconds=3.0).seconds == 3.0
+    assert asked.seconds == SECONDS[claim]
 
 
 def test_a_training_is_recorded_and_read_back(store: Store, sample: Source) -> None:
-    made = make(store, question_for(8, sample, threads=1, seconds=0.1))
+    made = make(store, question_for(8, sample, threads=1).model_copy(update={"seconds": 0.1}))
     assert isinstance(made.body, Descent)
     assert (made.dataset, made.dataset_digest) == (sample.name, sample.digest)
     assert found(store, 8, machine_id(), sample.digest) == made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from test_findings import CHECKED
 
 from mnist_bench import engine, inquiry, process, sparseness
 from mnist_bench.data_sizes import DataSizes
@@ -15,7 +16,7 @@ from mnist_bench.finding import ConvolutionCheck, Descent, Sparseness
 from mnist_bench.protocol import FindingQuestion
 
 QUESTION = FindingQuestion(claim=10, execution=Execution(threads=1), seed=3)
-ANSWER = ConvolutionCheck(checks=())
+ANSWER = CHECKED
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, program: str) -> None:

@@ -46,8 +46,9 @@ def networks(bench: Bench) -> dict[str, Any]:
     for name, changes in (("claim-6-fully-connected-parameters", small), ("claim-6-lenet-5", {})):
         asked = scenario.read(scenario.find(name)).model_dump(exclude_none=True)
         asked |= {"steps": [60, 120], "eval_first": 40, "eval_every": 40, "dataset": "mnist-5k"}
+        asked["save_weights"] = True
         asked["hyperparameters"] |= changes
-        text = tomli_w.dumps({"save_weights": True} | asked | {"save_weights": True})
+        text = tomli_w.dumps(asked)
         (bench.folder / f"{asked['model']}.toml").write_text(text, encoding="utf-8")
     ended = bench.run("run", "./fully-connected.toml", "./lenet-5.toml", "--json")
     assert ended.status == 0, ended.stderr

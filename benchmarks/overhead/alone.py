@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 import time
 
-from mnist_bench import data, engine, paper
+from mnist_bench import data, engine
+from mnist_bench.hyperparameters import FittedHyperparameters
 from mnist_bench.protocol import Request
 
 _STEPS_AT_ONCE = 100
@@ -17,12 +18,15 @@ _STEPS_AT_ONCE = 100
 def main() -> None:
     """Train what the request on standard input asks for."""
     request = Request.model_validate_json(sys.stdin.readline())
+    asked = request.hyperparameters
+    if isinstance(asked, FittedHyperparameters):
+        raise TypeError(f"{request.model} does not train in steps")
     engine.start(request.execution)
     from mnist_bench.train import Trainer
 
     trainer = Trainer(
         data.load(request.source),
-        paper.HYPERPARAMETERS,
+        asked,
         request.training_seed,
         parts=request.execution.parts,
     )

@@ -93,10 +93,9 @@ def predictions(database: Path) -> None:
     count = MNIST.files[2].count
     labels = (np.arange(count) % CLASSES).astype(np.uint8)
     labels[::100] = 4
-    saw = {"label": labels, "probability": np.full(count, 0.75, np.float16)}
     packed = io.BytesIO()
-    np.savez(packed, **{f"{state}_{what}": array for state in ("final", "selected")
-                        for what, array in saw.items()})  # fmt: skip
+    probabilities = np.full(count, 0.75, np.float16)
+    np.savez(packed, final_label=labels, final_probability=probabilities)
     with contextlib.closing(sqlite3.connect(database)) as connection:
         places = {row[0] for row in connection.execute("SELECT artifact_uri FROM runs")}
     for place in places:

@@ -42,8 +42,7 @@ def filled_with_many(folder: Path, count: int, scenarios: int) -> None:
     """The same of many scenarios, with predictions and the images that they are of."""
     images(folder / "images")
     source = data.find("auto", folder / "images", say=lambda _: None)
-    (longest,) = table_1(dataset=source.name, dataset_digest=source.digest)[3:4]
-    _begun(folder, [longest])
+    _begun(folder, table_1(dataset=source.name, dataset_digest=source.digest)[3:4])
     predictions(folder / "mlflow.db")
     copies(folder / "mlflow.db", count, scenarios)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from mnist_bench.claim import ClaimLine
 from mnist_bench.claims import convolutions, cost, learning
-from mnist_bench.claims.evidence import MARATHON, TECHNIQUES, THREADS, Evidence
+from mnist_bench.claims.evidence import Evidence
 
-__all__ = ["MARATHON", "TECHNIQUES", "THREADS", "Evidence", "judge"]
+__all__ = ["Evidence", "judge"]
 
 _JUDGES: tuple[Callable[[Evidence], ClaimLine], ...] = (
     cost.table_1,

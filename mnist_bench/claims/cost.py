@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import sqrt
 
 from mnist_bench import paper, units
-from mnist_bench.claim import ClaimLine, ClaimVerdict, Criterion, Decision, Unit
-from mnist_bench.claims.deciding import above, decided, line_of, shown, told, undecided
-from mnist_bench.claims.evidence import TECHNIQUES, Evidence
+from mnist_bench.claim import ClaimLine, Criterion, Decision, Unit
+from mnist_bench.claim_parts import TECHNIQUES
+from mnist_bench.claims.deciding import above, below, decided, line_of, shown, told, undecided
+from mnist_bench.claims.evidence import Evidence
 from mnist_bench.conditions import known
 from mnist_bench.document import Row, Scaling
-from mnist_bench.estimate import LEVEL, Estimate, mean_of, students_t
+from mnist_bench.estimate import LEVEL, Estimate, half_width, mean_of, students_t
 from mnist_bench.proof import welch
 from mnist_bench.spent import peak_of, trusted
 from mnist_bench.summary import RunSummary
@@ -75,7 +76,7 @@ def laptop(evidence: Evidence) -> ClaimLine:
     row = _compared(evidence.rows).get(_LONGEST)
     runs = _of_row(evidence, row)
     timed = trusted(runs)
-    seconds = [sum(run.seconds.values()) for run in timed]
+    seconds = [sum(run.seconds.values()) for run in timed if run.seconds]
     peak = peak_of(timed)
     nothing = f"no training of {units.count(_LONGEST)} steps that compares" + (
         ", but such as were spoilt" if runs else ""
@@ -106,14 +107,10 @@ def _spread(values: Sequence[float]) -> Estimate | float:
 
 def _at_most(criterion: Criterion, figure: Estimate | float, unit: Unit, n: int) -> Decision:
     """Of a figure that is far from its threshold, or else undecided by its interval."""
-    threshold = criterion.threshold or 0.0
+    threshold = criterion.threshold
     if isinstance(figure, float):
         return decided(criterion, shown(figure <= threshold), figure, unit, n=n)
-    verdict: ClaimVerdict = "not decided here"
-    if figure.high <= threshold:
-        verdict = "holds"
-    elif figure.low > threshold:
-        verdict = "does not hold"
+    verdict = below(figure, threshold)
     return decided(criterion, verdict, figure, unit, note="the mean, with Student's interval")
 
 
@@ -163,7 +160,7 @@ def _outperforms(
     criterion: Criterion, gaps: Mapping[str, Estimate], measured: Collection[str]
 ) -> Decision:
     """Whether ours is better than all; one that is better for certain is enough that it is not."""
-    threshold = criterion.threshold or 0.0
+    threshold = criterion.threshold
     name, least = min(gaps.items(), key=lambda pair: pair[1].high)
     verdict = above(least, threshold)
     if verdict != "does not hold":
@@ -183,7 +180,7 @@ def _own(runs: Sequence[RunSummary]) -> Decision:
 
 def _technique(name: str, runs: Sequence[RunSummary]) -> Decision:
     accuracies = known([run.final_test_accuracy for run in runs])
-    timed = [sum(run.seconds.values()) for run in trusted(runs)]
+    timed = [sum(run.seconds.values()) for run in trusted(runs) if run.seconds]
     time = units.duration(statistics.fmean(timed)) if timed else "a time that does not count"
     what = _NAMES.get(runs[0].model, "the network of Table I")
     return told(
@@ -217,14 +214,14 @@ def parallel(evidence: Evidence) -> ClaimLine:
         why = "no training of the scenario threads was timed with one thread and with several"
         return line_of(claim, [undecided(criterion, why)], ())
     most = max(lines, key=lambda line: line.threads)
-    threshold = criterion.threshold or 0.0
+    threshold = criterion.threshold
     speedup = _speedup(most)
     verdict = (
         above(speedup, threshold) if isinstance(speedup, Estimate) else shown(speedup > threshold)
     )
     note = (
         f"{units.threads(most.threads)} against {units.count(most.base_threads)}, "
-        f"{units.count(most.steps)} steps; {_device(evidence)}"
+        f"{units.count(most.steps)} steps"
     )
     decision = decided(criterion, verdict, speedup, "ratio", n=most.pairs, note=note)
     return line_of(claim, [decision], most.run_ids)
@@ -234,10 +231,5 @@ def _speedup(line: Scaling) -> Estimate | float:
     mean = line.speedup_mean or 0.0
     if line.speedup_sd is None:
         return mean
-    margin = students_t(line.pairs - 1, LEVEL) * line.speedup_sd / sqrt(line.pairs)
+    margin = half_width(line.speedup_sd, line.pairs)
     return Estimate(mean, mean - margin, mean + margin, line.pairs)
-
-
-def _device(evidence: Evidence) -> str:
-    names = sorted({run.device_name or "GPU" for run in evidence.runs if run.device == "gpu"})
-    return f"trained on {', '.join(names)} too" if names else "no GPU was used here"

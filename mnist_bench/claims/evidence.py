@@ -9,24 +9,11 @@ from typing import TypeVar
 
 from mnist_bench import paper
 from mnist_bench.document import Row, Scaling
+from mnist_bench.draws import seed_of
 from mnist_bench.finding import Finding
 from mnist_bench.layers import Layers
 from mnist_bench.result import RunResult
 from mnist_bench.summary import RunSummary
-
-MARATHON = "marathon"
-"""Name of the packaged scenario."""
-THREADS = "threads"
-"""Likewise."""
-TECHNIQUES = (
-    "claim-6-neighbours",
-    "claim-6-logistic",
-    "claim-6-lenet-5",
-    "claim-6-fully-connected-parameters",
-    "claim-6-fully-connected-operations",
-    "claim-6-svm",
-)
-"""Names of the packaged scenarios of other techniques, the quick ones first."""
 
 RunT = TypeVar("RunT", RunSummary, RunResult)
 
@@ -58,13 +45,18 @@ class Evidence:
     price: float | None = None
 
 
+def is_plain(run: RunSummary | RunResult) -> bool:
+    """Whether it was carried out in float32 on the processor, as the paper's were."""
+    return (run.precision, run.device) == ("float32", "cpu")
+
+
 def of_one_way(runs: Sequence[RunT]) -> tuple[RunT, ...]:
     """Those in float32 on the processor, with the number of threads that most of them had.
 
     Args:
         runs: Of one question, the oldest first.
     """
-    plain = [run for run in runs if (run.precision, run.device) == ("float32", "cpu")]
+    plain = [run for run in runs if is_plain(run)]
     counts = Counter(run.threads for run in plain)
     most = max(counts, key=lambda threads: (counts[threads], threads), default=None)
     return tuple(run for run in plain if run.threads == most)
@@ -79,9 +71,9 @@ def independent(runs: Sequence[RunT]) -> Mapping[int, tuple[RunT, ...]]:
     Args:
         runs: Of Table I's protocol, carried out in one way, the oldest first.
     """
-    draws: dict[int | None, RunT] = {}
+    draws: dict[int, RunT] = {}
     for run in sorted(_finished(runs), key=lambda run: run.steps):
-        draws[run.training_seed] = run
+        draws[seed_of(run)] = run
     counts = sorted({run.steps for run in draws.values()})
     return {steps: tuple(run for run in draws.values() if run.steps == steps) for steps in counts}
 
@@ -93,7 +85,7 @@ def of_steps(runs: Sequence[RunT], steps: int) -> tuple[RunT, ...]:
         runs: Likewise.
         steps: Updates.
     """
-    return tuple({run.training_seed: run for run in _finished(runs) if run.steps == steps}.values())
+    return tuple({seed_of(run): run for run in _finished(runs) if run.steps == steps}.values())
 
 
 def _finished(runs: Sequence[RunT]) -> Sequence[RunT]:

@@ -44,7 +44,7 @@ def convergence(evidence: Evidence) -> ClaimLine:
     if len(shortfalls) < paper.CLAIM_SEEDS:
         return line_of(claim, [_too_few(criterion, len(shortfalls), _LONGEST)], ())
     found = mean_of(shortfalls)
-    verdict = below(found, criterion.threshold or 0.0)
+    verdict = below(found, criterion.threshold)
     note = f"trainings of {units.count(_LONGEST)} steps; Student's interval over seeds"
     return line_of(claim, [decided(criterion, verdict, found, "accuracy", note=note)], _ids(runs))
 
@@ -77,7 +77,7 @@ def toward_zero(evidence: Evidence) -> ClaimLine:
     decisions = [
         decided(
             trend,
-            shown(slope.high < 0),
+            shown(slope.high < trend.threshold),
             slope,
             "ratio",
             note="slope of the line of least squares; Student's interval. Where it does not lie "
@@ -101,7 +101,7 @@ def _near_all(criterion: Criterion, runs: Trainings) -> Decision:
     found = Estimate(value, low, high, sum(map(len, runs.values())))
     return decided(
         criterion,
-        below(found, criterion.threshold or 0.0),
+        below(found, criterion.threshold),
         found,
         "steps",
         note="the line of the trend, drawn on; its interval by the percentile bootstrap over "
@@ -164,7 +164,7 @@ def _place(criterion: Criterion, runs: Trainings) -> Decision:
     found = mean_of(places)
     return decided(
         criterion,
-        shown(found.low > (criterion.threshold or 0.0)),
+        shown(found.low > criterion.threshold),
         found,
         "share",
         note=f"Student's interval. The step of the maximum by the step count is {ours} here, the "
@@ -198,7 +198,7 @@ def _slowing(criterion: Criterion, runs: Sequence[RunResult]) -> Decision:
     )
     return decided(
         criterion,
-        shown(least.low > 0),
+        shown(least.low > criterion.threshold),
         least,
         "accuracy",
         note=f"the least certain of {count} drops; gained per 1,000 steps in each stretch: "

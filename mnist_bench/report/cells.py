@@ -118,8 +118,12 @@ def clean(row: Row | Scaling) -> str:
 
 def phase_time(cost: PhaseCost) -> str:
     """A phase's seconds with their spread over trainings: `12.3 s ± 3.4%`."""
-    spread = _relative(cost.seconds_mean, cost.seconds_sd)
-    told = units.duration(cost.seconds_mean)
+    return _time(cost.seconds_mean, cost.seconds_sd)
+
+
+def _time(mean: float | None, sd: float | None) -> str:
+    spread = _relative(mean, sd)
+    told = units.duration(mean)
     return told if spread is None else f"{told} ± {units.percent(spread)}"
 
 
@@ -131,10 +135,7 @@ def updates(line: Reach) -> str:
 
 def reach_time(line: Reach) -> str:
     """Seconds to an accuracy with their spread; of fewer, their number: `42 s ± 3.4%, n = 2`."""
-    spread = _relative(line.seconds_mean, line.seconds_sd)
-    told = units.duration(line.seconds_mean) + (
-        "" if spread is None else f" ± {units.percent(spread)}"
-    )
+    told = _time(line.seconds_mean, line.seconds_sd)
     fewer = line.timed_n and line.timed_n < line.reached
     return f"{told}, n = {line.timed_n}" if fewer else told
 

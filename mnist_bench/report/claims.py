@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mnist_bench import units
 from mnist_bench.claim import CLAIM_VERDICTS, ClaimLine, Decision, Unit
-from mnist_bench.report.cells import INTERVAL, Column
+from mnist_bench.report.cells import Column
 from mnist_bench.units import counted
 
 INTRODUCTION = (
@@ -21,7 +21,6 @@ _FIGURES: dict[Unit, Callable[[float], str]] = {
     "steps": lambda value: units.count(round(value)),
     "seconds": units.duration,
     "bytes": lambda value: units.mebibytes(round(value)),
-    "count": lambda value: units.count(round(value)),
     "loss": lambda value: f"{value:.4f}",
     "GB": lambda value: f"{value:.4f} GB",
     "kWh": lambda value: f"{value:.4f} kWh",
@@ -89,7 +88,7 @@ CLAIMS: tuple[Column[ClaimLine], ...] = (
 DECISIONS: tuple[Column[Decision], ...] = (
     Column("Asked", lambda each: each.question, words=True, wraps=True),
     Column("Found", lambda each: figure(each.value, each.unit)),
-    Column(INTERVAL, interval),
+    Column("Interval", interval),
     Column("n", lambda each: units.count(each.n)),
     Column("Verdict", lambda each: each.verdict or units.UNKNOWN, words=True),
 )

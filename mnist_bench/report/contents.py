@@ -64,7 +64,7 @@ class Book:
         created: The day, as `2026-01-31`.
         document: All runs of the machine; as JSON it stands alone.
         reports: A scenario each; those that compare with Table I first, then the newest.
-        others: Scenarios that have a row in a table alone, the newest first.
+        others: Scenarios that have a row in a table alone, in the same order.
         notes: What was left out, and why.
         studies: What was tuned there, the newest first.
         layers: What layers make of one test image; None where nobody looked.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from mnist_bench import paper, units
 from mnist_bench.compare import ALPHA
 from mnist_bench.document import ROW_VERDICTS, Document, Row, RowVerdict, Scaling, Standing
+from mnist_bench.estimate import LEVEL
 from mnist_bench.layers import Layers
 from mnist_bench.machine import Machine
 from mnist_bench.report.cells import status
@@ -35,8 +36,8 @@ DIGITS = (
 FEW_RUNS = 20
 """So many are told unfolded: on paper nobody can unfold them."""
 OTHERS = (
-    "Of each the row of its largest step count; the newest first. `--scenario NAME` makes a report "
-    "with the sections and drawings of one."
+    "Of each the row of its largest step count; those that compare first, then the newest. "
+    "`--scenario NAME` makes a report with the sections and drawings of one."
 )
 MOST_TOLD = 20
 """So many runs that did not finish are named one by one, and so many seeds of a reason."""
@@ -60,7 +61,7 @@ _SAID: dict[RowVerdict, tuple[str, str]] = {
 def headline(document: Document) -> str:
     """How Table I came out here and what it cost, in one sentence."""
     spent = spent_on(document.runs)
-    trainings = "1 training" if spent.trainings == 1 else f"{spent.trainings} trainings"
+    trainings = units.counted(spent.trainings, "training")
     spoilt = f" ({spent.invalid_trainings} with invalid runs)" if spent.invalid_trainings else ""
     price = f"{units.duration(spent.train_seconds)} inside {trainings}{spoilt}, {_peak(spent.peak)}"
     ratio = pooled_ratio(document.standings)
@@ -153,7 +154,7 @@ def scaling_notes(lines: Sequence[Scaling]) -> list[str]:
         f"{units.steps(_listed(of))}: speed-up and efficiency are against {units.threads(base)}"
         for base, of in steps.items()
     ] + [
-        f"{units.steps(units.count(line.steps))} at {units.threads(line.threads)}: {line.note}"
+        f"{units.counted(line.steps, 'step')} at {units.threads(line.threads)}: {line.note}"
         for line in lines
         if line.note
     ]
@@ -218,7 +219,7 @@ def unfinished(runs: Sequence[RunSummary]) -> list[str]:
     several = has_several_thread_counts(runs)
     all_of_them = [run for run in runs if run.status != "finished"]
     lines = [
-        f"seed {run.seed}, {units.steps(units.count(run.steps))}{_at(run) if several else ''}: "
+        f"seed {run.seed}, {units.counted(run.steps, 'step')}{_at(run) if several else ''}: "
         f"{status(run)} ({run.failure or 'no reason was recorded'})"
         for run in all_of_them[-MOST_TOLD:]
     ]
@@ -278,7 +279,9 @@ def _between(lines: Sequence[Standing]) -> str:
     interval = pooled_interval(lines)
     if interval is None:
         return ""
-    return f" ({interval[0]:.2f} to {interval[1]:.2f}, Welch's 95% interval of the logarithm)"
+    return (
+        f" ({interval[0]:.2f} to {interval[1]:.2f}, Welch's {LEVEL:.0%} interval of the logarithm)"
+    )
 
 
 def _reference(line: Standing) -> str:
@@ -287,7 +290,7 @@ def _reference(line: Standing) -> str:
 
 def phases_head(phases: Phases, *, threads: bool) -> str:
     """Of which trainings the phases are."""
-    trainings = "1 training" if phases.trainings == 1 else f"{phases.trainings} trainings"
+    trainings = units.counted(phases.trainings, "training")
     at = f" at {units.threads(phases.threads)}" if threads else ""
     return (
         f"Mean over {trainings} up to step {units.count(phases.steps)}{at}; peaks are the largest."
