@@ -63,6 +63,10 @@ class Counters(Record):
         throttled_seconds: Time in which a container's quota kept its processes from running.
         memory_stall_seconds: Time in which some process waited for memory.
         swapped_bytes: Read from and written to swap.
+        processor_joules: What the processors' own counters have counted; nothing else of the
+            machine is in it.
+        battery_joules: What is left in the batteries; None while the machine does not live on
+            them.
     """
 
     clock_seconds: float
@@ -74,6 +78,8 @@ class Counters(Record):
     throttled_seconds: float | None = None
     memory_stall_seconds: float | None = None
     swapped_bytes: int | None = None
+    processor_joules: float | None = None
+    battery_joules: float | None = None
 
 
 class Stretch(Record):
@@ -85,6 +91,7 @@ class Stretch(Record):
         family_cpu_seconds: Of its parent.
         other_cpu_seconds: Of everything else on the machine.
         steal_seconds: See `Counters`; likewise those after it.
+        battery_joules: Taken out of the batteries.
     """
 
     wall_seconds: float
@@ -96,6 +103,8 @@ class Stretch(Record):
     memory_stall_seconds: float | None = None
     swapped_bytes: int | None = None
     suspended_seconds: float | None = None
+    processor_joules: float | None = None
+    battery_joules: float | None = None
 
 
 class TrainingStretch(Record):
@@ -148,6 +157,8 @@ def between(start: Counters, end: Counters) -> Stretch:
         memory_stall_seconds=_difference(start.memory_stall_seconds, end.memory_stall_seconds),
         swapped_bytes=_difference(start.swapped_bytes, end.swapped_bytes),
         suspended_seconds=_difference(start.suspended_seconds, end.suspended_seconds),
+        processor_joules=_difference(start.processor_joules, end.processor_joules),
+        battery_joules=_difference(end.battery_joules, start.battery_joules),
     )
 
 

@@ -141,6 +141,7 @@ ONCE = (
     *("max_test_accuracy", "max_test_accuracy_step", "final_test_accuracy"),
     *("selected_test_accuracy", "max_validation_accuracy", "final_validation_accuracy"),
     *("train_seconds_total", "images_per_second", "peak_rss_bytes"),
+    *("processor_joules", "battery_joules"),
 )
 """Metrics of a run as a whole, under the names that `RunResult` has for them too."""
 

@@ -11,7 +11,7 @@ from typing import get_args
 from mnist_bench import compare, data, figures, findings, layer_maps, paper, scenario
 from mnist_bench.archive import Archive
 from mnist_bench.claim import ON_IMAGES, ClaimLine, MeasuredClaim
-from mnist_bench.claim_parts import MARATHON, TECHNIQUES, THREADS
+from mnist_bench.claim_parts import MARATHON, SMALL_TECHNIQUE, TECHNIQUES, THREADS
 from mnist_bench.claims import Evidence, judge
 from mnist_bench.claims.evidence import independent, is_plain, of_one_way, of_steps
 from mnist_bench.draws import compares, one_a_seed
@@ -133,7 +133,8 @@ def _of_scenario(runs: Sequence[RunSummary], name: str) -> list[RunSummary]:
 
 def _techniques(runs: Sequence[RunSummary]) -> dict[str, tuple[RunSummary, ...]]:
     """Runs of other techniques, a seed once."""
-    found = {name: one_a_seed(of_one_way(_of_scenario(runs, name))) for name in TECHNIQUES}
+    names = (*TECHNIQUES, SMALL_TECHNIQUE)
+    found = {name: one_a_seed(of_one_way(_of_scenario(runs, name))) for name in names}
     return {name: of for name, of in found.items() if of}
 
 

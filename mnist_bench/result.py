@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field
 
-from mnist_bench.conditions import Conditions
+from mnist_bench.conditions import Conditions, Stretch, total
 from mnist_bench.hyperparameters import Hyperparameters
 from mnist_bench.record import Record
 from mnist_bench.scenario import Grid
@@ -196,6 +197,20 @@ class RunResult(Record):
             return None
         images = self.evaluations[-1].step * self.hyperparameters.images_per_step
         return images / self.train_seconds_total
+
+    @property
+    def processor_joules(self) -> float | None:
+        """Energy of the processors inside training, by their counters; None where none tells."""
+        return self._joules(lambda stretch: stretch.processor_joules)
+
+    @property
+    def battery_joules(self) -> float | None:
+        """Energy of the whole machine inside training; None where it did not live on batteries."""
+        return self._joules(lambda stretch: stretch.battery_joules)
+
+    def _joules(self, figure: Callable[[Stretch], float | None]) -> float | None:
+        stretches = self.conditions.stretches if self.conditions else ()
+        return total([each.seen for each in stretches], figure)
 
     def seconds_to_accuracy(self, split: Split, target: float) -> float | None:
         """Training seconds until the grid first reaches `target`; None when it never does."""

@@ -19,7 +19,7 @@ from mnist_bench.limits import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mnist_bench.claims_run import Question
+    from mnist_bench.claims_plan import Question
 
 # Rooms that import a library of weight are imported inside, so that `--help` answers at once.
 
@@ -173,10 +173,10 @@ def run(
     if not dry_run:
         wishing.check_folders()
     if wanted:
-        from mnist_bench import claim_parts, claims_run
+        from mnist_bench import claim_parts, claims_plan
 
         budget = claim_parts.BUDGET_SECONDS if budget_seconds is None else budget_seconds
-        question = claims_run.Question(wanted, budget, price, reports, wish)
+        question = claims_plan.Question(wanted, budget, price, reports, wish)
         return _run_claims(question, console, people, dry_run=dry_run, as_json=as_json)
     if price is not None:
         raise click.UsageError("--price needs claims")
@@ -219,14 +219,14 @@ def _claims(scenarios: tuple[str, ...]) -> tuple[int, ...] | None:
 def _run_claims(
     question: Question, console: Console, people: Console, *, dry_run: bool, as_json: bool
 ) -> int:
-    from mnist_bench import claims_run
+    from mnist_bench import claims_plan, claims_run
 
-    parts, source = claims_run.costed(question, console)
+    parts, source = claims_plan.costed(question, console)
     if dry_run:
-        show = claims_run.plan_as_json if as_json else claims_run.plan_as_text
+        show = claims_plan.plan_as_json if as_json else claims_plan.plan_as_text
         click.echo(show(parts, question))
         return 0
-    people.print(claims_run.plan_as_text(parts, question), soft_wrap=True, markup=False)
+    people.print(claims_plan.plan_as_text(parts, question), soft_wrap=True, markup=False)
     done = claims_run.carry_out(question, parts, source, console, people)
     if as_json:
         click.echo(done.document_json, nl=False)

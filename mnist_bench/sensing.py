@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import psutil
 
 from mnist_bench.conditions import Counters, Surroundings
+from mnist_bench.energy import Energy
 
 Answer = TypeVar("Answer")
 
@@ -35,6 +36,7 @@ class Sensors:
         self._root = root
         self._parent = _tried(lambda: psutil.Process().parent())
         self._limits = _tried(lambda: _cpu_limit_folders(root)) or ()
+        self._energy = Energy(root)
 
     def counters(self) -> Counters:
         """The machine's and this process's counters, now."""
@@ -50,6 +52,8 @@ class Sensors:
             throttled_seconds=self._throttled_seconds(),
             memory_stall_seconds=self._memory_stall_seconds(),
             swapped_bytes=_tried(_swapped_bytes),
+            processor_joules=_tried(self._energy.processor_joules),
+            battery_joules=_tried(self._energy.battery_joules),
         )
 
     def surroundings(self) -> Surroundings:

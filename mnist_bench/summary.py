@@ -67,6 +67,8 @@ class RunSummary(Record):
     final_validation_accuracy: float | None = None
     eval_first: int | None = None
     eval_every: int | None = None
+    processor_joules: float | None = None
+    battery_joules: float | None = None
 
 
 def summarise_run(result: RunResult) -> RunSummary:
@@ -108,6 +110,8 @@ def summarise_run(result: RunResult) -> RunSummary:
         final_validation_accuracy=result.final_validation_accuracy,
         eval_first=result.eval_first,
         eval_every=result.eval_every,
+        processor_joules=result.processor_joules,
+        battery_joules=result.battery_joules,
     )
 
 

@@ -39,7 +39,7 @@ def full_of_everything(folder: Path, name: str) -> str:
     seen = Stretch(
         wall_seconds=20.1, own_cpu_seconds=40.0, family_cpu_seconds=0.5, other_cpu_seconds=0.25,
         steal_seconds=0.125, throttled_seconds=0.0, memory_stall_seconds=0.0, swapped_bytes=0,
-        suspended_seconds=0.0,
+        suspended_seconds=0.0, processor_joules=560.0, battery_joules=800.0,
     )  # fmt: skip
     stretch = TrainingStretch(step=201, steps=200, train_seconds=4.0, rss_bytes=2**29, seen=seen)
     conditions = Conditions(

@@ -233,6 +233,15 @@ class Bench:
         assert isinstance(status, int), status
         return Ended(status, out.getvalue(), err.getvalue())
 
+    def inside(self, *arguments: str) -> Ended:
+        """`call` for commands that record something.
+
+        MLflow keeps each database open by its name, and the default name is relative: it would be
+        that of every test's database.
+        """
+        uri = f"sqlite:///{(self.folder / 'mlflow.db').as_posix()}"
+        return self.call(*arguments, MLFLOW_TRACKING_URI=uri)
+
     def run(
         self,
         *arguments: str,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_bench import paper, scenario
-from mnist_bench.claim_parts import PARTS, fitting, numbers, parts_of
+from mnist_bench.claim_parts import PARTS, TABLE_1, fitting, numbers, parts_of
 
 ALL = tuple(range(1, 13))
 
@@ -68,6 +68,21 @@ def test_whatever_a_claim_of_learning_wants_is_planned() -> None:
 def test_every_technique_is_a_part_that_is_packaged() -> None:
     named = {part.scenario for part in parts_of((6,))} - {"table-1"}
     assert named == {name for name in scenario.packaged_names() if name.startswith("claim-6-")}
+
+
+def test_only_claims_on_learning_want_each_row_from_zero() -> None:
+    whole = {part.seed: part.usual_seconds for part in parts_of(ALL) if part.scenario == TABLE_1}
+    for claim in ALL:
+        rows = [part for part in parts_of((claim,)) if part.scenario == TABLE_1]
+        assert {part.independent for part in rows} <= {claim in (3, 4)}
+        for part in rows:
+            assert (part.usual_seconds < whole[part.seed]) == (not part.independent)
+
+
+def test_the_small_machine_stands_in_for_a_part_that_is_asked_before_it() -> None:
+    names = [part.scenario for part in PARTS]
+    (small,) = [part for part in PARTS if part.stands_in_for]
+    assert names.index(small.stands_in_for) < names.index(small.scenario)
 
 
 def test_parts_of_one_claim() -> None:

@@ -13,9 +13,10 @@ from records import evaluations, run
 
 from mnist_bench import compare, paper
 from mnist_bench.claim import ClaimLine, Decision
-from mnist_bench.claim_parts import TECHNIQUES
+from mnist_bench.claim_parts import LARGE_TECHNIQUE, SMALL_TECHNIQUE, TECHNIQUES
 from mnist_bench.claims import Evidence, judge
 from mnist_bench.claims.evidence import independent, of_one_way
+from mnist_bench.conditions import Conditions, Stretch, TrainingStretch
 from mnist_bench.data_sizes import DataSizes, ImageBytes
 from mnist_bench.draws import compares
 from mnist_bench.execution import Execution
@@ -74,7 +75,8 @@ def evidence(runs: Sequence[RunResult], **changes: Any) -> Evidence:
     """As it would be gathered."""
     told = summarise(runs)
     papers = [run for run in told if compares(run)]
-    named = {name: tuple(run for run in told if run.scenario == name) for name in TECHNIQUES}
+    names = (*TECHNIQUES, SMALL_TECHNIQUE)
+    named = {name: tuple(run for run in told if run.scenario == name) for name in names}
     values = {
         "runs": tuple(papers),
         "trainings": tuple(run for run in runs if run.model == "paper-cnn"),
@@ -311,6 +313,35 @@ def test_claim_5() -> None:
     assert energy.value == pytest.approx(207.75 * 60 / 3.6e6)
     assert price.value == pytest.approx(207.75 * 60 / 3.6e6 * 0.5)
     assert "estimated, not measured" in (energy.note or "")
+    assert "what the processors count themselves is unavailable" in (energy.note or "")
+
+
+def test_claim_5_takes_what_the_machine_tells_of_energy() -> None:
+    """Two seeds on the battery; the third one's machine was plugged in."""
+    told = [(7_200.0, 3_600.0), (14_400.0, 5_400.0), (None, 9_000.0)]
+    runs = [
+        run(10_000, 0.9928, seed, conditions=consuming(battery, processors))
+        for seed, (battery, processors) in enumerate(told)
+    ]
+    *_, energy, processors_, price = claim(5, evidence(runs, price=0.5)).decisions
+    assert (energy.value, energy.n) == (pytest.approx(0.003), 2)
+    assert (energy.note or "").startswith("whole machine: taken out of its battery")
+    assert "unavailable" not in (energy.note or "")
+    assert (processors_.value, processors_.n) == (pytest.approx(0.005 / 3), 3)
+    assert (processors_.note or "").startswith("measured: ")
+    assert price.value == pytest.approx(0.0015)
+
+
+def consuming(battery: float | None, processors: float | None) -> Conditions:
+    """Of a training in two stretches, which took half of these joules each."""
+    half = Stretch(
+        wall_seconds=1.0,
+        own_cpu_seconds=1.0,
+        battery_joules=None if battery is None else battery / 2,
+        processor_joules=None if processors is None else processors / 2,
+    )
+    stretch = TrainingStretch(step=1, steps=1, train_seconds=1.0, rss_bytes=None, seen=half)
+    return Conditions(stretches=(stretch, stretch))
 
 
 @pytest.mark.parametrize(
@@ -338,7 +369,7 @@ def technique(scenario: str, accuracy: float, seed: int = 0) -> RunResult:
     """A run of another technique on the same images."""
     model = {
         "claim-6-neighbours": "k-nearest-neighbours", "claim-6-logistic": "logistic-regression",
-        "claim-6-lenet-5": "lenet-5", "claim-6-svm": "svm-rbf",
+        "claim-6-lenet-5": "lenet-5", "claim-6-svm": "svm-rbf", "claim-6-svm-small": "svm-rbf",
     }.get(scenario, "fully-connected")  # fmt: skip
     steps = 10_000 if model in {"fully-connected", "lenet-5"} else 1
     made = Evaluation(step=steps, test_accuracy=accuracy, validation_accuracy=0.9, train_loss=None,
@@ -411,6 +442,19 @@ def test_claim_6_of_one_that_is_better_no_other_is_wanted() -> None:
     assert claim(6, evidence([*OURS, *better])).verdict == "does not hold"
 
 
+@pytest.mark.parametrize(
+    ("small", "verdict"), [(0.95, "not decided here"), (0.9990, "does not hold")]
+)
+def test_claim_6_a_machine_that_saw_some_images_shows_nothing_for_the_network(
+    small: float, verdict: str
+) -> None:
+    some = [each for each in others() if each.scenario != LARGE_TECHNIQUE]
+    line = claim(6, evidence([*OURS, *some, technique(SMALL_TECHNIQUE, small)]))
+    assert line.verdict == verdict
+    assert (line.decisions[0].note or "").endswith(f"not measured: {LARGE_TECHNIQUE}")
+    assert SMALL_TECHNIQUE in [each.criterion for each in line.decisions]
+
+
 def test_claim_6_a_convolutional_network_is_no_other_technique() -> None:
     line = claim(6, evidence([*OURS, *others(**{"lenet-5": 0.9995})]))
     assert line.verdict == "holds"
@@ -442,6 +486,11 @@ def test_claim_12() -> None:
     assert claim(12, evidence(faster[:2])).verdict == "holds"
     slower = [timed(1, 0, 10.0), timed(2, 0, 11.0)]
     assert claim(12, evidence(slower)).verdict == "does not hold"
+    spoilt = [each.model_copy(update={"verdict": "invalid"}) for each in faster]
+    (lacking,) = claim(12, evidence(spoilt)).decisions
+    assert (lacking.note or "").endswith("with several, but such as were spoilt")
+    (nothing,) = claim(12, evidence(faster[::2])).decisions
+    assert (nothing.note or "").endswith("timed with one thread and with several")
 
 
 def test_figures_fit_a_json_document() -> None:

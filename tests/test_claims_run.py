@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from rich.console import Console
 from test_claims import checks, falling, images, training, trainings
 from test_reporting import call
 
-from mnist_bench import claims_run, figures, finding, gathering
+from mnist_bench import claims_plan, claims_run, figures, finding, gathering
 from mnist_bench.archive import Archive
 from mnist_bench.claim import ON_IMAGES
 from mnist_bench.claim_parts import Part, parts_of
-from mnist_bench.claims_run import Costed, Question
+from mnist_bench.claims_plan import Costed, Question
 from mnist_bench.data import MNIST
 from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
@@ -81,6 +82,65 @@ class Measuring:
         return done, said.getvalue()
 
 
+def planned(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    claims: tuple[int, ...],
+    budget_seconds: float = 1e6,
+    recorded: Callable[[Part], bool] = lambda _: False,
+) -> dict[str, Costed]:
+    """What would be measured of some claims, by its name, where these parts are recorded."""
+
+    def looked_up(wanted: Sequence[Part], *_: object) -> dict[Part, Costed]:
+        return {each: Costed(each, is_recorded=recorded(each)) for each in wanted}
+
+    monkeypatch.setattr(claims_plan, "_images", lambda _: None)
+    monkeypatch.setattr(claims_plan, "_looked_up", looked_up)
+    monkeypatch.chdir(folder)
+    asked = Question(claims, budget_seconds, None, reports=True, wish=wish())
+    parts, _ = claims_plan.costed(asked, Console(quiet=True))
+    return {str(each.part): each for each in parts}
+
+
+def test_the_small_machine_is_measured_where_the_large_one_has_no_room(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    large, small = "claim-6-svm, seed 0", "claim-6-svm-small, seed 0"
+    roomy = planned(monkeypatch, tmp_path, (6,))
+    assert roomy[large].fits
+    assert small not in roomy
+    narrow = planned(monkeypatch, tmp_path, (6,), budget_seconds=720)
+    assert (narrow[large].fits, narrow[small].fits) == (False, True)
+    none = planned(monkeypatch, tmp_path, (6,), budget_seconds=10)
+    assert not any(each.fits for each in none.values())
+
+
+def test_where_the_large_machine_is_recorded_nobody_wants_the_small_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = planned(monkeypatch, tmp_path, (6,), 10, lambda part: part.scenario == "claim-6-svm")
+    assert "claim-6-svm-small, seed 0" not in plan
+
+
+def test_rows_of_one_training_do_where_no_claim_is_about_learning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert list(planned(monkeypatch, tmp_path, (1,))) == ["table-1, seed 0"]
+    both = planned(monkeypatch, tmp_path, (1, 4))
+    assert [name for name in both if name.endswith("seed 0, each row from zero")]
+    shared = planned(monkeypatch, tmp_path, (1,), recorded=lambda part: not part.independent)
+    assert shared["table-1, seed 0"].is_recorded
+    learning = planned(monkeypatch, tmp_path, (4,), recorded=lambda part: not part.independent)
+    assert not any(each.is_recorded for each in learning.values())
+
+
+def test_rows_that_were_each_trained_from_zero_do_for_every_claim(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = planned(monkeypatch, tmp_path, (5,), 10, lambda part: part.independent)
+    assert [(each.is_recorded, each.fits) for each in plan.values()] == [(True, True)]
+
+
 @pytest.mark.usefixtures("home")
 def test_what_fits_is_measured_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     measuring = Measuring(monkeypatch, a=10, b=10)
@@ -124,13 +184,13 @@ def test_what_the_user_ends_ends_all_and_is_decided(
 
 def test_a_plan_is_told() -> None:
     parts = [part("a", 30), part("b", 200, fits=False), part("c", 5, is_recorded=True)]
-    assert claims_run.plan_as_text(parts, question()).splitlines() == [
+    assert claims_plan.plan_as_text(parts, question()).splitlines() == [
         "about 30.0 s of a budget of 1 min 40 s",
         "  a, seed 0 (claim 10): 30.0 s, by another machine's measure",
         "  b, seed 0 (claim 10): left out, 3 min 20 s, by another machine's measure",
         "  c, seed 0 (claim 10): recorded already",
     ]
-    told = json.loads(claims_run.plan_as_json(parts, question()))["parts"]
+    told = json.loads(claims_plan.plan_as_json(parts, question()))["parts"]
     assert [each["fits"] for each in told] == [True, False, True]
     assert [each["expected_seconds"] for each in told] == [30, 200, 0]
 

@@ -501,6 +501,8 @@ ADDED_RUN_KEYS = [
     "final_validation_accuracy",
     "eval_first",
     "eval_every",
+    "processor_joules",
+    "battery_joules",
 ]
 ROW_KEYS = [
     "steps",

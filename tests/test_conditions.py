@@ -22,6 +22,8 @@ START = Counters(
     throttled_seconds=4.0,
     memory_stall_seconds=6.0,
     swapped_bytes=4_096,
+    processor_joules=50.0,
+    battery_joules=180_000.0,
 )
 END = Counters(
     clock_seconds=108.0,
@@ -33,6 +35,8 @@ END = Counters(
     throttled_seconds=5.0,
     memory_stall_seconds=6.5,
     swapped_bytes=12_288,
+    processor_joules=290.0,
+    battery_joules=179_640.0,
 )
 OPTIONAL = [
     name for name in Counters.model_fields if name not in {"clock_seconds", "own_cpu_seconds"}
@@ -51,6 +55,8 @@ def test_what_happened_between_two_readings() -> None:
         "memory_stall_seconds": 0.5,
         "swapped_bytes": 8_192,
         "suspended_seconds": 30.0,
+        "processor_joules": 240.0,
+        "battery_joules": 360.0,  # taken out of it
     }
 
 

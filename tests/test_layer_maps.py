@@ -50,10 +50,10 @@ class Told:
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     bench = Bench(tmp_path_factory.mktemp("user"))
     (bench.folder / "kept.toml").write_text(SCENARIO, encoding="utf-8")
-    ended = bench.run("run", "./kept.toml", "--no-report", "--json")
+    ended = bench.inside("run", "./kept.toml", "--no-report", "--json")
     assert ended.status == 0, ended.stderr
-    first = bench.run("report", "--image", "3", "--json")
-    again = bench.run("report", "--json")
+    first = bench.inside("report", "--image", "3", "--json")
+    again = bench.inside("report", "--json")
     folder = bench.folder / "reports"
     page, text = ((folder / f"report.{s}").read_text(encoding="utf-8") for s in ("html", "md"))
     return Told(bench, first, again, page, text)
@@ -105,7 +105,7 @@ def test_mlflow_has_the_report_once(told: Told) -> None:
 
 
 def test_an_image_that_is_not_there_is_refused_before_anything_is_trained(told: Told) -> None:
-    ended = told.bench.run("report", "--image", "999")
+    ended = told.bench.inside("report", "--image", "999")
     assert ended.status == 2
     assert "--image 999: mnist-5k has 500 test images" in ended.complaint
 
@@ -114,7 +114,7 @@ def test_weights_of_other_images_are_no_reason_to_train_again(tmp_path: Path) ->
     bench = Bench(tmp_path)
     for name, text in (("kept", SCENARIO), ("other", SCENARIO)):
         (bench.folder / f"{name}.toml").write_text(text, encoding="utf-8")
-        assert bench.run("run", f"./{name}.toml", "--no-report").status == 0
+        assert bench.inside("run", f"./{name}.toml", "--no-report").status == 0
     uri = f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}"
     archive = Archive(uri, "mnist-bench", make=False)
     runs = [each.run for each in archive.recorded("") if isinstance(each, Recorded)]
@@ -124,9 +124,9 @@ def test_weights_of_other_images_are_no_reason_to_train_again(tmp_path: Path) ->
 
 def test_a_bundle_holds_no_predictions(told: Told, tmp_path: Path) -> None:
     other = Bench(tmp_path)
-    assert told.bench.run("export", "mine.zip").status == 0
-    assert other.run("import", str(told.bench.folder / "mine.zip")).status == 0
-    ended = other.run("report", "--format", "md")
+    assert told.bench.inside("export", "mine.zip").status == 0
+    assert other.inside("import", str(told.bench.folder / "mine.zip")).status == 0
+    ended = other.inside("report", "--format", "md")
     assert ended.status == 0, ended.stderr
     text = (other.folder / "reports" / "report.md").read_text(encoding="utf-8")
     assert "The digits" not in text
@@ -136,15 +136,15 @@ def test_images_that_are_not_at_hand(tmp_path: Path) -> None:
     """Runs of MNIST that kept their predictions, where nobody has its images."""
     bench = Bench(tmp_path)
     name = bundle(bench.folder, "theirs.zip", [run(1_000, dataset_digest=MNIST.digest)])
-    assert bench.run("import", name).status == 0
+    assert bench.inside("import", name).status == 0
     store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
     kept = tmp_path / "predictions.npz"
     np.savez(kept, final_label=np.zeros(9, np.uint8), final_probability=np.zeros(9, np.float16))
     store.client.log_artifact(store.search("")[0].info.run_id, str(kept))
-    ended = bench.run("report", "--format", "md")
+    ended = bench.inside("report", "--format", "md")
     assert ended.status == 0, ended.stderr
     assert "What digits are taken for is not told: the images are not at hand" in ended.stdout
-    refused = bench.run("report", "--image", "0")
+    refused = bench.inside("report", "--image", "0")
     assert refused.status == 2
     assert "--image 0: the images of these runs (mnist) are not at hand" in refused.complaint
 
@@ -159,8 +159,8 @@ def test_figures_that_were_made_before_weights_were_kept_are_made_anew(tmp_path:
         ("more", longer, 14),
     ):
         (bench.folder / f"{name}.toml").write_text(text, encoding="utf-8")
-        assert bench.run("run", f"./{name}.toml", "--no-report").status == 0
-        ended = bench.run("report", "--image", "1", "--format", "md")
+        assert bench.inside("run", f"./{name}.toml", "--no-report").status == 0
+        ended = bench.inside("report", "--image", "1", "--format", "md")
         assert ended.status == 0, ended.stderr
         told = (bench.folder / "reports" / "report.md").read_text(encoding="utf-8")
         assert re.findall(r"trained for (\d+) updates", told) == [str(steps)] * bool(steps)

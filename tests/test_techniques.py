@@ -34,7 +34,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 @pytest.fixture(scope="module")
 def classical(bench: Bench) -> dict[str, Any]:
     """One document of the three, by the scenario's name; each of a worker of its own."""
-    ended = bench.run("run", *CLASSICAL, *ON_THE_SAMPLE, "--json", "--threads", "1")
+    ended = bench.inside("run", *CLASSICAL, *ON_THE_SAMPLE, "--json", "--threads", "1")
     assert ended.status == 0, ended.stderr
     return {run["scenario"]: run for run in ended.document["runs"]}
 
@@ -50,7 +50,7 @@ def networks(bench: Bench) -> dict[str, Any]:
         asked["hyperparameters"] |= changes
         text = tomli_w.dumps(asked)
         (bench.folder / f"{asked['model']}.toml").write_text(text, encoding="utf-8")
-    ended = bench.run("run", "./fully-connected.toml", "./lenet-5.toml", "--json")
+    ended = bench.inside("run", "./fully-connected.toml", "./lenet-5.toml", "--json")
     assert ended.status == 0, ended.stderr
     return {f"{run['model']} {run['steps']}": run for run in ended.document["runs"]}
 
@@ -123,7 +123,7 @@ def test_its_record_reads_back(recorded: Recorded, classical: dict[str, Any]) ->
 
 
 def test_the_same_seed_draws_the_same_images(bench: Bench, classical: dict[str, Any]) -> None:
-    again = bench.run("run", "claim-6-neighbours", *ON_THE_SAMPLE, "--json", "--seeds", "2")
+    again = bench.inside("run", "claim-6-neighbours", *ON_THE_SAMPLE, "--json", "--seeds", "2")
     same, other = again.document["runs"]
     known = classical["claim-6-neighbours"]
     assert same["final_test_accuracy"] == known["final_test_accuracy"]
@@ -131,7 +131,7 @@ def test_the_same_seed_draws_the_same_images(bench: Bench, classical: dict[str, 
 
 
 def test_what_is_recorded_is_not_fitted_again(bench: Bench, classical: dict[str, Any]) -> None:
-    resumed = bench.run(
+    resumed = bench.inside(
         "run", "claim-6-svm", *ON_THE_SAMPLE, "--threads", "1", "--resume", "--json"
     )
     assert resumed.status == 0
@@ -142,7 +142,7 @@ def test_what_is_recorded_is_not_fitted_again(bench: Bench, classical: dict[str,
 
 def test_a_page_is_made_of_it(bench: Bench, classical: dict[str, Any]) -> None:
     """No probability, a single step: nothing of the page stumbles over them."""
-    ended = bench.run("report", "--scenario", "claim-6-svm")
+    ended = bench.inside("report", "--scenario", "claim-6-svm")
     assert ended.status == 0, ended.stderr
     page = (bench.folder / "reports" / "report.html").read_text(encoding="utf-8")
     assert "svm-rbf" in page

@@ -157,7 +157,7 @@ def test_the_page_of_costs_by_hand():
         pair(40, 60, "suspect"),
         searches=(search("ours", 120.0, 1, 0.25, 1, 0.5), search("theirs", 480, 1, 1, 1, 1)),
     )
-    text = cost_page.page(of)
+    text = cost_page.page([of])
     assert "| 0.00123 | 32 | 50.0 | 60.0 | 1.20 | 0.9900 | 0.9876 |" in text
     assert "| 0.00123 | 32 | 40.0 | 60.0 | 1.50 | 0.9900 | 0.9876 |" in text
     assert "Theirs by ours: median 1.35, " in text
@@ -172,21 +172,39 @@ def test_the_page_of_costs_by_hand():
 
 
 def test_what_was_not_measured_is_not_on_the_page():
-    text = cost_page.page(session(pair(10, 14)))
+    trials, searches = session(pair(10, 14)), session(searches=(search("ours", 9, 1),))
+    text = cost_page.page([trials])
     assert "met by the median" in text
     assert "## Trials an hour" not in text
-    assert "## The same trials" not in cost_page.page(session(searches=(search("ours", 9, 1),)))
+    assert "## The same trials" not in cost_page.page([searches])
+    both = cost_page.page([trials, searches])
+    assert both.index("## The same trials") < both.index("## Trials an hour")
+    assert both.count("on 2026-01-02;\nimages: mnist") == 2
+    assert both.count("Keras: as it comes.") == 1
 
 
 def test_the_command_names_no_folder():
     options = argparse.Namespace(
-        data=Path("/somewhere/else"), dataset="mnist", pairs=1, rounds=2, trials=3, steps=20,
-        their_trials=None,
+        what="searches", data=Path("/somewhere/else"), dataset="mnist", pairs=1, rounds=2,
+        trials=3, steps=20, their_trials=None,
     )  # fmt: skip
+    program = "python benchmarks/tuning/search_cost.py --what"
     assert search_cost._command(options) == (
-        "python benchmarks/tuning/search_cost.py --data DIR --dataset mnist --pairs 1 --rounds 2 "
-        "--trials 3 --steps 20"
+        f"{program} searches --data DIR --dataset mnist --rounds 2 --trials 3 --steps 20"
     )
+    options.what = "trials"
+    assert search_cost._command(options) == (
+        f"{program} trials --data DIR --dataset mnist --pairs 1 --steps 20"
+    )
+
+
+def test_the_page_is_of_what_was_measured(tmp_path):
+    assert search_cost.measured_in(tmp_path) == []
+    trials, searches = session(pair(10, 14)), session(searches=(search("ours", 9, 1),))
+    (tmp_path / "searches.json").write_text(searches.model_dump_json(), encoding="utf-8")
+    assert search_cost.measured_in(tmp_path) == [searches]
+    (tmp_path / "trials.json").write_text(trials.model_dump_json(), encoding="utf-8")
+    assert search_cost.measured_in(tmp_path) == [trials, searches]
 
 
 @pytest.mark.parametrize("text", ["0", "19", "21"])
@@ -592,23 +610,12 @@ def test_a_study_that_pruned_is_refused():
 # What is committed
 
 
-@pytest.mark.parametrize(
-    ("data", "made_of", "text"),
-    [
-        (
-            "tuning.json",
-            lambda told: cost_page.page(CostSession.model_validate_json(told)),
-            "README.md",
-        ),
-        (
-            "pruners.json",
-            lambda told: pruners.page(PrunerSession.model_validate_json(told)),
-            "pruners.md",
-        ),
-    ],
-)
-def test_a_committed_page_is_what_its_data_give(data, made_of, text):
-    if not (FOLDER / data).exists():
+def test_the_committed_page_of_costs_is_what_its_data_give():
+    if not (sessions := search_cost.measured_in(FOLDER)):
         pytest.skip("not measured yet")
-    told = (FOLDER / data).read_text(encoding="utf-8")
-    assert (FOLDER / text).read_text(encoding="utf-8") == made_of(told)
+    assert (FOLDER / "README.md").read_text(encoding="utf-8") == cost_page.page(sessions)
+
+
+def test_the_committed_page_of_pruners_is_what_its_data_give():
+    told = PrunerSession.model_validate_json((FOLDER / "pruners.json").read_text(encoding="utf-8"))
+    assert (FOLDER / "pruners.md").read_text(encoding="utf-8") == pruners.page(told)

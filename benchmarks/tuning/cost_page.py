@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from costs import (
     LEAST_RATE_RATIO,
@@ -40,17 +40,21 @@ then what each side's own study suggests in `space.toml`. The suite prunes by it
 its report; the loop trains every trial to its end. A trial that was pruned is a trial.\
 """
 _BESIDE = """\
-`tuning.json` has every value. [pruners.md](pruners.md), by `pruners.py`, has what the suite's
-pruner and others save and lose.\
+`trials.json` and `searches.json` have every value. [pruners.md](pruners.md), by `pruners.py`, has
+what the suite's pruner and others save and lose.\
 """
 
 
-def page(session: CostSession) -> str:
-    """The whole page."""
-    parts = ("# What a search costs", _WHAT, _origin(session), *_pairs(session),
-             *_searches(session), "## Settings", f"Keras: {session.settings}.",
-             _BESIDE)  # fmt: skip
-    return "\n\n".join(part for part in parts if part) + "\n"
+def page(sessions: Sequence[CostSession]) -> str:
+    """The whole page.
+
+    Args:
+        sessions: One that measured identical trials, one that measured searches, or both at once.
+    """
+    told = [part for each in sessions for part in (*_pairs(each), *_searches(each))]
+    settings = dict.fromkeys(f"Keras: {each.settings}." for each in sessions)
+    parts = ["# What a search costs", _WHAT, *told, "## Settings", *settings, _BESIDE]
+    return "\n\n".join(parts) + "\n"
 
 
 def _origin(session: CostSession) -> str:
@@ -68,6 +72,7 @@ def _pairs(session: CostSession) -> Iterator[str]:
     if ratio is None:
         return
     yield "## The same trials"
+    yield _origin(session)
     yield _PAIRS.format(
         steps=units.count(session.steps),
         scorings=session.scorings,
@@ -115,6 +120,7 @@ def _searches(session: CostSession) -> Iterator[str]:
     if not session.searches:
         return
     yield "## Trials an hour"
+    yield _origin(session)
     yield _SEARCHES
     yield "\n".join(_searches_table(session))
     ratio = rate_ratio(session)

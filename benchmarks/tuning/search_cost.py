@@ -1,9 +1,10 @@
 """What a search costs: `mnist-bench tune` against a loop of Optuna's over Keras `fit`.
 
-    python benchmarks/tuning/search_cost.py --data DIR
+    python benchmarks/tuning/search_cost.py --what trials --data DIR
+    python benchmarks/tuning/search_cost.py --what searches --data DIR
 
-First the same trials on both sides by turns, then whole searches. Writes `tuning.json`, anew after
-each of them, and `README.md`; `--from FILE` makes the page again from such a JSON.
+The same trials on both sides by turns, or whole searches. Writes `trials.json` or `searches.json`,
+anew after each of them, and `README.md` of both files; `--what page` makes that again.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ FOLDER = Path(__file__).parent
 _SEED = 0
 """Of the configurations that both sides train."""
 _STEPS = 5_000
+_MEASURED = ("trials", "searches")
+"""Each into a JSON of its own: they take hours, and are measured apart."""
 
 
 def read_space(steps: int) -> Space:
@@ -229,8 +232,8 @@ class Kept:
         self._file.write_text(text, encoding="utf-8", newline="\n")
 
 
-def measure(options: argparse.Namespace) -> CostSession:
-    """The same trials first, whole searches after them."""
+def measure(options: argparse.Namespace) -> None:
+    """What was asked for, into its file."""
     source = data.find(options.dataset, options.data, say=print)
     space = read_space(options.steps)
     session = CostSession(
@@ -247,22 +250,32 @@ def measure(options: argparse.Namespace) -> CostSession:
         scorings=LEAST_GRID_POINTS,
         settings=SETTINGS,
     )
-    kept = Kept(session, options.out.resolve() / "tuning.json")
-    if options.pairs:
+    kept = Kept(session, options.out.resolve() / f"{options.what}.json")
+    if options.what == "trials":
         measure_pairs(space, source, options.pairs, kept.pair)
+        return
     for order in turns(options.rounds):
         for side in order:
             kept.search(measure_search(side, space, source, options))
-    return kept.session
+
+
+def measured_in(folder: Path) -> list[CostSession]:
+    """What was measured, trials first, as far as its files are there."""
+    files = [folder / f"{what}.json" for what in _MEASURED]
+    texts = [file.read_text(encoding="utf-8") for file in files if file.exists()]
+    return list(map(CostSession.model_validate_json, texts))
 
 
 def _command(options: argparse.Namespace) -> str:
     """What to type for this; no folder of anybody's in it."""
-    words = ["python benchmarks/tuning/search_cost.py"]
+    words = [f"python benchmarks/tuning/search_cost.py --what {options.what}"]
     words += ["--data DIR"] if options.data else []
     words += [f"--dataset {options.dataset}"] if options.dataset != "auto" else []
-    words += [f"--pairs {options.pairs} --rounds {options.rounds} --trials {options.trials}"]
-    words += [f"--their-trials {options.their_trials}"] if options.their_trials else []
+    if options.what == "trials":
+        words += [f"--pairs {options.pairs}"]
+    else:
+        words += [f"--rounds {options.rounds} --trials {options.trials}"]
+        words += [f"--their-trials {options.their_trials}"] if options.their_trials else []
     words += [f"--steps {options.steps}"] if options.steps != _STEPS else []
     return " ".join(words)
 
@@ -277,6 +290,8 @@ def _steps(text: str) -> int:
 def main() -> None:
     """Measure, or read what was measured; write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--what", choices=[*_MEASURED, "page"], required=True,
+                        help="identical trials, whole searches, or their page")  # fmt: skip
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
     parser.add_argument("--dataset", choices=DATASET_CHOICES, default="auto", help="images (auto)")
     parser.add_argument("--steps", type=_steps, default=_STEPS, help="of a trial (5000)")
@@ -286,16 +301,13 @@ def main() -> None:
     parser.add_argument("--their-trials", type=int, metavar="N",
                         help="the loop's search ends after N: none is pruned there, so that its "
                         "trials an hour hardly change with their number")  # fmt: skip
-    parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
-                        help="make the page from this JSON, measure nothing")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for all files")
     options = parser.parse_args()
-    if options.file:
-        session = CostSession.model_validate_json(options.file.read_text(encoding="utf-8"))
-    else:
-        session = measure(options)
-    (options.out / "README.md").write_text(page(session), encoding="utf-8", newline="\n")
-    print(page(session))
+    if options.what != "page":
+        measure(options)
+    text = page(measured_in(options.out))
+    (options.out / "README.md").write_text(text, encoding="utf-8", newline="\n")
+    print(text)
 
 
 if __name__ == "__main__":

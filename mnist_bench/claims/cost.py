@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import sqrt
 
 from mnist_bench import paper, units
@@ -91,7 +91,7 @@ def laptop(evidence: Evidence) -> ClaimLine:
         decided(accuracy, shown(row.verdict != "below"), row.mean, "accuracy", n=row.n)
         if row
         else undecided(accuracy, nothing),
-        *(_energy(statistics.fmean(seconds), evidence.price) if seconds else ()),
+        *(_energy(timed, statistics.fmean(seconds), evidence.price) if seconds else ()),
     ]
     return line_of(claim, decisions, row.run_ids if row else ())
 
@@ -114,25 +114,43 @@ def _at_most(criterion: Criterion, figure: Estimate | float, unit: Unit, n: int)
     return decided(criterion, verdict, figure, unit, note="the mean, with Student's interval")
 
 
-def _energy(seconds: float, price: float | None) -> Iterator[Decision]:
-    """What it takes from the socket, from above; no counter of the machine's is read."""
-    kilowatt_hours = seconds * paper.CHARGER_WATTS / _JOULES_A_KWH
-    yield told(
-        "energy",
-        "What does that training take from the socket?",
-        kilowatt_hours,
-        "kWh",
-        f"estimated, not measured: its seconds at {paper.CHARGER_WATTS:.0f} W, all that the "
-        "charger of a 13-inch MacBook Pro of 2011 gives",
-    )
+def _energy(runs: Sequence[RunSummary], seconds: float, price: float | None) -> Iterator[Decision]:
+    """What such a training takes, by what its machine told of that, and what it costs."""
+    batteries = _kilowatt_hours([run.battery_joules for run in runs])
+    processors = _kilowatt_hours([run.processor_joules for run in runs])
+    whole = seconds * paper.CHARGER_WATTS / _JOULES_A_KWH
+    if batteries:
+        whole = statistics.fmean(batteries)
+        how = "whole machine: taken out of its battery inside training, scoring left out"
+    else:
+        how = (
+            f"estimated, not measured: its seconds at {paper.CHARGER_WATTS:.0f} W, all that the "
+            "charger of a 13-inch MacBook Pro of 2011 gives"
+        )
+    if not processors:
+        how += "; what the processors count themselves is unavailable here"
+    figure = _spread(batteries) if batteries else whole
+    yield told("energy", "What does that training take?", figure, "kWh", how)
+    if processors:
+        yield told(
+            "processors' energy",
+            "What of it do the processors take?",
+            _spread(processors),
+            "kWh",
+            "measured: by their own counters (RAPL) inside training, scoring left out",
+        )
     if price is not None:
         yield told(
             "price",
             "And what does that cost?",
-            kilowatt_hours * price,
+            whole * price,
             "price",
             f"at {price:g} a kWh, as given by --price",
         )
+
+
+def _kilowatt_hours(joules: Iterable[float | None]) -> list[float]:
+    return [each / _JOULES_A_KWH for each in known(joules)]
 
 
 def techniques(evidence: Evidence) -> ClaimLine:
@@ -212,7 +230,9 @@ def parallel(evidence: Evidence) -> ClaimLine:
     lines = [line for line in lines if line.base_threads == 1]
     if not lines:
         why = "no training of the scenario threads was timed with one thread and with several"
-        return line_of(claim, [undecided(criterion, why)], ())
+        is_spoilt = any(line.invalid for line in evidence.scaling)
+        spoilt = ", but such as were spoilt" if is_spoilt else ""
+        return line_of(claim, [undecided(criterion, why + spoilt)], ())
     most = max(lines, key=lambda line: line.threads)
     threshold = criterion.threshold
     speedup = _speedup(most)
