@@ -290,3 +290,8 @@ def test_what_would_be_shown_badly_is_found(
     monkeypatch.setattr(markdown_file, "markdown", escape.Ready)
     monkeypatch.setattr(csv_file, "csv_cell", str)
     assert fault in list(mutants.shown_badly(made(**changes)))
+
+
+def test_what_only_follows_a_comma_within_a_cell_is_no_formula() -> None:
+    reasons = ("other load", "@SUM(A1)")
+    assert list(mutants.shown_badly(made(verdict="suspect", reasons=reasons))) == []

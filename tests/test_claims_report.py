@@ -119,16 +119,16 @@ def test_figures_by_their_units() -> None:
 
 def test_a_claim_that_needs_neither_images_nor_trainings(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    planned = bench.run("run", "claim-10", "--dry-run", "--json")
+    planned = bench.inside("run", "claim-10", "--dry-run", "--json")
     assert [part["fits"] for part in planned.document["parts"]] == [True]
     assert not (bench.folder / "mlflow.db").exists(), "a dry run makes nothing"
-    ended = bench.run("run", "claim-10", "--json")
+    ended = bench.inside("run", "claim-10", "--json")
     assert ended.status == 0, ended.stderr
     claims = {each["claim"]: each for each in ended.document["claims"]}
     assert claims[10]["verdict"] == "holds"
     assert claims[10]["decisions"][0]["value"] == 1.0
     assert claims[1]["verdict"] == "not decided here"
-    again = bench.run("run", "claim-10")
+    again = bench.inside("run", "claim-10")
     assert "all of it is recorded" in again.stdout
     assert "Claim 10: holds" in again.stdout
 

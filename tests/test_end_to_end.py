@@ -360,7 +360,7 @@ def test_predictions_are_those_of_the_accuracies(
 @pytest.fixture(scope="module")
 def rows(bench: Bench, first: First) -> list[dict[str, Any]]:
     """Two rows of two seeds."""
-    ended = bench.run("run", "smoke", "--steps", "100,200", "--seeds", "2", "--json")
+    ended = bench.inside("run", "smoke", "--steps", "100,200", "--seeds", "2", "--json")
     assert ended.status == 0, ended.stderr
     return ended.document["runs"]
 

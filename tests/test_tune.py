@@ -123,7 +123,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 
 def test_a_report_has_a_section_on_it(whole: Whole) -> None:
-    ended = whole.bench.run("report", "--format", "md,html", "--out", "book")
+    ended = whole.bench.inside("report", "--format", "md,html", "--out", "book")
     assert ended.status == 0, ended.stderr
     text = (whole.bench.folder / "book" / "report.md").read_text(encoding="utf-8")
     headline = whole.report(".md").splitlines()[2]
@@ -139,7 +139,7 @@ def test_a_study_alone_is_a_report(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     (bench.folder / "two.toml").write_text(SPACE, encoding="utf-8")
     assert tuned(bench, "--trials", "2", "--confirm", "0").status == 0
-    ended = bench.run("report", "--json")
+    ended = bench.inside("report", "--json")
     assert ended.status == 0, ended.stderr
     assert ended.document["runs"] == []
     assert "1 study of mnist-bench on " in ended.told
@@ -149,7 +149,7 @@ def test_a_study_alone_is_a_report(tmp_path: Path) -> None:
     (best,) = study["best"]
     assert len(best["run_id"]) == len(study["run_id"]) == 32
     assert best["values"] == study["candidate_values"]
-    refused = bench.run("report", "--image", "0")
+    refused = bench.inside("report", "--image", "0")
     assert refused.status == 2
     assert "the images of these runs (none) are not at hand" in refused.complaint
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import io
+import itertools
 import json
 import random
 import re
@@ -174,7 +176,8 @@ def shown_badly(bundle: Bundle) -> Iterator[str]:
         yield "Markdown that runs"
     if any(not c.isprintable() and c != "\n" for c in text + table):
         yield "control characters"
-    if re.search(r'(?:^|,)"?\s*[=@]', table, flags=re.MULTILINE):
+    cells = itertools.chain.from_iterable(csv.reader(io.StringIO(table, newline="")))
+    if any(cell.lstrip().startswith(("=", "@")) for cell in cells):
         yield "a formula in the CSV"
     json.loads(
         to_json(report.document), parse_constant=lambda name: [][len(name)]
