@@ -26,6 +26,7 @@ from mnist_bench.claims_plan import Costed, Question
 from mnist_bench.dataset import Source
 from mnist_bench.document import Document
 from mnist_bench.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
+from mnist_bench.interruption import Terminated
 from mnist_bench.limits import REPORT_FORMATS
 from mnist_bench.machine import describe, machine_id
 from mnist_bench.run import Done
@@ -74,7 +75,7 @@ def carry_out(
 
 
 def _measured(part: Costed, question: Question, source: Source | None, console: Console) -> Done:
-    """Measure one part; what broke is told, not raised."""
+    """Measure one part; what broke is told, not raised, as is that the user ended it."""
     wish = part.wish
     try:
         if wish is None:
@@ -86,6 +87,10 @@ def _measured(part: Costed, question: Question, source: Source | None, console: 
             return run.carry_out(part.plans, asked, console, Console(quiet=True), reports=False)
     except BenchError as error:
         return Done("", error.exit_status, error)
+    except KeyboardInterrupt:
+        return Done("", EXIT_INTERRUPTED, None)
+    except Terminated:
+        return Done("", EXIT_TERMINATED, None)
 
 
 def _measured_by_itself(costed: Costed, wish: Wish, source: Source | None) -> None:

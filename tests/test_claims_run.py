@@ -24,6 +24,7 @@ from mnist_bench.claims_plan import Costed, Question
 from mnist_bench.data import MNIST
 from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.interruption import Terminated
 from mnist_bench.result import RunResult
 from mnist_bench.run import Done
 from mnist_bench.store import Store
@@ -80,6 +81,22 @@ class Measuring:
         console = Console(file=said, width=200)
         done = claims_run.carry_out(question(budget_seconds), parts, None, console, console)
         return done, said.getvalue()
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(("ending", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_what_is_measured_by_itself_ends_with_the_user_as_a_training_does(
+    monkeypatch: pytest.MonkeyPatch, ending: type[BaseException], status: int
+) -> None:
+    def ended(*_: object) -> None:
+        raise ending
+
+    measured = claims_run._measured
+    measuring = Measuring(monkeypatch)
+    monkeypatch.setattr(claims_run, "_measured", measured)
+    monkeypatch.setattr(claims_run, "_measured_by_itself", ended)
+    done, _ = measuring.carry_out(part("a", 5), part("b", 5))
+    assert (done.document_json, done.exit_status, done.error) == ("decided", status, None)
 
 
 def planned(
