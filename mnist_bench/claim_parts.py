@@ -143,7 +143,8 @@ def parts_of(wanted: Collection[int]) -> tuple[Part, ...]:
 def _as_needed(part: Part, wanted: frozenset[int]) -> Part:
     if not part.independent or wanted.intersection(part.claims) & _WANT_INDEPENDENT:
         return part
-    return replace(part, independent=False, usual_seconds=_SHARED_SECONDS)
+    claims = tuple(claim for claim in part.claims if claim not in _WANT_INDEPENDENT)
+    return replace(part, claims=claims, independent=False, usual_seconds=_SHARED_SECONDS)
 
 
 def fitting(costs: Sequence[float], budget_seconds: float) -> tuple[bool, ...]:

@@ -75,6 +75,7 @@ def test_only_claims_on_learning_want_each_row_from_zero() -> None:
     for claim in ALL:
         rows = [part for part in parts_of((claim,)) if part.scenario == TABLE_1]
         assert {part.independent for part in rows} <= {claim in (3, 4)}
+        assert all(claim in part.claims for part in rows)
         for part in rows:
             assert (part.usual_seconds < whole[part.seed]) == (not part.independent)
 
