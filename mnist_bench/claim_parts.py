@@ -24,6 +24,8 @@ TECHNIQUES = (
     "claim-6-svm",
 )
 """Names of the packaged scenarios of other techniques, the quick ones first."""
+CONVOLUTIONAL_TECHNIQUE = "claim-6-lenet-5"
+"""One of them that is told beside, and judged by nothing: the claim is about the others."""
 SMALL_TECHNIQUE, LARGE_TECHNIQUE = "claim-6-svm-small", "claim-6-svm"
 """The first is measured where there is no room for the second."""
 _THREADS_SEEDS = 3
@@ -82,6 +84,12 @@ def _table_1(seed: int) -> Part:
     return Part(claims, 760.0, TABLE_1, seed, independent=True, is_timed=seed == 0)
 
 
+_TECHNIQUE_PARTS = tuple(
+    Part((6,), seconds, name) for name, seconds in zip(TECHNIQUES, _TECHNIQUE_SECONDS, strict=True)
+)
+_QUICK = 4
+"""Of these parts: the others take ten minutes each."""
+
 PARTS: tuple[Part, ...] = (
     Part((10,), 20.0, measures=10),
     Part((11,), 20.0, measures=11),
@@ -90,12 +98,11 @@ PARTS: tuple[Part, ...] = (
     _table_1(0),
     *(Part((12,), 50.0, THREADS, seed, is_timed=True) for seed in range(_THREADS_SEEDS)),
     Part((8,), 700.0, measures=8),
-    *(
-        Part((6,), seconds, name)
-        for name, seconds in zip(TECHNIQUES, _TECHNIQUE_SECONDS, strict=True)
-    ),
+    *_TECHNIQUE_PARTS[:_QUICK],
+    _table_1(1),  # claim 6 wants two of its seeds beside however few of the others
+    *_TECHNIQUE_PARTS[_QUICK:],
     Part((6,), 60.0, SMALL_TECHNIQUE, stands_in_for=LARGE_TECHNIQUE),
-    *(_table_1(seed) for seed in range(1, paper.CLAIM_SEEDS)),
+    *(_table_1(seed) for seed in range(2, paper.CLAIM_SEEDS)),
     Part((3,), 1_000.0, MARATHON),
 )
 """In the order in which they are measured: what serves most for its time comes first."""

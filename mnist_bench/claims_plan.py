@@ -17,7 +17,7 @@ from mnist_bench.claim_parts import TABLE_1, Part, fitting, parts_of
 from mnist_bench.dataset import Source
 from mnist_bench.errors import BenchError
 from mnist_bench.layout import Plan
-from mnist_bench.machine import machine_id
+from mnist_bench.machine import id_file, machine_id
 from mnist_bench.protocol import FindingQuestion
 from mnist_bench.wish import Wish
 
@@ -52,6 +52,7 @@ class Costed:
         plans: What of them is left.
         question: What is measured by itself; None of a part that does not.
         fits: Whether the budget has room for it.
+        is_spare: Whether it is wanted only if that which it stands in for is left out after all.
     """
 
     part: Part
@@ -60,6 +61,7 @@ class Costed:
     plans: tuple[Plan, ...] = ()
     question: FindingQuestion | None = None
     fits: bool = True
+    is_spare: bool = False
 
     @property
     def known_seconds(self) -> float | None:
@@ -82,13 +84,22 @@ def costed(question: Question, console: Console) -> tuple[tuple[Costed, ...], So
         BenchError: Something of the question can't be; nothing was started or written.
     """
     wish = question.wish
+    if machine_id() is None:
+        raise BenchError(
+            f"{id_file()} can't be kept, and without this machine's id nobody can tell what was "
+            "measured here from what was measured elsewhere",
+            "make its folder writable",
+        )
     tracking.check(wish.tracking_uri, wish.experiment)
     wanted = parts_of(question.claims)
     source = _images(wish) if any(part.needs_images for part in wanted) else None
     trained = _trained(wanted, wish, console)
     archive = existing_store(wish.tracking_uri, wish.experiment)
-    parts = [trained.get(part) or _untrained(part, archive, source) for part in wanted]
-    return _without_stand_ins(_fitted(parts, question), question), source
+    parts = [
+        trained.get(part) or _untrained(part, archive, source, exclusive=wish.exclusive)
+        for part in wanted
+    ]
+    return _with_spares(_fitted(parts, question), question), source
 
 
 def _fitted(parts: Sequence[Costed], question: Question) -> tuple[Costed, ...]:
@@ -96,10 +107,12 @@ def _fitted(parts: Sequence[Costed], question: Question) -> tuple[Costed, ...]:
     return tuple(dataclasses.replace(part, fits=fit) for part, fit in zip(parts, fits, strict=True))
 
 
-def _without_stand_ins(parts: Sequence[Costed], question: Question) -> tuple[Costed, ...]:
-    """Less those in whose place something better fits; the others may take the room."""
+def _with_spares(parts: Sequence[Costed], question: Question) -> tuple[Costed, ...]:
+    """Those in whose place something better fits are spare, and the others may take their room."""
     fit = {part.part.scenario for part in parts if part.fits and part.part.scenario}
-    return _fitted([part for part in parts if part.part.stands_in_for not in fit], question)
+    spare = [part for part in parts if part.part.stands_in_for in fit]
+    wanted = _fitted([part for part in parts if part not in spare], question)
+    return *wanted, *(dataclasses.replace(part, fits=False, is_spare=True) for part in spare)
 
 
 def _images(wish: Wish) -> Source:
@@ -165,7 +178,9 @@ def _of_part(plan: Plan, part: Part) -> Plan:
     return dataclasses.replace(plan, trajectories=trajectories)
 
 
-def _untrained(part: Part, archive: Archive | None, source: Source | None) -> Costed:
+def _untrained(
+    part: Part, archive: Archive | None, source: Source | None, *, exclusive: bool
+) -> Costed:
     """Figures or a finding; a finding counts as recorded where it is of this very manner."""
     if part.measures is None:
         digests = [source.digest] if source else []
@@ -174,8 +189,10 @@ def _untrained(part: Part, archive: Archive | None, source: Source | None) -> Co
     asked = findings.question_for(part.measures, source, threads=sensing.usable_threads())
     digest = asked.source.digest if asked.source else None
     kept = findings.found(archive, asked.claim, machine_id(), digest) if archive else None
-    is_recorded = kept is not None and (
-        (kept.execution, kept.tensorflow) == (asked.execution, version("tensorflow"))
+    is_recorded = (
+        kept is not None
+        and (kept.execution, kept.tensorflow) == (asked.execution, version("tensorflow"))
+        and (kept.exclusive or not exclusive)
     )
     return Costed(part, is_recorded, question=asked)
 
@@ -186,9 +203,9 @@ def plan_as_text(parts: Sequence[Costed], question: Question) -> str:
     budget = units.duration(question.budget_seconds)
     head = f"about {units.duration(needed)} of a budget of {budget}"
     if not needed:
-        is_all_there = all(part.fits for part in parts)
+        is_all_there = all(part.fits or part.is_spare for part in parts)
         head = "all of it is recorded" if is_all_there else f"nothing fits a budget of {budget}"
-    return "\n".join([head, *(f"  {_told(part)}" for part in parts)])
+    return "\n".join([head, *(f"  {_told(part)}" for part in parts if not part.is_spare)])
 
 
 def plan_as_json(parts: Sequence[Costed], question: Question) -> str:
@@ -202,6 +219,7 @@ def plan_as_json(parts: Sequence[Costed], question: Question) -> str:
             "fits": part.fits,
         }
         for part in parts
+        if not part.is_spare
     ]
     facts = {"schema": 1, "budget_seconds": question.budget_seconds, "parts": told}
     return json.dumps(facts, indent=2)

@@ -76,15 +76,21 @@ def _packages(folder: Path) -> tuple[_Zone, ...]:
 
 
 def _batteries(folder: Path) -> list[Path]:
-    """Those that the machine itself lives on; a mouse's has the scope `Device`."""
+    """Those that the machine itself lives on."""
     try:
         return [
             supply
             for supply in sorted(folder.iterdir())
-            if _text(supply / "type") == "Battery" and not (supply / "scope").exists()
+            if _text(supply / "type") == "Battery" and not _is_a_devices(supply)
         ]
     except OSError:
         return []
+
+
+def _is_a_devices(supply: Path) -> bool:
+    """Whether it is a mouse's, say; most of a machine's own tell no scope."""
+    scope = supply / "scope"
+    return scope.exists() and _text(scope) == "Device"
 
 
 def _left_joules(battery: Path) -> float:

@@ -261,6 +261,7 @@ class Finding(Record):
         seed: Of all that is random.
         seconds: Budget that was asked for.
         took_seconds: Wall-clock seconds of the process, start and imports included.
+        exclusive: Whether the suite kept other benchmarks of this user away.
         tensorflow: Its version.
         mnist_bench: Its version.
         body: The figures.
@@ -278,6 +279,7 @@ class Finding(Record):
     took_seconds: float
     tensorflow: str
     mnist_bench: str
+    exclusive: bool = True
     body: Body
 
     def to_json(self) -> bytes:

@@ -79,7 +79,7 @@ def make(store: Store, question: FindingQuestion, *, exclusively: bool = True) -
         BenchError: Another benchmark measures now, or the measuring failed.
     """
     own_id, source = machine_id(), question.source
-    with exclusive.held(own_id, exclusive=exclusively, say=lambda _: None):
+    with exclusive.held(own_id, exclusive=exclusively, say=lambda _: None) as kept_away:
         began = time.perf_counter()
         body = process.inquire(question)
         took_seconds = time.perf_counter() - began
@@ -93,6 +93,7 @@ def make(store: Store, question: FindingQuestion, *, exclusively: bool = True) -
         seed=question.seed,
         seconds=question.seconds,
         took_seconds=took_seconds,
+        exclusive=kept_away,
         tensorflow=version("tensorflow"),
         mnist_bench=version("mnist-bench"),
         body=body,

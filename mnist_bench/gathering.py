@@ -13,7 +13,14 @@ from mnist_bench.archive import Archive
 from mnist_bench.claim import ON_IMAGES, ClaimLine, MeasuredClaim
 from mnist_bench.claim_parts import MARATHON, SMALL_TECHNIQUE, TECHNIQUES, THREADS
 from mnist_bench.claims import Evidence, judge
-from mnist_bench.claims.evidence import independent, is_plain, of_one_way, of_steps
+from mnist_bench.claims.evidence import (
+    independent,
+    is_plain,
+    of_most_draws,
+    of_one_way,
+    of_steps,
+)
+from mnist_bench.conditions import known
 from mnist_bench.draws import compares, one_a_seed
 from mnist_bench.finding import Finding
 from mnist_bench.recorded import Recorded
@@ -30,20 +37,20 @@ class Asked:
     """That claims were measured.
 
     Attributes:
-        price: Of a kilowatt-hour, as it was given then; None where none was.
+        price: Of a kilowatt-hour, as it was given last; None where none ever was.
     """
 
     price: float | None
 
 
 def asked(archive: Archive, machine_id: str | None) -> Asked | None:
-    """The newest measuring of claims on a machine; None where there was none."""
+    """What is known of the measurings of claims on a machine; None where there was none."""
     with archive.explained(while_="looking for claims"):
         runs = archive.search(f"tags.`{figures.CLAIMS_TAG}` LIKE '%'")
-    for run in runs:
-        if run.data.tags.get(figures.MACHINE_ID_TAG) == (machine_id or ""):
-            return Asked(_price(run.data.tags.get(figures.PRICE_TAG)))
-    return None
+    own = [run.data.tags for run in runs]
+    own = [tags for tags in own if tags.get(figures.MACHINE_ID_TAG) == (machine_id or "")]
+    prices = known(_price(tags.get(figures.PRICE_TAG)) for tags in own)
+    return Asked(prices[0] if prices else None) if own else None
 
 
 def _price(told: str | None) -> float | None:
@@ -96,13 +103,15 @@ def gather(
         runs: All of that machine's, trials left out, the oldest first; there may be none.
         price: Of a kilowatt-hour.
     """
-    papers = of_one_way([run for run in runs if compares(run) and paper.row_of(run.steps)])
-    alone = [run for of in independent(papers).values() for run in of[-_MOST_TRAININGS:]]
-    longest = of_steps(papers, paper.TABLE_1[-1].steps)[-_MOST_TRAININGS:]
+    finished = [run for run in runs if run.status == "finished"]
+    asked = [run for run in finished if compares(run) and paper.row_of(run.steps)]
+    papers, learning = of_one_way(asked), of_most_draws(asked)
+    alone = [run for of in independent(learning).values() for run in of[-_MOST_TRAININGS:]]
+    longest = of_steps(learning, paper.TABLE_1[-1].steps)[-_MOST_TRAININGS:]
     wanted = {run.run_id for run in (*alone, *longest)}
     return Evidence(
         runs=papers,
-        trainings=_loaded(archive, [run for run in papers if run.run_id in wanted]),
+        trainings=_loaded(archive, [run for run in learning if run.run_id in wanted]),
         marathon=next(iter(_loaded(archive, _of_scenario(runs, MARATHON)[-1:])), None),
         rows=compare.rows(papers, compare.reference_for(papers)),
         scaling=scaling_of(_of_scenario(runs, THREADS)),

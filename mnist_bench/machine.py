@@ -82,9 +82,14 @@ def describe() -> Machine:
     )
 
 
+def id_file() -> Path:
+    """Where this machine's id is kept."""
+    return platformdirs.user_config_path("mnist-bench", appauthor=False) / "machine-id"
+
+
 def machine_id() -> str | None:
     """This machine's random id, made at the first call; None where it can't be kept."""
-    path = platformdirs.user_config_path("mnist-bench", appauthor=False) / "machine-id"
+    path = id_file()
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

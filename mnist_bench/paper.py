@@ -161,9 +161,9 @@ CLAIMS = (
             Criterion(
                 "step of max",
                 "Where in the second half of a training does its largest accuracy lie?",
-                "the 95% interval of the mean place, 0 at the half and 1 at the end, lies above "
-                "0.5, where it would lie if the maximum fell evenly over a plateau; independent "
-                "trainings, 5 seeds or more of each step count",
+                "the 95% interval of the mean place among its scorings there, 0 at the half and 1 "
+                "at the end, lies above 0.5, where it would lie if the maximum fell evenly over a "
+                "plateau; independent trainings, 5 seeds or more of each step count",
                 0.5,
             ),
             Criterion(
@@ -327,7 +327,7 @@ CLAIMS = (
         (
             Criterion(
                 "threads",
-                "How many times as fast is the training on every core as on one?",
+                "How many times as fast is the training on the most threads tried as on one?",
                 "the 95% interval lies above 1, or of one seed the figure itself",
                 1.0,
             ),

@@ -93,7 +93,7 @@ def test_every_real_claim_can_be_told_everywhere() -> None:
     [
         (decision(), "trend: -0.5 (-0.6 to -0.4), n = 20: holds"),
         (decision(high=None), "trend: -0.5 (-0.6 to no end), n = 20: holds"),
-        (decision(low=None, high=None, verdict=None), "trend: -0.5, n = 20"),
+        (decision(low=None, high=None, verdict=None), "trend: -0.5, n = 20: by hand"),
         (
             decision(value=None, low=None, high=None, verdict="not decided here", note="too few"),
             "trend: too few",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rich.console import Console
 from test_claims import checks, falling, images, training, trainings
 from test_reporting import call
 
-from mnist_bench import claims_plan, claims_run, figures, finding, gathering
+from mnist_bench import claims_plan, claims_run, figures, finding, findings, gathering
 from mnist_bench.archive import Archive
 from mnist_bench.claim import ON_IMAGES
 from mnist_bench.claim_parts import Part, parts_of
@@ -125,7 +126,7 @@ def test_the_small_machine_is_measured_where_the_large_one_has_no_room(
     large, small = "claim-6-svm, seed 0", "claim-6-svm-small, seed 0"
     roomy = planned(monkeypatch, tmp_path, (6,))
     assert roomy[large].fits
-    assert small not in roomy
+    assert (roomy[small].is_spare, roomy[small].fits) == (True, False)
     narrow = planned(monkeypatch, tmp_path, (6,), budget_seconds=720)
     assert (narrow[large].fits, narrow[small].fits) == (False, True)
     none = planned(monkeypatch, tmp_path, (6,), budget_seconds=10)
@@ -136,7 +137,62 @@ def test_where_the_large_machine_is_recorded_nobody_wants_the_small_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     plan = planned(monkeypatch, tmp_path, (6,), 10, lambda part: part.scenario == "claim-6-svm")
-    assert "claim-6-svm-small, seed 0" not in plan
+    assert plan["claim-6-svm-small, seed 0"].is_spare
+
+
+def test_a_spare_part_is_not_in_the_plan_and_is_measured_where_it_is_needed_after_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spare = Costed(
+        Part((6,), 5, "small", stands_in_for="large"), is_recorded=False, fits=False, is_spare=True
+    )
+    others = (part("slow", 10), part("large", 50), spare)
+    assert "small" not in claims_plan.plan_as_text(others, question())
+    assert len(json.loads(claims_plan.plan_as_json(others, question()))["parts"]) == 2
+    overrun = Measuring(monkeypatch, slow=60, large=50, small=5)
+    overrun.carry_out(*others)
+    assert overrun.done == ["slow", "small"]
+    in_time = Measuring(monkeypatch, slow=10, large=50, small=5)
+    in_time.carry_out(*others)
+    assert in_time.done == ["slow", "large"]
+
+
+@pytest.mark.usefixtures("home")
+def test_a_part_that_fits_exactly_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring = Measuring(monkeypatch, a=1.5, b=99)
+    measuring.carry_out(part("a", 1), part("b", 99))
+    assert measuring.done == ["a", "b"]
+
+
+def test_a_machine_that_has_no_id_measures_no_claims(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path)
+    monkeypatch.setattr(claims_plan, "machine_id", lambda: None)
+    ended = bench.call("run", "claim-10")
+    assert ended.status == 2
+    assert "without this machine's id nobody can tell what was measured here" in ended.complaint
+    assert list(bench.folder.iterdir()) == []
+
+
+def test_what_was_measured_in_company_is_measured_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store(f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}", "mnist-bench")
+    asked = findings.question_for(10, None, threads=1)
+    kept = checks(equal=10)[10].model_copy(
+        update={"execution": asked.execution, "tensorflow": version("tensorflow")}
+    )
+    monkeypatch.setattr(claims_plan.sensing, "usable_threads", lambda: 1)
+    (ten,) = parts_of([10])
+    for in_company, exclusive, is_recorded in (
+        (False, True, True), (False, False, True), (True, True, False), (True, False, True),
+    ):  # fmt: skip
+        made = kept.model_copy(update={"exclusive": not in_company})
+        monkeypatch.setattr(findings, "found", lambda *_, made=made: made)
+        found = claims_plan._untrained(ten, store, None, exclusive=exclusive)
+        assert found.is_recorded == is_recorded
 
 
 def test_rows_of_one_training_do_where_no_claim_is_about_learning(
@@ -278,6 +334,8 @@ def test_a_price_that_is_none_is_none(tmp_path: Path, told_price: str) -> None:
     store.keep("claims", "", mark | {figures.PRICE_TAG: "0.25"}, {}, anew=True)
     assert gathering.asked(store, HERE) == gathering.Asked(0.25)
     assert gathering.asked(store, "b" * 32) is None
+    store.keep("claims", "", mark | {figures.PRICE_TAG: ""}, {}, anew=True)
+    assert gathering.asked(store, HERE) == gathering.Asked(0.25), "it was given once"
 
 
 def test_a_filter_of_the_report_is_none_of_the_claims(bench: Bench) -> None:

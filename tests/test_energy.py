@@ -143,6 +143,11 @@ def test_what_is_no_battery_of_the_machine(tmp_path: Path) -> None:
     assert Energy(tmp_path).battery_joules() is None
 
 
+def test_a_machines_own_battery_may_tell_its_scope(tmp_path: Path) -> None:
+    write(tmp_path, battery(40_000_000) | {f"{BATTERY}/scope": "System"})
+    assert Energy(tmp_path).battery_joules() == pytest.approx(144_000)
+
+
 def test_a_machine_without_any(tmp_path: Path) -> None:
     energy = Energy(tmp_path)
     assert (energy.processor_joules(), energy.battery_joules()) == (None, None)

@@ -62,6 +62,23 @@ def of_one_way(runs: Sequence[RunT]) -> tuple[RunT, ...]:
     return tuple(run for run in plain if run.threads == most)
 
 
+def of_most_draws(runs: Sequence[RunT]) -> tuple[RunT, ...]:
+    """Those in float32 on the processor, with the thread count that most independent ones had.
+
+    Args:
+        runs: Of one question, the oldest first.
+    """
+    by_threads: dict[int, list[RunT]] = {}
+    for run in filter(is_plain, runs):
+        by_threads.setdefault(run.threads, []).append(run)
+
+    def draws(threads: int) -> int:
+        return sum(map(len, independent(by_threads[threads]).values()))
+
+    most = max(by_threads, key=lambda threads: (draws(threads), threads), default=None)
+    return () if most is None else tuple(by_threads[most])
+
+
 def independent(runs: Sequence[RunT]) -> Mapping[int, tuple[RunT, ...]]:
     """Trainings of Table I's step counts that share nothing, by rising step count.
 

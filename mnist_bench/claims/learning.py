@@ -180,10 +180,17 @@ def _shares(runs: Sequence[RunResult]) -> list[float]:
 
 
 def _place_of(run: RunResult) -> float | None:
-    """Of the maximum: 0 at the half of a training, 1 at its end, below 0 before the half."""
-    if run.max_test_accuracy_step is None:
+    """Of the maximum among the looks: 0 at the half of a training, 1 at its end, below 0 before.
+
+    By the middle of each look's share of them: on a plateau its mean is 0.5 exactly, wherever the
+    grid's last look lies.
+    """
+    looks = [each.step for each in run.candidates]
+    if run.max_test_accuracy_step not in looks:
         return None
-    return 2 * run.max_test_accuracy_step / run.steps - 1
+    late = sum(step > run.steps / 2 for step in looks)
+    at = looks.index(run.max_test_accuracy_step) - (len(looks) - late)
+    return (at + 0.5) / late if late else None
 
 
 def _slowing(criterion: Criterion, runs: Sequence[RunResult]) -> Decision:

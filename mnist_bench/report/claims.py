@@ -50,7 +50,7 @@ def notes(line: ClaimLine) -> Iterator[str]:
 
 
 def found(decision: Decision) -> str:
-    """In one line: `trend: -0.42 (-0.5 to -0.35), n = 20: holds`."""
+    """In one line: `trend: -0.42 (-0.5 to -0.35), n = 20: holds`, or what is told, with how."""
     told = figure(decision.value, decision.unit)
     if decision.value is None and decision.verdict == "not decided here":
         return f"{decision.criterion}: {decision.note or decision.verdict}"
@@ -58,7 +58,8 @@ def found(decision: Decision) -> str:
         told += f" ({interval(decision)})"
     if decision.n is not None:
         told += f", n = {units.count(decision.n)}"
-    return f"{decision.criterion}: {told}" + (f": {decision.verdict}" if decision.verdict else "")
+    end = decision.verdict or decision.note
+    return f"{decision.criterion}: {told}" + (f": {end}" if end else "")
 
 
 def figure(value: float | None, unit: Unit) -> str:
