@@ -19,7 +19,7 @@ import psutil
 
 from mnist_bench import owner, units
 from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
-from mnist_bench.interruption import Terminated, raise_on_sigterm
+from mnist_bench.interruption import Terminated, deliver, raise_on_sigterm
 from mnist_bench.layout import Trajectory
 from mnist_bench.protocol import Sample
 from mnist_bench.record import Record
@@ -178,11 +178,7 @@ def _end_with_parent() -> None:
     # Not through sys.stdin: a thread that holds its lock would break the interpreter's end.
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    main_thread = threading.main_thread().ident
-    if sys.platform == "win32" or main_thread is None:
-        os.kill(os.getpid(), signal.SIGTERM)
-    else:
-        signal.pthread_kill(main_thread, signal.SIGTERM)  # puts the trial away
+    deliver(signal.SIGTERM)  # puts the trial away
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
+import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -14,9 +17,11 @@ from mnist_bench.interruption import Terminated, held_back, raise_on_sigterm
 def handlers() -> Iterator[None]:
     """The handlers of a program that has just started, and pytest's own again afterwards."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    hook = sys.unraisablehook
     signal.signal(signal.SIGINT, signal.default_int_handler)
     raise_on_sigterm()
     yield
+    sys.unraisablehook = hook
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -26,9 +31,36 @@ def test_sigterm_raises():
         signal.raise_signal(signal.SIGTERM)
 
 
-@pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
-)
+class Thing:
+    """May be referred to weakly."""
+
+
+BOTH = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+
+
+@pytest.mark.parametrize(("number", "raised"), BOTH)
+def test_a_signal_that_python_swallows_comes_again(number, raised):
+    """As in the callback of a weak reference, of which an import makes hundreds."""
+    thing = Thing()
+    swallowed = weakref.ref(thing, lambda _: signal.raise_signal(number))
+    with pytest.raises(raised):
+        del thing
+        threading.Event().wait(60)
+    assert swallowed() is None
+
+
+def test_any_other_fault_that_python_swallows_is_told_as_ever():
+    told = []
+    sys.unraisablehook = lambda unraisable: told.append(unraisable.exc_type)
+    raise_on_sigterm()
+    thing = Thing()
+    swallowed = weakref.ref(thing, lambda _: int("none"))
+    del thing
+    assert swallowed() is None
+    assert told == [ValueError]
+
+
+@pytest.mark.parametrize(("number", "raised"), BOTH)
 def test_what_is_held_back_is_done_whole_and_then_interrupted(number, raised):
     done = []
     with pytest.raises(raised), held_back():
