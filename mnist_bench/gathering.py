@@ -104,8 +104,8 @@ def gather(
         price: Of a kilowatt-hour.
     """
     finished = [run for run in runs if run.status == "finished"]
-    asked = [run for run in finished if compares(run) and paper.row_of(run.steps)]
-    papers, learning = of_one_way(asked), of_most_draws(asked)
+    rows = [run for run in finished if compares(run) and paper.row_of(run.steps)]
+    papers, learning = of_one_way(rows), of_most_draws(rows)
     alone = [run for of in independent(learning).values() for run in of[-_MOST_TRAININGS:]]
     longest = of_steps(learning, paper.TABLE_1[-1].steps)[-_MOST_TRAININGS:]
     wanted = {run.run_id for run in (*alone, *longest)}

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 _TERMINATING = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-
-
 _MOMENT_SECONDS = 0.05
+"""Until a signal that was swallowed comes again: long enough for a callback to end."""
 
 
 class Terminated(BaseException):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import os
 import sys
@@ -36,7 +37,11 @@ class Sensors:
         self._root = root
         self._parent = _tried(lambda: psutil.Process().parent())
         self._limits = _tried(lambda: _cpu_limit_folders(root)) or ()
-        self._energy = Energy(root)
+
+    @functools.cached_property
+    def _energy(self) -> Energy:
+        """Its counters count from when they are first asked; who asks for cores opens none."""
+        return Energy(self._root)
 
     def counters(self) -> Counters:
         """The machine's and this process's counters, now."""

@@ -296,9 +296,11 @@ def _own_handlers() -> Iterator[None]:
     names = ("SIGTERM", "SIGHUP")  # Windows knows no SIGHUP
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
+    hook = sys.unraisablehook
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -177,6 +177,8 @@ def test_what_was_not_measured_is_not_on_the_page():
     assert "met by the median" in text
     assert "## Trials an hour" not in text
     assert "## The same trials" not in cost_page.page([searches])
+    assert "Every value: `trials.json`. " in text
+    assert "Every value: `searches.json`. " in cost_page.page([searches])
     both = cost_page.page([trials, searches])
     assert both.index("## The same trials") < both.index("## Trials an hour")
     assert both.count("on 2026-01-02;\nimages: mnist") == 2

@@ -40,8 +40,8 @@ then what each side's own study suggests in `space.toml`. The suite prunes by it
 its report; the loop trains every trial to its end. A trial that was pruned is a trial.\
 """
 _BESIDE = """\
-`trials.json` and `searches.json` have every value. [pruners.md](pruners.md), by `pruners.py`, has
-what the suite's pruner and others save and lose.\
+Every value: {files}. [pruners.md](pruners.md), by `pruners.py`, has what the suite's pruner and
+others save and lose.\
 """
 
 
@@ -53,7 +53,12 @@ def page(sessions: Sequence[CostSession]) -> str:
     """
     told = [part for each in sessions for part in (*_pairs(each), *_searches(each))]
     settings = dict.fromkeys(f"Keras: {each.settings}." for each in sessions)
-    parts = ["# What a search costs", _WHAT, *told, "## Settings", *settings, _BESIDE]
+    kinds = {"trials.json": any(each.pairs for each in sessions),
+             "searches.json": any(each.searches for each in sessions)}  # fmt: skip
+    beside = _BESIDE.format(
+        files=", ".join(f"`{name}`" for name, is_there in kinds.items() if is_there)
+    )
+    parts = ["# What a search costs", _WHAT, *told, "## Settings", *settings, beside]
     return "\n\n".join(parts) + "\n"
 
 
