@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -56,10 +55,7 @@ def of_one_way(runs: Sequence[RunT]) -> tuple[RunT, ...]:
     Args:
         runs: Of one question, the oldest first.
     """
-    plain = [run for run in runs if is_plain(run)]
-    counts = Counter(run.threads for run in plain)
-    most = max(counts, key=lambda threads: (counts[threads], threads), default=None)
-    return tuple(run for run in plain if run.threads == most)
+    return _of_the_most(runs, len)
 
 
 def of_most_draws(runs: Sequence[RunT]) -> tuple[RunT, ...]:
@@ -68,14 +64,15 @@ def of_most_draws(runs: Sequence[RunT]) -> tuple[RunT, ...]:
     Args:
         runs: Of one question, the oldest first.
     """
+    return _of_the_most(runs, lambda of: sum(map(len, independent(of).values())))
+
+
+def _of_the_most(runs: Sequence[RunT], count: Callable[[Sequence[RunT]], int]) -> tuple[RunT, ...]:
+    """The plain ones of the thread count with the most of something; of two the larger."""
     by_threads: dict[int, list[RunT]] = {}
     for run in filter(is_plain, runs):
         by_threads.setdefault(run.threads, []).append(run)
-
-    def draws(threads: int) -> int:
-        return sum(map(len, independent(by_threads[threads]).values()))
-
-    most = max(by_threads, key=lambda threads: (draws(threads), threads), default=None)
+    most = max(by_threads, key=lambda threads: (count(by_threads[threads]), threads), default=None)
     return () if most is None else tuple(by_threads[most])
 
 
