@@ -22,6 +22,7 @@ from mnist_bench import (
     run,
 )
 from mnist_bench.archive import Archive
+from mnist_bench.claims import judge
 from mnist_bench.claims_plan import Costed, Question
 from mnist_bench.dataset import Source
 from mnist_bench.document import Document
@@ -151,7 +152,7 @@ def _report(question: Question) -> tuple[Document, tuple[str, ...]]:
         written = f"Written: {', '.join(path.as_posix() for path in paths)}"
         return book.document, (*book.notes, written)
     own = gathering.runs_on(archive, machine_id())
-    lines = gathering.decided(archive, machine_id(), own, question.price)
+    lines = judge(gathering.gather(archive, machine_id(), own, price=question.price))
     document = compare.document(describe(), own, compare.reference_for(own))
     return document.model_copy(update={"claims": lines}), ()
 

@@ -10,9 +10,9 @@ from typing import get_args
 
 from mnist_bench import compare, data, figures, findings, layer_maps, paper, scenario
 from mnist_bench.archive import Archive
-from mnist_bench.claim import ON_IMAGES, ClaimLine, MeasuredClaim
+from mnist_bench.claim import ON_IMAGES, MeasuredClaim
 from mnist_bench.claim_parts import MARATHON, SMALL_TECHNIQUE, TECHNIQUES, THREADS
-from mnist_bench.claims import Evidence, judge
+from mnist_bench.claims import Evidence
 from mnist_bench.claims.evidence import (
     independent,
     is_plain,
@@ -76,16 +76,6 @@ def _recorded_on(archive: Archive, machine_id: str | None) -> Iterator[Recorded]
     for each in archive.recorded(""):
         if isinstance(each, Recorded) and each.run.machine_id == machine_id and not each.study:
             yield each
-
-
-def decided(
-    archive: Archive,
-    machine_id: str | None,
-    runs: Sequence[RunSummary],
-    price: float | None,
-) -> tuple[ClaimLine, ...]:
-    """Every claim as it is decided by what is recorded; `gather` tells the arguments."""
-    return judge(gather(archive, machine_id, runs, price=price))
 
 
 def gather(

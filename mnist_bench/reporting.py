@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mnist_bench import figures, gathering, layer_maps, report
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
-from mnist_bench.claim import ClaimLine
+from mnist_bench.claims import Evidence, judge
 from mnist_bench.document import Document, MachineLine
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown, one_line
@@ -160,6 +160,7 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
     shelf = Pictured(archive, wish.images)
     made = sections(shelf, told, described, created, limited=not wish.scenarios)
     layers = _layers(shelf, told, wish)
+    evidence = _evidence(archive, wish, here, told)
     document = Document(
         machine=described,
         runs=tuple(told),
@@ -169,7 +170,7 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         reaches=tuple(line for report in made.all for line in report.document.reaches),
         standings=tuple(line for report in made.all for line in report.document.standings),
         machines=_beside(found.runs, here),
-        claims=_claims(archive, wish, here, told),
+        claims=judge(evidence) if evidence else (),
         studies=tuple(study.line(run_id or None) for run_id, study in found_studies.items()),
     )
     return Book(
@@ -187,20 +188,21 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         ),
         studies=studies,
         layers=layers,
+        findings=tuple(evidence.findings.values()) if evidence else (),
         ui=_ui(wish, archive),
     )
 
 
-def _claims(
+def _evidence(
     archive: Archive, wish: Wish, here: str | None, told: Sequence[RunSummary]
-) -> tuple[ClaimLine, ...]:
-    """The paper's claims, where they were measured on this machine: by all of its runs."""
+) -> Evidence | None:
+    """What decides the paper's claims, if they were measured on this machine: all of its runs."""
     measured = gathering.asked(archive, here)
     if measured is None:
-        return ()
+        return None
     is_part = wish.question or wish.scenarios
     runs = gathering.runs_on(archive, here) if is_part else told
-    return gathering.decided(archive, here, runs, measured.price)
+    return gathering.gather(archive, here, runs, price=measured.price)
 
 
 def _beside(runs: Sequence[Recorded], here: str | None) -> tuple[MachineLine, ...]:

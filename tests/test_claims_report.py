@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from program import Bench
 from records import seeds
 from rich.console import Console
-from test_claims import evidence, falling, trainings
+from test_claims import QUICK, SLOW, curve, descents, evidence, falling, layers_of, trainings
 from test_html import EVIL, book, page_of, report
 
 from mnist_bench.claim import ClaimLine, Decision
@@ -17,6 +18,7 @@ from mnist_bench.claims import judge
 from mnist_bench.report import print_claims
 from mnist_bench.report.claims import figure, found, interval
 from mnist_bench.report.contents import Book
+from mnist_bench.report.drawings import drawings_of
 from mnist_bench.report.markdown import book_to_markdown
 
 
@@ -75,6 +77,47 @@ def test_words_from_elsewhere_are_words() -> None:
     text = book_to_markdown(told(evil))
     assert "<script>" not in text
     assert "](http://evil)" not in text
+
+
+def test_what_was_measured_for_claims_is_drawn_where_they_are_told() -> None:
+    findings = layers_of() | descents(curve("full batch", *SLOW), curve("L-BFGS", *QUICK))
+    made = told(line(claim=7), line(claim=8), line(claim=10))
+    made = dataclasses.replace(made, findings=tuple(findings.values()))
+    drawn = drawings_of(made)
+    (layers,), (seconds, samples) = drawn.claims[7], drawn.claims[8]
+    assert layers.alternative == (
+        "Median time of one application to 50 images: fully connected 450 ms at 8×8, 450 ms at "
+        "16×16; sparse, shares none 200 ms at 8×8, 200 ms at 16×16; convolution 100 ms at 8×8, "
+        "100 ms at 16×16. The band is from the smallest to the largest of the repeats."
+    )
+    begins = "All begin with the same weights, at a loss of 2.3000. "
+    assert seconds.alternative == (
+        f"{begins}Single samples: 0.3000 at the lowest, after 5.0 s; full batch: 0.9000 at the "
+        "lowest, after 5.0 s; L-BFGS: 0.2000 at the lowest, after 0.50 s."
+    )
+    assert samples.alternative == (
+        f"{begins}Single samples: 0.3000 at the lowest, after 5,000 samples; full batch: 0.9000 "
+        "at the lowest, after 30,000 samples; L-BFGS: 0.2000 at the lowest, after 1,000 samples."
+    )
+    page = page_of(made)
+    beside = [page.index(words) for words in (
+        "Claim 7: holds", "One map, as its width grows", "Claim 8: holds", "Loss by seconds",
+        "Loss by images", "Claim 10: holds",
+    )]  # fmt: skip
+    assert beside == sorted(beside)
+    names = {"claim-7-layers.svg", "claim-8-loss-by-seconds.svg", "claim-8-loss-by-samples.svg"}
+    assert names < set(drawn.files(made))
+
+
+def test_nothing_is_drawn_of_layers_that_nobody_timed_and_of_a_way_that_never_began() -> None:
+    untimed = layers_of(seconds=None)[7]
+    costs = tuple(cost for cost in untimed.body.costs if cost.kind == "dense")
+    body = untimed.body.model_copy(update={"costs": costs})
+    still = descents(curve("full batch", (0, 0.0, 2.3)), curve("L-BFGS", *QUICK))[8]
+    findings = (untimed.model_copy(update={"body": body}), still)
+    drawn = drawings_of(dataclasses.replace(told(line(claim=8)), findings=findings)).claims
+    assert drawn[7] == ()
+    assert "; full batch: nothing came of it; " in drawn[8][0].alternative
 
 
 def test_every_real_claim_can_be_told_everywhere() -> None:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from mnist_bench.confusion import Confusion
 from mnist_bench.curves import Curves
 from mnist_bench.document import Document, Row
+from mnist_bench.finding import Finding
 from mnist_bench.layers import Layers
 from mnist_bench.seen import Seen
 from mnist_bench.study_document import StudyDocument
@@ -68,6 +69,7 @@ class Book:
         notes: What was left out, and why.
         studies: What was tuned there, the newest first.
         layers: What layers make of one test image; None where nobody looked.
+        findings: What was measured by itself for claims, to be drawn.
         ui: Address of MLflow's UI, for links to runs; None where none is known.
     """
 
@@ -80,6 +82,7 @@ class Book:
     notes: tuple[str, ...] = ()
     studies: tuple[StudyDocument, ...] = ()
     layers: Layers | None = None
+    findings: tuple[Finding, ...] = ()
     ui: str | None = None
 
     def link(self, line: object) -> str | None:

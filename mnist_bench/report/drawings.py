@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 import itertools
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from mnist_bench import paper
 from mnist_bench.escape import one_line
-from mnist_bench.report import charts, digits, tuning
+from mnist_bench.report import charts, claim_charts, digits, tuning
 from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.drawing import Chart
 from mnist_bench.spent import phases_of
@@ -25,12 +25,14 @@ class Drawings:
         confusions: Of each report: the digits.
         studies: Of each study.
         layers: Figures 1 to 4.
+        claims: Of each claim that has some, by its number.
     """
 
     parts: tuple[tuple[Chart, ...], ...]
     confusions: tuple[tuple[Chart, ...], ...]
     studies: tuple[tuple[Chart, ...], ...]
     layers: tuple[Chart, ...]
+    claims: Mapping[int, tuple[Chart, ...]]
 
     def files(self, book: Book) -> dict[str, bytes]:
         """Each as a file of its own, by name."""
@@ -45,6 +47,7 @@ class Drawings:
             for study, of in zip(book.studies, self.studies, strict=True)
             for chart in of
         ]
+        owned += [(f"claim-{claim}", chart) for claim, of in self.claims.items() for chart in of]
         files = {chart.name: chart for chart in self.layers}
         for owner, chart in owned:
             files[_free(f"{_slug(owner)}-{chart.name}", files)] = chart
@@ -82,6 +85,7 @@ def drawings_of(book: Book) -> Drawings:
             tuning.charts_of_study(study, f"study-{i}") for i, study in enumerate(book.studies, 1)
         ),
         layers=digits.charts_of_layers(book.layers, "layers") if book.layers else (),
+        claims={each.claim: claim_charts.charts_of_finding(each) for each in book.findings},
     )
 
 

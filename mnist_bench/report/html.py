@@ -62,7 +62,14 @@ def book_to_html(book: Book, drawings: Drawings) -> str:
         others_left_out=others_left_out(book),
         machines=table(cells.MACHINES, book.document.machines) if book.document.machines else "",
         claims=table(claims.CLAIMS, told) if told else "",
-        decided=[(line, table(claims.DECISIONS, line.decisions)) for line in told],
+        decided=[
+            (
+                line,
+                table(claims.DECISIONS, line.decisions),
+                drawn(drawings.claims.get(line.claim, ())),
+            )
+            for line in told
+        ],
         claim_words=claims,
         explained=explained(book.reports),
         words=words,
