@@ -84,6 +84,30 @@ class Archive:
             found = self.client.search_runs([home], question, max_results=1)
         return self.load(found[0].info.run_id) if found else None
 
+    def knows(self, run_id: str) -> bool:
+        """Whether a run is there."""
+        from mlflow.exceptions import MlflowException
+
+        with self.explained(while_="looking for a run"):
+            try:
+                known = self.client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return False
+        return bool(known.info.lifecycle_stage == "active")
+
+    def recorded_of(self, part: str) -> dict[str, int]:
+        """The finished runs of a part of a shared plan: their steps, by MLflow's id.
+
+        What came in a bundle is of another board, whose plan may have asked the same.
+        """
+        question = f"tags.`{figures.PART_TAG}` = '{part}' and attributes.status = 'FINISHED'"
+        with self.explained(while_="looking for what is recorded of a shared plan"):
+            found = self.search(question)
+        own = [run for run in found if figures.IMPORTED_TAG not in run.data.tags]
+        return {run.info.run_id: int(run.data.tags[figures.STEPS_TAG]) for run in own}
+
     def load_scenario(self, run_id: str) -> Scenario | None:
         """The scenario that a run was asked with; None where that was not kept."""
         content = self.artifact(run_id, "scenario.toml")

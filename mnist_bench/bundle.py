@@ -47,7 +47,7 @@ _MAX_SHELLS = 4_000_000
 """Lists and tables in the text: an empty one takes most memory for what it is."""
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Control, invisible, lone surrogates, unassigned, line breaks of Unicode's own."""
-_LEFT_BEHIND = {"failure": None, "trial": None, "run_id": None}
+_LEFT_BEHIND = {"failure": None, "trial": None, "run_id": None, "part": None}
 """Free text that may name a folder, and what means nothing elsewhere."""
 
 

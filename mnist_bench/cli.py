@@ -19,6 +19,7 @@ from mnist_bench.errors import (
     BenchError,
 )
 from mnist_bench.interruption import Terminated, raise_on_sigterm
+from mnist_bench.join_command import join
 from mnist_bench.report_command import report
 from mnist_bench.run_command import run
 from mnist_bench.tune_command import tune
@@ -35,6 +36,7 @@ Examples:
   mnist-bench report                   a page of all that was run here
   mnist-bench compare table-1 sprint   which is faster, by how much, and is it noise?
   mnist-bench export mine.zip          results in one file to send; `import` reads it
+  mnist-bench join                     work for a plan that other machines share
   mnist-bench scenarios                what can be run, and what it costs here
   mnist-bench machine                  is this a good moment to measure?
   mnist-bench ui                       browse the runs in MLflow
@@ -102,6 +104,7 @@ cli.add_command(report)
 cli.add_command(compare)
 cli.add_command(export)
 cli.add_command(import_)
+cli.add_command(join)
 
 
 @cli.command()

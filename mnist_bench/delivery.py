@@ -112,14 +112,34 @@ class Delivery:
             self._store.log(run.run_id, new)
             self._sent[steps] += len(new)
         if run.status is not None:
+            run = self._counted_once(run)
             self._store.finish(
                 run,
                 self._note(run),
                 lambda: self._files(run),
                 at_ms=self._recording.ended_at_ms(steps),
             )
+            run = self._counted_once(run)
             self._closed.add(steps)
             self.handed_over.append(run)
+
+    def _counted_once(self, run: RunResult) -> RunResult:
+        """Of the runs of a row of a part that machines share, let one alone be FINISHED.
+
+        It may have been given to another machine too. Where two end theirs in the same moment,
+        both see both, and leave the same one.
+        """
+        if run.part is None or run.status != "finished":
+            return run
+        recorded = self._store.recorded_of(run.part).items()
+        known = sorted(run_id for run_id, steps in recorded if steps == run.steps)
+        if known in ([], [run.run_id]):
+            return run
+        reason = f"recorded already, as run {known[0]}"
+        if run.run_id in known:
+            for late in known[1:]:
+                self._store.give_up(late, reason)
+        return run if known[0] == run.run_id else self._recording.lose(run.steps, reason)
 
     def _start(self, run: RunResult) -> RunResult:
         """Make a run in the store, or find it there."""
@@ -136,9 +156,12 @@ class Delivery:
         self._recording.name(run.steps, started.run_id)
         self._made(run.steps, started.run_id)
         self._sent[run.steps] = 0
+        run = run.model_copy(update={"run_id": started.run_id})
         if started.is_complete:
+            # Its process may have ended before it saw that another machine was as fast.
+            run = self._counted_once(run)
             self._closed.add(run.steps)
-        return run.model_copy(update={"run_id": started.run_id})
+        return run
 
     def _note(self, run: RunResult) -> str:
         return note.note_of(run, self._papers.scenario.title)

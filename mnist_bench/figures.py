@@ -16,6 +16,10 @@ TRAJECTORY_TAG, STEPS_TAG = "bench.trajectory", "bench.steps"
 SCHEMA_TAG, COMPLETE_TAG, FAILURE_TAG = "bench.schema", "bench.complete", "bench.failure"
 IMPORTED_TAG = "bench.imported"
 """Of a run that came with a bundle: only an import goes on with it, and with no other."""
+PART_TAG = "bench.part"
+"""Of a plan that machines share: of runs that agree in it and in their steps one is FINISHED."""
+PLAN_TAG = "bench.plan"
+"""Of the run that stands for such a plan: a board that knows it is the one of the plan."""
 STUDY_TAG, TRIAL_TAG, TRIAL_STATE_TAG = "bench.study", "bench.trial", "bench.trial_state"
 PARENT_TAG = "mlflow.parentRunId"
 """MLflow's own."""
@@ -97,7 +101,8 @@ def opening_tags(run: RunResult, note: str, owner: Owner, machine: Machine) -> d
             STUDY_TAG: run.trial.study,
             TRIAL_TAG: str(run.trial.number),
         }
-    return tags | ({MACHINE_ID_TAG: run.machine_id} if run.machine_id else {})
+    known = {MACHINE_ID_TAG: run.machine_id, PART_TAG: run.part}
+    return tags | {name: text for name, text in known.items() if text}
 
 
 def study_tags(name: str, note: str, owner: Owner) -> dict[str, str]:

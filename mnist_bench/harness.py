@@ -22,6 +22,8 @@ from mnist_bench.store import Store
 
 SHARED_PHASES: tuple[PhaseName, ...] = ("import", "data", "other")
 """In which the store is opened meanwhile, by the process that started the worker."""
+_AGAIN_SECONDS = 5.0
+"""Between two offers to a store that refuses, where there is patience."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def execute(
     prune: Callable[[], str | None] = never_pruned,
     exclusive: bool = True,
     opens_store: bool = True,
+    patience_seconds: float = 0.0,
 ) -> Outcome:
     """Train every trajectory of a plan, each in a process of its own, and record its runs.
 
@@ -103,6 +106,7 @@ def execute(
             should end right now; None where it should not.
         exclusive: Whether the suite kept other benchmarks of this user away.
         opens_store: Whether `open_store` opens it first here.
+        patience_seconds: For so long at the end a store that refuses is asked again.
     """
     shelf = Shelf()
     course = _Course(plan, shelf, open_store, watcher, prune)
@@ -126,7 +130,25 @@ def execute(
         ended = _begun(course, trajectory, header, warn)
         if ended.exit_status:
             return Outcome(shelf.runs, ended.exit_status, ended.error or shelf.refusal)
-    return Outcome(shelf.runs, error=shelf.refusal)
+    status = _insisted(shelf, patience_seconds)
+    return Outcome(shelf.runs, status, shelf.refusal)
+
+
+def _insisted(shelf: Shelf, patience_seconds: float) -> int:
+    """Offer again and again what a store refused; 0, or the exit status of an interruption."""
+    until = time.monotonic() + patience_seconds
+    try:
+        while shelf.refusal and time.monotonic() < until:
+            time.sleep(_AGAIN_SECONDS)
+            with interruption.held_back():
+                shelf.settle()
+    except (KeyboardInterrupt, Terminated) as error:
+        return _status_of(error)
+    return 0
+
+
+def _status_of(error: BaseException) -> int:
+    return EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_TERMINATED
 
 
 @dataclass(frozen=True)
@@ -192,11 +214,11 @@ def _train(
         watcher.ended(trajectory, None, "")
         return _Ended()
     except (KeyboardInterrupt, Terminated) as error:
-        by_user = isinstance(error, KeyboardInterrupt)
-        reason = "interrupted" if by_user else "terminated"
+        status = _status_of(error)
+        reason = "interrupted" if status == EXIT_INTERRUPTED else "terminated"
         close("killed", reason)
         watcher.ended(trajectory, reason, "")
-        return _Ended(EXIT_INTERRUPTED if by_user else EXIT_TERMINATED)
+        return _Ended(status)
     except BenchError as error:
         close("failed", str(error))
         watcher.ended(trajectory, None, "")  # it is told once, when the command ends

@@ -26,6 +26,7 @@ class Trajectory:
         training_seed: What the training is started with.
         rows: Step counts cut from it, rising.
         execution: How it is carried out.
+        part: Of a plan that machines share, which part of it this is; None of any other.
         id: Random; recorded with every run that is cut from it.
     """
 
@@ -33,6 +34,7 @@ class Trajectory:
     training_seed: int
     rows: tuple[int, ...]
     execution: Execution
+    part: str | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -127,6 +129,7 @@ def planned_runs(
             trajectory=trajectory.id,
             shared_phases=shared,
             trial=plan.trial,
+            part=trajectory.part,
             train_seconds_limit=plan.train_seconds_limit,
         )
         for steps in trajectory.rows

@@ -87,6 +87,16 @@ class Recording:
             facts: dict[str, object] = {"failure": _without_home(failure), "seconds": seconds}
             self._settle(steps, status, at_ms, facts)
 
+    def lose(self, steps: int, reason: str) -> RunResult:
+        """Of a finished row: another machine's run stands for what it measured.
+
+        Returns:
+            The run, which is KILLED now.
+        """
+        lost: dict[str, object] = {"status": "killed", "failure": reason}
+        self._runs[steps] = self._runs[steps].model_copy(update=lost)
+        return self._runs[steps]
+
     def _score(self, evaluation: Evaluation, at_ms: int) -> None:
         grid = next(iter(self._runs.values())).grid
         point = Point(evaluation.step, at_ms, evaluation=evaluation)
@@ -148,6 +158,7 @@ def planned_run(
     trajectory: str,
     shared_phases: tuple[PhaseName, ...] = (),
     trial: Trial | None = None,
+    part: str | None = None,
     train_seconds_limit: float | None = None,
 ) -> RunResult:
     """A run as it is before its first step."""
@@ -173,6 +184,7 @@ def planned_run(
         hyperparameters=scenario.hyperparameters,
         shared_phases=shared_phases,
         trial=trial,
+        part=part,
         train_seconds_limit=train_seconds_limit,
     )
 

@@ -69,6 +69,8 @@ class RunResult(Record):
         training_seed: What the training itself was started with; differs from `seed` where each
             row is trained from zero.
         trial: Of which study it is one; None of a run of `mnist-bench run`.
+        part: Which part of a plan that machines share it is cut from, and so recorded once; None
+            of any other run.
         train_seconds_limit: Training seconds after which it ends at the next grid step; None
             where only its steps end it.
         status: How the run ended; None while it goes on.
@@ -106,6 +108,7 @@ class RunResult(Record):
     seed: int
     training_seed: int
     trial: Trial | None = None
+    part: str | None = None
     train_seconds_limit: float | None = None
     status: Status | None = None
     failure: str | None = None

@@ -149,7 +149,7 @@ def _opener(wish: Wish, described: Machine, console: Console) -> Callable[[], St
 
 
 def _rest(plan: Plan, wish: Wish, described: Machine, open_store: Callable[[], Store]) -> Rest:
-    if not wish.resume:
+    if not wish.resume or wish.storage:  # a shared plan knows itself what is missing
         return Rest(plan)
     return resume.rest_of(plan, described, open_store(), spoilt_again=wish.spoilt_again)
 
@@ -165,6 +165,11 @@ def _trained(
     first: bool,
 ) -> Outcome:
     """Train what is left of a plan; all runs of the plan, those of before too."""
+    if wish.storage:
+        try:
+            return _shared(rest.plan, wish, described, open_store(), console=console, people=people)
+        except BenchError as error:
+            return Outcome((), error.exit_status, error)
     if wish.repeats:
         people.print(Text(f"{rest.plan.name}: seeds {wish.repeats}"), soft_wrap=True)
     repetition = Repetition(wish.repeats)
@@ -185,6 +190,36 @@ def _trained(
         people.print(Text(repetition.ended), soft_wrap=True)
     cost.remember(outcome.results, rest.plan.source.scored_images)
     return dataclasses.replace(outcome, results=rest.joined(outcome.results))
+
+
+def _shared(
+    plan: Plan,
+    wish: Wish,
+    described: Machine,
+    store: Store,
+    *,
+    console: Console,
+    people: Console,
+) -> Outcome:
+    """Work on a plan with other machines; what was trained here."""
+    from mnist_bench import sharing  # loads Optuna, which other runs do without
+
+    def say(line: str) -> None:
+        people.print(Text(line), soft_wrap=True)
+
+    study = sharing.share(plan, wish, store)
+    say(f"{plan.name} is shared as {study.plan.study}: `mnist-bench join` works for it elsewhere")
+    here = sharing.Here(
+        machine=described,
+        source=plan.source,
+        execution=plan.trajectories[0].execution,
+        store=store,
+        address=Address.of(wish.tracking_uri, wish.experiment),
+        exclusive=wish.exclusive,
+        watch=lambda training: ProgressWatcher(training, console),
+        say=say,
+    )
+    return sharing.work_off(study, here)
 
 
 def _report_of(plan: Plan, outcome: Outcome, described: Machine, command: str) -> Report:

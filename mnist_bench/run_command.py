@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_bench import options, shared, terminal
+from mnist_bench import options, shared, terminal, tracking
 from mnist_bench.limits import (
     DEVICE_CHOICES,
     MAX_SEED,
@@ -33,6 +33,7 @@ Examples:
   mnist-bench run ./mine.toml --dry-run     what would be done, and how long it takes
   mnist-bench run claims --budget 3h        what the paper says, each put to the test
   mnist-bench run claim-12                  one of its claims
+  mnist-bench run --seeds 30 --storage URL  with other machines, which `mnist-bench join`
 """
 
 
@@ -132,6 +133,14 @@ Examples:
 )
 @click.option("--resume", is_flag=True, help="Train only what is not recorded yet.")
 @shared.beside
+@click.option(
+    "--storage",
+    envvar="MNIST_BENCH_STORAGE",
+    callback=options.storage,
+    metavar="URL",
+    help="Share the plan with machines that `join`: a database, as Optuna names it.  "
+    "[env: MNIST_BENCH_STORAGE]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 def run(
     *,
@@ -142,6 +151,7 @@ def run(
     budget_seconds: float | None,
     price: float | None,
     beside: bool,
+    storage: str | None,
     reports: bool,
     dry_run: bool,
     as_json: bool,
@@ -154,7 +164,7 @@ def run(
     `claims` stands for all that the paper claims, `claim-3` for one of it: what of it fits the
     budget is measured, and what is recorded already is used again.
     """
-    from mnist_bench import exclusive
+    from mnist_bench import exclusive, study_storage
     from mnist_bench import run as running
     from mnist_bench import wish as wishing
     from mnist_bench.machine import machine_id
@@ -168,8 +178,16 @@ def run(
         repeats=None if wanted else options.repeats(seeds, precision_target, budget_seconds),
         command=options.shown_command(sys.argv[1:]),
         exclusive=not beside,
+        storage=None if wanted else storage,  # claims are about one machine
         **wishes,
     )
+    if wish.storage:
+        if wish.repeats:
+            raise click.UsageError("--seeds auto is for one machine: a shared plan needs a number")
+        if not dry_run:
+            study_storage.names(wish.storage)  # whether it can be used, before anything is begun
+        where = tracking.without_credentials(wish.storage)
+        people.print(f"a shared plan, in {where}", soft_wrap=True, markup=False)
     if not dry_run:
         wishing.check_folders()
     if wanted:
@@ -195,7 +213,7 @@ def run(
 
 _SETTLED = (
     *("seeds", "first_seed", "precision_target", "steps", "settings", "independent"),
-    *("threads", "precision", "device"),
+    *("threads", "precision", "device", "storage"),
 )
 """What claims have of their own."""
 

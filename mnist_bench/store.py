@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -240,10 +241,10 @@ class Store(Archive):
             ]
 
     def give_up(self, run_id: str, failure: str) -> None:
-        """End a run that nobody trains any more as KILLED, with what is there of it."""
+        """End a run that nobody trains or counts any more as KILLED, with what is there of it."""
         with self.explained(while_="ending a run"):
             note = self.client.get_run(run_id).data.tags.get("mlflow.note.content", "")
-            told = note.replace("Status: running.", "Status: killed.")
+            told = re.sub(r"Status: \w+\.", "Status: killed.", note, count=1)
             reason = f"Why it did not finish: {failure}"
             self.client.set_tag(run_id, "mlflow.note.content", f"{told}\n\n{reason}")
             self.client.set_tag(run_id, FAILURE_TAG, failure)

@@ -40,7 +40,9 @@ def backend(storage: str | None) -> Any:
 
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     if storage is not None:
-        return optuna.storages.RDBStorage(storage)
+        from mnist_bench.beating import BeatingStorage  # imports Optuna
+
+        return BeatingStorage(storage)
     from optuna.storages.journal import JournalFileBackend
 
     JOURNAL.parent.mkdir(parents=True, exist_ok=True)
@@ -89,21 +91,29 @@ def _mend(lock: _Lock) -> None:
 @contextmanager
 def explained(storage: str | None) -> Iterator[None]:
     """Turn Optuna's and its databases' faults into one line for people, and keep it quiet."""
-    from optuna.exceptions import OptunaError
-    from sqlalchemy.exc import SQLAlchemyError
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they speak to programmers
         try:
-            yield
+            with answering(storage):
+                yield
         except OSError as error:
             raise BenchError(
                 f"can't use the study's journal {JOURNAL.as_posix()}: {error.strerror or error}",
                 "make it readable and writable",
                 exit_status=EXIT_BROKE,
             ) from error
-        except (OptunaError, SQLAlchemyError, ImportError) as error:
-            raise _unusable(storage, error) from error
+
+
+@contextmanager
+def answering(storage: str | None) -> Iterator[None]:
+    """Turn what Optuna and its databases raise into one line for people, and nothing else."""
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (OptunaError, SQLAlchemyError, ImportError) as error:
+        raise _unusable(storage, error) from error
 
 
 @contextmanager

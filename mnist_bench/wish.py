@@ -49,6 +49,7 @@ class Wish:
         resume: Whether rows that are recorded already are left out.
         spoilt_again: Whether those of them that the machine spoilt are trained again.
         exclusive: Whether other benchmarks of this user are kept away.
+        storage: Optuna's URL of a plan that machines share; None keeps the plan to this one.
     """
 
     scenarios: tuple[str, ...]
@@ -68,6 +69,7 @@ class Wish:
     resume: bool = False
     spoilt_again: bool = False
     exclusive: bool = True
+    storage: str | None = None
 
 
 def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
@@ -88,7 +90,7 @@ def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
     sources = _sources({_dataset(question, wish) for _, question in asked}, wish, console)
     if wish.repeats or len(wish.seeds) < compare.MIN_SEEDS:
         compare.load_reference()  # better missed now than after the training
-    manner = _manner(wish)
+    manner = manner_of(wish.threads, wish.precision, wish.device)
     several = next((name for name, of in counts.items() if len(of) > 1), None)
     if several and manner.device == "gpu":
         raise BenchError(
@@ -101,7 +103,7 @@ def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
             question,
             sources[_dataset(question, wish)],
             seeds=wish.seeds,
-            executions=[_carried_out(question, manner, n) for n in counts[name]],
+            executions=[carried_out(question, manner, n) for n in counts[name]],
             independent=wish.independent,
         )
         for name, question in asked
@@ -231,16 +233,21 @@ def _thread_counts(question: Scenario, wish: Wish) -> tuple[int, ...]:
     return thread_counts(question.threads, usable) if question.threads else (usable,)
 
 
-def _manner(wish: Wish) -> Execution:
-    """How all is carried out, but for the number of threads; looks for a GPU where one may serve.
+def manner_of(threads: int | None, precision: Precision, device: DeviceChoice) -> Execution:
+    """How trainings are carried out here; looks for a GPU where one may serve.
+
+    Args:
+        threads: None takes every core.
+        precision: Of the arithmetic.
+        device: As it was asked for.
 
     Raises:
         BenchError: There is no GPU, and one was insisted on.
     """
-    manner = Execution(threads=wish.threads or sensing.usable_threads())
-    gpus = () if wish.device == "cpu" else process.probe(manner).gpus
-    manner = manner.model_copy(update={"precision": wish.precision})
-    if wish.device == "gpu" and not gpus:
+    manner = Execution(threads=threads or sensing.usable_threads())
+    gpus = () if device == "cpu" else process.probe(manner).gpus
+    manner = manner.model_copy(update={"precision": precision})
+    if device == "gpu" and not gpus:
         raise BenchError(
             "--device gpu: TensorFlow finds no GPU here",
             "leave --device out, or see https://www.tensorflow.org/install/pip for the driver "
@@ -258,7 +265,12 @@ def _manner(wish: Wish) -> Execution:
 
 
 def _check_manner(name: str, question: Scenario, wish: Wish) -> None:
-    """Refuse an arithmetic or a device that only networks know."""
+    """Refuse an arithmetic or a device that only networks know, and threads that are not shared."""
+    if wish.storage and question.threads and wish.threads is None:
+        raise BenchError(
+            f"{name} compares numbers of threads, which one machine does for itself",
+            "leave --storage out, or give one number as --threads",
+        )
     if not question.hyperparameters.is_fitted_at_once:
         return
     wrong = "--precision bfloat16" if wish.precision != "float32" else None
@@ -270,7 +282,7 @@ def _check_manner(name: str, question: Scenario, wish: Wish) -> None:
         )
 
 
-def _carried_out(question: Scenario, manner: Execution, threads: int) -> Execution:
+def carried_out(question: Scenario, manner: Execution, threads: int) -> Execution:
     """How a scenario is carried out; on a GPU, networks alone."""
     if question.hyperparameters.is_fitted_at_once:
         return Execution(threads=threads)

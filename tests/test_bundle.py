@@ -256,7 +256,7 @@ def test_nothing_that_a_bundle_may_tell_is_missing_in_what_is_mutated(tmp_path: 
         elif value in (None, []):
             yield place.removeprefix(".result.")
 
-    left_behind = {"failure", "trial", "run_id", "train_seconds_limit"}
+    left_behind = {"failure", "trial", "run_id", "part", "train_seconds_limit"}
     assert set(empty(told["runs"][0], "")) == left_behind
     (conditions,) = {json.dumps(each["result"]["conditions"]) for each in told["runs"]}
     assert list(empty(json.loads(conditions)["surroundings"][0], "")) == []

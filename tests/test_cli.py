@@ -111,7 +111,7 @@ def test_help_loads_click_and_plain_values(bench: Bench, arguments: tuple[str, .
         "terminal",
         "tracking",
     }
-    names = ("run", "tune", "report", "compare", "bundle")
+    names = ("run", "tune", "join", "report", "compare", "bundle")
     assert rooms == plain | {"cli"} | {f"{name}_command" for name in names}
     libraries = {"numpy", "platformdirs", "psutil", "pydantic", "requests", "rich", "tomllib"}
     assert loaded.isdisjoint(WEIGHTY | libraries)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import records
@@ -231,3 +232,78 @@ def test_a_run_whose_making_failed_is_looked_for(
     mlflow.fault = refuse()
     way.deliver()
     assert mlflow.calls == [("start", SHORT, None), ("find", LONG, None)]
+
+
+# Parts of a plan that machines share
+
+
+@dataclass
+class Board(stand_ins.Store):
+    """A store that other machines record on too.
+
+    Attributes:
+        known: Finished runs of the part, by id: their steps.
+        comes: What another machine finishes in the same moment.
+    """
+
+    known: dict[str, int] = field(default_factory=dict)
+    comes: dict[str, int] = field(default_factory=dict)
+
+    def recorded_of(self, part: str) -> dict[str, int]:
+        assert part == "a-part"
+        return self.known
+
+    def finish(self, run: RunResult, *rest: Any, **more: Any) -> None:
+        super().finish(run, *rest, **more)
+        if run.status == "finished" and run.run_id:
+            self.known[run.run_id] = run.steps
+        self.known |= self.comes
+
+    def give_up(self, run_id: str, failure: str) -> None:
+        self.calls.append(("give up", run_id, failure))
+        del self.known[run_id]
+
+
+def delivered(board: Board, tmp_path: Path) -> Recording:
+    """A part whose first row has finished."""
+    runs = [planned(steps).model_copy(update={"part": "a-part"}) for steps in SCENARIO.steps]
+    recording = Recording(tuple(runs))
+    papers = Papers(
+        SCENARIO, records.machine(), owner.current("a-machine"), tmp_path, begun_at_ms=at(0)
+    )
+    way = Delivery(recording, papers, board, lambda *_: None)
+    hear_first_row(recording)
+    way.deliver()
+    assert way.handed_over == [recording.runs[0]]
+    return recording
+
+
+def test_a_part_that_nobody_else_has_recorded_is_finished(tmp_path: Path) -> None:
+    board = Board(known={"of-the-other-row": 501})
+    assert delivered(board, tmp_path).runs[0].status == "finished"
+    assert [call for call, _, _ in board.calls if call == "give up"] == []
+
+
+def test_a_part_that_is_recorded_already_is_killed(tmp_path: Path) -> None:
+    board = Board(known={"elsewhere": 250})
+    run = delivered(board, tmp_path).runs[0]
+    assert (run.status, run.failure) == ("killed", "recorded already, as run elsewhere")
+    (finished,) = board.finished
+    assert finished.run.status == "killed"
+    assert "recorded already, as run elsewhere" in finished.note
+    assert board.known == {"elsewhere": 250}
+
+
+@pytest.mark.parametrize(
+    ("other", "stays", "status"),
+    [("another", "another", "killed"), ("zzz", SHORT, "finished")],
+)
+def test_of_two_that_end_at_once_both_leave_the_same_one(
+    tmp_path: Path, other: str, stays: str, status: str
+) -> None:
+    board = Board(comes={other: 250})
+    run = delivered(board, tmp_path).runs[0]
+    assert run.status == status
+    assert board.known == {stays: 250}
+    (late,) = {other, SHORT} - {stays}
+    assert ("give up", late, f"recorded already, as run {stays}") in board.calls

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import stand_ins
 import tomli_w
-from program import Bench, Ended, altered
+from program import Bench, Ended
 from test_end_to_end import Recorded
 
-from mnist_bench import sensing
+from mnist_bench import process, sensing
 from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.execution import Execution, thread_counts
 from mnist_bench.scenario import ThreadCounts
@@ -63,19 +66,25 @@ def test_in_words() -> None:
 # The command, with stand-ins for the worker and for what a probe would find
 
 
-def program(found: dict[str, Any] | None = None, cores: int = 2) -> tuple[str, ...]:
-    """The program on a machine of so many cores, where a probe finds this."""
+@contextlib.contextmanager
+def imagined(found: dict[str, Any] | None, cores: int) -> Iterator[None]:
+    """A machine of so many cores, where a probe finds this."""
     answer = (sys.executable, "-c", f"print({json.dumps(found)!r})")
-    return altered(f"""
-from mnist_bench import process, sensing
-process.COMMAND = {stand_ins.worker()!r}
-process.PROBE = {answer!r}
-sensing.usable_threads = lambda: {cores}
-""")
+    with (
+        mock.patch.object(process, "COMMAND", stand_ins.worker()),
+        mock.patch.object(process, "PROBE", answer),
+        mock.patch.object(sensing, "usable_threads", return_value=cores),
+    ):
+        yield
+
+
+def called(bench: Bench, line: str, found: dict[str, Any] | None = None, cores: int = 2) -> Ended:
+    with imagined(found, cores):
+        return bench.inside(*shlex.split(line))
 
 
 def ran(bench: Bench, line: str, found: dict[str, Any] | None = None) -> Ended:
-    ended = bench.run("run", *shlex.split(line), "--json", program=program(found))
+    ended = called(bench, f"run {line} --json", found)
     assert ended.status == 0, ended.stderr
     return ended
 
@@ -101,7 +110,7 @@ def test_several_thread_counts_are_resumed(bench: Bench) -> None:
     line = "threads --dataset mnist-5k --steps 20"
     ran(bench, f"{line} --threads 2")
     there = Recorded(bench.folder).runs()[0].info.run_id
-    left = bench.run("run", *line.split(), "--resume", "--dry-run", "--json", program=program())
+    left = called(bench, f"run {line} --resume --dry-run --json")
     (plan,) = left.document["plans"]
     assert plan["trajectories"] == [{"seed": 0, "steps": [20], "threads": 1}]
     runs = ran(bench, f"{line} --resume").document["runs"]
@@ -111,7 +120,7 @@ def test_several_thread_counts_are_resumed(bench: Bench) -> None:
 
 def test_a_plan_of_several_thread_counts_in_words(bench: Bench) -> None:
     line = "run threads --dataset mnist-5k --dry-run"
-    text = bench.run(*line.split(), program=program(cores=6)).stdout
+    text = called(bench, line, cores=6).stdout
     assert "trainings  4, shared by its rows\n" in text
     assert "with       float32 on cpu, threads: 1, 2, 4, 6\n" in text
 
@@ -163,8 +172,7 @@ def test_a_gpu_that_is_there(bench: Bench, device: str) -> None:
 
 
 def test_several_thread_counts_on_a_gpu_are_refused(bench: Bench) -> None:
-    asked = ("run", "threads", "--dataset", "mnist-5k", "--device", "gpu")
-    ended = bench.run(*asked, program=program({"gpus": [GPU]}))
+    ended = called(bench, "run threads --dataset mnist-5k --device gpu", {"gpus": [GPU]})
     assert ended.status == 2
     for words in ("threads compares numbers of threads", "leave --device out"):
         assert words in ended.complaint
@@ -177,8 +185,7 @@ def test_auto_takes_the_processor_where_there_is_no_gpu(bench: Bench) -> None:
 
 
 def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(bench: Bench) -> None:
-    asked = ("run", "smoke", "--device", "gpu")
-    ended = bench.run(*asked, program=program({"gpus": []}))
+    ended = called(bench, "run smoke --device gpu", {"gpus": []})
     assert ended.status == 2
     for words in ("--device gpu: TensorFlow finds no GPU here", "leave --device out"):
         assert words in ended.complaint
@@ -186,7 +193,7 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(bench: Be
 
 
 def test_a_probe_that_fails_is_one_line(bench: Bench) -> None:
-    ended = bench.run("run", "smoke", "--device", "auto", program=program(None))
+    ended = called(bench, "run smoke --device auto")
     assert ended.status == 1
     assert "what TensorFlow can do here could not be found out" in ended.complaint
     assert list(bench.folder.iterdir()) == []
@@ -242,7 +249,7 @@ def refused(bench: Bench, threads: object) -> Ended:
 
 
 def test_a_real_training_in_bfloat16(bench: Bench) -> None:
-    ended = bench.run("run", "smoke", "--precision", "bfloat16", "--steps", "20", "--json")
+    ended = bench.inside("run", "smoke", "--precision", "bfloat16", "--steps", "20", "--json")
     assert ended.status == 0, ended.stderr
     assert "bfloat16 trains at" in ended.told
     (run,) = ended.document["runs"]

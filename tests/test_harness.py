@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import records
@@ -568,6 +570,60 @@ def test_a_store_that_comes_back_gets_everything(
     made = [call for call in mlflow.calls if call[0] in ("start", "find")]
     assert [call for call, *_ in made] == ["start", "start", "find", "start"]
     assert list(folder.iterdir()) == []
+
+
+def test_with_patience_a_store_is_asked_again_at_the_end(
+    mlflow: stand_ins.Store, watcher: Watcher, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append, time=time.time)
+    monkeypatch.setattr(harness, "time", clock)
+
+    def gone_for_a_while(call: str, run_id: str) -> None:
+        if sum(slept) < 15:
+            full(call, run_id)
+
+    mlflow.fault = gone_for_a_while
+    outcome = carried_out(mlflow, watcher, seeds=1, patience_seconds=60)
+    assert (outcome.exit_status, outcome.error) == (0, None)
+    assert slept == [5.0] * 3
+    assert [finished.run for finished in mlflow.finished] == [*outcome.results]
+    assert list(folder.iterdir()) == []
+
+
+def test_patience_ends(
+    mlflow: stand_ins.Store, watcher: Watcher, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append, time=time.time)
+    monkeypatch.setattr(harness, "time", clock)
+    mlflow.fault = full_at("finish")
+    outcome = carried_out(mlflow, watcher, seeds=1, patience_seconds=60)
+    assert outcome.error is not None
+    assert sum(slept) == 60
+    assert len(journals(folder)) == 1
+
+
+@pytest.mark.parametrize(("interruption", "status", "_reason"), INTERRUPTIONS)
+def test_patience_heeds_the_user(
+    mlflow: stand_ins.Store,
+    watcher: Watcher,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interruption: type[BaseException],
+    status: int,
+    _reason: str,
+) -> None:
+    def interrupted(_seconds: float) -> None:
+        raise interruption
+
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupted, time=time.time)
+    monkeypatch.setattr(harness, "time", clock)
+    mlflow.fault = full_at("finish")
+    outcome = carried_out(mlflow, watcher, seeds=1, patience_seconds=60)
+    assert outcome.exit_status == status
+    assert [run.status for run in outcome.results] == ["finished"] * 2
+    assert len(journals(folder)) == 1
 
 
 def test_a_worker_that_fails_while_the_store_does(

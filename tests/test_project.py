@@ -57,7 +57,7 @@ def test_nothing_imports_upward():
             "def late():\n    import mlflow.tracking",
             "Only the store, the archive and their door know MLflow",
         ),
-        ("compare.py", "import optuna", "Only the study and its storage know Optuna"),
+        ("compare.py", "import optuna", "Only studies, plans and their storage know Optuna"),
         ("util.py", "", "Nothing imports upward (the parent's rooms)"),
     ],
 )

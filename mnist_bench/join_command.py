@@ -1,0 +1,67 @@
+"""`mnist-bench join`: its options, and what goes to which stream; no work of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from mnist_bench import options, shared, terminal
+
+# Rooms that import a library of weight are imported inside, so that `--help` answers at once.
+
+_JOIN_EXAMPLES = """\b
+Examples:
+  mnist-bench join --storage postgresql://bench@board/optuna
+                                            work for all that is shared there
+  mnist-bench join --study plan-table-1-0123456789abcdef
+                                            for one plan, MNIST_BENCH_STORAGE being set
+"""
+
+
+@click.command(epilog=_JOIN_EXAMPLES)
+@click.option(
+    "--storage",
+    envvar="MNIST_BENCH_STORAGE",
+    callback=options.storage,
+    metavar="URL",
+    help="Where plans are shared: a database, as Optuna names it.  [env: MNIST_BENCH_STORAGE]",
+)
+@click.option(
+    "--study",
+    metavar="NAME",
+    help="Of one plan.  [default: every unfinished one, the oldest first]",
+)
+@shared.data
+@shared.tracking_uri
+@shared.beside
+def join(
+    *,
+    storage: str | None,
+    study: str | None,
+    folder: Path | None,
+    tracking_uri: str,
+    beside: bool,
+) -> int:
+    """Work for plans that another machine has shared, until nothing is left.
+
+    `mnist-bench run --storage URL` shares one. Each machine takes a training at a time, and all
+    record on the same board: MLFLOW_TRACKING_URI. One that vanishes leaves its training to others.
+    """
+    from mnist_bench import exclusive, joining
+    from mnist_bench import wish as wishing
+    from mnist_bench.machine import machine_id
+
+    if storage is None:
+        raise click.UsageError("--storage or MNIST_BENCH_STORAGE must say where plans are shared")
+    console, people = terminal.console(stderr=True), terminal.console()
+    wish = joining.Wish(storage, study, folder, tracking_uri, exclusive=not beside)
+    wishing.check_folders()
+    if not joining.unfinished(wish):
+        people.print("nothing is left to do there")
+        return 0
+    with exclusive.held(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
+        wish = dataclasses.replace(wish, exclusive=kept)
+        done = joining.carry_out(wish, console, people)
+    return terminal.settle(done.error, done.exit_status)

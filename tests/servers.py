@@ -1,0 +1,111 @@
+"""A PostgreSQL server of a test's own, on this machine alone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from conftest import installed
+from program import free_port, wait_until
+
+USER = "bench"
+_SYSTEM_USER = "postgres"
+"""Whom Debian's packages make for it: it refuses to run as root."""
+
+
+class PostgreSql:
+    """A server in a folder of its own, with a password that nobody else knows.
+
+    Args:
+        folder: Empty.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.password = secrets.token_hex(8)
+        self.port = free_port()
+        self._folder = folder
+        self._user = _SYSTEM_USER if sys.platform != "win32" and os.geteuid() == 0 else None
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user:
+            shutil.chown(folder, self._user)
+        secret = folder / "password"
+        secret.write_text(self.password)
+        if self._user:
+            shutil.chown(secret, self._user)
+        self._run("initdb", "--pgdata", str(folder / "data"), "--username", USER,
+                  "--auth", "scram-sha-256", "--pwfile", str(secret))  # fmt: skip
+
+    def url(self, database: str, password: str | None = None) -> str:
+        """Of a database, as SQLAlchemy names it."""
+        secret = self.password if password is None else password
+        return f"postgresql://{USER}:{secret}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        settings = {
+            "port": self.port, "listen_addresses": "127.0.0.1", "max_connections": 200,
+            "unix_socket_directories": self._folder, "fsync": "off",
+        }  # fmt: skip
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        self._process = subprocess.Popen(
+            [_program("postgres"), "-D", str(self._folder / "data"), *options],
+            cwd=self._folder,
+            user=self._user,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(self._answers, 60)
+
+    def stop(self) -> None:
+        """Stop it at once, whoever is connected."""
+        if self._process is not None:
+            self._process.send_signal(2)  # SIGINT: PostgreSQL's fast shutdown
+            self._process.wait(60)
+            self._process = None
+
+    def make(self, *databases: str) -> None:
+        """Make databases."""
+        for name in databases:
+            self._run("createdb", "--host", "127.0.0.1", "--port", str(self.port),
+                      "--username", USER, name, PGPASSWORD=self.password)  # fmt: skip
+
+    def _answers(self) -> bool:
+        asked = [_program("pg_isready"), "--host", "127.0.0.1", "--port", str(self.port)]
+        return subprocess.run(asked, stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+    def _run(self, program: str, *arguments: str, **variables: str) -> None:
+        subprocess.run(
+            [_program(program), *arguments],
+            cwd=self._folder,
+            user=self._user,
+            env=os.environ | variables,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+
+@contextmanager
+def postgresql(*databases: str) -> Iterator[PostgreSql]:
+    """A server with these databases; gone afterwards."""
+    # Not in a test's own folder: whom the server runs as could not look into it.
+    with tempfile.TemporaryDirectory(prefix="mnist-bench-postgresql-") as name:
+        server = PostgreSql(Path(name))
+        try:
+            server.start()
+            server.make(*databases)
+            yield server
+        finally:
+            server.stop()
+
+
+def _program(name: str) -> str:
+    """Debian keeps them aside, by version."""
+    aside = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return str(aside[-1]) if aside else installed(name)

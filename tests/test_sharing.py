@@ -1,0 +1,112 @@
+"""One machine's work on a shared plan: how long it waits for what does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+import records
+import stand_ins
+from test_plan_study import plan
+
+from mnist_bench import paper, sharing
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.execution import Execution
+from mnist_bench.plan_study import Counts
+from mnist_bench.shared_plan import SharedPlan
+from mnist_bench.sharing import Here
+
+DONE = Counts(3, 0, 0, ())
+ELSEWHERE = Counts(2, 1, 0, ())
+AWAY = BenchError("the database is away", exit_status=EXIT_BROKE)
+
+
+@dataclass
+class Study:
+    """A plan of which nothing is left, or that does not answer.
+
+    Attributes:
+        answers: What it says each time it is asked.
+    """
+
+    answers: Iterator[Counts | BenchError]
+    plan: SharedPlan = field(
+        default_factory=lambda: plan(scenario=paper.PROTOCOL.to_toml(), name="table-1")
+    )
+
+    def refreshed(self) -> Counts:
+        answer = next(self.answers, DONE)
+        if isinstance(answer, BenchError):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long was slept each time; the clock goes by it alone."""
+    each: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(each), sleep=each.append)
+    monkeypatch.setattr(sharing, "time", clock)
+    return each
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def here(said: list[str]) -> Here:
+    return Here(
+        machine=records.machine(), source=stand_ins.SOURCE, execution=Execution(threads=2),
+        store=stand_ins.Store(), address=stand_ins.ADDRESS, exclusive=True,
+        watch=lambda _: nullcontext(), say=said.append,
+    )  # fmt: skip
+
+
+def worked(said: list[str], *answers: Counts | BenchError) -> sharing.Outcome:
+    return sharing.work_off(Study(iter(answers)), here(said))
+
+
+def test_where_all_is_done_nothing_is_waited_for(slept: list[float], said: list[str]) -> None:
+    assert worked(said).exit_status == 0
+    assert (slept, said) == ([], [])
+
+
+def test_what_others_have_in_work_is_waited_for(slept: list[float], said: list[str]) -> None:
+    assert worked(said, *[ELSEWHERE] * 3).exit_status == 0
+    assert slept == [5.0] * 3
+    assert said == ["waiting for 1 part in work elsewhere; Ctrl-C leaves"]
+
+
+def test_what_is_away_for_less_than_ten_minutes_is_waited_for(
+    slept: list[float], said: list[str]
+) -> None:
+    outcome = worked(said, *[AWAY] * 120)
+    assert (outcome.exit_status, outcome.error) == (0, None)
+    assert sum(slept) == 600
+    assert said == ["the database is away; waiting for it, Ctrl-C leaves"]
+
+
+def test_what_stays_away_is_given_up(slept: list[float], said: list[str]) -> None:
+    outcome = worked(said, *[AWAY] * 500)
+    assert (outcome.exit_status, outcome.error) == (EXIT_BROKE, AWAY)
+    assert sum(slept) == 605
+
+
+def test_what_answers_in_between_may_be_away_anew(slept: list[float], said: list[str]) -> None:
+    outcome = worked(said, *[AWAY] * 100, ELSEWHERE, *[AWAY] * 100)
+    assert outcome.exit_status == 0
+    assert len(slept) == 201
+
+
+def test_parts_that_failed_for_good_are_told(slept: list[float], said: list[str]) -> None:
+    part = sharing.Part(seed=7, rows=(10,))
+    outcome = worked(said, Counts(2, 0, 0, ((part, "no luck"),)))
+    assert outcome.exit_status == EXIT_BROKE
+    assert str(outcome.error) == (
+        "1 of 3 parts failed, the first (seed 7): no luck; the same `mnist-bench run` tries each "
+        "once more"
+    )
