@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import stand_ins
-from program import Bench, altered
+from program import Bench, altered, free_port, is_up, wait_until
 from servers import PostgreSql, postgresql
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -95,6 +98,49 @@ def test_two_machines_do_each_part_once_also_where_the_server_is_restarted(
     for bench in machines:
         files = [path for path in bench.folder.rglob("*") if path.is_file()]
         assert not [path for path in files if server.password.encode() in path.read_bytes()]
+
+
+@contextmanager
+def tracking_server(bench: Bench, server: PostgreSql, port: int) -> Iterator[None]:
+    """MLflow's, which keeps runs on PostgreSQL and artifacts in a folder of its own."""
+    command = (sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1")
+    with bench.started(
+        *("--port", str(port), "--workers", "1"),
+        program=command,
+        MLFLOW_BACKEND_STORE_URI=server.url("mlflow"),
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+        MLFLOW_DISABLE_TELEMETRY="true",
+    ) as running:
+        running.until(lambda: is_up(port), 180)
+        yield
+
+
+def test_a_tracking_server_that_is_away_is_waited_for(
+    server: PostgreSql, machines: tuple[Bench, Bench], tmp_path: Path
+) -> None:
+    (tmp_path / "board").mkdir()
+    home, port, slow = Bench(tmp_path / "board"), free_port(), program(0.5)
+    here, there = machines
+    told = board(server) | {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+    with contextlib.ExitStack() as stack:
+        with tracking_server(home, server, port):
+            first = stack.enter_context(here.started(*SHARE, "--seeds", "4", program=slow, **told))
+            first.until(lambda: finished(server), 120)
+            second = stack.enter_context(there.started("join", program=slow, **told))
+            second.until(lambda: "seed" in second.stdout(), 120)
+        wait_until(lambda: not is_up(port), 60)
+        second.until(lambda: "results wait in" in second.stderr() + first.stderr(), 120)
+        with tracking_server(home, server, port):
+            joined = second.ended(240)
+            ended = first.ended(240)
+    assert (ended.status, joined.status) == (0, 0), ended.stderr + joined.stderr
+    assert finished(server) == once(4)
+    assert "Traceback" not in ended.stderr + joined.stderr
+    for bench in machines:
+        assert not (bench.folder / "mlruns" / ".runs").exists(), "nothing waits any more"
+        assert not list(bench.folder.glob("mlruns/**/result.json"))
+    kept = list(home.folder.rglob("result.json"))
+    assert len(kept) >= 8
 
 
 def test_a_wrong_password_is_one_line_without_it(
