@@ -136,7 +136,8 @@ def _unusable(storage: str | None, error: Exception) -> BenchError:
 
     where = tracking.without_credentials(storage) if storage else "the study's storage"
     lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-    told = f"{where} can't be used: {lines[0]}"
+    said = tracking.without_parts_of(storage, lines[0]) if storage else lines[0]
+    told = f"{where} can't be used: {said}"
     if isinstance(error, ArgumentError) or isinstance(error.__cause__, ArgumentError):
         return BenchError(
             told, "give an address like sqlite:///optuna.db or postgresql://user@host/optuna"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from mnist_bench.errors import BenchError
 
@@ -31,6 +32,16 @@ def without_credentials(uri: str) -> str:
         return uri
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def without_parts_of(uri: str, text: str) -> str:
+    """What a driver said of a URI, without the user, the password and the query that it quotes."""
+    parts = _split(uri)
+    told = [parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
+    private = {form for each in told if each for form in (each, unquote(each))}
+    for each in sorted(private, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", "…", text)
+    return text
 
 
 def refuse_password(uri: str, flag: str, remedy: str) -> None:

@@ -446,3 +446,17 @@ def test_database_that_can_not_be_reached(
     said = refusal("postgresql://user:hunter2@db/mlflow")
     assert said.startswith("no database answers at postgresql://db/mlflow (")
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('failed for user "somebody"', 'failed for user "…"'),
+        ("no hun%2Fter2 and no hun/ter2 there", "no … and no … there"),
+        ('invalid sslmode value: "odd"', 'invalid sslmode value: "…"'),
+        ("somebody's oddities", "…'s oddities"),
+    ],
+)
+def test_what_a_driver_quotes_of_a_uri_is_left_out(said: str, told: str) -> None:
+    uri = "postgresql://somebody:hun%2Fter2@127.0.0.1:5432/studies?sslmode=odd"
+    assert tracking.without_parts_of(uri, said) == told
