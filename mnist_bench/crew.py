@@ -17,8 +17,8 @@ from contextlib import nullcontext
 
 import psutil
 
-from mnist_bench import owner, units
-from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
+from mnist_bench import harness, owner, units
+from mnist_bench.errors import EXIT_BROKE, EXIT_TERMINATED, BenchError
 from mnist_bench.interruption import Terminated, deliver, raise_on_sigterm
 from mnist_bench.layout import Trajectory
 from mnist_bench.protocol import Sample
@@ -82,8 +82,7 @@ def work(orders: Sequence[Orders]) -> Ended:
         statuses = [member.wait() for member in members]
     except (KeyboardInterrupt, Terminated) as error:
         _end(members)
-        by_user = isinstance(error, KeyboardInterrupt)
-        status = EXIT_INTERRUPTED if by_user else EXIT_TERMINATED
+        status = harness.status_of(error)
         return Ended(status, None, ENDS[status])
     except BaseException:
         _end(members)

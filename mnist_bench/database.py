@@ -63,6 +63,7 @@ def fault(error: Exception, uri: str, while_: str) -> BenchError:
     # SQLAlchemy wraps the database's own words in advice to programmers.
     own_words = re.search(r"\(\w+\.\w*Error\) ([^\n]+)", text)
     cause = own_words[1] if own_words else text.strip().partition("\n")[0]
+    cause = tracking.without_parts_of(uri, cause)
     if tracking.is_server(uri) and re.search(r"Connection(Pool|Error| refused)|timed out", cause):
         cause = "it does not answer"
     return BenchError(

@@ -143,11 +143,12 @@ def _insisted(shelf: Shelf, patience_seconds: float) -> int:
             with interruption.held_back():
                 shelf.settle()
     except (KeyboardInterrupt, Terminated) as error:
-        return _status_of(error)
+        return status_of(error)
     return 0
 
 
-def _status_of(error: BaseException) -> int:
+def status_of(error: BaseException) -> int:
+    """The exit status of an interruption: that of Ctrl-C, or of SIGTERM."""
     return EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_TERMINATED
 
 
@@ -214,7 +215,7 @@ def _train(
         watcher.ended(trajectory, None, "")
         return _Ended()
     except (KeyboardInterrupt, Terminated) as error:
-        status = _status_of(error)
+        status = status_of(error)
         reason = "interrupted" if status == EXIT_INTERRUPTED else "terminated"
         close("killed", reason)
         watcher.ended(trajectory, reason, "")

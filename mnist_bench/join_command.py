@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mnist_bench import options, shared, terminal
+from mnist_bench import shared, terminal
 
 # Rooms that import a library of weight are imported inside, so that `--help` answers at once.
 
@@ -21,12 +21,8 @@ Examples:
 
 
 @click.command(epilog=_JOIN_EXAMPLES)
-@click.option(
-    "--storage",
-    envvar="MNIST_BENCH_STORAGE",
-    callback=options.storage,
-    metavar="URL",
-    help="Where plans are shared: a database, as Optuna names it.  [env: MNIST_BENCH_STORAGE]",
+@shared.storage(
+    "Where plans are shared: a database, as Optuna names it.  [env: MNIST_BENCH_STORAGE]"
 )
 @click.option(
     "--study",

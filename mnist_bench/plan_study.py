@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -167,8 +167,9 @@ class PlanStudy:
         """How far the plan is, once what vanished machines left is back in the queue."""
         with explained(self._storage):
             optuna.storages.fail_stale_trials(self._study)
-        self._end_nameless()
         trials = self._by_part()
+        if self._end_nameless(trials):
+            trials = self._by_part()
         self._queue([part for part, of in trials.items() if _is_lost(of)])
         states = {part: {trial.state.name for trial in of} for part, of in trials.items()}
         done = sum("COMPLETE" in of for of in states.values())
@@ -252,21 +253,24 @@ class PlanStudy:
         with answering(self._storage):
             self._study.tell(taken.number, taken.value, state=failed, skip_if_finished=True)
 
-    def _end_nameless(self) -> None:
+    def _end_nameless(self, trials: Mapping[Part, Sequence[optuna.trial.FrozenTrial]]) -> list[int]:
         """Fail what was taken by a process that died before its first heartbeat.
 
         Optuna never misses it. By this machine's clock alone: those of others may be hours off.
+
+        Returns:
+            The numbers of these trials.
         """
         now = self._clock()
-        trials = [trial for of in self._by_part().values() for trial in of]
-        nameless = {t.number for t in trials
-                    if t.state.name == "RUNNING" and _MACHINE not in t.user_attrs}  # fmt: skip
+        nameless = [t.number for of in trials.values() for t in of
+                    if t.state.name == "RUNNING" and _MACHINE not in t.user_attrs]  # fmt: skip
         self._nameless_since = {n: self._nameless_since.get(n, now) for n in nameless}
-        for number, since in self._nameless_since.items():
-            if now - since > _NAMELESS_SECONDS:
-                with explained(self._storage):
-                    failed = optuna.trial.TrialState.FAIL
-                    self._study.tell(number, state=failed, skip_if_finished=True)
+        dead = [n for n, since in self._nameless_since.items() if now - since > _NAMELESS_SECONDS]
+        with explained(self._storage):
+            for number in dead:
+                failed = optuna.trial.TrialState.FAIL
+                self._study.tell(number, state=failed, skip_if_finished=True)
+        return dead
 
     def _queue(self, parts: Sequence[Part]) -> None:
         with explained(self._storage):

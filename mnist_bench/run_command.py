@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mnist_bench.claims_plan import Question
+    from mnist_bench.wish import Wish
 
 # Rooms that import a library of weight are imported inside, so that `--help` answers at once.
 
@@ -133,13 +134,9 @@ Examples:
 )
 @click.option("--resume", is_flag=True, help="Train only what is not recorded yet.")
 @shared.beside
-@click.option(
-    "--storage",
-    envvar="MNIST_BENCH_STORAGE",
-    callback=options.storage,
-    metavar="URL",
-    help="Share the plan with machines that `join`: a database, as Optuna names it.  "
-    "[env: MNIST_BENCH_STORAGE]",
+@shared.storage(
+    "Share the plan with machines that `join`: a database, as Optuna names it.  "
+    "[env: MNIST_BENCH_STORAGE]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 def run(
@@ -164,7 +161,7 @@ def run(
     `claims` stands for all that the paper claims, `claim-3` for one of it: what of it fits the
     budget is measured, and what is recorded already is used again.
     """
-    from mnist_bench import exclusive, study_storage
+    from mnist_bench import exclusive
     from mnist_bench import run as running
     from mnist_bench import wish as wishing
     from mnist_bench.machine import machine_id
@@ -182,19 +179,11 @@ def run(
         **wishes,
     )
     if wish.storage:
-        if wish.repeats:
-            raise click.UsageError("--seeds auto is for one machine: a shared plan needs a number")
-        if not dry_run:
-            study_storage.names(wish.storage)  # whether it can be used, before anything is begun
-        where = tracking.without_credentials(wish.storage)
-        people.print(f"a shared plan, in {where}", soft_wrap=True, markup=False)
+        _begin_to_share(wish, wish.storage, people, dry_run=dry_run)
     if not dry_run:
         wishing.check_folders()
     if wanted:
-        from mnist_bench import claim_parts, claims_plan
-
-        budget = claim_parts.BUDGET_SECONDS if budget_seconds is None else budget_seconds
-        question = claims_plan.Question(wanted, budget, price, reports, wish)
+        question = _question(wanted, budget_seconds, price, wish, reports=reports)
         return _run_claims(question, console, people, dry_run=dry_run, as_json=as_json)
     if price is not None:
         raise click.UsageError("--price needs claims")
@@ -232,6 +221,32 @@ def _claims(scenarios: tuple[str, ...]) -> tuple[int, ...] | None:
         if parameter.name in _SETTLED and given is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{parameter.opts[0]} does not go with claims: they settle it")
     return wanted
+
+
+def _begin_to_share(wish: Wish, storage: str, people: Console, *, dry_run: bool) -> None:
+    """Say where a plan is shared, once it is sure that it can be."""
+    from mnist_bench import study_storage
+
+    if wish.repeats:
+        raise click.UsageError("--seeds auto is for one machine: a shared plan needs a number")
+    if not dry_run:
+        study_storage.names(storage)  # refuses what can't be used, before anything is begun
+    where = tracking.without_credentials(storage)
+    people.print(f"a shared plan, in {where}", soft_wrap=True, markup=False)
+
+
+def _question(
+    wanted: tuple[int, ...],
+    budget_seconds: float | None,
+    price: float | None,
+    wish: Wish,
+    *,
+    reports: bool,
+) -> Question:
+    from mnist_bench import claim_parts, claims_plan
+
+    budget = claim_parts.BUDGET_SECONDS if budget_seconds is None else budget_seconds
+    return claims_plan.Question(wanted, budget, price, reports, wish)
 
 
 def _run_claims(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from mnist_bench import options, tracking
 from mnist_bench.limits import DATASET_CHOICES
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 tracking_uri = click.option(
     "--tracking-uri",
@@ -40,6 +45,23 @@ experiment = click.option(
     metavar="NAME",
     help="MLflow's experiment.  [env: MLFLOW_EXPERIMENT_NAME]",
 )
+
+
+def storage(help_: str) -> Callable[[_Command], _Command]:
+    """Where Optuna keeps what a command is about.
+
+    Args:
+        help_: What that is, with its default.
+    """
+    return click.option(
+        "--storage",
+        envvar="MNIST_BENCH_STORAGE",
+        callback=options.storage,
+        metavar="URL",
+        help=help_,
+    )
+
+
 beside = click.option(
     "--no-exclusive",
     "beside",

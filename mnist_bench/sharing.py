@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from mnist_bench import cost, figures, harness, layout, scenario, units
 from mnist_bench.dataset import Source
-from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
+from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown
 from mnist_bench.execution import Execution
 from mnist_bench.harness import Outcome, Watcher
@@ -124,8 +124,7 @@ def work_off(study: PlanStudy, here: Here) -> Outcome:
         while shift.outcome is None:
             shift.go_on()
     except (KeyboardInterrupt, Terminated) as error:
-        by_user = isinstance(error, KeyboardInterrupt)
-        return Outcome(shift.results, EXIT_INTERRUPTED if by_user else EXIT_TERMINATED)
+        return Outcome(shift.results, harness.status_of(error))
     finally:
         with suppress(BenchError):  # others do it where this one can't
             study.refreshed()

@@ -101,12 +101,8 @@ Examples:
     help="Fresh seeds on which the winner and the paper's configuration are compared on the test "
     "split: at least 2, or 0 to look at no test image.",
 )
-@click.option(
-    "--storage",
-    envvar="MNIST_BENCH_STORAGE",
-    callback=options.storage,
-    metavar="URL",
-    help="Where Optuna keeps the study.  [env: MNIST_BENCH_STORAGE; default: mlruns/optuna.log]",
+@shared.storage(
+    "Where Optuna keeps the study.  [env: MNIST_BENCH_STORAGE; default: mlruns/optuna.log]"
 )
 @click.option("--study", metavar="NAME", help="Its name.  [default: of space and objective]")
 @click.option("--resume", is_flag=True, help="Go on with a study that is there.")

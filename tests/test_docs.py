@@ -44,8 +44,8 @@ A claim holds where all that decides it does, does not hold where one of it does
 not decided here. Of runs that were carried out in several ways those count that were in float32, on
 the processor, with the number of threads that most of them had; of trainings for claims 2 to 4,
 that most independent ones had. What came of it on one machine tells
-[paper.md](paper.md#what-came-of-it). The rules and their thresholds were declared in
-`mnist_bench/paper.py` before anything was measured, and this page is generated from there:
+[paper.md](paper.md#what-came-of-it). What decides, and from which threshold on, was declared
+in `mnist_bench/paper.py` before it was measured, and this page is generated from there:
 `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/test_docs.py` renews it.
 """
 

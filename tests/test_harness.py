@@ -572,13 +572,18 @@ def test_a_store_that_comes_back_gets_everything(
     assert list(folder.iterdir()) == []
 
 
-def test_with_patience_a_store_is_asked_again_at_the_end(
-    mlflow: stand_ins.Store, watcher: Watcher, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
-    clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append, time=time.time)
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long was slept each time; the clock goes by it alone."""
+    each: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(each), sleep=each.append, time=time.time)
     monkeypatch.setattr(harness, "time", clock)
+    return each
 
+
+def test_with_patience_a_store_is_asked_again_at_the_end(
+    mlflow: stand_ins.Store, watcher: Watcher, folder: Path, slept: list[float]
+) -> None:
     def gone_for_a_while(call: str, run_id: str) -> None:
         if sum(slept) < 15:
             full(call, run_id)
@@ -592,11 +597,8 @@ def test_with_patience_a_store_is_asked_again_at_the_end(
 
 
 def test_patience_ends(
-    mlflow: stand_ins.Store, watcher: Watcher, folder: Path, monkeypatch: pytest.MonkeyPatch
+    mlflow: stand_ins.Store, watcher: Watcher, folder: Path, slept: list[float]
 ) -> None:
-    slept: list[float] = []
-    clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append, time=time.time)
-    monkeypatch.setattr(harness, "time", clock)
     mlflow.fault = full_at("finish")
     outcome = carried_out(mlflow, watcher, seeds=1, patience_seconds=60)
     assert outcome.error is not None

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mnist_bench import tracking
+from mnist_bench.database import fault
 from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
 
 EXPERIMENT = "mnist-bench"
@@ -460,3 +461,5 @@ def test_database_that_can_not_be_reached(
 def test_what_a_driver_quotes_of_a_uri_is_left_out(said: str, told: str) -> None:
     uri = "postgresql://somebody:hun%2Fter2@127.0.0.1:5432/studies?sslmode=odd"
     assert tracking.without_parts_of(uri, said) == told
+    found = fault(Exception(f"(psycopg.OperationalError) {said}"), uri, "asking")
+    assert found.message.endswith(f"failed while asking: {told}")
