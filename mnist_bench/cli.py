@@ -36,7 +36,7 @@ Examples:
   mnist-bench report                   a page of all that was run here
   mnist-bench compare table-1 sprint   which is faster, by how much, and is it noise?
   mnist-bench export mine.zip          results in one file to send; `import` reads it
-  mnist-bench join                     work for a plan that other machines share
+  mnist-bench join                     work for plans and studies that machines share
   mnist-bench scenarios                what can be run, and what it costs here
   mnist-bench machine                  is this a good moment to measure?
   mnist-bench ui                       browse the runs in MLflow

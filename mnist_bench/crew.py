@@ -13,20 +13,22 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import psutil
 
 from mnist_bench import harness, owner, units
 from mnist_bench.errors import EXIT_BROKE, EXIT_TERMINATED, BenchError
+from mnist_bench.harness import Watcher
 from mnist_bench.interruption import Terminated, deliver, raise_on_sigterm
-from mnist_bench.layout import Trajectory
+from mnist_bench.layout import Plan, Trajectory
 from mnist_bench.protocol import Sample
 from mnist_bench.record import Record
 from mnist_bench.result import Evaluation
 from mnist_bench.store import Store
 from mnist_bench.study import Study
-from mnist_bench.trials import ENDS, Ended, Limits, Question, train_all
+from mnist_bench.trials import ENDS, Ended, Question
+from mnist_bench.turns import Limits, Search, train_all
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.crew")
 """What starts a member."""
@@ -134,6 +136,10 @@ class _Silent:
             self.warned(f"trial {trajectory.seed} did not finish: {failure}\n{log_tail}".rstrip())
 
 
+def _watched(_plan: Plan) -> AbstractContextManager[Watcher]:
+    return nullcontext(_Silent())
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201  # a member has no console of its own
 
@@ -154,14 +160,13 @@ def main() -> int:
             question.space,
             question.goal,
             me,
+            machine=question.machine.name,
             member=orders.member,
             images=question.source.digest,
         )
         until = None if orders.seconds is None else begin + orders.seconds
         limits = Limits(orders.trials, until)
-        ended = train_all(
-            study, question, store, limits, watch=lambda _: nullcontext(_Silent()), say=_say
-        )
+        ended = train_all(Search(study, question, store, _watched, _say), limits)
     except BenchError as error:
         _say(f"mnist-bench: {error}")
         return error.exit_status

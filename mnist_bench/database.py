@@ -60,6 +60,8 @@ def fault(error: Exception, uri: str, while_: str) -> BenchError:
     text = str(error).replace(uri, shown)
     if "out-of-date database schema" in text or "Can't locate revision" in text:
         return other_version(uri)
+    if tracking.is_server(uri) and re.search(r"error code (401|403)\b", text):
+        return tracking.not_let_in(uri)  # MLflow's own login lets everybody ask for its health
     # SQLAlchemy wraps the database's own words in advice to programmers.
     own_words = re.search(r"\(\w+\.\w*Error\) ([^\n]+)", text)
     cause = own_words[1] if own_words else text.strip().partition("\n")[0]

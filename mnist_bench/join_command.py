@@ -15,19 +15,18 @@ _JOIN_EXAMPLES = """\b
 Examples:
   mnist-bench join --storage postgresql://bench@board/optuna
                                             work for all that is shared there
-  mnist-bench join --study plan-table-1-0123456789abcdef
-                                            for one plan, MNIST_BENCH_STORAGE being set
+  mnist-bench join --study space-accuracy   for one plan or study, MNIST_BENCH_STORAGE being set
 """
 
 
 @click.command(epilog=_JOIN_EXAMPLES)
 @shared.storage(
-    "Where plans are shared: a database, as Optuna names it.  [env: MNIST_BENCH_STORAGE]"
+    "Where plans and studies are shared: a database of Optuna's.  [env: MNIST_BENCH_STORAGE]"
 )
 @click.option(
     "--study",
     metavar="NAME",
-    help="Of one plan.  [default: every unfinished one, the oldest first]",
+    help="Of one plan or study.  [default: every unfinished one, the oldest first]",
 )
 @shared.data
 @shared.tracking_uri
@@ -40,21 +39,26 @@ def join(
     tracking_uri: str,
     beside: bool,
 ) -> int:
-    """Work for plans that another machine has shared, until nothing is left.
+    """Work for plans and studies that another machine has shared, until nothing is left.
 
-    `mnist-bench run --storage URL` shares one. Each machine takes a training at a time, and all
-    record on the same board: MLFLOW_TRACKING_URI. One that vanishes leaves its training to others.
+    `mnist-bench run --storage URL` shares a plan, `mnist-bench tune --storage URL` a study. Each
+    machine takes a training at a time, and all record on the same board: MLFLOW_TRACKING_URI. One
+    that vanishes leaves its training to others.
     """
     from mnist_bench import exclusive, joining
     from mnist_bench import wish as wishing
     from mnist_bench.machine import machine_id
 
     if storage is None:
-        raise click.UsageError("--storage or MNIST_BENCH_STORAGE must say where plans are shared")
+        raise click.UsageError("--storage or MNIST_BENCH_STORAGE must say what is joined")
     console, people = terminal.console(stderr=True), terminal.console()
     wish = joining.Wish(storage, study, folder, tracking_uri, exclusive=not beside)
     wishing.check_folders()
-    if not joining.unfinished(wish):
+
+    def say(line: str) -> None:
+        people.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    if not joining.unfinished(wish, say):
         people.print("nothing is left to do there")
         return 0
     with exclusive.held(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:

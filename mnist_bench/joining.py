@@ -1,11 +1,11 @@
-"""The work of `mnist-bench join`: this machine works for plans that others have shared."""
+"""The work of `mnist-bench join`: this machine works for plans and studies that others share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.text import Text
@@ -17,18 +17,26 @@ from mnist_bench import (
     process,
     recovery,
     scenario,
+    searching,
+    sensing,
     sharing,
+    study_storage,
     tracking,
 )
 from mnist_bench.dataset import Source
-from mnist_bench.errors import BenchError
+from mnist_bench.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    EXIT_WRONG_REQUEST,
+    BenchError,
+)
 from mnist_bench.execution import Execution
 from mnist_bench.harness import Outcome
 from mnist_bench.journal import Address
 from mnist_bench.limits import DatasetChoice
 from mnist_bench.plan_study import PlanStudy
 from mnist_bench.progress import ProgressWatcher
-from mnist_bench.shared_plan import SharedPlan
+from mnist_bench.searching import Joinable
 from mnist_bench.sharing import Here
 from mnist_bench.wish import carried_out, manner_of
 
@@ -38,8 +46,8 @@ class Wish:
     """What the user asked for.
 
     Attributes:
-        storage: Optuna's URL, where plans are shared.
-        study: Of one of them the name; None works for every unfinished one, the oldest first.
+        storage: Optuna's URL, where plans and studies are shared.
+        study: Of a plan or a study the name; None works for every unfinished one, the oldest first.
         folder: The user's own IDX files.
         tracking_uri: The board that all machines record on.
         exclusive: Whether other benchmarks of this user are kept away.
@@ -52,29 +60,153 @@ class Wish:
     exclusive: bool = True
 
 
-def unfinished(wish: Wish) -> tuple[str, ...]:
-    """The plans that are to be worked for, the oldest first; none where all is done.
+@dataclass(frozen=True)
+class _Plan:
+    """A plan of `run`'s."""
+
+    study: PlanStudy
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return scenario.from_text(self.study.plan.scenario, self.study.plan.study).title
+
+    @property
+    def asks(self) -> _Asks:
+        """What whoever works on it must have."""
+        plan = self.study.plan
+        return _Asks(plan.study, plan.dataset, plan.dataset_digest, plan.experiment,
+                     self.study.board)  # fmt: skip
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something is left to do."""
+        counts = self.study.refreshed()
+        return bool(counts.waiting or counts.running)
+
+    @property
+    def execution(self) -> Execution:
+        """How trainings are carried out here, with what bfloat16 is worth where it is asked for."""
+        plan = self.study.plan
+        asked = scenario.from_text(plan.scenario, plan.study)
+        manner = manner_of(plan.threads, plan.precision, plan.device)
+        own = carried_out(asked, manner, manner.threads)
+        if own.precision != "bfloat16":
+            return own
+        speedup = process.probe(own).bfloat16_speedup
+        return own.model_copy(update={"bfloat16_speedup": speedup})
+
+    def work_off(self, here: Here) -> Outcome:
+        """Work on it until nothing is left."""
+        return sharing.work_off(self.study, here)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A study of `tune`'s."""
+
+    joinable: Joinable
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return self.joinable.question.space.title
+
+    @property
+    def asks(self) -> _Asks:
+        """What whoever works on it must have."""
+        search = self.joinable.search
+        return _Asks(self.joinable.name, search.dataset, search.dataset_digest, search.experiment,
+                     self.joinable.run_id)  # fmt: skip
+
+    @property
+    def has_work(self) -> bool:
+        """Whether trials are asked for."""
+        return self.joinable.search.is_open
+
+    @property
+    def execution(self) -> Execution:
+        """How trials are trained here: on every core."""
+        return Execution(threads=sensing.usable_threads())
+
+    def work_off(self, here: Here) -> Outcome:
+        """Train trials until no more are asked for."""
+        return searching.work_off(self.joinable, here)
+
+
+@dataclass(frozen=True)
+class _Asks:
+    """What a machine must have to work on a study.
+
+    Attributes:
+        name: Of the study.
+        dataset: Name of the images.
+        dataset_digest: Of these.
+        experiment: MLflow's experiment.
+        run_id: MLflow's id of the study's own run, on the board that all record on.
+    """
+
+    name: str
+    dataset: str
+    dataset_digest: str
+    experiment: str
+    run_id: str | None
+
+
+def unfinished(wish: Wish, say: Callable[[str], None]) -> dict[str, _Plan | _Search]:
+    """What is to be worked on, by its study's name, the oldest first; nothing where all is done.
+
+    Args:
+        wish: What the user asked for.
+        say: Told in one line what another version shares.
 
     Raises:
-        BenchError: The storage can't be used, or has no plan of the name that was asked for.
+        BenchError: The storage can't be used, has nothing of the name that was asked for, or
+            another version shares that.
     """
-    known = plan_study.plans_in(wish.storage)
-    if wish.study is not None and wish.study not in known:
+    kept = study_storage.attributes(wish.storage)
+    names = [name for name, attributes in kept.items() if _is_shared(attributes)]
+    if wish.study is not None and wish.study not in names:
         raise BenchError(
-            f"no plan is called {wish.study} in {tracking.without_credentials(wish.storage)}",
-            f"there are {', '.join(known)}" if known else "there is none",
+            f"nothing that machines share is called {wish.study} in "
+            f"{tracking.without_credentials(wish.storage)}",
+            f"there are {', '.join(names)}" if names else "there is nothing",
         )
-    asked = (wish.study,) if wish.study else known
-    return tuple(name for name in asked if _has_work(PlanStudy.opened(name, wish.storage)))
+    found: dict[str, _Plan | _Search] = {}
+    for name in [wish.study] if wish.study else names:
+        try:
+            shared = _opened(name, kept[name], wish)
+        except BenchError as error:
+            _leave_out(name, error, wish, say)
+            continue
+        if shared.has_work:
+            found[name] = shared
+    return found
 
 
-def _has_work(study: PlanStudy) -> bool:
-    counts = study.refreshed()
-    return bool(counts.waiting or counts.running)
+def _is_shared(attributes: Mapping[str, Any]) -> bool:
+    return plan_study.is_plan(attributes) or searching.is_search(attributes)
+
+
+def _opened(name: str, attributes: Mapping[str, Any], wish: Wish) -> _Plan | _Search:
+    if plan_study.is_plan(attributes):
+        return _Plan(PlanStudy.opened(name, wish.storage))
+    return _Search(Joinable.told(name, wish.storage, attributes))
+
+
+def _leave_out(name: str, error: BenchError, wish: Wish, say: Callable[[str], None]) -> None:
+    """Go on without what this machine can't work on, unless just that was asked for.
+
+    Raises:
+        BenchError: It was, or something broke.
+    """
+    if wish.study is not None or error.exit_status != EXIT_WRONG_REQUEST:
+        raise error
+    say(f"{name} is left out: {error}")
 
 
 def carry_out(wish: Wish, console: Console, people: Console) -> Outcome:
-    """Work for every plan until nothing is left, also for those that are shared meanwhile.
+    """Work for every plan and study until nothing is left, also for those of meanwhile.
 
     Args:
         wish: What the user asked for.
@@ -82,60 +214,63 @@ def carry_out(wish: Wish, console: Console, people: Console) -> Outcome:
         people: For results.
 
     Returns:
-        What was trained here, and what broke first.
+        What was trained here, and what broke first, or why one was left out.
 
     Raises:
-        BenchError: A server does not answer, the images are not at hand, or the board is another.
+        BenchError: A server does not answer; or of what was asked for by its name the images are
+            not at hand, the board is another, or times of unlike machines would be compared.
     """
 
     def say(line: str) -> None:
         people.print(Text(line), soft_wrap=True)
 
-    seen: list[str] = []
+    seen: set[str] = set()
     worst = Outcome(())
-    while left := [name for name in unfinished(wish) if name not in seen]:
-        seen.append(left[0])
-        study = PlanStudy.opened(left[0], wish.storage)
-        say(f"{left[0]}: {scenario.from_text(study.plan.scenario, left[0]).title}")
-        outcome = sharing.work_off(study, _here(study, wish, console, say))
+    while left := {n: each for n, each in unfinished(wish, say).items() if n not in seen}:
+        name, joined = next(iter(left.items()))
+        seen.add(name)
+        say(f"{name}: {joined.title}")
+        try:
+            outcome = joined.work_off(_here(joined, wish, console, say))
+        except BenchError as error:
+            _leave_out(name, error, wish, say)
+            outcome = Outcome((), error.exit_status, error)
+        else:
+            if outcome.exit_status and _is_over(name, outcome, wish):
+                return outcome
         worst = worst if worst.exit_status else outcome
-        if outcome.exit_status and _has_work(study):
-            return outcome  # this machine can't go on, and not for another plan either
     if not worst.exit_status:
         say("nothing is left to do")
     return worst
 
 
-def _here(study: PlanStudy, wish: Wish, console: Console, say: Callable[[str], None]) -> Here:
-    plan, described = study.plan, machine.describe()
-    tracking.check(wish.tracking_uri, plan.experiment)
-    store = recovery.opened_store(wish.tracking_uri, plan.experiment, described.machine_id, say)
-    sharing.check_board(study, store)
+def _is_over(name: str, outcome: Outcome, wish: Wish) -> bool:
+    """Whether what ended the work on one ends all: this machine can't go on, or must not."""
+    stopped = outcome.exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}
+    return stopped or name in unfinished(wish, lambda _: None)
+
+
+def _here(
+    joined: _Plan | _Search, wish: Wish, console: Console, say: Callable[[str], None]
+) -> Here:
+    asks, described = joined.asks, machine.describe()
+    tracking.check(wish.tracking_uri, asks.experiment)
+    store = recovery.opened_store(wish.tracking_uri, asks.experiment, described.machine_id, say)
+    sharing.check_board(asks.name, asks.run_id, store)
     return Here(
         machine=described,
-        source=_source(plan, wish, console),
-        execution=_execution(plan),
+        source=_source(asks, wish, console),
+        execution=joined.execution,
         store=store,
-        address=Address.of(wish.tracking_uri, plan.experiment),
+        address=Address.of(wish.tracking_uri, asks.experiment),
         exclusive=wish.exclusive,
         watch=lambda training: ProgressWatcher(training, console),
         say=say,
     )
 
 
-def _execution(plan: SharedPlan) -> Execution:
-    """How trainings are carried out here, with what bfloat16 is worth here if that is asked for."""
-    asked = scenario.from_text(plan.scenario, plan.study)
-    manner = manner_of(plan.threads, plan.precision, plan.device)
-    own = carried_out(asked, manner, manner.threads)
-    if own.precision != "bfloat16":
-        return own
-    speedup = process.probe(own).bfloat16_speedup
-    return own.model_copy(update={"bfloat16_speedup": speedup})
-
-
-def _source(plan: SharedPlan, wish: Wish, console: Console) -> Source:
-    """The plan's images.
+def _source(asks: _Asks, wish: Wish, console: Console) -> Source:
+    """The images that are asked for.
 
     Raises:
         BenchError: They are not at hand, or others are.
@@ -146,14 +281,14 @@ def _source(plan: SharedPlan, wish: Wish, console: Console) -> Source:
 
     known: dict[str, DatasetChoice] = {each: each for each in get_args(DatasetChoice)}
     source = data.find(
-        known.get(plan.dataset, "auto"),
+        known.get(asks.dataset, "auto"),
         wish.folder,
         say=warn,
         show_progress=console.is_terminal,
     )
-    if source.digest != plan.dataset_digest:
+    if source.digest != asks.dataset_digest:
         raise BenchError(
-            f"the plan {plan.study} is about {plan.dataset}, and other images are at hand here",
+            f"{asks.name} is about {asks.dataset}, and other images are at hand here",
             "give --data DIR or MNIST_BENCH_DATA the folder of the same images",
         )
     return source

@@ -51,13 +51,17 @@ class Machine(Record):
     @property
     def name(self) -> str:
         """The machine by its hardware, in one line."""
+        return self._in_words(units.gibibytes(self.memory_bytes), self.system, self.architecture)
+
+    @property
+    def kind(self) -> str:
+        """What it is made of, whatever runs on it: times of one kind may be compared."""
+        # What a system keeps for itself of the memory changes with its version.
+        return self._in_words(f"{round(self.memory_bytes / 2**30)} GiB")
+
+    def _in_words(self, memory: str, *system: str) -> str:
         cores = self.cores_physical or self.cores_logical
-        parts = [
-            self.cpu,
-            f"{cores} cores" if cores else "",
-            units.gibibytes(self.memory_bytes),
-            f"{self.system} {self.architecture}",
-        ]
+        parts = [self.cpu, f"{cores} cores" if cores else "", memory, " ".join(system)]
         return ", ".join(part for part in parts if part)
 
 

@@ -75,6 +75,30 @@ class Goal(Record):
                 "add it to the space file, like target_accuracy = 0.99",
             )
 
+    @property
+    def compares_times(self) -> bool:
+        """Whether a trial's worth depends on how fast its machine is."""
+        limits = (self.train_seconds, self.max_seconds)
+        return self.objective != "accuracy" or limits != (None, None)
+
+    def check_kinds(self, study: str, begun_on: str, here: str) -> None:
+        """Refuse to compare times of unlike machines.
+
+        Args:
+            study: Its name.
+            begun_on: What the machine that began it is made of.
+            here: What this one is.
+
+        Raises:
+            BenchError: Times are compared, and the machines are unlike.
+        """
+        if self.compares_times and begun_on != here:
+            raise BenchError(
+                f"the study {study} compares times, and was begun on {begun_on}: times of another "
+                f"machine, {here}, tell nothing there",
+                "work on a study of accuracy alone, or on a machine of that kind",
+            )
+
     def counted(self, run: RunResult) -> Evaluation:
         """The scoring that counts: the last one within the trial's seconds, else the first.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mnist_bench.owner import Owner
 from mnist_bench.space import Parameter, Value, is_integer
 from mnist_bench.tried import State, Tried
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     import optuna
 
 RUN_ID, SEEN, PAPER, RETRY, REPEAT = "run_id", "seen", "paper", "retry_of", "repeat_of"
-TOOK = "took_seconds"
+TOOK, MACHINE, OWNER = "took_seconds", "machine", "owner"
 """Attributes of a trial that are the suite's own."""
 
 
@@ -40,6 +41,7 @@ def tried_of(trial: optuna.trial.FrozenTrial) -> Tried:
         "WAITING": "waiting",
     }
     state = states[trial.state.name]
+    owner = Owner.told(trial.user_attrs.get(OWNER))
     return Tried(
         number=trial.number,
         state=state,
@@ -59,6 +61,8 @@ def tried_of(trial: optuna.trial.FrozenTrial) -> Tried:
         is_papers=bool(trial.user_attrs.get(PAPER)),
         retry_of=trial.user_attrs.get(RETRY),
         repeat_of=trial.user_attrs.get(REPEAT),
+        machine=trial.user_attrs.get(MACHINE),
+        machine_id=owner.machine_id if owner else None,
     )
 
 

@@ -5,7 +5,6 @@ A part is a trial of a study that suggests nothing: who asks for one is given th
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Self
 import optuna
 from pydantic import ValidationError
 
+from mnist_bench.beating import Nameless
 from mnist_bench.errors import BenchError
 from mnist_bench.shared_plan import Part, SharedPlan
 from mnist_bench.study_storage import answering, backend, explained, opening
@@ -22,8 +22,6 @@ _PLAN, _BOARD = "mnist-bench plan", "mnist-bench board"
 _PART, _MACHINE, _FAILURE = "part", "machine", "failure"
 _MOST_FAILURES = 2
 """Trainings of a part that fail, wherever: a third would fail as well."""
-_NAMELESS_SECONDS = 60.0
-"""For so long a part was taken and nobody said a word: who took it died at that moment."""
 
 
 class LeftError(Exception):
@@ -56,15 +54,9 @@ class Counts:
         return self.done + self.running + self.waiting + len(self.failed)
 
 
-def plans_in(storage: str) -> tuple[str, ...]:
-    """The names of a storage's shared plans, the oldest first.
-
-    Raises:
-        BenchError: It can't be used.
-    """
-    with explained(storage), opening(storage):
-        known = optuna.get_all_study_summaries(backend(storage), include_best_trial=False)
-    return tuple(each.study_name for each in known if _PLAN in each.user_attrs)
+def is_plan(attributes: Mapping[str, Any]) -> bool:
+    """Whether a study of a storage is a shared plan, by what is kept with it."""
+    return _PLAN in attributes
 
 
 @dataclass
@@ -91,7 +83,7 @@ class PlanStudy:
         study: Optuna's.
         plan: What it asks.
         storage: Its URL, for what is said of it.
-        clock: Seconds, monotonic.
+        nameless: Misses parts whose machine died before their first heartbeat.
     """
 
     def __init__(
@@ -99,11 +91,11 @@ class PlanStudy:
         study: optuna.Study,
         plan: SharedPlan,
         storage: str,
-        clock: Callable[[], float] = time.monotonic,
+        nameless: Nameless | None = None,
     ) -> None:
         self.plan = plan
-        self._study, self._storage, self._clock = study, storage, clock
-        self._nameless_since: dict[int, float] = {}
+        self._study, self._storage = study, storage
+        self._nameless = nameless or Nameless()
 
     @classmethod
     def begun(cls, plan: SharedPlan, storage: str) -> Self:
@@ -254,23 +246,11 @@ class PlanStudy:
             self._study.tell(taken.number, taken.value, state=failed, skip_if_finished=True)
 
     def _end_nameless(self, trials: Mapping[Part, Sequence[optuna.trial.FrozenTrial]]) -> list[int]:
-        """Fail what was taken by a process that died before its first heartbeat.
-
-        Optuna never misses it. By this machine's clock alone: those of others may be hours off.
-
-        Returns:
-            The numbers of these trials.
-        """
-        now = self._clock()
+        """Fail what was taken by a process that died before its first heartbeat; its trials."""
         nameless = [t.number for of in trials.values() for t in of
                     if t.state.name == "RUNNING" and _MACHINE not in t.user_attrs]  # fmt: skip
-        self._nameless_since = {n: self._nameless_since.get(n, now) for n in nameless}
-        dead = [n for n, since in self._nameless_since.items() if now - since > _NAMELESS_SECONDS]
         with explained(self._storage):
-            for number in dead:
-                failed = optuna.trial.TrialState.FAIL
-                self._study.tell(number, state=failed, skip_if_finished=True)
-        return dead
+            return self._nameless.end(self._study, nameless)
 
     def _queue(self, parts: Sequence[Part]) -> None:
         with explained(self._storage):

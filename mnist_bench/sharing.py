@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from mnist_bench.interruption import Terminated
 from mnist_bench.journal import Address
 from mnist_bench.layout import Plan
 from mnist_bench.machine import Machine
+from mnist_bench.patience import PATIENCE_SECONDS, Patience, in_work_elsewhere
 from mnist_bench.plan_study import Counts, FailedError, LeftError, PlanStudy
 from mnist_bench.result import RunResult
 from mnist_bench.shared_plan import Part, SharedPlan
@@ -24,10 +24,6 @@ from mnist_bench.store import Store
 from mnist_bench.units import counted
 from mnist_bench.wish import Wish
 
-_AGAIN_SECONDS = 5.0
-"""Between two looks at what others do, and at a server that does not answer."""
-_PATIENCE_SECONDS = 600.0
-"""For so long a server may be gone before this machine gives up."""
 _MOST_FAILURES = 2
 """Trainings that fail here one after the other: others may do better than this machine."""
 
@@ -87,21 +83,25 @@ def share(plan: Plan, wish: Wish, store: Store) -> PlanStudy:
         note = f"A plan that machines share: {markdown(plan.scenario.title)}"
         # Not its name, which may hold signs that MLflow's filters do not take.
         study.board = store.keep(asked.study, note, {figures.PLAN_TAG: asked.digest}, {})
-    check_board(study, store)
+    check_board(asked.study, study.board, store)
     study.add(Part(seed=each.seed, rows=each.rows) for each in plan.trajectories)
     return study
 
 
-def check_board(study: PlanStudy, store: Store) -> None:
-    """Refuse a store that is not the one which a plan is recorded on: parts would count twice.
+def check_board(name: str, run_id: str | None, store: Store) -> None:
+    """Refuse a store that is not the one which others record on: what they did would count twice.
+
+    Args:
+        name: Of the plan or the study.
+        run_id: MLflow's id of its own run.
+        store: Open.
 
     Raises:
         BenchError: It is another one.
     """
-    if study.board is None or not store.knows(study.board):
+    if run_id is None or not store.knows(run_id):
         raise BenchError(
-            f"the plan {study.plan.study} is recorded elsewhere than where MLFLOW_TRACKING_URI "
-            "points",
+            f"{name} is recorded elsewhere than where MLFLOW_TRACKING_URI points",
             "give the address that the others have",
         )
 
@@ -145,8 +145,7 @@ class _Shift:
         self._results: list[RunResult] = []
         self._failures: list[str] = []
         self._counts: Counts | None = None
-        self._unanswered_since: float | None = None
-        self._waited_for = ""
+        self._patience = Patience(here.say)
         self.outcome: Outcome | None = None
         """How it ended; None while it goes on."""
 
@@ -162,11 +161,10 @@ class _Shift:
             if counts.waiting:
                 self._study.work(self._here.machine.name, self._trained)
             elif counts.running:
-                self._wait(f"waiting for {counted(counts.running, 'part')} in work elsewhere; "
-                           "Ctrl-C leaves")  # fmt: skip
+                self._patience.wait(in_work_elsewhere(counts.running, "part"))
             else:
                 self._close(counts)
-            self._unanswered_since = None
+            self._patience.answered()
         except BenchError as error:
             self._bear(error)
 
@@ -185,24 +183,15 @@ class _Shift:
 
     def _bear(self, error: BenchError) -> None:
         """Wait for a server that does not answer, for a while."""
-        now = time.monotonic()
-        if self._unanswered_since is None:
-            self._unanswered_since = now
-        if now - self._unanswered_since > _PATIENCE_SECONDS:
+        try:
+            self._patience.bear(error)
+        except BenchError:
             self.outcome = Outcome(self.results, error.exit_status, error)
-            return
-        self._wait(f"{error.message}; waiting for it, Ctrl-C leaves")
-
-    def _wait(self, what: str) -> None:
-        if what != self._waited_for:
-            self._here.say(what)
-            self._waited_for = what
-        time.sleep(_AGAIN_SECONDS)
 
     def _trained(self, part: Part) -> float:
         """Train what is not recorded of a part; its largest test accuracy."""
         known = self._here.store.recorded_of(self._study.plan.tag(part))
-        self._unanswered_since = None  # the storage has answered too
+        self._patience.answered()  # the storage has too
         left = tuple(steps for steps in part.rows if steps not in known.values())
         if not left:
             return self._recorded_accuracy(known)
@@ -238,9 +227,9 @@ class _Shift:
                 watcher,
                 exclusive=here.exclusive,
                 opens_store=False,
-                patience_seconds=_PATIENCE_SECONDS,
+                patience_seconds=PATIENCE_SECONDS,
             )
-        self._unanswered_since = None  # a training later: whatever is away now is so anew
+        self._patience.answered()  # a training ago: whatever is away now is so anew
         return outcome
 
     def _worth(self, part: Part, outcome: Outcome) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from mnist_bench.objective import Goal
 from mnist_bench.space import Space
@@ -24,6 +25,19 @@ class StudyQuestion:
     space: Space
     goal: Goal
     images: str | None
+
+    @classmethod
+    def from_attribute(cls, kept: Mapping[str, str | None]) -> Self:
+        """As it was kept with a study.
+
+        Raises:
+            ValidationError: Another version kept it.
+        """
+        return cls(
+            space=Space.model_validate_json(kept["space"] or ""),
+            goal=Goal.model_validate_json(kept["goal"] or ""),
+            images=kept.get(_IMAGES),
+        )
 
     def to_attribute(self) -> dict[str, str | None]:
         """As it is kept with the study."""

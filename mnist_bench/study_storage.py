@@ -31,6 +31,19 @@ def names(storage: str | None) -> tuple[str, ...]:
         return tuple(optuna.get_all_study_names(backend(storage)))
 
 
+def attributes(storage: str) -> dict[str, dict[str, Any]]:
+    """What is kept with each study of a storage, the oldest first.
+
+    Raises:
+        BenchError: It can't be used.
+    """
+    import optuna
+
+    with explained(storage), opening(storage):
+        known = optuna.get_all_study_summaries(backend(storage), include_best_trial=False)
+    return {each.study_name: each.user_attrs for each in known}
+
+
 def backend(storage: str | None) -> Any:
     """The storage of a URL, or the journal; without what a process that was killed left half-done.
 

@@ -184,15 +184,20 @@ def _check_server(uri: str) -> None:
         reason = type(error).__name__
         raise BenchError(f"no tracking server answers at {shown} ({reason})", remedy) from None
     if answer.status_code in (401, 403):
-        raise BenchError(
-            f"the tracking server at {shown} wants to know who you are",
-            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-        )
+        raise not_let_in(uri)
     if not answer.ok:
         raise BenchError(
             f"what answers at {shown} is no MLflow tracking server (status {answer.status_code})",
             remedy,
         )
+
+
+def not_let_in(uri: str) -> BenchError:
+    """Of a server that does not take who asks."""
+    return BenchError(
+        f"the tracking server at {without_credentials(uri)} does not let you in",
+        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    )
 
 
 def _login() -> tuple[str, str] | None:

@@ -25,6 +25,9 @@ def tell(study: Study, goal: Goal, number: int, run: RunResult | None) -> None:
         number: Of the trial.
         run: The trial's; None where no training process could be started.
     """
+    if not study.is_ours(number):  # it was missed, and is tried again
+        study.let_go()
+        return
     if run is not None and run.run_id is not None:
         study.recorded(
             number,
@@ -67,19 +70,16 @@ def settle(
 
 
 def retry_failed(study: Study, say: Callable[[str], None]) -> None:
-    """Have a trial whose own process failed tried again, once; the paper's until it finishes.
+    """Have the trials tried again that failed, or whose machine fell silent.
 
     Args:
-        study: Open; nobody trains these.
+        study: Open.
         say: Told in one line of each.
     """
-    trials = study.trials
-    again = {trial.retry_of for trial in trials}
-    for trial in trials:
-        is_owed = trial.is_papers or trial.retry_of is None
-        if trial.state == "failed" and trial.number not in again and is_owed:
-            study.try_again(trial.number)
-            say(f"trial {trial.number} had failed: it is tried again")
+    for number, is_lost in study.owed().items():
+        study.try_again(number)
+        why = "was lost with its machine" if is_lost else "had failed"
+        say(f"trial {number} {why}: it is tried again")
 
 
 def _settle(

@@ -50,6 +50,8 @@ class Tried(Record):
         train_seconds: Seconds inside training, as far as it came; None where that is not known.
         peak_rss_bytes: Of its process; None where that is not known.
         verdict: Whether the machine let its time and memory be trusted; None where nobody looked.
+        machine: Name of the machine that trained it; None in elder documents.
+        machine_id: The random id of that machine; likewise.
     """
 
     number: int
@@ -67,6 +69,8 @@ class Tried(Record):
     train_seconds: float | None = None
     peak_rss_bytes: int | None = None
     verdict: Verdict | None = None
+    machine: str | None = None
+    machine_id: str | None = None
 
     @property
     def counts(self) -> bool:
@@ -84,13 +88,65 @@ def papers_of(trials: Sequence[Tried]) -> Tried | None:
     return next((t for t in trials if t.is_papers and t.state == "finished"), None)
 
 
-def searched_seconds(trials: tuple[Tried, ...]) -> float:
-    """What the search took by the wall clock: trials beside one another count once.
+def root_of(trials: Sequence[Tried], number: int) -> int:
+    """The trial that another one tries again, or that one's own, and so on: the first of them.
 
-    Of a trial that was left behind nobody knows when it ended.
+    Args:
+        trials: All of the study, by number.
+        number: Of the trial.
+    """
+    while (earlier := trials[number].retry_of) is not None:
+        number = earlier
+    return number
+
+
+def is_done_elsewhere(trials: Sequence[Tried], number: int) -> bool:
+    """Whether another trial counts that tries the same again, or that this one tries again.
+
+    Args:
+        trials: All of the study, by number.
+        number: Of the trial.
+    """
+    root = root_of(trials, number)
+    ended = [t.number for t in trials if t.state in {"finished", "pruned"} and t.number != number]
+    return any(root_of(trials, each) == root for each in ended)
+
+
+def is_superfluous(trials: Sequence[Tried], number: int, limit: int | None) -> bool:
+    """Whether a trial that was just asked for need not be trained.
+
+    Two machines may have had the same trial tried again, or asked for the last one, at once.
+
+    Args:
+        trials: All of the study, by number.
+        number: Of the trial.
+        limit: So many trials of the search are asked for; None where others are.
+    """
+    own, root = trials[number], root_of(trials, number)
+    if is_done_elsewhere(trials, number):
+        return True
+    running = [t for t in trials if t.state == "running" and t.number < number]
+    if own.retry_of is not None:
+        return any(root_of(trials, each.number) == root for each in running)
+    ahead = sum(t.counts for t in trials) + sum(t.repeat_of is None for t in running)
+    return limit is not None and own.repeat_of is None and ahead >= limit
+
+
+def searched_seconds(trials: Sequence[Tried]) -> float:
+    """What the search took by the wall clock: trials beside one another on a machine count once.
+
+    Machines are added up, since their clocks may differ. Of a trial that was left behind nobody
+    knows when it ended.
     """
     left = {trial.retry_of for trial in trials}
-    known = [(t.begun_at_ms, t.seconds) for t in trials if t.number not in left and t.seconds]
+    told = [trial for trial in trials if trial.number not in left]
+    machines = {trial.machine_id for trial in told}
+    return sum(_busy_seconds([t for t in told if t.machine_id == each]) for each in machines)
+
+
+def _busy_seconds(trials: Sequence[Tried]) -> float:
+    """For how long one machine was at work on any of them."""
+    known = [(t.begun_at_ms, t.seconds) for t in trials if t.seconds]
     spans = sorted((begun / 1_000, seconds) for begun, seconds in known if begun is not None)
     total = sum(seconds for begun, seconds in known if begun is None)
     until = float("-inf")

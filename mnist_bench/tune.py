@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import crew, machine, owner, paper, recovery, sensing, trial_end
+from mnist_bench import crew, paper, searching
 from mnist_bench.candidate import candidate_of, margin_of
 from mnist_bench.confirm import Settled, look_at_test
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown
-from mnist_bench.execution import Execution
 from mnist_bench.finalists import covers, finalists_of, standing, standing_papers
-from mnist_bench.journal import Address
-from mnist_bench.layout import Plan
-from mnist_bench.owner import Owner
-from mnist_bench.progress import ProgressWatcher
 from mnist_bench.report.study import proof_in_words
 from mnist_bench.result import Status
-from mnist_bench.store import Store
 from mnist_bench.study import Study
 from mnist_bench.study_document import Look, StudyDocument
 from mnist_bench.study_files import write
-from mnist_bench.trials import Ended, Limits, Question, out_of_time, train_all, train_finalists
+from mnist_bench.trials import Ended, Question
 from mnist_bench.tried import Tried, papers_of, searched_seconds
 from mnist_bench.tuning_wish import Prepared, Wish
+from mnist_bench.turns import (
+    Limits,
+    Search,
+    out_of_time,
+    train_all,
+    train_finalists,
+    wait_for_others,
+)
 
 
 @dataclass(frozen=True)
@@ -61,44 +62,32 @@ def carry_out(prepared: Prepared, wish: Wish, console: Console, people: Console)
     def tell(line: str) -> None:
         people.print(Text(line), soft_wrap=True)
 
-    described = machine.describe()
-    me = owner.current(described.machine_id)
-    store = recovery.opened_store(
-        wish.tracking_uri, wish.experiment, described.machine_id, say=tell
-    )
-    study = Study(
-        *(prepared.name, wish.storage, prepared.space, prepared.goal, me),
-        images=prepared.source.digest,
-    )
-    study.keep_command(wish.command)
-    alone = wish.exclusive and wish.storage is None
-    trial_end.settle(study, prepared.goal, store, say=tell, alone=alone)
-    trial_end.retry_failed(study, say=tell)
-    question = Question(
-        space=prepared.space,
-        goal=prepared.goal,
-        source=prepared.source,
-        execution=Execution(threads=sensing.usable_threads()),
-        machine=described,
-        address=Address.of(wish.tracking_uri, wish.experiment),
-        parent_run_id=_parent_run(study, store, prepared, me),
-        exclusive=wish.exclusive,
-    )
-    course = _Course(study, question, store, wish, tell)
-    return course.run(lambda plan: ProgressWatcher(plan, console))
+    search = searching.begun(prepared, wish, console, tell)
+    return _Course(search, wish).run()
 
 
 @dataclass(frozen=True)
 class _Course:
     """A study's way from its first trial to its report."""
 
-    study: Study
-    question: Question
-    store: Store
+    search: Search
     wish: Wish
-    tell: Callable[[str], None]
 
-    def run(self, watch: Callable[[Plan], ProgressWatcher]) -> Done:
+    @property
+    def study(self) -> Study:
+        """The study."""
+        return self.search.study
+
+    @property
+    def question(self) -> Question:
+        """What its trials have in common."""
+        return self.search.question
+
+    def tell(self, line: str) -> None:
+        """Tell people something."""
+        self.search.say(line)
+
+    def run(self) -> Done:
         """Search, prove, report."""
         timeout = self.wish.timeout_seconds
         until = None if timeout is None else time.monotonic() + timeout
@@ -106,26 +95,27 @@ class _Course:
         if self.question.source.name != paper.DATASET:
             self.tell(f"NOT COMPARABLE with the paper: trained on {self.question.source.name}")
         try:
-            ended = self._searched(until, watch)
+            ended = self._searched(until)
             self.tell(f"the search has ended: {ended.in_words}")
-            if not ended.exit_status and self._finalists:
-                ended = train_finalists(
-                    self.study,
-                    self.question,
-                    self.store,
-                    self._finalists,
-                    with_papers=self.wish.workers > 1,
-                    watch=watch,
-                    say=self.tell,
-                )
             if not ended.exit_status:
-                ended = self._proven(watch) or ended
+                self._close_search()
+            if not ended.exit_status and self._finalists:
+                with_papers = self.wish.workers > 1
+                ended = train_finalists(self.search, self._finalists, with_papers=with_papers)
+            if not ended.exit_status:
+                ended = self._proven() or ended
             return self._told(ended)
         except BaseException as error:
             why = str(error) if isinstance(error, BenchError) else "it was interrupted"
             self._close("killed", f"The study did not come to its end: {markdown(why)}", {}, [])
             self.tell(self._how_to_go_on())
             raise
+
+    def _close_search(self) -> None:
+        """From now on no trial is asked for; those that other machines have in work count yet."""
+        if (shared := self.study.search) is not None:
+            self.study.search = shared.model_copy(update={"is_open": False})
+            wait_for_others(self.search)
 
     @property
     def _finalists(self) -> int:
@@ -139,17 +129,14 @@ class _Course:
             "goes on with it"
         )
 
-    def _searched(self, until: float | None, watch: Callable[[Plan], ProgressWatcher]) -> Ended:
+    def _searched(self, until: float | None) -> Ended:
         """Train the trials; several at the same time where that is wished for."""
         limits = Limits(self.wish.trials, until)
         if self.wish.workers == 1:
-            return train_all(
-                self.study, self.question, self.store, limits, watch=watch, say=self.tell
-            )
+            return train_all(self.search, limits)
         # The paper's trial comes first and alone: it tells how much memory one takes.
         shared = _shared(self.question, self.wish.workers)
-        first = Limits(1, until)
-        ended = train_all(self.study, shared, self.store, first, watch=watch, say=self.tell)
+        ended = train_all(replace(self.search, question=shared), Limits(1, until))
         if ended.exit_status:
             return ended
         if until is not None and time.monotonic() >= until:
@@ -173,7 +160,7 @@ class _Course:
             ]
         )
 
-    def _proven(self, watch: Callable[[Plan], ProgressWatcher]) -> Ended | None:
+    def _proven(self) -> Ended | None:
         """Look at the test split if the candidate is worth it; what ended that early."""
         document = self._document()
         if document.candidate is None or document.margin is None:
@@ -203,7 +190,7 @@ class _Course:
             search_seconds=document.search_seconds,
             seeds=self.wish.confirm,
         )
-        return self._looked(settled, watch)
+        return self._looked(settled)
 
     def _validation_accuracy(self, document: StudyDocument, candidate: Tried) -> float:
         """What validation promises of the candidate: of a finalist, the mean of its repeats.
@@ -215,13 +202,13 @@ class _Course:
         accuracies = []
         for number in repeats or (candidate.number,):
             run_id = document.trial(number).run_id or ""
-            run = self.store.load(run_id)
+            run = self.search.store.load(run_id)
             if run is None:
                 raise _record_is_gone(run_id)
             accuracies.append(self.question.goal.counted(run).validation_accuracy)
         return statistics.mean(accuracies)
 
-    def _looked(self, settled: Settled, watch: Callable[[Plan], ProgressWatcher]) -> Ended | None:
+    def _looked(self, settled: Settled) -> Ended | None:
         """Count the look before it is taken: one that fails stays in the log."""
         begun = Look(
             number=settled.number, candidate=settled.trial, first_seed=settled.fresh_seeds[0]
@@ -231,7 +218,9 @@ class _Course:
             f"look {settled.number} at the test split: trial {settled.trial} and the paper's "
             f"configuration on {settled.seeds} fresh seeds each"
         )
-        look, outcome = look_at_test(self.study.name, self.question, self.store, settled, watch)
+        look, outcome = look_at_test(
+            self.study.name, self.question, self.search.store, settled, self.search.watch
+        )
         self.study.keep_look(settled.number, look.model_dump_json())
         self.tell(f"look {settled.number}: {proof_in_words(look.proof)}")
         if outcome.exit_status:
@@ -287,7 +276,7 @@ class _Course:
     def _close(
         self, status: Status, note: str, figures: dict[str, float | None], paths: list[Path]
     ) -> None:
-        self.store.finish_study(self.question.parent_run_id, status, note, figures, paths)
+        self.search.store.finish_study(self.question.parent_run_id, status, note, figures, paths)
 
 
 def _shared(question: Question, workers: int) -> Question:
@@ -295,16 +284,6 @@ def _shared(question: Question, workers: int) -> Question:
     threads = max(1, question.execution.threads // workers)
     execution = question.execution.model_copy(update={"threads": threads})
     return question.model_copy(update={"execution": execution, "exclusive": False})
-
-
-def _parent_run(study: Study, store: Store, prepared: Prepared, me: Owner) -> str:
-    """MLflow's run of the study: the one it has, or a new one."""
-    known = study.run_id
-    if known is not None and store.reopen_study(known, me):
-        return known
-    made = store.start_study(study.name, f"**{prepared.space.title}**", me)
-    study.run_id = made
-    return made
 
 
 def _record_is_gone(run_id: str) -> BenchError:

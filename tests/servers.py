@@ -25,9 +25,12 @@ class PostgreSql:
 
     Args:
         folder: Empty.
+        superuser: Who may do everything there.
+        tls: Whether it speaks TLS, by a certificate of its own.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, superuser: str = USER, tls: bool = False) -> None:
+        self.superuser, self._tls = superuser, tls
         self.password = secrets.token_hex(8)
         self.port = free_port()
         self._folder = folder
@@ -39,13 +42,17 @@ class PostgreSql:
         secret.write_text(self.password)
         if self._user:
             shutil.chown(secret, self._user)
-        self._run("initdb", "--pgdata", str(folder / "data"), "--username", USER,
+        self._run("initdb", "--pgdata", str(folder / "data"), "--username", superuser,
                   "--auth", "scram-sha-256", "--pwfile", str(secret))  # fmt: skip
+        if tls:
+            self._run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                      "-subj", "/CN=127.0.0.1", "-keyout", str(folder / "server.key"),
+                      "-out", str(folder / "server.crt"))  # fmt: skip
 
     def url(self, database: str, password: str | None = None) -> str:
         """Of a database, as SQLAlchemy names it."""
         secret = self.password if password is None else password
-        return f"postgresql://{USER}:{secret}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{self.superuser}:{secret}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -53,6 +60,9 @@ class PostgreSql:
             "port": self.port, "listen_addresses": "127.0.0.1", "max_connections": 200,
             "unix_socket_directories": self._folder, "fsync": "off",
         }  # fmt: skip
+        if self._tls:
+            files = {name: self._folder / f"server.{name}" for name in ("crt", "key")}
+            settings |= {"ssl": "on", "ssl_cert_file": files["crt"], "ssl_key_file": files["key"]}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
             [_program("postgres"), "-D", str(self._folder / "data"), *options],
@@ -62,6 +72,17 @@ class PostgreSql:
             stderr=subprocess.DEVNULL,
         )
         wait_until(self._answers, 60)
+
+    @property
+    def pid(self) -> int:
+        """Of its first process.
+
+        Raises:
+            RuntimeError: It does not run.
+        """
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process.pid
 
     def stop(self) -> None:
         """Stop it at once, whoever is connected."""
@@ -74,7 +95,7 @@ class PostgreSql:
         """Make databases."""
         for name in databases:
             self._run("createdb", "--host", "127.0.0.1", "--port", str(self.port),
-                      "--username", USER, name, PGPASSWORD=self.password)  # fmt: skip
+                      "--username", self.superuser, name, PGPASSWORD=self.password)  # fmt: skip
 
     def _answers(self) -> bool:
         asked = [_program("pg_isready"), "--host", "127.0.0.1", "--port", str(self.port)]
@@ -87,16 +108,17 @@ class PostgreSql:
             user=self._user,
             env=os.environ | variables,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if program == "openssl" else None,
             check=True,
         )
 
 
 @contextmanager
-def postgresql(*databases: str) -> Iterator[PostgreSql]:
+def postgresql(*databases: str, superuser: str = USER, tls: bool = False) -> Iterator[PostgreSql]:
     """A server with these databases; gone afterwards."""
     # Not in a test's own folder: whom the server runs as could not look into it.
     with tempfile.TemporaryDirectory(prefix="mnist-bench-postgresql-") as name:
-        server = PostgreSql(Path(name))
+        server = PostgreSql(Path(name), superuser=superuser, tls=tls)
         try:
             server.start()
             server.make(*databases)
@@ -105,7 +127,12 @@ def postgresql(*databases: str) -> Iterator[PostgreSql]:
             server.stop()
 
 
+def programs_folder() -> Path:
+    """Where PostgreSQL's programs are: Debian keeps them aside, by version."""
+    aside = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return aside[-1] if aside else Path(installed("postgres")).parent
+
+
 def _program(name: str) -> str:
-    """Debian keeps them aside, by version."""
-    aside = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return str(aside[-1]) if aside else installed(name)
+    aside = programs_folder() / name
+    return str(aside) if aside.exists() else installed(name)

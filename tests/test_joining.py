@@ -16,7 +16,7 @@ import pytest
 import stand_ins
 from program import Bench, Ended, altered
 
-from mnist_bench import beating, process, sharing
+from mnist_bench import beating, patience, process
 
 SHARE = ("run", "smoke", "--dataset", "mnist-5k", "--steps", "100,200")
 SECRET = "hunter2-of-the-test"
@@ -50,7 +50,7 @@ def quick() -> Iterator[None]:
     """Trainings of no time, and little patience, inside this process."""
     with (
         mock.patch.object(process, "COMMAND", stand_ins.worker()),
-        mock.patch.object(sharing, "_AGAIN_SECONDS", 0.1),
+        mock.patch.object(patience, "AGAIN_SECONDS", 0.1),
         mock.patch.object(beating, "HEARTBEAT_SECONDS", 1),
     ):
         yield
@@ -59,10 +59,10 @@ def quick() -> Iterator[None]:
 def program(fault: str = "pass", heartbeat_seconds: int = 1) -> tuple[str, ...]:
     """The program with trainings of no time, and hearts that beat fast."""
     return altered(f"""
-from mnist_bench import beating, process, sharing
+from mnist_bench import beating, patience, process
 process.COMMAND = {stand_ins.worker(fault)!r}
 beating.HEARTBEAT_SECONDS = {heartbeat_seconds}
-sharing._AGAIN_SECONDS = 0.1
+patience.AGAIN_SECONDS = 0.1
 """)
 
 
@@ -276,7 +276,7 @@ def test_join_names_the_plans_that_there_are(
     shared(here, board)
     ended = there.call("join", "--study", "nobody's", **board)
     assert ended.status == 2
-    assert "no plan is called nobody's in sqlite:///" in ended.complaint
+    assert "nothing that machines share is called nobody's in sqlite:///" in ended.complaint
     assert "; there are plan-smoke-" in ended.complaint
 
 

@@ -324,3 +324,27 @@ def test_a_trial_past_its_seconds_can_be_no_answer(objective: Objective) -> None
         False, False, True,
     ]  # fmt: skip
     assert not goal(objective, target_accuracy=0.9).is_too_late(at(10, 0.99, 1e6))
+
+
+# Machines that share a study
+
+
+@pytest.mark.parametrize(
+    ("goal", "expected"),
+    [
+        (Goal(objective="accuracy"), False),
+        (Goal(objective="accuracy", max_memory_bytes=9), False),
+        (Goal(objective="accuracy", max_seconds=9.0), True),
+        (Goal(objective="accuracy", train_seconds=9.0), True),
+        (Goal(objective="time-to-accuracy", target_accuracy=0.9), True),
+        (Goal(objective="pareto"), True),
+    ],
+)
+def test_which_goals_depend_on_how_fast_a_machine_is(goal: Goal, expected: bool) -> None:  # noqa: FBT001
+    assert goal.compares_times is expected
+    goal.check_kinds("ours", "a laptop", "a laptop")
+    if not expected:
+        goal.check_kinds("ours", "a laptop", "a server")
+        return
+    with pytest.raises(BenchError, match=r"ours compares times, and was begun on a laptop: .*serv"):
+        goal.check_kinds("ours", "a laptop", "a server")

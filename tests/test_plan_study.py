@@ -14,7 +14,7 @@ import pytest
 from program import wait_until
 from sqlalchemy.exc import OperationalError
 
-from mnist_bench import beating, plan_study
+from mnist_bench import beating, plan_study, study_storage
 from mnist_bench.errors import BenchError
 from mnist_bench.interruption import Terminated
 from mnist_bench.plan_study import FailedError, LeftError, PlanStudy
@@ -129,7 +129,9 @@ def test_of_all_studies_those_that_are_plans_the_oldest_first(storage: str) -> N
     PlanStudy.begun(plan(name="zebra"), storage)
     optuna.create_study(storage=storage, study_name="somebody's")
     PlanStudy.begun(plan(name="ant"), storage)
-    assert plan_study.plans_in(storage) == (plan(name="zebra").study, plan(name="ant").study)
+    known = study_storage.attributes(storage)
+    plans = [name for name, attributes in known.items() if plan_study.is_plan(attributes)]
+    assert plans == [plan(name="zebra").study, plan(name="ant").study]
 
 
 def test_a_plan_of_another_version(storage: str) -> None:
@@ -228,7 +230,7 @@ def test_a_process_that_died_before_its_first_heartbeat_is_missed_too(
 ) -> None:
     now = 100.0
     opened = optuna.load_study(study_name=plan().study, storage=storage)
-    watching = PlanStudy(opened, plan(), storage, clock=lambda: now)
+    watching = PlanStudy(opened, plan(), storage, nameless=beating.Nameless(lambda: now))
     opened.ask()
     assert counts(watching) == (0, 1, 2, 0)
     now += 61
@@ -238,7 +240,7 @@ def test_a_process_that_died_before_its_first_heartbeat_is_missed_too(
 def test_who_works_slowly_and_beats_is_not_taken_for_dead(study: PlanStudy, storage: str) -> None:
     now = 100.0
     opened = optuna.load_study(study_name=plan().study, storage=storage)
-    watching = PlanStudy(opened, plan(), storage, clock=lambda: now)
+    watching = PlanStudy(opened, plan(), storage, nameless=beating.Nameless(lambda: now))
     seen: list[tuple[int, int, int, int]] = []
 
     def train(_part: Part) -> float:

@@ -53,10 +53,10 @@ def board(server: PostgreSql) -> dict[str, str]:
 def program(seconds: float) -> tuple[str, ...]:
     """The program with trainings of six such waits, and hearts that beat fast."""
     return altered(f"""
-from mnist_bench import beating, harness, process, sharing
+from mnist_bench import beating, harness, patience, process
 process.COMMAND = {stand_ins.worker(f"import time; time.sleep({seconds})")!r}
 beating.HEARTBEAT_SECONDS = 5
-sharing._AGAIN_SECONDS = harness._AGAIN_SECONDS = 0.5
+patience.AGAIN_SECONDS = harness._AGAIN_SECONDS = 0.5
 """)
 
 

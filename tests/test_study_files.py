@@ -703,7 +703,7 @@ def test_the_document_reads_back() -> None:
     assert list(found["trials"][0]) == [
         "number", "state", "chosen", "values", "missed", "curve", "seconds", "begun_at_ms",
         "run_id", "is_papers", "retry_of", "repeat_of", "train_seconds", "peak_rss_bytes",
-        "verdict",
+        "verdict", "machine", "machine_id",
     ]  # fmt: skip
     assert found["trials"][3]["curve"] == {"5": 0.5}
     assert found["trials"][5]["retry_of"] == 4

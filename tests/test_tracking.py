@@ -358,7 +358,7 @@ def test_something_else_answers(server: Server, status: int) -> None:
 def test_server_that_wants_to_know_who_asks(server: Server, status: int) -> None:
     server.status = status
     said = refusal(f"http://user:hunter2@{server.address}")
-    assert said.startswith(f"the tracking server at http://{server.address} wants to know who you")
+    assert said.startswith(f"the tracking server at http://{server.address} does not let you in")
     assert "MLFLOW_TRACKING_PASSWORD" in said
     assert "hunter2" not in said
 

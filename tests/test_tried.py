@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.tried import Tried, searched_seconds
+from mnist_bench.tried import Tried, is_superfluous, root_of, searched_seconds
 
 
-def tried(number: int, seconds: float | None, begun: float | None = None, **changes: int) -> Tried:
+def tried(number: int, seconds: float | None, begun: float | None = None, **changes: Any) -> Tried:
     """A trial that began so many seconds after the first and took so many."""
     at = None if begun is None else round(begun * 1_000)
     return Tried(
@@ -43,3 +45,65 @@ def test_it_is_how_long_any_trial_went_on(spans: list[tuple[int, int]]) -> None:
     trials = tuple(tried(n, float(took), begun) for n, (begun, took) in enumerate(spans))
     busy = {second for begun, took in spans for second in range(begun, begun + took)}
     assert searched_seconds(trials) == pytest.approx(len(busy))
+
+
+def test_machines_add_up_whatever_their_clocks_say() -> None:
+    # The second machine's clock is an hour ahead; its trials went on beside the first one's.
+    trials = (
+        tried(0, 10.0, 0, machine_id="a"),
+        tried(1, 6.0, 3_602, machine_id="b"),
+        tried(2, 5.0, 3_605, machine_id="b"),
+    )
+    assert searched_seconds(trials) == pytest.approx(10 + 8)
+
+
+# Trials of machines that share a study
+
+
+def test_the_first_of_those_that_try_a_trial_again() -> None:
+    trials = (tried(0, 1.0), tried(1, 1.0), tried(2, 1.0, retry_of=1), tried(3, 1.0, retry_of=2))
+    assert [root_of(trials, number) for number in range(4)] == [0, 1, 1, 1]
+
+
+def states(*each: str, **last: int) -> tuple[Tried, ...]:
+    """Trials in these states; the last one is the one in question."""
+    made = [Tried(number=n, state=state, chosen={}) for n, state in enumerate(each)]
+    return (*made[:-1], made[-1].model_copy(update=last))
+
+
+@pytest.mark.parametrize(
+    ("trials", "expected"),
+    [
+        (states("finished", "running", "running"), False),
+        (states("finished", "pruned", "running", "running"), True),
+        (states("finished", "failed", "running", "running"), False),
+        (states("failed", "finished", "running", "running", retry_of=0), False),
+        (states("finished", "finished", "finished", "running", repeat_of=1), False),
+    ],
+)
+def test_who_asks_one_too_many(trials: tuple[Tried, ...], expected: bool) -> None:  # noqa: FBT001
+    assert is_superfluous(trials, trials[-1].number, 3) is expected
+
+
+def test_later_trials_do_not_make_an_earlier_one_superfluous() -> None:
+    trials = states("finished", "running", "running", "running")
+    assert [is_superfluous(trials, number, 3) for number in (1, 2, 3)] == [False, False, True]
+
+
+@pytest.mark.parametrize("state", ["running", "finished", "pruned"])
+def test_of_two_that_try_the_same_again_one_stands(state: str) -> None:
+    twins = states("failed", state, "running", retry_of=0)
+    twins = (twins[0], twins[1].model_copy(update={"retry_of": 0}), twins[2])
+    assert is_superfluous(twins, 2, 9)
+    assert is_superfluous(twins, 1, 9) is False
+    dead = (twins[0], twins[1].model_copy(update={"state": "failed"}), twins[2])
+    assert not is_superfluous(dead, 2, 9)
+
+
+def test_a_retry_that_ended_stands_for_an_elder_one_that_was_asked_for_later() -> None:
+    trials = (
+        Tried(number=0, state="failed", chosen={}),
+        Tried(number=1, state="running", chosen={}, retry_of=0),
+        Tried(number=2, state="finished", chosen={}, retry_of=0),
+    )
+    assert is_superfluous(trials, 1, 9)

@@ -2,10 +2,12 @@
 
     python benchmarks/faults/faults.py --kills 100 --data DIR
     python benchmarks/faults/faults.py --what studies --kills 100 --data DIR
+    python benchmarks/faults/faults.py --what machines --faults 200 --trials 500
     python benchmarks/faults/faults.py --what bundles --mutants 10000
 
-write `benchmarks/faults/table.md` and `studies.md`, and beside each a JSON with all that was found,
-in words, and `bundles.md`. Nothing is timed, so that two at once (`--jobs 2`) are as good as one.
+write `benchmarks/faults/table.md`, `studies.md` and `machines.md`, and beside each a JSON with all
+that was found, in words, and `bundles.md`. Nothing is timed, so that two at once (`--jobs 2`) are
+as good as one.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER.parent.parent / "tests")]
 
 import kills  # noqa: E402
+import machines  # noqa: E402
 import mutants  # noqa: E402
 import outages  # noqa: E402
 import studies  # noqa: E402
@@ -52,11 +55,14 @@ def main() -> None:
         return
     command = f"python benchmarks/faults/faults.py {_shown(options)}"
     table = Table(
-        name={"runs": "table", "studies": "studies"}[options.what],
+        name="table" if options.what == "runs" else options.what,
         command=command,
         machine=machine.describe().name,
         chance=options.chance,
     )
+    if options.what == "machines":
+        drill(options, table)
+        return
     with (
         tempfile.TemporaryDirectory(prefix="mnist-bench-faults-") as folder,
         ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool,
@@ -69,6 +75,24 @@ def main() -> None:
             table.write(options.out)  # each time: who stops it keeps what is known by then
             print(f"{count}/{len(jobs)} {line.result().words()}", flush=True)
     print(options.out / f"{table.name}.md")
+
+
+def drill(options: argparse.Namespace, table: Table) -> None:
+    """Let machines work together while things fail, and write what came of it."""
+    with tempfile.TemporaryDirectory(prefix="mnist-bench-faults-") as folder:
+        lines = machines.carry_out(
+            machines.Drill(
+                faults=options.faults,
+                trials=options.trials,
+                machines=options.machines,
+                chance=options.chance,
+                folder=Path(folder),
+            )
+        )
+    for line in lines:
+        table.add(line)
+        print(line.words(), *line.findings.faults, sep="\n")
+    print(*table.write(options.out))
 
 
 def tamper(options: argparse.Namespace) -> None:
@@ -191,11 +215,14 @@ class _explained(contextlib.AbstractContextManager[list[str]]):  # noqa: N801  #
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--what", choices=("runs", "studies", "bundles"), default="runs",
+        "--what", choices=("runs", "studies", "machines", "bundles"), default="runs",
         help="what is ended, or tampered with (runs)",
     )  # fmt: skip
     parser.add_argument("--mutants", type=int, default=10_000, help="of a bundle (10,000)")
     parser.add_argument("--kills", type=int, default=100, help="of commands, and of workers (100)")
+    parser.add_argument("--faults", type=int, default=200, help="of machines together (200)")
+    parser.add_argument("--trials", type=int, default=500, help="that machines share (500)")
+    parser.add_argument("--machines", type=int, default=4, help="that work at once (4)")
     parser.add_argument(
         "--data",
         type=Path,
@@ -212,6 +239,10 @@ def _options() -> argparse.Namespace:
 def _shown(options: argparse.Namespace) -> str:
     """The command line as the table shows it: no folder of anybody's."""
     words = ["--what", options.what] if options.what != "runs" else []
+    if options.what == "machines":
+        told = (("faults", options.faults), ("trials", options.trials),
+                ("machines", options.machines), ("chance", options.chance))  # fmt: skip
+        return shlex.join([*words, *(part for n, v in told for part in (f"--{n}", str(v)))])
     words += ["--kills", str(options.kills), "--jobs", str(options.jobs)]
     words += ["--data", "DIR"] if options.data else []
     words += ["--chance", str(options.chance)] + (["--no-faults"] if options.no_faults else [])

@@ -17,7 +17,7 @@ Made by `{command}`
 on {machine}, {day}.
 
 {what}
-{figures:,} figures that had been shown or journalled before were looked for, in {runs:,} runs.
+{figures:,} {of} were looked for, in {runs:,} runs.
 
 | what happens | tried | {left} left RUNNING | {lost} lost | {twice} twice | wrongly ended \
 | database or report damaged | left over |
@@ -27,6 +27,7 @@ on {machine}, {day}.
 
 _WORDS = {
     "table": {
+        "of": "figures that had been shown or journalled before",
         "what": """\
 Every kill strikes at a moment drawn over the life of its victim, most of them while it trains.
 After each batch of kills, and after each fault, another command opens the store; then the
@@ -35,7 +36,21 @@ database, the journals and the reports are looked at from outside.""",
         "lost": "figures",
         "twice": "rows or figures",
     },
+    "machines": {
+        "of": "finished parts and trials",
+        "what": """\
+Machines share a plan and a study on PostgreSQL and MLflow's server; the trainings, as many parts as
+trials, are stand-ins that wait. At moments drawn by chance one thing after the other
+fails and is mended, machines that were ended begin anew, until all is done. Then Optuna's storage
+and MLflow's database are looked at from outside: each part and each trial must be done once and
+have one finished run; no machine may have said more than a line of what went wrong, or a password.
+What was found wrong cannot be laid to one fault: it stands with the first.""",
+        "left": "runs or trials",
+        "lost": "parts or trials",
+        "twice": "parts or trials",
+    },
     "studies": {
+        "of": "figures that had been shown or journalled before",
         "what": """\
 Every kill strikes a command that goes on with a study, at a moment drawn over its life; with two
 processes, at any time after their start. After each batch of kills another command goes on with

@@ -18,8 +18,9 @@ from mnist_bench.space import Space, Value
 from mnist_bench.store import Store
 from mnist_bench.study import Study
 from mnist_bench.study_storage import backend
-from mnist_bench.trials import Limits, Question, train_all
+from mnist_bench.trials import Question
 from mnist_bench.tried import Tried
+from mnist_bench.turns import Limits, Search, train_all
 
 _EXPERIMENT = "mnist-bench"
 
@@ -79,14 +80,14 @@ class SuiteStudy:
             RuntimeError: It did not come to its end.
         """
         before = {trial.number for trial in self._study.trials if trial.counts}
-        ended = train_all(
+        search = Search(
             self._study,
             self._question,
             self._store,
-            Limits(len(before) + 1, None),
             watch=lambda plan: ProgressWatcher(plan, self._console),
             say=lambda _: None,
         )
+        ended = train_all(search, Limits(len(before) + 1, None))
         new = [t for t in self._study.trials if t.counts and t.number not in before]
         if ended.exit_status or not new:
             raise RuntimeError(f"the trial did not come to its end: {ended.error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
@@ -30,6 +31,7 @@ def to_markdown(document: StudyDocument, created: str, pictures: Sequence[str]) 
         headline(document),
         *_warnings(document),
         f"Study {markdown(document.study)}, {created}, on {markdown(document.machine.name)}.",
+        *_machines(document),
         "Made with:",
         str(code(*document.commands)),
         *_winner(document),
@@ -70,6 +72,15 @@ def _warnings(document: StudyDocument) -> Iterator[str]:
             f"> The machine was disturbed during {len(doubtful)} of {len(judged)} trials "
             "(column *Verdict*): mistrust their times."
         )
+
+
+def _machines(document: StudyDocument) -> Iterator[str]:
+    """Where the trials were trained, unless that was one machine."""
+    counted = [(t.machine_id, t.machine) for t in document.trials if t.machine and t.counts]
+    if len(machines := Counter(counted)) > 1:
+        each = (f"{markdown(name)} ({units.counted(n, 'trial')})"
+                for (_, name), n in machines.items())  # fmt: skip
+        yield f"Trained on {len(machines)} machines: {'; '.join(each)}. Their hours are added up."
 
 
 def counts(document: StudyDocument) -> str:

@@ -1,0 +1,207 @@
+"""What was measured of a shared board's workers, its page and its picture."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from hardware import Hardware
+from simulated import Took
+
+from mnist_bench.record import Record
+
+_MANY_MACHINES = 1_000
+_TRIAL_SECONDS = 60.0
+"""Of a real trial: about 2,500 steps of the paper's network."""
+_WHAT = """\
+Workers pretend to train the trials of one study: they ask Optuna for one, record a run with a curve
+of 20 scorings and two files by MLflow's server, report 19 marks of the way, and tell how it ended,
+as `mnist-bench tune --storage` and `join` do; nothing is trained, so that the board has no rest.
+All of it, workers too, is on one machine: what a *board* of these cores bears is told by the
+seconds of processor that a trial costs it, not by the trials a second alone."""
+
+
+class Load(Record):
+    """So many workers for a while.
+
+    Attributes:
+        workers: At once.
+        took: By each trial.
+        seconds: From the first trial's beginning to the last one's end.
+        client_cpu_seconds: Of the workers.
+        database_cpu_seconds: Of PostgreSQL.
+        server_cpu_seconds: Of MLflow's server.
+    """
+
+    workers: int
+    took: tuple[Took, ...]
+    seconds: float
+    client_cpu_seconds: float
+    database_cpu_seconds: float
+    server_cpu_seconds: float
+
+    @property
+    def trials_a_second(self) -> float:
+        """Of all workers together."""
+        return len(self.took) / self.seconds
+
+    @property
+    def board_cpu_seconds(self) -> float:
+        """What a trial costs PostgreSQL and MLflow's server."""
+        return (self.database_cpu_seconds + self.server_cpu_seconds) / len(self.took)
+
+    @property
+    def in_words(self) -> str:
+        """One line for who watches."""
+        return (
+            f"{self.workers} workers: {self.trials_a_second:.2f} trials a second, "
+            f"{self.board_cpu_seconds * 1_000:.0f} ms of the board's processor each"
+        )
+
+
+class WorkersSession(Record):
+    """All that was measured.
+
+    Attributes:
+        command: What to type for it.
+        date: The day, in UTC.
+        hardware: Of this machine.
+        versions: By distribution.
+        server_processes: Of MLflow's server.
+        loads: In their order.
+    """
+
+    command: str
+    date: str
+    hardware: Hardware
+    versions: dict[str, str]
+    server_processes: int
+    loads: tuple[Load, ...]
+
+    @property
+    def counts(self) -> list[int]:
+        """Numbers of workers."""
+        return sorted({each.workers for each in self.loads})
+
+    def of(self, workers: int, value: Callable[[Load], float]) -> list[float]:
+        """A figure of each time that so many worked."""
+        return [value(each) for each in self.loads if each.workers == workers]
+
+    def median(self, workers: int, value: Callable[[Load], float]) -> float:
+        """Its median."""
+        return statistics.median(self.of(workers, value))
+
+
+def page(session: WorkersSession) -> str:
+    """The page."""
+    blocks = [
+        "# What a shared board bears",
+        _WHAT,
+        _where(session),
+        f"Made by `{session.command}` on {session.date}.",
+        "\n".join(_table(session)),
+        "![Trials a second by the number of workers](workers.png)",
+        "\n\n".join(_conclusions(session)),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _where(session: WorkersSession) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in session.versions.items())
+    return (
+        f"Machine: {session.hardware.sentences} Versions: {versions}. "
+        f"MLflow's server has {session.server_processes} processes."
+    )
+
+
+def _table(session: WorkersSession) -> Iterator[str]:
+    yield (
+        "| workers | n | trials a second, median (range) | ask, ms | report, ms | tell, ms "
+        "| record, ms | PostgreSQL, CPU ms a trial | MLflow's server | workers themselves |"
+    )
+    yield "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+    for workers in session.counts:
+        rates = session.of(workers, lambda load: load.trials_a_second)
+        cells = (
+            f"{workers}",
+            f"{len(rates)}",
+            f"{statistics.median(rates):.2f} ({min(rates):.2f} to {max(rates):.2f})",
+            *(_call(session, workers, name) for name in ("ask", "report", "tell", "record")),
+            _each(session, workers, lambda load: load.database_cpu_seconds),
+            _each(session, workers, lambda load: load.server_cpu_seconds),
+            _each(session, workers, lambda load: load.client_cpu_seconds),
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def _call(session: WorkersSession, workers: int, name: str) -> str:
+    """The median of a call, in milliseconds, over all trials."""
+    took = [getattr(t, name) for each in session.loads if each.workers == workers
+            for t in each.took]  # fmt: skip
+    return f"{statistics.median(took) * 1_000:,.0f}"
+
+
+def _each(session: WorkersSession, workers: int, value: Callable[[Load], float]) -> str:
+    """Of a trial, in milliseconds."""
+    return f"{session.median(workers, lambda load: value(load) / len(load.took)) * 1_000:,.0f}"
+
+
+def _conclusions(session: WorkersSession) -> Iterator[str]:
+    first, *others = session.counts
+    alone = session.median(first, lambda load: load.trials_a_second)
+    best = max(session.counts, key=lambda n: session.median(n, lambda load: load.trials_a_second))
+    most = session.median(best, lambda load: load.trials_a_second)
+    yield (
+        f"**Where it bends**: {first} worker makes {alone:.2f} trials a second; {best} make "
+        f"{most:.2f}, {most / alone:.1f} times as many, and " + _beyond(session, best, others)
+    )
+    cost = session.median(session.counts[-1], lambda load: load.board_cpu_seconds)
+    rate = _MANY_MACHINES / _TRIAL_SECONDS
+    yield (
+        f"**{_MANY_MACHINES:,} machines, on paper**: with trials of {_TRIAL_SECONDS:g} s they end "
+        f"{rate:.1f} a second. At {cost * 1_000:.0f} ms of processor a trial, as the board took "
+        f"with {session.counts[-1]} workers, that is {rate * cost:.1f} cores of this kind for "
+        f"PostgreSQL and MLflow's server; with trials of ten minutes, {rate * cost / 10:.1f}. Each "
+        "machine holds a connection or two to PostgreSQL, whose usual limit is 100: beyond some 50 "
+        "machines `max_connections` has to grow, and beyond some hundreds a pooler belongs in "
+        "front, in its session mode."
+    )
+
+
+def _beyond(session: WorkersSession, best: int, others: Sequence[int]) -> str:
+    more = [count for count in others if count > best]
+    if not more:
+        return "no number that was tried makes fewer."
+    least = session.median(more[-1], lambda load: load.trials_a_second)
+    return f"{more[-1]} make {least:.2f}: every core of this machine is at work by then."
+
+
+def draw(session: WorkersSession, file: Path) -> None:
+    """Trials a second by the number of workers, and what one would make if each more added as much.
+
+    Args:
+        session: What was measured.
+        file: Of the picture.
+    """
+    from matplotlib.figure import Figure
+
+    counts = session.counts
+    rates = [session.median(count, lambda load: load.trials_a_second) for count in counts]
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for count in counts:
+        each = session.of(count, lambda load: load.trials_a_second)
+        axes.plot([count] * len(each), each, "o", color="tab:blue", alpha=0.4, markersize=4)
+    axes.plot(counts, rates, "-", color="tab:blue", label="measured, median")
+    ideal = [rates[0] * count / counts[0] for count in counts]
+    axes.plot(counts, ideal, ":", color="gray", label="if each worker added as much as the first")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("workers at once")
+    axes.set_ylabel("trials a second")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    figure.savefig(file, dpi=120, metadata={"Software": None})

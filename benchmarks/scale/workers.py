@@ -1,0 +1,191 @@
+"""What a shared board bears: trials a second by the number of workers, and what each costs it.
+
+    python benchmarks/scale/workers.py
+
+starts PostgreSQL and MLflow's server, lets 1, 4, 16 and 64 workers pretend to train trials of a
+shared study, and writes `workers.json`, `workers.md` and `workers.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+FOLDER = Path(__file__).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER.parents[1] / "tests"), str(FOLDER.parent / "peers")]
+
+import hardware  # noqa: E402
+from program import Bench, free_port, is_up  # noqa: E402
+from servers import postgresql  # noqa: E402
+from simulated import Done, Orders  # noqa: E402
+from worked import Load, WorkersSession, draw, page  # noqa: E402
+
+_MOST_PROCESSES = 8
+_START_SECONDS = 180
+
+
+class Servers:
+    """PostgreSQL and MLflow's server on it.
+
+    Args:
+        board: Address of MLflow's.
+        storage: Optuna's URL.
+        processes: The roots of both: PostgreSQL's and MLflow's.
+    """
+
+    def __init__(self, board: str, storage: str, processes: tuple[int, int]) -> None:
+        self.board, self.storage = board, storage
+        self._roots = processes
+
+    def cpu_seconds(self) -> tuple[float, float]:
+        """Of PostgreSQL and of MLflow's server, with what they started, so far."""
+        database, server = (_cpu_seconds(root) for root in self._roots)
+        return database, server
+
+
+def _cpu_seconds(root: int) -> float:
+    """Of a process and its family, those that have ended included."""
+    total = 0.0
+    process = psutil.Process(root)
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = each.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+@contextlib.contextmanager
+def served(folder: Path, server_workers: int) -> Iterator[Servers]:
+    """Both, until this is left."""
+    with postgresql("optuna", "mlflow") as server, contextlib.ExitStack() as stack:
+        port = free_port()
+        command = (sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1")
+        running = stack.enter_context(
+            Bench(folder).started(
+                *("--port", str(port), "--workers", str(server_workers)),
+                program=command,
+                MLFLOW_BACKEND_STORE_URI=server.url("mlflow"),
+                MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+                MLFLOW_DISABLE_TELEMETRY="true",
+            )
+        )
+        running.until(lambda: is_up(port), _START_SECONDS)
+        roots = (server.pid, running.process.pid)
+        yield Servers(f"http://127.0.0.1:{port}", server.url("optuna"), roots)
+
+
+def load(servers: Servers, workers: int, seconds: float, turn: int) -> Load:
+    """So many workers on a study of their own."""
+    processes = min(workers, _MOST_PROCESSES)
+    orders = Orders(
+        storage=servers.storage,
+        board=servers.board,
+        study=f"simulated-{workers}-{turn}",
+        workers=workers // processes,
+        seconds=seconds,
+    )
+    # One after the other: the first makes the study.
+    started = [_started(orders) for _ in range(processes)]
+    before = servers.cpu_seconds()
+    done = _answers(started)
+    after = servers.cpu_seconds()
+    return Load(
+        workers=workers,
+        took=tuple(each for one in done for each in one.took),
+        seconds=max(one.seconds for one in done),
+        client_cpu_seconds=sum(one.cpu_seconds for one in done),
+        database_cpu_seconds=after[0] - before[0],
+        server_cpu_seconds=after[1] - before[1],
+    )
+
+
+def _started(orders: Orders) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, str(FOLDER / "simulated.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    _say(process, orders.model_dump_json())
+    if _line(process) != "ready\n":
+        raise RuntimeError("a worker did not begin")
+    return process
+
+
+def _answers(started: Sequence[subprocess.Popen[str]]) -> list[Done]:
+    for process in started:
+        _say(process, "go")
+    answers = [Done.model_validate_json(_line(process)) for process in started]
+    for process in started:
+        process.wait()
+    return answers
+
+
+def _say(process: subprocess.Popen[str], line: str) -> None:
+    if process.stdin is None:
+        raise RuntimeError("a worker has no standard input")
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    if process.stdout is None:
+        raise RuntimeError("a worker has no standard output")
+    return process.stdout.readline()
+
+
+def measure(options: argparse.Namespace) -> WorkersSession:
+    """Every number of workers, by turns."""
+    loads: list[Load] = []
+    with tempfile.TemporaryDirectory() as name, served(Path(name), options.servers) as servers:
+        load(servers, 1, 5.0, 0)  # connections and caches are there from here on
+        for turn in range(1, options.times + 1):
+            for workers in options.workers:
+                loads.append(load(servers, workers, options.seconds, turn))
+                print(loads[-1].in_words, flush=True)
+    counts = ",".join(map(str, options.workers))
+    return WorkersSession(
+        command=f"python benchmarks/scale/workers.py --times {options.times} --workers {counts} "
+        f"--seconds {options.seconds:g} --servers {options.servers}",
+        date=datetime.now(UTC).date().isoformat(),
+        hardware=hardware.describe(),
+        versions=hardware.versions("mlflow", "optuna", "psycopg", "mnist-bench"),
+        server_processes=options.servers,
+        loads=tuple(loads),
+    )
+
+
+def main() -> None:
+    """Measure, or read what was measured; write the page and its picture."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--times", type=int, default=3, help="each number so often (3)")
+    parser.add_argument("--workers", type=lambda text: [int(part) for part in text.split(",")],
+                        default=[1, 4, 16, 64], help="at once (1,4,16,64)")  # fmt: skip
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each (30)")
+    parser.add_argument("--servers", type=int, default=2, help="processes of MLflow's (2)")
+    parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
+                        help="make the page from this JSON, measure nothing")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for all three files")
+    options = parser.parse_args()
+    options.out = options.out.absolute()
+    if options.file:
+        session = WorkersSession.model_validate_json(options.file.read_text(encoding="utf-8"))
+    else:
+        session = measure(options)
+        text = session.model_dump_json(indent=1) + "\n"
+        (options.out / "workers.json").write_text(text, encoding="utf-8", newline="\n")
+    (options.out / "workers.md").write_text(page(session), encoding="utf-8", newline="\n")
+    draw(session, options.out / "workers.png")
+    print(page(session))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""A study opened to be worked on: by the command that begins it, and by machines that join."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from mnist_bench import harness, machine, owner, recovery, sensing, trial_end
+from mnist_bench.execution import Execution
+from mnist_bench.harness import Outcome
+from mnist_bench.interruption import Terminated
+from mnist_bench.journal import Address
+from mnist_bench.machine import Machine
+from mnist_bench.optuna_trial import RUN_ID
+from mnist_bench.owner import Owner
+from mnist_bench.progress import ProgressWatcher
+from mnist_bench.shared_search import SharedSearch, another_version
+from mnist_bench.sharing import Here
+from mnist_bench.store import Store
+from mnist_bench.study import QUESTION, Study
+from mnist_bench.study_notes import SEARCH
+from mnist_bench.study_question import StudyQuestion
+from mnist_bench.trials import Question
+from mnist_bench.tuning_wish import Prepared, Wish
+from mnist_bench.turns import Limits, Search, train_all
+
+_MEMBERS = 4_000
+"""Of so many one is drawn by who joins, so that no two are suggested the same."""
+
+
+def begun(prepared: Prepared, wish: Wish, console: Console, say: Callable[[str], None]) -> Search:
+    """Begin a study, or go on with it.
+
+    Args:
+        prepared: The checked wish.
+        wish: What the user asked for.
+        console: For progress.
+        say: Told in one line what was settled and tried again.
+
+    Raises:
+        BenchError: MLflow or the storage can't be used, or the study asks another question.
+    """
+    described = machine.describe()
+    me = owner.current(described.machine_id)
+    store = recovery.opened_store(wish.tracking_uri, wish.experiment, described.machine_id, say=say)
+    study = Study(
+        *(prepared.name, wish.storage, prepared.space, prepared.goal, me),
+        machine=described.name,
+        images=prepared.source.digest,
+    )
+    if study.search is not None:
+        prepared.goal.check_kinds(study.name, study.search.machine_kind, described.kind)
+    study.keep_command(wish.command)
+    alone = wish.exclusive and wish.storage is None
+    trial_end.settle(study, prepared.goal, store, say=say, alone=alone)
+    trial_end.retry_failed(study, say=say)
+    question = Question(
+        space=prepared.space,
+        goal=prepared.goal,
+        source=prepared.source,
+        execution=Execution(threads=sensing.usable_threads()),
+        machine=described,
+        address=Address.of(wish.tracking_uri, wish.experiment),
+        parent_run_id=_parent_run(study, store, prepared, me),
+        exclusive=wish.exclusive,
+    )
+    if study.is_shared:
+        study.search = _shared_search(prepared, wish, study, described)
+    return Search(study, question, store, lambda plan: ProgressWatcher(plan, console), say)
+
+
+def _shared_search(
+    prepared: Prepared, wish: Wish, study: Study, described: Machine
+) -> SharedSearch:
+    """What machines that join must know; the kind of machine is that of the one that began it."""
+    known = study.search
+    return SharedSearch(
+        trials=wish.trials,
+        dataset=prepared.source.name,
+        dataset_digest=prepared.source.digest,
+        experiment=wish.experiment,
+        machine_kind=known.machine_kind if known else described.kind,
+        is_open=True,
+    )
+
+
+def _parent_run(study: Study, store: Store, prepared: Prepared, me: Owner) -> str:
+    """MLflow's run of the study: the one it has, or a new one."""
+    known = study.run_id
+    if known is not None and store.reopen_study(known, me):
+        return known
+    made = store.start_study(study.name, f"**{prepared.space.title}**", me)
+    study.run_id = made
+    return made
+
+
+@dataclass(frozen=True)
+class Joinable:
+    """A study whose search is open to every machine.
+
+    Attributes:
+        name: Of the study.
+        storage: Optuna's URL.
+        question: What it asks.
+        search: What whoever joins must know.
+        run_id: MLflow's id of its own run.
+    """
+
+    name: str
+    storage: str
+    question: StudyQuestion
+    search: SharedSearch
+    run_id: str
+
+    @classmethod
+    def told(cls, name: str, storage: str, attributes: Mapping[str, Any]) -> Self:
+        """As its storage keeps it.
+
+        Raises:
+            BenchError: It is of another version.
+        """
+        search = SharedSearch.told(name, attributes[SEARCH])
+        try:
+            question = StudyQuestion.from_attribute(attributes[QUESTION])
+        except ValidationError as error:
+            raise another_version(name) from error
+        return cls(name, storage, question, search, attributes[RUN_ID])
+
+
+def is_search(attributes: Mapping[str, Any]) -> bool:
+    """Whether a study of a storage can be joined, by what is kept with it."""
+    return {QUESTION, SEARCH, RUN_ID} <= set(attributes)
+
+
+def work_off(joinable: Joinable, here: Here) -> Outcome:
+    """Train trials until no more are asked for; which of them wins is its leader's business.
+
+    Args:
+        joinable: The study.
+        here: This machine, which has the same images and records on the same board.
+
+    Returns:
+        Without results: a study's are its trials.
+
+    Raises:
+        BenchError: The storage can't be used, or this machine's times tell nothing there.
+    """
+    try:
+        limits = Limits(joinable.search.trials, None)
+        ended = train_all(_joined(joinable, here), limits)
+    except (KeyboardInterrupt, Terminated) as error:
+        return Outcome((), harness.status_of(error))
+    here.say(f"{joinable.name}: {ended.in_words}")
+    return Outcome((), ended.exit_status, ended.error)
+
+
+def _joined(joinable: Joinable, here: Here) -> Search:
+    """A study that another machine leads, opened.
+
+    Raises:
+        BenchError: The storage can't be used, or this machine's times tell nothing there.
+    """
+    goal, kind = joinable.question.goal, joinable.search.machine_kind
+    goal.check_kinds(joinable.name, kind, here.machine.kind)
+    study = Study(
+        *(joinable.name, joinable.storage, joinable.question.space, goal),
+        owner.current(here.machine.machine_id),
+        machine=here.machine.name,
+        member=1 + secrets.randbelow(_MEMBERS),
+        images=here.source.digest,
+    )
+    trial_end.settle(study, goal, here.store, say=here.say, alone=False)
+    question = Question(
+        space=joinable.question.space,
+        goal=goal,
+        source=here.source,
+        execution=here.execution,
+        machine=here.machine,
+        address=here.address,
+        parent_run_id=joinable.run_id,
+        exclusive=here.exclusive,
+    )
+    return Search(study, question, here.store, here.watch, here.say)

@@ -1,0 +1,120 @@
+"""A study's turns beside other machines: how long what does not answer is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from test_study import ACCURACY, ONE, opened, sqlite_url
+
+from mnist_bench import patience
+from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.shared_search import SharedSearch
+from mnist_bench.study import Study
+from mnist_bench.turns import Limits, Search, train_all, wait_for_others
+
+AWAY = BenchError("the database is away", exit_status=EXIT_BROKE)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long was slept each time; the clock goes by it alone."""
+    each: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(each), sleep=each.append)
+    monkeypatch.setattr(patience, "time", clock)
+    return each
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def ours(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Study:
+    monkeypatch.chdir(tmp_path)
+    return opened("ours", storage=sqlite_url(tmp_path / "studies.db"), space=ONE)
+
+
+def search(study: Study, said: list[str]) -> Search:
+    question = SimpleNamespace(goal=ACCURACY)
+    return Search(study, question, None, lambda _: nullcontext(), said.append)
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """The database is away for so many looks."""
+    left = iter(range(times))
+    end_silent = Study.end_silent
+
+    def refuse(study: Study) -> None:
+        if next(left, None) is not None:
+            raise AWAY
+        end_silent(study)
+
+    monkeypatch.setattr(Study, "end_silent", refuse)
+
+
+def done(study: Study, count: int) -> Iterator[None]:
+    for _ in range(count):
+        study.finished(study.ask().number, (0.5,), {})
+        yield
+
+
+def test_a_database_that_is_away_for_a_while_is_waited_for(
+    ours: Study, slept: list[float], said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(done(ours, 2))
+    refusing(monkeypatch, 120)
+    ended = train_all(search(ours, said), Limits(2, None))
+    assert (ended.exit_status, ended.in_words) == (0, "2 trials are done")
+    assert sum(slept) == 600
+    assert said == ["the database is away; waiting for it, Ctrl-C leaves"]
+
+
+def test_one_that_stays_away_is_given_up(
+    ours: Study, slept: list[float], said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, 500)
+    with pytest.raises(BenchError, match="the database is away"):
+        train_all(search(ours, said), Limits(2, None))
+    assert sum(slept) == 600
+
+
+def test_what_others_have_in_work_is_waited_for(
+    ours: Study, said: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    others = opened("ours", storage=sqlite_url(tmp_path / "studies.db"), space=ONE)
+    asked = [others.ask(), others.ask()]
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        others.finished(asked[len(waits) - 1].number, (0.5,), {})
+
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep))
+    ended = train_all(search(ours, said), Limits(2, None))
+    assert (ended.exit_status, len(waits)) == (0, 2)
+    assert said == [
+        "waiting for 2 trials in work elsewhere; Ctrl-C leaves",
+        "waiting for 1 trial in work elsewhere; Ctrl-C leaves",
+    ]
+    wait_for_others(search(ours, said))
+    assert len(waits) == 2
+
+
+def test_where_no_more_are_asked_for_it_ends(ours: Study, said: list[str]) -> None:
+    list(done(ours, 1))
+    ours.search = shared(is_open=False)
+    ended = train_all(search(ours, said), Limits(5, None))
+    assert (ended.exit_status, ended.in_words) == (0, "no more trials are asked for")
+
+
+def shared(**changes: Any) -> SharedSearch:
+    values = {
+        "trials": 5, "dataset": "mnist", "dataset_digest": "d", "experiment": "e",
+        "machine_kind": "k", "is_open": True,
+    }  # fmt: skip
+    return SharedSearch(**(values | changes))
