@@ -1,30 +1,19 @@
-"""Machines that share a plan on a real PostgreSQL server, which is MLflow's database too."""
+"""A board on PostgreSQL: machines held against one another there, and what is wrong with it."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import stand_ins
-from program import Bench, altered, free_port, is_up, wait_until
+from program import Bench, Ended, altered
 from servers import PostgreSql, postgresql
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import SQLAlchemyError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 SHARE = ("run", "smoke", "--dataset", "mnist-5k", "--steps", "100,200", "--json")
-FINISHED = """
-    SELECT part.value, steps.value FROM runs
-    JOIN tags AS part ON part.run_uuid = runs.run_uuid AND part.key = 'bench.part'
-    JOIN tags AS steps ON steps.run_uuid = runs.run_uuid AND steps.key = 'bench.steps'
-    WHERE runs.status = 'FINISHED'
-"""
 
 
 @pytest.fixture
@@ -34,12 +23,11 @@ def server() -> Iterator[PostgreSql]:
 
 
 @pytest.fixture
-def machines(tmp_path: Path) -> tuple[Bench, Bench]:
-    folders = [tmp_path / name for name in ("one", "other")]
+def machines(tmp_path: Path) -> tuple[Bench, ...]:
+    folders = [tmp_path / name for name in ("one", "other", "third")]
     for folder in folders:
         folder.mkdir()
-    first, second = map(Bench, folders)
-    return first, second
+    return tuple(map(Bench, folders))
 
 
 def board(server: PostgreSql) -> dict[str, str]:
@@ -50,101 +38,67 @@ def board(server: PostgreSql) -> dict[str, str]:
     }
 
 
-def program(seconds: float) -> tuple[str, ...]:
-    """The program with trainings of six such waits, and hearts that beat fast."""
+def program(cpu: str, seconds_a_step: float) -> tuple[str, ...]:
+    """The program on a machine of that processor, which is so fast."""
+    command = stand_ins.worker()
+    slower = (*command[:-1], command[-1].replace("0.5", str(seconds_a_step)))
     return altered(f"""
-from mnist_bench import beating, harness, patience, process
-process.COMMAND = {stand_ins.worker(f"import time; time.sleep({seconds})")!r}
-beating.HEARTBEAT_SECONDS = 5
-patience.AGAIN_SECONDS = harness._AGAIN_SECONDS = 0.5
+from mnist_bench import machine, process
+machine._cpu_name = lambda: {cpu!r}
+process.COMMAND = {slower!r}
 """)
 
 
-def finished(server: PostgreSql) -> Counter[tuple[str, str]]:
-    """Finished runs on the board, by seed and rows of their part, and steps."""
+def recorded(machine: Bench, server: PostgreSql, cpu: str, pace: float) -> Ended:
+    uri = {"MLFLOW_TRACKING_URI": server.url("mlflow")}
+    ended = machine.run(*SHARE, "--seeds", "2", program=program(cpu, pace), **uri)
+    assert ended.status == 0, ended.stderr
+    return ended
+
+
+def test_three_machines_on_one_board_are_held_against_one_another(
+    server: PostgreSql, machines: tuple[Bench, ...]
+) -> None:
+    first, second, third = machines
+    recorded(first, server, "Alpha", 0.5)
+    recorded(second, server, "Beta", 0.25)
+    recorded(third, server, "Gamma", 2.0)
+    uri = {"MLFLOW_TRACKING_URI": server.url("mlflow")}
+    compared = first.run("compare", "--by", "machine", "smoke", "--json", **uri)
+    assert compared.status == 0, compared.stderr
+    found = {(c["other"].split(",")[0], c["other_steps"]): c["train_seconds"]["value"]
+             for c in compared.document["contrasts"]}  # fmt: skip
+    assert found == pytest.approx({("Beta", 100): 0.5, ("Beta", 200): 0.5,
+                                   ("Gamma", 100): 4.0, ("Gamma", 200): 4.0})  # fmt: skip
+    reported = second.run("report", "--json", **uri)
+    assert reported.status == 0, reported.stderr
+    lines = [line for line in reported.document["machines"] if line["steps"] == 200]
+    assert [line["machine"].split(",")[0] for line in lines] == ["Beta", "Alpha", "Gamma"]
+    assert [line["relative"] for line in lines] == pytest.approx([1.0, 0.5, 0.125])
+    told = (second.folder / "reports" / "report.md").read_text(encoding="utf-8")
+    assert all(name in told for name in ("Alpha", "Beta", "Gamma"))
+
+
+def test_an_elder_schema_of_mlflows_is_one_line(
+    server: PostgreSql, machines: tuple[Bench, ...]
+) -> None:
+    recorded(machines[0], server, "Alpha", 0.5)
     engine = create_engine(server.url("mlflow"))
-    try:
-        with engine.connect() as connection:
-            found = connection.execute(text(FINISHED)).all()
-    except SQLAlchemyError:  # not there yet
-        return Counter()
-    finally:
-        engine.dispose()
-    return Counter((part[-9:], steps) for part, steps in found)
-
-
-def once(count: int) -> dict[tuple[str, str], int]:
-    return {(f"{seed}-100-200", steps): 1 for seed in range(count) for steps in ("100", "200")}
-
-
-def test_two_machines_do_each_part_once_also_where_the_server_is_restarted(
-    server: PostgreSql, machines: tuple[Bench, Bench]
-) -> None:
-    here, there = machines
-    told, slow = board(server), program(0.5)
-    with here.started(*SHARE, "--seeds", "6", program=slow, **told) as first:
-        first.until(lambda: finished(server), 120)
-        with there.started("join", program=slow, **told) as second:
-            second.until(lambda: "seed" in second.stdout(), 120)
-            server.stop()
-            server.start()
-            joined = second.ended(240)
-            ended = first.ended(240)
-    assert (ended.status, joined.status) == (0, 0), ended.stderr + joined.stderr
-    assert finished(server) == once(6)
-    for each in (ended, joined):
-        assert "Traceback" not in each.stderr
-        assert server.password not in each.stdout + each.stderr
-    for bench in machines:
-        files = [path for path in bench.folder.rglob("*") if path.is_file()]
-        assert not [path for path in files if server.password.encode() in path.read_bytes()]
-
-
-@contextmanager
-def tracking_server(bench: Bench, server: PostgreSql, port: int) -> Iterator[None]:
-    """MLflow's, which keeps runs on PostgreSQL and artifacts in a folder of its own."""
-    command = (sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1")
-    with bench.started(
-        *("--port", str(port), "--workers", "1"),
-        program=command,
-        MLFLOW_BACKEND_STORE_URI=server.url("mlflow"),
-        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
-        MLFLOW_DISABLE_TELEMETRY="true",
-    ) as running:
-        running.until(lambda: is_up(port), 180)
-        yield
-
-
-def test_a_tracking_server_that_is_away_is_waited_for(
-    server: PostgreSql, machines: tuple[Bench, Bench], tmp_path: Path
-) -> None:
-    (tmp_path / "board").mkdir()
-    home, port, slow = Bench(tmp_path / "board"), free_port(), program(0.5)
-    here, there = machines
-    told = board(server) | {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
-    with contextlib.ExitStack() as stack:
-        with tracking_server(home, server, port):
-            first = stack.enter_context(here.started(*SHARE, "--seeds", "4", program=slow, **told))
-            first.until(lambda: finished(server), 120)
-            second = stack.enter_context(there.started("join", program=slow, **told))
-            second.until(lambda: "seed" in second.stdout(), 120)
-        wait_until(lambda: not is_up(port), 60)
-        second.until(lambda: "results wait in" in second.stderr() + first.stderr(), 120)
-        with tracking_server(home, server, port):
-            joined = second.ended(240)
-            ended = first.ended(240)
-    assert (ended.status, joined.status) == (0, 0), ended.stderr + joined.stderr
-    assert finished(server) == once(4)
-    assert "Traceback" not in ended.stderr + joined.stderr
-    for bench in machines:
-        assert not (bench.folder / "mlruns" / ".runs").exists(), "nothing waits any more"
-        assert not list(bench.folder.glob("mlruns/**/result.json"))
-    kept = list(home.folder.rglob("result.json"))
-    assert len(kept) >= 8
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'cc1f77228345'"))
+    engine.dispose()
+    told = board(server)
+    for command in (SHARE, ("tune", "--dataset", "mnist-5k"), ("report",)):
+        ended = machines[1].run(*command, **told)
+        assert ended.status == 2, ended.stderr
+        assert "was made by another version of MLflow; copy it, then run `mlflow db upg" in (
+            ended.complaint
+        )
+        assert server.password not in ended.stderr
 
 
 def test_a_wrong_password_is_one_line_without_it(
-    server: PostgreSql, machines: tuple[Bench, Bench]
+    server: PostgreSql, machines: tuple[Bench, ...]
 ) -> None:
     wrong = {"MNIST_BENCH_STORAGE": server.url("optuna", password="not-the-one")}
     ended = machines[0].run("join", **(board(server) | wrong))
@@ -155,7 +109,7 @@ def test_a_wrong_password_is_one_line_without_it(
 
 
 def test_a_server_that_is_not_there_is_one_line(
-    server: PostgreSql, machines: tuple[Bench, Bench]
+    server: PostgreSql, machines: tuple[Bench, ...]
 ) -> None:
     server.stop()
     ended = machines[0].run(*SHARE, **board(server))

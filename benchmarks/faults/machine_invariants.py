@@ -71,7 +71,17 @@ def check_work(storage: str, study: str, asked: int) -> Findings:
     """
     plans = [name for name in optuna.get_all_study_names(storage) if name != study]
     (plan,) = (_kept(storage, name) for name in plans)
-    trials = _kept(storage, study)
+    return check_trials(plan, _kept(storage, study), asked)
+
+
+def check_trials(plan: Sequence[Shared], trials: Sequence[Shared], asked: int) -> Findings:
+    """The same of what was read.
+
+    Args:
+        plan: Trials that are a plan's parts.
+        trials: Of the study.
+        asked: So many parts, and so many trials.
+    """
     return Findings(
         running=(*_open(plan), *_open(trials)),
         lost=(*_never_done(plan, asked), *_never_tried_again(trials)),

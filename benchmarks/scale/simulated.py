@@ -15,7 +15,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "tests")]
 
@@ -23,12 +25,15 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "tests")]
 from records import machine, run  # noqa: E402
 
 from mnist_bench import owner  # noqa: E402
+from mnist_bench.errors import BenchError  # noqa: E402
 from mnist_bench.figures import Point  # noqa: E402
 from mnist_bench.objective import Goal  # noqa: E402
 from mnist_bench.record import Record  # noqa: E402
 from mnist_bench.space import Parameter, Space  # noqa: E402
 from mnist_bench.store import Store  # noqa: E402
 from mnist_bench.study import Study  # noqa: E402
+
+Answer = TypeVar("Answer")
 
 _MARKS = range(5, 100, 5)
 """Percent of a trial at which it is reported and compared."""
@@ -84,11 +89,13 @@ class Done(Record):
 
     Attributes:
         took: By each trial.
+        refused: Calls that a server did not answer; made again.
         seconds: From the first trial's beginning to the last one's end.
         cpu_seconds: Of this process meanwhile.
     """
 
     took: tuple[Took, ...]
+    refused: int
     seconds: float
     cpu_seconds: float
 
@@ -106,6 +113,7 @@ class Worker:
         self._store = Store(orders.board, "mnist-bench")
         self._study = Study(*(orders.study, orders.storage, _SPACE, _GOAL, self._me), member=number)
         self.took: list[Took] = []
+        self.refused = 0
 
     def work(self, until: float) -> None:
         """Pretend until that time of the monotonic clock."""
@@ -135,16 +143,29 @@ class Worker:
             run_id=None, part=f"simulated-{number}",
         )  # fmt: skip
         begun = whole.model_copy(update={"evaluations": (), "status": None})
-        run_id = self._store.start(begun, "", self._me, machine(), at_ms=now_ms).run_id
+        store, tag = self._store, whole.part or ""
+        run_id = self._insisted(
+            lambda: store.start(begun, "", self._me, machine(), at_ms=now_ms).run_id
+        )
         points = [Point(each.step, now_ms, each) for each in whole.evaluations]
-        self._store.log(run_id, points)
+        self._insisted(lambda: store.log(run_id, points))
         named = whole.model_copy(update={"run_id": run_id})
         with tempfile.TemporaryDirectory() as folder:
             result, log = Path(folder, "result.json"), Path(folder, "worker.log")
             result.write_text(named.model_dump_json(), encoding="utf-8")
             log.write_text("", encoding="utf-8")
-            self._store.finish(named, "", lambda: [result, log], at_ms=now_ms)
+            self._insisted(lambda: store.recorded_of(tag))  # before and after: it counts once
+            self._insisted(lambda: store.finish(named, "", lambda: [result, log], at_ms=now_ms))
+            self._insisted(lambda: store.recorded_of(tag))
         return run_id
+
+    def _insisted(self, call: Callable[[], Answer]) -> Answer:
+        """As a delivery does: a server may cut a connection."""
+        while True:
+            try:
+                return call()
+            except BenchError:
+                self.refused += 1
 
 
 def main() -> None:
@@ -161,7 +182,12 @@ def main() -> None:
     for thread in threads:
         thread.join()
     took = tuple(each for worker in workers for each in worker.took)
-    done = Done(took=took, seconds=time.monotonic() - begin, cpu_seconds=time.process_time() - cpu)
+    done = Done(
+        took=took,
+        refused=sum(worker.refused for worker in workers),
+        seconds=time.monotonic() - begin,
+        cpu_seconds=time.process_time() - cpu,
+    )
     print(json.dumps(json.loads(done.model_dump_json())), flush=True)
 
 

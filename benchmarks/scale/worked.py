@@ -12,6 +12,8 @@ from simulated import Took
 from mnist_bench.record import Record
 
 _MANY_MACHINES = 1_000
+_CALLS = 12
+"""Of a trial to MLflow's server: a run made, figures, its end, and whether it counts once."""
 _TRIAL_SECONDS = 60.0
 """Of a real trial: about 2,500 steps of the paper's network."""
 _WHAT = """\
@@ -28,6 +30,7 @@ class Load(Record):
     Attributes:
         workers: At once.
         took: By each trial.
+        refused: Calls that a server did not answer, and that were made again.
         seconds: From the first trial's beginning to the last one's end.
         client_cpu_seconds: Of the workers.
         database_cpu_seconds: Of PostgreSQL.
@@ -36,6 +39,7 @@ class Load(Record):
 
     workers: int
     took: tuple[Took, ...]
+    refused: int
     seconds: float
     client_cpu_seconds: float
     database_cpu_seconds: float
@@ -50,6 +54,12 @@ class Load(Record):
     def board_cpu_seconds(self) -> float:
         """What a trial costs PostgreSQL and MLflow's server."""
         return (self.database_cpu_seconds + self.server_cpu_seconds) / len(self.took)
+
+    @property
+    def cores_at_work(self) -> float:
+        """Processors that workers and board kept busy."""
+        board = self.database_cpu_seconds + self.server_cpu_seconds
+        return (self.client_cpu_seconds + board) / self.seconds
 
     @property
     def in_words(self) -> str:
@@ -102,7 +112,7 @@ def page(session: WorkersSession) -> str:
         f"Made by `{session.command}` on {session.date}.",
         "\n".join(_table(session)),
         "![Trials a second by the number of workers](workers.png)",
-        "\n\n".join(_conclusions(session)),
+        "\n\n".join((*_conclusions(session), _refusals(session))),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -169,12 +179,22 @@ def _conclusions(session: WorkersSession) -> Iterator[str]:
     )
 
 
+def _refusals(session: WorkersSession) -> str:
+    refused = sum(load.refused for load in session.loads)
+    trials = sum(len(load.took) for load in session.loads)
+    return (
+        f"**Calls that were not answered**, and were made again, as the suite does: {refused} in "
+        f"{trials:,} trials of some {_CALLS} calls to MLflow's server each."
+    )
+
+
 def _beyond(session: WorkersSession, best: int, others: Sequence[int]) -> str:
     more = [count for count in others if count > best]
     if not more:
         return "no number that was tried makes fewer."
     least = session.median(more[-1], lambda load: load.trials_a_second)
-    return f"{more[-1]} make {least:.2f}: every core of this machine is at work by then."
+    busy = session.median(best, lambda load: load.cores_at_work)
+    return f"{more[-1]} make {least:.2f}. At {best} workers {busy:.1f} cores are at work already."
 
 
 def draw(session: WorkersSession, file: Path) -> None:

@@ -100,6 +100,7 @@ def load(servers: Servers, workers: int, seconds: float, turn: int) -> Load:
     return Load(
         workers=workers,
         took=tuple(each for one in done for each in one.took),
+        refused=sum(one.refused for one in done),
         seconds=max(one.seconds for one in done),
         client_cpu_seconds=sum(one.cpu_seconds for one in done),
         database_cpu_seconds=after[0] - before[0],
