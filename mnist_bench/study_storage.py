@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from filelock import FileLock
 from mnist_bench import tracking
 from mnist_bench.errors import EXIT_BROKE, BenchError
 
+_IS_THERE = ("already exists", "duplicate key")
+"""What databases say of a table that another one has just made."""
+_TABLES_SECONDS = (1.0, 3.0)
 JOURNAL = Path("mlruns", "optuna.log")
 """Where studies are kept unless a storage is named."""
 
@@ -53,9 +57,7 @@ def backend(storage: str | None) -> Any:
 
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     if storage is not None:
-        from mnist_bench.beating import BeatingStorage  # imports Optuna
-
-        return BeatingStorage(storage)
+        return _database(storage)
     from optuna.storages.journal import JournalFileBackend
 
     JOURNAL.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,22 @@ def backend(storage: str | None) -> Any:
     # It asks for a base class of Optuna's that has no public name.
     journal = JournalFileBackend(str(JOURNAL), lock_obj=cast("Any", lock))
     return optuna.storages.JournalStorage(journal)
+
+
+def _database(storage: str) -> Any:
+    """A database; whose tables another machine may just be making, too."""
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    from mnist_bench.beating import BeatingStorage  # imports Optuna
+
+    for seconds in _TABLES_SECONDS:
+        try:
+            return BeatingStorage(storage)
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
+            if not any(word in str(error) for word in _IS_THERE):
+                raise
+            time.sleep(seconds)  # until that one has made them
+    return BeatingStorage(storage)
 
 
 class _Lock:

@@ -21,9 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from program import free_port
 from records import run
+from sqlalchemy.exc import IntegrityError
 from stand_ins import living_process
 
-from mnist_bench import owner, study
+from mnist_bench import beating, owner, study, study_storage
 from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.objective import Goal
 from mnist_bench.owner import Owner
@@ -990,6 +991,27 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "studies.db").write_bytes(b"no database" * 100)
     assert "file is not a database" in refusal(sqlite_url(tmp_path / "studies.db")).message
     assert (tmp_path / "studies.db").read_bytes() == b"no database" * 100
+
+
+def test_a_database_whose_tables_another_machine_is_just_making(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, waited = beating.BeatingStorage, list[float]()
+
+    def slower(url: str) -> beating.BeatingStorage:
+        made = storage(url)
+        if len(waited) < 2:
+            raise IntegrityError("CREATE TABLE", {}, Exception("duplicate key value violates"))
+        return made
+
+    monkeypatch.setattr(beating, "BeatingStorage", slower)
+    monkeypatch.setattr(study_storage.time, "sleep", waited.append)
+    assert opened(storage=sqlite_url(tmp_path / "studies.db")).is_new
+    assert waited == [1.0, 3.0]
+    waited.clear()
+    monkeypatch.setattr(study_storage.time, "sleep", lambda _: None)
+    with pytest.raises(BenchError, match="duplicate key value violates"):
+        opened(storage=sqlite_url(tmp_path / "others.db"))
 
 
 def test_a_database_of_somebody_elses(tmp_path: Path) -> None:
