@@ -44,7 +44,9 @@ def attributes(storage: str) -> dict[str, dict[str, Any]]:
     import optuna
 
     with explained(storage), opening(storage):
-        known = optuna.get_all_study_summaries(backend(storage), include_best_trial=False)
+        opened = backend(storage)
+        known = optuna.get_all_study_summaries(opened, include_best_trial=False)
+        opened.engine.dispose()  # a server has connections for so many machines
     return {each.study_name: each.user_attrs for each in known}
 
 

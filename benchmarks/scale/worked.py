@@ -173,9 +173,9 @@ def _conclusions(session: WorkersSession) -> Iterator[str]:
         f"{rate:.1f} a second. At {cost * 1_000:.0f} ms of processor a trial, as the board took "
         f"with {session.counts[-1]} workers, that is {rate * cost:.1f} cores of this kind for "
         f"PostgreSQL and MLflow's server; with trials of ten minutes, {rate * cost / 10:.1f}. Each "
-        "machine holds a connection or two to PostgreSQL, whose usual limit is 100: beyond some 50 "
-        "machines `max_connections` has to grow, and beyond some hundreds a pooler belongs in "
-        "front, in its session mode."
+        "machine holds two to four connections to PostgreSQL (seen of machines that shared a plan "
+        "and a study), whose usual limit is 100: beyond some 25 machines `max_connections` has to "
+        "grow, and beyond some hundreds a pooler belongs in front, in its session mode."
     )
 
 
