@@ -90,7 +90,8 @@ def test_what_is_wrong_with_the_board_is_seen(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_one_fault_of_each_kind(tmp_path: Path) -> None:
-    lines = carry_out(Drill(faults=6, trials=20, machines=3, chance=1, folder=tmp_path / "drill"))
+    drill = Drill(6, trials=20, machines=3, seconds=2.0, chance=1, folder=tmp_path / "drill")
+    lines = carry_out(drill)
     assert [fault for line in lines for fault in line.findings.faults] == []
     assert [line.tried for line in lines[:-1]] == [1] * 6
     assert lines[-1].tried >= 1

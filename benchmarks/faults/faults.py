@@ -85,6 +85,7 @@ def drill(options: argparse.Namespace, table: Table) -> None:
                 faults=options.faults,
                 trials=options.trials,
                 machines=options.machines,
+                seconds=options.seconds,
                 chance=options.chance,
                 folder=Path(folder),
             )
@@ -222,6 +223,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=100, help="of commands, and of workers (100)")
     parser.add_argument("--faults", type=int, default=200, help="of machines together (200)")
     parser.add_argument("--trials", type=int, default=500, help="that machines share (500)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="that each of these waits (8)")
     parser.add_argument("--machines", type=int, default=4, help="that work at once (4)")
     parser.add_argument(
         "--data",
@@ -241,7 +243,8 @@ def _shown(options: argparse.Namespace) -> str:
     words = ["--what", options.what] if options.what != "runs" else []
     if options.what == "machines":
         told = (("faults", options.faults), ("trials", options.trials),
-                ("machines", options.machines), ("chance", options.chance))  # fmt: skip
+                ("machines", options.machines), ("seconds", f"{options.seconds:g}"),
+                ("chance", options.chance))  # fmt: skip
         return shlex.join([*words, *(part for n, v in told for part in (f"--{n}", str(v)))])
     words += ["--kills", str(options.kills), "--jobs", str(options.jobs)]
     words += ["--data", "DIR"] if options.data else []

@@ -29,7 +29,6 @@ from table import Line
 STUDY = "ours"
 _HEARTBEAT_SECONDS = 2
 """Of the machines here: who is silent for twice as long is missed."""
-_TRAINING_SECONDS = 2.0
 _LONG_SECONDS = 1_800.0
 _START_SECONDS = 180.0
 _SPACE = """
@@ -65,6 +64,7 @@ class Drill:
         faults: How many.
         trials: Parts of a plan and trials of a study, half of them each.
         machines: How many work at once; the clock of the last is an hour ahead.
+        seconds: That a training waits.
         chance: Seeds the draws.
         folder: Where; made here.
     """
@@ -72,6 +72,7 @@ class Drill:
     faults: int
     trials: int
     machines: int
+    seconds: float
     chance: int
     folder: Path
 
@@ -178,8 +179,8 @@ class Machine:
             self.running = None
 
 
-def _program(*, clock: str = "") -> tuple[str, ...]:
-    wait = f"time.sleep({_TRAINING_SECONDS})"
+def _program(seconds: float, *, clock: str) -> tuple[str, ...]:
+    wait = f"time.sleep({seconds})"
     return altered(f"""{clock}
 from mnist_bench import beating, harness, patience, process
 process.COMMAND = {stand_ins.trial_worker(wait)!r}
@@ -211,7 +212,7 @@ class Course:
         bench = Bench(folder)
         (bench.folder / "ours.toml").write_text(_SPACE, encoding="utf-8", newline="\n")
         is_last = number == self.drill.machines - 1
-        return Machine(bench, _program(clock=_AN_HOUR_AHEAD if is_last else ""))
+        return Machine(bench, _program(self.drill.seconds, clock=_AN_HOUR_AHEAD if is_last else ""))
 
     @property
     def plan(self) -> tuple[str, ...]:
