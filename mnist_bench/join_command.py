@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from mnist_bench import shared, terminal
+from mnist_bench.escape import one_line
 
 # Rooms that import a library of weight are imported inside, so that `--help` answers at once.
 
@@ -56,7 +57,7 @@ def join(
     wishing.check_folders()
 
     def say(line: str) -> None:
-        people.print(line, soft_wrap=True, markup=False, highlight=False)
+        people.print(one_line(line), soft_wrap=True, markup=False, highlight=False)
 
     if not joining.unfinished(wish, say):
         people.print("nothing is left to do there")

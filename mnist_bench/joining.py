@@ -30,6 +30,7 @@ from mnist_bench.errors import (
     EXIT_WRONG_REQUEST,
     BenchError,
 )
+from mnist_bench.escape import one_line
 from mnist_bench.execution import Execution
 from mnist_bench.harness import Outcome
 from mnist_bench.journal import Address
@@ -222,7 +223,7 @@ def carry_out(wish: Wish, console: Console, people: Console) -> Outcome:
     """
 
     def say(line: str) -> None:
-        people.print(Text(line), soft_wrap=True)
+        people.print(Text(one_line(line)), soft_wrap=True)  # other machines' titles and names
 
     seen: set[str] = set()
     worst = Outcome(())

@@ -304,6 +304,20 @@ def test_accuracies_are_compared_on_any_machine_and_the_report_names_them(
 
 
 @needs_signals
+def test_what_other_machines_call_things_steers_no_terminal(
+    here: Bench, there: Bench, board: dict[str, str]
+) -> None:
+    title = 'title = "\\u001b[2J[bold red]Ours\\u202e"'
+    steering = SPACE.replace('title = "Two parameters"', title)
+    (here.folder / "two.toml").write_text(steering, encoding="utf-8")
+    left_open(here, board)
+    joined = there.call("join", **board)
+    assert joined.status == 0, joined.stderr
+    assert "ours: [2J[bold red]Ours\n" in joined.stdout
+    assert not {"\x1b", "\u202e"} & set(joined.stdout + joined.stderr)
+
+
+@needs_signals
 def test_who_records_elsewhere_is_refused(
     here: Bench, there: Bench, board: dict[str, str], tmp_path: Path
 ) -> None:
