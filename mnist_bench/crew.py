@@ -25,10 +25,11 @@ from mnist_bench.layout import Plan, Trajectory
 from mnist_bench.protocol import Sample
 from mnist_bench.record import Record
 from mnist_bench.result import Evaluation
+from mnist_bench.series import Limits, Search
 from mnist_bench.store import Store
 from mnist_bench.study import Study
 from mnist_bench.trials import ENDS, Ended, Question
-from mnist_bench.turns import Limits, Search, train_all
+from mnist_bench.turns import train_all
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.crew")
 """What starts a member."""
@@ -165,7 +166,7 @@ def main() -> int:
             images=question.source.digest,
         )
         until = None if orders.seconds is None else begin + orders.seconds
-        limits = Limits(orders.trials, until)
+        limits = Limits(orders.trials, until, waits=False)
         ended = train_all(Search(study, question, store, _watched, _say), limits)
     except BenchError as error:
         _say(f"mnist-bench: {error}")

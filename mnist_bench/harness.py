@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mnist_bench import interruption, journal, protocol
+from mnist_bench import interruption, journal, patience, protocol
 from mnist_bench.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.interruption import Terminated
 from mnist_bench.journal import Address, Header
@@ -22,8 +22,6 @@ from mnist_bench.store import Store
 
 SHARED_PHASES: tuple[PhaseName, ...] = ("import", "data", "other")
 """In which the store is opened meanwhile, by the process that started the worker."""
-_AGAIN_SECONDS = 5.0
-"""Between two offers to a store that refuses, where there is patience."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def _insisted(shelf: Shelf, patience_seconds: float) -> int:
     until = time.monotonic() + patience_seconds
     try:
         while shelf.refusal and time.monotonic() < until:
-            time.sleep(_AGAIN_SECONDS)
+            time.sleep(patience.AGAIN_SECONDS)
             with interruption.held_back():
                 shelf.settle()
     except (KeyboardInterrupt, Terminated) as error:

@@ -48,6 +48,7 @@ def join(
     """
     from mnist_bench import exclusive, joining
     from mnist_bench import wish as wishing
+    from mnist_bench.logbook import Once
     from mnist_bench.machine import machine_id
 
     if storage is None:
@@ -57,12 +58,14 @@ def join(
     wishing.check_folders()
 
     def say(line: str) -> None:
+        # What other machines call their plans must not steer this terminal.
         people.print(one_line(line), soft_wrap=True, markup=False, highlight=False)
 
-    if not joining.unfinished(wish, say):
+    once = Once(say)
+    if not joining.unfinished(wish, once):
         people.print("nothing is left to do there")
         return 0
     with exclusive.held(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
         wish = dataclasses.replace(wish, exclusive=kept)
-        done = joining.carry_out(wish, console, people)
+        done = joining.carry_out(wish, console, say, once)
     return terminal.settle(done.error, done.exit_status)

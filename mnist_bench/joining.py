@@ -30,11 +30,11 @@ from mnist_bench.errors import (
     EXIT_WRONG_REQUEST,
     BenchError,
 )
-from mnist_bench.escape import one_line
 from mnist_bench.execution import Execution
 from mnist_bench.harness import Outcome
 from mnist_bench.journal import Address
 from mnist_bench.limits import DatasetChoice
+from mnist_bench.logbook import Once
 from mnist_bench.plan_study import PlanStudy
 from mnist_bench.progress import ProgressWatcher
 from mnist_bench.searching import Joinable
@@ -154,12 +154,12 @@ class _Asks:
     run_id: str | None
 
 
-def unfinished(wish: Wish, say: Callable[[str], None]) -> dict[str, _Plan | _Search]:
+def unfinished(wish: Wish, once: Once) -> dict[str, _Plan | _Search]:
     """What is to be worked on, by its study's name, the oldest first; nothing where all is done.
 
     Args:
         wish: What the user asked for.
-        say: Told in one line what another version shares.
+        once: Told of each that is left out, since another version shares it.
 
     Raises:
         BenchError: The storage can't be used, has nothing of the name that was asked for, or
@@ -178,7 +178,7 @@ def unfinished(wish: Wish, say: Callable[[str], None]) -> dict[str, _Plan | _Sea
         try:
             shared = _opened(name, kept[name], wish)
         except BenchError as error:
-            _leave_out(name, error, wish, say)
+            _leave_out(name, error, wish, once)
             continue
         if shared.has_work:
             found[name] = shared
@@ -195,7 +195,7 @@ def _opened(name: str, attributes: Mapping[str, Any], wish: Wish) -> _Plan | _Se
     return _Search(Joinable.told(name, wish.storage, attributes))
 
 
-def _leave_out(name: str, error: BenchError, wish: Wish, say: Callable[[str], None]) -> None:
+def _leave_out(name: str, error: BenchError, wish: Wish, once: Once) -> None:
     """Go on without what this machine can't work on, unless just that was asked for.
 
     Raises:
@@ -203,16 +203,17 @@ def _leave_out(name: str, error: BenchError, wish: Wish, say: Callable[[str], No
     """
     if wish.study is not None or error.exit_status != EXIT_WRONG_REQUEST:
         raise error
-    say(f"{name} is left out: {error}")
+    once(name, f"{name} is left out: {error}")
 
 
-def carry_out(wish: Wish, console: Console, people: Console) -> Outcome:
-    """Work for every plan and study until nothing is left, also for those of meanwhile.
+def carry_out(wish: Wish, console: Console, say: Callable[[str], None], once: Once) -> Outcome:
+    """Work for every plan and study until nothing is left, also for those shared meanwhile.
 
     Args:
         wish: What the user asked for.
         console: For progress and faults.
-        people: For results.
+        say: Told what comes of the work, in lines that may hold anything.
+        once: Told of each that is left out.
 
     Returns:
         What was trained here, and what broke first, or why one was left out.
@@ -221,23 +222,19 @@ def carry_out(wish: Wish, console: Console, people: Console) -> Outcome:
         BenchError: A server does not answer; or of what was asked for by its name the images are
             not at hand, the board is another, or times of unlike machines would be compared.
     """
-
-    def say(line: str) -> None:
-        people.print(Text(one_line(line)), soft_wrap=True)  # other machines' titles and names
-
     seen: set[str] = set()
     worst = Outcome(())
-    while left := {n: each for n, each in unfinished(wish, say).items() if n not in seen}:
+    while left := {n: each for n, each in unfinished(wish, once).items() if n not in seen}:
         name, joined = next(iter(left.items()))
         seen.add(name)
         say(f"{name}: {joined.title}")
         try:
             outcome = joined.work_off(_here(joined, wish, console, say))
         except BenchError as error:
-            _leave_out(name, error, wish, say)
+            _leave_out(name, error, wish, once)
             outcome = Outcome((), error.exit_status, error)
         else:
-            if outcome.exit_status and _is_over(name, outcome, wish):
+            if outcome.exit_status and _is_over(name, outcome, wish, once):
                 return outcome
         worst = worst if worst.exit_status else outcome
     if not worst.exit_status:
@@ -245,10 +242,10 @@ def carry_out(wish: Wish, console: Console, people: Console) -> Outcome:
     return worst
 
 
-def _is_over(name: str, outcome: Outcome, wish: Wish) -> bool:
+def _is_over(name: str, outcome: Outcome, wish: Wish, once: Once) -> bool:
     """Whether what ended the work on one ends all: this machine can't go on, or must not."""
     stopped = outcome.exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}
-    return stopped or name in unfinished(wish, lambda _: None)
+    return stopped or name in unfinished(wish, once)
 
 
 def _here(

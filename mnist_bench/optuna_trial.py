@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import optuna
 
 RUN_ID, SEEN, PAPER, RETRY, REPEAT = "run_id", "seen", "paper", "retry_of", "repeat_of"
-TOOK, MACHINE, OWNER = "took_seconds", "machine", "owner"
+TOOK, MACHINE, OWNER, ELSEWHERE = "took_seconds", "machine", "owner", "elsewhere"
 """Attributes of a trial that are the suite's own."""
 
 
@@ -41,7 +41,8 @@ def tried_of(trial: optuna.trial.FrozenTrial) -> Tried:
         "WAITING": "waiting",
     }
     state = states[trial.state.name]
-    owner = Owner.told(trial.user_attrs.get(OWNER))
+    owner, elsewhere = Owner.told(trial.user_attrs.get(OWNER)), trial.user_attrs.get(ELSEWHERE)
+    begun = trial.datetime_start if elsewhere is None else None  # by no clock that is known here
     return Tried(
         number=trial.number,
         state=state,
@@ -53,16 +54,14 @@ def tried_of(trial: optuna.trial.FrozenTrial) -> Tried:
         seconds=trial.user_attrs.get(
             TOOK, trial.duration.total_seconds() if trial.duration else None
         ),
-        begun_at_ms=(
-            int(trial.datetime_start.timestamp() * 1_000) if trial.datetime_start else None
-        ),
+        begun_at_ms=int(begun.timestamp() * 1_000) if begun else None,
         run_id=trial.user_attrs.get(RUN_ID),
         **trial.user_attrs.get(SEEN, {}),
         is_papers=bool(trial.user_attrs.get(PAPER)),
         retry_of=trial.user_attrs.get(RETRY),
         repeat_of=trial.user_attrs.get(REPEAT),
-        machine=trial.user_attrs.get(MACHINE),
-        machine_id=owner.machine_id if owner else None,
+        machine=trial.user_attrs.get(MACHINE) if elsewhere is None else None,
+        machine_id=elsewhere or (owner.machine_id if owner else None),
     )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from mnist_bench.errors import BenchError
 from mnist_bench.units import counted
+
+Answer = TypeVar("Answer")
 
 AGAIN_SECONDS = 5.0
 """Between two looks."""
@@ -56,6 +59,18 @@ class Patience:
         if now - self._unanswered_since >= self._seconds:
             raise error
         self.wait(f"{error.message}; waiting for it, Ctrl-C leaves")
+
+    def until_answered(self, call: Callable[[], Answer]) -> Answer:
+        """Call something again until it is answered.
+
+        Raises:
+            BenchError: It was not for too long.
+        """
+        while True:
+            try:
+                return call()
+            except BenchError as error:
+                self.bear(error)
 
     def wait(self, what: str) -> None:
         """Wait for a moment.

@@ -19,6 +19,7 @@ from mnist_bench.machine import Machine
 from mnist_bench.optuna_trial import RUN_ID
 from mnist_bench.owner import Owner
 from mnist_bench.progress import ProgressWatcher
+from mnist_bench.series import Limits, Search
 from mnist_bench.shared_search import SharedSearch, another_version
 from mnist_bench.sharing import Here
 from mnist_bench.store import Store
@@ -27,10 +28,10 @@ from mnist_bench.study_notes import SEARCH
 from mnist_bench.study_question import StudyQuestion
 from mnist_bench.trials import Question
 from mnist_bench.tuning_wish import Prepared, Wish
-from mnist_bench.turns import Limits, Search, train_all
+from mnist_bench.turns import train_all
 
 _MEMBERS = 4_000
-"""Of so many one is drawn by who joins, so that no two are suggested the same."""
+"""Of so many one is drawn by who joins, so that hardly two are suggested the same."""
 
 
 def begun(prepared: Prepared, wish: Wish, console: Console, say: Callable[[str], None]) -> Search:
@@ -127,7 +128,7 @@ class Joinable:
         search = SharedSearch.told(name, attributes[SEARCH])
         try:
             question = StudyQuestion.from_attribute(attributes[QUESTION])
-        except ValidationError as error:
+        except (ValidationError, LookupError, TypeError) as error:
             raise another_version(name) from error
         return cls(name, storage, question, search, attributes[RUN_ID])
 
@@ -151,8 +152,7 @@ def work_off(joinable: Joinable, here: Here) -> Outcome:
         BenchError: The storage can't be used, or this machine's times tell nothing there.
     """
     try:
-        limits = Limits(joinable.search.trials, None)
-        ended = train_all(_joined(joinable, here), limits)
+        ended = train_all(_joined(joinable, here), Limits(None, None))
     except (KeyboardInterrupt, Terminated) as error:
         return Outcome((), harness.status_of(error))
     here.say(f"{joinable.name}: {ended.in_words}")

@@ -90,9 +90,9 @@ class Study(StudyRecovery):
         self._open: dict[int, optuna.Trial] = {}
         self._hearts: dict[int, Heart] = {}
         with explained(storage), opening(storage):
-            self._beating = backend(storage)
+            self._kept = backend(storage)
             self._study = optuna.create_study(
-                storage=self._beating,
+                storage=self._kept,
                 study_name=name,
                 directions=list(goal.directions),
                 load_if_exists=True,
@@ -217,7 +217,8 @@ class Study(StudyRecovery):
         """Give back what this process has in work, as far as the storage answers."""
         for number in [*self._open]:
             with contextlib.suppress(BenchError):
-                self.interrupted(number)
+                if self.is_ours(number):
+                    self.interrupted(number)
         self.let_go()
 
     def let_go(self) -> None:
@@ -260,7 +261,7 @@ class Study(StudyRecovery):
             from mnist_bench.beating import Heart
 
             # Optuna's own threads beat only within `optimize`, to which trials would be a callback.
-            self._hearts[trial.number] = Heart(self._beating, trial._trial_id)  # noqa: SLF001
+            self._hearts[trial.number] = Heart(self._kept, trial._trial_id)  # noqa: SLF001
 
     def _give_back(self, number: int) -> None:
         """This process works on a trial no more."""

@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from mnist_bench.optuna_trial import OWNER, PAPER, REPEAT, RETRY, TOOK, tried_of
+from mnist_bench.optuna_trial import ELSEWHERE, OWNER, PAPER, REPEAT, RETRY, TOOK, tried_of
 from mnist_bench.owner import Owner
 from mnist_bench.study_notes import StudyNotes
 from mnist_bench.study_storage import explained
@@ -123,10 +123,11 @@ class StudyRecovery(StudyNotes):
             return True
         return False
 
-    def took(self, number: int, seconds: float) -> None:
-        """Keep what a trial took where another process did it."""
+    def took(self, number: int, seconds: float, machine_id: str | None) -> None:
+        """Keep what a trial took on another machine, which did it."""
         with explained(self._storage):
             self._open[number].set_user_attr(TOOK, seconds)
+            self._open[number].set_user_attr(ELSEWHERE, machine_id or "")
 
     def left_behind(self, number: int) -> None:
         """Fail an orphan that did not come to its end, and have it tried again."""

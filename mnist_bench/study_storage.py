@@ -129,6 +129,8 @@ def explained(storage: str | None) -> Iterator[None]:
         try:
             with answering(storage):
                 yield
+        except KeyError as error:  # of a study that somebody deleted meanwhile
+            raise _unusable(storage, error) from error
         except OSError as error:
             raise BenchError(
                 f"can't use the study's journal {JOURNAL.as_posix()}: {error.strerror or error}",

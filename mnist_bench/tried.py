@@ -125,7 +125,9 @@ def is_superfluous(trials: Sequence[Tried], number: int, limit: int | None) -> b
     own, root = trials[number], root_of(trials, number)
     if is_done_elsewhere(trials, number):
         return True
-    running = [t for t in trials if t.state == "running" and t.number < number]
+    # Who puts a trial away has it tried again first, and fails it then.
+    earlier = [t for t in trials if t.number < number and t.number != own.retry_of]
+    running = [t for t in earlier if t.state == "running"]
     if own.retry_of is not None:
         return any(root_of(trials, each.number) == root for each in running)
     ahead = sum(t.counts for t in trials) + sum(t.repeat_of is None for t in running)

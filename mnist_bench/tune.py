@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,20 +19,14 @@ from mnist_bench.escape import markdown
 from mnist_bench.finalists import covers, finalists_of, standing, standing_papers
 from mnist_bench.report.study import proof_in_words
 from mnist_bench.result import Status
+from mnist_bench.series import Limits, Search
 from mnist_bench.study import Study
 from mnist_bench.study_document import Look, StudyDocument
 from mnist_bench.study_files import write
 from mnist_bench.trials import Ended, Question
 from mnist_bench.tried import Tried, papers_of, searched_seconds
 from mnist_bench.tuning_wish import Prepared, Wish
-from mnist_bench.turns import (
-    Limits,
-    Search,
-    out_of_time,
-    train_all,
-    train_finalists,
-    wait_for_others,
-)
+from mnist_bench.turns import out_of_time, train_all, train_finalists, wait_for_others
 
 
 @dataclass(frozen=True)
@@ -107,15 +102,19 @@ class _Course:
             return self._told(ended)
         except BaseException as error:
             why = str(error) if isinstance(error, BenchError) else "it was interrupted"
-            self._close("killed", f"The study did not come to its end: {markdown(why)}", {}, [])
+            with suppress(BenchError):  # what broke may be just what it would be told to
+                self._close("killed", f"The study did not come to its end: {markdown(why)}", {}, [])
             self.tell(self._how_to_go_on())
             raise
 
     def _close_search(self) -> None:
         """From now on no trial is asked for; those that other machines have in work count yet."""
+        self.search.patiently(self._closed)
+        wait_for_others(self.search)
+
+    def _closed(self) -> None:
         if (shared := self.study.search) is not None:
             self.study.search = shared.model_copy(update={"is_open": False})
-            wait_for_others(self.search)
 
     @property
     def _finalists(self) -> int:
@@ -145,24 +144,27 @@ class _Course:
         crew.check_memory(self.wish.workers, papers.peak_rss_bytes if papers else None)
         left = None if until is None else until - time.monotonic()
         self.tell(f"{self.wish.workers} processes train trials at the same time: times are suspect")
-        return crew.work(
-            [
-                crew.Orders(
-                    study=self.study.name,
-                    storage=self.wish.storage,
-                    tracking_uri=self.wish.tracking_uri,
-                    question=shared,
-                    trials=self.wish.trials,
-                    seconds=left,
-                    member=member,
-                )
-                for member in range(1, self.wish.workers + 1)
-            ]
+        orders = [self._orders(shared, left, 1 + member) for member in range(self.wish.workers)]
+        ended = crew.work(orders)
+        if ended.exit_status or not self.study.is_shared:
+            return ended
+        # What other machines have left since then.
+        return train_all(replace(self.search, question=shared), limits)
+
+    def _orders(self, question: Question, seconds: float | None, member: int) -> crew.Orders:
+        return crew.Orders(
+            study=self.study.name,
+            storage=self.wish.storage,
+            tracking_uri=self.wish.tracking_uri,
+            question=question,
+            trials=self.wish.trials,
+            seconds=seconds,
+            member=member,
         )
 
     def _proven(self) -> Ended | None:
         """Look at the test split if the candidate is worth it; what ended that early."""
-        document = self._document()
+        document = self.search.patiently(self._document)
         if document.candidate is None or document.margin is None:
             return None
         candidate = document.trial(document.candidate)
@@ -213,7 +215,7 @@ class _Course:
         begun = Look(
             number=settled.number, candidate=settled.trial, first_seed=settled.fresh_seeds[0]
         )
-        self.study.keep_look(settled.number, begun.model_dump_json())
+        self._keep(begun)
         self.tell(
             f"look {settled.number} at the test split: trial {settled.trial} and the paper's "
             f"configuration on {settled.seeds} fresh seeds each"
@@ -221,11 +223,15 @@ class _Course:
         look, outcome = look_at_test(
             self.study.name, self.question, self.search.store, settled, self.search.watch
         )
-        self.study.keep_look(settled.number, look.model_dump_json())
+        self._keep(look)
         self.tell(f"look {settled.number}: {proof_in_words(look.proof)}")
         if outcome.exit_status:
             return Ended(outcome.exit_status, outcome.error, "the look did not come to its end")
         return None
+
+    def _keep(self, look: Look) -> None:
+        text = look.model_dump_json()
+        self.search.patiently(lambda: self.study.keep_look(look.number, text))
 
     def _document(self) -> StudyDocument:
         question, study = self.question, self.study
@@ -255,7 +261,7 @@ class _Course:
 
     def _told(self, ended: Ended) -> Done:
         """Write the report and the winner, and end the study's run."""
-        document = self._document().model_copy(
+        document = self.search.patiently(self._document).model_copy(
             update={"ended": ended.in_words, "is_whole": not ended.exit_status}
         )
         error, status = ended.error, ended.exit_status
@@ -265,12 +271,13 @@ class _Course:
             status, error = EXIT_BROKE, _no_answer(document)
         paths = write(document)
         self.tell("Written: " + ", ".join(path.as_posix() for path in paths))
-        self._close(
-            "killed" if ended.exit_status else "finished",
-            paths[0].read_text(encoding="utf-8"),
-            {"trials": len(document.trials), "search_seconds": document.search_seconds},
-            [*paths],
-        )
+        state: Status = "killed" if ended.exit_status else "finished"
+        figures: dict[str, float | None] = {
+            "trials": len(document.trials),
+            "search_seconds": document.search_seconds,
+        }
+        text = paths[0].read_text(encoding="utf-8")
+        self.search.patiently(lambda: self._close(state, text, figures, [*paths]))
         return Done(document.model_dump_json(indent=2) + "\n", status, error)
 
     def _close(

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own, on this machine alone."""
+"""PostgreSQL and MLflow's server of a test's own, on this machine alone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from conftest import installed
-from program import free_port, wait_until
+from program import Bench, Running, free_port, is_up, wait_until
 
 USER = "bench"
+_START_SECONDS = 180
+"""Until MLflow's server answers, on a machine that does more."""
 _SYSTEM_USER = "postgres"
 """Whom Debian's packages make for it: it refuses to run as root."""
 
@@ -125,6 +127,27 @@ def postgresql(*databases: str, superuser: str = USER, tls: bool = False) -> Ite
             yield server
         finally:
             server.stop()
+
+
+@contextmanager
+def tracking_server(bench: Bench, port: int, uri: str, processes: int = 1) -> Iterator[Running]:
+    """MLflow's server on a database; its artifacts lie in the bench's folder.
+
+    Args:
+        bench: Whoever keeps the board.
+        port: Where it listens.
+        uri: Of the database, as MLflow names it.
+        processes: Of the server.
+    """
+    with bench.started(
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(processes)),
+        program=(sys.executable, "-P", "-m", "mlflow", "server"),
+        MLFLOW_BACKEND_STORE_URI=uri,
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+        MLFLOW_DISABLE_TELEMETRY="true",
+    ) as running:
+        running.until(lambda: is_up(port), _START_SECONDS)
+        yield running
 
 
 def programs_folder() -> Path:

@@ -46,7 +46,7 @@ def changed(trials: tuple[Shared, ...], number: int, **changes: object) -> tuple
 
 def test_nothing_is_wrong_with_what_is_done() -> None:
     assert check_trials(PLAN, TRIALS, asked=2).faults == ()
-    found = check_runs(RUNS, ["a"])
+    found = check_runs(RUNS, ["a"], asked=1)
     assert found.faults == ()
     assert (found.figures, found.runs) == (2, 3)
 
@@ -61,6 +61,7 @@ def test_nothing_is_wrong_with_what_is_done() -> None:
         (PLAN, changed(TRIALS, 3, retry_of=None), {"lost"}),
         (PLAN, changed(TRIALS, 2, is_superfluous=False), {"lost"}),
         (PLAN, changed(TRIALS, 3, retry_of=0), {"lost", "doubled"}),
+        (PLAN, changed(TRIALS, 3, state="FAIL", is_superfluous=True), {"lost", "doubled"}),
         (PLAN, (*TRIALS, Shared(4, "COMPLETE", run_id="d")), {"doubled"}),
     ],
 )
@@ -79,12 +80,13 @@ def test_what_is_wrong_with_the_work_is_seen(
          {"running"}),
         (RUNS, ["a", "z"], {"lost"}),
         (RUNS, [], {"wrongly_ended"}),
+        (RUNS[1:], ["a"], {"lost"}),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_the_board_is_seen(
     runs: tuple[Recorded, ...], finished: list[str | None], expected: set[str]
 ) -> None:
-    assert kinds(check_runs(runs, finished)) == expected
+    assert kinds(check_runs(runs, finished, asked=1)) == expected
 
 
 @pytest.mark.slow

@@ -131,7 +131,7 @@ def test_the_page_of_workers_by_hand() -> None:
     assert "and 16 make 6.00. At 4 workers 2.7 cores are at work already." in text
     # 1,000 machines end 16.7 trials of a minute a second, each of 300 ms.
     assert "they end 16.7 a second. At 300 ms of processor a trial" in text
-    assert "that is 5.0 cores of this kind" in text
+    assert "that is 5.0 cores of this kind at least for PostgreSQL" in text
     assert "with trials of ten minutes, 0.5." in text
     assert "2 in 50 trials of some 12 calls" in text
 

@@ -74,7 +74,7 @@ def quick() -> Iterator[None]:
 def program(fault: str = "pass", heartbeat_seconds: int = 1, more: str = "pass") -> tuple[str, ...]:
     """The program with trainings of no time, and hearts that beat fast."""
     return altered(f"""
-from mnist_bench import beating, patience, process, turns
+from mnist_bench import beating, patience, process, series
 process.COMMAND = {stand_ins.trial_worker(fault)!r}
 beating.HEARTBEAT_SECONDS = {heartbeat_seconds}
 patience.AGAIN_SECONDS = 0.1
@@ -206,8 +206,8 @@ def test_what_had_come_to_its_end_before_its_machine_was_killed_counts(
     dies = program(
         more="""
 import os, signal
-tell = turns.tell
-turns.tell = lambda study, goal, number, run: (
+tell = series.tell
+series.tell = lambda study, goal, number, run: (
     os.kill(os.getpid(), signal.SIGKILL) if number == 2 else tell(study, goal, number, run)
 )
 """

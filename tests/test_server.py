@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 
 import pytest
-from program import Bench, Ended, free_port, is_up
+from program import Bench, Ended, free_port
+from servers import tracking_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -18,14 +18,7 @@ PASSWORD = "hunter2-of-the-test"
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     bench = Bench(tmp_path_factory.mktemp("server"))
     port = free_port()
-    command = (sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1")
-    with bench.started(
-        *("--port", str(port), "--workers", "1", "--backend-store-uri", "sqlite:///served.db"),
-        program=command,
-        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
-        MLFLOW_DISABLE_TELEMETRY="true",
-    ) as server:
-        server.until(lambda: is_up(port), 180)
+    with tracking_server(bench, port, "sqlite:///served.db"):
         yield f"127.0.0.1:{port}"
 
 

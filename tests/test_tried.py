@@ -90,6 +90,12 @@ def test_later_trials_do_not_make_an_earlier_one_superfluous() -> None:
     assert [is_superfluous(trials, number, 3) for number in (1, 2, 3)] == [False, False, True]
 
 
+def test_who_tries_again_what_is_just_being_put_away_is_wanted() -> None:
+    """Its machine has queued it, and not failed its own yet: it may die in between."""
+    trials = states("finished", "running", "running", retry_of=1)
+    assert not is_superfluous(trials, 2, 9)
+
+
 @pytest.mark.parametrize("state", ["running", "finished", "pruned"])
 def test_of_two_that_try_the_same_again_one_stands(state: str) -> None:
     twins = states("failed", state, "running", retry_of=0)

@@ -341,10 +341,10 @@ def test_what_had_come_to_its_end_when_its_command_was_killed_counts(bench: Benc
     killed = bench.run(
         "tune", "--space", "two.toml", "--trials", "4", "--confirm", "0",
         program=altered(
-            "import os\nfrom mnist_bench import process, turns\n"
+            "import os\nfrom mnist_bench import process, series\n"
             f"process.COMMAND = {worker('pass')!r}\n"
-            "tell = turns.tell\n"
-            "turns.tell = lambda study, goal, number, run: (\n"
+            "tell = series.tell\n"
+            "series.tell = lambda study, goal, number, run: (\n"
             "    os._exit(9) if number == 2 else tell(study, goal, number, run)\n"
             ")"
         ),

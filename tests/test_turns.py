@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +11,10 @@ from test_study import ACCURACY, ONE, opened, sqlite_url
 
 from mnist_bench import patience
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.series import Limits, Search
 from mnist_bench.shared_search import SharedSearch
 from mnist_bench.study import Study
-from mnist_bench.turns import Limits, Search, train_all, wait_for_others
+from mnist_bench.turns import train_all, wait_for_others
 
 AWAY = BenchError("the database is away", exit_status=EXIT_BROKE)
 
@@ -57,16 +57,15 @@ def refusing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     monkeypatch.setattr(Study, "end_silent", refuse)
 
 
-def done(study: Study, count: int) -> Iterator[None]:
+def finish(study: Study, count: int) -> None:
     for _ in range(count):
         study.finished(study.ask().number, (0.5,), {})
-        yield
 
 
 def test_a_database_that_is_away_for_a_while_is_waited_for(
     ours: Study, slept: list[float], said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    list(done(ours, 2))
+    finish(ours, 2)
     refusing(monkeypatch, 120)
     ended = train_all(search(ours, said), Limits(2, None))
     assert (ended.exit_status, ended.in_words) == (0, "2 trials are done")
@@ -106,7 +105,7 @@ def test_what_others_have_in_work_is_waited_for(
 
 
 def test_where_no_more_are_asked_for_it_ends(ours: Study, said: list[str]) -> None:
-    list(done(ours, 1))
+    finish(ours, 1)
     ours.search = shared(is_open=False)
     ended = train_all(search(ours, said), Limits(5, None))
     assert (ended.exit_status, ended.in_words) == (0, "no more trials are asked for")

@@ -89,37 +89,41 @@ def check_trials(plan: Sequence[Shared], trials: Sequence[Shared], asked: int) -
     )
 
 
-def check_board(board: str, storage: str, study: str) -> Findings:
+def check_board(board: str, storage: str, study: str, asked: int) -> Findings:
     """Whether each part and each trial that finished has one finished run, and none goes on.
 
     Args:
         board: Of MLflow's database.
         storage: Optuna's URL.
         study: Name of the study.
+        asked: So many parts.
     """
-    runs = _recorded(board)
     finished = [trial.run_id for trial in _kept(storage, study) if trial.state == "COMPLETE"]
-    return check_runs(runs, finished)
+    return check_runs(_recorded(board), finished, asked)
 
 
-def check_runs(runs: Sequence[Recorded], finished: Sequence[str | None]) -> Findings:
+def check_runs(runs: Sequence[Recorded], finished: Sequence[str | None], asked: int) -> Findings:
     """The same of what was read.
 
     Args:
         runs: Of parts and trials.
         finished: Ids of the runs of the study's finished trials, as the study has them.
+        asked: So many parts.
     """
     ended = [run for run in runs if run.status == "FINISHED"]
     twice = Counter(run.part for run in ended)
     known = {run.run_id for run in ended if run.is_trial}
+    parts = {run.part for run in ended if not run.is_trial}
+    missing = [] if len(parts) == asked else [f"{len(parts)} of {asked} parts have a finished run"]
+    missing += [f"run {each} of a finished trial is not there" for each in finished
+                if each not in known]  # fmt: skip
     return Findings(
         running=tuple(f"run {r.run_id} of {r.part} goes on" for r in runs if r.status == "RUNNING"),
-        lost=tuple(f"run {each} of a finished trial is not there" for each in finished
-                   if each not in known),
+        lost=tuple(missing),
         doubled=tuple(f"{part} is finished {n} times" for part, n in twice.items() if n > 1),
         wrongly_ended=tuple(f"run {each} is finished, its trial is not"
                             for each in sorted(known - set(finished))),
-        figures=len(twice),
+        figures=asked + len(finished),
         runs=len(runs),
     )  # fmt: skip
 
@@ -143,9 +147,12 @@ def _done_twice(plan: Sequence[Shared]) -> Iterator[str]:
 
 
 def _never_tried_again(trials: Sequence[Shared]) -> Iterator[str]:
-    again = {trial.retry_of for trial in trials}
+    earlier = {trial.number: trial.retry_of for trial in trials}
+    again = {trial.retry_of for trial in trials if not trial.is_superfluous}
+    counted = {_root(earlier, trial.number) for trial in trials if trial.state in _COUNTED}
     for trial in trials:
-        if trial.state == "FAIL" and not trial.is_superfluous and trial.number not in again:
+        is_left = trial.state == "FAIL" and not trial.is_superfluous and trial.number not in again
+        if is_left and _root(earlier, trial.number) not in counted:
             yield f"trial {trial.number} failed and was not tried again"
 
 

@@ -11,7 +11,6 @@ import random
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,8 +21,8 @@ import psutil
 import stand_ins
 from invariants import Findings
 from machine_invariants import check_board, check_work
-from program import Bench, Running, altered, free_port, is_up
-from servers import PostgreSql, postgresql
+from program import Bench, Running, altered, free_port
+from servers import PostgreSql, postgresql, tracking_server
 from table import Line
 
 STUDY = "ours"
@@ -99,17 +98,8 @@ class Board:
 
     def serve(self) -> None:
         """Start MLflow's server, and wait until it answers."""
-        command = (sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1")
-        running = self._serving.enter_context(
-            self._bench.started(
-                *("--port", str(self.port), "--workers", "1"),
-                program=command,
-                MLFLOW_BACKEND_STORE_URI=self.server.url("mlflow"),
-                MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
-                MLFLOW_DISABLE_TELEMETRY="true",
-            )
-        )
-        running.until(lambda: is_up(self.port), _START_SECONDS)
+        uri = self.server.url("mlflow")
+        self._serving.enter_context(tracking_server(self._bench, self.port, uri))
 
     def leave(self) -> None:
         """End MLflow's server at once."""
@@ -133,7 +123,8 @@ class Machine:
         program: What it runs.
         running: Its command; None before it was started.
         alive: Keeps the command's process.
-        said: What its commands said on standard error.
+        said: What each of its commands said, on both streams.
+        is_at_its_end: Whether its last command found that nothing is left.
     """
 
     bench: Bench
@@ -141,6 +132,7 @@ class Machine:
     running: Running | None = None
     alive: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     said: list[str] = field(default_factory=list)
+    is_at_its_end: bool = False
 
     def start(self, told: dict[str, str], *arguments: str) -> None:
         """Start a command there."""
@@ -152,11 +144,6 @@ class Machine:
     def status(self) -> int | None:
         """How its command ended; None while it goes on."""
         return self.running.process.poll() if self.running else 0
-
-    @property
-    def has_ended_well(self) -> bool:
-        """Whether nothing was left to do."""
-        return self.status == 0
 
     def kill(self) -> None:
         """As where the power goes."""
@@ -173,8 +160,8 @@ class Machine:
     def close(self) -> None:
         """Wait for its end, and keep what it said."""
         if self.running is not None:
-            self.running.process.wait(_LONG_SECONDS)
-            self.said.append(self.running.stderr())
+            self.is_at_its_end = self.running.process.wait(_LONG_SECONDS) == 0
+            self.said.append(self.running.stdout() + self.running.stderr())
             self.alive.close()
             self.running = None
 
@@ -182,10 +169,10 @@ class Machine:
 def _program(seconds: float, *, clock: str) -> tuple[str, ...]:
     wait = f"time.sleep({seconds})"
     return altered(f"""{clock}
-from mnist_bench import beating, harness, patience, process
+from mnist_bench import beating, patience, process
 process.COMMAND = {stand_ins.trial_worker(wait)!r}
 beating.HEARTBEAT_SECONDS = {_HEARTBEAT_SECONDS}
-patience.AGAIN_SECONDS = harness._AGAIN_SECONDS = 0.5
+patience.AGAIN_SECONDS = 0.5
 """)
 
 
@@ -250,11 +237,12 @@ class Course:
         weights, faults = zip(*self._faults, strict=True)
         chosen = self._first.pop() if self._first else self.chance.choices(faults, weights)[0]
         time.sleep(self.chance.uniform(0, 3))  # a moment drawn over what machines do
-        self.tried[chosen()] += 1
+        if (kind := chosen()) is not None:
+            self.tried[kind] += 1
         self.go_on()
 
     @property
-    def _faults(self) -> list[tuple[int, Callable[[], str]]]:
+    def _faults(self) -> list[tuple[int, Callable[[], str | None]]]:
         """What may fail, and how often beside the others."""
         return [
             (10, self._killed), (8, self._stopped), (4, self._terminated),
@@ -266,15 +254,14 @@ class Course:
         for machine in self.machines:
             if machine.running is not None and machine.status is None:
                 continue
-            was_at_its_end = machine.running is not None and machine.has_ended_well
             machine.close()
-            if not was_at_its_end:
+            if not machine.is_at_its_end:
                 self._join(machine)
 
     @property
     def is_done(self) -> bool:
         """Whether every machine has found that nothing is left."""
-        return all(m.running is not None and m.has_ended_well for m in self.machines)
+        return all(m.is_at_its_end for m in self.machines)
 
     def finish(self) -> None:
         """Let the machines come to their end, and the study's leader settle it."""
@@ -296,7 +283,7 @@ class Course:
         ended = machine.bench.run(
             *command, program=machine.program, seconds=_LONG_SECONDS, **self.board.told
         )
-        machine.said.append(ended.stderr)
+        machine.said.append(ended.stdout + ended.stderr)
         if ended.status:
             self.refusals.append(f"{command[0]} ended with {ended.status}: {ended.stderr[-500:]}")
 
@@ -304,31 +291,35 @@ class Course:
         working = [m for m in self.machines if m.running is not None and m.status is None]
         return self.chance.choice(working) if working else None
 
-    def _killed(self) -> str:
-        if (machine := self._working()) is not None:
-            machine.kill()
+    def _killed(self) -> str | None:
+        """Any machine that works, if one does."""
+        if (machine := self._working()) is None:
+            return None
+        machine.kill()
         return "a machine is killed"
 
-    def _terminated(self) -> str:
-        if (machine := self._working()) is not None and machine.running is not None:
-            number = self.chance.choice((signal.SIGINT, signal.SIGTERM))
-            machine.running.process.send_signal(number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                machine.running.process.wait(60)
-            machine.kill()
+    def _terminated(self) -> str | None:
+        if (machine := self._working()) is None or machine.running is None:
+            return None
+        number = self.chance.choice((signal.SIGINT, signal.SIGTERM))
+        machine.running.process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            machine.running.process.wait(60)
+        machine.kill()
         return "a machine is interrupted"
 
-    def _stopped(self) -> str:
+    def _stopped(self) -> str | None:
         """Longer than its heart may be silent, and with it what it trains."""
-        if (machine := self._working()) is not None and machine.running is not None:
-            family = [psutil.Process(machine.running.process.pid), *machine.running.family()]
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for each in family:
-                    each.suspend()
-            time.sleep(_HEARTBEAT_SECONDS * self.chance.uniform(2.5, 5))
+        if (machine := self._working()) is None or machine.running is None:
+            return None
+        family = [psutil.Process(machine.running.process.pid), *machine.running.family()]
+        with contextlib.suppress(psutil.NoSuchProcess):
             for each in family:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    each.resume()
+                each.suspend()
+        time.sleep(_HEARTBEAT_SECONDS * self.chance.uniform(2.5, 5))
+        for each in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.resume()
         return "a machine sleeps longer than its heartbeat"
 
     def _database_restarted(self) -> str:
@@ -339,9 +330,9 @@ class Course:
 
     def _server_away(self) -> str:
         self.board.leave()
-        time.sleep(self.chance.uniform(0, 20))
+        time.sleep(self.chance.uniform(0, 60))
         self.board.serve()
-        return "MLflow's server is away, for half a minute at most"
+        return "MLflow's server is away, up to a minute and its start"
 
     def _refused(self) -> str:
         """Who has a wrong password is told so in one line, and changes nothing."""
@@ -368,7 +359,8 @@ def carry_out(drill: Drill) -> list[Line]:
             for machine in course.machines:
                 machine.kill()
         found = check_work(board.server.url("optuna"), STUDY, drill.half)
-        found += check_board(board.server.url("mlflow"), board.server.url("optuna"), STUDY)
+        urls = board.server.url("mlflow"), board.server.url("optuna")
+        found += check_board(*urls, STUDY, drill.half)
         found += _said(course, board.server.password)
     tried = course.tried.most_common()
     tried.append(("a command begins whose clock is an hour ahead", course.clocks_ahead))
@@ -381,9 +373,14 @@ def carry_out(drill: Drill) -> list[Line]:
 def _said(course: Course, password: str) -> Findings:
     """What machines said that nobody should have to read."""
     said = [words for machine in course.machines for words in machine.said]
-    traces = [words[-500:] for words in said if "Traceback" in words]
+    traces = [words[-500:] for words in said if "Traceback" in words or _complaints(words) > 1]
     seen = ["a password was shown" for words in said if password in words]
     return Findings(wrongly_ended=(*course.refusals, *traces), damaged=tuple(seen))
+
+
+def _complaints(words: str) -> int:
+    """Lines of one command that say what is wrong."""
+    return sum(line.startswith("mnist-bench: ") for line in words.splitlines())
 
 
 @contextlib.contextmanager

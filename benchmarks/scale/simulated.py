@@ -58,6 +58,7 @@ class Orders(Record):
         board: Of MLflow.
         study: Its name.
         workers: Threads.
+        first: Number of the first of them, among all of the study.
         seconds: For so long trials are begun.
     """
 
@@ -65,6 +66,7 @@ class Orders(Record):
     board: str
     study: str
     workers: int
+    first: int
     seconds: float
 
 
@@ -105,7 +107,7 @@ class Worker:
 
     Args:
         orders: What is to be done.
-        number: Its own.
+        number: Its own, among all of the study.
     """
 
     def __init__(self, orders: Orders, number: int) -> None:
@@ -171,8 +173,8 @@ class Worker:
 def main() -> None:
     """Serve one order."""
     orders = Orders.model_validate_json(sys.stdin.readline())
-    base = 1 + int.from_bytes(orders.study.encode()[-2:]) % 1_000
-    workers = [Worker(orders, base + number) for number in range(orders.workers)]
+    numbers = range(orders.first, orders.first + orders.workers)
+    workers = [Worker(orders, number) for number in numbers]
     print("ready", flush=True)
     sys.stdin.readline()
     begin, cpu = time.monotonic(), time.process_time()

@@ -20,6 +20,8 @@ _WHAT = """\
 Workers pretend to train the trials of one study: they ask Optuna for one, record a run with a curve
 of 20 scorings and two files by MLflow's server, report 19 marks of the way, and tell how it ended,
 as `mnist-bench tune --storage` and `join` do; nothing is trained, so that the board has no rest.
+Left out is what a machine asks between trials (has one fallen silent? is this one wanted?) and the
+figures of a long training, a call every five seconds: what stands here is the least.
 All of it, workers too, is on one machine: what a *board* of these cores bears is told by the
 seconds of processor that a trial costs it, not by the trials a second alone."""
 
@@ -171,11 +173,12 @@ def _conclusions(session: WorkersSession) -> Iterator[str]:
     yield (
         f"**{_MANY_MACHINES:,} machines, on paper**: with trials of {_TRIAL_SECONDS:g} s they end "
         f"{rate:.1f} a second. At {cost * 1_000:.0f} ms of processor a trial, as the board took "
-        f"with {session.counts[-1]} workers, that is {rate * cost:.1f} cores of this kind for "
-        f"PostgreSQL and MLflow's server; with trials of ten minutes, {rate * cost / 10:.1f}. Each "
-        "machine holds two to four connections to PostgreSQL (seen of machines that shared a plan "
-        "and a study), whose usual limit is 100: beyond some 25 machines `max_connections` has to "
-        "grow, and beyond some hundreds a pooler belongs in front, in its session mode."
+        f"with {session.counts[-1]} workers, that is {rate * cost:.1f} cores of this kind at least "
+        f"for PostgreSQL and MLflow's server; with trials of ten minutes, {rate * cost / 10:.1f}. "
+        "Each machine holds a connection to PostgreSQL for each plan or study that it has opened, "
+        "and one for its heart, and the usual limit is 100: beyond some tens of machines "
+        "`max_connections` has to grow, and beyond some hundreds a pooler belongs in front, in its "
+        "session mode."
     )
 
 

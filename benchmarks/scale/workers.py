@@ -23,13 +23,12 @@ FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER.parents[1] / "tests"), str(FOLDER.parent / "peers")]
 
 import hardware  # noqa: E402
-from program import Bench, free_port, is_up  # noqa: E402
-from servers import postgresql  # noqa: E402
+from program import Bench, free_port  # noqa: E402
+from servers import postgresql, tracking_server  # noqa: E402
 from simulated import Done, Orders  # noqa: E402
 from worked import Load, WorkersSession, draw, page  # noqa: E402
 
 _MOST_PROCESSES = 8
-_START_SECONDS = 180
 
 
 class Servers:
@@ -67,17 +66,9 @@ def served(folder: Path, server_workers: int) -> Iterator[Servers]:
     """Both, until this is left."""
     with postgresql("optuna", "mlflow") as server, contextlib.ExitStack() as stack:
         port = free_port()
-        command = (sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1")
         running = stack.enter_context(
-            Bench(folder).started(
-                *("--port", str(port), "--workers", str(server_workers)),
-                program=command,
-                MLFLOW_BACKEND_STORE_URI=server.url("mlflow"),
-                MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
-                MLFLOW_DISABLE_TELEMETRY="true",
-            )
+            tracking_server(Bench(folder), port, server.url("mlflow"), server_workers)
         )
-        running.until(lambda: is_up(port), _START_SECONDS)
         roots = (server.pid, running.process.pid)
         yield Servers(f"http://127.0.0.1:{port}", server.url("optuna"), roots)
 
@@ -85,15 +76,22 @@ def served(folder: Path, server_workers: int) -> Iterator[Servers]:
 def load(servers: Servers, workers: int, seconds: float, turn: int) -> Load:
     """So many workers on a study of their own."""
     processes = min(workers, _MOST_PROCESSES)
-    orders = Orders(
-        storage=servers.storage,
-        board=servers.board,
-        study=f"simulated-{workers}-{turn}",
-        workers=workers // processes,
-        seconds=seconds,
-    )
+    each = [workers // processes + (left < workers % processes) for left in range(processes)]
+    study = f"simulated-{workers}-{turn}"
     # One after the other: the first makes the study.
-    started = [_started(orders) for _ in range(processes)]
+    started = [
+        _started(
+            Orders(
+                storage=servers.storage,
+                board=servers.board,
+                study=study,
+                workers=number,
+                first=sum(each[:place]),
+                seconds=seconds,
+            )
+        )
+        for place, number in enumerate(each)
+    ]
     before = servers.cpu_seconds()
     done = _answers(started)
     after = servers.cpu_seconds()

@@ -14,13 +14,14 @@ from mnist_bench.journal import Address
 from mnist_bench.objective import Goal
 from mnist_bench.progress import ProgressWatcher
 from mnist_bench.result import RunResult
+from mnist_bench.series import Limits, Search
 from mnist_bench.space import Space, Value
 from mnist_bench.store import Store
 from mnist_bench.study import Study
 from mnist_bench.study_storage import backend
 from mnist_bench.trials import Question
 from mnist_bench.tried import Tried
-from mnist_bench.turns import Limits, Search, train_all
+from mnist_bench.turns import train_all
 
 _EXPERIMENT = "mnist-bench"
 

@@ -76,10 +76,12 @@ def _warnings(document: StudyDocument) -> Iterator[str]:
 
 def _machines(document: StudyDocument) -> Iterator[str]:
     """Where the trials were trained, unless that was one machine."""
-    counted = [(t.machine_id, t.machine) for t in document.trials if t.machine and t.counts]
-    if len(machines := Counter(counted)) > 1:
-        each = (f"{markdown(name)} ({units.counted(n, 'trial')})"
-                for (_, name), n in machines.items())  # fmt: skip
+    counted = [trial for trial in document.trials if trial.machine_id and trial.counts]
+    machines = Counter(trial.machine_id for trial in counted)
+    if len(machines) > 1:
+        names = {trial.machine_id: trial.machine for trial in counted if trial.machine}
+        each = (f"{markdown(names.get(id_, 'a machine'))} ({units.counted(number, 'trial')})"
+                for id_, number in machines.items())  # fmt: skip
         yield f"Trained on {len(machines)} machines: {'; '.join(each)}. Their hours are added up."
 
 
