@@ -6,13 +6,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis
 import pytest
+from program import Bench
 from selenium import webdriver
 from stand_ins import random_images
 
-from mnist_bench import data
+from mnist_bench import data, patience
 from mnist_bench.dataset import Dataset, Source
 
 # No test asserts how long something took: machines differ, and CI is busy.
@@ -48,6 +50,38 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / ".state"))
     monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(folder))
     return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Bench:
+    """One of two machines."""
+    (tmp_path / "one").mkdir()
+    return Bench(tmp_path / "one")
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Bench:
+    """The other one."""
+    (tmp_path / "other").mkdir()
+    return Bench(tmp_path / "other")
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> dict[str, str]:
+    """Where both share plans and studies, and record; as they are told it."""
+    return {
+        "MNIST_BENCH_STORAGE": f"sqlite:///{(tmp_path / 'optuna.db').as_posix()}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{(tmp_path / 'board.db').as_posix()}",
+    }
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long somebody waited patiently each time; the clock goes by it alone."""
+    each: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(each), sleep=each.append)
+    monkeypatch.setattr(patience, "time", clock)
+    return each
 
 
 def installed(*names: str) -> str:

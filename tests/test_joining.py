@@ -14,9 +14,10 @@ from unittest import mock
 
 import pytest
 import stand_ins
-from program import Bench, Ended, altered
+from program import Bench, Ended
+from together import impatient, impatient_program
 
-from mnist_bench import beating, patience, process
+from mnist_bench import process
 
 SHARE = ("run", "smoke", "--dataset", "mnist-5k", "--steps", "100,200")
 SECRET = "hunter2-of-the-test"
@@ -24,46 +25,15 @@ SECRET = "hunter2-of-the-test"
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> Bench:
-    (tmp_path / "one").mkdir()
-    return Bench(tmp_path / "one")
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Bench:
-    (tmp_path / "other").mkdir()
-    return Bench(tmp_path / "other")
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> dict[str, str]:
-    """Where all machines share plans, and record; as they are told it."""
-    return {
-        "MNIST_BENCH_STORAGE": f"sqlite:///{(tmp_path / 'optuna.db').as_posix()}",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{(tmp_path / 'board.db').as_posix()}",
-    }
-
-
 @pytest.fixture(autouse=True)
 def quick() -> Iterator[None]:
-    """Trainings of no time, and little patience, inside this process."""
-    with (
-        mock.patch.object(process, "COMMAND", stand_ins.worker()),
-        mock.patch.object(patience, "AGAIN_SECONDS", 0.1),
-        mock.patch.object(beating, "HEARTBEAT_SECONDS", 1),
-    ):
+    """Trainings of no time inside this process."""
+    with impatient(stand_ins.worker()):
         yield
 
 
 def program(fault: str = "pass", heartbeat_seconds: int = 1) -> tuple[str, ...]:
-    """The program with trainings of no time, and hearts that beat fast."""
-    return altered(f"""
-from mnist_bench import beating, patience, process
-process.COMMAND = {stand_ins.worker(fault)!r}
-beating.HEARTBEAT_SECONDS = {heartbeat_seconds}
-patience.AGAIN_SECONDS = 0.1
-""")
+    return impatient_program(stand_ins.worker(fault), heartbeat_seconds)
 
 
 def recorded(board: dict[str, str]) -> list[tuple[str, str, str]]:

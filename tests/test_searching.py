@@ -16,70 +16,33 @@ from unittest import mock
 
 import pytest
 import stand_ins
-from program import Bench, Ended, Running, altered
+from program import Bench, Ended, Running
+from test_tune import SPACE
+from together import impatient, impatient_program
 
-from mnist_bench import beating, machine, patience, process, study_storage
+from mnist_bench import machine, process, study_storage
 
-SPACE = """
-title = "Two parameters"
-model = "paper-cnn"
-dataset = "mnist-5k"
-steps = 100
-eval_every = 5
-target_accuracy = 0.9
-
-[parameters]
-learning_rate = { low = 0.0001, high = 0.1, log = true }
-batch_size = { low = 10, high = 100 }
-"""
 TUNE = ("tune", "--space", "two.toml", "--study", "ours", "--confirm", "0")
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Bench:
-    (tmp_path / "one").mkdir()
-    made = Bench(tmp_path / "one")
-    (made.folder / "two.toml").write_text(SPACE, encoding="utf-8")
-    return made
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Bench:
-    (tmp_path / "other").mkdir()
-    return Bench(tmp_path / "other")
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> dict[str, str]:
-    """Where all machines share studies, and record; as they are told it."""
-    return {
-        "MNIST_BENCH_STORAGE": f"sqlite:///{(tmp_path / 'optuna.db').as_posix()}",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{(tmp_path / 'board.db').as_posix()}",
-    }
+def here(here: Bench) -> Bench:
+    """The one that leads."""
+    (here.folder / "two.toml").write_text(SPACE, encoding="utf-8")
+    return here
 
 
 @pytest.fixture(autouse=True)
 def quick() -> Iterator[None]:
-    """Trainings of no time, and little patience, inside this process."""
-    with (
-        mock.patch.object(process, "COMMAND", stand_ins.trial_worker("pass")),
-        mock.patch.object(patience, "AGAIN_SECONDS", 0.1),
-        mock.patch.object(beating, "HEARTBEAT_SECONDS", 1),
-    ):
+    """Trainings of no time inside this process."""
+    with impatient(stand_ins.trial_worker("pass")):
         yield
 
 
 def program(fault: str = "pass", heartbeat_seconds: int = 1, more: str = "pass") -> tuple[str, ...]:
-    """The program with trainings of no time, and hearts that beat fast."""
-    return altered(f"""
-from mnist_bench import beating, patience, process, series
-process.COMMAND = {stand_ins.trial_worker(fault)!r}
-beating.HEARTBEAT_SECONDS = {heartbeat_seconds}
-patience.AGAIN_SECONDS = 0.1
-{more}
-""")
+    return impatient_program(stand_ins.trial_worker(fault), heartbeat_seconds, more)
 
 
 def tags(board: dict[str, str]) -> list[tuple[str, str, str]]:

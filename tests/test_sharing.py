@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
 import records
 import stand_ins
 from test_plan_study import plan
 
-from mnist_bench import paper, patience, sharing
+from mnist_bench import paper, sharing
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.execution import Execution
 from mnist_bench.plan_study import Counts
@@ -42,15 +41,6 @@ class Study:
         if isinstance(answer, BenchError):
             raise answer
         return answer
-
-
-@pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long was slept each time; the clock goes by it alone."""
-    each: list[float] = []
-    clock = SimpleNamespace(monotonic=lambda: sum(each), sleep=each.append)
-    monkeypatch.setattr(patience, "time", clock)
-    return each
 
 
 @pytest.fixture

@@ -20,15 +20,6 @@ AWAY = BenchError("the database is away", exit_status=EXIT_BROKE)
 
 
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long was slept each time; the clock goes by it alone."""
-    each: list[float] = []
-    clock = SimpleNamespace(monotonic=lambda: sum(each), sleep=each.append)
-    monkeypatch.setattr(patience, "time", clock)
-    return each
-
-
-@pytest.fixture
 def said() -> list[str]:
     return []
 
