@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import crew, paper, searching
+from mnist_bench import crew, paper, searching, tracking
 from mnist_bench.candidate import candidate_of, margin_of
 from mnist_bench.confirm import Settled, look_at_test
 from mnist_bench.errors import EXIT_BROKE, BenchError
@@ -86,6 +86,9 @@ class _Course:
         """Search, prove, report."""
         timeout = self.wish.timeout_seconds
         until = None if timeout is None else time.monotonic() + timeout
+        if self.wish.storage is not None:
+            where = tracking.without_credentials(self.wish.storage)
+            self.tell(f"a shared study, in {where}: `mnist-bench join` searches it elsewhere too")
         self.tell(f"study {self.study.name}: {self.question.space.title}")
         if self.question.source.name != paper.DATASET:
             self.tell(f"NOT COMPARABLE with the paper: trained on {self.question.source.name}")

@@ -110,6 +110,7 @@ def test_two_at_once_do_each_trial_once(here: Bench, there: Bench, board: dict[s
         joined = there.run("join", program=slow, **board)
         ended = first.ended(120)
     assert (ended.status, joined.status) == (0, 0), ended.stderr + joined.stderr
+    assert ended.stderr.startswith("a shared study, in sqlite:///")
     document = ended.document
     assert len(counted(document)) == 8
     assert Counter(trial["state"] for trial in document["trials"])["running"] == 0
