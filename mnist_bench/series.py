@@ -67,6 +67,16 @@ class Search:
         """For so long a server of a study that machines share is waited for."""
         return PATIENCE_SECONDS if self.study.is_shared else 0.0
 
+    def part_of(self, root: int) -> str:
+        """What runs of a trial are known by on the board, those of what tries it again too.
+
+        So one run alone counts of a trial that two machines trained.
+
+        Args:
+            root: Number of the first of these trials.
+        """
+        return f"{self.question.parent_run_id}-{root}"
+
     def patiently(self, call: Callable[[], Answer]) -> Answer:
         """Call something again until it is answered.
 
@@ -223,8 +233,7 @@ def _trial_of(search: Search, asked: Asked) -> Plan:
     plan = plan_of(study.name, question, asked.chosen, asked.number)
     trial = Trial(study=study.name, number=asked.number, parent_run_id=question.parent_run_id)
     if study.is_shared:
-        # What tries it again has the same: of a trial that two machines trained one run counts.
-        part = f"{question.parent_run_id}-{root_of(study.trials, asked.number)}"
+        part = search.part_of(root_of(study.trials, asked.number))
         plan = replace(plan, trajectories=tuple(replace(t, part=part) for t in plan.trajectories))
     return replace(plan, trial=trial)
 

@@ -26,7 +26,13 @@ from mnist_bench.study_files import write
 from mnist_bench.trials import Ended, Question
 from mnist_bench.tried import Tried, papers_of, searched_seconds
 from mnist_bench.tuning_wish import Prepared, Wish
-from mnist_bench.turns import out_of_time, train_all, train_finalists, wait_for_others
+from mnist_bench.turns import (
+    out_of_time,
+    settle_board,
+    train_all,
+    train_finalists,
+    wait_for_others,
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,8 @@ class _Course:
         """From now on no trial is asked for; those that other machines have in work count yet."""
         self.search.patiently(self._closed)
         wait_for_others(self.search)
+        if self.study.is_shared:
+            self.search.patiently(lambda: settle_board(self.search))
 
     def _closed(self) -> None:
         if (shared := self.study.search) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 
 from mnist_bench import units
 from mnist_bench.errors import EXIT_BROKE, BenchError
@@ -13,7 +14,7 @@ from mnist_bench.series import Limits, Next, Search, Series, Wait
 from mnist_bench.study import Study
 from mnist_bench.trial_end import retry_failed
 from mnist_bench.trials import Ended
-from mnist_bench.tried import Tried
+from mnist_bench.tried import Tried, root_of
 
 
 def train_all(search: Search, limits: Limits) -> Ended:
@@ -66,6 +67,31 @@ def wait_for_others(search: Search) -> None:
 
     if search.study.is_shared:
         Series(search, what_next, lambda _: None).taken()
+
+
+def settle_board(search: Search) -> None:
+    """Let no run be finished whose trial does not count, since another one counts for it.
+
+    A machine that slept may have finished a trial which was pruned elsewhere, or have died before
+    it could drop its run.
+
+    Args:
+        search: The study; nobody else works on it.
+
+    Raises:
+        BenchError: A server does not answer.
+    """
+    trials = search.study.trials
+    families: defaultdict[int, list[Tried]] = defaultdict(list)
+    for trial in trials:
+        families[root_of(trials, trial.number)].append(trial)
+    for root, family in families.items():
+        counting = {t.run_id for t in family if t.state in {"finished", "pruned"}}
+        if len(family) == 1 or not counting:
+            continue
+        for run_id in search.store.recorded_of(search.part_of(root)):
+            if run_id not in counting:
+                search.store.give_up(run_id, "another trial counts for it")
 
 
 def _looked_after(search: Search) -> tuple[Tried, ...]:

@@ -218,6 +218,57 @@ def test_who_was_stopped_for_too_long_ends_second(
     assert Counter(status for _, _, status in tags(board)) == {"FINISHED": 3, "KILLED": 1}
 
 
+@needs_signals
+def test_what_a_sleeper_finished_and_another_pruned_counts_once(
+    here: Bench, there: Bench, board: dict[str, str], tmp_path: Path
+) -> None:
+    """The sleeper's run is finished before the trial that tries its own again is pruned."""
+    mark, go = tmp_path / "mark", tmp_path / "go"
+    is_there = f"pathlib.Path({str(go)!r}).exists()"
+    waits = (
+        f'request["training_seed"] == 1 and (pathlib.Path({str(mark)!r}).touch(), '
+        f"[time.sleep(0.05) for _ in iter(lambda: {is_there}, True)])"
+    )
+    stopped = program(waits, heartbeat_seconds=600)
+    # It ends its own while the other one's goes on, and is pruned there in the end.
+    pruned = program(
+        more=f"""
+import pathlib, time
+from mnist_bench.judge import Judge
+scored = Judge.scored
+def prune(self, evaluation):
+    if self._number == 2:
+        pathlib.Path({str(go)!r}).touch()
+        while not pathlib.Path({str(tmp_path / "ended")!r}).exists():
+            time.sleep(0.05)
+        self._reason = "others were ahead"
+    else:
+        scored(self, evaluation)
+Judge.scored = prune
+"""
+    )
+    with here.started(*TUNE, "--trials", "2", "--json", program=stopped, **board) as running:
+        running.until(mark.exists, 120)
+        os.kill(running.process.pid, signal.SIGSTOP)
+        with there.started("join", program=pruned, **board) as joined:
+            joined.until(go.exists, 120)
+            os.kill(running.process.pid, signal.SIGCONT)
+            running.until(lambda: ("1", "FINISHED") in states_of(board), 120)
+            (tmp_path / "ended").touch()
+            assert joined.ended(120).status == 0
+        ended = running.ended(120)
+    assert ended.status == 0, ended.stderr
+    assert [trial["state"] for trial in ended.document["trials"]] == [
+        "finished", "failed", "pruned",
+    ]  # fmt: skip
+    assert states_of(board) == {("0", "FINISHED"), ("1", "KILLED"), ("2", "KILLED")}
+
+
+def states_of(board: dict[str, str]) -> set[tuple[str, str]]:
+    """Number of the trial and status of each run."""
+    return {(trial, status) for trial, _, status in tags(board)}
+
+
 def test_trials_that_fail_are_tried_again_once_and_end_this_machines_work(
     here: Bench, there: Bench, board: dict[str, str]
 ) -> None:

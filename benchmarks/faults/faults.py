@@ -79,20 +79,25 @@ def main() -> None:
 
 def drill(options: argparse.Namespace, table: Table) -> None:
     """Let machines work together while things fail, and write what came of it."""
-    with tempfile.TemporaryDirectory(prefix="mnist-bench-faults-") as folder:
-        lines = machines.carry_out(
+    with (
+        tempfile.TemporaryDirectory(prefix="mnist-bench-faults-") as folder,
+        ProcessPoolExecutor(options.drills, mp_context=get_context("spawn")) as pool,
+    ):
+        drills = [
             machines.Drill(
-                faults=options.faults,
-                trials=options.trials,
+                faults=options.faults // options.drills,
+                trials=options.trials // options.drills,
                 machines=options.machines,
                 seconds=options.seconds,
-                chance=options.chance,
-                folder=Path(folder),
+                chance=options.chance + number,
+                folder=Path(folder, str(number)),
             )
-        )
-    for line in lines:
-        table.add(line)
-        print(line.words(), *line.findings.faults, sep="\n")
+            for number in range(options.drills)
+        ]
+        for lines in pool.map(machines.carry_out, drills):
+            for line in lines:
+                table.add(line)
+                print(line.words(), *line.findings.faults, sep="\n", flush=True)
     print(*table.write(options.out))
 
 
@@ -224,7 +229,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=200, help="of machines together (200)")
     parser.add_argument("--trials", type=int, default=500, help="that machines share (500)")
     parser.add_argument("--seconds", type=float, default=8.0, help="that each of these waits (8)")
-    parser.add_argument("--machines", type=int, default=4, help="that work at once (4)")
+    parser.add_argument("--drills", type=int, default=2, help="that share all this, at once (2)")
+    parser.add_argument("--machines", type=int, default=4, help="of each drill (4)")
     parser.add_argument(
         "--data",
         type=Path,
@@ -242,7 +248,7 @@ def _shown(options: argparse.Namespace) -> str:
     """The command line as the table shows it: no folder of anybody's."""
     words = ["--what", options.what] if options.what != "runs" else []
     if options.what == "machines":
-        told = (("faults", options.faults), ("trials", options.trials),
+        told = (("faults", options.faults), ("trials", options.trials), ("drills", options.drills),
                 ("machines", options.machines), ("seconds", f"{options.seconds:g}"),
                 ("chance", options.chance))  # fmt: skip
         return shlex.join([*words, *(part for n, v in told for part in (f"--{n}", str(v)))])
