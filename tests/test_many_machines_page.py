@@ -22,7 +22,7 @@ import psutil
 import pytest
 from program import Bench, Ended, Running, free_port, is_up
 from servers import PostgreSql, postgresql, programs_folder
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 pytestmark = [
     pytest.mark.slow,
@@ -54,6 +54,7 @@ class Board:
         of_bench: Password of `bench` in PostgreSQL.
         of_admin: Of MLflow's administrator.
         of_ada: Of a person.
+        tables: MLflow's database, as the test looks into it.
     """
 
     server: PostgreSql
@@ -62,6 +63,7 @@ class Board:
     of_bench: str
     of_admin: str
     of_ada: str
+    tables: Engine
 
     @property
     def passwords(self) -> tuple[str, ...]:
@@ -114,7 +116,10 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         server = stack.enter_context(postgresql(superuser="postgres", tls=True))
         bench = Bench(tmp_path_factory.mktemp("board"))
         passwords = [f"it's {secrets.token_hex(6)} $x" for _ in range(3)]
-        made = Board(server, free_port(), bench, *passwords)
+        # One connection for all looks, and without TLS, which the page's own ones have.
+        tables = create_engine(f"{server.url('mlflow')}?sslmode=disable", pool_size=1)
+        stack.callback(tables.dispose)
+        made = Board(server, free_port(), bench, *passwords, tables)
         superuser = {
             "PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "postgres",
             "PGPASSWORD": server.password,
@@ -144,30 +149,20 @@ def shell(command: str) -> str:
 
 def runs(board: Board) -> list[tuple[str, str]]:
     """Part with steps, and status, of each run on the board."""
-    url = f"postgresql://postgres:{board.server.password}@127.0.0.1:{board.server.port}/mlflow"
     question = """
         SELECT part.value || '/' || steps.value, runs.status FROM runs
         JOIN tags AS part ON part.run_uuid = runs.run_uuid AND part.key = 'bench.part'
         JOIN tags AS steps ON steps.run_uuid = runs.run_uuid AND steps.key = 'bench.steps'
     """
-    engine = create_engine(url)
-    try:
-        with engine.connect() as connection:
-            return [(str(part), str(status)) for part, status in connection.execute(text(question))]
-    finally:
-        engine.dispose()
+    with board.tables.connect() as connection:
+        return [(str(part), str(status)) for part, status in connection.execute(text(question))]
 
 
 def told_of(board: Board) -> str:
     """Whatever MLflow's database has of runs, as one text."""
-    url = f"postgresql://postgres:{board.server.password}@127.0.0.1:{board.server.port}/mlflow"
-    engine = create_engine(url)
-    try:
-        with engine.connect() as connection:
-            tables = ("tags", "params", "runs", "experiments", "experiment_tags")
-            found = [connection.execute(text(f"SELECT * FROM {name}")).all() for name in tables]
-    finally:
-        engine.dispose()
+    tables = ("tags", "params", "runs", "experiments", "experiment_tags")
+    with board.tables.connect() as connection:
+        found = [connection.execute(text(f"SELECT * FROM {name}")).all() for name in tables]
     return repr(found)
 
 

@@ -145,6 +145,11 @@ class Machine:
         """How its command ended; None while it goes on."""
         return self.running.process.poll() if self.running else 0
 
+    @property
+    def has_spoken(self) -> bool:
+        """Whether its command has said a word."""
+        return self.running is not None and bool(self.running.stdout() + self.running.stderr())
+
     def kill(self) -> None:
         """As where the power goes."""
         if self.running is None:
@@ -235,10 +240,11 @@ class Course:
     def fail(self) -> None:
         """Let one thing fail, and mend it."""
         weights, faults = zip(*self._faults, strict=True)
-        chosen = self._first.pop() if self._first else self.chance.choices(faults, weights)[0]
+        chosen = self._first[-1] if self._first else self.chance.choices(faults, weights)[0]
         time.sleep(self.chance.uniform(0, 3))  # a moment drawn over what machines do
         if (kind := chosen()) is not None:
             self.tried[kind] += 1
+            self._first = self._first[:-1]
         self.go_on()
 
     @property
@@ -299,7 +305,9 @@ class Course:
         return "a machine is killed"
 
     def _terminated(self) -> str | None:
-        if (machine := self._working()) is None or machine.running is None:
+        machine = self._working()
+        # Not while Python itself starts, and answers in its own words.
+        if machine is None or machine.running is None or not machine.has_spoken:
             return None
         number = self.chance.choice((signal.SIGINT, signal.SIGTERM))
         machine.running.process.send_signal(number)
