@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ def backend(storage: str | None) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    # Of a connection that is just closed when a signal comes it would tell in full.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
     if storage is not None:
         return _database(storage)
     from optuna.storages.journal import JournalFileBackend

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import secrets
 import signal
 import subprocess
@@ -145,11 +146,6 @@ class Machine:
         """How its command ended; None while it goes on."""
         return self.running.process.poll() if self.running else 0
 
-    @property
-    def has_spoken(self) -> bool:
-        """Whether its command has said a word."""
-        return self.running is not None and bool(self.running.stdout() + self.running.stderr())
-
     def kill(self) -> None:
         """As where the power goes."""
         if self.running is None:
@@ -240,11 +236,10 @@ class Course:
     def fail(self) -> None:
         """Let one thing fail, and mend it."""
         weights, faults = zip(*self._faults, strict=True)
-        chosen = self._first[-1] if self._first else self.chance.choices(faults, weights)[0]
+        chosen = self._first.pop() if self._first else self.chance.choices(faults, weights)[0]
         time.sleep(self.chance.uniform(0, 3))  # a moment drawn over what machines do
         if (kind := chosen()) is not None:
             self.tried[kind] += 1
-            self._first = self._first[:-1]
         self.go_on()
 
     @property
@@ -305,9 +300,7 @@ class Course:
         return "a machine is killed"
 
     def _terminated(self) -> str | None:
-        machine = self._working()
-        # Not while Python itself starts, and answers in its own words.
-        if machine is None or machine.running is None or not machine.has_spoken:
+        if (machine := self._working()) is None or machine.running is None:
             return None
         number = self.chance.choice((signal.SIGINT, signal.SIGTERM))
         machine.running.process.send_signal(number)
@@ -383,7 +376,13 @@ def _said(course: Course, password: str) -> Findings:
     said = [words for machine in course.machines for words in machine.said]
     traces = [words[-500:] for words in said if "Traceback" in words or _complaints(words) > 1]
     seen = ["a password was shown" for words in said if password in words]
-    return Findings(wrongly_ended=(*course.refusals, *traces), damaged=tuple(seen))
+    told = (without_folders(words) for words in (*course.refusals, *traces))
+    return Findings(wrongly_ended=tuple(told), damaged=tuple(seen))
+
+
+def without_folders(words: str) -> str:
+    """A traceback without anybody's folders."""
+    return re.sub(r'File "[^"]*/', 'File "…/', words)
 
 
 def _complaints(words: str) -> int:
