@@ -116,7 +116,8 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         server = stack.enter_context(postgresql(superuser="postgres", tls=True))
         bench = Bench(tmp_path_factory.mktemp("board"))
         passwords = [f"it's {secrets.token_hex(6)} $x" for _ in range(3)]
-        # One connection for all looks, and without TLS, which the page's own ones have.
+        # Without TLS, which the page's own connections have: psycopg's does not bear TensorFlow in
+        # the same process, and another test may have loaded that.
         tables = create_engine(f"{server.url('mlflow')}?sslmode=disable", pool_size=1)
         stack.callback(tables.dispose)
         made = Board(server, free_port(), bench, *passwords, tables)
