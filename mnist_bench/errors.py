@@ -29,3 +29,12 @@ class BenchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+def another_version(what: str) -> BenchError:
+    """Of something that another version of the suite shares.
+
+    Args:
+        what: With its name: `the plan mine`.
+    """
+    return BenchError(f"{what} is of another version of mnist-bench", "upgrade the elder one")

@@ -14,7 +14,7 @@ import optuna
 from pydantic import ValidationError
 
 from mnist_bench.beating import Nameless
-from mnist_bench.errors import BenchError
+from mnist_bench.errors import another_version
 from mnist_bench.shared_plan import Part, SharedPlan
 from mnist_bench.study_storage import answering, backend, explained, opening
 
@@ -129,9 +129,7 @@ class PlanStudy:
         try:
             return cls(study, SharedPlan.model_validate_json(text), storage)
         except ValidationError as error:
-            raise BenchError(
-                f"the plan {name} is of another version of mnist-bench", "upgrade the elder one"
-            ) from error
+            raise another_version(f"the plan {name}") from error
 
     @property
     def board(self) -> str | None:

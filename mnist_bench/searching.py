@@ -11,17 +11,20 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from mnist_bench import harness, machine, owner, recovery, sensing, trial_end
+from mnist_bench.errors import another_version
 from mnist_bench.execution import Execution
 from mnist_bench.harness import Outcome
 from mnist_bench.interruption import Terminated
 from mnist_bench.journal import Address
 from mnist_bench.machine import Machine
+from mnist_bench.objective import Goal
 from mnist_bench.optuna_trial import RUN_ID
 from mnist_bench.owner import Owner
 from mnist_bench.progress import ProgressWatcher
 from mnist_bench.series import Limits, Search
-from mnist_bench.shared_search import SharedSearch, another_version
+from mnist_bench.shared_search import SharedSearch
 from mnist_bench.sharing import Here
+from mnist_bench.space import Space
 from mnist_bench.store import Store
 from mnist_bench.study import QUESTION, Study
 from mnist_bench.study_notes import SEARCH
@@ -47,8 +50,19 @@ def begun(prepared: Prepared, wish: Wish, console: Console, say: Callable[[str],
         BenchError: MLflow or the storage can't be used, or the study asks another question.
     """
     described = machine.describe()
+    here = Here(
+        machine=described,
+        source=prepared.source,
+        execution=Execution(threads=sensing.usable_threads()),
+        store=recovery.opened_store(
+            wish.tracking_uri, wish.experiment, described.machine_id, say=say
+        ),
+        address=Address.of(wish.tracking_uri, wish.experiment),
+        exclusive=wish.exclusive,
+        watch=lambda plan: ProgressWatcher(plan, console),
+        say=say,
+    )
     me = owner.current(described.machine_id)
-    store = recovery.opened_store(wish.tracking_uri, wish.experiment, described.machine_id, say=say)
     study = Study(
         *(prepared.name, wish.storage, prepared.space, prepared.goal, me),
         machine=described.name,
@@ -58,21 +72,26 @@ def begun(prepared: Prepared, wish: Wish, console: Console, say: Callable[[str],
         prepared.goal.check_kinds(study.name, study.search.machine_kind, described.kind)
     study.keep_command(wish.command)
     alone = wish.exclusive and wish.storage is None
-    trial_end.settle(study, prepared.goal, store, say=say, alone=alone)
+    trial_end.settle(study, prepared.goal, here.store, say=say, alone=alone)
     trial_end.retry_failed(study, say=say)
-    question = Question(
-        space=prepared.space,
-        goal=prepared.goal,
-        source=prepared.source,
-        execution=Execution(threads=sensing.usable_threads()),
-        machine=described,
-        address=Address.of(wish.tracking_uri, wish.experiment),
-        parent_run_id=_parent_run(study, store, prepared, me),
-        exclusive=wish.exclusive,
-    )
+    run_id = _parent_run(study, here.store, prepared, me)
     if study.is_shared:
         study.search = _shared_search(prepared, wish, study, described)
-    return Search(study, question, store, lambda plan: ProgressWatcher(plan, console), say)
+    return _search(study, prepared.space, prepared.goal, here, run_id)
+
+
+def _search(study: Study, space: Space, goal: Goal, here: Here, run_id: str) -> Search:
+    question = Question(
+        space=space,
+        goal=goal,
+        source=here.source,
+        execution=here.execution,
+        machine=here.machine,
+        address=here.address,
+        parent_run_id=run_id,
+        exclusive=here.exclusive,
+    )
+    return Search(study, question, here.store, here.watch, here.say)
 
 
 def _shared_search(
@@ -129,7 +148,7 @@ class Joinable:
         try:
             question = StudyQuestion.from_attribute(attributes[QUESTION])
         except (ValidationError, LookupError, TypeError) as error:
-            raise another_version(name) from error
+            raise another_version(f"the study {name}") from error
         return cls(name, storage, question, search, attributes[RUN_ID])
 
 
@@ -165,24 +184,14 @@ def _joined(joinable: Joinable, here: Here) -> Search:
     Raises:
         BenchError: The storage can't be used, or this machine's times tell nothing there.
     """
-    goal, kind = joinable.question.goal, joinable.search.machine_kind
-    goal.check_kinds(joinable.name, kind, here.machine.kind)
+    space, goal = joinable.question.space, joinable.question.goal
+    goal.check_kinds(joinable.name, joinable.search.machine_kind, here.machine.kind)
     study = Study(
-        *(joinable.name, joinable.storage, joinable.question.space, goal),
+        *(joinable.name, joinable.storage, space, goal),
         owner.current(here.machine.machine_id),
         machine=here.machine.name,
         member=1 + secrets.randbelow(_MEMBERS),
         images=here.source.digest,
     )
     trial_end.settle(study, goal, here.store, say=here.say, alone=False)
-    question = Question(
-        space=joinable.question.space,
-        goal=goal,
-        source=here.source,
-        execution=here.execution,
-        machine=here.machine,
-        address=here.address,
-        parent_run_id=joinable.run_id,
-        exclusive=here.exclusive,
-    )
-    return Search(study, question, here.store, here.watch, here.say)
+    return _search(study, space, goal, here, joinable.run_id)

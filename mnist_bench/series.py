@@ -13,6 +13,7 @@ from mnist_bench.judge import Judge
 from mnist_bench.layout import Plan
 from mnist_bench.patience import PATIENCE_SECONDS, Answer, Patience
 from mnist_bench.result import RunResult, Trial
+from mnist_bench.shared_search import SharedSearch
 from mnist_bench.store import Store
 from mnist_bench.study import Study
 from mnist_bench.trial_end import tell
@@ -37,11 +38,15 @@ class Limits:
     until: float | None
     waits: bool = True
 
-    def of(self, study: Study) -> int:
-        """So many trials, as they are asked for now."""
+    def of(self, shared: SharedSearch | None) -> int:
+        """So many trials.
+
+        Args:
+            shared: What the leader asks for now.
+        """
         if self.trials is not None:
             return self.trials
-        return study.search.trials if study.search else 0
+        return shared.trials if shared else 0
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,7 @@ class Series:
     ) -> None:
         self._search, self._what_next, self._news, self._limits = search, what_next, news, limits
         self._study = search.study
-        # A server of a study that machines share is waited for.
-        self._seconds = search.patience_seconds
-        self._patience = Patience(search.say, self._seconds)
+        self._patience = Patience(search.say, search.patience_seconds)
         self._failures: list[RunResult | None] = []
 
     def taken(self) -> Ended:
@@ -157,19 +160,21 @@ class Series:
         study = self._study
         asked = study.ask()
         self._patience.answered()  # not by reading alone: a full disk can be read too
-        limit = self._limits.of(study) if self._limits else None
+        limit = self._limits.of(study.search) if self._limits else None
         if study.is_shared and is_superfluous(study.trials, asked.number, limit):
             study.superfluous(asked.number)
             return None
         plan = _trial_of(self._search, asked)
         # Its heart beats on while a server is waited for.
-        recorded = self._patiently(lambda: _recorded(self._search, asked.number, plan))
+        recorded = self._patience.until_answered(
+            lambda: _recorded(self._search, asked.number, plan)
+        )
         outcome = recorded or self._trained(plan, asked.number)
         self._patience.answered()  # a training ago: whatever is away now is so anew
         if outcome.exit_status or (study.is_shared and outcome.error):
             return self._cut_short(asked.number, outcome)
         run = outcome.results[0] if outcome.results else None
-        self._patiently(lambda: self._told(asked.number, run))
+        self._patience.until_answered(lambda: self._told(asked.number, run))
         return self._end_of_failures(run)
 
     def _told(self, number: int, run: RunResult | None) -> None:
@@ -183,7 +188,7 @@ class Series:
     def _drop(self, number: int, run: RunResult | None) -> None:
         """Another trial counts for this one: its run must not, unless it is that one's."""
         study, run_id = self._study, run.run_id if run else None
-        kept = any(trial.counts and trial.run_id == run_id for trial in study.trials)
+        kept = any(trial.is_settled and trial.run_id == run_id for trial in study.trials)
         if run and run_id and run.status == "finished" and not kept:
             self._search.store.give_up(run_id, "another trial counts for it")
         if study.is_ours(number):
@@ -203,9 +208,6 @@ class Series:
         status = outcome.exit_status or EXIT_BROKE
         return Ended(status, outcome.error, ENDS[status])
 
-    def _patiently(self, call: Callable[[], Answer]) -> Answer:
-        return self._patience.until_answered(call)
-
     def _trained(self, plan: Plan, number: int) -> Outcome:
         search, steps = self._search, plan.scenario.steps[-1]
         with search.watch(plan) as watcher:
@@ -216,7 +218,7 @@ class Series:
                 plan,
                 judge,
                 prune=judge.reason,
-                patience_seconds=self._seconds,
+                patience_seconds=search.patience_seconds,
             )
 
     def _end_of_failures(self, run: RunResult | None) -> Ended | None:

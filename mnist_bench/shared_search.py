@@ -6,15 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError
 
-from mnist_bench.errors import BenchError
+from mnist_bench.errors import another_version
 from mnist_bench.record import Record
-
-
-def another_version(study: str) -> BenchError:
-    """Of a study that another version shares."""
-    return BenchError(
-        f"the study {study} is of another version of mnist-bench", "upgrade the elder one"
-    )
 
 
 class SharedSearch(Record):
@@ -52,7 +45,7 @@ class SharedSearch(Record):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise another_version(study) from error
+            raise another_version(f"the study {study}") from error
 
     def to_text(self) -> str:
         """As its storage keeps it."""

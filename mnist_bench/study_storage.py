@@ -18,6 +18,8 @@ from mnist_bench.errors import EXIT_BROKE, BenchError
 _IS_THERE = ("already exists", "duplicate key")
 """What databases say of a table that another one has just made."""
 _TABLES_SECONDS = (1.0, 3.0)
+_IS_GONE = "Record does not exist"
+"""What Optuna says of a study or trial that somebody deleted meanwhile, as a KeyError."""
 JOURNAL = Path("mlruns", "optuna.log")
 """Where studies are kept unless a storage is named."""
 
@@ -132,7 +134,9 @@ def explained(storage: str | None) -> Iterator[None]:
         try:
             with answering(storage):
                 yield
-        except KeyError as error:  # of a study that somebody deleted meanwhile
+        except KeyError as error:
+            if storage is None or _IS_GONE not in str(error):
+                raise
             raise _unusable(storage, error) from error
         except OSError as error:
             raise BenchError(

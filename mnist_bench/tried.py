@@ -73,9 +73,14 @@ class Tried(Record):
     machine_id: str | None = None
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it came to something: finished, or pruned."""
+        return self.state in {"finished", "pruned"}
+
+    @property
     def counts(self) -> bool:
         """Whether it is one of the trials that the user asked for."""
-        return self.state in {"finished", "pruned"} and self.repeat_of is None
+        return self.is_settled and self.repeat_of is None
 
     @property
     def is_feasible(self) -> bool:
@@ -108,8 +113,8 @@ def is_done_elsewhere(trials: Sequence[Tried], number: int) -> bool:
         number: Of the trial.
     """
     root = root_of(trials, number)
-    ended = [t.number for t in trials if t.state in {"finished", "pruned"} and t.number != number]
-    return any(root_of(trials, each) == root for each in ended)
+    settled = [t.number for t in trials if t.is_settled and t.number != number]
+    return any(root_of(trials, each) == root for each in settled)
 
 
 def is_superfluous(trials: Sequence[Tried], number: int, limit: int | None) -> bool:

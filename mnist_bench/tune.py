@@ -118,10 +118,11 @@ class _Course:
 
     def _close_search(self) -> None:
         """From now on no trial is asked for; those that other machines have in work count yet."""
+        if not self.study.is_shared:
+            return
         self.search.patiently(self._closed)
         wait_for_others(self.search)
-        if self.study.is_shared:
-            self.search.patiently(lambda: settle_board(self.search))
+        self.search.patiently(lambda: settle_board(self.search))
 
     def _closed(self) -> None:
         if (shared := self.study.search) is not None:

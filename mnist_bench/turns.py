@@ -31,14 +31,15 @@ def train_all(search: Search, limits: Limits) -> Ended:
 
     def what_next() -> Next:
         nonlocal trained
-        trials, limit = _looked_after(search), limits.of(study)
+        trials, shared = _looked_after(search), study.search
+        limit = limits.of(shared)
         done = sum(trial.counts for trial in trials)
         begun = done + sum(t.state == "running" and t.repeat_of is None for t in trials)
         if done >= limit or (begun >= limit and not (study.is_shared and limits.waits)):
             return Ended(0, None, f"{limit} trials are done")
         if trained and limits.until is not None and time.monotonic() >= limits.until:
             return out_of_time(study)
-        if (shared := study.search) is not None and not shared.is_open:
+        if shared is not None and not shared.is_open:
             return Ended(0, None, "no more trials are asked for")
         if begun >= limit:
             return Wait(in_work_elsewhere(begun - done, "trial"))
@@ -46,7 +47,7 @@ def train_all(search: Search, limits: Limits) -> Ended:
         return None
 
     def news(number: int) -> None:
-        search.say(_news(study, search.question.goal, number, limits.of(study)))
+        search.say(_news(study, search.question.goal, number, limits.of(study.search)))
 
     return Series(search, what_next, news, limits).taken()
 
@@ -55,7 +56,7 @@ def wait_for_others(search: Search) -> None:
     """Wait until no other machine has a trial in work.
 
     Args:
-        search: The study.
+        search: The study, which machines share.
 
     Raises:
         BenchError: The database was away for too long.
@@ -65,8 +66,7 @@ def wait_for_others(search: Search) -> None:
         running = sum(trial.state == "running" for trial in _looked_after(search))
         return Wait(in_work_elsewhere(running, "trial")) if running else Ended(0, None, "")
 
-    if search.study.is_shared:
-        Series(search, what_next, lambda _: None).taken()
+    Series(search, what_next, lambda _: None).taken()
 
 
 def settle_board(search: Search) -> None:
@@ -86,7 +86,7 @@ def settle_board(search: Search) -> None:
     for trial in trials:
         families[root_of(trials, trial.number)].append(trial)
     for root, family in families.items():
-        counting = {t.run_id for t in family if t.state in {"finished", "pruned"}}
+        counting = {trial.run_id for trial in family if trial.is_settled}
         if len(family) == 1 or not counting:
             continue
         for run_id in search.store.recorded_of(search.part_of(root)):

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 import stand_ins
 from program import Bench, Ended
-from together import impatient, impatient_program
+from together import held, impatient, impatient_program, kill
 
 from mnist_bench import process
 
@@ -141,11 +141,7 @@ def test_what_a_killed_machine_had_in_work_is_done_by_another(
     hangs = program("import time; time.sleep(600 if step > 100 else 0)")
     with here.started(*SHARE, program=hangs, **board) as running:
         running.until(lambda: finished(board), 120)  # its first row has ended
-        family = running.family()
-        running.process.kill()
-        running.process.wait()
-        for each in family:
-            each.kill()
+        kill(running)
         joined = there.run("join", program=program(), **board)
     assert joined.status == 0, joined.stderr
     assert finished(board) == once(0), "the row that had ended is not trained again"
@@ -159,12 +155,8 @@ def test_who_was_stopped_for_too_long_ends_second(
     here: Bench, there: Bench, board: dict[str, str], tmp_path: Path
 ) -> None:
     mark, go = tmp_path / "mark", tmp_path / "go"
-    waits = (
-        f"import pathlib, time; pathlib.Path({str(mark)!r}).touch(); "
-        f"[time.sleep(0.05) for _ in iter(lambda: pathlib.Path({str(go)!r}).exists(), True)]"
-    )
     # It beats once: stopped while it writes, it would keep the other from writing.
-    stopped = program(waits, heartbeat_seconds=600)
+    stopped = program(held(mark, go), heartbeat_seconds=600)
     with here.started(*SHARE, "--json", program=stopped, **board) as running:
         running.until(mark.exists, 120)
         os.kill(running.process.pid, signal.SIGSTOP)

@@ -16,9 +16,9 @@ from unittest import mock
 
 import pytest
 import stand_ins
-from program import Bench, Ended, Running
+from program import Bench, Ended
 from test_tune import SPACE
-from together import impatient, impatient_program
+from together import held, impatient, impatient_program, kill
 
 from mnist_bench import machine, process, study_storage
 
@@ -76,15 +76,6 @@ def resumed(bench: Bench, board: dict[str, str], trials: int) -> dict[str, Any]:
     assert ended.status == 0, ended.stderr
     document: dict[str, Any] = ended.document
     return document
-
-
-def kill(running: Running) -> None:
-    """As where the power goes: nobody of it can say another word."""
-    family = running.family()
-    running.process.kill()
-    running.process.wait()
-    for each in family:
-        each.kill()
 
 
 def left_open(here: Bench, board: dict[str, str], *more: str, trials: int = 6) -> Ended:
@@ -196,10 +187,7 @@ def test_who_was_stopped_for_too_long_ends_second(
     here: Bench, there: Bench, board: dict[str, str], tmp_path: Path
 ) -> None:
     mark, go = tmp_path / "mark", tmp_path / "go"
-    waits = (
-        f'request["training_seed"] == 1 and (pathlib.Path({str(mark)!r}).touch(), '
-        f"[time.sleep(0.05) for _ in iter(lambda: pathlib.Path({str(go)!r}).exists(), True)])"
-    )
+    waits = f'request["training_seed"] == 1 and {held(mark, go)}'
     # It beats once: stopped while it writes, it would keep the other from writing.
     stopped = program(waits, heartbeat_seconds=600)
     with here.started(*TUNE, "--trials", "3", "--json", program=stopped, **board) as running:
@@ -224,11 +212,7 @@ def test_what_a_sleeper_finished_and_another_pruned_counts_once(
 ) -> None:
     """The sleeper's run is finished before the trial that tries its own again is pruned."""
     mark, go = tmp_path / "mark", tmp_path / "go"
-    is_there = f"pathlib.Path({str(go)!r}).exists()"
-    waits = (
-        f'request["training_seed"] == 1 and (pathlib.Path({str(mark)!r}).touch(), '
-        f"[time.sleep(0.05) for _ in iter(lambda: {is_there}, True)])"
-    )
+    waits = f'request["training_seed"] == 1 and {held(mark, go)}'
     stopped = program(waits, heartbeat_seconds=600)
     # It ends its own while the other one's goes on, and is pruned there in the end.
     pruned = program(

@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -1032,6 +1033,21 @@ def test_a_database_that_breaks_on_the_way(tmp_path: Path) -> None:
             attempt()
         assert caught.value.exit_status == EXIT_BROKE
         assert re.match(r"sqlite:///.*studies\.db can't be used: ", caught.value.message)
+
+
+def test_a_study_that_somebody_deleted_meanwhile(tmp_path: Path) -> None:
+    storage = sqlite_url(tmp_path / "studies.db")
+    begun = opened(storage=storage)
+    optuna.delete_study(study_name="mine", storage=storage)
+    for attempt in (begun.ask, lambda: begun.commands):
+        with pytest.raises(BenchError, match=r"studies\.db can't be used: .*does not exist"):
+            attempt()
+
+
+def test_a_fault_of_the_suites_own_is_not_the_storages(tmp_path: Path) -> None:
+    begun = opened(storage=sqlite_url(tmp_path / "studies.db"))
+    with pytest.raises(KeyError):
+        begun.recorded(7, "a-run")  # nobody asked for it
 
 
 def test_a_journal_that_is_a_folder() -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import records
 from test_study import ACCURACY, ONE, opened, sqlite_url
 
 from mnist_bench import patience
 from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.series import Limits, Search
+from mnist_bench.series import Limits, Search, Series
 from mnist_bench.shared_search import SharedSearch
 from mnist_bench.study import Study
 from mnist_bench.turns import train_all, wait_for_others
@@ -108,3 +110,19 @@ def shared(**changes: Any) -> SharedSearch:
         "machine_kind": "k", "is_open": True,
     }  # fmt: skip
     return SharedSearch(**(values | changes))
+
+
+@pytest.mark.parametrize(("run_id", "given_up"), [("counts", []), ("another", ["another"])])
+def test_what_counts_is_not_dropped_a_repeat_neither(
+    ours: Study, said: list[str], run_id: str, given_up: list[str]
+) -> None:
+    finish(ours, 1)
+    ours.repeat(ours.trials[0])
+    number = ours.ask().number
+    ours.recorded(number, "counts")
+    ours.finished(number, (0.5,), {})
+    dropped: list[str] = []
+    board = SimpleNamespace(give_up=lambda of, _reason: dropped.append(of))
+    taken = Series(replace(search(ours, said), store=board), lambda: None, lambda _: None)
+    taken._drop(number, records.run(run_id=run_id))
+    assert dropped == given_up

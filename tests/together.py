@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
-from program import altered
+from program import Running, altered
 
 from mnist_bench import beating, patience, process
 
@@ -39,3 +40,19 @@ beating.HEARTBEAT_SECONDS = {heartbeat_seconds}
 patience.AGAIN_SECONDS = 0.1
 {more}
 """)
+
+
+def held(mark: Path, go: Path) -> str:
+    """An expression for a worker's fault: it says that it is there, and waits for its leave."""
+    there, leave = (f"__import__('pathlib').Path({str(path)!r})" for path in (mark, go))
+    nap = "__import__('time').sleep(0.05)"
+    return f"({there}.touch(), any({nap} for _ in iter({leave}.exists, True)))"
+
+
+def kill(running: Running) -> None:
+    """As where the power goes: nobody of it can say another word."""
+    family = running.family()
+    running.process.kill()
+    running.process.wait()
+    for each in family:
+        each.kill()

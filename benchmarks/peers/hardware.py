@@ -66,6 +66,11 @@ def versions(*distributions: str) -> dict[str, str]:
     return {name: told for name in distributions if (told := version_of(name))}
 
 
+def in_words(told: dict[str, str]) -> str:
+    """Versions in one line."""
+    return ", ".join(f"{name} {number}" for name, number in told.items())
+
+
 def version_of(distribution: str) -> str | None:
     """Of an installed distribution; None where it is not installed."""
     try:

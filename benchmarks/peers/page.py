@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import hardware
 import ratios
 from measured import CHUNK_STEPS, CONTENDERS, STEP_GFLOP, Session, Timed
 from ratios import Ratio, Target
@@ -60,7 +61,7 @@ def page(session: Session) -> str:
 
 
 def _origin(session: Session) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in session.versions.items())
+    versions = hardware.in_words(session.versions)
     rounds = f"{len(session.rounds)} rounds" if len(session.rounds) != 1 else "1 round"
     return (
         f"Machine: {session.hardware.sentences}\n"

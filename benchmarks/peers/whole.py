@@ -158,7 +158,7 @@ def _commanded(options: Sequence[str], images: Path | None, rows: tuple[int, ...
 
 def page(session: WholeSession) -> str:
     """The page."""
-    versions = ", ".join(f"{name} {number}" for name, number in session.versions.items())
+    versions = hardware.in_words(session.versions)
     rows = ", ".join(units.count(steps) for steps in session.rows)
     lines = [
         "# All of Table I",

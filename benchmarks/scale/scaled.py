@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Literal
 
+import hardware
 from hardware import Hardware
 
 from mnist_bench import units
@@ -84,7 +85,7 @@ class ScaleSession(Record):
 
 def page(session: ScaleSession) -> str:
     """The page."""
-    versions = ", ".join(f"{name} {number}" for name, number in session.versions.items())
+    versions = hardware.in_words(session.versions)
     blocks = [
         "# Reports on many runs",
         _WHAT,

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import hardware
 from hardware import Hardware
 from simulated import Took
 
@@ -120,7 +121,7 @@ def page(session: WorkersSession) -> str:
 
 
 def _where(session: WorkersSession) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in session.versions.items())
+    versions = hardware.in_words(session.versions)
     return (
         f"Machine: {session.hardware.sentences} Versions: {versions}. "
         f"MLflow's server has {session.server_processes} processes."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
+import hardware
 from costs import (
     LEAST_RATE_RATIO,
     LEAST_TRIAL_RATIO,
@@ -63,7 +64,7 @@ def page(sessions: Sequence[CostSession]) -> str:
 
 
 def _origin(session: CostSession) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in session.versions.items())
+    versions = hardware.in_words(session.versions)
     return (
         f"Machine: {session.hardware.sentences}\n"
         f"Versions: {versions}.\n"

@@ -177,7 +177,7 @@ def page(session: PrunerSession) -> str:
 
 
 def _origin(session: PrunerSession) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in session.versions.items())
+    versions = hardware.in_words(session.versions)
     recorded, grid = session.recorded, "at each scoring"
     if session.percent_grid is not None:
         grid = f"at multiples of {session.percent_grid}%, the first scoring at or after each"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Literal
 
+import hardware
 from hardware import Hardware
 
 from mnist_bench import paper, units
@@ -139,7 +140,7 @@ def ratio_of_means(above: Sequence[float], below: Sequence[float]) -> Ratio:
 
 def page(winners: Winners) -> str:
     """The page."""
-    versions = ", ".join(f"{name} {number}" for name, number in winners.versions.items())
+    versions = hardware.in_words(winners.versions)
     blocks = [
         "# The shipped winners",
         _WHAT,
