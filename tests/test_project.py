@@ -1,10 +1,8 @@
-"""The project's own files: who imports whom, what the pages promise, what the wheel holds."""
+"""The project's own files: what the pages promise, what the wheel holds."""
 
-import ast
 import json
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tomllib
@@ -19,75 +17,8 @@ from mnist_bench import paper, scenario
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "mnist_bench"
-SOURCES = sorted(PACKAGE.rglob("*.py"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEST_COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox"
-
-
-# Who imports whom
-
-
-def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
-    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
-    return subprocess.run(
-        [sys.executable, "-c", program, "--no-cache"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_nothing_imports_upward():
-    checked = lint_imports(ROOT)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-@pytest.mark.parametrize(
-    ("room", "line", "broken"),
-    [
-        ("units.py", "from mnist_bench import cli", "Nothing imports upward (the parent's rooms)"),
-        ("data.py", "from mnist_bench import train", "Nothing imports upward (the worker's tower)"),
-        ("store.py", "from mnist_bench import compare", "Nothing imports upward (the parent's"),
-        ("compare.py", "import tensorflow", "The parent never loads TensorFlow"),
-        ("harness.py", "from mnist_bench import worker", "The parent never loads TensorFlow"),
-        ("data.py", "import pandas", "The process that is measured loads nothing"),
-        (
-            "cli.py",
-            "def late():\n    import mlflow.tracking",
-            "Only the store, the archive and their door know MLflow",
-        ),
-        ("compare.py", "import optuna", "Only studies, plans and their storage know Optuna"),
-        ("util.py", "", "Nothing imports upward (the parent's rooms)"),
-    ],
-)
-def test_the_contracts_bite(tmp_path, room, line, broken):
-    shutil.copytree(PACKAGE, tmp_path / "mnist_bench")
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    with (tmp_path / "mnist_bench" / room).open("a", encoding="utf-8") as file:
-        file.write(f"\n{line}\n")
-    checked = lint_imports(tmp_path)
-    assert checked.returncode != 0
-    broken_lines = [text for text in checked.stdout.splitlines() if " BROKEN" in text]
-    assert any(broken in text for text in broken_lines), checked.stdout + checked.stderr
-
-
-# The size of the house
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_room_is_no_hall(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
-
-
-def test_half_of_all_functions_fit_in_twelve_lines():
-    lengths = [
-        node.end_lineno - node.lineno + 1
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
-    ]
-    assert statistics.median(lengths) <= 12
 
 
 # What the pages promise
@@ -122,26 +53,6 @@ def test_ci_runs_the_readme_line():
     )
     assert found.stdout.strip() == TEST_COMMAND
     assert '\nbash -c "$command"\n' in script
-
-
-def readme_tree() -> list[str]:
-    block = next(block for block in README.split("```") if block.startswith("\nmnist_bench/"))
-    paths, folder = [], ""
-    for line in block.strip().splitlines():
-        name = line.split()[0]
-        folder = folder if line.startswith(" ") else name
-        paths.append(folder + name if line.startswith(" ") else name)
-    return paths
-
-
-@pytest.mark.parametrize("path", [p for p in readme_tree() if p not in {"mlruns/", "reports/"}])
-def test_what_the_readme_shows_is_there(path):
-    assert (ROOT / path).exists()
-
-
-def test_the_readme_shows_every_room():
-    rooms = {path.relative_to(ROOT).as_posix() for path in PACKAGE.glob("*.py")}
-    assert rooms - set(readme_tree()) <= {"mnist_bench/__init__.py", "mnist_bench/__main__.py"}
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/measuring.md"])

@@ -45,7 +45,7 @@ from mnist_bench.result import RunResult
 from mnist_bench.seen import Seen, seen_by
 from mnist_bench.summary import summarise
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "contract" / "golden"
 SUFFIXES = (".md", ".csv", ".runs.csv", ".json")
 
 

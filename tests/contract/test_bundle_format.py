@@ -1,0 +1,19 @@
+"""The format of bundles: every field that leaves the machine is on a list, read by somebody."""
+
+from __future__ import annotations
+
+from golden import assert_golden_json
+
+from mnist_bench.bundle import Bundle
+
+
+def test_bundle_fields() -> None:
+    """A field that is new to any record is looked at for what it tells, before it is added here."""
+    schema = Bundle.model_json_schema()
+    parts = {"Bundle": schema} | schema["$defs"]
+    fields = {
+        name: sorted(part["properties"])
+        for name, part in sorted(parts.items())
+        if "properties" in part
+    }
+    assert_golden_json("bundle-fields.json", fields)

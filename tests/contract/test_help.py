@@ -1,0 +1,42 @@
+"""`docs/commands.md` is what `--help` prints of every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from golden import assert_same_text
+
+from mnist_bench.cli import cli
+
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+HEAD = """# Commands
+
+What `--help` prints. Generated: `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/contract` renews it.
+"""
+
+
+def help_text(command: click.Command, name: str, parent: click.Context | None) -> str:
+    context = click.Context(
+        command,
+        info_name=name,
+        parent=parent,
+        terminal_width=80,
+        max_content_width=80,
+        help_option_names=["-h", "--help"],
+    )
+    return command.get_help(context)
+
+
+def commands_page() -> str:
+    root = click.Context(cli, info_name="mnist-bench")
+    pages = [("mnist-bench", help_text(cli, "mnist-bench", None))]
+    pages += [
+        (f"mnist-bench {name}", help_text(command, name, root))
+        for name, command in cli.commands.items()
+    ]
+    return HEAD + "".join(f"\n## {name}\n\n```text\n{text}\n```\n" for name, text in pages)
+
+
+def test_commands_page_is_what_help_prints() -> None:
+    assert_same_text(PAGE, commands_page())

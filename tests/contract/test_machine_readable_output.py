@@ -1,0 +1,31 @@
+"""Keys of the other JSON documents and headers of the CSV files that commands print or write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from golden import assert_golden_json
+from program import Bench
+
+
+def keys(value: Any) -> Any:
+    """A value's keys, without its values; of a list, those of its first element."""
+    if isinstance(value, dict):
+        return {name: keys(inner) for name, inner in value.items()}
+    return [keys(value[0])] if isinstance(value, list) and value else None
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("scenarios", "scenarios --json"),
+        ("machine", "machine --json"),
+        ("dry-run", "run smoke --dry-run --json"),
+    ],
+)
+def test_json_keys(tmp_path: Path, name: str, line: str) -> None:
+    ended = Bench(tmp_path).inside(*line.split())
+    assert ended.status == 0, ended.stderr
+    assert_golden_json(f"keys-{name}.json", keys(ended.document))
