@@ -1,4 +1,4 @@
-"""Keys of the other JSON documents and headers of the CSV files that commands print or write."""
+"""Keys of the other JSON documents that commands print."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from program import Bench
 
 
 def keys(value: Any) -> Any:
-    """A value's keys, without its values; of a list, those of its first element."""
+    """A value's keys, without its values; of a list of records, those of the first."""
     if isinstance(value, dict):
         return {name: keys(inner) for name, inner in value.items()}
-    return [keys(value[0])] if isinstance(value, list) and value else None
+    is_of_records = isinstance(value, list) and value and isinstance(value[0], dict)
+    return [keys(value[0])] if is_of_records else None
 
 
 @pytest.mark.parametrize(

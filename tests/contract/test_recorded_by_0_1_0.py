@@ -89,6 +89,8 @@ def test_study_goes_on_where_it_ended(bench: Bench) -> None:
     assert (found["best"], found["candidate"]) == ([1], 1)
     (look,) = found["looks"]
     assert round(look["proof"]["candidate"]["accuracy_mean"], 4) == 0.9307
+    trials = (bench.folder / "reports" / "small.csv").read_text(encoding="utf-8")
+    assert_golden("recorded-study.csv", trials)
 
 
 def bundle_of(path: Path) -> Any:
