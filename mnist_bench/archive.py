@@ -12,18 +12,17 @@ from pydantic import ValidationError
 
 from mnist_bench import database, door, figures, scenario, tracking
 from mnist_bench.arrays import from_npz
-from mnist_bench.confusion import Predictions
 from mnist_bench.errors import BenchError
 from mnist_bench.machine import Machine
-from mnist_bench.recorded import Fields, Recorded, UnreadableError, recorded
+from mnist_bench.predictions import Predictions
+from mnist_bench.recorded import Fields, UnreadableError, recorded
 from mnist_bench.result import RunResult
 from mnist_bench.scenario import Scenario
+from mnist_bench.summary import Recorded
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-    from mnist_bench.study_document import StudyDocument
 
 _RUNS_A_PAGE = 1_000
 _MOST_RUNS = 50_000
@@ -113,15 +112,6 @@ class Archive:
         content = self.artifact(run_id, "scenario.toml")
         with suppress(BenchError, UnicodeDecodeError):
             return scenario.from_text(content.decode(), "scenario.toml") if content else None
-        return None
-
-    def load_study(self, run_id: str, study: str) -> StudyDocument | None:
-        """A study as its own run kept it; None where none was kept."""
-        from mnist_bench.study_document import StudyDocument  # only reports want it
-
-        with suppress(ValidationError):
-            content = self.artifact(run_id, f"{study}.json")
-            return StudyDocument.model_validate_json(content) if content else None
         return None
 
     def load_machine(self, run_id: str) -> Machine | None:

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mnist_bench import bundle, note
+from mnist_bench import bundle, files, note
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
 from mnist_bench.bundle import Bundle, BundledRun
 from mnist_bench.errors import BenchError
 from mnist_bench.figures import Point
 from mnist_bench.machine import Machine, machine_id
 from mnist_bench.owner import current
-from mnist_bench.recorded import Recorded, UnreadableError
-from mnist_bench.report import files
+from mnist_bench.recorded import UnreadableError
 from mnist_bench.report.csv_file import runs_csv
 from mnist_bench.result import RunResult
 from mnist_bench.scenario import Scenario
 from mnist_bench.store import Store
-from mnist_bench.summary import summarise
+from mnist_bench.summary import Recorded, summarise
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from mnist_bench import paper
 from mnist_bench.claim import ON_IMAGES, MeasuredClaim
+from mnist_bench.claims import declared
 
 ALL = "claims"
 """What `run` takes for all of them; one is `claim-3`."""
@@ -110,7 +111,7 @@ PARTS: tuple[Part, ...] = (
 
 def known_names() -> list[str]:
     """What `run` takes for claims."""
-    return [ALL, *(f"claim-{claim.number}" for claim in paper.CLAIMS)]
+    return [ALL, *(f"claim-{claim.number}" for claim in declared.CLAIMS)]
 
 
 def numbers(names: Sequence[str]) -> tuple[int, ...] | None:
@@ -128,15 +129,15 @@ def numbers(names: Sequence[str]) -> tuple[int, ...] | None:
     if None in found:
         raise ValueError("claims are run by themselves: leave the other scenarios out")
     wanted = {number for each in found if each for number in each}
-    unknown = sorted(wanted - {claim.number for claim in paper.CLAIMS})
+    unknown = sorted(wanted - {claim.number for claim in declared.CLAIMS})
     if unknown:
-        raise ValueError(f"there is no claim {unknown[0]}: they are 1 to {len(paper.CLAIMS)}")
+        raise ValueError(f"there is no claim {unknown[0]}: they are 1 to {len(declared.CLAIMS)}")
     return tuple(sorted(wanted))
 
 
 def _number(name: str) -> tuple[int, ...] | None:
     if name == ALL:
-        return tuple(claim.number for claim in paper.CLAIMS)
+        return tuple(claim.number for claim in declared.CLAIMS)
     match = re.fullmatch(r"claim-(\d{1,3})", name)
     return (int(match[1]),) if match else None
 

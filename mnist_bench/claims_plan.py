@@ -10,7 +10,16 @@ from importlib.metadata import version
 
 from rich.console import Console
 
-from mnist_bench import data, findings, layer_maps, paper, run, sensing, tracking, units
+from mnist_bench import (
+    data,
+    findings,
+    paper,
+    recorded_layers,
+    run,
+    sensing,
+    tracking,
+    units,
+)
 from mnist_bench import wish as wishing
 from mnist_bench.archive import Archive, existing_store
 from mnist_bench.claim_parts import TABLE_1, Part, fitting, parts_of
@@ -184,7 +193,7 @@ def _untrained(
     """Figures or a finding; a finding counts as recorded where it is of this very manner."""
     if part.measures is None:
         digests = [source.digest] if source else []
-        seen = layer_maps.found(archive, digests, paper.FIGURES_IMAGE) if archive else None
+        seen = recorded_layers.found(archive, digests, paper.FIGURES_IMAGE) if archive else None
         return Costed(part, is_recorded=seen is not None)
     asked = findings.question_for(part.measures, source, threads=sensing.usable_threads())
     digest = asked.source.digest if asked.source else None

@@ -17,12 +17,11 @@ from mnist_bench import (
     gathering,
     layer_maps,
     paper,
-    report,
     reporting,
-    run,
+    run_plans,
 )
 from mnist_bench.archive import Archive
-from mnist_bench.claims import judge
+from mnist_bench.claims.decide import judge
 from mnist_bench.claims_plan import Costed, Question
 from mnist_bench.dataset import Source
 from mnist_bench.document import Document
@@ -30,7 +29,8 @@ from mnist_bench.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.interruption import Terminated
 from mnist_bench.limits import REPORT_FORMATS
 from mnist_bench.machine import describe, machine_id
-from mnist_bench.run import Done
+from mnist_bench.report import json_file, screen
+from mnist_bench.run_plans import Done
 from mnist_bench.store import Store
 from mnist_bench.wish import REPORTS, Wish
 
@@ -93,7 +93,9 @@ def _measured(part: Costed, question: Question, source: Source | None, console: 
         with exclusive.held(machine_id(), exclusive=wish.exclusive, say=lambda _: None) as kept:
             asked = dataclasses.replace(wish, exclusive=kept)
             # The claims' own table stands for those of the trainings.
-            return run.carry_out(part.plans, asked, console, Console(quiet=True), reports=False)
+            return run_plans.carry_out(
+                part.plans, asked, console, Console(quiet=True), reports=False
+            )
     except BenchError as error:
         return Done("", error.exit_status, error)
     except KeyboardInterrupt:
@@ -120,10 +122,10 @@ def _decided(
     except BenchError as error:
         return Done("", exit_status, [*errors, error][0])
     lines = [line for line in document.claims if line.claim in question.claims]
-    report.print_claims(lines, people)
+    screen.print_claims(lines, people)
     for note in notes:
         people.print(Text(note), soft_wrap=True)
-    return Done(report.to_json(document), exit_status, errors[0] if errors else None)
+    return Done(json_file.to_json(document), exit_status, errors[0] if errors else None)
 
 
 def _keep(question: Question) -> None:

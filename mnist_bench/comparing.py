@@ -18,8 +18,7 @@ from mnist_bench.contrast import Contrast, Effect, Side, contrasts, unmatched
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import one_line
 from mnist_bench.record import Record
-from mnist_bench.recorded import Recorded
-from mnist_bench.summary import summarise
+from mnist_bench.summary import Recorded, summarise
 
 Key = Literal["machine", "scenario", "tensorflow", "mnist-bench", "precision"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mnist_bench import paper, units
 from mnist_bench.conditions import known
 from mnist_bench.draws import Group, groups
-from mnist_bench.proof import welch
+from mnist_bench.estimate import welch
 from mnist_bench.record import Record
 from mnist_bench.spent import peak_of, trusted
 from mnist_bench.summary import RunSummary

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from mnist_bench import data, fetch
+from mnist_bench import data, files
 from mnist_bench.execution import Execution
 from mnist_bench.hyperparameters import Hyperparameters
 from mnist_bench.record import Record
@@ -103,7 +103,7 @@ def remember(runs: Sequence[RunResult], scored_at_once: int) -> None:
     if costs == known:
         return
     with contextlib.suppress(OSError):
-        fetch.keep(data.cache_folder() / _FILE, _COSTS.dump_json(costs, indent=2))
+        files.keep(data.cache_folder() / _FILE, _COSTS.dump_json(costs, indent=2))
 
 
 def _cost_of(run: RunResult, runs: Sequence[RunResult], scored_at_once: int) -> Cost | None:

@@ -7,8 +7,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
+from mnist_bench.record import Record
+
 LEVEL = 0.95
 """Of the intervals."""
+
+
+class Interval(Record):
+    """A difference of two means, ours less theirs.
+
+    Attributes:
+        difference: Of the means.
+        low: Lower end of its interval.
+        high: Upper end.
+    """
+
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def is_within_noise(self) -> bool:
+        """Whether the difference may as well be none."""
+        return self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)
@@ -63,6 +84,29 @@ def slope_of(x: Sequence[float], y: Sequence[float]) -> Estimate:
     variance = sum(each**2 for each in residuals) / (len(x) - 2)
     margin = students_t(len(x) - 2, LEVEL) * sqrt(variance / (statistics.pvariance(x) * len(x)))
     return Estimate(slope, slope - margin, slope + margin, len(x))
+
+
+def welch(ours: Sequence[float], theirs: Sequence[float], *, smallest_sd: float = 0.0) -> Interval:
+    """Welch's interval of the difference of two means, ours less theirs.
+
+    Args:
+        ours: Two or more values.
+        theirs: Likewise.
+        smallest_sd: That values which happen to agree are taken to have.
+
+    Raises:
+        ValueError: One has fewer than two values.
+    """
+    difference = statistics.mean(ours) - statistics.mean(theirs)
+    parts = [
+        max(statistics.variance(values), smallest_sd**2) / len(values) for values in (ours, theirs)
+    ]
+    error = sqrt(sum(parts))
+    if error == 0:
+        return Interval(difference=difference, low=difference, high=difference)
+    squares = [part**2 / (len(of) - 1) for part, of in zip(parts, (ours, theirs), strict=True)]
+    margin = students_t(sum(parts) ** 2 / sum(squares), LEVEL) * error
+    return Interval(difference=difference, low=difference - margin, high=difference + margin)
 
 
 def half_width(sd: float, n: int, level: float = LEVEL) -> float:

@@ -12,7 +12,7 @@ import platformdirs
 from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
-from mnist_bench import fetch, owner
+from mnist_bench import files, owner
 from mnist_bench.errors import BenchError
 from mnist_bench.owner import Owner
 from mnist_bench.record import Record
@@ -92,14 +92,14 @@ def _enter(me: Holder, *, exclusive: bool) -> None:
                 "wait for its end or stop it; --no-exclusive trains beside it and marks every run "
                 "suspect",
             )
-        fetch.keep(path, _HOLDERS.dump_json((*others, me)))
+        files.keep(path, _HOLDERS.dump_json((*others, me)))
 
 
 def _leave(me: Holder) -> None:
     with _guarded() as path:
         others = tuple(holder for holder in running() if holder.owner != me.owner)
         if others:
-            fetch.keep(path, _HOLDERS.dump_json(others))
+            files.keep(path, _HOLDERS.dump_json(others))
         else:
             path.unlink(missing_ok=True)
 

@@ -1,11 +1,8 @@
-"""Downloads: from mirrors into a folder, verified; and files that no one sees a part of."""
+"""Downloads: from mirrors into a folder, verified."""
 
 from __future__ import annotations
 
 import io
-import os
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_bench import idx
 from mnist_bench.errors import BenchError
+from mnist_bench.files import keep
 from mnist_bench.idx import IdxFile
 
 if TYPE_CHECKING:
@@ -24,10 +22,6 @@ TIMEOUT = (10.0, 30.0)
 _SLACK_BYTES = 2**16
 """What packing may add to a file that can't be made smaller."""
 _CHUNK_BYTES = 2**16
-_BESIDE = ".part"
-"""How names of files end while they are written."""
-_ABANDONED_SECONDS = 3600
-"""A file this old beside the others has lost its writer: writing takes well under a minute."""
 
 
 def download(
@@ -169,35 +163,3 @@ def _drawn(name: str) -> Iterator[_Bar]:
     console = Console(stderr=True)
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         yield _Bar(progress, name)
-
-
-def keep(path: Path, content: bytes) -> None:
-    """Write a file so that no one ever sees a part of it; several may do so at once.
-
-    Raises:
-        OSError: It can't be written; nothing is left behind.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}-", suffix=_BESIDE)
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        beside.replace(path)
-    except PermissionError:
-        # Windows replaces no file that is being read: another process was faster.
-        if not path.is_file() or path.read_bytes() != content:
-            raise
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed while writing have left."""
-    for path in folder.glob(f"*{_BESIDE}"):
-        try:
-            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-                path.unlink()
-        except OSError:  # another process was faster, or it is not ours
-            continue

@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import get_args
 
-from mnist_bench import compare, data, figures, findings, layer_maps, paper, scenario
+from mnist_bench import (
+    compare,
+    data,
+    figures,
+    findings,
+    paper,
+    recorded_layers,
+    scenario,
+)
 from mnist_bench.archive import Archive
 from mnist_bench.claim import ON_IMAGES, MeasuredClaim
 from mnist_bench.claim_parts import MARATHON, SMALL_TECHNIQUE, TECHNIQUES, THREADS
-from mnist_bench.claims import Evidence
 from mnist_bench.claims.evidence import (
+    Evidence,
     independent,
     is_plain,
     of_most_draws,
@@ -23,10 +31,9 @@ from mnist_bench.claims.evidence import (
 from mnist_bench.conditions import known
 from mnist_bench.draws import compares, one_a_seed
 from mnist_bench.finding import Finding
-from mnist_bench.recorded import Recorded
 from mnist_bench.result import RunResult
 from mnist_bench.scaling import scaling_of
-from mnist_bench.summary import RunSummary
+from mnist_bench.summary import Recorded, RunSummary
 
 _MOST_TRAININGS = 30
 """Of one step count: the newest of them."""
@@ -107,7 +114,7 @@ def gather(
         scaling=scaling_of(_of_scenario(runs, THREADS)),
         techniques=_techniques(runs),
         findings=_findings(archive, machine_id),
-        layers=layer_maps.found(archive, [data.MNIST.digest], paper.FIGURES_IMAGE),
+        layers=recorded_layers.found(archive, [data.MNIST.digest], paper.FIGURES_IMAGE),
         price=price,
     )
 

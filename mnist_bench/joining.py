@@ -32,13 +32,13 @@ from mnist_bench.errors import (
 )
 from mnist_bench.execution import Execution
 from mnist_bench.harness import Outcome
+from mnist_bench.here import Here
 from mnist_bench.journal import Address
 from mnist_bench.limits import DatasetChoice
 from mnist_bench.logbook import Once
 from mnist_bench.plan_study import PlanStudy
 from mnist_bench.progress import ProgressWatcher
 from mnist_bench.searching import Joinable
-from mnist_bench.sharing import Here
 from mnist_bench.wish import carried_out, manner_of
 
 

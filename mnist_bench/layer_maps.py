@@ -1,13 +1,11 @@
-"""Figures 1 to 4 for a test image: found where they are recorded, else made and recorded."""
+"""Figures 1 to 4 for a test image, made and recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mnist_bench import exclusive, figures, layers, paper, process, sensing
+from mnist_bench import exclusive, figures, layers, process, sensing
 from mnist_bench.archive import Archive
 from mnist_bench.dataset import Source
 from mnist_bench.errors import BenchError
@@ -15,6 +13,7 @@ from mnist_bench.execution import Execution
 from mnist_bench.layers import Layers
 from mnist_bench.machine import machine_id
 from mnist_bench.protocol import LayersQuestion
+from mnist_bench.recorded_layers import WEIGHTS
 from mnist_bench.report.digits import charts_of_layers
 from mnist_bench.report.drawings import on_paper
 from mnist_bench.store import Store
@@ -23,30 +22,6 @@ from mnist_bench.summary import RunSummary
 _STEPS = 1_000
 """Enough for the small network: it is then right on nine of ten digits and more."""
 _SEED = 0
-_WEIGHTS = "weights.npz"
-_MOST_ASKED = 5
-"""So many runs are asked for their weights, the longest and newest first."""
-
-
-def found(archive: Archive, digests: Collection[str], image: int | None) -> Layers | None:
-    """What is recorded of an image, or of the image whose figures were made last.
-
-    Args:
-        archive: Open.
-        digests: Of the images.
-        image: Its place in the test images; None for any.
-    """
-    which = "LIKE '%'" if image is None else f"= '{image}'"
-    with archive.explained(while_="looking for figures"):
-        runs = archive.search(f"tags.`{figures.IMAGE_TAG}` {which}")
-    for run in runs:
-        if run.data.tags.get(figures.DIGEST_TAG) not in digests:
-            continue  # compared here: a digest from elsewhere may hold any quotes
-        content = archive.artifact(run.info.run_id, layers.FILE)
-        with suppress(ValueError):
-            if content:
-                return layers.from_bytes(content)
-    return None
 
 
 def make(
@@ -95,26 +70,11 @@ def make(
     return seen
 
 
-def with_weights(archive: Archive, runs: Sequence[RunSummary], digest: str) -> RunSummary | None:
-    """The longest, newest run that kept the weights of Table I's network.
-
-    Args:
-        archive: Open.
-        runs: Of these, the oldest first.
-        digest: Of the images that it must have been trained on.
-    """
-    theirs = paper.HYPERPARAMETERS, digest, "finished"
-    same = [r for r in runs if (r.hyperparameters, r.dataset_digest, r.status) == theirs]
-    # Stable: of those of one length the newest, which stands last, comes first.
-    longest = sorted(same, key=lambda run: run.steps)[: -_MOST_ASKED - 1 : -1]
-    return next((r for r in longest if r.run_id and archive.keeps(r.run_id, _WEIGHTS)), None)
-
-
 def _weights(archive: Archive, run: RunSummary | None, folder: Path) -> str | None:
-    content = archive.artifact(run.run_id, _WEIGHTS) if run and run.run_id else None
+    content = archive.artifact(run.run_id, WEIGHTS) if run and run.run_id else None
     if content is None:
         return None
-    path = folder / _WEIGHTS
+    path = folder / WEIGHTS
     path.write_bytes(content)
     return str(path)
 

@@ -4,32 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from math import sqrt
 
-from mnist_bench import estimate
-from mnist_bench.estimate import LEVEL, students_t
+from mnist_bench import estimate, units
+from mnist_bench.estimate import Interval, welch
 from mnist_bench.paper import ROUNDING_SD
 from mnist_bench.record import Record
 from mnist_bench.result import RunResult
-
-
-class Interval(Record):
-    """A difference of two means, candidate less paper.
-
-    Attributes:
-        difference: Of the means.
-        low: Lower end of its interval.
-        high: Upper end.
-    """
-
-    difference: float
-    low: float
-    high: float
-
-    @property
-    def is_within_noise(self) -> bool:
-        """Whether the difference may as well be none."""
-        return self.low <= 0 <= self.high
 
 
 class Arm(Record):
@@ -177,29 +157,6 @@ def half_width(values: Sequence[float]) -> float:
     return estimate.half_width(statistics.stdev(values), len(values))
 
 
-def welch(ours: Sequence[float], theirs: Sequence[float], *, smallest_sd: float = 0.0) -> Interval:
-    """Welch's interval of the difference of two means, ours less theirs.
-
-    Args:
-        ours: Two or more values.
-        theirs: Likewise.
-        smallest_sd: That values which happen to agree are taken to have.
-
-    Raises:
-        ValueError: One has fewer than two values.
-    """
-    difference = statistics.mean(ours) - statistics.mean(theirs)
-    parts = [
-        max(statistics.variance(values), smallest_sd**2) / len(values) for values in (ours, theirs)
-    ]
-    error = sqrt(sum(parts))
-    if error == 0:
-        return Interval(difference=difference, low=difference, high=difference)
-    squares = [part**2 / (len(of) - 1) for part, of in zip(parts, (ours, theirs), strict=True)]
-    margin = students_t(sum(parts) ** 2 / sum(squares), LEVEL) * error
-    return Interval(difference=difference, low=difference - margin, high=difference + margin)
-
-
 def exact_mcnemar(only_candidate: int, only_paper: int) -> McNemar:
     """The exact test: each of these images might as well have gone the other way."""
     from scipy.stats import binomtest  # slow to load
@@ -236,3 +193,32 @@ def _known(value: float | None) -> float:
     if value is None:
         raise ValueError("a run did not come to its end")
     return value
+
+
+def proof_in_words(proof: Proof | None) -> str:
+    """What a look at the test split saw, in one line."""
+    if proof is None:
+        return "the trainings did not come to their end."
+    noise = ", within noise" if proof.accuracy.is_within_noise else ""
+    ours, theirs = proof.candidate, proof.paper
+    return (
+        f"final test accuracy {units.accuracy(ours.accuracy_mean)} ± "
+        f"{units.spread(ours.accuracy_sd)} against the paper's "
+        f"{units.accuracy(theirs.accuracy_mean)} ± {units.spread(theirs.accuracy_sd)} "
+        f"(n = {ours.n} each{noise}), in {units.duration(ours.train_seconds_mean)} against "
+        f"{units.duration(theirs.train_seconds_mean)} of training{_to_target(proof)}."
+    )
+
+
+def _to_target(proof: Proof) -> str:
+    """The times to the target, where that was the question."""
+    if proof.target_accuracy is None:
+        return ""
+    times = [
+        f"{units.duration(arm.target_seconds_mean)}"
+        + (f" ({arm.target_missed} never did and count whole)" if arm.target_missed else "")
+        for arm in (proof.candidate, proof.paper)
+    ]
+    return (
+        f"; {units.accuracy(proof.target_accuracy)} on test first after {' against '.join(times)}"
+    )

@@ -8,9 +8,8 @@ from itertools import groupby
 from mnist_bench.conditions import known
 from mnist_bench.document import MachineLine
 from mnist_bench.draws import arithmetic, one_a_seed, question
-from mnist_bench.recorded import Recorded
 from mnist_bench.spent import mean_and_sd, peak_of, trusted
-from mnist_bench.summary import RunSummary
+from mnist_bench.summary import Recorded, RunSummary
 
 
 def ranked(runs: Iterable[Recorded]) -> tuple[MachineLine, ...]:

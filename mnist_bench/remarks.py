@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from mnist_bench.document import MachineLine
-from mnist_bench.recorded import Recorded
 from mnist_bench.study_document import StudyDocument
+from mnist_bench.summary import Recorded
 from mnist_bench.units import counted
 
 

@@ -90,8 +90,8 @@ def report(
     It is about one machine, a section a scenario; other machines that ran the same stand beside it
     in a table.
     """
-    from mnist_bench import report as reports
     from mnist_bench import reporting, tracking
+    from mnist_bench.report import json_file
 
     tracking.check(tracking_uri, experiment)
     wish = reporting.Wish(
@@ -112,7 +112,7 @@ def report(
     people = terminal.console(stderr=as_json)
     reporting.tell(book, paths, people)
     if as_json:
-        click.echo(reports.to_json(book.document), nl=False)
+        click.echo(json_file.to_json(book.document), nl=False)
     return 0
 
 

@@ -6,15 +6,18 @@ import dataclasses
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench import figures, gathering, layer_maps, report
+from mnist_bench import figures, files, gathering, layer_maps, recorded_layers
 from mnist_bench.archive import Archive, existing_store, nothing_recorded
-from mnist_bench.claims import Evidence, judge
+from mnist_bench.claims.decide import judge
+from mnist_bench.claims.evidence import Evidence
 from mnist_bench.document import Document, MachineLine
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown, one_line
@@ -22,14 +25,16 @@ from mnist_bench.layers import Layers
 from mnist_bench.machine import Machine, describe
 from mnist_bench.pictured import Pictured
 from mnist_bench.ranking import ranked
-from mnist_bench.recorded import Recorded, UnreadableError
+from mnist_bench.recorded import UnreadableError
 from mnist_bench.remarks import left_out, several_versions, without_study
-from mnist_bench.report import Book, Bound, files
+from mnist_bench.report import report_files
+from mnist_bench.report.contents import Book
+from mnist_bench.report.report_files import Bound
 from mnist_bench.report.words import headline
 from mnist_bench.sections import sections
 from mnist_bench.store import Store
 from mnist_bench.study_document import StudyDocument
-from mnist_bench.summary import RunSummary
+from mnist_bench.summary import Recorded, RunSummary
 from mnist_bench.tracking import without_credentials
 from mnist_bench.units import counted
 
@@ -104,7 +109,7 @@ def carry_out(wish: Wish) -> tuple[Book, tuple[Path, ...]]:
     if archive is None or not found.runs:
         raise _nothing(wish, found)
     book = _book(archive, found, wish)
-    bound = report.bind(book, wish.formats)
+    bound = report_files.bind(book, wish.formats)
     written = files.write(wish.folder, NAME, bound.files)
     kept = _keep(wish, book, written, bound)
     return dataclasses.replace(book, notes=(*book.notes, *kept)), written
@@ -255,7 +260,10 @@ def _studies(archive: Archive, trials: Sequence[Recorded]) -> Iterator[tuple[str
     """The studies of some trials as they were kept, by their run's id, the newest first."""
     named = dict.fromkeys((each.study_run_id or "", each.study or "") for each in reversed(trials))
     for run_id, study in named:
-        kept = archive.load_study(run_id, study)
+        kept = None
+        with suppress(ValidationError):
+            content = archive.artifact(run_id, f"{study}.json")
+            kept = StudyDocument.model_validate_json(content) if content else None
         if kept is not None:
             yield run_id, kept
 
@@ -266,14 +274,14 @@ def _layers(shelf: Pictured, runs: Sequence[RunSummary], wish: Wish) -> Layers |
     at_hand = [source for digest in digests if (source := shelf.source(digest))]
     source = next((each for each in at_hand if each.comparable), at_hand[0] if at_hand else None)
     if wish.image is None:
-        return layer_maps.found(shelf.archive, digests, None)
+        return recorded_layers.found(shelf.archive, digests, None)
     if source is None:
         raise BenchError(
             f"--image {wish.image}: the images of these runs ({_sets(runs)}) are not at hand",
             "give --data DIR or MNIST_BENCH_DATA a folder with them",
         )
-    kept = layer_maps.found(shelf.archive, [source.digest], wish.image)
-    own = layer_maps.with_weights(shelf.archive, runs, source.digest)
+    kept = recorded_layers.found(shelf.archive, [source.digest], wish.image)
+    own = recorded_layers.with_weights(shelf.archive, runs, source.digest)
     if kept and (own is None or kept.own_steps >= own.steps):
         return kept
     return layer_maps.make(Store(wish.tracking_uri, wish.experiment), source, wish.image, own)

@@ -161,7 +161,7 @@ def run(
     `claims` stands for all that the paper claims, `claim-3` for one of it: what of it fits the
     budget is measured, and what is recorded already is used again.
     """
-    from mnist_bench import exclusive
+    from mnist_bench import exclusive, run_plans
     from mnist_bench import run as running
     from mnist_bench import wish as wishing
     from mnist_bench.machine import machine_id
@@ -194,7 +194,7 @@ def run(
         return 0
     with exclusive.held(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
         wish = dataclasses.replace(wish, exclusive=kept)
-        done = running.carry_out(plans, wish, console, people, reports=reports)
+        done = run_plans.carry_out(plans, wish, console, people, reports=reports)
     if as_json:
         click.echo(done.document_json, nl=False)
     return terminal.settle(done.error, done.exit_status)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from mnist_bench import fetch
+from mnist_bench import files
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.idx import CLASSES, SIDE, sha256
 
@@ -44,7 +44,7 @@ def located(cache: Path) -> Path:
             return path
     content = parsed()
     try:
-        fetch.keep(paths[0], content)
+        files.keep(paths[0], content)
     except OSError:
         return _kept_elsewhere(paths[1], content)
     return paths[0]
@@ -99,7 +99,7 @@ def parsed() -> bytes:
 def _kept_elsewhere(path: Path, content: bytes) -> Path:
     """Keep the sample outside the cache: a container's user may have no home to write to."""
     try:
-        fetch.keep(path, content)
+        files.keep(path, content)
     except OSError as error:
         raise BenchError(
             f"can't write the cache folder {path.parent}: {error.strerror or error}",

@@ -14,6 +14,7 @@ from mnist_bench import harness, machine, owner, recovery, sensing, trial_end
 from mnist_bench.errors import another_version
 from mnist_bench.execution import Execution
 from mnist_bench.harness import Outcome
+from mnist_bench.here import Here
 from mnist_bench.interruption import Terminated
 from mnist_bench.journal import Address
 from mnist_bench.machine import Machine
@@ -23,7 +24,6 @@ from mnist_bench.owner import Owner
 from mnist_bench.progress import ProgressWatcher
 from mnist_bench.series import Limits, Search
 from mnist_bench.shared_search import SharedSearch
-from mnist_bench.sharing import Here
 from mnist_bench.space import Space
 from mnist_bench.store import Store
 from mnist_bench.study import QUESTION, Study

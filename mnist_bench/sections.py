@@ -12,7 +12,7 @@ from mnist_bench.draws import groups
 from mnist_bench.machine import Machine
 from mnist_bench.pictured import Pictured
 from mnist_bench.reach import reaches
-from mnist_bench.report import Report
+from mnist_bench.report.contents import Report
 from mnist_bench.seen import seen_by
 from mnist_bench.standing import standings
 from mnist_bench.summary import RunSummary

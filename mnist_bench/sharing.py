@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 
 from mnist_bench import cost, figures, harness, layout, scenario, units
-from mnist_bench.dataset import Source
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown
-from mnist_bench.execution import Execution
-from mnist_bench.harness import Outcome, Watcher
+from mnist_bench.harness import Outcome
+from mnist_bench.here import Here
 from mnist_bench.interruption import Terminated
-from mnist_bench.journal import Address
 from mnist_bench.layout import Plan
-from mnist_bench.machine import Machine
 from mnist_bench.patience import PATIENCE_SECONDS, Patience, in_work_elsewhere
 from mnist_bench.plan_study import Counts, FailedError, LeftError, PlanStudy
 from mnist_bench.result import RunResult
@@ -26,31 +22,6 @@ from mnist_bench.wish import Wish
 
 _MOST_FAILURES = 2
 """Trainings that fail here one after the other: others may do better than this machine."""
-
-
-@dataclass(frozen=True)
-class Here:
-    """What this machine works with.
-
-    Attributes:
-        machine: Described.
-        source: The images.
-        execution: How trainings are carried out.
-        store: Open; the board that all machines record on.
-        address: Of it.
-        exclusive: Whether other benchmarks of this user are kept away.
-        watch: Gives somebody who is told how a training goes.
-        say: Told in one line what came of each part, and what is waited for.
-    """
-
-    machine: Machine
-    source: Source
-    execution: Execution
-    store: Store
-    address: Address
-    exclusive: bool
-    watch: Callable[[Plan], AbstractContextManager[Watcher]]
-    say: Callable[[str], None]
 
 
 def share(plan: Plan, wish: Wish, store: Store) -> PlanStudy:

@@ -7,9 +7,10 @@ import datetime as dt
 import io
 from pathlib import Path
 
+from mnist_bench import files
 from mnist_bench.escape import csv_cell
 from mnist_bench.limits import DATASET_CHOICES
-from mnist_bench.report import files, pictures, study
+from mnist_bench.report import pictures, study
 from mnist_bench.study_document import StudyDocument
 from mnist_bench.wish import REPORTS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from pydantic import Field
 
@@ -69,6 +70,35 @@ class RunSummary(Record):
     eval_every: int | None = None
     processor_joules: float | None = None
     battery_joules: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A run in short, and where it comes from; what is not known is None.
+
+    There may be thousands: what is equal in several is one object, not a copy a run.
+
+    Attributes:
+        run: The run.
+        begun_at_ms: Unix time in milliseconds.
+        machine: The machine by its hardware.
+        tensorflow: Version; likewise `mnist_bench`.
+        study: Of which it is a trial; None where it is none.
+        study_run_id: MLflow's id of the study's own run.
+    """
+
+    run: RunSummary
+    begun_at_ms: int
+    machine: str | None = None
+    tensorflow: str | None = None
+    mnist_bench: str | None = None
+    study: str | None = None
+    study_run_id: str | None = None
+
+    @property
+    def order(self) -> tuple[int, int, int, int]:
+        """By which draws are told: the oldest first, those of one training by their length."""
+        return self.begun_at_ms, self.run.seed, self.run.threads, self.run.steps
 
 
 def summarise_run(result: RunResult) -> RunSummary:

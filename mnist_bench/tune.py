@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +18,11 @@ from mnist_bench.confirm import Settled, look_at_test
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import markdown
 from mnist_bench.finalists import covers, finalists_of, standing, standing_papers
-from mnist_bench.report.study import proof_in_words
+from mnist_bench.proof import proof_in_words
 from mnist_bench.result import Status
 from mnist_bench.series import Limits, Search
 from mnist_bench.study import Study
 from mnist_bench.study_document import Look, StudyDocument
-from mnist_bench.study_files import write
 from mnist_bench.trials import Ended, Question
 from mnist_bench.tried import Tried, papers_of, searched_seconds
 from mnist_bench.tuning_wish import Prepared, Wish
@@ -50,7 +50,13 @@ class Done:
     error: BenchError | None
 
 
-def carry_out(prepared: Prepared, wish: Wish, console: Console, people: Console) -> Done:
+def carry_out(
+    prepared: Prepared,
+    wish: Wish,
+    console: Console,
+    people: Console,
+    write: Callable[[StudyDocument], tuple[Path, ...]],
+) -> Done:
     """Train trials until there are enough, settle on a winner, prove it, and report.
 
     Args:
@@ -58,13 +64,14 @@ def carry_out(prepared: Prepared, wish: Wish, console: Console, people: Console)
         wish: What the user asked for.
         console: For progress and faults.
         people: For results.
+        write: Writes the study's files, the one for people first.
     """
 
     def tell(line: str) -> None:
         people.print(Text(line), soft_wrap=True)
 
     search = searching.begun(prepared, wish, console, tell)
-    return _Course(search, wish).run()
+    return _Course(search, wish, write).run()
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class _Course:
 
     search: Search
     wish: Wish
+    write: Callable[[StudyDocument], tuple[Path, ...]]
 
     @property
     def study(self) -> Study:
@@ -281,7 +289,7 @@ class _Course:
             self.tell(self._how_to_go_on())
         elif document.candidate is None:
             status, error = EXIT_BROKE, _no_answer(document)
-        paths = write(document)
+        paths = self.write(document)
         self.tell("Written: " + ", ".join(path.as_posix() for path in paths))
         state: Status = "killed" if ended.exit_status else "finished"
         figures: dict[str, float | None] = {

@@ -118,7 +118,7 @@ def tune(*, beside: bool, as_json: bool, **wishes: Any) -> int:
     Trials see the training and validation images alone. What is best there is settled first and
     then compared with the paper's configuration on the test images, from fresh seeds.
     """
-    from mnist_bench import exclusive, tuning_wish
+    from mnist_bench import exclusive, study_files, tuning_wish
     from mnist_bench import tune as tuning
     from mnist_bench import wish as wishing
     from mnist_bench.machine import machine_id
@@ -131,7 +131,7 @@ def tune(*, beside: bool, as_json: bool, **wishes: Any) -> int:
     prepared = tuning_wish.prepare(wish, console)
     with exclusive.held(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
         wish = dataclasses.replace(wish, exclusive=kept)
-        done = tuning.carry_out(prepared, wish, console, people)
+        done = tuning.carry_out(prepared, wish, console, people, study_files.write)
     if as_json:
         click.echo(done.document_json, nl=False)
     return terminal.settle(done.error, done.exit_status)

@@ -19,8 +19,9 @@ from mnist_bench.claim_parts import (
     SMALL_TECHNIQUE,
     TECHNIQUES,
 )
-from mnist_bench.claims import Evidence, judge
-from mnist_bench.claims.evidence import independent, of_most_draws, of_one_way
+from mnist_bench.claims import declared
+from mnist_bench.claims.decide import judge
+from mnist_bench.claims.evidence import Evidence, independent, of_most_draws, of_one_way
 from mnist_bench.claims.learning import _place_of
 from mnist_bench.conditions import Conditions, Stretch, TrainingStretch
 from mnist_bench.data_sizes import DataSizes, ImageBytes
@@ -110,10 +111,10 @@ def test_nothing_is_decided_by_nothing() -> None:
 
 def test_what_was_declared_is_what_is_decided() -> None:
     for line in judge(evidence(trainings(falling))):
-        declared = paper.claim_of(line.claim)
-        assert (line.words, line.place) == (declared.words, declared.place)
+        claim = declared.claim_of(line.claim)
+        assert (line.words, line.place) == (claim.words, claim.place)
         told = [(d.criterion, d.question, d.rule) for d in line.decisions if d.verdict]
-        assert told == [(c.name, c.question, c.rule) for c in declared.criteria]
+        assert told == [(c.name, c.question, c.rule) for c in claim.criteria]
 
 
 @pytest.mark.parametrize(

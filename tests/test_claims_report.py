@@ -14,12 +14,12 @@ from test_claims import QUICK, SLOW, curve, descents, evidence, falling, layers_
 from test_html import EVIL, book, page_of, report
 
 from mnist_bench.claim import ClaimLine, Decision
-from mnist_bench.claims import judge
-from mnist_bench.report import print_claims
+from mnist_bench.claims.decide import judge
 from mnist_bench.report.claims import figure, found, interval
 from mnist_bench.report.contents import Book
 from mnist_bench.report.drawings import drawings_of
 from mnist_bench.report.markdown import book_to_markdown
+from mnist_bench.report.screen import print_claims
 
 
 def told(*lines: ClaimLine) -> Book:

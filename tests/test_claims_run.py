@@ -27,7 +27,7 @@ from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.interruption import Terminated
 from mnist_bench.result import RunResult
-from mnist_bench.run import Done
+from mnist_bench.run_plans import Done
 from mnist_bench.store import Store
 from mnist_bench.wish import Wish
 

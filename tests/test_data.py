@@ -31,7 +31,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_bench import data, fetch, idx
+from mnist_bench import data, fetch, files, idx
 from mnist_bench import sample as embedded
 from mnist_bench.dataset import Source
 from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
@@ -635,7 +635,7 @@ def test_keep_is_whole_with_many_writers(tmp_path: Path) -> None:
 
     def write(content: bytes) -> None:
         start.wait(10)
-        fetch.keep(tmp_path / "file", content)
+        files.keep(tmp_path / "file", content)
 
     threads = [threading.Thread(target=write, args=(content,)) for content in contents]
     for thread in threads:
@@ -649,7 +649,7 @@ def test_keep_is_whole_with_many_writers(tmp_path: Path) -> None:
 def test_failed_keep_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file" / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match="file"):
-        fetch.keep(tmp_path / "file", b"content")
+        files.keep(tmp_path / "file", b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -658,7 +658,7 @@ def test_keep_sweeps_what_killed_writers_left(tmp_path: Path) -> None:
     for path in (old, young):
         path.write_bytes(b"half")
     os.utime(old, (1_000_000_000, 1_000_000_000))
-    fetch.keep(tmp_path / "file", b"content")
+    files.keep(tmp_path / "file", b"content")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "file-b.part"]
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import click
 import pytest
 
-from mnist_bench import paper
 from mnist_bench.claim_parts import Part, parts_of
+from mnist_bench.claims import declared
 from mnist_bench.cli import cli
 from mnist_bench.document import Document
 from mnist_bench.hyperparameters import HYPERPARAMETERS as MODELS
@@ -36,7 +36,7 @@ not decided here. Of runs that were carried out in several ways those count that
 the processor, with the number of threads that most of them had; of trainings for claims 2 to 4,
 that most independent ones had. What came of it on one machine tells
 [paper.md](paper.md#what-came-of-it). What decides, and from which threshold on, was declared
-in `mnist_bench/paper.py` before it was measured, and this page is generated from there:
+in `mnist_bench/claims/claims.toml` before it was measured, and this page is generated from there:
 `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/test_docs.py` renews it.
 """
 
@@ -98,7 +98,7 @@ def test_the_page_of_hyperparameters_is_what_may_be_chosen():
 
 def claims_page() -> str:
     parts = [CLAIMS_HEAD]
-    for claim in paper.CLAIMS:
+    for claim in declared.CLAIMS:
         parts.append(f"## {claim.number}. {claim.words}\n\nIn the paper: {claim.place}.\n")
         parts.append("| Asked | Holds where |\n| --- | --- |")
         parts += [f"| {each.question} | {each.rule} |" for each in claim.criteria]

@@ -552,7 +552,7 @@ def test_a_full_disk_leaves_the_elder_report_whole(tmp_path: Path) -> None:
     full = f"""
 import os
 from mnist_bench import process
-from mnist_bench.report import files
+from mnist_bench import files
 
 def full(*_):
     raise OSError({errno.ENOSPC}, os.strerror({errno.ENOSPC}))

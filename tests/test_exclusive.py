@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from mnist_bench import exclusive, fetch, owner
+from mnist_bench import exclusive, files, owner
 from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.exclusive import Holder, held, running
 
@@ -123,7 +123,7 @@ def test_of_many_that_begin_at_once_one_measures() -> None:
 
 def test_between_a_look_and_its_entry_nobody_else_enters(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[str] = []
-    keep = fetch.keep
+    keep = files.keep
 
     def keep_later(path: Path, content: bytes) -> None:
         with measuring(before="exclusive._GUARD_SECONDS = 0") as hasty:
@@ -131,7 +131,7 @@ def test_between_a_look_and_its_entry_nobody_else_enters(monkeypatch: pytest.Mon
             answers.append(answer(hasty))
         keep(path, content)
 
-    monkeypatch.setattr(fetch, "keep", keep_later)
+    monkeypatch.setattr(files, "keep", keep_later)
     assert alone()
     assert ["other benchmarks can't be kept away" in line for line in answers] == [True]
 

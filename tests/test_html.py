@@ -19,11 +19,12 @@ from test_study_files import document as study_document
 from test_study_files import traded
 
 from mnist_bench import compare, units
-from mnist_bench.confusion import Predictions, confusion_of
+from mnist_bench.confusion import confusion_of
 from mnist_bench.curves import curves_of
 from mnist_bench.dataset import Images
 from mnist_bench.document import MachineLine
 from mnist_bench.layers import Layers
+from mnist_bench.predictions import Predictions
 from mnist_bench.reach import reaches
 from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.digits import charts_of_layers

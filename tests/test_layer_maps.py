@@ -14,10 +14,10 @@ from records import run
 
 from mnist_bench.archive import Archive
 from mnist_bench.data import MNIST
-from mnist_bench.layer_maps import with_weights
 from mnist_bench.layers import FILE, from_bytes
-from mnist_bench.recorded import Recorded
+from mnist_bench.recorded_layers import with_weights
 from mnist_bench.store import Store
+from mnist_bench.summary import Recorded
 
 SCENARIO = """\
 title = "Table I's network for some steps"

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from records import run
 from scipy.stats import ttest_1samp, ttest_ind
 
-from mnist_bench.proof import (
-    Interval,
-    McNemar,
-    arm_of,
-    exact_mcnemar,
-    median_run,
-    proof_of,
-    welch,
-)
+from mnist_bench.estimate import Interval, welch
+from mnist_bench.proof import McNemar, arm_of, exact_mcnemar, median_run, proof_of
 from mnist_bench.result import Evaluation, RunResult
 
 

@@ -10,9 +10,8 @@ from records import evaluations, run
 from mnist_bench.document import MachineLine
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.ranking import ranked
-from mnist_bench.recorded import Recorded
 from mnist_bench.report import cells
-from mnist_bench.summary import summarise_run
+from mnist_bench.summary import Recorded, summarise_run
 
 
 def made(machine: str, seed: int, seconds: float, **changes: Any) -> Recorded:

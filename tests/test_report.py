@@ -23,24 +23,19 @@ from records import evaluations, machine, run, seeds
 from rich.console import Console
 from test_compare import ADDED_RUN_KEYS, REFERENCE, ROW_KEYS, RUN_KEYS
 
-from mnist_bench import compare
+from mnist_bench import compare, files
 from mnist_bench.conditions import Conditions, Surroundings
 from mnist_bench.document import Document
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.escape import code, csv_cell, markdown, one_line
 from mnist_bench.machine import Machine
-from mnist_bench.report import (
-    Book,
-    Report,
-    bind,
-    files,
-    print_table,
-    to_json,
-    words,
-    write_reports,
-)
+from mnist_bench.report import words
+from mnist_bench.report.contents import Book, Report
 from mnist_bench.report.csv_file import rows_csv, runs_csv
+from mnist_bench.report.json_file import to_json
 from mnist_bench.report.markdown import to_markdown
+from mnist_bench.report.report_files import bind, write_reports
+from mnist_bench.report.screen import print_table
 from mnist_bench.result import RunResult
 from mnist_bench.seen import Seen, seen_by
 from mnist_bench.summary import summarise

@@ -19,11 +19,10 @@ from records import machine, run
 from mnist_bench import archive, compare, reporting, sections
 from mnist_bench.errors import EXIT_BROKE, BenchError
 from mnist_bench.owner import current
-from mnist_bench.recorded import Recorded
 from mnist_bench.remarks import without_study
 from mnist_bench.result import RunResult
 from mnist_bench.store import Started, Store
-from mnist_bench.summary import summarise_run
+from mnist_bench.summary import Recorded, summarise_run
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

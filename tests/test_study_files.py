@@ -21,12 +21,13 @@ from records import machine
 from mnist_bench import scenario
 from mnist_bench.candidate import Margin
 from mnist_bench.errors import EXIT_BROKE, BenchError
+from mnist_bench.estimate import Interval
 from mnist_bench.finalists import Finalist
 from mnist_bench.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.objective import Goal
-from mnist_bench.proof import Arm, Interval, McNemar, Proof
+from mnist_bench.proof import Arm, McNemar, Proof, proof_in_words
 from mnist_bench.report import pictures
-from mnist_bench.report.study import counts, headline, proof_in_words, to_markdown
+from mnist_bench.report.study import counts, headline, to_markdown
 from mnist_bench.space import Parameter, Space, Value
 from mnist_bench.study_document import Look, StudyDocument
 from mnist_bench.study_files import trials_csv, winner_toml, write

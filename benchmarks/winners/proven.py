@@ -12,7 +12,8 @@ import hardware
 from hardware import Hardware
 
 from mnist_bench import paper, units
-from mnist_bench.proof import half_width, welch
+from mnist_bench.estimate import welch
+from mnist_bench.proof import half_width
 from mnist_bench.record import Record
 from mnist_bench.verdict import Verdict
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
-from mnist_bench import paper, units
+from mnist_bench import units
 from mnist_bench.claim import ClaimLine, Criterion, Decision
+from mnist_bench.claims import declared
 from mnist_bench.claims.deciding import above, decided, line_of, shown, told, undecided
 from mnist_bench.claims.evidence import Evidence
 from mnist_bench.data_sizes import UNITS, DataSizes
@@ -40,7 +41,7 @@ def _found(evidence: Evidence, number: int, kind: type[_BodyT]) -> _BodyT | None
 
 
 def _nothing(number: int) -> ClaimLine:
-    claim = paper.claim_of(number)
+    claim = declared.claim_of(number)
     why = f"not measured; mnist-bench run claim-{number} does"
     return line_of(claim, [undecided(each, why) for each in claim.criteria], ())
 
@@ -59,7 +60,7 @@ def sparseness(evidence: Evidence) -> ClaimLine:
     body = _found(evidence, 7, Sparseness)
     if body is None:
         return _nothing(7)
-    claim = paper.claim_of(7)
+    claim = declared.claim_of(7)
     parameters, memory, operations, time = claim.criteria
     sides = sorted({cost.side for cost in body.costs})
     costs = {(cost.kind, cost.side): cost for cost in body.costs}
@@ -164,7 +165,7 @@ def single_samples(evidence: Evidence) -> ClaimLine:
     body = _found(evidence, 8, Descent)
     if body is None:
         return _nothing(8)
-    claim = paper.claim_of(8)
+    claim = declared.claim_of(8)
     curves = {curve.method: curve for curve in body.curves}
     rivals: tuple[Method, ...] = ("full batch", "L-BFGS")
     decisions = [
@@ -229,7 +230,7 @@ def _rate(body: Descent, curve: LossCurve) -> str:
 
 def layers(evidence: Evidence) -> ClaimLine:
     """Claim 9: how much of the digit is left in each layer's maps."""
-    claim = paper.claim_of(9)
+    claim = declared.claim_of(9)
     (criterion,) = claim.criteria
     seen = evidence.layers
     if seen is None:
@@ -278,7 +279,7 @@ def equation_5(evidence: Evidence) -> ClaimLine:
     body = _found(evidence, 10, ConvolutionCheck)
     if body is None:
         return _nothing(10)
-    claim = paper.claim_of(10)
+    claim = declared.claim_of(10)
     (flipped,) = claim.criteria
     cases = sum(check.cases for check in body.checks)
     before = sum(check.equal_before_flipping for check in body.checks)
@@ -301,7 +302,7 @@ def sizes(evidence: Evidence) -> ClaimLine:
     body = _found(evidence, 11, DataSizes)
     if body is None:
         return _nothing(11)
-    claim = paper.claim_of(11)
+    claim = declared.claim_of(11)
     size, beside = claim.criteria
     readings = body.readings(f"{size.threshold:g}")
     true_as = "; ".join(f"{r.part} images as {r.representation} in {r.unit}" for r in readings)

@@ -9,12 +9,12 @@ from math import sqrt
 from mnist_bench import paper, units
 from mnist_bench.claim import ClaimLine, Criterion, Decision, Unit
 from mnist_bench.claim_parts import CONVOLUTIONAL_TECHNIQUE, TECHNIQUES
+from mnist_bench.claims import declared
 from mnist_bench.claims.deciding import above, below, decided, line_of, shown, told, undecided
 from mnist_bench.claims.evidence import Evidence
 from mnist_bench.conditions import known
 from mnist_bench.document import Row, Scaling
-from mnist_bench.estimate import LEVEL, Estimate, half_width, mean_of, students_t
-from mnist_bench.proof import welch
+from mnist_bench.estimate import LEVEL, Estimate, half_width, mean_of, students_t, welch
 from mnist_bench.spent import peak_of, trusted
 from mnist_bench.summary import RunSummary
 from mnist_bench.units import counted
@@ -36,7 +36,7 @@ _NAMES = {
 
 def table_1(evidence: Evidence) -> ClaimLine:
     """Claim 1: whether a row is below the paper's."""
-    claim = paper.claim_of(1)
+    claim = declared.claim_of(1)
     (criterion,) = claim.criteria
     rows = _compared(evidence.rows)
     missing = [row.steps for row in paper.TABLE_1 if row.steps not in rows]
@@ -78,7 +78,7 @@ def _less(row: Row, value: float) -> Estimate | float:
 
 def laptop(evidence: Evidence) -> ClaimLine:
     """Claim 5: time, memory, accuracy; energy and its price beside."""
-    claim = paper.claim_of(5)
+    claim = declared.claim_of(5)
     time, memory, accuracy = claim.criteria
     row = _compared(evidence.rows).get(_LONGEST)
     runs = _of_row(evidence, row)
@@ -166,7 +166,7 @@ def _kilowatt_hours(joules: Iterable[float | None]) -> list[float]:
 
 def techniques(evidence: Evidence) -> ClaimLine:
     """Claim 6: the accuracies of other techniques beside the network's of Table I."""
-    claim = paper.claim_of(6)
+    claim = declared.claim_of(6)
     (criterion,) = claim.criteria
     runs = _of_row(evidence, _compared(evidence.rows).get(_LONGEST))
     ours = known([run.final_test_accuracy for run in runs])
@@ -235,7 +235,7 @@ def _gap(ours: Sequence[float], runs: Sequence[RunSummary]) -> Estimate:
 
 def parallel(evidence: Evidence) -> ClaimLine:
     """Claim 12: what every core brings."""
-    claim = paper.claim_of(12)
+    claim = declared.claim_of(12)
     (criterion,) = claim.criteria
     lines = [line for line in evidence.scaling if line.pairs and line.threads > 1]
     lines = [line for line in lines if line.base_threads == 1]

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from mnist_bench import paper, units
 from mnist_bench.claim import ClaimLine, Criterion, Decision
+from mnist_bench.claims import declared
 from mnist_bench.claims.deciding import (
     below,
     decided,
@@ -37,7 +38,7 @@ Trainings = Mapping[int, tuple[RunResult, ...]]
 
 def convergence(evidence: Evidence) -> ClaimLine:
     """Claim 2: how far 2,000 steps are from the plateau of 10,000."""
-    claim = paper.claim_of(2)
+    claim = declared.claim_of(2)
     (criterion,) = claim.criteria
     runs = of_steps(evidence.trainings, _LONGEST)
     shortfalls = [each for run in runs if (each := _shortfall(run)) is not None]
@@ -63,7 +64,7 @@ def _shortfall(run: RunResult) -> float | None:
 
 def toward_zero(evidence: Evidence) -> ClaimLine:
     """Claim 3: whether the error falls from training to training, and where that leads."""
-    claim = paper.claim_of(3)
+    claim = declared.claim_of(3)
     trend, near_all = claim.criteria
     runs = independent(evidence.trainings)
     lacking = _lacking(runs)
@@ -144,7 +145,7 @@ def _marathon(run: RunResult) -> Decision:
 
 def maxima_and_pace(evidence: Evidence) -> ClaimLine:
     """Claim 4: where the maximum lies, and whether learning slows."""
-    claim = paper.claim_of(4)
+    claim = declared.claim_of(4)
     place, slowing = claim.criteria
     runs = independent(evidence.trainings)
     lacking = _lacking(runs)

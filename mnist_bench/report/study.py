@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from mnist_bench import paper, units
 from mnist_bench.escape import Ready, code, markdown
-from mnist_bench.estimate import LEVEL
-from mnist_bench.proof import Arm, Interval, Proof
+from mnist_bench.estimate import LEVEL, Interval
+from mnist_bench.proof import Arm, Proof, proof_in_words
 from mnist_bench.report.cells import Column
 from mnist_bench.study_document import Look, StudyDocument
 from mnist_bench.tried import Tried, papers_of
@@ -92,35 +92,6 @@ def counts(document: StudyDocument) -> str:
     return (
         f"{len(states)} trials: {', '.join(kinds)}; the search took "
         f"{units.duration(document.search_seconds)}."
-    )
-
-
-def proof_in_words(proof: Proof | None) -> str:
-    """What a look at the test split saw, in one line."""
-    if proof is None:
-        return "the trainings did not come to their end."
-    noise = ", within noise" if proof.accuracy.is_within_noise else ""
-    ours, theirs = proof.candidate, proof.paper
-    return (
-        f"final test accuracy {units.accuracy(ours.accuracy_mean)} ± "
-        f"{units.spread(ours.accuracy_sd)} against the paper's "
-        f"{units.accuracy(theirs.accuracy_mean)} ± {units.spread(theirs.accuracy_sd)} "
-        f"(n = {ours.n} each{noise}), in {units.duration(ours.train_seconds_mean)} against "
-        f"{units.duration(theirs.train_seconds_mean)} of training{_to_target(proof)}."
-    )
-
-
-def _to_target(proof: Proof) -> str:
-    """The times to the target, where that was the question."""
-    if proof.target_accuracy is None:
-        return ""
-    times = [
-        f"{units.duration(arm.target_seconds_mean)}"
-        + (f" ({arm.target_missed} never did and count whole)" if arm.target_missed else "")
-        for arm in (proof.candidate, proof.paper)
-    ]
-    return (
-        f"; {units.accuracy(proof.target_accuracy)} on test first after {' against '.join(times)}"
     )
 
 

@@ -6,11 +6,18 @@ import contextlib
 import errno
 import os
 import secrets
+import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_bench.errors import EXIT_BROKE, BenchError
+
+_BESIDE = ".part"
+"""How names of files end while they are written."""
+_ABANDONED_SECONDS = 3600
+"""A file this old beside the others has lost its writer: writing takes well under a minute."""
 
 
 @dataclass(frozen=True)
@@ -92,3 +99,35 @@ def _remedy(error: OSError) -> str:
     if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
         return "move what stands in its place out of the way"
     return "the runs themselves are recorded"
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a file so that no one ever sees a part of it; several may do so at once.
+
+    Raises:
+        OSError: It can't be written; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}-", suffix=_BESIDE)
+    beside = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        beside.replace(path)
+    except PermissionError:
+        # Windows replaces no file that is being read: another process was faster.
+        if not path.is_file() or path.read_bytes() != content:
+            raise
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed while writing have left."""
+    for path in folder.glob(f"*{_BESIDE}"):
+        try:
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
+        except OSError:  # another process was faster, or it is not ours
+            continue

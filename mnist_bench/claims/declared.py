@@ -1,0 +1,27 @@
+"""The paper's claims as `claims.toml` declares them."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from typing import Any
+
+from mnist_bench.claim import Claim, Criterion
+
+
+def _claim(declared: dict[str, Any]) -> Claim:
+    criteria = tuple(Criterion(**each) for each in declared.pop("criteria"))
+    return Claim(criteria=criteria, **declared)
+
+
+_TEXT = resources.files(__package__).joinpath("claims.toml").read_text(encoding="utf-8")
+CLAIMS = tuple(_claim(each) for each in tomllib.loads(_TEXT)["claims"])
+
+
+def claim_of(number: int) -> Claim:
+    """The claim of a number.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return {claim.number: claim for claim in CLAIMS}[number]
