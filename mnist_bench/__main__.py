@@ -9,7 +9,7 @@ def start() -> None:
     # Pydantic would look through every installed package for plugins of its own.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
-        from mnist_bench.cli import main
+        from mnist_bench.cli.main import main
     except KeyboardInterrupt:
         sys.exit(130)
     main()

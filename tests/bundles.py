@@ -7,10 +7,10 @@ from typing import Any
 
 from records import evaluations, machine, run
 
-from mnist_bench.bundle import Bundle, BundledRun, to_bytes
-from mnist_bench.conditions import Conditions, Stretch, Surroundings, TrainingStretch
-from mnist_bench.result import RunResult
-from mnist_bench.scenario import Scenario
+from mnist_bench.measurement.conditions import Conditions, Stretch, Surroundings, TrainingStretch
+from mnist_bench.results.run import RunResult
+from mnist_bench.scenarios.scenario import Scenario
+from mnist_bench.tracking.bundle import Bundle, BundledRun, to_bytes
 
 DAY_MS = 86_400_000
 NOON_MS = 1_767_225_600_000 + DAY_MS // 2

@@ -14,8 +14,9 @@ from program import Bench
 from selenium import webdriver
 from stand_ins import random_images
 
-from mnist_bench import data, patience
-from mnist_bench.dataset import Dataset, Source
+from mnist_bench.core import retry as patience
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Dataset, Source
 
 # No test asserts how long something took: machines differ, and CI is busy.
 hypothesis.settings.register_profile("untimed", deadline=None)

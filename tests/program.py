@@ -25,7 +25,8 @@ from unittest import mock
 import psutil
 import pytest
 
-from mnist_bench import cli, data
+from mnist_bench.cli import main as cli
+from mnist_bench.data import mnist as data
 
 Answer = TypeVar("Answer")
 
@@ -48,7 +49,7 @@ def altered(before: str) -> tuple[str, ...]:
     Args:
         before: Python that puts a stand-in where the test needs one.
     """
-    return (sys.executable, "-c", f"{before}\nfrom mnist_bench.cli import main\nmain()\n")
+    return (sys.executable, "-c", f"{before}\nfrom mnist_bench.cli.main import main\nmain()\n")
 
 
 def wait_until(condition: Callable[[], Answer], seconds: float) -> Answer:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.machine import Machine
-from mnist_bench.result import Evaluation, RunResult
+from mnist_bench.measurement.machine import Machine
+from mnist_bench.results.run import Evaluation, RunResult
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
 
 def machine(**changes: Any) -> Machine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mnist_bench.conditions import Conditions, Stretch, Surroundings, TrainingStretch
+from mnist_bench.measurement.conditions import Conditions, Stretch, Surroundings, TrainingStretch
 
 CORES = 4
 STRETCH_SECONDS = 8.0

@@ -15,13 +15,13 @@ from typing import TypeVar
 import numpy as np
 import psutil
 
-from mnist_bench.dataset import Images, Source
-from mnist_bench.figures import Point
-from mnist_bench.journal import Address
-from mnist_bench.machine import Machine
-from mnist_bench.owner import Owner, boot_id
-from mnist_bench.result import RunResult
-from mnist_bench.store import Started, Unfinished
+from mnist_bench.core.process_identity import Owner, boot_id
+from mnist_bench.data.dataset import Images, Source
+from mnist_bench.measurement.machine import Machine
+from mnist_bench.results.run import RunResult
+from mnist_bench.tracking.mlflow_store import Started, Unfinished
+from mnist_bench.tracking.schema import Point
+from mnist_bench.tracking.spool import Address
 
 Given, Answer = TypeVar("Given"), TypeVar("Answer")
 

@@ -10,15 +10,18 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench import activations, data, paper, process
-from mnist_bench.dataset import Source
-from mnist_bench.errors import BenchError
-from mnist_bench.execution import Execution
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.layers import Layers, from_bytes
-from mnist_bench.model import PaperCnn
-from mnist_bench.protocol import LayersQuestion
-from mnist_bench.small_cnn import SmallCnn
+from mnist_bench.core.errors import BenchError
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.models.figures_cnn import SmallCnn
+from mnist_bench.models.paper_cnn import PaperCnn
+from mnist_bench.results.layer_maps import Layers, from_bytes
+from mnist_bench.results.protocol import LayersQuestion
+from mnist_bench.runner import process
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.worker import layer_maps as activations
 
 NARROW = PaperCnnHyperparameters(
     conv1_filters=3, conv2_filters=4, dense_units=6, batch_normalization=True

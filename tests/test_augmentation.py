@@ -11,7 +11,7 @@ import tensorflow as tf
 from scipy import ndimage
 from stand_ins import random_images
 
-from mnist_bench.augmentation import shifted, turned_and_zoomed
+from mnist_bench.worker.augmentation import shifted, turned_and_zoomed
 
 Pixels = npt.NDArray[np.uint8]
 IMAGES = random_images(2_000, seed=9).pixels

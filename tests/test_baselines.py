@@ -7,15 +7,15 @@ import numpy.typing as npt
 import pytest
 import threadpoolctl
 
-from mnist_bench import baselines
-from mnist_bench.baselines import Baseline
-from mnist_bench.dataset import Dataset, Images
-from mnist_bench.hyperparameters import (
+from mnist_bench.data.dataset import Dataset, Images
+from mnist_bench.scenarios.hyperparameters import (
     AnyFittedHyperparameters,
     LogisticHyperparameters,
     NeighboursHyperparameters,
     SvmHyperparameters,
 )
+from mnist_bench.worker import sklearn_baselines as baselines
+from mnist_bench.worker.sklearn_baselines import Baseline
 
 
 def images(*shades: tuple[int, int]) -> Images:

@@ -20,8 +20,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from stand_ins import trial_worker as worker
 from test_tune import SPACE
 
-from mnist_bench import scenario
-from mnist_bench.verdict import VERDICTS
+from mnist_bench.measurement.quality import VERDICTS
+from mnist_bench.scenarios import scenario
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -165,7 +165,7 @@ def test_the_runs_their_notes_and_charts_are_in_mlflows_pages(
         running.process.send_signal(signal.SIGINT)
         ended = running.ended(60)
     assert ended.status == 130
-    assert "mnist_bench/ui.py" not in ended.stderr
+    assert "mnist_bench/cli/ui.py" not in ended.stderr
     wait_until(lambda: not [process for process in family if is_alive(process)], 30)
 
 
@@ -197,7 +197,9 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """A study of three trials, by a worker that pretends."""
     bench = Bench(tmp_path_factory.mktemp("user"))
     (bench.folder / "two.toml").write_text(SPACE, encoding="utf-8")
-    program = altered(f"from mnist_bench import process\nprocess.COMMAND = {worker('pass')!r}")
+    program = altered(
+        f"from mnist_bench.runner import process\nprocess.COMMAND = {worker('pass')!r}"
+    )
     ended = bench.run(
         *("tune", "--space", "two.toml", "--trials", "3", "--confirm", "0", "--json"),
         program=program,

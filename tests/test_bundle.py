@@ -16,8 +16,13 @@ from bundles import full_of_everything
 from mutants import zipped
 from records import machine, run
 
-from mnist_bench import bundle, escape
-from mnist_bench.bundle import (
+from mnist_bench.core import escaping as escape
+from mnist_bench.core.errors import BenchError
+from mnist_bench.reporting import csv as csv_file
+from mnist_bench.reporting import markdown as markdown_file
+from mnist_bench.scenarios.scenario import Scenario, read
+from mnist_bench.tracking import bundle
+from mnist_bench.tracking.bundle import (
     Bundle,
     BundledRun,
     parse,
@@ -25,10 +30,6 @@ from mnist_bench.bundle import (
     without_private,
     without_title,
 )
-from mnist_bench.errors import BenchError
-from mnist_bench.report import csv_file
-from mnist_bench.report import markdown as markdown_file
-from mnist_bench.scenario import Scenario, read
 
 HERE = Path("theirs.zip")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mnist_bench import calibration
+from mnist_bench.worker import calibration
 
 
 def test_each_thread_has_a_product_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.candidate import Margin, candidate_of, margin_of
-from mnist_bench.objective import Goal
-from mnist_bench.tried import Tried, papers_of
+from mnist_bench.tuning.candidate import Margin, candidate_of, margin_of
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.trial import Tried, papers_of
 
 ACCURACY = Goal(objective="accuracy")
 TIME = Goal(objective="time-to-accuracy", target_accuracy=0.99)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench import paper, scenario
-from mnist_bench.claim_parts import PARTS, TABLE_1, fitting, numbers, parts_of
 from mnist_bench.claims import declared
+from mnist_bench.claims.parts import PARTS, TABLE_1, fitting, numbers, parts_of
+from mnist_bench.scenarios import paper, scenario
 
 ALL = tuple(range(1, 13))
 

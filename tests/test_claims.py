@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 from records import evaluations, run
 
-from mnist_bench import compare, paper
-from mnist_bench.claim import ClaimLine, Decision
-from mnist_bench.claim_parts import (
+from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis.grouping import compares
+from mnist_bench.analysis.thread_scaling import scaling_of
+from mnist_bench.claims import declared
+from mnist_bench.claims.decide import judge
+from mnist_bench.claims.evidence import Evidence, independent, of_most_draws, of_one_way
+from mnist_bench.claims.learning_claims import _place_of
+from mnist_bench.claims.parts import (
     CONVOLUTIONAL_TECHNIQUE,
     LARGE_TECHNIQUE,
     SMALL_TECHNIQUE,
     TECHNIQUES,
 )
-from mnist_bench.claims import declared
-from mnist_bench.claims.decide import judge
-from mnist_bench.claims.evidence import Evidence, independent, of_most_draws, of_one_way
-from mnist_bench.claims.learning import _place_of
-from mnist_bench.conditions import Conditions, Stretch, TrainingStretch
-from mnist_bench.data_sizes import DataSizes, ImageBytes
-from mnist_bench.draws import compares
-from mnist_bench.execution import Execution
-from mnist_bench.finding import (
+from mnist_bench.measurement.conditions import Conditions, Stretch, TrainingStretch
+from mnist_bench.results.claims import ClaimLine, Decision
+from mnist_bench.results.dataset_size import DataSizes, ImageBytes
+from mnist_bench.results.experiments import (
     LAYER_KINDS,
     ConvolutionCases,
     ConvolutionCheck,
@@ -40,11 +40,12 @@ from mnist_bench.finding import (
     Method,
     Sparseness,
 )
-from mnist_bench.hyperparameters import HYPERPARAMETERS
-from mnist_bench.layers import Layers
-from mnist_bench.result import Evaluation, RunResult
-from mnist_bench.scaling import scaling_of
-from mnist_bench.summary import summarise
+from mnist_bench.results.layer_maps import Layers
+from mnist_bench.results.run import Evaluation, RunResult
+from mnist_bench.results.run_summary import summarise
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import HYPERPARAMETERS
 
 STEPS = tuple(row.steps for row in paper.TABLE_1)
 Curve = Callable[[int, random.Random], float]

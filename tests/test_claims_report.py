@@ -13,13 +13,13 @@ from rich.console import Console
 from test_claims import QUICK, SLOW, curve, descents, evidence, falling, layers_of, trainings
 from test_html import EVIL, book, page_of, report
 
-from mnist_bench.claim import ClaimLine, Decision
 from mnist_bench.claims.decide import judge
-from mnist_bench.report.claims import figure, found, interval
-from mnist_bench.report.contents import Book
-from mnist_bench.report.drawings import drawings_of
-from mnist_bench.report.markdown import book_to_markdown
-from mnist_bench.report.screen import print_claims
+from mnist_bench.reporting.claims import figure, found, interval
+from mnist_bench.reporting.figures import drawings_of
+from mnist_bench.reporting.markdown import book_to_markdown
+from mnist_bench.reporting.model import Book
+from mnist_bench.reporting.terminal import print_claims
+from mnist_bench.results.claims import ClaimLine, Decision
 
 
 def told(*lines: ClaimLine) -> Book:

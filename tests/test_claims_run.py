@@ -17,19 +17,24 @@ from rich.console import Console
 from test_claims import checks, falling, images, training, trainings
 from test_reporting import call
 
-from mnist_bench import claims_plan, claims_run, figures, finding, findings, gathering
-from mnist_bench.archive import Archive
-from mnist_bench.claim import ON_IMAGES
-from mnist_bench.claim_parts import Part, parts_of
-from mnist_bench.claims_plan import Costed, Question
-from mnist_bench.data import MNIST
-from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.interruption import Terminated
-from mnist_bench.result import RunResult
-from mnist_bench.run_plans import Done
-from mnist_bench.store import Store
-from mnist_bench.wish import Wish
+from mnist_bench.claims import evidence_loader as gathering
+from mnist_bench.claims import experiments as findings
+from mnist_bench.claims import planning as claims_plan
+from mnist_bench.claims.parts import Part, parts_of
+from mnist_bench.claims.planning import Costed, Question
+from mnist_bench.cli import claims as claims_run
+from mnist_bench.cli.run_plans import Done
+from mnist_bench.core.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.signals import Terminated
+from mnist_bench.data.mnist import MNIST
+from mnist_bench.results import experiments as finding
+from mnist_bench.results.claims import ON_IMAGES
+from mnist_bench.results.run import RunResult
+from mnist_bench.runner.options import Wish
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.tracking import schema as figures
+from mnist_bench.tracking.mlflow_reader import Archive
+from mnist_bench.tracking.mlflow_store import Store
 
 HERE = "a" * 32
 

@@ -14,16 +14,18 @@ from records import evaluations, machine, run, seeds
 from scipy import stats
 from scipy.stats import binomtest
 
-from mnist_bench import compare, document, summary
-from mnist_bench.compare import Reference, Spread, holm
-from mnist_bench.document import Document
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.hyperparameters import (
+from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis.table1 import Reference, Spread, holm
+from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.results import document
+from mnist_bench.results import run_summary as summary
+from mnist_bench.results.document import Document
+from mnist_bench.results.run import RunResult
+from mnist_bench.scenarios.hyperparameters import (
     Lenet5Hyperparameters,
     PaperCnnHyperparameters,
     SvmHyperparameters,
 )
-from mnist_bench.result import RunResult
 
 REFERENCE = Reference(
     tuple(Spread(steps, 0.0005, 10, "reference") for steps in (1_000, 2_500, 5_000, 10_000))

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mnist_bench.conditions import Conditions, Counters, Surroundings, between, known, total
+from mnist_bench.measurement.conditions import (
+    Conditions,
+    Counters,
+    Surroundings,
+    between,
+    known,
+    total,
+)
 
 START = Counters(
     clock_seconds=100.0,

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mnist_bench.confusion import Confusion, confusion_of
-from mnist_bench.dataset import Images
-from mnist_bench.predictions import Predictions
+from mnist_bench.analysis.confusion import Confusion, confusion_of
+from mnist_bench.data.dataset import Images
+from mnist_bench.results.predictions import Predictions
 
 LABELS = np.array([0, 1, 1, 9, 9], np.uint8)
 IMAGES = Images(np.arange(5 * 28 * 28).reshape(5, 28, 28).astype(np.uint8), LABELS)

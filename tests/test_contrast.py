@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from records import evaluations, run
 
-from mnist_bench.contrast import Contrast, Side, contrasts, unmatched
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.result import RunResult
-from mnist_bench.summary import summarise
+from mnist_bench.analysis.comparison import Contrast, Side, contrasts, unmatched
+from mnist_bench.results.run import RunResult
+from mnist_bench.results.run_summary import summarise
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
 
 def timed(seed: int, seconds: float, final: float = 0.98, steps: int = 1_000, **changes: Any

@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench import convolution
-from mnist_bench.convolution import by_library, check, direct_sum, direct_sum_2d, drawn
+from mnist_bench.worker.experiments import convolution_identity as convolution
+from mnist_bench.worker.experiments.convolution_identity import (
+    by_library,
+    check,
+    direct_sum,
+    direct_sum_2d,
+    drawn,
+)
 
 integers = st.integers(-99, 99)
 signals = st.lists(integers, min_size=1, max_size=9)

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from records import evaluations, run
 
-from mnist_bench import cost, data
-from mnist_bench.cost import Cost, Work
-from mnist_bench.execution import Execution
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.paper import PROTOCOL
-from mnist_bench.result import RunResult
+from mnist_bench.data import mnist as data
+from mnist_bench.results.run import RunResult
+from mnist_bench.runner import time_estimates as cost
+from mnist_bench.runner.time_estimates import Cost, Work
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.paper import PROTOCOL
 
 FULL_MNIST = 15_000
 """Test and validation images."""

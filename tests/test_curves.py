@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from records import evaluations, run
 
-from mnist_bench.curves import curves_of
-from mnist_bench.result import Evaluation, RunResult
+from mnist_bench.analysis.curves import curves_of
+from mnist_bench.results.run import Evaluation, RunResult
 
 
 def scored(seed: int, *points: tuple[int, float, float], **changes: object) -> RunResult:

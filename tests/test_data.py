@@ -31,11 +31,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_bench import data, fetch, files, idx
-from mnist_bench import sample as embedded
-from mnist_bench.dataset import Source
-from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.limits import DatasetChoice
+from mnist_bench.core import files
+from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.limits import DatasetChoice
+from mnist_bench.data import download as fetch
+from mnist_bench.data import idx
+from mnist_bench.data import mnist as data
+from mnist_bench.data import sample as embedded
+from mnist_bench.data.dataset import Source
 
 NAMES = tuple(file.name for file in data.MNIST.files)
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
@@ -234,7 +237,7 @@ def test_source_survives_json() -> None:
 
 def test_heavy_libraries_wait_until_needed() -> None:
     code = (
-        "import sys, mnist_bench.data; "
+        "import sys, mnist_bench.data.mnist; "
         "print(sorted({'pooch', 'requests', 'rich', 'mlxtend', 'tensorflow'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

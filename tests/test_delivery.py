@@ -13,14 +13,16 @@ import records
 import stand_ins
 from test_recording import SCENARIO, at, planned, row_end, sample, scored
 
-from mnist_bench import delivery, owner, scenario
-from mnist_bench.delivery import Delivery, Papers
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.machine import Machine
-from mnist_bench.note import note_of
-from mnist_bench.protocol import Message
-from mnist_bench.recording import Recording
-from mnist_bench.result import RunResult
+from mnist_bench.core import process_identity as owner
+from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.measurement.machine import Machine
+from mnist_bench.results.protocol import Message
+from mnist_bench.results.run import RunResult
+from mnist_bench.scenarios import scenario
+from mnist_bench.tracking import uploader as delivery
+from mnist_bench.tracking.run_builder import Recording
+from mnist_bench.tracking.run_notes import note_of
+from mnist_bench.tracking.uploader import Delivery, Papers
 
 SHORT, LONG = "id-3-250", "id-3-501"
 

@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench import data, descent
-from mnist_bench.dataset import Source
-from mnist_bench.descent import RATES, best, descended, measured, next_point, searched
-from mnist_bench.finding import METHODS, Descent, LossCurve
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.results.experiments import METHODS, Descent, LossCurve
+from mnist_bench.worker.experiments import optimizer_comparison as descent
+from mnist_bench.worker.experiments.optimizer_comparison import (
+    RATES,
+    best,
+    descended,
+    measured,
+    next_point,
+    searched,
+)
 
 LONG = 30.0
 """Seconds that no hill here takes: passes end it."""

@@ -12,13 +12,13 @@ from typing import Any
 import click
 import pytest
 
-from mnist_bench.claim_parts import Part, parts_of
 from mnist_bench.claims import declared
-from mnist_bench.cli import cli
-from mnist_bench.document import Document
-from mnist_bench.hyperparameters import HYPERPARAMETERS as MODELS
-from mnist_bench.hyperparameters import ModelHyperparameters
-from mnist_bench.report.claims import found
+from mnist_bench.claims.parts import Part, parts_of
+from mnist_bench.cli.main import cli
+from mnist_bench.reporting.claims import found
+from mnist_bench.results.document import Document
+from mnist_bench.scenarios.hyperparameters import HYPERPARAMETERS as MODELS
+from mnist_bench.scenarios.hyperparameters import ModelHyperparameters
 
 ROOT = Path(__file__).parent.parent
 HYPERPARAMETERS = ROOT / "docs" / "hyperparameters.md"

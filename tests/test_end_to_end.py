@@ -24,11 +24,12 @@ import tomli_w
 from program import Bench, Ended, Running, altered, is_alive, wait_until
 from test_compare import RUN_KEYS
 
-from mnist_bench import data, scenario
-from mnist_bench.dataset import Source
-from mnist_bench.owner import Owner
-from mnist_bench.result import PHASES, RunResult
-from mnist_bench.verdict import LIMITS, VERDICTS
+from mnist_bench.core.process_identity import Owner
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement.quality import LIMITS, VERDICTS
+from mnist_bench.results.run import PHASES, RunResult
+from mnist_bench.scenarios import scenario
 
 GRID = [1, 51, 101, 151]
 """Of `smoke`, up to its 200 steps."""
@@ -75,7 +76,7 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX 
 
 def with_worker(command: Sequence[str]) -> tuple[str, ...]:
     """The program with another command for its training processes."""
-    return altered(f"from mnist_bench import process\nprocess.COMMAND = {tuple(command)!r}")
+    return altered(f"from mnist_bench.runner import process\nprocess.COMMAND = {tuple(command)!r}")
 
 
 # What MLflow says of it
@@ -489,13 +490,14 @@ def test_the_user_ends_it(tmp_path: Path, name: str, status: int, reason: str) -
 
 FAULTY_WORKER = """
 import sys
-from mnist_bench import engine, worker
+from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import __main__ as worker
 
 start = engine.start
 
 def start_and_spoil(execution):
     start(execution)
-    from mnist_bench import train
+    from mnist_bench.worker import trainer as train
 
     class Unlucky(train.Trainer):
         def __init__(self, dataset, hyperparameters, seed, **options):
@@ -551,8 +553,8 @@ def test_a_full_disk_leaves_the_elder_report_whole(tmp_path: Path) -> None:
         (reports / name).write_text(text, encoding="utf-8", newline="\n")
     full = f"""
 import os
-from mnist_bench import process
-from mnist_bench import files
+from mnist_bench.runner import process
+from mnist_bench.core import files
 
 def full(*_):
     raise OSError({errno.ENOSPC}, os.strerror({errno.ENOSPC}))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mnist_bench.conditions import between
-from mnist_bench.energy import Energy
-from mnist_bench.sensing import Sensors
+from mnist_bench.measurement.conditions import between
+from mnist_bench.measurement.energy import Energy
+from mnist_bench.measurement.system import Sensors
 
 RAPL = "sys/class/powercap/intel-rapl"
 BATTERY = "sys/class/power_supply/BAT0"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench import errors
-from mnist_bench.errors import BenchError
+from mnist_bench.core import errors
+from mnist_bench.core.errors import BenchError
 
 
 def test_exit_statuses_are_those_of_the_contract() -> None:

@@ -11,18 +11,20 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from mnist_bench import exclusive, files, owner
-from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.exclusive import Holder, held, running
+from mnist_bench.core import files
+from mnist_bench.core import locks as exclusive
+from mnist_bench.core import process_identity as owner
+from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.locks import Holder, held, running
 
 MACHINE = "0123456789abcdef"
 
 _MEASURE = f"""
 import sys
-from mnist_bench import exclusive
+from mnist_bench.core import locks as exclusive
 BEFORE
-from mnist_bench.errors import BenchError
-from mnist_bench.exclusive import held
+from mnist_bench.core.errors import BenchError
+from mnist_bench.core.locks import held
 sys.stdin.readline()
 try:
     with held({MACHINE!r}, exclusive=EXCLUSIVE, say=print) as kept:

@@ -17,10 +17,11 @@ import tomli_w
 from program import Bench, Ended
 from test_end_to_end import Recorded
 
-from mnist_bench import process, sensing
-from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.execution import Execution, thread_counts
-from mnist_bench.scenario import ThreadCounts
+from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.measurement import system as sensing
+from mnist_bench.runner import process
+from mnist_bench.scenarios.execution import Execution, thread_counts
+from mnist_bench.scenarios.scenario import ThreadCounts
 
 GPU = {"name": "Imaginary GPU", "memory_bytes": 8 * 2**30}
 

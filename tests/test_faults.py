@@ -19,7 +19,7 @@ from program import Bench, altered
 from stand_ins import processes_at_once
 from witness import Witness
 
-from mnist_bench.scenario import Grid
+from mnist_bench.scenarios.scenario import Grid
 
 GRID = Grid(first=1, every=10)
 
@@ -179,7 +179,7 @@ def test_a_command_killed_before_its_journal_leaves_no_files(tmp_path: Path) -> 
     killed = user.run(
         *("run", "smoke"),
         program=altered(
-            "import os\nfrom mnist_bench import logbook\n"
+            "import os\nfrom mnist_bench.tracking import recorder as logbook\n"
             "logbook.Journal = lambda header: os.kill(os.getpid(), 9)"
         ),
     )

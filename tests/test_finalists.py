@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.finalists import (
+from mnist_bench.core.limits import REPEATS
+from mnist_bench.tuning.finalists import (
     Finalist,
     covers,
     finalists_of,
@@ -17,9 +18,8 @@ from mnist_bench.finalists import (
     standing,
     standing_papers,
 )
-from mnist_bench.limits import REPEATS
-from mnist_bench.objective import Goal
-from mnist_bench.tried import Tried
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.trial import Tried
 
 ACCURACY = Goal(objective="accuracy")
 TIME = Goal(objective="time-to-accuracy", target_accuracy=0.99)

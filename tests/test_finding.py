@@ -7,9 +7,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from mnist_bench.data_sizes import DataSizes, ImageBytes
-from mnist_bench.execution import Execution
-from mnist_bench.finding import (
+from mnist_bench.results.dataset_size import DataSizes, ImageBytes
+from mnist_bench.results.experiments import (
     CLAIM_OF_KIND,
     Body,
     ConvolutionCases,
@@ -24,6 +23,7 @@ from mnist_bench.finding import (
     Sparseness,
     from_json,
 )
+from mnist_bench.scenarios.execution import Execution
 
 POINT = LossPoint(samples_seen=50, seconds=0.5, loss=2.25, validation_accuracy=0.125)
 BODIES: dict[int, Body] = {

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from stand_ins import SOURCE
 
-from mnist_bench import exclusive, findings, process
-from mnist_bench.data_sizes import DataSizes, ImageBytes
-from mnist_bench.dataset import Source
-from mnist_bench.errors import BenchError
-from mnist_bench.execution import Execution
-from mnist_bench.finding import (
+from mnist_bench.claims import experiments as findings
+from mnist_bench.claims.experiments import found, make, question_for
+from mnist_bench.core import locks as exclusive
+from mnist_bench.core.errors import BenchError
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement.machine import machine_id
+from mnist_bench.results.dataset_size import DataSizes, ImageBytes
+from mnist_bench.results.experiments import (
     FILE,
     SECONDS,
     Body,
@@ -21,10 +23,10 @@ from mnist_bench.finding import (
     Descent,
     Finding,
 )
-from mnist_bench.findings import found, make, question_for
-from mnist_bench.machine import machine_id
-from mnist_bench.protocol import FindingQuestion
-from mnist_bench.store import Store
+from mnist_bench.results.protocol import FindingQuestion
+from mnist_bench.runner import process
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.tracking.mlflow_store import Store
 
 CASES = ConvolutionCases(
     dimensions=1, cases=4, symmetric_kernels=0, equal_before_flipping=0, equal_after_flipping=4,

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from stand_ins import random_images
 
-from mnist_bench.fully_connected import FullyConnected
-from mnist_bench.hyperparameters import FullyConnectedHyperparameters
+from mnist_bench.models.mlp import FullyConnected
+from mnist_bench.scenarios.hyperparameters import FullyConnectedHyperparameters
 
 tf.config.set_visible_devices([], "GPU")
 

@@ -14,26 +14,29 @@ import pytest
 import records
 import stand_ins
 
-from mnist_bench import harness, logbook, paper, process
-from mnist_bench.dataset import Source
-from mnist_bench.errors import (
+from mnist_bench.core.errors import (
     EXIT_BROKE,
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     EXIT_WRONG_REQUEST,
     BenchError,
 )
-from mnist_bench.execution import Execution
-from mnist_bench.harness import Outcome, execute
-from mnist_bench.interruption import Terminated
-from mnist_bench.journal import Journal
-from mnist_bench.layout import Plan, Trajectory, lay_out
-from mnist_bench.limits import MAX_SEED
-from mnist_bench.process import WorkerProcess
-from mnist_bench.protocol import Request, Sample
-from mnist_bench.result import Evaluation, RunResult
-from mnist_bench.scenario import Scenario
-from mnist_bench.store import Store
+from mnist_bench.core.limits import MAX_SEED
+from mnist_bench.core.signals import Terminated
+from mnist_bench.data.dataset import Source
+from mnist_bench.results.protocol import Request, Sample
+from mnist_bench.results.run import Evaluation, RunResult
+from mnist_bench.runner import executor as harness
+from mnist_bench.runner import process
+from mnist_bench.runner.executor import Outcome, execute
+from mnist_bench.runner.plan import Plan, Trajectory, lay_out
+from mnist_bench.runner.process import WorkerProcess
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.scenario import Scenario
+from mnist_bench.tracking import recorder as logbook
+from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.spool import Journal
 
 SMALL = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (2, 5), "eval_every": 2})
 """Scored after 1, 3 and 5 updates; the short row's last state lies off that grid."""

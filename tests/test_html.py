@@ -18,23 +18,24 @@ from test_report import assert_golden
 from test_study_files import document as study_document
 from test_study_files import traded
 
-from mnist_bench import compare, units
-from mnist_bench.confusion import confusion_of
-from mnist_bench.curves import curves_of
-from mnist_bench.dataset import Images
-from mnist_bench.document import MachineLine
-from mnist_bench.layers import Layers
-from mnist_bench.predictions import Predictions
-from mnist_bench.reach import reaches
-from mnist_bench.report.contents import Book, Report
-from mnist_bench.report.digits import charts_of_layers
-from mnist_bench.report.drawings import drawings_of
-from mnist_bench.report.html import book_to_html
-from mnist_bench.report.markdown import book_to_markdown
-from mnist_bench.result import RunResult
-from mnist_bench.seen import seen_by
-from mnist_bench.standing import standings
-from mnist_bench.summary import summarise
+from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis.confusion import confusion_of
+from mnist_bench.analysis.curves import curves_of
+from mnist_bench.analysis.reference import standings
+from mnist_bench.analysis.system_state import seen_by
+from mnist_bench.analysis.time_to_accuracy import reaches
+from mnist_bench.core import formatting as units
+from mnist_bench.data.dataset import Images
+from mnist_bench.reporting.digit_charts import charts_of_layers
+from mnist_bench.reporting.figures import drawings_of
+from mnist_bench.reporting.html import book_to_html
+from mnist_bench.reporting.markdown import book_to_markdown
+from mnist_bench.reporting.model import Book, Report
+from mnist_bench.results.document import MachineLine
+from mnist_bench.results.layer_maps import Layers
+from mnist_bench.results.predictions import Predictions
+from mnist_bench.results.run import RunResult
+from mnist_bench.results.run_summary import summarise
 
 EVIL = "<script>alert(1)</script> & \"quotes\" 'and' ](http://evil) `code` \u202ereversed"
 IMAGES = Images(np.full((20, 28, 28), 9, np.uint8), np.arange(20, dtype=np.uint8) % 10)

@@ -8,8 +8,10 @@ import pytest
 from pydantic import ValidationError
 from records import run
 
-from mnist_bench.document import Document
-from mnist_bench.hyperparameters import (
+from mnist_bench.results.document import Document
+from mnist_bench.results.run import RunResult
+from mnist_bench.results.run_summary import RunSummary, summarise_run
+from mnist_bench.scenarios.hyperparameters import (
     HYPERPARAMETERS,
     FullyConnectedHyperparameters,
     Lenet5Hyperparameters,
@@ -18,9 +20,7 @@ from mnist_bench.hyperparameters import (
     PaperCnnHyperparameters,
     SvmHyperparameters,
 )
-from mnist_bench.result import RunResult
-from mnist_bench.scenario import Scenario
-from mnist_bench.summary import RunSummary, summarise_run
+from mnist_bench.scenarios.scenario import Scenario
 
 MODELS = list(HYPERPARAMETERS.items())
 

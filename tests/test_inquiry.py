@@ -7,13 +7,16 @@ import sys
 import pytest
 from test_findings import CHECKED
 
-from mnist_bench import engine, inquiry, process, sparseness
-from mnist_bench.data_sizes import DataSizes
-from mnist_bench.dataset import Source
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.execution import Execution
-from mnist_bench.finding import ConvolutionCheck, Descent, Sparseness
-from mnist_bench.protocol import FindingQuestion
+from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.data.dataset import Source
+from mnist_bench.results.dataset_size import DataSizes
+from mnist_bench.results.experiments import ConvolutionCheck, Descent, Sparseness
+from mnist_bench.results.protocol import FindingQuestion
+from mnist_bench.runner import process
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.worker import run_experiment as inquiry
+from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker.experiments import layer_comparison as sparseness
 
 QUESTION = FindingQuestion(claim=10, execution=Execution(threads=1), seed=3)
 ANSWER = CHECKED

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mnist_bench.interruption import Terminated, held_back, raise_on_sigterm
+from mnist_bench.core.signals import Terminated, held_back, raise_on_sigterm
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ import stand_ins
 from program import Bench, Ended
 from together import held, impatient, impatient_program, kill
 
-from mnist_bench import process
+from mnist_bench.runner import process
 
 SHARE = ("run", "smoke", "--dataset", "mnist-5k", "--steps", "100,200")
 SECRET = "hunter2-of-the-test"
@@ -260,7 +260,7 @@ def test_who_records_elsewhere_is_refused(
 
 def test_who_has_other_images_is_refused(here: Bench, there: Bench, board: dict[str, str]) -> None:
     unfinished(here, board)
-    with mock.patch("mnist_bench.data.find", return_value=stand_ins.SOURCE):
+    with mock.patch("mnist_bench.data.mnist.find", return_value=stand_ins.SOURCE):
         ended = there.call("join", **board)
     assert ended.status == 2
     assert "is about mnist-5k, and other images are at hand here" in ended.complaint

@@ -12,8 +12,9 @@ import records
 import stand_ins
 from test_recording import SCENARIO, planned, row_end, sample, scored
 
-from mnist_bench import journal, owner
-from mnist_bench.journal import Ended, Entry, Header, Journal, Made, Said
+from mnist_bench.core import process_identity as owner
+from mnist_bench.tracking import spool as journal
+from mnist_bench.tracking.spool import Ended, Entry, Header, Journal, Made, Said
 
 NOON_MS = 1_800_000_000_000
 ENTRIES: tuple[Entry, ...] = (
@@ -114,7 +115,7 @@ def test_a_process_that_is_killed_leaves_what_it_has_heard(folder: Path) -> None
 import os, pathlib, sys
 sys.path[:0] = [sys.argv[2]]
 from test_journal import ENTRIES, header
-from mnist_bench.journal import Journal
+from mnist_bench.tracking.spool import Journal
 made = Journal(header(), pathlib.Path(sys.argv[1]))
 for entry in ENTRIES[:3]:
     made.add(entry)

@@ -7,9 +7,9 @@ from unittest import mock
 
 import pytest
 
-from mnist_bench.judge import Judge
-from mnist_bench.objective import Goal
-from mnist_bench.result import Evaluation
+from mnist_bench.results.run import Evaluation
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.pruning_callback import Judge
 
 ACCURACY = Goal(objective="accuracy")
 

@@ -22,15 +22,19 @@ import pytest
 import records
 import stand_ins
 
-from mnist_bench import delivery, journal, paper, process, recovery
-from mnist_bench.door import import_mlflow
-from mnist_bench.execution import Execution
-from mnist_bench.harness import execute
-from mnist_bench.journal import Address, Journal
-from mnist_bench.layout import Trajectory, lay_out
-from mnist_bench.protocol import Sample
-from mnist_bench.result import Evaluation
-from mnist_bench.store import Store
+from mnist_bench.results.protocol import Sample
+from mnist_bench.results.run import Evaluation
+from mnist_bench.runner import process
+from mnist_bench.runner.executor import execute
+from mnist_bench.runner.plan import Trajectory, lay_out
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.tracking import recovery
+from mnist_bench.tracking import spool as journal
+from mnist_bench.tracking import uploader as delivery
+from mnist_bench.tracking.mlflow_setup import import_mlflow
+from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.spool import Address, Journal
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
 

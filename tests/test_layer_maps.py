@@ -12,12 +12,12 @@ from bundles import bundle
 from program import Bench, Ended
 from records import run
 
-from mnist_bench.archive import Archive
-from mnist_bench.data import MNIST
-from mnist_bench.layers import FILE, from_bytes
-from mnist_bench.recorded_layers import with_weights
-from mnist_bench.store import Store
-from mnist_bench.summary import Recorded
+from mnist_bench.data.mnist import MNIST
+from mnist_bench.results.layer_maps import FILE, from_bytes
+from mnist_bench.results.run_summary import Recorded
+from mnist_bench.tracking.layer_maps import with_weights
+from mnist_bench.tracking.mlflow_reader import Archive
+from mnist_bench.tracking.mlflow_store import Store
 
 SCENARIO = """\
 title = "Table I's network for some steps"

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from stand_ins import random_images
 
-from mnist_bench.hyperparameters import Lenet5Hyperparameters
-from mnist_bench.lenet import Lenet5
+from mnist_bench.models.lenet5 import Lenet5
+from mnist_bench.scenarios.hyperparameters import Lenet5Hyperparameters
 
 tf.config.set_visible_devices([], "GPU")
 

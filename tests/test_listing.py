@@ -10,8 +10,12 @@ import pytest
 from records import run
 from rich.console import Console
 
-from mnist_bench import cost, data, listing, scenario, sensing
-from mnist_bench.listing import Item
+from mnist_bench.cli import scenarios as listing
+from mnist_bench.cli.scenarios import Item
+from mnist_bench.data import mnist as data
+from mnist_bench.measurement import system as sensing
+from mnist_bench.runner import time_estimates as cost
+from mnist_bench.scenarios import scenario
 
 
 @pytest.fixture(autouse=True)

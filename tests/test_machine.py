@@ -12,8 +12,8 @@ import platformdirs
 import pytest
 from records import machine as imaginary
 
-from mnist_bench import machine
-from mnist_bench.machine import Machine
+from mnist_bench.measurement import machine
+from mnist_bench.measurement.machine import Machine
 
 
 @pytest.fixture(autouse=True)

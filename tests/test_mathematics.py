@@ -17,9 +17,9 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from stand_ins import random_images
 
-from mnist_bench.dataset import Dataset, Images
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.train import Trainer
+from mnist_bench.data.dataset import Dataset, Images
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.worker.trainer import Trainer
 
 Array = npt.NDArray[np.float64]
 Weights = dict[str, Array]

@@ -12,14 +12,15 @@ import pytest
 import seen
 from stand_ins import SOURCE
 
-from mnist_bench import measure, protocol
-from mnist_bench.conditions import Counters, Surroundings
-from mnist_bench.execution import Execution
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.measure import Instruments, PhaseMeter, RowFiles, Trajectory
-from mnist_bench.memory import PeakRss
-from mnist_bench.protocol import Calibrated, Message, Request, RowEnd, Sample, Scored
-from mnist_bench.scenario import Grid
+from mnist_bench.measurement.conditions import Counters, Surroundings
+from mnist_bench.measurement.memory import PeakRss
+from mnist_bench.results import protocol
+from mnist_bench.results.protocol import Calibrated, Message, Request, RowEnd, Sample, Scored
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid
+from mnist_bench.worker import loop as measure
+from mnist_bench.worker.loop import Instruments, PhaseMeter, RowFiles, Trajectory
 
 
 @dataclass

@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from mnist_bench import verdict
-from mnist_bench.verdict import Limits
+from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement.quality import Limits
 
 PAGE = Path(__file__).parent.parent / "docs" / "measuring.md"
 BETWEEN = re.compile(r"(?<=<!-- thresholds:begin -->\n).*?(?=<!-- thresholds:end -->)", re.DOTALL)

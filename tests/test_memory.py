@@ -12,13 +12,13 @@ from typing import Any
 import psutil
 import pytest
 
-from mnist_bench import memory
-from mnist_bench.dataset import Source
-from mnist_bench.execution import Execution
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.memory import PeakRss, peak_rss, reset_peak_rss, rss_bytes
-from mnist_bench.protocol import Request
-from mnist_bench.scenario import Grid
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement import memory
+from mnist_bench.measurement.memory import PeakRss, peak_rss, reset_peak_rss, rss_bytes
+from mnist_bench.results.protocol import Request
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid
 
 MIB = 2**20
 METHODS = {"linux": "VmHWM", "darwin": "ru_maxrss", "win32": "peak_wset"}
@@ -27,7 +27,7 @@ LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's f
 
 def can_be_reset() -> bool:
     """Asked of a child: the mark of the tests' own process stays what it is."""
-    code = "from mnist_bench.memory import reset_peak_rss; print(int(reset_peak_rss()))"
+    code = "from mnist_bench.measurement.memory import reset_peak_rss; print(int(reset_peak_rss()))"
     return said_by(code) == 1
 
 
@@ -54,7 +54,7 @@ def test_peak_and_its_method() -> None:
 
 HELD = """
 import numpy as np
-from mnist_bench.memory import rss_bytes
+from mnist_bench.measurement.memory import rss_bytes
 before = rss_bytes()
 held = np.ones(100 * 2**20, np.uint8)
 print([before, rss_bytes()])
@@ -70,7 +70,7 @@ def test_resident_memory_grows_with_what_is_held() -> None:
 MARKS = """
 import json
 import numpy as np
-from mnist_bench.memory import peak_rss, reset_peak_rss
+from mnist_bench.measurement.memory import peak_rss, reset_peak_rss
 marks = [peak_rss().bytes]
 held = np.ones(200 * 2**20, np.uint8)
 marks.append(peak_rss().bytes)
@@ -105,7 +105,7 @@ assert len(held) == int(sys.argv[1]) * 2**20
 print(done.stdout)
 """
 CHILD = """
-from mnist_bench.memory import peak_rss
+from mnist_bench.measurement.memory import peak_rss
 import resource
 print([peak_rss().bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024])
 """
@@ -124,8 +124,8 @@ def test_a_large_parent_does_not_leak_into_the_figure() -> None:
 WORKER = """
 import json, sys
 from pathlib import Path
-from mnist_bench.process import WorkerProcess
-from mnist_bench.protocol import Ready, Request, RowEnd
+from mnist_bench.runner.process import WorkerProcess
+from mnist_bench.results.protocol import Ready, Request, RowEnd
 request = Request.model_validate_json(sys.argv[2])
 held = b"x" * (int(sys.argv[1]) * 2**20)
 with WorkerProcess(request, Path(request.folder, "worker.log")) as worker:
@@ -190,7 +190,7 @@ def test_a_large_parent_does_not_leak_into_a_workers_figures(
 PHASES = """
 import json, time
 import numpy as np
-from mnist_bench.measure import PhaseMeter
+from mnist_bench.worker.loop import PhaseMeter
 meter = PhaseMeter(time.time())
 with meter.phase("data"):
     held = np.ones(200 * 2**20, np.uint8)

@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 from stand_ins import random_images
 
-from mnist_bench import paper
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.limits import MAX_SEED, MAX_STEPS
-from mnist_bench.model import PaperCnn, _convolved_and_pooled
-from mnist_bench.network import Layer, dropped, product
+from mnist_bench.core.limits import MAX_SEED, MAX_STEPS
+from mnist_bench.models.layers import Layer, dropped, product
+from mnist_bench.models.paper_cnn import PaperCnn, _convolved_and_pooled
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
 # As in the worker; it must be said before the first operation.
 tf.config.set_visible_devices([], "GPU")

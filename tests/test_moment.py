@@ -15,11 +15,14 @@ from program import Bench
 from records import machine
 from rich.console import Console
 
-from mnist_bench import exclusive, moment, owner, verdict
-from mnist_bench.conditions import Counters, Stretch, Surroundings
-from mnist_bench.exclusive import Holder
-from mnist_bench.moment import Moment, Program
-from mnist_bench.sensing import Sensors
+from mnist_bench.cli import machine as moment
+from mnist_bench.cli.machine import Moment, Program
+from mnist_bench.core import locks as exclusive
+from mnist_bench.core import process_identity as owner
+from mnist_bench.core.locks import Holder
+from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement.conditions import Counters, Stretch, Surroundings
+from mnist_bench.measurement.system import Sensors
 
 GIB = 2**30
 QUIET = Stretch(wall_seconds=3.0, own_cpu_seconds=0.1, other_cpu_seconds=0.0)
@@ -306,7 +309,8 @@ def test_the_command_for_people(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
 def test_the_command_loads_nothing_of_weight(bench: Bench) -> None:
     program = """
 import sys
-from mnist_bench import cli, moment
+from mnist_bench.cli import main as cli
+from mnist_bench.cli import machine as moment
 moment.look = lambda: sys.exit(print(*sorted(sys.modules)))
 cli.main()
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mnist_bench.normalization import Normalization, normalized
+from mnist_bench.models.batch_norm import Normalization, normalized
 
 # As in the worker; it must be said before the first operation.
 tf.config.set_visible_devices([], "GPU")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from records import run
 
-from mnist_bench import verdict
-from mnist_bench.conditions import Conditions, Surroundings
-from mnist_bench.note import note_of
+from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement.conditions import Conditions, Surroundings
+from mnist_bench.tracking.run_notes import note_of
 
 
 def parts(**changes: object) -> list[str]:

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import run
 
-from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.limits import OBJECTIVES, Objective
-from mnist_bench.objective import Goal
-from mnist_bench.result import Evaluation, RunResult
-from mnist_bench.tried import Tried
+from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.limits import OBJECTIVES, Objective
+from mnist_bench.results.run import Evaluation, RunResult
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.trial import Tried
 
 
 def at(step: int, validation: float, seconds: float, test: float | None = None) -> Evaluation:

@@ -10,7 +10,7 @@ from hardware import Hardware
 from measured import STEP_GFLOP
 from ops import OpsSession, Profile
 
-from mnist_bench import paper
+from mnist_bench.scenarios import paper
 
 FOLDER = Path(ops.__file__).parent
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from mnist_bench import optimizer
-from mnist_bench.hyperparameters import Optimizer
+from mnist_bench.scenarios.hyperparameters import Optimizer
+from mnist_bench.worker import optimizers as optimizer
 
 Array = npt.NDArray[np.float64]
 UPDATES = 7

@@ -14,13 +14,13 @@ import psutil
 import pytest
 from program import wait_until
 
-from mnist_bench import owner
-from mnist_bench.owner import Owner
+from mnist_bench.core import process_identity as owner
+from mnist_bench.core.process_identity import Owner
 
 MACHINE = "0123456789abcdef"
 TELLS = f"""
 import sys
-from mnist_bench import owner
+from mnist_bench.core import process_identity as owner
 print(owner.current("{MACHINE}").model_dump_json(), flush=True)
 sys.stdin.read()
 """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mnist_bench import paper
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.scenario import Grid
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid
 
 
 def test_table_1() -> None:

@@ -23,7 +23,7 @@ from ratios import Ratio, Target
 from scipy import stats
 from whole import Whole, WholeSession
 
-from mnist_bench.dataset import Source
+from mnist_bench.data.dataset import Source
 
 FOLDER = Path(peers.__file__).parent
 MIB = 2**20

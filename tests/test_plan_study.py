@@ -14,11 +14,13 @@ import pytest
 from program import wait_until
 from sqlalchemy.exc import OperationalError
 
-from mnist_bench import beating, plan_study, study_storage
-from mnist_bench.errors import BenchError
-from mnist_bench.interruption import Terminated
-from mnist_bench.plan_study import FailedError, LeftError, PlanStudy
-from mnist_bench.shared_plan import Part, SharedPlan
+from mnist_bench.cluster import optuna_queue as plan_study
+from mnist_bench.cluster.optuna_queue import FailedError, LeftError, PlanStudy
+from mnist_bench.cluster.shared_plan import Part, SharedPlan
+from mnist_bench.core.errors import BenchError
+from mnist_bench.core.signals import Terminated
+from mnist_bench.tuning import heartbeat as beating
+from mnist_bench.tuning import storage as study_storage
 
 PARTS = tuple(Part(seed=seed, rows=(10, 20)) for seed in range(3))
 
@@ -203,9 +205,9 @@ def test_what_fails_is_tried_again_once(study: PlanStudy) -> None:
 
 WORK = """
 import sys
-from mnist_bench import beating
+from mnist_bench.tuning import heartbeat as beating
 beating.HEARTBEAT_SECONDS = 1
-from mnist_bench.plan_study import PlanStudy
+from mnist_bench.cluster.optuna_queue import PlanStudy
 study = PlanStudy.opened(*sys.argv[1:])
 study.work("a machine", lambda part: print(part.seed, flush=True) or input() or 0.5)
 """

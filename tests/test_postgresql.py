@@ -43,7 +43,8 @@ def program(cpu: str, seconds_a_step: float) -> tuple[str, ...]:
     command = stand_ins.worker()
     slower = (*command[:-1], command[-1].replace("0.5", str(seconds_a_step)))
     return altered(f"""
-from mnist_bench import machine, process
+from mnist_bench.measurement import machine
+from mnist_bench.runner import process
 machine._cpu_name = lambda: {cpu!r}
 process.COMMAND = {slower!r}
 """)

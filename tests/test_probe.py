@@ -11,10 +11,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.client import device_lib
 
-from mnist_bench import probe, process
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.execution import Execution
-from mnist_bench.protocol import Gpu, Probed
+from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.results.protocol import Gpu, Probed
+from mnist_bench.runner import process
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.worker import probe
 
 FLOAT32 = Execution(threads=2)
 
@@ -103,7 +104,7 @@ def test_the_speedup_is_of_the_turns_after_the_first(monkeypatch: pytest.MonkeyP
         made.append(precision)
         return precision
 
-    monkeypatch.setattr("mnist_bench.train.Trainer", trainer)
+    monkeypatch.setattr("mnist_bench.worker.trainer.Trainer", trainer)
     monkeypatch.setattr(probe, "_seconds_of_a_turn", lambda _: next(turns))
     monkeypatch.setattr(probe, "_SECONDS", 0.0)
     monkeypatch.setattr(probe, "_LEAST_TURNS", 4)
@@ -117,8 +118,8 @@ def test_the_speedup_is_of_the_turns_after_the_first(monkeypatch: pytest.MonkeyP
 def test_a_gpu_that_has_gone_is_a_failure() -> None:
     """Where there is a GPU, none is visible to this process."""
     code = """
-from mnist_bench import engine
-from mnist_bench.execution import Execution
+from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.scenarios.execution import Execution
 engine.start(Execution(threads=1, device="gpu"))
 """
     done = subprocess.run(
@@ -134,8 +135,8 @@ engine.start(Execution(threads=1, device="gpu"))
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_and_devices_are_settled(threads: int) -> None:
     code = f"""
-from mnist_bench import engine
-from mnist_bench.execution import Execution
+from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.scenarios.execution import Execution
 engine.start(Execution(threads={threads}))
 import tensorflow as tf
 of = tf.config.threading

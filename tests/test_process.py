@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from stand_ins import SOURCE
 
-from mnist_bench import process
-from mnist_bench.conditions import Surroundings
-from mnist_bench.execution import Execution
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.process import WorkerProcess
-from mnist_bench.protocol import Calibrated, Done, Failure, Ready, Request
-from mnist_bench.scenario import Grid
+from mnist_bench.measurement.conditions import Surroundings
+from mnist_bench.results.protocol import Calibrated, Done, Failure, Ready, Request
+from mnist_bench.runner import process
+from mnist_bench.runner.process import WorkerProcess
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid
 
 REQUEST = Request(
     model="paper-cnn",

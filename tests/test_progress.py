@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 from stand_ins import SOURCE
 
-from mnist_bench import paper
-from mnist_bench.conditions import Stretch, TrainingStretch
-from mnist_bench.execution import Execution
-from mnist_bench.layout import Plan, Trajectory
-from mnist_bench.progress import ProgressWatcher
-from mnist_bench.protocol import Sample
-from mnist_bench.result import Evaluation
+from mnist_bench.measurement.conditions import Stretch, TrainingStretch
+from mnist_bench.results.protocol import Sample
+from mnist_bench.results.run import Evaluation
+from mnist_bench.runner.plan import Plan, Trajectory
+from mnist_bench.runner.progress import ProgressWatcher
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
 
 TWO_THREADS = Execution(threads=2)
 TRAJECTORY = Trajectory(0, 0, (1_000, 10_000), TWO_THREADS)

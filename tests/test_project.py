@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hatchling.builders.wheel import WheelBuilder
 
-from mnist_bench import paper, scenario
+from mnist_bench.scenarios import paper, scenario
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "mnist_bench"
@@ -115,7 +115,7 @@ def test_the_wheel_holds_all_that_runs_need(tmp_path):
     assert "mnist_bench/benchmarks/reference/table-1.json" in beside
     assert "mnist_bench/py.typed" in package_files()
     assert any(
-        path.startswith("mnist_bench/report/") and not path.endswith(".py")
+        path.startswith("mnist_bench/reporting/") and not path.endswith(".py")
         for path in package_files()
     )
     assert package_files() | beside == {n for n in names if ".dist-info/" not in n}

@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 from records import run
 from scipy.stats import ttest_1samp, ttest_ind
 
-from mnist_bench.estimate import Interval, welch
-from mnist_bench.proof import McNemar, arm_of, exact_mcnemar, median_run, proof_of
-from mnist_bench.result import Evaluation, RunResult
+from mnist_bench.analysis.statistics import Interval, welch
+from mnist_bench.results.run import Evaluation, RunResult
+from mnist_bench.tuning.confirmation_stats import (
+    McNemar,
+    arm_of,
+    exact_mcnemar,
+    median_run,
+    proof_of,
+)
 
 
 def confirmed(

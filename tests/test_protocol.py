@@ -7,11 +7,9 @@ from typing import get_args
 import pytest
 import seen
 
-from mnist_bench.conditions import Stretch, TrainingStretch
-from mnist_bench.dataset import Source
-from mnist_bench.execution import Execution
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.protocol import (
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement.conditions import Stretch, TrainingStretch
+from mnist_bench.results.protocol import (
     Calibrated,
     Done,
     Failure,
@@ -24,8 +22,10 @@ from mnist_bench.protocol import (
     Scored,
     parse,
 )
-from mnist_bench.result import PHASES, Evaluation
-from mnist_bench.scenario import Grid
+from mnist_bench.results.run import PHASES, Evaluation
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid
 
 EVALUATION = Evaluation(
     step=101, test_accuracy=0.97, validation_accuracy=0.96, train_loss=0.25, train_seconds=2.02

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from records import evaluations, run
 
-from mnist_bench.document import MachineLine
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.ranking import ranked
-from mnist_bench.report import cells
-from mnist_bench.summary import Recorded, summarise_run
+from mnist_bench.analysis.machine_ranking import ranked
+from mnist_bench.reporting import columns as cells
+from mnist_bench.results.document import MachineLine
+from mnist_bench.results.run_summary import Recorded, summarise_run
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
 
 def made(machine: str, seed: int, seconds: float, **changes: Any) -> Recorded:

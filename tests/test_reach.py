@@ -6,8 +6,8 @@ import pytest
 from records import run
 from test_curves import scored
 
-from mnist_bench.reach import reaches
-from mnist_bench.report import cells
+from mnist_bench.analysis.time_to_accuracy import reaches
+from mnist_bench.reporting import columns as cells
 
 
 def test_by_hand() -> None:

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import machine, run
 
-from mnist_bench import figures
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.owner import Owner
-from mnist_bench.recorded import Fields, UnreadableError, recorded
-from mnist_bench.result import RunResult, Trial
-from mnist_bench.summary import summarise_run
+from mnist_bench.core.process_identity import Owner
+from mnist_bench.results.run import RunResult, Trial
+from mnist_bench.results.run_summary import summarise_run
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.tracking import schema as figures
+from mnist_bench.tracking.read_run import Fields, UnreadableError, recorded
 
 OWNER = Owner(machine_id="m", boot_id="b", pid=1, started_at=0.0)
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED", "pruned": "KILLED"}

@@ -8,12 +8,12 @@ import pytest
 import records
 import stand_ins
 
-from mnist_bench import paper
-from mnist_bench.conditions import Stretch, Surroundings, TrainingStretch
-from mnist_bench.execution import Execution
-from mnist_bench.protocol import Calibrated, Done, Phase, Ready, RowEnd, Sample, Scored
-from mnist_bench.recording import Recording, planned_run
-from mnist_bench.result import Evaluation, RunResult
+from mnist_bench.measurement.conditions import Stretch, Surroundings, TrainingStretch
+from mnist_bench.results.protocol import Calibrated, Done, Phase, Ready, RowEnd, Sample, Scored
+from mnist_bench.results.run import Evaluation, RunResult
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.tracking.run_builder import Recording, planned_run
 
 SCENARIO = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (250, 501)})
 NOON_MS = 1_800_000_000_000

@@ -18,13 +18,14 @@ from records import machine
 from test_journal import header
 from test_recording import at, planned, row_end, sample, scored
 
-from mnist_bench import journal, recovery
-from mnist_bench.archive import existing_store
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.journal import Address, Ended, Journal, Made, Said
-from mnist_bench.owner import Owner
-from mnist_bench.result import RunResult
-from mnist_bench.store import Store
+from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.process_identity import Owner
+from mnist_bench.results.run import RunResult
+from mnist_bench.tracking import recovery
+from mnist_bench.tracking import spool as journal
+from mnist_bench.tracking.mlflow_reader import existing_store
+from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.spool import Address, Ended, Journal, Made, Said
 
 MACHINE = "0123456789abcdef"
 
@@ -370,9 +371,9 @@ def test_one_that_is_refused_does_not_keep_the_others_waiting(
 
 SETTLE = """
 import sys
-from mnist_bench import recovery
-from mnist_bench.journal import Address
-from mnist_bench.store import Store
+from mnist_bench.tracking import recovery
+from mnist_bench.tracking.spool import Address
+from mnist_bench.tracking.mlflow_store import Store
 uri, experiment = sys.argv[1:]
 opened = Store(uri, experiment)
 print("ready", flush=True)
@@ -407,7 +408,7 @@ def test_two_commands_at_once_do_not_collide(opened: Store, address: Address) ->
 
 # The whole way: a command that does not come to its end, and the next
 
-STAND_IN = "from mnist_bench import process\nprocess.COMMAND = {worker!r}\n"
+STAND_IN = "from mnist_bench.runner import process\nprocess.COMMAND = {worker!r}\n"
 
 
 def program(fault: str = "pass", before: str = "") -> tuple[str, ...]:
@@ -469,7 +470,7 @@ def test_a_third_interruption_leaves_a_journal(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     slow = """
 import os, time
-from mnist_bench.store import Store
+from mnist_bench.tracking.mlflow_store import Store
 def finish(*_, **__):
     open("closing", "w").close()
     time.sleep(100)
@@ -495,8 +496,8 @@ Store.finish = finish
 
 
 REFUSING = """
-from mnist_bench.store import Store
-from mnist_bench.errors import BenchError
+from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.core.errors import BenchError
 def refuse(*_, **__):
     raise BenchError("MLflow failed: database is locked", "wait", exit_status=1)
 Store.log = refuse
@@ -522,7 +523,7 @@ def test_a_store_that_fails_on_the_way(tmp_path: Path) -> None:
 
 NO_ROOM = """
 import errno, os
-from mnist_bench.journal import Journal
+from mnist_bench.tracking.spool import Journal
 def full(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 Journal._write = full
@@ -565,7 +566,7 @@ def test_ui_settles_what_was_left(tmp_path: Path) -> None:
         until_scored(bench, running, 101)
         running.process.kill()
     quiet = """
-from mnist_bench import ui
+from mnist_bench.cli import ui
 ui._serve = lambda *_: None
 """
     ended = bench.run("ui", program=altered(quiet))

@@ -10,10 +10,10 @@ import stand_ins
 from program import Bench, altered
 from records import run, seeds
 
-from mnist_bench import compare
-from mnist_bench.repeats import Repetition, Rule, half_width
-from mnist_bench.result import RunResult
-from mnist_bench.summary import summarise
+from mnist_bench.analysis import table1 as compare
+from mnist_bench.results.run import RunResult
+from mnist_bench.results.run_summary import summarise
+from mnist_bench.runner.seeds import Repetition, Rule, half_width
 
 
 class Clock:
@@ -165,7 +165,7 @@ def test_the_rule_in_words() -> None:
 
 def with_worker(fault: str = "pass") -> tuple[str, ...]:
     command = stand_ins.worker(fault)
-    return altered(f"from mnist_bench import process\nprocess.COMMAND = {command!r}")
+    return altered(f"from mnist_bench.runner import process\nprocess.COMMAND = {command!r}")
 
 
 @pytest.fixture

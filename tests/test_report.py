@@ -23,22 +23,23 @@ from records import evaluations, machine, run, seeds
 from rich.console import Console
 from test_compare import ADDED_RUN_KEYS, REFERENCE, ROW_KEYS, RUN_KEYS
 
-from mnist_bench import compare, files
-from mnist_bench.conditions import Conditions, Surroundings
-from mnist_bench.document import Document
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.escape import code, csv_cell, markdown, one_line
-from mnist_bench.machine import Machine
-from mnist_bench.report import words
-from mnist_bench.report.contents import Book, Report
-from mnist_bench.report.csv_file import rows_csv, runs_csv
-from mnist_bench.report.json_file import to_json
-from mnist_bench.report.markdown import to_markdown
-from mnist_bench.report.report_files import bind, write_reports
-from mnist_bench.report.screen import print_table
-from mnist_bench.result import RunResult
-from mnist_bench.seen import Seen, seen_by
-from mnist_bench.summary import summarise
+from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis.system_state import Seen, seen_by
+from mnist_bench.core import files
+from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.escaping import code, csv_cell, markdown, one_line
+from mnist_bench.measurement.conditions import Conditions, Surroundings
+from mnist_bench.measurement.machine import Machine
+from mnist_bench.reporting import text as words
+from mnist_bench.reporting.csv import rows_csv, runs_csv
+from mnist_bench.reporting.files import bind, write_reports
+from mnist_bench.reporting.json import to_json
+from mnist_bench.reporting.markdown import to_markdown
+from mnist_bench.reporting.model import Book, Report
+from mnist_bench.reporting.terminal import print_table
+from mnist_bench.results.document import Document
+from mnist_bench.results.run import RunResult
+from mnist_bench.results.run_summary import summarise
 
 GOLDEN = Path(__file__).parent / "contract" / "golden"
 SUFFIXES = (".md", ".csv", ".runs.csv", ".json")

@@ -16,13 +16,16 @@ from bundles import bundle, table_1
 from program import Bench, Ended
 from records import machine, run
 
-from mnist_bench import archive, compare, reporting, sections
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.owner import current
-from mnist_bench.remarks import without_study
-from mnist_bench.result import RunResult
-from mnist_bench.store import Started, Store
-from mnist_bench.summary import Recorded, summarise_run
+from mnist_bench.analysis import table1 as compare
+from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.process_identity import current
+from mnist_bench.reporting import build as reporting
+from mnist_bench.reporting import sections
+from mnist_bench.reporting.notes import without_study
+from mnist_bench.results.run import RunResult
+from mnist_bench.results.run_summary import Recorded, summarise_run
+from mnist_bench.tracking import mlflow_reader as archive
+from mnist_bench.tracking.mlflow_store import Started, Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from records import run
 
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.result import Evaluation, RunResult, Split, rows_of
-from mnist_bench.scenario import Grid
+from mnist_bench.results.run import Evaluation, RunResult, Split, rows_of
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid
 
 
 def scored(step: int, test: float, validation: float) -> Evaluation:

@@ -8,11 +8,12 @@ import pytest
 import records
 import stand_ins
 
-from mnist_bench import paper, resume
-from mnist_bench.execution import Execution
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.layout import Plan, lay_out
-from mnist_bench.result import RunResult
+from mnist_bench.results.run import RunResult
+from mnist_bench.runner import resume
+from mnist_bench.runner.plan import Plan, lay_out
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
 SCENARIO = paper.PROTOCOL.model_copy(update={"steps": (250, 501)})
 

@@ -18,7 +18,7 @@ from simulated import Took
 from test_reporting import call, taken_in
 from worked import Load, WorkersSession
 
-from mnist_bench import data
+from mnist_bench.data import mnist as data
 
 
 def test_copies_are_read_as_runs_of_their_own(tmp_path: Path) -> None:

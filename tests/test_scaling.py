@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from records import evaluations, run
 
-from mnist_bench.document import Scaling
-from mnist_bench.hyperparameters import Lenet5Hyperparameters, PaperCnnHyperparameters
-from mnist_bench.result import RunResult
-from mnist_bench.scaling import scaling_of
-from mnist_bench.summary import summarise
+from mnist_bench.analysis.thread_scaling import scaling_of
+from mnist_bench.results.document import Scaling
+from mnist_bench.results.run import RunResult
+from mnist_bench.results.run_summary import summarise
+from mnist_bench.scenarios.hyperparameters import Lenet5Hyperparameters, PaperCnnHyperparameters
 
 
 def _scaling(results: Sequence[RunResult]) -> tuple[Scaling, ...]:

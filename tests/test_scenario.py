@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_bench import paper, scenario
-from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.limits import DATASET_CHOICES, MAX_BATCH_SIZE, MAX_STEPS
-from mnist_bench.scenario import Grid, Scenario
+from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.limits import DATASET_CHOICES, MAX_BATCH_SIZE, MAX_STEPS
+from mnist_bench.scenarios import paper, scenario
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid, Scenario
 
 KEYS = {
     "title": '"A question"',

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.hyperparameters import PaperCnnHyperparameters, Schedule
-from mnist_bench.schedule import learning_rates
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters, Schedule
+from mnist_bench.worker.lr_schedules import learning_rates
 
 SCHEDULES: tuple[Schedule, ...] = ("constant", "one-cycle", "cosine")
 

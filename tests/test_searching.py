@@ -20,7 +20,9 @@ from program import Bench, Ended
 from test_tune import SPACE
 from together import held, impatient, impatient_program, kill
 
-from mnist_bench import machine, process, study_storage
+from mnist_bench.measurement import machine
+from mnist_bench.runner import process
+from mnist_bench.tuning import storage as study_storage
 
 TUNE = ("tune", "--space", "two.toml", "--study", "ours", "--confirm", "0")
 
@@ -218,7 +220,7 @@ def test_what_a_sleeper_finished_and_another_pruned_counts_once(
     pruned = program(
         more=f"""
 import pathlib, time
-from mnist_bench.judge import Judge
+from mnist_bench.tuning.pruning_callback import Judge
 scored = Judge.scored
 def prune(self, evaluation):
     if self._number == 2:
@@ -330,7 +332,7 @@ def test_who_records_elsewhere_is_refused(
 @needs_signals
 def test_who_has_other_images_is_refused(here: Bench, there: Bench, board: dict[str, str]) -> None:
     left_open(here, board)
-    with mock.patch("mnist_bench.data.find", return_value=stand_ins.SOURCE):
+    with mock.patch("mnist_bench.data.mnist.find", return_value=stand_ins.SOURCE):
         ended = there.call("join", **board)
     assert ended.status == 2
     assert "ours is about mnist-5k, and other images are at hand here" in ended.complaint

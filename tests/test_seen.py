@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from records import run
 
-from mnist_bench.conditions import Conditions, Surroundings
-from mnist_bench.result import RunResult
-from mnist_bench.seen import Seen, seen_by
+from mnist_bench.analysis.system_state import Seen, seen_by
+from mnist_bench.measurement.conditions import Conditions, Surroundings
+from mnist_bench.results.run import RunResult
 
 
 def looked(*looks: Surroundings) -> RunResult:

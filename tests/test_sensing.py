@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from mnist_bench import sensing
-from mnist_bench.conditions import Surroundings, between
-from mnist_bench.sensing import Sensors, usable_threads
+from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement.conditions import Surroundings, between
+from mnist_bench.measurement.system import Sensors, usable_threads
 
 GROUPS = "sys/fs/cgroup"
 QUOTA, PERIOD = "cpu.cfs_quota_us", "cpu.cfs_period_us"

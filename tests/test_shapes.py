@@ -8,18 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from mnist_bench import paper, scenario
-from mnist_bench.fully_connected import FullyConnected
-from mnist_bench.hyperparameters import (
+from mnist_bench.models.layers import LayeredNetwork
+from mnist_bench.models.lenet5 import Lenet5
+from mnist_bench.models.mlp import FullyConnected
+from mnist_bench.models.paper_cnn import PaperCnn
+from mnist_bench.models.parameter_counts import (
+    LayerShape,
+    layer_shapes,
+    multiply_adds,
+    parameter_count,
+)
+from mnist_bench.scenarios import paper, scenario
+from mnist_bench.scenarios.hyperparameters import (
     AnyNetworkHyperparameters,
     FullyConnectedHyperparameters,
     Lenet5Hyperparameters,
     PaperCnnHyperparameters,
 )
-from mnist_bench.lenet import Lenet5
-from mnist_bench.model import PaperCnn
-from mnist_bench.network import LayeredNetwork
-from mnist_bench.shapes import LayerShape, layer_shapes, multiply_adds, parameter_count
 
 NETWORKS = [
     (PaperCnn, paper.HYPERPARAMETERS),

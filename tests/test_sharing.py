@@ -11,12 +11,13 @@ import records
 import stand_ins
 from test_plan_study import plan
 
-from mnist_bench import paper, sharing
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.execution import Execution
-from mnist_bench.plan_study import Counts
-from mnist_bench.shared_plan import SharedPlan
-from mnist_bench.sharing import Here
+from mnist_bench.cluster import shares as sharing
+from mnist_bench.cluster.optuna_queue import Counts
+from mnist_bench.cluster.shared_plan import SharedPlan
+from mnist_bench.cluster.shares import Here
+from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
 
 DONE = Counts(3, 0, 0, ())
 ELSEWHERE = Counts(2, 1, 0, ())

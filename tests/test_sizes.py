@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench import data, sizes
-from mnist_bench.data_sizes import DataSizes, ImageBytes, Part, Representation, rounds_to
-from mnist_bench.dataset import Source
-from mnist_bench.sizes import TEST_FILE, TRAIN_FILE
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.results.dataset_size import DataSizes, ImageBytes, Part, Representation, rounds_to
+from mnist_bench.worker.experiments import dataset_size as sizes
+from mnist_bench.worker.experiments.dataset_size import TEST_FILE, TRAIN_FILE
 
 PACKED = "gzip as found"
 

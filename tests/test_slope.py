@@ -12,9 +12,9 @@ import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 from stand_ins import random_images
 
-from mnist_bench import slope
-from mnist_bench.dataset import Dataset
-from mnist_bench.slope import Slope
+from mnist_bench.data.dataset import Dataset
+from mnist_bench.worker.experiments import loss_surface as slope
+from mnist_bench.worker.experiments.loss_surface import Slope
 
 Array = npt.NDArray[np.float64]
 

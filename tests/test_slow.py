@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from program import Bench, Ended
 
-from mnist_bench import data, paper
+from mnist_bench.data import mnist as data
+from mnist_bench.scenarios import paper
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # others share the cores
 

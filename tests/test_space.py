@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench import scenario, space
-from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.limits import MAX_STEPS
-from mnist_bench.scenario import Grid
-from mnist_bench.space import Parameter, Space, Value
+from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.limits import MAX_STEPS
+from mnist_bench.scenarios import scenario
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid
+from mnist_bench.tuning import space
+from mnist_bench.tuning.space import Parameter, Space, Value
 
 KEYS = {
     "title": '"A question"',

@@ -8,9 +8,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench import sparseness
-from mnist_bench.finding import LayerKind, Sparseness
-from mnist_bench.sparseness import (
+from mnist_bench.results.experiments import LayerKind, Sparseness
+from mnist_bench.worker.experiments import layer_comparison as sparseness
+from mnist_bench.worker.experiments.layer_comparison import (
     connection_count,
     connections,
     convolved,

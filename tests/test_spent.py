@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import evaluations, run
 
-from mnist_bench import spent
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.spent import Peak, PhaseCost, costs_of, peak_of, phases_of, spent_on
-from mnist_bench.summary import RunSummary, summarise_run
+from mnist_bench.analysis import costs as spent
+from mnist_bench.analysis.costs import Peak, PhaseCost, costs_of, peak_of, phases_of, spent_on
+from mnist_bench.results.run_summary import RunSummary, summarise_run
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
 MIB = 2**20
 

@@ -9,13 +9,13 @@ from records import evaluations, machine, run, seeds
 from scipy import stats
 from test_compare import REFERENCE
 
-from mnist_bench import compare
-from mnist_bench.document import Document, Row
-from mnist_bench.report import cells
-from mnist_bench.report.words import standing_note
-from mnist_bench.result import RunResult
-from mnist_bench.standing import pooled_interval, pooled_ratio, standings
-from mnist_bench.summary import summarise
+from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis.reference import pooled_interval, pooled_ratio, standings
+from mnist_bench.reporting import columns as cells
+from mnist_bench.reporting.text import standing_note
+from mnist_bench.results.document import Document, Row
+from mnist_bench.results.run import RunResult
+from mnist_bench.results.run_summary import summarise
 
 
 def document(results: list[RunResult]) -> Document:

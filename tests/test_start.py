@@ -10,8 +10,8 @@ import pytest
 import start
 from first_step import Bare, Round
 
-from mnist_bench.journal import Said
-from mnist_bench.protocol import Phase
+from mnist_bench.results.protocol import Phase
+from mnist_bench.tracking.spool import Said
 
 ROUND = Round(6.0, quick=Bare(2.5, 1.5), plain=Bare(4.5, 1.5))
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mnist_bench import steady
+from mnist_bench.measurement import timing as steady
 
 
 def test_the_median_without_the_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from records import evaluations, machine, run
 
-from mnist_bench import database, door, owner
-from mnist_bench.archive import existing_store
-from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.figures import Point
-from mnist_bench.note import note_of
-from mnist_bench.result import Evaluation, RunResult, Status
-from mnist_bench.store import Started, Store
+from mnist_bench.core import process_identity as owner
+from mnist_bench.core.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.results.run import Evaluation, RunResult, Status
+from mnist_bench.tracking import mlflow_errors as database
+from mnist_bench.tracking import mlflow_setup as door
+from mnist_bench.tracking.mlflow_reader import existing_store
+from mnist_bench.tracking.mlflow_store import Started, Store
+from mnist_bench.tracking.run_notes import note_of
+from mnist_bench.tracking.schema import Point
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -642,7 +644,10 @@ def test_the_databases_own_words_are_told(uri: str) -> None:
 def test_three_processes_make_a_database_at_once(folder: Path) -> None:
     code = """
 import sys
-from mnist_bench import database, door, owner, store
+from mnist_bench.tracking import mlflow_errors as database
+from mnist_bench.tracking import mlflow_setup as door
+from mnist_bench.core import process_identity as owner
+from mnist_bench.tracking import mlflow_store as store
 door.import_mlflow()
 print("ready", flush=True)
 sys.stdin.readline()

@@ -25,14 +25,17 @@ from records import run
 from sqlalchemy.exc import IntegrityError
 from stand_ins import living_process
 
-from mnist_bench import beating, owner, study, study_storage
-from mnist_bench.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.objective import Goal
-from mnist_bench.owner import Owner
-from mnist_bench.space import Parameter, Space, Value
-from mnist_bench.study import Study
-from mnist_bench.study_storage import JOURNAL, names
-from mnist_bench.tried import Asked
+from mnist_bench.core import process_identity as owner
+from mnist_bench.core.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.process_identity import Owner
+from mnist_bench.tuning import heartbeat as beating
+from mnist_bench.tuning import storage as study_storage
+from mnist_bench.tuning import study
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.space import Parameter, Space, Value
+from mnist_bench.tuning.storage import JOURNAL, names
+from mnist_bench.tuning.study import Study
+from mnist_bench.tuning.trial import Asked
 
 MACHINE = "0123456789abcdef"
 

@@ -18,20 +18,20 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from records import machine
 
-from mnist_bench import scenario
-from mnist_bench.candidate import Margin
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.estimate import Interval
-from mnist_bench.finalists import Finalist
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.objective import Goal
-from mnist_bench.proof import Arm, McNemar, Proof, proof_in_words
-from mnist_bench.report import pictures
-from mnist_bench.report.study import counts, headline, to_markdown
-from mnist_bench.space import Parameter, Space, Value
-from mnist_bench.study_document import Look, StudyDocument
-from mnist_bench.study_files import trials_csv, winner_toml, write
-from mnist_bench.tried import Tried
+from mnist_bench.analysis.statistics import Interval
+from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.reporting import study_pictures as pictures
+from mnist_bench.reporting.study import counts, headline, to_markdown
+from mnist_bench.reporting.study_files import trials_csv, winner_toml, write
+from mnist_bench.scenarios import scenario
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.tuning.candidate import Margin
+from mnist_bench.tuning.confirmation_stats import Arm, McNemar, Proof, proof_in_words
+from mnist_bench.tuning.document import Look, StudyDocument
+from mnist_bench.tuning.finalists import Finalist
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.space import Parameter, Space, Value
+from mnist_bench.tuning.trial import Tried
 
 COMMAND = "mnist-bench tune --trials 4"
 

@@ -13,9 +13,10 @@ import tomli_w
 from program import Bench
 from test_end_to_end import ARTIFACTS, Recorded
 
-from mnist_bench import data, scenario
-from mnist_bench.dataset import Source
-from mnist_bench.result import RunResult
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.results.run import RunResult
+from mnist_bench.scenarios import scenario
 
 CLASSICAL = ("claim-6-logistic", "claim-6-neighbours", "claim-6-svm")
 NETWORKS = (

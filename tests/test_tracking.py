@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from mnist_bench import tracking
-from mnist_bench.database import fault
-from mnist_bench.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.tracking import uri as tracking
+from mnist_bench.tracking.mlflow_errors import fault
 
 EXPERIMENT = "mnist-bench"
 

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from stand_ins import random_images
 from test_model import paper_logits
 
-from mnist_bench import data, train
-from mnist_bench.dataset import Dataset, Images, Source
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.limits import MAX_SEED
-from mnist_bench.network import Layer
-from mnist_bench.result import Split
-from mnist_bench.train import Trainer, shuffled_batches
+from mnist_bench.core.limits import MAX_SEED
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Dataset, Images, Source
+from mnist_bench.models.layers import Layer
+from mnist_bench.results.run import Split
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.worker import trainer as train
+from mnist_bench.worker.trainer import Trainer, shuffled_batches
 
 Array = npt.NDArray[np.float64]
 

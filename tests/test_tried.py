@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.tried import Tried, is_superfluous, root_of, searched_seconds
+from mnist_bench.tuning.trial import Tried, is_superfluous, root_of, searched_seconds
 
 
 def tried(number: int, seconds: float | None, begun: float | None = None, **changes: Any) -> Tried:

@@ -14,9 +14,9 @@ import seen
 from rates import Judged, Rate
 from record import Outside, TrustRun
 
-from mnist_bench import verdict
-from mnist_bench.conditions import Conditions
-from mnist_bench.verdict import Judgement
+from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement.conditions import Conditions
+from mnist_bench.measurement.quality import Judgement
 
 FOLDER = Path(rates.__file__).parent
 

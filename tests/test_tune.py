@@ -26,8 +26,11 @@ import pytest
 from program import Bench, Ended, altered
 from stand_ins import trial_worker as worker
 
-from mnist_bench import crew, process, scenario, sensing
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.measurement import system as sensing
+from mnist_bench.runner import process
+from mnist_bench.scenarios import scenario
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.tuning import parallel as crew
 
 SPACE = """
 title = "Two parameters"
@@ -296,7 +299,9 @@ def interrupted(bench: Bench, number: signal.Signals, *arguments: str, at: int =
     fault = f'request["training_seed"] == {at} and time.sleep(600)'
     with bench.started(
         "tune", "--space", "two.toml", "--trials", "5", "--confirm", "0", *arguments,
-        program=altered(f"from mnist_bench import process\nprocess.COMMAND = {worker(fault)!r}"),
+        program=altered(
+            f"from mnist_bench.runner import process\nprocess.COMMAND = {worker(fault)!r}"
+        ),
         **tracked(bench),
     ) as running:  # fmt: skip
         file = bench.folder / "asked.jsonl"
@@ -341,7 +346,8 @@ def test_what_had_come_to_its_end_when_its_command_was_killed_counts(bench: Benc
     killed = bench.run(
         "tune", "--space", "two.toml", "--trials", "4", "--confirm", "0",
         program=altered(
-            "import os\nfrom mnist_bench import process, series\n"
+            "import os\nfrom mnist_bench.runner import process\n"
+            "from mnist_bench.tuning import trial_runner as series\n"
             f"process.COMMAND = {worker('pass')!r}\n"
             "tell = series.tell\n"
             "series.tell = lambda study, goal, number, run: (\n"
@@ -604,7 +610,8 @@ def test_finalists_that_miss_a_constraint_when_trained_again(bench: Bench) -> No
 
 MEMBERS = """
 import json, pathlib, sys
-from mnist_bench import crew, process
+from mnist_bench.tuning import parallel as crew
+from mnist_bench.runner import process
 process.COMMAND = (sys.executable, "-c", pathlib.Path("worker.py").read_text())
 sys.exit(crew.main())
 """
@@ -647,7 +654,8 @@ def test_ctrl_c_ends_every_process_and_the_study_goes_on(bench: Bench) -> None:
     fault = 'request["training_seed"] in {1, 2} and time.sleep(600)'
     (bench.folder / "worker.py").write_text(worker(fault)[-1], encoding="utf-8")
     before = (
-        "import sys\nfrom mnist_bench import crew, process\n"
+        "import sys\nfrom mnist_bench.tuning import parallel as crew\n"
+        "from mnist_bench.runner import process\n"
         f"crew.COMMAND = (sys.executable, '-c', {MEMBERS!r})\nprocess.COMMAND = {worker(fault)!r}"
     )
     line = ("--space", "two.toml", "--trials", "5", "--confirm", "0", "--workers", "2")

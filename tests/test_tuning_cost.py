@@ -32,13 +32,13 @@ from records import machine
 from replay import Curve, Outcome, Replayed
 from suite_trials import SuiteStudy, ToTheEnd
 
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.objective import Goal
-from mnist_bench.pruning import pruner_of
-from mnist_bench.result import Evaluation, RunResult
-from mnist_bench.space import Parameter, Space
-from mnist_bench.study_document import StudyDocument
-from mnist_bench.tried import Tried
+from mnist_bench.results.run import Evaluation, RunResult
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.tuning.document import StudyDocument
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.pruning import pruner_of
+from mnist_bench.tuning.space import Parameter, Space
+from mnist_bench.tuning.trial import Tried
 
 SPACE = search_cost.read_space(5_000)
 FOLDER = Path(search_cost.__file__).parent
@@ -359,7 +359,7 @@ def test_keras_trains_what_was_enqueued(sample, small_space):
 
 def test_the_networks_are_of_one_size():
     pytest.importorskip("keras")
-    from mnist_bench.model import PaperCnn
+    from mnist_bench.models.paper_cnn import PaperCnn
 
     for chosen in search_cost.drawn(SPACE, 3):
         asked = SPACE.scenario(chosen).hyperparameters

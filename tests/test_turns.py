@@ -11,12 +11,12 @@ import pytest
 import records
 from test_study import ACCURACY, ONE, opened, sqlite_url
 
-from mnist_bench import patience
-from mnist_bench.errors import EXIT_BROKE, BenchError
-from mnist_bench.series import Limits, Search, Series
-from mnist_bench.shared_search import SharedSearch
-from mnist_bench.study import Study
-from mnist_bench.turns import train_all, wait_for_others
+from mnist_bench.core import retry as patience
+from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.tuning.scheduling import train_all, wait_for_others
+from mnist_bench.tuning.shared_study import SharedSearch
+from mnist_bench.tuning.study import Study
+from mnist_bench.tuning.trial_runner import Limits, Search, Series
 
 AWAY = BenchError("the database is away", exit_status=EXIT_BROKE)
 

@@ -17,8 +17,8 @@ import psutil
 import pytest
 from program import Bench, free_port, is_alive, wait_until
 
-from mnist_bench import ui
-from mnist_bench.interruption import Terminated
+from mnist_bench.cli import ui
+from mnist_bench.core.signals import Terminated
 
 SECRET = "hunter2"
 

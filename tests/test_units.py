@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mnist_bench import units
+from mnist_bench.core import formatting as units
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import seen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench import verdict
-from mnist_bench.conditions import Conditions, Stretch, Surroundings, TrainingStretch
-from mnist_bench.verdict import VERDICTS, Limits, Reason, Verdict, judge, judge_moment
+from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement.conditions import Conditions, Stretch, Surroundings, TrainingStretch
+from mnist_bench.measurement.quality import VERDICTS, Limits, Reason, Verdict, judge, judge_moment
 
 NUDGE = 1e-6
 """Of a figure: larger than what rounding does to it."""

@@ -17,12 +17,10 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from mnist_bench import data, protocol
-from mnist_bench.dataset import Source
-from mnist_bench.execution import Execution
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.paper import PARAMETER_COUNT
-from mnist_bench.protocol import (
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.results import protocol
+from mnist_bench.results.protocol import (
     Calibrated,
     Failure,
     Message,
@@ -33,8 +31,11 @@ from mnist_bench.protocol import (
     Sample,
     Scored,
 )
-from mnist_bench.result import PHASES, Evaluation
-from mnist_bench.scenario import Grid
+from mnist_bench.results.run import PHASES, Evaluation
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.paper import PARAMETER_COUNT
+from mnist_bench.scenarios.scenario import Grid
 
 COMMAND = (sys.executable, "-P", "-m", "mnist_bench.worker")
 GRID = Grid(first=1, every=20)
@@ -399,7 +400,8 @@ def test_a_broken_request_is_answered(line: str) -> None:
 def test_nothing_but_messages_reaches_the_parent() -> None:
     code = """
 import os
-from mnist_bench import protocol, worker
+from mnist_bench.results import protocol
+from mnist_bench.worker import __main__ as worker
 say = worker._speaker(worker._private_stdout())
 print("printed")
 os.write(1, b"written")
@@ -415,10 +417,10 @@ def test_what_tracks_and_tunes_is_not_loaded_where_it_is_measured() -> None:
     """TensorFlow loads Keras, and Keras what it finds: a contract on our imports can't see it."""
     code = """
 import sys
-from mnist_bench import engine
-from mnist_bench.execution import Execution
+from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.scenarios.execution import Execution
 engine.start(Execution(threads=1))
-import mnist_bench.train
+import mnist_bench.worker.trainer
 print([name for name in ("mlflow", "optuna", "pandas") if sys.modules.get(name)])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -430,8 +432,8 @@ def test_onednn_is_on_unless_the_user_says_otherwise(users: str | None, expected
     """TensorFlow's own default leaves it off where a processor has AVX2 alone."""
     code = """
 import os
-from mnist_bench import engine
-from mnist_bench.execution import Execution
+from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.scenarios.execution import Execution
 engine.start(Execution(threads=1))
 print(os.environ["TF_ENABLE_ONEDNN_OPTS"])
 """

@@ -9,7 +9,9 @@ from unittest import mock
 
 from program import Running, altered
 
-from mnist_bench import beating, patience, process
+from mnist_bench.core import retry as patience
+from mnist_bench.runner import process
+from mnist_bench.tuning import heartbeat as beating
 
 
 @contextmanager
@@ -34,7 +36,10 @@ def impatient_program(
         more: Python that alters `series` or anything else that it imports.
     """
     return altered(f"""
-from mnist_bench import beating, patience, process, series
+from mnist_bench.tuning import heartbeat as beating
+from mnist_bench.core import retry as patience
+from mnist_bench.runner import process
+from mnist_bench.tuning import trial_runner as series
 process.COMMAND = {worker!r}
 beating.HEARTBEAT_SECONDS = {heartbeat_seconds}
 patience.AGAIN_SECONDS = 0.1

@@ -40,7 +40,7 @@ from place import Training  # noqa: E402
 from studies import StudyBatch, StudyVictim  # noqa: E402
 from table import Line, Table  # noqa: E402
 
-from mnist_bench import machine  # noqa: E402
+from mnist_bench.measurement import machine  # noqa: E402
 
 _IN_A_BATCH = 10
 """Kills in one folder, settled by one command in the end."""

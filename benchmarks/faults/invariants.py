@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mnist_bench.result import rows_of
-from mnist_bench.scenario import Grid
+from mnist_bench.results.run import rows_of
+from mnist_bench.scenarios.scenario import Grid
 
 JOURNALS = Path("mlruns", ".runs")
 """Where the suite keeps what it heard, seen from a user's folder."""

@@ -170,7 +170,9 @@ class Machine:
 def _program(seconds: float, *, clock: str) -> tuple[str, ...]:
     wait = f"time.sleep({seconds})"
     return altered(f"""{clock}
-from mnist_bench import beating, patience, process
+from mnist_bench.tuning import heartbeat as beating
+from mnist_bench.core import retry as patience
+from mnist_bench.runner import process
 process.COMMAND = {stand_ins.trial_worker(wait)!r}
 beating.HEARTBEAT_SECONDS = {_HEARTBEAT_SECONDS}
 patience.AGAIN_SECONDS = 0.5

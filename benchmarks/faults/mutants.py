@@ -17,19 +17,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mnist_bench import compare
-from mnist_bench.bundle import Bundle, parse
-from mnist_bench.curves import curves_of
-from mnist_bench.errors import BenchError
-from mnist_bench.note import note_of
-from mnist_bench.report.contents import Book, Report
-from mnist_bench.report.csv_file import runs_csv
-from mnist_bench.report.drawings import drawings_of
-from mnist_bench.report.html import book_to_html
-from mnist_bench.report.json_file import to_json
-from mnist_bench.report.markdown import to_markdown
-from mnist_bench.seen import seen_by
-from mnist_bench.summary import summarise
+from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis.curves import curves_of
+from mnist_bench.analysis.system_state import seen_by
+from mnist_bench.core.errors import BenchError
+from mnist_bench.reporting.csv import runs_csv
+from mnist_bench.reporting.figures import drawings_of
+from mnist_bench.reporting.html import book_to_html
+from mnist_bench.reporting.json import to_json
+from mnist_bench.reporting.markdown import to_markdown
+from mnist_bench.reporting.model import Book, Report
+from mnist_bench.results.run_summary import summarise
+from mnist_bench.tracking.bundle import Bundle, parse
+from mnist_bench.tracking.run_notes import note_of
 
 _HERE = Path("theirs.zip")
 _EVIL: tuple[Any, ...] = (

@@ -15,7 +15,7 @@ from invariants import Evidence, Findings, check
 from program import Bench, Ended, Running, altered, is_alive, wait_until
 from witness import Witness
 
-from mnist_bench.scenario import Grid
+from mnist_bench.scenarios.scenario import Grid
 
 Workers = Literal["real", "stand-in"]
 
@@ -113,7 +113,7 @@ class Place:
             RuntimeError: It does not; nothing can be said of what it left.
         """
         cheap = stand_ins.worker()
-        program = altered(f"from mnist_bench import process\nprocess.COMMAND = {cheap!r}")
+        program = altered(f"from mnist_bench.runner import process\nprocess.COMMAND = {cheap!r}")
         ended = self.bench.run(
             *("run", "smoke", "--steps", "1", "--json", *arguments),
             program=program,

@@ -21,7 +21,7 @@ from program import Bench, Running, altered, is_alive
 from study_invariants import COUNTED, check_study, children, kept_trials
 from witness import Witness
 
-from mnist_bench.scenario import Grid
+from mnist_bench.scenarios.scenario import Grid
 
 StudyVictim = Literal["command", "crew", "member"]
 Workers = Literal["real", "stand-in"]
@@ -50,7 +50,7 @@ _CROWD_SECONDS = 15.0
 
 # After the witness: what a study was told of its trials, once that was written.
 _TOLD = """
-from mnist_bench import study
+from mnist_bench.tuning import study
 
 def _heard(name, state):
     tell = getattr(study.Study, name)
@@ -63,7 +63,7 @@ def _heard(name, state):
 _heard("finished", "COMPLETE")
 _heard("pruned", "PRUNED")
 """
-_MEMBER = "\nimport sys\nfrom mnist_bench.crew import main\nsys.exit(main())\n"
+_MEMBER = "\nimport sys\nfrom mnist_bench.tuning.parallel import main\nsys.exit(main())\n"
 
 SPANS: dict[Workers, Spans] = {
     "real": Spans(start=15.0, training=6.0, closing=1.5),
@@ -124,7 +124,7 @@ class StudyPlace:
         noted = Witness(self.bench.home / f"{self._witnesses}.witness")
         watched = witness.before(noted.path, self._worker) + _TOLD
         member = (sys.executable, "-c", watched + _MEMBER)
-        crew = f"from mnist_bench import crew\ncrew.COMMAND = {member!r}\n"
+        crew = f"from mnist_bench.tuning import parallel as crew\ncrew.COMMAND = {member!r}\n"
         images = ("--data", str(self._images)) if self._images else ()
         with self.bench.started(
             *("tune", "--space", "drill.toml", "--study", NAME, "--confirm", "0", "--json"),

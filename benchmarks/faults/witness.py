@@ -16,7 +16,8 @@ from invariants import Evidence
 
 _BEFORE = """
 import json, os
-from mnist_bench import process, progress
+from mnist_bench.runner import process
+from mnist_bench.runner import progress
 
 _file = os.open({path!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 import time
 
-from mnist_bench import data, engine
-from mnist_bench.hyperparameters import FittedHyperparameters
-from mnist_bench.protocol import Request
+from mnist_bench.data import mnist as data
+from mnist_bench.results.protocol import Request
+from mnist_bench.scenarios.hyperparameters import FittedHyperparameters
+from mnist_bench.worker import tensorflow_setup as engine
 
 _STEPS_AT_ONCE = 100
 
@@ -22,7 +23,7 @@ def main() -> None:
     if isinstance(asked, FittedHyperparameters):
         raise TypeError(f"{request.model} does not train in steps")
     engine.start(request.execution)
-    from mnist_bench.train import Trainer
+    from mnist_bench.worker.trainer import Trainer
 
     trainer = Trainer(
         data.load(request.source),

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from mnist_bench import cli, process
-from mnist_bench.protocol import Message, RowEnd
+from mnist_bench.cli import main as cli
+from mnist_bench.results.protocol import Message, RowEnd
+from mnist_bench.runner import process
 
 _METERED = Path(__file__).with_name("metered.py")
 
@@ -52,7 +53,7 @@ class NotedWorker(process.WorkerProcess):
 
 def main() -> None:
     """Be the command."""
-    from mnist_bench import harness
+    from mnist_bench.runner import executor as harness
 
     process.COMMAND = (sys.executable, "-P", str(_METERED))
     harness.WorkerProcess = NotedWorker  # type: ignore[attr-defined]

@@ -15,8 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from mnist_bench import conditions, measure, memory, sensing, worker
-from mnist_bench.protocol import Sample
+from mnist_bench.measurement import conditions, memory
+from mnist_bench.measurement import system as sensing
+from mnist_bench.results.protocol import Sample
+from mnist_bench.worker import __main__ as worker
+from mnist_bench.worker import loop as measure
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")

@@ -22,10 +22,13 @@ from pathlib import Path
 
 from scipy import stats
 
-from mnist_bench import data, machine, scenario, sensing
-from mnist_bench.dataset import Source
-from mnist_bench.execution import Execution
-from mnist_bench.protocol import Request
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement import machine
+from mnist_bench.measurement import system as sensing
+from mnist_bench.results.protocol import Request
+from mnist_bench.scenarios import scenario
+from mnist_bench.scenarios.execution import Execution
 
 FOLDER = Path(__file__).parent
 STEPS = 2_500

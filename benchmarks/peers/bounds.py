@@ -15,7 +15,7 @@ from measured import CONTENDERS, Session
 from ops import STEP_BYTES, STEP_MFLOP, OpsSession, Profile
 from ratios import Target
 
-from mnist_bench.limits import Precision
+from mnist_bench.core.limits import Precision
 
 SCORED_IMAGES = 10_000
 IMAGE_MFLOP = 2 * (784 * 25 * 32 + 196 * 800 * 64 + 3136 * 1024 + 1024 * 10) / 1e6

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 from measured import CHUNK_STEPS, CONTENDERS, Peer, Timed, TimedTask
 
-from mnist_bench import data
-from mnist_bench.memory import peak_rss
+from mnist_bench.data import mnist as data
+from mnist_bench.measurement.memory import peak_rss
 
 _EVALUATIONS = 2
 """Timed ones, after a first that builds what it needs."""

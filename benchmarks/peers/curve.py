@@ -12,8 +12,9 @@ import time
 
 from measured import CONTENDERS, Curves, CurveTask, Peer
 
-from mnist_bench import data, paper
-from mnist_bench.memory import peak_rss
+from mnist_bench.data import mnist as data
+from mnist_bench.measurement.memory import peak_rss
+from mnist_bench.scenarios import paper
 
 
 def main() -> None:

@@ -19,8 +19,10 @@ import numpy as np
 from measured import CONTENDERS, Curves, CurveTask, answer
 from scipy import stats
 
-from mnist_bench import data, machine, sensing
-from mnist_bench.record import Record
+from mnist_bench.core.records import Record
+from mnist_bench.data import mnist as data
+from mnist_bench.measurement import machine
+from mnist_bench.measurement import system as sensing
 
 FOLDER = Path(__file__).parent
 LINES = FOLDER / "equivalence.jsonl"

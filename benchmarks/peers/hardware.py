@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mnist_bench import machine
-from mnist_bench.record import Record
+from mnist_bench.core.records import Record
+from mnist_bench.measurement import machine
 
 _CPUINFO = Path("/proc/cpuinfo")
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16")

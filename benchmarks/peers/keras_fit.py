@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from measured import BATCH_SIZE, Task
 
-from mnist_bench.dataset import Dataset, Images
+from mnist_bench.data.dataset import Dataset, Images
 
 _SCORED_AT_ONCE = (32, 500, 1_000)
 """Images in one batch of an evaluation; 32 is the default of `evaluate`."""

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from hardware import Hardware
 
-from mnist_bench.dataset import Source
-from mnist_bench.record import Record
+from mnist_bench.core.records import Record
+from mnist_bench.data.dataset import Source
 
 FOLDER = Path(__file__).parent
 BATCH_SIZE = 50

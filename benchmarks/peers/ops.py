@@ -23,14 +23,17 @@ from hardware import Hardware
 from measured import answer
 from products import gflops
 
-from mnist_bench import data, engine, paper, units
-from mnist_bench.dataset import Source
-from mnist_bench.execution import Execution
-from mnist_bench.limits import PRECISIONS, Precision
-from mnist_bench.record import Record
+from mnist_bench.core import formatting as units
+from mnist_bench.core.limits import PRECISIONS, Precision
+from mnist_bench.core.records import Record
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.worker import tensorflow_setup as engine
 
 if TYPE_CHECKING:
-    from mnist_bench.train import Trainer
+    from mnist_bench.worker.trainer import Trainer
 
 FOLDER = Path(__file__).parent
 _STEPS = 100
@@ -108,7 +111,7 @@ def profiled(task: OpsTask) -> Profile:
     engine.start(Execution(threads=1))
     import tensorflow as tf
 
-    from mnist_bench.train import Trainer
+    from mnist_bench.worker.trainer import Trainer
 
     trainer = Trainer(data.load(task.source), paper.HYPERPARAMETERS, 0, precision=task.precision)
     trainer.advance(_STEPS)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from measured import Task
 
-from mnist_bench import engine, paper
-from mnist_bench.dataset import Dataset
-from mnist_bench.execution import Execution
-from mnist_bench.limits import Precision
+from mnist_bench.core.limits import Precision
+from mnist_bench.data.dataset import Dataset
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.worker import tensorflow_setup as engine
 
 if TYPE_CHECKING:
-    from mnist_bench.train import Trainer
+    from mnist_bench.worker.trainer import Trainer
 
 _STEPS_AT_ONCE = 100
 """In one call: the distance of two evaluations in Table I."""
@@ -51,7 +52,7 @@ def prepare(threads: int) -> None:
 
 def make(task: Task, dataset: Dataset) -> Ours:
     """The trainer, its graphs traced."""
-    from mnist_bench.train import Trainer
+    from mnist_bench.worker.trainer import Trainer
 
     precision: Precision = "bfloat16" if task.name == "ours-bfloat16" else "float32"
     trainer = Trainer(

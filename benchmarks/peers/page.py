@@ -11,7 +11,7 @@ import ratios
 from measured import CHUNK_STEPS, CONTENDERS, STEP_GFLOP, Session, Timed
 from ratios import Ratio, Target
 
-from mnist_bench import units
+from mnist_bench.core import formatting as units
 
 _HOW = """\
 A step is timed from batch to batch: choosing and gathering its images counts, scoring does not. A

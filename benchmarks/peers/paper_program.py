@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from measured import BATCH_SIZE, CurveTask, Task
 
-from mnist_bench.dataset import Dataset, Images
+from mnist_bench.data.dataset import Dataset, Images
 
 Pair = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """Images (n, 784) in [0, 1] and one-hot labels (n, 10)."""

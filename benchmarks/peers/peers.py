@@ -28,9 +28,10 @@ from measured import (
 )
 from page import page
 
-from mnist_bench import data, sensing
-from mnist_bench.dataset import Source
-from mnist_bench.execution import Execution
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement import system as sensing
+from mnist_bench.scenarios.execution import Execution
 
 FOLDER = Path(__file__).parent
 PRODUCTS = "products"

@@ -12,8 +12,8 @@ from typing import Any
 
 from measured import Products
 
-from mnist_bench import engine
-from mnist_bench.execution import Execution
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.worker import tensorflow_setup as engine
 
 _SIDES = (1024, 2048, 4096)
 _SECONDS = 0.8

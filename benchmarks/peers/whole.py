@@ -25,9 +25,12 @@ import hardware
 from hardware import Hardware
 from measured import Curves, CurveTask, answer
 
-from mnist_bench import data, paper, sensing, units
-from mnist_bench.dataset import Source
-from mnist_bench.record import Record
+from mnist_bench.core import formatting as units
+from mnist_bench.core.records import Record
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement import system as sensing
+from mnist_bench.scenarios import paper
 
 FOLDER = Path(__file__).parent
 PROGRAM = "program"

@@ -8,7 +8,7 @@ from typing import Any
 
 from measured import Task, batches
 
-from mnist_bench.dataset import Dataset, Images
+from mnist_bench.data.dataset import Dataset, Images
 
 _SCORED_AT_ONCE = {"float32": 100, "bfloat16": 500}
 """Images in one piece: the fastest of 50, 100, 250, 500, 1,000 and 2,500 where it was tried."""

@@ -17,7 +17,7 @@ _URI = "sqlite:///mlflow.db"
 
 def paging() -> int:
     """Runs that MLflow finds, a thousand a page."""
-    from mnist_bench.door import import_mlflow
+    from mnist_bench.tracking.mlflow_setup import import_mlflow
 
     client = import_mlflow().MlflowClient(tracking_uri=_URI)
     experiment = client.get_experiment_by_name("mnist-bench")
@@ -33,8 +33,8 @@ def paging() -> int:
 
 def report() -> int:
     """Runs in a report of everything, in all of its formats; of digits where images are there."""
-    from mnist_bench import reporting
-    from mnist_bench.limits import REPORT_FORMATS
+    from mnist_bench.core.limits import REPORT_FORMATS
+    from mnist_bench.reporting import build as reporting
 
     images = Path("images")
     wish = reporting.Wish(
@@ -64,9 +64,7 @@ def main() -> None:
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import scipy.stats  # noqa: F401
 
-    import mnist_bench.report.html
-    import mnist_bench.reporting  # noqa: F401
-    from mnist_bench.memory import peak_rss
+    from mnist_bench.measurement.memory import peak_rss
 
     begin = time.perf_counter()
     runs = {"paging": paging, "report": report}[way]()

@@ -12,8 +12,8 @@ from urllib.request import url2pathname
 
 import numpy as np
 
-from mnist_bench.data import MNIST
-from mnist_bench.idx import CLASSES, IdxFile
+from mnist_bench.data.idx import CLASSES, IdxFile
+from mnist_bench.data.mnist import MNIST
 
 _COPIED = ("params", "metrics", "latest_metrics", "tags")
 """Tables with a run's rows, beside `runs` itself."""

@@ -26,10 +26,10 @@ from bundles import bundle, table_1  # noqa: E402
 from fill import copies, images, predictions  # noqa: E402
 from scaled import Answer, ScaleSession, Way, page  # noqa: E402
 
-from mnist_bench import data  # noqa: E402
-from mnist_bench.bundling import import_  # noqa: E402
-from mnist_bench.result import RunResult  # noqa: E402
-from mnist_bench.store import Store  # noqa: E402
+from mnist_bench.cli.bundle_io import import_  # noqa: E402
+from mnist_bench.data import mnist as data  # noqa: E402
+from mnist_bench.results.run import RunResult  # noqa: E402
+from mnist_bench.tracking.mlflow_store import Store  # noqa: E402
 
 
 def filled(folder: Path, count: int) -> None:

@@ -9,8 +9,8 @@ from typing import Literal
 import hardware
 from hardware import Hardware
 
-from mnist_bench import units
-from mnist_bench.record import Record
+from mnist_bench.core import formatting as units
+from mnist_bench.core.records import Record
 
 Way = Literal["paging", "report"]
 _SECONDS_ASKED = 5.0

@@ -24,14 +24,14 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "tests")]
 
 from records import machine, run  # noqa: E402
 
-from mnist_bench import owner  # noqa: E402
-from mnist_bench.errors import BenchError  # noqa: E402
-from mnist_bench.figures import Point  # noqa: E402
-from mnist_bench.objective import Goal  # noqa: E402
-from mnist_bench.record import Record  # noqa: E402
-from mnist_bench.space import Parameter, Space  # noqa: E402
-from mnist_bench.store import Store  # noqa: E402
-from mnist_bench.study import Study  # noqa: E402
+from mnist_bench.core import process_identity as owner  # noqa: E402
+from mnist_bench.core.errors import BenchError  # noqa: E402
+from mnist_bench.core.records import Record  # noqa: E402
+from mnist_bench.tracking.mlflow_store import Store  # noqa: E402
+from mnist_bench.tracking.schema import Point  # noqa: E402
+from mnist_bench.tuning.objective import Goal  # noqa: E402
+from mnist_bench.tuning.space import Parameter, Space  # noqa: E402
+from mnist_bench.tuning.study import Study  # noqa: E402
 
 Answer = TypeVar("Answer")
 

@@ -10,7 +10,7 @@ import hardware
 from hardware import Hardware
 from simulated import Took
 
-from mnist_bench.record import Record
+from mnist_bench.core.records import Record
 
 _MANY_MACHINES = 1_000
 _CALLS = 12

@@ -20,12 +20,15 @@ def main() -> None:
     import tensorflow as tf  # noqa: F401  # before anything else: it alone is timed
 
     imported_at = time.time()
-    from mnist_bench import data, engine, paper, scenario, sensing
-    from mnist_bench.execution import Execution
+    from mnist_bench.data import mnist as data
+    from mnist_bench.measurement import system as sensing
+    from mnist_bench.scenarios import paper, scenario
+    from mnist_bench.scenarios.execution import Execution
+    from mnist_bench.worker import tensorflow_setup as engine
 
     execution = Execution(threads=sensing.usable_threads())
     engine.start(execution)
-    from mnist_bench.train import Trainer
+    from mnist_bench.worker.trainer import Trainer
 
     asked = scenario.read(scenario.find("smoke"))
     dataset = data.load(data.find(asked.dataset, None, say=print))

@@ -25,7 +25,7 @@ from pathlib import Path
 import first_step
 from first_step import Round
 
-from mnist_bench import machine
+from mnist_bench.measurement import machine
 
 FOLDER = Path(__file__).parent
 BARE = "python -c pass"

@@ -19,10 +19,12 @@ from unittest import mock
 
 from runs import request
 
-from mnist_bench import data, machine, process
-from mnist_bench.dataset import Source
-from mnist_bench.execution import Execution
-from mnist_bench.protocol import RowEnd
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement import machine
+from mnist_bench.results.protocol import RowEnd
+from mnist_bench.runner import process
+from mnist_bench.scenarios.execution import Execution
 
 TIME = "/usr/bin/time"
 _EVERY_STEPS = 50

@@ -18,7 +18,8 @@ from disturb import KINDS
 from record import TrustRun, read
 from scipy import stats
 
-from mnist_bench import machine, verdict
+from mnist_bench.measurement import machine
+from mnist_bench.measurement import quality as verdict
 
 FOLDER = Path(__file__).parent
 COUNTS_FROM = 1.05

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from mnist_bench.conditions import Conditions, Stretch
-from mnist_bench.record import Record
-from mnist_bench.result import PhaseName
+from mnist_bench.core.records import Record
+from mnist_bench.measurement.conditions import Conditions, Stretch
+from mnist_bench.results.run import PhaseName
 
 
 class Outside(Record):

@@ -20,16 +20,18 @@ import psutil
 from disturb import KINDS, Disturbance, draw
 from record import Outside, TrustRun, append, read
 
-from mnist_bench import data, protocol, sensing
-from mnist_bench.conditions import Conditions, Counters, Surroundings, between
-from mnist_bench.execution import Execution
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.process import WorkerProcess
-from mnist_bench.protocol import Calibrated, Request, RowEnd, Sample, Scored
-from mnist_bench.scenario import Grid
+from mnist_bench.data import mnist as data
+from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement.conditions import Conditions, Counters, Surroundings, between
+from mnist_bench.results import protocol
+from mnist_bench.results.protocol import Calibrated, Request, RowEnd, Sample, Scored
+from mnist_bench.runner.process import WorkerProcess
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid
 
 if TYPE_CHECKING:
-    from mnist_bench.dataset import Source
+    from mnist_bench.data.dataset import Source
 
 FOLDER = Path(__file__).parent
 STEPS = 500

@@ -18,8 +18,8 @@ from costs import (
 )
 from ratios import Ratio
 
-from mnist_bench import units
-from mnist_bench.space import Value
+from mnist_bench.core import formatting as units
+from mnist_bench.tuning.space import Value
 
 _TITLES: dict[Side, str] = {"ours": "`mnist-bench tune`", "theirs": "the loop over Keras `fit`"}
 _WHAT = """\

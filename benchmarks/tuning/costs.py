@@ -7,11 +7,11 @@ from typing import Literal
 from hardware import Hardware
 from ratios import Ratio, of_rounds
 
-from mnist_bench.record import Record
-from mnist_bench.space import Value
-from mnist_bench.study_document import StudyDocument
-from mnist_bench.tried import Tried
-from mnist_bench.verdict import Verdict
+from mnist_bench.core.records import Record
+from mnist_bench.measurement.quality import Verdict
+from mnist_bench.tuning.document import StudyDocument
+from mnist_bench.tuning.space import Value
+from mnist_bench.tuning.trial import Tried
 
 Side = Literal["ours", "theirs"]
 LEAST_TRIAL_RATIO = 1.4

@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "peers"))
 from keras_trial import KNOWN, Scored, TrialTask
 from measured import answer
 
-from mnist_bench.dataset import Source
-from mnist_bench.optuna_trial import suggested
-from mnist_bench.record import Record
-from mnist_bench.space import LEAST_GRID_POINTS, Space, Value
-from mnist_bench.study import SAMPLER_SEED
+from mnist_bench.core.records import Record
+from mnist_bench.data.dataset import Source
+from mnist_bench.tuning.optuna_adapter import suggested
+from mnist_bench.tuning.space import LEAST_GRID_POINTS, Space, Value
+from mnist_bench.tuning.study import SAMPLER_SEED
 
 _PROGRAM = Path(__file__).with_name("keras_trial.py")
 

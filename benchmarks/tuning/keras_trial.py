@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mnist_bench import data
-from mnist_bench.dataset import Images, Source
-from mnist_bench.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.record import Record
+from mnist_bench.core.records import Record
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Images, Source
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
 SETTINGS = (
     "TensorFlow backend, float32, defaults of `fit`, threads and Adam but for its epsilon of 1e-8, "

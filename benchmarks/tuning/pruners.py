@@ -35,13 +35,15 @@ from replay import (
 )
 from suite_trials import SuiteStudy, recorded_run
 
-from mnist_bench import data, exclusive, units
-from mnist_bench import space as spaces
-from mnist_bench.limits import DATASET_CHOICES
-from mnist_bench.machine import machine_id
-from mnist_bench.record import Record
-from mnist_bench.store import Store
-from mnist_bench.study_document import StudyDocument
+from mnist_bench.core import formatting as units
+from mnist_bench.core import locks as exclusive
+from mnist_bench.core.limits import DATASET_CHOICES
+from mnist_bench.core.records import Record
+from mnist_bench.data import mnist as data
+from mnist_bench.measurement.machine import machine_id
+from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tuning import space as spaces
+from mnist_bench.tuning.document import StudyDocument
 
 FOLDER = Path(__file__).parent
 _OFTEN_KEPT = 0.9

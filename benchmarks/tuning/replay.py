@@ -13,9 +13,9 @@ import optuna
 from optuna import pruners
 from optuna.pruners import BasePruner
 
-from mnist_bench.pruning import compared_at
-from mnist_bench.record import Record
-from mnist_bench.result import RunResult
+from mnist_bench.core.records import Record
+from mnist_bench.results.run import RunResult
+from mnist_bench.tuning.pruning import compared_at
 
 NO_PRUNER = "none"
 SUITES = "median of 5 trials, from 10%, every 25%"

@@ -33,14 +33,16 @@ from keras_trial import SETTINGS
 from measured import answer
 from suite_trials import SuiteStudy
 
-from mnist_bench import data, exclusive, sensing
-from mnist_bench import space as spaces
-from mnist_bench.dataset import Source
-from mnist_bench.limits import DATASET_CHOICES
-from mnist_bench.machine import machine_id
-from mnist_bench.optuna_trial import suggested
-from mnist_bench.space import LEAST_GRID_POINTS, Space, Value
-from mnist_bench.study_document import StudyDocument
+from mnist_bench.core import locks as exclusive
+from mnist_bench.core.limits import DATASET_CHOICES
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement.machine import machine_id
+from mnist_bench.tuning import space as spaces
+from mnist_bench.tuning.document import StudyDocument
+from mnist_bench.tuning.optuna_adapter import suggested
+from mnist_bench.tuning.space import LEAST_GRID_POINTS, Space, Value
 
 FOLDER = Path(__file__).parent
 _SEED = 0

@@ -7,21 +7,23 @@ from collections.abc import Mapping
 import optuna
 from rich.console import Console
 
-from mnist_bench import machine, owner, sensing
-from mnist_bench.dataset import Source
-from mnist_bench.execution import Execution
-from mnist_bench.journal import Address
-from mnist_bench.objective import Goal
-from mnist_bench.progress import ProgressWatcher
-from mnist_bench.result import RunResult
-from mnist_bench.series import Limits, Search
-from mnist_bench.space import Space, Value
-from mnist_bench.store import Store
-from mnist_bench.study import Study
-from mnist_bench.study_storage import backend
-from mnist_bench.trials import Question
-from mnist_bench.tried import Tried
-from mnist_bench.turns import train_all
+from mnist_bench.core import process_identity as owner
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement import machine
+from mnist_bench.measurement import system as sensing
+from mnist_bench.results.run import RunResult
+from mnist_bench.runner.progress import ProgressWatcher
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.spool import Address
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.scheduling import train_all
+from mnist_bench.tuning.space import Space, Value
+from mnist_bench.tuning.storage import backend
+from mnist_bench.tuning.study import Study
+from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial_plan import Question
+from mnist_bench.tuning.trial_runner import Limits, Search
 
 _EXPERIMENT = "mnist-bench"
 

@@ -11,11 +11,12 @@ from typing import Literal
 import hardware
 from hardware import Hardware
 
-from mnist_bench import paper, units
-from mnist_bench.estimate import welch
-from mnist_bench.proof import half_width
-from mnist_bench.record import Record
-from mnist_bench.verdict import Verdict
+from mnist_bench.analysis.statistics import welch
+from mnist_bench.core import formatting as units
+from mnist_bench.core.records import Record
+from mnist_bench.measurement.quality import Verdict
+from mnist_bench.scenarios import paper
+from mnist_bench.tuning.confirmation_stats import half_width
 
 Name = Literal["paper", "paper-to-target", "sprint", "accurate"]
 TARGET = max(row.max_test_accuracy for row in paper.TABLE_1)

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "peers"))
 import hardware
 from proven import TARGET, Name, Trained, Winners, page
 
-from mnist_bench.store import Store
+from mnist_bench.tracking.mlflow_store import Store
 
 FOLDER = Path(__file__).resolve().parent
 _SCENARIOS: Mapping[Name, str] = {

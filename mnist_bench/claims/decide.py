@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mnist_bench.claim import ClaimLine
-from mnist_bench.claims import convolutions, cost, learning
+from mnist_bench.claims import cost_claims as cost
+from mnist_bench.claims import layer_claims as convolutions
+from mnist_bench.claims import learning_claims as learning
 from mnist_bench.claims.evidence import Evidence
+from mnist_bench.results.claims import ClaimLine
 
 _JUDGES: tuple[Callable[[Evidence], ClaimLine], ...] = (
     cost.table_1,

@@ -6,7 +6,7 @@ import tomllib
 from importlib import resources
 from typing import Any
 
-from mnist_bench.claim import Claim, Criterion
+from mnist_bench.results.claims import Claim, Criterion
 
 
 def _claim(declared: dict[str, Any]) -> Claim:

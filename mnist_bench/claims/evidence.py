@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mnist_bench import paper
-from mnist_bench.document import Row, Scaling
-from mnist_bench.draws import seed_of
-from mnist_bench.finding import Finding
-from mnist_bench.layers import Layers
-from mnist_bench.result import RunResult
-from mnist_bench.summary import RunSummary
+from mnist_bench.analysis.grouping import seed_of
+from mnist_bench.results.document import Row, Scaling
+from mnist_bench.results.experiments import Finding
+from mnist_bench.results.layer_maps import Layers
+from mnist_bench.results.run import RunResult
+from mnist_bench.results.run_summary import RunSummary
+from mnist_bench.scenarios import paper
 
 RunT = TypeVar("RunT", RunSummary, RunResult)
 

@@ -1,0 +1,249 @@
+"""Claims 2 to 4: convergence, the error's way to zero, the step of the maximum. Pure."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from mnist_bench.analysis.statistics import Estimate, mean_of, slope_of
+from mnist_bench.claims import declared
+from mnist_bench.claims.evidence import Evidence, independent, of_steps
+from mnist_bench.claims.verdicts import below, decided, line_of, shown, told, undecided
+from mnist_bench.core import formatting as units
+from mnist_bench.core.formatting import counted
+from mnist_bench.results.claims import ClaimLine, Criterion, Decision
+from mnist_bench.results.run import RunResult
+from mnist_bench.scenarios import paper
+
+_LONGEST = paper.TABLE_1[-1].steps
+_SMALLEST_ERROR = 0.5 / paper.TEST_IMAGES
+"""Of a training that misses no image: its logarithm is wanted."""
+_DRAWS = 2_000
+_LOOKS = 5
+"""Evaluations around a boundary that are averaged: one of them alone is noisy."""
+_MARATHON_LOOKS = 10
+
+Trainings = Mapping[int, tuple[RunResult, ...]]
+"""By step count."""
+
+
+def convergence(evidence: Evidence) -> ClaimLine:
+    """Claim 2: how far 2,000 steps are from the plateau of 10,000."""
+    claim = declared.claim_of(2)
+    (criterion,) = claim.criteria
+    runs = of_steps(evidence.trainings, _LONGEST)
+    shortfalls = [each for run in runs if (each := _shortfall(run)) is not None]
+    if len(shortfalls) < paper.CLAIM_SEEDS:
+        return line_of(claim, [_too_few(criterion, len(shortfalls), _LONGEST)], ())
+    found = mean_of(shortfalls)
+    verdict = below(found, criterion.threshold)
+    note = f"trainings of {units.count(_LONGEST)} steps; Student's interval over seeds"
+    return line_of(claim, [decided(criterion, verdict, found, "accuracy", note=note)], _ids(runs))
+
+
+def _shortfall(run: RunResult) -> float | None:
+    """Mean test accuracy of the plateau, less that at 2,000 steps by the paper's label."""
+    scored = {paper.paper_label(e.step): e.test_accuracy for e in run.candidates}
+    early = scored.get(paper.CONVERGED_STEPS)
+    late = [
+        accuracy
+        for step, accuracy in scored.items()
+        if step >= paper.PLATEAU_SHARE * run.steps and accuracy is not None
+    ]
+    return statistics.fmean(late) - early if late and early is not None else None
+
+
+def toward_zero(evidence: Evidence) -> ClaimLine:
+    """Claim 3: whether the error falls from training to training, and where that leads."""
+    claim = declared.claim_of(3)
+    trend, near_all = claim.criteria
+    runs = independent(evidence.trainings)
+    lacking = _lacking(runs)
+    marathon = evidence.marathon
+    beside = [_marathon(marathon)] if marathon else []
+    ran = [marathon] if marathon else []
+    if lacking:
+        nothing = [undecided(trend, lacking), undecided(near_all, lacking)]
+        return line_of(claim, [*nothing, *beside], _ids(ran))
+    slope = slope_of(*_logarithms(runs))
+    decisions = [
+        decided(
+            trend,
+            shown(slope.high < trend.threshold),
+            slope,
+            "ratio",
+            note="slope of the line of least squares; Student's interval. Where it does not lie "
+            "below zero, no trend is shown, and the claim does not hold here",
+        ),
+        _near_all(near_all, runs),
+    ]
+    used = [run for of in runs.values() for run in of]
+    return line_of(claim, [*decisions, *beside], _ids([*used, *ran]))
+
+
+def _near_all(criterion: Criterion, runs: Trainings) -> Decision:
+    """The step count at which the trend comes to nearly 100%; its interval by the bootstrap."""
+    chance = random.Random(0)  # noqa: S311  # draws for statistics
+    drawn = sorted(
+        _steps_to(1 - paper.NEAR_ALL, {s: chance.choices(of, k=len(of)) for s, of in runs.items()})
+        for _ in range(_DRAWS)
+    )
+    low, high = drawn[int(0.025 * _DRAWS)], drawn[int(0.975 * _DRAWS) - 1]
+    value = _steps_to(1 - paper.NEAR_ALL, runs)
+    found = Estimate(value, low, high, sum(map(len, runs.values())))
+    return decided(
+        criterion,
+        below(found, criterion.threshold),
+        found,
+        "steps",
+        note="the line of the trend, drawn on; its interval by the percentile bootstrap over "
+        f"seeds within each step count, {_DRAWS:,} draws. It supposes that the trend goes on",
+    )
+
+
+def _steps_to(error: float, runs: Mapping[int, Sequence[RunResult]]) -> float:
+    """Where the line through the errors comes to one; infinite where it does not fall."""
+    slope, intercept = statistics.linear_regression(*_logarithms(runs))
+    if slope >= 0:
+        return math.inf
+    exponent = (math.log10(error) - intercept) / slope
+    return math.inf if exponent > 300 else 10**exponent
+
+
+def _logarithms(runs: Mapping[int, Sequence[RunResult]]) -> tuple[list[float], list[float]]:
+    """Of step counts, and of final test errors: a pair each training."""
+    pairs = [
+        (math.log10(steps), math.log10(max(1 - (run.final_test_accuracy or 0.0), _SMALLEST_ERROR)))
+        for steps, of in runs.items()
+        for run in of
+    ]
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def _marathon(run: RunResult) -> Decision:
+    """What one long training came to: told, and decides nothing."""
+    scored = [e.test_accuracy for e in run.candidates if e.test_accuracy is not None]
+    late = [1 - accuracy for accuracy in scored[-_MARATHON_LOOKS:]]
+    return told(
+        "marathon",
+        f"What error does one training of {units.count(run.steps)} steps come to?",
+        Estimate(statistics.fmean(late), min(late), max(late), 1),
+        "accuracy",
+        f"the mean of its last {_MARATHON_LOOKS} evaluations, and between the smallest and the "
+        "largest of them: one seed, which describes and decides nothing",
+    )
+
+
+def maxima_and_pace(evidence: Evidence) -> ClaimLine:
+    """Claim 4: where the maximum lies, and whether learning slows."""
+    claim = declared.claim_of(4)
+    place, slowing = claim.criteria
+    runs = independent(evidence.trainings)
+    lacking = _lacking(runs)
+    longest = of_steps(evidence.trainings, _LONGEST)
+    decisions = [
+        undecided(place, lacking) if lacking else _place(place, runs),
+        _slowing(slowing, longest),
+    ]
+    used = [run for of in runs.values() for run in of]
+    return line_of(claim, decisions, _ids([*used, *longest]))
+
+
+def _place(criterion: Criterion, runs: Trainings) -> Decision:
+    places = [each for of in runs.values() for run in of if (each := _place_of(run)) is not None]
+    theirs = ", ".join(f"{row.paper_step / row.steps:.2f}" for row in paper.TABLE_1)
+    ours = ", ".join(f"{statistics.fmean(_shares(of)):.2f}" for of in runs.values())
+    found = mean_of(places)
+    return decided(
+        criterion,
+        shown(found.low > criterion.threshold),
+        found,
+        "share",
+        note=f"Student's interval. The step of the maximum by the step count is {ours} here, the "
+        f"mean of each step count, and was {theirs} in the paper. A maximum placed evenly over a "
+        "plateau moves out with the step count too; where no more than that is shown, the claim "
+        "does not hold here",
+    )
+
+
+def _shares(runs: Sequence[RunResult]) -> list[float]:
+    """The steps of the maxima by the step count."""
+    return [(run.max_test_accuracy_step or 0) / run.steps for run in runs]
+
+
+def _place_of(run: RunResult) -> float | None:
+    """Of the maximum among the looks: 0 at the half of a training, 1 at its end, below 0 before.
+
+    By the middle of each look's share of them: on a plateau its mean is 0.5 exactly, wherever the
+    grid's last look lies.
+    """
+    looks = [each.step for each in run.candidates]
+    if run.max_test_accuracy_step not in looks:
+        return None
+    late = sum(step > run.steps / 2 for step in looks)
+    at = looks.index(run.max_test_accuracy_step) - (len(looks) - late)
+    return (at + 0.5) / late if late else None
+
+
+def _slowing(criterion: Criterion, runs: Sequence[RunResult]) -> Decision:
+    if len(runs) < paper.CLAIM_SEEDS:
+        return _too_few(criterion, len(runs), _LONGEST)
+    paces = [_paces(run) for run in runs]
+    count = len(paper.TABLE_1) - 1
+    drops = [mean_of([p[i] - p[i + 1] for p in paces], comparisons=count) for i in range(count)]
+    least = min(drops, key=lambda drop: drop.low)
+    gains = ", ".join(
+        f"{statistics.fmean(pace[i] for pace in paces):+.5f}" for i in range(count + 1)
+    )
+    return decided(
+        criterion,
+        shown(least.low > criterion.threshold),
+        least,
+        "accuracy",
+        note=f"the least certain of {count} drops; gained per 1,000 steps in each stretch: "
+        f"{gains}. Accuracy at a boundary is the mean of the {_LOOKS} evaluations nearest to it",
+    )
+
+
+def _paces(run: RunResult) -> list[float]:
+    """Accuracy gained per 1,000 steps, between the boundaries of Table I's step counts."""
+    scored = [(e.step, e.test_accuracy) for e in run.candidates if e.test_accuracy is not None]
+    points = [(float(scored[0][0]), scored[0][1])]
+    for row in paper.TABLE_1:
+        window = sorted(scored, key=lambda pair: abs(pair[0] - row.steps))[:_LOOKS]
+        points.append(
+            (statistics.fmean(s for s, _ in window), statistics.fmean(a for _, a in window))
+        )
+    return [
+        1_000 * (after[1] - before[1]) / (after[0] - before[0])
+        for before, after in pairwise(points)
+    ]
+
+
+def _lacking(runs: Trainings) -> str | None:
+    """What independent trainings are missing; None where there are enough."""
+    short = [
+        f"{len(runs.get(row.steps, ()))} of {units.count(row.steps)} steps"
+        for row in paper.TABLE_1
+        if len(runs.get(row.steps, ())) < paper.CLAIM_SEEDS
+    ]
+    if not short:
+        return None
+    return (
+        f"too few independent trainings: {', '.join(short)}; {paper.CLAIM_SEEDS} seeds of each "
+        "are wanted"
+    )
+
+
+def _too_few(criterion: Criterion, seeds: int, steps: int) -> Decision:
+    return undecided(
+        criterion,
+        f"{counted(seeds, 'seed')} of {units.count(steps)} steps; {paper.CLAIM_SEEDS} are wanted",
+    )
+
+
+def _ids(runs: Sequence[RunResult]) -> list[str]:
+    return [run.run_id for run in runs if run.run_id]

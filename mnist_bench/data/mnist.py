@@ -1,0 +1,300 @@
+"""MNIST: found, fetched, verified and split; and the embedded sample of it.
+
+Every source is checked by the SHA-256 of its uncompressed bytes, so that any packing of the same
+images passes and no other images do unnoticed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from mnist_bench.core.errors import BenchError
+from mnist_bench.core.limits import DatasetChoice
+from mnist_bench.data import download as fetch
+from mnist_bench.data import idx, sample
+from mnist_bench.data.dataset import Dataset, Images, Source
+from mnist_bench.data.idx import SIDE, IdxFile, sha256
+
+MIRRORS: tuple[str, ...] = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+"""Where MNIST is fetched, in this order."""
+
+_TRAIN_FILES = 2
+"""The first two of the four hold the train and validation images."""
+_GIVE_FOLDER = "give --data DIR or MNIST_BENCH_DATA a folder with MNIST's four IDX files"
+
+
+@dataclass(frozen=True)
+class IdxSet:
+    """The four files of a dataset.
+
+    Attributes:
+        files: Train images, train labels, test images, test labels.
+        validation_images: How many at the train files' beginning are validation.
+    """
+
+    files: tuple[IdxFile, IdxFile, IdxFile, IdxFile]
+    validation_images: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that stands for all four."""
+        return _joined([file.digest for file in self.files])
+
+
+MNIST = IdxSet(
+    files=(
+        IdxFile(
+            "train-images-idx3-ubyte",
+            60_000,
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        ),
+        IdxFile(
+            "train-labels-idx1-ubyte",
+            60_000,
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        ),
+        IdxFile(
+            "t10k-images-idx3-ubyte",
+            10_000,
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        ),
+        IdxFile(
+            "t10k-labels-idx1-ubyte",
+            10_000,
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+    validation_images=5_000,
+)
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be had again."""
+    return platformdirs.user_cache_path("mnist-bench", appauthor=False)
+
+
+def find(
+    choice: DatasetChoice,
+    folder: Path | None,
+    *,
+    say: Callable[[str], None],
+    show_progress: bool = False,
+) -> Source:
+    """Find the images, download them where they are not at hand, and verify them.
+
+    Args:
+        choice: Which images.
+        folder: The user's own folder; where given, nothing else is looked at.
+        say: Takes one line for people, where something is not as they may expect.
+        show_progress: Whether downloads draw a progress bar on standard error.
+
+    Raises:
+        BenchError: The images can't be had, or are not those that were chosen.
+    """
+    if folder is not None:
+        return _from_folder(choice, folder, say)
+    if choice == sample.NAME:
+        return _sample()
+    return _from_mirrors(choice, say, show_progress=show_progress)
+
+
+def at_hand(digest: str) -> Source | None:
+    """The images of a digest where nothing need be downloaded for them; else None."""
+    if digest == sample.DIGEST:
+        return _sample()
+    if digest == MNIST.digest:
+        cache = cache_folder() / "mnist"
+        if all(_is_cached(cache / file.name, file) for file in MNIST.files):
+            return _idx_source("mnist", [file.digest for file in MNIST.files], cache)
+    return None
+
+
+def load(source: Source, *, with_test: bool = True) -> Dataset:
+    """The images of a source that was found before.
+
+    Args:
+        source: The images.
+        with_test: Whether the test split is wanted; else its files are not even opened.
+
+    Raises:
+        BenchError: They are gone, unreadable or no longer those that were found.
+    """
+    location = Path(source.location)
+    if source.name == sample.NAME:
+        dataset, digest = _load_sample(location, with_test=with_test)
+        expected = source.digest
+    else:
+        dataset, digest = _load_idx(location, with_test=with_test)
+        expected = source.digest if with_test else source.train_digest
+    if digest != expected:
+        raise BenchError(
+            f"the images in {location} have changed since they were checked",
+            "leave them alone while runs last, and start anew",
+        )
+    return dataset
+
+
+# The user's own folder
+
+
+def _checked_folder(folder: Path) -> Path:
+    """The folder by its full path, if it is one and holds anything."""
+    try:
+        folder = folder.expanduser().absolute()  # the worker may stand elsewhere
+        if not folder.exists():
+            raise BenchError(f"there is no folder {folder}", _GIVE_FOLDER)
+        if not folder.is_dir():
+            raise BenchError(f"{folder} is not a folder", _GIVE_FOLDER)
+        if not any(folder.iterdir()):
+            raise BenchError(f"the folder {folder} is empty", _GIVE_FOLDER)
+    except (OSError, RuntimeError) as error:
+        raise BenchError(f"can't read the folder {folder}: {error}", _GIVE_FOLDER) from error
+    return folder
+
+
+def _from_folder(choice: DatasetChoice, folder: Path, say: Callable[[str], None]) -> Source:
+    """The four files in the user's folder, under the name that they deserve."""
+    if choice == sample.NAME:
+        raise BenchError(
+            f"the dataset {sample.NAME} is embedded and can't come from {folder}",
+            "leave out --data and unset MNIST_BENCH_DATA, or choose another --dataset",
+        )
+    folder = _checked_folder(folder)
+    contents = idx.contents(folder, MNIST.files)
+    digests = [sha256(content) for content in contents]
+    digest = _joined(digests)
+    if digest == MNIST.digest:
+        return _idx_source("mnist", digests, folder)
+    if choice == "mnist":
+        raise BenchError(
+            f"{folder} holds other images or labels than MNIST's (digest {digest[:12]})",
+            f"{_GIVE_FOLDER}, or choose --dataset auto to run on these",
+        )
+    name = f"custom:{digest[:12]}"
+    say(f"{folder} is not MNIST: running as {name}, not comparable with Table I")
+    return _idx_source(name, digests, folder)
+
+
+def _idx_source(name: str, digests: Sequence[str], folder: Path) -> Source:
+    return Source(
+        name=name,
+        digest=_joined(digests),
+        train_digest=_joined(digests[:_TRAIN_FILES]),
+        location=str(folder),
+        train_images=MNIST.files[0].count - MNIST.validation_images,
+        validation_images=MNIST.validation_images,
+        test_images=MNIST.files[2].count,
+    )
+
+
+def _load_idx(folder: Path, *, with_test: bool) -> tuple[Dataset, str]:
+    """The splits of IDX files, and the digest of what was read."""
+    import numpy as np
+
+    files = MNIST.files if with_test else MNIST.files[:_TRAIN_FILES]
+    contents = idx.contents(folder, files)
+    arrays = [
+        np.frombuffer(content, np.uint8, offset=file.header_bytes)
+        for file, content in zip(files, contents, strict=True)
+    ]
+    pixels, *test_pixels = (array.reshape(-1, SIDE, SIDE) for array in arrays[::2])
+    labels, *test_labels = arrays[1::2]
+    first = MNIST.validation_images
+    dataset = Dataset(
+        train=Images(pixels[first:], labels[first:]),
+        validation=Images(pixels[:first], labels[:first]),
+        test=Images(*test_pixels, *test_labels) if with_test else None,
+    )
+    return dataset, _joined([sha256(content) for content in contents])
+
+
+def _joined(digests: Sequence[str]) -> str:
+    """One digest for several, in their order."""
+    return sha256("".join(digests).encode())
+
+
+# Cache and mirrors
+
+
+def _from_mirrors(
+    choice: DatasetChoice, say: Callable[[str], None], *, show_progress: bool
+) -> Source:
+    """MNIST out of the cache, downloaded first where it is not there."""
+    folder = cache_folder() / "mnist"
+    missing = [file for file in MNIST.files if not _is_cached(folder / file.name, file)]
+    if missing:
+        try:
+            _check_writable(folder)
+            failures = fetch.download(missing, folder, MIRRORS, show_progress=show_progress)
+        except OSError as error:
+            raise _unwritable(folder, error, f"make it writable, or {_GIVE_FOLDER}") from error
+        if failures:
+            return _without_mirrors(choice, failures, say)
+        say(f"downloaded MNIST to {folder}")
+    return _idx_source("mnist", [file.digest for file in MNIST.files], folder)
+
+
+def _is_cached(path: Path, file: IdxFile) -> bool:
+    try:
+        return sha256(idx.read(path, file)) == file.digest
+    except BenchError:
+        return False
+
+
+def _check_writable(folder: Path) -> None:
+    """Ask before megabytes are downloaded in vain."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _unwritable(folder: Path, error: OSError, hint: str) -> BenchError:
+    return BenchError(f"can't write the cache folder {folder}: {error.strerror or error}", hint)
+
+
+def _without_mirrors(
+    choice: DatasetChoice, failures: dict[str, str], say: Callable[[str], None]
+) -> Source:
+    """The sample, where the choice leaves room for it."""
+    reasons = ", ".join(f"{urlsplit(url).netloc}: {why}" for url, why in failures.items())
+    problem = f"MNIST can't be downloaded ({reasons})"
+    remedy = f"connect to the network, or {_GIVE_FOLDER}"
+    if choice == "mnist":
+        raise BenchError(problem, remedy)
+    say(
+        f"{problem}: running on the embedded sample {sample.NAME} of {sample.SIZE:,} images, "
+        f"not comparable with Table I; {remedy}"
+    )
+    return _sample()
+
+
+# The embedded sample
+
+
+def _sample() -> Source:
+    train, validation, test = sample.SPLIT_SIZES
+    return Source(
+        name=sample.NAME,
+        digest=sample.DIGEST,
+        train_digest=sample.DIGEST,  # one file holds all
+        location=str(sample.located(cache_folder())),
+        train_images=train,
+        validation_images=validation,
+        test_images=test,
+    )
+
+
+def _load_sample(path: Path, *, with_test: bool) -> tuple[Dataset, str]:
+    """The splits of the sample's file, and the digest of what was read."""
+    splits, digest = sample.read(path)
+    train, validation, test = (Images(*split) for split in splits)
+    return Dataset(train, validation, test if with_test else None), digest

@@ -1,0 +1,225 @@
+"""Reads the machine's conditions, without privileges, from psutil and the system's own files."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from mnist_bench.measurement.conditions import Counters, Surroundings
+from mnist_bench.measurement.energy import Energy
+
+Answer = TypeVar("Answer")
+
+_PROCESSOR_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "acpitz")
+"""Names under which Linux's drivers tell a processor's temperature."""
+_IDLE_TIMES = frozenset({"idle", "iowait", "steal", "guest", "guest_nice", "interrupt", "dpc"})
+"""Not busy, or counted in another of psutil's times already (guests; Windows's interrupts)."""
+
+
+class Sensors:
+    """The machine's sensors; each figure that can't be had is None.
+
+    Args:
+        root: Where the system's own files begin; tests stand in for them.
+    """
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._parent = _tried(lambda: psutil.Process().parent())
+        self._limits = _tried(lambda: _cpu_limit_folders(root)) or ()
+
+    @functools.cached_property
+    def _energy(self) -> Energy:
+        """Its counters count from when they are first asked; who asks for cores opens none."""
+        return Energy(self._root)
+
+    def counters(self) -> Counters:
+        """The machine's and this process's counters, now."""
+        busy, steal = _tried(_busy_and_steal) or (None, None)
+        parent = self._parent
+        return Counters(
+            clock_seconds=time.perf_counter(),
+            suspended_seconds=_tried(_suspended_seconds),
+            own_cpu_seconds=time.process_time(),
+            family_cpu_seconds=_tried(lambda: sum(parent.cpu_times()[:2])) if parent else None,
+            busy_cpu_seconds=busy,
+            steal_seconds=steal,
+            throttled_seconds=self._throttled_seconds(),
+            memory_stall_seconds=self._memory_stall_seconds(),
+            swapped_bytes=_tried(_swapped_bytes),
+            processor_joules=_tried(self._energy.processor_joules),
+            battery_joules=_tried(self._energy.battery_joules),
+        )
+
+    def surroundings(self) -> Surroundings:
+        """What changes slowly."""
+        memory = _tried(psutil.virtual_memory)
+        battery = _tried(getattr(psutil, "sensors_battery", _nothing))
+        swap = _tried(_swap)
+        plugged = battery.power_plugged if battery else None
+        return Surroundings(
+            logical_cores=_tried(psutil.cpu_count),
+            affinity_cores=_tried(lambda: len(psutil.Process().cpu_affinity() or ())) or None,
+            quota_cores=self.quota_cores(),
+            governor=self._text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            clock_mhz=_tried(_clock_mhz) or None,
+            on_battery=None if plugged is None else not plugged,
+            battery_percent=float(battery.percent) if battery else None,
+            temperature_celsius=_tried(_temperature_celsius),
+            memory_available_bytes=memory.available if memory else None,
+            memory_total_bytes=memory.total if memory else None,
+            swap_used_bytes=swap.used if swap and swap.total else None,
+        )
+
+    def quota_cores(self) -> float | None:
+        """Processor time that this process's control groups allow, in cores; None without limit."""
+        return min(filter(None, map(_quota_of, self._limits)), default=None)
+
+    def _throttled_seconds(self) -> float | None:
+        times = [_throttled_of(folder) for folder in self._limits]
+        known = [seconds for seconds in times if seconds is not None]
+        return sum(known) if known else None
+
+    def _memory_stall_seconds(self) -> float | None:
+        text = self._text("proc/pressure/memory") or ""
+        totals = [line.rpartition("total=")[2] for line in text.splitlines() if "some" in line]
+        return int(totals[0]) / 1e6 if totals and totals[0].isdigit() else None
+
+    def _text(self, path: str) -> str | None:
+        return _text_of(self._root / path)
+
+
+def usable_threads() -> int:
+    """Cores that this process may use, by affinity and by a container's quota; at least one."""
+    cores = Sensors().surroundings().usable_cores
+    return max(1, math.ceil(cores)) if cores else os.cpu_count() or 1
+
+
+def _nothing() -> None:
+    """What a sensor tells that is not there."""
+
+
+def _tried(read: Callable[[], Answer]) -> Answer | None:
+    """What a sensor tells; None where it is missing, forbidden or broken."""
+    try:
+        return read()
+    except (OSError, psutil.Error, AttributeError, LookupError, ValueError, RuntimeError):
+        return None
+
+
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+def _busy_and_steal() -> tuple[float, float | None]:
+    times = psutil.cpu_times()._asdict()
+    busy = sum(seconds for name, seconds in times.items() if name not in _IDLE_TIMES)
+    return busy, times.get("steal")
+
+
+def _suspended_seconds() -> float | None:
+    """Time since the start of the machine in which it was suspended."""
+    if sys.platform == "linux":
+        boot, awake = time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC
+        return time.clock_gettime(boot) - time.clock_gettime(awake)
+    if sys.platform == "darwin":  # there the monotonic clock goes on in sleep
+        both, awake = time.CLOCK_MONOTONIC, time.CLOCK_UPTIME_RAW
+        return time.clock_gettime(both) - time.clock_gettime(awake)
+    if sys.platform == "win32":
+        kernel: Any = ctypes.windll.kernel32
+        kernel.GetTickCount64.restype = ctypes.c_uint64
+        awake_ticks = ctypes.c_ulonglong()
+        if not kernel.QueryUnbiasedInterruptTime(ctypes.byref(awake_ticks)):
+            return None
+        return float(kernel.GetTickCount64() / 1e3 - awake_ticks.value / 1e7)
+    return None
+
+
+def _swap() -> Any:
+    with warnings.catch_warnings():  # psutil warns where /proc/vmstat is missing
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            return psutil.swap_memory()
+        except RuntimeWarning:
+            return None
+
+
+def _swapped_bytes() -> int | None:
+    if sys.platform == "win32":  # psutil tells 0 there
+        return None
+    swap = _swap()
+    return int(swap.sin + swap.sout) if swap else None
+
+
+def _clock_mhz() -> float | None:
+    frequency = psutil.cpu_freq()
+    return float(frequency.current)  # AttributeError where there is none
+
+
+def _temperature_celsius() -> float | None:
+    sensors: dict[str, list[Any]] = getattr(psutil, "sensors_temperatures", dict)()
+    found = [entry.current for name in _PROCESSOR_SENSORS for entry in sensors.get(name, ())]
+    return max((float(degrees) for degrees in found if degrees), default=None)
+
+
+def _cpu_limit_folders(root: Path) -> tuple[Path, ...]:
+    """Folders of the control groups that this process is in, each once, with all above them."""
+    # `cpu` is a link to `cpu,cpuacct` on most systems of the first kind.
+    return tuple(dict.fromkeys(folder.resolve() for folder in _mounted_limits(root)))
+
+
+def _mounted_limits(root: Path) -> Iterator[Path]:
+    for line in (_text_of(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, group = (*line.split(":", 2), "", "")[:3]
+        names = controllers.split(",")
+        if controllers and "cpu" not in names:
+            continue
+        mounts = ("cpu", "cpu,cpuacct", "cpuacct,cpu") if controllers else ("", "unified")
+        for mount in mounts:
+            top = root / "sys/fs/cgroup" / mount
+            folder = top / group.strip("/")
+            for place in (folder, *folder.parents):
+                if any((place / name).exists() for name in ("cpu.max", "cpu.cfs_quota_us")):
+                    yield place
+                if place == top:
+                    break
+
+
+def _quota_of(folder: Path) -> float | None:
+    second = _text_of(folder / "cpu.max")  # cgroup v2: "max 100000" or "150000 100000"
+    quota, period = (
+        second.split()[:2]
+        if second and len(second.split()) > 1
+        else (
+            _text_of(folder / "cpu.cfs_quota_us") or "-1",
+            _text_of(folder / "cpu.cfs_period_us") or "0",
+        )
+    )
+    if not (quota.isdigit() and period.isdigit() and int(period)):
+        return None  # "max" or -1: no limit
+    return int(quota) / int(period)
+
+
+def _throttled_of(folder: Path) -> float | None:
+    for line in (_text_of(folder / "cpu.stat") or "").splitlines():
+        name, _, value = line.partition(" ")
+        if not value.isdigit():
+            continue
+        if name == "throttled_usec":
+            return int(value) / 1e6
+        if name == "throttled_time":
+            return int(value) / 1e9
+    return None

@@ -1,0 +1,87 @@
+"""The network of the paper's Figures 1 to 4: three convolutions of 5, 5 and 20 filters."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from mnist_bench.data.idx import CLASSES
+from mnist_bench.models.layers import PIXEL_SCALE, dropped, flat, pooled
+from mnist_bench.models.paper_cnn import BIAS, WEIGHT_STDDEV
+
+_KERNEL_SIZE = 5
+FILTERS = (5, 5, 20)
+"""Of the three convolutions, as Figures 2, 3 and 4 show them."""
+_POOLED_PIXELS = 7 * 7
+
+
+class SmallCnn:
+    """Convolution, pool, convolution, pool, convolution with dropout, and ten outputs.
+
+    Weights and biases are drawn as those of Table I's network. The author's program builds this
+    one beside it and never trains it.
+
+    Args:
+        seed: Seeds the weights and the dropout.
+        dropout_rate: Share of the last convolution's outputs dropped in training.
+    """
+
+    def __init__(self, seed: int, dropout_rate: float) -> None:
+        self._seed = seed
+        self._dropout_rate = dropout_rate
+        side, depths = _KERNEL_SIZE, (1, *FILTERS)
+        shapes: list[tuple[int, ...]] = [
+            (side, side, before, after) for before, after in zip(depths, FILTERS, strict=False)
+        ]
+        shapes.append((_POOLED_PIXELS * FILTERS[-1], CLASSES))
+        self._weights = [
+            tf.Variable(tf.random.stateless_truncated_normal(s, (seed, i), stddev=WEIGHT_STDDEV))
+            for i, s in enumerate(shapes)
+        ]
+        self._biases = [tf.Variable(tf.fill(shape[-1:], BIAS)) for shape in shapes]
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """All that is trained."""
+        return [*self._weights, *self._biases]
+
+    def average(self, updates: tf.Tensor) -> None:
+        """Nothing: the weights are scored as they are."""
+
+    def maps(self, pixels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """What each convolution makes of images, after ReLU and before any pool.
+
+        Args:
+            pixels: uint8 (n, 28, 28).
+
+        Returns:
+            float32 (n, 28, 28, 5), (n, 14, 14, 5) and (n, 7, 7, 20).
+        """
+        x = (tf.cast(pixels, tf.float32) * PIXEL_SCALE)[..., tf.newaxis]  # (n, 28, 28, 1)
+        first = self._convolved(x, 0)
+        second = self._convolved(pooled(first), 1)
+        return first, second, self._convolved(pooled(second), 2)
+
+    def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
+        """Unnormalised log-probabilities of the ten digits.
+
+        Args:
+            pixels: uint8 (n, 28, 28).
+            dropout_step: In training, the number of the step; None when scoring.
+
+        Returns:
+            float32 (n, 10).
+        """
+        last = self.maps(pixels)[-1]
+        x = flat(last)
+        x = dropped(x, self._dropout_rate, self._seed, dropout_step)
+        return tf.nn.bias_add(tf.linalg.matmul(x, self._weights[-1]), self._biases[-1])
+
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """All of them, by their order."""
+        return {f"{i}": variable.numpy() for i, variable in enumerate(self.variables)}
+
+    def _convolved(self, x: tf.Tensor, layer: int) -> tf.Tensor:
+        x = tf.nn.conv2d(x, self._weights[layer], strides=1, padding="SAME")
+        return tf.nn.relu(tf.nn.bias_add(x, self._biases[layer]))

@@ -1,0 +1,199 @@
+"""The report's charts of curves, time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from mnist_bench.analysis.costs import PhaseCost, Phases
+from mnist_bench.analysis.curves import Band, Curves
+from mnist_bench.core import formatting as units
+from mnist_bench.reporting.columns import phase_time
+from mnist_bench.reporting.svg import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    WIDTH,
+    YELLOW,
+    Chart,
+    Drawn,
+    axes_of,
+    charted,
+    figure_of,
+)
+from mnist_bench.scenarios import paper
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_PHASE_COLOURS = (SKY, YELLOW, GREEN, BLUE, PURPLE, ORANGE)
+
+
+def charts_of(
+    curves: Curves | None, phases: Phases | None, rows: Sequence[paper.Table1Row], prefix: str
+) -> tuple[Chart, ...]:
+    """All charts that there are figures for.
+
+    Args:
+        curves: Of the longest trainings.
+        phases: Of the longest trainings.
+        rows: The paper's points; none where it does not compare.
+        prefix: Begins every id in the drawings, so that those of several scenarios may stand on one
+            page.
+    """
+    drawn = [*_of_curves(curves, rows), *_of_phases(phases)]
+    return tuple(charted(each, prefix) for each in drawn)
+
+
+def _of_curves(curves: Curves | None, rows: Sequence[paper.Table1Row]) -> Iterator[Drawn]:
+    if curves:
+        yield _error_by_step(curves.error_by_step, rows)
+        if curves.error_by_seconds:
+            yield _error_by_seconds(curves.error_by_seconds)
+        if curves.speed_by_step:
+            yield _speed(curves.speed_by_step)
+
+
+def _of_phases(phases: Phases | None) -> Iterator[Drawn]:
+    if phases:
+        yield _phase_seconds(phases)
+        if any(cost.peak_rss_bytes_max for cost in phases.costs):
+            yield _phase_memory(phases)
+
+
+def _error_by_step(band: Band, rows: Sequence[paper.Table1Row]) -> Drawn:
+    figure, axes = axes_of("updates", "share of test images wrong")
+    _draw(axes, band, "here")
+    if rows:
+        steps = [row.paper_step + 1 for row in rows]
+        errors = [1 - row.max_test_accuracy for row in rows]
+        axes.plot(steps, errors, "D", color=ORANGE, markersize=6, label="paper, Table I")
+    _in_percent(axes)
+    axes.legend()
+    paper_words = (
+        " The paper's: "
+        + ", ".join(f"{1 - row.max_test_accuracy:.2%} at {row.paper_step + 1:,}" for row in rows)
+        + "."
+        if rows
+        else ""
+    )
+    return Drawn(
+        name="error-by-step",
+        title="Test error by updates",
+        alternative=f"{_course(band, 'updates', 'error')}{paper_words}",
+        figure=figure,
+    )
+
+
+def _error_by_seconds(band: Band) -> Drawn:
+    figure, axes = axes_of("seconds inside training", "share of test images wrong")
+    _draw(axes, band, "here")
+    _in_percent(axes)
+    return Drawn(
+        name="error-by-seconds",
+        title="Test error by seconds of training",
+        alternative=_course(band, "seconds of training", "error"),
+        figure=figure,
+    )
+
+
+def _speed(band: Band) -> Drawn:
+    figure, axes = axes_of("updates", "training images a second")
+    _draw(axes, band, "here")
+    axes.set_ylim(bottom=0)
+    low, high = min(band.low), max(band.high)
+    return Drawn(
+        name="speed",
+        title="Speed over the run",
+        alternative=(
+            f"Training images a second over {band.x[-1]:,.0f} updates, n = {band.n}: between "
+            f"{units.rate(low)} and {units.rate(high)}, {units.rate(band.mean[0])} in the mean at "
+            f"the beginning and {units.rate(band.mean[-1])} at the end.{_shaded(band)}"
+        ),
+        figure=figure,
+    )
+
+
+def _phase_seconds(phases: Phases) -> Drawn:
+    figure = figure_of(WIDTH, 1.9)
+    axes = figure.subplots()
+    begin = 0.0
+    for cost, colour in zip(phases.costs, _PHASE_COLOURS, strict=False):
+        axes.barh(0, cost.seconds_mean, left=begin, color=colour, label=cost.name)
+        begin += cost.seconds_mean
+    axes.set(xlabel="seconds", yticks=[])
+    figure.legend(loc="outside upper center", ncols=6, frameon=False, fontsize="small")
+    return Drawn(
+        name="phases",
+        title="Where the time went",
+        alternative=(
+            f"Mean time by phase, n = {phases.trainings}: {_listed(phases.costs, seconds=True)}."
+        ),
+        figure=figure,
+    )
+
+
+def _phase_memory(phases: Phases) -> Drawn:
+    known = [cost for cost in phases.costs if cost.peak_rss_bytes_max is not None]
+    figure, axes = axes_of("", "peak RSS, MiB")
+    axes.bar(
+        [cost.name for cost in known],
+        [(cost.peak_rss_bytes_max or 0) / units.MIB for cost in known],
+        color=BLUE,
+    )
+    return Drawn(
+        name="memory",
+        title="Memory by phase",
+        alternative=(
+            f"Largest resident memory by phase of {phases.trainings} trainings: "
+            f"{_listed(known, seconds=False)}."
+        ),
+        figure=figure,
+    )
+
+
+def _listed(costs: Sequence[PhaseCost], *, seconds: bool) -> str:
+    return ", ".join(f"{c.name} {phase_time(c) if seconds else _memory(c)}" for c in costs)
+
+
+def _memory(cost: PhaseCost) -> str:
+    return units.mebibytes(cost.peak_rss_bytes_max)
+
+
+def _course(band: Band, of: str, what: str) -> str:
+    """A curve in words: where it begins, where it is lowest, where it ends."""
+    lowest = min(range(len(band.x)), key=lambda index: band.mean[index])
+    points = [(0, "first"), (lowest, "lowest"), (len(band.x) - 1, "last")]
+    told = [
+        f"{name} {band.mean[i]:.2%} at {band.x[i]:,.0f}{_between(band, i)}" for i, name in points
+    ]
+    return f"Mean {what} by {of}, n = {band.n}: {', '.join(told)}.{_shaded(band)}"
+
+
+def _between(band: Band, index: int) -> str:
+    return "" if band.n == 1 else f" ({band.low[index]:.2%} to {band.high[index]:.2%})"
+
+
+def _shaded(band: Band) -> str:
+    return "" if band.n == 1 else " The band is from the smallest to the largest of them."
+
+
+def _in_percent(axes: Axes) -> None:
+    """Errors on a log scale, with figures that are read at a glance: 1%, 2%, 5%, 10%."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # slow to load
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+
+
+def _draw(axes: Axes, band: Band, label: str) -> None:
+    axes.plot(band.x, band.mean, color=BLUE, label=f"{label}, mean of {band.n}")
+    if band.n > 1:
+        axes.fill_between(
+            band.x, band.low, band.high, color=BLUE, alpha=0.25, linewidth=0,
+            label="from the smallest to the largest",
+        )  # fmt: skip

@@ -1,0 +1,319 @@
+"""The tables' columns: what each is called and how a cell reads; the one home for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from mnist_bench.analysis.confusion import DigitLine
+from mnist_bench.analysis.costs import PhaseCost
+from mnist_bench.analysis.table1 import ALPHA
+from mnist_bench.core import formatting as units
+from mnist_bench.results.claims import ClaimLine, Decision
+from mnist_bench.results.document import MachineLine, Reach, Row, Scaling, Standing
+from mnist_bench.results.run_summary import RunSummary
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.paper import paper_label
+from mnist_bench.tuning.trial import Tried
+
+Line = TypeVar(
+    "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine, Tried,
+    ClaimLine, Decision,
+)  # fmt: skip
+
+INTERVAL = f"{1 - ALPHA:.0%} interval"
+
+
+@dataclass(frozen=True)
+class Column(Generic[Line]):
+    """One column of a table.
+
+    Attributes:
+        header: Its name.
+        text: A line's cell; not yet escaped.
+        importance: On a narrow screen the least important go first; those of 0 always stay.
+        words: Whether it holds words, not figures; figures stand to the right.
+        wraps: Whether these words are sentences, which may take several lines.
+    """
+
+    header: str
+    text: Callable[[Line], str]
+    importance: int = 0
+    words: bool = False
+    wraps: bool = False
+
+
+def plus_minus(mean: float | None, sd: float | None) -> str:
+    """A mean accuracy with its spread over seeds, where there is one: `0.9931 ± 0.00042`."""
+    return units.accuracy(mean) + ("" if sd is None else f" ± {units.spread(sd)}")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Both ends: `0.9912 to 0.9950`."""
+    if low is None or high is None:
+        return units.UNKNOWN
+    return f"{units.accuracy(low)} to {units.accuracy(high)}"
+
+
+def step_with_label(step: int | None) -> str:
+    """Updates done, and the paper's label for that step: `901 (900)`."""
+    return units.UNKNOWN if step is None else f"{step:,} ({paper_label(step):,})"
+
+
+def step_range(row: Row) -> str:
+    """Where the runs' maxima lay, by updates done and by the paper's label."""
+    low, high = row.max_test_accuracy_step_min, row.max_test_accuracy_step_max
+    if low is None or high is None or low == high:
+        return step_with_label(low)
+    return f"{low:,} to {high:,} ({paper_label(low):,} to {paper_label(high):,})"
+
+
+def status(run: RunSummary) -> str:
+    """How a run ended."""
+    return run.status or "not ended"
+
+
+def speedup(line: Scaling) -> str:
+    """How many times as fast as the base, with its spread over seeds: `1.78 ± 0.02`."""
+    if line.speedup_mean is None:
+        return units.UNKNOWN
+    spread = "" if line.speedup_sd is None else f" ± {line.speedup_sd:.2f}"
+    return f"{line.speedup_mean:.2f}{spread}"
+
+
+def time_spread(row: Row) -> str:
+    """Spread of the train seconds over seeds, as a share of their mean: `0.5%`."""
+    return units.percent(_relative(row.train_seconds_mean, row.train_seconds_sd))
+
+
+def speed(line: MachineLine) -> str:
+    """Images a second with their spread over seeds: `3,214 ± 12`."""
+    spread = line.images_per_second_sd
+    mean = units.rate(line.images_per_second_mean)
+    return mean if spread is None else f"{mean} ± {units.rate(spread)}"
+
+
+def task(line: MachineLine) -> str:
+    """How a machine's runs were done, and what was asked beside the paper's own: `float32, cpu`."""
+    other = line.hyperparameters.not_default if line.hyperparameters else ""
+    grid = line.eval_first, line.eval_every
+    papers = paper.PROTOCOL.eval_first, paper.PROTOCOL.eval_every
+    parts = [
+        line.precision,
+        line.device_name or line.device,
+        "" if line.dataset == paper.DATASET else line.dataset,
+        "" if line.model == paper.PROTOCOL.model else line.model,
+        other,
+        "" if grid in {papers, (None, None)} else f"scored at {grid[0]}, then every {grid[1]}",
+    ]
+    return ", ".join(part for part in parts if part) or units.UNKNOWN
+
+
+def clean(row: Row | Scaling) -> str:
+    """How many of a row's runs the machine did not disturb: `2 of 3`; unknown if not judged."""
+    if row.clean is None or not (row.clean or row.suspect or row.invalid):
+        return units.UNKNOWN
+    return f"{row.clean} of {row.n}"
+
+
+def phase_time(cost: PhaseCost) -> str:
+    """A phase's seconds with their spread over trainings: `12.3 s ± 3.4%`."""
+    return _time(cost.seconds_mean, cost.seconds_sd)
+
+
+def _time(mean: float | None, sd: float | None) -> str:
+    spread = _relative(mean, sd)
+    told = units.duration(mean)
+    return told if spread is None else f"{told} ± {units.percent(spread)}"
+
+
+def updates(line: Reach) -> str:
+    """Updates to an accuracy with their spread over trainings: `4,801 ± 320`."""
+    spread = "" if line.steps_sd is None else f" ± {_rounded(line.steps_sd)}"
+    return f"{_rounded(line.steps_mean)}{spread}"
+
+
+def reach_time(line: Reach) -> str:
+    """Seconds to an accuracy with their spread; of fewer, their number: `42 s ± 3.4%, n = 2`."""
+    told = _time(line.seconds_mean, line.seconds_sd)
+    fewer = line.timed_n and line.timed_n < line.reached
+    return f"{told}, n = {line.timed_n}" if fewer else told
+
+
+def time_ratio(line: Standing) -> str:
+    """Train time by the reference's, with its interval if there is one: `1.12 (1.08 to 1.16)`."""
+    ratio, low, high = line.seconds_ratio, line.seconds_ratio_low, line.seconds_ratio_high
+    if ratio is None:
+        return units.UNKNOWN
+    return (
+        f"{ratio:.2f}" if low is None or high is None else f"{ratio:.2f} ({low:.2f} to {high:.2f})"
+    )
+
+
+def shared(cost: PhaseCost) -> str:
+    """In how many trainings the suite's other process worked meanwhile: `in 1 of 3`."""
+    return f"in {cost.shared} of {cost.trainings}" if cost.shared else "no"
+
+
+def taken_for(line: DigitLine) -> str:
+    """What a digit is mistaken for, and how often."""
+    if line.taken_for is None:
+        return "no other"
+    times = "once" if line.taken_for_count == 1 else f"{units.count(line.taken_for_count)} times"
+    return f"{line.taken_for} ({times} in {units.count(line.images * line.n)})"
+
+
+def _max(row: Row) -> str:
+    return plus_minus(row.mean, row.sd)
+
+
+_STEPS = Column[Row]("Steps", lambda row: units.count(row.steps))
+
+TABLE_1: tuple[Column[Row], ...] = (
+    _STEPS,
+    Column("Paper's step", lambda row: units.count(row.paper_step), importance=3),
+    Column("Paper", lambda row: units.accuracy(row.paper_max_test_accuracy), importance=11),
+    Column("n", lambda row: units.count(row.n), importance=8),
+    Column("Clean", clean, importance=7),
+    Column("Here, max", _max),
+    Column("Difference", lambda row: units.accuracy_difference(row.difference), importance=6),
+    Column(INTERVAL, lambda row: interval(row.interval_low, row.interval_high), importance=5),
+    Column("Verdict", lambda row: row.verdict, words=True),
+    Column("Step of max (label)", step_range, importance=2),
+    Column("Train time", lambda row: units.duration(row.train_seconds_mean), importance=10),
+    Column("± time", time_spread, importance=1),
+    Column("Images/s", lambda row: units.rate(row.images_per_second_mean), importance=4),
+    Column("Peak RSS", lambda row: units.mebibytes(row.peak_rss_bytes_max), importance=9),
+)
+"""Table I beside this machine."""
+
+ACCURACIES: tuple[Column[Row], ...] = (
+    _STEPS,
+    Column("Max", _max),
+    Column("Final",
+           lambda row: plus_minus(row.final_test_accuracy_mean, row.final_test_accuracy_sd),
+           importance=2),
+    Column("Selected",
+           lambda row: plus_minus(row.selected_test_accuracy_mean, row.selected_test_accuracy_sd),
+           importance=3),
+    Column("Final, other images",
+           lambda row: interval(row.other_images_low, row.other_images_high), importance=1),
+)  # fmt: skip
+"""Three accuracies of the same runs."""
+
+OTHERS: tuple[Column[Row], ...] = (
+    Column("Scenario", lambda row: row.scenario or units.UNKNOWN, words=True),
+    _STEPS,
+    Column("n", lambda row: units.count(row.n)),
+    Column("Max", _max),
+    Column("Verdict", lambda row: row.verdict, words=True),
+    Column("Train time", lambda row: units.duration(row.train_seconds_mean)),
+    Column("Peak RSS", lambda row: units.mebibytes(row.peak_rss_bytes_max)),
+)
+"""Scenarios without a section, by their largest step count."""
+
+SCALING: tuple[Column[Scaling], ...] = (
+    Column("Steps", lambda line: units.count(line.steps)),
+    Column("Threads", lambda line: units.count(line.threads)),
+    Column("n", lambda line: units.count(line.n), importance=2),
+    Column("Clean", clean, importance=3),
+    Column("Train time", lambda line: units.duration(line.train_seconds_mean), importance=5),
+    Column("Images/s", lambda line: units.rate(line.images_per_second_mean), importance=4),
+    Column("Speed-up", speedup),
+    Column("Efficiency", lambda line: units.percent(line.efficiency)),
+    Column("Peak RSS", lambda line: units.mebibytes(line.peak_rss_bytes_max), importance=1),
+)
+"""What more threads brought."""
+
+_RUN_THREADS = Column[RunSummary]("Threads", lambda run: units.count(run.threads))
+
+RUNS: tuple[Column[RunSummary], ...] = (
+    Column("Seed", lambda run: str(run.seed)),
+    Column("Steps", lambda run: units.count(run.steps)),
+    Column("Status", status, words=True),
+    Column("Verdict", lambda run: run.verdict or units.UNKNOWN, words=True),
+    Column("Max", lambda run: units.accuracy(run.max_test_accuracy)),
+    Column("Step of max (label)", lambda run: step_with_label(run.max_test_accuracy_step)),
+    Column("Final", lambda run: units.accuracy(run.final_test_accuracy)),
+    Column("Selected", lambda run: units.accuracy(run.selected_test_accuracy)),
+    Column("Train time", lambda run: units.duration(run.train_seconds_total)),
+    Column("Peak RSS", lambda run: units.mebibytes(run.peak_rss_bytes)),
+    Column("Run", lambda run: run.run_id or units.UNKNOWN, words=True),
+)
+"""Every run."""
+
+RUNS_BY_THREADS: tuple[Column[RunSummary], ...] = (*RUNS[:2], _RUN_THREADS, *RUNS[2:])
+"""Every run, where their thread counts differ."""
+
+PHASES: tuple[Column[PhaseCost], ...] = (
+    Column("Phase", lambda cost: cost.name, words=True),
+    Column("Mean time", phase_time),
+    Column("Peak RSS", lambda cost: units.mebibytes(cost.peak_rss_bytes_max)),
+    Column("Shared", shared, words=True),
+)
+"""Where the time went."""
+
+MACHINES: tuple[Column[MachineLine], ...] = (
+    Column("Scenario", lambda line: line.scenario, words=True),
+    Column("Steps", lambda line: units.count(line.steps)),
+    Column("How", task, words=True),
+    Column("Machine", lambda line: line.machine, words=True),
+    Column("Threads", lambda line: units.count(line.threads)),
+    Column("n", lambda line: units.count(line.n)),
+    Column("Images/s", speed),
+    Column("Relative", lambda line: units.percent(line.relative)),
+    Column("Final", lambda line: units.accuracy(line.final_test_accuracy_mean)),
+    Column("Peak RSS", lambda line: units.mebibytes(line.peak_rss_bytes_max)),
+)
+"""Machines beside one another."""
+
+REACH: tuple[Column[Reach], ...] = (
+    Column("Test accuracy", lambda line: units.accuracy(line.accuracy)),
+    Column("Reached by", lambda line: f"{line.reached} of {line.n}"),
+    Column("Updates to it", updates),
+    Column("ms an update", lambda line: _milliseconds(line.seconds_a_step_mean)),
+    Column("Train time to it", reach_time),
+)
+"""How long until the paper's accuracies."""
+
+STANDING: tuple[Column[Standing], ...] = (
+    Column("Steps", lambda line: units.count(line.steps)),
+    Column("n", lambda line: f"{line.n} against {line.reference_n}"),
+    Column("Max, difference", lambda line: units.accuracy_difference(line.accuracy_difference)),
+    Column("p", lambda line: _probability(line.p_value)),
+    Column("Train time, ratio", time_ratio),
+)
+"""Rows against the shipped reference."""
+
+
+DIGITS: tuple[Column[DigitLine], ...] = (
+    Column("Digit", lambda line: str(line.digit)),
+    Column("Images", lambda line: units.count(line.images)),
+    Column("Read rightly", lambda line: _share(line.share_right)),
+    Column("Most often taken for", taken_for, words=True),
+)
+"""How each digit is read."""
+
+
+def _relative(mean: float | None, sd: float | None) -> float | None:
+    """A spread as a share of the mean, so that times long and short compare."""
+    return sd / mean if mean and sd is not None else None
+
+
+def _share(share: float | None) -> str:
+    return units.UNKNOWN if share is None else f"{share:.2%}"
+
+
+def _rounded(mean: float | None) -> str:
+    return units.UNKNOWN if mean is None else f"{mean:,.0f}"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return units.UNKNOWN if seconds is None else f"{1_000 * seconds:.1f}"
+
+
+def _probability(p_value: float | None) -> str:
+    if p_value is None:
+        return units.UNKNOWN
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

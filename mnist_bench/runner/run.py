@@ -1,0 +1,23 @@
+"""What of plans is left to train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mnist_bench.measurement import machine
+from mnist_bench.runner import resume
+from mnist_bench.runner.options import Wish
+from mnist_bench.runner.plan import Plan
+from mnist_bench.tracking.mlflow_reader import existing_store
+
+
+def remaining(plans: Sequence[Plan], wish: Wish) -> tuple[Plan, ...]:
+    """What of the plans would be trained, looked up without making a store."""
+    opened = existing_store(wish.tracking_uri, wish.experiment) if wish.resume else None
+    if opened is None:
+        return tuple(plans)
+    described = machine.describe()
+    return tuple(
+        resume.rest_of(plan, described, opened, spoilt_again=wish.spoilt_again).plan
+        for plan in plans
+    )

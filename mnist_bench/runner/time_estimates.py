@@ -1,0 +1,140 @@
+"""What training costs here: remembered from the runs before, in the user's cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from mnist_bench.core import files
+from mnist_bench.core.records import Record
+from mnist_bench.data import mnist as data
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import Hyperparameters
+from mnist_bench.scenarios.scenario import Scenario
+
+if TYPE_CHECKING:  # `scenarios` remembers nothing, and has no runs to load the type of
+    from mnist_bench.results.run import RunResult
+
+_FILE = "costs.json"
+
+
+class Cost(Record):
+    """Speeds of one network on this machine.
+
+    Attributes:
+        steps: Length of the training that they were measured on.
+        train_images_per_second: Of training alone.
+        score_images_per_second: Of scoring alone.
+        start_seconds: What a process takes beside training and scoring.
+    """
+
+    steps: int = Field(gt=0)
+    train_images_per_second: float = Field(gt=0)
+    score_images_per_second: float = Field(gt=0)
+    start_seconds: float = Field(ge=0)
+
+
+_COSTS: TypeAdapter[dict[str, Cost]] = TypeAdapter(dict[str, Cost])
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much there is to do.
+
+    Attributes:
+        train_images: Images to train on, over all steps.
+        score_images: Images to score, over all evaluations.
+        processes: Workers to start.
+    """
+
+    train_images: int
+    score_images: int
+    processes: int
+
+    def seconds(self, cost: Cost) -> float:
+        """Wall-clock seconds that it takes at a cost."""
+        return (
+            self.train_images / cost.train_images_per_second
+            + self.score_images / cost.score_images_per_second
+            + self.processes * cost.start_seconds
+        )
+
+
+def work_of(scenario: Scenario, rows: tuple[int, ...], scored_at_once: int) -> Work:
+    """The work of one trajectory.
+
+    Args:
+        scenario: What is asked.
+        rows: Step counts of the trajectory.
+        scored_at_once: Images of one evaluation: test and validation together.
+    """
+    evaluations = len({*scenario.grid.points(rows[-1]), *rows})
+    return Work(
+        rows[-1] * scenario.hyperparameters.images_per_step,
+        evaluations * scored_at_once,
+        processes=1,
+    )
+
+
+def recall(model: str, hyperparameters: Hyperparameters, execution: Execution) -> Cost | None:
+    """What such a training cost here last; None where none was measured."""
+    manner = (execution.precision, execution.device, execution.threads)
+    return _read().get(_key(model, hyperparameters, *manner))
+
+
+def remember(runs: Sequence[RunResult], scored_at_once: int) -> None:
+    """Keep what the longest finished run of each kind cost.
+
+    A cache that can't be written is no fault. A shorter training than the one known, hardly warmed
+    up, does not take its place; nor does one that the machine spoilt, which is better than nothing
+    all the same.
+    """
+    known = _read()
+    costs = dict(known)
+    finished = (run for run in runs if run.status == "finished")
+    for run in sorted(finished, key=lambda r: (r.steps, r.verdict != "invalid")):
+        key = _key_of(run)
+        is_worse = key in known and (known[key].steps > run.steps or run.verdict == "invalid")
+        cost = None if is_worse else _cost_of(run, runs, scored_at_once)
+        costs |= {key: cost} if cost else {}
+    if costs == known:
+        return
+    with contextlib.suppress(OSError):
+        files.keep(data.cache_folder() / _FILE, _COSTS.dump_json(costs, indent=2))
+
+
+def _cost_of(run: RunResult, runs: Sequence[RunResult], scored_at_once: int) -> Cost | None:
+    """What a run cost; None where it does not tell."""
+    if not run.images_per_second or not run.seconds.get("evaluate"):
+        return None
+    scored = {e.step for r in runs if r.trajectory == run.trajectory for e in r.evaluations}
+    worked = run.seconds.get("train", 0.0) + run.seconds["evaluate"]
+    return Cost(
+        steps=run.steps,
+        train_images_per_second=run.images_per_second,
+        score_images_per_second=len(scored) * scored_at_once / run.seconds["evaluate"],
+        start_seconds=sum(run.seconds.values()) - worked,
+    )
+
+
+def _read() -> dict[str, Cost]:
+    path = data.cache_folder() / _FILE
+    try:
+        return _COSTS.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return {}
+
+
+def _key_of(run: RunResult) -> str:
+    return _key(run.model, run.hyperparameters, run.precision, run.device, run.threads)
+
+
+def _key(
+    model: str, hyperparameters: Hyperparameters, precision: str, device: str, threads: int
+) -> str:
+    values = " ".join(f"{name}={value}" for name, value in hyperparameters)
+    return f"{model} {values} {precision} {device} threads={threads}"

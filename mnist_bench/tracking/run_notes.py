@@ -1,0 +1,80 @@
+"""What MLflow's page of a run says of it in words."""
+
+from __future__ import annotations
+
+from mnist_bench.core import formatting as units
+from mnist_bench.core.escaping import markdown
+from mnist_bench.measurement.quality import judge
+from mnist_bench.results.run import PHASES, RunResult
+from mnist_bench.scenarios import paper
+
+
+def note_of(run: RunResult, title: str) -> str:
+    """Markdown that says on MLflow's page what a run was and what came of it.
+
+    Text of the run and its title show as themselves: it may have come in a bundle.
+    """
+    asked = (
+        f"{units.counted(run.steps, 'step')} of {markdown(run.model)} on "
+        f"{markdown(run.dataset)}, seed {run.seed}, {markdown(run.precision)} on "
+        f"{markdown(run.device)}, threads: {run.threads}. Status: {run.status or 'running'}."
+    )
+    lines = [f"**{markdown(title)}**", "", asked]
+    if run.trial:
+        number, study = run.trial.number, run.trial.study
+        lines += [
+            "",
+            f"Trial {number} of the study {markdown(study)}: no test image was looked at.",
+        ]
+    if run.failure:
+        lines += ["", f"Why it did not finish: {markdown(run.failure)}"]
+    if run.best:
+        got = (
+            f"Max test accuracy {units.accuracy(run.max_test_accuracy)} after "
+            f"{units.count(run.max_test_accuracy_step)} updates, at the end "
+            f"{units.accuracy(run.final_test_accuracy)}; "
+            f"{units.duration(run.train_seconds_total)} of training, "
+            f"{units.rate(run.images_per_second)} images/s, "
+            f"peak {units.mebibytes(run.peak_rss_bytes)}."
+        )
+        lines += ["", got]
+    elif run.selected:
+        lines += ["", _on_validation(run)]
+    lines += [part for text in (_verdict(run), _phases(run)) if text for part in ("", text)]
+    if run.dataset != paper.DATASET:
+        lines += ["", "Other images than the full MNIST: not comparable with the paper's Table I."]
+    return "\n".join(lines)
+
+
+def _on_validation(run: RunResult) -> str:
+    """What came of a run that saw no test image."""
+    return (
+        f"Validation accuracy at the end {units.accuracy(run.final_validation_accuracy)}, at most "
+        f"{units.accuracy(run.max_validation_accuracy)}; "
+        f"{units.duration(run.train_seconds_total)} of training, "
+        f"peak {units.mebibytes(run.peak_rss_bytes)}."
+    )
+
+
+def _verdict(run: RunResult) -> str:
+    """What the machine did to the figures; empty where nobody looked."""
+    if run.verdict is None:
+        return ""
+    if not run.reasons:
+        return f"Verdict: {run.verdict}."
+    # A reason may hold at several moments: the first of the worst stands for it.
+    against = judge(run.conditions).reasons if run.conditions else ()
+    details = {reason.words: reason.detail for reason in reversed(against)}
+    reasons = (
+        f"{words} ({details[words]})" if words in details else words
+        for words in dict.fromkeys(run.reasons)
+    )
+    advice = " Do not trust its time, speed and memory." if run.verdict == "invalid" else ""
+    return f"Verdict: {run.verdict}: {', '.join(reasons)}.{advice}"
+
+
+def _phases(run: RunResult) -> str:
+    """Peak memory by phase; empty where it is not known."""
+    peaks = run.phase_peak_rss_bytes
+    parts = [f"{name} {units.mebibytes(peaks[name])}" for name in PHASES if name in peaks]
+    return f"Peak by phase: {', '.join(parts)}." if parts else ""

@@ -1,0 +1,225 @@
+"""Where runs are recorded: the tracking URI, checked before work starts, shown without secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
+
+from mnist_bench.core.errors import BenchError
+
+DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+"""MLflow's own default."""
+DEFAULT_EXPERIMENT = "mnist-bench"
+OWNER_TAG = "bench.owner"
+"""Of a run: the process that began it."""
+_MLFLOWS_OWN_EXPERIMENT = "Default"
+
+_CONNECT_SECONDS = 10
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def without_credentials(uri: str) -> str:
+    """The URI as it may be shown and stored: no user, no password, no query."""
+    parts = _split(uri)
+    if not parts.netloc:  # a file: urlunsplit would lose its slashes
+        return uri.partition("?")[0]
+    if "@" not in parts.netloc and not parts.query:
+        return uri
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def without_parts_of(uri: str, text: str) -> str:
+    """What a driver said of a URI, without the user, the password and the query that it quotes."""
+    parts = _split(uri)
+    told = [parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
+    private = {form for each in told if each for form in (each, unquote(each))}
+    for each in sorted(private, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", "…", text)
+    return text
+
+
+def refuse_password(uri: str, flag: str, remedy: str) -> None:
+    """Refuse a password that other users could read in the list of processes.
+
+    Raises:
+        BenchError: The URI holds one.
+    """
+    parts = _split(uri)
+    query = parts.query.lower()
+    if parts.password or "passw" in query or "pwd" in query:
+        raise BenchError(
+            f"{flag} holds a password, which others on this machine could read",
+            remedy,
+        )
+
+
+def is_server(uri: str) -> bool:
+    """Whether a tracking server stands behind the URI, not a database."""
+    return _split(uri).scheme in ("http", "https")
+
+
+def check(uri: str, experiment: str) -> None:
+    """Refuse a URI that can't work, in seconds; MLflow itself would try for minutes.
+
+    Raises:
+        BenchError: The scheme is no database and no server, the file is no database, its folder
+            is missing, or nobody answers.
+    """
+    if not experiment.strip():
+        raise BenchError(
+            "the experiment has no name", "give --experiment or MLFLOW_EXPERIMENT_NAME one"
+        )
+    if experiment == _MLFLOWS_OWN_EXPERIMENT:
+        raise BenchError(
+            f"experiment {experiment} is MLflow's own and may keep its artifacts behind a server",
+            "choose another --experiment",
+        )
+    parts = _split(uri)
+    scheme = parts.scheme.partition("+")[0]
+    if scheme == "sqlite":
+        _check_sqlite(uri, parts)
+    elif scheme in ("http", "https"):
+        _check_server(uri)
+    elif scheme in _DATABASE_PORTS:
+        _check_database(uri, parts, _DATABASE_PORTS[scheme])
+    else:
+        raise BenchError(
+            f"can't record runs at {without_credentials(uri)!r}",
+            f"give {DEFAULT_TRACKING_URI}, another database, or an http(s) address",
+        )
+
+
+def _split(uri: str) -> SplitResult:
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # checked only when it is read
+    except ValueError:
+        parts = None
+    is_file = parts is not None and parts.scheme == "sqlite" and not parts.netloc
+    rest = f"{parts.path}{parts.query}{parts.fragment}" if parts and not is_file else ""
+    if parts is None or "@" in rest:
+        # Not shown: what can't be taken apart may have its password anywhere.
+        raise BenchError(
+            "the tracking URI can't be taken apart",
+            "percent-encode the signs of its password (/ is %2F, # is %23, @ is %40)",
+        )
+    return parts
+
+
+def schema_revision(database: Path) -> str | None:
+    """Which schema of MLflow's a database file has; None for a file that has none yet."""
+    if not database.exists():
+        return None
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.OperationalError:  # no such table
+            return None
+    return str(row[0]) if row else None
+
+
+def experiments_with_owned_runs(database: Path) -> set[str]:
+    """Names of the experiments in a database file in which a run of ours is RUNNING."""
+    question = """
+        SELECT DISTINCT experiments.name FROM runs
+        JOIN experiments ON experiments.experiment_id = runs.experiment_id
+        JOIN tags ON tags.run_uuid = runs.run_uuid
+        WHERE runs.status = 'RUNNING' AND runs.lifecycle_stage = 'active'
+        AND experiments.lifecycle_stage = 'active' AND tags.key = ?
+    """
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            return {str(name) for (name,) in connection.execute(question, (OWNER_TAG,))}
+        except sqlite3.OperationalError:  # no such table
+            return set()
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of an SQLite URI (three slashes: relative, four: absolute); None for others."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
+
+
+def _check_sqlite(uri: str, parts: SplitResult) -> None:
+    path = sqlite_file(uri)
+    if path is None or parts.netloc or path.name in ("", ":memory:"):
+        raise BenchError("the sqlite URI names no file", f"write it like {DEFAULT_TRACKING_URI}")
+    if not path.parent.is_dir():
+        raise BenchError(f"no folder {path.parent} for the database {path.name}", "make it first")
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.DatabaseError as error:
+        raise BenchError(
+            f"{path} can't be used as a database: {error}", "move it away or choose another"
+        ) from error
+
+
+def _check_server(uri: str) -> None:
+    import requests
+
+    shown = without_credentials(uri)
+    remedy = "start it, or mend MLFLOW_TRACKING_URI or --tracking-uri"
+    # As MLflow itself reads them: a server that it can use must not be refused here.
+    insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
+    try:
+        answer = requests.get(
+            f"{uri.rstrip('/')}/health",
+            timeout=_CONNECT_SECONDS,
+            verify=not insecure and (os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True),
+            cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+            auth=_login(),
+            headers=_token(),
+        )
+    except OSError as error:  # requests' own errors are OSErrors; so is a missing certificate
+        reason = type(error).__name__
+        raise BenchError(f"no tracking server answers at {shown} ({reason})", remedy) from None
+    if answer.status_code in (401, 403):
+        raise not_let_in(uri)
+    if not answer.ok:
+        raise BenchError(
+            f"what answers at {shown} is no MLflow tracking server (status {answer.status_code})",
+            remedy,
+        )
+
+
+def not_let_in(uri: str) -> BenchError:
+    """Of a server that does not take who asks."""
+    return BenchError(
+        f"the tracking server at {without_credentials(uri)} does not let you in",
+        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    )
+
+
+def _login() -> tuple[str, str] | None:
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    password = os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    return (user, password) if user and password else None
+
+
+def _token() -> dict[str, str]:
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _check_database(uri: str, parts: SplitResult, default_port: int) -> None:
+    if not parts.hostname:
+        return  # a socket on this machine: its driver knows where
+    address = (parts.hostname, parts.port or default_port)
+    try:
+        socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise BenchError(
+            f"no database answers at {without_credentials(uri)} ({reason})",
+            "start it, or mend MLFLOW_TRACKING_URI or --tracking-uri",
+        ) from None

@@ -1,0 +1,272 @@
+"""What a study may try: a search space, read from TOML and checked before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from mnist_bench.core import toml
+from mnist_bench.core.errors import BenchError
+from mnist_bench.core.limits import MAX_BATCH_SIZE, MAX_STEPS, DatasetChoice
+from mnist_bench.core.records import Record
+from mnist_bench.scenarios.hyperparameters import HYPERPARAMETERS, PaperCnnHyperparameters
+from mnist_bench.scenarios.paper import TABLE_1
+from mnist_bench.scenarios.scenario import Scenario, packaged_folder
+
+Value = bool | int | float | str
+"""What a hyperparameter may be set to."""
+Values = Annotated[
+    tuple[Value, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+]
+
+STEPS = "steps"
+"""The one parameter that is no hyperparameter."""
+LEAST_GRID_POINTS = 20
+"""Of a trial, however short it is."""
+
+
+class Parameter(Record):
+    """What one hyperparameter may be.
+
+    Attributes:
+        low: Least value, of a number.
+        high: Greatest value, of a number.
+        log: Whether its logarithm is what is drawn evenly.
+        choices: All values, instead of a range.
+        when: Values of parameters above it, of which one must be set for this one to be asked;
+            else it stays at the paper's.
+    """
+
+    low: float | int | None = None
+    high: float | int | None = None
+    log: bool = False
+    choices: Values | None = None
+    when: dict[str, Values] = Field(default={})
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("give either choices, or low and high")
+            several = [sum(_same(one, other) for other in self.choices) for one in self.choices]
+            if not self.choices or max(several) > 1:
+                raise ValueError("choices should be some values, each named once")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("give low and high, or choices")
+        if self.low >= self.high:
+            raise ValueError(f"low is {self.low}, not below high, {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low is {self.low}: a logarithm needs more than 0")
+        return self
+
+    @property
+    def ends(self) -> tuple[Value, ...]:
+        """Values that must be possible for all others to be."""
+        if self.choices is not None:
+            return self.choices
+        return tuple(end for end in (self.low, self.high) if end is not None)
+
+    def holds(self, value: Value) -> bool:
+        """Whether it may be that."""
+        if self.choices is not None:
+            return any(_same(value, one) for one in self.choices)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        low, high = self.low, self.high
+        return is_number and low is not None and high is not None and low <= float(value) <= high
+
+    def is_asked(self, chosen: Mapping[str, Value]) -> bool:
+        """Whether it is to be chosen, after those above it."""
+        return all(name in chosen and chosen[name] in values for name, values in self.when.items())
+
+
+class Space(Record):
+    """What a study may try, and what each trial is.
+
+    Attributes:
+        title: One line for people.
+        model: Name of the network.
+        dataset: Which images.
+        steps: Updates of each trial; None where they are a parameter.
+        train_seconds: A trial ends where it has trained for so long; None where only its steps
+            end it.
+        eval_every: Distance of two points of the evaluation grid, in updates; or, instead:
+        eval_every_images: the same in training images.
+        target_accuracy: Of the objective `time-to-accuracy`, on validation.
+        parameters: By name, in the order in which they are chosen.
+    """
+
+    title: str = Field(min_length=1, max_length=200)
+    model: Literal["paper-cnn"]
+    dataset: DatasetChoice = "auto"
+    steps: int | None = Field(default=None, ge=1, le=MAX_STEPS)
+    train_seconds: float | None = Field(default=None, gt=0)
+    eval_every: int | None = Field(default=None, ge=1, le=MAX_STEPS)
+    eval_every_images: int | None = Field(default=None, ge=1, le=MAX_STEPS * MAX_BATCH_SIZE)
+    target_accuracy: float | None = Field(default=None, gt=0, le=1)
+    parameters: dict[str, Parameter]
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _searched(cls, name: object) -> object:
+        if name in HYPERPARAMETERS and name != "paper-cnn":
+            raise ValueError(
+                "a study searches paper-cnn alone, the paper's network and its variants"
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not set(self.parameters) - {STEPS}:
+            raise ValueError("the space is empty: name the parameters that may be tried")
+        if (self.steps is None) == (STEPS not in self.parameters):
+            raise ValueError("give steps, either as one number or as a parameter")
+        if (self.eval_every is None) == (self.eval_every_images is None):
+            raise ValueError("give one of eval_every and eval_every_images")
+        above: dict[str, Parameter] = {}
+        for name, parameter in self.parameters.items():
+            self._check(name, parameter, above)
+            above[name] = parameter
+        for name, theirs in self.of_the_paper().items():
+            if not self.parameters[name].holds(theirs):
+                raise ValueError(
+                    f"{name} leaves out {theirs!r}, and the paper's configuration is the first "
+                    "trial"
+                )
+        return self
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether some parameter is not always asked."""
+        return any(parameter.when for parameter in self.parameters.values())
+
+    def scenario(self, chosen: Mapping[str, Value]) -> Scenario:
+        """The trial with these values; what was not asked is the paper's."""
+        steps = self.steps if self.steps is not None else int(chosen[STEPS])
+        asked = Scenario(
+            title=self.title,
+            model=self.model,
+            steps=(steps,),
+            dataset=self.dataset,
+            eval_every=self.eval_every,
+            eval_every_images=self.eval_every_images,
+            target_accuracies=(self.target_accuracy,) if self.target_accuracy else None,
+            hyperparameters=self.hyperparameters(chosen),
+        )
+        every = max(1, min(asked.grid.every, steps // LEAST_GRID_POINTS))
+        grid = {"eval_first": every, "eval_every": every, "eval_every_images": None}
+        return asked.model_copy(update=grid)
+
+    def hyperparameters(self, chosen: Mapping[str, Value]) -> PaperCnnHyperparameters:
+        """Those of that trial."""
+        wished = {name: value for name, value in chosen.items() if name != STEPS}
+        return PaperCnnHyperparameters.model_validate(wished)
+
+    def check_batches(self, train_images: int) -> None:
+        """Refuse a batch that is larger than the training split.
+
+        Raises:
+            BenchError: One may be.
+        """
+        ends = self.parameters["batch_size"].ends if "batch_size" in self.parameters else ()
+        largest = max((int(end) for end in ends), default=0)
+        if largest > train_images:
+            raise BenchError(
+                f"the search space allows a batch_size of {largest}, and there are "
+                f"{train_images} training images",
+                "lower it in the space file",
+            )
+
+    def of_the_paper(self) -> dict[str, Value]:
+        """The paper's configuration: what a study tries first."""
+        theirs = PaperCnnHyperparameters().model_dump()
+        chosen: dict[str, Value] = {}
+        for name, parameter in self.parameters.items():
+            if parameter.is_asked(chosen):
+                chosen[name] = _papers_steps(parameter) if name == STEPS else theirs[name]
+        return chosen
+
+    def _check(self, name: str, parameter: Parameter, above: Mapping[str, Parameter]) -> None:
+        known = [*PaperCnnHyperparameters.model_fields, STEPS]
+        if name not in known:
+            raise ValueError(f"{self.model} has no {name}; it has {', '.join(known)}")
+        for condition, values in parameter.when.items():
+            if condition not in self.parameters:
+                raise ValueError(f"{name} depends on {condition}, which the space does not name")
+            if condition not in above:
+                raise ValueError(f"{name} depends on {condition}, which must stand above it")
+            missing = [v for v in values if not _may_be(condition, above[condition], v)]
+            if missing or not values:
+                raise ValueError(f"{name}: {condition} is never {missing or 'nothing'}")
+        if name == STEPS:
+            _check_steps(parameter)
+            return
+        for end in parameter.ends:
+            self._possible(name, end)
+
+    def _possible(self, name: str, value: Value) -> None:
+        try:
+            PaperCnnHyperparameters.model_validate({name: value})
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            raise ValueError(f"{name} can't be {value!r}: {fault['msg'].lower()}") from None
+
+
+def _same(one: Value, other: Value) -> bool:
+    """Whether two values are one: 0 and 0.0 are, 0 and false are not."""
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
+def _may_be(name: str, parameter: Parameter, value: Value) -> bool:
+    is_whole = not isinstance(value, float) or value.is_integer()
+    return parameter.holds(value) and (is_whole or not is_integer(name))
+
+
+def _check_steps(parameter: Parameter) -> None:
+    if parameter.when:
+        raise ValueError("steps can't depend on others: every trial has some")
+    for end in parameter.ends:
+        if type(end) is not int or not 1 <= end <= MAX_STEPS:
+            raise ValueError(f"steps can't be {end!r}: whole numbers from 1 to {MAX_STEPS:,}")
+
+
+def _papers_steps(parameter: Parameter) -> int:
+    """Of the steps that may be tried those nearest to the paper's longest training."""
+    longest = TABLE_1[-1].steps
+    if parameter.choices is not None:
+        return min((int(choice) for choice in parameter.choices), key=lambda n: abs(n - longest))
+    low, high = parameter.low or 1, parameter.high or longest
+    return int(min(max(longest, low), high))
+
+
+def default_path() -> Path:
+    """The search space that comes with the package."""
+    return packaged_folder() / "spaces" / "default.toml"
+
+
+def read(path: Path) -> Space:
+    """Read one search space.
+
+    Raises:
+        BenchError: The file does not parse, or a key or value is wrong.
+    """
+    values = toml.read(path)
+    try:
+        return Space.model_validate(values)
+    except ValidationError as error:
+        raise toml.explained(
+            error, str(path), known=_known_keys, remedy="mend the search space"
+        ) from None
+
+
+def _known_keys(names: list[str]) -> list[str]:
+    """Keys of the table that a key with this path lies in."""
+    return list((Parameter if len(names) > 1 else Space).model_fields)
+
+
+def is_integer(name: str) -> bool:
+    """Whether a parameter takes whole numbers only."""
+    return name == STEPS or PaperCnnHyperparameters.model_fields[name].annotation is int

@@ -1,0 +1,47 @@
+"""The learning rate over a training; pure."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mnist_bench.scenarios.hyperparameters import NetworkHyperparameters
+
+_RISING_SHARE = 0.3
+"""Of a one-cycle training, the share in which the rate rises; as in PyTorch's OneCycleLR."""
+_START_DIVISOR = 25
+"""A one-cycle training starts at its largest rate over this; as in PyTorch's OneCycleLR."""
+
+
+def learning_rates(
+    hyperparameters: NetworkHyperparameters, first: int, count: int, total: int
+) -> npt.NDArray[np.float32]:
+    """The learning rate of each of some steps.
+
+    Args:
+        hyperparameters: Schedule and largest rate.
+        first: Updates done before the first of them.
+        count: How many.
+        total: Updates of the whole training; the step after its last would have the rate 0.
+
+    Returns:
+        float32 (count,).
+    """
+    done = np.arange(first, first + count) / total  # in [0, 1)
+    peak = hyperparameters.learning_rate
+    match hyperparameters.schedule:
+        case "one-cycle":
+            start = peak / _START_DIVISOR
+            rising = start + (peak - start) * _half_wave(done / _RISING_SHARE)
+            falling = peak * (1 - _half_wave((done - _RISING_SHARE) / (1 - _RISING_SHARE)))
+            rates = np.where(done < _RISING_SHARE, rising, falling)
+        case "cosine":
+            rates = peak * (1 - _half_wave(done))
+        case _:
+            rates = np.full(count, peak)
+    return rates.astype(np.float32)
+
+
+def _half_wave(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """From 0 to 1 along half a wave of the cosine."""
+    return (1 - np.cos(np.pi * share)) / 2

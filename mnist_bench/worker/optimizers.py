@@ -1,0 +1,103 @@
+"""Optimizers: TensorFlow's fused updates, one pass over the memory each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import tensorflow as tf
+
+from mnist_bench.scenarios.hyperparameters import Optimizer
+
+# Adam's constants in the author's program.
+_BETA_1 = 0.9
+_BETA_2 = 0.999
+_EPSILON = 1e-8
+
+_MOMENTUM = 0.9
+
+
+class Update(Protocol):
+    """Changes a network's variables by their gradients, a step at a time."""
+
+    def apply(
+        self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, updates: tf.Tensor
+    ) -> None:
+        """Do one update.
+
+        Args:
+            gradients: One a variable, of its shape.
+            learning_rate: float32 ().
+            updates: Number of this update, from 1 on; float32 ().
+        """
+
+
+class Adam:
+    """Adam as the author's program has it.
+
+    Args:
+        variables: To be trained, float32.
+    """
+
+    def __init__(self, variables: Sequence[tf.Variable]) -> None:
+        self._variables = variables
+        self._moments = [(zeros_like(v), zeros_like(v)) for v in variables]
+
+    def apply(
+        self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, updates: tf.Tensor
+    ) -> None:
+        """Do one update."""
+        for variable, (first, second), gradient in zip(
+            self._variables, self._moments, gradients, strict=True
+        ):
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=first.handle,
+                v=second.handle,
+                beta1_power=tf.pow(_BETA_1, updates),
+                beta2_power=tf.pow(_BETA_2, updates),
+                lr=learning_rate,
+                beta1=_BETA_1,
+                beta2=_BETA_2,
+                epsilon=_EPSILON,
+                grad=gradient,
+            )
+
+
+class Momentum:
+    """Gradient descent with Nesterov's momentum, in the form of Keras's SGD.
+
+    Args:
+        variables: To be trained, float32.
+    """
+
+    def __init__(self, variables: Sequence[tf.Variable]) -> None:
+        self._variables = variables
+        self._velocities = [zeros_like(v) for v in variables]
+
+    def apply(
+        self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, updates: tf.Tensor
+    ) -> None:
+        """Do one update."""
+        del updates  # every one is like the first
+        for variable, velocity, gradient in zip(
+            self._variables, self._velocities, gradients, strict=True
+        ):
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=variable.handle,
+                accum=velocity.handle,
+                lr=learning_rate,
+                grad=gradient,
+                momentum=_MOMENTUM,
+                use_nesterov=True,
+            )
+
+
+def make(name: Optimizer, variables: Sequence[tf.Variable]) -> Update:
+    """The optimizer of that name."""
+    return Adam(variables) if name == "adam" else Momentum(variables)
+
+
+def zeros_like(variable: tf.Variable) -> tf.Variable:
+    """A variable of zeros that is not trained itself."""
+    return tf.Variable(tf.zeros_like(variable), trainable=False)
