@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from golden import assert_golden_json
 
-from mnist_bench.bundle import Bundle
+from mnist_bench.tracking.bundle import Bundle
 
 
 def test_bundle_fields() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from golden import assert_same_text
 
-from mnist_bench.cli import cli
+from mnist_bench.cli.main import cli
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 HEAD = """# Commands
