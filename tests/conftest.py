@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from program import Bench
-from selenium import webdriver
-from stand_ins import random_images
+from fakes import random_images
+from program import Bench, installed
 
 from mnist_bench.core import retry as patience
 from mnist_bench.data import mnist as data
 from mnist_bench.data.dataset import Dataset, Source
+
+if TYPE_CHECKING:
+    from selenium import webdriver
 
 # No test asserts how long something took: machines differ, and CI is busy.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -85,20 +86,10 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return each
 
 
-def installed(*names: str) -> str:
-    """The first of these programs that is there; CI must have one, a developer may not."""
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        debian = "apt-get install chromium chromium-driver default-jre-headless"
-        told = f"{names[0]} is not installed (on Debian: {debian})"
-        if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
-    return path
-
-
 @pytest.fixture
 def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriver.Chrome]:
+    from selenium import webdriver
+
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1,localhost")  # the driver is asked over HTTP
     options = webdriver.ChromeOptions()

@@ -24,12 +24,16 @@ from unittest import mock
 
 import psutil
 import pytest
+from factories import bundle
 
 from mnist_bench.cli import main as cli
 from mnist_bench.data import mnist as data
+from mnist_bench.results.run import RunResult
 
 Answer = TypeVar("Answer")
 
+RUN_ARTIFACTS = {"result.json", "scenario.toml", "machine.json", "worker.log", "predictions.npz"}
+"""What MLflow keeps of a finished run."""
 PROGRAM = (sys.executable, "-m", "mnist_bench")
 """What starts it."""
 
@@ -282,6 +286,53 @@ class Bench:
                     member.kill()
             process.kill()
             process.wait()
+
+
+class RecordedRuns:
+    """The runs in a folder's database, read with MLflow's own client."""
+
+    def __init__(self, folder: Path) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+
+        uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def runs(self) -> list[Any]:
+        experiment = self._client.get_experiment_by_name("mnist-bench")
+        return list(self._client.search_runs([experiment.experiment_id]))
+
+    def run(self, run_id: str) -> Any:
+        return self._client.get_run(run_id)
+
+    def history(self, run_id: str, name: str) -> list[tuple[int, float]]:
+        """A metric's values by step."""
+        found = self._client.get_metric_history(run_id, name)
+        return sorted((metric.step, metric.value) for metric in found)
+
+    def artifacts(self, run_id: str) -> set[str]:
+        return {file.path for file in self._client.list_artifacts(run_id)}
+
+    def artifact(self, run_id: str, name: str) -> Path:
+        return Path(self._client.download_artifacts(run_id, name))
+
+
+def taken_in(bench: Bench, runs: list[RunResult], name: str = "theirs.zip", **of: Any) -> Ended:
+    ended = bench.inside("import", bundle(bench.folder, name, runs, **of))
+    assert ended.status == 0, ended.stderr
+    return ended
+
+
+def installed(*names: str) -> str:
+    """The first of these programs that is there; CI must have one, a developer may not."""
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        debian = "apt-get install chromium chromium-driver default-jre-headless"
+        told = f"{names[0]} is not installed (on Debian: {debian})"
+        if os.environ.get("CI"):
+            pytest.fail(told)
+        pytest.skip(told)
+    return path
 
 
 def _is_foreign(name: str) -> bool:

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import installed
-from program import Bench, Running, free_port, is_up, wait_until
+from program import Bench, Running, free_port, installed, is_up, wait_until
 
 USER = "bench"
 _START_SECONDS = 180

@@ -34,7 +34,7 @@ import machines  # noqa: E402
 import mutants  # noqa: E402
 import outages  # noqa: E402
 import studies  # noqa: E402
-from bundles import full_of_everything  # noqa: E402
+from factories import full_of_everything  # noqa: E402
 from kills import SIGNALS, Batch, Struck, Victim  # noqa: E402
 from place import Training  # noqa: E402
 from studies import StudyBatch, StudyVictim  # noqa: E402

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import fakes
 import psutil
-import stand_ins
 import witness
 from invariants import Findings
 from place import Place, Training, still_runs_when, worker_of
@@ -194,7 +194,7 @@ def _strike_workers(batch: Batch, place: Place, struck: Struck) -> None:
 def _let_stand_ins_die(batch: Batch, place: Place, struck: Struck) -> None:
     """One command whose training processes end themselves by SIGKILL, each at a line it draws."""
     deaths = batch.folder / "deaths"
-    worker = witness.suicidal(stand_ins.worker(), _LINES, deaths)
+    worker = witness.suicidal(fakes.worker(), _LINES, deaths)
     with place.started(
         *("--seeds", str(batch.kills), "--first-seed", str(batch.chance)), worker=worker
     ) as (running, noted):

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import fakes
 import psutil
-import stand_ins
 from invariants import Findings
 from machine_invariants import check_board, check_work
 from program import Bench, Running, altered, free_port
@@ -173,7 +173,7 @@ def _program(seconds: float, *, clock: str) -> tuple[str, ...]:
 from mnist_bench.tuning import heartbeat as beating
 from mnist_bench.core import retry as patience
 from mnist_bench.runner import process
-process.COMMAND = {stand_ins.trial_worker(wait)!r}
+process.COMMAND = {fakes.trial_worker(wait)!r}
 beating.HEARTBEAT_SECONDS = {_HEARTBEAT_SECONDS}
 patience.AGAIN_SECONDS = 0.5
 """)

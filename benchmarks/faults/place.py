@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import fakes
 import psutil
-import stand_ins
 import witness
 from invariants import Evidence, Findings, check
 from program import Bench, Ended, Running, altered, is_alive, wait_until
@@ -97,7 +97,7 @@ class Place:
         self._witnesses += 1
         noted = Witness(self.bench.home / f"{self._witnesses}.witness")
         if worker is None and self.training.workers == "stand-in":
-            worker = stand_ins.worker()
+            worker = fakes.worker()
         images = ("--data", str(self.training.images)) if self.training.images else ()
         with self.bench.started(
             *("run", "./forced.toml", "--json", *images, *arguments),
@@ -112,7 +112,7 @@ class Place:
         Raises:
             RuntimeError: It does not; nothing can be said of what it left.
         """
-        cheap = stand_ins.worker()
+        cheap = fakes.worker()
         program = altered(f"from mnist_bench.runner import process\nprocess.COMMAND = {cheap!r}")
         ended = self.bench.run(
             *("run", "smoke", "--steps", "1", "--json", *arguments),

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import fakes
 import psutil
-import stand_ins
 import witness
 from invariants import Evidence, Findings, check
 from kills import Moment, Spans, Struck, await_end, refuse_endless, strike, wait_for
@@ -108,7 +108,7 @@ class StudyPlace:
         self.told: dict[int, tuple[str, float | None]] = {}
         self.orphans: list[psutil.Process] = []
         self._images, self._crowd = batch.images, batch.victim != "command"
-        self._worker = stand_ins.trial_worker("pass") if batch.workers == "stand-in" else None
+        self._worker = fakes.trial_worker("pass") if batch.workers == "stand-in" else None
         self._witnesses = 0
         space = _SPACE.format(dataset="auto" if batch.images else "mnist-5k")
         (self.bench.folder / "drill.toml").write_text(space, encoding="utf-8", newline="\n")

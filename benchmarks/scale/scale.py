@@ -22,7 +22,7 @@ FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER.parents[1] / "tests"), str(FOLDER.parent / "peers")]
 
 import hardware  # noqa: E402
-from bundles import bundle, table_1  # noqa: E402
+from factories import bundle, table_1  # noqa: E402
 from fill import copies, images, predictions  # noqa: E402
 from scaled import Answer, ScaleSession, Way, page  # noqa: E402
 

@@ -22,7 +22,7 @@ from typing import TypeVar
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "tests")]
 
 
-from records import machine, run  # noqa: E402
+from factories import machine, run  # noqa: E402
 
 from mnist_bench.core import process_identity as owner  # noqa: E402
 from mnist_bench.core.errors import BenchError  # noqa: E402

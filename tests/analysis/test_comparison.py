@@ -1,0 +1,180 @@
+"""One group of runs against another, on hand-made runs."""
+
+from __future__ import annotations
+
+from math import exp, log, sqrt
+from typing import Any
+
+import pytest
+from factories import evaluations, run
+
+from mnist_bench.analysis.comparison import Contrast, Side, contrasts, unmatched
+from mnist_bench.results.run import RunResult
+from mnist_bench.results.run_summary import summarise
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+
+
+def timed(seed: int, seconds: float, final: float = 0.98, steps: int = 1_000, **changes: Any
+          ) -> RunResult:  # fmt: skip
+    """A run that trained for so many seconds and ended at this accuracy."""
+    curve = evaluations(steps, 0.985, final=final, seconds=seconds / steps)
+    return run(steps, seed=seed, **({"evaluations": curve} | changes))
+
+
+def side(*runs: RunResult, label: str = "other") -> Side:
+    return Side(label, summarise(runs))
+
+
+def only(base: Side, other: Side) -> Contrast:
+    (line,) = contrasts(base, [other])
+    return line
+
+
+def test_by_hand() -> None:
+    # Logarithms of 10 and 40 are log 20 ∓ log 2; of 5 and 5·4 likewise around log 10: the ratio of
+    # geometric means is 1/2. Both have s² = 2·(log 2)², so Welch's error is sqrt(2·(log 2)²) and
+    # its degrees of freedom 2; t(0.975; 2) = 4.302653.
+    line = only(side(timed(0, 10), timed(1, 40)), side(timed(0, 5), timed(1, 20)))
+    assert (line.base_n, line.other_n, line.base_steps, line.other_steps) == (2, 2, 1_000, 1_000)
+    seconds = line.train_seconds
+    assert seconds is not None
+    assert seconds.value == pytest.approx(0.5)
+    half = 4.302653 * sqrt(2) * log(2)
+    assert seconds.low == pytest.approx(0.5 * exp(-half), rel=1e-5)
+    assert seconds.high == pytest.approx(0.5 * exp(half), rel=1e-5)
+    assert seconds.is_within_noise
+    assert line.peak_rss_bytes == pytest.approx(1)
+    assert line.notes == ()
+
+
+def test_a_difference_beyond_noise() -> None:
+    base = side(timed(0, 10.0, 0.980), timed(1, 10.1, 0.981), timed(2, 9.9, 0.979))
+    other = side(timed(0, 20.0, 0.990), timed(1, 20.2, 0.991), timed(2, 19.8, 0.989))
+    line = only(base, other)
+    assert line.train_seconds is not None
+    assert line.final_test_accuracy is not None
+    assert line.train_seconds.value == pytest.approx(2)
+    assert line.final_test_accuracy.value == pytest.approx(0.01)
+    assert line.train_seconds.is_within_noise is False
+    assert line.final_test_accuracy.is_within_noise is False
+
+
+def test_one_seed_has_no_interval() -> None:
+    line = only(side(timed(0, 10)), side(timed(0, 15), timed(1, 15)))
+    assert line.train_seconds is not None
+    assert line.train_seconds.value == pytest.approx(1.5)
+    assert (line.train_seconds.low, line.train_seconds.is_within_noise) == (None, None)
+    assert line.notes == ("one seed: no interval",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"threads": 4}, "threads differ: 4 against 2"),
+        ({"precision": "bfloat16"}, "precision differ: bfloat16 against float32"),
+        ({"device": "gpu", "device_name": "A GPU"}, "device differ: A GPU against cpu"),
+        ({"hyperparameters": PaperCnnHyperparameters(batch_size=60)}, "hyperparameters differ"),
+        ({"verdict": "suspect", "reasons": ("on battery",)},
+         "power differs: other ran on battery, times mislead"),
+    ],
+)  # fmt: skip
+def test_what_differs_beside_is_named(changes: dict[str, Any], note: str) -> None:
+    base = side(timed(0, 10), timed(1, 11))
+    assert note in only(base, side(timed(0, 10, **changes), timed(1, 11, **changes))).notes
+
+
+def test_machines_that_differ_are_named() -> None:
+    base = side(timed(0, 10), timed(1, 11))
+    other = side(timed(0, 10, machine_id="f" * 16), timed(1, 11, machine_id="f" * 16))
+    assert only(base, other).notes == ("machines differ",)
+
+
+def test_a_seed_of_two_machines_is_told_though_one_run_of_it_is_taken() -> None:
+    base = side(timed(0, 10), timed(0, 20, machine_id="f" * 16), timed(1, 11))
+    notes = only(base, side(timed(0, 10), timed(1, 11))).notes
+    assert "runs of 2 machines on one side: times mislead" in notes
+    assert "machines differ" in notes
+
+
+def test_seeds_that_agree_are_no_certainty() -> None:
+    # One image more of 10,000. Whole numbers of images: s = 1/10,000/sqrt(12) on both sides, two
+    # degrees of freedom, t(0.975; 2) = 4.302653.
+    line = only(*(side(*(timed(s, 10, final) for s in (0, 1))) for final in (0.9920, 0.9921)))
+    accuracy = line.final_test_accuracy
+    assert accuracy is not None
+    assert accuracy.low is not None
+    half = 4.302653 / 10_000 / sqrt(12)
+    assert accuracy.low == pytest.approx(0.0001 - half, rel=1e-4)
+    assert accuracy.is_within_noise is True
+
+
+def test_the_side_on_battery_is_named() -> None:
+    spent = {"verdict": "suspect", "reasons": ("on battery",)}
+    base = side(timed(0, 10, **spent), timed(1, 11, **spent))
+    line = only(base, side(timed(0, 10), timed(1, 11)))
+    assert "power differs: the base ran on battery, times mislead" in line.notes
+
+
+def test_memory_read_otherwise_is_not_compared() -> None:
+    base = side(timed(0, 10), timed(1, 11))
+    other = side(*(timed(s, 10 + s, memory_method="getrusage") for s in (0, 1)))
+    line = only(base, other)
+    assert line.peak_rss_bytes is None
+    assert any(note.startswith("peak memory is not compared") for note in line.notes)
+
+
+def test_accuracies_on_other_images_are_not_compared() -> None:
+    base = side(timed(0, 10), timed(1, 11))
+    foreign = {"dataset": "mnist-5k", "dataset_digest": "e" * 64}
+    line = only(base, side(*(timed(s, 10 + s, **foreign) for s in (0, 1))))
+    assert line.final_test_accuracy is None
+    assert line.train_seconds is not None
+    assert "accuracies are not compared: other images" in line.notes
+
+
+def test_what_was_spoilt_has_no_time() -> None:
+    base = side(timed(0, 10), timed(1, 10))
+    other = side(timed(0, 20), timed(1, 20), timed(2, 900, verdict="invalid"))
+    line = only(base, other)
+    assert line.train_seconds is not None
+    assert line.train_seconds.value == pytest.approx(2)
+    assert line.other_n == 3
+    assert "1 invalid of 3 runs left out of time and memory" in line.notes
+
+
+def test_step_counts_that_both_have() -> None:
+    base = side(timed(0, 10), timed(0, 20, steps=2_500))
+    lines = contrasts(base, [side(timed(0, 5), timed(0, 50, steps=5_000))])
+    assert [(line.base_steps, line.other_steps) for line in lines] == [(1_000, 1_000)]
+    assert contrasts(base, [side(timed(0, 50, steps=5_000))]) == ()
+    (line,) = contrasts(side(timed(0, 10)), [side(timed(0, 4, steps=250))])
+    assert (line.base_steps, line.other_steps) == (1_000, 250)
+    assert "steps differ: 250 against 1,000" in line.notes
+
+
+def test_what_has_no_counterpart_is_told() -> None:
+    base = side(timed(0, 10), timed(0, 20, steps=2_500), label="base")
+    other = side(timed(0, 5), timed(0, 50, steps=5_000))
+    nothing = side(run(status="failed", evaluations=()), label="third")
+    assert list(unmatched(base, [other, nothing])) == [
+        "base: 2,500 steps are not compared: other has none",
+        "other: 5,000 steps are not compared: base has none",
+        "base: 1,000, 2,500 steps are not compared: third has none",
+        "third: no finished run",
+    ]
+    # One of each are compared whatever their steps.
+    assert list(unmatched(side(timed(0, 10)), [side(timed(0, 4, steps=250))])) == []
+
+
+def test_what_a_side_leaves_out_is_told() -> None:
+    one_thread = timed(2, 90, threads=1)
+    line = only(side(timed(0, 10), timed(1, 11)), side(timed(0, 5), timed(1, 6), one_thread))
+    assert line.other_n == 2
+    assert "left out: 1 not with 2 threads in float32 on cpu" in line.notes
+    line = only(side(timed(0, 10), timed(1, 11), one_thread), side(timed(0, 5), timed(1, 6)))
+    assert "left out of the base: 1 not with 2 threads in float32 on cpu" in line.notes
+
+
+def test_nothing_finished() -> None:
+    failed = side(run(status="failed", evaluations=()))
+    assert contrasts(side(timed(0, 10)), [failed]) == ()

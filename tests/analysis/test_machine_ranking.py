@@ -1,0 +1,102 @@
+"""Machines beside one another, on hand-made runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from factories import evaluations, run
+
+from mnist_bench.analysis.machine_ranking import ranked
+from mnist_bench.reporting import columns as cells
+from mnist_bench.results.document import MachineLine
+from mnist_bench.results.run_summary import Recorded, summarise_run
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+
+
+def made(machine: str, seed: int, seconds: float, **changes: Any) -> Recorded:
+    """A run of 1,000 steps of 50 images on a machine, at so many seconds a step."""
+    values: dict[str, Any] = {
+        "machine_id": machine * 8,
+        "run_id": f"{machine}-{seed}-{seconds}",
+        "evaluations": evaluations(1_000, 0.985, final=0.98, seconds=seconds),
+    }
+    study = changes.pop("study", None)
+    whole = run(1_000, seed=seed, **(values | changes))
+    return Recorded(summarise_run(whole), 0, machine=f"Machine {machine}", study=study)
+
+
+def by_machine(*runs: Recorded) -> dict[str, MachineLine]:
+    return {line.machine: line for line in ranked(runs)}
+
+
+def test_the_fastest_comes_first() -> None:
+    lines = ranked([made("a", 0, 0.02), made("a", 1, 0.025), made("b", 0, 0.01)])
+    assert [line.machine for line in lines] == ["Machine b", "Machine a"]
+    fast, slow = lines
+    assert (fast.n, slow.n) == (1, 2)
+    assert fast.images_per_second_mean == pytest.approx(5_000)
+    assert slow.images_per_second_mean == pytest.approx((2_500 + 2_000) / 2)
+    assert slow.images_per_second_sd == pytest.approx(500 / 2**0.5)
+    assert fast.images_per_second_sd is None
+    assert (fast.relative, slow.relative) == (1.0, pytest.approx(0.45))
+    assert slow.final_test_accuracy_mean == pytest.approx(0.98)
+
+
+def test_one_machine_is_no_ranking() -> None:
+    assert ranked([made("a", 0, 0.02), made("a", 1, 0.02)]) == ()
+
+
+def test_what_the_machine_spoilt_is_left_out() -> None:
+    lines = by_machine(made("a", 0, 0.02), made("a", 1, 9.0, verdict="invalid"), made("b", 0, 0.01))
+    assert lines["Machine a"].n == 1
+    assert lines["Machine a"].images_per_second_mean == pytest.approx(2_500)
+
+
+def test_only_the_same_task_is_compared() -> None:
+    assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, dataset="mnist-5k")]) == ()
+    assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, precision="bfloat16")]) == ()
+    assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, scenario="other")]) == ()
+    assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, status="failed")]) == ()
+    assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, study="s")]) == ()
+
+
+def test_what_was_done_otherwise_is_ranked_apart_and_told() -> None:
+    fine = [made(machine, 0, 0.02) for machine in "ab"]
+    coarse = [made(machine, 0, 0.01, precision="bfloat16") for machine in "ab"]
+    other = [made(m, 0, 0.03, hyperparameters=PaperCnnHyperparameters(dropout_rate=0.2),
+                  dataset="mnist-5k", eval_every=50) for m in "ab"]  # fmt: skip
+    lines = ranked([*fine, *coarse, *other])
+    assert sorted(cells.task(line) for line in lines[::2]) == [
+        "bfloat16, cpu", "float32, cpu",
+        "float32, cpu, mnist-5k, dropout_rate 0.2, scored at 1, then every 50",
+    ]  # fmt: skip
+    assert len({line.task for line in lines}) == 3
+    assert [line.relative for line in lines] == [1.0] * 6
+
+
+def test_two_gpus_of_a_machine_are_not_averaged() -> None:
+    first, second = (
+        made("a", 0, seconds, device="gpu", device_name=name)
+        for seconds, name in ((0.01, "One"), (0.02, "Two"))
+    )
+    assert ranked([first, second]) == ()
+    third = made("b", 0, 0.04, device="gpu", device_name="One")
+    lines = ranked([first, second, third])
+    assert [(line.machine, cells.task(line)) for line in lines] == [
+        ("Machine a", "float32, One"), ("Machine a", "float32, Two"), ("Machine b", "float32, One"),
+    ]  # fmt: skip
+
+
+def test_of_one_machine_the_most_threads() -> None:
+    lines = by_machine(
+        made("a", 0, 0.04, threads=1), made("a", 0, 0.02, threads=4), made("b", 0, 0.01)
+    )
+    assert (lines["Machine a"].threads, lines["Machine a"].n) == (4, 1)
+    assert lines["Machine a"].images_per_second_mean == pytest.approx(2_500)
+
+
+def test_a_machine_whose_hardware_was_not_told() -> None:
+    unnamed = made("a", 0, 0.02)
+    nameless = Recorded(unnamed.run, 0)
+    assert set(by_machine(nameless, made("b", 0, 0.01))) == {"machine aaaaaaaa", "Machine b"}

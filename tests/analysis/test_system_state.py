@@ -1,0 +1,42 @@
+"""What runs saw together, on hand-made results."""
+
+from __future__ import annotations
+
+from factories import run
+
+from mnist_bench.analysis.system_state import Seen, seen_by
+from mnist_bench.measurement.conditions import Conditions, Surroundings
+from mnist_bench.results.run import RunResult
+
+
+def looked(*looks: Surroundings) -> RunResult:
+    return run(conditions=Conditions(surroundings=looks))
+
+
+def test_several_runs_looks_together() -> None:
+    first = looked(
+        Surroundings(logical_cores=8, affinity_cores=4, quota_cores=1.5, governor="powersave",
+                     clock_mhz=2_400.0, on_battery=False, temperature_celsius=60.0),
+        Surroundings(logical_cores=8, affinity_cores=6, clock_mhz=3_100.0, on_battery=True),
+    )  # fmt: skip
+    second = looked(Surroundings(logical_cores=8, governor="performance", clock_mhz=2_900.0))
+    assert seen_by([first, run(), second]) == Seen(
+        on_battery=True,
+        governors=("performance", "powersave"),
+        logical_cores=8,
+        usable_cores=1.5,
+        quota_cores=1.5,
+        clock_mhz_min=2_400.0,
+        clock_mhz_max=3_100.0,
+        temperature_celsius_max=60.0,
+    )
+
+
+def test_what_nobody_told_is_unknown() -> None:
+    nothing = Seen(None, (), None, None, None, None, None, None)
+    assert seen_by([looked(Surroundings())]) == nothing
+
+
+def test_nobody_looked() -> None:
+    assert seen_by([]) is None
+    assert seen_by([run(), looked()]) is None

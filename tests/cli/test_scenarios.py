@@ -1,0 +1,126 @@
+"""What can be run, and what each costs here."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from factories import run
+from rich.console import Console
+
+from mnist_bench.cli import scenarios as listing
+from mnist_bench.cli.scenarios import Item
+from mnist_bench.data import mnist as data
+from mnist_bench.measurement import system as sensing
+from mnist_bench.runner import time_estimates as cost
+from mnist_bench.scenarios import scenario
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing was measured here yet; runs may use the two threads of `records.run`."""
+    monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(sensing, "usable_threads", lambda: 2)
+    return tmp_path / "cache"
+
+
+def items() -> dict[str, Item]:
+    return {item.name: item for item in listing.packaged()}
+
+
+def shown(width: int) -> str:
+    console = Console(width=width, file=StringIO(), force_terminal=False, color_system=None)
+    listing.show(listing.packaged(), console)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_every_packaged_scenario_is_listed() -> None:
+    assert [item.name for item in listing.packaged()] == scenario.packaged_names()
+
+
+def test_images_of_table_1_by_hand() -> None:
+    # 10,000 steps of 50 images; 100 grid points and 4 last states, each 10,000 + 5,000 images.
+    item = items()["table-1"]
+    assert item.steps == (1_000, 2_500, 5_000, 10_000)
+    assert item.train_images == 500_000
+    assert item.score_images == 1_560_000
+    assert item.expected_seconds is None
+
+
+def test_images_of_smoke_by_hand() -> None:
+    # 200 steps of 50 images; after 1, 51, 101, 151 and 200 updates, each 500 + 500 images.
+    item = items()["smoke"]
+    assert item.steps == (200,)
+    assert item.train_images == 10_000
+    assert item.score_images == 5_000
+
+
+def test_images_of_threads_by_hand() -> None:
+    # At 1 and at 2 threads 500 steps of 50 images; after 1, 101, ..., 401 and 500 updates.
+    item = items()["threads"]
+    assert item.steps == (500,)
+    assert item.train_images == 2 * 25_000
+    assert item.score_images == 2 * 6 * 15_000
+
+
+def test_every_thread_count_must_be_known() -> None:
+    cost.remember([run(1_000)], 15_000)
+    assert items()["threads"].expected_seconds is None
+    cost.remember([run(1_000, threads=1)], 15_000)
+    one = 25_000 / 2_500 + 6 * 3.25 / 11 + 4.5
+    assert items()["threads"].expected_seconds == pytest.approx(2 * one)
+
+
+def test_expected_seconds_from_a_run_before() -> None:
+    # 500,000 images at 2,500 a second, 104 evaluations where 11 took 3.25 s, 4.5 s to start
+    cost.remember([run(1_000)], 15_000)
+    expected = 200 + 104 * 3.25 / 11 + 4.5
+    assert items()["table-1"].expected_seconds == pytest.approx(expected)
+
+
+def test_other_threads_tell_nothing() -> None:
+    cost.remember([run(1_000, threads=4)], 15_000)
+    assert items()["table-1"].expected_seconds is None
+
+
+def test_table_fits_80_columns() -> None:
+    text = shown(80)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for word in ("scenario", "smoke", "table-1", "10,000", "500,000", "1,560,000"):
+        assert word in text
+
+
+def test_table_tells_images_where_no_time_is_known() -> None:
+    text = shown(300)
+    assert "500,000 images to train on, 1,560,000 to score" in text
+    assert "1,000, 2,500, 5,000, 10,000" in text
+    assert items()["table-1"].title in text
+
+
+def test_table_tells_the_time_where_it_is_known() -> None:
+    cost.remember([run(1_000), run(1_000, threads=1)], 15_000)
+    text = shown(300)
+    assert "about 3 min 55 s" in text  # 235.2 s
+    assert "about 8.6 s" in text  # 4 s, then 5,000 images at 50,769 a second, and 4.5 s to start
+    # What these take is not known from a run of another model or with other hyperparameters.
+    others = ("sprint", "accurate", "claim-6-")
+    known = [line for line in text.splitlines() if not line.startswith(others)]
+    assert not any("images to train on" in line for line in known)
+
+
+def test_json() -> None:
+    told = json.loads(listing.as_json(listing.packaged()))
+    assert list(told) == ["schema", "scenarios"]
+    assert told["schema"] == 1
+    (smoke,) = (each for each in told["scenarios"] if each["name"] == "smoke")
+    assert smoke == {
+        "name": "smoke",
+        "title": items()["smoke"].title,
+        "steps": [200],
+        "train_images": 10_000,
+        "score_images": 5_000,
+        "expected_seconds": None,
+    }

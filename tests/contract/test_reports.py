@@ -1,0 +1,56 @@
+"""Reports of hand-made results, to the letter: files, the screen, and a report of everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from factories import (
+    LAYER_MAPS,
+    REPORT_SUFFIXES,
+    full_report,
+    printed_table,
+    report_book,
+    report_section,
+    seeds,
+    smoke_report,
+    study_document,
+    threads_report,
+)
+from golden import assert_golden
+
+from mnist_bench.reporting.files import write_reports
+from mnist_bench.reporting.markdown import book_to_markdown
+from mnist_bench.reporting.model import Report
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("full", full_report()), ("smoke", smoke_report()), ("threads", threads_report())],
+)
+def test_files_are_golden(name: str, told: Report, tmp_path: Path) -> None:
+    written = write_reports(tmp_path / "reports", name, told)
+    assert [path.name for path in written] == [f"{name}{suffix}" for suffix in REPORT_SUFFIXES]
+    assert sorted((tmp_path / "reports").iterdir()) == sorted(written)
+    for path in written:
+        assert_golden(path.name, path.read_bytes().decode())
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_screen_is_golden(width: int) -> None:
+    assert_golden(f"screen-{width}.txt", _without_padding(printed_table(full_report(), width)))
+
+
+def test_screen_of_threads_is_golden() -> None:
+    assert_golden("screen-threads.txt", _without_padding(printed_table(threads_report(), 100)))
+
+
+def test_the_books_markdown_is_golden() -> None:
+    whole = [*seeds(1_000, 0.985, 0.986, 0.987), *seeds(10_000, 0.992, 0.993, 0.994)]
+    made = report_book(report_section(whole), layers=LAYER_MAPS, studies=(study_document(),))
+    assert_golden("book.md", book_to_markdown(made))
+
+
+def _without_padding(text: str) -> str:
+    """As editors keep files: no blanks at a line's end."""
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())

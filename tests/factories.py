@@ -1,0 +1,1006 @@
+"""Hand-made records for the tests of what reads them.
+
+Nothing of weight is loaded by this module itself: neither TensorFlow nor MLflow.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+
+from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis.confusion import confusion_of
+from mnist_bench.analysis.curves import curves_of
+from mnist_bench.analysis.grouping import compares
+from mnist_bench.analysis.reference import standings
+from mnist_bench.analysis.system_state import seen_by
+from mnist_bench.analysis.table1 import Reference, Spread
+from mnist_bench.analysis.thread_scaling import scaling_of
+from mnist_bench.analysis.time_to_accuracy import reaches
+from mnist_bench.claims.evidence import Evidence
+from mnist_bench.claims.parts import SMALL_TECHNIQUE, TECHNIQUES
+from mnist_bench.cluster.shared_plan import SharedPlan
+from mnist_bench.core import process_identity as owner
+from mnist_bench.core.process_identity import Owner
+from mnist_bench.data.dataset import Images, Source
+from mnist_bench.measurement.conditions import Conditions, Stretch, Surroundings, TrainingStretch
+from mnist_bench.measurement.machine import Machine
+from mnist_bench.reporting.figures import drawings_of
+from mnist_bench.reporting.html import book_to_html
+from mnist_bench.reporting.model import Book, Report
+from mnist_bench.reporting.terminal import print_table
+from mnist_bench.results.dataset_size import DataSizes, ImageBytes
+from mnist_bench.results.document import MachineLine
+from mnist_bench.results.experiments import (
+    LAYER_KINDS,
+    ConvolutionCases,
+    ConvolutionCheck,
+    Descent,
+    Finding,
+    LayerCost,
+    LayerKind,
+    LossCurve,
+    LossPoint,
+    Method,
+    Sparseness,
+)
+from mnist_bench.results.layer_maps import Layers
+from mnist_bench.results.predictions import Predictions
+from mnist_bench.results.protocol import RowEnd, Sample, Scored
+from mnist_bench.results.run import Evaluation, RunResult
+from mnist_bench.results.run_summary import summarise
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Scenario
+from mnist_bench.tracking.bundle import Bundle, BundledRun, to_bytes
+from mnist_bench.tracking.run_builder import planned_run
+from mnist_bench.tracking.spool import Address, Ended, Entry, Header, Made, Said
+from mnist_bench.tuning.candidate import Margin
+from mnist_bench.tuning.document import StudyDocument
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.space import Parameter, Space, Value
+from mnist_bench.tuning.study import Study
+from mnist_bench.tuning.trial import Tried
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from ops import Profile
+
+
+# Machines and runs
+
+
+def machine(**changes: Any) -> Machine:
+    """A machine that nobody owns."""
+    values: dict[str, Any] = {
+        "machine_id": "0123456789abcdef",
+        "cpu": "Imaginary CPU",
+        "cores_physical": 2,
+        "cores_logical": 4,
+        "memory_bytes": 16 * 2**30,
+        "system": "Linux 6.1",
+        "architecture": "x86_64",
+        "python": "3.12.1",
+        "tensorflow": "2.21.0",
+        "keras": "3.15.1",
+        "mlflow": "3.17.2",
+        "optuna": "5.0.0",
+        "numpy": "2.4.6",
+        "mnist_bench": "0.1.0",
+    }
+    return Machine(**(values | changes))
+
+
+def evaluations(
+    steps: int, best: float, *, best_step: int | None = None, final: float | None = None,
+    selected: float | None = None, first: int = 1, every: int = 100, seconds: float = 0.02,
+) -> tuple[Evaluation, ...]:  # fmt: skip
+    """A grid whose largest test accuracy is `best`, and the last state.
+
+    Args:
+        steps: The last state's step.
+        best: Largest test accuracy on the grid.
+        best_step: Where; the last grid step but one if there is one.
+        final: Test accuracy of the last state where it lies off the grid.
+        selected: Test accuracy at the first grid step, which validation then chooses.
+        first: First grid step.
+        every: Distance of grid steps.
+        seconds: Training seconds a step.
+    """
+    grid = list(range(first, steps + 1, every))
+    best_step = best_step or grid[max(0, len(grid) - 2)]
+    accuracies = dict.fromkeys(grid, round(best - 0.01, 6))
+    if selected is not None:
+        accuracies[grid[0]] = selected
+    accuracies[best_step] = best
+    accuracies.setdefault(steps, round(best - 0.001, 6) if final is None else final)
+    chosen = grid[0] if selected is not None else best_step
+    return tuple(
+        Evaluation(
+            step=step,
+            test_accuracy=accuracy,
+            validation_accuracy=0.99 if step == chosen else 0.9,
+            train_loss=0.125,
+            train_seconds=step * seconds,
+        )
+        for step, accuracy in sorted(accuracies.items())
+    )
+
+
+def run(steps: int = 1_000, best: float = 0.985, seed: int = 0, **changes: Any) -> RunResult:
+    """A finished run of the paper's protocol.
+
+    Args:
+        steps: Of the run.
+        best: Largest test accuracy.
+        seed: Of the run.
+        changes: Other fields of `RunResult`.
+    """
+    first, every = changes.get("eval_first", 1), changes.get("eval_every", 100)
+    values: dict[str, Any] = {
+        "scenario": "table-1",
+        "model": "paper-cnn",
+        "steps": steps,
+        "seed": seed,
+        "training_seed": changes.get("training_seed", seed),
+        "status": "finished",
+        "run_id": f"run-{steps}-{seed}",
+        "trajectory": f"trajectory-{seed}",
+        "dataset": "mnist",
+        "dataset_digest": "d" * 64,
+        "precision": "float32",
+        "threads": 2,
+        "device": "cpu",
+        "machine_id": "0123456789abcdef",
+        "memory_method": "VmHWM",
+        "eval_first": first,
+        "eval_every": every,
+        "target_accuracies": (0.984, 0.9888, 0.9918, 0.9928),
+        "hyperparameters": PaperCnnHyperparameters(),
+        "evaluations": evaluations(steps, best, first=first, every=every),
+        "seconds": {"import": 4.0, "data": 0.5, "train": steps * 0.02, "evaluate": 3.25},
+        "peak_rss_bytes": 1_000 * 2**20 + steps,
+    }
+    return RunResult(**(values | changes))
+
+
+def seeds(steps: int, *accuracies: float, **changes: Any) -> list[RunResult]:
+    """Finished runs of the paper's protocol, one a seed, with these largest test accuracies."""
+    return [run(steps, best, seed, **changes) for seed, best in enumerate(accuracies)]
+
+
+# Where from and where to
+
+
+SOURCE = Source(
+    name="mnist",
+    digest="d" * 64,
+    train_digest="t" * 64,
+    location="nowhere",
+    train_images=55_000,
+    validation_images=5_000,
+    test_images=10_000,
+)
+"""MNIST, as it would be told to a worker that reads it."""
+
+
+ADDRESS = Address(tracking_uri="sqlite:///mlflow.db", experiment="mnist-bench")
+
+
+# Conditions: a quiet machine of four cores, all of whose figures are known
+
+
+CORES = 4
+STRETCH_SECONDS = 8.0
+"""Of wall clock. This and the cores are powers of two, so that shares of them are exact."""
+
+
+def surroundings(**changes: Any) -> Surroundings:
+    """A quiet machine at one moment."""
+    values: dict[str, Any] = {
+        "logical_cores": CORES,
+        "affinity_cores": CORES,
+        "quota_cores": None,
+        "governor": "performance",
+        "clock_mhz": 3_000.0,
+        "on_battery": False,
+        "battery_percent": 80.0,
+        "temperature_celsius": 50.0,
+        "memory_available_bytes": 8 * 2**30,
+        "memory_total_bytes": 16 * 2**30,
+        "swap_used_bytes": 2**20,
+    }
+    return Surroundings(**(values | changes))
+
+
+def stretch(**changes: Any) -> Stretch:
+    """Eight seconds of three busy cores, and nobody else."""
+    values: dict[str, Any] = {
+        "wall_seconds": STRETCH_SECONDS,
+        "own_cpu_seconds": 24.0,
+        "family_cpu_seconds": 0.0,
+        "other_cpu_seconds": 0.0,
+        "steal_seconds": 0.0,
+        "throttled_seconds": 0.0,
+        "memory_stall_seconds": 0.0,
+        "swapped_bytes": 0,
+        "suspended_seconds": 0.0,
+    }
+    return Stretch(**(values | changes))
+
+
+def training_stretches(paces: Iterable[float], **changes: Any) -> tuple[TrainingStretch, ...]:
+    """One stretch of 50 steps for each of the paces.
+
+    Args:
+        paces: Training seconds a step.
+        changes: Fields of every `Stretch`.
+    """
+    return tuple(
+        TrainingStretch(
+            step=50 * number,
+            steps=50,
+            train_seconds=50 * pace,
+            rss_bytes=500 * 2**20,
+            seen=stretch(**changes),
+        )
+        for number, pace in enumerate(paces, start=1)
+    )
+
+
+def conditions(**changes: Any) -> Conditions:
+    """What was seen of a quiet run of 600 steps."""
+    values: dict[str, Any] = {
+        "surroundings": (surroundings(), surroundings()),
+        "calibration_seconds": (0.02, 0.02),
+        "stretches": training_stretches([0.16] * 12),
+        "exclusive": True,
+    }
+    return Conditions(**(values | changes))
+
+
+# Bundles: a quick way to fill a real database
+
+
+DAY_MS = 86_400_000
+NOON_MS = 1_767_225_600_000 + DAY_MS // 2
+"""Noon of 1 January 2026 in UTC."""
+
+
+def table_1(machine_id: str = "a" * 32, pace: float = 0.02, **changes: Any) -> list[RunResult]:
+    """Three seeds of Table I on a machine, at so many seconds a step."""
+    best = {1_000: 0.984, 2_500: 0.989, 5_000: 0.992, 10_000: 0.993}
+    return [
+        run(steps, accuracy + seed * 1e-4, seed, machine_id=machine_id, verdict="clean",
+            trajectory=f"{machine_id}-{seed}-{pace}",
+            evaluations=evaluations(steps, accuracy + seed * 1e-4, seconds=pace), **changes)
+        for seed in range(3)
+        for steps, accuracy in best.items()
+    ]  # fmt: skip
+
+
+def full_of_everything(folder: Path, name: str) -> str:
+    """A bundle in which nothing that a run may tell is missing, with few scorings beside it."""
+    look = Surroundings(
+        logical_cores=4, affinity_cores=3, quota_cores=2.5, governor="performance",
+        clock_mhz=2_400.0, on_battery=False, battery_percent=80.0, temperature_celsius=61.5,
+        memory_available_bytes=2**33, memory_total_bytes=2**34, swap_used_bytes=0,
+    )  # fmt: skip
+    seen = Stretch(
+        wall_seconds=20.1, own_cpu_seconds=40.0, family_cpu_seconds=0.5, other_cpu_seconds=0.25,
+        steal_seconds=0.125, throttled_seconds=0.0, memory_stall_seconds=0.0, swapped_bytes=0,
+        suspended_seconds=0.0, processor_joules=560.0, battery_joules=800.0,
+    )  # fmt: skip
+    stretch = TrainingStretch(step=201, steps=200, train_seconds=4.0, rss_bytes=2**29, seen=seen)
+    conditions = Conditions(
+        surroundings=(look, look), calibration_seconds=(0.5, 0.51), stretches=(stretch, stretch)
+    )
+    told = {
+        "conditions": conditions, "verdict": "suspect", "reasons": ("other load", "on battery"),
+        "phase_peak_rss_bytes": {"import": 300 * 2**20, "train": 900 * 2**20},
+        "shared_phases": ("import", "data"), "device": "gpu", "device_name": "Imaginary GPU",
+        "device_memory_bytes": 2**33, "bfloat16_speedup": 1.5, "eval_every": 500,
+    }  # fmt: skip
+    runs = [
+        run(steps, 0.985, seed, evaluations=evaluations(steps, 0.985, every=500), **told)
+        for seed in (0, 1)
+        for steps in (1_000, 2_500)
+    ]
+    asked = Scenario(title="Scenario table-1", model="paper-cnn", steps=(1_000, 2_500),
+                     eval_every=500)  # fmt: skip
+    return bundle(folder, name, runs, scenario=asked)
+
+
+def bundle(
+    folder: Path, name: str, runs: list[RunResult], scenario: Scenario | None = None, **of: Any
+) -> str:
+    """A bundle of runs of one machine, each begun a minute after the one before."""
+    asked = None if scenario is None else 0
+    told = tuple(
+        BundledRun(result=r.model_copy(update={"run_id": None}), machine=0, scenario=asked,
+                   begun_at_ms=NOON_MS + 60_000 * index)
+        for index, r in enumerate(runs)
+    )  # fmt: skip
+    here = machine(**({"machine_id": runs[0].machine_id} | of))
+    scenarios = () if scenario is None else (scenario,)
+    made = Bundle(mnist_bench="0.1.0", machines=(here,), runs=told, scenarios=scenarios)
+    (folder / name).write_bytes(to_bytes(made, ""))
+    return name
+
+
+# Table I
+
+
+REFERENCE = Reference(
+    tuple(Spread(steps, 0.0005, 10, "reference") for steps in (1_000, 2_500, 5_000, 10_000))
+)
+RUN_KEYS = [
+    "scenario",
+    "model",
+    "steps",
+    "seed",
+    "status",
+    "run_id",
+    "trajectory",
+    "dataset",
+    "dataset_digest",
+    "precision",
+    "threads",
+    "device",
+    "machine_id",
+    "memory_method",
+    "verdict",
+    "reasons",
+    "max_test_accuracy",
+    "max_test_accuracy_step",
+    "final_test_accuracy",
+    "selected_test_accuracy",
+    "train_seconds_total",
+    "images_per_second",
+    "peak_rss_bytes",
+    "seconds",
+    "hyperparameters",
+]
+ADDED_RUN_KEYS = [
+    "failure",
+    "training_seed",
+    "phase_peak_rss_bytes",
+    "shared_phases",
+    "device_name",
+    "device_memory_bytes",
+    "max_validation_accuracy",
+    "final_validation_accuracy",
+    "eval_first",
+    "eval_every",
+    "processor_joules",
+    "battery_joules",
+]
+ROW_KEYS = [
+    "steps",
+    "paper_step",
+    "paper_max_test_accuracy",
+    "n",
+    "mean",
+    "sd",
+    "difference",
+    "interval_low",
+    "interval_high",
+    "verdict",
+    "reason",
+    "train_seconds_mean",
+    "images_per_second_mean",
+    "peak_rss_bytes_max",
+    "run_ids",
+]
+
+
+def scored_training(seed: int, *points: tuple[int, float, float], **changes: object) -> RunResult:
+    """A training with these steps, test accuracies and seconds."""
+    made = tuple(
+        Evaluation(step=step, test_accuracy=accuracy, validation_accuracy=0.9, train_loss=None,
+                   train_seconds=seconds)
+        for step, accuracy, seconds in points
+    )  # fmt: skip
+    return run(201, seed=seed, evaluations=made, **changes)
+
+
+# A worker's messages, and the spool that keeps them
+
+
+TWO_ROWS = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (250, 501)})
+HEARD_FROM_MS = 1_800_000_000_000
+
+
+def planned_row(steps: int, **changes: int) -> RunResult:
+    return planned_run(
+        name="table-1",
+        scenario=TWO_ROWS,
+        source=SOURCE,
+        machine=machine(),
+        execution=Execution(threads=2),
+        steps=steps,
+        seed=3,
+        training_seed=changes.get("training_seed", 3),
+        trajectory="a-trajectory",
+    )
+
+
+def heard_at_ms(step: int) -> int:
+    """Each step is heard of at a second of its own."""
+    return HEARD_FROM_MS + 1_000 * step
+
+
+def scored_message(step: int) -> Scored:
+    return Scored(
+        evaluation=Evaluation(
+            step=step,
+            test_accuracy=0.97,
+            validation_accuracy=0.96,
+            train_loss=0.25,
+            train_seconds=step * 0.02,
+        )
+    )
+
+
+def sample_message(step: int, steps: int = 100, rss_bytes: int | None = 7_000) -> Sample:
+    stretch = TrainingStretch(
+        step=step,
+        steps=steps,
+        train_seconds=steps * 0.02,
+        rss_bytes=rss_bytes,
+        seen=Stretch(wall_seconds=steps * 0.02, own_cpu_seconds=steps * 0.04),
+    )
+    return Sample(train_seconds=step * 0.02, stretch=stretch)
+
+
+def row_end_message(steps: int) -> RowEnd:
+    return RowEnd(
+        steps=steps,
+        seconds={"import": 4.0, "data": 0.5, "train": steps * 0.02, "other": 1.0},
+        peak_rss_bytes=1_000 + steps,
+        memory_method="VmHWM",
+        phase_peak_rss_bytes={"import": 600, "train": 1_000 + steps},
+    )
+
+
+SPOOL_ENTRIES: tuple[Entry, ...] = (
+    Made(at_ms=HEARD_FROM_MS + 1, steps=250, run_id="an-id"),
+    Said(at_ms=HEARD_FROM_MS + 2, message=sample_message(101)),
+    Said(at_ms=HEARD_FROM_MS + 3, message=scored_message(101)),
+    Said(at_ms=HEARD_FROM_MS + 4, message=row_end_message(250)),
+    Ended(at_ms=HEARD_FROM_MS + 5, status="killed", reason="interrupted"),
+)
+
+
+def spool_header(**changes: object) -> Header:
+    values = {
+        "at_ms": HEARD_FROM_MS,
+        "owner": owner.current("a-machine"),
+        "address": ADDRESS,
+        "machine": machine(),
+        "scenario": TWO_ROWS,
+        "runs": tuple(planned_row(steps) for steps in TWO_ROWS.steps),
+    }
+    return Header(**(values | changes))
+
+
+# Claims
+
+
+TABLE_1_STEPS = tuple(row.steps for row in paper.TABLE_1)
+AccuracyCurve = Callable[[int, random.Random], float]
+"""Test accuracy after so many updates."""
+
+
+def training_along(steps: int, seed: int, curve: AccuracyCurve, **changes: Any) -> RunResult:
+    """One on the paper's grid, apart from all others."""
+    chance = random.Random(f"{steps} {seed}")
+    grid = sorted({*range(1, steps + 1, 100), steps})
+    made = tuple(
+        Evaluation(step=step, test_accuracy=curve(step, chance), validation_accuracy=0.9,
+                   train_loss=None, train_seconds=step * 0.02)
+        for step in grid
+    )  # fmt: skip
+    own = {"training_seed": 100_000 * seed + steps, "trajectory": f"{steps}-{seed}"}
+    return run(steps, seed=seed, evaluations=made, **(own | changes))
+
+
+def trainings_along(curve: AccuracyCurve, seeds: int = 5) -> tuple[RunResult, ...]:
+    return tuple(
+        training_along(steps, seed, curve) for seed in range(seeds) for steps in TABLE_1_STEPS
+    )
+
+
+def falling_error(step: int, chance: random.Random) -> float:
+    """The error falls as the steps' power of -0.5, from 0.016 after 1,000."""
+    return 1 - 0.016 * (step / 1_000) ** -0.5 * chance.uniform(0.97, 1.03)
+
+
+def claims_evidence(runs: Sequence[RunResult], **changes: Any) -> Evidence:
+    """As it would be gathered."""
+    told = summarise(runs)
+    papers = [run for run in told if compares(run)]
+    names = (*TECHNIQUES, SMALL_TECHNIQUE)
+    named = {name: tuple(run for run in told if run.scenario == name) for name in names}
+    values = {
+        "runs": tuple(papers),
+        "trainings": tuple(run for run in runs if run.model == "paper-cnn"),
+        "rows": compare.rows(papers, compare.load_reference()),
+        "scaling": scaling_of([run for run in told if run.scenario == "threads"]),
+        "techniques": {name: of for name, of in named.items() if of},
+    }
+    return Evidence(**(values | changes))
+
+
+def finding_of_claim(number: int, body: object) -> dict[int, Finding]:
+    made = Finding(
+        claim=number, machine_id="0123456789abcdef", created="2026-01-31T12:00:00+00:00",
+        dataset=None, dataset_digest=None, execution=Execution(threads=2), seed=0, seconds=60.0,
+        took_seconds=10.0, tensorflow="2.21.0", mnist_bench="0.1.0", body=body,
+    )  # fmt: skip
+    return {number: made}
+
+
+def layer_cost(kind: LayerKind, side: int, **changes: Any) -> LayerCost:
+    """A layer of a 5 × 5 kernel; the counts are those far from any border."""
+    pixels = side**2
+    parameters = {"dense": pixels**2, "local": 25 * pixels, "convolution": 25}[kind]
+    values = {
+        "kind": kind, "side": side, "kernel_size": 5, "parameters": parameters,
+        "weight_bytes": 4 * parameters,
+        "multiply_adds": pixels**2 if kind == "dense" else 25 * pixels,
+        "seconds": {"dense": (0.4, 0.5, 0.45), "local": (0.2, 0.2, 0.2),
+                    "convolution": (0.1, 0.1, 0.1)}[kind],
+    }  # fmt: skip
+    return LayerCost(**(values | changes))
+
+
+def layer_findings(sides: tuple[int, ...] = (8, 16), **changes: Any) -> dict[int, Finding]:
+    costs = [
+        layer_cost(kind, side, **(changes if kind == "dense" else {}))
+        for side in sides
+        for kind in LAYER_KINDS
+    ]
+    body = Sparseness(costs=tuple(costs), batch_images=50, applications=10, largest_value=1.0)
+    return finding_of_claim(7, body)
+
+
+def loss_curve(method: Method, *points: tuple[int, float, float]) -> LossCurve:
+    made = tuple(
+        LossPoint(
+            samples_seen=samples, seconds=seconds, loss=loss, validation_accuracy=1 - loss / 3
+        )
+        for samples, seconds, loss in points
+    )
+    return LossCurve(method=method, learning_rate=None if method == "L-BFGS" else 0.1,
+                     points=made, ended="time", samples_seen=points[-1][0],
+                     seconds=points[-1][1])  # fmt: skip
+
+
+def descent_findings(full: LossCurve, newton: LossCurve) -> dict[int, Finding]:
+    single = loss_curve("single samples", (0, 0.0, 2.3), (1_000, 1.0, 0.9), (5_000, 5.0, 0.3))
+    body = Descent(
+        curves=(single, full, newton), searches=(), seconds_a_curve=5.0, parameters=100,
+        filters=(2, 4), training_images=1_000, loss_images=500, validation_images=100,
+    )  # fmt: skip
+    return finding_of_claim(8, body)
+
+
+SLOW_DESCENT = ((0, 0.0, 2.3), (10_000, 2.0, 1.5), (30_000, 5.0, 0.9))
+QUICK_DESCENT = ((0, 0.0, 2.3), (1_000, 0.5, 0.2))
+
+
+def convolution_findings(*, equal: int, largest: int = 0) -> dict[int, Finding]:
+    cases = tuple(
+        ConvolutionCases(
+            dimensions=dimensions, cases=10, symmetric_kernels=1, equal_before_flipping=1,
+            equal_after_flipping=equal, largest_difference_before_flipping=99,
+            largest_difference_after_flipping=largest,
+        )
+        for dimensions in (1, 2)
+    )  # fmt: skip
+    return finding_of_claim(10, ConvolutionCheck(checks=cases))
+
+
+def data_size_findings(training: int, test: int | None) -> dict[int, Finding]:
+    sizes = [
+        ImageBytes(part="training", images=60_000, representation="uint8", size_bytes=training),
+        ImageBytes(part="test", images=10_000, representation="uint8", size_bytes=test),
+        ImageBytes(part="training", images=60_000, representation="gzip as found", size_bytes=None),
+    ]
+    return finding_of_claim(11, DataSizes(sizes=tuple(sizes)))
+
+
+CONVOLUTION_CASES = ConvolutionCases(
+    dimensions=1, cases=4, symmetric_kernels=0, equal_before_flipping=0, equal_after_flipping=4,
+    largest_difference_before_flipping=3, largest_difference_after_flipping=0,
+)  # fmt: skip
+CHECKED_CONVOLUTIONS = ConvolutionCheck(checks=(CONVOLUTION_CASES,))
+
+
+# Reports
+
+
+REPORT_SUFFIXES = (".md", ".csv", ".runs.csv", ".json")
+
+
+def table_report(
+    results: Sequence[RunResult], *, title: str = "Table I", here: Machine | None = None,
+    command: str = "mnist-bench run table-1", scenario: str = "table-1",
+) -> Report:  # fmt: skip
+    return Report(
+        title=title,
+        scenario=scenario,
+        command=command,
+        created="2026-01-31",
+        document=compare.document(here or machine(), summarise(results), REFERENCE),
+        rows=compare.rows(summarise(results), REFERENCE),
+        seen=seen_by(results),
+    )
+
+
+AROUND_RUNS = Conditions(
+    surroundings=(
+        Surroundings(logical_cores=4, governor="performance", clock_mhz=2_400.0, on_battery=False),
+        Surroundings(logical_cores=4, governor="performance", clock_mhz=3_100.0, on_battery=False),
+    )
+)
+
+
+def full_report() -> Report:
+    """Three seeds of Table I with every verdict of rows and of runs, a failed and a killed one."""
+    clean = {"verdict": "clean", "conditions": AROUND_RUNS}
+    suspect = {"verdict": "suspect", "reasons": ("other load",)}
+    invalid = {"verdict": "invalid", "reasons": ("suspended", "other load")}
+    peaks = {"phase_peak_rss_bytes": {"import": 300 * 2**20, "train": 900 * 2**20}}
+    return table_report([
+        *seeds(1_000, 0.9899, 0.9900, 0.9902, **clean),
+        run(2_500, 0.9885, 0, **clean),
+        run(2_500, 0.9889, 1, **suspect),
+        run(2_500, 0.9890, 2, **suspect),
+        *seeds(5_000, 0.9850, 0.9851, **clean),
+        run(5_000, 0.9852, 2, **invalid),
+        run(10_000, 0.9933, 0, evaluations=evaluations(10_000, 0.9933, final=0.9921),
+            shared_phases=("import", "data"), **clean, **peaks),
+        run(10_000, 0.9, 1, status="failed", failure="worker ended by signal 9", evaluations=()),
+        run(10_000, 0.9, 2, status="killed", failure=None, run_id=None, peak_rss_bytes=None,
+            **invalid),
+    ])  # fmt: skip
+
+
+def smoke_report() -> Report:
+    """One short run on other images."""
+    return table_report(
+        [run(200, 0.91, dataset="mnist-5k", scenario="smoke", memory_method=None)],
+        title="A quick look", command="mnist-bench run smoke", scenario="smoke",
+    )  # fmt: skip
+
+
+def threads_report() -> Report:
+    """Two seeds at one, two and four threads; a spoilt run among them, and a failed one."""
+    paces = {(1, 0): 0.04, (1, 1): 0.042, (2, 0): 0.02, (2, 1): 0.028, (4, 0): 0.016, (4, 1): 0.9}
+    made = []
+    for (count, seed), pace in paces.items():
+        judged = {"verdict": "clean"}
+        if pace == 0.9:
+            judged = {"verdict": "invalid", "reasons": ("other load",)}
+        made.append(
+            run(500, 0.98, seed, scenario="threads", threads=count, run_id=f"run-{count}-{seed}",
+                trajectory=f"t{count}-{seed}", evaluations=evaluations(500, 0.98, seconds=pace),
+                **judged)
+        )  # fmt: skip
+    made.append(run(500, 0.9, 2, scenario="threads", threads=1, status="failed", failure="died"))
+    return table_report(
+        made, title="Threads", command="mnist-bench run threads", scenario="threads"
+    )
+
+
+def printed_table(told: Report, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    print_table(told, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+# Studies as documents
+
+
+TUNE_COMMAND = "mnist-bench tune --trials 4"
+STUDY_SPACE = Space(
+    title="Some parameters",
+    model="paper-cnn",
+    dataset="mnist-5k",
+    steps=100,
+    eval_every=5,
+    parameters={
+        "learning_rate": Parameter(low=0.0001, high=0.1, log=True),
+        "batch_size": Parameter(low=10, high=100),
+        "optimizer": Parameter(choices=("adam", "momentum")),
+        "schedule": Parameter(choices=("constant", "cosine")),
+        "average_decay": Parameter(choices=(0.0, 0.9), when={"schedule": ("constant",)}),
+    },
+)
+PAPERS_VALUES: dict[str, Value] = {
+    "learning_rate": 0.001,
+    "batch_size": 50,
+    "optimizer": "adam",
+    "schedule": "constant",
+    "average_decay": 0.0,
+}
+WINNERS_VALUES: dict[str, Value] = {
+    "learning_rate": 0.0123456789,
+    "batch_size": 64,
+    "optimizer": "momentum",
+    "schedule": "cosine",
+}
+LIMITED_GOAL = Goal(objective="accuracy", max_seconds=10.0)
+PARETO_GOAL = Goal(objective="pareto")
+
+
+def finished_trial(number: int, *values: float, **changes: Any) -> Tried:
+    facts = {
+        "number": number,
+        "state": "finished",
+        "chosen": WINNERS_VALUES,
+        "values": values,
+        "seconds": 20.5,
+        "run_id": f"run-{number}",
+    }
+    return Tried(**(facts | changes))
+
+
+STUDY_TRIALS = (
+    finished_trial(0, 0.9712, chosen=PAPERS_VALUES, seconds=12.0, is_papers=True,
+                   missed={"max seconds": -2.0}),
+    finished_trial(1, 0.9834, missed={"max seconds": 0.0}),
+    finished_trial(2, 0.99, seconds=30.25, missed={"max seconds": 3.5}),
+    Tried(number=3, state="pruned", chosen=PAPERS_VALUES | {"optimizer": "momentum"},
+          curve={5: 0.5}, seconds=8.0, run_id="run-3"),
+    Tried(number=4, state="failed", chosen=WINNERS_VALUES, seconds=4.25),
+    Tried(number=5, state="waiting", chosen={}, retry_of=4),
+)  # fmt: skip
+
+
+def study_document(**changes: Any) -> StudyDocument:
+    """A study whose second trial is its winner."""
+    facts: dict[str, Any] = {
+        "study": "mine",
+        "dataset": "mnist-5k",
+        "dataset_digest": "d" * 64,
+        "machine": machine(),
+        "space": STUDY_SPACE,
+        "goal": LIMITED_GOAL,
+        "trials": STUDY_TRIALS,
+        "best": (1,),
+        "candidate": 1,
+        "margin": Margin(
+            is_enough=True, in_words="against the paper's own: +0.0122 in validation accuracy"
+        ),
+        "importances": {},
+        "search_seconds": 75.0,
+        "looks": (),
+        "commands": (TUNE_COMMAND,),
+    }
+    return StudyDocument(**(facts | changes))
+
+
+def traded_study() -> StudyDocument:
+    """A trade-off: the third trial is beaten, the second the fastest."""
+    trials = (
+        finished_trial(0, 0.9712, 40.0, 1_048_576_000.0, chosen=PAPERS_VALUES, is_papers=True),
+        finished_trial(1, 0.9834, 20.5, 943_718_400.0),
+        finished_trial(2, 0.97, 41.5, 1_048_576_001.0),
+        finished_trial(3, 0.9912, 95.25, 524_288_000.0),
+    )
+    return study_document(goal=PARETO_GOAL, trials=trials, best=(0, 1, 3))
+
+
+# Studies as Optuna keeps them
+
+
+STUDY_MACHINE = "0123456789abcdef"
+SPACE_OF_EACH_KIND = Space(
+    title="One of each kind",
+    model="paper-cnn",
+    steps=100,
+    eval_every=5,
+    target_accuracy=0.9,
+    parameters={
+        "learning_rate": Parameter(low=0.0001, high=0.1, log=True),
+        "batch_size": Parameter(low=10, high=100, log=True),
+        # Whole numbers may stand for a parameter that takes any.
+        "dropout_rate": Parameter(low=0, high=0.75),
+        "shift_pixels": Parameter(low=0, high=3),
+        "schedule": Parameter(choices=("constant", "one-cycle")),
+        "batch_normalization": Parameter(choices=(False, True)),
+        "average_decay": Parameter(choices=(0.0, 0.9), when={"schedule": ("constant",)}),
+    },
+)
+ONE_PARAMETER = Space(
+    title="One parameter",
+    model="paper-cnn",
+    steps=100,
+    eval_every=5,
+    parameters={"learning_rate": Parameter(low=0.0001, high=0.1, log=True)},
+)
+"""Quick: a trial takes few lines of the journal."""
+
+
+ACCURACY_GOAL = Goal(objective="accuracy")
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path.as_posix()}"
+
+
+def opened_study(
+    name: str = "mine",
+    *,
+    storage: str | None = None,
+    space: Space = SPACE_OF_EACH_KIND,
+    goal: Goal = ACCURACY_GOAL,
+    of: Owner | None = None,
+    member: int = 0,
+    images: str | None = None,
+) -> Study:
+    me = of or owner.current(STUDY_MACHINE)
+    return Study(name, storage, space, goal, me, member=member, images=images)
+
+
+def worth_of(chosen: Mapping[str, Value]) -> float:
+    """A validation accuracy that follows from the learning rate alone."""
+    return 0.9 - 0.1 * abs(math.log10(float(chosen["learning_rate"])) + 2)
+
+
+def study_course(trials: int = 16, **options: Any) -> list[dict[str, Value]]:
+    """What is suggested where each trial is told what it is worth."""
+    begun = opened_study(**options)
+    suggested = []
+    for _ in range(trials):
+        asked = begun.ask()
+        begun.finished(asked.number, (worth_of(asked.chosen),), {})
+        suggested.append(dict(asked.chosen))
+    return suggested
+
+
+TWO_PARAMETERS_TOML = """
+title = "Two parameters"
+model = "paper-cnn"
+dataset = "mnist-5k"
+steps = 100
+eval_every = 5
+target_accuracy = 0.9
+
+[parameters]
+learning_rate = { low = 0.0001, high = 0.1, log = true }
+batch_size = { low = 10, high = 100 }
+"""
+
+
+def shared_plan(**changes: Any) -> SharedPlan:
+    values = {
+        "name": "mine", "scenario": "title = 'mine'\n", "dataset": "mnist",
+        "dataset_digest": "d" * 64, "experiment": "mnist-bench", "threads": None,
+        "precision": "float32", "device": "cpu", "independent": False,
+    }  # fmt: skip
+    return SharedPlan(**(values | changes))
+
+
+# A report of everything
+
+
+EVIL_TEXT = "<script>alert(1)</script> & \"quotes\" 'and' ](http://evil) `code` \u202ereversed"
+TWENTY_DIGITS = Images(np.full((20, 28, 28), 9, np.uint8), np.arange(20, dtype=np.uint8) % 10)
+NINES_TAKEN_FOR_FOURS = Predictions(
+    np.array([*range(9), 4] * 2, np.uint8), np.full(20, 0.75, np.float16)
+)
+"""Every 9 is taken for a 4."""
+
+
+FEATURE_MAPS = tuple(
+    np.ones((28 // 2**i, 28 // 2**i, n), np.float32) for i, n in enumerate((5, 5, 20))
+)
+LAYER_MAPS = Layers(
+    dataset="mnist", image=3, label=7, steps=1_000, seed=0, test_accuracy=0.95,
+    pixels=TWENTY_DIGITS.pixels[0], untrained=FEATURE_MAPS, trained=FEATURE_MAPS,
+    own=(np.ones((14, 14, 80), np.float32),), own_steps=10_000,
+)  # fmt: skip
+DOCUMENT_FROM_ELSEWHERE = compare.document(
+    machine(cpu="Reference CPU"),
+    summarise([*seeds(1_000, 0.984, 0.985, 0.986), *seeds(10_000, 0.9925, 0.993, 0.9935)]),
+    None,
+)
+
+
+def page_of(made: Book) -> str:
+    return book_to_html(made, drawings_of(made))
+
+
+def report_section(
+    results: list[RunResult], scenario: str = "table-1", title: str = "Table I"
+) -> Report:
+    runs = summarise(results)
+    longest = [each for each in results if each.steps == max(r.steps for r in results)]
+    rows = compare.rows(runs, REFERENCE)
+    beside = {
+        "reaches": reaches(scenario, longest, (0.984, 0.9928)),
+        "standings": standings(rows, DOCUMENT_FROM_ELSEWHERE),
+    }
+    return Report(
+        title=title,
+        scenario=scenario,
+        command="",
+        created="2026-01-31",
+        document=compare.document_of(machine(), runs, rows).model_copy(update=beside),
+        rows=rows,
+        seen=seen_by(results),
+        curves=curves_of(longest),
+        confusion=confusion_of([NINES_TAKEN_FOR_FOURS, NINES_TAKEN_FOR_FOURS], TWENTY_DIGITS),
+    )
+
+
+def machine_line(name: str, relative: float) -> MachineLine:
+    return MachineLine(
+        machine=name, machine_id="a" * 32, scenario="table-1", steps=1_000, threads=2, n=3,
+        images_per_second_mean=2_500.0, images_per_second_sd=12.0, final_test_accuracy_mean=0.98,
+        peak_rss_bytes_max=2**30, relative=relative, dataset="mnist", model="paper-cnn",
+        precision="float32", device="cpu", eval_first=1, eval_every=100,
+    )  # fmt: skip
+
+
+def report_book(*reports: Report, title: str = "Runs", ui: str | None = None, **of: Any) -> Book:
+    return Book(
+        title=title,
+        command="mnist-bench report",
+        created="2026-01-31",
+        document=reports[0].document.model_copy(
+            update={"machines": (machine_line("Fast", 1.0), machine_line("Slow", 0.5))}
+        ),
+        reports=reports,
+        notes=("2 runs left out: of schema 2",),
+        ui=ui,
+        **of,
+    )
+
+
+# Programs beside: benchmarks/peers, and the paper's own
+
+
+def operations_profile(**operations: float) -> Profile:
+    """On a thread of 100 GFLOP/s and 10 GB/s."""
+    from ops import Profile
+
+    return Profile(
+        precision="float32",
+        step_milliseconds=30.0,
+        operation_milliseconds=operations,
+        product_gflops=100.0,
+        copied_bytes_per_second=10e9,
+    )
+
+
+def paper_logits(weights: Sequence[tf.Tensor], pixels: npt.NDArray[np.uint8]) -> tf.Tensor:
+    """The network of the paper's program, in its own order: bias and ReLU come before the pool.
+
+    Args:
+        weights: Weights and bias of each layer, from the input on.
+        pixels: uint8 (n, 28, 28).
+    """
+    import tensorflow as tf
+
+    x = np.multiply(pixels.astype(np.float32), 1.0 / 255.0).reshape(-1, 28, 28, 1)
+    for kernel, bias in (weights[0:2], weights[2:4]):
+        x = tf.nn.relu(tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding="SAME") + bias)
+        x = tf.nn.max_pool2d(x, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME")
+    x = tf.reshape(x, [-1, 7 * 7 * 64])
+    x = tf.nn.relu(tf.matmul(x, weights[4]) + weights[5])
+    return tf.matmul(x, weights[6]) + weights[7]

@@ -1,0 +1,296 @@
+"""What stands in for the worker, for MLflow and for MNIST where a test is about none of them."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+from unittest import mock
+
+import numpy as np
+import psutil
+from program import Running, altered
+
+from mnist_bench.core import retry as patience
+from mnist_bench.core.process_identity import Owner, boot_id
+from mnist_bench.data.dataset import Images
+from mnist_bench.measurement.machine import Machine
+from mnist_bench.results.run import RunResult
+from mnist_bench.runner import process
+from mnist_bench.tracking.mlflow_store import Started, Unfinished
+from mnist_bench.tracking.schema import Point
+from mnist_bench.tuning import heartbeat as beating
+
+Given, Answer = TypeVar("Given"), TypeVar("Answer")
+
+
+@contextlib.contextmanager
+def living_process(machine_id: str) -> Iterator[Owner]:
+    """A process of that machine, which has ended when this is left."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield Owner(
+            machine_id=machine_id,
+            boot_id=boot_id(),
+            pid=process.pid,
+            started_at=psutil.Process(process.pid).create_time(),
+        )
+        process.communicate(b"\n")
+
+
+def processes_at_once(work: Callable[[Given], Answer], *each: Given) -> list[Answer]:
+    """Do the same with each, two at a time, each in a process of its own."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(work, each))
+
+
+def random_images(count: int, seed: int) -> Images:
+    """Images that show nothing, with labels that mean nothing."""
+    random = np.random.default_rng(seed)
+    return Images(
+        pixels=random.integers(0, 256, (count, 28, 28), np.uint8),
+        labels=random.integers(0, 10, count, np.uint8),
+    )
+
+
+# It speaks the protocol in its own words, so that a renamed field is noticed; it imports nothing
+# of weight, so that it starts at once.
+_WORKER = """
+import json, pathlib, sys
+
+def say(kind, **fields):
+    print(json.dumps({"kind": kind, **fields}), flush=True)
+
+def calibrate(step):
+    say("calibration", step=step, seconds=0.125, surroundings={"logical_cores": 2})
+
+request = json.loads(sys.stdin.readline())
+say("phase", name="import", seconds=3.0)
+say("phase", name="data", seconds=0.5)
+say("ready")
+if sys.stdin.readline().strip() != "go":
+    sys.exit("nobody said go")
+print("words for the log", file=sys.stderr, flush=True)
+calibrate(0)
+say("phase", name="trace", seconds=1.5)
+grid, done = request["grid"], 0
+for row in request["rows"]:
+    points = range(grid["first"], row + 1, grid["every"])
+    for step in sorted({point for point in points if point > done} | {row}):
+        seconds = step * 0.5
+        stretch = {"step": step, "steps": step - done, "train_seconds": (step - done) * 0.5}
+        seen = {"wall_seconds": stretch["train_seconds"], "own_cpu_seconds": 0.25}
+        stretch |= {"rss_bytes": 400_000_000 + step, "seen": seen}
+        say("sample", train_seconds=seconds, stretch=stretch, surroundings=None)
+        scores = {"test_accuracy": 0.75, "validation_accuracy": 0.5, "train_loss": 0.25}
+        say("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
+        FAULT
+        done = step
+    folder = pathlib.Path(request["folder"], str(row))
+    folder.mkdir()
+    (folder / "predictions.npz").write_bytes(b"predictions")
+    seconds = {"import": 3.0, "train": row * 0.5}
+    peaks = {"import": 300_000_000, "train": 500_000_000}
+    memory = {"peak_rss_bytes": 500_000_000, "memory_method": "VmHWM"}
+    calibrate(row)
+    say("row", steps=row, seconds=seconds, phase_peak_rss_bytes=peaks, **memory)
+say("done")
+"""
+
+
+def worker(fault: str = "pass") -> tuple[str, ...]:
+    """The command of a worker that trains nothing: every step takes it half a second, it says.
+
+    Args:
+        fault: One line of Python, run after each scoring; it sees `request` and `step`.
+    """
+    return (sys.executable, "-c", _WORKER.replace("FAULT", fault))
+
+
+_TRIAL_WORKER = """
+import json, math, pathlib, sys, time
+import numpy as np
+
+def say(kind, **fields):
+    print(json.dumps({"kind": kind, **fields}), flush=True)
+
+line = sys.stdin.readline()
+request = json.loads(line)
+say("ready")
+if sys.stdin.readline().strip() != "go":
+    sys.exit("nobody said go")
+with pathlib.Path("asked.jsonl").open("a") as file:
+    file.write(json.dumps(request) + "\\n")
+say("calibration", step=0, seconds=0.125, surroundings={"logical_cores": 2})
+(row,) = request["rows"]
+asked, grid, done = request["hyperparameters"], request["grid"], 0
+FAULT
+# The best rate is 0.01, and a larger batch takes longer.
+best = 0.98 - 0.05 * abs(math.log10(asked["learning_rate"]) + 2)
+noise = 0.0004 * (request["training_seed"] % 3)
+labels = np.arange(500) % 10
+for step in range(grid["first"], row + 1, grid["every"]):
+    seconds = step * 0.001 * asked["batch_size"]
+    seen = {"wall_seconds": 0.1, "own_cpu_seconds": 0.1}
+    stretch = {"step": step, "steps": step - done, "train_seconds": 0.1, "rss_bytes": 400_000_000}
+    say("sample", train_seconds=seconds, stretch=stretch | {"seen": seen}, surroundings=None)
+    accuracy = round((best + noise) * (0.5 + 0.5 * step / row), 4)
+    test = round(accuracy - 0.002, 4) if request["with_test"] else None
+    scores = {"test_accuracy": test, "validation_accuracy": accuracy, "train_loss": 0.25}
+    say("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
+    done = step
+if request["with_test"]:
+    folder = pathlib.Path(request["folder"], str(row))
+    folder.mkdir()
+    wrong = np.where(np.arange(500) < round(500 * (1 - test)), (labels + 1) % 10, labels)
+    np.savez(folder / "predictions.npz", final_label=wrong.astype(np.uint8),
+             final_probability=np.ones(len(wrong), np.float16))  # fmt: skip
+memory = {"peak_rss_bytes": 500_000_000, "memory_method": "VmHWM"}
+say("row", steps=row, seconds={"train": seconds}, phase_peak_rss_bytes={}, **memory)
+say("done")
+"""
+
+
+def trial_worker(fault: str) -> tuple[str, ...]:
+    """The command of a worker that pretends to train a study's trial.
+
+    Its accuracies follow from the hyperparameters that it is asked for.
+
+    Args:
+        fault: One line of its Python, run before it begins to train; it sees `request`.
+    """
+    return (sys.executable, "-c", _TRIAL_WORKER.replace("FAULT", fault))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run as the store was told that it ended.
+
+    Attributes:
+        run: The run.
+        note: For MLflow's page.
+        files: Names and contents, in the order given.
+        at_ms: When it ended.
+    """
+
+    run: RunResult
+    note: str
+    files: dict[str, bytes]
+    at_ms: int
+
+
+def _no_fault(call: str, run_id: str) -> None:
+    """The store takes everything."""
+
+
+@dataclass
+class Store:
+    """Remembers what it is told, where MLflow would be.
+
+    Attributes:
+        fault: Called first with each call and its run's id; raises what the store would raise.
+        calls: What was asked of it, in order: the call, the run's id, and what tells more.
+        notes: Of runs that were started, by id.
+        heard_at_ms: When scorings were heard of, in the order of delivery.
+        rss_bytes: Of samples, by step.
+        finished: Runs that ended.
+    """
+
+    fault: Callable[[str, str], None] = _no_fault
+    calls: list[tuple[str, str, object]] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+    heard_at_ms: list[int] = field(default_factory=list)
+    rss_bytes: dict[int, int] = field(default_factory=dict)
+    finished: list[Finished] = field(default_factory=list)
+
+    def start(
+        self,
+        run: RunResult,
+        note: str,
+        owner: Owner,
+        machine: Machine,
+        *,
+        at_ms: int,
+        look_first: bool = False,
+    ) -> Started:
+        run_id = f"id-{run.seed}-{run.steps}"
+        self.fault("start", run_id)
+        self.calls.append(("find" if look_first else "start", run_id, run.status))
+        self.notes[run_id] = note
+        return Started(run_id)
+
+    def log(self, run_id: str, points: Sequence[Point]) -> None:
+        self.fault("log", run_id)
+        scored = [point for point in points if point.evaluation]
+        self.calls.append(("log", run_id, [point.step for point in scored]))
+        self.heard_at_ms += [point.at_ms for point in scored]
+        self.rss_bytes |= {point.step: point.rss_bytes for point in points if point.rss_bytes}
+
+    def finish(
+        self, run: RunResult, note: str, files: Callable[[], Sequence[Path]], *, at_ms: int
+    ) -> None:
+        self.fault("finish", run.run_id or "")
+        self.calls.append(("finish", run.run_id or "", run.status))
+        contents = {path.name: path.read_bytes() for path in files()}
+        self.finished.append(Finished(run, note, contents, at_ms))
+
+    def unfinished(self) -> list[Unfinished]:
+        self.fault("unfinished", "")
+        return []
+
+
+# Machines that work together within a test: little patience, and hearts that beat fast
+
+
+@contextlib.contextmanager
+def impatient(worker: tuple[str, ...]) -> Iterator[None]:
+    """Inside this process, with such a worker for every training."""
+    with (
+        mock.patch.object(process, "COMMAND", worker),
+        mock.patch.object(patience, "AGAIN_SECONDS", 0.1),
+        mock.patch.object(beating, "HEARTBEAT_SECONDS", 1),
+    ):
+        yield
+
+
+def impatient_program(
+    worker: tuple[str, ...], heartbeat_seconds: int = 1, more: str = "pass"
+) -> tuple[str, ...]:
+    """The same as a program of its own.
+
+    Args:
+        worker: For every training.
+        heartbeat_seconds: Between two signs of life.
+        more: Python that alters `series` or anything else that it imports.
+    """
+    return altered(f"""
+from mnist_bench.tuning import heartbeat as beating
+from mnist_bench.core import retry as patience
+from mnist_bench.runner import process
+from mnist_bench.tuning import trial_runner as series
+process.COMMAND = {worker!r}
+beating.HEARTBEAT_SECONDS = {heartbeat_seconds}
+patience.AGAIN_SECONDS = 0.1
+{more}
+""")
+
+
+def held(mark: Path, go: Path) -> str:
+    """An expression for a worker's fault: it says that it is there, and waits for its leave."""
+    there, leave = (f"__import__('pathlib').Path({str(path)!r})" for path in (mark, go))
+    nap = "__import__('time').sleep(0.05)"
+    return f"({there}.touch(), any({nap} for _ in iter({leave}.exists, True)))"
+
+
+def kill(running: Running) -> None:
+    """As where the power goes: nobody of it can say another word."""
+    family = running.family()
+    running.process.kill()
+    running.process.wait()
+    for each in family:
+        each.kill()

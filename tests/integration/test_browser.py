@@ -1,0 +1,229 @@
+"""MLflow's own pages on a real database: through `mnist-bench ui` and through plain `mlflow ui`."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from factories import TWO_PARAMETERS_TOML
+from fakes import trial_worker as worker
+from program import Bench, Running, altered, free_port, is_alive, is_up, wait_until
+from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from mnist_bench.measurement.quality import VERDICTS
+from mnist_bench.scenarios import scenario
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+PAGE_SECONDS = 90
+START_SECONDS = 180
+"""MLflow's server takes 12 s to start on a quiet machine."""
+
+
+# A recorded run
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run that `mnist-bench run smoke` has made.
+
+    Attributes:
+        bench: The folder with the database.
+        run: The run as the JSON document tells it.
+    """
+
+    bench: Bench
+    run: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"smoke {self.run['steps']} steps seed {self.run['seed']}"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    bench = Bench(tmp_path_factory.mktemp("user"))
+    ended = bench.run("run", "smoke", "--json")
+    assert ended.status == 0, ended.stderr
+    (run,) = ended.document["runs"]
+    return Recorded(bench, run)
+
+
+# A server on it
+
+
+def asked(port: int, method: str, path: str, question: dict[str, Any] | None = None) -> Any:
+    """What MLflow's REST interface answers; no proxy stands between."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        body = None if question is None else json.dumps(question)
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        assert answer.status == 200, text
+        return json.loads(text)
+    finally:
+        connection.close()
+
+
+def experiment_of(port: int) -> str:
+    """The id of the suite's experiment, as the server tells it."""
+    found = asked(port, "POST", "/api/2.0/mlflow/experiments/search", {"max_results": 100})
+    ids = {each["name"]: each["experiment_id"] for each in found["experiments"]}
+    assert "mnist-bench" in ids
+    return ids["mnist-bench"]
+
+
+def wait_for_server(running: Running, port: int) -> None:
+    running.until(lambda: is_up(port), START_SECONDS)
+
+
+# A browser
+
+
+def text_of(browser: webdriver.Chrome) -> str:
+    """What a reader sees of the page."""
+    return browser.execute_script("return document.body ? document.body.innerText : ''")
+
+
+def wait_for(
+    browser: webdriver.Chrome, what: str, condition: Callable[[webdriver.Chrome], object]
+) -> None:
+    """Wait until the page shows something; tell what it shows instead."""
+    try:
+        WebDriverWait(browser, PAGE_SECONDS).until(condition)
+    except TimeoutException:
+        pytest.fail(f"no {what} on {browser.current_url}, which shows:\n{text_of(browser)[:3000]}")
+
+
+def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
+    wait_for(browser, repr(text), lambda page: text in text_of(page))
+
+
+def with_verdict(runs: str, verdict: str) -> str:
+    """The address of the table of runs, filtered as a user would type it."""
+    question = f"tags.`bench.verdict` = '{verdict}'"
+    return f"{runs}?searchFilter={quote(question)}"
+
+
+TITLE = "//*[normalize-space(text())='test_accuracy']"
+# The nearest box around the title that holds one drawing and no other: the metric's own chart.
+PLOT = "contains(concat(' ', normalize-space(@class), ' '), ' js-plotly-plot ')"
+CHART = f"{TITLE}/ancestor::*[count(.//*[{PLOT}]) = 1]//*[{PLOT}]//*[local-name() = 'svg']"
+
+
+# What is seen
+
+
+def test_the_runs_their_notes_and_charts_are_in_mlflows_pages(
+    recorded: Recorded, browser: webdriver.Chrome
+) -> None:
+    port = free_port()
+    with recorded.bench.started("ui", "--port", str(port)) as running:
+        running.until(lambda: "\n" in running.stdout(), 60)
+        assert f"http://127.0.0.1:{port}" in running.stdout().splitlines()[0]
+        wait_for_server(running, port)
+        experiment_id, run_id = experiment_of(port), recorded.run["run_id"]
+        runs = f"http://127.0.0.1:{port}/#/experiments/{experiment_id}/runs"
+
+        # The experiment's table of runs
+        browser.get(runs)
+        wait_for_text(browser, recorded.name)
+
+        # The same table, for one verdict: the run is there, for another it is not
+        verdict = recorded.run["verdict"]
+        browser.get(with_verdict(runs, verdict))
+        wait_for_text(browser, recorded.name)
+        browser.get(with_verdict(runs, next(other for other in VERDICTS if other != verdict)))
+        wait_for_text(browser, "All runs in this experiment have been filtered")
+        assert recorded.name not in text_of(browser)
+
+        # The run's own page: its note, rendered, and its metrics
+        browser.get(f"{runs}/{run_id}")
+        wait_for_text(browser, scenario.read(scenario.find("smoke")).title)
+        wait_for_text(browser, f"Max test accuracy {recorded.run['max_test_accuracy']:.4f}")
+        wait_for(browser, "metric", lambda page: page.find_elements(By.XPATH, TITLE))
+
+        # A curve of the metric over the steps
+        browser.get(f"{runs}/{run_id}/model-metrics")
+        wait_for(browser, "chart", lambda page: page.find_elements(By.XPATH, CHART))
+
+        if sys.platform == "win32":
+            return  # Ctrl-C reaches a whole console there, the tests too
+        family = running.family()
+        assert family
+        running.process.send_signal(signal.SIGINT)
+        ended = running.ended(60)
+    assert ended.status == 130
+    assert "mnist_bench/cli/ui.py" not in ended.stderr
+    wait_until(lambda: not [process for process in family if is_alive(process)], 30)
+
+
+def test_plain_mlflow_ui_shows_everything(recorded: Recorded) -> None:
+    port = free_port()
+    with recorded.bench.started(
+        *("ui", "--port", str(port), "--workers", "1"),
+        program=(sys.executable, "-m", "mlflow"),
+        MLFLOW_DISABLE_TELEMETRY="true",
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",  # sixteen processes, of no use here
+    ) as running:
+        wait_for_server(running, port)
+        experiment_id = experiment_of(port)
+        question = {"experiment_ids": [experiment_id], "max_results": 10}
+        found = asked(port, "POST", "/api/2.0/mlflow/runs/search", question)
+        (run,) = found["runs"]
+        assert run["info"]["run_id"] == recorded.run["run_id"]
+        assert run["info"]["run_name"] == recorded.name
+        path = f"/api/2.0/mlflow/artifacts/list?run_id={recorded.run['run_id']}"
+        listed = {file["path"] for file in asked(port, "GET", path)["files"]}
+        assert {"result.json", "predictions.npz"} <= listed
+
+
+# A study
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """A study of three trials, by a worker that pretends."""
+    bench = Bench(tmp_path_factory.mktemp("user"))
+    (bench.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
+    program = altered(
+        f"from mnist_bench.runner import process\nprocess.COMMAND = {worker('pass')!r}"
+    )
+    ended = bench.run(
+        *("tune", "--space", "two.toml", "--trials", "3", "--confirm", "0", "--json"),
+        program=program,
+    )
+    assert ended.status == 0, ended.stderr
+    return Recorded(bench, ended.document)
+
+
+def test_a_study_and_its_trials_are_in_mlflows_pages(
+    studied: Recorded, browser: webdriver.Chrome
+) -> None:
+    port = free_port()
+    with studied.bench.started("ui", "--port", str(port)) as running:
+        wait_for_server(running, port)
+        experiment_id = experiment_of(port)
+        runs = f"http://127.0.0.1:{port}/#/experiments/{experiment_id}/runs"
+        browser.get(runs)
+        wait_for_text(browser, "two-accuracy")
+        first = studied.run["trials"][0]["run_id"]
+
+        # A child's own page: its parent, its note, its curve on validation and none on test
+        browser.get(f"{runs}/{first}")
+        wait_for_text(browser, "Trial 0 of the study two-accuracy")
+        wait_for_text(browser, "Parent run")
+        browser.get(f"{runs}/{first}/model-metrics")
+        wait_for_text(browser, "validation_accuracy")
+        assert "test_accuracy" not in text_of(browser)

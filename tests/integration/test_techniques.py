@@ -1,0 +1,228 @@
+"""Other techniques than the paper's network, the whole way, and what is refused of them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomli_w
+from program import RUN_ARTIFACTS, Bench, RecordedRuns
+
+from mnist_bench.data import mnist as data
+from mnist_bench.data.dataset import Source
+from mnist_bench.results.run import RunResult
+from mnist_bench.scenarios import scenario
+
+CLASSICAL = ("claim-6-logistic", "claim-6-neighbours", "claim-6-svm")
+NETWORKS = (
+    "claim-6-fully-connected-operations",
+    "claim-6-fully-connected-parameters",
+    "claim-6-lenet-5",
+)
+ON_THE_SAMPLE = ("--dataset", "mnist-5k", "--set", "train_images=600")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("user"))
+
+
+@pytest.fixture(scope="module")
+def classical(bench: Bench) -> dict[str, Any]:
+    """One document of the three, by the scenario's name; each of a worker of its own."""
+    ended = bench.inside("run", *CLASSICAL, *ON_THE_SAMPLE, "--json", "--threads", "1")
+    assert ended.status == 0, ended.stderr
+    return {run["scenario"]: run for run in ended.document["runs"]}
+
+
+@pytest.fixture(scope="module")
+def networks(bench: Bench) -> dict[str, Any]:
+    """Two of the networks, made small and short."""
+    small = {"hidden_layers": 2, "hidden_units": 64, "dropout_rate": 0.1}
+    for name, changes in (("claim-6-fully-connected-parameters", small), ("claim-6-lenet-5", {})):
+        asked = scenario.read(scenario.find(name)).model_dump(exclude_none=True)
+        asked |= {"steps": [60, 120], "eval_first": 40, "eval_every": 40, "dataset": "mnist-5k"}
+        asked["save_weights"] = True
+        asked["hyperparameters"] |= changes
+        text = tomli_w.dumps(asked)
+        (bench.folder / f"{asked['model']}.toml").write_text(text, encoding="utf-8")
+    ended = bench.inside("run", "./fully-connected.toml", "./lenet-5.toml", "--json")
+    assert ended.status == 0, ended.stderr
+    return {f"{run['model']} {run['steps']}": run for run in ended.document["runs"]}
+
+
+@pytest.fixture(scope="module")
+def recorded(bench: Bench, classical: dict[str, Any], networks: dict[str, Any]) -> RecordedRuns:
+    return RecordedRuns(bench.folder)
+
+
+def predictions(recorded: RecordedRuns, run: dict[str, Any]) -> dict[str, Any]:
+    path = recorded.artifact(run["run_id"], "predictions.npz")
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+# Fitted at once
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_a_fitted_run_is_a_run_like_any_other(
+    recorded: RecordedRuns, classical: dict[str, Any], sample: Source, name: str
+) -> None:
+    run = classical[name]
+    assert (run["status"], run["steps"], run["threads"]) == ("finished", 1, 1)
+    assert run["verdict"] in {"clean", "suspect", "invalid"}
+    assert 0.8 < run["final_test_accuracy"] < 0.95  # 600 images teach so much
+    assert run["max_test_accuracy"] == run["final_test_accuracy"]
+    assert run["hyperparameters"]["train_images"] == 600
+    seconds = run["train_seconds_total"]
+    assert run["images_per_second"] == pytest.approx(600 / seconds)
+    assert run["seconds"]["train"] == pytest.approx(seconds)
+    assert run["peak_rss_bytes"] > 0
+    kept = recorded.run(run["run_id"])
+    assert kept.data.params["train_images"] == "600"
+    assert recorded.artifacts(run["run_id"]) == RUN_ARTIFACTS
+    assert recorded.history(run["run_id"], "test_accuracy") == [(1, run["final_test_accuracy"])]
+    assert recorded.history(run["run_id"], "train_loss") == []  # it has none
+    labels = data.load(sample).test.labels
+    seen = predictions(recorded, run)
+    assert np.mean(seen["final_label"] == labels) == run["final_test_accuracy"]
+    assert np.isnan(seen["final_probability"]).all() == (name == "claim-6-svm")
+
+
+def test_a_fitted_run_loads_no_tensorflow(
+    classical: dict[str, Any], networks: dict[str, Any]
+) -> None:
+    """Its memory is its method's: TensorFlow alone takes more than 300 MiB."""
+    least = min(run["peak_rss_bytes"] for run in networks.values())
+    for run in classical.values():
+        assert run["peak_rss_bytes"] < 0.8 * least
+
+
+def test_a_fitted_run_is_not_comparable_with_table_1(
+    bench: Bench, classical: dict[str, Any]
+) -> None:
+    text = (bench.folder / "reports" / "claim-6-svm.md").read_text(encoding="utf-8")
+    assert "other model: svm-rbf" in text
+    assert "other hyperparameters" not in text
+    document = json.loads((bench.folder / "reports" / "claim-6-svm.json").read_text("utf-8"))
+    assert document["table_1"] == []
+
+
+def test_its_record_reads_back(recorded: RecordedRuns, classical: dict[str, Any]) -> None:
+    run_id = classical["claim-6-neighbours"]["run_id"]
+    text = recorded.artifact(run_id, "result.json").read_text(encoding="utf-8")
+    result = RunResult.model_validate_json(text)
+    assert result.hyperparameters.model_dump() == {"train_images": 600, "neighbours": 3}
+    (evaluation,) = result.evaluations
+    assert evaluation.train_loss is None
+
+
+def test_the_same_seed_draws_the_same_images(bench: Bench, classical: dict[str, Any]) -> None:
+    again = bench.inside("run", "claim-6-neighbours", *ON_THE_SAMPLE, "--json", "--seeds", "2")
+    same, other = again.document["runs"]
+    known = classical["claim-6-neighbours"]
+    assert same["final_test_accuracy"] == known["final_test_accuracy"]
+    assert other["final_test_accuracy"] != known["final_test_accuracy"]
+
+
+def test_what_is_recorded_is_not_fitted_again(bench: Bench, classical: dict[str, Any]) -> None:
+    resumed = bench.inside(
+        "run", "claim-6-svm", *ON_THE_SAMPLE, "--threads", "1", "--resume", "--json"
+    )
+    assert resumed.status == 0
+    assert [run["run_id"] for run in resumed.document["runs"]] == [
+        classical["claim-6-svm"]["run_id"]
+    ]
+
+
+def test_a_page_is_made_of_it(bench: Bench, classical: dict[str, Any]) -> None:
+    """No probability, a single step: nothing of the page stumbles over them."""
+    ended = bench.inside("report", "--scenario", "claim-6-svm")
+    assert ended.status == 0, ended.stderr
+    page = (bench.folder / "reports" / "report.html").read_text(encoding="utf-8")
+    assert "svm-rbf" in page
+
+
+# Networks
+
+
+@pytest.mark.parametrize("model", ["fully-connected", "lenet-5"])
+def test_another_network_is_a_run_like_any_other(
+    recorded: RecordedRuns, networks: dict[str, Any], sample: Source, model: str
+) -> None:
+    run = networks[f"{model} 120"]
+    assert run["status"] == "finished"
+    assert run["trajectory"] == networks[f"{model} 60"]["trajectory"]
+    assert run["final_test_accuracy"] > 0.7
+    assert run["images_per_second"] == pytest.approx(120 * 50 / run["train_seconds_total"])
+    assert [step for step, _ in recorded.history(run["run_id"], "train_loss")] == [40, 80, 120]
+    assert recorded.artifacts(run["run_id"]) == RUN_ARTIFACTS | {"weights.npz"}
+    labels = data.load(sample).test.labels
+    seen = predictions(recorded, run)
+    assert np.mean(seen["final_label"] == labels) == run["final_test_accuracy"]
+    assert (seen["final_probability"] > 0.1).all()
+
+
+def test_its_weights_are_kept_by_name(recorded: RecordedRuns, networks: dict[str, Any]) -> None:
+    path = recorded.artifact(networks["lenet-5 120"]["run_id"], "weights.npz")
+    with np.load(path, allow_pickle=False) as arrays:
+        assert arrays["c3_weights"].shape == (5, 5, 6, 16)
+        assert sum(arrays[name].size for name in arrays) == 61_706
+
+
+# Refusals
+
+WRONG = {
+    "run claim-6-svm --steps 10": "svm-rbf is fitted in one step: its steps can only be [1]",
+    "run claim-6-svm --steps 1,2": "svm-rbf is fitted in one step: its steps can only be [1]",
+    "run claim-6-svm --dataset mnist-5k":
+        "train_images is 55000, mnist-5k has 4000 training images",
+    "run claim-6-svm --set hidden_units=3":
+        "--set hidden_units: svm-rbf has no such hyperparameter",
+    "run claim-6-neighbours --set neighbours=0": "hyperparameters.neighbours = 0:",
+    "run claim-6-neighbours --set neighbours=11 --set train_images=10":
+        "11 neighbours can't be found among 10 images",
+    "run claim-6-logistic --set C=-1": "hyperparameters.C = -1:",
+    "run claim-6-svm --precision bfloat16":
+        "--precision bfloat16: claim-6-svm asks for svm-rbf, which",
+    "run claim-6-svm --device gpu": "--device gpu: claim-6-svm asks for svm-rbf, which",
+    "run claim-6-lenet-5 --set conv1_filters=7": "lenet-5 has no such hyperparameter",
+    "run ./weights.toml": "svm-rbf has no weights that could be kept",
+    "run ./threads.toml": "threads are compared for networks, svm-rbf is none",
+    "tune --space ./space.toml": "model = 'svm-rbf': a study searches paper-cnn alone",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    made = Bench(tmp_path_factory.mktemp("other"))
+    good = 'title = "A"\nmodel = "svm-rbf"\nsteps = [1]\neval_every = 1\n'
+    for name, line in {"weights": "save_weights = true", "threads": "threads = [1]"}.items():
+        Path(made.folder, f"{name}.toml").write_text(good + line, encoding="utf-8")
+    space = good.replace("[1]", "1") + "[parameters]\nC = { low = 1.0, high = 2.0 }\n"
+    Path(made.folder, "space.toml").write_text(space, encoding="utf-8")
+    return made
+
+
+@pytest.mark.parametrize(("line", "words"), WRONG.items())
+def test_what_is_refused_leaves_nothing_behind(fresh: Bench, line: str, words: str) -> None:
+    before = sorted(fresh.folder.iterdir())
+    ended = fresh.call(*shlex.split(line))
+    assert ended.status == 2
+    assert words in ended.complaint
+    assert sorted(fresh.folder.iterdir()) == before
+
+
+# Scenarios
+
+
+@pytest.mark.parametrize("name", [*CLASSICAL, *NETWORKS])
+def test_the_packaged_ones_train_on_all_images_as_long_as_the_papers_longest(name: str) -> None:
+    asked = scenario.read(scenario.find(name))
+    images = asked.steps[-1] * asked.hyperparameters.images_per_step
+    assert images == (55_000 if name in CLASSICAL else 10_000 * 50)

@@ -1,0 +1,145 @@
+"""Differences of counters, and what may be added up."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import factories
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mnist_bench.measurement.conditions import (
+    Conditions,
+    Counters,
+    Surroundings,
+    between,
+    known,
+    total,
+)
+
+START = Counters(
+    clock_seconds=100.0,
+    suspended_seconds=5.0,
+    own_cpu_seconds=10.0,
+    family_cpu_seconds=3.0,
+    busy_cpu_seconds=1_000.0,
+    steal_seconds=2.0,
+    throttled_seconds=4.0,
+    memory_stall_seconds=6.0,
+    swapped_bytes=4_096,
+    processor_joules=50.0,
+    battery_joules=180_000.0,
+)
+END = Counters(
+    clock_seconds=108.0,
+    suspended_seconds=35.0,
+    own_cpu_seconds=22.0,
+    family_cpu_seconds=3.5,
+    busy_cpu_seconds=1_014.5,
+    steal_seconds=2.25,
+    throttled_seconds=5.0,
+    memory_stall_seconds=6.5,
+    swapped_bytes=12_288,
+    processor_joules=290.0,
+    battery_joules=179_640.0,
+)
+OPTIONAL = [
+    name for name in Counters.model_fields if name not in {"clock_seconds", "own_cpu_seconds"}
+]
+
+
+def test_what_happened_between_two_readings() -> None:
+    happened = between(START, END)
+    assert happened.model_dump() == {
+        "wall_seconds": 8.0,
+        "own_cpu_seconds": 12.0,
+        "family_cpu_seconds": 0.5,
+        "other_cpu_seconds": 2.0,  # 14.5 busy, less 12 of its own and 0.5 of the suite's
+        "steal_seconds": 0.25,
+        "throttled_seconds": 1.0,
+        "memory_stall_seconds": 0.5,
+        "swapped_bytes": 8_192,
+        "suspended_seconds": 30.0,
+        "processor_joules": 240.0,
+        "battery_joules": 360.0,  # taken out of it
+    }
+
+
+def test_load_of_others_keeps_its_sign() -> None:
+    coarse = END.model_copy(update={"busy_cpu_seconds": 1_012.25})
+    assert between(START, coarse).other_cpu_seconds == -0.25
+
+
+def test_without_its_parent_the_rest_is_others() -> None:
+    alone = between(START, END.model_copy(update={"family_cpu_seconds": None}))
+    assert (alone.family_cpu_seconds, alone.other_cpu_seconds) == (None, 2.5)
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+@pytest.mark.parametrize("which", ["start", "end", "both"])
+def test_what_one_reading_does_not_tell_is_unknown(name: str, which: str) -> None:
+    start = START if which == "end" else START.model_copy(update={name: None})
+    end = END if which == "start" else END.model_copy(update={name: None})
+    field = name.replace("busy", "other")
+    assert getattr(between(START, END), field) is not None
+    assert getattr(between(start, end), field) is None
+
+
+def test_a_total_needs_every_part() -> None:
+    parts = [factories.stretch(steal_seconds=seconds) for seconds in (0.5, 0.25, 1.0)]
+    assert total(parts, lambda s: s.steal_seconds) == 1.75
+    parts.append(factories.stretch(steal_seconds=None))
+    assert total(parts, lambda s: s.steal_seconds) is None
+    assert total([], lambda s: s.steal_seconds) is None
+
+
+def test_known_keeps_zeros() -> None:
+    assert known([None, 0, 2, None]) == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("logical", "affinity", "quota", "usable"),
+    [
+        (8, 8, None, 8),
+        (8, 2, None, 2),
+        (8, 8, 1.5, 1.5),
+        (8, 1, 1.5, 1),
+        (8, None, None, 8),
+        (None, None, 0.5, 0.5),
+        (None, None, None, None),
+    ],
+)
+def test_usable_cores(
+    logical: int | None, affinity: int | None, quota: float | None, usable: float | None
+) -> None:
+    here = Surroundings(logical_cores=logical, affinity_cores=affinity, quota_cores=quota)
+    assert here.usable_cores == usable
+
+
+@given(
+    readings=st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), min_size=2, max_size=8),
+)
+def test_stretches_add_up_to_the_whole(readings: list[tuple[float, float]]) -> None:
+    counters = [
+        Counters(clock_seconds=clock, own_cpu_seconds=0.0, busy_cpu_seconds=busy)
+        for clock, busy in zip(*map(sorted, zip(*readings, strict=True)), strict=True)
+    ]
+    pieces = [between(*pair) for pair in pairwise(counters)]
+    whole = between(counters[0], counters[-1])
+    assert total(pieces, lambda s: s.wall_seconds) == pytest.approx(whole.wall_seconds, abs=1e-6)
+    assert total(pieces, lambda s: s.other_cpu_seconds) == pytest.approx(
+        whole.other_cpu_seconds, abs=1e-6
+    )
+
+
+def test_conditions_read_themselves_back() -> None:
+    for told in (factories.conditions(), Conditions()):
+        assert Conditions.model_validate_json(told.model_dump_json()) == told
+
+
+def test_an_unknown_figure_is_null_and_no_nan() -> None:
+    assert Surroundings().model_dump_json().count("null") == len(Surroundings.model_fields)
+    with pytest.raises(ValidationError, match="finite number"):
+        Surroundings(clock_mhz=float("nan"))

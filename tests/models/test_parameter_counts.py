@@ -1,0 +1,129 @@
+"""How large networks are: by hand, and against TensorFlow's own variables."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from mnist_bench.models.layers import LayeredNetwork
+from mnist_bench.models.lenet5 import Lenet5
+from mnist_bench.models.mlp import FullyConnected
+from mnist_bench.models.paper_cnn import PaperCnn
+from mnist_bench.models.parameter_counts import (
+    LayerShape,
+    layer_shapes,
+    multiply_adds,
+    parameter_count,
+)
+from mnist_bench.scenarios import paper, scenario
+from mnist_bench.scenarios.hyperparameters import (
+    AnyNetworkHyperparameters,
+    FullyConnectedHyperparameters,
+    Lenet5Hyperparameters,
+    PaperCnnHyperparameters,
+)
+
+NETWORKS = [
+    (PaperCnn, paper.HYPERPARAMETERS),
+    (
+        PaperCnn,
+        PaperCnnHyperparameters(conv1_filters=3, dense_units=7, batch_normalization=True),
+    ),
+    (FullyConnected, FullyConnectedHyperparameters(hidden_layers=3, hidden_units=11)),
+    (FullyConnected, FullyConnectedHyperparameters(hidden_layers=1, hidden_units=2)),
+    (Lenet5, Lenet5Hyperparameters()),
+]
+
+
+@pytest.mark.parametrize(("kind", "asked"), NETWORKS)
+def test_parameters_are_those_of_tensorflow(
+    kind: type[LayeredNetwork], asked: AnyNetworkHyperparameters
+) -> None:
+    network = kind(3, asked)
+    sizes = [math.prod(map(int, variable.shape)) for variable in network.variables]
+    assert parameter_count(asked) == sum(sizes) == network.parameter_count
+    shapes = layer_shapes(asked)
+    assert [shape.weights for shape in shapes] == [tuple(x.weights.shape) for x in network.layers]
+
+
+def test_the_papers_network_by_hand() -> None:
+    asked = paper.HYPERPARAMETERS
+    assert parameter_count(asked) == paper.PARAMETER_COUNT == 3_274_634
+    assert [shape.multiply_adds for shape in layer_shapes(asked)] == [
+        28 * 28 * 25 * 32,
+        14 * 14 * 25 * 32 * 64,
+        7 * 7 * 64 * 1024,
+        1024 * 10,
+    ]
+    assert multiply_adds(asked) == 13_883_904
+
+
+def test_lenet_5_by_hand() -> None:
+    asked = Lenet5Hyperparameters()
+    assert [shape.parameter_count for shape in layer_shapes(asked)] == [
+        156, 2_416, 48_120, 10_164, 850,
+    ]  # fmt: skip
+    assert parameter_count(asked) == 61_706
+    assert multiply_adds(asked) == 117_600 + 240_000 + 48_000 + 10_080 + 840
+
+
+def test_dense_layers_by_hand() -> None:
+    asked = FullyConnectedHyperparameters(hidden_layers=2, hidden_units=3)
+    assert parameter_count(asked) == (784 * 3 + 3) + (3 * 3 + 3) + (3 * 10 + 10)
+    assert multiply_adds(asked) == 784 * 3 + 3 * 3 + 3 * 10
+
+
+def test_a_scale_for_each_normalised_output() -> None:
+    plain = LayerShape("a", (5, 5, 2, 4))
+    assert (plain.parameter_count, plain.multiply_adds) == (204, 200)
+    assert LayerShape("a", (5, 5, 2, 4), is_normalized=True).parameter_count == 208
+
+
+@pytest.mark.parametrize(
+    ("name", "size_of"),
+    [
+        ("claim-6-fully-connected-parameters", parameter_count),
+        ("claim-6-fully-connected-operations", multiply_adds),
+    ],
+)
+def test_no_other_width_is_nearer_to_the_papers_network(name, size_of) -> None:
+    asked = scenario.read(scenario.find(name)).hyperparameters
+    papers = size_of(paper.HYPERPARAMETERS)
+
+    def distance(units: int) -> int:
+        return abs(size_of(asked.model_copy(update={"hidden_units": units})) - papers)
+
+    assert min(range(1, 8_193), key=distance) == asked.hidden_units
+    assert distance(asked.hidden_units) / papers < 0.001
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "paper.md").read_text(encoding="utf-8")
+TOLD = re.findall(r"^\| `([\w-]+)` \| .* \| ([\d,]+) \| ([\d,]+) \|$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "parameters", "operations"), TOLD)
+def test_the_docs_tell_these_sizes(name: str, parameters: str, operations: str) -> None:
+    asked = scenario.read(scenario.find(name)).hyperparameters
+    assert f"{parameter_count(asked):,}" == parameters
+    assert f"{multiply_adds(asked):,}" == operations
+
+
+def test_the_docs_tell_of_every_network() -> None:
+    assert [name for name, *_ in TOLD] == [
+        "table-1",
+        "claim-6-fully-connected-parameters",
+        "claim-6-fully-connected-operations",
+        "claim-6-lenet-5",
+    ]
+
+
+@pytest.mark.parametrize(("name", "parameters", "operations"), TOLD[1:])
+def test_the_scenarios_own_words_have_these_sizes(
+    name: str, parameters: str, operations: str
+) -> None:
+    text = scenario.find(name).read_text(encoding="utf-8")
+    assert parameters in text or operations in text
+    assert "3,274,634" in text or "13,883,904" in text

@@ -1,0 +1,854 @@
+"""A study's files, of hand-made documents: report, document, trials, winner and pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from factories import (
+    LIMITED_GOAL,
+    PAPERS_VALUES,
+    PARETO_GOAL,
+    STUDY_SPACE,
+    STUDY_TRIALS,
+    TUNE_COMMAND,
+    WINNERS_VALUES,
+    finished_trial,
+    machine,
+    study_document,
+    traded_study,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mnist_bench.analysis.statistics import Interval
+from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.reporting import study_pictures as pictures
+from mnist_bench.reporting.study import counts, headline, to_markdown
+from mnist_bench.reporting.study_files import trials_csv, winner_toml, write
+from mnist_bench.scenarios import scenario
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.tuning.confirmation_stats import Arm, McNemar, Proof, proof_in_words
+from mnist_bench.tuning.document import Look, StudyDocument
+from mnist_bench.tuning.finalists import Finalist
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.space import Parameter, Space, Value
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, where reports are written."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+SECONDS = Goal(objective="time-to-accuracy", target_accuracy=0.9)
+
+
+def without_answer() -> StudyDocument:
+    return study_document(trials=STUDY_TRIALS[2:], best=(), candidate=None, margin=None)
+
+
+def proof(**changes: Any) -> Proof:
+    facts: dict[str, Any] = {
+        "candidate": Arm(n=5, accuracy_mean=0.99123, accuracy_sd=0.00085, accuracy_low=0.99,
+                         validation_mean=0.9925, train_seconds_mean=61.4,
+                         peak_rss_bytes_max=900 * 2**20),
+        "paper": Arm(n=5, accuracy_mean=0.98801, accuracy_sd=0.0012, accuracy_low=0.98,
+                     validation_mean=0.9894, train_seconds_mean=100.0, peak_rss_bytes_max=None),
+        "accuracy": Interval(difference=0.00322, low=0.00181, high=0.00463),
+        "train_seconds": Interval(difference=-38.6, low=-41.0, high=-36.25),
+        "shrinkage": 0.0021,
+        "mcnemar": McNemar(only_candidate=41, only_paper=12, p_value=0.0000812),
+        "payback_runs": 1_234.56,
+    }  # fmt: skip
+    return Proof(**(facts | changes))
+
+
+def report(of: StudyDocument, *links: str) -> str:
+    return to_markdown(of, "2026-01-31", links)
+
+
+def section(text: str, title: str) -> list[str]:
+    """The lines of one section."""
+    assert text.count(f"\n## {title}\n") == 1
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0].strip().splitlines()
+
+
+# The report
+
+WHOLE = r"""# Some parameters
+
+Best on validation: trial 1; against the paper's own: +0.0122 in validation accuracy.
+
+> **NOT COMPARABLE with the paper: trained on mnist-5k.**
+
+Study mine, 2026-01-31, on Imaginary CPU, 2 cores, 16.0 GiB, Linux 6.1 x86\_64.
+
+Made with:
+
+```console
+mnist-bench tune --trials 4
+```
+
+## The winner
+
+Trial 1: validation accuracy 0.9834.
+
+| Parameter | Winner | Paper's |
+| --- | ---: | ---: |
+| learning_rate | 0.01235 | 0.001 |
+| batch_size | 64 | 50 |
+| optimizer | momentum | adam |
+| schedule | cosine | constant |
+| average_decay | – | 0 |
+
+## The trials
+
+6 trials: 3 finished, 1 pruned, 1 failed, 1 waiting; the search took 1 min 15 s.
+
+| Trial | Validation accuracy | Verdict | Trial took | Keeps the constraints | Run |
+| --- | ---: | ---: | ---: | ---: | ---: |
+| 2 | 0.9900 | – | 30.2 s | no | run-2 |
+| 1 | 0.9834 | – | 20.5 s | yes | run-1 |
+| 0 (paper) | 0.9712 | – | 12.0 s | yes | run-0 |
+
+## What mattered
+
+| Parameter | Share |
+| --- | ---: |
+| learning_rate | 75% |
+| batch_size | 20% |
+| optimizer | 5% |
+
+![history](mine.history.png)
+
+![slices](mine.slices.png)
+
+## How this was found
+
+Each trial trained on the training images of mnist-5k in a process of its own, and was scored on \
+the validation images alone: no trial loaded the test images. The paper's configuration is the \
+first trial.
+"""
+
+
+def test_the_whole_report() -> None:
+    told = study_document(importances={"batch_size": 0.2, "learning_rate": 0.75, "optimizer": 0.05})
+    text = report(told, "mine.history.png", "mine.slices.png")
+    assert text.splitlines() == WHOLE.replace("\\\n", "").splitlines()
+    assert text.endswith("first trial.\n")
+
+
+def test_a_look_at_the_test_split() -> None:
+    looks = (
+        Look(number=1, candidate=4, first_seed=1_000),
+        Look(number=2, candidate=1, first_seed=1_010, proof=proof()),
+    )
+    text = report(study_document(looks=looks))
+    assert text.splitlines()[2] == (
+        "Trial 1 on fresh seeds: final test accuracy 0.9912 ± 0.00085 against the paper's "
+        "0.9880 ± 0.00120 (n = 5 each), in 1 min 01 s against 1 min 40 s of training."
+    )
+    assert section(text, "The looks at the test split") == [
+        "2 in all; the candidate was settled on validation before each.",
+        "",
+        "1. Trial 4: the trainings did not come to their end.",
+        "",
+        (
+            "2. Trial 1: final test accuracy 0.9912 ± 0.00085 against the paper's 0.9880 ± 0.00120 "
+            "(n = 5 each), in 1 min 01 s against 1 min 40 s of training."
+        ),
+        "",
+        "|  | n | Final test accuracy | On validation | Train time | Peak RSS |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| Winner | 5 | 0.9912 ± 0.00085 | 0.9925 | 1 min 01 s | 900 MiB |",
+        "| Paper's | 5 | 0.9880 ± 0.00120 | 0.9894 | 1 min 40 s | – |",
+        "",
+        (
+            "- Difference in accuracy, winner less paper: +0.0032, 95% interval +0.0018 to +0.0046 "
+            "(Welch)"
+        ),
+        "- Difference in train time: -38.6 s, 95% interval -41.0 s to -36.2 s (Welch)",
+        "- From validation in the search to test on fresh seeds: -0.0021",
+        (
+            "- Of the seeds of median accuracy, 41 images only the winner read rightly and 12 only "
+            "the paper's (exact McNemar test, p = 8.1e-05)"
+        ),
+        "- The search has paid for itself after 1,234.6 runs",
+    ]
+
+
+NO_MORE = Interval(difference=0.0002, low=-0.0011, high=0.0015)
+NO_SLOWER = Interval(difference=1.5, low=-0.25, high=3.25)
+
+
+def test_noise_is_called_noise() -> None:
+    unclear = proof(accuracy=NO_MORE, train_seconds=NO_SLOWER, mcnemar=None, payback_runs=None)
+    text = report(study_document(looks=(Look(number=1, candidate=1, first_seed=7, proof=unclear),)))
+    assert section(text, "The looks at the test split")[-4:] == [
+        (
+            "- Difference in accuracy, winner less paper: +0.0002, 95% interval -0.0011 to +0.0015 "
+            "(Welch); within noise"
+        ),
+        "- Difference in train time: +1.5 s, 95% interval -0.2 s to +3.2 s (Welch); within noise",
+        "- From validation in the search to test on fresh seeds: -0.0021",
+        "- Whether the search pays for itself in time is not known: the difference is noise",
+    ]
+    assert "McNemar" not in text
+
+
+def test_a_winner_that_is_slower_never_pays() -> None:
+    slower = Interval(difference=1.5, low=0.25, high=2.75)
+    told = proof(train_seconds=slower, payback_runs=None)
+    text = report(study_document(looks=(Look(number=1, candidate=1, first_seed=7, proof=told),)))
+    last = section(text, "The looks at the test split")[-1]
+    assert last == "- The search never pays for itself in time: the winner is no faster"
+
+
+def test_times_to_a_target_are_told() -> None:
+    plain = proof()
+    told = plain.model_copy(
+        update={
+            "target_accuracy": 0.99,
+            "target_seconds": Interval(difference=-30.0, low=-33.0, high=-27.0),
+            "candidate": plain.candidate.model_copy(
+                update={"target_seconds_mean": 20.0, "target_missed": 0}
+            ),
+            "paper": plain.paper.model_copy(
+                update={"target_seconds_mean": 50.0, "target_missed": 2}
+            ),
+        }
+    )
+    assert proof_in_words(told).endswith(
+        "of training; 0.9900 on test first after 20.0 s against 50.0 s (2 never did and count "
+        "whole)."
+    )
+    text = report(study_document(looks=(Look(number=1, candidate=1, first_seed=7, proof=told),)))
+    assert (
+        "- Difference in time to the target: -30.0 s, 95% interval -33.0 s to -27.0 s (Welch)"
+        in section(text, "The looks at the test split")
+    )
+
+
+def test_one_line_tells_the_noise_of_accuracies() -> None:
+    assert "(n = 5 each, within noise), in " in proof_in_words(proof(accuracy=NO_MORE))
+    assert "(n = 5 each), in " in proof_in_words(proof(train_seconds=NO_SLOWER))
+
+
+def test_the_last_proof_is_told_first() -> None:
+    looks = tuple(
+        Look(number=number, candidate=1, first_seed=number, proof=told)
+        for number, told in ((1, proof()), (2, proof(accuracy=NO_MORE)), (3, None))
+    )
+    told = headline(study_document(looks=looks))
+    assert told == f"Trial 1 on fresh seeds: {proof_in_words(proof(accuracy=NO_MORE))}"
+
+
+def test_a_proof_stands_beside_the_trial_that_it_is_of() -> None:
+    """A later candidate, whose own look broke off, has nothing of an earlier one's."""
+    looks = (
+        Look(number=1, candidate=0, first_seed=1_000, proof=proof()),
+        Look(number=2, candidate=1, first_seed=1_010),
+    )
+    told = headline(study_document(looks=looks))
+    assert "0.9912" not in told or "Trial 1 " not in told
+
+
+def test_without_a_look_none_is_told() -> None:
+    assert "The looks at the test split" not in report(study_document())
+    assert proof_in_words(None) == "the trainings did not come to their end."
+
+
+def test_no_trial_is_an_answer() -> None:
+    text = report(without_answer())
+    lines = text.splitlines()
+    assert lines[2] == "No trial is an answer: none that finished keeps every constraint."
+    assert "## The winner" not in text
+    assert section(text, "The trials") == [
+        "4 trials: 1 finished, 1 pruned, 1 failed, 1 waiting; the search took 1 min 15 s.",
+        "",
+        "| Trial | Validation accuracy | Verdict | Trial took | Keeps the constraints | Run |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| 2 | 0.9900 | – | 30.2 s | no | run-2 |",
+    ]
+
+
+def test_kinds_of_trials_are_counted() -> None:
+    assert counts(study_document(trials=STUDY_TRIALS[4:], search_seconds=4.25)) == (
+        "2 trials: 1 failed, 1 waiting; the search took 4.2 s."
+    )
+    assert counts(study_document(trials=STUDY_TRIALS[:3], search_seconds=7_380.0)) == (
+        "3 trials: 3 finished; the search took 2 h 03 min."
+    )
+
+
+def test_the_best_stand_first_and_the_papers_always() -> None:
+    falling = [finished_trial(n, (99 - n) / 100) for n in range(1, 13)]
+    papers = finished_trial(0, 0.5, chosen=PAPERS_VALUES, is_papers=True)
+    for trials in ([papers, *falling], [*falling, papers]):
+        lines = section(report(study_document(trials=tuple(trials))), "The trials")[4:]
+        assert [line.split(" | ")[0] for line in lines] == [
+            *(f"| {number}" for number in range(1, 11)),
+            "| 0 (paper)",
+        ]
+    lines = section(report(study_document(trials=(*falling, papers))), "The trials")
+    assert lines[4] == "| 1 | 0.9800 | – | 20.5 s | run-1 |"
+    assert lines[-1] == "| 0 (paper) | 0.5000 | – | 20.5 s | run-0 |"
+
+
+def test_the_papers_are_not_told_twice() -> None:
+    text = report(study_document())
+    assert text.count("(paper)") == 1
+    assert "(paper)" not in report(without_answer())
+
+
+def test_the_fewest_seconds_stand_first() -> None:
+    trials = tuple(finished_trial(n, seconds) for n, seconds in enumerate((61.25, 7.5, 30.0)))
+    told = study_document(goal=SECONDS, trials=trials)
+    text = report(told)
+    assert section(text, "The winner")[0] == "Trial 1: train seconds to the target 7.5 s."
+    assert section(text, "The trials")[2:] == [
+        "| Trial | Train seconds to the target | Verdict | Trial took | Run |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| 1 | 7.5 s | – | 20.5 s | run-1 |",
+        "| 2 | 30.0 s | – | 20.5 s | run-2 |",
+        "| 0 | 1 min 01 s | – | 20.5 s | run-0 |",
+    ]
+
+
+def test_a_trade_off_is_told_by_all_its_values() -> None:
+    told = traded_study()
+    assert PARETO_GOAL.in_words(told.trial(1).values) == (
+        "validation accuracy 0.9834, train seconds 20.5 s, peak RSS 900 MiB"
+    )
+    header, _, *lines = section(report(told), "The trials")[2:]
+    assert header.split(" | ")[:3] == ["| Trial", "Validation accuracy", "Train seconds"]
+    assert "Peak RSS" in header
+    assert lines == [
+        "| 3 | 0.9912 | 1 min 35 s | 500 MiB | – | 20.5 s | yes | run-3 |",
+        "| 1 | 0.9834 | 20.5 s | 900 MiB | – | 20.5 s | yes | run-1 |",
+        "| 0 (paper) | 0.9712 | 40.0 s | 1,000 MiB | – | 20.5 s | yes | run-0 |",
+        "| 2 | 0.9700 | 41.5 s | 1,000 MiB | – | 20.5 s | no | run-2 |",
+    ]
+
+
+NASTY = "a|b <script>x</script> & `c` *d* _e_ [f](http://g) \\ # h \x1b[31m \u202e ~~$i$"
+
+
+def test_what_comes_from_outside_is_escaped() -> None:
+    told = study_document(
+        space=STUDY_SPACE.model_copy(update={"title": NASTY}),
+        study=NASTY,
+        dataset=NASTY,
+        machine=machine(cpu=NASTY),
+    )
+    commands = (f"mnist-bench tune --study '{NASTY}' ```",)
+    text = to_markdown(told.model_copy(update={"commands": commands}), "2026-01-31", [])
+    plain = re.sub(r"````console\n.*\n````\n", "", text)
+    assert plain != text
+    for bare in ("<script", "`c`", "[f](", "\x1b", "\u202e", " *d*", " _e_", "a|b", "$i$"):
+        assert bare not in plain, bare
+
+
+# The files
+
+
+def test_what_is_written(folder: Path) -> None:
+    told = study_document(importances={"learning_rate": 1.0})
+    paths = write(told)
+    names = [path.as_posix() for path in paths]
+    assert names[0] == "reports/mine.md"
+    assert set(names) == {
+        f"reports/mine{suffix}"
+        for suffix in (
+            ".md", ".json", ".csv", ".toml", ".history.png", ".slices.png", ".importances.png"
+        )
+    }  # fmt: skip
+    assert {path.name for path in (folder / "reports").iterdir()} == {path.name for path in paths}
+    found = {path.suffixes[0]: path.read_bytes() for path in paths}
+    assert found[".json"].decode() == told.model_dump_json(indent=2) + "\n"
+    assert found[".csv"].decode() == trials_csv(told)
+    assert found[".toml"].decode() == winner_toml(told, 1)
+    assert {suffix: found[f".{suffix}"] for suffix in pictures.pictures_of(told)} == (
+        pictures.pictures_of(told)
+    )
+
+
+@pytest.mark.parametrize("study", ["mine", "my study", "mine (2)", "a.b"])
+def test_the_reports_pictures_are_beside_it(folder: Path, study: str) -> None:
+    text = write(study_document(study=study))[0].read_text(encoding="utf-8")
+    day = re.search(r"^Study [^,]+, (\S+), on Imaginary CPU", text, re.MULTILINE)
+    assert day is not None
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", day[1])
+    assert f"\n{TUNE_COMMAND}\n" in text
+    # A target ends at its first space, unless it is escaped or stands in angle brackets.
+    links = re.findall(r"^!\[(\w+)\]\((?:<([^<>]+)>|([^\s()]+))\)$", text, re.MULTILINE)
+    targets = {name: unquote(plain) or bracketed for name, bracketed, plain in links}
+    assert targets == {name: f"{study}.{name}.png" for name in ("history", "slices")}
+    assert all((folder / "reports" / target).is_file() for target in targets.values())
+
+
+def test_without_an_answer_there_is_no_winner_to_run(folder: Path) -> None:
+    names = {path.name for path in write(without_answer())}
+    assert names == {
+        "mine.md", "mine.json", "mine.csv", "mine.history.png", "mine.slices.png"
+    }  # fmt: skip
+    assert {path.name for path in (folder / "reports").iterdir()} == names
+
+
+def test_before_a_trial_has_finished_there_is_no_picture() -> None:
+    told = study_document(trials=STUDY_TRIALS[3:], best=(), candidate=None, margin=None)
+    paths = write(told)
+    assert [path.name for path in paths] == ["mine.md", "mine.json", "mine.csv"]
+    assert "![" not in paths[0].read_text(encoding="utf-8")
+
+
+def test_a_file_that_can_not_be_written_leaves_no_half_ones(folder: Path) -> None:
+    def found() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in Path("reports").iterdir()}
+
+    write(study_document())
+    (folder / "reports" / "mine.toml").unlink()
+    before = found()
+    changed = study_document(search_seconds=1.0)
+    (folder / "reports" / "mine.toml").mkdir()
+    with pytest.raises(BenchError, match=r"^can't write reports.mine\.toml: ") as caught:
+        write(changed)
+    assert caught.value.exit_status == EXIT_BROKE
+    (folder / "reports" / "mine.toml").rmdir()
+    between = found()
+    write(changed)
+    after = found()
+    assert after["mine.json"] != before["mine.json"]
+    assert set(between) == set(before) == set(after) - {"mine.toml"}
+    assert all(between[name] in {before[name], after[name]} for name in between)
+
+
+# The finalists
+
+
+def test_finalists_stand_with_what_they_are_worth_again() -> None:
+    again = Finalist(trial=2, repeats=(6, 7, 8), values=(0.9817,), missed={})
+    other = Finalist(trial=1, repeats=(9, 10, 11), values=(0.98,), missed={})
+    told = study_document(candidate=2, finalists=(again, other))
+    assert section(report(told), "The finalists")[-2:] == [
+        "| 2 | 3 | 0.9817 | 0.9900 |",
+        "| 1 | 3 | 0.9800 | 0.9834 |",
+    ]
+    assert "Trial 2: validation accuracy 0.9817." in section(report(told), "The winner")
+    assert "## The finalists" not in report(study_document())
+    late = again.model_copy(update={"missed": {"max seconds": 0.5}})
+    soon = other.model_copy(update={"missed": {"max seconds": -0.5}})
+    told = study_document(candidate=1, finalists=(soon, late))
+    assert section(report(told), "The finalists")[-2:] == [
+        "| 1 | 3 | 0.9800 | 0.9834 | yes |",
+        "| 2 | 3 | 0.9817 | 0.9900 | no |",
+    ]
+
+
+def test_every_command_of_a_study_is_named() -> None:
+    more = f"{TUNE_COMMAND} --resume"
+    assert f"```console\n{TUNE_COMMAND}\n{more}\n```" in report(
+        study_document(commands=(TUNE_COMMAND, more))
+    )
+
+
+def test_the_front_is_in_the_table_however_far_down() -> None:
+    cheap = finished_trial(20, 0.5, 1.0, 1e8)
+    better = [finished_trial(number, 0.99, 50.0, 2e9) for number in range(5, 17)]
+    told = traded_study()
+    told = told.model_copy(
+        update={"trials": (*told.trials, *better, cheap), "best": (*told.best, 20)}
+    )
+    lines = section(report(told), "The trials")
+    assert any(line.startswith("| 20 | 0.5000 | 1.0 s | 95 MiB |") for line in lines)
+
+
+# Trials as CSV
+
+CSV = """\
+trial,state,is_papers,retry_of,repeat_of,is_feasible,seconds,train_seconds,peak_rss_bytes,verdict,run_id,\
+objective_validation_accuracy,learning_rate,batch_size,optimizer,schedule,average_decay
+0,finished,True,,,True,12.0,,,,run-0,0.9712,0.001,50,adam,constant,0.0
+1,finished,False,,,True,20.5,,,,run-1,0.9834,0.0123456789,64,momentum,cosine,
+2,finished,False,,,False,30.25,,,,run-2,0.99,0.0123456789,64,momentum,cosine,
+3,pruned,False,,,False,8.0,,,,run-3,,0.001,50,momentum,constant,0.0
+4,failed,False,,,False,4.25,,,,,,0.0123456789,64,momentum,cosine,
+5,waiting,False,4,,False,,,,,,,,,,,
+"""
+
+
+def test_a_line_a_trial() -> None:
+    assert trials_csv(study_document()) == CSV
+
+
+def test_a_column_a_value() -> None:
+    lines = list(csv.DictReader(io.StringIO(trials_csv(traded_study()))))
+    of = ("validation_accuracy", "train_seconds", "peak_rss")
+    names = [f"objective_{name}" for name in of]
+    assert list(lines[0])[11:14] == names
+    assert [lines[3][name] for name in names] == ["0.9912", "95.25", "524288000.0"]
+    told = study_document(goal=PARETO_GOAL, trials=STUDY_TRIALS[4:])
+    assert [line[names[2]] for line in csv.DictReader(io.StringIO(trials_csv(told)))] == ["", ""]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+1", "\t=1"])
+def test_no_cell_is_run_as_a_formula(text: str) -> None:
+    told = study_document(trials=(finished_trial(1, 0.9834, run_id=text),))
+    (line,) = csv.DictReader(io.StringIO(trials_csv(told)))
+    assert line["run_id"] == f"'{text.strip()}"
+
+
+chosen_values = st.fixed_dictionaries(
+    {
+        "learning_rate": st.floats(0.0001, 0.1),
+        "batch_size": st.integers(10, 100),
+        "optimizer": st.sampled_from(["adam", "momentum"]),
+        "schedule": st.sampled_from(["constant", "cosine"]),
+    },
+    optional={"average_decay": st.sampled_from([0.0, 0.9])},
+)
+
+
+@given(chosen_values, st.floats(0, 1))
+def test_csv_keeps_every_digit(chosen: dict[str, Value], accuracy: float) -> None:
+    told = study_document(trials=(finished_trial(1, accuracy, chosen=chosen),))
+    (line,) = csv.DictReader(io.StringIO(trials_csv(told)))
+    assert float(line["objective_validation_accuracy"]) == accuracy
+    assert float(line["learning_rate"]) == chosen["learning_rate"]
+    assert line["batch_size"] == str(chosen["batch_size"])
+    assert line["average_decay"] == str(chosen.get("average_decay", ""))
+
+
+# The winner as a scenario
+
+
+def read_back(folder: Path, text: str) -> scenario.Scenario:
+    path = folder / "winner.toml"
+    path.write_text(text, encoding="utf-8", newline="")
+    return scenario.read(path)
+
+
+def test_the_winner_is_a_scenario(tmp_path: Path) -> None:
+    winner = read_back(tmp_path, winner_toml(study_document(), 1))
+    assert winner.title == "Winner of the study mine: trial 1"
+    assert (winner.steps, winner.dataset) == ((100,), "mnist-5k")
+    assert (winner.eval_first, winner.eval_every) == (5, 5)
+    assert winner.hyperparameters == PaperCnnHyperparameters(
+        learning_rate=0.0123456789, batch_size=64, optimizer="momentum", schedule="cosine"
+    )
+
+
+def test_a_winner_of_a_time_says_that_it_trains_on(tmp_path: Path) -> None:
+    told = study_document(space=STUDY_SPACE.model_copy(update={"train_seconds": 30.0}))
+    text = winner_toml(told, 1)
+    assert text.startswith("# The study ended each training at the first grid step past 30 s, ")
+    assert read_back(tmp_path, text).steps == (100,)
+    assert not winner_toml(study_document(), 1).startswith("#")
+
+
+def test_the_papers_own_is_a_scenario_too(tmp_path: Path) -> None:
+    winner = read_back(tmp_path, winner_toml(study_document(), 0))
+    assert winner.hyperparameters == PaperCnnHyperparameters()
+
+
+@given(chosen=chosen_values)
+def test_any_winner_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, chosen: dict[str, Value]
+) -> None:
+    told = study_document(trials=(finished_trial(1, 0.9834, chosen=chosen),))
+    winner = read_back(tmp_path_factory.getbasetemp(), winner_toml(told, 1))
+    title = "Winner of the study mine: trial 1"
+    assert winner == STUDY_SPACE.scenario(chosen).model_copy(update={"title": title})
+    for name, value in chosen.items():
+        assert getattr(winner.hyperparameters, name) == value
+
+
+@pytest.mark.parametrize(
+    ("study", "title"),
+    [
+        ('a "b"\\\n\tc', 'Winner of the study a "b"\\\n\tc: trial 1'),
+        ("é…\u202e", "Winner of the study é…\u202e: trial 1"),
+        ("n" * 300, f"Winner of the study {'n' * 180}"),
+    ],
+    ids=["quotes", "letters", "long"],
+)
+def test_a_winner_of_any_name(tmp_path: Path, study: str, title: str) -> None:
+    assert read_back(tmp_path, winner_toml(study_document(study=study), 1)).title == title
+
+
+def test_chosen_steps_and_a_target(tmp_path: Path) -> None:
+    space = Space(
+        title="Steps too",
+        model="paper-cnn",
+        eval_every_images=5_000,
+        target_accuracy=0.99,
+        parameters={
+            "steps": Parameter(low=100, high=5_000),
+            "batch_size": Parameter(low=10, high=100),
+        },
+    )
+    trial = finished_trial(1, 0.9834, chosen={"steps": 3_000, "batch_size": 40})
+    winner = read_back(tmp_path, winner_toml(study_document(space=space, trials=(trial,)), 1))
+    assert (winner.steps, winner.eval_every) == ((3_000,), 125)
+    assert winner.target_accuracies == (0.99,)
+    assert winner.hyperparameters == PaperCnnHyperparameters(batch_size=40)
+
+
+# The document
+
+
+def test_the_document_reads_back() -> None:
+    looks = (
+        Look(number=1, candidate=4, first_seed=1_000),
+        Look(number=2, candidate=1, first_seed=1_010, proof=proof()),
+    )
+    told = study_document(looks=looks, importances={"learning_rate": 0.75})
+    text = told.model_dump_json(indent=2)
+    assert StudyDocument.model_validate_json(text) == told
+    assert StudyDocument.model_validate_json(traded_study().model_dump_json()) == traded_study()
+    found = json.loads(text)
+    # Fields are only ever added: what stands here is what programs of others read.
+    assert list(found) == [
+        "schema", "study", "dataset", "dataset_digest", "machine", "space", "goal",
+        "trials", "best", "finalists", "candidate", "margin", "importances", "search_seconds",
+        "looks", "commands", "ended", "is_whole",
+    ]  # fmt: skip
+    assert found["schema"] == 1
+    assert list(found["trials"][0]) == [
+        "number", "state", "chosen", "values", "missed", "curve", "seconds", "begun_at_ms",
+        "run_id", "is_papers", "retry_of", "repeat_of", "train_seconds", "peak_rss_bytes",
+        "verdict", "machine", "machine_id",
+    ]  # fmt: skip
+    assert found["trials"][3]["curve"] == {"5": 0.5}
+    assert found["trials"][5]["retry_of"] == 4
+    assert found["looks"][0]["proof"] is None
+    assert found["looks"][1]["proof"]["mcnemar"]["only_candidate"] == 41
+    assert (found["best"], found["candidate"], found["margin"]["is_enough"]) == ([1], 1, True)
+
+
+def test_trials_of_the_document() -> None:
+    told = without_answer()
+    assert told.trial(4) == STUDY_TRIALS[4]
+    assert [trial.number for trial in told.finished] == [2]
+    assert [trial.number for trial in study_document().finished] == [0, 1, 2]
+    with pytest.raises(StopIteration):
+        told.trial(1)
+
+
+@pytest.mark.parametrize(
+    "change", [{"search_seconds": math.inf}, {"study": None}, {"best": [1]}, {"extra": 1}]
+)
+def test_no_other_document(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        study_document(**change)
+
+
+# Pictures
+
+
+def size(png: bytes) -> tuple[int, int]:
+    """Width and height, as a PNG's first chunk tells them."""
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    assert png[12:16] == b"IHDR"
+    assert png[-8:-4] == b"IEND"
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+
+
+IMPORTANCES = {"batch_size": 0.25, "learning_rate": 0.5, "optimizer": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [
+        (study_document(), {"history", "slices"}),
+        (study_document(importances=IMPORTANCES), {"history", "slices", "importances"}),
+        (traded_study(), {"history", "slices", "pareto"}),
+        (without_answer(), {"history", "slices"}),
+        (study_document(trials=STUDY_TRIALS[3:], best=(), candidate=None, margin=None), set()),
+        (
+            study_document(
+                goal=PARETO_GOAL, trials=STUDY_TRIALS[3:], best=(), candidate=None, margin=None
+            ),
+            set(),
+        ),
+        (study_document(trials=()), set()),
+    ],
+    ids=["plain", "importances", "pareto", "infeasible", "unfinished", "no front", "empty"],
+)
+def test_which_pictures_there_are(told: StudyDocument, names: set[str]) -> None:
+    assert set(pictures.pictures_of(told)) == names
+
+
+def test_pictures_are_pngs_of_a_sensible_size() -> None:
+    drawn = pictures.pictures_of(traded_study().model_copy(update={"importances": IMPORTANCES}))
+    # Two rows of slices for five parameters, three bars.
+    expected = {
+        "history": (700, 400),
+        "slices": (1_200, 520),
+        "importances": (600, 170),
+        "pareto": (700, 450),
+    }
+    assert set(drawn) == set(expected)
+    for name, png in drawn.items():
+        assert size(png) == pytest.approx(expected[name], abs=1)
+        assert b"tEXt" not in png  # neither a date nor a version
+        assert 2_000 < len(png) < 200_000
+
+
+def test_the_same_study_is_drawn_the_same() -> None:
+    first, second = pictures.pictures_of(study_document()), pictures.pictures_of(study_document())
+    assert first == second
+    better = study_document(
+        trials=(*STUDY_TRIALS[:1], finished_trial(1, 0.9934), *STUDY_TRIALS[2:])
+    )
+    other = pictures.pictures_of(better)
+    assert all(other[name] != first[name] for name in first)
+
+
+def test_no_screen_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Matplotlib is set to draw on one that is not there."""
+    monkeypatch.setenv("MPLBACKEND", "TkAgg")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert size(pictures.pictures_of(study_document())["history"]) == (700, 400)
+
+
+def drawn(line: Any) -> list[tuple[Any, ...]]:
+    return [tuple(point) for point in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+
+
+def test_the_history() -> None:
+    (axes,) = pictures.history(study_document()).axes
+    each, best, papers = axes.lines
+    assert drawn(each) == [(0, 0.9712), (1, 0.9834), (2, 0.99)]
+    assert drawn(best) == [(0, 0.9712), (1, 0.9834), (2, 0.9834)]  # the last is no answer
+    assert drawn(papers) == [(0, 0.9712)]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("trial", "validation accuracy")
+
+
+def test_the_best_so_far() -> None:
+    seconds = [(9.0, 1.0), (8.0, 0.0), (8.5, 0.0), (2.0, 0.5), (7.0, -1.0)]
+    trials = tuple(
+        finished_trial(n, value, missed={"target accuracy": missed})
+        for n, (value, missed) in enumerate(seconds)
+    )
+    first, *rest = pictures._best_so_far(study_document(goal=SECONDS, trials=trials))
+    assert math.isnan(first)  # there is no answer yet
+    assert rest == [8.0, 8.0, 8.0, 7.0]
+
+
+def test_the_slices() -> None:
+    figure = pictures.slices(study_document())
+    shown = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title() for axes in shown] == list(STUDY_SPACE.parameters)
+    assert [axes.get_xscale() for axes in shown] == ["log"] + 4 * ["linear"]
+    labels = [label.get_text() for label in shown[0].get_xticklabels()]
+    assert {"0.001", "0.01"} <= set(labels)
+    assert "0.002" not in labels  # powers of ten are enough
+    rate, batch, optimizer, _, average = [axes.lines for axes in shown]
+    assert drawn(rate[0]) == [(0.001, 0.9712), (0.0123456789, 0.9834), (0.0123456789, 0.99)]
+    assert drawn(batch[0]) == [(50, 0.9712), (64, 0.9834), (64, 0.99)]
+    assert drawn(optimizer[0]) == [("adam", 0.9712), ("momentum", 0.9834), ("momentum", 0.99)]
+    assert drawn(average[0]) == [("0.0", 0.9712)]  # the others were not asked
+    assert all(drawn(lines[1]) == drawn(lines[0])[:1] for lines in (rate, batch, optimizer))
+
+
+def test_a_parameter_that_the_papers_configuration_is_not_asked_for() -> None:
+    parameters = STUDY_SPACE.parameters | {
+        "average_decay": Parameter(choices=(0.9, 0.99), when={"schedule": ("cosine",)})
+    }
+    space = STUDY_SPACE.model_copy(update={"parameters": parameters})
+    papers = {name: value for name, value in PAPERS_VALUES.items() if name != "average_decay"}
+    trials = (
+        finished_trial(0, 0.9712, chosen=papers, is_papers=True),
+        finished_trial(1, 0.9834, chosen=WINNERS_VALUES | {"average_decay": 0.9}),
+    )
+    told = study_document(space=space, trials=trials)
+    assert set(pictures.pictures_of(told)) == {"history", "slices"}
+    lines = section(report(told), "The winner")
+    assert lines[-1] == "| average_decay | 0.9 | – |"
+
+
+def test_the_importances_rise() -> None:
+    (axes,) = pictures.importances(study_document(importances=IMPORTANCES)).axes
+    assert [bar.get_width() for bar in axes.patches] == [0.25, 0.25, 0.5]
+    assert [label.get_text() for label in axes.get_yticklabels()][-1] == "learning_rate"
+    assert axes.get_xlabel() == "share of what matters for validation accuracy"
+
+
+def places(dots: Any) -> list[tuple[float, float]]:
+    """Where a scatter's dots lie."""
+    return [(float(x), float(y)) for x, y in dots.get_offsets()]
+
+
+def test_the_front_stands_out() -> None:
+    axes, colours = pictures.pareto(traded_study()).axes
+    trials, front, papers = axes.collections
+    assert places(trials) == [(40.0, 0.9712), (20.5, 0.9834), (41.5, 0.97), (95.25, 0.9912)]
+    assert np.round(trials.get_array(), 1).tolist() == [1000.0, 900.0, 1000.0, 500.0]
+    assert places(front) == [(40.0, 0.9712), (20.5, 0.9834), (95.25, 0.9912)]
+    assert places(papers) == [(40.0, 0.9712)]
+    assert colours.get_ylabel() == "peak RSS, MiB"
+    assert (axes.get_xlabel(), axes.get_xscale()) == ("train seconds", "log")
+
+
+# What is not whole, or not to be trusted
+
+
+def test_a_study_that_was_cut_off_has_no_winner(folder: Path) -> None:
+    cut = study_document(ended="it was interrupted", is_whole=False)
+    assert headline(cut) == (
+        "The study did not come to its end: it was interrupted. 6 trials: 3 finished, 1 pruned, "
+        "1 failed, 1 waiting; the search took 1 min 15 s."
+    )
+    assert "## The best trial" in report(cut)
+    assert "## The winner" not in report(cut)
+    assert not [path for path in write(cut) if path.suffix == ".toml"]
+
+
+def test_the_papers_own_is_no_winner(folder: Path) -> None:
+    told = study_document(candidate=0, best=(0,))
+    assert "## The best trial" in report(told)
+    assert not [path for path in write(told) if path.suffix == ".toml"]
+
+
+def test_doubtful_trials_are_told_of() -> None:
+    verdicts = ("clean", "suspect", "invalid")
+    trials = tuple(finished_trial(n, 0.9, verdict=of) for n, of in enumerate(verdicts))
+    text = report(study_document(trials=(*trials, *STUDY_TRIALS[5:])))
+    assert "> The machine was disturbed during 2 of 3 trials" in text
+    assert section(text, "The trials")[5] == "| 1 | 0.9000 | suspect | 20.5 s | run-1 |"
+    assert "disturbed" not in report(study_document(trials=trials[:1], best=(0,), candidate=0))
+
+
+def test_the_full_images_are_comparable() -> None:
+    assert "NOT COMPARABLE" not in report(study_document(dataset="mnist"))
+    winner = winner_toml(study_document(dataset="mnist"), 1)
+    assert 'dataset = "mnist"' in winner
+    assert 'dataset = "auto"' in winner_toml(study_document(dataset="custom:0123456789ab"), 1)
+
+
+def test_a_study_in_short() -> None:
+    line = study_document().line("its-run")
+    best = STUDY_TRIALS[1]
+    assert (line.study, line.run_id, line.objective) == ("mine", "its-run", LIMITED_GOAL.objective)
+    assert (line.trials, line.finished) == (len(STUDY_TRIALS), len(study_document().finished))
+    assert line.value_names == LIMITED_GOAL.names
+    assert [(each.number, each.run_id, each.values) for each in line.best] == [
+        (1, best.run_id, best.values)
+    ]
+    assert (line.candidate, line.candidate_values, line.is_whole) == (1, best.values, True)
+    nothing = without_answer().line(None)
+    assert (nothing.run_id, nothing.best, nothing.candidate) == (None, (), None)
+    assert nothing.candidate_values == ()
+    assert len(traded_study().line(None).best) == 3

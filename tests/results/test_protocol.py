@@ -1,0 +1,140 @@
+"""What parent and worker say to each other."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import factories
+import pytest
+
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement.conditions import Stretch, TrainingStretch
+from mnist_bench.results.protocol import (
+    Calibrated,
+    Done,
+    Failure,
+    Message,
+    Phase,
+    Ready,
+    Request,
+    RowEnd,
+    Sample,
+    Scored,
+    parse,
+)
+from mnist_bench.results.run import PHASES, Evaluation
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid
+
+EVALUATION = Evaluation(
+    step=101, test_accuracy=0.97, validation_accuracy=0.96, train_loss=0.25, train_seconds=2.02
+)
+BLIND = TrainingStretch(
+    step=7,
+    steps=6,
+    train_seconds=0.5,
+    rss_bytes=None,
+    seen=Stretch(wall_seconds=0.5, own_cpu_seconds=1.0),
+)
+"""A stretch of which the system tells nothing."""
+MESSAGES: list[Message] = [
+    *(Phase(name=name, seconds=4.25) for name in PHASES),
+    Ready(),
+    Scored(evaluation=EVALUATION),
+    Scored(evaluation=EVALUATION.model_copy(update={"train_loss": None})),
+    Calibrated(step=0, seconds=0.02, surroundings=factories.surroundings()),
+    Sample(
+        train_seconds=2.0,
+        stretch=factories.training_stretches([0.02])[0],
+        surroundings=factories.surroundings(),
+    ),
+    Sample(train_seconds=2.0, stretch=BLIND),
+    RowEnd(
+        steps=1_000,
+        seconds={"import": 4.25, "train": 20.0},
+        peak_rss_bytes=2**30,
+        memory_method="VmHWM",
+        phase_peak_rss_bytes={"import": 2**29, "train": 2**30},
+    ),
+    RowEnd(steps=1_000, seconds={}, peak_rss_bytes=None, memory_method=None),
+    Done(),
+    Failure(reason='ValueError: "Füße"\non two lines'),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.kind)
+def test_message_is_one_line_that_parses(message: Message) -> None:
+    line = message.model_dump_json()
+    assert len(line.splitlines()) == 1
+    assert parse(line) == message
+    assert parse(line.encode() + b"\n") == message
+
+
+def test_every_kind_of_message_is_tried_here() -> None:
+    kinds = get_args(get_args(Message)[0])
+    assert {type(message) for message in MESSAGES} == set(kinds)
+    assert len({kind.model_fields["kind"].default for kind in kinds}) == len(kinds)
+
+
+SAMPLE = Sample(train_seconds=2.0, stretch=BLIND).model_dump_json()
+
+
+def test_a_sample_knows_its_step() -> None:
+    sample = parse(SAMPLE)
+    assert isinstance(sample, Sample)
+    assert (sample.step, sample.surroundings) == (7, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "go",
+        "2026-01-31 12:00:00 W tensorflow/core: a library speaks up",
+        b"\xff\xfe",
+        "null",
+        "[]",
+        "{}",
+        '{"kind": "weather"}',
+        '{"kind": "sample", "step": 1',
+        '{"kind": "sample", "step": 1}',
+        SAMPLE.replace('"step":7', '"step":7.5'),
+        SAMPLE.replace('"step":7', '"step":"7"'),
+        SAMPLE.replace('"train_seconds":2.0', '"train_seconds":NaN'),
+        SAMPLE.replace('"rss_bytes":null', '"rss_bytes":1.5'),
+        SAMPLE.replace('"rss_bytes":null', '"colour":null'),
+        '{"kind": "phase", "name": "lunch", "seconds": 1.0}',
+        '{"kind": "done", "colour": "blue"}',
+    ],
+)
+def test_anything_else_is_none(line: str | bytes) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        parse(line)
+
+
+def test_request_reads_itself_back() -> None:
+    request = Request(
+        model="paper-cnn",
+        hyperparameters=PaperCnnHyperparameters(learning_rate=1e-5, batch_size=64),
+        training_seed=7,
+        rows=(1_000, 2_500),
+        grid=Grid(first=1, every=100),
+        source=Source(
+            name="mnist",
+            digest="d" * 64,
+            train_digest="t" * 64,
+            location="/srv/Füße/mnist",
+            train_images=55_000,
+            validation_images=5_000,
+            test_images=10_000,
+        ),
+        execution=Execution(threads=2),
+        folder="/srv/runs",
+        started_at=1_769_817_600.5,
+        save_weights=True,
+        phase_peaks=False,
+    )
+    line = request.model_dump_json()
+    assert len(line.splitlines()) == 1
+    assert Request.model_validate_json(line) == request

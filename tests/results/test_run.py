@@ -1,0 +1,196 @@
+"""What is derived from the raw record of a run, on hand-made evaluations."""
+
+from __future__ import annotations
+
+import factories
+import pytest
+from factories import run
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mnist_bench.results.run import Evaluation, RunResult, Split, rows_of
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid
+
+
+def scored(step: int, test: float, validation: float) -> Evaluation:
+    """One evaluation of a training whose steps take 0.02 s."""
+    return Evaluation(
+        step=step,
+        test_accuracy=test,
+        validation_accuracy=validation,
+        train_loss=0.5,
+        train_seconds=step * 0.02,
+    )
+
+
+GRID = (
+    scored(1, 0.5, 0.6),
+    scored(101, 0.97, 0.96),
+    scored(201, 0.98, 0.95),
+    scored(301, 0.975, 0.97),
+    scored(401, 0.98, 0.97),
+)
+"""Both maxima are attained twice."""
+OFF_GRID = run(450, evaluations=(*GRID, scored(450, 0.99, 0.99)))
+ON_GRID = run(501, evaluations=(*GRID, scored(501, 0.99, 0.99)))
+
+
+def test_maximum_and_the_first_step_that_attains_it() -> None:
+    result = run(401, evaluations=GRID)
+    assert (result.max_test_accuracy, result.max_test_accuracy_step) == (0.98, 201)
+
+
+def test_selected_by_the_first_highest_validation_accuracy() -> None:
+    result = run(401, evaluations=GRID)
+    assert result.selected is not None
+    assert result.selected.step == 301
+    assert result.selected_test_accuracy == 0.975
+
+
+def test_last_state_off_the_grid_is_no_candidate() -> None:
+    assert [e.step for e in OFF_GRID.candidates] == [1, 101, 201, 301, 401]
+    assert (OFF_GRID.max_test_accuracy, OFF_GRID.max_test_accuracy_step) == (0.98, 201)
+    assert OFF_GRID.selected_test_accuracy == 0.975
+    assert OFF_GRID.final_test_accuracy == 0.99
+
+
+def test_last_state_on_the_grid_is_one() -> None:
+    assert (ON_GRID.max_test_accuracy, ON_GRID.max_test_accuracy_step) == (0.99, 501)
+    assert ON_GRID.selected_test_accuracy == 0.99
+    assert ON_GRID.final_test_accuracy == 0.99
+
+
+def test_no_final_accuracy_before_the_last_step() -> None:
+    result = run(1_000, status="killed", evaluations=GRID)
+    assert result.final_test_accuracy is None
+    assert (result.max_test_accuracy, result.max_test_accuracy_step) == (0.98, 201)
+    assert result.train_seconds_total == pytest.approx(8.02)
+    assert result.images_per_second == pytest.approx(2_500)  # of the 401 steps that were done
+
+
+def test_nothing_scored_is_unknown_not_zero() -> None:
+    result = run(1_000, status="failed", evaluations=())
+    assert result.candidates == ()
+    assert result.best is result.selected is None
+    assert result.max_test_accuracy is result.max_test_accuracy_step is None
+    assert result.selected_test_accuracy is result.final_test_accuracy is None
+    assert result.train_seconds_total is result.images_per_second is None
+    assert result.seconds_to_accuracy("test", 0.5) is None
+
+
+def test_only_the_last_state_was_scored() -> None:
+    result = run(50, evaluations=(scored(50, 0.9, 0.9),))
+    assert result.max_test_accuracy is result.selected_test_accuracy is None
+    assert result.final_test_accuracy == 0.9
+
+
+def test_images_per_second() -> None:
+    # 450 steps of 50 images in 450 · 0.02 s
+    assert OFF_GRID.train_seconds_total == pytest.approx(9)
+    assert OFF_GRID.images_per_second == pytest.approx(2_500)
+    larger = run(
+        450,
+        evaluations=OFF_GRID.evaluations,
+        hyperparameters=PaperCnnHyperparameters(batch_size=100),
+    )
+    assert larger.images_per_second == pytest.approx(5_000)
+
+
+def test_no_time_no_speed() -> None:
+    start = GRID[0].model_copy(update={"train_seconds": 0.0})
+    assert run(1, evaluations=(start,)).images_per_second is None
+
+
+@pytest.mark.parametrize(
+    ("split", "target", "seconds"),
+    [
+        ("test", 0.4, 0.02),
+        ("test", 0.97, 2.02),  # equal is enough
+        ("test", 0.98, 4.02),
+        ("test", 0.981, None),  # the last state had it, off the grid
+        ("validation", 0.96, 2.02),
+        ("validation", 0.97, 6.02),
+        ("validation", 0.98, None),
+    ],
+)
+def test_seconds_to_accuracy(split: Split, target: float, seconds: float | None) -> None:
+    assert OFF_GRID.seconds_to_accuracy(split, target) == pytest.approx(seconds)
+
+
+def test_accuracy_of_a_split() -> None:
+    assert scored(1, 0.5, 0.6).accuracy("test") == 0.5
+    assert scored(1, 0.5, 0.6).accuracy("validation") == 0.6
+
+
+def test_record_reads_itself_back() -> None:
+    judged = run(
+        phase_peak_rss_bytes={"import": 2**28, "train": 2**29},
+        shared_phases=("import", "data"),
+        conditions=factories.conditions(),
+        verdict="suspect",
+        reasons=("on battery", "hot"),
+    )
+    for result in (OFF_GRID, judged, run(status="failed", failure="it died", evaluations=())):
+        assert RunResult.model_validate_json(result.model_dump_json()) == result
+
+
+def test_a_run_that_nobody_looked_at_is_not_judged() -> None:
+    """As those recorded before there were verdicts: they can be read, and are not clean."""
+    fields = {"conditions", "verdict", "reasons", "phase_peak_rss_bytes", "shared_phases"}
+    old = RunResult.model_validate_json(run(verdict=None).model_dump_json(exclude=fields))
+    assert old.conditions is old.verdict is None
+    assert (old.reasons, old.phase_peak_rss_bytes, old.shared_phases) == ((), {}, ())
+    with pytest.raises(ValidationError, match="verdict"):
+        run(verdict="excellent")
+
+
+def test_record_takes_no_unknown_field_and_no_infinite_figure() -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        run(colour="blue")
+    with pytest.raises(ValidationError, match="finite number"):
+        scored(1, float("nan"), 0.5)
+
+
+# Rows of a shared trajectory
+
+ROWS = (1_000, 2_500)
+PAPERS = Grid(first=1, every=100)
+
+
+@pytest.mark.parametrize(
+    ("step", "rows"),
+    [
+        (1, (1_000, 2_500)),
+        (901, (1_000, 2_500)),
+        (1_000, (1_000,)),  # the last state of one row is nothing to the other
+        (1_001, (2_500,)),
+        (2_500, (2_500,)),
+        (2_501, ()),
+        (50, ()),
+    ],
+)
+def test_rows_of(step: int, rows: tuple[int, ...]) -> None:
+    assert rows_of(step, ROWS, PAPERS) == rows
+
+
+def test_a_last_state_on_the_grid_belongs_to_the_longer_rows_too() -> None:
+    grid = Grid(first=100, every=100)
+    assert rows_of(1_000, ROWS, grid) == (1_000, 2_500)
+    assert rows_of(2_500, ROWS, grid) == (2_500,)
+
+
+@given(
+    rows=st.sets(st.integers(1, 300), min_size=1, max_size=4).map(sorted).map(tuple),
+    first=st.integers(1, 50),
+    every=st.integers(1, 60),
+)
+def test_each_row_gets_its_grid_and_its_last_state(
+    rows: tuple[int, ...], first: int, every: int
+) -> None:
+    grid = Grid(first=first, every=every)
+    steps = sorted({*grid.points(rows[-1]), *rows})
+    for row in rows:
+        got = [step for step in steps if row in rows_of(step, rows, grid)]
+        assert got == sorted({*grid.points(row), row})

@@ -1,0 +1,228 @@
+"""The parent's end of a training process, with stand-ins that train nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from factories import SOURCE
+
+from mnist_bench.measurement.conditions import Surroundings
+from mnist_bench.results.protocol import Calibrated, Done, Failure, Ready, Request
+from mnist_bench.runner import process
+from mnist_bench.runner.process import WorkerProcess
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.scenario import Grid
+
+REQUEST = Request(
+    model="paper-cnn",
+    hyperparameters=PaperCnnHyperparameters(),
+    training_seed=3,
+    rows=(1_000, 2_500),
+    grid=Grid(first=1, every=100),
+    source=SOURCE,
+    execution=Execution(threads=2),
+    folder="nowhere",
+    started_at=1_800_000_000.0,
+)
+CALIBRATED = Calibrated(step=0, seconds=0.25, surroundings=Surroundings())
+READY, DONE = '{"kind": "ready"}', '{"kind": "done"}'
+BEGIN = "import os, signal, sys, threading\nsys.stdin.readline()\n"
+"""Of every stand-in: it has heard its request."""
+
+Start = Callable[[str], WorkerProcess]
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Starts Python code in place of the worker."""
+
+    def starter(code: str) -> WorkerProcess:
+        monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", BEGIN + code))
+        return WorkerProcess(REQUEST, tmp_path / "worker.log")
+
+    return starter
+
+
+def is_gone(worker: WorkerProcess) -> bool:
+    return worker._process.poll() is not None
+
+
+def test_the_worker_is_a_module_that_no_file_of_the_users_shadows() -> None:
+    assert (sys.executable, "-P", "-m", "mnist_bench.worker") == process.COMMAND
+
+
+# What is said
+
+
+def test_a_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = f"""
+import sys
+print(sys.stdin.readline(), file=sys.stderr, end="")
+print('{READY}', flush=True)
+assert sys.stdin.readline().strip() == "go"
+print('{{"kind": "calibration", "step": 0, "seconds": 0.25, "surroundings": {{}}}}')
+print('{DONE}')
+"""
+    monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", code))
+    log = tmp_path / "worker.log"
+    with WorkerProcess(REQUEST, log) as worker:
+        messages = worker.messages()
+        assert next(messages) == Ready()
+        worker.go()
+        assert list(messages) == [CALIBRATED, Done()]
+        assert worker.end() is None
+    assert Request.model_validate_json(log.read_text(encoding="utf-8")) == REQUEST
+
+
+def test_what_is_printed_to_standard_error_is_no_message(start: Start) -> None:
+    with start(f"print('noise', file=sys.stderr)\nprint('{DONE}')") as worker:
+        assert list(worker.messages()) == [Done()]
+        assert worker.end() is None
+        assert worker.log_tail() == "noise"
+
+
+# How it ends
+
+
+@pytest.mark.parametrize("status", [3, 0])
+def test_an_early_end_is_a_failure_whatever_its_status(start: Start, status: int) -> None:
+    with start(f"print('{READY}')\nsys.exit({status})") as worker:
+        assert list(worker.messages()) == [Ready()]
+        assert worker.end() == f"the training process ended early with exit status {status}"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize(
+    ("name", "words"), [("SIGKILL", "SIGKILL (out of memory, perhaps)"), ("SIGTERM", "SIGTERM")]
+)
+def test_a_signal_is_named(start: Start, name: str, words: str) -> None:
+    with start(f"os.kill(os.getpid(), signal.{name})") as worker:
+        assert list(worker.messages()) == []
+        assert worker.end() == f"the training process was ended by {words}"
+
+
+def test_a_signal_without_a_name_is_numbered() -> None:
+    assert process._death(-99) == "the training process was ended by signal 99"
+
+
+def test_its_own_reason_comes_before_its_status(start: Start) -> None:
+    line = '{"kind": "failure", "reason": "ValueError: no images"}'
+    with start(f"print('{line}')\nsys.exit(1)") as worker:
+        assert list(worker.messages()) == [Failure(reason="ValueError: no images")]
+        assert worker.end() == "ValueError: no images"
+
+
+@pytest.mark.parametrize("line", ["Segmentation fault", "{}", '{"kind": "song"}', "\xff"])
+def test_what_is_no_message_ends_the_conversation(start: Start, line: str) -> None:
+    said = [READY, line, DONE]
+    code = f"for line in {said!a}: sys.stdout.buffer.write(line.encode('latin-1') + b'\\n')"
+    with start(code) as worker:
+        assert list(worker.messages()) == [Ready()]
+        reason = worker.end()
+    assert reason is not None
+    assert reason.startswith("the training process said what is no message: ")
+    assert repr(line.encode("latin-1"))[2:-1] in reason
+
+
+def test_a_long_line_is_cut(start: Start) -> None:
+    with start("print('x' * 100_000)") as worker:
+        assert list(worker.messages()) == []
+        reason = worker.end()
+    assert reason is not None
+    assert len(reason) < 300
+
+
+def test_a_worker_that_is_done_but_does_not_end_is_ended(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_END_SECONDS", 0.1)
+    code = f"print('{DONE}', flush=True)\nos.close(1)\nthreading.Event().wait()"
+    with start(code) as worker:
+        assert list(worker.messages()) == [Done()]
+        assert worker.end() is None
+        assert is_gone(worker)
+
+
+def test_a_worker_that_talks_nonsense_and_goes_on_is_ended(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_END_SECONDS", 0.1)
+    with start("print('nonsense', flush=True)\nthreading.Event().wait()") as worker:
+        assert list(worker.messages()) == []
+        assert "nonsense" in (worker.end() or "")
+        assert is_gone(worker)
+
+
+# What ends it
+
+DEAF = f"""
+for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+print('{READY}', flush=True)
+threading.Event().wait()
+"""
+
+
+def test_kill_ends_a_process_that_ignores_everything(start: Start) -> None:
+    worker = start(DEAF)
+    assert next(worker.messages()) == Ready()
+    worker.kill()
+    assert is_gone(worker)
+    assert worker._stdin.closed
+    assert worker._stdout.closed
+    worker.kill()  # there is nothing left to do, and it does nothing
+
+
+def test_the_block_ends_it_whatever_happens(start: Start) -> None:
+    with pytest.raises(KeyboardInterrupt), start(DEAF) as worker:
+        assert next(worker.messages()) == Ready()
+        raise KeyboardInterrupt
+    assert is_gone(worker)
+
+
+def test_the_word_to_go_may_come_too_late(start: Start) -> None:
+    with start("sys.exit(3)") as worker:
+        assert list(worker.messages()) == []
+        assert worker._process.wait(30) == 3
+        worker.go()
+        assert worker.end() == "the training process ended early with exit status 3"
+
+
+def test_a_request_nobody_reads_is_no_fault_of_the_parents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    popen = subprocess.Popen
+
+    def start_and_wait(*args, **kwargs) -> subprocess.Popen[bytes]:
+        started = popen(*args, **kwargs)
+        started.wait(30)  # it is gone before its request is written
+        return started
+
+    monkeypatch.setattr(process.subprocess, "Popen", start_and_wait)
+    monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", "raise SystemExit(4)"))
+    with WorkerProcess(REQUEST, tmp_path / "worker.log") as worker:
+        worker.go()
+        assert list(worker.messages()) == []
+        assert worker.end() == "the training process ended early with exit status 4"
+
+
+# Its log
+
+
+def test_the_end_of_the_log(start: Start) -> None:
+    code = r"""
+for number in range(40):
+    sys.stderr.buffer.write(b"line %d \xff\n" % number)
+"""
+    with start(code) as worker:
+        assert list(worker.messages()) == []
+        worker.end()
+        lines = worker.log_tail().splitlines()
+    assert lines == [f"line {number} \N{REPLACEMENT CHARACTER}" for number in range(25, 40)]
