@@ -12,8 +12,8 @@ import pytest
 from fakes import random_images
 from program import Bench, installed
 
-from mnist_bench.core import retry as patience
-from mnist_bench.data import mnist as data
+from mnist_bench.core import retry
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Dataset, Source
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ hypothesis.settings.load_profile("untimed")
 @pytest.fixture(scope="session")
 def sample() -> Source:
     """The embedded sample in the user's own cache: to parse it takes seconds."""
-    return data.find("mnist-5k", None, say=pytest.fail)
+    return mnist.find("mnist-5k", None, say=pytest.fail)
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +82,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long somebody waited patiently each time; the clock goes by it alone."""
     each: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: sum(each), sleep=each.append)
-    monkeypatch.setattr(patience, "time", clock)
+    monkeypatch.setattr(retry, "time", clock)
     return each
 
 

@@ -16,45 +16,45 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis import table1
 from mnist_bench.analysis.confusion import confusion_of
 from mnist_bench.analysis.curves import curves_of
 from mnist_bench.analysis.grouping import compares
-from mnist_bench.analysis.reference import standings
-from mnist_bench.analysis.system_state import seen_by
+from mnist_bench.analysis.reference import compare_with_reference
+from mnist_bench.analysis.system_state import system_state_of
 from mnist_bench.analysis.table1 import Reference, Spread
 from mnist_bench.analysis.thread_scaling import scaling_of
-from mnist_bench.analysis.time_to_accuracy import reaches
+from mnist_bench.analysis.time_to_accuracy import times_to_accuracy
 from mnist_bench.claims.evidence import Evidence
 from mnist_bench.claims.parts import SMALL_TECHNIQUE, TECHNIQUES
 from mnist_bench.cluster.shared_plan import SharedPlan
-from mnist_bench.core import process_identity as owner
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core import process_identity
+from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.data.dataset import Images, Source
 from mnist_bench.measurement.conditions import Conditions, Stretch, Surroundings, TrainingStretch
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.reporting.figures import drawings_of
 from mnist_bench.reporting.html import book_to_html
-from mnist_bench.reporting.model import Book, Report
+from mnist_bench.reporting.model import Report, ReportSection
 from mnist_bench.reporting.terminal import print_table
-from mnist_bench.results.dataset_size import DataSizes, ImageBytes
+from mnist_bench.results.dataset_size import DatasetSize, ImageBytes
 from mnist_bench.results.document import MachineLine
 from mnist_bench.results.experiments import (
     LAYER_KINDS,
     ConvolutionCases,
     ConvolutionCheck,
-    Descent,
-    Finding,
+    ExperimentResult,
+    LayerComparison,
     LayerCost,
     LayerKind,
     LossCurve,
     LossPoint,
     Method,
-    Sparseness,
+    OptimizerComparison,
 )
-from mnist_bench.results.layer_maps import Layers
+from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.predictions import Predictions
-from mnist_bench.results.protocol import RowEnd, Sample, Scored
+from mnist_bench.results.protocol import EvaluationMessage, SampleMessage, StepCountDone
 from mnist_bench.results.run import Evaluation, RunResult
 from mnist_bench.results.run_summary import summarise
 from mnist_bench.scenarios import paper
@@ -63,13 +63,20 @@ from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking.bundle import Bundle, BundledRun, to_bytes
 from mnist_bench.tracking.run_builder import planned_run
-from mnist_bench.tracking.spool import Address, Ended, Entry, Header, Made, Said
+from mnist_bench.tracking.spool import (
+    Address,
+    Entry,
+    Header,
+    MessageEntry,
+    RunCreated,
+    TrainingEnded,
+)
 from mnist_bench.tuning.candidate import Margin
 from mnist_bench.tuning.document import StudyDocument
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Parameter, Space, Value
 from mnist_bench.tuning.study import Study
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial import StudyTrial
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -439,8 +446,8 @@ def heard_at_ms(step: int) -> int:
     return HEARD_FROM_MS + 1_000 * step
 
 
-def scored_message(step: int) -> Scored:
-    return Scored(
+def scored_message(step: int) -> EvaluationMessage:
+    return EvaluationMessage(
         evaluation=Evaluation(
             step=step,
             test_accuracy=0.97,
@@ -451,7 +458,7 @@ def scored_message(step: int) -> Scored:
     )
 
 
-def sample_message(step: int, steps: int = 100, rss_bytes: int | None = 7_000) -> Sample:
+def sample_message(step: int, steps: int = 100, rss_bytes: int | None = 7_000) -> SampleMessage:
     stretch = TrainingStretch(
         step=step,
         steps=steps,
@@ -459,11 +466,11 @@ def sample_message(step: int, steps: int = 100, rss_bytes: int | None = 7_000) -
         rss_bytes=rss_bytes,
         seen=Stretch(wall_seconds=steps * 0.02, own_cpu_seconds=steps * 0.04),
     )
-    return Sample(train_seconds=step * 0.02, stretch=stretch)
+    return SampleMessage(train_seconds=step * 0.02, stretch=stretch)
 
 
-def row_end_message(steps: int) -> RowEnd:
-    return RowEnd(
+def row_end_message(steps: int) -> StepCountDone:
+    return StepCountDone(
         steps=steps,
         seconds={"import": 4.0, "data": 0.5, "train": steps * 0.02, "other": 1.0},
         peak_rss_bytes=1_000 + steps,
@@ -473,18 +480,18 @@ def row_end_message(steps: int) -> RowEnd:
 
 
 SPOOL_ENTRIES: tuple[Entry, ...] = (
-    Made(at_ms=HEARD_FROM_MS + 1, steps=250, run_id="an-id"),
-    Said(at_ms=HEARD_FROM_MS + 2, message=sample_message(101)),
-    Said(at_ms=HEARD_FROM_MS + 3, message=scored_message(101)),
-    Said(at_ms=HEARD_FROM_MS + 4, message=row_end_message(250)),
-    Ended(at_ms=HEARD_FROM_MS + 5, status="killed", reason="interrupted"),
+    RunCreated(at_ms=HEARD_FROM_MS + 1, steps=250, run_id="an-id"),
+    MessageEntry(at_ms=HEARD_FROM_MS + 2, message=sample_message(101)),
+    MessageEntry(at_ms=HEARD_FROM_MS + 3, message=scored_message(101)),
+    MessageEntry(at_ms=HEARD_FROM_MS + 4, message=row_end_message(250)),
+    TrainingEnded(at_ms=HEARD_FROM_MS + 5, status="killed", reason="interrupted"),
 )
 
 
 def spool_header(**changes: object) -> Header:
     values = {
         "at_ms": HEARD_FROM_MS,
-        "owner": owner.current("a-machine"),
+        "owner": process_identity.current_process("a-machine"),
         "address": ADDRESS,
         "machine": machine(),
         "scenario": TWO_ROWS,
@@ -534,15 +541,15 @@ def claims_evidence(runs: Sequence[RunResult], **changes: Any) -> Evidence:
     values = {
         "runs": tuple(papers),
         "trainings": tuple(run for run in runs if run.model == "paper-cnn"),
-        "rows": compare.rows(papers, compare.load_reference()),
+        "rows": table1.rows(papers, table1.load_reference()),
         "scaling": scaling_of([run for run in told if run.scenario == "threads"]),
         "techniques": {name: of for name, of in named.items() if of},
     }
     return Evidence(**(values | changes))
 
 
-def finding_of_claim(number: int, body: object) -> dict[int, Finding]:
-    made = Finding(
+def finding_of_claim(number: int, body: object) -> dict[int, ExperimentResult]:
+    made = ExperimentResult(
         claim=number, machine_id="0123456789abcdef", created="2026-01-31T12:00:00+00:00",
         dataset=None, dataset_digest=None, execution=Execution(threads=2), seed=0, seconds=60.0,
         took_seconds=10.0, tensorflow="2.21.0", mnist_bench="0.1.0", body=body,
@@ -564,13 +571,13 @@ def layer_cost(kind: LayerKind, side: int, **changes: Any) -> LayerCost:
     return LayerCost(**(values | changes))
 
 
-def layer_findings(sides: tuple[int, ...] = (8, 16), **changes: Any) -> dict[int, Finding]:
+def layer_findings(sides: tuple[int, ...] = (8, 16), **changes: Any) -> dict[int, ExperimentResult]:
     costs = [
         layer_cost(kind, side, **(changes if kind == "dense" else {}))
         for side in sides
         for kind in LAYER_KINDS
     ]
-    body = Sparseness(costs=tuple(costs), batch_images=50, applications=10, largest_value=1.0)
+    body = LayerComparison(costs=tuple(costs), batch_images=50, applications=10, largest_value=1.0)
     return finding_of_claim(7, body)
 
 
@@ -586,9 +593,9 @@ def loss_curve(method: Method, *points: tuple[int, float, float]) -> LossCurve:
                      seconds=points[-1][1])  # fmt: skip
 
 
-def descent_findings(full: LossCurve, newton: LossCurve) -> dict[int, Finding]:
+def descent_findings(full: LossCurve, newton: LossCurve) -> dict[int, ExperimentResult]:
     single = loss_curve("single samples", (0, 0.0, 2.3), (1_000, 1.0, 0.9), (5_000, 5.0, 0.3))
-    body = Descent(
+    body = OptimizerComparison(
         curves=(single, full, newton), searches=(), seconds_a_curve=5.0, parameters=100,
         filters=(2, 4), training_images=1_000, loss_images=500, validation_images=100,
     )  # fmt: skip
@@ -599,7 +606,7 @@ SLOW_DESCENT = ((0, 0.0, 2.3), (10_000, 2.0, 1.5), (30_000, 5.0, 0.9))
 QUICK_DESCENT = ((0, 0.0, 2.3), (1_000, 0.5, 0.2))
 
 
-def convolution_findings(*, equal: int, largest: int = 0) -> dict[int, Finding]:
+def convolution_findings(*, equal: int, largest: int = 0) -> dict[int, ExperimentResult]:
     cases = tuple(
         ConvolutionCases(
             dimensions=dimensions, cases=10, symmetric_kernels=1, equal_before_flipping=1,
@@ -611,13 +618,13 @@ def convolution_findings(*, equal: int, largest: int = 0) -> dict[int, Finding]:
     return finding_of_claim(10, ConvolutionCheck(checks=cases))
 
 
-def data_size_findings(training: int, test: int | None) -> dict[int, Finding]:
+def data_size_findings(training: int, test: int | None) -> dict[int, ExperimentResult]:
     sizes = [
         ImageBytes(part="training", images=60_000, representation="uint8", size_bytes=training),
         ImageBytes(part="test", images=10_000, representation="uint8", size_bytes=test),
         ImageBytes(part="training", images=60_000, representation="gzip as found", size_bytes=None),
     ]
-    return finding_of_claim(11, DataSizes(sizes=tuple(sizes)))
+    return finding_of_claim(11, DatasetSize(sizes=tuple(sizes)))
 
 
 CONVOLUTION_CASES = ConvolutionCases(
@@ -636,15 +643,15 @@ REPORT_SUFFIXES = (".md", ".csv", ".runs.csv", ".json")
 def table_report(
     results: Sequence[RunResult], *, title: str = "Table I", here: Machine | None = None,
     command: str = "mnist-bench run table-1", scenario: str = "table-1",
-) -> Report:  # fmt: skip
-    return Report(
+) -> ReportSection:  # fmt: skip
+    return ReportSection(
         title=title,
         scenario=scenario,
         command=command,
         created="2026-01-31",
-        document=compare.document(here or machine(), summarise(results), REFERENCE),
-        rows=compare.rows(summarise(results), REFERENCE),
-        seen=seen_by(results),
+        document=table1.document(here or machine(), summarise(results), REFERENCE),
+        rows=table1.rows(summarise(results), REFERENCE),
+        seen=system_state_of(results),
     )
 
 
@@ -656,7 +663,7 @@ AROUND_RUNS = Conditions(
 )
 
 
-def full_report() -> Report:
+def full_report() -> ReportSection:
     """Three seeds of Table I with every verdict of rows and of runs, a failed and a killed one."""
     clean = {"verdict": "clean", "conditions": AROUND_RUNS}
     suspect = {"verdict": "suspect", "reasons": ("other load",)}
@@ -677,7 +684,7 @@ def full_report() -> Report:
     ])  # fmt: skip
 
 
-def smoke_report() -> Report:
+def smoke_report() -> ReportSection:
     """One short run on other images."""
     return table_report(
         [run(200, 0.91, dataset="mnist-5k", scenario="smoke", memory_method=None)],
@@ -685,7 +692,7 @@ def smoke_report() -> Report:
     )  # fmt: skip
 
 
-def threads_report() -> Report:
+def threads_report() -> ReportSection:
     """Two seeds at one, two and four threads; a spoilt run among them, and a failed one."""
     paces = {(1, 0): 0.04, (1, 1): 0.042, (2, 0): 0.02, (2, 1): 0.028, (4, 0): 0.016, (4, 1): 0.9}
     made = []
@@ -704,7 +711,7 @@ def threads_report() -> Report:
     )
 
 
-def printed_table(told: Report, width: int) -> str:
+def printed_table(told: ReportSection, width: int) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
     print_table(told, console)
     assert isinstance(console.file, io.StringIO)
@@ -746,7 +753,7 @@ LIMITED_GOAL = Goal(objective="accuracy", max_seconds=10.0)
 PARETO_GOAL = Goal(objective="pareto")
 
 
-def finished_trial(number: int, *values: float, **changes: Any) -> Tried:
+def finished_trial(number: int, *values: float, **changes: Any) -> StudyTrial:
     facts = {
         "number": number,
         "state": "finished",
@@ -755,7 +762,7 @@ def finished_trial(number: int, *values: float, **changes: Any) -> Tried:
         "seconds": 20.5,
         "run_id": f"run-{number}",
     }
-    return Tried(**(facts | changes))
+    return StudyTrial(**(facts | changes))
 
 
 STUDY_TRIALS = (
@@ -763,10 +770,10 @@ STUDY_TRIALS = (
                    missed={"max seconds": -2.0}),
     finished_trial(1, 0.9834, missed={"max seconds": 0.0}),
     finished_trial(2, 0.99, seconds=30.25, missed={"max seconds": 3.5}),
-    Tried(number=3, state="pruned", chosen=PAPERS_VALUES | {"optimizer": "momentum"},
+    StudyTrial(number=3, state="pruned", chosen=PAPERS_VALUES | {"optimizer": "momentum"},
           curve={5: 0.5}, seconds=8.0, run_id="run-3"),
-    Tried(number=4, state="failed", chosen=WINNERS_VALUES, seconds=4.25),
-    Tried(number=5, state="waiting", chosen={}, retry_of=4),
+    StudyTrial(number=4, state="failed", chosen=WINNERS_VALUES, seconds=4.25),
+    StudyTrial(number=5, state="waiting", chosen={}, retry_of=4),
 )  # fmt: skip
 
 
@@ -848,11 +855,11 @@ def opened_study(
     storage: str | None = None,
     space: Space = SPACE_OF_EACH_KIND,
     goal: Goal = ACCURACY_GOAL,
-    of: Owner | None = None,
+    of: ProcessIdentity | None = None,
     member: int = 0,
     images: str | None = None,
 ) -> Study:
-    me = of or owner.current(STUDY_MACHINE)
+    me = of or process_identity.current_process(STUDY_MACHINE)
     return Study(name, storage, space, goal, me, member=member, images=images)
 
 
@@ -909,40 +916,40 @@ NINES_TAKEN_FOR_FOURS = Predictions(
 FEATURE_MAPS = tuple(
     np.ones((28 // 2**i, 28 // 2**i, n), np.float32) for i, n in enumerate((5, 5, 20))
 )
-LAYER_MAPS = Layers(
+LAYER_MAPS = LayerMaps(
     dataset="mnist", image=3, label=7, steps=1_000, seed=0, test_accuracy=0.95,
     pixels=TWENTY_DIGITS.pixels[0], untrained=FEATURE_MAPS, trained=FEATURE_MAPS,
     own=(np.ones((14, 14, 80), np.float32),), own_steps=10_000,
 )  # fmt: skip
-DOCUMENT_FROM_ELSEWHERE = compare.document(
+DOCUMENT_FROM_ELSEWHERE = table1.document(
     machine(cpu="Reference CPU"),
     summarise([*seeds(1_000, 0.984, 0.985, 0.986), *seeds(10_000, 0.9925, 0.993, 0.9935)]),
     None,
 )
 
 
-def page_of(made: Book) -> str:
+def page_of(made: Report) -> str:
     return book_to_html(made, drawings_of(made))
 
 
 def report_section(
     results: list[RunResult], scenario: str = "table-1", title: str = "Table I"
-) -> Report:
+) -> ReportSection:
     runs = summarise(results)
     longest = [each for each in results if each.steps == max(r.steps for r in results)]
-    rows = compare.rows(runs, REFERENCE)
+    rows = table1.rows(runs, REFERENCE)
     beside = {
-        "reaches": reaches(scenario, longest, (0.984, 0.9928)),
-        "standings": standings(rows, DOCUMENT_FROM_ELSEWHERE),
+        "reaches": times_to_accuracy(scenario, longest, (0.984, 0.9928)),
+        "standings": compare_with_reference(rows, DOCUMENT_FROM_ELSEWHERE),
     }
-    return Report(
+    return ReportSection(
         title=title,
         scenario=scenario,
         command="",
         created="2026-01-31",
-        document=compare.document_of(machine(), runs, rows).model_copy(update=beside),
+        document=table1.document_of(machine(), runs, rows).model_copy(update=beside),
         rows=rows,
-        seen=seen_by(results),
+        seen=system_state_of(results),
         curves=curves_of(longest),
         confusion=confusion_of([NINES_TAKEN_FOR_FOURS, NINES_TAKEN_FOR_FOURS], TWENTY_DIGITS),
     )
@@ -957,8 +964,10 @@ def machine_line(name: str, relative: float) -> MachineLine:
     )  # fmt: skip
 
 
-def report_book(*reports: Report, title: str = "Runs", ui: str | None = None, **of: Any) -> Book:
-    return Book(
+def report_book(
+    *reports: ReportSection, title: str = "Runs", ui: str | None = None, **of: Any
+) -> Report:
+    return Report(
         title=title,
         command="mnist-bench report",
         created="2026-01-31",

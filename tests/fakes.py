@@ -17,24 +17,24 @@ import numpy as np
 import psutil
 from program import Running, altered
 
-from mnist_bench.core import retry as patience
-from mnist_bench.core.process_identity import Owner, boot_id
+from mnist_bench.core import retry
+from mnist_bench.core.process_identity import ProcessIdentity, boot_id
 from mnist_bench.data.dataset import Images
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner import process
 from mnist_bench.tracking.mlflow_store import Started, Unfinished
 from mnist_bench.tracking.schema import Point
-from mnist_bench.tuning import heartbeat as beating
+from mnist_bench.tuning import heartbeat
 
 Given, Answer = TypeVar("Given"), TypeVar("Answer")
 
 
 @contextlib.contextmanager
-def living_process(machine_id: str) -> Iterator[Owner]:
+def living_process(machine_id: str) -> Iterator[ProcessIdentity]:
     """A process of that machine, which has ended when this is left."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        yield Owner(
+        yield ProcessIdentity(
             machine_id=machine_id,
             boot_id=boot_id(),
             pid=process.pid,
@@ -212,7 +212,7 @@ class Store:
         self,
         run: RunResult,
         note: str,
-        owner: Owner,
+        owner: ProcessIdentity,
         machine: Machine,
         *,
         at_ms: int,
@@ -252,8 +252,8 @@ def impatient(worker: tuple[str, ...]) -> Iterator[None]:
     """Inside this process, with such a worker for every training."""
     with (
         mock.patch.object(process, "COMMAND", worker),
-        mock.patch.object(patience, "AGAIN_SECONDS", 0.1),
-        mock.patch.object(beating, "HEARTBEAT_SECONDS", 1),
+        mock.patch.object(retry, "AGAIN_SECONDS", 0.1),
+        mock.patch.object(heartbeat, "HEARTBEAT_SECONDS", 1),
     ):
         yield
 
@@ -269,8 +269,8 @@ def impatient_program(
         more: Python that alters `series` or anything else that it imports.
     """
     return altered(f"""
-from mnist_bench.tuning import heartbeat as beating
-from mnist_bench.core import retry as patience
+from mnist_bench.tuning import heartbeat
+from mnist_bench.core import retry
 from mnist_bench.runner import process
 from mnist_bench.tuning import trial_runner as series
 process.COMMAND = {worker!r}

@@ -26,8 +26,8 @@ import psutil
 import pytest
 from factories import bundle
 
-from mnist_bench.cli import main as cli
-from mnist_bench.data import mnist as data
+from mnist_bench.cli import main
+from mnist_bench.data import mnist
 from mnist_bench.results.run import RunResult
 
 Answer = TypeVar("Answer")
@@ -186,7 +186,7 @@ class Bench:
         for folder in (self.folder, self.home, self.temporary):
             folder.mkdir()
         with mock.patch.dict(os.environ, self.environment(), clear=True):
-            cache = data.cache_folder()
+            cache = mnist.cache_folder()
         cache.mkdir(parents=True)
         shutil.copy(_sample_file(), cache)
 
@@ -236,7 +236,7 @@ class Bench:
             contextlib.redirect_stderr(err),
             pytest.raises(SystemExit) as exit_,
         ):
-            cli.main()
+            main.main()
         status = exit_.value.code or 0
         assert isinstance(status, int), status
         return Ended(status, out.getvalue(), err.getvalue())
@@ -375,7 +375,7 @@ def _empty_database(make: Callable[[Any], None]) -> bytes:
 @functools.cache
 def _sample_file() -> Path:
     """The sample in the cache of whoever runs the tests: to parse it takes seconds."""
-    return Path(data.find("mnist-5k", None, say=pytest.fail).location)
+    return Path(mnist.find("mnist-5k", None, say=pytest.fail).location)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mnist_bench.results.run import rows_of
+from mnist_bench.results.run import step_counts_at
 from mnist_bench.scenarios.scenario import Grid
 
 JOURNALS = Path("mlruns", ".runs")
@@ -69,7 +69,7 @@ class Evidence:
     def scored(self, trajectory: str, evaluation: Mapping[str, Any]) -> None:
         """A scoring was shown or journalled."""
         step = evaluation["step"]
-        for steps in rows_of(step, self.rows.get(trajectory, ()), self.grid):
+        for steps in step_counts_at(step, self.rows.get(trajectory, ()), self.grid):
             for metric in BY_STEP:
                 if evaluation[metric] is not None:
                     row = Row(trajectory, steps)

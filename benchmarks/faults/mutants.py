@@ -17,19 +17,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis import table1
 from mnist_bench.analysis.curves import curves_of
-from mnist_bench.analysis.system_state import seen_by
+from mnist_bench.analysis.system_state import system_state_of
 from mnist_bench.core.errors import BenchError
 from mnist_bench.reporting.csv import runs_csv
 from mnist_bench.reporting.figures import drawings_of
 from mnist_bench.reporting.html import book_to_html
 from mnist_bench.reporting.json import to_json
 from mnist_bench.reporting.markdown import to_markdown
-from mnist_bench.reporting.model import Book, Report
+from mnist_bench.reporting.model import Report, ReportSection
 from mnist_bench.results.run_summary import summarise
 from mnist_bench.tracking.bundle import Bundle, parse
-from mnist_bench.tracking.run_notes import note_of
+from mnist_bench.tracking.run_notes import run_description
 
 _HERE = Path("theirs.zip")
 _EVIL: tuple[Any, ...] = (
@@ -184,15 +184,15 @@ def shown_badly(bundle: Bundle) -> Iterator[str]:
     )  # NaN is an error
 
 
-def _report(bundle: Bundle) -> Report:
+def _report(bundle: Bundle) -> ReportSection:
     runs = summarise([each.result for each in bundle.runs])
-    rows = compare.rows(runs, compare.reference_for(runs))
-    return Report(
+    rows = table1.rows(runs, table1.reference_for(runs))
+    return ReportSection(
         title=runs[0].scenario,
         scenario=runs[0].scenario,
         command="",
         created="2026-01-31",
-        document=compare.document_of(bundle.machines[0], runs, rows),
+        document=table1.document_of(bundle.machines[0], runs, rows),
         rows=rows,
     )
 
@@ -203,9 +203,9 @@ def drawn_badly(bundle: Bundle) -> Iterator[str]:
     if not bundle.machines or not results:
         return
     report = dataclasses.replace(
-        _report(bundle), curves=curves_of(results[:1]), seen=seen_by(results)
+        _report(bundle), curves=curves_of(results[:1]), seen=system_state_of(results)
     )
-    book = Book(
+    book = Report(
         title=report.title,
         command="",
         created="2026-01-31",
@@ -217,7 +217,7 @@ def drawn_badly(bundle: Bundle) -> Iterator[str]:
         yield "a script in the page"
     if any(not c.isprintable() and c != "\n" for c in page):
         yield "control characters in the page"
-    if any(re.search(r"(?<!\\)\]\(", note_of(each, each.scenario)) for each in results):
+    if any(re.search(r"(?<!\\)\]\(", run_description(each, each.scenario)) for each in results):
         yield "a link in a note"
 
 

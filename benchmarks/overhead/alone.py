@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 import time
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.results.protocol import Request
 from mnist_bench.scenarios.hyperparameters import FittedHyperparameters
-from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import tensorflow_setup
 
 _STEPS_AT_ONCE = 100
 
@@ -22,11 +22,11 @@ def main() -> None:
     asked = request.hyperparameters
     if isinstance(asked, FittedHyperparameters):
         raise TypeError(f"{request.model} does not train in steps")
-    engine.start(request.execution)
+    tensorflow_setup.start(request.execution)
     from mnist_bench.worker.trainer import Trainer
 
     trainer = Trainer(
-        data.load(request.source),
+        mnist.load(request.source),
         asked,
         request.training_seed,
         parts=request.execution.parts,

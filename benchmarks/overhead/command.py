@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from mnist_bench.cli import main as cli
-from mnist_bench.results.protocol import Message, RowEnd
+from mnist_bench.results.protocol import Message, StepCountDone
 from mnist_bench.runner import process
 
 _METERED = Path(__file__).with_name("metered.py")
@@ -33,7 +33,7 @@ class NotedWorker(process.WorkerProcess):
     def messages(self) -> Iterator[Message]:
         """What it says; each row's end closes the account so far."""
         for message in super().messages():
-            if isinstance(message, RowEnd):
+            if isinstance(message, StepCountDone):
                 self._notes |= {
                     "parent_seconds": time.process_time() - self._own,
                     "worker_seconds": self._worker_seconds() - self._workers,
@@ -53,10 +53,10 @@ class NotedWorker(process.WorkerProcess):
 
 def main() -> None:
     """Be the command."""
-    from mnist_bench.runner import executor as harness
+    from mnist_bench.runner import executor
 
     process.COMMAND = (sys.executable, "-P", str(_METERED))
-    harness.WorkerProcess = NotedWorker  # type: ignore[attr-defined]
+    executor.WorkerProcess = NotedWorker  # type: ignore[attr-defined]
     try:
         cli.main()
     finally:

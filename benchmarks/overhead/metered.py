@@ -15,11 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from mnist_bench.measurement import conditions, memory
-from mnist_bench.measurement import system as sensing
-from mnist_bench.results.protocol import Sample
-from mnist_bench.worker import __main__ as worker
-from mnist_bench.worker import loop as measure
+from mnist_bench.measurement import conditions, memory, system
+from mnist_bench.results.protocol import SampleMessage
+from mnist_bench.worker import __main__, loop
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -44,15 +42,15 @@ def metered(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer
 
 def main() -> int:
     """Be the worker, and tell what sampling cost."""
-    sensing.Sensors.counters = metered(sensing.Sensors.counters)  # type: ignore[method-assign]
-    sensing.Sensors.surroundings = metered(  # type: ignore[method-assign]
-        sensing.Sensors.surroundings
+    system.Sensors.counters = metered(system.Sensors.counters)  # type: ignore[method-assign]
+    system.Sensors.surroundings = metered(  # type: ignore[method-assign]
+        system.Sensors.surroundings
     )
-    setattr(measure, "rss_bytes", metered(memory.rss_bytes))  # noqa: B010  # not exported there
-    measure.PhaseMeter._mark = metered(measure.PhaseMeter._mark)  # type: ignore[method-assign]  # noqa: SLF001
-    setattr(measure, "between", metered(conditions.between))  # noqa: B010
-    Sample.model_dump_json = metered(Sample.model_dump_json)  # type: ignore[method-assign]
-    status = worker.main()
+    setattr(loop, "rss_bytes", metered(memory.rss_bytes))  # noqa: B010  # not exported there
+    loop.PhaseMeter._mark = metered(loop.PhaseMeter._mark)  # type: ignore[method-assign]  # noqa: SLF001
+    setattr(loop, "between", metered(conditions.between))  # noqa: B010
+    SampleMessage.model_dump_json = metered(SampleMessage.model_dump_json)  # type: ignore[method-assign]
+    status = __main__.main()
     Path(os.environ["MNIST_BENCH_METER"]).write_text(str(_spent_seconds), encoding="ascii")
     return status
 

@@ -22,10 +22,9 @@ from pathlib import Path
 
 from scipy import stats
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import machine
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import machine, system
 from mnist_bench.results.protocol import Request
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.execution import Execution
@@ -96,7 +95,7 @@ def alone(source: Source) -> float:
         rows=(STEPS,),
         grid=asked.grid,
         source=source,
-        execution=Execution(threads=sensing.usable_threads()),
+        execution=Execution(threads=system.usable_threads()),
         folder="",
         started_at=time.time(),
     )
@@ -159,7 +158,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=6, help="pairs (6)")
     parser.add_argument("--write", action="store_true", help="keep table and figures here")
     options = parser.parse_args()
-    source = data.find("mnist", options.data, say=print)
+    source = mnist.find("mnist", options.data, say=print)
     runs: list[Recorded] = []
     bare: list[float] = []
     for turn in range(options.n):

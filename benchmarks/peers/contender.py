@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from measured import CHUNK_STEPS, CONTENDERS, Peer, Timed, TimedTask
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.measurement.memory import peak_rss
 
 _EVALUATIONS = 2
@@ -27,7 +27,7 @@ def main() -> None:
     module = importlib.import_module(CONTENDERS[task.name].module)
     module.prepare(task.threads)
     import_peak_bytes = peak_rss().bytes
-    peer: Peer = module.make(task, data.load(task.source))
+    peer: Peer = module.make(task, mnist.load(task.source))
     stops = _stops(task)
     ends: list[float] = []
     first_steps: list[float] = []

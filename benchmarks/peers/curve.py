@@ -12,7 +12,7 @@ import time
 
 from measured import CONTENDERS, Curves, CurveTask, Peer
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.measurement.memory import peak_rss
 from mnist_bench.scenarios import paper
 
@@ -22,7 +22,7 @@ def main() -> None:
     task = CurveTask.model_validate_json(sys.stdin.readline())
     module = importlib.import_module(CONTENDERS[task.name].module)
     module.prepare(task.threads)
-    dataset = data.load(task.source)
+    dataset = mnist.load(task.source)
     accuracies: list[tuple[float, ...]] = []
     seconds: list[float] = []
     for steps in task.rows:

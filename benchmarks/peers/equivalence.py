@@ -20,9 +20,8 @@ from measured import CONTENDERS, Curves, CurveTask, answer
 from scipy import stats
 
 from mnist_bench.core.records import Record
-from mnist_bench.data import mnist as data
-from mnist_bench.measurement import machine
-from mnist_bench.measurement import system as sensing
+from mnist_bench.data import mnist
+from mnist_bench.measurement import machine, system
 
 FOLDER = Path(__file__).parent
 LINES = FOLDER / "equivalence.jsonl"
@@ -174,7 +173,7 @@ def _line(name: str, values: list[float], reference: list[float]) -> str:
 
 def train(programs: Sequence[str], seeds: int, images: Path | None) -> None:
     """Train what is missing, seed by seed, and write each down at once."""
-    source = data.find("auto", images, say=print)
+    source = mnist.find("auto", images, say=print)
     known = {(run.program, run.seed, run.dataset) for run in read()}
     for seed in range(seeds):
         for program in programs:
@@ -183,7 +182,7 @@ def train(programs: Sequence[str], seeds: int, images: Path | None) -> None:
             task = CurveTask(
                 name=program,
                 source=source,
-                threads=sensing.usable_threads(),
+                threads=system.usable_threads(),
                 seed=seed,
                 rows=(STEPS,),
             )

@@ -23,14 +23,14 @@ from hardware import Hardware
 from measured import answer
 from products import gflops
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.limits import PRECISIONS, Precision
 from mnist_bench.core.records import Record
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import tensorflow_setup
 
 if TYPE_CHECKING:
     from mnist_bench.worker.trainer import Trainer
@@ -108,12 +108,12 @@ class OpsSession(Record):
 
 def profiled(task: OpsTask) -> Profile:
     """Train on one thread, and tell where the time went."""
-    engine.start(Execution(threads=1))
+    tensorflow_setup.start(Execution(threads=1))
     import tensorflow as tf
 
     from mnist_bench.worker.trainer import Trainer
 
-    trainer = Trainer(data.load(task.source), paper.HYPERPARAMETERS, 0, precision=task.precision)
+    trainer = Trainer(mnist.load(task.source), paper.HYPERPARAMETERS, 0, precision=task.precision)
     trainer.advance(_STEPS)
     begin = time.perf_counter()
     trainer.advance(_STEPS)
@@ -215,7 +215,7 @@ def _table(profile: Profile) -> list[str]:
 
 
 def _line(kind: str, milliseconds: float, floor: float | None) -> str:
-    least, more = units.UNKNOWN, f"{milliseconds:.2f}"
+    least, more = formatting.UNKNOWN, f"{milliseconds:.2f}"
     if floor is not None:
         least, more = f"{floor:.2f}", f"{milliseconds - floor:.2f}"
     return f"| {kind} | {milliseconds:.2f} | {least} | {more} |"
@@ -236,7 +236,7 @@ def main() -> None:
     if options.file:
         session = OpsSession.model_validate_json(options.file.read_text(encoding="utf-8"))
     else:
-        session = _measured(data.find("auto", options.data, say=print), bool(options.data))
+        session = _measured(mnist.find("auto", options.data, say=print), bool(options.data))
         text = session.model_dump_json(indent=1) + "\n"
         (options.out / "ops.json").write_text(text, encoding="utf-8", newline="\n")
     (options.out / "ops.md").write_text(page(session), encoding="utf-8", newline="\n")
@@ -252,7 +252,7 @@ def _measured(source: Source, images_named: bool) -> OpsSession:  # noqa: FBT001
         command="python benchmarks/peers/ops.py" + (" --data DIR" if images_named else ""),
         date=datetime.now(UTC).date().isoformat(),
         hardware=hardware.describe(),
-        tensorflow=hardware.version_of("tensorflow") or units.UNKNOWN,
+        tensorflow=hardware.version_of("tensorflow") or formatting.UNKNOWN,
         profiles=tuple(map(Profile.model_validate_json, profiles)),
     )
 

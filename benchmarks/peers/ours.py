@@ -11,7 +11,7 @@ from mnist_bench.core.limits import Precision
 from mnist_bench.data.dataset import Dataset
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import tensorflow_setup
 
 if TYPE_CHECKING:
     from mnist_bench.worker.trainer import Trainer
@@ -47,7 +47,7 @@ class Ours:
 
 def prepare(threads: int) -> None:
     """Import TensorFlow as the suite's worker does."""
-    engine.start(Execution(threads=threads))
+    tensorflow_setup.start(Execution(threads=threads))
 
 
 def make(task: Task, dataset: Dataset) -> Ours:

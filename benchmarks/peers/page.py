@@ -11,7 +11,7 @@ import ratios
 from measured import CHUNK_STEPS, CONTENDERS, STEP_GFLOP, Session, Timed
 from ratios import Ratio, Target
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 
 _HOW = """\
 A step is timed from batch to batch: choosing and gathering its images counts, scoring does not. A
@@ -88,7 +88,7 @@ def _cells(of: Sequence[Timed]) -> list[str]:
         _spread(of, lambda run: _mebibytes(run.peak_rss_bytes), "{:,.0f}"),
         _spread(of, lambda run: _mebibytes(run.import_peak_rss_bytes), "{:,.0f}"),
         _spread(of, lambda run: run.first_step_seconds, "{:.1f}"),
-        units.accuracy(statistics.median(run.test_accuracy for run in of)),
+        formatting.accuracy(statistics.median(run.test_accuracy for run in of)),
     ]
 
 
@@ -99,7 +99,7 @@ def _mebibytes(size_bytes: int | None) -> float | None:
 def _spread(of: Sequence[Timed], figure: Callable[[Timed], float | None], form: str) -> str:
     values = [value for run in of if (value := figure(run)) is not None]
     if not values:
-        return units.UNKNOWN
+        return formatting.UNKNOWN
     median, low, high = (
         form.format(value) for value in (statistics.median(values), min(values), max(values))
     )
@@ -130,17 +130,17 @@ def _ratios(session: Session) -> list[str]:
 def _ratio(target: Target, ratio: Ratio) -> str:
     ours, peer = CONTENDERS[target.ours].title, CONTENDERS[target.peer].title
     named = f"{peer} / {ours}" if target.faster else f"{ours} / {peer}"
-    bound = units.UNKNOWN
+    bound = formatting.UNKNOWN
     if target.bound is not None:
         bound = f"{'≥' if target.faster else '≤'} {target.bound:.2f}"
-    met = {True: "yes", False: "**no**", None: units.UNKNOWN}[target.met_by(ratio)]
+    met = {True: "yes", False: "**no**", None: formatting.UNKNOWN}[target.met_by(ratio)]
     cells = (target.figure, named, f"{ratio.median:.2f}", _interval(ratio), str(ratio.n), bound)
     return "| " + " | ".join((*cells, met)) + " |"
 
 
 def _interval(ratio: Ratio) -> str:
     if ratio.low is None or ratio.high is None:
-        return units.UNKNOWN
+        return formatting.UNKNOWN
     return f"{ratio.low:.2f} to {ratio.high:.2f}"
 
 
@@ -170,7 +170,11 @@ def _limits(session: Session) -> list[str]:
         floor = STEP_GFLOP / speed * 1000
         steps = [ratios.step_milliseconds(run) for run in session.runs(name)]
         ours = statistics.median(steps) if steps else None
-        own = (f"{ours:.1f}", f"{ours / floor:.2f}") if ours else (units.UNKNOWN, units.UNKNOWN)
+        own = (
+            (f"{ours:.1f}", f"{ours / floor:.2f}")
+            if ours
+            else (formatting.UNKNOWN, formatting.UNKNOWN)
+        )
         cells = (precision, f"{speed:,.0f}", f"{floor:.1f}", *own)
         lines.append("| " + " | ".join(cells) + " |")
     return lines

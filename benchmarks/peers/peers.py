@@ -28,9 +28,9 @@ from measured import (
 )
 from page import page
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import system
 from mnist_bench.scenarios.execution import Execution
 
 FOLDER = Path(__file__).parent
@@ -49,7 +49,7 @@ class Bout:
 
     def __init__(self, names: list[str], source: Source, steps: int) -> None:
         self.missing: dict[str, str] = {}
-        self.threads = sensing.usable_threads()
+        self.threads = system.usable_threads()
         self._names = names
         self._source = source
         self._steps = steps
@@ -107,7 +107,7 @@ class Bout:
 
 def measure(options: argparse.Namespace) -> Session:
     """All rounds, the thrown-away one first."""
-    source = data.find("auto", options.data, say=print)
+    source = mnist.find("auto", options.data, say=print)
     bout = Bout(options.only, source, options.steps)
     date = datetime.now(UTC).date().isoformat()
     bout.warm_up()

@@ -13,7 +13,7 @@ from typing import Any
 from measured import Products
 
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import tensorflow_setup
 
 _SIDES = (1024, 2048, 4096)
 _SECONDS = 0.8
@@ -23,7 +23,7 @@ _SECONDS = 0.8
 def main() -> None:
     """Multiply, and tell the speed."""
     execution = Execution.model_validate_json(sys.stdin.readline())
-    engine.start(execution)
+    tensorflow_setup.start(execution)
     import tensorflow as tf
 
     # Here all threads work on one product; the trainer's each have operations of their own.

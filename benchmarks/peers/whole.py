@@ -25,11 +25,11 @@ import hardware
 from hardware import Hardware
 from measured import Curves, CurveTask, answer
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.records import Record
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import system
 from mnist_bench.scenarios import paper
 
 FOLDER = Path(__file__).parent
@@ -124,7 +124,7 @@ def measured(name: str, source: Source, images: Path | None, rows: tuple[int, ..
     task = CurveTask(
         name=way.contender,
         source=source,
-        threads=sensing.usable_threads(),
+        threads=system.usable_threads(),
         rows=rows[-1:] if way.shared else rows,
     )
     text = answer("curve.py", task)
@@ -162,7 +162,7 @@ def _commanded(options: Sequence[str], images: Path | None, rows: tuple[int, ...
 def page(session: WholeSession) -> str:
     """The page."""
     versions = hardware.in_words(session.versions)
-    rows = ", ".join(units.count(steps) for steps in session.rows)
+    rows = ", ".join(formatting.count(steps) for steps in session.rows)
     lines = [
         "# All of Table I",
         "",
@@ -195,7 +195,7 @@ def _line(session: WholeSession, name: str) -> str:
             bound, met = f"{way.bound:.2f}", "yes" if ratio <= way.bound else "**no**"
     peaks = [run.peak_rss_bytes for run in session.runs if run.way == name and run.peak_rss_bytes]
     shown = ", ".join(f"{value:.1f}" for value in seconds)
-    peak = units.mebibytes(max(peaks, default=None))
+    peak = formatting.mebibytes(max(peaks, default=None))
     return f"| {way.title} | {shown} | {share} | {bound} | {met} | {peak} |"
 
 
@@ -213,7 +213,7 @@ def _program(session: WholeSession) -> list[str]:
 
 def measure(options: argparse.Namespace) -> WholeSession:
     """Ours, the program, ours again; kept after each run."""
-    source = data.find("auto", options.data, say=print)
+    source = mnist.find("auto", options.data, say=print)
     ours = [name for name in options.only if name != PROGRAM]
     after = options.ours_rounds // 2
     program = [PROGRAM] * (PROGRAM in options.only)

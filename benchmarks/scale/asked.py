@@ -34,10 +34,10 @@ def paging() -> int:
 def report() -> int:
     """Runs in a report of everything, in all of its formats; of digits where images are there."""
     from mnist_bench.core.limits import REPORT_FORMATS
-    from mnist_bench.reporting import build as reporting
+    from mnist_bench.reporting import build
 
     images = Path("images")
-    wish = reporting.Wish(
+    wish = build.ReportOptions(
         tracking_uri=_URI,
         experiment="mnist-bench",
         query="",
@@ -51,7 +51,7 @@ def report() -> int:
         image=None,
         command="mnist-bench report",
     )
-    book, _ = reporting.carry_out(wish)
+    book, _ = build.write_report(wish)
     return len(book.document.runs)
 
 

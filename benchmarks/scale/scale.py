@@ -27,9 +27,9 @@ from fill import copies, images, predictions  # noqa: E402
 from scaled import Answer, ScaleSession, Way, page  # noqa: E402
 
 from mnist_bench.cli.bundle_io import import_  # noqa: E402
-from mnist_bench.data import mnist as data  # noqa: E402
+from mnist_bench.data import mnist  # noqa: E402
 from mnist_bench.results.run import RunResult  # noqa: E402
-from mnist_bench.tracking.mlflow_store import Store  # noqa: E402
+from mnist_bench.tracking.mlflow_store import MlflowStore  # noqa: E402
 
 
 def filled(folder: Path, count: int) -> None:
@@ -41,7 +41,7 @@ def filled(folder: Path, count: int) -> None:
 def filled_with_many(folder: Path, count: int, scenarios: int) -> None:
     """The same of many scenarios, with predictions and the images that they are of."""
     images(folder / "images")
-    source = data.find("auto", folder / "images", say=lambda _: None)
+    source = mnist.find("auto", folder / "images", say=lambda _: None)
     _begun(folder, table_1(dataset=source.name, dataset_digest=source.digest)[3:4])
     predictions(folder / "mlflow.db")
     copies(folder / "mlflow.db", count, scenarios)
@@ -50,7 +50,7 @@ def filled_with_many(folder: Path, count: int, scenarios: int) -> None:
 def _begun(folder: Path, runs: list[RunResult]) -> None:
     uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
     name = bundle(folder, "one.zip", runs)
-    import_(folder / name, lambda: Store(uri, "mnist-bench"), say=lambda _: None)
+    import_(folder / name, lambda: MlflowStore(uri, "mnist-bench"), say=lambda _: None)
 
 
 def asked(way: Way, folder: Path, count: int, scenarios: int) -> Answer:

@@ -9,7 +9,7 @@ from typing import Literal
 import hardware
 from hardware import Hardware
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.records import Record
 
 Way = Literal["paging", "report"]
@@ -47,7 +47,7 @@ class Answer(Record):
     @property
     def in_words(self) -> str:
         """One line for who watches."""
-        peak = units.mebibytes(self.peak_rss_bytes)
+        peak = formatting.mebibytes(self.peak_rss_bytes)
         of = "" if self.scenarios == 1 else f" of {self.scenarios} scenarios"
         return f"{self.way}, {self.runs:,} runs{of}: {self.seconds:.2f} s, peak {peak}"
 
@@ -111,8 +111,8 @@ def _table(session: ScaleSession) -> Iterator[str]:
             way,
             str(len(of)),
             f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
-            units.mebibytes(round(session.peak(way, runs, scenarios))),
-            f"{size / 1e6:.2f} MB" if size else units.UNKNOWN,
+            formatting.mebibytes(round(session.peak(way, runs, scenarios))),
+            f"{size / 1e6:.2f} MB" if size else formatting.UNKNOWN,
         )
         yield f"| {' | '.join(cells)} |"
 

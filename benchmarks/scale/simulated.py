@@ -24,10 +24,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "tests")]
 
 from factories import machine, run  # noqa: E402
 
-from mnist_bench.core import process_identity as owner  # noqa: E402
+from mnist_bench.core import process_identity  # noqa: E402
 from mnist_bench.core.errors import BenchError  # noqa: E402
 from mnist_bench.core.records import Record  # noqa: E402
-from mnist_bench.tracking.mlflow_store import Store  # noqa: E402
+from mnist_bench.tracking.mlflow_store import MlflowStore  # noqa: E402
 from mnist_bench.tracking.schema import Point  # noqa: E402
 from mnist_bench.tuning.objective import Goal  # noqa: E402
 from mnist_bench.tuning.space import Parameter, Space  # noqa: E402
@@ -111,8 +111,8 @@ class Worker:
     """
 
     def __init__(self, orders: Orders, number: int) -> None:
-        self._me = owner.current(machine().machine_id)
-        self._store = Store(orders.board, "mnist-bench")
+        self._me = process_identity.current_process(machine().machine_id)
+        self._store = MlflowStore(orders.board, "mnist-bench")
         self._study = Study(*(orders.study, orders.storage, _SPACE, _GOAL, self._me), member=number)
         self.took: list[Took] = []
         self.refused = 0

@@ -20,18 +20,18 @@ def main() -> None:
     import tensorflow as tf  # noqa: F401  # before anything else: it alone is timed
 
     imported_at = time.time()
-    from mnist_bench.data import mnist as data
-    from mnist_bench.measurement import system as sensing
+    from mnist_bench.data import mnist
+    from mnist_bench.measurement import system
     from mnist_bench.scenarios import paper, scenario
     from mnist_bench.scenarios.execution import Execution
-    from mnist_bench.worker import tensorflow_setup as engine
+    from mnist_bench.worker import tensorflow_setup
 
-    execution = Execution(threads=sensing.usable_threads())
-    engine.start(execution)
+    execution = Execution(threads=system.usable_threads())
+    tensorflow_setup.start(execution)
     from mnist_bench.worker.trainer import Trainer
 
     asked = scenario.read(scenario.find("smoke"))
-    dataset = data.load(data.find(asked.dataset, None, say=print))
+    dataset = mnist.load(mnist.find(asked.dataset, None, say=print))
     begin = time.perf_counter()
     Trainer(dataset, paper.HYPERPARAMETERS, 0, parts=execution.parts).advance(1)
     told = {"imported_at": imported_at, "trace_seconds": time.perf_counter() - begin}

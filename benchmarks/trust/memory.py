@@ -19,10 +19,10 @@ from unittest import mock
 
 from runs import request
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import machine
-from mnist_bench.results.protocol import RowEnd
+from mnist_bench.results.protocol import StepCountDone
 from mnist_bench.runner import process
 from mnist_bench.scenarios.execution import Execution
 
@@ -64,7 +64,7 @@ def measure(source: Source, *, steady: bool, phase_peaks: bool) -> Peak:
             process.WorkerProcess(asked, Path(folder) / "worker.log") as worker,
         ):
             worker.go()
-            row = next(m for m in list(worker.messages()) if isinstance(m, RowEnd))
+            row = next(m for m in list(worker.messages()) if isinstance(m, StepCountDone))
             if failure := worker.end():
                 raise RuntimeError(failure)
         told = _MAX_RSS.search(report.read_text(encoding="utf-8"))
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=5, help="trainings of each kind (5)")
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table there")
     options = parser.parse_args()
-    source = data.find("mnist", options.data, say=print)
+    source = mnist.find("mnist", options.data, say=print)
     peaks = [
         measure(source, steady=steady, phase_peaks=phase_peaks)
         for _ in range(options.n)

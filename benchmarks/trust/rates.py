@@ -18,8 +18,7 @@ from disturb import KINDS
 from record import TrustRun, read
 from scipy import stats
 
-from mnist_bench.measurement import machine
-from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement import machine, quality
 
 FOLDER = Path(__file__).parent
 COUNTS_FROM = 1.05
@@ -60,7 +59,7 @@ class Judged:
     """
 
     run: TrustRun
-    judgement: verdict.Judgement
+    judgement: quality.Assessment
     slowdown: float | None = None
 
     @property
@@ -81,7 +80,7 @@ def judged(runs: Sequence[TrustRun]) -> list[Judged]:
     for index, run in enumerate(runs):
         beside = [r.train_seconds for r in runs[max(0, index - 1) : index + 2] if r.kind == "quiet"]
         slowdown = run.train_seconds / statistics.mean(beside) if run.kind != "quiet" else None
-        made.append(Judged(run, verdict.judge(run.conditions), slowdown))
+        made.append(Judged(run, quality.assess(run.conditions), slowdown))
     return made
 
 

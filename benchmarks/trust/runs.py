@@ -20,11 +20,17 @@ import psutil
 from disturb import KINDS, Disturbance, draw
 from record import Outside, TrustRun, append, read
 
-from mnist_bench.data import mnist as data
-from mnist_bench.measurement import system as sensing
+from mnist_bench.data import mnist
+from mnist_bench.measurement import system
 from mnist_bench.measurement.conditions import Conditions, Counters, Surroundings, between
 from mnist_bench.results import protocol
-from mnist_bench.results.protocol import Calibrated, Request, RowEnd, Sample, Scored
+from mnist_bench.results.protocol import (
+    CalibrationMessage,
+    EvaluationMessage,
+    Request,
+    SampleMessage,
+    StepCountDone,
+)
 from mnist_bench.runner.process import WorkerProcess
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
@@ -63,7 +69,7 @@ class _Follower:
     def __init__(self, source: Source, disturbance: Disturbance | None) -> None:
         self._source = source
         self._disturbance = disturbance
-        self._sensors = sensing.Sensors()
+        self._sensors = system.Sensors()
         self._messages: list[protocol.Message] = []
 
     def run(self) -> TrustRun:
@@ -88,7 +94,7 @@ class _Follower:
         for message in worker.messages():
             self._messages.append(message)
             traced = isinstance(message, protocol.Phase) and message.name == "trace"
-            step = message.step if isinstance(message, Sample) else 0 if traced else -1
+            step = message.step if isinstance(message, SampleMessage) else 0 if traced else -1
             if traced or step == STEPS:
                 readings.append((self._sensors.counters(), sum(process.cpu_times()[:2])))
             if due and step >= due.begin * STEPS:
@@ -99,8 +105,8 @@ class _Follower:
 
     def _record(self, outside: Outside, told: float) -> TrustRun:
         of = self._messages
-        row = next(message for message in of if isinstance(message, RowEnd))
-        scored = (message.evaluation for message in of if isinstance(message, Scored))
+        row = next(message for message in of if isinstance(message, StepCountDone))
+        scored = (message.evaluation for message in of if isinstance(message, EvaluationMessage))
         accuracy = next(e.test_accuracy for e in scored if e.test_accuracy is not None)
         return TrustRun(
             kind=self._disturbance.kind if self._disturbance else "quiet",
@@ -114,15 +120,17 @@ class _Follower:
             outside=outside,
             conditions=Conditions(
                 surroundings=tuple(_surroundings(of)),
-                calibration_seconds=tuple(m.seconds for m in of if isinstance(m, Calibrated)),
-                stretches=tuple(m.stretch for m in of if isinstance(m, Sample)),
+                calibration_seconds=tuple(
+                    m.seconds for m in of if isinstance(m, CalibrationMessage)
+                ),
+                stretches=tuple(m.stretch for m in of if isinstance(m, SampleMessage)),
             ),
         )
 
 
 def _surroundings(messages: list[protocol.Message]) -> Iterator[Surroundings]:
     for message in messages:
-        if isinstance(message, Calibrated | Sample) and message.surroundings:
+        if isinstance(message, CalibrationMessage | SampleMessage) and message.surroundings:
             yield message.surroundings
 
 
@@ -134,7 +142,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=63, help="quiet and disturbed runs, each")
     parser.add_argument("--chance", type=int, default=0, help="seeds the disturbances' draws")
     options = parser.parse_args()
-    source = data.find("mnist", options.data, say=print)
+    source = mnist.find("mnist", options.data, say=print)
     path = FOLDER / f"{options.name}.jsonl"
     chance = random.Random(options.chance)  # noqa: S311  # disturbances are no secret
     disturbances = [

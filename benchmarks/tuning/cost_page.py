@@ -18,7 +18,7 @@ from costs import (
 )
 from ratios import Ratio
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.tuning.space import Value
 
 _TITLES: dict[Side, str] = {"ours": "`mnist-bench tune`", "theirs": "the loop over Keras `fit`"}
@@ -69,7 +69,7 @@ def _origin(session: CostSession) -> str:
         f"Machine: {session.hardware.sentences}\n"
         f"Versions: {versions}.\n"
         f"Made by `{session.command}` on {session.date};\n"
-        f"images: {session.dataset}, {units.threads(session.threads)}."
+        f"images: {session.dataset}, {formatting.threads(session.threads)}."
     )
 
 
@@ -80,9 +80,9 @@ def _pairs(session: CostSession) -> Iterator[str]:
     yield "## The same trials"
     yield _origin(session)
     yield _PAIRS.format(
-        steps=units.count(session.steps),
+        steps=formatting.count(session.steps),
         scorings=session.scorings,
-        images=units.count(session.validation_images),
+        images=formatting.count(session.validation_images),
     )
     yield "\n".join(_pairs_table(session.pairs))
     values = [pair.ratio for pair in session.pairs]
@@ -105,8 +105,8 @@ def _pairs_table(pairs: tuple[Pair, ...]) -> Iterator[str]:
             f"{pair.ours.seconds:.1f}",
             f"{pair.theirs.seconds:.1f}",
             f"{pair.ratio:.2f}",
-            units.accuracy(pair.ours.validation_accuracy),
-            units.accuracy(pair.theirs.validation_accuracy),
+            formatting.accuracy(pair.ours.validation_accuracy),
+            formatting.accuracy(pair.theirs.validation_accuracy),
         )
         yield "| " + " | ".join(cells) + " |"
 
@@ -150,18 +150,18 @@ def _searches_table(session: CostSession) -> Iterator[str]:
 
 def _search_cells(search: Search) -> tuple[str, ...]:
     seconds = [trial.seconds for trial in search.trials if trial.seconds is not None]
-    each = units.UNKNOWN
+    each = formatting.UNKNOWN
     if seconds:
         each = f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
     return (
         _TITLES[search.side],
-        units.count(len(search.trials)),
-        units.count(search.pruned),
+        formatting.count(len(search.trials)),
+        formatting.count(search.pruned),
         f"{search.share_of_steps:.0%}",
         each,
         f"{search.seconds:,.0f}",
         f"{search.an_hour:.1f}",
-        units.accuracy(search.best),
+        formatting.accuracy(search.best),
     )
 
 

@@ -11,7 +11,7 @@ from mnist_bench.core.records import Record
 from mnist_bench.measurement.quality import Verdict
 from mnist_bench.tuning.document import StudyDocument
 from mnist_bench.tuning.space import Value
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial import StudyTrial
 
 Side = Literal["ours", "theirs"]
 LEAST_TRIAL_RATIO = 1.4
@@ -162,7 +162,7 @@ def searched(document: StudyDocument) -> tuple[Searched, ...]:
     return tuple(_searched(trial) for trial in document.trials if trial.counts)
 
 
-def _searched(trial: Tried) -> Searched:
+def _searched(trial: StudyTrial) -> Searched:
     finished = trial.state == "finished"
     return Searched(
         share_of_steps=1.0 if finished else max(trial.curve, default=0) / 100,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnist_bench.core.records import Record
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Images, Source
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
@@ -79,7 +79,7 @@ def trained(task: TrialTask) -> tuple[float, ...]:
     import keras
 
     keras.utils.set_random_seed(task.seed)
-    dataset = data.load(task.source, with_test=False)
+    dataset = mnist.load(task.source, with_test=False)
     model = _compiled(task.hyperparameters)
     history = model.fit(
         _batches(dataset.train, task.hyperparameters.batch_size),

@@ -35,13 +35,12 @@ from replay import (
 )
 from suite_trials import SuiteStudy, recorded_run
 
-from mnist_bench.core import formatting as units
-from mnist_bench.core import locks as exclusive
+from mnist_bench.core import formatting, locks
 from mnist_bench.core.limits import DATASET_CHOICES
 from mnist_bench.core.records import Record
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.measurement.machine import machine_id
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tuning import space as spaces
 from mnist_bench.tuning.document import StudyDocument
 
@@ -105,7 +104,7 @@ class PrunerSession(Record):
 # The trials
 
 
-def of_study(document: StudyDocument, store: Store) -> Recorded:
+def of_study(document: StudyDocument, store: MlflowStore) -> Recorded:
     """The trials of a study, as MLflow has them.
 
     Raises:
@@ -129,20 +128,20 @@ def of_study(document: StudyDocument, store: Store) -> Recorded:
 
 def trained(options: argparse.Namespace) -> Recorded:
     """Trials that are trained here and now, in a folder of their own."""
-    source = data.find(options.dataset, options.data, say=print)
+    source = mnist.find(options.dataset, options.data, say=print)
     space = spaces.read(options.space or spaces.default_path())
     curves = []
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         contextlib.chdir(folder),
-        exclusive.held(machine_id(), exclusive=True, say=print) as kept,
+        locks.benchmark_lock(machine_id(), exclusive=True, say=print) as kept,
     ):
         study = SuiteStudy("unpruned", space, source, exclusive=kept)
         for _ in range(options.trials):
             trial = study.train()
             curve = curve_of(study.run_of(trial), trial.number, is_papers=trial.is_papers)
             curves.append(curve)
-            print(f"trial {trial.number}: {units.accuracy(curve.final)}", flush=True)
+            print(f"trial {trial.number}: {formatting.accuracy(curve.final)}", flush=True)
     return Recorded(
         dataset=source.name, title=space.title, objective="accuracy", curves=tuple(curves)
     )
@@ -258,7 +257,7 @@ def measure(options: argparse.Namespace) -> PrunerSession:
         recorded = told.recorded
     elif options.study:
         document = StudyDocument.model_validate_json(options.study.read_text(encoding="utf-8"))
-        recorded = of_study(document, Store(options.tracking_uri, _EXPERIMENT, make=False))
+        recorded = of_study(document, MlflowStore(options.tracking_uri, _EXPERIMENT, make=False))
     else:
         recorded = trained(options)
     curves = list(recorded.curves)

@@ -35,9 +35,9 @@ from suite_trials import SuiteStudy
 
 from mnist_bench.core import locks as exclusive
 from mnist_bench.core.limits import DATASET_CHOICES
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import system
 from mnist_bench.measurement.machine import machine_id
 from mnist_bench.tuning import space as spaces
 from mnist_bench.tuning.document import StudyDocument
@@ -140,7 +140,7 @@ def measure_pairs(space: Space, source: Source, count: int, keep: Callable[[Pair
     with (
         _empty_folder() as folder,
         contextlib.chdir(folder),
-        exclusive.held(machine_id(), exclusive=True, say=print) as kept,
+        exclusive.benchmark_lock(machine_id(), exclusive=True, say=print) as kept,
     ):
         short = read_space(LEAST_GRID_POINTS)
         warm_up = Both("warm-up", short, source, configurations[:1], exclusive=kept)
@@ -236,7 +236,7 @@ class Kept:
 
 def measure(options: argparse.Namespace) -> None:
     """What was asked for, into its file."""
-    source = data.find(options.dataset, options.data, say=print)
+    source = mnist.find(options.dataset, options.data, say=print)
     space = read_space(options.steps)
     session = CostSession(
         command=_command(options),
@@ -247,7 +247,7 @@ def measure(options: argparse.Namespace) -> None:
         ),
         dataset=source.name,
         validation_images=source.validation_images,
-        threads=sensing.usable_threads(),
+        threads=system.usable_threads(),
         steps=options.steps,
         scorings=LEAST_GRID_POINTS,
         settings=SETTINGS,

@@ -7,23 +7,22 @@ from collections.abc import Mapping
 import optuna
 from rich.console import Console
 
-from mnist_bench.core import process_identity as owner
+from mnist_bench.core import process_identity
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import machine
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import machine, system
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address
 from mnist_bench.tuning.objective import Goal
-from mnist_bench.tuning.scheduling import train_all
+from mnist_bench.tuning.scheduling import run_trials
 from mnist_bench.tuning.space import Space, Value
 from mnist_bench.tuning.storage import backend
 from mnist_bench.tuning.study import Study
-from mnist_bench.tuning.trial import Tried
-from mnist_bench.tuning.trial_plan import Question
-from mnist_bench.tuning.trial_runner import Limits, Search
+from mnist_bench.tuning.trial import StudyTrial
+from mnist_bench.tuning.trial_plan import TrialContext
+from mnist_bench.tuning.trial_runner import Search, SearchLimits
 
 _EXPERIMENT = "mnist-bench"
 
@@ -53,18 +52,18 @@ class SuiteStudy:
 
     def __init__(self, name: str, space: Space, source: Source, *, exclusive: bool) -> None:
         described = machine.describe()
-        me = owner.current(described.machine_id)
+        me = process_identity.current_process(described.machine_id)
         uri = "sqlite:///mlflow.db"
         goal = ToTheEnd(objective="accuracy", train_seconds=space.train_seconds)
         self._name = name
         self._console = Console(stderr=True)
-        self._store = Store(uri, _EXPERIMENT)
+        self._store = MlflowStore(uri, _EXPERIMENT)
         self._study = Study(name, None, space, goal, me)
-        self._question = Question(
+        self._question = TrialContext(
             space=space,
             goal=goal,
             source=source,
-            execution=Execution(threads=sensing.usable_threads()),
+            execution=Execution(threads=system.usable_threads()),
             machine=described,
             address=Address.of(uri, _EXPERIMENT),
             parent_run_id=self._store.start_study(name, f"**{space.title}**", me),
@@ -76,7 +75,7 @@ class SuiteStudy:
         study = optuna.load_study(study_name=self._name, storage=backend(None))
         study.enqueue_trial(dict(chosen))
 
-    def train(self) -> Tried:
+    def train(self) -> StudyTrial:
         """Train one more trial: from asking the study for it to telling what came of it.
 
         Raises:
@@ -90,13 +89,13 @@ class SuiteStudy:
             watch=lambda plan: ProgressWatcher(plan, self._console),
             say=lambda _: None,
         )
-        ended = train_all(search, Limits(len(before) + 1, None))
+        ended = run_trials(search, SearchLimits(len(before) + 1, None))
         new = [t for t in self._study.trials if t.counts and t.number not in before]
         if ended.exit_status or not new:
             raise RuntimeError(f"the trial did not come to its end: {ended.error}")
         return new[0]
 
-    def run_of(self, trial: Tried) -> RunResult:
+    def run_of(self, trial: StudyTrial) -> RunResult:
         """What MLflow has of a trial.
 
         Raises:
@@ -105,7 +104,7 @@ class SuiteStudy:
         return recorded_run(self._store, trial)
 
 
-def recorded_run(store: Store, trial: Tried) -> RunResult:
+def recorded_run(store: MlflowStore, trial: StudyTrial) -> RunResult:
     """What MLflow has of a trial.
 
     Raises:

@@ -12,7 +12,7 @@ import hardware
 from hardware import Hardware
 
 from mnist_bench.analysis.statistics import welch
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.records import Record
 from mnist_bench.measurement.quality import Verdict
 from mnist_bench.scenarios import paper
@@ -64,7 +64,7 @@ class Trained(Record):
     @property
     def in_words(self) -> str:
         """One line for who watches."""
-        reached = units.duration(self.seconds_to_target)
+        reached = formatting.duration(self.seconds_to_target)
         ended = "" if self.is_whole else f", ended after {self.steps:,} steps"
         return (
             f"{self.name}, seed {self.seed}{ended}: final test accuracy "
@@ -176,7 +176,7 @@ def _table(winners: Winners) -> Iterator[str]:
             f"{mean:.5f} ± {statistics.stdev(final):.5f}",
             f"{mean - half:.5f} to {mean + half:.5f}",
             f"{statistics.mean(seconds):.2f} ± {statistics.stdev(seconds):.2f} s",
-            units.mebibytes(peak),
+            formatting.mebibytes(peak),
         )
         yield f"| {' | '.join(cells)} |"
 

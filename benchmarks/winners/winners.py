@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "peers"))
 import hardware
 from proven import TARGET, Name, Trained, Winners, page
 
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 FOLDER = Path(__file__).resolve().parent
 _SCENARIOS: Mapping[Name, str] = {
@@ -85,7 +85,7 @@ def trained(name: Name, seed: int, images: Path | None, folder: Path) -> Trained
     if process.returncode and not was_ended:
         raise subprocess.CalledProcessError(process.returncode, process.args)
     run = json.loads(told)["runs"][-1]  # the longest of its training
-    result = Store(uri, "mnist-bench").load(run["run_id"])
+    result = MlflowStore(uri, "mnist-bench").load(run["run_id"])
     if result is None:
         raise LookupError(f"MLflow has no result.json of the run {run['run_id']}")
     last = result.evaluations[-1]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mnist_bench.analysis.costs import peak_of, trusted
 from mnist_bench.analysis.grouping import Group, groups
 from mnist_bench.analysis.statistics import welch
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.records import Record
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.run_summary import RunSummary
@@ -46,7 +46,7 @@ class Effect(Record):
     is_within_noise: bool | None
 
 
-class Contrast(Record):
+class Comparison(Record):
     """One step count of the other side against the base; what is not known is None.
 
     Attributes:
@@ -73,7 +73,7 @@ class Contrast(Record):
     notes: tuple[str, ...]
 
 
-def contrasts(base: Side, others: Sequence[Side]) -> tuple[Contrast, ...]:
+def compare(base: Side, others: Sequence[Side]) -> tuple[Comparison, ...]:
     """Every other side against the base, a line a step count."""
     ours = _taken(base)
     return tuple(line for other in others for line in _lines(ours, other))
@@ -90,14 +90,14 @@ def unmatched(base: Side, others: Sequence[Side]) -> Iterator[str]:
             (base, ours, other, theirs),
             (other, theirs, base, ours),
         ):
-            alone = ", ".join(units.count(steps) for steps in own if steps not in against)
+            alone = ", ".join(formatting.count(steps) for steps in own if steps not in against)
             if alone:
                 yield f"{side.label}: {alone} steps are not compared: {facing.label} has none"
         if not theirs:
             yield f"{other.label}: no finished run"
 
 
-def _lines(ours: Mapping[int, Group], other: Side) -> Iterator[Contrast]:
+def _lines(ours: Mapping[int, Group], other: Side) -> Iterator[Comparison]:
     theirs = _taken(other)
     common = sorted(set(ours) & set(theirs))
     if common:
@@ -112,11 +112,11 @@ def _taken(side: Side) -> dict[int, Group]:
     return {group.steps: group for group in groups(side.runs) if group.taken}
 
 
-def _contrast(ours: Group, theirs: Group, label: str) -> Contrast:
+def _contrast(ours: Group, theirs: Group, label: str) -> Comparison:
     base, other = ours.taken, theirs.taken
     first, second = base[0], other[0]
     same_images = first.dataset_digest == second.dataset_digest
-    return Contrast(
+    return Comparison(
         other=label,
         base_steps=first.steps,
         other_steps=second.steps,
@@ -198,7 +198,7 @@ _TOLD: tuple[tuple[str, Callable[[RunSummary], object]], ...] = (
     ("threads", lambda run: run.threads),
     ("precision", lambda run: run.precision),
     ("device", lambda run: run.device_name or run.device),
-    ("steps", lambda run: units.count(run.steps)),
+    ("steps", lambda run: formatting.count(run.steps)),
     ("model", lambda run: run.model),
     ("images", lambda run: run.dataset),
 )

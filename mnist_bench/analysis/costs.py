@@ -93,7 +93,7 @@ class Phases:
 
 
 @dataclass(frozen=True)
-class Spent:
+class TotalCost:
     """What runs took together.
 
     Attributes:
@@ -170,7 +170,7 @@ def _job(run: RunSummary) -> tuple[object, ...]:
     return question(run), way(run)
 
 
-def spent_on(runs: Sequence[RunSummary]) -> Spent:
+def total_cost(runs: Sequence[RunSummary]) -> TotalCost:
     """What runs took together: a training that several rows are cut from is counted once."""
     seconds: dict[str, float] = {}
     for run in runs:
@@ -178,7 +178,7 @@ def spent_on(runs: Sequence[RunSummary]) -> Spent:
             longest = max(run.train_seconds_total, seconds.get(run.trajectory, 0.0))
             seconds[run.trajectory] = longest
     good = trusted(runs)
-    return Spent(
+    return TotalCost(
         trainings=len({run.trajectory for run in runs}),
         train_seconds=sum(seconds.values()) if seconds else None,
         invalid_trainings=len({run.trajectory for run in runs if run.verdict == "invalid"}),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
@@ -46,7 +46,7 @@ def groups(results: Sequence[RunSummary]) -> list[Group]:
     return [_group(steps, list(of)) for steps, of in groupby(by_steps, lambda r: r.steps)]
 
 
-def one_a_seed(results: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
+def one_per_seed(results: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
     """A seed trained twice is one draw, not two: the later stands for it, unless it is spoilt."""
     taken: dict[int, RunSummary] = {}
     for result in results:
@@ -90,7 +90,7 @@ def _group(steps: int, results: list[RunSummary]) -> Group:
     first = max(comparable or newest, key=lambda r: r.threads, default=None)
     asked = [r for r in finished if first and question(r) == question(first)]
     alike = [r for r in asked if first and way(r) == way(first)]
-    taken = one_a_seed(alike)
+    taken = one_per_seed(alike)
     left_out = (
         (len(results) - len(finished), "not finished"),
         (len(finished) - len(asked), "of another protocol"),
@@ -98,7 +98,9 @@ def _group(steps: int, results: list[RunSummary]) -> Group:
         (len(alike) - len(taken), "of a seed that was run again"),
     )
     obstacles = (
-        [] if paper.row_of(steps) else [f"Table I has no row of {units.counted(steps, 'step')}"]
+        []
+        if paper.row_of(steps)
+        else [f"Table I has no row of {formatting.counted(steps, 'step')}"]
     )
     obstacles += _differences(first) if first else ["no finished run"]
     return Group(
@@ -113,7 +115,7 @@ def _group(steps: int, results: list[RunSummary]) -> Group:
 def _way_in_words(result: RunSummary) -> str:
     """How a run was carried out: `2 threads in float32 on cpu`."""
     device = result.device_name or result.device
-    return f"{units.threads(result.threads)} in {result.precision} on {device}"
+    return f"{formatting.threads(result.threads)} in {result.precision} on {device}"
 
 
 def _differences(result: RunSummary) -> list[str]:

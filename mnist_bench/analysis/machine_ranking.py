@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from mnist_bench.analysis.costs import mean_and_sd, peak_of, trusted
-from mnist_bench.analysis.grouping import arithmetic, one_a_seed, question
+from mnist_bench.analysis.grouping import arithmetic, one_per_seed, question
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.document import MachineLine
-from mnist_bench.results.run_summary import Recorded, RunSummary
+from mnist_bench.results.run_summary import RecordedRun, RunSummary
 
 
-def ranked(runs: Iterable[Recorded]) -> tuple[MachineLine, ...]:
+def rank_machines(runs: Iterable[RecordedRun]) -> tuple[MachineLine, ...]:
     """A line a machine for each task that several machines have finished, the fastest first.
 
     A task is a scenario's step count at one protocol and one arithmetic; of one machine it takes
@@ -25,7 +25,7 @@ def ranked(runs: Iterable[Recorded]) -> tuple[MachineLine, ...]:
     return tuple(lines)
 
 
-def _place(each: Recorded) -> tuple[str, int, str]:
+def _place(each: RecordedRun) -> tuple[str, int, str]:
     return each.run.scenario, each.run.steps, repr(_task(each.run))
 
 
@@ -33,8 +33,8 @@ def _task(run: RunSummary) -> tuple[object, ...]:
     return run.scenario, run.steps, question(run), run.dataset_digest, arithmetic(run)[:2]
 
 
-def _of_one_task(runs: Sequence[Recorded]) -> list[MachineLine]:
-    by_machine: dict[tuple[str, str | None], list[Recorded]] = {}
+def _of_one_task(runs: Sequence[RecordedRun]) -> list[MachineLine]:
+    by_machine: dict[tuple[str, str | None], list[RecordedRun]] = {}
     for each in runs:
         machine = each.run.machine_id or each.machine or ""
         by_machine.setdefault((machine, each.run.device_name), []).append(each)
@@ -54,9 +54,9 @@ def _share(line: MachineLine, fastest: float | None) -> float | None:
     return line.images_per_second_mean / fastest
 
 
-def _line(of: Sequence[Recorded]) -> MachineLine | None:
+def _line(of: Sequence[RecordedRun]) -> MachineLine | None:
     most = max(each.run.threads for each in of)
-    runs = one_a_seed([each.run for each in of if each.run.threads == most])
+    runs = one_per_seed([each.run for each in of if each.run.threads == most])
     timed = trusted(runs)
     if not timed:
         return None

@@ -13,7 +13,7 @@ from mnist_bench.measurement.conditions import known
 from mnist_bench.results.document import Document, Row, Standing
 
 
-def standings(rows: Sequence[Row], reference: Document) -> tuple[Standing, ...]:
+def compare_with_reference(rows: Sequence[Row], reference: Document) -> tuple[Standing, ...]:
     """A line for every row of Table I that both have.
 
     Args:

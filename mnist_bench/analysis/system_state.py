@@ -10,7 +10,7 @@ from mnist_bench.results.run import RunResult
 
 
 @dataclass(frozen=True)
-class Seen:
+class SystemState:
     """The machine around the runs, from their first look at it to their last.
 
     Attributes:
@@ -34,17 +34,17 @@ class Seen:
     temperature_celsius_max: float | None
 
 
-def seen_by(results: Iterable[RunResult]) -> Seen | None:
+def system_state_of(results: Iterable[RunResult]) -> SystemState | None:
     """What runs saw together; None where none of them looked."""
     looks = [look for r in results if r.conditions for look in r.conditions.surroundings]
     return _together(looks) if looks else None
 
 
-def _together(looks: list[Surroundings]) -> Seen:
+def _together(looks: list[Surroundings]) -> SystemState:
     powers = [look.on_battery for look in looks if look.on_battery is not None]
     governors = {look.governor for look in looks if look.governor}
     clocks = known(look.clock_mhz for look in looks)
-    return Seen(
+    return SystemState(
         on_battery=any(powers) if powers else None,
         governors=tuple(sorted(governors)),
         logical_cores=max(known(look.logical_cores for look in looks), default=None),

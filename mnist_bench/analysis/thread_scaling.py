@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from mnist_bench.analysis.costs import costs_of
-from mnist_bench.analysis.grouping import arithmetic, one_a_seed, question, seed_of
-from mnist_bench.core import formatting as units
+from mnist_bench.analysis.grouping import arithmetic, one_per_seed, question, seed_of
+from mnist_bench.core import formatting
 from mnist_bench.results.document import Scaling
 from mnist_bench.results.run_summary import RunSummary
 
@@ -25,7 +25,7 @@ def scaling_of(results: Iterable[RunSummary]) -> tuple[Scaling, ...]:
             counts.setdefault(result.threads, []).append(result)
     several = [counts for counts in trainings.values() if len(counts) > 1]
     return tuple(
-        _line(one_a_seed(counts[threads]), one_a_seed(counts[min(counts)]))
+        _line(one_per_seed(counts[threads]), one_per_seed(counts[min(counts)]))
         for counts in several
         for threads in sorted(counts)
     )
@@ -44,7 +44,7 @@ def _line(runs: Sequence[RunSummary], base: Sequence[RunSummary]) -> Scaling:
     ratios = _ratios(runs, base)
     speedup = statistics.mean(ratios) if ratios else None
     base_threads = base[0].threads
-    no_pair = f"no seed was timed at {units.threads(base_threads)} too" if not ratios else None
+    no_pair = f"no seed was timed at {formatting.threads(base_threads)} too" if not ratios else None
     # Where no run of this count was timed, the costs say so already.
     notes = (costs.note, no_pair if costs.timed_n else None)
     return Scaling(

@@ -9,7 +9,7 @@ from mnist_bench.results.document import Reach
 from mnist_bench.results.run import RunResult
 
 
-def reaches(
+def times_to_accuracy(
     scenario: str, trainings: Sequence[RunResult], accuracies: Sequence[float]
 ) -> tuple[Reach, ...]:
     """A line an accuracy, rising.

@@ -12,7 +12,7 @@ from mnist_bench.claims import declared
 from mnist_bench.claims.evidence import Evidence
 from mnist_bench.claims.parts import CONVOLUTIONAL_TECHNIQUE, TECHNIQUES
 from mnist_bench.claims.verdicts import above, below, decided, line_of, shown, told, undecided
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.formatting import counted
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.claims import ClaimLine, Criterion, Decision, Unit
@@ -44,10 +44,10 @@ def table_1(evidence: Evidence) -> ClaimLine:
     ids = [run_id for row in rows.values() for run_id in row.run_ids]
     bad = [row for row in rows.values() if row.verdict == "below"]
     if missing and not bad:
-        steps = ", ".join(map(units.count, missing))
+        steps = ", ".join(map(formatting.count, missing))
         return line_of(claim, [undecided(criterion, f"no row of {steps} steps that compares")], ids)
     least = min(rows.values(), key=lambda row: row.difference or 0.0)
-    verdicts = ", ".join(f"{units.count(s)} steps {row.verdict}" for s, row in rows.items())
+    verdicts = ", ".join(f"{formatting.count(s)} steps {row.verdict}" for s, row in rows.items())
     decision = decided(
         criterion,
         shown(not bad),
@@ -86,7 +86,7 @@ def laptop(evidence: Evidence) -> ClaimLine:
     timed = trusted(runs)
     seconds = [sum(run.seconds.values()) for run in timed if run.seconds]
     peak = peak_of(timed)
-    nothing = f"no training of {units.count(_LONGEST)} steps that compares" + (
+    nothing = f"no training of {formatting.count(_LONGEST)} steps that compares" + (
         ", but such as were spoilt" if runs else ""
     )
     decisions = [
@@ -211,7 +211,7 @@ def _own(runs: Sequence[RunSummary]) -> Decision:
 def _technique(name: str, runs: Sequence[RunSummary]) -> Decision:
     accuracies = known([run.final_test_accuracy for run in runs])
     timed = [sum(run.seconds.values()) for run in trusted(runs) if run.seconds]
-    time = units.duration(statistics.fmean(timed)) if timed else "a time that does not count"
+    time = formatting.duration(statistics.fmean(timed)) if timed else "a time that does not count"
     what = _NAMES.get(runs[0].model, "the network of Table I")
     return told(
         name,
@@ -252,8 +252,8 @@ def parallel(evidence: Evidence) -> ClaimLine:
         above(speedup, threshold) if isinstance(speedup, Estimate) else shown(speedup > threshold)
     )
     note = (
-        f"{units.threads(most.threads)} against {units.count(most.base_threads)}, "
-        f"{units.count(most.steps)} steps"
+        f"{formatting.threads(most.threads)} against {formatting.count(most.base_threads)}, "
+        f"{formatting.count(most.steps)} steps"
     )
     decision = decided(criterion, verdict, speedup, "ratio", n=most.pairs, note=note)
     return line_of(claim, [decision], most.run_ids)

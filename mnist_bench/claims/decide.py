@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mnist_bench.claims import cost_claims as cost
-from mnist_bench.claims import layer_claims as convolutions
-from mnist_bench.claims import learning_claims as learning
+from mnist_bench.claims import cost_claims, layer_claims, learning_claims
 from mnist_bench.claims.evidence import Evidence
 from mnist_bench.results.claims import ClaimLine
 
-_JUDGES: tuple[Callable[[Evidence], ClaimLine], ...] = (
-    cost.table_1,
-    learning.convergence,
-    learning.toward_zero,
-    learning.maxima_and_pace,
-    cost.laptop,
-    cost.techniques,
-    convolutions.sparseness,
-    convolutions.single_samples,
-    convolutions.layers,
-    convolutions.equation_5,
-    convolutions.sizes,
-    cost.parallel,
+_CLAIMS: tuple[Callable[[Evidence], ClaimLine], ...] = (
+    cost_claims.table_1,
+    learning_claims.convergence,
+    learning_claims.toward_zero,
+    learning_claims.maxima_and_pace,
+    cost_claims.laptop,
+    cost_claims.techniques,
+    layer_claims.sparseness,
+    layer_claims.single_samples,
+    layer_claims.layers,
+    layer_claims.equation_5,
+    layer_claims.sizes,
+    cost_claims.parallel,
 )
 
 
-def judge(evidence: Evidence) -> tuple[ClaimLine, ...]:
+def decide(evidence: Evidence) -> tuple[ClaimLine, ...]:
     """Every claim, by its number."""
-    return tuple(decide(evidence) for decide in _JUDGES)
+    return tuple(decide_claim(evidence) for decide_claim in _CLAIMS)

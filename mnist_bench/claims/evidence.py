@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from mnist_bench.analysis.grouping import seed_of
 from mnist_bench.results.document import Row, Scaling
-from mnist_bench.results.experiments import Finding
-from mnist_bench.results.layer_maps import Layers
+from mnist_bench.results.experiments import ExperimentResult
+from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
@@ -39,8 +39,8 @@ class Evidence:
     rows: tuple[Row, ...] = ()
     scaling: tuple[Scaling, ...] = ()
     techniques: Mapping[str, tuple[RunSummary, ...]] = field(default_factory=dict)
-    findings: Mapping[int, Finding] = field(default_factory=dict)
-    layers: Layers | None = None
+    findings: Mapping[int, ExperimentResult] = field(default_factory=dict)
+    layers: LayerMaps | None = None
     price: float | None = None
 
 

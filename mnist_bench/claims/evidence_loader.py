@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import get_args
 
-from mnist_bench.analysis import table1 as compare
-from mnist_bench.analysis.grouping import compares, one_a_seed
+from mnist_bench.analysis import table1
+from mnist_bench.analysis.grouping import compares, one_per_seed
 from mnist_bench.analysis.thread_scaling import scaling_of
-from mnist_bench.claims import experiments as findings
+from mnist_bench.claims import experiments
 from mnist_bench.claims.evidence import (
     Evidence,
     independent,
@@ -21,23 +21,22 @@ from mnist_bench.claims.evidence import (
     of_steps,
 )
 from mnist_bench.claims.parts import MARATHON, SMALL_TECHNIQUE, TECHNIQUES, THREADS
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.claims import ON_IMAGES, MeasuredClaim
-from mnist_bench.results.experiments import Finding
+from mnist_bench.results.experiments import ExperimentResult
 from mnist_bench.results.run import RunResult
-from mnist_bench.results.run_summary import Recorded, RunSummary
+from mnist_bench.results.run_summary import RecordedRun, RunSummary
 from mnist_bench.scenarios import paper, scenario
-from mnist_bench.tracking import layer_maps as recorded_layers
-from mnist_bench.tracking import schema as figures
-from mnist_bench.tracking.mlflow_reader import Archive
+from mnist_bench.tracking import layer_maps, schema
+from mnist_bench.tracking.mlflow_reader import MlflowReader
 
 _MOST_TRAININGS = 30
 """Of one step count: the newest of them."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class ClaimRequest:
     """That claims were measured.
 
     Attributes:
@@ -47,14 +46,14 @@ class Asked:
     price: float | None
 
 
-def asked(archive: Archive, machine_id: str | None) -> Asked | None:
+def last_request(archive: MlflowReader, machine_id: str | None) -> ClaimRequest | None:
     """What is known of the measurings of claims on a machine; None where there was none."""
     with archive.explained(while_="looking for claims"):
-        runs = archive.search(f"tags.`{figures.CLAIMS_TAG}` LIKE '%'")
+        runs = archive.search(f"tags.`{schema.CLAIMS_TAG}` LIKE '%'")
     own = [run.data.tags for run in runs]
-    own = [tags for tags in own if tags.get(figures.MACHINE_ID_TAG) == (machine_id or "")]
-    prices = known(_price(tags.get(figures.PRICE_TAG)) for tags in own)
-    return Asked(prices[0] if prices else None) if own else None
+    own = [tags for tags in own if tags.get(schema.MACHINE_ID_TAG) == (machine_id or "")]
+    prices = known(_price(tags.get(schema.PRICE_TAG)) for tags in own)
+    return ClaimRequest(prices[0] if prices else None) if own else None
 
 
 def _price(told: str | None) -> float | None:
@@ -65,25 +64,25 @@ def _price(told: str | None) -> float | None:
     return None
 
 
-def has_runs(archive: Archive, machine_id: str | None) -> bool:
+def has_runs(archive: MlflowReader, machine_id: str | None) -> bool:
     """Whether a machine has some that can be read, trials left out."""
     return next(_recorded_on(archive, machine_id), None) is not None
 
 
-def runs_on(archive: Archive, machine_id: str | None) -> list[RunSummary]:
+def runs_on(archive: MlflowReader, machine_id: str | None) -> list[RunSummary]:
     """All runs of a machine that can be read, trials left out, the oldest first."""
     own = sorted(_recorded_on(archive, machine_id), key=lambda each: each.order)
     return [each.run for each in own]
 
 
-def _recorded_on(archive: Archive, machine_id: str | None) -> Iterator[Recorded]:
+def _recorded_on(archive: MlflowReader, machine_id: str | None) -> Iterator[RecordedRun]:
     for each in archive.recorded(""):
-        if isinstance(each, Recorded) and each.run.machine_id == machine_id and not each.study:
+        if isinstance(each, RecordedRun) and each.run.machine_id == machine_id and not each.study:
             yield each
 
 
-def gather(
-    archive: Archive,
+def load_evidence(
+    archive: MlflowReader,
     machine_id: str | None,
     runs: Sequence[RunSummary],
     *,
@@ -107,11 +106,11 @@ def gather(
         runs=papers,
         trainings=_loaded(archive, [run for run in learning if run.run_id in wanted]),
         marathon=next(iter(_loaded(archive, _of_scenario(runs, MARATHON)[-1:])), None),
-        rows=compare.rows(papers, compare.reference_for(papers)),
+        rows=table1.rows(papers, table1.reference_for(papers)),
         scaling=scaling_of(_of_scenario(runs, THREADS)),
         techniques=_techniques(runs),
         findings=_findings(archive, machine_id),
-        layers=recorded_layers.found(archive, [data.MNIST.digest], paper.FIGURES_IMAGE),
+        layers=layer_maps.load_layer_maps(archive, [mnist.MNIST.digest], paper.FIGURES_IMAGE),
         price=price,
     )
 
@@ -137,22 +136,22 @@ def _of_scenario(runs: Sequence[RunSummary], name: str) -> list[RunSummary]:
 def _techniques(runs: Sequence[RunSummary]) -> dict[str, tuple[RunSummary, ...]]:
     """Runs of other techniques, a seed once."""
     names = (*TECHNIQUES, SMALL_TECHNIQUE)
-    found = {name: one_a_seed(of_one_way(_of_scenario(runs, name))) for name in names}
+    found = {name: one_per_seed(of_one_way(_of_scenario(runs, name))) for name in names}
     return {name: of for name, of in found.items() if of}
 
 
-def _findings(archive: Archive, machine_id: str | None) -> dict[int, Finding]:
+def _findings(archive: MlflowReader, machine_id: str | None) -> dict[int, ExperimentResult]:
     """What was measured by itself on a machine, on the paper's images where it is about images."""
-    kept: dict[int, Finding | None] = {
-        claim: findings.found(
-            archive, claim, machine_id, data.MNIST.digest if claim in ON_IMAGES else None
+    kept: dict[int, ExperimentResult | None] = {
+        claim: experiments.load_experiment(
+            archive, claim, machine_id, mnist.MNIST.digest if claim in ON_IMAGES else None
         )
         for claim in get_args(MeasuredClaim)
     }
     return {claim: finding for claim, finding in kept.items() if finding}
 
 
-def _loaded(archive: Archive, runs: Sequence[RunSummary]) -> tuple[RunResult, ...]:
+def _loaded(archive: MlflowReader, runs: Sequence[RunSummary]) -> tuple[RunResult, ...]:
     """Runs with their curves, as far as MLflow has them in reach."""
     loaded = (archive.load(run.run_id) for run in runs if run.run_id)
     return tuple(run for run in loaded if run is not None)

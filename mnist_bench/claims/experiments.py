@@ -7,27 +7,26 @@ import time
 from contextlib import suppress
 from importlib.metadata import version
 
-from mnist_bench.core import formatting as units
-from mnist_bench.core import locks as exclusive
+from mnist_bench.core import formatting, locks
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.machine import machine_id
-from mnist_bench.results import experiments as finding
+from mnist_bench.results import experiments
 from mnist_bench.results.claims import ON_IMAGES, MeasuredClaim
-from mnist_bench.results.experiments import SECONDS, SUBJECTS, Finding
-from mnist_bench.results.protocol import FindingQuestion
+from mnist_bench.results.experiments import SECONDS, SUBJECTS, ExperimentResult
+from mnist_bench.results.protocol import ExperimentRequest
 from mnist_bench.runner import process
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.tracking import schema as figures
-from mnist_bench.tracking.mlflow_reader import Archive
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking import schema
+from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 
-def question_for(
+def experiment_request(
     claim: MeasuredClaim,
     source: Source | None,
     *,
     threads: int,
-) -> FindingQuestion:
+) -> ExperimentRequest:
     """What is to be asked of a claim.
 
     Args:
@@ -36,7 +35,7 @@ def question_for(
         threads: To be used where the work can be cut. The layers of claim 7 can't alike: each of
             them gets one thread.
     """
-    return FindingQuestion(
+    return ExperimentRequest(
         claim=claim,
         source=source if claim in ON_IMAGES else None,
         execution=Execution(threads=1 if claim == 7 else threads),
@@ -44,9 +43,9 @@ def question_for(
     )
 
 
-def found(
-    archive: Archive, claim: MeasuredClaim, machine_id: str | None, digest: str | None
-) -> Finding | None:
+def load_experiment(
+    archive: MlflowReader, claim: MeasuredClaim, machine_id: str | None, digest: str | None
+) -> ExperimentResult | None:
     """The newest that is recorded of a claim on a machine; what can't be read is passed over.
 
     Args:
@@ -58,20 +57,22 @@ def found(
     if machine_id is None:
         return None
     with archive.explained(while_="looking for what a claim needs"):
-        runs = archive.search(f"tags.`{figures.CLAIM_TAG}` = '{claim}'")
-    whose = {figures.MACHINE_ID_TAG: machine_id, figures.DIGEST_TAG: digest}
+        runs = archive.search(f"tags.`{schema.CLAIM_TAG}` = '{claim}'")
+    whose = {schema.MACHINE_ID_TAG: machine_id, schema.DIGEST_TAG: digest}
     for run in runs:
         if any(run.data.tags.get(name) != value for name, value in whose.items()):
             continue
-        content = archive.artifact(run.info.run_id, finding.FILE)
+        content = archive.artifact(run.info.run_id, experiments.FILE)
         with suppress(ValueError):
-            kept = finding.from_json(content or b"")
+            kept = experiments.from_json(content or b"")
             if (kept.claim, kept.machine_id, kept.dataset_digest) == (claim, machine_id, digest):
                 return kept
     return None
 
 
-def make(store: Store, question: FindingQuestion, *, exclusively: bool = True) -> Finding:
+def run_experiment(
+    store: MlflowStore, question: ExperimentRequest, *, exclusively: bool = True
+) -> ExperimentResult:
     """Measure what a claim needs, in a fresh process, and record it.
 
     Args:
@@ -83,11 +84,11 @@ def make(store: Store, question: FindingQuestion, *, exclusively: bool = True) -
         BenchError: Another benchmark measures now, or the measuring failed.
     """
     own_id, source = machine_id(), question.source
-    with exclusive.held(own_id, exclusive=exclusively, say=lambda _: None) as kept_away:
+    with locks.benchmark_lock(own_id, exclusive=exclusively, say=lambda _: None) as kept_away:
         began = time.perf_counter()
-        body = process.inquire(question)
+        body = process.run_experiment(question)
         took_seconds = time.perf_counter() - began
-    made = Finding(
+    made = ExperimentResult(
         claim=question.claim,
         machine_id=own_id,
         created=dt.datetime.now(dt.UTC).isoformat(),
@@ -106,29 +107,29 @@ def make(store: Store, question: FindingQuestion, *, exclusively: bool = True) -
     return made
 
 
-def _record(store: Store, made: Finding) -> None:
-    known = {figures.DIGEST_TAG: made.dataset_digest, figures.MACHINE_ID_TAG: made.machine_id}
+def _record(store: MlflowStore, made: ExperimentResult) -> None:
+    known = {schema.DIGEST_TAG: made.dataset_digest, schema.MACHINE_ID_TAG: made.machine_id}
     store.keep(
         f"claim {made.claim}",
         note_of(made),
         {
-            figures.CLAIM_TAG: str(made.claim),
-            figures.CREATED_TAG: made.created,
-            figures.TENSORFLOW_TAG: made.tensorflow,
-            figures.VERSION_TAG: made.mnist_bench,
+            schema.CLAIM_TAG: str(made.claim),
+            schema.CREATED_TAG: made.created,
+            schema.TENSORFLOW_TAG: made.tensorflow,
+            schema.VERSION_TAG: made.mnist_bench,
         }
         | {name: value for name, value in known.items() if value},
-        {finding.FILE: made.to_json()},
+        {experiments.FILE: made.to_json()},
         anew=True,
     )
 
 
-def note_of(made: Finding) -> str:
+def note_of(made: ExperimentResult) -> str:
     """Markdown that says on MLflow's page what was measured."""
     images = f" on {made.dataset}" if made.dataset else ""
     return (
         f"**Claim {made.claim}: {SUBJECTS[made.claim]}**\n\n"
         f"Measured{images} with seed {made.seed}, {made.execution}, "
-        f"{units.threads(made.execution.threads)}, in {units.duration(made.took_seconds)}. "
-        f"The figures are in {finding.FILE}; the report judges them."
+        f"{formatting.threads(made.execution.threads)}, in {formatting.duration(made.took_seconds)}. "
+        f"The figures are in {experiments.FILE}; the report judges them."
     )

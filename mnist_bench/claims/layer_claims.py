@@ -11,18 +11,18 @@ from mnist_bench.analysis.statistics import mean_of
 from mnist_bench.claims import declared
 from mnist_bench.claims.evidence import Evidence
 from mnist_bench.claims.verdicts import above, decided, line_of, shown, told, undecided
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.results.claims import ClaimLine, Criterion, Decision
-from mnist_bench.results.dataset_size import UNITS, DataSizes
+from mnist_bench.results.dataset_size import UNITS, DatasetSize
 from mnist_bench.results.experiments import (
     ConvolutionCheck,
-    Descent,
+    LayerComparison,
     LayerCost,
     LayerKind,
     LossCurve,
     LossPoint,
     Method,
-    Sparseness,
+    OptimizerComparison,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mnist_bench.results.layer_maps import Maps
 
-_BodyT = TypeVar("_BodyT", Sparseness, Descent, ConvolutionCheck, DataSizes)
+_BodyT = TypeVar("_BodyT", LayerComparison, OptimizerComparison, ConvolutionCheck, DatasetSize)
 
 
 def _found(evidence: Evidence, number: int, kind: type[_BodyT]) -> _BodyT | None:
@@ -57,7 +57,7 @@ def _in_company(evidence: Evidence, number: int, timed: Decision) -> Decision:
 
 def sparseness(evidence: Evidence) -> ClaimLine:
     """Claim 7: a convolution beside layers that compute its map with more weights."""
-    body = _found(evidence, 7, Sparseness)
+    body = _found(evidence, 7, LayerComparison)
     if body is None:
         return _nothing(7)
     claim = declared.claim_of(7)
@@ -149,7 +149,7 @@ def _local(costs: Costs, sides: Sequence[int]) -> list[Decision]:
             dense.parameters / local.parameters,
             "ratio",
             f"{side}×{side} pixels; the paper's O(k×n) counts such a layer's. Its multiply-adds "
-            f"are the convolution's: {units.count(local.multiply_adds)}. Where they were built the "
+            f"are the convolution's: {formatting.count(local.multiply_adds)}. Where they were built the "
             f"maps of all three differ by at most {_difference(costs):.1e}",
         )
     ]
@@ -162,7 +162,7 @@ def _difference(costs: Costs) -> float:
 
 def single_samples(evidence: Evidence) -> ClaimLine:
     """Claim 8: seconds to the same loss."""
-    body = _found(evidence, 8, Descent)
+    body = _found(evidence, 8, OptimizerComparison)
     if body is None:
         return _nothing(8)
     claim = declared.claim_of(8)
@@ -200,31 +200,32 @@ def _slower(criterion: Criterion, curves: dict[Method, LossCurve], rival: Method
 
 
 def _spent(point: LossPoint) -> str:
-    return f"{units.duration(point.seconds)} and {units.count(point.samples_seen)} samples seen"
+    return f"{formatting.duration(point.seconds)} and {formatting.count(point.samples_seen)} samples seen"
 
 
-def _reached(body: Descent) -> list[Decision]:
+def _reached(body: OptimizerComparison) -> list[Decision]:
     """Where each method came to in the same time."""
     return [
         told(
             curve.method,
             f"What loss does descent by {curve.method} come to in "
-            f"{units.duration(body.seconds_a_curve)}?",
+            f"{formatting.duration(body.seconds_a_curve)}?",
             curve.points[-1].loss,
             "loss",
-            f"validation accuracy {units.accuracy(curve.points[-1].validation_accuracy)}, "
-            f"{units.count(curve.points[-1].samples_seen)} samples seen, " + _rate(body, curve),
+            f"validation accuracy {formatting.accuracy(curve.points[-1].validation_accuracy)}, "
+            f"{formatting.count(curve.points[-1].samples_seen)} samples seen, "
+            + _rate(body, curve),
         )
         for curve in body.curves
     ]
 
 
-def _rate(body: Descent, curve: LossCurve) -> str:
+def _rate(body: OptimizerComparison, curve: LossCurve) -> str:
     """How its steps were chosen, and what that took."""
     if curve.learning_rate is None:
         return "line search"
     took = [search.seconds for search in body.searches if search.method == curve.method]
-    found = f", found in {units.duration(sum(took))}" if took else ""
+    found = f", found in {formatting.duration(sum(took))}" if took else ""
     return f"learning rate {curve.learning_rate:g}{found}"
 
 
@@ -240,7 +241,7 @@ def layers(evidence: Evidence) -> ClaimLine:
     falls = all(after < before for before, after in pairwise(untrained))
     note = (
         f"image {seen.image}, a {seen.label}; untrained, as published: {_each(untrained)}; after "
-        f"{units.count(seen.steps)} updates of training: {_each(trained)}. The figure is the last "
+        f"{formatting.count(seen.steps)} updates of training: {_each(trained)}. The figure is the last "
         "layer's, untrained. The published maps are of a network whose outputs are no part of "
         "what was trained: they show random filters"
     )
@@ -299,7 +300,7 @@ def equation_5(evidence: Evidence) -> ClaimLine:
 
 def sizes(evidence: Evidence) -> ClaimLine:
     """Claim 11: what the images take."""
-    body = _found(evidence, 11, DataSizes)
+    body = _found(evidence, 11, DatasetSize)
     if body is None:
         return _nothing(11)
     claim = declared.claim_of(11)
@@ -323,7 +324,7 @@ def sizes(evidence: Evidence) -> ClaimLine:
     return line_of(claim, decisions, ())
 
 
-def _in_gigabytes(body: DataSizes) -> list[tuple[str, float]]:
+def _in_gigabytes(body: DatasetSize) -> list[tuple[str, float]]:
     """The training images in each form."""
     return [
         (f"{each.part} images as {each.representation}", each.size_bytes / UNITS["GB"])
@@ -332,11 +333,11 @@ def _in_gigabytes(body: DataSizes) -> list[tuple[str, float]]:
     ]
 
 
-def _beside(criterion: Criterion, body: DataSizes) -> Decision:
+def _beside(criterion: Criterion, body: DatasetSize) -> Decision:
     known = {(e.part, e.representation): e.size_bytes for e in body.sizes if e.size_bytes}
     training, test = known.get(("training", "uint8")), known.get(("test", "uint8"))
     if training is None or test is None:
         return undecided(criterion, "the images were not counted")
     holds = training / test >= criterion.threshold
-    note = f"a byte a pixel: {units.count(training)} and {units.count(test)} bytes"
+    note = f"a byte a pixel: {formatting.count(training)} and {formatting.count(test)} bytes"
     return decided(criterion, shown(holds), training / test, "ratio", note=note)

@@ -12,7 +12,7 @@ from mnist_bench.analysis.statistics import Estimate, mean_of, slope_of
 from mnist_bench.claims import declared
 from mnist_bench.claims.evidence import Evidence, independent, of_steps
 from mnist_bench.claims.verdicts import below, decided, line_of, shown, told, undecided
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.formatting import counted
 from mnist_bench.results.claims import ClaimLine, Criterion, Decision
 from mnist_bench.results.run import RunResult
@@ -40,7 +40,7 @@ def convergence(evidence: Evidence) -> ClaimLine:
         return line_of(claim, [_too_few(criterion, len(shortfalls), _LONGEST)], ())
     found = mean_of(shortfalls)
     verdict = below(found, criterion.threshold)
-    note = f"trainings of {units.count(_LONGEST)} steps; Student's interval over seeds"
+    note = f"trainings of {formatting.count(_LONGEST)} steps; Student's interval over seeds"
     return line_of(claim, [decided(criterion, verdict, found, "accuracy", note=note)], _ids(runs))
 
 
@@ -129,7 +129,7 @@ def _marathon(run: RunResult) -> Decision:
     late = [1 - accuracy for accuracy in scored[-_MARATHON_LOOKS:]]
     return told(
         "marathon",
-        f"What error does one training of {units.count(run.steps)} steps come to?",
+        f"What error does one training of {formatting.count(run.steps)} steps come to?",
         Estimate(statistics.fmean(late), min(late), max(late), 1),
         "accuracy",
         f"the mean of its last {_MARATHON_LOOKS} evaluations, and between the smallest and the "
@@ -226,7 +226,7 @@ def _paces(run: RunResult) -> list[float]:
 def _lacking(runs: Trainings) -> str | None:
     """What independent trainings are missing; None where there are enough."""
     short = [
-        f"{len(runs.get(row.steps, ()))} of {units.count(row.steps)} steps"
+        f"{len(runs.get(row.steps, ()))} of {formatting.count(row.steps)} steps"
         for row in paper.TABLE_1
         if len(runs.get(row.steps, ())) < paper.CLAIM_SEEDS
     ]
@@ -241,7 +241,7 @@ def _lacking(runs: Trainings) -> str | None:
 def _too_few(criterion: Criterion, seeds: int, steps: int) -> Decision:
     return undecided(
         criterion,
-        f"{counted(seeds, 'seed')} of {units.count(steps)} steps; {paper.CLAIM_SEEDS} are wanted",
+        f"{counted(seeds, 'seed')} of {formatting.count(steps)} steps; {paper.CLAIM_SEEDS} are wanted",
     )
 
 

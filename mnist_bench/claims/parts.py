@@ -39,7 +39,7 @@ _SHARED_SECONDS = 420.0
 
 
 @dataclass(frozen=True)
-class Part:
+class ClaimInput:
     """One thing to measure.
 
     Attributes:
@@ -79,32 +79,33 @@ class Part:
         return f"{self.scenario}, seed {self.seed}{rows}"
 
 
-def _table_1(seed: int) -> Part:
+def _table_1(seed: int) -> ClaimInput:
     """A seed: one is enough for Table I's rows, two for a spread, claims on learning want all."""
     claims = {0: (1, 2, 3, 4, 5, 6), 1: (2, 3, 4, 6)}.get(seed, (2, 3, 4))
-    return Part(claims, 760.0, TABLE_1, seed, independent=True, is_timed=seed == 0)
+    return ClaimInput(claims, 760.0, TABLE_1, seed, independent=True, is_timed=seed == 0)
 
 
 _TECHNIQUE_PARTS = tuple(
-    Part((6,), seconds, name) for name, seconds in zip(TECHNIQUES, _TECHNIQUE_SECONDS, strict=True)
+    ClaimInput((6,), seconds, name)
+    for name, seconds in zip(TECHNIQUES, _TECHNIQUE_SECONDS, strict=True)
 )
 _QUICK = 4
 """Of these parts: the others take ten minutes each."""
 
-PARTS: tuple[Part, ...] = (
-    Part((10,), 20.0, measures=10),
-    Part((11,), 20.0, measures=11),
-    Part((9,), 40.0),
-    Part((7,), 120.0, measures=7),
+INPUTS: tuple[ClaimInput, ...] = (
+    ClaimInput((10,), 20.0, measures=10),
+    ClaimInput((11,), 20.0, measures=11),
+    ClaimInput((9,), 40.0),
+    ClaimInput((7,), 120.0, measures=7),
     _table_1(0),
-    *(Part((12,), 50.0, THREADS, seed, is_timed=True) for seed in range(_THREADS_SEEDS)),
-    Part((8,), 700.0, measures=8),
+    *(ClaimInput((12,), 50.0, THREADS, seed, is_timed=True) for seed in range(_THREADS_SEEDS)),
+    ClaimInput((8,), 700.0, measures=8),
     *_TECHNIQUE_PARTS[:_QUICK],
     _table_1(1),  # claim 6 wants two of its seeds beside however few of the others
     *_TECHNIQUE_PARTS[_QUICK:],
-    Part((6,), 60.0, SMALL_TECHNIQUE, stands_in_for=LARGE_TECHNIQUE),
+    ClaimInput((6,), 60.0, SMALL_TECHNIQUE, stands_in_for=LARGE_TECHNIQUE),
     *(_table_1(seed) for seed in range(2, paper.CLAIM_SEEDS)),
-    Part((3,), 1_000.0, MARATHON),
+    ClaimInput((3,), 1_000.0, MARATHON),
 )
 """In the order in which they are measured: what serves most for its time comes first."""
 
@@ -142,13 +143,13 @@ def _number(name: str) -> tuple[int, ...] | None:
     return (int(match[1]),) if match else None
 
 
-def parts_of(wanted: Collection[int]) -> tuple[Part, ...]:
+def inputs_of(wanted: Collection[int]) -> tuple[ClaimInput, ...]:
     """The parts that serve some of these claims, each no longer than these claims need it."""
     claims = frozenset(wanted)
-    return tuple(_as_needed(part, claims) for part in PARTS if claims.intersection(part.claims))
+    return tuple(_as_needed(part, claims) for part in INPUTS if claims.intersection(part.claims))
 
 
-def _as_needed(part: Part, wanted: frozenset[int]) -> Part:
+def _as_needed(part: ClaimInput, wanted: frozenset[int]) -> ClaimInput:
     if not part.independent or wanted.intersection(part.claims) & _WANT_INDEPENDENT:
         return part
     claims = tuple(claim for claim in part.claims if claim not in _WANT_INDEPENDENT)

@@ -10,18 +10,17 @@ from pathlib import Path
 
 from mnist_bench.core import files
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.process_identity import current
+from mnist_bench.core.process_identity import current_process
 from mnist_bench.measurement.machine import Machine, machine_id
 from mnist_bench.reporting.csv import runs_csv
 from mnist_bench.results.run import RunResult
-from mnist_bench.results.run_summary import Recorded, summarise
+from mnist_bench.results.run_summary import RecordedRun, summarise
 from mnist_bench.scenarios.scenario import Scenario
-from mnist_bench.tracking import bundle
-from mnist_bench.tracking import run_notes as note
+from mnist_bench.tracking import bundle, run_notes
 from mnist_bench.tracking.bundle import Bundle, BundledRun
-from mnist_bench.tracking.mlflow_reader import Archive, existing_store, nothing_recorded
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tracking.read_run import UnreadableError
+from mnist_bench.tracking.mlflow_reader import MlflowReader, existing_store, nothing_recorded
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.read_run import UnreadableRunError
 from mnist_bench.tracking.schema import Point
 
 
@@ -145,11 +144,13 @@ def _checked(kept: Sequence[_Kept], path: Path) -> bytes:
     return content
 
 
-def _kept(archive: Archive, found: Sequence[Recorded | UnreadableError]) -> Iterator[_Kept]:
+def _kept(
+    archive: MlflowReader, found: Sequence[RecordedRun | UnreadableRunError]
+) -> Iterator[_Kept]:
     """The runs that have ended and kept a record and their machine."""
     scenarios: dict[str, Scenario | None] = {}  # the runs of one training share theirs
     for each in found:
-        if not isinstance(each, Recorded) or each.study or each.run.status is None:
+        if not isinstance(each, RecordedRun) or each.study or each.run.status is None:
             continue
         run_id, trajectory = each.run.run_id or "", each.run.trajectory
         result, machine = archive.load(run_id), archive.load_machine(run_id)
@@ -159,7 +160,7 @@ def _kept(archive: Archive, found: Sequence[Recorded | UnreadableError]) -> Iter
             yield _Kept(run_id, each.begun_at_ms, result, machine, scenarios[trajectory])
 
 
-def _asked(archive: Archive, each: Recorded) -> Scenario | None:
+def _asked(archive: MlflowReader, each: RecordedRun) -> Scenario | None:
     asked = archive.load_scenario(each.run.run_id or "")
     return asked and bundle.without_title(asked, each.run.scenario)
 
@@ -186,7 +187,9 @@ def _bundle(kept: Sequence[_Kept]) -> tuple[Bundle, list[RunResult]]:
     return made, results
 
 
-def import_(path: Path, open_store: Callable[[], Store], say: Callable[[str], None]) -> Imported:
+def import_(
+    path: Path, open_store: Callable[[], MlflowStore], say: Callable[[str], None]
+) -> Imported:
     """Take a bundle's runs into a database, each once, however often that is done.
 
     Args:
@@ -205,13 +208,13 @@ def import_(path: Path, open_store: Callable[[], Store], say: Callable[[str], No
     return Imported(new, len(ended) - new)
 
 
-def _taken(store: Store, bundled: BundledRun, of: Bundle) -> bool:
+def _taken(store: MlflowStore, bundled: BundledRun, of: Bundle) -> bool:
     """Record a run with its curve and its files; False where it was there already."""
     machine = of.machines[bundled.machine]
     # Another's ids must not lead to a run of the user's.
     result, begin = bundle.without_private(bundled.result), bundled.begun_at_ms
-    words = f"{note.note_of(result, result.scenario)}\n\nImported from a bundle."
-    owner = current(machine_id())
+    words = f"{run_notes.run_description(result, result.scenario)}\n\nImported from a bundle."
+    owner = current_process(machine_id())
     started = store.start(
         result, words, owner, machine, at_ms=begin, look_first=True, is_imported=True
     )

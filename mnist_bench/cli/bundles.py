@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from mnist_bench.cli import console as terminal
-from mnist_bench.cli import options as shared
+from mnist_bench.cli import console, options
 
 _EXPORT_EXAMPLES = """\b
 Examples:
@@ -26,22 +25,22 @@ Examples:
 @click.option(
     "--runs", "query", default="", metavar="QUERY", help="Only runs that MLflow's filter finds."
 )
-@shared.tracking_uri
-@shared.experiment
+@options.tracking_uri
+@options.experiment
 def export(*, path: Path, query: str, tracking_uri: str, experiment: str) -> int:
     """Write recorded runs as one file to send: figures, curves and the machine's hardware.
 
     No host name, user name, path, log or note is in it; trials of studies are left out.
     """
-    from mnist_bench.cli import bundle_io as bundling
-    from mnist_bench.tracking import uri as tracking
+    from mnist_bench.cli import bundle_io
+    from mnist_bench.tracking import uri
 
-    tracking.check(tracking_uri, experiment)
-    done = bundling.export(tracking_uri, experiment, query, path)
+    uri.check(tracking_uri, experiment)
+    done = bundle_io.export(tracking_uri, experiment, query, path)
     left = f"; {done.left_out} left out" if done.left_out else ""
     click.echo(f"Written: {done.path.as_posix()} ({done.runs} runs{left})")
     for run_id, why in done.refused.items():
-        terminal.warn(f"run {run_id} left out, `import` would refuse it: {why}")
+        console.warn(f"run {run_id} left out, `import` would refuse it: {why}")
     return 0
 
 
@@ -49,22 +48,21 @@ def export(*, path: Path, query: str, tracking_uri: str, experiment: str) -> int
 @click.argument(
     "path", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, exists=True)
 )
-@shared.tracking_uri
-@shared.experiment
+@options.tracking_uri
+@options.experiment
 def import_(*, path: Path, tracking_uri: str, experiment: str) -> int:
     """Take the runs of such a file into your database, each exactly once.
 
     The file is wholly checked first, and nothing in it is run.
     """
-    from mnist_bench.cli import bundle_io as bundling
+    from mnist_bench.cli import bundle_io
     from mnist_bench.measurement.machine import machine_id
-    from mnist_bench.tracking import recovery
-    from mnist_bench.tracking import uri as tracking
+    from mnist_bench.tracking import recovery, uri
 
-    tracking.check(tracking_uri, experiment)
-    done = bundling.import_(
+    uri.check(tracking_uri, experiment)
+    done = bundle_io.import_(
         path,
-        lambda: recovery.opened_store(tracking_uri, experiment, machine_id(), terminal.warn),
+        lambda: recovery.opened_store(tracking_uri, experiment, machine_id(), console.warn),
         click.echo,
     )
     click.echo(f"{done.new} runs are new, {done.known} were there already")

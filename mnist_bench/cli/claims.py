@@ -9,41 +9,37 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench.analysis import table1 as compare
-from mnist_bench.claims import evidence_loader as gathering
-from mnist_bench.claims import experiments as findings
-from mnist_bench.claims.decide import judge
-from mnist_bench.claims.planning import Costed, Question
+from mnist_bench.analysis import table1
+from mnist_bench.claims import evidence_loader, experiments
+from mnist_bench.claims.decide import decide
+from mnist_bench.claims.planning import ClaimOptions, PlannedInput
 from mnist_bench.cli import run_plans
-from mnist_bench.cli.run_plans import Done
-from mnist_bench.core import locks as exclusive
+from mnist_bench.cli.run_plans import CommandResult
+from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.core.limits import REPORT_FORMATS
 from mnist_bench.core.signals import Terminated
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.machine import describe, machine_id
-from mnist_bench.reporting import build as reporting
-from mnist_bench.reporting import json as json_file
-from mnist_bench.reporting import layer_maps
-from mnist_bench.reporting import terminal as screen
+from mnist_bench.reporting import build, json, layer_maps, terminal
 from mnist_bench.results.document import Document
-from mnist_bench.runner.options import REPORTS, Wish
+from mnist_bench.runner.options import REPORTS, RunOptions
 from mnist_bench.scenarios import paper
-from mnist_bench.tracking import schema as figures
-from mnist_bench.tracking.mlflow_reader import Archive
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking import schema
+from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 _SLACK_SECONDS = 5.0
 """By so much a budget may be missed: planning and recording take their moment too."""
 
 
-def carry_out(
-    question: Question,
-    parts: Sequence[Costed],
+def run_claims(
+    question: ClaimOptions,
+    parts: Sequence[PlannedInput],
     source: Source | None,
     console: Console,
     people: Console,
-) -> Done:
+) -> CommandResult:
     """Measure the parts that fit, decide the claims, and make the report anew.
 
     A part that fails is told, and the others go on; only what the user ends ends them all.
@@ -55,7 +51,7 @@ def carry_out(
     def say(line: str) -> None:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 
-    with exclusive.held(machine_id(), exclusive=question.wish.exclusive, say=say):
+    with locks.benchmark_lock(machine_id(), exclusive=question.wish.exclusive, say=say):
         pass  # each part keeps others away by itself; here it is asked before anything begins
     began_at = time.monotonic()
     errors: list[BenchError] = []
@@ -82,60 +78,66 @@ def carry_out(
     return _decided(question, people, errors, exit_status)
 
 
-def _measured(part: Costed, question: Question, source: Source | None, console: Console) -> Done:
+def _measured(
+    part: PlannedInput, question: ClaimOptions, source: Source | None, console: Console
+) -> CommandResult:
     """Measure one part; what broke is told, not raised, as is that the user ended it."""
     wish = part.wish
     try:
         if wish is None:
             _measured_by_itself(part, question.wish, source)
-            return Done("", 0, None)
-        with exclusive.held(machine_id(), exclusive=wish.exclusive, say=lambda _: None) as kept:
+            return CommandResult("", 0, None)
+        with locks.benchmark_lock(
+            machine_id(), exclusive=wish.exclusive, say=lambda _: None
+        ) as kept:
             asked = dataclasses.replace(wish, exclusive=kept)
             # The claims' own table stands for those of the trainings.
-            return run_plans.carry_out(
+            return run_plans.run_plans(
                 part.plans, asked, console, Console(quiet=True), reports=False
             )
     except BenchError as error:
-        return Done("", error.exit_status, error)
+        return CommandResult("", error.exit_status, error)
     except KeyboardInterrupt:
-        return Done("", EXIT_INTERRUPTED, None)
+        return CommandResult("", EXIT_INTERRUPTED, None)
     except Terminated:
-        return Done("", EXIT_TERMINATED, None)
+        return CommandResult("", EXIT_TERMINATED, None)
 
 
-def _measured_by_itself(costed: Costed, wish: Wish, source: Source | None) -> None:
-    store = Store(wish.tracking_uri, wish.experiment)
+def _measured_by_itself(costed: PlannedInput, wish: RunOptions, source: Source | None) -> None:
+    store = MlflowStore(wish.tracking_uri, wish.experiment)
     if costed.question:
-        findings.make(store, costed.question, exclusively=wish.exclusive)
+        experiments.run_experiment(store, costed.question, exclusively=wish.exclusive)
     elif source:
-        layer_maps.make(store, source, paper.FIGURES_IMAGE, None, exclusively=wish.exclusive)
+        layer_maps.make_layer_maps(
+            store, source, paper.FIGURES_IMAGE, None, exclusively=wish.exclusive
+        )
 
 
 def _decided(
-    question: Question, people: Console, errors: list[BenchError], exit_status: int
-) -> Done:
+    question: ClaimOptions, people: Console, errors: list[BenchError], exit_status: int
+) -> CommandResult:
     """Record that claims were measured, and tell what is decided; as a report, where runs are."""
     try:
         _keep(question)
         document, notes = _report(question)
     except BenchError as error:
-        return Done("", exit_status, [*errors, error][0])
+        return CommandResult("", exit_status, [*errors, error][0])
     lines = [line for line in document.claims if line.claim in question.claims]
-    screen.print_claims(lines, people)
+    terminal.print_claims(lines, people)
     for note in notes:
         people.print(Text(note), soft_wrap=True)
-    return Done(json_file.to_json(document), exit_status, errors[0] if errors else None)
+    return CommandResult(json.to_json(document), exit_status, errors[0] if errors else None)
 
 
-def _keep(question: Question) -> None:
+def _keep(question: ClaimOptions) -> None:
     """By this a report knows that claims are to be in it."""
     wish = question.wish
     marked = {
-        figures.CLAIMS_TAG: "true",
-        figures.MACHINE_ID_TAG: machine_id() or "",
-        figures.PRICE_TAG: "" if question.price is None else f"{question.price:g}",
+        schema.CLAIMS_TAG: "true",
+        schema.MACHINE_ID_TAG: machine_id() or "",
+        schema.PRICE_TAG: "" if question.price is None else f"{question.price:g}",
     }
-    Store(wish.tracking_uri, wish.experiment).keep(
+    MlflowStore(wish.tracking_uri, wish.experiment).keep(
         "claims",
         "The paper's claims were measured here; a report decides them.",
         marked,
@@ -144,22 +146,22 @@ def _keep(question: Question) -> None:
     )
 
 
-def _report(question: Question) -> tuple[Document, tuple[str, ...]]:
+def _report(question: ClaimOptions) -> tuple[Document, tuple[str, ...]]:
     """What is decided, and what to say of the report; there is none where nothing was trained."""
     wish = question.wish
-    archive = Archive(wish.tracking_uri, wish.experiment, make=False)
-    if question.reports and gathering.has_runs(archive, machine_id()):
-        book, paths = reporting.carry_out(_asked(wish))
+    archive = MlflowReader(wish.tracking_uri, wish.experiment, make=False)
+    if question.reports and evidence_loader.has_runs(archive, machine_id()):
+        book, paths = build.write_report(_asked(wish))
         written = f"Written: {', '.join(path.as_posix() for path in paths)}"
         return book.document, (*book.notes, written)
-    own = gathering.runs_on(archive, machine_id())
-    lines = judge(gathering.gather(archive, machine_id(), own, price=question.price))
-    document = compare.document(describe(), own, compare.reference_for(own))
+    own = evidence_loader.runs_on(archive, machine_id())
+    lines = decide(evidence_loader.load_evidence(archive, machine_id(), own, price=question.price))
+    document = table1.document(describe(), own, table1.reference_for(own))
     return document.model_copy(update={"claims": lines}), ()
 
 
-def _asked(wish: Wish) -> reporting.Wish:
-    return reporting.Wish(
+def _asked(wish: RunOptions) -> build.ReportOptions:
+    return build.ReportOptions(
         tracking_uri=wish.tracking_uri,
         experiment=wish.experiment,
         query="",

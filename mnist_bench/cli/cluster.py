@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mnist_bench.cli import console as terminal
-from mnist_bench.cli import options as shared
+from mnist_bench.cli import options
 from mnist_bench.core.escaping import one_line
 
 # Rooms that import a library of weight are imported inside, so that `--help` answers at once.
@@ -22,7 +22,7 @@ Examples:
 
 
 @click.command(epilog=_JOIN_EXAMPLES)
-@shared.storage(
+@options.storage(
     "Where plans and studies are shared: a database of Optuna's.  [env: MNIST_BENCH_STORAGE]"
 )
 @click.option(
@@ -30,9 +30,9 @@ Examples:
     metavar="NAME",
     help="Of one plan or study.  [default: every unfinished one, the oldest first]",
 )
-@shared.data
-@shared.tracking_uri
-@shared.beside
+@options.data
+@options.tracking_uri
+@options.beside
 def join(
     *,
     storage: str | None,
@@ -48,26 +48,26 @@ def join(
     that vanishes leaves its training to others.
     """
     from mnist_bench.cluster import join as joining
-    from mnist_bench.core import locks as exclusive
+    from mnist_bench.core import locks
     from mnist_bench.measurement.machine import machine_id
-    from mnist_bench.runner import options as wishing
-    from mnist_bench.tracking.recorder import Once
+    from mnist_bench.runner import options
+    from mnist_bench.tracking.recorder import WarnOnce
 
     if storage is None:
         raise click.UsageError("--storage or MNIST_BENCH_STORAGE must say what is joined")
     console, people = terminal.console(stderr=True), terminal.console()
-    wish = joining.Wish(storage, study, folder, tracking_uri, exclusive=not beside)
-    wishing.check_folders()
+    wish = joining.JoinOptions(storage, study, folder, tracking_uri, exclusive=not beside)
+    options.check_folders()
 
     def say(line: str) -> None:
         # What other machines call their plans must not steer this terminal.
         people.print(one_line(line), soft_wrap=True, markup=False, highlight=False)
 
-    once = Once(say)
+    once = WarnOnce(say)
     if not joining.unfinished(wish, once):
         people.print("nothing is left to do there")
         return 0
-    with exclusive.held(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
+    with locks.benchmark_lock(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
         wish = dataclasses.replace(wish, exclusive=kept)
-        done = joining.carry_out(wish, console, say, once)
-    return terminal.settle(done.error, done.exit_status)
+        done = joining.run_shared(wish, console, say, once)
+    return terminal.report_error(done.error, done.exit_status)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnist_bench.cli import console as terminal
-from mnist_bench.cli import options as shared
+from mnist_bench.cli import console, options
 from mnist_bench.core.limits import COMPARED_BY
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ Examples:
 @click.option(
     "--by", type=click.Choice(COMPARED_BY), help="Hold the runs that differ in this together."
 )
-@shared.tracking_uri
-@shared.experiment
+@options.tracking_uri
+@options.experiment
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 def compare(
     *,
@@ -43,13 +42,15 @@ def compare(
     NAME is a scenario, a run's id, the beginning of a machine's id or a bundle file; the first is
     what the others are held against. What does not compare is refused or named.
     """
-    from mnist_bench.cli import compare_table as comparing
-    from mnist_bench.tracking import uri as tracking
+    from mnist_bench.cli import compare_table
+    from mnist_bench.tracking import uri
 
-    tracking.check(tracking_uri, experiment)
-    comparison = comparing.carry_out(comparing.Wish(tracking_uri, experiment, names, by))
+    uri.check(tracking_uri, experiment)
+    comparison = compare_table.compare_runs(
+        compare_table.CompareOptions(tracking_uri, experiment, names, by)
+    )
     if as_json:
         click.echo(comparison.model_dump_json(indent=2))
     else:
-        comparing.show(comparison, terminal.console())
+        compare_table.show(comparison, console.console())
     return 0

@@ -12,19 +12,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_bench.analysis.comparison import Contrast, Effect, Side, contrasts, unmatched
-from mnist_bench.core import formatting as units
+from mnist_bench.analysis.comparison import Comparison, Effect, Side, compare, unmatched
+from mnist_bench.core import formatting
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
 from mnist_bench.core.escaping import one_line
 from mnist_bench.core.records import Record
-from mnist_bench.results.run_summary import Recorded, summarise
+from mnist_bench.results.run_summary import RecordedRun, summarise
 from mnist_bench.tracking import bundle
-from mnist_bench.tracking.mlflow_reader import Archive, existing_store, nothing_recorded
+from mnist_bench.tracking.mlflow_reader import MlflowReader, existing_store, nothing_recorded
 
 Key = Literal["machine", "scenario", "tensorflow", "mnist-bench", "precision"]
 
 
-class Comparison(Record):
+class ComparisonTable(Record):
     """What `compare --json` prints.
 
     Attributes:
@@ -34,12 +34,12 @@ class Comparison(Record):
     """
 
     base: str
-    contrasts: tuple[Contrast, ...]
+    contrasts: tuple[Comparison, ...]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Wish:
+class CompareOptions:
     """What the user asked for.
 
     Attributes:
@@ -55,7 +55,7 @@ class Wish:
     by: Key | None
 
 
-def carry_out(wish: Wish) -> Comparison:
+def compare_runs(wish: CompareOptions) -> ComparisonTable:
     """Find the sides and hold them against the first.
 
     Raises:
@@ -63,17 +63,17 @@ def carry_out(wish: Wish) -> Comparison:
             first has.
     """
     base, *others = _sides(wish)
-    found = contrasts(base, others)
+    found = compare(base, others)
     if not found:
         raise BenchError(
             f"no step count that {base.label} finished was finished by another side",
             "compare runs of the same scenario",
             exit_status=EXIT_BROKE,
         )
-    return Comparison(base=base.label, contrasts=found, notes=tuple(unmatched(base, others)))
+    return ComparisonTable(base=base.label, contrasts=found, notes=tuple(unmatched(base, others)))
 
 
-def _sides(wish: Wish) -> list[Side]:
+def _sides(wish: CompareOptions) -> list[Side]:
     """What is held against one another, the base first."""
     files = {name: _bundled(Path(name)) for name in wish.names if name.endswith(bundle.SUFFIX)}
     names = [name for name in wish.names if name not in files]
@@ -91,12 +91,12 @@ def _sides(wish: Wish) -> list[Side]:
     return [_side(name, of) for name, of in named.items()]
 
 
-def _bundled(path: Path) -> list[Recorded]:
+def _bundled(path: Path) -> list[RecordedRun]:
     """The runs of a bundle, as if they had been imported."""
     told = bundle.read(path)
     runs = summarise([each.result for each in told.runs])
     made = [
-        Recorded(
+        RecordedRun(
             run=run,
             begun_at_ms=each.begun_at_ms,
             machine=told.machines[each.machine].name,
@@ -108,17 +108,17 @@ def _bundled(path: Path) -> list[Recorded]:
     return sorted(made, key=lambda each: each.order)
 
 
-def _runs(archive: Archive) -> list[Recorded]:
+def _runs(archive: MlflowReader) -> list[RecordedRun]:
     """What is no trial; the oldest first, as draws are told."""
-    found = [each for each in archive.recorded("") if isinstance(each, Recorded)]
+    found = [each for each in archive.recorded("") if isinstance(each, RecordedRun)]
     return sorted((each for each in found if each.study is None), key=lambda each: each.order)
 
 
-def _machine(each: Recorded) -> str:
+def _machine(each: RecordedRun) -> str:
     return f"{each.machine or 'machine'} ({(each.run.machine_id or 'without an id')[:8]})"
 
 
-_KEYS: dict[Key, Callable[[Recorded], str]] = {
+_KEYS: dict[Key, Callable[[RecordedRun], str]] = {
     "machine": _machine,
     "scenario": lambda each: each.run.scenario,
     "tensorflow": lambda each: f"TensorFlow {each.tensorflow or 'of an unknown version'}",
@@ -127,9 +127,9 @@ _KEYS: dict[Key, Callable[[Recorded], str]] = {
 }
 
 
-def _by_key(runs: Sequence[Recorded], by: Key) -> list[Side]:
+def _by_key(runs: Sequence[RecordedRun], by: Key) -> list[Side]:
     """A side a value."""
-    sides: dict[str, list[Recorded]] = {}
+    sides: dict[str, list[RecordedRun]] = {}
     for each in runs:
         sides.setdefault(_KEYS[by](each), []).append(each)
     if len(sides) < 2:
@@ -138,7 +138,7 @@ def _by_key(runs: Sequence[Recorded], by: Key) -> list[Side]:
     return [_side(label, of) for label, of in sides.items()]
 
 
-def _named(runs: Sequence[Recorded], name: str) -> list[Recorded]:
+def _named(runs: Sequence[RecordedRun], name: str) -> list[RecordedRun]:
     found = [each for each in runs if _is(each, name)]
     if not found:
         known = dict.fromkeys(each.run.scenario for each in runs)
@@ -149,21 +149,21 @@ def _named(runs: Sequence[Recorded], name: str) -> list[Recorded]:
     return found
 
 
-def _is(each: Recorded, name: str) -> bool:
+def _is(each: RecordedRun, name: str) -> bool:
     run = each.run
     if name in (run.scenario, run.run_id):
         return True
     return bool(re.fullmatch(r"[0-9a-f]{4,32}", name)) and (run.machine_id or "").startswith(name)
 
 
-def _side(label: str, of: Iterable[Recorded]) -> Side:
+def _side(label: str, of: Iterable[RecordedRun]) -> Side:
     return Side(label, tuple(each.run for each in of))
 
 
 # For people
 
 
-def show(comparison: Comparison, people: Console) -> None:
+def show(comparison: ComparisonTable, people: Console) -> None:
     """Print a line a contrast, and what there is to know of each."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     headers = ("Against it", "Steps", "n", "Train time", "Final accuracy", "Peak RSS")
@@ -175,7 +175,7 @@ def show(comparison: Comparison, people: Console) -> None:
     people.print(table)
     for line in comparison.contrasts:
         for note in line.notes:
-            where = f"{line.other}, {units.count(line.other_steps)} steps"
+            where = f"{line.other}, {formatting.count(line.other_steps)} steps"
             people.print(Text(one_line(f"{where}: {note}"), style="yellow"), soft_wrap=True)
     for note in comparison.notes:
         people.print(Text(one_line(note), style="yellow"), soft_wrap=True)
@@ -185,30 +185,30 @@ def show(comparison: Comparison, people: Console) -> None:
     )
 
 
-def _cells(line: Contrast) -> tuple[str, ...]:
-    steps = units.count(line.other_steps)
+def _cells(line: Comparison) -> tuple[str, ...]:
+    steps = formatting.count(line.other_steps)
     if line.base_steps != line.other_steps:
-        steps = f"{steps} against {units.count(line.base_steps)}"
+        steps = f"{steps} against {formatting.count(line.base_steps)}"
     return (
         line.other,
         steps,
         f"{line.other_n} against {line.base_n}",
         _ratio(line.train_seconds),
         _difference(line.final_test_accuracy),
-        units.UNKNOWN if line.peak_rss_bytes is None else f"{line.peak_rss_bytes:.2f}",
+        formatting.UNKNOWN if line.peak_rss_bytes is None else f"{line.peak_rss_bytes:.2f}",
     )
 
 
 def _ratio(effect: Effect | None) -> str:
     if effect is None:
-        return units.UNKNOWN
+        return formatting.UNKNOWN
     return f"{effect.value:.2f}{_interval(effect, '.2f')}"
 
 
 def _difference(effect: Effect | None) -> str:
     if effect is None:
-        return units.UNKNOWN
-    return f"{units.accuracy_difference(effect.value)}{_interval(effect, '+.4f')}"
+        return formatting.UNKNOWN
+    return f"{formatting.accuracy_difference(effect.value)}{_interval(effect, '+.4f')}"
 
 
 def _interval(effect: Effect, form: str) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def complain(line: str, status: int) -> int:
+def print_error(line: str, status: int) -> int:
     """Tell what is wrong; the exit status that was given."""
     warn(line)
     return status
@@ -31,9 +31,9 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False)
 
 
-def settle(error: BenchError | None, status: int) -> int:
+def report_error(error: BenchError | None, status: int) -> int:
     """Tell what broke, if anything did; the exit status."""
     if error:
-        complain(str(error), error.exit_status)
+        print_error(str(error), error.exit_status)
         return status or error.exit_status
     return status

@@ -12,14 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_bench.core import formatting as units
-from mnist_bench.core import locks as exclusive
+from mnist_bench.core import formatting, locks
 from mnist_bench.core.escaping import one_line
-from mnist_bench.measurement import conditions, machine
-from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement import conditions, machine, quality
 from mnist_bench.measurement.conditions import Stretch, Surroundings
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.measurement.quality import Judgement
+from mnist_bench.measurement.quality import Assessment
 from mnist_bench.measurement.system import Sensors
 
 WATCH_SECONDS = 3.0
@@ -61,7 +59,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Moment:
+class MachineCheck:
     """The machine, watched for some seconds.
 
     Attributes:
@@ -76,12 +74,12 @@ class Moment:
     surroundings: Surroundings
     seen: Stretch
     busiest: tuple[Program, ...]
-    benchmarks: tuple[exclusive.Holder, ...] = ()
+    benchmarks: tuple[locks.Holder, ...] = ()
 
     @property
-    def judgement(self) -> Judgement:
+    def judgement(self) -> Assessment:
         """Whether it is a good moment to measure."""
-        return verdict.judge_moment(self.seen, self.surroundings)
+        return quality.assess_now(self.seen, self.surroundings)
 
     @property
     def advice(self) -> tuple[str, ...]:
@@ -103,11 +101,11 @@ class Moment:
         return line
 
 
-def look(
+def check_machine(
     seconds: float = WATCH_SECONDS,
     sensors: Sensors | None = None,
     pause: Callable[[float], None] = time.sleep,
-) -> Moment:
+) -> MachineCheck:
     """Watch the machine for some seconds, without privileges.
 
     Args:
@@ -121,16 +119,16 @@ def look(
     pause(seconds)
     end, after = sensors.counters(), _cpu_seconds()
     seen = conditions.between(start, end)
-    return Moment(
+    return MachineCheck(
         machine=described,
         surroundings=sensors.surroundings(),
         seen=seen,
         busiest=_busiest(before, after, seen.wall_seconds),
-        benchmarks=exclusive.running(),
+        benchmarks=locks.running(),
     )
 
 
-def as_json(moment: Moment) -> str:
+def as_json(moment: MachineCheck) -> str:
     """All of it as one JSON document; what is not known is null."""
     judgement = moment.judgement
     told = {
@@ -145,7 +143,7 @@ def as_json(moment: Moment) -> str:
     return json.dumps(told, indent=2)
 
 
-def show(moment: Moment, console: Console) -> None:
+def show(moment: MachineCheck, console: Console) -> None:
     """Print it for people, the verdict last: there the eye rests."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
@@ -170,7 +168,7 @@ def _machine_lines(described: Machine) -> list[tuple[str, str]]:
     return [
         ("processor", described.cpu),
         ("cores", f"physical: {_or_untold(physical)}, logical: {_or_untold(logical)}"),
-        ("memory", units.gibibytes(described.memory_bytes)),
+        ("memory", formatting.gibibytes(described.memory_bytes)),
         ("system", f"{described.system} {described.architecture}"),
         ("software", f"Python {described.python}, {libraries}"),
     ]
@@ -209,7 +207,7 @@ def _seen_lines(seen: Stretch, now: Surroundings) -> list[tuple[str, str]]:
         if seconds is None or seen.wall_seconds <= 0:
             return _UNTOLD
         # Ticks are counted coarsely: nothing may come out a little below 0.
-        return units.percent(max(0.0, seconds / (seen.wall_seconds * of)))
+        return formatting.percent(max(0.0, seconds / (seen.wall_seconds * of)))
 
     asleep = seen.suspended_seconds
     return [
@@ -218,11 +216,11 @@ def _seen_lines(seen: Stretch, now: Surroundings) -> list[tuple[str, str]]:
         ("throttled", share(seen.throttled_seconds)),
         ("waits for memory", share(seen.memory_stall_seconds)),
         ("swapped", _size(seen.swapped_bytes)),
-        ("suspended", units.duration(max(0.0, asleep)) if asleep is not None else _UNTOLD),
+        ("suspended", formatting.duration(max(0.0, asleep)) if asleep is not None else _UNTOLD),
     ]
 
 
-def _verdict_lines(moment: Moment) -> list[tuple[str, str]]:
+def _verdict_lines(moment: MachineCheck) -> list[tuple[str, str]]:
     judgement = moment.judgement
     meaning = {
         "clean": "a good moment to measure",
@@ -235,7 +233,7 @@ def _verdict_lines(moment: Moment) -> list[tuple[str, str]]:
 
 
 def _size(size_bytes: int | None) -> str:
-    return _UNTOLD if size_bytes is None else units.mebibytes(size_bytes)
+    return _UNTOLD if size_bytes is None else formatting.mebibytes(size_bytes)
 
 
 def _or_untold(number: int | None) -> str:

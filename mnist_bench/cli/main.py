@@ -9,8 +9,7 @@ from typing import NoReturn
 
 import click
 
-from mnist_bench.cli import console as terminal
-from mnist_bench.cli import options as shared
+from mnist_bench.cli import console, options
 from mnist_bench.cli.bundles import export, import_
 from mnist_bench.cli.cluster import join
 from mnist_bench.cli.compare import compare
@@ -49,21 +48,21 @@ def main() -> NoReturn:
     try:
         status = cli.main(prog_name="mnist-bench", standalone_mode=False)
     except BenchError as error:
-        status = terminal.complain(str(error), error.exit_status)
+        status = console.print_error(str(error), error.exit_status)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "mnist-bench"
-        status = terminal.complain(
+        status = console.print_error(
             f"{error.format_message()} (see `{command} --help`)", error.exit_code
         )
     except click.ClickException as error:
-        status = terminal.complain(error.format_message(), error.exit_code)
+        status = console.print_error(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        status = terminal.complain("interrupted", EXIT_INTERRUPTED)
+        status = console.print_error("interrupted", EXIT_INTERRUPTED)
     except Terminated:
-        status = terminal.complain("terminated", EXIT_TERMINATED)
+        status = console.print_error("terminated", EXIT_TERMINATED)
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
-            sys.exit(terminal.complain(f"the system refused: {error}", EXIT_BROKE))
+            sys.exit(console.print_error(f"the system refused: {error}", EXIT_BROKE))
         # Whoever read our output has gone; the interpreter must not complain of it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = EXIT_BROKE
@@ -115,7 +114,7 @@ def scenarios(*, as_json: bool) -> None:
     if as_json:
         click.echo(listing.as_json(listing.packaged()))
     else:
-        listing.show(listing.packaged(), terminal.console())
+        listing.show(listing.packaged(), console.console())
 
 
 @cli.command()
@@ -127,16 +126,16 @@ def machine(*, as_json: bool) -> None:
     """
     from mnist_bench.cli import machine as moment
 
-    with terminal.console(stderr=True).status("watching the machine for some seconds"):
-        seen = moment.look()
+    with console.console(stderr=True).status("watching the machine for some seconds"):
+        seen = moment.check_machine()
     if as_json:
         click.echo(moment.as_json(seen))
     else:
-        moment.show(seen, terminal.console())
+        moment.show(seen, console.console())
 
 
 @cli.command(epilog=_UI_EXAMPLES)
-@shared.tracking_uri
+@options.tracking_uri
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),

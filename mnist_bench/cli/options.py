@@ -7,18 +7,18 @@ from typing import Any, TypeVar
 
 import click
 
-from mnist_bench.cli import parameter_types as options
+from mnist_bench.cli import parameter_types
 from mnist_bench.core.limits import DATASET_CHOICES
-from mnist_bench.tracking import uri as tracking
+from mnist_bench.tracking import uri
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 tracking_uri = click.option(
     "--tracking-uri",
     envvar="MLFLOW_TRACKING_URI",
-    default=tracking.DEFAULT_TRACKING_URI,
+    default=uri.DEFAULT_TRACKING_URI,
     show_default=True,
-    callback=options.tracking_uri,
+    callback=parameter_types.tracking_uri,
     metavar="URI",
     help="Where MLflow records runs.  [env: MLFLOW_TRACKING_URI]",
 )
@@ -28,7 +28,7 @@ data = click.option(
     "--data",
     "folder",
     envvar="MNIST_BENCH_DATA",
-    callback=options.folder,
+    callback=parameter_types.folder,
     metavar="DIR",
     help="Folder with MNIST's four IDX files.  [env: MNIST_BENCH_DATA]",
 )
@@ -41,7 +41,7 @@ dataset = click.option(
 experiment = click.option(
     "--experiment",
     envvar="MLFLOW_EXPERIMENT_NAME",
-    default=tracking.DEFAULT_EXPERIMENT,
+    default=uri.DEFAULT_EXPERIMENT,
     show_default=True,
     metavar="NAME",
     help="MLflow's experiment.  [env: MLFLOW_EXPERIMENT_NAME]",
@@ -57,7 +57,7 @@ def storage(help_: str) -> Callable[[_Command], _Command]:
     return click.option(
         "--storage",
         envvar="MNIST_BENCH_STORAGE",
-        callback=options.storage,
+        callback=parameter_types.storage,
         metavar="URL",
         help=help_,
     )

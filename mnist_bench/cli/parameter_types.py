@@ -16,7 +16,7 @@ from mnist_bench.core.limits import MAX_SEED, MAX_SEEDS, MAX_STEPS, REPORT_FORMA
 from mnist_bench.tracking import uri as tracking
 
 if TYPE_CHECKING:
-    from mnist_bench.runner.seeds import Rule
+    from mnist_bench.runner.seeds import StoppingRule
 
 AUTO: Final = "auto"
 Seeds: TypeAlias = int | Literal["auto"]
@@ -190,7 +190,7 @@ def price(
 
 def repeats(
     number: Seeds, precision_target: float | None, budget_seconds: float | None
-) -> Rule | None:
+) -> StoppingRule | None:
     """When fewer seeds are enough; None where the user gave their number.
 
     Raises:
@@ -200,9 +200,9 @@ def repeats(
         if (precision_target, budget_seconds) != (None, None):
             raise click.UsageError("--precision-target and --budget need --seeds auto")
         return None
-    from mnist_bench.runner.seeds import BUDGET_SECONDS, PRECISION_TARGET, Rule
+    from mnist_bench.runner.seeds import BUDGET_SECONDS, PRECISION_TARGET, StoppingRule
 
-    return Rule(precision_target or PRECISION_TARGET, budget_seconds or BUDGET_SECONDS)
+    return StoppingRule(precision_target or PRECISION_TARGET, budget_seconds or BUDGET_SECONDS)
 
 
 def shown_command(arguments: Sequence[str]) -> str:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
-from mnist_bench.cli import console as terminal
+from mnist_bench.cli import console, parameter_types
 from mnist_bench.cli import options as shared
-from mnist_bench.cli import parameter_types as options
 from mnist_bench.core.limits import REPORT_FORMATS
 
 _EXAMPLES = """\b
@@ -49,7 +48,7 @@ _DAY = click.DateTime(("%Y-%m-%d",))
     "formats",
     default=",".join(REPORT_FORMATS),
     show_default=True,
-    callback=options.formats,
+    callback=parameter_types.formats,
     metavar="F[,F...]",
     help="What to write.",
 )
@@ -92,12 +91,11 @@ def report(
     It is about one machine, a section a scenario; other machines that ran the same stand beside it
     in a table.
     """
-    from mnist_bench.reporting import build as reporting
-    from mnist_bench.reporting import json as json_file
-    from mnist_bench.tracking import uri as tracking
+    from mnist_bench.reporting import build, json
+    from mnist_bench.tracking import uri
 
-    tracking.check(tracking_uri, experiment)
-    wish = reporting.Wish(
+    uri.check(tracking_uri, experiment)
+    wish = build.ReportOptions(
         tracking_uri=tracking_uri,
         experiment=experiment,
         query=query,
@@ -109,13 +107,13 @@ def report(
         folder=out,
         images=folder,
         image=image,
-        command=options.shown_command(sys.argv[1:]),
+        command=parameter_types.shown_command(sys.argv[1:]),
     )
-    book, paths = reporting.carry_out(wish)
-    people = terminal.console(stderr=as_json)
-    reporting.tell(book, paths, people)
+    book, paths = build.write_report(wish)
+    people = console.console(stderr=as_json)
+    build.print_report(book, paths, people)
     if as_json:
-        click.echo(json_file.to_json(book.document), nl=False)
+        click.echo(json.to_json(book.document), nl=False)
     return 0
 
 

@@ -10,15 +10,15 @@ import click
 
 from mnist_bench.cli import console as terminal
 from mnist_bench.cli import options as shared
-from mnist_bench.cli import parameter_types as options
+from mnist_bench.cli import parameter_types
 from mnist_bench.core.limits import DEVICE_CHOICES, MAX_SEED, MAX_THREADS, PRECISIONS
-from mnist_bench.tracking import uri as tracking
+from mnist_bench.tracking import uri
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mnist_bench.claims.planning import Question
-    from mnist_bench.runner.options import Wish
+    from mnist_bench.claims.planning import ClaimOptions
+    from mnist_bench.runner.options import RunOptions
 
 # Rooms that import a library of weight are imported inside, so that `--help` answers at once.
 
@@ -37,10 +37,12 @@ Examples:
 
 
 @click.command(epilog=_RUN_EXAMPLES)
-@click.argument("scenarios", metavar="[SCENARIO]...", nargs=-1, shell_complete=options.names)
+@click.argument(
+    "scenarios", metavar="[SCENARIO]...", nargs=-1, shell_complete=parameter_types.names
+)
 @click.option(
     "--seeds",
-    callback=options.seeds,
+    callback=parameter_types.seeds,
     default="1",
     show_default=True,
     metavar="N|auto",
@@ -49,7 +51,7 @@ Examples:
 @click.option(
     "--precision-target",
     type=float,
-    callback=options.precision_target,
+    callback=parameter_types.precision_target,
     metavar="X",
     help="With --seeds auto: until the 95% interval of each row's mean max test accuracy is within "
     "this much of it.  [default: 0.0005]",
@@ -57,7 +59,7 @@ Examples:
 @click.option(
     "--budget",
     "budget_seconds",
-    callback=options.budget_seconds,
+    callback=parameter_types.budget_seconds,
     metavar="TIME",
     help="With --seeds auto: no seed that would end after 90s, 30m or 2h of a scenario's training."
     "  With claims: no part that would.  [default: 30m, of claims 45m]",
@@ -65,7 +67,7 @@ Examples:
 @click.option(
     "--price",
     type=float,
-    callback=options.price,
+    callback=parameter_types.price,
     metavar="X",
     help="With claims: of a kilowatt-hour, for what the energy costs.",
 )
@@ -79,7 +81,7 @@ Examples:
 )
 @click.option(
     "--steps",
-    callback=options.step_counts,
+    callback=parameter_types.step_counts,
     metavar="N[,N...]",
     help="Step counts instead of the scenario's own.",
 )
@@ -87,7 +89,7 @@ Examples:
     "--set",
     "settings",
     multiple=True,
-    callback=options.settings,
+    callback=parameter_types.settings,
     metavar="NAME=VALUE",
     help="A hyperparameter instead of the scenario's own; repeatable.",
 )
@@ -140,7 +142,7 @@ Examples:
 def run(
     *,
     scenarios: tuple[str, ...],
-    seeds: options.Seeds,
+    seeds: parameter_types.Seeds,
     first_seed: int,
     precision_target: float | None,
     budget_seconds: float | None,
@@ -160,7 +162,7 @@ def run(
     budget is measured, and what is recorded already is used again.
     """
     from mnist_bench.cli import run_plans
-    from mnist_bench.core import locks as exclusive
+    from mnist_bench.core import locks
     from mnist_bench.measurement.machine import machine_id
     from mnist_bench.runner import options as wishing
     from mnist_bench.runner import run as running
@@ -168,11 +170,13 @@ def run(
     console = terminal.console(stderr=True)
     people = terminal.console(stderr=as_json)
     wanted = _claims(scenarios)
-    wish = wishing.Wish(
+    wish = wishing.RunOptions(
         scenarios=scenarios or ("table-1",),
-        seeds=options.seed_range(seeds, first_seed),
-        repeats=None if wanted else options.repeats(seeds, precision_target, budget_seconds),
-        command=options.shown_command(sys.argv[1:]),
+        seeds=parameter_types.seed_range(seeds, first_seed),
+        repeats=None
+        if wanted
+        else parameter_types.repeats(seeds, precision_target, budget_seconds),
+        command=parameter_types.shown_command(sys.argv[1:]),
         exclusive=not beside,
         storage=None if wanted else storage,  # claims are about one machine
         **wishes,
@@ -186,17 +190,17 @@ def run(
         return _run_claims(question, console, people, dry_run=dry_run, as_json=as_json)
     if price is not None:
         raise click.UsageError("--price needs claims")
-    plans = wishing.prepare(wish, console)
+    plans = wishing.make_plans(wish, console)
     if dry_run:
         show = wishing.plans_as_json if as_json else wishing.plans_as_text
-        click.echo(show(running.remaining(plans, wish), wish))
+        click.echo(show(running.remaining_plans(plans, wish), wish))
         return 0
-    with exclusive.held(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
+    with locks.benchmark_lock(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
         wish = dataclasses.replace(wish, exclusive=kept)
-        done = run_plans.carry_out(plans, wish, console, people, reports=reports)
+        done = run_plans.run_plans(plans, wish, console, people, reports=reports)
     if as_json:
         click.echo(done.document_json, nl=False)
-    return terminal.settle(done.error, done.exit_status)
+    return terminal.report_error(done.error, done.exit_status)
 
 
 _SETTLED = (
@@ -222,7 +226,7 @@ def _claims(scenarios: tuple[str, ...]) -> tuple[int, ...] | None:
     return wanted
 
 
-def _begin_to_share(wish: Wish, storage: str, people: Console, *, dry_run: bool) -> None:
+def _begin_to_share(wish: RunOptions, storage: str, people: Console, *, dry_run: bool) -> None:
     """Say where a plan is shared, once it is sure that it can be."""
     from mnist_bench.tuning import storage as study_storage
 
@@ -230,7 +234,7 @@ def _begin_to_share(wish: Wish, storage: str, people: Console, *, dry_run: bool)
         raise click.UsageError("--seeds auto is for one machine: a shared plan needs a number")
     if not dry_run:
         study_storage.names(storage)  # refuses what can't be used, before anything is begun
-    where = tracking.without_credentials(storage)
+    where = uri.without_credentials(storage)
     people.print(f"a shared plan, in {where}", soft_wrap=True, markup=False)
 
 
@@ -238,30 +242,30 @@ def _question(
     wanted: tuple[int, ...],
     budget_seconds: float | None,
     price: float | None,
-    wish: Wish,
+    wish: RunOptions,
     *,
     reports: bool,
-) -> Question:
+) -> ClaimOptions:
     from mnist_bench.claims import parts as claim_parts
-    from mnist_bench.claims import planning as claims_plan
+    from mnist_bench.claims import planning
 
     budget = claim_parts.BUDGET_SECONDS if budget_seconds is None else budget_seconds
-    return claims_plan.Question(wanted, budget, price, reports, wish)
+    return planning.ClaimOptions(wanted, budget, price, reports, wish)
 
 
 def _run_claims(
-    question: Question, console: Console, people: Console, *, dry_run: bool, as_json: bool
+    question: ClaimOptions, console: Console, people: Console, *, dry_run: bool, as_json: bool
 ) -> int:
-    from mnist_bench.claims import planning as claims_plan
-    from mnist_bench.cli import claims as claims_run
+    from mnist_bench.claims import planning
+    from mnist_bench.cli import claims
 
-    parts, source = claims_plan.costed(question, console)
+    parts, source = planning.plan_inputs(question, console)
     if dry_run:
-        show = claims_plan.plan_as_json if as_json else claims_plan.plan_as_text
+        show = planning.plan_as_json if as_json else planning.plan_as_text
         click.echo(show(parts, question))
         return 0
-    people.print(claims_plan.plan_as_text(parts, question), soft_wrap=True, markup=False)
-    done = claims_run.carry_out(question, parts, source, console, people)
+    people.print(planning.plan_as_text(parts, question), soft_wrap=True, markup=False)
+    done = claims.run_claims(question, parts, source, console, people)
     if as_json:
         click.echo(done.document_json, nl=False)
-    return terminal.settle(done.error, done.exit_status)
+    return terminal.report_error(done.error, done.exit_status)

@@ -11,34 +11,31 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench.analysis import table1 as compare
-from mnist_bench.analysis.system_state import seen_by
+from mnist_bench.analysis import table1
+from mnist_bench.analysis.system_state import system_state_of
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
 from mnist_bench.measurement import machine
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.reporting import files as report_files
-from mnist_bench.reporting import json as json_file
-from mnist_bench.reporting import terminal as screen
-from mnist_bench.reporting.model import Report
+from mnist_bench.reporting import json, terminal
+from mnist_bench.reporting.model import ReportSection
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import summarise
-from mnist_bench.runner import executor as harness
-from mnist_bench.runner import process, resume
-from mnist_bench.runner import time_estimates as cost
+from mnist_bench.runner import executor, process, resume, time_estimates
 from mnist_bench.runner.executor import Outcome
-from mnist_bench.runner.here import Here
-from mnist_bench.runner.options import REPORTS, Wish
-from mnist_bench.runner.plan import Plan, Trajectory
+from mnist_bench.runner.here import WorkContext
+from mnist_bench.runner.options import REPORTS, RunOptions
+from mnist_bench.runner.plan import TrainingJob, TrainingPlan
 from mnist_bench.runner.progress import ProgressWatcher
-from mnist_bench.runner.resume import Rest
-from mnist_bench.runner.seeds import Repetition
+from mnist_bench.runner.resume import Remaining
+from mnist_bench.runner.seeds import SeedCount
 from mnist_bench.tracking import recovery
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     """What a command has to answer.
 
     Attributes:
@@ -52,9 +49,14 @@ class Done:
     error: BenchError | None
 
 
-def carry_out(
-    plans: Sequence[Plan], wish: Wish, console: Console, people: Console, *, reports: bool
-) -> Done:
+def run_plans(
+    plans: Sequence[TrainingPlan],
+    wish: RunOptions,
+    console: Console,
+    people: Console,
+    *,
+    reports: bool,
+) -> CommandResult:
     """Train every plan, and report on each as soon as it has ended.
 
     What breaks on the way ends the trainings, and never hides what was measured before.
@@ -94,11 +96,11 @@ def carry_out(
     if any(run.status != "finished" for run in results):
         exit_status = exit_status or EXIT_BROKE
     runs = summarise(results)
-    document = compare.document(described, runs, compare.reference_for(runs))
-    return Done(json_file.to_json(document), exit_status, errors[0] if errors else None)
+    document = table1.document(described, runs, table1.reference_for(runs))
+    return CommandResult(json.to_json(document), exit_status, errors[0] if errors else None)
 
 
-def _with_speedup(rests: Sequence[Rest], console: Console) -> list[Rest]:
+def _with_speedup(rests: Sequence[Remaining], console: Console) -> list[Remaining]:
     """Measure what bfloat16 is worth here, say so, and keep it with every run to come."""
     widest = max((e for rest in rests for e in rest.plan.executions), key=lambda e: e.threads)
     found = process.probe(widest)
@@ -107,11 +109,11 @@ def _with_speedup(rests: Sequence[Rest], console: Console) -> list[Rest]:
     console.print(_worth(found.bfloat16_speedup), soft_wrap=True)
     known = {"bfloat16_speedup": found.bfloat16_speedup}
 
-    def told(trajectory: Trajectory) -> Trajectory:
+    def told(trajectory: TrainingJob) -> TrainingJob:
         execution = trajectory.execution.model_copy(update=known)
         return dataclasses.replace(trajectory, execution=execution)
 
-    def told_in(plan: Plan) -> Plan:
+    def told_in(plan: TrainingPlan) -> TrainingPlan:
         return dataclasses.replace(plan, trajectories=tuple(map(told, plan.trajectories)))
 
     return [dataclasses.replace(rest, plan=told_in(rest.plan)) for rest in rests]
@@ -129,11 +131,11 @@ def _worth(speedup: float) -> Text:
     )
 
 
-def _opener(wish: Wish, described: Machine, console: Console) -> Callable[[], Store]:
+def _opener(wish: RunOptions, described: Machine, console: Console) -> Callable[[], MlflowStore]:
     """Opens the store when it is first needed, and settles what earlier commands left there."""
 
     @functools.cache
-    def open_store() -> Store:
+    def open_store() -> MlflowStore:
         return recovery.opened_store(
             wish.tracking_uri,
             wish.experiment,
@@ -144,17 +146,19 @@ def _opener(wish: Wish, described: Machine, console: Console) -> Callable[[], St
     return open_store
 
 
-def _rest(plan: Plan, wish: Wish, described: Machine, open_store: Callable[[], Store]) -> Rest:
+def _rest(
+    plan: TrainingPlan, wish: RunOptions, described: Machine, open_store: Callable[[], MlflowStore]
+) -> Remaining:
     if not wish.resume or wish.storage:  # a shared plan knows itself what is missing
-        return Rest(plan)
-    return resume.rest_of(plan, described, open_store(), spoilt_again=wish.spoilt_again)
+        return Remaining(plan)
+    return resume.remaining_of(plan, described, open_store(), spoilt_again=wish.spoilt_again)
 
 
 def _trained(
-    rest: Rest,
-    wish: Wish,
+    rest: Remaining,
+    wish: RunOptions,
     described: Machine,
-    open_store: Callable[[], Store],
+    open_store: Callable[[], MlflowStore],
     console: Console,
     *,
     people: Console,
@@ -168,10 +172,10 @@ def _trained(
             return Outcome((), error.exit_status, error)
     if wish.repeats:
         people.print(Text(f"{rest.plan.name}: seeds {wish.repeats}"), soft_wrap=True)
-    repetition = Repetition(wish.repeats)
+    repetition = SeedCount(wish.repeats)
     open_ended = wish.repeats is not None
     with ProgressWatcher(rest.plan, console, open_ended=open_ended) as watcher:
-        outcome = harness.execute(
+        outcome = executor.execute(
             rest.plan,
             described,
             Address.of(wish.tracking_uri, wish.experiment),
@@ -184,28 +188,28 @@ def _trained(
         )
     if repetition.ended:
         people.print(Text(repetition.ended), soft_wrap=True)
-    cost.remember(outcome.results, rest.plan.source.scored_images)
+    time_estimates.save_costs(outcome.results, rest.plan.source.scored_images)
     return dataclasses.replace(outcome, results=rest.joined(outcome.results))
 
 
 def _shared(
-    plan: Plan,
-    wish: Wish,
+    plan: TrainingPlan,
+    wish: RunOptions,
     described: Machine,
-    store: Store,
+    store: MlflowStore,
     *,
     console: Console,
     people: Console,
 ) -> Outcome:
     """Work on a plan with other machines; what was trained here."""
-    from mnist_bench.cluster import shares as sharing  # loads Optuna, which other runs do without
+    from mnist_bench.cluster import shares  # loads Optuna, which other runs do without
 
     def say(line: str) -> None:
         people.print(Text(line), soft_wrap=True)
 
-    study = sharing.share(plan, wish, store)
+    study = shares.share(plan, wish, store)
     say(f"{plan.name} is shared as {study.plan.study}: `mnist-bench join` works for it elsewhere")
-    here = Here(
+    here = WorkContext(
         machine=described,
         source=plan.source,
         execution=plan.trajectories[0].execution,
@@ -215,24 +219,26 @@ def _shared(
         watch=lambda training: ProgressWatcher(training, console),
         say=say,
     )
-    return sharing.work_off(study, here)
+    return shares.run_shares(study, here)
 
 
-def _report_of(plan: Plan, outcome: Outcome, described: Machine, command: str) -> Report:
+def _report_of(
+    plan: TrainingPlan, outcome: Outcome, described: Machine, command: str
+) -> ReportSection:
     runs = summarise(outcome.results)
-    rows = compare.rows(runs, compare.reference_for(runs))
-    return Report(
+    rows = table1.rows(runs, table1.reference_for(runs))
+    return ReportSection(
         title=plan.scenario.title,
         scenario=plan.name,
         command=command,
         created=dt.datetime.now().astimezone().date().isoformat(),
-        document=compare.document_of(described, runs, rows),
+        document=table1.document_of(described, runs, rows),
         rows=rows,
-        seen=seen_by(outcome.results),
+        seen=system_state_of(outcome.results),
     )
 
 
-def _tell(made: Report, outcome: Outcome, people: Console, *, files: bool) -> None:
+def _tell(made: ReportSection, outcome: Outcome, people: Console, *, files: bool) -> None:
     """Write the files, then show the table: who reads only its first line has the files."""
     if all(run.status != "finished" for run in outcome.results):
         return  # a table of dashes would bury what is said about them
@@ -241,12 +247,12 @@ def _tell(made: Report, outcome: Outcome, people: Console, *, files: bool) -> No
         if files:
             written = _written(made, outcome)
     finally:
-        screen.print_table(made, people)
+        terminal.print_table(made, people)
     if written:
         people.print(Text(written), soft_wrap=True)
 
 
-def _written(made: Report, outcome: Outcome) -> str:
+def _written(made: ReportSection, outcome: Outcome) -> str:
     """Write the files and say so, or say why not."""
     if outcome.exit_status:
         # A report of earlier, whole runs is worth more than one of these.

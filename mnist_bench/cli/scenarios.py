@@ -9,12 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.limits import DatasetChoice
-from mnist_bench.data import mnist as data
-from mnist_bench.data import sample
-from mnist_bench.measurement import system as sensing
-from mnist_bench.runner import time_estimates as cost
+from mnist_bench.data import mnist, sample
+from mnist_bench.measurement import system
+from mnist_bench.runner import time_estimates
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.execution import Execution, thread_counts
 from mnist_bench.scenarios.scenario import Scenario
@@ -56,7 +55,7 @@ def show(items: list[Item], console: Console) -> None:
     for header in ("scenario", "steps", "one seed takes", "what it asks"):
         table.add_column(header, overflow="fold")
     for item in items:
-        steps = ", ".join(units.count(steps) for steps in item.steps)
+        steps = ", ".join(formatting.count(steps) for steps in item.steps)
         table.add_row(item.name, steps, _price(item), item.title)
     console.print(table)
     console.print(Text(CLAIMS), soft_wrap=True)
@@ -69,17 +68,17 @@ def as_json(items: list[Item]) -> str:
 
 def _price(item: Item) -> str:
     if item.expected_seconds is not None:
-        return f"about {units.duration(item.expected_seconds)}"
-    images = units.count(item.train_images), units.count(item.score_images)
+        return f"about {formatting.duration(item.expected_seconds)}"
+    images = formatting.count(item.train_images), formatting.count(item.score_images)
     return f"{images[0]} images to train on, {images[1]} to score"
 
 
 def _item(name: str, question: Scenario) -> Item:
-    work = cost.work_of(question, question.steps, _scored_at_once(question.dataset))
-    usable = sensing.usable_threads()
+    work = time_estimates.work_of(question, question.steps, _scored_at_once(question.dataset))
+    usable = system.usable_threads()
     counts = thread_counts(question.threads, usable) if question.threads else (usable,)
     costs = [
-        cost.recall(question.model, question.hyperparameters, Execution(threads=count))
+        time_estimates.load_cost(question.model, question.hyperparameters, Execution(threads=count))
         for count in counts
     ]
     seconds = [work.seconds(known) for known in costs if known]
@@ -97,4 +96,4 @@ def _scored_at_once(choice: DatasetChoice) -> int:
     """Test and validation images of a choice; where it is open, those of the full MNIST."""
     if choice == sample.NAME:
         return sum(sample.SPLIT_SIZES[1:])
-    return data.MNIST.validation_images + data.MNIST.files[2].count
+    return mnist.MNIST.validation_images + mnist.MNIST.files[2].count

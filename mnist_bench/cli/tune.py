@@ -10,7 +10,7 @@ import click
 
 from mnist_bench.cli import console as terminal
 from mnist_bench.cli import options as shared
-from mnist_bench.cli import parameter_types as options
+from mnist_bench.cli import parameter_types
 from mnist_bench.core.limits import (
     MAX_CONFIRMATIONS,
     MAX_FINALISTS,
@@ -35,7 +35,7 @@ Examples:
 @click.command(epilog=_TUNE_EXAMPLES)
 @click.option(
     "--space",
-    callback=options.file,
+    callback=parameter_types.file,
     metavar="FILE",
     help="What may be tried, as TOML.  [default: a packaged space]",
 )
@@ -50,7 +50,7 @@ Examples:
 @click.option(
     "--timeout",
     "timeout_seconds",
-    callback=options.budget_seconds,
+    callback=parameter_types.budget_seconds,
     metavar="TIME",
     help="No further trial after 90s, 30m or 2h.",
 )
@@ -65,14 +65,14 @@ Examples:
 @click.option(
     "--max-memory",
     "max_memory_bytes",
-    callback=options.size_bytes,
+    callback=parameter_types.size_bytes,
     metavar="SIZE",
     help="No answer takes more memory than 900M or 1.5G.",
 )
 @click.option(
     "--max-seconds",
     type=float,
-    callback=options.max_seconds,
+    callback=parameter_types.max_seconds,
     metavar="S",
     help="No answer trains for longer.",
 )
@@ -96,7 +96,7 @@ Examples:
 @click.option(
     "--confirm",
     type=click.IntRange(0, MAX_CONFIRMATIONS),
-    callback=options.confirmations,
+    callback=parameter_types.confirmations,
     default=5,
     show_default=True,
     metavar="N",
@@ -120,22 +120,22 @@ def tune(*, beside: bool, as_json: bool, **wishes: Any) -> int:
     Trials see the training and validation images alone. What is best there is settled first and
     then compared with the paper's configuration on the test images, from fresh seeds.
     """
-    from mnist_bench.core import locks as exclusive
+    from mnist_bench.core import locks
     from mnist_bench.measurement.machine import machine_id
     from mnist_bench.reporting import study_files
     from mnist_bench.runner import options as wishing
     from mnist_bench.tuning import options as tuning_wish
-    from mnist_bench.tuning import search as tuning
+    from mnist_bench.tuning import search
 
     console, people = terminal.console(stderr=True), terminal.console(stderr=as_json)
-    wish = tuning_wish.Wish(
-        command=options.shown_command(sys.argv[1:]), exclusive=not beside, **wishes
+    wish = tuning_wish.TuneOptions(
+        command=parameter_types.shown_command(sys.argv[1:]), exclusive=not beside, **wishes
     )
     wishing.check_folders()
-    prepared = tuning_wish.prepare(wish, console)
-    with exclusive.held(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
+    prepared = tuning_wish.check_options(wish, console)
+    with locks.benchmark_lock(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
         wish = dataclasses.replace(wish, exclusive=kept)
-        done = tuning.carry_out(prepared, wish, console, people, study_files.write)
+        done = search.tune(prepared, wish, console, people, study_files.write)
     if as_json:
         click.echo(done.document_json, nl=False)
-    return terminal.settle(done.error, done.exit_status)
+    return terminal.report_error(done.error, done.exit_status)

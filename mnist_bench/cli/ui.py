@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 
-from mnist_bench.core import signals as interruption
+from mnist_bench.core import signals
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
 from mnist_bench.measurement import machine
 from mnist_bench.tracking import recovery
 from mnist_bench.tracking import uri as tracking
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address
 
 HOST = "127.0.0.1"
@@ -60,7 +60,7 @@ def _settle(uri: str, database: Path | None, say: Callable[[str], None]) -> None
         experiments |= tracking.experiments_with_owned_runs(database)
     for experiment in sorted(experiments):
         address = Address(tracking_uri=shown, experiment=experiment)
-        recovery.settle(Store(uri, experiment), address, machine_id, say)
+        recovery.settle(MlflowStore(uri, experiment), address, machine_id, say)
 
 
 def _serve(uri: str, port: int) -> None:
@@ -79,7 +79,7 @@ def _serve(uri: str, port: int) -> None:
     try:
         code = server.wait()
     finally:
-        with interruption.held_back():
+        with signals.defer_signals():
             _end(server)
     if code:
         raise BenchError(

@@ -10,9 +10,8 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench.cluster import optuna_queue as plan_study
-from mnist_bench.cluster import shares as sharing
-from mnist_bench.cluster.optuna_queue import PlanStudy
+from mnist_bench.cluster import optuna_queue, shares
+from mnist_bench.cluster.optuna_queue import PlanQueue
 from mnist_bench.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
@@ -20,28 +19,26 @@ from mnist_bench.core.errors import (
     BenchError,
 )
 from mnist_bench.core.limits import DatasetChoice
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import machine
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import machine, system
 from mnist_bench.runner import process
 from mnist_bench.runner.executor import Outcome
-from mnist_bench.runner.here import Here
-from mnist_bench.runner.options import carried_out, manner_of
+from mnist_bench.runner.here import WorkContext
+from mnist_bench.runner.options import base_execution, execution_for
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.tracking import recovery
-from mnist_bench.tracking import uri as tracking
-from mnist_bench.tracking.recorder import Once
+from mnist_bench.tracking import recovery, uri
+from mnist_bench.tracking.recorder import WarnOnce
 from mnist_bench.tracking.spool import Address
-from mnist_bench.tuning import open_study as searching
+from mnist_bench.tuning import open_study
 from mnist_bench.tuning import storage as study_storage
-from mnist_bench.tuning.open_study import Joinable
+from mnist_bench.tuning.open_study import JoinableStudy
 
 
 @dataclass(frozen=True)
-class Wish:
+class JoinOptions:
     """What the user asked for.
 
     Attributes:
@@ -63,7 +60,7 @@ class Wish:
 class _Plan:
     """A plan of `run`'s."""
 
-    study: PlanStudy
+    study: PlanQueue
 
     @property
     def title(self) -> str:
@@ -88,23 +85,23 @@ class _Plan:
         """How trainings are carried out here, with what bfloat16 is worth where it is asked for."""
         plan = self.study.plan
         asked = scenario.from_text(plan.scenario, plan.study)
-        manner = manner_of(plan.threads, plan.precision, plan.device)
-        own = carried_out(asked, manner, manner.threads)
+        manner = base_execution(plan.threads, plan.precision, plan.device)
+        own = execution_for(asked, manner, manner.threads)
         if own.precision != "bfloat16":
             return own
         speedup = process.probe(own).bfloat16_speedup
         return own.model_copy(update={"bfloat16_speedup": speedup})
 
-    def work_off(self, here: Here) -> Outcome:
+    def work_off(self, here: WorkContext) -> Outcome:
         """Work on it until nothing is left."""
-        return sharing.work_off(self.study, here)
+        return shares.run_shares(self.study, here)
 
 
 @dataclass(frozen=True)
 class _Search:
     """A study of `tune`'s."""
 
-    joinable: Joinable
+    joinable: JoinableStudy
 
     @property
     def title(self) -> str:
@@ -126,11 +123,11 @@ class _Search:
     @property
     def execution(self) -> Execution:
         """How trials are trained here: on every core."""
-        return Execution(threads=sensing.usable_threads())
+        return Execution(threads=system.usable_threads())
 
-    def work_off(self, here: Here) -> Outcome:
+    def work_off(self, here: WorkContext) -> Outcome:
         """Train trials until no more are asked for."""
-        return searching.work_off(self.joinable, here)
+        return open_study.run_shared_trials(self.joinable, here)
 
 
 @dataclass(frozen=True)
@@ -152,7 +149,7 @@ class _Asks:
     run_id: str | None
 
 
-def unfinished(wish: Wish, once: Once) -> dict[str, _Plan | _Search]:
+def unfinished(wish: JoinOptions, once: WarnOnce) -> dict[str, _Plan | _Search]:
     """What is to be worked on, by its study's name, the oldest first; nothing where all is done.
 
     Args:
@@ -168,7 +165,7 @@ def unfinished(wish: Wish, once: Once) -> dict[str, _Plan | _Search]:
     if wish.study is not None and wish.study not in names:
         raise BenchError(
             f"nothing that machines share is called {wish.study} in "
-            f"{tracking.without_credentials(wish.storage)}",
+            f"{uri.without_credentials(wish.storage)}",
             f"there are {', '.join(names)}" if names else "there is nothing",
         )
     found: dict[str, _Plan | _Search] = {}
@@ -184,16 +181,16 @@ def unfinished(wish: Wish, once: Once) -> dict[str, _Plan | _Search]:
 
 
 def _is_shared(attributes: Mapping[str, Any]) -> bool:
-    return plan_study.is_plan(attributes) or searching.is_search(attributes)
+    return optuna_queue.is_plan(attributes) or open_study.is_search(attributes)
 
 
-def _opened(name: str, attributes: Mapping[str, Any], wish: Wish) -> _Plan | _Search:
-    if plan_study.is_plan(attributes):
-        return _Plan(PlanStudy.opened(name, wish.storage))
-    return _Search(Joinable.told(name, wish.storage, attributes))
+def _opened(name: str, attributes: Mapping[str, Any], wish: JoinOptions) -> _Plan | _Search:
+    if optuna_queue.is_plan(attributes):
+        return _Plan(PlanQueue.opened(name, wish.storage))
+    return _Search(JoinableStudy.told(name, wish.storage, attributes))
 
 
-def _leave_out(name: str, error: BenchError, wish: Wish, once: Once) -> None:
+def _leave_out(name: str, error: BenchError, wish: JoinOptions, once: WarnOnce) -> None:
     """Go on without what this machine can't work on, unless just that was asked for.
 
     Raises:
@@ -204,7 +201,9 @@ def _leave_out(name: str, error: BenchError, wish: Wish, once: Once) -> None:
     once(name, f"{name} is left out: {error}")
 
 
-def carry_out(wish: Wish, console: Console, say: Callable[[str], None], once: Once) -> Outcome:
+def run_shared(
+    wish: JoinOptions, console: Console, say: Callable[[str], None], once: WarnOnce
+) -> Outcome:
     """Work for every plan and study until nothing is left, also for those shared meanwhile.
 
     Args:
@@ -240,20 +239,20 @@ def carry_out(wish: Wish, console: Console, say: Callable[[str], None], once: On
     return worst
 
 
-def _is_over(name: str, outcome: Outcome, wish: Wish, once: Once) -> bool:
+def _is_over(name: str, outcome: Outcome, wish: JoinOptions, once: WarnOnce) -> bool:
     """Whether what ended the work on one ends all: this machine can't go on, or must not."""
     stopped = outcome.exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}
     return stopped or name in unfinished(wish, once)
 
 
 def _here(
-    joined: _Plan | _Search, wish: Wish, console: Console, say: Callable[[str], None]
-) -> Here:
+    joined: _Plan | _Search, wish: JoinOptions, console: Console, say: Callable[[str], None]
+) -> WorkContext:
     asks, described = joined.asks, machine.describe()
-    tracking.check(wish.tracking_uri, asks.experiment)
+    uri.check(wish.tracking_uri, asks.experiment)
     store = recovery.opened_store(wish.tracking_uri, asks.experiment, described.machine_id, say)
-    sharing.check_board(asks.name, asks.run_id, store)
-    return Here(
+    shares.check_shared_store(asks.name, asks.run_id, store)
+    return WorkContext(
         machine=described,
         source=_source(asks, wish, console),
         execution=joined.execution,
@@ -265,7 +264,7 @@ def _here(
     )
 
 
-def _source(asks: _Asks, wish: Wish, console: Console) -> Source:
+def _source(asks: _Asks, wish: JoinOptions, console: Console) -> Source:
     """The images that are asked for.
 
     Raises:
@@ -276,7 +275,7 @@ def _source(asks: _Asks, wish: Wish, console: Console) -> Source:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 
     known: dict[str, DatasetChoice] = {each: each for each in get_args(DatasetChoice)}
-    source = data.find(
+    source = mnist.find(
         known.get(asks.dataset, "auto"),
         wish.folder,
         say=warn,

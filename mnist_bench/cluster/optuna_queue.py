@@ -13,7 +13,7 @@ from typing import Any, Self
 import optuna
 from pydantic import ValidationError
 
-from mnist_bench.cluster.shared_plan import Part, SharedPlan
+from mnist_bench.cluster.shared_plan import Share, SharedPlan
 from mnist_bench.core.errors import another_version
 from mnist_bench.tuning.heartbeat import Nameless
 from mnist_bench.tuning.storage import answering, backend, explained, opening
@@ -46,7 +46,7 @@ class Counts:
     done: int
     running: int
     waiting: int
-    failed: tuple[tuple[Part, str], ...]
+    failed: tuple[tuple[Share, str], ...]
 
     @property
     def parts(self) -> int:
@@ -76,7 +76,7 @@ class _Taken:
     signal: BaseException | None = None
 
 
-class PlanStudy:
+class PlanQueue:
     """A shared plan in its storage.
 
     Args:
@@ -143,7 +143,7 @@ class PlanStudy:
         with explained(self._storage):
             self._study.set_user_attr(_BOARD, run_id)
 
-    def add(self, parts: Iterable[Part]) -> int:
+    def add(self, parts: Iterable[Share]) -> int:
         """Queue the parts that are neither recorded, nor in work, nor queued; how many these are.
 
         One that failed too often is tried once more.
@@ -167,7 +167,7 @@ class PlanStudy:
         failed = tuple((part, _reasons(of)[-1]) for part, of in trials.items() if _has_failed(of))
         return Counts(done, running, len(states) - done - running - len(failed), failed)
 
-    def work(self, machine: str, train: Callable[[Part], float]) -> None:
+    def work(self, machine: str, train: Callable[[Share], float]) -> None:
         """Take a part, if one is left, and have it trained; while it is, its heart beats.
 
         Args:
@@ -199,7 +199,7 @@ class PlanStudy:
                 raise taken[0].signal
 
     def _seen_to_its_end(
-        self, trial: optuna.Trial, taken: _Taken, machine: str, train: Callable[[Part], float]
+        self, trial: optuna.Trial, taken: _Taken, machine: str, train: Callable[[Share], float]
     ) -> float:
         """Have a part trained, and remember what came of it: Optuna may fail to tell it."""
         try:
@@ -212,11 +212,11 @@ class PlanStudy:
             raise taken.error from signal
         return taken.value
 
-    def _trained(self, trial: optuna.Trial, machine: str, train: Callable[[Part], float]) -> float:
+    def _trained(self, trial: optuna.Trial, machine: str, train: Callable[[Share], float]) -> float:
         text = trial.user_attrs.get(_PART)
         if text is None:  # others were faster: the queue was empty, and this trial is made for it
             raise optuna.TrialPruned
-        part = Part.model_validate_json(text)
+        part = Share.model_validate_json(text)
         # Its first heartbeat, before anything is said of it: without one it would never be missed.
         storage: Any = self._study._storage  # noqa: SLF001  # no public way
         storage.record_heartbeat(trial._trial_id)  # noqa: SLF001  # likewise
@@ -229,7 +229,7 @@ class PlanStudy:
             trial.set_user_attr(_FAILURE, str(error))
             raise
 
-    def _is_elsewhere(self, part: Part, number: int) -> bool:
+    def _is_elsewhere(self, part: Share, number: int) -> bool:
         """Whether two queued the same part at once, and the other one stands for it."""
         return any(
             trial.state.name == "COMPLETE"
@@ -243,26 +243,28 @@ class PlanStudy:
         with answering(self._storage):
             self._study.tell(taken.number, taken.value, state=failed, skip_if_finished=True)
 
-    def _end_nameless(self, trials: Mapping[Part, Sequence[optuna.trial.FrozenTrial]]) -> list[int]:
+    def _end_nameless(
+        self, trials: Mapping[Share, Sequence[optuna.trial.FrozenTrial]]
+    ) -> list[int]:
         """Fail what was taken by a process that died before its first heartbeat; its trials."""
         nameless = [t.number for of in trials.values() for t in of
                     if t.state.name == "RUNNING" and _MACHINE not in t.user_attrs]  # fmt: skip
         with explained(self._storage):
             return self._nameless.end(self._study, nameless)
 
-    def _queue(self, parts: Sequence[Part]) -> None:
+    def _queue(self, parts: Sequence[Share]) -> None:
         with explained(self._storage):
             for part in parts:
                 self._study.enqueue_trial({}, user_attrs={_PART: part.model_dump_json()})
 
-    def _by_part(self) -> dict[Part, list[optuna.trial.FrozenTrial]]:
+    def _by_part(self) -> dict[Share, list[optuna.trial.FrozenTrial]]:
         """The trials of each part, the oldest first."""
-        found: defaultdict[Part, list[optuna.trial.FrozenTrial]] = defaultdict(list)
+        found: defaultdict[Share, list[optuna.trial.FrozenTrial]] = defaultdict(list)
         with explained(self._storage):
             trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
             if text := trial.user_attrs.get(_PART):
-                found[Part.model_validate_json(text)].append(trial)
+                found[Share.model_validate_json(text)].append(trial)
         return found
 
 

@@ -11,7 +11,7 @@ from mnist_bench.core.limits import DeviceChoice, Precision
 from mnist_bench.core.records import Record
 
 
-class Part(Record):
+class Share(Record):
     """A training that one machine does.
 
     Attributes:
@@ -63,7 +63,7 @@ class SharedPlan(Record):
         """What it is called in its storage."""
         return f"plan-{self.name}-{self.digest}"
 
-    def tag(self, part: Part) -> str:
+    def tag(self, part: Share) -> str:
         """What the runs of a part are known by, whichever machine they come from."""
         return "-".join(map(str, (self.digest, part.seed, *part.rows)))
 

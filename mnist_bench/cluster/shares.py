@@ -5,31 +5,30 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
-from mnist_bench.cluster.optuna_queue import Counts, FailedError, LeftError, PlanStudy
-from mnist_bench.cluster.shared_plan import Part, SharedPlan
-from mnist_bench.core import formatting as units
+from mnist_bench.cluster.optuna_queue import Counts, FailedError, LeftError, PlanQueue
+from mnist_bench.cluster.shared_plan import Share, SharedPlan
+from mnist_bench.core import formatting
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
 from mnist_bench.core.escaping import markdown
 from mnist_bench.core.formatting import counted
-from mnist_bench.core.retry import PATIENCE_SECONDS, Patience, in_work_elsewhere
+from mnist_bench.core.retry import RETRY_SECONDS, Retry, in_work_elsewhere
 from mnist_bench.core.signals import Terminated
 from mnist_bench.results.run import RunResult
-from mnist_bench.runner import executor as harness
+from mnist_bench.runner import executor, time_estimates
 from mnist_bench.runner import plan as layout
-from mnist_bench.runner import time_estimates as cost
 from mnist_bench.runner.executor import Outcome
-from mnist_bench.runner.here import Here
-from mnist_bench.runner.options import Wish
-from mnist_bench.runner.plan import Plan
+from mnist_bench.runner.here import WorkContext
+from mnist_bench.runner.options import RunOptions
+from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.scenarios import scenario
-from mnist_bench.tracking import schema as figures
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking import schema
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 _MOST_FAILURES = 2
 """Trainings that fail here one after the other: others may do better than this machine."""
 
 
-def share(plan: Plan, wish: Wish, store: Store) -> PlanStudy:
+def share(plan: TrainingPlan, wish: RunOptions, store: MlflowStore) -> PlanQueue:
     """Put a plan where other machines find it; of its parts those that are missing there.
 
     Args:
@@ -54,17 +53,17 @@ def share(plan: Plan, wish: Wish, store: Store) -> PlanStudy:
         device=wish.device,
         independent=wish.independent,
     )
-    study = PlanStudy.begun(asked, wish.storage)
+    study = PlanQueue.begun(asked, wish.storage)
     if study.board is None:
         note = f"A plan that machines share: {markdown(plan.scenario.title)}"
         # Not its name, which may hold signs that MLflow's filters do not take.
-        study.board = store.keep(asked.study, note, {figures.PLAN_TAG: asked.digest}, {})
-    check_board(asked.study, study.board, store)
-    study.add(Part(seed=each.seed, rows=each.rows) for each in plan.trajectories)
+        study.board = store.keep(asked.study, note, {schema.PLAN_TAG: asked.digest}, {})
+    check_shared_store(asked.study, study.board, store)
+    study.add(Share(seed=each.seed, rows=each.rows) for each in plan.trajectories)
     return study
 
 
-def check_board(name: str, run_id: str | None, store: Store) -> None:
+def check_shared_store(name: str, run_id: str | None, store: MlflowStore) -> None:
     """Refuse a store that is not the one which others record on: what they did would count twice.
 
     Args:
@@ -82,7 +81,7 @@ def check_board(name: str, run_id: str | None, store: Store) -> None:
         )
 
 
-def work_off(study: PlanStudy, here: Here) -> Outcome:
+def run_shares(study: PlanQueue, here: WorkContext) -> Outcome:
     """Take part after part, and have each trained, until none is left anywhere.
 
     What another machine has in work is waited for: it may vanish, and leave its part. A server that
@@ -100,7 +99,7 @@ def work_off(study: PlanStudy, here: Here) -> Outcome:
         while shift.outcome is None:
             shift.go_on()
     except (KeyboardInterrupt, Terminated) as error:
-        return Outcome(shift.results, harness.status_of(error))
+        return Outcome(shift.results, executor.status_of(error))
     finally:
         with suppress(BenchError):  # others do it where this one can't
             study.refreshed()
@@ -115,13 +114,13 @@ class _Shift:
         here: This machine.
     """
 
-    def __init__(self, study: PlanStudy, here: Here) -> None:
+    def __init__(self, study: PlanQueue, here: WorkContext) -> None:
         self._study, self._here = study, here
         self._scenario = scenario.from_text(study.plan.scenario, study.plan.study)
         self._results: list[RunResult] = []
         self._failures: list[str] = []
         self._counts: Counts | None = None
-        self._patience = Patience(here.say)
+        self._patience = Retry(here.say)
         self.outcome: Outcome | None = None
         """How it ended; None while it goes on."""
 
@@ -164,7 +163,7 @@ class _Shift:
         except BenchError:
             self.outcome = Outcome(self.results, error.exit_status, error)
 
-    def _trained(self, part: Part) -> float:
+    def _trained(self, part: Share) -> float:
         """Train what is not recorded of a part; its largest test accuracy."""
         known = self._here.store.recorded_of(self._study.plan.tag(part))
         self._patience.answered()  # the storage has too
@@ -179,9 +178,9 @@ class _Shift:
         run = self._here.store.load(max(known, key=lambda run_id: known[run_id]))
         return run.max_test_accuracy or 0.0 if run else 0.0
 
-    def _laid_out(self, part: Part, left: tuple[int, ...]) -> Plan:
+    def _laid_out(self, part: Share, left: tuple[int, ...]) -> TrainingPlan:
         shared = self._study.plan
-        plan = layout.lay_out(
+        plan = layout.make_plan(
             shared.name,
             self._scenario,
             self._here.source,
@@ -192,10 +191,10 @@ class _Shift:
         own = next(each for each in plan.trajectories if each.rows == part.rows)
         return replace(plan, trajectories=(replace(own, rows=left, part=shared.tag(part)),))
 
-    def _carried_out(self, plan: Plan) -> Outcome:
+    def _carried_out(self, plan: TrainingPlan) -> Outcome:
         here = self._here
         with here.watch(plan) as watcher:
-            outcome = harness.execute(
+            outcome = executor.execute(
                 plan,
                 here.machine,
                 here.address,
@@ -203,12 +202,12 @@ class _Shift:
                 watcher,
                 exclusive=here.exclusive,
                 opens_store=False,
-                patience_seconds=PATIENCE_SECONDS,
+                patience_seconds=RETRY_SECONDS,
             )
         self._patience.answered()  # a training ago: whatever is away now is so anew
         return outcome
 
-    def _worth(self, part: Part, outcome: Outcome) -> float:
+    def _worth(self, part: Share, outcome: Outcome) -> float:
         """What a part came to.
 
         Raises:
@@ -223,7 +222,7 @@ class _Shift:
         # Nobody interrupted it: what is killed was recorded by another machine meanwhile.
         kept = [run for run in outcome.results if run.status != "killed"]
         self._results += kept
-        cost.remember(kept, self._here.source.scored_images)
+        time_estimates.save_costs(kept, self._here.source.scored_images)
         failure = next((run.failure for run in kept if run.status != "finished"), None)
         if failure is not None:
             self._fail(failure)
@@ -236,7 +235,9 @@ class _Shift:
         if not kept:
             self._here.say(f"{part} was recorded elsewhere meanwhile: it counts once")
         longest = outcome.results[-1]
-        self._here.say(f"{part}: max test accuracy {units.accuracy(longest.max_test_accuracy)}")
+        self._here.say(
+            f"{part}: max test accuracy {formatting.accuracy(longest.max_test_accuracy)}"
+        )
         return longest.max_test_accuracy or 0.0
 
     def _fail(self, failure: str) -> None:

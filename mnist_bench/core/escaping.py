@@ -17,7 +17,7 @@ _HIDDEN = ("Cc", "Cf", "Cs")
 """Control, invisible formatting (it can turn text around) and lone surrogates."""
 
 
-class Ready(str):
+class EscapedText(str):
     """Text that is Markdown already."""
 
     __slots__ = ()
@@ -29,21 +29,21 @@ def one_line(text: str) -> str:
     return " ".join("".join(shown).split())
 
 
-def markdown(text: object) -> Ready:
+def markdown(text: object) -> EscapedText:
     """Text as Markdown that shows just that text, also inside a table's cell."""
-    if isinstance(text, Ready):
+    if isinstance(text, EscapedText):
         return text
     escaped = one_line(str(text)).translate(_MARKDOWN)
-    return Ready(_ADDRESS.sub(lambda found: f"&#{ord(found[0])};", escaped))
+    return EscapedText(_ADDRESS.sub(lambda found: f"&#{ord(found[0])};", escaped))
 
 
-def code(*texts: str) -> Ready:
+def code(*texts: str) -> EscapedText:
     """Texts, a line each, as a Markdown code block, whatever backticks are in them."""
     lines = "\n".join(map(one_line, texts))
     fence = "```"
     while fence in lines:
         fence += "`"
-    return Ready(f"{fence}console\n{lines}\n{fence}")
+    return EscapedText(f"{fence}console\n{lines}\n{fence}")
 
 
 def csv_cell(text: str) -> str:

@@ -101,7 +101,7 @@ def _remedy(error: OSError) -> str:
     return "the runs themselves are recorded"
 
 
-def keep(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that no one ever sees a part of it; several may do so at once.
 
     Raises:

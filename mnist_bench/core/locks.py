@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from mnist_bench.core import files
 from mnist_bench.core import process_identity as owner
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.core.records import Record
 
 _FILE = "running.json"
@@ -32,7 +32,7 @@ class Holder(Record):
         began_at: Unix time in seconds when it began to measure.
     """
 
-    owner: Owner
+    owner: ProcessIdentity
     began_at: float
 
     def __str__(self) -> str:
@@ -44,7 +44,9 @@ _HOLDERS: TypeAdapter[tuple[Holder, ...]] = TypeAdapter(tuple[Holder, ...])
 
 
 @contextlib.contextmanager
-def held(machine_id: str | None, *, exclusive: bool, say: Callable[[str], None]) -> Iterator[bool]:
+def benchmark_lock(
+    machine_id: str | None, *, exclusive: bool, say: Callable[[str], None]
+) -> Iterator[bool]:
     """Measure, and keep other benchmarks of this user on this machine away meanwhile.
 
     Args:
@@ -59,7 +61,7 @@ def held(machine_id: str | None, *, exclusive: bool, say: Callable[[str], None])
     Raises:
         BenchError: Another one measures now.
     """
-    me = Holder(owner=owner.current(machine_id), began_at=time.time())
+    me = Holder(owner=owner.current_process(machine_id), began_at=time.time())
     entered = False
     try:
         _enter(me, exclusive=exclusive)
@@ -93,14 +95,14 @@ def _enter(me: Holder, *, exclusive: bool) -> None:
                 "wait for its end or stop it; --no-exclusive trains beside it and marks every run "
                 "suspect",
             )
-        files.keep(path, _HOLDERS.dump_json((*others, me)))
+        files.write_atomically(path, _HOLDERS.dump_json((*others, me)))
 
 
 def _leave(me: Holder) -> None:
     with _guarded() as path:
         others = tuple(holder for holder in running() if holder.owner != me.owner)
         if others:
-            files.keep(path, _HOLDERS.dump_json(others))
+            files.write_atomically(path, _HOLDERS.dump_json(others))
         else:
             path.unlink(missing_ok=True)
 

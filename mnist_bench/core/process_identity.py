@@ -14,7 +14,7 @@ _SAME_START_SECONDS = 2.0
 """Start times of one process agree within this; the system's own are a second coarse."""
 
 
-class Owner(Record):
+class ProcessIdentity(Record):
     """A process, told apart from all others before and after it.
 
     Attributes:
@@ -34,7 +34,7 @@ class Owner(Record):
     started_after_boot_seconds: float | None = None
 
     @classmethod
-    def told(cls, text: str | None) -> Owner | None:
+    def told(cls, text: str | None) -> ProcessIdentity | None:
         """As it was written down; None where nothing was, or nothing that can be read."""
         try:
             return cls.model_validate_json(text) if text else None
@@ -59,10 +59,10 @@ _WORLD = "/"
 """Parts the boot from the world of processes in a boot id."""
 
 
-def current(machine_id: str | None) -> Owner:
+def current_process(machine_id: str | None) -> ProcessIdentity:
     """This process."""
     process = psutil.Process()
-    return Owner(
+    return ProcessIdentity(
         machine_id=machine_id,
         boot_id=boot_id(),
         pid=process.pid,
@@ -95,7 +95,7 @@ def _world() -> str:
         return ""
 
 
-def _is_alive(owner: Owner) -> bool:
+def _is_alive(owner: ProcessIdentity) -> bool:
     if owner.boot_id != boot_id():
         return False
     try:
@@ -109,7 +109,7 @@ def _is_alive(owner: Owner) -> bool:
         return True  # it is there and tells nothing: rather alive than gone
 
 
-def _start_difference(process: psutil.Process, owner: Owner) -> float:
+def _start_difference(process: psutil.Process, owner: ProcessIdentity) -> float:
     """Seconds between the start of a process and that of the owner."""
     after_boot = _after_boot(process)
     if after_boot is None or owner.started_after_boot_seconds is None:

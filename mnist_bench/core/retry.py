@@ -13,7 +13,7 @@ Answer = TypeVar("Answer")
 
 AGAIN_SECONDS = 5.0
 """Between two looks."""
-PATIENCE_SECONDS = 600.0
+RETRY_SECONDS = 600.0
 """For so long a server may be gone before this machine gives up."""
 
 
@@ -27,7 +27,7 @@ def in_work_elsewhere(number: int, what: str) -> str:
     return f"waiting for {counted(number, what)} in work elsewhere; Ctrl-C leaves"
 
 
-class Patience:
+class Retry:
     """Waits, and says for what, once.
 
     Args:
@@ -35,7 +35,7 @@ class Patience:
         seconds: For so long a server may be gone; with 0 it is not waited for.
     """
 
-    def __init__(self, say: Callable[[str], None], seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, say: Callable[[str], None], seconds: float = RETRY_SECONDS) -> None:
         self._say, self._seconds = say, seconds
         self._unanswered_since: float | None = None
         self._told = ""

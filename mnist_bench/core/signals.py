@@ -59,7 +59,7 @@ def deliver(number: signal.Signals) -> None:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Do something whole, then raise what came in between; a second signal raises at once.
 
     A run that was made must not be lost sight of, nor one half-ended stay RUNNING.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.files import keep
+from mnist_bench.core.files import write_atomically
 from mnist_bench.data import idx
 from mnist_bench.data.idx import IdxFile
 
@@ -51,7 +51,7 @@ def download(
                 failures[mirror] = error.reason
                 hopeless |= {mirror} if error.hopeless else set()
             else:
-                keep(folder / file.name, content)
+                write_atomically(folder / file.name, content)
                 break
         else:
             return failures

@@ -16,8 +16,7 @@ import platformdirs
 
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.limits import DatasetChoice
-from mnist_bench.data import download as fetch
-from mnist_bench.data import idx, sample
+from mnist_bench.data import download, idx, sample
 from mnist_bench.data.dataset import Dataset, Images, Source
 from mnist_bench.data.idx import SIDE, IdxFile, sha256
 
@@ -234,7 +233,7 @@ def _from_mirrors(
     if missing:
         try:
             _check_writable(folder)
-            failures = fetch.download(missing, folder, MIRRORS, show_progress=show_progress)
+            failures = download.download(missing, folder, MIRRORS, show_progress=show_progress)
         except OSError as error:
             raise _unwritable(folder, error, f"make it writable, or {_GIVE_FOLDER}") from error
         if failures:

@@ -44,7 +44,7 @@ def located(cache: Path) -> Path:
             return path
     content = parsed()
     try:
-        files.keep(paths[0], content)
+        files.write_atomically(paths[0], content)
     except OSError:
         return _kept_elsewhere(paths[1], content)
     return paths[0]
@@ -99,7 +99,7 @@ def parsed() -> bytes:
 def _kept_elsewhere(path: Path, content: bytes) -> Path:
     """Keep the sample outside the cache: a container's user may have no home to write to."""
     try:
-        files.keep(path, content)
+        files.write_atomically(path, content)
     except OSError as error:
         raise BenchError(
             f"can't write the cache folder {path.parent}: {error.strerror or error}",

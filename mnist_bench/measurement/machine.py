@@ -13,7 +13,7 @@ from pathlib import Path
 import platformdirs
 import psutil
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.records import Record
 
 
@@ -51,7 +51,9 @@ class Machine(Record):
     @property
     def name(self) -> str:
         """The machine by its hardware, in one line."""
-        return self._in_words(units.gibibytes(self.memory_bytes), self.system, self.architecture)
+        return self._in_words(
+            formatting.gibibytes(self.memory_bytes), self.system, self.architecture
+        )
 
     @property
     def kind(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.measurement.conditions import (
     Conditions,
     Stretch,
@@ -42,7 +42,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Threshold:
     """From where on a figure makes a run suspect, and from where on invalid.
 
     Attributes:
@@ -57,7 +57,7 @@ class Limits:
     figure: str
     suspect: float
     invalid: float | None = None
-    shown: Callable[[float], str] = units.percent
+    shown: Callable[[float], str] = formatting.percent
 
     def reason(self, value: float) -> Reason:
         """What a value means."""
@@ -68,43 +68,45 @@ class Limits:
 
 
 def _whole_mebibytes(size_bytes: float) -> str:
-    return units.mebibytes(int(size_bytes))
+    return formatting.mebibytes(int(size_bytes))
 
 
-OTHER_LOAD = Limits(
+OTHER_LOAD = Threshold(
     "other load", "processor time of other programs, of all that there was", 0.03, 0.25
 )
-STEAL = Limits(
+STEAL = Threshold(
     "steal", "processor time that a virtual machine's host kept for others, likewise", 0.02, 0.15
 )
-THROTTLED = Limits(
+THROTTLED = Threshold(
     "throttled", "time in which a container's quota stopped the training, of its time", 0.02, 0.25
 )
-WAITED = Limits(
+WAITED = Threshold(
     "kept waiting", "time in which the training was ready and did not run, of its time", 0.03, 0.25
 )
-UNEVEN = Limits(
+UNEVEN = Threshold(
     "uneven steps", "what slow stretches took longer than the median one, of all time", 0.12, 0.5
 )
-DRIFT = Limits(
+DRIFT = Threshold(
     "drift of step time", "how much slower the slower of a run's first and last third was", 0.1, 0.5
 )
-CALIBRATION_DRIFT = Limits(
+CALIBRATION_DRIFT = Threshold(
     "calibration drift", "how far the calibration's times lie apart, one to the next", 0.5
 )
-SUSPENDED = Limits("suspended", "sleep of the machine while it trained", 0.5, 1.0, units.duration)
-MEMORY_STALL = Limits(
+SUSPENDED = Threshold(
+    "suspended", "sleep of the machine while it trained", 0.5, 1.0, formatting.duration
+)
+MEMORY_STALL = Threshold(
     "memory pressure", "time in which some process waited for memory, of all time", 0.01, 0.2
 )
-SWAPPED = Limits("swapping", "moved to and from swap", 16 * 2**20, shown=_whole_mebibytes)
-MEMORY_USED = Limits("memory full", "memory that could not be had any more, of all", 0.95)
-CLOCK_FALL = Limits(
+SWAPPED = Threshold("swapping", "moved to and from swap", 16 * 2**20, shown=_whole_mebibytes)
+MEMORY_USED = Threshold("memory full", "memory that could not be had any more, of all", 0.95)
+CLOCK_FALL = Threshold(
     "clock fell", "how far the processor's frequency fell below its highest in the run", 0.15
 )
-TEMPERATURE = Limits(
+TEMPERATURE = Threshold(
     "hot", "temperature of the processor", 95.0, shown=lambda degrees: f"{degrees:.0f} °C"
 )
-LIMITS = (
+THRESHOLDS = (
     OTHER_LOAD,
     STEAL,
     THROTTLED,
@@ -132,7 +134,7 @@ DRIFT_STRETCHES = 30
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Assessment:
     """What is to be thought of a run's figures.
 
     Attributes:
@@ -147,7 +149,7 @@ class Judgement:
         return self.reasons[0].verdict if self.reasons else "clean"
 
 
-def judge(conditions: Conditions) -> Judgement:
+def assess(conditions: Conditions) -> Assessment:
     """Judge a run by all that was seen of the machine up to its last step."""
     stretches = [stretch.seen for stretch in conditions.stretches]
     found = [
@@ -160,7 +162,7 @@ def judge(conditions: Conditions) -> Judgement:
     return _judgement(found)
 
 
-def judge_moment(seen: Stretch, surroundings: Surroundings) -> Judgement:
+def assess_now(seen: Stretch, surroundings: Surroundings) -> Assessment:
     """Judge a moment in which nothing of ours was trained: is it a good one to measure?"""
     cores = _cores((surroundings,))
     return _judgement([*_of_load([seen], cores), *_of_surroundings((surroundings,))])
@@ -169,9 +171,9 @@ def judge_moment(seen: Stretch, surroundings: Surroundings) -> Judgement:
 _NOT_EXCLUSIVE = Reason("not exclusive", "other benchmarks were not kept away", "suspect")
 
 
-def _judgement(reasons: Sequence[Reason]) -> Judgement:
+def _judgement(reasons: Sequence[Reason]) -> Assessment:
     against = [reason for reason in reasons if reason.verdict != "clean"]
-    return Judgement(tuple(sorted(against, key=lambda r: -VERDICTS.index(r.verdict))))
+    return Assessment(tuple(sorted(against, key=lambda r: -VERDICTS.index(r.verdict))))
 
 
 def _cores(surroundings: Sequence[Surroundings]) -> float | None:

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench.analysis.machine_ranking import ranked
-from mnist_bench.claims import evidence_loader as gathering
-from mnist_bench.claims.decide import judge
+from mnist_bench.analysis.machine_ranking import rank_machines
+from mnist_bench.claims import evidence_loader
+from mnist_bench.claims.decide import decide
 from mnist_bench.claims.evidence import Evidence
 from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
@@ -25,20 +25,20 @@ from mnist_bench.core.formatting import counted
 from mnist_bench.measurement.machine import Machine, describe
 from mnist_bench.reporting import files as report_files
 from mnist_bench.reporting import layer_maps
-from mnist_bench.reporting.files import Bound
-from mnist_bench.reporting.images import Pictured
-from mnist_bench.reporting.model import Book
+from mnist_bench.reporting.files import RenderedReport
+from mnist_bench.reporting.images import ReportImages
+from mnist_bench.reporting.model import Report
 from mnist_bench.reporting.notes import left_out, several_versions, without_study
 from mnist_bench.reporting.sections import sections
 from mnist_bench.reporting.text import headline
 from mnist_bench.results.document import Document, MachineLine
-from mnist_bench.results.layer_maps import Layers
-from mnist_bench.results.run_summary import Recorded, RunSummary
+from mnist_bench.results.layer_maps import LayerMaps
+from mnist_bench.results.run_summary import RecordedRun, RunSummary
 from mnist_bench.tracking import layer_maps as recorded_layers
-from mnist_bench.tracking import schema as figures
-from mnist_bench.tracking.mlflow_reader import Archive, existing_store, nothing_recorded
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tracking.read_run import UnreadableError
+from mnist_bench.tracking import schema
+from mnist_bench.tracking.mlflow_reader import MlflowReader, existing_store, nothing_recorded
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.read_run import UnreadableRunError
 from mnist_bench.tracking.uri import without_credentials
 from mnist_bench.tuning.document import StudyDocument
 
@@ -47,7 +47,7 @@ NAME = "report"
 
 
 @dataclass(frozen=True)
-class Wish:
+class ReportOptions:
     """What the user asked for.
 
     Attributes:
@@ -90,7 +90,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRuns:
     """The runs that were found.
 
     Attributes:
@@ -98,50 +98,52 @@ class Found:
         unreadable: Why some could not be read, with their number.
     """
 
-    runs: tuple[Recorded, ...]
+    runs: tuple[RecordedRun, ...]
     unreadable: Counter[str]
 
 
-def carry_out(wish: Wish) -> tuple[Book, tuple[Path, ...]]:
+def write_report(wish: ReportOptions) -> tuple[Report, tuple[Path, ...]]:
     """Find runs, make a book of them, and write it.
 
     Raises:
         BenchError: There are none, MLflow can't be asked, or a file can't be written.
     """
     archive = existing_store(wish.tracking_uri, wish.experiment)
-    found = _found(archive, wish) if archive else Found((), Counter())
+    found = _found(archive, wish) if archive else FoundRuns((), Counter())
     if archive is None or not found.runs:
         raise _nothing(wish, found)
     book = _book(archive, found, wish)
-    bound = report_files.bind(book, wish.formats)
+    bound = report_files.render(book, wish.formats)
     written = files.write(wish.folder, NAME, bound.files)
     kept = _keep(wish, book, written, bound)
     return dataclasses.replace(book, notes=(*book.notes, *kept)), written
 
 
-def _keep(wish: Wish, book: Book, written: Sequence[Path], bound: Bound) -> Iterator[str]:
+def _keep(
+    wish: ReportOptions, book: Report, written: Sequence[Path], bound: RenderedReport
+) -> Iterator[str]:
     """Keep the report in MLflow too; that it can't be is no reason to have none."""
     contents: dict[str, bytes | Path] = {path.name: path for path in written}
     contents |= bound.drawings
     try:
-        store = Store(wish.tracking_uri, wish.experiment)
-        store.keep(NAME, markdown(book.title), {figures.REPORT_TAG: "true"}, contents)
+        store = MlflowStore(wish.tracking_uri, wish.experiment)
+        store.keep(NAME, markdown(book.title), {schema.REPORT_TAG: "true"}, contents)
     except BenchError as error:
         yield f"The report could not be kept in MLflow: {error.message}"
 
 
-def _found(archive: Archive, wish: Wish) -> Found:
-    runs: list[Recorded] = []
+def _found(archive: MlflowReader, wish: ReportOptions) -> FoundRuns:
+    runs: list[RecordedRun] = []
     unreadable: Counter[str] = Counter()
     for each in archive.recorded(wish.question):
-        if isinstance(each, UnreadableError):
+        if isinstance(each, UnreadableRunError):
             unreadable[str(each)] += 1
         elif not wish.scenarios or each.run.scenario in wish.scenarios:
             runs.append(each)
-    return Found(tuple(sorted(runs, key=lambda each: each.order)), unreadable)
+    return FoundRuns(tuple(sorted(runs, key=lambda each: each.order)), unreadable)
 
 
-def _nothing(wish: Wish, found: Found) -> BenchError:
+def _nothing(wish: ReportOptions, found: FoundRuns) -> BenchError:
     where = f"experiment {wish.experiment} of {without_credentials(wish.tracking_uri)}"
     if found.unreadable:
         why = ", ".join(f"{count} {reason}" for reason, count in found.unreadable.items())
@@ -151,7 +153,7 @@ def _nothing(wish: Wish, found: Found) -> BenchError:
     return nothing_recorded(wish.tracking_uri, wish.experiment)
 
 
-def _book(archive: Archive, found: Found, wish: Wish) -> Book:
+def _book(archive: MlflowReader, found: FoundRuns, wish: ReportOptions) -> Report:
     here = _machine_id(found.runs, wish.machine)
     own = [each for each in found.runs if each.run.machine_id == here]
     trials = [each for each in own if each.study]
@@ -166,7 +168,7 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
     described = _described(archive, own)
     created = dt.datetime.now().astimezone().date().isoformat()
     told = [each.run for each in runs]
-    shelf = Pictured(archive, wish.images)
+    shelf = ReportImages(archive, wish.images)
     made = sections(shelf, told, described, created, limited=not wish.scenarios)
     layers = _layers(shelf, told, wish)
     evidence = _evidence(archive, wish, here, told)
@@ -179,10 +181,10 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
         reaches=tuple(line for report in made.all for line in report.document.reaches),
         standings=tuple(line for report in made.all for line in report.document.standings),
         machines=_beside(found.runs, here),
-        claims=judge(evidence) if evidence else (),
+        claims=decide(evidence) if evidence else (),
         studies=tuple(study.line(run_id or None) for run_id, study in found_studies.items()),
     )
-    return Book(
+    return Report(
         title=f"{_told(len(told), len(studies))} of mnist-bench on {described.name}",
         command=wish.command,
         created=created,
@@ -203,25 +205,25 @@ def _book(archive: Archive, found: Found, wish: Wish) -> Book:
 
 
 def _evidence(
-    archive: Archive, wish: Wish, here: str | None, told: Sequence[RunSummary]
+    archive: MlflowReader, wish: ReportOptions, here: str | None, told: Sequence[RunSummary]
 ) -> Evidence | None:
     """What decides the paper's claims, if they were measured on this machine: all of its runs."""
-    measured = gathering.asked(archive, here)
+    measured = evidence_loader.last_request(archive, here)
     if measured is None:
         return None
     is_part = wish.question or wish.scenarios
-    runs = gathering.runs_on(archive, here) if is_part else told
-    return gathering.gather(archive, here, runs, price=measured.price)
+    runs = evidence_loader.runs_on(archive, here) if is_part else told
+    return evidence_loader.load_evidence(archive, here, runs, price=measured.price)
 
 
-def _beside(runs: Sequence[Recorded], here: str | None) -> tuple[MachineLine, ...]:
+def _beside(runs: Sequence[RecordedRun], here: str | None) -> tuple[MachineLine, ...]:
     """All machines, at the tasks that this one had too."""
-    lines = ranked(runs)
+    lines = rank_machines(runs)
     own = {line.task for line in lines if line.machine_id == here}
     return tuple(line for line in lines if line.task in own)
 
 
-def _machine_id(runs: Sequence[Recorded], asked: str | None) -> str | None:
+def _machine_id(runs: Sequence[RecordedRun], asked: str | None) -> str | None:
     """The machine that is reported on.
 
     Raises:
@@ -239,7 +241,7 @@ def _machine_id(runs: Sequence[Recorded], asked: str | None) -> str | None:
     return ids.pop()
 
 
-def _described(archive: Archive, runs: Sequence[Recorded]) -> Machine:
+def _described(archive: MlflowReader, runs: Sequence[RecordedRun]) -> Machine:
     """The machine as the newest run that tells it found it; else this one, if it is that one.
 
     Raises:
@@ -260,7 +262,9 @@ def _described(archive: Archive, runs: Sequence[Recorded]) -> Machine:
     return here
 
 
-def _studies(archive: Archive, trials: Sequence[Recorded]) -> Iterator[tuple[str, StudyDocument]]:
+def _studies(
+    archive: MlflowReader, trials: Sequence[RecordedRun]
+) -> Iterator[tuple[str, StudyDocument]]:
     """The studies of some trials as they were kept, by their run's id, the newest first."""
     named = dict.fromkeys((each.study_run_id or "", each.study or "") for each in reversed(trials))
     for run_id, study in named:
@@ -272,23 +276,27 @@ def _studies(archive: Archive, trials: Sequence[Recorded]) -> Iterator[tuple[str
             yield run_id, kept
 
 
-def _layers(shelf: Pictured, runs: Sequence[RunSummary], wish: Wish) -> Layers | None:
+def _layers(
+    shelf: ReportImages, runs: Sequence[RunSummary], wish: ReportOptions
+) -> LayerMaps | None:
     """What layers make of a test image: looked up, and made where the user names one."""
     digests = list(dict.fromkeys(run.dataset_digest for run in reversed(runs)))
     at_hand = [source for digest in digests if (source := shelf.source(digest))]
     source = next((each for each in at_hand if each.comparable), at_hand[0] if at_hand else None)
     if wish.image is None:
-        return recorded_layers.found(shelf.archive, digests, None)
+        return recorded_layers.load_layer_maps(shelf.archive, digests, None)
     if source is None:
         raise BenchError(
             f"--image {wish.image}: the images of these runs ({_sets(runs)}) are not at hand",
             "give --data DIR or MNIST_BENCH_DATA a folder with them",
         )
-    kept = recorded_layers.found(shelf.archive, [source.digest], wish.image)
-    own = recorded_layers.with_weights(shelf.archive, runs, source.digest)
+    kept = recorded_layers.load_layer_maps(shelf.archive, [source.digest], wish.image)
+    own = recorded_layers.run_with_weights(shelf.archive, runs, source.digest)
     if kept and (own is None or kept.own_steps >= own.steps):
         return kept
-    return layer_maps.make(Store(wish.tracking_uri, wish.experiment), source, wish.image, own)
+    return layer_maps.make_layer_maps(
+        MlflowStore(wish.tracking_uri, wish.experiment), source, wish.image, own
+    )
 
 
 def _told(runs: int, studies: int) -> str:
@@ -301,7 +309,7 @@ def _sets(runs: Sequence[RunSummary]) -> str:
     return ", ".join(sorted({run.dataset for run in runs})) or "none"
 
 
-def _ui(wish: Wish, archive: Archive) -> str | None:
+def _ui(wish: ReportOptions, archive: MlflowReader) -> str | None:
     """Where MLflow shows the experiment: known of a server alone."""
     uri = without_credentials(wish.tracking_uri)
     if not uri.startswith(("http://", "https://")):
@@ -309,7 +317,7 @@ def _ui(wish: Wish, archive: Archive) -> str | None:
     return f"{uri.rstrip('/')}/#/experiments/{archive.experiment_id}"
 
 
-def tell(book: Book, paths: Sequence[Path], people: Console) -> None:
+def print_report(book: Report, paths: Sequence[Path], people: Console) -> None:
     """Say in few lines what the book holds, and where it lies."""
     people.print(Text(one_line(book.title), style="bold"), soft_wrap=True)
     for each in book.reports:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnist_bench.analysis.costs import PhaseCost, Phases
 from mnist_bench.analysis.curves import Band, Curves
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.reporting.columns import phase_time
 from mnist_bench.reporting.svg import (
     BLUE,
@@ -109,8 +109,8 @@ def _speed(band: Band) -> Drawn:
         title="Speed over the run",
         alternative=(
             f"Training images a second over {band.x[-1]:,.0f} updates, n = {band.n}: between "
-            f"{units.rate(low)} and {units.rate(high)}, {units.rate(band.mean[0])} in the mean at "
-            f"the beginning and {units.rate(band.mean[-1])} at the end.{_shaded(band)}"
+            f"{formatting.rate(low)} and {formatting.rate(high)}, {formatting.rate(band.mean[0])} in the mean at "
+            f"the beginning and {formatting.rate(band.mean[-1])} at the end.{_shaded(band)}"
         ),
         figure=figure,
     )
@@ -140,7 +140,7 @@ def _phase_memory(phases: Phases) -> Drawn:
     figure, axes = axes_of("", "peak RSS, MiB")
     axes.bar(
         [cost.name for cost in known],
-        [(cost.peak_rss_bytes_max or 0) / units.MIB for cost in known],
+        [(cost.peak_rss_bytes_max or 0) / formatting.MIB for cost in known],
         color=BLUE,
     )
     return Drawn(
@@ -159,7 +159,7 @@ def _listed(costs: Sequence[PhaseCost], *, seconds: bool) -> str:
 
 
 def _memory(cost: PhaseCost) -> str:
-    return units.mebibytes(cost.peak_rss_bytes_max)
+    return formatting.mebibytes(cost.peak_rss_bytes_max)
 
 
 def _course(band: Band, of: str, what: str) -> str:

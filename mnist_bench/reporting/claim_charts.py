@@ -6,19 +6,19 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.reporting.svg import BLUE, GREEN, ORANGE, PURPLE, Chart, Drawn, axes_of, charted
 from mnist_bench.results.experiments import (
     LAYER_KINDS,
     METHODS,
-    Descent,
-    Finding,
+    ExperimentResult,
+    LayerComparison,
     LayerCost,
     LayerKind,
     LossCurve,
     LossPoint,
     Method,
-    Sparseness,
+    OptimizerComparison,
 )
 
 if TYPE_CHECKING:
@@ -33,19 +33,19 @@ _LINES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PURPLE, ":"))
 """Colours and dashes: told apart on paper too."""
 
 
-def charts_of_finding(finding: Finding) -> tuple[Chart, ...]:
+def charts_of_finding(finding: ExperimentResult) -> tuple[Chart, ...]:
     """What can be drawn of it; of counts and of equality there is nothing."""
     match finding.body:
-        case Sparseness():
+        case LayerComparison():
             drawn = list(_sparseness(finding.body))
-        case Descent():
+        case OptimizerComparison():
             drawn = list(_descent(finding.body))
         case _:
             drawn = []
     return tuple(charted(each, f"claim-{finding.claim}") for each in drawn)
 
 
-def _sparseness(body: Sparseness) -> Iterator[Drawn]:
+def _sparseness(body: LayerComparison) -> Iterator[Drawn]:
     timed = {kind: [cost for cost in body.costs if cost.kind == kind and cost.seconds]
              for kind in LAYER_KINDS}  # fmt: skip
     if not any(timed.values()):
@@ -87,7 +87,7 @@ def _by_side(costs: Sequence[LayerCost]) -> str:
     )
 
 
-def _descent(body: Descent) -> Iterator[Drawn]:
+def _descent(body: OptimizerComparison) -> Iterator[Drawn]:
     by: tuple[tuple[str, str, Callable[[LossPoint], float]], ...] = (
         ("seconds", "seconds of training", lambda point: point.seconds),
         ("samples", "images whose gradient was computed", lambda point: point.samples_seen),
@@ -131,5 +131,7 @@ def _way(
         return f"{method}: nothing came of it"
     lowest = min(points, key=lambda point: point.loss)
     at = place(lowest)
-    where = units.duration(at) if what == "seconds" else f"{units.count(round(at))} samples"
+    where = (
+        formatting.duration(at) if what == "seconds" else f"{formatting.count(round(at))} samples"
+    )
     return f"{method}: {lowest.loss:.4f} at the lowest, after {where}"

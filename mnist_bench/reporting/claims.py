@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.formatting import counted
 from mnist_bench.reporting.columns import Column
 from mnist_bench.results.claims import CLAIM_VERDICTS, ClaimLine, Decision, Unit
@@ -18,9 +18,9 @@ _FIGURES: dict[Unit, Callable[[float], str]] = {
     "accuracy": lambda value: f"{value:.4f}",
     "share": lambda value: f"{value:.2f}",
     "ratio": lambda value: f"{value:,.3g}" if abs(value) < 1_000 else f"{value:,.0f}",
-    "steps": lambda value: units.count(round(value)),
-    "seconds": units.duration,
-    "bytes": lambda value: units.mebibytes(round(value)),
+    "steps": lambda value: formatting.count(round(value)),
+    "seconds": formatting.duration,
+    "bytes": lambda value: formatting.mebibytes(round(value)),
     "loss": lambda value: f"{value:.4f}",
     "GB": lambda value: f"{value:.4f} GB",
     "kWh": lambda value: f"{value:.4f} kWh",
@@ -57,7 +57,7 @@ def found(decision: Decision) -> str:
     if decision.low is not None or decision.high is not None:
         told += f" ({interval(decision)})"
     if decision.n is not None:
-        told += f", n = {units.count(decision.n)}"
+        told += f", n = {formatting.count(decision.n)}"
     end = decision.verdict or decision.note
     return f"{decision.criterion}: {told}" + (f": {end}" if end else "")
 
@@ -65,7 +65,7 @@ def found(decision: Decision) -> str:
 def figure(value: float | None, unit: Unit) -> str:
     """A figure as its unit is read."""
     if value is None:
-        return units.UNKNOWN
+        return formatting.UNKNOWN
     if value > _MOST:
         return f"more than {_FIGURES[unit](_MOST)}"
     return _FIGURES[unit](value)
@@ -74,7 +74,7 @@ def figure(value: float | None, unit: Unit) -> str:
 def interval(decision: Decision) -> str:
     """Both ends; an end that is out of all bounds is said to be so."""
     if decision.low is None and decision.high is None:
-        return units.UNKNOWN
+        return formatting.UNKNOWN
     low = figure(decision.low, decision.unit)
     high = "no end" if decision.high is None else figure(decision.high, decision.unit)
     return f"{low} to {high}"
@@ -90,6 +90,6 @@ DECISIONS: tuple[Column[Decision], ...] = (
     Column("Asked", lambda each: each.question, words=True, wraps=True),
     Column("Found", lambda each: figure(each.value, each.unit)),
     Column("Interval", interval),
-    Column("n", lambda each: units.count(each.n)),
-    Column("Verdict", lambda each: each.verdict or units.UNKNOWN, words=True),
+    Column("n", lambda each: formatting.count(each.n)),
+    Column("Verdict", lambda each: each.verdict or formatting.UNKNOWN, words=True),
 )

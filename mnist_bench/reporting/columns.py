@@ -9,16 +9,16 @@ from typing import Generic, TypeVar
 from mnist_bench.analysis.confusion import DigitLine
 from mnist_bench.analysis.costs import PhaseCost
 from mnist_bench.analysis.table1 import ALPHA
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.results.claims import ClaimLine, Decision
 from mnist_bench.results.document import MachineLine, Reach, Row, Scaling, Standing
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.paper import paper_label
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial import StudyTrial
 
 Line = TypeVar(
-    "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine, Tried,
+    "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine, StudyTrial,
     ClaimLine, Decision,
 )  # fmt: skip
 
@@ -46,19 +46,19 @@ class Column(Generic[Line]):
 
 def plus_minus(mean: float | None, sd: float | None) -> str:
     """A mean accuracy with its spread over seeds, where there is one: `0.9931 ± 0.00042`."""
-    return units.accuracy(mean) + ("" if sd is None else f" ± {units.spread(sd)}")
+    return formatting.accuracy(mean) + ("" if sd is None else f" ± {formatting.spread(sd)}")
 
 
 def interval(low: float | None, high: float | None) -> str:
     """Both ends: `0.9912 to 0.9950`."""
     if low is None or high is None:
-        return units.UNKNOWN
-    return f"{units.accuracy(low)} to {units.accuracy(high)}"
+        return formatting.UNKNOWN
+    return f"{formatting.accuracy(low)} to {formatting.accuracy(high)}"
 
 
 def step_with_label(step: int | None) -> str:
     """Updates done, and the paper's label for that step: `901 (900)`."""
-    return units.UNKNOWN if step is None else f"{step:,} ({paper_label(step):,})"
+    return formatting.UNKNOWN if step is None else f"{step:,} ({paper_label(step):,})"
 
 
 def step_range(row: Row) -> str:
@@ -77,21 +77,21 @@ def status(run: RunSummary) -> str:
 def speedup(line: Scaling) -> str:
     """How many times as fast as the base, with its spread over seeds: `1.78 ± 0.02`."""
     if line.speedup_mean is None:
-        return units.UNKNOWN
+        return formatting.UNKNOWN
     spread = "" if line.speedup_sd is None else f" ± {line.speedup_sd:.2f}"
     return f"{line.speedup_mean:.2f}{spread}"
 
 
 def time_spread(row: Row) -> str:
     """Spread of the train seconds over seeds, as a share of their mean: `0.5%`."""
-    return units.percent(_relative(row.train_seconds_mean, row.train_seconds_sd))
+    return formatting.percent(_relative(row.train_seconds_mean, row.train_seconds_sd))
 
 
 def speed(line: MachineLine) -> str:
     """Images a second with their spread over seeds: `3,214 ± 12`."""
     spread = line.images_per_second_sd
-    mean = units.rate(line.images_per_second_mean)
-    return mean if spread is None else f"{mean} ± {units.rate(spread)}"
+    mean = formatting.rate(line.images_per_second_mean)
+    return mean if spread is None else f"{mean} ± {formatting.rate(spread)}"
 
 
 def task(line: MachineLine) -> str:
@@ -107,13 +107,13 @@ def task(line: MachineLine) -> str:
         other,
         "" if grid in {papers, (None, None)} else f"scored at {grid[0]}, then every {grid[1]}",
     ]
-    return ", ".join(part for part in parts if part) or units.UNKNOWN
+    return ", ".join(part for part in parts if part) or formatting.UNKNOWN
 
 
 def clean(row: Row | Scaling) -> str:
     """How many of a row's runs the machine did not disturb: `2 of 3`; unknown if not judged."""
     if row.clean is None or not (row.clean or row.suspect or row.invalid):
-        return units.UNKNOWN
+        return formatting.UNKNOWN
     return f"{row.clean} of {row.n}"
 
 
@@ -124,8 +124,8 @@ def phase_time(cost: PhaseCost) -> str:
 
 def _time(mean: float | None, sd: float | None) -> str:
     spread = _relative(mean, sd)
-    told = units.duration(mean)
-    return told if spread is None else f"{told} ± {units.percent(spread)}"
+    told = formatting.duration(mean)
+    return told if spread is None else f"{told} ± {formatting.percent(spread)}"
 
 
 def updates(line: Reach) -> str:
@@ -145,7 +145,7 @@ def time_ratio(line: Standing) -> str:
     """Train time by the reference's, with its interval if there is one: `1.12 (1.08 to 1.16)`."""
     ratio, low, high = line.seconds_ratio, line.seconds_ratio_low, line.seconds_ratio_high
     if ratio is None:
-        return units.UNKNOWN
+        return formatting.UNKNOWN
     return (
         f"{ratio:.2f}" if low is None or high is None else f"{ratio:.2f} ({low:.2f} to {high:.2f})"
     )
@@ -160,31 +160,33 @@ def taken_for(line: DigitLine) -> str:
     """What a digit is mistaken for, and how often."""
     if line.taken_for is None:
         return "no other"
-    times = "once" if line.taken_for_count == 1 else f"{units.count(line.taken_for_count)} times"
-    return f"{line.taken_for} ({times} in {units.count(line.images * line.n)})"
+    times = (
+        "once" if line.taken_for_count == 1 else f"{formatting.count(line.taken_for_count)} times"
+    )
+    return f"{line.taken_for} ({times} in {formatting.count(line.images * line.n)})"
 
 
 def _max(row: Row) -> str:
     return plus_minus(row.mean, row.sd)
 
 
-_STEPS = Column[Row]("Steps", lambda row: units.count(row.steps))
+_STEPS = Column[Row]("Steps", lambda row: formatting.count(row.steps))
 
 TABLE_1: tuple[Column[Row], ...] = (
     _STEPS,
-    Column("Paper's step", lambda row: units.count(row.paper_step), importance=3),
-    Column("Paper", lambda row: units.accuracy(row.paper_max_test_accuracy), importance=11),
-    Column("n", lambda row: units.count(row.n), importance=8),
+    Column("Paper's step", lambda row: formatting.count(row.paper_step), importance=3),
+    Column("Paper", lambda row: formatting.accuracy(row.paper_max_test_accuracy), importance=11),
+    Column("n", lambda row: formatting.count(row.n), importance=8),
     Column("Clean", clean, importance=7),
     Column("Here, max", _max),
-    Column("Difference", lambda row: units.accuracy_difference(row.difference), importance=6),
+    Column("Difference", lambda row: formatting.accuracy_difference(row.difference), importance=6),
     Column(INTERVAL, lambda row: interval(row.interval_low, row.interval_high), importance=5),
     Column("Verdict", lambda row: row.verdict, words=True),
     Column("Step of max (label)", step_range, importance=2),
-    Column("Train time", lambda row: units.duration(row.train_seconds_mean), importance=10),
+    Column("Train time", lambda row: formatting.duration(row.train_seconds_mean), importance=10),
     Column("± time", time_spread, importance=1),
-    Column("Images/s", lambda row: units.rate(row.images_per_second_mean), importance=4),
-    Column("Peak RSS", lambda row: units.mebibytes(row.peak_rss_bytes_max), importance=9),
+    Column("Images/s", lambda row: formatting.rate(row.images_per_second_mean), importance=4),
+    Column("Peak RSS", lambda row: formatting.mebibytes(row.peak_rss_bytes_max), importance=9),
 )
 """Table I beside this machine."""
 
@@ -203,43 +205,43 @@ ACCURACIES: tuple[Column[Row], ...] = (
 """Three accuracies of the same runs."""
 
 OTHERS: tuple[Column[Row], ...] = (
-    Column("Scenario", lambda row: row.scenario or units.UNKNOWN, words=True),
+    Column("Scenario", lambda row: row.scenario or formatting.UNKNOWN, words=True),
     _STEPS,
-    Column("n", lambda row: units.count(row.n)),
+    Column("n", lambda row: formatting.count(row.n)),
     Column("Max", _max),
     Column("Verdict", lambda row: row.verdict, words=True),
-    Column("Train time", lambda row: units.duration(row.train_seconds_mean)),
-    Column("Peak RSS", lambda row: units.mebibytes(row.peak_rss_bytes_max)),
+    Column("Train time", lambda row: formatting.duration(row.train_seconds_mean)),
+    Column("Peak RSS", lambda row: formatting.mebibytes(row.peak_rss_bytes_max)),
 )
 """Scenarios without a section, by their largest step count."""
 
 SCALING: tuple[Column[Scaling], ...] = (
-    Column("Steps", lambda line: units.count(line.steps)),
-    Column("Threads", lambda line: units.count(line.threads)),
-    Column("n", lambda line: units.count(line.n), importance=2),
+    Column("Steps", lambda line: formatting.count(line.steps)),
+    Column("Threads", lambda line: formatting.count(line.threads)),
+    Column("n", lambda line: formatting.count(line.n), importance=2),
     Column("Clean", clean, importance=3),
-    Column("Train time", lambda line: units.duration(line.train_seconds_mean), importance=5),
-    Column("Images/s", lambda line: units.rate(line.images_per_second_mean), importance=4),
+    Column("Train time", lambda line: formatting.duration(line.train_seconds_mean), importance=5),
+    Column("Images/s", lambda line: formatting.rate(line.images_per_second_mean), importance=4),
     Column("Speed-up", speedup),
-    Column("Efficiency", lambda line: units.percent(line.efficiency)),
-    Column("Peak RSS", lambda line: units.mebibytes(line.peak_rss_bytes_max), importance=1),
+    Column("Efficiency", lambda line: formatting.percent(line.efficiency)),
+    Column("Peak RSS", lambda line: formatting.mebibytes(line.peak_rss_bytes_max), importance=1),
 )
 """What more threads brought."""
 
-_RUN_THREADS = Column[RunSummary]("Threads", lambda run: units.count(run.threads))
+_RUN_THREADS = Column[RunSummary]("Threads", lambda run: formatting.count(run.threads))
 
 RUNS: tuple[Column[RunSummary], ...] = (
     Column("Seed", lambda run: str(run.seed)),
-    Column("Steps", lambda run: units.count(run.steps)),
+    Column("Steps", lambda run: formatting.count(run.steps)),
     Column("Status", status, words=True),
-    Column("Verdict", lambda run: run.verdict or units.UNKNOWN, words=True),
-    Column("Max", lambda run: units.accuracy(run.max_test_accuracy)),
+    Column("Verdict", lambda run: run.verdict or formatting.UNKNOWN, words=True),
+    Column("Max", lambda run: formatting.accuracy(run.max_test_accuracy)),
     Column("Step of max (label)", lambda run: step_with_label(run.max_test_accuracy_step)),
-    Column("Final", lambda run: units.accuracy(run.final_test_accuracy)),
-    Column("Selected", lambda run: units.accuracy(run.selected_test_accuracy)),
-    Column("Train time", lambda run: units.duration(run.train_seconds_total)),
-    Column("Peak RSS", lambda run: units.mebibytes(run.peak_rss_bytes)),
-    Column("Run", lambda run: run.run_id or units.UNKNOWN, words=True),
+    Column("Final", lambda run: formatting.accuracy(run.final_test_accuracy)),
+    Column("Selected", lambda run: formatting.accuracy(run.selected_test_accuracy)),
+    Column("Train time", lambda run: formatting.duration(run.train_seconds_total)),
+    Column("Peak RSS", lambda run: formatting.mebibytes(run.peak_rss_bytes)),
+    Column("Run", lambda run: run.run_id or formatting.UNKNOWN, words=True),
 )
 """Every run."""
 
@@ -249,27 +251,27 @@ RUNS_BY_THREADS: tuple[Column[RunSummary], ...] = (*RUNS[:2], _RUN_THREADS, *RUN
 PHASES: tuple[Column[PhaseCost], ...] = (
     Column("Phase", lambda cost: cost.name, words=True),
     Column("Mean time", phase_time),
-    Column("Peak RSS", lambda cost: units.mebibytes(cost.peak_rss_bytes_max)),
+    Column("Peak RSS", lambda cost: formatting.mebibytes(cost.peak_rss_bytes_max)),
     Column("Shared", shared, words=True),
 )
 """Where the time went."""
 
 MACHINES: tuple[Column[MachineLine], ...] = (
     Column("Scenario", lambda line: line.scenario, words=True),
-    Column("Steps", lambda line: units.count(line.steps)),
+    Column("Steps", lambda line: formatting.count(line.steps)),
     Column("How", task, words=True),
     Column("Machine", lambda line: line.machine, words=True),
-    Column("Threads", lambda line: units.count(line.threads)),
-    Column("n", lambda line: units.count(line.n)),
+    Column("Threads", lambda line: formatting.count(line.threads)),
+    Column("n", lambda line: formatting.count(line.n)),
     Column("Images/s", speed),
-    Column("Relative", lambda line: units.percent(line.relative)),
-    Column("Final", lambda line: units.accuracy(line.final_test_accuracy_mean)),
-    Column("Peak RSS", lambda line: units.mebibytes(line.peak_rss_bytes_max)),
+    Column("Relative", lambda line: formatting.percent(line.relative)),
+    Column("Final", lambda line: formatting.accuracy(line.final_test_accuracy_mean)),
+    Column("Peak RSS", lambda line: formatting.mebibytes(line.peak_rss_bytes_max)),
 )
 """Machines beside one another."""
 
 REACH: tuple[Column[Reach], ...] = (
-    Column("Test accuracy", lambda line: units.accuracy(line.accuracy)),
+    Column("Test accuracy", lambda line: formatting.accuracy(line.accuracy)),
     Column("Reached by", lambda line: f"{line.reached} of {line.n}"),
     Column("Updates to it", updates),
     Column("ms an update", lambda line: _milliseconds(line.seconds_a_step_mean)),
@@ -278,9 +280,11 @@ REACH: tuple[Column[Reach], ...] = (
 """How long until the paper's accuracies."""
 
 STANDING: tuple[Column[Standing], ...] = (
-    Column("Steps", lambda line: units.count(line.steps)),
+    Column("Steps", lambda line: formatting.count(line.steps)),
     Column("n", lambda line: f"{line.n} against {line.reference_n}"),
-    Column("Max, difference", lambda line: units.accuracy_difference(line.accuracy_difference)),
+    Column(
+        "Max, difference", lambda line: formatting.accuracy_difference(line.accuracy_difference)
+    ),
     Column("p", lambda line: _probability(line.p_value)),
     Column("Train time, ratio", time_ratio),
 )
@@ -289,7 +293,7 @@ STANDING: tuple[Column[Standing], ...] = (
 
 DIGITS: tuple[Column[DigitLine], ...] = (
     Column("Digit", lambda line: str(line.digit)),
-    Column("Images", lambda line: units.count(line.images)),
+    Column("Images", lambda line: formatting.count(line.images)),
     Column("Read rightly", lambda line: _share(line.share_right)),
     Column("Most often taken for", taken_for, words=True),
 )
@@ -302,18 +306,18 @@ def _relative(mean: float | None, sd: float | None) -> float | None:
 
 
 def _share(share: float | None) -> str:
-    return units.UNKNOWN if share is None else f"{share:.2%}"
+    return formatting.UNKNOWN if share is None else f"{share:.2%}"
 
 
 def _rounded(mean: float | None) -> str:
-    return units.UNKNOWN if mean is None else f"{mean:,.0f}"
+    return formatting.UNKNOWN if mean is None else f"{mean:,.0f}"
 
 
 def _milliseconds(seconds: float | None) -> str:
-    return units.UNKNOWN if seconds is None else f"{1_000 * seconds:.1f}"
+    return formatting.UNKNOWN if seconds is None else f"{1_000 * seconds:.1f}"
 
 
 def _probability(p_value: float | None) -> str:
     if p_value is None:
-        return units.UNKNOWN
+        return formatting.UNKNOWN
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

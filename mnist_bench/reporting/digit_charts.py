@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_bench.analysis.confusion import Confusion, Missed
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.data.idx import CLASSES
 from mnist_bench.reporting.svg import BLUE, WIDTH, Chart, Drawn, charted, figure_of
-from mnist_bench.results.layer_maps import Layers
+from mnist_bench.results.layer_maps import LayerMaps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ def charts_of_confusion(confusion: Confusion, prefix: str) -> tuple[Chart, ...]:
     return tuple(charted(each, prefix) for each in drawn)
 
 
-def charts_of_layers(layers: Layers, prefix: str) -> tuple[Chart, ...]:
+def charts_of_layers(layers: LayerMaps, prefix: str) -> tuple[Chart, ...]:
     """The paper's Figures 1 to 4 for an image, and a trained network's own maps where there are."""
     return tuple(charted(each, prefix) for each in _layers(layers))
 
@@ -61,13 +61,13 @@ def _confusion(confusion: Confusion) -> Drawn:
         ""
         if worst.taken_for is None
         else f" Most often a {worst.digit} is taken for a {worst.taken_for}: "
-        f"{units.count(worst.taken_for_count)} times."
+        f"{formatting.count(worst.taken_for_count)} times."
     )
     return Drawn(
         name="confusion",
         title="Which digits are taken for which",
         alternative=(
-            f"{units.count(confusion.errors)} of {units.count(readings)} readings of test images "
+            f"{formatting.count(confusion.errors)} of {formatting.count(readings)} readings of test images "
             f"are wrong, n = {confusion.n}.{most_often}"
         ),
         figure=figure,
@@ -96,7 +96,7 @@ def _missed(missed: Sequence[Missed]) -> Drawn:
     )
 
 
-def _layers(layers: Layers) -> Iterator[Drawn]:
+def _layers(layers: LayerMaps) -> Iterator[Drawn]:
     figure = figure_of(1.6, 1.6)
     axes = figure.subplots()
     axes.set_axis_off()
@@ -110,7 +110,7 @@ def _layers(layers: Layers) -> Iterator[Drawn]:
     pairs = zip(layers.untrained, layers.trained, strict=True)
     for number, (before, after) in enumerate(pairs, 1):
         yield _figure(number, before, "figure", "untrained, as published")
-        trained = f"after {units.count(layers.steps)} updates"
+        trained = f"after {formatting.count(layers.steps)} updates"
         yield _figure(number, after, "trained-figure", trained)
     for number, maps in enumerate(layers.own, 1):
         yield _own(number, maps)

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 from mnist_bench.analysis.costs import phases_of
 from mnist_bench.core.escaping import one_line
-from mnist_bench.reporting import charts, claim_charts
-from mnist_bench.reporting import digit_charts as digits
-from mnist_bench.reporting import study_charts as tuning
-from mnist_bench.reporting.model import Book, Report
+from mnist_bench.reporting import charts, claim_charts, digit_charts, study_charts
+from mnist_bench.reporting.model import Report, ReportSection
 from mnist_bench.reporting.svg import Chart
 from mnist_bench.scenarios import paper
 
@@ -36,7 +34,7 @@ class Drawings:
     layers: tuple[Chart, ...]
     claims: Mapping[int, tuple[Chart, ...]]
 
-    def files(self, book: Book) -> dict[str, bytes]:
+    def files(self, book: Report) -> dict[str, bytes]:
         """Each as a file of its own, by name."""
         owned = [
             (report.scenario, chart)
@@ -75,23 +73,24 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9-]+", "-", name.lower())[:60].strip("-") or "unnamed"
 
 
-def drawings_of(book: Book) -> Drawings:
+def drawings_of(book: Report) -> Drawings:
     """Draw everything that there are figures for."""
     return Drawings(
         parts=tuple(_curves(r, f"part-{i}") for i, r in enumerate(book.reports, 1)),
         confusions=tuple(
-            digits.charts_of_confusion(r.confusion, f"part-{i}") if r.confusion else ()
+            digit_charts.charts_of_confusion(r.confusion, f"part-{i}") if r.confusion else ()
             for i, r in enumerate(book.reports, 1)
         ),
         studies=tuple(
-            tuning.charts_of_study(study, f"study-{i}") for i, study in enumerate(book.studies, 1)
+            study_charts.charts_of_study(study, f"study-{i}")
+            for i, study in enumerate(book.studies, 1)
         ),
-        layers=digits.charts_of_layers(book.layers, "layers") if book.layers else (),
+        layers=digit_charts.charts_of_layers(book.layers, "layers") if book.layers else (),
         claims={each.claim: claim_charts.charts_of_finding(each) for each in book.findings},
     )
 
 
-def _curves(report: Report, prefix: str) -> tuple[Chart, ...]:
+def _curves(report: ReportSection, prefix: str) -> tuple[Chart, ...]:
     if not report.is_drawn:
         return ()
     return charts.charts_of(

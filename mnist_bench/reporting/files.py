@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from mnist_bench.core import files
-from mnist_bench.reporting import csv as csv_file
-from mnist_bench.reporting import markdown
+from mnist_bench.reporting import csv, markdown
 from mnist_bench.reporting.json import json_pieces
-from mnist_bench.reporting.model import Book, Report
+from mnist_bench.reporting.model import Report, ReportSection
 
 
-def write_reports(folder: Path, name: str, report: Report) -> tuple[Path, ...]:
+def write_reports(folder: Path, name: str, report: ReportSection) -> tuple[Path, ...]:
     """Write `<name>.md`, `.csv`, `.runs.csv` and `.json`.
 
     Args:
@@ -30,15 +29,15 @@ def write_reports(folder: Path, name: str, report: Report) -> tuple[Path, ...]:
     """
     contents = (
         files.File(".md", markdown.to_markdown(report)),
-        files.File(".csv", csv_file.rows_csv(report.rows)),
-        files.File(".runs.csv", partial(csv_file.runs_lines, report.document.runs)),
+        files.File(".csv", csv.rows_csv(report.rows)),
+        files.File(".runs.csv", partial(csv.runs_lines, report.document.runs)),
         files.File(".json", partial(json_pieces, report.document)),
     )
     return files.write(folder, name, contents)
 
 
 @dataclass(frozen=True)
-class Bound:
+class RenderedReport:
     """A book in its formats.
 
     Attributes:
@@ -50,7 +49,7 @@ class Bound:
     drawings: Mapping[str, bytes]
 
 
-def bind(book: Book, formats: Sequence[str]) -> Bound:
+def render(book: Report, formats: Sequence[str]) -> RenderedReport:
     """A book in some of `REPORT_FORMATS`."""
     contents: list[files.File] = []
     drawn: Mapping[str, bytes] = {}
@@ -66,9 +65,9 @@ def bind(book: Book, formats: Sequence[str]) -> Bound:
             contents.append(files.File(".md", markdown.book_to_markdown(book)))
         elif suffix == "csv":
             rows = [row for report in (*book.reports, *book.others) for row in report.rows]
-            contents.append(files.File(".csv", csv_file.rows_csv(rows)))
-            runs = partial(csv_file.runs_lines, book.document.runs)
+            contents.append(files.File(".csv", csv.rows_csv(rows)))
+            runs = partial(csv.runs_lines, book.document.runs)
             contents.append(files.File(".runs.csv", runs))
         else:
             contents.append(files.File(".json", partial(json_pieces, book.document)))
-    return Bound(tuple(contents), drawn)
+    return RenderedReport(tuple(contents), drawn)

@@ -11,14 +11,14 @@ from mnist_bench.reporting import columns as cells
 from mnist_bench.reporting import text as words
 from mnist_bench.reporting.figures import Drawings
 from mnist_bench.reporting.methodology import explained
-from mnist_bench.reporting.model import Book
+from mnist_bench.reporting.model import Report
 from mnist_bench.reporting.svg import Chart
 from mnist_bench.reporting.view import others_left_out, part_of, table_of_others
 
 _TEMPLATE = "book.html.j2"
 
 
-def book_to_html(book: Book, drawings: Drawings) -> str:
+def book_to_html(book: Report, drawings: Drawings) -> str:
     """The whole page; text from outside shows as itself and is never run."""
     import jinja2  # slow to load
     from markupsafe import Markup

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_bench.analysis.confusion import Confusion, confusion_of
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Images, Source
 from mnist_bench.results.run import RunResult
-from mnist_bench.tracking.mlflow_reader import Archive
+from mnist_bench.tracking.mlflow_reader import MlflowReader
 
 
-class Pictured:
+class ReportImages:
     """The images of recorded runs, as far as they are at hand.
 
     Args:
@@ -28,10 +28,10 @@ class Pictured:
         BenchError: The user's folder is not one of images.
     """
 
-    def __init__(self, archive: Archive, folder: Path | None) -> None:
+    def __init__(self, archive: MlflowReader, folder: Path | None) -> None:
         self.archive = archive
         self.notes: list[str] = []
-        self._own = data.find("auto", folder, say=lambda _: None) if folder else None
+        self._own = mnist.find("auto", folder, say=lambda _: None) if folder else None
         self._sources: dict[str, Source | None] = {}
         self._images: dict[str, Images] = {}
 
@@ -40,7 +40,7 @@ class Pictured:
         if self._own and self._own.digest == digest:
             return self._own
         if digest not in self._sources:
-            self._sources[digest] = data.at_hand(digest)
+            self._sources[digest] = mnist.at_hand(digest)
         return self._sources[digest]
 
     def confusion(self, trainings: Sequence[RunResult]) -> Confusion | None:
@@ -57,5 +57,5 @@ class Pictured:
                 self.notes.append(note)
             return None
         if digest not in self._images:
-            self._images[digest] = data.load(source).test_images
+            self._images[digest] = mnist.load(source).test_images
         return confusion_of(predictions, self._images[digest])

@@ -5,37 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mnist_bench.core import locks as exclusive
+from mnist_bench.core import locks
 from mnist_bench.core.errors import BenchError
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import system
 from mnist_bench.measurement.machine import machine_id
 from mnist_bench.reporting.digit_charts import charts_of_layers
 from mnist_bench.reporting.figures import on_paper
-from mnist_bench.results import layer_maps as layers
-from mnist_bench.results.layer_maps import Layers
-from mnist_bench.results.protocol import LayersQuestion
+from mnist_bench.results import layer_maps
+from mnist_bench.results.layer_maps import LayerMaps
+from mnist_bench.results.protocol import LayerMapsRequest
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.runner import process
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.tracking import schema as figures
+from mnist_bench.tracking import schema
 from mnist_bench.tracking.layer_maps import WEIGHTS
-from mnist_bench.tracking.mlflow_reader import Archive
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 _STEPS = 1_000
 """Enough for the small network: it is then right on nine of ten digits and more."""
 _SEED = 0
 
 
-def make(
-    store: Store,
+def make_layer_maps(
+    store: MlflowStore,
     source: Source,
     image: int,
     own: RunSummary | None,
     *,
     exclusively: bool = True,
-) -> Layers:
+) -> LayerMaps:
     """Train the figures' network, look at an image through its layers, and record what is seen.
 
     Args:
@@ -55,26 +55,26 @@ def make(
             f"give a number from 0 to {source.test_images - 1:,}",
         )
     with TemporaryDirectory(prefix="mnist-bench-") as folder:
-        file = Path(folder, layers.FILE)
-        question = LayersQuestion(
+        file = Path(folder, layer_maps.FILE)
+        question = LayerMapsRequest(
             source=source,
             image=image,
             steps=_STEPS,
             seed=_SEED,
-            execution=Execution(threads=sensing.usable_threads()),
+            execution=Execution(threads=system.usable_threads()),
             file=str(file),
             weights=_weights(store, own, Path(folder)),
             weights_steps=own.steps if own else 0,
         )
-        with exclusive.held(machine_id(), exclusive=exclusively, say=lambda _: None):
-            process.look(question)
+        with locks.benchmark_lock(machine_id(), exclusive=exclusively, say=lambda _: None):
+            process.compute_layer_maps(question)
         content = file.read_bytes()
-    seen = layers.from_bytes(content)
+    seen = layer_maps.from_bytes(content)
     _record(store, source, seen, own, content)
     return seen
 
 
-def _weights(archive: Archive, run: RunSummary | None, folder: Path) -> str | None:
+def _weights(archive: MlflowReader, run: RunSummary | None, folder: Path) -> str | None:
     content = archive.artifact(run.run_id, WEIGHTS) if run and run.run_id else None
     if content is None:
         return None
@@ -84,7 +84,7 @@ def _weights(archive: Archive, run: RunSummary | None, folder: Path) -> str | No
 
 
 def _record(
-    store: Store, source: Source, seen: Layers, own: RunSummary | None, content: bytes
+    store: MlflowStore, source: Source, seen: LayerMaps, own: RunSummary | None, content: bytes
 ) -> None:
     charts = charts_of_layers(seen, "layers")
     files = {f"{chart.name}.svg": on_paper(chart).encode() for chart in charts}
@@ -94,7 +94,7 @@ def _record(
         f"What layers of the figures' network{whose} make of test image {seen.image}, a "
         f"{seen.label}: untrained as published, and after {seen.steps:,} updates (test accuracy "
         f"{seen.test_accuracy:.4f}).",
-        {figures.IMAGE_TAG: str(seen.image), figures.DIGEST_TAG: source.digest}
-        | ({figures.WEIGHTS_RUN_TAG: own.run_id} if own and own.run_id else {}),
-        files | {layers.FILE: content},
+        {schema.IMAGE_TAG: str(seen.image), schema.DIGEST_TAG: source.digest}
+        | ({schema.WEIGHTS_RUN_TAG: own.run_id} if own and own.run_id else {}),
+        files | {layer_maps.FILE: content},
     )

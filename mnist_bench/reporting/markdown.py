@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from mnist_bench.core.escaping import Ready, code, markdown
+from mnist_bench.core.escaping import EscapedText, code, markdown
 from mnist_bench.reporting import claims, study
 from mnist_bench.reporting import columns as cells
 from mnist_bench.reporting import text as words
 from mnist_bench.reporting.methodology import explained
-from mnist_bench.reporting.model import Book, Report
+from mnist_bench.reporting.model import Report, ReportSection
 from mnist_bench.reporting.view import others_left_out, part_of, table_of_others
 
 if TYPE_CHECKING:
     import jinja2
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: ReportSection) -> str:
     """One scenario's report; text from outside shows as itself and is never run as Markdown."""
     return _template("report.md.j2").render(
         report=report,
@@ -28,16 +28,16 @@ def to_markdown(report: Report) -> str:
         part=part_of(report, table),
         explained=explained([report]),
         words=words,
-        h=Ready("##"),
+        h=EscapedText("##"),
     )
 
 
-def book_to_markdown(book: Book) -> str:
+def book_to_markdown(book: Report) -> str:
     """A book of reports, likewise."""
 
     def linked(
         columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], /
-    ) -> Ready:
+    ) -> EscapedText:
         return table(columns, lines, book.link)
 
     told = book.document.claims
@@ -63,7 +63,7 @@ def book_to_markdown(book: Book) -> str:
         claim_words=claims,
         explained=explained(book.reports),
         words=words,
-        h=Ready("###"),
+        h=EscapedText("###"),
     )
 
 
@@ -71,7 +71,7 @@ def table(
     columns: Sequence[cells.Column[cells.Line]],
     lines: Sequence[cells.Line],
     link: Callable[[cells.Line], str | None] = lambda _: None,
-) -> Ready:
+) -> EscapedText:
     """Lines as a Markdown table, figures to the right.
 
     Args:
@@ -84,17 +84,17 @@ def table(
         ["---" if column.words else "---:" for column in columns],
     ]
     parts += [[_cell(column, line, link) for column in columns] for line in lines]
-    return Ready("\n".join(f"| {' | '.join(part)} |" for part in parts))
+    return EscapedText("\n".join(f"| {' | '.join(part)} |" for part in parts))
 
 
 def _cell(
     column: cells.Column[cells.Line],
     line: cells.Line,
     link: Callable[[cells.Line], str | None],
-) -> Ready:
+) -> EscapedText:
     text = markdown(column.text(line))
     address = link(line) if column.header == "Run" else None
-    return Ready(f"[{text}]({quote(address, safe=':/#?&=%')})") if address else text
+    return EscapedText(f"[{text}]({quote(address, safe=':/#?&=%')})") if address else text
 
 
 def _template(name: str) -> jinja2.Template:

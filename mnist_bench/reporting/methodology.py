@@ -9,7 +9,7 @@ from mnist_bench.analysis.costs import phases_of
 from mnist_bench.analysis.table1 import ALPHA, MIN_SEEDS
 from mnist_bench.reporting import text as words
 from mnist_bench.reporting.columns import INTERVAL
-from mnist_bench.reporting.model import Report
+from mnist_bench.reporting.model import ReportSection
 from mnist_bench.results.run_summary import shares_trajectories
 from mnist_bench.scenarios import paper
 
@@ -27,13 +27,13 @@ class Explained:
     text: str
 
 
-def explained(reports: Iterable[Report]) -> list[Explained]:
+def explained(reports: Iterable[ReportSection]) -> list[Explained]:
     """What there is to say of the figures of some reports."""
     told = list(reports)
     return [*_accuracies(told), *_costs(told), *_trajectories(told)]
 
 
-def _accuracies(reports: list[Report]) -> Iterator[Explained]:
+def _accuracies(reports: list[ReportSection]) -> Iterator[Explained]:
     grid = ", ".join(f"{step:,}" for step in paper.PROTOCOL.grid.points(300)[:3])
     yield Explained(
         "Max",
@@ -87,7 +87,7 @@ def _accuracies(reports: list[Report]) -> Iterator[Explained]:
         )
 
 
-def _costs(reports: list[Report]) -> Iterator[Explained]:
+def _costs(reports: list[ReportSection]) -> Iterator[Explained]:
     runs = [run for report in reports for run in report.document.runs]
     yield Explained(
         "Train time",
@@ -123,7 +123,7 @@ def _costs(reports: list[Report]) -> Iterator[Explained]:
         )
 
 
-def _trajectories(reports: list[Report]) -> Iterator[Explained]:
+def _trajectories(reports: list[ReportSection]) -> Iterator[Explained]:
     runs = [run for report in reports for run in report.document.runs]
     if shares_trajectories(runs):
         yield Explained(

@@ -7,17 +7,17 @@ from urllib.parse import quote
 
 from mnist_bench.analysis.confusion import Confusion
 from mnist_bench.analysis.curves import Curves
-from mnist_bench.analysis.system_state import Seen
+from mnist_bench.analysis.system_state import SystemState
 from mnist_bench.results.document import Document, Row
-from mnist_bench.results.experiments import Finding
-from mnist_bench.results.layer_maps import Layers
+from mnist_bench.results.experiments import ExperimentResult
+from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.tuning.document import StudyDocument
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial import StudyTrial
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportSection:
     """What one scenario's runs on one machine tell, before it takes a format.
 
     Attributes:
@@ -39,7 +39,7 @@ class Report:
     created: str
     document: Document
     rows: tuple[Row, ...]
-    seen: Seen | None = None
+    seen: SystemState | None = None
     curves: Curves | None = None
     confusion: Confusion | None = None
     is_drawn: bool = True
@@ -56,7 +56,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Book:
+class Report:
     """Reports on the scenarios that one machine has run, beside other machines.
 
     Attributes:
@@ -77,16 +77,16 @@ class Book:
     command: str
     created: str
     document: Document
-    reports: tuple[Report, ...]
-    others: tuple[Report, ...] = ()
+    reports: tuple[ReportSection, ...]
+    others: tuple[ReportSection, ...] = ()
     notes: tuple[str, ...] = ()
     studies: tuple[StudyDocument, ...] = ()
-    layers: Layers | None = None
-    findings: tuple[Finding, ...] = ()
+    layers: LayerMaps | None = None
+    findings: tuple[ExperimentResult, ...] = ()
     ui: str | None = None
 
     def link(self, line: object) -> str | None:
         """Where MLflow shows a run or trial; None for what is none, or where no UI is known."""
-        if self.ui is None or not isinstance(line, (RunSummary, Tried)) or line.run_id is None:
+        if self.ui is None or not isinstance(line, (RunSummary, StudyTrial)) or line.run_id is None:
             return None
         return f"{self.ui}/runs/{quote(line.run_id, safe='')}"

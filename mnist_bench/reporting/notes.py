@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mnist_bench.core.formatting import counted
 from mnist_bench.results.document import MachineLine
-from mnist_bench.results.run_summary import Recorded
+from mnist_bench.results.run_summary import RecordedRun
 from mnist_bench.tuning.document import StudyDocument
 
 
@@ -28,7 +28,7 @@ def left_out(
         yield f"{counted(number, 'run')} left out: {reason}"
 
 
-def several_versions(runs: Sequence[Recorded]) -> Iterator[str]:
+def several_versions(runs: Sequence[RecordedRun]) -> Iterator[str]:
     """A row may hold runs of several: its time may be of what changed between them."""
     counts = Counter(
         f"TensorFlow {each.tensorflow or '–'} and mnist-bench {each.mnist_bench or '–'}"
@@ -42,7 +42,7 @@ def several_versions(runs: Sequence[Recorded]) -> Iterator[str]:
         )
 
 
-def without_study(trials: Sequence[Recorded], studies: Sequence[StudyDocument]) -> Iterator[str]:
+def without_study(trials: Sequence[RecordedRun], studies: Sequence[StudyDocument]) -> Iterator[str]:
     """Trials stand in the section of their study, and that comes with its end."""
     told = {study.study for study in studies}
     left = Counter(each.study for each in trials if each.study not in told)

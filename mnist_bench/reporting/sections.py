@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis import table1
 from mnist_bench.analysis.curves import Curves, curves_of
 from mnist_bench.analysis.grouping import groups
-from mnist_bench.analysis.reference import standings
-from mnist_bench.analysis.system_state import seen_by
-from mnist_bench.analysis.time_to_accuracy import reaches
+from mnist_bench.analysis.reference import compare_with_reference
+from mnist_bench.analysis.system_state import system_state_of
+from mnist_bench.analysis.time_to_accuracy import times_to_accuracy
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.reporting.images import Pictured
-from mnist_bench.reporting.model import Report
+from mnist_bench.reporting.images import ReportImages
+from mnist_bench.reporting.model import ReportSection
 from mnist_bench.results.document import Document
 from mnist_bench.results.run_summary import RunSummary
 
@@ -38,11 +38,11 @@ class _Common:
         reference: The shipped one, and its spreads.
     """
 
-    shelf: Pictured
+    shelf: ReportImages
     described: Machine
     created: str
     reference: Document
-    spreads: compare.Reference
+    spreads: table1.Reference
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,17 @@ class Sections:
         others: Those that have a row in a table alone.
     """
 
-    shown: tuple[Report, ...]
-    others: tuple[Report, ...]
+    shown: tuple[ReportSection, ...]
+    others: tuple[ReportSection, ...]
 
     @property
-    def all(self) -> tuple[Report, ...]:
+    def all(self) -> tuple[ReportSection, ...]:
         """Both."""
         return self.shown + self.others
 
 
 def sections(
-    shelf: Pictured,
+    shelf: ReportImages,
     runs: Sequence[RunSummary],
     described: Machine,
     created: str,
@@ -82,8 +82,8 @@ def sections(
     """
     if not runs:
         return Sections((), ())
-    reference = compare.reference_document()
-    spreads = compare.Reference.from_document(reference)
+    reference = table1.reference_document()
+    spreads = table1.Reference.from_document(reference)
     common = _Common(shelf, described, created, reference, spreads)
     by_scenario = _by_scenario(runs)
     too_many = limited and len(by_scenario) > MOST_SECTIONS
@@ -124,9 +124,9 @@ def _compares(runs: Sequence[RunSummary]) -> bool:
 
 def _section(
     common: _Common, scenario: str, runs: Sequence[RunSummary], *, is_drawn: bool
-) -> Report:
+) -> ReportSection:
     shelf, reference = common.shelf, common.reference
-    rows = compare.rows(runs, common.spreads)
+    rows = table1.rows(runs, common.spreads)
     row = _longest(runs) if is_drawn else ()
     longest = row[-_MOST_CURVES:]
     drawn = [run for each in longest if (run := shelf.archive.load(each.run_id or ""))]
@@ -141,20 +141,22 @@ def _section(
             "can't be: MLflow has no record of them in reach"
         )
     curves: Curves | None = curves_of(drawn)
-    document = compare.document_of(common.described, runs, rows).model_copy(
+    document = table1.document_of(common.described, runs, rows).model_copy(
         update={
-            "reaches": reaches(scenario, drawn, drawn[-1].target_accuracies if drawn else ()),
-            "standings": standings(rows, reference),
+            "reaches": times_to_accuracy(
+                scenario, drawn, drawn[-1].target_accuracies if drawn else ()
+            ),
+            "standings": compare_with_reference(rows, reference),
         }
     )
-    return Report(
+    return ReportSection(
         title=f"Scenario {scenario}",
         scenario=scenario,
         command="",
         created=common.created,
         document=document,
         rows=rows,
-        seen=seen_by(drawn),
+        seen=system_state_of(drawn),
         curves=curves,
         confusion=shelf.confusion(drawn),
         is_drawn=is_drawn,

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
 from mnist_bench.analysis.statistics import LEVEL, Interval
-from mnist_bench.core import formatting as units
-from mnist_bench.core.escaping import Ready, code, markdown
+from mnist_bench.core import formatting
+from mnist_bench.core.escaping import EscapedText, code, markdown
 from mnist_bench.reporting.columns import Column
 from mnist_bench.scenarios import paper
-from mnist_bench.tuning.confirmation_stats import Arm, Proof, proof_in_words
-from mnist_bench.tuning.document import Look, StudyDocument
-from mnist_bench.tuning.trial import Tried, papers_of
+from mnist_bench.tuning.confirmation_stats import Arm, Confirmation, confirmation_in_words
+from mnist_bench.tuning.document import StudyDocument, TestEvaluation
+from mnist_bench.tuning.trial import StudyTrial, paper_trial
 
 _MOST_TRIALS = 10
 """In the table of the best."""
@@ -59,7 +59,7 @@ def headline(document: StudyDocument) -> str:
     if not proven:
         margin = document.margin.in_words if document.margin else ""
         return f"Best on validation: trial {document.candidate}; {margin}."
-    return f"Trial {document.candidate} on fresh seeds: {proof_in_words(proven[-1].proof)}"
+    return f"Trial {document.candidate} on fresh seeds: {confirmation_in_words(proven[-1].proof)}"
 
 
 def _warnings(document: StudyDocument) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _machines(document: StudyDocument) -> Iterator[str]:
     machines = Counter(trial.machine_id for trial in counted)
     if len(machines) > 1:
         names = {trial.machine_id: trial.machine for trial in counted if trial.machine}
-        each = (f"{markdown(names.get(id_, 'a machine'))} ({units.counted(number, 'trial')})"
+        each = (f"{markdown(names.get(id_, 'a machine'))} ({formatting.counted(number, 'trial')})"
                 for id_, number in machines.items())  # fmt: skip
         yield f"Trained on {len(machines)} machines: {'; '.join(each)}. Their hours are added up."
 
@@ -92,7 +92,7 @@ def counts(document: StudyDocument) -> str:
     kinds = [f"{states.count(s)} {s}" for s in dict.fromkeys(states)]
     return (
         f"{len(states)} trials: {', '.join(kinds)}; the search took "
-        f"{units.duration(document.search_seconds)}."
+        f"{formatting.duration(document.search_seconds)}."
     )
 
 
@@ -131,34 +131,34 @@ def _finalists(document: StudyDocument) -> Iterator[str]:
     yield table(lines)
 
 
-def _looks(looks: Sequence[Look]) -> Iterator[str]:
+def _looks(looks: Sequence[TestEvaluation]) -> Iterator[str]:
     if not looks:
         return
     yield "## The looks at the test split"
     yield f"{len(looks)} in all; the candidate was settled on validation before each."
     for look in looks:
-        yield f"{look.number}. Trial {look.candidate}: {proof_in_words(look.proof)}"
+        yield f"{look.number}. Trial {look.candidate}: {confirmation_in_words(look.proof)}"
         if look.proof:
             yield _proof_table(look.proof)
             yield "\n".join(f"- {line}" for line in _proof_lines(look.proof))
 
 
-def _proof_table(proof: Proof) -> str:
+def _proof_table(proof: Confirmation) -> str:
     def line(name: str, arm: Arm) -> tuple[str, ...]:
         return (
             name,
             str(arm.n),
-            f"{units.accuracy(arm.accuracy_mean)} ± {units.spread(arm.accuracy_sd)}",
-            units.accuracy(arm.validation_mean),
-            units.duration(arm.train_seconds_mean),
-            units.mebibytes(arm.peak_rss_bytes_max),
+            f"{formatting.accuracy(arm.accuracy_mean)} ± {formatting.spread(arm.accuracy_sd)}",
+            formatting.accuracy(arm.validation_mean),
+            formatting.duration(arm.train_seconds_mean),
+            formatting.mebibytes(arm.peak_rss_bytes_max),
         )
 
     header = ("", "n", "Final test accuracy", "On validation", "Train time", "Peak RSS")
     return table([header, line("Winner", proof.candidate), line("Paper's", proof.paper)])
 
 
-def _proof_lines(proof: Proof) -> Iterator[str]:
+def _proof_lines(proof: Confirmation) -> Iterator[str]:
     accuracy = _interval(proof.accuracy, "{:+.4f}".format)
     yield f"Difference in accuracy, winner less paper: {accuracy}"
     yield f"Difference in train time: {_interval(proof.train_seconds, '{:+.1f} s'.format)}"
@@ -193,7 +193,7 @@ def _best_table(document: StudyDocument) -> str:
     return table([[column.header for column in columns], *lines])
 
 
-def best_trials(document: StudyDocument) -> list[Tried]:
+def best_trials(document: StudyDocument) -> list[StudyTrial]:
     """The best finished trials, by the first value, and the paper's.
 
     Of a trade-off all of its front stands before them.
@@ -202,30 +202,30 @@ def best_trials(document: StudyDocument) -> list[Tried]:
     several = len(document.goal.names) > 1
     front = [trial for trial in ranked if several and trial.number in document.best]
     shown = [*front, *(trial for trial in ranked[:_MOST_TRIALS] if trial not in front)]
-    papers = papers_of(document.trials)
+    papers = paper_trial(document.trials)
     if papers and papers not in shown:
         shown.append(papers)
     return shown
 
 
-def best_columns(document: StudyDocument) -> list[Column[Tried]]:
+def best_columns(document: StudyDocument) -> list[Column[StudyTrial]]:
     """What is told of each of them."""
     goal = document.goal
 
-    def value(place: int) -> Callable[[Tried], str]:
+    def value(place: int) -> Callable[[StudyTrial], str]:
         return lambda trial: goal.texts(trial.values)[place]
 
-    columns: list[Column[Tried]] = [
+    columns: list[Column[StudyTrial]] = [
         Column("Trial", lambda t: f"{t.number}{' (paper)' if t.is_papers else ''}"),
         *(Column(name[:1].upper() + name[1:], value(i)) for i, name in enumerate(goal.names)),
-        Column("Verdict", lambda trial: trial.verdict or units.UNKNOWN, words=True),
-        Column("Trial took", lambda trial: units.duration(trial.seconds)),
+        Column("Verdict", lambda trial: trial.verdict or formatting.UNKNOWN, words=True),
+        Column("Trial took", lambda trial: formatting.duration(trial.seconds)),
     ]
     if len(goal.names) > 1:
         columns.append(Column("On the front", lambda trial: _yes(trial.number in document.best)))
     if any(trial.missed for trial in best_trials(document)):
         columns.append(Column("Keeps the constraints", lambda trial: _yes(trial.is_feasible)))
-    return [*columns, Column("Run", lambda trial: trial.run_id or units.UNKNOWN, words=True)]
+    return [*columns, Column("Run", lambda trial: trial.run_id or formatting.UNKNOWN, words=True)]
 
 
 def _yes(answer: bool) -> str:  # noqa: FBT001
@@ -251,7 +251,7 @@ def _method(document: StudyDocument) -> Iterator[str]:
 
 def _shown(value: object) -> str:
     if value is None:
-        return units.UNKNOWN
+        return formatting.UNKNOWN
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -259,4 +259,4 @@ def table(lines: Sequence[Sequence[str]]) -> str:
     """Header and lines as a Markdown table."""
     width = len(lines[0])
     rows = [lines[0], ["---", *["---:"] * (width - 1)], *lines[1:]]
-    return Ready("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    return EscapedText("\n".join(f"| {' | '.join(row)} |" for row in rows))

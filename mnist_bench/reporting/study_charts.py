@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from mnist_bench.reporting import study
-from mnist_bench.reporting import study_pictures as pictures
+from mnist_bench.reporting import study, study_pictures
 from mnist_bench.reporting.svg import Chart, Drawn, charted
 from mnist_bench.tuning.document import StudyDocument
 from mnist_bench.tuning.space import Parameter, Value
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial import StudyTrial
 
 _SLICES_BESIDE = 2
 """One another: more would be too small on a phone."""
@@ -29,7 +28,7 @@ def _drawn(document: StudyDocument) -> Iterator[Drawn]:
             name="history",
             title="The search, trial by trial",
             alternative=f"{_course(document)} {study.counts(document)}",
-            figure=pictures.history(document),
+            figure=study_pictures.history(document),
         )
     if document.importances:
         falling = sorted(document.importances.items(), key=lambda pair: -pair[1])
@@ -38,21 +37,21 @@ def _drawn(document: StudyDocument) -> Iterator[Drawn]:
             name="importances",
             title="What mattered",
             alternative=f"Share of each parameter in what matters: {told}.",
-            figure=pictures.importances(document),
+            figure=study_pictures.importances(document),
         )
     if document.finished:
         yield Drawn(
             name="slices",
             title="What was tried",
             alternative=_tried(document),
-            figure=pictures.slices(document, _SLICES_BESIDE),
+            figure=study_pictures.slices(document, _SLICES_BESIDE),
         )
     if document.finished and len(document.goal.directions) > 1:
         yield Drawn(
             name="pareto",
             title="The trade-off",
             alternative=_front(document),
-            figure=pictures.pareto(document),
+            figure=study_pictures.pareto(document),
         )
 
 
@@ -64,7 +63,7 @@ def _course(document: StudyDocument) -> str:
     return f"The {what} of each finished trial: {', at best '.join(told)}."
 
 
-def _best(document: StudyDocument) -> list[Tried]:
+def _best(document: StudyDocument) -> list[StudyTrial]:
     """Those that are an answer, by their first value."""
     return [trial for trial in document.ranked if trial.is_feasible]
 
@@ -81,7 +80,7 @@ def _tried(document: StudyDocument) -> str:
     return f"The {document.goal.names[0]} over each parameter.{where}"
 
 
-def _values(name: str, trials: Sequence[Tried]) -> list[Value]:
+def _values(name: str, trials: Sequence[StudyTrial]) -> list[Value]:
     return [trial.chosen[name] for trial in trials if name in trial.chosen]
 
 

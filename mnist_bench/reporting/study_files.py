@@ -10,8 +10,7 @@ from pathlib import Path
 from mnist_bench.core import files
 from mnist_bench.core.escaping import csv_cell
 from mnist_bench.core.limits import DATASET_CHOICES
-from mnist_bench.reporting import study
-from mnist_bench.reporting import study_pictures as pictures
+from mnist_bench.reporting import study, study_pictures
 from mnist_bench.runner.options import REPORTS
 from mnist_bench.tuning.document import StudyDocument
 
@@ -25,7 +24,7 @@ def write(document: StudyDocument) -> tuple[Path, ...]:
     Raises:
         BenchError: One can't be written; those of that name from before stay whole.
     """
-    drawn = pictures.pictures_of(document)
+    drawn = study_pictures.pictures_of(document)
     links = [f"{document.study}.{name}.png" for name in drawn]
     created = dt.datetime.now().astimezone().date().isoformat()
     contents = [

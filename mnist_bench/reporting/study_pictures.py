@@ -6,10 +6,10 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.reporting.svg import figure_of
 from mnist_bench.tuning.document import StudyDocument
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial import StudyTrial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def _best_so_far(document: StudyDocument) -> Iterator[float]:
 
 
 def _mark_the_papers(
-    axes: Axes, trials: Sequence[Tried], place: Callable[[Tried], float | str]
+    axes: Axes, trials: Sequence[StudyTrial], place: Callable[[StudyTrial], float | str]
 ) -> None:
     papers = [trial for trial in trials if trial.is_papers]
     values = [trial.values[0] for trial in papers]
@@ -93,7 +93,7 @@ def _slice(axes: Axes, document: StudyDocument, name: str) -> None:
     parameter = document.space.parameters[name]
     asked = [trial for trial in document.finished if name in trial.chosen]
 
-    def place(trial: Tried) -> float | str:
+    def place(trial: StudyTrial) -> float | str:
         value = trial.chosen[name]
         return str(value) if parameter.choices is not None else float(value)
 
@@ -131,7 +131,7 @@ def pareto(document: StudyDocument) -> Figure:
     axes = figure.subplots()
     trials = document.finished
     accuracies, seconds, peaks = zip(*(trial.values for trial in trials), strict=True)
-    dots = axes.scatter(seconds, accuracies, c=[peak / units.MIB for peak in peaks], s=25)
+    dots = axes.scatter(seconds, accuracies, c=[peak / formatting.MIB for peak in peaks], s=25)
     figure.colorbar(dots, label="peak RSS, MiB")
     front = [document.trial(number) for number in document.best]
     papers = [trial for trial in trials if trial.is_papers]

@@ -13,7 +13,7 @@ from mnist_bench.core.escaping import one_line
 from mnist_bench.reporting import claims
 from mnist_bench.reporting import columns as cells
 from mnist_bench.reporting import text as words
-from mnist_bench.reporting.model import Report
+from mnist_bench.reporting.model import ReportSection
 from mnist_bench.results.claims import ClaimLine, ClaimVerdict
 
 _GAP = 2
@@ -31,7 +31,7 @@ _CLAIM_STYLES: dict[ClaimVerdict, str] = {
 }
 
 
-def print_table(report: Report, console: Console) -> None:
+def print_table(report: ReportSection, console: Console) -> None:
     """Print what came out; a narrow terminal gets fewer columns.
 
     Args:
@@ -66,7 +66,7 @@ def print_claims(lines: Sequence[ClaimLine], console: Console) -> None:
     _say(console, claims.headline(lines), "bold")
 
 
-def _print_scaling(report: Report, console: Console) -> None:
+def _print_scaling(report: ReportSection, console: Console) -> None:
     lines = report.document.scaling
     if lines:
         console.print()

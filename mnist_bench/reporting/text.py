@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from mnist_bench.analysis.costs import Peak, Phases, spent_on
+from mnist_bench.analysis.costs import Peak, Phases, total_cost
 from mnist_bench.analysis.reference import pooled_interval, pooled_ratio
 from mnist_bench.analysis.statistics import LEVEL
-from mnist_bench.analysis.system_state import Seen
+from mnist_bench.analysis.system_state import SystemState
 from mnist_bench.analysis.table1 import ALPHA
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.reporting.columns import status
 from mnist_bench.results.document import ROW_VERDICTS, Document, Row, RowVerdict, Scaling, Standing
-from mnist_bench.results.layer_maps import Layers
+from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
 
@@ -61,10 +61,10 @@ _SAID: dict[RowVerdict, tuple[str, str]] = {
 
 def headline(document: Document) -> str:
     """How Table I came out here and what it cost, in one sentence."""
-    spent = spent_on(document.runs)
-    trainings = units.counted(spent.trainings, "training")
+    spent = total_cost(document.runs)
+    trainings = formatting.counted(spent.trainings, "training")
     spoilt = f" ({spent.invalid_trainings} with invalid runs)" if spent.invalid_trainings else ""
-    price = f"{units.duration(spent.train_seconds)} inside {trainings}{spoilt}, {_peak(spent.peak)}"
+    price = f"{formatting.duration(spent.train_seconds)} inside {trainings}{spoilt}, {_peak(spent.peak)}"
     ratio = pooled_ratio(document.standings)
     against = "" if ratio is None else f", {ratio:.2f} times the reference machine's train time"
     return f"{_outcome(document.table_1)}; cost: {price}{against}."
@@ -73,7 +73,7 @@ def headline(document: Document) -> str:
 def _peak(peak: Peak) -> str:
     if peak.refusal:
         return f"no peak memory ({peak.refusal})"
-    return f"peak memory {units.mebibytes(peak.rss_bytes)}"
+    return f"peak memory {formatting.mebibytes(peak.rss_bytes)}"
 
 
 def _outcome(table_1: Sequence[Row]) -> str:
@@ -98,8 +98,8 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
     steps: dict[str, list[str]] = {}
     for row in rows:
         for note in _notes(row):
-            steps.setdefault(note, []).append(units.count(row.steps))
-    notes = [f"{units.steps(_listed(of))}: {note}" for note, of in steps.items()]
+            steps.setdefault(note, []).append(formatting.count(row.steps))
+    notes = [f"{formatting.steps(_listed(of))}: {note}" for note, of in steps.items()]
     if any(row.invalid for row in rows):
         notes.append(
             "Accuracies keep every finished run: what the machine did does not change them."
@@ -114,11 +114,11 @@ def table_title(rows: Sequence[Row]) -> str:
     return "What was run"
 
 
-def layers_note(layers: Layers) -> str:
+def layers_note(layers: LayerMaps) -> str:
     """What the figures show, and of what they are."""
     own = (
         "Below them is what a network of Table I makes of the same image, trained for "
-        f"{units.count(layers.own_steps)} updates."
+        f"{formatting.count(layers.own_steps)} updates."
         if layers.own
         else "Table I's own trained network is not among them: when they were made none of the "
         "longest runs had kept its weights; a scenario with save_weights = true does."
@@ -127,8 +127,8 @@ def layers_note(layers: Layers) -> str:
         f"Test image {layers.image} of {layers.dataset}, a {layers.label}, in the layers of the "
         "small network that the paper shows in its Figures 2 to 4. The paper's are of an untrained "
         "network: its author's program never trains it. Beside each stands the same network after "
-        f"{units.count(layers.steps)} updates, with a test accuracy of "
-        f"{units.accuracy(layers.test_accuracy)} (seed {layers.seed}). {own}"
+        f"{formatting.count(layers.steps)} updates, with a test accuracy of "
+        f"{formatting.accuracy(layers.test_accuracy)} (seed {layers.seed}). {own}"
     )
 
 
@@ -139,7 +139,7 @@ def contradictions(rows: Sequence[Row]) -> list[str]:
     if theirs is None or all(row.steps != steps for row in rows):
         return []
     note = (
-        f"{units.count(steps)} steps: the paper contradicts itself: its Table I says "
+        f"{formatting.count(steps)} steps: the paper contradicts itself: its Table I says "
         f"{theirs.max_test_accuracy}, its running text {paper.RUNNING_TEXT_ACCURACY}; "
         "the table's figure is used here"
     )
@@ -150,12 +150,12 @@ def scaling_notes(lines: Sequence[Scaling]) -> list[str]:
     """What the speed-ups are held against, and what there is to know about single ones."""
     steps: dict[int, dict[str, None]] = {}
     for line in lines:
-        steps.setdefault(line.base_threads, {})[units.count(line.steps)] = None
+        steps.setdefault(line.base_threads, {})[formatting.count(line.steps)] = None
     return [
-        f"{units.steps(_listed(of))}: speed-up and efficiency are against {units.threads(base)}"
+        f"{formatting.steps(_listed(of))}: speed-up and efficiency are against {formatting.threads(base)}"
         for base, of in steps.items()
     ] + [
-        f"{units.counted(line.steps, 'step')} at {units.threads(line.threads)}: {line.note}"
+        f"{formatting.counted(line.steps, 'step')} at {formatting.threads(line.threads)}: {line.note}"
         for line in lines
         if line.note
     ]
@@ -187,9 +187,11 @@ def _which(chosen: Sequence[RunSummary], runs: Sequence[RunSummary]) -> str:
         steps.setdefault((run.seed, _at(run) if several else ""), []).append(run.steps)
     seeds: dict[tuple[str, str], list[str]] = {}
     for (seed, at), of in steps.items():
-        seeds.setdefault((_listed(map(units.count, dict.fromkeys(of))), at), []).append(str(seed))
+        seeds.setdefault((_listed(map(formatting.count, dict.fromkeys(of))), at), []).append(
+            str(seed)
+        )
     return ", ".join(
-        f"{'seed' if len(those) == 1 else 'seeds'} {_listed(_few(those))} ({units.steps(of)}{at})"
+        f"{'seed' if len(those) == 1 else 'seeds'} {_listed(_few(those))} ({formatting.steps(of)}{at})"
         for (of, at), those in seeds.items()
     )
 
@@ -206,7 +208,7 @@ def has_several_thread_counts(runs: Sequence[RunSummary]) -> bool:
 
 
 def _at(run: RunSummary) -> str:
-    return f" at {units.threads(run.threads)}"
+    return f" at {formatting.threads(run.threads)}"
 
 
 def _listed(parts: Iterable[str]) -> str:
@@ -220,7 +222,7 @@ def unfinished(runs: Sequence[RunSummary]) -> list[str]:
     several = has_several_thread_counts(runs)
     all_of_them = [run for run in runs if run.status != "finished"]
     lines = [
-        f"seed {run.seed}, {units.counted(run.steps, 'step')}{_at(run) if several else ''}: "
+        f"seed {run.seed}, {formatting.counted(run.steps, 'step')}{_at(run) if several else ''}: "
         f"{status(run)} ({run.failure or 'no reason was recorded'})"
         for run in all_of_them[-MOST_TOLD:]
     ]
@@ -232,7 +234,7 @@ def settings(runs: Sequence[RunSummary]) -> list[str]:
     """What the runs were made with; one line for each different set."""
     lines = [
         f"images {run.dataset}, model {run.model}, {run.precision}, {run.device}, "
-        f"{units.threads(run.threads)}, " + run.hyperparameters.in_words
+        f"{formatting.threads(run.threads)}, " + run.hyperparameters.in_words
         for run in runs
     ]
     return list(dict.fromkeys(lines))
@@ -262,7 +264,7 @@ def standing_note(lines: Sequence[Standing]) -> str:
     if ratio is None:
         speed += "No time here is both trusted and of its arithmetic and device. "
     else:
-        at = _listed(units.threads(n) for n in sorted({line.threads for line in lines}))
+        at = _listed(formatting.threads(n) for n in sorted({line.threads for line in lines}))
         speed += f"Training takes {ratio:.2f} times its time here{_between(lines)}, at {at}. "
     if smallest is None:
         return f"{speed}Nothing tells whether the training is the same one."
@@ -286,19 +288,17 @@ def _between(lines: Sequence[Standing]) -> str:
 
 
 def _reference(line: Standing) -> str:
-    return f"{line.reference_machine}, {units.threads(line.reference_threads)}"
+    return f"{line.reference_machine}, {formatting.threads(line.reference_threads)}"
 
 
 def phases_head(phases: Phases, *, threads: bool) -> str:
     """Of which trainings the phases are."""
-    trainings = units.counted(phases.trainings, "training")
-    at = f" at {units.threads(phases.threads)}" if threads else ""
-    return (
-        f"Mean over {trainings} up to step {units.count(phases.steps)}{at}; peaks are the largest."
-    )
+    trainings = formatting.counted(phases.trainings, "training")
+    at = f" at {formatting.threads(phases.threads)}" if threads else ""
+    return f"Mean over {trainings} up to step {formatting.count(phases.steps)}{at}; peaks are the largest."
 
 
-def surroundings(seen: Seen) -> list[str]:
+def surroundings(seen: SystemState) -> list[str]:
     """The machine around the runs in a line, and in another what it did not tell."""
     told: dict[str, str | None] = {
         "power source": _power(seen),
@@ -313,13 +313,13 @@ def surroundings(seen: Seen) -> list[str]:
     return [line for line in lines if line]
 
 
-def _power(seen: Seen) -> str | None:
+def _power(seen: SystemState) -> str | None:
     if seen.on_battery is None:
         return None
     return "on battery, at least for a time" if seen.on_battery else "on mains power"
 
 
-def _cores(seen: Seen) -> str | None:
+def _cores(seen: SystemState) -> str | None:
     if seen.usable_cores is None or seen.logical_cores is None:
         return None
     quota = seen.quota_cores
@@ -327,7 +327,7 @@ def _cores(seen: Seen) -> str | None:
     return f"{seen.usable_cores:g} of {seen.logical_cores} logical cores usable{limit}"
 
 
-def _clock(seen: Seen) -> str | None:
+def _clock(seen: SystemState) -> str | None:
     low, high = seen.clock_mhz_min, seen.clock_mhz_max
     if low is None or high is None:
         return None
@@ -335,6 +335,6 @@ def _clock(seen: Seen) -> str | None:
     return f"clock {high:,.0f} MHz" if same else f"clock {low:,.0f} to {high:,.0f} MHz"
 
 
-def _temperature(seen: Seen) -> str | None:
+def _temperature(seen: SystemState) -> str | None:
     celsius = seen.temperature_celsius_max
     return None if celsius is None else f"up to {celsius:.0f} °C"

@@ -48,7 +48,7 @@ class Reading(Record):
     value: float
 
 
-class DataSizes(Record):
+class DatasetSize(Record):
     """Claim 11: what the images take.
 
     Attributes:

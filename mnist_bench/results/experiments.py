@@ -12,7 +12,7 @@ from pydantic import Field
 
 from mnist_bench.core.records import Record
 from mnist_bench.results.claims import MeasuredClaim
-from mnist_bench.results.dataset_size import DataSizes
+from mnist_bench.results.dataset_size import DatasetSize
 from mnist_bench.scenarios.execution import Execution
 
 FILE = "finding.json"
@@ -72,7 +72,7 @@ class LayerCost(Record):
     largest_difference: float | None = None
 
 
-class Sparseness(Record):
+class LayerComparison(Record):
     """Claim 7: one map, computed by a convolution, without sharing, and without sparseness.
 
     Attributes:
@@ -135,7 +135,7 @@ class LossCurve(Record):
         return next((point for point in self.points if point.loss <= loss), None)
 
 
-class RateTried(Record):
+class RateTrial(Record):
     """A whole curve at one learning rate, in short.
 
     Attributes:
@@ -160,7 +160,7 @@ class RateSearch(Record):
     """
 
     method: Method
-    tried: tuple[RateTried, ...]
+    tried: tuple[RateTrial, ...]
 
     @property
     def seconds(self) -> float:
@@ -168,7 +168,7 @@ class RateSearch(Record):
         return sum(each.seconds for each in self.tried)
 
 
-class Descent(Record):
+class OptimizerComparison(Record):
     """Claim 8: the same network trained by several methods, each at its best for the same time.
 
     Attributes:
@@ -235,7 +235,7 @@ class ConvolutionCheck(Record):
 # All of them
 
 Body = Annotated[
-    Sparseness | Descent | ConvolutionCheck | DataSizes,
+    LayerComparison | OptimizerComparison | ConvolutionCheck | DatasetSize,
     Field(discriminator="kind"),
 ]
 
@@ -247,7 +247,7 @@ CLAIM_OF_KIND: dict[str, MeasuredClaim] = {
 }
 
 
-class Finding(Record):
+class ExperimentResult(Record):
     """What was measured for a claim, with what it was measured on.
 
     Attributes:
@@ -287,13 +287,13 @@ class Finding(Record):
         return self.model_dump_json(by_alias=True, indent=2).encode()
 
 
-def from_json(content: bytes) -> Finding:
+def from_json(content: bytes) -> ExperimentResult:
     """A finding as it was kept.
 
     Raises:
         ValueError: It is none, or its figures belong to another claim.
     """
-    finding = Finding.model_validate_json(content)
+    finding = ExperimentResult.model_validate_json(content)
     if CLAIM_OF_KIND[finding.body.kind] != finding.claim:
         raise ValueError(f"figures of another claim than {finding.claim}")
     return finding

@@ -22,7 +22,7 @@ _KINDS = ("untrained", "trained", "own")
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
+class LayerMaps:
     """One test image as layers show it.
 
     Attributes:
@@ -65,7 +65,7 @@ class Layers:
         return stream.getvalue()
 
 
-def from_bytes(content: bytes) -> Layers:
+def from_bytes(content: bytes) -> LayerMaps:
     """The same, read back without pickle.
 
     Raises:
@@ -81,7 +81,7 @@ def from_bytes(content: bytes) -> Layers:
     if len(maps["untrained"]) != len(maps["trained"]):
         raise ValueError("not as many layers untrained as trained")
     try:
-        return Layers(
+        return LayerMaps(
             dataset=str(arrays["dataset"]),
             image=int(arrays["image"]),
             label=int(arrays["label"]),

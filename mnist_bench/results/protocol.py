@@ -70,7 +70,7 @@ class Gpu(Record):
     memory_bytes: int | None
 
 
-class Probed(Record):
+class ProbeResult(Record):
     """What a probe found out; it is asked with the `Execution` that is in question.
 
     Attributes:
@@ -83,7 +83,7 @@ class Probed(Record):
     bfloat16_speedup: float | None = None
 
 
-class LayersQuestion(Record):
+class LayerMapsRequest(Record):
     """Which image is to be seen through which layers.
 
     Attributes:
@@ -107,7 +107,7 @@ class LayersQuestion(Record):
     weights_steps: int = 0
 
 
-class FindingQuestion(Record):
+class ExperimentRequest(Record):
     """Which claim of the paper is to be measured.
 
     Attributes:
@@ -140,14 +140,14 @@ class Ready(Record):
     kind: Literal["ready"] = "ready"
 
 
-class Scored(Record):
+class EvaluationMessage(Record):
     """The network was scored."""
 
     kind: Literal["evaluation"] = "evaluation"
     evaluation: Evaluation
 
 
-class Calibrated(Record):
+class CalibrationMessage(Record):
     """A fixed piece of work was timed and the machine looked at: before training, at a row's end.
 
     Attributes:
@@ -162,7 +162,7 @@ class Calibrated(Record):
     surroundings: Surroundings
 
 
-class Sample(Record):
+class SampleMessage(Record):
     """A stretch of training has ended.
 
     Attributes:
@@ -182,7 +182,7 @@ class Sample(Record):
         return self.stretch.step
 
 
-class RowEnd(Record):
+class StepCountDone(Record):
     """A step count is reached, scored, and its files are written.
 
     Attributes:
@@ -219,7 +219,14 @@ class Failure(Record):
 
 
 Message = Annotated[
-    Phase | Ready | Calibrated | Scored | Sample | RowEnd | Done | Failure,
+    Phase
+    | Ready
+    | CalibrationMessage
+    | EvaluationMessage
+    | SampleMessage
+    | StepCountDone
+    | Done
+    | Failure,
     Field(discriminator="kind"),
 ]
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)

@@ -231,7 +231,7 @@ class RunResult(Record):
         return last if ended else None
 
 
-def rows_of(step: int, rows: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
+def step_counts_at(step: int, rows: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
     """Which step counts of a shared trajectory an evaluation at `step` belongs to.
 
     A row holds its grid steps and its own last state, never the last state of another row.

@@ -73,7 +73,7 @@ class RunSummary(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedRun:
     """A run in short, and where it comes from; what is not known is None.
 
     There may be thousands: what is equal in several is one object, not a copy a run.

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mnist_bench.core import retry as patience
-from mnist_bench.core import signals as interruption
+from mnist_bench.core import retry, signals
 from mnist_bench.core.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
-from mnist_bench.core.process_identity import current
+from mnist_bench.core.process_identity import current_process
 from mnist_bench.core.signals import Terminated
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results import protocol
 from mnist_bench.results.run import Evaluation, PhaseName, RunResult, Status
-from mnist_bench.runner.plan import Plan, Trajectory, planned_runs
+from mnist_bench.runner.plan import TrainingJob, TrainingPlan, planned_runs
 from mnist_bench.runner.process import WorkerProcess
-from mnist_bench.tracking import spool as journal
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tracking.recorder import Logbook, Once, Shelf, now_ms
+from mnist_bench.tracking import spool
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.recorder import Recorder, Recorders, WarnOnce, now_ms
 from mnist_bench.tracking.spool import Address, Header
 
 SHARED_PHASES: tuple[PhaseName, ...] = ("import", "data", "other")
@@ -45,10 +44,10 @@ class Outcome:
 class Watcher(Protocol):
     """Somebody who is told how a plan goes."""
 
-    def begun(self, trajectory: Trajectory) -> None:
+    def begun(self, trajectory: TrainingJob) -> None:
         """A worker was started."""
 
-    def sampled(self, sample: protocol.Sample) -> None:
+    def sampled(self, sample: protocol.SampleMessage) -> None:
         """A stretch of training has ended."""
 
     def scored(self, evaluation: Evaluation) -> None:
@@ -57,7 +56,7 @@ class Watcher(Protocol):
     def warned(self, line: str) -> None:
         """Something is wrong, and the plan goes on."""
 
-    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
+    def ended(self, trajectory: TrainingJob, failure: str | None, log_tail: str) -> None:
         """The trajectory has ended; `failure` is what the training itself ended with."""
 
 
@@ -75,10 +74,10 @@ class _Pruned(Exception):  # noqa: N818  # no error
 
 
 def execute(
-    plan: Plan,
+    plan: TrainingPlan,
     machine: Machine,
     address: Address,
-    open_store: Callable[[], Store],
+    open_store: Callable[[], MlflowStore],
     watcher: Watcher,
     *,
     enough: Callable[[Sequence[RunResult]], bool] = _never_enough,
@@ -109,10 +108,10 @@ def execute(
         opens_store: Whether `open_store` opens it first here.
         patience_seconds: For so long at the end a store that refuses is asked again.
     """
-    shelf = Shelf()
+    shelf = Recorders()
     course = _Course(plan, shelf, open_store, watcher, prune)
-    warn = Once(watcher.warned)
-    owner = current(machine.machine_id)
+    warn = WarnOnce(watcher.warned)
+    owner = current_process(machine.machine_id)
     seed: int | None = None
     for trajectory in plan.trajectories:
         if trajectory.seed != seed and enough((*earlier, *shelf.runs)):
@@ -135,13 +134,13 @@ def execute(
     return Outcome(shelf.runs, status, shelf.refusal)
 
 
-def _insisted(shelf: Shelf, patience_seconds: float) -> int:
+def _insisted(shelf: Recorders, patience_seconds: float) -> int:
     """Offer again and again what a store refused; 0, or the exit status of an interruption."""
     until = time.monotonic() + patience_seconds
     try:
         while shelf.refusal and time.monotonic() < until:
-            time.sleep(patience.AGAIN_SECONDS)
-            with interruption.held_back():
+            time.sleep(retry.AGAIN_SECONDS)
+            with signals.defer_signals():
                 shelf.settle()
     except (KeyboardInterrupt, Terminated) as error:
         return status_of(error)
@@ -165,21 +164,21 @@ class _Ended:
 class _Course:
     """What all trainings of a plan have in common."""
 
-    plan: Plan
-    shelf: Shelf
-    open_store: Callable[[], Store]
+    plan: TrainingPlan
+    shelf: Recorders
+    open_store: Callable[[], MlflowStore]
     watcher: Watcher
     prune: Callable[[], str | None]
 
 
-def _begun(course: _Course, trajectory: Trajectory, header: Header, warn: Once) -> _Ended:
+def _begun(course: _Course, trajectory: TrainingJob, header: Header, warn: WarnOnce) -> _Ended:
     """Start a worker and train."""
     try:
-        logbook = Logbook(header, warn)
+        logbook = Recorder(header, warn)
         request = _request(course.plan, trajectory, logbook.folder)
         worker = WorkerProcess(request, logbook.folder / "worker.log")
     except OSError as error:
-        journal.remove(journal.path_of(trajectory.id))
+        spool.remove(spool.path_of(trajectory.id))
         return _Ended(EXIT_BROKE, _no_worker(error))
     course.shelf.add(logbook)
     with worker:
@@ -195,13 +194,13 @@ def _no_worker(error: OSError) -> BenchError:
 
 
 def _train(
-    course: _Course, trajectory: Trajectory, worker: WorkerProcess, logbook: Logbook
+    course: _Course, trajectory: TrainingJob, worker: WorkerProcess, logbook: Recorder
 ) -> _Ended:
     """Follow one training to its end and record its runs."""
 
     def close(status: Status, reason: str) -> None:
         worker.kill()
-        with interruption.held_back():
+        with signals.defer_signals():
             logbook.close(status, reason)
             course.shelf.settle()
 
@@ -232,15 +231,15 @@ def _train(
     return _Ended()
 
 
-def _follow(course: _Course, worker: WorkerProcess, logbook: Logbook) -> str | None:
+def _follow(course: _Course, worker: WorkerProcess, logbook: Recorder) -> str | None:
     """Hand on what the worker says until its end; why it failed, None where it did not."""
     # Held back: a database half-created could not be used again, a run made and not remembered
     # would stay RUNNING.
-    with interruption.held_back():
+    with signals.defer_signals():
         logbook.begin(course.open_store())
     worker.go()
     for message in worker.messages():
-        with interruption.held_back():
+        with signals.defer_signals():
             logbook.take(message)
         _tell(course.watcher, message)
         if reason := course.prune():
@@ -249,13 +248,13 @@ def _follow(course: _Course, worker: WorkerProcess, logbook: Logbook) -> str | N
 
 
 def _tell(watcher: Watcher, message: protocol.Message) -> None:
-    if isinstance(message, protocol.Sample):
+    if isinstance(message, protocol.SampleMessage):
         watcher.sampled(message)
-    elif isinstance(message, protocol.Scored):
+    elif isinstance(message, protocol.EvaluationMessage):
         watcher.scored(message.evaluation)
 
 
-def _request(plan: Plan, trajectory: Trajectory, folder: Path) -> protocol.Request:
+def _request(plan: TrainingPlan, trajectory: TrainingJob, folder: Path) -> protocol.Request:
     return protocol.Request(
         model=plan.scenario.model,
         hyperparameters=plan.scenario.hyperparameters,

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.runner.executor import Watcher
-from mnist_bench.runner.plan import Plan
+from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address
 
 
 @dataclass(frozen=True)
-class Here:
+class WorkContext:
     """What this machine works with.
 
     Attributes:
@@ -33,8 +33,8 @@ class Here:
     machine: Machine
     source: Source
     execution: Execution
-    store: Store
+    store: MlflowStore
     address: Address
     exclusive: bool
-    watch: Callable[[Plan], AbstractContextManager[Watcher]]
+    watch: Callable[[TrainingPlan], AbstractContextManager[Watcher]]
     say: Callable[[str], None]

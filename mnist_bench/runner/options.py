@@ -11,23 +11,22 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench.analysis import table1 as compare
-from mnist_bench.core import formatting as units
+from mnist_bench.analysis import table1
+from mnist_bench.core import formatting
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.escaping import one_line
 from mnist_bench.core.limits import DatasetChoice, DeviceChoice, Precision
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import system
 from mnist_bench.runner import plan as layout
-from mnist_bench.runner import process
-from mnist_bench.runner import time_estimates as cost
-from mnist_bench.runner.plan import Plan, Trajectory
-from mnist_bench.runner.seeds import Rule
+from mnist_bench.runner import process, time_estimates
+from mnist_bench.runner.plan import TrainingJob, TrainingPlan
+from mnist_bench.runner.seeds import StoppingRule
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.execution import Execution, thread_counts
 from mnist_bench.scenarios.scenario import Scenario
-from mnist_bench.tracking import uri as tracking
+from mnist_bench.tracking import uri
 
 REPORTS = Path("reports")
 """Where reports are written."""
@@ -35,7 +34,7 @@ _MAX_NAME = 100
 
 
 @dataclass(frozen=True)
-class Wish:
+class RunOptions:
     """What the user asked for.
 
     Attributes:
@@ -64,7 +63,7 @@ class Wish:
     steps: tuple[int, ...] | None
     settings: tuple[tuple[str, str], ...]
     seeds: range
-    repeats: Rule | None
+    repeats: StoppingRule | None
     independent: bool
     threads: int | None
     precision: Precision
@@ -80,7 +79,7 @@ class Wish:
     storage: str | None = None
 
 
-def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
+def make_plans(wish: RunOptions, console: Console) -> tuple[TrainingPlan, ...]:
     """Check everything that can be checked, and lay out the trainings.
 
     Raises:
@@ -94,11 +93,11 @@ def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
     for name, question in asked:
         _check_manner(name, question, wish)
     counts = {name: _thread_counts(question, wish) for name, question in asked}
-    tracking.check(wish.tracking_uri, wish.experiment)
+    uri.check(wish.tracking_uri, wish.experiment)
     sources = _sources({_dataset(question, wish) for _, question in asked}, wish, console)
-    if wish.repeats or len(wish.seeds) < compare.MIN_SEEDS:
-        compare.load_reference()  # better missed now than after the training
-    manner = manner_of(wish.threads, wish.precision, wish.device)
+    if wish.repeats or len(wish.seeds) < table1.MIN_SEEDS:
+        table1.load_reference()  # better missed now than after the training
+    manner = base_execution(wish.threads, wish.precision, wish.device)
     several = next((name for name, of in counts.items() if len(of) > 1), None)
     if several and manner.device == "gpu":
         raise BenchError(
@@ -106,12 +105,12 @@ def prepare(wish: Wish, console: Console) -> tuple[Plan, ...]:
             "leave --device out, or give one number as --threads",
         )
     return tuple(
-        layout.lay_out(
+        layout.make_plan(
             name,
             question,
             sources[_dataset(question, wish)],
             seeds=wish.seeds,
-            executions=[carried_out(question, manner, n) for n in counts[name]],
+            executions=[execution_for(question, manner, n) for n in counts[name]],
             independent=wish.independent,
         )
         for name, question in asked
@@ -139,18 +138,18 @@ def check_folders() -> None:
             ) from error
 
 
-def plans_as_text(plans: Sequence[Plan], wish: Wish) -> str:
+def plans_as_text(plans: Sequence[TrainingPlan], wish: RunOptions) -> str:
     """What would be trained, and how long it takes, for people."""
     return "\n".join(line for plan in plans for line in _plan_lines(plan, wish))
 
 
-def plans_as_json(plans: Sequence[Plan], wish: Wish) -> str:
+def plans_as_json(plans: Sequence[TrainingPlan], wish: RunOptions) -> str:
     """The same as one JSON document; of seeds without a number it has the fewest."""
     return json.dumps({"schema": 1, "plans": [_plan_facts(p, wish) for p in plans]}, indent=2)
 
 
-def _plan_lines(plan: Plan, wish: Wish) -> list[str]:
-    rows = ", ".join(units.count(steps) for steps in plan.scenario.steps)
+def _plan_lines(plan: TrainingPlan, wish: RunOptions) -> list[str]:
+    rows = ", ".join(formatting.count(steps) for steps in plan.scenario.steps)
     certain = _certain(plan, wish)
     seeds = len({trajectory.seed for trajectory in certain})
     shares = plan.scenario.hyperparameters.rows_share_steps and not wish.independent
@@ -159,7 +158,7 @@ def _plan_lines(plan: Plan, wish: Wish) -> list[str]:
     number, trainings = (f"{least}{n}" if n else "none" for n in (seeds, len(certain)))
     lines = [
         f"{plan.name}: {one_line(plan.scenario.title)}",
-        f"  images     {plan.source.name} ({units.count(plan.source.train_images)} to train on)",
+        f"  images     {plan.source.name} ({formatting.count(plan.source.train_images)} to train on)",
         f"  rows       {rows} steps; seeds: {number}, from {wish.seeds[0]} on",
         f"  trainings  {trainings}, {each}",
         f"  with       {plan.executions[0]}, threads: {_threads(plan)}",
@@ -172,7 +171,7 @@ def _plan_lines(plan: Plan, wish: Wish) -> list[str]:
     return lines
 
 
-def _time(plan: Plan, wish: Wish) -> str:
+def _time(plan: TrainingPlan, wish: RunOptions) -> str:
     certain = _certain(plan, wish)
     if not certain:
         return "none: all that is sure to be wanted is recorded already"
@@ -180,14 +179,14 @@ def _time(plan: Plan, wish: Wish) -> str:
     if seconds is None:
         return "not known: nothing like it was measured here yet"
     least = "at least, if the budget lasts, " if wish.repeats else ""
-    return f"{least}about {units.duration(seconds)}, as measured here before"
+    return f"{least}about {formatting.duration(seconds)}, as measured here before"
 
 
-def _threads(plan: Plan) -> str:
-    return ", ".join(units.count(execution.threads) for execution in plan.executions)
+def _threads(plan: TrainingPlan) -> str:
+    return ", ".join(formatting.count(execution.threads) for execution in plan.executions)
 
 
-def _plan_facts(plan: Plan, wish: Wish) -> dict[str, object]:
+def _plan_facts(plan: TrainingPlan, wish: RunOptions) -> dict[str, object]:
     certain = _certain(plan, wish)
     return {
         "scenario": plan.name,
@@ -204,25 +203,25 @@ def _plan_facts(plan: Plan, wish: Wish) -> dict[str, object]:
     }
 
 
-def _certain(plan: Plan, wish: Wish) -> Sequence[Trajectory]:
+def _certain(plan: TrainingPlan, wish: RunOptions) -> Sequence[TrainingJob]:
     """The trainings that are sure to come: with a rule, as far as the fewest seeds go."""
     if wish.repeats is None:
         return plan.trajectories
-    end = wish.seeds[0] + compare.MIN_SEEDS
+    end = wish.seeds[0] + table1.MIN_SEEDS
     return [trajectory for trajectory in plan.trajectories if trajectory.seed < end]
 
 
-def expected_seconds(plans: Sequence[Plan], wish: Wish) -> float | None:
+def expected_seconds(plans: Sequence[TrainingPlan], wish: RunOptions) -> float | None:
     """What the plans take, as measured here before; None where nothing like them was."""
     each = [_expected_seconds(plan, _certain(plan, wish)) for plan in plans]
     known = [seconds for seconds in each if seconds is not None]
     return sum(known) if len(known) == len(each) else None
 
 
-def _expected_seconds(plan: Plan, trajectories: Sequence[Trajectory]) -> float | None:
+def _expected_seconds(plan: TrainingPlan, trajectories: Sequence[TrainingJob]) -> float | None:
     asked, scored = plan.scenario, plan.source.scored_images
     costs = {
-        execution: cost.recall(asked.model, asked.hyperparameters, execution)
+        execution: time_estimates.load_cost(asked.model, asked.hyperparameters, execution)
         for execution in {trajectory.execution for trajectory in trajectories}
     }
     total = 0.0
@@ -230,18 +229,18 @@ def _expected_seconds(plan: Plan, trajectories: Sequence[Trajectory]) -> float |
         known = costs[trajectory.execution]
         if known is None:
             return None
-        total += cost.work_of(asked, trajectory.rows, scored).seconds(known)
+        total += time_estimates.work_of(asked, trajectory.rows, scored).seconds(known)
     return total
 
 
-def _thread_counts(question: Scenario, wish: Wish) -> tuple[int, ...]:
+def _thread_counts(question: Scenario, wish: RunOptions) -> tuple[int, ...]:
     if wish.threads is not None:
         return (wish.threads,)
-    usable = sensing.usable_threads()
+    usable = system.usable_threads()
     return thread_counts(question.threads, usable) if question.threads else (usable,)
 
 
-def manner_of(threads: int | None, precision: Precision, device: DeviceChoice) -> Execution:
+def base_execution(threads: int | None, precision: Precision, device: DeviceChoice) -> Execution:
     """How trainings are carried out here; looks for a GPU where one may serve.
 
     Args:
@@ -252,7 +251,7 @@ def manner_of(threads: int | None, precision: Precision, device: DeviceChoice) -
     Raises:
         BenchError: There is no GPU, and one was insisted on.
     """
-    manner = Execution(threads=threads or sensing.usable_threads())
+    manner = Execution(threads=threads or system.usable_threads())
     gpus = () if device == "cpu" else process.probe(manner).gpus
     manner = manner.model_copy(update={"precision": precision})
     if device == "gpu" and not gpus:
@@ -272,7 +271,7 @@ def manner_of(threads: int | None, precision: Precision, device: DeviceChoice) -
     )
 
 
-def _check_manner(name: str, question: Scenario, wish: Wish) -> None:
+def _check_manner(name: str, question: Scenario, wish: RunOptions) -> None:
     """Refuse an arithmetic or a device that only networks know, and threads that are not shared."""
     if wish.storage and question.threads and wish.threads is None:
         raise BenchError(
@@ -290,14 +289,14 @@ def _check_manner(name: str, question: Scenario, wish: Wish) -> None:
         )
 
 
-def carried_out(question: Scenario, manner: Execution, threads: int) -> Execution:
+def execution_for(question: Scenario, manner: Execution, threads: int) -> Execution:
     """How a scenario is carried out; on a GPU, networks alone."""
     if question.hyperparameters.is_fitted_at_once:
         return Execution(threads=threads)
     return manner.model_copy(update={"threads": threads})
 
 
-def _asked(name: str, wish: Wish) -> tuple[str, Scenario]:
+def _asked(name: str, wish: RunOptions) -> tuple[str, Scenario]:
     path = scenario.find(name)
     if len(path.stem) > _MAX_NAME or not path.stem.isprintable():
         raise BenchError(
@@ -320,18 +319,18 @@ def _name(path: Path) -> str:
 
 
 def _sources(
-    choices: set[DatasetChoice], wish: Wish, console: Console
+    choices: set[DatasetChoice], wish: RunOptions, console: Console
 ) -> dict[DatasetChoice, Source]:
     def say(line: str) -> None:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 
     return {
-        choice: data.find(choice, wish.folder, say=say, show_progress=console.is_terminal)
+        choice: mnist.find(choice, wish.folder, say=say, show_progress=console.is_terminal)
         for choice in sorted(choices)
     }
 
 
-def _dataset(question: Scenario, wish: Wish) -> DatasetChoice:
+def _dataset(question: Scenario, wish: RunOptions) -> DatasetChoice:
     """The images that were asked for; a scenario's own sample yields to a folder given."""
     if wish.dataset is not None:
         return wish.dataset

@@ -18,7 +18,7 @@ from mnist_bench.tracking.run_builder import planned_run
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class TrainingJob:
     """One training from step 0.
 
     Attributes:
@@ -39,7 +39,7 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """Everything that is going to be trained for one scenario.
 
     Attributes:
@@ -57,12 +57,12 @@ class Plan:
     scenario: Scenario
     source: Source
     executions: tuple[Execution, ...]
-    trajectories: tuple[Trajectory, ...]
+    trajectories: tuple[TrainingJob, ...]
     trial: Trial | None = None
     train_seconds_limit: float | None = None
 
 
-def lay_out(
+def make_plan(
     name: str,
     scenario: Scenario,
     source: Source,
@@ -70,7 +70,7 @@ def lay_out(
     seeds: range,
     executions: Sequence[Execution],
     independent: bool = False,
-) -> Plan:
+) -> TrainingPlan:
     """Lay out the trainings of a scenario.
 
     With a constant learning rate a row is an exact prefix of a longer one, so a seed's rows share
@@ -100,13 +100,16 @@ def lay_out(
     else:
         trainings = [(seed, seed, scenario.steps) for seed in seeds]
     trajectories = tuple(
-        Trajectory(*training, execution) for training in trainings for execution in executions
+        TrainingJob(*training, execution) for training in trainings for execution in executions
     )
-    return Plan(name, scenario, source, tuple(executions), trajectories)
+    return TrainingPlan(name, scenario, source, tuple(executions), trajectories)
 
 
 def planned_runs(
-    plan: Plan, trajectory: Trajectory, machine: Machine, shared: tuple[PhaseName, ...] = ()
+    plan: TrainingPlan,
+    trajectory: TrainingJob,
+    machine: Machine,
+    shared: tuple[PhaseName, ...] = (),
 ) -> tuple[RunResult, ...]:
     """A trajectory's runs, by rising step count, as they are before their first step.
 

@@ -16,7 +16,13 @@ from mnist_bench.core.errors import EXIT_BROKE, BenchError
 from mnist_bench.core.records import Record
 from mnist_bench.results import protocol
 from mnist_bench.results.experiments import CLAIM_OF_KIND, Body
-from mnist_bench.results.protocol import FindingQuestion, LayersQuestion, Message, Probed, Request
+from mnist_bench.results.protocol import (
+    ExperimentRequest,
+    LayerMapsRequest,
+    Message,
+    ProbeResult,
+    Request,
+)
 from mnist_bench.scenarios.execution import Execution
 
 # -P: a file of the user's called numpy.py must not shadow the library.
@@ -24,9 +30,9 @@ COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker")
 """What starts a worker."""
 PROBE: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker.probe")
 """What finds out what TensorFlow can do here."""
-ACTIVATIONS: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker.layer_maps")
+LAYER_MAPS: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker.layer_maps")
 """What looks through layers at an image."""
-INQUIRY: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker.run_experiment")
+EXPERIMENT: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker.run_experiment")
 """What measures for a claim of the paper."""
 _BODY: TypeAdapter[Body] = TypeAdapter(Body)
 _END_SECONDS = 30.0
@@ -121,7 +127,7 @@ class WorkerProcess:
             self._stdin.flush()
 
 
-def probe(execution: Execution) -> Probed:
+def probe(execution: Execution) -> ProbeResult:
     """Find out, in a process of its own, which GPUs there are and what bfloat16 is worth.
 
     Args:
@@ -133,28 +139,28 @@ def probe(execution: Execution) -> Probed:
     advice = "leave out --device and --precision, which ask for it"
     told = _answered(PROBE, execution, "what TensorFlow can do here", advice)
     try:
-        return Probed.model_validate_json(_last_line(told))
+        return ProbeResult.model_validate_json(_last_line(told))
     except ValidationError as error:
         raise _unknown("what TensorFlow can do here", _last_words(told), advice) from error
 
 
-def look(question: LayersQuestion) -> None:
+def compute_layer_maps(question: LayerMapsRequest) -> None:
     """Look through layers at an image, in a process of its own.
 
     Raises:
         BenchError: That did not come to its end.
     """
-    _answered(ACTIVATIONS, question, f"what layers make of image {question.image}", "try again")
+    _answered(LAYER_MAPS, question, f"what layers make of image {question.image}", "try again")
 
 
-def inquire(question: FindingQuestion) -> Body:
+def run_experiment(question: ExperimentRequest) -> Body:
     """Measure what a claim of the paper needs, in a process of its own.
 
     Raises:
         BenchError: That did not come to its end.
     """
     what, advice = f"what claim {question.claim} needs", "try again"
-    told = _answered(INQUIRY, question, what, advice)
+    told = _answered(EXPERIMENT, question, what, advice)
     try:
         body = _BODY.validate_json(_last_line(told))
     except ValidationError as error:

@@ -16,10 +16,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from mnist_bench.core import formatting as units
-from mnist_bench.results.protocol import Sample
+from mnist_bench.core import formatting
+from mnist_bench.results.protocol import SampleMessage
 from mnist_bench.results.run import Evaluation
-from mnist_bench.runner.plan import Plan, Trajectory
+from mnist_bench.runner.plan import TrainingJob, TrainingPlan
 
 
 class ProgressWatcher:
@@ -32,7 +32,7 @@ class ProgressWatcher:
             trainings would promise too much.
     """
 
-    def __init__(self, plan: Plan, console: Console, *, open_ended: bool = False) -> None:
+    def __init__(self, plan: TrainingPlan, console: Console, *, open_ended: bool = False) -> None:
         self._plan = plan
         self._several = len(plan.executions) > 1
         self._counted = len(plan.trajectories) > 1 and not open_ended
@@ -65,7 +65,7 @@ class ProgressWatcher:
     ) -> None:
         self._bar.stop()
 
-    def begun(self, trajectory: Trajectory) -> None:
+    def begun(self, trajectory: TrainingJob) -> None:
         """A worker was started."""
         self._begun += 1
         of = f" ({self._begun} of {len(self._plan.trajectories)})" if self._counted else ""
@@ -77,7 +77,7 @@ class ProgressWatcher:
             news="starting",
         )
 
-    def sampled(self, sample: Sample) -> None:
+    def sampled(self, sample: SampleMessage) -> None:
         """A stretch of training has ended."""
         asked = self._plan.scenario.hyperparameters
         images = (sample.step - self._last_step) * asked.images_per_step
@@ -96,7 +96,7 @@ class ProgressWatcher:
         """Something is wrong, and the plan goes on."""
         self._tell(line, "yellow")
 
-    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
+    def ended(self, trajectory: TrainingJob, failure: str | None, log_tail: str) -> None:
         """The trajectory has ended."""
         if self._task is not None:
             self._bar.remove_task(self._task)
@@ -109,7 +109,7 @@ class ProgressWatcher:
             for line in log_tail.splitlines():
                 self._tell(line, "dim")
 
-    def _name(self, trajectory: Trajectory) -> str:
+    def _name(self, trajectory: TrainingJob) -> str:
         if self._plan.trial:
             return f"trial {self._plan.trial.number}"
         threads = f", threads: {trajectory.execution.threads}" if self._several else ""
@@ -123,5 +123,8 @@ class ProgressWatcher:
     def _show(self) -> None:
         if self._task is None:
             return
-        news = [f"{units.accuracy(self._accuracy)}", f"{units.rate(self._images_per_second)} img/s"]
+        news = [
+            f"{formatting.accuracy(self._accuracy)}",
+            f"{formatting.rate(self._images_per_second)} img/s",
+        ]
         self._bar.update(self._task, completed=self._last_step, news="  ".join(news))

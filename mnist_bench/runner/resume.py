@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import RunResult
-from mnist_bench.runner.plan import Plan, planned_runs
-from mnist_bench.tracking.mlflow_reader import Archive
+from mnist_bench.runner.plan import TrainingPlan, planned_runs
+from mnist_bench.tracking.mlflow_reader import MlflowReader
 
 _SAME = (
     *("scenario", "model", "hyperparameters", "dataset_digest", "eval_first", "eval_every"),
@@ -20,7 +20,7 @@ _SAME = (
 
 
 @dataclass(frozen=True)
-class Rest:
+class Remaining:
     """What is left of a plan.
 
     Attributes:
@@ -28,7 +28,7 @@ class Rest:
         earlier: Those, by seed, threads and steps.
     """
 
-    plan: Plan
+    plan: TrainingPlan
     earlier: tuple[RunResult, ...] = ()
 
     def joined(self, results: Sequence[RunResult]) -> tuple[RunResult, ...]:
@@ -37,7 +37,9 @@ class Rest:
         return tuple(sorted(runs, key=lambda run: (run.seed, run.threads, run.steps)))
 
 
-def rest_of(plan: Plan, machine: Machine, store: Archive, *, spoilt_again: bool = False) -> Rest:
+def remaining_of(
+    plan: TrainingPlan, machine: Machine, store: MlflowReader, *, spoilt_again: bool = False
+) -> Remaining:
     """What is left of a plan: a row is there when a finished run in the store answers it.
 
     Args:
@@ -60,10 +62,10 @@ def rest_of(plan: Plan, machine: Machine, store: Archive, *, spoilt_again: bool 
         missing = [run.steps for run, there in zip(planned, found, strict=True) if not there]
         if missing:
             trajectories.append(dataclasses.replace(trajectory, rows=tuple(missing)))
-    return Rest(dataclasses.replace(plan, trajectories=tuple(trajectories)), tuple(earlier))
+    return Remaining(dataclasses.replace(plan, trajectories=tuple(trajectories)), tuple(earlier))
 
 
-def _oldest_first(plan: Plan, store: Archive) -> Sequence[RunResult]:
+def _oldest_first(plan: TrainingPlan, store: MlflowReader) -> Sequence[RunResult]:
     """So that of two runs of a row the newest is taken."""
     return store.load_finished(plan.name, plan.source.digest)[::-1]
 

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mnist_bench.analysis import statistics as estimate
-from mnist_bench.analysis import table1 as compare
-from mnist_bench.core import formatting as units
+from mnist_bench.analysis import statistics, table1
+from mnist_bench.core import formatting
 from mnist_bench.results.document import Row
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import summarise
@@ -18,7 +17,7 @@ BUDGET_SECONDS = 30 * 60.0
 
 
 @dataclass(frozen=True)
-class Rule:
+class StoppingRule:
     """When seeds are enough; declared before the first is trained.
 
     Attributes:
@@ -34,7 +33,7 @@ class Rule:
         return (
             "until the 95% interval of each row's mean max test accuracy is within "
             f"±{self.precision_target:g}, or until one more would end after "
-            f"{units.duration(self.budget_seconds)}"
+            f"{formatting.duration(self.budget_seconds)}"
         )
 
     def reason_to_stop(
@@ -47,18 +46,18 @@ class Rule:
             elapsed_seconds: Since the first training was begun.
             seed_seconds: What a seed took so far; 0 where none was trained.
         """
-        rows = compare.rows(summarise(results), None)
+        rows = table1.rows(summarise(results), None)
         if rows and all(_is_within(row, self.precision_target) for row in rows):
             return f"each mean is within ±{self.precision_target:g} ({_widest(rows)})"
         if _last_failed(results):
             return "no row of the last one finished"
         if seed_seconds and elapsed_seconds + seed_seconds > self.budget_seconds:
-            budget = units.duration(self.budget_seconds)
+            budget = formatting.duration(self.budget_seconds)
             return f"one more would end after the budget of {budget} ({_widest(rows)})"
         return None
 
 
-class Repetition:
+class SeedCount:
     """A rule at work on one scenario.
 
     Args:
@@ -66,7 +65,9 @@ class Repetition:
         clock: Seconds, monotonic.
     """
 
-    def __init__(self, rule: Rule | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, rule: StoppingRule | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._rule = rule
         self._clock = clock
         self._began_at = clock()
@@ -100,12 +101,12 @@ def half_width(row: Row) -> float | None:
     """Half the 95% t interval of a row's mean max test accuracy; None below two seeds."""
     if row.sd is None or row.n < 2:
         return None
-    return estimate.half_width(row.sd, row.n)
+    return statistics.half_width(row.sd, row.n)
 
 
 def _is_within(row: Row, target: float) -> bool:
     width = half_width(row)
-    return row.n >= compare.MIN_SEEDS and width is not None and width <= target
+    return row.n >= table1.MIN_SEEDS and width is not None and width <= target
 
 
 def _widest(rows: Sequence[Row]) -> str:
@@ -113,7 +114,7 @@ def _widest(rows: Sequence[Row]) -> str:
     if not widths:
         return "no interval yet"
     width, steps = max(widths)
-    return f"widest: ±{units.spread(width)} at {units.count(steps)} steps"
+    return f"widest: ±{formatting.spread(width)} at {formatting.count(steps)} steps"
 
 
 def _last_failed(results: Sequence[RunResult]) -> bool:

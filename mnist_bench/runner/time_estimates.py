@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from mnist_bench.core import files
 from mnist_bench.core.records import Record
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import Hyperparameters
 from mnist_bench.scenarios.scenario import Scenario
@@ -80,13 +80,13 @@ def work_of(scenario: Scenario, rows: tuple[int, ...], scored_at_once: int) -> W
     )
 
 
-def recall(model: str, hyperparameters: Hyperparameters, execution: Execution) -> Cost | None:
+def load_cost(model: str, hyperparameters: Hyperparameters, execution: Execution) -> Cost | None:
     """What such a training cost here last; None where none was measured."""
     manner = (execution.precision, execution.device, execution.threads)
     return _read().get(_key(model, hyperparameters, *manner))
 
 
-def remember(runs: Sequence[RunResult], scored_at_once: int) -> None:
+def save_costs(runs: Sequence[RunResult], scored_at_once: int) -> None:
     """Keep what the longest finished run of each kind cost.
 
     A cache that can't be written is no fault. A shorter training than the one known, hardly warmed
@@ -104,7 +104,7 @@ def remember(runs: Sequence[RunResult], scored_at_once: int) -> None:
     if costs == known:
         return
     with contextlib.suppress(OSError):
-        files.keep(data.cache_folder() / _FILE, _COSTS.dump_json(costs, indent=2))
+        files.write_atomically(mnist.cache_folder() / _FILE, _COSTS.dump_json(costs, indent=2))
 
 
 def _cost_of(run: RunResult, runs: Sequence[RunResult], scored_at_once: int) -> Cost | None:
@@ -122,7 +122,7 @@ def _cost_of(run: RunResult, runs: Sequence[RunResult], scored_at_once: int) -> 
 
 
 def _read() -> dict[str, Cost]:
-    path = data.cache_folder() / _FILE
+    path = mnist.cache_folder() / _FILE
     try:
         return _COSTS.validate_json(path.read_bytes())
     except (OSError, ValidationError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-from mnist_bench.results import layer_maps as layers
-from mnist_bench.results.layer_maps import Layers
+from mnist_bench.results import layer_maps
+from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
-from mnist_bench.tracking import schema as figures
-from mnist_bench.tracking.mlflow_reader import Archive
+from mnist_bench.tracking import schema
+from mnist_bench.tracking.mlflow_reader import MlflowReader
 
 WEIGHTS = "weights.npz"
 """The file in which a run keeps its weights."""
@@ -18,7 +18,9 @@ _MOST_ASKED = 5
 """So many runs are asked for their weights, the longest and newest first."""
 
 
-def found(archive: Archive, digests: Collection[str], image: int | None) -> Layers | None:
+def load_layer_maps(
+    archive: MlflowReader, digests: Collection[str], image: int | None
+) -> LayerMaps | None:
     """What is recorded of an image, or of the image whose figures were made last.
 
     Args:
@@ -28,18 +30,20 @@ def found(archive: Archive, digests: Collection[str], image: int | None) -> Laye
     """
     which = "LIKE '%'" if image is None else f"= '{image}'"
     with archive.explained(while_="looking for figures"):
-        runs = archive.search(f"tags.`{figures.IMAGE_TAG}` {which}")
+        runs = archive.search(f"tags.`{schema.IMAGE_TAG}` {which}")
     for run in runs:
-        if run.data.tags.get(figures.DIGEST_TAG) not in digests:
+        if run.data.tags.get(schema.DIGEST_TAG) not in digests:
             continue  # compared here: a digest from elsewhere may hold any quotes
-        content = archive.artifact(run.info.run_id, layers.FILE)
+        content = archive.artifact(run.info.run_id, layer_maps.FILE)
         with suppress(ValueError):
             if content:
-                return layers.from_bytes(content)
+                return layer_maps.from_bytes(content)
     return None
 
 
-def with_weights(archive: Archive, runs: Sequence[RunSummary], digest: str) -> RunSummary | None:
+def run_with_weights(
+    archive: MlflowReader, runs: Sequence[RunSummary], digest: str
+) -> RunSummary | None:
     """The longest, newest run that kept the weights of Table I's network.
 
     Args:

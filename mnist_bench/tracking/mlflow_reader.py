@@ -15,14 +15,12 @@ from mnist_bench.core.npz import from_npz
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.predictions import Predictions
 from mnist_bench.results.run import RunResult
-from mnist_bench.results.run_summary import Recorded
+from mnist_bench.results.run_summary import RecordedRun
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.scenario import Scenario
-from mnist_bench.tracking import mlflow_errors as database
-from mnist_bench.tracking import mlflow_setup as door
-from mnist_bench.tracking import schema as figures
+from mnist_bench.tracking import mlflow_errors, mlflow_setup, schema
 from mnist_bench.tracking import uri as tracking
-from mnist_bench.tracking.read_run import Fields, UnreadableError, recorded
+from mnist_bench.tracking.read_run import RunFields, UnreadableRunError, read_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,7 +31,7 @@ _MOST_RUNS = 50_000
 """MLflow's limit for one search."""
 
 
-class Archive:
+class MlflowReader:
     """An open MLflow store and the experiment in it, to read.
 
     Args:
@@ -46,21 +44,21 @@ class Archive:
     """
 
     def __init__(self, uri: str, experiment: str, *, make: bool = True) -> None:
-        mlflow = door.import_mlflow()
+        mlflow = mlflow_setup.import_mlflow()
         self._uri = uri
         with (
             self.explained(while_="opening the store"),
-            database.one_creator(uri),
-            database.nothing_half_made(uri),
+            mlflow_errors.one_creator(uri),
+            mlflow_errors.nothing_half_made(uri),
         ):
-            door.refuse_other_schema(uri)
+            mlflow_setup.refuse_other_schema(uri)
             self.client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri)
-            self.experiment_id = door.experiment_id(self.client, uri, experiment, make=make)
+            self.experiment_id = mlflow_setup.experiment_id(self.client, uri, experiment, make=make)
 
     def load_finished(self, scenario: str, dataset_digest: str) -> list[RunResult]:
         """The finished runs of a scenario on the images with this digest, the newest first."""
         question = (
-            f"attributes.status = 'FINISHED' and tags.`{figures.DIGEST_TAG}` = '{dataset_digest}'"
+            f"attributes.status = 'FINISHED' and tags.`{schema.DIGEST_TAG}` = '{dataset_digest}'"
         )
         with self.explained(while_="looking for earlier runs"):
             results = [
@@ -80,7 +78,7 @@ class Archive:
     def load_trial(self, parent_run_id: str, number: int) -> RunResult | None:
         """The run of a study's trial as it was kept; None where none is kept."""
         child = f"tags.mlflow.parentRunId = '{parent_run_id}'"
-        question = f"{child} and tags.`{figures.TRIAL_TAG}` = '{number}'"
+        question = f"{child} and tags.`{schema.TRIAL_TAG}` = '{number}'"
         with self.explained(while_="looking for a trial"):
             # The study may have been begun in another experiment.
             home = self.client.get_run(parent_run_id).info.experiment_id
@@ -105,11 +103,11 @@ class Archive:
 
         What came in a bundle is of another board, whose plan may have asked the same.
         """
-        question = f"tags.`{figures.PART_TAG}` = '{part}' and attributes.status = 'FINISHED'"
+        question = f"tags.`{schema.PART_TAG}` = '{part}' and attributes.status = 'FINISHED'"
         with self.explained(while_="looking for what is recorded of a shared plan"):
             found = self.search(question)
-        own = [run for run in found if figures.IMPORTED_TAG not in run.data.tags]
-        return {run.info.run_id: int(run.data.tags[figures.STEPS_TAG]) for run in own}
+        own = [run for run in found if schema.IMPORTED_TAG not in run.data.tags]
+        return {run.info.run_id: int(run.data.tags[schema.STEPS_TAG]) for run in own}
 
     def load_scenario(self, run_id: str) -> Scenario | None:
         """The scenario that a run was asked with; None where that was not kept."""
@@ -125,7 +123,7 @@ class Archive:
             return Machine.model_validate_json(content) if content else None
         return None
 
-    def recorded(self, question: str) -> Iterator[Recorded | UnreadableError]:
+    def recorded(self, question: str) -> Iterator[RecordedRun | UnreadableRunError]:
         """The runs that a question of MLflow's filters finds, the newest first, a page at a time.
 
         What is none of ours is left out; of what can't be read there is the reason.
@@ -135,11 +133,11 @@ class Archive:
         """
         for run in self._pages(question):
             found = _fields(run)
-            if figures.SCHEMA_TAG not in found.tags or figures.TRAJECTORY_TAG not in found.tags:
+            if schema.SCHEMA_TAG not in found.tags or schema.TRAJECTORY_TAG not in found.tags:
                 continue  # a study's own run, or somebody else's
             try:
-                yield recorded(found)
-            except UnreadableError as error:
+                yield read_run(found)
+            except UnreadableRunError as error:
                 yield error
 
     def _pages(self, question: str) -> Iterator[Run]:
@@ -192,7 +190,7 @@ class Archive:
             raise
         except Exception as error:
             # MLflow lets through what its databases, drivers and HTTP libraries raise.
-            raise database.fault(error, self._uri, while_) from error
+            raise mlflow_errors.fault(error, self._uri, while_) from error
 
 
 @contextmanager
@@ -212,7 +210,7 @@ def _understood(question: str) -> Iterator[None]:
         ) from error
 
 
-def existing_store(uri: str, experiment: str) -> Archive | None:
+def existing_store(uri: str, experiment: str) -> MlflowReader | None:
     """Open a store only to read there; None where there is none yet.
 
     Raises:
@@ -221,7 +219,7 @@ def existing_store(uri: str, experiment: str) -> Archive | None:
     file = tracking.sqlite_file(uri)
     if file is not None and tracking.schema_revision(file) is None:
         return None
-    opened = Archive(uri, experiment, make=False)
+    opened = MlflowReader(uri, experiment, make=False)
     return opened if opened.experiment_id else None
 
 
@@ -242,8 +240,8 @@ def id_of(run: RunResult) -> str:
     return run.run_id
 
 
-def _fields(run: Run) -> Fields:
-    return Fields(
+def _fields(run: Run) -> RunFields:
+    return RunFields(
         run_id=run.info.run_id,
         status=run.info.status,
         begun_at_ms=run.info.start_time or 0,

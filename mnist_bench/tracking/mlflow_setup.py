@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mnist_bench.core.errors import BenchError
-from mnist_bench.tracking import mlflow_errors as database
+from mnist_bench.tracking import mlflow_errors
 from mnist_bench.tracking import uri as tracking
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def refuse_other_schema(uri: str) -> None:
     found = tracking.schema_revision(file) if file else None
     newest: Callable[[], str] = utils._get_latest_schema_revision  # noqa: SLF001  # no public name
     if found and found != newest():
-        raise database.other_version(uri)
+        raise mlflow_errors.other_version(uri)
 
 
 def experiment_id(client: MlflowClient, uri: str, name: str, *, make: bool) -> str:
@@ -60,7 +60,7 @@ def experiment_id(client: MlflowClient, uri: str, name: str, *, make: bool) -> s
         # a server that place must be a folder, and not one that depends on where `mlflow ui`
         # is started.
         is_server = tracking.is_server(uri)
-        location = None if is_server else database.artifact_folder(name).as_uri()
+        location = None if is_server else mlflow_errors.artifact_folder(name).as_uri()
         return _made_experiment(client, name, location)
     if found.lifecycle_stage == "deleted":
         raise BenchError(

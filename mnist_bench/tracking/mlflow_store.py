@@ -12,12 +12,12 @@ from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from mnist_bench.core import formatting as units
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core import formatting
+from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import RunResult, Status
-from mnist_bench.tracking import schema as figures
-from mnist_bench.tracking.mlflow_reader import Archive, id_of
+from mnist_bench.tracking import schema
+from mnist_bench.tracking.mlflow_reader import MlflowReader, id_of
 from mnist_bench.tracking.schema import (
     COMPLETE_TAG,
     FAILURE_TAG,
@@ -66,17 +66,17 @@ class Unfinished:
 
     run_id: str
     trajectory: str
-    owner: Owner | None
+    owner: ProcessIdentity | None
 
 
-class Store(Archive):
+class MlflowStore(MlflowReader):
     """An open MLflow store and the experiment in it that runs are recorded in."""
 
     def start(
         self,
         run: RunResult,
         note: str,
-        owner: Owner,
+        owner: ProcessIdentity,
         machine: Machine,
         *,
         at_ms: int,
@@ -99,21 +99,21 @@ class Store(Archive):
 
         with self.explained(while_="making a run"):
             found = self._found(run, is_imported=is_imported) if look_first else None
-            tags = figures.opening_tags(run, note, owner, machine)
+            tags = schema.opening_tags(run, note, owner, machine)
             tags |= {IMPORTED_TAG: "true"} if is_imported else {}
             if found and _wants_nothing(found):
                 return Started(found.info.run_id, is_complete=True)
             run_id = found.info.run_id if found else self._made(run, tags, at_ms)
-            params = [Param(key, str(value)) for key, value in figures.params_of(run).items()]
+            params = [Param(key, str(value)) for key, value in schema.params_of(run).items()]
             self.client.log_batch(run_id, params=params)
         return Started(run_id)
 
-    def log(self, run_id: str, points: Sequence[figures.Point]) -> None:
+    def log(self, run_id: str, points: Sequence[schema.Point]) -> None:
         """Record figures under their steps and times; those that are there stay as they are."""
         metrics = [
             metric
             for point in points
-            for metric in _metrics(figures.figures_at(point), point.step, point.at_ms)
+            for metric in _metrics(schema.figures_at(point), point.step, point.at_ms)
         ]
         self._log_metrics(run_id, metrics)
 
@@ -135,8 +135,8 @@ class Store(Archive):
         run_id = id_of(run)
         with self.explained(while_="ending a run"):
             # In one call: each costs a tracking server of many machines as much as a figure.
-            tags = [RunTag(key, value) for key, value in figures.closing_tags(run, note).items()]
-            self.client.log_batch(run_id, _metrics(figures.figures_once(run), 0, at_ms), tags=tags)
+            tags = [RunTag(key, value) for key, value in schema.closing_tags(run, note).items()]
+            self.client.log_batch(run_id, _metrics(schema.figures_once(run), 0, at_ms), tags=tags)
             try:
                 for path in files():
                     self.client.log_artifact(run_id, str(path))
@@ -144,10 +144,10 @@ class Store(Archive):
                 self.client.set_terminated(run_id, _MLFLOW_STATUS[run.status], at_ms)
             self.client.set_tag(run_id, COMPLETE_TAG, "true")
 
-    def start_study(self, name: str, note: str, owner: Owner) -> str:
+    def start_study(self, name: str, note: str, owner: ProcessIdentity) -> str:
         """Make the run that a study's trials are children of; MLflow's id of it."""
         with self.explained(while_="making a study's run"):
-            return self._new(name, figures.study_tags(name, note, owner))
+            return self._new(name, schema.study_tags(name, note, owner))
 
     def finish_study(
         self,
@@ -214,11 +214,11 @@ class Store(Archive):
     def _new(self, name: str, tags: dict[str, str]) -> str:
         from mlflow.tracking.context.registry import resolve_tags
 
-        tags = resolve_tags() | figures.SOURCE | tags
+        tags = resolve_tags() | schema.SOURCE | tags
         made = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
         return str(made.info.run_id)
 
-    def reopen_study(self, run_id: str, owner: Owner) -> bool:
+    def reopen_study(self, run_id: str, owner: ProcessIdentity) -> bool:
         """Let a study's own run go on; False where it is not there any more."""
         from mlflow.exceptions import MlflowException
 
@@ -238,7 +238,7 @@ class Store(Archive):
                 Unfinished(
                     run.info.run_id,
                     run.data.tags.get(TRAJECTORY_TAG, ""),
-                    Owner.told(run.data.tags.get(OWNER_TAG)),
+                    ProcessIdentity.told(run.data.tags.get(OWNER_TAG)),
                 )
                 for run in self.search("attributes.status = 'RUNNING'")
             ]
@@ -276,7 +276,7 @@ class Store(Archive):
 
         tags = resolve_tags() | own_tags  # MLflow's own user, source and git tags come first
         what = f"trial {run.trial.number}" if run.trial else f"seed {run.seed}"
-        name = f"{run.scenario} {units.steps(str(run.steps))} {what}"
+        name = f"{run.scenario} {formatting.steps(str(run.steps))} {what}"
         made = self.client.create_run(self.experiment_id, at_ms, tags, name)
         return str(made.info.run_id)
 

@@ -10,7 +10,7 @@ from sys import intern
 from pydantic import ValidationError
 
 from mnist_bench.results.run import PHASES, Status
-from mnist_bench.results.run_summary import Recorded, RunSummary
+from mnist_bench.results.run_summary import RecordedRun, RunSummary
 from mnist_bench.scenarios.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from mnist_bench.tracking import schema as figures
 
@@ -29,12 +29,12 @@ _MOST_SHARED = 1_024
 """So many different values of a kind are kept, for all runs that have them."""
 
 
-class UnreadableError(ValueError):
+class UnreadableRunError(ValueError):
     """MLflow's run is none of ours, or not of a schema that is known here; says why."""
 
 
 @dataclass(frozen=True)
-class Fields:
+class RunFields:
     """What MLflow has of one run, beside its files.
 
     Attributes:
@@ -54,7 +54,7 @@ class Fields:
     tags: Mapping[str, str]
 
 
-def recorded(fields: Fields) -> Recorded:
+def read_run(fields: RunFields) -> RecordedRun:
     """A run from its fields.
 
     Raises:
@@ -62,14 +62,14 @@ def recorded(fields: Fields) -> Recorded:
     """
     schema = fields.tags.get(figures.SCHEMA_TAG)
     if schema is None or figures.TRAJECTORY_TAG not in fields.tags:
-        raise UnreadableError("not a run of mnist-bench")
+        raise UnreadableRunError("not a run of mnist-bench")
     if schema != figures.SCHEMA:
-        raise UnreadableError(f"of schema {schema}, and this version knows {figures.SCHEMA}")
+        raise UnreadableRunError(f"of schema {schema}, and this version knows {figures.SCHEMA}")
     try:
         run = _summary(fields)
     except (ValidationError, ValueError, KeyError, OverflowError) as error:
-        raise UnreadableError("a field is missing or makes no sense") from error
-    return Recorded(
+        raise UnreadableRunError("a field is missing or makes no sense") from error
+    return RecordedRun(
         run=run,
         begun_at_ms=fields.begun_at_ms,
         machine=_shared(fields.tags.get(figures.MACHINE_TAG)),
@@ -80,7 +80,7 @@ def recorded(fields: Fields) -> Recorded:
     )
 
 
-def _summary(fields: Fields) -> RunSummary:
+def _summary(fields: RunFields) -> RunSummary:
     params, metrics, tags = fields.params, fields.metrics, fields.tags
     told = {name: metrics.get(name) for name in figures.ONCE}
     whole = {name: None if told[name] is None else int(told[name] or 0) for name in _WHOLE}
@@ -128,7 +128,7 @@ def _shared(text: str | None) -> str | None:
     return None if text is None else intern(text)
 
 
-def _status(fields: Fields) -> Status | None:
+def _status(fields: RunFields) -> Status | None:
     status = _STATUS[fields.status]
     return "pruned" if fields.tags.get(figures.TRIAL_STATE_TAG) == "pruned" else status
 

@@ -12,14 +12,21 @@ from pathlib import Path
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
 from mnist_bench.results import protocol
 from mnist_bench.results.run import RunResult, Status
-from mnist_bench.tracking import spool as journal
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tracking.run_builder import Recording
-from mnist_bench.tracking.spool import Begun, Ended, Header, Journal, Made, Said
-from mnist_bench.tracking.uploader import Delivery, Papers
+from mnist_bench.tracking import spool
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.run_builder import RunBuilder
+from mnist_bench.tracking.spool import (
+    Header,
+    MessageEntry,
+    RunCreated,
+    Spool,
+    TrainingEnded,
+    TrainingStarted,
+)
+from mnist_bench.tracking.uploader import RecordingContext, Uploader
 
 
-class Once:
+class WarnOnce:
     """Says of each kind of trouble one line, however often it comes.
 
     Args:
@@ -37,7 +44,7 @@ class Once:
             self._say(line)
 
 
-class Logbook:
+class Recorder:
     """Keeps a trajectory's runs from its beginning until MLflow has them.
 
     Args:
@@ -45,16 +52,16 @@ class Logbook:
         warn: Told of a disk that is full and of a store that refuses.
     """
 
-    def __init__(self, header: Header, warn: Once) -> None:
+    def __init__(self, header: Header, warn: WarnOnce) -> None:
         self._header = header
         self._warn = warn
-        self._recording = Recording(header.runs, exclusive=header.exclusive)
-        self._delivery: Delivery | None = None
+        self._recording = RunBuilder(header.runs, exclusive=header.exclusive)
+        self._delivery: Uploader | None = None
         self._is_put_away = False
         with suppress(OSError):  # what is wrong, the journal's first line meets as well
-            journal.FOLDER.mkdir(parents=True, exist_ok=True)
+            spool.FOLDER.mkdir(parents=True, exist_ok=True)
         # The journal before the files: who finds files without one can't know whose they are.
-        self._journal = Journal(header)
+        self._journal = Spool(header)
         self.folder = _made_folder(header.runs[0].trajectory)
         self._tell_of_disk()
 
@@ -76,35 +83,35 @@ class Logbook:
         cause = self._delivery.fault.message if self._delivery.fault else "it was interrupted"
         if self._journal.fault:
             return BenchError(
-                f"{cause}, and {journal.FOLDER.as_posix()} takes nothing either: "
+                f"{cause}, and {spool.FOLDER.as_posix()} takes nothing either: "
                 f"{self._journal.fault.strerror}",
                 "what was measured stands above and nowhere else; make room",
                 exit_status=EXIT_BROKE,
             )
         return BenchError(
             cause,
-            f"the results wait in {journal.FOLDER.as_posix()}, the next command here delivers them",
+            f"the results wait in {spool.FOLDER.as_posix()}, the next command here delivers them",
             exit_status=EXIT_BROKE,
         )
 
-    def begin(self, store: Store) -> None:
+    def begin(self, store: MlflowStore) -> None:
         """Make every run in an open store; those that it refuses are made later."""
         header = self._header
-        papers = Papers(
+        papers = RecordingContext(
             header.scenario, header.machine, header.owner, self.folder, begun_at_ms=header.at_ms
         )
-        self._add(Begun(at_ms=now_ms()))
-        self._delivery = Delivery(self._recording, papers, store, self._made)
+        self._add(TrainingStarted(at_ms=now_ms()))
+        self._delivery = Uploader(self._recording, papers, store, self._made)
         self._delivery.deliver()
         self._tell_of_store()
 
     def take(self, message: protocol.Message) -> None:
         """Take a worker's message into account; afterwards it may be shown."""
         at_ms = now_ms()
-        self._add(Said(at_ms=at_ms, message=message))
+        self._add(MessageEntry(at_ms=at_ms, message=message))
         self._recording.take(message, at_ms)
         if self._delivery:
-            self._delivery.offer(at_once=isinstance(message, protocol.RowEnd))
+            self._delivery.offer(at_once=isinstance(message, protocol.StepCountDone))
             self._tell_of_store()
 
     def close(self, status: Status, reason: str) -> None:
@@ -112,7 +119,7 @@ class Logbook:
         at_ms = now_ms()
         goes_on = any(run.status is None for run in self.runs)
         if self._delivery and goes_on:
-            self._add(Ended(at_ms=at_ms, status=status, reason=reason))
+            self._add(TrainingEnded(at_ms=at_ms, status=status, reason=reason))
         self._recording.close(status, reason, at_ms)
 
     def settle(self) -> None:
@@ -128,9 +135,9 @@ class Logbook:
             self._is_put_away = True
 
     def _made(self, steps: int, run_id: str) -> None:
-        self._add(Made(at_ms=now_ms(), steps=steps, run_id=run_id))
+        self._add(RunCreated(at_ms=now_ms(), steps=steps, run_id=run_id))
 
-    def _add(self, entry: journal.Entry) -> None:
+    def _add(self, entry: spool.Entry) -> None:
         self._journal.add(entry)
         self._tell_of_disk()
 
@@ -138,7 +145,7 @@ class Logbook:
         if self._journal.fault:
             self._warn(
                 "disk",
-                f"can't write to {journal.FOLDER.as_posix()}: {self._journal.fault.strerror}; "
+                f"can't write to {spool.FOLDER.as_posix()}: {self._journal.fault.strerror}; "
                 "the training goes on and keeps its results in memory",
             )
 
@@ -147,15 +154,15 @@ class Logbook:
             self._warn(
                 "store",
                 f"{self._delivery.fault.message}; the training goes on, its results wait in "
-                f"{journal.FOLDER.as_posix()}",
+                f"{spool.FOLDER.as_posix()}",
             )
 
 
-class Shelf:
+class Recorders:
     """The logbooks of a plan's trajectories, in their order."""
 
     def __init__(self) -> None:
-        self._logbooks: list[Logbook] = []
+        self._logbooks: list[Recorder] = []
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
@@ -167,7 +174,7 @@ class Shelf:
         """Why something waits; None where nothing does."""
         return next((book.refusal for book in self._logbooks if book.refusal), None)
 
-    def add(self, logbook: Logbook) -> None:
+    def add(self, logbook: Recorder) -> None:
         """Put one more beside the others."""
         self._logbooks.append(logbook)
 
@@ -186,7 +193,7 @@ def now_ms() -> int:
 
 def _made_folder(trajectory: str) -> Path:
     """The folder for the worker's files: beside the journal, or where there is room."""
-    folder = (journal.FOLDER / trajectory).resolve()
+    folder = (spool.FOLDER / trajectory).resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

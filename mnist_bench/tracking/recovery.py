@@ -10,12 +10,18 @@ from pathlib import Path
 from filelock import FileLock
 
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.process_identity import Owner
-from mnist_bench.tracking import spool as journal
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tracking.run_builder import Recording
-from mnist_bench.tracking.spool import Address, Ended, Made, Said, Story
-from mnist_bench.tracking.uploader import Delivery, Papers
+from mnist_bench.core.process_identity import ProcessIdentity
+from mnist_bench.tracking import spool
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.run_builder import RunBuilder
+from mnist_bench.tracking.spool import (
+    Address,
+    MessageEntry,
+    RunCreated,
+    SpoolContents,
+    TrainingEnded,
+)
+from mnist_bench.tracking.uploader import RecordingContext, Uploader
 
 VANISHED = "its process vanished"
 """Why a run ended of which nobody told the end."""
@@ -26,7 +32,7 @@ _TORN_SECONDS = 3_600
 
 
 @dataclass(frozen=True)
-class Recovered:
+class RecoveryResult:
     """What was settled.
 
     Attributes:
@@ -37,8 +43,8 @@ class Recovered:
     killed: int = 0
     delivered: int = 0
 
-    def __add__(self, other: Recovered) -> Recovered:
-        return Recovered(self.killed + other.killed, self.delivered + other.delivered)
+    def __add__(self, other: RecoveryResult) -> RecoveryResult:
+        return RecoveryResult(self.killed + other.killed, self.delivered + other.delivered)
 
     def __str__(self) -> str:
         parts = [
@@ -50,7 +56,7 @@ class Recovered:
 
 def opened_store(
     uri: str, experiment: str, machine_id: str | None, say: Callable[[str], None]
-) -> Store:
+) -> MlflowStore:
     """Open a store, and settle what earlier commands left there.
 
     Args:
@@ -62,13 +68,13 @@ def opened_store(
     Raises:
         BenchError: The store can't be used.
     """
-    opened = Store(uri, experiment)
+    opened = MlflowStore(uri, experiment)
     settle(opened, Address.of(uri, experiment), machine_id, say)
     return opened
 
 
 def settle(
-    store: Store, address: Address, machine_id: str | None, say: Callable[[str], None]
+    store: MlflowStore, address: Address, machine_id: str | None, say: Callable[[str], None]
 ) -> None:
     """Deliver what waits in this folder for a store, and end there what nobody trains any more.
 
@@ -81,10 +87,10 @@ def settle(
         machine_id: This machine's.
         say: Told in one line what was settled, if anything was.
     """
-    recovered = Recovered()
+    recovered = RecoveryResult()
     try:
         if _left_here(address, machine_id):
-            with FileLock(journal.FOLDER / _LOCK, timeout=_LOCK_SECONDS):
+            with FileLock(spool.FOLDER / _LOCK, timeout=_LOCK_SECONDS):
                 # Asked again: another command may just have done it.
                 for story in _left_here(address, machine_id):
                     recovered += _tried(story, store, say)
@@ -103,7 +109,7 @@ def waiting_experiments(tracking_uri: str, machine_id: str | None) -> set[str]:
         tracking_uri: Of the store, without credentials.
         machine_id: This machine's.
     """
-    stories = (_story(path) for path in journal.paths())
+    stories = (_story(path) for path in spool.paths())
     return {
         story.header.address.experiment
         for story in stories
@@ -113,8 +119,8 @@ def waiting_experiments(tracking_uri: str, machine_id: str | None) -> set[str]:
     }
 
 
-def _left_here(address: Address, machine_id: str | None) -> list[Story]:
-    stories = (_story(path) for path in journal.paths())
+def _left_here(address: Address, machine_id: str | None) -> list[SpoolContents]:
+    stories = (_story(path) for path in spool.paths())
     return [
         story
         for story in stories
@@ -124,25 +130,25 @@ def _left_here(address: Address, machine_id: str | None) -> list[Story]:
 
 def _sweep() -> None:
     """Remove journals that were torn in their first line: MLflow was never told of those."""
-    for path in journal.paths():
+    for path in spool.paths():
         old = time.time() - path.stat().st_mtime > _TORN_SECONDS  # a full disk tears it too
         if old and b"\n" not in path.read_bytes():
-            journal.remove(path)
+            spool.remove(path)
 
 
-def _story(path: Path) -> Story | None:
+def _story(path: Path) -> SpoolContents | None:
     try:
-        return journal.read(path)
+        return spool.read(path)
     except OSError:  # another command was faster
         return None
 
 
-def _is_left(of: Owner, machine_id: str | None) -> bool:
+def _is_left(of: ProcessIdentity, machine_id: str | None) -> bool:
     """Whether a process of this machine is gone; nothing is known of another machine's."""
     return of.belongs_to(machine_id) and of.is_gone
 
 
-def _tried(story: Story, store: Store, say: Callable[[str], None]) -> Recovered:
+def _tried(story: SpoolContents, store: MlflowStore, say: Callable[[str], None]) -> RecoveryResult:
     """Replay a journal; where the store takes just this one not, the others have their turn.
 
     Raises:
@@ -153,49 +159,49 @@ def _tried(story: Story, store: Store, say: Callable[[str], None]) -> Recovered:
     except BenchError as error:
         store.unfinished()
         say(_later(error))
-    return Recovered()
+    return RecoveryResult()
 
 
 def _later(error: Exception) -> str:
     return f"what earlier commands left stays for later: {error}"
 
 
-def _replayed(story: Story, store: Store) -> Recovered:
+def _replayed(story: SpoolContents, store: MlflowStore) -> RecoveryResult:
     """Tell a journal to a recording as its worker told it, and deliver that.
 
     Raises:
         BenchError: The store refuses; the journal stays.
     """
     if not story.has_begun:  # the store was never told of it
-        journal.remove(story.path)
-        return Recovered()
+        spool.remove(story.path)
+        return RecoveryResult()
     recording = _recorded(story)
     header = story.header
-    papers = Papers(
+    papers = RecordingContext(
         header.scenario,
         header.machine,
         header.owner,
-        journal.files_of(story.path),
+        spool.files_of(story.path),
         begun_at_ms=header.at_ms,
     )
-    delivery = Delivery(recording, papers, store, lambda _steps, _id: None, look_first=True)
+    delivery = Uploader(recording, papers, store, lambda _steps, _id: None, look_first=True)
     delivery.deliver()
     if delivery.fault:
         raise delivery.fault
-    journal.remove(story.path)
+    spool.remove(story.path)
     killed = sum(run.failure == VANISHED for run in delivery.handed_over)
-    return Recovered(killed, len(delivery.handed_over) - killed)
+    return RecoveryResult(killed, len(delivery.handed_over) - killed)
 
 
-def _recorded(story: Story) -> Recording:
-    recording = Recording(story.header.runs, exclusive=story.header.exclusive)
+def _recorded(story: SpoolContents) -> RunBuilder:
+    recording = RunBuilder(story.header.runs, exclusive=story.header.exclusive)
     for entry in story.entries:
         match entry:
-            case Made():
+            case RunCreated():
                 recording.name(entry.steps, entry.run_id)
-            case Said():
+            case MessageEntry():
                 recording.take(entry.message, entry.at_ms)
-            case Ended():
+            case TrainingEnded():
                 recording.close(entry.status, entry.reason, entry.at_ms)
             case _:
                 pass
@@ -203,9 +209,9 @@ def _recorded(story: Story) -> Recording:
     return recording
 
 
-def _given_up(store: Store, machine_id: str | None) -> Recovered:
+def _given_up(store: MlflowStore, machine_id: str | None) -> RecoveryResult:
     """End runs whose journal lies elsewhere or is lost."""
-    waiting = {path.stem for path in journal.paths()}
+    waiting = {path.stem for path in spool.paths()}
     killed = 0
     for run in store.unfinished():
         if run.trajectory in waiting or run.owner is None:
@@ -213,7 +219,7 @@ def _given_up(store: Store, machine_id: str | None) -> Recovered:
         if _is_left(run.owner, machine_id):
             store.give_up(run.run_id, VANISHED)
             killed += 1
-    return Recovered(killed=killed)
+    return RecoveryResult(killed=killed)
 
 
 def _runs(count: int) -> str:

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement import quality
 from mnist_bench.measurement.conditions import Conditions, Surroundings, TrainingStretch
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results import protocol
-from mnist_bench.results.run import Evaluation, PhaseName, RunResult, Status, Trial, rows_of
+from mnist_bench.results.run import Evaluation, PhaseName, RunResult, Status, Trial, step_counts_at
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking.schema import Point
 
 
-class Recording:
+class RunBuilder:
     """The runs of one trajectory.
 
     It knows neither clock nor store, so that the messages of a journal give the same runs as
@@ -65,14 +65,14 @@ class Recording:
         match message:
             case protocol.Phase():
                 self._start_seconds[message.name] = message.seconds
-            case protocol.Scored():
+            case protocol.EvaluationMessage():
                 self._score(message.evaluation, at_ms)
-            case protocol.Sample():
+            case protocol.SampleMessage():
                 self._sample(message, at_ms)
-            case protocol.Calibrated():
+            case protocol.CalibrationMessage():
                 self._surroundings.append(message.surroundings)
                 self._calibrations.append(message.seconds)
-            case protocol.RowEnd():
+            case protocol.StepCountDone():
                 self._end_row(message, at_ms)
             case _:
                 pass
@@ -102,10 +102,10 @@ class Recording:
     def _score(self, evaluation: Evaluation, at_ms: int) -> None:
         grid = next(iter(self._runs.values())).grid
         point = Point(evaluation.step, at_ms, evaluation=evaluation)
-        for steps in rows_of(evaluation.step, tuple(self._runs), grid):
+        for steps in step_counts_at(evaluation.step, tuple(self._runs), grid):
             self._points[steps].append(point)
 
-    def _sample(self, sample: protocol.Sample, at_ms: int) -> None:
+    def _sample(self, sample: protocol.SampleMessage, at_ms: int) -> None:
         self._stretches.append(sample.stretch)
         self._surroundings += [sample.surroundings] if sample.surroundings else []
         if sample.stretch.rss_bytes is not None:
@@ -113,7 +113,7 @@ class Recording:
             for steps in (steps for steps in self._runs if steps >= sample.step):
                 self._points[steps].append(point)
 
-    def _end_row(self, row: protocol.RowEnd, at_ms: int) -> None:
+    def _end_row(self, row: protocol.StepCountDone, at_ms: int) -> None:
         facts: dict[str, object] = {
             "seconds": dict(row.seconds),
             "peak_rss_bytes": row.peak_rss_bytes,
@@ -130,7 +130,7 @@ class Recording:
             stretches=tuple(self._stretches),
             exclusive=self._exclusive,
         )
-        judged = verdict.judge(seen)
+        judged = quality.assess(seen)
         self._ended_at_ms[steps] = at_ms
         self._runs[steps] = self._runs[steps].model_copy(
             update={

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.escaping import markdown
-from mnist_bench.measurement.quality import judge
+from mnist_bench.measurement.quality import assess
 from mnist_bench.results.run import PHASES, RunResult
 from mnist_bench.scenarios import paper
 
 
-def note_of(run: RunResult, title: str) -> str:
+def run_description(run: RunResult, title: str) -> str:
     """Markdown that says on MLflow's page what a run was and what came of it.
 
     Text of the run and its title show as themselves: it may have come in a bundle.
     """
     asked = (
-        f"{units.counted(run.steps, 'step')} of {markdown(run.model)} on "
+        f"{formatting.counted(run.steps, 'step')} of {markdown(run.model)} on "
         f"{markdown(run.dataset)}, seed {run.seed}, {markdown(run.precision)} on "
         f"{markdown(run.device)}, threads: {run.threads}. Status: {run.status or 'running'}."
     )
@@ -30,12 +30,12 @@ def note_of(run: RunResult, title: str) -> str:
         lines += ["", f"Why it did not finish: {markdown(run.failure)}"]
     if run.best:
         got = (
-            f"Max test accuracy {units.accuracy(run.max_test_accuracy)} after "
-            f"{units.count(run.max_test_accuracy_step)} updates, at the end "
-            f"{units.accuracy(run.final_test_accuracy)}; "
-            f"{units.duration(run.train_seconds_total)} of training, "
-            f"{units.rate(run.images_per_second)} images/s, "
-            f"peak {units.mebibytes(run.peak_rss_bytes)}."
+            f"Max test accuracy {formatting.accuracy(run.max_test_accuracy)} after "
+            f"{formatting.count(run.max_test_accuracy_step)} updates, at the end "
+            f"{formatting.accuracy(run.final_test_accuracy)}; "
+            f"{formatting.duration(run.train_seconds_total)} of training, "
+            f"{formatting.rate(run.images_per_second)} images/s, "
+            f"peak {formatting.mebibytes(run.peak_rss_bytes)}."
         )
         lines += ["", got]
     elif run.selected:
@@ -49,10 +49,10 @@ def note_of(run: RunResult, title: str) -> str:
 def _on_validation(run: RunResult) -> str:
     """What came of a run that saw no test image."""
     return (
-        f"Validation accuracy at the end {units.accuracy(run.final_validation_accuracy)}, at most "
-        f"{units.accuracy(run.max_validation_accuracy)}; "
-        f"{units.duration(run.train_seconds_total)} of training, "
-        f"peak {units.mebibytes(run.peak_rss_bytes)}."
+        f"Validation accuracy at the end {formatting.accuracy(run.final_validation_accuracy)}, at most "
+        f"{formatting.accuracy(run.max_validation_accuracy)}; "
+        f"{formatting.duration(run.train_seconds_total)} of training, "
+        f"peak {formatting.mebibytes(run.peak_rss_bytes)}."
     )
 
 
@@ -63,7 +63,7 @@ def _verdict(run: RunResult) -> str:
     if not run.reasons:
         return f"Verdict: {run.verdict}."
     # A reason may hold at several moments: the first of the worst stands for it.
-    against = judge(run.conditions).reasons if run.conditions else ()
+    against = assess(run.conditions).reasons if run.conditions else ()
     details = {reason.words: reason.detail for reason in reversed(against)}
     reasons = (
         f"{words} ({details[words]})" if words in details else words
@@ -76,5 +76,5 @@ def _verdict(run: RunResult) -> str:
 def _phases(run: RunResult) -> str:
     """Peak memory by phase; empty where it is not known."""
     peaks = run.phase_peak_rss_bytes
-    parts = [f"{name} {units.mebibytes(peaks[name])}" for name in PHASES if name in peaks]
+    parts = [f"{name} {formatting.mebibytes(peaks[name])}" for name in PHASES if name in peaks]
     return f"Peak by phase: {', '.join(parts)}." if parts else ""

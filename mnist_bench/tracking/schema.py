@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import SPLITS, Evaluation, PhaseName, RunResult
 from mnist_bench.tracking.uri import OWNER_TAG
@@ -79,7 +79,9 @@ def params_of(run: RunResult) -> dict[str, object]:
     }
 
 
-def opening_tags(run: RunResult, note: str, owner: Owner, machine: Machine) -> dict[str, str]:
+def opening_tags(
+    run: RunResult, note: str, owner: ProcessIdentity, machine: Machine
+) -> dict[str, str]:
     """Of a run that begins."""
     tags = {
         **SOURCE,
@@ -105,7 +107,7 @@ def opening_tags(run: RunResult, note: str, owner: Owner, machine: Machine) -> d
     return tags | {name: text for name, text in known.items() if text}
 
 
-def study_tags(name: str, note: str, owner: Owner) -> dict[str, str]:
+def study_tags(name: str, note: str, owner: ProcessIdentity) -> dict[str, str]:
     """Of a study's own run."""
     return {
         **SOURCE,

@@ -16,13 +16,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.core.records import Record
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.protocol import Message
 from mnist_bench.results.run import RunResult, Status
 from mnist_bench.scenarios.scenario import Scenario
-from mnist_bench.tracking import uri as tracking
+from mnist_bench.tracking import uri
 
 FOLDER = Path("mlruns", ".runs")
 """Where journals lie, beside MLflow's own artifacts."""
@@ -43,7 +43,7 @@ class Address(Record):
     @classmethod
     def of(cls, tracking_uri: str, experiment: str) -> Self:
         """The address of a URI as the user gave it."""
-        shown = tracking.without_credentials(tracking_uri)
+        shown = uri.without_credentials(tracking_uri)
         return cls(tracking_uri=shown, experiment=experiment)
 
 
@@ -63,7 +63,7 @@ class Header(Record):
     kind: Literal["header"] = "header"
     schema_version: Literal[1] = 1
     at_ms: int
-    owner: Owner
+    owner: ProcessIdentity
     address: Address
     machine: Machine
     scenario: Scenario
@@ -71,14 +71,14 @@ class Header(Record):
     exclusive: bool = True
 
 
-class Begun(Record):
+class TrainingStarted(Record):
     """The store is open; from here on it may know of the runs."""
 
     kind: Literal["begun"] = "begun"
     at_ms: int
 
 
-class Made(Record):
+class RunCreated(Record):
     """A row's run was made in MLflow."""
 
     kind: Literal["made"] = "made"
@@ -87,7 +87,7 @@ class Made(Record):
     run_id: str
 
 
-class Said(Record):
+class MessageEntry(Record):
     """The worker said something."""
 
     kind: Literal["said"] = "said"
@@ -95,7 +95,7 @@ class Said(Record):
     message: Message
 
 
-class Ended(Record):
+class TrainingEnded(Record):
     """The training has ended; every row that still went on ended so."""
 
     kind: Literal["ended"] = "ended"
@@ -104,12 +104,12 @@ class Ended(Record):
     reason: str
 
 
-Entry = Begun | Made | Said | Ended
+Entry = TrainingStarted | RunCreated | MessageEntry | TrainingEnded
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 
 
 @dataclass(frozen=True)
-class Story:
+class SpoolContents:
     """A journal as it was read.
 
     Attributes:
@@ -133,7 +133,7 @@ class Story:
         return self.entries[-1].at_ms if self.entries else self.header.at_ms
 
 
-class Journal:
+class Spool:
     """A journal that is being written; every line is with the system when `add` returns.
 
     A line that can't be written waits in memory for the next attempt, so that a disk that was
@@ -196,7 +196,7 @@ def paths(folder: Path = FOLDER) -> list[Path]:
     return sorted(folder.glob(f"*{_SUFFIX}"))
 
 
-def read(path: Path) -> Story | None:
+def read(path: Path) -> SpoolContents | None:
     """Read a journal; None where its first line is not whole or of another version.
 
     Raises:
@@ -207,7 +207,7 @@ def read(path: Path) -> Story | None:
         header = Header.model_validate_json(lines[0])
     except (ValueError, IndexError):
         return None
-    return Story(path, header, tuple(_entries(lines[1:])))
+    return SpoolContents(path, header, tuple(_entries(lines[1:])))
 
 
 def remove(path: Path) -> None:

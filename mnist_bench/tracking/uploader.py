@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import RunResult
 from mnist_bench.scenarios.scenario import Scenario
-from mnist_bench.tracking import run_notes as note
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tracking.run_builder import Recording
+from mnist_bench.tracking import run_notes
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.run_builder import RunBuilder
 
 _BATCH_SECONDS = 5.0
 """Figures reach MLflow at most this often: live enough, and the machine is left alone."""
@@ -23,7 +23,7 @@ _BACK_OFF_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Papers:
+class RecordingContext:
     """What is kept with every run of a trajectory.
 
     Attributes:
@@ -36,12 +36,12 @@ class Papers:
 
     scenario: Scenario
     machine: Machine
-    owner: Owner
+    owner: ProcessIdentity
     folder: Path
     begun_at_ms: int
 
 
-class Delivery:
+class Uploader:
     """Hands the runs of a recording to a store, as far as it takes them.
 
     Args:
@@ -54,9 +54,9 @@ class Delivery:
 
     def __init__(
         self,
-        recording: Recording,
-        papers: Papers,
-        store: Store,
+        recording: RunBuilder,
+        papers: RecordingContext,
+        store: MlflowStore,
         made: Callable[[int, str], None],
         *,
         look_first: bool = False,
@@ -164,7 +164,7 @@ class Delivery:
         return run
 
     def _note(self, run: RunResult) -> str:
-        return note.note_of(run, self._papers.scenario.title)
+        return run_notes.run_description(run, self._papers.scenario.title)
 
     def _files(self, run: RunResult) -> list[Path]:
         """The run's artifacts, written out."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mnist_bench.core.records import Record
 from mnist_bench.tuning.objective import TARGET, Goal
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial import StudyTrial
 
 ACCURACY_MARGIN = 0.001
 """By so much a candidate must be above the paper's configuration: 5 of 5,000 images."""
@@ -26,7 +26,9 @@ class Margin(Record):
     in_words: str
 
 
-def candidate_of(best: Sequence[Tried], papers: Tried | None, goal: Goal) -> Tried | None:
+def candidate_of(
+    best: Sequence[StudyTrial], papers: StudyTrial | None, goal: Goal
+) -> StudyTrial | None:
     """The trial that stands for the study; None where no trial is an answer.
 
     Of a trade-off: the fastest of those that are as accurate as the paper's configuration, else
@@ -46,7 +48,7 @@ def candidate_of(best: Sequence[Tried], papers: Tried | None, goal: Goal) -> Tri
     return max(best, key=lambda trial: trial.values[0], default=None)
 
 
-def margin_of(candidate: Tried, papers: Tried | None, goal: Goal) -> Margin:
+def margin_of(candidate: StudyTrial, papers: StudyTrial | None, goal: Goal) -> Margin:
     """Whether a candidate is far enough ahead for a look at the test split."""
     if candidate.is_papers:
         words = "nothing that was tried beats the paper's own"

@@ -10,15 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnist_bench.core.errors import EXIT_BROKE
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner.executor import Outcome, Watcher
-from mnist_bench.runner.plan import Plan
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tuning.confirmation_stats import McNemar, exact_mcnemar, median_run, proof_of
-from mnist_bench.tuning.document import Look
+from mnist_bench.runner.plan import TrainingPlan
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tuning.confirmation_stats import (
+    McNemar,
+    confirmation_of,
+    exact_mcnemar,
+    median_run,
+)
+from mnist_bench.tuning.document import TestEvaluation
 from mnist_bench.tuning.space import Value
-from mnist_bench.tuning.trial_plan import Question, plan_of, train
+from mnist_bench.tuning.trial_plan import TrialContext, plan_of, train
 
 _FIRST_SEED = 1_000_000
 """Trials have their numbers for seeds; those of a look begin far above."""
@@ -26,7 +31,7 @@ _SEEDS_A_LOOK = 10_000
 
 
 @dataclass(frozen=True)
-class Settled:
+class ConfirmationPlan:
     """What was settled before the look.
 
     Attributes:
@@ -52,13 +57,13 @@ class Settled:
         return range(first, first + self.seeds)
 
 
-def look_at_test(
+def evaluate_on_test(
     study: str,
-    question: Question,
-    store: Store,
-    settled: Settled,
-    watch: Callable[[Plan], AbstractContextManager[Watcher]],
-) -> tuple[Look, Outcome]:
+    question: TrialContext,
+    store: MlflowStore,
+    settled: ConfirmationPlan,
+    watch: Callable[[TrainingPlan], AbstractContextManager[Watcher]],
+) -> tuple[TestEvaluation, Outcome]:
     """Train both on fresh seeds, and compare them on the test split.
 
     Args:
@@ -71,7 +76,9 @@ def look_at_test(
     Returns:
         The look, and how its last training went.
     """
-    look = Look(number=settled.number, candidate=settled.trial, first_seed=settled.fresh_seeds[0])
+    look = TestEvaluation(
+        number=settled.number, candidate=settled.trial, first_seed=settled.fresh_seeds[0]
+    )
     runs: list[RunResult] = []
     outcome = Outcome(())
     for plan in _plans(study, question, settled):
@@ -81,7 +88,7 @@ def look_at_test(
         if outcome.exit_status or any(run.status != "finished" for run in outcome.results):
             status = outcome.exit_status or EXIT_BROKE
             return look, dataclasses.replace(outcome, exit_status=status)
-    proof = proof_of(
+    proof = confirmation_of(
         runs[::2],
         runs[1::2],
         validation_accuracy=settled.validation_accuracy,
@@ -92,7 +99,7 @@ def look_at_test(
     return look.model_copy(update={"proof": proof}), outcome
 
 
-def _plans(study: str, question: Question, settled: Settled) -> list[Plan]:
+def _plans(study: str, question: TrialContext, settled: ConfirmationPlan) -> list[TrainingPlan]:
     """A training a plan, candidate and paper by turns, so that a slower hour slows both."""
     papers = question.space.of_the_paper()
     both = ((f"{study}-winner", settled.chosen), (f"{study}-paper", papers))
@@ -104,13 +111,13 @@ def _plans(study: str, question: Question, settled: Settled) -> list[Plan]:
 
 
 def _mcnemar(
-    question: Question, store: Store, candidate: RunResult, paper: RunResult
+    question: TrialContext, store: MlflowStore, candidate: RunResult, paper: RunResult
 ) -> McNemar | None:
     """Of two runs; None where one of them kept no predictions."""
     ours, theirs = (store.load_predictions(run) for run in (candidate, paper))
     if ours is None or theirs is None:
         return None
-    labels = data.load(question.source).test_images.labels
+    labels = mnist.load(question.source).test_images.labels
     right, their_right = ours.label == labels, theirs.label == labels
     return exact_mcnemar(
         int(np.count_nonzero(right & ~their_right)), int(np.count_nonzero(their_right & ~right))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mnist_bench.analysis import statistics as estimate
 from mnist_bench.analysis.statistics import Interval, welch
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.records import Record
 from mnist_bench.results.run import RunResult
 from mnist_bench.scenarios.paper import ROUNDING_SD
@@ -54,7 +54,7 @@ class McNemar(Record):
     p_value: float
 
 
-class Proof(Record):
+class Confirmation(Record):
     """A look at the test split.
 
     Attributes:
@@ -115,7 +115,7 @@ def arm_of(runs: Sequence[RunResult], target_accuracy: float | None = None) -> A
     )
 
 
-def proof_of(
+def confirmation_of(
     candidate: Sequence[RunResult],
     paper: Sequence[RunResult],
     *,
@@ -123,7 +123,7 @@ def proof_of(
     search_seconds: float,
     mcnemar: McNemar | None,
     target_accuracy: float | None = None,
-) -> Proof:
+) -> Confirmation:
     """Both on the same fresh seeds, two or more of each.
 
     Args:
@@ -140,7 +140,7 @@ def proof_of(
     if target_accuracy is not None:
         to_target = welch(*(_seconds(runs, target_accuracy) for runs in (candidate, paper)))
     saved = -(to_target or in_all).difference
-    return Proof(
+    return Confirmation(
         candidate=ours,
         paper=theirs,
         accuracy=welch(_accuracies(candidate), _accuracies(paper), smallest_sd=ROUNDING_SD),
@@ -196,30 +196,28 @@ def _known(value: float | None) -> float:
     return value
 
 
-def proof_in_words(proof: Proof | None) -> str:
+def confirmation_in_words(proof: Confirmation | None) -> str:
     """What a look at the test split saw, in one line."""
     if proof is None:
         return "the trainings did not come to their end."
     noise = ", within noise" if proof.accuracy.is_within_noise else ""
     ours, theirs = proof.candidate, proof.paper
     return (
-        f"final test accuracy {units.accuracy(ours.accuracy_mean)} ± "
-        f"{units.spread(ours.accuracy_sd)} against the paper's "
-        f"{units.accuracy(theirs.accuracy_mean)} ± {units.spread(theirs.accuracy_sd)} "
-        f"(n = {ours.n} each{noise}), in {units.duration(ours.train_seconds_mean)} against "
-        f"{units.duration(theirs.train_seconds_mean)} of training{_to_target(proof)}."
+        f"final test accuracy {formatting.accuracy(ours.accuracy_mean)} ± "
+        f"{formatting.spread(ours.accuracy_sd)} against the paper's "
+        f"{formatting.accuracy(theirs.accuracy_mean)} ± {formatting.spread(theirs.accuracy_sd)} "
+        f"(n = {ours.n} each{noise}), in {formatting.duration(ours.train_seconds_mean)} against "
+        f"{formatting.duration(theirs.train_seconds_mean)} of training{_to_target(proof)}."
     )
 
 
-def _to_target(proof: Proof) -> str:
+def _to_target(proof: Confirmation) -> str:
     """The times to the target, where that was the question."""
     if proof.target_accuracy is None:
         return ""
     times = [
-        f"{units.duration(arm.target_seconds_mean)}"
+        f"{formatting.duration(arm.target_seconds_mean)}"
         + (f" ({arm.target_missed} never did and count whole)" if arm.target_missed else "")
         for arm in (proof.candidate, proof.paper)
     ]
-    return (
-        f"; {units.accuracy(proof.target_accuracy)} on test first after {' against '.join(times)}"
-    )
+    return f"; {formatting.accuracy(proof.target_accuracy)} on test first after {' against '.join(times)}"

@@ -10,14 +10,14 @@ from mnist_bench.core.records import Record
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.document import BestTrial, StudyLine
 from mnist_bench.tuning.candidate import Margin
-from mnist_bench.tuning.confirmation_stats import Proof
+from mnist_bench.tuning.confirmation_stats import Confirmation
 from mnist_bench.tuning.finalists import Finalist
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Space
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial import StudyTrial
 
 
-class Look(Record):
+class TestEvaluation(Record):
     """One look at the test split.
 
     Attributes:
@@ -30,7 +30,7 @@ class Look(Record):
     number: int
     candidate: int
     first_seed: int
-    proof: Proof | None = None
+    proof: Confirmation | None = None
 
 
 class StudyDocument(Record):
@@ -66,14 +66,14 @@ class StudyDocument(Record):
     machine: Machine
     space: Space
     goal: Goal
-    trials: tuple[Tried, ...]
+    trials: tuple[StudyTrial, ...]
     best: tuple[int, ...]
     finalists: tuple[Finalist, ...] = ()
     candidate: int | None
     margin: Margin | None
     importances: dict[str, float]
     search_seconds: float
-    looks: tuple[Look, ...]
+    looks: tuple[TestEvaluation, ...]
     commands: tuple[str, ...] = ()
     ended: str = ""
     is_whole: bool = True
@@ -117,17 +117,17 @@ class StudyDocument(Record):
             is_whole=self.is_whole,
         )
 
-    def trial(self, number: int) -> Tried:
+    def trial(self, number: int) -> StudyTrial:
         """The trial of that number."""
         return next(trial for trial in self.trials if trial.number == number)
 
     @property
-    def finished(self) -> tuple[Tried, ...]:
+    def finished(self) -> tuple[StudyTrial, ...]:
         """Those that came to their end."""
         return tuple(trial for trial in self.trials if trial.state == "finished")
 
     @property
-    def ranked(self) -> list[Tried]:
+    def ranked(self) -> list[StudyTrial]:
         """The same, the best first value first, whatever constraints they miss."""
         down = self.goal.directions[0] == "minimize"
         return sorted(self.finished, key=lambda trial: trial.values[0], reverse=not down)

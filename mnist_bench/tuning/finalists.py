@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mnist_bench.core.limits import REPEATS
 from mnist_bench.core.records import Record
 from mnist_bench.tuning.objective import Goal
-from mnist_bench.tuning.trial import Tried, papers_of
+from mnist_bench.tuning.trial import StudyTrial, paper_trial
 
 
 class Finalist(Record):
@@ -34,7 +34,7 @@ class Finalist(Record):
         return all(value <= 0 for value in self.missed.values())
 
 
-def ranked(trials: Sequence[Tried], goal: Goal) -> list[Tried]:
+def ranked(trials: Sequence[StudyTrial], goal: Goal) -> list[StudyTrial]:
     """The search's feasible trials, without repeats, the best by the first value first.
 
     Of two that are as good as each other the earlier one is ahead.
@@ -45,7 +45,7 @@ def ranked(trials: Sequence[Tried], goal: Goal) -> list[Tried]:
 
 
 def owed(
-    trials: Sequence[Tried], goal: Goal, count: int, *, with_papers: bool = False
+    trials: Sequence[StudyTrial], goal: Goal, count: int, *, with_papers: bool = False
 ) -> list[int]:
     """Trials that are to be trained once more each, as often as they stand here.
 
@@ -56,7 +56,7 @@ def owed(
         with_papers: Whether the paper's configuration is to be trained again beside them.
     """
     first = ranked(trials, goal)[:count]
-    papers = papers_of(trials) if with_papers else None
+    papers = paper_trial(trials) if with_papers else None
     if papers is not None and papers not in first:
         first.append(papers)
     begun = [t.repeat_of for t in trials if t.state in {"finished", "running", "waiting"}]
@@ -65,7 +65,7 @@ def owed(
     ]
 
 
-def finalists_of(trials: Sequence[Tried], goal: Goal) -> tuple[Finalist, ...]:
+def finalists_of(trials: Sequence[StudyTrial], goal: Goal) -> tuple[Finalist, ...]:
     """The finalists whose repeats have finished: feasible ones first, and of them the best."""
     sign = -1 if goal.directions[0] == "maximize" else 1
     found = []
@@ -76,7 +76,7 @@ def finalists_of(trials: Sequence[Tried], goal: Goal) -> tuple[Finalist, ...]:
     return tuple(sorted(found, key=lambda each: (not each.is_feasible, sign * each.values[0])))
 
 
-def covers(finalists: Sequence[Finalist], best: Tried | None) -> bool:
+def covers(finalists: Sequence[Finalist], best: StudyTrial | None) -> bool:
     """Whether the finalists tell which trial stands: not where a later one beat them in the search.
 
     Args:
@@ -86,7 +86,7 @@ def covers(finalists: Sequence[Finalist], best: Tried | None) -> bool:
     return bool(finalists) and (best is None or best.number in {f.trial for f in finalists})
 
 
-def standing(finalists: Sequence[Finalist], trials: Sequence[Tried]) -> Tried | None:
+def best_finalist(finalists: Sequence[Finalist], trials: Sequence[StudyTrial]) -> StudyTrial | None:
     """The first finalist's trial, worth what its repeats are; None where none is feasible."""
     if not finalists or not finalists[0].is_feasible:
         return None
@@ -95,9 +95,9 @@ def standing(finalists: Sequence[Finalist], trials: Sequence[Tried]) -> Tried | 
     return trial.model_copy(update={"values": first.values, "missed": first.missed})
 
 
-def standing_papers(trials: Sequence[Tried]) -> Tried | None:
+def paper_reference(trials: Sequence[StudyTrial]) -> StudyTrial | None:
     """The paper's finished trial, worth what its repeats are where it was trained again."""
-    papers = papers_of(trials)
+    papers = paper_trial(trials)
     if papers is None:
         return None
     repeats = [t for t in trials if t.repeat_of == papers.number and t.state == "finished"]
@@ -107,7 +107,7 @@ def standing_papers(trials: Sequence[Tried]) -> Tried | None:
     return papers.model_copy(update={"values": again.values, "missed": again.missed})
 
 
-def _finalist(trial: Tried, repeats: Sequence[Tried]) -> Finalist:
+def _finalist(trial: StudyTrial, repeats: Sequence[StudyTrial]) -> Finalist:
     return Finalist(
         trial=trial.number,
         repeats=tuple(repeat.number for repeat in repeats),

@@ -35,7 +35,7 @@ _CONNECT_ARGS: dict[str, dict[str, Any]] = {
 """What the usual drivers take; of others nothing is known."""
 
 
-class BeatingStorage(optuna.storages.RDBStorage):
+class HeartbeatStorage(optuna.storages.RDBStorage):
     """A database that many machines work on; it may be gone for a while.
 
     Args:
@@ -64,7 +64,7 @@ class BeatingStorage(optuna.storages.RDBStorage):
         super().record_heartbeat(trial_id)
 
 
-class Heart:
+class Heartbeat:
     """Tells from now on that a trial is alive, until it is stopped or its process ends.
 
     Args:
@@ -75,7 +75,7 @@ class Heart:
         OptunaError: The database does not answer.
     """
 
-    def __init__(self, storage: BeatingStorage, trial_id: int) -> None:
+    def __init__(self, storage: HeartbeatStorage, trial_id: int) -> None:
         storage.begin_to_beat(trial_id)
         self._stopped = threading.Event()
         threading.Thread(target=self._beat, args=(storage, trial_id), daemon=True).start()
@@ -84,7 +84,7 @@ class Heart:
         """It beats no more; a beat that is under way may come a moment later."""
         self._stopped.set()
 
-    def _beat(self, storage: BeatingStorage, trial_id: int) -> None:
+    def _beat(self, storage: HeartbeatStorage, trial_id: int) -> None:
         while not self._stopped.wait(HEARTBEAT_SECONDS):
             storage.record_heartbeat(trial_id)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.limits import Objective
 from mnist_bench.core.records import Record
@@ -187,7 +187,7 @@ def _peak(run: RunResult) -> float:
 
 def _text(name: str, value: float) -> str:
     if "seconds" in name:
-        return units.duration(value)
+        return formatting.duration(value)
     if "RSS" not in name:
-        return units.accuracy(value)
-    return units.mebibytes(int(value) if value < _UNKNOWN_PEAK_BYTES else None)
+        return formatting.accuracy(value)
+    return formatting.mebibytes(int(value) if value < _UNKNOWN_PEAK_BYTES else None)

@@ -10,39 +10,40 @@ from typing import Any, Self
 from pydantic import ValidationError
 from rich.console import Console
 
-from mnist_bench.core import process_identity as owner
+from mnist_bench.core import process_identity
 from mnist_bench.core.errors import another_version
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.core.signals import Terminated
-from mnist_bench.measurement import machine
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import machine, system
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.runner import executor as harness
+from mnist_bench.runner import executor
 from mnist_bench.runner.executor import Outcome
-from mnist_bench.runner.here import Here
+from mnist_bench.runner.here import WorkContext
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.tracking import recovery
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address
-from mnist_bench.tuning import trial_results as trial_end
+from mnist_bench.tuning import trial_results
 from mnist_bench.tuning.objective import Goal
-from mnist_bench.tuning.options import Prepared, Wish
+from mnist_bench.tuning.options import StudySetup, TuneOptions
 from mnist_bench.tuning.optuna_adapter import RUN_ID
-from mnist_bench.tuning.scheduling import train_all
-from mnist_bench.tuning.shared_study import SharedSearch
+from mnist_bench.tuning.scheduling import run_trials
+from mnist_bench.tuning.shared_study import SharedStudy
 from mnist_bench.tuning.space import Space
-from mnist_bench.tuning.study import QUESTION, Study
+from mnist_bench.tuning.study import SPEC, Study
 from mnist_bench.tuning.study_attributes import SEARCH
-from mnist_bench.tuning.study_spec import StudyQuestion
-from mnist_bench.tuning.trial_plan import Question
-from mnist_bench.tuning.trial_runner import Limits, Search
+from mnist_bench.tuning.study_spec import StudySpec
+from mnist_bench.tuning.trial_plan import TrialContext
+from mnist_bench.tuning.trial_runner import Search, SearchLimits
 
 _MEMBERS = 4_000
 """Of so many one is drawn by who joins, so that hardly two are suggested the same."""
 
 
-def begun(prepared: Prepared, wish: Wish, console: Console, say: Callable[[str], None]) -> Search:
+def open_study(
+    prepared: StudySetup, wish: TuneOptions, console: Console, say: Callable[[str], None]
+) -> Search:
     """Begin a study, or go on with it.
 
     Args:
@@ -55,10 +56,10 @@ def begun(prepared: Prepared, wish: Wish, console: Console, say: Callable[[str],
         BenchError: MLflow or the storage can't be used, or the study asks another question.
     """
     described = machine.describe()
-    here = Here(
+    here = WorkContext(
         machine=described,
         source=prepared.source,
-        execution=Execution(threads=sensing.usable_threads()),
+        execution=Execution(threads=system.usable_threads()),
         store=recovery.opened_store(
             wish.tracking_uri, wish.experiment, described.machine_id, say=say
         ),
@@ -67,7 +68,7 @@ def begun(prepared: Prepared, wish: Wish, console: Console, say: Callable[[str],
         watch=lambda plan: ProgressWatcher(plan, console),
         say=say,
     )
-    me = owner.current(described.machine_id)
+    me = process_identity.current_process(described.machine_id)
     study = Study(
         *(prepared.name, wish.storage, prepared.space, prepared.goal, me),
         machine=described.name,
@@ -77,16 +78,16 @@ def begun(prepared: Prepared, wish: Wish, console: Console, say: Callable[[str],
         prepared.goal.check_kinds(study.name, study.search.machine_kind, described.kind)
     study.keep_command(wish.command)
     alone = wish.exclusive and wish.storage is None
-    trial_end.settle(study, prepared.goal, here.store, say=say, alone=alone)
-    trial_end.retry_failed(study, say=say)
+    trial_results.settle(study, prepared.goal, here.store, say=say, alone=alone)
+    trial_results.retry_failed(study, say=say)
     run_id = _parent_run(study, here.store, prepared, me)
     if study.is_shared:
         study.search = _shared_search(prepared, wish, study, described)
     return _search(study, prepared.space, prepared.goal, here, run_id)
 
 
-def _search(study: Study, space: Space, goal: Goal, here: Here, run_id: str) -> Search:
-    question = Question(
+def _search(study: Study, space: Space, goal: Goal, here: WorkContext, run_id: str) -> Search:
+    question = TrialContext(
         space=space,
         goal=goal,
         source=here.source,
@@ -100,11 +101,11 @@ def _search(study: Study, space: Space, goal: Goal, here: Here, run_id: str) -> 
 
 
 def _shared_search(
-    prepared: Prepared, wish: Wish, study: Study, described: Machine
-) -> SharedSearch:
+    prepared: StudySetup, wish: TuneOptions, study: Study, described: Machine
+) -> SharedStudy:
     """What machines that join must know; the kind of machine is that of the one that began it."""
     known = study.search
-    return SharedSearch(
+    return SharedStudy(
         trials=wish.trials,
         dataset=prepared.source.name,
         dataset_digest=prepared.source.digest,
@@ -114,7 +115,7 @@ def _shared_search(
     )
 
 
-def _parent_run(study: Study, store: Store, prepared: Prepared, me: Owner) -> str:
+def _parent_run(study: Study, store: MlflowStore, prepared: StudySetup, me: ProcessIdentity) -> str:
     """MLflow's run of the study: the one it has, or a new one."""
     known = study.run_id
     if known is not None and store.reopen_study(known, me):
@@ -125,7 +126,7 @@ def _parent_run(study: Study, store: Store, prepared: Prepared, me: Owner) -> st
 
 
 @dataclass(frozen=True)
-class Joinable:
+class JoinableStudy:
     """A study whose search is open to every machine.
 
     Attributes:
@@ -138,8 +139,8 @@ class Joinable:
 
     name: str
     storage: str
-    question: StudyQuestion
-    search: SharedSearch
+    question: StudySpec
+    search: SharedStudy
     run_id: str
 
     @classmethod
@@ -149,9 +150,9 @@ class Joinable:
         Raises:
             BenchError: It is of another version.
         """
-        search = SharedSearch.told(name, attributes[SEARCH])
+        search = SharedStudy.told(name, attributes[SEARCH])
         try:
-            question = StudyQuestion.from_attribute(attributes[QUESTION])
+            question = StudySpec.from_attribute(attributes[SPEC])
         except (ValidationError, LookupError, TypeError) as error:
             raise another_version(f"the study {name}") from error
         return cls(name, storage, question, search, attributes[RUN_ID])
@@ -159,10 +160,10 @@ class Joinable:
 
 def is_search(attributes: Mapping[str, Any]) -> bool:
     """Whether a study of a storage can be joined, by what is kept with it."""
-    return {QUESTION, SEARCH, RUN_ID} <= set(attributes)
+    return {SPEC, SEARCH, RUN_ID} <= set(attributes)
 
 
-def work_off(joinable: Joinable, here: Here) -> Outcome:
+def run_shared_trials(joinable: JoinableStudy, here: WorkContext) -> Outcome:
     """Train trials until no more are asked for; which of them wins is its leader's business.
 
     Args:
@@ -176,14 +177,14 @@ def work_off(joinable: Joinable, here: Here) -> Outcome:
         BenchError: The storage can't be used, or this machine's times tell nothing there.
     """
     try:
-        ended = train_all(_joined(joinable, here), Limits(None, None))
+        ended = run_trials(_joined(joinable, here), SearchLimits(None, None))
     except (KeyboardInterrupt, Terminated) as error:
-        return Outcome((), harness.status_of(error))
+        return Outcome((), executor.status_of(error))
     here.say(f"{joinable.name}: {ended.in_words}")
     return Outcome((), ended.exit_status, ended.error)
 
 
-def _joined(joinable: Joinable, here: Here) -> Search:
+def _joined(joinable: JoinableStudy, here: WorkContext) -> Search:
     """A study that another machine leads, opened.
 
     Raises:
@@ -193,10 +194,10 @@ def _joined(joinable: Joinable, here: Here) -> Search:
     goal.check_kinds(joinable.name, joinable.search.machine_kind, here.machine.kind)
     study = Study(
         *(joinable.name, joinable.storage, space, goal),
-        owner.current(here.machine.machine_id),
+        process_identity.current_process(here.machine.machine_id),
         machine=here.machine.name,
         member=1 + secrets.randbelow(_MEMBERS),
         images=here.source.digest,
     )
-    trial_end.settle(study, goal, here.store, say=here.say, alone=False)
+    trial_results.settle(study, goal, here.store, say=here.say, alone=False)
     return _search(study, space, goal, here, joinable.run_id)

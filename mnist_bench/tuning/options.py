@@ -13,9 +13,9 @@ from rich.text import Text
 
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.limits import DatasetChoice, Objective
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.tracking import uri as tracking
+from mnist_bench.tracking import uri
 from mnist_bench.tuning import space
 from mnist_bench.tuning import storage as study_storage
 from mnist_bench.tuning.objective import Goal
@@ -26,7 +26,7 @@ _PLAIN = re.compile(r"\w[\w.-]{0,99}")
 
 
 @dataclass(frozen=True)
-class Wish:
+class TuneOptions:
     """What the user asked for.
 
     Attributes:
@@ -72,7 +72,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class StudySetup:
     """A wish that was checked.
 
     Attributes:
@@ -88,7 +88,7 @@ class Prepared:
     source: Source
 
 
-def prepare(wish: Wish, console: Console) -> Prepared:
+def check_options(wish: TuneOptions, console: Console) -> StudySetup:
     """Check everything that can be checked before work starts.
 
     Raises:
@@ -114,18 +114,18 @@ def prepare(wish: Wish, console: Console) -> Prepared:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 
     name = _name(wish, f"{path.stem}-{wish.objective}", say)
-    tracking.check(wish.tracking_uri, wish.experiment)
-    source = data.find(
+    uri.check(wish.tracking_uri, wish.experiment)
+    source = mnist.find(
         wish.dataset or asked.dataset,
         wish.folder,
         say=say,
         show_progress=console.is_terminal,
     )
     asked.check_batches(source.train_images)
-    return Prepared(name, asked, goal, source)
+    return StudySetup(name, asked, goal, source)
 
 
-def _name(wish: Wish, default: str, say: Callable[[str], None]) -> str:
+def _name(wish: TuneOptions, default: str, say: Callable[[str], None]) -> str:
     """The study's name: a new one, unless one is to go on.
 
     Raises:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.tuning.space import Parameter, Value, is_integer
-from mnist_bench.tuning.trial import State, Tried
+from mnist_bench.tuning.trial import State, StudyTrial
 
 if TYPE_CHECKING:
     import optuna
@@ -31,7 +31,7 @@ def suggested(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
     return trial.suggest_float(name, float(low), float(high), log=parameter.log)
 
 
-def tried_of(trial: optuna.trial.FrozenTrial) -> Tried:
+def study_trial(trial: optuna.trial.FrozenTrial) -> StudyTrial:
     """A trial of Optuna's in the suite's words."""
     states: dict[str, State] = {
         "COMPLETE": "finished",
@@ -41,9 +41,12 @@ def tried_of(trial: optuna.trial.FrozenTrial) -> Tried:
         "WAITING": "waiting",
     }
     state = states[trial.state.name]
-    owner, elsewhere = Owner.told(trial.user_attrs.get(OWNER)), trial.user_attrs.get(ELSEWHERE)
+    owner, elsewhere = (
+        ProcessIdentity.told(trial.user_attrs.get(OWNER)),
+        trial.user_attrs.get(ELSEWHERE),
+    )
     begun = trial.datetime_start if elsewhere is None else None  # by no clock that is known here
-    return Tried(
+    return StudyTrial(
         number=trial.number,
         state=state,
         chosen=dict(trial.params),

@@ -1,6 +1,6 @@
 """Several processes that train a study's trials at the same time: the parent's end, and each one's.
 
-`python -m mnist_bench.tuning.parallel` is one member; it reads its `Orders` on standard input.
+`python -m mnist_bench.tuning.parallel` is one member; it reads its `WorkerOrders` on standard input.
 """
 
 from __future__ import annotations
@@ -17,27 +17,26 @@ from contextlib import AbstractContextManager, nullcontext
 
 import psutil
 
-from mnist_bench.core import formatting as units
-from mnist_bench.core import process_identity as owner
+from mnist_bench.core import formatting, process_identity
 from mnist_bench.core.errors import EXIT_BROKE, EXIT_TERMINATED, BenchError
 from mnist_bench.core.records import Record
 from mnist_bench.core.signals import Terminated, deliver, raise_on_sigterm
-from mnist_bench.results.protocol import Sample
+from mnist_bench.results.protocol import SampleMessage
 from mnist_bench.results.run import Evaluation
-from mnist_bench.runner import executor as harness
+from mnist_bench.runner import executor
 from mnist_bench.runner.executor import Watcher
-from mnist_bench.runner.plan import Plan, Trajectory
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tuning.scheduling import train_all
+from mnist_bench.runner.plan import TrainingJob, TrainingPlan
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tuning.scheduling import run_trials
 from mnist_bench.tuning.study import Study
-from mnist_bench.tuning.trial_plan import ENDS, Ended, Question
-from mnist_bench.tuning.trial_runner import Limits, Search
+from mnist_bench.tuning.trial_plan import ENDS, TrialContext, TrialsEnd
+from mnist_bench.tuning.trial_runner import Search, SearchLimits
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.tuning.parallel")
 """What starts a member."""
 
 
-class Orders(Record):
+class WorkerOrders(Record):
     """What a member is told.
 
     Attributes:
@@ -53,7 +52,7 @@ class Orders(Record):
     study: str
     storage: str | None
     tracking_uri: str
-    question: Question
+    question: TrialContext
     trials: int
     seconds: float | None
     member: int
@@ -72,13 +71,13 @@ def check_memory(members: int, peak_rss_bytes: int | None) -> None:
     free, peak = psutil.virtual_memory().available, peak_rss_bytes or 0
     if members * peak > free:
         raise BenchError(
-            f"--workers {members}: so many trainings take {units.gibibytes(members * peak)}, and "
-            f"{units.gibibytes(free)} are free",
+            f"--workers {members}: so many trainings take {formatting.gibibytes(members * peak)}, and "
+            f"{formatting.gibibytes(free)} are free",
             f"choose at most {max(1, free // peak)}",
         )
 
 
-def work(orders: Sequence[Orders]) -> Ended:
+def work(orders: Sequence[WorkerOrders]) -> TrialsEnd:
     """Let every member work until its end."""
     members = [subprocess.Popen(COMMAND, stdin=subprocess.PIPE) for _ in orders]
     try:
@@ -87,8 +86,8 @@ def work(orders: Sequence[Orders]) -> Ended:
         statuses = [member.wait() for member in members]
     except (KeyboardInterrupt, Terminated) as error:
         _end(members)
-        status = harness.status_of(error)
-        return Ended(status, None, ENDS[status])
+        status = executor.status_of(error)
+        return TrialsEnd(status, None, ENDS[status])
     except BaseException:
         _end(members)
         raise
@@ -98,10 +97,10 @@ def work(orders: Sequence[Orders]) -> Ended:
                 with contextlib.suppress(OSError):
                     member.stdin.close()
     worst = max(map(abs, statuses))
-    return Ended(EXIT_BROKE if worst else 0, None, ENDS[EXIT_BROKE] if worst else "all is done")
+    return TrialsEnd(EXIT_BROKE if worst else 0, None, ENDS[EXIT_BROKE] if worst else "all is done")
 
 
-def _tell(member: subprocess.Popen[bytes], orders: Orders) -> None:
+def _tell(member: subprocess.Popen[bytes], orders: WorkerOrders) -> None:
     """Give a member its orders; the pipe stays open: its end says that nobody is left."""
     if member.stdin is not None:
         with contextlib.suppress(OSError):  # one that is gone is noticed by its status
@@ -120,10 +119,10 @@ def _end(members: Sequence[subprocess.Popen[bytes]]) -> None:
 class _Silent:
     """Watches a trial of a member, whose parent shows nothing of it but faults."""
 
-    def begun(self, trajectory: Trajectory) -> None:
+    def begun(self, trajectory: TrainingJob) -> None:
         """A worker was started."""
 
-    def sampled(self, sample: Sample) -> None:
+    def sampled(self, sample: SampleMessage) -> None:
         """A stretch of training has ended."""
 
     def scored(self, evaluation: Evaluation) -> None:
@@ -133,13 +132,13 @@ class _Silent:
         """Something is wrong, and the trial goes on."""
         _say(line)
 
-    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
+    def ended(self, trajectory: TrainingJob, failure: str | None, log_tail: str) -> None:
         """The trial has ended."""
         if failure:
             self.warned(f"trial {trajectory.seed} did not finish: {failure}\n{log_tail}".rstrip())
 
 
-def _watched(_plan: Plan) -> AbstractContextManager[Watcher]:
+def _watched(_plan: TrainingPlan) -> AbstractContextManager[Watcher]:
     return nullcontext(_Silent())
 
 
@@ -150,13 +149,13 @@ def _say(line: str) -> None:
 def main() -> int:
     """Serve one member's orders; its exit status."""
     raise_on_sigterm()
-    orders = Orders.model_validate_json(sys.stdin.buffer.readline())
+    orders = WorkerOrders.model_validate_json(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     question = orders.question
     begin = time.monotonic()
     try:
-        store = Store(orders.tracking_uri, question.address.experiment)
-        me = owner.current(question.machine.machine_id)
+        store = MlflowStore(orders.tracking_uri, question.address.experiment)
+        me = process_identity.current_process(question.machine.machine_id)
         study = Study(
             orders.study,
             orders.storage,
@@ -168,8 +167,8 @@ def main() -> int:
             images=question.source.digest,
         )
         until = None if orders.seconds is None else begin + orders.seconds
-        limits = Limits(orders.trials, until, waits=False)
-        ended = train_all(Search(study, question, store, _watched, _say), limits)
+        limits = SearchLimits(orders.trials, until, waits=False)
+        ended = run_trials(Search(study, question, store, _watched, _say), limits)
     except BenchError as error:
         _say(f"mnist-bench: {error}")
         return error.exit_status

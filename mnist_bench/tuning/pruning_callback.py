@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from mnist_bench.results.protocol import Sample
+from mnist_bench.results.protocol import SampleMessage
 from mnist_bench.results.run import Evaluation
 from mnist_bench.runner.executor import Watcher
-from mnist_bench.runner.plan import Trajectory
+from mnist_bench.runner.plan import TrainingJob
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.pruning import compared_at
 from mnist_bench.tuning.study import Study
 
 
-class Judge:
+class PruningCallback:
     """Watches a trial, and asks the study at each scoring whether it should end.
 
     Args:
@@ -33,11 +33,11 @@ class Judge:
         """Why the trial should end right now; None where it should not."""
         return self._reason
 
-    def begun(self, trajectory: Trajectory) -> None:
+    def begun(self, trajectory: TrainingJob) -> None:
         """A worker was started."""
         self._watcher.begun(trajectory)
 
-    def sampled(self, sample: Sample) -> None:
+    def sampled(self, sample: SampleMessage) -> None:
         """A stretch of training has ended."""
         self._watcher.sampled(sample)
 
@@ -69,6 +69,6 @@ class Judge:
         """Something is wrong, and the trial goes on."""
         self._watcher.warned(line)
 
-    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
+    def ended(self, trajectory: TrainingJob, failure: str | None, log_tail: str) -> None:
         """The trial has ended."""
         self._watcher.ended(trajectory, failure, log_tail)

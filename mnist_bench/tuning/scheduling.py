@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
 from mnist_bench.core.retry import in_work_elsewhere
 from mnist_bench.tuning.finalists import owed
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.study import Study
-from mnist_bench.tuning.trial import Tried, root_of
-from mnist_bench.tuning.trial_plan import Ended
+from mnist_bench.tuning.trial import StudyTrial, root_of
+from mnist_bench.tuning.trial_plan import TrialsEnd
 from mnist_bench.tuning.trial_results import retry_failed
-from mnist_bench.tuning.trial_runner import Limits, Next, Search, Series, Wait
+from mnist_bench.tuning.trial_runner import Next, Search, SearchLimits, TrialRunner, Wait
 
 
-def train_all(search: Search, limits: Limits) -> Ended:
+def run_trials(search: Search, limits: SearchLimits) -> TrialsEnd:
     """Train trials until there are enough of them, or the time is up.
 
     A trial that was begun in time comes to its end; one is trained in any case. What other machines
@@ -36,11 +36,11 @@ def train_all(search: Search, limits: Limits) -> Ended:
         done = sum(trial.counts for trial in trials)
         begun = done + sum(t.state == "running" and t.repeat_of is None for t in trials)
         if done >= limit or (begun >= limit and not (study.is_shared and limits.waits)):
-            return Ended(0, None, f"{limit} trials are done")
+            return TrialsEnd(0, None, f"{limit} trials are done")
         if trained and limits.until is not None and time.monotonic() >= limits.until:
             return out_of_time(study)
         if shared is not None and not shared.is_open:
-            return Ended(0, None, "no more trials are asked for")
+            return TrialsEnd(0, None, "no more trials are asked for")
         if begun >= limit:
             return Wait(in_work_elsewhere(begun - done, "trial"))
         trained += 1
@@ -49,7 +49,7 @@ def train_all(search: Search, limits: Limits) -> Ended:
     def news(number: int) -> None:
         search.say(_news(study, search.question.goal, number, limits.of(study.search)))
 
-    return Series(search, what_next, news, limits).taken()
+    return TrialRunner(search, what_next, news, limits).taken()
 
 
 def wait_for_others(search: Search) -> None:
@@ -64,9 +64,9 @@ def wait_for_others(search: Search) -> None:
 
     def what_next() -> Next:
         running = sum(trial.state == "running" for trial in _looked_after(search))
-        return Wait(in_work_elsewhere(running, "trial")) if running else Ended(0, None, "")
+        return Wait(in_work_elsewhere(running, "trial")) if running else TrialsEnd(0, None, "")
 
-    Series(search, what_next, lambda _: None).taken()
+    TrialRunner(search, what_next, lambda _: None).taken()
 
 
 def settle_board(search: Search) -> None:
@@ -82,7 +82,7 @@ def settle_board(search: Search) -> None:
         BenchError: A server does not answer.
     """
     trials = search.study.trials
-    families: defaultdict[int, list[Tried]] = defaultdict(list)
+    families: defaultdict[int, list[StudyTrial]] = defaultdict(list)
     for trial in trials:
         families[root_of(trials, trial.number)].append(trial)
     for root, family in families.items():
@@ -94,7 +94,7 @@ def settle_board(search: Search) -> None:
                 search.store.give_up(run_id, "another trial counts for it")
 
 
-def _looked_after(search: Search) -> tuple[Tried, ...]:
+def _looked_after(search: Search) -> tuple[StudyTrial, ...]:
     """All trials, once those of machines that fell silent are to be tried again."""
     if search.study.is_shared:
         search.study.end_silent()
@@ -102,7 +102,7 @@ def _looked_after(search: Search) -> tuple[Tried, ...]:
     return search.study.trials
 
 
-def train_finalists(search: Search, count: int, *, with_papers: bool) -> Ended:
+def train_finalists(search: Search, count: int, *, with_papers: bool) -> TrialsEnd:
     """Train the best trials again, each from some further seeds, as far as that was not done.
 
     Args:
@@ -122,14 +122,14 @@ def train_finalists(search: Search, count: int, *, with_papers: bool) -> Ended:
         running = sum(trial.state == "running" for trial in trials)
         if study.is_shared and running:  # perhaps left by this machine's own, when all was away
             return Wait(in_work_elsewhere(running, "trial"))
-        return Ended(0, None, "the finalists are trained")
+        return TrialsEnd(0, None, "the finalists are trained")
 
     def news(number: int) -> None:
         trial = study.trials[number]
         told = goal.in_words(trial.values) if trial.values else trial.state
         search.say(f"trial {number}, as trial {trial.repeat_of}: {told}")
 
-    return Series(search, what_next, news).taken()
+    return TrialRunner(search, what_next, news).taken()
 
 
 def _news(study: Study, goal: Goal, number: int, trials: int) -> str:
@@ -143,15 +143,15 @@ def _news(study: Study, goal: Goal, number: int, trials: int) -> str:
     return f"{done} of {trials}: trial {number}: {told}; best: {which}"
 
 
-def out_of_time(study: Study) -> Ended:
+def out_of_time(study: Study) -> TrialsEnd:
     """The end of a search in time; with one trial there is nothing to choose from."""
     done = [trial for trial in study.trials if trial.counts]
     if len(done) > 1:
-        return Ended(0, None, "the time is up")
-    seconds = units.duration(done[0].seconds if done else None)
+        return TrialsEnd(0, None, "the time is up")
+    seconds = formatting.duration(done[0].seconds if done else None)
     error = BenchError(
         f"--timeout was over after the first trial, which took {seconds}",
         "allow more",
         exit_status=EXIT_BROKE,
     )
-    return Ended(EXIT_BROKE, error, "the time is up")
+    return TrialsEnd(EXIT_BROKE, error, "the time is up")

@@ -16,30 +16,29 @@ from mnist_bench.core.errors import EXIT_BROKE, BenchError
 from mnist_bench.core.escaping import markdown
 from mnist_bench.results.run import Status
 from mnist_bench.scenarios import paper
-from mnist_bench.tracking import uri as tracking
-from mnist_bench.tuning import open_study as searching
-from mnist_bench.tuning import parallel as crew
+from mnist_bench.tracking import uri
+from mnist_bench.tuning import open_study, parallel
 from mnist_bench.tuning.candidate import candidate_of, margin_of
-from mnist_bench.tuning.confirmation import Settled, look_at_test
-from mnist_bench.tuning.confirmation_stats import proof_in_words
-from mnist_bench.tuning.document import Look, StudyDocument
-from mnist_bench.tuning.finalists import covers, finalists_of, standing, standing_papers
-from mnist_bench.tuning.options import Prepared, Wish
+from mnist_bench.tuning.confirmation import ConfirmationPlan, evaluate_on_test
+from mnist_bench.tuning.confirmation_stats import confirmation_in_words
+from mnist_bench.tuning.document import StudyDocument, TestEvaluation
+from mnist_bench.tuning.finalists import best_finalist, covers, finalists_of, paper_reference
+from mnist_bench.tuning.options import StudySetup, TuneOptions
 from mnist_bench.tuning.scheduling import (
     out_of_time,
+    run_trials,
     settle_board,
-    train_all,
     train_finalists,
     wait_for_others,
 )
 from mnist_bench.tuning.study import Study
-from mnist_bench.tuning.trial import Tried, papers_of, searched_seconds
-from mnist_bench.tuning.trial_plan import Ended, Question
-from mnist_bench.tuning.trial_runner import Limits, Search
+from mnist_bench.tuning.trial import StudyTrial, paper_trial, searched_seconds
+from mnist_bench.tuning.trial_plan import TrialContext, TrialsEnd
+from mnist_bench.tuning.trial_runner import Search, SearchLimits
 
 
 @dataclass(frozen=True)
-class Done:
+class TuneResult:
     """What a command has to answer.
 
     Attributes:
@@ -53,13 +52,13 @@ class Done:
     error: BenchError | None
 
 
-def carry_out(
-    prepared: Prepared,
-    wish: Wish,
+def tune(
+    prepared: StudySetup,
+    wish: TuneOptions,
     console: Console,
     people: Console,
     write: Callable[[StudyDocument], tuple[Path, ...]],
-) -> Done:
+) -> TuneResult:
     """Train trials until there are enough, settle on a winner, prove it, and report.
 
     Args:
@@ -73,7 +72,7 @@ def carry_out(
     def tell(line: str) -> None:
         people.print(Text(line), soft_wrap=True)
 
-    search = searching.begun(prepared, wish, console, tell)
+    search = open_study.open_study(prepared, wish, console, tell)
     return _Course(search, wish, write).run()
 
 
@@ -82,7 +81,7 @@ class _Course:
     """A study's way from its first trial to its report."""
 
     search: Search
-    wish: Wish
+    wish: TuneOptions
     write: Callable[[StudyDocument], tuple[Path, ...]]
 
     @property
@@ -91,7 +90,7 @@ class _Course:
         return self.search.study
 
     @property
-    def question(self) -> Question:
+    def question(self) -> TrialContext:
         """What its trials have in common."""
         return self.search.question
 
@@ -99,12 +98,12 @@ class _Course:
         """Tell people something."""
         self.search.say(line)
 
-    def run(self) -> Done:
+    def run(self) -> TuneResult:
         """Search, prove, report."""
         timeout = self.wish.timeout_seconds
         until = None if timeout is None else time.monotonic() + timeout
         if self.wish.storage is not None:
-            where = tracking.without_credentials(self.wish.storage)
+            where = uri.without_credentials(self.wish.storage)
             self.tell(f"a shared study, in {where}: `mnist-bench join` searches it elsewhere too")
         self.tell(f"study {self.study.name}: {self.question.space.title}")
         if self.question.source.name != paper.DATASET:
@@ -151,31 +150,33 @@ class _Course:
             "goes on with it"
         )
 
-    def _searched(self, until: float | None) -> Ended:
+    def _searched(self, until: float | None) -> TrialsEnd:
         """Train the trials; several at the same time where that is wished for."""
-        limits = Limits(self.wish.trials, until)
+        limits = SearchLimits(self.wish.trials, until)
         if self.wish.workers == 1:
-            return train_all(self.search, limits)
+            return run_trials(self.search, limits)
         # The paper's trial comes first and alone: it tells how much memory one takes.
         shared = _shared(self.question, self.wish.workers)
-        ended = train_all(replace(self.search, question=shared), Limits(1, until))
+        ended = run_trials(replace(self.search, question=shared), SearchLimits(1, until))
         if ended.exit_status:
             return ended
         if until is not None and time.monotonic() >= until:
             return out_of_time(self.study)
-        papers = papers_of(self.study.trials)
-        crew.check_memory(self.wish.workers, papers.peak_rss_bytes if papers else None)
+        papers = paper_trial(self.study.trials)
+        parallel.check_memory(self.wish.workers, papers.peak_rss_bytes if papers else None)
         left = None if until is None else until - time.monotonic()
         self.tell(f"{self.wish.workers} processes train trials at the same time: times are suspect")
         orders = [self._orders(shared, left, 1 + member) for member in range(self.wish.workers)]
-        ended = crew.work(orders)
+        ended = parallel.work(orders)
         if ended.exit_status or not self.study.is_shared:
             return ended
         # What other machines have left since then.
-        return train_all(replace(self.search, question=shared), limits)
+        return run_trials(replace(self.search, question=shared), limits)
 
-    def _orders(self, question: Question, seconds: float | None, member: int) -> crew.Orders:
-        return crew.Orders(
+    def _orders(
+        self, question: TrialContext, seconds: float | None, member: int
+    ) -> parallel.WorkerOrders:
+        return parallel.WorkerOrders(
             study=self.study.name,
             storage=self.wish.storage,
             tracking_uri=self.wish.tracking_uri,
@@ -185,7 +186,7 @@ class _Course:
             member=member,
         )
 
-    def _proven(self) -> Ended | None:
+    def _proven(self) -> TrialsEnd | None:
         """Look at the test split if the candidate is worth it; what ended that early."""
         document = self.search.patiently(self._document)
         if document.candidate is None or document.margin is None:
@@ -206,8 +207,8 @@ class _Course:
         try:
             seen = self._validation_accuracy(document, candidate)
         except BenchError as error:
-            return Ended(EXIT_BROKE, error, "its record is gone")
-        settled = Settled(
+            return TrialsEnd(EXIT_BROKE, error, "its record is gone")
+        settled = ConfirmationPlan(
             number=len(self.study.looks) + 1,
             trial=candidate.number,
             chosen=candidate.chosen,
@@ -217,7 +218,7 @@ class _Course:
         )
         return self._looked(settled)
 
-    def _validation_accuracy(self, document: StudyDocument, candidate: Tried) -> float:
+    def _validation_accuracy(self, document: StudyDocument, candidate: StudyTrial) -> float:
         """What validation promises of the candidate: of a finalist, the mean of its repeats.
 
         Raises:
@@ -233,9 +234,9 @@ class _Course:
             accuracies.append(self.question.goal.counted(run).validation_accuracy)
         return statistics.mean(accuracies)
 
-    def _looked(self, settled: Settled) -> Ended | None:
+    def _looked(self, settled: ConfirmationPlan) -> TrialsEnd | None:
         """Count the look before it is taken: one that fails stays in the log."""
-        begun = Look(
+        begun = TestEvaluation(
             number=settled.number, candidate=settled.trial, first_seed=settled.fresh_seeds[0]
         )
         self._keep(begun)
@@ -243,16 +244,16 @@ class _Course:
             f"look {settled.number} at the test split: trial {settled.trial} and the paper's "
             f"configuration on {settled.seeds} fresh seeds each"
         )
-        look, outcome = look_at_test(
+        look, outcome = evaluate_on_test(
             self.study.name, self.question, self.search.store, settled, self.search.watch
         )
         self._keep(look)
-        self.tell(f"look {settled.number}: {proof_in_words(look.proof)}")
+        self.tell(f"look {settled.number}: {confirmation_in_words(look.proof)}")
         if outcome.exit_status:
-            return Ended(outcome.exit_status, outcome.error, "the look did not come to its end")
+            return TrialsEnd(outcome.exit_status, outcome.error, "the look did not come to its end")
         return None
 
-    def _keep(self, look: Look) -> None:
+    def _keep(self, look: TestEvaluation) -> None:
         text = look.model_dump_json()
         self.search.patiently(lambda: self.study.keep_look(look.number, text))
 
@@ -260,10 +261,10 @@ class _Course:
         question, study = self.question, self.study
         trials, best = study.trials, study.best
         finalists = finalists_of(trials, question.goal)
-        papers = standing_papers(trials)
+        papers = paper_reference(trials)
         candidate = candidate_of(best, papers, question.goal)
         if covers(finalists, candidate):
-            candidate = standing(finalists, trials)
+            candidate = best_finalist(finalists, trials)
         return StudyDocument(
             study=study.name,
             dataset=question.source.name,
@@ -278,11 +279,11 @@ class _Course:
             margin=margin_of(candidate, papers, question.goal) if candidate else None,
             importances=study.importances(),
             search_seconds=searched_seconds(trials),
-            looks=tuple(Look.model_validate_json(look) for look in study.looks),
+            looks=tuple(TestEvaluation.model_validate_json(look) for look in study.looks),
             commands=study.commands,
         )
 
-    def _told(self, ended: Ended) -> Done:
+    def _told(self, ended: TrialsEnd) -> TuneResult:
         """Write the report and the winner, and end the study's run."""
         document = self.search.patiently(self._document).model_copy(
             update={"ended": ended.in_words, "is_whole": not ended.exit_status}
@@ -301,7 +302,7 @@ class _Course:
         }
         text = paths[0].read_text(encoding="utf-8")
         self.search.patiently(lambda: self._close(state, text, figures, [*paths]))
-        return Done(document.model_dump_json(indent=2) + "\n", status, error)
+        return TuneResult(document.model_dump_json(indent=2) + "\n", status, error)
 
     def _close(
         self, status: Status, note: str, figures: dict[str, float | None], paths: list[Path]
@@ -309,7 +310,7 @@ class _Course:
         self.search.store.finish_study(self.question.parent_run_id, status, note, figures, paths)
 
 
-def _shared(question: Question, workers: int) -> Question:
+def _shared(question: TrialContext, workers: int) -> TrialContext:
     """The same trials where several go on at the same time, each on its share of the cores."""
     threads = max(1, question.execution.threads // workers)
     execution = question.execution.model_copy(update={"threads": threads})

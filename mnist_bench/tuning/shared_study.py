@@ -10,7 +10,7 @@ from mnist_bench.core.errors import another_version
 from mnist_bench.core.records import Record
 
 
-class SharedSearch(Record):
+class SharedStudy(Record):
     """What a search asks of every machine, beside its study's question.
 
     Attributes:

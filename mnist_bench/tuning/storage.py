@@ -13,7 +13,7 @@ from typing import Any, cast
 from filelock import FileLock
 
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
-from mnist_bench.tracking import uri as tracking
+from mnist_bench.tracking import uri
 
 _IS_THERE = ("already exists", "duplicate key")
 """What databases say of a table that another one has just made."""
@@ -79,16 +79,16 @@ def _database(storage: str) -> Any:
     """A database; whose tables another machine may just be making, too."""
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-    from mnist_bench.tuning.heartbeat import BeatingStorage  # imports Optuna
+    from mnist_bench.tuning.heartbeat import HeartbeatStorage  # imports Optuna
 
     for seconds in _TABLES_SECONDS:
         try:
-            return BeatingStorage(storage)
+            return HeartbeatStorage(storage)
         except (IntegrityError, OperationalError, ProgrammingError) as error:
             if not any(word in str(error) for word in _IS_THERE):
                 raise
             time.sleep(seconds)  # until that one has made them
-    return BeatingStorage(storage)
+    return HeartbeatStorage(storage)
 
 
 class _Lock:
@@ -176,9 +176,9 @@ def opening(storage: str | None) -> Iterator[None]:
 def _unusable(storage: str | None, error: Exception) -> BenchError:
     from sqlalchemy.exc import ArgumentError
 
-    where = tracking.without_credentials(storage) if storage else "the study's storage"
+    where = uri.without_credentials(storage) if storage else "the study's storage"
     lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-    said = tracking.without_parts_of(storage, lines[0]) if storage else lines[0]
+    said = uri.without_parts_of(storage, lines[0]) if storage else lines[0]
     told = f"{where} can't be used: {said}"
     if isinstance(error, ArgumentError) or isinstance(error.__cause__, ArgumentError):
         return BenchError(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.tuning.finalists import ranked
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.optuna_adapter import (
@@ -19,25 +19,25 @@ from mnist_bench.tuning.optuna_adapter import (
     RUN_ID,
     SEEN,
     importances_of,
+    study_trial,
     suggested,
-    tried_of,
 )
 from mnist_bench.tuning.pruning import pruner_of
 from mnist_bench.tuning.space import Space, Value
 from mnist_bench.tuning.storage import backend, explained, opening
 from mnist_bench.tuning.study_recovery import FAILED, SUPERFLUOUS, StudyRecovery
-from mnist_bench.tuning.study_spec import StudyQuestion
-from mnist_bench.tuning.trial import Asked, Tried
+from mnist_bench.tuning.study_spec import StudySpec
+from mnist_bench.tuning.trial import StudyTrial, TrialRequest
 
 if TYPE_CHECKING:
     import optuna
 
-    from mnist_bench.tuning.heartbeat import Heart
+    from mnist_bench.tuning.heartbeat import Heartbeat
 
 SAMPLER_SEED = 0
 """So that the same study, asked by one process without a break, suggests the same."""
 
-QUESTION = "mnist-bench"
+SPEC = "mnist-bench"
 """Attribute of a study: what it asks."""
 _SEEDS_A_MEMBER = 1_000_000
 _QUIET_SECONDS = 30.0
@@ -73,7 +73,7 @@ class Study(StudyRecovery):
         storage: str | None,
         space: Space,
         goal: Goal,
-        owner: Owner,
+        owner: ProcessIdentity,
         *,
         machine: str | None = None,
         member: int = 0,
@@ -82,13 +82,13 @@ class Study(StudyRecovery):
         import optuna
 
         self.name = name
-        self._question = StudyQuestion(space, goal, images)
+        self._question = StudySpec(space, goal, images)
         self._space, self._goal, self._owner, self._machine = space, goal, owner, machine
         self._storage = storage
         self.is_shared = storage is not None
         self._quiet_until = 0.0
         self._open: dict[int, optuna.Trial] = {}
-        self._hearts: dict[int, Heart] = {}
+        self._hearts: dict[int, Heartbeat] = {}
         with explained(storage), opening(storage):
             self._kept = backend(storage)
             self._study = optuna.create_study(
@@ -99,7 +99,7 @@ class Study(StudyRecovery):
                 pruner=pruner_of(goal),
             )
             earlier = self._study.get_trials(deepcopy=False)
-            self.is_new = QUESTION not in self._study.user_attrs
+            self.is_new = SPEC not in self._study.user_attrs
         if self.is_new:
             self._begin(earlier)
         self._refuse_another_question()
@@ -119,17 +119,17 @@ class Study(StudyRecovery):
         with explained(self._storage):
             if not earlier:
                 self._study.enqueue_trial(self._space.of_the_paper(), user_attrs={PAPER: True})
-            self._study.set_user_attr(QUESTION, self._question.to_attribute())
+            self._study.set_user_attr(SPEC, self._question.to_attribute())
 
     @property
-    def best(self) -> tuple[Tried, ...]:
+    def best(self) -> tuple[StudyTrial, ...]:
         """The best feasible trial; of a trade-off all that no other one beats; or none."""
         if len(self._goal.directions) == 1:
             return tuple(ranked(self.trials, self._goal)[:1])
         with explained(self._storage):
-            return tuple(map(tried_of, self._study.best_trials))
+            return tuple(map(study_trial, self._study.best_trials))
 
-    def ask(self) -> Asked:
+    def ask(self) -> TrialRequest:
         """A new trial, which then is this process's."""
         with explained(self._storage):
             trial = self._study.ask()
@@ -142,10 +142,10 @@ class Study(StudyRecovery):
                 if parameter.is_asked(chosen):
                     chosen[name] = suggested(trial, name, parameter)
         self._open[trial.number] = trial
-        return Asked(trial.number, chosen, is_papers=bool(trial.user_attrs.get(PAPER)))
+        return TrialRequest(trial.number, chosen, is_papers=bool(trial.user_attrs.get(PAPER)))
 
     def recorded(self, number: int, run_id: str, **seen: float | str | None) -> None:
-        """Keep MLflow's id of a trial's run, and what was seen of it, under `Tried`'s names."""
+        """Keep MLflow's id of a trial's run, and what was seen of it, under `StudyTrial`'s names."""
         with explained(self._storage):
             self._open[number].set_user_attr(RUN_ID, run_id)
             self._open[number].set_user_attr(SEEN, seen)
@@ -258,10 +258,10 @@ class Study(StudyRecovery):
     def _begin_to_beat(self, trial: optuna.Trial) -> None:
         """Where machines share it; before anything is said of the trial, or it is never missed."""
         if self.is_shared:
-            from mnist_bench.tuning.heartbeat import Heart
+            from mnist_bench.tuning.heartbeat import Heartbeat
 
             # Optuna's own threads beat only within `optimize`, to which trials would be a callback.
-            self._hearts[trial.number] = Heart(self._kept, trial._trial_id)  # noqa: SLF001
+            self._hearts[trial.number] = Heartbeat(self._kept, trial._trial_id)  # noqa: SLF001
 
     def _give_back(self, number: int) -> None:
         """This process works on a trial no more."""
@@ -287,7 +287,7 @@ class Study(StudyRecovery):
             return False
 
     def _refuse_another_question(self) -> None:
-        difference = self._question.difference(self._study.user_attrs[QUESTION])
+        difference = self._question.difference(self._study.user_attrs[SPEC])
         if difference:
             raise self._another(difference)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnist_bench.tuning.optuna_adapter import RUN_ID
-from mnist_bench.tuning.shared_study import SharedSearch
+from mnist_bench.tuning.shared_study import SharedStudy
 from mnist_bench.tuning.storage import explained
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _LOOKS = "looks at the test split"
 _COMMANDS = "commands"
 
 
-class StudyNotes:
+class StudyAttributes:
     """What is kept with a study beside its trials."""
 
     name: str
@@ -37,7 +37,7 @@ class StudyNotes:
             self._study.set_user_attr(RUN_ID, run_id)
 
     @property
-    def search(self) -> SharedSearch | None:
+    def search(self) -> SharedStudy | None:
         """What machines that join must know; None where none can.
 
         Raises:
@@ -45,10 +45,10 @@ class StudyNotes:
         """
         with explained(self._storage):
             text = self._study.user_attrs.get(SEARCH)
-        return SharedSearch.told(self.name, text) if text else None
+        return SharedStudy.told(self.name, text) if text else None
 
     @search.setter
-    def search(self, search: SharedSearch) -> None:
+    def search(self, search: SharedStudy) -> None:
         with explained(self._storage):
             self._study.set_user_attr(SEARCH, search.to_text())
 

@@ -6,11 +6,19 @@ import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from mnist_bench.core.process_identity import Owner
-from mnist_bench.tuning.optuna_adapter import ELSEWHERE, OWNER, PAPER, REPEAT, RETRY, TOOK, tried_of
+from mnist_bench.core.process_identity import ProcessIdentity
+from mnist_bench.tuning.optuna_adapter import (
+    ELSEWHERE,
+    OWNER,
+    PAPER,
+    REPEAT,
+    RETRY,
+    TOOK,
+    study_trial,
+)
 from mnist_bench.tuning.storage import explained
-from mnist_bench.tuning.study_attributes import StudyNotes
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.study_attributes import StudyAttributes
+from mnist_bench.tuning.trial import StudyTrial
 
 if TYPE_CHECKING:
     import optuna
@@ -23,26 +31,26 @@ _ASK_TIME = dt.timedelta(minutes=1)
 """Longer than a trial is without an owner, from its beginning on."""
 
 
-class StudyRecovery(StudyNotes):
+class StudyRecovery(StudyAttributes):
     """Trials of a study whose process is gone, and those that are tried again."""
 
     is_shared: bool
     """Whether other machines may work on it too."""
-    _owner: Owner
+    _owner: ProcessIdentity
     _open: dict[int, optuna.Trial]
     _nameless: Nameless | None = None
 
     @property
-    def trials(self) -> tuple[Tried, ...]:
+    def trials(self) -> tuple[StudyTrial, ...]:
         """All trials, by number."""
         with explained(self._storage):
-            return tuple(map(tried_of, self._study.get_trials(deepcopy=False)))
+            return tuple(map(study_trial, self._study.get_trials(deepcopy=False)))
 
     def try_again(self, number: int) -> None:
         """Have a trial that failed trained once more, from its own values."""
         self._try_again(self._frozen(number))
 
-    def repeat(self, trial: Tried) -> None:
+    def repeat(self, trial: StudyTrial) -> None:
         """Have a trial's values trained once more, from another seed, to the end."""
         attributes = {REPEAT: trial.number, PAPER: trial.is_papers}
         with explained(self._storage):
@@ -158,7 +166,7 @@ class StudyRecovery(StudyNotes):
             self._study.enqueue_trial(chosen, user_attrs=attributes)
 
     def _is_orphan(self, trial: optuna.trial.FrozenTrial, *, alone: bool) -> bool:
-        owner = Owner.told(trial.user_attrs.get(OWNER))
+        owner = ProcessIdentity.told(trial.user_attrs.get(OWNER))
         if owner is None and self.is_shared:
             return False  # perhaps another machine's, whose clock may be another
         if owner is None:  # left between two lines of `ask`; or just there, by another process

@@ -13,7 +13,7 @@ _IMAGES = "images"
 
 
 @dataclass(frozen=True)
-class StudyQuestion:
+class StudySpec:
     """What must be the same for trials to belong to one study.
 
     Attributes:

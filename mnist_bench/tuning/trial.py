@@ -16,7 +16,7 @@ State = Literal["finished", "pruned", "failed", "running", "waiting"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrialRequest:
     """A trial that is to be trained.
 
     Attributes:
@@ -30,7 +30,7 @@ class Asked:
     is_papers: bool
 
 
-class Tried(Record):
+class StudyTrial(Record):
     """A trial as its study keeps it.
 
     Attributes:
@@ -88,12 +88,12 @@ class Tried(Record):
         return self.state == "finished" and all(value <= 0 for value in self.missed.values())
 
 
-def papers_of(trials: Sequence[Tried]) -> Tried | None:
+def paper_trial(trials: Sequence[StudyTrial]) -> StudyTrial | None:
     """The finished trial of the paper's configuration; None where there is none."""
     return next((t for t in trials if t.is_papers and t.state == "finished"), None)
 
 
-def root_of(trials: Sequence[Tried], number: int) -> int:
+def root_of(trials: Sequence[StudyTrial], number: int) -> int:
     """The trial that another one tries again, or that one's own, and so on: the first of them.
 
     Args:
@@ -105,7 +105,7 @@ def root_of(trials: Sequence[Tried], number: int) -> int:
     return number
 
 
-def is_done_elsewhere(trials: Sequence[Tried], number: int) -> bool:
+def is_done_elsewhere(trials: Sequence[StudyTrial], number: int) -> bool:
     """Whether another trial counts that tries the same again, or that this one tries again.
 
     Args:
@@ -117,7 +117,7 @@ def is_done_elsewhere(trials: Sequence[Tried], number: int) -> bool:
     return any(root_of(trials, each) == root for each in settled)
 
 
-def is_superfluous(trials: Sequence[Tried], number: int, limit: int | None) -> bool:
+def is_superfluous(trials: Sequence[StudyTrial], number: int, limit: int | None) -> bool:
     """Whether a trial that was just asked for need not be trained.
 
     Two machines may have had the same trial tried again, or asked for the last one, at once.
@@ -139,7 +139,7 @@ def is_superfluous(trials: Sequence[Tried], number: int, limit: int | None) -> b
     return limit is not None and own.repeat_of is None and ahead >= limit
 
 
-def searched_seconds(trials: Sequence[Tried]) -> float:
+def searched_seconds(trials: Sequence[StudyTrial]) -> float:
     """What the search took by the wall clock: trials beside one another on a machine count once.
 
     Machines are added up, since their clocks may differ. Of a trial that was left behind nobody
@@ -151,7 +151,7 @@ def searched_seconds(trials: Sequence[Tried]) -> float:
     return sum(_busy_seconds([t for t in told if t.machine_id == each]) for each in machines)
 
 
-def _busy_seconds(trials: Sequence[Tried]) -> float:
+def _busy_seconds(trials: Sequence[StudyTrial]) -> float:
     """For how long one machine was at work on any of them."""
     known = [(t.begun_at_ms, t.seconds) for t in trials if t.seconds]
     spans = sorted((begun / 1_000, seconds) for begun, seconds in known if begun is not None)

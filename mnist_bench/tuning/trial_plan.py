@@ -9,12 +9,12 @@ from mnist_bench.core.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATE
 from mnist_bench.core.records import Record
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.runner import executor as harness
+from mnist_bench.runner import executor
 from mnist_bench.runner import plan as layout
 from mnist_bench.runner.executor import Outcome, Watcher, never_pruned
-from mnist_bench.runner.plan import Plan
+from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Space, Value
@@ -27,7 +27,7 @@ ENDS = {
 """Why a search ended early, by its exit status."""
 
 
-class Question(Record):
+class TrialContext(Record):
     """What all trials of a study have in common.
 
     Attributes:
@@ -52,7 +52,7 @@ class Question(Record):
 
 
 @dataclass(frozen=True)
-class Ended:
+class TrialsEnd:
     """Why the last trial was the last.
 
     Attributes:
@@ -66,7 +66,9 @@ class Ended:
     in_words: str
 
 
-def plan_of(name: str, question: Question, chosen: Mapping[str, Value], seed: int) -> Plan:
+def plan_of(
+    name: str, question: TrialContext, chosen: Mapping[str, Value], seed: int
+) -> TrainingPlan:
     """One training of a configuration.
 
     Args:
@@ -78,7 +80,7 @@ def plan_of(name: str, question: Question, chosen: Mapping[str, Value], seed: in
     Raises:
         BenchError: A batch is larger than the training split.
     """
-    plan = layout.lay_out(
+    plan = layout.make_plan(
         name,
         question.space.scenario(chosen),
         question.source,
@@ -89,9 +91,9 @@ def plan_of(name: str, question: Question, chosen: Mapping[str, Value], seed: in
 
 
 def train(
-    question: Question,
-    store: Store,
-    plan: Plan,
+    question: TrialContext,
+    store: MlflowStore,
+    plan: TrainingPlan,
     watcher: Watcher,
     prune: Callable[[], str | None] = never_pruned,
     *,
@@ -107,7 +109,7 @@ def train(
         prune: Asked whether it should end right now, and why.
         patience_seconds: For so long at the end a store that refuses is asked again.
     """
-    return harness.execute(
+    return executor.execute(
         plan,
         question.machine,
         question.address,

@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from mnist_bench.results.run import RunResult
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.study import Study
 
@@ -47,7 +47,7 @@ def tell(study: Study, goal: Goal, number: int, run: RunResult | None) -> None:
 
 
 def settle(
-    study: Study, goal: Goal, store: Store, say: Callable[[str], None], *, alone: bool
+    study: Study, goal: Goal, store: MlflowStore, say: Callable[[str], None], *, alone: bool
 ) -> None:
     """Settle the trials of processes that are gone.
 
@@ -83,7 +83,7 @@ def retry_failed(study: Study, say: Callable[[str], None]) -> None:
 
 
 def _settle(
-    study: Study, goal: Goal, store: Store, number: int, say: Callable[[str], None]
+    study: Study, goal: Goal, store: MlflowStore, number: int, say: Callable[[str], None]
 ) -> None:
     run = store.load_trial(study.run_id, number) if study.run_id else None
     tried_again = any(trial.retry_of == number for trial in study.trials)

@@ -7,17 +7,17 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
-from mnist_bench.core.retry import PATIENCE_SECONDS, Answer, Patience
+from mnist_bench.core.retry import RETRY_SECONDS, Answer, Retry
 from mnist_bench.core.signals import Terminated
 from mnist_bench.results.run import RunResult, Trial
 from mnist_bench.runner.executor import Outcome, Watcher
-from mnist_bench.runner.plan import Plan
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tuning.pruning_callback import Judge
-from mnist_bench.tuning.shared_study import SharedSearch
+from mnist_bench.runner.plan import TrainingPlan
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tuning.pruning_callback import PruningCallback
+from mnist_bench.tuning.shared_study import SharedStudy
 from mnist_bench.tuning.study import Study
-from mnist_bench.tuning.trial import Asked, is_done_elsewhere, is_superfluous, root_of
-from mnist_bench.tuning.trial_plan import ENDS, Ended, Question, plan_of, train
+from mnist_bench.tuning.trial import TrialRequest, is_done_elsewhere, is_superfluous, root_of
+from mnist_bench.tuning.trial_plan import ENDS, TrialContext, TrialsEnd, plan_of, train
 from mnist_bench.tuning.trial_results import tell
 
 _MOST_FAILURES = 3
@@ -25,7 +25,7 @@ _MOST_FAILURES = 3
 
 
 @dataclass(frozen=True)
-class Limits:
+class SearchLimits:
     """When a study is at its end.
 
     Attributes:
@@ -38,7 +38,7 @@ class Limits:
     until: float | None
     waits: bool = True
 
-    def of(self, shared: SharedSearch | None) -> int:
+    def of(self, shared: SharedStudy | None) -> int:
         """So many trials.
 
         Args:
@@ -62,15 +62,15 @@ class Search:
     """
 
     study: Study
-    question: Question
-    store: Store
-    watch: Callable[[Plan], AbstractContextManager[Watcher]]
+    question: TrialContext
+    store: MlflowStore
+    watch: Callable[[TrainingPlan], AbstractContextManager[Watcher]]
     say: Callable[[str], None]
 
     @property
     def patience_seconds(self) -> float:
         """For so long a server of a study that machines share is waited for."""
-        return PATIENCE_SECONDS if self.study.is_shared else 0.0
+        return RETRY_SECONDS if self.study.is_shared else 0.0
 
     def part_of(self, root: int) -> str:
         """What runs of a trial are known by on the board, those of what tries it again too.
@@ -88,7 +88,7 @@ class Search:
         Raises:
             BenchError: It was not for too long; or at once, where nobody shares the study.
         """
-        return Patience(self.say, self.patience_seconds).until_answered(call)
+        return Retry(self.say, self.patience_seconds).until_answered(call)
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ class Wait:
     in_words: str
 
 
-Next = Ended | Wait | None
+Next = TrialsEnd | Wait | None
 """Why there is an end, for what is waited, or that a trial is to be trained."""
 
 
-class Series:
+class TrialRunner:
     """Trials that are trained one after the other.
 
     Args:
@@ -117,14 +117,14 @@ class Series:
         search: Search,
         what_next: Callable[[], Next],
         news: Callable[[int], None],
-        limits: Limits | None = None,
+        limits: SearchLimits | None = None,
     ) -> None:
         self._search, self._what_next, self._news, self._limits = search, what_next, news, limits
         self._study = search.study
-        self._patience = Patience(search.say, search.patience_seconds)
+        self._patience = Retry(search.say, search.patience_seconds)
         self._failures: list[RunResult | None] = []
 
-    def taken(self) -> Ended:
+    def taken(self) -> TrialsEnd:
         """Go on until there is an end.
 
         Raises:
@@ -139,7 +139,7 @@ class Series:
             raise
         return ended
 
-    def _one(self) -> Ended | None:
+    def _one(self) -> TrialsEnd | None:
         """A trial, or a moment's wait; why it is the end, None where it is not."""
         try:
             after = self._what_next()
@@ -155,7 +155,7 @@ class Series:
             return None
         return after
 
-    def _trial(self) -> Ended | None:
+    def _trial(self) -> TrialsEnd | None:
         """Have one trained; why it is the last, None where it is not."""
         study = self._study
         asked = study.ask()
@@ -196,7 +196,7 @@ class Series:
         else:
             study.let_go()
 
-    def _cut_short(self, number: int, outcome: Outcome) -> Ended:
+    def _cut_short(self, number: int, outcome: Outcome) -> TrialsEnd:
         """The trial was ended with its command, or its run can't be recorded."""
         run = outcome.results[0] if outcome.results else None
         with suppress(*(BenchError,) if self._study.is_shared else ()):
@@ -206,12 +206,12 @@ class Series:
                 self._told(number, run)
         self._study.let_go()
         status = outcome.exit_status or EXIT_BROKE
-        return Ended(status, outcome.error, ENDS[status])
+        return TrialsEnd(status, outcome.error, ENDS[status])
 
-    def _trained(self, plan: Plan, number: int) -> Outcome:
+    def _trained(self, plan: TrainingPlan, number: int) -> Outcome:
         search, steps = self._search, plan.scenario.steps[-1]
         with search.watch(plan) as watcher:
-            judge = Judge(search.study, search.question.goal, number, steps, watcher)
+            judge = PruningCallback(search.study, search.question.goal, number, steps, watcher)
             return train(
                 search.question,
                 search.store,
@@ -221,15 +221,17 @@ class Series:
                 patience_seconds=search.patience_seconds,
             )
 
-    def _end_of_failures(self, run: RunResult | None) -> Ended | None:
+    def _end_of_failures(self, run: RunResult | None) -> TrialsEnd | None:
         has_failed = run is None or run.status == "failed"
         self._failures = [*self._failures, run] if has_failed else []
         if len(self._failures) < _MOST_FAILURES:
             return None
-        return Ended(EXIT_BROKE, _all_fail(self._failures[0]), "trials fail, one after the other")
+        return TrialsEnd(
+            EXIT_BROKE, _all_fail(self._failures[0]), "trials fail, one after the other"
+        )
 
 
-def _trial_of(search: Search, asked: Asked) -> Plan:
+def _trial_of(search: Search, asked: TrialRequest) -> TrainingPlan:
     """The training of one trial; its seed is its number, so that no two trials share one."""
     study, question = search.study, search.question
     plan = plan_of(study.name, question, asked.chosen, asked.number)
@@ -240,7 +242,7 @@ def _trial_of(search: Search, asked: Asked) -> Plan:
     return replace(plan, trial=trial)
 
 
-def _recorded(search: Search, number: int, plan: Plan) -> Outcome | None:
+def _recorded(search: Search, number: int, plan: TrainingPlan) -> Outcome | None:
     """What was recorded of a trial and lost to the study; None where there is nothing."""
     part = plan.trajectories[0].part
     for run_id in search.store.recorded_of(part) if part else ():

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Dataset
 from mnist_bench.measurement.system import Sensors, usable_threads
 from mnist_bench.results.protocol import GO, Done, Failure, Message, Phase, Ready, Request
@@ -29,8 +29,8 @@ from mnist_bench.scenarios.hyperparameters import (
     AnyNetworkHyperparameters,
     FittedHyperparameters,
 )
-from mnist_bench.worker import tensorflow_setup as engine
-from mnist_bench.worker.loop import Instruments, PhaseMeter, RowFiles, Training, Trajectory
+from mnist_bench.worker import tensorflow_setup
+from mnist_bench.worker.loop import Instruments, PhaseMeter, StepCountFiles, Training, TrainingLoop
 
 
 def main() -> int:
@@ -54,7 +54,7 @@ def _serve(request: Request, say: Callable[[Message], None]) -> None:
         method = _method(request)
     say(Phase(name="import", seconds=meter.seconds("import")))
     with meter.phase("data"):
-        dataset = data.load(request.source, with_test=request.with_test)
+        dataset = mnist.load(request.source, with_test=request.with_test)
     say(Phase(name="data", seconds=meter.seconds("data")))
     _wait_for_go(say)
     at_once = min(request.execution.parts, usable_threads())
@@ -65,7 +65,7 @@ def _serve(request: Request, say: Callable[[Message], None]) -> None:
         training = method.begin(dataset)
         del dataset  # the training holds its own copy; two would count twice in the peak
     say(Phase(name="trace", seconds=meter.seconds("trace")))
-    Trajectory(training, request, instruments, say, keep=_keeper(request, training)).run()
+    TrainingLoop(training, request, instruments, say, keep=_keeper(request, training)).run()
 
 
 @dataclass(frozen=True)
@@ -91,18 +91,19 @@ def _method(request: Request) -> _Method:
 
 
 def _fitted(request: Request, asked: AnyFittedHyperparameters) -> _Method:
-    from mnist_bench.worker import sklearn_baselines as baselines
+    from mnist_bench.worker import sklearn_baselines
 
     threads = request.execution.threads
-    baselines.limit(threads)
+    sklearn_baselines.limit(threads)
     seed = request.training_seed
     return _Method(
-        lambda dataset: baselines.Baseline(dataset, asked, seed, threads), baselines.calibrate
+        lambda dataset: sklearn_baselines.Baseline(dataset, asked, seed, threads),
+        sklearn_baselines.calibrate,
     )
 
 
 def _stepwise(request: Request, asked: AnyNetworkHyperparameters) -> _Method:
-    engine.start(request.execution)
+    tensorflow_setup.start(request.execution)
     from mnist_bench.worker.calibration import calibrate
     from mnist_bench.worker.trainer import Trainer
 
@@ -151,8 +152,8 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _keeper(request: Request, training: Training) -> Callable[[RowFiles], None]:
-    def keep(row: RowFiles) -> None:
+def _keeper(request: Request, training: Training) -> Callable[[StepCountFiles], None]:
+    def keep(row: StepCountFiles) -> None:
         folder = Path(request.folder) / str(row.steps)
         try:
             write(row, folder)
@@ -162,7 +163,7 @@ def _keeper(request: Request, training: Training) -> Callable[[RowFiles], None]:
             with contextlib.suppress(OSError):
                 traceback.print_exc()
 
-    def write(row: RowFiles, folder: Path) -> None:
+    def write(row: StepCountFiles, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
             folder / "predictions.npz",

@@ -1,6 +1,6 @@
 """What layers see in an image: `python -m mnist_bench.worker.layer_maps`, started by the parent.
 
-Reads a `LayersQuestion` on standard input and writes the file that it names. Imported by nobody but
+Reads a `LayerMapsRequest` on standard input and writes the file that it names. Imported by nobody but
 its tests.
 """
 
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_bench.core.npz import from_npz
-from mnist_bench.data import mnist as data
-from mnist_bench.results.layer_maps import Layers
-from mnist_bench.results.protocol import LayersQuestion
+from mnist_bench.data import mnist
+from mnist_bench.results.layer_maps import LayerMaps
+from mnist_bench.results.protocol import LayerMapsRequest
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import tensorflow_setup
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Answer one question."""
-    question = LayersQuestion.model_validate_json(sys.stdin.buffer.readline())
-    engine.start(question.execution)
+    question = LayerMapsRequest.model_validate_json(sys.stdin.buffer.readline())
+    tensorflow_setup.start(question.execution)
     Path(question.file).write_bytes(layers_of(question).to_bytes())
 
 
-def layers_of(question: LayersQuestion) -> Layers:
+def layers_of(question: LayerMapsRequest) -> LayerMaps:
     """What the layers show, before and after training the figures' network."""
     from mnist_bench.models.figures_cnn import SmallCnn
     from mnist_bench.worker.trainer import Trainer
 
-    dataset = data.load(question.source)
+    dataset = mnist.load(question.source)
     pixels = dataset.test_images.pixels[question.image]
     hyperparameters = PaperCnnHyperparameters()
     network = SmallCnn(question.seed, hyperparameters.dropout_rate)
@@ -48,7 +48,7 @@ def layers_of(question: LayersQuestion) -> Layers:
     )
     untrained = _single(network.maps(pixels[np.newaxis]))
     trainer.advance(question.steps)
-    return Layers(
+    return LayerMaps(
         dataset=question.source.name,
         image=question.image,
         label=int(dataset.test_images.labels[question.image]),
@@ -63,7 +63,7 @@ def layers_of(question: LayersQuestion) -> Layers:
     )
 
 
-def _own(question: LayersQuestion, pixels: npt.NDArray[np.uint8]) -> tuple[Maps, ...]:
+def _own(question: LayerMapsRequest, pixels: npt.NDArray[np.uint8]) -> tuple[Maps, ...]:
     """The maps of a network whose weights were kept; nothing where none were."""
     if question.weights is None:
         return ()

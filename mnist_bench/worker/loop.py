@@ -15,7 +15,14 @@ import numpy.typing as npt
 from mnist_bench.measurement.conditions import Surroundings, TrainingStretch, between
 from mnist_bench.measurement.memory import PeakRss, peak_rss, reset_peak_rss, rss_bytes
 from mnist_bench.measurement.system import Sensors
-from mnist_bench.results.protocol import Calibrated, Message, Request, RowEnd, Sample, Scored
+from mnist_bench.results.protocol import (
+    CalibrationMessage,
+    EvaluationMessage,
+    Message,
+    Request,
+    SampleMessage,
+    StepCountDone,
+)
 from mnist_bench.results.run import Evaluation, PhaseName, Split
 from mnist_bench.worker.scores import Scores
 
@@ -112,7 +119,7 @@ class Training(Protocol):
 
 
 @dataclass(frozen=True)
-class RowFiles:
+class StepCountFiles:
     """What is kept of a finished row.
 
     Attributes:
@@ -140,13 +147,15 @@ class Instruments:
     sensors: Sensors
     calibrate: Callable[[], float]
 
-    def calibrated(self, step: int) -> Calibrated:
+    def calibrated(self, step: int) -> CalibrationMessage:
         """Time the fixed piece of work and look at the machine, after so many steps."""
         seconds = self.calibrate()
-        return Calibrated(step=step, seconds=seconds, surroundings=self.sensors.surroundings())
+        return CalibrationMessage(
+            step=step, seconds=seconds, surroundings=self.sensors.surroundings()
+        )
 
 
-class Trajectory:
+class TrainingLoop:
     """Trains one trajectory and says what happens, timed.
 
     Args:
@@ -163,7 +172,7 @@ class Trajectory:
         request: Request,
         instruments: Instruments,
         say: Callable[[Message], None],
-        keep: Callable[[RowFiles], None],
+        keep: Callable[[StepCountFiles], None],
     ) -> None:
         self._trainer = trainer
         self._request = request
@@ -212,7 +221,7 @@ class Trajectory:
                 seen=between(start, counters),
             )
             self._say(
-                Sample(
+                SampleMessage(
                     train_seconds=self._meter.seconds("train"),
                     stretch=stretch,
                     surroundings=self._surroundings(),
@@ -245,17 +254,17 @@ class Trajectory:
             if validation.accuracy > self._selected_validation_accuracy:
                 self._selected = test
                 self._selected_validation_accuracy = validation.accuracy
-        self._say(Scored(evaluation=evaluation))
+        self._say(EvaluationMessage(evaluation=evaluation))
         return test
 
     def _end_row(self, steps: int, final: Scores | None) -> None:
         if final is not None:
-            self._keep(RowFiles(steps, final, self._selected or final))
+            self._keep(StepCountFiles(steps, final, self._selected or final))
         memory, phase_peaks = self._meter.peak(), self._meter.phase_peaks()
         self._say(self._instruments.calibrated(steps))
         self._meter.forget_peak()  # the calibration's matrices are none of the training's
         self._say(
-            RowEnd(
+            StepCountDone(
                 steps=steps,
                 seconds=self._meter.so_far(),
                 peak_rss_bytes=memory.bytes,

@@ -16,10 +16,10 @@ import numpy as np
 
 from mnist_bench.core.limits import PRECISIONS
 from mnist_bench.data.dataset import Dataset, Images
-from mnist_bench.results.protocol import Gpu, Probed
+from mnist_bench.results.protocol import Gpu, ProbeResult
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import tensorflow_setup
 
 if TYPE_CHECKING:
     from mnist_bench.worker.trainer import Trainer
@@ -33,9 +33,9 @@ _STEPS_A_TURN = 5
 def main() -> None:
     """Answer one question."""
     execution = Execution.model_validate_json(sys.stdin.buffer.readline())
-    engine.start(execution)
+    tensorflow_setup.start(execution)
     speedup = measured_speedup(execution.parts) if execution.precision == "bfloat16" else None
-    print(Probed(gpus=tuple(gpus()), bfloat16_speedup=speedup).model_dump_json())  # noqa: T201
+    print(ProbeResult(gpus=tuple(gpus()), bfloat16_speedup=speedup).model_dump_json())  # noqa: T201
 
 
 def gpus() -> list[Gpu]:

@@ -23,7 +23,7 @@ from mnist_bench.scenarios.hyperparameters import (
     Lenet5Hyperparameters,
     PaperCnnHyperparameters,
 )
-from mnist_bench.worker import optimizers as optimizer
+from mnist_bench.worker import optimizers
 from mnist_bench.worker.augmentation import shifted, turned_and_zoomed
 from mnist_bench.worker.lr_schedules import learning_rates
 from mnist_bench.worker.scores import Scores, scores_of
@@ -99,7 +99,7 @@ class Trainer:
         scored = dataset.scored
         self._held = {split: HeldImages(images) for split, images in scored.items()}
         self._labels = {split: images.labels for split, images in scored.items()}
-        self._optimizer = optimizer.make(hyperparameters.optimizer, self.model.variables)
+        self._optimizer = optimizers.make(hyperparameters.optimizer, self.model.variables)
         # Nothing here is Python's own control flow. AutoGraph would write its source to a file in
         # the system's folder for such, and a worker ends without removing it.
         self._advance = tf.function(self._loop, autograph=False).get_concrete_function(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from factories import evaluations, run
 
-from mnist_bench.analysis.comparison import Contrast, Side, contrasts, unmatched
+from mnist_bench.analysis.comparison import Comparison, Side, compare, unmatched
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import summarise
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
@@ -25,8 +25,8 @@ def side(*runs: RunResult, label: str = "other") -> Side:
     return Side(label, summarise(runs))
 
 
-def only(base: Side, other: Side) -> Contrast:
-    (line,) = contrasts(base, [other])
+def only(base: Side, other: Side) -> Comparison:
+    (line,) = compare(base, [other])
     return line
 
 
@@ -144,10 +144,10 @@ def test_what_was_spoilt_has_no_time() -> None:
 
 def test_step_counts_that_both_have() -> None:
     base = side(timed(0, 10), timed(0, 20, steps=2_500))
-    lines = contrasts(base, [side(timed(0, 5), timed(0, 50, steps=5_000))])
+    lines = compare(base, [side(timed(0, 5), timed(0, 50, steps=5_000))])
     assert [(line.base_steps, line.other_steps) for line in lines] == [(1_000, 1_000)]
-    assert contrasts(base, [side(timed(0, 50, steps=5_000))]) == ()
-    (line,) = contrasts(side(timed(0, 10)), [side(timed(0, 4, steps=250))])
+    assert compare(base, [side(timed(0, 50, steps=5_000))]) == ()
+    (line,) = compare(side(timed(0, 10)), [side(timed(0, 4, steps=250))])
     assert (line.base_steps, line.other_steps) == (1_000, 250)
     assert "steps differ: 250 against 1,000" in line.notes
 
@@ -177,4 +177,4 @@ def test_what_a_side_leaves_out_is_told() -> None:
 
 def test_nothing_finished() -> None:
     failed = side(run(status="failed", evaluations=()))
-    assert contrasts(side(timed(0, 10)), [failed]) == ()
+    assert compare(side(timed(0, 10)), [failed]) == ()

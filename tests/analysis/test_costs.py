@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_bench.analysis import costs as spent
-from mnist_bench.analysis.costs import Peak, PhaseCost, costs_of, peak_of, phases_of, spent_on
+from mnist_bench.analysis.costs import Peak, PhaseCost, costs_of, peak_of, phases_of, total_cost
 from mnist_bench.results.run_summary import RunSummary, summarise_run
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
@@ -178,23 +178,23 @@ def test_no_phases_where_no_run_can_tell(changes: dict[str, Any]) -> None:
 
 def test_cost_counts_a_shared_training_once() -> None:
     runs = [summary(seed, steps=steps) for seed in (0, 1) for steps in (1_000, 5_000)]
-    told = spent_on(runs)
+    told = total_cost(runs)
     assert (told.trainings, told.train_seconds) == pytest.approx((2, 200))
     assert told.peak == Peak(1_000 * MIB + 5_000)
     apart = [summary(steps=steps, trajectory=f"t{steps}") for steps in (1_000, 5_000)]
-    assert spent_on(apart).train_seconds == pytest.approx(120)
-    assert spent_on([]) == spent.Spent(0, None, 0, Peak(None))
+    assert total_cost(apart).train_seconds == pytest.approx(120)
+    assert total_cost([]) == spent.TotalCost(0, None, 0, Peak(None))
 
 
 def test_an_invalid_trainings_time_was_spent_all_the_same() -> None:
     invalid = {"verdict": "invalid", "reasons": ("suspended",), "peak_rss_bytes": 2_000 * MIB}
     long = summary(1, steps=2_500, **invalid)
     runs = [summary(0, peak_rss_bytes=MIB), summary(1, **invalid), long]
-    told = spent_on(runs)
+    told = total_cost(runs)
     assert (told.trainings, told.invalid_trainings) == (2, 1)
     assert told.train_seconds == pytest.approx(70)  # 20 s, and 50 s of the other's longer row
     assert told.peak == Peak(MIB)
-    assert spent_on([long]).peak == Peak(None, "every run is invalid")
+    assert total_cost([long]).peak == Peak(None, "every run is invalid")
 
 
 VERDICTS = st.sampled_from([None, "clean", "suspect", "invalid"])

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from factories import evaluations, run
 
-from mnist_bench.analysis.machine_ranking import ranked
-from mnist_bench.reporting import columns as cells
+from mnist_bench.analysis.machine_ranking import rank_machines
+from mnist_bench.reporting import columns
 from mnist_bench.results.document import MachineLine
-from mnist_bench.results.run_summary import Recorded, summarise_run
+from mnist_bench.results.run_summary import RecordedRun, summarise_run
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
 
-def made(machine: str, seed: int, seconds: float, **changes: Any) -> Recorded:
+def made(machine: str, seed: int, seconds: float, **changes: Any) -> RecordedRun:
     """A run of 1,000 steps of 50 images on a machine, at so many seconds a step."""
     values: dict[str, Any] = {
         "machine_id": machine * 8,
@@ -23,15 +23,15 @@ def made(machine: str, seed: int, seconds: float, **changes: Any) -> Recorded:
     }
     study = changes.pop("study", None)
     whole = run(1_000, seed=seed, **(values | changes))
-    return Recorded(summarise_run(whole), 0, machine=f"Machine {machine}", study=study)
+    return RecordedRun(summarise_run(whole), 0, machine=f"Machine {machine}", study=study)
 
 
-def by_machine(*runs: Recorded) -> dict[str, MachineLine]:
-    return {line.machine: line for line in ranked(runs)}
+def by_machine(*runs: RecordedRun) -> dict[str, MachineLine]:
+    return {line.machine: line for line in rank_machines(runs)}
 
 
 def test_the_fastest_comes_first() -> None:
-    lines = ranked([made("a", 0, 0.02), made("a", 1, 0.025), made("b", 0, 0.01)])
+    lines = rank_machines([made("a", 0, 0.02), made("a", 1, 0.025), made("b", 0, 0.01)])
     assert [line.machine for line in lines] == ["Machine b", "Machine a"]
     fast, slow = lines
     assert (fast.n, slow.n) == (1, 2)
@@ -44,7 +44,7 @@ def test_the_fastest_comes_first() -> None:
 
 
 def test_one_machine_is_no_ranking() -> None:
-    assert ranked([made("a", 0, 0.02), made("a", 1, 0.02)]) == ()
+    assert rank_machines([made("a", 0, 0.02), made("a", 1, 0.02)]) == ()
 
 
 def test_what_the_machine_spoilt_is_left_out() -> None:
@@ -54,11 +54,11 @@ def test_what_the_machine_spoilt_is_left_out() -> None:
 
 
 def test_only_the_same_task_is_compared() -> None:
-    assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, dataset="mnist-5k")]) == ()
-    assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, precision="bfloat16")]) == ()
-    assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, scenario="other")]) == ()
-    assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, status="failed")]) == ()
-    assert ranked([made("a", 0, 0.02), made("b", 0, 0.01, study="s")]) == ()
+    assert rank_machines([made("a", 0, 0.02), made("b", 0, 0.01, dataset="mnist-5k")]) == ()
+    assert rank_machines([made("a", 0, 0.02), made("b", 0, 0.01, precision="bfloat16")]) == ()
+    assert rank_machines([made("a", 0, 0.02), made("b", 0, 0.01, scenario="other")]) == ()
+    assert rank_machines([made("a", 0, 0.02), made("b", 0, 0.01, status="failed")]) == ()
+    assert rank_machines([made("a", 0, 0.02), made("b", 0, 0.01, study="s")]) == ()
 
 
 def test_what_was_done_otherwise_is_ranked_apart_and_told() -> None:
@@ -66,8 +66,8 @@ def test_what_was_done_otherwise_is_ranked_apart_and_told() -> None:
     coarse = [made(machine, 0, 0.01, precision="bfloat16") for machine in "ab"]
     other = [made(m, 0, 0.03, hyperparameters=PaperCnnHyperparameters(dropout_rate=0.2),
                   dataset="mnist-5k", eval_every=50) for m in "ab"]  # fmt: skip
-    lines = ranked([*fine, *coarse, *other])
-    assert sorted(cells.task(line) for line in lines[::2]) == [
+    lines = rank_machines([*fine, *coarse, *other])
+    assert sorted(columns.task(line) for line in lines[::2]) == [
         "bfloat16, cpu", "float32, cpu",
         "float32, cpu, mnist-5k, dropout_rate 0.2, scored at 1, then every 50",
     ]  # fmt: skip
@@ -80,10 +80,10 @@ def test_two_gpus_of_a_machine_are_not_averaged() -> None:
         made("a", 0, seconds, device="gpu", device_name=name)
         for seconds, name in ((0.01, "One"), (0.02, "Two"))
     )
-    assert ranked([first, second]) == ()
+    assert rank_machines([first, second]) == ()
     third = made("b", 0, 0.04, device="gpu", device_name="One")
-    lines = ranked([first, second, third])
-    assert [(line.machine, cells.task(line)) for line in lines] == [
+    lines = rank_machines([first, second, third])
+    assert [(line.machine, columns.task(line)) for line in lines] == [
         ("Machine a", "float32, One"), ("Machine a", "float32, Two"), ("Machine b", "float32, One"),
     ]  # fmt: skip
 
@@ -98,5 +98,5 @@ def test_of_one_machine_the_most_threads() -> None:
 
 def test_a_machine_whose_hardware_was_not_told() -> None:
     unnamed = made("a", 0, 0.02)
-    nameless = Recorded(unnamed.run, 0)
+    nameless = RecordedRun(unnamed.run, 0)
     assert set(by_machine(nameless, made("b", 0, 0.01))) == {"machine aaaaaaaa", "Machine b"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from factories import run
 
-from mnist_bench.analysis.system_state import Seen, seen_by
+from mnist_bench.analysis.system_state import SystemState, system_state_of
 from mnist_bench.measurement.conditions import Conditions, Surroundings
 from mnist_bench.results.run import RunResult
 
@@ -20,7 +20,7 @@ def test_several_runs_looks_together() -> None:
         Surroundings(logical_cores=8, affinity_cores=6, clock_mhz=3_100.0, on_battery=True),
     )  # fmt: skip
     second = looked(Surroundings(logical_cores=8, governor="performance", clock_mhz=2_900.0))
-    assert seen_by([first, run(), second]) == Seen(
+    assert system_state_of([first, run(), second]) == SystemState(
         on_battery=True,
         governors=("performance", "powersave"),
         logical_cores=8,
@@ -33,10 +33,10 @@ def test_several_runs_looks_together() -> None:
 
 
 def test_what_nobody_told_is_unknown() -> None:
-    nothing = Seen(None, (), None, None, None, None, None, None)
-    assert seen_by([looked(Surroundings())]) == nothing
+    nothing = SystemState(None, (), None, None, None, None, None, None)
+    assert system_state_of([looked(Surroundings())]) == nothing
 
 
 def test_nobody_looked() -> None:
-    assert seen_by([]) is None
-    assert seen_by([run(), looked()]) is None
+    assert system_state_of([]) is None
+    assert system_state_of([run(), looked()]) is None

@@ -23,11 +23,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import binomtest
 
-from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis import table1
 from mnist_bench.analysis.table1 import Reference, holm
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
-from mnist_bench.results import document
-from mnist_bench.results import run_summary as summary
+from mnist_bench.results import document, run_summary
 from mnist_bench.results.document import Document
 from mnist_bench.results.run import RunResult
 from mnist_bench.scenarios.hyperparameters import (
@@ -38,7 +37,7 @@ from mnist_bench.scenarios.hyperparameters import (
 
 
 def rows(results: Sequence[RunResult], reference: Reference | None) -> tuple[document.Row, ...]:
-    return compare.rows(summary.summarise(results), reference)
+    return table1.rows(run_summary.summarise(results), reference)
 
 
 def only(results: list[RunResult], reference: Reference | None = None) -> document.Row:
@@ -93,7 +92,7 @@ def test_rows_rise_and_unknown_run_ids_are_skipped() -> None:
 
 def test_no_results_no_rows() -> None:
     assert rows([], None) == ()
-    assert not compare.needs_reference([])
+    assert not table1.needs_reference([])
 
 
 # Verdicts
@@ -134,7 +133,7 @@ def test_a_reference_of_another_precision_is_said_to_be_one() -> None:
     row = only([run(1_000, 0.985, precision="bfloat16")], REFERENCE)
     assert (row.reason or "").endswith("shipped reference, n = 10, measured in float32")
     brief = seeds(1_000, 0.985, 0.986, 0.987, precision="bfloat16")
-    found = Reference.from_document(compare.document(machine(), summary.summarise(brief), None))
+    found = Reference.from_document(table1.document(machine(), run_summary.summarise(brief), None))
     assert [spread.precision for spread in found.spreads] == ["bfloat16"]
 
 
@@ -426,35 +425,37 @@ def test_holm_lies_between_bonferroni_and_no_correction(p_values: list[float]) -
     ],
 )
 def test_needs_reference(results: list[RunResult], *, needed: bool) -> None:
-    assert compare.needs_reference(summary.summarise(results)) is needed
+    assert table1.needs_reference(run_summary.summarise(results)) is needed
 
 
 def test_reference_from_document() -> None:
     results = [*seeds(1_000, 0.985, 0.986, 0.987), run(2_500), *seeds(5_000, 0.992, 0.991)]
     reference = Reference.from_document(
-        compare.document(machine(), summary.summarise(results), REFERENCE)
+        table1.document(machine(), run_summary.summarise(results), REFERENCE)
     )
     (found,) = reference.spreads
     assert (found.steps, found.n, found.source) == (1_000, 3, "reference")
     assert found.sd == pytest.approx(0.001)
     assert reference.of(2_500) is None
-    foreign = compare.document(
-        machine(), summary.summarise(seeds(1_000, 0.9, 0.8, 0.7, dataset="mnist-5k")), None
+    foreign = table1.document(
+        machine(), run_summary.summarise(seeds(1_000, 0.9, 0.8, 0.7, dataset="mnist-5k")), None
     )
     assert Reference.from_document(foreign).spreads == ()
 
 
 def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
-    monkeypatch.setattr(compare, "packaged_folder", lambda: folder)
+    monkeypatch.setattr(table1, "packaged_folder", lambda: folder)
     if text is not None:
         (folder / "reference").mkdir()
         (folder / "reference" / "table-1.json").write_text(text, encoding="utf-8")
 
 
 def test_load_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = compare.document(machine(), summary.summarise(seeds(1_000, 0.985, 0.986, 0.987)), None)
+    made = table1.document(
+        machine(), run_summary.summarise(seeds(1_000, 0.985, 0.986, 0.987)), None
+    )
     shipped(tmp_path, monkeypatch, made.model_dump_json())
-    assert compare.load_reference() == Reference.from_document(made)
+    assert table1.load_reference() == Reference.from_document(made)
 
 
 @pytest.mark.parametrize("text", [None, "", "{}", '{"schema": 2}', "\xff"])
@@ -463,7 +464,7 @@ def test_missing_or_damaged_reference(
 ) -> None:
     shipped(tmp_path, monkeypatch, text)
     with pytest.raises(BenchError, match=r"table-1\.json") as caught:
-        compare.load_reference()
+        table1.load_reference()
     assert caught.value.exit_status == EXIT_BROKE
     assert caught.value.hint
 
@@ -473,7 +474,7 @@ def test_missing_or_damaged_reference(
 
 def test_document_has_the_contracts_keys() -> None:
     told = json.loads(
-        compare.document(machine(), summary.summarise([run()]), REFERENCE).model_dump_json()
+        table1.document(machine(), run_summary.summarise([run()]), REFERENCE).model_dump_json()
     )
     only_in_reports = ["reaches", "standings", "machines", "claims", "studies"]
     assert list(told) == ["schema", "machine", "runs", "table_1", "scaling", *only_in_reports]
@@ -484,54 +485,56 @@ def test_document_has_the_contracts_keys() -> None:
 
 
 def test_document_keeps_table_1s_rows_only() -> None:
-    made = compare.document(machine(), summary.summarise([run(200), run(1_000)]), REFERENCE)
+    made = table1.document(machine(), run_summary.summarise([run(200), run(1_000)]), REFERENCE)
     assert [row.steps for row in made.table_1] == [1_000]
     assert [each.steps for each in made.runs] == [200, 1_000]
-    assert compare.document(machine(), summary.summarise([run(200)]), None).table_1 == ()
+    assert table1.document(machine(), run_summary.summarise([run(200)]), None).table_1 == ()
 
 
 def test_document_reads_itself_back() -> None:
     results = [run(), run(1_000, threads=1), run(2_500, status="failed")]
-    made = compare.document(machine(), summary.summarise(results), REFERENCE)
+    made = table1.document(machine(), run_summary.summarise(results), REFERENCE)
     assert [line.threads for line in made.scaling] == [1, 2]
     assert Document.model_validate_json(made.model_dump_json()) == made
 
 
 def test_documents_from_before_threads_were_compared_are_read() -> None:
     told = json.loads(
-        compare.document(machine(), summary.summarise([run()]), REFERENCE).model_dump_json()
+        table1.document(machine(), run_summary.summarise([run()]), REFERENCE).model_dump_json()
     )
     del told["scaling"]
     assert Document.model_validate_json(json.dumps(told)).scaling == ()
 
 
 def test_run_summary() -> None:
-    told = summary.summarise_run(run(1_000, 0.985, 3, status="killed", failure="interrupted"))
+    told = run_summary.summarise_run(run(1_000, 0.985, 3, status="killed", failure="interrupted"))
     assert (told.verdict, told.reasons) == (None, None)
     assert (told.max_test_accuracy, told.max_test_accuracy_step) == (0.985, 801)
     assert (told.status, told.failure, told.seed) == ("killed", "interrupted", 3)
     assert told.seconds["import"] == 4
-    nothing = summary.summarise_run(run(evaluations=(), peak_rss_bytes=None))
+    nothing = run_summary.summarise_run(run(evaluations=(), peak_rss_bytes=None))
     assert nothing.max_test_accuracy is nothing.train_seconds_total is None
     assert nothing.images_per_second is nothing.peak_rss_bytes is None
 
 
 def test_run_summary_of_a_judged_run() -> None:
     peaks = {"import": 300, "train": 900}
-    told = summary.summarise_run(
+    told = run_summary.summarise_run(
         run(verdict="suspect", reasons=("steal", "calibration drift", "calibration drift"),
             phase_peak_rss_bytes=peaks, shared_phases=("import", "data"))
     )  # fmt: skip
     assert (told.verdict, told.reasons) == ("suspect", ("steal", "calibration drift"))
     assert (told.phase_peak_rss_bytes, told.shared_phases) == (peaks, ("import", "data"))
-    assert summary.summarise_run(run(verdict="clean")).reasons == ()
+    assert run_summary.summarise_run(run(verdict="clean")).reasons == ()
 
 
 def test_shared_trainings() -> None:
     shared = [run(steps, seed=seed) for seed in (0, 1) for steps in (1_000, 5_000)]
-    assert summary.shares_trajectories([summary.summarise_run(result) for result in shared])
+    assert run_summary.shares_trajectories([run_summary.summarise_run(result) for result in shared])
     apart = [run(steps, trajectory=f"t{steps}") for steps in (1_000, 5_000)]
-    assert not summary.shares_trajectories([summary.summarise_run(result) for result in apart])
+    assert not run_summary.shares_trajectories(
+        [run_summary.summarise_run(result) for result in apart]
+    )
 
 
 # Other test images
@@ -540,13 +543,13 @@ def test_shared_trainings() -> None:
 @pytest.mark.parametrize("accuracy", [0.0, 0.5, 0.9928, 0.9999, 1.0])
 def test_the_interval_for_other_images_is_scipys_wilson(accuracy: float) -> None:
     scored = evaluations(1_000, 0.9, final=accuracy)
-    runs = summary.summarise([run(1_000, seed=seed, evaluations=scored) for seed in (0, 1)])
-    (row,) = compare.rows(runs, None)
+    runs = run_summary.summarise([run(1_000, seed=seed, evaluations=scored) for seed in (0, 1)])
+    (row,) = table1.rows(runs, None)
     theirs = binomtest(round(accuracy * 10_000), 10_000).proportion_ci(method="wilson")
     assert (row.other_images_low, row.other_images_high) == pytest.approx(tuple(theirs), abs=1e-12)
 
 
 def test_of_other_images_than_mnist_their_number_is_not_known() -> None:
-    (row,) = compare.rows(summary.summarise([run(1_000, dataset="mnist-5k")]), None)
+    (row,) = table1.rows(run_summary.summarise([run(1_000, dataset="mnist-5k")]), None)
     assert row.other_images_low is None
     assert row.final_test_accuracy_mean is not None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from factories import run, scored_training
 
-from mnist_bench.analysis.time_to_accuracy import reaches
-from mnist_bench.reporting import columns as cells
+from mnist_bench.analysis.time_to_accuracy import times_to_accuracy
+from mnist_bench.reporting import columns
 
 
 def test_by_hand() -> None:
     fast = scored_training(0, (1, 0.5, 0.01), (101, 0.985, 2.02), (201, 0.99, 4.02))
     slow = scored_training(1, (1, 0.5, 0.03), (101, 0.97, 4.04), (201, 0.985, 8.04))
-    low, high = reaches("table-1", [fast, slow], [0.99, 0.984])
+    low, high = times_to_accuracy("table-1", [fast, slow], [0.99, 0.984])
     assert (low.accuracy, high.accuracy) == (0.984, 0.99)
     assert (low.n, low.reached, high.reached) == (2, 2, 1)
     assert low.steps_mean == pytest.approx((101 + 201) / 2)
@@ -32,21 +32,23 @@ def test_by_hand() -> None:
 def test_what_was_spoilt_tells_steps_and_no_time() -> None:
     good = scored_training(0, (1, 0.5, 0.01), (101, 0.985, 2.02))
     spoilt = scored_training(1, (1, 0.99, 9.0), (101, 0.99, 90.0), verdict="invalid")
-    (found,) = reaches("table-1", [good, spoilt], [0.984])
+    (found,) = times_to_accuracy("table-1", [good, spoilt], [0.984])
     assert found.steps_mean == pytest.approx((101 + 1) / 2)
     assert found.seconds_mean == pytest.approx(2.02)
     assert found.seconds_a_step_mean == pytest.approx(0.02)
     assert found.steps_sd == pytest.approx(100 / 2**0.5)
     assert (found.timed_n, found.seconds_sd) == (1, None)
-    assert (cells.updates(found), cells.reach_time(found)) == ("51 ± 71", "2.0 s, n = 1")
+    assert (columns.updates(found), columns.reach_time(found)) == ("51 ± 71", "2.0 s, n = 1")
 
 
 def test_never_reached_is_not_known() -> None:
-    (found,) = reaches("table-1", [scored_training(0, (1, 0.5, 0.01), (101, 0.9, 2.02))], [0.984])
+    (found,) = times_to_accuracy(
+        "table-1", [scored_training(0, (1, 0.5, 0.01), (101, 0.9, 2.02))], [0.984]
+    )
     assert (found.n, found.reached, found.steps_mean, found.seconds_mean) == (1, 0, None, None)
     assert found.seconds_a_step_mean is None
 
 
 def test_nothing_was_scored() -> None:
-    assert reaches("table-1", [], [0.984]) == ()
-    assert reaches("table-1", [run(evaluations=())], [0.984]) == ()
+    assert times_to_accuracy("table-1", [], [0.984]) == ()
+    assert times_to_accuracy("table-1", [run(evaluations=())], [0.984]) == ()

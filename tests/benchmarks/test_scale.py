@@ -17,7 +17,7 @@ from scaled import Answer, ScaleSession, Way, page
 from simulated import Took
 from worked import Load, WorkersSession
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 
 
 def test_copies_are_read_as_runs_of_their_own(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_copies_are_read_as_runs_of_their_own(tmp_path: Path) -> None:
 def test_copies_of_many_scenarios_with_what_they_saw(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     images(bench.folder / "images")
-    source = data.find("auto", bench.folder / "images", say=lambda _: None)
+    source = mnist.find("auto", bench.folder / "images", say=lambda _: None)
     taken_in(bench, table_1(dataset=source.name, dataset_digest=source.digest)[:1])
     predictions(bench.folder / "mlflow.db")
     copies(bench.folder / "mlflow.db", 9, scenarios=3)

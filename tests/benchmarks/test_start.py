@@ -11,7 +11,7 @@ import start
 from first_step import Bare, Round
 
 from mnist_bench.results.protocol import Phase
-from mnist_bench.tracking.spool import Said
+from mnist_bench.tracking.spool import MessageEntry
 
 ROUND = Round(6.0, quick=Bare(2.5, 1.5), plain=Bare(4.5, 1.5))
 
@@ -22,7 +22,7 @@ def test_a_ratio_is_the_commands_by_import_and_tracing() -> None:
 
 
 def test_only_whole_lines_of_the_worker_count(tmp_path: Path) -> None:
-    said = Said(at_ms=1_700, message=Phase(name="data", seconds=0.5)).model_dump_json()
+    said = MessageEntry(at_ms=1_700, message=Phase(name="data", seconds=0.5)).model_dump_json()
     lines = f'{{"kind": "begun", "at_ms": 5}}\n{said}\n{said[:-1]}'
     (tmp_path / "one.jsonl").write_text(lines, encoding="utf-8")
     ((message, at_ms),) = first_step._said(tmp_path)

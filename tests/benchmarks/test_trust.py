@@ -14,9 +14,9 @@ import record
 from rates import Judged, Rate
 from record import Outside, TrustRun
 
-from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement import quality
 from mnist_bench.measurement.conditions import Conditions
-from mnist_bench.measurement.quality import Judgement
+from mnist_bench.measurement.quality import Assessment
 
 FOLDER = Path(rates.__file__).parent
 
@@ -55,7 +55,7 @@ def test_a_disturbed_run_is_held_against_its_quiet_neighbours():
 )
 def test_what_may_be_called_quiet(others, steal, expected):
     run = trained("quiet", 8.0, others=others, steal=steal)
-    assert Judged(run, Judgement(())).quiet_enough is expected
+    assert Judged(run, Assessment(())).quiet_enough is expected
 
 
 def test_the_page_counts_right():
@@ -102,4 +102,4 @@ def test_the_committed_page_is_of_the_committed_runs_and_todays_thresholds():
     page = (FOLDER / "rates.md").read_text(encoding="utf-8")
     assert without_machine(rates.table("judged", runs)) == without_machine(page)
     assert {run.kind for run in runs} == {"quiet", *disturb.KINDS}
-    assert verdict.judge(runs[0].conditions) == rates.judged(runs)[0].judgement
+    assert quality.assess(runs[0].conditions) == rates.judged(runs)[0].judgement

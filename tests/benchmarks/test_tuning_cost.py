@@ -38,7 +38,7 @@ from mnist_bench.tuning.document import StudyDocument
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.pruning import pruner_of
 from mnist_bench.tuning.space import Parameter, Space
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial import StudyTrial
 
 SPACE = search_cost.read_space(5_000)
 FOLDER = Path(search_cost.__file__).parent
@@ -120,9 +120,11 @@ def test_rates_are_ours_by_theirs_round_by_round():
 
 def test_trials_of_a_study_that_count():
     trials = (
-        Tried(number=0, state="finished", chosen={}, values=(0.99,), seconds=9.0, is_papers=True),
-        Tried(number=1, state="pruned", chosen={}, curve={5: 0.1, 35: 0.4}, seconds=3.5),
-        Tried(number=2, state="failed", chosen={}),
+        StudyTrial(
+            number=0, state="finished", chosen={}, values=(0.99,), seconds=9.0, is_papers=True
+        ),
+        StudyTrial(number=1, state="pruned", chosen={}, curve={5: 0.1, 35: 0.4}, seconds=3.5),
+        StudyTrial(number=2, state="failed", chosen={}),
     )
     assert searched(document(*trials)) == (
         Searched(share_of_steps=1.0, seconds=9.0, validation_accuracy=0.99),
@@ -130,7 +132,7 @@ def test_trials_of_a_study_that_count():
     )
 
 
-def document(*trials: Tried, objective: str = "accuracy") -> StudyDocument:
+def document(*trials: StudyTrial, objective: str = "accuracy") -> StudyDocument:
     return StudyDocument(
         study="some",
         dataset="mnist",
@@ -272,7 +274,7 @@ class Suite:
 
     def train(self):
         self.calls.append("ours")
-        return Tried(number=0, state="finished", chosen=self.queue.pop(0), values=(0.9,),
+        return StudyTrial(number=0, state="finished", chosen=self.queue.pop(0), values=(0.9,),
                      verdict="clean")  # fmt: skip
 
 
@@ -587,10 +589,10 @@ class FewRuns:
 def test_trials_of_a_study_are_read_from_mlflow():
     chosen = {"learning_rate": 0.001}
     trials = (
-        Tried(number=0, state="finished", chosen=chosen, values=(0.9, 1.0, 1.0), run_id="a",
+        StudyTrial(number=0, state="finished", chosen=chosen, values=(0.9, 1.0, 1.0), run_id="a",
               is_papers=True),
-        Tried(number=1, state="failed", chosen=chosen),
-        Tried(number=2, state="finished", chosen=chosen, values=(0.8, 1.0, 1.0), run_id="b"),
+        StudyTrial(number=1, state="failed", chosen=chosen),
+        StudyTrial(number=2, state="finished", chosen=chosen, values=(0.8, 1.0, 1.0), run_id="b"),
     )  # fmt: skip
     store = FewRuns({"a": run(40, (10, 0.3), (40, 0.9)), "b": run(40, (40, 0.8))})
     got = pruners.of_study(document(*trials, objective="pareto"), store)
@@ -604,7 +606,7 @@ def test_trials_of_a_study_are_read_from_mlflow():
 
 
 def test_a_study_that_pruned_is_refused():
-    trials = (Tried(number=1, state="pruned", chosen={}, curve={5: 0.1}),)
+    trials = (StudyTrial(number=1, state="pruned", chosen={}, curve={5: 0.1}),)
     with pytest.raises(ValueError, match="some has pruned trials"):
         pruners.of_study(document(*trials), FewRuns({}))
 

@@ -28,7 +28,7 @@ from factories import (
 
 from mnist_bench.analysis.thread_scaling import scaling_of
 from mnist_bench.claims import declared
-from mnist_bench.claims.decide import judge
+from mnist_bench.claims.decide import decide
 from mnist_bench.claims.evidence import Evidence, independent, of_most_draws, of_one_way
 from mnist_bench.claims.learning_claims import _place_of
 from mnist_bench.claims.parts import (
@@ -39,7 +39,7 @@ from mnist_bench.claims.parts import (
 )
 from mnist_bench.measurement.conditions import Conditions, Stretch, TrainingStretch
 from mnist_bench.results.claims import ClaimLine, Decision
-from mnist_bench.results.layer_maps import Layers
+from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run import Evaluation, RunResult
 from mnist_bench.results.run_summary import summarise
 from mnist_bench.scenarios import paper
@@ -52,7 +52,7 @@ def flat(step: int, chance: random.Random) -> float:
 
 
 def claim(number: int, given: Evidence) -> ClaimLine:
-    return next(line for line in judge(given) if line.claim == number)
+    return next(line for line in decide(given) if line.claim == number)
 
 
 def decision(number: int, name: str, given: Evidence) -> Decision:
@@ -60,14 +60,14 @@ def decision(number: int, name: str, given: Evidence) -> Decision:
 
 
 def test_nothing_is_decided_by_nothing() -> None:
-    lines = judge(Evidence())
+    lines = decide(Evidence())
     assert {line.verdict for line in lines} == {"not decided here"}
     assert all(line.run_ids == () for line in lines)
     assert all(d.note for line in lines for d in line.decisions), "it is said what is missing"
 
 
 def test_what_was_declared_is_what_is_decided() -> None:
-    for line in judge(claims_evidence(trainings_along(falling_error))):
+    for line in decide(claims_evidence(trainings_along(falling_error))):
         claim = declared.claim_of(line.claim)
         assert (line.words, line.place) == (claim.words, claim.place)
         told = [(d.criterion, d.question, d.rule) for d in line.decisions if d.verdict]
@@ -509,7 +509,7 @@ def test_claim_12() -> None:
 
 
 def test_figures_fit_a_json_document() -> None:
-    for line in judge(claims_evidence(trainings_along(flat))):
+    for line in decide(claims_evidence(trainings_along(flat))):
         for found in line.decisions:
             figures = [each for each in (found.value, found.low, found.high) if each is not None]
             assert all(map(math.isfinite, figures))
@@ -623,7 +623,7 @@ PIXELS = np.random.default_rng(1).integers(0, 256, (28, 28)).astype(np.uint8)
     ("shares", "verdict"), [((0.9, 0.5, 0.1), "holds"), ((0.5, 0.9, 0.1), "does not hold")]
 )
 def test_claim_9(shares: tuple[float, ...], verdict: str) -> None:
-    seen = Layers(dataset="mnist", image=0, label=7, steps=1_000, seed=0, test_accuracy=0.9,
+    seen = LayerMaps(dataset="mnist", image=0, label=7, steps=1_000, seed=0, test_accuracy=0.9,
                   pixels=PIXELS, untrained=maps(*shares), trained=maps(0.3, 0.2, 0.1))  # fmt: skip
     line = claim(9, Evidence(layers=seen))
     assert line.verdict == verdict
@@ -635,7 +635,7 @@ def test_claim_9_averages_the_image_down_and_bears_a_map_of_one_value() -> None:
     small = PIXELS.reshape(14, 2, 14, 2).mean(axis=(1, 3)).astype(np.float32)
     dead = np.zeros((14, 14), np.float32)
     half = np.stack([small, dead], axis=2)
-    seen = Layers(dataset="mnist", image=0, label=7, steps=1_000, seed=0, test_accuracy=0.9,
+    seen = LayerMaps(dataset="mnist", image=0, label=7, steps=1_000, seed=0, test_accuracy=0.9,
                   pixels=PIXELS, untrained=(half,), trained=(half,))  # fmt: skip
     assert claim(9, Evidence(layers=seen)).decisions[0].value == pytest.approx(0.5)
 

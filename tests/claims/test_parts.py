@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_bench.claims import declared
-from mnist_bench.claims.parts import PARTS, TABLE_1, fitting, numbers, parts_of
+from mnist_bench.claims.parts import INPUTS, TABLE_1, fitting, inputs_of, numbers
 from mnist_bench.scenarios import paper, scenario
 
 ALL = tuple(range(1, 13))
@@ -53,28 +53,28 @@ def test_the_claims_are_twelve_each_declared_whole() -> None:
 
 
 def test_every_claim_has_a_part_and_every_part_is_there() -> None:
-    assert {number for part in PARTS for number in part.claims} == set(ALL)
-    for part in PARTS:
+    assert {number for part in INPUTS for number in part.claims} == set(ALL)
+    for part in INPUTS:
         assert not (part.scenario and part.measures)
         if part.scenario:
             scenario.read(scenario.find(part.scenario))
-    assert len({str(part) for part in PARTS}) == len(PARTS)
+    assert len({str(part) for part in INPUTS}) == len(INPUTS)
 
 
 def test_whatever_a_claim_of_learning_wants_is_planned() -> None:
-    independent = [part for part in parts_of((3, 4)) if part.independent]
+    independent = [part for part in inputs_of((3, 4)) if part.independent]
     assert len({part.seed for part in independent}) == paper.CLAIM_SEEDS
 
 
 def test_every_technique_is_a_part_that_is_packaged() -> None:
-    named = {part.scenario for part in parts_of((6,))} - {"table-1"}
+    named = {part.scenario for part in inputs_of((6,))} - {"table-1"}
     assert named == {name for name in scenario.packaged_names() if name.startswith("claim-6-")}
 
 
 def test_only_claims_on_learning_want_each_row_from_zero() -> None:
-    whole = {part.seed: part.usual_seconds for part in parts_of(ALL) if part.scenario == TABLE_1}
+    whole = {part.seed: part.usual_seconds for part in inputs_of(ALL) if part.scenario == TABLE_1}
     for claim in ALL:
-        rows = [part for part in parts_of((claim,)) if part.scenario == TABLE_1]
+        rows = [part for part in inputs_of((claim,)) if part.scenario == TABLE_1]
         assert {part.independent for part in rows} <= {claim in (3, 4)}
         assert all(claim in part.claims for part in rows)
         for part in rows:
@@ -82,19 +82,19 @@ def test_only_claims_on_learning_want_each_row_from_zero() -> None:
 
 
 def test_the_small_machine_stands_in_for_a_part_that_is_asked_before_it() -> None:
-    names = [part.scenario for part in PARTS]
-    (small,) = [part for part in PARTS if part.stands_in_for]
+    names = [part.scenario for part in INPUTS]
+    (small,) = [part for part in INPUTS if part.stands_in_for]
     assert names.index(small.stands_in_for) < names.index(small.scenario)
 
 
 def test_parts_of_one_claim() -> None:
-    assert [str(part) for part in parts_of((10,))] == ["claim 10 by itself"]
-    assert parts_of(ALL) == PARTS
+    assert [str(part) for part in inputs_of((10,))] == ["claim 10 by itself"]
+    assert inputs_of(ALL) == INPUTS
 
 
 def test_no_part_is_longer_than_an_hour_and_all_take_three_at_most() -> None:
-    assert max(part.usual_seconds for part in PARTS) <= 3_600
-    assert sum(part.usual_seconds for part in PARTS) <= 3 * 3_600
+    assert max(part.usual_seconds for part in INPUTS) <= 3_600
+    assert sum(part.usual_seconds for part in INPUTS) <= 3 * 3_600
 
 
 def test_a_part_that_does_not_fit_leaves_room_for_shorter_ones() -> None:

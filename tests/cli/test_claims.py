@@ -22,24 +22,22 @@ from factories import (
 from program import Bench
 from rich.console import Console
 
-from mnist_bench.claims import evidence_loader as gathering
-from mnist_bench.claims import experiments as findings
-from mnist_bench.claims import planning as claims_plan
-from mnist_bench.claims.parts import Part, parts_of
-from mnist_bench.claims.planning import Costed, Question
+from mnist_bench.claims import evidence_loader, experiments, planning
+from mnist_bench.claims.parts import ClaimInput, inputs_of
+from mnist_bench.claims.planning import ClaimOptions, PlannedInput
 from mnist_bench.cli import claims as claims_run
-from mnist_bench.cli.run_plans import Done
+from mnist_bench.cli.run_plans import CommandResult
 from mnist_bench.core.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.core.signals import Terminated
 from mnist_bench.data.mnist import MNIST
-from mnist_bench.results import experiments as finding
+from mnist_bench.results import experiments
 from mnist_bench.results.claims import ON_IMAGES
 from mnist_bench.results.run import RunResult
-from mnist_bench.runner.options import Wish
+from mnist_bench.runner.options import RunOptions
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.tracking import schema as figures
-from mnist_bench.tracking.mlflow_reader import Archive
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking import schema
+from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 HERE = "a" * 32
 
@@ -47,50 +45,54 @@ HERE = "a" * 32
 # Which parts are measured
 
 
-def wish(**changes: Any) -> Wish:
+def wish(**changes: Any) -> RunOptions:
     values: dict[str, Any] = {
         "scenarios": ("claims",), "steps": None, "settings": (), "seeds": range(1),
         "repeats": None, "independent": False, "threads": None, "precision": "float32",
         "device": "cpu", "dataset": None, "folder": None, "tracking_uri": "sqlite:///mlflow.db",
         "experiment": "mnist-bench", "command": "mnist-bench run claims",
     }  # fmt: skip
-    return Wish(**(values | changes))
+    return RunOptions(**(values | changes))
 
 
-def question(budget_seconds: float = 100.0) -> Question:
-    return Question((1,), budget_seconds, None, reports=True, wish=wish())
+def question(budget_seconds: float = 100.0) -> ClaimOptions:
+    return ClaimOptions((1,), budget_seconds, None, reports=True, wish=wish())
 
 
-def part(name: str, seconds: float, **changes: Any) -> Costed:
+def part(name: str, seconds: float, **changes: Any) -> PlannedInput:
     """One that is called so."""
-    made = Part((10,), seconds, name)
-    return Costed(made, **({"is_recorded": False} | changes))
+    made = ClaimInput((10,), seconds, name)
+    return PlannedInput(made, **({"is_recorded": False} | changes))
 
 
 class Measuring:
     """Stands in for the measuring: each part takes what it is told to, on a clock of its own."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **takes: float | Done) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **takes: float | CommandResult) -> None:
         self.now, self.takes, self.done = 0.0, takes, []
         monkeypatch.setattr(claims_run.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(claims_run, "_measured", self.measured)
         monkeypatch.setattr(claims_run, "_decided", self.decided)
 
-    def measured(self, each: Costed, *_: object) -> Done:
+    def measured(self, each: PlannedInput, *_: object) -> CommandResult:
         self.done.append(each.part.scenario)
         taken = self.takes[each.part.scenario]
-        if isinstance(taken, Done):
+        if isinstance(taken, CommandResult):
             return taken
         self.now += taken
-        return Done("", 0, None)
+        return CommandResult("", 0, None)
 
-    def decided(self, _question: Question, _people: Console, errors: Any, status: int) -> Done:
-        return Done("decided", status, errors[0] if errors else None)
+    def decided(
+        self, _question: ClaimOptions, _people: Console, errors: Any, status: int
+    ) -> CommandResult:
+        return CommandResult("decided", status, errors[0] if errors else None)
 
-    def carry_out(self, *parts: Costed, budget_seconds: float = 100.0) -> tuple[Done, str]:
+    def carry_out(
+        self, *parts: PlannedInput, budget_seconds: float = 100.0
+    ) -> tuple[CommandResult, str]:
         said = io.StringIO()
         console = Console(file=said, width=200)
-        done = claims_run.carry_out(question(budget_seconds), parts, None, console, console)
+        done = claims_run.run_claims(question(budget_seconds), parts, None, console, console)
         return done, said.getvalue()
 
 
@@ -115,18 +117,18 @@ def planned(
     folder: Path,
     claims: tuple[int, ...],
     budget_seconds: float = 1e6,
-    recorded: Callable[[Part], bool] = lambda _: False,
-) -> dict[str, Costed]:
+    recorded: Callable[[ClaimInput], bool] = lambda _: False,
+) -> dict[str, PlannedInput]:
     """What would be measured of some claims, by its name, where these parts are recorded."""
 
-    def looked_up(wanted: Sequence[Part], *_: object) -> dict[Part, Costed]:
-        return {each: Costed(each, is_recorded=recorded(each)) for each in wanted}
+    def looked_up(wanted: Sequence[ClaimInput], *_: object) -> dict[ClaimInput, PlannedInput]:
+        return {each: PlannedInput(each, is_recorded=recorded(each)) for each in wanted}
 
-    monkeypatch.setattr(claims_plan, "_images", lambda _: None)
-    monkeypatch.setattr(claims_plan, "_looked_up", looked_up)
+    monkeypatch.setattr(planning, "_images", lambda _: None)
+    monkeypatch.setattr(planning, "_looked_up", looked_up)
     monkeypatch.chdir(folder)
-    asked = Question(claims, budget_seconds, None, reports=True, wish=wish())
-    parts, _ = claims_plan.costed(asked, Console(quiet=True))
+    asked = ClaimOptions(claims, budget_seconds, None, reports=True, wish=wish())
+    parts, _ = planning.plan_inputs(asked, Console(quiet=True))
     return {str(each.part): each for each in parts}
 
 
@@ -153,12 +155,15 @@ def test_where_the_large_machine_is_recorded_nobody_wants_the_small_one(
 def test_a_spare_part_is_not_in_the_plan_and_is_measured_where_it_is_needed_after_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spare = Costed(
-        Part((6,), 5, "small", stands_in_for="large"), is_recorded=False, fits=False, is_spare=True
+    spare = PlannedInput(
+        ClaimInput((6,), 5, "small", stands_in_for="large"),
+        is_recorded=False,
+        fits=False,
+        is_spare=True,
     )
     others = (part("slow", 10), part("large", 50), spare)
-    assert "small" not in claims_plan.plan_as_text(others, question())
-    assert len(json.loads(claims_plan.plan_as_json(others, question()))["parts"]) == 2
+    assert "small" not in planning.plan_as_text(others, question())
+    assert len(json.loads(planning.plan_as_json(others, question()))["parts"]) == 2
     overrun = Measuring(monkeypatch, slow=60, large=50, small=5)
     overrun.carry_out(*others)
     assert overrun.done == ["slow", "small"]
@@ -178,7 +183,7 @@ def test_a_machine_that_has_no_id_measures_no_claims(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     bench = Bench(tmp_path)
-    monkeypatch.setattr(claims_plan, "machine_id", lambda: None)
+    monkeypatch.setattr(planning, "machine_id", lambda: None)
     ended = bench.call("run", "claim-10")
     assert ended.status == 2
     assert "without this machine's id nobody can tell what was measured here" in ended.complaint
@@ -189,19 +194,19 @@ def test_what_was_measured_in_company_is_measured_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    store = Store(f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}", "mnist-bench")
-    asked = findings.question_for(10, None, threads=1)
+    store = MlflowStore(f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}", "mnist-bench")
+    asked = experiments.experiment_request(10, None, threads=1)
     kept = convolution_findings(equal=10)[10].model_copy(
         update={"execution": asked.execution, "tensorflow": version("tensorflow")}
     )
-    monkeypatch.setattr(claims_plan.sensing, "usable_threads", lambda: 1)
-    (ten,) = parts_of([10])
+    monkeypatch.setattr(planning.sensing, "usable_threads", lambda: 1)
+    (ten,) = inputs_of([10])
     for in_company, exclusive, is_recorded in (
         (False, True, True), (False, False, True), (True, True, False), (True, False, True),
     ):  # fmt: skip
         made = kept.model_copy(update={"exclusive": not in_company})
-        monkeypatch.setattr(findings, "found", lambda *_, made=made: made)
-        found = claims_plan._untrained(ten, store, None, exclusive=exclusive)
+        monkeypatch.setattr(experiments, "load_experiment", lambda *_, made=made: made)
+        found = planning._untrained(ten, store, None, exclusive=exclusive)
         assert found.is_recorded == is_recorded
 
 
@@ -247,7 +252,7 @@ def test_no_part_is_begun_that_would_end_after_the_budget(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("status", [EXIT_BROKE, EXIT_WRONG_REQUEST])
 def test_a_part_that_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     fault = BenchError("no memory for it", "buy some", exit_status=status)
-    measuring = Measuring(monkeypatch, a=Done("", status, fault), b=5)
+    measuring = Measuring(monkeypatch, a=CommandResult("", status, fault), b=5)
     done, said = measuring.carry_out(part("a", 5), part("b", 5))
     assert measuring.done == ["a", "b"]
     assert (done.exit_status, done.error) == (status, fault)
@@ -259,7 +264,7 @@ def test_a_part_that_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch, status
 def test_what_the_user_ends_ends_all_and_is_decided(
     monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    measuring = Measuring(monkeypatch, a=Done("", status, None), b=5)
+    measuring = Measuring(monkeypatch, a=CommandResult("", status, None), b=5)
     done, _ = measuring.carry_out(part("a", 5), part("b", 5))
     assert measuring.done == ["a"]
     assert (done.document_json, done.exit_status) == ("decided", status)
@@ -267,13 +272,13 @@ def test_what_the_user_ends_ends_all_and_is_decided(
 
 def test_a_plan_is_told() -> None:
     parts = [part("a", 30), part("b", 200, fits=False), part("c", 5, is_recorded=True)]
-    assert claims_plan.plan_as_text(parts, question()).splitlines() == [
+    assert planning.plan_as_text(parts, question()).splitlines() == [
         "about 30.0 s of a budget of 1 min 40 s",
         "  a, seed 0 (claim 10): 30.0 s, by another machine's measure",
         "  b, seed 0 (claim 10): left out, 3 min 20 s, by another machine's measure",
         "  c, seed 0 (claim 10): recorded already",
     ]
-    told = json.loads(claims_plan.plan_as_json(parts, question()))["parts"]
+    told = json.loads(planning.plan_as_json(parts, question()))["parts"]
     assert [each["fits"] for each in told] == [True, False, True]
     assert [each["expected_seconds"] for each in told] == [30, 200, 0]
 
@@ -293,18 +298,18 @@ def recorded(tmp_path: Path, price: float | None = 0.5) -> Bench:
     runs = [each.model_copy(update=own) for each in trainings_along(falling_error)]
     small = run(200, 0.91, scenario="smoke", dataset="mnist-5k", machine_id=HERE, trajectory="s")
     taken_in(bench, [*runs, small])
-    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
-    mark = {figures.CLAIMS_TAG: "true", figures.MACHINE_ID_TAG: HERE,
-            figures.PRICE_TAG: "" if price is None else str(price)}  # fmt: skip
+    store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    mark = {schema.CLAIMS_TAG: "true", schema.MACHINE_ID_TAG: HERE,
+            schema.PRICE_TAG: "" if price is None else str(price)}  # fmt: skip
     store.keep("claims", "", mark, {})
     for number, body in (
         convolution_findings(equal=10) | data_size_findings(47_040_000, 7_840_000)
     ).items():
         digest = MNIST.digest if number in ON_IMAGES else None
         made = body.model_copy(update={"machine_id": HERE, "dataset_digest": digest})
-        tags = {figures.CLAIM_TAG: str(number), figures.MACHINE_ID_TAG: HERE}
-        tags |= {figures.DIGEST_TAG: digest} if digest else {}
-        store.keep(f"claim {number}", "", tags, {finding.FILE: made.to_json()})
+        tags = {schema.CLAIM_TAG: str(number), schema.MACHINE_ID_TAG: HERE}
+        tags |= {schema.DIGEST_TAG: digest} if digest else {}
+        store.keep(f"claim {number}", "", tags, {experiments.FILE: made.to_json()})
     return bench
 
 
@@ -339,15 +344,17 @@ def test_a_report_alone_decides_the_claims(bench: Bench) -> None:
 @pytest.mark.parametrize("told_price", ["", "free", "nan", "inf", "-1"])
 def test_a_price_that_is_none_is_none(tmp_path: Path, told_price: str) -> None:
     uri = f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}"
-    store = Store(uri, "mnist-bench")
-    mark = {figures.CLAIMS_TAG: "true", figures.MACHINE_ID_TAG: HERE, figures.PRICE_TAG: told_price}
+    store = MlflowStore(uri, "mnist-bench")
+    mark = {schema.CLAIMS_TAG: "true", schema.MACHINE_ID_TAG: HERE, schema.PRICE_TAG: told_price}
     store.keep("claims", "", mark, {})
-    assert gathering.asked(store, HERE) == gathering.Asked(None)
-    store.keep("claims", "", mark | {figures.PRICE_TAG: "0.25"}, {}, anew=True)
-    assert gathering.asked(store, HERE) == gathering.Asked(0.25)
-    assert gathering.asked(store, "b" * 32) is None
-    store.keep("claims", "", mark | {figures.PRICE_TAG: ""}, {}, anew=True)
-    assert gathering.asked(store, HERE) == gathering.Asked(0.25), "it was given once"
+    assert evidence_loader.last_request(store, HERE) == evidence_loader.ClaimRequest(None)
+    store.keep("claims", "", mark | {schema.PRICE_TAG: "0.25"}, {}, anew=True)
+    assert evidence_loader.last_request(store, HERE) == evidence_loader.ClaimRequest(0.25)
+    assert evidence_loader.last_request(store, "b" * 32) is None
+    store.keep("claims", "", mark | {schema.PRICE_TAG: ""}, {}, anew=True)
+    assert evidence_loader.last_request(store, HERE) == evidence_loader.ClaimRequest(0.25), (
+        "it was given once"
+    )
 
 
 def test_a_filter_of_the_report_is_none_of_the_claims(bench: Bench) -> None:
@@ -371,10 +378,10 @@ def test_what_is_gathered_is_of_the_packaged_scenarios_alone(tmp_path: Path) -> 
     short = run(1_000, 0.9, scenario="marathon", machine_id=HERE, trajectory="short",
                 eval_every=500)  # fmt: skip
     taken_in(bench, [*changed, short])
-    archive = Archive(
+    archive = MlflowReader(
         f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench", make=False
     )
-    found = gathering.gather(archive, HERE, gathering.runs_on(archive, HERE))
+    found = evidence_loader.load_evidence(archive, HERE, evidence_loader.runs_on(archive, HERE))
     assert (found.marathon, found.scaling, found.trainings) == (None, (), ())
 
 
@@ -383,7 +390,7 @@ def test_what_is_gathered_is_of_the_packaged_scenarios_alone(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("number", [1, 6, 8, 9, 11, 12])
 def test_claims_about_images_are_about_the_papers(number: int) -> None:
-    assert any(each.needs_images for each in parts_of([number]))
+    assert any(each.needs_images for each in inputs_of([number]))
 
 
 def test_other_images_are_refused(tmp_path: Path) -> None:

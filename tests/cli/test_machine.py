@@ -16,11 +16,10 @@ from program import Bench
 from rich.console import Console
 
 from mnist_bench.cli import machine as moment
-from mnist_bench.cli.machine import Moment, Program
-from mnist_bench.core import locks as exclusive
-from mnist_bench.core import process_identity as owner
+from mnist_bench.cli.machine import MachineCheck, Program
+from mnist_bench.core import locks, process_identity
 from mnist_bench.core.locks import Holder
-from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement import quality
 from mnist_bench.measurement.conditions import Counters, Stretch, Surroundings
 from mnist_bench.measurement.system import Sensors
 
@@ -48,8 +47,8 @@ UNTOLD_LINES = (
 
 def a_moment(
     seen: dict[str, Any] | None = None, busiest: tuple[Program, ...] = (), **surroundings: Any
-) -> Moment:
-    return Moment(
+) -> MachineCheck:
+    return MachineCheck(
         machine=machine(),
         surroundings=ORDERLY.model_copy(update=surroundings),
         seen=QUIET.model_copy(update=seen or {}),
@@ -57,14 +56,14 @@ def a_moment(
     )
 
 
-def lines_of(shown: Moment, width: int = 100) -> list[str]:
+def lines_of(shown: MachineCheck, width: int = 100) -> list[str]:
     console = Console(width=width, file=StringIO(), force_terminal=False, color_system=None)
     moment.show(shown, console)
     assert isinstance(console.file, StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-def line(shown: Moment, name: str) -> str:
+def line(shown: MachineCheck, name: str) -> str:
     (found,) = (each for each in lines_of(shown, 200) if each.startswith(f"{name} "))
     return found.removeprefix(name).strip()
 
@@ -105,7 +104,7 @@ def test_figures(name: str, value: str) -> None:
     UNTOLD_LINES,
 )
 def test_a_figure_that_the_system_does_not_tell_is_said_to_be_absent(name: str) -> None:
-    bare = Moment(machine=machine(), surroundings=BARE, seen=QUIET, busiest=())
+    bare = MachineCheck(machine=machine(), surroundings=BARE, seen=QUIET, busiest=())
     assert line(bare, name) == UNTOLD
 
 
@@ -165,7 +164,7 @@ def test_no_reason_of_a_moment_goes_without_advice() -> None:
         update={"on_battery": True, "quota_cores": 1.0, "temperature_celsius": 200.0}
         | {"memory_available_bytes": 0}
     )
-    words = {reason.words for reason in verdict.judge_moment(seen, worst).reasons}
+    words = {reason.words for reason in quality.assess_now(seen, worst).reasons}
     assert words == set(BAD) == set(moment._ADVICE)
 
 
@@ -183,8 +182,8 @@ def test_a_governor_that_saves_power_is_a_hint_and_no_reason() -> None:
 
 
 def test_another_benchmark_is_told() -> None:
-    holder = Holder(owner=owner.current("m"), began_at=1_700_000_000.0)
-    beside = Moment(
+    holder = Holder(owner=process_identity.current_process("m"), began_at=1_700_000_000.0)
+    beside = MachineCheck(
         machine=machine(), surroundings=ORDERLY, seen=QUIET, busiest=(), benchmarks=(holder,)
     )
     (told,) = beside.advice
@@ -243,12 +242,12 @@ def nobody(home: Path) -> None:
 @pytest.mark.usefixtures("nobody")
 def test_the_look_is_the_difference_over_its_seconds() -> None:
     sensors = Stand()
-    seen = moment.look(3.0, sensors, sensors.wait)
+    seen = moment.check_machine(3.0, sensors, sensors.wait)
     assert seen.seen.wall_seconds == 3.0
     assert seen.seen.other_cpu_seconds == 1.5
     assert seen.seen.steal_seconds is None
     assert seen.surroundings == ORDERLY
-    assert seen.benchmarks == exclusive.running() == ()
+    assert seen.benchmarks == locks.running() == ()
 
 
 @pytest.mark.usefixtures("nobody")
@@ -263,7 +262,7 @@ def test_a_busy_program_is_found() -> None:
                 pass
 
         try:
-            seen = moment.look(3.0, Sensors(), until_it_has_worked)
+            seen = moment.check_machine(3.0, Sensors(), until_it_has_worked)
             name = process.name()
         finally:
             busy.kill()
@@ -293,13 +292,13 @@ def test_three_programs_are_named_at_most_the_busiest_first() -> None:
 def test_the_command_here(bench: Bench) -> None:
     ended = bench.call("machine", "--json")
     assert (ended.status, ended.stderr) == (0, "")
-    assert ended.document["verdict"] in verdict.VERDICTS
+    assert ended.document["verdict"] in quality.VERDICTS
     assert ended.document["seen"]["wall_seconds"] >= moment.WATCH_SECONDS
     assert list(bench.folder.iterdir()) == []
 
 
 def test_the_command_for_people(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moment, "look", a_moment)
+    monkeypatch.setattr(moment, "check_machine", a_moment)
     ended = bench.call("machine", COLUMNS="60")
     assert (ended.status, ended.stderr) == (0, "")
     assert "clean: a good moment to measure" in ended.stdout

@@ -22,12 +22,12 @@ import tomli_w
 from program import Bench, Ended
 
 from mnist_bench.cli.main import cli
-from mnist_bench.core import locks as exclusive
-from mnist_bench.data import mnist as data
+from mnist_bench.core import locks
+from mnist_bench.data import mnist
 from mnist_bench.scenarios import scenario
 
 COMMANDS = sorted(cli.commands)
-NAMES = tuple(file.name for file in data.MNIST.files)
+NAMES = tuple(file.name for file in mnist.MNIST.files)
 SECRET = "hunter2"
 WEIGHTY = {"keras", "mlflow", "mlxtend", "optuna", "pandas", "scipy", "tensorflow"}
 
@@ -550,7 +550,7 @@ def test_a_password_from_the_environment_is_never_shown(bench: Bench, closed_por
 def test_another_benchmark_is_not_spoilt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in bench.environment().items():
         monkeypatch.setenv(name, value)
-    with exclusive.held("m", exclusive=True, say=pytest.fail):
+    with locks.benchmark_lock("m", exclusive=True, say=pytest.fail):
         ended = bench.call("run", "smoke")
         assert_refused(ended, f"(process {os.getpid()}, since ", "--no-exclusive")
         assert bench.call("run", "smoke", "--dry-run").status == 0

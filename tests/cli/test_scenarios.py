@@ -10,35 +10,35 @@ import pytest
 from factories import run
 from rich.console import Console
 
-from mnist_bench.cli import scenarios as listing
+from mnist_bench.cli import scenarios
 from mnist_bench.cli.scenarios import Item
-from mnist_bench.data import mnist as data
-from mnist_bench.measurement import system as sensing
-from mnist_bench.runner import time_estimates as cost
+from mnist_bench.data import mnist
+from mnist_bench.measurement import system
+from mnist_bench.runner import time_estimates
 from mnist_bench.scenarios import scenario
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing was measured here yet; runs may use the two threads of `records.run`."""
-    monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(sensing, "usable_threads", lambda: 2)
+    monkeypatch.setattr(mnist, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(system, "usable_threads", lambda: 2)
     return tmp_path / "cache"
 
 
 def items() -> dict[str, Item]:
-    return {item.name: item for item in listing.packaged()}
+    return {item.name: item for item in scenarios.packaged()}
 
 
 def shown(width: int) -> str:
     console = Console(width=width, file=StringIO(), force_terminal=False, color_system=None)
-    listing.show(listing.packaged(), console)
+    scenarios.show(scenarios.packaged(), console)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
 
 def test_every_packaged_scenario_is_listed() -> None:
-    assert [item.name for item in listing.packaged()] == scenario.packaged_names()
+    assert [item.name for item in scenarios.packaged()] == scenario.packaged_names()
 
 
 def test_images_of_table_1_by_hand() -> None:
@@ -67,22 +67,22 @@ def test_images_of_threads_by_hand() -> None:
 
 
 def test_every_thread_count_must_be_known() -> None:
-    cost.remember([run(1_000)], 15_000)
+    time_estimates.save_costs([run(1_000)], 15_000)
     assert items()["threads"].expected_seconds is None
-    cost.remember([run(1_000, threads=1)], 15_000)
+    time_estimates.save_costs([run(1_000, threads=1)], 15_000)
     one = 25_000 / 2_500 + 6 * 3.25 / 11 + 4.5
     assert items()["threads"].expected_seconds == pytest.approx(2 * one)
 
 
 def test_expected_seconds_from_a_run_before() -> None:
     # 500,000 images at 2,500 a second, 104 evaluations where 11 took 3.25 s, 4.5 s to start
-    cost.remember([run(1_000)], 15_000)
+    time_estimates.save_costs([run(1_000)], 15_000)
     expected = 200 + 104 * 3.25 / 11 + 4.5
     assert items()["table-1"].expected_seconds == pytest.approx(expected)
 
 
 def test_other_threads_tell_nothing() -> None:
-    cost.remember([run(1_000, threads=4)], 15_000)
+    time_estimates.save_costs([run(1_000, threads=4)], 15_000)
     assert items()["table-1"].expected_seconds is None
 
 
@@ -101,7 +101,7 @@ def test_table_tells_images_where_no_time_is_known() -> None:
 
 
 def test_table_tells_the_time_where_it_is_known() -> None:
-    cost.remember([run(1_000), run(1_000, threads=1)], 15_000)
+    time_estimates.save_costs([run(1_000), run(1_000, threads=1)], 15_000)
     text = shown(300)
     assert "about 3 min 55 s" in text  # 235.2 s
     assert "about 8.6 s" in text  # 4 s, then 5,000 images at 50,769 a second, and 4.5 s to start
@@ -112,7 +112,7 @@ def test_table_tells_the_time_where_it_is_known() -> None:
 
 
 def test_json() -> None:
-    told = json.loads(listing.as_json(listing.packaged()))
+    told = json.loads(scenarios.as_json(scenarios.packaged()))
     assert list(told) == ["schema", "scenarios"]
     assert told["schema"] == 1
     (smoke,) = (each for each in told["scenarios"] if each["name"] == "smoke")

@@ -15,15 +15,15 @@ from factories import shared_plan
 from program import wait_until
 from sqlalchemy.exc import OperationalError
 
-from mnist_bench.cluster import optuna_queue as plan_study
-from mnist_bench.cluster.optuna_queue import FailedError, LeftError, PlanStudy
-from mnist_bench.cluster.shared_plan import Part
+from mnist_bench.cluster import optuna_queue
+from mnist_bench.cluster.optuna_queue import FailedError, LeftError, PlanQueue
+from mnist_bench.cluster.shared_plan import Share
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.signals import Terminated
-from mnist_bench.tuning import heartbeat as beating
+from mnist_bench.tuning import heartbeat
 from mnist_bench.tuning import storage as study_storage
 
-PARTS = tuple(Part(seed=seed, rows=(10, 20)) for seed in range(3))
+PARTS = tuple(Share(seed=seed, rows=(10, 20)) for seed in range(3))
 
 
 @pytest.fixture
@@ -32,22 +32,22 @@ def storage(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def study(storage: str) -> PlanStudy:
-    made = PlanStudy.begun(shared_plan(), storage)
+def study(storage: str) -> PlanQueue:
+    made = PlanQueue.begun(shared_plan(), storage)
     assert made.add(PARTS) == 3
     return made
 
 
-def counts(study: PlanStudy) -> tuple[int, int, int, int]:
+def counts(study: PlanQueue) -> tuple[int, int, int, int]:
     found = study.refreshed()
     return found.done, found.running, found.waiting, len(found.failed)
 
 
-def trained(study: PlanStudy, outcome: float | Exception = 0.5) -> list[Part]:
+def trained(study: PlanQueue, outcome: float | Exception = 0.5) -> list[Share]:
     """The part that was taken, if one was; its training comes to this."""
-    taken: list[Part] = []
+    taken: list[Share] = []
 
-    def train(part: Part) -> float:
+    def train(part: Share) -> float:
         taken.append(part)
         if isinstance(outcome, Exception):
             raise outcome
@@ -83,7 +83,7 @@ def test_whatever_is_asked_otherwise_is_another_plan(change: dict[str, Any]) -> 
 
 
 def test_a_part_is_known_by_its_seed_and_rows() -> None:
-    tags = [shared_plan().tag(part) for part in (*PARTS, Part(seed=0, rows=(10,)))]
+    tags = [shared_plan().tag(part) for part in (*PARTS, Share(seed=0, rows=(10,)))]
     assert len(set(tags)) == 4
     assert tags[0] == f"{shared_plan().digest}-0-10-20"
 
@@ -91,40 +91,40 @@ def test_a_part_is_known_by_its_seed_and_rows() -> None:
 # Queued and taken
 
 
-def test_parts_are_taken_one_by_one_and_are_done_then(study: PlanStudy) -> None:
+def test_parts_are_taken_one_by_one_and_are_done_then(study: PlanQueue) -> None:
     taken = [trained(study) for _ in PARTS]
     assert taken == [[part] for part in PARTS]
     assert counts(study) == (3, 0, 0, 0)
 
 
-def test_where_the_queue_is_empty_nothing_is_trained(study: PlanStudy) -> None:
+def test_where_the_queue_is_empty_nothing_is_trained(study: PlanQueue) -> None:
     for _ in PARTS:
         trained(study)
     assert trained(study) == []
     assert counts(study) == (3, 0, 0, 0)
 
 
-def test_only_what_is_missing_is_added(study: PlanStudy) -> None:
+def test_only_what_is_missing_is_added(study: PlanQueue) -> None:
     trained(study)
-    more = Part(seed=3, rows=(10, 20))
+    more = Share(seed=3, rows=(10, 20))
     assert study.add((*PARTS, more)) == 1
     assert counts(study) == (1, 0, 3, 0)
 
 
-def test_what_another_process_opens_is_the_same_plan(study: PlanStudy, storage: str) -> None:
+def test_what_another_process_opens_is_the_same_plan(study: PlanQueue, storage: str) -> None:
     study.board = "a-run"
-    again = PlanStudy.opened(shared_plan().study, storage)
+    again = PlanQueue.opened(shared_plan().study, storage)
     assert (again.plan, again.board) == (shared_plan(), "a-run")
     assert trained(again) == [PARTS[0]]
     assert counts(study) == (1, 0, 2, 0)
 
 
 def test_of_all_studies_those_that_are_plans_the_oldest_first(storage: str) -> None:
-    PlanStudy.begun(shared_plan(name="zebra"), storage)
+    PlanQueue.begun(shared_plan(name="zebra"), storage)
     optuna.create_study(storage=storage, study_name="somebody's")
-    PlanStudy.begun(shared_plan(name="ant"), storage)
+    PlanQueue.begun(shared_plan(name="ant"), storage)
     known = study_storage.attributes(storage)
-    plans = [name for name, attributes in known.items() if plan_study.is_plan(attributes)]
+    plans = [name for name, attributes in known.items() if optuna_queue.is_plan(attributes)]
     assert plans == [shared_plan(name="zebra").study, shared_plan(name="ant").study]
 
 
@@ -132,22 +132,22 @@ def test_a_plan_of_another_version(storage: str) -> None:
     made = optuna.create_study(storage=storage, study_name="elder")
     made.set_user_attr("mnist-bench plan", '{"schema": 7}')
     with pytest.raises(BenchError, match="of another version of mnist-bench; upgrade"):
-        PlanStudy.opened("elder", storage)
+        PlanQueue.opened("elder", storage)
 
 
-def test_what_two_queued_at_once_is_trained_once(study: PlanStudy) -> None:
+def test_what_two_queued_at_once_is_trained_once(study: PlanQueue) -> None:
     study._queue(PARTS)
     taken = [trained(study) for _ in range(6)]
     assert [part for each in taken for part in each] == list(PARTS)
     assert counts(study) == (3, 0, 0, 0)
 
 
-def test_of_twins_in_work_at_once_the_elder_stands(study: PlanStudy, storage: str) -> None:
-    other = PlanStudy.opened(shared_plan().study, storage)
+def test_of_twins_in_work_at_once_the_elder_stands(study: PlanQueue, storage: str) -> None:
+    other = PlanQueue.opened(shared_plan().study, storage)
     study._queue(PARTS)
-    twins: list[list[Part]] = []
+    twins: list[list[Share]] = []
 
-    def train(_part: Part) -> float:
+    def train(_part: Share) -> float:
         twins.extend(trained(other) for _ in range(5))
         return 0.5
 
@@ -159,22 +159,22 @@ def test_of_twins_in_work_at_once_the_elder_stands(study: PlanStudy, storage: st
 # Left, failed, lost
 
 
-def test_what_is_left_is_put_back(study: PlanStudy) -> None:
+def test_what_is_left_is_put_back(study: PlanQueue) -> None:
     assert trained(study, LeftError()) == [PARTS[0]]
     assert counts(study) == (0, 0, 3, 0)
     taken = [trained(study) for _ in range(3)]
     assert taken == [[PARTS[1]], [PARTS[2]], [PARTS[0]]]
 
 
-def test_what_breaks_is_told_and_put_back(study: PlanStudy) -> None:
+def test_what_breaks_is_told_and_put_back(study: PlanQueue) -> None:
     with pytest.raises(BenchError, match="MLflow is gone"):
         trained(study, BenchError("MLflow is gone"))
     assert counts(study) == (0, 0, 3, 0)
 
 
 @pytest.mark.parametrize("signal", [KeyboardInterrupt, Terminated])
-def test_what_the_user_ends_is_put_back(study: PlanStudy, signal: type[BaseException]) -> None:
-    def train(_part: Part) -> float:
+def test_what_the_user_ends_is_put_back(study: PlanQueue, signal: type[BaseException]) -> None:
+    def train(_part: Share) -> float:
         raise signal
 
     with pytest.raises(signal):
@@ -182,7 +182,7 @@ def test_what_the_user_ends_is_put_back(study: PlanStudy, signal: type[BaseExcep
     assert counts(study) == (0, 0, 3, 0)
 
 
-def test_what_fails_is_tried_again_once(study: PlanStudy) -> None:
+def test_what_fails_is_tried_again_once(study: PlanQueue) -> None:
     for _ in range(2):
         for _ in PARTS:
             trained(study, FailedError("no memory"))
@@ -197,7 +197,7 @@ def test_what_fails_is_tried_again_once(study: PlanStudy) -> None:
 
 WORK = """
 import sys
-from mnist_bench.tuning import heartbeat as beating
+from mnist_bench.tuning import heartbeat
 beating.HEARTBEAT_SECONDS = 1
 from mnist_bench.cluster.optuna_queue import PlanStudy
 study = PlanStudy.opened(*sys.argv[1:])
@@ -206,10 +206,10 @@ study.work("a machine", lambda part: print(part.seed, flush=True) or input() or 
 
 
 def test_what_a_killed_process_had_in_work_is_put_back(
-    study: PlanStudy, storage: str, monkeypatch: pytest.MonkeyPatch
+    study: PlanQueue, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(beating, "HEARTBEAT_SECONDS", 1)
-    other = PlanStudy.opened(shared_plan().study, storage)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 1)
+    other = PlanQueue.opened(shared_plan().study, storage)
     command = [sys.executable, "-c", WORK, shared_plan().study, storage]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -220,24 +220,24 @@ def test_what_a_killed_process_had_in_work_is_put_back(
 
 
 def test_a_process_that_died_before_its_first_heartbeat_is_missed_too(
-    study: PlanStudy, storage: str
+    study: PlanQueue, storage: str
 ) -> None:
     now = 100.0
     opened = optuna.load_study(study_name=shared_plan().study, storage=storage)
-    watching = PlanStudy(opened, shared_plan(), storage, nameless=beating.Nameless(lambda: now))
+    watching = PlanQueue(opened, shared_plan(), storage, nameless=heartbeat.Nameless(lambda: now))
     opened.ask()
     assert counts(watching) == (0, 1, 2, 0)
     now += 61
     assert counts(watching) == (0, 0, 3, 0)
 
 
-def test_who_works_slowly_and_beats_is_not_taken_for_dead(study: PlanStudy, storage: str) -> None:
+def test_who_works_slowly_and_beats_is_not_taken_for_dead(study: PlanQueue, storage: str) -> None:
     now = 100.0
     opened = optuna.load_study(study_name=shared_plan().study, storage=storage)
-    watching = PlanStudy(opened, shared_plan(), storage, nameless=beating.Nameless(lambda: now))
+    watching = PlanQueue(opened, shared_plan(), storage, nameless=heartbeat.Nameless(lambda: now))
     seen: list[tuple[int, int, int, int]] = []
 
-    def train(_part: Part) -> float:
+    def train(_part: Share) -> float:
         nonlocal now
         for _ in range(2):
             seen.append(counts(watching))
@@ -248,11 +248,11 @@ def test_who_works_slowly_and_beats_is_not_taken_for_dead(study: PlanStudy, stor
     assert seen == [(0, 1, 2, 0)] * 2
 
 
-def test_who_was_taken_for_dead_ends_quietly(study: PlanStudy, storage: str) -> None:
+def test_who_was_taken_for_dead_ends_quietly(study: PlanQueue, storage: str) -> None:
     """As a process that was stopped for a while: others had failed its trial."""
     others = optuna.load_study(study_name=shared_plan().study, storage=storage)
 
-    def train(_part: Part) -> float:
+    def train(_part: Share) -> float:
         others.tell(0, state=optuna.trial.TrialState.FAIL)
         return 0.5
 
@@ -276,9 +276,9 @@ class Gone:
 
 @pytest.mark.parametrize("outcome", [0.5, LeftError()])
 def test_what_could_not_be_told_is_told_again(
-    study: PlanStudy, monkeypatch: pytest.MonkeyPatch, outcome: float | Exception
+    study: PlanQueue, monkeypatch: pytest.MonkeyPatch, outcome: float | Exception
 ) -> None:
-    def train(_part: Part) -> float:
+    def train(_part: Share) -> float:
         tell = study._study._storage.set_trial_state_values
         monkeypatch.setattr(study._study._storage, "set_trial_state_values", Gone(tell, 1))
         if isinstance(outcome, Exception):
@@ -291,9 +291,9 @@ def test_what_could_not_be_told_is_told_again(
 
 
 def test_a_database_that_stays_away_is_one_line(
-    study: PlanStudy, monkeypatch: pytest.MonkeyPatch
+    study: PlanQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(_part: Part) -> float:
+    def train(_part: Share) -> float:
         tell = study._study._storage.set_trial_state_values
         monkeypatch.setattr(study._study._storage, "set_trial_state_values", Gone(tell, 9))
         return 0.5
@@ -306,7 +306,7 @@ def test_a_database_that_stays_away_is_one_line(
 def test_a_heartbeat_that_fails_does_not_end_the_others(
     storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = beating.BeatingStorage(storage)
+    made = heartbeat.HeartbeatStorage(storage)
     beats = Gone(optuna.storages.RDBStorage.record_heartbeat, 1)
 
     def beat(of: optuna.storages.RDBStorage, trial_id: int) -> None:
@@ -320,9 +320,9 @@ def test_a_heartbeat_that_fails_does_not_end_the_others(
 
 
 def test_a_server_is_not_waited_for_without_end() -> None:
-    options = beating._engine_options("postgresql://me@board/optuna")
+    options = heartbeat._engine_options("postgresql://me@board/optuna")
     assert options["pool_pre_ping"]
     assert options["connect_args"]["connect_timeout"] == 10
     assert options["connect_args"]["tcp_user_timeout"] == 60_000
-    assert beating._engine_options("sqlite:///optuna.db") == {}
-    assert beating._engine_options("oracle://me@board/x")["connect_args"] == {}
+    assert heartbeat._engine_options("sqlite:///optuna.db") == {}
+    assert heartbeat._engine_options("oracle://me@board/x")["connect_args"] == {}

@@ -11,7 +11,7 @@ import fakes
 import pytest
 from factories import shared_plan
 
-from mnist_bench.cluster import shares as sharing
+from mnist_bench.cluster import shares
 from mnist_bench.cluster.optuna_queue import Counts
 from mnist_bench.cluster.shared_plan import SharedPlan
 from mnist_bench.cluster.shares import Here
@@ -57,8 +57,8 @@ def here(said: list[str]) -> Here:
     )  # fmt: skip
 
 
-def worked(said: list[str], *answers: Counts | BenchError) -> sharing.Outcome:
-    return sharing.work_off(Study(iter(answers)), here(said))
+def worked(said: list[str], *answers: Counts | BenchError) -> shares.Outcome:
+    return shares.run_shares(Study(iter(answers)), here(said))
 
 
 def test_where_all_is_done_nothing_is_waited_for(slept: list[float], said: list[str]) -> None:
@@ -94,7 +94,7 @@ def test_what_answers_in_between_may_be_away_anew(slept: list[float], said: list
 
 
 def test_parts_that_failed_for_good_are_told(slept: list[float], said: list[str]) -> None:
-    part = sharing.Part(seed=7, rows=(10,))
+    part = shares.Part(seed=7, rows=(10,))
     outcome = worked(said, Counts(2, 0, 0, ((part, "no luck"),)))
     assert outcome.exit_status == EXIT_BROKE
     assert str(outcome.error) == (

@@ -21,14 +21,14 @@ from golden import assert_golden
 
 from mnist_bench.reporting.files import write_reports
 from mnist_bench.reporting.markdown import book_to_markdown
-from mnist_bench.reporting.model import Report
+from mnist_bench.reporting.model import ReportSection
 
 
 @pytest.mark.parametrize(
     ("name", "told"),
     [("full", full_report()), ("smoke", smoke_report()), ("threads", threads_report())],
 )
-def test_files_are_golden(name: str, told: Report, tmp_path: Path) -> None:
+def test_files_are_golden(name: str, told: ReportSection, tmp_path: Path) -> None:
     written = write_reports(tmp_path / "reports", name, told)
     assert [path.name for path in written] == [f"{name}{suffix}" for suffix in REPORT_SUFFIXES]
     assert sorted((tmp_path / "reports").iterdir()) == sorted(written)

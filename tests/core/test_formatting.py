@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from mnist_bench.core import formatting as units
     ],
 )
 def test_duration(seconds: float | None, text: str) -> None:
-    assert units.duration(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_duration(seconds: float | None, text: str) -> None:
     ],
 )
 def test_mebibytes(size_bytes: int | None, text: str) -> None:
-    assert units.mebibytes(size_bytes) == text
+    assert formatting.mebibytes(size_bytes) == text
 
 
 def test_gibibytes() -> None:
-    assert units.gibibytes(16 * 2**30) == "16.0 GiB"
-    assert units.gibibytes(16_750_372_454) == "15.6 GiB"  # 15.6 · 2**30
+    assert formatting.gibibytes(16 * 2**30) == "16.0 GiB"
+    assert formatting.gibibytes(16_750_372_454) == "15.6 GiB"  # 15.6 · 2**30
 
 
 @pytest.mark.parametrize(
@@ -54,39 +54,39 @@ def test_gibibytes() -> None:
     [(None, "–"), (0, "0.0000"), (0.9928, "0.9928"), (0.99284, "0.9928"), (1, "1.0000")],
 )
 def test_accuracy(share: float | None, text: str) -> None:
-    assert units.accuracy(share) == text
+    assert formatting.accuracy(share) == text
 
 
 @pytest.mark.parametrize(
     ("share", "text"), [(None, "–"), (0.0012, "+0.0012"), (-0.0012, "-0.0012"), (0, "+0.0000")]
 )
 def test_accuracy_difference(share: float | None, text: str) -> None:
-    assert units.accuracy_difference(share) == text
+    assert formatting.accuracy_difference(share) == text
 
 
 def test_spread_is_a_digit_finer() -> None:
-    assert units.spread(0.00085) == "0.00085"
-    assert units.spread(0) == "0.00000"
-    assert units.spread(None) == "–"
+    assert formatting.spread(0.00085) == "0.00085"
+    assert formatting.spread(0) == "0.00000"
+    assert formatting.spread(None) == "–"
 
 
 def test_rate() -> None:
-    assert units.rate(3_214.4) == "3,214"
-    assert units.rate(0.6) == "1"
-    assert units.rate(None) == "–"
+    assert formatting.rate(3_214.4) == "3,214"
+    assert formatting.rate(0.6) == "1"
+    assert formatting.rate(None) == "–"
 
 
 def test_count() -> None:
-    assert units.count(999) == "999"
-    assert units.count(10_000) == "10,000"
-    assert units.count(0) == "0"
-    assert units.count(None) == "–"
+    assert formatting.count(999) == "999"
+    assert formatting.count(10_000) == "10,000"
+    assert formatting.count(0) == "0"
+    assert formatting.count(None) == "–"
 
 
 def test_percent() -> None:
-    assert units.percent(0.034) == "3.4%"
-    assert units.percent(0) == "0.0%"
-    assert units.percent(None) == "–"
+    assert formatting.percent(0.034) == "3.4%"
+    assert formatting.percent(0) == "0.0%"
+    assert formatting.percent(None) == "–"
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,4 @@ def test_percent() -> None:
     [("1", "1 step"), ("2,500", "2,500 steps"), ("1 and 2", "1 and 2 steps")],
 )
 def test_step_counts(told: str, words: str) -> None:
-    assert units.steps(told) == words
+    assert formatting.steps(told) == words

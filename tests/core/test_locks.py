@@ -11,11 +11,10 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from mnist_bench.core import files
+from mnist_bench.core import files, process_identity
 from mnist_bench.core import locks as exclusive
-from mnist_bench.core import process_identity as owner
 from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.core.locks import Holder, held, running
+from mnist_bench.core.locks import Holder, benchmark_lock, running
 
 MACHINE = "0123456789abcdef"
 
@@ -71,7 +70,7 @@ def answer(process: subprocess.Popen[str]) -> str:
 
 def alone(*, exclusive: bool = True) -> bool:
     """Whether a benchmark of this process would keep others away now."""
-    with held(MACHINE, exclusive=exclusive, say=pytest.fail) as kept:
+    with benchmark_lock(MACHINE, exclusive=exclusive, say=pytest.fail) as kept:
         return kept
 
 
@@ -80,17 +79,17 @@ def alone(*, exclusive: bool = True) -> bool:
 
 def test_others_are_kept_away_and_nothing_is_left_behind(state: Path) -> None:
     assert running() == ()
-    with held(MACHINE, exclusive=True, say=pytest.fail) as kept:
+    with benchmark_lock(MACHINE, exclusive=True, say=pytest.fail) as kept:
         assert kept
         (holder,) = running()
-        assert holder.owner == owner.current(MACHINE)
+        assert holder.owner == process_identity.current_process(MACHINE)
     assert running() == ()
     assert not (state / "running.json").exists()
     assert alone()
 
 
 def test_it_is_given_free_when_the_benchmark_breaks() -> None:
-    with pytest.raises(KeyboardInterrupt), held(MACHINE, exclusive=True, say=pytest.fail):
+    with pytest.raises(KeyboardInterrupt), benchmark_lock(MACHINE, exclusive=True, say=pytest.fail):
         raise KeyboardInterrupt
     assert alone()
 
@@ -125,7 +124,7 @@ def test_of_many_that_begin_at_once_one_measures() -> None:
 
 def test_between_a_look_and_its_entry_nobody_else_enters(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[str] = []
-    keep = files.keep
+    keep = files.write_atomically
 
     def keep_later(path: Path, content: bytes) -> None:
         with measuring(before="exclusive._GUARD_SECONDS = 0") as hasty:
@@ -133,7 +132,7 @@ def test_between_a_look_and_its_entry_nobody_else_enters(monkeypatch: pytest.Mon
             answers.append(answer(hasty))
         keep(path, content)
 
-    monkeypatch.setattr(files, "keep", keep_later)
+    monkeypatch.setattr(files, "write_atomically", keep_later)
     assert alone()
     assert ["other benchmarks can't be kept away" in line for line in answers] == [True]
 
@@ -170,7 +169,7 @@ def test_who_insists_is_seen_by_those_who_do_not() -> None:
 
 
 def entered(**changes: object) -> Holder:
-    mine = owner.current(MACHINE).model_copy(update=changes)
+    mine = process_identity.current_process(MACHINE).model_copy(update=changes)
     return Holder(owner=mine, began_at=1_700_000_000.0)
 
 
@@ -210,7 +209,7 @@ def test_a_file_in_the_place_of_the_folder(state: Path) -> None:
     state.parent.mkdir(parents=True, exist_ok=True)
     state.write_text("not a folder", encoding="utf-8")
     said: list[str] = []
-    with held(MACHINE, exclusive=True, say=said.append) as kept:
+    with benchmark_lock(MACHINE, exclusive=True, say=said.append) as kept:
         assert not kept
     (line,) = said
     assert "other benchmarks can't be kept away" in line
@@ -229,7 +228,7 @@ def test_a_folder_that_refuses(
 ) -> None:
     monkeypatch.setattr(exclusive, "FileLock", refusing(error))
     said: list[str] = []
-    with held(MACHINE, exclusive=True, say=said.append) as kept:
+    with benchmark_lock(MACHINE, exclusive=True, say=said.append) as kept:
         assert not kept
     assert words in said[0]
 
@@ -237,6 +236,6 @@ def test_a_folder_that_refuses(
 def test_a_folder_that_refuses_only_at_the_end(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with held(MACHINE, exclusive=True, say=pytest.fail) as kept:
+    with benchmark_lock(MACHINE, exclusive=True, say=pytest.fail) as kept:
         assert kept
         monkeypatch.setattr(exclusive, "FileLock", refusing(OSError(28, "No space left")))

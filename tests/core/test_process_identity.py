@@ -14,32 +14,32 @@ import psutil
 import pytest
 from program import wait_until
 
-from mnist_bench.core import process_identity as owner
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core import process_identity
+from mnist_bench.core.process_identity import ProcessIdentity
 
 MACHINE = "0123456789abcdef"
 TELLS = f"""
 import sys
-from mnist_bench.core import process_identity as owner
+from mnist_bench.core import process_identity
 print(owner.current("{MACHINE}").model_dump_json(), flush=True)
 sys.stdin.read()
 """
 
 
-def changed(**changes: Any) -> Owner:
+def changed(**changes: Any) -> ProcessIdentity:
     """This process, but for something."""
-    return owner.current(MACHINE).model_copy(update=changes)
+    return process_identity.current_process(MACHINE).model_copy(update=changes)
 
 
 @contextmanager
-def another() -> Iterator[tuple[subprocess.Popen[str], Owner]]:
+def another() -> Iterator[tuple[subprocess.Popen[str], ProcessIdentity]]:
     """A process that tells who it is and lives until its standard input ends."""
     with subprocess.Popen(
         (sys.executable, "-c", TELLS), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         try:
-            yield process, Owner.model_validate_json(process.stdout.readline())
+            yield process, ProcessIdentity.model_validate_json(process.stdout.readline())
         finally:
             process.kill()
 
@@ -52,7 +52,7 @@ def is_zombie(process: subprocess.Popen[str]) -> bool:
 
 
 def test_this_process_is_here() -> None:
-    here = owner.current(MACHINE)
+    here = process_identity.current_process(MACHINE)
     assert here.is_gone is False
     assert (here.machine_id, here.pid) == (MACHINE, os.getpid())
     assert here.started_at == psutil.Process().create_time()
@@ -62,7 +62,7 @@ def test_this_process_is_here() -> None:
 def test_another_process_that_lives_is_here() -> None:
     with another() as (process, told):
         assert (told.pid, told.is_gone) == (process.pid, False)
-        assert told.boot_id == owner.boot_id()
+        assert told.boot_id == process_identity.boot_id()
         assert told.belongs_to(MACHINE)
 
 
@@ -81,14 +81,14 @@ def test_a_process_that_tells_nothing_is_rather_alive(monkeypatch: pytest.Monkey
     def refused(_: psutil.Process) -> None:
         raise psutil.AccessDenied(1)
 
-    here = owner.current(MACHINE)
+    here = process_identity.current_process(MACHINE)
     monkeypatch.setattr(psutil.Process, "status", refused)
     assert here.is_gone is False
 
 
 def test_it_reads_itself_back() -> None:
-    for told in (owner.current(MACHINE), owner.current(None)):
-        assert Owner.model_validate_json(told.model_dump_json()) == told
+    for told in (process_identity.current_process(MACHINE), process_identity.current_process(None)):
+        assert ProcessIdentity.model_validate_json(told.model_dump_json()) == told
         assert not told.is_gone
 
 
@@ -112,9 +112,9 @@ def test_a_process_that_nobody_buried_is_gone() -> None:
 
 def test_a_process_number_that_was_given_again() -> None:
     """To this process: an earlier one had its number."""
-    here = owner.current(MACHINE)
+    here = process_identity.current_process(MACHINE)
     after_boot = here.started_after_boot_seconds
-    assert Owner(
+    assert ProcessIdentity(
         machine_id=MACHINE,
         boot_id=here.boot_id,
         pid=here.pid,
@@ -127,15 +127,15 @@ def test_a_process_number_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> No
     def nobody(pid: int) -> None:
         raise psutil.NoSuchProcess(pid)
 
-    here = owner.current(MACHINE)
+    here = process_identity.current_process(MACHINE)
     monkeypatch.setattr(psutil, "Process", nobody)
     assert here.is_gone
 
 
 @pytest.mark.parametrize("boot", ["another", ""])
 def test_a_process_of_before_the_last_start_of_the_system_is_gone(boot: str) -> None:
-    world = owner.boot_id().partition("/")[2]
-    if f"{boot}/{world}" == owner.boot_id():
+    world = process_identity.boot_id().partition("/")[2]
+    if f"{boot}/{world}" == process_identity.boot_id():
         pytest.skip("this system names no start")
     before = changed(boot_id=f"{boot}/{world}")
     assert before.is_gone
@@ -148,11 +148,13 @@ def test_a_process_of_before_the_last_start_of_the_system_is_gone(boot: str) -> 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux counts from its start")
 def test_a_corrected_clock_makes_no_ghosts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The system's start is reckoned back from the clock: both it and starts of processes move."""
-    here = owner.current(MACHINE)
+    here = process_identity.current_process(MACHINE)
     create_time, boot_time = psutil.Process.create_time, psutil.boot_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + 3_600)
     monkeypatch.setattr(psutil, "boot_time", lambda: boot_time() + 3_600)
-    assert owner.current(MACHINE).started_at == pytest.approx(here.started_at + 3_600, abs=2)
+    assert process_identity.current_process(MACHINE).started_at == pytest.approx(
+        here.started_at + 3_600, abs=2
+    )
     assert here.is_gone is False
 
 
@@ -169,8 +171,8 @@ def test_systems_that_name_no_start(monkeypatch: pytest.MonkeyPatch, system: str
         raise FileNotFoundError("/proc/sys/kernel/random/boot_id")
 
     monkeypatch.setattr(Path, "read_text", missing)
-    monkeypatch.setattr(owner.sys, "platform", system)
-    here = owner.current(MACHINE)
+    monkeypatch.setattr(process_identity.sys, "platform", system)
+    here = process_identity.current_process(MACHINE)
     assert (here.boot_id, here.started_after_boot_seconds) == ("/", None)
     monkeypatch.setattr(psutil, "boot_time", lambda: 1.0)
     assert here.is_gone is False
@@ -196,12 +198,12 @@ def test_machines(theirs: str | None, ours: str | None, *, belongs: bool) -> Non
 
 def test_a_container_on_this_machine_is_another_world() -> None:
     """Its processes are not seen from here: nothing is known of them."""
-    boot = owner.boot_id().partition("/")[0]
+    boot = process_identity.boot_id().partition("/")[0]
     assert changed(boot_id=f"{boot}/pid:[1]").belongs_to(MACHINE) is False
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system has worlds")
 def test_the_world_is_the_kernels_own_name_for_it() -> None:
-    boot, _, world = owner.boot_id().partition("/")
+    boot, _, world = process_identity.boot_id().partition("/")
     assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert world == str(Path("/proc/self/ns/pid").readlink())

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mnist_bench.core.signals import Terminated, held_back, raise_on_sigterm
+from mnist_bench.core.signals import Terminated, defer_signals, raise_on_sigterm
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_any_other_fault_that_python_swallows_is_told_as_ever():
 @pytest.mark.parametrize(("number", "raised"), BOTH)
 def test_what_is_held_back_is_done_whole_and_then_interrupted(number, raised):
     done = []
-    with pytest.raises(raised), held_back():
+    with pytest.raises(raised), defer_signals():
         done.append("begun")
         signal.raise_signal(number)
         done.append("ended")
@@ -72,7 +72,7 @@ def test_what_is_held_back_is_done_whole_and_then_interrupted(number, raised):
 
 def test_a_second_signal_does_not_wait():
     done = []
-    with pytest.raises(KeyboardInterrupt), held_back():
+    with pytest.raises(KeyboardInterrupt), defer_signals():
         signal.raise_signal(signal.SIGTERM)
         done.append("still here")
         signal.raise_signal(signal.SIGINT)
@@ -82,12 +82,12 @@ def test_a_second_signal_does_not_wait():
 
 def test_without_a_signal_nothing_is_raised_and_the_handlers_are_back():
     before = signal.getsignal(signal.SIGINT)
-    with held_back():
+    with defer_signals():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_fault_inside_is_not_hidden_by_a_signal():
-    with pytest.raises(ValueError, match="fault"), held_back():
+    with pytest.raises(ValueError, match="fault"), defer_signals():
         signal.raise_signal(signal.SIGINT)
         raise ValueError("fault")

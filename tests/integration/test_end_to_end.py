@@ -33,10 +33,10 @@ from program import (
     wait_until,
 )
 
-from mnist_bench.core.process_identity import Owner
-from mnist_bench.data import mnist as data
+from mnist_bench.core.process_identity import ProcessIdentity
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement.quality import LIMITS, VERDICTS
+from mnist_bench.measurement.quality import THRESHOLDS, VERDICTS
 from mnist_bench.results.run import PHASES, RunResult
 from mnist_bench.scenarios import scenario
 
@@ -185,7 +185,7 @@ def test_the_runs_facts(first: First) -> None:
 
 
 def test_the_runs_verdict(first: First) -> None:
-    words = {limits.words for limits in LIMITS} | {"on battery", "limited cores"}
+    words = {limits.words for limits in THRESHOLDS} | {"on battery", "limited cores"}
     assert first.run["verdict"] in VERDICTS
     assert set(first.run["reasons"]) <= words
     assert (first.run["verdict"] == "clean") == (not first.run["reasons"])
@@ -297,7 +297,7 @@ def test_mlflow_tags(bench: Bench, first: First, recorded: RecordedRuns) -> None
     assert tags["bench.complete"] == "true"
     assert tags["bench.verdict"] == first.run["verdict"]
     assert tags.get("bench.reasons", "") == ", ".join(first.run["reasons"])
-    assert Owner.model_validate_json(tags["bench.owner"]).is_gone
+    assert ProcessIdentity.model_validate_json(tags["bench.owner"]).is_gone
     note = tags["mlflow.note.content"]
     for words in (f"Max test accuracy {first.run['max_test_accuracy']:.4f}", "finished"):
         assert words in note
@@ -320,7 +320,7 @@ def test_mlflow_artifacts(first: First, recorded: RecordedRuns) -> None:
 def test_predictions_are_those_of_the_accuracies(
     first: First, recorded: RecordedRuns, sample: Source
 ) -> None:
-    labels = data.load(sample).test.labels
+    labels = mnist.load(sample).test.labels
     path = recorded.artifact(first.run["run_id"], "predictions.npz")
     with np.load(path, allow_pickle=False) as arrays:
         found = dict(arrays)

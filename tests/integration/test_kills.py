@@ -22,19 +22,17 @@ import factories
 import fakes
 import pytest
 
-from mnist_bench.results.protocol import Sample
+from mnist_bench.results.protocol import SampleMessage
 from mnist_bench.results.run import Evaluation
 from mnist_bench.runner import process
 from mnist_bench.runner.executor import execute
-from mnist_bench.runner.plan import Trajectory, lay_out
+from mnist_bench.runner.plan import TrainingJob, make_plan
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.tracking import recovery
-from mnist_bench.tracking import spool as journal
-from mnist_bench.tracking import uploader as delivery
+from mnist_bench.tracking import recovery, spool, uploader
 from mnist_bench.tracking.mlflow_setup import import_mlflow
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tracking.spool import Address, Journal
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.spool import Address, Spool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
 
@@ -54,10 +52,10 @@ class Watcher:
     def __init__(self, event: Callable[[], None]) -> None:
         self._event = event
 
-    def begun(self, trajectory: Trajectory) -> None:
+    def begun(self, trajectory: TrainingJob) -> None:
         pass
 
-    def sampled(self, sample: Sample) -> None:
+    def sampled(self, sample: SampleMessage) -> None:
         pass
 
     def scored(self, evaluation: Evaluation) -> None:
@@ -68,7 +66,7 @@ class Watcher:
     def warned(self, line: str) -> None:
         pass
 
-    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
+    def ended(self, trajectory: TrainingJob, failure: str | None, log_tail: str) -> None:
         pass
 
 
@@ -101,9 +99,9 @@ def trained(kill_at: int | None) -> None:
 
         return call
 
-    write = Journal._write
+    write = Spool._write
 
-    def write_in_two(self: Journal) -> None:
+    def write_in_two(self: Spool) -> None:
         line = self._waiting
         self._waiting = line[: len(line) // 2]
         write(self)
@@ -115,11 +113,11 @@ def trained(kill_at: int | None) -> None:
     client = import_mlflow().MlflowClient
     for name in CALLS:
         setattr(client, name, eventful(getattr(client, name)))
-    Journal._write = write_in_two
-    delivery._BATCH_SECONDS = 0.0  # so that curves reach MLflow bit by bit
+    Spool._write = write_in_two
+    uploader._BATCH_SECONDS = 0.0  # so that curves reach MLflow bit by bit
     process.COMMAND = fakes.worker()
     manner = [Execution(threads=2)]
-    plan = lay_out("table-1", SMALL, factories.SOURCE, seeds=range(1), executions=manner)
+    plan = make_plan("table-1", SMALL, factories.SOURCE, seeds=range(1), executions=manner)
     execute(plan, MACHINE, address(), open_store, Watcher(event))
 
 
@@ -129,8 +127,8 @@ def address() -> Address:
     return Address(tracking_uri=uri, experiment="killed")
 
 
-def open_store() -> Store:
-    return Store(address().tracking_uri, address().experiment)
+def open_store() -> MlflowStore:
+    return MlflowStore(address().tracking_uri, address().experiment)
 
 
 def settled() -> None:
@@ -155,7 +153,7 @@ def nothing_is_lost() -> None:
     figures = "SELECT run_uuid, key, step, COUNT(*) FROM metrics GROUP BY 1, 2, 3"
     assert [figure for figure in answers(figures) if figure[3] > 1] == []
     # Of one that was torn in its first line nobody knows yet whether it is being written.
-    assert [path for path in journal.paths() if journal.read(path)] == []
+    assert [path for path in spool.paths() if spool.read(path)] == []
 
 
 def shown_is_there() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from program import Bench, Ended
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.scenarios import paper
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # others share the cores
@@ -58,7 +58,7 @@ def thousand(user: Bench, images: Path) -> Ended:
 def test_a_row_of_table_1_comes_out_as_in_the_paper(thousand: Ended) -> None:
     run = only(thousand, "runs")
     assert (run["status"], run["steps"], run["dataset"]) == ("finished", 1_000, "mnist")
-    assert run["dataset_digest"] == data.MNIST.digest
+    assert run["dataset_digest"] == mnist.MNIST.digest
     assert 0.97 < run["max_test_accuracy"] < 0.992
     assert 0.95 < run["final_test_accuracy"] < 0.992
     assert run["max_test_accuracy_step"] in paper.PROTOCOL.grid.points(1_000)
@@ -89,7 +89,7 @@ def test_every_test_image_counts(user: Bench, thousand: Ended, images: Path) -> 
     (path,) = (user.folder / "mlruns").rglob("predictions.npz")
     with np.load(path, allow_pickle=False) as arrays:
         labels = arrays["final_label"]
-    real = data.load(data.find("mnist", images, say=pytest.fail)).test.labels
+    real = mnist.load(mnist.find("mnist", images, say=pytest.fail)).test.labels
     assert labels.shape == (10_000,)
     assert np.mean(labels == real) == run["final_test_accuracy"]
 
@@ -133,7 +133,7 @@ def test_other_labels_do_not_pass_for_mnist(bench: Bench, images: Path, tmp_path
     raw = bytearray(gzip.decompress(content) if path.suffix == ".gz" else content)
     raw[-1] = (raw[-1] + 1) % 10
     path.unlink()
-    (folder / data.MNIST.files[3].name).write_bytes(raw)
+    (folder / mnist.MNIST.files[3].name).write_bytes(raw)
     refused = bench.call("run", "--data", str(folder), "--dataset", "mnist")
     assert (refused.status, refused.stdout) == (2, "")
     assert "other images or labels than MNIST's" in refused.complaint
@@ -163,7 +163,7 @@ def poisoned(images: Path, folder: Path) -> Path:
     """The same images, but those of the test split are noise with random labels."""
     shutil.copytree(images, folder)
     noise = np.random.default_rng(7)
-    for file in data.MNIST.files[2:]:
+    for file in mnist.MNIST.files[2:]:
         for path in folder.glob(f"{file.name}*"):
             path.unlink()
     pixels = noise.integers(0, 256, 10_000 * 28 * 28, np.uint8).tobytes()
@@ -171,7 +171,7 @@ def poisoned(images: Path, folder: Path) -> Path:
     head = (10_000).to_bytes(4, "big")
     side = (28).to_bytes(4, "big")
     sizes = (b"\0\0\x08\x03" + head + side + side, b"\0\0\x08\x01" + head)
-    for file, start, content in zip(data.MNIST.files[2:], sizes, (pixels, labels), strict=True):
+    for file, start, content in zip(mnist.MNIST.files[2:], sizes, (pixels, labels), strict=True):
         (folder / file.name).write_bytes(start + content)
     return folder
 

@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 from program import RUN_ARTIFACTS, Bench, RecordedRuns
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.results.run import RunResult
 from mnist_bench.scenarios import scenario
@@ -88,7 +88,7 @@ def test_a_fitted_run_is_a_run_like_any_other(
     assert recorded.artifacts(run["run_id"]) == RUN_ARTIFACTS
     assert recorded.history(run["run_id"], "test_accuracy") == [(1, run["final_test_accuracy"])]
     assert recorded.history(run["run_id"], "train_loss") == []  # it has none
-    labels = data.load(sample).test.labels
+    labels = mnist.load(sample).test.labels
     seen = predictions(recorded, run)
     assert np.mean(seen["final_label"] == labels) == run["final_test_accuracy"]
     assert np.isnan(seen["final_probability"]).all() == (name == "claim-6-svm")
@@ -162,7 +162,7 @@ def test_another_network_is_a_run_like_any_other(
     assert run["images_per_second"] == pytest.approx(120 * 50 / run["train_seconds_total"])
     assert [step for step, _ in recorded.history(run["run_id"], "train_loss")] == [40, 80, 120]
     assert recorded.artifacts(run["run_id"]) == RUN_ARTIFACTS | {"weights.npz"}
-    labels = data.load(sample).test.labels
+    labels = mnist.load(sample).test.labels
     seen = predictions(recorded, run)
     assert np.mean(seen["final_label"] == labels) == run["final_test_accuracy"]
     assert (seen["final_probability"] > 0.1).all()

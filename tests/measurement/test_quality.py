@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement import quality
 from mnist_bench.measurement.conditions import Conditions, Stretch, Surroundings, TrainingStretch
-from mnist_bench.measurement.quality import VERDICTS, Limits, Reason, Verdict, judge, judge_moment
+from mnist_bench.measurement.quality import VERDICTS, Reason, Threshold, Verdict, assess, assess_now
 
 NUDGE = 1e-6
 """Of a figure: larger than what rounding does to it."""
@@ -24,15 +24,15 @@ RUN_SECONDS = STRETCHES * factories.STRETCH_SECONDS
 
 def verdict_of(words: str, conditions: Conditions) -> Verdict:
     """What one reason makes of a run."""
-    return next((r.verdict for r in judge(conditions).reasons if r.words == words), "clean")
+    return next((r.verdict for r in assess(conditions).reasons if r.words == words), "clean")
 
 
 def words_of(conditions: Conditions) -> list[str]:
-    return [reason.words for reason in judge(conditions).reasons]
+    return [reason.words for reason in assess(conditions).reasons]
 
 
 def rank(conditions: Conditions) -> int:
-    return VERDICTS.index(judge(conditions).verdict)
+    return VERDICTS.index(assess(conditions).verdict)
 
 
 def stretched(**changes: Any) -> Conditions:
@@ -51,13 +51,13 @@ def ended_with(**changes: Any) -> Conditions:
 def uneven(share: float) -> Conditions:
     """One of eight warm stretches takes longer, by this share of all their time."""
     slow = (1 + 7 * share) / (1 - share)
-    assert slow > verdict.SLOW_STRETCH
+    assert slow > quality.SLOW_STRETCH
     return trained([PACE] * 7 + [PACE * slow])
 
 
 def drifted(drift: float) -> Conditions:
-    third = verdict.DRIFT_STRETCHES // 3
-    return trained([PACE] * (verdict.DRIFT_STRETCHES - third) + [PACE * (1 + drift)] * third)
+    third = quality.DRIFT_STRETCHES // 3
+    return trained([PACE] * (quality.DRIFT_STRETCHES - third) + [PACE * (1 + drift)] * third)
 
 
 def waited(share: float) -> Conditions:
@@ -71,7 +71,7 @@ def waited(share: float) -> Conditions:
 
 def warm(paces: list[float], **changes: Any) -> tuple[TrainingStretch, ...]:
     """Stretches of these paces, after those that warm up."""
-    return factories.training_stretches([PACE] * verdict.WARM_UP_STRETCHES + paces, **changes)
+    return factories.training_stretches([PACE] * quality.WARM_UP_STRETCHES + paces, **changes)
 
 
 def trained(paces: list[float]) -> Conditions:
@@ -84,24 +84,24 @@ def memory_used(share: float) -> Conditions:
     return ended_with(memory_available_bytes=available_bytes, memory_total_bytes=total_bytes)
 
 
-CASES: dict[Limits, Callable[[float], Conditions]] = {
-    verdict.OTHER_LOAD: lambda share: stretched(
+CASES: dict[Threshold, Callable[[float], Conditions]] = {
+    quality.OTHER_LOAD: lambda share: stretched(
         other_cpu_seconds=share * RUN_SECONDS * factories.CORES
     ),
-    verdict.STEAL: lambda share: stretched(steal_seconds=share * RUN_SECONDS * factories.CORES),
-    verdict.THROTTLED: lambda share: stretched(throttled_seconds=share * RUN_SECONDS),
-    verdict.WAITED: waited,
-    verdict.UNEVEN: uneven,
-    verdict.DRIFT: drifted,
-    verdict.CALIBRATION_DRIFT: lambda drift: factories.conditions(
+    quality.STEAL: lambda share: stretched(steal_seconds=share * RUN_SECONDS * factories.CORES),
+    quality.THROTTLED: lambda share: stretched(throttled_seconds=share * RUN_SECONDS),
+    quality.WAITED: waited,
+    quality.UNEVEN: uneven,
+    quality.DRIFT: drifted,
+    quality.CALIBRATION_DRIFT: lambda drift: factories.conditions(
         calibration_seconds=(0.02, 0.02 * (1 + drift))
     ),
-    verdict.SUSPENDED: lambda seconds: stretched(suspended_seconds=seconds),
-    verdict.MEMORY_STALL: lambda share: stretched(memory_stall_seconds=share * RUN_SECONDS),
-    verdict.SWAPPED: lambda size_bytes: stretched(swapped_bytes=round(size_bytes)),
-    verdict.MEMORY_USED: memory_used,
-    verdict.CLOCK_FALL: lambda fall: ended_with(clock_mhz=3_000.0 * (1 - fall)),
-    verdict.TEMPERATURE: lambda degrees: ended_with(temperature_celsius=degrees),
+    quality.SUSPENDED: lambda seconds: stretched(suspended_seconds=seconds),
+    quality.MEMORY_STALL: lambda share: stretched(memory_stall_seconds=share * RUN_SECONDS),
+    quality.SWAPPED: lambda size_bytes: stretched(swapped_bytes=round(size_bytes)),
+    quality.MEMORY_USED: memory_used,
+    quality.CLOCK_FALL: lambda fall: ended_with(clock_mhz=3_000.0 * (1 - fall)),
+    quality.TEMPERATURE: lambda degrees: ended_with(temperature_celsius=degrees),
 }
 EVERY_LIMIT = pytest.mark.parametrize("limits", CASES, ids=lambda limits: limits.words)
 
@@ -110,27 +110,27 @@ EVERY_LIMIT = pytest.mark.parametrize("limits", CASES, ids=lambda limits: limits
 
 
 def test_a_quiet_run_is_clean() -> None:
-    judged = judge(factories.conditions())
+    judged = assess(factories.conditions())
     assert (judged.verdict, judged.reasons) == ("clean", ())
 
 
 def test_every_limit_is_tried_here() -> None:
-    assert set(CASES) == set(verdict.LIMITS)
+    assert set(CASES) == set(quality.THRESHOLDS)
     assert len({limits.words for limits in CASES}) == len(CASES)
     assert all(limits.figure for limits in CASES)
 
 
 @EVERY_LIMIT
-def test_under_the_limit_is_clean_and_at_it_suspect(limits: Limits) -> None:
+def test_under_the_limit_is_clean_and_at_it_suspect(limits: Threshold) -> None:
     made = CASES[limits]
     assert verdict_of(limits.words, made(limits.suspect * (1 - NUDGE))) == "clean"
-    at = judge(made(limits.suspect * (1 + NUDGE)))
+    at = assess(made(limits.suspect * (1 + NUDGE)))
     assert [r.verdict for r in at.reasons if r.words == limits.words] == ["suspect"]
     assert at.verdict != "clean"
 
 
 @EVERY_LIMIT
-def test_what_spoils_a_run(limits: Limits) -> None:
+def test_what_spoils_a_run(limits: Threshold) -> None:
     made = CASES[limits]
     if limits.invalid is None:
         # Far beyond the limit it is no worse: half of what is left, or many times as much.
@@ -141,7 +141,7 @@ def test_what_spoils_a_run(limits: Limits) -> None:
     assert verdict_of(limits.words, made(limits.invalid * (1 - NUDGE))) == "suspect"
     at = made(limits.invalid * (1 + NUDGE))
     assert verdict_of(limits.words, at) == "invalid"
-    assert judge(at).verdict == "invalid"
+    assert assess(at).verdict == "invalid"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_what_spoils_a_run(limits: Limits) -> None:
 def test_a_limit_is_the_smallest_value_that_counts(
     invalid: float | None, value: float, expected: Verdict
 ) -> None:
-    limits = Limits("noise", "how loud it was", 1.0, invalid, shown=lambda bels: f"{bels:g} bel")
+    limits = Threshold("noise", "how loud it was", 1.0, invalid, shown=lambda bels: f"{bels:g} bel")
     assert limits.reason(value) == Reason("noise", f"{value:g} bel", expected)
 
 
@@ -187,14 +187,14 @@ def test_a_limit_is_the_smallest_value_that_counts(
     ],
 )
 def test_the_figure_behind_a_reason(words: str, figure: str, conditions: Conditions) -> None:
-    assert [r.detail for r in judge(conditions).reasons if r.words == words] == [figure]
+    assert [r.detail for r in assess(conditions).reasons if r.words == words] == [figure]
 
 
 # Load
 
 
 def test_load_is_a_share_of_the_cores_that_the_run_might_have_had() -> None:
-    seconds = verdict.OTHER_LOAD.suspect * RUN_SECONDS * 2 * (1 + NUDGE)
+    seconds = quality.OTHER_LOAD.suspect * RUN_SECONDS * 2 * (1 + NUDGE)
     loaded = stretched(other_cpu_seconds=seconds)
     assert verdict_of("other load", loaded) == "clean"  # of four cores
     halved = loaded.model_copy(update={"surroundings": (factories.surroundings(affinity_cores=2),)})
@@ -229,21 +229,21 @@ def test_stretches_of_unequal_length_are_held_against_each_other_by_the_step() -
 
 def test_the_first_stretches_warm_up() -> None:
     """They may be slow, and may wait for memory: that is no fault of the machine's."""
-    stretches = factories.training_stretches([PACE * 9] * verdict.WARM_UP_STRETCHES + [PACE] * 10)
+    stretches = factories.training_stretches([PACE * 9] * quality.WARM_UP_STRETCHES + [PACE] * 10)
     idle = factories.stretch(own_cpu_seconds=0.0)
-    cold = [s.model_copy(update={"seen": idle}) for s in stretches[: verdict.WARM_UP_STRETCHES]]
-    rest = stretches[verdict.WARM_UP_STRETCHES :]
+    cold = [s.model_copy(update={"seen": idle}) for s in stretches[: quality.WARM_UP_STRETCHES]]
+    rest = stretches[quality.WARM_UP_STRETCHES :]
     assert words_of(factories.conditions(stretches=(*cold, *rest))) == []
 
 
 def test_a_faster_end_is_a_drift_too() -> None:
-    third = verdict.DRIFT_STRETCHES // 3
-    faster = trained([PACE * 2] * third + [PACE] * (verdict.DRIFT_STRETCHES - third))
+    third = quality.DRIFT_STRETCHES // 3
+    faster = trained([PACE * 2] * third + [PACE] * (quality.DRIFT_STRETCHES - third))
     assert verdict_of("drift of step time", faster) != "clean"
 
 
 def test_a_few_stretches_have_no_drift() -> None:
-    rising = [PACE * 1.05**number for number in range(verdict.DRIFT_STRETCHES)]
+    rising = [PACE * 1.05**number for number in range(quality.DRIFT_STRETCHES)]
     assert verdict_of("drift of step time", trained(rising)) != "clean"
     assert verdict_of("drift of step time", trained(rising[:-1])) == "clean"
 
@@ -251,7 +251,7 @@ def test_a_few_stretches_have_no_drift() -> None:
 @pytest.mark.parametrize("share", [1.01, 0.99])
 def test_a_little_less_processor_time_is_no_waiting(share: float) -> None:
     """Four of ten stretches got somewhat less than what is usual."""
-    less = factories.stretch(own_cpu_seconds=24.0 * verdict.BUSY_ENOUGH * share)
+    less = factories.stretch(own_cpu_seconds=24.0 * quality.BUSY_ENOUGH * share)
     stretches = list(warm([PACE] * 10))
     stretches[-4:] = [s.model_copy(update={"seen": less}) for s in stretches[-4:]]
     told = verdict_of("kept waiting", factories.conditions(stretches=tuple(stretches)))
@@ -270,7 +270,7 @@ def test_one_stretch_has_no_pace_to_leave(warm_stretches: int) -> None:
 
 def test_a_stretch_too_short_for_the_clock_spoils_nothing() -> None:
     assert words_of(trained([0.0] * 4 + [PACE] * 8)) == []
-    assert words_of(trained([0.0] * verdict.DRIFT_STRETCHES)) == []
+    assert words_of(trained([0.0] * quality.DRIFT_STRETCHES)) == []
     at_once = warm([PACE] * 10, wall_seconds=0.0)
     assert words_of(factories.conditions(stretches=at_once)) == []
 
@@ -279,13 +279,13 @@ def test_a_stretch_too_short_for_the_clock_spoils_nothing() -> None:
 
 
 def test_calibrations_are_one_reason_however_many_there_are() -> None:
-    d = 1 + verdict.CALIBRATION_DRIFT.suspect * 2
+    d = 1 + quality.CALIBRATION_DRIFT.suspect * 2
     there_and_back = factories.conditions(calibration_seconds=(0.02, 0.02 * d, 0.02, 0.02 * d))
     assert words_of(there_and_back) == ["calibration drift"]
 
 
 def test_a_machine_that_got_faster_was_slower_before() -> None:
-    factor = 1 + verdict.CALIBRATION_DRIFT.suspect * (1 + NUDGE)
+    factor = 1 + quality.CALIBRATION_DRIFT.suspect * (1 + NUDGE)
     assert words_of(factories.conditions(calibration_seconds=(0.02 * factor, 0.02))) == [
         "calibration drift"
     ]
@@ -315,7 +315,7 @@ def test_one_calibration_compares_with_nothing(seconds: tuple[float, ...]) -> No
 def test_what_makes_a_run_suspect_by_itself(changes: dict[str, Any], words: list[str]) -> None:
     told = factories.conditions(surroundings=(factories.surroundings(**changes),))
     assert words_of(told) == words
-    assert judge(told).verdict == ("suspect" if words else "clean")
+    assert assess(told).verdict == ("suspect" if words else "clean")
 
 
 def test_a_charger_pulled_for_a_moment_is_not_forgotten() -> None:
@@ -325,7 +325,7 @@ def test_a_charger_pulled_for_a_moment_is_not_forgotten() -> None:
 
 def test_others_let_in_make_a_run_suspect() -> None:
     assert words_of(factories.conditions(exclusive=False)) == ["not exclusive"]
-    assert judge(factories.conditions(exclusive=False)).verdict == "suspect"
+    assert assess(factories.conditions(exclusive=False)).verdict == "suspect"
 
 
 # Several reasons
@@ -348,7 +348,7 @@ def everything() -> Conditions:
         temperature_celsius=120.0,
         memory_available_bytes=0,
     )
-    third = verdict.DRIFT_STRETCHES // 3
+    third = quality.DRIFT_STRETCHES // 3
     paces = [PACE] * (2 * third) + [PACE * 9] * third
     idle = factories.training_stretches(
         [PACE * 9] * 3, **(bad | {"own_cpu_seconds": 0.0, "wall_seconds": 99.0})
@@ -362,7 +362,7 @@ def everything() -> Conditions:
 
 
 def test_worst_first_and_none_is_lost() -> None:
-    judged = judge(everything())
+    judged = assess(everything())
     ranks = [VERDICTS.index(reason.verdict) for reason in judged.reasons]
     assert ranks == sorted(ranks, reverse=True)
     assert {VERDICTS[index] for index in ranks} == {"suspect", "invalid"}
@@ -378,7 +378,7 @@ def test_worst_first_and_none_is_lost() -> None:
 
 
 def test_words_can_be_joined_by_commas() -> None:
-    for reason in judge(everything()).reasons:
+    for reason in assess(everything()).reasons:
         assert "," not in reason.words
         assert len(reason.words.splitlines()) == 1
         assert reason.detail
@@ -402,7 +402,7 @@ def test_a_short_row_is_judged_without_what_came_later() -> None:
         stretches=whole.stretches[:-1],
     )
     assert words_of(whole) == ["suspended", "calibration drift", "on battery"]
-    assert judge(short).reasons == ()
+    assert assess(short).reasons == ()
 
 
 # Nothing known
@@ -415,7 +415,7 @@ def test_a_run_of_which_nothing_is_known_is_clean() -> None:
         for s in factories.training_stretches([PACE] * STRETCHES)
     ]
     blind = Conditions(surroundings=(Surroundings(),) * 2, stretches=tuple(stretches))
-    assert judge(blind).reasons == judge(Conditions()).reasons == ()
+    assert assess(blind).reasons == assess(Conditions()).reasons == ()
 
 
 def test_load_on_nobody_knows_how_many_cores_is_no_share() -> None:
@@ -438,12 +438,12 @@ def test_figures_that_cannot_be_spoil_nothing() -> None:
 
 
 def test_a_quiet_moment() -> None:
-    assert judge_moment(factories.stretch(), factories.surroundings()).reasons == ()
+    assert assess_now(factories.stretch(), factories.surroundings()).reasons == ()
 
 
 def test_a_bad_moment() -> None:
     busy = factories.stretch(other_cpu_seconds=factories.STRETCH_SECONDS * factories.CORES)
-    judged = judge_moment(busy, factories.surroundings(on_battery=True))
+    judged = assess_now(busy, factories.surroundings(on_battery=True))
     assert [reason.words for reason in judged.reasons] == ["other load", "on battery"]
     assert judged.verdict == "invalid"
 
@@ -491,7 +491,7 @@ SURROUNDINGS = st.builds(
 
 def _many(stretches: list[TrainingStretch]) -> list[TrainingStretch]:
     """Enough of a few for a run that has thirds."""
-    return stretches * (verdict.DRIFT_STRETCHES // 4) if len(stretches) > 4 else stretches
+    return stretches * (quality.DRIFT_STRETCHES // 4) if len(stretches) > 4 else stretches
 
 
 CONDITIONS = st.builds(
@@ -509,7 +509,7 @@ OPTIONAL = {
 
 @given(CONDITIONS)
 def test_every_run_can_be_judged(conditions: Conditions) -> None:
-    judged = judge(conditions)
+    judged = assess(conditions)
     ranks = [VERDICTS.index(reason.verdict) for reason in judged.reasons]
     assert ranks == sorted(ranks, reverse=True)
     assert 0 not in ranks
@@ -520,7 +520,7 @@ def test_every_run_can_be_judged(conditions: Conditions) -> None:
 
 @given(STRETCH, SURROUNDINGS)
 def test_every_moment_can_be_judged(stretch: Stretch, surroundings: Surroundings) -> None:
-    assert judge_moment(stretch, surroundings).verdict in VERDICTS
+    assert assess_now(stretch, surroundings).verdict in VERDICTS
 
 
 @given(

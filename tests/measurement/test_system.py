@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import system
 from mnist_bench.measurement.conditions import Surroundings, between
 from mnist_bench.measurement.system import Sensors, usable_threads
 
@@ -464,7 +464,7 @@ def test_a_system_without_affinity(make: Make, monkeypatch: pytest.MonkeyPatch) 
 def test_usable_threads(
     monkeypatch: pytest.MonkeyPatch, usable: float | None, threads: int
 ) -> None:
-    monkeypatch.setattr(sensing, "Sensors", lambda: SimpleNamespace(
+    monkeypatch.setattr(system, "Sensors", lambda: SimpleNamespace(
         surroundings=lambda: Surroundings(quota_cores=usable)
     ))  # fmt: skip
     assert usable_threads() == threads
@@ -539,7 +539,7 @@ def test_a_machine_that_is_awake_is_not_suspended(make: Make) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="these clocks are Linux's")
 def test_sleep_is_the_boot_clocks_lead(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     clocks = {time.CLOCK_BOOTTIME: 5_000.0, time.CLOCK_MONOTONIC: 1_400.0}
-    monkeypatch.setattr(sensing.time, "clock_gettime", clocks.__getitem__)
+    monkeypatch.setattr(system.time, "clock_gettime", clocks.__getitem__)
     assert make({}).counters().suspended_seconds == 3_600.0
 
 
@@ -547,7 +547,7 @@ def test_sleep_is_the_boot_clocks_lead(make: Make, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_system_that_is_none_of_the_three(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensing.sys, "platform", "haiku")
+    monkeypatch.setattr(system.sys, "platform", "haiku")
     assert make({}).counters().suspended_seconds is None
 
 
@@ -558,7 +558,7 @@ def test_everything_forbidden(
     names = ("cpu_times", "cpu_count", "cpu_freq", "virtual_memory", "swap_memory", "Process")
     for name in (*names, "sensors_battery", "sensors_temperatures"):
         monkeypatch.setattr(psutil, name, broken, raising=False)
-    monkeypatch.setattr(sensing.time, "clock_gettime", broken, raising=False)
+    monkeypatch.setattr(system.time, "clock_gettime", broken, raising=False)
     sensors = make({})
     assert sensors.surroundings() == Surroundings()
     told = sensors.counters().model_dump()

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from mnist_bench.measurement import timing as steady
+from mnist_bench.measurement import timing
 
 
 def test_the_median_without_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steady, "TIMES", 5)
+    monkeypatch.setattr(timing, "TIMES", 5)
     # The first warms up, one meets a disturbance: neither moves what is told.
     durations = iter([90.0, 3.0, 1.0, 2.0, 50.0, 2.5])
     now = [0.0]
@@ -19,6 +19,6 @@ def test_the_median_without_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
         now[0] += next(durations)
 
     clock = SimpleNamespace(perf_counter=lambda: now[0])
-    monkeypatch.setattr(steady, "time", clock)
-    assert steady.median_seconds(work) == 2.5
+    monkeypatch.setattr(timing, "time", clock)
+    assert timing.median_seconds(work) == 2.5
     assert next(durations, None) is None

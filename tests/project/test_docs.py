@@ -13,7 +13,7 @@ import click
 import pytest
 
 from mnist_bench.claims import declared
-from mnist_bench.claims.parts import Part, parts_of
+from mnist_bench.claims.parts import ClaimInput, inputs_of
 from mnist_bench.cli.main import cli
 from mnist_bench.reporting.claims import found
 from mnist_bench.results.document import Document
@@ -102,7 +102,7 @@ def claims_page() -> str:
         parts.append(f"## {claim.number}. {claim.words}\n\nIn the paper: {claim.place}.\n")
         parts.append("| Asked | Holds where |\n| --- | --- |")
         parts += [f"| {each.question} | {each.rule} |" for each in claim.criteria]
-        measured = "; ".join(dict.fromkeys(map(_measured_by, parts_of([claim.number]))))
+        measured = "; ".join(dict.fromkeys(map(_measured_by, inputs_of([claim.number]))))
         parts.append(f"\nMeasured by: {measured}.\n")
     return "\n".join(parts)
 
@@ -128,7 +128,7 @@ def test_the_page_on_the_paper_tells_what_the_sample_found() -> None:
     assert told.count("\n") > 10
 
 
-def _measured_by(part: Part) -> str:
+def _measured_by(part: ClaimInput) -> str:
     """A part without its seed: all are trained alike."""
     return re.sub(r", seed \d+", "", str(part))
 

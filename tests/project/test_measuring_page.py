@@ -6,21 +6,21 @@ import os
 import re
 from pathlib import Path
 
-from mnist_bench.measurement import quality as verdict
-from mnist_bench.measurement.quality import Limits
+from mnist_bench.measurement import quality
+from mnist_bench.measurement.quality import Threshold
 
 PAGE = Path(__file__).parents[2] / "docs" / "measuring.md"
 BETWEEN = re.compile(r"(?<=<!-- thresholds:begin -->\n).*?(?=<!-- thresholds:end -->)", re.DOTALL)
 
 
-def line(limits: Limits) -> str:
+def line(limits: Threshold) -> str:
     invalid = "–" if limits.invalid is None else limits.shown(limits.invalid)
     return f"| {limits.words} | {limits.figure} | {limits.shown(limits.suspect)} | {invalid} |\n"
 
 
 def thresholds() -> str:
     head = "| reason | figure | suspect from | invalid from |\n|---|---|---|---|\n"
-    return head + "".join(map(line, verdict.LIMITS))
+    return head + "".join(map(line, quality.THRESHOLDS))
 
 
 def test_the_thresholds_told_are_those_used():
@@ -47,8 +47,8 @@ def test_the_known_errors_are_those_of_the_tables():
 
 def test_every_reason_is_told():
     page = PAGE.read_text(encoding="utf-8")
-    words = {limits.words for limits in verdict.LIMITS}
-    assert len(words) == len(verdict.LIMITS)
+    words = {limits.words for limits in quality.THRESHOLDS}
+    assert len(words) == len(quality.THRESHOLDS)
     for reason in words | {"on battery", "limited cores", "not exclusive"}:
         assert reason in page, reason
         assert "," not in reason

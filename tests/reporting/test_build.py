@@ -15,16 +15,15 @@ import pytest
 from factories import bundle, machine, run, table_1
 from program import Bench, taken_in
 
-from mnist_bench.analysis import table1 as compare
+from mnist_bench.analysis import table1
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
-from mnist_bench.core.process_identity import current
-from mnist_bench.reporting import build as reporting
-from mnist_bench.reporting import sections
+from mnist_bench.core.process_identity import current_process
+from mnist_bench.reporting import build, sections
 from mnist_bench.reporting.notes import without_study
 from mnist_bench.results.run import RunResult
-from mnist_bench.results.run_summary import Recorded, summarise_run
-from mnist_bench.tracking import mlflow_reader as archive
-from mnist_bench.tracking.mlflow_store import Started, Store
+from mnist_bench.results.run_summary import RecordedRun, summarise_run
+from mnist_bench.tracking import mlflow_reader
+from mnist_bench.tracking.mlflow_store import MlflowStore, Started
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -97,7 +96,7 @@ def test_where_no_run_makes_sense_there_is_no_export(tmp_path: Path) -> None:
 
 def recorded_in(bench: Bench) -> dict[str, Run]:
     """All runs that MLflow has, by id."""
-    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
     return {each.info.run_id: each for each in store.search("")}
 
 
@@ -106,8 +105,8 @@ def test_an_import_leaves_an_incomplete_run_of_the_users_own_alone(tmp_path: Pat
     bench = Bench(tmp_path)
     (theirs,) = table_1()[:1]
     begun = theirs.model_copy(update={"status": None, "run_id": None, "evaluations": ()})
-    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
-    own = store.start(begun, "Mine.", current("c" * 32), machine(), at_ms=5).run_id
+    store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    own = store.start(begun, "Mine.", current_process("c" * 32), machine(), at_ms=5).run_id
     before = recorded_in(bench)[own].to_dictionary()
     first = taken_in(bench, [theirs])
     again = bench.inside("import", "theirs.zip")
@@ -118,15 +117,15 @@ def test_an_import_leaves_an_incomplete_run_of_the_users_own_alone(tmp_path: Pat
     (imported,) = found.values()
     assert imported.data.tags["bench.imported"] == "true"
     # Nor does what goes on with the own one take the imported for it.
-    assert store.start(begun, "", current("c" * 32), machine(), at_ms=5, look_first=True) == (
-        Started(own)
-    )
+    assert store.start(
+        begun, "", current_process("c" * 32), machine(), at_ms=5, look_first=True
+    ) == (Started(own))
 
 
 def test_an_import_that_was_interrupted_goes_on(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     taken_in(bench, table_1()[:2])
-    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
     torn, _ = recorded_in(bench)
     store.client.set_tag(torn, "bench.complete", "false")
     again = bench.inside("import", "theirs.zip")
@@ -228,10 +227,10 @@ def test_another_machine_that_ran_nothing_that_this_one_did(tmp_path: Path) -> N
 
 def test_what_this_machine_did_not_do_is_in_no_table_of_it() -> None:
     """Two other machines ran the same scenario in coarser arithmetic."""
-    runs = [Recorded(summarise_run(run(1_000, machine_id=id_ * 32, precision=precision)), 0)
+    runs = [RecordedRun(summarise_run(run(1_000, machine_id=id_ * 32, precision=precision)), 0)
             for id_, precision in (("a", "float32"), ("b", "float32"), ("b", "bfloat16"),
                                    ("c", "bfloat16"))]  # fmt: skip
-    lines = reporting._beside(runs, "a" * 32)
+    lines = build._beside(runs, "a" * 32)
     assert {(line.machine_id, line.precision) for line in lines} == {
         ("a" * 32, "float32"), ("b" * 32, "float32"),
     }  # fmt: skip
@@ -285,7 +284,7 @@ def test_no_runs_at_all(tmp_path: Path) -> None:
     assert "`mnist-bench run` makes some" in ended.complaint
 
 
-def wish(folder: Path, *formats: str, **changes: Any) -> reporting.Wish:
+def wish(folder: Path, *formats: str, **changes: Any) -> build.ReportOptions:
     """All that is recorded in a folder's database."""
     values: dict[str, Any] = {
         "tracking_uri": f"sqlite:///{(folder / 'mlflow.db').as_posix()}",
@@ -293,15 +292,15 @@ def wish(folder: Path, *formats: str, **changes: Any) -> reporting.Wish:
         "since_ms": None, "until_ms": None, "formats": formats, "folder": folder / "out",
         "images": None, "image": None, "command": "mnist-bench report",
     }  # fmt: skip
-    return reporting.Wish(**(values | changes))
+    return build.ReportOptions(**(values | changes))
 
 
 def test_the_reference_is_read_once(two_machines: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many scenarios there are."""
     read: list[bool] = []
-    reference = compare.reference_document
-    monkeypatch.setattr(compare, "reference_document", lambda: read.append(True) or reference())
-    book, _ = reporting.carry_out(wish(two_machines.folder, "json"))
+    reference = table1.reference_document
+    monkeypatch.setattr(table1, "reference_document", lambda: read.append(True) or reference())
+    book, _ = build.write_report(wish(two_machines.folder, "json"))
     assert len(book.reports) == 2
     assert len(read) == 1
 
@@ -315,7 +314,7 @@ def test_of_very_many_scenarios_the_newest_are_shown_and_the_rest_are_told(
     papers = run(1_000, 0.985, scenario="paper", trajectory="p")
     taken_in(bench, [papers, *(run(200, 0.91, scenario=f"mine-{place}", trajectory=f"t {place}")
                                for place in range(5))])  # fmt: skip
-    _, paths = reporting.carry_out(wish(bench.folder, "html", "md", "csv", "json"))
+    _, paths = build.write_report(wish(bench.folder, "html", "md", "csv", "json"))
     page, text, rows, runs, document = (path.read_text(encoding="utf-8") for path in paths)
     assert re.findall(r"^## Scenario (.*)$", text, re.MULTILINE) == ["paper", "mine-4", "mine-3"]
     assert "1 of 6 scenarios, those that compare with Table I and then those with the " in text
@@ -329,12 +328,12 @@ def test_of_very_many_scenarios_the_newest_are_shown_and_the_rest_are_told(
     # Nothing is left out of the data.
     assert rows.count("\n") == runs.count("\n") == 7
     assert len(json.loads(document)["runs"]) == 6
-    named, _ = reporting.carry_out(wish(bench.folder, "html", scenarios=("mine-0", "mine-1")))
+    named, _ = build.write_report(wish(bench.folder, "html", scenarios=("mine-0", "mine-1")))
     assert [report.is_drawn for report in named.reports] == [True, True]
     assert (named.others, [note for note in named.notes if "scenarios" in note]) == ((), [])
     # What is no more than can be shown is drawn wholly.
     monkeypatch.setattr(sections, "MOST_SECTIONS", 6)
-    whole, _ = reporting.carry_out(wish(bench.folder, "html"))
+    whole, _ = build.write_report(wish(bench.folder, "html"))
     assert [report.is_drawn for report in whole.reports] == [True] * 6
 
 
@@ -351,7 +350,7 @@ def test_runs_of_several_versions_are_told(tmp_path: Path) -> None:
 
 
 def test_trials_without_their_study_are_told() -> None:
-    trial = Recorded(summarise_run(run()), 0, study="mine")
+    trial = RecordedRun(summarise_run(run()), 0, study="mine")
     (told,) = without_study([trial, trial], [])
     assert told.startswith("2 trials of the study mine left out: it has not come to its end, or ")
 
@@ -363,19 +362,19 @@ def test_a_database_that_disappears_meanwhile(
     bench = Bench(tmp_path)
     taken_in(bench, table_1())
     database = bench.folder / "mlflow.db"
-    pages = archive.Archive._pages
+    pages = mlflow_reader.MlflowReader._pages
 
-    def gone_after_the_first(self: archive.Archive, question: str) -> Iterator[Run]:
+    def gone_after_the_first(self: mlflow_reader.MlflowReader, question: str) -> Iterator[Run]:
         for place, each in enumerate(pages(self, question)):
             if place == 2:
                 with closing(sqlite3.connect(database)) as other:
                     other.execute("DROP TABLE tags")
             yield each
 
-    monkeypatch.setattr(archive, "_RUNS_A_PAGE", 3)
-    monkeypatch.setattr(archive.Archive, "_pages", gone_after_the_first)
+    monkeypatch.setattr(mlflow_reader, "_RUNS_A_PAGE", 3)
+    monkeypatch.setattr(mlflow_reader.MlflowReader, "_pages", gone_after_the_first)
     with pytest.raises(BenchError, match="failed while looking for runs: no such table") as failed:
-        reporting.carry_out(wish(bench.folder, "md"))
+        build.write_report(wish(bench.folder, "md"))
     assert failed.value.exit_status == EXIT_BROKE
     assert not (bench.folder / "out").exists()
 
@@ -409,7 +408,7 @@ def test_only_a_failed_run(tmp_path: Path) -> None:
 def test_runs_of_another_schema_are_counted_and_left_out(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     taken_in(bench, table_1()[:2])
-    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
     first = store.search("")[0].info.run_id
     store.client.set_tag(first, "bench.schema", "99")
     ended = bench.inside("report", "--json")

@@ -25,19 +25,19 @@ from factories import (
 from program import Bench
 from rich.console import Console
 
-from mnist_bench.claims.decide import judge
+from mnist_bench.claims.decide import decide
 from mnist_bench.reporting.claims import figure, found, interval
 from mnist_bench.reporting.figures import drawings_of
 from mnist_bench.reporting.markdown import book_to_markdown
-from mnist_bench.reporting.model import Book
+from mnist_bench.reporting.model import Report
 from mnist_bench.reporting.terminal import print_claims
 from mnist_bench.results.claims import ClaimLine, Decision
 
 
-def told(*lines: ClaimLine) -> Book:
+def told(*lines: ClaimLine) -> Report:
     made = report_book(report_section(seeds(1_000, 0.984, 0.985, 0.986)))
     document = made.document.model_copy(update={"claims": lines})
-    return Book(**(vars(made) | {"document": document}))
+    return Report(**(vars(made) | {"document": document}))
 
 
 def decision(**changes: object) -> Decision:
@@ -141,7 +141,7 @@ def test_nothing_is_drawn_of_layers_that_nobody_timed_and_of_a_way_that_never_be
 
 
 def test_every_real_claim_can_be_told_everywhere() -> None:
-    lines = judge(claims_evidence(trainings_along(falling_error), price=0.3))
+    lines = decide(claims_evidence(trainings_along(falling_error), price=0.3))
     page, text = page_of(told(*lines)), book_to_markdown(told(*lines))
     screen = io.StringIO()
     print_claims(lines, Console(file=screen, width=200))

@@ -25,7 +25,7 @@ from factories import (
     traded_study,
 )
 
-from mnist_bench.core import formatting as units
+from mnist_bench.core import formatting
 from mnist_bench.reporting.digit_charts import charts_of_layers
 from mnist_bench.reporting.figures import drawings_of
 from mnist_bench.reporting.markdown import book_to_markdown
@@ -246,7 +246,7 @@ def test_how_long_to_an_accuracy_is_told() -> None:
     steps = [next(e.step for e in r.evaluations if (e.test_accuracy or 0) >= 0.9928) for r in
              results[1:]]  # fmt: skip
     mean, sd = statistics.mean(steps), statistics.stdev(steps)
-    time = f"{units.duration(mean * 0.02)} ± {units.percent(sd / mean)}"
+    time = f"{formatting.duration(mean * 0.02)} ± {formatting.percent(sd / mean)}"
     assert line == f"| 0.9928 | 2 of 3 | {mean:,.0f} ± {sd:,.0f} | 20.0 | {time} |"
 
 

@@ -13,10 +13,10 @@ from program import Bench, Ended
 
 from mnist_bench.data.mnist import MNIST
 from mnist_bench.results.layer_maps import FILE, from_bytes
-from mnist_bench.results.run_summary import Recorded
-from mnist_bench.tracking.layer_maps import with_weights
-from mnist_bench.tracking.mlflow_reader import Archive
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.results.run_summary import RecordedRun
+from mnist_bench.tracking.layer_maps import run_with_weights
+from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 SCENARIO = """\
 title = "Table I's network for some steps"
@@ -40,9 +40,9 @@ class Told:
     text: str
 
     @property
-    def archive(self) -> Archive:
+    def archive(self) -> MlflowReader:
         uri = f"sqlite:///{(self.bench.folder / 'mlflow.db').as_posix()}"
-        return Archive(uri, "mnist-bench", make=False)
+        return MlflowReader(uri, "mnist-bench", make=False)
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +115,10 @@ def test_weights_of_other_images_are_no_reason_to_train_again(tmp_path: Path) ->
         (bench.folder / f"{name}.toml").write_text(text, encoding="utf-8")
         assert bench.inside("run", f"./{name}.toml", "--no-report").status == 0
     uri = f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}"
-    archive = Archive(uri, "mnist-bench", make=False)
-    runs = [each.run for each in archive.recorded("") if isinstance(each, Recorded)]
-    assert with_weights(archive, runs, runs[0].dataset_digest) is not None
-    assert with_weights(archive, runs, MNIST.digest) is None
+    archive = MlflowReader(uri, "mnist-bench", make=False)
+    runs = [each.run for each in archive.recorded("") if isinstance(each, RecordedRun)]
+    assert run_with_weights(archive, runs, runs[0].dataset_digest) is not None
+    assert run_with_weights(archive, runs, MNIST.digest) is None
 
 
 def test_a_bundle_holds_no_predictions(told: Told, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_images_that_are_not_at_hand(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     name = bundle(bench.folder, "theirs.zip", [run(1_000, dataset_digest=MNIST.digest)])
     assert bench.inside("import", name).status == 0
-    store = Store(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
     kept = tmp_path / "predictions.npz"
     np.savez(kept, final_label=np.zeros(9, np.uint8), final_probability=np.zeros(9, np.float16))
     store.client.log_artifact(store.search("")[0].info.run_id, str(kept))

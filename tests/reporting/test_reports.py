@@ -27,16 +27,16 @@ from factories import (
     threads_report,
 )
 
-from mnist_bench.analysis.system_state import Seen
+from mnist_bench.analysis.system_state import SystemState
 from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
 from mnist_bench.core.escaping import code, csv_cell, markdown, one_line
 from mnist_bench.reporting import text as words
 from mnist_bench.reporting.csv import rows_csv, runs_csv
-from mnist_bench.reporting.files import bind, write_reports
+from mnist_bench.reporting.files import render, write_reports
 from mnist_bench.reporting.json import to_json
 from mnist_bench.reporting.markdown import to_markdown
-from mnist_bench.reporting.model import Book, Report
+from mnist_bench.reporting.model import Report, ReportSection
 from mnist_bench.results.document import Document
 from mnist_bench.results.run_summary import summarise
 
@@ -271,7 +271,7 @@ def test_the_machine_around_the_runs() -> None:
 
 
 def test_surroundings_in_words() -> None:
-    everything = Seen(
+    everything = SystemState(
         on_battery=True, governors=("powersave",), logical_cores=8, usable_cores=1.5,
         quota_cores=1.5, clock_mhz_min=2_400.2, clock_mhz_max=2_400.4, temperature_celsius_max=71.0,
     )  # fmt: skip
@@ -281,7 +281,7 @@ def test_surroundings_in_words() -> None:
             "limit on processor time 1.5 cores, clock 2,400 MHz, up to 71 °C"
         )
     ]
-    nothing = Seen(None, (), None, None, None, None, None, None)
+    nothing = SystemState(None, (), None, None, None, None, None, None)
     assert words.surroundings(nothing) == [
         (
             "not told by this system: power source, frequency governor, usable cores, clock, "
@@ -441,7 +441,7 @@ def test_json_file_is_what_is_printed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("told", [full_report(), smoke_report(), table_report([])])
-def test_json_by_pieces_is_what_the_document_says_at_once(told: Report) -> None:
+def test_json_by_pieces_is_what_the_document_says_at_once(told: ReportSection) -> None:
     odd = told.document.model_copy(update={"machine": machine(cpu='\n  "runs": [] \u2028')})
     for document in (told.document, odd):
         at_once = document.model_dump_json(indent=2, ensure_ascii=True) + "\n"
@@ -451,11 +451,11 @@ def test_json_by_pieces_is_what_the_document_says_at_once(told: Report) -> None:
 def test_a_report_of_many_runs_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     document = full_report().document
     many = document.model_copy(update={"runs": document.runs * 200})
-    book = Book(title="", command="", created="", document=many, reports=())
-    files.write(tmp_path, "before", bind(book, ("csv", "json")).files)  # loads what is needed
+    book = Report(title="", command="", created="", document=many, reports=())
+    files.write(tmp_path, "before", render(book, ("csv", "json")).files)  # loads what is needed
     tracemalloc.start()
     try:
-        paths = files.write(tmp_path, "many", bind(book, ("csv", "json")).files)
+        paths = files.write(tmp_path, "many", render(book, ("csv", "json")).files)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -32,13 +32,13 @@ from pydantic import ValidationError
 
 from mnist_bench.analysis.statistics import Interval
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
-from mnist_bench.reporting import study_pictures as pictures
+from mnist_bench.reporting import study_pictures
 from mnist_bench.reporting.study import counts, headline, to_markdown
 from mnist_bench.reporting.study_files import trials_csv, winner_toml, write
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.tuning.confirmation_stats import Arm, McNemar, Proof, proof_in_words
-from mnist_bench.tuning.document import Look, StudyDocument
+from mnist_bench.tuning.confirmation_stats import Arm, Confirmation, McNemar, confirmation_in_words
+from mnist_bench.tuning.document import StudyDocument, TestEvaluation
 from mnist_bench.tuning.finalists import Finalist
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Parameter, Space, Value
@@ -58,7 +58,7 @@ def without_answer() -> StudyDocument:
     return study_document(trials=STUDY_TRIALS[2:], best=(), candidate=None, margin=None)
 
 
-def proof(**changes: Any) -> Proof:
+def proof(**changes: Any) -> Confirmation:
     facts: dict[str, Any] = {
         "candidate": Arm(n=5, accuracy_mean=0.99123, accuracy_sd=0.00085, accuracy_low=0.99,
                          validation_mean=0.9925, train_seconds_mean=61.4,
@@ -71,7 +71,7 @@ def proof(**changes: Any) -> Proof:
         "mcnemar": McNemar(only_candidate=41, only_paper=12, p_value=0.0000812),
         "payback_runs": 1_234.56,
     }  # fmt: skip
-    return Proof(**(facts | changes))
+    return Confirmation(**(facts | changes))
 
 
 def report(of: StudyDocument, *links: str) -> str:
@@ -151,8 +151,8 @@ def test_the_whole_report() -> None:
 
 def test_a_look_at_the_test_split() -> None:
     looks = (
-        Look(number=1, candidate=4, first_seed=1_000),
-        Look(number=2, candidate=1, first_seed=1_010, proof=proof()),
+        TestEvaluation(number=1, candidate=4, first_seed=1_000),
+        TestEvaluation(number=2, candidate=1, first_seed=1_010, proof=proof()),
     )
     text = report(study_document(looks=looks))
     assert text.splitlines()[2] == (
@@ -194,7 +194,9 @@ NO_SLOWER = Interval(difference=1.5, low=-0.25, high=3.25)
 
 def test_noise_is_called_noise() -> None:
     unclear = proof(accuracy=NO_MORE, train_seconds=NO_SLOWER, mcnemar=None, payback_runs=None)
-    text = report(study_document(looks=(Look(number=1, candidate=1, first_seed=7, proof=unclear),)))
+    text = report(
+        study_document(looks=(TestEvaluation(number=1, candidate=1, first_seed=7, proof=unclear),))
+    )
     assert section(text, "The looks at the test split")[-4:] == [
         (
             "- Difference in accuracy, winner less paper: +0.0002, 95% interval -0.0011 to +0.0015 "
@@ -210,7 +212,9 @@ def test_noise_is_called_noise() -> None:
 def test_a_winner_that_is_slower_never_pays() -> None:
     slower = Interval(difference=1.5, low=0.25, high=2.75)
     told = proof(train_seconds=slower, payback_runs=None)
-    text = report(study_document(looks=(Look(number=1, candidate=1, first_seed=7, proof=told),)))
+    text = report(
+        study_document(looks=(TestEvaluation(number=1, candidate=1, first_seed=7, proof=told),))
+    )
     last = section(text, "The looks at the test split")[-1]
     assert last == "- The search never pays for itself in time: the winner is no faster"
 
@@ -229,11 +233,13 @@ def test_times_to_a_target_are_told() -> None:
             ),
         }
     )
-    assert proof_in_words(told).endswith(
+    assert confirmation_in_words(told).endswith(
         "of training; 0.9900 on test first after 20.0 s against 50.0 s (2 never did and count "
         "whole)."
     )
-    text = report(study_document(looks=(Look(number=1, candidate=1, first_seed=7, proof=told),)))
+    text = report(
+        study_document(looks=(TestEvaluation(number=1, candidate=1, first_seed=7, proof=told),))
+    )
     assert (
         "- Difference in time to the target: -30.0 s, 95% interval -33.0 s to -27.0 s (Welch)"
         in section(text, "The looks at the test split")
@@ -241,24 +247,24 @@ def test_times_to_a_target_are_told() -> None:
 
 
 def test_one_line_tells_the_noise_of_accuracies() -> None:
-    assert "(n = 5 each, within noise), in " in proof_in_words(proof(accuracy=NO_MORE))
-    assert "(n = 5 each), in " in proof_in_words(proof(train_seconds=NO_SLOWER))
+    assert "(n = 5 each, within noise), in " in confirmation_in_words(proof(accuracy=NO_MORE))
+    assert "(n = 5 each), in " in confirmation_in_words(proof(train_seconds=NO_SLOWER))
 
 
 def test_the_last_proof_is_told_first() -> None:
     looks = tuple(
-        Look(number=number, candidate=1, first_seed=number, proof=told)
+        TestEvaluation(number=number, candidate=1, first_seed=number, proof=told)
         for number, told in ((1, proof()), (2, proof(accuracy=NO_MORE)), (3, None))
     )
     told = headline(study_document(looks=looks))
-    assert told == f"Trial 1 on fresh seeds: {proof_in_words(proof(accuracy=NO_MORE))}"
+    assert told == f"Trial 1 on fresh seeds: {confirmation_in_words(proof(accuracy=NO_MORE))}"
 
 
 def test_a_proof_stands_beside_the_trial_that_it_is_of() -> None:
     """A later candidate, whose own look broke off, has nothing of an earlier one's."""
     looks = (
-        Look(number=1, candidate=0, first_seed=1_000, proof=proof()),
-        Look(number=2, candidate=1, first_seed=1_010),
+        TestEvaluation(number=1, candidate=0, first_seed=1_000, proof=proof()),
+        TestEvaluation(number=2, candidate=1, first_seed=1_010),
     )
     told = headline(study_document(looks=looks))
     assert "0.9912" not in told or "Trial 1 " not in told
@@ -266,7 +272,7 @@ def test_a_proof_stands_beside_the_trial_that_it_is_of() -> None:
 
 def test_without_a_look_none_is_told() -> None:
     assert "The looks at the test split" not in report(study_document())
-    assert proof_in_words(None) == "the trainings did not come to their end."
+    assert confirmation_in_words(None) == "the trainings did not come to their end."
 
 
 def test_no_trial_is_an_answer() -> None:
@@ -379,8 +385,8 @@ def test_what_is_written(folder: Path) -> None:
     assert found[".json"].decode() == told.model_dump_json(indent=2) + "\n"
     assert found[".csv"].decode() == trials_csv(told)
     assert found[".toml"].decode() == winner_toml(told, 1)
-    assert {suffix: found[f".{suffix}"] for suffix in pictures.pictures_of(told)} == (
-        pictures.pictures_of(told)
+    assert {suffix: found[f".{suffix}"] for suffix in study_pictures.pictures_of(told)} == (
+        study_pictures.pictures_of(told)
     )
 
 
@@ -610,8 +616,8 @@ def test_chosen_steps_and_a_target(tmp_path: Path) -> None:
 
 def test_the_document_reads_back() -> None:
     looks = (
-        Look(number=1, candidate=4, first_seed=1_000),
-        Look(number=2, candidate=1, first_seed=1_010, proof=proof()),
+        TestEvaluation(number=1, candidate=4, first_seed=1_000),
+        TestEvaluation(number=2, candidate=1, first_seed=1_010, proof=proof()),
     )
     told = study_document(looks=looks, importances={"learning_rate": 0.75})
     text = told.model_dump_json(indent=2)
@@ -687,11 +693,13 @@ IMPORTANCES = {"batch_size": 0.25, "learning_rate": 0.5, "optimizer": 0.25}
     ids=["plain", "importances", "pareto", "infeasible", "unfinished", "no front", "empty"],
 )
 def test_which_pictures_there_are(told: StudyDocument, names: set[str]) -> None:
-    assert set(pictures.pictures_of(told)) == names
+    assert set(study_pictures.pictures_of(told)) == names
 
 
 def test_pictures_are_pngs_of_a_sensible_size() -> None:
-    drawn = pictures.pictures_of(traded_study().model_copy(update={"importances": IMPORTANCES}))
+    drawn = study_pictures.pictures_of(
+        traded_study().model_copy(update={"importances": IMPORTANCES})
+    )
     # Two rows of slices for five parameters, three bars.
     expected = {
         "history": (700, 400),
@@ -707,12 +715,15 @@ def test_pictures_are_pngs_of_a_sensible_size() -> None:
 
 
 def test_the_same_study_is_drawn_the_same() -> None:
-    first, second = pictures.pictures_of(study_document()), pictures.pictures_of(study_document())
+    first, second = (
+        study_pictures.pictures_of(study_document()),
+        study_pictures.pictures_of(study_document()),
+    )
     assert first == second
     better = study_document(
         trials=(*STUDY_TRIALS[:1], finished_trial(1, 0.9934), *STUDY_TRIALS[2:])
     )
-    other = pictures.pictures_of(better)
+    other = study_pictures.pictures_of(better)
     assert all(other[name] != first[name] for name in first)
 
 
@@ -720,7 +731,7 @@ def test_no_screen_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Matplotlib is set to draw on one that is not there."""
     monkeypatch.setenv("MPLBACKEND", "TkAgg")
     monkeypatch.delenv("DISPLAY", raising=False)
-    assert size(pictures.pictures_of(study_document())["history"]) == (700, 400)
+    assert size(study_pictures.pictures_of(study_document())["history"]) == (700, 400)
 
 
 def drawn(line: Any) -> list[tuple[Any, ...]]:
@@ -728,7 +739,7 @@ def drawn(line: Any) -> list[tuple[Any, ...]]:
 
 
 def test_the_history() -> None:
-    (axes,) = pictures.history(study_document()).axes
+    (axes,) = study_pictures.history(study_document()).axes
     each, best, papers = axes.lines
     assert drawn(each) == [(0, 0.9712), (1, 0.9834), (2, 0.99)]
     assert drawn(best) == [(0, 0.9712), (1, 0.9834), (2, 0.9834)]  # the last is no answer
@@ -742,13 +753,13 @@ def test_the_best_so_far() -> None:
         finished_trial(n, value, missed={"target accuracy": missed})
         for n, (value, missed) in enumerate(seconds)
     )
-    first, *rest = pictures._best_so_far(study_document(goal=SECONDS, trials=trials))
+    first, *rest = study_pictures._best_so_far(study_document(goal=SECONDS, trials=trials))
     assert math.isnan(first)  # there is no answer yet
     assert rest == [8.0, 8.0, 8.0, 7.0]
 
 
 def test_the_slices() -> None:
-    figure = pictures.slices(study_document())
+    figure = study_pictures.slices(study_document())
     shown = [axes for axes in figure.axes if axes.axison]
     assert [axes.get_title() for axes in shown] == list(STUDY_SPACE.parameters)
     assert [axes.get_xscale() for axes in shown] == ["log"] + 4 * ["linear"]
@@ -774,13 +785,13 @@ def test_a_parameter_that_the_papers_configuration_is_not_asked_for() -> None:
         finished_trial(1, 0.9834, chosen=WINNERS_VALUES | {"average_decay": 0.9}),
     )
     told = study_document(space=space, trials=trials)
-    assert set(pictures.pictures_of(told)) == {"history", "slices"}
+    assert set(study_pictures.pictures_of(told)) == {"history", "slices"}
     lines = section(report(told), "The winner")
     assert lines[-1] == "| average_decay | 0.9 | – |"
 
 
 def test_the_importances_rise() -> None:
-    (axes,) = pictures.importances(study_document(importances=IMPORTANCES)).axes
+    (axes,) = study_pictures.importances(study_document(importances=IMPORTANCES)).axes
     assert [bar.get_width() for bar in axes.patches] == [0.25, 0.25, 0.5]
     assert [label.get_text() for label in axes.get_yticklabels()][-1] == "learning_rate"
     assert axes.get_xlabel() == "share of what matters for validation accuracy"
@@ -792,7 +803,7 @@ def places(dots: Any) -> list[tuple[float, float]]:
 
 
 def test_the_front_stands_out() -> None:
-    axes, colours = pictures.pareto(traded_study()).axes
+    axes, colours = study_pictures.pareto(traded_study()).axes
     trials, front, papers = axes.collections
     assert places(trials) == [(40.0, 0.9712), (20.5, 0.9834), (41.5, 0.97), (95.25, 0.9912)]
     assert np.round(trials.get_array(), 1).tolist() == [1000.0, 900.0, 1000.0, 500.0]

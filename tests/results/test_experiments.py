@@ -7,27 +7,27 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from mnist_bench.results.dataset_size import DataSizes, ImageBytes
+from mnist_bench.results.dataset_size import DatasetSize, ImageBytes
 from mnist_bench.results.experiments import (
     CLAIM_OF_KIND,
     Body,
     ConvolutionCases,
     ConvolutionCheck,
-    Descent,
-    Finding,
+    ExperimentResult,
+    LayerComparison,
     LayerCost,
     LossCurve,
     LossPoint,
+    OptimizerComparison,
     RateSearch,
-    RateTried,
-    Sparseness,
+    RateTrial,
     from_json,
 )
 from mnist_bench.scenarios.execution import Execution
 
 POINT = LossPoint(samples_seen=50, seconds=0.5, loss=2.25, validation_accuracy=0.125)
 BODIES: dict[int, Body] = {
-    7: Sparseness(
+    7: LayerComparison(
         costs=(
             LayerCost(
                 kind="local", side=8, kernel_size=5, parameters=1_156, weight_bytes=6_400,
@@ -40,7 +40,7 @@ BODIES: dict[int, Body] = {
         ),
         batch_images=50, applications=5, largest_value=3.5,
     ),
-    8: Descent(
+    8: OptimizerComparison(
         curves=(
             LossCurve(
                 method="L-BFGS", learning_rate=None, points=(POINT,), ended="converged",
@@ -54,7 +54,7 @@ BODIES: dict[int, Body] = {
         searches=(
             RateSearch(
                 method="full batch",
-                tried=(RateTried(learning_rate=0.1, samples_seen=9, seconds=0.5, loss=None),),
+                tried=(RateTrial(learning_rate=0.1, samples_seen=9, seconds=0.5, loss=None),),
             ),
         ),
         seconds_a_curve=80.0, parameters=7_858, filters=(6, 12), training_images=55_000,
@@ -69,7 +69,7 @@ BODIES: dict[int, Body] = {
             ),
         ),
     ),
-    11: DataSizes(
+    11: DatasetSize(
         sizes=(
             ImageBytes(part="test", images=1, representation="gzip as found", size_bytes=None),
         ),
@@ -77,8 +77,8 @@ BODIES: dict[int, Body] = {
 }  # fmt: skip
 
 
-def finding(claim: int) -> Finding:
-    return Finding(
+def finding(claim: int) -> ExperimentResult:
+    return ExperimentResult(
         claim=claim, machine_id="m", created="2030-01-01T00:00:00+00:00", dataset=None,
         dataset_digest=None, execution=Execution(threads=2), seed=0, seconds=60.0,
         took_seconds=1.5, tensorflow="2.21.0", mnist_bench="0.1.0", body=BODIES[claim],
@@ -124,7 +124,7 @@ def test_what_is_none_is_refused(change: dict[str, object]) -> None:
 
 def test_a_search_tells_its_price() -> None:
     body = BODIES[8]
-    assert isinstance(body, Descent)
+    assert isinstance(body, OptimizerComparison)
     assert body.searches[0].seconds == 0.5
 
 

@@ -10,16 +10,16 @@ import pytest
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.conditions import Stretch, TrainingStretch
 from mnist_bench.results.protocol import (
-    Calibrated,
+    CalibrationMessage,
     Done,
+    EvaluationMessage,
     Failure,
     Message,
     Phase,
     Ready,
     Request,
-    RowEnd,
-    Sample,
-    Scored,
+    SampleMessage,
+    StepCountDone,
     parse,
 )
 from mnist_bench.results.run import PHASES, Evaluation
@@ -41,23 +41,23 @@ BLIND = TrainingStretch(
 MESSAGES: list[Message] = [
     *(Phase(name=name, seconds=4.25) for name in PHASES),
     Ready(),
-    Scored(evaluation=EVALUATION),
-    Scored(evaluation=EVALUATION.model_copy(update={"train_loss": None})),
-    Calibrated(step=0, seconds=0.02, surroundings=factories.surroundings()),
-    Sample(
+    EvaluationMessage(evaluation=EVALUATION),
+    EvaluationMessage(evaluation=EVALUATION.model_copy(update={"train_loss": None})),
+    CalibrationMessage(step=0, seconds=0.02, surroundings=factories.surroundings()),
+    SampleMessage(
         train_seconds=2.0,
         stretch=factories.training_stretches([0.02])[0],
         surroundings=factories.surroundings(),
     ),
-    Sample(train_seconds=2.0, stretch=BLIND),
-    RowEnd(
+    SampleMessage(train_seconds=2.0, stretch=BLIND),
+    StepCountDone(
         steps=1_000,
         seconds={"import": 4.25, "train": 20.0},
         peak_rss_bytes=2**30,
         memory_method="VmHWM",
         phase_peak_rss_bytes={"import": 2**29, "train": 2**30},
     ),
-    RowEnd(steps=1_000, seconds={}, peak_rss_bytes=None, memory_method=None),
+    StepCountDone(steps=1_000, seconds={}, peak_rss_bytes=None, memory_method=None),
     Done(),
     Failure(reason='ValueError: "Füße"\non two lines'),
 ]
@@ -77,12 +77,12 @@ def test_every_kind_of_message_is_tried_here() -> None:
     assert len({kind.model_fields["kind"].default for kind in kinds}) == len(kinds)
 
 
-SAMPLE = Sample(train_seconds=2.0, stretch=BLIND).model_dump_json()
+SAMPLE = SampleMessage(train_seconds=2.0, stretch=BLIND).model_dump_json()
 
 
 def test_a_sample_knows_its_step() -> None:
     sample = parse(SAMPLE)
-    assert isinstance(sample, Sample)
+    assert isinstance(sample, SampleMessage)
     assert (sample.step, sample.surroundings) == (7, None)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mnist_bench.results.run import Evaluation, RunResult, Split, rows_of
+from mnist_bench.results.run import Evaluation, RunResult, Split, step_counts_at
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.scenarios.scenario import Grid
 
@@ -172,13 +172,13 @@ PAPERS = Grid(first=1, every=100)
     ],
 )
 def test_rows_of(step: int, rows: tuple[int, ...]) -> None:
-    assert rows_of(step, ROWS, PAPERS) == rows
+    assert step_counts_at(step, ROWS, PAPERS) == rows
 
 
 def test_a_last_state_on_the_grid_belongs_to_the_longer_rows_too() -> None:
     grid = Grid(first=100, every=100)
-    assert rows_of(1_000, ROWS, grid) == (1_000, 2_500)
-    assert rows_of(2_500, ROWS, grid) == (2_500,)
+    assert step_counts_at(1_000, ROWS, grid) == (1_000, 2_500)
+    assert step_counts_at(2_500, ROWS, grid) == (2_500,)
 
 
 @given(
@@ -192,5 +192,5 @@ def test_each_row_gets_its_grid_and_its_last_state(
     grid = Grid(first=first, every=every)
     steps = sorted({*grid.points(rows[-1]), *rows})
     for row in rows:
-        got = [step for step in steps if row in rows_of(step, rows, grid)]
+        got = [step for step in steps if row in step_counts_at(step, rows, grid)]
         assert got == sorted({*grid.points(row), row})

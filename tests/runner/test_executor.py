@@ -24,19 +24,18 @@ from mnist_bench.core.errors import (
 from mnist_bench.core.limits import MAX_SEED
 from mnist_bench.core.signals import Terminated
 from mnist_bench.data.dataset import Source
-from mnist_bench.results.protocol import Request, Sample
+from mnist_bench.results.protocol import Request, SampleMessage
 from mnist_bench.results.run import Evaluation, RunResult
-from mnist_bench.runner import executor as harness
-from mnist_bench.runner import process
+from mnist_bench.runner import executor, process
 from mnist_bench.runner.executor import Outcome, execute
-from mnist_bench.runner.plan import Plan, Trajectory, lay_out
+from mnist_bench.runner.plan import TrainingJob, TrainingPlan, make_plan
 from mnist_bench.runner.process import WorkerProcess
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.scenario import Scenario
-from mnist_bench.tracking import recorder as logbook
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tracking.spool import Journal
+from mnist_bench.tracking import recorder
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.spool import Spool
 
 SMALL = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (2, 5), "eval_every": 2})
 """Scored after 1, 3 and 5 updates; the short row's last state lies off that grid."""
@@ -51,9 +50,9 @@ INTERRUPTIONS = [
 # Plans
 
 
-def laid_out(scenario: Scenario = paper.PROTOCOL, **changes: object) -> Plan:
+def laid_out(scenario: Scenario = paper.PROTOCOL, **changes: object) -> TrainingPlan:
     values = {"seeds": range(2), "executions": [TWO_THREADS]} | changes
-    return lay_out("table-1", scenario, factories.SOURCE, **values)
+    return make_plan("table-1", scenario, factories.SOURCE, **values)
 
 
 def test_the_rows_of_a_seed_share_a_training() -> None:
@@ -87,7 +86,7 @@ def test_each_training_is_carried_out_in_every_way(*, independent: bool) -> None
     assert [(t.seed, t.training_seed, t.rows, t.execution) for t in plan.trajectories] == [
         (t.seed, t.training_seed, t.rows, way) for t in once.trajectories for way in ways
     ]
-    threads = [harness._request(plan, t, Path()).execution.threads for t in plan.trajectories]
+    threads = [executor._request(plan, t, Path()).execution.threads for t in plan.trajectories]
     assert threads == [1, 2, 4] * len(once.trajectories)
 
 
@@ -107,10 +106,10 @@ def test_every_training_has_an_id_of_its_own() -> None:
 def test_a_batch_larger_than_the_training_images_is_refused() -> None:
     few: Source = factories.SOURCE.model_copy(update={"name": "mnist-5k", "train_images": 49})
     with pytest.raises(BenchError, match="batch_size is 50, mnist-5k has 49 training images") as no:
-        lay_out("table-1", paper.PROTOCOL, few, seeds=range(1), executions=[TWO_THREADS])
+        make_plan("table-1", paper.PROTOCOL, few, seeds=range(1), executions=[TWO_THREADS])
     assert no.value.exit_status == EXIT_WRONG_REQUEST
     enough = few.model_copy(update={"train_images": 50})
-    plan = lay_out("table-1", paper.PROTOCOL, enough, seeds=range(1), executions=[TWO_THREADS])
+    plan = make_plan("table-1", paper.PROTOCOL, enough, seeds=range(1), executions=[TWO_THREADS])
     assert plan.trajectories
 
 
@@ -123,7 +122,7 @@ def test_a_seed_too_large_is_refused() -> None:
 
 def test_what_a_worker_is_asked() -> None:
     plan = laid_out(SMALL.model_copy(update={"save_weights": True}), independent=True)
-    asked = harness._request(plan, plan.trajectories[3], Path("a-folder"))
+    asked = executor._request(plan, plan.trajectories[3], Path("a-folder"))
     assert (asked.model, asked.hyperparameters) == ("paper-cnn", SMALL.hyperparameters)
     assert (asked.rows, asked.training_seed) == ((5,), plan.trajectories[3].training_seed)
     assert (asked.grid.first, asked.grid.every) == (1, 2)
@@ -146,10 +145,10 @@ class Watcher:
     interruption: type[BaseException] | None = None
     events: list[tuple[object, ...]] = field(default_factory=list)
 
-    def begun(self, trajectory: Trajectory) -> None:
+    def begun(self, trajectory: TrainingJob) -> None:
         self.events.append(("begun", trajectory.seed))
 
-    def sampled(self, sample: Sample) -> None:
+    def sampled(self, sample: SampleMessage) -> None:
         self.events.append(("sampled", sample.step))
 
     def scored(self, evaluation: Evaluation) -> None:
@@ -160,7 +159,7 @@ class Watcher:
     def warned(self, line: str) -> None:
         self.events.append(("warned", line))
 
-    def ended(self, trajectory: Trajectory, failure: str | None, log_tail: str) -> None:
+    def ended(self, trajectory: TrainingJob, failure: str | None, log_tail: str) -> None:
         self.events.append(("ended", trajectory.seed, failure, log_tail))
 
 
@@ -187,7 +186,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
             known.started.append(self)
             known.asked.append(request)
 
-    monkeypatch.setattr(harness, "WorkerProcess", KnownWorker)
+    monkeypatch.setattr(executor, "WorkerProcess", KnownWorker)
     monkeypatch.setattr(process, "COMMAND", fakes.worker())
     return known
 
@@ -223,7 +222,7 @@ def carried_out(
     mlflow: fakes.Store,
     watcher: Watcher,
     seeds: int = 2,
-    open_store: Callable[[], Store] | None = None,
+    open_store: Callable[[], MlflowStore] | None = None,
     **options: object,
 ) -> Outcome:
     plan = laid_out(SMALL, seeds=range(seeds))
@@ -428,7 +427,7 @@ def test_an_interruption_leaves_runs_killed_and_ends_the_plan(
 def test_an_interruption_while_the_store_opens(
     mlflow: fakes.Store, watcher: Watcher, workers: Workers
 ) -> None:
-    def open_store() -> Store:
+    def open_store() -> MlflowStore:
         raise KeyboardInterrupt
 
     outcome = carried_out(mlflow, watcher, open_store=open_store)
@@ -520,7 +519,7 @@ def test_a_store_that_can_not_be_opened(
 ) -> None:
     error = BenchError("made by another version of MLflow", exit_status=exit_status)
 
-    def open_store() -> Store:
+    def open_store() -> MlflowStore:
         raise error
 
     outcome = carried_out(mlflow, watcher, open_store=open_store)
@@ -580,7 +579,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long was slept each time; the clock goes by it alone."""
     each: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: sum(each), sleep=each.append, time=time.time)
-    monkeypatch.setattr(harness, "time", clock)
+    monkeypatch.setattr(executor, "time", clock)
     return each
 
 
@@ -623,7 +622,7 @@ def test_patience_heeds_the_user(
         raise interruption
 
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupted, time=time.time)
-    monkeypatch.setattr(harness, "time", clock)
+    monkeypatch.setattr(executor, "time", clock)
     mlflow.fault = full_at("finish")
     outcome = carried_out(mlflow, watcher, seeds=1, patience_seconds=60)
     assert outcome.exit_status == status
@@ -650,7 +649,7 @@ def test_a_worker_that_fails_while_the_store_does(
 # A disk that is full
 
 
-class FullDisk(Journal):
+class FullDisk(Spool):
     """A journal on a disk that takes nothing."""
 
     def _write(self) -> None:
@@ -660,7 +659,7 @@ class FullDisk(Journal):
 def test_a_journal_that_can_not_be_written_costs_nothing_while_the_store_takes_all(
     mlflow: fakes.Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logbook, "Journal", FullDisk)
+    monkeypatch.setattr(recorder, "Journal", FullDisk)
     outcome = carried_out(mlflow, watcher)
     assert (outcome.exit_status, outcome.error) == (0, None)
     assert [status for _, _, status in endings(outcome)] == ["finished"] * 4
@@ -672,7 +671,7 @@ def test_a_journal_that_can_not_be_written_costs_nothing_while_the_store_takes_a
 def test_a_full_disk_that_the_store_is_on_too(
     mlflow: fakes.Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logbook, "Journal", FullDisk)
+    monkeypatch.setattr(recorder, "Journal", FullDisk)
     mlflow.fault = full_at("log")
     outcome = carried_out(mlflow, watcher)
     assert [status for _, _, status in endings(outcome)] == ["finished"] * 4
@@ -705,7 +704,7 @@ def test_an_interruption_stays_one_where_the_store_fails(
 def test_a_fault_of_our_own_is_not_hidden_and_leaves_no_worker(
     mlflow: fakes.Store, watcher: Watcher, workers: Workers
 ) -> None:
-    def open_store() -> Store:
+    def open_store() -> MlflowStore:
         raise LookupError("a mistake in the program")
 
     with pytest.raises(LookupError):

@@ -12,7 +12,7 @@ import pytest
 from factories import SOURCE
 
 from mnist_bench.measurement.conditions import Surroundings
-from mnist_bench.results.protocol import Calibrated, Done, Failure, Ready, Request
+from mnist_bench.results.protocol import CalibrationMessage, Done, Failure, Ready, Request
 from mnist_bench.runner import process
 from mnist_bench.runner.process import WorkerProcess
 from mnist_bench.scenarios.execution import Execution
@@ -30,7 +30,7 @@ REQUEST = Request(
     folder="nowhere",
     started_at=1_800_000_000.0,
 )
-CALIBRATED = Calibrated(step=0, seconds=0.25, surroundings=Surroundings())
+CALIBRATED = CalibrationMessage(step=0, seconds=0.25, surroundings=Surroundings())
 READY, DONE = '{"kind": "ready"}', '{"kind": "done"}'
 BEGIN = "import os, signal, sys, threading\nsys.stdin.readline()\n"
 """Of every stand-in: it has heard its request."""

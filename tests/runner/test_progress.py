@@ -11,16 +11,16 @@ from factories import SOURCE
 from rich.console import Console
 
 from mnist_bench.measurement.conditions import Stretch, TrainingStretch
-from mnist_bench.results.protocol import Sample
+from mnist_bench.results.protocol import SampleMessage
 from mnist_bench.results.run import Evaluation
-from mnist_bench.runner.plan import Plan, Trajectory
+from mnist_bench.runner.plan import TrainingJob, TrainingPlan
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 
 TWO_THREADS = Execution(threads=2)
-TRAJECTORY = Trajectory(0, 0, (1_000, 10_000), TWO_THREADS)
-OTHER = Trajectory(1, 1, (1_000, 10_000), TWO_THREADS)
+TRAJECTORY = TrainingJob(0, 0, (1_000, 10_000), TWO_THREADS)
+OTHER = TrainingJob(1, 1, (1_000, 10_000), TWO_THREADS)
 FAILURE = "the training process was ended by SIGKILL (out of memory, perhaps)"
 LOG = "Traceback (most recent call last):\nMemoryError: [red]no room[/red]"
 
@@ -35,9 +35,9 @@ class Clock:
         return self.now
 
 
-def plan(*trajectories: Trajectory) -> Plan:
+def plan(*trajectories: TrainingJob) -> TrainingPlan:
     ways = tuple({trajectory.execution: None for trajectory in trajectories})
-    return Plan("table-1", paper.PROTOCOL, SOURCE, ways, trajectories)
+    return TrainingPlan("table-1", paper.PROTOCOL, SOURCE, ways, trajectories)
 
 
 def console(width: int = 80, *, terminal: bool = True, clock: Clock | None = None) -> Console:
@@ -75,10 +75,10 @@ def scored(step: int, accuracy: float) -> Evaluation:
     )
 
 
-def sample(step: int, train_seconds: float) -> Sample:
+def sample(step: int, train_seconds: float) -> SampleMessage:
     seen = Stretch(wall_seconds=1.0, own_cpu_seconds=1.0)
     stretch = TrainingStretch(step=step, steps=1, train_seconds=1.0, rss_bytes=None, seen=seen)
-    return Sample(train_seconds=train_seconds, stretch=stretch)
+    return SampleMessage(train_seconds=train_seconds, stretch=stretch)
 
 
 # On a terminal

@@ -10,7 +10,7 @@ import pytest
 
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner import resume
-from mnist_bench.runner.plan import Plan, lay_out
+from mnist_bench.runner.plan import TrainingPlan, make_plan
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
@@ -30,16 +30,16 @@ class Store(fakes.Store):
         return self.runs
 
 
-def plan(**changes: Any) -> Plan:
+def plan(**changes: Any) -> TrainingPlan:
     values = {"seeds": range(2), "executions": [Execution(threads=2)]} | changes
-    return lay_out("table-1", SCENARIO, factories.SOURCE, **values)
+    return make_plan("table-1", SCENARIO, factories.SOURCE, **values)
 
 
-def rest_of(store: Store, **changes: Any) -> resume.Rest:
-    return resume.rest_of(plan(**changes), factories.machine(), store)
+def rest_of(store: Store, **changes: Any) -> resume.Remaining:
+    return resume.remaining_of(plan(**changes), factories.machine(), store)
 
 
-def left(rest: resume.Rest) -> list[tuple[int, tuple[int, ...]]]:
+def left(rest: resume.Remaining) -> list[tuple[int, tuple[int, ...]]]:
     return [(trajectory.seed, trajectory.rows) for trajectory in rest.plan.trajectories]
 
 

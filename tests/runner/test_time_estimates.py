@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from factories import evaluations, run
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.results.run import RunResult
-from mnist_bench.runner import time_estimates as cost
+from mnist_bench.runner import time_estimates
 from mnist_bench.runner.time_estimates import Cost, Work
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
@@ -25,12 +25,12 @@ PAPERS = PaperCnnHyperparameters()
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder that is not there yet."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(data, "cache_folder", lambda: folder)
+    monkeypatch.setattr(mnist, "cache_folder", lambda: folder)
     return folder
 
 
 def recalled(hyperparameters: PaperCnnHyperparameters = PAPERS, threads: int = 2) -> Cost | None:
-    return cost.recall("paper-cnn", hyperparameters, Execution(threads=threads))
+    return time_estimates.load_cost("paper-cnn", hyperparameters, Execution(threads=threads))
 
 
 def fast(steps: int, **changes: Any) -> RunResult:
@@ -53,12 +53,12 @@ def fast(steps: int, **changes: Any) -> RunResult:
     ],
 )
 def test_work_counts_grid_and_last_states_once(rows: tuple[int, ...], work: Work) -> None:
-    assert cost.work_of(PROTOCOL, rows, FULL_MNIST) == work
+    assert time_estimates.work_of(PROTOCOL, rows, FULL_MNIST) == work
 
 
 def test_work_takes_the_batch_size() -> None:
     larger = PROTOCOL.with_changes(settings=(("batch_size", "64"),))
-    assert cost.work_of(larger, (1_000,), 1_000) == Work(64_000, 11_000, 1)
+    assert time_estimates.work_of(larger, (1_000,), 1_000) == Work(64_000, 11_000, 1)
 
 
 def test_seconds_by_hand() -> None:
@@ -84,7 +84,7 @@ def test_nothing_measured_nothing_known(cache: Path) -> None:
 
 def test_recalls_what_was_remembered(cache: Path) -> None:
     # 1,000 steps of 50 images in 20 s; 11 evaluations in 3.25 s; import 4 s and data 0.5 s
-    cost.remember([run(1_000)], FULL_MNIST)
+    time_estimates.save_costs([run(1_000)], FULL_MNIST)
     found = recalled()
     assert found is not None
     assert found.steps == 1_000
@@ -96,7 +96,7 @@ def test_recalls_what_was_remembered(cache: Path) -> None:
 
 def test_all_but_training_and_scoring_is_the_start() -> None:
     seconds = {"import": 4.0, "data": 0.5, "trace": 1.5, "train": 20.0, "evaluate": 3.25}
-    cost.remember([run(1_000, seconds={**seconds, "other": 0.25})], FULL_MNIST)
+    time_estimates.save_costs([run(1_000, seconds={**seconds, "other": 0.25})], FULL_MNIST)
     found = recalled()
     assert found is not None
     assert found.start_seconds == pytest.approx(6.25)
@@ -104,7 +104,9 @@ def test_all_but_training_and_scoring_is_the_start() -> None:
 
 def test_scorings_for_other_rows_of_a_trajectory_count_too() -> None:
     # The worker's 3.25 s of scoring: 25 grid points up to 2,401, the last states 1,000 and 2,500.
-    cost.remember([run(1_000), run(2_500), run(2_500, seed=1, status="failed")], FULL_MNIST)
+    time_estimates.save_costs(
+        [run(1_000), run(2_500), run(2_500, seed=1, status="failed")], FULL_MNIST
+    )
     found = recalled()
     assert found is not None
     assert found.score_images_per_second == pytest.approx(27 * FULL_MNIST / 3.25)
@@ -112,11 +114,11 @@ def test_scorings_for_other_rows_of_a_trajectory_count_too() -> None:
 
 def test_what_costs_otherwise_is_kept_apart() -> None:
     larger = PaperCnnHyperparameters(batch_size=64)
-    cost.remember([run(1_000)], FULL_MNIST)
+    time_estimates.save_costs([run(1_000)], FULL_MNIST)
     assert recalled(threads=4) is None
     assert recalled(larger) is None
-    cost.remember([fast(1_000, threads=4)], FULL_MNIST)
-    cost.remember([fast(1_000, hyperparameters=larger)], FULL_MNIST)
+    time_estimates.save_costs([fast(1_000, threads=4)], FULL_MNIST)
+    time_estimates.save_costs([fast(1_000, hyperparameters=larger)], FULL_MNIST)
     found = [recalled(), recalled(threads=4), recalled(larger)]
     speeds = [each.train_images_per_second for each in found if each is not None]
     assert speeds == pytest.approx([2_500, 5_000, 6_400])
@@ -130,14 +132,14 @@ def test_every_way_of_a_command_is_remembered() -> None:
         )
         for way, seconds in zip(ways, (0.04, 0.02, 0.01, 0.005), strict=True)
     ]
-    cost.remember(runs, FULL_MNIST)
+    time_estimates.save_costs(runs, FULL_MNIST)
     asked = [
         Execution(threads=1),
         Execution(threads=2),
         Execution(threads=2, precision="bfloat16"),
         Execution(threads=2, device="gpu", device_name="of no matter"),
     ]
-    found = [cost.recall("paper-cnn", PAPERS, each) for each in asked]
+    found = [time_estimates.load_cost("paper-cnn", PAPERS, each) for each in asked]
     speeds = [each.train_images_per_second for each in found if each is not None]
     assert speeds == pytest.approx([1_250, 2_500, 5_000, 10_000])
 
@@ -145,7 +147,7 @@ def test_every_way_of_a_command_is_remembered() -> None:
 @pytest.mark.parametrize("longest_first", [False, True])
 def test_the_longest_finished_run_is_kept(*, longest_first: bool) -> None:
     runs = [run(1_000), fast(2_500), run(10_000, status="failed"), run(5_000, status="killed")]
-    cost.remember(runs[::-1] if longest_first else runs, FULL_MNIST)
+    time_estimates.save_costs(runs[::-1] if longest_first else runs, FULL_MNIST)
     found = recalled()
     assert found is not None
     assert found.train_images_per_second == pytest.approx(5_000)
@@ -153,8 +155,8 @@ def test_the_longest_finished_run_is_kept(*, longest_first: bool) -> None:
 
 @pytest.mark.parametrize("steps", [1_000, 2_500])
 def test_a_training_as_long_or_longer_replaces_the_one_before(steps: int) -> None:
-    cost.remember([run(1_000)], FULL_MNIST)
-    cost.remember([fast(steps)], FULL_MNIST)
+    time_estimates.save_costs([run(1_000)], FULL_MNIST)
+    time_estimates.save_costs([fast(steps)], FULL_MNIST)
     found = recalled()
     assert found is not None
     assert found.steps == steps
@@ -162,20 +164,20 @@ def test_a_training_as_long_or_longer_replaces_the_one_before(steps: int) -> Non
 
 
 def test_a_training_that_the_machine_spoilt_does_not() -> None:
-    cost.remember([run(1_000)], FULL_MNIST)
+    time_estimates.save_costs([run(1_000)], FULL_MNIST)
     known = recalled()
-    cost.remember([fast(2_500, verdict="invalid")], FULL_MNIST)
+    time_estimates.save_costs([fast(2_500, verdict="invalid")], FULL_MNIST)
     assert recalled() == known
 
 
 def test_one_that_the_machine_spoilt_is_better_than_nothing() -> None:
-    cost.remember([fast(2_500, verdict="invalid")], FULL_MNIST)
+    time_estimates.save_costs([fast(2_500, verdict="invalid")], FULL_MNIST)
     assert recalled() is not None
 
 
 def test_a_shorter_training_does_not() -> None:
-    cost.remember([fast(2_500)], FULL_MNIST)
-    cost.remember([run(1_000)], FULL_MNIST)
+    time_estimates.save_costs([fast(2_500)], FULL_MNIST)
+    time_estimates.save_costs([run(1_000)], FULL_MNIST)
     found = recalled()
     assert found is not None
     assert found.steps == 2_500
@@ -195,7 +197,7 @@ def test_a_shorter_training_does_not() -> None:
     ids=["none", "failed", "killed", "going on", "not scored", "scoring not timed"],
 )
 def test_what_tells_no_cost_is_not_kept(cache: Path, runs: list[RunResult]) -> None:
-    cost.remember(runs, FULL_MNIST)
+    time_estimates.save_costs(runs, FULL_MNIST)
     assert not cache.exists()
 
 
@@ -215,13 +217,13 @@ def test_a_damaged_file_is_read_as_nothing(cache: Path, content: bytes) -> None:
     cache.mkdir()
     (cache / "costs.json").write_bytes(content)
     assert recalled() is None
-    cost.remember([run()], FULL_MNIST)
+    time_estimates.save_costs([run()], FULL_MNIST)
     assert recalled() is not None
 
 
 def test_a_folder_in_the_files_place_is_no_fault(cache: Path) -> None:
     (cache / "costs.json").mkdir(parents=True)
-    cost.remember([run()], FULL_MNIST)
+    time_estimates.save_costs([run()], FULL_MNIST)
     assert recalled() is None
     assert [path.name for path in cache.iterdir()] == ["costs.json"]
 
@@ -233,7 +235,7 @@ def test_a_folder_that_can_not_be_made_is_no_fault(
     # A file stands where the cache folder, or the folder above it, would be.
     file = tmp_path / "file"
     file.write_text("not a folder", encoding="utf-8")
-    monkeypatch.setattr(data, "cache_folder", lambda: file / below)
-    cost.remember([run()], FULL_MNIST)
+    monkeypatch.setattr(mnist, "cache_folder", lambda: file / below)
+    time_estimates.save_costs([run()], FULL_MNIST)
     assert recalled() is None
     assert file.read_text(encoding="utf-8") == "not a folder"

@@ -17,7 +17,7 @@ import tomli_w
 from program import Bench, Ended, RecordedRuns
 
 from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import system
 from mnist_bench.runner import process
 from mnist_bench.scenarios.execution import Execution, thread_counts
 from mnist_bench.scenarios.scenario import ThreadCounts
@@ -73,7 +73,7 @@ def imagined(found: dict[str, Any] | None, cores: int) -> Iterator[None]:
     with (
         mock.patch.object(process, "COMMAND", fakes.worker()),
         mock.patch.object(process, "PROBE", answer),
-        mock.patch.object(sensing, "usable_threads", return_value=cores),
+        mock.patch.object(system, "usable_threads", return_value=cores),
     ):
         yield
 
@@ -229,7 +229,7 @@ def test_threads_of_a_scenario_file_that_can_not_be(bench: Bench, threads: objec
 def test_a_scenario_file_with_more_threads_than_cores(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensing, "usable_threads", lambda: 3)
+    monkeypatch.setattr(system, "usable_threads", lambda: 3)
     ended = refused(bench, [1, 4])
     assert "the scenario asks for 4 threads, and there are 3 cores to use" in ended.complaint
 

@@ -15,10 +15,9 @@ import pytest
 from factories import full_of_everything, machine, run
 from mutants import zipped
 
-from mnist_bench.core import escaping as escape
+from mnist_bench.core import escaping
 from mnist_bench.core.errors import BenchError
-from mnist_bench.reporting import csv as csv_file
-from mnist_bench.reporting import markdown as markdown_file
+from mnist_bench.reporting import csv, markdown
 from mnist_bench.scenarios.scenario import Scenario, read
 from mnist_bench.tracking import bundle
 from mnist_bench.tracking.bundle import (
@@ -268,10 +267,10 @@ def test_what_would_be_shown_badly_is_found(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], fault: str
 ) -> None:
     """With the reports' own escapes taken out, each is a fault."""
-    monkeypatch.setattr(escape, "one_line", str)
-    monkeypatch.setattr(escape, "csv_cell", str)
-    monkeypatch.setattr(markdown_file, "markdown", escape.Ready)
-    monkeypatch.setattr(csv_file, "csv_cell", str)
+    monkeypatch.setattr(escaping, "one_line", str)
+    monkeypatch.setattr(escaping, "csv_cell", str)
+    monkeypatch.setattr(markdown, "markdown", escaping.EscapedText)
+    monkeypatch.setattr(csv, "csv_cell", str)
     assert fault in list(mutants.shown_badly(made(**changes)))
 
 

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from factories import evaluations, machine, run
 
-from mnist_bench.core import process_identity as owner
+from mnist_bench.core import process_identity
 from mnist_bench.core.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.results.run import Evaluation, RunResult, Status
 from mnist_bench.tracking import mlflow_errors as database
-from mnist_bench.tracking import mlflow_setup as door
+from mnist_bench.tracking import mlflow_setup
 from mnist_bench.tracking.mlflow_reader import existing_store
-from mnist_bench.tracking.mlflow_store import Started, Store
-from mnist_bench.tracking.run_notes import note_of
+from mnist_bench.tracking.mlflow_store import MlflowStore, Started
+from mnist_bench.tracking.run_notes import run_description
 from mnist_bench.tracking.schema import Point
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ SECONDS = {
 }
 NOON_MS = 1_800_000_000_000
 END_MS = NOON_MS + 2_000_000
-OWNER = owner.current("0123456789abcdef")
+OWNER = process_identity.current_process("0123456789abcdef")
 AT_STEPS = {"rss_bytes", "test_accuracy", "validation_accuracy", "train_loss", "train_seconds"}
 
 
@@ -76,14 +76,14 @@ def name() -> str:
 
 
 @pytest.fixture
-def opened(uri: str, folder: Path, name: str) -> Store:
-    return Store(uri, name)
+def opened(uri: str, folder: Path, name: str) -> MlflowStore:
+    return MlflowStore(uri, name)
 
 
 @pytest.fixture
-def client(uri: str, opened: Store) -> MlflowClient:
+def client(uri: str, opened: MlflowStore) -> MlflowClient:
     """Reads what was recorded, as a user's own program would."""
-    return door.import_mlflow().MlflowClient(tracking_uri=uri)
+    return mlflow_setup.import_mlflow().MlflowClient(tracking_uri=uri)
 
 
 def timed(scored: Sequence[Evaluation]) -> list[Point]:
@@ -94,7 +94,7 @@ def timed(scored: Sequence[Evaluation]) -> list[Point]:
     ]
 
 
-def start(opened: Store, run_of: RunResult, *, look_first: bool = False) -> Started:
+def start(opened: MlflowStore, run_of: RunResult, *, look_first: bool = False) -> Started:
     return opened.start(
         run_of,
         "It has begun. Status: running.",
@@ -105,7 +105,7 @@ def start(opened: Store, run_of: RunResult, *, look_first: bool = False) -> Star
     )
 
 
-def begun(opened: Store, **changes: Any) -> RunResult:
+def begun(opened: MlflowStore, **changes: Any) -> RunResult:
     """A run before its first step, made in the store."""
     nothing: dict[str, Any] = {
         "status": None,
@@ -119,7 +119,7 @@ def begun(opened: Store, **changes: Any) -> RunResult:
     return before.model_copy(update={"run_id": start(opened, before).run_id})
 
 
-def recorded(opened: Store, files: Sequence[Path] = (), **changes: Any) -> RunResult:
+def recorded(opened: MlflowStore, files: Sequence[Path] = (), **changes: Any) -> RunResult:
     """A run from its beginning to its end."""
     run_id = begun(opened).run_id
     values = {
@@ -132,7 +132,7 @@ def recorded(opened: Store, files: Sequence[Path] = (), **changes: Any) -> RunRe
     }
     whole = run(1_000, seed=3, **(values | changes))
     opened.log(run_id, timed(whole.evaluations))
-    opened.finish(whole, note_of(whole, "A title"), lambda: files, at_ms=END_MS)
+    opened.finish(whole, run_description(whole, "A title"), lambda: files, at_ms=END_MS)
     return whole
 
 
@@ -150,7 +150,7 @@ def history(client: MlflowClient, recorded: RunResult, name: str) -> list[tuple[
 # What is recorded
 
 
-def test_a_run_that_has_begun(client: MlflowClient, opened: Store) -> None:
+def test_a_run_that_has_begun(client: MlflowClient, opened: MlflowStore) -> None:
     made = found(client, begun(opened))
     assert made.info.status == "RUNNING"
     assert made.info.experiment_id == opened.experiment_id
@@ -159,7 +159,7 @@ def test_a_run_that_has_begun(client: MlflowClient, opened: Store) -> None:
     assert made.data.metrics == {}
 
 
-def test_params(client: MlflowClient, opened: Store) -> None:
+def test_params(client: MlflowClient, opened: MlflowStore) -> None:
     assert found(client, recorded(opened)).data.params == {
         "scenario": "table-1",
         "model": "paper-cnn",
@@ -190,7 +190,7 @@ def test_params(client: MlflowClient, opened: Store) -> None:
     }
 
 
-def test_metrics_of_a_run_as_a_whole(client: MlflowClient, opened: Store) -> None:
+def test_metrics_of_a_run_as_a_whole(client: MlflowClient, opened: MlflowStore) -> None:
     metrics = found(client, recorded(opened)).data.metrics
     once = {name: value for name, value in metrics.items() if name not in AT_STEPS}
     # Targets that were never reached have no time: none at 0.9888, 0.9918 and 0.9928 on test, none
@@ -221,7 +221,7 @@ def test_metrics_of_a_run_as_a_whole(client: MlflowClient, opened: Store) -> Non
 
 
 def test_a_target_that_was_reached_and_one_that_was_not(
-    client: MlflowClient, opened: Store
+    client: MlflowClient, opened: MlflowStore
 ) -> None:
     reached = recorded(opened, evaluations=evaluations(1_000, 0.993))
     name = "time_to_test_accuracy_0_9928_seconds"
@@ -229,7 +229,7 @@ def test_a_target_that_was_reached_and_one_that_was_not(
     assert name not in found(client, recorded(opened)).data.metrics
 
 
-def test_metrics_by_step(client: MlflowClient, opened: Store) -> None:
+def test_metrics_by_step(client: MlflowClient, opened: MlflowStore) -> None:
     run_of = recorded(opened)
     steps = [1, 101, 201, 301, 401, 501, 601, 701, 801, 901, 1_000]
     accuracies = [0.97, *[0.975] * 7, 0.985, 0.975, 0.98]
@@ -245,7 +245,7 @@ def test_metrics_by_step(client: MlflowClient, opened: Store) -> None:
 
 
 def test_scorings_stand_at_the_time_at_which_they_were_heard_of(
-    client: MlflowClient, opened: Store
+    client: MlflowClient, opened: MlflowStore
 ) -> None:
     run_of = begun(opened)
     assert run_of.run_id is not None
@@ -258,7 +258,7 @@ def test_scorings_stand_at_the_time_at_which_they_were_heard_of(
     }
 
 
-def test_more_figures_than_mlflow_takes_at_once(client: MlflowClient, opened: Store) -> None:
+def test_more_figures_than_mlflow_takes_at_once(client: MlflowClient, opened: MlflowStore) -> None:
     many = evaluations(30_000, 0.985)
     assert 4 * len(many) > 1_000
     run_of = recorded(opened, evaluations=many)
@@ -267,7 +267,7 @@ def test_more_figures_than_mlflow_takes_at_once(client: MlflowClient, opened: St
         assert steps == [*range(1, 30_001, 100), 30_000]
 
 
-def test_what_is_not_known_is_absent(client: MlflowClient, opened: Store) -> None:
+def test_what_is_not_known_is_absent(client: MlflowClient, opened: MlflowStore) -> None:
     nothing = recorded(
         opened,
         evaluations=(),
@@ -284,7 +284,7 @@ def test_what_is_not_known_is_absent(client: MlflowClient, opened: Store) -> Non
     assert history(client, run_of, "test_accuracy")[0][0] == 1
 
 
-def test_tags(client: MlflowClient, opened: Store) -> None:
+def test_tags(client: MlflowClient, opened: MlflowStore) -> None:
     run_of = recorded(opened)
     tags = found(client, run_of).data.tags
     assert {name: tag for name, tag in tags.items() if name.startswith("bench.")} == {
@@ -306,11 +306,11 @@ def test_tags(client: MlflowClient, opened: Store) -> None:
     assert tags["mlflow.source.name"] == "mnist-bench"
     assert tags["mlflow.source.type"] == "LOCAL"
     assert tags["mlflow.runName"] == "table-1 1000 steps seed 3"
-    assert tags["mlflow.note.content"] == note_of(run_of, "A title")
+    assert tags["mlflow.note.content"] == run_description(run_of, "A title")
     assert tags["mlflow.user"]
 
 
-def test_a_machine_without_an_id(client: MlflowClient, opened: Store) -> None:
+def test_a_machine_without_an_id(client: MlflowClient, opened: MlflowStore) -> None:
     assert "bench.machine_id" not in found(client, begun(opened, machine_id=None)).data.tags
 
 
@@ -318,7 +318,7 @@ def test_a_machine_without_an_id(client: MlflowClient, opened: Store) -> None:
     ("status", "shown"), [("finished", "FINISHED"), ("failed", "FAILED"), ("killed", "KILLED")]
 )
 def test_a_run_ends_as_it_ended(
-    client: MlflowClient, opened: Store, status: Status, shown: str
+    client: MlflowClient, opened: MlflowStore, status: Status, shown: str
 ) -> None:
     failure = None if status == "finished" else "the training process was ended by SIGKILL"
     ended = found(client, recorded(opened, status=status, failure=failure))
@@ -329,7 +329,7 @@ def test_a_run_ends_as_it_ended(
 
 
 def test_nothing_tells_of_the_home_folder_or_the_host(
-    client: MlflowClient, opened: Store, home: Path, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, opened: MlflowStore, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # MLflow would tell the path of the program and the name of its user.
     monkeypatch.setattr(sys, "argv", [str(home / "bin" / "mnist-bench"), "run"])
@@ -345,7 +345,7 @@ def test_nothing_tells_of_the_home_folder_or_the_host(
 # Files
 
 
-def test_artifacts(client: MlflowClient, opened: Store, folder: Path, name: str) -> None:
+def test_artifacts(client: MlflowClient, opened: MlflowStore, folder: Path, name: str) -> None:
     (folder / "scratch").mkdir()
     names = ["result.json", "scenario.toml", "machine.json", "worker.log", "predictions.npz"]
     files = [folder / "scratch" / file for file in names]
@@ -360,7 +360,7 @@ def test_artifacts(client: MlflowClient, opened: Store, folder: Path, name: str)
 
 
 def test_an_experiment_keeps_its_files_in_a_folder_that_depends_on_no_working_directory(
-    client: MlflowClient, opened: Store, folder: Path, name: str
+    client: MlflowClient, opened: MlflowStore, folder: Path, name: str
 ) -> None:
     place = folder.resolve() / "mlruns" / name.replace(" ", "-")
     assert client.get_experiment(opened.experiment_id).artifact_location == place.as_uri()
@@ -389,7 +389,7 @@ def no_space(*_: object, **__: object) -> Any:
 
 
 def test_a_run_is_ended_even_where_its_files_can_not_be_kept(
-    client: MlflowClient, opened: Store
+    client: MlflowClient, opened: MlflowStore
 ) -> None:
     whole = run(1_000, seed=3, run_id=begun(opened).run_id)
     with pytest.raises(BenchError, match="No space left on device") as fault:
@@ -399,7 +399,7 @@ def test_a_run_is_ended_even_where_its_files_can_not_be_kept(
 
 
 def test_a_run_that_may_have_been_made_is_looked_for(
-    client: MlflowClient, opened: Store, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, opened: MlflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = run(1_000, seed=3, run_id=None, trajectory=uuid.uuid4().hex)
     with monkeypatch.context() as patch:
@@ -414,25 +414,25 @@ def test_a_run_that_may_have_been_made_is_looked_for(
     assert start(opened, run(2_500, trajectory=before.trajectory), look_first=True) != started
 
 
-def test_a_run_that_is_complete_is_told_to_be(opened: Store) -> None:
+def test_a_run_that_is_complete_is_told_to_be(opened: MlflowStore) -> None:
     whole = recorded(opened)
     found_again = start(opened, whole, look_first=True)
     assert (found_again.run_id, found_again.is_complete) == (whole.run_id, True)
 
 
-def test_a_run_that_the_user_deleted_stays_so(client: MlflowClient, opened: Store) -> None:
+def test_a_run_that_the_user_deleted_stays_so(client: MlflowClient, opened: MlflowStore) -> None:
     thrown_away = begun(opened)
     client.delete_run(thrown_away.run_id)
     assert start(opened, thrown_away, look_first=True).is_complete
     assert client.search_runs([opened.experiment_id]) == []
 
 
-def test_a_run_that_the_database_does_not_know_is_made(opened: Store) -> None:
+def test_a_run_that_the_database_does_not_know_is_made(opened: MlflowStore) -> None:
     lost = run(1_000, run_id=uuid.uuid4().hex, trajectory=uuid.uuid4().hex)
     assert start(opened, lost, look_first=True).run_id != lost.run_id
 
 
-def test_what_is_delivered_twice_is_there_once(client: MlflowClient, opened: Store) -> None:
+def test_what_is_delivered_twice_is_there_once(client: MlflowClient, opened: MlflowStore) -> None:
     whole = recorded(opened)
     before = {name: history(client, whole, name) for name in found(client, whole).data.metrics}
     assert whole.run_id is not None
@@ -445,7 +445,7 @@ def test_what_is_delivered_twice_is_there_once(client: MlflowClient, opened: Sto
     assert (again.info.start_time, again.info.end_time) == (NOON_MS, END_MS)
 
 
-def test_runs_that_go_on_and_whose_they_are(client: MlflowClient, opened: Store) -> None:
+def test_runs_that_go_on_and_whose_they_are(client: MlflowClient, opened: MlflowStore) -> None:
     recorded(opened)
     goes_on = begun(opened, trajectory="t")
     client.create_run(opened.experiment_id, run_name="somebody else's")
@@ -465,7 +465,7 @@ def test_runs_that_go_on_and_whose_they_are(client: MlflowClient, opened: Store)
 # Earlier runs
 
 
-def kept(opened: Store, folder: Path, **changes: Any) -> RunResult:
+def kept(opened: MlflowStore, folder: Path, **changes: Any) -> RunResult:
     """A finished run with its record."""
     before = begun(opened, **changes)
     whole = run(1_000, seed=3, **({"run_id": before.run_id} | changes))
@@ -474,7 +474,7 @@ def kept(opened: Store, folder: Path, **changes: Any) -> RunResult:
     return whole
 
 
-def test_finished_runs_come_back_as_they_were(opened: Store, folder: Path) -> None:
+def test_finished_runs_come_back_as_they_were(opened: MlflowStore, folder: Path) -> None:
     whole = kept(opened, folder, verdict="clean", evaluations=EVALUATIONS)
     kept(opened, folder, status="failed", failure="no images")
     kept(opened, folder, dataset_digest="e" * 64)
@@ -487,7 +487,7 @@ def test_finished_runs_come_back_as_they_were(opened: Store, folder: Path) -> No
     assert opened.load_finished("no-such", "d" * 64) == []
 
 
-def test_a_record_of_another_version_is_none(opened: Store, folder: Path) -> None:
+def test_a_record_of_another_version_is_none(opened: MlflowStore, folder: Path) -> None:
     whole = begun(opened)
     (folder / "result.json").write_text('{"scenario": "table-1"}', encoding="utf-8")
     files = [folder / "result.json"]
@@ -496,7 +496,9 @@ def test_a_record_of_another_version_is_none(opened: Store, folder: Path) -> Non
     assert opened.load_finished("table-1", "d" * 64) == []
 
 
-def test_a_store_to_read_is_never_made(folder: Path, uri: str, opened: Store, name: str) -> None:
+def test_a_store_to_read_is_never_made(
+    folder: Path, uri: str, opened: MlflowStore, name: str
+) -> None:
     assert existing_store("sqlite:///mlflow.db", name) is None
     assert list(folder.iterdir()) == []
     assert existing_store(uri, f"no {name}") is None
@@ -531,12 +533,12 @@ def test_a_server_that_is_gone_is_told_in_few_words() -> None:
 # Experiments
 
 
-def test_a_second_store_finds_the_experiment(uri: str, opened: Store, name: str) -> None:
-    assert Store(uri, name).experiment_id == opened.experiment_id
+def test_a_second_store_finds_the_experiment(uri: str, opened: MlflowStore, name: str) -> None:
+    assert MlflowStore(uri, name).experiment_id == opened.experiment_id
 
 
 def test_an_experiment_that_another_process_makes_first(
-    client: MlflowClient, opened: Store, name: str, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, opened: MlflowStore, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [None]  # at the first look it was not there yet
 
@@ -544,15 +546,18 @@ def test_an_experiment_that_another_process_makes_first(
         return answers.pop() if answers else client.get_experiment_by_name(asked)
 
     monkeypatch.setattr(opened.client, "get_experiment_by_name", get_experiment_by_name)
-    assert door.experiment_id(opened.client, opened._uri, name, make=True) == opened.experiment_id
+    assert (
+        mlflow_setup.experiment_id(opened.client, opened._uri, name, make=True)
+        == opened.experiment_id
+    )
 
 
 def test_a_deleted_experiment_is_refused(
-    client: MlflowClient, uri: str, opened: Store, name: str
+    client: MlflowClient, uri: str, opened: MlflowStore, name: str
 ) -> None:
     client.delete_experiment(opened.experiment_id)
     with pytest.raises(BenchError, match="was deleted") as no:
-        Store(uri, name)
+        MlflowStore(uri, name)
     assert f"mlflow experiments restore -x {opened.experiment_id}" in no.value.hint
     assert no.value.exit_status == EXIT_WRONG_REQUEST
 
@@ -561,7 +566,7 @@ def test_an_experiment_behind_a_server_is_refused(client: MlflowClient, uri: str
     behind = f"behind {uuid.uuid4().hex}"
     client.create_experiment(behind, artifact_location="mlflow-artifacts:/7")
     with pytest.raises(BenchError, match="behind an MLflow server") as no:
-        Store(uri, behind)
+        MlflowStore(uri, behind)
     assert "--experiment" in no.value.hint
     assert no.value.exit_status == EXIT_WRONG_REQUEST
 
@@ -571,7 +576,7 @@ def test_an_experiment_behind_a_server_is_refused(client: MlflowClient, uri: str
 
 @pytest.mark.parametrize("revision", ["cfd24bdc0731", "fffffffffffe"])
 def test_a_database_of_another_mlflow_is_refused(
-    uri: str, opened: Store, tmp_path: Path, revision: str
+    uri: str, opened: MlflowStore, tmp_path: Path, revision: str
 ) -> None:
     """An older one, or one of a newer MLflow; all the tables are there."""
     copy = tmp_path / "other.db"
@@ -600,7 +605,7 @@ def test_a_database_that_mlflow_would_migrate_without_a_word_is_refused(
 def assert_refused(database: Path) -> None:
     before = database.read_bytes()
     with pytest.raises(BenchError, match="another version of MLflow") as no:
-        Store(sqlite_uri(database), "mnist-bench")
+        MlflowStore(sqlite_uri(database), "mnist-bench")
     assert f"`mlflow db upgrade {sqlite_uri(database)}`" in no.value.hint
     assert no.value.exit_status == EXIT_WRONG_REQUEST
     assert database.read_bytes() == before
@@ -615,22 +620,22 @@ def test_a_database_that_can_not_be_made_whole_is_not_left(
         assert database.exists()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(door, "experiment_id", break_off)
+    monkeypatch.setattr(mlflow_setup, "experiment_id", break_off)
     with pytest.raises(BenchError, match="No space left on device") as no:
-        Store(sqlite_uri(database), "mnist-bench")
+        MlflowStore(sqlite_uri(database), "mnist-bench")
     assert "whether there is room on its disk" in no.value.hint
     assert not database.exists()
 
 
 def test_a_database_with_runs_outlives_a_fault(
-    uri: str, opened: Store, monkeypatch: pytest.MonkeyPatch
+    uri: str, opened: MlflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_off(*_: object, make: bool) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(door, "experiment_id", break_off)
+    monkeypatch.setattr(mlflow_setup, "experiment_id", break_off)
     with pytest.raises(BenchError, match="No space left on device"):
-        Store(uri, "mnist-bench")
+        MlflowStore(uri, "mnist-bench")
     assert Path(uri.removeprefix("sqlite:///")).exists()
 
 
@@ -645,8 +650,8 @@ def test_three_processes_make_a_database_at_once(folder: Path) -> None:
     code = """
 import sys
 from mnist_bench.tracking import mlflow_errors as database
-from mnist_bench.tracking import mlflow_setup as door
-from mnist_bench.core import process_identity as owner
+from mnist_bench.tracking import mlflow_setup
+from mnist_bench.core import process_identity
 from mnist_bench.tracking import mlflow_store as store
 door.import_mlflow()
 print("ready", flush=True)
@@ -693,10 +698,10 @@ def test_mlflow_is_quiet_unless_the_user_wants_it_otherwise(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.delenv(variable, raising=False)
-    door.import_mlflow()
+    mlflow_setup.import_mlflow()
     assert os.environ[variable] == value
     monkeypatch.setenv(variable, "of the user's own")
-    door.import_mlflow()
+    mlflow_setup.import_mlflow()
     assert os.environ[variable] == "of the user's own"
 
 
@@ -704,7 +709,7 @@ def test_mlflow_is_quiet_unless_the_user_wants_it_otherwise(
 
 
 def test_note_of_a_finished_run() -> None:
-    assert note_of(run(1_000, 0.985), "A title").split("\n\n") == [
+    assert run_description(run(1_000, 0.985), "A title").split("\n\n") == [
         "**A title**",
         (
             "1,000 steps of paper-cnn on mnist, seed 0, float32 on cpu, threads: 2. "
@@ -718,26 +723,28 @@ def test_note_of_a_finished_run() -> None:
 
 
 def test_note_of_a_run_that_goes_on() -> None:
-    note = note_of(run(status=None, evaluations=()), "A title")
+    note = run_description(run(status=None, evaluations=()), "A title")
     assert note.endswith("threads: 2. Status: running.")
 
 
 def test_note_of_a_run_that_failed() -> None:
-    note = note_of(run(status="failed", failure="no images", evaluations=()), "A title")
+    note = run_description(run(status="failed", failure="no images", evaluations=()), "A title")
     assert "Status: failed." in note
     assert note.endswith("Why it did not finish: no images")
 
 
 def test_note_of_other_images() -> None:
     for dataset in ("mnist-5k", "custom:0a0a0a0a0a0a"):
-        assert "not comparable with the paper's Table I" in note_of(run(dataset=dataset), "A title")
-    assert "not comparable" not in note_of(run(), "A title")
+        assert "not comparable with the paper's Table I" in run_description(
+            run(dataset=dataset), "A title"
+        )
+    assert "not comparable" not in run_description(run(), "A title")
 
 
 # Files that belong to no training
 
 
-def test_files_are_kept_under_one_run_and_replaced(opened: Store) -> None:
+def test_files_are_kept_under_one_run_and_replaced(opened: MlflowStore) -> None:
     tags = {"bench.report": "true"}
     first = opened.keep("report", "First", tags, {"a.txt": b"old", "b.txt": b"b"})
     again = opened.keep("report", "Second", tags, {"a.txt": b"new"})
@@ -752,19 +759,19 @@ def test_files_are_kept_under_one_run_and_replaced(opened: Store) -> None:
     assert list(opened.recorded("")) == [], "it is no run of the suite's"
 
 
-def test_other_tags_are_another_run(opened: Store) -> None:
+def test_other_tags_are_another_run(opened: MlflowStore) -> None:
     runs = {opened.keep("figures", "", {"bench.image": image}, {}) for image in ("1", "2")}
     assert len(runs) == 2
 
 
-def test_a_file_on_the_disk_is_kept_as_it_is(opened: Store, tmp_path: Path) -> None:
+def test_a_file_on_the_disk_is_kept_as_it_is(opened: MlflowStore, tmp_path: Path) -> None:
     (tmp_path / "here.csv").write_bytes(b"a\r\nb")
     run_id = opened.keep("report", "", {"bench.report": "true"}, {"a.csv": tmp_path / "here.csv"})
     assert opened.artifact(run_id, "a.csv") == b"a\r\nb"
 
 
 def test_a_page_of_runs_is_let_go_before_the_next_is_asked_for(
-    opened: Store, monkeypatch: pytest.MonkeyPatch
+    opened: MlflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MLflow's own runs are large: of thousands only a page is in memory."""
     from mlflow.store.entities import PagedList
@@ -783,7 +790,7 @@ def test_a_page_of_runs_is_let_go_before_the_next_is_asked_for(
     assert len(pages) == 3
 
 
-def test_a_filter_that_makes_no_sense_is_told_from_a_store_that_fails(opened: Store) -> None:
+def test_a_filter_that_makes_no_sense_is_told_from_a_store_that_fails(opened: MlflowStore) -> None:
     with pytest.raises(BenchError, match="does not understand the filter 'no sense'") as wrong:
         list(opened.recorded("no sense"))
     assert wrong.value.exit_status == EXIT_WRONG_REQUEST

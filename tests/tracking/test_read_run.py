@@ -9,30 +9,30 @@ from factories import machine, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.results.run import RunResult, Trial
 from mnist_bench.results.run_summary import summarise_run
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.tracking import schema as figures
-from mnist_bench.tracking.read_run import Fields, UnreadableError, recorded
+from mnist_bench.tracking import schema
+from mnist_bench.tracking.read_run import RunFields, UnreadableRunError, read_run
 
-OWNER = Owner(machine_id="m", boot_id="b", pid=1, started_at=0.0)
+OWNER = ProcessIdentity(machine_id="m", boot_id="b", pid=1, started_at=0.0)
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED", "pruned": "KILLED"}
 
 
-def fields(of: RunResult, **changes: Any) -> Fields:
+def fields(of: RunResult, **changes: Any) -> RunFields:
     """What MLflow is told of a run, as it tells it again: texts and floats."""
-    metrics = {k: float(v) for k, v in figures.figures_once(of).items() if v is not None}
-    tags = figures.opening_tags(of, "note", OWNER, machine()) | figures.closing_tags(of, "note")
+    metrics = {k: float(v) for k, v in schema.figures_once(of).items() if v is not None}
+    tags = schema.opening_tags(of, "note", OWNER, machine()) | schema.closing_tags(of, "note")
     values: dict[str, Any] = {
         "run_id": of.run_id,
         "status": STATUS[of.status or ""] if of.status else "RUNNING",
         "begun_at_ms": 5,
-        "params": {name: str(value) for name, value in figures.params_of(of).items()},
+        "params": {name: str(value) for name, value in schema.params_of(of).items()},
         "metrics": metrics,
         "tags": tags,
     }
-    return Fields(**(values | changes))
+    return RunFields(**(values | changes))
 
 
 @pytest.mark.parametrize(
@@ -53,18 +53,18 @@ def fields(of: RunResult, **changes: Any) -> Fields:
 )  # fmt: skip
 def test_it_says_the_same_as_the_record(changes: dict[str, Any]) -> None:
     whole = run(**changes)
-    assert recorded(fields(whole)).run == summarise_run(whole)
+    assert read_run(fields(whole)).run == summarise_run(whole)
 
 
 @given(rate=st.floats(1e-9, 10), dropout=st.floats(0, 0.999), batch=st.integers(1, 55_000))
 def test_hyperparameters_come_back_exactly(rate: float, dropout: float, batch: int) -> None:
     chosen = PaperCnnHyperparameters(learning_rate=rate, dropout_rate=dropout, batch_size=batch)
-    assert recorded(fields(run(hyperparameters=chosen))).run.hyperparameters == chosen
+    assert read_run(fields(run(hyperparameters=chosen))).run.hyperparameters == chosen
 
 
 def test_where_it_comes_from() -> None:
     trial = Trial(study="mine", number=3, parent_run_id="p")
-    found = recorded(fields(run(trial=trial)))
+    found = read_run(fields(run(trial=trial)))
     assert (found.begun_at_ms, found.study) == (5, "mine")
     assert found.machine == machine().name
     assert (found.tensorflow, found.mnist_bench) == ("2.21.0", "0.1.0")
@@ -75,7 +75,7 @@ def test_a_run_of_an_elder_version_tells_less() -> None:
     new = ("training_seed", "shared_phases", "machine", "tensorflow", "mnist_bench")
     tags = {k: v for k, v in whole.tags.items() if k not in {f"bench.{name}" for name in new}}
     params = {k: v for k, v in whole.params.items() if k != "label_smoothing"}
-    found = recorded(fields(run(), tags=tags, params=params))
+    found = read_run(fields(run(), tags=tags, params=params))
     assert found.run.training_seed is None
     assert found.run.hyperparameters == PaperCnnHyperparameters()
     assert (found.machine, found.tensorflow) == (None, None)
@@ -98,8 +98,8 @@ def test_a_run_of_an_elder_version_tells_less() -> None:
     ],
 )
 def test_what_can_not_be_read_says_why(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(UnreadableError, match=words):
-        recorded(fields(run(), **changes))
+    with pytest.raises(UnreadableRunError, match=words):
+        read_run(fields(run(), **changes))
 
 
 def test_what_runs_have_in_common_is_one_object() -> None:
@@ -107,7 +107,7 @@ def test_what_runs_have_in_common_is_one_object() -> None:
     judged = {"verdict": "suspect", "reasons": ("other load",), "shared_phases": ("import",)}
     peaks = {"phase_peak_rss_bytes": {"train": 5}}
     first, second = (
-        recorded(fields(run(seed=seed, dataset=f"custom:{'0' * 12}", **judged, **peaks)))
+        read_run(fields(run(seed=seed, dataset=f"custom:{'0' * 12}", **judged, **peaks)))
         for seed in (0, 1)
     )
     for name in ("hyperparameters", "dataset", "dataset_digest", "machine_id", "reasons"):

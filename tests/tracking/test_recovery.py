@@ -25,13 +25,12 @@ from factories import (
 from program import Bench, Running, altered, wait_until
 
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
-from mnist_bench.core.process_identity import Owner
+from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.results.run import RunResult
-from mnist_bench.tracking import recovery
-from mnist_bench.tracking import spool as journal
+from mnist_bench.tracking import recovery, spool
 from mnist_bench.tracking.mlflow_reader import existing_store
-from mnist_bench.tracking.mlflow_store import Store
-from mnist_bench.tracking.spool import Address, Ended, Journal, Made, Said
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.spool import Address, MessageEntry, RunCreated, Spool, TrainingEnded
 
 MACHINE = "0123456789abcdef"
 
@@ -50,7 +49,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, where journals lie."""
     monkeypatch.chdir(tmp_path)
-    journal.FOLDER.mkdir(parents=True)
+    spool.FOLDER.mkdir(parents=True)
     return tmp_path
 
 
@@ -65,12 +64,12 @@ def address(uri: str) -> Address:
 
 
 @pytest.fixture
-def opened(uri: str, address: Address) -> Store:
-    return Store(uri, address.experiment)
+def opened(uri: str, address: Address) -> MlflowStore:
+    return MlflowStore(uri, address.experiment)
 
 
 @pytest.fixture
-def settled(opened: Store, address: Address, told: list[str]) -> Callable[[], list[str]]:
+def settled(opened: MlflowStore, address: Address, told: list[str]) -> Callable[[], list[str]]:
     """Settles what was left, and says what the user was told of it."""
 
     def settle() -> list[str]:
@@ -81,7 +80,7 @@ def settled(opened: Store, address: Address, told: list[str]) -> Callable[[], li
     return settle
 
 
-def gone() -> Owner:
+def gone() -> ProcessIdentity:
     """A process of this machine that has ended."""
     with fakes.living_process(MACHINE) as of:
         pass
@@ -89,33 +88,35 @@ def gone() -> Owner:
 
 
 @pytest.fixture
-def alive() -> Iterator[Owner]:
+def alive() -> Iterator[ProcessIdentity]:
     """A process of this machine that goes on."""
     with fakes.living_process(MACHINE) as of:
         yield of
 
 
-def left(address: Address, of: Owner, *, trajectory: str = "", ended: bool = False) -> Journal:
+def left(
+    address: Address, of: ProcessIdentity, *, trajectory: str = "", ended: bool = False
+) -> Spool:
     """A journal whose first row has finished, and the second not."""
     name = trajectory or uuid.uuid4().hex
     runs = tuple(
         planned_row(steps).model_copy(update={"trajectory": name, "machine_id": MACHINE})
         for steps in (250, 501)
     )
-    made = Journal(spool_header(owner=of, address=address, runs=runs))
+    made = Spool(spool_header(owner=of, address=address, runs=runs))
     for step in (1, 101, 201, 250):
-        made.add(Said(at_ms=heard_at_ms(step), message=sample_message(step)))
-        made.add(Said(at_ms=heard_at_ms(step) + 1, message=scored_message(step)))
+        made.add(MessageEntry(at_ms=heard_at_ms(step), message=sample_message(step)))
+        made.add(MessageEntry(at_ms=heard_at_ms(step) + 1, message=scored_message(step)))
     (made.files / "250").mkdir(parents=True)
     (made.files / "250" / "predictions.npz").write_bytes(b"predictions")
-    made.add(Said(at_ms=heard_at_ms(250) + 2, message=row_end_message(250)))
-    made.add(Said(at_ms=heard_at_ms(301), message=scored_message(301)))
+    made.add(MessageEntry(at_ms=heard_at_ms(250) + 2, message=row_end_message(250)))
+    made.add(MessageEntry(at_ms=heard_at_ms(301), message=scored_message(301)))
     if ended:
-        made.add(Ended(at_ms=heard_at_ms(302), status="killed", reason="interrupted"))
+        made.add(TrainingEnded(at_ms=heard_at_ms(302), status="killed", reason="interrupted"))
     return made
 
 
-def runs_in(opened: Store) -> dict[str, Any]:
+def runs_in(opened: MlflowStore) -> dict[str, Any]:
     """Runs by their steps; there is one of each."""
     found = opened.client.search_runs([opened.experiment_id])
     by_steps = {run.data.params["steps"]: run for run in found}
@@ -123,7 +124,7 @@ def runs_in(opened: Store) -> dict[str, Any]:
     return by_steps
 
 
-def history(opened: Store, run: Any, name: str) -> list[tuple[int, float]]:
+def history(opened: MlflowStore, run: Any, name: str) -> list[tuple[int, float]]:
     found = opened.client.get_metric_history(run.info.run_id, name)
     return sorted((metric.step, metric.value) for metric in found)
 
@@ -132,7 +133,7 @@ def history(opened: Store, run: Any, name: str) -> list[tuple[int, float]]:
 
 
 def test_a_vanished_process_has_its_runs_closed_with_their_curves(
-    opened: Store, address: Address, settled: Callable[[], list[str]]
+    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
 ) -> None:
     made = left(address, gone())
     (line,) = settled()
@@ -157,7 +158,7 @@ def test_a_vanished_process_has_its_runs_closed_with_their_curves(
 
 
 def test_a_run_that_ended_ends_as_it_did(
-    opened: Store, address: Address, settled: Callable[[], list[str]]
+    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
 ) -> None:
     left(address, gone(), ended=True)
     assert settled() == [
@@ -169,7 +170,7 @@ def test_a_run_that_ended_ends_as_it_did(
 
 
 def test_twice_delivered_is_there_once(
-    opened: Store, address: Address, settled: Callable[[], list[str]]
+    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
 ) -> None:
     """As where a process is killed between its last delivery and the end of its journal."""
     made = left(address, gone())
@@ -196,33 +197,33 @@ def test_twice_delivered_is_there_once(
 
 
 def test_a_run_that_was_made_is_found_again(
-    opened: Store, address: Address, settled: Callable[[], list[str]]
+    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
 ) -> None:
     """Its id was journalled, or the process was killed in between."""
     made = left(address, gone())
-    story = journal.read(made.path)
+    story = spool.read(made.path)
     assert story is not None
     started = [
         opened.start(run, "note", story.header.owner, machine(), at_ms=heard_at_ms(0))
         for run in story.header.runs
     ]
-    made.add(Made(at_ms=heard_at_ms(302), steps=250, run_id=started[0].run_id))
+    made.add(RunCreated(at_ms=heard_at_ms(302), steps=250, run_id=started[0].run_id))
     settled()
     assert {run.info.run_id for run in runs_in(opened).values()} == {s.run_id for s in started}
 
 
 def test_a_process_that_never_began_leaves_nothing(
-    opened: Store, address: Address, settled: Callable[[], list[str]], folder: Path
+    opened: MlflowStore, address: Address, settled: Callable[[], list[str]], folder: Path
 ) -> None:
-    made = Journal(spool_header(owner=gone(), address=address))
+    made = Spool(spool_header(owner=gone(), address=address))
     made.files.mkdir()
     assert settled() == []
     assert runs_in(opened) == {}
-    assert [path.name for path in journal.FOLDER.iterdir()] == [".lock"]
+    assert [path.name for path in spool.FOLDER.iterdir()] == [".lock"]
 
 
 def test_a_journal_that_is_torn_right_after_its_beginning(
-    opened: Store, address: Address, settled: Callable[[], list[str]]
+    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
 ) -> None:
     made = left(address, gone())
     lines = made.path.read_bytes().splitlines(keepends=True)
@@ -237,7 +238,7 @@ def test_a_journal_that_is_torn_right_after_its_beginning(
 
 
 def test_a_process_that_is_alive_is_left_alone(
-    opened: Store, address: Address, settled: Callable[[], list[str]], alive: Owner
+    opened: MlflowStore, address: Address, settled: Callable[[], list[str]], alive: ProcessIdentity
 ) -> None:
     made = left(address, alive, ended=True)
     run = planned_row(250).model_copy(update={"trajectory": "another"})
@@ -253,7 +254,7 @@ def test_a_process_that_is_alive_is_left_alone(
     ids=["machine", "nameless", "container"],
 )
 def test_another_machines_process_is_left_alone(
-    opened: Store, address: Address, settled: Callable[[], list[str]], change: dict[str, Any]
+    opened: MlflowStore, address: Address, settled: Callable[[], list[str]], change: dict[str, Any]
 ) -> None:
     other = gone().model_copy(update=change)
     made = left(address, other)
@@ -265,7 +266,7 @@ def test_another_machines_process_is_left_alone(
 
 
 def test_what_is_for_another_store_is_left_alone(
-    opened: Store, address: Address, settled: Callable[[], list[str]]
+    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
 ) -> None:
     elsewhere = Address(tracking_uri="http://127.0.0.1:9", experiment=address.experiment)
     others = address.model_copy(update={"experiment": "another"})
@@ -281,30 +282,30 @@ def test_what_is_for_another_store_is_left_alone(
 def test_what_is_no_journal_is_left_alone(
     address: Address, settled: Callable[[], list[str]], content: bytes
 ) -> None:
-    path = journal.FOLDER / "mine.jsonl"
+    path = spool.FOLDER / "mine.jsonl"
     path.write_bytes(content)
     assert settled() == []
     assert path.read_bytes() == content
 
 
 def test_a_first_line_that_nobody_finishes_is_removed(settled: Callable[[], list[str]]) -> None:
-    old, new, whole = (journal.FOLDER / f"{name}.jsonl" for name in ("old", "new", "whole"))
+    old, new, whole = (spool.FOLDER / f"{name}.jsonl" for name in ("old", "new", "whole"))
     for path in (old, new):
         path.write_bytes(b'{"kind":"header"')
     whole.write_bytes(b"of another version\n")
-    journal.files_of(old).mkdir()
+    spool.files_of(old).mkdir()
     for path in (old, whole):
         os.utime(path, (0, 0))
     assert settled() == []
-    assert set(journal.paths()) == {new, whole}
-    assert not journal.files_of(old).exists()
+    assert set(spool.paths()) == {new, whole}
+    assert not spool.files_of(old).exists()
 
 
 # Runs without a journal
 
 
 def test_a_run_without_a_journal_is_ended_with_what_is_there(
-    opened: Store, address: Address, settled: Callable[[], list[str]]
+    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
 ) -> None:
     run = planned_row(250).model_copy(update={"trajectory": "elsewhere"})
     opened.start(run, "note", gone(), machine(), at_ms=heard_at_ms(0))
@@ -318,7 +319,7 @@ def test_a_run_without_a_journal_is_ended_with_what_is_there(
 
 
 def test_somebody_elses_runs_go_on(
-    opened: Store, address: Address, settled: Callable[[], list[str]]
+    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
 ) -> None:
     made = opened.client.create_run(opened.experiment_id)
     garbled = opened.client.create_run(opened.experiment_id, tags={"bench.owner": "me"})
@@ -331,7 +332,7 @@ def test_somebody_elses_runs_go_on(
 
 
 def test_what_is_refused_stays_for_later(
-    opened: Store,
+    opened: MlflowStore,
     address: Address,
     settled: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
@@ -342,7 +343,7 @@ def test_what_is_refused_stays_for_later(
         raise BenchError("MLflow failed: the disk is full", "make room", exit_status=EXIT_BROKE)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "log", refuse)
+        patch.setattr(MlflowStore, "log", refuse)
         (line,) = settled()
     assert line.startswith("what earlier commands left stays for later: MLflow failed")
     assert made.path.exists()
@@ -353,23 +354,23 @@ def test_what_is_refused_stays_for_later(
 
 
 def test_one_that_is_refused_does_not_keep_the_others_waiting(
-    opened: Store,
+    opened: MlflowStore,
     address: Address,
     settled: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     refused = left(address, gone(), trajectory="aaa")
     left(address, gone(), trajectory="bbb")
-    start = Store.start
+    start = MlflowStore.start
 
-    def refuse(self: Store, run: RunResult, *args: Any, **options: Any) -> Any:
+    def refuse(self: MlflowStore, run: RunResult, *args: Any, **options: Any) -> Any:
         if run.trajectory == "aaa":
             raise BenchError("MLflow failed: it does not like it", exit_status=EXIT_BROKE)
         return start(self, run, *args, **options)
 
-    monkeypatch.setattr(Store, "start", refuse)
+    monkeypatch.setattr(MlflowStore, "start", refuse)
     assert len(settled()) == 2
-    assert journal.paths() == [refused.path]
+    assert spool.paths() == [refused.path]
     assert {run.data.tags["bench.trajectory"] for run in runs_in(opened).values()} == {"bbb"}
 
 
@@ -388,7 +389,7 @@ recovery.settle(opened, Address(tracking_uri=uri, experiment=experiment), "01234
 """
 
 
-def test_two_commands_at_once_do_not_collide(opened: Store, address: Address) -> None:
+def test_two_commands_at_once_do_not_collide(opened: MlflowStore, address: Address) -> None:
     for _ in range(5):
         left(address, gone())
     command = [sys.executable, "-c", SETTLE, address.tracking_uri, address.experiment]
@@ -409,7 +410,7 @@ def test_two_commands_at_once_do_not_collide(opened: Store, address: Address) ->
     keys = [(run.data.tags["bench.trajectory"], run.data.tags["bench.steps"]) for run in found]
     assert len(keys) == len(set(keys)) == 10
     assert {run.info.status for run in found} == {"FINISHED", "KILLED"}
-    assert journal.paths() == []
+    assert spool.paths() == []
 
 
 # The whole way: a command that does not come to its end, and the next
@@ -423,7 +424,7 @@ def program(fault: str = "pass", before: str = "") -> tuple[str, ...]:
 
 
 def journals_of(bench: Bench) -> list[Path]:
-    return journal.paths(bench.folder / journal.FOLDER)
+    return spool.paths(bench.folder / spool.FOLDER)
 
 
 def waiting(step: int) -> str:

@@ -17,24 +17,24 @@ from factories import (
 )
 
 from mnist_bench.measurement.conditions import Surroundings
-from mnist_bench.results.protocol import Calibrated, Done, Phase, Ready
+from mnist_bench.results.protocol import CalibrationMessage, Done, Phase, Ready
 from mnist_bench.results.run import RunResult
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.tracking.run_builder import Recording, planned_run
+from mnist_bench.tracking.run_builder import RunBuilder, planned_run
 
 
 @pytest.fixture
-def recorded() -> Recording:
+def recorded() -> RunBuilder:
     """Two runs that have not begun."""
-    return Recording(tuple(planned_row(steps) for steps in TWO_ROWS.steps))
+    return RunBuilder(tuple(planned_row(steps) for steps in TWO_ROWS.steps))
 
 
-def take(recorded: Recording, *steps: int) -> None:
+def take(recorded: RunBuilder, *steps: int) -> None:
     for step in steps:
         recorded.take(scored_message(step), heard_at_ms(step))
 
 
-def take_first_row(recorded: Recording) -> None:
+def take_first_row(recorded: RunBuilder) -> None:
     take(recorded, 1, 101, 201, 250)
     recorded.take(row_end_message(250), heard_at_ms(250))
 
@@ -76,7 +76,7 @@ def test_a_scenarios_own_targets_come_before_table_1s() -> None:
     assert run.target_accuracies == (0.9,)
 
 
-def test_a_run_is_named_when_it_is_made(recorded: Recording) -> None:
+def test_a_run_is_named_when_it_is_made(recorded: RunBuilder) -> None:
     recorded.name(501, "an-id")
     assert [run.run_id for run in recorded.runs] == [None, "an-id"]
 
@@ -84,7 +84,7 @@ def test_a_run_is_named_when_it_is_made(recorded: Recording) -> None:
 # What is heard of steps
 
 
-def test_scorings_reach_the_rows_they_belong_to(recorded: Recording) -> None:
+def test_scorings_reach_the_rows_they_belong_to(recorded: RunBuilder) -> None:
     take_first_row(recorded)
     take(recorded, 301, 401, 501)
     recorded.take(row_end_message(501), heard_at_ms(501))
@@ -99,7 +99,7 @@ def test_scorings_reach_the_rows_they_belong_to(recorded: Recording) -> None:
     ]
 
 
-def test_memory_reaches_every_row_that_is_long_enough(recorded: Recording) -> None:
+def test_memory_reaches_every_row_that_is_long_enough(recorded: RunBuilder) -> None:
     for step in (101, 250, 301):
         recorded.take(sample_message(step, rss_bytes=1_000 + step), heard_at_ms(step))
     recorded.take(sample_message(401, rss_bytes=None), heard_at_ms(401))
@@ -116,7 +116,7 @@ def test_memory_reaches_every_row_that_is_long_enough(recorded: Recording) -> No
 # The end of a row
 
 
-def test_a_finished_row(recorded: Recording) -> None:
+def test_a_finished_row(recorded: RunBuilder) -> None:
     recorded.take(Phase(name="import", seconds=3.75), heard_at_ms(0))
     take_first_row(recorded)
     finished, other = recorded.runs
@@ -129,13 +129,13 @@ def test_a_finished_row(recorded: Recording) -> None:
     assert other.status is None
 
 
-def test_a_row_is_judged_by_what_was_seen_up_to_its_end(recorded: Recording) -> None:
+def test_a_row_is_judged_by_what_was_seen_up_to_its_end(recorded: RunBuilder) -> None:
     first, second = Surroundings(on_battery=False), Surroundings(on_battery=True)
-    recorded.take(Calibrated(step=0, seconds=0.125, surroundings=first), heard_at_ms(0))
+    recorded.take(CalibrationMessage(step=0, seconds=0.125, surroundings=first), heard_at_ms(0))
     recorded.take(sample_message(101), heard_at_ms(101))
     take_first_row(recorded)
     recorded.take(sample_message(301).model_copy(update={"surroundings": second}), heard_at_ms(301))
-    recorded.take(Calibrated(step=501, seconds=0.25, surroundings=second), heard_at_ms(501))
+    recorded.take(CalibrationMessage(step=501, seconds=0.25, surroundings=second), heard_at_ms(501))
     recorded.take(row_end_message(501), heard_at_ms(501))
     short, long = (run.conditions for run in recorded.runs)
     assert short is not None
@@ -150,7 +150,7 @@ def test_a_row_is_judged_by_what_was_seen_up_to_its_end(recorded: Recording) -> 
 
 
 def test_benchmarks_beside_it_are_told_to_the_judge() -> None:
-    recorded = Recording((planned_row(250),), exclusive=False)
+    recorded = RunBuilder((planned_row(250),), exclusive=False)
     recorded.take(row_end_message(250), heard_at_ms(250))
     (run,) = recorded.runs
     assert run.conditions is not None
@@ -158,7 +158,7 @@ def test_benchmarks_beside_it_are_told_to_the_judge() -> None:
     assert run.verdict == "suspect"
 
 
-def test_messages_without_figures_change_nothing(recorded: Recording) -> None:
+def test_messages_without_figures_change_nothing(recorded: RunBuilder) -> None:
     runs = recorded.runs
     for message in (Ready(), Done()):
         recorded.take(message, HEARD_FROM_MS)
@@ -169,7 +169,7 @@ def test_messages_without_figures_change_nothing(recorded: Recording) -> None:
 # An early end
 
 
-def test_closing_ends_what_goes_on_and_leaves_the_rest(recorded: Recording) -> None:
+def test_closing_ends_what_goes_on_and_leaves_the_rest(recorded: RunBuilder) -> None:
     recorded.take(Phase(name="import", seconds=4.0), heard_at_ms(0))
     recorded.take(Phase(name="data", seconds=0.5), heard_at_ms(0))
     take_first_row(recorded)
@@ -187,7 +187,7 @@ def test_closing_ends_what_goes_on_and_leaves_the_rest(recorded: Recording) -> N
     )
 
 
-def test_closing_twice_ends_nothing_twice(recorded: Recording) -> None:
+def test_closing_twice_ends_nothing_twice(recorded: RunBuilder) -> None:
     recorded.close("killed", "interrupted", heard_at_ms(1))
     recorded.close("failed", "another reason", heard_at_ms(2))
     assert [run.status for run in recorded.runs] == ["killed", "killed"]
@@ -195,7 +195,7 @@ def test_closing_twice_ends_nothing_twice(recorded: Recording) -> None:
     assert recorded.ended_at_ms(250) == heard_at_ms(1)
 
 
-def test_closing_before_the_first_scoring(recorded: Recording) -> None:
+def test_closing_before_the_first_scoring(recorded: RunBuilder) -> None:
     recorded.take(Phase(name="import", seconds=4.0), heard_at_ms(0))
     recorded.close("killed", "interrupted", heard_at_ms(1))
     for run in recorded.runs:
@@ -204,6 +204,6 @@ def test_closing_before_the_first_scoring(recorded: Recording) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["{}", "[Errno 28] No space left on device: '{}/a/file'"])
-def test_a_reason_names_no_home_folder(recorded: Recording, home: Path, spelling: str) -> None:
+def test_a_reason_names_no_home_folder(recorded: RunBuilder, home: Path, spelling: str) -> None:
     recorded.close("failed", spelling.format(home), heard_at_ms(1))
     assert [run.failure for run in recorded.runs] == [spelling.format("~")] * 2

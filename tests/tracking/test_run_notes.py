@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from factories import run
 
-from mnist_bench.measurement import quality as verdict
+from mnist_bench.measurement import quality
 from mnist_bench.measurement.conditions import Conditions, Surroundings
-from mnist_bench.tracking.run_notes import note_of
+from mnist_bench.tracking.run_notes import run_description
 
 
 def parts(**changes: object) -> list[str]:
-    return note_of(run(1_000, 0.985, 0, **changes), "A title").split("\n\n")[3:]
+    return run_description(run(1_000, 0.985, 0, **changes), "A title").split("\n\n")[3:]
 
 
 def test_nobody_looked() -> None:
@@ -22,11 +22,11 @@ def test_clean() -> None:
 
 
 def test_reasons_come_with_their_figures() -> None:
-    hot = verdict.TEMPERATURE.suspect + 1
+    hot = quality.TEMPERATURE.suspect + 1
     seen = Conditions(
         surroundings=(Surroundings(on_battery=True, temperature_celsius=hot),), exclusive=False
     )
-    words = tuple(reason.words for reason in verdict.judge(seen).reasons)
+    words = tuple(reason.words for reason in quality.assess(seen).reasons)
     assert parts(verdict="suspect", reasons=words, conditions=seen) == [
         (
             f"Verdict: suspect: on battery (not on mains power), hot ({hot:.0f} °C), not exclusive "
@@ -36,7 +36,7 @@ def test_reasons_come_with_their_figures() -> None:
 
 
 def test_a_reason_that_holds_twice_is_told_once() -> None:
-    slow = 1 + 3 * verdict.CALIBRATION_DRIFT.suspect
+    slow = 1 + 3 * quality.CALIBRATION_DRIFT.suspect
     seen = Conditions(calibration_seconds=(1.0, slow, 1.0))
     told = parts(verdict="suspect", reasons=("calibration drift",) * 2, conditions=seen)
     assert len(told) == 1

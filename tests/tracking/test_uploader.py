@@ -20,16 +20,16 @@ from factories import (
     scored_message,
 )
 
-from mnist_bench.core import process_identity as owner
+from mnist_bench.core import process_identity
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.protocol import Message
 from mnist_bench.results.run import RunResult
 from mnist_bench.scenarios import scenario
-from mnist_bench.tracking import uploader as delivery
-from mnist_bench.tracking.run_builder import Recording
-from mnist_bench.tracking.run_notes import note_of
-from mnist_bench.tracking.uploader import Delivery, Papers
+from mnist_bench.tracking import uploader
+from mnist_bench.tracking.run_builder import RunBuilder
+from mnist_bench.tracking.run_notes import run_description
+from mnist_bench.tracking.uploader import RecordingContext, Uploader
 
 SHORT, LONG = "id-3-250", "id-3-501"
 
@@ -45,7 +45,7 @@ class Now:
 def now(monkeypatch: pytest.MonkeyPatch) -> Now:
     moment = Now()
     clock = SimpleNamespace(monotonic=lambda: moment.seconds)
-    monkeypatch.setattr(delivery, "time", clock)
+    monkeypatch.setattr(uploader, "time", clock)
     return moment
 
 
@@ -55,8 +55,8 @@ def mlflow() -> fakes.Store:
 
 
 @pytest.fixture
-def recorded() -> Recording:
-    return Recording(tuple(planned_row(steps) for steps in TWO_ROWS.steps))
+def recorded() -> RunBuilder:
+    return RunBuilder(tuple(planned_row(steps) for steps in TWO_ROWS.steps))
 
 
 @pytest.fixture
@@ -68,27 +68,27 @@ def made() -> list[tuple[int, str]]:
 def way(
     now: Now,
     mlflow: fakes.Store,
-    recorded: Recording,
+    recorded: RunBuilder,
     made: list[tuple[int, str]],
     tmp_path: Path,
-) -> Delivery:
-    papers = Papers(
+) -> Uploader:
+    papers = RecordingContext(
         TWO_ROWS,
         factories.machine(),
-        owner.current("a-machine"),
+        process_identity.current_process("a-machine"),
         tmp_path,
         begun_at_ms=heard_at_ms(0),
     )
-    return Delivery(recorded, papers, mlflow, lambda *one: made.append(one))
+    return Uploader(recorded, papers, mlflow, lambda *one: made.append(one))
 
 
-def hear(recorded: Recording, *messages: Message) -> None:
+def hear(recorded: RunBuilder, *messages: Message) -> None:
     for message in messages:
         step = getattr(message, "step", 0)
         recorded.take(message, heard_at_ms(getattr(message, "steps", step)))
 
 
-def hear_first_row(recorded: Recording) -> None:
+def hear_first_row(recorded: RunBuilder) -> None:
     for step in (1, 101, 201, 250):
         recorded.take(scored_message(step), heard_at_ms(step))
     recorded.take(row_end_message(250), heard_at_ms(250))
@@ -105,18 +105,18 @@ def refuse(*calls: str) -> Callable[[str, str], None]:
 
 
 def test_each_row_is_a_run_of_its_own(
-    way: Delivery, mlflow: fakes.Store, recorded: Recording, made: list[tuple[int, str]]
+    way: Uploader, mlflow: fakes.Store, recorded: RunBuilder, made: list[tuple[int, str]]
 ) -> None:
     way.deliver()
     assert mlflow.calls == [("start", SHORT, None), ("start", LONG, None)]
     assert made == [(250, SHORT), (501, LONG)]
     assert [run.run_id for run in recorded.runs] == [SHORT, LONG]
-    assert mlflow.notes[SHORT] == note_of(planned_row(250), "Two rows")
+    assert mlflow.notes[SHORT] == run_description(planned_row(250), "Two rows")
     assert not way.is_complete
 
 
 def test_a_finished_row(
-    way: Delivery, mlflow: fakes.Store, recorded: Recording, tmp_path: Path
+    way: Uploader, mlflow: fakes.Store, recorded: RunBuilder, tmp_path: Path
 ) -> None:
     (tmp_path / "worker.log").write_bytes(b"a log")
     (tmp_path / "250").mkdir()
@@ -126,7 +126,7 @@ def test_a_finished_row(
     way.deliver()
     (finished,) = mlflow.finished
     assert (finished.run, finished.at_ms) == (recorded.runs[0], heard_at_ms(250))
-    assert finished.note == note_of(finished.run, "Two rows")
+    assert finished.note == run_description(finished.run, "Two rows")
     assert set(finished.files) == {
         "result.json",
         "scenario.toml",
@@ -145,7 +145,7 @@ def test_a_finished_row(
 
 
 def test_scorings_and_memory_are_told_once(
-    way: Delivery, mlflow: fakes.Store, recorded: Recording
+    way: Uploader, mlflow: fakes.Store, recorded: RunBuilder
 ) -> None:
     way.deliver()
     hear_first_row(recorded)
@@ -170,7 +170,7 @@ def test_scorings_and_memory_are_told_once(
 
 
 def test_it_offers_every_five_seconds_at_most(
-    now: Now, way: Delivery, mlflow: fakes.Store, recorded: Recording
+    now: Now, way: Uploader, mlflow: fakes.Store, recorded: RunBuilder
 ) -> None:
     way.deliver()
     for seconds, step in ((104.9, 1), (105, 101), (109.9, 201), (110, 301)):
@@ -182,7 +182,7 @@ def test_it_offers_every_five_seconds_at_most(
 
 
 def test_what_is_worth_it_does_not_wait_for_the_next_batch(
-    way: Delivery, mlflow: fakes.Store, recorded: Recording
+    way: Uploader, mlflow: fakes.Store, recorded: RunBuilder
 ) -> None:
     way.deliver()
     hear_first_row(recorded)
@@ -196,7 +196,7 @@ def test_what_is_worth_it_does_not_wait_for_the_next_batch(
 
 
 def test_a_store_that_refused_is_left_alone_for_a_while(
-    now: Now, way: Delivery, mlflow: fakes.Store, recorded: Recording
+    now: Now, way: Uploader, mlflow: fakes.Store, recorded: RunBuilder
 ) -> None:
     attempts: list[float] = []
 
@@ -222,7 +222,7 @@ def test_a_store_that_refused_is_left_alone_for_a_while(
 
 @pytest.mark.parametrize("call", ["start", "log", "finish"])
 def test_what_was_refused_is_offered_again_and_the_rest_once(
-    way: Delivery, mlflow: fakes.Store, recorded: Recording, call: str
+    way: Uploader, mlflow: fakes.Store, recorded: RunBuilder, call: str
 ) -> None:
     mlflow.fault = refuse(f"{call} {LONG}")
     hear_first_row(recorded)
@@ -239,7 +239,7 @@ def test_what_was_refused_is_offered_again_and_the_rest_once(
 
 
 def test_a_run_whose_making_failed_is_looked_for(
-    way: Delivery, mlflow: fakes.Store, recorded: Recording
+    way: Uploader, mlflow: fakes.Store, recorded: RunBuilder
 ) -> None:
     mlflow.fault = refuse(f"start {LONG}")
     way.deliver()
@@ -279,18 +279,18 @@ class Board(fakes.Store):
         del self.known[run_id]
 
 
-def delivered(board: Board, tmp_path: Path) -> Recording:
+def delivered(board: Board, tmp_path: Path) -> RunBuilder:
     """A part whose first row has finished."""
     runs = [planned_row(steps).model_copy(update={"part": "a-part"}) for steps in TWO_ROWS.steps]
-    recording = Recording(tuple(runs))
-    papers = Papers(
+    recording = RunBuilder(tuple(runs))
+    papers = RecordingContext(
         TWO_ROWS,
         factories.machine(),
-        owner.current("a-machine"),
+        process_identity.current_process("a-machine"),
         tmp_path,
         begun_at_ms=heard_at_ms(0),
     )
-    way = Delivery(recording, papers, board, lambda *_: None)
+    way = Uploader(recording, papers, board, lambda *_: None)
     hear_first_row(recording)
     way.deliver()
     assert way.handed_over == [recording.runs[0]]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mnist_bench.tuning.candidate import Margin, candidate_of, margin_of
 from mnist_bench.tuning.objective import Goal
-from mnist_bench.tuning.trial import Tried, papers_of
+from mnist_bench.tuning.trial import StudyTrial, paper_trial
 
 ACCURACY = Goal(objective="accuracy")
 TIME = Goal(objective="time-to-accuracy", target_accuracy=0.99)
@@ -19,14 +19,14 @@ IMAGES = 5_000
 """Of the validation split."""
 
 
-def tried(number: int, *values: float, **changes: Any) -> Tried:
+def tried(number: int, *values: float, **changes: Any) -> StudyTrial:
     """A finished trial of this worth."""
-    return Tried(
+    return StudyTrial(
         **({"number": number, "state": "finished", "chosen": {}, "values": values} | changes)
     )
 
 
-def papers(*values: float, **changes: Any) -> Tried:
+def papers(*values: float, **changes: Any) -> StudyTrial:
     return tried(0, *values, is_papers=True, **changes)
 
 
@@ -116,9 +116,9 @@ def test_the_papers_own_trial_is_one_that_finished() -> None:
     failed = papers(state="failed")
     again = tried(3, 0.98, is_papers=True, retry_of=0)
     other = tried(1, 0.99)
-    assert papers_of((failed, other, again)) is again
-    assert papers_of((failed, other)) is None
-    assert papers_of(()) is None
+    assert paper_trial((failed, other, again)) is again
+    assert paper_trial((failed, other)) is None
+    assert paper_trial(()) is None
 
 
 # The margin

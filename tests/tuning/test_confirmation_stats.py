@@ -16,9 +16,9 @@ from mnist_bench.results.run import Evaluation, RunResult
 from mnist_bench.tuning.confirmation_stats import (
     McNemar,
     arm_of,
+    confirmation_of,
     exact_mcnemar,
     median_run,
-    proof_of,
 )
 
 
@@ -275,7 +275,7 @@ MCNEMAR = McNemar(only_candidate=30, only_paper=20, p_value=0.2)
 def proved(
     candidate: list[RunResult], paper: list[RunResult], *, search_seconds: float = 1_000.0
 ) -> Any:
-    return proof_of(
+    return confirmation_of(
         candidate,
         paper,
         validation_accuracy=0.993,
@@ -328,7 +328,7 @@ def test_a_proof_of_time_to_a_target_by_hand() -> None:
     candidate = [confirmed(0.990, 0, seconds=14.0), confirmed(0.992, 1, seconds=18.0)]
     paper = [confirmed(0.984, 0, seconds=24.0), confirmed(0.986, 1, seconds=28.0)]
     common = {"validation_accuracy": 0.99, "search_seconds": 1_000.0, "mcnemar": None}
-    proof = proof_of(candidate, paper, target_accuracy=0.999, **common)
+    proof = confirmation_of(candidate, paper, target_accuracy=0.999, **common)
     assert (proof.candidate.target_seconds_mean, proof.candidate.target_missed) == (8.0, 0)
     assert (proof.paper.target_seconds_mean, proof.paper.target_missed) == (13.0, 0)
     assert proof.target_seconds is not None
@@ -337,7 +337,7 @@ def test_a_proof_of_time_to_a_target_by_hand() -> None:
     # Both variances are 2 over 2: error √2; t(0.975; 2) = 4.302653.
     assert proof.target_seconds.high == pytest.approx(-5 + 4.302653 * sqrt(2), abs=1e-5)
     assert proof.payback_runs == pytest.approx(200)
-    never = proof_of(candidate, paper, target_accuracy=0.9995, **common)
+    never = confirmation_of(candidate, paper, target_accuracy=0.9995, **common)
     assert (never.candidate.target_seconds_mean, never.candidate.target_missed) == (16.0, 2)
     assert never.target_seconds == never.train_seconds
 
@@ -351,7 +351,7 @@ def test_without_a_target_all_of_a_training_counts() -> None:
 
 def test_a_proof_without_predictions() -> None:
     both = confirmed_all(0.98, 0.99)
-    proof = proof_of(both, both, validation_accuracy=0.99, search_seconds=1.0, mcnemar=None)
+    proof = confirmation_of(both, both, validation_accuracy=0.99, search_seconds=1.0, mcnemar=None)
     assert proof.mcnemar is None
     assert proof.accuracy.difference == 0
     assert proof.accuracy.is_within_noise

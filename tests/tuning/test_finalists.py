@@ -11,28 +11,30 @@ from hypothesis import strategies as st
 from mnist_bench.core.limits import REPEATS
 from mnist_bench.tuning.finalists import (
     Finalist,
+    best_finalist,
     covers,
     finalists_of,
     owed,
+    paper_reference,
     ranked,
-    standing,
-    standing_papers,
 )
 from mnist_bench.tuning.objective import Goal
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial import StudyTrial
 
 ACCURACY = Goal(objective="accuracy")
 TIME = Goal(objective="time-to-accuracy", target_accuracy=0.99)
 
 
-def tried(number: int, value: float | None, **changes: Any) -> Tried:
+def tried(number: int, value: float | None, **changes: Any) -> StudyTrial:
     """A trial of this worth; without one it was pruned."""
     state = "pruned" if value is None else "finished"
     values = () if value is None else (value,)
-    return Tried(**({"number": number, "state": state, "chosen": {}, "values": values} | changes))
+    return StudyTrial(
+        **({"number": number, "state": state, "chosen": {}, "values": values} | changes)
+    )
 
 
-def repeats(of: int, first: int, *values: float, **changes: Any) -> list[Tried]:
+def repeats(of: int, first: int, *values: float, **changes: Any) -> list[StudyTrial]:
     return [
         tried(first + index, value, repeat_of=of, **changes) for index, value in enumerate(values)
     ]
@@ -48,7 +50,7 @@ SEARCH = [
 ]
 
 
-def numbers(trials: list[Tried]) -> list[int]:
+def numbers(trials: list[StudyTrial]) -> list[int]:
     return [trial.number for trial in trials]
 
 
@@ -106,16 +108,16 @@ def test_who_misses_a_constraint_in_the_mean_comes_last_and_does_not_stand() -> 
     found = finalists_of(trials, ACCURACY)
     assert [(finalist.trial, finalist.is_feasible) for finalist in found] == [(2, True), (1, False)]
     assert found[1].missed == {"max seconds": pytest.approx(0.1)}
-    stands = standing(found, trials)
+    stands = best_finalist(found, trials)
     assert stands is not None
     assert (stands.number, stands.missed["max seconds"]) == (2, pytest.approx(-0.3))
-    assert standing(found[1:], trials) is None
-    assert standing((), trials) is None
+    assert best_finalist(found[1:], trials) is None
+    assert best_finalist((), trials) is None
 
 
 def test_it_stands_with_what_its_repeats_are_worth() -> None:
     trials = [*SEARCH, *repeats(4, 6, 0.989, 0.990, 0.991)]
-    stands = standing(finalists_of(trials, ACCURACY), trials)
+    stands = best_finalist(finalists_of(trials, ACCURACY), trials)
     assert stands is not None
     assert (stands.number, stands.values) == (4, pytest.approx((0.990,)))
 
@@ -151,8 +153,8 @@ def test_the_papers_own_is_trained_again_too_where_that_is_wished_for() -> None:
     assert owed(SEARCH[:1], ACCURACY, 1, with_papers=True) == [0] * REPEATS
     trials = [*SEARCH, *repeats(0, 6, 0.96, 0.97, 0.98, is_papers=True)]
     assert owed(trials, ACCURACY, 1, with_papers=True) == [4] * REPEATS
-    stands = standing_papers(trials)
+    stands = paper_reference(trials)
     assert stands is not None
     assert (stands.number, stands.values) == (0, pytest.approx((0.97,)))
-    assert standing_papers(SEARCH) == SEARCH[0]
-    assert standing_papers(SEARCH[1:]) is None
+    assert paper_reference(SEARCH) == SEARCH[0]
+    assert paper_reference(SEARCH[1:]) is None

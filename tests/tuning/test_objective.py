@@ -13,7 +13,7 @@ from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
 from mnist_bench.core.limits import OBJECTIVES, Objective
 from mnist_bench.results.run import Evaluation, RunResult
 from mnist_bench.tuning.objective import Goal
-from mnist_bench.tuning.trial import Tried
+from mnist_bench.tuning.trial import StudyTrial
 
 
 def at(step: int, validation: float, seconds: float, test: float | None = None) -> Evaluation:
@@ -291,14 +291,14 @@ def test_progress_goes_the_objectives_way(right: int, more: int) -> None:
 @pytest.mark.parametrize("asked", [goal("pareto"), goal(max_memory_bytes=900)])
 def test_a_study_keeps_a_trial_of_unknown_peak(asked: Goal) -> None:
     unknown = TRIAL.model_copy(update={"peak_rss_bytes": None})
-    kept = Tried(
+    kept = StudyTrial(
         number=0,
         state="finished",
         chosen={},
         values=asked.values(unknown),
         missed=asked.constraints(unknown),
     )
-    assert Tried.model_validate_json(kept.model_dump_json()) == kept
+    assert StudyTrial.model_validate_json(kept.model_dump_json()) == kept
     assert kept.is_feasible == (asked.max_memory_bytes is None)
 
 

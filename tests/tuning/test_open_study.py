@@ -23,7 +23,7 @@ from program import Bench, Ended
 
 from mnist_bench.measurement import machine
 from mnist_bench.runner import process
-from mnist_bench.tuning import storage as study_storage
+from mnist_bench.tuning import storage
 
 TUNE = ("tune", "--space", "two.toml", "--study", "ours", "--confirm", "0")
 
@@ -363,5 +363,5 @@ def test_a_study_of_somebody_elses_is_left_alone(there: Bench, board: dict[str, 
     import optuna
 
     optuna.create_study(study_name="theirs", storage=board["MNIST_BENCH_STORAGE"])
-    assert list(study_storage.attributes(board["MNIST_BENCH_STORAGE"])) == ["theirs"]
+    assert list(storage.attributes(board["MNIST_BENCH_STORAGE"])) == ["theirs"]
     assert there.call("join", **board).stdout == "nothing is left to do there\n"

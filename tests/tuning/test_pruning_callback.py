@@ -9,7 +9,7 @@ import pytest
 
 from mnist_bench.results.run import Evaluation
 from mnist_bench.tuning.objective import Goal
-from mnist_bench.tuning.pruning_callback import Judge
+from mnist_bench.tuning.pruning_callback import PruningCallback
 
 ACCURACY = Goal(objective="accuracy")
 
@@ -38,7 +38,7 @@ class Study:
 
 def judged(study: Any, goal: Goal, *scorings: Evaluation, steps: int = 1_000) -> list[str | None]:
     """Why the trial should end, after each of its scorings."""
-    judge = Judge(study, goal, 7, steps, mock.Mock())
+    judge = PruningCallback(study, goal, 7, steps, mock.Mock())
     reasons = []
     for scoring in scorings:
         judge.scored(scoring)

@@ -11,12 +11,12 @@ import factories
 import pytest
 from factories import ACCURACY_GOAL, ONE_PARAMETER, opened_study, sqlite_url
 
-from mnist_bench.core import retry as patience
+from mnist_bench.core import retry
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
-from mnist_bench.tuning.scheduling import train_all, wait_for_others
-from mnist_bench.tuning.shared_study import SharedSearch
+from mnist_bench.tuning.scheduling import run_trials, wait_for_others
+from mnist_bench.tuning.shared_study import SharedStudy
 from mnist_bench.tuning.study import Study
-from mnist_bench.tuning.trial_runner import Limits, Search, Series
+from mnist_bench.tuning.trial_runner import Search, SearchLimits, TrialRunner
 
 AWAY = BenchError("the database is away", exit_status=EXIT_BROKE)
 
@@ -60,7 +60,7 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(
 ) -> None:
     finish(ours, 2)
     refusing(monkeypatch, 120)
-    ended = train_all(search(ours, said), Limits(2, None))
+    ended = run_trials(search(ours, said), SearchLimits(2, None))
     assert (ended.exit_status, ended.in_words) == (0, "2 trials are done")
     assert sum(slept) == 600
     assert said == ["the database is away; waiting for it, Ctrl-C leaves"]
@@ -71,7 +71,7 @@ def test_one_that_stays_away_is_given_up(
 ) -> None:
     refusing(monkeypatch, 500)
     with pytest.raises(BenchError, match="the database is away"):
-        train_all(search(ours, said), Limits(2, None))
+        run_trials(search(ours, said), SearchLimits(2, None))
     assert sum(slept) == 600
 
 
@@ -86,8 +86,8 @@ def test_what_others_have_in_work_is_waited_for(
         waits.append(seconds)
         others.finished(asked[len(waits) - 1].number, (0.5,), {})
 
-    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep))
-    ended = train_all(search(ours, said), Limits(2, None))
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep))
+    ended = run_trials(search(ours, said), SearchLimits(2, None))
     assert (ended.exit_status, len(waits)) == (0, 2)
     assert said == [
         "waiting for 2 trials in work elsewhere; Ctrl-C leaves",
@@ -100,16 +100,16 @@ def test_what_others_have_in_work_is_waited_for(
 def test_where_no_more_are_asked_for_it_ends(ours: Study, said: list[str]) -> None:
     finish(ours, 1)
     ours.search = shared(is_open=False)
-    ended = train_all(search(ours, said), Limits(5, None))
+    ended = run_trials(search(ours, said), SearchLimits(5, None))
     assert (ended.exit_status, ended.in_words) == (0, "no more trials are asked for")
 
 
-def shared(**changes: Any) -> SharedSearch:
+def shared(**changes: Any) -> SharedStudy:
     values = {
         "trials": 5, "dataset": "mnist", "dataset_digest": "d", "experiment": "e",
         "machine_kind": "k", "is_open": True,
     }  # fmt: skip
-    return SharedSearch(**(values | changes))
+    return SharedStudy(**(values | changes))
 
 
 @pytest.mark.parametrize(("run_id", "given_up"), [("counts", []), ("another", ["another"])])
@@ -123,6 +123,6 @@ def test_what_counts_is_not_dropped_a_repeat_neither(
     ours.finished(number, (0.5,), {})
     dropped: list[str] = []
     board = SimpleNamespace(give_up=lambda of, _reason: dropped.append(of))
-    taken = Series(replace(search(ours, said), store=board), lambda: None, lambda _: None)
+    taken = TrialRunner(replace(search(ours, said), store=board), lambda: None, lambda _: None)
     taken._drop(number, factories.run(run_id=run_id))
     assert dropped == given_up

@@ -27,11 +27,11 @@ from factories import TWO_PARAMETERS_TOML
 from fakes import trial_worker as worker
 from program import Bench, Ended, altered
 
-from mnist_bench.measurement import system as sensing
+from mnist_bench.measurement import system
 from mnist_bench.runner import process
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.tuning import parallel as crew
+from mnist_bench.tuning import parallel
 
 
 class Recorded:
@@ -598,7 +598,7 @@ def test_finalists_that_miss_a_constraint_when_trained_again(bench: Bench) -> No
 
 MEMBERS = """
 import json, pathlib, sys
-from mnist_bench.tuning import parallel as crew
+from mnist_bench.tuning import parallel
 from mnist_bench.runner import process
 process.COMMAND = (sys.executable, "-c", pathlib.Path("worker.py").read_text())
 sys.exit(crew.main())
@@ -608,7 +608,7 @@ sys.exit(crew.main())
 def crewed(bench: Bench, *arguments: str, fault: str = "pass") -> Ended:
     """A study by several processes; each has the worker that pretends."""
     (bench.folder / "worker.py").write_text(worker(fault)[-1], encoding="utf-8")
-    with mock.patch.object(crew, "COMMAND", (sys.executable, "-c", MEMBERS)):
+    with mock.patch.object(parallel, "COMMAND", (sys.executable, "-c", MEMBERS)):
         return tuned(bench, "--confirm", "0", "--json", *arguments, fault=fault)
 
 
@@ -624,14 +624,14 @@ def test_two_processes_share_a_study(bench: Bench) -> None:
     assert set(states(ended.document)) <= {"finished", "pruned"}
     assert len({json.dumps(trial["chosen"]) for trial in trials[:7]}) == 7
     threads = [request["execution"]["threads"] for request in asked(bench)]
-    assert set(threads[:7]) == {max(1, sensing.usable_threads() // 2)}
+    assert set(threads[:7]) == {max(1, system.usable_threads() // 2)}
     # Beside one another: their times are not to be trusted.
     for run in Recorded(bench.folder).trials()[:7]:
         assert run.data.tags["bench.verdict"] != "clean"
     # The best is trained again alone, with every thread, and so is the paper's.
     best = max(trials[:7], key=lambda trial: (trial["values"] or [0])[0])["number"]
     assert [trial["repeat_of"] for trial in trials[7:]] == [best] * 3 + [0] * 3
-    assert set(threads[7:]) == {sensing.usable_threads()}
+    assert set(threads[7:]) == {system.usable_threads()}
     took = [trial["seconds"] for trial in trials]
     assert max(took) < ended.document["search_seconds"] < sum(took)
 
@@ -642,7 +642,7 @@ def test_ctrl_c_ends_every_process_and_the_study_goes_on(bench: Bench) -> None:
     fault = 'request["training_seed"] in {1, 2} and time.sleep(600)'
     (bench.folder / "worker.py").write_text(worker(fault)[-1], encoding="utf-8")
     before = (
-        "import sys\nfrom mnist_bench.tuning import parallel as crew\n"
+        "import sys\nfrom mnist_bench.tuning import parallel\n"
         "from mnist_bench.runner import process\n"
         f"crew.COMMAND = (sys.executable, '-c', {MEMBERS!r})\nprocess.COMMAND = {worker(fault)!r}"
     )

@@ -33,17 +33,16 @@ from hypothesis import strategies as st
 from program import free_port
 from sqlalchemy.exc import IntegrityError
 
-from mnist_bench.core import process_identity as owner
+from mnist_bench.core import process_identity
 from mnist_bench.core.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.core.process_identity import Owner
-from mnist_bench.tuning import heartbeat as beating
+from mnist_bench.core.process_identity import ProcessIdentity
+from mnist_bench.tuning import heartbeat, study
 from mnist_bench.tuning import storage as study_storage
-from mnist_bench.tuning import study
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Parameter, Space, Value
 from mnist_bench.tuning.storage import JOURNAL, names
 from mnist_bench.tuning.study import Study
-from mnist_bench.tuning.trial import Asked
+from mnist_bench.tuning.trial import TrialRequest
 
 PAPERS = {
     "learning_rate": 0.001,
@@ -91,14 +90,14 @@ def told(*trials: tuple[tuple[float, ...], dict[str, float]], **options: Any) ->
     return begun
 
 
-def gone() -> Owner:
+def gone() -> ProcessIdentity:
     """A process of this machine that has ended."""
     with living_process(STUDY_MACHINE) as ended:
         pass
     return ended
 
 
-def left(of: Owner, trials: int, **options: Any) -> list[Asked]:
+def left(of: ProcessIdentity, trials: int, **options: Any) -> list[TrialRequest]:
     """Trials that their process began and did not end."""
     begun = opened_study(of=of, **options)
     return [begun.ask() for _ in range(trials)]
@@ -718,7 +717,7 @@ def test_another_machines_trial_is_left_alone(change: dict[str, Any]) -> None:
 
 
 def test_what_is_left_at_the_last_boot_is_tried_again() -> None:
-    here = owner.current(STUDY_MACHINE)
+    here = process_identity.current_process(STUDY_MACHINE)
     before = here.model_copy(update={"boot_id": f"before/{here.boot_id.partition('/')[2]}"})
     left(before, 1)
     assert settle(opened_study()) == (0,)
@@ -957,15 +956,15 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 def test_a_database_whose_tables_another_machine_is_just_making(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage, waited = beating.BeatingStorage, list[float]()
+    storage, waited = heartbeat.HeartbeatStorage, list[float]()
 
-    def slower(url: str) -> beating.BeatingStorage:
+    def slower(url: str) -> heartbeat.HeartbeatStorage:
         made = storage(url)
         if len(waited) < 2:
             raise IntegrityError("CREATE TABLE", {}, Exception("duplicate key value violates"))
         return made
 
-    monkeypatch.setattr(beating, "BeatingStorage", slower)
+    monkeypatch.setattr(heartbeat, "HeartbeatStorage", slower)
     monkeypatch.setattr(study_storage.time, "sleep", waited.append)
     assert opened_study(storage=sqlite_url(tmp_path / "studies.db")).is_new
     assert waited == [1.0, 3.0]

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.tuning.trial import Tried, is_superfluous, root_of, searched_seconds
+from mnist_bench.tuning.trial import StudyTrial, is_superfluous, root_of, searched_seconds
 
 
-def tried(number: int, seconds: float | None, begun: float | None = None, **changes: Any) -> Tried:
+def tried(
+    number: int, seconds: float | None, begun: float | None = None, **changes: Any
+) -> StudyTrial:
     """A trial that began so many seconds after the first and took so many."""
     at = None if begun is None else round(begun * 1_000)
-    return Tried(
+    return StudyTrial(
         number=number, state="finished", chosen={}, seconds=seconds, begun_at_ms=at, **changes
     )
 
@@ -65,9 +67,9 @@ def test_the_first_of_those_that_try_a_trial_again() -> None:
     assert [root_of(trials, number) for number in range(4)] == [0, 1, 1, 1]
 
 
-def states(*each: str, **last: int) -> tuple[Tried, ...]:
+def states(*each: str, **last: int) -> tuple[StudyTrial, ...]:
     """Trials in these states; the last one is the one in question."""
-    made = [Tried(number=n, state=state, chosen={}) for n, state in enumerate(each)]
+    made = [StudyTrial(number=n, state=state, chosen={}) for n, state in enumerate(each)]
     return (*made[:-1], made[-1].model_copy(update=last))
 
 
@@ -81,7 +83,7 @@ def states(*each: str, **last: int) -> tuple[Tried, ...]:
         (states("finished", "finished", "finished", "running", repeat_of=1), False),
     ],
 )
-def test_who_asks_one_too_many(trials: tuple[Tried, ...], expected: bool) -> None:  # noqa: FBT001
+def test_who_asks_one_too_many(trials: tuple[StudyTrial, ...], expected: bool) -> None:  # noqa: FBT001
     assert is_superfluous(trials, trials[-1].number, 3) is expected
 
 
@@ -108,8 +110,8 @@ def test_of_two_that_try_the_same_again_one_stands(state: str) -> None:
 
 def test_a_retry_that_ended_stands_for_an_elder_one_that_was_asked_for_later() -> None:
     trials = (
-        Tried(number=0, state="failed", chosen={}),
-        Tried(number=1, state="running", chosen={}, retry_of=0),
-        Tried(number=2, state="finished", chosen={}, retry_of=0),
+        StudyTrial(number=0, state="failed", chosen={}),
+        StudyTrial(number=1, state="running", chosen={}, retry_of=0),
+        StudyTrial(number=2, state="finished", chosen={}, retry_of=0),
     )
     assert is_superfluous(trials, 1, 9)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.worker.experiments import convolution_identity as convolution
+from mnist_bench.worker.experiments import convolution_identity
 from mnist_bench.worker.experiments.convolution_identity import (
     by_library,
     check,
@@ -75,15 +75,15 @@ def test_one_and_two_dimensions() -> None:
 
 
 def test_a_symmetric_kernel_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = convolution.Case(np.array([1, 2], np.int32), np.array([3, 3], np.int32))
-    monkeypatch.setattr(convolution, "drawn", lambda *_: [case])
+    case = convolution_identity.Case(np.array([1, 2], np.int32), np.array([3, 3], np.int32))
+    monkeypatch.setattr(convolution_identity, "drawn", lambda *_: [case])
     checked = check(0).checks[0]
     assert (checked.symmetric_kernels, checked.equal_before_flipping) == (1, 1)
 
 
 def test_a_library_that_flips_by_itself_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = convolution.by_library
-    monkeypatch.setattr(convolution, "by_library", lambda x, w: honest(x, np.flip(w)))
+    honest = convolution_identity.by_library
+    monkeypatch.setattr(convolution_identity, "by_library", lambda x, w: honest(x, np.flip(w)))
     for checked in check(0, cases=10).checks:
         assert checked.equal_before_flipping == 10
         assert checked.equal_after_flipping == checked.symmetric_kernels < 10

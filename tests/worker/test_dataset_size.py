@@ -12,22 +12,28 @@ from hypothesis import strategies as st
 
 from mnist_bench.data import mnist as data
 from mnist_bench.data.dataset import Source
-from mnist_bench.results.dataset_size import DataSizes, ImageBytes, Part, Representation, rounds_to
-from mnist_bench.worker.experiments import dataset_size as sizes
+from mnist_bench.results.dataset_size import (
+    DatasetSize,
+    ImageBytes,
+    Part,
+    Representation,
+    rounds_to,
+)
+from mnist_bench.worker.experiments import dataset_size
 from mnist_bench.worker.experiments.dataset_size import TEST_FILE, TRAIN_FILE
 
 PACKED = "gzip as found"
 
 
-def told(found: DataSizes) -> dict[tuple[str, str], int | None]:
+def told(found: DatasetSize) -> dict[tuple[str, str], int | None]:
     return {(each.part, each.representation): each.size_bytes for each in found.sizes}
 
 
 def one(
     size_bytes: int | None, part: Part = "training", form: Representation = "uint8"
-) -> DataSizes:
+) -> DatasetSize:
     each = ImageBytes(part=part, images=1, representation=form, size_bytes=size_bytes)
-    return DataSizes(sizes=(each,))
+    return DatasetSize(sizes=(each,))
 
 
 # What they take
@@ -48,7 +54,7 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_files_and_arrays(blank: Path) -> None:
-    found = sizes.measured(data.find("auto", blank, say=lambda _: None))
+    found = dataset_size.measured(data.find("auto", blank, say=lambda _: None))
     packed = (blank / f"{TEST_FILE.name}.gz").stat().st_size
     assert told(found) == {
         ("training", PACKED): None,
@@ -72,15 +78,15 @@ def test_files_and_arrays(blank: Path) -> None:
 
 def test_other_images_were_never_published(blank: Path) -> None:
     source = data.find("auto", blank, say=lambda _: None)
-    forms = [each.representation for each in sizes._files(source, "training", TRAIN_FILE)]
+    forms = [each.representation for each in dataset_size._files(source, "training", TRAIN_FILE)]
     assert forms == [PACKED, "IDX file"]
     mnist = source.model_copy(update={"digest": data.MNIST.digest})
-    published = next(sizes._files(mnist, "training", TRAIN_FILE))
+    published = next(dataset_size._files(mnist, "training", TRAIN_FILE))
     assert (published.representation, published.size_bytes) == ("gzip as published", 9_912_422)
 
 
 def test_the_sample_is_no_such_file(sample: Source) -> None:
-    found = sizes.measured(sample)
+    found = dataset_size.measured(sample)
     assert {each.representation for each in found.sizes} == {"uint8", "float32", "float64"}
     assert told(found)["training", "uint8"] == 4_500 * 784
     assert told(found)["training without validation", "float32"] == 4_000 * 784 * 4
@@ -88,7 +94,7 @@ def test_the_sample_is_no_such_file(sample: Source) -> None:
 
 def test_arrays_take_what_numpy_says(sample: Source) -> None:
     pixels = data.load(sample).test_images.pixels
-    found = told(sizes.measured(sample))
+    found = told(dataset_size.measured(sample))
     for name in ("uint8", "float32", "float64"):
         assert found["test", name] == pixels.astype(np.dtype(name)).nbytes
 
@@ -130,8 +136,8 @@ def test_a_slipped_digit() -> None:
 def test_no_form_of_mnist_makes_the_papers_statement_true(blank: Path) -> None:
     source = data.find("auto", blank, say=lambda _: None)
     mnist = source.model_copy(update={"digest": data.MNIST.digest})
-    files = tuple(sizes._files(mnist, "training", TRAIN_FILE))
-    found = DataSizes(sizes=(*sizes.measured(source).sizes, *files))
+    files = tuple(dataset_size._files(mnist, "training", TRAIN_FILE))
+    found = DatasetSize(sizes=(*dataset_size.measured(source).sizes, *files))
     assert found.readings("0.099") == ()
     assert found.readings("0.047") != ()
 

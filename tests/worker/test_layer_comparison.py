@@ -8,8 +8,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.results.experiments import LayerKind, Sparseness
-from mnist_bench.worker.experiments import layer_comparison as sparseness
+from mnist_bench.results.experiments import LayerComparison, LayerKind
+from mnist_bench.worker.experiments import layer_comparison
 from mnist_bench.worker.experiments.layer_comparison import (
     connection_count,
     connections,
@@ -129,11 +129,11 @@ def test_a_local_layer_shares_nothing() -> None:
 
 
 @pytest.fixture(scope="module")
-def found() -> Sparseness:
+def found() -> LayerComparison:
     return measured(3, seconds=0.0, sides=(6, 9), limit_bytes=LIMIT_BYTES)
 
 
-def test_each_layer_at_each_side(found: Sparseness) -> None:
+def test_each_layer_at_each_side(found: LayerComparison) -> None:
     assert [(each.side, each.kind) for each in found.costs] == [
         (6, "dense"), (6, "local"), (6, "convolution"),
         (9, "dense"), (9, "local"), (9, "convolution"),
@@ -142,7 +142,7 @@ def test_each_layer_at_each_side(found: Sparseness) -> None:
     assert 0.1 < found.largest_value < 100
 
 
-def test_what_is_too_large_says_so(found: Sparseness) -> None:
+def test_what_is_too_large_says_so(found: LayerComparison) -> None:
     large = found.costs[3]
     assert large.seconds is None
     assert large.largest_difference is None
@@ -151,23 +151,23 @@ def test_what_is_too_large_says_so(found: Sparseness) -> None:
     assert all(each.not_timed is None for each in found.costs if each is not large)
 
 
-def test_repeats_of_all_that_is_timed(found: Sparseness) -> None:
+def test_repeats_of_all_that_is_timed(found: LayerComparison) -> None:
     timed = [each.seconds for each in found.costs if each.seconds is not None]
     assert [len(seconds) for seconds in timed] == [5] * 5
     assert all(second > 0 for seconds in timed for second in seconds)
 
 
-def test_the_maps_differ_by_rounding_alone(found: Sparseness) -> None:
+def test_the_maps_differ_by_rounding_alone(found: LayerComparison) -> None:
     for each in found.costs:
         if each.largest_difference is not None:
             assert each.largest_difference <= 1e-5 * found.largest_value
             assert each.kind != "convolution" or each.largest_difference == 0
 
 
-def test_all_but_the_seconds_depends_on_the_seed(found: Sparseness) -> None:
+def test_all_but_the_seconds_depends_on_the_seed(found: LayerComparison) -> None:
     again, other = (measured(s, 0.0, sides=(6, 9), limit_bytes=LIMIT_BYTES) for s in (3, 4))
 
-    def told(each: Sparseness) -> list[object]:
+    def told(each: LayerComparison) -> list[object]:
         return [cost.model_copy(update={"seconds": None}) for cost in each.costs]
 
     assert told(again) == told(found)
@@ -175,8 +175,8 @@ def test_all_but_the_seconds_depends_on_the_seed(found: Sparseness) -> None:
 
 
 def test_a_wrong_map_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = sparseness.dense_weights
-    monkeypatch.setattr(sparseness, "dense_weights", lambda k, side: honest(np.flip(k), side))
+    honest = layer_comparison.dense_weights
+    monkeypatch.setattr(layer_comparison, "dense_weights", lambda k, side: honest(np.flip(k), side))
     found = measured(0, 0.0, sides=(6,))
     differences = {each.kind: each.largest_difference for each in found.costs}
     assert differences["dense"] > 0.1

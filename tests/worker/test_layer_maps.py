@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_bench.core.errors import BenchError
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.models.figures_cnn import SmallCnn
 from mnist_bench.models.paper_cnn import PaperCnn
-from mnist_bench.results.layer_maps import Layers, from_bytes
-from mnist_bench.results.protocol import LayersQuestion
+from mnist_bench.results.layer_maps import LayerMaps, from_bytes
+from mnist_bench.results.protocol import LayerMapsRequest
 from mnist_bench.runner import process
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.worker import layer_maps as activations
+from mnist_bench.worker import layer_maps
 
 NARROW = PaperCnnHyperparameters(
     conv1_filters=3, conv2_filters=4, dense_units=6, batch_normalization=True
@@ -30,11 +30,11 @@ NARROW = PaperCnnHyperparameters(
 
 @pytest.fixture(scope="module")
 def source() -> Source:
-    return data.find("mnist-5k", None, say=print)
+    return mnist.find("mnist-5k", None, say=print)
 
 
-def question(source: Source, file: Path, **changes: object) -> LayersQuestion:
-    asked = LayersQuestion(
+def question(source: Source, file: Path, **changes: object) -> LayerMapsRequest:
+    asked = LayerMapsRequest(
         source=source, image=2, steps=3, seed=1, execution=Execution(threads=1), file=str(file)
     )
     return asked.model_copy(update=changes)
@@ -70,8 +70,8 @@ def test_dropout_in_training_alone() -> None:
 
 
 def test_layers_before_and_after_training(source: Source, tmp_path: Path) -> None:
-    seen = activations.layers_of(question(source, tmp_path / "x.npz"))
-    images = data.load(source).test_images
+    seen = layer_maps.layers_of(question(source, tmp_path / "x.npz"))
+    images = mnist.load(source).test_images
     assert seen.label == images.labels[2]
     assert (seen.pixels == images.pixels[2]).all()
     assert [x.shape for x in seen.untrained] == [(28, 28, 5), (14, 14, 5), (7, 7, 20)]
@@ -86,8 +86,8 @@ def test_kept_weights_are_looked_through(source: Source, tmp_path: Path) -> None
     weights = tmp_path / "weights.npz"
     np.savez(weights, **network.weights())
     asked = question(source, tmp_path / "x.npz", weights=str(weights))
-    seen = activations.layers_of(asked)
-    expected = network.maps(data.load(source).test_images.pixels[2:3])
+    seen = layer_maps.layers_of(asked)
+    expected = network.maps(mnist.load(source).test_images.pixels[2:3])
     assert [x.shape for x in seen.own] == [(14, 14, 32), (7, 7, 64)]
     for ours, theirs in zip(seen.own, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs.numpy()[0])
@@ -110,7 +110,7 @@ def test_weights_of_another_network_are_refused() -> None:
 
 def test_in_a_process_of_its_own(source: Source, tmp_path: Path) -> None:
     file = tmp_path / "layers.npz"
-    process.look(question(source, file))
+    process.compute_layer_maps(question(source, file))
     seen = from_bytes(file.read_bytes())
     assert (seen.image, seen.steps, seen.seed) == (2, 3, 1)
     assert 0 <= seen.test_accuracy <= 1
@@ -120,14 +120,14 @@ def test_in_a_process_of_its_own(source: Source, tmp_path: Path) -> None:
 def test_a_process_that_fails_says_why(source: Source, tmp_path: Path) -> None:
     asked = question(source, tmp_path / "layers.npz", image=99_999)
     with pytest.raises(BenchError, match="what layers make of image 99999 could not be found out"):
-        process.look(asked)
+        process.compute_layer_maps(asked)
     assert not (tmp_path / "layers.npz").exists()
 
 
 def test_what_is_written_comes_back() -> None:
     maps = tuple(np.full((n, n, 2), n, np.float32) for n in (4, 2))
     pixels = np.zeros((28, 28), np.uint8)
-    told = Layers("mnist", 7, 3, 10, 0, 0.5, pixels, maps, maps[::-1], own_steps=5)
+    told = LayerMaps("mnist", 7, 3, 10, 0, 0.5, pixels, maps, maps[::-1], own_steps=5)
     again = from_bytes(told.to_bytes())
     assert (again.dataset, again.image, again.label) == ("mnist", 7, 3)
     assert (again.steps, again.test_accuracy, again.own_steps) == (10, 0.5, 5)
@@ -146,14 +146,14 @@ def test_layers_that_do_not_fit_are_refused(
     before, after = (
         (np.zeros(shape, np.float32),) if shape else () for shape in (untrained, trained)
     )
-    told = Layers("mnist", 7, 3, 10, 0, 0.5, np.zeros((28, 28), np.uint8), before, after)
+    told = LayerMaps("mnist", 7, 3, 10, 0, 0.5, np.zeros((28, 28), np.uint8), before, after)
     with pytest.raises(ValueError, match=why):
         from_bytes(told.to_bytes())
 
 
 def test_a_damaged_file_is_refused() -> None:
     """Or it is read as the whole one is: some bytes of a ZIP file mean nothing, such as dates."""
-    whole = Layers("mnist", 7, 3, 10, 0, 0.5, np.zeros((28, 28), np.uint8), (), ()).to_bytes()
+    whole = LayerMaps("mnist", 7, 3, 10, 0, 0.5, np.zeros((28, 28), np.uint8), (), ()).to_bytes()
     places = range(0, len(whole), 7)
     refused = 0
     for at in places:

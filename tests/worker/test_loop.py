@@ -15,12 +15,19 @@ from factories import SOURCE
 from mnist_bench.measurement.conditions import Counters, Surroundings
 from mnist_bench.measurement.memory import PeakRss
 from mnist_bench.results import protocol
-from mnist_bench.results.protocol import Calibrated, Message, Request, RowEnd, Sample, Scored
+from mnist_bench.results.protocol import (
+    CalibrationMessage,
+    EvaluationMessage,
+    Message,
+    Request,
+    SampleMessage,
+    StepCountDone,
+)
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.scenarios.scenario import Grid
-from mnist_bench.worker import loop as measure
-from mnist_bench.worker.loop import Instruments, PhaseMeter, RowFiles, Trajectory
+from mnist_bench.worker import loop
+from mnist_bench.worker.loop import Instruments, PhaseMeter, StepCountFiles, TrainingLoop
 
 
 @dataclass
@@ -38,7 +45,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Time:
     """A clock in a process that was started at 900 s and is two and a half seconds old."""
     clock = Time()
     fake = SimpleNamespace(perf_counter=clock.perf_counter, time=lambda: 902.5)
-    monkeypatch.setattr(measure, "time", fake)
+    monkeypatch.setattr(loop, "time", fake)
     return clock
 
 
@@ -118,9 +125,9 @@ class Memory:
 def memory(now: Time, monkeypatch: pytest.MonkeyPatch) -> Memory:
     """100 bytes are held; 130 were while the interpreter started."""
     fake = Memory()
-    monkeypatch.setattr(measure, "peak_rss", fake.peak)
-    monkeypatch.setattr(measure, "reset_peak_rss", fake.reset)
-    monkeypatch.setattr(measure, "rss_bytes", lambda: fake.resident_bytes)
+    monkeypatch.setattr(loop, "peak_rss", fake.peak)
+    monkeypatch.setattr(loop, "reset_peak_rss", fake.reset)
+    monkeypatch.setattr(loop, "rss_bytes", lambda: fake.resident_bytes)
     return fake
 
 
@@ -177,8 +184,8 @@ def test_resets_that_are_not_wished(memory: Memory) -> None:
 
 
 def test_a_system_that_tells_no_memory(now: Time, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "peak_rss", lambda: PeakRss(None, None))
-    monkeypatch.setattr(measure, "reset_peak_rss", lambda: pytest.fail("there is no mark"))
+    monkeypatch.setattr(loop, "peak_rss", lambda: PeakRss(None, None))
+    monkeypatch.setattr(loop, "reset_peak_rss", lambda: pytest.fail("there is no mark"))
     meter = PhaseMeter(900.0)
     with meter.phase("data"):
         now.seconds += 1
@@ -272,7 +279,7 @@ def told(
     first: int = 1,
     every: int = 100,
     limit: float | None = None,
-) -> list[Message | RowFiles]:
+) -> list[Message | StepCountFiles]:
     """Everything that a trajectory says and keeps, in order."""
     request = Request(
         model="paper-cnn",
@@ -286,34 +293,34 @@ def told(
         started_at=900.0,
         train_seconds_limit=limit,
     )
-    found: list[Message | RowFiles] = []
+    found: list[Message | StepCountFiles] = []
     machine = Machine(trainer.now)
     instruments = Instruments(PhaseMeter(900.0), machine, machine.calibrate)
-    Trajectory(trainer, request, instruments, found.append, found.append).run()
+    TrainingLoop(trainer, request, instruments, found.append, found.append).run()
     return found
 
 
-def samples(entries: list[Message | RowFiles]) -> list[Sample]:
-    return [entry for entry in entries if isinstance(entry, Sample)]
+def samples(entries: list[Message | StepCountFiles]) -> list[SampleMessage]:
+    return [entry for entry in entries if isinstance(entry, SampleMessage)]
 
 
-def in_words(entry: Message | RowFiles) -> str:
+def in_words(entry: Message | StepCountFiles) -> str:
     match entry:
-        case Sample():
+        case SampleMessage():
             return f"trained to {entry.step}"
-        case Scored():
+        case EvaluationMessage():
             return f"scored at {entry.evaluation.step}"
-        case RowFiles():
+        case StepCountFiles():
             return f"kept {entry.steps}"
-        case Calibrated():
+        case CalibrationMessage():
             return f"calibrated at {entry.step}"
-        case RowEnd():
+        case StepCountDone():
             return f"ended {entry.steps}"
     return "something else"
 
 
-def losses(entries: list[Message | RowFiles]) -> dict[int, float | None]:
-    scored = [entry.evaluation for entry in entries if isinstance(entry, Scored)]
+def losses(entries: list[Message | StepCountFiles]) -> dict[int, float | None]:
+    scored = [entry.evaluation for entry in entries if isinstance(entry, EvaluationMessage)]
     return {evaluation.step: evaluation.train_loss for evaluation in scored}
 
 
@@ -350,7 +357,7 @@ def test_what_a_trajectory_of_two_rows_says(now: Time) -> None:
 def test_training_seconds_end_the_last_row_at_the_next_scoring(now: Time) -> None:
     """A quarter of a second a step: 30 s are over at step 120, and 201 is scored next."""
     entries = told(Trainer(now), (501,), limit=30.0)
-    scored = [entry.evaluation for entry in entries if isinstance(entry, Scored)]
+    scored = [entry.evaluation for entry in entries if isinstance(entry, EvaluationMessage)]
     assert [(each.step, each.train_seconds) for each in scored] == [
         (1, 0.25), (101, 25.25), (201, 50.25),
     ]  # fmt: skip
@@ -397,14 +404,14 @@ def test_resident_memory_by_step(memory: Memory, now: Time) -> None:
 
 
 def test_resident_memory_that_is_not_told(now: Time, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "rss_bytes", lambda: None)
+    monkeypatch.setattr(loop, "rss_bytes", lambda: None)
     assert {sample.stretch.rss_bytes for sample in samples(told(Trainer(now)))} == {None}
 
 
 def test_surroundings_are_looked_at_every_few_seconds_only(
     now: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measure, "_SURROUNDINGS_SECONDS", 30.0)
+    monkeypatch.setattr(loop, "_SURROUNDINGS_SECONDS", 30.0)
     # 50 steps take 12.5 s, a scoring 3 s.
     entries = samples(told(Trainer(now), (401,), first=1, every=100))
     looked = {entry.step: entry.surroundings is not None for entry in entries}
@@ -424,7 +431,9 @@ def test_surroundings_are_looked_at_every_few_seconds_only(
 
 
 def test_calibrations_tell_of_the_machine(now: Time) -> None:
-    found = [entry for entry in told(Trainer(now), (20, 40)) if isinstance(entry, Calibrated)]
+    found = [
+        entry for entry in told(Trainer(now), (20, 40)) if isinstance(entry, CalibrationMessage)
+    ]
     assert [(entry.step, entry.seconds) for entry in found] == [(20, 0.02), (40, 0.02)]
     assert all(entry.surroundings.logical_cores == factories.CORES for entry in found)
 
@@ -440,7 +449,7 @@ def test_before_the_first_step_it_can_be_calibrated_too(now: Time) -> None:
 
 
 def test_what_it_says_can_be_sent(now: Time) -> None:
-    messages = [entry for entry in told(Trainer(now)) if not isinstance(entry, RowFiles)]
+    messages = [entry for entry in told(Trainer(now)) if not isinstance(entry, StepCountFiles)]
     assert [protocol.parse(message.model_dump_json()) for message in messages] == messages
 
 
@@ -469,7 +478,7 @@ def test_a_loss_that_is_no_number_is_unknown(now: Time, bad: float) -> None:
 
 def test_accuracies_of_a_scoring(now: Time) -> None:
     entries = told(Trainer(now, validation={101: 0.25}))
-    evaluations = [entry.evaluation for entry in entries if isinstance(entry, Scored)]
+    evaluations = [entry.evaluation for entry in entries if isinstance(entry, EvaluationMessage)]
     scored = {evaluation.step: evaluation for evaluation in evaluations}
     assert (scored[101].test_accuracy, scored[101].validation_accuracy) == (0.101, 0.25)
     assert (scored[250].test_accuracy, scored[250].validation_accuracy) == (0.25, 0.5)
@@ -478,11 +487,11 @@ def test_accuracies_of_a_scoring(now: Time) -> None:
 def test_time_in_training_and_in_scoring(now: Time) -> None:
     entries = told(Trainer(now))
     for entry in entries:
-        if isinstance(entry, Sample):
+        if isinstance(entry, SampleMessage):
             assert entry.train_seconds == pytest.approx(entry.step * 0.25)
-        if isinstance(entry, Scored):
+        if isinstance(entry, EvaluationMessage):
             assert entry.evaluation.train_seconds == pytest.approx(entry.evaluation.step * 0.25)
-    first, second = (entry.seconds for entry in entries if isinstance(entry, RowEnd))
+    first, second = (entry.seconds for entry in entries if isinstance(entry, StepCountDone))
     # Scored at 1, 101, 201 and 250; then at 301, 401 and 501. Each row's end is calibrated.
     assert first == pytest.approx({"train": 250 * 0.25, "evaluate": 4 * 3, "other": 2.5 + 0.5})
     assert second == pytest.approx({"train": 501 * 0.25, "evaluate": 7 * 3, "other": 2.5 + 1.0})
@@ -490,9 +499,9 @@ def test_time_in_training_and_in_scoring(now: Time) -> None:
 
 @pytest.mark.parametrize("peak", [PeakRss(123, "VmHWM"), PeakRss(None, None)])
 def test_memory_of_a_row(now: Time, monkeypatch: pytest.MonkeyPatch, peak: PeakRss) -> None:
-    monkeypatch.setattr(measure, "peak_rss", lambda: peak)
+    monkeypatch.setattr(loop, "peak_rss", lambda: peak)
     for entry in told(Trainer(now)):
-        if isinstance(entry, RowEnd):
+        if isinstance(entry, StepCountDone):
             assert (entry.peak_rss_bytes, entry.memory_method) == (peak.bytes, peak.method)
 
 
@@ -502,7 +511,7 @@ def test_memory_of_a_row_by_phase(memory: Memory, now: Time) -> None:
         memory.drop(step)
         return 0.5
 
-    ends = [e for e in told(Trainer(now, loss=held)) if isinstance(e, RowEnd)]
+    ends = [e for e in told(Trainer(now, loss=held)) if isinstance(e, StepCountDone)]
     assert [end.phase_peak_rss_bytes for end in ends] == [
         {"other": 130, "train": 350, "evaluate": 100},
         {"other": 130, "train": 601, "evaluate": 100},
@@ -513,7 +522,7 @@ def test_memory_of_a_row_by_phase(memory: Memory, now: Time) -> None:
 def test_kept_are_the_last_scores_and_those_that_validation_chose(now: Time) -> None:
     # 101 and 201 are as good; 250 is better, and no candidate: it lies off the grid.
     validation = {101: 0.9, 201: 0.9, 250: 0.95, 401: 0.97, 501: 0.97}
-    kept = [e for e in told(Trainer(now, validation=validation)) if isinstance(e, RowFiles)]
+    kept = [e for e in told(Trainer(now, validation=validation)) if isinstance(e, StepCountFiles)]
     assert [(row.steps, row.final, row.selected) for row in kept] == [
         (250, Score("test", 250, 0.25), Score("test", 101, 0.101)),
         (501, Score("test", 501, 0.501), Score("test", 401, 0.401)),
@@ -524,7 +533,7 @@ def test_a_last_state_on_the_grid_can_be_chosen(now: Time) -> None:
     (row,) = [
         entry
         for entry in told(Trainer(now, validation={201: 0.9}), (201,))
-        if isinstance(entry, RowFiles)
+        if isinstance(entry, StepCountFiles)
     ]
     assert row.final == row.selected == Score("test", 201, 0.201)
 
@@ -532,5 +541,5 @@ def test_a_last_state_on_the_grid_can_be_chosen(now: Time) -> None:
 def test_something_is_chosen_where_nothing_is_learned(now: Time) -> None:
     nothing = dict.fromkeys((1, 101, 201), 0.0)
     entries = told(Trainer(now, validation=nothing), (201,))
-    (row,) = [entry for entry in entries if isinstance(entry, RowFiles)]
+    (row,) = [entry for entry in entries if isinstance(entry, StepCountFiles)]
     assert row.selected == Score("test", 1, 0.001)

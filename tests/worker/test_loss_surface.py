@@ -13,8 +13,8 @@ from fakes import random_images
 from numpy.lib.stride_tricks import sliding_window_view
 
 from mnist_bench.data.dataset import Dataset
-from mnist_bench.worker.experiments import loss_surface as slope
-from mnist_bench.worker.experiments.loss_surface import Slope
+from mnist_bench.worker.experiments import loss_surface
+from mnist_bench.worker.experiments.loss_surface import LossSurface
 
 Array = npt.NDArray[np.float64]
 
@@ -23,8 +23,8 @@ EVERY = np.arange(30, dtype=np.int32)[np.newaxis]
 """All the training images as one batch."""
 
 
-def made(seed: int = 0, **changes: object) -> Slope:
-    return Slope(DATASET, seed, **{"filters": (2, 3)} | changes)
+def made(seed: int = 0, **changes: object) -> LossSurface:
+    return LossSurface(DATASET, seed, **{"filters": (2, 3)} | changes)
 
 
 def convolved(x: Array, kernel: Array, bias: Array) -> Array:
@@ -50,7 +50,7 @@ def loss_by_hand(weights: Array) -> float:
 def test_parameters_by_hand() -> None:
     # 5·5·1·2 + 2, 5·5·2·3 + 3, 7·7·3·10 + 10
     assert len(made().weights()) == 52 + 153 + 1_480
-    assert len(Slope(DATASET, 0).weights()) == 156 + 1_812 + 5_890
+    assert len(LossSurface(DATASET, 0).weights()) == 156 + 1_812 + 5_890
 
 
 def test_the_loss_is_that_of_plain_numpy() -> None:
@@ -73,7 +73,7 @@ def test_the_gradient_agrees_with_finite_differences(seed: int) -> None:
 
 def test_pieces_and_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, (loss, gradient) = made(), made().whole()
-    monkeypatch.setattr(slope, "_PIECE_IMAGES", 7)  # the last piece is a short one
+    monkeypatch.setattr(loss_surface, "_PIECE_IMAGES", 7)  # the last piece is a short one
     pieces = made(parts=2)
     assert pieces.whole()[0] == pytest.approx(loss, rel=1e-5)
     np.testing.assert_allclose(pieces.whole()[1], gradient, rtol=1e-3, atol=1e-6)
@@ -98,7 +98,7 @@ def test_single_samples_follow_one_another() -> None:
             validation=DATASET.validation,
             test=None,
         )
-        there = Slope(one, 0, filters=(2, 3))
+        there = LossSurface(one, 0, filters=(2, 3))
         there.take(by_hand.weights())
         by_hand.take(by_hand.weights() - np.float32(0.1) * there.whole()[1])
     np.testing.assert_allclose(hill.weights(), by_hand.weights(), rtol=1e-4, atol=1e-6)
@@ -132,7 +132,7 @@ def test_weights_of_zero_know_nothing() -> None:
 
 
 def test_the_loss_is_told_of_the_first_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slope, "LOSS_IMAGES", 8)
+    monkeypatch.setattr(loss_surface, "LOSS_IMAGES", 8)
     hill = made()
     pixels, labels = DATASET.train.pixels[:8], DATASET.train.labels[:8].astype(np.int32)
     each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, hill.logits(pixels))

@@ -17,19 +17,19 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.results import protocol
 from mnist_bench.results.protocol import (
-    Calibrated,
+    CalibrationMessage,
+    EvaluationMessage,
     Failure,
     Message,
     Phase,
     Ready,
     Request,
-    RowEnd,
-    Sample,
-    Scored,
+    SampleMessage,
+    StepCountDone,
 )
 from mnist_bench.results.run import PHASES, Evaluation
 from mnist_bench.scenarios.execution import Execution
@@ -114,11 +114,11 @@ class Training:
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        return [each.evaluation for each in self.messages if isinstance(each, Scored)]
+        return [each.evaluation for each in self.messages if isinstance(each, EvaluationMessage)]
 
     @property
-    def ends(self) -> list[RowEnd]:
-        return [message for message in self.messages if isinstance(message, RowEnd)]
+    def ends(self) -> list[StepCountDone]:
+        return [message for message in self.messages if isinstance(message, StepCountDone)]
 
     def predictions(self, row: int) -> dict[str, Any]:
         path = self.folder / str(row) / "predictions.npz"
@@ -137,7 +137,7 @@ def train(asked: Request) -> Training:
             messages.append(message)
             if isinstance(message, Ready):
                 worker.tell("go")
-            if isinstance(message, RowEnd):
+            if isinstance(message, StepCountDone):
                 row_seconds.append(time.perf_counter() - begin)
         exit_status = worker.process.wait(60)
     return Training(folder, messages, exit_status, row_seconds)
@@ -164,13 +164,13 @@ def in_words(message: Message) -> str:
     match message:
         case Phase():
             return message.name
-        case Scored():
+        case EvaluationMessage():
             return f"scored at {message.evaluation.step}"
-        case Sample():
+        case SampleMessage():
             return f"trained to {message.step}"
-        case RowEnd():
+        case StepCountDone():
             return f"ended {message.steps}"
-        case Calibrated():
+        case CalibrationMessage():
             return f"calibrated at {message.step}"
     return message.kind
 
@@ -228,7 +228,7 @@ def test_phases_add_up_to_the_life_of_the_process(training: Training) -> None:
 
 
 def test_seconds_in_training_rise(training: Training) -> None:
-    samples = [message for message in training.messages if isinstance(message, Sample)]
+    samples = [message for message in training.messages if isinstance(message, SampleMessage)]
     assert all(a.train_seconds < b.train_seconds for a, b in pairwise(samples))
 
 
@@ -264,7 +264,7 @@ def test_peak_memory_without_resets(training: Training, shorter: Training) -> No
 
 
 def test_stretches_of_the_training(training: Training) -> None:
-    stretches = [each.stretch for each in training.messages if isinstance(each, Sample)]
+    stretches = [each.stretch for each in training.messages if isinstance(each, SampleMessage)]
     assert [stretch.steps for stretch in stretches] == [1, 20, 9, 11, 19]
     last = training.evaluations[-1]
     assert sum(stretch.train_seconds for stretch in stretches) == pytest.approx(last.train_seconds)
@@ -277,7 +277,7 @@ def test_stretches_of_the_training(training: Training) -> None:
 
 
 def test_calibrations(training: Training) -> None:
-    found = [message for message in training.messages if isinstance(message, Calibrated)]
+    found = [message for message in training.messages if isinstance(message, CalibrationMessage)]
     assert [message.step for message in found] == [0, 30, 60]
     for message in found:
         assert 0 < message.seconds < 10
@@ -286,7 +286,7 @@ def test_calibrations(training: Training) -> None:
 
 
 def test_predictions_stand_for_the_accuracies(sample: Source, training: Training) -> None:
-    labels = data.load(sample).test.labels
+    labels = mnist.load(sample).test.labels
     at = {evaluation.step: evaluation for evaluation in training.evaluations}
     grid = {30: (1, 21), 60: (1, 21, 41)}
     for row, steps in grid.items():
@@ -359,11 +359,11 @@ def test_it_ends_with_its_parent_and_not_with_ctrl_c(sample: Source, tmp_path: P
         for message in messages:
             if isinstance(message, Ready):
                 worker.tell("go")
-            if isinstance(message, Sample):
+            if isinstance(message, SampleMessage):
                 break
         if os.name == "posix":  # a terminal sends it to every process in it
             worker.process.send_signal(signal.SIGINT)
-            assert any(isinstance(message, Sample) for message in messages)
+            assert any(isinstance(message, SampleMessage) for message in messages)
         worker.ears.close()
         last_words = [message.kind for message in messages]
         assert worker.process.wait(60) == 1

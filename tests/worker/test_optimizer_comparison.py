@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.results.experiments import METHODS, Descent, LossCurve
-from mnist_bench.worker.experiments import optimizer_comparison as descent
+from mnist_bench.results.experiments import METHODS, LossCurve, OptimizerComparison
+from mnist_bench.worker.experiments import optimizer_comparison
 from mnist_bench.worker.experiments.optimizer_comparison import (
     RATES,
     best,
@@ -72,7 +72,7 @@ class Bowl:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that a hill moves on; nobody waits."""
     now = [0.0]
-    monkeypatch.setattr(descent.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(optimizer_comparison.time, "perf_counter", lambda: now[0])
     return now
 
 
@@ -224,11 +224,11 @@ def test_every_method_but_l_bfgs_has_rates() -> None:
 
 
 @pytest.fixture(scope="module")
-def found(sample: Source) -> Descent:
+def found(sample: Source) -> OptimizerComparison:
     return measured(sample, parts=1, seed=1, seconds=11.5)
 
 
-def test_all_methods_from_one_beginning(found: Descent, sample: Source) -> None:
+def test_all_methods_from_one_beginning(found: OptimizerComparison, sample: Source) -> None:
     assert [curve.method for curve in found.curves] == [*METHODS]
     assert len({curve.points[0].loss for curve in found.curves}) == 1
     assert all(curve.points[0].samples_seen == 0 for curve in found.curves)
@@ -237,7 +237,7 @@ def test_all_methods_from_one_beginning(found: Descent, sample: Source) -> None:
     assert found.seconds_a_curve == pytest.approx(1.0)
 
 
-def test_each_takes_its_own_best_rate(found: Descent) -> None:
+def test_each_takes_its_own_best_rate(found: OptimizerComparison) -> None:
     curves = {curve.method: curve for curve in found.curves}
     assert [each.method for each in found.searches] == [*RATES]
     for each in found.searches:
@@ -247,7 +247,7 @@ def test_each_takes_its_own_best_rate(found: Descent) -> None:
         assert losses[kept.learning_rate] == kept.points[-1].loss == min(losses.values())
 
 
-def test_it_learns(found: Descent) -> None:
+def test_it_learns(found: OptimizerComparison) -> None:
     single = next(curve for curve in found.curves if curve.method == "single samples")
     assert single.points[-1].loss < single.points[0].loss
     assert all(0 <= point.validation_accuracy <= 1 for point in single.points)
@@ -255,18 +255,18 @@ def test_it_learns(found: Descent) -> None:
 
 def test_the_test_images_are_never_loaded(sample: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    honest = data.load
+    honest = mnist.load
 
     def load(source: Source, *, with_test: bool = True) -> object:
         asked.append(with_test)
         return honest(source, with_test=with_test)
 
-    monkeypatch.setattr(data, "load", load)
+    monkeypatch.setattr(mnist, "load", load)
     measured(sample, parts=1, seed=1, seconds=0.001)
     assert asked == [False]
 
 
-def test_losses_depend_on_the_seed_alone(found: Descent, sample: Source) -> None:
+def test_losses_depend_on_the_seed_alone(found: OptimizerComparison, sample: Source) -> None:
     again = measured(sample, parts=1, seed=1, seconds=2.0)
 
     def told(curve: LossCurve) -> dict[int, float]:

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from mnist_bench.scenarios.hyperparameters import Optimizer
-from mnist_bench.worker import optimizers as optimizer
+from mnist_bench.worker import optimizers
 
 Array = npt.NDArray[np.float64]
 UPDATES = 7
@@ -25,7 +25,7 @@ def gradients() -> list[Array]:
 def updated(name: Optimizer, rates: list[float]) -> list[Array]:
     """The values of a variable after each update, from 0 on."""
     variable = tf.Variable(tf.zeros(4))
-    update = optimizer.make(name, [variable])
+    update = optimizers.make(name, [variable])
 
     @tf.function
     def apply(gradient: tf.Tensor, rate: tf.Tensor, updates: tf.Tensor) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.python.client import device_lib
 
 from mnist_bench.core.errors import EXIT_BROKE, BenchError
-from mnist_bench.results.protocol import Gpu, Probed
+from mnist_bench.results.protocol import Gpu, ProbeResult
 from mnist_bench.runner import process
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.worker import probe
@@ -31,7 +31,7 @@ def test_the_answer_is_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = json.dumps({"gpus": [{"name": "A", "memory_bytes": None}], "bfloat16_speedup": 1.5})
     answering(monkeypatch, f"print('a library greets'); print({answer!r})")
     found = process.probe(FLOAT32)
-    assert found == Probed(gpus=(Gpu(name="A", memory_bytes=None),), bfloat16_speedup=1.5)
+    assert found == ProbeResult(gpus=(Gpu(name="A", memory_bytes=None),), bfloat16_speedup=1.5)
 
 
 def test_the_question_is_the_execution(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from mnist_bench.scenarios.hyperparameters import (
     NeighboursHyperparameters,
     SvmHyperparameters,
 )
-from mnist_bench.worker import sklearn_baselines as baselines
+from mnist_bench.worker import sklearn_baselines
 from mnist_bench.worker.sklearn_baselines import Baseline
 
 
@@ -86,9 +86,12 @@ def test_a_regression_gives_the_probability_of_its_digit() -> None:
 def test_pieces_of_the_scored_images_are_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     baseline = fitted(SvmHyperparameters(train_images=25, C=100.0, gamma=1.0))
     whole = baseline.evaluate("validation").label
-    monkeypatch.setattr(baselines, "_SVM_SCORED_AT_ONCE", 4)
+    monkeypatch.setattr(sklearn_baselines, "_SVM_SCORED_AT_ONCE", 4)
     assert baseline.evaluate("validation").label.tolist() == whole.tolist()
-    assert whole.tolist() == baseline._estimator.predict(baselines._rows(ASKED.pixels)).tolist()
+    assert (
+        whole.tolist()
+        == baseline._estimator.predict(sklearn_baselines._rows(ASKED.pixels)).tolist()
+    )
 
 
 def test_one_step_is_all() -> None:
@@ -104,7 +107,7 @@ def test_one_step_is_all() -> None:
 
 
 def drawn(seed: int, count: int) -> npt.NDArray[np.intp]:
-    return baselines._drawn(25, count, seed)
+    return sklearn_baselines._drawn(25, count, seed)
 
 
 def test_the_seed_draws_the_images_where_not_all_are_used() -> None:
@@ -124,9 +127,9 @@ def test_without_the_test_images_nobody_can_score_them() -> None:
 
 def test_the_libraries_keep_to_the_threads() -> None:
     with threadpoolctl.threadpool_limits(None):
-        baselines.limit(1)
+        sklearn_baselines.limit(1)
         assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
 
 
 def test_the_calibration_takes_time() -> None:
-    assert 0 < baselines.calibrate(1) < 60
+    assert 0 < sklearn_baselines.calibrate(1) < 60

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_bench.core.limits import MAX_SEED
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Dataset, Images, Source
 from mnist_bench.models.layers import Layer
 from mnist_bench.results.run import Split
@@ -104,7 +104,7 @@ def loss_and_gradients(
 
 @pytest.mark.parametrize(("steps", "learning_rate"), [(1, 0.01), (2, 0.001)])
 def test_steps_are_the_programs(sample: Source, steps: int, learning_rate: float) -> None:
-    dataset = data.load(sample)
+    dataset = mnist.load(sample)
     hyperparameters = PaperCnnHyperparameters(learning_rate=learning_rate, dropout_rate=0.0)
     trainer = Trainer(dataset, hyperparameters, seed=3)
     before = list(trainer.weights().values())

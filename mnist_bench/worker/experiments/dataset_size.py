@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_bench.data import idx
-from mnist_bench.data import mnist as data
+from mnist_bench.data import idx, mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.data.idx import IdxFile
 from mnist_bench.data.mnist import MNIST
-from mnist_bench.results.dataset_size import DataSizes, ImageBytes, Part, Representation
+from mnist_bench.results.dataset_size import DatasetSize, ImageBytes, Part, Representation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +24,7 @@ of other sizes."""
 _TYPES: tuple[Representation, ...] = ("uint8", "float32", "float64")
 
 
-def measured(source: Source) -> DataSizes:
+def measured(source: Source) -> DatasetSize:
     """What the images take in each form.
 
     Args:
@@ -34,10 +33,10 @@ def measured(source: Source) -> DataSizes:
     Raises:
         BenchError: The images are gone or have changed.
     """
-    dataset = data.load(source)
+    dataset = mnist.load(source)
     train, validation = dataset.train.pixels, dataset.validation.pixels
     test = dataset.test_images.pixels
-    return DataSizes(
+    return DatasetSize(
         sizes=(
             *_files(source, "training", TRAIN_FILE),
             *_arrays("training", train, validation),

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import psutil
 import tensorflow as tf
 
-from mnist_bench.core import formatting as units
-from mnist_bench.results.experiments import LAYER_KINDS, LayerCost, LayerKind, Sparseness
+from mnist_bench.core import formatting
+from mnist_bench.results.experiments import LAYER_KINDS, LayerComparison, LayerCost, LayerKind
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Places: TypeAlias = npt.NDArray[np.int64]
@@ -143,7 +143,7 @@ def counted(kind: LayerKind, side: int, kernel_size: int) -> LayerCost:
 
 def measured(
     seed: int, seconds: float, sides: Sequence[int], limit_bytes: int | None = None
-) -> Sparseness:
+) -> LayerComparison:
     """The three layers at each side: counted, compared, and timed in turns.
 
     Args:
@@ -167,7 +167,7 @@ def measured(
         layer.cost.model_copy(update={"seconds": next(timed)}) if layer.run else layer.cost
         for layer in layers
     ]
-    return Sparseness(
+    return LayerComparison(
         costs=tuple(costs),
         batch_images=BATCH_IMAGES,
         applications=APPLICATIONS,
@@ -198,7 +198,7 @@ def _built(kernel: Floats, side: int, limit: int, random: np.random.Generator) -
     for kind in LAYER_KINDS:
         layer = _Layer(counted(kind, side, len(kernel)))
         if layer.cost.weight_bytes > limit:
-            sizes = units.mebibytes(layer.cost.weight_bytes), units.mebibytes(limit)
+            sizes = formatting.mebibytes(layer.cost.weight_bytes), formatting.mebibytes(limit)
             reason = "its weights would take {}, the limit here is {}".format(*sizes)
             layers.append(replace(layer, cost=layer.cost.model_copy(update={"not_timed": reason})))
             continue

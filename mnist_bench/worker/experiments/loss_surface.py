@@ -27,7 +27,7 @@ _PIECE_IMAGES = 2_500
 """Of a pass over all images, in work at the same time: more take memory, fewer take time."""
 
 
-class Slope:
+class LossSurface:
     """Two convolutions of stride 2 and ten outputs, their images, and the mean cross-entropy.
 
     Args:

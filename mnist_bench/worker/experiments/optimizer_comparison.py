@@ -17,18 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import scipy.optimize
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.results.experiments import (
     METHODS,
-    Descent,
     LossCurve,
     LossPoint,
     Method,
+    OptimizerComparison,
     RateSearch,
-    RateTried,
+    RateTrial,
 )
-from mnist_bench.worker.experiments.loss_surface import Slope, Weights
+from mnist_bench.worker.experiments.loss_surface import LossSurface, Weights
 from mnist_bench.worker.trainer import shuffled_batches
 
 Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -52,7 +52,7 @@ _FIRST_POINT, _POINT_RATIO = 50, math.sqrt(2)
 """Samples of the first scored state, and how many times as many the next one has seen."""
 
 
-class Hill(Protocol):
+class LossFunction(Protocol):
     """What can be gone down: a loss of weights, over images."""
 
     @property
@@ -81,7 +81,7 @@ class Hill(Protocol):
         ...
 
 
-def measured(source: Source, parts: int, seed: int, seconds: float) -> Descent:
+def measured(source: Source, parts: int, seed: int, seconds: float) -> OptimizerComparison:
     """Each method's curve with its own best learning rate; the test images are never loaded.
 
     Args:
@@ -93,14 +93,14 @@ def measured(source: Source, parts: int, seed: int, seconds: float) -> Descent:
     Raises:
         BenchError: The images are gone or have changed.
     """
-    dataset = data.load(source, with_test=False)
-    hill = Slope(dataset, seed, parts)
+    dataset = mnist.load(source, with_test=False)
+    hill = LossSurface(dataset, seed, parts)
     seconds_a_curve = seconds / _CURVES_WORTH
     tried = {
         method: [descended(hill, method, rate, seed, seconds_a_curve) for rate in rates]
         for method, rates in ((method, RATES.get(method, (None,))) for method in METHODS)
     }
-    return Descent(
+    return OptimizerComparison(
         curves=tuple(best(curves) for curves in tried.values()),
         searches=tuple(searched(curves) for method, curves in tried.items() if method in RATES),
         seconds_a_curve=seconds_a_curve,
@@ -126,7 +126,7 @@ def searched(curves: Sequence[LossCurve]) -> RateSearch:
     return RateSearch(
         method=curves[0].method,
         tried=tuple(
-            RateTried(
+            RateTrial(
                 learning_rate=curve.learning_rate,
                 samples_seen=curve.samples_seen,
                 seconds=curve.seconds,
@@ -139,7 +139,7 @@ def searched(curves: Sequence[LossCurve]) -> RateSearch:
 
 
 def descended(
-    hill: Hill, method: Method, learning_rate: float | None, seed: int, seconds: float
+    hill: LossFunction, method: Method, learning_rate: float | None, seed: int, seconds: float
 ) -> LossCurve:
     """Go down by one method, and back to the first weights at the end.
 
@@ -186,7 +186,7 @@ class _Walk:
         seconds: After which the way ends.
     """
 
-    def __init__(self, hill: Hill, seconds: float) -> None:
+    def __init__(self, hill: LossFunction, seconds: float) -> None:
         self.points: list[LossPoint] = []
         self.ended: Literal["time", "diverged", "converged"] = "time"
         self.samples_seen = 0
@@ -247,7 +247,7 @@ class _Walk:
 
 
 def _by_batches(
-    hill: Hill, walk: _Walk, rate: float, batches: Iterator[npt.NDArray[np.int32]]
+    hill: LossFunction, walk: _Walk, rate: float, batches: Iterator[npt.NDArray[np.int32]]
 ) -> None:
     """Equation 2, where a batch is one sample."""
     while walk.goes_on:
@@ -259,7 +259,7 @@ def _by_batches(
         walk.score_if_due()
 
 
-def _by_full_batches(hill: Hill, walk: _Walk, rate: float) -> None:
+def _by_full_batches(hill: LossFunction, walk: _Walk, rate: float) -> None:
     """Equation 1."""
     while walk.goes_on:
         _, gradient = hill.whole()
@@ -272,7 +272,7 @@ class _TimeIsOverError(Exception):
     """Ends SciPy's search from within."""
 
 
-def _by_l_bfgs(hill: Hill, walk: _Walk) -> None:
+def _by_l_bfgs(hill: LossFunction, walk: _Walk) -> None:
     """A second-order method: curvature from the last gradients, a line search for each step."""
     reached: Vector = hill.weights().astype(np.float64).reshape(-1)
 
