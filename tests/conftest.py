@@ -1,13 +1,17 @@
-"""What several rooms' tests begin with."""
+"""Fixtures shared by tests of several packages."""
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import hypothesis
+import isolation
 import pytest
 from fakes import random_images
 from program import Bench, installed
@@ -19,20 +23,49 @@ from mnist_bench.data.dataset import Dataset, Source
 if TYPE_CHECKING:
     from selenium import webdriver
 
-# No test asserts how long something took: machines differ, and CI is busy.
+# No deadlines: machines differ, and CI is busy.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Home, cache, configuration, state and temporary folders of this session's own.
+
+    They apply to the tests and to the processes that these start.
+    """
+    base = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    # Sockets lie in the temporary folder, and their paths must be short.
+    parent = "/tmp" if sys.platform == "darwin" else None
+    with (
+        tempfile.TemporaryDirectory(
+            prefix="mb-", dir=parent, ignore_cleanup_errors=True
+        ) as temporary,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        Path(temporary).chmod(0o755)  # PostgreSQL's user must get through
+        variables = {
+            **isolation.user_folders(tmp_path_factory.mktemp("home")),
+            **isolation.temporary_folder(Path(temporary)),
+            isolation.SHARED_FOLDER: str(base.parent if is_worker else base),
+        }
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        patch.setattr(tempfile, "tempdir", None)  # what the tempfile module has cached
+        yield
+
+
 @pytest.fixture(scope="session")
-def sample() -> Source:
-    """The embedded sample in the user's own cache: to parse it takes seconds."""
-    return mnist.find("mnist-5k", None, say=pytest.fail)
+def sample(isolated: None) -> Source:
+    """The embedded sample, in the session's cache."""
+    isolation.copy_sample_to_cache()
+    return mnist.find("mnist-5k", None, log=pytest.fail)
 
 
 @pytest.fixture(scope="session")
 def small_dataset() -> Dataset:
-    """A few images that show nothing; no split is a whole number of batches."""
+    """A few random images; no split is a whole number of batches."""
     return Dataset(
         train=random_images(203, seed=1),
         validation=random_images(31, seed=2),
@@ -42,35 +75,31 @@ def small_dataset() -> Dataset:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder of the test's own, with the cache and configuration folders in it."""
+    """A temporary home folder that contains the cache and configuration folders."""
     folder = tmp_path / "home-of-nobody"
     folder.mkdir()
-    for name in ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(folder))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / ".cache"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / ".config"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(folder / ".state"))
-    monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(folder))
+    for name, value in isolation.user_folders(folder).items():
+        monkeypatch.setenv(name, value)
     return folder
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Bench:
-    """One of two machines."""
+    """The first of two machines."""
     (tmp_path / "one").mkdir()
     return Bench(tmp_path / "one")
 
 
 @pytest.fixture
 def there(tmp_path: Path) -> Bench:
-    """The other one."""
+    """The second of two machines."""
     (tmp_path / "other").mkdir()
     return Bench(tmp_path / "other")
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> dict[str, str]:
-    """Where both share plans and studies, and record; as they are told it."""
+def shared_store(tmp_path: Path) -> dict[str, str]:
+    """Environment variables of the store that both machines share."""
     return {
         "MNIST_BENCH_STORAGE": f"sqlite:///{(tmp_path / 'optuna.db').as_posix()}",
         "MLFLOW_TRACKING_URI": f"sqlite:///{(tmp_path / 'board.db').as_posix()}",
@@ -79,11 +108,11 @@ def board(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long somebody waited patiently each time; the clock goes by it alone."""
-    each: list[float] = []
-    clock = SimpleNamespace(monotonic=lambda: sum(each), sleep=each.append)
+    """Seconds of each wait between retries; the clock advances only by them."""
+    seconds: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(seconds), sleep=seconds.append)
     monkeypatch.setattr(retry, "time", clock)
-    return each
+    return seconds
 
 
 @pytest.fixture
@@ -91,7 +120,7 @@ def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriv
     from selenium import webdriver
 
     for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, "127.0.0.1,localhost")  # the driver is asked over HTTP
+        monkeypatch.setenv(name, "127.0.0.1,localhost")  # the driver is reached over HTTP
     options = webdriver.ChromeOptions()
     options.binary_location = installed("chromium", "chromium-browser", "google-chrome")
     flags = (
@@ -105,7 +134,7 @@ def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriv
         "disable-component-update",
         "disable-sync",
         "no-proxy-server",
-        # So tall that every chart is in view: those out of sight are not drawn.
+        # Tall enough for all charts: those outside the viewport are not drawn.
         "window-size=1600,6000",
         f"user-data-dir={tmp_path / 'profile'}",
     )

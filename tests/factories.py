@@ -1,6 +1,6 @@
-"""Hand-made records for the tests of what reads them.
+"""Builders of records for tests.
 
-Nothing of weight is loaded by this module itself: neither TensorFlow nor MLflow.
+This module imports neither TensorFlow nor MLflow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.console import Console
 from mnist_bench.analysis import table1
 from mnist_bench.analysis.confusion import confusion_of
 from mnist_bench.analysis.curves import curves_of
-from mnist_bench.analysis.grouping import compares
+from mnist_bench.analysis.grouping import has_table_1_task
 from mnist_bench.analysis.reference import compare_with_reference
 from mnist_bench.analysis.system_state import system_state_of
 from mnist_bench.analysis.table1 import Reference, Spread
@@ -33,8 +33,8 @@ from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.data.dataset import Images, Source
 from mnist_bench.measurement.conditions import Conditions, Stretch, Surroundings, TrainingStretch
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.reporting.figures import drawings_of
-from mnist_bench.reporting.html import book_to_html
+from mnist_bench.reporting.figures import charts_of_report
+from mnist_bench.reporting.html import report_to_html
 from mnist_bench.reporting.model import Report, ReportSection
 from mnist_bench.reporting.terminal import print_table
 from mnist_bench.results.dataset_size import DatasetSize, ImageBytes
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 
 
 def machine(**changes: Any) -> Machine:
-    """A machine that nobody owns."""
+    """An imaginary machine."""
     values: dict[str, Any] = {
         "machine_id": "0123456789abcdef",
         "cpu": "Imaginary CPU",
@@ -111,17 +111,17 @@ def evaluations(
     steps: int, best: float, *, best_step: int | None = None, final: float | None = None,
     selected: float | None = None, first: int = 1, every: int = 100, seconds: float = 0.02,
 ) -> tuple[Evaluation, ...]:  # fmt: skip
-    """A grid whose largest test accuracy is `best`, and the last state.
+    """Evaluations on a grid and after the last step.
 
     Args:
-        steps: The last state's step.
-        best: Largest test accuracy on the grid.
-        best_step: Where; the last grid step but one if there is one.
-        final: Test accuracy of the last state where it lies off the grid.
-        selected: Test accuracy at the first grid step, which validation then chooses.
+        steps: Step count.
+        best: Max test accuracy on the grid.
+        best_step: Its step; by default the second to last grid step, if there are two.
+        final: Test accuracy after the last step, if that is not on the grid.
+        selected: Test accuracy at the first grid step, where validation accuracy is then largest.
         first: First grid step.
-        every: Distance of grid steps.
-        seconds: Training seconds a step.
+        every: Interval of the grid in steps.
+        seconds: Train seconds per step.
     """
     grid = list(range(first, steps + 1, every))
     best_step = best_step or grid[max(0, len(grid) - 2)]
@@ -147,9 +147,7 @@ def run(steps: int = 1_000, best: float = 0.985, seed: int = 0, **changes: Any) 
     """A finished run of the paper's protocol.
 
     Args:
-        steps: Of the run.
-        best: Largest test accuracy.
-        seed: Of the run.
+        best: Max test accuracy.
         changes: Other fields of `RunResult`.
     """
     first, every = changes.get("eval_first", 1), changes.get("eval_every", 100)
@@ -181,11 +179,11 @@ def run(steps: int = 1_000, best: float = 0.985, seed: int = 0, **changes: Any) 
 
 
 def seeds(steps: int, *accuracies: float, **changes: Any) -> list[RunResult]:
-    """Finished runs of the paper's protocol, one a seed, with these largest test accuracies."""
+    """Finished runs of the paper's protocol with these max test accuracies, one per seed."""
     return [run(steps, best, seed, **changes) for seed, best in enumerate(accuracies)]
 
 
-# Where from and where to
+# Data source and MLflow address
 
 
 SOURCE = Source(
@@ -197,22 +195,22 @@ SOURCE = Source(
     validation_images=5_000,
     test_images=10_000,
 )
-"""MNIST, as it would be told to a worker that reads it."""
+"""MNIST, as in a request to a worker."""
 
 
 ADDRESS = Address(tracking_uri="sqlite:///mlflow.db", experiment="mnist-bench")
 
 
-# Conditions: a quiet machine of four cores, all of whose figures are known
+# Conditions of an idle machine with four cores
 
 
 CORES = 4
 STRETCH_SECONDS = 8.0
-"""Of wall clock. This and the cores are powers of two, so that shares of them are exact."""
+"""Wall-clock time. A power of two like the cores, so that fractions are exact."""
 
 
 def surroundings(**changes: Any) -> Surroundings:
-    """A quiet machine at one moment."""
+    """State of an idle machine."""
     values: dict[str, Any] = {
         "logical_cores": CORES,
         "affinity_cores": CORES,
@@ -230,7 +228,7 @@ def surroundings(**changes: Any) -> Surroundings:
 
 
 def stretch(**changes: Any) -> Stretch:
-    """Eight seconds of three busy cores, and nobody else."""
+    """Eight seconds with three busy cores and no other load."""
     values: dict[str, Any] = {
         "wall_seconds": STRETCH_SECONDS,
         "own_cpu_seconds": 24.0,
@@ -246,11 +244,11 @@ def stretch(**changes: Any) -> Stretch:
 
 
 def training_stretches(paces: Iterable[float], **changes: Any) -> tuple[TrainingStretch, ...]:
-    """One stretch of 50 steps for each of the paces.
+    """Stretches of 50 steps.
 
     Args:
-        paces: Training seconds a step.
-        changes: Fields of every `Stretch`.
+        paces: Train seconds per step, one value per stretch.
+        changes: Other fields of every `Stretch`.
     """
     return tuple(
         TrainingStretch(
@@ -265,7 +263,7 @@ def training_stretches(paces: Iterable[float], **changes: Any) -> tuple[Training
 
 
 def conditions(**changes: Any) -> Conditions:
-    """What was seen of a quiet run of 600 steps."""
+    """Conditions of an undisturbed run of 600 steps."""
     values: dict[str, Any] = {
         "surroundings": (surroundings(), surroundings()),
         "calibration_seconds": (0.02, 0.02),
@@ -284,7 +282,7 @@ NOON_MS = 1_767_225_600_000 + DAY_MS // 2
 
 
 def table_1(machine_id: str = "a" * 32, pace: float = 0.02, **changes: Any) -> list[RunResult]:
-    """Three seeds of Table I on a machine, at so many seconds a step."""
+    """Three seeds of Table I on a machine, with `pace` train seconds per step."""
     best = {1_000: 0.984, 2_500: 0.989, 5_000: 0.992, 10_000: 0.993}
     return [
         run(steps, accuracy + seed * 1e-4, seed, machine_id=machine_id, verdict="clean",
@@ -295,52 +293,58 @@ def table_1(machine_id: str = "a" * 32, pace: float = 0.02, **changes: Any) -> l
     ]  # fmt: skip
 
 
-def full_of_everything(folder: Path, name: str) -> str:
-    """A bundle in which nothing that a run may tell is missing, with few scorings beside it."""
-    look = Surroundings(
+def complete_bundle(folder: Path, name: str) -> str:
+    """A bundle whose runs have a value in every field, with few evaluations."""
+    state = Surroundings(
         logical_cores=4, affinity_cores=3, quota_cores=2.5, governor="performance",
         clock_mhz=2_400.0, on_battery=False, battery_percent=80.0, temperature_celsius=61.5,
         memory_available_bytes=2**33, memory_total_bytes=2**34, swap_used_bytes=0,
     )  # fmt: skip
-    seen = Stretch(
+    state_changes = Stretch(
         wall_seconds=20.1, own_cpu_seconds=40.0, family_cpu_seconds=0.5, other_cpu_seconds=0.25,
         steal_seconds=0.125, throttled_seconds=0.0, memory_stall_seconds=0.0, swapped_bytes=0,
         suspended_seconds=0.0, processor_joules=560.0, battery_joules=800.0,
     )  # fmt: skip
-    stretch = TrainingStretch(step=201, steps=200, train_seconds=4.0, rss_bytes=2**29, seen=seen)
-    conditions = Conditions(
-        surroundings=(look, look), calibration_seconds=(0.5, 0.51), stretches=(stretch, stretch)
+    stretch = TrainingStretch(
+        step=201, steps=200, train_seconds=4.0, rss_bytes=2**29, seen=state_changes
     )
-    told = {
+    conditions = Conditions(
+        surroundings=(state, state), calibration_seconds=(0.5, 0.51), stretches=(stretch, stretch)
+    )
+    fields = {
         "conditions": conditions, "verdict": "suspect", "reasons": ("other load", "on battery"),
         "phase_peak_rss_bytes": {"import": 300 * 2**20, "train": 900 * 2**20},
         "shared_phases": ("import", "data"), "device": "gpu", "device_name": "Imaginary GPU",
         "device_memory_bytes": 2**33, "bfloat16_speedup": 1.5, "eval_every": 500,
     }  # fmt: skip
     runs = [
-        run(steps, 0.985, seed, evaluations=evaluations(steps, 0.985, every=500), **told)
+        run(steps, 0.985, seed, evaluations=evaluations(steps, 0.985, every=500), **fields)
         for seed in (0, 1)
         for steps in (1_000, 2_500)
     ]
-    asked = Scenario(title="Scenario table-1", model="paper-cnn", steps=(1_000, 2_500),
+    scenario = Scenario(title="Scenario table-1", model="paper-cnn", steps=(1_000, 2_500),
                      eval_every=500)  # fmt: skip
-    return bundle(folder, name, runs, scenario=asked)
+    return bundle(folder, name, runs, scenario=scenario)
 
 
 def bundle(
-    folder: Path, name: str, runs: list[RunResult], scenario: Scenario | None = None, **of: Any
+    folder: Path,
+    name: str,
+    runs: list[RunResult],
+    scenario: Scenario | None = None,
+    **machine_fields: Any,
 ) -> str:
-    """A bundle of runs of one machine, each begun a minute after the one before."""
-    asked = None if scenario is None else 0
-    told = tuple(
-        BundledRun(result=r.model_copy(update={"run_id": None}), machine=0, scenario=asked,
+    """Write a bundle of runs of one machine that started a minute apart; return its name."""
+    scenario_index = None if scenario is None else 0
+    bundled = tuple(
+        BundledRun(result=r.model_copy(update={"run_id": None}), machine=0, scenario=scenario_index,
                    begun_at_ms=NOON_MS + 60_000 * index)
         for index, r in enumerate(runs)
     )  # fmt: skip
-    here = machine(**({"machine_id": runs[0].machine_id} | of))
+    machines = (machine(**({"machine_id": runs[0].machine_id} | machine_fields)),)
     scenarios = () if scenario is None else (scenario,)
-    made = Bundle(mnist_bench="0.1.0", machines=(here,), runs=told, scenarios=scenarios)
-    (folder / name).write_bytes(to_bytes(made, ""))
+    content = Bundle(mnist_bench="0.1.0", machines=machines, runs=bundled, scenarios=scenarios)
+    (folder / name).write_bytes(to_bytes(content, ""))
     return name
 
 
@@ -410,27 +414,29 @@ ROW_KEYS = [
 ]
 
 
-def scored_training(seed: int, *points: tuple[int, float, float], **changes: object) -> RunResult:
-    """A training with these steps, test accuracies and seconds."""
-    made = tuple(
+def training_with_scores(
+    seed: int, *points: tuple[int, float, float], **changes: object
+) -> RunResult:
+    """A training with these steps, test accuracies and train seconds."""
+    scored = tuple(
         Evaluation(step=step, test_accuracy=accuracy, validation_accuracy=0.9, train_loss=None,
                    train_seconds=seconds)
         for step, accuracy, seconds in points
     )  # fmt: skip
-    return run(201, seed=seed, evaluations=made, **changes)
+    return run(201, seed=seed, evaluations=scored, **changes)
 
 
-# A worker's messages, and the spool that keeps them
+# A worker's messages and their spool
 
 
-TWO_ROWS = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (250, 501)})
-HEARD_FROM_MS = 1_800_000_000_000
+TWO_STEP_COUNTS = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (250, 501)})
+FIRST_MESSAGE_MS = 1_800_000_000_000
 
 
-def planned_row(steps: int, **changes: int) -> RunResult:
+def planned_step_count(steps: int, **changes: int) -> RunResult:
     return planned_run(
         name="table-1",
-        scenario=TWO_ROWS,
+        scenario=TWO_STEP_COUNTS,
         source=SOURCE,
         machine=machine(),
         execution=Execution(threads=2),
@@ -441,12 +447,12 @@ def planned_row(steps: int, **changes: int) -> RunResult:
     )
 
 
-def heard_at_ms(step: int) -> int:
-    """Each step is heard of at a second of its own."""
-    return HEARD_FROM_MS + 1_000 * step
+def received_at_ms(step: int) -> int:
+    """Time at which a step's message is received: one second per step."""
+    return FIRST_MESSAGE_MS + 1_000 * step
 
 
-def scored_message(step: int) -> EvaluationMessage:
+def evaluation_message(step: int) -> EvaluationMessage:
     return EvaluationMessage(
         evaluation=Evaluation(
             step=step,
@@ -469,7 +475,7 @@ def sample_message(step: int, steps: int = 100, rss_bytes: int | None = 7_000) -
     return SampleMessage(train_seconds=step * 0.02, stretch=stretch)
 
 
-def row_end_message(steps: int) -> StepCountDone:
+def step_count_done(steps: int) -> StepCountDone:
     return StepCountDone(
         steps=steps,
         seconds={"import": 4.0, "data": 0.5, "train": steps * 0.02, "other": 1.0},
@@ -480,22 +486,22 @@ def row_end_message(steps: int) -> StepCountDone:
 
 
 SPOOL_ENTRIES: tuple[Entry, ...] = (
-    RunCreated(at_ms=HEARD_FROM_MS + 1, steps=250, run_id="an-id"),
-    MessageEntry(at_ms=HEARD_FROM_MS + 2, message=sample_message(101)),
-    MessageEntry(at_ms=HEARD_FROM_MS + 3, message=scored_message(101)),
-    MessageEntry(at_ms=HEARD_FROM_MS + 4, message=row_end_message(250)),
-    TrainingEnded(at_ms=HEARD_FROM_MS + 5, status="killed", reason="interrupted"),
+    RunCreated(at_ms=FIRST_MESSAGE_MS + 1, steps=250, run_id="an-id"),
+    MessageEntry(at_ms=FIRST_MESSAGE_MS + 2, message=sample_message(101)),
+    MessageEntry(at_ms=FIRST_MESSAGE_MS + 3, message=evaluation_message(101)),
+    MessageEntry(at_ms=FIRST_MESSAGE_MS + 4, message=step_count_done(250)),
+    TrainingEnded(at_ms=FIRST_MESSAGE_MS + 5, status="killed", reason="interrupted"),
 )
 
 
 def spool_header(**changes: object) -> Header:
     values = {
-        "at_ms": HEARD_FROM_MS,
+        "at_ms": FIRST_MESSAGE_MS,
         "owner": process_identity.current_process("a-machine"),
         "address": ADDRESS,
         "machine": machine(),
-        "scenario": TWO_ROWS,
-        "runs": tuple(planned_row(steps) for steps in TWO_ROWS.steps),
+        "scenario": TWO_STEP_COUNTS,
+        "runs": tuple(planned_step_count(steps) for steps in TWO_STEP_COUNTS.steps),
     }
     return Header(**(values | changes))
 
@@ -505,60 +511,60 @@ def spool_header(**changes: object) -> Header:
 
 TABLE_1_STEPS = tuple(row.steps for row in paper.TABLE_1)
 AccuracyCurve = Callable[[int, random.Random], float]
-"""Test accuracy after so many updates."""
+"""Test accuracy after a number of steps, with a random generator for noise."""
 
 
-def training_along(steps: int, seed: int, curve: AccuracyCurve, **changes: Any) -> RunResult:
-    """One on the paper's grid, apart from all others."""
-    chance = random.Random(f"{steps} {seed}")
+def training_on_curve(steps: int, seed: int, curve: AccuracyCurve, **changes: Any) -> RunResult:
+    """An independent training on the paper's grid."""
+    rng = random.Random(f"{steps} {seed}")
     grid = sorted({*range(1, steps + 1, 100), steps})
-    made = tuple(
-        Evaluation(step=step, test_accuracy=curve(step, chance), validation_accuracy=0.9,
+    scored = tuple(
+        Evaluation(step=step, test_accuracy=curve(step, rng), validation_accuracy=0.9,
                    train_loss=None, train_seconds=step * 0.02)
         for step in grid
     )  # fmt: skip
-    own = {"training_seed": 100_000 * seed + steps, "trajectory": f"{steps}-{seed}"}
-    return run(steps, seed=seed, evaluations=made, **(own | changes))
+    identity = {"training_seed": 100_000 * seed + steps, "trajectory": f"{steps}-{seed}"}
+    return run(steps, seed=seed, evaluations=scored, **(identity | changes))
 
 
-def trainings_along(curve: AccuracyCurve, seeds: int = 5) -> tuple[RunResult, ...]:
+def trainings_on_curve(curve: AccuracyCurve, seeds: int = 5) -> tuple[RunResult, ...]:
     return tuple(
-        training_along(steps, seed, curve) for seed in range(seeds) for steps in TABLE_1_STEPS
+        training_on_curve(steps, seed, curve) for seed in range(seeds) for steps in TABLE_1_STEPS
     )
 
 
-def falling_error(step: int, chance: random.Random) -> float:
-    """The error falls as the steps' power of -0.5, from 0.016 after 1,000."""
-    return 1 - 0.016 * (step / 1_000) ** -0.5 * chance.uniform(0.97, 1.03)
+def falling_error(step: int, rng: random.Random) -> float:
+    """The error is 0.016 after 1,000 steps and falls with step ** -0.5."""
+    return 1 - 0.016 * (step / 1_000) ** -0.5 * rng.uniform(0.97, 1.03)
 
 
 def claims_evidence(runs: Sequence[RunResult], **changes: Any) -> Evidence:
-    """As it would be gathered."""
-    told = summarise(runs)
-    papers = [run for run in told if compares(run)]
+    """Evidence from these runs."""
+    summaries = summarise(runs)
+    comparable = [run for run in summaries if has_table_1_task(run)]
     names = (*TECHNIQUES, SMALL_TECHNIQUE)
-    named = {name: tuple(run for run in told if run.scenario == name) for name in names}
+    named = {name: tuple(run for run in summaries if run.scenario == name) for name in names}
     values = {
-        "runs": tuple(papers),
+        "runs": tuple(comparable),
         "trainings": tuple(run for run in runs if run.model == "paper-cnn"),
-        "rows": table1.rows(papers, table1.load_reference()),
-        "scaling": scaling_of([run for run in told if run.scenario == "threads"]),
-        "techniques": {name: of for name, of in named.items() if of},
+        "rows": table1.rows(comparable, table1.load_reference()),
+        "scaling": scaling_of([run for run in summaries if run.scenario == "threads"]),
+        "techniques": {name: group for name, group in named.items() if group},
     }
     return Evidence(**(values | changes))
 
 
-def finding_of_claim(number: int, body: object) -> dict[int, ExperimentResult]:
-    made = ExperimentResult(
+def experiment_result(number: int, body: object) -> dict[int, ExperimentResult]:
+    result = ExperimentResult(
         claim=number, machine_id="0123456789abcdef", created="2026-01-31T12:00:00+00:00",
         dataset=None, dataset_digest=None, execution=Execution(threads=2), seed=0, seconds=60.0,
         took_seconds=10.0, tensorflow="2.21.0", mnist_bench="0.1.0", body=body,
     )  # fmt: skip
-    return {number: made}
+    return {number: result}
 
 
 def layer_cost(kind: LayerKind, side: int, **changes: Any) -> LayerCost:
-    """A layer of a 5 × 5 kernel; the counts are those far from any border."""
+    """Cost of a layer with a 5 × 5 kernel, border effects ignored."""
     pixels = side**2
     parameters = {"dense": pixels**2, "local": 25 * pixels, "convolution": 25}[kind]
     values = {
@@ -571,42 +577,42 @@ def layer_cost(kind: LayerKind, side: int, **changes: Any) -> LayerCost:
     return LayerCost(**(values | changes))
 
 
-def layer_findings(sides: tuple[int, ...] = (8, 16), **changes: Any) -> dict[int, ExperimentResult]:
+def layer_results(sides: tuple[int, ...] = (8, 16), **changes: Any) -> dict[int, ExperimentResult]:
     costs = [
         layer_cost(kind, side, **(changes if kind == "dense" else {}))
         for side in sides
         for kind in LAYER_KINDS
     ]
     body = LayerComparison(costs=tuple(costs), batch_images=50, applications=10, largest_value=1.0)
-    return finding_of_claim(7, body)
+    return experiment_result(7, body)
 
 
 def loss_curve(method: Method, *points: tuple[int, float, float]) -> LossCurve:
-    made = tuple(
+    measured = tuple(
         LossPoint(
             samples_seen=samples, seconds=seconds, loss=loss, validation_accuracy=1 - loss / 3
         )
         for samples, seconds, loss in points
     )
     return LossCurve(method=method, learning_rate=None if method == "L-BFGS" else 0.1,
-                     points=made, ended="time", samples_seen=points[-1][0],
+                     points=measured, ended="time", samples_seen=points[-1][0],
                      seconds=points[-1][1])  # fmt: skip
 
 
-def descent_findings(full: LossCurve, newton: LossCurve) -> dict[int, ExperimentResult]:
+def optimizer_results(full: LossCurve, newton: LossCurve) -> dict[int, ExperimentResult]:
     single = loss_curve("single samples", (0, 0.0, 2.3), (1_000, 1.0, 0.9), (5_000, 5.0, 0.3))
     body = OptimizerComparison(
         curves=(single, full, newton), searches=(), seconds_a_curve=5.0, parameters=100,
         filters=(2, 4), training_images=1_000, loss_images=500, validation_images=100,
     )  # fmt: skip
-    return finding_of_claim(8, body)
+    return experiment_result(8, body)
 
 
-SLOW_DESCENT = ((0, 0.0, 2.3), (10_000, 2.0, 1.5), (30_000, 5.0, 0.9))
-QUICK_DESCENT = ((0, 0.0, 2.3), (1_000, 0.5, 0.2))
+SLOW_LOSSES = ((0, 0.0, 2.3), (10_000, 2.0, 1.5), (30_000, 5.0, 0.9))
+FAST_LOSSES = ((0, 0.0, 2.3), (1_000, 0.5, 0.2))
 
 
-def convolution_findings(*, equal: int, largest: int = 0) -> dict[int, ExperimentResult]:
+def convolution_results(*, equal: int, largest: int = 0) -> dict[int, ExperimentResult]:
     cases = tuple(
         ConvolutionCases(
             dimensions=dimensions, cases=10, symmetric_kernels=1, equal_before_flipping=1,
@@ -615,16 +621,16 @@ def convolution_findings(*, equal: int, largest: int = 0) -> dict[int, Experimen
         )
         for dimensions in (1, 2)
     )  # fmt: skip
-    return finding_of_claim(10, ConvolutionCheck(checks=cases))
+    return experiment_result(10, ConvolutionCheck(checks=cases))
 
 
-def data_size_findings(training: int, test: int | None) -> dict[int, ExperimentResult]:
+def dataset_size_results(training: int, test: int | None) -> dict[int, ExperimentResult]:
     sizes = [
         ImageBytes(part="training", images=60_000, representation="uint8", size_bytes=training),
         ImageBytes(part="test", images=10_000, representation="uint8", size_bytes=test),
         ImageBytes(part="training", images=60_000, representation="gzip as found", size_bytes=None),
     ]
-    return finding_of_claim(11, DatasetSize(sizes=tuple(sizes)))
+    return experiment_result(11, DatasetSize(sizes=tuple(sizes)))
 
 
 CONVOLUTION_CASES = ConvolutionCases(
@@ -651,11 +657,11 @@ def table_report(
         created="2026-01-31",
         document=table1.document(here or machine(), summarise(results), REFERENCE),
         rows=table1.rows(summarise(results), REFERENCE),
-        seen=system_state_of(results),
+        system_state=system_state_of(results),
     )
 
 
-AROUND_RUNS = Conditions(
+RUN_CONDITIONS = Conditions(
     surroundings=(
         Surroundings(logical_cores=4, governor="performance", clock_mhz=2_400.0, on_battery=False),
         Surroundings(logical_cores=4, governor="performance", clock_mhz=3_100.0, on_battery=False),
@@ -664,8 +670,8 @@ AROUND_RUNS = Conditions(
 
 
 def full_report() -> ReportSection:
-    """Three seeds of Table I with every verdict of rows and of runs, a failed and a killed one."""
-    clean = {"verdict": "clean", "conditions": AROUND_RUNS}
+    """Three seeds of Table I with all verdicts, a failed run and a killed one."""
+    clean = {"verdict": "clean", "conditions": RUN_CONDITIONS}
     suspect = {"verdict": "suspect", "reasons": ("other load",)}
     invalid = {"verdict": "invalid", "reasons": ("suspended", "other load")}
     peaks = {"phase_peak_rss_bytes": {"import": 300 * 2**20, "train": 900 * 2**20}}
@@ -685,7 +691,7 @@ def full_report() -> ReportSection:
 
 
 def smoke_report() -> ReportSection:
-    """One short run on other images."""
+    """One short run on mnist-5k."""
     return table_report(
         [run(200, 0.91, dataset="mnist-5k", scenario="smoke", memory_method=None)],
         title="A quick look", command="mnist-bench run smoke", scenario="smoke",
@@ -693,27 +699,27 @@ def smoke_report() -> ReportSection:
 
 
 def threads_report() -> ReportSection:
-    """Two seeds at one, two and four threads; a spoilt run among them, and a failed one."""
+    """Two seeds on one, two and four threads, with an invalid run and a failed one."""
     paces = {(1, 0): 0.04, (1, 1): 0.042, (2, 0): 0.02, (2, 1): 0.028, (4, 0): 0.016, (4, 1): 0.9}
-    made = []
+    runs = []
     for (count, seed), pace in paces.items():
-        judged = {"verdict": "clean"}
+        verdict = {"verdict": "clean"}
         if pace == 0.9:
-            judged = {"verdict": "invalid", "reasons": ("other load",)}
-        made.append(
+            verdict = {"verdict": "invalid", "reasons": ("other load",)}
+        runs.append(
             run(500, 0.98, seed, scenario="threads", threads=count, run_id=f"run-{count}-{seed}",
                 trajectory=f"t{count}-{seed}", evaluations=evaluations(500, 0.98, seconds=pace),
-                **judged)
+                **verdict)
         )  # fmt: skip
-    made.append(run(500, 0.9, 2, scenario="threads", threads=1, status="failed", failure="died"))
+    runs.append(run(500, 0.9, 2, scenario="threads", threads=1, status="failed", failure="died"))
     return table_report(
-        made, title="Threads", command="mnist-bench run threads", scenario="threads"
+        runs, title="Threads", command="mnist-bench run threads", scenario="threads"
     )
 
 
-def printed_table(told: ReportSection, width: int) -> str:
+def printed_table(section: ReportSection, width: int) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    print_table(told, console)
+    print_table(section, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -736,14 +742,14 @@ STUDY_SPACE = Space(
         "average_decay": Parameter(choices=(0.0, 0.9), when={"schedule": ("constant",)}),
     },
 )
-PAPERS_VALUES: dict[str, Value] = {
+PAPER_VALUES: dict[str, Value] = {
     "learning_rate": 0.001,
     "batch_size": 50,
     "optimizer": "adam",
     "schedule": "constant",
     "average_decay": 0.0,
 }
-WINNERS_VALUES: dict[str, Value] = {
+WINNER_VALUES: dict[str, Value] = {
     "learning_rate": 0.0123456789,
     "batch_size": 64,
     "optimizer": "momentum",
@@ -757,7 +763,7 @@ def finished_trial(number: int, *values: float, **changes: Any) -> StudyTrial:
     facts = {
         "number": number,
         "state": "finished",
-        "chosen": WINNERS_VALUES,
+        "chosen": WINNER_VALUES,
         "values": values,
         "seconds": 20.5,
         "run_id": f"run-{number}",
@@ -766,19 +772,19 @@ def finished_trial(number: int, *values: float, **changes: Any) -> StudyTrial:
 
 
 STUDY_TRIALS = (
-    finished_trial(0, 0.9712, chosen=PAPERS_VALUES, seconds=12.0, is_papers=True,
+    finished_trial(0, 0.9712, chosen=PAPER_VALUES, seconds=12.0, is_papers=True,
                    missed={"max seconds": -2.0}),
     finished_trial(1, 0.9834, missed={"max seconds": 0.0}),
     finished_trial(2, 0.99, seconds=30.25, missed={"max seconds": 3.5}),
-    StudyTrial(number=3, state="pruned", chosen=PAPERS_VALUES | {"optimizer": "momentum"},
+    StudyTrial(number=3, state="pruned", chosen=PAPER_VALUES | {"optimizer": "momentum"},
           curve={5: 0.5}, seconds=8.0, run_id="run-3"),
-    StudyTrial(number=4, state="failed", chosen=WINNERS_VALUES, seconds=4.25),
+    StudyTrial(number=4, state="failed", chosen=WINNER_VALUES, seconds=4.25),
     StudyTrial(number=5, state="waiting", chosen={}, retry_of=4),
 )  # fmt: skip
 
 
 def study_document(**changes: Any) -> StudyDocument:
-    """A study whose second trial is its winner."""
+    """A study whose best trial is the second."""
     facts: dict[str, Any] = {
         "study": "mine",
         "dataset": "mnist-5k",
@@ -800,10 +806,10 @@ def study_document(**changes: Any) -> StudyDocument:
     return StudyDocument(**(facts | changes))
 
 
-def traded_study() -> StudyDocument:
-    """A trade-off: the third trial is beaten, the second the fastest."""
+def pareto_study() -> StudyDocument:
+    """A study with a Pareto front; only the third trial is dominated."""
     trials = (
-        finished_trial(0, 0.9712, 40.0, 1_048_576_000.0, chosen=PAPERS_VALUES, is_papers=True),
+        finished_trial(0, 0.9712, 40.0, 1_048_576_000.0, chosen=PAPER_VALUES, is_papers=True),
         finished_trial(1, 0.9834, 20.5, 943_718_400.0),
         finished_trial(2, 0.97, 41.5, 1_048_576_001.0),
         finished_trial(3, 0.9912, 95.25, 524_288_000.0),
@@ -811,11 +817,11 @@ def traded_study() -> StudyDocument:
     return study_document(goal=PARETO_GOAL, trials=trials, best=(0, 1, 3))
 
 
-# Studies as Optuna keeps them
+# Studies in Optuna's storage
 
 
 STUDY_MACHINE = "0123456789abcdef"
-SPACE_OF_EACH_KIND = Space(
+SPACE_OF_ALL_KINDS = Space(
     title="One of each kind",
     model="paper-cnn",
     steps=100,
@@ -824,7 +830,7 @@ SPACE_OF_EACH_KIND = Space(
     parameters={
         "learning_rate": Parameter(low=0.0001, high=0.1, log=True),
         "batch_size": Parameter(low=10, high=100, log=True),
-        # Whole numbers may stand for a parameter that takes any.
+        # Bounds of a float parameter may be integers.
         "dropout_rate": Parameter(low=0, high=0.75),
         "shift_pixels": Parameter(low=0, high=3),
         "schedule": Parameter(choices=("constant", "one-cycle")),
@@ -839,7 +845,7 @@ ONE_PARAMETER = Space(
     eval_every=5,
     parameters={"learning_rate": Parameter(low=0.0001, high=0.1, log=True)},
 )
-"""Quick: a trial takes few lines of the journal."""
+"""Fast: a trial takes few lines of the journal."""
 
 
 ACCURACY_GOAL = Goal(objective="accuracy")
@@ -849,33 +855,33 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path.as_posix()}"
 
 
-def opened_study(
+def open_test_study(
     name: str = "mine",
     *,
     storage: str | None = None,
-    space: Space = SPACE_OF_EACH_KIND,
+    space: Space = SPACE_OF_ALL_KINDS,
     goal: Goal = ACCURACY_GOAL,
-    of: ProcessIdentity | None = None,
-    member: int = 0,
+    process: ProcessIdentity | None = None,
+    worker_number: int = 0,
     images: str | None = None,
 ) -> Study:
-    me = of or process_identity.current_process(STUDY_MACHINE)
-    return Study(name, storage, space, goal, me, member=member, images=images)
+    owner = process or process_identity.current_process(STUDY_MACHINE)
+    return Study(name, storage, space, goal, owner, worker_number=worker_number, images=images)
 
 
-def worth_of(chosen: Mapping[str, Value]) -> float:
-    """A validation accuracy that follows from the learning rate alone."""
+def trial_value(chosen: Mapping[str, Value]) -> float:
+    """Validation accuracy as a function of the learning rate."""
     return 0.9 - 0.1 * abs(math.log10(float(chosen["learning_rate"])) + 2)
 
 
-def study_course(trials: int = 16, **options: Any) -> list[dict[str, Value]]:
-    """What is suggested where each trial is told what it is worth."""
-    begun = opened_study(**options)
+def suggested_values(trials: int = 16, **options: Any) -> list[dict[str, Value]]:
+    """Hyperparameters of consecutive trials that are scored by `trial_value`."""
+    study = open_test_study(**options)
     suggested = []
     for _ in range(trials):
-        asked = begun.ask()
-        begun.finished(asked.number, (worth_of(asked.chosen),), {})
-        suggested.append(dict(asked.chosen))
+        trial = study.ask()
+        study.finished(trial.number, (trial_value(trial.chosen),), {})
+        suggested.append(dict(trial.chosen))
     return suggested
 
 
@@ -902,15 +908,13 @@ def shared_plan(**changes: Any) -> SharedPlan:
     return SharedPlan(**(values | changes))
 
 
-# A report of everything
+# A report with all sections
 
 
 EVIL_TEXT = "<script>alert(1)</script> & \"quotes\" 'and' ](http://evil) `code` \u202ereversed"
 TWENTY_DIGITS = Images(np.full((20, 28, 28), 9, np.uint8), np.arange(20, dtype=np.uint8) % 10)
-NINES_TAKEN_FOR_FOURS = Predictions(
-    np.array([*range(9), 4] * 2, np.uint8), np.full(20, 0.75, np.float16)
-)
-"""Every 9 is taken for a 4."""
+NINES_AS_FOURS = Predictions(np.array([*range(9), 4] * 2, np.uint8), np.full(20, 0.75, np.float16))
+"""Every 9 is predicted as a 4."""
 
 
 FEATURE_MAPS = tuple(
@@ -921,15 +925,15 @@ LAYER_MAPS = LayerMaps(
     pixels=TWENTY_DIGITS.pixels[0], untrained=FEATURE_MAPS, trained=FEATURE_MAPS,
     own=(np.ones((14, 14, 80), np.float32),), own_steps=10_000,
 )  # fmt: skip
-DOCUMENT_FROM_ELSEWHERE = table1.document(
+OTHER_MACHINE_DOCUMENT = table1.document(
     machine(cpu="Reference CPU"),
     summarise([*seeds(1_000, 0.984, 0.985, 0.986), *seeds(10_000, 0.9925, 0.993, 0.9935)]),
     None,
 )
 
 
-def page_of(made: Report) -> str:
-    return book_to_html(made, drawings_of(made))
+def page_of(report: Report) -> str:
+    return report_to_html(report, charts_of_report(report))
 
 
 def report_section(
@@ -938,20 +942,20 @@ def report_section(
     runs = summarise(results)
     longest = [each for each in results if each.steps == max(r.steps for r in results)]
     rows = table1.rows(runs, REFERENCE)
-    beside = {
+    more = {
         "reaches": times_to_accuracy(scenario, longest, (0.984, 0.9928)),
-        "standings": compare_with_reference(rows, DOCUMENT_FROM_ELSEWHERE),
+        "standings": compare_with_reference(rows, OTHER_MACHINE_DOCUMENT),
     }
     return ReportSection(
         title=title,
         scenario=scenario,
         command="",
         created="2026-01-31",
-        document=table1.document_of(machine(), runs, rows).model_copy(update=beside),
+        document=table1.document_of(machine(), runs, rows).model_copy(update=more),
         rows=rows,
-        seen=system_state_of(results),
+        system_state=system_state_of(results),
         curves=curves_of(longest),
-        confusion=confusion_of([NINES_TAKEN_FOR_FOURS, NINES_TAKEN_FOR_FOURS], TWENTY_DIGITS),
+        confusion=confusion_of([NINES_AS_FOURS, NINES_AS_FOURS], TWENTY_DIGITS),
     )
 
 
@@ -964,28 +968,28 @@ def machine_line(name: str, relative: float) -> MachineLine:
     )  # fmt: skip
 
 
-def report_book(
-    *reports: ReportSection, title: str = "Runs", ui: str | None = None, **of: Any
+def combined_report(
+    *sections: ReportSection, title: str = "Runs", ui: str | None = None, **changes: Any
 ) -> Report:
     return Report(
         title=title,
         command="mnist-bench report",
         created="2026-01-31",
-        document=reports[0].document.model_copy(
+        document=sections[0].document.model_copy(
             update={"machines": (machine_line("Fast", 1.0), machine_line("Slow", 0.5))}
         ),
-        reports=reports,
+        sections=sections,
         notes=("2 runs left out: of schema 2",),
         ui=ui,
-        **of,
+        **changes,
     )
 
 
-# Programs beside: benchmarks/peers, and the paper's own
+# Programs of benchmarks/peers, and the paper's own
 
 
 def operations_profile(**operations: float) -> Profile:
-    """On a thread of 100 GFLOP/s and 10 GB/s."""
+    """Profile of a thread with 100 GFLOP/s and 10 GB/s."""
     from ops import Profile
 
     return Profile(
@@ -998,7 +1002,7 @@ def operations_profile(**operations: float) -> Profile:
 
 
 def paper_logits(weights: Sequence[tf.Tensor], pixels: npt.NDArray[np.uint8]) -> tf.Tensor:
-    """The network of the paper's program, in its own order: bias and ReLU come before the pool.
+    """Logits by the paper's program, which adds the bias and applies ReLU before pooling.
 
     Args:
         weights: Weights and bias of each layer, from the input on.

@@ -1,4 +1,4 @@
-"""What stands in for the worker, for MLflow and for MNIST where a test is about none of them."""
+"""Fakes of the worker, MLflow and MNIST."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unittest import mock
 
 import numpy as np
 import psutil
-from program import Running, altered
+from program import Running, patched_program
 
 from mnist_bench.core import retry
 from mnist_bench.core.process_identity import ProcessIdentity, boot_id
@@ -31,8 +31,8 @@ Given, Answer = TypeVar("Given"), TypeVar("Answer")
 
 
 @contextlib.contextmanager
-def living_process(machine_id: str) -> Iterator[ProcessIdentity]:
-    """A process of that machine, which has ended when this is left."""
+def running_process(machine_id: str) -> Iterator[ProcessIdentity]:
+    """A live process of a machine; it ends on exit from the context."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         yield ProcessIdentity(
             machine_id=machine_id,
@@ -43,14 +43,14 @@ def living_process(machine_id: str) -> Iterator[ProcessIdentity]:
         process.communicate(b"\n")
 
 
-def processes_at_once(work: Callable[[Given], Answer], *each: Given) -> list[Answer]:
-    """Do the same with each, two at a time, each in a process of its own."""
+def run_in_processes(work: Callable[[Given], Answer], *each: Given) -> list[Answer]:
+    """Apply a function to each item in two processes."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         return list(pool.map(work, each))
 
 
 def random_images(count: int, seed: int) -> Images:
-    """Images that show nothing, with labels that mean nothing."""
+    """Random pixels with random labels."""
     random = np.random.default_rng(seed)
     return Images(
         pixels=random.integers(0, 256, (count, 28, 28), np.uint8),
@@ -58,8 +58,8 @@ def random_images(count: int, seed: int) -> Images:
     )
 
 
-# It speaks the protocol in its own words, so that a renamed field is noticed; it imports nothing
-# of weight, so that it starts at once.
+# Field names are written out, so that tests fail if the protocol's are renamed. It imports nothing
+# heavy, so that it starts quickly.
 _WORKER = """
 import json, pathlib, sys
 
@@ -79,7 +79,7 @@ print("words for the log", file=sys.stderr, flush=True)
 calibrate(0)
 say("phase", name="trace", seconds=1.5)
 grid, done = request["grid"], 0
-for row in request["rows"]:
+for row in request["step_counts"]:
     points = range(grid["first"], row + 1, grid["every"])
     for step in sorted({point for point in points if point > done} | {row}):
         seconds = step * 0.5
@@ -104,10 +104,10 @@ say("done")
 
 
 def worker(fault: str = "pass") -> tuple[str, ...]:
-    """The command of a worker that trains nothing: every step takes it half a second, it says.
+    """Command of a fake worker: it trains nothing and reports half a second per step.
 
     Args:
-        fault: One line of Python, run after each scoring; it sees `request` and `step`.
+        fault: One line of Python, run after each evaluation, with `request` and `step` in scope.
     """
     return (sys.executable, "-c", _WORKER.replace("FAULT", fault))
 
@@ -127,7 +127,7 @@ if sys.stdin.readline().strip() != "go":
 with pathlib.Path("asked.jsonl").open("a") as file:
     file.write(json.dumps(request) + "\\n")
 say("calibration", step=0, seconds=0.125, surroundings={"logical_cores": 2})
-(row,) = request["rows"]
+(row,) = request["step_counts"]
 asked, grid, done = request["hyperparameters"], request["grid"], 0
 FAULT
 # The best rate is 0.01, and a larger batch takes longer.
@@ -157,25 +157,22 @@ say("done")
 
 
 def trial_worker(fault: str) -> tuple[str, ...]:
-    """The command of a worker that pretends to train a study's trial.
-
-    Its accuracies follow from the hyperparameters that it is asked for.
+    """Command of a fake worker for trials, whose accuracies depend on the hyperparameters.
 
     Args:
-        fault: One line of its Python, run before it begins to train; it sees `request`.
+        fault: One line of Python, run before training, with `request` in scope.
     """
     return (sys.executable, "-c", _TRIAL_WORKER.replace("FAULT", fault))
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A run as the store was told that it ended.
+    """Arguments of a call of `Store.finish`.
 
     Attributes:
-        run: The run.
-        note: For MLflow's page.
-        files: Names and contents, in the order given.
-        at_ms: When it ended.
+        note: Run description.
+        files: Contents by name, in upload order.
+        at_ms: Time of the end.
     """
 
     run: RunResult
@@ -185,26 +182,25 @@ class Finished:
 
 
 def _no_fault(call: str, run_id: str) -> None:
-    """The store takes everything."""
+    """Accept every call."""
 
 
 @dataclass
 class Store:
-    """Remembers what it is told, where MLflow would be.
+    """Records calls instead of sending them to MLflow.
 
     Attributes:
-        fault: Called first with each call and its run's id; raises what the store would raise.
-        calls: What was asked of it, in order: the call, the run's id, and what tells more.
-        notes: Of runs that were started, by id.
-        heard_at_ms: When scorings were heard of, in the order of delivery.
-        rss_bytes: Of samples, by step.
-        finished: Runs that ended.
+        fault: Called before each call with its name and run id; raises the store's errors.
+        calls: Calls in order: name, run id, details.
+        notes: Run descriptions by run id.
+        received_at_ms: Times of evaluations, in order of delivery.
+        rss_bytes: By step.
     """
 
     fault: Callable[[str, str], None] = _no_fault
     calls: list[tuple[str, str, object]] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
-    heard_at_ms: list[int] = field(default_factory=list)
+    received_at_ms: list[int] = field(default_factory=list)
     rss_bytes: dict[int, int] = field(default_factory=dict)
     finished: list[Finished] = field(default_factory=list)
 
@@ -216,19 +212,19 @@ class Store:
         machine: Machine,
         *,
         at_ms: int,
-        look_first: bool = False,
+        may_exist: bool = False,
     ) -> Started:
         run_id = f"id-{run.seed}-{run.steps}"
         self.fault("start", run_id)
-        self.calls.append(("find" if look_first else "start", run_id, run.status))
+        self.calls.append(("find" if may_exist else "start", run_id, run.status))
         self.notes[run_id] = note
         return Started(run_id)
 
     def log(self, run_id: str, points: Sequence[Point]) -> None:
         self.fault("log", run_id)
-        scored = [point for point in points if point.evaluation]
-        self.calls.append(("log", run_id, [point.step for point in scored]))
-        self.heard_at_ms += [point.at_ms for point in scored]
+        evaluated = [point for point in points if point.evaluation]
+        self.calls.append(("log", run_id, [point.step for point in evaluated]))
+        self.received_at_ms += [point.at_ms for point in evaluated]
         self.rss_bytes |= {point.step: point.rss_bytes for point in points if point.rss_bytes}
 
     def finish(
@@ -244,53 +240,53 @@ class Store:
         return []
 
 
-# Machines that work together within a test: little patience, and hearts that beat fast
+# Several machines in one test: short polling and heartbeat intervals
 
 
 @contextlib.contextmanager
-def impatient(worker: tuple[str, ...]) -> Iterator[None]:
-    """Inside this process, with such a worker for every training."""
+def short_intervals(worker: tuple[str, ...]) -> Iterator[None]:
+    """Use short intervals and this worker in this process."""
     with (
         mock.patch.object(process, "COMMAND", worker),
-        mock.patch.object(retry, "AGAIN_SECONDS", 0.1),
+        mock.patch.object(retry, "POLL_SECONDS", 0.1),
         mock.patch.object(heartbeat, "HEARTBEAT_SECONDS", 1),
     ):
         yield
 
 
-def impatient_program(
+def program_with_short_intervals(
     worker: tuple[str, ...], heartbeat_seconds: int = 1, more: str = "pass"
 ) -> tuple[str, ...]:
-    """The same as a program of its own.
+    """Program with short intervals and this worker.
 
     Args:
-        worker: For every training.
-        heartbeat_seconds: Between two signs of life.
-        more: Python that alters `series` or anything else that it imports.
+        worker: Command of every worker.
+        heartbeat_seconds: Interval of the heartbeat.
+        more: Python code that patches more, e.g. `trial_runner`.
     """
-    return altered(f"""
+    return patched_program(f"""
 from mnist_bench.tuning import heartbeat
 from mnist_bench.core import retry
 from mnist_bench.runner import process
-from mnist_bench.tuning import trial_runner as series
+from mnist_bench.tuning import trial_runner
 process.COMMAND = {worker!r}
-beating.HEARTBEAT_SECONDS = {heartbeat_seconds}
-patience.AGAIN_SECONDS = 0.1
+heartbeat.HEARTBEAT_SECONDS = {heartbeat_seconds}
+retry.POLL_SECONDS = 0.1
 {more}
 """)
 
 
 def held(mark: Path, go: Path) -> str:
-    """An expression for a worker's fault: it says that it is there, and waits for its leave."""
-    there, leave = (f"__import__('pathlib').Path({str(path)!r})" for path in (mark, go))
-    nap = "__import__('time').sleep(0.05)"
-    return f"({there}.touch(), any({nap} for _ in iter({leave}.exists, True)))"
+    """Expression for a worker's `fault`: create the file `mark`, then wait until `go` exists."""
+    reached, allowed = (f"__import__('pathlib').Path({str(path)!r})" for path in (mark, go))
+    sleep = "__import__('time').sleep(0.05)"
+    return f"({reached}.touch(), any({sleep} for _ in iter({allowed}.exists, True)))"
 
 
 def kill(running: Running) -> None:
-    """As where the power goes: nobody of it can say another word."""
-    family = running.family()
+    """Kill a program with all its children at once, as a power failure would."""
+    children = running.descendants()
     running.process.kill()
     running.process.wait()
-    for each in family:
+    for each in children:
         each.kill()

@@ -1,4 +1,4 @@
-"""`mnist-bench` as people start it: in a folder and a home of its own, and without a network."""
+"""`mnist-bench` as users start it: in its own folder and home, without network access."""
 
 from __future__ import annotations
 
@@ -16,65 +16,67 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
+import isolation
 import psutil
 import pytest
 from factories import bundle
 
 from mnist_bench.cli import main
-from mnist_bench.data import mnist
 from mnist_bench.results.run import RunResult
 
 Answer = TypeVar("Answer")
 
 RUN_ARTIFACTS = {"result.json", "scenario.toml", "machine.json", "worker.log", "predictions.npz"}
-"""What MLflow keeps of a finished run."""
+"""Artifacts of a finished run in MLflow."""
+RECORDED_BY_0_1_0 = Path(__file__).parent / "contract" / "recorded"
 PROGRAM = (sys.executable, "-m", "mnist_bench")
-"""What starts it."""
+"""Command line of the program."""
 
 _CLOSED_PROXY = "http://127.0.0.1:9"
-"""Nobody listens there, so that nothing gets out."""
+"""Nothing listens there, so that no request leaves the machine."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-_OF_THE_USER = ("MLFLOW_", "_MLFLOW_", "MNIST_BENCH_")
-_OF_THE_TERMINAL = frozenset(
+_USER_PREFIXES = ("MLFLOW_", "_MLFLOW_", "MNIST_BENCH_")
+_TERMINAL_VARIABLES = frozenset(
     {"COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
     | {"DO_NOT_TRACK", "PYTHONWARNINGS"}
 )
 
 
-def altered(before: str) -> tuple[str, ...]:
-    """The program with something else done first, in the same process.
+def patched_program(code: str) -> tuple[str, ...]:
+    """Command of the program that first runs some Python code in its process.
 
     Args:
-        before: Python that puts a stand-in where the test needs one.
+        code: For example, code that patches a module.
     """
-    return (sys.executable, "-c", f"{before}\nfrom mnist_bench.cli.main import main\nmain()\n")
+    return (sys.executable, "-c", f"{code}\nfrom mnist_bench.cli.main import main\nmain()\n")
 
 
 def wait_until(condition: Callable[[], Answer], seconds: float) -> Answer:
-    """Ask again and again until the answer is something; fail after so many seconds."""
+    """Poll a condition until its result is true, and return it; fail after some seconds."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:g} s in vain")
+            pytest.fail(f"waited {seconds:g} s without success")
         time.sleep(0.05)
     return answer
 
 
 def free_port() -> int:
-    """A port where nobody listens yet."""
+    """A free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def is_up(port: int) -> bool:
-    """Whether an MLflow server answers there; no proxy stands between."""
+    """Whether an MLflow server answers on a local port; proxies are bypassed."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", "/health")
@@ -86,7 +88,7 @@ def is_up(port: int) -> bool:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it still runs; one that has ended and was not asked for its status does not."""
+    """Whether a process is running; a zombie is not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -95,13 +97,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 @dataclass(frozen=True)
 class Ended:
-    """What came of a command.
-
-    Attributes:
-        status: Its exit status.
-        stdout: All that it printed for whom it may concern.
-        stderr: All that it printed beside.
-    """
+    """Exit status and output of a command."""
 
     status: int
     stdout: str
@@ -109,12 +105,12 @@ class Ended:
 
     @property
     def document(self) -> Any:
-        """Its standard output, which must be one JSON document and nothing else."""
+        """Standard output parsed as a single JSON document."""
         return json.loads(self.stdout)
 
     @property
-    def complaint(self) -> str:
-        """The line that says what is wrong; there must be one and no more."""
+    def error_line(self) -> str:
+        """The error message: exactly one line of standard error, and no traceback."""
         lines = self.stderr.splitlines()
         found = [line for line in lines if line.startswith("mnist-bench: ")]
         assert len(found) == 1, self.stderr
@@ -122,49 +118,43 @@ class Ended:
         return found[0]
 
     @property
-    def told(self) -> str:
-        """Standard error as one line: a console breaks lines where it likes."""
+    def stderr_line(self) -> str:
+        """Standard error with line breaks removed, since the console wraps lines."""
         return " ".join(self.stderr.split())
 
 
 @dataclass(frozen=True)
 class Running:
-    """A command that goes on; its output goes to files, since a full pipe would stop it.
-
-    Attributes:
-        process: Of it.
-        out: File of its standard output.
-        err: File of its standard error.
-    """
+    """A running command. Its output goes to files, since a full pipe would block it."""
 
     process: subprocess.Popen[bytes]
     out: Path
     err: Path
 
     def stdout(self) -> str:
-        """What it has printed so far."""
+        """Standard output so far."""
         return self.out.read_text(encoding="utf-8", errors="replace")
 
     def stderr(self) -> str:
-        """What it has printed beside so far."""
+        """Standard error so far."""
         return self.err.read_text(encoding="utf-8", errors="replace")
 
-    def family(self) -> list[psutil.Process]:
-        """The processes that it has started, and those that these have."""
+    def descendants(self) -> list[psutil.Process]:
+        """Its child processes, recursively."""
         try:
             return psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
 
     def until(self, condition: Callable[[], Answer], seconds: float) -> Answer:
-        """Wait for what must happen while it goes on."""
+        """Wait for a condition; fail if the command ends first."""
 
-        def asked() -> Answer:
+        def check() -> Answer:
             status = self.process.poll()
             assert status is None, f"it ended with {status}: {self.stderr()}"
             return condition()
 
-        return wait_until(asked, seconds)
+        return wait_until(check, seconds)
 
     def ended(self, seconds: float) -> Ended:
         """Wait for its end."""
@@ -173,10 +163,10 @@ class Running:
 
 
 class Bench:
-    """A user's folder and home, with `mnist-bench` at hand and the sample in the cache.
+    """A user's working folder and home, with the sample in the cache.
 
     Args:
-        parent: An empty folder for both.
+        parent: An empty folder.
     """
 
     def __init__(self, parent: Path) -> None:
@@ -186,31 +176,16 @@ class Bench:
         for folder in (self.folder, self.home, self.temporary):
             folder.mkdir()
         with mock.patch.dict(os.environ, self.environment(), clear=True):
-            cache = mnist.cache_folder()
-        cache.mkdir(parents=True)
-        shutil.copy(_sample_file(), cache)
+            isolation.copy_sample_to_cache()
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """The tests' own, less what would let a user's settings or a network in."""
-        kept = {name: value for name, value in os.environ.items() if not _is_foreign(name)}
-        folders = {
-            "HOME": self.home,
-            "USERPROFILE": self.home,
-            "XDG_CACHE_HOME": self.home / ".cache",
-            "XDG_CONFIG_HOME": self.home / ".config",
-            "XDG_STATE_HOME": self.home / ".state",
-            "APPDATA": self.home / "AppData" / "Roaming",
-            "LOCALAPPDATA": self.home / "AppData" / "Local",
-            # On Windows platformdirs asks the system and not the two above.
-            "WIN_PD_OVERRIDE_LOCAL_APPDATA": self.home / "AppData" / "Local",
-            "TMPDIR": self.temporary,
-            "TEMP": self.temporary,
-            "TMP": self.temporary,
-        }
+        """Environment without the user's settings and without network access."""
+        inherited = {name: value for name, value in os.environ.items() if not _is_removed(name)}
         proxies = dict.fromkeys((*_PROXIES, *map(str.upper, _PROXIES)), _CLOSED_PROXY)
         return (
-            kept
-            | {name: str(folder) for name, folder in folders.items()}
+            inherited
+            | isolation.user_folders(self.home)
+            | isolation.temporary_folder(self.temporary)
             | proxies
             | dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
             | {"PYTHONUTF8": "1"}
@@ -218,17 +193,17 @@ class Bench:
         )
 
     def call(self, *arguments: str, folder: Path | None = None, **variables: str) -> Ended:
-        """The command inside this process, from the command line on: no second is lost.
+        """Run the command in this process, which is faster than starting one.
 
         Args:
             arguments: After the program's name.
-            folder: Where it is called, if not in `folder`.
-            variables: More of its environment.
+            folder: Working folder; `self.folder` by default.
+            variables: Additional environment variables.
         """
         out, err = io.StringIO(), io.StringIO()
         with (
-            _own_handlers(),
-            _ready_made_tables(),
+            _restored_signal_handlers(),
+            _prepared_tables(),
             mock.patch.dict(os.environ, self.environment(**variables), clear=True),
             mock.patch.object(sys, "argv", ["mnist-bench", *arguments]),
             contextlib.chdir(folder or self.folder),
@@ -241,11 +216,10 @@ class Bench:
         assert isinstance(status, int), status
         return Ended(status, out.getvalue(), err.getvalue())
 
-    def inside(self, *arguments: str) -> Ended:
-        """`call` for commands that record something.
+    def call_with_store(self, *arguments: str) -> Ended:
+        """`call` for commands that use MLflow, with an absolute database URL.
 
-        MLflow keeps each database open by its name, and the default name is relative: it would be
-        that of every test's database.
+        MLflow caches databases by URL; the default URL is relative and the same in every test.
         """
         uri = f"sqlite:///{(self.folder / 'mlflow.db').as_posix()}"
         return self.call(*arguments, MLFLOW_TRACKING_URI=uri)
@@ -257,7 +231,7 @@ class Bench:
         program: Sequence[str] = PROGRAM,
         **variables: str,
     ) -> Ended:
-        """The command in a process of its own, from its start to its end."""
+        """Run the command in a new process and wait for its end."""
         with self.started(*arguments, program=program, **variables) as running:
             return running.ended(seconds)
 
@@ -265,10 +239,10 @@ class Bench:
     def started(
         self, *arguments: str, program: Sequence[str] = PROGRAM, **variables: str
     ) -> Iterator[Running]:
-        """The command in a process that does not outlive its test."""
+        """Start the command in a new process, which is killed on exit from the context."""
         number = len(list(self.home.glob("*.out")))
         out, err = self.home / f"{number}.out", self.home / f"{number}.err"
-        with out.open("wb") as stdout, err.open("wb") as stderr, _heeding_ctrl_c():
+        with out.open("wb") as stdout, err.open("wb") as stderr, _ctrl_c_enabled():
             process = subprocess.Popen(
                 (*program, *arguments),
                 cwd=self.folder,
@@ -281,15 +255,15 @@ class Bench:
         try:
             yield running
         finally:
-            for member in running.family():
+            for child in running.descendants():
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    member.kill()
+                    child.kill()
             process.kill()
             process.wait()
 
 
 class RecordedRuns:
-    """The runs in a folder's database, read with MLflow's own client."""
+    """The runs in a folder's database, read with MLflow's client."""
 
     def __init__(self, folder: Path) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -306,7 +280,7 @@ class RecordedRuns:
         return self._client.get_run(run_id)
 
     def history(self, run_id: str, name: str) -> list[tuple[int, float]]:
-        """A metric's values by step."""
+        """Steps and values of a metric."""
         found = self._client.get_metric_history(run_id, name)
         return sorted((metric.step, metric.value) for metric in found)
 
@@ -317,41 +291,43 @@ class RecordedRuns:
         return Path(self._client.download_artifacts(run_id, name))
 
 
-def taken_in(bench: Bench, runs: list[RunResult], name: str = "theirs.zip", **of: Any) -> Ended:
-    ended = bench.inside("import", bundle(bench.folder, name, runs, **of))
+def import_runs(
+    bench: Bench, runs: list[RunResult], name: str = "theirs.zip", **machine_fields: Any
+) -> Ended:
+    ended = bench.call_with_store("import", bundle(bench.folder, name, runs, **machine_fields))
     assert ended.status == 0, ended.stderr
     return ended
 
 
 def installed(*names: str) -> str:
-    """The first of these programs that is there; CI must have one, a developer may not."""
+    """Path of the first installed program; if there is none, fail in CI and skip elsewhere."""
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         debian = "apt-get install chromium chromium-driver default-jre-headless"
-        told = f"{names[0]} is not installed (on Debian: {debian})"
+        message = f"{names[0]} is not installed (on Debian: {debian})"
         if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
+            pytest.fail(message)
+        pytest.skip(message)
     return path
 
 
-def _is_foreign(name: str) -> bool:
-    return name.upper().startswith(_OF_THE_USER) or name.upper() in _OF_THE_TERMINAL
+def _is_removed(name: str) -> bool:
+    return name.upper().startswith(_USER_PREFIXES) or name.upper() in _TERMINAL_VARIABLES
 
 
 @contextlib.contextmanager
-def _ready_made_tables() -> Iterator[None]:
-    """Spare new databases MLflow's own way to its tables, once it is loaded: it takes a second."""
+def _prepared_tables() -> Iterator[None]:
+    """Copy prepared tables into new databases: MLflow's migrations take a second each."""
     utils = sys.modules.get("mlflow.store.db.utils")
     if utils is None:
         yield
         return
-    filled = functools.partial(_fill, utils._initialize_tables)
+    filled = functools.partial(_copy_tables, utils._initialize_tables)
     with mock.patch.object(utils, "_initialize_tables", filled):
         yield
 
 
-def _fill(make: Callable[[Any], None], engine: Any) -> None:
+def _copy_tables(make: Callable[[Any], None], engine: Any) -> None:
     """Copy MLflow's empty tables into a new database."""
     with contextlib.closing(sqlite3.connect(":memory:")) as empty:
         empty.deserialize(_empty_database(make))
@@ -361,7 +337,7 @@ def _fill(make: Callable[[Any], None], engine: Any) -> None:
 
 @functools.cache
 def _empty_database(make: Callable[[Any], None]) -> bytes:
-    """MLflow's tables as MLflow makes them, and nothing in them."""
+    """A database with MLflow's empty tables."""
     import sqlalchemy
 
     with tempfile.TemporaryDirectory() as folder:
@@ -372,15 +348,9 @@ def _empty_database(make: Callable[[Any], None]) -> bytes:
         return file.read_bytes()
 
 
-@functools.cache
-def _sample_file() -> Path:
-    """The sample in the cache of whoever runs the tests: to parse it takes seconds."""
-    return Path(mnist.find("mnist-5k", None, say=pytest.fail).location)
-
-
 @contextlib.contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Give the tests' process back its handlers, which the command replaces."""
+def _restored_signal_handlers() -> Iterator[None]:
+    """Restore the signal handlers that the command replaces."""
     names = ("SIGTERM", "SIGHUP")  # Windows knows no SIGHUP
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
@@ -394,10 +364,30 @@ def _own_handlers() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _heeding_ctrl_c() -> Iterator[None]:
-    """Let a child heed Ctrl-C: a shell that starts tests in the background has it ignored."""
+def _ctrl_c_enabled() -> Iterator[None]:
+    """Enable Ctrl-C in a child: it is ignored if a shell started the tests in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def restore_recorded_store(folder: Path) -> None:
+    """Unpack the store that 0.1.0 recorded, as MLflow and Optuna would have left it there."""
+    from mlflow import MlflowClient
+
+    database = folder / "mlflow.db"
+    uri = f"sqlite:///{database.as_posix()}"
+    MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments()  # creates the tables
+    with zipfile.ZipFile(RECORDED_BY_0_1_0 / "store.zip") as archive:
+        archive.extractall(folder)
+    text = (folder / "store.json").read_text(encoding="utf-8")
+    tables = json.loads(text.replace("{root}", folder.as_uri()))
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        for table, rows in tables.items():
+            for row in rows:
+                names, marks = ", ".join(row), ", ".join("?" * len(row))
+                connection.execute(
+                    f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values())
+                )

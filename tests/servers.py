@@ -1,4 +1,4 @@
-"""PostgreSQL and MLflow's server of a test's own, on this machine alone."""
+"""Local PostgreSQL and MLflow servers for tests."""
 
 from __future__ import annotations
 
@@ -16,18 +16,16 @@ from program import Bench, Running, free_port, installed, is_up, wait_until
 
 USER = "bench"
 _START_SECONDS = 180
-"""Until MLflow's server answers, on a machine that does more."""
+"""Timeout until MLflow's server answers on a busy machine."""
 _SYSTEM_USER = "postgres"
-"""Whom Debian's packages make for it: it refuses to run as root."""
+"""User created by Debian's packages: the server refuses to run as root."""
 
 
 class PostgreSql:
-    """A server in a folder of its own, with a password that nobody else knows.
+    """A server in an empty folder, with a random password.
 
     Args:
-        folder: Empty.
-        superuser: Who may do everything there.
-        tls: Whether it speaks TLS, by a certificate of its own.
+        tls: Whether it uses TLS, with a self-signed certificate.
     """
 
     def __init__(self, folder: Path, *, superuser: str = USER, tls: bool = False) -> None:
@@ -51,12 +49,12 @@ class PostgreSql:
                       "-out", str(folder / "server.crt"))  # fmt: skip
 
     def url(self, database: str, password: str | None = None) -> str:
-        """Of a database, as SQLAlchemy names it."""
+        """SQLAlchemy URL of a database."""
         secret = self.password if password is None else password
         return f"postgresql://{self.superuser}:{secret}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server and wait until it answers."""
         settings = {
             "port": self.port, "listen_addresses": "127.0.0.1", "max_connections": 200,
             "unix_socket_directories": self._folder, "fsync": "off",
@@ -64,7 +62,7 @@ class PostgreSql:
         if self._tls:
             files = {name: self._folder / f"server.{name}" for name in ("crt", "key")}
             settings |= {"ssl": "on", "ssl_cert_file": files["crt"], "ssl_key_file": files["key"]}
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
             [_program("postgres"), "-D", str(self._folder / "data"), *options],
             cwd=self._folder,
@@ -76,31 +74,31 @@ class PostgreSql:
 
     @property
     def pid(self) -> int:
-        """Of its first process.
+        """Id of the main process.
 
         Raises:
-            RuntimeError: It does not run.
+            RuntimeError: The server is not running.
         """
         if self._process is None:
-            raise RuntimeError("the server does not run")
+            raise RuntimeError("the server is not running")
         return self._process.pid
 
     def stop(self) -> None:
-        """Stop it at once, whoever is connected."""
+        """Stop the server at once, even if clients are connected."""
         if self._process is not None:
             self._process.send_signal(2)  # SIGINT: PostgreSQL's fast shutdown
             self._process.wait(60)
             self._process = None
 
     def make(self, *databases: str) -> None:
-        """Make databases."""
+        """Create databases."""
         for name in databases:
             self._run("createdb", "--host", "127.0.0.1", "--port", str(self.port),
                       "--username", self.superuser, name, PGPASSWORD=self.password)  # fmt: skip
 
     def _answers(self) -> bool:
-        asked = [_program("pg_isready"), "--host", "127.0.0.1", "--port", str(self.port)]
-        return subprocess.run(asked, stdout=subprocess.DEVNULL, check=False).returncode == 0
+        command = [_program("pg_isready"), "--host", "127.0.0.1", "--port", str(self.port)]
+        return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
     def _run(self, program: str, *arguments: str, **variables: str) -> None:
         subprocess.run(
@@ -116,8 +114,8 @@ class PostgreSql:
 
 @contextmanager
 def postgresql(*databases: str, superuser: str = USER, tls: bool = False) -> Iterator[PostgreSql]:
-    """A server with these databases; gone afterwards."""
-    # Not in a test's own folder: whom the server runs as could not look into it.
+    """A temporary server with these databases."""
+    # Not in the test's folder, which the server's user may not read.
     with tempfile.TemporaryDirectory(prefix="mnist-bench-postgresql-") as name:
         server = PostgreSql(Path(name), superuser=superuser, tls=tls)
         try:
@@ -130,13 +128,11 @@ def postgresql(*databases: str, superuser: str = USER, tls: bool = False) -> Ite
 
 @contextmanager
 def tracking_server(bench: Bench, port: int, uri: str, processes: int = 1) -> Iterator[Running]:
-    """MLflow's server on a database; its artifacts lie in the bench's folder.
+    """MLflow's server on a database, with its artifacts in the bench's folder.
 
     Args:
-        bench: Whoever keeps the board.
-        port: Where it listens.
-        uri: Of the database, as MLflow names it.
-        processes: Of the server.
+        uri: URI of the database.
+        processes: Number of server processes.
     """
     with bench.started(
         *("--host", "127.0.0.1", "--port", str(port), "--workers", str(processes)),
@@ -150,11 +146,11 @@ def tracking_server(bench: Bench, port: int, uri: str, processes: int = 1) -> It
 
 
 def programs_folder() -> Path:
-    """Where PostgreSQL's programs are: Debian keeps them aside, by version."""
-    aside = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return aside[-1] if aside else Path(installed("postgres")).parent
+    """Folder of PostgreSQL's programs, which Debian keeps off the path, by version."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return versions[-1] if versions else Path(installed("postgres")).parent
 
 
 def _program(name: str) -> str:
-    aside = programs_folder() / name
-    return str(aside) if aside.exists() else installed(name)
+    path = programs_folder() / name
+    return str(path) if path.exists() else installed(name)

@@ -1,13 +1,12 @@
-"""Ends the suite by force, and takes away what it writes to, again and again; counts what is lost.
+"""Injects faults: kills commands, takes away their storage, and counts what is lost.
 
     python benchmarks/faults/faults.py --kills 100 --data DIR
     python benchmarks/faults/faults.py --what studies --kills 100 --data DIR
     python benchmarks/faults/faults.py --what machines --faults 200 --trials 500
     python benchmarks/faults/faults.py --what bundles --mutants 10000
 
-write `benchmarks/faults/table.md`, `studies.md` and `machines.md`, and beside each a JSON with all
-that was found, in words, and `bundles.md`. Nothing is timed, so that two at once (`--jobs 2`) are
-as good as one.
+write `benchmarks/faults/table.md`, `studies.md` and `machines.md`, each with a JSON file of all
+findings, and `bundles.md`. Nothing is timed, so several jobs may run at once (`--jobs 2`).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-# The tests' stand-ins and their way to start the program are these programs' too.
+# The tests' fakes and `Bench` are used here too.
 sys.path[:0] = [str(FOLDER), str(FOLDER.parent.parent / "tests")]
 
 import kills  # noqa: E402
@@ -34,8 +33,8 @@ import machines  # noqa: E402
 import mutants  # noqa: E402
 import outages  # noqa: E402
 import studies  # noqa: E402
-from factories import full_of_everything  # noqa: E402
-from kills import SIGNALS, Batch, Struck, Victim  # noqa: E402
+from factories import complete_bundle  # noqa: E402
+from kills import SIGNALS, Batch, KillResult, Victim  # noqa: E402
 from place import Training  # noqa: E402
 from studies import StudyBatch, StudyVictim  # noqa: E402
 from table import Line, Table  # noqa: E402
@@ -43,17 +42,17 @@ from table import Line, Table  # noqa: E402
 from mnist_bench.measurement import machine  # noqa: E402
 
 _IN_A_BATCH = 10
-"""Kills in one folder, settled by one command in the end."""
+"""Kills in one folder, before one command checks the result."""
 Job = Callable[[], Line]
 
 
 def main() -> None:
-    """Strike, take away, and write the table."""
+    """Inject the faults and write the table."""
     options = _options()
     if options.what == "bundles":
-        tamper(options)
+        run_bundle_mutants(options)
         return
-    command = f"python benchmarks/faults/faults.py {_shown(options)}"
+    command = f"python benchmarks/faults/faults.py {_command_line(options)}"
     table = Table(
         name="table" if options.what == "runs" else options.what,
         command=command,
@@ -61,7 +60,7 @@ def main() -> None:
         chance=options.chance,
     )
     if options.what == "machines":
-        drill(options, table)
+        run_drills(options, table)
         return
     with (
         tempfile.TemporaryDirectory(prefix="mnist-bench-faults-") as folder,
@@ -72,13 +71,15 @@ def main() -> None:
         lines: list[Future[Line]] = [pool.submit(job) for job in jobs]
         for count, line in enumerate(as_completed(lines), 1):
             table.add(line.result())
-            table.write(options.out)  # each time: who stops it keeps what is known by then
+            table.write(
+                options.out
+            )  # after each line, so that an interrupted run keeps its results
             print(f"{count}/{len(jobs)} {line.result().words()}", flush=True)
     print(options.out / f"{table.name}.md")
 
 
-def drill(options: argparse.Namespace, table: Table) -> None:
-    """Let machines work together while things fail, and write what came of it."""
+def run_drills(options: argparse.Namespace, table: Table) -> None:
+    """Let machines share work while faults are injected, and write the table."""
     with (
         tempfile.TemporaryDirectory(prefix="mnist-bench-faults-") as folder,
         ProcessPoolExecutor(options.drills, mp_context=get_context("spawn")) as pool,
@@ -89,23 +90,23 @@ def drill(options: argparse.Namespace, table: Table) -> None:
                 trials=options.trials // options.drills,
                 machines=options.machines,
                 seconds=options.seconds,
-                chance=options.chance + number,
+                seed=options.chance + number,
                 folder=Path(folder, str(number)),
             )
             for number in range(options.drills)
         ]
-        for lines in pool.map(machines.carry_out, drills):
+        for lines in pool.map(machines.run_drill, drills):
             for line in lines:
                 table.add(line)
                 print(line.words(), *line.findings.faults, sep="\n", flush=True)
     print(*table.write(options.out))
 
 
-def tamper(options: argparse.Namespace) -> None:
-    """Mutate a bundle that tells everything, and write what became of its mutants."""
+def run_bundle_mutants(options: argparse.Namespace) -> None:
+    """Mutate a complete bundle, and write the outcomes."""
     with tempfile.TemporaryDirectory() as folder:
-        packed = Path(folder, full_of_everything(Path(folder), "one.zip")).read_bytes()
-    found = mutants.fates(packed, options.mutants, options.chance)
+        packed = Path(folder, complete_bundle(Path(folder), "one.zip")).read_bytes()
+    found = mutants.run_mutants(packed, options.mutants, options.chance)
     command = f"python benchmarks/faults/faults.py --what bundles --mutants {options.mutants}"
     text = mutants.page(found, command, machine.describe().name)
     (options.out / "bundles.md").write_text(text, encoding="utf-8", newline="\n")
@@ -121,24 +122,24 @@ def _jobs(options: argparse.Namespace, folder: Path, images: Path | None) -> lis
 
 def _study_jobs(options: argparse.Namespace, folder: Path, images: Path | None) -> list[Job]:
     jobs: list[Job] = []
-    victims: tuple[StudyVictim, ...] = ("command", "crew", "member")
+    victims: tuple[StudyVictim, ...] = ("command", "parallel", "worker")
     for start in range(0, options.kills, _IN_A_BATCH):
         for victim in victims:
             batch = StudyBatch(
                 victim=victim,
                 workers="real",
                 kills=min(_IN_A_BATCH, options.kills - start),
-                chance=options.chance + start,
+                seed=options.chance + start,
                 folder=folder / f"{victim}-{start}",
                 images=images,
                 signals=SIGNALS["parent"] if victim == "command" else ("SIGKILL",),
             )
-            jobs.append(functools.partial(strike_study, batch))
+            jobs.append(functools.partial(run_study_kills, batch))
     return jobs
 
 
 def _kill_jobs(options: argparse.Namespace, folder: Path, images: Path | None) -> list[Job]:
-    # An evaluation on all of MNIST takes a second and more: fewer of them, more kills.
+    # An evaluation on all of MNIST takes over a second: fewer evaluations allow more kills.
     training = Training(every=50 if images else 10, images=images)
     jobs: list[Job] = []
     victims: tuple[Victim, ...] = ("parent", "worker")
@@ -148,51 +149,51 @@ def _kill_jobs(options: argparse.Namespace, folder: Path, images: Path | None) -
                 victim=victim,
                 training=training,
                 kills=min(_IN_A_BATCH, options.kills - start),
-                chance=options.chance + start,
+                seed=options.chance + start,
                 folder=folder / f"{victim}-{start}",
                 signals=SIGNALS[victim],
             )
-            jobs.append(functools.partial(strike, batch))
+            jobs.append(functools.partial(run_kills, batch))
     return jobs
 
 
 def _fault_jobs(folder: Path, images: Path | None) -> list[Job]:
     names = enumerate(outages.FAULTS)
-    return [functools.partial(suffer, name, folder / f"fault-{i}", images) for i, name in names]
+    return [functools.partial(run_outage, name, folder / f"fault-{i}", images) for i, name in names]
 
 
-def strike(batch: Batch) -> Line:
-    """One batch of kills as a line of the table."""
+def run_kills(batch: Batch) -> Line:
+    """Run one batch of kills; return its line of the table."""
     kind = f"the {'command' if batch.victim == 'parent' else 'training process'} is killed"
-    return _line(kind, functools.partial(kills.carry_out, batch))
+    return _line(kind, functools.partial(kills.run_batch, batch))
 
 
-def strike_study(batch: StudyBatch) -> Line:
-    """One study's kills as a line of the table."""
+def run_study_kills(batch: StudyBatch) -> Line:
+    """Run the kills of one study; return their line of the table."""
     kinds = {
         "command": "the command that searches is killed",
-        "crew": "the command of two processes that search is killed",
-        "member": "one of two processes that search is killed",
+        "parallel": "the command of two processes that search is killed",
+        "worker": "one of two processes that search is killed",
     }
-    return _line(kinds[batch.victim], functools.partial(studies.carry_out, batch))
+    return _line(kinds[batch.victim], functools.partial(studies.run_batch, batch))
 
 
-def _line(kind: str, carry_out: Callable[[], Struck]) -> Line:
-    with _explained() as broken:
-        struck = carry_out()
+def _line(kind: str, run: Callable[[], KillResult]) -> Line:
+    with _CaughtErrors() as broken:
+        result = run()
         return Line(
             kind=kind,
-            tried=struck.hits.total(),
-            late=struck.late,
-            hits=dict(struck.hits),
-            findings=struck.findings,
+            tried=result.hits.total(),
+            late=result.late,
+            hits=dict(result.hits),
+            findings=result.findings,
         )
     return Line(kind=kind, tried=0, broken=tuple(broken))
 
 
-def suffer(name: str, folder: Path, images: Path | None) -> Line:
-    """One fault as a line of the table."""
-    with _explained() as broken:
+def run_outage(name: str, folder: Path, images: Path | None) -> Line:
+    """Run one outage; return its line of the table."""
+    with _CaughtErrors() as broken:
         outage = outages.FAULTS[name](folder, images)
         return Line(
             kind=name,
@@ -204,8 +205,8 @@ def suffer(name: str, folder: Path, images: Path | None) -> Line:
     return Line(kind=name, tried=0, broken=tuple(broken))
 
 
-class _explained(contextlib.AbstractContextManager[list[str]]):  # noqa: N801  # reads as a verb
-    """Keeps what broke in these programs, so that one batch does not end them all."""
+class _CaughtErrors(contextlib.AbstractContextManager[list[str]]):
+    """Collects tracebacks, so that an error in one batch does not stop the others."""
 
     def __enter__(self) -> list[str]:
         self._words: list[str] = []
@@ -222,36 +223,47 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--what", choices=("runs", "studies", "machines", "bundles"), default="runs",
-        help="what is ended, or tampered with (runs)",
+        help="what the faults are injected into (runs)",
     )  # fmt: skip
-    parser.add_argument("--mutants", type=int, default=10_000, help="of a bundle (10,000)")
-    parser.add_argument("--kills", type=int, default=100, help="of commands, and of workers (100)")
-    parser.add_argument("--faults", type=int, default=200, help="of machines together (200)")
-    parser.add_argument("--trials", type=int, default=500, help="that machines share (500)")
-    parser.add_argument("--seconds", type=float, default=8.0, help="that each of these waits (8)")
-    parser.add_argument("--drills", type=int, default=2, help="that share all this, at once (2)")
-    parser.add_argument("--machines", type=int, default=4, help="of each drill (4)")
+    parser.add_argument("--mutants", type=int, default=10_000, help="mutants of a bundle (10,000)")
+    parser.add_argument(
+        "--kills", type=int, default=100, help="kills of commands, and of workers (100)"
+    )
+    parser.add_argument("--faults", type=int, default=200, help="faults of machines (200)")
+    parser.add_argument("--trials", type=int, default=500, help="trials that machines share (500)")
+    parser.add_argument(
+        "--seconds", type=float, default=8.0, help="seconds that each trial waits (8)"
+    )
+    parser.add_argument(
+        "--drills", type=int, default=2, help="concurrent drills that share faults and trials (2)"
+    )
+    parser.add_argument("--machines", type=int, default=4, help="machines of each drill (4)")
     parser.add_argument(
         "--data",
         type=Path,
         default=os.environ.get("MNIST_BENCH_DATA"),
-        help="folder with MNIST's IDX files (MNIST_BENCH_DATA), else the embedded sample",
+        help="folder with MNIST's IDX files (MNIST_BENCH_DATA); by default the packaged sample",
     )
-    parser.add_argument("--jobs", type=int, default=2, help="at once (2)")
-    parser.add_argument("--chance", type=int, default=0, help="seeds the draws (0)")
-    parser.add_argument("--no-faults", action="store_true", help="kills alone")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the table")
+    parser.add_argument("--jobs", type=int, default=2, help="concurrent jobs (2)")
+    parser.add_argument("--chance", type=int, default=0, help="random seed (0)")
+    parser.add_argument("--no-faults", action="store_true", help="only kills")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
     return parser.parse_args()
 
 
-def _shown(options: argparse.Namespace) -> str:
-    """The command line as the table shows it: no folder of anybody's."""
+def _command_line(options: argparse.Namespace) -> str:
+    """The command line as shown in the table, without local paths."""
     words = ["--what", options.what] if options.what != "runs" else []
     if options.what == "machines":
-        told = (("faults", options.faults), ("trials", options.trials), ("drills", options.drills),
-                ("machines", options.machines), ("seconds", f"{options.seconds:g}"),
-                ("chance", options.chance))  # fmt: skip
-        return shlex.join([*words, *(part for n, v in told for part in (f"--{n}", str(v)))])
+        values = (
+            ("faults", options.faults),
+            ("trials", options.trials),
+            ("drills", options.drills),
+            ("machines", options.machines),
+            ("seconds", f"{options.seconds:g}"),
+            ("chance", options.chance),
+        )
+        return shlex.join([*words, *(word for n, v in values for word in (f"--{n}", str(v)))])
     words += ["--kills", str(options.kills), "--jobs", str(options.jobs)]
     words += ["--data", "DIR"] if options.data else []
     words += ["--chance", str(options.chance)] + (["--no-faults"] if options.no_faults else [])

@@ -1,7 +1,7 @@
-"""What must hold once a command was ended by force and the next one has opened the store.
+"""Invariants that must hold after a command was killed and the next one opened the store.
 
-Looks at the suite from outside, at the files that a user keeps: MLflow's database, the journals,
-the reports. It asks SQLite itself and not MLflow, whose own view might hide a double.
+They are checked on the user's files: MLflow's database, the spools, the reports. The database is
+read with SQLite, since MLflow's client might hide duplicates.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 from mnist_bench.results.run import step_counts_at
 from mnist_bench.scenarios.scenario import Grid
 
-JOURNALS = Path("mlruns", ".runs")
-"""Where the suite keeps what it heard, seen from a user's folder."""
+SPOOLS = Path("mlruns", ".runs")
+"""Folder of the spools in a working folder."""
 BY_STEP = ("test_accuracy", "validation_accuracy", "train_loss", "train_seconds")
 
 
 @dataclass(frozen=True, order=True)
 class Row:
-    """What should be one run in MLflow: a step count of one training."""
+    """A step count of one training, which must be one run in MLflow."""
 
     trajectory: str
     steps: int
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Figure:
-    """One value that the user was shown, or that a journal holds."""
+    """A value that was shown to the user or written to a spool."""
 
     row: Row
     metric: str
@@ -43,86 +43,86 @@ class Figure:
 
 
 @dataclass
-class Evidence:
-    """What is known of a folder's runs, gathered from outside over all of its commands.
+class Expected:
+    """Expected content of the store, collected from the output of all commands in a folder.
 
     Attributes:
-        grid: Of every training in the folder.
-        figures: What must be in MLflow.
-        ended: How a row may have ended, where only that is true.
-        rows: Of a training, by its id.
-        reports: Files of an earlier command, which nothing may touch.
+        grid: Evaluation grid of all trainings.
+        figures: Values that MLflow must have.
+        statuses: Allowed statuses of a run.
+        step_counts: By training id.
+        reports: Files of an earlier command, which must not change.
     """
 
     grid: Grid
     figures: set[Figure] = field(default_factory=set)
-    ended: dict[Row, frozenset[str]] = field(default_factory=dict)
-    rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    statuses: dict[Row, frozenset[str]] = field(default_factory=dict)
+    step_counts: dict[str, tuple[int, ...]] = field(default_factory=dict)
     reports: dict[Path, bytes] = field(default_factory=dict)
 
-    def begun(self, trajectory: str, rows: tuple[int, ...], unfinished: str) -> None:
-        """A training was begun; a row of it that does not end by itself ends so."""
-        self.rows[trajectory] = rows
+    def add_training(self, trajectory: str, rows: tuple[int, ...], unfinished: str) -> None:
+        """Add a training; its runs get the status `unfinished` unless they end by themselves."""
+        self.step_counts[trajectory] = rows
         for steps in rows:
-            self.ended.setdefault(Row(trajectory, steps), frozenset({unfinished}))
+            self.statuses.setdefault(Row(trajectory, steps), frozenset({unfinished}))
 
-    def scored(self, trajectory: str, evaluation: Mapping[str, Any]) -> None:
-        """A scoring was shown or journalled."""
+    def add_evaluation(self, trajectory: str, evaluation: Mapping[str, Any]) -> None:
+        """Add an evaluation that was shown or spooled."""
         step = evaluation["step"]
-        for steps in step_counts_at(step, self.rows.get(trajectory, ()), self.grid):
+        for steps in step_counts_at(step, self.step_counts.get(trajectory, ()), self.grid):
             for metric in BY_STEP:
                 if evaluation[metric] is not None:
                     row = Row(trajectory, steps)
                     self.figures.add(Figure(row, metric, step, float(evaluation[metric])))
 
-    def sampled(self, trajectory: str, stretch: Mapping[str, Any]) -> None:
-        """A stretch of training was journalled; its memory is a figure of every row after it."""
+    def add_sample(self, trajectory: str, stretch: Mapping[str, Any]) -> None:
+        """Add a spooled stretch; its memory is a value of every run that includes it."""
         step, rss_bytes = stretch["step"], stretch["rss_bytes"]
-        for steps in self.rows.get(trajectory, ()):
+        for steps in self.step_counts.get(trajectory, ()):
             if rss_bytes is not None and step <= steps:
                 figure = Figure(Row(trajectory, steps), "rss_bytes", step, float(rss_bytes))
                 self.figures.add(figure)
 
-    def came_to_its_end(self, trajectory: str, steps: int, *, surely: bool = True) -> None:
-        """A row's end was told; not surely taken to heart where that was cut off."""
+    def add_end(self, trajectory: str, steps: int, *, certain: bool = True) -> None:
+        """Add the end of a run; unless `certain`, the command may have died before handling it."""
         row = Row(trajectory, steps)
-        before = frozenset() if surely else self.ended.get(row, frozenset())
-        self.ended[row] = before | {"FINISHED"}
+        before = frozenset() if certain else self.statuses.get(row, frozenset())
+        self.statuses[row] = before | {"FINISHED"}
 
-    def take_journals(self, folder: Path) -> None:
-        """Count in what the journals of a user's folder hold, up to their last whole line."""
-        for path in sorted((folder / JOURNALS).glob("*.jsonl")):
+    def add_spools(self, folder: Path) -> None:
+        """Add the content of the spools in a working folder, without incomplete last lines."""
+        for path in sorted((folder / SPOOLS).glob("*.jsonl")):
             for line in _whole_lines(path):
                 if line.get("kind") == "header":
                     rows = tuple(run["steps"] for run in line["runs"])
-                    self.begun(path.stem, rows, "KILLED")  # who saw it begin knows better
-                for said in _messages(line):
-                    match said["kind"]:
+                    self.add_training(path.stem, rows, "KILLED")  # no effect if added before
+                for message in _messages(line):
+                    match message["kind"]:
                         case "evaluation":
-                            self.scored(path.stem, said["evaluation"])
+                            self.add_evaluation(path.stem, message["evaluation"])
                         case "sample":
-                            self.sampled(path.stem, said["stretch"])
+                            self.add_sample(path.stem, message["stretch"])
                         case _:
-                            self.came_to_its_end(path.stem, said["steps"])
+                            self.add_end(path.stem, message["steps"])
 
     def keep_reports(self, folder: Path) -> None:
-        """Remember the reports that are there."""
+        """Remember the existing reports."""
         self.reports |= {path: path.read_bytes() for path in sorted(folder.glob("*.*"))}
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found wrong, each in words; empty where nothing was.
+    """Faults that were found, described in words.
 
     Attributes:
-        running: Runs that still go on, says MLflow.
-        lost: Figures that were shown and are not in MLflow.
-        doubled: Rows with two runs, figures recorded twice.
-        wrongly_ended: Runs whose status is not how they ended.
-        damaged: Databases and reports that are not whole.
-        left_over: Journals that were not delivered, processes that outlive their command.
-        figures: How many were looked for.
-        runs: How many were looked at.
+        running: Runs that are still RUNNING in MLflow.
+        lost: Values that were shown but are not in MLflow.
+        doubled: Step counts with two runs, values recorded twice.
+        wrongly_ended: Runs with a wrong status.
+        damaged: Damaged databases and reports.
+        left_over: Spools that were not delivered, processes that outlived their command.
+        figures: Number of values checked.
+        runs: Number of runs checked.
     """
 
     running: tuple[str, ...] = ()
@@ -135,41 +135,44 @@ class Findings:
     runs: int = 0
 
     def __add__(self, other: Findings) -> Findings:
-        """Both together."""
+        """Merge two findings."""
         names = [each.name for each in fields(self)]
         return Findings(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """All that is wrong."""
+        """All faults."""
         return (
             *(*self.running, *self.lost, *self.doubled),
             *(*self.wrongly_ended, *self.damaged, *self.left_over),
         )
 
 
-def check(evidence: Evidence, folder: Path, database: Path) -> Findings:
-    """Hold a store against the evidence.
+def check(expected: Expected, folder: Path, database: Path) -> Findings:
+    """Compare a store with what is expected.
 
     Args:
-        evidence: Of all the commands that used it.
-        folder: The user's.
+        expected: From all commands that used the store.
+        folder: The working folder.
         database: MLflow's SQLite file.
     """
     with contextlib.closing(sqlite3.connect(database)) as connection:
         every = list(_runs(connection))
-        runs = [run for run in every if run.trajectory]  # a study's own run is no training
+        runs = [run for run in every if run.trajectory]  # the run of a study itself has none
         figures = Counter(_figures(connection))
-        whole = connection.execute("PRAGMA integrity_check").fetchone()[0]
+        integrity = connection.execute("PRAGMA integrity_check").fetchone()[0]
     found = {(run, metric, step, value) for run, metric, step, value in figures}
     return Findings(
         running=tuple(f"{run.name} is {run.status}" for run in every if run.status == "RUNNING"),
-        lost=tuple(_lost(evidence, runs, found)),
+        lost=tuple(_lost(expected, runs, found)),
         doubled=(*_rows_twice(runs), *_figures_twice(figures)),
-        wrongly_ended=tuple(_wrongly_ended(evidence, runs)),
-        damaged=(*([] if whole == "ok" else [f"database: {whole}"]), *_spoilt(evidence)),
+        wrongly_ended=tuple(_wrongly_ended(expected, runs)),
+        damaged=(
+            *([] if integrity == "ok" else [f"database: {integrity}"]),
+            *_changed_reports(expected),
+        ),
         left_over=tuple(_undelivered(folder, runs)),
-        figures=len(evidence.figures),
+        figures=len(expected.figures),
         runs=len(runs),
     )
 
@@ -186,7 +189,7 @@ class _Run:
 
     @property
     def row(self) -> Row:
-        """Which row it is; by its name, since it is made before its parameters are."""
+        """By its name, since a run is created before its params are recorded."""
         found = re.search(r" (\d+) steps ", self.name)
         return Row(self.trajectory, int(found[1]) if found else 0)
 
@@ -212,10 +215,10 @@ def _figures(connection: sqlite3.Connection) -> Iterator[tuple[str, str, int, fl
 
 
 def _lost(
-    evidence: Evidence, runs: list[_Run], found: set[tuple[str, str, int, float]]
+    expected: Expected, runs: list[_Run], found: set[tuple[str, str, int, float]]
 ) -> Iterator[str]:
     ids = {run.row: run.id for run in runs}
-    for figure in evidence.figures:
+    for figure in expected.figures:
         run_id = ids.get(figure.row, "no run")
         if (run_id, figure.metric, figure.step, figure.value) not in found:
             yield f"{figure.row}: {figure.metric} {figure.value} at {figure.step} ({run_id})"
@@ -236,23 +239,23 @@ def _figures_twice(figures: Mapping[tuple[str, str, int, float], int]) -> Iterat
             yield f"run {run_id}: {metric} at {step} is there {count} times"
 
 
-def _wrongly_ended(evidence: Evidence, runs: list[_Run]) -> Iterator[str]:
+def _wrongly_ended(expected: Expected, runs: list[_Run]) -> Iterator[str]:
     for run in runs:
-        true = evidence.ended.get(run.row)
-        if run.status != "RUNNING" and true and run.status not in true:
-            yield f"{run.row} is {run.status}, it was {' or '.join(sorted(true))}"
+        allowed = expected.statuses.get(run.row)
+        if run.status != "RUNNING" and allowed and run.status not in allowed:
+            yield f"{run.row} is {run.status}, it was {' or '.join(sorted(allowed))}"
 
 
-def _spoilt(evidence: Evidence) -> Iterator[str]:
-    for path, content in evidence.reports.items():
+def _changed_reports(expected: Expected) -> Iterator[str]:
+    for path, content in expected.reports.items():
         if not path.exists() or path.read_bytes() != content:
             yield f"report {path.name} is not what it was"
 
 
 def _undelivered(folder: Path, runs: list[_Run]) -> Iterator[str]:
-    for path in sorted((folder / JOURNALS).glob("*")):
-        # MLflow was never told of one that was torn in its first line, and nobody can know yet
-        # whether it is being written: it stays for an hour.
+    for path in sorted((folder / SPOOLS).glob("*")):
+        # A spool with an incomplete first line is kept for an hour, since another process may still
+        # be writing it.
         if path.is_dir() or (path.suffix == ".jsonl" and b"\n" in path.read_bytes()):
             yield f"{path.name} was not delivered"
     for run in runs:
@@ -261,13 +264,13 @@ def _undelivered(folder: Path, runs: list[_Run]) -> Iterator[str]:
 
 
 def _whole_lines(path: Path) -> Iterator[Any]:
-    """The lines that were written to their end."""
+    """Complete lines."""
     for line in path.read_bytes().split(b"\n")[:-1]:
         yield json.loads(line)
 
 
 def _messages(value: Any) -> Iterator[dict[str, Any]]:
-    """What the worker said of figures and rows' ends, wherever a journal's line keeps it."""
+    """Worker messages with values or ends of step counts, anywhere in a spool entry."""
     if not isinstance(value, dict):
         return
     needed = {"evaluation": "evaluation", "sample": "stretch", "row": "seconds"}

@@ -1,4 +1,4 @@
-"""Ends commands and their training processes by force, at moments drawn over their lives."""
+"""Kills commands and workers at random moments of their lives."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ import fakes
 import psutil
 import witness
 from invariants import Findings
-from place import Place, Training, still_runs_when, worker_of
+from place import Training, WorkFolder, still_runs_when, worker_of
 from program import Running
-from witness import Witness
+from witness import Recording
 
 Victim = Literal["parent", "worker"]
 Stage = Literal["start", "training", "closing"]
 
 _LONG_SECONDS = 240.0
-"""No stage of a short training lasts that long, on a busy machine either."""
+"""Longer than any stage of a short training, even on a busy machine."""
 _SEEDS = 200
-"""More than a stand-in gets through before its parent is killed."""
+"""More than a fake worker finishes before its parent is killed."""
 _LINES = 36
-"""No more than a stand-in worker says in one training of two rows."""
+"""At most the lines that a fake worker prints in one training of two step counts."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When to strike.
+    """When and how to kill.
 
     Attributes:
-        stage: What must have begun.
-        seconds: How long after that.
-        signal_name: With what.
+        stage: Stage to wait for.
+        seconds: Delay after its start.
+        signal_name: Signal to send.
     """
 
     stage: Stage
@@ -50,24 +50,24 @@ class Moment:
 
 @dataclass(frozen=True)
 class Spans:
-    """Longest waits after the begin of a stage, in seconds.
+    """Largest delay after the start of each stage, in seconds.
 
     Attributes:
-        start: After the process was started; it imports, and opens the store.
-        training: After the first scoring was shown.
-        closing: After a row's end was heard; of a parent, after the last row's.
+        start: After the process started; it imports and opens the store.
+        training: After the first evaluation was shown.
+        closing: After the end of a step count was received; for a parent, of the last one.
     """
 
     start: float
     training: float
     closing: float
 
-    def draw(self, chance: random.Random, signals: tuple[str, ...]) -> Moment:
-        """A moment; most of them strike the training."""
+    def draw(self, rng: random.Random, signals: tuple[str, ...]) -> Moment:
+        """Draw a moment, mostly within the training."""
         stages: tuple[Stage, ...] = ("start", "training", "closing")
-        (stage,) = chance.choices(stages, (20, 55, 25))
+        (stage,) = rng.choices(stages, (20, 55, 25))
         longest = {"start": self.start, "training": self.training, "closing": self.closing}
-        return Moment(stage, chance.uniform(0, longest[stage]), chance.choice(signals))
+        return Moment(stage, rng.uniform(0, longest[stage]), rng.choice(signals))
 
 
 SPANS: dict[tuple[Victim, str], Spans] = {
@@ -77,9 +77,9 @@ SPANS: dict[tuple[Victim, str], Spans] = {
 }
 SIGNALS: dict[Victim, tuple[str, ...]] = {
     "parent": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT"),
-    "worker": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM"),  # a worker leaves SIGINT to its parent
+    "worker": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM"),  # workers ignore SIGINT
 }
-"""What is drawn from; the first is the rule."""
+"""Signals to choose from."""
 
 
 @dataclass(frozen=True)
@@ -87,30 +87,27 @@ class Batch:
     """Kills in one folder.
 
     Attributes:
-        victim: Who is struck.
-        training: What is trained.
-        kills: How many strikes shall hit.
-        chance: Seeds the draws.
-        folder: Where; made here.
-        signals: What is drawn from.
+        kills: Number of kills that must hit a live process.
+        folder: Created here.
+        signals: Signals to choose from.
     """
 
     victim: Victim
     training: Training
     kills: int
-    chance: int
+    seed: int
     folder: Path
     signals: tuple[str, ...] = ("SIGKILL",)
 
 
 @dataclass
-class Struck:
-    """What was done in a batch and what came of it.
+class KillResult:
+    """Result of a batch of kills.
 
     Attributes:
-        hits: Strikes that found their victim alive, by stage and signal.
-        late: Strikes that came after its end.
-        findings: What was wrong after the next command.
+        hits: Kills of a live process, by stage and signal.
+        late: Kills that came after its end.
+        findings: Faults found after the next command.
     """
 
     hits: Counter[str] = field(default_factory=Counter)
@@ -118,146 +115,149 @@ class Struck:
     findings: Findings = field(default_factory=Findings)
 
     def count(self, moment: Moment, *, hit: bool) -> None:
-        """Count a strike."""
+        """Count a kill."""
         if hit:
             self.hits[f"{moment.stage}, {moment.signal_name}"] += 1
         else:
             self.late += 1
 
 
-def carry_out(batch: Batch) -> Struck:
-    """Strike as often as asked, then let the next command settle it all, and look."""
-    place = Place(batch.folder, batch.training)
-    place.first_command()
-    struck = Struck()
+def run_batch(batch: Batch) -> KillResult:
+    """Run a batch of kills, then let the next command recover, and check the store."""
+    work_folder = WorkFolder(batch.folder, batch.training)
+    work_folder.first_command()
+    result = KillResult()
     if batch.victim == "parent":
-        _strike_parents(batch, place, struck)
+        _kill_parents(batch, work_folder, result)
     elif batch.training.workers == "real":
-        _strike_workers(batch, place, struck)
+        _kill_workers(batch, work_folder, result)
     else:
-        _let_stand_ins_die(batch, place, struck)
-    struck.findings += place.settle_and_check()
-    return struck
+        _kill_fake_workers(batch, work_folder, result)
+    result.findings += work_folder.settle_and_check()
+    return result
 
 
-def _strike_parents(batch: Batch, place: Place, struck: Struck) -> None:
-    chance = random.Random(batch.chance)  # noqa: S311  # moments are no secret
+def _kill_parents(batch: Batch, work_folder: WorkFolder, result: KillResult) -> None:
+    rng = random.Random(batch.seed)  # noqa: S311  # not used for security
     spans = SPANS["parent", batch.training.workers]
     seeds = 1 if batch.training.workers == "real" else _SEEDS
     number = 0
-    while struck.hits.total() < batch.kills:
+    while result.hits.total() < batch.kills:
         number += 1
-        moment = spans.draw(chance, batch.signals)
-        with place.started(*("--seeds", str(seeds), "--first-seed", str(number * _SEEDS))) as (
-            running,
-            noted,
-        ):
-            alive = wait_for(running, noted, moment, 0, len(batch.training.steps))
-            place.orphans += running.family()
-            hit = alive and strike(psutil.Process(running.process.pid), moment.signal_name)
-            await_end(running, moment, struck)
-        struck.count(moment, hit=hit)
-        noted.testify(place.evidence, unfinished="KILLED")
-        place.evidence.take_journals(place.folder)
-        refuse_endless(struck, running)
+        moment = spans.draw(rng, batch.signals)
+        arguments = ("--seeds", str(seeds), "--first-seed", str(number * _SEEDS))
+        with work_folder.started(*arguments) as (running, recording):
+            alive = wait_for(running, recording, moment, 0, len(batch.training.steps))
+            work_folder.orphans += running.descendants()
+            hit = alive and send_signal(psutil.Process(running.process.pid), moment.signal_name)
+            await_end(running, moment, result)
+        result.count(moment, hit=hit)
+        recording.add_to(work_folder.expected, unfinished="KILLED")
+        work_folder.expected.add_spools(work_folder.folder)
+        check_late_kills(result, running)
 
 
-def await_end(running: Running, moment: Moment, struck: Struck) -> None:
-    """Wait for the end of a command that was told to end."""
+def await_end(running: Running, moment: Moment, result: KillResult) -> None:
+    """Wait for the end of a command after a signal."""
     try:
         running.process.wait(_LONG_SECONDS)
     except subprocess.TimeoutExpired:
         words = f"a command that got {moment.signal_name} ({moment.stage}) goes on"
-        struck.findings += Findings(left_over=(words,))
+        result.findings += Findings(left_over=(words,))
 
 
-def _strike_workers(batch: Batch, place: Place, struck: Struck) -> None:
-    chance = random.Random(batch.chance)  # noqa: S311
+def _kill_workers(batch: Batch, work_folder: WorkFolder, result: KillResult) -> None:
+    rng = random.Random(batch.seed)  # noqa: S311  # not used for security
     spans = SPANS["worker", "real"]
-    with place.started("--seeds", str(batch.kills), "--first-seed", str(batch.chance)) as (
-        running,
-        noted,
-    ):
+    arguments = ("--seeds", str(batch.kills), "--first-seed", str(batch.seed))
+    with work_folder.started(*arguments) as (running, recording):
         for number in range(batch.kills):
-            begun = functools.partial(_has, noted, number, "begun", 1)
-            if not still_runs_when(running, begun, _LONG_SECONDS):
+            started = functools.partial(_has, recording, number, "begun", 1)
+            if not still_runs_when(running, started, _LONG_SECONDS):
                 break
             worker = worker_of(running)
-            moment = spans.draw(chance, batch.signals)
-            alive = wait_for(running, noted, moment, number, 1)
-            struck.count(moment, hit=bool(alive and worker and strike(worker, moment.signal_name)))
+            moment = spans.draw(rng, batch.signals)
+            alive = wait_for(running, recording, moment, number, 1)
+            result.count(
+                moment, hit=bool(alive and worker and send_signal(worker, moment.signal_name))
+            )
         ended = running.ended(_LONG_SECONDS)
-    noted.testify(place.evidence, unfinished="FAILED")
-    struck.findings += _told(place, ended.document["runs"], ended.stderr)
+    recording.add_to(work_folder.expected, unfinished="FAILED")
+    result.findings += _check_document(work_folder, ended.document["runs"], ended.stderr)
 
 
-def _let_stand_ins_die(batch: Batch, place: Place, struck: Struck) -> None:
-    """One command whose training processes end themselves by SIGKILL, each at a line it draws."""
+def _kill_fake_workers(batch: Batch, work_folder: WorkFolder, result: KillResult) -> None:
+    """Run one command whose fake workers kill themselves at a random line of output."""
     deaths = batch.folder / "deaths"
-    worker = witness.suicidal(fakes.worker(), _LINES, deaths)
-    with place.started(
-        *("--seeds", str(batch.kills), "--first-seed", str(batch.chance)), worker=worker
-    ) as (running, noted):
+    worker = witness.self_killing_worker(fakes.worker(), _LINES, deaths)
+    with work_folder.started(
+        *("--seeds", str(batch.kills), "--first-seed", str(batch.seed)), worker=worker
+    ) as (running, recording):
         ended = running.ended(_LONG_SECONDS)
-    struck.hits["drawn line, SIGKILL"] += len(deaths.read_bytes())
-    struck.late += batch.kills - struck.hits.total()
-    noted.testify(place.evidence, unfinished="FAILED")
-    struck.findings += _told(place, ended.document["runs"], ended.stderr)
+    result.hits["drawn line, SIGKILL"] += len(deaths.read_bytes())
+    result.late += batch.kills - result.hits.total()
+    recording.add_to(work_folder.expected, unfinished="FAILED")
+    result.findings += _check_document(work_folder, ended.document["runs"], ended.stderr)
 
 
-def _told(place: Place, runs: list[dict[str, object]], stderr: str) -> Findings:
-    """What a command told of its runs against what was seen of them."""
-    told = {(run["trajectory"], run["steps"]): str(run["status"]).upper() for run in runs}
+def _check_document(
+    work_folder: WorkFolder, runs: list[dict[str, object]], stderr: str
+) -> Findings:
+    """Compare the runs in a command's document with what was recorded."""
+    reported = {(run["trajectory"], run["steps"]): str(run["status"]).upper() for run in runs}
     wrong = [
-        f"{row} was told to be {told.get((row.trajectory, row.steps))}"
-        for row, ends in place.evidence.ended.items()
-        if (row.trajectory, row.steps) in told and told[row.trajectory, row.steps] not in ends
+        f"{row} was told to be {reported.get((row.trajectory, row.steps))}"
+        for row, ends in work_folder.expected.statuses.items()
+        if (row.trajectory, row.steps) in reported
+        and reported[row.trajectory, row.steps] not in ends
     ]
     if "Traceback" in stderr:
         wrong.append("the command ended in a traceback")
     return Findings(wrongly_ended=tuple(wrong))
 
 
-def wait_for(running: Running, noted: Witness, moment: Moment, before: int, rows: int) -> bool:
-    """Wait for the moment in the training after so many; False where the command ends before."""
-    seen: dict[Stage, Callable[[], bool]] = {
+def wait_for(
+    running: Running, recording: Recording, moment: Moment, before: int, rows: int
+) -> bool:
+    """Wait for a moment of the training with index `before`; False if the command ends first."""
+    conditions: dict[Stage, Callable[[], bool]] = {
         "start": lambda: True,
-        "training": lambda: _has(noted, before, "scored", 1),
-        "closing": lambda: _has(noted, before, "heard", rows),
+        "training": lambda: _has(recording, before, "scored", 1),
+        "closing": lambda: _has(recording, before, "received", rows),
     }
-    alive = still_runs_when(running, seen[moment.stage], _LONG_SECONDS)
+    alive = still_runs_when(running, conditions[moment.stage], _LONG_SECONDS)
     if alive:
-        time.sleep(moment.seconds)  # the drawn moment itself
+        time.sleep(moment.seconds)
     return running.process.poll() is None
 
 
-def _has(noted: Witness, before: int, kind: str, times: int) -> bool:
-    """Whether a kind was noted so often in the training after so many, or that is over already."""
-    begun = found = 0
-    for line in noted.lines():
-        begun += line[0] == "begun"
-        found += begun == before + 1 and line[0] == kind
-    return begun > before + 1 or found >= times
+def _has(recording: Recording, before: int, kind: str, times: int) -> bool:
+    """Whether the training with index `before` has so many events of a kind, or has ended."""
+    started = found = 0
+    for line in recording.lines():
+        started += line[0] == "begun"
+        found += started == before + 1 and line[0] == kind
+    return started > before + 1 or found >= times
 
 
-def strike(process: psutil.Process, signal_name: str) -> bool:
-    """Send it; whether it found somebody alive."""
+def send_signal(process: psutil.Process, signal_name: str) -> bool:
+    """Send a signal; return whether the process was alive."""
     with contextlib.suppress(psutil.NoSuchProcess):
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
         if signal_name == "SIGKILL":
-            process.kill()  # Windows has its own word for it
+            process.kill()  # Windows has no SIGKILL
         else:
             process.send_signal(getattr(signal, signal_name))
         return True
     return False
 
 
-def refuse_endless(struck: Struck, running: Running) -> None:
-    """Give up where strikes come too late again and again.
+def check_late_kills(result: KillResult, running: Running) -> None:
+    """Give up if most kills come too late.
 
     Raises:
         RuntimeError: They do.
     """
-    if struck.late > 10 + struck.hits.total():
-        raise RuntimeError(f"the commands end before they are struck: {running.stderr()}")
+    if result.late > 10 + result.hits.total():
+        raise RuntimeError(f"the commands end before they are killed: {running.stderr()}")

@@ -1,6 +1,6 @@
-"""What must hold once machines have done all that they shared: each thing once, nothing lost.
+"""Invariants of a shared plan and study once they are done: nothing is lost or done twice.
 
-Looks from outside: by Optuna's own library at its storage, by SQL at MLflow's database.
+They are checked with Optuna's library on its storage, and with SQL on MLflow's database.
 """
 
 from __future__ import annotations
@@ -24,16 +24,14 @@ _RUNS = """
 
 
 @dataclass(frozen=True)
-class Shared:
-    """A trial as its storage keeps it.
+class SharedTrial:
+    """A trial in Optuna's storage.
 
     Attributes:
-        number: Optuna's.
-        state: Its state.
-        part: Of a plan; None of a study's.
-        retry_of: The trial that it tries again.
-        run_id: MLflow's id of its run.
-        is_superfluous: Whether another one stands for it.
+        part: Share of a plan; None for a trial of a study.
+        retry_of: Trial that it repeats.
+        run_id: MLflow's.
+        is_superfluous: Whether another trial replaces it.
     """
 
     number: int
@@ -45,13 +43,12 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A run of a shared part or trial in MLflow.
+class RecordedRun:
+    """A run of a share or trial in MLflow.
 
     Attributes:
-        part: What it is of.
-        is_trial: Whether that is a study's trial.
-        run_id: MLflow's.
+        part: Its share or trial.
+        is_trial: Whether it belongs to a trial.
         status: MLflow's.
     """
 
@@ -61,60 +58,70 @@ class Recorded:
     status: str
 
 
-def check_work(storage: str, study: str, asked: int) -> Findings:
-    """Whether plan and study are done, each part and trial once.
+def check_work(storage: str, study: str, requested: int) -> Findings:
+    """Check that plan and study are done, each share and trial once.
 
     Args:
-        storage: Optuna's URL; it holds one plan and one study.
-        study: Its name.
-        asked: So many parts, and so many trials.
+        storage: Optuna's URL; it has one plan and one study.
+        study: Name of the study.
+        requested: Number of shares, and of trials.
     """
     plans = [name for name in optuna.get_all_study_names(storage) if name != study]
-    (plan,) = (_kept(storage, name) for name in plans)
-    return check_trials(plan, _kept(storage, study), asked)
+    (plan,) = (_stored_trials(storage, name) for name in plans)
+    return check_trials(plan, _stored_trials(storage, study), requested)
 
 
-def check_trials(plan: Sequence[Shared], trials: Sequence[Shared], asked: int) -> Findings:
-    """The same of what was read.
+def check_trials(
+    plan: Sequence[SharedTrial], trials: Sequence[SharedTrial], requested: int
+) -> Findings:
+    """Check the trials of a plan and a study.
 
     Args:
-        plan: Trials that are a plan's parts.
-        trials: Of the study.
-        asked: So many parts, and so many trials.
+        plan: One trial per share, or more after failures.
+        trials: Trials of the study.
+        requested: Number of shares, and of trials.
     """
     return Findings(
         running=(*_open(plan), *_open(trials)),
-        lost=(*_never_done(plan, asked), *_never_tried_again(trials)),
-        doubled=(*_done_twice(plan), *_counted_twice(trials, asked)),
+        lost=(*_never_done(plan, requested), *_never_retried(trials)),
+        doubled=(*_done_twice(plan), *_counted_twice(trials, requested)),
     )
 
 
-def check_board(board: str, storage: str, study: str, asked: int) -> Findings:
-    """Whether each part and each trial that finished has one finished run, and none goes on.
+def check_store(database: str, storage: str, study: str, requested: int) -> Findings:
+    """Check that each share and finished trial has one finished run, and that none is running.
 
     Args:
-        board: Of MLflow's database.
+        database: URL of MLflow's database.
         storage: Optuna's URL.
         study: Name of the study.
-        asked: So many parts.
+        requested: Number of shares.
     """
-    finished = [trial.run_id for trial in _kept(storage, study) if trial.state == "COMPLETE"]
-    return check_runs(_recorded(board), finished, asked)
+    finished = [
+        trial.run_id for trial in _stored_trials(storage, study) if trial.state == "COMPLETE"
+    ]
+    return check_runs(_recorded(database), finished, requested)
 
 
-def check_runs(runs: Sequence[Recorded], finished: Sequence[str | None], asked: int) -> Findings:
-    """The same of what was read.
+def check_runs(
+    runs: Sequence[RecordedRun], finished: Sequence[str | None], requested: int
+) -> Findings:
+    """Check the runs of shares and trials.
 
     Args:
-        runs: Of parts and trials.
-        finished: Ids of the runs of the study's finished trials, as the study has them.
-        asked: So many parts.
+        runs: Of shares and trials.
+        finished: Run ids of the study's finished trials, from the study.
+        requested: Number of shares.
     """
     ended = [run for run in runs if run.status == "FINISHED"]
     twice = Counter(run.part for run in ended)
     known = {run.run_id for run in ended if run.is_trial}
     parts = {run.part for run in ended if not run.is_trial}
-    missing = [] if len(parts) == asked else [f"{len(parts)} of {asked} parts have a finished run"]
+    missing = (
+        []
+        if len(parts) == requested
+        else [f"{len(parts)} of {requested} parts have a finished run"]
+    )
     missing += [f"run {each} of a finished trial is not there" for each in finished
                 if each not in known]  # fmt: skip
     return Findings(
@@ -123,43 +130,45 @@ def check_runs(runs: Sequence[Recorded], finished: Sequence[str | None], asked: 
         doubled=tuple(f"{part} is finished {n} times" for part, n in twice.items() if n > 1),
         wrongly_ended=tuple(f"run {each} is finished, its trial is not"
                             for each in sorted(known - set(finished))),
-        figures=asked + len(finished),
+        figures=requested + len(finished),
         runs=len(runs),
     )  # fmt: skip
 
 
-def _open(trials: Sequence[Shared]) -> Iterator[str]:
+def _open(trials: Sequence[SharedTrial]) -> Iterator[str]:
     for trial in trials:
         if trial.state in _OPEN:
             yield f"trial {trial.number} ({trial.part or 'of the study'}) is {trial.state} still"
 
 
-def _never_done(plan: Sequence[Shared], asked: int) -> Iterator[str]:
+def _never_done(plan: Sequence[SharedTrial], requested: int) -> Iterator[str]:
     done = {trial.part for trial in plan if trial.state == "COMPLETE"}
-    if len(done) != asked:
-        yield f"{len(done)} of {asked} parts are done"
+    if len(done) != requested:
+        yield f"{len(done)} of {requested} parts are done"
 
 
-def _done_twice(plan: Sequence[Shared]) -> Iterator[str]:
+def _done_twice(plan: Sequence[SharedTrial]) -> Iterator[str]:
     for part, count in Counter(t.part for t in plan if t.state == "COMPLETE").items():
         if count > 1:
             yield f"{part} was done {count} times"
 
 
-def _never_tried_again(trials: Sequence[Shared]) -> Iterator[str]:
+def _never_retried(trials: Sequence[SharedTrial]) -> Iterator[str]:
     earlier = {trial.number: trial.retry_of for trial in trials}
     again = {trial.retry_of for trial in trials if not trial.is_superfluous}
     counted = {_root(earlier, trial.number) for trial in trials if trial.state in _COUNTED}
     for trial in trials:
-        is_left = trial.state == "FAIL" and not trial.is_superfluous and trial.number not in again
-        if is_left and _root(earlier, trial.number) not in counted:
+        needs_retry = (
+            trial.state == "FAIL" and not trial.is_superfluous and trial.number not in again
+        )
+        if needs_retry and _root(earlier, trial.number) not in counted:
             yield f"trial {trial.number} failed and was not tried again"
 
 
-def _counted_twice(trials: Sequence[Shared], asked: int) -> Iterator[str]:
+def _counted_twice(trials: Sequence[SharedTrial], requested: int) -> Iterator[str]:
     counted = [trial.number for trial in trials if trial.state in _COUNTED]
-    if len(counted) != asked:
-        yield f"{len(counted)} trials count, {asked} were asked for"
+    if len(counted) != requested:
+        yield f"{len(counted)} trials count, {requested} were asked for"
     earlier = {trial.number: trial.retry_of for trial in trials}
     for number, count in Counter(_root(earlier, n) for n in counted).items():
         if count > 1:
@@ -172,13 +181,13 @@ def _root(earlier: Mapping[int, int | None], number: int) -> int:
     return number
 
 
-def _kept(storage: str, name: str) -> list[Shared]:
+def _stored_trials(storage: str, name: str) -> list[SharedTrial]:
     study = optuna.load_study(study_name=name, storage=storage)
     return [
-        Shared(
+        SharedTrial(
             number=trial.number,
             state=trial.state.name,
-            part=_words(trial.user_attrs.get("part")),
+            part=_share_name(trial.user_attrs.get("part")),
             retry_of=trial.user_attrs.get("retry_of"),
             run_id=trial.user_attrs.get("run_id"),
             is_superfluous=bool(trial.user_attrs.get("superfluous")),
@@ -187,20 +196,21 @@ def _kept(storage: str, name: str) -> list[Shared]:
     ]
 
 
-def _words(part: str | None) -> str | None:
+def _share_name(part: str | None) -> str | None:
     if part is None:
         return None
-    told = json.loads(part)
-    return f"seed {told['seed']}, rows {told['rows']}"
+    share = json.loads(part)
+    return f"seed {share['seed']}, rows {share['rows']}"
 
 
-def _recorded(board: str) -> list[Recorded]:
-    engine = create_engine(board)
+def _recorded(database: str) -> list[RecordedRun]:
+    engine = create_engine(database)
     try:
         with engine.connect() as connection:
             found = connection.execute(text(_RUNS)).all()
     finally:
         engine.dispose()
     return [
-        Recorded(part, trial is not None, run_id, status) for part, trial, run_id, status in found
+        RecordedRun(part, trial is not None, run_id, status)
+        for part, trial, run_id, status in found
     ]

@@ -1,7 +1,7 @@
-"""Machines that share a plan and a study on real servers, while one thing after another fails.
+"""Machines that share a plan and a study on real servers, while faults are injected.
 
-Trainings are stand-ins that wait; PostgreSQL, MLflow's server, Optuna's storage and every process
-are real. Each machine has a home of its own.
+The workers are fakes that wait; PostgreSQL, MLflow's server, Optuna's storage and all processes are
+real. Each machine has its own home.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pathlib import Path
 import fakes
 import psutil
 from invariants import Findings
-from machine_invariants import check_board, check_work
-from program import Bench, Running, altered, free_port
+from machine_invariants import check_store, check_work
+from program import Bench, Running, free_port, patched_program
 from servers import PostgreSql, postgresql, tracking_server
 from table import Line
 
 STUDY = "ours"
 _HEARTBEAT_SECONDS = 2
-"""Of the machines here: who is silent for twice as long is missed."""
+"""Of the machines here. A machine that is silent for twice as long counts as dead."""
 _LONG_SECONDS = 1_800.0
 _START_SECONDS = 180.0
 _SPACE = """
@@ -42,8 +42,8 @@ eval_every = 5
 learning_rate = { low = 0.0001, high = 0.1, log = true }
 batch_size = { low = 10, high = 100 }
 """
-# Where it is asked for: for MLflow, the suite's own times, and the beginnings and ends of trials.
-_AN_HOUR_AHEAD = """
+# Shifts the clock of this package, of MLflow and of trials in Optuna.
+_CLOCK_AN_HOUR_AHEAD = """
 import datetime, time
 from optuna.storages._rdb import storage
 _time, _datetime = time.time, datetime.datetime
@@ -58,37 +58,31 @@ storage.datetime = _Later
 
 @dataclass(frozen=True)
 class Drill:
-    """What is to be done.
+    """Parameters of a drill.
 
     Attributes:
-        faults: How many.
-        trials: Parts of a plan and trials of a study, half of them each.
-        machines: How many work at once; the clock of the last is an hour ahead.
-        seconds: That a training waits.
-        chance: Seeds the draws.
-        folder: Where; made here.
+        faults: Number of faults to inject.
+        trials: Half of them are shares of a plan, half are trials of a study.
+        machines: Concurrent machines; the clock of the last is an hour ahead.
+        seconds: Duration of a fake training.
+        folder: Created here.
     """
 
     faults: int
     trials: int
     machines: int
     seconds: float
-    chance: int
+    seed: int
     folder: Path
 
     @property
     def half(self) -> int:
-        """Parts, and as many trials."""
+        """Number of shares, and of trials."""
         return self.trials // 2
 
 
 class Board:
-    """PostgreSQL with both databases, and MLflow's server on it; each may be taken away.
-
-    Args:
-        folder: Empty.
-        server: PostgreSQL's.
-    """
+    """PostgreSQL with both databases, and MLflow's server; each can be stopped."""
 
     def __init__(self, folder: Path, server: PostgreSql) -> None:
         self.server = server
@@ -97,18 +91,18 @@ class Board:
         self._bench = Bench(folder)
         self._serving = contextlib.ExitStack()
 
-    def serve(self) -> None:
-        """Start MLflow's server, and wait until it answers."""
+    def start(self) -> None:
+        """Start MLflow's server and wait until it answers."""
         uri = self.server.url("mlflow")
         self._serving.enter_context(tracking_server(self._bench, self.port, uri))
 
-    def leave(self) -> None:
-        """End MLflow's server at once."""
+    def stop(self) -> None:
+        """Stop MLflow's server at once."""
         self._serving.close()
 
     @property
-    def told(self) -> dict[str, str]:
-        """What every machine is told."""
+    def environment(self) -> dict[str, str]:
+        """Environment variables of every machine."""
         return {
             "MNIST_BENCH_STORAGE": self.server.url("optuna"),
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.port}",
@@ -117,82 +111,75 @@ class Board:
 
 @dataclass
 class Machine:
-    """One that works.
+    """A machine that works on the plan and the study.
 
     Attributes:
-        bench: Its folder and home.
-        program: What it runs.
-        running: Its command; None before it was started.
-        alive: Keeps the command's process.
-        said: What each of its commands said, on both streams.
-        is_at_its_end: Whether its last command found that nothing is left.
+        running: Its command; None if it runs none.
+        alive: Context of the command's process.
+        output: Output of each of its commands, both streams.
+        is_done: Whether its last command found no work left.
     """
 
     bench: Bench
     program: tuple[str, ...]
     running: Running | None = None
     alive: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    said: list[str] = field(default_factory=list)
-    is_at_its_end: bool = False
+    output: list[str] = field(default_factory=list)
+    is_done: bool = False
 
-    def start(self, told: dict[str, str], *arguments: str) -> None:
-        """Start a command there."""
+    def start(self, environment: dict[str, str], *arguments: str) -> None:
+        """Start a command on this machine."""
         self.alive = contextlib.ExitStack()
-        started = self.bench.started(*arguments, program=self.program, **told)
+        started = self.bench.started(*arguments, program=self.program, **environment)
         self.running = self.alive.enter_context(started)
 
     @property
     def status(self) -> int | None:
-        """How its command ended; None while it goes on."""
+        """Exit status of its command; None while it runs."""
         return self.running.process.poll() if self.running else 0
 
     def kill(self) -> None:
-        """As where the power goes."""
+        """Kill all its processes at once, as a power failure would."""
         if self.running is None:
             return
-        family = self.running.family()
+        trial_runs = self.running.descendants()
         with contextlib.suppress(ProcessLookupError):
             self.running.process.kill()
-        for each in family:
+        for each in trial_runs:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
         self.close()
 
     def close(self) -> None:
-        """Wait for its end, and keep what it said."""
+        """Wait for its end and keep its output."""
         if self.running is not None:
-            self.is_at_its_end = self.running.process.wait(_LONG_SECONDS) == 0
-            self.said.append(self.running.stdout() + self.running.stderr())
+            self.is_done = self.running.process.wait(_LONG_SECONDS) == 0
+            self.output.append(self.running.stdout() + self.running.stderr())
             self.alive.close()
             self.running = None
 
 
 def _program(seconds: float, *, clock: str) -> tuple[str, ...]:
     wait = f"time.sleep({seconds})"
-    return altered(f"""{clock}
-from mnist_bench.tuning import heartbeat as beating
-from mnist_bench.core import retry as patience
+    return patched_program(f"""{clock}
+from mnist_bench.tuning import heartbeat
+from mnist_bench.core import retry
 from mnist_bench.runner import process
 process.COMMAND = {fakes.trial_worker(wait)!r}
-beating.HEARTBEAT_SECONDS = {_HEARTBEAT_SECONDS}
-patience.AGAIN_SECONDS = 0.5
+heartbeat.HEARTBEAT_SECONDS = {_HEARTBEAT_SECONDS}
+retry.POLL_SECONDS = 0.5
 """)
 
 
-class Course:
-    """A drill as it goes on.
-
-    Args:
-        drill: What is to be done.
-        board: Its servers.
-    """
+class DrillRun:
+    """A drill in progress."""
 
     def __init__(self, drill: Drill, board: Board) -> None:
         self.drill, self.board = drill, board
-        self.chance = random.Random(drill.chance)  # noqa: S311  # no secret hangs on it
-        self.tried: Counter[str] = Counter()
+        self.rng = random.Random(drill.seed)  # noqa: S311  # not used for security
+        self.injected: Counter[str] = Counter()
         self.clocks_ahead = 0
-        self._first = [fault for _, fault in self._faults]  # one of each kind, then as drawn
+        self._first = [fault for _, fault in self._faults]  # one of each kind, then random ones
         self.refusals: list[str] = []
         self.machines = [self._machine(number) for number in range(drill.machines)]
 
@@ -202,25 +189,27 @@ class Course:
         bench = Bench(folder)
         (bench.folder / "ours.toml").write_text(_SPACE, encoding="utf-8", newline="\n")
         is_last = number == self.drill.machines - 1
-        return Machine(bench, _program(self.drill.seconds, clock=_AN_HOUR_AHEAD if is_last else ""))
+        return Machine(
+            bench, _program(self.drill.seconds, clock=_CLOCK_AN_HOUR_AHEAD if is_last else "")
+        )
 
     @property
     def plan(self) -> tuple[str, ...]:
-        """The command that shares a plan."""
+        """Command that shares a plan."""
         return ("run", "smoke", "--dataset", "mnist-5k", "--steps", "100",
                 "--seeds", str(self.drill.half), "--no-report")  # fmt: skip
 
     @property
     def search(self) -> tuple[str, ...]:
-        """The command that shares a study."""
+        """Command that shares a study."""
         return ("tune", "--space", "ours.toml", "--study", STUDY, "--confirm", "0",
                 "--trials", str(self.drill.half))  # fmt: skip
 
-    def begin(self) -> None:
-        """Share both, and let every machine work."""
+    def start(self) -> None:
+        """Share plan and study, and start all machines."""
         first, second, *others = self.machines
-        first.start(self.board.told, *self.plan)
-        second.start(self.board.told, *self.search)
+        first.start(self.board.environment, *self.plan)
+        second.start(self.board.environment, *self.search)
         for machine in (first, second):
             running = machine.running
             if running is not None:
@@ -233,69 +222,69 @@ class Course:
 
     def _join(self, machine: Machine) -> None:
         self.clocks_ahead += machine is self.machines[-1]
-        machine.start(self.board.told, "join")
+        machine.start(self.board.environment, "join")
 
-    def fail(self) -> None:
-        """Let one thing fail, and mend it."""
+    def inject_fault(self) -> None:
+        """Inject one fault, and recover from it."""
         weights, faults = zip(*self._faults, strict=True)
-        chosen = self._first.pop() if self._first else self.chance.choices(faults, weights)[0]
-        time.sleep(self.chance.uniform(0, 3))  # a moment drawn over what machines do
+        chosen = self._first.pop() if self._first else self.rng.choices(faults, weights)[0]
+        time.sleep(self.rng.uniform(0, 3))  # a random moment
         if (kind := chosen()) is not None:
-            self.tried[kind] += 1
-        self.go_on()
+            self.injected[kind] += 1
+        self.rejoin()
 
     @property
     def _faults(self) -> list[tuple[int, Callable[[], str | None]]]:
-        """What may fail, and how often beside the others."""
+        """Faults with their relative frequencies."""
         return [
             (10, self._killed), (8, self._stopped), (4, self._terminated),
             (4, self._database_restarted), (2, self._server_away), (1, self._refused),
         ]  # fmt: skip
 
-    def go_on(self) -> None:
-        """Let machines that have ended join again, as long as something is left to do."""
+    def rejoin(self) -> None:
+        """Restart machines that have ended while work is left."""
         for machine in self.machines:
             if machine.running is not None and machine.status is None:
                 continue
             machine.close()
-            if not machine.is_at_its_end:
+            if not machine.is_done:
                 self._join(machine)
 
     @property
     def is_done(self) -> bool:
-        """Whether every machine has found that nothing is left."""
-        return all(m.is_at_its_end for m in self.machines)
+        """Whether every machine has found no work left."""
+        return all(m.is_done for m in self.machines)
 
     def finish(self) -> None:
-        """Let the machines come to their end, and the study's leader settle it."""
-        until = time.monotonic() + _LONG_SECONDS
+        """Wait for all machines, and let the study's leader finish it."""
+        deadline = time.monotonic() + _LONG_SECONDS
         while any(machine.status is None for machine in self.machines):
-            if time.monotonic() > until:
-                raise RuntimeError("the machines come to no end")
+            if time.monotonic() > deadline:
+                raise RuntimeError("the machines do not finish")
             time.sleep(0.5)
         leader = self.machines[0]
         for machine in self.machines:
             if machine.running is not None and machine.status:
                 self.refusals.append(f"{machine.status}: {machine.running.stderr()[-500:]}")
             machine.close()
-            self._whole(machine, *self.plan)  # settles what kills left there
-        self._whole(leader, *self.search, "--resume")
+            self._run_to_end(machine, *self.plan)  # recovers what kills left behind
+        self._run_to_end(leader, *self.search, "--resume")
 
-    def _whole(self, machine: Machine, *command: str) -> None:
-        """A command that must come to a good end."""
+    def _run_to_end(self, machine: Machine, *command: str) -> None:
+        """Run a command that must succeed."""
         ended = machine.bench.run(
-            *command, program=machine.program, seconds=_LONG_SECONDS, **self.board.told
+            *command, program=machine.program, seconds=_LONG_SECONDS, **self.board.environment
         )
-        machine.said.append(ended.stdout + ended.stderr)
+        machine.output.append(ended.stdout + ended.stderr)
         if ended.status:
             self.refusals.append(f"{command[0]} ended with {ended.status}: {ended.stderr[-500:]}")
 
     def _working(self) -> Machine | None:
         working = [m for m in self.machines if m.running is not None and m.status is None]
-        return self.chance.choice(working) if working else None
+        return self.rng.choice(working) if working else None
 
     def _killed(self) -> str | None:
-        """Any machine that works, if one does."""
+        """Kill a random working machine, if there is one."""
         if (machine := self._working()) is None:
             return None
         machine.kill()
@@ -304,7 +293,7 @@ class Course:
     def _terminated(self) -> str | None:
         if (machine := self._working()) is None or machine.running is None:
             return None
-        number = self.chance.choice((signal.SIGINT, signal.SIGTERM))
+        number = self.rng.choice((signal.SIGINT, signal.SIGTERM))
         machine.running.process.send_signal(number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             machine.running.process.wait(60)
@@ -312,83 +301,83 @@ class Course:
         return "a machine is interrupted"
 
     def _stopped(self) -> str | None:
-        """Longer than its heart may be silent, and with it what it trains."""
+        """Suspend a machine with its workers for longer than its heartbeat allows."""
         if (machine := self._working()) is None or machine.running is None:
             return None
-        family = [psutil.Process(machine.running.process.pid), *machine.running.family()]
+        processes = [psutil.Process(machine.running.process.pid), *machine.running.descendants()]
         with contextlib.suppress(psutil.NoSuchProcess):
-            for each in family:
+            for each in processes:
                 each.suspend()
-        time.sleep(_HEARTBEAT_SECONDS * self.chance.uniform(2.5, 5))
-        for each in family:
+        time.sleep(_HEARTBEAT_SECONDS * self.rng.uniform(2.5, 5))
+        for each in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.resume()
         return "a machine sleeps longer than its heartbeat"
 
     def _database_restarted(self) -> str:
         self.board.server.stop()
-        time.sleep(self.chance.uniform(0, 8))
+        time.sleep(self.rng.uniform(0, 8))
         self.board.server.start()
         return "the database is restarted, up to 8 s apart"
 
     def _server_away(self) -> str:
-        self.board.leave()
-        time.sleep(self.chance.uniform(0, 60))
-        self.board.serve()
+        self.board.stop()
+        time.sleep(self.rng.uniform(0, 60))
+        self.board.start()
         return "MLflow's server is away, up to a minute and its start"
 
     def _refused(self) -> str:
-        """Who has a wrong password is told so in one line, and changes nothing."""
-        stranger = self.machines[0].bench
+        """A wrong password must give a one-line error and change nothing."""
+        bench = self.machines[0].bench
         wrong = {"MNIST_BENCH_STORAGE": self.board.server.url("optuna", secrets.token_hex(8))}
-        ended = stranger.run("join", **(self.board.told | wrong))
+        ended = bench.run("join", **(self.board.environment | wrong))
         lines = [line for line in ended.stderr.splitlines() if line.startswith("mnist-bench: ")]
         if ended.status != 1 or len(lines) != 1 or "password" not in lines[0]:
             self.refusals.append(f"a wrong password: {ended.status}, {ended.stderr[-500:]}")
         return "a password is wrong"
 
 
-def carry_out(drill: Drill) -> list[Line]:
-    """The whole drill, as lines of the table: what was wrong stands with the first."""
+def run_drill(drill: Drill) -> list[Line]:
+    """Run a drill; return lines of the table. All findings are in the first line."""
     with _servers(drill.folder / "board") as board:
-        course = Course(drill, board)
+        drill_run = DrillRun(drill, board)
         try:
-            course.begin()
-            while course.tried.total() < drill.faults and not course.is_done:
-                course.fail()
-                print(f"{course.tried.total()}/{drill.faults}", end=" ", flush=True)
-            course.finish()
+            drill_run.start()
+            while drill_run.injected.total() < drill.faults and not drill_run.is_done:
+                drill_run.inject_fault()
+                print(f"{drill_run.injected.total()}/{drill.faults}", end=" ", flush=True)
+            drill_run.finish()
         finally:
-            for machine in course.machines:
+            for machine in drill_run.machines:
                 machine.kill()
         found = check_work(board.server.url("optuna"), STUDY, drill.half)
         urls = board.server.url("mlflow"), board.server.url("optuna")
-        found += check_board(*urls, STUDY, drill.half)
-        found += _said(course, board.server.password)
-    tried = course.tried.most_common()
-    tried.append(("a command begins whose clock is an hour ahead", course.clocks_ahead))
+        found += check_store(*urls, STUDY, drill.half)
+        found += _check_output(drill_run, board.server.password)
+    tried = drill_run.injected.most_common()
+    tried.append(("a command begins whose clock is an hour ahead", drill_run.clocks_ahead))
     return [
         Line(kind=kind, tried=count, findings=found if index == 0 else Findings())
         for index, (kind, count) in enumerate(tried)
     ]
 
 
-def _said(course: Course, password: str) -> Findings:
-    """What machines said that nobody should have to read."""
-    said = [words for machine in course.machines for words in machine.said]
-    traces = [words[-500:] for words in said if "Traceback" in words or _complaints(words) > 1]
-    seen = ["a password was shown" for words in said if password in words]
-    told = (without_folders(words) for words in (*course.refusals, *traces))
-    return Findings(wrongly_ended=tuple(told), damaged=tuple(seen))
+def _check_output(drill_run: DrillRun, password: str) -> Findings:
+    """Tracebacks and passwords in the machines' output."""
+    outputs = [text for machine in drill_run.machines for text in machine.output]
+    traces = [text[-500:] for text in outputs if "Traceback" in text or _error_lines(text) > 1]
+    shown = ["a password was shown" for text in outputs if password in text]
+    errors = (without_folders(text) for text in (*drill_run.refusals, *traces))
+    return Findings(wrongly_ended=tuple(errors), damaged=tuple(shown))
 
 
 def without_folders(words: str) -> str:
-    """A traceback without anybody's folders."""
+    """A traceback without local folders."""
     return re.sub(r'File "[^"]*/', 'File "…/', words)
 
 
-def _complaints(words: str) -> int:
-    """Lines of one command that say what is wrong."""
+def _error_lines(words: str) -> int:
+    """Number of error lines of one command."""
     return sum(line.startswith("mnist-bench: ") for line in words.splitlines())
 
 
@@ -397,7 +386,7 @@ def _servers(folder: Path) -> Iterator[Board]:
     with postgresql("optuna", "mlflow") as server:
         board = Board(folder, server)
         try:
-            board.serve()
+            board.start()
             yield board
         finally:
-            board.leave()
+            board.stop()

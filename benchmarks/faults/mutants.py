@@ -1,4 +1,4 @@
-"""Bundles that were tampered with: each must be refused in a line, or shown harmlessly."""
+"""Mutated bundles: each must be rejected in one line, or produce a harmless report."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from mnist_bench.analysis.curves import curves_of
 from mnist_bench.analysis.system_state import system_state_of
 from mnist_bench.core.errors import BenchError
 from mnist_bench.reporting.csv import runs_csv
-from mnist_bench.reporting.figures import drawings_of
-from mnist_bench.reporting.html import book_to_html
+from mnist_bench.reporting.figures import charts_of_report
+from mnist_bench.reporting.html import report_to_html
 from mnist_bench.reporting.json import to_json
-from mnist_bench.reporting.markdown import to_markdown
+from mnist_bench.reporting.markdown import section_to_markdown
 from mnist_bench.reporting.model import Report, ReportSection
 from mnist_bench.results.run_summary import summarise
 from mnist_bench.tracking.bundle import Bundle, parse
 from mnist_bench.tracking.run_notes import run_description
 
 _HERE = Path("theirs.zip")
-_EVIL: tuple[Any, ...] = (
+_HOSTILE_VALUES: tuple[Any, ...] = (
     *("<script>alert(1)</script>", "](javascript:alert(1))", "| a | b |", "`code`", "{{ 7*7 }}"),
     *('=HYPERLINK("http://evil")', "+1", "-1", "@SUM(A1)", "\t=1"),
     *("\x1b[2J", "\u202eright to left", "\u0000", "\ud800", "a\r\nb", "x" * 600),
@@ -40,26 +40,26 @@ _EVIL: tuple[Any, ...] = (
     *(0, -1, 1, 2**63, -(2**63), 10**400, 1e308, 1e-308, 0.5, float("nan"), float("inf")),
     *(True, None, [], {}, [[[[]]]], {"a": {"b": {"c": {}}}}),
 )
-"""What is put in the place of a value."""
-_MEMBERS: tuple[tuple[str, bytes], ...] = (
+"""Replacements for a value."""
+_HOSTILE_FILES: tuple[tuple[str, bytes], ...] = (
     *(("../evil.toml", b""), ("/etc/passwd", b""), ("scenarios/../../x.toml", b"")),
     *(("C:\\x.toml", b""), ("bundle.json/", b""), ("evil.pkl", b"\x80\x04.")),
     *(("scenarios/1.toml", b"\0" * 10**6), ("runs.csv", b"=1+1\n")),
 )
-"""What is put beside: names that lead elsewhere, pickles, much from little."""
+"""Additional files: paths that lead elsewhere, pickles, compressed zeros."""
 _DRAWN_EVERY = 40
-"""A page takes a second: one in so many that are read is drawn."""
+"""A page takes a second, so only one of this many accepted mutants is drawn."""
 Kind = str
 
 
 @dataclass
-class Fates:
-    """What became of the mutants.
+class Outcomes:
+    """Outcomes of the mutants.
 
     Attributes:
-        refused: In one line, by kind.
-        read: Taken for a bundle and shown, by kind.
-        faults: What should not have happened, in words.
+        refused: Number rejected in one line, by kind.
+        read: Number accepted and reported, by kind.
+        faults: Descriptions of errors.
     """
 
     refused: Counter[Kind] = field(default_factory=Counter)
@@ -67,68 +67,68 @@ class Fates:
     faults: list[str] = field(default_factory=list)
 
 
-def fates(packed: bytes, count: int, seed: int) -> Fates:
-    """Make so many mutants of a bundle, and see what becomes of each.
+def run_mutants(packed: bytes, count: int, seed: int) -> Outcomes:
+    """Mutate a bundle and read each mutant.
 
     Args:
-        packed: A whole bundle.
-        count: Of mutants.
-        seed: Of the draws.
+        packed: A complete bundle.
+        count: Number of mutants.
+        seed: Random seed.
     """
-    found = Fates()
+    outcomes = Outcomes()
     read = 0
-    for kind, data in mutants(packed, count, random.Random(seed)):  # noqa: S311  # no secret
+    for kind, data in mutants(packed, count, random.Random(seed)):  # noqa: S311  # not used for security
         try:
-            told = _told(data)
-            if told:
-                found.refused[kind] += 1
-                found.faults += [f"{kind}: said {told!r}"] if not told.isprintable() else []
+            message = _error_message(data)
+            if message:
+                outcomes.refused[kind] += 1
+                outcomes.faults += (
+                    [f"{kind}: said {message!r}"] if not message.isprintable() else []
+                )
             else:
-                found.read[kind] += 1
+                outcomes.read[kind] += 1
                 bundle, read = parse(data, _HERE), read + 1
-                faults = [*shown_badly(bundle)]
-                faults += drawn_badly(bundle) if read % _DRAWN_EVERY == 1 else []
-                found.faults += [f"{kind}: {fault}" for fault in faults]
-        except Exception as error:  # noqa: BLE001  # whatever it is, it should not be
-            found.faults.append(f"{kind}: {type(error).__name__}: {error}"[:300])
-    return found
+                faults = [*unsafe_output(bundle)]
+                faults += unsafe_page(bundle) if read % _DRAWN_EVERY == 1 else []
+                outcomes.faults += [f"{kind}: {fault}" for fault in faults]
+        except Exception as error:  # noqa: BLE001  # every other exception is a fault
+            outcomes.faults.append(f"{kind}: {type(error).__name__}: {error}"[:300])
+    return outcomes
 
 
-def mutants(packed: bytes, count: int, chance: random.Random) -> Iterator[tuple[Kind, bytes]]:
-    """Bundles that were tampered with, with how."""
+def mutants(packed: bytes, count: int, rng: random.Random) -> Iterator[tuple[Kind, bytes]]:
+    """Mutants with the kind of mutation."""
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    ways: dict[Kind, Callable[[], bytes]] = {
-        "bytes of the file": lambda: tampered(packed, chance),
-        "bytes of its text": lambda: zipped(
-            {"bundle.json": tampered(members["bundle.json"], chance)}
-        ),
-        "a value": lambda: zipped({"bundle.json": _with_other_value(members, chance)}),
-        "another file in it": lambda: zipped(dict([*members.items(), chance.choice(_MEMBERS)])),
+    mutations: dict[Kind, Callable[[], bytes]] = {
+        "bytes of the file": lambda: tampered(packed, rng),
+        "bytes of its text": lambda: zipped({"bundle.json": tampered(members["bundle.json"], rng)}),
+        "a value": lambda: zipped({"bundle.json": _with_other_value(members, rng)}),
+        "another file in it": lambda: zipped(dict([*members.items(), rng.choice(_HOSTILE_FILES)])),
     }
-    kinds = list(ways)
+    kinds = list(mutations)
     for index in range(count):
         kind = kinds[index % len(kinds)]
-        yield kind, ways[kind]()
+        yield kind, mutations[kind]()
 
 
-def tampered(data: bytes, chance: random.Random) -> bytes:
-    """The same with some bytes changed, cut out or put in."""
+def tampered(data: bytes, rng: random.Random) -> bytes:
+    """Data with some bytes changed, deleted or inserted."""
     out = bytearray(data)
-    for _ in range(chance.randint(1, 8)):
-        at = chance.randrange(len(out))
-        match chance.randrange(3):
+    for _ in range(rng.randint(1, 8)):
+        at = rng.randrange(len(out))
+        match rng.randrange(3):
             case 0:
-                out[at] = chance.randrange(256)
+                out[at] = rng.randrange(256)
             case 1:
-                del out[at : at + chance.randint(1, 40)]
+                del out[at : at + rng.randint(1, 40)]
             case _:
-                out[at:at] = chance.randbytes(chance.randint(1, 20))
+                out[at:at] = rng.randbytes(rng.randint(1, 20))
     return bytes(out)
 
 
 def zipped(members: dict[str, bytes], **options: Any) -> bytes:
-    """A ZIP file of these."""
+    """A ZIP file with these members."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", **options) as archive:
         for name, data in members.items():
@@ -136,20 +136,20 @@ def zipped(members: dict[str, bytes], **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def _with_other_value(members: dict[str, bytes], chance: random.Random) -> bytes:
-    """The bundle's text with another value, or another key, somewhere."""
-    told = json.loads(members["bundle.json"])
-    places = list(_places(told))
-    holder, key = chance.choice(places)
-    if isinstance(holder, dict) and chance.random() < 0.1:
-        holder[str(chance.choice(_EVIL))] = holder.pop(key)
+def _with_other_value(members: dict[str, bytes], rng: random.Random) -> bytes:
+    """The bundle's JSON with one value or key replaced."""
+    content = json.loads(members["bundle.json"])
+    places = list(_places(content))
+    holder, key = rng.choice(places)
+    if isinstance(holder, dict) and rng.random() < 0.1:
+        holder[str(rng.choice(_HOSTILE_VALUES))] = holder.pop(key)
     else:
-        holder[key] = chance.choice(_EVIL)
-    return json.dumps(told).encode()
+        holder[key] = rng.choice(_HOSTILE_VALUES)
+    return json.dumps(content).encode()
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Where a value stands: its holder, and its key or index there."""
+    """All values, each as its container and its key or index."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in list(pairs):
         yield value, key
@@ -157,8 +157,8 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(inner)
 
 
-def _told(data: bytes) -> str:
-    """What is said of a file that is refused; nothing where it is read."""
+def _error_message(data: bytes) -> str:
+    """Error message of a rejected file; empty if it is accepted."""
     try:
         parse(data, _HERE)
     except BenchError as error:
@@ -166,12 +166,12 @@ def _told(data: bytes) -> str:
     return ""
 
 
-def shown_badly(bundle: Bundle) -> Iterator[str]:
-    """What a report of a bundle would let through."""
+def unsafe_output(bundle: Bundle) -> Iterator[str]:
+    """Unsafe content in a report of a bundle."""
     if not bundle.machines or not bundle.runs:
         return
     report = _report(bundle)
-    text, table = to_markdown(report), runs_csv(report.document.runs)
+    text, table = section_to_markdown(report), runs_csv(report.document.runs)
     if "<script" in text or re.search(r"(?<!\\)\]\(javascript", text):
         yield "Markdown that runs"
     if any(not c.isprintable() and c != "\n" for c in text + table):
@@ -197,22 +197,22 @@ def _report(bundle: Bundle) -> ReportSection:
     )
 
 
-def drawn_badly(bundle: Bundle) -> Iterator[str]:
-    """What the page of a bundle, and MLflow's notes of its runs, would let through."""
+def unsafe_page(bundle: Bundle) -> Iterator[str]:
+    """Unsafe content in the page of a bundle and in the descriptions of its runs."""
     results = [each.result for each in bundle.runs]
     if not bundle.machines or not results:
         return
     report = dataclasses.replace(
-        _report(bundle), curves=curves_of(results[:1]), seen=system_state_of(results)
+        _report(bundle), curves=curves_of(results[:1]), system_state=system_state_of(results)
     )
     book = Report(
         title=report.title,
         command="",
         created="2026-01-31",
         document=report.document,
-        reports=(report,),
+        sections=(report,),
     )
-    page = book_to_html(book, drawings_of(book))
+    page = report_to_html(book, charts_of_report(book))
     if "<script" in page:
         yield "a script in the page"
     if any(not c.isprintable() and c != "\n" for c in page):
@@ -221,8 +221,8 @@ def drawn_badly(bundle: Bundle) -> Iterator[str]:
         yield "a link in a note"
 
 
-def page(found: Fates, command: str, machine: str) -> str:
-    """What became of them, in words."""
+def page(outcomes: Outcomes, command: str, machine: str) -> str:
+    """The outcomes as a page."""
     lines = [
         "# What becomes of bundles that were tampered with",
         f"Made by `{command}`\non {machine}, {datetime.now(UTC).date().isoformat()}.",
@@ -233,9 +233,9 @@ def page(found: Fates, command: str, machine: str) -> str:
         ),
     ]
     table = ["| what was changed | tried | refused | read and shown |", "|---|--:|--:|--:|"]
-    for kind in sorted({*found.refused, *found.read}):
-        refused, read = found.refused[kind], found.read[kind]
+    for kind in sorted({*outcomes.refused, *outcomes.read}):
+        refused, read = outcomes.refused[kind], outcomes.read[kind]
         table.append(f"| {kind} | {refused + read:,} | {refused:,} | {read:,} |")
-    faults = [f"- {fault}" for fault in found.faults[:50]]
-    outcome = f"Faults: {len(found.faults)}."
+    faults = [f"- {fault}" for fault in outcomes.faults[:50]]
+    outcome = f"Faults: {len(outcomes.faults)}."
     return "\n\n".join([*lines, "\n".join(table), outcome, *faults]) + "\n"

@@ -1,4 +1,4 @@
-"""Takes away what the suite writes to while it trains: the disk, the database, the server."""
+"""Takes the disk, the database or the server away while a training runs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from invariants import Findings
-from place import Place, Training, still_runs_when
+from place import Training, WorkFolder, still_runs_when
 from program import Bench, Ended, Running, free_port, is_up
-from witness import Witness
+from witness import Recording
 
 _LONG_SECONDS = 600.0
 _LOCK_SECONDS = 30.0
 _DISK_BYTES = 96 * 2**20
 _LONG_STEPS = 2_400
-"""So long that an outage of half a minute ends before its training does, more or less."""
+"""Long enough that the training usually outlasts an outage of half a minute."""
 
-_HOLD = """
+_LOCK_SCRIPT = """
 import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
 connection.execute("BEGIN EXCLUSIVE")
-print("held", flush=True)
+print("locked", flush=True)
 if sys.argv[2] != "None":
     time.sleep(float(sys.argv[2]))
 else:
@@ -39,22 +39,22 @@ connection.execute("ROLLBACK")
 
 @dataclass
 class Outage:
-    """What came of a fault.
+    """Result of an outage.
 
     Attributes:
-        skipped: Why it could not be tried here; empty where it was.
-        findings: What was wrong after the next command.
-        notes: What else was seen.
+        skipped: Why it could not be tried here; empty if it was.
+        findings: Faults found after the next command.
+        notes: Other observations.
     """
 
     skipped: str = ""
     findings: Findings = field(default_factory=Findings)
     notes: list[str] = field(default_factory=list)
 
-    def saw(self, ended: Ended, noted: Witness, before: int) -> None:
-        """Keep how the command went on and what it said, but for its document."""
+    def add_notes(self, ended: Ended, recording: Recording, before: int) -> None:
+        """Add the command's exit status, progress and warnings."""
         self.notes.append(
-            f"exit status {ended.status}, {noted.count('scored')} scorings shown, "
+            f"exit status {ended.status}, {recording.count('scored')} scorings shown, "
             f"{before} of them before the fault"
         )
         self.notes += [
@@ -63,71 +63,77 @@ class Outage:
 
 
 def training(images: Path | None, *, long: bool = False) -> Training:
-    """What is trained under a fault."""
+    """The training during an outage."""
     steps = (_LONG_STEPS // 2, _LONG_STEPS) if long else (60, 120)
     return Training(steps=steps, every=100 if long else 10, images=images)
 
 
 def database_locked(folder: Path, images: Path | None, seconds: float | None) -> Outage:
-    """Another process holds the database: for so long, or until the command has ended."""
-    place, outage = Place(folder, training(images, long=seconds is not None)), Outage()
-    place.first_command()
-    with place.started() as (running, noted):
-        before = _once_shown(running, noted)
-        with _held(place.folder / "mlflow.db", seconds):
+    """Another process locks the database for some seconds, or until the command ends."""
+    work_folder, outage = WorkFolder(folder, training(images, long=seconds is not None)), Outage()
+    work_folder.first_command()
+    with work_folder.started() as (running, recording):
+        before = _wait_for_evaluations(running, recording)
+        with _locked(work_folder.folder / "mlflow.db", seconds):
             if seconds is None:
                 running.ended(_LONG_SECONDS)
-        outage.notes.append(f"{noted.count('scored')} scorings shown when the lock was released")
+        outage.notes.append(
+            f"{recording.count('scored')} scorings shown when the lock was released"
+        )
         ended = running.ended(_LONG_SECONDS)
-    outage.saw(ended, noted, before)
-    noted.testify(place.evidence, unfinished="KILLED")
-    outage.findings += _about(ended) + place.settle_and_check()
+    outage.add_notes(ended, recording, before)
+    recording.add_to(work_folder.expected, unfinished="KILLED")
+    outage.findings += _check_no_traceback(ended) + work_folder.settle_and_check()
     return outage
 
 
 def server_gone(folder: Path, images: Path | None, *, comes_back: bool) -> Outage:
-    """The tracking server dies while a training goes on, and comes back in it or after it."""
+    """The tracking server dies during a training, and comes back during or after it."""
     server = _Server(folder / "server")
     outage = Outage()
     with contextlib.ExitStack() as served:
         served.enter_context(server.running())
-        place = Place(folder / "user", training(images, long=comes_back), server.address)
-        place.first_command()
-        with place.started() as (running, noted):
-            before = _once_shown(running, noted)
+        work_folder = WorkFolder(folder / "user", training(images, long=comes_back), server.address)
+        work_folder.first_command()
+        with work_folder.started() as (running, recording):
+            before = _wait_for_evaluations(running, recording)
             served.close()
             if comes_back:
-                still_runs_when(running, lambda: noted.count("scored") > before + 1, 120)
+                still_runs_when(running, lambda: recording.count("scored") > before + 1, 120)
                 served.enter_context(server.running())
             ended = running.ended(_LONG_SECONDS)
         if not comes_back:
             served.enter_context(server.running())
-        outage.saw(ended, noted, before)
-        noted.testify(place.evidence, unfinished="KILLED")
-        outage.findings += _about(ended) + place.settle_and_check(server.database)
+        outage.add_notes(ended, recording, before)
+        recording.add_to(work_folder.expected, unfinished="KILLED")
+        outage.findings += _check_no_traceback(ended) + work_folder.settle_and_check(
+            server.database
+        )
     return outage
 
 
 def disk_full(folder: Path, images: Path | None) -> Outage:
-    """The disk that holds the user's folder has no byte left from the first scoring on."""
+    """The disk of the working folder is full from the first evaluation on."""
     outage = Outage()
     with contextlib.ExitStack() as stack:
         try:
             disk = stack.enter_context(_small_disk(folder))
         except OSError as error:
             return Outage(skipped=f"no small disk can be made here: {error}")
-        place = Place(folder / "user", training(images), disk=disk)
-        place.first_command()
-        with place.started() as (running, noted):
-            before = _once_shown(running, noted)
-            noted.testify(place.evidence, unfinished="KILLED")
+        work_folder = WorkFolder(folder / "user", training(images), disk=disk)
+        work_folder.first_command()
+        with work_folder.started() as (running, recording):
+            before = _wait_for_evaluations(running, recording)
+            recording.add_to(work_folder.expected, unfinished="KILLED")
             with _filled(disk):
                 ended = running.ended(_LONG_SECONDS)
-        outage.saw(ended, noted, before)
-        # How its rows ended nobody could write down: none may go on, no more can be asked.
-        for row in place.evidence.ended:
-            place.evidence.ended[row] = frozenset({"FINISHED", "KILLED", "FAILED"})
-        outage.findings += _about(ended) + _printed(ended) + place.settle_and_check()
+        outage.add_notes(ended, recording, before)
+        # The end could not be recorded: any status but RUNNING is allowed.
+        for row in work_folder.expected.statuses:
+            work_folder.expected.statuses[row] = frozenset({"FINISHED", "KILLED", "FAILED"})
+        outage.findings += (
+            _check_no_traceback(ended) + _check_printed_runs(ended) + work_folder.settle_and_check()
+        )
     return outage
 
 
@@ -140,33 +146,35 @@ FAULTS: dict[str, Callable[[Path, Path | None], Outage]] = {
 }
 
 
-def _once_shown(running: Running, noted: Witness) -> int:
-    """Wait for the first scorings; how many were shown."""
-    if not still_runs_when(running, lambda: noted.count("scored") > 1, _LONG_SECONDS):
+def _wait_for_evaluations(running: Running, recording: Recording) -> int:
+    """Wait for the first evaluations; return their number."""
+    if not still_runs_when(running, lambda: recording.count("scored") > 1, _LONG_SECONDS):
         raise RuntimeError(f"the command ended before the fault: {running.stderr()}")
-    return noted.count("scored")
+    return recording.count("scored")
 
 
-def _about(ended: Ended) -> Findings:
-    """A fault of the store must reach the user as words."""
+def _check_no_traceback(ended: Ended) -> Findings:
+    """Errors of the store must not be shown as a traceback."""
     words = ("the command ended in a traceback",) if "Traceback" in ended.stderr else ()
     return Findings(damaged=words)
 
 
-def _printed(ended: Ended) -> Findings:
-    """What can't be written down must be printed: every row with its figures."""
+def _check_printed_runs(ended: Ended) -> Findings:
+    """Runs that can't be recorded must be printed with their values."""
     try:
         runs: list[dict[str, Any]] = ended.document["runs"]
     except ValueError:
         return Findings(lost=(f"no document was printed: {ended.stderr[-300:]}",))
-    bare = [run["steps"] for run in runs if run["max_test_accuracy"] is None]
-    return Findings(lost=tuple(f"row {steps} was printed without figures" for steps in bare))
+    without_accuracy = [run["steps"] for run in runs if run["max_test_accuracy"] is None]
+    return Findings(
+        lost=tuple(f"row {steps} was printed without figures" for steps in without_accuracy)
+    )
 
 
 @contextlib.contextmanager
-def _held(database: Path, seconds: float | None) -> Iterator[None]:
-    """Keep a database from everybody else for so long, and to the block's end."""
-    command = (sys.executable, "-c", _HOLD, str(database), str(seconds))
+def _locked(database: Path, seconds: float | None) -> Iterator[None]:
+    """Lock a database for some seconds, or until the context exits."""
+    command = (sys.executable, "-c", _LOCK_SCRIPT, str(database), str(seconds))
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe) as holder:
         if holder.stdout is None or not holder.stdout.readline():
@@ -176,14 +184,18 @@ def _held(database: Path, seconds: float | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _small_disk(folder: Path) -> Iterator[Path]:
-    """A small file system in memory, where the system and its rights allow one."""
+    """A small in-memory file system.
+
+    Raises:
+        OSError: The system does not permit it.
+    """
     disk = folder / "disk"
     disk.mkdir(parents=True)
     options = f"size={_DISK_BYTES}"
     command = ("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk))
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise OSError(errno.EPERM, " ".join(made.stderr.split()) or "mount refused")
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        raise OSError(errno.EPERM, " ".join(mounted.stderr.split()) or "mount refused")
     try:
         yield disk
     finally:
@@ -192,7 +204,7 @@ def _small_disk(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _filled(disk: Path) -> Iterator[None]:
-    """Leave no byte free."""
+    """Fill a disk completely."""
     path = disk / "filler"
     with path.open("wb", buffering=0) as file:
         for size in (2**20, 2**12, 1):
@@ -207,10 +219,10 @@ def _filled(disk: Path) -> Iterator[None]:
 
 
 class _Server:
-    """MLflow's tracking server on this machine, started and ended as often as asked.
+    """A local MLflow tracking server that can be started repeatedly.
 
     Args:
-        folder: Of its database and its artifacts; made here.
+        folder: Of its database and artifacts; created here.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -220,17 +232,17 @@ class _Server:
 
     @property
     def address(self) -> str:
-        """For MLFLOW_TRACKING_URI."""
+        """Value of MLFLOW_TRACKING_URI."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def database(self) -> Path:
-        """What it writes to."""
+        """Its SQLite file."""
         return self._bench.folder / "served.db"
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """The server, until it is killed with all its processes."""
+        """Run the server; it is killed on exit."""
         command = (sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1")
         with self._bench.started(
             *("--port", str(self._port), "--workers", "1"),

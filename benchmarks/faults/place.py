@@ -1,4 +1,4 @@
-"""A user's folder in which commands are ended by force, and what the user was shown there."""
+"""A working folder in which commands are killed, with recordings of their output."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Literal
 import fakes
 import psutil
 import witness
-from invariants import Evidence, Findings, check
-from program import Bench, Ended, Running, altered, is_alive, wait_until
-from witness import Witness
+from invariants import Expected, Findings, check
+from program import Bench, Ended, Running, is_alive, patched_program, wait_until
+from witness import Recording
 
 from mnist_bench.scenarios.scenario import Grid
 
@@ -34,10 +34,10 @@ class Training:
     """What is trained.
 
     Attributes:
-        workers: Real ones, or a process that speaks the protocol and trains nothing.
-        steps: Rows.
-        every: Distance of grid steps.
-        images: Folder with MNIST's files; None for the embedded sample.
+        workers: Real workers, or fake ones that train nothing.
+        steps: Step counts.
+        every: Interval of the evaluation grid.
+        images: Folder with MNIST's files; None for the packaged sample.
     """
 
     workers: Workers = "real"
@@ -56,14 +56,13 @@ class Training:
         return _SCENARIO.format(steps=list(self.steps), dataset=dataset, every=self.every)
 
 
-class Place:
-    """A folder, a home, and a witness.
+class WorkFolder:
+    """A user's working folder and home, with recordings of all commands.
 
     Args:
-        folder: Made here; for all of it.
-        training: What is trained in it.
-        tracking_uri: Of MLflow; None for the database in the user's folder.
-        disk: Where the user's folder lies, if not with the home.
+        folder: Created here.
+        tracking_uri: MLflow's; None for the database in the working folder.
+        disk: The working folder, if not in `folder`.
     """
 
     def __init__(
@@ -77,43 +76,45 @@ class Place:
         self.bench = Bench(folder)
         self.bench.folder = disk or self.bench.folder
         self.training = training
-        self.evidence = Evidence(training.grid)
+        self.expected = Expected(training.grid)
         self.orphans: list[psutil.Process] = []
         self._variables = {"MLFLOW_TRACKING_URI": tracking_uri} if tracking_uri else {}
-        self._witnesses = 0
+        self._recordings = 0
         scenario = self.bench.folder / "forced.toml"
         scenario.write_text(training.to_toml(), encoding="utf-8", newline="\n")
 
     @property
     def folder(self) -> Path:
-        """The user's."""
+        """The working folder."""
         return self.bench.folder
 
     @contextlib.contextmanager
     def started(
         self, *arguments: str, worker: tuple[str, ...] | None = None
-    ) -> Iterator[tuple[Running, Witness]]:
-        """A training command with a witness in it."""
-        self._witnesses += 1
-        noted = Witness(self.bench.home / f"{self._witnesses}.witness")
+    ) -> Iterator[tuple[Running, Recording]]:
+        """Start a training command with a recording of its output."""
+        self._recordings += 1
+        recording = Recording(self.bench.home / f"{self._recordings}.witness")
         if worker is None and self.training.workers == "stand-in":
             worker = fakes.worker()
         images = ("--data", str(self.training.images)) if self.training.images else ()
         with self.bench.started(
             *("run", "./forced.toml", "--json", *images, *arguments),
-            program=altered(witness.before(noted.path, worker)),
+            program=patched_program(witness.before(recording.path, worker)),
             **self._variables,
         ) as running:
-            yield running, noted
+            yield running, recording
 
-    def whole_command(self, *arguments: str) -> Ended:
-        """A cheap command that opens the store and comes to its end, as a user's next would.
+    def run_to_end(self, *arguments: str) -> Ended:
+        """Run a quick command to its end, like a user's next command.
 
         Raises:
-            RuntimeError: It does not; nothing can be said of what it left.
+            RuntimeError: It failed, so the store can't be checked.
         """
-        cheap = fakes.worker()
-        program = altered(f"from mnist_bench.runner import process\nprocess.COMMAND = {cheap!r}")
+        fast_worker = fakes.worker()
+        program = patched_program(
+            f"from mnist_bench.runner import process\nprocess.COMMAND = {fast_worker!r}"
+        )
         ended = self.bench.run(
             *("run", "smoke", "--steps", "1", "--json", *arguments),
             program=program,
@@ -123,40 +124,40 @@ class Place:
         if ended.status != 0:
             raise RuntimeError(f"the next command ended with {ended.status}: {ended.stderr}")
         for run in ended.document["runs"]:
-            self.evidence.came_to_its_end(run["trajectory"], run["steps"])
+            self.expected.add_end(run["trajectory"], run["steps"])
         return ended
 
     def first_command(self) -> None:
-        """Make the database, and a report that nothing may touch afterwards."""
-        self.whole_command()
-        self.evidence.keep_reports(self.folder / "reports")
+        """Create the database and a report that must not change afterwards."""
+        self.run_to_end()
+        self.expected.keep_reports(self.folder / "reports")
 
     def settle_and_check(self, database: Path | None = None) -> Findings:
-        """Let the next command open the store, then look whether all is as it must be.
+        """Let the next command open the store, then check all invariants.
 
         Args:
-            database: MLflow's; None for the one in the folder.
+            database: MLflow's; None for the one in the working folder.
         """
-        self.evidence.take_journals(self.folder)
-        self.whole_command("--no-report")
+        self.expected.add_spools(self.folder)
+        self.run_to_end("--no-report")
         outlived = tuple(f"process {p.pid} outlived its parent" for p in self._outlived())
-        found = check(self.evidence, self.folder, database or self.folder / "mlflow.db")
+        found = check(self.expected, self.folder, database or self.folder / "mlflow.db")
         return found + Findings(left_over=outlived)
 
     def _outlived(self) -> list[psutil.Process]:
-        gone_or_not = psutil.wait_procs(self.orphans, timeout=60)
-        return [process for process in gone_or_not[1] if is_alive(process)]
+        _, alive = psutil.wait_procs(self.orphans, timeout=60)
+        return [process for process in alive if is_alive(process)]
 
 
 def still_runs_when(running: Running, condition: Callable[[], object], seconds: float) -> bool:
-    """Wait for something in a command; False where the command ends before."""
+    """Wait for a condition; False if the command ends first."""
     wait_until(lambda: running.process.poll() is not None or condition(), seconds)
     return running.process.poll() is None
 
 
 def worker_of(running: Running) -> psutil.Process | None:
-    """The real training process of a command, as soon as it is there."""
-    for process in running.family():
+    """The real worker of a command; None if it has none yet."""
+    for process in running.descendants():
         with contextlib.suppress(psutil.Error):
             if "mnist_bench.worker" in process.cmdline() and is_alive(process):
                 return process

@@ -1,6 +1,6 @@
-"""What must hold of a study once its commands were ended by force and another one went on with it.
+"""Invariants of a study whose commands were killed and that was resumed.
 
-Optuna's own reader tells what the study knows, SQLite what MLflow has.
+The study is read with Optuna, MLflow's database with SQLite.
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 JOURNAL = Path("mlruns", "optuna.log")
-"""Where the suite keeps its studies, seen from a user's folder."""
+"""Optuna's journal in a working folder."""
 COUNTED = ("COMPLETE", "PRUNED")
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A trial as the study has it.
+class StoredTrial:
+    """A trial in the study.
 
     Attributes:
-        number: Optuna's.
-        state: Optuna's word.
-        value: What it is worth; None where it did not come to its end.
-        retry_of: The trial that it tries again; else None.
-        run_id: MLflow's id of its run; None where the study does not know it.
-        chosen: The values of its parameters, as far as they were chosen.
+        state: Optuna's.
+        value: Objective value; None unless the trial is complete.
+        retry_of: Trial that it repeats.
+        run_id: MLflow's; None if the study does not have it.
+        chosen: Values of its parameters so far.
     """
 
     number: int
@@ -44,15 +43,14 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Child:
-    """A trial's run as MLflow has it.
+class TrialRun:
+    """A trial's run in MLflow.
 
     Attributes:
         number: Of the trial.
-        run_id: MLflow's id.
-        status: MLflow's word.
-        state: The suite's word of how the trial ended; empty where it has none.
-        value: Its last validation accuracy; None where it was never scored.
+        status: MLflow's.
+        state: Recorded state of the trial; empty if not recorded.
+        value: Last validation accuracy; None if never evaluated.
     """
 
     number: int
@@ -62,12 +60,12 @@ class Child:
     value: float | None
 
 
-def kept_trials(folder: Path, name: str) -> list[Kept]:
-    """What is in the journal of a user's folder."""
+def stored_trials(folder: Path, name: str) -> list[StoredTrial]:
+    """Trials in the journal of a working folder."""
     storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
     study = optuna.load_study(study_name=name, storage=storage)
     return [
-        Kept(
+        StoredTrial(
             number=trial.number,
             state=trial.state.name,
             value=trial.value if trial.state.name == "COMPLETE" else None,
@@ -88,93 +86,99 @@ FROM runs JOIN tags AS number ON number.key = 'bench.trial' AND number.run_uuid 
 """
 
 
-def children(database: Path) -> list[Child]:
-    """The trials' runs in MLflow's SQLite file."""
+def trial_runs(database: Path) -> list[TrialRun]:
+    """Runs of trials in MLflow's SQLite file."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
         return [
-            Child(int(number), run_id, status, state or "", value)
+            TrialRun(int(number), run_id, status, state or "", value)
             for number, run_id, status, state, value in connection.execute(_CHILDREN)
         ]
 
 
 def check_study(
-    told: Mapping[int, tuple[str, float | None]],
-    kept: Sequence[Kept],
-    runs: Sequence[Child],
-    asked: int,
+    results: Mapping[int, tuple[str, float | None]],
+    stored: Sequence[StoredTrial],
+    runs: Sequence[TrialRun],
+    requested: int,
 ) -> Findings:
-    """Hold a study that came to its end against what it was told on the way.
+    """Compare a finished study with the results that it was told.
 
     Args:
-        told: Optuna's word and the value of each trial that the study was told had ended.
-        kept: The trials that it has.
-        runs: Those that MLflow has.
-        asked: So many that count were asked for.
+        results: Optuna's state and value of each trial that the study was told.
+        stored: Trials of the study.
+        runs: Their runs in MLflow.
+        requested: Number of trials requested.
     """
     return Findings(
-        running=tuple(f"trial {t.number} is {t.state}" for t in kept if t.state == "RUNNING"),
-        lost=(*_forgotten(told, kept), *_never_tried_again(kept), *_without_run(kept, runs)),
-        doubled=(*_counted_twice(kept, asked), *_runs_twice(runs)),
-        wrongly_ended=(*_otherwise_in_mlflow(kept, runs), *_tried_otherwise(kept)),
-        figures=len(told),
+        running=tuple(f"trial {t.number} is {t.state}" for t in stored if t.state == "RUNNING"),
+        lost=(*_forgotten(results, stored), *_never_retried(stored), *_without_run(stored, runs)),
+        doubled=(*_counted_twice(stored, requested), *_runs_twice(runs)),
+        wrongly_ended=(*_differently_in_mlflow(stored, runs), *_retried_differently(stored)),
+        figures=len(results),
         runs=len(runs),
     )
 
 
-def _forgotten(told: Mapping[int, tuple[str, float | None]], kept: Sequence[Kept]) -> Iterator[str]:
-    known = {trial.number: (trial.state, trial.value) for trial in kept}
-    for number, what in told.items():
-        if known.get(number) != what:
-            yield f"trial {number} was {what}, it is {known.get(number)}"
+def _forgotten(
+    results: Mapping[int, tuple[str, float | None]], stored: Sequence[StoredTrial]
+) -> Iterator[str]:
+    known = {trial.number: (trial.state, trial.value) for trial in stored}
+    for number, result in results.items():
+        if known.get(number) != result:
+            yield f"trial {number} was {result}, it is {known.get(number)}"
 
 
-def _never_tried_again(kept: Sequence[Kept]) -> Iterator[str]:
-    """Nothing but a kill makes a trial of a drill fail."""
-    again = {trial.retry_of for trial in kept}
-    for trial in kept:
+def _never_retried(stored: Sequence[StoredTrial]) -> Iterator[str]:
+    """Failed trials without a retry; here only kills make trials fail."""
+    again = {trial.retry_of for trial in stored}
+    for trial in stored:
         if trial.state == "WAITING":
             yield f"trial {trial.number} waits still"
         if trial.state == "FAIL" and trial.number not in again:
             yield f"trial {trial.number} failed and was not tried again"
 
 
-def _without_run(kept: Sequence[Kept], runs: Sequence[Child]) -> Iterator[str]:
+def _without_run(stored: Sequence[StoredTrial], runs: Sequence[TrialRun]) -> Iterator[str]:
     ids = {(run.number, run.run_id) for run in runs}
-    for trial in kept:
+    for trial in stored:
         if trial.state in COUNTED and (trial.number, trial.run_id) not in ids:
             yield f"trial {trial.number} has no run in MLflow ({trial.run_id})"
 
 
-def _counted_twice(kept: Sequence[Kept], asked: int) -> Iterator[str]:
-    counted = {trial.number for trial in kept if trial.state in COUNTED}
-    if len(counted) != asked:
-        yield f"{len(counted)} trials count, {asked} were asked for"
-    for trial in kept:
+def _counted_twice(stored: Sequence[StoredTrial], requested: int) -> Iterator[str]:
+    counted = {trial.number for trial in stored if trial.state in COUNTED}
+    if len(counted) != requested:
+        yield f"{len(counted)} trials count, {requested} were asked for"
+    for trial in stored:
         if trial.retry_of in counted:
             yield f"trial {trial.retry_of} counts and was tried again as {trial.number}"
-    times = Counter(trial.retry_of for trial in kept if trial.retry_of is not None)
+    times = Counter(trial.retry_of for trial in stored if trial.retry_of is not None)
     for number, count in times.items():
         if count > 1:
             yield f"trial {number} was tried again {count} times"
 
 
-def _tried_otherwise(kept: Sequence[Kept]) -> Iterator[str]:
-    known = {trial.number: trial.chosen for trial in kept}
-    for trial in kept:
+def _retried_differently(stored: Sequence[StoredTrial]) -> Iterator[str]:
+    known = {trial.number: trial.chosen for trial in stored}
+    for trial in stored:
         first = known.get(trial.retry_of if trial.retry_of is not None else -1, {})
-        if not first.items() <= trial.chosen.items():  # the first may have been cut short
+        if (
+            not first.items() <= trial.chosen.items()
+        ):  # the first may have been killed before all were chosen
             yield f"trial {trial.number} is not what trial {trial.retry_of} was to be"
 
 
-def _runs_twice(runs: Sequence[Child]) -> Iterator[str]:
+def _runs_twice(runs: Sequence[TrialRun]) -> Iterator[str]:
     for number, count in Counter(run.number for run in runs).items():
         if count > 1:
             yield f"trial {number} is {count} runs in MLflow"
 
 
-def _otherwise_in_mlflow(kept: Sequence[Kept], runs: Sequence[Child]) -> Iterator[str]:
+def _differently_in_mlflow(
+    stored: Sequence[StoredTrial], runs: Sequence[TrialRun]
+) -> Iterator[str]:
     ends = {"COMPLETE": ("FINISHED", "finished"), "PRUNED": ("KILLED", "pruned")}
-    known = {trial.number: trial for trial in kept}
+    known = {trial.number: trial for trial in stored}
     for run in runs:
         trial = known.get(run.number)
         state = trial.state if trial else "unknown to the study"

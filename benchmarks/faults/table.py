@@ -1,4 +1,4 @@
-"""The table of the faults: a line a kind, with what was found."""
+"""The table of faults: one line per kind, with its findings."""
 
 from __future__ import annotations
 
@@ -61,22 +61,22 @@ at from outside: no trial may be lost, none may count twice, and each must have 
         "twice": "trials or figures",
     },
 }
-"""What differs between the pages, by their names."""
+"""Texts of each page, by its name."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One kind of fault, or a part of its tries.
+    """Results of one kind of fault, or of a batch of it.
 
     Attributes:
-        kind: What happens.
-        tried: How often it did.
-        late: Strikes that came after their victim's end, which do not count.
-        hits: Those that count, by stage and signal.
-        findings: What was wrong afterwards.
-        skipped: Why it could not be tried.
-        notes: What else was seen.
-        broken: What broke in the program that tries.
+        kind: Description of the fault.
+        tried: Number of injections.
+        late: Kills that came after the victim's end; they do not count.
+        hits: Kills that count, by stage and signal.
+        findings: Faults found afterwards.
+        skipped: Why it could not be injected.
+        notes: Other observations.
+        broken: Tracebacks of this program.
     """
 
     kind: str
@@ -89,7 +89,7 @@ class Line:
     broken: tuple[str, ...] = ()
 
     def __add__(self, other: Line) -> Line:
-        """Both tries of one kind together."""
+        """Merge two lines of one kind."""
         hits = {
             key: self.hits.get(key, 0) + other.hits.get(key, 0)
             for key in sorted({*self.hits, *other.hits})
@@ -106,13 +106,13 @@ class Line:
         )
 
     def words(self) -> str:
-        """In one line, for who watches."""
+        """One line for the terminal."""
         faults = len(self.findings.faults)
         broken = f", broke: {self.broken[0][-200:]!r}" if self.broken else ""
         return f"{self.kind}: {self.skipped or f'{self.tried} tried, {faults} faults'}{broken}"
 
     def cells(self) -> list[str]:
-        """Of the table."""
+        """Cells of the table."""
         if self.skipped or not self.tried:
             return [f"{self.kind} ({self.skipped or 'could not be tried'})", *["–"] * 7]
         found = self.findings
@@ -125,13 +125,13 @@ class Line:
 
 @dataclass
 class Table:
-    """All kinds.
+    """All lines of a page.
 
     Attributes:
-        name: Of its files.
-        command: What makes it.
-        machine: By its hardware.
-        chance: What the draws were seeded with.
+        name: Stem of its files.
+        command: Command that generates it.
+        machine: Hardware description.
+        chance: Random seed.
     """
 
     name: str
@@ -141,12 +141,12 @@ class Table:
     _lines: dict[str, Line] = field(default_factory=dict)
 
     def add(self, line: Line) -> None:
-        """Count in some tries."""
+        """Add a line, or merge it with that of the same kind."""
         before = self._lines.get(line.kind)
         self._lines[line.kind] = before + line if before else line
 
     def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write the page and the JSON."""
+        """Write the page and the JSON file."""
         text, document = folder / f"{self.name}.md", folder / f"{self.name}.json"
         text.write_text(self._to_markdown(), encoding="utf-8", newline="\n")
         content = {
@@ -174,11 +174,11 @@ class Table:
             **_WORDS[self.name],
         )
         rows = "".join(f"| {' | '.join(line.cells())} |\n" for line in lines)
-        return head + rows + "".join(_struck(line) for line in lines if line.hits)
+        return head + rows + "".join(_hits(line) for line in lines if line.hits)
 
 
-def _struck(line: Line) -> str:
-    """Where the strikes of a kind hit."""
+def _hits(line: Line) -> str:
+    """Sentence on the kills of a kind."""
     hits = ", ".join(f"{count} × {where}" for where, count in line.hits.items())
     late = f"; {line.late} more came too late" if line.late else ""
     return f"\n{line.kind[0].upper()}{line.kind[1:]}: {hits}{late}.\n"

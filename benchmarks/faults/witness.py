@@ -1,7 +1,7 @@
-"""A witness inside the program: notes what the user is shown at the moment that it is shown.
+"""Records what a program receives and shows, from inside the program.
 
-The suite's own journal can't tell whether something was shown that it does not hold. So the program
-is started with a few lines before it that write, past all its buffers, what it hears and shows.
+The spools can't prove that nothing else was shown. So the program is started with some code that
+writes everything it receives and shows to a file, unbuffered.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invariants import Evidence
+from invariants import Expected
 
-_BEFORE = """
+_RECORDER = """
 import json, os
 from mnist_bench.runner import process
 from mnist_bench.runner import progress
@@ -24,50 +24,49 @@ _file = os.open({path!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 def _note(*words):
     os.write(_file, (json.dumps(words) + "\\n").encode())
 
-def _witnessed(name, words):
-    shown = getattr(progress.ProgressWatcher, name)
-    def noted(self, first, *others, **named):
-        answer = shown(self, first, *others, **named)
+def _record_calls(name, words):
+    method = getattr(progress.ProgressWatcher, name)
+    def recorded(self, first, *others, **named):
+        answer = method(self, first, *others, **named)
         _note(name, *words(first))
         return answer
-    setattr(progress.ProgressWatcher, name, noted)
+    setattr(progress.ProgressWatcher, name, recorded)
 
-_witnessed("begun", lambda trajectory: [trajectory.id, list(trajectory.rows)])
-_witnessed("scored", lambda evaluation: [evaluation.model_dump(mode="json")])
+_record_calls("begun", lambda job: [job.id, list(job.step_counts)])
+_record_calls("scored", lambda evaluation: [evaluation.model_dump(mode="json")])
 _messages = process.WorkerProcess.messages
 
-def _listened(self):
+def _recorded_messages(self):
     for message in _messages(self):
         steps = [message.steps] if message.kind == "row" else []
         if steps:
-            _note("heard", *steps)
+            _note("received", *steps)
         yield message
         if steps:
-            _note("taken", *steps)  # who listens has come back for more
+            _note("handled", *steps)  # the caller asks for the next message
 
-process.WorkerProcess.messages = _listened
+process.WorkerProcess.messages = _recorded_messages
 """
 
-# In front of the stand-in worker: it ends itself, as the system's SIGKILL would, after so many
-# lines, or amid the next.
-_SUICIDAL = """
+# Prepended to the fake worker: it kills itself after a random number of lines, or within the next.
+_SELF_KILLING = """
 import os as _os, random as _random, sys as _sys
 
 _lines = 0
-_said = _os.open({path!r}, _os.O_WRONLY | _os.O_CREAT | _os.O_APPEND)
+_deaths = _os.open({path!r}, _os.O_WRONLY | _os.O_CREAT | _os.O_APPEND)
 
 def print(text, *, file=None, flush=True):
     global _lines
     if file is not None:
         file.write(text + "\\n")
         return
-    chance = _random.Random(request["training_seed"])
-    due, torn = chance.randrange({lines}), chance.random() < 0.5
+    rng = _random.Random(request["training_seed"])
+    due, torn = rng.randrange({lines}), rng.random() < 0.5
     line = (text + "\\n").encode()
     if _lines == due and torn:
         _os.write(1, line[: len(line) // 2])
     if _lines == due:
-        _os.write(_said, b"x")
+        _os.write(_deaths, b"x")
         _os.kill(_os.getpid(), 9)
     _os.write(1, line)
     _lines += 1
@@ -75,64 +74,60 @@ def print(text, *, file=None, flush=True):
 
 
 def before(path: Path, worker: tuple[str, ...] | None) -> str:
-    """Python that puts the witness into the program.
+    """Python code that makes the program record.
 
     Args:
-        path: Where it writes.
-        worker: The command of another training process, if it shall not be the real one.
+        path: File of the recording.
+        worker: Command of a fake worker; None for the real one.
     """
-    stand_in = f"process.COMMAND = {worker!r}\n" if worker else ""
-    return _BEFORE.format(path=str(path)) + stand_in
+    fake = f"process.COMMAND = {worker!r}\n" if worker else ""
+    return _RECORDER.format(path=str(path)) + fake
 
 
-def suicidal(worker: tuple[str, ...], lines: int, said: Path) -> tuple[str, ...]:
-    """A stand-in worker that ends by SIGKILL at a line that its training's seed draws.
+def self_killing_worker(worker: tuple[str, ...], lines: int, deaths: Path) -> tuple[str, ...]:
+    """Command of a fake worker that kills itself at a random line, chosen by the training seed.
 
     Args:
-        worker: Its command, a Python program as text in the end.
-        lines: What it draws below; one that has less to say comes to its end.
-        said: File that grows by a byte with every such death.
+        worker: Command whose last argument is Python code.
+        lines: Upper limit of the line number; a worker with fewer lines ends normally.
+        deaths: File that grows by one byte with every death.
     """
     *command, text = worker
-    return (*command, _SUICIDAL.format(path=str(said), lines=lines) + text)
+    return (*command, _SELF_KILLING.format(path=str(deaths), lines=lines) + text)
 
 
 @dataclass(frozen=True)
-class Witness:
-    """What the witness has written.
-
-    Attributes:
-        path: Where.
-    """
+class Recording:
+    """The file that a recording program writes."""
 
     path: Path
 
     def lines(self) -> list[list[Any]]:
-        """All that is written to its end."""
+        """Complete lines."""
         if not self.path.exists():
             return []
         return [json.loads(line) for line in self.path.read_bytes().split(b"\n")[:-1]]
 
     def count(self, kind: str) -> int:
-        """How many lines there are of one kind."""
+        """Number of lines of one kind."""
         return sum(line[0] == kind for line in self.lines())
 
-    def testify(self, evidence: Evidence, unfinished: str) -> None:
-        """Count in what was shown; rows that did not come to their end, ended `unfinished`."""
-        for trajectory, (kind, *words) in self._by_trajectory():
+    def add_to(self, expected: Expected, unfinished: str) -> None:
+        """Add the recording to what is expected; unfinished runs get the status `unfinished`."""
+        for trajectory, (kind, *words) in self._by_training():
             match kind:
                 case "begun":
-                    evidence.begun(trajectory, tuple(words[1]), unfinished)
+                    expected.add_training(trajectory, tuple(words[1]), unfinished)
                 case "scored":
-                    evidence.scored(trajectory, words[0])
-                case "heard":
-                    # Only who is killed himself may have had no time to take it to heart.
-                    surely = unfinished == "FAILED"
-                    evidence.came_to_its_end(trajectory, words[0], surely=surely)
-                case "taken":
-                    evidence.came_to_its_end(trajectory, words[0])
+                    expected.add_evaluation(trajectory, words[0])
+                case "received":
+                    # A killed command may have died before it handled the message.
+                    certain = unfinished == "FAILED"
+                    expected.add_end(trajectory, words[0], certain=certain)
+                case "handled":
+                    expected.add_end(trajectory, words[0])
 
-    def _by_trajectory(self) -> Iterator[tuple[str, list[Any]]]:
+    def _by_training(self) -> Iterator[tuple[str, list[Any]]]:
         trajectory = ""
         for line in self.lines():
             trajectory = line[1] if line[0] == "begun" else trajectory

@@ -1,6 +1,6 @@
-"""The suite's trainer with nothing around it: no parent, no messages, no look at the machine.
+"""The trainer alone, without a parent process, messages and machine checks.
 
-Started by `overhead.py`; prints the wall-clock seconds of training and scoring.
+Started by `overhead.py`; prints the wall-clock seconds of training and evaluation.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from mnist_bench.results.protocol import Request
 from mnist_bench.scenarios.hyperparameters import FittedHyperparameters
 from mnist_bench.worker import tensorflow_setup
 
-_STEPS_AT_ONCE = 100
+_STEPS_PER_CALL = 100
 
 
 def main() -> None:
-    """Train what the request on standard input asks for."""
+    """Train by the request on standard input."""
     request = Request.model_validate_json(sys.stdin.readline())
-    asked = request.hyperparameters
-    if isinstance(asked, FittedHyperparameters):
+    hyperparameters = request.hyperparameters
+    if isinstance(hyperparameters, FittedHyperparameters):
         raise TypeError(f"{request.model} does not train in steps")
     tensorflow_setup.start(request.execution)
     from mnist_bench.worker.trainer import Trainer
 
     trainer = Trainer(
         mnist.load(request.source),
-        asked,
+        hyperparameters,
         request.training_seed,
-        parts=request.execution.parts,
+        shards=request.execution.shards,
     )
-    last = request.rows[-1]
+    last = request.step_counts[-1]
     begin = time.perf_counter()
     for stop in sorted({*request.grid.points(last), last}):
         while trainer.step < stop:
-            trainer.advance(min(_STEPS_AT_ONCE, stop - trainer.step))
+            trainer.advance(min(_STEPS_PER_CALL, stop - trainer.step))
         trainer.evaluate("validation")
         trainer.evaluate("test")
     print(time.perf_counter() - begin)

@@ -1,6 +1,6 @@
-"""`mnist-bench`, with its own and the worker's processor time noted at "go" and at training's end.
+"""`mnist-bench` with processor times recorded at "go" and at the end of training.
 
-Started by `overhead.py`; writes a line of JSON to the file that `MNIST_BENCH_NOTES` names.
+Started by `overhead.py`; writes a line of JSON to the file in `MNIST_BENCH_NOTES`.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from mnist_bench.runner import process
 _METERED = Path(__file__).with_name("metered.py")
 
 
-class NotedWorker(process.WorkerProcess):
-    """A worker whose go and last row are noted."""
+class TimedWorker(process.WorkerProcess):
+    """A worker that records processor times at "go" and at the last step count."""
 
     def go(self) -> None:
         """Let it trace and train."""
-        self._notes = {"before_go_seconds": time.process_time()}
-        self._own, self._workers = time.process_time(), self._worker_seconds()
+        self._times = {"before_go_seconds": time.process_time()}
+        self._parent_start, self._worker_start = time.process_time(), self._worker_seconds()
         super().go()
 
     def messages(self) -> Iterator[Message]:
-        """What it says; each row's end closes the account so far."""
+        """Its messages; each end of a step count updates the times."""
         for message in super().messages():
             if isinstance(message, StepCountDone):
-                self._notes |= {
-                    "parent_seconds": time.process_time() - self._own,
-                    "worker_seconds": self._worker_seconds() - self._workers,
+                self._times |= {
+                    "parent_seconds": time.process_time() - self._parent_start,
+                    "worker_seconds": self._worker_seconds() - self._worker_start,
                     "train_and_evaluate_seconds": message.seconds["train"]
                     + message.seconds["evaluate"],
                 }
             yield message
 
     def end(self) -> str | None:
-        """Wait for its end, and keep the notes."""
-        Path(os.environ["MNIST_BENCH_NOTES"]).write_text(json.dumps(self._notes), encoding="ascii")
+        """Wait for its end and write the times."""
+        Path(os.environ["MNIST_BENCH_NOTES"]).write_text(json.dumps(self._times), encoding="ascii")
         return super().end()
 
     def _worker_seconds(self) -> float:
@@ -52,18 +52,18 @@ class NotedWorker(process.WorkerProcess):
 
 
 def main() -> None:
-    """Be the command."""
+    """Run the command."""
     from mnist_bench.runner import executor
 
     process.COMMAND = (sys.executable, "-P", str(_METERED))
-    executor.WorkerProcess = NotedWorker  # type: ignore[attr-defined]
+    executor.WorkerProcess = TimedWorker  # type: ignore[attr-defined]
     try:
         cli.main()
     finally:
         path = Path(os.environ["MNIST_BENCH_NOTES"])
-        notes = json.loads(path.read_text(encoding="ascii"))
-        whole = notes | {"whole_seconds": time.process_time()}
-        path.write_text(json.dumps(whole), encoding="ascii")
+        recorded = json.loads(path.read_text(encoding="ascii"))
+        times = recorded | {"whole_seconds": time.process_time()}
+        path.write_text(json.dumps(times), encoding="ascii")
 
 
 if __name__ == "__main__":

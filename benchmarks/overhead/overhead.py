@@ -1,10 +1,10 @@
-"""What measuring and recording cost the training that is measured.
+"""Overhead of measuring and recording on the measured training.
 
     python benchmarks/overhead/overhead.py --data DIR -n 6
 
-In turn: `mnist-bench run --steps 2500`, and the same trainer with nothing around it. Prints the
-processor time of the parent and of the sampling between "go" and the end of training as a share of
-the worker's, and the ratio of wall-clock times pair by pair; `--write` keeps both in this folder.
+Alternates `mnist-bench run --steps 2500` and the same trainer alone. Prints the processor time of
+the parent and of the sampling between "go" and the end of training as a share of the worker's, and
+the ratio of wall-clock times of each pair; `--write` writes both to this folder.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Recorded:
 
     Attributes:
         parent_cpu_seconds: Processor time of the parent between "go" and the end of training.
-        sampling_cpu_seconds: That of looking at the machine, inside the worker.
-        worker_cpu_seconds: That of the worker over the same time.
-        train_and_evaluate_seconds: Wall clock inside training and scoring.
-        before_go_cpu_seconds: The parent's until "go": MLflow's import, the store.
-        after_cpu_seconds: The parent's after the end of training: recording, the report.
+        sampling_cpu_seconds: Processor time of reading the machine's state, in the worker.
+        worker_cpu_seconds: Processor time of the worker between "go" and the end of training.
+        train_and_evaluate_seconds: Wall-clock time of training and evaluation.
+        before_go_cpu_seconds: Of the parent until "go": import of MLflow, opening the store.
+        after_cpu_seconds: Of the parent after training: recording, the report.
     """
 
     parent_cpu_seconds: float
@@ -55,45 +55,45 @@ class Recorded:
 
     @property
     def share(self) -> float:
-        """Of parent and sampling, by the worker's processor time."""
+        """Processor time of parent and sampling divided by the worker's."""
         return (self.parent_cpu_seconds + self.sampling_cpu_seconds) / self.worker_cpu_seconds
 
 
-def recorded(folder: Path, images: Path) -> Recorded:
+def run_command(folder: Path, images: Path) -> Recorded:
     """Run the command once."""
     meter, notes = folder / "meter.txt", folder / "notes.json"
-    asked = ("run", "--steps", str(STEPS), "--data", str(images))
+    arguments = ("run", "--steps", str(STEPS), "--data", str(images))
     subprocess.run(
-        [sys.executable, str(FOLDER / "command.py"), *asked],
+        [sys.executable, str(FOLDER / "command.py"), *arguments],
         cwd=folder,
         env=os.environ | {"MNIST_BENCH_METER": str(meter), "MNIST_BENCH_NOTES": str(notes)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    noted = json.loads(notes.read_text(encoding="ascii"))
+    times = json.loads(notes.read_text(encoding="ascii"))
     sampling = float(meter.read_text(encoding="ascii"))
     return Recorded(
-        parent_cpu_seconds=noted["parent_seconds"],
+        parent_cpu_seconds=times["parent_seconds"],
         sampling_cpu_seconds=sampling,
-        worker_cpu_seconds=noted["worker_seconds"] - sampling,
-        train_and_evaluate_seconds=noted["train_and_evaluate_seconds"],
-        before_go_cpu_seconds=noted["before_go_seconds"],
-        after_cpu_seconds=noted["whole_seconds"]
-        - noted["before_go_seconds"]
-        - noted["parent_seconds"],
+        worker_cpu_seconds=times["worker_seconds"] - sampling,
+        train_and_evaluate_seconds=times["train_and_evaluate_seconds"],
+        before_go_cpu_seconds=times["before_go_seconds"],
+        after_cpu_seconds=times["whole_seconds"]
+        - times["before_go_seconds"]
+        - times["parent_seconds"],
     )
 
 
 def alone(source: Source) -> float:
-    """Train once with nothing around the trainer; wall-clock seconds of training and scoring."""
-    asked = scenario.read(scenario.find("table-1"))
+    """Train once with the trainer alone; return wall-clock seconds of training and evaluation."""
+    table_1 = scenario.read(scenario.find("table-1"))
     request = Request(
-        model=asked.model,
-        hyperparameters=asked.hyperparameters,
+        model=table_1.model,
+        hyperparameters=table_1.hyperparameters,
         training_seed=0,
-        rows=(STEPS,),
-        grid=asked.grid,
+        step_counts=(STEPS,),
+        grid=table_1.grid,
         source=source,
         execution=Execution(threads=system.usable_threads()),
         folder="",
@@ -111,7 +111,7 @@ def alone(source: Source) -> float:
 
 
 def page(runs: list[Recorded], bare: list[float]) -> str:
-    """The table."""
+    """The page in Markdown."""
     ratios = [run.train_and_evaluate_seconds / b for run, b in zip(runs, bare, strict=True)]
     lines = [
         "# Overhead",
@@ -138,12 +138,12 @@ def page(runs: list[Recorded], bare: list[float]) -> str:
 
 def _ratio(ratios: list[float]) -> str:
     each = ", ".join(f"{ratio:.3f}" for ratio in ratios)
-    said = f"Wall clock of training and scoring, by the same trainer alone, pair by pair: {each}"
+    text = f"Wall clock of training and scoring, by the same trainer alone, pair by pair: {each}"
     if len(ratios) < 2:
-        return f"{said}."
+        return f"{text}."
     mean, sem = statistics.mean(ratios), stats.sem(ratios)
     low, high = stats.t.interval(0.95, len(ratios) - 1, mean, sem)
-    return f"{said}; mean {mean:.3f}, 95% interval {low:.3f} to {high:.3f}, n = {len(ratios)}."
+    return f"{text}; mean {mean:.3f}, 95% interval {low:.3f} to {high:.3f}, n = {len(ratios)}."
 
 
 def _line(name: str, values: list[float], form: str = "{:.2f}") -> str:
@@ -152,21 +152,23 @@ def _line(name: str, values: list[float], form: str = "{:.2f}") -> str:
 
 
 def main() -> None:
-    """Measure, print, and keep what was asked to be kept."""
+    """Measure, print, and write with `--write`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's IDX files")
     parser.add_argument("-n", type=int, default=6, help="pairs (6)")
-    parser.add_argument("--write", action="store_true", help="keep table and figures here")
+    parser.add_argument(
+        "--write", action="store_true", help="write table and values to this folder"
+    )
     options = parser.parse_args()
-    source = mnist.find("mnist", options.data, say=print)
+    source = mnist.find("mnist", options.data, log=print)
     runs: list[Recorded] = []
     bare: list[float] = []
     for turn in range(options.n):
         with tempfile.TemporaryDirectory() as folder:
-            # Which of the two comes first changes from pair to pair.
-            for way in ("run", "alone") if turn % 2 else ("alone", "run"):
-                if way == "run":
-                    runs.append(recorded(Path(folder), options.data.resolve()))
+            # The order alternates between pairs.
+            for kind in ("run", "alone") if turn % 2 else ("alone", "run"):
+                if kind == "run":
+                    runs.append(run_command(Path(folder), options.data.resolve()))
                 else:
                     bare.append(alone(source))
         print(f"pair {turn + 1}: {runs[-1].train_and_evaluate_seconds:.2f} s recorded, "

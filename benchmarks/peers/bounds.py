@@ -1,7 +1,7 @@
-"""How large the ratios could be here: each peer's figure by the least that this machine needs.
+"""Upper bounds of the ratios: each peer's time divided by the least time on this machine.
 
 A step needs its arithmetic at the speed of a matrix product and Adam's memory traffic at that of a
-copy, shared evenly among the threads; a scoring needs its arithmetic. `docs/speed.md` shows the
+copy, shared evenly among the threads; an evaluation needs its arithmetic. `docs/speed.md` shows the
 table, from `peers.json` and `ops.json`.
 """
 
@@ -19,17 +19,17 @@ from mnist_bench.core.limits import Precision
 
 SCORED_IMAGES = 10_000
 IMAGE_MFLOP = 2 * (784 * 25 * 32 + 196 * 800 * 64 + 3136 * 1024 + 1024 * 10) / 1e6
-"""Forward, without the gradients."""
-_OURS: Mapping[str, Precision] = {"ours": "float32", "ours-bfloat16": "bfloat16"}
+"""Forward pass only."""
+_PRECISIONS: Mapping[str, Precision] = {"ours": "float32", "ours-bfloat16": "bfloat16"}
 
 
 def table(session: Session, ops: OpsSession) -> str:
-    """A line for each ratio of times that was asked for."""
+    """The table of all ratios of times with a target."""
     profiles = {profile.precision: profile for profile in ops.profiles}
-    asked = (target for target in ratios.TARGETS if target.faster and target.bound is not None)
+    targets = (target for target in ratios.TARGETS if target.faster and target.bound is not None)
     lines = ["| figure | ratio | reached | asked | at the least that is needed here |",
              "|---|---|---:|---:|---:|"]  # fmt: skip
-    lines += [_line(session, profiles[_OURS[target.ours]], target) for target in asked]
+    lines += [_line(session, profiles[_PRECISIONS[target.ours]], target) for target in targets]
     return "\n".join(lines) + "\n"
 
 
@@ -40,14 +40,14 @@ def _line(session: Session, profile: Profile, target: Target) -> str:
     least = least_seconds(profile, target.figure, session.threads)
     peer = CONTENDERS[target.peer].title
     figure = statistics.median(map(ratios.FIGURES[target.figure], session.runs(target.peer)))
-    theirs = figure / 1000 if target.figure == "step" else figure
-    named = f"{peer} / {CONTENDERS[target.ours].title}"
-    cells = (target.figure, named, f"{reached.median:.2f}", f"{target.bound:.2f}")
-    return "| " + " | ".join((*cells, f"{theirs / least:.2f}")) + " |"
+    peer_seconds = figure / 1000 if target.figure == "step" else figure
+    names = f"{peer} / {CONTENDERS[target.ours].title}"
+    cells = (target.figure, names, f"{reached.median:.2f}", f"{target.bound:.2f}")
+    return "| " + " | ".join((*cells, f"{peer_seconds / least:.2f}")) + " |"
 
 
 def least_seconds(profile: Profile, figure: str, threads: int) -> float:
-    """Of a step or an evaluation, on so many threads."""
+    """Least seconds of a step or an evaluation on some number of threads."""
     if figure == "evaluation":
         milliseconds = SCORED_IMAGES * IMAGE_MFLOP / profile.product_gflops
     else:

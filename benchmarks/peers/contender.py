@@ -1,7 +1,6 @@
-"""One contender: trains the paper's network for some steps and says what that took.
+"""Trains the paper's network with one contender and measures its time and memory.
 
-Started by `peers.py` in a process of its own. Reads a `TimedTask` on standard input, prints a
-`Timed` as its last line.
+Started by `peers.py`. Reads a `TimedTask` from standard input, prints a `Timed` as its last line.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from mnist_bench.data import mnist
 from mnist_bench.measurement.memory import peak_rss
 
 _EVALUATIONS = 2
-"""Timed ones, after a first that builds what it needs."""
+"""Timed evaluations, after a first one that may compile."""
 
 
 def main() -> None:
-    """Serve one task."""
+    """Run one task."""
     task = TimedTask.model_validate_json(sys.stdin.readline())
     module = importlib.import_module(CONTENDERS[task.name].module)
     module.prepare(task.threads)
@@ -55,13 +54,13 @@ def main() -> None:
 
 
 def _stops(task: TimedTask) -> list[int]:
-    """The first step, the end of the warm-up, and the end of each chunk."""
+    """Step counts after the first step, the warm-up and each chunk."""
     warm = max(2, task.warm_up_steps)
     return [1, warm, *range(warm + CHUNK_STEPS, warm + task.steps + 1, CHUNK_STEPS)]
 
 
 def _evaluations(peer: Peer) -> tuple[dict[str, tuple[float, ...]], int | None, float]:
-    """Seconds by way; the peak after the first way; the accuracy."""
+    """Seconds by evaluation method, the peak after the first method, and the accuracy."""
     seconds: dict[str, tuple[float, ...]] = {}
     peaks: list[int | None] = []
     accuracy = 0.0

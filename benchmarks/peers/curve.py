@@ -1,6 +1,6 @@
-"""One contender trained whole, scored on the test images on Table I's grid.
+"""Trains one contender completely, evaluated on the test images on Table I's grid.
 
-Started by `equivalence.py` and `whole.py`. Reads a `CurveTask` on standard input, prints `Curves`
+Started by `equivalence.py` and `whole.py`. Reads a `CurveTask` from standard input, prints `Curves`
 as its last line.
 """
 
@@ -18,7 +18,7 @@ from mnist_bench.scenarios import paper
 
 
 def main() -> None:
-    """Serve one task."""
+    """Run one task."""
     task = CurveTask.model_validate_json(sys.stdin.readline())
     module = importlib.import_module(CONTENDERS[task.name].module)
     module.prepare(task.threads)
@@ -40,18 +40,18 @@ def main() -> None:
 
 
 def _trained(peer: Peer, steps: int) -> tuple[float, ...]:
-    """Test accuracies of one training of so many steps."""
+    """Test accuracies of one training on the grid."""
     grid = paper.PROTOCOL.grid.points(steps)
-    seen: list[float] = []
+    accuracies: list[float] = []
     way = next(iter(peer.ways))
 
     def reached() -> None:
-        # The last step may lie off the grid.
-        if len(seen) < len(grid):
-            seen.append(peer.ways[way]())
+        # The last step may be off the grid.
+        if len(accuracies) < len(grid):
+            accuracies.append(peer.ways[way]())
 
     peer.train(sorted({*grid, steps}), reached)
-    return tuple(seen)
+    return tuple(accuracies)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Is ours the same training as Keras's? Seeds of each, and the difference of their means.
+"""Equivalence test of our training and Keras's: difference of their mean accuracies over seeds.
 
     python benchmarks/peers/equivalence.py --data DIR
 
-trains what is not yet in `equivalence.jsonl`, a line a training, and writes `equivalence.md`. It
-may be interrupted and started again. `--page` makes the page alone.
+runs the trainings missing from `equivalence.jsonl`, one line each, and writes `equivalence.md`. It
+can be interrupted and restarted. `--page` only makes the page.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LINES = FOLDER / "equivalence.jsonl"
 PAGE = FOLDER / "equivalence.md"
 STEPS = 1_000
 MARGIN = 0.002
-"""How far the means of two equivalent trainings may lie apart."""
+"""Largest difference of the means of equivalent trainings."""
 POWER = 0.9
 LEVEL = 0.9
-"""Of the interval that must lie within the margin: two one-sided tests at 5%."""
+"""Of the interval that must lie within the margin (two one-sided tests at 5%)."""
 MIN_SEEDS = 10
 DEVIATION = 0.00182
-"""Of max test accuracy at these steps, over the seeds of the reference that was shipped when n was
-declared. It stays what it was: n is not chosen anew after the trainings."""
+"""Standard deviation of max test accuracy at these steps in the reference shipped when n was
+declared. It must not change, since n is fixed before the trainings."""
 REFERENCE = "keras"
 PROGRAMS = (REFERENCE, "ours", "ours-bfloat16")
 
@@ -45,7 +45,7 @@ class Trained(Record):
 
     Attributes:
         program: Key in `CONTENDERS`.
-        seed: Of weights, batches and dropout; the programs draw differently from the same seed.
+        seed: Of weights, batches and dropout; programs use the same seed differently.
         dataset: Name of the images.
         max_test_accuracy: On Table I's grid.
         final_test_accuracy: At the last step of that grid.
@@ -60,13 +60,7 @@ class Trained(Record):
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two means.
-
-    Attributes:
-        mean: Ours less the reference's.
-        low: Of Welch's interval.
-        high: Likewise.
-    """
+    """Our mean minus the reference's, with Welch's interval."""
 
     mean: float
     low: float
@@ -79,14 +73,15 @@ class Difference:
 
 
 def seeds_needed(deviation: float) -> int:
-    """Seeds of each program so that the interval lies within the margin, if both are the same.
+    """Seeds per program needed for the power, if both programs are the same.
 
-    The difference of the means is normal with an error of deviation · √(2/n), and the interval
-    reaches t times that to both sides: the probability that it stays within the margin must be at
-    least `POWER`. The error's own estimate is averaged over, by its chi-squared distribution.
+    The difference of the means is normal with a standard error of deviation · √(2/n), and the
+    half-width of the interval is t times that. The probability that the interval lies within the
+    margin must be at least `POWER`. The estimated error is averaged over its chi-squared
+    distribution.
 
     Args:
-        deviation: Of one training's max test accuracy, from seed to seed.
+        deviation: Standard deviation of max test accuracy over seeds.
     """
     n = MIN_SEEDS
     while _power(n, deviation) < POWER:
@@ -95,24 +90,24 @@ def seeds_needed(deviation: float) -> int:
 
 
 def _power(n: int, deviation: float) -> float:
-    """Probability that the interval lies within the margin, the true difference being 0."""
+    """Probability that the interval lies within the margin if the true difference is 0."""
     freedom = 2 * (n - 1)
-    chances = (np.arange(2_000) + 0.5) / 2_000
-    estimates = np.sqrt(stats.chi2.ppf(chances, freedom) / freedom)
+    quantiles = (np.arange(2_000) + 0.5) / 2_000
+    estimates = np.sqrt(stats.chi2.ppf(quantiles, freedom) / freedom)
     t = stats.t.ppf((1 + LEVEL) / 2, freedom)
-    room = MARGIN / (deviation * math.sqrt(2 / n)) - t * estimates
-    return float(np.mean(np.where(room > 0, 2 * stats.norm.cdf(room) - 1, 0.0)))
+    slack = MARGIN / (deviation * math.sqrt(2 / n)) - t * estimates
+    return float(np.mean(np.where(slack > 0, 2 * stats.norm.cdf(slack) - 1, 0.0)))
 
 
 def difference(ours: Sequence[float], reference: Sequence[float]) -> Difference:
-    """Of the means, with Welch's interval."""
-    told = stats.ttest_ind(ours, reference, equal_var=False).confidence_interval(LEVEL)
+    """Difference of the means with Welch's interval."""
+    interval = stats.ttest_ind(ours, reference, equal_var=False).confidence_interval(LEVEL)
     mean = statistics.mean(ours) - statistics.mean(reference)
-    return Difference(mean, float(told.low), float(told.high))
+    return Difference(mean, float(interval.low), float(interval.high))
 
 
 def read() -> list[Trained]:
-    """The trainings so far."""
+    """Recorded trainings."""
     if not LINES.exists():
         return []
     lines = LINES.read_text(encoding="ascii").splitlines()
@@ -120,7 +115,7 @@ def read() -> list[Trained]:
 
 
 def declared() -> str:
-    """What is fixed before the first training."""
+    """Text on what is fixed before the first training."""
     return (
         f"The reference's standard deviation at {STEPS:,} steps was {DEVIATION:.5f}. Two programs "
         f"that train alike shall be\nfound so with {POWER:.0%} probability: {LEVEL:.0%} interval "
@@ -130,8 +125,8 @@ def declared() -> str:
 
 
 def page(trained: Sequence[Trained], made_on: str) -> str:
-    """The page."""
-    of = {
+    """The page in Markdown."""
+    by_program = {
         name: [run.max_test_accuracy for run in trained if run.program == name] for name in PROGRAMS
     }
     images = sorted({run.dataset for run in trained})
@@ -144,36 +139,46 @@ def page(trained: Sequence[Trained], made_on: str) -> str:
         declared(),
         "",
         f"Machine: {made_on}.",
-        f"Made by `python benchmarks/peers/equivalence.py --data DIR{_only(of)}`;",
+        f"Made by `python benchmarks/peers/equivalence.py --data DIR{_only(by_program)}`;",
         f"each training is a line of `equivalence.jsonl`. Images: {', '.join(images)}.",
         "",
         "| program | n | mean | standard deviation | less Keras's | 90% Welch interval | within |",
         "|---|---:|---:|---:|---:|---:|---|",
     ]
-    lines += [_line(name, values, of[REFERENCE]) for name, values in of.items() if len(values) > 1]
+    lines += [
+        _line(name, values, by_program[REFERENCE])
+        for name, values in by_program.items()
+        if len(values) > 1
+    ]
     return "\n".join((*lines, ""))
 
 
-def _only(of: Mapping[str, Sequence[float]]) -> str:
-    """The options that leave out who has not been trained."""
-    trained = [name for name, values in of.items() if values]
-    return "" if len(trained) == len(of) else "".join(f" --program {name}" for name in trained)
+def _only(by_program: Mapping[str, Sequence[float]]) -> str:
+    """Options that select the trained programs, unless all are."""
+    trained = [name for name, values in by_program.items() if values]
+    return (
+        "" if len(trained) == len(by_program) else "".join(f" --program {name}" for name in trained)
+    )
 
 
 def _line(name: str, values: list[float], reference: list[float]) -> str:
     compared = ("–", "–", "–")
     if name != REFERENCE and len(reference) > 1:
-        told = difference(values, reference)
-        interval = f"{told.low:+.5f} to {told.high:+.5f}"
-        compared = (f"{told.mean:+.5f}", interval, "yes" if told.equivalent else "**no**")
+        compared_means = difference(values, reference)
+        interval = f"{compared_means.low:+.5f} to {compared_means.high:+.5f}"
+        compared = (
+            f"{compared_means.mean:+.5f}",
+            interval,
+            "yes" if compared_means.equivalent else "**no**",
+        )
     mean, spread = statistics.mean(values), statistics.stdev(values)
     cells = (CONTENDERS[name].title, str(len(values)), f"{mean:.5f}", f"{spread:.5f}", *compared)
     return "| " + " | ".join(cells) + " |"
 
 
 def train(programs: Sequence[str], seeds: int, images: Path | None) -> None:
-    """Train what is missing, seed by seed, and write each down at once."""
-    source = mnist.find("auto", images, say=print)
+    """Run the missing trainings seed by seed; write each at once."""
+    source = mnist.find("auto", images, log=print)
     known = {(run.program, run.seed, run.dataset) for run in read()}
     for seed in range(seeds):
         for program in programs:
@@ -200,12 +205,14 @@ def train(programs: Sequence[str], seeds: int, images: Path | None) -> None:
 
 
 def main() -> None:
-    """Declare, train, and write the page."""
+    """Print the declaration, train, and write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
-    parser.add_argument("--program", choices=PROGRAMS, action="append", help="one alone (all)")
-    parser.add_argument("--seeds", type=int, help="fewer or more than were declared")
-    parser.add_argument("--page", action="store_true", help="train nothing")
+    parser.add_argument(
+        "--program", choices=PROGRAMS, action="append", help="only this program (all)"
+    )
+    parser.add_argument("--seeds", type=int, help="number of seeds (as declared)")
+    parser.add_argument("--page", action="store_true", help="make the page without training")
     options = parser.parse_args()
     print(declared(), flush=True)
     if not options.page:

@@ -14,14 +14,14 @@ from measured import BATCH_SIZE, Task
 from mnist_bench.data.dataset import Dataset, Images
 
 _SCORED_AT_ONCE = (32, 500, 1_000)
-"""Images in one batch of an evaluation; 32 is the default of `evaluate`."""
+"""Batch sizes of an evaluation; 32 is the default of `evaluate`."""
 
 
 class KerasFit:
     """The network as a Keras model.
 
     Args:
-        dataset: Images; held as scaled float32 arrays, as the documentation's examples do.
+        dataset: Images; stored as scaled float32 arrays, as the documentation's examples do.
         seed: Of weights, batches and dropout.
     """
 
@@ -44,13 +44,13 @@ class KerasFit:
         )
 
     def train(self, stops: Sequence[int], reached: Callable[[], None]) -> None:
-        """Update until the last stop, in one `fit`: it begins a new epoch at each call."""
+        """Train to the last stop in one call of `fit`, since each call starts a new epoch."""
         import keras
 
         remaining = list(stops)
         done = itertools.count(1)
 
-        def after_batch(batch: int, logs: Any) -> None:  # noqa: ARG001  # Keras's own names
+        def after_batch(batch: int, logs: Any) -> None:  # noqa: ARG001  # Keras's names
             if next(done) in remaining[:1]:
                 remaining.pop(0)
                 reached()
@@ -67,17 +67,17 @@ class KerasFit:
 
     @property
     def ways(self) -> Mapping[str, Callable[[], float]]:
-        """`evaluate` by its batch size."""
+        """`evaluate` by batch size."""
         return {
             f"{count:,} at once": lambda count=count: self._accuracy(count)  # type: ignore[misc]
             for count in _SCORED_AT_ONCE
         }
 
     def _accuracy(self, images_at_once: int) -> float:
-        told = self._model.evaluate(
+        metrics = self._model.evaluate(
             *self._test, batch_size=images_at_once, verbose=0, return_dict=True
         )
-        return float(told["accuracy"])
+        return float(metrics["accuracy"])
 
 
 def _scaled(images: Images) -> npt.NDArray[np.float32]:
@@ -110,7 +110,7 @@ def _model() -> Any:
 
 
 def prepare(_threads: int) -> None:
-    """Import Keras; its threads are left at the default."""
+    """Import Keras, with its default threads."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""What is asked of a contender, and what it answers: JSON lines over its standard streams."""
+"""Tasks and answers of contenders: JSON lines on their standard streams."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from mnist_bench.data.dataset import Source
 FOLDER = Path(__file__).parent
 BATCH_SIZE = 50
 CHUNK_STEPS = 25
-"""Steps whose time is taken together."""
+"""Steps that are timed together."""
 STEP_GFLOP = 4.2
 """Multiplications and additions of one step: forward and backward, 50 images."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One of those who train the paper's network.
+    """A program that trains the paper's network.
 
     Attributes:
-        module: File of this folder that has it.
+        module: Module in this folder.
         title: In the table.
-        needs: The distribution that must be installed.
+        needs: Distribution that must be installed.
     """
 
     module: str
@@ -54,31 +54,31 @@ class Peer(Protocol):
     """The network under one framework.
 
     Attributes:
-        settings: What it was set to, in words.
+        settings: Description of its settings.
     """
 
     settings: str
 
     def train(self, stops: Sequence[int], reached: Callable[[], None]) -> None:
-        """Update until the last of `stops`; call `reached` when each of them is done.
+        """Train to the last of `stops`; call `reached` after each.
 
         Args:
-            stops: Numbers of updates, rising.
-            reached: Called with nothing left to wait for.
+            stops: Increasing step counts.
+            reached: Called when all work up to the stop is complete.
         """
 
     @property
     def ways(self) -> Mapping[str, Callable[[], float]]:
-        """Ways to score the test images by name, the documented one first; each gives a share."""
+        """Evaluation methods by name, the documented one first; each returns test accuracy."""
 
 
 class Task(Record):
-    """What every contender is told.
+    """Task of every contender.
 
     Attributes:
         name: Key in `CONTENDERS`.
         source: The images, found and verified.
-        threads: Cores that may be used.
+        threads: Number of usable cores.
         seed: Of weights, batches and dropout.
     """
 
@@ -93,8 +93,8 @@ class TimedTask(Task):
 
     Attributes:
         steps: Timed steps.
-        warm_up_steps: Those before them.
-        started_at: Unix time in seconds at which the process was started.
+        warm_up_steps: Steps before them.
+        started_at: Unix time in seconds at which the process started.
     """
 
     steps: int
@@ -103,10 +103,10 @@ class TimedTask(Task):
 
 
 class CurveTask(Task):
-    """Whole trainings, one after another, scored on Table I's grid; the steps are not timed.
+    """Complete trainings, evaluated on Table I's grid; steps are not timed.
 
     Attributes:
-        rows: Steps of each training.
+        rows: Step count of each training.
     """
 
     rows: tuple[int, ...]
@@ -117,13 +117,13 @@ class Timed(Record):
 
     Attributes:
         name: Key in `CONTENDERS`.
-        settings: What it was set to, in words.
-        chunk_milliseconds: A step's, over each chunk of timed steps.
-        evaluation_seconds: By way of scoring: each evaluation after the first one.
-        peak_rss_bytes: After training and the documented way of scoring, the others not yet tried.
+        settings: Description of its settings.
+        chunk_milliseconds: Time per step in each chunk of timed steps.
+        evaluation_seconds: By evaluation method; without the first evaluation.
+        peak_rss_bytes: After training and the documented evaluation method.
         import_peak_rss_bytes: After the imports.
         first_step_seconds: From the start of the process to the end of its first step.
-        test_accuracy: Of the last state: who does not learn is not timed.
+        test_accuracy: After the last step; shows that the contender learns.
     """
 
     name: str
@@ -141,9 +141,8 @@ class Curves(Record):
 
     Attributes:
         name: Key in `CONTENDERS`.
-        seed: Of the task.
-        test_accuracies: By row, on Table I's grid.
-        row_seconds: Wall clock of each row, its evaluations and what it builds included.
+        test_accuracies: Of each training, on Table I's grid.
+        row_seconds: Wall-clock time of each training, including evaluations and compilation.
         peak_rss_bytes: Of the whole process.
     """
 
@@ -155,26 +154,26 @@ class Curves(Record):
 
 
 class Products(Record):
-    """How fast this machine multiplies matrices; TensorFlow's own product, best of some sizes.
+    """Speed of TensorFlow's matrix product on this machine.
 
     Attributes:
-        gflops: Billions of multiplications and additions a second, by precision and matrix side.
+        gflops: Billions of multiplications and additions per second, by precision and matrix side.
     """
 
     gflops: dict[str, dict[int, float]]
 
     @property
     def peak_gflops(self) -> dict[str, float]:
-        """The best side's, by precision."""
+        """Largest speed over the sides, by precision."""
         return {precision: max(by_side.values()) for precision, by_side in self.gflops.items()}
 
 
 class Round(Record):
-    """Every contender once, one after the other.
+    """Every contender once.
 
     Attributes:
         timed: By name, in the order in which they ran.
-        products: The machine's own speed; None where it was not asked for.
+        products: Speed of the machine; None if not measured.
     """
 
     timed: dict[str, Timed]
@@ -185,16 +184,15 @@ class Session(Record):
     """What one command measured.
 
     Attributes:
-        command: What to type for it, `DIR` standing for the folder with the images.
-        date: The day it began, in UTC.
-        hardware: Of this machine.
+        command: Command line, with `DIR` for the folder of images.
+        date: Date of the start, in UTC.
         versions: By distribution; of those that took part.
         dataset: Name of the images.
-        threads: Cores that may be used.
+        threads: Number of usable cores.
         steps: Timed steps of each run.
-        warm_up_steps: Those before them.
-        missing: By name, why a contender is not in the table.
-        rounds: Without the thrown-away first one.
+        warm_up_steps: Steps before them.
+        missing: Reasons by name of missing contenders.
+        rounds: Without the discarded first one.
     """
 
     command: str
@@ -209,19 +207,19 @@ class Session(Record):
     rounds: tuple[Round, ...]
 
     def runs(self, name: str) -> list[Timed]:
-        """Those of one contender, round by round."""
-        return [made.timed[name] for made in self.rounds if name in made.timed]
+        """Runs of one contender, by round."""
+        return [each.timed[name] for each in self.rounds if name in each.timed]
 
 
 class ContenderError(Exception):
-    """A contender's process failed; the text is the last line that it said."""
+    """A contender's process failed; the message is its last line of output."""
 
 
 def answer(program: str, task: Record, *options: str) -> str:
-    """A program's answer to a task, as JSON, from a fresh process.
+    """Run a program on a task in a new process; return its answer as JSON.
 
     Raises:
-        ContenderError: It ended with a status other than 0.
+        ContenderError: Its exit status is not 0.
     """
     done = subprocess.run(
         [sys.executable, str(FOLDER / program), *options],
@@ -231,14 +229,14 @@ def answer(program: str, task: Record, *options: str) -> str:
         check=False,
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise ContenderError(said[-1])
-    # Libraries may have printed something before.
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise ContenderError(lines[-1])
+    # Libraries may print before it.
     return done.stdout.splitlines()[-1]
 
 
 def batches(images: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Indices of whole batches without end, the images shuffled anew for each epoch."""
+    """Endless indices of full batches, reshuffled in each epoch."""
     random = np.random.default_rng(seed)
     whole = images - images % BATCH_SIZE
     while True:

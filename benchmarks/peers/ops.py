@@ -1,9 +1,9 @@
-"""Where a training step's time goes, operation by operation, and what of it could not be less.
+"""Time of a training step by operation, and its lower bounds.
 
     python benchmarks/peers/ops.py --data DIR
 
-Profiles our trainer on one thread, in a process of its own for each precision, with TensorFlow's
-own profiler, and writes `ops.json` and `ops.md`. `--from FILE` makes the page from such a JSON.
+Profiles our trainer on one thread with TensorFlow's profiler, in a new process for each precision,
+and writes `ops.json` and `ops.md`. `--from FILE` makes the page from such a JSON.
 """
 
 from __future__ import annotations
@@ -45,18 +45,13 @@ STEP_MFLOP: Mapping[str, float] = {
     "Conv2DBackpropInput": 2 * 50 * 196 * 800 * 64 / 1e6,
     "MatMul": 3 * 2 * 50 * (3136 * 1024 + 1024 * 10) / 1e6,
 }
-"""Multiplications and additions of a step by kind of operation; the rest has next to none."""
+"""Multiplications and additions of a step by kind of operation; the others are negligible."""
 STEP_BYTES: Mapping[str, int] = {"ResourceApplyAdam": 7 * 4 * paper.PARAMETER_COUNT}
 """Adam reads weights, both moments and gradients, and writes all but the gradients."""
 
 
 class OpsTask(Record):
-    """What the profiled process is told.
-
-    Attributes:
-        source: The images.
-        precision: Of the arithmetic.
-    """
+    """Task of the profiled process."""
 
     source: Source
     precision: Precision
@@ -68,9 +63,9 @@ class Profile(Record):
     Attributes:
         precision: Of the arithmetic.
         step_milliseconds: Without the profiler.
-        operation_milliseconds: Of a step under it, by kind of operation, the largest first.
-        product_gflops: Matrix products of this machine on one thread, the best of some sizes.
-        copied_bytes_per_second: Read and written by a copy of 64 MiB, on one thread.
+        operation_milliseconds: With the profiler, by kind of operation, largest first.
+        product_gflops: Speed of matrix products on one thread, the best of some sizes.
+        copied_bytes_per_second: Bytes read and written by a copy of 64 MiB, on one thread.
     """
 
     precision: Precision
@@ -80,7 +75,7 @@ class Profile(Record):
     copied_bytes_per_second: float
 
     def floor_milliseconds(self, kind: str) -> float | None:
-        """The least that a kind of operation could take; None where none is known."""
+        """Least time of a kind of operation; None if unknown."""
         if kind in STEP_MFLOP:
             return STEP_MFLOP[kind] / self.product_gflops
         if kind in STEP_BYTES:
@@ -92,10 +87,9 @@ class OpsSession(Record):
     """What one command measured.
 
     Attributes:
-        command: What to type for it.
+        command: Command line.
         date: In UTC.
-        hardware: Of this machine.
-        tensorflow: Its version.
+        tensorflow: Version.
         profiles: One for each precision.
     """
 
@@ -107,7 +101,7 @@ class OpsSession(Record):
 
 
 def profiled(task: OpsTask) -> Profile:
-    """Train on one thread, and tell where the time went."""
+    """Profile a training on one thread."""
     tensorflow_setup.start(Execution(threads=1))
     import tensorflow as tf
 
@@ -129,7 +123,7 @@ def profiled(task: OpsTask) -> Profile:
 
 def _operations(tf: Any, trainer: Trainer) -> dict[str, float]:
     """Milliseconds of a step by kind of operation."""
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2  # no public name reads what it writes
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2  # there is no public reader
 
     options = tf.profiler.experimental.ProfilerOptions(python_tracer_level=0)
     with tempfile.TemporaryDirectory() as folder:
@@ -148,9 +142,9 @@ def _operations(tf: Any, trainer: Trainer) -> dict[str, float]:
 
 
 def kind_of(event: str) -> str:
-    """The kind of operation that an event of the profiler is; empty where it is none.
+    """The kind of operation of a profiler event; empty if it is none.
 
-    oneDNN's kernels count as what they do: `_MklNativeFusedMatMul` is a MatMul.
+    oneDNN's kernels are mapped to their operation: `_MklNativeFusedMatMul` is a MatMul.
     """
     name, _, kind = event.rpartition(":")
     if "/" not in name:
@@ -161,7 +155,7 @@ def kind_of(event: str) -> str:
 
 
 def _copy_speed(tf: Any) -> float:
-    """Bytes read and written each second, of the fastest of some copies."""
+    """Bytes read and written per second by the fastest of some copies."""
     values = tf.zeros(_COPIED_BYTES // 4)
     copy: Callable[[Any], Any] = tf.function(lambda x: x + 1)
     copy(values)
@@ -174,7 +168,7 @@ def _copy_speed(tf: Any) -> float:
 
 
 def page(session: OpsSession) -> str:
-    """The page."""
+    """The page in Markdown."""
     lines = [
         "# Where a step's time goes",
         "",
@@ -192,10 +186,10 @@ def page(session: OpsSession) -> str:
 
 
 def _table(profile: Profile) -> list[str]:
-    spent = profile.operation_milliseconds
-    shown = {kind: ms for kind, ms in spent.items() if ms >= 0.01 * sum(spent.values())}
+    operations = profile.operation_milliseconds
+    shown = {kind: ms for kind, ms in operations.items() if ms >= 0.01 * sum(operations.values())}
     floors = [profile.floor_milliseconds(kind) for kind in shown]
-    rest = sum(spent.values()) - sum(shown.values())
+    rest = sum(operations.values()) - sum(shown.values())
     known = sum(floor for floor in floors if floor is not None)
     speeds = (
         f"Products: {profile.product_gflops:,.0f} GFLOP/s; copies: "
@@ -210,7 +204,7 @@ def _table(profile: Profile) -> list[str]:
         "|---|---:|---:|---:|",
         *(_line(kind, ms, floor) for (kind, ms), floor in zip(shown.items(), floors, strict=True)),
         _line("all others", rest, None),
-        _line("together", sum(spent.values()), known),
+        _line("together", sum(operations.values()), known),
     ]
 
 
@@ -222,12 +216,12 @@ def _line(kind: str, milliseconds: float, floor: float | None) -> str:
 
 
 def main() -> None:
-    """Profile in fresh processes, or read what was measured; write the page."""
+    """Profile in new processes, or read earlier measurements; write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
-                        help="make the page from this JSON, measure nothing")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
+                        help="make the page from this JSON without measuring")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -236,7 +230,7 @@ def main() -> None:
     if options.file:
         session = OpsSession.model_validate_json(options.file.read_text(encoding="utf-8"))
     else:
-        session = _measured(mnist.find("auto", options.data, say=print), bool(options.data))
+        session = _measured(mnist.find("auto", options.data, log=print), bool(options.data))
         text = session.model_dump_json(indent=1) + "\n"
         (options.out / "ops.json").write_text(text, encoding="utf-8", newline="\n")
     (options.out / "ops.md").write_text(page(session), encoding="utf-8", newline="\n")

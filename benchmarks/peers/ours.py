@@ -1,4 +1,4 @@
-"""The suite's own trainer, in either precision, with the worker's own settings."""
+"""Our trainer in either precision, with the worker's settings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mnist_bench.worker import tensorflow_setup
 if TYPE_CHECKING:
     from mnist_bench.worker.trainer import Trainer
 
-_STEPS_AT_ONCE = 100
-"""In one call: the distance of two evaluations in Table I."""
+_STEPS_PER_CALL = 100
+"""Steps per call: the interval of evaluations in Table I."""
 
 
 class Ours:
@@ -25,7 +25,7 @@ class Ours:
 
     Args:
         trainer: At step 0.
-        settings: What it was set to, in words.
+        settings: Description of its settings.
     """
 
     def __init__(self, trainer: Trainer, settings: str) -> None:
@@ -33,15 +33,15 @@ class Ours:
         self._trainer = trainer
 
     def train(self, stops: Sequence[int], reached: Callable[[], None]) -> None:
-        """Update until the last stop."""
+        """Train to the last stop."""
         for stop in stops:
-            while (left := stop - self._trainer.step) > 0:
-                self._trainer.advance(min(_STEPS_AT_ONCE, left))
+            while (remaining := stop - self._trainer.step) > 0:
+                self._trainer.advance(min(_STEPS_PER_CALL, remaining))
             reached()
 
     @property
     def ways(self) -> Mapping[str, Callable[[], float]]:
-        """The one way it has."""
+        """Its only evaluation method."""
         return {"its own": lambda: self._trainer.evaluate("test").accuracy}
 
 
@@ -51,7 +51,7 @@ def prepare(threads: int) -> None:
 
 
 def make(task: Task, dataset: Dataset) -> Ours:
-    """The trainer, its graphs traced."""
+    """Create the trainer with traced graphs."""
     from mnist_bench.worker.trainer import Trainer
 
     precision: Precision = "bfloat16" if task.name == "ours-bfloat16" else "float32"
@@ -60,6 +60,6 @@ def make(task: Task, dataset: Dataset) -> Ours:
         paper.HYPERPARAMETERS,
         task.seed,
         precision=precision,
-        parts=task.threads,
+        shards=task.threads,
     )
     return Ours(trainer, f"{precision}, {task.threads} threads, each with operations of its own")

@@ -1,4 +1,4 @@
-"""What a session measured, as `README.md`: wholly made here, nothing in it typed by hand."""
+"""Generates `README.md` from a session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ was thrown away.
 
 An evaluation scores all test images, after one that is not counted; where there are several ways
 the fastest of the run counts. Peak RSS is the process's own high-water mark after training and
-scoring in the documented way. The images are read by the suite's own rooms in all of them. Start
+scoring in the documented way. The images are read by the suite's own modules in all of them. Start
 to first step counts from the parent's start of the process to the end of the first update. The
 test accuracy is that of so short a training, and only shows that each of them learns.\
 """
@@ -38,7 +38,7 @@ logarithms. A target is met when the median reaches it.\
 
 
 def page(session: Session) -> str:
-    """The whole page."""
+    """The page in Markdown."""
     parts = (
         "# Ours and its peers",
         "The paper's network, batch 50, trained by what a user would write instead.",
@@ -109,13 +109,13 @@ def _spread(of: Sequence[Timed], figure: Callable[[Timed], float | None], form: 
 def _missing(session: Session) -> str:
     titles = {name: contender.title for name, contender in CONTENDERS.items()}
     return "\n".join(
-        f"{titles.get(name, name)}: {_share_of(session, name)}, {reason}."
+        f"{titles.get(name, name)}: {_rounds_of(session, name)}, {reason}."
         for name, reason in session.missing.items()
     )
 
 
-def _share_of(session: Session, name: str) -> str:
-    """In how many rounds one that is missing still ran."""
+def _rounds_of(session: Session, name: str) -> str:
+    """Rounds in which a missing contender still ran."""
     ran = len(session.runs(name))
     return f"in {ran} of {len(session.rounds)} rounds alone" if ran else "left out"
 
@@ -129,12 +129,12 @@ def _ratios(session: Session) -> list[str]:
 
 def _ratio(target: Target, ratio: Ratio) -> str:
     ours, peer = CONTENDERS[target.ours].title, CONTENDERS[target.peer].title
-    named = f"{peer} / {ours}" if target.faster else f"{ours} / {peer}"
+    names = f"{peer} / {ours}" if target.faster else f"{ours} / {peer}"
     bound = formatting.UNKNOWN
     if target.bound is not None:
         bound = f"{'≥' if target.faster else '≤'} {target.bound:.2f}"
     met = {True: "yes", False: "**no**", None: formatting.UNKNOWN}[target.met_by(ratio)]
-    cells = (target.figure, named, f"{ratio.median:.2f}", _interval(ratio), str(ratio.n), bound)
+    cells = (target.figure, names, f"{ratio.median:.2f}", _interval(ratio), str(ratio.n), bound)
     return "| " + " | ".join((*cells, met)) + " |"
 
 
@@ -157,16 +157,16 @@ def _memory(session: Session) -> str:
 
 
 def _limits(session: Session) -> list[str]:
-    """The peak of matrix products, and what of a step that would leave."""
-    told = [made.products.peak_gflops for made in session.rounds if made.products]
-    if not told:
+    """Speed of matrix products, and the bound on the step time that follows from it."""
+    peak_speeds = [each.products.peak_gflops for each in session.rounds if each.products]
+    if not peak_speeds:
         return ["Not measured."]
     lines = [f"A step is {STEP_GFLOP} GFLOP. TensorFlow's own matrix product, best of some sizes:",
              "",
              "| precision | GFLOP/s | the arithmetic of a step, ms | ours, ms | ours by that |",
              "|---|---:|---:|---:|---:|"]  # fmt: skip
     for precision, name in (("float32", "ours"), ("bfloat16", "ours-bfloat16")):
-        speed = statistics.median(peaks[precision] for peaks in told)
+        speed = statistics.median(peaks[precision] for peaks in peak_speeds)
         floor = STEP_GFLOP / speed * 1000
         steps = [ratios.step_milliseconds(run) for run in session.runs(name)]
         ours = statistics.median(steps) if steps else None

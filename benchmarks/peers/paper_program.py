@@ -1,8 +1,8 @@
-"""The paper's program, written anew for `tf.compat.v1`: what it did, not its source.
+"""The paper's program, reimplemented for `tf.compat.v1`.
 
-A session a training, a placeholder for everything, NumPy batches through `feed_dict`, the whole
-test set scored in one batch. The old reader's way with the data is kept too: images scaled to
-float32 beforehand, and copied in a new order at each epoch.
+Like the original, it uses a session per training, placeholders, NumPy batches through `feed_dict`,
+and evaluates the whole test set in one batch. Like the original reader, it scales images to float32
+in advance and copies them in a new order in each epoch.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class PaperProgram:
 
     Args:
         dataset: Images.
-        seed: Of weights, batches and dropout; the program itself set none.
-        grows: Whether each evaluation adds nodes to the graph, as each did there.
+        seed: Of weights, batches and dropout; the original set none.
+        grows: Whether each evaluation adds nodes to the graph, as in the original.
     """
 
     settings = "float32, a session with its defaults, batches through `feed_dict`"
@@ -47,38 +47,38 @@ class PaperProgram:
             losses = tf.nn.softmax_cross_entropy_with_logits_v2(self._labels, self._logits)
             self._update = tf.train.AdamOptimizer(1e-3).minimize(tf.reduce_mean(losses))
             start = tf.global_variables_initializer()
-            self._share_right = self._scoring_nodes()
+            self._accuracy_node = self._accuracy_nodes()
         self._session = tf.Session(graph=self._graph)
         self._session.run(start)
         self._step = 0
 
     def train(self, stops: Sequence[int], reached: Callable[[], None]) -> None:
-        """Update until the last stop."""
+        """Train to the last stop."""
         for stop in stops:
             while self._step < stop:
-                self._session.run(self._update, self._fed(next(self._batches), keep=0.5))
+                self._session.run(self._update, self._feed(next(self._batches), keep=0.5))
                 self._step += 1
             reached()
 
     @property
     def ways(self) -> Mapping[str, Callable[[], float]]:
-        """The one way it had."""
+        """Its only evaluation method."""
         return {"10,000 at once": self._accuracy}
 
     def _accuracy(self) -> float:
-        """Of all test images in one batch."""
+        """Test accuracy, with all images in one batch."""
         if self._grows:
             with self._graph.as_default():
-                self._share_right = self._scoring_nodes()
-        return float(self._session.run(self._share_right, self._fed(self._test, keep=1.0)))
+                self._accuracy_node = self._accuracy_nodes()
+        return float(self._session.run(self._accuracy_node, self._feed(self._test, keep=1.0)))
 
-    def _scoring_nodes(self) -> Any:
+    def _accuracy_nodes(self) -> Any:
         import tensorflow.compat.v1 as tf
 
-        right = tf.equal(tf.argmax(self._logits, 1), tf.argmax(self._labels, 1))
-        return tf.reduce_mean(tf.cast(right, tf.float32))
+        correct = tf.equal(tf.argmax(self._logits, 1), tf.argmax(self._labels, 1))
+        return tf.reduce_mean(tf.cast(correct, tf.float32))
 
-    def _fed(self, pair: Pair, *, keep: float) -> dict[Any, Any]:
+    def _feed(self, pair: Pair, *, keep: float) -> dict[Any, Any]:
         return {self._images: pair[0], self._labels: pair[1], self._keep: keep}
 
 
@@ -110,7 +110,7 @@ def _flat(images: Images) -> Pair:
 
 
 def _batches(pair: Pair, seed: int) -> Iterator[Pair]:
-    """Slices of the images, which are put into a new order at each epoch."""
+    """Endless batches; the images are reordered in each epoch."""
     random = np.random.default_rng(seed)
     pixels, labels = pair
     while True:
@@ -122,7 +122,7 @@ def _batches(pair: Pair, seed: int) -> Iterator[Pair]:
 
 
 def prepare(_threads: int) -> None:
-    """Import TensorFlow as the program did; its threads are left at the default."""
+    """Import TensorFlow as the original did, with its default threads."""
     import tensorflow.compat.v1 as tf
 
     tf.disable_v2_behavior()
@@ -130,5 +130,5 @@ def prepare(_threads: int) -> None:
 
 
 def make(task: Task, dataset: Dataset) -> PaperProgram:
-    """The graph, and a session with its variables set."""
+    """Create the graph and a session with initialized variables."""
     return PaperProgram(dataset, task.seed, grows=isinstance(task, CurveTask))

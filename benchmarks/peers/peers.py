@@ -1,9 +1,9 @@
-"""What others take for the same training: every contender in turn, round by round.
+"""Speed and memory of other implementations of the same training, in rounds.
 
     python benchmarks/peers/peers.py --data DIR
 
-Writes `README.md` and `peers.json` into this folder. `--from FILE` makes the page again from such
-a JSON and measures nothing.
+Writes `README.md` and `peers.json` to this folder. `--from FILE` makes the page from such a JSON
+without measuring.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ PRODUCTS = "products"
 _WARM_UP_STEPS = 25
 
 
-class Bout:
+class Benchmark:
     """Rounds of the contenders that can run here.
 
     Args:
-        names: Whom to ask, `products` among them.
+        names: Contenders, and `products`.
         source: The images.
         steps: Timed steps of each run.
     """
@@ -59,32 +59,32 @@ class Bout:
                 self._leave_out(name, f"{needed} is not installed")
 
     def warm_up(self) -> None:
-        """A short round whose figures nobody keeps: files are read, compilers fill their caches."""
+        """Run a short round that is discarded: it fills file and compiler caches."""
         for name in self._names:
-            self._asked(name, CHUNK_STEPS)
+            self._measure(name, CHUNK_STEPS)
 
     def round(self, turn: int) -> Round:
-        """Each once; whose turn it is first moves on by one with each round."""
+        """Run each contender once; the order rotates with the turn."""
         names = [name for name in self._names if name not in self.missing]
         begin = turn % max(1, len(names))
         timed: dict[str, Timed] = {}
         products = None
         for name in names[begin:] + names[:begin]:
-            told = self._asked(name, self._steps)
-            if isinstance(told, Timed):
-                timed[name] = told
-            elif told is not None:
-                products = told
+            result = self._measure(name, self._steps)
+            if isinstance(result, Timed):
+                timed[name] = result
+            elif result is not None:
+                products = result
         return Round(timed=timed, products=products)
 
-    def _asked(self, name: str, steps: int) -> Timed | Products | None:
-        """What one says; None if it can't run here."""
+    def _measure(self, name: str, steps: int) -> Timed | Products | None:
+        """Result of a contender; None if it can't run here."""
         if name in self.missing:
             return None
         try:
             if name == PRODUCTS:
-                told = answer("products.py", Execution(threads=self.threads))
-                return Products.model_validate_json(told)
+                text = answer("products.py", Execution(threads=self.threads))
+                return Products.model_validate_json(text)
             return Timed.model_validate_json(answer("contender.py", self._task(name, steps)))
         except ContenderError as error:
             self._leave_out(name, f"it failed: {error}")
@@ -106,14 +106,14 @@ class Bout:
 
 
 def measure(options: argparse.Namespace) -> Session:
-    """All rounds, the thrown-away one first."""
-    source = mnist.find("auto", options.data, say=print)
-    bout = Bout(options.only, source, options.steps)
+    """Run all rounds after a discarded one."""
+    source = mnist.find("auto", options.data, log=print)
+    benchmark = Benchmark(options.only, source, options.steps)
     date = datetime.now(UTC).date().isoformat()
-    bout.warm_up()
+    benchmark.warm_up()
     rounds = []
     for turn in range(options.rounds):
-        rounds.append(bout.round(turn))
+        rounds.append(benchmark.round(turn))
         print(f"round {turn + 1} of {options.rounds}: {_line(rounds[-1])}", flush=True)
     return Session(
         command=_command(options),
@@ -121,16 +121,16 @@ def measure(options: argparse.Namespace) -> Session:
         hardware=hardware.describe(),
         versions=hardware.versions("tensorflow", "keras", "torch", "numpy", "mnist-bench"),
         dataset=source.name,
-        threads=bout.threads,
+        threads=benchmark.threads,
         steps=options.steps,
         warm_up_steps=_WARM_UP_STEPS,
-        missing=bout.missing,
+        missing=benchmark.missing,
         rounds=tuple(rounds),
     )
 
 
 def _command(options: argparse.Namespace) -> str:
-    """What to type for this; no folder of anybody's in it."""
+    """Command line without local paths."""
     images = " --data DIR" if options.data else ""
     only = "" if options.only == _ALL else f" --only {','.join(options.only)}"
     return (
@@ -139,8 +139,8 @@ def _command(options: argparse.Namespace) -> str:
     )
 
 
-def _line(made: Round) -> str:
-    steps = [f"{name} {ratios.step_milliseconds(run):.1f}" for name, run in made.timed.items()]
+def _line(one_round: Round) -> str:
+    steps = [f"{name} {ratios.step_milliseconds(run):.1f}" for name, run in one_round.timed.items()]
     return ", ".join(steps) + " ms a step"
 
 
@@ -150,21 +150,21 @@ _ALL = [*CONTENDERS, PRODUCTS]
 def _names(text: str) -> list[str]:
     names = text.split(",")
     if unknown := [name for name in names if name not in _ALL]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(_ALL)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]} is unknown; choose from {', '.join(_ALL)}")
     return names
 
 
 def main() -> None:
-    """Measure, or read what was measured; write the page."""
+    """Measure, or read earlier measurements; write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
-    parser.add_argument("--rounds", type=int, default=5, help="after a thrown-away one (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, after a discarded one (5)")
     parser.add_argument("--steps", type=int, default=150, help="timed steps of each run (150)")
     parser.add_argument("--only", type=_names, default=_ALL, metavar="NAMES",
                         help=f"some of {', '.join(_ALL)}")  # fmt: skip
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
-                        help="make the page from this JSON, measure nothing")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
+                        help="make the page from this JSON without measuring")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
     options = parser.parse_args()
     if options.file:
         session = Session.model_validate_json(options.file.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-"""This machine's own matrix-product peak, in float32 and bfloat16.
+"""Peak speed of matrix products on this machine, in float32 and bfloat16.
 
-Started by `peers.py`. Reads an `Execution` on standard input, prints `Products` as its last line.
+Started by `peers.py`. Reads an `Execution` from standard input, prints `Products` as its last line.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from mnist_bench.worker import tensorflow_setup
 
 _SIDES = (1024, 2048, 4096)
 _SECONDS = 0.8
-"""Spent on each side and precision."""
+"""Duration for each side and precision."""
 
 
 def main() -> None:
-    """Multiply, and tell the speed."""
+    """Measure and print the speed."""
     execution = Execution.model_validate_json(sys.stdin.readline())
     tensorflow_setup.start(execution)
     import tensorflow as tf
 
-    # Here all threads work on one product; the trainer's each have operations of their own.
+    # All threads work on one product here; in the trainer each has its own operations.
     tf.config.threading.set_intra_op_parallelism_threads(execution.threads)
-    told = {
+    speeds = {
         precision: {side: gflops(tf, precision, side) for side in _SIDES}
         for precision in ("float32", "bfloat16")
     }
-    print(Products(gflops=told).model_dump_json())
+    print(Products(gflops=speeds).model_dump_json())
 
 
 def gflops(tf: Any, precision: str, side: int) -> float:
-    """Of the median product of two square matrices."""
+    """Speed of the median product of two square matrices."""
     a, b = (tf.cast(tf.random.normal((side, side)), precision) for _ in "ab")
     product = tf.function(tf.linalg.matmul)
     product(a, b)

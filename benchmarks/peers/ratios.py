@@ -1,4 +1,4 @@
-"""Ours against each peer: a ratio a round, their median and interval, and what was aimed at."""
+"""Ratios between us and each peer: one per round, with median, interval and target."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Ratio:
-    """The ratios of some rounds.
+    """Median ratio over the rounds.
 
     Attributes:
-        median: Of the rounds.
-        low: Of the 95% interval: Student's, on the logarithms; None with a single round.
-        high: Likewise.
-        n: Rounds.
+        low: Lower end of Student's 95% interval on the logarithms; None with a single round.
+        high: Upper end.
+        n: Number of rounds.
     """
 
     median: float
@@ -30,15 +29,15 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio, and what it should reach.
+    """A ratio and its target.
 
     Attributes:
         figure: Key in `FIGURES`.
-        ours: Name of ours.
+        ours: Name of our contender.
         peer: Name of the peer.
-        bound: To be reached; None where nothing was asked.
-        faster: Whether the ratio is the peer's figure by ours and the bound a least one; else it
-            is ours by the peer's, and the bound a largest one.
+        bound: Target; None for none.
+        faster: Whether the ratio is the peer's value by ours, with a lower bound; else it is ours
+            by the peer's, with an upper bound.
     """
 
     figure: str
@@ -48,29 +47,29 @@ class Target:
     faster: bool = True
 
     def met_by(self, ratio: Ratio) -> bool | None:
-        """Whether the median reaches the bound; None without one."""
+        """Whether the median meets the bound; None without one."""
         if self.bound is None:
             return None
         return ratio.median >= self.bound if self.faster else ratio.median <= self.bound
 
 
 def step_milliseconds(run: Timed) -> float:
-    """The median of the chunks."""
+    """Median time per step over the chunks."""
     return statistics.median(run.chunk_milliseconds)
 
 
 def best_way(run: Timed) -> str:
-    """The way of scoring that was the fastest in this run."""
+    """Fastest evaluation method of a run."""
     return min(run.evaluation_seconds, key=lambda way: _median_of(run, way))
 
 
 def evaluation_seconds(run: Timed) -> float:
-    """The median of the fastest way."""
+    """Median time of the fastest evaluation method."""
     return _median_of(run, best_way(run))
 
 
 def peak_bytes(run: Timed) -> float:
-    """The peak; not a number where the system did not tell."""
+    """Peak RSS; NaN if unknown."""
     return math.nan if run.peak_rss_bytes is None else run.peak_rss_bytes
 
 
@@ -100,23 +99,23 @@ TARGETS = (
     Target("peak memory", "ours", "program", 0.35, faster=False),
     Target("peak memory", "ours", "torch", None, faster=False),
 )
-"""What issue 4 asks, and beside it what it does not."""
+"""Ratios in the table, with the targets of issue 4."""
 
 
 def ratio(session: Session, target: Target) -> Ratio | None:
-    """Of the rounds in which both ran; None where there was none."""
+    """Ratio over the rounds in which both ran; None if there were none."""
     figure = FIGURES[target.figure]
     both = [
-        (figure(made.timed[target.ours]), figure(made.timed[target.peer]))
-        for made in session.rounds
-        if target.ours in made.timed and target.peer in made.timed
+        (figure(each.timed[target.ours]), figure(each.timed[target.peer]))
+        for each in session.rounds
+        if target.ours in each.timed and target.peer in each.timed
     ]
     ratios = [peer / ours if target.faster else ours / peer for ours, peer in both]
     return of_rounds([value for value in ratios if math.isfinite(value)])
 
 
 def of_rounds(ratios: Sequence[float]) -> Ratio | None:
-    """Median and interval of the rounds' ratios; None of none."""
+    """Median and interval of ratios; None if there are none."""
     if not ratios:
         return None
     median, n = statistics.median(ratios), len(ratios)

@@ -1,9 +1,9 @@
-"""All of Table I, from a process's start to its end: the paper's program against the suite.
+"""All of Table I from process start to end: the paper's program compared with the suite.
 
     python benchmarks/peers/whole.py --data DIR
 
-Ours runs before and after the program, so that a drift of the machine shows. Writes `whole.json`,
-anew after each run, and `whole.md`; `--from FILE` makes the page again from such a JSON.
+Ours runs before and after the program, to reveal a drift of the machine. Writes `whole.json` after
+each run, and `whole.md`; `--from FILE` makes the page from such a JSON.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ PROGRAM = "program"
 
 @dataclass(frozen=True)
 class Way:
-    """One way to all of Table I.
+    """One way to train all of Table I.
 
     Attributes:
         title: In the table.
-        options: Of `mnist-bench run`; None where `curve.py` trains instead.
-        contender: Who trains in `curve.py`.
-        shared: Whether `curve.py` trains the longest row alone, whose beginning the others are.
-        bound: The largest share of the program's time that is asked for; None if nothing is.
+        options: Of `mnist-bench run`; None to train with `curve.py`.
+        contender: Contender of `curve.py`.
+        shared: Whether `curve.py` trains only the longest step count, which includes the others.
+        bound: Target share of the program's time; None for none.
     """
 
     title: str
@@ -68,13 +68,13 @@ WAYS: Mapping[str, Way] = {
 
 
 class Whole(Record):
-    """All rows once.
+    """One run of all step counts.
 
     Attributes:
         way: Key in `WAYS`.
-        seconds: Wall clock from the start of the process to its end.
-        row_seconds: Of each training; None where the suite's command was run.
-        peak_rss_bytes: Of the training processes, the largest.
+        seconds: Wall-clock time from process start to end.
+        row_seconds: Of each training; None for the suite's command.
+        peak_rss_bytes: Largest of the training processes.
     """
 
     way: str
@@ -87,13 +87,12 @@ class WholeSession(Record):
     """What one command measured.
 
     Attributes:
-        command: What to type for it.
-        date: The day it began, in UTC.
-        hardware: Of this machine.
-        versions: By distribution.
+        command: Command line.
+        date: Date of the start, in UTC.
+        versions: By distribution name.
         dataset: Name of the images.
-        rows: Steps of each training.
-        runs: In their order.
+        rows: Step count of each training.
+        runs: In order of measurement.
     """
 
     command: str
@@ -105,16 +104,16 @@ class WholeSession(Record):
     runs: tuple[Whole, ...]
 
     def seconds(self, way: str) -> list[float]:
-        """Of all runs of one way."""
+        """Seconds of all runs of one way."""
         return [run.seconds for run in self.runs if run.way == way]
 
 
 def measured(name: str, source: Source, images: Path | None, rows: tuple[int, ...]) -> Whole:
-    """One run in fresh processes."""
+    """Measure one run in new processes."""
     way = WAYS[name]
     begin = time.perf_counter()
     if way.options is not None:
-        peak_bytes = _commanded(way.options, images, rows)
+        peak_bytes = _run_command(way.options, images, rows)
         return Whole(
             way=name,
             seconds=time.perf_counter() - begin,
@@ -138,19 +137,19 @@ def measured(name: str, source: Source, images: Path | None, rows: tuple[int, ..
     )
 
 
-def _commanded(options: Sequence[str], images: Path | None, rows: tuple[int, ...]) -> int | None:
-    """Run the suite in an empty folder; the largest peak of its trainings."""
+def _run_command(options: Sequence[str], images: Path | None, rows: tuple[int, ...]) -> int | None:
+    """Run the suite in an empty folder; return the largest peak of its trainings."""
     command = [sys.executable, "-m", "mnist_bench", "run", "table-1", "--no-report", "--json"]
     if images:
         command += ["--data", str(images.resolve())]
     if rows != paper.PROTOCOL.steps:
         command += ["--steps", ",".join(map(str, rows))]
-    own = {"MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"}
+    removed = {"MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [*command, *options],
             cwd=folder,
-            env={name: value for name, value in os.environ.items() if name not in own},
+            env={name: value for name, value in os.environ.items() if name not in removed},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             check=True,
@@ -160,7 +159,7 @@ def _commanded(options: Sequence[str], images: Path | None, rows: tuple[int, ...
 
 
 def page(session: WholeSession) -> str:
-    """The page."""
+    """The page in Markdown."""
     versions = hardware.in_words(session.versions)
     rows = ", ".join(formatting.count(steps) for steps in session.rows)
     lines = [
@@ -200,11 +199,13 @@ def _line(session: WholeSession, name: str) -> str:
 
 
 def _program(session: WholeSession) -> list[str]:
-    """What the program took for each of its trainings."""
-    told = [run.row_seconds for run in session.runs if run.way == PROGRAM and run.row_seconds]
-    if not told:
+    """Seconds of each training of the program."""
+    row_seconds = [
+        run.row_seconds for run in session.runs if run.way == PROGRAM and run.row_seconds
+    ]
+    if not row_seconds:
         return []
-    each = ", ".join(f"{seconds:.1f}" for seconds in told[0])
+    each = ", ".join(f"{seconds:.1f}" for seconds in row_seconds[0])
     return [
         f"The program trains in one process, each training with a graph of its own: {each} s.",
         "Every evaluation adds nodes to that graph, as it did there.",
@@ -212,8 +213,8 @@ def _program(session: WholeSession) -> list[str]:
 
 
 def measure(options: argparse.Namespace) -> WholeSession:
-    """Ours, the program, ours again; kept after each run."""
-    source = mnist.find("auto", options.data, say=print)
+    """Measure ours, the program, and ours again; write after each run."""
+    source = mnist.find("auto", options.data, log=print)
     ours = [name for name in options.only if name != PROGRAM]
     after = options.ours_rounds // 2
     program = [PROGRAM] * (PROGRAM in options.only)
@@ -237,7 +238,7 @@ def measure(options: argparse.Namespace) -> WholeSession:
 
 
 def _command(options: argparse.Namespace) -> str:
-    """What to type for this; no folder of anybody's in it."""
+    """Command line without local paths."""
     words = ["python benchmarks/peers/whole.py"]
     words += ["--data DIR"] if options.data else []
     words += [f"--ours-rounds {options.ours_rounds}"]
@@ -248,17 +249,17 @@ def _command(options: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    """Measure, or read what was measured; write the page."""
+    """Measure, or read earlier measurements; write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
     parser.add_argument("--ours-rounds", type=int, default=2, help="runs of each of ours (2)")
     parser.add_argument("--steps", type=lambda text: tuple(map(int, text.split(","))),
-                        default=paper.PROTOCOL.steps, help="other rows, to try it")  # fmt: skip
+                        default=paper.PROTOCOL.steps, help="other step counts")  # fmt: skip
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(WAYS),
                         help=f"some of {', '.join(WAYS)}")  # fmt: skip
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
-                        help="make the page from this JSON, measure nothing")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
+                        help="make the page from this JSON without measuring")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
     options = parser.parse_args()
     if options.file:
         session = WholeSession.model_validate_json(options.file.read_text(encoding="utf-8"))

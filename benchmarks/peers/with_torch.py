@@ -1,4 +1,4 @@
-"""PyTorch with what serves it best: eager, compiled, and in bfloat16."""
+"""PyTorch with its fastest settings: eager, compiled, and in bfloat16."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from measured import Task, batches
 from mnist_bench.data.dataset import Dataset, Images
 
 _SCORED_AT_ONCE = {"float32": 100, "bfloat16": 500}
-"""Images in one piece: the fastest of 50, 100, 250, 500, 1,000 and 2,500 where it was tried."""
+"""Images per batch: the fastest of 50, 100, 250, 500, 1,000 and 2,500."""
 
 
 class WithTorch:
-    """The network as PyTorch's own modules.
+    """The network as a PyTorch module.
 
     Args:
-        dataset: Images; held as scaled float32 tensors.
-        task: Its name says which of the three variants.
+        dataset: Images; stored as scaled float32 tensors.
+        task: Its name selects the variant.
     """
 
     def __init__(self, dataset: Dataset, task: Task) -> None:
@@ -43,7 +43,7 @@ class WithTorch:
         self._step = 0
 
     def train(self, stops: Sequence[int], reached: Callable[[], None]) -> None:
-        """Update until the last stop."""
+        """Train to the last stop."""
         self._model.train()
         for stop in stops:
             while self._step < stop:
@@ -65,7 +65,7 @@ class WithTorch:
 
     @property
     def ways(self) -> Mapping[str, Callable[[], float]]:
-        """In pieces of the size that was the fastest of those tried."""
+        """Evaluation with the fastest batch size."""
         return {f"{self._scored_at_once:,} at once": self._accuracy}
 
     def _accuracy(self) -> float:
@@ -73,12 +73,12 @@ class WithTorch:
 
         self._model.eval()
         images, labels = self._test
-        right = 0
+        correct = 0
         with torch.inference_mode(), self._autocast():
             for begin in range(0, len(labels), self._scored_at_once):
-                piece = slice(begin, begin + self._scored_at_once)
-                right += int((self._forward(images[piece]).argmax(1) == labels[piece]).sum())
-        return right / len(labels)
+                batch = slice(begin, begin + self._scored_at_once)
+                correct += int((self._forward(images[batch]).argmax(1) == labels[batch]).sum())
+        return correct / len(labels)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         import torch
@@ -124,12 +124,12 @@ def _model() -> Any:
 
 
 def prepare(threads: int) -> None:
-    """Import PyTorch and settle its threads."""
+    """Import PyTorch and set its threads."""
     import torch
 
     torch.set_num_threads(threads)
 
 
 def make(task: Task, dataset: Dataset) -> WithTorch:
-    """The model and its optimizer."""
+    """Create the model and its optimizer."""
     return WithTorch(dataset, task)

@@ -1,7 +1,7 @@
-"""One question to a database, in a process of its own: `asked.py WAY FOLDER` answers a JSON line.
+"""One timed query of a database: `asked.py WAY FOLDER` prints a JSON line.
 
-`paging` asks MLflow for all runs, page by page, and does nothing with them; `report` makes a whole
-report. Imports are done before the clock starts.
+`paging` lists all runs with MLflow, page by page; `report` makes a complete report. Imports are not
+timed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _URI = "sqlite:///mlflow.db"
 
 
 def paging() -> int:
-    """Runs that MLflow finds, a thousand a page."""
+    """Number of runs that MLflow lists, a thousand per page."""
     from mnist_bench.tracking.mlflow_setup import import_mlflow
 
     client = import_mlflow().MlflowClient(tracking_uri=_URI)
@@ -24,7 +24,7 @@ def paging() -> int:
     count, token = 0, None
     while True:
         page = client.search_runs([experiment.experiment_id], max_results=1_000, page_token=token)
-        # A report is kept as a run too, by which the next question would find one more.
+        # Reports are recorded as runs too; they don't count.
         count += sum("bench.trajectory" in run.data.tags for run in page)
         token = page.token
         if not token:
@@ -32,12 +32,12 @@ def paging() -> int:
 
 
 def report() -> int:
-    """Runs in a report of everything, in all of its formats; of digits where images are there."""
+    """Number of runs in a complete report in all formats, with digits if there are images."""
     from mnist_bench.core.limits import REPORT_FORMATS
     from mnist_bench.reporting import build
 
     images = Path("images")
-    wish = build.ReportOptions(
+    options = build.ReportOptions(
         tracking_uri=_URI,
         experiment="mnist-bench",
         query="",
@@ -51,12 +51,12 @@ def report() -> int:
         image=None,
         command="mnist-bench report",
     )
-    book, _ = build.write_report(wish)
+    book, _ = build.write_report(options)
     return len(book.document.runs)
 
 
 def main() -> None:
-    """Answer."""
+    """Run the query."""
     way, folder = sys.argv[1:]
     os.chdir(folder)
     import jinja2  # noqa: F401
@@ -70,10 +70,10 @@ def main() -> None:
     runs = {"paging": paging, "report": report}[way]()
     seconds = time.perf_counter() - begin
     peak = peak_rss().bytes
-    # That of a report which was asked for before lies there too.
+    # An earlier report may be in the folder too.
     page_bytes = Path("reports", "report.html").stat().st_size if way == "report" else 0
-    told = {"runs": runs, "seconds": seconds, "peak_rss_bytes": peak, "page_bytes": page_bytes}
-    print(json.dumps(told))
+    answer = {"runs": runs, "seconds": seconds, "peak_rss_bytes": peak, "page_bytes": page_bytes}
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How a report bears many runs: its time beside MLflow's own paging, its memory, its page.
+"""Reports on many runs: time compared with MLflow's paging, memory, page size.
 
     python benchmarks/scale/scale.py
 
-The runs are copies of one training of Table I, made up by a stand-in: nothing is trained. Once
-they are of one scenario, and then of many, with predictions of as many images as MNIST has, so
-that digits are told and drawn. Writes `scale.json` and `README.md`.
+The runs are copies of one artificial training of Table I: nothing is trained. They belong first to
+one scenario, then to many, with predictions for as many images as MNIST has, so that the report
+has digits. Writes `scale.json` and `README.md`.
 """
 
 from __future__ import annotations
@@ -33,42 +33,42 @@ from mnist_bench.tracking.mlflow_store import MlflowStore  # noqa: E402
 
 
 def filled(folder: Path, count: int) -> None:
-    """A folder with a database of so many runs of one scenario."""
-    _begun(folder, table_1()[:4])
+    """Create a database with runs of one scenario."""
+    _import_runs(folder, table_1()[:4])
     copies(folder / "mlflow.db", count)
 
 
 def filled_with_many(folder: Path, count: int, scenarios: int) -> None:
-    """The same of many scenarios, with predictions and the images that they are of."""
+    """Create a database with runs of many scenarios, with predictions and images."""
     images(folder / "images")
-    source = mnist.find("auto", folder / "images", say=lambda _: None)
-    _begun(folder, table_1(dataset=source.name, dataset_digest=source.digest)[3:4])
+    source = mnist.find("auto", folder / "images", log=lambda _: None)
+    _import_runs(folder, table_1(dataset=source.name, dataset_digest=source.digest)[3:4])
     predictions(folder / "mlflow.db")
     copies(folder / "mlflow.db", count, scenarios)
 
 
-def _begun(folder: Path, runs: list[RunResult]) -> None:
+def _import_runs(folder: Path, runs: list[RunResult]) -> None:
     uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
     name = bundle(folder, "one.zip", runs)
-    import_(folder / name, lambda: MlflowStore(uri, "mnist-bench"), say=lambda _: None)
+    import_(folder / name, lambda: MlflowStore(uri, "mnist-bench"), log=lambda _: None)
 
 
-def asked(way: Way, folder: Path, count: int, scenarios: int) -> Answer:
-    """One question in a process of its own."""
+def query(way: Way, folder: Path, count: int, scenarios: int) -> Answer:
+    """Run one query in a new process."""
     done = subprocess.run(
         [sys.executable, str(FOLDER / "asked.py"), way, str(folder)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         check=True,
     )
-    told = json.loads(done.stdout.splitlines()[-1])
-    if told["runs"] != count:
-        raise RuntimeError(f"{way} found {told['runs']} of {count} runs")
-    return Answer(way=way, scenarios=scenarios, **told)
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if answer["runs"] != count:
+        raise RuntimeError(f"{way} found {answer['runs']} of {count} runs")
+    return Answer(way=way, scenarios=scenarios, **answer)
 
 
 def measure(options: argparse.Namespace) -> ScaleSession:
-    """All questions, by turns."""
+    """Run all queries in turn."""
     answers: list[Answer] = []
     ways: tuple[Way, ...] = ("paging", "report")
     cases = [*((count, 1) for count in options.runs), (min(options.runs), options.scenarios)]
@@ -81,7 +81,7 @@ def measure(options: argparse.Namespace) -> ScaleSession:
                 filled_with_many(folder, count, scenarios)
             for _ in range(options.times):
                 for way in ways:
-                    answers.append(asked(way, folder, count, scenarios))
+                    answers.append(query(way, folder, count, scenarios))
                     print(answers[-1].in_words, flush=True)
     return ScaleSession(
         command=f"python benchmarks/scale/scale.py --times {options.times}",
@@ -93,16 +93,16 @@ def measure(options: argparse.Namespace) -> ScaleSession:
 
 
 def main() -> None:
-    """Measure, or read what was measured; write the page."""
+    """Measure, or read earlier measurements; write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--times", type=int, default=3, help="each question so often (3)")
-    parser.add_argument("--runs", type=lambda text: [int(part) for part in text.split(",")],
-                        default=[1_000, 10_000], help="in the database (1000,10000)")  # fmt: skip
+    parser.add_argument("--times", type=int, default=3, help="repeats of each query (3)")
+    parser.add_argument("--runs", type=lambda text: [int(count) for count in text.split(",")],
+                        default=[1_000, 10_000], help="numbers of runs (1000,10000)")  # fmt: skip
     parser.add_argument("--scenarios", type=int, default=200,
-                        help="of as few runs, once more (200)")  # fmt: skip
+                        help="scenarios of the second database (200)")  # fmt: skip
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
-                        help="make the page from this JSON, measure nothing")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
+                        help="make the page from this JSON without measuring")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
     options = parser.parse_args()
     options.out = options.out.absolute()
     if options.file:

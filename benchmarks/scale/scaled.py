@@ -1,4 +1,4 @@
-"""What was measured of reports on many runs, and the page on it; pure."""
+"""Measurements of reports on many runs, and their page."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mnist_bench.core.records import Record
 
 Way = Literal["paging", "report"]
 _SECONDS_ASKED = 5.0
-"""Of a report on 1,000 runs, at most."""
+"""Target for a report on 1,000 runs."""
 _SHARE_ASKED = 1 / 3
-"""Added to MLflow's own paging at 10,000 runs, at most."""
+"""Target for the time added to MLflow's paging at 10,000 runs."""
 _MEMORY_ASKED = 0.2
 _PAGE_ASKED_BYTES = 5_000_000
 _WHAT = """\
@@ -26,15 +26,14 @@ done before the clock starts."""
 
 
 class Answer(Record):
-    """One question, answered in a process of its own.
+    """One query in a new process.
 
     Attributes:
-        way: What was asked.
+        way: Kind of query.
         runs: In the database.
-        seconds: Of the question alone.
-        peak_rss_bytes: Of the process.
-        page_bytes: Size of the HTML page; 0 where none was asked for.
-        scenarios: That the runs are of; those of several have predictions, and images at hand.
+        seconds: Of the query, without imports.
+        page_bytes: Size of the HTML page; 0 if there is none.
+        scenarios: Number of scenarios; with several, there are predictions and images.
     """
 
     way: Way
@@ -46,21 +45,20 @@ class Answer(Record):
 
     @property
     def in_words(self) -> str:
-        """One line for who watches."""
+        """One line for the terminal."""
         peak = formatting.mebibytes(self.peak_rss_bytes)
         of = "" if self.scenarios == 1 else f" of {self.scenarios} scenarios"
         return f"{self.way}, {self.runs:,} runs{of}: {self.seconds:.2f} s, peak {peak}"
 
 
 class ScaleSession(Record):
-    """All answers.
+    """All queries.
 
     Attributes:
-        command: What to type for it.
-        date: The day, in UTC.
-        hardware: Of this machine.
-        versions: By distribution.
-        answers: In their order.
+        command: Command line.
+        date: In UTC.
+        versions: By distribution name.
+        answers: In order of measurement.
     """
 
     command: str
@@ -70,21 +68,21 @@ class ScaleSession(Record):
     answers: tuple[Answer, ...]
 
     def of(self, way: Way, runs: int, scenarios: int = 1) -> list[Answer]:
-        """Those of one question."""
-        asked = (way, runs, scenarios)
-        return [each for each in self.answers if (each.way, each.runs, each.scenarios) == asked]
+        """Answers to one query."""
+        query = (way, runs, scenarios)
+        return [each for each in self.answers if (each.way, each.runs, each.scenarios) == query]
 
     def seconds(self, way: Way, runs: int, scenarios: int = 1) -> float:
-        """Their median."""
+        """Median seconds of one query."""
         return statistics.median(each.seconds for each in self.of(way, runs, scenarios))
 
     def peak(self, way: Way, runs: int, scenarios: int = 1) -> float:
-        """The median of their peaks, in bytes."""
+        """Median peak RSS of one query, in bytes."""
         return statistics.median(each.peak_rss_bytes for each in self.of(way, runs, scenarios))
 
 
 def page(session: ScaleSession) -> str:
-    """The page."""
+    """The page in Markdown."""
     versions = hardware.in_words(session.versions)
     blocks = [
         "# Reports on many runs",
@@ -102,14 +100,14 @@ def _table(session: ScaleSession) -> Iterator[str]:
     yield "|--:|--:|---|--:|--:|--:|--:|"
     questions = dict.fromkeys((each.runs, each.scenarios, each.way) for each in session.answers)
     for runs, scenarios, way in questions:
-        of = session.of(way, runs, scenarios)
-        seconds = [each.seconds for each in of]
-        size = max(each.page_bytes for each in of)
+        answers = session.of(way, runs, scenarios)
+        seconds = [each.seconds for each in answers]
+        size = max(each.page_bytes for each in answers)
         cells = (
             f"{runs:,}",
             f"{scenarios:,}",
             way,
-            str(len(of)),
+            str(len(answers)),
             f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
             formatting.mebibytes(round(session.peak(way, runs, scenarios))),
             f"{size / 1e6:.2f} MB" if size else formatting.UNKNOWN,

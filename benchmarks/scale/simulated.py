@@ -111,9 +111,11 @@ class Worker:
     """
 
     def __init__(self, orders: Orders, number: int) -> None:
-        self._me = process_identity.current_process(machine().machine_id)
+        self._owner = process_identity.current_process(machine().machine_id)
         self._store = MlflowStore(orders.board, "mnist-bench")
-        self._study = Study(*(orders.study, orders.storage, _SPACE, _GOAL, self._me), member=number)
+        self._study = Study(
+            *(orders.study, orders.storage, _SPACE, _GOAL, self._owner), worker_number=number
+        )
         self.took: list[Took] = []
         self.refused = 0
 
@@ -124,44 +126,44 @@ class Worker:
 
     def _trial(self) -> Took:
         clock = [time.monotonic()]
-        asked = self._study.ask()
+        trial = self._study.ask()
         clock.append(time.monotonic())
-        recorded = self._recorded(asked.number)
+        recorded = self._record_run(trial.number)
         clock.append(time.monotonic())
         for mark in _MARKS:
-            self._study.should_end(asked.number, mark, 0.9 + mark / 10_000)
+            self._study.should_end(trial.number, mark, 0.9 + mark / 10_000)
         clock.append(time.monotonic())
-        self._study.recorded(asked.number, recorded)
-        self._study.finished(asked.number, (0.95,), {})
+        self._study.recorded(trial.number, recorded)
+        self._study.finished(trial.number, (0.95,), {})
         clock.append(time.monotonic())
         ask, record, report, tell = (b - a for a, b in itertools.pairwise(clock))
         return Took(ask=ask, record=record, report=report, tell=tell)
 
-    def _recorded(self, number: int) -> str:
+    def _record_run(self, number: int) -> str:
         """A run with a curve of 20 scorings and its files, as a trial's is."""
         now_ms = int(time.time() * 1_000)
         whole = run(
             1_000, eval_every=50, seed=number, trajectory=f"{threading.get_ident()}-{number}",
             run_id=None, part=f"simulated-{number}",
         )  # fmt: skip
-        begun = whole.model_copy(update={"evaluations": (), "status": None})
+        started = whole.model_copy(update={"evaluations": (), "status": None})
         store, tag = self._store, whole.part or ""
-        run_id = self._insisted(
-            lambda: store.start(begun, "", self._me, machine(), at_ms=now_ms).run_id
+        run_id = self._retried(
+            lambda: store.start(started, "", self._owner, machine(), at_ms=now_ms).run_id
         )
         points = [Point(each.step, now_ms, each) for each in whole.evaluations]
-        self._insisted(lambda: store.log(run_id, points))
+        self._retried(lambda: store.log(run_id, points))
         named = whole.model_copy(update={"run_id": run_id})
         with tempfile.TemporaryDirectory() as folder:
             result, log = Path(folder, "result.json"), Path(folder, "worker.log")
             result.write_text(named.model_dump_json(), encoding="utf-8")
             log.write_text("", encoding="utf-8")
-            self._insisted(lambda: store.recorded_of(tag))  # before and after: it counts once
-            self._insisted(lambda: store.finish(named, "", lambda: [result, log], at_ms=now_ms))
-            self._insisted(lambda: store.recorded_of(tag))
+            self._retried(lambda: store.finished_runs_of(tag))  # before and after: it counts once
+            self._retried(lambda: store.finish(named, "", lambda: [result, log], at_ms=now_ms))
+            self._retried(lambda: store.finished_runs_of(tag))
         return run_id
 
-    def _insisted(self, call: Callable[[], Answer]) -> Answer:
+    def _retried(self, call: Callable[[], Answer]) -> Answer:
         """As a delivery does: a server may cut a connection."""
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What was measured of a shared board's workers, its page and its picture."""
+"""Measurements of workers on a shared store, with their page and chart."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mnist_bench.core.records import Record
 
 _MANY_MACHINES = 1_000
 _CALLS = 12
-"""Of a trial to MLflow's server: a run made, figures, its end, and whether it counts once."""
+"""Calls of a trial to MLflow's server: create the run, log metrics, end it, check duplicates."""
 _TRIAL_SECONDS = 60.0
-"""Of a real trial: about 2,500 steps of the paper's network."""
+"""Duration of a real trial: about 2,500 steps of the paper's network."""
 _WHAT = """\
 Workers pretend to train the trials of one study: they ask Optuna for one, record a run with a curve
 of 20 scorings and two files by MLflow's server, report 19 marks of the way, and tell how it ended,
@@ -28,13 +28,13 @@ seconds of processor that a trial costs it, not by the trials a second alone."""
 
 
 class Load(Record):
-    """So many workers for a while.
+    """One measurement with some number of workers.
 
     Attributes:
-        workers: At once.
-        took: By each trial.
-        refused: Calls that a server did not answer, and that were made again.
-        seconds: From the first trial's beginning to the last one's end.
+        workers: Concurrent workers.
+        took: One entry per trial.
+        refused: Calls that failed and were repeated.
+        seconds: From the start of the first trial to the end of the last.
         client_cpu_seconds: Of the workers.
         database_cpu_seconds: Of PostgreSQL.
         server_cpu_seconds: Of MLflow's server.
@@ -50,23 +50,23 @@ class Load(Record):
 
     @property
     def trials_a_second(self) -> float:
-        """Of all workers together."""
+        """Throughput of all workers."""
         return len(self.took) / self.seconds
 
     @property
     def board_cpu_seconds(self) -> float:
-        """What a trial costs PostgreSQL and MLflow's server."""
+        """Processor time per trial of PostgreSQL and MLflow's server."""
         return (self.database_cpu_seconds + self.server_cpu_seconds) / len(self.took)
 
     @property
     def cores_at_work(self) -> float:
-        """Processors that workers and board kept busy."""
+        """Number of cores kept busy by workers and servers."""
         board = self.database_cpu_seconds + self.server_cpu_seconds
         return (self.client_cpu_seconds + board) / self.seconds
 
     @property
     def in_words(self) -> str:
-        """One line for who watches."""
+        """One line for the terminal."""
         return (
             f"{self.workers} workers: {self.trials_a_second:.2f} trials a second, "
             f"{self.board_cpu_seconds * 1_000:.0f} ms of the board's processor each"
@@ -74,15 +74,14 @@ class Load(Record):
 
 
 class WorkersSession(Record):
-    """All that was measured.
+    """All measurements.
 
     Attributes:
-        command: What to type for it.
-        date: The day, in UTC.
-        hardware: Of this machine.
-        versions: By distribution.
-        server_processes: Of MLflow's server.
-        loads: In their order.
+        command: Command line.
+        date: In UTC.
+        versions: By distribution name.
+        server_processes: Number of processes of MLflow's server.
+        loads: In order of measurement.
     """
 
     command: str
@@ -98,20 +97,20 @@ class WorkersSession(Record):
         return sorted({each.workers for each in self.loads})
 
     def of(self, workers: int, value: Callable[[Load], float]) -> list[float]:
-        """A figure of each time that so many worked."""
+        """A value of each measurement with some number of workers."""
         return [value(each) for each in self.loads if each.workers == workers]
 
     def median(self, workers: int, value: Callable[[Load], float]) -> float:
-        """Its median."""
+        """Median of a value over the measurements with some number of workers."""
         return statistics.median(self.of(workers, value))
 
 
 def page(session: WorkersSession) -> str:
-    """The page."""
+    """The page in Markdown."""
     blocks = [
         "# What a shared board bears",
         _WHAT,
-        _where(session),
+        _environment(session),
         f"Made by `{session.command}` on {session.date}.",
         "\n".join(_table(session)),
         "![Trials a second by the number of workers](workers.png)",
@@ -120,7 +119,7 @@ def page(session: WorkersSession) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _where(session: WorkersSession) -> str:
+def _environment(session: WorkersSession) -> str:
     versions = hardware.in_words(session.versions)
     return (
         f"Machine: {session.hardware.sentences} Versions: {versions}. "
@@ -149,14 +148,14 @@ def _table(session: WorkersSession) -> Iterator[str]:
 
 
 def _call(session: WorkersSession, workers: int, name: str) -> str:
-    """The median of a call, in milliseconds, over all trials."""
+    """Median milliseconds of a call over all trials."""
     took = [getattr(t, name) for each in session.loads if each.workers == workers
             for t in each.took]  # fmt: skip
     return f"{statistics.median(took) * 1_000:,.0f}"
 
 
 def _each(session: WorkersSession, workers: int, value: Callable[[Load], float]) -> str:
-    """Of a trial, in milliseconds."""
+    """Median milliseconds per trial."""
     return f"{session.median(workers, lambda load: value(load) / len(load.took)) * 1_000:,.0f}"
 
 
@@ -202,12 +201,7 @@ def _beyond(session: WorkersSession, best: int, others: Sequence[int]) -> str:
 
 
 def draw(session: WorkersSession, file: Path) -> None:
-    """Trials a second by the number of workers, and what one would make if each more added as much.
-
-    Args:
-        session: What was measured.
-        file: Of the picture.
-    """
+    """Draw trials per second by the number of workers, with ideal scaling for comparison."""
     from matplotlib.figure import Figure
 
     counts = session.counts

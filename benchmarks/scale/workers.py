@@ -1,9 +1,9 @@
-"""What a shared board bears: trials a second by the number of workers, and what each costs it.
+"""Capacity of a shared store: trials per second by the number of workers, and cost per trial.
 
     python benchmarks/scale/workers.py
 
-starts PostgreSQL and MLflow's server, lets 1, 4, 16 and 64 workers pretend to train trials of a
-shared study, and writes `workers.json`, `workers.md` and `workers.png`.
+starts PostgreSQL and MLflow's server, runs 1, 4, 16 and 64 simulated workers on a shared study, and
+writes `workers.json`, `workers.md` and `workers.png`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Servers:
     """PostgreSQL and MLflow's server on it.
 
     Args:
-        board: Address of MLflow's.
+        board: MLflow's URI.
         storage: Optuna's URL.
-        processes: The roots of both: PostgreSQL's and MLflow's.
+        processes: Ids of PostgreSQL's and MLflow's main processes.
     """
 
     def __init__(self, board: str, storage: str, processes: tuple[int, int]) -> None:
@@ -45,13 +45,13 @@ class Servers:
         self._roots = processes
 
     def cpu_seconds(self) -> tuple[float, float]:
-        """Of PostgreSQL and of MLflow's server, with what they started, so far."""
+        """Processor time of PostgreSQL and of MLflow's server so far, with all their processes."""
         database, server = (_cpu_seconds(root) for root in self._roots)
         return database, server
 
 
 def _cpu_seconds(root: int) -> float:
-    """Of a process and its family, those that have ended included."""
+    """Processor time of a process and its descendants, including ended ones."""
     total = 0.0
     process = psutil.Process(root)
     for each in (process, *process.children(recursive=True)):
@@ -62,8 +62,8 @@ def _cpu_seconds(root: int) -> float:
 
 
 @contextlib.contextmanager
-def served(folder: Path, server_workers: int) -> Iterator[Servers]:
-    """Both, until this is left."""
+def run_servers(folder: Path, server_workers: int) -> Iterator[Servers]:
+    """Run both servers."""
     with postgresql("optuna", "mlflow") as server, contextlib.ExitStack() as stack:
         port = free_port()
         running = stack.enter_context(
@@ -74,23 +74,23 @@ def served(folder: Path, server_workers: int) -> Iterator[Servers]:
 
 
 def load(servers: Servers, workers: int, seconds: float, turn: int) -> Load:
-    """So many workers on a study of their own."""
+    """Run some number of workers on a new study."""
     processes = min(workers, _MOST_PROCESSES)
-    each = [workers // processes + (left < workers % processes) for left in range(processes)]
+    each = [workers // processes + (index < workers % processes) for index in range(processes)]
     study = f"simulated-{workers}-{turn}"
-    # One after the other: the first makes the study.
+    # One after the other, since the first one creates the study.
     started = [
-        _started(
+        _start(
             Orders(
                 storage=servers.storage,
                 board=servers.board,
                 study=study,
                 workers=number,
-                first=sum(each[:place]),
+                first=sum(each[:index]),
                 seconds=seconds,
             )
         )
-        for place, number in enumerate(each)
+        for index, number in enumerate(each)
     ]
     before = servers.cpu_seconds()
     done = _answers(started)
@@ -106,46 +106,46 @@ def load(servers: Servers, workers: int, seconds: float, turn: int) -> Load:
     )
 
 
-def _started(orders: Orders) -> subprocess.Popen[str]:
+def _start(orders: Orders) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, str(FOLDER / "simulated.py")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    _say(process, orders.model_dump_json())
-    if _line(process) != "ready\n":
-        raise RuntimeError("a worker did not begin")
+    _send(process, orders.model_dump_json())
+    if _read_line(process) != "ready\n":
+        raise RuntimeError("a worker did not start")
     return process
 
 
 def _answers(started: Sequence[subprocess.Popen[str]]) -> list[Done]:
     for process in started:
-        _say(process, "go")
-    answers = [Done.model_validate_json(_line(process)) for process in started]
+        _send(process, "go")
+    answers = [Done.model_validate_json(_read_line(process)) for process in started]
     for process in started:
         process.wait()
     return answers
 
 
-def _say(process: subprocess.Popen[str], line: str) -> None:
+def _send(process: subprocess.Popen[str], line: str) -> None:
     if process.stdin is None:
         raise RuntimeError("a worker has no standard input")
     process.stdin.write(f"{line}\n")
     process.stdin.flush()
 
 
-def _line(process: subprocess.Popen[str]) -> str:
+def _read_line(process: subprocess.Popen[str]) -> str:
     if process.stdout is None:
         raise RuntimeError("a worker has no standard output")
     return process.stdout.readline()
 
 
 def measure(options: argparse.Namespace) -> WorkersSession:
-    """Every number of workers, by turns."""
+    """Measure every number of workers in turn."""
     loads: list[Load] = []
-    with tempfile.TemporaryDirectory() as name, served(Path(name), options.servers) as servers:
-        load(servers, 1, 5.0, 0)  # connections and caches are there from here on
+    with tempfile.TemporaryDirectory() as name, run_servers(Path(name), options.servers) as servers:
+        load(servers, 1, 5.0, 0)  # warms up connections and caches
         for turn in range(1, options.times + 1):
             for workers in options.workers:
                 loads.append(load(servers, workers, options.seconds, turn))
@@ -165,14 +165,16 @@ def measure(options: argparse.Namespace) -> WorkersSession:
 def main() -> None:
     """Measure, or read what was measured; write the page and its picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--times", type=int, default=3, help="each number so often (3)")
-    parser.add_argument("--workers", type=lambda text: [int(part) for part in text.split(",")],
-                        default=[1, 4, 16, 64], help="at once (1,4,16,64)")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each (30)")
-    parser.add_argument("--servers", type=int, default=2, help="processes of MLflow's (2)")
+    parser.add_argument("--times", type=int, default=3, help="repeats of each number (3)")
+    parser.add_argument("--workers", type=lambda text: [int(count) for count in text.split(",")],
+                        default=[1, 4, 16, 64], help="numbers of workers (1,4,16,64)")  # fmt: skip
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="seconds of each measurement (30)"
+    )
+    parser.add_argument("--servers", type=int, default=2, help="processes of MLflow's server (2)")
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
-                        help="make the page from this JSON, measure nothing")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for all three files")
+                        help="make the page from this JSON without measuring")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
     options = parser.parse_args()
     options.out = options.out.absolute()
     if options.file:

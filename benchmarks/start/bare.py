@@ -1,8 +1,8 @@
-"""`import tensorflow`, then the suite's trainer up to its first step, with nothing around them.
+"""`import tensorflow` and the trainer up to its first step, without anything else.
 
-Started by `first_step.py`; prints when TensorFlow was imported, as Unix time in seconds, and what
-building the trainer and its first step took. With the word `quick` it imports TensorFlow as the
-suite does, without Keras and pandas. Loading the images counts for neither.
+Started by `first_step.py`; prints the Unix time at which TensorFlow was imported, and the seconds
+to build the trainer and run its first step. With the argument `quick` it imports TensorFlow as the
+worker does, without Keras and pandas. Loading the images is not timed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import time
 
 
 def main() -> None:
-    """Import, then train one step."""
+    """Import TensorFlow, then train one step."""
     if "quick" in sys.argv:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    import tensorflow as tf  # noqa: F401  # before anything else: it alone is timed
+    import tensorflow as tf  # noqa: F401  # first, so that nothing else is timed
 
     imported_at = time.time()
     from mnist_bench.data import mnist
@@ -30,13 +30,13 @@ def main() -> None:
     tensorflow_setup.start(execution)
     from mnist_bench.worker.trainer import Trainer
 
-    asked = scenario.read(scenario.find("smoke"))
-    dataset = mnist.load(mnist.find(asked.dataset, None, say=print))
+    smoke = scenario.read(scenario.find("smoke"))
+    dataset = mnist.load(mnist.find(smoke.dataset, None, log=print))
     begin = time.perf_counter()
-    Trainer(dataset, paper.HYPERPARAMETERS, 0, parts=execution.parts).advance(1)
-    told = {"imported_at": imported_at, "trace_seconds": time.perf_counter() - begin}
-    print(json.dumps(told), flush=True)
-    # At once, as the suite's worker: TensorFlow's own end is no part of a start.
+    Trainer(dataset, paper.HYPERPARAMETERS, 0, shards=execution.shards).advance(1)
+    times = {"imported_at": imported_at, "trace_seconds": time.perf_counter() - begin}
+    print(json.dumps(times), flush=True)
+    # Exit at once, like the worker: shutting TensorFlow down takes time.
     os._exit(0)
 
 

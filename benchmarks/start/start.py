@@ -1,12 +1,12 @@
-"""How long the suite takes to start.
+"""Start time of the commands.
 
     python benchmarks/start/start.py -n 20 --rounds 6 --write
 
-In turn, so that a busy moment of the machine strikes all: `mnist-bench --help`, `mnist-bench
-scenarios` and a Python that does nothing, each a fresh process; then, by rounds, `mnist-bench run
-smoke` on an existing database up to its first training step, and a process that only imports
-TensorFlow and trains one step. Prints a table; `--write` keeps it and its figures in this folder.
-There is no threshold here: a figure depends on the machine.
+Measures, in turn and in fresh processes, `mnist-bench --help`, `mnist-bench scenarios` and an empty
+Python program; then, by rounds, `mnist-bench run smoke` on an existing database up to its first
+training step, and a process that only imports TensorFlow and trains one step. Prints a table;
+`--write` writes it and its values to this folder. There is no threshold, since times depend on the
+machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COMMANDS = {
 
 
 def commands(count: int) -> dict[str, list[float]]:
-    """Seconds of every start, by command, after one start of each that is thrown away."""
+    """Seconds of every start by command, after one discarded start of each."""
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for turn in range(count + 1):
         for name, command in COMMANDS.items():
@@ -49,27 +49,27 @@ def commands(count: int) -> dict[str, list[float]]:
 
 
 def rounds(count: int) -> list[Round]:
-    """Ways to the first step, after one round that makes the database and is thrown away."""
+    """Rounds to the first step, after a discarded one that creates the database."""
     with tempfile.TemporaryDirectory() as folder:
         return [first_step.measure(turn, Path(folder)) for turn in range(count + 1)][1:]
 
 
 def page(seconds: dict[str, list[float]], measured: Sequence[Round]) -> str:
-    """The tables."""
+    """The page in Markdown."""
     bare = statistics.median(seconds[BARE])
-    asked = f"-n {len(seconds[BARE])} --rounds {len(measured)} --write"
+    arguments = f"-n {len(seconds[BARE])} --rounds {len(measured)} --write"
     starts = [
         _line(f"`{name}`", values, f"{statistics.median(values) / bare:.1f}")
         for name, values in seconds.items()
     ]
     smoke = [each.smoke_seconds for each in measured]
-    ways = [_line("`mnist-bench run smoke`, on an existing database", smoke, "")]
+    lines = [_line("`mnist-bench run smoke`, on an existing database", smoke, "")]
     for name, alone, ratios in (
         ("as the suite imports it", [r.quick for r in measured], [r.by_quick for r in measured]),
         ("plainly", [r.plain for r in measured], [r.by_plain for r in measured]),
     ):
         whole, imports = [b.seconds for b in alone], [b.import_seconds for b in alone]
-        ways += [
+        lines += [
             _line(f"`import tensorflow` {name}, tracing and a step", whole, _ratio(ratios)),
             _line("of that, the import", imports, ""),
         ]
@@ -78,7 +78,7 @@ def page(seconds: dict[str, list[float]], measured: Sequence[Round]) -> str:
             "# How long the suite takes to start",
             "",
             f"Machine: {machine.describe().name}.",
-            f"Made by `python benchmarks/start/start.py {asked}`.",
+            f"Made by `python benchmarks/start/start.py {arguments}`.",
             "",
             "Fresh processes, started in turn, their files in the system's cache:",
             "",
@@ -91,7 +91,7 @@ def page(seconds: dict[str, list[float]], measured: Sequence[Round]) -> str:
             "",
             "| seconds | n | median | smallest | largest | `run smoke` by this |",
             "|---|---:|---:|---:|---:|---:|",
-            *ways,
+            *lines,
             "",
         ]
     )
@@ -108,11 +108,13 @@ def _ratio(values: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and keep what was asked to be kept."""
+    """Measure, print, and write with `--write`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("-n", type=int, default=20, help="starts of each command (20)")
-    parser.add_argument("--rounds", type=int, default=6, help="ways to the first step (6)")
-    parser.add_argument("--write", action="store_true", help="keep table and figures here")
+    parser.add_argument("--rounds", type=int, default=6, help="rounds to the first step (6)")
+    parser.add_argument(
+        "--write", action="store_true", help="write table and values to this folder"
+    )
     options = parser.parse_args()
     if min(options.n, options.rounds) < 1:
         parser.error("-n and --rounds must be at least 1")

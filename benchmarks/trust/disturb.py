@@ -1,4 +1,4 @@
-"""Disturbances of known kinds, made on purpose while a run is trained. Linux, as root."""
+"""Disturbances of known kinds, caused while a run trains. Linux, as root."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ import psutil
 KINDS = ("one core", "all cores", "stop", "affinity", "quota", "memory hog")
 _CGROUP = Path("/sys/fs/cgroup/cpu/mnist-bench-trust")
 _HOG_BYTES = 6 * 2**30
-_GO_ON = multiprocessing.get_context("spawn")
+_SPAWN = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What is done to a run.
+    """A disturbance of a run.
 
     Attributes:
         kind: One of `KINDS`.
-        begin: After which share of the training's steps it begins.
-        seconds: How long it lasts; None until the run's end.
-        delay_seconds: It begins so long after that step's end: not at a moment of the run's own.
+        begin: Share of the training's steps after which it starts.
+        seconds: Duration; None until the end of the run.
+        delay_seconds: Delay after that step, so that it is not synchronized with the run.
     """
 
     kind: str
@@ -40,24 +40,24 @@ class Disturbance:
 
     @property
     def from_start(self) -> bool:
-        """Whether it holds the process from its first instruction on."""
+        """Whether it applies from the start of the process."""
         return self.kind in {"affinity", "quota"}
 
     @contextmanager
     def upon(self, pid: int) -> Iterator[None]:
-        """Disturb a process, or the machine that it runs on, until the block ends."""
+        """Disturb a process or its machine until the context exits."""
         time.sleep(self.delay_seconds)
-        with _DOERS[self.kind](pid, self.seconds):
+        with _ACTIONS[self.kind](pid, self.seconds):
             yield
 
 
-def draw(kind: str, source: random.Random, quiet_seconds: float) -> Disturbance:
-    """A disturbance of a kind with a begin and a length by chance.
+def draw(kind: str, rng: random.Random, quiet_seconds: float) -> Disturbance:
+    """Draw a disturbance with a random start and duration.
 
     Args:
         kind: One of `KINDS`.
-        source: Of chance.
-        quiet_seconds: What a quiet training takes: lengths are drawn as shares of it.
+        rng: Random generator.
+        quiet_seconds: Duration of an undisturbed training; durations are shares of it.
     """
     if kind in {"affinity", "quota"}:
         return Disturbance(kind, 0.0, None)
@@ -66,9 +66,9 @@ def draw(kind: str, source: random.Random, quiet_seconds: float) -> Disturbance:
         begin, share = (0.0, 0.5), (0.3, 1.0)
     return Disturbance(
         kind,
-        begin=source.uniform(*begin),
-        seconds=source.uniform(*share) * quiet_seconds,
-        delay_seconds=source.uniform(0.0, quiet_seconds / 10),
+        begin=rng.uniform(*begin),
+        seconds=rng.uniform(*share) * quiet_seconds,
+        delay_seconds=rng.uniform(0.0, quiet_seconds / 10),
     )
 
 
@@ -80,15 +80,15 @@ def _spin(seconds: float | None) -> None:
 
 def _hog(seconds: float | None) -> None:
     end = time.monotonic() + (seconds or 3_600)
-    held = np.ones(_HOG_BYTES // 8)
+    values = np.ones(_HOG_BYTES // 8)
     while time.monotonic() < end:
-        held += 1.0
+        values += 1.0
 
 
 @contextmanager
 def _processes(target: Callable[[float | None], None], count: int, seconds: float | None
                ) -> Iterator[None]:  # fmt: skip
-    workers = [_GO_ON.Process(target=target, args=(seconds,), daemon=True) for _ in range(count)]
+    workers = [_SPAWN.Process(target=target, args=(seconds,), daemon=True) for _ in range(count)]
     for worker in workers:
         worker.start()
     try:
@@ -143,7 +143,7 @@ def _quota(pid: int, _seconds: float | None) -> Iterator[None]:
     yield
 
 
-_DOERS = {
+_ACTIONS = {
     "one core": _one_core,
     "all cores": _all_cores,
     "stop": _stop,

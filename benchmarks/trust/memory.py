@@ -1,9 +1,9 @@
-"""Peak RSS as the suite tells it, against `/usr/bin/time -v`, in turn without and with phase peaks.
+"""Recorded peak RSS compared with `/usr/bin/time -v`, without and with phase peaks.
 
     python benchmarks/trust/memory.py --data DIR -n 5
 
-prints the table; with `--write FILE` it is kept as well. Linux with GNU time. The peak of the same
-training is another each time; so it is tried with every core, and with one thread and one heap.
+prints the table; `--write FILE` also writes it to a file. Linux with GNU time. The peak of a
+training varies from run to run, so it is measured with all cores, and with one thread and one heap.
 """
 
 from __future__ import annotations
@@ -28,51 +28,51 @@ from mnist_bench.scenarios.execution import Execution
 
 TIME = "/usr/bin/time"
 _EVERY_STEPS = 50
-"""Scored often, as in Table I: the peak of a process that scores once is another each time."""
+"""Evaluated often, as in Table I: with a single evaluation the peak varies more."""
 _MAX_RSS = re.compile(r"Maximum resident set size \(kbytes\): (\d+)")
 
 
 @dataclass(frozen=True)
 class Peak:
-    """One training's peak.
+    """Peak memory of one training.
 
     Attributes:
         steady: Whether one thread and one heap were used.
-        phase_peaks: Whether the mark was reset at each phase; that lowers what time tells.
-        told_bytes: By the suite.
-        largest_phase_bytes: The largest of its phase peaks; None without them.
-        time_bytes: By GNU time.
+        phase_peaks: Whether the peak was reset at each phase; that lowers GNU time's value.
+        recorded_bytes: Recorded by the worker.
+        largest_phase_bytes: Largest phase peak; None without them.
+        time_bytes: Reported by GNU time.
     """
 
     steady: bool
     phase_peaks: bool
-    told_bytes: int
+    recorded_bytes: int
     largest_phase_bytes: int | None
     time_bytes: int
 
 
 def measure(source: Source, *, steady: bool, phase_peaks: bool) -> Peak:
-    """Train once under GNU time: itself small, and the parent of the process that it times."""
+    """Train once under GNU time, which is the small parent of the worker."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "time.txt"
         process.COMMAND = (TIME, "-v", "-o", str(report), *_WORKER)
-        asked = request(source, folder, phase_peaks=phase_peaks, every=_EVERY_STEPS)
+        task = request(source, folder, phase_peaks=phase_peaks, every=_EVERY_STEPS)
         if steady:
-            asked = asked.model_copy(update={"execution": Execution(threads=1)})
+            task = task.model_copy(update={"execution": Execution(threads=1)})
         with (
             mock.patch.dict(os.environ, {"MALLOC_ARENA_MAX": "1"} if steady else {}),
-            process.WorkerProcess(asked, Path(folder) / "worker.log") as worker,
+            process.WorkerProcess(task, Path(folder) / "worker.log") as worker,
         ):
             worker.go()
-            row = next(m for m in list(worker.messages()) if isinstance(m, StepCountDone))
+            done = next(m for m in list(worker.messages()) if isinstance(m, StepCountDone))
             if failure := worker.end():
                 raise RuntimeError(failure)
-        told = _MAX_RSS.search(report.read_text(encoding="utf-8"))
-    if told is None or row.peak_rss_bytes is None:
-        raise RuntimeError("no peak was told")
-    phases = row.phase_peak_rss_bytes.values()
+        match = _MAX_RSS.search(report.read_text(encoding="utf-8"))
+    if match is None or done.peak_rss_bytes is None:
+        raise RuntimeError("no peak was reported")
+    phases = done.phase_peak_rss_bytes.values()
     return Peak(
-        steady, phase_peaks, row.peak_rss_bytes, max(phases, default=None), int(told[1]) * 1024
+        steady, phase_peaks, done.peak_rss_bytes, max(phases, default=None), int(match[1]) * 1024
     )
 
 
@@ -80,7 +80,7 @@ _WORKER = process.COMMAND
 
 
 def page(peaks: list[Peak], command: str) -> str:
-    """The table."""
+    """The page in Markdown."""
     lines = [
         "# Peak RSS against `/usr/bin/time -v`",
         "",
@@ -103,7 +103,7 @@ def page(peaks: list[Peak], command: str) -> str:
 
 
 def _times(peaks: list[Peak], *, steady: bool) -> list[float]:
-    """What time tells where no mark is reset: a reset lowers it."""
+    """Values of GNU time without phase peaks, which would lower them."""
     return [p.time_bytes for p in peaks if p.steady is steady and not p.phase_peaks]
 
 
@@ -113,10 +113,10 @@ def _lines(threads: str, peaks: list[Peak]) -> list[str]:
     mean = statistics.mean(peak.time_bytes for peak in without)
     largest = [(peak.largest_phase_bytes or 0) / mean for peak in with_]
     rows = (
-        ("off", "peak RSS", "time's, same run", [p.told_bytes / p.time_bytes for p in without]),
+        ("off", "peak RSS", "time's, same run", [p.recorded_bytes / p.time_bytes for p in without]),
         ("off", "time's", "its own mean", [p.time_bytes / mean for p in without]),
         ("on", "largest phase peak", "the same mean", largest),
-        ("on", "peak RSS", "the same mean", [p.told_bytes / mean for p in with_]),
+        ("on", "peak RSS", "the same mean", [p.recorded_bytes / mean for p in with_]),
     )
     return [f"| {threads} " + _line(*row) for row in rows]
 
@@ -128,13 +128,13 @@ def _line(way: str, figure: str, against: str, ratios: list[float]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and keep what was asked to be kept."""
+    """Measure, print, and write with `--write`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's IDX files")
     parser.add_argument("-n", type=int, default=5, help="trainings of each kind (5)")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table there")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to this file")
     options = parser.parse_args()
-    source = mnist.find("mnist", options.data, say=print)
+    source = mnist.find("mnist", options.data, log=print)
     peaks = [
         measure(source, steady=steady, phase_peaks=phase_peaks)
         for _ in range(options.n)

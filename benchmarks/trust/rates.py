@@ -1,8 +1,8 @@
-"""How good the verdict is: judges the kept runs by today's thresholds, and prints the table.
+"""Accuracy of the verdict: assesses the recorded runs by the current thresholds.
 
     python benchmarks/trust/rates.py NAME
 
-reads `benchmarks/trust/NAME.jsonl`. With `--write FILE` the table is kept as well.
+reads `benchmarks/trust/NAME.jsonl` and prints the table; `--write FILE` also writes it to a file.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from mnist_bench.measurement import machine, quality
 
 FOLDER = Path(__file__).parent
 COUNTS_FROM = 1.05
-"""A disturbed run counts where it took so many times what its quiet neighbours took."""
+"""Smallest slowdown of a disturbed run, relative to its quiet neighbors, that counts."""
 QUIET_OTHER_SHARE = 0.03
-"""A quiet run in which others took more of the machine than this was none: it is listed apart."""
+"""A quiet run with a larger share of other load is listed separately."""
 QUIET_STEAL_SHARE = 0.02
 IMAGES = 500 * 50
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How many of how many, with the exact 95% interval of Clopper and Pearson.
+    """A proportion with its exact 95% interval by Clopper and Pearson.
 
     Attributes:
-        hits: How many.
-        of: Of how many.
+        hits: Number of hits.
+        of: Total number.
     """
 
     hits: int
@@ -49,44 +49,45 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A run with what it is measured by.
+class AssessedRun:
+    """A run with its assessment.
 
     Attributes:
-        run: The run.
-        judgement: By today's thresholds.
-        slowdown: Train seconds by the mean of its quiet neighbours', for a disturbed run.
+        assessment: By the current thresholds.
+        slowdown: Train seconds divided by the mean of its quiet neighbors; None for a quiet run.
     """
 
     run: TrustRun
-    judgement: quality.Assessment
+    assessment: quality.Assessment
     slowdown: float | None = None
 
     @property
     def flagged(self) -> bool:
-        """Whether the verdict says that something was wrong."""
-        return self.judgement.verdict != "clean"
+        """Whether its verdict is suspect or invalid."""
+        return self.assessment.verdict != "clean"
 
     @property
     def quiet_enough(self) -> bool:
-        """Whether the process beside saw so little of others that the run may be called quiet."""
-        seen = self.run.outside
-        return seen.other_share <= QUIET_OTHER_SHARE and seen.steal_share <= QUIET_STEAL_SHARE
+        """Whether the monitoring process saw little enough other load to call the run quiet."""
+        outside = self.run.outside
+        return outside.other_share <= QUIET_OTHER_SHARE and outside.steal_share <= QUIET_STEAL_SHARE
 
 
-def judged(runs: Sequence[TrustRun]) -> list[Judged]:
-    """Every run with its judgement, in order."""
-    made = []
+def assess_runs(runs: Sequence[TrustRun]) -> list[AssessedRun]:
+    """Every run with its assessment, in order."""
+    assessed_runs = []
     for index, run in enumerate(runs):
-        beside = [r.train_seconds for r in runs[max(0, index - 1) : index + 2] if r.kind == "quiet"]
-        slowdown = run.train_seconds / statistics.mean(beside) if run.kind != "quiet" else None
-        made.append(Judged(run, quality.assess(run.conditions), slowdown))
-    return made
+        neighbors = [
+            r.train_seconds for r in runs[max(0, index - 1) : index + 2] if r.kind == "quiet"
+        ]
+        slowdown = run.train_seconds / statistics.mean(neighbors) if run.kind != "quiet" else None
+        assessed_runs.append(AssessedRun(run, quality.assess(run.conditions), slowdown))
+    return assessed_runs
 
 
 def table(name: str, runs: Sequence[TrustRun]) -> str:
-    """The whole page."""
-    of = judged(runs)
+    """The page in Markdown."""
+    of = assess_runs(runs)
     quiet = [j for j in of if j.run.kind == "quiet" and j.quiet_enough]
     apart = [j for j in of if j.run.kind == "quiet" and not j.quiet_enough]
     disturbed = [j for j in of if j.slowdown is not None and j.slowdown >= COUNTS_FROM]
@@ -122,36 +123,36 @@ def table(name: str, runs: Sequence[TrustRun]) -> str:
     )
 
 
-def _rate(of: Sequence[Judged]) -> Rate:
+def _rate(of: Sequence[AssessedRun]) -> Rate:
     return Rate(sum(j.flagged for j in of), len(of))
 
 
-def _by_kind(disturbed: Sequence[Judged]) -> list[str]:
+def _by_kind(disturbed: Sequence[AssessedRun]) -> list[str]:
     lines = ["| disturbance | found | slowdown, smallest to largest | reasons given |",
              "|---|---|---|---|"]  # fmt: skip
     for kind in KINDS:
         of = [j for j in disturbed if j.run.kind == kind]
         if of:
             slow = sorted(j.slowdown or 0 for j in of)
-            words = Counter(r.words for j in of for r in j.judgement.reasons)
+            words = Counter(r.words for j in of for r in j.assessment.reasons)
             given = ", ".join(f"{word} {n}" for word, n in words.most_common())
             lines.append(f"| {kind} | {_rate(of)} | {slow[0]:.2f} to {slow[-1]:.2f} | {given} |")
     return lines
 
 
-def _false_alarms(quiet: Sequence[Judged]) -> list[str]:
-    words = Counter(f"{r.words} {r.detail}" for j in quiet for r in j.judgement.reasons)
+def _false_alarms(quiet: Sequence[AssessedRun]) -> list[str]:
+    words = Counter(f"{r.words} {r.detail}" for j in quiet for r in j.assessment.reasons)
     given = ", ".join(words) or "none"
     return [f"False alarms, by reason and figure: {given}.", ""]
 
 
-def _missed(disturbed: Sequence[Judged]) -> list[str]:
+def _missed(disturbed: Sequence[AssessedRun]) -> list[str]:
     missed = [f"{j.run.kind} {j.slowdown:.2f}" for j in disturbed if not j.flagged]
     return [f"Missed, by kind and slowdown: {', '.join(missed) or 'none'}.", ""]
 
 
-def _spread(quiet: Sequence[Judged]) -> list[str]:
-    """How far quiet runs lie apart: the first ten, and all; and what was seen of others."""
+def _spread(quiet: Sequence[AssessedRun]) -> list[str]:
+    """Spread of the quiet runs, the first ten and all, and other load in them."""
     lines = []
     shares = sorted(j.run.outside.other_share for j in quiet)
     if shares:
@@ -162,23 +163,23 @@ def _spread(quiet: Sequence[Judged]) -> list[str]:
         if len(rates) > 1:
             share = statistics.stdev(rates) / statistics.mean(rates)
             ends = f"{rates[0]:,.0f} to {rates[-1]:,.0f}"
-            said = f"{ends}, standard deviation {share:.1%} of the mean"
-            lines += [f"`images_per_second` over {label} quiet runs: {said}.", ""]
+            text = f"{ends}, standard deviation {share:.1%} of the mean"
+            lines += [f"`images_per_second` over {label} quiet runs: {text}.", ""]
     return lines
 
 
-def _clocks(of: Sequence[Judged]) -> list[str]:
-    """The worker's own phases against the clock of the process beside."""
+def _clocks(of: Sequence[AssessedRun]) -> list[str]:
+    """The worker's phases compared with the clock of the monitoring process."""
     errors = [sum(j.run.phase_seconds.values()) / j.run.outside_life_seconds - 1 for j in of]
     off = f"{min(errors):+.2%} to {max(errors):+.2%}"
     return [f"Sum of the phases against an outside clock, {len(of)} runs: off by {off}.", ""]
 
 
 def main() -> None:
-    """Judge, print, and keep what was asked to be kept."""
+    """Assess, print, and write with `--write`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("name", help="of the set of runs")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table there")
+    parser.add_argument("name", help="name of the set of runs")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to this file")
     options = parser.parse_args()
     page = table(options.name, read(FOLDER / f"{options.name}.jsonl"))
     print(page)

@@ -1,4 +1,4 @@
-"""What is kept of a run in `benchmarks/trust/*.jsonl`."""
+"""Records of runs in `benchmarks/trust/*.jsonl`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mnist_bench.results.run import PhaseName
 
 
 class Outside(Record):
-    """The same minutes, seen by the process beside: what the verdict does not rest on.
+    """The training as observed by the monitoring process, independently of the verdict.
 
     Attributes:
         wall_seconds: From the end of tracing to the end of training.
-        other_share: Processor time of everything else, as a share of what there was.
-        steal_share: Processor time that the virtual machine's host kept, as the same share.
+        other_share: Processor time of other processes, as a share of all available.
+        steal_share: Processor time taken by the virtual machine's host, as the same share.
     """
 
     wall_seconds: float
@@ -25,7 +25,7 @@ class Outside(Record):
 
     @classmethod
     def of(cls, seen: Stretch, worker_seconds: float, cores: int) -> Self:
-        """From this process's counters, and the worker's processor time as the system has it."""
+        """From the counters of this process and the worker's processor time."""
         width = seen.wall_seconds * cores
         others = (seen.other_cpu_seconds or 0.0) + (seen.family_cpu_seconds or 0.0) - worker_seconds
         return cls(
@@ -39,16 +39,13 @@ class TrustRun(Record):
     """One training of 500 steps.
 
     Attributes:
-        kind: `quiet`, or how it was disturbed.
-        begin: After which share of its steps the disturbance began.
-        seconds: How long it lasted; None to the end.
-        train_seconds: As the suite tells them.
-        test_accuracy: After the last step; the same in all runs, whatever was done to them.
-        phase_seconds: As the suite tells them, by phase.
-        outside_life_seconds: From the start of the process to its row's end, by the process beside.
-        peak_rss_bytes: As the suite tells it.
-        outside: The training seen by the process beside.
-        conditions: What the verdict is made of.
+        kind: `quiet`, or the kind of disturbance.
+        begin: Share of the steps after which the disturbance started.
+        seconds: Duration of the disturbance; None until the end.
+        test_accuracy: After the last step; disturbances don't change it.
+        outside_life_seconds: From the start of the process to its last message, measured outside.
+        outside: The training as observed by the monitoring process.
+        conditions: Input of the verdict.
     """
 
     kind: str
@@ -64,7 +61,7 @@ class TrustRun(Record):
 
 
 def read(path: Path) -> list[TrustRun]:
-    """Every run in a file, in order; none where there is no file."""
+    """Runs of a file, in order; none if there is no file."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,8 +1,8 @@
-"""Trains the same 500 steps again and again, in turn quiet and disturbed, and keeps what was seen.
+"""Trains the same 500 steps repeatedly, alternating quiet and disturbed, and records the runs.
 
     python benchmarks/trust/runs.py NAME --data DIR --pairs 63
 
-writes `benchmarks/trust/NAME.jsonl`, a line a run. A file that is there already is continued.
+writes `benchmarks/trust/NAME.jsonl`, one line per run. An existing file is continued.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 STEPS = 500
 _QUIET_SECONDS = 8.0
-"""About what the training takes: only lengths of disturbances are drawn by it."""
+"""Approximate duration of the training, for the durations of disturbances."""
 
 
 def request(
     source: Source, folder: str, *, phase_peaks: bool = True, every: int = STEPS
 ) -> Request:
-    """What every run is asked: the paper's network, one seed, scored every so many steps."""
+    """Request of every run: the paper's network, one seed, evaluated every `every` steps."""
     return Request(
         model="paper-cnn",
         hyperparameters=PaperCnnHyperparameters(),
         training_seed=0,
-        rows=(STEPS,),
+        step_counts=(STEPS,),
         grid=Grid(first=every, every=every),
         source=source,
         execution=Execution(threads=psutil.cpu_count() or 1),
@@ -63,8 +63,8 @@ def request(
     )
 
 
-class _Follower:
-    """Follows one worker, disturbs it when it is time, and gathers what it says."""
+class _Monitor:
+    """Monitors one worker, disturbs it, and collects its messages."""
 
     def __init__(self, source: Source, disturbance: Disturbance | None) -> None:
         self._source = source
@@ -75,17 +75,17 @@ class _Follower:
     def run(self) -> TrustRun:
         """Train once."""
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-            asked = request(self._source, folder)
+            task = request(self._source, folder)
             begin = time.perf_counter()
-            worker = stack.enter_context(WorkerProcess(asked, Path(folder) / "worker.log"))
+            worker = stack.enter_context(WorkerProcess(task, Path(folder) / "worker.log"))
             if self._disturbance and self._disturbance.from_start:
                 stack.enter_context(self._disturbance.upon(worker.pid))
             worker.go()
-            seen = self._follow(worker, stack)
-            told = time.perf_counter() - begin
+            outside = self._follow(worker, stack)
+            life_seconds = time.perf_counter() - begin
             if failure := worker.end():
                 raise RuntimeError(failure)
-        return self._record(seen, told)
+        return self._record(outside, life_seconds)
 
     def _follow(self, worker: WorkerProcess, stack: contextlib.ExitStack) -> Outside:
         due = None if self._disturbance and self._disturbance.from_start else self._disturbance
@@ -103,10 +103,12 @@ class _Follower:
         (start, own_start), (end, own_end) = readings
         return Outside.of(between(start, end), own_end - own_start, psutil.cpu_count() or 1)
 
-    def _record(self, outside: Outside, told: float) -> TrustRun:
-        of = self._messages
-        row = next(message for message in of if isinstance(message, StepCountDone))
-        scored = (message.evaluation for message in of if isinstance(message, EvaluationMessage))
+    def _record(self, outside: Outside, life_seconds: float) -> TrustRun:
+        messages = self._messages
+        row = next(message for message in messages if isinstance(message, StepCountDone))
+        scored = (
+            message.evaluation for message in messages if isinstance(message, EvaluationMessage)
+        )
         accuracy = next(e.test_accuracy for e in scored if e.test_accuracy is not None)
         return TrustRun(
             kind=self._disturbance.kind if self._disturbance else "quiet",
@@ -115,15 +117,15 @@ class _Follower:
             train_seconds=row.seconds["train"],
             test_accuracy=accuracy,
             phase_seconds=row.seconds,
-            outside_life_seconds=told,
+            outside_life_seconds=life_seconds,
             peak_rss_bytes=row.peak_rss_bytes,
             outside=outside,
             conditions=Conditions(
-                surroundings=tuple(_surroundings(of)),
+                surroundings=tuple(_surroundings(messages)),
                 calibration_seconds=tuple(
-                    m.seconds for m in of if isinstance(m, CalibrationMessage)
+                    m.seconds for m in messages if isinstance(m, CalibrationMessage)
                 ),
-                stretches=tuple(m.stretch for m in of if isinstance(m, SampleMessage)),
+                stretches=tuple(m.stretch for m in messages if isinstance(m, SampleMessage)),
             ),
         )
 
@@ -135,28 +137,26 @@ def _surroundings(messages: list[protocol.Message]) -> Iterator[Surroundings]:
 
 
 def main() -> None:
-    """Train, and keep a line a run."""
+    """Train and write one line per run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("name", help="of the set of runs")
+    parser.add_argument("name", help="name of the set of runs")
     parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's IDX files")
     parser.add_argument("--pairs", type=int, default=63, help="quiet and disturbed runs, each")
-    parser.add_argument("--chance", type=int, default=0, help="seeds the disturbances' draws")
+    parser.add_argument("--chance", type=int, default=0, help="random seed of the disturbances")
     options = parser.parse_args()
-    source = mnist.find("mnist", options.data, say=print)
+    source = mnist.find("mnist", options.data, log=print)
     path = FOLDER / f"{options.name}.jsonl"
-    chance = random.Random(options.chance)  # noqa: S311  # disturbances are no secret
-    disturbances = [
-        draw(KINDS[i % len(KINDS)], chance, _QUIET_SECONDS) for i in range(options.pairs)
-    ]
+    rng = random.Random(options.chance)  # noqa: S311  # not used for security
+    disturbances = [draw(KINDS[i % len(KINDS)], rng, _QUIET_SECONDS) for i in range(options.pairs)]
     order = [d for disturbance in disturbances for d in (None, disturbance)] + [None]
     for index, disturbance in enumerate(order):
         if index < len(read(path)):
             continue
-        made = _Follower(source, disturbance).run()
-        append(path, made)
-        load = f"others {made.outside.other_share:.1%}"
+        run = _Monitor(source, disturbance).run()
+        append(path, run)
+        load = f"others {run.outside.other_share:.1%}"
         print(
-            f"{index + 1}/{len(order)} {made.kind:10} {made.train_seconds:6.2f} s  {load}",
+            f"{index + 1}/{len(order)} {run.kind:10} {run.train_seconds:6.2f} s  {load}",
             flush=True,
         )
 

@@ -1,4 +1,4 @@
-"""What a search costs, as `README.md`: wholly made here, nothing in it typed by hand."""
+"""Generates `README.md` on the cost of a search."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def page(sessions: Sequence[CostSession]) -> str:
     """The whole page.
 
     Args:
-        sessions: One that measured identical trials, one that measured searches, or both at once.
+        sessions: Sessions of identical trials, of searches, or of both.
     """
-    told = [part for each in sessions for part in (*_pairs(each), *_searches(each))]
+    sections = [part for each in sessions for part in (*_pairs(each), *_searches(each))]
     settings = dict.fromkeys(f"Keras: {each.settings}." for each in sessions)
     kinds = {"trials.json": any(each.pairs for each in sessions),
              "searches.json": any(each.searches for each in sessions)}  # fmt: skip
     beside = _BESIDE.format(
         files=", ".join(f"`{name}`" for name, is_there in kinds.items() if is_there)
     )
-    parts = ["# What a search costs", _WHAT, *told, "## Settings", *settings, beside]
+    parts = ["# What a search costs", _WHAT, *sections, "## Settings", *settings, beside]
     return "\n\n".join(parts) + "\n"
 
 
@@ -116,10 +116,10 @@ def _value(value: Value) -> str:
 
 
 def _disturbed(session: CostSession) -> str:
-    """Trials of ours whose time the machine did not let be trusted; nobody looked at theirs."""
+    """How many of our trials were not clean; theirs have no verdict."""
     verdicts = [pair.ours.verdict for pair in session.pairs]
-    bad = [verdict for verdict in verdicts if verdict not in {"clean", None}]
-    return f"Not clean by the suite's own verdict: {len(bad)} of our {len(verdicts)} trials."
+    unclean = [verdict for verdict in verdicts if verdict not in {"clean", None}]
+    return f"Not clean by the suite's own verdict: {len(unclean)} of our {len(verdicts)} trials."
 
 
 def _searches(session: CostSession) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What searches were measured to cost: records, and the figures that are made of them; pure."""
+"""Records of the cost of searches, and derived values."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mnist_bench.tuning.trial import StudyTrial
 
 Side = Literal["ours", "theirs"]
 LEAST_TRIAL_RATIO = 1.4
-"""Asked of their seconds by ours, of the same trial."""
+"""Target for their seconds divided by ours, of the same trial."""
 LEAST_RATE_RATIO = 3.0
-"""Asked of our trials an hour by theirs."""
+"""Target for our trials per hour divided by theirs."""
 
 
 class Trained(Record):
     """One trial on one side.
 
     Attributes:
-        seconds: Wall clock from asking for it to telling what came of it.
+        seconds: Wall-clock time from asking the study for it to reporting its result.
         validation_accuracy: After its last step.
-        verdict: Whether the machine let its time be trusted; None where nobody looked.
+        verdict: Of its run; None if not assessed.
     """
 
     seconds: float
@@ -39,9 +39,9 @@ class Pair(Record):
 
     Attributes:
         chosen: Its configuration.
-        first: Who trained it first.
-        ours: What the suite took.
-        theirs: What Keras took.
+        first: Side that trained it first.
+        ours: Trained by the suite.
+        theirs: Trained by Keras.
     """
 
     chosen: dict[str, Value]
@@ -59,9 +59,9 @@ class Searched(Record):
     """One trial of a search.
 
     Attributes:
-        share_of_steps: That were done; less than 1 where it was pruned.
-        seconds: From its beginning to its end; None where that is not known.
-        validation_accuracy: After its last step; None where it was pruned.
+        share_of_steps: Share of its steps that were done; less than 1 if pruned.
+        seconds: From start to end; None if unknown.
+        validation_accuracy: After its last step; None if pruned.
     """
 
     share_of_steps: float
@@ -70,12 +70,11 @@ class Searched(Record):
 
 
 class Search(Record):
-    """A whole search.
+    """A complete search.
 
     Attributes:
-        side: Who searched.
-        seconds: Wall clock from the start of its process to its end.
-        trials: In their order.
+        seconds: Wall-clock time from process start to end.
+        trials: In order.
     """
 
     side: Side
@@ -84,22 +83,22 @@ class Search(Record):
 
     @property
     def an_hour(self) -> float:
-        """Trials an hour, those that were pruned included."""
+        """Trials per hour, including pruned ones."""
         return len(self.trials) / self.seconds * 3_600
 
     @property
     def share_of_steps(self) -> float:
-        """Of all trials' steps, those that were done; every trial has as many."""
+        """Share of all trials' steps that were done; all trials have equally many."""
         return sum(trial.share_of_steps for trial in self.trials) / len(self.trials)
 
     @property
     def pruned(self) -> int:
-        """Trials that were ended early."""
+        """Number of pruned trials."""
         return sum(trial.validation_accuracy is None for trial in self.trials)
 
     @property
     def best(self) -> float | None:
-        """The largest validation accuracy of a trial that came to its end."""
+        """Largest validation accuracy of a finished trial."""
         finished = (trial.validation_accuracy for trial in self.trials)
         return max((value for value in finished if value is not None), default=None)
 
@@ -108,18 +107,17 @@ class CostSession(Record):
     """What one command measured.
 
     Attributes:
-        command: What to type for it.
-        date: The day it began, in UTC.
-        hardware: Of this machine.
-        versions: By distribution.
+        command: Command line.
+        date: Date of the start, in UTC.
+        versions: By distribution name.
         dataset: Name of the images.
-        validation_images: By which both sides score.
-        threads: Cores that may be used.
+        validation_images: Number of validation images.
+        threads: Number of usable cores.
         steps: Of a trial.
-        scorings: Of the validation images, in a trial.
-        settings: Of theirs, in words.
+        scorings: Number of validations of a trial.
+        settings: Description of the settings of Keras.
         pairs: Identical trials.
-        searches: Whole searches.
+        searches: Complete searches.
     """
 
     command: str
@@ -136,29 +134,29 @@ class CostSession(Record):
     searches: tuple[Search, ...] = ()
 
     def of(self, side: Side) -> list[Search]:
-        """The searches of one side."""
+        """Searches of one side."""
         return [search for search in self.searches if search.side == side]
 
 
 def turns(rounds: int) -> list[tuple[Side, Side]]:
-    """Who is first in each round: ours, theirs, theirs, ours, and so on."""
+    """Order of the sides in each round: ours, theirs, theirs, ours, and so on."""
     orders: tuple[tuple[Side, Side], ...] = (("ours", "theirs"), ("theirs", "ours"))
     return [orders[index % 2] for index in range(rounds)]
 
 
 def trial_ratio(session: CostSession) -> Ratio | None:
-    """Their seconds by ours, of all pairs; None without one."""
+    """Their seconds divided by ours over all pairs; None without pairs."""
     return of_rounds([pair.ratio for pair in session.pairs])
 
 
 def rate_ratio(session: CostSession) -> Ratio | None:
-    """Our trials an hour by theirs, round by round; None without a whole round."""
+    """Our trials per hour divided by theirs over all rounds; None without a complete round."""
     both = zip(session.of("ours"), session.of("theirs"), strict=False)
     return of_rounds([ours.an_hour / theirs.an_hour for ours, theirs in both])
 
 
 def searched(document: StudyDocument) -> tuple[Searched, ...]:
-    """The trials of a study of the suite's, its objective being accuracy."""
+    """Trials of a study by the suite whose objective is accuracy."""
     return tuple(_searched(trial) for trial in document.trials if trial.counts)
 
 

@@ -1,7 +1,7 @@
-"""The loop that a user would write: a study of Optuna's over Keras trainings, a process for each.
+"""The loop that a user would write: an Optuna study over Keras trainings, one process for each.
 
-Started by `search_cost.py`, which uses its parts too. Reads a `LoopTask` on standard input, prints
-a `LoopedTrials` as its last line.
+Started and imported by `search_cost.py`. Reads a `LoopTask` from standard input, prints a
+`LoopedTrials` as its last line.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class LoopTask(Record):
     """A search that Keras can do.
 
     Attributes:
-        space: What may be tried.
+        space: Search space.
         source: The images, found and verified.
-        trials: How many; the first is the paper's configuration.
+        trials: Number of trials; the first is the paper's configuration.
     """
 
     space: Space
@@ -46,7 +46,7 @@ class Looped(Record):
 
     Attributes:
         chosen: Its configuration.
-        seconds: Wall clock from the start of its process to its end.
+        seconds: Wall-clock time from process start to end.
         validation_accuracy: After its last step.
     """
 
@@ -56,31 +56,25 @@ class Looped(Record):
 
 
 class LoopedTrials(Record):
-    """All trials of a search.
-
-    Attributes:
-        trials: In their order.
-    """
+    """All trials of a search, in order."""
 
     trials: tuple[Looped, ...]
 
 
 class KerasLoop:
-    """A study in memory, with the suite's sampler and its seed; it prunes nothing.
-
-    Args:
-        space: What may be tried.
-        source: The images.
+    """A study in memory with the suite's sampler and seed, without pruning.
 
     Raises:
-        ValueError: The space asks for what the Keras program lacks.
+        ValueError: The space has parameters that the Keras program lacks.
     """
 
     def __init__(self, space: Space, source: Source) -> None:
-        if lacking := set(space.parameters) - KNOWN:
-            raise ValueError(f"the Keras program has no {', '.join(sorted(lacking))}")
+        if missing := set(space.parameters) - KNOWN:
+            raise ValueError(f"the Keras program has no {', '.join(sorted(missing))}")
         if space.is_conditional or space.steps is None or space.steps % LEAST_GRID_POINTS:
-            raise ValueError(f"steps must be a multiple of {LEAST_GRID_POINTS}, nothing else asked")
+            raise ValueError(
+                f"steps must be a multiple of {LEAST_GRID_POINTS}, and no parameter conditional"
+            )
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.trials: list[Looped] = []
         self._space, self._source, self._steps = space, source, space.steps
@@ -89,11 +83,11 @@ class KerasLoop:
         )
 
     def enqueue(self, chosen: Mapping[str, Value]) -> None:
-        """Have a configuration tried before others are suggested."""
+        """Enqueue a configuration, to be trained before suggested ones."""
         self._study.enqueue_trial(dict(chosen))
 
     def train(self, trials: int) -> None:
-        """Train some more."""
+        """Train a number of trials."""
         self._study.optimize(self._objective, n_trials=trials)
 
     def _objective(self, trial: optuna.Trial) -> float:
@@ -115,10 +109,10 @@ class KerasLoop:
 
 
 def main() -> None:
-    """Serve one task."""
+    """Run one task."""
     task = LoopTask.model_validate_json(sys.stdin.readline())
     loop = KerasLoop(task.space, task.source)
-    loop.enqueue(task.space.of_the_paper())
+    loop.enqueue(task.space.paper_values())
     loop.train(task.trials)
     print(LoopedTrials(trials=tuple(loop.trials)).model_dump_json())
 

@@ -1,7 +1,7 @@
-"""One trial in Keras, as its documentation shows a training: `compile`, and one `fit`.
+"""One trial in Keras, trained as in its documentation: `compile` and one `fit`.
 
-Started by `keras_loop.py` in a process of its own. Reads a `TrialTask` on standard input, prints a
-`Scored` as its last line.
+Started by `keras_loop.py`. Reads a `TrialTask` from standard input, prints a `Scored` as its last
+line.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ KNOWN = frozenset(
         "dense_units",
     }
 )
-"""Hyperparameters that this program has; all others must be the paper's."""
+"""Supported hyperparameters; all others must have the paper's values."""
 _SCORED_AT_ONCE = 500
-"""What was the fastest in benchmarks/peers."""
+"""The fastest batch size in benchmarks/peers."""
 
 
 class TrialTask(Record):
-    """What is to be trained.
+    """Task of a trial.
 
     Attributes:
         source: The images, found and verified.
         hyperparameters: Of the network and its training.
-        steps: Updates.
-        scorings: Of the validation images, at equal distances, the last one at the end.
+        steps: Step count.
+        scorings: Number of validations, equally spaced, the last one at the end.
         seed: Of weights, batches and dropout.
     """
 
@@ -58,23 +58,19 @@ class TrialTask(Record):
 
 
 class Scored(Record):
-    """What came of it.
-
-    Attributes:
-        validation_accuracies: In their order.
-    """
+    """Validation accuracies of a trial, in order."""
 
     validation_accuracies: tuple[float, ...]
 
 
 def main() -> None:
-    """Serve one task."""
+    """Run one task."""
     task = TrialTask.model_validate_json(sys.stdin.readline())
     print(Scored(validation_accuracies=trained(task)).model_dump_json())
 
 
 def trained(task: TrialTask) -> tuple[float, ...]:
-    """Train, and score the validation images on the way."""
+    """Train with intermediate validations."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras
 
@@ -93,11 +89,11 @@ def trained(task: TrialTask) -> tuple[float, ...]:
 
 
 def _batches(images: Images, batch_size: int) -> Any:
-    """Without end: arrays that an epoch of `fit` leaves unfinished would cut the next one short."""
+    """Endless batches: with finite arrays, an unfinished epoch of `fit` shortens the next one."""
     import tensorflow as tf
 
-    held = tf.data.Dataset.from_tensor_slices((_scaled(images), images.labels))
-    shuffled = held.shuffle(len(images.labels)).repeat()
+    examples = tf.data.Dataset.from_tensor_slices((_scaled(images), images.labels))
+    shuffled = examples.shuffle(len(images.labels)).repeat()
     return shuffled.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
@@ -106,19 +102,19 @@ def _scaled(images: Images) -> npt.NDArray[np.float32]:
     return images.pixels[..., np.newaxis].astype(np.float32) / np.float32(255)
 
 
-def _compiled(asked: PaperCnnHyperparameters) -> Any:
+def _compiled(hyperparameters: PaperCnnHyperparameters) -> Any:
     import keras
 
-    model = _network(asked)
+    model = _network(hyperparameters)
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate=asked.learning_rate, epsilon=1e-8),
+        optimizer=keras.optimizers.Adam(learning_rate=hyperparameters.learning_rate, epsilon=1e-8),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     return model
 
 
-def _network(asked: PaperCnnHyperparameters) -> Any:
+def _network(hyperparameters: PaperCnnHyperparameters) -> Any:
     import keras
 
     layers = keras.layers
@@ -133,13 +129,13 @@ def _network(asked: PaperCnnHyperparameters) -> Any:
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            convolution(asked.conv1_filters, asked.conv1_kernel_size),
+            convolution(hyperparameters.conv1_filters, hyperparameters.conv1_kernel_size),
             layers.MaxPooling2D(2),
-            convolution(asked.conv2_filters, asked.conv2_kernel_size),
+            convolution(hyperparameters.conv2_filters, hyperparameters.conv2_kernel_size),
             layers.MaxPooling2D(2),
             layers.Flatten(),
-            layers.Dense(asked.dense_units, activation="relu", **start()),
-            layers.Dropout(asked.dropout_rate),
+            layers.Dense(hyperparameters.dense_units, activation="relu", **start()),
+            layers.Dropout(hyperparameters.dropout_rate),
             layers.Dense(10, **start()),
         ]
     )

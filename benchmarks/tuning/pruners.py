@@ -1,10 +1,10 @@
-"""Which pruner `mnist-bench tune` should have: trials of a study without one, put before many.
+"""Comparison of pruners for `mnist-bench tune`: replays unpruned trials with many of them.
 
     python benchmarks/tuning/pruners.py --data DIR
 
-Trains the trials, or takes those of a study that pruned none: `--study reports/NAME.json` beside
-the MLflow that recorded them. `--curves FILE` puts the trials of an earlier `pruners.json` before
-the pruners again, and `--from FILE` makes the page alone. Writes `pruners.json` and `pruners.md`.
+Trains the trials, or takes those of an unpruned study: `--study reports/NAME.json` with the MLflow
+that recorded them. `--curves FILE` replays the trials of an earlier `pruners.json`, and
+`--from FILE` only makes the page. Writes `pruners.json` and `pruners.md`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from mnist_bench.tuning.document import StudyDocument
 
 FOLDER = Path(__file__).parent
 _OFTEN_KEPT = 0.9
-"""Share of the orders in which the best trial is to come to its end."""
+"""Share of the orders in which the best trial must finish."""
 _EXPERIMENT = "mnist-bench"
 _WHAT = """\
 Trials that came to their end are put before Optuna's pruners once more: each reports its validation
@@ -64,13 +64,13 @@ many instances, not for curves, and is here for completeness.\
 
 
 class Recorded(Record):
-    """Trials that nobody pruned.
+    """Unpruned trials.
 
     Attributes:
         dataset: Name of the images.
-        title: Of their space.
-        objective: What their study was after, and so which trials its sampler suggested.
-        curves: In the order in which they were trained.
+        title: Of their search space.
+        objective: Of their study; it determines which trials were suggested.
+        curves: In order of training.
     """
 
     dataset: str
@@ -80,16 +80,15 @@ class Recorded(Record):
 
 
 class PrunerSession(Record):
-    """What one command found.
+    """What one command measured.
 
     Attributes:
-        command: What to type for it.
-        date: Its day, in UTC.
-        hardware: Of this machine.
-        versions: By distribution.
+        command: Command line.
+        date: In UTC.
+        versions: By distribution name.
         recorded: The trials.
-        percent_grid: At whose multiples trials report; None where they do at each scoring.
-        outcomes: A pruner each.
+        percent_grid: Trials report at its multiples; None if at each evaluation.
+        outcomes: One per pruner.
     """
 
     command: str
@@ -105,38 +104,38 @@ class PrunerSession(Record):
 
 
 def of_study(document: StudyDocument, store: MlflowStore) -> Recorded:
-    """The trials of a study, as MLflow has them.
+    """Trials of a study from MLflow.
 
     Raises:
-        ValueError: Some were pruned, or ended by their seconds.
+        ValueError: Some were pruned, or stopped by a time limit.
         LookupError: MLflow does not have them.
     """
     name = document.study
     if any(trial.state == "pruned" for trial in document.trials):
         raise ValueError(f"{name} has pruned trials; take one of --objective pareto")
-    tried = [t for t in document.trials if t.state == "finished" and t.repeat_of is None]
+    finished = [t for t in document.trials if t.state == "finished" and t.repeat_of is None]
     return Recorded(
         dataset=document.dataset,
         title=document.space.title,
         objective=document.goal.objective,
         curves=tuple(
             curve_of(recorded_run(store, trial), trial.number, is_papers=trial.is_papers)
-            for trial in tried
+            for trial in finished
         ),
     )
 
 
 def trained(options: argparse.Namespace) -> Recorded:
-    """Trials that are trained here and now, in a folder of their own."""
-    source = mnist.find(options.dataset, options.data, say=print)
+    """Train trials in a temporary folder."""
+    source = mnist.find(options.dataset, options.data, log=print)
     space = spaces.read(options.space or spaces.default_path())
     curves = []
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         contextlib.chdir(folder),
-        locks.benchmark_lock(machine_id(), exclusive=True, say=print) as kept,
+        locks.benchmark_lock(machine_id(), exclusive=True, warn=print) as exclusive,
     ):
-        study = SuiteStudy("unpruned", space, source, exclusive=kept)
+        study = SuiteStudy("unpruned", space, source, exclusive=exclusive)
         for _ in range(options.trials):
             trial = study.train()
             curve = curve_of(study.run_of(trial), trial.number, is_papers=trial.is_papers)
@@ -151,7 +150,7 @@ def trained(options: argparse.Namespace) -> Recorded:
 
 
 def outcomes_of(curves: Sequence[Curve], count: int, names: Sequence[str]) -> Iterator[Outcome]:
-    """What each pruner makes of the trials, in their own order and in random ones."""
+    """Outcome of each pruner on the trials, in their original order and in random ones."""
     shuffled = orders(curves, count)
     for name in names:
         outcome = outcome_of(name, curves, shuffled)
@@ -164,7 +163,7 @@ def outcomes_of(curves: Sequence[Curve], count: int, names: Sequence[str]) -> It
 
 
 def page(session: PrunerSession) -> str:
-    """The whole page."""
+    """The page in Markdown."""
     parts = (
         "# Pruners",
         _WHAT,
@@ -218,7 +217,7 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _is_least(suites: Outcome, outcomes: Sequence[Outcome]) -> bool:
-    """Whether nobody keeps the best as often with fewer steps."""
+    """Whether no other pruner keeps the best trial as often with fewer steps."""
     others = [one for one in outcomes if one.kept_share >= _OFTEN_KEPT]
     return all(one.mean_share >= suites.mean_share for one in others)
 
@@ -251,13 +250,13 @@ def _choice(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def measure(options: argparse.Namespace) -> PrunerSession:
-    """Get the trials, and put them before the pruners."""
+    """Get the trials and replay them with the pruners."""
     if options.curves:
-        told = PrunerSession.model_validate_json(options.curves.read_text(encoding="utf-8"))
-        recorded = told.recorded
+        earlier = PrunerSession.model_validate_json(options.curves.read_text(encoding="utf-8"))
+        recorded = earlier.recorded
     elif options.study:
         document = StudyDocument.model_validate_json(options.study.read_text(encoding="utf-8"))
-        recorded = of_study(document, MlflowStore(options.tracking_uri, _EXPERIMENT, make=False))
+        recorded = of_study(document, MlflowStore(options.tracking_uri, _EXPERIMENT, create=False))
     else:
         recorded = trained(options)
     curves = list(recorded.curves)
@@ -275,7 +274,7 @@ def measure(options: argparse.Namespace) -> PrunerSession:
 
 
 def _command(options: argparse.Namespace) -> str:
-    """What to type for this; no folder of anybody's in it."""
+    """Command line without local paths."""
     words = ["python benchmarks/tuning/pruners.py"]
     if options.curves:
         words += [f"--curves {options.curves.name}"]
@@ -292,24 +291,24 @@ def _command(options: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    """Replay, or read what was replayed; write the page."""
+    """Replay, or read an earlier replay; write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
     parser.add_argument("--dataset", choices=DATASET_CHOICES, default="auto", help="images (auto)")
     parser.add_argument("--space", type=Path, help="search space (the packaged one)")
-    parser.add_argument("--trials", type=int, default=60, help="to be trained (60)")
+    parser.add_argument("--trials", type=int, default=60, help="number of trials to train (60)")
     parser.add_argument("--study", type=Path, metavar="FILE",
                         help="take the trials of this study's JSON document instead")  # fmt: skip
     parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", metavar="URI",
                         help="the MLflow that recorded that study (./mlflow.db)")  # fmt: skip
     parser.add_argument("--curves", type=Path, metavar="FILE",
                         help="take the trials of this pruners.json instead")  # fmt: skip
-    parser.add_argument("--orders", type=int, default=20, help="random ones (20)")
+    parser.add_argument("--orders", type=int, default=20, help="number of random orders (20)")
     parser.add_argument("--percent-grid", type=int, metavar="P",
-                        help="let trials report at multiples of P percent alone")  # fmt: skip
+                        help="let trials report only at multiples of P percent")  # fmt: skip
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
-                        help="make the page from this JSON, replay nothing")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
+                        help="make the page from this JSON without replaying")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
     options = parser.parse_args()
     if options.file:
         session = PrunerSession.model_validate_json(options.file.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Trials that came to their end, put before Optuna's pruners as if they were trained anew."""
+"""Replays finished trials with Optuna's pruners."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ MOST_REGRET = 0.0002
 
 
 class Curve(Record):
-    """A trial that came to its end.
+    """A finished trial.
 
     Attributes:
         number: Of the trial.
-        steps: Updates.
+        steps: Step count.
         is_papers: Whether it is the paper's configuration, which is never pruned.
-        reported: Validation accuracy by percent of the steps; without the end, at which nothing is
-            left to be saved.
+        reported: Validation accuracy by percent of the steps, without the last step.
         final: After its last step.
     """
 
@@ -44,12 +43,12 @@ class Curve(Record):
 
 
 class Replayed(Record):
-    """What a pruner makes of trials in one order.
+    """Result of a pruner on trials in one order.
 
     Attributes:
-        share_of_steps: Of the steps of all trials, those that were still done.
-        pruned: Trials that were ended early.
-        regret: By how much the best trial that came to its end is behind the best of all.
+        share_of_steps: Share of all trials' steps that are still done.
+        pruned: Number of pruned trials.
+        regret: Accuracy of the best trial minus that of the best unpruned trial.
     """
 
     share_of_steps: float
@@ -58,16 +57,16 @@ class Replayed(Record):
 
     @property
     def keeps_best(self) -> bool:
-        """Whether the best trial came to its end, or another one as good."""
+        """Whether the best trial, or one as good, is not pruned."""
         return self.regret == 0
 
 
 class Outcome(Record):
-    """What a pruner makes of the same trials in several orders.
+    """Results of a pruner on the same trials in several orders.
 
     Attributes:
         pruner: Key in `PRUNERS`.
-        recorded: In the order in which they were trained.
+        recorded: In order of training.
         shuffled: In random orders.
     """
 
@@ -77,22 +76,22 @@ class Outcome(Record):
 
     @property
     def mean_share(self) -> float:
-        """Of steps, over the random orders."""
+        """Mean share of steps over the random orders."""
         return statistics.fmean(one.share_of_steps for one in self.shuffled)
 
     @property
     def kept_share(self) -> float:
-        """Of the random orders those in which the best trial came to its end."""
+        """Share of the random orders in which the best trial is not pruned."""
         return statistics.fmean(one.keeps_best for one in self.shuffled)
 
     @property
     def mean_regret(self) -> float:
-        """Over the random orders."""
+        """Mean over the random orders."""
         return statistics.fmean(one.regret for one in self.shuffled)
 
     @property
     def largest_regret(self) -> float:
-        """Over the random orders."""
+        """Maximum over the random orders."""
         return max(one.regret for one in self.shuffled)
 
 
@@ -134,14 +133,14 @@ def _candidates() -> Iterator[tuple[str, Callable[[], BasePruner]]]:
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     PRUNERS: Mapping[str, Callable[[], BasePruner]] = dict(_candidates())
-"""By name, makers: some pruners remember what they have seen."""
+"""Factories by name, since some pruners have state."""
 
 
 def curve_of(run: RunResult, number: int, *, is_papers: bool) -> Curve:
-    """A run that finished, as the suite would tell Optuna of it.
+    """Curve of a finished run, as the suite would report it to Optuna.
 
     Raises:
-        ValueError: It did not come to the end of its steps.
+        ValueError: The run did not finish.
     """
     last = run.final_validation_accuracy
     if run.status != "finished" or last is None or run.evaluations[-1].step != run.steps:
@@ -149,15 +148,15 @@ def curve_of(run: RunResult, number: int, *, is_papers: bool) -> Curve:
     reported: dict[int, float] = {}
     for evaluation in run.evaluations[:-1]:
         percent = 100 * evaluation.step // run.steps
-        # Told under the mark's number too; of two at the same percent Optuna keeps the first.
-        for told in (compared_at(percent), percent):
-            if told:
-                reported.setdefault(told, evaluation.validation_accuracy)
+        # Reported under the comparison point too; Optuna keeps the first value at a percentage.
+        for key in (compared_at(percent), percent):
+            if key:
+                reported.setdefault(key, evaluation.validation_accuracy)
     return Curve(number=number, steps=run.steps, is_papers=is_papers, reported=reported, final=last)
 
 
 def on_grid(curve: Curve, percent: int) -> Curve:
-    """The same trial, told at multiples of some percent: the first scoring at or after each."""
+    """The curve at multiples of some percent: the first evaluation at or after each."""
     reported: dict[int, float] = {}
     for reached, accuracy in sorted(curve.reported.items()):
         reported.setdefault(reached // percent * percent, accuracy)
@@ -166,20 +165,20 @@ def on_grid(curve: Curve, percent: int) -> Curve:
 
 
 def orders(curves: Sequence[Curve], count: int) -> list[list[Curve]]:
-    """Random ones, always the same; the paper's configuration is first in each."""
-    chance = random.Random(0)  # noqa: S311  # orders, no secret
+    """Reproducible random orders, each with the paper's configuration first."""
+    rng = random.Random(0)  # noqa: S311  # not used for security
     papers = [curve for curve in curves if curve.is_papers]
     others = [curve for curve in curves if not curve.is_papers]
-    return [papers + chance.sample(others, len(others)) for _ in range(count)]
+    return [papers + rng.sample(others, len(others)) for _ in range(count)]
 
 
 def replayed(curves: Sequence[Curve], pruner: BasePruner, name: str = "replay") -> Replayed:
-    """Put trials before a pruner in this order.
+    """Replay trials with a pruner.
 
     Args:
-        curves: Of all trials.
-        pruner: New.
-        name: Of the study: Hyperband sorts trials into brackets by it.
+        curves: Of all trials, in order.
+        pruner: A new one.
+        name: Of the study; Hyperband assigns brackets by it.
     """
     study = optuna.create_study(study_name=name, direction="maximize", pruner=pruner)
     done, finals = 0.0, []
@@ -201,7 +200,7 @@ def replayed(curves: Sequence[Curve], pruner: BasePruner, name: str = "replay") 
 
 
 def _ended_at(trial: optuna.Trial, curve: Curve) -> int | None:
-    """At which percent of its steps a trial is pruned; None where it comes to its end."""
+    """Percentage of its steps at which a trial is pruned; None if it is not."""
     for percent, accuracy in sorted(curve.reported.items()):
         trial.report(accuracy, percent)
         if not curve.is_papers and trial.should_prune():
@@ -210,11 +209,11 @@ def _ended_at(trial: optuna.Trial, curve: Curve) -> int | None:
 
 
 def outcome_of(name: str, curves: Sequence[Curve], shuffled: Sequence[Sequence[Curve]]) -> Outcome:
-    """What one pruner makes of trials in the order that they are in, and in others.
+    """Outcome of one pruner.
 
     Args:
         name: Key in `PRUNERS`.
-        curves: As they were trained.
+        curves: In order of training.
         shuffled: In other orders.
     """
     make = PRUNERS[name]
@@ -229,6 +228,6 @@ def outcome_of(name: str, curves: Sequence[Curve], shuffled: Sequence[Sequence[C
 
 
 def best_of(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """The one with the fewest steps of those with hardly any regret in the mean."""
-    sound = [outcome for outcome in outcomes if outcome.mean_regret <= MOST_REGRET]
-    return min(sound, key=lambda outcome: outcome.mean_share, default=None)
+    """Pruner with the fewest steps among those with little mean regret."""
+    accepted = [outcome for outcome in outcomes if outcome.mean_regret <= MOST_REGRET]
+    return min(accepted, key=lambda outcome: outcome.mean_share, default=None)

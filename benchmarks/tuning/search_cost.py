@@ -1,10 +1,10 @@
-"""What a search costs: `mnist-bench tune` against a loop of Optuna's over Keras `fit`.
+"""Cost of a search: `mnist-bench tune` compared with an Optuna loop over Keras `fit`.
 
     python benchmarks/tuning/search_cost.py --what trials --data DIR
     python benchmarks/tuning/search_cost.py --what searches --data DIR
 
-The same trials on both sides by turns, or whole searches. Writes `trials.json` or `searches.json`,
-anew after each of them, and `README.md` of both files; `--what page` makes that again.
+Measures the same trials on both sides in turn, or complete searches. Writes `trials.json` or
+`searches.json` after each of them, and `README.md` from both files; `--what page` only makes that.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from keras_trial import SETTINGS
 from measured import answer
 from suite_trials import SuiteStudy
 
-from mnist_bench.core import locks as exclusive
+from mnist_bench.core import locks
 from mnist_bench.core.limits import DATASET_CHOICES
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
@@ -46,22 +46,22 @@ from mnist_bench.tuning.space import LEAST_GRID_POINTS, Space, Value
 
 FOLDER = Path(__file__).parent
 _SEED = 0
-"""Of the configurations that both sides train."""
+"""Random seed of the configurations that both sides train."""
 _STEPS = 5_000
 _MEASURED = ("trials", "searches")
-"""Each into a JSON of its own: they take hours, and are measured apart."""
+"""Each has its own JSON file, since they take hours and are measured separately."""
 
 
 def read_space(steps: int) -> Space:
-    """The space of this folder with other steps, scored as often."""
+    """This folder's search space with another step count and as many evaluations."""
     grid = {"steps": steps, "eval_every": steps // LEAST_GRID_POINTS}
     return spaces.read(FOLDER / "space.toml").model_copy(update=grid)
 
 
-def drawn(space: Space, count: int) -> list[dict[str, Value]]:
-    """The paper's configuration, and others drawn from the space, always the same ones."""
+def configurations_of(space: Space, count: int) -> list[dict[str, Value]]:
+    """The paper's configuration and reproducible random ones from the space."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=_SEED))
-    configurations = [space.of_the_paper()]
+    configurations = [space.paper_values()]
     while len(configurations) < count:
         trial = study.ask()
         configurations.append(
@@ -74,14 +74,12 @@ def drawn(space: Space, count: int) -> list[dict[str, Value]]:
 
 
 class Both:
-    """Both sides, each with a study of its own that has the same trials to train.
+    """Both sides, each with its own study of the same trials.
 
     Args:
         name: Of the suite's study.
-        space: What the trials are of.
-        source: The images.
-        configurations: To be trained in this order; the paper's comes first.
-        exclusive: Whether other benchmarks of this user are kept away.
+        configurations: In order of training; the paper's comes first.
+        exclusive: Whether other benchmarks of this user are locked out.
     """
 
     def __init__(
@@ -97,24 +95,27 @@ class Both:
         self._loop = KerasLoop(space, source)
         for index, chosen in enumerate(configurations):
             self._loop.enqueue(chosen)
-            if index:  # a study of the suite's begins with the paper's by itself
+            if index:  # the suite's study starts with the paper's anyway
                 self._suite.enqueue(chosen)
 
     def pair(self, order: tuple[Side, Side], chosen: Mapping[str, Value]) -> Pair:
-        """The next trial on both sides.
+        """Train the next trial on both sides.
 
         Raises:
-            RuntimeError: One of them trained another one.
+            RuntimeError: One of them trained another configuration.
         """
-        ways: dict[Side, Callable[[], tuple[Mapping[str, Value], Trained]]] = {
+        train: dict[Side, Callable[[], tuple[Mapping[str, Value], Trained]]] = {
             "ours": self._ours,
             "theirs": self._theirs,
         }
-        told = {side: ways[side]() for side in order}
-        if any(dict(trained) != dict(chosen) for trained, _ in told.values()):
-            raise RuntimeError(f"not the trial that was asked for: {dict(chosen)}")
+        results = {side: train[side]() for side in order}
+        if any(dict(trained) != dict(chosen) for trained, _ in results.values()):
+            raise RuntimeError(f"a side did not train the requested trial: {dict(chosen)}")
         return Pair(
-            chosen=dict(chosen), first=order[0], ours=told["ours"][1], theirs=told["theirs"][1]
+            chosen=dict(chosen),
+            first=order[0],
+            ours=results["ours"][1],
+            theirs=results["theirs"][1],
         )
 
     def _ours(self) -> tuple[Mapping[str, Value], Trained]:
@@ -134,35 +135,35 @@ class Both:
         return trial.chosen, Trained(seconds=seconds, validation_accuracy=trial.validation_accuracy)
 
 
-def measure_pairs(space: Space, source: Source, count: int, keep: Callable[[Pair], None]) -> None:
-    """Train the same trials on both sides, after a short one whose figures nobody keeps."""
-    configurations = drawn(space, count)
+def measure_pairs(space: Space, source: Source, count: int, save: Callable[[Pair], None]) -> None:
+    """Train the same trials on both sides, after a short discarded one."""
+    configurations = configurations_of(space, count)
     with (
         _empty_folder() as folder,
         contextlib.chdir(folder),
-        exclusive.benchmark_lock(machine_id(), exclusive=True, say=print) as kept,
+        locks.benchmark_lock(machine_id(), exclusive=True, warn=print) as exclusive,
     ):
         short = read_space(LEAST_GRID_POINTS)
-        warm_up = Both("warm-up", short, source, configurations[:1], exclusive=kept)
+        warm_up = Both("warm-up", short, source, configurations[:1], exclusive=exclusive)
         warm_up.pair(("ours", "theirs"), configurations[0])
-        both = Both("pairs", space, source, configurations, exclusive=kept)
+        both = Both("pairs", space, source, configurations, exclusive=exclusive)
         for order, chosen in zip(turns(count), configurations, strict=True):
-            keep(both.pair(order, chosen))
+            save(both.pair(order, chosen))
 
 
 # Whole searches
 
 
 def measure_search(side: Side, space: Space, source: Source, options: argparse.Namespace) -> Search:
-    """One search in a fresh process."""
+    """Measure one search in a new process."""
     begin = time.perf_counter()
     trials = _ours(space, options) if side == "ours" else _theirs(space, source, options)
     return Search(side=side, seconds=time.perf_counter() - begin, trials=trials)
 
 
 def _ours(space: Space, options: argparse.Namespace) -> tuple[Searched, ...]:
-    """By the suite's own command, in an empty folder; the test images are not looked at."""
-    own = ("MNIST_BENCH_DATA", "MNIST_BENCH_STORAGE", "MLFLOW_EXPERIMENT_NAME")
+    """Search with the suite's command in an empty folder, without the test split."""
+    removed = ("MNIST_BENCH_DATA", "MNIST_BENCH_STORAGE", "MLFLOW_EXPERIMENT_NAME")
     with _empty_folder() as folder:
         file = folder / "space.toml"
         text = tomli_w.dumps(space.model_dump(mode="json", exclude_defaults=True))
@@ -173,7 +174,7 @@ def _ours(space: Space, options: argparse.Namespace) -> tuple[Searched, ...]:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "mnist_bench", "tune", *arguments, "--json"],
             cwd=folder,
-            env={key: value for key, value in os.environ.items() if key not in own}
+            env={key: value for key, value in os.environ.items() if key not in removed}
             | {"MLFLOW_TRACKING_URI": f"sqlite:///{(folder / 'mlflow.db').as_posix()}"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -184,14 +185,14 @@ def _ours(space: Space, options: argparse.Namespace) -> tuple[Searched, ...]:
 
 def _theirs(space: Space, source: Source, options: argparse.Namespace) -> tuple[Searched, ...]:
     task = LoopTask(space=space, source=source, trials=options.their_trials or options.trials)
-    told = LoopedTrials.model_validate_json(answer(str(FOLDER / "keras_loop.py"), task))
+    result = LoopedTrials.model_validate_json(answer(str(FOLDER / "keras_loop.py"), task))
     return tuple(
         Searched(
             share_of_steps=1.0,
             seconds=trial.seconds,
             validation_accuracy=trial.validation_accuracy,
         )
-        for trial in told.trials
+        for trial in result.trials
     )
 
 
@@ -204,39 +205,34 @@ def _empty_folder() -> Iterator[Path]:
 # All of it
 
 
-class Kept:
-    """A session that is written down after each thing that was measured.
-
-    Args:
-        session: Without measurements.
-        file: For its JSON.
-    """
+class SavedSession:
+    """A session that is written to its JSON file after each measurement."""
 
     def __init__(self, session: CostSession, file: Path) -> None:
         self.session = session
         self._file = file
 
     def pair(self, pair: Pair) -> None:
-        """Add the same trial on both sides."""
-        self._keep(self.session.model_copy(update={"pairs": (*self.session.pairs, pair)}))
+        """Add a pair of identical trials."""
+        self._save(self.session.model_copy(update={"pairs": (*self.session.pairs, pair)}))
         print(f"ours {pair.ours.seconds:.1f} s, theirs {pair.theirs.seconds:.1f} s: "
               f"{pair.ratio:.2f}", flush=True)  # fmt: skip
 
     def search(self, search: Search) -> None:
-        """Add a whole search."""
-        self._keep(self.session.model_copy(update={"searches": (*self.session.searches, search)}))
+        """Add a complete search."""
+        self._save(self.session.model_copy(update={"searches": (*self.session.searches, search)}))
         print(f"{search.side}: {len(search.trials)} trials, {search.pruned} of them pruned, in "
               f"{search.seconds:.1f} s", flush=True)  # fmt: skip
 
-    def _keep(self, session: CostSession) -> None:
+    def _save(self, session: CostSession) -> None:
         self.session = session
         text = session.model_dump_json(indent=1) + "\n"
         self._file.write_text(text, encoding="utf-8", newline="\n")
 
 
 def measure(options: argparse.Namespace) -> None:
-    """What was asked for, into its file."""
-    source = mnist.find(options.dataset, options.data, say=print)
+    """Measure, and write the JSON file."""
+    source = mnist.find(options.dataset, options.data, log=print)
     space = read_space(options.steps)
     session = CostSession(
         command=_command(options),
@@ -252,24 +248,24 @@ def measure(options: argparse.Namespace) -> None:
         scorings=LEAST_GRID_POINTS,
         settings=SETTINGS,
     )
-    kept = Kept(session, options.out.resolve() / f"{options.what}.json")
+    saved = SavedSession(session, options.out.resolve() / f"{options.what}.json")
     if options.what == "trials":
-        measure_pairs(space, source, options.pairs, kept.pair)
+        measure_pairs(space, source, options.pairs, saved.pair)
         return
     for order in turns(options.rounds):
         for side in order:
-            kept.search(measure_search(side, space, source, options))
+            saved.search(measure_search(side, space, source, options))
 
 
 def measured_in(folder: Path) -> list[CostSession]:
-    """What was measured, trials first, as far as its files are there."""
+    """Measured sessions of a folder, trials first."""
     files = [folder / f"{what}.json" for what in _MEASURED]
     texts = [file.read_text(encoding="utf-8") for file in files if file.exists()]
     return list(map(CostSession.model_validate_json, texts))
 
 
 def _command(options: argparse.Namespace) -> str:
-    """What to type for this; no folder of anybody's in it."""
+    """Command line without local paths."""
     words = [f"python benchmarks/tuning/search_cost.py --what {options.what}"]
     words += ["--data DIR"] if options.data else []
     words += [f"--dataset {options.dataset}"] if options.dataset != "auto" else []
@@ -285,15 +281,15 @@ def _command(options: argparse.Namespace) -> str:
 def _steps(text: str) -> int:
     steps = int(text)
     if steps < LEAST_GRID_POINTS or steps % LEAST_GRID_POINTS:
-        raise argparse.ArgumentTypeError(f"{text} is no multiple of {LEAST_GRID_POINTS}")
+        raise argparse.ArgumentTypeError(f"{text} is not a multiple of {LEAST_GRID_POINTS}")
     return steps
 
 
 def main() -> None:
-    """Measure, or read what was measured; write the page."""
+    """Measure, or read earlier measurements; write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--what", choices=[*_MEASURED, "page"], required=True,
-                        help="identical trials, whole searches, or their page")  # fmt: skip
+                        help="identical trials, complete searches, or the page")  # fmt: skip
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
     parser.add_argument("--dataset", choices=DATASET_CHOICES, default="auto", help="images (auto)")
     parser.add_argument("--steps", type=_steps, default=_STEPS, help="of a trial (5000)")
@@ -303,7 +299,7 @@ def main() -> None:
     parser.add_argument("--their-trials", type=int, metavar="N",
                         help="the loop's search ends after N: none is pruned there, so that its "
                         "trials an hour hardly change with their number")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for all files")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
     options = parser.parse_args()
     if options.what != "page":
         measure(options)

@@ -1,4 +1,4 @@
-"""Trials trained and recorded by the suite as `tune` does, one at a time and to their end."""
+"""Trials trained and recorded like those of `tune`, one at a time and without pruning."""
 
 from __future__ import annotations
 
@@ -27,88 +27,87 @@ from mnist_bench.tuning.trial_runner import Search, SearchLimits
 _EXPERIMENT = "mnist-bench"
 
 
-class ToTheEnd(Goal):
-    """Validation accuracy, every trial trained to its end.
+class UnprunedGoal(Goal):
+    """Validation accuracy without pruning.
 
-    `tune` prunes nothing where it weighs several values against one another, but then its sampler
-    looks for other trials.
+    `tune` doesn't prune Pareto studies either, but their sampler suggests other trials.
     """
 
     @property
     def prunes(self) -> bool:
-        """Never."""
+        """Always False."""
         return False
 
 
 class SuiteStudy:
-    """A study in the working folder, as `tune` makes one there: MLflow's database, the journal.
+    """A study in the working folder, like that of `tune`, with MLflow's and Optuna's files.
 
     Args:
         name: Of the study.
-        space: What may be tried.
+        space: Search space.
         source: The images.
-        exclusive: Whether other benchmarks of this user are kept away.
+        exclusive: Whether other benchmarks of this user are locked out.
     """
 
     def __init__(self, name: str, space: Space, source: Source, *, exclusive: bool) -> None:
-        described = machine.describe()
-        me = process_identity.current_process(described.machine_id)
+        this_machine = machine.describe()
+        owner = process_identity.current_process(this_machine.machine_id)
         uri = "sqlite:///mlflow.db"
-        goal = ToTheEnd(objective="accuracy", train_seconds=space.train_seconds)
+        goal = UnprunedGoal(objective="accuracy", train_seconds=space.train_seconds)
         self._name = name
         self._console = Console(stderr=True)
         self._store = MlflowStore(uri, _EXPERIMENT)
-        self._study = Study(name, None, space, goal, me)
-        self._question = TrialContext(
+        self._study = Study(name, None, space, goal, owner)
+        self._context = TrialContext(
             space=space,
             goal=goal,
             source=source,
             execution=Execution(threads=system.usable_threads()),
-            machine=described,
+            machine=this_machine,
             address=Address.of(uri, _EXPERIMENT),
-            parent_run_id=self._store.start_study(name, f"**{space.title}**", me),
+            parent_run_id=self._store.start_study(name, f"**{space.title}**", owner),
             exclusive=exclusive,
         )
 
     def enqueue(self, chosen: Mapping[str, Value]) -> None:
-        """Have a configuration tried before others are suggested, after the paper's."""
+        """Enqueue a configuration after the paper's, to be trained before suggested ones."""
         study = optuna.load_study(study_name=self._name, storage=backend(None))
         study.enqueue_trial(dict(chosen))
 
     def train(self) -> StudyTrial:
-        """Train one more trial: from asking the study for it to telling what came of it.
+        """Train one more trial, from asking the study for it to reporting its result.
 
         Raises:
-            RuntimeError: It did not come to its end.
+            RuntimeError: It did not finish.
         """
         before = {trial.number for trial in self._study.trials if trial.counts}
         search = Search(
             self._study,
-            self._question,
+            self._context,
             self._store,
             watch=lambda plan: ProgressWatcher(plan, self._console),
-            say=lambda _: None,
+            log=lambda _: None,
         )
         ended = run_trials(search, SearchLimits(len(before) + 1, None))
         new = [t for t in self._study.trials if t.counts and t.number not in before]
         if ended.exit_status or not new:
-            raise RuntimeError(f"the trial did not come to its end: {ended.error}")
+            raise RuntimeError(f"the trial did not finish: {ended.error}")
         return new[0]
 
     def run_of(self, trial: StudyTrial) -> RunResult:
-        """What MLflow has of a trial.
+        """Load the run of a trial from MLflow.
 
         Raises:
-            LookupError: Nothing.
+            LookupError: MLflow does not have it.
         """
         return recorded_run(self._store, trial)
 
 
 def recorded_run(store: MlflowStore, trial: StudyTrial) -> RunResult:
-    """What MLflow has of a trial.
+    """Load the run of a trial from MLflow.
 
     Raises:
-        LookupError: Nothing.
+        LookupError: MLflow does not have it.
     """
     run = store.load(trial.run_id) if trial.run_id else None
     if run is None:

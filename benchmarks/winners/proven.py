@@ -1,4 +1,4 @@
-"""What the winners' trainings show, as a page; pure."""
+"""Records of the winners' trainings, and their page."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mnist_bench.core import formatting
 from mnist_bench.core.records import Record
 from mnist_bench.measurement.quality import Verdict
 from mnist_bench.scenarios import paper
-from mnist_bench.tuning.confirmation_stats import half_width
+from mnist_bench.tuning.confirmation_stats import mean_half_width
 
 Name = Literal["paper", "paper-to-target", "sprint", "accurate"]
 TARGET = max(row.max_test_accuracy for row in paper.TABLE_1)
-"""The best of Table I."""
+"""The best accuracy of Table I."""
 _SPRINT_ASKED = 20
-"""So many times faster than the paper's configuration to its first test accuracy of `TARGET`."""
+"""Target speed-up over the time that the paper's configuration takes to reach `TARGET`."""
 _SPRINT_AIMED = 40
 _ACCURATE_ASKED = 0.9965
 _ACCURATE_AIMED = 0.9975
 _RESAMPLES = 10_000
 _MOST_IN_A_ROW = 3
-"""Of the more numerous sprint between two others."""
+"""Largest number of consecutive trainings of one configuration that is not noted."""
 _WHAT = """\
 Shipped scenarios, trained from fresh seeds by turns with the paper's own configuration of 10,000
 steps, and scored on the test images. The head of each scenario's file says how it was found."""
@@ -38,16 +38,15 @@ class Trained(Record):
     """One training.
 
     Attributes:
-        name: Of what was trained.
-        seed: Of the training.
-        steps: Updates done.
-        is_whole: Whether it came to its end; else it was ended where it reached `TARGET`.
-        final_test_accuracy: After the last of them.
-        max_test_accuracy: The highest on the grid.
-        train_seconds: Inside training; scoring is left out.
-        seconds_to_target: Of those, to the first grid step of `TARGET` on test; None if never.
-        peak_rss_bytes: Of the process; None where the system does not tell.
-        verdict: Whether the machine let its time be trusted.
+        name: Of the configuration.
+        steps: Steps done.
+        is_whole: Whether it finished; else it was stopped when it reached `TARGET`.
+        final_test_accuracy: After the last step done.
+        max_test_accuracy: Largest on the grid.
+        train_seconds: Without evaluations.
+        seconds_to_target: Train seconds until test accuracy first reaches `TARGET`; None if never.
+        peak_rss_bytes: Of the process; None if unknown.
+        verdict: Of the run.
     """
 
     name: Name
@@ -63,7 +62,7 @@ class Trained(Record):
 
     @property
     def in_words(self) -> str:
-        """One line for who watches."""
+        """One line for the terminal."""
         reached = formatting.duration(self.seconds_to_target)
         ended = "" if self.is_whole else f", ended after {self.steps:,} steps"
         return (
@@ -74,7 +73,7 @@ class Trained(Record):
 
     @property
     def seconds_at_least(self) -> float:
-        """To the target; where it was never reached, all of the training: a lower bound."""
+        """Seconds to the target; those of the whole training, a lower bound, if never reached."""
         return self.train_seconds if self.seconds_to_target is None else self.seconds_to_target
 
 
@@ -82,12 +81,11 @@ class Winners(Record):
     """All trainings.
 
     Attributes:
-        commands: What was typed for them.
-        date: The day it began, in UTC.
-        hardware: Of this machine.
-        versions: By distribution.
-        trainings: In their order.
-        remarks: What there is to know beside, as sentences.
+        commands: Command lines.
+        date: Date of the start, in UTC.
+        versions: By distribution name.
+        trainings: In order of measurement.
+        remarks: Additional sentences.
     """
 
     commands: tuple[str, ...]
@@ -98,24 +96,18 @@ class Winners(Record):
     remarks: tuple[str, ...] = ()
 
     def of(self, name: Name) -> list[Trained]:
-        """Those of one configuration."""
+        """Trainings of one configuration."""
         return [training for training in self.trainings if training.name == name]
 
     @property
     def to_target(self) -> list[Trained]:
-        """Those that tell when the paper's configuration first reaches `TARGET`, one a seed."""
+        """Trainings of the paper's configuration to `TARGET`, one per seed."""
         both = [*self.of("paper-to-target"), *self.of("paper")]
         return list({training.seed: training for training in both}.values())
 
 
 class Ratio(Record):
-    """Of two means, with the 95% interval of a bootstrap over seeds.
-
-    Attributes:
-        value: Of the means.
-        low: Lower end of the interval.
-        high: Upper end.
-    """
+    """Ratio of two means with a 95% bootstrap interval over seeds."""
 
     value: float
     low: float
@@ -123,25 +115,25 @@ class Ratio(Record):
 
     @property
     def in_words(self) -> str:
-        """For people."""
+        """The ratio with its interval."""
         return f"{self.value:.1f} ({self.low:.1f} to {self.high:.1f})"
 
 
 def ratio_of_means(above: Sequence[float], below: Sequence[float]) -> Ratio:
-    """The ratio of two means; seeds are drawn anew on both sides, always the same ones."""
-    chance = random.Random(0)  # noqa: S311  # a bootstrap, no secret
+    """Ratio of two means, with a reproducible bootstrap over the seeds of both sides."""
+    rng = random.Random(0)  # noqa: S311  # not used for security
 
-    def drawn(values: Sequence[float]) -> float:
-        return statistics.fmean(chance.choices(values, k=len(values)))
+    def resampled_mean(values: Sequence[float]) -> float:
+        return statistics.fmean(rng.choices(values, k=len(values)))
 
-    ratios = [drawn(above) / drawn(below) for _ in range(_RESAMPLES)]
+    ratios = [resampled_mean(above) / resampled_mean(below) for _ in range(_RESAMPLES)]
     cuts = statistics.quantiles(ratios, n=40)
     value = statistics.fmean(above) / statistics.fmean(below)
     return Ratio(value=value, low=cuts[0], high=cuts[-1])
 
 
 def page(winners: Winners) -> str:
-    """The page."""
+    """The page in Markdown."""
     versions = hardware.in_words(winners.versions)
     blocks = [
         "# The shipped winners",
@@ -163,16 +155,18 @@ def _table(winners: Winners) -> Iterator[str]:
     yield "|---|--:|--:|--:|--:|--:|"
     names: tuple[Name, ...] = ("paper", "sprint", "accurate")
     for name in names:
-        some = winners.of(name)
-        if len(some) < 2:  # one has no spread
+        trainings = winners.of(name)
+        if len(trainings) < 2:  # one has no spread
             continue
-        final = [training.final_test_accuracy for training in some]
-        seconds = [training.train_seconds for training in some]
-        mean, half = statistics.mean(final), half_width(final)
-        peak = max((t.peak_rss_bytes for t in some if t.peak_rss_bytes is not None), default=None)
+        final = [training.final_test_accuracy for training in trainings]
+        seconds = [training.train_seconds for training in trainings]
+        mean, half = statistics.mean(final), mean_half_width(final)
+        peak = max(
+            (t.peak_rss_bytes for t in trainings if t.peak_rss_bytes is not None), default=None
+        )
         cells = (
             name,
-            str(len(some)),
+            str(len(trainings)),
             f"{mean:.5f} ± {statistics.stdev(final):.5f}",
             f"{mean - half:.5f} to {mean + half:.5f}",
             f"{statistics.mean(seconds):.2f} ± {statistics.stdev(seconds):.2f} s",
@@ -186,12 +180,12 @@ def _met(*, met: bool) -> str:
 
 
 def _sprint(winners: Winners) -> Iterator[str]:
-    """How much faster the sprint is than the paper's training to the best of Table I."""
+    """Speed-up of sprint over the paper's training to the best of Table I."""
     ours, papers = winners.of("sprint"), winners.to_target
     if min(len(ours), len(papers)) < 2:  # one has no spread
         return
     final = [training.final_test_accuracy for training in ours]
-    low = statistics.mean(final) - half_width(final)
+    low = statistics.mean(final) - mean_half_width(final)
     never = sum(training.seconds_to_target is None for training in papers)
     until = [training.seconds_at_least for training in papers]
     ratio = ratio_of_means(until, [training.train_seconds for training in ours])
@@ -221,7 +215,7 @@ def _sprint(winners: Winners) -> Iterator[str]:
 
 
 def _accurate(winners: Winners) -> Iterator[str]:
-    """How accurate one can be in the seconds of the paper's 10,000 steps."""
+    """Accuracy within the train seconds of the paper's 10,000 steps."""
     ours, papers = winners.of("accurate"), winners.of("paper")
     if min(len(ours), len(papers)) < 2:  # one has no spread
         return
@@ -248,7 +242,7 @@ def _accurate(winners: Winners) -> Iterator[str]:
 
 
 def _not_by_turns(winners: Winners) -> Iterator[str]:
-    """Trainings of one configuration in a row: an hour that was slow slowed these alone."""
+    """Consecutive trainings of one configuration, which a slow hour would affect alone."""
     rows = [(name, len(list(of))) for name, of in groupby(winners.trainings, lambda t: t.name)]
     several = len({name for name, _ in rows}) > 1
     for name, count in rows:

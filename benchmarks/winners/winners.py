@@ -1,12 +1,12 @@
-"""The shipped winners, `sprint` and `accurate`, proven on fresh seeds beside the paper's training.
+"""The shipped winners, `sprint` and `accurate`, compared with the paper's training on new seeds.
 
     python benchmarks/winners/winners.py --data DIR
 
-All take turns, so that a slower hour of the machine slows each alike. Writes `winners.json`, anew
-after each training, and `README.md`; `--resume` goes on with what is in that JSON, `--from FILE`
-makes the page again from such a one. `--keep DIR` leaves MLflow's database there, for
-`mnist-bench report`. Where only the sprint is in question, `--only paper-to-target,sprint` is a
-third quicker: the paper's trainings then end where they first reach the best of Table I on test.
+They alternate, so that a slow hour of the machine affects all. Writes `winners.json` after each
+training, and `README.md`; `--resume` continues that JSON, `--from FILE` makes the page from one.
+`--keep DIR` writes MLflow's database there, for `mnist-bench report`. For sprint alone,
+`--only paper-to-target,sprint` takes a third less time: the paper's trainings then stop when they
+first reach the best of Table I on test.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ _SCENARIOS: Mapping[Name, str] = {
     "sprint": "sprint",
     "accurate": "accurate",
 }
-"""What `mnist-bench run` is told."""
+"""Arguments of `mnist-bench run`."""
 _TO_TARGET: Name = "paper-to-target"
-"""Is ended where it reaches the target."""
+"""Stopped when it reaches the target."""
 _ALL: list[Name] = ["paper", "sprint", "accurate"]
 _FIRST_SEED = 5_000_000
-"""Neither trials nor looks at the test split get so far."""
-_JOURNALS = Path("mlruns", ".runs")
-"""Where the suite keeps what a training process says, until MLflow has it."""
-_LOOK_SECONDS = 2.0
+"""Larger than the seeds of trials and confirmations."""
+_SPOOLS = Path("mlruns", ".runs")
+"""Folder of the spools in a working folder."""
+_POLL_SECONDS = 2.0
 
 
 def order(seeds: Mapping[Name, int], first_seed: int) -> Iterator[tuple[Name, int]]:
-    """Who trains from which seed, by turns: the more numerous ones spread over all rounds."""
+    """Configurations and seeds in turn; more numerous ones are spread over all rounds."""
     rounds = min(seeds.values())
     for index in range(rounds):
         for name, count in seeds.items():
@@ -60,31 +60,31 @@ def order(seeds: Mapping[Name, int], first_seed: int) -> Iterator[tuple[Name, in
 
 
 def trained(name: Name, seed: int, images: Path | None, folder: Path) -> Trained:
-    """One training by the suite's own command.
+    """Run one training with the suite's command.
 
     Args:
-        name: Of what is trained.
+        name: Of the configuration.
         seed: Of the training.
-        images: Folder with MNIST's files; None for what can be had.
-        folder: Empty, or with what earlier trainings left.
+        images: Folder with MNIST's files; None for the default.
+        folder: Working folder, possibly with earlier trainings.
     """
     arguments = [_SCENARIOS[name], "--seeds", "1", "--first-seed", str(seed), "--no-report"]
     arguments += ["--data", str(images.resolve())] if images else []
     uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
-    own = ("MNIST_BENCH_DATA",) if images else ()
+    removed = ("MNIST_BENCH_DATA",) if images else ()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "mnist_bench", "run", *arguments, "--json"],
         cwd=folder,
-        env={key: value for key, value in os.environ.items() if key not in own}
+        env={key: value for key, value in os.environ.items() if key not in removed}
         | {"MLFLOW_TRACKING_URI": uri},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
-    was_ended = name == _TO_TARGET and _ended_at_target(process, folder / _JOURNALS)
-    told, _ = process.communicate()
-    if process.returncode and not was_ended:
+    was_stopped = name == _TO_TARGET and _stopped_at_target(process, folder / _SPOOLS)
+    output, _ = process.communicate()
+    if process.returncode and not was_stopped:
         raise subprocess.CalledProcessError(process.returncode, process.args)
-    run = json.loads(told)["runs"][-1]  # the longest of its training
+    run = json.loads(output)["runs"][-1]  # the longest of its training
     result = MlflowStore(uri, "mnist-bench").load(run["run_id"])
     if result is None:
         raise LookupError(f"MLflow has no result.json of the run {run['run_id']}")
@@ -103,19 +103,19 @@ def trained(name: Name, seed: int, images: Path | None, folder: Path) -> Trained
     )
 
 
-def _ended_at_target(process: subprocess.Popen[bytes], journals: Path) -> bool:
-    """End a command once its journal has a scoring of the target; False where it came to none."""
+def _stopped_at_target(process: subprocess.Popen[bytes], spools: Path) -> bool:
+    """Stop a command once its spool has an evaluation at the target; False if it ends first."""
     while process.poll() is None:
-        if any(map(_reaches_target, _said(journals))):
+        if any(map(_reaches_target, _messages(spools))):
             process.terminate()
             return True
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     return False
 
 
-def _said(journals: Path) -> Iterator[dict[str, Any]]:
-    """What the training process has said so far, line by whole line."""
-    for path in journals.glob("*.jsonl"):
+def _messages(spools: Path) -> Iterator[dict[str, Any]]:
+    """Messages of the worker so far, from complete lines."""
+    for path in spools.glob("*.jsonl"):
         for line in path.read_bytes().split(b"\n")[:-1]:
             yield json.loads(line).get("message") or {}
 
@@ -125,15 +125,15 @@ def _reaches_target(message: dict[str, Any]) -> bool:
     return (scoring.get("test_accuracy") or 0.0) >= TARGET
 
 
-def begun(options: argparse.Namespace) -> Winners:
-    """What there is to go on with; else nothing yet."""
+def initial_session(options: argparse.Namespace) -> Winners:
+    """The session to resume, or an empty one."""
     if options.resume:
         text = (options.out / "winners.json").read_text(encoding="utf-8")
-        known = Winners.model_validate_json(text)
-        if known.hardware != hardware.describe():
-            raise SystemExit(f"winners.json was begun on another machine: {known.hardware.name}")
-        commands = dict.fromkeys((*known.commands, _command(options)))
-        return known.model_copy(update={"commands": tuple(commands)})
+        earlier = Winners.model_validate_json(text)
+        if earlier.hardware != hardware.describe():
+            raise SystemExit(f"winners.json is from another machine: {earlier.hardware.name}")
+        commands = dict.fromkeys((*earlier.commands, _command(options)))
+        return earlier.model_copy(update={"commands": tuple(commands)})
     return Winners(
         commands=(_command(options),),
         date=datetime.now(UTC).date().isoformat(),
@@ -144,14 +144,14 @@ def begun(options: argparse.Namespace) -> Winners:
 
 
 def measure(options: argparse.Namespace) -> Winners:
-    """All trainings that are not there yet; kept after each."""
-    winners = begun(options)
+    """Run the missing trainings; write after each."""
+    winners = initial_session(options)
     done = {(training.name, training.seed) for training in winners.trainings}
     with _folder(options.keep) as folder:
-        for who, seed in order(_seeds(options), options.first_seed):
-            if (who, seed) in done:
+        for name, seed in order(_seeds(options), options.first_seed):
+            if (name, seed) in done:
                 continue
-            training = trained(who, seed, options.data, folder)
+            training = trained(name, seed, options.data, folder)
             trainings = (*winners.trainings, training)
             winners = winners.model_copy(update={"trainings": trainings})
             text = winners.model_dump_json(indent=1) + "\n"
@@ -161,14 +161,14 @@ def measure(options: argparse.Namespace) -> Winners:
 
 
 @contextlib.contextmanager
-def _folder(kept: Path | None) -> Iterator[Path]:
-    """Where the trainings are recorded: the user's, or one that is gone afterwards."""
-    if kept is None:
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """Folder of the recorded trainings: the given one, or a temporary one."""
+    if keep is None:
         with tempfile.TemporaryDirectory() as name:
             yield Path(name)
     else:
-        kept.mkdir(parents=True, exist_ok=True)
-        yield kept.resolve()
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep.resolve()
 
 
 def _seeds(options: argparse.Namespace) -> dict[Name, int]:
@@ -182,7 +182,7 @@ def _seeds(options: argparse.Namespace) -> dict[Name, int]:
 
 
 def _command(options: argparse.Namespace) -> str:
-    """What to type for this; no folder of anybody's in it."""
+    """Command line without local paths."""
     words = ["python benchmarks/winners/winners.py"]
     words += ["--data DIR"] if options.data else []
     words += [f"--only {','.join(options.only)}"] if options.only != _ALL else []
@@ -193,20 +193,24 @@ def _command(options: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    """Measure, or read what was measured; write the page."""
+    """Measure, or read earlier measurements; write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
-    parser.add_argument("--paper-seeds", type=int, default=10, help="of the paper's (10)")
-    parser.add_argument("--sprint-seeds", type=int, default=20, help="of sprint (20)")
-    parser.add_argument("--accurate-seeds", type=int, default=10, help="of accurate (10)")
-    parser.add_argument("--first-seed", type=int, default=_FIRST_SEED, help="of each")
+    parser.add_argument(
+        "--paper-seeds", type=int, default=10, help="seeds of the paper's configuration (10)"
+    )
+    parser.add_argument("--sprint-seeds", type=int, default=20, help="seeds of sprint (20)")
+    parser.add_argument("--accurate-seeds", type=int, default=10, help="seeds of accurate (10)")
+    parser.add_argument("--first-seed", type=int, default=_FIRST_SEED, help="first seed of each")
     parser.add_argument("--only", type=lambda text: text.split(","), default=_ALL,
                         help=f"some of {', '.join(_SCENARIOS)}")  # fmt: skip
-    parser.add_argument("--resume", action="store_true", help="go on with winners.json")
+    parser.add_argument("--resume", action="store_true", help="continue winners.json")
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
-                        help="make the page from this JSON, measure nothing")  # fmt: skip
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave MLflow's database there")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for both files")
+                        help="make the page from this JSON without measuring")  # fmt: skip
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="write MLflow's database to this folder"
+    )
+    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
     options = parser.parse_args()
     if options.file:
         winners = Winners.model_validate_json(options.file.read_text(encoding="utf-8"))

@@ -1,5 +1,4 @@
 """Statistics of recorded runs: Table I, replicates, comparisons, scaling, curves.
 
-It reads no store and writes no report.
-Start with table1.py.
+Start with table1.py. Reading MLflow and writing reports is done elsewhere.
 """

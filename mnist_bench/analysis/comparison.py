@@ -1,4 +1,4 @@
-"""One group of runs against another: ratios and differences with their intervals. Pure."""
+"""Compare groups of runs: ratios and differences of means, with 95% intervals."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mnist_bench.scenarios import paper
 
 @dataclass(frozen=True)
 class Side:
-    """Runs that have something in common.
+    """One side of a comparison: runs under a label.
 
     Attributes:
-        label: What, for people.
-        runs: However they ended.
+        label: Name shown in the comparison.
+        runs: Runs with any status.
     """
 
     label: str
@@ -31,13 +31,13 @@ class Side:
 
 
 class Effect(Record):
-    """A ratio or a difference of two means, the other side's against the base's.
+    """Ratio or difference of two means, the other side against the base.
 
     Attributes:
-        value: Of the means; a ratio is of geometric means.
-        low: Lower end of Welch's 95% interval; None where a side has one seed.
-        high: Its upper end.
-        is_within_noise: Whether the interval holds that there is no difference; None without one.
+        value: Difference of arithmetic means, or ratio of geometric means.
+        low: Lower end of Welch's 95% interval; None if a side has only one seed.
+        high: Upper end of that interval.
+        is_within_noise: Whether the interval includes "no difference"; None without an interval.
     """
 
     value: float
@@ -47,19 +47,20 @@ class Effect(Record):
 
 
 class Comparison(Record):
-    """One step count of the other side against the base; what is not known is None.
+    """One step count of the other side against the base; unknown values are None.
 
     Attributes:
         other: Label of the other side.
-        base_steps: Updates of the base's trainings.
-        other_steps: Of the other's; another number only where neither has several.
+        base_steps: Step count of the base.
+        other_steps: Step count of the other side; differs from `base_steps` only if both sides
+            have a single step count.
         base_n: Seeds of the base.
-        other_n: Seeds of the other.
-        train_seconds: Ratio of train seconds, of runs that were not spoilt.
-        final_test_accuracy: Difference of final test accuracies; None on other images.
-        peak_rss_bytes: Ratio of the largest high-water marks, which has no interval; None where
-            they were read by different methods.
-        notes: What differs beside, or was left out.
+        other_n: Seeds of the other side.
+        train_seconds: Ratio of train seconds, invalid runs excluded.
+        final_test_accuracy: Difference of final test accuracies; None if the images differ.
+        peak_rss_bytes: Ratio of the largest peaks, without interval; None if they were measured by
+            different methods.
+        notes: Other differences between the sides, and runs that were left out.
     """
 
     other: str
@@ -74,46 +75,48 @@ class Comparison(Record):
 
 
 def compare(base: Side, others: Sequence[Side]) -> tuple[Comparison, ...]:
-    """Every other side against the base, a line a step count."""
-    ours = _taken(base)
-    return tuple(line for other in others for line in _lines(ours, other))
+    """Compare every other side with the base, one entry per step count."""
+    base_groups = _groups_by_steps(base)
+    return tuple(line for other in others for line in _comparisons(base_groups, other))
 
 
 def unmatched(base: Side, others: Sequence[Side]) -> Iterator[str]:
-    """What is in no contrast, since the other side has nothing like it; for people."""
-    ours = _taken(base)
+    """Notes on step counts that are not compared, since one of the sides has no such runs."""
+    base_groups = _groups_by_steps(base)
     for other in others:
-        theirs = _taken(other)
-        if len(ours) == len(theirs) == 1:
+        other_groups = _groups_by_steps(other)
+        if len(base_groups) == len(other_groups) == 1:
             continue
-        for side, own, facing, against in (
-            (base, ours, other, theirs),
-            (other, theirs, base, ours),
+        for side, own_groups, opposite, opposite_groups in (
+            (base, base_groups, other, other_groups),
+            (other, other_groups, base, base_groups),
         ):
-            alone = ", ".join(formatting.count(steps) for steps in own if steps not in against)
-            if alone:
-                yield f"{side.label}: {alone} steps are not compared: {facing.label} has none"
-        if not theirs:
+            missing = ", ".join(
+                formatting.count(steps) for steps in own_groups if steps not in opposite_groups
+            )
+            if missing:
+                yield f"{side.label}: {missing} steps are not compared: {opposite.label} has none"
+        if not other_groups:
             yield f"{other.label}: no finished run"
 
 
-def _lines(ours: Mapping[int, Group], other: Side) -> Iterator[Comparison]:
-    theirs = _taken(other)
-    common = sorted(set(ours) & set(theirs))
+def _comparisons(base_groups: Mapping[int, Group], other: Side) -> Iterator[Comparison]:
+    other_groups = _groups_by_steps(other)
+    common = sorted(set(base_groups) & set(other_groups))
     if common:
         for steps in common:
-            yield _contrast(ours[steps], theirs[steps], other.label)
-    elif len(ours) == len(theirs) == 1:
-        (one,), (another,) = ours.values(), theirs.values()
-        yield _contrast(one, another, other.label)
+            yield _comparison(base_groups[steps], other_groups[steps], other.label)
+    elif len(base_groups) == len(other_groups) == 1:
+        (base_group,), (other_group,) = base_groups.values(), other_groups.values()
+        yield _comparison(base_group, other_group, other.label)
 
 
-def _taken(side: Side) -> dict[int, Group]:
-    return {group.steps: group for group in groups(side.runs) if group.taken}
+def _groups_by_steps(side: Side) -> dict[int, Group]:
+    return {group.steps: group for group in groups(side.runs) if group.runs}
 
 
-def _contrast(ours: Group, theirs: Group, label: str) -> Comparison:
-    base, other = ours.taken, theirs.taken
+def _comparison(base_group: Group, other_group: Group, label: str) -> Comparison:
+    base, other = base_group.runs, other_group.runs
     first, second = base[0], other[0]
     same_images = first.dataset_digest == second.dataset_digest
     return Comparison(
@@ -133,40 +136,44 @@ def _contrast(ours: Group, theirs: Group, label: str) -> Comparison:
             if same_images
             else None
         ),
-        peak_rss_bytes=_peaks(base, other),
-        notes=(*_machines(ours, theirs), *_notes(base, other, label), *_left_out(ours, theirs)),
+        peak_rss_bytes=_peak_ratio(base, other),
+        notes=(
+            *_machine_notes(base_group, other_group),
+            *_setting_notes(base, other, label),
+            *_left_out_notes(base_group, other_group),
+        ),
     )
 
 
-def _machines(ours: Group, theirs: Group) -> Iterator[str]:
-    """Where times are of more than one machine, whichever of two runs of a seed was taken."""
-    for group in (ours, theirs):
+def _machine_notes(base_group: Group, other_group: Group) -> Iterator[str]:
+    """Warn if times come from several machines, including runs replaced by a later one."""
+    for group in (base_group, other_group):
         if len(group.machines) > 1:
             yield f"runs of {len(group.machines)} machines on one side: times mislead"
-    if ours.machines != theirs.machines:
+    if base_group.machines != other_group.machines:
         yield "machines differ"
 
 
-def _left_out(ours: Group, theirs: Group) -> Iterator[str]:
-    if ours.left_out:
-        yield f"left out of the base: {ours.left_out}"
-    if theirs.left_out:
-        yield f"left out: {theirs.left_out}"
+def _left_out_notes(base_group: Group, other_group: Group) -> Iterator[str]:
+    if base_group.left_out:
+        yield f"left out of the base: {base_group.left_out}"
+    if other_group.left_out:
+        yield f"left out: {other_group.left_out}"
 
 
 def _ratio(base: Sequence[float], other: Sequence[float]) -> Effect | None:
-    """Of geometric means: Welch's interval of the logarithms, taken back."""
+    """Ratio of geometric means; the interval is Welch's of the logarithms, exponentiated."""
     if not base or not other or min(*base, *other) <= 0:
         return None
-    found = _difference([math.log(x) for x in base], [math.log(x) for x in other])
-    if found is None or found.low is None or found.high is None:
+    interval = _difference([math.log(x) for x in base], [math.log(x) for x in other])
+    if interval is None or interval.low is None or interval.high is None:
         value = statistics.geometric_mean(other) / statistics.geometric_mean(base)
         return Effect(value=value, low=None, high=None, is_within_noise=None)
     return Effect(
-        value=math.exp(found.value),
-        low=math.exp(found.low),
-        high=math.exp(found.high),
-        is_within_noise=found.is_within_noise,
+        value=math.exp(interval.value),
+        low=math.exp(interval.low),
+        high=math.exp(interval.high),
+        is_within_noise=interval.is_within_noise,
     )
 
 
@@ -178,23 +185,23 @@ def _difference(
     if min(len(base), len(other)) < 2:
         value = statistics.mean(other) - statistics.mean(base)
         return Effect(value=value, low=None, high=None, is_within_noise=None)
-    found = welch(other, base, smallest_sd=smallest_sd)
+    interval = welch(other, base, smallest_sd=smallest_sd)
     return Effect(
-        value=found.difference,
-        low=found.low,
-        high=found.high,
-        is_within_noise=found.is_within_noise,
+        value=interval.difference,
+        low=interval.low,
+        high=interval.high,
+        is_within_noise=interval.is_within_noise,
     )
 
 
-def _peaks(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> float | None:
+def _peak_ratio(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> float | None:
     if peak_of([*trusted(base), *trusted(other)]).refusal:
         return None
-    ours, theirs = peak_of(trusted(base)).rss_bytes, peak_of(trusted(other)).rss_bytes
-    return theirs / ours if ours and theirs else None
+    base_bytes, other_bytes = peak_of(trusted(base)).rss_bytes, peak_of(trusted(other)).rss_bytes
+    return other_bytes / base_bytes if base_bytes and other_bytes else None
 
 
-_TOLD: tuple[tuple[str, Callable[[RunSummary], object]], ...] = (
+_SETTINGS: tuple[tuple[str, Callable[[RunSummary], object]], ...] = (
     ("threads", lambda run: run.threads),
     ("precision", lambda run: run.precision),
     ("device", lambda run: run.device_name or run.device),
@@ -202,14 +209,16 @@ _TOLD: tuple[tuple[str, Callable[[RunSummary], object]], ...] = (
     ("model", lambda run: run.model),
     ("images", lambda run: run.dataset),
 )
-"""What should agree, and is named where it does not."""
+"""Settings that should be equal on both sides, as (name in the note, value of a run)."""
 
 
-def _notes(base: Sequence[RunSummary], other: Sequence[RunSummary], label: str) -> Iterator[str]:
+def _setting_notes(
+    base: Sequence[RunSummary], other: Sequence[RunSummary], label: str
+) -> Iterator[str]:
     first, second = base[0], other[0]
-    for name, told in _TOLD:
-        if told(first) != told(second):
-            yield f"{name} differ: {told(second)} against {told(first)}"
+    for name, value_of in _SETTINGS:
+        if value_of(first) != value_of(second):
+            yield f"{name} differ: {value_of(second)} against {value_of(first)}"
     if first.hyperparameters != second.hyperparameters:
         yield "hyperparameters differ"
     if first.dataset_digest != second.dataset_digest:
@@ -220,15 +229,15 @@ def _notes(base: Sequence[RunSummary], other: Sequence[RunSummary], label: str) 
     if _on_battery(base) != _on_battery(other):
         which = "the base" if _on_battery(base) else label
         yield f"power differs: {which} ran on battery, times mislead"
-    yield from (*_notes_on_a_side(base), *_notes_on_a_side(other))
+    yield from (*_invalid_notes(base), *_invalid_notes(other))
     if min(len(base), len(other)) < 2:
         yield "one seed: no interval"
 
 
-def _notes_on_a_side(runs: Sequence[RunSummary]) -> Iterator[str]:
-    spoilt = len(runs) - len(trusted(runs))
-    if spoilt:
-        yield f"{spoilt} invalid of {len(runs)} runs left out of time and memory"
+def _invalid_notes(runs: Sequence[RunSummary]) -> Iterator[str]:
+    invalid = len(runs) - len(trusted(runs))
+    if invalid:
+        yield f"{invalid} invalid of {len(runs)} runs left out of time and memory"
 
 
 def _on_battery(runs: Sequence[RunSummary]) -> bool:

@@ -1,4 +1,4 @@
-"""Which digits are taken for which, and which images are read wrongly most often. Pure."""
+"""Confusion matrix of the test images, and the images misclassified most often."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ _MOST_MISSED = 12
 
 @dataclass(frozen=True, eq=False)
 class Missed:
-    """An image that is read wrongly.
+    """A misclassified test image.
 
     Attributes:
-        image: Its place in the test images, from 0 on.
-        label: The digit that it is.
-        taken_for: The digit that it is most often taken for.
-        wrong: How many trainings read it wrongly.
-        n: Of how many.
-        confidence: Mean probability that these gave to their wrong digit; None where the method
-            gives none.
+        image: Index in the test images, from 0.
+        label: True digit.
+        taken_for: Most frequent wrong prediction.
+        wrong: Number of trainings that misclassify it.
+        n: Number of trainings.
+        confidence: Mean probability of the wrong predictions; None if the model gives none.
         pixels: uint8 (28, 28).
     """
 
@@ -43,15 +42,15 @@ class Missed:
 
 @dataclass(frozen=True)
 class DigitLine:
-    """How one digit is read.
+    """Predictions for the images of one digit.
 
     Attributes:
-        digit: The digit.
-        images: Test images of it.
-        n: Trainings.
-        right: How often it was read rightly, over all trainings.
-        taken_for: The digit that it is most often taken for; None where it never was for another.
-        taken_for_count: How often that was.
+        digit: True digit.
+        images: Test images of this digit.
+        n: Number of trainings.
+        right: Correct predictions, over all trainings.
+        taken_for: Most frequent wrong prediction; None if there is none.
+        taken_for_count: Number of predictions of `taken_for`.
     """
 
     digit: int
@@ -63,19 +62,19 @@ class DigitLine:
 
     @property
     def share_right(self) -> float | None:
-        """Of all readings; None without any."""
-        readings = self.images * self.n
-        return self.right / readings if readings else None
+        """Share of correct predictions; None without predictions."""
+        predictions = self.images * self.n
+        return self.right / predictions if predictions else None
 
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """All readings of the test images by some trainings.
+    """Confusion matrix, summed over trainings.
 
     Attributes:
-        counts: By the digit that it is, then by the digit that it was taken for.
-        n: Trainings.
-        missed: The images that most of them read wrongly, the worst first.
+        counts: Predictions by true digit (row), then predicted digit (column).
+        n: Number of trainings.
+        missed: Images misclassified by the most trainings, worst first.
     """
 
     counts: tuple[tuple[int, ...], ...]
@@ -84,12 +83,12 @@ class Confusion:
 
     @property
     def digits(self) -> tuple[DigitLine, ...]:
-        """A line a digit."""
+        """One entry per digit."""
         return tuple(self._line(digit) for digit in range(CLASSES))
 
     @property
     def errors(self) -> int:
-        """Wrong readings."""
+        """Number of wrong predictions."""
         return sum(sum(row) - row[digit] for digit, row in enumerate(self.counts))
 
     def _line(self, digit: int) -> DigitLine:
@@ -107,22 +106,24 @@ class Confusion:
 
 
 def confusion_of(trainings: Sequence[Predictions], images: Images) -> Confusion | None:
-    """What some trainings took the test images for.
+    """Confusion matrix of some trainings.
 
     Args:
-        trainings: Their predictions, of all test images in their order.
+        trainings: Predictions for all test images, in the images' order.
         images: The test images.
 
     Returns:
-        None where no training kept its predictions, or one of other images.
+        None without predictions, or if their number is not that of the images.
     """
     import numpy as np
 
-    if not trainings or any(len(each.label) != len(images.labels) for each in trainings):
+    if not trainings or any(
+        len(predictions.label) != len(images.labels) for predictions in trainings
+    ):
         return None
     counts = np.zeros((CLASSES, CLASSES), np.int64)
-    for each in trainings:
-        np.add.at(counts, (images.labels, each.label), 1)
+    for predictions in trainings:
+        np.add.at(counts, (images.labels, predictions.label), 1)
     return Confusion(
         counts=tuple(tuple(int(count) for count in row) for row in counts),
         n=len(trainings),
@@ -137,9 +138,10 @@ def _missed(trainings: Sequence[Predictions], images: Images) -> tuple[Missed, .
     probabilities = np.stack([each.probability for each in trainings]).astype(np.float64)
     is_wrong = labels != images.labels
     wrong = is_wrong.sum(axis=0)
-    given = np.where(is_wrong, probabilities, 0.0)
-    confidence = given.sum(axis=0) / np.maximum(wrong, 1)  # NaN where the method gives none
-    worst = np.lexsort((-np.nan_to_num(confidence), -wrong))[:_MOST_MISSED]
+    confidence_if_wrong = np.where(is_wrong, probabilities, 0.0)
+    # NaN if the model gives no probabilities
+    confidence = confidence_if_wrong.sum(axis=0) / np.maximum(wrong, 1)
+    worst_first = np.lexsort((-np.nan_to_num(confidence), -wrong))[:_MOST_MISSED]
     return tuple(
         Missed(
             image=int(index),
@@ -150,6 +152,6 @@ def _missed(trainings: Sequence[Predictions], images: Images) -> tuple[Missed, .
             confidence=None if np.isnan(confidence[index]) else float(confidence[index]),
             pixels=images.pixels[index],
         )
-        for index in worst
+        for index in worst_first
         if wrong[index]
     )

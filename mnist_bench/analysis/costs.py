@@ -1,4 +1,4 @@
-"""What runs took: time, speed and memory, of those runs only that the machine did not spoil."""
+"""Costs of runs: time, speed and memory, without invalid runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mnist_bench.analysis.grouping import groups, question, way
+from mnist_bench.analysis.grouping import execution_settings, groups, task_of
 from mnist_bench.core.formatting import counted
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.run import PHASES, PhaseName
@@ -16,11 +16,11 @@ from mnist_bench.results.run_summary import RunSummary
 
 @dataclass(frozen=True)
 class Peak:
-    """The largest high-water mark of several runs.
+    """Largest peak RSS of several runs.
 
     Attributes:
-        rss_bytes: None where it is not known, or refused.
-        refusal: Why marks that are known do not compare; None where they do.
+        rss_bytes: None if unknown, or if the runs' peaks are not comparable.
+        refusal: Why the peaks are not comparable; None if they are.
     """
 
     rss_bytes: int | None
@@ -29,17 +29,15 @@ class Peak:
 
 @dataclass(frozen=True)
 class Costs:
-    """Time, speed and memory of runs that are draws of one quantity.
+    """Time, speed and memory of replicates.
+
+    Standard deviations are None if fewer than two values are known.
 
     Attributes:
-        clean: Runs that were judged so; likewise `suspect` and `invalid`.
-        timed_n: Runs that the figures below are taken over: all but the invalid ones.
-        train_seconds_mean: Seconds inside training.
-        train_seconds_sd: Their standard deviation; None where fewer than two are known.
-        images_per_second_mean: Training images a second, training only.
-        images_per_second_sd: Their standard deviation, likewise.
-        peak_rss_bytes_max: The largest of the runs' high-water marks.
-        note: What was left out or refused, and why; None where nothing was.
+        clean: Number of runs with this verdict; so are `suspect` and `invalid`.
+        timed_n: Runs that the values below are taken over: all but the invalid ones.
+        images_per_second_mean: Training images per train second.
+        note: What was left out, and why; None if nothing was.
     """
 
     clean: int
@@ -56,15 +54,14 @@ class Costs:
 
 @dataclass(frozen=True)
 class PhaseCost:
-    """What one phase took in several trainings.
+    """Time and memory of one phase over several trainings.
 
     Attributes:
-        name: Of the phase.
-        seconds_mean: Wall-clock seconds, over the trainings that tell it.
-        seconds_sd: Their standard deviation; None where fewer than two are known.
-        peak_rss_bytes_max: The largest high-water mark of the phase; None where it is not known.
-        shared: Trainings in which the suite's other process worked meanwhile.
-        trainings: Of how many.
+        seconds_mean: Wall-clock seconds, over the trainings that recorded the phase.
+        seconds_sd: Standard deviation; None if fewer than two values are known.
+        peak_rss_bytes_max: None if unknown.
+        shared: Trainings during whose phase the parent process was busy too.
+        trainings: Number of trainings.
     """
 
     name: PhaseName
@@ -77,13 +74,13 @@ class PhaseCost:
 
 @dataclass(frozen=True)
 class Phases:
-    """Where the time of the longest trainings went.
+    """Costs by phase of the longest trainings.
 
     Attributes:
-        steps: How far these trainings were followed.
-        threads: Theirs; trainings of other thread counts are not in it.
-        trainings: How many there are.
-        costs: By phase, in the order of `PHASES`; those that none tells are absent.
+        steps: Step count of these trainings.
+        threads: Their thread count; others are excluded.
+        trainings: Number of trainings.
+        costs: One per recorded phase, in the order of `PHASES`.
     """
 
     steps: int
@@ -94,13 +91,13 @@ class Phases:
 
 @dataclass(frozen=True)
 class TotalCost:
-    """What runs took together.
+    """Total cost of runs.
 
     Attributes:
-        trainings: How many trainings there were; rows cut from one count once.
-        train_seconds: Seconds inside training, all that were spent.
-        invalid_trainings: Those of which some run was invalid.
-        peak: The largest high-water mark of a training process that was not spoilt.
+        trainings: Number of trainings; runs of one training count once.
+        train_seconds: Sum over trainings, including invalid ones.
+        invalid_trainings: Trainings with an invalid run.
+        peak: Largest peak of the runs that are not invalid.
     """
 
     trainings: int
@@ -110,22 +107,22 @@ class TotalCost:
 
 
 def trusted(runs: Iterable[RunSummary]) -> list[RunSummary]:
-    """Runs whose time, speed and memory count: all but the invalid ones."""
+    """Runs whose time, speed and memory are used: all but the invalid ones."""
     return [run for run in runs if run.verdict != "invalid"]
 
 
 def peak_of(runs: Iterable[RunSummary]) -> Peak:
-    """The largest mark; marks read by different methods are never held against one another."""
-    marks = [(run.peak_rss_bytes, run.memory_method)
+    """Largest peak RSS; peaks measured by different methods are not comparable."""
+    peaks = [(run.peak_rss_bytes, run.memory_method)
              for run in runs if run.peak_rss_bytes is not None]  # fmt: skip
-    methods = sorted({method or "a method without a name" for _, method in marks})
+    methods = sorted({method or "a method without a name" for _, method in peaks})
     if len(methods) > 1:
         return Peak(None, f"read by methods that do not compare: {' and '.join(methods)}")
-    return Peak(max((size_bytes for size_bytes, _ in marks), default=None))
+    return Peak(max((size_bytes for size_bytes, _ in peaks), default=None))
 
 
 def costs_of(runs: Sequence[RunSummary]) -> Costs:
-    """Time, speed and memory of runs that are draws of one quantity."""
+    """Time, speed and memory of replicates."""
     timed = trusted(runs)
     verdicts = Counter(run.verdict for run in runs)
     peak = peak_of(timed)
@@ -147,48 +144,48 @@ def costs_of(runs: Sequence[RunSummary]) -> Costs:
 
 
 def phases_of(runs: Iterable[RunSummary]) -> Phases | None:
-    """Where the time of the longest trainings went; None where no run can tell.
+    """Costs by phase of the longest trainings; None if no run recorded any.
 
-    Of trainings that asked another question, or were carried out differently, it takes those that
-    the row of as many steps takes.
+    If these trainings differ in their task or execution settings, it uses those that the row of
+    this step count uses.
     """
-    told = [run for run in trusted(runs) if run.status == "finished" and run.seconds]
-    # A training's longest row holds what its shorter ones hold, and more.
-    whole = {run.trajectory: run for run in sorted(told, key=lambda run: run.steps)}
-    steps = max((run.steps for run in whole.values()), default=0)
-    longest = [run for run in whole.values() if run.steps == steps]
+    timed = [run for run in trusted(runs) if run.status == "finished" and run.seconds]
+    # The longest run of a training includes the phases of the shorter ones.
+    longest_by_training = {run.trajectory: run for run in sorted(timed, key=lambda run: run.steps)}
+    steps = max((run.steps for run in longest_by_training.values()), default=0)
+    longest = [run for run in longest_by_training.values() if run.steps == steps]
     if not longest:
         return None
-    first = next((of.taken[0] for of in groups(longest) if of.taken), longest[0])
-    alike = [run for run in longest if _job(run) == _job(first)]
+    reference_run = next((group.runs[0] for group in groups(longest) if group.runs), longest[0])
+    alike = [run for run in longest if _task_and_settings(run) == _task_and_settings(reference_run)]
     costs = (_phase_cost(name, alike) for name in PHASES)
-    return Phases(steps, first.threads, len(alike), tuple(cost for cost in costs if cost))
+    return Phases(steps, reference_run.threads, len(alike), tuple(cost for cost in costs if cost))
 
 
-def _job(run: RunSummary) -> tuple[object, ...]:
-    """What a training was and how it was carried out: times of two jobs are never averaged."""
-    return question(run), way(run)
+def _task_and_settings(run: RunSummary) -> tuple[object, ...]:
+    """What must be equal for times to be averaged."""
+    return task_of(run), execution_settings(run)
 
 
 def total_cost(runs: Sequence[RunSummary]) -> TotalCost:
-    """What runs took together: a training that several rows are cut from is counted once."""
+    """Total cost of runs; a training that yields several runs counts once."""
     seconds: dict[str, float] = {}
     for run in runs:
         if run.train_seconds_total is not None:
             longest = max(run.train_seconds_total, seconds.get(run.trajectory, 0.0))
             seconds[run.trajectory] = longest
-    good = trusted(runs)
+    valid = trusted(runs)
     return TotalCost(
         trainings=len({run.trajectory for run in runs}),
         train_seconds=sum(seconds.values()) if seconds else None,
         invalid_trainings=len({run.trajectory for run in runs if run.verdict == "invalid"}),
-        peak=peak_of(good) if good or not runs else Peak(None, "every run is invalid"),
+        peak=peak_of(valid) if valid or not runs else Peak(None, "every run is invalid"),
     )
 
 
-def mean_and_sd(figures: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Of the figures that are known; the standard deviation needs two of them."""
-    values = known(figures)
+def mean_and_sd(optional_values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Mean and standard deviation of the known values; the latter needs two of them."""
+    values = known(optional_values)
     # `statistics` is exact: equal values have exactly their own mean, and a deviation of 0.
     mean = statistics.mean(values) if values else None
     return mean, statistics.stdev(values) if len(values) > 1 else None
@@ -207,15 +204,15 @@ def _left_out(runs: Sequence[RunSummary]) -> str | None:
 
 
 def _phase_cost(name: PhaseName, runs: Sequence[RunSummary]) -> PhaseCost | None:
-    seconds, sd = mean_and_sd([run.seconds.get(name) for run in runs])
+    seconds, seconds_sd = mean_and_sd([run.seconds.get(name) for run in runs])
     if seconds is None:
         return None
     peaks = [run.phase_peak_rss_bytes[name] for run in runs if name in run.phase_peak_rss_bytes]
     return PhaseCost(
         name=name,
         seconds_mean=seconds,
-        seconds_sd=sd,
-        # Where the runs' own marks do not compare, those of their phases do not either.
+        seconds_sd=seconds_sd,
+        # If the runs' peaks are not comparable, those of their phases are not either.
         peak_rss_bytes_max=None if peak_of(runs).refusal else max(peaks, default=None),
         shared=sum(name in run.shared_phases for run in runs),
         trainings=len(runs),

@@ -1,4 +1,4 @@
-"""What is drawn of trainings: curves over their seeds. Pure."""
+"""Learning curves and speed over the seeds of a training, as data for charts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mnist_bench.results.run import Evaluation, RunResult
 
 @dataclass(frozen=True)
 class Band:
-    """A curve over seeds: their mean, and how far they lie apart.
+    """A curve over seeds: mean, minimum and maximum at each point.
 
     Attributes:
-        x: Where each point lies, rising.
-        mean: Over the seeds.
-        low: The smallest of them.
-        high: The largest of them.
-        n: Seeds.
+        x: Positions, ascending.
+        mean: Mean over the seeds.
+        low: Minimum over the seeds.
+        high: Maximum over the seeds.
+        n: Number of seeds.
     """
 
     x: tuple[float, ...]
@@ -31,12 +31,12 @@ class Band:
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of trainings that are draws of one quantity.
+    """The curves of replicates.
 
     Attributes:
-        error_by_step: 1 - test accuracy, by updates done.
-        error_by_seconds: The same by mean seconds inside training; of those that were timed.
-        speed_by_step: Training images a second, by updates done; of those that were timed.
+        error_by_step: 1 - test accuracy, by step.
+        error_by_seconds: 1 - test accuracy, by mean train seconds, without invalid trainings.
+        speed_by_step: Training images per second, by step, without invalid trainings.
     """
 
     error_by_step: Band
@@ -45,17 +45,24 @@ class Curves:
 
 
 def curves_of(trainings: Sequence[RunResult]) -> Curves | None:
-    """The curves of trainings, as far as all of them got; None where none was scored on test.
+    """Curves over the steps that all trainings have; None if none was evaluated on test.
 
     Args:
-        trainings: Of one question and one step count, a seed once.
+        trainings: Same task and step count, each seed once.
     """
-    scored = [t for t in trainings if any(e.test_accuracy is not None for e in t.candidates)]
+    scored = [
+        t
+        for t in trainings
+        if any(evaluation.test_accuracy is not None for evaluation in t.candidates)
+    ]
     errors = _band(scored, _error)
     if errors is None:
         return None
     timed = [training for training in scored if training.verdict != "invalid"]
-    seconds = _band(timed, lambda e: None if e.test_accuracy is None else e.train_seconds)
+    seconds = _band(
+        timed,
+        lambda evaluation: None if evaluation.test_accuracy is None else evaluation.train_seconds,
+    )
     timed_errors = _band(timed, _error)
     return Curves(
         error_by_step=errors,
@@ -78,19 +85,23 @@ def _values(band: Band) -> tuple[tuple[float, ...], tuple[float, ...], tuple[flo
 
 
 def _band(
-    trainings: Sequence[RunResult], figure: Callable[[Evaluation], float | None]
+    trainings: Sequence[RunResult], value_of: Callable[[Evaluation], float | None]
 ) -> Band | None:
-    """A figure at the grid steps that all trainings have."""
+    """A value at the grid steps that all trainings have."""
     return _over_seeds(
         [
-            {float(e.step): value for e in t.candidates if (value := figure(e)) is not None}
-            for t in trainings
+            {
+                float(e.step): value
+                for e in training.candidates
+                if (value := value_of(e)) is not None
+            }
+            for training in trainings
         ]
     )
 
 
 def _speeds(trainings: Sequence[RunResult]) -> Band | None:
-    """Images a second between two grid steps, at the later of them."""
+    """Images per second between consecutive grid steps, placed at the later one."""
     return _over_seeds([dict(_speed_points(training)) for training in trainings])
 
 
@@ -106,11 +117,11 @@ def _over_seeds(points: Sequence[dict[float, float]]) -> Band | None:
     common = sorted(set.intersection(*map(set, points))) if points else []
     if not common:
         return None
-    values = [[each[x] for each in points] for x in common]
+    values = [[curve[x] for curve in points] for x in common]
     return Band(
         x=tuple(common),
-        mean=tuple(statistics.fmean(of) for of in values),
-        low=tuple(min(of) for of in values),
-        high=tuple(max(of) for of in values),
+        mean=tuple(statistics.fmean(column) for column in values),
+        low=tuple(min(column) for column in values),
+        high=tuple(max(column) for column in values),
         n=len(points),
     )

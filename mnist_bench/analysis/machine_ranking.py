@@ -1,4 +1,4 @@
-"""Machines that ran the same, ranked by what it took them. Pure."""
+"""Rank machines by the speed at which they ran the same task."""
 
 from __future__ import annotations
 
@@ -6,70 +6,76 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from mnist_bench.analysis.costs import mean_and_sd, peak_of, trusted
-from mnist_bench.analysis.grouping import arithmetic, one_per_seed, question
+from mnist_bench.analysis.grouping import one_per_seed, precision_and_device, task_of
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.document import MachineLine
 from mnist_bench.results.run_summary import RecordedRun, RunSummary
 
 
 def rank_machines(runs: Iterable[RecordedRun]) -> tuple[MachineLine, ...]:
-    """A line a machine for each task that several machines have finished, the fastest first.
+    """One line per machine for each task that several machines have finished, fastest first.
 
-    A task is a scenario's step count at one protocol and one arithmetic; of one machine it takes
-    the runs of the most threads. A machine with two GPUs has a line for each.
+    The same task means the same scenario, step count, protocol, data, precision and kind of device.
+    Of each machine the runs with the most threads count. A machine with two GPUs has two lines.
     """
-    finished = [each for each in runs if each.run.status == "finished" and each.study is None]
+    finished = [
+        recorded
+        for recorded in runs
+        if recorded.run.status == "finished" and recorded.study is None
+    ]
     lines: list[MachineLine] = []
-    for _, of in groupby(sorted(finished, key=_place), key=_place):
-        lines += _of_one_task(list(of))
+    for _, same_task in groupby(sorted(finished, key=_sort_key), key=_sort_key):
+        lines += _rank(list(same_task))
     return tuple(lines)
 
 
-def _place(each: RecordedRun) -> tuple[str, int, str]:
-    return each.run.scenario, each.run.steps, repr(_task(each.run))
+def _sort_key(recorded: RecordedRun) -> tuple[str, int, str]:
+    return recorded.run.scenario, recorded.run.steps, repr(_ranked_task(recorded.run))
 
 
-def _task(run: RunSummary) -> tuple[object, ...]:
-    return run.scenario, run.steps, question(run), run.dataset_digest, arithmetic(run)[:2]
+def _ranked_task(run: RunSummary) -> tuple[object, ...]:
+    return run.scenario, run.steps, task_of(run), run.dataset_digest, precision_and_device(run)[:2]
 
 
-def _of_one_task(runs: Sequence[RecordedRun]) -> list[MachineLine]:
+def _rank(runs: Sequence[RecordedRun]) -> list[MachineLine]:
     by_machine: dict[tuple[str, str | None], list[RecordedRun]] = {}
-    for each in runs:
-        machine = each.run.machine_id or each.machine or ""
-        by_machine.setdefault((machine, each.run.device_name), []).append(each)
+    for recorded in runs:
+        machine = recorded.run.machine_id or recorded.machine or ""
+        by_machine.setdefault((machine, recorded.run.device_name), []).append(recorded)
     if len({machine for machine, _ in by_machine}) < 2:
         return []
-    lines = [line for of in by_machine.values() if (line := _line(of))]
+    lines = [line for on_machine in by_machine.values() if (line := _line(on_machine))]
     if len(lines) < 2:
         return []
     fastest = max(known(line.images_per_second_mean for line in lines), default=None)
     lines.sort(key=lambda line: -(line.images_per_second_mean or 0))
-    return [line.model_copy(update={"relative": _share(line, fastest)}) for line in lines]
+    return [line.model_copy(update={"relative": _relative_speed(line, fastest)}) for line in lines]
 
 
-def _share(line: MachineLine, fastest: float | None) -> float | None:
+def _relative_speed(line: MachineLine, fastest: float | None) -> float | None:
     if not fastest or line.images_per_second_mean is None:
         return None
     return line.images_per_second_mean / fastest
 
 
-def _line(of: Sequence[RecordedRun]) -> MachineLine | None:
-    most = max(each.run.threads for each in of)
-    runs = one_per_seed([each.run for each in of if each.run.threads == most])
+def _line(recorded_runs: Sequence[RecordedRun]) -> MachineLine | None:
+    threads = max(recorded.run.threads for recorded in recorded_runs)
+    runs = one_per_seed(
+        [recorded.run for recorded in recorded_runs if recorded.run.threads == threads]
+    )
     timed = trusted(runs)
     if not timed:
         return None
     speed_mean, speed_sd = mean_and_sd([run.images_per_second for run in timed])
     final_mean, _ = mean_and_sd([run.final_test_accuracy for run in runs])
-    names = [each.machine for each in of if each.machine]
+    names = [recorded.machine for recorded in recorded_runs if recorded.machine]
     first = runs[0]
     return MachineLine(
         machine=names[0] if names else f"machine {(first.machine_id or 'without an id')[:8]}",
         machine_id=first.machine_id,
         scenario=first.scenario,
         steps=first.steps,
-        threads=most,
+        threads=threads,
         n=len(timed),
         images_per_second_mean=speed_mean,
         images_per_second_sd=speed_sd,

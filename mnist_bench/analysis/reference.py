@@ -1,4 +1,4 @@
-"""Runs against the shipped reference: is this training another one, or this machine? Pure."""
+"""Compare Table I's rows with the shipped reference: accuracy and train time."""
 
 from __future__ import annotations
 
@@ -14,37 +14,48 @@ from mnist_bench.results.document import Document, Row, Standing
 
 
 def compare_with_reference(rows: Sequence[Row], reference: Document) -> tuple[Standing, ...]:
-    """A line for every row of Table I that both have.
+    """One line per row of Table I that both have.
 
     Args:
-        rows: Of this machine; those that do not compare with Table I are left out.
-        reference: The shipped one.
+        rows: Rows of this machine; those not comparable with Table I are left out.
+        reference: The shipped reference.
     """
-    theirs = {row.steps: row for row in reference.table_1}
-    own = [row for row in rows if _compares(row) and row.steps in theirs]
-    return tuple(line for row in own if (line := _standing(row, theirs[row.steps], reference)))
+    reference_rows = {row.steps: row for row in reference.table_1}
+    comparable = [row for row in rows if _is_comparable(row) and row.steps in reference_rows]
+    return tuple(
+        line
+        for row in comparable
+        if (line := _compare_row(row, reference_rows[row.steps], reference))
+    )
 
 
-def _compares(row: Row) -> bool:
+def _is_comparable(row: Row) -> bool:
     return row.verdict != "not comparable"
 
 
-def _standing(row: Row, other: Row, reference: Document) -> Standing | None:
-    if row.mean is None or row.threads is None or other.mean is None:
+def _compare_row(row: Row, reference_row: Row, reference: Document) -> Standing | None:
+    if row.mean is None or row.threads is None or reference_row.mean is None:
         return None
     run = next(run for run in reference.runs if run.steps == row.steps)
-    is_alike = (row.precision, row.device) == (run.precision, run.device_name or run.device)
-    ours = _Timed(row.timed_n or 0, row.train_seconds_mean, row.train_seconds_sd)
-    theirs = _reference_timed(other, reference)
-    ratio = ours.mean / theirs.mean if ours.mean and theirs.mean and is_alike else None
-    interval = _interval(ratio, ours, theirs) if ratio else None
+    has_same_settings = (row.precision, row.device) == (
+        run.precision,
+        run.device_name or run.device,
+    )
+    time = _TrainTime(row.timed_n or 0, row.train_seconds_mean, row.train_seconds_sd)
+    reference_time = _reference_time(reference_row, reference)
+    ratio = (
+        time.mean / reference_time.mean
+        if time.mean and reference_time.mean and has_same_settings
+        else None
+    )
+    interval = _interval(ratio, time, reference_time) if ratio else None
     return Standing(
         scenario=row.scenario,
         steps=row.steps,
         n=row.n,
-        reference_n=other.n,
-        accuracy_difference=row.mean - other.mean,
-        p_value=_p_value(row, other),
+        reference_n=reference_row.n,
+        accuracy_difference=row.mean - reference_row.mean,
+        p_value=_p_value(row, reference_row),
         seconds_ratio=ratio,
         threads=row.threads,
         reference_threads=run.threads,
@@ -55,13 +66,13 @@ def _standing(row: Row, other: Row, reference: Document) -> Standing | None:
 
 
 @dataclass(frozen=True)
-class _Timed:
-    """Train seconds of one side.
+class _TrainTime:
+    """Train seconds of a row.
 
     Attributes:
-        n: Runs that were not spoilt.
-        mean: Of their seconds.
-        sd: Standard deviation; None where fewer than two are known.
+        n: Number of runs that are not invalid.
+        mean: Mean train seconds.
+        sd: Standard deviation; None if fewer than two values are known.
     """
 
     n: int
@@ -69,61 +80,65 @@ class _Timed:
     sd: float | None
 
     @property
-    def share(self) -> float | None:
-        """Variance of the mean's logarithm, to the first order; None where it is not known."""
+    def log_variance(self) -> float | None:
+        """Variance of the mean's logarithm, to first order; None if unknown."""
         return (self.sd / self.mean) ** 2 / self.n if self.sd is not None and self.mean else None
 
 
-def _reference_timed(row: Row, reference: Document) -> _Timed:
-    """By its runs: its rows may be of a time when they told no spread."""
+def _reference_time(row: Row, reference: Document) -> _TrainTime:
+    """Train time computed from the runs, since older reference rows have no standard deviation."""
     costs = costs_of([run for run in reference.runs if run.run_id in row.run_ids])
-    return _Timed(costs.timed_n, costs.train_seconds_mean, costs.train_seconds_sd)
+    return _TrainTime(costs.timed_n, costs.train_seconds_mean, costs.train_seconds_sd)
 
 
-def _interval(ratio: float, ours: _Timed, theirs: _Timed) -> tuple[float, float] | None:
-    """Welch's, of the ratio's logarithm; the degrees of freedom are Satterthwaite's."""
-    one, another = ours.share, theirs.share
-    if one is None or another is None or not one + another:
+def _interval(
+    ratio: float, time: _TrainTime, reference_time: _TrainTime
+) -> tuple[float, float] | None:
+    """Welch's interval of the log ratio, with Satterthwaite's degrees of freedom."""
+    variance, reference_variance = time.log_variance, reference_time.log_variance
+    if variance is None or reference_variance is None or not variance + reference_variance:
         return None
-    squares = one**2 / (ours.n - 1) + another**2 / (theirs.n - 1)
-    df = (one + another) ** 2 / squares
-    margin = students_t(df, LEVEL) * math.sqrt(one + another)
+    squares = variance**2 / (time.n - 1) + reference_variance**2 / (reference_time.n - 1)
+    df = (variance + reference_variance) ** 2 / squares
+    margin = students_t(df, LEVEL) * math.sqrt(variance + reference_variance)
     return ratio * math.exp(-margin), ratio * math.exp(margin)
 
 
-def _p_value(row: Row, reference: Row) -> float | None:
-    """From means and standard deviations."""
-    mean, sd, other, other_sd = row.mean, row.sd, reference.mean, reference.sd
-    if mean is None or other is None or other_sd is None:
+def _p_value(row: Row, reference_row: Row) -> float | None:
+    """Welch's test from means and standard deviations; one seed uses the reference's."""
+    mean, sd, reference_mean, reference_sd = row.mean, row.sd, reference_row.mean, reference_row.sd
+    if mean is None or reference_mean is None or reference_sd is None:
         return None
-    if not sd and other_sd == 0:
-        return 1.0 if mean == other else 0.0
+    if not sd and reference_sd == 0:
+        return 1.0 if mean == reference_mean else 0.0
     from scipy.stats import t, ttest_ind_from_stats  # slow to load
 
     if sd is None:
-        error = other_sd * math.sqrt(1 / row.n + 1 / reference.n)
-        return float(2 * t.sf(abs(mean - other) / error, reference.n - 1))
-    found = ttest_ind_from_stats(mean, sd, row.n, other, other_sd, reference.n, equal_var=False)
-    return float(found.pvalue)
+        error = reference_sd * math.sqrt(1 / row.n + 1 / reference_row.n)
+        return float(2 * t.sf(abs(mean - reference_mean) / error, reference_row.n - 1))
+    result = ttest_ind_from_stats(
+        mean, sd, row.n, reference_mean, reference_sd, reference_row.n, equal_var=False
+    )
+    return float(result.pvalue)
 
 
 def pooled_ratio(lines: Sequence[Standing]) -> float | None:
-    """How long this machine takes, by the reference's time: the geometric mean over rows."""
+    """Train time relative to the reference: the geometric mean over rows."""
     ratios = [line.seconds_ratio for line in lines if line.seconds_ratio]
     return statistics.geometric_mean(ratios) if ratios else None
 
 
 def pooled_interval(lines: Sequence[Standing]) -> tuple[float, float] | None:
-    """Of the same: as wide as if rows told nothing that another one does not.
+    """Interval of `pooled_ratio`: the geometric means of the rows' interval ends.
 
-    They are cut from the same trainings, so that to pool them makes nothing surer. None where a
-    row with a ratio has no interval.
+    Rows come from the same trainings, so pooling them must not narrow the interval. None if a row
+    with a ratio has no interval.
     """
-    timed = [line for line in lines if line.seconds_ratio]
+    with_ratio = [line for line in lines if line.seconds_ratio]
     lows, highs = (
-        known(getattr(line, end) for line in timed)
+        known(getattr(line, end) for line in with_ratio)
         for end in ("seconds_ratio_low", "seconds_ratio_high")
     )
-    if not timed or len(lows) < len(timed):
+    if not with_ratio or len(lows) < len(with_ratio):
         return None
     return statistics.geometric_mean(lows), statistics.geometric_mean(highs)

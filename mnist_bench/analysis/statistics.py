@@ -1,4 +1,4 @@
-"""Figures with their 95% intervals, from few values. Pure."""
+"""Means, slopes and differences of few values, with 95% intervals."""
 
 from __future__ import annotations
 
@@ -10,17 +10,11 @@ from math import sqrt
 from mnist_bench.core.records import Record
 
 LEVEL = 0.95
-"""Of the intervals."""
+"""Confidence level of all intervals."""
 
 
 class Interval(Record):
-    """A difference of two means, ours less theirs.
-
-    Attributes:
-        difference: Of the means.
-        low: Lower end of its interval.
-        high: Upper end.
-    """
+    """Difference of two means, with the ends of its interval."""
 
     difference: float
     low: float
@@ -28,19 +22,16 @@ class Interval(Record):
 
     @property
     def is_within_noise(self) -> bool:
-        """Whether the difference may as well be none."""
+        """Whether the interval includes 0."""
         return self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure.
+    """An estimate with the ends of its interval.
 
     Attributes:
-        value: Itself.
-        low: Lower end of its interval.
-        high: Upper end.
-        n: Values that it was made of.
+        n: Number of values it is estimated from.
     """
 
     value: float
@@ -50,14 +41,14 @@ class Estimate:
 
 
 def mean_of(values: Sequence[float], *, comparisons: int = 1) -> Estimate:
-    """The mean of values, with Student's interval.
+    """Mean with Student's interval.
 
     Args:
-        values: Two or more.
-        comparisons: Intervals that shall hold together; each is widened after Bonferroni.
+        values: Two or more values.
+        comparisons: Number of simultaneous intervals, for Bonferroni's correction.
 
     Raises:
-        ValueError: There are fewer.
+        ValueError: Fewer than two values.
     """
     mean = statistics.fmean(values)
     margin = half_width(statistics.stdev(values), len(values), 1 - (1 - LEVEL) / comparisons)
@@ -65,17 +56,17 @@ def mean_of(values: Sequence[float], *, comparisons: int = 1) -> Estimate:
 
 
 def slope_of(x: Sequence[float], y: Sequence[float]) -> Estimate:
-    """The slope of the line of least squares, with Student's interval.
+    """Least-squares slope with Student's interval.
 
     Args:
-        x: Three or more values, not all the same.
-        y: As many.
+        x: Three or more values, not all equal.
+        y: As many values as `x`.
 
     Raises:
-        ValueError: There are fewer, or x does not vary.
+        ValueError: Fewer than three values, or x is constant.
     """
     if len(x) < 3:
-        raise ValueError("a slope with an interval wants three points")
+        raise ValueError("a slope with an interval needs at least three points")
     try:
         slope, intercept = statistics.linear_regression(x, y)
     except statistics.StatisticsError as error:
@@ -86,36 +77,39 @@ def slope_of(x: Sequence[float], y: Sequence[float]) -> Estimate:
     return Estimate(slope, slope - margin, slope + margin, len(x))
 
 
-def welch(ours: Sequence[float], theirs: Sequence[float], *, smallest_sd: float = 0.0) -> Interval:
-    """Welch's interval of the difference of two means, ours less theirs.
+def welch(other: Sequence[float], base: Sequence[float], *, smallest_sd: float = 0.0) -> Interval:
+    """Welch's interval of the difference of two means, other minus base.
 
     Args:
-        ours: Two or more values.
-        theirs: Likewise.
-        smallest_sd: That values which happen to agree are taken to have.
+        other: Two or more values.
+        base: Two or more values.
+        smallest_sd: Lower limit of either standard deviation, for values that happen to be equal.
 
     Raises:
-        ValueError: One has fewer than two values.
+        ValueError: Fewer than two values on a side.
     """
-    difference = statistics.mean(ours) - statistics.mean(theirs)
-    parts = [
-        max(statistics.variance(values), smallest_sd**2) / len(values) for values in (ours, theirs)
+    difference = statistics.mean(other) - statistics.mean(base)
+    variances = [
+        max(statistics.variance(values), smallest_sd**2) / len(values) for values in (other, base)
     ]
-    error = sqrt(sum(parts))
+    error = sqrt(sum(variances))
     if error == 0:
         return Interval(difference=difference, low=difference, high=difference)
-    squares = [part**2 / (len(of) - 1) for part, of in zip(parts, (ours, theirs), strict=True)]
-    margin = students_t(sum(parts) ** 2 / sum(squares), LEVEL) * error
+    squares = [
+        variance**2 / (len(values) - 1)
+        for variance, values in zip(variances, (other, base), strict=True)
+    ]
+    margin = students_t(sum(variances) ** 2 / sum(squares), LEVEL) * error
     return Interval(difference=difference, low=difference - margin, high=difference + margin)
 
 
 def half_width(sd: float, n: int, level: float = LEVEL) -> float:
-    """Half of Student's interval of the mean of n values with that standard deviation."""
+    """Half the width of Student's interval of a mean of n values."""
     return students_t(n - 1, level) * sd / sqrt(n)
 
 
 def students_t(degrees_of_freedom: float, level: float) -> float:
-    """Student's t, two-sided."""
+    """Two-sided quantile of Student's t."""
     from scipy.special import stdtrit  # slow to load
 
     return float(stdtrit(degrees_of_freedom, (1 + level) / 2))

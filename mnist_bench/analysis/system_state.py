@@ -1,4 +1,4 @@
-"""What the runs saw of the machine around them, all of them together."""
+"""System state during runs: power source, clock, usable cores and temperature."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from mnist_bench.results.run import RunResult
 
 @dataclass(frozen=True)
 class SystemState:
-    """The machine around the runs, from their first look at it to their last.
+    """The system's state over all observations of some runs; None is unknown.
 
     Attributes:
-        on_battery: Whether it ever lived on its battery; None where none was told.
-        governors: The processor's frequency governors; empty where none was told.
-        logical_cores: Of the machine.
-        usable_cores: The fewest that the training could use, by affinity and by quota.
-        quota_cores: The lowest limit of processor time, in cores; None without one.
-        clock_mhz_min: The lowest mean frequency of the cores.
-        clock_mhz_max: The highest.
-        temperature_celsius_max: Of the processor.
+        on_battery: Whether it was ever on battery.
+        governors: CPU frequency governors; empty if unknown.
+        logical_cores: Logical cores of the machine.
+        usable_cores: Smallest number the training could use, by affinity and CPU quota.
+        quota_cores: Lowest CPU quota, in cores; None without a quota.
+        clock_mhz_min: Lowest frequency, each averaged over the cores.
+        clock_mhz_max: Highest frequency, each averaged over the cores.
+        temperature_celsius_max: Highest CPU temperature.
     """
 
     on_battery: bool | None
@@ -35,22 +35,37 @@ class SystemState:
 
 
 def system_state_of(results: Iterable[RunResult]) -> SystemState | None:
-    """What runs saw together; None where none of them looked."""
-    looks = [look for r in results if r.conditions for look in r.conditions.surroundings]
-    return _together(looks) if looks else None
+    """Combined system state of some runs; None without observations."""
+    observations = [
+        observation
+        for result in results
+        if result.conditions
+        for observation in result.conditions.surroundings
+    ]
+    return _combined(observations) if observations else None
 
 
-def _together(looks: list[Surroundings]) -> SystemState:
-    powers = [look.on_battery for look in looks if look.on_battery is not None]
-    governors = {look.governor for look in looks if look.governor}
-    clocks = known(look.clock_mhz for look in looks)
+def _combined(observations: list[Surroundings]) -> SystemState:
+    on_battery = [
+        observation.on_battery for observation in observations if observation.on_battery is not None
+    ]
+    governors = {observation.governor for observation in observations if observation.governor}
+    clocks = known(observation.clock_mhz for observation in observations)
     return SystemState(
-        on_battery=any(powers) if powers else None,
+        on_battery=any(on_battery) if on_battery else None,
         governors=tuple(sorted(governors)),
-        logical_cores=max(known(look.logical_cores for look in looks), default=None),
-        usable_cores=min(known(look.usable_cores for look in looks), default=None),
-        quota_cores=min(known(look.quota_cores for look in looks), default=None),
+        logical_cores=max(
+            known(observation.logical_cores for observation in observations), default=None
+        ),
+        usable_cores=min(
+            known(observation.usable_cores for observation in observations), default=None
+        ),
+        quota_cores=min(
+            known(observation.quota_cores for observation in observations), default=None
+        ),
         clock_mhz_min=min(clocks, default=None),
         clock_mhz_max=max(clocks, default=None),
-        temperature_celsius_max=max(known(s.temperature_celsius for s in looks), default=None),
+        temperature_celsius_max=max(
+            known(observation.temperature_celsius for observation in observations), default=None
+        ),
     )

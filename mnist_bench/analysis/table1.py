@@ -1,4 +1,4 @@
-"""Statistics: runs against the paper's Table I. Pure, but for reading the shipped reference."""
+"""Rows of Table I from runs: means, intervals, and the verdict against the paper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mnist_bench.analysis.costs import costs_of, mean_and_sd
 from mnist_bench.analysis.grouping import Group, groups
 from mnist_bench.analysis.statistics import students_t
 from mnist_bench.analysis.thread_scaling import scaling_of
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.formatting import spread
 from mnist_bench.measurement.conditions import known
 from mnist_bench.measurement.machine import Machine
@@ -24,22 +24,22 @@ from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.scenario import packaged_folder
 
 ALPHA = 0.05
-"""Chance, over all rows together, of telling a row apart that is not."""
+"""Family-wise error rate over all rows."""
 MIN_SEEDS = 3
-"""Fewer seeds than these say too little about their own spread: the reference's is taken."""
+"""With fewer seeds the standard deviation of the reference is used."""
 REFERENCE_NAME = "table-1.json"
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How far the seeds of a step count lie apart.
+    """Standard deviation over the seeds of a step count.
 
     Attributes:
         steps: The step count.
-        sd: Standard deviation of the largest test accuracies.
-        n: Seeds that it was taken over.
-        source: Who measured it.
-        precision: Of the arithmetic it was measured in.
+        sd: Standard deviation of max test accuracy.
+        n: Number of seeds.
+        source: Whether it is from the row itself or the reference.
+        precision: Floating-point precision it was measured in.
     """
 
     steps: int
@@ -50,23 +50,23 @@ class Spread:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Of the standard deviation."""
+        """Degrees of freedom of the standard deviation."""
         return self.n - 1
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Spreads measured before, over many seeds, for those who run few.
+    """Standard deviations measured over many seeds, for rows with few.
 
     Attributes:
-        spreads: At most one for a step count.
+        spreads: At most one per step count.
     """
 
     spreads: tuple[Spread, ...]
 
     @classmethod
     def from_document(cls, document: Document) -> Reference:
-        """The spreads of a document's own comparable rows."""
+        """The spreads of a document's comparable rows."""
         return cls(
             tuple(
                 Spread(row.steps, row.sd, row.n, "reference", _precision(row, document))
@@ -76,65 +76,68 @@ class Reference:
         )
 
     def of(self, steps: int) -> Spread | None:
-        """The spread of a step count; None where it was not measured."""
+        """Spread of a step count; None if unknown."""
         return next((s for s in self.spreads if s.steps == steps), None)
 
 
 def _precision(row: Row, document: Document) -> str:
-    """In which arithmetic a row's runs were computed; runs of two are never in one row."""
-    told = (run.precision for run in document.runs if run.run_id in row.run_ids)
-    return next(told, "float32")
+    """Precision of a row's runs; a row never mixes two."""
+    precisions = (run.precision for run in document.runs if run.run_id in row.run_ids)
+    return next(precisions, "float32")
 
 
 def load_reference() -> Reference:
-    """The spreads of the reference that comes with the package.
+    """Load the spreads of the shipped reference.
 
     Raises:
-        BenchError: It is missing or damaged.
+        BenchError: The file is missing or damaged.
     """
     return Reference.from_document(reference_document())
 
 
 def reference_document() -> Document:
-    """The reference that comes with the package.
+    """Load the shipped reference.
 
     Raises:
-        BenchError: It is missing or damaged.
+        BenchError: The file is missing or damaged.
     """
     path: Path = packaged_folder() / "reference" / REFERENCE_NAME
-    remedy = "install mnist-bench anew, or run at least 3 seeds"
+    hint = "reinstall mnist-bench, or run at least 3 seeds"
     try:
         return Document.model_validate_json(path.read_bytes())
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BenchError(f"can't read the shipped reference {path}: {reason}", remedy,
-                         exit_status=EXIT_BROKE) from error  # fmt: skip
+        raise BenchError(f"can't read the shipped reference {path}: {reason}", hint,
+                         exit_status=EXIT_FAILURE) from error  # fmt: skip
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        raise BenchError(f"the shipped reference {path} is damaged: {place} {fault['msg']}", remedy,
-                         exit_status=EXIT_BROKE) from error  # fmt: skip
+        location = ".".join(str(part) for part in fault["loc"])
+        raise BenchError(
+            f"the shipped reference {path} is damaged: {location} {fault['msg']}",
+            hint,
+            exit_status=EXIT_FAILURE,
+        ) from error
 
 
 def needs_reference(results: Sequence[RunSummary]) -> bool:
-    """Whether some row that compares with Table I has too few seeds for a spread of its own."""
-    return any(not g.obstacles and len(g.taken) < MIN_SEEDS for g in groups(results))
+    """Whether a row comparable with Table I has fewer than `MIN_SEEDS` seeds."""
+    return any(not group.obstacles and len(group.runs) < MIN_SEEDS for group in groups(results))
 
 
 def reference_for(runs: Sequence[RunSummary]) -> Reference | None:
-    """The shipped reference, where too few seeds were run for a spread of their own."""
+    """The shipped reference if these runs need it, else None."""
     return load_reference() if needs_reference(runs) else None
 
 
 def document(
     machine: Machine, results: Sequence[RunSummary], reference: Reference | None
 ) -> Document:
-    """Every run, those rows that stand in Table I, and what more threads brought."""
+    """A document of runs: with Table I's rows and thread scaling computed from them."""
     return document_of(machine, results, rows(results, reference))
 
 
 def document_of(machine: Machine, results: Sequence[RunSummary], rows: Sequence[Row]) -> Document:
-    """The same, of rows that are there already."""
+    """Like `document`, from rows that are already computed."""
     return Document(
         machine=machine,
         runs=tuple(results),
@@ -144,12 +147,10 @@ def document_of(machine: Machine, results: Sequence[RunSummary], rows: Sequence[
 
 
 def rows(results: Sequence[RunSummary], reference: Reference | None) -> tuple[Row, ...]:
-    """One row for every step count that was run, rising.
+    """One row per step count, ascending; `grouping.groups` chooses the runs of each.
 
     Args:
-        results: Runs however they ended; where some of a step count compare with Table I, the
-            row takes only those. Of runs that were carried out differently it takes those of the
-            most threads.
+        results: Runs with any status, oldest first.
         reference: Spreads for rows of fewer than `MIN_SEEDS` seeds.
     """
     grouped = groups(results)
@@ -162,10 +163,10 @@ def rows(results: Sequence[RunSummary], reference: Reference | None) -> tuple[Ro
 
 
 def holm(p_values: Sequence[float], alpha: float = ALPHA) -> tuple[bool, ...]:
-    """Which hypotheses Holm's step-down procedure rejects, in the order given.
+    """Hypotheses rejected by Holm's step-down procedure, in the order given.
 
-    The smallest p is held against alpha ÷ m, the next against alpha ÷ (m - 1), and so on; the
-    first that is larger ends it.
+    The smallest p is compared with alpha ÷ m, the next with alpha ÷ (m - 1), and so on, up to the
+    first that is larger.
     """
     rising = sorted(range(len(p_values)), key=lambda index: p_values[index])
     rejected: set[int] = set()
@@ -178,10 +179,10 @@ def holm(p_values: Sequence[float], alpha: float = ALPHA) -> tuple[bool, ...]:
 
 @dataclass(frozen=True)
 class _Test:
-    """A comparable row against the paper's value.
+    """Test of a comparable row against the paper's value.
 
     Attributes:
-        difference: mean - paper.
+        difference: Mean minus the paper's value.
         margin: Half the width of the prediction interval.
         p_value: Two-sided.
         spread: The standard deviation used.
@@ -194,21 +195,21 @@ class _Test:
 
 
 def _test(group: Group, reference: Reference | None) -> _Test | None:
-    """None where the row does not compare."""
-    used = _spread(group, reference)
-    theirs = paper.row_of(group.steps)
-    if group.obstacles or used is None or theirs is None:
+    """Test a row against the paper; None if it is not comparable."""
+    spread = _spread(group, reference)
+    paper_row = paper.row_of(group.steps)
+    if group.obstacles or spread is None or paper_row is None:
         return None
-    values = known([run.max_test_accuracy for run in group.taken])
-    difference = statistics.mean(values) - theirs.max_test_accuracy
-    error = used.sd * sqrt(1 + 1 / len(values))
-    df = used.degrees_of_freedom
+    values = known([run.max_test_accuracy for run in group.runs])
+    difference = statistics.mean(values) - paper_row.max_test_accuracy
+    error = spread.sd * sqrt(1 + 1 / len(values))
+    df = spread.degrees_of_freedom
     margin = students_t(df, 1 - ALPHA) * error
-    return _Test(difference, margin, _two_sided_p(difference, error, df), used)
+    return _Test(difference, margin, _two_sided_p(difference, error, df), spread)
 
 
 def _two_sided_p(difference: float, error: float, df: int) -> float:
-    """Of Student's t with `df` degrees of freedom."""
+    """Two-sided p of Student's t with `df` degrees of freedom."""
     if error == 0:
         return 1.0 if difference == 0 else 0.0
     from scipy.special import stdtr  # slow to load
@@ -217,34 +218,34 @@ def _two_sided_p(difference: float, error: float, df: int) -> float:
 
 
 def _spread(group: Group, reference: Reference | None) -> Spread | None:
-    """The row's own standard deviation, with few seeds the reference's.
+    """The row's own standard deviation, or the reference's for few seeds.
 
-    Seeds that happen to agree are not without spread: an accuracy is a whole number of images.
+    Its lower limit is the rounding error, since an accuracy is a whole number of images.
     """
-    values = known([run.max_test_accuracy for run in group.taken])
+    values = known([run.max_test_accuracy for run in group.runs])
     if len(values) >= MIN_SEEDS:
-        precision = group.taken[0].precision
+        precision = group.runs[0].precision
         sd = max(statistics.stdev(values), paper.ROUNDING_SD)
         return Spread(group.steps, sd, len(values), "own", precision)
     return reference.of(group.steps) if reference else None
 
 
 def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
-    theirs = paper.row_of(group.steps)
-    taken = group.taken
-    mean, sd = mean_and_sd([run.max_test_accuracy for run in taken])
-    final_mean, final_sd = mean_and_sd([run.final_test_accuracy for run in taken])
-    selected_mean, selected_sd = mean_and_sd([run.selected_test_accuracy for run in taken])
-    max_steps = [r.max_test_accuracy_step for r in taken if r.max_test_accuracy_step is not None]
+    paper_row = paper.row_of(group.steps)
+    runs = group.runs
+    mean, sd = mean_and_sd([run.max_test_accuracy for run in runs])
+    final_mean, final_sd = mean_and_sd([run.final_test_accuracy for run in runs])
+    selected_mean, selected_sd = mean_and_sd([run.selected_test_accuracy for run in runs])
+    max_steps = [r.max_test_accuracy_step for r in runs if r.max_test_accuracy_step is not None]
     interval = (mean - test.margin, mean + test.margin) if test and mean is not None else None
-    costs = costs_of(taken)
-    others = _for_other_images(final_mean, taken)
-    first = taken[0] if taken else None
+    costs = costs_of(runs)
+    other_images = _other_images_interval(final_mean, runs)
+    newest = runs[0] if runs else None
     return Row(
         steps=group.steps,
-        paper_step=theirs.paper_step if theirs else None,
-        paper_max_test_accuracy=theirs.max_test_accuracy if theirs else None,
-        n=len(taken),
+        paper_step=paper_row.paper_step if paper_row else None,
+        paper_max_test_accuracy=paper_row.max_test_accuracy if paper_row else None,
+        n=len(runs),
         mean=mean,
         sd=sd,
         difference=test.difference if test else None,
@@ -257,7 +258,7 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
         images_per_second_mean=costs.images_per_second_mean,
         images_per_second_sd=costs.images_per_second_sd,
         peak_rss_bytes_max=costs.peak_rss_bytes_max,
-        run_ids=tuple(run.run_id for run in taken if run.run_id is not None),
+        run_ids=tuple(run.run_id for run in runs if run.run_id is not None),
         final_test_accuracy_mean=final_mean,
         final_test_accuracy_sd=final_sd,
         selected_test_accuracy_mean=selected_mean,
@@ -272,20 +273,20 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
         invalid=costs.invalid,
         timed_n=costs.timed_n,
         cost_note=costs.note,
-        other_images_low=others[0] if others else None,
-        other_images_high=others[1] if others else None,
-        scenario=first.scenario if first else None,
-        threads=first.threads if first else None,
-        precision=first.precision if first else None,
-        device=(first.device_name or first.device) if first else None,
+        other_images_low=other_images[0] if other_images else None,
+        other_images_high=other_images[1] if other_images else None,
+        scenario=newest.scenario if newest else None,
+        threads=newest.threads if newest else None,
+        precision=newest.precision if newest else None,
+        device=(newest.device_name or newest.device) if newest else None,
     )
 
 
-def _for_other_images(
-    accuracy: float | None, taken: Sequence[RunSummary]
+def _other_images_interval(
+    accuracy: float | None, runs: Sequence[RunSummary]
 ) -> tuple[float, float] | None:
-    """Wilson's interval of an accuracy: between which it may lie on other test images."""
-    if accuracy is None or any(run.dataset != paper.DATASET for run in taken):
+    """Wilson's interval of an accuracy for another sample of test images."""
+    if accuracy is None or any(run.dataset != paper.DATASET for run in runs):
         return None
     n, z = paper.TEST_IMAGES, statistics.NormalDist().inv_cdf(1 - ALPHA / 2)
     middle = accuracy + z**2 / (2 * n)
@@ -302,17 +303,17 @@ def _verdict(test: _Test | None, *, rejected: bool) -> RowVerdict:
 
 
 def _reason(group: Group, test: _Test | None) -> str | None:
-    """Why a row does not compare, or what to know about its verdict; None where nothing."""
+    """Why a row is not comparable, or a remark on its verdict; None without either."""
     parts = list(group.obstacles)
     if test is None and not parts:
         parts.append(f"fewer than {MIN_SEEDS} seeds and no reference")
     if test is not None and test.spread.source == "reference":
-        other = test.spread.precision != group.taken[0].precision
+        is_other_precision = test.spread.precision != group.runs[0].precision
         parts.append(
             f"standard deviation {spread(test.spread.sd)} and its degrees of freedom from the "
             f"shipped reference, n = {test.spread.n}"
-            + (f", measured in {test.spread.precision}" if other else "")
+            + (f", measured in {test.spread.precision}" if is_other_precision else "")
         )
-    if group.taken and group.left_out:
+    if group.runs and group.left_out:
         parts.append(f"left out: {group.left_out}")
     return "; ".join(parts) or None

@@ -1,4 +1,4 @@
-"""How long until an accuracy is reached, in two factors: updates, and seconds an update. Pure."""
+"""Time to accuracy, and its two factors: number of steps, and seconds per step."""
 
 from __future__ import annotations
 
@@ -12,34 +12,40 @@ from mnist_bench.results.run import RunResult
 def times_to_accuracy(
     scenario: str, trainings: Sequence[RunResult], accuracies: Sequence[float]
 ) -> tuple[Reach, ...]:
-    """A line an accuracy, rising.
+    """One line per accuracy, ascending.
 
     Args:
-        scenario: Its name.
-        trainings: Draws of one quantity, carried out in one way.
-        accuracies: On test.
+        scenario: Name of the scenario.
+        trainings: Replicates with the same execution settings.
+        accuracies: Test accuracies to reach.
     """
-    scored = [training for training in trainings if training.best is not None]
-    rising = sorted(accuracies)
-    return tuple(_reach(scenario, scored, accuracy) for accuracy in rising) if scored else ()
+    evaluated = [training for training in trainings if training.best is not None]
+    ascending = sorted(accuracies)
+    return (
+        tuple(_line(scenario, evaluated, accuracy) for accuracy in ascending) if evaluated else ()
+    )
 
 
-def _reach(scenario: str, trainings: Sequence[RunResult], accuracy: float) -> Reach:
-    there = [(t, step) for t in trainings if (step := _first_step(t, accuracy)) is not None]
+def _line(scenario: str, trainings: Sequence[RunResult], accuracy: float) -> Reach:
+    reached = [
+        (training, step)
+        for training in trainings
+        if (step := _first_step(training, accuracy)) is not None
+    ]
     timed = [
         (seconds, step)
-        for training, step in there
+        for training, step in reached
         if training.verdict != "invalid"
         and (seconds := training.seconds_to_accuracy("test", accuracy)) is not None
     ]
-    seconds, steps = sum(each for each, _ in timed), sum(step for _, step in timed)
-    steps_mean, steps_sd = mean_and_sd([float(step) for _, step in there])
-    _, seconds_sd = mean_and_sd([each for each, _ in timed])
+    seconds, steps = sum(value for value, _ in timed), sum(step for _, step in timed)
+    steps_mean, steps_sd = mean_and_sd([float(step) for _, step in reached])
+    _, seconds_sd = mean_and_sd([value for value, _ in timed])
     return Reach(
         scenario=scenario,
         accuracy=accuracy,
         n=len(trainings),
-        reached=len(there),
+        reached=len(reached),
         steps_mean=steps_mean,
         seconds_a_step_mean=seconds / steps if steps else None,
         seconds_mean=seconds / len(timed) if timed else None,

@@ -1,5 +1,4 @@
-"""The paper's claims, and whether what was measured here supports them.
+"""The paper's claims, and whether the recorded measurements support them.
 
-It measures nothing: the runner and the worker do.
-Start with claims.toml, then decide.py.
+Measurements are made by the runner and the worker. Start with claims.toml, then decide.py.
 """

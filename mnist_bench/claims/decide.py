@@ -1,4 +1,4 @@
-"""Whether the paper's claims hold here: decided from what one machine recorded. Pure."""
+"""The verdicts of the paper's claims, from the records of one machine."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mnist_bench.results.claims import ClaimLine
 _CLAIMS: tuple[Callable[[Evidence], ClaimLine], ...] = (
     cost_claims.table_1,
     learning_claims.convergence,
-    learning_claims.toward_zero,
-    learning_claims.maxima_and_pace,
+    learning_claims.error_trend,
+    learning_claims.late_maximum_and_slowing,
     cost_claims.laptop,
     cost_claims.techniques,
-    layer_claims.sparseness,
-    layer_claims.single_samples,
-    layer_claims.layers,
+    layer_claims.layer_comparison,
+    layer_claims.optimizer_comparison,
+    layer_claims.layer_maps,
     layer_claims.equation_5,
-    layer_claims.sizes,
-    cost_claims.parallel,
+    layer_claims.dataset_size,
+    cost_claims.thread_scaling,
 )
 
 
 def decide(evidence: Evidence) -> tuple[ClaimLine, ...]:
-    """Every claim, by its number."""
+    """All claims with their verdicts, ordered by number."""
     return tuple(decide_claim(evidence) for decide_claim in _CLAIMS)

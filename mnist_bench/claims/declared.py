@@ -1,4 +1,4 @@
-"""The paper's claims as `claims.toml` declares them."""
+"""The paper's claims, as declared in `claims.toml`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ CLAIMS = tuple(_claim(each) for each in tomllib.loads(_TEXT)["claims"])
 
 
 def claim_of(number: int) -> Claim:
-    """The claim of a number.
+    """Return the claim with this number.
 
     Raises:
-        KeyError: There is none.
+        KeyError: There is no such claim.
     """
     return {claim.number: claim for claim in CLAIMS}[number]

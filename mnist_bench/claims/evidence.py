@@ -1,4 +1,4 @@
-"""What claims are decided by: the runs and findings of one machine. Pure."""
+"""The evidence that claims are decided by: runs and experiments of one machine."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ RunT = TypeVar("RunT", RunSummary, RunResult)
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of one machine, carried out in one way.
+    """Evidence from one machine: float32 on the CPU, one thread count per kind of evidence.
 
     Attributes:
-        runs: Of Table I's protocol, the oldest first.
-        trainings: Those of them with their curves that claims on learning look at, likewise.
-        marathon: A training of the scenario `marathon`; None where there is none.
-        rows: Of Table I.
-        scaling: The scenario `threads`, by rising thread counts.
+        runs: Runs of Table I's protocol, oldest first.
+        trainings: Those used for claims 2 to 4, with their curves, oldest first.
+        marathon: A training of the scenario `marathon`; None if there is none.
+        rows: Rows of Table I.
+        scaling: Times of the scenario `threads`, by increasing thread count.
         techniques: Runs of other techniques, by the name of their packaged scenario.
-        findings: What was measured for claims by themselves, by the claim's number.
-        layers: What layers make of the paper's test image; None where nobody looked.
-        price: Of a kilowatt-hour, in the user's currency; None where none was given.
+        experiments: Results of experiments, by claim number.
+        layers: Layer maps of the paper's test image; None if not recorded.
+        price: Price of a kilowatt-hour, in the user's currency; None if not given.
     """
 
     runs: tuple[RunSummary, ...] = ()
@@ -39,71 +39,73 @@ class Evidence:
     rows: tuple[Row, ...] = ()
     scaling: tuple[Scaling, ...] = ()
     techniques: Mapping[str, tuple[RunSummary, ...]] = field(default_factory=dict)
-    findings: Mapping[int, ExperimentResult] = field(default_factory=dict)
+    experiments: Mapping[int, ExperimentResult] = field(default_factory=dict)
     layers: LayerMaps | None = None
     price: float | None = None
 
 
-def is_plain(run: RunSummary | RunResult) -> bool:
-    """Whether it was carried out in float32 on the processor, as the paper's were."""
+def is_float32_cpu(run: RunSummary | RunResult) -> bool:
+    """Whether a run used float32 on the CPU, as the paper's runs did."""
     return (run.precision, run.device) == ("float32", "cpu")
 
 
-def of_one_way(runs: Sequence[RunT]) -> tuple[RunT, ...]:
-    """Those in float32 on the processor, with the number of threads that most of them had.
+def of_usual_threads(runs: Sequence[RunT]) -> tuple[RunT, ...]:
+    """Runs in float32 on the CPU with the most common thread count.
 
     Args:
-        runs: Of one question, the oldest first.
+        runs: Of one scenario, oldest first.
     """
-    return _of_the_most(runs, len)
+    return _of_largest_group(runs, len)
 
 
-def of_most_draws(runs: Sequence[RunT]) -> tuple[RunT, ...]:
-    """Those in float32 on the processor, with the thread count that most independent ones had.
+def of_most_independent_threads(runs: Sequence[RunT]) -> tuple[RunT, ...]:
+    """Runs in float32 on the CPU with the thread count that has most independent runs.
 
     Args:
-        runs: Of one question, the oldest first.
+        runs: Of one scenario, oldest first.
     """
-    return _of_the_most(runs, lambda of: sum(map(len, independent(of).values())))
+    return _of_largest_group(runs, lambda group: sum(map(len, independent_runs(group).values())))
 
 
-def _of_the_most(runs: Sequence[RunT], count: Callable[[Sequence[RunT]], int]) -> tuple[RunT, ...]:
-    """The plain ones of the thread count with the most of something; of two the larger."""
+def _of_largest_group(
+    runs: Sequence[RunT], size: Callable[[Sequence[RunT]], int]
+) -> tuple[RunT, ...]:
+    """Float32 CPU runs of the thread count whose group is largest; the higher count on a tie."""
     by_threads: dict[int, list[RunT]] = {}
-    for run in filter(is_plain, runs):
+    for run in filter(is_float32_cpu, runs):
         by_threads.setdefault(run.threads, []).append(run)
-    most = max(by_threads, key=lambda threads: (count(by_threads[threads]), threads), default=None)
-    return () if most is None else tuple(by_threads[most])
+    chosen = max(by_threads, key=lambda threads: (size(by_threads[threads]), threads), default=None)
+    return () if chosen is None else tuple(by_threads[chosen])
 
 
-def independent(runs: Sequence[RunT]) -> Mapping[int, tuple[RunT, ...]]:
-    """Trainings of Table I's step counts that share nothing, by rising step count.
+def independent_runs(runs: Sequence[RunT]) -> Mapping[int, tuple[RunT, ...]]:
+    """Independent runs of Table I's step counts, by increasing step count.
 
-    Two trainings from one seed are the same as far as the shorter one goes, whether they were cut
-    from one another or not: of each seed the longest alone is taken, of those the newest.
+    Two runs of one seed are identical up to the shorter one's last step, even if they come from
+    separate trainings. Only the longest run of each seed is used; on a tie, the newest.
 
     Args:
-        runs: Of Table I's protocol, carried out in one way, the oldest first.
+        runs: Of Table I's protocol, with the same execution settings, oldest first.
     """
-    draws: dict[int, RunT] = {}
+    by_seed: dict[int, RunT] = {}
     for run in sorted(_finished(runs), key=lambda run: run.steps):
-        draws[seed_of(run)] = run
-    counts = sorted({run.steps for run in draws.values()})
-    return {steps: tuple(run for run in draws.values() if run.steps == steps) for steps in counts}
+        by_seed[seed_of(run)] = run
+    counts = sorted({run.steps for run in by_seed.values()})
+    return {steps: tuple(run for run in by_seed.values() if run.steps == steps) for steps in counts}
 
 
-def of_steps(runs: Sequence[RunT], steps: int) -> tuple[RunT, ...]:
-    """Trainings of one of Table I's step counts, a seed once: they share nothing with each other.
+def runs_of_steps(runs: Sequence[RunT], steps: int) -> tuple[RunT, ...]:
+    """Runs of one of Table I's step counts, the newest of each seed: they are independent.
 
     Args:
-        runs: Likewise.
-        steps: Updates.
+        runs: Of Table I's protocol, with the same execution settings, oldest first.
+        steps: Step count.
     """
     return tuple({seed_of(run): run for run in _finished(runs) if run.steps == steps}.values())
 
 
 def _finished(runs: Sequence[RunT]) -> Sequence[RunT]:
-    """Those that came to their end."""
+    """Finished runs of Table I's step counts."""
     return [
         run
         for run in runs

@@ -1,4 +1,4 @@
-"""What claims are decided by, read from the archive."""
+"""Loads the evidence for claims from MLflow."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from math import isfinite
 from typing import get_args
 
 from mnist_bench.analysis import table1
-from mnist_bench.analysis.grouping import compares, one_per_seed
+from mnist_bench.analysis.grouping import has_table_1_task, one_per_seed
 from mnist_bench.analysis.thread_scaling import scaling_of
 from mnist_bench.claims import experiments
 from mnist_bench.claims.evidence import (
     Evidence,
-    independent,
-    is_plain,
-    of_most_draws,
-    of_one_way,
-    of_steps,
+    independent_runs,
+    is_float32_cpu,
+    of_most_independent_threads,
+    of_usual_threads,
+    runs_of_steps,
 )
 from mnist_bench.claims.parts import MARATHON, SMALL_TECHNIQUE, TECHNIQUES, THREADS
 from mnist_bench.data import mnist
 from mnist_bench.measurement.conditions import known
-from mnist_bench.results.claims import ON_IMAGES, MeasuredClaim
+from mnist_bench.results.claims import IMAGE_CLAIMS, MeasuredClaim
 from mnist_bench.results.experiments import ExperimentResult
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RecordedRun, RunSummary
@@ -32,92 +32,95 @@ from mnist_bench.tracking import layer_maps, schema
 from mnist_bench.tracking.mlflow_reader import MlflowReader
 
 _MOST_TRAININGS = 30
-"""Of one step count: the newest of them."""
+"""Maximum number per step count; the newest are loaded."""
 
 
 @dataclass(frozen=True)
 class ClaimRequest:
-    """That claims were measured.
+    """An earlier `run claims` on this machine.
 
     Attributes:
-        price: Of a kilowatt-hour, as it was given last; None where none ever was.
+        price: Price of a kilowatt-hour that was given last; None if never given.
     """
 
     price: float | None
 
 
-def last_request(archive: MlflowReader, machine_id: str | None) -> ClaimRequest | None:
-    """What is known of the measurings of claims on a machine; None where there was none."""
-    with archive.explained(while_="looking for claims"):
-        runs = archive.search(f"tags.`{schema.CLAIMS_TAG}` LIKE '%'")
-    own = [run.data.tags for run in runs]
-    own = [tags for tags in own if tags.get(schema.MACHINE_ID_TAG) == (machine_id or "")]
-    prices = known(_price(tags.get(schema.PRICE_TAG)) for tags in own)
-    return ClaimRequest(prices[0] if prices else None) if own else None
+def last_request(reader: MlflowReader, machine_id: str | None) -> ClaimRequest | None:
+    """Options of earlier `run claims` on a machine; None if there were none."""
+    with reader.wrap_errors(action="looking for claims"):
+        runs = reader.search(f"tags.`{schema.CLAIMS_TAG}` LIKE '%'")
+    all_tags = [run.data.tags for run in runs]
+    all_tags = [tags for tags in all_tags if tags.get(schema.MACHINE_ID_TAG) == (machine_id or "")]
+    prices = known(_price(tags.get(schema.PRICE_TAG)) for tags in all_tags)
+    return ClaimRequest(prices[0] if prices else None) if all_tags else None
 
 
-def _price(told: str | None) -> float | None:
-    """A tag may hold anything; what is no price is none."""
+def _price(tag: str | None) -> float | None:
+    """Price in a tag; None if it is not a finite number of 0 or more."""
     with suppress(ValueError):
-        price = float(told or "")
+        price = float(tag or "")
         return price if isfinite(price) and price >= 0 else None
     return None
 
 
-def has_runs(archive: MlflowReader, machine_id: str | None) -> bool:
-    """Whether a machine has some that can be read, trials left out."""
-    return next(_recorded_on(archive, machine_id), None) is not None
+def has_runs(reader: MlflowReader, machine_id: str | None) -> bool:
+    """Whether a machine has readable runs, not counting trials of studies."""
+    return next(_recorded_on(reader, machine_id), None) is not None
 
 
-def runs_on(archive: MlflowReader, machine_id: str | None) -> list[RunSummary]:
-    """All runs of a machine that can be read, trials left out, the oldest first."""
-    own = sorted(_recorded_on(archive, machine_id), key=lambda each: each.order)
-    return [each.run for each in own]
+def runs_on(reader: MlflowReader, machine_id: str | None) -> list[RunSummary]:
+    """All readable runs of a machine, oldest first, without trials of studies."""
+    recorded = sorted(_recorded_on(reader, machine_id), key=lambda each: each.order)
+    return [each.run for each in recorded]
 
 
-def _recorded_on(archive: MlflowReader, machine_id: str | None) -> Iterator[RecordedRun]:
-    for each in archive.recorded(""):
+def _recorded_on(reader: MlflowReader, machine_id: str | None) -> Iterator[RecordedRun]:
+    for each in reader.recorded_runs(""):
         if isinstance(each, RecordedRun) and each.run.machine_id == machine_id and not each.study:
             yield each
 
 
 def load_evidence(
-    archive: MlflowReader,
+    reader: MlflowReader,
     machine_id: str | None,
     runs: Sequence[RunSummary],
     *,
     price: float | None = None,
 ) -> Evidence:
-    """What there is to decide claims by.
+    """Load what claims are decided by.
 
     Args:
-        archive: Open.
-        machine_id: Of a machine.
-        runs: All of that machine's, trials left out, the oldest first; there may be none.
-        price: Of a kilowatt-hour.
+        reader: Where the runs are recorded.
+        machine_id: The machine.
+        runs: All runs of that machine, oldest first, without trials of studies.
+        price: Price of a kilowatt-hour.
     """
     finished = [run for run in runs if run.status == "finished"]
-    rows = [run for run in finished if compares(run) and paper.row_of(run.steps)]
-    papers, learning = of_one_way(rows), of_most_draws(rows)
-    alone = [run for of in independent(learning).values() for run in of[-_MOST_TRAININGS:]]
-    longest = of_steps(learning, paper.TABLE_1[-1].steps)[-_MOST_TRAININGS:]
-    wanted = {run.run_id for run in (*alone, *longest)}
+    comparable = [run for run in finished if has_table_1_task(run) and paper.row_of(run.steps)]
+    table_1_runs = of_usual_threads(comparable)
+    learning = of_most_independent_threads(comparable)
+    independent = [
+        run for group in independent_runs(learning).values() for run in group[-_MOST_TRAININGS:]
+    ]
+    longest = runs_of_steps(learning, paper.TABLE_1[-1].steps)[-_MOST_TRAININGS:]
+    wanted = {run.run_id for run in (*independent, *longest)}
     return Evidence(
-        runs=papers,
-        trainings=_loaded(archive, [run for run in learning if run.run_id in wanted]),
-        marathon=next(iter(_loaded(archive, _of_scenario(runs, MARATHON)[-1:])), None),
-        rows=table1.rows(papers, table1.reference_for(papers)),
+        runs=table_1_runs,
+        trainings=_loaded(reader, [run for run in learning if run.run_id in wanted]),
+        marathon=next(iter(_loaded(reader, _of_scenario(runs, MARATHON)[-1:])), None),
+        rows=table1.rows(table_1_runs, table1.reference_for(table_1_runs)),
         scaling=scaling_of(_of_scenario(runs, THREADS)),
         techniques=_techniques(runs),
-        findings=_findings(archive, machine_id),
-        layers=layer_maps.load_layer_maps(archive, [mnist.MNIST.digest], paper.FIGURES_IMAGE),
+        experiments=_experiment_results(reader, machine_id),
+        layers=layer_maps.load_layer_maps(reader, [mnist.MNIST.digest], paper.FIGURES_IMAGE),
         price=price,
     )
 
 
 def _of_scenario(runs: Sequence[RunSummary], name: str) -> list[RunSummary]:
-    """Finished runs on the paper's images of a packaged scenario as it is packaged, not changed."""
-    asked = scenario.read(scenario.find(name))
+    """Finished runs of an unmodified packaged scenario on the paper's images."""
+    packaged = scenario.read(scenario.find(name))
     return [
         run
         for run in runs
@@ -125,33 +128,35 @@ def _of_scenario(runs: Sequence[RunSummary], name: str) -> list[RunSummary]:
         and run.status == "finished"
         and run.final_test_accuracy is not None
         and run.dataset == paper.DATASET
-        and is_plain(run)
-        and run.steps in asked.steps
-        and run.model == asked.model
-        and run.hyperparameters == asked.hyperparameters
-        and (run.eval_first, run.eval_every) == (asked.grid.first, asked.grid.every)
+        and is_float32_cpu(run)
+        and run.steps in packaged.steps
+        and run.model == packaged.model
+        and run.hyperparameters == packaged.hyperparameters
+        and (run.eval_first, run.eval_every) == (packaged.grid.first, packaged.grid.every)
     ]
 
 
 def _techniques(runs: Sequence[RunSummary]) -> dict[str, tuple[RunSummary, ...]]:
-    """Runs of other techniques, a seed once."""
+    """Runs of other techniques by scenario, one per seed."""
     names = (*TECHNIQUES, SMALL_TECHNIQUE)
-    found = {name: one_per_seed(of_one_way(_of_scenario(runs, name))) for name in names}
-    return {name: of for name, of in found.items() if of}
+    found = {name: one_per_seed(of_usual_threads(_of_scenario(runs, name))) for name in names}
+    return {name: of_name for name, of_name in found.items() if of_name}
 
 
-def _findings(archive: MlflowReader, machine_id: str | None) -> dict[int, ExperimentResult]:
-    """What was measured by itself on a machine, on the paper's images where it is about images."""
-    kept: dict[int, ExperimentResult | None] = {
+def _experiment_results(
+    reader: MlflowReader, machine_id: str | None
+) -> dict[int, ExperimentResult]:
+    """Results of a machine's experiments; those that use images, on the paper's images only."""
+    found: dict[int, ExperimentResult | None] = {
         claim: experiments.load_experiment(
-            archive, claim, machine_id, mnist.MNIST.digest if claim in ON_IMAGES else None
+            reader, claim, machine_id, mnist.MNIST.digest if claim in IMAGE_CLAIMS else None
         )
         for claim in get_args(MeasuredClaim)
     }
-    return {claim: finding for claim, finding in kept.items() if finding}
+    return {claim: result for claim, result in found.items() if result}
 
 
-def _loaded(archive: MlflowReader, runs: Sequence[RunSummary]) -> tuple[RunResult, ...]:
-    """Runs with their curves, as far as MLflow has them in reach."""
-    loaded = (archive.load(run.run_id) for run in runs if run.run_id)
+def _loaded(reader: MlflowReader, runs: Sequence[RunSummary]) -> tuple[RunResult, ...]:
+    """Runs with their curves; those that MLflow can't load are left out."""
+    loaded = (reader.load(run.run_id) for run in runs if run.run_id)
     return tuple(run for run in loaded if run is not None)

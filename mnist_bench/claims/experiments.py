@@ -1,4 +1,4 @@
-"""What the paper's claims need: found where it is recorded, else measured and recorded."""
+"""Experiments for claims: request, run, record, load."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mnist_bench.core import formatting, locks
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.machine import machine_id
 from mnist_bench.results import experiments
-from mnist_bench.results.claims import ON_IMAGES, MeasuredClaim
-from mnist_bench.results.experiments import SECONDS, SUBJECTS, ExperimentResult
+from mnist_bench.results.claims import IMAGE_CLAIMS, MeasuredClaim
+from mnist_bench.results.experiments import BUDGET_SECONDS, EXPERIMENT_TITLES, ExperimentResult
 from mnist_bench.results.protocol import ExperimentRequest
 from mnist_bench.runner import process
 from mnist_bench.scenarios.execution import Execution
@@ -27,109 +27,117 @@ def experiment_request(
     *,
     threads: int,
 ) -> ExperimentRequest:
-    """What is to be asked of a claim.
+    """Request for the experiment of a claim.
 
     Args:
         claim: Its number.
-        source: The images; left out where the claim looks at none, and then there need be none.
-        threads: To be used where the work can be cut. The layers of claim 7 can't alike: each of
-            them gets one thread.
+        source: The images. May be None for a claim that uses none.
+        threads: Ignored by claim 7, whose layers don't parallelize equally: it uses one thread.
     """
     return ExperimentRequest(
         claim=claim,
-        source=source if claim in ON_IMAGES else None,
+        source=source if claim in IMAGE_CLAIMS else None,
         execution=Execution(threads=1 if claim == 7 else threads),
-        seconds=SECONDS[claim],
+        seconds=BUDGET_SECONDS[claim],
     )
 
 
 def load_experiment(
-    archive: MlflowReader, claim: MeasuredClaim, machine_id: str | None, digest: str | None
+    reader: MlflowReader, claim: MeasuredClaim, machine_id: str | None, digest: str | None
 ) -> ExperimentResult | None:
-    """The newest that is recorded of a claim on a machine; what can't be read is passed over.
+    """Load the newest result of a claim's experiment on a machine; None if there is none.
+
+    Unreadable results are skipped.
 
     Args:
-        archive: Open.
+        reader: Where results are recorded.
         claim: Its number.
-        machine_id: Of the machine; None finds nothing, since nobody knows whose that is.
-        digest: Of the images; None of a claim that looks at none.
+        machine_id: None finds nothing: results without an id belong to an unknown machine.
+        digest: Digest of the images; None for a claim that uses none.
     """
     if machine_id is None:
         return None
-    with archive.explained(while_="looking for what a claim needs"):
-        runs = archive.search(f"tags.`{schema.CLAIM_TAG}` = '{claim}'")
-    whose = {schema.MACHINE_ID_TAG: machine_id, schema.DIGEST_TAG: digest}
+    with reader.wrap_errors(action="looking for what a claim needs"):
+        runs = reader.search(f"tags.`{schema.CLAIM_TAG}` = '{claim}'")
+    required = {schema.MACHINE_ID_TAG: machine_id, schema.DIGEST_TAG: digest}
     for run in runs:
-        if any(run.data.tags.get(name) != value for name, value in whose.items()):
+        if any(run.data.tags.get(name) != value for name, value in required.items()):
             continue
-        content = archive.artifact(run.info.run_id, experiments.FILE)
+        content = reader.artifact(run.info.run_id, experiments.FILE)
         with suppress(ValueError):
-            kept = experiments.from_json(content or b"")
-            if (kept.claim, kept.machine_id, kept.dataset_digest) == (claim, machine_id, digest):
-                return kept
+            result = experiments.from_json(content or b"")
+            recorded = (result.claim, result.machine_id, result.dataset_digest)
+            if recorded == (claim, machine_id, digest):
+                return result
     return None
 
 
 def run_experiment(
-    store: MlflowStore, question: ExperimentRequest, *, exclusively: bool = True
+    store: MlflowStore, request: ExperimentRequest, *, exclusively: bool = True
 ) -> ExperimentResult:
-    """Measure what a claim needs, in a fresh process, and record it.
+    """Run an experiment in a fresh process and record its result.
 
     Args:
-        store: Open.
-        question: The claim; its images, where it needs any, found and verified.
-        exclusively: Whether other benchmarks of this user are kept away.
+        store: Where the result is recorded.
+        request: Its images, if any, are already found and verified.
+        exclusively: Whether other benchmarks of this user are locked out meanwhile.
 
     Raises:
-        BenchError: Another benchmark measures now, or the measuring failed.
+        BenchError: Another benchmark is running, or the experiment failed.
     """
-    own_id, source = machine_id(), question.source
-    with locks.benchmark_lock(own_id, exclusive=exclusively, say=lambda _: None) as kept_away:
-        began = time.perf_counter()
-        body = process.run_experiment(question)
-        took_seconds = time.perf_counter() - began
-    made = ExperimentResult(
-        claim=question.claim,
-        machine_id=own_id,
+    this_machine, source = machine_id(), request.source
+    with locks.benchmark_lock(
+        this_machine, exclusive=exclusively, warn=lambda _: None
+    ) as exclusive:
+        started = time.perf_counter()
+        body = process.run_experiment(request)
+        took_seconds = time.perf_counter() - started
+    result = ExperimentResult(
+        claim=request.claim,
+        machine_id=this_machine,
         created=dt.datetime.now(dt.UTC).isoformat(),
         dataset=source.name if source else None,
         dataset_digest=source.digest if source else None,
-        execution=question.execution,
-        seed=question.seed,
-        seconds=question.seconds,
+        execution=request.execution,
+        seed=request.seed,
+        seconds=request.seconds,
         took_seconds=took_seconds,
-        exclusive=kept_away,
+        exclusive=exclusive,
         tensorflow=version("tensorflow"),
         mnist_bench=version("mnist-bench"),
         body=body,
     )
-    _record(store, made)
-    return made
+    _record(store, result)
+    return result
 
 
-def _record(store: MlflowStore, made: ExperimentResult) -> None:
-    known = {schema.DIGEST_TAG: made.dataset_digest, schema.MACHINE_ID_TAG: made.machine_id}
-    store.keep(
-        f"claim {made.claim}",
-        note_of(made),
+def _record(store: MlflowStore, result: ExperimentResult) -> None:
+    optional_tags = {
+        schema.DIGEST_TAG: result.dataset_digest,
+        schema.MACHINE_ID_TAG: result.machine_id,
+    }
+    store.save_files(
+        f"claim {result.claim}",
+        description_of(result),
         {
-            schema.CLAIM_TAG: str(made.claim),
-            schema.CREATED_TAG: made.created,
-            schema.TENSORFLOW_TAG: made.tensorflow,
-            schema.VERSION_TAG: made.mnist_bench,
+            schema.CLAIM_TAG: str(result.claim),
+            schema.CREATED_TAG: result.created,
+            schema.TENSORFLOW_TAG: result.tensorflow,
+            schema.VERSION_TAG: result.mnist_bench,
         }
-        | {name: value for name, value in known.items() if value},
-        {experiments.FILE: made.to_json()},
-        anew=True,
+        | {name: value for name, value in optional_tags.items() if value},
+        {experiments.FILE: result.to_json()},
+        always_create=True,
     )
 
 
-def note_of(made: ExperimentResult) -> str:
-    """Markdown that says on MLflow's page what was measured."""
-    images = f" on {made.dataset}" if made.dataset else ""
+def description_of(result: ExperimentResult) -> str:
+    """Run description in Markdown, shown by MLflow."""
+    images = f" on {result.dataset}" if result.dataset else ""
     return (
-        f"**Claim {made.claim}: {SUBJECTS[made.claim]}**\n\n"
-        f"Measured{images} with seed {made.seed}, {made.execution}, "
-        f"{formatting.threads(made.execution.threads)}, in {formatting.duration(made.took_seconds)}. "
+        f"**Claim {result.claim}: {EXPERIMENT_TITLES[result.claim]}**\n\n"
+        f"Measured{images} with seed {result.seed}, {result.execution}, "
+        f"{formatting.threads(result.execution.threads)}, "
+        f"in {formatting.duration(result.took_seconds)}. "
         f"The figures are in {experiments.FILE}; the report judges them."
     )

@@ -1,4 +1,4 @@
-"""Claims 2 to 4: convergence, the error's way to zero, the step of the maximum. Pure."""
+"""Claims 2 to 4: convergence, trend of the error, step of the maximum."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from itertools import pairwise
 
 from mnist_bench.analysis.statistics import Estimate, mean_of, slope_of
 from mnist_bench.claims import declared
-from mnist_bench.claims.evidence import Evidence, independent, of_steps
-from mnist_bench.claims.verdicts import below, decided, line_of, shown, told, undecided
+from mnist_bench.claims.evidence import Evidence, independent_runs, runs_of_steps
+from mnist_bench.claims.verdicts import below, decided, informative, line_of, undecided, verdict_of
 from mnist_bench.core import formatting
 from mnist_bench.core.formatting import counted
 from mnist_bench.results.claims import ClaimLine, Criterion, Decision
@@ -20,21 +20,21 @@ from mnist_bench.scenarios import paper
 
 _LONGEST = paper.TABLE_1[-1].steps
 _SMALLEST_ERROR = 0.5 / paper.TEST_IMAGES
-"""Of a training that misses no image: its logarithm is wanted."""
-_DRAWS = 2_000
-_LOOKS = 5
-"""Evaluations around a boundary that are averaged: one of them alone is noisy."""
-_MARATHON_LOOKS = 10
+"""Stands for an error of zero, which has no logarithm."""
+_BOOTSTRAP_SAMPLES = 2_000
+_AVERAGED = 5
+"""Evaluations averaged around a boundary, to reduce noise."""
+_MARATHON_AVERAGED = 10
 
 Trainings = Mapping[int, tuple[RunResult, ...]]
 """By step count."""
 
 
 def convergence(evidence: Evidence) -> ClaimLine:
-    """Claim 2: how far 2,000 steps are from the plateau of 10,000."""
+    """Claim 2: accuracy at 2,000 steps compared with the plateau of 10,000 steps."""
     claim = declared.claim_of(2)
     (criterion,) = claim.criteria
-    runs = of_steps(evidence.trainings, _LONGEST)
+    runs = runs_of_steps(evidence.trainings, _LONGEST)
     shortfalls = [each for run in runs if (each := _shortfall(run)) is not None]
     if len(shortfalls) < paper.CLAIM_SEEDS:
         return line_of(claim, [_too_few(criterion, len(shortfalls), _LONGEST)], ())
@@ -45,7 +45,7 @@ def convergence(evidence: Evidence) -> ClaimLine:
 
 
 def _shortfall(run: RunResult) -> float | None:
-    """Mean test accuracy of the plateau, less that at 2,000 steps by the paper's label."""
+    """Mean test accuracy of the plateau minus that at 2,000 steps (paper label)."""
     scored = {paper.paper_label(e.step): e.test_accuracy for e in run.candidates}
     early = scored.get(paper.CONVERGED_STEPS)
     late = [
@@ -56,23 +56,23 @@ def _shortfall(run: RunResult) -> float | None:
     return statistics.fmean(late) - early if late and early is not None else None
 
 
-def toward_zero(evidence: Evidence) -> ClaimLine:
-    """Claim 3: whether the error falls from training to training, and where that leads."""
+def error_trend(evidence: Evidence) -> ClaimLine:
+    """Claim 3: whether the error falls with the step count, and its extrapolation."""
     claim = declared.claim_of(3)
     trend, near_all = claim.criteria
-    runs = independent(evidence.trainings)
+    runs = independent_runs(evidence.trainings)
     lacking = _lacking(runs)
     marathon = evidence.marathon
-    beside = [_marathon(marathon)] if marathon else []
-    ran = [marathon] if marathon else []
+    listed = [_marathon(marathon)] if marathon else []
+    marathons = [marathon] if marathon else []
     if lacking:
-        nothing = [undecided(trend, lacking), undecided(near_all, lacking)]
-        return line_of(claim, [*nothing, *beside], _ids(ran))
+        decisions = [undecided(trend, lacking), undecided(near_all, lacking)]
+        return line_of(claim, [*decisions, *listed], _ids(marathons))
     slope = slope_of(*_logarithms(runs))
     decisions = [
         decided(
             trend,
-            shown(slope.high < trend.threshold),
+            verdict_of(slope.high < trend.threshold),
             slope,
             "ratio",
             note="slope of the line of least squares; Student's interval. Where it does not lie "
@@ -81,17 +81,18 @@ def toward_zero(evidence: Evidence) -> ClaimLine:
         _near_all(near_all, runs),
     ]
     used = [run for of in runs.values() for run in of]
-    return line_of(claim, [*decisions, *beside], _ids([*used, *ran]))
+    return line_of(claim, [*decisions, *listed], _ids([*used, *marathons]))
 
 
 def _near_all(criterion: Criterion, runs: Trainings) -> Decision:
-    """The step count at which the trend comes to nearly 100%; its interval by the bootstrap."""
-    chance = random.Random(0)  # noqa: S311  # draws for statistics
-    drawn = sorted(
-        _steps_to(1 - paper.NEAR_ALL, {s: chance.choices(of, k=len(of)) for s, of in runs.items()})
-        for _ in range(_DRAWS)
+    """Step count at which the trend reaches nearly 100%, with a bootstrap interval."""
+    rng = random.Random(0)  # noqa: S311  # not used for security
+    samples = sorted(
+        _steps_to(1 - paper.NEAR_ALL, {s: rng.choices(of, k=len(of)) for s, of in runs.items()})
+        for _ in range(_BOOTSTRAP_SAMPLES)
     )
-    low, high = drawn[int(0.025 * _DRAWS)], drawn[int(0.975 * _DRAWS) - 1]
+    low = samples[int(0.025 * _BOOTSTRAP_SAMPLES)]
+    high = samples[int(0.975 * _BOOTSTRAP_SAMPLES) - 1]
     value = _steps_to(1 - paper.NEAR_ALL, runs)
     found = Estimate(value, low, high, sum(map(len, runs.values())))
     return decided(
@@ -100,12 +101,13 @@ def _near_all(criterion: Criterion, runs: Trainings) -> Decision:
         found,
         "steps",
         note="the line of the trend, drawn on; its interval by the percentile bootstrap over "
-        f"seeds within each step count, {_DRAWS:,} draws. It supposes that the trend goes on",
+        f"seeds within each step count, {_BOOTSTRAP_SAMPLES:,} draws. "
+        "It supposes that the trend goes on",
     )
 
 
 def _steps_to(error: float, runs: Mapping[int, Sequence[RunResult]]) -> float:
-    """Where the line through the errors comes to one; infinite where it does not fall."""
+    """Step count at which the trend line reaches an error; infinite if the line does not fall."""
     slope, intercept = statistics.linear_regression(*_logarithms(runs))
     if slope >= 0:
         return math.inf
@@ -114,7 +116,7 @@ def _steps_to(error: float, runs: Mapping[int, Sequence[RunResult]]) -> float:
 
 
 def _logarithms(runs: Mapping[int, Sequence[RunResult]]) -> tuple[list[float], list[float]]:
-    """Of step counts, and of final test errors: a pair each training."""
+    """Decimal logarithms of step counts and of final test errors, one of each per training."""
     pairs = [
         (math.log10(steps), math.log10(max(1 - (run.final_test_accuracy or 0.0), _SMALLEST_ERROR)))
         for steps, of in runs.items()
@@ -124,26 +126,26 @@ def _logarithms(runs: Mapping[int, Sequence[RunResult]]) -> tuple[list[float], l
 
 
 def _marathon(run: RunResult) -> Decision:
-    """What one long training came to: told, and decides nothing."""
+    """Error of one long training, for information only."""
     scored = [e.test_accuracy for e in run.candidates if e.test_accuracy is not None]
-    late = [1 - accuracy for accuracy in scored[-_MARATHON_LOOKS:]]
-    return told(
+    late = [1 - accuracy for accuracy in scored[-_MARATHON_AVERAGED:]]
+    return informative(
         "marathon",
         f"What error does one training of {formatting.count(run.steps)} steps come to?",
         Estimate(statistics.fmean(late), min(late), max(late), 1),
         "accuracy",
-        f"the mean of its last {_MARATHON_LOOKS} evaluations, and between the smallest and the "
+        f"the mean of its last {_MARATHON_AVERAGED} evaluations, and between the smallest and the "
         "largest of them: one seed, which describes and decides nothing",
     )
 
 
-def maxima_and_pace(evidence: Evidence) -> ClaimLine:
-    """Claim 4: where the maximum lies, and whether learning slows."""
+def late_maximum_and_slowing(evidence: Evidence) -> ClaimLine:
+    """Claim 4: whether the maximum is late in a training, and whether learning slows."""
     claim = declared.claim_of(4)
     place, slowing = claim.criteria
-    runs = independent(evidence.trainings)
+    runs = independent_runs(evidence.trainings)
     lacking = _lacking(runs)
-    longest = of_steps(evidence.trainings, _LONGEST)
+    longest = runs_of_steps(evidence.trainings, _LONGEST)
     decisions = [
         undecided(place, lacking) if lacking else _place(place, runs),
         _slowing(slowing, longest),
@@ -153,39 +155,41 @@ def maxima_and_pace(evidence: Evidence) -> ClaimLine:
 
 
 def _place(criterion: Criterion, runs: Trainings) -> Decision:
-    places = [each for of in runs.values() for run in of if (each := _place_of(run)) is not None]
-    theirs = ", ".join(f"{row.paper_step / row.steps:.2f}" for row in paper.TABLE_1)
-    ours = ", ".join(f"{statistics.fmean(_shares(of)):.2f}" for of in runs.values())
+    places = [
+        each for of in runs.values() for run in of if (each := _place_of_maximum(run)) is not None
+    ]
+    published = ", ".join(f"{row.paper_step / row.steps:.2f}" for row in paper.TABLE_1)
+    measured = ", ".join(f"{statistics.fmean(_shares(of)):.2f}" for of in runs.values())
     found = mean_of(places)
     return decided(
         criterion,
-        shown(found.low > criterion.threshold),
+        verdict_of(found.low > criterion.threshold),
         found,
         "share",
-        note=f"Student's interval. The step of the maximum by the step count is {ours} here, the "
-        f"mean of each step count, and was {theirs} in the paper. A maximum placed evenly over a "
-        "plateau moves out with the step count too; where no more than that is shown, the claim "
-        "does not hold here",
+        note="Student's interval. The step of the maximum by the step count is "
+        f"{measured} here, the mean of each step count, and was {published} in the paper. "
+        "A maximum placed evenly over a plateau moves out with the step count too; where no more "
+        "than that is shown, the claim does not hold here",
     )
 
 
 def _shares(runs: Sequence[RunResult]) -> list[float]:
-    """The steps of the maxima by the step count."""
+    """Step of the maximum divided by the step count, for each run."""
     return [(run.max_test_accuracy_step or 0) / run.steps for run in runs]
 
 
-def _place_of(run: RunResult) -> float | None:
-    """Of the maximum among the looks: 0 at the half of a training, 1 at its end, below 0 before.
+def _place_of_maximum(run: RunResult) -> float | None:
+    """Place of the maximum in the second half: 0 at its start, 1 at its end, negative before it.
 
-    By the middle of each look's share of them: on a plateau its mean is 0.5 exactly, wherever the
-    grid's last look lies.
+    Counted in evaluations, each at the middle of its share of the half. On an even plateau the mean
+    is exactly 0.5, regardless of where the grid ends.
     """
-    looks = [each.step for each in run.candidates]
-    if run.max_test_accuracy_step not in looks:
+    steps = [each.step for each in run.candidates]
+    if run.max_test_accuracy_step not in steps:
         return None
-    late = sum(step > run.steps / 2 for step in looks)
-    at = looks.index(run.max_test_accuracy_step) - (len(looks) - late)
-    return (at + 0.5) / late if late else None
+    late = sum(step > run.steps / 2 for step in steps)
+    index = steps.index(run.max_test_accuracy_step) - (len(steps) - late)
+    return (index + 0.5) / late if late else None
 
 
 def _slowing(criterion: Criterion, runs: Sequence[RunResult]) -> Decision:
@@ -200,20 +204,20 @@ def _slowing(criterion: Criterion, runs: Sequence[RunResult]) -> Decision:
     )
     return decided(
         criterion,
-        shown(least.low > criterion.threshold),
+        verdict_of(least.low > criterion.threshold),
         least,
         "accuracy",
         note=f"the least certain of {count} drops; gained per 1,000 steps in each stretch: "
-        f"{gains}. Accuracy at a boundary is the mean of the {_LOOKS} evaluations nearest to it",
+        f"{gains}. Accuracy at a boundary is the mean of the {_AVERAGED} evaluations nearest to it",
     )
 
 
 def _paces(run: RunResult) -> list[float]:
-    """Accuracy gained per 1,000 steps, between the boundaries of Table I's step counts."""
+    """Accuracy gained per 1,000 steps between consecutive step counts of Table I."""
     scored = [(e.step, e.test_accuracy) for e in run.candidates if e.test_accuracy is not None]
     points = [(float(scored[0][0]), scored[0][1])]
     for row in paper.TABLE_1:
-        window = sorted(scored, key=lambda pair: abs(pair[0] - row.steps))[:_LOOKS]
+        window = sorted(scored, key=lambda pair: abs(pair[0] - row.steps))[:_AVERAGED]
         points.append(
             (statistics.fmean(s for s, _ in window), statistics.fmean(a for _, a in window))
         )
@@ -224,7 +228,7 @@ def _paces(run: RunResult) -> list[float]:
 
 
 def _lacking(runs: Trainings) -> str | None:
-    """What independent trainings are missing; None where there are enough."""
+    """Which independent trainings are missing; None if there are enough."""
     short = [
         f"{len(runs.get(row.steps, ()))} of {formatting.count(row.steps)} steps"
         for row in paper.TABLE_1
@@ -241,7 +245,8 @@ def _lacking(runs: Trainings) -> str | None:
 def _too_few(criterion: Criterion, seeds: int, steps: int) -> Decision:
     return undecided(
         criterion,
-        f"{counted(seeds, 'seed')} of {formatting.count(steps)} steps; {paper.CLAIM_SEEDS} are wanted",
+        f"{counted(seeds, 'seed')} of {formatting.count(steps)} steps; "
+        f"{paper.CLAIM_SEEDS} are wanted",
     )
 
 

@@ -1,4 +1,4 @@
-"""What `mnist-bench run claims` measures: its parts, what each serves, what fits a budget. Pure."""
+"""The inputs of `mnist-bench run claims`: what is measured, for which claims, within a budget."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from mnist_bench.claims import declared
-from mnist_bench.results.claims import ON_IMAGES, MeasuredClaim
+from mnist_bench.results.claims import IMAGE_CLAIMS, MeasuredClaim
 from mnist_bench.scenarios import paper
 
 ALL = "claims"
-"""What `run` takes for all of them; one is `claim-3`."""
+"""Argument of `run` for all claims; a single one is `claim-3`."""
 BUDGET_SECONDS = 45 * 60.0
-"""Where the user names none."""
+"""Default of `--budget`."""
 TABLE_1, MARATHON, THREADS = "table-1", "marathon", "threads"
 """Names of packaged scenarios."""
 TECHNIQUES = (
@@ -24,36 +24,35 @@ TECHNIQUES = (
     "claim-6-fully-connected-operations",
     "claim-6-svm",
 )
-"""Names of the packaged scenarios of other techniques, the quick ones first."""
+"""Packaged scenarios of other techniques, fastest first."""
 CONVOLUTIONAL_TECHNIQUE = "claim-6-lenet-5"
-"""One of them that is told beside, and judged by nothing: the claim is about the others."""
+"""Reported but not compared: the claim is about techniques that are not convolutional."""
 SMALL_TECHNIQUE, LARGE_TECHNIQUE = "claim-6-svm-small", "claim-6-svm"
-"""The first is measured where there is no room for the second."""
+"""The first replaces the second if that exceeds the budget."""
 _THREADS_SEEDS = 3
 _TECHNIQUE_SECONDS = (60.0, 70.0, 100.0, 260.0, 700.0, 700.0)
-"""What each of `TECHNIQUES` is taken to take; one seed, since most leave nothing to chance."""
-_WANT_INDEPENDENT = frozenset({3, 4})
-"""Claims that are decided by trainings which share nothing."""
+"""Assumed seconds of each of `TECHNIQUES`; one seed, since most are deterministic."""
+_NEED_INDEPENDENT = frozenset({3, 4})
+"""Claims that need independent trainings."""
 _SHARED_SECONDS = 420.0
-"""What all rows of Table I take where they are cut from one training."""
+"""Assumed seconds of one training that yields all step counts of Table I."""
 
 
 @dataclass(frozen=True)
 class ClaimInput:
-    """One thing to measure.
+    """A training, an experiment, or the layer maps: one measurement for claims.
+
+    It is the layer maps of Figures 1 to 4 if it has neither `scenario` nor `measures`.
 
     Attributes:
-        claims: That it serves.
-        scenario: Name of a packaged one; empty without one.
+        claims: Numbers of the claims that use it.
+        scenario: Packaged scenario to train; empty for none.
         seed: Of the training.
-        independent: Whether each row is trained from zero.
-        measures: The claim that is measured by itself; None where that is not what is done. Where
-            nothing is trained either, the figures' network is looked through.
-        usual_seconds: A rough guess of what it takes on two cores, for a budget, where nothing like
-            it was measured here.
-        is_timed: Whether its time decides something, so that a spoilt one is done again.
-        stands_in_for: Scenario of the part that it is measured in the place of, where that one has
-            no room; empty for most.
+        independent: Whether each step count is trained from step 0.
+        measures: Claim whose experiment it is; None for none.
+        usual_seconds: Rough estimate on two cores, used if nothing similar was measured here.
+        is_timed: Whether a claim uses its time, so that an invalid run is repeated.
+        stands_in_for: Scenario that it replaces if that exceeds the budget; empty for none.
     """
 
     claims: tuple[int, ...]
@@ -67,8 +66,8 @@ class ClaimInput:
 
     @property
     def needs_images(self) -> bool:
-        """Whether it can't be measured without them."""
-        return self.measures is None or self.measures in ON_IMAGES
+        """Whether it needs the MNIST images."""
+        return self.measures is None or self.measures in IMAGE_CLAIMS
 
     def __str__(self) -> str:
         if self.measures:
@@ -80,17 +79,17 @@ class ClaimInput:
 
 
 def _table_1(seed: int) -> ClaimInput:
-    """A seed: one is enough for Table I's rows, two for a spread, claims on learning want all."""
+    """Training of one seed. Table I needs one seed, a spread needs two, claims 2 to 4 need all."""
     claims = {0: (1, 2, 3, 4, 5, 6), 1: (2, 3, 4, 6)}.get(seed, (2, 3, 4))
     return ClaimInput(claims, 760.0, TABLE_1, seed, independent=True, is_timed=seed == 0)
 
 
-_TECHNIQUE_PARTS = tuple(
+_TECHNIQUE_INPUTS = tuple(
     ClaimInput((6,), seconds, name)
     for name, seconds in zip(TECHNIQUES, _TECHNIQUE_SECONDS, strict=True)
 )
 _QUICK = 4
-"""Of these parts: the others take ten minutes each."""
+"""Number of fast techniques; each of the others takes about ten minutes."""
 
 INPUTS: tuple[ClaimInput, ...] = (
     ClaimInput((10,), 20.0, measures=10),
@@ -100,43 +99,45 @@ INPUTS: tuple[ClaimInput, ...] = (
     _table_1(0),
     *(ClaimInput((12,), 50.0, THREADS, seed, is_timed=True) for seed in range(_THREADS_SEEDS)),
     ClaimInput((8,), 700.0, measures=8),
-    *_TECHNIQUE_PARTS[:_QUICK],
-    _table_1(1),  # claim 6 wants two of its seeds beside however few of the others
-    *_TECHNIQUE_PARTS[_QUICK:],
+    *_TECHNIQUE_INPUTS[:_QUICK],
+    _table_1(1),  # claim 6 needs two seeds of the network, even with few other techniques
+    *_TECHNIQUE_INPUTS[_QUICK:],
     ClaimInput((6,), 60.0, SMALL_TECHNIQUE, stands_in_for=LARGE_TECHNIQUE),
     *(_table_1(seed) for seed in range(2, paper.CLAIM_SEEDS)),
     ClaimInput((3,), 1_000.0, MARATHON),
 )
-"""In the order in which they are measured: what serves most for its time comes first."""
+"""In order of measurement: most useful per second first."""
 
 
 def known_names() -> list[str]:
-    """What `run` takes for claims."""
+    """Arguments of `run` that name claims."""
     return [ALL, *(f"claim-{claim.number}" for claim in declared.CLAIMS)]
 
 
 def numbers(names: Sequence[str]) -> tuple[int, ...] | None:
-    """The claims that names of scenarios ask for; None where they ask for none.
+    """Numbers of the claims named by the arguments of `run`; None if none is named.
 
     Args:
-        names: As the user gave them.
+        names: As given by the user.
 
     Raises:
-        ValueError: Some are claims and some are not, or there is no such claim.
+        ValueError: Claims are mixed with scenarios, or there is no such claim.
     """
-    found = [_number(name) for name in names]
+    found = [_numbers(name) for name in names]
     if all(each is None for each in found):
         return None
     if None in found:
-        raise ValueError("claims are run by themselves: leave the other scenarios out")
+        raise ValueError("claims can't be combined with other scenarios: run them separately")
     wanted = {number for each in found if each for number in each}
     unknown = sorted(wanted - {claim.number for claim in declared.CLAIMS})
     if unknown:
-        raise ValueError(f"there is no claim {unknown[0]}: they are 1 to {len(declared.CLAIMS)}")
+        raise ValueError(
+            f"there is no claim {unknown[0]}: claims are numbered 1 to {len(declared.CLAIMS)}"
+        )
     return tuple(sorted(wanted))
 
 
-def _number(name: str) -> tuple[int, ...] | None:
+def _numbers(name: str) -> tuple[int, ...] | None:
     if name == ALL:
         return tuple(claim.number for claim in declared.CLAIMS)
     match = re.fullmatch(r"claim-(\d{1,3})", name)
@@ -144,27 +145,27 @@ def _number(name: str) -> tuple[int, ...] | None:
 
 
 def inputs_of(wanted: Collection[int]) -> tuple[ClaimInput, ...]:
-    """The parts that serve some of these claims, each no longer than these claims need it."""
+    """Inputs of these claims, with independent trainings only if one of the claims needs them."""
     claims = frozenset(wanted)
-    return tuple(_as_needed(part, claims) for part in INPUTS if claims.intersection(part.claims))
+    return tuple(_as_needed(each, claims) for each in INPUTS if claims.intersection(each.claims))
 
 
-def _as_needed(part: ClaimInput, wanted: frozenset[int]) -> ClaimInput:
-    if not part.independent or wanted.intersection(part.claims) & _WANT_INDEPENDENT:
-        return part
-    claims = tuple(claim for claim in part.claims if claim not in _WANT_INDEPENDENT)
-    return replace(part, claims=claims, independent=False, usual_seconds=_SHARED_SECONDS)
+def _as_needed(claim_input: ClaimInput, wanted: frozenset[int]) -> ClaimInput:
+    if not claim_input.independent or wanted.intersection(claim_input.claims) & _NEED_INDEPENDENT:
+        return claim_input
+    claims = tuple(claim for claim in claim_input.claims if claim not in _NEED_INDEPENDENT)
+    return replace(claim_input, claims=claims, independent=False, usual_seconds=_SHARED_SECONDS)
 
 
 def fitting(costs: Sequence[float], budget_seconds: float) -> tuple[bool, ...]:
-    """Which of some parts fit into a budget together, each taken where it still does.
+    """Which inputs fit a budget: greedily, in order.
 
     Args:
-        costs: Seconds of each, in their order.
+        costs: Seconds of each input, in order of measurement.
         budget_seconds: For all of them.
     """
-    left, fits = budget_seconds, []
+    remaining_seconds, fits = budget_seconds, []
     for cost in costs:
-        fits.append(cost <= left)
-        left -= cost if fits[-1] else 0.0
+        fits.append(cost <= remaining_seconds)
+        remaining_seconds -= cost if fits[-1] else 0.0
     return tuple(fits)

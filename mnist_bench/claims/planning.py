@@ -1,4 +1,4 @@
-"""What `mnist-bench run claims` needs here: recorded already, or left, and what it takes."""
+"""The plan of `mnist-bench run claims`: what is recorded, what remains, and its expected time."""
 
 from __future__ import annotations
 
@@ -24,226 +24,241 @@ from mnist_bench.runner.options import RunOptions
 from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.scenarios import paper
 from mnist_bench.tracking import layer_maps, uri
-from mnist_bench.tracking.mlflow_reader import MlflowReader, existing_store
+from mnist_bench.tracking.mlflow_reader import MlflowReader, open_existing_store
 
 
 @dataclass(frozen=True)
 class ClaimOptions:
-    """What the user asked for.
+    """Options of `mnist-bench run claims`.
 
     Attributes:
-        claims: Their numbers.
-        budget_seconds: Of wall-clock time for all parts.
-        price: Of a kilowatt-hour; None where none was given.
-        reports: Whether files are written.
-        wish: Everything else, its scenarios and seeds left out.
+        claims: Claim numbers.
+        budget_seconds: Wall-clock time for all inputs.
+        price: Price of a kilowatt-hour; None if not given.
+        reports: Whether report files are written.
+        run_options: All other options. Its scenarios and seeds are ignored.
     """
 
     claims: tuple[int, ...]
     budget_seconds: float
     price: float | None
     reports: bool
-    wish: RunOptions
+    run_options: RunOptions
 
 
 @dataclass(frozen=True)
 class PlannedInput:
-    """A part with what it will take.
+    """A claim input with its remaining work.
 
     Attributes:
-        part: Itself.
-        is_recorded: Whether all of it is there already.
-        wish: Of its trainings; None of a part that has none.
-        plans: What of them is left.
-        question: What is measured by itself; None of a part that does not.
-        fits: Whether the budget has room for it.
-        is_spare: Whether it is wanted only if that which it stands in for is left out after all.
+        is_recorded: Whether all of it is recorded already.
+        run_options: Of its trainings; None if it has none.
+        plans: Remaining trainings.
+        request: Of its experiment; None if it has none.
+        fits: Whether it fits the budget.
+        is_spare: Whether it is measured only if the input that it replaces is skipped.
     """
 
-    part: ClaimInput
+    claim_input: ClaimInput
     is_recorded: bool
-    wish: RunOptions | None = None
+    run_options: RunOptions | None = None
     plans: tuple[TrainingPlan, ...] = ()
-    question: ExperimentRequest | None = None
+    request: ExperimentRequest | None = None
     fits: bool = True
     is_spare: bool = False
 
     @property
     def known_seconds(self) -> float | None:
-        """What it takes, as measured here before; None where nothing like it was."""
-        return options.expected_seconds(self.plans, self.wish) if self.wish else None
+        """Expected time by earlier measurements here; None if there is nothing similar."""
+        if self.run_options is None:
+            return None
+        return options.expected_seconds(self.plans, self.run_options)
 
     @property
     def seconds(self) -> float:
-        """What it takes, as far as can be told by now; 0 where it is recorded."""
+        """Expected time; 0 if recorded already."""
         if self.is_recorded:
             return 0.0
         known = self.known_seconds
-        return self.part.usual_seconds if known is None else known
+        return self.claim_input.usual_seconds if known is None else known
 
 
 def plan_inputs(
-    question: ClaimOptions, console: Console
+    claim_options: ClaimOptions, console: Console
 ) -> tuple[tuple[PlannedInput, ...], Source | None]:
-    """Every part with what it will take, and the images; None where no part needs any.
+    """Plan all inputs of the claims.
+
+    Nothing is started or written.
+
+    Returns:
+        The planned inputs, and the images; None if no input needs any.
 
     Raises:
-        BenchError: Something of the question can't be; nothing was started or written.
+        BenchError: The options are invalid, or the images or the store are unavailable.
     """
-    wish = question.wish
+    run_options = claim_options.run_options
     if machine_id() is None:
         raise BenchError(
-            f"{id_file()} can't be kept, and without this machine's id nobody can tell what was "
-            "measured here from what was measured elsewhere",
+            f"{id_file()} can't be written; without a machine id, measurements of this machine "
+            "can't be told from those of others",
             "make its folder writable",
         )
-    uri.check(wish.tracking_uri, wish.experiment)
-    wanted = inputs_of(question.claims)
-    source = _images(wish) if any(part.needs_images for part in wanted) else None
-    trained = _trained(wanted, wish, console)
-    archive = existing_store(wish.tracking_uri, wish.experiment)
-    parts = [
-        trained.get(part) or _untrained(part, archive, source, exclusive=wish.exclusive)
-        for part in wanted
+    uri.check_uri(run_options.tracking_uri, run_options.experiment)
+    wanted = inputs_of(claim_options.claims)
+    source = _images(run_options) if any(each.needs_images for each in wanted) else None
+    trained = _planned_trainings(wanted, run_options, console)
+    reader = open_existing_store(run_options.tracking_uri, run_options.experiment)
+    planned = [
+        trained.get(each)
+        or _planned_experiment(each, reader, source, exclusive=run_options.exclusive)
+        for each in wanted
     ]
-    return _with_spares(_fitted(parts, question), question), source
+    return _with_spares(_fitted(planned, claim_options), claim_options), source
 
 
-def _fitted(parts: Sequence[PlannedInput], question: ClaimOptions) -> tuple[PlannedInput, ...]:
-    fits = fitting([part.seconds for part in parts], question.budget_seconds)
-    return tuple(dataclasses.replace(part, fits=fit) for part, fit in zip(parts, fits, strict=True))
+def _fitted(planned: Sequence[PlannedInput], options: ClaimOptions) -> tuple[PlannedInput, ...]:
+    fits = fitting([each.seconds for each in planned], options.budget_seconds)
+    return tuple(
+        dataclasses.replace(each, fits=fit) for each, fit in zip(planned, fits, strict=True)
+    )
 
 
-def _with_spares(parts: Sequence[PlannedInput], question: ClaimOptions) -> tuple[PlannedInput, ...]:
-    """Those in whose place something better fits are spare, and the others may take their room."""
-    fit = {part.part.scenario for part in parts if part.fits and part.part.scenario}
-    spare = [part for part in parts if part.part.stands_in_for in fit]
-    wanted = _fitted([part for part in parts if part not in spare], question)
-    return *wanted, *(dataclasses.replace(part, fits=False, is_spare=True) for part in spare)
+def _with_spares(
+    planned: Sequence[PlannedInput], claim_options: ClaimOptions
+) -> tuple[PlannedInput, ...]:
+    """Mark inputs as spare if the one that they replace fits, and fit the others again."""
+    scenarios = {each.claim_input.scenario for each in planned if each.fits} - {""}
+    spare = [each for each in planned if each.claim_input.stands_in_for in scenarios]
+    others = _fitted([each for each in planned if each not in spare], claim_options)
+    return *others, *(dataclasses.replace(each, fits=False, is_spare=True) for each in spare)
 
 
-def _images(wish: RunOptions) -> Source:
+def _images(run_options: RunOptions) -> Source:
     """The full MNIST.
 
     Raises:
-        BenchError: It can't be had, or other images were asked for.
+        BenchError: It is unavailable, or the options name other images.
     """
-    source = mnist.find(wish.dataset or "mnist", wish.folder, say=lambda _: None)
+    source = mnist.find(run_options.dataset or "mnist", run_options.data_folder, log=lambda _: None)
     if not source.comparable:
         raise BenchError(
-            f"the paper's claims are about the full MNIST, and these images are {source.name}",
+            f"the paper's claims are about the full MNIST, but these images are {source.name}",
             "leave --dataset out, or give --data a folder with MNIST's IDX files",
         )
     return source
 
 
-def _trained(
-    wanted: Sequence[ClaimInput], wish: RunOptions, console: Console
+def _planned_trainings(
+    wanted: Sequence[ClaimInput], run_options: RunOptions, console: Console
 ) -> dict[ClaimInput, PlannedInput]:
-    """What of each part's trainings is not recorded yet.
+    """Inputs that are trainings, with the jobs that are not recorded yet.
 
-    Where rows that are cut from one training would do, rows that were each trained from zero do so
-    all the more.
+    Recorded independent trainings also serve where one shared training would do.
     """
-    found = _looked_up(wanted, wish, console)
+    found = _remaining_trainings(wanted, run_options, console)
     independent = {
-        part: dataclasses.replace(part, independent=True)
-        for part in wanted
-        if part.scenario == TABLE_1 and not (part.independent or found[part].is_recorded)
+        each: dataclasses.replace(each, independent=True)
+        for each in wanted
+        if each.scenario == TABLE_1 and not (each.independent or found[each].is_recorded)
     }
-    others = _looked_up(list(independent.values()), wish, console)
-    recorded = (part for part, other in independent.items() if others[other].is_recorded)
-    return found | {part: PlannedInput(part, is_recorded=True) for part in recorded}
+    others = _remaining_trainings(list(independent.values()), run_options, console)
+    recorded = (each for each, other in independent.items() if others[other].is_recorded)
+    return found | {each: PlannedInput(each, is_recorded=True) for each in recorded}
 
 
-def _looked_up(
-    wanted: Sequence[ClaimInput], wish: RunOptions, console: Console
+def _remaining_trainings(
+    wanted: Sequence[ClaimInput], run_options: RunOptions, console: Console
 ) -> dict[ClaimInput, PlannedInput]:
-    """Those of one manner are looked up once."""
-    manners: dict[tuple[bool, bool], list[ClaimInput]] = {}
-    for part in wanted:
-        if part.scenario:
-            manners.setdefault((part.independent, part.is_timed), []).append(part)
+    """Inputs that are trainings; those with the same execution settings are looked up together."""
+    groups: dict[tuple[bool, bool], list[ClaimInput]] = {}
+    for each in wanted:
+        if each.scenario:
+            groups.setdefault((each.independent, each.is_timed), []).append(each)
     found = {}
-    for (independent, is_timed), parts in manners.items():
-        seeds = [part.seed for part in parts]
-        asked = dataclasses.replace(
-            wish,
-            scenarios=tuple(dict.fromkeys(part.scenario for part in parts)),
+    for (independent, is_timed), group in groups.items():
+        seeds = [each.seed for each in group]
+        group_options = dataclasses.replace(
+            run_options,
+            scenarios=tuple(dict.fromkeys(each.scenario for each in group)),
             dataset="mnist",
             seeds=range(min(seeds), max(seeds) + 1),
             independent=independent,
             resume=True,
-            spoilt_again=is_timed,
+            repeat_invalid=is_timed,
         )
-        plans = run.remaining_plans(options.make_plans(asked, console), asked)
-        for part in parts:
-            own = tuple(_of_part(plan, part) for plan in plans if plan.name == part.scenario)
-            is_recorded = not any(plan.trajectories for plan in own)
-            found[part] = PlannedInput(part, is_recorded, asked, own)
+        plans = run.remaining_plans(options.make_plans(group_options, console), group_options)
+        for each in group:
+            input_plans = tuple(
+                _of_seed(plan, each.seed) for plan in plans if plan.name == each.scenario
+            )
+            is_recorded = not any(plan.jobs for plan in input_plans)
+            found[each] = PlannedInput(each, is_recorded, group_options, input_plans)
     return found
 
 
-def _of_part(plan: TrainingPlan, part: ClaimInput) -> TrainingPlan:
-    trajectories = tuple(each for each in plan.trajectories if each.seed == part.seed)
-    return dataclasses.replace(plan, trajectories=trajectories)
+def _of_seed(plan: TrainingPlan, seed: int) -> TrainingPlan:
+    return dataclasses.replace(plan, jobs=tuple(job for job in plan.jobs if job.seed == seed))
 
 
-def _untrained(
-    part: ClaimInput, archive: MlflowReader | None, source: Source | None, *, exclusive: bool
+def _planned_experiment(
+    claim_input: ClaimInput,
+    reader: MlflowReader | None,
+    source: Source | None,
+    *,
+    exclusive: bool,
 ) -> PlannedInput:
-    """Figures or a finding; a finding counts as recorded where it is of this very manner."""
-    if part.measures is None:
+    """Layer maps or an experiment, which counts as recorded only with these execution settings."""
+    if claim_input.measures is None:
         digests = [source.digest] if source else []
-        seen = (
-            layer_maps.load_layer_maps(archive, digests, paper.FIGURES_IMAGE) if archive else None
-        )
-        return PlannedInput(part, is_recorded=seen is not None)
-    asked = experiments.experiment_request(part.measures, source, threads=system.usable_threads())
-    digest = asked.source.digest if asked.source else None
-    kept = (
-        experiments.load_experiment(archive, asked.claim, machine_id(), digest) if archive else None
+        maps = layer_maps.load_layer_maps(reader, digests, paper.FIGURES_IMAGE) if reader else None
+        return PlannedInput(claim_input, is_recorded=maps is not None)
+    request = experiments.experiment_request(
+        claim_input.measures, source, threads=system.usable_threads()
+    )
+    digest = request.source.digest if request.source else None
+    result = (
+        experiments.load_experiment(reader, request.claim, machine_id(), digest) if reader else None
     )
     is_recorded = (
-        kept is not None
-        and (kept.execution, kept.tensorflow) == (asked.execution, version("tensorflow"))
-        and (kept.exclusive or not exclusive)
+        result is not None
+        and (result.execution, result.tensorflow) == (request.execution, version("tensorflow"))
+        and (result.exclusive or not exclusive)
     )
-    return PlannedInput(part, is_recorded, question=asked)
+    return PlannedInput(claim_input, is_recorded, request=request)
 
 
-def plan_as_text(parts: Sequence[PlannedInput], question: ClaimOptions) -> str:
-    """What will be measured and what will not, for people."""
-    needed = sum(part.seconds for part in parts if part.fits)
-    budget = formatting.duration(question.budget_seconds)
+def plan_as_text(planned: Sequence[PlannedInput], options: ClaimOptions) -> str:
+    """The plan as text for the terminal."""
+    needed = sum(each.seconds for each in planned if each.fits)
+    budget = formatting.duration(options.budget_seconds)
     head = f"about {formatting.duration(needed)} of a budget of {budget}"
     if not needed:
-        is_all_there = all(part.fits or part.is_spare for part in parts)
-        head = "all of it is recorded" if is_all_there else f"nothing fits a budget of {budget}"
-    return "\n".join([head, *(f"  {_told(part)}" for part in parts if not part.is_spare)])
+        is_all_recorded = all(each.fits or each.is_spare for each in planned)
+        head = "all of it is recorded" if is_all_recorded else f"nothing fits a budget of {budget}"
+    return "\n".join([head, *(f"  {_line(each)}" for each in planned if not each.is_spare)])
 
 
-def plan_as_json(parts: Sequence[PlannedInput], question: ClaimOptions) -> str:
-    """The same as one JSON document."""
-    told = [
+def plan_as_json(planned: Sequence[PlannedInput], options: ClaimOptions) -> str:
+    """The plan as a JSON document."""
+    parts = [
         {
-            "part": str(part.part),
-            "claims": part.part.claims,
-            "expected_seconds": part.seconds,
-            "measured_here_before": part.is_recorded or part.known_seconds is not None,
-            "fits": part.fits,
+            "part": str(each.claim_input),
+            "claims": each.claim_input.claims,
+            "expected_seconds": each.seconds,
+            "measured_here_before": each.is_recorded or each.known_seconds is not None,
+            "fits": each.fits,
         }
-        for part in parts
-        if not part.is_spare
+        for each in planned
+        if not each.is_spare
     ]
-    facts = {"schema": 1, "budget_seconds": question.budget_seconds, "parts": told}
-    return json.dumps(facts, indent=2)
+    document = {"schema": 1, "budget_seconds": options.budget_seconds, "parts": parts}
+    return json.dumps(document, indent=2)
 
 
-def _told(costed: PlannedInput) -> str:
-    numbers = costed.part.claims
+def _line(planned: PlannedInput) -> str:
+    numbers = planned.claim_input.claims
     claims = f"claim{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-    time_ = "recorded already" if costed.is_recorded else formatting.duration(costed.seconds)
-    if not costed.is_recorded and costed.known_seconds is None:
-        time_ += ", by another machine's measure"
-    return f"{costed.part} ({claims}): {'' if costed.fits else 'left out, '}{time_}"
+    time_ = "recorded already" if planned.is_recorded else formatting.duration(planned.seconds)
+    if not planned.is_recorded and planned.known_seconds is None:
+        time_ += ", as estimated on another machine"
+    return f"{planned.claim_input} ({claims}): {'' if planned.fits else 'left out, '}{time_}"

@@ -1,4 +1,4 @@
-"""How a criterion becomes a decision. Pure."""
+"""Decisions on criteria, and the verdict of a claim."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from mnist_bench.results.claims import Claim, ClaimLine, ClaimVerdict, Criterion
 
 
 def above(estimate: Estimate, threshold: float) -> ClaimVerdict:
-    """Whether a figure lies above a threshold for certain, below it, or neither."""
+    """Verdict on whether a value exceeds a threshold, by its interval."""
     if estimate.low > threshold:
         return "holds"
     return "does not hold" if estimate.high <= threshold else "not decided here"
 
 
 def below(estimate: Estimate, threshold: float) -> ClaimVerdict:
-    """Likewise, where it is to lie below."""
+    """Verdict on whether a value is less than a threshold, by its interval."""
     if estimate.high < threshold:
         return "holds"
     return "does not hold" if estimate.low >= threshold else "not decided here"
 
 
-def shown(holds: bool) -> ClaimVerdict:  # noqa: FBT001  # the one thing that it is told
-    """Of what is certain, or of a test that either shows something or does not."""
+def verdict_of(holds: bool) -> ClaimVerdict:  # noqa: FBT001  # its only parameter
+    """Verdict where only two outcomes are possible."""
     return "holds" if holds else "does not hold"
 
 
@@ -37,27 +37,27 @@ def decided(
     n: int | None = None,
     note: str | None = None,
 ) -> Decision:
-    """A criterion with its figure.
+    """Decision on a criterion.
 
     Args:
-        criterion: Declared before.
-        verdict: What came of it.
-        figure: With an interval, or exact; what is infinite is told as None.
+        criterion: As declared in `claims.toml`.
+        verdict: None for a decision that only informs.
+        figure: With an interval, or exact. An infinite value is recorded as None.
         unit: Of the figure.
-        n: Of a figure that has no interval.
-        note: How it was made.
+        n: Sample size of a figure without an interval.
+        note: How the figure was computed.
     """
-    known = figure if isinstance(figure, Estimate) else None
+    estimate = figure if isinstance(figure, Estimate) else None
     return Decision(
         criterion=criterion.name,
         question=criterion.question,
         rule=criterion.rule,
         verdict=verdict,
-        value=_finite(known.value if known else figure),
-        low=_finite(known.low if known else None),
-        high=_finite(known.high if known else None),
+        value=_finite(estimate.value if estimate else figure),
+        low=_finite(estimate.low if estimate else None),
+        high=_finite(estimate.high if estimate else None),
         unit=unit,
-        n=known.n if known else n,
+        n=estimate.n if estimate else n,
         note=note,
     )
 
@@ -67,17 +67,19 @@ def _finite(figure: object) -> float | None:
 
 
 def undecided(criterion: Criterion, why: str) -> Decision:
-    """A criterion that nothing was measured for, or too little."""
+    """Decision on a criterion with too few measurements, or none."""
     return decided(criterion, "not decided here", None, "ratio", note=why)
 
 
-def told(name: str, question: str, figure: Estimate | float, unit: Unit, note: str) -> Decision:
-    """A figure beside the criteria, which decides nothing."""
+def informative(
+    name: str, question: str, figure: Estimate | float, unit: Unit, note: str
+) -> Decision:
+    """Additional figure without a criterion or a verdict."""
     return decided(Criterion(name, question, ""), None, figure, unit, note=note)
 
 
 def line_of(claim: Claim, decisions: Sequence[Decision], run_ids: Sequence[str]) -> ClaimLine:
-    """A claim with what was decided of it."""
+    """A claim with its decisions: it holds if all of its criteria do."""
     verdicts = [each.verdict for each in decisions if each.verdict is not None]
     verdict: ClaimVerdict = "not decided here"
     if "does not hold" in verdicts:

@@ -1,5 +1,4 @@
-"""The commands: options, and the orchestration of each, a file a command.
+"""The command line: one module per command, with its options and what it calls.
 
-It computes nothing itself: what a command needs lies in the packages below.
 Start with main.py, then run.py.
 """

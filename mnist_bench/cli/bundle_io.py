@@ -1,4 +1,4 @@
-"""The work of `mnist-bench export` and `import`: runs into a bundle, and out of one."""
+"""Export of recorded runs to a bundle, and import from one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mnist_bench.results.run_summary import RecordedRun, summarise
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import bundle, run_notes
 from mnist_bench.tracking.bundle import Bundle, BundledRun
-from mnist_bench.tracking.mlflow_reader import MlflowReader, existing_store, nothing_recorded
+from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error, open_existing_store
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.read_run import UnreadableRunError
 from mnist_bench.tracking.schema import Point
@@ -26,14 +26,15 @@ from mnist_bench.tracking.schema import Point
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """Result of an export.
 
     Attributes:
         path: The file.
-        runs: How many runs are in it.
-        left_out: How many are not: trials, what still goes on, what kept no record.
-        refused: Runs that an import would refuse, and so would the whole file with them: why, by
-            MLflow's id of the run.
+        runs: Number of runs in it.
+        left_out: Number of recorded runs that are not exported: trials, running ones, runs without
+            a complete record.
+        refused: Runs left out because `import` would refuse the file with them: the reason, by
+            MLflow's run id.
     """
 
     path: Path
@@ -44,11 +45,11 @@ class Exported:
 
 @dataclass(frozen=True)
 class Imported:
-    """What was read.
+    """Result of an import.
 
     Attributes:
-        new: Runs that are in the database now and were not before.
-        known: Runs that were there already.
+        new: Number of runs that were added to the database.
+        known: Number of runs that were in the database already.
     """
 
     new: int
@@ -56,8 +57,8 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A run as it was kept."""
+class _SavedRun:
+    """A recorded run with its machine and scenario."""
 
     run_id: str
     begun_at_ms: int
@@ -67,108 +68,108 @@ class _Kept:
 
 
 def export(tracking_uri: str, experiment: str, query: str, path: Path) -> Exported:
-    """Write the recorded runs as one file.
+    """Write recorded runs to a bundle file.
 
     Args:
-        tracking_uri: Where MLflow has recorded them.
-        experiment: MLflow's experiment.
-        query: A filter in MLflow's own words; empty for all.
-        path: Of the file.
+        tracking_uri: MLflow's tracking URI.
+        experiment: Name of the MLflow experiment.
+        query: An MLflow filter; empty for all runs.
+        path: The file.
 
     Raises:
-        BenchError: There are none, or the file can't be written.
+        BenchError: There are no runs, or the file can't be written.
     """
     if path.suffix != bundle.SUFFIX:
         raise BenchError(
-            f"{path} does not end in {bundle.SUFFIX}", f"call it bundle{bundle.SUFFIX}"
+            f"{path} does not end in {bundle.SUFFIX}", f"name it bundle{bundle.SUFFIX}"
         )
-    archive = existing_store(tracking_uri, experiment)
-    found = list(archive.recorded(query)) if archive else []
-    kept = list(_kept(archive, found)) if archive else []
-    if not kept:
-        raise nothing_recorded(tracking_uri, experiment, "no run that has ended")
-    content, refused = _packed(kept, path)
+    reader = open_existing_store(tracking_uri, experiment)
+    found = list(reader.recorded_runs(query)) if reader else []
+    saved = list(_saved_runs(reader, found)) if reader else []
+    if not saved:
+        raise no_runs_error(tracking_uri, experiment, "no run that has ended")
+    content, refused = _make_content(saved, path)
     (written,) = files.write(path.parent, path.stem, [files.File(path.suffix, content)])
-    runs = len(kept) - len(refused)
-    return Exported(written, runs, len(found) - len(kept), refused)
+    runs = len(saved) - len(refused)
+    return Exported(written, runs, len(found) - len(saved), refused)
 
 
-def _packed(kept: Sequence[_Kept], path: Path) -> tuple[bytes, dict[str, str]]:
-    """A file that `import` takes, and what had to be left out for that.
+def _make_content(saved: Sequence[_SavedRun], path: Path) -> tuple[bytes, dict[str, str]]:
+    """Content of a file that `import` accepts, and the runs left out for that with the reasons.
 
     Raises:
-        BenchError: Nothing would be left, or it is too much for one file.
+        BenchError: `import` would refuse every run, or they are too many for one file.
     """
     try:
-        return _checked(kept, path), {}
-    except bundle.NoBundleError as error:
-        # Which run it is, each tells that is packed alone; that would be slow for those that pass.
-        refused = {each.run_id: why for each in kept if (why := _refusal(each, path))}
+        return _checked_content(saved, path), {}
+    except bundle.InvalidBundleError as error:
+        # Find the offending runs by checking each alone; too slow to do when all pass.
+        refused = {run.run_id: reason for run in saved if (reason := _refusal(run, path))}
         if not refused:
             raise BenchError(
-                f"no file can hold these runs: {error.why}", "use --runs QUERY"
+                f"these runs don't fit into one file: {error.why}", "use --runs QUERY"
             ) from error
-    taken = [each for each in kept if each.run_id not in refused]
-    if not taken:
-        run_id, why = next(iter(refused.items()))
+    accepted = [run for run in saved if run.run_id not in refused]
+    if not accepted:
+        run_id, reason = next(iter(refused.items()))
         raise BenchError(
-            f"no run can be exported, `import` would refuse them all: {why} (run {run_id})",
+            f"no run can be exported, `import` would refuse them all: {reason} (run {run_id})",
             "look at these runs with `mnist-bench ui`, and train them again",
         )
-    return _checked(taken, path), refused
+    return _checked_content(accepted, path), refused
 
 
-def _refusal(each: _Kept, path: Path) -> str | None:
-    """Why `import` would not take a run; None where it would."""
+def _refusal(run: _SavedRun, path: Path) -> str | None:
+    """Why `import` would refuse a run; None if it would not."""
     try:
-        _checked([each], path)
-    except bundle.NoBundleError as error:
+        _checked_content([run], path)
+    except bundle.InvalidBundleError as error:
         return error.why
     return None
 
 
-def _checked(kept: Sequence[_Kept], path: Path) -> bytes:
-    """Runs as a file that `import` takes: what it would refuse is not written.
+def _checked_content(saved: Sequence[_SavedRun], path: Path) -> bytes:
+    """Content of a bundle file with these runs, checked as `import` checks it.
 
     Raises:
-        NoBundleError: It would not.
-        BenchError: They are too many.
+        InvalidBundleError: `import` would refuse the file.
+        BenchError: There are too many runs or scenarios for one bundle.
     """
-    if len(kept) > bundle.MAX_RUNS:
-        raise BenchError(f"{len(kept):,} runs are more than a bundle holds", "use --runs QUERY")
-    if len({each.scenario for each in kept}) > bundle.MAX_SCENARIOS:
-        raise BenchError("more scenarios than a bundle holds", "use --runs QUERY")
-    made, results = _bundle(kept)
-    content = bundle.to_bytes(made, runs_csv(summarise(results)))
+    if len(saved) > bundle.MAX_RUNS:
+        raise BenchError(f"{len(saved):,} runs are more than a bundle can hold", "use --runs QUERY")
+    if len({each.scenario for each in saved}) > bundle.MAX_SCENARIOS:
+        raise BenchError("more scenarios than a bundle can hold", "use --runs QUERY")
+    new_bundle, results = _bundle(saved)
+    content = bundle.to_bytes(new_bundle, runs_csv(summarise(results)))
     bundle.parse(content, path)
     return content
 
 
-def _kept(
-    archive: MlflowReader, found: Sequence[RecordedRun | UnreadableRunError]
-) -> Iterator[_Kept]:
-    """The runs that have ended and kept a record and their machine."""
-    scenarios: dict[str, Scenario | None] = {}  # the runs of one training share theirs
+def _saved_runs(
+    reader: MlflowReader, found: Sequence[RecordedRun | UnreadableRunError]
+) -> Iterator[_SavedRun]:
+    """The ended runs that have a complete record and a machine description."""
+    scenarios: dict[str, Scenario | None] = {}  # the runs of one training share one
     for each in found:
         if not isinstance(each, RecordedRun) or each.study or each.run.status is None:
             continue
         run_id, trajectory = each.run.run_id or "", each.run.trajectory
-        result, machine = archive.load(run_id), archive.load_machine(run_id)
+        result, machine = reader.load(run_id), reader.load_machine(run_id)
         if result and machine:
             if trajectory not in scenarios:
-                scenarios[trajectory] = _asked(archive, each)
-            yield _Kept(run_id, each.begun_at_ms, result, machine, scenarios[trajectory])
+                scenarios[trajectory] = _scenario_of(reader, each)
+            yield _SavedRun(run_id, each.begun_at_ms, result, machine, scenarios[trajectory])
 
 
-def _asked(archive: MlflowReader, each: RecordedRun) -> Scenario | None:
-    asked = archive.load_scenario(each.run.run_id or "")
-    return asked and bundle.without_title(asked, each.run.scenario)
+def _scenario_of(reader: MlflowReader, recorded: RecordedRun) -> Scenario | None:
+    scenario = reader.load_scenario(recorded.run.run_id or "")
+    return scenario and bundle.without_title(scenario, recorded.run.scenario)
 
 
-def _bundle(kept: Sequence[_Kept]) -> tuple[Bundle, list[RunResult]]:
-    machines = list(dict.fromkeys(each.machine for each in kept))
-    scenarios = list(dict.fromkeys(each.scenario for each in kept if each.scenario))
-    results = [bundle.without_private(each.result) for each in kept]
+def _bundle(saved: Sequence[_SavedRun]) -> tuple[Bundle, list[RunResult]]:
+    machines = list(dict.fromkeys(each.machine for each in saved))
+    scenarios = list(dict.fromkeys(each.scenario for each in saved if each.scenario))
+    results = [bundle.without_private(each.result) for each in saved]
     runs = tuple(
         BundledRun(
             result=result,
@@ -176,53 +177,53 @@ def _bundle(kept: Sequence[_Kept]) -> tuple[Bundle, list[RunResult]]:
             begun_at_ms=each.begun_at_ms,
             scenario=scenarios.index(each.scenario) if each.scenario else None,
         )
-        for result, each in zip(results, kept, strict=True)
+        for result, each in zip(results, saved, strict=True)
     )
-    made = Bundle(
+    new_bundle = Bundle(
         mnist_bench=version("mnist-bench"),
         machines=tuple(machines),
         runs=runs,
         scenarios=tuple(scenarios),
     )
-    return made, results
+    return new_bundle, results
 
 
 def import_(
-    path: Path, open_store: Callable[[], MlflowStore], say: Callable[[str], None]
+    path: Path, open_store: Callable[[], MlflowStore], log: Callable[[str], None]
 ) -> Imported:
-    """Take a bundle's runs into a database, each once, however often that is done.
+    """Import a bundle's runs into a database; runs imported before are skipped.
 
     Args:
-        path: Of the file; it is wholly checked before the store is opened.
+        path: The file; checked completely before the store is opened.
         open_store: Opens the store.
-        say: Told what is going on.
+        log: Prints one line.
 
     Raises:
-        BenchError: The file is no bundle, or MLflow refuses.
+        BenchError: The file is not a valid bundle, or MLflow failed.
     """
-    told = bundle.read(path)
-    ended = [run for run in told.runs if run.result.status is not None]
+    read = bundle.read(path)
+    ended = [run for run in read.runs if run.result.status is not None]
     store = open_store()
-    say(f"{path.name}: {len(ended)} runs of {len(told.machines)} machines")
-    new = sum(_taken(store, run, told) for run in ended)
+    log(f"{path.name}: {len(ended)} runs of {len(read.machines)} machines")
+    new = sum(_import_run(store, run, read) for run in ended)
     return Imported(new, len(ended) - new)
 
 
-def _taken(store: MlflowStore, bundled: BundledRun, of: Bundle) -> bool:
-    """Record a run with its curve and its files; False where it was there already."""
+def _import_run(store: MlflowStore, bundled: BundledRun, of: Bundle) -> bool:
+    """Record a run with its curve and its files; returns False if it was recorded before."""
     machine = of.machines[bundled.machine]
-    # Another's ids must not lead to a run of the user's.
-    result, begin = bundle.without_private(bundled.result), bundled.begun_at_ms
-    words = f"{run_notes.run_description(result, result.scenario)}\n\nImported from a bundle."
+    # The ids of another machine's store could match a run of this one.
+    result, begin_ms = bundle.without_private(bundled.result), bundled.begun_at_ms
+    description = f"{run_notes.run_description(result, result.scenario)}\n\nImported from a bundle."
     owner = current_process(machine_id())
     started = store.start(
-        result, words, owner, machine, at_ms=begin, look_first=True, is_imported=True
+        result, description, owner, machine, at_ms=begin_ms, may_exist=True, is_imported=True
     )
     if started.is_complete:
         return False
     ended = result.model_copy(update={"run_id": started.run_id})
     points = [
-        Point(e.step, begin + round(e.train_seconds * 1_000), evaluation=e)
+        Point(e.step, begin_ms + round(e.train_seconds * 1_000), evaluation=e)
         for e in result.evaluations
     ]
     store.log(started.run_id, points)
@@ -234,8 +235,8 @@ def _taken(store: MlflowStore, bundled: BundledRun, of: Bundle) -> bool:
         if bundled.scenario is not None:
             texts["scenario.toml"] = of.scenarios[bundled.scenario].to_toml()
         paths = [Path(folder, name) for name in texts]
-        for kept, text in zip(paths, texts.values(), strict=True):
-            kept.write_text(text, encoding="utf-8", newline="\n")
-        at_ms = points[-1].at_ms if points else begin
-        store.finish(ended, words, lambda: paths, at_ms=at_ms)
+        for text_path, text in zip(paths, texts.values(), strict=True):
+            text_path.write_text(text, encoding="utf-8", newline="\n")
+        at_ms = points[-1].at_ms if points else begin_ms
+        store.finish(ended, description, lambda: paths, at_ms=at_ms)
     return True

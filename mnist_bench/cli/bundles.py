@@ -1,4 +1,4 @@
-"""`mnist-bench export` and `import`: their options; no work of their own."""
+"""`mnist-bench export` and `import`: their options."""
 
 from __future__ import annotations
 
@@ -6,41 +6,47 @@ from pathlib import Path
 
 import click
 
-from mnist_bench.cli import console, options
+from mnist_bench.cli import console
+from mnist_bench.cli.options import experiment_option, tracking_uri_option
 
 _EXPORT_EXAMPLES = """\b
 Examples:
-  mnist-bench export mine.zip               every finished run, in one file to send
+  mnist-bench export mine.zip               all ended runs in one file
   mnist-bench export mine.zip --runs "params.scenario = 'table-1'"
 """
 _IMPORT_EXAMPLES = """\b
 Examples:
-  mnist-bench import theirs.zip             beside your own runs; again: nothing twice
-  mnist-bench report                        then ranks the machines
+  mnist-bench import theirs.zip             add another machine's runs to yours
+  mnist-bench report                        then rank the machines
 """
 
 
 @click.command("export", epilog=_EXPORT_EXAMPLES)
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
-    "--runs", "query", default="", metavar="QUERY", help="Only runs that MLflow's filter finds."
+    "--runs",
+    "query",
+    default="",
+    metavar="QUERY",
+    help="Export only the runs that this MLflow filter matches.",
 )
-@options.tracking_uri
-@options.experiment
+@tracking_uri_option
+@experiment_option
 def export(*, path: Path, query: str, tracking_uri: str, experiment: str) -> int:
-    """Write recorded runs as one file to send: figures, curves and the machine's hardware.
+    """Write recorded runs to a ZIP file that `import` and `compare` read.
 
-    No host name, user name, path, log or note is in it; trials of studies are left out.
+    The file contains metrics, curves and a description of the hardware, but no host name, user
+    name, path, log or note. Trials of studies are not exported.
     """
     from mnist_bench.cli import bundle_io
     from mnist_bench.tracking import uri
 
-    uri.check(tracking_uri, experiment)
-    done = bundle_io.export(tracking_uri, experiment, query, path)
-    left = f"; {done.left_out} left out" if done.left_out else ""
-    click.echo(f"Written: {done.path.as_posix()} ({done.runs} runs{left})")
-    for run_id, why in done.refused.items():
-        console.warn(f"run {run_id} left out, `import` would refuse it: {why}")
+    uri.check_uri(tracking_uri, experiment)
+    exported = bundle_io.export(tracking_uri, experiment, query, path)
+    left_out = f"; {exported.left_out} left out" if exported.left_out else ""
+    click.echo(f"Written: {exported.path.as_posix()} ({exported.runs} runs{left_out})")
+    for run_id, reason in exported.refused.items():
+        console.warn(f"run {run_id} left out, `import` would refuse it: {reason}")
     return 0
 
 
@@ -48,22 +54,22 @@ def export(*, path: Path, query: str, tracking_uri: str, experiment: str) -> int
 @click.argument(
     "path", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, exists=True)
 )
-@options.tracking_uri
-@options.experiment
+@tracking_uri_option
+@experiment_option
 def import_(*, path: Path, tracking_uri: str, experiment: str) -> int:
-    """Take the runs of such a file into your database, each exactly once.
+    """Import the runs of an exported file; runs imported before are skipped.
 
-    The file is wholly checked first, and nothing in it is run.
+    The file is checked completely before anything is imported, and nothing in it is executed.
     """
     from mnist_bench.cli import bundle_io
     from mnist_bench.measurement.machine import machine_id
     from mnist_bench.tracking import recovery, uri
 
-    uri.check(tracking_uri, experiment)
-    done = bundle_io.import_(
+    uri.check_uri(tracking_uri, experiment)
+    imported = bundle_io.import_(
         path,
-        lambda: recovery.opened_store(tracking_uri, experiment, machine_id(), console.warn),
+        lambda: recovery.open_store(tracking_uri, experiment, machine_id(), console.warn),
         click.echo,
     )
-    click.echo(f"{done.new} runs are new, {done.known} were there already")
+    click.echo(f"{imported.new} runs are new, {imported.known} were there already")
     return 0

@@ -1,4 +1,4 @@
-"""The work of `mnist-bench run claims`: measures the parts that fit, and says what they decide."""
+"""`mnist-bench run claims`: measures the inputs of the claims, then decides the claims."""
 
 from __future__ import annotations
 
@@ -30,70 +30,74 @@ from mnist_bench.tracking.mlflow_reader import MlflowReader
 from mnist_bench.tracking.mlflow_store import MlflowStore
 
 _SLACK_SECONDS = 5.0
-"""By so much a budget may be missed: planning and recording take their moment too."""
+"""Tolerance of the budget: planning and recording take some time too."""
 
 
 def run_claims(
-    question: ClaimOptions,
-    parts: Sequence[PlannedInput],
+    options: ClaimOptions,
+    inputs: Sequence[PlannedInput],
     source: Source | None,
     console: Console,
-    people: Console,
+    stdout: Console,
 ) -> CommandResult:
-    """Measure the parts that fit, decide the claims, and make the report anew.
+    """Measure the inputs that fit the budget, decide the claims, and write the report.
 
-    A part that fails is told, and the others go on; only what the user ends ends them all.
+    If an input fails, its error is printed and the next one is measured. Only Ctrl-C and SIGTERM
+    end the command early.
 
     Raises:
-        BenchError: Another benchmark measures now; nothing was done.
+        BenchError: Another benchmark is running; nothing was done.
     """
 
-    def say(line: str) -> None:
+    def warn(line: str) -> None:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 
-    with locks.benchmark_lock(machine_id(), exclusive=question.wish.exclusive, say=say):
-        pass  # each part keeps others away by itself; here it is asked before anything begins
-    began_at = time.monotonic()
+    with locks.benchmark_lock(machine_id(), exclusive=options.run_options.exclusive, warn=warn):
+        pass  # fail early if it is taken; each input acquires it again
+    started_at = time.monotonic()
     errors: list[BenchError] = []
     exit_status = 0
     left_out: set[str] = set()
-    for part in parts:
-        is_wanted = part.fits or (part.is_spare and part.part.stands_in_for in left_out)
-        if part.is_recorded or not is_wanted:
+    for planned in inputs:
+        is_wanted = planned.fits or (
+            planned.is_spare and planned.claim_input.stands_in_for in left_out
+        )
+        if planned.is_recorded or not is_wanted:
             continue
-        left = question.budget_seconds - (time.monotonic() - began_at)
-        if part.seconds > left + _SLACK_SECONDS:  # by what has been measured since it was planned
-            why = "does not fit into what is left of the budget"
-            people.print(Text(f"Left out, it {why}: {part.part}"), soft_wrap=True)
-            left_out.add(part.part.scenario)
+        remaining_seconds = options.budget_seconds - (time.monotonic() - started_at)
+        # What was measured since the plan was made can have changed the estimate.
+        if planned.seconds > remaining_seconds + _SLACK_SECONDS:
+            reason = "it does not fit into the remaining budget"
+            stdout.print(Text(f"Left out, {reason}: {planned.claim_input}"), soft_wrap=True)
+            left_out.add(planned.claim_input.scenario)
             continue
-        people.print(Text(str(part.part), style="bold"), soft_wrap=True)
-        done = _measured(part, question, source, console)
-        if done.error:
-            errors.append(done.error)
-            say(f"{part.part}: {done.error.message}")
-        exit_status = done.exit_status or exit_status
+        stdout.print(Text(str(planned.claim_input), style="bold"), soft_wrap=True)
+        result = _measure(planned, options, source, console)
+        if result.error:
+            errors.append(result.error)
+            warn(f"{planned.claim_input}: {result.error.message}")
+        exit_status = result.exit_status or exit_status
         if exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}:
             break
-    return _decided(question, people, errors, exit_status)
+    return _decide_and_report(options, stdout, errors, exit_status)
 
 
-def _measured(
-    part: PlannedInput, question: ClaimOptions, source: Source | None, console: Console
+def _measure(
+    planned: PlannedInput, options: ClaimOptions, source: Source | None, console: Console
 ) -> CommandResult:
-    """Measure one part; what broke is told, not raised, as is that the user ended it."""
-    wish = part.wish
+    """Measure one input; errors and interruptions are returned, not raised."""
+    run_options = planned.run_options
     try:
-        if wish is None:
-            _measured_by_itself(part, question.wish, source)
+        if run_options is None:
+            _measure_experiment(planned, options.run_options, source)
             return CommandResult("", 0, None)
         with locks.benchmark_lock(
-            machine_id(), exclusive=wish.exclusive, say=lambda _: None
-        ) as kept:
-            asked = dataclasses.replace(wish, exclusive=kept)
-            # The claims' own table stands for those of the trainings.
+            machine_id(), exclusive=run_options.exclusive, warn=lambda _: None
+        ) as exclusive:
+            run_options = dataclasses.replace(run_options, exclusive=exclusive)
+            # Quiet: the table of claims replaces those of the trainings.
             return run_plans.run_plans(
-                part.plans, asked, console, Console(quiet=True), reports=False
+                planned.plans, run_options, console, Console(quiet=True), reports=False
             )
     except BenchError as error:
         return CommandResult("", error.exit_status, error)
@@ -103,67 +107,70 @@ def _measured(
         return CommandResult("", EXIT_TERMINATED, None)
 
 
-def _measured_by_itself(costed: PlannedInput, wish: RunOptions, source: Source | None) -> None:
-    store = MlflowStore(wish.tracking_uri, wish.experiment)
-    if costed.question:
-        experiments.run_experiment(store, costed.question, exclusively=wish.exclusive)
+def _measure_experiment(
+    planned: PlannedInput, run_options: RunOptions, source: Source | None
+) -> None:
+    """Measure an input without trainings: an experiment, or the layer maps."""
+    store = MlflowStore(run_options.tracking_uri, run_options.experiment)
+    if planned.request:
+        experiments.run_experiment(store, planned.request, exclusively=run_options.exclusive)
     elif source:
         layer_maps.make_layer_maps(
-            store, source, paper.FIGURES_IMAGE, None, exclusively=wish.exclusive
+            store, source, paper.FIGURES_IMAGE, None, exclusively=run_options.exclusive
         )
 
 
-def _decided(
-    question: ClaimOptions, people: Console, errors: list[BenchError], exit_status: int
+def _decide_and_report(
+    options: ClaimOptions, stdout: Console, errors: list[BenchError], exit_status: int
 ) -> CommandResult:
-    """Record that claims were measured, and tell what is decided; as a report, where runs are."""
+    """Record that claims were measured, decide them, and write a report if runs are recorded."""
     try:
-        _keep(question)
-        document, notes = _report(question)
+        _record_request(options)
+        document, notes = _report(options)
     except BenchError as error:
         return CommandResult("", exit_status, [*errors, error][0])
-    lines = [line for line in document.claims if line.claim in question.claims]
-    terminal.print_claims(lines, people)
+    lines = [line for line in document.claims if line.claim in options.claims]
+    terminal.print_claims(lines, stdout)
     for note in notes:
-        people.print(Text(note), soft_wrap=True)
+        stdout.print(Text(note), soft_wrap=True)
     return CommandResult(json.to_json(document), exit_status, errors[0] if errors else None)
 
 
-def _keep(question: ClaimOptions) -> None:
-    """By this a report knows that claims are to be in it."""
-    wish = question.wish
-    marked = {
+def _record_request(options: ClaimOptions) -> None:
+    """Record the tags that make reports include the claims."""
+    run_options = options.run_options
+    tags = {
         schema.CLAIMS_TAG: "true",
         schema.MACHINE_ID_TAG: machine_id() or "",
-        schema.PRICE_TAG: "" if question.price is None else f"{question.price:g}",
+        schema.PRICE_TAG: "" if options.price is None else f"{options.price:g}",
     }
-    MlflowStore(wish.tracking_uri, wish.experiment).keep(
+    MlflowStore(run_options.tracking_uri, run_options.experiment).save_files(
         "claims",
         "The paper's claims were measured here; a report decides them.",
-        marked,
+        tags,
         {},
-        anew=True,
+        always_create=True,
     )
 
 
-def _report(question: ClaimOptions) -> tuple[Document, tuple[str, ...]]:
-    """What is decided, and what to say of the report; there is none where nothing was trained."""
-    wish = question.wish
-    archive = MlflowReader(wish.tracking_uri, wish.experiment, make=False)
-    if question.reports and evidence_loader.has_runs(archive, machine_id()):
-        book, paths = build.write_report(_asked(wish))
+def _report(options: ClaimOptions) -> tuple[Document, tuple[str, ...]]:
+    """The document with the claims, and lines about the report; none is written without runs."""
+    run_options = options.run_options
+    reader = MlflowReader(run_options.tracking_uri, run_options.experiment, create=False)
+    if options.reports and evidence_loader.has_runs(reader, machine_id()):
+        report, paths = build.write_report(_report_options(run_options))
         written = f"Written: {', '.join(path.as_posix() for path in paths)}"
-        return book.document, (*book.notes, written)
-    own = evidence_loader.runs_on(archive, machine_id())
-    lines = decide(evidence_loader.load_evidence(archive, machine_id(), own, price=question.price))
-    document = table1.document(describe(), own, table1.reference_for(own))
+        return report.document, (*report.notes, written)
+    runs = evidence_loader.runs_on(reader, machine_id())
+    lines = decide(evidence_loader.load_evidence(reader, machine_id(), runs, price=options.price))
+    document = table1.document(describe(), runs, table1.reference_for(runs))
     return document.model_copy(update={"claims": lines}), ()
 
 
-def _asked(wish: RunOptions) -> build.ReportOptions:
+def _report_options(run_options: RunOptions) -> build.ReportOptions:
     return build.ReportOptions(
-        tracking_uri=wish.tracking_uri,
-        experiment=wish.experiment,
+        tracking_uri=run_options.tracking_uri,
+        experiment=run_options.experiment,
         query="",
         scenarios=(),
         machine=machine_id(),
@@ -171,7 +178,7 @@ def _asked(wish: RunOptions) -> build.ReportOptions:
         until_ms=None,
         formats=REPORT_FORMATS,
         folder=REPORTS,
-        images=wish.folder,
+        images=run_options.data_folder,
         image=None,
-        command=wish.command,
+        command=run_options.command,
     )

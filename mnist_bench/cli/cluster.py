@@ -1,4 +1,4 @@
-"""`mnist-bench join`: its options, and what goes to which stream; no work of its own."""
+"""`mnist-bench join`: its options."""
 
 from __future__ import annotations
 
@@ -7,67 +7,70 @@ from pathlib import Path
 
 import click
 
-from mnist_bench.cli import console as terminal
-from mnist_bench.cli import options
+from mnist_bench.cli.console import make_console, report_error, warn
+from mnist_bench.cli.options import (
+    data_option,
+    no_exclusive_option,
+    storage_option,
+    tracking_uri_option,
+)
 from mnist_bench.core.escaping import one_line
 
-# Rooms that import a library of weight are imported inside, so that `--help` answers at once.
+# Modules that import heavy libraries are imported inside the command: `--help` must be fast.
 
 _JOIN_EXAMPLES = """\b
 Examples:
   mnist-bench join --storage postgresql://bench@board/optuna
-                                            work for all that is shared there
-  mnist-bench join --study space-accuracy   for one plan or study, MNIST_BENCH_STORAGE being set
+                                            work on everything shared there
+  mnist-bench join --study space-accuracy   one plan or study; uses MNIST_BENCH_STORAGE
 """
 
 
 @click.command(epilog=_JOIN_EXAMPLES)
-@options.storage(
-    "Where plans and studies are shared: a database of Optuna's.  [env: MNIST_BENCH_STORAGE]"
-)
+@storage_option("Optuna database with the shared plans and studies.  [env: MNIST_BENCH_STORAGE]")
 @click.option(
     "--study",
     metavar="NAME",
-    help="Of one plan or study.  [default: every unfinished one, the oldest first]",
+    help="Join only this plan or study.  [default: every unfinished one, oldest first]",
 )
-@options.data
-@options.tracking_uri
-@options.beside
+@data_option
+@tracking_uri_option
+@no_exclusive_option
 def join(
     *,
     storage: str | None,
     study: str | None,
-    folder: Path | None,
+    data_folder: Path | None,
     tracking_uri: str,
-    beside: bool,
+    no_exclusive: bool,
 ) -> int:
-    """Work for plans and studies that another machine has shared, until nothing is left.
+    """Run jobs that other machines share until none is left.
 
     `mnist-bench run --storage URL` shares a plan, `mnist-bench tune --storage URL` a study. Each
-    machine takes a training at a time, and all record on the same board: MLFLOW_TRACKING_URI. One
-    that vanishes leaves its training to others.
+    machine takes one training at a time, and all machines record in the same MLflow store. If a
+    machine disappears, another one takes over its training.
     """
-    from mnist_bench.cluster import join as joining
+    from mnist_bench.cluster.join import JoinOptions, run_shared, unfinished
     from mnist_bench.core import locks
     from mnist_bench.measurement.machine import machine_id
-    from mnist_bench.runner import options
+    from mnist_bench.runner.options import check_folders
     from mnist_bench.tracking.recorder import WarnOnce
 
     if storage is None:
-        raise click.UsageError("--storage or MNIST_BENCH_STORAGE must say what is joined")
-    console, people = terminal.console(stderr=True), terminal.console()
-    wish = joining.JoinOptions(storage, study, folder, tracking_uri, exclusive=not beside)
-    options.check_folders()
+        raise click.UsageError("give --storage, or set MNIST_BENCH_STORAGE")
+    console, stdout = make_console(stderr=True), make_console()
+    options = JoinOptions(storage, study, data_folder, tracking_uri, exclusive=not no_exclusive)
+    check_folders()
 
-    def say(line: str) -> None:
-        # What other machines call their plans must not steer this terminal.
-        people.print(one_line(line), soft_wrap=True, markup=False, highlight=False)
+    def log(line: str) -> None:
+        # The lines contain names from other machines, so control characters are escaped.
+        stdout.print(one_line(line), soft_wrap=True, markup=False, highlight=False)
 
-    once = WarnOnce(say)
-    if not joining.unfinished(wish, once):
-        people.print("nothing is left to do there")
+    warn_once = WarnOnce(log)
+    if not unfinished(options, warn_once):
+        stdout.print("nothing is left to do there")
         return 0
-    with locks.benchmark_lock(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
-        wish = dataclasses.replace(wish, exclusive=kept)
-        done = joining.run_shared(wish, console, say, once)
-    return terminal.report_error(done.error, done.exit_status)
+    with locks.benchmark_lock(machine_id(), exclusive=options.exclusive, warn=warn) as exclusive:
+        options = dataclasses.replace(options, exclusive=exclusive)
+        outcome = run_shared(options, console, log, warn_once)
+    return report_error(outcome.error, outcome.exit_status)

@@ -1,4 +1,4 @@
-"""`mnist-bench compare`: its options, and what goes to which stream; no work of its own."""
+"""`mnist-bench compare`: its options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnist_bench.cli import console, options
+from mnist_bench.cli.console import make_console
+from mnist_bench.cli.options import experiment_option, tracking_uri_option
 from mnist_bench.core.limits import COMPARED_BY
 
 if TYPE_CHECKING:
@@ -14,20 +15,20 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  mnist-bench compare table-1 sprint        two scenarios, the first is the base
-  mnist-bench compare --by machine          every machine against the first one
+  mnist-bench compare table-1 sprint        two scenarios; the first is the base
+  mnist-bench compare --by machine          every machine with the first one
   mnist-bench compare --by precision table-1
-  mnist-bench compare mine.zip theirs.zip   two bundles, nothing of them imported
+  mnist-bench compare mine.zip theirs.zip   two bundles, without importing them
 """
 
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option(
-    "--by", type=click.Choice(COMPARED_BY), help="Hold the runs that differ in this together."
+    "--by", type=click.Choice(COMPARED_BY), help="Group the runs by this and compare the groups."
 )
-@options.tracking_uri
-@options.experiment
+@tracking_uri_option
+@experiment_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 def compare(
     *,
@@ -37,20 +38,20 @@ def compare(
     experiment: str,
     as_json: bool,
 ) -> int:
-    """Hold recorded runs against one another: ratios with their intervals.
+    """Compare recorded runs: ratios and differences with 95% intervals.
 
-    NAME is a scenario, a run's id, the beginning of a machine's id or a bundle file; the first is
-    what the others are held against. What does not compare is refused or named.
+    NAME is a scenario, a run id, the beginning of a machine id or a bundle file. The first one is
+    the base of the comparison. Runs that can't be compared are reported.
     """
     from mnist_bench.cli import compare_table
     from mnist_bench.tracking import uri
 
-    uri.check(tracking_uri, experiment)
+    uri.check_uri(tracking_uri, experiment)
     comparison = compare_table.compare_runs(
         compare_table.CompareOptions(tracking_uri, experiment, names, by)
     )
     if as_json:
         click.echo(comparison.model_dump_json(indent=2))
     else:
-        compare_table.show(comparison, console.console())
+        compare_table.show(comparison, make_console())
     return 0

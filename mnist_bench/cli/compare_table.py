@@ -1,4 +1,4 @@
-"""The work of `mnist-bench compare`: from names to sides, and what came of them."""
+"""`mnist-bench compare`: finds the runs of each name, compares them, prints a table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rich.text import Text
 
 from mnist_bench.analysis.comparison import Comparison, Effect, Side, compare, unmatched
 from mnist_bench.core import formatting
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import one_line
 from mnist_bench.core.records import Record
 from mnist_bench.results.run_summary import RecordedRun, summarise
 from mnist_bench.tracking import bundle
-from mnist_bench.tracking.mlflow_reader import MlflowReader, existing_store, nothing_recorded
+from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error, open_existing_store
 
 Key = Literal["machine", "scenario", "tensorflow", "mnist-bench", "precision"]
 
@@ -28,9 +28,9 @@ class ComparisonTable(Record):
     """What `compare --json` prints.
 
     Attributes:
-        base: Label of the side that the others are held against.
-        contrasts: A line a side and step count.
-        notes: What is in none of them.
+        base: Label of the base of the comparison.
+        contrasts: One for each other side and step count.
+        notes: What was not compared.
     """
 
     base: str
@@ -40,13 +40,14 @@ class ComparisonTable(Record):
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What the user asked for.
+    """Options of `mnist-bench compare`.
 
     Attributes:
-        tracking_uri: Where MLflow has recorded runs.
-        experiment: MLflow's experiment.
-        names: Run ids, scenarios, machines or bundle files; the first is the base.
-        by: What tells sides apart; None where the names do.
+        tracking_uri: MLflow's tracking URI.
+        experiment: Name of the MLflow experiment.
+        names: Scenarios, run ids, beginnings of machine ids, or bundle files; the first is the
+            base.
+        by: Property that groups the runs into sides; None for a side per name.
     """
 
     tracking_uri: str
@@ -55,62 +56,66 @@ class CompareOptions:
     by: Key | None
 
 
-def compare_runs(wish: CompareOptions) -> ComparisonTable:
-    """Find the sides and hold them against the first.
+def compare_runs(options: CompareOptions) -> ComparisonTable:
+    """Find the sides and compare each with the first.
 
     Raises:
-        BenchError: A name finds nothing, there is one side only, or none has a step count that the
-            first has.
+        BenchError: A name matches nothing, there is only one side, or no side shares a step count
+            with the first.
     """
-    base, *others = _sides(wish)
-    found = compare(base, others)
-    if not found:
+    base, *others = _sides(options)
+    comparisons = compare(base, others)
+    if not comparisons:
         raise BenchError(
-            f"no step count that {base.label} finished was finished by another side",
+            f"no other side has finished runs of a step count of {base.label}",
             "compare runs of the same scenario",
-            exit_status=EXIT_BROKE,
+            exit_status=EXIT_FAILURE,
         )
-    return ComparisonTable(base=base.label, contrasts=found, notes=tuple(unmatched(base, others)))
+    return ComparisonTable(
+        base=base.label, contrasts=comparisons, notes=tuple(unmatched(base, others))
+    )
 
 
-def _sides(wish: CompareOptions) -> list[Side]:
-    """What is held against one another, the base first."""
-    files = {name: _bundled(Path(name)) for name in wish.names if name.endswith(bundle.SUFFIX)}
-    names = [name for name in wish.names if name not in files]
-    archive = None
+def _sides(options: CompareOptions) -> list[Side]:
+    """The sides to compare, the base first."""
+    files = {
+        name: _bundle_runs(Path(name)) for name in options.names if name.endswith(bundle.SUFFIX)
+    }
+    names = [name for name in options.names if name not in files]
+    reader = None
     if names or not files:
-        archive = existing_store(wish.tracking_uri, wish.experiment)
-    runs = _runs(archive) if archive else []
+        reader = open_existing_store(options.tracking_uri, options.experiment)
+    runs = _recorded_runs(reader) if reader else []
     if not runs and (names or not files):
-        raise nothing_recorded(wish.tracking_uri, wish.experiment)
-    named = {name: files.get(name) or _named(runs, name) for name in wish.names}
-    if wish.by:
-        return _by_key([run for of in named.values() for run in of] if named else runs, wish.by)
+        raise no_runs_error(options.tracking_uri, options.experiment)
+    named = {name: files.get(name) or _runs_called(runs, name) for name in options.names}
+    if options.by:
+        return _by_key([run for of in named.values() for run in of] if named else runs, options.by)
     if len(named) < 2:
-        raise BenchError("one name is nothing to compare", "give two, or --by")
+        raise BenchError("one name can't be compared", "give a second name, or --by")
     return [_side(name, of) for name, of in named.items()]
 
 
-def _bundled(path: Path) -> list[RecordedRun]:
-    """The runs of a bundle, as if they had been imported."""
-    told = bundle.read(path)
-    runs = summarise([each.result for each in told.runs])
-    made = [
+def _bundle_runs(path: Path) -> list[RecordedRun]:
+    """The runs of a bundle file, as if they had been imported."""
+    read = bundle.read(path)
+    runs = summarise([each.result for each in read.runs])
+    recorded = [
         RecordedRun(
             run=run,
             begun_at_ms=each.begun_at_ms,
-            machine=told.machines[each.machine].name,
-            tensorflow=told.machines[each.machine].tensorflow,
-            mnist_bench=told.machines[each.machine].mnist_bench,
+            machine=read.machines[each.machine].name,
+            tensorflow=read.machines[each.machine].tensorflow,
+            mnist_bench=read.machines[each.machine].mnist_bench,
         )
-        for run, each in zip(runs, told.runs, strict=True)
+        for run, each in zip(runs, read.runs, strict=True)
     ]
-    return sorted(made, key=lambda each: each.order)
+    return sorted(recorded, key=lambda each: each.order)
 
 
-def _runs(archive: MlflowReader) -> list[RecordedRun]:
-    """What is no trial; the oldest first, as draws are told."""
-    found = [each for each in archive.recorded("") if isinstance(each, RecordedRun)]
+def _recorded_runs(reader: MlflowReader) -> list[RecordedRun]:
+    """The recorded runs except trials, sorted by `RecordedRun.order`."""
+    found = [each for each in reader.recorded_runs("") if isinstance(each, RecordedRun)]
     return sorted((each for each in found if each.study is None), key=lambda each: each.order)
 
 
@@ -128,18 +133,20 @@ _KEYS: dict[Key, Callable[[RecordedRun], str]] = {
 
 
 def _by_key(runs: Sequence[RecordedRun], by: Key) -> list[Side]:
-    """A side a value."""
+    """One side for each value of the property."""
     sides: dict[str, list[RecordedRun]] = {}
     for each in runs:
         sides.setdefault(_KEYS[by](each), []).append(each)
     if len(sides) < 2:
         only = ", ".join(sides) or "none"
-        raise BenchError(f"--by {by}: there is nothing to compare ({only})", "run on another one")
+        raise BenchError(
+            f"--by {by}: there is only one to compare ({only})", "record runs of another one"
+        )
     return [_side(label, of) for label, of in sides.items()]
 
 
-def _named(runs: Sequence[RecordedRun], name: str) -> list[RecordedRun]:
-    found = [each for each in runs if _is(each, name)]
+def _runs_called(runs: Sequence[RecordedRun], name: str) -> list[RecordedRun]:
+    found = [each for each in runs if _is_called(each, name)]
     if not found:
         known = dict.fromkeys(each.run.scenario for each in runs)
         raise BenchError(
@@ -149,7 +156,7 @@ def _named(runs: Sequence[RecordedRun], name: str) -> list[RecordedRun]:
     return found
 
 
-def _is(each: RecordedRun, name: str) -> bool:
+def _is_called(each: RecordedRun, name: str) -> bool:
     run = each.run
     if name in (run.scenario, run.run_id):
         return True
@@ -160,26 +167,26 @@ def _side(label: str, of: Iterable[RecordedRun]) -> Side:
     return Side(label, tuple(each.run for each in of))
 
 
-# For people
+# The table
 
 
-def show(comparison: ComparisonTable, people: Console) -> None:
-    """Print a line a contrast, and what there is to know of each."""
+def show(comparison: ComparisonTable, stdout: Console) -> None:
+    """Print a row for each comparison, and the notes about it."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     headers = ("Against it", "Steps", "n", "Train time", "Final accuracy", "Peak RSS")
     for name in headers:
         table.add_column(name, justify="left" if name == headers[0] else "right", overflow="fold")
     for line in comparison.contrasts:
         table.add_row(*(Text(one_line(cell)) for cell in _cells(line)))
-    people.print(Text(f"Base: {one_line(comparison.base)}", style="bold"), soft_wrap=True)
-    people.print(table)
+    stdout.print(Text(f"Base: {one_line(comparison.base)}", style="bold"), soft_wrap=True)
+    stdout.print(table)
     for line in comparison.contrasts:
         for note in line.notes:
-            where = f"{line.other}, {formatting.count(line.other_steps)} steps"
-            people.print(Text(one_line(f"{where}: {note}"), style="yellow"), soft_wrap=True)
+            label = f"{line.other}, {formatting.count(line.other_steps)} steps"
+            stdout.print(Text(one_line(f"{label}: {note}"), style="yellow"), soft_wrap=True)
     for note in comparison.notes:
-        people.print(Text(one_line(note), style="yellow"), soft_wrap=True)
-    people.print(
+        stdout.print(Text(one_line(note), style="yellow"), soft_wrap=True)
+    stdout.print(
         "A ratio above 1 is longer or more than the base; in brackets the 95% interval (Welch).",
         soft_wrap=True,
     )

@@ -1,4 +1,4 @@
-"""What goes to a terminal: complaints in one line, and consoles for the rest."""
+"""Consoles, and one-line messages on standard error."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 
 def print_error(line: str, status: int) -> int:
-    """Tell what is wrong; the exit status that was given."""
+    """Print an error; returns the exit status for the caller to pass on."""
     warn(line)
     return status
 
 
 def warn(line: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     click.echo(f"mnist-bench: {one_line(line)}", err=True)
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console on one of the two streams."""
+def make_console(*, stderr: bool = False) -> Console:
+    """A console on standard output, or on standard error."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
 
 
 def report_error(error: BenchError | None, status: int) -> int:
-    """Tell what broke, if anything did; the exit status."""
+    """Print the error, if there is one; returns the exit status of the command."""
     if error:
         print_error(str(error), error.exit_status)
         return status or error.exit_status

@@ -1,8 +1,8 @@
-"""Options that several commands have."""
+"""Options that several commands share, and the grouping of options in `--help`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -13,59 +13,78 @@ from mnist_bench.tracking import uri
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-tracking_uri = click.option(
+
+class GroupedCommand(click.Command):
+    """A command whose `--help` shows its options in groups.
+
+    Args:
+        groups: Titles and the parameter names of their options, in the order of `--help`. Options
+            that are in no group follow under the last title.
+    """
+
+    def __init__(self, *args: Any, groups: Mapping[str, tuple[str, ...]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.groups = groups
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each group of options under its title."""
+        records: dict[str | None, tuple[str, str]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and not isinstance(parameter, click.Argument):
+                records[parameter.name] = record
+        titles = list(self.groups)
+        for title, names in self.groups.items():
+            rows = [records.pop(name) for name in names]
+            rows += records.values() if title == titles[-1] else ()
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+tracking_uri_option = click.option(
     "--tracking-uri",
     envvar="MLFLOW_TRACKING_URI",
     default=uri.DEFAULT_TRACKING_URI,
     show_default=True,
     callback=parameter_types.tracking_uri,
     metavar="URI",
-    help="Where MLflow records runs.  [env: MLFLOW_TRACKING_URI]",
+    help="MLflow tracking URI of the recorded runs.  [env: MLFLOW_TRACKING_URI]",
 )
-
-
-data = click.option(
+data_option = click.option(
     "--data",
-    "folder",
+    "data_folder",
     envvar="MNIST_BENCH_DATA",
     callback=parameter_types.folder,
     metavar="DIR",
-    help="Folder with MNIST's four IDX files.  [env: MNIST_BENCH_DATA]",
+    help="Folder with the four IDX files of MNIST.  [env: MNIST_BENCH_DATA]",
 )
-dataset = click.option(
+dataset_option = click.option(
     "--dataset",
     type=click.Choice(DATASET_CHOICES),
-    help="mnist insists on the real one, mnist-5k is the embedded sample, auto takes "
-    "what can be had.  [default: the scenario's]",
+    help="Data set; mnist: the full MNIST; mnist-5k: the bundled sample; auto: the full MNIST if "
+    "available, else the sample.  [default: the scenario's]",
 )
-experiment = click.option(
+experiment_option = click.option(
     "--experiment",
     envvar="MLFLOW_EXPERIMENT_NAME",
     default=uri.DEFAULT_EXPERIMENT,
     show_default=True,
     metavar="NAME",
-    help="MLflow's experiment.  [env: MLFLOW_EXPERIMENT_NAME]",
+    help="Name of the MLflow experiment.  [env: MLFLOW_EXPERIMENT_NAME]",
+)
+no_exclusive_option = click.option(
+    "--no-exclusive",
+    is_flag=True,
+    help="Train even while another of your benchmarks runs; every run is marked suspect.",
 )
 
 
-def storage(help_: str) -> Callable[[_Command], _Command]:
-    """Where Optuna keeps what a command is about.
-
-    Args:
-        help_: What that is, with its default.
-    """
+def storage_option(help_text: str) -> Callable[[_Command], _Command]:
+    """The `--storage` option, whose help differs by command."""
     return click.option(
         "--storage",
         envvar="MNIST_BENCH_STORAGE",
         callback=parameter_types.storage,
         metavar="URL",
-        help=help_,
+        help=help_text,
     )
-
-
-beside = click.option(
-    "--no-exclusive",
-    "beside",
-    is_flag=True,
-    help="Train beside another benchmark of yours; every run is marked suspect.",
-)

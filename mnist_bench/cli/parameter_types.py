@@ -1,4 +1,4 @@
-"""What options of the command line may say: text in, checked values out."""
+"""Option callbacks: parse the text of an option and check its value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import click
 
 from mnist_bench.core.limits import MAX_SEED, MAX_SEEDS, MAX_STEPS, REPORT_FORMATS
-from mnist_bench.tracking import uri as tracking
+from mnist_bench.tracking import uri
 
 if TYPE_CHECKING:
     from mnist_bench.runner.seeds import StoppingRule
@@ -26,13 +26,13 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600}
 
 
 def seeds(_context: click.Context, _parameter: click.Parameter, text: str) -> Seeds:
-    """How many seeds: a number, or `auto`."""
+    """A number of seeds, or `auto`."""
     if text == AUTO:
         return AUTO
     try:
         number = int(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no number of seeds, and not {AUTO}") from None
+        raise click.BadParameter(f"{text!r} is neither a number of seeds nor {AUTO}") from None
     if not 1 <= number <= MAX_SEEDS:
         raise click.BadParameter(f"{number} is not in the range 1<=x<={MAX_SEEDS}")
     return number
@@ -41,13 +41,13 @@ def seeds(_context: click.Context, _parameter: click.Parameter, text: str) -> Se
 def step_counts(
     _context: click.Context, _parameter: click.Parameter, text: str | None
 ) -> tuple[int, ...] | None:
-    """Step counts with commas between them, rising and each once."""
+    """Comma-separated step counts, sorted and without duplicates."""
     if text is None:
         return None
     try:
         steps = tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no step count or list of them, like 1000,2500"
+        raise click.BadParameter(f"{text!r} is not a list of step counts like 1000,2500"
                                  ) from None  # fmt: skip
     if steps[0] < 1 or steps[-1] > MAX_STEPS:
         raise click.BadParameter(f"{text} is outside 1 to {MAX_STEPS:,}")
@@ -55,16 +55,16 @@ def step_counts(
 
 
 def folder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Path | None:
-    """A folder that has a name."""
+    """A folder; an empty text is an error."""
     if text is None:
         return None
     if not text.strip():
-        raise click.BadParameter("it is empty")  # as a path it would mean the working directory
+        raise click.BadParameter("it is empty")  # Path("") is the working directory
     return Path(text)
 
 
 def names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Packaged scenarios and claims that begin like this, for the shell's completion."""
+    """Packaged scenarios and claims that start with `incomplete`, for shell completion."""
     from mnist_bench.claims.parts import known_names
     from mnist_bench.scenarios.scenario import packaged_names
 
@@ -74,7 +74,7 @@ def names(_context: click.Context, _parameter: click.Parameter, incomplete: str)
 def settings(
     _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    """Names and values of hyperparameters."""
+    """Names and values of hyperparameters from NAME=VALUE."""
     for text in texts:
         if "=" not in text:
             raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE")
@@ -85,8 +85,8 @@ def settings(
 def precision_target(
     _context: click.Context, _parameter: click.Parameter, value: float | None
 ) -> float | None:
-    """A share of images above 0 and below 1."""
-    if value is not None and not 0 < value < 1:  # neither is true of nan
+    """An accuracy difference between 0 and 1."""
+    if value is not None and not 0 < value < 1:  # true for nan
         raise click.BadParameter(f"{value:g} is not between 0 and 1, like 0.0005")
     return value
 
@@ -100,21 +100,21 @@ def budget_seconds(
     match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([smh])", text.strip(), flags=re.ASCII)
     seconds = float(match[1]) * _UNIT_SECONDS[match[2]] if match else 0.0
     if seconds <= 0:
-        raise click.BadParameter(f"{text!r} is no time to spend, like 90s, 30m or 2h")
+        raise click.BadParameter(f"{text!r} is not a duration like 90s, 30m or 2h")
     return seconds
 
 
 def formats(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
-    """Formats of a report with commas between them, each once."""
-    asked = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
-    unknown = [name for name in asked if name not in REPORT_FORMATS]
+    """Comma-separated report formats, without duplicates."""
+    requested = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
+    unknown = [name for name in requested if name not in REPORT_FORMATS]
     if unknown:
-        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(REPORT_FORMATS)}")
-    return asked
+        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(REPORT_FORMATS)}")
+    return requested
 
 
 def file(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Path | None:
-    """A file that is there."""
+    """An existing file."""
     if text is None:
         return None
     path = Path(text)
@@ -126,50 +126,50 @@ def file(_context: click.Context, _parameter: click.Parameter, text: str | None)
 def size_bytes(
     _context: click.Context, _parameter: click.Parameter, text: str | None
 ) -> int | None:
-    """A size like 900M or 1.5G, in bytes; of 1,024 a step, as memory is told."""
+    """A size like 900M or 1.5G in bytes; 1K is 1,024 bytes."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)([KMGT])i?B?", text.strip(), flags=re.ASCII)
     size = int(float(match[1]) * 1_024 ** (1 + "KMGT".index(match[2]))) if match else 0
     if size <= 0:
-        raise click.BadParameter(f"{text!r} is no size, like 900M or 1.5G")
+        raise click.BadParameter(f"{text!r} is not a size like 900M or 1.5G")
     return size
 
 
 def max_seconds(
     _context: click.Context, _parameter: click.Parameter, seconds: float | None
 ) -> float | None:
-    """Some seconds, more than none and fewer than for ever."""
-    if seconds is not None and not 0 < seconds < math.inf:  # neither is true of nan
-        raise click.BadParameter(f"{seconds:g} is no number of seconds above 0")
+    """A positive, finite number of seconds."""
+    if seconds is not None and not 0 < seconds < math.inf:  # true for nan
+        raise click.BadParameter(f"{seconds:g} is not a number of seconds above 0")
     return seconds
 
 
 def confirmations(_context: click.Context, _parameter: click.Parameter, number: int) -> int:
-    """None, or enough for a spread."""
+    """A number of seeds: 0, or at least 2."""
     if number == 1:
-        raise click.BadParameter("one seed has no spread: give 0, or at least 2")
+        raise click.BadParameter("one seed has no spread: give 0 or at least 2")
     return number
 
 
 def storage(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
-    """Optuna's URL, without a password that others could read."""
+    """Optuna's URL; refuses a password on the command line, where other users can read it."""
     source = context.get_parameter_source(parameter.name or "")
     if url and source is click.core.ParameterSource.COMMANDLINE:
-        tracking.refuse_password(url, "--storage", "set MNIST_BENCH_STORAGE")
+        uri.refuse_password(url, "--storage", "set MNIST_BENCH_STORAGE")
     return url or None
 
 
-def tracking_uri(context: click.Context, parameter: click.Parameter, uri: str) -> str:
-    """Where runs are recorded, without a password that others could read."""
+def tracking_uri(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """MLflow's tracking URI; refuses a password on the command line."""
     source = context.get_parameter_source(parameter.name or "")
     if source is click.core.ParameterSource.COMMANDLINE:
-        tracking.refuse_password(
-            uri,
+        uri.refuse_password(
+            text,
             "--tracking-uri",
             "set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         )
-    return uri
+    return text
 
 
 def seed_range(number: Seeds, first: int) -> range:
@@ -182,19 +182,19 @@ def seed_range(number: Seeds, first: int) -> range:
 def price(
     _context: click.Context, _parameter: click.Parameter, value: float | None
 ) -> float | None:
-    """Of a kilowatt-hour."""
-    if value is not None and not 0 <= value < 1_000:  # neither is true of nan
-        raise click.BadParameter(f"{value:g} is no price of a kilowatt-hour")
+    """The price of a kilowatt-hour."""
+    if value is not None and not 0 <= value < 1_000:  # true for nan
+        raise click.BadParameter(f"{value:g} is not a price of a kilowatt-hour")
     return value
 
 
 def repeats(
     number: Seeds, precision_target: float | None, budget_seconds: float | None
 ) -> StoppingRule | None:
-    """When fewer seeds are enough; None where the user gave their number.
+    """The stopping rule of `--seeds auto`; None for a number of seeds.
 
     Raises:
-        click.UsageError: A rule was asked for beside a number.
+        click.UsageError: Options of the rule were given with a number of seeds.
     """
     if number != AUTO:
         if (precision_target, budget_seconds) != (None, None):
@@ -206,7 +206,7 @@ def repeats(
 
 
 def shown_command(arguments: Sequence[str]) -> str:
-    """The command line as a report may show it: no folder of the user's, no secret."""
+    """The command line for reports, without private folders and URIs."""
     shown: list[str] = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -217,7 +217,7 @@ def shown_command(arguments: Sequence[str]) -> str:
         elif "://" in argument:
             shown.append(f"{name}=URI" if equals and "://" in value else "URI")
         else:
-            # Not by pathlib: a query may be longer than any name, which it takes for a fault.
+            # pathlib raises for a query that is longer than a file name can be.
             is_file = os.path.isfile(argument)  # noqa: PTH113
             shown.append(Path(argument).name if is_file else argument)
     return shlex.join(("mnist-bench", *shown))

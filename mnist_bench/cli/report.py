@@ -1,4 +1,4 @@
-"""`mnist-bench report`: its options, and what goes to which stream; no work of its own."""
+"""`mnist-bench report`: its options."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 
 import click
 
-from mnist_bench.cli import console, parameter_types
-from mnist_bench.cli import options as shared
+from mnist_bench.cli import parameter_types
+from mnist_bench.cli.console import make_console
+from mnist_bench.cli.options import data_option, experiment_option, tracking_uri_option
 from mnist_bench.core.limits import REPORT_FORMATS
 
 _EXAMPLES = """\b
 Examples:
-  mnist-bench report                        all of the machine of the newest run: reports/report.*
-  mnist-bench report --format html          the page alone
+  mnist-bench report                        all runs of the machine of the newest run
+  mnist-bench report --format html          only the HTML page
   mnist-bench report --scenario table-1 --since 2026-01-31
-  mnist-bench report --image 0 --data DIR   with Figures 1 to 4, of the first test image
+  mnist-bench report --image 0 --data DIR   with Figures 1 to 4 for the first test image
   mnist-bench report --runs "params.threads = '2' and metrics.final_test_accuracy > 0.99"
 """
 
@@ -31,18 +32,22 @@ _DAY = click.DateTime(("%Y-%m-%d",))
     "query",
     default="",
     metavar="QUERY",
-    help="Only runs that this filter of MLflow's finds.",
+    help="Report only the runs that this MLflow filter matches.",
 )
 @click.option(
-    "--scenario", "scenarios", multiple=True, metavar="NAME", help="Only of this; repeatable."
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    metavar="NAME",
+    help="Report only this scenario; repeatable.",
 )
 @click.option(
     "--machine",
     metavar="ID",
-    help="Of the machine whose id begins so.  [default: that of the newest run]",
+    help="Report the machine whose id starts with this.  [default: that of the newest run]",
 )
-@click.option("--since", type=_DAY, metavar="DAY", help="From this day on.")
-@click.option("--until", type=_DAY, metavar="DAY", help="To this day.")
+@click.option("--since", type=_DAY, metavar="DAY", help="Report only runs from this day on.")
+@click.option("--until", type=_DAY, metavar="DAY", help="Report only runs up to this day.")
 @click.option(
     "--format",
     "formats",
@@ -50,7 +55,7 @@ _DAY = click.DateTime(("%Y-%m-%d",))
     show_default=True,
     callback=parameter_types.formats,
     metavar="F[,F...]",
-    help="What to write.",
+    help="Formats to write.",
 )
 @click.option(
     "--out",
@@ -58,19 +63,19 @@ _DAY = click.DateTime(("%Y-%m-%d",))
     default="reports",
     show_default=True,
     metavar="DIR",
-    help="Where to.",
+    help="Folder for the files.",
 )
 @click.option(
     "--image",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Show test image N in the layers of networks, as the paper's Figures 1 to 4: trains a "
-    "small one for some seconds.  [default: the image whose figures were made last]",
+    help="Show test image N in the layers of a network, as in the paper's Figures 1 to 4; trains a "
+    "small network for some seconds.  [default: the image whose figures were made last]",
 )
-@shared.data
-@shared.tracking_uri
-@shared.experiment
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document as well.")
+@data_option
+@tracking_uri_option
+@experiment_option
+@click.option("--json", "as_json", is_flag=True, help="Also print the report as one JSON document.")
 def report(
     *,
     query: str,
@@ -81,48 +86,47 @@ def report(
     formats: tuple[str, ...],
     out: Path,
     image: int | None,
-    folder: Path | None,
+    data_folder: Path | None,
     tracking_uri: str,
     experiment: str,
     as_json: bool,
 ) -> int:
-    """Make a report of recorded runs: a page, Markdown, CSV and JSON.
+    """Make a report of recorded runs as HTML, Markdown, CSV and JSON.
 
-    It is about one machine, a section a scenario; other machines that ran the same stand beside it
-    in a table.
+    The report covers one machine, with a section per scenario. A table compares it with other
+    machines that ran the same scenario.
     """
     from mnist_bench.reporting import build, json
     from mnist_bench.tracking import uri
 
-    uri.check(tracking_uri, experiment)
-    wish = build.ReportOptions(
+    uri.check_uri(tracking_uri, experiment)
+    options = build.ReportOptions(
         tracking_uri=tracking_uri,
         experiment=experiment,
         query=query,
         scenarios=scenarios,
         machine=machine,
-        since_ms=_begin_ms(since),
-        until_ms=_begin_ms(until, days=1),
+        since_ms=_day_start_ms(since),
+        until_ms=_day_start_ms(until, days=1),
         formats=formats,
         folder=out,
-        images=folder,
+        images=data_folder,
         image=image,
         command=parameter_types.shown_command(sys.argv[1:]),
     )
-    book, paths = build.write_report(wish)
-    people = console.console(stderr=as_json)
-    build.print_report(book, paths, people)
+    written, paths = build.write_report(options)
+    build.print_report(written, paths, make_console(stderr=as_json))
     if as_json:
-        click.echo(json.to_json(book.document), nl=False)
+        click.echo(json.to_json(written.document), nl=False)
     return 0
 
 
-def _begin_ms(day: dt.datetime | None, days: int = 0) -> int | None:
-    """Unix time in milliseconds at which a day begins here, or one so many days later."""
+def _day_start_ms(day: dt.datetime | None, days: int = 0) -> int | None:
+    """Local start of a day, or of the day `days` later, as Unix time in milliseconds."""
     if day is None:
         return None
     try:
-        begin = (day + dt.timedelta(days=days)).astimezone()
-        return max(0, int(begin.timestamp() * 1_000))
+        start = (day + dt.timedelta(days=days)).astimezone()
+        return max(0, int(start.timestamp() * 1_000))
     except (OverflowError, ValueError, OSError):
-        raise click.UsageError(f"{day:%Y-%m-%d} is no day that can be asked for") from None
+        raise click.UsageError(f"{day:%Y-%m-%d} is outside the supported range of days") from None

@@ -1,4 +1,4 @@
-"""`mnist-bench run`: its options, and what goes to which stream; no work of its own."""
+"""`mnist-bench run`: its options."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_bench.cli import console as terminal
-from mnist_bench.cli import options as shared
 from mnist_bench.cli import parameter_types
+from mnist_bench.cli.console import make_console, report_error, warn
+from mnist_bench.cli.options import (
+    GroupedCommand,
+    data_option,
+    dataset_option,
+    experiment_option,
+    no_exclusive_option,
+    storage_option,
+    tracking_uri_option,
+)
 from mnist_bench.core.limits import DEVICE_CHOICES, MAX_SEED, MAX_THREADS, PRECISIONS
 from mnist_bench.tracking import uri
 
@@ -20,23 +28,35 @@ if TYPE_CHECKING:
     from mnist_bench.claims.planning import ClaimOptions
     from mnist_bench.runner.options import RunOptions
 
-# Rooms that import a library of weight are imported inside, so that `--help` answers at once.
+# Modules that import heavy libraries are imported inside functions: `--help` must be fast.
 
 _RUN_EXAMPLES = """\b
 Examples:
   mnist-bench run                           Table I, one seed
-  mnist-bench run --seeds 3 --data DIR      three seeds, on IDX files of your own
-  mnist-bench run --seeds auto --budget 1h  as many as the precision asks for
-  mnist-bench run --steps 1000 --json       one row, as JSON
+  mnist-bench run --seeds 3 --data DIR      three seeds, on your own IDX files
+  mnist-bench run --seeds auto --budget 1h  as many seeds as the precision needs
+  mnist-bench run --steps 1000 --json       one step count, as JSON
   mnist-bench run --set learning_rate=0.003 another learning rate
-  mnist-bench run ./mine.toml --dry-run     what would be done, and how long it takes
-  mnist-bench run claims --budget 3h        what the paper says, each put to the test
-  mnist-bench run claim-12                  one of its claims
-  mnist-bench run --seeds 30 --storage URL  with other machines, which `mnist-bench join`
+  mnist-bench run ./mine.toml --dry-run     print the plan and its expected time
+  mnist-bench run claims --budget 3h        test the claims of the paper
+  mnist-bench run claim-12                  test one claim
+  mnist-bench run --seeds 30 --storage URL  share the jobs with `mnist-bench join`
 """
 
 
-@click.command(epilog=_RUN_EXAMPLES)
+_GROUPS = {
+    "What to train": (
+        *("seeds", "precision_target", "budget_seconds", "first_seed", "steps", "settings"),
+        *("independent", "resume"),
+    ),
+    "How": ("threads", "precision", "device", "no_exclusive", "storage"),
+    "Data": ("data_folder", "dataset"),
+    "Recording": ("tracking_uri", "experiment"),
+    "Output": ("dry_run", "reports", "price", "as_json"),
+}
+
+
+@click.command(cls=GroupedCommand, groups=_GROUPS, epilog=_RUN_EXAMPLES)
 @click.argument(
     "scenarios", metavar="[SCENARIO]...", nargs=-1, shell_complete=parameter_types.names
 )
@@ -46,30 +66,30 @@ Examples:
     default="1",
     show_default=True,
     metavar="N|auto",
-    help="Trainings of each row, each from another seed; auto: as many as the next two ask for.",
+    help="Seeds per step count; auto: add seeds until --precision-target or --budget is reached.",
 )
 @click.option(
     "--precision-target",
     type=float,
     callback=parameter_types.precision_target,
     metavar="X",
-    help="With --seeds auto: until the 95% interval of each row's mean max test accuracy is within "
-    "this much of it.  [default: 0.0005]",
+    help="With --seeds auto: stop when the 95% interval of each step count's mean max test "
+    "accuracy is within ±X.  [default: 0.0005]",
 )
 @click.option(
     "--budget",
     "budget_seconds",
     callback=parameter_types.budget_seconds,
     metavar="TIME",
-    help="With --seeds auto: no seed that would end after 90s, 30m or 2h of a scenario's training."
-    "  With claims: no part that would.  [default: 30m, of claims 45m]",
+    help="With --seeds auto: start no seed that would end after this time (90s, 30m, 2h) per "
+    "scenario. With claims: the time for all measurements.  [default: 30m; claims: 45m]",
 )
 @click.option(
     "--price",
     type=float,
     callback=parameter_types.price,
     metavar="X",
-    help="With claims: of a kilowatt-hour, for what the energy costs.",
+    help="With claims: price of a kilowatt-hour, to report the cost of energy.",
 )
 @click.option(
     "--first-seed",
@@ -77,13 +97,13 @@ Examples:
     default=0,
     show_default=True,
     metavar="K",
-    help="The first of the seeds.",
+    help="First seed; the others follow it.",
 )
 @click.option(
     "--steps",
     callback=parameter_types.step_counts,
     metavar="N[,N...]",
-    help="Step counts instead of the scenario's own.",
+    help="Train these step counts instead of the scenario's.",
 )
 @click.option(
     "--set",
@@ -91,12 +111,12 @@ Examples:
     multiple=True,
     callback=parameter_types.settings,
     metavar="NAME=VALUE",
-    help="A hyperparameter instead of the scenario's own; repeatable.",
+    help="Set a hyperparameter of the scenario; repeatable.",
 )
 @click.option(
     "--independent",
     is_flag=True,
-    help="Train each row from zero instead of cutting a seed's rows from one training.",
+    help="Train each step count from step 0 instead of sharing one training per seed.",
 )
 @click.option(
     "--threads",
@@ -109,19 +129,19 @@ Examples:
     type=click.Choice(PRECISIONS),
     default="float32",
     show_default=True,
-    help="Of the arithmetic; weights stay float32.",
+    help="Compute precision; weights stay float32.",
 )
 @click.option(
     "--device",
     type=click.Choice(DEVICE_CHOICES),
     default="cpu",
     show_default=True,
-    help="Where the training is done; auto: on a GPU if TensorFlow finds one.",
+    help="Device to train on; auto: a GPU if TensorFlow finds one, else the CPU.",
 )
-@shared.data
-@shared.dataset
-@shared.tracking_uri
-@shared.experiment
+@data_option
+@dataset_option
+@tracking_uri_option
+@experiment_option
 @click.option(
     "--report/--no-report",
     "reports",
@@ -130,12 +150,12 @@ Examples:
     help="Write reports/<scenario>.md, .csv and .json.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Print the plan and the time it takes; train nothing."
+    "--dry-run", is_flag=True, help="Print the plan and its expected time without training."
 )
-@click.option("--resume", is_flag=True, help="Train only what is not recorded yet.")
-@shared.beside
-@shared.storage(
-    "Share the plan with machines that `join`: a database, as Optuna names it.  "
+@click.option("--resume", is_flag=True, help="Skip the step counts that are recorded already.")
+@no_exclusive_option
+@storage_option(
+    "Optuna database through which `mnist-bench join` on other machines shares the jobs.  "
     "[env: MNIST_BENCH_STORAGE]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
@@ -147,125 +167,135 @@ def run(
     precision_target: float | None,
     budget_seconds: float | None,
     price: float | None,
-    beside: bool,
+    no_exclusive: bool,
     storage: str | None,
     reports: bool,
     dry_run: bool,
     as_json: bool,
-    **wishes: Any,
+    **others: Any,
 ) -> int:
     """Train scenarios, record their runs in MLflow, and report on them.
 
-    SCENARIO is the name of a packaged scenario (default: table-1) or the path of a TOML file of
-    your own. A trained row is one run in MLflow: `mnist-bench ui` shows them. In place of scenarios
-    `claims` stands for all that the paper claims, `claim-3` for one of it: what of it fits the
-    budget is measured, and what is recorded already is used again.
+    SCENARIO is the name of a packaged scenario (default: table-1) or the path of your own TOML
+    file. Each step count and seed is one MLflow run; `mnist-bench ui` shows them. Give `claims`
+    instead of scenarios to test all claims of the paper, or `claim-3` for one of them: what fits
+    the budget is measured, and what is recorded already is reused.
     """
     from mnist_bench.cli import run_plans
     from mnist_bench.core import locks
     from mnist_bench.measurement.machine import machine_id
-    from mnist_bench.runner import options as wishing
-    from mnist_bench.runner import run as running
+    from mnist_bench.runner.options import (
+        RunOptions,
+        check_folders,
+        make_plans,
+        plans_as_json,
+        plans_as_text,
+    )
+    from mnist_bench.runner.run import remaining_plans
 
-    console = terminal.console(stderr=True)
-    people = terminal.console(stderr=as_json)
-    wanted = _claims(scenarios)
-    wish = wishing.RunOptions(
+    console = make_console(stderr=True)
+    stdout = make_console(stderr=as_json)  # with --json, standard output has the document only
+    claims = _claim_numbers(scenarios)
+    options = RunOptions(
         scenarios=scenarios or ("table-1",),
         seeds=parameter_types.seed_range(seeds, first_seed),
         repeats=None
-        if wanted
+        if claims
         else parameter_types.repeats(seeds, precision_target, budget_seconds),
         command=parameter_types.shown_command(sys.argv[1:]),
-        exclusive=not beside,
-        storage=None if wanted else storage,  # claims are about one machine
-        **wishes,
+        exclusive=not no_exclusive,
+        storage=None if claims else storage,  # claims are about one machine
+        **others,
     )
-    if wish.storage:
-        _begin_to_share(wish, wish.storage, people, dry_run=dry_run)
+    if options.storage:
+        _check_sharing(options, options.storage, stdout, dry_run=dry_run)
     if not dry_run:
-        wishing.check_folders()
-    if wanted:
-        question = _question(wanted, budget_seconds, price, wish, reports=reports)
-        return _run_claims(question, console, people, dry_run=dry_run, as_json=as_json)
+        check_folders()
+    if claims:
+        claim_options = _claim_options(claims, budget_seconds, price, options, reports=reports)
+        return _run_claims(claim_options, console, stdout, dry_run=dry_run, as_json=as_json)
     if price is not None:
-        raise click.UsageError("--price needs claims")
-    plans = wishing.make_plans(wish, console)
+        raise click.UsageError("--price works only with claims")
+    plans = make_plans(options, console)
     if dry_run:
-        show = wishing.plans_as_json if as_json else wishing.plans_as_text
-        click.echo(show(running.remaining_plans(plans, wish), wish))
+        to_text = plans_as_json if as_json else plans_as_text
+        click.echo(to_text(remaining_plans(plans, options), options))
         return 0
-    with locks.benchmark_lock(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
-        wish = dataclasses.replace(wish, exclusive=kept)
-        done = run_plans.run_plans(plans, wish, console, people, reports=reports)
+    with locks.benchmark_lock(machine_id(), exclusive=options.exclusive, warn=warn) as exclusive:
+        options = dataclasses.replace(options, exclusive=exclusive)
+        result = run_plans.run_plans(plans, options, console, stdout, reports=reports)
     if as_json:
-        click.echo(done.document_json, nl=False)
-    return terminal.report_error(done.error, done.exit_status)
+        click.echo(result.document_json, nl=False)
+    return report_error(result.error, result.exit_status)
 
 
-_SETTLED = (
+_FIXED_BY_CLAIMS = (
     *("seeds", "first_seed", "precision_target", "steps", "settings", "independent"),
     *("threads", "precision", "device", "storage"),
 )
-"""What claims have of their own."""
+"""Options that the claims set themselves."""
 
 
-def _claims(scenarios: tuple[str, ...]) -> tuple[int, ...] | None:
-    """The claims that are asked for, with nothing beside them that they settle themselves."""
-    from mnist_bench.claims import parts as claim_parts
+def _claim_numbers(scenarios: tuple[str, ...]) -> tuple[int, ...] | None:
+    """The requested claims; None for scenarios.
+
+    Raises:
+        UsageError: Claims are mixed with scenarios, or with options that they set themselves.
+    """
+    from mnist_bench.claims.parts import numbers
 
     try:
-        wanted = claim_parts.numbers(scenarios)
+        claims = numbers(scenarios)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     context = click.get_current_context()
-    for parameter in context.command.params if wanted else ():
-        given = context.get_parameter_source(parameter.name or "")
-        if parameter.name in _SETTLED and given is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{parameter.opts[0]} does not go with claims: they settle it")
-    return wanted
+    for parameter in context.command.params if claims else ():
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in _FIXED_BY_CLAIMS and source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} can't be used with claims: they set it")
+    return claims
 
 
-def _begin_to_share(wish: RunOptions, storage: str, people: Console, *, dry_run: bool) -> None:
-    """Say where a plan is shared, once it is sure that it can be."""
-    from mnist_bench.tuning import storage as study_storage
+def _check_sharing(options: RunOptions, storage: str, stdout: Console, *, dry_run: bool) -> None:
+    """Check that the plan can be shared, and print where."""
+    from mnist_bench.tuning.storage import names
 
-    if wish.repeats:
-        raise click.UsageError("--seeds auto is for one machine: a shared plan needs a number")
+    if options.repeats:
+        raise click.UsageError("--seeds auto can't be shared: give --seeds a number")
     if not dry_run:
-        study_storage.names(storage)  # refuses what can't be used, before anything is begun
+        names(storage)  # raises if the database can't be used
     where = uri.without_credentials(storage)
-    people.print(f"a shared plan, in {where}", soft_wrap=True, markup=False)
+    stdout.print(f"a shared plan, in {where}", soft_wrap=True, markup=False)
 
 
-def _question(
-    wanted: tuple[int, ...],
+def _claim_options(
+    claims: tuple[int, ...],
     budget_seconds: float | None,
     price: float | None,
-    wish: RunOptions,
+    options: RunOptions,
     *,
     reports: bool,
 ) -> ClaimOptions:
-    from mnist_bench.claims import parts as claim_parts
-    from mnist_bench.claims import planning
+    from mnist_bench.claims.parts import BUDGET_SECONDS
+    from mnist_bench.claims.planning import ClaimOptions
 
-    budget = claim_parts.BUDGET_SECONDS if budget_seconds is None else budget_seconds
-    return planning.ClaimOptions(wanted, budget, price, reports, wish)
+    budget = BUDGET_SECONDS if budget_seconds is None else budget_seconds
+    return ClaimOptions(claims, budget, price, reports, options)
 
 
 def _run_claims(
-    question: ClaimOptions, console: Console, people: Console, *, dry_run: bool, as_json: bool
+    options: ClaimOptions, console: Console, stdout: Console, *, dry_run: bool, as_json: bool
 ) -> int:
     from mnist_bench.claims import planning
     from mnist_bench.cli import claims
 
-    parts, source = planning.plan_inputs(question, console)
+    planned, source = planning.plan_inputs(options, console)
     if dry_run:
-        show = planning.plan_as_json if as_json else planning.plan_as_text
-        click.echo(show(parts, question))
+        to_text = planning.plan_as_json if as_json else planning.plan_as_text
+        click.echo(to_text(planned, options))
         return 0
-    people.print(planning.plan_as_text(parts, question), soft_wrap=True, markup=False)
-    done = claims.run_claims(question, parts, source, console, people)
+    stdout.print(planning.plan_as_text(planned, options), soft_wrap=True, markup=False)
+    result = claims.run_claims(options, planned, source, console, stdout)
     if as_json:
-        click.echo(done.document_json, nl=False)
-    return terminal.report_error(done.error, done.exit_status)
+        click.echo(result.document_json, nl=False)
+    return report_error(result.error, result.exit_status)

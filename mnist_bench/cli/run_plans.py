@@ -1,4 +1,4 @@
-"""The work of `mnist-bench run`: trains the plans, and reports on each."""
+"""`mnist-bench run`: trains the plans and reports on each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rich.text import Text
 
 from mnist_bench.analysis import table1
 from mnist_bench.analysis.system_state import system_state_of
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.measurement import machine
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.reporting import files as report_files
 from mnist_bench.reporting import json, terminal
+from mnist_bench.reporting.files import write_reports
 from mnist_bench.reporting.model import ReportSection
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import summarise
@@ -36,12 +36,12 @@ from mnist_bench.tracking.spool import Address
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command has to answer.
+    """Result of a command.
 
     Attributes:
-        document_json: All runs, of however many scenarios, as the JSON document.
-        exit_status: 0, 1 where a run failed, or that of an interruption.
-        error: What broke around the trainings or their reports; None where nothing did.
+        document_json: The JSON document with the runs of all scenarios.
+        exit_status: 0; 1 if a run failed; or the exit status of an interruption.
+        error: An error outside the trainings, e.g. of a report; None if there was none.
     """
 
     document_json: str
@@ -51,41 +51,43 @@ class CommandResult:
 
 def run_plans(
     plans: Sequence[TrainingPlan],
-    wish: RunOptions,
+    options: RunOptions,
     console: Console,
-    people: Console,
+    stdout: Console,
     *,
     reports: bool,
 ) -> CommandResult:
     """Train every plan, and report on each as soon as it has ended.
 
-    What breaks on the way ends the trainings, and never hides what was measured before.
+    An error ends the trainings; what was measured before it is still reported.
 
     Args:
-        plans: Checked and laid out.
-        wish: What the user asked for.
-        console: For progress and faults.
-        people: For tables.
-        reports: Whether files are written.
+        plans: The checked plans.
+        options: The options of the command.
+        console: For progress and warnings.
+        stdout: For tables.
+        reports: Whether report files are written.
     """
     described = machine.describe()
-    open_store = _opener(wish, described, console)
-    rests = [_rest(plan, wish, described, open_store) for plan in plans]
-    if wish.precision == "bfloat16" and any(rest.plan.trajectories for rest in rests):
-        rests = _with_speedup(rests, console)
+    open_store = _store_opener(options, described, console)
+    to_train = [_remaining(plan, options, described, open_store) for plan in plans]
+    if options.precision == "bfloat16" and any(remaining.plan.jobs for remaining in to_train):
+        to_train = _with_speedup(to_train, console)
     results: list[RunResult] = []
     errors: list[BenchError] = []
     exit_status = 0
-    for rest in rests:
-        first = rest is rests[0]
-        outcome = _trained(rest, wish, described, open_store, console, people=people, first=first)
+    for remaining in to_train:
+        first = remaining is to_train[0]
+        outcome = _train(
+            remaining, options, described, open_store, console, stdout=stdout, first=first
+        )
         results += outcome.results
         errors += [outcome.error] if outcome.error else []
         try:
-            _tell(
-                _report_of(rest.plan, outcome, described, wish.command),
+            _report(
+                _section_of(remaining.plan, outcome, described, options.command),
                 outcome,
-                people,
+                stdout,
                 files=reports,
             )
         except BenchError as error:
@@ -94,135 +96,145 @@ def run_plans(
         if exit_status:
             break
     if any(run.status != "finished" for run in results):
-        exit_status = exit_status or EXIT_BROKE
+        exit_status = exit_status or EXIT_FAILURE
     runs = summarise(results)
     document = table1.document(described, runs, table1.reference_for(runs))
     return CommandResult(json.to_json(document), exit_status, errors[0] if errors else None)
 
 
-def _with_speedup(rests: Sequence[Remaining], console: Console) -> list[Remaining]:
-    """Measure what bfloat16 is worth here, say so, and keep it with every run to come."""
-    widest = max((e for rest in rests for e in rest.plan.executions), key=lambda e: e.threads)
-    found = process.probe(widest)
+def _with_speedup(to_train: Sequence[Remaining], console: Console) -> list[Remaining]:
+    """Measure the speedup of bfloat16 here, print it, and record it with every run."""
+    most_threads = max(
+        (e for remaining in to_train for e in remaining.plan.executions), key=lambda e: e.threads
+    )
+    found = process.probe(most_threads)
     if found.bfloat16_speedup is None:
-        raise ValueError("bfloat16 was in question and not measured")
-    console.print(_worth(found.bfloat16_speedup), soft_wrap=True)
-    known = {"bfloat16_speedup": found.bfloat16_speedup}
+        raise ValueError("the probe did not measure bfloat16")
+    console.print(_speedup_text(found.bfloat16_speedup), soft_wrap=True)
+    speedup = {"bfloat16_speedup": found.bfloat16_speedup}
 
-    def told(trajectory: TrainingJob) -> TrainingJob:
-        execution = trajectory.execution.model_copy(update=known)
-        return dataclasses.replace(trajectory, execution=execution)
+    def job_with_speedup(job: TrainingJob) -> TrainingJob:
+        return dataclasses.replace(job, execution=job.execution.model_copy(update=speedup))
 
-    def told_in(plan: TrainingPlan) -> TrainingPlan:
-        return dataclasses.replace(plan, trajectories=tuple(map(told, plan.trajectories)))
+    def plan_with_speedup(plan: TrainingPlan) -> TrainingPlan:
+        return dataclasses.replace(plan, jobs=tuple(map(job_with_speedup, plan.jobs)))
 
-    return [dataclasses.replace(rest, plan=told_in(rest.plan)) for rest in rests]
+    return [
+        dataclasses.replace(remaining, plan=plan_with_speedup(remaining.plan))
+        for remaining in to_train
+    ]
 
 
-def _worth(speedup: float) -> Text:
-    """What bfloat16 is worth, for people; a warning where it is slower."""
+def _speedup_text(speedup: float) -> Text:
+    """The measured speedup in words; a warning if bfloat16 is slower."""
     line = f"bfloat16 trains at {speedup:.2g} times float32's speed here"
     if speedup >= 1:
         return Text(line)
     return Text(
-        f"{line}: it pays only where the processor computes with it natively; "
-        "leave --precision out",
+        f"{line}: it is faster only on processors with native support; leave --precision out",
         style="bold yellow",
     )
 
 
-def _opener(wish: RunOptions, described: Machine, console: Console) -> Callable[[], MlflowStore]:
-    """Opens the store when it is first needed, and settles what earlier commands left there."""
+def _store_opener(
+    options: RunOptions, described: Machine, console: Console
+) -> Callable[[], MlflowStore]:
+    """A function that opens the store once, and recovers runs that earlier commands left there."""
 
     @functools.cache
     def open_store() -> MlflowStore:
-        return recovery.opened_store(
-            wish.tracking_uri,
-            wish.experiment,
+        return recovery.open_store(
+            options.tracking_uri,
+            options.experiment,
             described.machine_id,
-            say=lambda line: console.print(Text(line), soft_wrap=True),
+            lambda line: console.print(Text(line), soft_wrap=True),
         )
 
     return open_store
 
 
-def _rest(
-    plan: TrainingPlan, wish: RunOptions, described: Machine, open_store: Callable[[], MlflowStore]
+def _remaining(
+    plan: TrainingPlan,
+    options: RunOptions,
+    described: Machine,
+    open_store: Callable[[], MlflowStore],
 ) -> Remaining:
-    if not wish.resume or wish.storage:  # a shared plan knows itself what is missing
+    if not options.resume or options.storage:  # shares.py finds what is missing of a shared plan
         return Remaining(plan)
-    return resume.remaining_of(plan, described, open_store(), spoilt_again=wish.spoilt_again)
+    return resume.remaining_of(plan, described, open_store(), repeat_invalid=options.repeat_invalid)
 
 
-def _trained(
-    rest: Remaining,
-    wish: RunOptions,
+def _train(
+    remaining: Remaining,
+    options: RunOptions,
     described: Machine,
     open_store: Callable[[], MlflowStore],
     console: Console,
     *,
-    people: Console,
+    stdout: Console,
     first: bool,
 ) -> Outcome:
-    """Train what is left of a plan; all runs of the plan, those of before too."""
-    if wish.storage:
+    """Train the remaining jobs of a plan; the outcome includes its earlier runs."""
+    if options.storage:
         try:
-            return _shared(rest.plan, wish, described, open_store(), console=console, people=people)
+            return _train_shared(
+                remaining.plan, options, described, open_store(), console=console, stdout=stdout
+            )
         except BenchError as error:
             return Outcome((), error.exit_status, error)
-    if wish.repeats:
-        people.print(Text(f"{rest.plan.name}: seeds {wish.repeats}"), soft_wrap=True)
-    repetition = SeedCount(wish.repeats)
-    open_ended = wish.repeats is not None
-    with ProgressWatcher(rest.plan, console, open_ended=open_ended) as watcher:
+    if options.repeats:
+        stdout.print(Text(f"{remaining.plan.name}: seeds {options.repeats}"), soft_wrap=True)
+    seed_count = SeedCount(options.repeats)
+    open_ended = options.repeats is not None
+    with ProgressWatcher(remaining.plan, console, open_ended=open_ended) as watcher:
         outcome = executor.execute(
-            rest.plan,
+            remaining.plan,
             described,
-            Address.of(wish.tracking_uri, wish.experiment),
+            Address.of(options.tracking_uri, options.experiment),
             open_store,
             watcher,
-            enough=repetition.enough,
-            earlier=rest.earlier,
-            exclusive=wish.exclusive,
-            opens_store=first and not wish.resume,
+            enough=seed_count.enough,
+            earlier=remaining.earlier,
+            exclusive=options.exclusive,
+            opens_store=first and not options.resume,
         )
-    if repetition.ended:
-        people.print(Text(repetition.ended), soft_wrap=True)
-    time_estimates.save_costs(outcome.results, rest.plan.source.scored_images)
-    return dataclasses.replace(outcome, results=rest.joined(outcome.results))
+    if seed_count.ended:
+        stdout.print(Text(seed_count.ended), soft_wrap=True)
+    time_estimates.save_costs(outcome.results, remaining.plan.source.scored_images)
+    return dataclasses.replace(outcome, results=remaining.joined(outcome.results))
 
 
-def _shared(
+def _train_shared(
     plan: TrainingPlan,
-    wish: RunOptions,
+    options: RunOptions,
     described: Machine,
     store: MlflowStore,
     *,
     console: Console,
-    people: Console,
+    stdout: Console,
 ) -> Outcome:
-    """Work on a plan with other machines; what was trained here."""
-    from mnist_bench.cluster import shares  # loads Optuna, which other runs do without
+    """Work on a shared plan with other machines; the outcome has the runs trained here."""
+    from mnist_bench.cluster import shares  # loads Optuna
 
-    def say(line: str) -> None:
-        people.print(Text(line), soft_wrap=True)
+    def log(line: str) -> None:
+        stdout.print(Text(line), soft_wrap=True)
 
-    study = shares.share(plan, wish, store)
-    say(f"{plan.name} is shared as {study.plan.study}: `mnist-bench join` works for it elsewhere")
-    here = WorkContext(
+    queue = shares.share(plan, options, store)
+    log(f"{plan.name} is shared as {queue.plan.study}: other machines can `mnist-bench join` it")
+    context = WorkContext(
         machine=described,
         source=plan.source,
-        execution=plan.trajectories[0].execution,
+        execution=plan.jobs[0].execution,
         store=store,
-        address=Address.of(wish.tracking_uri, wish.experiment),
-        exclusive=wish.exclusive,
+        address=Address.of(options.tracking_uri, options.experiment),
+        exclusive=options.exclusive,
         watch=lambda training: ProgressWatcher(training, console),
-        say=say,
+        log=log,
     )
-    return shares.run_shares(study, here)
+    return shares.run_shares(queue, context)
 
 
-def _report_of(
+def _section_of(
     plan: TrainingPlan, outcome: Outcome, described: Machine, command: str
 ) -> ReportSection:
     runs = summarise(outcome.results)
@@ -234,31 +246,31 @@ def _report_of(
         created=dt.datetime.now().astimezone().date().isoformat(),
         document=table1.document_of(described, runs, rows),
         rows=rows,
-        seen=system_state_of(outcome.results),
+        system_state=system_state_of(outcome.results),
     )
 
 
-def _tell(made: ReportSection, outcome: Outcome, people: Console, *, files: bool) -> None:
-    """Write the files, then show the table: who reads only its first line has the files."""
+def _report(section: ReportSection, outcome: Outcome, stdout: Console, *, files: bool) -> None:
+    """Write the files, then print the table: a reader may close the pipe after its first line."""
     if all(run.status != "finished" for run in outcome.results):
-        return  # a table of dashes would bury what is said about them
+        return  # the table would have only dashes
     written = ""
     try:
         if files:
-            written = _written(made, outcome)
+            written = _write_files(section, outcome)
     finally:
-        terminal.print_table(made, people)
+        terminal.print_table(section, stdout)
     if written:
-        people.print(Text(written), soft_wrap=True)
+        stdout.print(Text(written), soft_wrap=True)
 
 
-def _written(made: ReportSection, outcome: Outcome) -> str:
-    """Write the files and say so, or say why not."""
+def _write_files(section: ReportSection, outcome: Outcome) -> str:
+    """Write the report files; returns a line that names them, or says why there are none."""
     if outcome.exit_status:
-        # A report of earlier, whole runs is worth more than one of these.
+        # Keep an earlier report of complete runs.
         return (
-            f"{REPORTS}/{made.scenario}.* not written: the runs did not come to their end; "
+            f"{REPORTS}/{section.scenario}.* not written: the runs did not finish; "
             "`mnist-bench ui` shows what was recorded"
         )
-    paths = report_files.write_reports(REPORTS, made.scenario, made)
+    paths = write_reports(REPORTS, section.scenario, section)
     return "Written: " + ", ".join(path.as_posix() for path in paths)

@@ -1,4 +1,4 @@
-"""`mnist-bench tune`: its options, and what goes to which stream; no work of its own."""
+"""`mnist-bench tune`: its options."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from typing import Any
 
 import click
 
-from mnist_bench.cli import console as terminal
-from mnist_bench.cli import options as shared
 from mnist_bench.cli import parameter_types
+from mnist_bench.cli.console import make_console, report_error, warn
+from mnist_bench.cli.options import (
+    GroupedCommand,
+    data_option,
+    dataset_option,
+    experiment_option,
+    no_exclusive_option,
+    storage_option,
+    tracking_uri_option,
+)
 from mnist_bench.core.limits import (
     MAX_CONFIRMATIONS,
     MAX_FINALISTS,
@@ -20,24 +28,36 @@ from mnist_bench.core.limits import (
     REPEATS,
 )
 
-# Rooms that import a library of weight are imported inside, so that `--help` answers at once.
+# Modules that import heavy libraries are imported inside the command: `--help` must be fast.
 
 _TUNE_EXAMPLES = """\b
 Examples:
-  mnist-bench tune --data DIR               30 trials, the winner proven on 5 fresh seeds
+  mnist-bench tune --data DIR               30 trials; the winner is confirmed on 5 fresh seeds
   mnist-bench tune --space ./mine.toml --trials 100 --finalists 5
   mnist-bench tune --objective time-to-accuracy --timeout 2h
   mnist-bench tune --objective pareto --max-memory 900M
-  mnist-bench tune --study mine --resume    go on with a study
+  mnist-bench tune --study mine --resume    continue a study
 """
 
 
-@click.command(epilog=_TUNE_EXAMPLES)
+_GROUPS = {
+    "What to search": ("space", "objective", "max_memory_bytes", "max_seconds"),
+    "How": (
+        *("trials", "timeout_seconds", "workers", "finalists", "confirm", "no_exclusive"),
+        *("storage", "study", "resume"),
+    ),
+    "Data": ("data_folder", "dataset"),
+    "Recording": ("tracking_uri", "experiment"),
+    "Output": ("as_json",),
+}
+
+
+@click.command(cls=GroupedCommand, groups=_GROUPS, epilog=_TUNE_EXAMPLES)
 @click.option(
     "--space",
     callback=parameter_types.file,
     metavar="FILE",
-    help="What may be tried, as TOML.  [default: a packaged space]",
+    help="Search space as TOML.  [default: a packaged space]",
 )
 @click.option(
     "--trials",
@@ -45,36 +65,36 @@ Examples:
     default=30,
     show_default=True,
     metavar="N",
-    help="Trials, those that were pruned included.",
+    help="Trials to train, including pruned ones.",
 )
 @click.option(
     "--timeout",
     "timeout_seconds",
     callback=parameter_types.budget_seconds,
     metavar="TIME",
-    help="No further trial after 90s, 30m or 2h.",
+    help="Start no trial after this time (90s, 30m, 2h).",
 )
 @click.option(
     "--objective",
     type=click.Choice(OBJECTIVES),
     default="accuracy",
     show_default=True,
-    help="On validation: accuracy; train seconds to the space's target_accuracy; or the "
-    "trade-off of accuracy, train seconds and peak memory.",
+    help="What to optimize on the validation split: the accuracy; the train seconds to the space's "
+    "target_accuracy; or the Pareto front of accuracy, train seconds and peak memory.",
 )
 @click.option(
     "--max-memory",
     "max_memory_bytes",
     callback=parameter_types.size_bytes,
     metavar="SIZE",
-    help="No answer takes more memory than 900M or 1.5G.",
+    help="Choose no trial that needs more memory than this (900M, 1.5G).",
 )
 @click.option(
     "--max-seconds",
     type=float,
     callback=parameter_types.max_seconds,
     metavar="S",
-    help="No answer trains for longer.",
+    help="Choose no trial that trains for more seconds than this.",
 )
 @click.option(
     "--workers",
@@ -82,7 +102,7 @@ Examples:
     default=1,
     show_default=True,
     metavar="N",
-    help="Processes that train trials at the same time, each on its share of the cores.",
+    help="Processes that train trials in parallel, each on its share of the cores.",
 )
 @click.option(
     "--finalists",
@@ -90,8 +110,8 @@ Examples:
     default=0,
     show_default=True,
     metavar="N",
-    help=f"Train the N best trials on {REPEATS} further seeds each, still on validation alone, "
-    "and take the one that is best there: the best of many single trials is the luckiest too.",
+    help=f"Train the N best trials on {REPEATS} further seeds each and choose the best by "
+    "validation: the best of many single trials is partly luck.",
 )
 @click.option(
     "--confirm",
@@ -100,42 +120,43 @@ Examples:
     default=5,
     show_default=True,
     metavar="N",
-    help="Fresh seeds on which the winner and the paper's configuration are compared on the test "
-    "split: at least 2, or 0 to look at no test image.",
+    help="Fresh seeds on which to compare the winner with the paper's configuration on the test "
+    "split; at least 2, or 0 to evaluate no test image.",
 )
-@shared.storage(
-    "Where Optuna keeps the study.  [env: MNIST_BENCH_STORAGE; default: mlruns/optuna.log]"
+@storage_option(
+    "Optuna database of the study.  [env: MNIST_BENCH_STORAGE; default: mlruns/optuna.log]"
 )
-@click.option("--study", metavar="NAME", help="Its name.  [default: of space and objective]")
-@click.option("--resume", is_flag=True, help="Go on with a study that is there.")
-@shared.data
-@shared.dataset
-@shared.tracking_uri
-@shared.experiment
-@shared.beside
+@click.option("--study", metavar="NAME", help="Name of the study.  [default: space and objective]")
+@click.option("--resume", is_flag=True, help="Continue an existing study.")
+@data_option
+@dataset_option
+@tracking_uri_option
+@experiment_option
+@no_exclusive_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
-def tune(*, beside: bool, as_json: bool, **wishes: Any) -> int:
-    """Let Optuna choose the hyperparameters, and prove the winner.
+def tune(*, no_exclusive: bool, as_json: bool, **others: Any) -> int:
+    """Search hyperparameters with Optuna, and confirm the winner on fresh seeds.
 
-    Trials see the training and validation images alone. What is best there is settled first and
-    then compared with the paper's configuration on the test images, from fresh seeds.
+    Trials use the training and validation images only. The winner is chosen first, and then
+    compared with the paper's configuration on the test images, on fresh seeds.
     """
     from mnist_bench.core import locks
     from mnist_bench.measurement.machine import machine_id
     from mnist_bench.reporting import study_files
-    from mnist_bench.runner import options as wishing
-    from mnist_bench.tuning import options as tuning_wish
+    from mnist_bench.runner.options import check_folders
     from mnist_bench.tuning import search
+    from mnist_bench.tuning.options import TuneOptions, check_options
 
-    console, people = terminal.console(stderr=True), terminal.console(stderr=as_json)
-    wish = tuning_wish.TuneOptions(
-        command=parameter_types.shown_command(sys.argv[1:]), exclusive=not beside, **wishes
+    console = make_console(stderr=True)
+    stdout = make_console(stderr=as_json)  # with --json, standard output has the document only
+    options = TuneOptions(
+        command=parameter_types.shown_command(sys.argv[1:]), exclusive=not no_exclusive, **others
     )
-    wishing.check_folders()
-    prepared = tuning_wish.check_options(wish, console)
-    with locks.benchmark_lock(machine_id(), exclusive=wish.exclusive, say=terminal.warn) as kept:
-        wish = dataclasses.replace(wish, exclusive=kept)
-        done = search.tune(prepared, wish, console, people, study_files.write)
+    check_folders()
+    setup = check_options(options, console)
+    with locks.benchmark_lock(machine_id(), exclusive=options.exclusive, warn=warn) as exclusive:
+        options = dataclasses.replace(options, exclusive=exclusive)
+        result = search.tune(setup, options, console, stdout, study_files.write)
     if as_json:
-        click.echo(done.document_json, nl=False)
-    return terminal.report_error(done.error, done.exit_status)
+        click.echo(result.document_json, nl=False)
+    return report_error(result.error, result.exit_status)

@@ -1,4 +1,4 @@
-"""MLflow's own UI on the runs, started light and for this machine alone."""
+"""MLflow's UI as a local server with few processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from pathlib import Path
 import psutil
 
 from mnist_bench.core import signals
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.measurement import machine
-from mnist_bench.tracking import recovery
-from mnist_bench.tracking import uri as tracking
+from mnist_bench.tracking import recovery, uri
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address
 
@@ -25,54 +24,54 @@ DEFAULT_PORT = 5000
 _END_SECONDS = 10
 
 
-def serve(uri: str, port: int | None, say: Callable[[str], None]) -> None:
-    """Show the runs until the user ends it; of a tracking server only the address is said.
+def serve(tracking_uri: str, port: int | None, log: Callable[[str], None]) -> None:
+    """Serve MLflow's UI until the user stops it; for a tracking server, print its address only.
 
     Args:
-        uri: MLflow's tracking URI.
-        port: Where to listen; None takes MLflow's own, or a free one where that is taken.
-        say: Takes the address, before the server is there.
+        tracking_uri: MLflow's tracking URI.
+        port: Port to listen on; None takes MLflow's default, or a free one if that is taken.
+        log: Prints the address, before the server is up.
 
     Raises:
-        BenchError: There are no runs yet, the port is taken, or the server ends by itself.
+        BenchError: There are no runs yet, the port is taken, or the server exits by itself.
     """
-    if tracking.is_server(uri):
-        say(f"These runs are shown by their own server: {tracking.without_credentials(uri)}")
+    if uri.is_server(tracking_uri):
+        log(f"The tracking server shows these runs: {uri.without_credentials(tracking_uri)}")
         return
-    database = tracking.sqlite_file(uri)
+    database = uri.sqlite_file(tracking_uri)
     if database is not None and not database.exists():
         raise BenchError(
-            f"no runs are recorded in {database} yet", "`mnist-bench run smoke` makes some"
+            f"no runs are recorded in {database} yet", "make some with `mnist-bench run smoke`"
         )
-    tracking.check(uri, tracking.DEFAULT_EXPERIMENT)
-    _settle(uri, database, say)
-    chosen = _chosen_port(port)
-    say(f"MLflow's UI: http://{HOST}:{chosen}  (about 10 s until it answers; Ctrl-C ends it)")
-    _serve(uri, chosen)
+    uri.check_uri(tracking_uri, uri.DEFAULT_EXPERIMENT)
+    _recover(tracking_uri, database, log)
+    chosen_port = _choose_port(port)
+    log(f"MLflow's UI: http://{HOST}:{chosen_port}  (ready in about 10 s; Ctrl-C stops it)")
+    _serve(tracking_uri, chosen_port)
 
 
-def _settle(uri: str, database: Path | None, say: Callable[[str], None]) -> None:
-    """Settle what vanished processes left; MLflow is loaded here only where there is something."""
+def _recover(tracking_uri: str, database: Path | None, log: Callable[[str], None]) -> None:
+    """Recover runs of processes that died; MLflow is loaded only if there are any."""
     machine_id = machine.machine_id()
-    shown = tracking.without_credentials(uri)
-    experiments = recovery.waiting_experiments(shown, machine_id)
+    address_uri = uri.without_credentials(tracking_uri)
+    experiments = recovery.experiments_with_spools(address_uri, machine_id)
     if database is not None:
-        experiments |= tracking.experiments_with_owned_runs(database)
+        experiments |= uri.experiments_with_owned_runs(database)
     for experiment in sorted(experiments):
-        address = Address(tracking_uri=shown, experiment=experiment)
-        recovery.settle(MlflowStore(uri, experiment), address, machine_id, say)
+        address = Address(tracking_uri=address_uri, experiment=experiment)
+        recovery.recover(MlflowStore(tracking_uri, experiment), address, machine_id, log)
 
 
-def _serve(uri: str, port: int) -> None:
+def _serve(tracking_uri: str, port: int) -> None:
     command = ["-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
     environment = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **os.environ,
-        # In the environment and not on the command line, where others could read a password.
-        "MLFLOW_BACKEND_STORE_URI": uri,
-        # MLflow's own use of old interfaces is nothing that a user could mend.
+        # Not on the command line, where other users could read a password.
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri,
+        # Deprecation warnings of MLflow's own code; users can't fix them.
         "PYTHONWARNINGS": "ignore",
-        # Processes for jobs that nobody here gives it.
+        # Saves the processes for MLflow's job execution, which is not used.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     server = subprocess.Popen([sys.executable, "-P", *command], env=environment)
@@ -84,28 +83,28 @@ def _serve(uri: str, port: int) -> None:
     if code:
         raise BenchError(
             f"MLflow's UI ended with exit status {code}",
-            "what it printed above says why; an old database wants `mlflow db upgrade "
-            f"{tracking.without_credentials(uri)}`",
-            exit_status=EXIT_BROKE,
+            "see its output above; an old database needs `mlflow db upgrade "
+            f"{uri.without_credentials(tracking_uri)}`",
+            exit_status=EXIT_FAILURE,
         )
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server with the processes that it started."""
+    """End the server and its child processes."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        family = psutil.Process(server.pid).children(recursive=True)
+        children = psutil.Process(server.pid).children(recursive=True)
         server.terminate()
-        _, left = psutil.wait_procs(family, timeout=_END_SECONDS)
-        for process in left:
+        _, alive = psutil.wait_procs(children, timeout=_END_SECONDS)
+        for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
     server.wait()
 
 
-def _chosen_port(port: int | None) -> int:
+def _choose_port(port: int | None) -> int:
     if port is not None:
         if not _is_free(port):
-            raise BenchError(f"port {port} is taken", "leave out --port to take a free one")
+            raise BenchError(f"port {port} is taken", "leave out --port to use a free one")
         return port
     if _is_free(DEFAULT_PORT):
         return DEFAULT_PORT

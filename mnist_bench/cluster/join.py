@@ -1,4 +1,4 @@
-"""The work of `mnist-bench join`: this machine works for plans and studies that others share."""
+"""Orchestration of `mnist-bench join`: this machine works on shared plans and studies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mnist_bench.cluster.optuna_queue import PlanQueue
 from mnist_bench.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
-    EXIT_WRONG_REQUEST,
+    EXIT_USAGE,
     BenchError,
 )
 from mnist_bench.core.limits import DatasetChoice
@@ -32,114 +32,123 @@ from mnist_bench.scenarios.execution import Execution
 from mnist_bench.tracking import recovery, uri
 from mnist_bench.tracking.recorder import WarnOnce
 from mnist_bench.tracking.spool import Address
-from mnist_bench.tuning import open_study
-from mnist_bench.tuning import storage as study_storage
+from mnist_bench.tuning import open_study, storage
 from mnist_bench.tuning.open_study import JoinableStudy
 
 
 @dataclass(frozen=True)
 class JoinOptions:
-    """What the user asked for.
+    """Options of `mnist-bench join`.
 
     Attributes:
         storage: Optuna's URL, where plans and studies are shared.
-        study: Of a plan or a study the name; None works for every unfinished one, the oldest first.
-        folder: The user's own IDX files.
-        tracking_uri: The board that all machines record on.
-        exclusive: Whether other benchmarks of this user are kept away.
+        study: Name of a plan or study; None takes every unfinished one, the oldest first.
+        data_folder: Folder of the user's IDX files.
+        tracking_uri: The store that all machines record to.
+        exclusive: Whether to lock out other benchmarks of this user.
     """
 
     storage: str
     study: str | None
-    folder: Path | None
+    data_folder: Path | None
     tracking_uri: str
     exclusive: bool = True
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """A plan of `run`'s."""
+class _JoinedPlan:
+    """A shared plan of `mnist-bench run`."""
 
-    study: PlanQueue
+    queue: PlanQueue
 
     @property
     def title(self) -> str:
-        """For people."""
-        return scenario.from_text(self.study.plan.scenario, self.study.plan.study).title
+        """Title of its scenario or space."""
+        return scenario.from_text(self.queue.plan.scenario, self.queue.plan.study).title
 
     @property
-    def asks(self) -> _Asks:
-        """What whoever works on it must have."""
-        plan = self.study.plan
-        return _Asks(plan.study, plan.dataset, plan.dataset_digest, plan.experiment,
-                     self.study.board)  # fmt: skip
+    def requirements(self) -> _Requirements:
+        """What this machine needs to work on it."""
+        plan = self.queue.plan
+        return _Requirements(
+            plan.study,
+            plan.dataset,
+            plan.dataset_digest,
+            plan.experiment,
+            self.queue.store_run_id,
+        )
 
     @property
     def has_work(self) -> bool:
-        """Whether something is left to do."""
-        counts = self.study.refreshed()
+        """Whether shares are waiting or running."""
+        counts = self.queue.refresh()
         return bool(counts.waiting or counts.running)
 
     @property
     def execution(self) -> Execution:
-        """How trainings are carried out here, with what bfloat16 is worth where it is asked for."""
-        plan = self.study.plan
-        asked = scenario.from_text(plan.scenario, plan.study)
-        manner = base_execution(plan.threads, plan.precision, plan.device)
-        own = execution_for(asked, manner, manner.threads)
-        if own.precision != "bfloat16":
-            return own
-        speedup = process.probe(own).bfloat16_speedup
-        return own.model_copy(update={"bfloat16_speedup": speedup})
+        """Execution settings on this machine, with the measured speed-up of bfloat16 if used."""
+        plan = self.queue.plan
+        plan_scenario = scenario.from_text(plan.scenario, plan.study)
+        base = base_execution(plan.threads, plan.precision, plan.device)
+        execution = execution_for(plan_scenario, base, base.threads)
+        if execution.precision != "bfloat16":
+            return execution
+        speedup = process.probe(execution).bfloat16_speedup
+        return execution.model_copy(update={"bfloat16_speedup": speedup})
 
-    def work_off(self, here: WorkContext) -> Outcome:
-        """Work on it until nothing is left."""
-        return shares.run_shares(self.study, here)
+    def run(self, here: WorkContext) -> Outcome:
+        """Train shares until none is left."""
+        return shares.run_shares(self.queue, here)
 
 
 @dataclass(frozen=True)
-class _Search:
-    """A study of `tune`'s."""
+class _JoinedStudy:
+    """A shared study of `mnist-bench tune`."""
 
     joinable: JoinableStudy
 
     @property
     def title(self) -> str:
-        """For people."""
-        return self.joinable.question.space.title
+        """Title of its scenario or space."""
+        return self.joinable.spec.space.title
 
     @property
-    def asks(self) -> _Asks:
-        """What whoever works on it must have."""
+    def requirements(self) -> _Requirements:
+        """What this machine needs to work on it."""
         search = self.joinable.search
-        return _Asks(self.joinable.name, search.dataset, search.dataset_digest, search.experiment,
-                     self.joinable.run_id)  # fmt: skip
+        return _Requirements(
+            self.joinable.name,
+            search.dataset,
+            search.dataset_digest,
+            search.experiment,
+            self.joinable.run_id,
+        )
 
     @property
     def has_work(self) -> bool:
-        """Whether trials are asked for."""
+        """Whether trials are requested."""
         return self.joinable.search.is_open
 
     @property
     def execution(self) -> Execution:
-        """How trials are trained here: on every core."""
+        """Execution settings on this machine: all cores."""
         return Execution(threads=system.usable_threads())
 
-    def work_off(self, here: WorkContext) -> Outcome:
-        """Train trials until no more are asked for."""
+    def run(self, here: WorkContext) -> Outcome:
+        """Train trials until no more are requested."""
         return open_study.run_shared_trials(self.joinable, here)
 
 
 @dataclass(frozen=True)
-class _Asks:
-    """What a machine must have to work on a study.
+class _Requirements:
+    """What a machine needs to work on a shared plan or study.
 
     Attributes:
-        name: Of the study.
+        name: Of the plan or study.
         dataset: Name of the images.
-        dataset_digest: Of these.
-        experiment: MLflow's experiment.
-        run_id: MLflow's id of the study's own run, on the board that all record on.
+        dataset_digest: Digest of the images.
+        experiment: Name of the MLflow experiment.
+        run_id: Its MLflow run, which identifies the store that all machines record to.
     """
 
     name: str
@@ -149,31 +158,30 @@ class _Asks:
     run_id: str | None
 
 
-def unfinished(wish: JoinOptions, once: WarnOnce) -> dict[str, _Plan | _Search]:
-    """What is to be worked on, by its study's name, the oldest first; nothing where all is done.
+def unfinished(options: JoinOptions, warn_once: WarnOnce) -> dict[str, _JoinedPlan | _JoinedStudy]:
+    """Unfinished plans and studies by name, the oldest first.
 
     Args:
-        wish: What the user asked for.
-        once: Told of each that is left out, since another version shares it.
+        warn_once: Warns about each that is skipped because another version shares it.
 
     Raises:
-        BenchError: The storage can't be used, has nothing of the name that was asked for, or
-            another version shares that.
+        BenchError: The storage can't be used, or the requested plan or study is missing or of
+            another version.
     """
-    kept = study_storage.attributes(wish.storage)
-    names = [name for name, attributes in kept.items() if _is_shared(attributes)]
-    if wish.study is not None and wish.study not in names:
+    stored = storage.attributes(options.storage)
+    names = [name for name, attributes in stored.items() if _is_shared(attributes)]
+    if options.study is not None and options.study not in names:
         raise BenchError(
-            f"nothing that machines share is called {wish.study} in "
-            f"{uri.without_credentials(wish.storage)}",
-            f"there are {', '.join(names)}" if names else "there is nothing",
+            f"no shared plan or study is called {options.study} in "
+            f"{uri.without_credentials(options.storage)}",
+            f"existing ones: {', '.join(names)}" if names else "there are none",
         )
-    found: dict[str, _Plan | _Search] = {}
-    for name in [wish.study] if wish.study else names:
+    found: dict[str, _JoinedPlan | _JoinedStudy] = {}
+    for name in [options.study] if options.study else names:
         try:
-            shared = _opened(name, kept[name], wish)
+            shared = _open(name, stored[name], options)
         except BenchError as error:
-            _leave_out(name, error, wish, once)
+            _skip(name, error, options, warn_once)
             continue
         if shared.has_work:
             found[name] = shared
@@ -181,94 +189,102 @@ def unfinished(wish: JoinOptions, once: WarnOnce) -> dict[str, _Plan | _Search]:
 
 
 def _is_shared(attributes: Mapping[str, Any]) -> bool:
-    return optuna_queue.is_plan(attributes) or open_study.is_search(attributes)
+    return optuna_queue.is_plan(attributes) or open_study.is_joinable(attributes)
 
 
-def _opened(name: str, attributes: Mapping[str, Any], wish: JoinOptions) -> _Plan | _Search:
+def _open(
+    name: str, attributes: Mapping[str, Any], options: JoinOptions
+) -> _JoinedPlan | _JoinedStudy:
     if optuna_queue.is_plan(attributes):
-        return _Plan(PlanQueue.opened(name, wish.storage))
-    return _Search(JoinableStudy.told(name, wish.storage, attributes))
+        return _JoinedPlan(PlanQueue.open(name, options.storage))
+    return _JoinedStudy(JoinableStudy.from_attributes(name, options.storage, attributes))
 
 
-def _leave_out(name: str, error: BenchError, wish: JoinOptions, once: WarnOnce) -> None:
-    """Go on without what this machine can't work on, unless just that was asked for.
+def _skip(name: str, error: BenchError, options: JoinOptions, warn_once: WarnOnce) -> None:
+    """Skip a plan or study that this machine can't work on, unless it was requested by name.
 
     Raises:
-        BenchError: It was, or something broke.
+        BenchError: It was requested by name, or something failed.
     """
-    if wish.study is not None or error.exit_status != EXIT_WRONG_REQUEST:
+    if options.study is not None or error.exit_status != EXIT_USAGE:
         raise error
-    once(name, f"{name} is left out: {error}")
+    warn_once(name, f"{name} is skipped: {error}")
 
 
 def run_shared(
-    wish: JoinOptions, console: Console, say: Callable[[str], None], once: WarnOnce
+    options: JoinOptions, console: Console, log: Callable[[str], None], warn_once: WarnOnce
 ) -> Outcome:
-    """Work for every plan and study until nothing is left, also for those shared meanwhile.
+    """Work on every plan and study until nothing is left, including those shared meanwhile.
 
     Args:
-        wish: What the user asked for.
-        console: For progress and faults.
-        say: Told what comes of the work, in lines that may hold anything.
-        once: Told of each that is left out.
+        console: For progress and warnings.
+        log: Gets lines about the work, which may contain any characters.
+        warn_once: Warns about each plan or study that is skipped.
 
     Returns:
-        What was trained here, and what broke first, or why one was left out.
+        What was trained here, and the first failure or reason for skipping.
 
     Raises:
-        BenchError: A server does not answer; or of what was asked for by its name the images are
-            not at hand, the board is another, or times of unlike machines would be compared.
+        BenchError: A server does not answer; or, for a plan or study requested by name, the images
+            are missing, the store is another one, or times of different machines would be compared.
     """
-    seen: set[str] = set()
+    visited: set[str] = set()
     worst = Outcome(())
-    while left := {n: each for n, each in unfinished(wish, once).items() if n not in seen}:
-        name, joined = next(iter(left.items()))
-        seen.add(name)
-        say(f"{name}: {joined.title}")
+    while remaining := {
+        n: each for n, each in unfinished(options, warn_once).items() if n not in visited
+    }:
+        name, joined = next(iter(remaining.items()))
+        visited.add(name)
+        log(f"{name}: {joined.title}")
         try:
-            outcome = joined.work_off(_here(joined, wish, console, say))
+            outcome = joined.run(_work_context(joined, options, console, log))
         except BenchError as error:
-            _leave_out(name, error, wish, once)
+            _skip(name, error, options, warn_once)
             outcome = Outcome((), error.exit_status, error)
         else:
-            if outcome.exit_status and _is_over(name, outcome, wish, once):
+            if outcome.exit_status and _must_stop(name, outcome, options, warn_once):
                 return outcome
         worst = worst if worst.exit_status else outcome
     if not worst.exit_status:
-        say("nothing is left to do")
+        log("nothing is left to do")
     return worst
 
 
-def _is_over(name: str, outcome: Outcome, wish: JoinOptions, once: WarnOnce) -> bool:
-    """Whether what ended the work on one ends all: this machine can't go on, or must not."""
+def _must_stop(name: str, outcome: Outcome, options: JoinOptions, warn_once: WarnOnce) -> bool:
+    """Whether to stop after a failure: interrupted, or the plan or study is still unfinished."""
     stopped = outcome.exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}
-    return stopped or name in unfinished(wish, once)
+    return stopped or name in unfinished(options, warn_once)
 
 
-def _here(
-    joined: _Plan | _Search, wish: JoinOptions, console: Console, say: Callable[[str], None]
+def _work_context(
+    joined: _JoinedPlan | _JoinedStudy,
+    options: JoinOptions,
+    console: Console,
+    log: Callable[[str], None],
 ) -> WorkContext:
-    asks, described = joined.asks, machine.describe()
-    uri.check(wish.tracking_uri, asks.experiment)
-    store = recovery.opened_store(wish.tracking_uri, asks.experiment, described.machine_id, say)
-    shares.check_shared_store(asks.name, asks.run_id, store)
+    requirements, described = joined.requirements, machine.describe()
+    uri.check_uri(options.tracking_uri, requirements.experiment)
+    store = recovery.open_store(
+        options.tracking_uri, requirements.experiment, described.machine_id, log
+    )
+    shares.check_shared_store(requirements.name, requirements.run_id, store)
     return WorkContext(
         machine=described,
-        source=_source(asks, wish, console),
+        source=_source(requirements, options, console),
         execution=joined.execution,
         store=store,
-        address=Address.of(wish.tracking_uri, asks.experiment),
-        exclusive=wish.exclusive,
+        address=Address.of(options.tracking_uri, requirements.experiment),
+        exclusive=options.exclusive,
         watch=lambda training: ProgressWatcher(training, console),
-        say=say,
+        log=log,
     )
 
 
-def _source(asks: _Asks, wish: JoinOptions, console: Console) -> Source:
-    """The images that are asked for.
+def _source(requirements: _Requirements, options: JoinOptions, console: Console) -> Source:
+    """Find the required images.
 
     Raises:
-        BenchError: They are not at hand, or others are.
+        BenchError: They are missing, or this machine has other ones.
     """
 
     def warn(line: str) -> None:
@@ -276,14 +292,14 @@ def _source(asks: _Asks, wish: JoinOptions, console: Console) -> Source:
 
     known: dict[str, DatasetChoice] = {each: each for each in get_args(DatasetChoice)}
     source = mnist.find(
-        known.get(asks.dataset, "auto"),
-        wish.folder,
-        say=warn,
+        known.get(requirements.dataset, "auto"),
+        options.data_folder,
+        log=warn,
         show_progress=console.is_terminal,
     )
-    if source.digest != asks.dataset_digest:
+    if source.digest != requirements.dataset_digest:
         raise BenchError(
-            f"{asks.name} is about {asks.dataset}, and other images are at hand here",
-            "give --data DIR or MNIST_BENCH_DATA the folder of the same images",
+            f"{requirements.name} needs {requirements.dataset}, but this machine has other images",
+            "set --data DIR or MNIST_BENCH_DATA to a folder with the same images",
         )
     return source

@@ -1,6 +1,6 @@
-"""Optuna: the parts of a plan that machines share, queued, taken, and put back where one is lost.
+"""Queue of a shared plan's trainings, as an Optuna study.
 
-A part is a trial of a study that suggests nothing: who asks for one is given the next in the queue.
+A share is a trial without parameters: a machine that asks for a trial gets the next in the queue.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ import optuna
 from pydantic import ValidationError
 
 from mnist_bench.cluster.shared_plan import Share, SharedPlan
-from mnist_bench.core.errors import another_version
-from mnist_bench.tuning.heartbeat import Nameless
+from mnist_bench.core.errors import version_mismatch
+from mnist_bench.tuning.heartbeat import UnownedTrials
 from mnist_bench.tuning.storage import answering, backend, explained, opening
 
-_PLAN, _BOARD = "mnist-bench plan", "mnist-bench board"
-_PART, _MACHINE, _FAILURE = "part", "machine", "failure"
+_PLAN, _STORE_RUN = "mnist-bench plan", "mnist-bench board"
+_SHARE, _MACHINE, _FAILURE = "part", "machine", "failure"
 _MOST_FAILURES = 2
-"""Trainings of a part that fail, wherever: a third would fail as well."""
+"""Failed attempts at a share, on any machine; a third would probably fail too."""
 
 
-class LeftError(Exception):
-    """A part was not trained to its end, through no fault of its own: another may take it."""
+class ShareReleasedError(Exception):
+    """This machine gave up a share that did not fail: another machine may take it."""
 
 
-class FailedError(Exception):
-    """A part's training failed."""
+class ShareFailedError(Exception):
+    """The training of a share failed."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How far a plan is.
+    """Progress of a plan.
 
     Attributes:
-        done: Parts that are recorded.
-        running: Parts in work.
-        waiting: Parts that nobody has taken yet.
-        failed: Parts that failed too often, with the last reason.
+        done: Recorded shares.
+        running: Shares in training.
+        waiting: Shares in the queue.
+        failed: Shares that failed too often, each with the last reason.
     """
 
     done: int
@@ -49,25 +49,25 @@ class Counts:
     failed: tuple[tuple[Share, str], ...]
 
     @property
-    def parts(self) -> int:
-        """All of them."""
+    def total(self) -> int:
+        """All shares of the plan."""
         return self.done + self.running + self.waiting + len(self.failed)
 
 
 def is_plan(attributes: Mapping[str, Any]) -> bool:
-    """Whether a study of a storage is a shared plan, by what is kept with it."""
+    """Whether an Optuna study with these user attributes is a shared plan."""
     return _PLAN in attributes
 
 
 @dataclass
-class _Taken:
-    """A part that was taken.
+class _ActiveShare:
+    """A share that this machine is training.
 
     Attributes:
         number: Of its trial.
-        value: What it came to.
-        error: Why it came to nothing.
-        signal: What the user ended it with.
+        value: Its max test accuracy.
+        error: Why it has no value.
+        signal: The interruption that ended it.
     """
 
     number: int
@@ -77,13 +77,12 @@ class _Taken:
 
 
 class PlanQueue:
-    """A shared plan in its storage.
+    """Queue of a shared plan.
 
     Args:
         study: Optuna's.
-        plan: What it asks.
-        storage: Its URL, for what is said of it.
-        nameless: Misses parts whose machine died before their first heartbeat.
+        storage: URL, for messages.
+        unowned: Fails trials whose machine died before their first heartbeat.
     """
 
     def __init__(
@@ -91,15 +90,15 @@ class PlanQueue:
         study: optuna.Study,
         plan: SharedPlan,
         storage: str,
-        nameless: Nameless | None = None,
+        unowned: UnownedTrials | None = None,
     ) -> None:
         self.plan = plan
         self._study, self._storage = study, storage
-        self._nameless = nameless or Nameless()
+        self._unowned = unowned or UnownedTrials()
 
     @classmethod
-    def begun(cls, plan: SharedPlan, storage: str) -> Self:
-        """The plan's study, made where it is not there.
+    def create(cls, plan: SharedPlan, storage: str) -> Self:
+        """Open the plan's study; create it if it is missing.
 
         Raises:
             BenchError: The storage can't be used.
@@ -116,8 +115,8 @@ class PlanQueue:
         return cls(study, plan, storage)
 
     @classmethod
-    def opened(cls, name: str, storage: str) -> Self:
-        """A plan's study that is there.
+    def open(cls, name: str, storage: str) -> Self:
+        """Open the existing study of a plan.
 
         Raises:
             BenchError: The storage can't be used, or the plan is of another version.
@@ -129,158 +128,172 @@ class PlanQueue:
         try:
             return cls(study, SharedPlan.model_validate_json(text), storage)
         except ValidationError as error:
-            raise another_version(f"the plan {name}") from error
+            raise version_mismatch(f"the plan {name}") from error
 
     @property
-    def board(self) -> str | None:
-        """MLflow's id of the plan's own run, which is on the board that all record on."""
+    def store_run_id(self) -> str | None:
+        """MLflow's id of the plan's run, in the store that all machines record to."""
         with explained(self._storage):
-            known: str | None = self._study.user_attrs.get(_BOARD)
-        return known
+            stored: str | None = self._study.user_attrs.get(_STORE_RUN)
+        return stored
 
-    @board.setter
-    def board(self, run_id: str) -> None:
+    @store_run_id.setter
+    def store_run_id(self, run_id: str) -> None:
         with explained(self._storage):
-            self._study.set_user_attr(_BOARD, run_id)
+            self._study.set_user_attr(_STORE_RUN, run_id)
 
-    def add(self, parts: Iterable[Share]) -> int:
-        """Queue the parts that are neither recorded, nor in work, nor queued; how many these are.
+    def add(self, shares: Iterable[Share]) -> int:
+        """Queue the shares that are not recorded, running or queued; return how many.
 
-        One that failed too often is tried once more.
+        A share that failed too often is retried.
         """
-        known = self._by_part()
-        wanted = [part for part in parts if not any(map(_is_alive, known.get(part, ())))]
-        self._queue(wanted)
-        return len(wanted)
+        stored = self._trials_by_share()
+        missing = [share for share in shares if not any(map(_is_active, stored.get(share, ())))]
+        self._queue(missing)
+        return len(missing)
 
-    def refreshed(self) -> Counts:
-        """How far the plan is, once what vanished machines left is back in the queue."""
+    def refresh(self) -> Counts:
+        """Queue the shares of vanished machines again, and return the progress."""
         with explained(self._storage):
             optuna.storages.fail_stale_trials(self._study)
-        trials = self._by_part()
-        if self._end_nameless(trials):
-            trials = self._by_part()
-        self._queue([part for part, of in trials.items() if _is_lost(of)])
-        states = {part: {trial.state.name for trial in of} for part, of in trials.items()}
-        done = sum("COMPLETE" in of for of in states.values())
-        running = sum("RUNNING" in of and "COMPLETE" not in of for of in states.values())
-        failed = tuple((part, _reasons(of)[-1]) for part, of in trials.items() if _has_failed(of))
+        trials = self._trials_by_share()
+        if self._fail_unowned(trials):
+            trials = self._trials_by_share()
+        self._queue([share for share, attempts in trials.items() if _is_lost(attempts)])
+        states = {
+            share: {trial.state.name for trial in attempts} for share, attempts in trials.items()
+        }
+        done = sum("COMPLETE" in attempts for attempts in states.values())
+        running = sum(
+            "RUNNING" in attempts and "COMPLETE" not in attempts for attempts in states.values()
+        )
+        failed = tuple(
+            (share, _reasons(attempts)[-1])
+            for share, attempts in trials.items()
+            if _has_failed(attempts)
+        )
         return Counts(done, running, len(states) - done - running - len(failed), failed)
 
-    def work(self, machine: str, train: Callable[[Share], float]) -> None:
-        """Take a part, if one is left, and have it trained; while it is, its heart beats.
+    def run_next(self, machine: str, train: Callable[[Share], float]) -> None:
+        """Train the next share, if one is left, with heartbeats.
 
         Args:
-            machine: Who takes it, for people.
-            train: Trains the part, and says what it came to; raises `LeftError` or `FailedError`
-                where that is nothing.
+            machine: Name of this machine.
+            train: Trains a share and returns its max test accuracy; raises `ShareReleasedError` or
+                `ShareFailedError` without one.
 
         Raises:
             BenchError: The storage does not answer.
         """
-        taken: list[_Taken] = []
+        active: list[_ActiveShare] = []
 
         def objective(trial: optuna.Trial) -> float:
-            taken.append(_Taken(trial.number))
-            return self._seen_to_its_end(trial, taken[0], machine, train)
+            active.append(_ActiveShare(trial.number))
+            return self._train_and_remember(trial, active[0], machine, train)
 
         try:
             with answering(self._storage):
                 self._study.optimize(objective, n_trials=1)
         except Exception as error:
-            if not taken:  # no part was given
+            if not active:  # no share was left
                 raise
-            if error is not taken[0].error:
-                self._tell_again(taken[0])
-            elif not isinstance(error, LeftError | FailedError):
+            if error is not active[0].error:
+                self._report_again(active[0])
+            elif not isinstance(error, ShareReleasedError | ShareFailedError):
                 raise
         finally:
-            if taken and taken[0].signal:
-                raise taken[0].signal
+            if active and active[0].signal:
+                raise active[0].signal
 
-    def _seen_to_its_end(
-        self, trial: optuna.Trial, taken: _Taken, machine: str, train: Callable[[Share], float]
+    def _train_and_remember(
+        self,
+        trial: optuna.Trial,
+        active: _ActiveShare,
+        machine: str,
+        train: Callable[[Share], float],
     ) -> float:
-        """Have a part trained, and remember what came of it: Optuna may fail to tell it."""
+        """Train a share and remember its result, since Optuna may fail to report it."""
         try:
-            taken.value = self._trained(trial, machine, train)
+            active.value = self._train_trial(trial, machine, train)
         except Exception as error:
-            taken.error = error
+            active.error = error
             raise
         except BaseException as signal:  # Optuna would leave the trial RUNNING
-            taken.error, taken.signal = LeftError(), signal
-            raise taken.error from signal
-        return taken.value
+            active.error, active.signal = ShareReleasedError(), signal
+            raise active.error from signal
+        return active.value
 
-    def _trained(self, trial: optuna.Trial, machine: str, train: Callable[[Share], float]) -> float:
-        text = trial.user_attrs.get(_PART)
-        if text is None:  # others were faster: the queue was empty, and this trial is made for it
+    def _train_trial(
+        self, trial: optuna.Trial, machine: str, train: Callable[[Share], float]
+    ) -> float:
+        text = trial.user_attrs.get(_SHARE)
+        if text is None:  # the queue was empty, and Optuna created a new trial
             raise optuna.TrialPruned
-        part = Share.model_validate_json(text)
-        # Its first heartbeat, before anything is said of it: without one it would never be missed.
+        share = Share.model_validate_json(text)
+        # The first heartbeat comes before anything else: without one the trial never gets stale.
         storage: Any = self._study._storage  # noqa: SLF001  # no public way
-        storage.record_heartbeat(trial._trial_id)  # noqa: SLF001  # likewise
+        storage.record_heartbeat(trial._trial_id)  # noqa: SLF001  # no public way
         trial.set_user_attr(_MACHINE, machine)
-        if self._is_elsewhere(part, trial.number):
+        if self._is_duplicate(share, trial.number):
             raise optuna.TrialPruned
         try:
-            return train(part)
-        except FailedError as error:
+            return train(share)
+        except ShareFailedError as error:
             trial.set_user_attr(_FAILURE, str(error))
             raise
 
-    def _is_elsewhere(self, part: Share, number: int) -> bool:
-        """Whether two queued the same part at once, and the other one stands for it."""
+    def _is_duplicate(self, share: Share, number: int) -> bool:
+        """Whether two machines queued the same share at once, and the other trial counts."""
         return any(
             trial.state.name == "COMPLETE"
             or (trial.state.name == "RUNNING" and trial.number < number)
-            for trial in self._by_part()[part]
+            for trial in self._trials_by_share()[share]
         )
 
-    def _tell_again(self, taken: _Taken) -> None:
-        """What Optuna could not tell its storage; another may have taken the trial for lost."""
-        failed = optuna.trial.TrialState.FAIL if taken.value is None else None
+    def _report_again(self, active: _ActiveShare) -> None:
+        """Report a result again that Optuna could not; the trial may be failed as stale by now."""
+        failed = optuna.trial.TrialState.FAIL if active.value is None else None
         with answering(self._storage):
-            self._study.tell(taken.number, taken.value, state=failed, skip_if_finished=True)
+            self._study.tell(active.number, active.value, state=failed, skip_if_finished=True)
 
-    def _end_nameless(
+    def _fail_unowned(
         self, trials: Mapping[Share, Sequence[optuna.trial.FrozenTrial]]
     ) -> list[int]:
-        """Fail what was taken by a process that died before its first heartbeat; its trials."""
-        nameless = [t.number for of in trials.values() for t in of
+        """Fail trials whose process died before their first heartbeat; return their numbers."""
+        unowned = [t.number for attempts in trials.values() for t in attempts
                     if t.state.name == "RUNNING" and _MACHINE not in t.user_attrs]  # fmt: skip
         with explained(self._storage):
-            return self._nameless.end(self._study, nameless)
+            return self._unowned.fail_expired(self._study, unowned)
 
-    def _queue(self, parts: Sequence[Share]) -> None:
+    def _queue(self, shares: Sequence[Share]) -> None:
         with explained(self._storage):
-            for part in parts:
-                self._study.enqueue_trial({}, user_attrs={_PART: part.model_dump_json()})
+            for share in shares:
+                self._study.enqueue_trial({}, user_attrs={_SHARE: share.model_dump_json()})
 
-    def _by_part(self) -> dict[Share, list[optuna.trial.FrozenTrial]]:
-        """The trials of each part, the oldest first."""
+    def _trials_by_share(self) -> dict[Share, list[optuna.trial.FrozenTrial]]:
+        """Trials of each share, the oldest first."""
         found: defaultdict[Share, list[optuna.trial.FrozenTrial]] = defaultdict(list)
         with explained(self._storage):
             trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
-            if text := trial.user_attrs.get(_PART):
+            if text := trial.user_attrs.get(_SHARE):
                 found[Share.model_validate_json(text)].append(trial)
         return found
 
 
-def _is_alive(trial: optuna.trial.FrozenTrial) -> bool:
-    """Whether it stands for its part, or may yet."""
+def _is_active(trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether a trial has trained its share, or may still."""
     return trial.state.name in {"COMPLETE", "RUNNING", "WAITING"}
 
 
 def _is_lost(trials: Sequence[optuna.trial.FrozenTrial]) -> bool:
-    """Whether nothing stands for a part, and it did not fail too often."""
-    return not any(map(_is_alive, trials)) and len(_reasons(trials)) < _MOST_FAILURES
+    """Whether a share has no active trial and may be retried."""
+    return not any(map(_is_active, trials)) and len(_reasons(trials)) < _MOST_FAILURES
 
 
 def _has_failed(trials: Sequence[optuna.trial.FrozenTrial]) -> bool:
-    """Whether nothing stands for a part, since it failed too often."""
-    return not any(map(_is_alive, trials)) and not _is_lost(trials)
+    """Whether a share has no active trial because it failed too often."""
+    return not any(map(_is_active, trials)) and not _is_lost(trials)
 
 
 def _reasons(trials: Sequence[optuna.trial.FrozenTrial]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A plan that several machines share: what it asks, and the parts it falls into; pure."""
+"""Records of a shared plan: the plan, and the shares that machines train."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mnist_bench.core.records import Record
 
 
 class Share(Record):
-    """A training that one machine does.
+    """A training for one machine.
 
     Attributes:
-        seed: As the user counts seeds.
-        rows: Step counts that are cut from it, rising.
+        seed: Seed number, as on the command line.
+        rows: Step counts, rising.
     """
 
     seed: int
@@ -27,19 +27,18 @@ class Share(Record):
 
 
 class SharedPlan(Record):
-    """What a plan asks, the same of every machine that works on it.
+    """A plan, the same for every machine that works on it.
 
     Attributes:
         schema_version: Of this format; called `schema` in its text.
         name: Of the scenario.
         scenario: The scenario as TOML.
         dataset: Name of the images.
-        dataset_digest: Of these.
-        experiment: MLflow's experiment.
-        threads: Of each training; None takes every core of the machine that does it.
+        dataset_digest: Digest of the images.
+        experiment: Name of the MLflow experiment.
+        threads: Of each training; None takes all cores of the machine.
         precision: Of the arithmetic.
-        device: Where it is done.
-        independent: Whether each row is trained from zero.
+        independent: Whether each step count is trained from step 0.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -55,18 +54,18 @@ class SharedPlan(Record):
 
     @property
     def digest(self) -> str:
-        """Stands for all that is asked: plans that ask the same are one."""
+        """Identifies the plan: equal plans have equal digests."""
         return hashlib.sha256(self.to_text().encode()).hexdigest()[:16]
 
     @property
     def study(self) -> str:
-        """What it is called in its storage."""
+        """Name of the plan's Optuna study."""
         return f"plan-{self.name}-{self.digest}"
 
-    def tag(self, part: Share) -> str:
-        """What the runs of a part are known by, whichever machine they come from."""
-        return "-".join(map(str, (self.digest, part.seed, *part.rows)))
+    def tag(self, share: Share) -> str:
+        """Tag of the runs of a share, from whichever machine."""
+        return "-".join(map(str, (self.digest, share.seed, *share.rows)))
 
     def to_text(self) -> str:
-        """As its storage keeps it."""
+        """JSON for the study attribute."""
         return self.model_dump_json(by_alias=True)

@@ -1,197 +1,183 @@
-"""A plan that machines share, as one of them works on it: part by part, until all is done."""
+"""Shared plans: sharing one, and training its shares on this machine until all are done."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
 
-from mnist_bench.cluster.optuna_queue import Counts, FailedError, LeftError, PlanQueue
+from mnist_bench.cluster.optuna_queue import Counts, PlanQueue, ShareFailedError, ShareReleasedError
 from mnist_bench.cluster.shared_plan import Share, SharedPlan
 from mnist_bench.core import formatting
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import markdown
 from mnist_bench.core.formatting import counted
-from mnist_bench.core.retry import RETRY_SECONDS, Retry, in_work_elsewhere
+from mnist_bench.core.retry import RETRY_SECONDS, Retry, waiting_message
 from mnist_bench.core.signals import Terminated
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner import executor, time_estimates
-from mnist_bench.runner import plan as layout
 from mnist_bench.runner.executor import Outcome
 from mnist_bench.runner.here import WorkContext
 from mnist_bench.runner.options import RunOptions
-from mnist_bench.runner.plan import TrainingPlan
+from mnist_bench.runner.plan import TrainingPlan, make_plan
 from mnist_bench.scenarios import scenario
 from mnist_bench.tracking import schema
 from mnist_bench.tracking.mlflow_store import MlflowStore
 
 _MOST_FAILURES = 2
-"""Trainings that fail here one after the other: others may do better than this machine."""
+"""Consecutive failures that end this machine's work; other machines may succeed."""
 
 
-def share(plan: TrainingPlan, wish: RunOptions, store: MlflowStore) -> PlanQueue:
-    """Put a plan where other machines find it; of its parts those that are missing there.
-
-    Args:
-        plan: Checked and laid out.
-        wish: What the user asked for, with a storage.
-        store: Open.
+def share(plan: TrainingPlan, options: RunOptions, store: MlflowStore) -> PlanQueue:
+    """Share a plan in the storage, or add the shares that are missing there.
 
     Raises:
-        BenchError: The storage can't be used, or the plan is there and records on another board.
-        ValueError: The wish names no storage.
+        BenchError: The storage can't be used, or the plan is recorded to another store.
+        ValueError: `options.storage` is None.
     """
-    if wish.storage is None:
-        raise ValueError("a plan can't be shared nowhere")
-    asked = SharedPlan(
+    if options.storage is None:
+        raise ValueError("no storage to share the plan in")
+    shared = SharedPlan(
         name=plan.name,
         scenario=plan.scenario.to_toml(),
         dataset=plan.source.name,
         dataset_digest=plan.source.digest,
-        experiment=wish.experiment,
-        threads=wish.threads,
-        precision=wish.precision,
-        device=wish.device,
-        independent=wish.independent,
+        experiment=options.experiment,
+        threads=options.threads,
+        precision=options.precision,
+        device=options.device,
+        independent=options.independent,
     )
-    study = PlanQueue.begun(asked, wish.storage)
-    if study.board is None:
-        note = f"A plan that machines share: {markdown(plan.scenario.title)}"
-        # Not its name, which may hold signs that MLflow's filters do not take.
-        study.board = store.keep(asked.study, note, {schema.PLAN_TAG: asked.digest}, {})
-    check_shared_store(asked.study, study.board, store)
-    study.add(Share(seed=each.seed, rows=each.rows) for each in plan.trajectories)
-    return study
+    queue = PlanQueue.create(shared, options.storage)
+    if queue.store_run_id is None:
+        description = f"A plan that machines share: {markdown(plan.scenario.title)}"
+        # A digest, since the name may contain characters that MLflow's filters reject.
+        queue.store_run_id = store.save_files(
+            shared.study, description, {schema.PLAN_TAG: shared.digest}, {}
+        )
+    check_shared_store(shared.study, queue.store_run_id, store)
+    queue.add(Share(seed=each.seed, rows=each.step_counts) for each in plan.jobs)
+    return queue
 
 
 def check_shared_store(name: str, run_id: str | None, store: MlflowStore) -> None:
-    """Refuse a store that is not the one which others record on: what they did would count twice.
+    """Check that this machine records to the same store as the others, or work would be repeated.
 
     Args:
-        name: Of the plan or the study.
-        run_id: MLflow's id of its own run.
-        store: Open.
+        name: Of the plan or study.
+        run_id: MLflow's id of its run.
 
     Raises:
-        BenchError: It is another one.
+        BenchError: It is another store.
     """
-    if run_id is None or not store.knows(run_id):
+    if run_id is None or not store.has_run(run_id):
         raise BenchError(
-            f"{name} is recorded elsewhere than where MLFLOW_TRACKING_URI points",
-            "give the address that the others have",
+            f"{name} is recorded to another store than MLFLOW_TRACKING_URI",
+            "set MLFLOW_TRACKING_URI to the same address on all machines",
         )
 
 
-def run_shares(study: PlanQueue, here: WorkContext) -> Outcome:
-    """Take part after part, and have each trained, until none is left anywhere.
+def run_shares(queue: PlanQueue, here: WorkContext) -> Outcome:
+    """Train shares until none is left on any machine.
 
-    What another machine has in work is waited for: it may vanish, and leave its part. A server that
-    does not answer is waited for too.
-
-    Args:
-        study: The plan.
-        here: This machine.
+    Shares that run on other machines are waited for, since these machines may vanish; so is a
+    server that does not answer.
 
     Returns:
-        What was trained here, in its order; its exit status is 1 where parts failed for good.
+        What was trained here, in order; the exit status is 1 if shares failed for good.
     """
-    shift = _Shift(study, here)
+    runner = _ShareRunner(queue, here)
     try:
-        while shift.outcome is None:
-            shift.go_on()
+        while runner.outcome is None:
+            runner.step()
     except (KeyboardInterrupt, Terminated) as error:
-        return Outcome(shift.results, executor.status_of(error))
+        return Outcome(runner.results, executor.status_of(error))
     finally:
-        with suppress(BenchError):  # others do it where this one can't
-            study.refreshed()
-    return shift.outcome
+        with suppress(BenchError):  # otherwise another machine does it
+            queue.refresh()
+    return runner.outcome
 
 
-class _Shift:
-    """One machine's work on a plan.
+class _ShareRunner:
+    """Trains shares of a plan on this machine."""
 
-    Args:
-        study: The plan.
-        here: This machine.
-    """
-
-    def __init__(self, study: PlanQueue, here: WorkContext) -> None:
-        self._study, self._here = study, here
-        self._scenario = scenario.from_text(study.plan.scenario, study.plan.study)
+    def __init__(self, queue: PlanQueue, here: WorkContext) -> None:
+        self._queue, self._here = queue, here
+        self._scenario = scenario.from_text(queue.plan.scenario, queue.plan.study)
         self._results: list[RunResult] = []
         self._failures: list[str] = []
         self._counts: Counts | None = None
-        self._patience = Retry(here.say)
+        self._retry = Retry(here.log)
         self.outcome: Outcome | None = None
-        """How it ended; None while it goes on."""
+        """Final outcome; None while shares are left."""
 
     @property
     def results(self) -> tuple[RunResult, ...]:
-        """What was trained so far."""
+        """Runs so far."""
         return tuple(self._results)
 
-    def go_on(self) -> None:
-        """Train a part, or wait for a moment, or come to the end."""
+    def step(self) -> None:
+        """Train a share, wait, or finish."""
         try:
-            self._counts = counts = self._study.refreshed()
+            self._counts = counts = self._queue.refresh()
             if counts.waiting:
-                self._study.work(self._here.machine.name, self._trained)
+                self._queue.run_next(self._here.machine.name, self._train)
             elif counts.running:
-                self._patience.wait(in_work_elsewhere(counts.running, "part"))
+                self._retry.wait(waiting_message(counts.running, "training"))
             else:
-                self._close(counts)
-            self._patience.answered()
+                self._finish(counts)
+            self._retry.reset()
         except BenchError as error:
-            self._bear(error)
+            self._wait_or_stop(error)
 
-    def _close(self, counts: Counts) -> None:
+    def _finish(self, counts: Counts) -> None:
         if not counts.failed:
             self.outcome = Outcome(self.results)
             return
-        part, reason = counts.failed[0]
+        share, reason = counts.failed[0]
         error = BenchError(
-            f"{len(counts.failed)} of {counted(counts.parts, 'part')} failed, the first "
-            f"({part}): {reason}",
-            "the same `mnist-bench run` tries each once more",
-            exit_status=EXIT_BROKE,
+            f"{len(counts.failed)} of {counted(counts.total, 'training')} failed, the first "
+            f"({share}): {reason}",
+            "repeat the same `mnist-bench run` to retry them",
+            exit_status=EXIT_FAILURE,
         )
-        self.outcome = Outcome(self.results, EXIT_BROKE, error)
+        self.outcome = Outcome(self.results, EXIT_FAILURE, error)
 
-    def _bear(self, error: BenchError) -> None:
-        """Wait for a server that does not answer, for a while."""
+    def _wait_or_stop(self, error: BenchError) -> None:
+        """Wait for a server that does not answer; stop after too long."""
         try:
-            self._patience.bear(error)
+            self._retry.wait_or_raise(error)
         except BenchError:
             self.outcome = Outcome(self.results, error.exit_status, error)
 
-    def _trained(self, part: Share) -> float:
-        """Train what is not recorded of a part; its largest test accuracy."""
-        known = self._here.store.recorded_of(self._study.plan.tag(part))
-        self._patience.answered()  # the storage has too
-        left = tuple(steps for steps in part.rows if steps not in known.values())
-        if not left:
-            return self._recorded_accuracy(known)
-        done = f" ({self._counts.done} of {self._counts.parts} done)" if self._counts else ""
-        self._here.say(f"{self._study.plan.name}, {part}{done}")
-        return self._worth(part, self._carried_out(self._laid_out(part, left)))
+    def _train(self, share: Share) -> float:
+        """Train the step counts of a share that are not recorded; return its max test accuracy."""
+        recorded = self._here.store.finished_runs_of(self._queue.plan.tag(share))
+        self._retry.reset()  # the storage answered too
+        remaining = tuple(steps for steps in share.rows if steps not in recorded.values())
+        if not remaining:
+            return self._recorded_accuracy(recorded)
+        done = f" ({self._counts.done} of {self._counts.total} done)" if self._counts else ""
+        self._here.log(f"{self._queue.plan.name}, {share}{done}")
+        return self._record_outcome(share, self._execute(self._remaining_plan(share, remaining)))
 
-    def _recorded_accuracy(self, known: dict[str, int]) -> float:
-        run = self._here.store.load(max(known, key=lambda run_id: known[run_id]))
+    def _recorded_accuracy(self, recorded: dict[str, int]) -> float:
+        run = self._here.store.load(max(recorded, key=lambda run_id: recorded[run_id]))
         return run.max_test_accuracy or 0.0 if run else 0.0
 
-    def _laid_out(self, part: Share, left: tuple[int, ...]) -> TrainingPlan:
-        shared = self._study.plan
-        plan = layout.make_plan(
+    def _remaining_plan(self, share: Share, remaining: tuple[int, ...]) -> TrainingPlan:
+        shared = self._queue.plan
+        plan = make_plan(
             shared.name,
             self._scenario,
             self._here.source,
-            seeds=range(part.seed, part.seed + 1),
+            seeds=range(share.seed, share.seed + 1),
             executions=[self._here.execution],
             independent=shared.independent,
         )
-        own = next(each for each in plan.trajectories if each.rows == part.rows)
-        return replace(plan, trajectories=(replace(own, rows=left, part=shared.tag(part)),))
+        job = next(each for each in plan.jobs if each.step_counts == share.rows)
+        return replace(plan, jobs=(replace(job, step_counts=remaining, part=shared.tag(share)),))
 
-    def _carried_out(self, plan: TrainingPlan) -> Outcome:
+    def _execute(self, plan: TrainingPlan) -> Outcome:
         here = self._here
         with here.watch(plan) as watcher:
             outcome = executor.execute(
@@ -202,41 +188,41 @@ class _Shift:
                 watcher,
                 exclusive=here.exclusive,
                 opens_store=False,
-                patience_seconds=RETRY_SECONDS,
+                retry_seconds=RETRY_SECONDS,
             )
-        self._patience.answered()  # a training ago: whatever is away now is so anew
+        self._retry.reset()  # the last error was a training ago: start counting anew
         return outcome
 
-    def _worth(self, part: Share, outcome: Outcome) -> float:
-        """What a part came to.
+    def _record_outcome(self, share: Share, outcome: Outcome) -> float:
+        """Record the runs of a share; return its max test accuracy.
 
         Raises:
-            LeftError: This machine can't go on.
-            FailedError: The training failed.
+            ShareReleasedError: This machine can't continue.
+            ShareFailedError: The training failed.
         """
         if outcome.exit_status or outcome.error:
             self._results += outcome.results
-            status = outcome.exit_status or EXIT_BROKE
+            status = outcome.exit_status or EXIT_FAILURE
             self.outcome = Outcome(self.results, status, outcome.error)
-            raise LeftError
-        # Nobody interrupted it: what is killed was recorded by another machine meanwhile.
-        kept = [run for run in outcome.results if run.status != "killed"]
-        self._results += kept
-        time_estimates.save_costs(kept, self._here.source.scored_images)
-        failure = next((run.failure for run in kept if run.status != "finished"), None)
+            raise ShareReleasedError
+        # Not interrupted: a killed run was recorded by another machine meanwhile.
+        recorded_here = [run for run in outcome.results if run.status != "killed"]
+        self._results += recorded_here
+        time_estimates.save_costs(recorded_here, self._here.source.scored_images)
+        failure = next((run.failure for run in recorded_here if run.status != "finished"), None)
         if failure is not None:
             self._fail(failure)
         self._failures.clear()
-        # It may have failed here before: it is done now.
-        done = {run.part for run in kept}
+        # Drop earlier failures of the same share.
+        done = {run.part for run in recorded_here}
         self._results = [
             run for run in self._results if run.status == "finished" or run.part not in done
         ]
-        if not kept:
-            self._here.say(f"{part} was recorded elsewhere meanwhile: it counts once")
+        if not recorded_here:
+            self._here.log(f"{share} was recorded by another machine meanwhile: it counts once")
         longest = outcome.results[-1]
-        self._here.say(
-            f"{part}: max test accuracy {formatting.accuracy(longest.max_test_accuracy)}"
+        self._here.log(
+            f"{share}: max test accuracy {formatting.accuracy(longest.max_test_accuracy)}"
         )
         return longest.max_test_accuracy or 0.0
 
@@ -246,8 +232,8 @@ class _Shift:
             error = BenchError(
                 f"{_MOST_FAILURES} trainings failed here one after the other, the first: "
                 f"{self._failures[0]}",
-                "the end of the last one's log stands above",
-                exit_status=EXIT_BROKE,
+                "the end of the last log is above",
+                exit_status=EXIT_FAILURE,
             )
-            self.outcome = Outcome(self.results, EXIT_BROKE, error)
-        raise FailedError(failure)
+            self.outcome = Outcome(self.results, EXIT_FAILURE, error)
+        raise ShareFailedError(failure)

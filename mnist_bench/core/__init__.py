@@ -1,5 +1,5 @@
-"""What every package needs: errors, records, text, files, locks and limits.
+"""Errors, records, text formatting, files, locks and limits that every package uses.
 
-It knows nothing of training, MNIST or MLflow.
+Nothing here depends on training, MNIST or MLflow.
 Start with errors.py and records.py.
 """

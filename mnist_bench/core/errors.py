@@ -1,27 +1,26 @@
-"""The one error that a user meets."""
+"""The error that is shown to users, and exit statuses."""
 
 from __future__ import annotations
 
-EXIT_BROKE = 1
-"""A run failed, or something broke on the way."""
-EXIT_WRONG_REQUEST = 2
+EXIT_FAILURE = 1
+"""A run failed, or an error occurred after work had started."""
+EXIT_USAGE = 2
+"""The request was rejected before any work started."""
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 
 class BenchError(Exception):
-    """What went wrong and where, in one line, and what to do about it.
+    """An error for users: one line with what is wrong, where, and what to do.
 
     Attributes:
         message: What is wrong and where; no full stop at the end.
-        hint: What to do about it; empty where nothing can be advised.
-        exit_status: `EXIT_WRONG_REQUEST` when work was refused before it started,
-            `EXIT_BROKE` when something broke on the way.
+        hint: What to do about it; may be empty.
+        exit_status: `EXIT_USAGE` if work was rejected before it started, `EXIT_FAILURE` if an
+            error occurred later.
     """
 
-    def __init__(
-        self, message: str, hint: str = "", *, exit_status: int = EXIT_WRONG_REQUEST
-    ) -> None:
+    def __init__(self, message: str, hint: str = "", *, exit_status: int = EXIT_USAGE) -> None:
         self.message = " ".join(message.split())
         self.hint = " ".join(hint.split())
         self.exit_status = exit_status
@@ -31,10 +30,10 @@ class BenchError(Exception):
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
-def another_version(what: str) -> BenchError:
-    """Of something that another version of the suite shares.
+def version_mismatch(what: str) -> BenchError:
+    """The error for shared state that another version of mnist-bench wrote.
 
     Args:
-        what: With its name: `the plan mine`.
+        what: Kind and name of the state, such as `the plan mine`.
     """
-    return BenchError(f"{what} is of another version of mnist-bench", "upgrade the elder one")
+    return BenchError(f"{what} is of another version of mnist-bench", "upgrade the older one")

@@ -1,4 +1,4 @@
-"""Text from outside, made harmless for the place where it is shown."""
+"""Escaping of untrusted text for terminals, Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ _MARKDOWN = str.maketrans(
     | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 )
 _ADDRESS = re.compile(r":(?=//)|(?<=\bwww)\.", re.IGNORECASE)
-"""What a forge would make a link of, without any bracket; an @ beside."""
-_FORMULA_STARTS = frozenset("=+-@" + "＝＋－＠")  # noqa: RUF001 - the wide forms run too
+"""What GitHub and GitLab turn into a link without brackets; @ is escaped by `_MARKDOWN`."""
+_FORMULA_STARTS = frozenset("=+-@" + "＝＋－＠")  # noqa: RUF001 - spreadsheets run the full-width forms too
 _BREAKS = frozenset("\t\r\n")
 _HIDDEN = ("Cc", "Cf", "Cs")
-"""Control, invisible formatting (it can turn text around) and lone surrogates."""
+"""Control characters, invisible formatting (it can reverse text) and lone surrogates."""
 
 
 class EscapedText(str):
-    """Text that is Markdown already."""
+    """Text that is Markdown already and must not be escaped again."""
 
     __slots__ = ()
 
 
 def one_line(text: str) -> str:
-    """Text as one line without control characters: a terminal or a table can't be steered."""
-    shown = (c for c in text if c.isspace() or unicodedata.category(c) not in _HIDDEN)
-    return " ".join("".join(shown).split())
+    """Text as one line without control characters, safe for a terminal or a table."""
+    visible = (c for c in text if c.isspace() or unicodedata.category(c) not in _HIDDEN)
+    return " ".join("".join(visible).split())
 
 
 def markdown(text: object) -> EscapedText:
-    """Text as Markdown that shows just that text, also inside a table's cell."""
+    """Text escaped for Markdown, including table cells."""
     if isinstance(text, EscapedText):
         return text
     escaped = one_line(str(text)).translate(_MARKDOWN)
-    return EscapedText(_ADDRESS.sub(lambda found: f"&#{ord(found[0])};", escaped))
+    return EscapedText(_ADDRESS.sub(lambda match: f"&#{ord(match[0])};", escaped))
 
 
 def code(*texts: str) -> EscapedText:
-    """Texts, a line each, as a Markdown code block, whatever backticks are in them."""
+    """Texts, one per line, as a Markdown code block; backticks in them are safe."""
     lines = "\n".join(map(one_line, texts))
     fence = "```"
     while fence in lines:
@@ -47,7 +47,7 @@ def code(*texts: str) -> EscapedText:
 
 
 def csv_cell(text: str) -> str:
-    """Text as one line that a spreadsheet shows and does not run: a formula gets an apostrophe."""
+    """Text as one line for a CSV cell; an apostrophe keeps spreadsheets from running a formula."""
     line = one_line(text)
-    runs = text[:1] in _BREAKS or line[:1] in _FORMULA_STARTS
-    return f"'{line}" if runs else line
+    is_formula = text[:1] in _BREAKS or line[:1] in _FORMULA_STARTS
+    return f"'{line}" if is_formula else line

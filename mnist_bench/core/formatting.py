@@ -1,9 +1,9 @@
-"""Quantities as text for people: seconds, bytes, shares and rates."""
+"""Formatting of quantities: seconds, bytes, shares, rates and counts."""
 
 from __future__ import annotations
 
 UNKNOWN = "–"
-"""Shown where a figure is not known; never 0."""
+"""Shown for an unknown value; never 0."""
 
 MIB = 2**20
 _GIB = 2**30
@@ -35,7 +35,7 @@ def gibibytes(size_bytes: int) -> str:
 
 
 def accuracy(share: float | None) -> str:
-    """A share of images classified rightly, to the 10,000 test images' own digit: `0.9928`."""
+    """An accuracy to four digits, the resolution of 10,000 test images: `0.9928`."""
     return UNKNOWN if share is None else f"{share:.4f}"
 
 
@@ -45,17 +45,17 @@ def accuracy_difference(share: float | None) -> str:
 
 
 def spread(share: float | None) -> str:
-    """A standard deviation of accuracies, a digit finer than the accuracies: `0.00085`."""
+    """A standard deviation of accuracies, one digit finer than `accuracy`: `0.00085`."""
     return UNKNOWN if share is None else f"{share:.5f}"
 
 
 def rate(images_per_second: float | None) -> str:
-    """Images a second as `3,214`."""
+    """Images per second as `3,214`."""
     return UNKNOWN if images_per_second is None else f"{images_per_second:,.0f}"
 
 
 def count(number: int | None) -> str:
-    """A whole number with thousands marked: `10,000`."""
+    """An integer with thousands separators: `10,000`."""
     return UNKNOWN if number is None else f"{number:,}"
 
 
@@ -64,9 +64,9 @@ def threads(number: int) -> str:
     return counted(number, "thread")
 
 
-def steps(told: str) -> str:
-    """Step counts, told already, as `1 step`, `2,500 steps` or `1,000 and 2,500 steps`."""
-    return "1 step" if told == "1" else f"{told} steps"
+def steps(formatted: str) -> str:
+    """Formatted step counts as `1 step`, `2,500 steps` or `1,000 and 2,500 steps`."""
+    return "1 step" if formatted == "1" else f"{formatted} steps"
 
 
 def percent(share: float | None) -> str:
@@ -75,6 +75,6 @@ def percent(share: float | None) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """So many of something: `1 run`, `1,000 runs`, `2 studies`."""
-    several = "studies" if what == "study" else f"{what}s"
-    return f"{number:,} {what if number == 1 else several}"
+    """A number with its noun: `1 run`, `1,000 runs`, `2 studies`."""
+    plural = "studies" if what == "study" else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"

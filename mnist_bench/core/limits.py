@@ -1,4 +1,4 @@
-"""What may be asked: choices and ceilings, as plain values that `--help` shows."""
+"""Choices and upper limits of options, shown by `--help`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Objective = Literal["accuracy", "time-to-accuracy", "pareto"]
 OBJECTIVES: tuple[Objective, ...] = ("accuracy", "time-to-accuracy", "pareto")
 
 MAX_STEPS = 1_000_000
-"""A hundred times the paper's longest; a longer wish is most likely a slip of the hand."""
+"""A hundred times the paper's longest training; more is most likely a typing error."""
 MAX_BATCH_SIZE = 55_000
-"""The largest training split there is."""
+"""Size of the largest training split."""
 MAX_SEED = 2**31 - 1
 MAX_SEEDS = 10_000
 MAX_THREADS = 1_024
@@ -25,8 +25,8 @@ MAX_TRIALS = 100_000
 MAX_CONFIRMATIONS = 1_000
 MAX_FINALISTS = 1_000
 REPEATS = 3
-"""Further trainings of each finalist of a study."""
+"""Default number of further trainings of each finalist."""
 REPORT_FORMATS = ("html", "md", "csv", "json")
-"""Of `mnist-bench report`, by the files' suffixes."""
+"""Formats of `mnist-bench report`, by file suffix."""
 COMPARED_BY = ("machine", "scenario", "tensorflow", "mnist-bench", "precision")
-"""Keys of `mnist-bench compare --by`."""
+"""Values of `mnist-bench compare --by`."""

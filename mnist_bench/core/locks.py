@@ -1,4 +1,4 @@
-"""One benchmark at a time: which others of this user measure on this machine now."""
+"""A lock that lets one benchmark of this user run on this machine at a time."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from mnist_bench.core import files
-from mnist_bench.core import process_identity as owner
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.process_identity import ProcessIdentity
+from mnist_bench.core.process_identity import ProcessIdentity, current_process
 from mnist_bench.core.records import Record
 
 _FILE = "running.json"
 _GUARD = "running.lock"
 _GUARD_SECONDS = 10.0
-"""The guard is held for some milliseconds; longer than this, and something is wrong with it."""
+"""Timeout of the file lock, which is held for a few milliseconds."""
 
 
 class Holder(Record):
-    """A benchmark that measures.
+    """A running benchmark, as listed in the lock file.
 
     Attributes:
         owner: Its process.
-        began_at: Unix time in seconds when it began to measure.
+        began_at: Start of the benchmark, Unix time in seconds.
     """
 
     owner: ProcessIdentity
@@ -45,43 +44,43 @@ _HOLDERS: TypeAdapter[tuple[Holder, ...]] = TypeAdapter(tuple[Holder, ...])
 
 @contextlib.contextmanager
 def benchmark_lock(
-    machine_id: str | None, *, exclusive: bool, say: Callable[[str], None]
+    machine_id: str | None, *, exclusive: bool, warn: Callable[[str], None]
 ) -> Iterator[bool]:
-    """Measure, and keep other benchmarks of this user on this machine away meanwhile.
+    """Prevent other benchmarks of this user on this machine while the context is active.
 
     Args:
-        machine_id: Of this machine.
-        exclusive: Whether to refuse where another one measures; who does without is still seen by
-            those that do not.
-        say: Told in one line where others can't be kept away.
+        machine_id: Id of this machine.
+        exclusive: Whether to raise if another benchmark is running. A benchmark that runs with
+            False is still listed, so that exclusive ones do not start.
+        warn: Receives one line if the lock file can't be used.
 
     Yields:
-        Whether others are kept away.
+        Whether this benchmark has the machine to itself.
 
     Raises:
-        BenchError: Another one measures now.
+        BenchError: Another benchmark is running.
     """
-    me = Holder(owner=owner.current_process(machine_id), began_at=time.time())
+    me = Holder(owner=current_process(machine_id), began_at=time.time())
     entered = False
     try:
         _enter(me, exclusive=exclusive)
         entered = True
     except (OSError, NotImplementedError) as error:  # file systems without locks give the latter
         reason = getattr(error, "strerror", None) or f"{error}"
-        say(
-            f"other benchmarks can't be kept away, the state folder refuses ({reason}); "
+        warn(
+            f"can't lock out other benchmarks: the state folder can't be used ({reason}); "
             "the runs are recorded as suspect: not exclusive"
         )
     try:
         yield entered and exclusive
     finally:
         if entered:
-            with contextlib.suppress(OSError):  # left behind it is void, since its owner is gone
+            with contextlib.suppress(OSError):  # an entry of a gone process is ignored
                 _leave(me)
 
 
 def running() -> tuple[Holder, ...]:
-    """Benchmarks of this user that measure on this machine now."""
+    """Benchmarks of this user that are running on this machine."""
     return tuple(holder for holder in _read(_folder() / _FILE) if not holder.owner.is_gone)
 
 
@@ -90,9 +89,9 @@ def _enter(me: Holder, *, exclusive: bool) -> None:
         others = running()
         if others and exclusive:
             raise BenchError(
-                f"another benchmark of yours is running here ({others[0]}), "
-                "each would spoil the other's figures",
-                "wait for its end or stop it; --no-exclusive trains beside it and marks every run "
+                f"another benchmark of yours is running on this machine ({others[0]}), "
+                "and they would disturb each other's measurements",
+                "wait until it ends or stop it; --no-exclusive runs anyway and marks every run "
                 "suspect",
             )
         files.write_atomically(path, _HOLDERS.dump_json((*others, me)))
@@ -109,7 +108,7 @@ def _leave(me: Holder) -> None:
 
 @contextlib.contextmanager
 def _guarded() -> Iterator[Path]:
-    """The file of holders, while no other process reads and writes it: of two, one is first."""
+    """The path of the lock file, with its guard held: only one process reads and writes it."""
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / _GUARD, timeout=_GUARD_SECONDS):
@@ -121,7 +120,7 @@ def _folder() -> Path:
 
 
 def _read(path: Path) -> tuple[Holder, ...]:
-    """Who is in the file; nobody where it is missing or no text of ours."""
+    """The holders in the file; none if it is missing or can't be parsed."""
     try:
         return _HOLDERS.validate_json(path.read_bytes())
     except (OSError, ValidationError):

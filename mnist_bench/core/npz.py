@@ -1,4 +1,4 @@
-"""Files of arrays: read without pickle, and refused where they are not whole."""
+"""Reading of .npz files without pickle."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def from_npz(content: bytes) -> dict[str, npt.NDArray[Any]]:
+def load_npz(content: bytes) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an .npz file, by name.
 
     Raises:
-        ValueError: It is no such file, or damaged.
+        ValueError: The content is not an .npz file, or is damaged.
     """
     import numpy as np
 
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except Exception as error:  # whatever zipfile, zlib and struct let through
-        raise ValueError("no whole file of arrays") from error
+    except Exception as error:  # zipfile, zlib and struct raise many types
+        raise ValueError("not a complete .npz file") from error

@@ -1,4 +1,4 @@
-"""Whose a run or a lock is: this process or another one, alive or gone."""
+"""Identity of the process that owns a run or a lock, and whether it is still alive."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from pydantic import ValidationError
 from mnist_bench.core.records import Record
 
 _SAME_START_SECONDS = 2.0
-"""Start times of one process agree within this; the system's own are a second coarse."""
+"""Two start times of one process agree within this; the system's resolution is a second."""
 
 
 class ProcessIdentity(Record):
-    """A process, told apart from all others before and after it.
+    """A process, identified beyond its pid, which the system reuses.
 
     Attributes:
         machine_id: The random id of its machine.
-        boot_id: Another one after each start of the system, and in each container's own world of
-            processes.
-        pid: The system's number of the process, which is given again to others.
-        started_at: Unix time in seconds of its start.
-        started_after_boot_seconds: The same from the system's start on, where no correction of the
-            clock moves it; None elsewhere.
+        boot_id: Differs after each boot, and in each container (PID namespace).
+        pid: Process id.
+        started_at: Start of the process, Unix time in seconds.
+        started_after_boot_seconds: Start of the process relative to the boot, which clock
+            corrections do not change; None except on Linux.
     """
 
     machine_id: str | None
@@ -34,8 +33,8 @@ class ProcessIdentity(Record):
     started_after_boot_seconds: float | None = None
 
     @classmethod
-    def told(cls, text: str | None) -> ProcessIdentity | None:
-        """As it was written down; None where nothing was, or nothing that can be read."""
+    def from_json(cls, text: str | None) -> ProcessIdentity | None:
+        """Parse a recorded identity; None if there is none or it can't be parsed."""
         try:
             return cls.model_validate_json(text) if text else None
         except ValidationError:
@@ -43,50 +42,53 @@ class ProcessIdentity(Record):
 
     @property
     def is_gone(self) -> bool:
-        """Whether it has certainly ended: False for another machine's, of which nothing is known.
+        """Whether the process has certainly ended.
 
-        Asked on the machine with the id that this owner has.
+        Only meaningful on the machine that the process ran on: see `ran_on`.
         """
         return not _is_alive(self)
 
-    def belongs_to(self, machine_id: str | None) -> bool:
-        """Whether it is or was a process of the named machine and of a world seen from here."""
-        here, there = boot_id().partition(_WORLD), self.boot_id.partition(_WORLD)
-        return machine_id is not None and self.machine_id == machine_id and here[2] == there[2]
+    def ran_on(self, machine_id: str | None) -> bool:
+        """Whether it is or was a process of that machine, in a PID namespace seen from here."""
+        _, _, namespace = boot_id().partition(_SEPARATOR)
+        _, _, own_namespace = self.boot_id.partition(_SEPARATOR)
+        return (
+            machine_id is not None and self.machine_id == machine_id and own_namespace == namespace
+        )
 
 
-_WORLD = "/"
-"""Parts the boot from the world of processes in a boot id."""
+_SEPARATOR = "/"
+"""Separates the boot from the PID namespace in a boot id."""
 
 
 def current_process(machine_id: str | None) -> ProcessIdentity:
-    """This process."""
+    """The identity of this process."""
     process = psutil.Process()
     return ProcessIdentity(
         machine_id=machine_id,
         boot_id=boot_id(),
         pid=process.pid,
         started_at=process.create_time(),
-        started_after_boot_seconds=_after_boot(process),
+        started_after_boot_seconds=_seconds_after_boot(process),
     )
 
 
 def boot_id() -> str:
-    """Stands for the time since the system's start, and for the processes seen from here."""
-    return f"{_boot()}{_WORLD}{_world()}"
+    """Id of the current boot and of the PID namespace of this process."""
+    return f"{_boot()}{_SEPARATOR}{_pid_namespace()}"
 
 
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
-        # The time of the system's start would not do: it is told anew with every correction of
-        # the clock. A process's own start tells it apart from those before the last boot too.
+        # Not the boot time: it changes with every correction of the clock. The start time of a
+        # process distinguishes it from processes before the last boot too.
         return ""
 
 
-def _world() -> str:
-    """Which processes are seen from here: a container sees its own only."""
+def _pid_namespace() -> str:
+    """Id of the PID namespace, since a container sees only its own processes; Linux only."""
     if sys.platform != "linux":
         return ""
     try:
@@ -106,19 +108,19 @@ def _is_alive(owner: ProcessIdentity) -> bool:
     except psutil.NoSuchProcess:
         return False
     except psutil.Error:
-        return True  # it is there and tells nothing: rather alive than gone
+        return True  # it exists but can't be inspected: assume that it is alive
 
 
 def _start_difference(process: psutil.Process, owner: ProcessIdentity) -> float:
-    """Seconds between the start of a process and that of the owner."""
-    after_boot = _after_boot(process)
+    """Seconds between the start of a process and the recorded start of the owner."""
+    after_boot = _seconds_after_boot(process)
     if after_boot is None or owner.started_after_boot_seconds is None:
         return process.create_time() - owner.started_at
     return after_boot - owner.started_after_boot_seconds
 
 
-def _after_boot(process: psutil.Process) -> float | None:
-    """Seconds from the system's start to the process's; Linux counts so itself."""
+def _seconds_after_boot(process: psutil.Process) -> float | None:
+    """Seconds from the boot to the start of a process; None except on Linux."""
     if sys.platform != "linux":
         return None
     return process.create_time() - psutil.boot_time()

@@ -1,4 +1,4 @@
-"""The base of what passes between rooms."""
+"""The base class of records that pass between packages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """Frozen, strictly typed, no unknown fields, no infinite numbers."""
+    """A frozen, strictly typed model; unknown fields and infinite numbers are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

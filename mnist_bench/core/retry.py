@@ -1,4 +1,4 @@
-"""Waiting for what others have in work, and for a server that does not answer."""
+"""Waiting for other machines, and for a server that does not respond."""
 
 from __future__ import annotations
 
@@ -9,76 +9,69 @@ from typing import TypeVar
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.formatting import counted
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-AGAIN_SECONDS = 5.0
-"""Between two looks."""
+POLL_SECONDS = 5.0
+"""Time between two attempts."""
 RETRY_SECONDS = 600.0
-"""For so long a server may be gone before this machine gives up."""
+"""How long a server may be unavailable before this machine gives up."""
 
 
-def in_work_elsewhere(number: int, what: str) -> str:
-    """For what is waited, in words.
+def waiting_message(number: int, what: str) -> str:
+    """The line that says what other machines are still working on.
 
     Args:
         number: How many.
-        what: One of them: `part`, `trial`.
+        what: Singular noun, such as `trial`.
     """
-    return f"waiting for {counted(number, what)} in work elsewhere; Ctrl-C leaves"
+    return f"waiting for {counted(number, what)} running elsewhere; Ctrl-C stops"
 
 
 class Retry:
-    """Waits, and says for what, once.
+    """Waits, and reports each reason once.
 
     Args:
-        say: Told in one line what is waited for.
-        seconds: For so long a server may be gone; with 0 it is not waited for.
+        log: Receives one line with what is waited for.
+        seconds: How long a server may be unavailable; 0 disables retries.
     """
 
-    def __init__(self, say: Callable[[str], None], seconds: float = RETRY_SECONDS) -> None:
-        self._say, self._seconds = say, seconds
-        self._unanswered_since: float | None = None
-        self._told = ""
+    def __init__(self, log: Callable[[str], None], seconds: float = RETRY_SECONDS) -> None:
+        self._log, self._seconds = log, seconds
+        self._unavailable_since: float | None = None
+        self._last_message = ""
 
-    def answered(self) -> None:
-        """A server that was away is there again: whatever is away from now on is so anew."""
-        self._unanswered_since = None
+    def reset(self) -> None:
+        """Restart the time limit at the next failure, since the server has responded."""
+        self._unavailable_since = None
 
-    def bear(self, error: BenchError) -> None:
-        """Wait for a server that does not answer.
-
-        Args:
-            error: What it came to instead.
+    def wait_or_raise(self, error: BenchError) -> None:
+        """Wait for a server that does not respond.
 
         Raises:
-            BenchError: The same, where it was so for too long.
+            BenchError: `error`, if the server has been unavailable for too long.
         """
         now = time.monotonic()
-        if self._unanswered_since is None:
-            self._unanswered_since = now
-        if now - self._unanswered_since >= self._seconds:
+        if self._unavailable_since is None:
+            self._unavailable_since = now
+        if now - self._unavailable_since >= self._seconds:
             raise error
-        self.wait(f"{error.message}; waiting for it, Ctrl-C leaves")
+        self.wait(f"{error.message}; retrying, Ctrl-C stops")
 
-    def until_answered(self, call: Callable[[], Answer]) -> Answer:
-        """Call something again until it is answered.
+    def call(self, function: Callable[[], Result]) -> Result:
+        """Call a function until it succeeds.
 
         Raises:
-            BenchError: It was not for too long.
+            BenchError: It failed for too long.
         """
         while True:
             try:
-                return call()
+                return function()
             except BenchError as error:
-                self.bear(error)
+                self.wait_or_raise(error)
 
-    def wait(self, what: str) -> None:
-        """Wait for a moment.
-
-        Args:
-            what: For which, as people are told it.
-        """
-        if what != self._told:
-            self._say(what)
-            self._told = what
-        time.sleep(AGAIN_SECONDS)
+    def wait(self, message: str) -> None:
+        """Sleep until the next attempt, and report the message unless it was the last one."""
+        if message != self._last_message:
+            self._log(message)
+            self._last_message = message
+        time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: as exceptions, and held back while something must be done whole."""
+"""Ctrl-C and SIGTERM as exceptions, and deferring them in critical sections."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-# A terminal that closes ends its programs like SIGTERM; Windows knows no SIGHUP.
+# A closing terminal sends SIGHUP, which is treated like SIGTERM; Windows has no SIGHUP.
 _TERMINATING = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-_MOMENT_SECONDS = 0.05
-"""Until a signal that was swallowed comes again: long enough for a callback to end."""
+_REDELIVERY_SECONDS = 0.05
+"""Delay before a swallowed signal is delivered again: long enough for a callback to end."""
 
 
 class Terminated(BaseException):
-    """SIGTERM, raised where the program stands, as KeyboardInterrupt is for Ctrl-C."""
+    """Raised in the main thread on SIGTERM, as KeyboardInterrupt is on Ctrl-C."""
 
 
 def raise_on_sigterm() -> None:
-    """From now on SIGTERM, and a terminal that closes, raise `Terminated` in the main thread.
+    """Raise `Terminated` in the main thread on SIGTERM and SIGHUP from now on.
 
-    In a weak reference's callback or a finalizer Python tells what is raised there and goes on, so
-    that a signal at such a moment would be lost; imports are full of them. So it, and Ctrl-C, come
-    again a moment later.
+    Python only reports exceptions in weak reference callbacks and finalizers, so a signal that
+    arrives there would be lost; imports run many of these. Such a signal, Ctrl-C included, is
+    delivered again shortly after.
     """
-    for number in _heeded(_TERMINATING):
+    for number in _not_ignored(_TERMINATING):
         signal.signal(number, _raise)
-    tell = sys.unraisablehook
+    previous_hook = sys.unraisablehook
 
-    def come_again(swallowed: UnraisableHookArgs) -> None:
+    def redeliver(swallowed: UnraisableHookArgs) -> None:
         numbers = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}
         number = numbers.get(swallowed.exc_type)
         if number is None:
-            tell(swallowed)
+            previous_hook(swallowed)
             return
-        timer = threading.Timer(_MOMENT_SECONDS, deliver, (number,))
+        timer = threading.Timer(_REDELIVERY_SECONDS, deliver, (number,))
         timer.daemon = True
-        with suppress(RuntimeError):  # the interpreter is at its end, and starts no thread
+        with suppress(RuntimeError):  # the interpreter is shutting down
             timer.start()
 
-    sys.unraisablehook = come_again
+    sys.unraisablehook = redeliver
 
 
 def deliver(number: signal.Signals) -> None:
-    """Give a signal to the main thread, from another one: it wakes from what it waits for."""
+    """Send a signal to the main thread from another thread, interrupting what it waits for."""
     ident = threading.main_thread().ident
     if sys.platform == "win32" or ident is None:
         signal.raise_signal(number)
@@ -60,31 +60,31 @@ def deliver(number: signal.Signals) -> None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Do something whole, then raise what came in between; a second signal raises at once.
+    """Defer signals until the end of the context; a second signal raises immediately.
 
-    A run that was made must not be lost sight of, nor one half-ended stay RUNNING.
+    Otherwise a run could be created in MLflow without being remembered, or stay RUNNING.
     """
-    came: list[int] = []
+    received: list[int] = []
 
     def remember(number: int, _frame: object) -> None:
-        if came:
+        if received:
             _raise(number)
-        came.append(number)
+        received.append(number)
 
-    heeded = _heeded((signal.SIGINT, *_TERMINATING))
-    before = {number: signal.signal(number, remember) for number in heeded}
+    numbers = _not_ignored((signal.SIGINT, *_TERMINATING))
+    before = {number: signal.signal(number, remember) for number in numbers}
     try:
         yield
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
-    if came:
-        _raise(came[0])
+    if received:
+        _raise(received[0])
 
 
-def _heeded(numbers: tuple[signal.Signals, ...]) -> list[signal.Signals]:
-    """Those that are not ignored: nohup and shells ask for that, and mean it."""
-    # None: a handler that is not Python's, which could not be put back.
+def _not_ignored(numbers: tuple[signal.Signals, ...]) -> list[signal.Signals]:
+    """Signals that are not ignored; nohup and shells ignore some on purpose."""
+    # None: a handler that Python did not install, so it could not be restored.
     return [n for n in numbers if signal.getsignal(n) not in (signal.SIG_IGN, None)]
 
 

@@ -1,4 +1,4 @@
-"""TOML files of users: read, and their faults told in one line."""
+"""Reading of users' TOML files, with one-line error messages."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _REASONS = {
     "model_type": "it should be a table",
     "dict_type": "it should be a table",
 }
-"""Pydantic's faults whose own words speak of Python."""
+"""Plain messages for Pydantic errors whose own messages are about Python."""
 _TYPES = ("bool", "int", "float", "str")
-"""Where a value may be of several types, Pydantic ends the path with one that it is not of."""
+"""For a value of a union type, Pydantic appends the name of the type that failed to the path."""
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a file.
+    """Read a TOML file.
 
     Raises:
-        BenchError: It does not parse (with its line), or can't be read.
+        BenchError: The file can't be read or parsed; names the line.
     """
     try:
-        # -sig: editors on Windows begin files with a mark that TOML does not know.
+        # -sig: editors on Windows write a byte order mark, which TOML does not allow.
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise BenchError(f"{path} is not TOML: {error}", "save it as UTF-8") from error
@@ -40,77 +40,77 @@ def read(path: Path) -> dict[str, Any]:
     return parse(text, str(path))
 
 
-def parse(text: str, where: str) -> dict[str, Any]:
-    """The same of a text.
+def parse(text: str, source: str) -> dict[str, Any]:
+    """Parse TOML text.
 
     Args:
-        text: Of a file.
-        where: Named in what is said of it.
+        text: Content of a file.
+        source: Name of the source, for error messages.
 
     Raises:
-        BenchError: It does not parse (with its line).
+        BenchError: The text can't be parsed; names the line.
     """
     try:
         return tomllib.loads(text)
     except RecursionError as error:
-        raise BenchError(f"{where} is nested too deeply", "mend it") from error
-    except ValueError as error:  # TOML's, and that of a number of thousands of digits
-        raise BenchError(f"{where} is not TOML: {error}", "mend that line") from error
+        raise BenchError(f"{source} is nested too deeply", "flatten it") from error
+    except ValueError as error:  # a TOML error, or a number with thousands of digits
+        raise BenchError(f"{source} is not TOML: {error}", "fix that line") from error
 
 
-def explained(
+def to_bench_error(
     error: ValidationError,
-    where: str,
+    source: str,
     *,
     known: Callable[[list[str]], Sequence[str]],
     remedy: str,
 ) -> BenchError:
-    """One fault of what was read, as what, where and remedy.
+    """The first validation error as one line: source, key and hint.
 
     Args:
-        error: All faults.
-        where: The file, or the flag.
-        known: The keys of the table that a key with this path lies in.
-        remedy: For a fault that no key can be blamed for.
+        error: The errors of Pydantic.
+        source: The file or the flag.
+        known: Returns the known keys of the table that contains the key at a path.
+        remedy: The hint if no single key is wrong.
     """
     faults = error.errors(include_url=False)
-    # A misspelt key is also a missing one: the misspelling says more.
+    # A misspelled key also causes a missing one: the misspelling is more useful.
     fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-    of_several_types = any(part in _TYPES for part in fault["loc"][-1:])
-    loc = fault["loc"][:-1] if of_several_types else fault["loc"]
-    names = [part for part in loc if isinstance(part, str)]
+    is_union = any(item in _TYPES for item in fault["loc"][-1:])
+    loc = fault["loc"][:-1] if is_union else fault["loc"]
+    names = [item for item in loc if isinstance(item, str)]
     key = ".".join(names)
     if fault["type"] == "extra_forbidden":
         keys = known(names)
         return BenchError(
-            f"{where}: unknown key {key}",
-            f"{nearest(names[-1], keys)}known are {', '.join(keys)}",
+            f"{source}: unknown key {key}",
+            f"{suggestion(names[-1], keys)}known are {', '.join(keys)}",
         )
     if fault["type"] == "missing":
-        return BenchError(f"{where}: key {key} is missing", "add it")
+        return BenchError(f"{source}: key {key} is missing", "add it")
     reason = _REASONS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
-    if of_several_types:
+    if is_union:
         reason = "it can't be a value of that kind"
     if not key:
-        return BenchError(f"{where}: {reason}", remedy)
+        return BenchError(f"{source}: {reason}", remedy)
     reason = reason[:1].lower() + reason[1:]
-    if isinstance(fault["input"], dict):  # a table is too long to show, and the reason says where
-        return BenchError(f"{where}: {key}: {reason}", f"choose another {key}")
+    if isinstance(fault["input"], dict):  # a table is too long to show
+        return BenchError(f"{source}: {key}: {reason}", f"choose another {key}")
     return BenchError(
-        f"{where}: {key} = {_shown(fault['input'])}: {reason}", f"choose another {key}"
+        f"{source}: {key} = {_shown(fault['input'])}: {reason}", f"choose another {key}"
     )
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """A question after the name that was meant, perhaps; empty where none is near."""
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """A question such as `did you mean steps? `; empty if no known name is close."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]}? " if close else ""
 
 
 def _shown(value: object) -> str:
-    """A value as it may stand in one line."""
+    """A value, shortened to fit into one line."""
     try:
         text = repr(list(value) if isinstance(value, tuple) else value)
-    except (ValueError, RecursionError):  # Python prints no number of thousands of digits
+    except (ValueError, RecursionError):  # Python refuses to print thousands of digits
         return f"an unprintable {type(value).__name__}"
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

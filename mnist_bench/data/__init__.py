@@ -1,5 +1,5 @@
-"""MNIST: found, downloaded, verified and split; and the embedded sample.
+"""MNIST and the embedded sample: find, download, verify, split.
 
-It holds uint8 images and labels; scaling them is the models' work.
+Images and labels are uint8; models scale them.
 Start with mnist.py.
 """

@@ -1,4 +1,4 @@
-"""Images with their labels: where they are, and what was loaded of them."""
+"""Records of a dataset: its source and its loaded splits."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from typing import TYPE_CHECKING
 
 from mnist_bench.core.records import Record
 
-if TYPE_CHECKING:  # NumPy is loaded where images are read: `scenarios` only asks how many there are
+if TYPE_CHECKING:  # slow to import, and `scenarios` needs only image counts
     import numpy as np
     import numpy.typing as npt
 
 
 class Source(Record):
-    """Images that were found and verified.
+    """Location, identity and split sizes of a verified dataset.
 
     Attributes:
         name: `mnist`, `mnist-5k` or `custom:<first 12 digits of digest>`.
-        digest: SHA-256 in hexadecimal digits that stands for all images and labels.
-        train_digest: The same of the files that hold the train and validation images alone.
+        digest: SHA-256 in hexadecimal digits over all images and labels.
+        train_digest: SHA-256 over the files that contain the train and validation images.
         location: The folder with the four IDX files, or the sample's file.
-        train_images: Images to train on.
-        validation_images: Images to choose by.
-        test_images: Images to score on.
     """
 
     name: str
@@ -35,22 +32,22 @@ class Source(Record):
 
     @property
     def scored_images(self) -> int:
-        """Images of one evaluation: validation and test."""
+        """Images per evaluation: validation and test."""
         return self.validation_images + self.test_images
 
     @property
     def comparable(self) -> bool:
-        """Whether these are the images of Table I."""
+        """Whether this is the dataset of Table I."""
         return self.name == "mnist"
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Some images with their labels.
+    """Images with their labels, read-only.
 
     Attributes:
-        pixels: uint8 (n, 28, 28), 0 is paper and 255 is ink; read-only.
-        labels: uint8 (n,), the digits 0 to 9; read-only.
+        pixels: uint8 (n, 28, 28), 0 is background.
+        labels: uint8 (n,), the digits 0 to 9.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -59,12 +56,12 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The splits, each in its file's order.
+    """The splits, each in file order.
 
     Attributes:
-        train: Images to train on.
-        validation: Images to choose by.
-        test: Images to score on; None where nobody may look at them.
+        train: Images for training.
+        validation: Images for selection.
+        test: Images for the final evaluation; None if not loaded.
     """
 
     train: Images
@@ -73,15 +70,15 @@ class Dataset:
 
     @property
     def scored(self) -> dict[str, Images]:
-        """What is scored, by the split's name: without the test split where it was not loaded."""
+        """The splits that are evaluated, by name; without the test split if it was not loaded."""
         return {"validation": self.validation} | ({"test": self.test} if self.test else {})
 
     @property
     def test_images(self) -> Images:
-        """The test split, where it was loaded.
+        """The test split.
 
         Raises:
-            ValueError: It was not.
+            ValueError: It was not loaded.
         """
         if self.test is None:
             raise ValueError("the test split was not loaded")

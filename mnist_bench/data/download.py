@@ -1,4 +1,4 @@
-"""Downloads: from mirrors into a folder, verified."""
+"""Verified downloads from mirrors into a folder."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 TIMEOUT = (10.0, 30.0)
-"""Seconds to wait for a connection, and for each next piece of an answer."""
+"""Seconds to wait for a connection, and for each chunk of a response."""
 
 _SLACK_BYTES = 2**16
-"""What packing may add to a file that can't be made smaller."""
+"""Most that gzip may add to incompressible content."""
 _CHUNK_BYTES = 2**16
 
 
 def download(
     files: list[IdxFile], folder: Path, mirrors: tuple[str, ...], *, show_progress: bool = False
 ) -> dict[str, str]:
-    """Fetch files into a folder, unpacked; only whole and verified ones get there.
+    """Download files into a folder, decompressed; only complete and verified files are written.
 
     Args:
-        files: What is wanted.
-        folder: Where to.
-        mirrors: Addresses of folders, asked in this order for each file.
-        show_progress: Whether progress bars are drawn on standard error.
+        files: The files.
+        folder: Target folder.
+        mirrors: Addresses of folders, tried in this order for each file.
+        show_progress: Whether to show progress bars on standard error.
 
     Returns:
-        Nothing when all came; else mirror to the reason of its last failure.
+        The reason of the last failure by mirror; empty if all files were downloaded.
 
     Raises:
         OSError: The folder can't be written.
     """
     failures: dict[str, str] = {}
-    hopeless: set[str] = set()
+    unreachable: set[str] = set()
     for file in files:
-        for mirror in [mirror for mirror in mirrors if mirror not in hopeless]:
+        for mirror in [mirror for mirror in mirrors if mirror not in unreachable]:
             try:
-                content = _verified(mirror, file, show_progress=show_progress)
+                content = _download_verified(mirror, file, show_progress=show_progress)
             except _FetchError as error:
                 failures[mirror] = error.reason
-                hopeless |= {mirror} if error.hopeless else set()
+                unreachable |= {mirror} if error.unreachable else set()
             else:
                 write_atomically(folder / file.name, content)
                 break
@@ -58,16 +58,16 @@ def download(
     return {}
 
 
-def _verified(mirror: str, file: IdxFile, *, show_progress: bool) -> bytes:
-    """A mirror's file, uncompressed, if it is the right one."""
+def _download_verified(mirror: str, file: IdxFile, *, show_progress: bool) -> bytes:
+    """Download and verify a mirror's file; uncompressed bytes."""
     url = f"{mirror.rstrip('/')}/{file.name}.gz"
-    packed = _get(url, limit=file.size_bytes + _SLACK_BYTES, show_progress=show_progress)
+    compressed = _fetch(url, limit=file.size_bytes + _SLACK_BYTES, show_progress=show_progress)
     try:
-        content = idx.shaped(io.BytesIO(packed), file, url)
+        content = idx.read_stream(io.BytesIO(compressed), file, url)
     except BenchError as error:
-        raise _FetchError(f"sent a broken {file.name}") from error
+        raise _FetchError(f"sent an invalid {file.name}") from error
     if idx.sha256(content) != file.digest:
-        raise _FetchError(f"sent another {file.name}")
+        raise _FetchError(f"sent a different {file.name}")
     return content
 
 
@@ -76,32 +76,32 @@ class _FetchError(Exception):
 
     Attributes:
         reason: Why, in a few words.
-        hopeless: Whether the server need not be asked for anything else.
+        unreachable: Whether further requests to this server are pointless.
     """
 
-    def __init__(self, reason: str, *, hopeless: bool = False) -> None:
+    def __init__(self, reason: str, *, unreachable: bool = False) -> None:
         self.reason = reason
-        self.hopeless = hopeless
+        self.unreachable = unreachable
         super().__init__(reason)
 
 
-def _get(url: str, *, limit: int, show_progress: bool) -> bytes:
-    """What the server has at `url`, held in memory; not more than `limit` bytes are taken."""
+def _fetch(url: str, *, limit: int, show_progress: bool) -> bytes:
+    """Download `url` into memory, at most `limit` bytes."""
     import pooch
 
-    received = _Capped(limit)
-    shown = _drawn(url.rpartition("/")[2]) if show_progress else nullcontext()
+    received = _LimitedBuffer(limit)
+    progress = _progress_bar(url.rpartition("/")[2]) if show_progress else nullcontext()
     try:
-        with shown as bar:
+        with progress as bar:
             download: Any = pooch.HTTPDownloader(bar, _CHUNK_BYTES, timeout=TIMEOUT)
             download(url, received, None)
     except (OSError, ValueError) as error:  # requests' own errors are OSErrors
-        raise _explained(error) from error
+        raise _fetch_error(error) from error
     return bytes(received.content)
 
 
-class _Capped:
-    """What pooch writes to: it takes so many bytes and no more, whatever a server may send."""
+class _LimitedBuffer:
+    """A buffer of limited size that pooch writes to."""
 
     def __init__(self, limit: int) -> None:
         self.content = bytearray()
@@ -116,28 +116,28 @@ class _Capped:
         """Nothing to do."""
 
 
-def _explained(error: Exception) -> _FetchError:
-    """The error in a few words, where requests would print its whole stack of causes."""
+def _fetch_error(error: Exception) -> _FetchError:
+    """A short reason for the error, instead of requests' chain of causes."""
     from requests import exceptions as http
 
     connect_seconds, answer_seconds = TIMEOUT
     if isinstance(error, http.HTTPError) and error.response is not None:
         return _FetchError(f"answered {error.response.status_code}")
-    unreachable: dict[type[Exception], str] = {  # the general one last
+    connection_errors: dict[type[Exception], str] = {  # the most general last
         http.ConnectTimeout: f"no connection within {connect_seconds:g} s",
         http.ReadTimeout: f"no answer within {answer_seconds:g} s",
         http.SSLError: "no trusted connection (certificate)",
         http.ProxyError: "no connection through the proxy",
         http.ConnectionError: "connection failed",
     }
-    for kind, reason in unreachable.items():
+    for kind, reason in connection_errors.items():
         if isinstance(error, kind):
-            return _FetchError(reason, hopeless=True)
-    return _FetchError("download broke off")
+            return _FetchError(reason, unreachable=True)
+    return _FetchError("the download was interrupted")
 
 
-class _Bar:
-    """What pooch asks of a progress bar, drawn by rich."""
+class _ProgressBar:
+    """pooch's progress bar interface, drawn by rich."""
 
     def __init__(self, progress: Progress, name: str) -> None:
         self.total = 0
@@ -151,15 +151,15 @@ class _Bar:
         self._progress.update(self._task, completed=0)
 
     def close(self) -> None:
-        """Nothing to do: leaving `_drawn` takes the bar away, on errors too."""
+        """Nothing to do: leaving `_progress_bar` removes the bar, even on errors."""
 
 
 @contextmanager
-def _drawn(name: str) -> Iterator[_Bar]:
+def _progress_bar(name: str) -> Iterator[_ProgressBar]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     console = Console(stderr=True)
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        yield _Bar(progress, name)
+        yield _ProgressBar(progress, name)

@@ -1,6 +1,6 @@
-"""IDX files: their shape, read from a folder and checked.
+"""IDX files: read from a folder, decompressed and validated.
 
-The format is a header of big-endian numbers of 4 bytes and then a byte a pixel or label.
+The format is a header of big-endian 4-byte numbers, then one byte per pixel or label.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ SIDE = 28
 """Pixels along each side of an image."""
 CLASSES = 10
 
-_OWN_FILES = "put MNIST's own file there, or leave out --data and MNIST_BENCH_DATA"
+_HINT = "replace it with MNIST's file, or leave out --data and MNIST_BENCH_DATA"
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One file of images or of labels in the IDX format.
+    """Description of an IDX file of images or labels.
 
     Attributes:
-        name: As the mirrors call it, without `.gz`.
-        count: Images or labels in it.
-        digest: SHA-256 of its uncompressed bytes.
+        name: File name on the mirrors, without `.gz`.
+        count: Number of images or labels.
+        digest: SHA-256 of the uncompressed bytes.
     """
 
     name: str
@@ -39,7 +39,7 @@ class IdxFile:
 
     @property
     def header(self) -> dict[str, int]:
-        """The numbers that such a file begins with, each 4 bytes, the highest first."""
+        """Names and expected values of the header's numbers, 4 bytes each, big-endian."""
         if "images" in self.name:
             return {"magic number": 2051, "images": self.count, "rows": SIDE, "columns": SIDE}
         return {"magic number": 2049, "labels": self.count}
@@ -56,29 +56,29 @@ class IdxFile:
         return self.header_bytes + self.count * per_item
 
 
-def contents(folder: Path, files: tuple[IdxFile, ...]) -> list[bytes]:
-    """Uncompressed bytes of the files in a folder, each of the right shape.
+def read_folder(folder: Path, files: tuple[IdxFile, ...]) -> list[bytes]:
+    """Read and validate the files of a folder; uncompressed bytes in the order of `files`.
 
     Raises:
-        BenchError: One of them is missing, unreadable or of another shape.
+        BenchError: A file is missing, unreadable or invalid.
     """
     try:
-        paths = [_located(folder, file) for file in files]
+        paths = [_find_file(folder, file) for file in files]
     except OSError as error:
         raise BenchError(
             f"can't read {folder}: {error.strerror or error}", "make it readable"
         ) from error
-    return [read(path, file) for path, file in zip(paths, files, strict=True)]
+    return [read_file(path, file) for path, file in zip(paths, files, strict=True)]
 
 
-def packed_bytes(folder: Path, file: IdxFile) -> int | None:
-    """Length of the file as it lies compressed in a folder; None where it does not.
+def gzip_bytes(folder: Path, file: IdxFile) -> int | None:
+    """Size of the compressed file in a folder; None if there is none.
 
     Raises:
-        BenchError: It can't be read.
+        BenchError: The folder can't be read.
     """
     try:
-        for path in _places(folder, file, ".gz"):
+        for path in _candidate_paths(folder, file, ".gz"):
             if path.is_file() and path.read_bytes().startswith(_GZIP_MAGIC):
                 return path.stat().st_size
     except OSError as error:
@@ -88,77 +88,77 @@ def packed_bytes(folder: Path, file: IdxFile) -> int | None:
     return None
 
 
-def _places(folder: Path, file: IdxFile, end: str) -> list[Path]:
-    """Where the file may be: both spellings are in use."""
-    return [folder / f"{name}{end}" for name in (file.name, file.name.replace("-idx", ".idx"))]
+def _candidate_paths(folder: Path, file: IdxFile, suffix: str) -> list[Path]:
+    """Possible paths of a file: both spellings are in use."""
+    return [folder / f"{name}{suffix}" for name in (file.name, file.name.replace("-idx", ".idx"))]
 
 
-def _located(folder: Path, file: IdxFile) -> Path:
-    """Where the file is; it is found packed too."""
-    for path in _places(folder, file, "") + _places(folder, file, ".gz"):
+def _find_file(folder: Path, file: IdxFile) -> Path:
+    """Path of the file, uncompressed or as .gz."""
+    for path in _candidate_paths(folder, file, "") + _candidate_paths(folder, file, ".gz"):
         if path.is_file():
             return path
-    raise BenchError(f"{file.name} is missing in {folder}", "put it there, as it is or as .gz")
+    raise BenchError(f"{file.name} is missing in {folder}", "put it there, uncompressed or as .gz")
 
 
-def read(path: Path, file: IdxFile) -> bytes:
-    """Uncompressed bytes of a file of the right shape; what it shows is not judged.
+def read_file(path: Path, file: IdxFile) -> bytes:
+    """Read and validate a file, without checking its digest; uncompressed bytes.
 
     Raises:
-        BenchError: It is unreadable or of another shape.
+        BenchError: It is unreadable or invalid.
     """
     try:
         with path.open("rb") as stream:
-            return shaped(stream, file, str(path))
+            return read_stream(stream, file, str(path))
     except OSError as error:
         raise BenchError(
             f"can't read {path}: {error.strerror or error}", "make it readable"
         ) from error
 
 
-def shaped(stream: IO[bytes], file: IdxFile, where: str) -> bytes:
-    """Uncompressed bytes, if their shape is right.
+def read_stream(stream: IO[bytes], file: IdxFile, source: str) -> bytes:
+    """Read and validate a stream; uncompressed bytes.
 
-    Not more than one byte past the right length is unpacked: a small file may hide gigabytes.
+    At most one byte past the expected size is decompressed: a small file may expand to gigabytes.
 
     Args:
-        stream: Raw or gzip, whatever its name says.
-        file: What it should be.
-        where: Its name in messages.
+        stream: Raw or gzip, detected by content.
+        file: The expected file.
+        source: Name of the stream in error messages.
 
     Raises:
-        BenchError: It is of another shape.
+        BenchError: It is invalid.
     """
-    content = _unpacked(stream, file.size_bytes + 1, where)
+    content = _decompressed(stream, file.size_bytes + 1, source)
     if len(content) < file.header_bytes:
-        raise BenchError(f"{where} is too short for an IDX file", _OWN_FILES)
-    found = struct.unpack_from(f">{len(file.header)}I", content)
-    for value, (name, expected) in zip(found, file.header.items(), strict=True):
+        raise BenchError(f"{source} is too short for an IDX file", _HINT)
+    actual = struct.unpack_from(f">{len(file.header)}I", content)
+    for value, (name, expected) in zip(actual, file.header.items(), strict=True):
         if value != expected:
-            raise BenchError(f"{where}: {name} {value}, expected {expected}", _OWN_FILES)
+            raise BenchError(f"{source}: {name} {value}, expected {expected}", _HINT)
     if len(content) != file.size_bytes:
-        wrong = "shorter" if len(content) < file.size_bytes else "longer"
-        raise BenchError(f"{where} is {wrong} than its header says", _OWN_FILES)
+        difference = "shorter" if len(content) < file.size_bytes else "longer"
+        raise BenchError(f"{source} is {difference} than its header says", _HINT)
     if "labels" in file.name and (largest := max(content[file.header_bytes :])) >= CLASSES:
-        raise BenchError(f"{where}: label {largest}, expected 0 to 9", _OWN_FILES)
+        raise BenchError(f"{source}: label {largest}, expected 0 to 9", _HINT)
     return content
 
 
-def _unpacked(stream: IO[bytes], limit: int, where: str) -> bytes:
-    """Up to `limit` bytes, unpacked where the stream is gzip by its content, not by its name."""
+def _decompressed(stream: IO[bytes], limit: int, source: str) -> bytes:
+    """Up to `limit` bytes, decompressed if the content is gzip."""
     magic = stream.read(len(_GZIP_MAGIC))
     stream.seek(0)
     if magic != _GZIP_MAGIC:
         return stream.read(limit)
     try:
-        with gzip.GzipFile(fileobj=stream) as unpacking:
-            return unpacking.read(limit)
+        with gzip.GzipFile(fileobj=stream) as decompressed:
+            return decompressed.read(limit)
     except EOFError as error:
-        raise BenchError(f"{where} is cut off", _OWN_FILES) from error
+        raise BenchError(f"{source} is truncated", _HINT) from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise BenchError(f"{where} is corrupt gzip: {error}", _OWN_FILES) from error
+        raise BenchError(f"{source} is corrupt gzip: {error}", _HINT) from error
 
 
 def sha256(content: bytes) -> str:
-    """The digest in hexadecimal digits."""
+    """SHA-256 in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()

@@ -1,7 +1,7 @@
-"""MNIST: found, fetched, verified and split; and the embedded sample of it.
+"""Find, download, verify and load MNIST and its embedded sample.
 
-Every source is checked by the SHA-256 of its uncompressed bytes, so that any packing of the same
-images passes and no other images do unnoticed.
+Every source is verified by the SHA-256 of its uncompressed bytes, so that compression makes no
+difference and other images are detected.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ MIRRORS: tuple[str, ...] = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-"""Where MNIST is fetched, in this order."""
+"""Addresses of folders with MNIST's files, in the order of use."""
 
 _TRAIN_FILES = 2
-"""The first two of the four hold the train and validation images."""
-_GIVE_FOLDER = "give --data DIR or MNIST_BENCH_DATA a folder with MNIST's four IDX files"
+"""The first two of the four files contain the train and validation images."""
+_FOLDER_HINT = "set --data DIR or MNIST_BENCH_DATA to a folder with MNIST's four IDX files"
 
 
 @dataclass(frozen=True)
 class IdxSet:
-    """The four files of a dataset.
+    """The four IDX files of a dataset.
 
     Attributes:
         files: Train images, train labels, test images, test labels.
-        validation_images: How many at the train files' beginning are validation.
+        validation_images: Number of images at the start of the train files used for validation.
     """
 
     files: tuple[IdxFile, IdxFile, IdxFile, IdxFile]
@@ -45,8 +45,8 @@ class IdxSet:
 
     @property
     def digest(self) -> str:
-        """SHA-256 that stands for all four."""
-        return _joined([file.digest for file in self.files])
+        """SHA-256 over all four files."""
+        return _combined_digest([file.digest for file in self.files])
 
 
 MNIST = IdxSet(
@@ -77,7 +77,7 @@ MNIST = IdxSet(
 
 
 def cache_folder() -> Path:
-    """The user's folder for what can be had again."""
+    """The user's cache folder."""
     return platformdirs.user_cache_path("mnist-bench", appauthor=False)
 
 
@@ -85,31 +85,31 @@ def find(
     choice: DatasetChoice,
     folder: Path | None,
     *,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     show_progress: bool = False,
 ) -> Source:
-    """Find the images, download them where they are not at hand, and verify them.
+    """Find the images, download them if needed, and verify them.
 
     Args:
         choice: Which images.
-        folder: The user's own folder; where given, nothing else is looked at.
-        say: Takes one line for people, where something is not as they may expect.
-        show_progress: Whether downloads draw a progress bar on standard error.
+        folder: The user's folder, the only place to search if given.
+        log: Receives one line about a download or an unexpected dataset.
+        show_progress: Whether downloads show a progress bar on standard error.
 
     Raises:
-        BenchError: The images can't be had, or are not those that were chosen.
+        BenchError: The images can't be found or downloaded, or are not the chosen ones.
     """
     if folder is not None:
-        return _from_folder(choice, folder, say)
+        return _from_folder(choice, folder, log)
     if choice == sample.NAME:
-        return _sample()
-    return _from_mirrors(choice, say, show_progress=show_progress)
+        return _sample_source()
+    return _from_mirrors(choice, log, show_progress=show_progress)
 
 
-def at_hand(digest: str) -> Source | None:
-    """The images of a digest where nothing need be downloaded for them; else None."""
+def find_local(digest: str) -> Source | None:
+    """The images with this digest, if they need no download; else None."""
     if digest == sample.DIGEST:
-        return _sample()
+        return _sample_source()
     if digest == MNIST.digest:
         cache = cache_folder() / "mnist"
         if all(_is_cached(cache / file.name, file) for file in MNIST.files):
@@ -118,14 +118,14 @@ def at_hand(digest: str) -> Source | None:
 
 
 def load(source: Source, *, with_test: bool = True) -> Dataset:
-    """The images of a source that was found before.
+    """Load the images of a source.
 
     Args:
-        source: The images.
-        with_test: Whether the test split is wanted; else its files are not even opened.
+        source: As returned by `find`.
+        with_test: Whether to load the test split; else its files are not opened.
 
     Raises:
-        BenchError: They are gone, unreadable or no longer those that were found.
+        BenchError: The images are missing, unreadable or have changed since they were found.
     """
     location = Path(source.location)
     if source.name == sample.NAME:
@@ -136,58 +136,58 @@ def load(source: Source, *, with_test: bool = True) -> Dataset:
         expected = source.digest if with_test else source.train_digest
     if digest != expected:
         raise BenchError(
-            f"the images in {location} have changed since they were checked",
-            "leave them alone while runs last, and start anew",
+            f"the images in {location} have changed since they were verified",
+            "don't change them during runs, and start the command again",
         )
     return dataset
 
 
-# The user's own folder
+# The user's folder
 
 
 def _checked_folder(folder: Path) -> Path:
-    """The folder by its full path, if it is one and holds anything."""
+    """Absolute path of a folder that exists and is not empty."""
     try:
-        folder = folder.expanduser().absolute()  # the worker may stand elsewhere
+        folder = folder.expanduser().absolute()  # the worker may have another working folder
         if not folder.exists():
-            raise BenchError(f"there is no folder {folder}", _GIVE_FOLDER)
+            raise BenchError(f"there is no folder {folder}", _FOLDER_HINT)
         if not folder.is_dir():
-            raise BenchError(f"{folder} is not a folder", _GIVE_FOLDER)
+            raise BenchError(f"{folder} is not a folder", _FOLDER_HINT)
         if not any(folder.iterdir()):
-            raise BenchError(f"the folder {folder} is empty", _GIVE_FOLDER)
+            raise BenchError(f"the folder {folder} is empty", _FOLDER_HINT)
     except (OSError, RuntimeError) as error:
-        raise BenchError(f"can't read the folder {folder}: {error}", _GIVE_FOLDER) from error
+        raise BenchError(f"can't read the folder {folder}: {error}", _FOLDER_HINT) from error
     return folder
 
 
-def _from_folder(choice: DatasetChoice, folder: Path, say: Callable[[str], None]) -> Source:
-    """The four files in the user's folder, under the name that they deserve."""
+def _from_folder(choice: DatasetChoice, folder: Path, log: Callable[[str], None]) -> Source:
+    """The dataset in the user's folder, named by its digest."""
     if choice == sample.NAME:
         raise BenchError(
             f"the dataset {sample.NAME} is embedded and can't come from {folder}",
             "leave out --data and unset MNIST_BENCH_DATA, or choose another --dataset",
         )
     folder = _checked_folder(folder)
-    contents = idx.contents(folder, MNIST.files)
+    contents = idx.read_folder(folder, MNIST.files)
     digests = [sha256(content) for content in contents]
-    digest = _joined(digests)
+    digest = _combined_digest(digests)
     if digest == MNIST.digest:
         return _idx_source("mnist", digests, folder)
     if choice == "mnist":
         raise BenchError(
-            f"{folder} holds other images or labels than MNIST's (digest {digest[:12]})",
-            f"{_GIVE_FOLDER}, or choose --dataset auto to run on these",
+            f"{folder} contains other images or labels than MNIST's (digest {digest[:12]})",
+            f"{_FOLDER_HINT}, or choose --dataset auto to run on these images",
         )
     name = f"custom:{digest[:12]}"
-    say(f"{folder} is not MNIST: running as {name}, not comparable with Table I")
+    log(f"{folder} is not MNIST: running as {name}, not comparable with Table I")
     return _idx_source(name, digests, folder)
 
 
 def _idx_source(name: str, digests: Sequence[str], folder: Path) -> Source:
     return Source(
         name=name,
-        digest=_joined(digests),
-        train_digest=_joined(digests[:_TRAIN_FILES]),
+        digest=_combined_digest(digests),
+        train_digest=_combined_digest(digests[:_TRAIN_FILES]),
         location=str(folder),
         train_images=MNIST.files[0].count - MNIST.validation_images,
         validation_images=MNIST.validation_images,
@@ -196,11 +196,11 @@ def _idx_source(name: str, digests: Sequence[str], folder: Path) -> Source:
 
 
 def _load_idx(folder: Path, *, with_test: bool) -> tuple[Dataset, str]:
-    """The splits of IDX files, and the digest of what was read."""
+    """Splits and digest of IDX files."""
     import numpy as np
 
     files = MNIST.files if with_test else MNIST.files[:_TRAIN_FILES]
-    contents = idx.contents(folder, files)
+    contents = idx.read_folder(folder, files)
     arrays = [
         np.frombuffer(content, np.uint8, offset=file.header_bytes)
         for file, content in zip(files, contents, strict=True)
@@ -213,11 +213,11 @@ def _load_idx(folder: Path, *, with_test: bool) -> tuple[Dataset, str]:
         validation=Images(pixels[:first], labels[:first]),
         test=Images(*test_pixels, *test_labels) if with_test else None,
     )
-    return dataset, _joined([sha256(content) for content in contents])
+    return dataset, _combined_digest([sha256(content) for content in contents])
 
 
-def _joined(digests: Sequence[str]) -> str:
-    """One digest for several, in their order."""
+def _combined_digest(digests: Sequence[str]) -> str:
+    """One digest over several, in their order."""
     return sha256("".join(digests).encode())
 
 
@@ -225,9 +225,9 @@ def _joined(digests: Sequence[str]) -> str:
 
 
 def _from_mirrors(
-    choice: DatasetChoice, say: Callable[[str], None], *, show_progress: bool
+    choice: DatasetChoice, log: Callable[[str], None], *, show_progress: bool
 ) -> Source:
-    """MNIST out of the cache, downloaded first where it is not there."""
+    """MNIST from the cache, downloaded if missing there."""
     folder = cache_folder() / "mnist"
     missing = [file for file in MNIST.files if not _is_cached(folder / file.name, file)]
     if missing:
@@ -235,57 +235,57 @@ def _from_mirrors(
             _check_writable(folder)
             failures = download.download(missing, folder, MIRRORS, show_progress=show_progress)
         except OSError as error:
-            raise _unwritable(folder, error, f"make it writable, or {_GIVE_FOLDER}") from error
+            raise _cache_error(folder, error, f"make it writable, or {_FOLDER_HINT}") from error
         if failures:
-            return _without_mirrors(choice, failures, say)
-        say(f"downloaded MNIST to {folder}")
+            return _fall_back_to_sample(choice, failures, log)
+        log(f"downloaded MNIST to {folder}")
     return _idx_source("mnist", [file.digest for file in MNIST.files], folder)
 
 
 def _is_cached(path: Path, file: IdxFile) -> bool:
     try:
-        return sha256(idx.read(path, file)) == file.digest
+        return sha256(idx.read_file(path, file)) == file.digest
     except BenchError:
         return False
 
 
 def _check_writable(folder: Path) -> None:
-    """Ask before megabytes are downloaded in vain."""
+    """Fail before a download whose result could not be written."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
 
 
-def _unwritable(folder: Path, error: OSError, hint: str) -> BenchError:
+def _cache_error(folder: Path, error: OSError, hint: str) -> BenchError:
     return BenchError(f"can't write the cache folder {folder}: {error.strerror or error}", hint)
 
 
-def _without_mirrors(
-    choice: DatasetChoice, failures: dict[str, str], say: Callable[[str], None]
+def _fall_back_to_sample(
+    choice: DatasetChoice, failures: dict[str, str], log: Callable[[str], None]
 ) -> Source:
-    """The sample, where the choice leaves room for it."""
-    reasons = ", ".join(f"{urlsplit(url).netloc}: {why}" for url, why in failures.items())
+    """The embedded sample, if the choice allows it."""
+    reasons = ", ".join(f"{urlsplit(url).netloc}: {reason}" for url, reason in failures.items())
     problem = f"MNIST can't be downloaded ({reasons})"
-    remedy = f"connect to the network, or {_GIVE_FOLDER}"
+    remedy = f"connect to the network, or {_FOLDER_HINT}"
     if choice == "mnist":
         raise BenchError(problem, remedy)
-    say(
+    log(
         f"{problem}: running on the embedded sample {sample.NAME} of {sample.SIZE:,} images, "
         f"not comparable with Table I; {remedy}"
     )
-    return _sample()
+    return _sample_source()
 
 
 # The embedded sample
 
 
-def _sample() -> Source:
+def _sample_source() -> Source:
     train, validation, test = sample.SPLIT_SIZES
     return Source(
         name=sample.NAME,
         digest=sample.DIGEST,
-        train_digest=sample.DIGEST,  # one file holds all
-        location=str(sample.located(cache_folder())),
+        train_digest=sample.DIGEST,  # one file contains all splits
+        location=str(sample.find_or_create(cache_folder())),
         train_images=train,
         validation_images=validation,
         test_images=test,
@@ -293,7 +293,7 @@ def _sample() -> Source:
 
 
 def _load_sample(path: Path, *, with_test: bool) -> tuple[Dataset, str]:
-    """The splits of the sample's file, and the digest of what was read."""
+    """Splits and digest of the sample's file."""
     splits, digest = sample.read(path)
     train, validation, test = (Images(*split) for split in splits)
     return Dataset(train, validation, test if with_test else None), digest

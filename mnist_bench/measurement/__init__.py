@@ -1,5 +1,5 @@
-"""This machine and its state while a run trains: load, memory, energy, and their verdict.
+"""This machine, its state during a run (load, memory, energy), and the run's verdict.
 
-It judges figures, never a model.
+The verdict is about times and memory, never about the model.
 Start with system.py, then quality.py.
 """

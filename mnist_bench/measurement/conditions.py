@@ -1,6 +1,6 @@
-"""What the machine was like while a run was trained: records of what was seen, no judgement.
+"""Records of the machine's state during a run.
 
-A figure that the system does not tell is None, never 0.
+A value that the system does not report is None, never 0.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ Number = TypeVar("Number", int, float)
 
 
 class Surroundings(Record):
-    """The machine at one moment: what changes slowly, or is slow to read.
+    """State of the machine that changes slowly or is slow to read.
 
     Attributes:
         logical_cores: Of the machine.
-        affinity_cores: Of those, how many this process may use; None where there is no affinity.
-        quota_cores: Processor time that a container's limit allows, in cores; None without one.
+        affinity_cores: Cores that the process may use; None on systems without affinity.
+        quota_cores: Processor time that a container's limit allows, in cores; None without limit.
         governor: The first core's frequency governor.
         clock_mhz: Mean frequency of the cores.
-        on_battery: Whether the machine lives on its battery; None where it has none.
-        battery_percent: What is left in it.
+        on_battery: Whether the machine runs on battery; None without a battery.
+        battery_percent: Charge of the battery.
         temperature_celsius: Of the hottest processor sensor.
-        memory_available_bytes: What may be had without swapping.
-        memory_total_bytes: What is installed.
-        swap_used_bytes: What lies in swap.
+        memory_available_bytes: Memory available without swapping.
+        memory_total_bytes: Installed memory.
+        swap_used_bytes: Swap in use.
     """
 
     logical_cores: int | None = None
@@ -44,29 +44,27 @@ class Surroundings(Record):
 
     @property
     def usable_cores(self) -> float | None:
-        """Cores that this process may use, by affinity and by quota."""
+        """Cores that this process may use, by affinity and quota."""
         limits = (self.logical_cores, self.affinity_cores, self.quota_cores)
         return min((float(limit) for limit in limits if limit is not None), default=None)
 
 
 class Counters(Record):
-    """Counters of the machine and of a process at one moment; differences tell what happened.
+    """Counters of the machine and of a process, to be subtracted from later ones.
 
     Attributes:
-        clock_seconds: Monotonic; stands still while the machine is suspended, where the system
-            has such a clock.
-        suspended_seconds: How long the machine was suspended since it was started.
+        clock_seconds: Monotonic; stops while the machine is suspended, if the system has such a
+            clock.
+        suspended_seconds: Time suspended since the machine was started.
         own_cpu_seconds: Processor time of this process.
-        family_cpu_seconds: The same of its parent, which is the suite's too.
-        busy_cpu_seconds: The same of all processes together.
-        steal_seconds: Processor time that a virtual machine's host kept for others.
-        throttled_seconds: Time in which a container's quota kept its processes from running.
+        family_cpu_seconds: Processor time of its parent, which belongs to the benchmark too.
+        busy_cpu_seconds: Processor time of all processes.
+        steal_seconds: Processor time that a virtual machine's host gave to others.
+        throttled_seconds: Time in which a container's quota stopped its processes.
         memory_stall_seconds: Time in which some process waited for memory.
         swapped_bytes: Read from and written to swap.
-        processor_joules: What the processors' own counters have counted; nothing else of the
-            machine is in it.
-        battery_joules: What is left in the batteries; None while the machine does not live on
-            them.
+        processor_joules: By the processors' counters, without the rest of the machine.
+        battery_joules: Left in the batteries; None unless the machine runs on them.
     """
 
     clock_seconds: float
@@ -83,15 +81,15 @@ class Counters(Record):
 
 
 class Stretch(Record):
-    """What happened between two moments; by difference of their counters.
+    """Differences of counters over a stretch of time.
 
     Attributes:
         wall_seconds: By the monotonic clock.
-        own_cpu_seconds: Processor time of the process that is measured.
-        family_cpu_seconds: Of its parent.
-        other_cpu_seconds: Of everything else on the machine.
-        steal_seconds: See `Counters`; likewise those after it.
-        battery_joules: Taken out of the batteries.
+        own_cpu_seconds: Processor time of the measured process.
+        family_cpu_seconds: Processor time of its parent.
+        other_cpu_seconds: Processor time of everything else on the machine.
+        steal_seconds: See `Counters`, as for the fields after it.
+        battery_joules: Drawn from the batteries.
     """
 
     wall_seconds: float
@@ -108,14 +106,14 @@ class Stretch(Record):
 
 
 class TrainingStretch(Record):
-    """Some steps trained without a word, and what the machine did meanwhile.
+    """Training steps between two messages, with the machine's counters.
 
     Attributes:
         step: Updates done at its end.
         steps: Updates done in it.
-        train_seconds: Wall-clock seconds inside training, of this stretch alone.
+        train_seconds: Wall-clock seconds inside training, of this stretch only.
         rss_bytes: Resident memory of the training process at its end.
-        seen: What the counters tell.
+        seen: Differences of the counters.
     """
 
     step: int
@@ -126,13 +124,13 @@ class TrainingStretch(Record):
 
 
 class Conditions(Record):
-    """All that was seen of the machine up to a run's last step.
+    """Observations of the machine up to a run's last step.
 
     Attributes:
         surroundings: Before training, every few seconds during it, and after it.
-        calibration_seconds: A fixed small piece of work, timed before training and after it.
-        stretches: All of the training, in order.
-        exclusive: Whether the suite kept other benchmarks of this user away.
+        calibration_seconds: Times of a fixed computation, before training and after it.
+        stretches: The whole training, in order.
+        exclusive: Whether other benchmarks of this user were locked out.
     """
 
     surroundings: tuple[Surroundings, ...] = ()
@@ -142,7 +140,7 @@ class Conditions(Record):
 
 
 def between(start: Counters, end: Counters) -> Stretch:
-    """What happened between two readings of one process."""
+    """Differences of two readings of the same process."""
     own = end.own_cpu_seconds - start.own_cpu_seconds
     family = _difference(start.family_cpu_seconds, end.family_cpu_seconds)
     busy = _difference(start.busy_cpu_seconds, end.busy_cpu_seconds)
@@ -150,7 +148,7 @@ def between(start: Counters, end: Counters) -> Stretch:
         wall_seconds=end.clock_seconds - start.clock_seconds,
         own_cpu_seconds=own,
         family_cpu_seconds=family,
-        # Not cut off at 0: ticks are counted coarsely, and over many stretches that evens out.
+        # May be negative: ticks are coarse, which averages out over many stretches.
         other_cpu_seconds=None if busy is None else busy - own - (family or 0.0),
         steal_seconds=_difference(start.steal_seconds, end.steal_seconds),
         throttled_seconds=_difference(start.throttled_seconds, end.throttled_seconds),
@@ -162,16 +160,14 @@ def between(start: Counters, end: Counters) -> Stretch:
     )
 
 
-def total(
-    stretches: Sequence[Stretch], figure: Callable[[Stretch], Number | None]
-) -> Number | None:
-    """Sum of a figure over stretches; None where one of them does not tell it."""
-    told = known(map(figure, stretches))
-    return sum(told[1:], start=told[0]) if told and len(told) == len(stretches) else None
+def total(stretches: Sequence[Stretch], value: Callable[[Stretch], Number | None]) -> Number | None:
+    """Sum of a value over stretches; None if it is unknown for one of them."""
+    values = known(map(value, stretches))
+    return sum(values[1:], start=values[0]) if values and len(values) == len(stretches) else None
 
 
 def known(values: Iterable[Number | None]) -> list[Number]:
-    """Those that are known."""
+    """The values that are not None."""
     return [value for value in values if value is not None]
 
 

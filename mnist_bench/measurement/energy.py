@@ -1,8 +1,8 @@
-"""What a machine's own counters tell of energy, without privileges.
+"""Energy counters of the machine that are readable without privileges.
 
-Linux alone shows such counters as files: RAPL's under `powercap`, which most systems keep for root
-since CVE-2020-8694, and those of batteries. What macOS and Windows tell without privileges is a
-battery's percents, too coarse for a training of minutes: there it is None, and so estimated.
+Only Linux has such counters, as files: RAPL's under `powercap`, which most systems restrict to root
+since CVE-2020-8694, and those of batteries. macOS and Windows report only a battery's percentage,
+too coarse for a training of minutes: there the values are None, and energy is estimated.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 
 _ZONES = "sys/class/powercap"
-"""Of RAPL: `intel-rapl:0` is a package, `intel-rapl:0:1` a part of it, which it counts too."""
+"""RAPL zones: `intel-rapl:0` is a package, `intel-rapl:0:1` a part of it that it includes."""
 _SUPPLIES = "sys/class/power_supply"
-_JOULES_A_MICROWATTHOUR = 3.6e-3
+_JOULES_PER_MICROWATTHOUR = 3.6e-3
 
 
 class Energy:
-    """Counters of one machine.
+    """Energy counters of this machine.
 
     Args:
-        root: Where the system's own files begin; tests stand in for them.
+        root: Root of the system's files; another folder in tests.
     """
 
     def __init__(self, root: Path) -> None:
@@ -27,80 +27,80 @@ class Energy:
         self._batteries = tuple(_batteries(root / _SUPPLIES))
 
     def processor_joules(self) -> float | None:
-        """What all packages have taken since this began to look; None where none may be read.
+        """Energy of all packages since this object was created; None if not readable.
 
         Raises:
-            OSError: One of them can't be read.
-            ValueError: One of them tells no number.
+            OSError: A counter can't be read.
+            ValueError: A counter is not a number.
         """
         return sum(zone.joules() for zone in self._zones) if self._zones else None
 
     def battery_joules(self) -> float | None:
-        """What is left in all batteries; None where they are not what the machine lives on.
+        """Energy left in all batteries; None unless the machine runs on battery.
 
         Raises:
-            OSError: One of them can't be read.
-            ValueError: One of them tells no number.
+            OSError: A battery can't be read.
+            ValueError: A value is not a number.
         """
-        if not any(_text(folder / "status") == "Discharging" for folder in self._batteries):
+        if not any(_read_text(folder / "status") == "Discharging" for folder in self._batteries):
             return None
-        return sum(map(_left_joules, self._batteries))
+        return sum(map(_remaining_joules, self._batteries))
 
 
 class _Zone:
-    """A package's counter, which begins anew at 0 when it is full."""
+    """A package's counter, which wraps around to 0."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "energy_uj"
-        self._size = int(_text(folder / "max_energy_range_uj"))
-        self._last = int(_text(self._file))
+        self._range = int(_read_text(folder / "max_energy_range_uj"))
+        self._last = int(_read_text(self._file))
         self._sum = 0
 
     def joules(self) -> float:
-        now = int(_text(self._file))
-        self._sum += now - self._last if now >= self._last else now - self._last + self._size
+        now = int(_read_text(self._file))
+        self._sum += now - self._last if now >= self._last else now - self._last + self._range
         self._last = now
         return self._sum / 1e6
 
 
 def _packages(folder: Path) -> tuple[_Zone, ...]:
-    """The processors' packages, all or none: a sum of some would be taken for that of all."""
+    """All processor packages, or none: a partial sum would be mistaken for the total."""
     try:
         return tuple(
             _Zone(zone)
             for zone in sorted(folder.glob("*-rapl:*"))
-            if _text(zone / "name").startswith("package-")
+            if _read_text(zone / "name").startswith("package-")
         )
     except (OSError, ValueError):
         return ()
 
 
 def _batteries(folder: Path) -> list[Path]:
-    """Those that the machine itself lives on."""
+    """Batteries of the machine itself."""
     try:
         return [
             supply
             for supply in sorted(folder.iterdir())
-            if _text(supply / "type") == "Battery" and not _is_a_devices(supply)
+            if _read_text(supply / "type") == "Battery" and not _is_peripheral(supply)
         ]
     except OSError:
         return []
 
 
-def _is_a_devices(supply: Path) -> bool:
-    """Whether it is a mouse's, say; most of a machine's own tell no scope."""
+def _is_peripheral(supply: Path) -> bool:
+    """Whether it belongs to a device such as a mouse; most machine batteries have no scope."""
     scope = supply / "scope"
-    return scope.exists() and _text(scope) == "Device"
+    return scope.exists() and _read_text(scope) == "Device"
 
 
-def _left_joules(battery: Path) -> float:
-    """By energy, or by charge at the voltage that the battery was designed for."""
+def _remaining_joules(battery: Path) -> float:
+    """Energy left, or charge left times the design voltage."""
     if (battery / "energy_now").exists():
-        return int(_text(battery / "energy_now")) * _JOULES_A_MICROWATTHOUR
-    charge = int(_text(battery / "charge_now"))
-    volts = int(_text(battery / "voltage_min_design")) / 1e6
-    return charge * volts * _JOULES_A_MICROWATTHOUR
+        return int(_read_text(battery / "energy_now")) * _JOULES_PER_MICROWATTHOUR
+    charge = int(_read_text(battery / "charge_now"))
+    volts = int(_read_text(battery / "voltage_min_design")) / 1e6
+    return charge * volts * _JOULES_PER_MICROWATTHOUR
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     return file.read_text(encoding="ascii", errors="replace").strip()

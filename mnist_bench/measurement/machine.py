@@ -1,4 +1,4 @@
-"""This machine: what it is made of, and which versions run on it."""
+"""Description of this machine: hardware, system and library versions."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from mnist_bench.core.records import Record
 
 
 class Machine(Record):
-    """The described hardware and software of one computer.
+    """Hardware and software of a computer.
 
     Attributes:
-        machine_id: A random value kept in the user's configuration folder; None where it can't be
-            kept.
-        cpu: The processor's own name.
-        cores_physical: None where the system does not tell.
-        cores_logical: None where the system does not tell.
+        machine_id: Random id stored in the user's configuration folder; None if it can't be stored.
+        cpu: Model name of the processor.
+        cores_physical: None if unknown.
+        cores_logical: None if unknown.
         memory_bytes: Installed memory.
         system: Operating system and its version.
-        architecture: Of the processor, as the system names it.
-        python: Version; likewise the versions after it; None in records from before one was told.
+        architecture: Of the processor, as named by the system.
+        python: Version, like the fields after it; None in records from before it was recorded.
     """
 
     machine_id: str | None
@@ -50,25 +49,23 @@ class Machine(Record):
 
     @property
     def name(self) -> str:
-        """The machine by its hardware, in one line."""
-        return self._in_words(
-            formatting.gibibytes(self.memory_bytes), self.system, self.architecture
-        )
+        """The hardware and system in one line."""
+        return self._join(formatting.gibibytes(self.memory_bytes), self.system, self.architecture)
 
     @property
     def kind(self) -> str:
-        """What it is made of, whatever runs on it: times of one kind may be compared."""
-        # What a system keeps for itself of the memory changes with its version.
-        return self._in_words(f"{round(self.memory_bytes / 2**30)} GiB")
+        """The hardware in one line: times of machines of the same kind are comparable."""
+        # Rounded: the memory that the system reserves depends on its version.
+        return self._join(f"{round(self.memory_bytes / 2**30)} GiB")
 
-    def _in_words(self, memory: str, *system: str) -> str:
+    def _join(self, memory: str, *system: str) -> str:
         cores = self.cores_physical or self.cores_logical
         parts = [self.cpu, f"{cores} cores" if cores else "", memory, " ".join(system)]
         return ", ".join(part for part in parts if part)
 
 
 def describe() -> Machine:
-    """Describe this machine; no privileges and no heavy import needed."""
+    """Describe this machine, without privileges and heavy imports."""
     return Machine(
         machine_id=machine_id(),
         cpu=_cpu_name(),
@@ -89,46 +86,46 @@ def describe() -> Machine:
 
 
 def id_file() -> Path:
-    """Where this machine's id is kept."""
+    """File of this machine's id."""
     return platformdirs.user_config_path("mnist-bench", appauthor=False) / "machine-id"
 
 
 def machine_id() -> str | None:
-    """This machine's random id, made at the first call; None where it can't be kept."""
+    """This machine's random id, created at the first call; None if it can't be stored."""
     path = id_file()
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f"machine-id-{os.getpid()}")
-            beside.write_text(uuid.uuid4().hex, encoding="ascii")
-            _publish(beside, path)
+            temporary = path.with_name(f"machine-id-{os.getpid()}")
+            temporary.write_text(uuid.uuid4().hex, encoding="ascii")
+            _rename_unless_exists(temporary, path)
         return path.read_text(encoding="ascii").strip() or None
     except (OSError, ValueError):
         return None
 
 
-def _publish(beside: Path, path: Path) -> None:
-    """Give a file its name unless another process, first too, was faster."""
+def _rename_unless_exists(temporary: Path, path: Path) -> None:
+    """Rename a temporary file unless another process has created `path` first."""
     try:
-        os.link(beside, path)
+        os.link(temporary, path)
     except FileExistsError:
         pass
     except OSError:  # a file system without links
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _cpu_name() -> str:
-    """The processor's own name, where the system tells it."""
+    """Model name of the processor, or its architecture."""
     try:
-        name = _cpu_name_of_system()
+        name = _system_cpu_name()
     except (OSError, subprocess.SubprocessError):
         name = ""
     return " ".join(name.split()) or platform.processor() or platform.machine()
 
 
-def _cpu_name_of_system() -> str:
+def _system_cpu_name() -> str:
     if sys.platform == "linux":
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         names = (line.partition(":")[2] for line in lines if line.startswith("model name"))

@@ -1,4 +1,4 @@
-"""How much memory this process holds and ever held, by the best method of its system."""
+"""Current and peak resident memory of this process."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 import psutil
 
-_OWN_FOLDER = Path("/proc/self")
-"""What Linux tells of this process."""
-_RESET_MARK = "5"
-"""What Linux's clear_refs takes as the word to reset the high-water mark."""
+_PROC_SELF = Path("/proc/self")
+"""Linux's files about this process."""
+_RESET_PEAK = "5"
+"""Value for Linux's clear_refs that resets the peak."""
 
 
 @dataclass(frozen=True)
 class PeakRss:
-    """The high-water mark of a process's resident memory.
+    """Peak resident memory of a process.
 
     Attributes:
-        bytes: The mark; None where the system does not tell.
-        method: Where it was read; marks of different methods do not compare.
+        bytes: The peak; None if the system does not report it.
+        method: Where it was read; values of different methods are not comparable.
     """
 
     bytes: int | None
@@ -28,13 +28,13 @@ class PeakRss:
 
 
 def peak_rss() -> PeakRss:
-    """This process's own high-water mark since its start, or since `reset_peak_rss`.
+    """Peak resident memory of this process since its start, or since `reset_peak_rss`.
 
-    Linux: VmHWM of /proc/self/status. `ru_maxrss` would be wrong there: a child inherits its
-    parent's. macOS: `ru_maxrss`, in bytes. Windows: `peak_wset`.
+    Linux: VmHWM of /proc/self/status, because a child process inherits its parent's `ru_maxrss`.
+    macOS: `ru_maxrss`, in bytes. Windows: `peak_wset`.
     """
     if sys.platform == "linux":
-        return _high_water_mark()
+        return _linux_peak_rss()
     if sys.platform == "darwin":
         import resource
 
@@ -45,31 +45,31 @@ def peak_rss() -> PeakRss:
 
 
 def reset_peak_rss() -> bool:
-    """Lower the high-water mark to what is resident now; whether the system let us.
+    """Reset the peak to the current resident memory; whether that succeeded.
 
-    Linux alone knows how; containers may forbid it.
+    Only Linux supports it, and containers may forbid it.
     """
     if sys.platform != "linux":
         return False
     try:
-        (_OWN_FOLDER / "clear_refs").write_text(_RESET_MARK, encoding="ascii")
+        (_PROC_SELF / "clear_refs").write_text(_RESET_PEAK, encoding="ascii")
     except OSError:
         return False
     return True
 
 
-def _high_water_mark() -> PeakRss:
+def _linux_peak_rss() -> PeakRss:
     try:
-        # The first line is the program's name, in whatever characters.
-        text = (_OWN_FOLDER / "status").read_text(encoding="ascii", errors="replace")
+        # The first line is the program's name, in any encoding.
+        text = (_PROC_SELF / "status").read_text(encoding="ascii", errors="replace")
     except OSError:
         return PeakRss(None, None)
-    marks = [line.split()[1] for line in text.splitlines() if line.startswith("VmHWM:")]
-    return PeakRss(int(marks[0]) * 1024, "VmHWM") if marks else PeakRss(None, None)
+    peaks = [line.split()[1] for line in text.splitlines() if line.startswith("VmHWM:")]
+    return PeakRss(int(peaks[0]) * 1024, "VmHWM") if peaks else PeakRss(None, None)
 
 
 def rss_bytes() -> int | None:
-    """Resident memory of this process now; None where the system does not tell."""
+    """Current resident memory of this process; None if the system does not report it."""
     try:
         return int(psutil.Process().memory_info().rss)
     except psutil.Error:

@@ -1,7 +1,7 @@
-"""Whether the machine let a run's figures be trusted: conditions in, verdict and reasons out; pure.
+"""Verdict of a run: whether its times and memory can be trusted, with reasons.
 
-Thresholds that disturbed and quiet runs can show were settled on some of them and tried on others
-(`benchmarks/trust/`); the rest are choices. docs/measuring.md tells which.
+Thresholds that disturbed and quiet runs can show were fitted on some of them and validated on
+others (`benchmarks/trust/`); the rest are choices. docs/measuring.md says which.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Reason:
     """Why a run is not clean.
 
     Attributes:
-        words: Short, the same for all runs with this reason, without a comma.
-        detail: The figure behind it, for people.
-        verdict: What it makes of the run.
+        words: Short name, the same for all runs with this reason, without a comma.
+        detail: The measured value as text.
+        verdict: The run's verdict if this is its worst reason.
     """
 
     words: str
@@ -43,14 +43,14 @@ class Reason:
 
 @dataclass(frozen=True)
 class Threshold:
-    """From where on a figure makes a run suspect, and from where on invalid.
+    """Limits of a value from which a run is suspect or invalid.
 
     Attributes:
-        words: What the reason is called.
-        figure: What is looked at, in a sentence.
-        suspect: The smallest value that makes a run suspect.
-        invalid: The same for invalid; None where the figure alone never does.
-        shown: The value as text.
+        words: Name of the reason.
+        figure: What is measured.
+        suspect: Smallest value that makes a run suspect.
+        invalid: Smallest value that makes a run invalid; None if the value alone never does.
+        shown: Formats the value.
     """
 
     words: str
@@ -60,7 +60,7 @@ class Threshold:
     shown: Callable[[float], str] = formatting.percent
 
     def reason(self, value: float) -> Reason:
-        """What a value means."""
+        """The reason that a value gives, whose verdict may be clean."""
         verdict: Verdict = "suspect" if value >= self.suspect else "clean"
         if self.invalid is not None and value >= self.invalid:
             verdict = "invalid"
@@ -121,67 +121,67 @@ THRESHOLDS = (
     CLOCK_FALL,
     TEMPERATURE,
 )
-"""All of them, for people to read."""
+"""All thresholds, for display."""
 
 BUSY_ENOUGH = 0.85
-"""A stretch waited where it got less than this share of the processor time that is its usual."""
+"""A stretch waited if it got less than this share of the usual processor time."""
 SLOW_STRETCH = 1.10
-"""A stretch counts as slow above so many times the median."""
+"""A stretch is slow from this multiple of the median time per step."""
 WARM_UP_STRETCHES = 2
-"""The first steps are slower on a quiet machine too: memory is touched for the first time."""
+"""The first steps are slower even on a quiet machine: memory is touched for the first time."""
 DRIFT_STRETCHES = 30
-"""Fewer stretches than these have no thirds worth comparing."""
+"""Least number of stretches for comparing the first and last third."""
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is to be thought of a run's figures.
+    """Verdict of a run with its reasons.
 
     Attributes:
-        reasons: Every reason against it, worst first; empty where it is clean.
+        reasons: Every reason against it, worst first; empty if it is clean.
     """
 
     reasons: tuple[Reason, ...]
 
     @property
     def verdict(self) -> Verdict:
-        """That of the worst reason."""
+        """Verdict of the worst reason."""
         return self.reasons[0].verdict if self.reasons else "clean"
 
 
 def assess(conditions: Conditions) -> Assessment:
-    """Judge a run by all that was seen of the machine up to its last step."""
+    """Assess a run by the machine's state up to its last step."""
     stretches = [stretch.seen for stretch in conditions.stretches]
-    found = [
-        *_of_load(stretches, _cores(conditions.surroundings)),
-        *_of_pace(conditions.stretches),
-        *_of_calibration(conditions.calibration_seconds),
-        *_of_surroundings(conditions.surroundings),
+    reasons = [
+        *_load_reasons(stretches, _cores(conditions.surroundings)),
+        *_pace_reasons(conditions.stretches),
+        *_calibration_reasons(conditions.calibration_seconds),
+        *_surroundings_reasons(conditions.surroundings),
         *([] if conditions.exclusive else [_NOT_EXCLUSIVE]),
     ]
-    return _judgement(found)
+    return _assessment(reasons)
 
 
-def assess_now(seen: Stretch, surroundings: Surroundings) -> Assessment:
-    """Judge a moment in which nothing of ours was trained: is it a good one to measure?"""
+def assess_now(sample: Stretch, surroundings: Surroundings) -> Assessment:
+    """Assess the idle machine: whether now is a good time to measure."""
     cores = _cores((surroundings,))
-    return _judgement([*_of_load([seen], cores), *_of_surroundings((surroundings,))])
+    return _assessment([*_load_reasons([sample], cores), *_surroundings_reasons((surroundings,))])
 
 
 _NOT_EXCLUSIVE = Reason("not exclusive", "other benchmarks were not kept away", "suspect")
 
 
-def _judgement(reasons: Sequence[Reason]) -> Assessment:
-    against = [reason for reason in reasons if reason.verdict != "clean"]
-    return Assessment(tuple(sorted(against, key=lambda r: -VERDICTS.index(r.verdict))))
+def _assessment(reasons: Sequence[Reason]) -> Assessment:
+    failed = [reason for reason in reasons if reason.verdict != "clean"]
+    return Assessment(tuple(sorted(failed, key=lambda r: -VERDICTS.index(r.verdict))))
 
 
 def _cores(surroundings: Sequence[Surroundings]) -> float | None:
     return min(known(s.usable_cores or None for s in surroundings), default=None)
 
 
-def _of_load(stretches: Sequence[Stretch], cores: float | None) -> Iterator[Reason]:
-    """What others took of the machine."""
+def _load_reasons(stretches: Sequence[Stretch], cores: float | None) -> Iterator[Reason]:
+    """Reasons from other programs' use of the machine."""
     wall = sum(stretch.wall_seconds for stretch in stretches)
     if wall <= 0:
         return
@@ -191,9 +191,9 @@ def _of_load(stretches: Sequence[Stretch], cores: float | None) -> Iterator[Reas
         (THROTTLED, total(stretches, lambda s: s.throttled_seconds), 1.0),
         (MEMORY_STALL, total(stretches, lambda s: s.memory_stall_seconds), 1.0),
     )
-    for limits, seconds, width in shares:
+    for threshold, seconds, width in shares:
         if seconds is not None and width is not None:
-            yield limits.reason(seconds / wall / width)
+            yield threshold.reason(seconds / wall / width)
     asleep = total(stretches, lambda s: s.suspended_seconds)
     if asleep is not None:
         yield SUSPENDED.reason(asleep)
@@ -202,78 +202,80 @@ def _of_load(stretches: Sequence[Stretch], cores: float | None) -> Iterator[Reas
         yield SWAPPED.reason(swapped)
 
 
-def _of_pace(stretches: Sequence[TrainingStretch]) -> Iterator[Reason]:
-    """How even the training's own steps were, once it is warm."""
+def _pace_reasons(stretches: Sequence[TrainingStretch]) -> Iterator[Reason]:
+    """Reasons from uneven step times, after warm-up."""
     warm = [s for s in stretches[WARM_UP_STRETCHES:] if s.steps > 0]
     if len(warm) < 2:
         return
-    yield WAITED.reason(_waited(warm))
-    yield UNEVEN.reason(_uneven(warm))
+    yield WAITED.reason(_waiting_share(warm))
+    yield UNEVEN.reason(_uneven_share(warm))
     if len(warm) >= DRIFT_STRETCHES:
         third = len(warm) // 3
-        ends = [statistics.median(map(_pace, part)) for part in (warm[:third], warm[-third:])]
-        yield DRIFT.reason(_apart(*ends))
+        ends = [
+            statistics.median(map(_seconds_per_step, some))
+            for some in (warm[:third], warm[-third:])
+        ]
+        yield DRIFT.reason(_relative_difference(*ends))
 
 
-def _waited(stretches: Sequence[TrainingStretch]) -> float:
-    """Share of the time in which the process got too little to do its usual work."""
-    seen = [s.seen for s in stretches if s.seen.wall_seconds > 0]
-    rates = [s.own_cpu_seconds / s.wall_seconds for s in seen]
+def _waiting_share(stretches: Sequence[TrainingStretch]) -> float:
+    """Share of the time in which the process got less processor time than usual."""
+    observed = [s.seen for s in stretches if s.seen.wall_seconds > 0]
+    rates = [s.own_cpu_seconds / s.wall_seconds for s in observed]
     usual = statistics.median(rates) if rates else 0.0
     if usual <= 0:
         return 0.0
     lost = (
         s.wall_seconds - s.own_cpu_seconds / usual
-        for s, rate in zip(seen, rates, strict=True)
+        for s, rate in zip(observed, rates, strict=True)
         if rate < BUSY_ENOUGH * usual
     )
-    return sum(lost) / sum(s.wall_seconds for s in seen)
+    return sum(lost) / sum(s.wall_seconds for s in observed)
 
 
-def _uneven(stretches: Sequence[TrainingStretch]) -> float:
-    """Share of the time that slow stretches took longer than the median one."""
-    usual = statistics.median(map(_pace, stretches))
+def _uneven_share(stretches: Sequence[TrainingStretch]) -> float:
+    """Excess time of slow stretches over the median, as a share of the time."""
+    usual = statistics.median(map(_seconds_per_step, stretches))
     total_seconds = sum(s.train_seconds for s in stretches)
     if total_seconds <= 0:
         return 0.0
-    slow = [s for s in stretches if _pace(s) >= SLOW_STRETCH * usual]
+    slow = [s for s in stretches if _seconds_per_step(s) >= SLOW_STRETCH * usual]
     return sum(s.train_seconds - usual * s.steps for s in slow) / total_seconds
 
 
-def _pace(stretch: TrainingStretch) -> float:
-    """Seconds a step."""
+def _seconds_per_step(stretch: TrainingStretch) -> float:
     return stretch.train_seconds / stretch.steps
 
 
-def _apart(one: float, other: float) -> float:
-    """How much larger the larger is than the smaller; 0 where one of them is nothing."""
+def _relative_difference(one: float, other: float) -> float:
+    """Relative difference of the larger to the smaller; 0 if one of them is 0."""
     return max(one, other) / min(one, other) - 1 if min(one, other) > 0 else 0.0
 
 
-def _of_calibration(seconds: Sequence[float]) -> Iterator[Reason]:
+def _calibration_reasons(seconds: Sequence[float]) -> Iterator[Reason]:
     pairs = pairwise(s for s in seconds if s > 0)
-    drift = max((_apart(*pair) for pair in pairs), default=None)
+    drift = max((_relative_difference(*pair) for pair in pairs), default=None)
     if drift is not None:
         yield CALIBRATION_DRIFT.reason(drift)
 
 
-def _of_surroundings(seen: Sequence[Surroundings]) -> Iterator[Reason]:
-    """What the machine was like."""
-    if any(s.on_battery for s in seen):
+def _surroundings_reasons(observed: Sequence[Surroundings]) -> Iterator[Reason]:
+    """Reasons from power, cores, clock, temperature and memory."""
+    if any(s.on_battery for s in observed):
         yield Reason("on battery", "not on mains power", "suspect")
-    for s in seen[:1]:
+    for s in observed[:1]:
         cores, all_cores = s.usable_cores, s.logical_cores
         if cores is not None and all_cores is not None and cores < all_cores:
             yield Reason("limited cores", f"{cores:g} of {all_cores}", "suspect")
-    clocks = known(s.clock_mhz or None for s in seen)
+    clocks = known(s.clock_mhz or None for s in observed)
     if clocks:
         yield CLOCK_FALL.reason(1 - min(clocks) / max(clocks))
-    hottest = max(known(s.temperature_celsius for s in seen), default=None)
+    hottest = max(known(s.temperature_celsius for s in observed), default=None)
     if hottest is not None:
         yield TEMPERATURE.reason(hottest)
     used = [
         1 - s.memory_available_bytes / s.memory_total_bytes
-        for s in seen
+        for s in observed
         if s.memory_available_bytes is not None and s.memory_total_bytes
     ]
     if used:

@@ -1,4 +1,4 @@
-"""Reads the machine's conditions, without privileges, from psutil and the system's own files."""
+"""Sensors of the machine, read without privileges from psutil and the system's files."""
 
 from __future__ import annotations
 
@@ -18,64 +18,67 @@ import psutil
 from mnist_bench.measurement.conditions import Counters, Surroundings
 from mnist_bench.measurement.energy import Energy
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 _PROCESSOR_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "acpitz")
-"""Names under which Linux's drivers tell a processor's temperature."""
+"""Linux drivers that report a processor's temperature."""
 _IDLE_TIMES = frozenset({"idle", "iowait", "steal", "guest", "guest_nice", "interrupt", "dpc"})
-"""Not busy, or counted in another of psutil's times already (guests; Windows's interrupts)."""
+"""Idle times, or included in another of psutil's times (guests; interrupts on Windows)."""
 
 
 class Sensors:
-    """The machine's sensors; each figure that can't be had is None.
+    """The machine's sensors; a value that can't be read is None.
 
     Args:
-        root: Where the system's own files begin; tests stand in for them.
+        root: Root of the system's files; another folder in tests.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
-        self._parent = _tried(lambda: psutil.Process().parent())
-        self._limits = _tried(lambda: _cpu_limit_folders(root)) or ()
+        self._parent = _read_or_none(lambda: psutil.Process().parent())
+        self._limits = _read_or_none(lambda: _cpu_limit_folders(root)) or ()
 
     @functools.cached_property
     def _energy(self) -> Energy:
-        """Its counters count from when they are first asked; who asks for cores opens none."""
+        """Opened at first use: the counters start there, and most callers need none."""
         return Energy(self._root)
 
     def counters(self) -> Counters:
-        """The machine's and this process's counters, now."""
-        busy, steal = _tried(_busy_and_steal) or (None, None)
+        """Read the counters of the machine and of this process."""
+        busy, steal = _read_or_none(_busy_and_steal) or (None, None)
         parent = self._parent
         return Counters(
             clock_seconds=time.perf_counter(),
-            suspended_seconds=_tried(_suspended_seconds),
+            suspended_seconds=_read_or_none(_suspended_seconds),
             own_cpu_seconds=time.process_time(),
-            family_cpu_seconds=_tried(lambda: sum(parent.cpu_times()[:2])) if parent else None,
+            family_cpu_seconds=_read_or_none(lambda: sum(parent.cpu_times()[:2]))
+            if parent
+            else None,
             busy_cpu_seconds=busy,
             steal_seconds=steal,
             throttled_seconds=self._throttled_seconds(),
             memory_stall_seconds=self._memory_stall_seconds(),
-            swapped_bytes=_tried(_swapped_bytes),
-            processor_joules=_tried(self._energy.processor_joules),
-            battery_joules=_tried(self._energy.battery_joules),
+            swapped_bytes=_read_or_none(_swapped_bytes),
+            processor_joules=_read_or_none(self._energy.processor_joules),
+            battery_joules=_read_or_none(self._energy.battery_joules),
         )
 
     def surroundings(self) -> Surroundings:
-        """What changes slowly."""
-        memory = _tried(psutil.virtual_memory)
-        battery = _tried(getattr(psutil, "sensors_battery", _nothing))
-        swap = _tried(_swap)
+        """Read the slowly changing state."""
+        memory = _read_or_none(psutil.virtual_memory)
+        battery = _read_or_none(getattr(psutil, "sensors_battery", _no_sensor))
+        swap = _read_or_none(_swap)
         plugged = battery.power_plugged if battery else None
         return Surroundings(
-            logical_cores=_tried(psutil.cpu_count),
-            affinity_cores=_tried(lambda: len(psutil.Process().cpu_affinity() or ())) or None,
+            logical_cores=_read_or_none(psutil.cpu_count),
+            affinity_cores=_read_or_none(lambda: len(psutil.Process().cpu_affinity() or ()))
+            or None,
             quota_cores=self.quota_cores(),
             governor=self._text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            clock_mhz=_tried(_clock_mhz) or None,
+            clock_mhz=_read_or_none(_clock_mhz) or None,
             on_battery=None if plugged is None else not plugged,
             battery_percent=float(battery.percent) if battery else None,
-            temperature_celsius=_tried(_temperature_celsius),
+            temperature_celsius=_read_or_none(_temperature_celsius),
             memory_available_bytes=memory.available if memory else None,
             memory_total_bytes=memory.total if memory else None,
             swap_used_bytes=swap.used if swap and swap.total else None,
@@ -83,10 +86,10 @@ class Sensors:
 
     def quota_cores(self) -> float | None:
         """Processor time that this process's control groups allow, in cores; None without limit."""
-        return min(filter(None, map(_quota_of, self._limits)), default=None)
+        return min(filter(None, map(_group_quota_cores, self._limits)), default=None)
 
     def _throttled_seconds(self) -> float | None:
-        times = [_throttled_of(folder) for folder in self._limits]
+        times = [_group_throttled_seconds(folder) for folder in self._limits]
         known = [seconds for seconds in times if seconds is not None]
         return sum(known) if known else None
 
@@ -96,7 +99,7 @@ class Sensors:
         return int(totals[0]) / 1e6 if totals and totals[0].isdigit() else None
 
     def _text(self, path: str) -> str | None:
-        return _text_of(self._root / path)
+        return _read_text(self._root / path)
 
 
 def usable_threads() -> int:
@@ -105,19 +108,19 @@ def usable_threads() -> int:
     return max(1, math.ceil(cores)) if cores else os.cpu_count() or 1
 
 
-def _nothing() -> None:
-    """What a sensor tells that is not there."""
+def _no_sensor() -> None:
+    """Stands in for a sensor that does not exist on this system."""
 
 
-def _tried(read: Callable[[], Answer]) -> Answer | None:
-    """What a sensor tells; None where it is missing, forbidden or broken."""
+def _read_or_none(read: Callable[[], Value]) -> Value | None:
+    """Value of a sensor; None if it is missing, forbidden or broken."""
     try:
         return read()
     except (OSError, psutil.Error, AttributeError, LookupError, ValueError, RuntimeError):
         return None
 
 
-def _text_of(path: Path) -> str | None:
+def _read_text(path: Path) -> str | None:
     try:
         return path.read_text(encoding="ascii", errors="replace").strip() or None
     except OSError:
@@ -131,11 +134,11 @@ def _busy_and_steal() -> tuple[float, float | None]:
 
 
 def _suspended_seconds() -> float | None:
-    """Time since the start of the machine in which it was suspended."""
+    """Time suspended since the machine was started."""
     if sys.platform == "linux":
         boot, awake = time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC
         return time.clock_gettime(boot) - time.clock_gettime(awake)
-    if sys.platform == "darwin":  # there the monotonic clock goes on in sleep
+    if sys.platform == "darwin":  # whose monotonic clock continues in sleep
         both, awake = time.CLOCK_MONOTONIC, time.CLOCK_UPTIME_RAW
         return time.clock_gettime(both) - time.clock_gettime(awake)
     if sys.platform == "win32":
@@ -158,7 +161,7 @@ def _swap() -> Any:
 
 
 def _swapped_bytes() -> int | None:
-    if sys.platform == "win32":  # psutil tells 0 there
+    if sys.platform == "win32":  # psutil reports 0 there
         return None
     swap = _swap()
     return int(swap.sin + swap.sout) if swap else None
@@ -176,13 +179,13 @@ def _temperature_celsius() -> float | None:
 
 
 def _cpu_limit_folders(root: Path) -> tuple[Path, ...]:
-    """Folders of the control groups that this process is in, each once, with all above them."""
-    # `cpu` is a link to `cpu,cpuacct` on most systems of the first kind.
-    return tuple(dict.fromkeys(folder.resolve() for folder in _mounted_limits(root)))
+    """Folders of the process's control groups and of all groups above them, without duplicates."""
+    # On most systems with cgroup v1, `cpu` is a link to `cpu,cpuacct`.
+    return tuple(dict.fromkeys(folder.resolve() for folder in _mounted_limit_folders(root)))
 
 
-def _mounted_limits(root: Path) -> Iterator[Path]:
-    for line in (_text_of(root / "proc/self/cgroup") or "").splitlines():
+def _mounted_limit_folders(root: Path) -> Iterator[Path]:
+    for line in (_read_text(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, group = (*line.split(":", 2), "", "")[:3]
         names = controllers.split(",")
         if controllers and "cpu" not in names:
@@ -191,21 +194,21 @@ def _mounted_limits(root: Path) -> Iterator[Path]:
         for mount in mounts:
             top = root / "sys/fs/cgroup" / mount
             folder = top / group.strip("/")
-            for place in (folder, *folder.parents):
-                if any((place / name).exists() for name in ("cpu.max", "cpu.cfs_quota_us")):
-                    yield place
-                if place == top:
+            for parent in (folder, *folder.parents):
+                if any((parent / name).exists() for name in ("cpu.max", "cpu.cfs_quota_us")):
+                    yield parent
+                if parent == top:
                     break
 
 
-def _quota_of(folder: Path) -> float | None:
-    second = _text_of(folder / "cpu.max")  # cgroup v2: "max 100000" or "150000 100000"
+def _group_quota_cores(folder: Path) -> float | None:
+    v2_limit = _read_text(folder / "cpu.max")  # cgroup v2: "max 100000" or "150000 100000"
     quota, period = (
-        second.split()[:2]
-        if second and len(second.split()) > 1
+        v2_limit.split()[:2]
+        if v2_limit and len(v2_limit.split()) > 1
         else (
-            _text_of(folder / "cpu.cfs_quota_us") or "-1",
-            _text_of(folder / "cpu.cfs_period_us") or "0",
+            _read_text(folder / "cpu.cfs_quota_us") or "-1",
+            _read_text(folder / "cpu.cfs_period_us") or "0",
         )
     )
     if not (quota.isdigit() and period.isdigit() and int(period)):
@@ -213,8 +216,8 @@ def _quota_of(folder: Path) -> float | None:
     return int(quota) / int(period)
 
 
-def _throttled_of(folder: Path) -> float | None:
-    for line in (_text_of(folder / "cpu.stat") or "").splitlines():
+def _group_throttled_seconds(folder: Path) -> float | None:
+    for line in (_read_text(folder / "cpu.stat") or "").splitlines():
         name, _, value = line.partition(" ")
         if not value.isdigit():
             continue

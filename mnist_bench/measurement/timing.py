@@ -1,4 +1,4 @@
-"""A piece of work, timed once the machine does it steadily."""
+"""Timing of a function after warm-up."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable
 
 WARM_UP_SECONDS = 0.3
-"""Threads that slept, and a clock that rested, take this long to be what they are in training."""
-TIMES = 21
+"""Idle threads and processor clocks take this long to reach their speed in training."""
+REPEATS = 21
 
 
 def median_seconds(work: Callable[[], object]) -> float:
-    """Seconds of a piece of work: the median of several, warmed up."""
-    begin = time.perf_counter()
-    while time.perf_counter() - begin < WARM_UP_SECONDS:
+    """Median seconds of a call of `work`, after warm-up."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < WARM_UP_SECONDS:
         _seconds(work)
-    return statistics.median(_seconds(work) for _ in range(TIMES))
+    return statistics.median(_seconds(work) for _ in range(REPEATS))
 
 
 def _seconds(work: Callable[[], object]) -> float:

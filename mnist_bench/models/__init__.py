@@ -1,5 +1,5 @@
 """The networks as TensorFlow variables and operations, and their parameter counts.
 
-It knows neither optimizers nor data sets: the worker trains them.
+The worker trains them; optimizers and datasets are not used here.
 Start with layers.py and paper_cnn.py.
 """

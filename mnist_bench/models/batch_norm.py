@@ -1,4 +1,4 @@
-"""Batch normalisation of a batch that comes in parts, with a gradient of its own."""
+"""Batch normalization of a batch that is cut into shards, with a custom gradient."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 _STATISTICS_DECAY = 0.9
-"""Share of the statistics so far in those that scoring normalises with; as in PyTorch."""
-_SMALLEST_VARIANCE = 1e-5
+"""Weight of the old statistics in the running ones used for scoring; as in PyTorch."""
+_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """Batch normalisation of a layer's outputs; the layer's bias comes after it.
+    """Variables of the batch normalization of a layer, which is applied before the layer's bias.
 
     Attributes:
         scale: (outputs,).
-        mean: Of the outputs over the last steps, (outputs,); not trained.
-        variance: The same.
+        mean: Running mean of the outputs, (outputs,); not trained.
+        variance: Running variance of the outputs, (outputs,); not trained.
     """
 
     scale: tf.Variable
@@ -28,52 +28,57 @@ class Normalization:
     variance: tf.Variable
 
 
-def normalized(parts: list[tf.Tensor], norm: Normalization, *, scoring: bool) -> list[tf.Tensor]:
-    """Each channel with the mean 0 and the variance 1 over the batch, then scaled.
+def batch_normalize(
+    shards: list[tf.Tensor], norm: Normalization, *, scoring: bool
+) -> list[tf.Tensor]:
+    """Normalize each channel to mean 0 and variance 1 over the batch, then scale it.
 
-    The batch's parts share their statistics, so that it is the same however many there are; these
-    are sums of many, and so float32 in either arithmetic. In training the statistics that scoring
-    normalises with follow the batch.
+    Statistics are taken over all shards, so that the result does not depend on their number, and
+    are always float32, because they are sums of many terms. In training, the running statistics
+    are updated.
     """
-    dtype = parts[0].dtype
-    parts = [tf.cast(x, tf.float32) for x in parts]
+    dtype = shards[0].dtype
+    shards = [tf.cast(x, tf.float32) for x in shards]
     if scoring:
-        factor = norm.scale * tf.math.rsqrt(norm.variance + _SMALLEST_VARIANCE)
-        return [tf.cast((x - norm.mean) * factor, dtype) for x in parts]
-    *scaled, mean, variance = _of_batch(tf.convert_to_tensor(norm.scale), *parts)
-    for kept, now in ((norm.mean, mean), (norm.variance, variance)):
-        kept.assign_sub((1 - _STATISTICS_DECAY) * (kept - now))
+        factor = norm.scale * tf.math.rsqrt(norm.variance + _EPSILON)
+        return [tf.cast((x - norm.mean) * factor, dtype) for x in shards]
+    *scaled, mean, variance = _normalize_batch(tf.convert_to_tensor(norm.scale), *shards)
+    for running, batch in ((norm.mean, mean), (norm.variance, variance)):
+        running.assign_sub((1 - _STATISTICS_DECAY) * (running - batch))
     return [tf.cast(x, dtype) for x in scaled]
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow comes without types
-def _of_batch(scale: tf.Tensor, *parts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], object]:
-    """The parts normalised by the batch's own statistics, and these: mean and variance.
+@tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
+def _normalize_batch(scale: tf.Tensor, *shards: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], object]:
+    """Shards normalized by the batch's statistics, followed by these: mean and variance.
 
-    What TensorFlow derives by itself goes twice as often over all of the outputs: docs/speed.md.
+    TensorFlow's own gradient would make twice as many passes over the outputs: docs/speed.md.
     """
-    count = sum(math.prod(map(int, x.shape[:-1])) for x in parts)
-    mean = _sum(parts) / count
-    centred = [x - mean for x in parts]
-    variance = _sum([tf.square(x) for x in centred]) / count
-    shrink = tf.math.rsqrt(variance + _SMALLEST_VARIANCE)
-    factor = scale * shrink
+    count = sum(math.prod(map(int, x.shape[:-1])) for x in shards)
+    mean = _channel_sums(shards) / count
+    centered = [x - mean for x in shards]
+    variance = _channel_sums([tf.square(x) for x in centered]) / count
+    inverse_stddev = tf.math.rsqrt(variance + _EPSILON)
+    factor = scale * inverse_stddev
 
     def gradient(*upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Of scale and parts; nobody asks for those of mean and variance."""
-        by_output = upstream[: len(parts)]
-        along = _sum([dy * x for dy, x in zip(by_output, centred, strict=True)])
-        mean_of_outputs, share = _sum(by_output) / count, along * shrink * shrink / count
-        by_part = [
-            (dy - (mean_of_outputs + x * share)) * factor
-            for dy, x in zip(by_output, centred, strict=True)
+        """Gradients of scale and shards; those of mean and variance are not used."""
+        by_output = upstream[: len(shards)]
+        projection = _channel_sums([dy * x for dy, x in zip(by_output, centered, strict=True)])
+        mean_gradient, slope = (
+            _channel_sums(by_output) / count,
+            projection * inverse_stddev * inverse_stddev / count,
+        )
+        by_shard = [
+            (dy - (mean_gradient + x * slope)) * factor
+            for dy, x in zip(by_output, centered, strict=True)
         ]
-        return (along * shrink, *by_part)
+        return (projection * inverse_stddev, *by_shard)
 
-    return (*(x * factor for x in centred), mean, variance), gradient
+    return (*(x * factor for x in centered), mean, variance), gradient
 
 
-def _sum(parts: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Of each channel, over all parts: (channels,)."""
-    others = list(range(len(parts[0].shape) - 1))
-    return tf.add_n([tf.reduce_sum(x, axis=others) for x in parts])
+def _channel_sums(shards: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Sum of each channel over all shards, (channels,)."""
+    axes = list(range(len(shards[0].shape) - 1))
+    return tf.add_n([tf.reduce_sum(x, axis=axes) for x in shards])

@@ -1,4 +1,4 @@
-"""The network of the paper's Figures 1 to 4: three convolutions of 5, 5 and 20 filters."""
+"""Network of the paper's Figures 1 to 4: three convolutions of 5, 5 and 20 filters."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from mnist_bench.data.idx import CLASSES
-from mnist_bench.models.layers import PIXEL_SCALE, dropped, flat, pooled
+from mnist_bench.models.layers import PIXEL_SCALE, dropout, flatten, max_pool
 from mnist_bench.models.paper_cnn import BIAS, WEIGHT_STDDEV
 
 _KERNEL_SIZE = 5
 FILTERS = (5, 5, 20)
-"""Of the three convolutions, as Figures 2, 3 and 4 show them."""
+"""Filters of the three convolutions, as shown in Figures 2, 3 and 4."""
 _POOLED_PIXELS = 7 * 7
 
 
 class SmallCnn:
     """Convolution, pool, convolution, pool, convolution with dropout, and ten outputs.
 
-    Weights and biases are drawn as those of Table I's network. The author's program builds this
-    one beside it and never trains it.
+    Weights and biases are initialized like those of Table I's network. The author's program builds
+    this network too, but never trains it.
 
     Args:
-        seed: Seeds the weights and the dropout.
+        seed: Seed of weights and dropout.
         dropout_rate: Share of the last convolution's outputs dropped in training.
     """
 
@@ -43,14 +43,14 @@ class SmallCnn:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """All that is trained."""
+        """The trained variables."""
         return [*self._weights, *self._biases]
 
     def average(self, updates: tf.Tensor) -> None:
-        """Nothing: the weights are scored as they are."""
+        """Do nothing: scoring uses the current weights."""
 
     def maps(self, pixels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """What each convolution makes of images, after ReLU and before any pool.
+        """Feature maps of each convolution, after ReLU and before pooling.
 
         Args:
             pixels: uint8 (n, 28, 28).
@@ -60,26 +60,26 @@ class SmallCnn:
         """
         x = (tf.cast(pixels, tf.float32) * PIXEL_SCALE)[..., tf.newaxis]  # (n, 28, 28, 1)
         first = self._convolved(x, 0)
-        second = self._convolved(pooled(first), 1)
-        return first, second, self._convolved(pooled(second), 2)
+        second = self._convolved(max_pool(first), 1)
+        return first, second, self._convolved(max_pool(second), 2)
 
     def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
-        """Unnormalised log-probabilities of the ten digits.
+        """Unnormalized log-probabilities of the ten digits.
 
         Args:
             pixels: uint8 (n, 28, 28).
-            dropout_step: In training, the number of the step; None when scoring.
+            dropout_step: Number of the step in training; None when scoring.
 
         Returns:
             float32 (n, 10).
         """
         last = self.maps(pixels)[-1]
-        x = flat(last)
-        x = dropped(x, self._dropout_rate, self._seed, dropout_step)
+        x = flatten(last)
+        x = dropout(x, self._dropout_rate, self._seed, dropout_step)
         return tf.nn.bias_add(tf.linalg.matmul(x, self._weights[-1]), self._biases[-1])
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """All of them, by their order."""
+        """The weights used for scoring, named by their index."""
         return {f"{i}": variable.numpy() for i, variable in enumerate(self.variables)}
 
     def _convolved(self, x: tf.Tensor, layer: int) -> tf.Tensor:

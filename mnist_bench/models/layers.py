@@ -1,4 +1,4 @@
-"""What networks are made of: layers of weights and biases, as plain TensorFlow variables."""
+"""Layers, the base class of networks, and shared operations."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ from mnist_bench.scenarios.hyperparameters import (
 )
 
 PIXEL_SCALE = 1 / 255
-"""From bytes to [0, 1]."""
+"""Scales bytes to [0, 1]."""
 
-AskedT = TypeVar(
-    "AskedT", PaperCnnHyperparameters, FullyConnectedHyperparameters, Lenet5Hyperparameters
+HyperparametersT = TypeVar(
+    "HyperparametersT",
+    PaperCnnHyperparameters,
+    FullyConnectedHyperparameters,
+    Lenet5Hyperparameters,
 )
 
 
@@ -35,9 +38,9 @@ class Layer:
     """Weights and bias of one layer.
 
     Attributes:
-        blocks: The weights, cut along their first axis: several threads train them side by side.
+        blocks: The weights, split along their first axis, so that several threads can train them.
         bias: (outputs,).
-        normalization: None where there is none.
+        normalization: None for a layer without batch normalization.
     """
 
     blocks: tuple[tf.Variable, ...]
@@ -51,98 +54,107 @@ class Layer:
 
     @property
     def variables(self) -> tuple[tf.Variable, ...]:
-        """What is trained: weights, bias, scale."""
+        """The trained variables: weights, bias, scale."""
         scale = (self.normalization.scale,) if self.normalization else ()
         return (*self.blocks, self.bias, *scale)
 
     @property
     def state(self) -> tuple[tf.Variable, ...]:
-        """All that scoring needs: what is trained, and the statistics."""
+        """All variables used for scoring: the trained ones and the running statistics."""
         norm = self.normalization
         return (*self.variables, *((norm.mean, norm.variance) if norm else ()))
 
     @property
     def tensors(self) -> dict[str, tf.Tensor]:
-        """The same by name, the weights in one."""
+        """The state by name, with the weights as one tensor."""
         norm = self.normalization
-        known = {"weights": self.weights, "bias": self.bias}
+        tensors = {"weights": self.weights, "bias": self.bias}
         if norm is None:
-            return known
-        return known | {"scale": norm.scale, "mean": norm.mean, "variance": norm.variance}
+            return tensors
+        return tensors | {"scale": norm.scale, "mean": norm.mean, "variance": norm.variance}
 
     @property
     def parameter_count(self) -> int:
         """Weights, biases and scales."""
         return sum(math.prod(map(int, v.shape)) for v in self.variables)
 
-    def take(self, tensors: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Put other values in place of these.
+    def set_tensors(self, tensors: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Replace the state.
 
         Args:
-            tensors: As `tensors` names them.
+            tensors: Named as in the property `tensors`.
 
         Raises:
-            ValueError: One has another shape.
+            ValueError: A shape does not match.
         """
         for name, variable in self.tensors.items():
-            if name != "weights":  # these are in one there
+            if name != "weights":  # split into blocks below
                 variable.assign(tensors[name])
-        cut = shares(tensors["weights"], len(self.blocks))
-        for block, share in zip(self.blocks, cut, strict=True):
-            block.assign(share)
+        blocks = split_rows(tensors["weights"], len(self.blocks))
+        for variable, values in zip(self.blocks, blocks, strict=True):
+            variable.assign(values)
 
     def copy(self) -> Layer:
-        """A layer of the same values that are not trained."""
+        """An untrained layer with the same values."""
         norm = self.normalization
         return Layer(
-            tuple(_held(block) for block in self.blocks),
-            _held(self.bias),
-            norm and Normalization(_held(norm.scale), _held(norm.mean), _held(norm.variance)),
+            tuple(_frozen_copy(block) for block in self.blocks),
+            _frozen_copy(self.bias),
+            norm
+            and Normalization(
+                _frozen_copy(norm.scale), _frozen_copy(norm.mean), _frozen_copy(norm.variance)
+            ),
         )
 
 
-class LayeredNetwork(ABC, Generic[AskedT]):
-    """A network of layers, one after the other.
+class LayeredNetwork(ABC, Generic[HyperparametersT]):
+    """Base class of networks: a sequence of layers.
 
-    How its layers begin, and what they make of pixels, its kind tells.
+    Subclasses define the initial weights and the forward pass.
 
     Args:
-        seed: Seeds the weights and the dropout.
-        hyperparameters: Sizes, dropout, normalisation and averaging.
-        precision: Of the arithmetic between pixels and logits. The weights are float32 in either.
-        parts: Into how many parts the work of a training step is cut, each for a thread of its
-            own. Sums come out the same but for their rounding.
+        seed: Seed of weights and dropout.
+        hyperparameters: Sizes, dropout, normalization and averaging.
+        precision: Of the arithmetic between pixels and logits; weights are always float32.
+        shards: Pieces that a training batch is cut into, each for one thread. The number changes
+            sums only by rounding.
     """
 
     def __init__(
-        self, seed: int, hyperparameters: AskedT, precision: Precision = "float32", parts: int = 1
+        self,
+        seed: int,
+        hyperparameters: HyperparametersT,
+        precision: Precision = "float32",
+        shards: int = 1,
     ) -> None:
         self._arithmetic = tf.as_dtype(precision)
-        self._parts = parts
+        self._shards = shards
         self._seed = seed
         self._dropout_rate = hyperparameters.dropout_rate
         self._average_decay = hyperparameters.average_decay
         shapes = layer_shapes(hyperparameters)
         self._names = [shape.name for shape in shapes]
-        self.layers = tuple(self._first(shape, number) for number, shape in enumerate(shapes))
-        """From the input on."""
+        self.layers = tuple(
+            self._create_layer(shape, number) for number, shape in enumerate(shapes)
+        )
+        """In order from the input."""
         self.scored_layers = (
             tuple(layer.copy() for layer in self.layers) if self._average_decay else self.layers
         )
-        """What scoring uses: these, or their average over the steps."""
+        """The layers used for scoring: the trained ones, or their average over the steps."""
 
     @abstractmethod
-    def _first(self, shape: LayerShape, number: int) -> Layer:
-        """A layer before its first step; the draw depends on the seed and its number alone."""
+    def _create_layer(self, shape: LayerShape, number: int) -> Layer:
+        """Create a layer; its initial weights depend on the seed and `number` only."""
 
     @abstractmethod
     def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
-        """Unnormalised log-probabilities of the ten digits.
+        """Unnormalized log-probabilities of the ten digits.
 
         Args:
             pixels: uint8 (n, 28, 28).
-            dropout_step: In training, the number of the step: with the seed it settles what is
-                dropped. None when scoring.
+            dropout_step: Number of the step in training, which with the seed determines what is
+                dropped; None when scoring.
 
         Returns:
             float32 (n, 10).
@@ -150,7 +162,7 @@ class LayeredNetwork(ABC, Generic[AskedT]):
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """All that is trained, layer by layer, weights before bias."""
+        """The trained variables, layer by layer, weights before bias."""
         return [variable for layer in self.layers for variable in layer.variables]
 
     @property
@@ -159,50 +171,50 @@ class LayeredNetwork(ABC, Generic[AskedT]):
         return sum(layer.parameter_count for layer in self.layers)
 
     def average(self, updates: tf.Tensor) -> None:
-        """After an update, let the average follow; nothing where scoring takes no average.
+        """Update the averaged layers after an update; does nothing without averaging.
 
         Args:
-            updates: Done so far, from 1 on; float32 (). The first ones weigh more than the decay
-                tells, or the first weights would stay in the average for long.
+            updates: Updates done so far, from 1 on; float32 (). The decay is smaller for the first
+                ones, so that the initial weights do not dominate the average for long.
         """
         if not self._average_decay:
             return
         decay = tf.minimum(self._average_decay, (1 + updates) / (10 + updates))
         for layer, averaged in zip(self.layers, self.scored_layers, strict=True):
-            for now, mean in zip(layer.state, averaged.state, strict=True):
-                mean.assign_sub((1 - decay) * (mean - now))
+            for current, mean in zip(layer.state, averaged.state, strict=True):
+                mean.assign_sub((1 - decay) * (mean - current))
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """All that scoring uses, by a name that says the layer."""
+        """The weights used for scoring, by names like `conv1_weights`."""
         return {
             f"{name}_{kind}": variable.numpy()
             for name, layer in self._scored()
             for kind, variable in layer.tensors.items()
         }
 
-    def take(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Put kept weights in place of those that scoring uses.
+    def set_weights(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Replace the weights used for scoring.
 
         Args:
-            weights: As `weights` gives them.
+            weights: As returned by `weights`.
 
         Raises:
-            ValueError: They are not those of such a network.
+            ValueError: They belong to another network.
         """
-        known = {f"{name}_{kind}" for name, layer in self._scored() for kind in layer.tensors}
-        if known != set(weights):
-            raise ValueError("these are not the weights of such a network")
+        names = {f"{name}_{kind}" for name, layer in self._scored() for kind in layer.tensors}
+        if names != set(weights):
+            raise ValueError("these weights belong to another network")
         for name, layer in self._scored():
-            layer.take({kind: weights[f"{name}_{kind}"] for kind in layer.tensors})
+            layer.set_tensors({kind: weights[f"{name}_{kind}"] for kind in layer.tensors})
 
     def _scored(self) -> Iterator[tuple[str, Layer]]:
         return zip(self._names, self.scored_layers, strict=True)
 
 
-class HeldImages:
-    """Images in TensorFlow's memory, once, as bytes.
+class ImageVariables:
+    """Images and labels as TensorFlow variables; pixels stay bytes.
 
-    Variables, since a constant would be copied into every graph that uses it.
+    Constants would be copied into every graph that uses them.
     """
 
     def __init__(self, images: Images) -> None:
@@ -211,16 +223,17 @@ class HeldImages:
         self.labels = tf.Variable(images.labels.astype(np.int32), trainable=False)
 
 
-def made(shape: LayerShape, weights: tf.Tensor, bias: float, parts: int = 1) -> Layer:
-    """A layer before its first step.
+def make_layer(shape: LayerShape, weights: tf.Tensor, bias: float, blocks: int = 1) -> Layer:
+    """Create a layer.
 
     Args:
-        shape: Its own.
-        weights: Its first weights, of that shape.
-        bias: What every bias begins with.
-        parts: Into how many blocks the weights are cut, as far as they have rows.
+        shape: Shape of the layer.
+        weights: Initial weights.
+        bias: Initial value of every bias.
+        blocks: Number of blocks that the weights are split into, at most one per row.
     """
-    blocks = tuple(tf.Variable(share) for share in shares(weights, min(parts, shape.weights[0])))
+    rows = split_rows(weights, min(blocks, shape.weights[0]))
+    variables = tuple(tf.Variable(block) for block in rows)
     outputs = shape.weights[-1:]
     norm = None
     if shape.is_normalized:
@@ -229,23 +242,23 @@ def made(shape: LayerShape, weights: tf.Tensor, bias: float, parts: int = 1) -> 
             tf.Variable(tf.zeros(outputs), trainable=False),
             tf.Variable(tf.ones(outputs), trainable=False),
         )
-    return Layer(blocks, tf.Variable(tf.fill(outputs, bias)), norm)
+    return Layer(variables, tf.Variable(tf.fill(outputs, bias)), norm)
 
 
-def dropped(
+def dropout(
     x: tf.Tensor, rate: float, seed: int, step: tf.Tensor | None, layer: int = 0
 ) -> tf.Tensor:
-    """Some of x set to zero and the rest scaled up, by seed, step and layer alone.
+    """Dropout that depends on seed, step and layer only.
 
-    Counter-based random numbers: a step drops the same whatever came before it, so a short
-    training is an exact prefix of a longer one.
+    The random numbers are counter-based, so that a short training is an exact prefix of a longer
+    one.
 
     Args:
         x: Outputs of a layer.
         rate: Share that is dropped.
-        seed: Of the training.
-        step: Number of the step; int32 (). None when scoring, where nothing is dropped.
-        layer: Where several drop, the number of this one from 0 on: no two drop the same.
+        seed: Seed of the training.
+        step: Number of the step, int32 (); None when scoring, which drops nothing.
+        layer: Number of the dropout layer, from 0 on; each drops different outputs.
     """
     if step is None or not rate:
         return x
@@ -253,36 +266,36 @@ def dropped(
     return tf.nn.experimental.stateless_dropout(x, rate, seed=seeds, rng_alg="philox")
 
 
-def shares(x: tf.Tensor, parts: int) -> list[tf.Tensor]:
-    """Cut along the first axis into as many pieces, alike but for one row."""
+def split_rows(x: tf.Tensor, count: int) -> list[tf.Tensor]:
+    """Split along the first axis into `count` pieces, whose lengths differ by at most one."""
     length = int(x.shape[0])
-    return tf.split(x, [(length + part) // parts for part in range(parts)])  # type: ignore[no-any-return]
+    return tf.split(x, [(length + index) // count for index in range(count)])  # type: ignore[no-any-return]
 
 
-def pooled(x: tf.Tensor) -> tf.Tensor:
-    """The largest of each 2 by 2: (n, h, w, c) to (n, h/2, w/2, c)."""
+def max_pool(x: tf.Tensor) -> tf.Tensor:
+    """Maximum of each 2 by 2: (n, h, w, c) to (n, h/2, w/2, c)."""
     return tf.nn.max_pool2d(x, ksize=2, strides=2, padding="SAME")
 
 
-def product(x: tf.Tensor, layer: Layer) -> tf.Tensor:
-    """Of inputs and a dense layer's weights, summed over their blocks: (n, outputs)."""
-    shares = tf.split(x, [block.shape[0] for block in layer.blocks], axis=1)
+def matmul(x: tf.Tensor, layer: Layer) -> tf.Tensor:
+    """Product of inputs and a dense layer's weights, summed over blocks: (n, outputs)."""
+    inputs = tf.split(x, [block.shape[0] for block in layer.blocks], axis=1)
     products = [
-        tf.linalg.matmul(share, tf.cast(block, x.dtype))
-        for share, block in zip(shares, layer.blocks, strict=True)
+        tf.linalg.matmul(columns, tf.cast(block, x.dtype))
+        for columns, block in zip(inputs, layer.blocks, strict=True)
     ]
     return tf.add_n(products)
 
 
-def biased(x: tf.Tensor, layer: Layer) -> tf.Tensor:
-    """With the layer's biases added, in the arithmetic of x."""
+def add_bias(x: tf.Tensor, layer: Layer) -> tf.Tensor:
+    """Add the layer's bias, in the data type of x."""
     return tf.nn.bias_add(x, tf.cast(layer.bias, x.dtype))
 
 
-def flat(x: tf.Tensor) -> tf.Tensor:
-    """An image's numbers in a row: (n, h, w, c) to (n, h × w × c)."""
+def flatten(x: tf.Tensor) -> tf.Tensor:
+    """Flatten each image: (n, h, w, c) to (n, h × w × c)."""
     return tf.reshape(x, (-1, math.prod(x.shape[1:])))
 
 
-def _held(variable: tf.Variable) -> tf.Variable:
+def _frozen_copy(variable: tf.Variable) -> tf.Variable:
     return tf.Variable(tf.identity(variable), trainable=False)

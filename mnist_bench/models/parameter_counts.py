@@ -1,4 +1,4 @@
-"""How large a network is: the shapes of its layers, its parameters and multiply-adds. Pure."""
+"""Layer shapes, parameter counts and multiply-adds of networks."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from mnist_bench.scenarios.hyperparameters import (
 
 _PIXELS = SIDE * SIDE
 _HALF, _QUARTER = (SIDE // 2) ** 2, (SIDE // 4) ** 2
-"""Pixels that one pool leaves, and two."""
+"""Pixels after one pool, and after two."""
 _LENET_KERNEL_SIZE = 5
 
 
 @dataclass(frozen=True)
 class LayerShape:
-    """One layer.
+    """Shape of one layer.
 
     Attributes:
-        name: Of the layer, in kept weights.
+        name: As in saved weights.
         weights: (height, width, channels in, channels out), or (inputs, outputs) when dense.
-        positions: Places in one image that the same weights are applied at: of a convolution the
-            pixels of what it makes, of a dense layer one.
-        is_normalized: Whether its outputs are normalised, with a scale for each.
+        positions: Positions in an image where the weights are applied: the output pixels of a
+            convolution, 1 for a dense layer.
+        is_normalized: Whether its outputs are batch-normalized, with a scale for each.
     """
 
     name: str
@@ -44,35 +44,35 @@ class LayerShape:
 
     @property
     def multiply_adds(self) -> int:
-        """Of one image, forward: one for each weight at each position; biases add alone."""
+        """Multiply-adds of one image, forward: one per weight and position; biases do not count."""
         return math.prod(self.weights) * self.positions
 
 
-def layer_shapes(asked: AnyNetworkHyperparameters) -> tuple[LayerShape, ...]:
+def layer_shapes(hyperparameters: AnyNetworkHyperparameters) -> tuple[LayerShape, ...]:
     """The layers of a network, from the input on."""
-    match asked:
+    match hyperparameters:
         case PaperCnnHyperparameters():
-            return _of_paper_cnn(asked)
+            return _paper_cnn_shapes(hyperparameters)
         case FullyConnectedHyperparameters():
-            return _of_fully_connected(asked)
+            return _fully_connected_shapes(hyperparameters)
         case Lenet5Hyperparameters():
-            return _of_lenet_5()
+            return _lenet_5_shapes()
 
 
-def parameter_count(asked: AnyNetworkHyperparameters) -> int:
+def parameter_count(hyperparameters: AnyNetworkHyperparameters) -> int:
     """Weights, biases and scales of a network."""
-    return sum(shape.parameter_count for shape in layer_shapes(asked))
+    return sum(shape.parameter_count for shape in layer_shapes(hyperparameters))
 
 
-def multiply_adds(asked: AnyNetworkHyperparameters) -> int:
+def multiply_adds(hyperparameters: AnyNetworkHyperparameters) -> int:
     """Multiply-adds of a network for one image, forward."""
-    return sum(shape.multiply_adds for shape in layer_shapes(asked))
+    return sum(shape.multiply_adds for shape in layer_shapes(hyperparameters))
 
 
-def _of_paper_cnn(asked: PaperCnnHyperparameters) -> tuple[LayerShape, ...]:
-    size1, size2 = asked.conv1_kernel_size, asked.conv2_kernel_size
-    filters1, filters2 = asked.conv1_filters, asked.conv2_filters
-    units, norm = asked.dense_units, asked.batch_normalization
+def _paper_cnn_shapes(hyperparameters: PaperCnnHyperparameters) -> tuple[LayerShape, ...]:
+    size1, size2 = hyperparameters.conv1_kernel_size, hyperparameters.conv2_kernel_size
+    filters1, filters2 = hyperparameters.conv1_filters, hyperparameters.conv2_filters
+    units, norm = hyperparameters.dense_units, hyperparameters.batch_normalization
     return (
         LayerShape("conv1", (size1, size1, 1, filters1), _PIXELS, norm),
         LayerShape("conv2", (size2, size2, filters1, filters2), _HALF, norm),
@@ -81,16 +81,18 @@ def _of_paper_cnn(asked: PaperCnnHyperparameters) -> tuple[LayerShape, ...]:
     )
 
 
-def _of_fully_connected(asked: FullyConnectedHyperparameters) -> tuple[LayerShape, ...]:
-    widths = (_PIXELS, *[asked.hidden_units] * asked.hidden_layers)
+def _fully_connected_shapes(
+    hyperparameters: FullyConnectedHyperparameters,
+) -> tuple[LayerShape, ...]:
+    widths = (_PIXELS, *[hyperparameters.hidden_units] * hyperparameters.hidden_layers)
     hidden = (
         LayerShape(f"hidden{number}", pair) for number, pair in enumerate(pairwise(widths), start=1)
     )
-    return (*hidden, LayerShape("output", (asked.hidden_units, CLASSES)))
+    return (*hidden, LayerShape("output", (hyperparameters.hidden_units, CLASSES)))
 
 
-def _of_lenet_5() -> tuple[LayerShape, ...]:
-    """Convolutions without a border: 32 pixels a side, 28, pooled 14, 10, pooled 5, 1."""
+def _lenet_5_shapes() -> tuple[LayerShape, ...]:
+    """Convolutions without padding: 32 pixels per side, 28, pooled 14, 10, pooled 5, 1."""
     side = _LENET_KERNEL_SIZE
     return (
         LayerShape("c1", (side, side, 1, 6), 28 * 28),

@@ -1,5 +1,4 @@
-"""Reports as HTML, Markdown, CSV, JSON and text on a terminal, with their charts.
+"""Reports as HTML, Markdown, CSV, JSON and terminal text, with their charts.
 
-It computes no statistics: analysis does.
-Start with build.py and model.py.
+Start with build.py and model.py. Statistics are computed in `analysis`.
 """

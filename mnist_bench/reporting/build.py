@@ -1,4 +1,4 @@
-"""The work of `mnist-bench report`: from recorded runs to a book of reports."""
+"""Build the report of `mnist-bench report` from recorded runs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from mnist_bench.claims import evidence_loader
 from mnist_bench.claims.decide import decide
 from mnist_bench.claims.evidence import Evidence
 from mnist_bench.core import files
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import markdown, one_line
 from mnist_bench.core.formatting import counted
 from mnist_bench.measurement.machine import Machine, describe
-from mnist_bench.reporting import files as report_files
-from mnist_bench.reporting import layer_maps
-from mnist_bench.reporting.files import RenderedReport
+from mnist_bench.reporting.files import RenderedReport, render
 from mnist_bench.reporting.images import ReportImages
+from mnist_bench.reporting.layer_maps import make_layer_maps
 from mnist_bench.reporting.model import Report
 from mnist_bench.reporting.notes import left_out, several_versions, without_study
 from mnist_bench.reporting.sections import sections
@@ -34,35 +33,35 @@ from mnist_bench.reporting.text import headline
 from mnist_bench.results.document import Document, MachineLine
 from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RecordedRun, RunSummary
-from mnist_bench.tracking import layer_maps as recorded_layers
 from mnist_bench.tracking import schema
-from mnist_bench.tracking.mlflow_reader import MlflowReader, existing_store, nothing_recorded
+from mnist_bench.tracking.layer_maps import load_layer_maps, run_with_weights
+from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error, open_existing_store
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.read_run import UnreadableRunError
 from mnist_bench.tracking.uri import without_credentials
 from mnist_bench.tuning.document import StudyDocument
 
 NAME = "report"
-"""Stem of the files."""
+"""Stem of the report files."""
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What the user asked for.
+    """Options of `mnist-bench report`.
 
     Attributes:
-        tracking_uri: Where MLflow has recorded runs.
-        experiment: MLflow's experiment.
-        query: A filter in MLflow's own words; empty for none.
-        scenarios: Names; empty for all.
-        machine: The beginning of a machine's id; None for that of the newest run.
-        since_ms: Unix time in milliseconds at which a run began at the earliest; None for any.
-        until_ms: Before which it began; None for any.
-        formats: Suffixes of the files.
-        folder: Where they are written.
-        images: The user's own folder of images; None for what is at hand.
-        image: Test image that layers are to be shown of; None for what is recorded.
-        command: The command line as a report may show it.
+        tracking_uri: URI of the MLflow store.
+        experiment: Name of the MLflow experiment.
+        query: MLflow filter expression; empty for none.
+        scenarios: Names of scenarios; empty for all.
+        machine: Prefix of a machine id; None for the machine of the newest run.
+        since_ms: Earliest start of a run, Unix time in milliseconds; None for any.
+        until_ms: End of the start times, exclusive, Unix time in milliseconds; None for any.
+        formats: Suffixes of the report files.
+        folder: Output folder.
+        images: The user's folder of images; None for the cache and the embedded sample.
+        image: Index of the test image to show layer maps of; None for recorded maps.
+        command: The command line, without private values.
     """
 
     tracking_uri: str
@@ -79,253 +78,269 @@ class ReportOptions:
     command: str
 
     @property
-    def question(self) -> str:
-        """What MLflow is asked."""
-        parts = [
+    def mlflow_filter(self) -> str:
+        """Filter expression of the MLflow search."""
+        conditions = [
             self.query,
             "" if self.since_ms is None else f"attributes.start_time >= {self.since_ms}",
             "" if self.until_ms is None else f"attributes.start_time < {self.until_ms}",
         ]
-        return " and ".join(part for part in parts if part)
+        return " and ".join(condition for condition in conditions if condition)
 
 
 @dataclass(frozen=True)
 class FoundRuns:
-    """The runs that were found.
+    """Result of the MLflow search.
 
     Attributes:
-        runs: The oldest first, as draws are told.
-        unreadable: Why some could not be read, with their number.
+        runs: Readable runs, oldest first.
+        unreadable: Number of unreadable runs by reason.
     """
 
     runs: tuple[RecordedRun, ...]
     unreadable: Counter[str]
 
 
-def write_report(wish: ReportOptions) -> tuple[Report, tuple[Path, ...]]:
-    """Find runs, make a book of them, and write it.
+def write_report(options: ReportOptions) -> tuple[Report, tuple[Path, ...]]:
+    """Find runs, build their report, and write it.
 
     Raises:
-        BenchError: There are none, MLflow can't be asked, or a file can't be written.
+        BenchError: There are no runs, MLflow can't be searched, or a file can't be written.
     """
-    archive = existing_store(wish.tracking_uri, wish.experiment)
-    found = _found(archive, wish) if archive else FoundRuns((), Counter())
-    if archive is None or not found.runs:
-        raise _nothing(wish, found)
-    book = _book(archive, found, wish)
-    bound = report_files.render(book, wish.formats)
-    written = files.write(wish.folder, NAME, bound.files)
-    kept = _keep(wish, book, written, bound)
-    return dataclasses.replace(book, notes=(*book.notes, *kept)), written
+    reader = open_existing_store(options.tracking_uri, options.experiment)
+    found = _find_runs(reader, options) if reader else FoundRuns((), Counter())
+    if reader is None or not found.runs:
+        raise _no_runs(options, found)
+    report = _build(reader, found, options)
+    rendered = render(report, options.formats)
+    written = files.write(options.folder, NAME, rendered.files)
+    warnings = _save_to_mlflow(options, report, written, rendered)
+    return dataclasses.replace(report, notes=(*report.notes, *warnings)), written
 
 
-def _keep(
-    wish: ReportOptions, book: Report, written: Sequence[Path], bound: RenderedReport
+def _save_to_mlflow(
+    options: ReportOptions, report: Report, written: Sequence[Path], rendered: RenderedReport
 ) -> Iterator[str]:
-    """Keep the report in MLflow too; that it can't be is no reason to have none."""
-    contents: dict[str, bytes | Path] = {path.name: path for path in written}
-    contents |= bound.drawings
+    """Save the report's files to MLflow; a failure only yields a warning."""
+    artifacts: dict[str, bytes | Path] = {path.name: path for path in written}
+    artifacts |= rendered.charts
     try:
-        store = MlflowStore(wish.tracking_uri, wish.experiment)
-        store.keep(NAME, markdown(book.title), {schema.REPORT_TAG: "true"}, contents)
+        store = MlflowStore(options.tracking_uri, options.experiment)
+        store.save_files(NAME, markdown(report.title), {schema.REPORT_TAG: "true"}, artifacts)
     except BenchError as error:
-        yield f"The report could not be kept in MLflow: {error.message}"
+        yield f"The report could not be saved to MLflow: {error.message}"
 
 
-def _found(archive: MlflowReader, wish: ReportOptions) -> FoundRuns:
+def _find_runs(reader: MlflowReader, options: ReportOptions) -> FoundRuns:
     runs: list[RecordedRun] = []
     unreadable: Counter[str] = Counter()
-    for each in archive.recorded(wish.question):
-        if isinstance(each, UnreadableRunError):
-            unreadable[str(each)] += 1
-        elif not wish.scenarios or each.run.scenario in wish.scenarios:
-            runs.append(each)
-    return FoundRuns(tuple(sorted(runs, key=lambda each: each.order)), unreadable)
+    for recorded in reader.recorded_runs(options.mlflow_filter):
+        if isinstance(recorded, UnreadableRunError):
+            unreadable[str(recorded)] += 1
+        elif not options.scenarios or recorded.run.scenario in options.scenarios:
+            runs.append(recorded)
+    return FoundRuns(tuple(sorted(runs, key=lambda recorded: recorded.order)), unreadable)
 
 
-def _nothing(wish: ReportOptions, found: FoundRuns) -> BenchError:
-    where = f"experiment {wish.experiment} of {without_credentials(wish.tracking_uri)}"
+def _no_runs(options: ReportOptions, found: FoundRuns) -> BenchError:
+    place = f"experiment {options.experiment} of {without_credentials(options.tracking_uri)}"
     if found.unreadable:
-        why = ", ".join(f"{count} {reason}" for reason, count in found.unreadable.items())
-        return BenchError(f"no run that can be read in {where}: {why}", "upgrade mnist-bench")
-    if wish.question or wish.scenarios:
-        return BenchError(f"no such run in {where}", "ask for less")
-    return nothing_recorded(wish.tracking_uri, wish.experiment)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in found.unreadable.items())
+        return BenchError(f"no readable run in {place}: {reasons}", "upgrade mnist-bench")
+    if options.mlflow_filter or options.scenarios:
+        return BenchError(f"no matching run in {place}", "use fewer filters")
+    return no_runs_error(options.tracking_uri, options.experiment)
 
 
-def _book(archive: MlflowReader, found: FoundRuns, wish: ReportOptions) -> Report:
-    here = _machine_id(found.runs, wish.machine)
-    own = [each for each in found.runs if each.run.machine_id == here]
-    trials = [each for each in own if each.study]
-    runs = [each for each in own if not each.study]
-    found_studies = dict(_studies(archive, trials))
+def _build(reader: MlflowReader, found: FoundRuns, options: ReportOptions) -> Report:
+    machine_id = _machine_id(found.runs, options.machine)
+    on_machine = [each for each in found.runs if each.run.machine_id == machine_id]
+    trials = [each for each in on_machine if each.study]
+    runs = [each for each in on_machine if not each.study]
+    found_studies = dict(_studies(reader, trials))
     studies = tuple(found_studies.values())
     if not runs and not studies:
         raise BenchError(
-            "only trials of a study are recorded there, and it has not come to its end",
-            "`mnist-bench tune --resume` goes on with it",
+            "only trials of an unfinished study are recorded",
+            "`mnist-bench tune --resume` continues it",
         )
-    described = _described(archive, own)
+    machine = _machine_of(reader, on_machine)
     created = dt.datetime.now().astimezone().date().isoformat()
-    told = [each.run for each in runs]
-    shelf = ReportImages(archive, wish.images)
-    made = sections(shelf, told, described, created, limited=not wish.scenarios)
-    layers = _layers(shelf, told, wish)
-    evidence = _evidence(archive, wish, here, told)
+    summaries = [each.run for each in runs]
+    images = ReportImages(reader, options.images)
+    scenario_sections = sections(images, summaries, machine, created, limited=not options.scenarios)
+    layer_maps = _layer_maps(images, summaries, options)
+    evidence = _evidence(reader, options, machine_id, summaries)
     document = Document(
-        machine=described,
-        runs=tuple(told),
-        # Rows are a scenario's: runs of two are not pooled for what the paper calls one row.
-        table_1=tuple(row for report in made.all for row in report.document.table_1),
-        scaling=tuple(line for report in made.all for line in report.document.scaling),
-        reaches=tuple(line for report in made.all for line in report.document.reaches),
-        standings=tuple(line for report in made.all for line in report.document.standings),
-        machines=_beside(found.runs, here),
+        machine=machine,
+        runs=tuple(summaries),
+        # Rows are per scenario: runs of two scenarios are never pooled.
+        table_1=tuple(row for section in scenario_sections.all for row in section.document.table_1),
+        scaling=tuple(
+            line for section in scenario_sections.all for line in section.document.scaling
+        ),
+        reaches=tuple(
+            line for section in scenario_sections.all for line in section.document.reaches
+        ),
+        standings=tuple(
+            line for section in scenario_sections.all for line in section.document.standings
+        ),
+        machines=_ranked_machines(found.runs, machine_id),
         claims=decide(evidence) if evidence else (),
         studies=tuple(study.line(run_id or None) for run_id, study in found_studies.items()),
     )
     return Report(
-        title=f"{_told(len(told), len(studies))} of mnist-bench on {described.name}",
-        command=wish.command,
+        title=f"{_counts(len(summaries), len(studies))} of mnist-bench on {machine.name}",
+        command=options.command,
         created=created,
         document=document,
-        reports=made.shown,
-        others=made.others,
+        sections=scenario_sections.shown,
+        others=scenario_sections.others,
         notes=(
-            *left_out(len(found.runs) - len(own), found.unreadable, document.machines),
-            *several_versions(own),
+            *left_out(len(found.runs) - len(on_machine), found.unreadable, document.machines),
+            *several_versions(on_machine),
             *without_study(trials, studies),
-            *shelf.notes,
+            *images.notes,
         ),
         studies=studies,
-        layers=layers,
-        findings=tuple(evidence.findings.values()) if evidence else (),
-        ui=_ui(wish, archive),
+        layers=layer_maps,
+        experiments=tuple(evidence.experiments.values()) if evidence else (),
+        ui=_ui_address(options, reader),
     )
 
 
 def _evidence(
-    archive: MlflowReader, wish: ReportOptions, here: str | None, told: Sequence[RunSummary]
+    reader: MlflowReader, options: ReportOptions, machine_id: str | None, runs: Sequence[RunSummary]
 ) -> Evidence | None:
-    """What decides the paper's claims, if they were measured on this machine: all of its runs."""
-    measured = evidence_loader.last_request(archive, here)
-    if measured is None:
+    """Evidence for the paper's claims: all runs of the machine; None if no claim was measured."""
+    request = evidence_loader.last_request(reader, machine_id)
+    if request is None:
         return None
-    is_part = wish.question or wish.scenarios
-    runs = evidence_loader.runs_on(archive, here) if is_part else told
-    return evidence_loader.load_evidence(archive, here, runs, price=measured.price)
+    is_filtered = options.mlflow_filter or options.scenarios
+    all_runs = evidence_loader.runs_on(reader, machine_id) if is_filtered else runs
+    return evidence_loader.load_evidence(reader, machine_id, all_runs, price=request.price)
 
 
-def _beside(runs: Sequence[RecordedRun], here: str | None) -> tuple[MachineLine, ...]:
-    """All machines, at the tasks that this one had too."""
+def _ranked_machines(
+    runs: Sequence[RecordedRun], machine_id: str | None
+) -> tuple[MachineLine, ...]:
+    """Ranking of all machines, restricted to tasks that this machine ran."""
     lines = rank_machines(runs)
-    own = {line.task for line in lines if line.machine_id == here}
-    return tuple(line for line in lines if line.task in own)
+    tasks = {line.task for line in lines if line.machine_id == machine_id}
+    return tuple(line for line in lines if line.task in tasks)
 
 
-def _machine_id(runs: Sequence[RecordedRun], asked: str | None) -> str | None:
-    """The machine that is reported on.
+def _machine_id(runs: Sequence[RecordedRun], id_prefix: str | None) -> str | None:
+    """Id of the machine to report on.
 
     Raises:
-        BenchError: Nobody's id begins so, or that of several machines.
+        BenchError: No id has this prefix, or several have.
     """
-    if asked is None:
+    if id_prefix is None:
         return runs[-1].run.machine_id
-    ids = {each.run.machine_id for each in runs if (each.run.machine_id or "").startswith(asked)}
+    ids = {
+        each.run.machine_id for each in runs if (each.run.machine_id or "").startswith(id_prefix)
+    }
     if len(ids) != 1:
         known = sorted({(each.run.machine_id or "-")[:8] for each in runs})
+        count = "several" if ids else "no"
         raise BenchError(
-            f"--machine {asked}: {'no machine' if not ids else 'several machines'} of that id",
+            f"--machine {id_prefix}: {count} machine ids begin with it",
             f"choose one of {', '.join(known)}",
         )
     return ids.pop()
 
 
-def _described(archive: MlflowReader, runs: Sequence[RecordedRun]) -> Machine:
-    """The machine as the newest run that tells it found it; else this one, if it is that one.
+def _machine_of(reader: MlflowReader, runs: Sequence[RecordedRun]) -> Machine:
+    """Description of the runs' machine: from one of the newest runs, else of this machine.
 
     Raises:
-        BenchError: It is another one, and nothing tells of it.
+        BenchError: No description is recorded, and the runs are from another machine.
     """
     for each in runs[:-6:-1]:
-        kept = archive.load_machine(each.run.run_id or "")
-        if kept is not None:
-            return kept
-    here, wanted = describe(), runs[-1].run.machine_id
-    if wanted not in {None, here.machine_id}:
+        machine = reader.load_machine(each.run.run_id or "")
+        if machine is not None:
+            return machine
+    this_machine, machine_id = describe(), runs[-1].run.machine_id
+    if machine_id not in {None, this_machine.machine_id}:
         raise BenchError(
-            f"what is known of the machine {wanted:.8} can't be read: none of its newest runs has "
-            "its machine.json",
-            "look whether the folder or server of MLflow's artifacts is in reach",
-            exit_status=EXIT_BROKE,
+            f"can't read the description of machine {machine_id:.8}: none of its newest runs has a "
+            "machine.json",
+            "check that MLflow's artifact folder or server is accessible",
+            exit_status=EXIT_FAILURE,
         )
-    return here
+    return this_machine
 
 
 def _studies(
-    archive: MlflowReader, trials: Sequence[RecordedRun]
+    reader: MlflowReader, trials: Sequence[RecordedRun]
 ) -> Iterator[tuple[str, StudyDocument]]:
-    """The studies of some trials as they were kept, by their run's id, the newest first."""
-    named = dict.fromkeys((each.study_run_id or "", each.study or "") for each in reversed(trials))
-    for run_id, study in named:
-        kept = None
+    """Recorded documents of the trials' studies, with the study's run id, newest first."""
+    studies = dict.fromkeys(
+        (each.study_run_id or "", each.study or "") for each in reversed(trials)
+    )
+    for run_id, study in studies:
+        document = None
         with suppress(ValidationError):
-            content = archive.artifact(run_id, f"{study}.json")
-            kept = StudyDocument.model_validate_json(content) if content else None
-        if kept is not None:
-            yield run_id, kept
+            content = reader.artifact(run_id, f"{study}.json")
+            document = StudyDocument.model_validate_json(content) if content else None
+        if document is not None:
+            yield run_id, document
 
 
-def _layers(
-    shelf: ReportImages, runs: Sequence[RunSummary], wish: ReportOptions
+def _layer_maps(
+    images: ReportImages, runs: Sequence[RunSummary], options: ReportOptions
 ) -> LayerMaps | None:
-    """What layers make of a test image: looked up, and made where the user names one."""
+    """Layer maps of a test image: recorded ones, or computed if the user names an image."""
     digests = list(dict.fromkeys(run.dataset_digest for run in reversed(runs)))
-    at_hand = [source for digest in digests if (source := shelf.source(digest))]
-    source = next((each for each in at_hand if each.comparable), at_hand[0] if at_hand else None)
-    if wish.image is None:
-        return recorded_layers.load_layer_maps(shelf.archive, digests, None)
+    available = [source for digest in digests if (source := images.source(digest))]
+    source = next(
+        (each for each in available if each.comparable), available[0] if available else None
+    )
+    if options.image is None:
+        return load_layer_maps(images.reader, digests, None)
     if source is None:
         raise BenchError(
-            f"--image {wish.image}: the images of these runs ({_sets(runs)}) are not at hand",
-            "give --data DIR or MNIST_BENCH_DATA a folder with them",
+            f"--image {options.image}: the images of these runs ({_dataset_names(runs)}) are not "
+            "available locally",
+            "set --data DIR or MNIST_BENCH_DATA to a folder that contains them",
         )
-    kept = recorded_layers.load_layer_maps(shelf.archive, [source.digest], wish.image)
-    own = recorded_layers.run_with_weights(shelf.archive, runs, source.digest)
-    if kept and (own is None or kept.own_steps >= own.steps):
-        return kept
-    return layer_maps.make_layer_maps(
-        MlflowStore(wish.tracking_uri, wish.experiment), source, wish.image, own
+    recorded = load_layer_maps(images.reader, [source.digest], options.image)
+    run = run_with_weights(images.reader, runs, source.digest)
+    if recorded and (run is None or recorded.own_steps >= run.steps):
+        return recorded
+    return make_layer_maps(
+        MlflowStore(options.tracking_uri, options.experiment), source, options.image, run
     )
 
 
-def _told(runs: int, studies: int) -> str:
-    """What a book is about."""
+def _counts(runs: int, studies: int) -> str:
+    """Number of runs and studies, for the title."""
     counts = ((runs, "run"), (studies, "study"))
     return " and ".join(counted(number, what) for number, what in counts if number)
 
 
-def _sets(runs: Sequence[RunSummary]) -> str:
+def _dataset_names(runs: Sequence[RunSummary]) -> str:
     return ", ".join(sorted({run.dataset for run in runs})) or "none"
 
 
-def _ui(wish: ReportOptions, archive: MlflowReader) -> str | None:
-    """Where MLflow shows the experiment: known of a server alone."""
-    uri = without_credentials(wish.tracking_uri)
+def _ui_address(options: ReportOptions, reader: MlflowReader) -> str | None:
+    """Address of the experiment in MLflow's UI; None unless the store is a server."""
+    uri = without_credentials(options.tracking_uri)
     if not uri.startswith(("http://", "https://")):
         return None
-    return f"{uri.rstrip('/')}/#/experiments/{archive.experiment_id}"
+    return f"{uri.rstrip('/')}/#/experiments/{reader.experiment_id}"
 
 
-def print_report(book: Report, paths: Sequence[Path], people: Console) -> None:
-    """Say in few lines what the book holds, and where it lies."""
-    people.print(Text(one_line(book.title), style="bold"), soft_wrap=True)
-    for each in book.reports:
-        people.print(
-            Text(one_line(f"{each.title}: {headline(each.document)}")),
+def print_report(report: Report, paths: Sequence[Path], console: Console) -> None:
+    """Print the report's headlines, its notes, and the files written."""
+    console.print(Text(one_line(report.title), style="bold"), soft_wrap=True)
+    for section in report.sections:
+        console.print(
+            Text(one_line(f"{section.title}: {headline(section.document)}")),
             soft_wrap=True,
         )
-    for note in book.notes:
-        people.print(Text(one_line(note)), soft_wrap=True)
+    for note in report.notes:
+        console.print(Text(one_line(note)), soft_wrap=True)
     written = ", ".join(path.as_posix() for path in paths)
-    people.print(Text(f"Written: {written}"), soft_wrap=True)
+    console.print(Text(f"Written: {written}"), soft_wrap=True)

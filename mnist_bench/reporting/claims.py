@@ -1,4 +1,4 @@
-"""The claims in a book: columns and words."""
+"""The claims in a report: table columns and texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTRODUCTION = (
     "What the paper says, in words of ours, and whether it holds here. What decides each claim "
     "was declared before it was measured; a claim holds where all that decides it does."
 )
-_FIGURES: dict[Unit, Callable[[float], str]] = {
+_FORMATS: dict[Unit, Callable[[float], str]] = {
     "accuracy": lambda value: f"{value:.4f}",
     "share": lambda value: f"{value:.2f}",
     "ratio": lambda value: f"{value:,.3g}" if abs(value) < 1_000 else f"{value:,.0f}",
@@ -26,53 +26,53 @@ _FIGURES: dict[Unit, Callable[[float], str]] = {
     "kWh": lambda value: f"{value:.4f} kWh",
     "price": lambda value: f"{value:.4f}",
 }
-_MOST = 1e15
-"""A larger figure says no more than that it is out of sight."""
+_LARGEST_SHOWN = 1e15
+"""Larger values are shown as "more than" this."""
 
 
 def title(line: ClaimLine) -> str:
-    """Of a claim's own section."""
+    """Title of a claim's section."""
     return f"Claim {line.claim}: {line.verdict}"
 
 
 def headline(lines: Sequence[ClaimLine]) -> str:
-    """How many hold: `of 12 claims of the paper's: holds 3, does not hold 2, ...`."""
+    """Number of claims by verdict: `of 12 claims of the paper's: holds 3, does not hold 2, …`."""
     counts = Counter(line.verdict for line in lines)
-    told = ", ".join(f"{verdict} {counts[verdict]}" for verdict in CLAIM_VERDICTS)
-    return f"of {counted(len(lines), 'claim')} of the paper's: {told}"
+    counts_in_words = ", ".join(f"{verdict} {counts[verdict]}" for verdict in CLAIM_VERDICTS)
+    return f"of {counted(len(lines), 'claim')} of the paper's: {counts_in_words}"
 
 
 def notes(line: ClaimLine) -> Iterator[str]:
-    """When each criterion holds, and how its figure was made."""
-    for each in line.decisions:
-        parts = [f"it holds where {each.rule}" if each.rule else "", each.note or ""]
-        yield f"{each.criterion}: {'; '.join(part for part in parts if part)}"
+    """Rule and remark of each criterion."""
+    for decision in line.decisions:
+        parts = [f"it holds where {decision.rule}" if decision.rule else "", decision.note or ""]
+        yield f"{decision.criterion}: {'; '.join(part for part in parts if part)}"
 
 
 def found(decision: Decision) -> str:
-    """In one line: `trend: -0.42 (-0.5 to -0.35), n = 20: holds`, or what is told, with how."""
-    told = figure(decision.value, decision.unit)
+    """A decision in one line: `trend: -0.42 (-0.5 to -0.35), n = 20: holds`."""
+    text = figure(decision.value, decision.unit)
     if decision.value is None and decision.verdict == "not decided here":
         return f"{decision.criterion}: {decision.note or decision.verdict}"
     if decision.low is not None or decision.high is not None:
-        told += f" ({interval(decision)})"
+        text += f" ({interval(decision)})"
     if decision.n is not None:
-        told += f", n = {formatting.count(decision.n)}"
+        text += f", n = {formatting.count(decision.n)}"
     end = decision.verdict or decision.note
-    return f"{decision.criterion}: {told}" + (f": {end}" if end else "")
+    return f"{decision.criterion}: {text}" + (f": {end}" if end else "")
 
 
 def figure(value: float | None, unit: Unit) -> str:
-    """A figure as its unit is read."""
+    """Format a value by its unit."""
     if value is None:
         return formatting.UNKNOWN
-    if value > _MOST:
-        return f"more than {_FIGURES[unit](_MOST)}"
-    return _FIGURES[unit](value)
+    if value > _LARGEST_SHOWN:
+        return f"more than {_FORMATS[unit](_LARGEST_SHOWN)}"
+    return _FORMATS[unit](value)
 
 
 def interval(decision: Decision) -> str:
-    """Both ends; an end that is out of all bounds is said to be so."""
+    """Format both ends of an interval; a missing upper end is "no end"."""
     if decision.low is None and decision.high is None:
         return formatting.UNKNOWN
     low = figure(decision.low, decision.unit)

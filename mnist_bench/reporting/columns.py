@@ -1,4 +1,4 @@
-"""The tables' columns: what each is called and how a cell reads; the one home for every format."""
+"""Columns of all report tables: headers and cell formats, shared by every output format."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mnist_bench.scenarios.paper import paper_label
 from mnist_bench.tuning.trial import StudyTrial
 
 Line = TypeVar(
-    "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine, StudyTrial,
-    ClaimLine, Decision,
+    "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine,
+    StudyTrial, ClaimLine, Decision,
 )  # fmt: skip
 
 INTERVAL = f"{1 - ALPHA:.0%} interval"
@@ -30,11 +30,11 @@ class Column(Generic[Line]):
     """One column of a table.
 
     Attributes:
-        header: Its name.
-        text: A line's cell; not yet escaped.
-        importance: On a narrow screen the least important go first; those of 0 always stay.
-        words: Whether it holds words, not figures; figures stand to the right.
-        wraps: Whether these words are sentences, which may take several lines.
+        header: Header cell.
+        text: Cell of a line, not yet escaped.
+        importance: A narrow terminal drops the least important columns first, but never those of 0.
+        words: Whether the cells are words, aligned left; numbers are aligned right.
+        wraps: Whether the cells are sentences that may wrap.
     """
 
     header: str
@@ -45,24 +45,24 @@ class Column(Generic[Line]):
 
 
 def plus_minus(mean: float | None, sd: float | None) -> str:
-    """A mean accuracy with its spread over seeds, where there is one: `0.9931 ± 0.00042`."""
+    """Mean accuracy with its standard deviation, if known: `0.9931 ± 0.00042`."""
     return formatting.accuracy(mean) + ("" if sd is None else f" ± {formatting.spread(sd)}")
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Both ends: `0.9912 to 0.9950`."""
+    """Both ends of an interval: `0.9912 to 0.9950`."""
     if low is None or high is None:
         return formatting.UNKNOWN
     return f"{formatting.accuracy(low)} to {formatting.accuracy(high)}"
 
 
 def step_with_label(step: int | None) -> str:
-    """Updates done, and the paper's label for that step: `901 (900)`."""
+    """Step with the paper's label in brackets: `901 (900)`."""
     return formatting.UNKNOWN if step is None else f"{step:,} ({paper_label(step):,})"
 
 
 def step_range(row: Row) -> str:
-    """Where the runs' maxima lay, by updates done and by the paper's label."""
+    """Range of the runs' best steps, with the paper's labels in brackets."""
     low, high = row.max_test_accuracy_step_min, row.max_test_accuracy_step_max
     if low is None or high is None or low == high:
         return step_with_label(low)
@@ -70,12 +70,12 @@ def step_range(row: Row) -> str:
 
 
 def status(run: RunSummary) -> str:
-    """How a run ended."""
+    """Status of a run."""
     return run.status or "not ended"
 
 
 def speedup(line: Scaling) -> str:
-    """How many times as fast as the base, with its spread over seeds: `1.78 ± 0.02`."""
+    """Speed-up over the base, with its standard deviation over seeds: `1.78 ± 0.02`."""
     if line.speedup_mean is None:
         return formatting.UNKNOWN
     spread = "" if line.speedup_sd is None else f" ± {line.speedup_sd:.2f}"
@@ -83,66 +83,66 @@ def speedup(line: Scaling) -> str:
 
 
 def time_spread(row: Row) -> str:
-    """Spread of the train seconds over seeds, as a share of their mean: `0.5%`."""
+    """Standard deviation of train seconds as a share of their mean: `0.5%`."""
     return formatting.percent(_relative(row.train_seconds_mean, row.train_seconds_sd))
 
 
 def speed(line: MachineLine) -> str:
-    """Images a second with their spread over seeds: `3,214 ± 12`."""
+    """Images per second with their standard deviation over seeds: `3,214 ± 12`."""
     spread = line.images_per_second_sd
     mean = formatting.rate(line.images_per_second_mean)
     return mean if spread is None else f"{mean} ± {formatting.rate(spread)}"
 
 
 def task(line: MachineLine) -> str:
-    """How a machine's runs were done, and what was asked beside the paper's own: `float32, cpu`."""
-    other = line.hyperparameters.not_default if line.hyperparameters else ""
+    """Precision, device, and everything that differs from the paper's task: `float32, cpu`."""
+    hyperparameters = line.hyperparameters.not_default if line.hyperparameters else ""
     grid = line.eval_first, line.eval_every
-    papers = paper.PROTOCOL.eval_first, paper.PROTOCOL.eval_every
+    paper_grid = paper.PROTOCOL.eval_first, paper.PROTOCOL.eval_every
     parts = [
         line.precision,
         line.device_name or line.device,
         "" if line.dataset == paper.DATASET else line.dataset,
         "" if line.model == paper.PROTOCOL.model else line.model,
-        other,
-        "" if grid in {papers, (None, None)} else f"scored at {grid[0]}, then every {grid[1]}",
+        hyperparameters,
+        "" if grid in {paper_grid, (None, None)} else f"scored at {grid[0]}, then every {grid[1]}",
     ]
     return ", ".join(part for part in parts if part) or formatting.UNKNOWN
 
 
 def clean(row: Row | Scaling) -> str:
-    """How many of a row's runs the machine did not disturb: `2 of 3`; unknown if not judged."""
+    """Number of clean runs of a row: `2 of 3`; unknown if no run has a verdict."""
     if row.clean is None or not (row.clean or row.suspect or row.invalid):
         return formatting.UNKNOWN
     return f"{row.clean} of {row.n}"
 
 
 def phase_time(cost: PhaseCost) -> str:
-    """A phase's seconds with their spread over trainings: `12.3 s ± 3.4%`."""
+    """Seconds of a phase with their standard deviation over trainings: `12.3 s ± 3.4%`."""
     return _time(cost.seconds_mean, cost.seconds_sd)
 
 
 def _time(mean: float | None, sd: float | None) -> str:
     spread = _relative(mean, sd)
-    told = formatting.duration(mean)
-    return told if spread is None else f"{told} ± {formatting.percent(spread)}"
+    text = formatting.duration(mean)
+    return text if spread is None else f"{text} ± {formatting.percent(spread)}"
 
 
 def updates(line: Reach) -> str:
-    """Updates to an accuracy with their spread over trainings: `4,801 ± 320`."""
+    """Steps to an accuracy with their standard deviation over trainings: `4,801 ± 320`."""
     spread = "" if line.steps_sd is None else f" ± {_rounded(line.steps_sd)}"
     return f"{_rounded(line.steps_mean)}{spread}"
 
 
-def reach_time(line: Reach) -> str:
-    """Seconds to an accuracy with their spread; of fewer, their number: `42 s ± 3.4%, n = 2`."""
-    told = _time(line.seconds_mean, line.seconds_sd)
-    fewer = line.timed_n and line.timed_n < line.reached
-    return f"{told}, n = {line.timed_n}" if fewer else told
+def time_to_accuracy(line: Reach) -> str:
+    """Seconds to an accuracy, with n if some trainings are not timed: `42 s ± 3.4%, n = 2`."""
+    text = _time(line.seconds_mean, line.seconds_sd)
+    has_untimed = line.timed_n and line.timed_n < line.reached
+    return f"{text}, n = {line.timed_n}" if has_untimed else text
 
 
 def time_ratio(line: Standing) -> str:
-    """Train time by the reference's, with its interval if there is one: `1.12 (1.08 to 1.16)`."""
+    """Train time relative to the reference, with its interval if any: `1.12 (1.08 to 1.16)`."""
     ratio, low, high = line.seconds_ratio, line.seconds_ratio_low, line.seconds_ratio_high
     if ratio is None:
         return formatting.UNKNOWN
@@ -152,12 +152,12 @@ def time_ratio(line: Standing) -> str:
 
 
 def shared(cost: PhaseCost) -> str:
-    """In how many trainings the suite's other process worked meanwhile: `in 1 of 3`."""
+    """Trainings in which the parent process was busy during the phase: `in 1 of 3`."""
     return f"in {cost.shared} of {cost.trainings}" if cost.shared else "no"
 
 
 def taken_for(line: DigitLine) -> str:
-    """What a digit is mistaken for, and how often."""
+    """Most frequent wrong prediction for a digit, and how often."""
     if line.taken_for is None:
         return "no other"
     times = (
@@ -188,7 +188,7 @@ TABLE_1: tuple[Column[Row], ...] = (
     Column("Images/s", lambda row: formatting.rate(row.images_per_second_mean), importance=4),
     Column("Peak RSS", lambda row: formatting.mebibytes(row.peak_rss_bytes_max), importance=9),
 )
-"""Table I beside this machine."""
+"""Table I next to this machine's rows."""
 
 ACCURACIES: tuple[Column[Row], ...] = (
     _STEPS,
@@ -204,7 +204,7 @@ ACCURACIES: tuple[Column[Row], ...] = (
 )  # fmt: skip
 """Three accuracies of the same runs."""
 
-OTHERS: tuple[Column[Row], ...] = (
+OTHER_SCENARIOS: tuple[Column[Row], ...] = (
     Column("Scenario", lambda row: row.scenario or formatting.UNKNOWN, words=True),
     _STEPS,
     Column("n", lambda row: formatting.count(row.n)),
@@ -226,7 +226,7 @@ SCALING: tuple[Column[Scaling], ...] = (
     Column("Efficiency", lambda line: formatting.percent(line.efficiency)),
     Column("Peak RSS", lambda line: formatting.mebibytes(line.peak_rss_bytes_max), importance=1),
 )
-"""What more threads brought."""
+"""Thread scaling."""
 
 _RUN_THREADS = Column[RunSummary]("Threads", lambda run: formatting.count(run.threads))
 
@@ -246,7 +246,7 @@ RUNS: tuple[Column[RunSummary], ...] = (
 """Every run."""
 
 RUNS_BY_THREADS: tuple[Column[RunSummary], ...] = (*RUNS[:2], _RUN_THREADS, *RUNS[2:])
-"""Every run, where their thread counts differ."""
+"""Every run, if their thread counts differ."""
 
 PHASES: tuple[Column[PhaseCost], ...] = (
     Column("Phase", lambda cost: cost.name, words=True),
@@ -254,7 +254,7 @@ PHASES: tuple[Column[PhaseCost], ...] = (
     Column("Peak RSS", lambda cost: formatting.mebibytes(cost.peak_rss_bytes_max)),
     Column("Shared", shared, words=True),
 )
-"""Where the time went."""
+"""Costs by phase."""
 
 MACHINES: tuple[Column[MachineLine], ...] = (
     Column("Scenario", lambda line: line.scenario, words=True),
@@ -268,18 +268,18 @@ MACHINES: tuple[Column[MachineLine], ...] = (
     Column("Final", lambda line: formatting.accuracy(line.final_test_accuracy_mean)),
     Column("Peak RSS", lambda line: formatting.mebibytes(line.peak_rss_bytes_max)),
 )
-"""Machines beside one another."""
+"""Machine ranking."""
 
-REACH: tuple[Column[Reach], ...] = (
+TIME_TO_ACCURACY: tuple[Column[Reach], ...] = (
     Column("Test accuracy", lambda line: formatting.accuracy(line.accuracy)),
     Column("Reached by", lambda line: f"{line.reached} of {line.n}"),
     Column("Updates to it", updates),
     Column("ms an update", lambda line: _milliseconds(line.seconds_a_step_mean)),
-    Column("Train time to it", reach_time),
+    Column("Train time to it", time_to_accuracy),
 )
-"""How long until the paper's accuracies."""
+"""Time to the paper's accuracies."""
 
-STANDING: tuple[Column[Standing], ...] = (
+VS_REFERENCE: tuple[Column[Standing], ...] = (
     Column("Steps", lambda line: formatting.count(line.steps)),
     Column("n", lambda line: f"{line.n} against {line.reference_n}"),
     Column(
@@ -288,8 +288,7 @@ STANDING: tuple[Column[Standing], ...] = (
     Column("p", lambda line: _probability(line.p_value)),
     Column("Train time, ratio", time_ratio),
 )
-"""Rows against the shipped reference."""
-
+"""Rows compared with the shipped reference."""
 
 DIGITS: tuple[Column[DigitLine], ...] = (
     Column("Digit", lambda line: str(line.digit)),
@@ -297,11 +296,11 @@ DIGITS: tuple[Column[DigitLine], ...] = (
     Column("Read rightly", lambda line: _share(line.share_right)),
     Column("Most often taken for", taken_for, words=True),
 )
-"""How each digit is read."""
+"""Predictions by digit."""
 
 
 def _relative(mean: float | None, sd: float | None) -> float | None:
-    """A spread as a share of the mean, so that times long and short compare."""
+    """Standard deviation as a share of the mean."""
     return sd / mean if mean and sd is not None else None
 
 

@@ -1,4 +1,4 @@
-"""Drawings of digits: what they are taken for, which are missed, and what layers make of one."""
+"""Charts of digits: confusion matrix, misclassified images, and layer maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_bench.analysis.confusion import Confusion, Missed
 from mnist_bench.core import formatting
 from mnist_bench.data.idx import CLASSES
-from mnist_bench.reporting.svg import BLUE, WIDTH, Chart, Drawn, charted, figure_of
+from mnist_bench.reporting.svg import BLUE, WIDTH, Chart, Plot, figure_of, to_chart
 from mnist_bench.results.layer_maps import LayerMaps
 
 if TYPE_CHECKING:
@@ -25,102 +25,104 @@ _MOST_MAPS = 64
 
 
 def charts_of_confusion(confusion: Confusion, prefix: str) -> tuple[Chart, ...]:
-    """What digits are taken for, and the images that are missed most often."""
-    drawn = [_confusion(confusion)]
+    """Confusion matrix, and the images misclassified most often."""
+    plots = [_confusion_plot(confusion)]
     if confusion.missed:
-        drawn.append(_missed(confusion.missed))
-    return tuple(charted(each, prefix) for each in drawn)
+        plots.append(_missed_plot(confusion.missed))
+    return tuple(to_chart(plot, prefix) for plot in plots)
 
 
-def charts_of_layers(layers: LayerMaps, prefix: str) -> tuple[Chart, ...]:
-    """The paper's Figures 1 to 4 for an image, and a trained network's own maps where there are."""
-    return tuple(charted(each, prefix) for each in _layers(layers))
+def charts_of_layers(layer_maps: LayerMaps, prefix: str) -> tuple[Chart, ...]:
+    """The paper's Figures 1 to 4 for an image, and the maps of Table I's network if recorded."""
+    return tuple(to_chart(plot, prefix) for plot in _layer_plots(layer_maps))
 
 
-def _confusion(confusion: Confusion) -> Drawn:
+def _confusion_plot(confusion: Confusion) -> Plot:
     figure = figure_of(WIDTH, 5.2)
     axes = figure.subplots()
     wrong = [
-        [0 if label == taken else count for taken, count in enumerate(row)]
+        [0 if label == predicted else count for predicted, count in enumerate(row)]
         for label, row in enumerate(confusion.counts)
     ]
-    most = max(map(max, wrong)) or 1
+    most_wrong = max(map(max, wrong)) or 1
     for label, row in enumerate(wrong):
-        for taken, count in enumerate(row):
+        for predicted, count in enumerate(row):
             if count:
-                shade: dict[str, Any] = {"color": BLUE, "alpha": 0.1 + 0.5 * count / most}
-                axes.fill_between((taken - 0.5, taken + 0.5), label - 0.5, label + 0.5, **shade)
-            text = f"{confusion.counts[label][taken]:,}" if count or label == taken else ""
-            axes.text(taken, label, text, ha="center", va="center", fontsize="x-small")
+                shade: dict[str, Any] = {"color": BLUE, "alpha": 0.1 + 0.5 * count / most_wrong}
+                axes.fill_between(
+                    (predicted - 0.5, predicted + 0.5), label - 0.5, label + 0.5, **shade
+                )
+            text = f"{confusion.counts[label][predicted]:,}" if count or label == predicted else ""
+            axes.text(predicted, label, text, ha="center", va="center", fontsize="x-small")
     edges = (-0.5, CLASSES - 0.5)
     axes.set(xlabel="taken for", ylabel="is", xlim=edges, ylim=edges[::-1])
     axes.set(xticks=range(CLASSES), yticks=range(CLASSES))
-    readings = sum(map(sum, confusion.counts))
-    worst = max(confusion.digits, key=lambda line: line.taken_for_count)
-    most_often = (
+    predictions = sum(map(sum, confusion.counts))
+    most_confused = max(confusion.digits, key=lambda line: line.taken_for_count)
+    most_frequent = (
         ""
-        if worst.taken_for is None
-        else f" Most often a {worst.digit} is taken for a {worst.taken_for}: "
-        f"{formatting.count(worst.taken_for_count)} times."
+        if most_confused.taken_for is None
+        else f" Most often a {most_confused.digit} is taken for a {most_confused.taken_for}: "
+        f"{formatting.count(most_confused.taken_for_count)} times."
     )
-    return Drawn(
+    return Plot(
         name="confusion",
         title="Which digits are taken for which",
         alternative=(
-            f"{formatting.count(confusion.errors)} of {formatting.count(readings)} readings of test images "
-            f"are wrong, n = {confusion.n}.{most_often}"
+            f"{formatting.count(confusion.errors)} of {formatting.count(predictions)} readings of "
+            f"test images are wrong, n = {confusion.n}.{most_frequent}"
         ),
         figure=figure,
     )
 
 
-def _missed(missed: Sequence[Missed]) -> Drawn:
+def _missed_plot(missed: Sequence[Missed]) -> Plot:
     rows = math.ceil(len(missed) / _MISSED_COLUMNS)
     figure = figure_of(WIDTH, 1.45 * rows)
     panels = list(figure.subplots(rows, _MISSED_COLUMNS, squeeze=False).flat)
     for axes in panels:
         axes.set_axis_off()
     for axes, each in zip(panels, missed, strict=False):
-        _gray(axes, each.pixels)
+        _show_gray(axes, each.pixels)
         axes.set_title(f"{each.label} as {each.taken_for}", fontsize="x-small")
-    told = ", ".join(
+    in_words = ", ".join(
         f"number {each.image}, a {each.label} taken for a {each.taken_for} by {each.wrong} of "
         f"{each.n}"
         for each in missed
     )
-    return Drawn(
+    return Plot(
         name="missed",
         title="The digits that are missed most often",
-        alternative=f"Test images that most trainings read wrongly: {told}.",
+        alternative=f"Test images that most trainings read wrongly: {in_words}.",
         figure=figure,
     )
 
 
-def _layers(layers: LayerMaps) -> Iterator[Drawn]:
+def _layer_plots(layer_maps: LayerMaps) -> Iterator[Plot]:
     figure = figure_of(1.6, 1.6)
     axes = figure.subplots()
     axes.set_axis_off()
-    _gray(axes, layers.pixels)
-    yield Drawn(
+    _show_gray(axes, layer_maps.pixels)
+    yield Plot(
         name="figure-1",
         title="Figure 1: the input",
-        alternative=f"Test image {layers.image} of {layers.dataset}, a {layers.label}.",
+        alternative=f"Test image {layer_maps.image} of {layer_maps.dataset}, a {layer_maps.label}.",
         figure=figure,
     )
-    pairs = zip(layers.untrained, layers.trained, strict=True)
-    for number, (before, after) in enumerate(pairs, 1):
-        yield _figure(number, before, "figure", "untrained, as published")
-        trained = f"after {formatting.count(layers.steps)} updates"
-        yield _figure(number, after, "trained-figure", trained)
-    for number, maps in enumerate(layers.own, 1):
-        yield _own(number, maps)
+    pairs = zip(layer_maps.untrained, layer_maps.trained, strict=True)
+    for number, (untrained_maps, trained_maps) in enumerate(pairs, 1):
+        yield _paper_figure(number, untrained_maps, "figure", "untrained, as published")
+        trained = f"after {formatting.count(layer_maps.steps)} updates"
+        yield _paper_figure(number, trained_maps, "trained-figure", trained)
+    for number, maps in enumerate(layer_maps.own, 1):
+        yield _own_plot(number, maps)
 
 
-def _figure(number: int, maps: Maps, name: str, state: str) -> Drawn:
+def _paper_figure(number: int, maps: Maps, name: str, state: str) -> Plot:
     """One of the paper's Figures 2 to 4."""
     figure = figure_of(WIDTH, 0.2 + 1.15 * math.ceil(maps.shape[-1] / _FIGURE_COLUMNS))
     _panels(figure, maps, _FIGURE_COLUMNS)
-    return Drawn(
+    return Plot(
         name=f"{name}-{number + 1}",
         title=f"Figure {number + 1}: hidden layer {number}, {state}",
         alternative=_in_words(maps),
@@ -128,13 +130,13 @@ def _figure(number: int, maps: Maps, name: str, state: str) -> Drawn:
     )
 
 
-def _own(number: int, maps: Maps) -> Drawn:
+def _own_plot(number: int, maps: Maps) -> Plot:
     filters = maps.shape[-1]
     shown = min(filters, _MOST_MAPS)
     figure = figure_of(WIDTH, 0.2 + 0.95 * math.ceil(shown / _OWN_COLUMNS))
     _panels(figure, maps[..., :shown], _OWN_COLUMNS)
     left_out = f" The first {shown} are drawn." if shown < filters else ""
-    return Drawn(
+    return Plot(
         name=f"own-{number}",
         title=f"Table I's network, convolution {number} after its pool",
         alternative=f"Of the trained network: {_in_words(maps)}{left_out}",
@@ -143,7 +145,7 @@ def _own(number: int, maps: Maps) -> Drawn:
 
 
 def _in_words(maps: Maps) -> str:
-    """How many there are, which one is the strongest, and how many show nothing."""
+    """Number and size of the maps, the strongest one, and how many are all zero."""
     height, width, filters = maps.shape
     strongest = int(maps.mean(axis=(0, 1)).argmax())
     silent = int((maps.max(axis=(0, 1)) <= 0).sum())
@@ -155,16 +157,16 @@ def _in_words(maps: Maps) -> str:
 
 
 def _panels(figure: Figure, maps: Maps, columns: int) -> None:
-    """A map a panel, named by its filter as in the paper."""
+    """One panel per map, labeled with its filter as in the paper."""
     filters = maps.shape[-1]
     rows = math.ceil(filters / columns)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in panels:
         axes.set_axis_off()
     for index in range(filters):
-        _gray(panels[index], maps[..., index])
+        _show_gray(panels[index], maps[..., index])
         panels[index].set_title(f"filter {index}", fontsize="xx-small")
 
 
-def _gray(axes: Any, pixels: Any) -> None:
+def _show_gray(axes: Any, pixels: Any) -> None:
     axes.imshow(pixels, cmap="gray", interpolation="none")

@@ -1,4 +1,4 @@
-"""All drawings of a book."""
+"""All charts of a report, for its page and as SVG files."""
 
 from __future__ import annotations
 
@@ -17,85 +17,98 @@ from mnist_bench.scenarios import paper
 
 
 @dataclass(frozen=True)
-class Drawings:
-    """What is drawn, by where it stands.
+class ReportCharts:
+    """Charts of a report, by where they appear.
 
     Attributes:
-        parts: Of each report: curves, time and memory.
-        confusions: Of each report: the digits.
-        studies: Of each study.
+        sections: Per section: curves, time and memory.
+        confusions: Per section: confusion matrix and misclassified images.
+        studies: Per study.
         layers: Figures 1 to 4.
-        claims: Of each claim that has some, by its number.
+        claims: By number of the claim.
     """
 
-    parts: tuple[tuple[Chart, ...], ...]
+    sections: tuple[tuple[Chart, ...], ...]
     confusions: tuple[tuple[Chart, ...], ...]
     studies: tuple[tuple[Chart, ...], ...]
     layers: tuple[Chart, ...]
     claims: Mapping[int, tuple[Chart, ...]]
 
-    def files(self, book: Report) -> dict[str, bytes]:
-        """Each as a file of its own, by name."""
-        owned = [
-            (report.scenario, chart)
-            for drawn in (self.parts, self.confusions)
-            for report, of in zip(book.reports, drawn, strict=True)
-            for chart in of
+    def files(self, report: Report) -> dict[str, bytes]:
+        """SVG files by name."""
+        charts_by_owner = [
+            (section.scenario, chart)
+            for charts_by_section in (self.sections, self.confusions)
+            for section, charts in zip(report.sections, charts_by_section, strict=True)
+            for chart in charts
         ]
-        owned += [
+        charts_by_owner += [
             (study.study, chart)
-            for study, of in zip(book.studies, self.studies, strict=True)
-            for chart in of
+            for study, charts in zip(report.studies, self.studies, strict=True)
+            for chart in charts
         ]
-        owned += [(f"claim-{claim}", chart) for claim, of in self.claims.items() for chart in of]
+        charts_by_owner += [
+            (f"claim-{claim}", chart) for claim, charts in self.claims.items() for chart in charts
+        ]
         files = {chart.name: chart for chart in self.layers}
-        for owner, chart in owned:
-            files[_free(f"{_slug(owner)}-{chart.name}", files)] = chart
-        return {f"{name}.svg": on_paper(chart).encode() for name, chart in files.items()}
+        for owner, chart in charts_by_owner:
+            files[_unused_name(f"{_file_name(owner)}-{chart.name}", files)] = chart
+        return {f"{name}.svg": standalone_svg(chart).encode() for name, chart in files.items()}
 
 
-def on_paper(chart: Chart) -> str:
-    """A drawing that stands alone: no page gives it ink, paper and words."""
+def standalone_svg(chart: Chart) -> str:
+    """A chart as an SVG file, with its own colors, title and description."""
     opening, end, rest = chart.svg.partition(">")
-    own = opening.replace("<svg", '<svg role="img" style="color: #1b1b1b; background: #ffffff"', 1)
-    title, words = (html.escape(one_line(text)) for text in (chart.title, chart.alternative))
-    return f"{own}{end}<title>{title}</title><desc>{words}</desc>{rest}"
+    styled = opening.replace(
+        "<svg", '<svg role="img" style="color: #1b1b1b; background: #ffffff"', 1
+    )
+    title, description = (html.escape(one_line(text)) for text in (chart.title, chart.alternative))
+    return f"{styled}{end}<title>{title}</title><desc>{description}</desc>{rest}"
 
 
-def _free(name: str, taken: Container[str]) -> str:
-    """A name that no other has: two scenarios may be alike in all that a file can be called."""
+def _unused_name(name: str, existing: Container[str]) -> str:
+    """A name not in use; names of two scenarios may become equal as file names."""
     numbered = (f"{name}-{number}" for number in itertools.count(2))
-    return next(each for each in itertools.chain((name,), numbered) if each not in taken)
-
-
-def _slug(name: str) -> str:
-    """A name as a piece of a file's, wherever it comes from."""
-    return re.sub(r"[^a-z0-9-]+", "-", name.lower())[:60].strip("-") or "unnamed"
-
-
-def drawings_of(book: Report) -> Drawings:
-    """Draw everything that there are figures for."""
-    return Drawings(
-        parts=tuple(_curves(r, f"part-{i}") for i, r in enumerate(book.reports, 1)),
-        confusions=tuple(
-            digit_charts.charts_of_confusion(r.confusion, f"part-{i}") if r.confusion else ()
-            for i, r in enumerate(book.reports, 1)
-        ),
-        studies=tuple(
-            study_charts.charts_of_study(study, f"study-{i}")
-            for i, study in enumerate(book.studies, 1)
-        ),
-        layers=digit_charts.charts_of_layers(book.layers, "layers") if book.layers else (),
-        claims={each.claim: claim_charts.charts_of_finding(each) for each in book.findings},
+    return next(
+        candidate for candidate in itertools.chain((name,), numbered) if candidate not in existing
     )
 
 
-def _curves(report: ReportSection, prefix: str) -> tuple[Chart, ...]:
-    if not report.is_drawn:
+def _file_name(name: str) -> str:
+    """A name reduced to characters that are safe in file names."""
+    return re.sub(r"[^a-z0-9-]+", "-", name.lower())[:60].strip("-") or "unnamed"
+
+
+def charts_of_report(report: Report) -> ReportCharts:
+    """Draw all charts of a report."""
+    return ReportCharts(
+        sections=tuple(
+            _section_charts(section, f"part-{i}") for i, section in enumerate(report.sections, 1)
+        ),
+        confusions=tuple(
+            digit_charts.charts_of_confusion(section.confusion, f"part-{i}")
+            if section.confusion
+            else ()
+            for i, section in enumerate(report.sections, 1)
+        ),
+        studies=tuple(
+            study_charts.charts_of_study(study, f"study-{i}")
+            for i, study in enumerate(report.studies, 1)
+        ),
+        layers=digit_charts.charts_of_layers(report.layers, "layers") if report.layers else (),
+        claims={
+            experiment.claim: claim_charts.charts_of_experiment(experiment)
+            for experiment in report.experiments
+        },
+    )
+
+
+def _section_charts(section: ReportSection, prefix: str) -> tuple[Chart, ...]:
+    if not section.has_charts:
         return ()
     return charts.charts_of(
-        report.curves,
-        phases_of(report.document.runs),
-        paper.TABLE_1 if report.compares else (),
+        section.curves,
+        phases_of(section.document.runs),
+        paper.TABLE_1 if section.is_comparable else (),
         prefix=prefix,
     )

@@ -1,4 +1,4 @@
-"""Comparisons as text and files: draws, never computes."""
+"""Render reports and write their files."""
 
 from __future__ import annotations
 
@@ -13,61 +13,61 @@ from mnist_bench.reporting.json import json_pieces
 from mnist_bench.reporting.model import Report, ReportSection
 
 
-def write_reports(folder: Path, name: str, report: ReportSection) -> tuple[Path, ...]:
-    """Write `<name>.md`, `.csv`, `.runs.csv` and `.json`.
+def write_reports(folder: Path, name: str, section: ReportSection) -> tuple[Path, ...]:
+    """Write `<name>.md`, `.csv`, `.runs.csv` and `.json` of one scenario.
 
     Args:
-        folder: Made where it is missing.
-        name: The files' common stem.
-        report: What there is to tell.
+        folder: Output folder, created if missing.
+        name: Stem of the files.
+        section: The scenario's report.
 
     Returns:
-        The files, the one for people first.
+        Paths of the files, Markdown first.
 
     Raises:
-        BenchError: One can't be written; reports of that name from before stay whole.
+        BenchError: A file can't be written; existing reports of that name are left intact.
     """
-    contents = (
-        files.File(".md", markdown.to_markdown(report)),
-        files.File(".csv", csv.rows_csv(report.rows)),
-        files.File(".runs.csv", partial(csv.runs_lines, report.document.runs)),
-        files.File(".json", partial(json_pieces, report.document)),
+    rendered = (
+        files.File(".md", markdown.section_to_markdown(section)),
+        files.File(".csv", csv.rows_csv(section.rows)),
+        files.File(".runs.csv", partial(csv.runs_lines, section.document.runs)),
+        files.File(".json", partial(json_pieces, section.document)),
     )
-    return files.write(folder, name, contents)
+    return files.write(folder, name, rendered)
 
 
 @dataclass(frozen=True)
 class RenderedReport:
-    """A book in its formats.
+    """A report rendered to its formats.
 
     Attributes:
-        files: In the order of the formats; `csv` is two files, of rows and of runs.
-        drawings: Each as an SVG file of its own, by name; none where no page was asked for.
+        files: In the order of the formats; `csv` has two files, of rows and of runs.
+        charts: SVG files by name; empty unless HTML is among the formats.
     """
 
     files: tuple[files.File, ...]
-    drawings: Mapping[str, bytes]
+    charts: Mapping[str, bytes]
 
 
-def render(book: Report, formats: Sequence[str]) -> RenderedReport:
-    """A book in some of `REPORT_FORMATS`."""
-    contents: list[files.File] = []
-    drawn: Mapping[str, bytes] = {}
+def render(report: Report, formats: Sequence[str]) -> RenderedReport:
+    """Render a report to some of `REPORT_FORMATS`."""
+    rendered: list[files.File] = []
+    chart_files: Mapping[str, bytes] = {}
     for suffix in formats:
         if suffix == "html":
-            from mnist_bench.reporting.figures import drawings_of  # slow to load
-            from mnist_bench.reporting.html import book_to_html
+            from mnist_bench.reporting.figures import charts_of_report  # slow to load
+            from mnist_bench.reporting.html import report_to_html
 
-            drawings = drawings_of(book)
-            drawn = drawings.files(book)
-            contents.append(files.File(".html", book_to_html(book, drawings)))
+            charts = charts_of_report(report)
+            chart_files = charts.files(report)
+            rendered.append(files.File(".html", report_to_html(report, charts)))
         elif suffix == "md":
-            contents.append(files.File(".md", markdown.book_to_markdown(book)))
+            rendered.append(files.File(".md", markdown.report_to_markdown(report)))
         elif suffix == "csv":
-            rows = [row for report in (*book.reports, *book.others) for row in report.rows]
-            contents.append(files.File(".csv", csv.rows_csv(rows)))
-            runs = partial(csv.runs_lines, book.document.runs)
-            contents.append(files.File(".runs.csv", runs))
+            rows = [row for each in (*report.sections, *report.others) for row in each.rows]
+            rendered.append(files.File(".csv", csv.rows_csv(rows)))
+            runs = partial(csv.runs_lines, report.document.runs)
+            rendered.append(files.File(".runs.csv", runs))
         else:
-            contents.append(files.File(".json", partial(json_pieces, book.document)))
-    return RenderedReport(tuple(contents), drawn)
+            rendered.append(files.File(".json", partial(json_pieces, report.document)))
+    return RenderedReport(tuple(rendered), chart_files)

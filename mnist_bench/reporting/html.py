@@ -1,4 +1,4 @@
-"""The report as one page of HTML that needs nothing beside it."""
+"""The report as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -6,73 +6,70 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_bench.core.escaping import one_line
-from mnist_bench.reporting import claims, study
-from mnist_bench.reporting import columns as cells
-from mnist_bench.reporting import text as words
-from mnist_bench.reporting.figures import Drawings
-from mnist_bench.reporting.methodology import explained
+from mnist_bench.reporting import claims, study, text
+from mnist_bench.reporting.columns import MACHINES, Column, Line
+from mnist_bench.reporting.figures import ReportCharts
+from mnist_bench.reporting.methodology import explanations
 from mnist_bench.reporting.model import Report
 from mnist_bench.reporting.svg import Chart
-from mnist_bench.reporting.view import others_left_out, part_of, table_of_others
+from mnist_bench.reporting.view import others_left_out, section_view, table_of_others
 
-_TEMPLATE = "book.html.j2"
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
-def book_to_html(book: Report, drawings: Drawings) -> str:
-    """The whole page; text from outside shows as itself and is never run."""
+def report_to_html(report: Report, charts: ReportCharts) -> str:
+    """Render the page; recorded text is escaped."""
     import jinja2  # slow to load
     from markupsafe import Markup
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+        loader=jinja2.FileSystemLoader(_TEMPLATES, encoding="utf-8"),
         undefined=jinja2.StrictUndefined,
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"line": lambda text: one_line(str(text))}
+    environment.filters |= {"line": lambda value: one_line(str(value))}
 
-    def table(
-        columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], /
-    ) -> Markup:
-        made = environment.get_template("table.html.j2").render(
-            columns=columns, lines=lines, link=book.link
+    def table(columns: Sequence[Column[Line]], lines: Sequence[Line], /) -> Markup:
+        rendered = environment.get_template("table.html.j2").render(
+            columns=columns, lines=lines, link=report.link
         )
-        return Markup(made)  # noqa: S704  # the template has escaped it
+        return Markup(rendered)  # noqa: S704  # escaped by the template
 
-    def drawn(charts: Sequence[Chart]) -> list[tuple[Chart, Markup]]:
-        return [(chart, Markup(chart.svg)) for chart in charts]  # noqa: S704  # drawn here
+    def with_svg(charts: Sequence[Chart]) -> list[tuple[Chart, Markup]]:
+        return [(chart, Markup(chart.svg)) for chart in charts]  # noqa: S704  # made by svg.py
 
-    told = book.document.claims
-    return environment.get_template(_TEMPLATE).render(
-        book=book,
-        machine=book.document.machine,
-        parts=[part_of(report, table) for report in book.reports],
-        charts=[drawn(charts) for charts in drawings.parts],
-        confusions=[drawn(charts) for charts in drawings.confusions],
+    claim_lines = report.document.claims
+    return environment.get_template("report_page.html.j2").render(
+        report=report,
+        machine=report.document.machine,
+        views=[section_view(section, table) for section in report.sections],
+        charts=[with_svg(of_section) for of_section in charts.sections],
+        confusions=[with_svg(of_section) for of_section in charts.confusions],
         studies=[
             (
-                *(each, study.headline(each), study.counts(each)),
-                table(study.best_columns(each), study.best_trials(each)),
-                drawn(charts),
+                *(document, study.headline(document), study.counts(document)),
+                table(study.best_columns(document), study.best_trials(document)),
+                with_svg(charts),
             )
-            for each, charts in zip(book.studies, drawings.studies, strict=True)
+            for document, charts in zip(report.studies, charts.studies, strict=True)
         ],
-        figures=drawn(drawings.layers),
-        others=table_of_others(book, table),
-        others_left_out=others_left_out(book),
-        machines=table(cells.MACHINES, book.document.machines) if book.document.machines else "",
-        claims=table(claims.CLAIMS, told) if told else "",
-        decided=[
+        figures=with_svg(charts.layers),
+        others=table_of_others(report, table),
+        others_left_out=others_left_out(report),
+        machines=table(MACHINES, report.document.machines) if report.document.machines else "",
+        claims=table(claims.CLAIMS, claim_lines) if claim_lines else "",
+        decided_claims=[
             (
                 line,
                 table(claims.DECISIONS, line.decisions),
-                drawn(drawings.claims.get(line.claim, ())),
+                with_svg(charts.claims.get(line.claim, ())),
             )
-            for line in told
+            for line in claim_lines
         ],
-        claim_words=claims,
-        explained=explained(book.reports),
-        words=words,
+        claim_text=claims,
+        explanations=explanations(report.sections),
+        text=text,
     )

@@ -1,4 +1,4 @@
-"""What a report shows of images: asked of those that are at hand, each set once."""
+"""Images for a report: those available locally, each data set loaded once."""
 
 from __future__ import annotations
 
@@ -13,41 +13,39 @@ from mnist_bench.tracking.mlflow_reader import MlflowReader
 
 
 class ReportImages:
-    """The images of recorded runs, as far as they are at hand.
+    """The images of recorded runs, if available locally.
 
     Args:
-        archive: Where the runs are recorded.
-        folder: The user's own folder of images; else, and for others, there are the cache and the
-            embedded sample.
+        reader: Reader of the recorded runs.
+        folder: The user's folder of images; the cache and the embedded sample are used too.
 
     Attributes:
-        archive: The same.
-        notes: What could not be shown, for people.
+        notes: Report notes on what can't be shown.
 
     Raises:
-        BenchError: The user's folder is not one of images.
+        BenchError: The user's folder does not contain the images.
     """
 
-    def __init__(self, archive: MlflowReader, folder: Path | None) -> None:
-        self.archive = archive
+    def __init__(self, reader: MlflowReader, folder: Path | None) -> None:
+        self.reader = reader
         self.notes: list[str] = []
-        self._own = mnist.find("auto", folder, say=lambda _: None) if folder else None
+        self._user_images = mnist.find("auto", folder, log=lambda _: None) if folder else None
         self._sources: dict[str, Source | None] = {}
         self._images: dict[str, Images] = {}
 
     def source(self, digest: str) -> Source | None:
-        """The images of a digest; None where they are not at hand."""
-        if self._own and self._own.digest == digest:
-            return self._own
+        """Images with this digest; None if not available locally."""
+        if self._user_images and self._user_images.digest == digest:
+            return self._user_images
         if digest not in self._sources:
-            self._sources[digest] = mnist.at_hand(digest)
+            self._sources[digest] = mnist.find_local(digest)
         return self._sources[digest]
 
     def confusion(self, trainings: Sequence[RunResult]) -> Confusion | None:
-        """What trainings of one question took the test images for; None where that is not told."""
+        """Confusion matrix of replicates; None without predictions or images."""
         digest = trainings[-1].dataset_digest if trainings else ""
-        kept = [self.archive.load_predictions(run) for run in trainings]
-        predictions = [each for each in kept if each is not None]
+        loaded = [self.reader.load_predictions(run) for run in trainings]
+        predictions = [found for found in loaded if found is not None]
         if not predictions:
             return None
         source = self.source(digest)

@@ -1,4 +1,4 @@
-"""The document as JSON."""
+"""The report document as JSON."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from mnist_bench.core.records import Record
 from mnist_bench.results.document import Document
 
 _RUNS = '\n  "runs": ['
-"""Stands once in the text: a line break inside of a value is written as two characters."""
+"""Occurs once in the JSON, since line breaks inside values are escaped."""
 
 
 def to_json(document: Document) -> str:
-    """The text that `run --json` prints and `reports/<name>.json` holds; no NaN gets this far."""
+    """The text of `run --json` and `reports/<name>.json`; records contain no NaN."""
     return "".join(json_pieces(document))
 
 
 def json_pieces(document: Document) -> Iterator[str]:
-    """The same, a run at a time: of thousands the whole would be in memory several times."""
-    rest = _text(document.model_copy(update={"runs": ()}))
-    before, _, after = rest.partition(f"{_RUNS}]")
+    """Pieces of `to_json`, one per run, so that thousands of runs are never in memory as text."""
+    without_runs = _text(document.model_copy(update={"runs": ()}))
+    before, _, after = without_runs.partition(f"{_RUNS}]")
     yield f"{before}{_RUNS}"
-    for place, run in enumerate(document.runs):
-        comma = "," if place else ""
+    for index, run in enumerate(document.runs):
+        comma = "," if index else ""
         yield f"{comma}\n{_text(run)}".replace("\n", "\n    ")
     end = "\n  " if document.runs else ""
     yield f"{end}]{after}\n"

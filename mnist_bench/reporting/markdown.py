@@ -1,4 +1,4 @@
-"""The report as Markdown."""
+"""Reports as Markdown."""
 
 from __future__ import annotations
 
@@ -8,103 +8,102 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mnist_bench.core.escaping import EscapedText, code, markdown
-from mnist_bench.reporting import claims, study
-from mnist_bench.reporting import columns as cells
-from mnist_bench.reporting import text as words
-from mnist_bench.reporting.methodology import explained
+from mnist_bench.reporting import claims, study, text
+from mnist_bench.reporting.columns import MACHINES, Column, Line
+from mnist_bench.reporting.methodology import explanations
 from mnist_bench.reporting.model import Report, ReportSection
-from mnist_bench.reporting.view import others_left_out, part_of, table_of_others
+from mnist_bench.reporting.view import others_left_out, section_view, table_of_others
 
 if TYPE_CHECKING:
     import jinja2
 
+_TEMPLATES = Path(__file__).parent / "templates"
 
-def to_markdown(report: ReportSection) -> str:
-    """One scenario's report; text from outside shows as itself and is never run as Markdown."""
+
+def section_to_markdown(section: ReportSection) -> str:
+    """Render one scenario's report; recorded text is escaped."""
+    return _template("scenario_report.md.j2").render(
+        section=section,
+        machine=section.document.machine,
+        command=code(section.command),
+        view=section_view(section, table),
+        explanations=explanations([section]),
+        text=text,
+        heading=EscapedText("##"),
+    )
+
+
+def report_to_markdown(report: Report) -> str:
+    """Render a report of several scenarios; recorded text is escaped."""
+
+    def linked_table(columns: Sequence[Column[Line]], lines: Sequence[Line], /) -> EscapedText:
+        return table(columns, lines, report.link)
+
+    claim_lines = report.document.claims
     return _template("report.md.j2").render(
         report=report,
         machine=report.document.machine,
         command=code(report.command),
-        part=part_of(report, table),
-        explained=explained([report]),
-        words=words,
-        h=EscapedText("##"),
-    )
-
-
-def book_to_markdown(book: Report) -> str:
-    """A book of reports, likewise."""
-
-    def linked(
-        columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], /
-    ) -> EscapedText:
-        return table(columns, lines, book.link)
-
-    told = book.document.claims
-    return _template("book.md.j2").render(
-        book=book,
-        machine=book.document.machine,
-        command=code(book.command),
-        parts=[part_of(report, linked) for report in book.reports],
+        views=[section_view(section, linked_table) for section in report.sections],
         studies=[
             (
-                each,
-                study.headline(each),
-                study.counts(each),
-                linked(study.best_columns(each), study.best_trials(each)),
+                document,
+                study.headline(document),
+                study.counts(document),
+                linked_table(study.best_columns(document), study.best_trials(document)),
             )
-            for each in book.studies
+            for document in report.studies
         ],
-        others=table_of_others(book, linked),
-        others_left_out=others_left_out(book),
-        machines=table(cells.MACHINES, book.document.machines) if book.document.machines else "",
-        claims=table(claims.CLAIMS, told) if told else "",
-        decided=[(line, table(claims.DECISIONS, line.decisions)) for line in told],
-        claim_words=claims,
-        explained=explained(book.reports),
-        words=words,
-        h=EscapedText("###"),
+        others=table_of_others(report, linked_table),
+        others_left_out=others_left_out(report),
+        machines=table(MACHINES, report.document.machines) if report.document.machines else "",
+        claims=table(claims.CLAIMS, claim_lines) if claim_lines else "",
+        decided_claims=[(line, table(claims.DECISIONS, line.decisions)) for line in claim_lines],
+        claim_text=claims,
+        explanations=explanations(report.sections),
+        text=text,
+        heading=EscapedText("###"),
     )
 
 
 def table(
-    columns: Sequence[cells.Column[cells.Line]],
-    lines: Sequence[cells.Line],
-    link: Callable[[cells.Line], str | None] = lambda _: None,
+    columns: Sequence[Column[Line]],
+    lines: Sequence[Line],
+    link: Callable[[Line], str | None] = lambda _: None,
 ) -> EscapedText:
-    """Lines as a Markdown table, figures to the right.
+    """A Markdown table, with numbers aligned right.
 
     Args:
-        columns: Of the table.
-        lines: Of the table.
-        link: Where a run is shown, for the column that names it.
+        columns: Columns of the table.
+        lines: Lines of the table.
+        link: Address of a line's run, for the column "Run".
     """
-    parts: list[Sequence[str]] = [
+    rows: list[Sequence[str]] = [
         [markdown(column.header) for column in columns],
         ["---" if column.words else "---:" for column in columns],
     ]
-    parts += [[_cell(column, line, link) for column in columns] for line in lines]
-    return EscapedText("\n".join(f"| {' | '.join(part)} |" for part in parts))
+    rows += [[_cell(column, line, link) for column in columns] for line in lines]
+    return EscapedText("\n".join(f"| {' | '.join(row)} |" for row in rows))
 
 
 def _cell(
-    column: cells.Column[cells.Line],
-    line: cells.Line,
-    link: Callable[[cells.Line], str | None],
+    column: Column[Line],
+    line: Line,
+    link: Callable[[Line], str | None],
 ) -> EscapedText:
-    text = markdown(column.text(line))
+    cell = markdown(column.text(line))
     address = link(line) if column.header == "Run" else None
-    return EscapedText(f"[{text}]({quote(address, safe=':/#?&=%')})") if address else text
+    return EscapedText(f"[{cell}]({quote(address, safe=':/#?&=%')})") if address else cell
 
 
 def _template(name: str) -> jinja2.Template:
     import jinja2  # slow to load
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+        loader=jinja2.FileSystemLoader(_TEMPLATES, encoding="utf-8"),
         undefined=jinja2.StrictUndefined,
-        finalize=markdown,  # escapes whatever is not Markdown already
-        autoescape=False,  # noqa: S701 - that would be for HTML
+        finalize=markdown,  # escapes everything that is not EscapedText
+        autoescape=False,  # noqa: S701 - jinja2's own escaping is for HTML
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

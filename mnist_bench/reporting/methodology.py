@@ -1,4 +1,4 @@
-"""How a report's figures were measured: sentences for every format, not yet escaped."""
+"""Explanations of the terms in a report's tables; not yet escaped."""
 
 from __future__ import annotations
 
@@ -7,78 +7,78 @@ from dataclasses import dataclass
 
 from mnist_bench.analysis.costs import phases_of
 from mnist_bench.analysis.table1 import ALPHA, MIN_SEEDS
-from mnist_bench.reporting import text as words
+from mnist_bench.reporting import text
 from mnist_bench.reporting.columns import INTERVAL
 from mnist_bench.reporting.model import ReportSection
-from mnist_bench.results.run_summary import shares_trajectories
+from mnist_bench.results.run_summary import share_a_training
 from mnist_bench.scenarios import paper
 
 
 @dataclass(frozen=True)
-class Explained:
-    """A word of the tables and what it means.
+class Explanation:
+    """A term of the tables with its meaning.
 
     Attributes:
-        term: The word; begins the sentence.
-        text: The rest of it.
+        term: Beginning of the sentence.
+        text: Rest of the sentence.
     """
 
     term: str
     text: str
 
 
-def explained(reports: Iterable[ReportSection]) -> list[Explained]:
-    """What there is to say of the figures of some reports."""
-    told = list(reports)
-    return [*_accuracies(told), *_costs(told), *_trajectories(told)]
+def explanations(sections: Iterable[ReportSection]) -> list[Explanation]:
+    """Explanations of all terms that occur in these sections."""
+    section_list = list(sections)
+    return [*_accuracies(section_list), *_costs(section_list), *_trainings(section_list)]
 
 
-def _accuracies(reports: list[ReportSection]) -> Iterator[Explained]:
+def _accuracies(sections: list[ReportSection]) -> Iterator[Explanation]:
     grid = ", ".join(f"{step:,}" for step in paper.PROTOCOL.grid.points(300)[:3])
-    yield Explained(
+    yield Explanation(
         "Max",
         "is the largest test accuracy on the evaluation grid, at the first step that reaches it. "
         f"The paper's grid is after {grid}, … updates; a row of another grid is not comparable. "
         "Picking the best of many looks at the test images is biased upward. The paper picked so "
         "too, and maximum is held against maximum.",
     )
-    yield Explained(
+    yield Explanation(
         "Step of max",
         "counts updates done. The paper's program counts from 0; its label is in brackets. With "
         "several seeds it is the range over them.",
     )
-    yield Explained(
+    yield Explanation(
         "±",
         "is the standard deviation over n seeds, of times as a share of their mean; one seed has "
         "none.",
     )
-    yield Explained(
+    yield Explanation(
         INTERVAL,
         "is a prediction interval, mean ± t·s·√(1 + 1/n): the paper's value is one training, so "
         "the question is whether it could be one more of these seeds. It is not corrected for the "
         "number of rows.",
     )
-    yield Explained(
+    yield Explanation(
         "Verdict",
         "of a row comes from the two-sided p of each comparable row, with Holm's correction over "
         f"these rows at {ALPHA:.0%}. So a value just outside its interval may still be "
         "indistinguishable.",
     )
-    rows = [row for report in reports for row in report.rows]
+    rows = [row for section in sections for row in section.rows]
     if any(row.spread_source == "reference" for row in rows):
-        yield Explained(
+        yield Explanation(
             f"Fewer than {MIN_SEEDS} seeds",
             "say too little about their own spread: those rows use the standard deviation and the "
             "degrees of freedom of the reference that comes with mnist-bench, named under the "
             "table. It may have been measured on another machine.",
         )
-    if any(run.dataset == paper.DATASET for report in reports for run in report.document.runs):
-        yield Explained(
+    if any(run.dataset == paper.DATASET for section in sections for run in section.document.runs):
+        yield Explanation(
             "Test images",
             "are the paper's own 10,000. The luck of having drawn these and no others is shared "
             "with the paper, so it is in neither interval nor verdict.",
         )
-        yield Explained(
+        yield Explanation(
             "Final, other images",
             f"is Wilson's {1 - ALPHA:.0%} interval of the mean final accuracy for a sample of "
             f"{paper.TEST_IMAGES:,}: between what it might be on other test images, as many and "
@@ -87,35 +87,35 @@ def _accuracies(reports: list[ReportSection]) -> Iterator[Explained]:
         )
 
 
-def _costs(reports: list[ReportSection]) -> Iterator[Explained]:
-    runs = [run for report in reports for run in report.document.runs]
-    yield Explained(
+def _costs(sections: list[ReportSection]) -> Iterator[Explanation]:
+    runs = [run for section in sections for run in section.document.runs]
+    yield Explanation(
         "Train time",
         "is wall-clock time inside training only: import, data, tracing and evaluation are kept "
         "apart. Images/s are training images by that time.",
     )
-    yield Explained(
+    yield Explanation(
         "Peak RSS",
         "is the training process's own largest resident memory up to the row's last step, the "
         "largest over its runs; marks read by different methods are never held against one "
-        f"another. Read by: {words.memory_methods(runs)}.",
+        f"another. Read by: {text.memory_methods(runs)}.",
     )
     if phases_of(runs):
-        yield Explained(
+        yield Explanation(
             "Shared",
             "phases are those during which the suite's other process opened its store: their "
             'seconds are not the training process\'s alone. The phase "other" is the '
             "interpreter's start, waiting and writing files.",
         )
     if any(run.verdict for run in runs):
-        yield Explained(
+        yield Explanation(
             "Clean",
             "and a run's verdict say whether the machine let time, speed and memory be trusted: "
             "clean, suspect or invalid, by what was seen of it up to the run's last step; – where "
             "nobody looked. Invalid runs are left out of train time, images/s and peak RSS.",
         )
-    if any(report.document.scaling for report in reports):
-        yield Explained(
+    if any(section.document.scaling for section in sections):
+        yield Explanation(
             "Speed-up",
             "is the train seconds with the fewest threads by those with more, seed by seed: the "
             "mean of these ratios, ± their standard deviation over the seeds that were timed at "
@@ -123,13 +123,13 @@ def _costs(reports: list[ReportSection]) -> Iterator[Explained]:
         )
 
 
-def _trajectories(reports: list[ReportSection]) -> Iterator[Explained]:
-    runs = [run for report in reports for run in report.document.runs]
-    if shares_trajectories(runs):
-        yield Explained(
+def _trainings(sections: list[ReportSection]) -> Iterator[Explanation]:
+    runs = [run for section in sections for run in section.document.runs]
+    if share_a_training(runs):
+        yield Explanation(
             "Rows of one seed",
             "are prefixes of one another: they are cut from one training, so they are not "
             "independent of each other, and a short row's time is a part of the long one's.",
         )
     elif len({run.steps for run in runs}) > 1:
-        yield Explained("Every row", "was trained from zero, apart from the others.")
+        yield Explanation("Every row", "was trained from zero, apart from the others.")

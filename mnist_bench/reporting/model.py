@@ -1,4 +1,4 @@
-"""What a report tells, whatever its format."""
+"""Data of a report, independent of its format."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from mnist_bench.tuning.trial import StudyTrial
 
 @dataclass(frozen=True)
 class ReportSection:
-    """What one scenario's runs on one machine tell, before it takes a format.
+    """Report on one scenario's runs on one machine.
 
     Attributes:
-        title: One line for people.
+        title: Title, one line.
         scenario: Name of the scenario.
-        command: The command line that made it, without anything private.
-        created: The day, as `2026-01-31`.
-        document: Machine, runs and Table I; as JSON it stands alone.
-        rows: Every step count that was run, also those that Table I has not.
-        seen: The machine around the runs; None where none of them looked.
-        curves: Of the longest trainings; None where they were not fetched.
-        confusion: What these took the test images for; None where that can't be told.
-        is_drawn: Whether there are drawings of it.
+        command: Command line that made it, without private values.
+        created: Date, as `2026-01-31`.
+        document: Machine, runs and Table I; complete by itself as JSON.
+        rows: One per step count, including those not in Table I.
+        system_state: State of the system during the runs; None if not recorded.
+        curves: Curves of the longest trainings; None if not loaded.
+        confusion: Confusion matrix of the longest trainings; None without predictions or images.
+        has_charts: Whether the section has charts.
     """
 
     title: str
@@ -39,54 +39,54 @@ class ReportSection:
     created: str
     document: Document
     rows: tuple[Row, ...]
-    seen: SystemState | None = None
+    system_state: SystemState | None = None
     curves: Curves | None = None
     confusion: Confusion | None = None
-    is_drawn: bool = True
+    has_charts: bool = True
 
     @property
     def summary(self) -> Row:
-        """Its longest row, that always tells the scenario."""
+        """Row of the largest step count, with the scenario's name."""
         return self.rows[-1].model_copy(update={"scenario": self.scenario})
 
     @property
-    def compares(self) -> bool:
-        """Whether some row stands beside Table I's."""
+    def is_comparable(self) -> bool:
+        """Whether a row is comparable with Table I."""
         return any(row.verdict != "not comparable" for row in self.rows)
 
 
 @dataclass(frozen=True)
 class Report:
-    """Reports on the scenarios that one machine has run, beside other machines.
+    """Report on all scenarios that one machine ran, with a ranking of other machines.
 
     Attributes:
-        title: One line for people.
-        command: The command line that made it, without anything private.
-        created: The day, as `2026-01-31`.
-        document: All runs of the machine; as JSON it stands alone.
-        reports: A scenario each; those that compare with Table I first, then the newest.
-        others: Scenarios that have a row in a table alone, in the same order.
+        title: Title, one line.
+        command: Command line that made it, without private values.
+        created: Date, as `2026-01-31`.
+        document: All runs of the machine; complete by itself as JSON.
+        sections: One per scenario; those comparable with Table I first, then by newest run.
+        others: Scenarios without a section, in the same order; they get a row in a table.
         notes: What was left out, and why.
-        studies: What was tuned there, the newest first.
-        layers: What layers make of one test image; None where nobody looked.
-        findings: What was measured by itself for claims, to be drawn.
-        ui: Address of MLflow's UI, for links to runs; None where none is known.
+        studies: Studies on the machine, newest first.
+        layers: Layer maps of one test image; None if not recorded.
+        experiments: Results of the claims' experiments, for charts.
+        ui: Address of the experiment in MLflow's UI, for links to runs; None if unknown.
     """
 
     title: str
     command: str
     created: str
     document: Document
-    reports: tuple[ReportSection, ...]
+    sections: tuple[ReportSection, ...]
     others: tuple[ReportSection, ...] = ()
     notes: tuple[str, ...] = ()
     studies: tuple[StudyDocument, ...] = ()
     layers: LayerMaps | None = None
-    findings: tuple[ExperimentResult, ...] = ()
+    experiments: tuple[ExperimentResult, ...] = ()
     ui: str | None = None
 
     def link(self, line: object) -> str | None:
-        """Where MLflow shows a run or trial; None for what is none, or where no UI is known."""
+        """Address of a run or trial in MLflow's UI; None for other lines, or without a UI."""
         if self.ui is None or not isinstance(line, (RunSummary, StudyTrial)) or line.run_id is None:
             return None
         return f"{self.ui}/runs/{quote(line.run_id, safe='')}"

@@ -1,4 +1,4 @@
-"""What a report leaves out, and what to know of its rows: sentences, not yet escaped. Pure."""
+"""Notes on what a report leaves out and on mixed versions; not yet escaped."""
 
 from __future__ import annotations
 
@@ -14,39 +14,41 @@ from mnist_bench.tuning.document import StudyDocument
 def left_out(
     others: int, unreadable: Mapping[str, int], machines: Sequence[MachineLine]
 ) -> Iterator[str]:
-    """Runs that are in no section.
+    """Notes on runs that are in no section.
 
     Args:
-        others: Runs of other machines.
-        unreadable: Why some could not be read, with their number.
-        machines: The table of machines.
+        others: Number of runs of other machines.
+        unreadable: Number of unreadable runs by reason.
+        machines: The machine ranking.
     """
     if others:
-        where = "in the table of machines alone" if machines else "left out, --machine names one"
-        yield f"{counted(others, 'run')} of other machines: {where}"
+        place = "in the table of machines alone" if machines else "left out, --machine names one"
+        yield f"{counted(others, 'run')} of other machines: {place}"
     for reason, number in unreadable.items():
         yield f"{counted(number, 'run')} left out: {reason}"
 
 
 def several_versions(runs: Sequence[RecordedRun]) -> Iterator[str]:
-    """A row may hold runs of several: its time may be of what changed between them."""
+    """Note on runs of several versions, since a row's time may mix them."""
     counts = Counter(
-        f"TensorFlow {each.tensorflow or '–'} and mnist-bench {each.mnist_bench or '–'}"
-        for each in runs
+        f"TensorFlow {recorded.tensorflow or '–'} and mnist-bench {recorded.mnist_bench or '–'}"
+        for recorded in runs
     )
     if len(counts) > 1:
-        told = ", ".join(f"{counted(number, 'run')} of {what}" for what, number in counts.items())
+        counts_in_words = ", ".join(
+            f"{counted(number, 'run')} of {versions}" for versions, number in counts.items()
+        )
         yield (
-            f"Runs of several versions share rows: {told}; `mnist-bench compare --by` holds "
-            "them apart"
+            f"Runs of several versions share rows: {counts_in_words}; "
+            "`mnist-bench compare --by` holds them apart"
         )
 
 
 def without_study(trials: Sequence[RecordedRun], studies: Sequence[StudyDocument]) -> Iterator[str]:
-    """Trials stand in the section of their study, and that comes with its end."""
-    told = {study.study for study in studies}
-    left = Counter(each.study for each in trials if each.study not in told)
-    for study, number in left.items():
+    """Note on trials without a study's document, which is written when the study ends."""
+    with_document = {study.study for study in studies}
+    missing = Counter(trial.study for trial in trials if trial.study not in with_document)
+    for study, number in missing.items():
         yield (
             f"{counted(number, 'trial')} of the study {study} left out: it has not come to its "
             "end, or its document is out of reach"

@@ -1,4 +1,4 @@
-"""A report's sections: a scenario each, with the curves of its newest trainings."""
+"""Build a report's sections, one per scenario."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from mnist_bench.results.document import Document
 from mnist_bench.results.run_summary import RunSummary
 
 MOST_SECTIONS = 12
-"""So many scenarios have a section, those that compare and then those with the newest runs; the
-rest have a row each."""
-MOST_DRAWN = 3
-"""Where there are more, so many of them have drawings, digits and times to an accuracy: all that
-has to be fetched."""
-_MOST_CURVES = 30
-"""So many trainings of a scenario are drawn, the newest of them."""
+"""Limit of scenarios with a section: those comparable with Table I first, then by newest run. The
+others get a row in a table."""
+MOST_WITH_CHARTS = 3
+"""If there are more scenarios than `MOST_SECTIONS`, only so many have charts, digits and times to
+accuracy, which need whole trainings to be loaded."""
+_MOST_TRAININGS = 30
+"""Limit of trainings per scenario that are loaded for charts, newest first."""
 
 
 @dataclass(frozen=True)
 class _Common:
-    """What all sections have in common.
+    """Inputs shared by all sections.
 
     Attributes:
-        shelf: Where curves and images are; takes notes of what is not there.
-        described: The machine.
-        created: The day, as `2026-01-31`.
-        reference: The shipped one, and its spreads.
+        images: Access to trainings and images; collects notes on what is missing.
+        created: Date, as `2026-01-31`.
+        reference: The shipped reference.
+        spreads: Spreads of the reference.
     """
 
-    shelf: ReportImages
-    described: Machine
+    images: ReportImages
+    machine: Machine
     created: str
     reference: Document
     spreads: table1.Reference
@@ -47,11 +47,11 @@ class _Common:
 
 @dataclass(frozen=True)
 class Sections:
-    """What the runs of one machine tell, a scenario each: those that compare, then the newest.
+    """Scenarios of one machine: those comparable with Table I first, then by newest run.
 
     Attributes:
-        shown: Those that have a section.
-        others: Those that have a row in a table alone.
+        shown: Scenarios with a section.
+        others: Scenarios with only a row in a table.
     """
 
     shown: tuple[ReportSection, ...]
@@ -59,48 +59,48 @@ class Sections:
 
     @property
     def all(self) -> tuple[ReportSection, ...]:
-        """Both."""
+        """All scenarios."""
         return self.shown + self.others
 
 
 def sections(
-    shelf: ReportImages,
+    images: ReportImages,
     runs: Sequence[RunSummary],
-    described: Machine,
+    machine: Machine,
     created: str,
     *,
     limited: bool,
 ) -> Sections:
-    """A report a scenario.
+    """Build one section per scenario.
 
     Args:
-        shelf: Where their curves and images are; takes notes of what is not there.
-        runs: Of one machine and no trials, the oldest first.
-        described: The machine.
-        created: The day, as `2026-01-31`.
-        limited: Whether only some have a section, and fewer drawings; else each has all.
+        images: Access to trainings and images; collects notes on what is missing.
+        runs: Runs of one machine without trials, oldest first.
+        machine: The machine.
+        created: Date, as `2026-01-31`.
+        limited: Whether the limits on sections and charts apply.
     """
     if not runs:
         return Sections((), ())
     reference = table1.reference_document()
     spreads = table1.Reference.from_document(reference)
-    common = _Common(shelf, described, created, reference, spreads)
+    common = _Common(images, machine, created, reference, spreads)
     by_scenario = _by_scenario(runs)
     too_many = limited and len(by_scenario) > MOST_SECTIONS
-    drawn = MOST_DRAWN if too_many else len(by_scenario)
-    made = tuple(
-        _section(common, name, of, is_drawn=place < drawn)
-        for place, (name, of) in enumerate(by_scenario.items())
+    most_with_charts = MOST_WITH_CHARTS if too_many else len(by_scenario)
+    all_sections = tuple(
+        _section(common, name, scenario_runs, has_charts=index < most_with_charts)
+        for index, (name, scenario_runs) in enumerate(by_scenario.items())
     )
-    most = MOST_SECTIONS if too_many else len(made)
-    shelf.notes += _left_out(len(made)) if too_many else ()
-    return Sections(made[:most], made[most:])
+    shown = MOST_SECTIONS if too_many else len(all_sections)
+    images.notes += _limit_notes(len(all_sections)) if too_many else ()
+    return Sections(all_sections[:shown], all_sections[shown:])
 
 
-def _left_out(scenarios: int) -> Iterator[str]:
+def _limit_notes(scenarios: int) -> Iterator[str]:
     which = "those that compare with Table I and then those with the newest runs"
     yield (
-        f"Drawings, digits and times to an accuracy are of {MOST_DRAWN} of {scenarios:,} "
+        f"Drawings, digits and times to an accuracy are of {MOST_WITH_CHARTS} of {scenarios:,} "
         f"scenarios, {which}; --scenario NAME shows those of another"
     )
     yield (
@@ -110,41 +110,41 @@ def _left_out(scenarios: int) -> Iterator[str]:
 
 
 def _by_scenario(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
-    """Runs in their order; the scenarios that compare first, then that of the newest run."""
-    found: dict[str, list[RunSummary]] = {run.scenario: [] for run in reversed(runs)}
+    """Runs by scenario: scenarios comparable with Table I first, then by newest run."""
+    by_scenario: dict[str, list[RunSummary]] = {run.scenario: [] for run in reversed(runs)}
     for run in runs:
-        found[run.scenario].append(run)
-    return dict(sorted(found.items(), key=lambda pair: not _compares(pair[1])))
+        by_scenario[run.scenario].append(run)
+    return dict(sorted(by_scenario.items(), key=lambda pair: not _is_comparable(pair[1])))
 
 
-def _compares(runs: Sequence[RunSummary]) -> bool:
-    """Whether some of them stand beside Table I's."""
+def _is_comparable(runs: Sequence[RunSummary]) -> bool:
+    """Whether some runs are comparable with Table I."""
     return any(not group.obstacles for group in groups(runs))
 
 
 def _section(
-    common: _Common, scenario: str, runs: Sequence[RunSummary], *, is_drawn: bool
+    common: _Common, scenario: str, runs: Sequence[RunSummary], *, has_charts: bool
 ) -> ReportSection:
-    shelf, reference = common.shelf, common.reference
+    images, reference = common.images, common.reference
     rows = table1.rows(runs, common.spreads)
-    row = _longest(runs) if is_drawn else ()
-    longest = row[-_MOST_CURVES:]
-    drawn = [run for each in longest if (run := shelf.archive.load(each.run_id or ""))]
-    if len(longest) < len(row):
-        shelf.notes.append(
+    longest_runs = _longest_runs(runs) if has_charts else ()
+    newest = longest_runs[-_MOST_TRAININGS:]
+    trainings = [run for summary in newest if (run := images.reader.load(summary.run_id or ""))]
+    if len(newest) < len(longest_runs):
+        images.notes.append(
             f"{scenario}: drawings, digits and times to an accuracy are of the newest "
-            f"{len(longest)} of {len(row)} trainings"
+            f"{len(newest)} of {len(longest_runs)} trainings"
         )
-    if len(drawn) < len(longest):
-        shelf.notes.append(
-            f"{scenario}: of {len(longest)} runs that would be drawn, {len(longest) - len(drawn)} "
-            "can't be: MLflow has no record of them in reach"
+    if len(trainings) < len(newest):
+        images.notes.append(
+            f"{scenario}: of {len(newest)} runs that would be drawn, "
+            f"{len(newest) - len(trainings)} can't be: MLflow has no record of them in reach"
         )
-    curves: Curves | None = curves_of(drawn)
-    document = table1.document_of(common.described, runs, rows).model_copy(
+    curves: Curves | None = curves_of(trainings)
+    document = table1.document_of(common.machine, runs, rows).model_copy(
         update={
             "reaches": times_to_accuracy(
-                scenario, drawn, drawn[-1].target_accuracies if drawn else ()
+                scenario, trainings, trainings[-1].target_accuracies if trainings else ()
             ),
             "standings": compare_with_reference(rows, reference),
         }
@@ -156,14 +156,14 @@ def _section(
         created=common.created,
         document=document,
         rows=rows,
-        seen=system_state_of(drawn),
+        system_state=system_state_of(trainings),
         curves=curves,
-        confusion=shelf.confusion(drawn),
-        is_drawn=is_drawn,
+        confusion=images.confusion(trainings),
+        has_charts=has_charts,
     )
 
 
-def _longest(runs: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
-    """The runs of the largest step count that are draws of one quantity."""
-    rising = [group for group in groups(runs) if group.taken]
-    return rising[-1].taken if rising else ()
+def _longest_runs(runs: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
+    """The replicates of the largest step count."""
+    with_runs = [group for group in groups(runs) if group.runs]
+    return with_runs[-1].runs if with_runs else ()

@@ -1,4 +1,4 @@
-"""A study's files: report, document, trials, pictures, and the winner as a scenario."""
+"""Write a study's files: report, document, trials, charts, and the winner as a scenario."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from mnist_bench.tuning.document import StudyDocument
 
 
 def write(document: StudyDocument) -> tuple[Path, ...]:
-    """Write `reports/<study>.md` and what belongs to it.
+    """Write `reports/<study>.md` and its companion files.
 
     Returns:
-        The files, the one for people first.
+        Paths of the files, Markdown first.
 
     Raises:
-        BenchError: One can't be written; those of that name from before stay whole.
+        BenchError: A file can't be written; existing files of that name are left intact.
     """
-    drawn = study_pictures.pictures_of(document)
-    links = [f"{document.study}.{name}.png" for name in drawn]
+    pictures = study_pictures.pictures_of(document)
+    links = [f"{document.study}.{name}.png" for name in pictures]
     created = dt.datetime.now().astimezone().date().isoformat()
-    contents = [
+    report_files = [
         files.File(".md", study.to_markdown(document, created, links)),
         files.File(".json", document.model_dump_json(indent=2) + "\n"),
         files.File(".csv", trials_csv(document)),
-        *(files.File(f".{name}.png", content) for name, content in drawn.items()),
+        *(files.File(f".{name}.png", content) for name, content in pictures.items()),
     ]
     if document.has_winner and document.candidate is not None:
-        contents.append(files.File(".toml", winner_toml(document, document.candidate)))
-    return files.write(REPORTS, document.study, contents)
+        report_files.append(files.File(".toml", winner_toml(document, document.candidate)))
+    return files.write(REPORTS, document.study, report_files)
 
 
 def winner_toml(document: StudyDocument, number: int) -> str:
-    """The winner as a scenario file that `mnist-bench run` takes."""
+    """The winner as a scenario file for `mnist-bench run`."""
     scenario = document.space.scenario(document.trial(number).chosen)
     title = f"Winner of the study {document.study}: trial {number}"[:200]
-    images = document.dataset if document.dataset in DATASET_CHOICES else "auto"
-    text = scenario.model_copy(update={"title": title, "dataset": images}).to_toml()
-    return f"{_of_a_time(document)}{text}"
+    dataset = document.dataset if document.dataset in DATASET_CHOICES else "auto"
+    text = scenario.model_copy(update={"title": title, "dataset": dataset}).to_toml()
+    return f"{_time_limit_comment(document)}{text}"
 
 
-def _of_a_time(document: StudyDocument) -> str:
-    """What a scenario cannot say: it ends by its steps alone."""
+def _time_limit_comment(document: StudyDocument) -> str:
+    """A comment on the study's time limit, since a scenario is limited only by its steps."""
     seconds = document.space.train_seconds
     if seconds is None:
         return ""
@@ -59,17 +59,19 @@ def _of_a_time(document: StudyDocument) -> str:
 
 
 def trials_csv(document: StudyDocument) -> str:
-    """A line a trial."""
+    """Trials as CSV, one line each."""
     parameters = list(document.space.parameters)
-    goal = ["objective_" + name.replace(" ", "_").lower() for name in document.goal.names]
+    objective_names = [
+        "objective_" + name.replace(" ", "_").lower() for name in document.goal.names
+    ]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     header = ["trial", "state", "is_papers", "retry_of", "repeat_of", "is_feasible", "seconds"]
-    seen = ["train_seconds", "peak_rss_bytes", "verdict", "run_id"]
-    writer.writerow([*header, *seen, *goal, *parameters])
+    measured = ["train_seconds", "peak_rss_bytes", "verdict", "run_id"]
+    writer.writerow([*header, *measured, *objective_names, *parameters])
     for trial in document.trials:
-        values = trial.values or [None] * len(goal)
-        own: list[object] = [
+        values = trial.values or [None] * len(objective_names)
+        cells: list[object] = [
             trial.number,
             trial.state,
             trial.is_papers,
@@ -77,8 +79,8 @@ def trials_csv(document: StudyDocument) -> str:
             trial.repeat_of,
             trial.is_feasible,
         ]
-        own += [trial.seconds, trial.train_seconds, trial.peak_rss_bytes, trial.verdict]
+        cells += [trial.seconds, trial.train_seconds, trial.peak_rss_bytes, trial.verdict]
         chosen = [trial.chosen.get(name) for name in parameters]
-        line = [*own, trial.run_id, *values, *chosen]
+        line = [*cells, trial.run_id, *values, *chosen]
         writer.writerow(["" if value is None else csv_cell(str(value)) for value in line])
     return stream.getvalue()

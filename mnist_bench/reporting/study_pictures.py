@@ -1,4 +1,4 @@
-"""A study's pictures: history, importances, slices, Pareto front."""
+"""Figures of a study: history, importances, slices, Pareto front."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DOTS_PER_INCH = 100
+_DPI = 100
 _COLUMNS = 4
 _WIDE_RANGE = 100
-"""From such a range on, powers of ten are labels enough."""
+"""From this ratio of limits on, a log axis is labeled at powers of ten only."""
 
 
 def pictures_of(document: StudyDocument) -> dict[str, bytes]:
-    """The pictures that a study has figures for, as PNG, by name."""
-    drawn: dict[str, Callable[[StudyDocument], Figure]] = {}
+    """PNG files of a study's figures, by name."""
+    draw_functions: dict[str, Callable[[StudyDocument], Figure]] = {}
     if document.finished:
-        drawn |= {"history": history, "slices": slices}
+        draw_functions |= {"history": history, "slices": slices}
     if document.importances:
-        drawn["importances"] = importances
+        draw_functions["importances"] = importances
     if len(document.goal.directions) > 1 and document.finished:
-        drawn["pareto"] = pareto
-    return {name: _png(draw(document)) for name, draw in drawn.items()}
+        draw_functions["pareto"] = pareto
+    return {name: _png(draw(document)) for name, draw in draw_functions.items()}
 
 
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
-    # No date and no version inside: the same study gives the same bytes.
-    figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    # Without date and version the same study gives the same bytes.
+    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
     return stream.getvalue()
 
 
 def history(document: StudyDocument) -> Figure:
-    """The first value of each finished trial, and the best one so far."""
+    """First value of each finished trial, and the best so far."""
     from matplotlib.ticker import MaxNLocator  # slow to load
 
     figure = figure_of(7, 4)
@@ -50,7 +50,7 @@ def history(document: StudyDocument) -> Figure:
     numbers, values = [t.number for t in trials], [t.values[0] for t in trials]
     axes.plot(numbers, values, "o", markersize=4, label="trial")
     axes.step(numbers, list(_best_so_far(document)), where="post", label="best so far")
-    _mark_the_papers(axes, trials, lambda trial: trial.number)
+    _mark_paper_trials(axes, trials, lambda trial: trial.number)
     axes.set(xlabel="trial", ylabel=document.goal.names[0])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
@@ -66,16 +66,16 @@ def _best_so_far(document: StudyDocument) -> Iterator[float]:
         yield float("nan") if best is None else best
 
 
-def _mark_the_papers(
-    axes: Axes, trials: Sequence[StudyTrial], place: Callable[[StudyTrial], float | str]
+def _mark_paper_trials(
+    axes: Axes, trials: Sequence[StudyTrial], x_of: Callable[[StudyTrial], float | str]
 ) -> None:
     papers = [trial for trial in trials if trial.is_papers]
     values = [trial.values[0] for trial in papers]
-    axes.plot([place(t) for t in papers], values, "s", color="black", label="paper's")
+    axes.plot([x_of(t) for t in papers], values, "s", color="black", label="paper's")
 
 
 def slices(document: StudyDocument, columns: int = _COLUMNS) -> Figure:
-    """The first value over each parameter, so many beside one another."""
+    """First value over each parameter, `columns` panels per row."""
     names = list(document.space.parameters)
     columns = min(columns, len(names))
     rows = -(-len(names) // columns)
@@ -91,22 +91,22 @@ def slices(document: StudyDocument, columns: int = _COLUMNS) -> Figure:
 
 def _slice(axes: Axes, document: StudyDocument, name: str) -> None:
     parameter = document.space.parameters[name]
-    asked = [trial for trial in document.finished if name in trial.chosen]
+    trials = [trial for trial in document.finished if name in trial.chosen]
 
-    def place(trial: StudyTrial) -> float | str:
+    def x_of(trial: StudyTrial) -> float | str:
         value = trial.chosen[name]
         return str(value) if parameter.choices is not None else float(value)
 
-    axes.plot([place(t) for t in asked], [t.values[0] for t in asked], "o", markersize=3)
-    _mark_the_papers(axes, asked, place)
+    axes.plot([x_of(t) for t in trials], [t.values[0] for t in trials], "o", markersize=3)
+    _mark_paper_trials(axes, trials, x_of)
     if parameter.log and parameter.low and parameter.high:
-        _in_plain_numbers(axes, decades=parameter.high / parameter.low >= _WIDE_RANGE)
+        _set_log_axis(axes, decades=parameter.high / parameter.low >= _WIDE_RANGE)
     axes.set_title(name, fontsize="small")
     axes.tick_params(labelsize="small")
 
 
-def _in_plain_numbers(axes: Axes, *, decades: bool) -> None:
-    """A log axis with few labels: of short ranges matplotlib's own run into one another."""
+def _set_log_axis(axes: Axes, *, decades: bool) -> None:
+    """Set a log axis with few labels; Matplotlib's default labels overlap on short ranges."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # slow to load
 
     axes.set_xscale("log")
@@ -116,7 +116,7 @@ def _in_plain_numbers(axes: Axes, *, decades: bool) -> None:
 
 
 def importances(document: StudyDocument) -> Figure:
-    """How much each parameter matters for the first value."""
+    """Importance of each parameter for the first value."""
     rising = sorted(document.importances.items(), key=lambda pair: pair[1])
     figure = figure_of(6, 0.8 + 0.3 * len(rising))
     axes = figure.subplots()
@@ -126,7 +126,7 @@ def importances(document: StudyDocument) -> Figure:
 
 
 def pareto(document: StudyDocument) -> Figure:
-    """Accuracy over seconds, memory as colour; who is on the front has a ring around it."""
+    """Accuracy over seconds, with memory as color and rings around the Pareto front."""
     figure = figure_of(7, 4.5)
     axes = figure.subplots()
     trials = document.finished
@@ -135,7 +135,10 @@ def pareto(document: StudyDocument) -> Figure:
     figure.colorbar(dots, label="peak RSS, MiB")
     front = [document.trial(number) for number in document.best]
     papers = [trial for trial in trials if trial.is_papers]
-    for marked, marker, size, label in ((front, "o", 110, "front"), (papers, "s", 200, "paper's")):
+    for marked, marker, size, label in (
+        (front, "o", 110, "front"),
+        (papers, "s", 200, "paper's"),
+    ):
         axes.scatter(
             [t.values[1] for t in marked], [t.values[0] for t in marked], s=size, marker=marker,
             facecolors="none", edgecolors="black", label=label,

@@ -1,4 +1,4 @@
-"""Drawings for the page: SVG that takes the page's own colour for text and lines."""
+"""Charts as SVG for the page, with text and lines in the page's text color."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.typing import RcKeyType
 
-# Okabe and Ito's palette: told apart with any colour blindness. https://jfly.uni-koeln.de/color/
+# Okabe and Ito's palette, distinguishable with any colour blindness. https://jfly.uni-koeln.de/color/
 BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW = (
     *("#0072b2", "#d55e00", "#009e73"),
     *("#cc79a7", "#56b4e9", "#e69f00"),
 )
 _INK = "#010203"
-"""Stands for the page's own colour while matplotlib draws."""
+"""Placeholder for the page's text color while Matplotlib draws."""
 WIDTH, HEIGHT = 6.4, 3.6
-"""Of a drawing that is nothing special, in inches."""
+"""Default size of a chart in inches."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn chart.
+    """A chart as SVG.
 
     Attributes:
-        name: Of its file, without suffix.
-        title: One line for people.
-        alternative: What it shows, in words with its figures, for who can't see it.
+        name: Name of its file, without suffix.
+        title: Title, one line.
+        alternative: Text alternative: what it shows, with its values.
         svg: An `svg` element.
     """
 
@@ -41,13 +41,8 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A chart before it is an element of a page.
-
-    Attributes:
-        name: As of `Chart`; likewise `title` and `alternative`.
-        figure: Matplotlib's.
-    """
+class Plot:
+    """A chart as a Matplotlib figure; the other fields are as in `Chart`."""
 
     name: str
     title: str
@@ -55,26 +50,26 @@ class Drawn:
     figure: Figure
 
 
-def charted(drawn: Drawn, prefix: str) -> Chart:
-    """A drawing as a piece of a page.
+def to_chart(plot: Plot, prefix: str) -> Chart:
+    """Render a plot as SVG.
 
     Args:
-        drawn: The drawing.
-        prefix: Begins every id in it, so that several may stand on one page.
+        plot: The plot.
+        prefix: Prefix of all its ids, so that ids on one page are unique.
     """
-    name, title, alternative = drawn.name, drawn.title, drawn.alternative
-    return Chart(name, title, alternative, _svg(drawn.figure, f"{prefix}-{name}"))
+    name, title, alternative = plot.name, plot.title, plot.alternative
+    return Chart(name, title, alternative, _svg(plot.figure, f"{prefix}-{name}"))
 
 
 def figure_of(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches."""
-    from matplotlib.figure import Figure  # slow to load; without pyplot it needs no screen
+    """An empty figure, with its size in inches."""
+    from matplotlib.figure import Figure  # slow to load; without pyplot no display is needed
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def axes_of(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes and their names."""
+    """A figure with one pair of labeled axes."""
     figure = figure_of(WIDTH, HEIGHT)
     axes = figure.subplots()
     axes.set(xlabel=x_label, ylabel=y_label)
@@ -83,11 +78,11 @@ def axes_of(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """As an element of a page: text stays text, ink is the page's, nothing tells of a date.
+    """Render a figure as an `svg` element: real text, the page's text color, and no date.
 
     Args:
-        figure: Drawn.
-        name: Begins every id, so that two charts may stand on one page.
+        figure: The figure.
+        name: Prefix of all ids.
     """
     import matplotlib as mpl
 
@@ -102,26 +97,26 @@ def _svg(figure: Figure, name: str) -> str:
         "ytick.color": _INK,
     }
     with mpl.rc_context(style):
-        _ink(figure)
+        _set_ink(figure)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     element = re.search(r"<svg\b.*</svg>", stream.getvalue(), flags=re.DOTALL)
     if element is None:
         raise ValueError("matplotlib wrote no svg element")
     without_metadata = re.sub(r"\s*<metadata>.*?</metadata>", "", element[0], flags=re.DOTALL)
-    # Pictures that are alike would have the same id, and nothing refers to it.
+    # Equal images would have equal ids, which nothing refers to.
     without_metadata = re.sub(r' id="image\w*"', "", without_metadata)
-    own_ids = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", without_metadata)
-    return own_ids.replace(_INK, "currentColor")
+    with_unique_ids = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", without_metadata)
+    return with_unique_ids.replace(_INK, "currentColor")
 
 
-def _ink(figure: Figure) -> None:
-    """All text, frames and whatever is black in the ink: it was made before the style was set."""
+def _set_ink(figure: Figure) -> None:
+    """Recolor text, frames and black marks, which were created before the style was set."""
     from matplotlib.collections import PathCollection
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
 
-    for artist in figure.findobj():  # once: to find them takes a quarter of a drawing's time
+    for artist in figure.findobj():  # once, since findobj takes a quarter of the drawing time
         match artist:
             case Text():
                 artist.set_color(_INK)

@@ -1,4 +1,4 @@
-"""The table on the terminal."""
+"""Reports and claims on the terminal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_bench.core.escaping import one_line
-from mnist_bench.reporting import claims
-from mnist_bench.reporting import columns as cells
-from mnist_bench.reporting import text as words
+from mnist_bench.reporting import claims, text
+from mnist_bench.reporting.columns import ACCURACIES, SCALING, TABLE_1, Column, Line
 from mnist_bench.reporting.model import ReportSection
 from mnist_bench.results.claims import ClaimLine, ClaimVerdict
 
@@ -31,86 +30,84 @@ _CLAIM_STYLES: dict[ClaimVerdict, str] = {
 }
 
 
-def print_table(report: ReportSection, console: Console) -> None:
-    """Print what came out; a narrow terminal gets fewer columns.
+def print_table(section: ReportSection, console: Console) -> None:
+    """Print a scenario's report; a narrow terminal gets fewer columns.
 
     Args:
-        report: What there is to tell.
-        console: Where to; it alone decides on width and colours.
+        section: The scenario's report.
+        console: Console that determines width and colors.
     """
-    _say(console, report.title, "bold")
-    warning = words.image_warning(report.document.runs)
+    _print_line(console, section.title, "bold")
+    warning = text.image_warning(section.document.runs)
     if warning:
-        _say(console, warning, "bold red")
-    if report.rows:
-        for columns in (cells.TABLE_1, cells.ACCURACIES):
+        _print_line(console, warning, "bold red")
+    if section.rows:
+        for columns in (TABLE_1, ACCURACIES):
             console.print()
-            console.print(_table(columns, report.rows, console.width))
+            console.print(_table(columns, section.rows, console.width))
         console.print()
-    for note in words.row_notes(report.rows):
-        _say(console, note)
-    _print_scaling(report, console)
-    for line in words.disturbances(report.document.runs):
-        _say(console, line, "yellow")
-    for line in words.unfinished(report.document.runs):
-        _say(console, line, "red")
-    _say(console, words.headline(report.document))
+    for note in text.row_notes(section.rows):
+        _print_line(console, note)
+    _print_scaling(section, console)
+    for line in text.disturbances(section.document.runs):
+        _print_line(console, line, "yellow")
+    for line in text.unfinished(section.document.runs):
+        _print_line(console, line, "red")
+    _print_line(console, text.headline(section.document))
 
 
 def print_claims(lines: Sequence[ClaimLine], console: Console) -> None:
-    """Print claims, each with what decided it under it."""
+    """Print claims, each followed by its decisions."""
     for line in lines:
-        _say(console, f"{claims.title(line)}: {line.words}", _CLAIM_STYLES[line.verdict])
-        for each in line.decisions:
-            _say(console, f"- {claims.found(each)}")
-    _say(console, claims.headline(lines), "bold")
+        _print_line(console, f"{claims.title(line)}: {line.words}", _CLAIM_STYLES[line.verdict])
+        for decision in line.decisions:
+            _print_line(console, f"- {claims.found(decision)}")
+    _print_line(console, claims.headline(lines), "bold")
 
 
-def _print_scaling(report: ReportSection, console: Console) -> None:
-    lines = report.document.scaling
+def _print_scaling(section: ReportSection, console: Console) -> None:
+    lines = section.document.scaling
     if lines:
         console.print()
-        console.print(_table(cells.SCALING, lines, console.width))
+        console.print(_table(SCALING, lines, console.width))
         console.print()
-    for note in words.scaling_notes(lines):
-        _say(console, note)
+    for note in text.scaling_notes(lines):
+        _print_line(console, note)
 
 
-def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(one_line(text), style=style))
+def _print_line(console: Console, line: str, style: str = "") -> None:
+    console.print(Text(one_line(line), style=style))
 
 
-def _table(
-    columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], width: int
-) -> Table:
-    shown = fitting(columns, lines, width)
+def _table(columns: Sequence[Column[Line]], lines: Sequence[Line], width: int) -> Table:
+    shown_columns = fitting(columns, lines, width)
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    for column in shown:
+    for column in shown_columns:
         table.add_column(
             column.header, justify="left" if column.words else "right", overflow="fold"
         )
     for line in lines:
-        table.add_row(*(_cell(column, line) for column in shown))
+        table.add_row(*(_cell(column, line) for column in shown_columns))
     return table
 
 
-def _cell(column: cells.Column[cells.Line], line: cells.Line) -> Text:
-    text = one_line(column.text(line))
-    return Text(text, style=_STYLES.get(text, ""))
+def _cell(column: Column[Line], line: Line) -> Text:
+    cell = one_line(column.text(line))
+    return Text(cell, style=_STYLES.get(cell, ""))
 
 
 def fitting(
-    columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], width: int
-) -> list[cells.Column[cells.Line]]:
-    """The columns that have room in `width` characters; the least important go first."""
-    shown = list(columns)
-    while sum(_width(c, lines) + _GAP for c in shown) - _GAP > width:
-        droppable = [c for c in shown if c.importance]
+    columns: Sequence[Column[Line]], lines: Sequence[Line], width: int
+) -> list[Column[Line]]:
+    """Columns that fit into `width` characters; the least important are dropped first."""
+    shown_columns = list(columns)
+    while sum(_width(column, lines) + _GAP for column in shown_columns) - _GAP > width:
+        droppable = [column for column in shown_columns if column.importance]
         if not droppable:
-            break  # rich folds what is left
-        shown.remove(min(droppable, key=lambda c: c.importance))
-    return shown
+            break  # rich wraps the remaining columns
+        shown_columns.remove(min(droppable, key=lambda column: column.importance))
+    return shown_columns
 
 
-def _width(column: cells.Column[cells.Line], lines: Sequence[cells.Line]) -> int:
+def _width(column: Column[Line], lines: Sequence[Line]) -> int:
     return max(cell_len(text) for text in (column.header, *map(column.text, lines)))

@@ -1,4 +1,4 @@
-"""A report's pieces for a template: tables made by the format, sentences as they are."""
+"""Views of report sections for the templates: rendered tables, and texts not yet escaped."""
 
 from __future__ import annotations
 
@@ -7,41 +7,39 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mnist_bench.analysis.costs import PhaseCost, phases_of
-from mnist_bench.reporting import columns as cells
-from mnist_bench.reporting import text
+from mnist_bench.reporting import columns, text
+from mnist_bench.reporting.columns import Column, Line
 from mnist_bench.reporting.model import Report, ReportSection
 from mnist_bench.results.document import Scaling
 
 MOST_RUNS = 200
-"""So many stand in the table of every run; the CSV has them all."""
+"""Limit of the table of runs; the CSV has all of them."""
 
 
-def others_left_out(book: Report) -> int:
-    """Scenarios that are not in the table of those without a section either."""
-    return max(0, len(book.others) - MOST_RUNS)
+def others_left_out(report: Report) -> int:
+    """Number of scenarios beyond the limit of the table of other scenarios."""
+    return max(0, len(report.others) - MOST_RUNS)
 
 
-def table_of_others(book: Report, table: TableMaker) -> str:
-    """Scenarios without a section, a row each; empty where there are none."""
-    lines = [report.summary for report in book.others[:MOST_RUNS]]
-    return table(cells.OTHERS, lines) if lines else ""
+def table_of_others(other: Report, table: TableMaker) -> str:
+    """Table of the scenarios without a section; empty if there are none."""
+    lines = [other.summary for other in other.others[:MOST_RUNS]]
+    return table(columns.OTHER_SCENARIOS, lines) if lines else ""
 
 
 class TableMaker(Protocol):
-    """Makes a table of a format from columns and lines."""
+    """Renders a table in some format."""
 
-    def __call__(
-        self, columns: Sequence[cells.Column[cells.Line]], lines: Sequence[cells.Line], /
-    ) -> str:
-        """The table; its cells are escaped for the format."""
+    def __call__(self, table_columns: Sequence[Column[Line]], lines: Sequence[Line], /) -> str:
+        """Render a table, with cells escaped for the format."""
         ...
 
 
 @dataclass(frozen=True)
-class Part:
-    """One report's pieces; see the template for where each stands."""
+class SectionView:
+    """A section's tables and texts, as the templates use them."""
 
-    report: ReportSection
+    section: ReportSection
     headline: str
     warning: str | None
     table_title: str
@@ -54,45 +52,47 @@ class Part:
     row_notes: Sequence[str]
     disturbances: Sequence[str]
     unfinished: Sequence[str]
-    reaches: str
+    time_to_accuracy: str
     digits: str
-    standings: str
-    standing_note: str
+    vs_reference: str
+    vs_reference_note: str
     phases_head: str
     phase_costs: str
     surroundings: Sequence[str]
     settings: Sequence[str]
 
 
-def part_of(report: ReportSection, table: TableMaker) -> Part:
-    """The pieces of one report."""
-    runs = report.document.runs
+def section_view(section: ReportSection, table: TableMaker) -> SectionView:
+    """Render the tables and texts of one section."""
+    runs = section.document.runs
     phases = phases_of(runs)
-    several_counts = text.has_several_thread_counts(runs)
-    columns = cells.RUNS_BY_THREADS if several_counts else cells.RUNS
-    scaling: tuple[Scaling, ...] = report.document.scaling
-    reaches, standings = report.document.reaches, report.document.standings
-    costs: tuple[PhaseCost, ...] = phases.costs if phases else ()
-    return Part(
-        report=report,
-        headline=text.headline(report.document),
+    has_several_thread_counts = text.has_several_thread_counts(runs)
+    run_columns = columns.RUNS_BY_THREADS if has_several_thread_counts else columns.RUNS
+    scaling: tuple[Scaling, ...] = section.document.scaling
+    times_to_accuracy, vs_reference = section.document.reaches, section.document.standings
+    phase_costs: tuple[PhaseCost, ...] = phases.costs if phases else ()
+    return SectionView(
+        section=section,
+        headline=text.headline(section.document),
         warning=text.image_warning(runs),
-        table_title=text.table_title(report.rows),
-        table_1=table(cells.TABLE_1, report.rows),
-        accuracies=table(cells.ACCURACIES, report.rows),
-        runs=table(columns, runs[-MOST_RUNS:]),
+        table_title=text.table_title(section.rows),
+        table_1=table(columns.TABLE_1, section.rows),
+        accuracies=table(columns.ACCURACIES, section.rows),
+        runs=table(run_columns, runs[-MOST_RUNS:]),
         runs_left_out=max(0, len(runs) - MOST_RUNS),
-        scaling=table(cells.SCALING, scaling) if scaling else "",
+        scaling=table(columns.SCALING, scaling) if scaling else "",
         scaling_notes=text.scaling_notes(scaling),
-        row_notes=(*text.row_notes(report.rows), *text.contradictions(report.rows)),
+        row_notes=(*text.row_notes(section.rows), *text.contradictions(section.rows)),
         disturbances=text.disturbances(runs),
         unfinished=text.unfinished(runs),
-        reaches=table(cells.REACH, reaches) if reaches else "",
-        digits=table(cells.DIGITS, report.confusion.digits) if report.confusion else "",
-        standings=table(cells.STANDING, standings) if standings else "",
-        standing_note=text.standing_note(standings),
-        phases_head=text.phases_head(phases, threads=several_counts) if phases else "",
-        phase_costs=table(cells.PHASES, costs) if costs else "",
-        surroundings=text.surroundings(report.seen) if report.seen else (),
+        time_to_accuracy=table(columns.TIME_TO_ACCURACY, times_to_accuracy)
+        if times_to_accuracy
+        else "",
+        digits=table(columns.DIGITS, section.confusion.digits) if section.confusion else "",
+        vs_reference=table(columns.VS_REFERENCE, vs_reference) if vs_reference else "",
+        vs_reference_note=text.vs_reference_note(vs_reference),
+        phases_head=text.phases_head(phases, threads=has_several_thread_counts) if phases else "",
+        phase_costs=table(columns.PHASES, phase_costs) if phase_costs else "",
+        surroundings=text.surroundings(section.system_state) if section.system_state else (),
         settings=text.settings(runs),
     )

@@ -1,4 +1,4 @@
-"""A claim of the paper, what decides it, and how it was decided. Pure."""
+"""Claims of the paper, their criteria, and the decisions on them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mnist_bench.core.records import Record
 ClaimVerdict = Literal["holds", "does not hold", "not decided here"]
 CLAIM_VERDICTS: tuple[ClaimVerdict, ...] = ("holds", "does not hold", "not decided here")
 MeasuredClaim = Literal[7, 8, 10, 11]
-"""Claims that are measured by themselves, and not by trainings."""
-ON_IMAGES: tuple[MeasuredClaim, ...] = (8, 11)
-"""Those of them that are about the images."""
+"""Claims that need an experiment of their own instead of trainings."""
+IMAGE_CLAIMS: tuple[MeasuredClaim, ...] = (8, 11)
+"""Measured claims that need the images."""
 Unit = Literal[
     "accuracy", "share", "ratio", "steps", "seconds", "bytes", "GB", "loss", "kWh", "price"
 ]
@@ -20,13 +20,13 @@ Unit = Literal[
 
 @dataclass(frozen=True)
 class Criterion:
-    """What decides a claim, or a part of it.
+    """One criterion of a claim.
 
     Attributes:
-        name: One word or two, as in tables.
-        question: What it asks.
-        rule: When it holds, in words.
-        threshold: The rule's own figure; 0 where it has none.
+        name: One or two words, for tables.
+        question: What is asked.
+        rule: When the criterion holds, in words.
+        threshold: The value in the rule; 0 if it has none.
     """
 
     name: str
@@ -37,13 +37,13 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Claim:
-    """One thing that the paper says.
+    """One statement of the paper.
 
     Attributes:
-        number: As the suite counts them.
-        words: In the suite's own words.
-        place: In the paper.
-        criteria: All of them hold where the claim does.
+        number: The suite's number of the claim.
+        words: The claim, paraphrased.
+        place: Section, table or figure of the paper.
+        criteria: The claim holds if all of them do.
     """
 
     number: int
@@ -53,19 +53,19 @@ class Claim:
 
 
 class Decision(Record):
-    """One criterion and what was measured; what is not known is None.
+    """One criterion with its measured value and verdict; unknown values are None.
 
     Attributes:
-        criterion: Its name, that of a `Criterion`.
-        question: What it asks.
-        rule: When it holds, as it was declared.
-        verdict: None of what is told beside and decides nothing.
-        value: The measured figure.
-        low: Lower end of its 95% interval; None where it has none, as what is counted exactly.
-        high: Its upper end.
-        unit: Of all three.
-        n: Trainings or repetitions that it was taken over.
-        note: How it was made, or why nothing was decided.
+        criterion: Name of the `Criterion`.
+        question: What is asked.
+        rule: When the criterion holds.
+        verdict: None for a value that is only reported.
+        value: The measured value.
+        low: Lower bound of its 95% interval; None for exact counts.
+        high: Upper bound of the interval.
+        unit: Unit of value, low and high.
+        n: Number of trainings or repetitions.
+        note: How the value was obtained, or why there is no verdict.
     """
 
     criterion: str
@@ -81,15 +81,15 @@ class Decision(Record):
 
 
 class ClaimLine(Record):
-    """One claim.
+    """One claim with its verdict.
 
     Attributes:
-        claim: Its number.
-        words: The claim, in the suite's words.
-        place: In the paper.
-        verdict: Holds where every criterion does; does not where one does not.
-        decisions: A criterion each, and what is told beside.
-        run_ids: MLflow's ids of what it was decided by.
+        claim: Number of the claim.
+        words: The claim, paraphrased.
+        place: Section, table or figure of the paper.
+        verdict: Holds if every criterion holds; does not hold if one does not.
+        decisions: One per criterion, and values that are only reported.
+        run_ids: MLflow run ids of the evidence.
     """
 
     claim: int

@@ -1,4 +1,4 @@
-"""What MNIST's images take, and what a size that is stated of them could mean. Pure."""
+"""Sizes of MNIST's images in several representations, compared with a stated size."""
 
 from __future__ import annotations
 
@@ -9,63 +9,59 @@ from pydantic import Field
 
 from mnist_bench.core.records import Record
 
-Part = Literal["training", "training without validation", "test"]
-"""All the training images; without those that are kept for validation; the test images."""
+Subset = Literal["training", "training without validation", "test"]
+"""All training images; training images without the validation split; test images."""
 Representation = Literal[
     "gzip as published", "gzip as found", "IDX file", "uint8", "float32", "float64"
 ]
 
 
 class ImageBytes(Record):
-    """What images take.
+    """Size of a set of images in one representation.
 
     Attributes:
-        part: Which of them.
-        images: How many.
-        representation: Compressed file, the file unpacked, or an array of that type.
-        size_bytes: None where no such file is at hand.
+        part: Which images.
+        images: Number of images.
+        representation: Compressed file, uncompressed file, or an array of that type.
+        size_bytes: None if there is no such file here.
     """
 
-    part: Part
+    part: Subset
     images: int
     representation: Representation
     size_bytes: int | None
 
 
-class Reading(Record):
-    """Under which a stated size is true to its last digit.
+class SizeMatch(Record):
+    """A representation and unit in which a stated size is correct to its last digit.
 
     Attributes:
-        part: Of the images.
-        representation: In which they are counted.
-        unit: In which the statement is taken.
-        value: What they take in that unit.
+        part: Which images.
+        representation: File or array type.
+        unit: Unit that makes the stated number correct.
+        value: Size in that unit.
     """
 
-    part: Part
+    part: Subset
     representation: Representation
     unit: Literal["GB", "GiB", "Gbit"]
     value: float
 
 
 class DatasetSize(Record):
-    """Claim 11: what the images take.
-
-    Attributes:
-        sizes: In each representation.
-    """
+    """Claim 11: sizes of the images in each representation."""
 
     kind: Literal["sizes"] = "sizes"
     sizes: tuple[ImageBytes, ...] = Field(min_length=1)
 
-    def readings(self, stated: str) -> tuple[Reading, ...]:
-        """Under which representation and unit a stated size of the training images is true.
+    def readings(self, stated: str) -> tuple[SizeMatch, ...]:
+        """Representations and units in which the training images have the stated size.
 
         Args:
-            stated: The number as it is printed, such as `0.099`: true is what rounds to it.
+            stated: The number as printed, such as `0.099`; a size matches if it rounds to it.
         """
         return tuple(
-            Reading(
+            SizeMatch(
                 part=each.part,
                 representation=each.representation,
                 unit=unit,
@@ -79,11 +75,11 @@ class DatasetSize(Record):
 
 
 UNITS: dict[Literal["GB", "GiB", "Gbit"], float] = {"GB": 1e9, "GiB": 2.0**30, "Gbit": 1e9 / 8}
-"""Bytes that each may mean where something is said to be so many gigabytes."""
+"""Bytes per unit; each may be meant by “gigabytes”."""
 
 
 def rounds_to(value: float, stated: str) -> bool:
-    """Whether a value is the stated number to its last digit; halves count on either side."""
+    """Whether a value rounds to the stated number; half a digit off is accepted on either side."""
     printed = Decimal(stated)
     half = Decimal(1).scaleb(int(printed.as_tuple().exponent)) / 2
     return abs(Decimal(repr(value)) - printed) <= half

@@ -1,4 +1,4 @@
-"""The JSON document: runs and rows as others read them; a contract, fields are only ever added."""
+"""The JSON document of a report: a public format to which fields are added, never renamed."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ SpreadSource = Literal["own", "reference"]
 
 
 class Row(Record):
-    """One step count against Table I; what is not known is None.
+    """One step count compared with Table I; unknown values are None.
 
     Attributes:
-        steps: Updates of the trainings.
-        paper_step: Where the paper saw its maximum, by its own label.
+        steps: Updates per training.
+        paper_step: Step of the paper's maximum, by the paper's label.
         paper_max_test_accuracy: The paper's value.
-        n: Seeds that the figures are taken over.
-        mean: Of the largest test accuracies.
-        sd: Their standard deviation over seeds (divisor n - 1); None at n = 1.
+        n: Number of seeds.
+        mean: Mean max test accuracy.
+        sd: Standard deviation of max test accuracy over seeds (divisor n - 1); None at n = 1.
         difference: mean - paper.
-        interval_low: Lower end of the uncorrected 95% prediction interval around the mean.
-        interval_high: Its upper end.
-        verdict: Holm's over all comparable rows.
-        reason: Why the row does not compare, or what to know about its verdict.
-        train_seconds_mean: Seconds inside training, over the runs that are not invalid.
-        train_seconds_sd: Their standard deviation; None at n = 1, and in elder documents.
-        images_per_second_mean: Training images a second, training only, over the same runs.
-        images_per_second_sd: Their standard deviation, likewise.
-        peak_rss_bytes_max: The largest of the same runs' high-water marks; None where they were
-            read by different methods.
-        run_ids: MLflow's ids of the runs taken.
-        final_test_accuracy_mean: Of the accuracies after the last update.
-        final_test_accuracy_sd: Their standard deviation.
-        selected_test_accuracy_mean: Of the accuracies at the step that validation chose.
-        selected_test_accuracy_sd: Their standard deviation.
-        max_test_accuracy_step_min: Earliest step of a run's maximum, in updates done.
-        max_test_accuracy_step_max: Latest step of a run's maximum, in updates done.
+        interval_low: Lower bound of the uncorrected 95% prediction interval around the mean.
+        interval_high: Upper bound of that interval.
+        verdict: With Holm's correction over all comparable rows.
+        reason: Why the row is not comparable, or a caveat about its verdict.
+        train_seconds_mean: Mean seconds inside training, over the runs that are not invalid.
+        train_seconds_sd: Their standard deviation; None at n = 1, and in older documents.
+        images_per_second_mean: Mean training images per second, training only, over the same runs.
+        images_per_second_sd: Their standard deviation; None as for `train_seconds_sd`.
+        peak_rss_bytes_max: The largest peak RSS of the same runs; None if they were measured by
+            different methods.
+        run_ids: MLflow run ids.
+        final_test_accuracy_mean: Mean accuracy after the last update.
+        final_test_accuracy_sd: Standard deviation of these accuracies.
+        selected_test_accuracy_mean: Mean accuracy at the step of highest validation accuracy.
+        selected_test_accuracy_sd: Standard deviation of these accuracies.
+        max_test_accuracy_step_min: Earliest step of a run's maximum, in updates.
+        max_test_accuracy_step_max: Latest step of a run's maximum, in updates.
         spread_source: Whose standard deviation the verdict used.
         degrees_of_freedom: Of that standard deviation.
         p_value: Two-sided and uncorrected.
-        clean: Of the runs taken, those that were judged so; likewise `suspect` and `invalid`.
-            None in documents from before runs were judged.
-        timed_n: Runs that time, speed and memory are taken over: all but the invalid ones.
+        clean: Number of clean runs; `suspect` and `invalid` are counted in the same way. None in
+            documents that are older than verdicts of runs.
+        timed_n: Runs in the means of time, speed and memory: all but the invalid ones.
         cost_note: What was left out of time, speed and memory, and why.
-        other_images_low: Lower end of Wilson's 95% interval of `final_test_accuracy_mean` for other
-            test images, as many and drawn alike; None where their number is not known.
-        other_images_high: Its upper end.
-        scenario: Of the first of the runs taken; likewise `threads`, `precision` and `device`,
-            which they have in common. None where no run was taken, and in elder documents.
+        other_images_low: Lower bound of Wilson's 95% interval of `final_test_accuracy_mean` for
+            another test set of the same size and distribution; None if the size is unknown.
+        other_images_high: Upper bound of that interval.
+        scenario: Scenario of the first run; `threads`, `precision` and `device` are common to all
+            runs. None if there is no run, and in older documents.
     """
 
     steps: int
@@ -99,28 +99,26 @@ class Row(Record):
 
 
 class Scaling(Record):
-    """The same training at one of several thread counts; what is not known is None.
+    """The same training at one of several thread counts; unknown values are None.
 
     Attributes:
-        hyperparameters: Of the model.
-        device_name: Of the GPU; None on the processor.
-        threads: As many operations at a time, each on one thread.
-        base_threads: The fewest that this training was run with: the others are held against it.
-        n: Finished runs, a seed once.
-        clean: Of these, those that were judged so; likewise `suspect` and `invalid`.
-        timed_n: Runs that time, speed and memory are taken over: all but the invalid ones.
-        train_seconds_mean: Seconds inside training.
-        images_per_second_mean: Training images a second, training only.
-        peak_rss_bytes_max: The largest of the same runs' high-water marks.
+        device_name: Name of the GPU; None on the CPU.
+        threads: Operations that run at the same time, each on one thread.
+        base_threads: The smallest thread count of this training, with which others are compared.
+        n: Finished runs, one per seed.
+        clean: Number of clean runs; `suspect` and `invalid` are counted in the same way.
+        timed_n: Runs in the means of time, speed and memory: all but the invalid ones.
+        train_seconds_mean: Mean seconds inside training.
+        images_per_second_mean: Mean training images per second, training only.
+        peak_rss_bytes_max: The largest peak RSS of the same runs.
         pairs: Seeds that were timed with `base_threads` too.
-        speedup_mean: Mean over these of the train seconds with `base_threads` by those with
-            `threads`.
+        speedup_mean: Mean over these seeds of train seconds with `base_threads` divided by train
+            seconds with `threads`.
         speedup_sd: Standard deviation of these ratios (divisor pairs - 1); None for one pair, and
-            of the base itself, whose ratio is 1 by its definition.
-        efficiency: `speedup_mean` by the ratio of the thread counts: 1 where each thread brings
-            as much as those of the base.
-        note: What was left out, or why there is no speed-up; None where there is nothing to say.
-        run_ids: MLflow's ids of the runs taken.
+            for the base itself, whose ratio is 1 by definition.
+        efficiency: `speedup_mean` divided by the ratio of the thread counts: 1 is linear scaling.
+        note: What was left out, or why there is no speed-up.
+        run_ids: MLflow run ids.
     """
 
     scenario: str
@@ -151,23 +149,22 @@ class Scaling(Record):
 
 
 class Reach(Record):
-    """One accuracy on test; what is not known is None.
+    """Time to one test accuracy; unknown values are None.
 
     Attributes:
-        scenario: Of the trainings.
-        accuracy: Looked for on the evaluation grid.
-        n: Trainings that were looked at.
-        reached: Those of them that got there.
-        steps_mean: Updates done at the first grid step that did, over those that got there: how
-            the training goes, on any machine.
-        seconds_a_step_mean: Training seconds an update until then, of those that got there and
-            were not spoilt: how fast the machine is. Where none of those that got there was spoilt,
-            updates times this is `seconds_mean`.
-        seconds_mean: Training seconds until then, of the same.
-        steps_sd: Standard deviation of the updates over those that got there (divisor reached -
-            1); None where fewer than two did, and in elder documents.
-        timed_n: Of those that got there, how many were not spoilt.
-        seconds_sd: Standard deviation of their training seconds, likewise.
+        accuracy: Target test accuracy, looked for on the evaluation grid.
+        n: Number of trainings.
+        reached: Trainings that reached the target.
+        steps_mean: Mean updates at the first grid step that reached it; independent of the machine.
+        seconds_a_step_mean: Mean train seconds per update until then, over the trainings that
+            reached it and are not invalid: the speed of the machine. If none of them is invalid,
+            `steps_mean` times this is `seconds_mean`.
+        seconds_mean: Mean train seconds until then, over the same trainings.
+        steps_sd: Standard deviation of the updates (divisor reached - 1); None if fewer than two
+            trainings reached the target, and in older documents.
+        timed_n: Trainings that reached the target and are not invalid.
+        seconds_sd: Standard deviation of their train seconds (divisor timed_n - 1); None as for
+            `steps_sd`.
     """
 
     scenario: str
@@ -183,26 +180,24 @@ class Reach(Record):
 
 
 class Standing(Record):
-    """One row against the reference's; what is not known is None.
+    """One row of Table I compared with the reference; unknown values are None.
 
     Attributes:
-        scenario: Of the trainings; None where their row tells none.
-        steps: Updates of the trainings.
-        n: Seeds here.
-        reference_n: Seeds of the reference.
-        accuracy_difference: Of the mean max test accuracies, here less the reference's: whether
-            the training is the same one.
-        p_value: Of Welch's test that there is none, two-sided; with one seed here, of Student's
-            by the reference's spread. None where that is not known either.
-        seconds_ratio: Mean train seconds here by the reference's: how fast the machine is; None
-            where one was of another precision or device.
-        threads: Of the trainings here.
-        reference_threads: Of the reference's.
-        reference_machine: Its machine, by its hardware.
-        seconds_ratio_low: Lower end of Welch's 95% interval of the logarithm of `seconds_ratio`,
-            taken back; from each side's spread as a share of its mean. None where a side has
-            fewer than two timed runs or no spread, and in elder documents.
-        seconds_ratio_high: Its upper end.
+        scenario: None if the row has none.
+        steps: Updates per training.
+        n: Number of seeds.
+        reference_n: Number of seeds of the reference.
+        accuracy_difference: Mean max test accuracy minus the reference's: shows whether the
+            training is the same.
+        p_value: Two-sided Welch's test of no difference; with one seed, Student's test with the
+            reference's spread. None if that is unknown too.
+        seconds_ratio: Mean train seconds divided by the reference's: the speed of the machine;
+            None if precision or device differ.
+        reference_machine: Hardware of the reference's machine.
+        seconds_ratio_low: Lower bound of Welch's 95% interval of the logarithm of `seconds_ratio`,
+            transformed back; from each side's spread relative to its mean. None if a side has
+            fewer than two timed runs or no spread, and in older documents.
+        seconds_ratio_high: Upper bound of that interval.
     """
 
     scenario: str | None
@@ -220,23 +215,21 @@ class Standing(Record):
 
 
 class MachineLine(Record):
-    """One machine at one task; what is not known is None.
+    """One machine at one task; unknown values are None.
 
     Attributes:
-        machine: By its hardware; its id where the hardware was not told.
-        machine_id: Its random id; None where it has none.
-        scenario: Of the task.
-        steps: Of the task.
-        threads: As many operations at a time, each on one thread.
-        n: Finished runs that the machine did not spoil, a seed once.
-        images_per_second_mean: Training images a second, training only.
+        machine: Hardware of the machine; its id if the hardware was not recorded.
+        machine_id: Random id of the machine.
+        threads: Operations that run at the same time, each on one thread.
+        n: Finished runs that are not invalid, one per seed.
+        images_per_second_mean: Mean training images per second, training only.
         images_per_second_sd: Their standard deviation; None at n = 1.
-        final_test_accuracy_mean: Of the accuracies after the last update.
-        peak_rss_bytes_max: The largest high-water mark; None where they do not compare.
-        relative: Its speed by the fastest machine's at the same task.
-        dataset: Of the task; likewise `model`, `precision`, `device`, `hyperparameters`,
-            `eval_first` and `eval_every`. None in elder documents.
-        device_name: Of the machine's GPU; None on the processor.
+        final_test_accuracy_mean: Mean accuracy after the last update.
+        peak_rss_bytes_max: The largest peak RSS; None if the runs are not comparable.
+        relative: Speed divided by that of the fastest machine at the same task.
+        dataset: Part of the task, like `model`, `precision`, `device`, `hyperparameters`,
+            `eval_first` and `eval_every`; all are None in older documents.
+        device_name: Name of the GPU; None on the CPU.
     """
 
     machine: str
@@ -261,18 +254,18 @@ class MachineLine(Record):
 
     @property
     def task(self) -> tuple[object, ...]:
-        """What must agree for machines to be held against one another."""
-        asked = self.scenario, self.steps, self.dataset, self.model, self.hyperparameters
-        return *asked, self.eval_first, self.eval_every, self.precision, self.device
+        """Key of the task; only machines with the same key are compared."""
+        training = self.scenario, self.steps, self.dataset, self.model, self.hyperparameters
+        return *training, self.eval_first, self.eval_every, self.precision, self.device
 
 
 class BestTrial(Record):
-    """A trial that no other one of its study beats.
+    """A trial on the Pareto front of its study, or its best trial.
 
     Attributes:
-        number: Optuna's.
-        run_id: MLflow's id of its run; None where there is none.
-        values: What it is worth, in the order of the study's `value_names`.
+        number: Optuna's trial number.
+        run_id: MLflow run id; None if the trial has no run.
+        values: Objective values, in the order of the study's `value_names`.
     """
 
     number: int
@@ -281,19 +274,19 @@ class BestTrial(Record):
 
 
 class StudyLine(Record):
-    """A study in short; whole it is the file `<study>.json` that its own run kept.
+    """Summary of a study; the full record is the artifact `<study>.json` of its MLflow run.
 
     Attributes:
-        study: Its name.
-        run_id: MLflow's id of its own run; None where that is not told.
-        objective: What it was after.
-        value_names: What its trials are weighed by.
-        trials: How many there are, however they ended.
-        finished: How many of them came to their end.
-        best: The best trial, or all that no other one beats.
-        candidate: Number of the trial that stands for the study; None where none is an answer.
-        candidate_values: What that is worth: of a finalist, what its repeats are.
-        is_whole: Whether the search came to its end.
+        study: Name of the study.
+        run_id: MLflow run id of the study; None if unknown.
+        objective: What the study optimizes.
+        value_names: Names of the objective values.
+        trials: Number of trials in any state.
+        finished: Number of finished trials.
+        best: The best trial, or the Pareto front.
+        candidate: Number of the chosen trial; None if no trial meets the constraints.
+        candidate_values: Its objective values; for a finalist, those of its repeats.
+        is_whole: Whether the search is complete.
     """
 
     study: str
@@ -309,20 +302,19 @@ class StudyLine(Record):
 
 
 class Document(Record):
-    """What `run --json` prints and `reports/<name>.json` keeps.
+    """The document that `run --json` prints and `reports/<name>.json` contains.
 
     Attributes:
-        schema_version: Of this format; called `schema` in the file.
-        machine: Where the runs were made.
+        schema_version: Version of this format; called `schema` in the file.
+        machine: The machine of the runs.
         runs: Every run, in the order given.
-        table_1: Rows of Table I's own step counts.
-        scaling: Trainings that were run with several thread counts, one line a count.
-        reaches: How long the longest trainings of each scenario took to its target accuracies;
-            likewise `standings` and `machines` in reports alone.
-        standings: The rows of Table I against the shipped reference.
-        machines: All machines that ran what this one did, the fastest first.
-        claims: What the paper says, and whether it holds here; in reports on claims alone.
-        studies: Whose trials are recorded there, the newest first; in reports alone.
+        table_1: Rows with the step counts of Table I.
+        scaling: Trainings at several thread counts, one line per count.
+        reaches: Time to accuracy of the longest trainings of each scenario; only in reports.
+        standings: The rows of Table I compared with the shipped reference; only in reports.
+        machines: Machines that ran the same tasks, fastest first; only in reports.
+        claims: The paper's claims and their verdicts; only in reports on claims.
+        studies: Recorded studies, newest first; only in reports.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)

@@ -1,7 +1,7 @@
-"""What was measured for a claim of the paper, as records; what it means is judged elsewhere. Pure.
+"""Results of experiments on claims of the paper; `claims` decides what they mean.
 
-Claims go by numbers: 7 is about sparse connections (III.A of the paper), 8 about single samples
-(II.B), 10 about equation 5 (III.A), 11 about the size of the data (IV.A).
+Claim 7 is about sparse connections (section III.A of the paper), 8 about single samples (II.B), 10
+about equation 5 (III.A), 11 about the size of the data (IV.A).
 """
 
 from __future__ import annotations
@@ -16,48 +16,46 @@ from mnist_bench.results.dataset_size import DatasetSize
 from mnist_bench.scenarios.execution import Execution
 
 FILE = "finding.json"
-"""How a finding is called where it is kept."""
+"""Name of the MLflow artifact with an experiment result."""
 
-SUBJECTS: dict[MeasuredClaim, str] = {
+EXPERIMENT_TITLES: dict[MeasuredClaim, str] = {
     7: "one map by a convolution, without shared weights, and without sparseness",
     8: "single samples against mini-batches, full batches and L-BFGS",
     10: "equation 5 against TensorFlow's operators",
     11: "what the images take",
 }
-"""What is measured for each claim."""
-SECONDS: dict[MeasuredClaim, float] = {7: 60.0, 8: 600.0, 10: 20.0, 11: 20.0}
-"""About what that may take; 10 and 11 take no longer with more."""
+"""What the experiment for each claim measures."""
+BUDGET_SECONDS: dict[MeasuredClaim, float] = {7: 60.0, 8: 600.0, 10: 20.0, 11: 20.0}
+"""Approximate time budget per experiment; 10 and 11 do not use more if they get it."""
 
 LayerKind = Literal["dense", "local", "convolution"]
 LAYER_KINDS: tuple[LayerKind, ...] = ("dense", "local", "convolution")
-"""Neither sparse nor shared; sparse alone; sparse and shared."""
+"""Fully connected; sparse without weight sharing; sparse with weight sharing."""
 
 Method = Literal["single samples", "mini-batches of 50", "full batch", "L-BFGS"]
 METHODS: tuple[Method, ...] = ("single samples", "mini-batches of 50", "full batch", "L-BFGS")
-"""Equation 2; what lies between; equation 1; a second-order method."""
+"""Equation 2; between both; equation 1; a second-order method."""
 
 
 # Claim 7
 
 
 class LayerCost(Record):
-    """What a layer costs that makes one map of one image, a kernel wide of what each pixel sees.
+    """Cost of a layer that computes one feature map of one image.
 
     Attributes:
-        kind: Dense: each output is connected with every pixel. Local: with the kernel's
-            surroundings of its own place alone. Convolution: the same, with weights that all
-            outputs share.
+        kind: Dense: each output is connected to every pixel. Local: to the pixels under a kernel
+            at its position. Convolution: the same, with weights that all outputs share.
         side: Pixels along each side of the image and of the map.
         kernel_size: Pixels along each side of the kernel.
-        parameters: Weights that reach a pixel inside of the image; none of the layers has a bias.
-        weight_bytes: What its weights take as they are held, in float32. The local layer holds a
-            whole kernel for each output, also where that reaches beyond the image's border: the
-            paper's k times n.
-        multiply_adds: For one image: each pair of output and pixel that are connected. A product
-            with the zeros beyond the border is not counted.
-        seconds: Of one application to a batch, each of a repeat; None where nobody timed it.
-        not_timed: Why not; None where it was timed.
-        largest_difference: Between its map and the convolution's, in float32; None where the layer
+        parameters: Weights that are connected to a pixel inside the image; no layer has a bias.
+        weight_bytes: Size of the stored weights in float32. The local layer stores a full kernel
+            per output, also at the border of the image: the paper's k times n.
+        multiply_adds: Per image: connected pairs of output and pixel. Products with the zero
+            padding are not counted.
+        seconds: Time to apply the layer to a batch, one per repeat; None if not timed.
+        not_timed: Why it was not timed.
+        largest_difference: Between its map and the convolution's, in float32; None if the layer
             was not built.
     """
 
@@ -73,14 +71,14 @@ class LayerCost(Record):
 
 
 class LayerComparison(Record):
-    """Claim 7: one map, computed by a convolution, without sharing, and without sparseness.
+    """Claim 7: one feature map by a convolution, without weight sharing, and without sparseness.
 
     Attributes:
-        costs: Of each kind at each side, by rising side.
-        batch_images: Images that a layer is applied to at once.
-        applications: So many times in a row a layer is applied in one repeat, to its own map.
-        largest_value: The largest number in any of the compared maps, by its size: what the
-            differences are to be held against.
+        costs: Of each layer kind at each side, by rising side.
+        batch_images: Batch size.
+        applications: Consecutive applications of a layer to its own output in one repeat.
+        largest_value: The largest absolute value in the compared maps, the scale of the
+            differences.
     """
 
     kind: Literal["sparseness"] = "sparseness"
@@ -94,14 +92,14 @@ class LayerComparison(Record):
 
 
 class LossPoint(Record):
-    """A moment of a training.
+    """One evaluation of a training.
 
     Attributes:
-        samples_seen: Images whose gradient was computed so far, each time that it was: an image of
-            two passes counts twice, and so does one of a line search.
-        seconds: Of training so far; scoring stands outside of the clock.
-        loss: Mean cross-entropy over the images of `Descent.loss_images`, in nats.
-        validation_accuracy: Share of the validation images classified rightly.
+        samples_seen: Gradients of single images computed so far; each pass and each line search
+            evaluation counts.
+        seconds: Training seconds so far, without evaluation.
+        loss: Mean cross-entropy over `OptimizerComparison.loss_images` images, in nats.
+        validation_accuracy: Share of the validation images classified correctly.
     """
 
     samples_seen: int
@@ -111,16 +109,15 @@ class LossPoint(Record):
 
 
 class LossCurve(Record):
-    """A training by one method, from the weights that all begin with.
+    """A training by one method; all methods start from the same weights.
 
     Attributes:
-        method: How it goes down.
-        learning_rate: Its step's factor, constant; None of L-BFGS, whose line search finds it.
+        learning_rate: Constant; None for L-BFGS, which uses a line search.
         points: By rising samples, the untrained network first.
-        ended: Why the curve ends: its time was over; its loss was no number any more; or no
-            smaller loss could be found.
-        samples_seen: In all, also after the last point where the loss was no number any more.
-        seconds: Of training in all.
+        ended: Why the curve ends: the time limit, a loss that is not finite, or no further
+            decrease of the loss.
+        samples_seen: In total, including those after the last point if the loss diverged.
+        seconds: Training seconds in total.
     """
 
     method: Method
@@ -131,18 +128,17 @@ class LossCurve(Record):
     seconds: float
 
     def first_at(self, loss: float) -> LossPoint | None:
-        """The first point whose loss is no larger; None where none is."""
+        """The first point with at most this loss; None if there is none."""
         return next((point for point in self.points if point.loss <= loss), None)
 
 
 class RateTrial(Record):
-    """A whole curve at one learning rate, in short.
+    """Summary of a curve at one learning rate.
 
     Attributes:
-        learning_rate: The rate.
-        samples_seen: As the curve has it.
-        seconds: As the curve has it.
-        loss: At its end; None where that was no number.
+        samples_seen: As in `LossCurve`.
+        seconds: As in `LossCurve`.
+        loss: Final loss; None if it was not finite.
     """
 
     learning_rate: float
@@ -152,11 +148,10 @@ class RateTrial(Record):
 
 
 class RateSearch(Record):
-    """How a method came to its learning rate: of its curves the one of the least loss is kept.
+    """Learning rate search of a method: the curve with the smallest loss is chosen.
 
     Attributes:
-        method: Whose rate it is.
-        tried: What was tried, the kept one included.
+        tried: All rates, the chosen one included.
     """
 
     method: Method
@@ -164,22 +159,24 @@ class RateSearch(Record):
 
     @property
     def seconds(self) -> float:
-        """What all its curves took: what a user pays who does not know the rate."""
+        """Training seconds of all curves: the cost if the rate is not known in advance."""
         return sum(each.seconds for each in self.tried)
 
 
 class OptimizerComparison(Record):
-    """Claim 8: the same network trained by several methods, each at its best for the same time.
+    """Claim 8: the same network trained by several methods for the same time.
+
+    Each method uses the best learning rate that was found for it.
 
     Attributes:
-        curves: One a method.
-        searches: For the methods that need a learning rate.
-        seconds_a_curve: Training seconds that each curve was given, those of a search too.
+        curves: One per method.
+        searches: One per method that needs a learning rate.
+        seconds_a_curve: Time limit of each curve, those of a search included.
         parameters: Weights and biases of the network.
         filters: Of its two convolutions.
-        training_images: Images that are trained on.
-        loss_images: The first of these, which every loss is measured on.
-        validation_images: Images of the accuracy.
+        training_images: Number of training images.
+        loss_images: Every loss is measured on this many, the first ones.
+        validation_images: Number of images for the accuracy.
     """
 
     kind: Literal["descent"] = "descent"
@@ -197,16 +194,16 @@ class OptimizerComparison(Record):
 
 
 class ConvolutionCases(Record):
-    """Random integers and kernels in one number of dimensions: equation 5 against TensorFlow.
+    """Equation 5 compared with TensorFlow on random integer inputs and kernels.
 
     Attributes:
-        dimensions: Of the numbers.
-        cases: How many.
-        symmetric_kernels: Cases whose kernel is the same when flipped.
-        equal_before_flipping: Cases in which TensorFlow's operator gives equation 5's sum at every
-            place with the kernel as it is.
+        dimensions: Dimensions of inputs and kernels.
+        cases: Number of cases.
+        symmetric_kernels: Cases whose kernel is unchanged by flipping.
+        equal_before_flipping: Cases in which TensorFlow's operator equals equation 5 at every
+            position, with the kernel unchanged.
         equal_after_flipping: The same with the kernel flipped.
-        largest_difference_before_flipping: Over all cases and places.
+        largest_difference_before_flipping: Over all cases and positions.
         largest_difference_after_flipping: The same with the kernel flipped.
     """
 
@@ -220,10 +217,10 @@ class ConvolutionCases(Record):
 
 
 class ConvolutionCheck(Record):
-    """Claim 10: equation 5 as a direct sum of integers against TensorFlow's operators.
+    """Claim 10: equation 5 as a direct sum of integers compared with TensorFlow's operators.
 
     Attributes:
-        arithmetic: Of TensorFlow's operators; integers, so that equal means equal.
+        arithmetic: Type of TensorFlow's operators; integers, so that equality is exact.
         checks: In one and in two dimensions.
     """
 
@@ -232,7 +229,7 @@ class ConvolutionCheck(Record):
     checks: tuple[ConvolutionCases, ...] = Field(min_length=1)
 
 
-# All of them
+# All claims
 
 Body = Annotated[
     LayerComparison | OptimizerComparison | ConvolutionCheck | DatasetSize,
@@ -248,23 +245,23 @@ CLAIM_OF_KIND: dict[str, MeasuredClaim] = {
 
 
 class ExperimentResult(Record):
-    """What was measured for a claim, with what it was measured on.
+    """Result of an experiment for a claim, with its conditions.
 
     Attributes:
-        schema_version: Of this format; called `schema` in the file.
-        claim: Its number.
-        machine_id: The random id of the machine; None where none could be kept.
-        created: When it was measured: date and time in UTC by ISO 8601.
-        dataset: Name of the images; None where none are looked at.
-        dataset_digest: Of these.
-        execution: How TensorFlow was settled.
-        seed: Of all that is random.
-        seconds: Budget that was asked for.
+        schema_version: Version of this format; called `schema` in the file.
+        claim: Number of the claim.
+        machine_id: Random id of the machine; None if it could not be stored.
+        created: Date and time in UTC, ISO 8601.
+        dataset: None if no images are used.
+        dataset_digest: Digest of the images.
+        execution: Threads, precision and device of TensorFlow.
+        seed: Seed of all random numbers.
+        seconds: Requested time budget.
         took_seconds: Wall-clock seconds of the process, start and imports included.
-        exclusive: Whether the suite kept other benchmarks of this user away.
-        tensorflow: Its version.
-        mnist_bench: Its version.
-        body: The figures.
+        exclusive: Whether other benchmarks of this user were locked out.
+        tensorflow: Version.
+        mnist_bench: Version.
+        body: The measurements.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -283,17 +280,17 @@ class ExperimentResult(Record):
     body: Body
 
     def to_json(self) -> bytes:
-        """As it is kept."""
+        """The content of the artifact."""
         return self.model_dump_json(by_alias=True, indent=2).encode()
 
 
 def from_json(content: bytes) -> ExperimentResult:
-    """A finding as it was kept.
+    """Parse the content of the artifact.
 
     Raises:
-        ValueError: It is none, or its figures belong to another claim.
+        ValueError: The content is invalid, or its measurements belong to another claim.
     """
-    finding = ExperimentResult.model_validate_json(content)
-    if CLAIM_OF_KIND[finding.body.kind] != finding.claim:
-        raise ValueError(f"figures of another claim than {finding.claim}")
-    return finding
+    result = ExperimentResult.model_validate_json(content)
+    if CLAIM_OF_KIND[result.body.kind] != result.claim:
+        raise ValueError(f"measurements of another claim than {result.claim}")
+    return result

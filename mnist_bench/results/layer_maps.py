@@ -1,4 +1,4 @@
-"""What the layers of networks make of one image, as arrays in one file. Pure."""
+"""Feature maps of one test image in the layers of networks, stored as an .npz file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mnist_bench.core.npz import from_npz
+from mnist_bench.core.npz import load_npz
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     """(height, width, filters)."""
 
 FILE = "layers.npz"
-_FACTS = ("dataset", "image", "label", "steps", "seed", "test_accuracy", "own_steps")
+_SCALARS = ("dataset", "image", "label", "steps", "seed", "test_accuracy", "own_steps")
 _KINDS = ("untrained", "trained", "own")
 
 
 @dataclass(frozen=True, eq=False)
 class LayerMaps:
-    """One test image as layers show it.
+    """Feature maps of one test image.
 
     Attributes:
         dataset: Name of the images.
-        image: Its place in the test images, from 0 on.
-        label: The digit that it is.
-        steps: Updates that the figures' network was trained for.
-        seed: Of its training.
-        test_accuracy: That it came to.
+        image: Index in the test images, from 0.
+        label: The digit.
+        steps: Updates of the network of the paper's figures.
+        seed: Seed of its training.
+        test_accuracy: Its test accuracy.
         pixels: uint8 (28, 28).
-        untrained: Of the figures' network before its first step: a layer each.
-        trained: The same after its last.
-        own: Of a trained network of Table I whose weights were kept; else empty.
-        own_steps: Updates that it was trained for; 0 without.
+        untrained: Maps of that network before its first step, one per layer.
+        trained: Maps of that network after its last step.
+        own: Maps of a trained Table I network whose weights were saved; empty without.
+        own_steps: Updates of the Table I network; 0 without.
     """
 
     dataset: str
@@ -52,10 +52,10 @@ class LayerMaps:
     own_steps: int = 0
 
     def to_bytes(self) -> bytes:
-        """As an .npz file."""
+        """The content of the .npz file."""
         import numpy as np
 
-        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _FACTS}
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _SCALARS}
         arrays["pixels"] = self.pixels
         for kind in _KINDS:
             maps: tuple[Maps, ...] = getattr(self, kind)
@@ -66,20 +66,20 @@ class LayerMaps:
 
 
 def from_bytes(content: bytes) -> LayerMaps:
-    """The same, read back without pickle.
+    """Parse the content of the .npz file, without pickle.
 
     Raises:
-        ValueError: It is no such file.
+        ValueError: The content is not such a file.
     """
-    arrays = from_npz(content)
+    arrays = load_npz(content)
     maps = {
         kind: tuple(arrays[name] for name in sorted(arrays) if re.fullmatch(rf"{kind}_\d", name))
         for kind in _KINDS
     }
-    if any(each.ndim != 3 for of in maps.values() for each in of):
-        raise ValueError("what should be maps is none")
+    if any(each.ndim != 3 for layers in maps.values() for each in layers):
+        raise ValueError("feature maps do not have three dimensions")
     if len(maps["untrained"]) != len(maps["trained"]):
-        raise ValueError("not as many layers untrained as trained")
+        raise ValueError("untrained and trained networks differ in their number of layers")
     try:
         return LayerMaps(
             dataset=str(arrays["dataset"]),
@@ -93,4 +93,4 @@ def from_bytes(content: bytes) -> LayerMaps:
             **maps,
         )
     except (KeyError, TypeError) as error:
-        raise ValueError("no file of layers") from error
+        raise ValueError("not a file of feature maps") from error

@@ -1,4 +1,4 @@
-"""What a trained network saw in the test images. Pure."""
+"""Predictions of a trained network for the test images."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a training's last state saw in each test image.
+    """Predictions for each test image after the last step.
 
     Attributes:
-        label: The digit, uint8 (n,).
-        probability: Its own probability, float16 (n,); NaN where the method gives none.
+        label: Predicted digit, uint8 (n,).
+        probability: Its probability, float16 (n,); NaN if the method gives none.
 
     Raises:
-        ValueError: They are no digits, or not as many of one as of the other.
+        ValueError: A label is not a digit, or the shapes differ.
     """
 
     label: npt.NDArray[np.uint8]
     probability: npt.NDArray[np.float16]
 
     def __post_init__(self) -> None:
-        """Check them: they may come from elsewhere."""
+        """Validate the arrays, which may come from another machine."""
         digits = self.label
         if digits.ndim != 1 or digits.shape != self.probability.shape or digits.dtype != "uint8":
-            raise ValueError("labels and probabilities are not a pair for each image")
+            raise ValueError("labels and probabilities must be one-dimensional, of the same length")
         if (digits >= CLASSES).any():
-            raise ValueError("a label is no digit")
+            raise ValueError("a label is not a digit")

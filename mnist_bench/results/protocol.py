@@ -1,7 +1,7 @@
-"""What parent and worker say to each other: JSON lines over the worker's standard streams.
+"""The protocol of parent and worker: JSON lines over the worker's standard streams.
 
-The parent writes one `Request`, later the line `GO`; then nothing, and the end of the worker's
-standard input means that the parent is gone. The worker answers with one message a line.
+The parent writes one `Request` and later the line `GO`. End of file on the worker's standard input
+means that the parent is gone. The worker writes one message per line.
 """
 
 from __future__ import annotations
@@ -20,33 +20,32 @@ from mnist_bench.scenarios.hyperparameters import Hyperparameters
 from mnist_bench.scenarios.scenario import Grid
 
 GO = "go"
-"""The line that lets a worker that is ready begin to trace and train."""
+"""The line that starts a worker that is ready."""
 
 
 class Request(Record):
-    """One trajectory to train.
+    """One training to run.
 
     Attributes:
-        model: Name of the network, or of another method.
-        hyperparameters: Of the model.
-        training_seed: Seeds weights, batches and dropout.
-        rows: Step counts, rising; the last is the trajectory's length.
-        grid: When test and validation are scored.
+        model: Name of the network or other method.
+        training_seed: Seed of weights, batches and dropout.
+        step_counts: Rising; the last is the length of the training.
+        grid: Steps to evaluate at.
         source: The images, found and verified by the parent.
-        execution: How it is carried out.
-        folder: Where the worker puts files, in a folder a row (`predictions.npz`, weights).
-        started_at: Unix time in seconds at which the parent started the worker.
-        save_weights: Whether the weights are written at the end of each row.
-        train_seconds_limit: Training seconds after which the last row ends at the next grid step;
-            None where only its steps end it.
-        with_test: Whether the test images are loaded and scored too.
-        phase_peaks: Whether the memory's mark is reset at each phase, where the system allows it.
+        folder: Where the worker writes files, in one folder per step count (`predictions.npz`,
+            weights).
+        started_at: When the parent started the worker, Unix time in seconds.
+        save_weights: Whether to write the weights at the end of each step count.
+        train_seconds_limit: Train seconds after which the training ends at the next grid step;
+            None without a limit.
+        with_test: Whether to load and evaluate the test images too.
+        phase_peaks: Whether to reset the peak RSS at each phase, if the system allows it.
     """
 
     model: str
     hyperparameters: Hyperparameters
     training_seed: int
-    rows: tuple[int, ...]
+    step_counts: tuple[int, ...]
     grid: Grid
     source: Source
     execution: Execution
@@ -62,8 +61,7 @@ class Gpu(Record):
     """A GPU that TensorFlow can use.
 
     Attributes:
-        name: Its own.
-        memory_bytes: What TensorFlow may use of its memory; None where that is not told.
+        memory_bytes: Memory that TensorFlow may use; None if unknown.
     """
 
     name: str
@@ -71,12 +69,12 @@ class Gpu(Record):
 
 
 class ProbeResult(Record):
-    """What a probe found out; it is asked with the `Execution` that is in question.
+    """Result of probing an `Execution`.
 
     Attributes:
-        gpus: The GPUs that TensorFlow can use, in its own order.
-        bfloat16_speedup: How many times as fast as float32 a training step in bfloat16 is; None
-            where the question was about float32.
+        gpus: GPUs that TensorFlow can use, in its order.
+        bfloat16_speedup: Speed of a training step in bfloat16 divided by that in float32; None if
+            the precision is float32.
     """
 
     gpus: tuple[Gpu, ...]
@@ -84,17 +82,16 @@ class ProbeResult(Record):
 
 
 class LayerMapsRequest(Record):
-    """Which image is to be seen through which layers.
+    """Request for the feature maps of one test image.
 
     Attributes:
         source: The images, found and verified by the parent.
-        image: Place in the test images, from 0 on.
-        steps: Updates that the figures' network is trained for.
-        seed: Of its weights, batches and dropout.
-        execution: How it is carried out.
-        file: Where the answer is written.
-        weights: File with a Table I network's weights; None where none were kept.
-        weights_steps: Updates that it was trained for.
+        image: Index in the test images, from 0.
+        steps: Updates of the network of the paper's figures.
+        seed: Seed of its weights, batches and dropout.
+        file: Where the result is written.
+        weights: File with the weights of a Table I network; None if there is none.
+        weights_steps: Updates of that network.
     """
 
     source: Source
@@ -108,15 +105,13 @@ class LayerMapsRequest(Record):
 
 
 class ExperimentRequest(Record):
-    """Which claim of the paper is to be measured.
+    """Request for the experiment of a claim.
 
     Attributes:
-        claim: Its number.
-        source: The images, found and verified by the parent; None where the claim needs none.
-        execution: How it is carried out.
-        seed: Of all that is random.
-        seconds: About what the measuring may take, where it takes as long as one likes: claims 7
-            and 8.
+        claim: Number of the claim.
+        source: The images, found and verified by the parent; None if the claim needs none.
+        seed: Seed of all random numbers.
+        seconds: Approximate time budget; only claims 7 and 8 depend on it.
     """
 
     claim: MeasuredClaim
@@ -127,7 +122,7 @@ class ExperimentRequest(Record):
 
 
 class Phase(Record):
-    """A phase before the training has ended."""
+    """The end of a phase before the training."""
 
     kind: Literal["phase"] = "phase"
     name: PhaseName
@@ -141,19 +136,21 @@ class Ready(Record):
 
 
 class EvaluationMessage(Record):
-    """The network was scored."""
+    """An evaluation of the network."""
 
     kind: Literal["evaluation"] = "evaluation"
     evaluation: Evaluation
 
 
 class CalibrationMessage(Record):
-    """A fixed piece of work was timed and the machine looked at: before training, at a row's end.
+    """Timing of a fixed workload, with a machine check.
+
+    Sent before the training and at the end of each step count.
 
     Attributes:
-        step: Updates done.
-        seconds: What one piece took, the median of several.
-        surroundings: The machine at that moment.
+        step: Updates so far.
+        seconds: Median time of the workload.
+        surroundings: State of the machine.
     """
 
     kind: Literal["calibration"] = "calibration"
@@ -163,12 +160,11 @@ class CalibrationMessage(Record):
 
 
 class SampleMessage(Record):
-    """A stretch of training has ended.
+    """The end of a stretch of training.
 
     Attributes:
-        train_seconds: Training seconds so far.
-        stretch: The stretch.
-        surroundings: The machine at its end; None most of the time, since it is slow to read.
+        train_seconds: Train seconds so far.
+        surroundings: State of the machine; usually None, since it is slow to read.
     """
 
     kind: Literal["sample"] = "sample"
@@ -178,19 +174,19 @@ class SampleMessage(Record):
 
     @property
     def step(self) -> int:
-        """Updates done."""
+        """Updates so far."""
         return self.stretch.step
 
 
 class StepCountDone(Record):
-    """A step count is reached, scored, and its files are written.
+    """A step count is trained and evaluated, and its files are written.
 
     Attributes:
-        steps: The row.
-        seconds: Seconds of the worker's life so far, by phase.
-        peak_rss_bytes: The worker's high-water mark so far; None where it can't be had.
-        memory_method: How that was read.
-        phase_peak_rss_bytes: The same by phase; empty where the mark can't be reset.
+        steps: The step count.
+        seconds: Wall-clock seconds of the worker so far, by phase.
+        peak_rss_bytes: Peak RSS of the worker so far; None if unknown.
+        memory_method: How it was measured.
+        phase_peak_rss_bytes: Peak RSS by phase; empty if the peak can't be reset.
     """
 
     kind: Literal["row"] = "row"
@@ -202,13 +198,13 @@ class StepCountDone(Record):
 
 
 class Done(Record):
-    """Every row is done."""
+    """All step counts are done."""
 
     kind: Literal["done"] = "done"
 
 
 class Failure(Record):
-    """The worker gives up.
+    """The worker failed.
 
     Attributes:
         reason: The exception in one line; its traceback is in the worker's log.
@@ -233,9 +229,9 @@ _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 
 
 def parse(line: str | bytes) -> Message:
-    """The message in one line of the worker's.
+    """Parse one line of the worker's output.
 
     Raises:
-        ValueError: The line is none.
+        ValueError: The line is not a message.
     """
     return _MESSAGE.validate_json(line)

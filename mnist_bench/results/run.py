@@ -1,4 +1,4 @@
-"""What was got: the raw record of one run. Everything else is derived from it."""
+"""The record of one run: its measurements, and what is derived from them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ SPLITS: tuple[Split, ...] = ("test", "validation")
 PhaseName = Literal["import", "data", "trace", "train", "evaluate", "other"]
 PHASES: tuple[PhaseName, ...] = ("import", "data", "trace", "train", "evaluate", "other")
 Status = Literal["finished", "failed", "killed", "pruned"]
-"""How a run ended; `pruned` is a trial that was ended early, others being ahead."""
+"""How a run ended; `pruned` is a trial that was stopped early because others were better."""
 
 
 class Evaluation(Record):
-    """One scoring of the network.
+    """One evaluation of the network.
 
     Attributes:
-        step: Updates done.
-        test_accuracy: Share of the test images classified rightly; None where nobody looked.
-        validation_accuracy: The same of the validation images.
-        train_loss: Mean training loss (dropout on) over the steps since the grid step before;
-            None where it is no finite number.
-        train_seconds: Training seconds from the first update to here.
+        step: Updates so far.
+        test_accuracy: Share of the test images classified correctly; None if not evaluated.
+        validation_accuracy: Share of the validation images classified correctly.
+        train_loss: Mean training loss (with dropout) over the steps since the previous grid step;
+            None if it is not finite.
+        train_seconds: Train seconds so far.
     """
 
     step: int
@@ -40,17 +40,17 @@ class Evaluation(Record):
     train_seconds: float
 
     def accuracy(self, split: Split) -> float | None:
-        """Accuracy on the named split; None where it was not scored."""
+        """Accuracy on a split; None if it was not evaluated."""
         return self.test_accuracy if split == "test" else self.validation_accuracy
 
 
 class Trial(Record):
-    """Of which study a run is a trial; it sees nothing of the test split.
+    """The study that a run belongs to; its trials never use the test split.
 
     Attributes:
         study: Name of the study.
-        number: Optuna's number of the trial.
-        parent_run_id: MLflow's id of the study's own run.
+        number: Optuna's trial number.
+        parent_run_id: MLflow run id of the study.
     """
 
     study: str
@@ -59,47 +59,45 @@ class Trial(Record):
 
 
 class RunResult(Record):
-    """One step count × one seed, trained once.
+    """The record of one run: one step count and one seed.
 
     Attributes:
         scenario: Name of the scenario.
-        model: Name of the network, or of another method.
-        steps: Updates asked for.
-        seed: As the user counts seeds.
-        training_seed: What the training itself was started with; differs from `seed` where each
-            row is trained from zero.
-        trial: Of which study it is one; None of a run of `mnist-bench run`.
-        part: Which part of a plan that machines share it is cut from, and so recorded once; None
-            of any other run.
-        train_seconds_limit: Training seconds after which it ends at the next grid step; None
-            where only its steps end it.
-        status: How the run ended; None while it goes on.
-        failure: Why it did not finish; None where it did.
-        run_id: MLflow's id.
-        trajectory: Id of the training that this run is cut from.
+        model: Name of the network or other method.
+        steps: Requested updates.
+        seed: The seed that the user sees.
+        training_seed: The seed of the training; differs from `seed` if each step count is trained
+            from step 0.
+        trial: None for runs of `mnist-bench run`.
+        part: Tag of the training job in a plan that several machines share, used to record each
+            run once; None for other runs.
+        train_seconds_limit: Train seconds after which the run ends at the next grid step; None
+            without a limit.
+        status: How the run ended; None while it is running.
+        failure: Why the run did not finish.
+        run_id: MLflow run id.
+        trajectory: Id of the training; runs of one training share it.
         dataset: `mnist`, `mnist-5k` or `custom:<digest>`.
-        dataset_digest: SHA-256 that stands for the images and labels.
-        precision: Of the arithmetic.
-        threads: As many operations at a time, each on one thread.
+        dataset_digest: SHA-256 of the images and labels.
+        threads: Operations that run at the same time, each on one thread.
         device: `cpu` or `gpu`.
-        device_name: Of the GPU; None on the processor.
-        device_memory_bytes: What TensorFlow may use of the GPU's memory; None on the processor.
-        bfloat16_speedup: How many times as fast as float32 a step in bfloat16 was found to be
-            right before; None where nobody measured.
-        machine_id: The random id of the machine; None where none could be kept.
-        memory_method: How `peak_rss_bytes` was read.
-        eval_first: First grid step.
-        eval_every: Distance of grid steps.
-        target_accuracies: Accuracies whose time is looked for.
-        hyperparameters: Of the model.
-        evaluations: On the grid, and the last state; by rising step.
-        seconds: Wall-clock seconds of the training process by phase, up to this run's last step.
-        peak_rss_bytes: The training process's own high-water mark up to this run's last step.
-        phase_peak_rss_bytes: The same by phase; empty where the mark can't be reset.
-        shared_phases: Phases in which the suite's other process worked too: it opened the store.
-        conditions: What was seen of the machine; None where nobody looked.
-        verdict: Whether the machine let the figures be trusted; None while the run goes on.
-        reasons: Why not, in words.
+        device_name: Name of the GPU; None on the CPU.
+        device_memory_bytes: GPU memory that TensorFlow may use; None on the CPU.
+        bfloat16_speedup: Speed of a step in bfloat16 divided by that in float32, as measured
+            before the run; None if not measured.
+        machine_id: Random id of the machine; None if it could not be stored.
+        memory_method: How `peak_rss_bytes` was measured.
+        eval_first: First step of the evaluation grid.
+        eval_every: Steps between two evaluations.
+        target_accuracies: Accuracies for time to accuracy.
+        evaluations: On the grid and after the last step, by rising step.
+        seconds: Wall-clock seconds of the worker by phase, up to the last step of the run.
+        peak_rss_bytes: Peak RSS of the worker up to the last step of the run.
+        phase_peak_rss_bytes: Peak RSS by phase; empty if the peak can't be reset.
+        shared_phases: Phases during which the parent process was busy opening the store.
+        conditions: Observed state of the machine; None if not observed.
+        verdict: Whether times and memory can be trusted; None while the run is running.
+        reasons: Why not.
     """
 
     scenario: str
@@ -144,18 +142,18 @@ class RunResult(Record):
 
     @property
     def candidates(self) -> tuple[Evaluation, ...]:
-        """Evaluations on the grid; the last state is none where it lies off the grid."""
+        """Evaluations on the grid, without the last step if that is off the grid."""
         return tuple(e for e in self.evaluations if e.step in self.grid)
 
     @property
     def best(self) -> Evaluation | None:
-        """First evaluation of the largest test accuracy on the grid."""
+        """First evaluation with the largest test accuracy on the grid."""
         scored = (e for e in self.candidates if e.test_accuracy is not None)
         return max(scored, key=lambda e: e.test_accuracy or 0.0, default=None)
 
     @property
     def selected(self) -> Evaluation | None:
-        """First evaluation of the largest validation accuracy on the grid."""
+        """First evaluation with the largest validation accuracy on the grid."""
         return max(self.candidates, key=lambda e: e.validation_accuracy, default=None)
 
     @property
@@ -165,7 +163,7 @@ class RunResult(Record):
 
     @property
     def max_test_accuracy_step(self) -> int | None:
-        """The first step that attains it, in updates done."""
+        """First step with the largest test accuracy, in updates."""
         return self.best.step if self.best else None
 
     @property
@@ -175,27 +173,27 @@ class RunResult(Record):
 
     @property
     def final_validation_accuracy(self) -> float | None:
-        """Validation accuracy after the last update; None where the run did not get there."""
+        """Validation accuracy after the last update; None if the run ended earlier."""
         return self._last.validation_accuracy if self._last else None
 
     @property
     def selected_test_accuracy(self) -> float | None:
-        """Test accuracy at the first grid step of highest validation accuracy."""
+        """Test accuracy at the first grid step with the largest validation accuracy."""
         return self.selected.test_accuracy if self.selected else None
 
     @property
     def final_test_accuracy(self) -> float | None:
-        """Test accuracy after the last update; None where the run did not get there."""
+        """Test accuracy after the last update; None if the run ended earlier."""
         return self._last.test_accuracy if self._last else None
 
     @property
     def train_seconds_total(self) -> float | None:
-        """Seconds inside training, up to the last evaluation."""
+        """Train seconds up to the last evaluation."""
         return self.evaluations[-1].train_seconds if self.evaluations else None
 
     @property
     def images_per_second(self) -> float | None:
-        """Training images a second, training only."""
+        """Training images per second of training."""
         if not self.train_seconds_total:
             return None
         images = self.evaluations[-1].step * self.hyperparameters.images_per_step
@@ -203,20 +201,20 @@ class RunResult(Record):
 
     @property
     def processor_joules(self) -> float | None:
-        """Energy of the processors inside training, by their counters; None where none tells."""
+        """Energy of the CPUs during training, by their counters; None without counters."""
         return self._joules(lambda stretch: stretch.processor_joules)
 
     @property
     def battery_joules(self) -> float | None:
-        """Energy of the whole machine inside training; None where it did not live on batteries."""
+        """Energy of the machine during training; None unless it ran on battery."""
         return self._joules(lambda stretch: stretch.battery_joules)
 
-    def _joules(self, figure: Callable[[Stretch], float | None]) -> float | None:
+    def _joules(self, energy_of: Callable[[Stretch], float | None]) -> float | None:
         stretches = self.conditions.stretches if self.conditions else ()
-        return total([each.seen for each in stretches], figure)
+        return total([each.seen for each in stretches], energy_of)
 
     def seconds_to_accuracy(self, split: Split, target: float) -> float | None:
-        """Training seconds until the grid first reaches `target`; None when it never does."""
+        """Train seconds until an evaluation on the grid reaches `target`; None if none does."""
         for evaluation in self.candidates:
             accuracy = evaluation.accuracy(split)
             if accuracy is not None and accuracy >= target:
@@ -225,15 +223,16 @@ class RunResult(Record):
 
     @property
     def _last(self) -> Evaluation | None:
-        """After the last update; None where the run did not get there."""
+        """Evaluation after the last update; None if the run ended earlier."""
         last = self.evaluations[-1] if self.evaluations else None
         ended = last is not None and (last.step == self.steps or self.status == "finished")
         return last if ended else None
 
 
-def step_counts_at(step: int, rows: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
-    """Which step counts of a shared trajectory an evaluation at `step` belongs to.
+def step_counts_at(step: int, step_counts: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
+    """The step counts of a training that an evaluation at `step` belongs to.
 
-    A row holds its grid steps and its own last state, never the last state of another row.
+    A run has the evaluations on the grid and after its own last step, but not after the last step
+    of a shorter run.
     """
-    return tuple(row for row in rows if row == step or (row > step and step in grid))
+    return tuple(count for count in step_counts if count == step or (count > step and step in grid))

@@ -1,4 +1,4 @@
-"""A run in short: what every table and every statistic is made of."""
+"""Summaries of runs, the input of tables and statistics."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from mnist_bench.scenarios.hyperparameters import Hyperparameters
 
 
 class RunSummary(Record):
-    """One run in short; what is not known is None.
+    """Summary of one run; unknown values are None.
+
+    Fields without a description are those of `RunResult`.
 
     Attributes:
-        status: How the run ended; None while it goes on.
-        verdict: Whether the machine let the figures be trusted; None where nobody looked.
-        reasons: Why it did not.
-        max_test_accuracy_step: In updates done.
-        seconds: Wall-clock seconds of the training process by phase.
+        status: How the run ended; None while it is running.
+        verdict: Whether times and memory can be trusted; None if not assessed.
+        reasons: Why not.
+        max_test_accuracy_step: In updates.
+        seconds: Wall-clock seconds of the worker by phase.
         failure: Why the run did not finish.
-        training_seed: What the training itself was started with.
-        phase_peak_rss_bytes: The largest resident memory by phase; empty where it is not known.
-        shared_phases: Phases in which the suite's other process worked too.
-        device_name: Of the GPU; likewise `device_memory_bytes`. None on the processor.
-        eval_first: First grid step; likewise `eval_every`. None in documents from before they were
-            told.
-
-    The others are `RunResult`'s own, and what it derives.
+        training_seed: The seed of the training.
+        phase_peak_rss_bytes: Peak RSS by phase; empty if unknown.
+        shared_phases: Phases during which the parent process was busy too.
+        device_name: Name of the GPU; None on the CPU, like `device_memory_bytes`.
+        eval_first: First step of the evaluation grid; None in older documents, like `eval_every`.
     """
 
     scenario: str
@@ -74,17 +73,17 @@ class RunSummary(Record):
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A run in short, and where it comes from; what is not known is None.
+    """Summary of a recorded run with its origin; unknown values are None.
 
-    There may be thousands: what is equal in several is one object, not a copy a run.
+    There may be thousands of them, so equal values are shared objects.
 
     Attributes:
-        run: The run.
-        begun_at_ms: Unix time in milliseconds.
-        machine: The machine by its hardware.
-        tensorflow: Version; likewise `mnist_bench`.
-        study: Of which it is a trial; None where it is none.
-        study_run_id: MLflow's id of the study's own run.
+        begun_at_ms: Start, Unix time in milliseconds.
+        machine: Hardware of the machine.
+        tensorflow: Version.
+        mnist_bench: Version.
+        study: Name of the study if the run is a trial.
+        study_run_id: MLflow run id of the study.
     """
 
     run: RunSummary
@@ -97,12 +96,12 @@ class RecordedRun:
 
     @property
     def order(self) -> tuple[int, int, int, int]:
-        """By which draws are told: the oldest first, those of one training by their length."""
+        """Sort key: oldest first, runs of one training by step count."""
         return self.begun_at_ms, self.run.seed, self.run.threads, self.run.steps
 
 
 def summarise_run(result: RunResult) -> RunSummary:
-    """A run's record in short."""
+    """Summarise the record of a run."""
     return RunSummary(
         scenario=result.scenario,
         model=result.model,
@@ -119,7 +118,7 @@ def summarise_run(result: RunResult) -> RunSummary:
         machine_id=result.machine_id,
         memory_method=result.memory_method,
         verdict=result.verdict,
-        # One reason may hold at several moments of a run.
+        # A reason may apply several times in a run.
         reasons=None if result.verdict is None else tuple(dict.fromkeys(result.reasons)),
         max_test_accuracy=result.max_test_accuracy,
         max_test_accuracy_step=result.max_test_accuracy_step,
@@ -146,10 +145,10 @@ def summarise_run(result: RunResult) -> RunSummary:
 
 
 def summarise(results: Iterable[RunResult]) -> tuple[RunSummary, ...]:
-    """Runs' records in short, in the order given."""
+    """Summarise records of runs, in the order given."""
     return tuple(map(summarise_run, results))
 
 
-def shares_trajectories(runs: Sequence[RunSummary]) -> bool:
-    """Whether some runs are cut from one training: the shorter are prefixes of the longer."""
+def share_a_training(runs: Sequence[RunSummary]) -> bool:
+    """Whether any of the runs are from the same training (shorter ones are prefixes)."""
     return len({run.trajectory for run in runs}) < len(runs)

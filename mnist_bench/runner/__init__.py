@@ -1,5 +1,4 @@
-"""Plans of trainings, and their execution: one fresh worker process a training.
+"""Training plans and their execution, one fresh worker process per training.
 
-It decides no hyperparameters and draws no report.
 Start with plan.py, then executor.py.
 """

@@ -1,4 +1,4 @@
-"""Starts one fresh process a trajectory, and hands on what it says."""
+"""Execution of a plan: one fresh worker process per job, its runs recorded as it trains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mnist_bench.core import retry, signals
-from mnist_bench.core.errors import EXIT_BROKE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.core.process_identity import current_process
 from mnist_bench.core.signals import Terminated
 from mnist_bench.measurement.machine import Machine
@@ -23,17 +23,17 @@ from mnist_bench.tracking.recorder import Recorder, Recorders, WarnOnce, now_ms
 from mnist_bench.tracking.spool import Address, Header
 
 SHARED_PHASES: tuple[PhaseName, ...] = ("import", "data", "other")
-"""In which the store is opened meanwhile, by the process that started the worker."""
+"""Phases of the worker during which the parent opens the store, so their times are shared."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a plan.
+    """Result of a plan.
 
     Attributes:
-        results: Every run that was begun, in the plan's order.
-        exit_status: 0, or that of what ended the plan early.
-        error: What broke around the trainings, or keeps results waiting; None where nothing does.
+        results: Every run that was started, in the plan's order.
+        exit_status: 0, or the exit status of what ended the plan early.
+        error: An error outside the trainings, e.g. of the store; None if there was none.
     """
 
     results: tuple[RunResult, ...]
@@ -42,10 +42,10 @@ class Outcome:
 
 
 class Watcher(Protocol):
-    """Somebody who is told how a plan goes."""
+    """Callbacks for the progress of a plan."""
 
-    def begun(self, trajectory: TrainingJob) -> None:
-        """A worker was started."""
+    def begun(self, job: TrainingJob) -> None:
+        """A worker was started for the job."""
 
     def sampled(self, sample: protocol.SampleMessage) -> None:
         """A stretch of training has ended."""
@@ -54,10 +54,10 @@ class Watcher(Protocol):
         """The network was scored."""
 
     def warned(self, line: str) -> None:
-        """Something is wrong, and the plan goes on."""
+        """Something is wrong; the plan goes on."""
 
-    def ended(self, trajectory: TrainingJob, failure: str | None, log_tail: str) -> None:
-        """The trajectory has ended; `failure` is what the training itself ended with."""
+    def ended(self, job: TrainingJob, failure: str | None, log_tail: str) -> None:
+        """The job has ended; `failure` is why its training failed, None if it did not."""
 
 
 def _never_enough(_results: Sequence[RunResult]) -> bool:
@@ -65,12 +65,12 @@ def _never_enough(_results: Sequence[RunResult]) -> bool:
 
 
 def never_pruned() -> str | None:
-    """Let every training come to its end."""
+    """Prune no training."""
     return None
 
 
 class _Pruned(Exception):  # noqa: N818  # no error
-    """The training is to be ended: others are ahead."""
+    """The pruner ended the training."""
 
 
 def execute(
@@ -85,184 +85,184 @@ def execute(
     prune: Callable[[], str | None] = never_pruned,
     exclusive: bool = True,
     opens_store: bool = True,
-    patience_seconds: float = 0.0,
+    retry_seconds: float = 0.0,
 ) -> Outcome:
-    """Train every trajectory of a plan, each in a process of its own, and record its runs.
+    """Train every job of a plan, each in its own process, and record its runs.
 
-    A worker that fails leaves its unfinished runs FAILED and the others go on; so do they where
-    the store fails on the way: what it refuses waits in a journal. Ctrl-C and SIGTERM leave runs
-    KILLED and end the plan; so does a store that can't be opened.
+    If a worker fails, its unfinished runs become FAILED and the plan goes on. It also goes on if
+    the store fails after it was opened: the messages stay in the spool. Ctrl-C and SIGTERM mark the
+    unfinished runs KILLED and end the plan. A store that can't be opened ends it too.
 
     Args:
         plan: What to train.
-        machine: The described machine, kept with every run.
+        machine: This machine's description, recorded with every run.
         address: Where the runs are recorded.
-        open_store: Opens the store, or hands on the one that is open; called while the worker
-            imports TensorFlow.
-        watcher: Told what happens.
-        enough: Asked before each seed with all results so far; True ends the plan.
-        earlier: Results of before that count as well.
-        prune: Asked after each message of a worker, when the watcher was told: why its training
-            should end right now; None where it should not.
-        exclusive: Whether the suite kept other benchmarks of this user away.
-        opens_store: Whether `open_store` opens it first here.
-        patience_seconds: For so long at the end a store that refuses is asked again.
+        open_store: Returns the store, opened on the first call; called while the worker imports
+            TensorFlow.
+        watcher: Receives progress.
+        enough: Called before each seed with all results so far; True ends the plan.
+        earlier: Results of earlier commands that `enough` counts too.
+        prune: Called after each message of a worker and after the watcher got it; returns why to
+            end the training now, or None.
+        exclusive: Whether other benchmarks of this user were locked out.
+        opens_store: Whether the first call of `open_store` opens the store.
+        retry_seconds: How long to retry a failing store after the last job.
     """
-    shelf = Recorders()
-    course = _Course(plan, shelf, open_store, watcher, prune)
+    recorders = Recorders()
+    context = _Context(plan, recorders, open_store, watcher, prune)
     warn = WarnOnce(watcher.warned)
     owner = current_process(machine.machine_id)
     seed: int | None = None
-    for trajectory in plan.trajectories:
-        if trajectory.seed != seed and enough((*earlier, *shelf.runs)):
+    for job in plan.jobs:
+        if job.seed != seed and enough((*earlier, *recorders.runs)):
             break
-        seed = trajectory.seed
-        shared = SHARED_PHASES if opens_store and not shelf.runs else ()
+        seed = job.seed
+        shared = SHARED_PHASES if opens_store and not recorders.runs else ()
         header = Header(
             at_ms=now_ms(),
             owner=owner,
             address=address,
             machine=machine,
             scenario=plan.scenario,
-            runs=planned_runs(plan, trajectory, machine, shared),
+            runs=planned_runs(plan, job, machine, shared),
             exclusive=exclusive,
         )
-        ended = _begun(course, trajectory, header, warn)
-        if ended.exit_status:
-            return Outcome(shelf.runs, ended.exit_status, ended.error or shelf.refusal)
-    status = _insisted(shelf, patience_seconds)
-    return Outcome(shelf.runs, status, shelf.refusal)
+        end = _start(context, job, header, warn)
+        if end.exit_status:
+            return Outcome(recorders.runs, end.exit_status, end.error or recorders.upload_error)
+    status = _retry_upload(recorders, retry_seconds)
+    return Outcome(recorders.runs, status, recorders.upload_error)
 
 
-def _insisted(shelf: Recorders, patience_seconds: float) -> int:
-    """Offer again and again what a store refused; 0, or the exit status of an interruption."""
-    until = time.monotonic() + patience_seconds
+def _retry_upload(recorders: Recorders, retry_seconds: float) -> int:
+    """Retry what the store refused; returns 0, or the exit status of an interruption."""
+    deadline = time.monotonic() + retry_seconds
     try:
-        while shelf.refusal and time.monotonic() < until:
-            time.sleep(retry.AGAIN_SECONDS)
+        while recorders.upload_error and time.monotonic() < deadline:
+            time.sleep(retry.POLL_SECONDS)
             with signals.defer_signals():
-                shelf.settle()
+                recorders.upload_pending()
     except (KeyboardInterrupt, Terminated) as error:
         return status_of(error)
     return 0
 
 
 def status_of(error: BaseException) -> int:
-    """The exit status of an interruption: that of Ctrl-C, or of SIGTERM."""
+    """The exit status for Ctrl-C or SIGTERM."""
     return EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_TERMINATED
 
 
 @dataclass(frozen=True)
-class _Ended:
-    """How a trajectory ended: 0, or why the plan must end with it."""
+class _JobEnd:
+    """How a job ended: 0, or why the plan must end with it."""
 
     exit_status: int = 0
     error: BenchError | None = None
 
 
 @dataclass(frozen=True)
-class _Course:
-    """What all trainings of a plan have in common."""
+class _Context:
+    """What all jobs of a plan share."""
 
     plan: TrainingPlan
-    shelf: Recorders
+    recorders: Recorders
     open_store: Callable[[], MlflowStore]
     watcher: Watcher
     prune: Callable[[], str | None]
 
 
-def _begun(course: _Course, trajectory: TrainingJob, header: Header, warn: WarnOnce) -> _Ended:
-    """Start a worker and train."""
+def _start(context: _Context, job: TrainingJob, header: Header, warn: WarnOnce) -> _JobEnd:
+    """Start a worker for the job and train."""
     try:
-        logbook = Recorder(header, warn)
-        request = _request(course.plan, trajectory, logbook.folder)
-        worker = WorkerProcess(request, logbook.folder / "worker.log")
+        recorder = Recorder(header, warn)
+        request = _request(context.plan, job, recorder.folder)
+        worker = WorkerProcess(request, recorder.folder / "worker.log")
     except OSError as error:
-        spool.remove(spool.path_of(trajectory.id))
-        return _Ended(EXIT_BROKE, _no_worker(error))
-    course.shelf.add(logbook)
+        spool.remove(spool.path_of(job.id))
+        return _JobEnd(EXIT_FAILURE, _no_worker(error))
+    context.recorders.add(recorder)
     with worker:
-        return _train(course, trajectory, worker, logbook)
+        return _train(context, job, worker, recorder)
 
 
 def _no_worker(error: OSError) -> BenchError:
     return BenchError(
         f"no training process could be started: {error}",
-        "see whether there is room on the disk and memory is free",
-        exit_status=EXIT_BROKE,
+        "check that the disk is not full and that memory is free",
+        exit_status=EXIT_FAILURE,
     )
 
 
 def _train(
-    course: _Course, trajectory: TrainingJob, worker: WorkerProcess, logbook: Recorder
-) -> _Ended:
+    context: _Context, job: TrainingJob, worker: WorkerProcess, recorder: Recorder
+) -> _JobEnd:
     """Follow one training to its end and record its runs."""
 
     def close(status: Status, reason: str) -> None:
         worker.kill()
         with signals.defer_signals():
-            logbook.close(status, reason)
-            course.shelf.settle()
+            recorder.close(status, reason)
+            context.recorders.upload_pending()
 
-    watcher = course.watcher
-    watcher.begun(trajectory)
+    watcher = context.watcher
+    watcher.begun(job)
     try:
-        failure = _follow(course, worker, logbook)
+        failure = _follow(context, worker, recorder)
         log_tail = worker.log_tail() if failure else ""
-        close("failed", failure or "it said its last word too early")
-    except _Pruned as others:
-        close("pruned", str(others))
-        watcher.ended(trajectory, None, "")
-        return _Ended()
+        close("failed", failure or "it reported its end too early")
+    except _Pruned as pruned:
+        close("pruned", str(pruned))
+        watcher.ended(job, None, "")
+        return _JobEnd()
     except (KeyboardInterrupt, Terminated) as error:
         status = status_of(error)
         reason = "interrupted" if status == EXIT_INTERRUPTED else "terminated"
         close("killed", reason)
-        watcher.ended(trajectory, reason, "")
-        return _Ended(status)
+        watcher.ended(job, reason, "")
+        return _JobEnd(status)
     except BenchError as error:
         close("failed", str(error))
-        watcher.ended(trajectory, None, "")  # it is told once, when the command ends
-        return _Ended(error.exit_status, error)
+        watcher.ended(job, None, "")  # the command prints the error at its end
+        return _JobEnd(error.exit_status, error)
     except BaseException as error:
         close("failed", f"{type(error).__name__}: {error}")
         raise
-    watcher.ended(trajectory, failure, log_tail)
-    return _Ended()
+    watcher.ended(job, failure, log_tail)
+    return _JobEnd()
 
 
-def _follow(course: _Course, worker: WorkerProcess, logbook: Recorder) -> str | None:
-    """Hand on what the worker says until its end; why it failed, None where it did not."""
-    # Held back: a database half-created could not be used again, a run made and not remembered
-    # would stay RUNNING.
+def _follow(context: _Context, worker: WorkerProcess, recorder: Recorder) -> str | None:
+    """Record and forward the worker's messages until its end; why it failed, None if it did not."""
+    # Signals are deferred: a half-created database would be unusable, and a run that was created
+    # but not remembered would stay RUNNING.
     with signals.defer_signals():
-        logbook.begin(course.open_store())
+        recorder.start(context.open_store())
     worker.go()
     for message in worker.messages():
         with signals.defer_signals():
-            logbook.take(message)
-        _tell(course.watcher, message)
-        if reason := course.prune():
+            recorder.add_message(message)
+        _notify(context.watcher, message)
+        if reason := context.prune():
             raise _Pruned(reason)
     return worker.end()
 
 
-def _tell(watcher: Watcher, message: protocol.Message) -> None:
+def _notify(watcher: Watcher, message: protocol.Message) -> None:
     if isinstance(message, protocol.SampleMessage):
         watcher.sampled(message)
     elif isinstance(message, protocol.EvaluationMessage):
         watcher.scored(message.evaluation)
 
 
-def _request(plan: TrainingPlan, trajectory: TrainingJob, folder: Path) -> protocol.Request:
+def _request(plan: TrainingPlan, job: TrainingJob, folder: Path) -> protocol.Request:
     return protocol.Request(
         model=plan.scenario.model,
         hyperparameters=plan.scenario.hyperparameters,
-        training_seed=trajectory.training_seed,
-        rows=trajectory.rows,
+        training_seed=job.training_seed,
+        step_counts=job.step_counts,
         grid=plan.scenario.grid,
         source=plan.source,
-        execution=trajectory.execution,
+        execution=job.execution,
         folder=str(folder),
         started_at=time.time(),
         save_weights=plan.scenario.save_weights,

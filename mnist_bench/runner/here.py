@@ -1,4 +1,4 @@
-"""What this machine works with when it trains for a plan or a study."""
+"""What trainings of a shared plan or study have in common on this machine."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mnist_bench.tracking.spool import Address
 
 @dataclass(frozen=True)
 class WorkContext:
-    """What this machine works with.
+    """What this machine trains with.
 
     Attributes:
-        machine: Described.
+        machine: This machine's description.
         source: The images.
-        execution: How trainings are carried out.
-        store: Open; the board that all machines record on.
-        address: Of it.
-        exclusive: Whether other benchmarks of this user are kept away.
-        watch: Gives somebody who is told how a training goes.
-        say: Told in one line what came of each part, and what is waited for.
+        execution: Execution settings of each training.
+        store: The open store that all machines share.
+        address: Address of the store.
+        exclusive: Whether other benchmarks of this user are locked out.
+        watch: Returns a watcher for the training of a plan.
+        log: Prints one line: the result of a training, or what is being waited for.
     """
 
     machine: Machine
@@ -37,4 +37,4 @@ class WorkContext:
     address: Address
     exclusive: bool
     watch: Callable[[TrainingPlan], AbstractContextManager[Watcher]]
-    say: Callable[[str], None]
+    log: Callable[[str], None]

@@ -1,4 +1,4 @@
-"""What is to be trained: a plan, its trajectories, and their runs before the first step."""
+"""Training plans: the jobs of a scenario, and their runs before the first step."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ class TrainingJob:
     """One training from step 0.
 
     Attributes:
-        seed: As the user counts seeds.
-        training_seed: What the training is started with.
-        rows: Step counts cut from it, rising.
-        execution: How it is carried out.
-        part: Of a plan that machines share, which part of it this is; None of any other.
-        id: Random; recorded with every run that is cut from it.
+        seed: The user's seed.
+        training_seed: The seed that the training draws from; differs from `seed` if each step
+            count is trained from step 0.
+        step_counts: Rising; one run is recorded for each.
+        execution: Threads, precision and device.
+        part: Tag of its share of a plan that several machines work on; None otherwise.
+        id: Random; recorded as `trajectory` with each of its runs.
     """
 
     seed: int
     training_seed: int
-    rows: tuple[int, ...]
+    step_counts: tuple[int, ...]
     execution: Execution
     part: str | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -40,24 +41,24 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Everything that is going to be trained for one scenario.
+    """Everything to be trained for one scenario.
 
     Attributes:
         name: Name of the scenario.
-        scenario: What is asked.
+        scenario: The scenario.
         source: The images.
-        executions: The ways in which each training is carried out, once in each.
-        trajectories: In the order in which they are trained.
-        trial: Of which study it is one; it then sees nothing of the test split.
-        train_seconds_limit: Training seconds after which each ends at the next grid step; None
-            where only its steps end it.
+        executions: Execution settings; every training is done once with each.
+        jobs: In training order.
+        trial: The trial of a study; the test split is then not evaluated. None otherwise.
+        train_seconds_limit: Train seconds after which a training ends at the next grid step; None
+            for no limit.
     """
 
     name: str
     scenario: Scenario
     source: Source
     executions: tuple[Execution, ...]
-    trajectories: tuple[TrainingJob, ...]
+    jobs: tuple[TrainingJob, ...]
     trial: Trial | None = None
     train_seconds_limit: float | None = None
 
@@ -71,53 +72,53 @@ def make_plan(
     executions: Sequence[Execution],
     independent: bool = False,
 ) -> TrainingPlan:
-    """Lay out the trainings of a scenario.
+    """Make the training jobs of a scenario.
 
-    With a constant learning rate a row is an exact prefix of a longer one, so a seed's rows share
-    one trajectory, unless `independent` asks for a training from zero for each. A schedule ends
-    with its row, and so each row is a trajectory. Where it is to be carried out in several ways,
-    each is a trajectory of its own, from the same seed.
+    With a constant learning rate a shorter training is an exact prefix of a longer one, so a seed's
+    step counts share one job, unless `independent` asks for a training from step 0 for each. A
+    learning rate schedule ends with its step count, so each step count is a job. Each of several
+    executions is a job of its own, from the same seed.
 
     Raises:
-        BenchError: A step takes more images than there are to train on, or a seed is too large.
+        BenchError: A step takes more images than the training split has, or a seed is too large.
     """
-    asked = scenario.hyperparameters
-    if asked.images_per_step > source.train_images:
-        name = asked.images_name
+    hyperparameters = scenario.hyperparameters
+    if hyperparameters.images_per_step > source.train_images:
+        images_name = hyperparameters.images_name
         raise BenchError(
-            f"{name} is {asked.images_per_step}, {source.name} has {source.train_images} training "
-            "images",
-            f"choose a smaller {name}",
+            f"{images_name} is {hyperparameters.images_per_step}, {source.name} has "
+            f"{source.train_images} training images",
+            f"choose a smaller {images_name}",
         )
     if seeds[-1] > MAX_SEED:
         raise BenchError(f"seed {seeds[-1]} is above {MAX_SEED}", "choose a smaller --first-seed")
     trainings: list[tuple[int, int, tuple[int, ...]]]
     if independent:
         pairs = [(seed, steps) for seed in seeds for steps in scenario.steps]
-        trainings = [(seed, _seed_of_row(seed, steps), (steps,)) for seed, steps in pairs]
-    elif not asked.rows_share_steps:
+        trainings = [(seed, _independent_seed(seed, steps), (steps,)) for seed, steps in pairs]
+    elif not hyperparameters.step_counts_share_training:
         trainings = [(seed, seed, (steps,)) for seed in seeds for steps in scenario.steps]
     else:
         trainings = [(seed, seed, scenario.steps) for seed in seeds]
-    trajectories = tuple(
+    jobs = tuple(
         TrainingJob(*training, execution) for training in trainings for execution in executions
     )
-    return TrainingPlan(name, scenario, source, tuple(executions), trajectories)
+    return TrainingPlan(name, scenario, source, tuple(executions), jobs)
 
 
 def planned_runs(
     plan: TrainingPlan,
-    trajectory: TrainingJob,
+    job: TrainingJob,
     machine: Machine,
     shared: tuple[PhaseName, ...] = (),
 ) -> tuple[RunResult, ...]:
-    """A trajectory's runs, by rising step count, as they are before their first step.
+    """A job's runs, by rising step count, before their first step.
 
     Args:
-        plan: What is trained.
-        trajectory: One of its trainings.
-        machine: The described machine.
-        shared: Phases in which this process opens its store.
+        plan: The plan.
+        job: One of its jobs.
+        machine: This machine's description.
+        shared: Phases of the worker during which this process opens its store.
     """
     return tuple(
         planned_run(
@@ -125,21 +126,21 @@ def planned_runs(
             scenario=plan.scenario,
             source=plan.source,
             machine=machine,
-            execution=trajectory.execution,
+            execution=job.execution,
             steps=steps,
-            seed=trajectory.seed,
-            training_seed=trajectory.training_seed,
-            trajectory=trajectory.id,
+            seed=job.seed,
+            training_seed=job.training_seed,
+            trajectory=job.id,
             shared_phases=shared,
             trial=plan.trial,
-            part=trajectory.part,
+            part=job.part,
             train_seconds_limit=plan.train_seconds_limit,
         )
-        for steps in trajectory.rows
+        for steps in job.step_counts
     )
 
 
-def _seed_of_row(seed: int, steps: int) -> int:
-    """A seed for a row that is trained from zero: another one for each seed and step count."""
+def _independent_seed(seed: int, steps: int) -> int:
+    """The training seed of a step count trained from step 0; differs by seed and step count."""
     digest = hashlib.sha256(f"{seed},{steps}".encode()).digest()
     return int.from_bytes(digest[:4], "big") & MAX_SEED

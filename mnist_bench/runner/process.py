@@ -1,4 +1,4 @@
-"""The parent's end of a training process."""
+"""Worker processes as their parent sees them: started, read, ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.records import Record
 from mnist_bench.results import protocol
 from mnist_bench.results.experiments import CLAIM_OF_KIND, Body
@@ -25,27 +25,27 @@ from mnist_bench.results.protocol import (
 )
 from mnist_bench.scenarios.execution import Execution
 
-# -P: a file of the user's called numpy.py must not shadow the library.
+# -P: a file numpy.py in the working directory must not shadow the library.
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker")
-"""What starts a worker."""
+"""Command line of a training worker."""
 PROBE: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker.probe")
-"""What finds out what TensorFlow can do here."""
+"""Command line of the probe for GPUs and bfloat16."""
 LAYER_MAPS: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker.layer_maps")
-"""What looks through layers at an image."""
+"""Command line of the layer maps of an image."""
 EXPERIMENT: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker.run_experiment")
-"""What measures for a claim of the paper."""
+"""Command line of an experiment for a claim."""
 _BODY: TypeAdapter[Body] = TypeAdapter(Body)
 _END_SECONDS = 30.0
-"""How long a worker that has said its last word may take to end."""
+"""How long a worker may take to exit after its last message."""
 _LOG_TAIL_LINES = 15
 
 
 class WorkerProcess:
-    """One fresh worker: started at once, ended with the `with` block whatever happens.
+    """One worker process: started by the constructor, killed at the end of the `with` block.
 
     Args:
-        request: What it shall train; it begins to import TensorFlow at once and waits for `go`.
-        log: File for all that it prints beside its messages.
+        request: What to train. The worker imports TensorFlow at once and then waits for `go`.
+        log: File for its standard error.
     """
 
     def __init__(self, request: Request, log: Path) -> None:
@@ -60,7 +60,7 @@ class WorkerProcess:
                 stderr=stderr,
             )
         if self._process.stdin is None or self._process.stdout is None:
-            raise RuntimeError("pipes were asked for and none were made")
+            raise RuntimeError("Popen made no pipes")
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._write(request.model_dump_json())
 
@@ -72,20 +72,20 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The system's number of the process."""
+        """Process id."""
         return self._process.pid
 
     def go(self) -> None:
-        """Let it trace and train."""
+        """Let the worker trace and train."""
         self._write(protocol.GO)
 
     def messages(self) -> Iterator[Message]:
-        """What it says, as it says it, up to its last word or its end."""
+        """Its messages as they arrive, until the last one or its end."""
         for line in self._stdout:
             try:
                 message = protocol.parse(line)
             except ValueError:
-                self._failure = f"the training process said what is no message: {line[:200]!r}"
+                self._failure = f"the training process wrote an unexpected line: {line[:200]!r}"
                 self.kill()
                 return
             if isinstance(message, protocol.Failure):
@@ -96,7 +96,7 @@ class WorkerProcess:
                 return
 
     def end(self) -> str | None:
-        """Wait for its end; why it failed, None where it did not."""
+        """Wait for its end. Returns why it failed, None if it did not."""
         try:
             code = self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -104,10 +104,10 @@ class WorkerProcess:
             code = self._process.returncode
         if self._done:
             return None
-        return self._failure or _death(code)
+        return self._failure or _exit_text(code)
 
     def kill(self) -> None:
-        """End it now, if it is still there."""
+        """Kill it if it is still running."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -121,90 +121,90 @@ class WorkerProcess:
         return "\n".join(lines[-_LOG_TAIL_LINES:])
 
     def _write(self, line: str) -> None:
-        # A worker that is gone is noticed where its messages end.
+        # `messages` notices a worker that has exited.
         with contextlib.suppress(OSError):
             self._stdin.write(line.encode() + b"\n")
             self._stdin.flush()
 
 
 def probe(execution: Execution) -> ProbeResult:
-    """Find out, in a process of its own, which GPUs there are and what bfloat16 is worth.
+    """Find the GPUs, and measure the speedup of bfloat16, in a separate process.
 
     Args:
-        execution: What is in question; where it is float32, nothing is measured.
+        execution: Execution settings; nothing is measured for float32.
 
     Raises:
-        BenchError: It can't be found out.
+        BenchError: The probe failed.
     """
-    advice = "leave out --device and --precision, which ask for it"
-    told = _answered(PROBE, execution, "what TensorFlow can do here", advice)
+    subject, advice = "what TensorFlow supports here", "leave out --device and --precision"
+    done = _run_worker(PROBE, execution, subject, advice)
     try:
-        return ProbeResult.model_validate_json(_last_line(told))
+        return ProbeResult.model_validate_json(_last_line(done))
     except ValidationError as error:
-        raise _unknown("what TensorFlow can do here", _last_words(told), advice) from error
+        raise _worker_error(subject, _error_line(done), advice) from error
 
 
-def compute_layer_maps(question: LayerMapsRequest) -> None:
-    """Look through layers at an image, in a process of its own.
-
-    Raises:
-        BenchError: That did not come to its end.
-    """
-    _answered(LAYER_MAPS, question, f"what layers make of image {question.image}", "try again")
-
-
-def run_experiment(question: ExperimentRequest) -> Body:
-    """Measure what a claim of the paper needs, in a process of its own.
+def compute_layer_maps(request: LayerMapsRequest) -> None:
+    """Compute the layer maps of an image in a separate process.
 
     Raises:
-        BenchError: That did not come to its end.
+        BenchError: The process failed.
     """
-    what, advice = f"what claim {question.claim} needs", "try again"
-    told = _answered(EXPERIMENT, question, what, advice)
+    _run_worker(LAYER_MAPS, request, f"the layer maps of image {request.image}", "try again")
+
+
+def run_experiment(request: ExperimentRequest) -> Body:
+    """Run the experiment of a claim in a separate process.
+
+    Raises:
+        BenchError: The process failed.
+    """
+    subject, advice = f"the experiment of claim {request.claim}", "try again"
+    done = _run_worker(EXPERIMENT, request, subject, advice)
     try:
-        body = _BODY.validate_json(_last_line(told))
+        body = _BODY.validate_json(_last_line(done))
     except ValidationError as error:
-        raise _unknown(what, _last_words(told), advice) from error
-    if CLAIM_OF_KIND[body.kind] != question.claim:
-        raise _unknown(what, f"it measured {body.kind}", advice)
+        raise _worker_error(subject, _error_line(done), advice) from error
+    if CLAIM_OF_KIND[body.kind] != request.claim:
+        raise _worker_error(subject, f"it measured {body.kind}", advice)
     return body
 
 
-def _answered(
-    command: tuple[str, ...], question: Record, what: str, advice: str
+def _run_worker(
+    command: tuple[str, ...], request: Record, subject: str, advice: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """A process that was told a question and has answered it."""
-    asked = question.model_dump_json().encode()
+    """Run a worker that reads one request and prints one result."""
+    line = request.model_dump_json().encode()
     try:
-        done = subprocess.run(command, input=asked, capture_output=True, check=False)
+        done = subprocess.run(command, input=line, capture_output=True, check=False)
     except OSError as error:
-        raise _unknown(what, str(error), advice) from error
+        raise _worker_error(subject, str(error), advice) from error
     if done.returncode:
-        raise _unknown(what, _last_words(done), advice)
+        raise _worker_error(subject, _error_line(done), advice)
     return done
 
 
 def _last_line(done: subprocess.CompletedProcess[bytes]) -> bytes:
-    """The answer: whatever libraries print comes before."""
+    """The result; lines before it were printed by libraries."""
     return done.stdout.rstrip().rpartition(b"\n")[2]
 
 
-def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
+def _error_line(done: subprocess.CompletedProcess[bytes]) -> str:
     lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else _death(done.returncode)
+    return lines[-1] if lines else _exit_text(done.returncode)
 
 
-def _unknown(what: str, reason: str, advice: str) -> BenchError:
-    return BenchError(f"{what} could not be found out: {reason}", advice, exit_status=EXIT_BROKE)
+def _worker_error(subject: str, reason: str, advice: str) -> BenchError:
+    return BenchError(f"can't determine {subject}: {reason}", advice, exit_status=EXIT_FAILURE)
 
 
-def _death(code: int) -> str:
-    """An exit status as words."""
+def _exit_text(code: int) -> str:
+    """Describe the exit status of a worker that ended early."""
     if code >= 0:
         return f"the training process ended early with exit status {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    remedy = " (out of memory, perhaps)" if name == "SIGKILL" else ""
-    return f"the training process was ended by {name}{remedy}"
+    cause = " (out of memory, perhaps)" if name == "SIGKILL" else ""
+    return f"the training process was ended by {name}{cause}"

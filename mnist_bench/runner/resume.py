@@ -1,4 +1,4 @@
-"""What is recorded already, so that only the rest is trained."""
+"""What is recorded of a plan already, so that only the rest is trained."""
 
 from __future__ import annotations
 
@@ -16,57 +16,57 @@ _SAME = (
     *("threads", "precision", "device", "device_name", "machine_id"),
     *("seed", "training_seed", "steps"),
 )
-"""Two runs that agree in these answer the same question in the same way."""
+"""Two runs with the same values of these fields are replicates of the same training."""
 
 
 @dataclass(frozen=True)
 class Remaining:
-    """What is left of a plan.
+    """The part of a plan that is not recorded yet.
 
     Attributes:
-        plan: The plan without the rows that are recorded.
-        earlier: Those, by seed, threads and steps.
+        plan: The plan without the step counts that are recorded.
+        earlier: The recorded runs, by seed, threads and steps.
     """
 
     plan: TrainingPlan
     earlier: tuple[RunResult, ...] = ()
 
     def joined(self, results: Sequence[RunResult]) -> tuple[RunResult, ...]:
-        """All runs of the plan that was asked for, by seed, threads and steps."""
+        """All runs of the complete plan, by seed, threads and steps."""
         runs = (*self.earlier, *results)
         return tuple(sorted(runs, key=lambda run: (run.seed, run.threads, run.steps)))
 
 
 def remaining_of(
-    plan: TrainingPlan, machine: Machine, store: MlflowReader, *, spoilt_again: bool = False
+    plan: TrainingPlan, machine: Machine, store: MlflowReader, *, repeat_invalid: bool = False
 ) -> Remaining:
-    """What is left of a plan: a row is there when a finished run in the store answers it.
+    """Find the step counts of a plan for which the store has no finished run.
 
     Args:
-        plan: The plan.
-        machine: This one.
+        plan: The complete plan.
+        machine: This machine; runs of other machines don't count.
         store: Where runs are recorded.
-        spoilt_again: Whether a run that the machine spoilt is as good as none.
+        repeat_invalid: Whether invalid runs count as missing.
     """
     recorded = {
         _key(run): run
         for run in _oldest_first(plan, store)
-        if not (spoilt_again and run.verdict == "invalid")
+        if not (repeat_invalid and run.verdict == "invalid")
     }
     earlier: list[RunResult] = []
-    trajectories = []
-    for trajectory in plan.trajectories:
-        planned = planned_runs(plan, trajectory, machine)
+    jobs = []
+    for job in plan.jobs:
+        planned = planned_runs(plan, job, machine)
         found = [recorded.get(_key(run)) for run in planned]
         earlier += [run for run in found if run]
-        missing = [run.steps for run, there in zip(planned, found, strict=True) if not there]
+        missing = [run.steps for run, match in zip(planned, found, strict=True) if not match]
         if missing:
-            trajectories.append(dataclasses.replace(trajectory, rows=tuple(missing)))
-    return Remaining(dataclasses.replace(plan, trajectories=tuple(trajectories)), tuple(earlier))
+            jobs.append(dataclasses.replace(job, step_counts=tuple(missing)))
+    return Remaining(dataclasses.replace(plan, jobs=tuple(jobs)), tuple(earlier))
 
 
 def _oldest_first(plan: TrainingPlan, store: MlflowReader) -> Sequence[RunResult]:
-    """So that of two runs of a row the newest is taken."""
+    """Finished runs, oldest first, so that the newest of several replaces the others."""
     return store.load_finished(plan.name, plan.source.digest)[::-1]
 
 

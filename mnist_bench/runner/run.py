@@ -1,4 +1,4 @@
-"""What of plans is left to train."""
+"""Plans without what is recorded already."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from mnist_bench.measurement import machine
 from mnist_bench.runner import resume
 from mnist_bench.runner.options import RunOptions
 from mnist_bench.runner.plan import TrainingPlan
-from mnist_bench.tracking.mlflow_reader import existing_store
+from mnist_bench.tracking.mlflow_reader import open_existing_store
 
 
-def remaining_plans(plans: Sequence[TrainingPlan], wish: RunOptions) -> tuple[TrainingPlan, ...]:
-    """What of the plans would be trained, looked up without making a store."""
-    opened = existing_store(wish.tracking_uri, wish.experiment) if wish.resume else None
-    if opened is None:
+def remaining_plans(plans: Sequence[TrainingPlan], options: RunOptions) -> tuple[TrainingPlan, ...]:
+    """The plans without the runs that `--resume` finds recorded; creates no store."""
+    store = (
+        open_existing_store(options.tracking_uri, options.experiment) if options.resume else None
+    )
+    if store is None:
         return tuple(plans)
     described = machine.describe()
     return tuple(
-        resume.remaining_of(plan, described, opened, spoilt_again=wish.spoilt_again).plan
+        resume.remaining_of(plan, described, store, repeat_invalid=options.repeat_invalid).plan
         for plan in plans
     )

@@ -1,4 +1,4 @@
-"""How many seeds are enough, where the user leaves that to the suite."""
+"""The stopping rule of `--seeds auto`: how many seeds are enough."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ BUDGET_SECONDS = 30 * 60.0
 
 @dataclass(frozen=True)
 class StoppingRule:
-    """When seeds are enough; declared before the first is trained.
+    """When to stop adding seeds; printed before the first is trained.
 
     Attributes:
-        precision_target: Half the width that the 95% t interval of each row's mean of max test
-            accuracy may have.
+        precision_target: Largest half-width of the 95% t interval of each step count's mean max
+            test accuracy.
         budget_seconds: Wall-clock time for a scenario's trainings.
     """
 
@@ -39,12 +39,12 @@ class StoppingRule:
     def reason_to_stop(
         self, results: Sequence[RunResult], elapsed_seconds: float, seed_seconds: float
     ) -> str | None:
-        """Why no further seed is begun, in words; None where one is.
+        """Why to add no further seed; None to go on.
 
         Args:
             results: All runs so far.
-            elapsed_seconds: Since the first training was begun.
-            seed_seconds: What a seed took so far; 0 where none was trained.
+            elapsed_seconds: Wall-clock time since the first training started.
+            seed_seconds: Mean wall-clock time of a seed so far; 0 if none was trained.
         """
         rows = table1.rows(summarise(results), None)
         if rows and all(_is_within(row, self.precision_target) for row in rows):
@@ -58,10 +58,10 @@ class StoppingRule:
 
 
 class SeedCount:
-    """A rule at work on one scenario.
+    """Applies a stopping rule to one scenario.
 
     Args:
-        rule: The rule; None where every seed of the plan is wanted.
+        rule: The rule; None to train every seed of the plan.
         clock: Seconds, monotonic.
     """
 
@@ -70,35 +70,35 @@ class SeedCount:
     ) -> None:
         self._rule = rule
         self._clock = clock
-        self._began_at = clock()
-        self._asked = 0
-        self._ended = ""
+        self._started_at = clock()
+        self._checks = 0
+        self._message = ""
 
     @property
     def ended(self) -> str:
-        """Why it ended, in one line; empty while it goes on, and where something else ended it."""
-        return self._ended
+        """Why the rule stopped the plan, in one line; empty if it did not."""
+        return self._message
 
     def enough(self, results: Sequence[RunResult]) -> bool:
-        """Whether to stop here; to be asked before each seed, the first one too.
+        """Whether to stop here. Call it once before each seed, including the first.
 
         Args:
             results: All runs so far.
         """
         if self._rule is None:
             return False
-        elapsed = self._clock() - self._began_at
-        pace = elapsed / self._asked if self._asked else 0.0
-        self._asked += 1
-        reason = self._rule.reason_to_stop(results, elapsed, pace)
+        elapsed = self._clock() - self._started_at
+        seed_seconds = elapsed / self._checks if self._checks else 0.0
+        self._checks += 1
+        reason = self._rule.reason_to_stop(results, elapsed, seed_seconds)
         if reason:
             seeds = len({run.seed for run in results})
-            self._ended = f"Stopped after {seeds} seed{'s' if seeds != 1 else ''}: {reason}"
+            self._message = f"Stopped after {seeds} seed{'s' if seeds != 1 else ''}: {reason}"
         return reason is not None
 
 
 def half_width(row: Row) -> float | None:
-    """Half the 95% t interval of a row's mean max test accuracy; None below two seeds."""
+    """Half-width of the 95% t interval of a row's mean max test accuracy; None below two seeds."""
     if row.sd is None or row.n < 2:
         return None
     return statistics.half_width(row.sd, row.n)
@@ -118,6 +118,6 @@ def _widest(rows: Sequence[Row]) -> str:
 
 
 def _last_failed(results: Sequence[RunResult]) -> bool:
-    """Whether the last seed has nothing to show: the next one would hardly fare better."""
+    """Whether no run of the last seed finished; the next seed would probably fail too."""
     last = [run for run in results if run.seed == results[-1].seed]
     return bool(last) and all(run.status != "finished" for run in last)

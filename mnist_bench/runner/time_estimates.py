@@ -1,4 +1,4 @@
-"""What training costs here: remembered from the runs before, in the user's cache folder."""
+"""Training time estimates from earlier runs, cached in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import Hyperparameters
 from mnist_bench.scenarios.scenario import Scenario
 
-if TYPE_CHECKING:  # `scenarios` remembers nothing, and has no runs to load the type of
+if TYPE_CHECKING:  # at run time the import would slow `mnist-bench scenarios` down
     from mnist_bench.results.run import RunResult
 
 _FILE = "costs.json"
 
 
 class Cost(Record):
-    """Speeds of one network on this machine.
+    """Speed of one configuration on this machine.
 
     Attributes:
-        steps: Length of the training that they were measured on.
-        train_images_per_second: Of training alone.
-        score_images_per_second: Of scoring alone.
-        start_seconds: What a process takes beside training and scoring.
+        steps: Steps of the training that it was measured on.
+        train_images_per_second: While training.
+        score_images_per_second: While evaluating.
+        start_seconds: Time of a worker process apart from training and evaluating.
     """
 
     steps: int = Field(gt=0)
@@ -43,12 +43,12 @@ _COSTS: TypeAdapter[dict[str, Cost]] = TypeAdapter(dict[str, Cost])
 
 @dataclass(frozen=True)
 class Work:
-    """How much there is to do.
+    """Amount of work, independent of the machine.
 
     Attributes:
-        train_images: Images to train on, over all steps.
-        score_images: Images to score, over all evaluations.
-        processes: Workers to start.
+        train_images: Images over all steps.
+        score_images: Images over all evaluations.
+        processes: Worker processes to start.
     """
 
     train_images: int
@@ -56,7 +56,7 @@ class Work:
     processes: int
 
     def seconds(self, cost: Cost) -> float:
-        """Wall-clock seconds that it takes at a cost."""
+        """Expected wall-clock seconds at a given speed."""
         return (
             self.train_images / cost.train_images_per_second
             + self.score_images / cost.score_images_per_second
@@ -64,34 +64,33 @@ class Work:
         )
 
 
-def work_of(scenario: Scenario, rows: tuple[int, ...], scored_at_once: int) -> Work:
-    """The work of one trajectory.
+def work_of(scenario: Scenario, step_counts: tuple[int, ...], scored_at_once: int) -> Work:
+    """The work of one training.
 
     Args:
-        scenario: What is asked.
-        rows: Step counts of the trajectory.
-        scored_at_once: Images of one evaluation: test and validation together.
+        scenario: The scenario.
+        step_counts: Step counts of the training, rising.
+        scored_at_once: Images of one evaluation, test and validation together.
     """
-    evaluations = len({*scenario.grid.points(rows[-1]), *rows})
+    evaluations = len({*scenario.grid.points(step_counts[-1]), *step_counts})
     return Work(
-        rows[-1] * scenario.hyperparameters.images_per_step,
+        step_counts[-1] * scenario.hyperparameters.images_per_step,
         evaluations * scored_at_once,
         processes=1,
     )
 
 
 def load_cost(model: str, hyperparameters: Hyperparameters, execution: Execution) -> Cost | None:
-    """What such a training cost here last; None where none was measured."""
-    manner = (execution.precision, execution.device, execution.threads)
-    return _read().get(_key(model, hyperparameters, *manner))
+    """The last recorded cost of such a training here; None if there is none."""
+    settings = (execution.precision, execution.device, execution.threads)
+    return _read().get(_key(model, hyperparameters, *settings))
 
 
 def save_costs(runs: Sequence[RunResult], scored_at_once: int) -> None:
-    """Keep what the longest finished run of each kind cost.
+    """Save the cost of the longest finished run of each configuration.
 
-    A cache that can't be written is no fault. A shorter training than the one known, hardly warmed
-    up, does not take its place; nor does one that the machine spoilt, which is better than nothing
-    all the same.
+    A shorter training is less warmed up, so it does not replace the known cost; nor does an invalid
+    run, which is used only if nothing else is known. A cache that can't be written is ignored.
     """
     known = _read()
     costs = dict(known)
@@ -108,16 +107,16 @@ def save_costs(runs: Sequence[RunResult], scored_at_once: int) -> None:
 
 
 def _cost_of(run: RunResult, runs: Sequence[RunResult], scored_at_once: int) -> Cost | None:
-    """What a run cost; None where it does not tell."""
+    """The cost of a run; None if its training or evaluation was not timed."""
     if not run.images_per_second or not run.seconds.get("evaluate"):
         return None
     scored = {e.step for r in runs if r.trajectory == run.trajectory for e in r.evaluations}
-    worked = run.seconds.get("train", 0.0) + run.seconds["evaluate"]
+    work_seconds = run.seconds.get("train", 0.0) + run.seconds["evaluate"]
     return Cost(
         steps=run.steps,
         train_images_per_second=run.images_per_second,
         score_images_per_second=len(scored) * scored_at_once / run.seconds["evaluate"],
-        start_seconds=sum(run.seconds.values()) - worked,
+        start_seconds=sum(run.seconds.values()) - work_seconds,
     )
 
 

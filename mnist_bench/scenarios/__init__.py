@@ -1,5 +1,5 @@
-"""What is asked: scenarios, hyperparameters, and the paper's Table I as data.
+"""Scenarios, hyperparameters, and the paper's Table I as data.
 
-It neither trains nor decides how many seeds are run.
+The number of seeds is not part of a scenario: see `runner`.
 Start with scenario.py.
 """

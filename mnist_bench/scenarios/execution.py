@@ -1,4 +1,4 @@
-"""How a training is carried out: its arithmetic, its device, its threads."""
+"""Execution settings of a training: threads, precision, device."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ Device = Literal["cpu", "gpu"]
 
 
 class Execution(Record):
-    """How a training is carried out; what it computes is the scenario's matter.
+    """Execution settings of a training, which do not define what it computes.
 
     Attributes:
-        threads: As many of TensorFlow's operations run at a time, each on one thread.
-        precision: Of the arithmetic; weights are kept as float32 in any case.
-        device: Where it is done.
-        device_name: Of the GPU; None on the processor, which the machine's description names.
-        device_memory_bytes: What TensorFlow may use of the GPU's memory; None on the processor,
-            and where it is not told.
-        bfloat16_speedup: How many times as fast as float32 the paper's training step in bfloat16
-            was found to be here, right before, at the most threads that the command asked for;
-            None where nobody measured.
+        threads: TensorFlow operations that run concurrently, each on one thread.
+        precision: Of the arithmetic; weights are always float32.
+        device: CPU or GPU.
+        device_name: Name of the GPU; None on the CPU, which the machine's description names.
+        device_memory_bytes: GPU memory that TensorFlow may use; None on the CPU, or if unknown.
+        bfloat16_speedup: Speedup of the paper network's training step in bfloat16 over float32,
+            measured before the training with the largest thread count of the command; None if not
+            measured.
     """
 
     threads: int
@@ -36,32 +35,32 @@ class Execution(Record):
     bfloat16_speedup: float | None = None
 
     @property
-    def parts(self) -> int:
-        """Into how many parts the work is cut: one for each thread, and on a GPU a whole."""
+    def shards(self) -> int:
+        """Pieces that a batch is cut into: one per thread, and 1 on a GPU."""
         return self.threads if self.device == "cpu" else 1
 
     def __str__(self) -> str:
-        where = f"{self.device} ({self.device_name})" if self.device_name else self.device
-        return f"{self.precision} on {where}"
+        device = f"{self.device} ({self.device_name})" if self.device_name else self.device
+        return f"{self.precision} on {device}"
 
 
-def thread_counts(asked: ThreadCounts, usable: int) -> tuple[int, ...]:
-    """The thread counts that a scenario asks for, rising.
+def thread_counts(requested: ThreadCounts, usable: int) -> tuple[int, ...]:
+    """The thread counts of a scenario, rising.
 
     Args:
-        asked: The scenario's key.
+        requested: The scenario's key `threads`.
         usable: Cores that the process may use.
 
     Raises:
-        BenchError: More threads than cores.
+        BenchError: The scenario needs more threads than there are usable cores.
     """
-    if asked == DOUBLING:
+    if requested == DOUBLING:
         powers = (2**exponent for exponent in range(usable.bit_length()))
         return tuple(sorted({*powers, usable}))
-    if asked[-1] > usable:
+    if requested[-1] > usable:
         cores = "1 core" if usable == 1 else f"{usable} cores"
         raise BenchError(
-            f"the scenario asks for {count(asked[-1])} threads, and there are {cores} to use",
-            f'choose fewer threads in it, or "{DOUBLING}"; or give one count as --threads',
+            f"the scenario needs {count(requested[-1])} threads, but this process may use {cores}",
+            f'set fewer threads in the scenario, or "{DOUBLING}", or give --threads N',
         )
-    return asked
+    return requested

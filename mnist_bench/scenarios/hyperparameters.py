@@ -1,4 +1,4 @@
-"""What may be chosen of a model and its training; which type of it, the model's name says."""
+"""Hyperparameters of every model, with defaults and ranges."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _MAX_FILTERS = 512
 _MAX_UNITS = 8_192
 _MAX_HIDDEN_LAYERS = 16
 _MAX_KERNEL_SIZE = 13
-"""The second convolution sees 14 pixels a side."""
+"""The second convolution's input has 14 pixels per side."""
 _MAX_SHIFT_PIXELS = 7
 """A quarter of an image's side."""
 _MAX_ROTATION_DEGREES = 45
-"""What a 6 is turned to by twice as much, and more, is no 6."""
+"""A 6 that is rotated by much more is no longer a 6."""
 _MAX_ZOOM_SHARE = 0.5
 _MAX_REGULARISATION = 1e6
 _MAX_ITERATIONS = 100_000
@@ -36,37 +36,37 @@ _MAX_NEIGHBOURS = 1_000
 
 
 class ModelHyperparameters(Record):
-    """What those of every model have in common."""
+    """Base class of the hyperparameters of every model."""
 
-    always_named: ClassVar[tuple[str, ...]] = ()
-    """Named in words even where they are the defaults."""
+    always_described: ClassVar[tuple[str, ...]] = ()
+    """Hyperparameters that `description` contains even if they have their default value."""
     images_name: ClassVar[str]
-    """The hyperparameter that says how many images one step takes."""
+    """Name of the hyperparameter that holds the number of images per step."""
     is_fitted_at_once: ClassVar[bool] = False
-    """Whether one step is the whole training: a `fit` of a method that knows no steps."""
+    """Whether one step is the whole training, as for scikit-learn's `fit`."""
 
     @property
     def images_per_step(self) -> int:
-        """Training images of one step."""
+        """Training images per step."""
         images: int = getattr(self, self.images_name)
         return images
 
     @property
-    def rows_share_steps(self) -> bool:
-        """Whether a short training is the beginning of a long one."""
+    def step_counts_share_training(self) -> bool:
+        """Whether a shorter training is an exact prefix of a longer one."""
         return True
 
     @property
-    def in_words(self) -> str:
-        """What is always named, and whatever else is not the default."""
-        return self._told(self.always_named)
+    def description(self) -> str:
+        """The `always_described` hyperparameters, and those that differ from their defaults."""
+        return self._describe(self.always_described)
 
     @property
     def not_default(self) -> str:
-        """Whatever is not the default; the paper's network has the paper's by default."""
-        return self._told(())
+        """The hyperparameters that differ from their defaults, which are the paper's."""
+        return self._describe(())
 
-    def _told(self, always: tuple[str, ...]) -> str:
+    def _describe(self, always: tuple[str, ...]) -> str:
         defaults = type(self)()
         return ", ".join(
             f"{name} {value}"
@@ -76,25 +76,25 @@ class ModelHyperparameters(Record):
 
 
 class NetworkHyperparameters(ModelHyperparameters):
-    """What may be chosen of the training of every network.
+    """Hyperparameters of the training of every network.
 
     Attributes:
-        learning_rate: The optimizer's step size; of a schedule, its largest.
-        batch_size: Images in one step.
+        learning_rate: The optimizer's step size; with a schedule, the largest.
+        batch_size: Images per step.
         dropout_rate: Share of the last hidden layer's outputs dropped in training.
-        optimizer: `adam`; or `momentum`, gradient descent with Nesterov's momentum of 0.9.
-        schedule: Of the learning rate over the training: `constant`; `one-cycle`, up from a
-            25th and down to nothing; `cosine`, down to nothing.
-        label_smoothing: Share of a label that is spread evenly over all ten digits.
-        shift_pixels: In training each image is shifted by up to so many pixels each way.
-        rotation_degrees: In training each image is turned by up to so many degrees each way.
-        zoom_share: In training each image is made wider or narrower, and taller or shorter, by up
-            to this share of itself.
-        average_decay: What is scored is an average of the weights of all steps, in which a step
-            weighs this much of the next; 0 scores the weights as they are.
+        optimizer: `adam`, or `momentum`: gradient descent with Nesterov momentum of 0.9.
+        schedule: Learning rate over the training: `constant`; `one-cycle`, which rises from a 25th
+            and falls to 0; `cosine`, which falls to 0.
+        label_smoothing: Share of a label that is distributed evenly over all ten digits.
+        shift_pixels: Largest random shift of a training image in each direction, in pixels.
+        rotation_degrees: Largest random rotation of a training image in each direction.
+        zoom_share: Largest random change of a training image's width and height, as a share of
+            each.
+        average_decay: Decay of the exponential moving average of the weights that is evaluated;
+            0 evaluates the current weights.
     """
 
-    always_named: ClassVar[tuple[str, ...]] = ("learning_rate", "batch_size", "dropout_rate")
+    always_described: ClassVar[tuple[str, ...]] = ("learning_rate", "batch_size", "dropout_rate")
     images_name: ClassVar[str] = "batch_size"
 
     learning_rate: float = Field(default=0.001, gt=0, le=10)
@@ -109,23 +109,23 @@ class NetworkHyperparameters(ModelHyperparameters):
     average_decay: float = Field(default=0.0, ge=0, lt=1)
 
     @property
-    def rows_share_steps(self) -> bool:
-        """Whether a short training is the beginning of a long one: not where a schedule ends."""
+    def step_counts_share_training(self) -> bool:
+        """Whether a shorter training is a prefix of a longer one: only with a constant rate."""
         return self.schedule == "constant"
 
 
 class PaperCnnHyperparameters(NetworkHyperparameters):
-    """What may be chosen of the paper's network; the defaults are the paper's.
+    """Hyperparameters of the paper's network; the defaults are the paper's.
 
     Attributes:
         dropout_rate: Share of the dense layer's outputs dropped in training.
-        conv1_filters: Outputs of the first convolution.
-        conv1_kernel_size: Its kernel's side, in pixels.
-        conv2_filters: Outputs of the second convolution.
-        conv2_kernel_size: Its kernel's side, in pixels of half the image's.
+        conv1_filters: Filters of the first convolution.
+        conv1_kernel_size: Side of its kernel, in pixels.
+        conv2_filters: Filters of the second convolution.
+        conv2_kernel_size: Side of its kernel, in pixels of the pooled image.
         dense_units: Outputs of the dense layer.
-        batch_normalization: Whether what leaves the convolutions' pools and the dense layer is
-            normalised, a channel or unit at a time, before bias and ReLU.
+        batch_normalization: Whether the outputs of both pooling layers and of the dense layer are
+            batch-normalized, before bias and ReLU.
     """
 
     conv1_filters: int = Field(default=32, ge=1, le=_MAX_FILTERS)
@@ -137,16 +137,16 @@ class PaperCnnHyperparameters(NetworkHyperparameters):
 
 
 class FullyConnectedHyperparameters(NetworkHyperparameters):
-    """What may be chosen of a network of dense layers; trained as the paper's by default.
+    """Hyperparameters of a network of dense layers; trained like the paper's by default.
 
     Attributes:
         dropout_rate: Share of every hidden layer's outputs dropped in training.
-        hidden_layers: Dense layers before the one of the ten outputs.
-        hidden_units: Outputs of each of them.
+        hidden_layers: Number of dense layers before the output layer.
+        hidden_units: Outputs of each hidden layer.
     """
 
-    always_named: ClassVar[tuple[str, ...]] = (
-        *NetworkHyperparameters.always_named,
+    always_described: ClassVar[tuple[str, ...]] = (
+        *NetworkHyperparameters.always_described,
         *("hidden_layers", "hidden_units"),
     )
 
@@ -155,21 +155,21 @@ class FullyConnectedHyperparameters(NetworkHyperparameters):
 
 
 class Lenet5Hyperparameters(NetworkHyperparameters):
-    """What may be chosen of LeNet-5's training; its sizes are fixed.
+    """Hyperparameters of LeNet-5's training; its sizes are fixed.
 
     Attributes:
-        dropout_rate: Share of the 84 units' outputs dropped in training; LeNet-5 itself has none.
+        dropout_rate: Share of the 84 units' outputs dropped in training; none in the original.
     """
 
     dropout_rate: float = Field(default=0.0, ge=0, lt=1)
 
 
 class FittedHyperparameters(ModelHyperparameters):
-    """What may be chosen of every method that is fitted in one step.
+    """Hyperparameters of every method that is fitted in one step.
 
     Attributes:
-        train_images: Images that it is fitted to; where they are fewer than there are, the seed
-            draws them. With all of them, every seed gives the same.
+        train_images: Images that it is fitted to. If fewer than available, the seed selects them;
+            with all of them, every seed gives the same result.
     """
 
     images_name: ClassVar[str] = "train_images"
@@ -179,42 +179,42 @@ class FittedHyperparameters(ModelHyperparameters):
 
 
 class SvmHyperparameters(FittedHyperparameters):
-    """What may be chosen of a support vector machine with an RBF kernel.
+    """Hyperparameters of a support vector machine with an RBF kernel.
 
     Attributes:
-        C: What an image on the wrong side costs, against a wide margin.
-        gamma: Of the kernel exp(-gamma d²), where d is the distance of two images with pixels in
-            [0, 1].
+        C: Penalty of misclassified images; inverse of the regularization strength.
+        gamma: Coefficient of the kernel exp(-gamma d²), where d is the distance of two images with
+            pixels in [0, 1].
     """
 
-    always_named: ClassVar[tuple[str, ...]] = ("train_images", "C", "gamma")
+    always_described: ClassVar[tuple[str, ...]] = ("train_images", "C", "gamma")
 
     C: float = Field(default=5.0, gt=0, le=_MAX_REGULARISATION)
     gamma: float = Field(default=0.03, gt=0, le=1_000)
 
 
 class LogisticHyperparameters(FittedHyperparameters):
-    """What may be chosen of a multinomial logistic regression.
+    """Hyperparameters of a multinomial logistic regression.
 
     Attributes:
-        C: Inverse of how strongly the squares of its weights are held down.
-        max_iterations: Iterations of L-BFGS after which it ends, converged or not.
+        C: Inverse of the strength of L2 regularization.
+        max_iterations: Limit of L-BFGS iterations, converged or not.
     """
 
-    always_named: ClassVar[tuple[str, ...]] = ("train_images", "C", "max_iterations")
+    always_described: ClassVar[tuple[str, ...]] = ("train_images", "C", "max_iterations")
 
     C: float = Field(default=1.0, gt=0, le=_MAX_REGULARISATION)
     max_iterations: int = Field(default=100, ge=1, le=_MAX_ITERATIONS)
 
 
 class NeighboursHyperparameters(FittedHyperparameters):
-    """What may be chosen of k-nearest-neighbours.
+    """Hyperparameters of k-nearest neighbours.
 
     Attributes:
-        neighbours: k: of so many nearest images, by Euclidean distance, the labels are counted.
+        neighbours: k, the number of nearest images by Euclidean distance that vote.
     """
 
-    always_named: ClassVar[tuple[str, ...]] = ("train_images", "neighbours")
+    always_described: ClassVar[tuple[str, ...]] = ("train_images", "neighbours")
 
     neighbours: int = Field(default=3, ge=1, le=_MAX_NEIGHBOURS)
 
@@ -222,7 +222,7 @@ class NeighboursHyperparameters(FittedHyperparameters):
     def _enough_images(self) -> Self:
         if self.neighbours > self.train_images:
             raise ValueError(
-                f"{self.neighbours} neighbours can't be found among {self.train_images} images"
+                f"{self.neighbours} neighbours exceed the {self.train_images} training images"
             )
         return self
 
@@ -239,29 +239,31 @@ HYPERPARAMETERS: dict[str, type[AnyNetworkHyperparameters | AnyFittedHyperparame
     "logistic-regression": LogisticHyperparameters,
     "k-nearest-neighbours": NeighboursHyperparameters,
 }
-"""Model name to the type of its hyperparameters."""
+"""Type of the hyperparameters by model name."""
 
 
-def _of_its_model(value: Any, info: ValidationInfo) -> Any:
-    """The model's own type, made of what a record says beside its `model`.
+def _parse_for_model(value: Any, info: ValidationInfo) -> Any:
+    """Validate as the type that belongs to the record's `model`.
 
-    The fields of two models may be the same; the record's model tells which is meant.
+    Two models may have the same fields, so the fields alone do not identify the type.
     """
     name = info.data.get("model")
-    if name is None:  # the model's own fault is told already
+    if name is None:  # the invalid model is reported already
         return PaperCnnHyperparameters()
-    of = HYPERPARAMETERS.get(name)
-    if of is None:
-        raise ValueError(f"no model is called {name!r:.80}")
-    return of.model_validate(value)
+    model_type = HYPERPARAMETERS.get(name)
+    if model_type is None:
+        raise ValueError(f"there is no model {name!r:.80}")
+    return model_type.model_validate(value)
 
 
 Hyperparameters = Annotated[
-    AnyNetworkHyperparameters | AnyFittedHyperparameters, BeforeValidator(_of_its_model)
+    AnyNetworkHyperparameters | AnyFittedHyperparameters, BeforeValidator(_parse_for_model)
 ]
-"""Those of any model, as a field of a record that names its `model` in a field above."""
+"""Hyperparameters of any model, as a field of a record that declares `model` before it."""
 
 
-def defaults_of(data: dict[str, Any]) -> AnyNetworkHyperparameters | AnyFittedHyperparameters:
-    """A model's own, where a record names nothing but the model."""
+def default_hyperparameters(
+    data: dict[str, Any],
+) -> AnyNetworkHyperparameters | AnyFittedHyperparameters:
+    """Default hyperparameters for a record that has only its `model` set."""
     return HYPERPARAMETERS[data["model"]]()

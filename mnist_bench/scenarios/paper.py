@@ -1,4 +1,4 @@
-"""What the paper printed, as data with its places; the one home of Table I's figures.
+"""The paper's Table I and its protocol as data.
 
 Source: J. Rich, "MNIST Image Classification with Convolutional Neural Network", 2018, and the
 author's program (GitHub jrich8573/MNIST-CNN). The paper does not state the network's sizes,
@@ -18,21 +18,21 @@ AUTHOR = "J. Rich"
 YEAR = 2018
 TABLE_1_PLACE = "Table I, page 3"
 DATASET = "mnist"
-"""The images that Table I was measured on."""
+"""The dataset of Table I."""
 TEST_IMAGES = 10_000
-"""Of these."""
+"""Test images in the dataset."""
 ROUNDING_SD = 1 / TEST_IMAGES / math.sqrt(12)
-"""Of an accuracy that is a whole number of images; no spread of seeds is smaller than this."""
+"""Standard deviation due to rounding accuracy to whole images: the least spread of seeds."""
 
 
 @dataclass(frozen=True)
 class Table1Row:
-    """One line of Table I: a single training, one draw.
+    """One row of Table I, which is from a single training.
 
     Attributes:
         steps: Updates of the training.
-        paper_step: Where the paper saw the maximum, by its own label: updates done minus 1.
-        max_test_accuracy: The largest test accuracy it saw, a share.
+        paper_step: Step of the maximum, as the paper labels it: updates done minus 1.
+        max_test_accuracy: The maximum, as a share.
     """
 
     steps: int
@@ -49,13 +49,13 @@ TABLE_1 = (
 
 RUNNING_TEXT_STEPS = 2_500
 RUNNING_TEXT_ACCURACY = 0.988
-"""What the running text (IV.C) gives for these steps, where Table I has 0.9888."""
+"""Accuracy that the text (IV.C) states for these steps; Table I has 0.9888."""
 
 TARGET_ACCURACIES = tuple(row.max_test_accuracy for row in TABLE_1)
-"""Accuracies whose time is measured where a scenario names none."""
+"""Default target accuracies of a scenario."""
 
 HYPERPARAMETERS = PaperCnnHyperparameters(learning_rate=0.001, batch_size=50, dropout_rate=0.5)
-"""Of the network of Table I and its training."""
+"""Hyperparameters of Table I."""
 
 PROTOCOL = Scenario(
     title="The paper's Table I: max test accuracy after 1,000, 2,500, 5,000 and 10,000 steps",
@@ -65,33 +65,32 @@ PROTOCOL = Scenario(
     eval_every=100,
     hyperparameters=HYPERPARAMETERS,
 )
-"""How the paper's program trained and scored: only runs of this protocol compare with Table I."""
+"""The protocol of the paper's program; only runs of this protocol compare with Table I."""
 
 PARAMETER_COUNT = 3_274_634
 """Weights and biases of the network of Table I."""
 
 
 def paper_label(step: int) -> int:
-    """The step as the paper's program prints it: it counts its updates from 0."""
+    """The label of a step in the paper, whose program counts updates from 0."""
     return step - 1
 
 
 def row_of(steps: int) -> Table1Row | None:
-    """Table I's row for a step count, None where it has none."""
+    """Table I's row for a step count, or None."""
     return next((row for row in TABLE_1 if row.steps == steps), None)
 
 
-# The claims. What decides each of them is declared here, before anything is measured.
-
+# Constants for the claims, declared before anything is measured.
 
 CLAIM_SEEDS = 5
-"""Fewest trainings of a step count by which claims about learning are decided."""
+"""Least trainings per step count to decide claims about learning."""
 CONVERGED_STEPS = 2_000
 PLATEAU_SHARE = 0.75
-"""The plateau: what lies behind this share of the longest training."""
+"""The plateau starts after this share of the longest training."""
 FIGURES_IMAGE = 0
-"""The paper's Figure 1: the first test image."""
+"""Test image of the paper's Figure 1, the first."""
 NEAR_ALL = 0.999
-"""What is called nearly 100%: one test image in a thousand is missed."""
+"""Threshold for “nearly 100%”: one of a thousand test images is wrong."""
 CHARGER_WATTS = 60.0
-"""Of a 13-inch MacBook Pro of 2011; its processor and screen took no more for long."""
+"""Charger of a 13-inch MacBook Pro of 2011: an upper limit of its sustained power."""

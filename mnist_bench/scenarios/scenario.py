@@ -1,4 +1,4 @@
-"""What is asked: a scenario, read from TOML and checked before any work starts."""
+"""Scenarios: read from TOML and validated."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mnist_bench.scenarios.hyperparameters import (
     HYPERPARAMETERS,
     Hyperparameters,
     Model,
-    defaults_of,
+    default_hyperparameters,
 )
 
 DOUBLING: Final = "doubling"
-"""Thread counts 1, 2, 4, ... and every core."""
+"""Thread counts 1, 2, 4, … and all cores."""
 
 _MAX_TITLE = 200
 
@@ -30,24 +30,24 @@ ThreadCounts = tuple[int, ...] | Literal["doubling"]
 
 
 def _checked_threads(value: object) -> object:
-    """Thread counts checked here, since Pydantic would tell a fault once for each kind of them."""
+    """Validate thread counts; Pydantic would report an error for each type of the union."""
     if value is None or value == DOUBLING:
         return value
     counts = tuple(value) if isinstance(value, list | tuple) else ()
-    known = all(type(each) is int and 1 <= each <= MAX_THREADS for each in counts)
-    if not counts or not known or list(counts) != sorted(set(counts)):
+    valid = all(type(value) is int and 1 <= value <= MAX_THREADS for value in counts)
+    if not counts or not valid or list(counts) != sorted(set(counts)):
         raise ValueError(
-            f'it should be a rising list of counts from 1 to {MAX_THREADS:,}, or "{DOUBLING}"'
+            f'must be a rising list of counts from 1 to {MAX_THREADS:,}, or "{DOUBLING}"'
         )
     return counts
 
 
 class Grid(Record):
-    """The steps after which test and validation are scored.
+    """Evaluation grid: the steps after which test and validation images are scored.
 
     Attributes:
-        first: First of them, in updates done.
-        every: Distance between two of them, in updates.
+        first: First grid step, in updates done.
+        every: Distance between grid steps, in updates.
     """
 
     first: int
@@ -57,25 +57,25 @@ class Grid(Record):
         return step >= self.first and (step - self.first) % self.every == 0
 
     def points(self, steps: int) -> range:
-        """All grid steps up to and with `steps`."""
+        """All grid steps up to and including `steps`."""
         return range(self.first, steps + 1, self.every)
 
 
 class Scenario(Record):
-    """One question to the machine: which network, for how many steps, scored when.
+    """A model, its hyperparameters, step counts, dataset and evaluation grid.
 
     Attributes:
-        title: One line for people.
+        title: One line for reports.
         model: Name of the network, or of another method.
-        steps: Step counts, rising; each is a row of its own. Of a method that is fitted at once 1.
-        dataset: Which images; `auto` takes what can be had.
+        steps: Step counts, rising; each gives a run. Methods that are fitted at once have 1.
+        dataset: The dataset; `auto` is MNIST, or the embedded sample if it can't be downloaded.
         eval_first: First step of the evaluation grid.
-        eval_every: Distance of two grid steps; or, instead:
-        eval_every_images: the same distance in training images.
-        target_accuracies: Looked for on test and on validation; None stands for Table I's four.
-        save_weights: Whether a network's trained weights are kept as an artifact.
-        threads: Thread counts, rising, at each of which every seed is trained anew; `doubling`
-            is 1, 2, 4, ... and every core; None trains at one count.
+        eval_every: Distance between grid steps, in steps; or instead:
+        eval_every_images: The same distance in training images.
+        target_accuracies: Accuracies for time to accuracy, on test and validation; None: Table I's.
+        save_weights: Whether the trained weights are saved as an artifact.
+        threads: Thread counts, rising; every seed is trained at each. `doubling` is 1, 2, 4, … and
+            all cores; None trains at one count.
         hyperparameters: Of the type that belongs to `model`.
     """
 
@@ -89,31 +89,33 @@ class Scenario(Record):
     target_accuracies: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     save_weights: bool = False
     threads: Annotated[ThreadCounts | None, BeforeValidator(_checked_threads)] = None
-    hyperparameters: Hyperparameters = Field(default_factory=defaults_of)
+    hyperparameters: Hyperparameters = Field(default_factory=default_hyperparameters)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.hyperparameters.is_fitted_at_once:
             self._check_one_fit()
         if list(self.steps) != sorted(set(self.steps)):
-            raise ValueError("steps must rise, each named once")
+            raise ValueError("steps must rise, without duplicates")
         if (self.eval_every is None) == (self.eval_every_images is None):
             raise ValueError("give one of eval_every and eval_every_images")
         if self.eval_first > self.steps[0]:
             raise ValueError(
-                f"eval_first is {self.eval_first}, after the end of {self.steps[0]} steps: "
-                "nothing would be scored"
+                f"eval_first is {self.eval_first}, after the last of {self.steps[0]} steps: "
+                "nothing would be evaluated"
             )
         return self
 
     def _check_one_fit(self) -> None:
-        """What only a training in steps can be asked for."""
+        """Reject keys that apply only to networks."""
         if self.steps != (1,):
-            raise ValueError(f"{self.model} is fitted in one step: its steps can only be [1]")
+            raise ValueError(f"{self.model} is fitted in one step: steps must be [1]")
         if self.save_weights:
-            raise ValueError(f"{self.model} has no weights that could be kept: no save_weights")
+            raise ValueError(f"{self.model} has no weights: remove save_weights")
         if self.threads is not None:
-            raise ValueError(f"threads are compared for networks, {self.model} is none")
+            raise ValueError(
+                f"only networks compare thread counts: {self.model} can't have threads"
+            )
 
     @property
     def grid(self) -> Grid:
@@ -127,39 +129,39 @@ class Scenario(Record):
     def with_changes(
         self, *, steps: tuple[int, ...] | None = None, settings: tuple[tuple[str, str], ...] = ()
     ) -> Scenario:
-        """This scenario with other step counts or hyperparameters, checked anew.
+        """A copy with other step counts or hyperparameters, validated.
 
         Args:
-            steps: Step counts that replace the scenario's own.
+            steps: Replaces the scenario's step counts.
             settings: Hyperparameter names with their values as TOML text.
 
         Raises:
-            BenchError: A name that the model does not have, or a value out of its range.
+            BenchError: The model has no such hyperparameter, or a value is out of range.
         """
         values = self.model_dump(exclude_none=True)
         if steps is not None or settings:
             values["title"] = f"Changed from: {self.title}"[:_MAX_TITLE]
         if steps is not None:
             values["steps"] = tuple(sorted(set(steps)))
-        known = list(HYPERPARAMETERS[self.model].model_fields)
+        known_names = list(HYPERPARAMETERS[self.model].model_fields)
         for name, text in settings:
-            if name not in known:
+            if name not in known_names:
                 raise BenchError(
                     f"--set {name}: {self.model} has no such hyperparameter",
-                    f"{toml.nearest(name, known)}it has {', '.join(known)}",
+                    f"{toml.suggestion(name, known_names)}it has {', '.join(known_names)}",
                 )
             values["hyperparameters"][name] = _toml_value(text)
-        return _checked(values, where="command line")
+        return _validated(values, source="command line")
 
     def to_toml(self) -> str:
-        """This scenario as a file that `read` takes back."""
+        """This scenario as TOML, which `read` accepts."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
 def packaged_folder() -> Path:
-    """The folder of scenarios and reference results that come with the package.
+    """The folder of packaged scenarios and reference results.
 
-    In a wheel it lies inside the package, in a checkout beside it.
+    It is inside the package in a wheel, and next to it in a checkout.
     """
     package = Path(__file__).parent.parent
     inside = package / "benchmarks"
@@ -167,53 +169,54 @@ def packaged_folder() -> Path:
 
 
 def packaged_names() -> list[str]:
-    """Names of the scenarios that come with the package."""
+    """Names of the packaged scenarios."""
     return sorted(path.stem for path in packaged_folder().glob("*.toml"))
 
 
 def find(name: str) -> Path:
-    """The file of a scenario: a bare name is a packaged one, a path the user's own.
+    """The file of a scenario: a plain name is a packaged scenario, a path is a file.
 
     Raises:
-        BenchError: No such scenario; names the nearest.
+        BenchError: There is no such scenario; the message suggests the nearest name.
     """
     if "/" in name or "\\" in name or name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
-            raise BenchError(f"no scenario file {name}", "give the path of a TOML file")
+            raise BenchError(f"there is no scenario file {name}", "give the path of a TOML file")
         return path
     names = packaged_names()
     if name not in names:
-        known = f"{toml.nearest(name, names)}there are {', '.join(names)}"
-        own = f"write ./{name} for the file of that name" if Path(name).is_file() else known
-        raise BenchError(f"no scenario is called {name!r}", own)
+        available = f"{toml.suggestion(name, names)}there are {', '.join(names)}"
+        is_file = Path(name).is_file()
+        hint = f"write ./{name} for the file of that name" if is_file else available
+        raise BenchError(f"there is no scenario {name!r}", hint)
     return packaged_folder() / f"{name}.toml"
 
 
 def read(path: Path) -> Scenario:
-    """Read one scenario file.
+    """Read a scenario file.
 
     Raises:
-        BenchError: The file does not parse (with its line), or a key or value is wrong.
+        BenchError: The file does not parse (with its line), or a key or value is invalid.
     """
-    return _checked(toml.read(path), where=str(path))
+    return _validated(toml.read(path), source=str(path))
 
 
 def from_text(text: str, where: str) -> Scenario:
-    """A scenario out of a file's text.
+    """Parse a scenario.
 
     Args:
-        text: As `to_toml` writes it.
-        where: Named in what is said of it.
+        text: TOML, as `to_toml` writes it.
+        where: Name of the source in error messages.
 
     Raises:
-        BenchError: It does not parse, or a key or value is wrong.
+        BenchError: It does not parse, or a key or value is invalid.
     """
-    return _checked(toml.parse(text, where), where=where)
+    return _validated(toml.parse(text, where), source=where)
 
 
-def _checked(values: dict[str, Any], *, where: str) -> Scenario:
-    """Build a scenario, turning the first fault into one line for people."""
+def _validated(values: dict[str, Any], *, source: str) -> Scenario:
+    """Build a scenario; the first error becomes a one-line message."""
     if isinstance(values.get("steps"), list):
         values["steps"] = tuple(values["steps"])
     if isinstance(values.get("target_accuracies"), list):
@@ -221,22 +224,22 @@ def _checked(values: dict[str, Any], *, where: str) -> Scenario:
     try:
         return Scenario.model_validate(values)
     except ValidationError as error:
-        raise toml.explained(
+        raise toml.to_bench_error(
             error,
-            where,
+            source,
             known=lambda names: _known_keys(names, values.get("model")),
-            remedy="mend the scenario or the flag",
+            remedy="fix the scenario or the option",
         ) from None
 
 
 def _known_keys(names: list[str], model: object) -> list[str]:
-    """Keys of the table that a key with this path lies in."""
-    of = HYPERPARAMETERS.get(str(model), HYPERPARAMETERS["paper-cnn"])
-    return list((of if len(names) > 1 else Scenario).model_fields)
+    """Valid keys of the table that contains the key path `names`."""
+    model_type = HYPERPARAMETERS.get(str(model), HYPERPARAMETERS["paper-cnn"])
+    return list((model_type if len(names) > 1 else Scenario).model_fields)
 
 
 def _toml_value(text: str) -> Any:
-    """A value as TOML writes it; text that is no TOML value stands for itself."""
+    """Parse a TOML value; text that is not one is taken as a string."""
     try:
         table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):

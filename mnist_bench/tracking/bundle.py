@@ -1,4 +1,4 @@
-"""Results as one portable file. What comes from elsewhere is trusted in nothing."""
+"""Bundles of runs: ZIP files that are written for export, and validated as untrusted input."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ _MAIN = "bundle.json"
 _ALLOWED = re.compile(r"bundle\.json|runs\.csv|scenarios/[0-9]{1,4}\.toml")
 _TRAJECTORY = re.compile(r"[\w .:-]{1,200}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _MAX_FILE_BYTES = 100 * 2**20
 _MAX_MEMBERS = 2_000
 _ENTRY = b"PK\x01\x02"
-"""Begins each entry of a ZIP file's directory."""
+"""Signature of each entry in the central directory of a ZIP file."""
 MAX_SCENARIOS = 1_900
 _MAX_MEMBER_BYTES = 200 * 2**20
 MAX_RUNS = 20_000
 _MAX_TEXT = 500
 _DAY_SECONDS = 86_400
-"""Clocks differ, but not by more."""
+"""Tolerated difference between the clocks of two machines."""
 _MAX_NUMBER = 1e15
 _MIN_STEP_SECONDS = 1e-9
 _MAX_DEPTH = 12
 _MAX_VALUES = 20_000_000
-"""In the text, by its commas; a run of a hundred scorings has some 700."""
-_MAX_SHELLS = 4_000_000
-"""Lists and tables in the text: an empty one takes most memory for what it is."""
+"""Limit of values in the JSON, counted by commas; a run with 100 evaluations has about 700."""
+_MAX_CONTAINERS = 4_000_000
+"""Limit of lists and objects in the JSON: empty ones need the most memory per character."""
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Control, invisible, lone surrogates, unassigned, line breaks of Unicode's own."""
-_LEFT_BEHIND = {"failure": None, "trial": None, "run_id": None, "part": None}
-"""Free text that may name a folder, and what means nothing elsewhere."""
+"""Control characters, invisible ones, lone surrogates, unassigned ones, Unicode line breaks."""
+_PRIVATE_FIELDS = {"failure": None, "trial": None, "run_id": None, "part": None}
+"""Values of removed fields: free text that may contain paths, and ids without meaning elsewhere."""
 
 
-class NoBundleError(BenchError):
-    """A file is not what `mnist-bench export` writes.
+class InvalidBundleError(BenchError):
+    """A file is not a valid bundle.
 
     Attributes:
-        why: In words, without the file's name.
+        why: The reason, without the file's name.
     """
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(
-            f"{path.name} is no bundle of mnist-bench: {why}",
-            "ask for a file that `mnist-bench export` wrote",
+            f"{path.name} is not a bundle of mnist-bench: {why}",
+            "use a file that `mnist-bench export` wrote",
         )
         self.why = why
 
@@ -71,9 +71,9 @@ class BundledRun(Record):
 
     Attributes:
         result: Its record, without free text.
-        machine: Place in the bundle's machines.
-        begun_at_ms: Unix time in milliseconds.
-        scenario: Place in the bundle's scenarios; None where its own was not kept.
+        machine: Index in the bundle's machines.
+        begun_at_ms: Start, Unix time in milliseconds.
+        scenario: Index in the bundle's scenarios; None if its scenario was not saved.
     """
 
     result: RunResult
@@ -83,15 +83,12 @@ class BundledRun(Record):
 
 
 class Bundle(Record):
-    """What a bundle holds; a contract, fields are only ever added.
+    """Contents of a bundle: a public format to which fields are added, never renamed.
 
     Attributes:
-        kind: What this file is.
-        schema_version: Of this format; called `schema` in the file.
-        mnist_bench: Version that wrote it.
-        machines: Where the runs were made.
-        runs: The runs.
-        scenarios: What they were asked with; beside it they are TOML files of their own.
+        schema_version: Version of this format; called `schema` in the file.
+        mnist_bench: Version that wrote the bundle.
+        scenarios: Scenarios of the runs; they are also in the ZIP file as TOML files.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -105,21 +102,21 @@ class Bundle(Record):
 
 
 def without_title(scenario: Scenario, name: str) -> Scenario:
-    """A scenario as it may leave the house: its title is free text."""
+    """A scenario for export: its title is replaced, since it is free text."""
     return scenario.model_copy(update={"title": f"Scenario {name}"[:200]})
 
 
 def without_private(result: RunResult) -> RunResult:
-    """A run's record as it may leave the house."""
-    return result.model_copy(update=_LEFT_BEHIND)
+    """A run's record for export, without private fields."""
+    return result.model_copy(update=_PRIVATE_FIELDS)
 
 
 def to_bytes(bundle: Bundle, runs_csv: str) -> bytes:
-    """The file: the same bundle gives the same bytes.
+    """Content of the ZIP file; equal bundles give equal bytes.
 
     Args:
-        bundle: What it holds.
-        runs_csv: The same for a spreadsheet.
+        bundle: The contents.
+        runs_csv: The runs as CSV, for spreadsheets.
     """
     texts = {_MAIN: bundle.model_dump_json(indent=1) + "\n", "runs.csv": runs_csv}
     texts |= {f"scenarios/{n}.toml": each.to_toml() for n, each in enumerate(bundle.scenarios)}
@@ -131,15 +128,15 @@ def to_bytes(bundle: Bundle, runs_csv: str) -> bytes:
 
 
 def read(path: Path) -> Bundle:
-    """A bundle from elsewhere, wholly checked.
+    """Read and validate a bundle.
 
     Raises:
-        BenchError: It can't be read, or is not what `mnist-bench export` writes.
+        BenchError: The file can't be read, or is not a valid bundle.
     """
     try:
         size_bytes = path.stat().st_size
         if size_bytes > _MAX_FILE_BYTES:
-            _refuse(path, f"it has {size_bytes / 2**20:,.0f} MiB")
+            _reject(path, f"it has {size_bytes / 2**20:,.0f} MiB")
         content = path.read_bytes()
     except OSError as error:
         raise BenchError(f"can't read {path}: {error.strerror or error}") from error
@@ -147,65 +144,68 @@ def read(path: Path) -> Bundle:
 
 
 def parse(content: bytes, path: Path) -> Bundle:
-    """The same of a file's content.
+    """Validate the content of a bundle.
 
     Args:
-        content: Of the file.
-        path: Named in what is said of it.
+        content: The ZIP file.
+        path: For error messages.
 
     Raises:
-        NoBundleError: It is not what `mnist-bench export` writes.
-        BenchError: It is of a newer schema.
+        InvalidBundleError: The content is not a valid bundle.
+        BenchError: The bundle has a newer schema.
     """
     text = _main_text(content, path)
-    shells = text.count("[") + text.count("{")
-    if shells > _MAX_SHELLS or text.count(",") > _MAX_VALUES:
-        _refuse(path, "it holds more values than a bundle does")
+    containers = text.count("[") + text.count("{")
+    if containers > _MAX_CONTAINERS or text.count(",") > _MAX_VALUES:
+        _reject(path, "it contains too many values")
     try:
-        told = json.loads(text, parse_constant=lambda name: _refuse(path, f"it holds {name}"))
+        document = json.loads(
+            text, parse_constant=lambda name: _reject(path, f"it contains {name}")
+        )
     except (ValueError, RecursionError):
-        _refuse(path, f"{_MAIN} is no JSON")
-    _check(told, path, depth=0)
-    if isinstance(told, dict) and isinstance(told.get("schema"), int) and told["schema"] > 1:
+        _reject(path, f"{_MAIN} is not JSON")
+    _check_value(document, path, depth=0)
+    version = document.get("schema") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > 1:
         raise BenchError(
-            f"{path.name} is a bundle of schema {told['schema']}, and this version knows 1",
+            f"{path.name} is a bundle of schema {version}, and this version knows 1",
             "upgrade mnist-bench",
         )
     try:
         bundle = Bundle.model_validate_json(text)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-        _refuse(path, f"{'.'.join(map(str, fault['loc']))[:100]}: {fault['msg'][:100]}")
+        _reject(path, f"{'.'.join(map(str, fault['loc']))[:100]}: {fault['msg'][:100]}")
     if any(run.machine >= len(bundle.machines) for run in bundle.runs):
-        _refuse(path, "a run names a machine that is not there")
-    places = [run.scenario for run in bundle.runs if run.scenario is not None]
-    if places and max(places) >= len(bundle.scenarios):
-        _refuse(path, "a run names a scenario that is not there")
+        _reject(path, "a run refers to a machine that is not in the bundle")
+    indices = [run.scenario for run in bundle.runs if run.scenario is not None]
+    if indices and max(indices) >= len(bundle.scenarios):
+        _reject(path, "a run refers to a scenario that is not in the bundle")
     if any(run.begun_at_ms > (time.time() + _DAY_SECONDS) * 1_000 for run in bundle.runs):
-        _refuse(path, "a run begins in the future")
-    if not all(_makes_sense(run.result) for run in bundle.runs):
-        _refuse(path, "a run's figures make no sense")
+        _reject(path, "a run starts in the future")
+    if not all(_is_plausible(run.result) for run in bundle.runs):
+        _reject(path, "a run has impossible values")
     return bundle
 
 
-def _makes_sense(run: RunResult) -> bool:
-    """Whether nothing that reads the run can stumble over it."""
+def _is_plausible(run: RunResult) -> bool:
+    """Whether the values of a run are possible, so that code that reads it does not fail."""
     steps = [each.step for each in run.evaluations]
-    scores = [a for e in run.evaluations for a in (e.test_accuracy, e.validation_accuracy)]
+    accuracies = [a for e in run.evaluations for a in (e.test_accuracy, e.validation_accuracy)]
     return (
         run.model in HYPERPARAMETERS
         and _DIGEST.fullmatch(run.dataset_digest) is not None
         and min(run.steps, run.eval_first, run.eval_every, run.threads) >= 1
         and _TRAJECTORY.fullmatch(run.trajectory) is not None
         and steps == sorted(set(steps))
-        and all(0 <= accuracy <= 1 for accuracy in scores if accuracy is not None)
+        and all(0 <= accuracy <= 1 for accuracy in accuracies if accuracy is not None)
         and all(0 < target <= 1 for target in run.target_accuracies)
-        and _takes_time(run)
+        and _has_plausible_times(run)
     )
 
 
-def _takes_time(run: RunResult) -> bool:
-    """Whether times rise with the steps, and no step is faster than any processor's clock."""
+def _has_plausible_times(run: RunResult) -> bool:
+    """Whether times rise with the steps, and no step is faster than a CPU cycle."""
     seconds = [each.train_seconds for each in run.evaluations]
     return seconds == sorted(seconds) and all(
         each.train_seconds >= each.step * _MIN_STEP_SECONDS for each in run.evaluations
@@ -213,7 +213,7 @@ def _takes_time(run: RunResult) -> bool:
 
 
 def _main_text(content: bytes, path: Path) -> str:
-    """What is in the one member that is read; nothing is ever unpacked to the disk."""
+    """Text of the one member that is read; nothing is unpacked to disk."""
     _check_directory(content, path)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -223,59 +223,59 @@ def _main_text(content: bytes, path: Path) -> str:
                 data = member.read(_MAX_MEMBER_BYTES + 1)
     except BenchError:
         raise
-    except Exception:  # noqa: BLE001  # zipfile lets through what zlib, struct and codecs raise
-        _refuse(path, "it is no whole ZIP file")
+    except Exception:  # noqa: BLE001  # zipfile does not wrap errors of zlib, struct and codecs
+        _reject(path, "it is not a complete ZIP file")
     if len(data) > _MAX_MEMBER_BYTES:
-        _refuse(path, "it unpacks to more than a bundle holds")
+        _reject(path, "it is too large when decompressed")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        _refuse(path, f"{_MAIN} is no text in UTF-8")
+        _reject(path, f"{_MAIN} is not UTF-8 text")
 
 
 def _check_directory(content: bytes, path: Path) -> None:
-    """Refuse a directory that is too long before it is read: zipfile would make objects of it all.
+    """Reject a central directory with too many entries before zipfile creates objects for them.
 
-    zipfile goes by the directory's size alone, and finds it in one of several ways; so that no two
-    readings can differ, neither that nor the count is believed. Each entry, also of zip64, begins
-    with the same four bytes: there are at most so many as these.
+    The entry count and size in the file are not trusted, and zipfile locates the directory in
+    several ways. Each entry, also in zip64, starts with the same four bytes, so their number is an
+    upper bound.
     """
     if content.count(_ENTRY) > _MAX_MEMBERS:
-        _refuse(path, "it holds too many files")
+        _reject(path, "it contains too many files")
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
     names = [member.filename for member in members]
     if len(set(names)) < len(names):
-        _refuse(path, "it holds a file twice")
+        _reject(path, "it contains a file twice")
     for member in members:
         if not _ALLOWED.fullmatch(member.filename):
-            _refuse(path, f"it holds a file that no bundle has: {member.filename[:60]!r}")
-        if member.compress_type not in _KINDS or member.flag_bits & 1:
-            _refuse(path, "it is packed in a way that no bundle is")
+            _reject(path, f"it contains an unexpected file: {member.filename[:60]!r}")
+        if member.compress_type not in _COMPRESSIONS or member.flag_bits & 1:
+            _reject(path, "it uses an unsupported compression or encryption")
     if sum(member.file_size for member in members) > _MAX_MEMBER_BYTES:
-        _refuse(path, "it unpacks to more than a bundle holds")
+        _reject(path, "it is too large when decompressed")
     if _MAIN not in names:
-        _refuse(path, f"it holds no {_MAIN}")
+        _reject(path, f"it contains no {_MAIN}")
 
 
-def _check(value: Any, path: Path, *, depth: int) -> None:
-    """Refuse what is too deep, too long, too large, or can't be seen."""
+def _check_value(value: Any, path: Path, *, depth: int) -> None:
+    """Reject values that are nested too deeply, too long, too large, or not printable."""
     if depth > _MAX_DEPTH:
-        _refuse(path, "it is nested too deeply")
+        _reject(path, "it is nested too deeply")
     if isinstance(value, dict):
         for key, inner in value.items():
-            _check(key, path, depth=depth + 1)
-            _check(inner, path, depth=depth + 1)
+            _check_value(key, path, depth=depth + 1)
+            _check_value(inner, path, depth=depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            _check(inner, path, depth=depth + 1)
+            _check_value(inner, path, depth=depth + 1)
     elif isinstance(value, str):
         if len(value) > _MAX_TEXT or any(unicodedata.category(c) in _HIDDEN for c in value):
-            _refuse(path, f"it holds a text that is too long or can't be seen: {value[:30]!r}")
-    elif isinstance(value, int | float) and not abs(value) <= _MAX_NUMBER:  # true of NaN too
-        _refuse(path, "it holds a number that is too large")
+            _reject(path, f"it contains a text that is too long or not printable: {value[:30]!r}")
+    elif isinstance(value, int | float) and not abs(value) <= _MAX_NUMBER:  # true for NaN too
+        _reject(path, "it contains a number that is too large")
 
 
-def _refuse(path: Path, why: str) -> NoReturn:
-    raise NoBundleError(path, why)
+def _reject(path: Path, why: str) -> NoReturn:
+    raise InvalidBundleError(path, why)

@@ -1,4 +1,4 @@
-"""Figures 1 to 4 for a test image, as they are recorded; and runs that kept their weights."""
+"""Reading recorded feature maps, and finding runs with saved weights."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from mnist_bench.tracking import schema
 from mnist_bench.tracking.mlflow_reader import MlflowReader
 
 WEIGHTS = "weights.npz"
-"""The file in which a run keeps its weights."""
-_MOST_ASKED = 5
-"""So many runs are asked for their weights, the longest and newest first."""
+"""Name of the artifact with a run's weights."""
+_MAX_CANDIDATES = 5
+"""Number of runs that are searched for weights, the longest and newest first."""
 
 
 def load_layer_maps(
-    archive: MlflowReader, digests: Collection[str], image: int | None
+    reader: MlflowReader, digests: Collection[str], image: int | None
 ) -> LayerMaps | None:
-    """What is recorded of an image, or of the image whose figures were made last.
+    """Load the recorded feature maps of a test image.
 
     Args:
-        archive: Open.
-        digests: Of the images.
-        image: Its place in the test images; None for any.
+        reader: The store.
+        digests: Digests of the accepted image sets.
+        image: Index in the test images; None for the most recently recorded image.
     """
-    which = "LIKE '%'" if image is None else f"= '{image}'"
-    with archive.explained(while_="looking for figures"):
-        runs = archive.search(f"tags.`{schema.IMAGE_TAG}` {which}")
+    condition = "LIKE '%'" if image is None else f"= '{image}'"
+    with reader.wrap_errors(action="looking for figures"):
+        runs = reader.search(f"tags.`{schema.IMAGE_TAG}` {condition}")
     for run in runs:
         if run.data.tags.get(schema.DIGEST_TAG) not in digests:
-            continue  # compared here: a digest from elsewhere may hold any quotes
-        content = archive.artifact(run.info.run_id, layer_maps.FILE)
+            continue  # not part of the filter: an imported digest may contain any quotes
+        content = reader.artifact(run.info.run_id, layer_maps.FILE)
         with suppress(ValueError):
             if content:
                 return layer_maps.from_bytes(content)
@@ -42,17 +42,17 @@ def load_layer_maps(
 
 
 def run_with_weights(
-    archive: MlflowReader, runs: Sequence[RunSummary], digest: str
+    reader: MlflowReader, runs: Sequence[RunSummary], digest: str
 ) -> RunSummary | None:
-    """The longest, newest run that kept the weights of Table I's network.
+    """The longest, newest finished run of Table I's network whose weights were saved.
 
     Args:
-        archive: Open.
-        runs: Of these, the oldest first.
-        digest: Of the images that it must have been trained on.
+        reader: The store.
+        runs: Candidates, oldest first.
+        digest: Digest of the images that the run must have been trained on.
     """
-    theirs = paper.HYPERPARAMETERS, digest, "finished"
-    same = [r for r in runs if (r.hyperparameters, r.dataset_digest, r.status) == theirs]
-    # Stable: of those of one length the newest, which stands last, comes first.
-    longest = sorted(same, key=lambda run: run.steps)[: -_MOST_ASKED - 1 : -1]
-    return next((r for r in longest if r.run_id and archive.keeps(r.run_id, WEIGHTS)), None)
+    required = paper.HYPERPARAMETERS, digest, "finished"
+    same = [r for r in runs if (r.hyperparameters, r.dataset_digest, r.status) == required]
+    # The sort is stable, so of equal lengths the newest is last; the slice reverses the order.
+    longest = sorted(same, key=lambda run: run.steps)[: -_MAX_CANDIDATES - 1 : -1]
+    return next((r for r in longest if r.run_id and reader.has_artifact(r.run_id, WEIGHTS)), None)

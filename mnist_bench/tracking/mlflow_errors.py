@@ -1,4 +1,4 @@
-"""Around MLflow's database: made by one, never half, and its faults in one line."""
+"""Creating MLflow's database safely, and turning MLflow's errors into one line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
-from mnist_bench.tracking import uri as tracking
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.tracking.uri import (
+    access_denied,
+    is_server,
+    redact,
+    sqlite_file,
+    without_credentials,
+)
 
 
 @contextmanager
-def one_creator(uri: str) -> Iterator[None]:
-    """Keep others from creating the same database at once: all but one of them would fail."""
-    database = tracking.sqlite_file(uri)
+def creation_lock(uri: str) -> Iterator[None]:
+    """Let one process at a time create an SQLite database: of several at once all but one fail."""
+    database = sqlite_file(uri)
     if database is None:
         yield
         return
@@ -25,9 +31,9 @@ def one_creator(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def nothing_half_made(uri: str) -> Iterator[None]:
-    """Remove a new database that could not be made whole: it could never be used."""
-    database = tracking.sqlite_file(uri)
+def discard_incomplete_database(uri: str) -> Iterator[None]:
+    """Remove a new database file if creating it fails: an incomplete one could never be used."""
+    database = sqlite_file(uri)
     is_new = database is not None and not database.exists()
     try:
         yield
@@ -38,9 +44,9 @@ def nothing_half_made(uri: str) -> Iterator[None]:
         raise
 
 
-def other_version(uri: str) -> BenchError:
-    """Of a database with another schema."""
-    shown = tracking.without_credentials(uri)
+def schema_mismatch(uri: str) -> BenchError:
+    """The error for a database with the schema of another MLflow version."""
+    shown = without_credentials(uri)
     return BenchError(
         f"{shown} was made by another version of MLflow",
         f"copy it, then run `mlflow db upgrade {shown}`; if a newer MLflow made it, upgrade "
@@ -49,29 +55,35 @@ def other_version(uri: str) -> BenchError:
 
 
 def artifact_folder(experiment: str) -> Path:
-    """Where an experiment keeps its artifacts, wherever `mlflow ui` is started."""
+    """Absolute artifact folder of an experiment, so that `mlflow ui` can be started anywhere."""
     slug = re.sub(r"[^\w.-]+", "-", experiment).strip(".-") or "experiment"
     return Path("mlruns").resolve() / slug
 
 
-def fault(error: Exception, uri: str, while_: str) -> BenchError:
-    """What MLflow, its databases, drivers and HTTP libraries raised, as one line for people."""
-    shown = tracking.without_credentials(uri)
+def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
+    """One line for an error of MLflow or of its databases, drivers and HTTP libraries.
+
+    Args:
+        error: The error.
+        uri: Tracking URI; its credentials are removed from the message.
+        action: What failed, such as `opening the store`.
+    """
+    shown = without_credentials(uri)
     text = str(error).replace(uri, shown)
     if "out-of-date database schema" in text or "Can't locate revision" in text:
-        return other_version(uri)
-    if tracking.is_server(uri) and re.search(r"error code (401|403)\b", text):
-        return tracking.not_let_in(uri)  # MLflow's own login lets everybody ask for its health
-    # SQLAlchemy wraps the database's own words in advice to programmers.
-    own_words = re.search(r"\(\w+\.\w*Error\) ([^\n]+)", text)
-    cause = own_words[1] if own_words else text.strip().partition("\n")[0]
-    cause = tracking.without_parts_of(uri, cause)
-    if tracking.is_server(uri) and re.search(r"Connection(Pool|Error| refused)|timed out", cause):
-        cause = "it does not answer"
+        return schema_mismatch(uri)
+    if is_server(uri) and re.search(r"error code (401|403)\b", text):
+        return access_denied(uri)  # MLflow's own login does not protect the health check
+    # SQLAlchemy wraps the database's message in advice to programmers.
+    database_message = re.search(r"\(\w+\.\w*Error\) ([^\n]+)", text)
+    cause = database_message[1] if database_message else text.strip().partition("\n")[0]
+    cause = redact(uri, cause)
+    if is_server(uri) and re.search(r"Connection(Pool|Error| refused)|timed out", cause):
+        cause = "it does not respond"
     return BenchError(
-        f"MLflow at {shown} failed while {while_}: {cause[:300] or type(error).__name__}",
-        "see whether it runs, and whether there is room on its disk"
-        if tracking.is_server(uri)
-        else "see whether the database is still there, and whether there is room on its disk",
-        exit_status=EXIT_BROKE,
+        f"MLflow at {shown} failed while {action}: {cause[:300] or type(error).__name__}",
+        "check that the server is running and that its disk is not full"
+        if is_server(uri)
+        else "check that the database still exists and that its disk is not full",
+        exit_status=EXIT_FAILURE,
     )

@@ -1,4 +1,4 @@
-"""A trajectory as it is followed: every message is journalled, then recorded, then delivered."""
+"""Records a training: each message goes to the spool, into the runs, and to MLflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.results import protocol
 from mnist_bench.results.run import RunResult, Status
 from mnist_bench.tracking import spool
@@ -27,162 +27,159 @@ from mnist_bench.tracking.uploader import RecordingContext, Uploader
 
 
 class WarnOnce:
-    """Says of each kind of trouble one line, however often it comes.
+    """Passes on one warning of each kind."""
 
-    Args:
-        say: Takes the line.
-    """
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._said: set[str] = set()
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._warned: set[str] = set()
 
     def __call__(self, kind: str, line: str) -> None:
-        """Say the line, unless one of its kind was said."""
-        if kind not in self._said:
-            self._said.add(kind)
-            self._say(line)
+        """Pass on the line, unless there was one of its kind."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            self._warn(line)
 
 
 class Recorder:
-    """Keeps a trajectory's runs from its beginning until MLflow has them.
+    """Records the runs of one training until MLflow has them.
 
     Args:
-        header: All that is known before its first step.
-        warn: Told of a disk that is full and of a store that refuses.
+        header: What is known before the first step.
+        warn: Receives warnings about the disk and the store.
     """
 
     def __init__(self, header: Header, warn: WarnOnce) -> None:
         self._header = header
         self._warn = warn
-        self._recording = RunBuilder(header.runs, exclusive=header.exclusive)
-        self._delivery: Uploader | None = None
-        self._is_put_away = False
-        with suppress(OSError):  # what is wrong, the journal's first line meets as well
+        self._builder = RunBuilder(header.runs, exclusive=header.exclusive)
+        self._uploader: Uploader | None = None
+        self._is_removed = False
+        with suppress(OSError):  # the spool reports the error
             spool.FOLDER.mkdir(parents=True, exist_ok=True)
-        # The journal before the files: who finds files without one can't know whose they are.
-        self._journal = Spool(header)
-        self.folder = _made_folder(header.runs[0].trajectory)
-        self._tell_of_disk()
+        # The spool before the folder: without it the owner of the files would be unknown.
+        self._spool = Spool(header)
+        self.folder = _create_folder(header.runs[0].trajectory)
+        self._warn_of_disk()
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
-        """The runs as they stand."""
-        return self._recording.runs
+        """The runs so far."""
+        return self._builder.runs
 
     @property
-    def is_delivered(self) -> bool:
-        """Whether nothing waits: MLflow has everything, or was never told of it."""
-        return self._delivery is None or self._delivery.is_complete
+    def is_uploaded(self) -> bool:
+        """Whether nothing is left to upload: MLflow has everything, or recording never started."""
+        return self._uploader is None or self._uploader.is_complete
 
     @property
-    def refusal(self) -> BenchError | None:
-        """What MLflow's last refusal means for the user; None where nothing waits."""
-        if self._delivery is None or self.is_delivered:
+    def upload_error(self) -> BenchError | None:
+        """Why results are not uploaded yet, and what to do; None if nothing is left to upload."""
+        if self._uploader is None or self.is_uploaded:
             return None
-        cause = self._delivery.fault.message if self._delivery.fault else "it was interrupted"
-        if self._journal.fault:
+        cause = self._uploader.error.message if self._uploader.error else "it was interrupted"
+        if self._spool.error:
             return BenchError(
-                f"{cause}, and {spool.FOLDER.as_posix()} takes nothing either: "
-                f"{self._journal.fault.strerror}",
-                "what was measured stands above and nowhere else; make room",
-                exit_status=EXIT_BROKE,
+                f"{cause}, and can't write to {spool.FOLDER.as_posix()} either: "
+                f"{self._spool.error.strerror}",
+                "the results are printed above and saved nowhere; free some disk space",
+                exit_status=EXIT_FAILURE,
             )
         return BenchError(
             cause,
-            f"the results wait in {spool.FOLDER.as_posix()}, the next command here delivers them",
-            exit_status=EXIT_BROKE,
+            f"the results are in {spool.FOLDER.as_posix()}, the next command here uploads them",
+            exit_status=EXIT_FAILURE,
         )
 
-    def begin(self, store: MlflowStore) -> None:
-        """Make every run in an open store; those that it refuses are made later."""
+    def start(self, store: MlflowStore) -> None:
+        """Create every run in a store; those that fail are created later."""
         header = self._header
-        papers = RecordingContext(
+        context = RecordingContext(
             header.scenario, header.machine, header.owner, self.folder, begun_at_ms=header.at_ms
         )
-        self._add(TrainingStarted(at_ms=now_ms()))
-        self._delivery = Uploader(self._recording, papers, store, self._made)
-        self._delivery.deliver()
-        self._tell_of_store()
+        self._write(TrainingStarted(at_ms=now_ms()))
+        self._uploader = Uploader(self._builder, context, store, self._on_created)
+        self._uploader.upload()
+        self._warn_of_store()
 
-    def take(self, message: protocol.Message) -> None:
-        """Take a worker's message into account; afterwards it may be shown."""
+    def add_message(self, message: protocol.Message) -> None:
+        """Record a worker's message; only afterwards may it be shown to the user."""
         at_ms = now_ms()
-        self._add(MessageEntry(at_ms=at_ms, message=message))
-        self._recording.take(message, at_ms)
-        if self._delivery:
-            self._delivery.offer(at_once=isinstance(message, protocol.StepCountDone))
-            self._tell_of_store()
+        self._write(MessageEntry(at_ms=at_ms, message=message))
+        self._builder.add_message(message, at_ms)
+        if self._uploader:
+            is_done = isinstance(message, protocol.StepCountDone)
+            self._uploader.upload_if_due(immediately=is_done)
+            self._warn_of_store()
 
     def close(self, status: Status, reason: str) -> None:
-        """End every run that still goes on."""
+        """End every run that is still running."""
         at_ms = now_ms()
-        goes_on = any(run.status is None for run in self.runs)
-        if self._delivery and goes_on:
-            self._add(TrainingEnded(at_ms=at_ms, status=status, reason=reason))
-        self._recording.close(status, reason, at_ms)
+        is_running = any(run.status is None for run in self.runs)
+        if self._uploader and is_running:
+            self._write(TrainingEnded(at_ms=at_ms, status=status, reason=reason))
+        self._builder.close(status, reason, at_ms)
 
-    def settle(self) -> None:
-        """Deliver what still waits; where nothing does any more, remove what was kept of it."""
-        if self._is_put_away:
+    def upload_pending(self) -> None:
+        """Upload what is left; if nothing is left afterwards, remove the spool and the folder."""
+        if self._is_removed:
             return
-        if self._delivery and not self._delivery.is_complete:
-            self._delivery.deliver()
-            self._tell_of_store()
-        if self.is_delivered:
-            self._journal.remove()
+        if self._uploader and not self._uploader.is_complete:
+            self._uploader.upload()
+            self._warn_of_store()
+        if self.is_uploaded:
+            self._spool.remove()
             shutil.rmtree(self.folder, ignore_errors=True)
-            self._is_put_away = True
+            self._is_removed = True
 
-    def _made(self, steps: int, run_id: str) -> None:
-        self._add(RunCreated(at_ms=now_ms(), steps=steps, run_id=run_id))
+    def _on_created(self, steps: int, run_id: str) -> None:
+        self._write(RunCreated(at_ms=now_ms(), steps=steps, run_id=run_id))
 
-    def _add(self, entry: spool.Entry) -> None:
-        self._journal.add(entry)
-        self._tell_of_disk()
+    def _write(self, entry: spool.Entry) -> None:
+        self._spool.add(entry)
+        self._warn_of_disk()
 
-    def _tell_of_disk(self) -> None:
-        if self._journal.fault:
+    def _warn_of_disk(self) -> None:
+        if self._spool.error:
             self._warn(
                 "disk",
-                f"can't write to {spool.FOLDER.as_posix()}: {self._journal.fault.strerror}; "
-                "the training goes on and keeps its results in memory",
+                f"can't write to {spool.FOLDER.as_posix()}: {self._spool.error.strerror}; "
+                "the training continues and keeps its results in memory",
             )
 
-    def _tell_of_store(self) -> None:
-        if self._delivery and self._delivery.fault:
+    def _warn_of_store(self) -> None:
+        if self._uploader and self._uploader.error:
             self._warn(
                 "store",
-                f"{self._delivery.fault.message}; the training goes on, its results wait in "
+                f"{self._uploader.error.message}; the training continues, its results are in "
                 f"{spool.FOLDER.as_posix()}",
             )
 
 
 class Recorders:
-    """The logbooks of a plan's trajectories, in their order."""
+    """The recorders of a plan's training jobs, in their order."""
 
     def __init__(self) -> None:
-        self._logbooks: list[Recorder] = []
+        self._recorders: list[Recorder] = []
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
-        """Every run that was begun, as it stands."""
-        return tuple(run for logbook in self._logbooks for run in logbook.runs)
+        """All runs so far."""
+        return tuple(run for recorder in self._recorders for run in recorder.runs)
 
     @property
-    def refusal(self) -> BenchError | None:
-        """Why something waits; None where nothing does."""
-        return next((book.refusal for book in self._logbooks if book.refusal), None)
+    def upload_error(self) -> BenchError | None:
+        """Why results are not uploaded yet; None if nothing is left to upload."""
+        return next((each.upload_error for each in self._recorders if each.upload_error), None)
 
-    def add(self, logbook: Recorder) -> None:
-        """Put one more beside the others."""
-        self._logbooks.append(logbook)
+    def add(self, recorder: Recorder) -> None:
+        """Append a recorder."""
+        self._recorders.append(recorder)
 
-    def settle(self) -> None:
-        """Deliver what waits, the oldest first, up to the first that is refused."""
-        for logbook in self._logbooks:
-            logbook.settle()
-            if not logbook.is_delivered:
+    def upload_pending(self) -> None:
+        """Upload what is left, oldest first, up to the first failure."""
+        for recorder in self._recorders:
+            recorder.upload_pending()
+            if not recorder.is_uploaded:
                 return
 
 
@@ -191,9 +188,9 @@ def now_ms() -> int:
     return int(time.time() * 1_000)
 
 
-def _made_folder(trajectory: str) -> Path:
-    """The folder for the worker's files: beside the journal, or where there is room."""
-    folder = (spool.FOLDER / trajectory).resolve()
+def _create_folder(training_id: str) -> Path:
+    """Create the folder for the worker's files: next to the spool, else a temporary folder."""
+    folder = (spool.FOLDER / training_id).resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

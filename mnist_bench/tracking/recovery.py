@@ -1,4 +1,4 @@
-"""What vanished processes left behind: their journals are delivered, their runs ended."""
+"""Recovery of runs whose process vanished: upload their spools, end their runs."""
 
 from __future__ import annotations
 
@@ -24,200 +24,206 @@ from mnist_bench.tracking.spool import (
 from mnist_bench.tracking.uploader import RecordingContext, Uploader
 
 VANISHED = "its process vanished"
-"""Why a run ended of which nobody told the end."""
+"""The recorded failure of a run whose process ended without recording its end."""
 _LOCK = ".lock"
 _LOCK_SECONDS = 120
 _TORN_SECONDS = 3_600
-"""A journal without a whole line that was not written to for so long is nobody's."""
+"""Age after which a spool without a complete line is abandoned."""
 
 
 @dataclass(frozen=True)
 class RecoveryResult:
-    """What was settled.
+    """Numbers of recovered runs.
 
     Attributes:
         killed: Runs of vanished processes that were closed as KILLED.
-        delivered: Runs that had ended and are in MLflow now.
+        uploaded: Runs that had ended and are in MLflow now.
     """
 
     killed: int = 0
-    delivered: int = 0
+    uploaded: int = 0
 
     def __add__(self, other: RecoveryResult) -> RecoveryResult:
-        return RecoveryResult(self.killed + other.killed, self.delivered + other.delivered)
+        return RecoveryResult(self.killed + other.killed, self.uploaded + other.uploaded)
 
     def __str__(self) -> str:
-        parts = [
+        lines = [
             f"{_runs(self.killed)} of a vanished process closed as KILLED" if self.killed else "",
-            f"{_runs(self.delivered)} that waited delivered to MLflow" if self.delivered else "",
+            f"{_runs(self.uploaded)} uploaded to MLflow" if self.uploaded else "",
         ]
-        return ", ".join(part for part in parts if part)
+        return ", ".join(line for line in lines if line)
 
 
-def opened_store(
-    uri: str, experiment: str, machine_id: str | None, say: Callable[[str], None]
+def open_store(
+    uri: str, experiment: str, machine_id: str | None, log: Callable[[str], None]
 ) -> MlflowStore:
-    """Open a store, and settle what earlier commands left there.
+    """Open a store, and recover the unfinished runs of earlier commands.
 
     Args:
         uri: MLflow's tracking URI.
         experiment: Name of the experiment.
-        machine_id: This machine's.
-        say: Told in one line what was settled, if anything was.
+        machine_id: Id of this machine.
+        log: Receives one line if anything was recovered.
 
     Raises:
         BenchError: The store can't be used.
     """
-    opened = MlflowStore(uri, experiment)
-    settle(opened, Address.of(uri, experiment), machine_id, say)
-    return opened
+    store = MlflowStore(uri, experiment)
+    recover(store, Address.of(uri, experiment), machine_id, log)
+    return store
 
 
-def settle(
-    store: MlflowStore, address: Address, machine_id: str | None, say: Callable[[str], None]
+def recover(
+    store: MlflowStore, address: Address, machine_id: str | None, log: Callable[[str], None]
 ) -> None:
-    """Deliver what waits in this folder for a store, and end there what nobody trains any more.
+    """Upload the spools in this folder for a store, and end runs in it whose process vanished.
 
-    Left alone is what belongs to a process that is alive, or to another machine. What the store
-    refuses now stays as it is.
+    Spools and runs of live processes and of other machines are left alone. Spools that the store
+    rejects are kept.
 
     Args:
-        store: Open.
-        address: Of the store.
-        machine_id: This machine's.
-        say: Told in one line what was settled, if anything was.
+        store: The store.
+        address: Address of the store.
+        machine_id: Id of this machine.
+        log: Receives one line if anything was recovered.
     """
     recovered = RecoveryResult()
     try:
-        if _left_here(address, machine_id):
+        if _abandoned_spools(address, machine_id):
             with FileLock(spool.FOLDER / _LOCK, timeout=_LOCK_SECONDS):
-                # Asked again: another command may just have done it.
-                for story in _left_here(address, machine_id):
-                    recovered += _tried(story, store, say)
-        _sweep()
-        recovered += _given_up(store, machine_id)
+                # Read again: another command may have uploaded them meanwhile.
+                for contents in _abandoned_spools(address, machine_id):
+                    recovered += _try_upload(contents, store, log)
+        _remove_torn_spools()
+        recovered += _kill_vanished(store, machine_id)
     except (BenchError, OSError) as error:
-        say(_later(error))
+        log(_postponed(error))
     if str(recovered):
-        say(f"Settled what earlier commands left: {recovered}")
+        log(f"Recovered from earlier commands: {recovered}")
 
 
-def waiting_experiments(tracking_uri: str, machine_id: str | None) -> set[str]:
-    """The experiments for which something waits in this folder.
+def experiments_with_spools(tracking_uri: str, machine_id: str | None) -> set[str]:
+    """Names of the experiments with abandoned spools in this folder.
 
     Args:
-        tracking_uri: Of the store, without credentials.
-        machine_id: This machine's.
+        tracking_uri: Tracking URI of the store, without credentials.
+        machine_id: Id of this machine.
     """
-    stories = (_story(path) for path in spool.paths())
+    spools = (_read_or_none(path) for path in spool.paths())
     return {
-        story.header.address.experiment
-        for story in stories
-        if story
-        and story.header.address.tracking_uri == tracking_uri
-        and _is_left(story.header.owner, machine_id)
+        contents.header.address.experiment
+        for contents in spools
+        if contents
+        and contents.header.address.tracking_uri == tracking_uri
+        and _has_vanished(contents.header.owner, machine_id)
     }
 
 
-def _left_here(address: Address, machine_id: str | None) -> list[SpoolContents]:
-    stories = (_story(path) for path in spool.paths())
+def _abandoned_spools(address: Address, machine_id: str | None) -> list[SpoolContents]:
+    spools = (_read_or_none(path) for path in spool.paths())
     return [
-        story
-        for story in stories
-        if story and story.header.address == address and _is_left(story.header.owner, machine_id)
+        contents
+        for contents in spools
+        if contents
+        and contents.header.address == address
+        and _has_vanished(contents.header.owner, machine_id)
     ]
 
 
-def _sweep() -> None:
-    """Remove journals that were torn in their first line: MLflow was never told of those."""
+def _remove_torn_spools() -> None:
+    """Remove old spools without a complete first line: MLflow has nothing of these trainings."""
     for path in spool.paths():
-        old = time.time() - path.stat().st_mtime > _TORN_SECONDS  # a full disk tears it too
-        if old and b"\n" not in path.read_bytes():
+        # Recent ones are kept: their process may be waiting for a full disk.
+        is_old = time.time() - path.stat().st_mtime > _TORN_SECONDS
+        if is_old and b"\n" not in path.read_bytes():
             spool.remove(path)
 
 
-def _story(path: Path) -> SpoolContents | None:
+def _read_or_none(path: Path) -> SpoolContents | None:
     try:
         return spool.read(path)
-    except OSError:  # another command was faster
+    except OSError:  # another command has removed it
         return None
 
 
-def _is_left(of: ProcessIdentity, machine_id: str | None) -> bool:
-    """Whether a process of this machine is gone; nothing is known of another machine's."""
-    return of.belongs_to(machine_id) and of.is_gone
+def _has_vanished(owner: ProcessIdentity, machine_id: str | None) -> bool:
+    """Whether a process of this machine is gone; False for processes of other machines."""
+    return owner.ran_on(machine_id) and owner.is_gone
 
 
-def _tried(story: SpoolContents, store: MlflowStore, say: Callable[[str], None]) -> RecoveryResult:
-    """Replay a journal; where the store takes just this one not, the others have their turn.
+def _try_upload(
+    contents: SpoolContents, store: MlflowStore, log: Callable[[str], None]
+) -> RecoveryResult:
+    """Upload a spool; if the store rejects only this one, log the error and go on.
 
     Raises:
-        BenchError: The store takes nothing: each of the others would wait as long.
+        BenchError: The store does not work at all; each further spool would take a timeout.
     """
     try:
-        return _replayed(story, store)
+        return _upload(contents, store)
     except BenchError as error:
         store.unfinished()
-        say(_later(error))
+        log(_postponed(error))
     return RecoveryResult()
 
 
-def _later(error: Exception) -> str:
-    return f"what earlier commands left stays for later: {error}"
+def _postponed(error: Exception) -> str:
+    return f"results of earlier commands are not uploaded yet: {error}"
 
 
-def _replayed(story: SpoolContents, store: MlflowStore) -> RecoveryResult:
-    """Tell a journal to a recording as its worker told it, and deliver that.
+def _upload(contents: SpoolContents, store: MlflowStore) -> RecoveryResult:
+    """Rebuild the runs from a spool, upload them, and remove the spool.
 
     Raises:
-        BenchError: The store refuses; the journal stays.
+        BenchError: The upload failed; the spool is kept.
     """
-    if not story.has_begun:  # the store was never told of it
-        spool.remove(story.path)
+    if not contents.has_entries:  # MLflow has nothing of this training
+        spool.remove(contents.path)
         return RecoveryResult()
-    recording = _recorded(story)
-    header = story.header
-    papers = RecordingContext(
+    builder = _replay(contents)
+    header = contents.header
+    context = RecordingContext(
         header.scenario,
         header.machine,
         header.owner,
-        spool.files_of(story.path),
+        spool.files_of(contents.path),
         begun_at_ms=header.at_ms,
     )
-    delivery = Uploader(recording, papers, store, lambda _steps, _id: None, look_first=True)
-    delivery.deliver()
-    if delivery.fault:
-        raise delivery.fault
-    spool.remove(story.path)
-    killed = sum(run.failure == VANISHED for run in delivery.handed_over)
-    return RecoveryResult(killed, len(delivery.handed_over) - killed)
+    uploader = Uploader(builder, context, store, lambda _steps, _id: None, may_exist=True)
+    uploader.upload()
+    if uploader.error:
+        raise uploader.error
+    spool.remove(contents.path)
+    killed = sum(run.failure == VANISHED for run in uploader.uploaded)
+    return RecoveryResult(killed, len(uploader.uploaded) - killed)
 
 
-def _recorded(story: SpoolContents) -> RunBuilder:
-    recording = RunBuilder(story.header.runs, exclusive=story.header.exclusive)
-    for entry in story.entries:
+def _replay(contents: SpoolContents) -> RunBuilder:
+    """Build the runs from the entries of a spool; end those that are still running."""
+    builder = RunBuilder(contents.header.runs, exclusive=contents.header.exclusive)
+    for entry in contents.entries:
         match entry:
             case RunCreated():
-                recording.name(entry.steps, entry.run_id)
+                builder.set_run_id(entry.steps, entry.run_id)
             case MessageEntry():
-                recording.take(entry.message, entry.at_ms)
+                builder.add_message(entry.message, entry.at_ms)
             case TrainingEnded():
-                recording.close(entry.status, entry.reason, entry.at_ms)
+                builder.close(entry.status, entry.reason, entry.at_ms)
             case _:
                 pass
-    recording.close("killed", VANISHED, story.last_at_ms)
-    return recording
+    builder.close("killed", VANISHED, contents.last_at_ms)
+    return builder
 
 
-def _given_up(store: MlflowStore, machine_id: str | None) -> RecoveryResult:
-    """End runs whose journal lies elsewhere or is lost."""
-    waiting = {path.stem for path in spool.paths()}
+def _kill_vanished(store: MlflowStore, machine_id: str | None) -> RecoveryResult:
+    """End runs of vanished processes whose spool is in another folder or lost."""
+    training_ids = {path.stem for path in spool.paths()}
     killed = 0
     for run in store.unfinished():
-        if run.trajectory in waiting or run.owner is None:
+        if run.trajectory in training_ids or run.owner is None:
             continue
-        if _is_left(run.owner, machine_id):
-            store.give_up(run.run_id, VANISHED)
+        if _has_vanished(run.owner, machine_id):
+            store.mark_killed(run.run_id, VANISHED)
             killed += 1
     return RecoveryResult(killed=killed)
 

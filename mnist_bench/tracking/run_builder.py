@@ -1,4 +1,4 @@
-"""The runs of one trajectory while it is trained, gathered from its worker's messages; pure."""
+"""Builds the runs of one training from its worker's messages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from mnist_bench.tracking.schema import Point
 
 
 class RunBuilder:
-    """The runs of one trajectory.
+    """The runs of one training.
 
-    It knows neither clock nor store, so that the messages of a journal give the same runs as
-    those of a worker.
+    It uses neither clock nor store, so that replaying a spool gives the same runs.
 
     Args:
-        runs: One run a row, by rising step count, as they are before their first step.
-        exclusive: Whether the suite kept other benchmarks of this user away.
+        runs: One run per step count, by rising step count, before their first step.
+        exclusive: Whether other benchmarks of this user were locked out.
     """
 
     def __init__(self, runs: tuple[RunResult, ...], *, exclusive: bool = True) -> None:
@@ -40,72 +39,68 @@ class RunBuilder:
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
-        """The runs as they stand; those that go on have no status yet."""
+        """The runs so far; those that are running have no status yet."""
         return tuple(self._runs.values())
 
     def points(self, steps: int) -> Sequence[Point]:
-        """What was heard of a row's steps so far, in order."""
+        """Measurements by step of a run so far, in order."""
         return self._points[steps]
 
     def ended_at_ms(self, steps: int) -> int:
-        """When a row ended, as Unix time in milliseconds."""
+        """End of a run, Unix time in milliseconds."""
         return self._ended_at_ms[steps]
 
-    def name(self, steps: int, run_id: str) -> None:
-        """Remember MLflow's id of a row."""
+    def set_run_id(self, steps: int, run_id: str) -> None:
+        """Set the MLflow run id of a run."""
         self._runs[steps] = self._runs[steps].model_copy(update={"run_id": run_id})
 
-    def take(self, message: protocol.Message, at_ms: int) -> None:
-        """Take a worker's message into account.
+    def add_message(self, message: protocol.Message, at_ms: int) -> None:
+        """Update the runs with a worker's message.
 
         Args:
-            message: What it said.
-            at_ms: When it was heard, as Unix time in milliseconds.
+            message: The message.
+            at_ms: When it was received, Unix time in milliseconds.
         """
         match message:
             case protocol.Phase():
                 self._start_seconds[message.name] = message.seconds
             case protocol.EvaluationMessage():
-                self._score(message.evaluation, at_ms)
+                self._add_evaluation(message.evaluation, at_ms)
             case protocol.SampleMessage():
-                self._sample(message, at_ms)
+                self._add_sample(message, at_ms)
             case protocol.CalibrationMessage():
                 self._surroundings.append(message.surroundings)
                 self._calibrations.append(message.seconds)
             case protocol.StepCountDone():
-                self._end_row(message, at_ms)
+                self._end_step_count(message, at_ms)
             case _:
                 pass
 
     def close(self, status: Status, failure: str, at_ms: int) -> None:
-        """End every run that still goes on."""
+        """End every run that is still running."""
         for steps, run in self._runs.items():
             if run.status is not None:
                 continue
-            known = self._evaluations(steps)
+            evaluations = self._evaluations(steps)
             seconds = dict(self._start_seconds)
-            if known:
-                seconds["train"] = known[-1].train_seconds
-            facts: dict[str, object] = {"failure": _without_home(failure), "seconds": seconds}
-            self._settle(steps, status, at_ms, facts)
+            if evaluations:
+                seconds["train"] = evaluations[-1].train_seconds
+            fields: dict[str, object] = {"failure": _without_home(failure), "seconds": seconds}
+            self._end_run(steps, status, at_ms, fields)
 
-    def lose(self, steps: int, reason: str) -> RunResult:
-        """Of a finished row: another machine's run stands for what it measured.
-
-        Returns:
-            The run, which is KILLED now.
-        """
-        lost: dict[str, object] = {"status": "killed", "failure": reason}
-        self._runs[steps] = self._runs[steps].model_copy(update=lost)
+    def mark_duplicate(self, steps: int, reason: str) -> RunResult:
+        """Mark a finished run as killed, because another machine has recorded the same one."""
+        fields: dict[str, object] = {"status": "killed", "failure": reason}
+        self._runs[steps] = self._runs[steps].model_copy(update=fields)
         return self._runs[steps]
 
-    def _score(self, evaluation: Evaluation, at_ms: int) -> None:
+    def _add_evaluation(self, evaluation: Evaluation, at_ms: int) -> None:
         grid = next(iter(self._runs.values())).grid
         point = Point(evaluation.step, at_ms, evaluation=evaluation)
         for steps in step_counts_at(evaluation.step, tuple(self._runs), grid):
             self._points[steps].append(point)
 
-    def _sample(self, sample: protocol.SampleMessage, at_ms: int) -> None:
+    def _add_sample(self, sample: protocol.SampleMessage, at_ms: int) -> None:
         self._stretches.append(sample.stretch)
         self._surroundings += [sample.surroundings] if sample.surroundings else []
         if sample.stretch.rss_bytes is not None:
@@ -113,33 +108,33 @@ class RunBuilder:
             for steps in (steps for steps in self._runs if steps >= sample.step):
                 self._points[steps].append(point)
 
-    def _end_row(self, row: protocol.StepCountDone, at_ms: int) -> None:
-        facts: dict[str, object] = {
-            "seconds": dict(row.seconds),
-            "peak_rss_bytes": row.peak_rss_bytes,
-            "memory_method": row.memory_method,
-            "phase_peak_rss_bytes": dict(row.phase_peak_rss_bytes),
+    def _end_step_count(self, done: protocol.StepCountDone, at_ms: int) -> None:
+        fields: dict[str, object] = {
+            "seconds": dict(done.seconds),
+            "peak_rss_bytes": done.peak_rss_bytes,
+            "memory_method": done.memory_method,
+            "phase_peak_rss_bytes": dict(done.phase_peak_rss_bytes),
         }
-        self._settle(row.steps, "finished", at_ms, facts)
+        self._end_run(done.steps, "finished", at_ms, fields)
 
-    def _settle(self, steps: int, status: Status, at_ms: int, facts: dict[str, object]) -> None:
-        """Settle how a run ended, what it measured and what that is worth."""
-        seen = Conditions(
+    def _end_run(self, steps: int, status: Status, at_ms: int, fields: dict[str, object]) -> None:
+        """Set the status, the measurements and the verdict of a run."""
+        conditions = Conditions(
             surroundings=tuple(self._surroundings),
             calibration_seconds=tuple(self._calibrations),
             stretches=tuple(self._stretches),
             exclusive=self._exclusive,
         )
-        judged = quality.assess(seen)
+        assessment = quality.assess(conditions)
         self._ended_at_ms[steps] = at_ms
         self._runs[steps] = self._runs[steps].model_copy(
             update={
                 "status": status,
                 "evaluations": self._evaluations(steps),
-                "conditions": seen,
-                "verdict": judged.verdict,
-                "reasons": tuple(reason.words for reason in judged.reasons),
-                **facts,
+                "conditions": conditions,
+                "verdict": assessment.verdict,
+                "reasons": tuple(reason.words for reason in assessment.reasons),
+                **fields,
             }
         )
 
@@ -163,7 +158,7 @@ def planned_run(
     part: str | None = None,
     train_seconds_limit: float | None = None,
 ) -> RunResult:
-    """A run as it is before its first step."""
+    """A run before its first step."""
     return RunResult(
         scenario=name,
         model=scenario.model,
@@ -192,9 +187,9 @@ def planned_run(
 
 
 def _without_home(text: str) -> str:
-    """A reason may name a path; tags go to places where a user's name has no business."""
+    """Replace the home folder by `~`: a failure is recorded, and a path may contain a user name."""
     home = str(Path.home())
-    if len(home) < 2:  # "/": nothing of a name in it
+    if len(home) < 2:  # "/" contains no user name
         return text
-    escaped = home.replace("\\", "\\\\")  # as exceptions print Windows's paths
+    escaped = home.replace("\\", "\\\\")  # exceptions print Windows paths like this
     return text.replace(escaped, "~").replace(home, "~")

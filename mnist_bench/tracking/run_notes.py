@@ -1,4 +1,4 @@
-"""What MLflow's page of a run says of it in words."""
+"""The description of a run on its MLflow page."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from mnist_bench.scenarios import paper
 
 
 def run_description(run: RunResult, title: str) -> str:
-    """Markdown that says on MLflow's page what a run was and what came of it.
+    """Describe a run and its results in Markdown.
 
-    Text of the run and its title show as themselves: it may have come in a bundle.
+    Text of the run and its title are escaped, since they may come from a bundle.
     """
-    asked = (
+    request = (
         f"{formatting.counted(run.steps, 'step')} of {markdown(run.model)} on "
         f"{markdown(run.dataset)}, seed {run.seed}, {markdown(run.precision)} on "
         f"{markdown(run.device)}, threads: {run.threads}. Status: {run.status or 'running'}."
     )
-    lines = [f"**{markdown(title)}**", "", asked]
+    lines = [f"**{markdown(title)}**", "", request]
     if run.trial:
         number, study = run.trial.number, run.trial.study
         lines += [
@@ -29,7 +29,7 @@ def run_description(run: RunResult, title: str) -> str:
     if run.failure:
         lines += ["", f"Why it did not finish: {markdown(run.failure)}"]
     if run.best:
-        got = (
+        results = (
             f"Max test accuracy {formatting.accuracy(run.max_test_accuracy)} after "
             f"{formatting.count(run.max_test_accuracy_step)} updates, at the end "
             f"{formatting.accuracy(run.final_test_accuracy)}; "
@@ -37,34 +37,34 @@ def run_description(run: RunResult, title: str) -> str:
             f"{formatting.rate(run.images_per_second)} images/s, "
             f"peak {formatting.mebibytes(run.peak_rss_bytes)}."
         )
-        lines += ["", got]
+        lines += ["", results]
     elif run.selected:
-        lines += ["", _on_validation(run)]
-    lines += [part for text in (_verdict(run), _phases(run)) if text for part in ("", text)]
+        lines += ["", _validation_results(run)]
+    lines += [line for text in (_verdict(run), _phases(run)) if text for line in ("", text)]
     if run.dataset != paper.DATASET:
         lines += ["", "Other images than the full MNIST: not comparable with the paper's Table I."]
     return "\n".join(lines)
 
 
-def _on_validation(run: RunResult) -> str:
-    """What came of a run that saw no test image."""
+def _validation_results(run: RunResult) -> str:
+    """Results of a run without test images."""
     return (
-        f"Validation accuracy at the end {formatting.accuracy(run.final_validation_accuracy)}, at most "
-        f"{formatting.accuracy(run.max_validation_accuracy)}; "
+        f"Validation accuracy at the end {formatting.accuracy(run.final_validation_accuracy)}, "
+        f"at most {formatting.accuracy(run.max_validation_accuracy)}; "
         f"{formatting.duration(run.train_seconds_total)} of training, "
         f"peak {formatting.mebibytes(run.peak_rss_bytes)}."
     )
 
 
 def _verdict(run: RunResult) -> str:
-    """What the machine did to the figures; empty where nobody looked."""
+    """The verdict of the run with its reasons; empty if it was not assessed."""
     if run.verdict is None:
         return ""
     if not run.reasons:
         return f"Verdict: {run.verdict}."
-    # A reason may hold at several moments: the first of the worst stands for it.
-    against = assess(run.conditions).reasons if run.conditions else ()
-    details = {reason.words: reason.detail for reason in reversed(against)}
+    # A reason may apply several times: the first, most severe one is shown.
+    assessed = assess(run.conditions).reasons if run.conditions else ()
+    details = {reason.words: reason.detail for reason in reversed(assessed)}
     reasons = (
         f"{words} ({details[words]})" if words in details else words
         for words in dict.fromkeys(run.reasons)
@@ -74,7 +74,7 @@ def _verdict(run: RunResult) -> str:
 
 
 def _phases(run: RunResult) -> str:
-    """Peak memory by phase; empty where it is not known."""
+    """Peak RSS by phase; empty if unknown."""
     peaks = run.phase_peak_rss_bytes
     parts = [f"{name} {formatting.mebibytes(peaks[name])}" for name in PHASES if name in peaks]
     return f"Peak by phase: {', '.join(parts)}." if parts else ""

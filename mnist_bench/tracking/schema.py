@@ -1,4 +1,4 @@
-"""What MLflow is told of a run, under which names: parameters, tags, metrics; pure."""
+"""Names and values of the params, tags and metrics that are recorded in MLflow."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from mnist_bench.results.run import SPLITS, Evaluation, PhaseName, RunResult
 from mnist_bench.tracking.uri import OWNER_TAG
 
 SCHEMA = "1"
-"""Of what is recorded; rises when a name's meaning changes."""
+"""Version of the recorded names; increased if the meaning of one changes."""
 TRAJECTORY_TAG, STEPS_TAG = "bench.trajectory", "bench.steps"
-"""Together they name a run, whatever id MLflow gives it."""
+"""Together they identify a run independently of its MLflow run id."""
 SCHEMA_TAG, COMPLETE_TAG, FAILURE_TAG = "bench.schema", "bench.complete", "bench.failure"
 IMPORTED_TAG = "bench.imported"
-"""Of a run that came with a bundle: only an import goes on with it, and with no other."""
+"""Marks runs from bundles: an import continues only these, and nothing else does."""
 PART_TAG = "bench.part"
-"""Of a plan that machines share: of runs that agree in it and in their steps one is FINISHED."""
+"""Job of a plan that several machines share: only one run per job and step count is FINISHED."""
 PLAN_TAG = "bench.plan"
-"""Of the run that stands for such a plan: a board that knows it is the one of the plan."""
+"""Marks the run that identifies the store of a shared plan."""
 STUDY_TAG, TRIAL_TAG, TRIAL_STATE_TAG = "bench.study", "bench.trial", "bench.trial_state"
 PARENT_TAG = "mlflow.parentRunId"
-"""MLflow's own."""
+"""MLflow's own tag."""
 IMAGE_TAG, WEIGHTS_RUN_TAG = "bench.image", "bench.weights_run"
-"""Of what layers make of a test image, and of the run whose weights made some of it."""
+"""Index of the test image of recorded feature maps, and the run whose weights were used."""
 REPORT_TAG = "bench.report"
 CLAIMS_TAG, PRICE_TAG = "bench.claims", "bench.price"
-"""That the paper's claims were measured, and the price of a kilowatt-hour that was given for it."""
+"""Marks the run of a claims report, and the price of a kilowatt-hour that was given for it."""
 CLAIM_TAG, CREATED_TAG = "bench.claim", "bench.created"
-"""Of what was measured for a claim of the paper, and when; each measuring has a run of its own."""
+"""Number of the claim of an experiment, and its date; each experiment has its own run."""
 DIGEST_TAG = "bench.dataset_digest"
 VERDICT_TAG, REASONS_TAG = "bench.verdict", "bench.reasons"
 MEMORY_METHOD_TAG, SHARED_PHASES_TAG = "bench.memory_method", "bench.shared_phases"
@@ -39,19 +39,19 @@ TENSORFLOW_TAG, VERSION_TAG = "bench.tensorflow", "bench.mnist_bench"
 
 
 SOURCE = {"mlflow.source.name": "mnist-bench"}
-"""MLflow would record the path of the started script, which may name a home folder."""
+"""Replaces the path of the script that MLflow would record: it may contain a user name."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """What was heard of one step.
+    """Measurements at one step.
 
     Attributes:
-        step: Updates done.
-        at_ms: When it was heard of, as Unix time in milliseconds; MLflow draws its time axes by
-            it, and takes the same figure of the same step and time only once.
-        evaluation: The scoring there, if there was one.
-        rss_bytes: Resident memory of the training process, where it was told.
+        step: Updates so far.
+        at_ms: When the parent received them, Unix time in milliseconds. MLflow uses it for time
+            axes, and ignores a metric with the same step, time and value.
+        evaluation: None if there was no evaluation at this step.
+        rss_bytes: Resident memory of the worker; None if unknown.
     """
 
     step: int
@@ -61,7 +61,7 @@ class Point:
 
 
 def params_of(run: RunResult) -> dict[str, object]:
-    """What was asked."""
+    """Params of a run."""
     device = {"device_name": run.device_name, "device_memory_bytes": run.device_memory_bytes}
     return {
         "scenario": run.scenario,
@@ -80,12 +80,12 @@ def params_of(run: RunResult) -> dict[str, object]:
 
 
 def opening_tags(
-    run: RunResult, note: str, owner: ProcessIdentity, machine: Machine
+    run: RunResult, description: str, owner: ProcessIdentity, machine: Machine
 ) -> dict[str, str]:
-    """Of a run that begins."""
+    """Tags of a run at its start."""
     tags = {
         **SOURCE,
-        "mlflow.note.content": note,
+        "mlflow.note.content": description,
         SCHEMA_TAG: SCHEMA,
         TRAJECTORY_TAG: run.trajectory,
         STEPS_TAG: str(run.steps),
@@ -107,19 +107,19 @@ def opening_tags(
     return tags | {name: text for name, text in known.items() if text}
 
 
-def study_tags(name: str, note: str, owner: ProcessIdentity) -> dict[str, str]:
-    """Of a study's own run."""
+def study_tags(name: str, description: str, owner: ProcessIdentity) -> dict[str, str]:
+    """Tags of a study's own run."""
     return {
         **SOURCE,
-        "mlflow.note.content": note,
+        "mlflow.note.content": description,
         SCHEMA_TAG: SCHEMA,
         STUDY_TAG: name,
         OWNER_TAG: owner.model_dump_json(),
     }
 
 
-def closing_tags(run: RunResult, note: str) -> dict[str, str]:
-    """Of a run that has ended."""
+def closing_tags(run: RunResult, description: str) -> dict[str, str]:
+    """Tags of a run at its end."""
     known = {
         MEMORY_METHOD_TAG: run.memory_method,
         SHARED_PHASES_TAG: ", ".join(run.shared_phases),
@@ -128,44 +128,44 @@ def closing_tags(run: RunResult, note: str) -> dict[str, str]:
         FAILURE_TAG: run.failure,
         TRIAL_STATE_TAG: run.status if run.trial else None,
     }
-    return {"mlflow.note.content": note} | {key: text for key, text in known.items() if text}
+    return {"mlflow.note.content": description} | {key: text for key, text in known.items() if text}
 
 
-def figures_at(point: Point) -> dict[str, float | None]:
-    """Metrics by step."""
-    figures: dict[str, float | None] = {"rss_bytes": point.rss_bytes}
+def metrics_at(point: Point) -> dict[str, float | None]:
+    """Metrics at a step."""
+    metrics: dict[str, float | None] = {"rss_bytes": point.rss_bytes}
     if point.evaluation:
-        figures |= {
+        metrics |= {
             "test_accuracy": point.evaluation.test_accuracy,
             "validation_accuracy": point.evaluation.validation_accuracy,
             "train_loss": point.evaluation.train_loss,
             "train_seconds": point.evaluation.train_seconds,
         }
-    return figures
+    return metrics
 
 
-ONCE = (
+RUN_METRICS = (
     *("max_test_accuracy", "max_test_accuracy_step", "final_test_accuracy"),
     *("selected_test_accuracy", "max_validation_accuracy", "final_validation_accuracy"),
     *("train_seconds_total", "images_per_second", "peak_rss_bytes"),
     *("processor_joules", "battery_joules"),
 )
-"""Metrics of a run as a whole, under the names that `RunResult` has for them too."""
+"""Metrics of a whole run; each is also an attribute of `RunResult`."""
 
 
-def phase_metric(phase: PhaseName, what: str) -> str:
-    """A phase's metric: `phase_train_seconds`."""
-    return f"phase_{phase}_{what}"
+def phase_metric(phase: PhaseName, metric: str) -> str:
+    """Name of a metric of a phase, such as `phase_train_seconds`."""
+    return f"phase_{phase}_{metric}"
 
 
-def figures_once(run: RunResult) -> dict[str, float | None]:
-    """Metrics of a run as a whole."""
-    figures: dict[str, float | None] = {name: getattr(run, name) for name in ONCE}
+def metrics_once(run: RunResult) -> dict[str, float | None]:
+    """Metrics of a whole run."""
+    metrics: dict[str, float | None] = {name: getattr(run, name) for name in RUN_METRICS}
     peaks = run.phase_peak_rss_bytes.items()
-    figures |= {phase_metric(name, "seconds"): seconds for name, seconds in run.seconds.items()}
-    figures |= {phase_metric(name, "peak_rss_bytes"): peak for name, peak in peaks}
+    metrics |= {phase_metric(name, "seconds"): seconds for name, seconds in run.seconds.items()}
+    metrics |= {phase_metric(name, "peak_rss_bytes"): peak for name, peak in peaks}
     for split in SPLITS:
         for target in run.target_accuracies:
             name = f"time_to_{split}_accuracy_{f'{target:g}'.replace('.', '_')}_seconds"
-            figures[name] = run.seconds_to_accuracy(split, target)
-    return figures
+            metrics[name] = run.seconds_to_accuracy(split, target)
+    return metrics

@@ -1,8 +1,8 @@
-"""What was heard of a trajectory, line by line in a file, until MLflow has all of it.
+"""The spool file of a training: its messages, until MLflow has all of them.
 
-`mlruns/.runs/<trajectory>.jsonl`: first a `Header` with all that is needed to finish the work
-without the process that began it, then an entry a line, only ever appended. Beside it, in the
-folder `<trajectory>`, the worker puts its files. Both are removed once MLflow has everything.
+`mlruns/.runs/<trajectory>.jsonl`: a `Header` with all that another process needs to finish the
+upload, then one entry per line, appended only. The folder `<trajectory>` next to it holds the
+worker's files. Both are removed once MLflow has everything.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import uri
 
 FOLDER = Path("mlruns", ".runs")
-"""Where journals lie, beside MLflow's own artifacts."""
+"""The folder of spool files, next to MLflow's artifacts."""
 _SUFFIX = ".jsonl"
 
 
 class Address(Record):
-    """Where runs are recorded.
+    """The store and experiment that runs are recorded in.
 
     Attributes:
         tracking_uri: MLflow's tracking URI without user, password and query.
@@ -42,22 +42,19 @@ class Address(Record):
 
     @classmethod
     def of(cls, tracking_uri: str, experiment: str) -> Self:
-        """The address of a URI as the user gave it."""
+        """The address for a tracking URI, which may contain credentials."""
         shown = uri.without_credentials(tracking_uri)
         return cls(tracking_uri=shown, experiment=experiment)
 
 
 class Header(Record):
-    """All that is known before a trajectory's first step.
+    """What is known of a training before its first step.
 
     Attributes:
         at_ms: Unix time in milliseconds, as in every entry.
-        owner: The process that trains and records it.
-        address: Where its runs are recorded.
-        machine: The described machine.
-        scenario: What is asked.
-        runs: A run a row, as they are before their first step.
-        exclusive: Whether the suite kept other benchmarks of this user away.
+        owner: The process that runs and records the training.
+        runs: One run per step count, before its first step.
+        exclusive: Whether other benchmarks of this user were locked out.
     """
 
     kind: Literal["header"] = "header"
@@ -72,14 +69,14 @@ class Header(Record):
 
 
 class TrainingStarted(Record):
-    """The store is open; from here on it may know of the runs."""
+    """The store is open; from here on it may have the runs."""
 
     kind: Literal["begun"] = "begun"
     at_ms: int
 
 
 class RunCreated(Record):
-    """A row's run was made in MLflow."""
+    """The run of a step count was created in MLflow."""
 
     kind: Literal["made"] = "made"
     at_ms: int
@@ -88,7 +85,7 @@ class RunCreated(Record):
 
 
 class MessageEntry(Record):
-    """The worker said something."""
+    """A message of the worker."""
 
     kind: Literal["said"] = "said"
     at_ms: int
@@ -96,7 +93,7 @@ class MessageEntry(Record):
 
 
 class TrainingEnded(Record):
-    """The training has ended; every row that still went on ended so."""
+    """The training has ended; all runs that were still running got this status."""
 
     kind: Literal["ended"] = "ended"
     at_ms: int
@@ -110,12 +107,12 @@ _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="k
 
 @dataclass(frozen=True)
 class SpoolContents:
-    """A journal as it was read.
+    """The contents of a spool file.
 
     Attributes:
         path: The file.
         header: Its first line.
-        entries: The others, up to the first that is not whole.
+        entries: The other lines, up to the first incomplete or invalid one.
     """
 
     path: Path
@@ -123,32 +120,32 @@ class SpoolContents:
     entries: tuple[Entry, ...]
 
     @property
-    def has_begun(self) -> bool:
-        """Whether there is anything that MLflow should know."""
+    def has_entries(self) -> bool:
+        """Whether there is anything to upload."""
         return bool(self.entries)
 
     @property
     def last_at_ms(self) -> int:
-        """When the last was heard of it."""
+        """Time of the last entry, Unix time in milliseconds."""
         return self.entries[-1].at_ms if self.entries else self.header.at_ms
 
 
 class Spool:
-    """A journal that is being written; every line is with the system when `add` returns.
+    """Writer of a spool file; each line is passed to the operating system before `add` returns.
 
-    A line that can't be written waits in memory for the next attempt, so that a disk that was
-    full for a while costs nothing.
+    A line that can't be written is kept in memory for the next attempt, so that a disk that is
+    full for a while loses nothing.
 
-    Args:
-        header: The first line.
-        folder: Where journals lie.
+    Attributes:
+        path: The file.
+        error: Why the last attempt failed; None if it succeeded.
     """
 
     def __init__(self, header: Header, folder: Path = FOLDER) -> None:
         self.path = path_of(header.runs[0].trajectory, folder)
         self._size = 0
-        self._waiting = b""
-        self.fault: OSError | None = None
+        self._unwritten = b""
+        self.error: OSError | None = None
         self.add(header)
 
     @property
@@ -157,50 +154,50 @@ class Spool:
         return files_of(self.path)
 
     def add(self, entry: Header | Entry) -> None:
-        """Append a line; `fault` says afterwards why it could not be, None where it could."""
-        self._waiting += entry.model_dump_json().encode() + b"\n"
+        """Append a line; afterwards `error` says whether it was written."""
+        self._unwritten += entry.model_dump_json().encode() + b"\n"
         try:
             self._write()
         except OSError as error:
-            self.fault = error
+            self.error = error
         else:
-            self.fault = None
+            self.error = None
 
     def remove(self) -> None:
-        """Remove the journal and the worker's files: nothing in them is needed any more."""
+        """Remove the spool file and the worker's files."""
         remove(self.path)
 
     def _write(self) -> None:
-        # Opened for each line: some a second, and nothing is left open on the way to a crash.
+        # Opened for each line, a few per second, so that a crash leaves no open file.
         with self.path.open("r+b" if self._size else "wb", buffering=0) as file:
             file.seek(self._size)
-            file.truncate()  # what a full disk took of a line before
-            while self._waiting:
-                written = file.write(self._waiting)
+            file.truncate()  # an earlier line that a full disk cut off
+            while self._unwritten:
+                written = file.write(self._unwritten)
                 self._size += written
-                self._waiting = self._waiting[written:]
+                self._unwritten = self._unwritten[written:]
 
 
-def path_of(trajectory: str, folder: Path = FOLDER) -> Path:
-    """The journal of a trajectory."""
-    return folder / f"{trajectory}{_SUFFIX}"
+def path_of(training_id: str, folder: Path = FOLDER) -> Path:
+    """Path of the spool file of a training."""
+    return folder / f"{training_id}{_SUFFIX}"
 
 
 def files_of(path: Path) -> Path:
-    """The folder for the worker's files that belongs to a journal."""
+    """The folder for the worker's files that belongs to a spool file."""
     return path.with_suffix("")
 
 
 def paths(folder: Path = FOLDER) -> list[Path]:
-    """The journals that there are."""
+    """Paths of all spool files."""
     return sorted(folder.glob(f"*{_SUFFIX}"))
 
 
 def read(path: Path) -> SpoolContents | None:
-    """Read a journal; None where its first line is not whole or of another version.
+    """Read a spool file; None if its first line is incomplete or of another version.
 
     Raises:
-        OSError: It can't be read, or is gone by now.
+        OSError: The file can't be read, or does not exist any more.
     """
     lines = path.read_bytes().splitlines(keepends=True)
     try:
@@ -211,17 +208,17 @@ def read(path: Path) -> SpoolContents | None:
 
 
 def remove(path: Path) -> None:
-    """Remove a journal with its files, and the folders around it where nothing else is in them."""
-    # The files first: without its journal nobody would know whose they are.
+    """Remove a spool file with the worker's files, and parent folders that become empty."""
+    # The worker's files first: without the spool file their owner would be unknown.
     shutil.rmtree(files_of(path), ignore_errors=True)
-    with suppress(OSError):  # Windows: a virus scanner may hold it; then the next command does it
+    with suppress(OSError):  # Windows: a virus scanner may lock it; the next command removes it
         path.unlink(missing_ok=True)
         path.parent.rmdir()
         path.parent.parent.rmdir()
 
 
 def _entries(lines: list[bytes]) -> Iterator[Entry]:
-    """The entries up to the first line that is torn: its writer was killed over it."""
+    """The entries up to the first incomplete line, during which the writer was killed."""
     for line in lines:
         try:
             yield _ENTRY.validate_json(line)

@@ -1,4 +1,4 @@
-"""A recording's way into MLflow: in batches, again where it was refused, nothing twice."""
+"""Uploads the runs of a training to MLflow: in batches, with retries, without duplicates."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.run_builder import RunBuilder
 
 _BATCH_SECONDS = 5.0
-"""Figures reach MLflow at most this often: live enough, and the machine is left alone."""
-_BACK_OFF_SECONDS = 30.0
-"""A store that refused is not asked again before: each attempt may cost its whole timeout."""
+"""Minimum time between uploads: often enough to follow a run, without loading the machine."""
+_BACKOFF_SECONDS = 30.0
+"""Minimum time after a failed upload: each attempt may take the full timeout."""
 
 
 @dataclass(frozen=True)
 class RecordingContext:
-    """What is kept with every run of a trajectory.
+    """What is recorded with every run of a training.
 
     Attributes:
-        scenario: What is asked.
-        machine: The described machine.
         owner: The process that trains it.
-        folder: Where the worker puts each row's files.
-        begun_at_ms: When the trajectory began, as Unix time in milliseconds.
+        folder: The folder of the worker's files, with one folder per step count.
+        begun_at_ms: Start of the training, Unix time in milliseconds.
     """
 
     scenario: Scenario
@@ -42,140 +40,146 @@ class RecordingContext:
 
 
 class Uploader:
-    """Hands the runs of a recording to a store, as far as it takes them.
+    """Uploads the runs of a training to a store.
 
     Args:
-        recording: The runs, as they grow.
-        papers: What is kept with them.
-        store: Open.
-        made: Told of each run that was made: its steps and MLflow's id.
-        look_first: Whether the runs may be in the store already.
+        builder: The runs.
+        context: What is recorded with them.
+        store: The store.
+        on_created: Called with the step count and the MLflow run id of each created run.
+        may_exist: Whether the runs may be in the store already.
+
+    Attributes:
+        uploaded: Runs that this uploader has ended in the store.
+        error: Why the last upload failed; None if it succeeded.
     """
 
     def __init__(
         self,
-        recording: RunBuilder,
-        papers: RecordingContext,
+        builder: RunBuilder,
+        context: RecordingContext,
         store: MlflowStore,
-        made: Callable[[int, str], None],
+        on_created: Callable[[int, str], None],
         *,
-        look_first: bool = False,
+        may_exist: bool = False,
     ) -> None:
-        self._recording = recording
-        self._papers = papers
+        self._builder = builder
+        self._context = context
         self._store = store
-        self._made = made
-        rows = [run.steps for run in recording.runs]
-        self._uncertain = set(rows) if look_first else set()
-        self._sent: dict[int, int] = {}  # points, by row that is known to be in the store
-        self._closed: set[int] = set()
+        self._on_created = on_created
+        step_counts = [run.steps for run in builder.runs]
+        self._may_exist = set(step_counts) if may_exist else set()
+        # Number of uploaded points, by step count; only of runs that are in the store.
+        self._uploaded_points: dict[int, int] = {}
+        self._completed: set[int] = set()
         self._not_before = 0.0
-        self.handed_over: list[RunResult] = []
-        """Runs that were ended in the store and were not before."""
-        self.fault: BenchError | None = None
+        self.uploaded: list[RunResult] = []
+        self.error: BenchError | None = None
 
     @property
     def is_complete(self) -> bool:
-        """Whether every run has ended, in the store too, with all that is known of it."""
-        return len(self._closed) == len(self._recording.runs)
+        """Whether every run has ended and is uploaded completely."""
+        return len(self._completed) == len(self._builder.runs)
 
-    def offer(self, *, at_once: bool = False) -> None:
-        """Hand over what is new, unless that was tried a moment ago.
+    def upload_if_due(self, *, immediately: bool = False) -> None:
+        """Upload what is new, unless the last attempt was too recent.
 
         Args:
-            at_once: Whether it is worth not to wait for the next batch.
+            immediately: Do not wait for the next batch, unless the last attempt failed.
         """
         now = time.monotonic()
-        if now >= self._not_before or (at_once and self.fault is None):
-            self.deliver()
+        if now >= self._not_before or (immediately and self.error is None):
+            self.upload()
 
-    def deliver(self) -> None:
-        """Hand over what is new; `fault` says afterwards why it was refused, None if it was not."""
+    def upload(self) -> None:
+        """Upload what is new; afterwards `error` says whether it succeeded."""
         try:
-            for run in self._recording.runs:
-                self._deliver(run)
-        except BenchError as error:  # one refusal is enough: the next call would wait as long
-            self.fault = error
+            for run in self._builder.runs:
+                self._upload(run)
+        except BenchError as error:  # stop at the first: the next call may take a timeout too
+            self.error = error
         else:
-            self.fault = None
-        wait = _BACK_OFF_SECONDS if self.fault else _BATCH_SECONDS
+            self.error = None
+        wait = _BACKOFF_SECONDS if self.error else _BATCH_SECONDS
         self._not_before = time.monotonic() + wait
 
-    def _deliver(self, run: RunResult) -> None:
+    def _upload(self, run: RunResult) -> None:
         steps = run.steps
-        if steps not in self._sent:
+        if steps not in self._uploaded_points:
             run = self._start(run)
-        if steps in self._closed or run.run_id is None:
+        if steps in self._completed or run.run_id is None:
             return
-        new = self._recording.points(steps)[self._sent[steps] :]
+        new = self._builder.points(steps)[self._uploaded_points[steps] :]
         if new:
             self._store.log(run.run_id, new)
-            self._sent[steps] += len(new)
+            self._uploaded_points[steps] += len(new)
         if run.status is not None:
-            run = self._counted_once(run)
+            run = self._resolve_duplicates(run)
             self._store.finish(
                 run,
-                self._note(run),
-                lambda: self._files(run),
-                at_ms=self._recording.ended_at_ms(steps),
+                self._description(run),
+                lambda: self._write_files(run),
+                at_ms=self._builder.ended_at_ms(steps),
             )
-            run = self._counted_once(run)
-            self._closed.add(steps)
-            self.handed_over.append(run)
+            run = self._resolve_duplicates(run)
+            self._completed.add(steps)
+            self.uploaded.append(run)
 
-    def _counted_once(self, run: RunResult) -> RunResult:
-        """Of the runs of a row of a part that machines share, let one alone be FINISHED.
+    def _resolve_duplicates(self, run: RunResult) -> RunResult:
+        """Leave only one run FINISHED per step count of a training job that machines share.
 
-        It may have been given to another machine too. Where two end theirs in the same moment,
-        both see both, and leave the same one.
+        Two machines may train the same job. If both finish at the same time, both see both runs
+        and choose the same one.
         """
         if run.part is None or run.status != "finished":
             return run
-        recorded = self._store.recorded_of(run.part).items()
-        known = sorted(run_id for run_id, steps in recorded if steps == run.steps)
-        if known in ([], [run.run_id]):
+        finished = self._store.finished_runs_of(run.part).items()
+        run_ids = sorted(run_id for run_id, steps in finished if steps == run.steps)
+        if run_ids in ([], [run.run_id]):
             return run
-        reason = f"recorded already, as run {known[0]}"
-        if run.run_id in known:
-            for late in known[1:]:
-                self._store.give_up(late, reason)
-        return run if known[0] == run.run_id else self._recording.lose(run.steps, reason)
+        reason = f"recorded already, as run {run_ids[0]}"
+        if run.run_id in run_ids:
+            for duplicate in run_ids[1:]:
+                self._store.mark_killed(duplicate, reason)
+        if run_ids[0] == run.run_id:
+            return run
+        return self._builder.mark_duplicate(run.steps, reason)
 
     def _start(self, run: RunResult) -> RunResult:
-        """Make a run in the store, or find it there."""
-        look_first = run.steps in self._uncertain
-        self._uncertain.add(run.steps)  # a call that fails may have made it all the same
+        """Create a run in the store, or find it there."""
+        may_exist = run.steps in self._may_exist
+        self._may_exist.add(run.steps)  # a call that fails may have created it
         started = self._store.start(
             run,
-            self._note(run),
-            self._papers.owner,
-            self._papers.machine,
-            at_ms=self._papers.begun_at_ms,
-            look_first=look_first,
+            self._description(run),
+            self._context.owner,
+            self._context.machine,
+            at_ms=self._context.begun_at_ms,
+            may_exist=may_exist,
         )
-        self._recording.name(run.steps, started.run_id)
-        self._made(run.steps, started.run_id)
-        self._sent[run.steps] = 0
+        self._builder.set_run_id(run.steps, started.run_id)
+        self._on_created(run.steps, started.run_id)
+        self._uploaded_points[run.steps] = 0
         run = run.model_copy(update={"run_id": started.run_id})
         if started.is_complete:
-            # Its process may have ended before it saw that another machine was as fast.
-            run = self._counted_once(run)
-            self._closed.add(run.steps)
+            # The process that completed it may have ended before it resolved duplicates.
+            run = self._resolve_duplicates(run)
+            self._completed.add(run.steps)
         return run
 
-    def _note(self, run: RunResult) -> str:
-        return run_notes.run_description(run, self._papers.scenario.title)
+    def _description(self, run: RunResult) -> str:
+        return run_notes.run_description(run, self._context.scenario.title)
 
-    def _files(self, run: RunResult) -> list[Path]:
-        """The run's artifacts, written out."""
-        folder = self._papers.folder / str(run.steps)
+    def _write_files(self, run: RunResult) -> list[Path]:
+        """Write the run's records, and return the paths of all its artifacts."""
+        folder = self._context.folder / str(run.steps)
         folder.mkdir(parents=True, exist_ok=True)
         texts = {
             "result.json": run.model_dump_json(indent=2),
-            "scenario.toml": self._papers.scenario.to_toml(),
-            "machine.json": self._papers.machine.model_dump_json(indent=2),
+            "scenario.toml": self._context.scenario.to_toml(),
+            "machine.json": self._context.machine.model_dump_json(indent=2),
         }
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", newline="\n")
-        log = self._papers.folder / "worker.log"
+        log = self._context.folder / "worker.log"
         return sorted(folder.iterdir()) + ([log] if log.exists() else [])

@@ -1,4 +1,4 @@
-"""Where runs are recorded: the tracking URI, checked before work starts, shown without secrets."""
+"""The tracking URI: checks before work starts, and removal of credentials."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 """MLflow's own default."""
 DEFAULT_EXPERIMENT = "mnist-bench"
 OWNER_TAG = "bench.owner"
-"""Of a run: the process that began it."""
-_MLFLOWS_OWN_EXPERIMENT = "Default"
+"""The process that started a run."""
+_DEFAULT_MLFLOW_EXPERIMENT = "Default"
 
 _CONNECT_SECONDS = 10
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def without_credentials(uri: str) -> str:
-    """The URI as it may be shown and stored: no user, no password, no query."""
+    """The URI without user, password and query, to be shown and stored."""
     parts = _split(uri)
     if not parts.netloc:  # a file: urlunsplit would lose its slashes
         return uri.partition("?")[0]
@@ -34,48 +34,48 @@ def without_credentials(uri: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
-def without_parts_of(uri: str, text: str) -> str:
-    """What a driver said of a URI, without the user, the password and the query that it quotes."""
+def redact(uri: str, text: str) -> str:
+    """A driver's message without the user, the password and the query values of a URI."""
     parts = _split(uri)
-    told = [parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
-    private = {form for each in told if each for form in (each, unquote(each))}
+    secrets = [parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
+    private = {form for each in secrets if each for form in (each, unquote(each))}
     for each in sorted(private, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", "…", text)
     return text
 
 
 def refuse_password(uri: str, flag: str, remedy: str) -> None:
-    """Refuse a password that other users could read in the list of processes.
+    """Reject a password on the command line, where other users can read it.
 
     Raises:
-        BenchError: The URI holds one.
+        BenchError: The URI contains a password.
     """
     parts = _split(uri)
     query = parts.query.lower()
     if parts.password or "passw" in query or "pwd" in query:
         raise BenchError(
-            f"{flag} holds a password, which others on this machine could read",
+            f"{flag} contains a password, which other users of this machine could read",
             remedy,
         )
 
 
 def is_server(uri: str) -> bool:
-    """Whether a tracking server stands behind the URI, not a database."""
+    """Whether the URI is that of a tracking server, not of a database."""
     return _split(uri).scheme in ("http", "https")
 
 
-def check(uri: str, experiment: str) -> None:
-    """Refuse a URI that can't work, in seconds; MLflow itself would try for minutes.
+def check_uri(uri: str, experiment: str) -> None:
+    """Reject an unusable URI within seconds; MLflow itself would retry for minutes.
 
     Raises:
-        BenchError: The scheme is no database and no server, the file is no database, its folder
-            is missing, or nobody answers.
+        BenchError: The scheme is unknown, the file is not a database, its folder is missing, or
+            the server does not respond.
     """
     if not experiment.strip():
         raise BenchError(
             "the experiment has no name", "give --experiment or MLFLOW_EXPERIMENT_NAME one"
         )
-    if experiment == _MLFLOWS_OWN_EXPERIMENT:
+    if experiment == _DEFAULT_MLFLOW_EXPERIMENT:
         raise BenchError(
             f"experiment {experiment} is MLflow's own and may keep its artifacts behind a server",
             "choose another --experiment",
@@ -98,22 +98,22 @@ def check(uri: str, experiment: str) -> None:
 def _split(uri: str) -> SplitResult:
     try:
         parts = urlsplit(uri)
-        _ = parts.port  # checked only when it is read
+        _ = parts.port  # raises if invalid
     except ValueError:
         parts = None
     is_file = parts is not None and parts.scheme == "sqlite" and not parts.netloc
     rest = f"{parts.path}{parts.query}{parts.fragment}" if parts and not is_file else ""
     if parts is None or "@" in rest:
-        # Not shown: what can't be taken apart may have its password anywhere.
+        # Not shown: the password may be anywhere in a URI that can't be parsed.
         raise BenchError(
-            "the tracking URI can't be taken apart",
-            "percent-encode the signs of its password (/ is %2F, # is %23, @ is %40)",
+            "the tracking URI can't be parsed",
+            "percent-encode special characters in its password (/ is %2F, # is %23, @ is %40)",
         )
     return parts
 
 
 def schema_revision(database: Path) -> str | None:
-    """Which schema of MLflow's a database file has; None for a file that has none yet."""
+    """MLflow's schema revision of a database file; None if it has no schema yet."""
     if not database.exists():
         return None
     with closing(sqlite3.connect(database)) as connection:
@@ -125,8 +125,8 @@ def schema_revision(database: Path) -> str | None:
 
 
 def experiments_with_owned_runs(database: Path) -> set[str]:
-    """Names of the experiments in a database file in which a run of ours is RUNNING."""
-    question = """
+    """Names of the experiments in a database file with a RUNNING run of mnist-bench."""
+    query = """
         SELECT DISTINCT experiments.name FROM runs
         JOIN experiments ON experiments.experiment_id = runs.experiment_id
         JOIN tags ON tags.run_uuid = runs.run_uuid
@@ -135,13 +135,13 @@ def experiments_with_owned_runs(database: Path) -> set[str]:
     """
     with closing(sqlite3.connect(database)) as connection:
         try:
-            return {str(name) for (name,) in connection.execute(question, (OWNER_TAG,))}
+            return {str(name) for (name,) in connection.execute(query, (OWNER_TAG,))}
         except sqlite3.OperationalError:  # no such table
             return set()
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of an SQLite URI (three slashes: relative, four: absolute); None for others."""
+    """Path in an SQLite URI (three slashes: relative, four: absolute); None for other URIs."""
     if not uri.startswith("sqlite:///"):
         return None
     return Path(uri.removeprefix("sqlite:///").partition("?")[0])
@@ -152,7 +152,7 @@ def _check_sqlite(uri: str, parts: SplitResult) -> None:
     if path is None or parts.netloc or path.name in ("", ":memory:"):
         raise BenchError("the sqlite URI names no file", f"write it like {DEFAULT_TRACKING_URI}")
     if not path.parent.is_dir():
-        raise BenchError(f"no folder {path.parent} for the database {path.name}", "make it first")
+        raise BenchError(f"no folder {path.parent} for the database {path.name}", "create it first")
     if not path.exists():
         return
     try:
@@ -160,7 +160,7 @@ def _check_sqlite(uri: str, parts: SplitResult) -> None:
             connection.execute("PRAGMA schema_version")
     except sqlite3.DatabaseError as error:
         raise BenchError(
-            f"{path} can't be used as a database: {error}", "move it away or choose another"
+            f"{path} can't be used as a database: {error}", "move it away or choose another file"
         ) from error
 
 
@@ -168,11 +168,11 @@ def _check_server(uri: str) -> None:
     import requests
 
     shown = without_credentials(uri)
-    remedy = "start it, or mend MLFLOW_TRACKING_URI or --tracking-uri"
-    # As MLflow itself reads them: a server that it can use must not be refused here.
+    hint = "start it, or correct MLFLOW_TRACKING_URI or --tracking-uri"
+    # Read as MLflow does, so that a server that MLflow can use is not rejected here.
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
     try:
-        answer = requests.get(
+        response = requests.get(
             f"{uri.rstrip('/')}/health",
             timeout=_CONNECT_SECONDS,
             verify=not insecure and (os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True),
@@ -182,20 +182,20 @@ def _check_server(uri: str) -> None:
         )
     except OSError as error:  # requests' own errors are OSErrors; so is a missing certificate
         reason = type(error).__name__
-        raise BenchError(f"no tracking server answers at {shown} ({reason})", remedy) from None
-    if answer.status_code in (401, 403):
-        raise not_let_in(uri)
-    if not answer.ok:
+        raise BenchError(f"no tracking server answers at {shown} ({reason})", hint) from None
+    if response.status_code in (401, 403):
+        raise access_denied(uri)
+    if not response.ok:
         raise BenchError(
-            f"what answers at {shown} is no MLflow tracking server (status {answer.status_code})",
-            remedy,
+            f"{shown} is not an MLflow tracking server (status {response.status_code})",
+            hint,
         )
 
 
-def not_let_in(uri: str) -> BenchError:
-    """Of a server that does not take who asks."""
+def access_denied(uri: str) -> BenchError:
+    """The error for a server that rejects the credentials."""
     return BenchError(
-        f"the tracking server at {without_credentials(uri)} does not let you in",
+        f"the tracking server at {without_credentials(uri)} denied access",
         "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
     )
 
@@ -213,7 +213,7 @@ def _token() -> dict[str, str]:
 
 def _check_database(uri: str, parts: SplitResult, default_port: int) -> None:
     if not parts.hostname:
-        return  # a socket on this machine: its driver knows where
+        return  # a local socket, which only the driver can find
     address = (parts.hostname, parts.port or default_port)
     try:
         socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
@@ -221,5 +221,5 @@ def _check_database(uri: str, parts: SplitResult, default_port: int) -> None:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise BenchError(
             f"no database answers at {without_credentials(uri)} ({reason})",
-            "start it, or mend MLFLOW_TRACKING_URI or --tracking-uri",
+            "start it, or correct MLFLOW_TRACKING_URI or --tracking-uri",
         ) from None

@@ -1,4 +1,4 @@
-"""The look at the test split: candidate and paper trained on fresh seeds, by turns."""
+"""Confirmation on the test split: candidate and paper trained alternately on fresh seeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnist_bench.core.errors import EXIT_BROKE
+from mnist_bench.core.errors import EXIT_FAILURE
 from mnist_bench.data import mnist
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner.executor import Outcome, Watcher
@@ -26,21 +26,21 @@ from mnist_bench.tuning.space import Value
 from mnist_bench.tuning.trial_plan import TrialContext, plan_of, train
 
 _FIRST_SEED = 1_000_000
-"""Trials have their numbers for seeds; those of a look begin far above."""
-_SEEDS_A_LOOK = 10_000
+"""Confirmation seeds start here: far above trial numbers, which are the seeds of trials."""
+_SEEDS_PER_EVALUATION = 10_000
 
 
 @dataclass(frozen=True)
 class ConfirmationPlan:
-    """What was settled before the look.
+    """What a confirmation trains, fixed before it starts.
 
     Attributes:
-        number: Of the look.
+        number: Of the evaluation on the test split, from 1 on.
         trial: Number of the candidate's trial.
-        chosen: The candidate.
-        validation_accuracy: What the search saw of it.
-        search_seconds: What the search took.
-        seeds: On how many it is looked at.
+        chosen: Parameter values of the candidate.
+        validation_accuracy: Of the candidate in the search.
+        search_seconds: Wall-clock seconds of the search.
+        seeds: How many seeds each configuration is trained on.
     """
 
     number: int
@@ -52,73 +52,80 @@ class ConfirmationPlan:
 
     @property
     def fresh_seeds(self) -> range:
-        """Seeds that no trial and no other look of the study has."""
-        first = _FIRST_SEED + (self.number - 1) * _SEEDS_A_LOOK
+        """Seeds that no trial and no other confirmation of the study uses."""
+        first = _FIRST_SEED + (self.number - 1) * _SEEDS_PER_EVALUATION
         return range(first, first + self.seeds)
 
 
 def evaluate_on_test(
     study: str,
-    question: TrialContext,
+    context: TrialContext,
     store: MlflowStore,
-    settled: ConfirmationPlan,
+    plan_of_confirmation: ConfirmationPlan,
     watch: Callable[[TrainingPlan], AbstractContextManager[Watcher]],
 ) -> tuple[TestEvaluation, Outcome]:
-    """Train both on fresh seeds, and compare them on the test split.
+    """Train both configurations on fresh seeds and compare them on the test split.
 
     Args:
-        study: Its name.
-        question: What the trials have in common.
-        store: Open.
-        settled: What was settled before.
-        watch: Gives somebody who is told how a training goes.
+        study: Name of the study.
+        watch: Makes a watcher for each training.
 
     Returns:
-        The look, and how its last training went.
+        The evaluation, and the outcome of its last training.
     """
-    look = TestEvaluation(
-        number=settled.number, candidate=settled.trial, first_seed=settled.fresh_seeds[0]
+    evaluation = TestEvaluation(
+        number=plan_of_confirmation.number,
+        candidate=plan_of_confirmation.trial,
+        first_seed=plan_of_confirmation.fresh_seeds[0],
     )
     runs: list[RunResult] = []
     outcome = Outcome(())
-    for plan in _plans(study, question, settled):
+    for plan in _plans(study, context, plan_of_confirmation):
         with watch(plan) as watcher:
-            outcome = train(question, store, plan, watcher)
+            outcome = train(context, store, plan, watcher)
         runs += outcome.results
         if outcome.exit_status or any(run.status != "finished" for run in outcome.results):
-            status = outcome.exit_status or EXIT_BROKE
-            return look, dataclasses.replace(outcome, exit_status=status)
-    proof = confirmation_of(
+            status = outcome.exit_status or EXIT_FAILURE
+            return evaluation, dataclasses.replace(outcome, exit_status=status)
+    confirmation = confirmation_of(
         runs[::2],
         runs[1::2],
-        validation_accuracy=settled.validation_accuracy,
-        search_seconds=settled.search_seconds,
-        mcnemar=_mcnemar(question, store, median_run(runs[::2]), median_run(runs[1::2])),
-        target_accuracy=question.goal.aim,
+        validation_accuracy=plan_of_confirmation.validation_accuracy,
+        search_seconds=plan_of_confirmation.search_seconds,
+        mcnemar=_mcnemar(context, store, median_run(runs[::2]), median_run(runs[1::2])),
+        target_accuracy=context.goal.aim,
     )
-    return look.model_copy(update={"proof": proof}), outcome
+    return evaluation.model_copy(update={"proof": confirmation}), outcome
 
 
-def _plans(study: str, question: TrialContext, settled: ConfirmationPlan) -> list[TrainingPlan]:
-    """A training a plan, candidate and paper by turns, so that a slower hour slows both."""
-    papers = question.space.of_the_paper()
-    both = ((f"{study}-winner", settled.chosen), (f"{study}-paper", papers))
+def _plans(
+    study: str, context: TrialContext, plan_of_confirmation: ConfirmationPlan
+) -> list[TrainingPlan]:
+    """One plan per training; candidate and paper alternate, so that a slow hour affects both."""
+    paper = context.space.paper_values()
+    configurations = ((f"{study}-winner", plan_of_confirmation.chosen), (f"{study}-paper", paper))
     return [
-        plan_of(name, question, chosen, seed)
-        for seed in settled.fresh_seeds
-        for name, chosen in both
+        plan_of(name, context, chosen, seed)
+        for seed in plan_of_confirmation.fresh_seeds
+        for name, chosen in configurations
     ]
 
 
 def _mcnemar(
-    question: TrialContext, store: MlflowStore, candidate: RunResult, paper: RunResult
+    context: TrialContext, store: MlflowStore, candidate: RunResult, paper: RunResult
 ) -> McNemar | None:
-    """Of two runs; None where one of them kept no predictions."""
-    ours, theirs = (store.load_predictions(run) for run in (candidate, paper))
-    if ours is None or theirs is None:
+    """McNemar's test of two runs; None if predictions of one are missing."""
+    candidate_predictions, paper_predictions = (
+        store.load_predictions(run) for run in (candidate, paper)
+    )
+    if candidate_predictions is None or paper_predictions is None:
         return None
-    labels = mnist.load(question.source).test_images.labels
-    right, their_right = ours.label == labels, theirs.label == labels
+    labels = mnist.load(context.source).test_images.labels
+    candidate_right, paper_right = (
+        candidate_predictions.label == labels,
+        paper_predictions.label == labels,
+    )
     return exact_mcnemar(
-        int(np.count_nonzero(right & ~their_right)), int(np.count_nonzero(their_right & ~right))
+        int(np.count_nonzero(candidate_right & ~paper_right)),
+        int(np.count_nonzero(paper_right & ~candidate_right)),
     )

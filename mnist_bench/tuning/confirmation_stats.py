@@ -1,12 +1,11 @@
-"""Whether a candidate is better than the paper's configuration: statistics on fresh seeds; pure."""
+"""Statistics of a confirmation: candidate vs the paper's configuration on fresh seeds."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
 
-from mnist_bench.analysis import statistics as estimate
-from mnist_bench.analysis.statistics import Interval, welch
+from mnist_bench.analysis.statistics import Interval, half_width, welch
 from mnist_bench.core import formatting
 from mnist_bench.core.records import Record
 from mnist_bench.results.run import RunResult
@@ -14,19 +13,20 @@ from mnist_bench.scenarios.paper import ROUNDING_SD
 
 
 class Arm(Record):
-    """A configuration on fresh seeds.
+    """Results of one configuration on fresh seeds.
 
     Attributes:
         n: Seeds.
         accuracy_mean: Of the final test accuracies.
         accuracy_sd: Their standard deviation.
-        accuracy_low: Lower end of the mean's own interval.
+        accuracy_low: Lower end of the 95% interval of the mean.
         validation_mean: Of the final validation accuracies.
         train_seconds_mean: Of the training seconds.
-        peak_rss_bytes_max: The largest peak; None where one is not known.
-        target_seconds_mean: Of the training seconds until the grid first has the target on test;
-            who never did counts with all seconds. None where there is no target.
-        target_missed: Seeds that never did.
+        peak_rss_bytes_max: The largest peak; None if one is unknown.
+        target_seconds_mean: Of the training seconds until test accuracy first reaches the
+            target on the grid; a seed that never does counts with all its seconds. None without
+            a target.
+        target_missed: Seeds that never reach it.
     """
 
     n: int
@@ -41,11 +41,11 @@ class Arm(Record):
 
 
 class McNemar(Record):
-    """Two trainings on the same images, compared image by image.
+    """Exact McNemar test of two trainings on the same test images.
 
     Attributes:
-        only_candidate: Images that only the candidate's median seed classified rightly.
-        only_paper: Images that only the paper's did.
+        only_candidate: Images that only the candidate's median seed classifies correctly.
+        only_paper: Images that only the paper's does.
         p_value: Of the exact two-sided test.
     """
 
@@ -55,18 +55,18 @@ class McNemar(Record):
 
 
 class Confirmation(Record):
-    """A look at the test split.
+    """Comparison of candidate and paper on the test split.
 
     Attributes:
-        candidate: The frozen candidate on fresh seeds.
-        paper: The paper's configuration on the same.
+        candidate: The candidate on fresh seeds.
+        paper: The paper's configuration on the same seeds.
         accuracy: Difference in mean final test accuracy.
         train_seconds: Difference in mean training seconds.
-        shrinkage: Validation accuracy that the search saw, less the mean on test.
-        mcnemar: Of the seeds of median accuracy; None where a run kept no predictions.
-        payback_runs: Runs after which the search has paid for itself; None where a run of the
-            candidate's takes as long as one of the paper's.
-        target_accuracy: That was to be reached fast; None where that was not the question.
+        shrinkage: Validation accuracy in the search minus mean test accuracy.
+        mcnemar: Of the seeds of median accuracy; None if predictions of a run are missing.
+        payback_runs: Runs after which the search has paid for itself; None if a run of the
+            candidate takes as long as one of the paper.
+        target_accuracy: Of `time-to-accuracy`; None for other objectives.
         target_seconds: Difference in mean training seconds to it.
     """
 
@@ -82,36 +82,38 @@ class Confirmation(Record):
 
     @property
     def seconds(self) -> Interval:
-        """Difference in what the search was to save: time to the target, else all of it."""
+        """Difference in seconds: time to the target if there is one, else train seconds."""
         return self.target_seconds or self.train_seconds
 
 
 def arm_of(runs: Sequence[RunResult], target_accuracy: float | None = None) -> Arm:
-    """The figures of one configuration's finished runs, two or more.
+    """Summarize two or more finished runs of one configuration.
 
     Args:
-        runs: Of fresh seeds.
-        target_accuracy: That was to be reached fast; None where that was not the question.
+        runs: One per seed.
+        target_accuracy: Of `time-to-accuracy`; None for other objectives.
 
     Raises:
-        ValueError: They are fewer, or one of them has no final test accuracy.
+        ValueError: Fewer than two runs, or one of them has no final test accuracy.
     """
     accuracies = [_known(run.final_test_accuracy) for run in runs]
     mean, sd = statistics.mean(accuracies), statistics.stdev(accuracies)
     peaks = [run.peak_rss_bytes for run in runs]
     known = [peak for peak in peaks if peak is not None]
-    aims = target_accuracy is not None
+    has_target = target_accuracy is not None
     missed = [_reached(run, target_accuracy) for run in runs].count(None)
     return Arm(
         n=len(runs),
         accuracy_mean=mean,
         accuracy_sd=sd,
-        accuracy_low=mean - half_width(accuracies),
+        accuracy_low=mean - mean_half_width(accuracies),
         validation_mean=statistics.mean(_known(run.final_validation_accuracy) for run in runs),
         train_seconds_mean=statistics.mean(_known(run.train_seconds_total) for run in runs),
         peak_rss_bytes_max=max(known) if len(known) == len(peaks) else None,
-        target_seconds_mean=statistics.mean(_seconds(runs, target_accuracy)) if aims else None,
-        target_missed=missed if aims else None,
+        target_seconds_mean=statistics.mean(_seconds(runs, target_accuracy))
+        if has_target
+        else None,
+        target_missed=missed if has_target else None,
     )
 
 
@@ -124,28 +126,28 @@ def confirmation_of(
     mcnemar: McNemar | None,
     target_accuracy: float | None = None,
 ) -> Confirmation:
-    """Both on the same fresh seeds, two or more of each.
+    """Compare candidate and paper on the same fresh seeds, two or more runs of each.
 
     Args:
-        candidate: Its finished runs.
-        paper: Those of the paper's configuration.
-        validation_accuracy: The candidate's validation accuracy in the search.
-        search_seconds: What the search took, by the wall clock.
+        candidate: Finished runs.
+        paper: Finished runs of the paper's configuration.
+        validation_accuracy: Of the candidate in the search.
+        search_seconds: Wall-clock seconds of the search.
         mcnemar: Of the seeds of median accuracy.
-        target_accuracy: That was to be reached fast; None where that was not the question.
+        target_accuracy: Of `time-to-accuracy`; None for other objectives.
     """
-    ours, theirs = (arm_of(runs, target_accuracy) for runs in (candidate, paper))
-    in_all = welch(_seconds(candidate), _seconds(paper))
+    candidate_arm, paper_arm = (arm_of(runs, target_accuracy) for runs in (candidate, paper))
+    total_seconds = welch(_seconds(candidate), _seconds(paper))
     to_target = None
     if target_accuracy is not None:
         to_target = welch(*(_seconds(runs, target_accuracy) for runs in (candidate, paper)))
-    saved = -(to_target or in_all).difference
+    saved = -(to_target or total_seconds).difference
     return Confirmation(
-        candidate=ours,
-        paper=theirs,
+        candidate=candidate_arm,
+        paper=paper_arm,
         accuracy=welch(_accuracies(candidate), _accuracies(paper), smallest_sd=ROUNDING_SD),
-        train_seconds=in_all,
-        shrinkage=validation_accuracy - ours.accuracy_mean,
+        train_seconds=total_seconds,
+        shrinkage=validation_accuracy - candidate_arm.accuracy_mean,
         mcnemar=mcnemar,
         payback_runs=search_seconds / saved if saved > 0 else None,
         target_accuracy=target_accuracy,
@@ -153,24 +155,24 @@ def confirmation_of(
     )
 
 
-def half_width(values: Sequence[float]) -> float:
-    """Half of the interval of the mean of two or more values, by Student's t."""
-    return estimate.half_width(statistics.stdev(values), len(values))
+def mean_half_width(values: Sequence[float]) -> float:
+    """Half width of the 95% t-interval of the mean of two or more values."""
+    return half_width(statistics.stdev(values), len(values))
 
 
 def exact_mcnemar(only_candidate: int, only_paper: int) -> McNemar:
-    """The exact test: each of these images might as well have gone the other way."""
-    from scipy.stats import binomtest  # slow to load
+    """Exact two-sided McNemar test: a binomial test of the discordant images at 1/2."""
+    from scipy.stats import binomtest  # slow to import
 
-    several = only_candidate + only_paper
-    p_value = float(binomtest(only_candidate, several).pvalue) if several else 1.0
+    discordant = only_candidate + only_paper
+    p_value = float(binomtest(only_candidate, discordant).pvalue) if discordant else 1.0
     return McNemar(only_candidate=only_candidate, only_paper=only_paper, p_value=p_value)
 
 
 def median_run(runs: Sequence[RunResult]) -> RunResult:
-    """The run of median final test accuracy; of an even number the lower one of the middle."""
-    rising = sorted(runs, key=lambda run: (_known(run.final_test_accuracy), run.seed))
-    return rising[(len(rising) - 1) // 2]
+    """Run of median final test accuracy; of an even number, the lower middle one."""
+    ordered = sorted(runs, key=lambda run: (_known(run.final_test_accuracy), run.seed))
+    return ordered[(len(ordered) - 1) // 2]
 
 
 def _accuracies(runs: Sequence[RunResult]) -> list[float]:
@@ -178,7 +180,7 @@ def _accuracies(runs: Sequence[RunResult]) -> list[float]:
 
 
 def _seconds(runs: Sequence[RunResult], target_accuracy: float | None = None) -> list[float]:
-    """Training seconds, each run's to the target where there is one and it was reached."""
+    """Train seconds of each run: to the target if it was reached, else in total."""
     reached = [_reached(run, target_accuracy) for run in runs]
     return [
         _known(run.train_seconds_total) if seconds is None else seconds
@@ -192,32 +194,34 @@ def _reached(run: RunResult, target_accuracy: float | None) -> float | None:
 
 def _known(value: float | None) -> float:
     if value is None:
-        raise ValueError("a run did not come to its end")
+        raise ValueError("a run did not finish")
     return value
 
 
-def confirmation_in_words(proof: Confirmation | None) -> str:
-    """What a look at the test split saw, in one line."""
-    if proof is None:
+def confirmation_in_words(confirmation: Confirmation | None) -> str:
+    """Result of a confirmation in one line."""
+    if confirmation is None:
         return "the trainings did not come to their end."
-    noise = ", within noise" if proof.accuracy.is_within_noise else ""
-    ours, theirs = proof.candidate, proof.paper
+    noise = ", within noise" if confirmation.accuracy.is_within_noise else ""
+    candidate, paper = confirmation.candidate, confirmation.paper
     return (
-        f"final test accuracy {formatting.accuracy(ours.accuracy_mean)} ± "
-        f"{formatting.spread(ours.accuracy_sd)} against the paper's "
-        f"{formatting.accuracy(theirs.accuracy_mean)} ± {formatting.spread(theirs.accuracy_sd)} "
-        f"(n = {ours.n} each{noise}), in {formatting.duration(ours.train_seconds_mean)} against "
-        f"{formatting.duration(theirs.train_seconds_mean)} of training{_to_target(proof)}."
+        f"final test accuracy {formatting.accuracy(candidate.accuracy_mean)} ± "
+        f"{formatting.spread(candidate.accuracy_sd)} against the paper's "
+        f"{formatting.accuracy(paper.accuracy_mean)} ± {formatting.spread(paper.accuracy_sd)} "
+        f"(n = {candidate.n} each{noise}), "
+        f"in {formatting.duration(candidate.train_seconds_mean)} against "
+        f"{formatting.duration(paper.train_seconds_mean)} of training{_to_target(confirmation)}."
     )
 
 
-def _to_target(proof: Confirmation) -> str:
-    """The times to the target, where that was the question."""
-    if proof.target_accuracy is None:
+def _to_target(confirmation: Confirmation) -> str:
+    """Times to the target as text; empty without a target."""
+    if confirmation.target_accuracy is None:
         return ""
     times = [
         f"{formatting.duration(arm.target_seconds_mean)}"
         + (f" ({arm.target_missed} never did and count whole)" if arm.target_missed else "")
-        for arm in (proof.candidate, proof.paper)
+        for arm in (confirmation.candidate, confirmation.paper)
     ]
-    return f"; {formatting.accuracy(proof.target_accuracy)} on test first after {' against '.join(times)}"
+    target = formatting.accuracy(confirmation.target_accuracy)
+    return f"; {target} on test first after {' against '.join(times)}"

@@ -1,4 +1,4 @@
-"""A study as one JSON document; a contract, fields are only ever added."""
+"""A study as one JSON document. Fields may be added, never renamed or removed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mnist_bench.tuning.trial import StudyTrial
 
 
 class TestEvaluation(Record):
-    """One look at the test split.
+    """One evaluation on the test split.
 
     Attributes:
-        number: Of all looks of the study, from 1 on.
-        candidate: Number of the trial that was settled on beforehand.
+        number: Counted over the study, from 1 on.
+        candidate: Number of the candidate's trial, chosen beforehand.
         first_seed: Of the fresh seeds.
-        proof: What was seen; None where the trainings did not come to their end.
+        proof: The comparison; None if the trainings did not finish.
     """
 
     number: int
@@ -34,27 +34,24 @@ class TestEvaluation(Record):
 
 
 class StudyDocument(Record):
-    """A study, its trials, its winner and every look at the test split.
+    """A study: its trials, its candidate and every evaluation on the test split.
 
     Attributes:
         schema_version: Of this format; called `schema` in the file.
-        study: Its name.
+        study: Name.
         dataset: Name of the images.
-        dataset_digest: What stands for them.
-        machine: The described machine.
-        space: What might be tried.
-        goal: What it was after.
-        trials: All of them, by number.
-        best: Numbers of the best trial, or of all that no other one beats.
-        finalists: The best trials that were trained again, the one that stands first.
-        candidate: Number of the trial that stands for the study; None where none is an answer.
-        margin: How far it is ahead of the paper's configuration; None without a candidate.
-        importances: How much each parameter matters for the first value.
+        dataset_digest: Digest of the images.
+        trials: All trials, by number.
+        best: Number of the best trial, or numbers of the Pareto front.
+        finalists: The best trials that were trained again, the best first.
+        candidate: Number of the candidate's trial; None if no trial is feasible.
+        margin: Lead over the paper's configuration; None without a candidate.
+        importances: Importance of each parameter for the first value.
         search_seconds: Wall-clock seconds of all trials together.
-        looks: At the test split.
-        commands: The command lines that have worked on it, the oldest first.
-        ended: Why the search ended, in words.
-        is_whole: Whether it came to its end.
+        looks: Evaluations on the test split.
+        commands: Command lines that worked on the study, the oldest first.
+        ended: Why the search ended, as text.
+        is_whole: Whether the study is complete.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -80,14 +77,14 @@ class StudyDocument(Record):
 
     @property
     def has_winner(self) -> bool:
-        """Whether a whole study found something else than the paper's configuration."""
+        """Whether a complete study chose another configuration than the paper's."""
         if self.candidate is None or not self.is_whole:
             return False
         return not self.trial(self.candidate).is_papers
 
     @property
     def candidate_values(self) -> tuple[float, ...]:
-        """What the candidate is worth: of a finalist, what its repeats are.
+        """Values of the candidate; of a finalist, the means of its repeats.
 
         Raises:
             ValueError: There is no candidate.
@@ -98,10 +95,10 @@ class StudyDocument(Record):
         return means.get(self.candidate) or self.trial(self.candidate).values
 
     def line(self, run_id: str | None) -> StudyLine:
-        """It in short.
+        """Summary line of the study for a report.
 
         Args:
-            run_id: MLflow's id of its own run.
+            run_id: MLflow's id of the study's run.
         """
         best = [self.trial(number) for number in self.best]
         return StudyLine(
@@ -118,16 +115,16 @@ class StudyDocument(Record):
         )
 
     def trial(self, number: int) -> StudyTrial:
-        """The trial of that number."""
+        """Trial with this number."""
         return next(trial for trial in self.trials if trial.number == number)
 
     @property
     def finished(self) -> tuple[StudyTrial, ...]:
-        """Those that came to their end."""
+        """Finished trials."""
         return tuple(trial for trial in self.trials if trial.state == "finished")
 
     @property
     def ranked(self) -> list[StudyTrial]:
-        """The same, the best first value first, whatever constraints they miss."""
+        """Finished trials, best first value first, including infeasible ones."""
         down = self.goal.directions[0] == "minimize"
         return sorted(self.finished, key=lambda trial: trial.values[0], reverse=not down)

@@ -1,4 +1,4 @@
-"""The best trials of a study trained again, so that a lucky seed does not stand for it; pure."""
+"""Finalists: the best trials are trained again on more seeds, so that a lucky seed cannot win."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mnist_bench.tuning.trial import StudyTrial, paper_trial
 
 
 class Finalist(Record):
-    """One of the best trials, by what its repeats are worth.
+    """One of the best trials, with the mean values of its repeats.
 
-    The trial's own values are left out of the means: they were picked for being high.
+    The trial's own values are left out of the means: it was selected for them.
 
     Attributes:
-        trial: Its number.
-        repeats: Numbers of the trials that train its values again and finished.
-        values: Their means, in the goal's order.
-        missed: By how much each constraint is missed, their means.
+        trial: Number of the trial.
+        repeats: Numbers of the finished trials that repeat it.
+        values: Means of their values, in the goal's order.
+        missed: Mean violation of each constraint.
     """
 
     trial: int
@@ -30,43 +30,44 @@ class Finalist(Record):
 
     @property
     def is_feasible(self) -> bool:
-        """Whether its repeats keep every constraint, in the mean."""
+        """Whether its repeats meet every constraint on average."""
         return all(value <= 0 for value in self.missed.values())
 
 
 def ranked(trials: Sequence[StudyTrial], goal: Goal) -> list[StudyTrial]:
-    """The search's feasible trials, without repeats, the best by the first value first.
+    """Feasible trials of the search, without repeats, best first value first.
 
-    Of two that are as good as each other the earlier one is ahead.
+    Of two equal trials the earlier one comes first.
     """
     sign = -1 if goal.directions[0] == "maximize" else 1
     feasible = [trial for trial in trials if trial.is_feasible and trial.repeat_of is None]
     return sorted(feasible, key=lambda trial: (sign * trial.values[0], trial.number))
 
 
-def owed(
-    trials: Sequence[StudyTrial], goal: Goal, count: int, *, with_papers: bool = False
+def missing_repeats(
+    trials: Sequence[StudyTrial], goal: Goal, count: int, *, with_paper: bool = False
 ) -> list[int]:
-    """Trials that are to be trained once more each, as often as they stand here.
+    """Numbers of trials to repeat; a number occurs once per missing repeat.
 
     Args:
-        trials: All of the study.
-        goal: Of the study.
-        count: How many finalists there are to be.
-        with_papers: Whether the paper's configuration is to be trained again beside them.
+        trials: All trials of the study.
+        count: Number of finalists.
+        with_paper: Whether the paper's configuration is repeated too.
     """
     first = ranked(trials, goal)[:count]
-    papers = paper_trial(trials) if with_papers else None
-    if papers is not None and papers not in first:
-        first.append(papers)
-    begun = [t.repeat_of for t in trials if t.state in {"finished", "running", "waiting"}]
+    paper = paper_trial(trials) if with_paper else None
+    if paper is not None and paper not in first:
+        first.append(paper)
+    started = [t.repeat_of for t in trials if t.state in {"finished", "running", "waiting"}]
     return [
-        finalist.number for finalist in first for _ in range(REPEATS - begun.count(finalist.number))
+        finalist.number
+        for finalist in first
+        for _ in range(REPEATS - started.count(finalist.number))
     ]
 
 
 def finalists_of(trials: Sequence[StudyTrial], goal: Goal) -> tuple[Finalist, ...]:
-    """The finalists whose repeats have finished: feasible ones first, and of them the best."""
+    """Finalists whose repeats have finished: feasible ones first, then by value."""
     sign = -1 if goal.directions[0] == "maximize" else 1
     found = []
     for trial in ranked(trials, goal):
@@ -77,17 +78,16 @@ def finalists_of(trials: Sequence[StudyTrial], goal: Goal) -> tuple[Finalist, ..
 
 
 def covers(finalists: Sequence[Finalist], best: StudyTrial | None) -> bool:
-    """Whether the finalists tell which trial stands: not where a later one beat them in the search.
+    """Whether the finalists decide the candidate: not if a later trial beats them in the search.
 
     Args:
-        finalists: Of a study.
-        best: Its best trial, by one training each.
+        best: Best trial of the search, by a single training each.
     """
     return bool(finalists) and (best is None or best.number in {f.trial for f in finalists})
 
 
 def best_finalist(finalists: Sequence[Finalist], trials: Sequence[StudyTrial]) -> StudyTrial | None:
-    """The first finalist's trial, worth what its repeats are; None where none is feasible."""
+    """Trial of the first finalist, with the means of its repeats; None if none is feasible."""
     if not finalists or not finalists[0].is_feasible:
         return None
     first = finalists[0]
@@ -96,15 +96,15 @@ def best_finalist(finalists: Sequence[Finalist], trials: Sequence[StudyTrial]) -
 
 
 def paper_reference(trials: Sequence[StudyTrial]) -> StudyTrial | None:
-    """The paper's finished trial, worth what its repeats are where it was trained again."""
-    papers = paper_trial(trials)
-    if papers is None:
+    """The paper's finished trial, with the means of its repeats if it was repeated."""
+    paper = paper_trial(trials)
+    if paper is None:
         return None
-    repeats = [t for t in trials if t.repeat_of == papers.number and t.state == "finished"]
+    repeats = [t for t in trials if t.repeat_of == paper.number and t.state == "finished"]
     if len(repeats) < REPEATS:
-        return papers
-    again = _finalist(papers, repeats)
-    return papers.model_copy(update={"values": again.values, "missed": again.missed})
+        return paper
+    repeated = _finalist(paper, repeats)
+    return paper.model_copy(update={"values": repeated.values, "missed": repeated.missed})
 
 
 def _finalist(trial: StudyTrial, repeats: Sequence[StudyTrial]) -> Finalist:

@@ -1,4 +1,4 @@
-"""Optuna's storage in a database, with heartbeats that outlive its outages."""
+"""Optuna's database storage, with heartbeats that survive outages of the database."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
 HEARTBEAT_SECONDS = 30
-"""Between two signs of life of a trial; after twice as long without one it is taken for lost."""
-_NAMELESS_SECONDS = 60.0
-"""For so long a trial was taken and nobody said a word: who took it died at that moment."""
+"""Between two heartbeats of a trial; after twice as long without one the trial is stale."""
+_UNOWNED_SECONDS = 60.0
+"""A trial that runs this long without an owner lost its process right after it was created."""
 _POSTGRESQL: dict[str, Any] = {
     "connect_timeout": 10,
-    # Whoever is silent for a minute is gone: https://www.postgresql.org/docs/current/libpq-connect.html
+    # A peer that is silent for a minute is gone: https://www.postgresql.org/docs/current/libpq-connect.html
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
-    # A machine that was stopped amid a transaction keeps the others waiting no longer than this.
+    # A machine that is stopped within a transaction blocks the others no longer than this.
     "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s",
 }
 _MYSQL = {"connect_timeout": 10}
@@ -32,14 +32,14 @@ _CONNECT_ARGS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("postgresql", "postgresql+psycopg2", "postgresql+psycopg"), _POSTGRESQL),
     **dict.fromkeys(("mysql", "mysql+pymysql", "mysql+mysqldb"), _MYSQL),
 }
-"""What the usual drivers take; of others nothing is known."""
+"""Connect arguments of the usual drivers; other drivers get none."""
 
 
 class HeartbeatStorage(optuna.storages.RDBStorage):
-    """A database that many machines work on; it may be gone for a while.
+    """A database that many machines share and that may be unreachable for a while.
 
     Args:
-        url: SQLAlchemy's.
+        url: SQLAlchemy's URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -48,15 +48,15 @@ class HeartbeatStorage(optuna.storages.RDBStorage):
             super().__init__(url, _engine_options(url), heartbeat_interval=HEARTBEAT_SECONDS)
 
     def record_heartbeat(self, trial_id: int) -> None:
-        """Tell that a trial is alive; where the database does not answer, the next time will do.
+        """Record a heartbeat; a failure is ignored, since the next one will do.
 
-        Optuna's thread would end with the first that fails, its traceback on the screen.
+        Optuna's thread would end at the first failure and print a traceback.
         """
         with suppress(optuna.exceptions.OptunaError, SQLAlchemyError):
             super().record_heartbeat(trial_id)
 
-    def begin_to_beat(self, trial_id: int) -> None:
-        """The first sign of a trial's life: a trial that gave none is never missed.
+    def record_first_heartbeat(self, trial_id: int) -> None:
+        """Record the first heartbeat of a trial: Optuna never fails a trial without one.
 
         Raises:
             OptunaError: The database does not answer.
@@ -65,63 +65,61 @@ class HeartbeatStorage(optuna.storages.RDBStorage):
 
 
 class Heartbeat:
-    """Tells from now on that a trial is alive, until it is stopped or its process ends.
+    """Thread that records heartbeats of a trial until it is stopped or its process ends.
 
     Args:
-        storage: Where the trial is kept.
-        trial_id: The storage's number of the trial.
+        trial_id: The storage's id of the trial, not its number.
 
     Raises:
         OptunaError: The database does not answer.
     """
 
     def __init__(self, storage: HeartbeatStorage, trial_id: int) -> None:
-        storage.begin_to_beat(trial_id)
+        storage.record_first_heartbeat(trial_id)
         self._stopped = threading.Event()
-        threading.Thread(target=self._beat, args=(storage, trial_id), daemon=True).start()
+        threading.Thread(target=self._send, args=(storage, trial_id), daemon=True).start()
 
     def stop(self) -> None:
-        """It beats no more; a beat that is under way may come a moment later."""
+        """Stop; a heartbeat in progress may still arrive."""
         self._stopped.set()
 
-    def _beat(self, storage: HeartbeatStorage, trial_id: int) -> None:
+    def _send(self, storage: HeartbeatStorage, trial_id: int) -> None:
         while not self._stopped.wait(HEARTBEAT_SECONDS):
             storage.record_heartbeat(trial_id)
 
 
-class Nameless:
-    """Misses trials whose process died before their first heartbeat: Optuna never does.
+class UnownedTrials:
+    """Trials whose process died before their first heartbeat, which Optuna never fails.
 
-    By this machine's clock alone: those of others may be hours off.
+    Only this machine's clock is used: clocks of other machines may be hours off.
 
     Args:
-        clock: Seconds, monotonic.
+        clock: Monotonic, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._since: dict[int, float] = {}
 
-    def end(self, study: optuna.Study, numbers: Iterable[int]) -> list[int]:
-        """Fail those that have been so for too long.
+    def fail_expired(self, study: optuna.Study, numbers: Iterable[int]) -> list[int]:
+        """Fail trials that have had no owner for too long.
 
         Args:
-            study: Whose trials they are.
-            numbers: Of all that are RUNNING now and name nobody.
+            numbers: All trials that are RUNNING now without an owner.
 
         Returns:
-            The numbers of those that were failed.
+            Numbers of the failed trials.
         """
         now = self._clock()
         self._since = {number: self._since.get(number, now) for number in numbers}
-        dead = [n for n, since in self._since.items() if now - since > _NAMELESS_SECONDS]
-        for number in dead:
+        expired = [n for n, since in self._since.items() if now - since > _UNOWNED_SECONDS]
+        for number in expired:
             study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
-        return dead
+        return expired
 
 
 def _engine_options(url: str) -> dict[str, Any]:
-    """A server that falls silent is given up in time, a connection that it cut made anew."""
+    """Engine options: time out on a silent server, reconnect after a cut connection."""
     scheme = urlsplit(url).scheme
     if scheme.startswith("sqlite"):
         return {}

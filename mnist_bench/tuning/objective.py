@@ -1,4 +1,4 @@
-"""What a study is after, and what a trial's run is worth to it; pure."""
+"""Goals of a study: objective, constraints, and the values of a run under them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mnist_bench.results.run import Evaluation, RunResult
 Direction = Literal["maximize", "minimize"]
 
 TARGET = "target accuracy"
-"""Name of the constraint that a target is reached."""
+"""Constraint that the target accuracy is reached."""
 _UNKNOWN_PEAK_BYTES = 1e30
-"""Stands for a peak that the system does not tell: more than any machine has."""
+"""In place of an unknown peak: more than any machine has."""
 _NAMES: dict[Objective, tuple[tuple[str, Direction], ...]] = {
     "accuracy": (("validation accuracy", "maximize"),),
     "time-to-accuracy": (("train seconds to the target", "minimize"),),
@@ -30,16 +30,16 @@ _NAMES: dict[Objective, tuple[tuple[str, Direction], ...]] = {
 
 
 class Goal(Record):
-    """What a study is after. It sees validation alone.
+    """Objective and constraints of a study. Only validation is used.
 
     Attributes:
         objective: `accuracy`, after the trial's last step or within its seconds;
-            `time-to-accuracy`, training seconds until the grid first reaches the target; or
-            `pareto`, the trade-off of accuracy, training seconds and peak memory.
+            `time-to-accuracy`, train seconds until the grid first reaches the target; or
+            `pareto`: accuracy, train seconds and peak memory.
         target_accuracy: Of `time-to-accuracy`.
-        train_seconds: Training seconds that a trial has; None where only its steps end it.
-        max_memory_bytes: Peak memory above which a trial is no answer.
-        max_seconds: Training seconds above which it is none.
+        train_seconds: Budget of a trial; None if only its steps end it.
+        max_memory_bytes: Constraint: peak memory of a trial.
+        max_seconds: Constraint: train seconds of a trial.
     """
 
     objective: Objective
@@ -50,21 +50,21 @@ class Goal(Record):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is weighed, one name a value."""
+        """Name of each value."""
         return tuple(name for name, _ in _NAMES[self.objective])
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """Which way each value is better."""
+        """Direction of each value."""
         return tuple(direction for _, direction in _NAMES[self.objective])
 
     @property
     def prunes(self) -> bool:
-        """Whether a trial may be ended early: a trade-off has no order to do it by."""
+        """Whether trials may be pruned: several values have no order to prune by."""
         return self.objective != "pareto"
 
     def check(self) -> None:
-        """Refuse a goal that misses something.
+        """Check that the goal is complete.
 
         Raises:
             BenchError: `time-to-accuracy` has no target.
@@ -77,45 +77,45 @@ class Goal(Record):
 
     @property
     def compares_times(self) -> bool:
-        """Whether a trial's worth depends on how fast its machine is."""
+        """Whether values depend on how fast the machine is."""
         limits = (self.train_seconds, self.max_seconds)
         return self.objective != "accuracy" or limits != (None, None)
 
-    def check_kinds(self, study: str, begun_on: str, here: str) -> None:
-        """Refuse to compare times of unlike machines.
+    def check_machine_kind(self, study: str, started_on: str, here: str) -> None:
+        """Check that times of different kinds of machines are not compared.
 
         Args:
-            study: Its name.
-            begun_on: What the machine that began it is made of.
-            here: What this one is.
+            study: Name of the study.
+            started_on: Kind of the machine that started the study.
+            here: Kind of this machine.
 
         Raises:
-            BenchError: Times are compared, and the machines are unlike.
+            BenchError: The study compares times, and the kinds differ.
         """
-        if self.compares_times and begun_on != here:
+        if self.compares_times and started_on != here:
             raise BenchError(
-                f"the study {study} compares times, and was begun on {begun_on}: times of another "
-                f"machine, {here}, tell nothing there",
-                "work on a study of accuracy alone, or on a machine of that kind",
+                f"the study {study} compares times and was started on {started_on}: times of this "
+                f"machine, {here}, are not comparable",
+                "join a study that compares accuracy only, or use a machine of that kind",
             )
 
     def counted(self, run: RunResult) -> Evaluation:
-        """The scoring that counts: the last one within the trial's seconds, else the first.
+        """Evaluation that counts: the last one within the trial's budget, else the first.
 
         Raises:
-            ValueError: The run was never scored.
+            ValueError: The run has no evaluation.
         """
         if not run.evaluations:
-            raise ValueError("the run was never scored")
+            raise ValueError("the run has no evaluation")
         budget = math.inf if self.train_seconds is None else self.train_seconds
         within = [e for e in run.evaluations if e.train_seconds <= budget]
         return within[-1] if within else run.evaluations[0]
 
     def values(self, run: RunResult) -> tuple[float, ...]:
-        """What a finished run is worth.
+        """Values of a finished run.
 
-        A target that was not reached in the trial's seconds counts with all seconds of the run,
-        and as a constraint that was not kept.
+        If the target is not reached within the budget, the value is all train seconds of the run,
+        and the target constraint is violated.
         """
         counted = self.counted(run)
         if self.objective == "accuracy":
@@ -128,50 +128,50 @@ class Goal(Record):
         return (counted.validation_accuracy, counted.train_seconds, _peak(run))
 
     def constraints(self, run: RunResult) -> dict[str, float]:
-        """By how much each constraint is missed; kept where it is 0 or less."""
+        """Violation of each constraint; 0 or less means it is met."""
         counted = self.counted(run)
-        missed: dict[str, float] = {}
+        violations: dict[str, float] = {}
         if self.max_memory_bytes is not None:
-            missed["max memory"] = _peak(run) - self.max_memory_bytes
+            violations["max memory"] = _peak(run) - self.max_memory_bytes
         if self.max_seconds is not None:
-            missed["max seconds"] = counted.train_seconds - self.max_seconds
+            violations["max seconds"] = counted.train_seconds - self.max_seconds
         if self.objective == "time-to-accuracy":
             within = [e for e in run.evaluations if e.step <= counted.step]
-            missed[TARGET] = self._target - max(e.validation_accuracy for e in within)
-        return missed
+            violations[TARGET] = self._target - max(e.validation_accuracy for e in within)
+        return violations
 
     def is_too_late(self, evaluation: Evaluation) -> bool:
-        """Whether a trial that got so far has trained for too long to be an answer."""
+        """Whether a trial has exceeded `max_seconds` at this evaluation."""
         return self.max_seconds is not None and evaluation.train_seconds > self.max_seconds
 
     def is_reached(self, evaluation: Evaluation) -> bool:
-        """Whether a trial has its value at this scoring, and only has to come to its end."""
+        """Whether a trial has reached the target at this evaluation, which fixes its value."""
         return self.aim is not None and evaluation.validation_accuracy >= self.aim
 
     def percent(self, evaluation: Evaluation, steps: int) -> int:
-        """How far a trial of so many steps has come: by these, or by its seconds if they end it."""
+        """Progress of a trial in percent of its steps, or of its budget if that is larger."""
         percent = 100 * evaluation.step // steps
         if self.train_seconds is None:
             return percent
         return max(percent, int(100 * evaluation.train_seconds / self.train_seconds))
 
     def texts(self, values: Sequence[float]) -> list[str]:
-        """Each value for people."""
+        """Formatted values."""
         return [_text(name, value) for name, value in zip(self.names, values, strict=True)]
 
     def in_words(self, values: Sequence[float]) -> str:
-        """Each value under its name."""
+        """Formatted values with their names."""
         pairs = zip(self.names, self.texts(values), strict=True)
         return ", ".join(f"{name} {text}" for name, text in pairs)
 
     def progress(self, evaluation: Evaluation) -> float:
-        """By what a trial that goes on is compared with others, in the objective's direction."""
+        """Intermediate value for the pruner, in the objective's direction."""
         accuracy = evaluation.validation_accuracy
         return accuracy if self.objective == "accuracy" else 1 - accuracy
 
     @property
     def aim(self) -> float | None:
-        """The accuracy that is to be reached fast; None where that is not the question."""
+        """Target accuracy of `time-to-accuracy`; None for other objectives."""
         return self.target_accuracy if self.objective == "time-to-accuracy" else None
 
     @property

@@ -1,4 +1,4 @@
-"""A study opened to be worked on: by the command that begins it, and by machines that join."""
+"""Opens a study: for the command that starts or resumes it, and for machines that join it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from mnist_bench.core import process_identity
-from mnist_bench.core.errors import another_version
+from mnist_bench.core.errors import version_mismatch
 from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.core.signals import Terminated
 from mnist_bench.measurement import machine, system
@@ -37,57 +37,56 @@ from mnist_bench.tuning.study_spec import StudySpec
 from mnist_bench.tuning.trial_plan import TrialContext
 from mnist_bench.tuning.trial_runner import Search, SearchLimits
 
-_MEMBERS = 4_000
-"""Of so many one is drawn by who joins, so that hardly two are suggested the same."""
+_WORKER_NUMBERS = 4_000
+"""Joining machines draw a worker number below this, so that their samplers rarely agree."""
 
 
 def open_study(
-    prepared: StudySetup, wish: TuneOptions, console: Console, say: Callable[[str], None]
+    setup: StudySetup, options: TuneOptions, console: Console, log: Callable[[str], None]
 ) -> Search:
-    """Begin a study, or go on with it.
+    """Start a study or resume it.
 
     Args:
-        prepared: The checked wish.
-        wish: What the user asked for.
+        setup: The checked options.
         console: For progress.
-        say: Told in one line what was settled and tried again.
+        log: Gets a line about each trial that is recovered or retried.
 
     Raises:
-        BenchError: MLflow or the storage can't be used, or the study asks another question.
+        BenchError: MLflow or the storage can't be used, or the study has another space or goal.
     """
     described = machine.describe()
     here = WorkContext(
         machine=described,
-        source=prepared.source,
+        source=setup.source,
         execution=Execution(threads=system.usable_threads()),
-        store=recovery.opened_store(
-            wish.tracking_uri, wish.experiment, described.machine_id, say=say
+        store=recovery.open_store(
+            options.tracking_uri, options.experiment, described.machine_id, log
         ),
-        address=Address.of(wish.tracking_uri, wish.experiment),
-        exclusive=wish.exclusive,
+        address=Address.of(options.tracking_uri, options.experiment),
+        exclusive=options.exclusive,
         watch=lambda plan: ProgressWatcher(plan, console),
-        say=say,
+        log=log,
     )
-    me = process_identity.current_process(described.machine_id)
+    owner = process_identity.current_process(described.machine_id)
     study = Study(
-        *(prepared.name, wish.storage, prepared.space, prepared.goal, me),
+        *(setup.name, options.storage, setup.space, setup.goal, owner),
         machine=described.name,
-        images=prepared.source.digest,
+        images=setup.source.digest,
     )
     if study.search is not None:
-        prepared.goal.check_kinds(study.name, study.search.machine_kind, described.kind)
-    study.keep_command(wish.command)
-    alone = wish.exclusive and wish.storage is None
-    trial_results.settle(study, prepared.goal, here.store, say=say, alone=alone)
-    trial_results.retry_failed(study, say=say)
-    run_id = _parent_run(study, here.store, prepared, me)
+        setup.goal.check_machine_kind(study.name, study.search.machine_kind, described.kind)
+    study.add_command(options.command)
+    alone = options.exclusive and options.storage is None
+    trial_results.settle(study, setup.goal, here.store, log=log, alone=alone)
+    trial_results.retry_failed(study, log=log)
+    run_id = _parent_run(study, here.store, setup, owner)
     if study.is_shared:
-        study.search = _shared_search(prepared, wish, study, described)
-    return _search(study, prepared.space, prepared.goal, here, run_id)
+        study.search = _shared_search(setup, options, study, described)
+    return _search(study, setup.space, setup.goal, here, run_id)
 
 
 def _search(study: Study, space: Space, goal: Goal, here: WorkContext, run_id: str) -> Search:
-    question = TrialContext(
+    context = TrialContext(
         space=space,
         goal=goal,
         source=here.source,
@@ -97,107 +96,105 @@ def _search(study: Study, space: Space, goal: Goal, here: WorkContext, run_id: s
         parent_run_id=run_id,
         exclusive=here.exclusive,
     )
-    return Search(study, question, here.store, here.watch, here.say)
+    return Search(study, context, here.store, here.watch, here.log)
 
 
 def _shared_search(
-    prepared: StudySetup, wish: TuneOptions, study: Study, described: Machine
+    setup: StudySetup, options: TuneOptions, study: Study, described: Machine
 ) -> SharedStudy:
-    """What machines that join must know; the kind of machine is that of the one that began it."""
-    known = study.search
+    """What joining machines need; the machine kind is that of the machine that started it."""
+    existing = study.search
     return SharedStudy(
-        trials=wish.trials,
-        dataset=prepared.source.name,
-        dataset_digest=prepared.source.digest,
-        experiment=wish.experiment,
-        machine_kind=known.machine_kind if known else described.kind,
+        trials=options.trials,
+        dataset=setup.source.name,
+        dataset_digest=setup.source.digest,
+        experiment=options.experiment,
+        machine_kind=existing.machine_kind if existing else described.kind,
         is_open=True,
     )
 
 
-def _parent_run(study: Study, store: MlflowStore, prepared: StudySetup, me: ProcessIdentity) -> str:
-    """MLflow's run of the study: the one it has, or a new one."""
-    known = study.run_id
-    if known is not None and store.reopen_study(known, me):
-        return known
-    made = store.start_study(study.name, f"**{prepared.space.title}**", me)
-    study.run_id = made
-    return made
+def _parent_run(study: Study, store: MlflowStore, setup: StudySetup, owner: ProcessIdentity) -> str:
+    """Id of the study's MLflow run: the existing one, or a new one."""
+    existing = study.run_id
+    if existing is not None and store.reopen_study(existing, owner):
+        return existing
+    run_id = store.start_study(study.name, f"**{setup.space.title}**", owner)
+    study.run_id = run_id
+    return run_id
 
 
 @dataclass(frozen=True)
 class JoinableStudy:
-    """A study whose search is open to every machine.
+    """A study that other machines can join.
 
     Attributes:
-        name: Of the study.
         storage: Optuna's URL.
-        question: What it asks.
-        search: What whoever joins must know.
-        run_id: MLflow's id of its own run.
+        run_id: MLflow's id of the study's run.
     """
 
     name: str
     storage: str
-    question: StudySpec
+    spec: StudySpec
     search: SharedStudy
     run_id: str
 
     @classmethod
-    def told(cls, name: str, storage: str, attributes: Mapping[str, Any]) -> Self:
-        """As its storage keeps it.
+    def from_attributes(cls, name: str, storage: str, attributes: Mapping[str, Any]) -> Self:
+        """Parse the user attributes of an Optuna study.
 
         Raises:
-            BenchError: It is of another version.
+            BenchError: Another version wrote them.
         """
-        search = SharedStudy.told(name, attributes[SEARCH])
+        search = SharedStudy.from_text(name, attributes[SEARCH])
         try:
-            question = StudySpec.from_attribute(attributes[SPEC])
+            context = StudySpec.from_attribute(attributes[SPEC])
         except (ValidationError, LookupError, TypeError) as error:
-            raise another_version(f"the study {name}") from error
-        return cls(name, storage, question, search, attributes[RUN_ID])
+            raise version_mismatch(f"the study {name}") from error
+        return cls(name, storage, context, search, attributes[RUN_ID])
 
 
-def is_search(attributes: Mapping[str, Any]) -> bool:
-    """Whether a study of a storage can be joined, by what is kept with it."""
+def is_joinable(attributes: Mapping[str, Any]) -> bool:
+    """Whether an Optuna study with these user attributes can be joined."""
     return {SPEC, SEARCH, RUN_ID} <= set(attributes)
 
 
 def run_shared_trials(joinable: JoinableStudy, here: WorkContext) -> Outcome:
-    """Train trials until no more are asked for; which of them wins is its leader's business.
+    """Train trials of a joined study until no more are requested.
+
+    The machine that started the study confirms the winner.
 
     Args:
-        joinable: The study.
-        here: This machine, which has the same images and records on the same board.
+        here: This machine; it has the same images and records to the same store.
 
     Returns:
-        Without results: a study's are its trials.
+        An outcome without results, since the study has the trials.
 
     Raises:
-        BenchError: The storage can't be used, or this machine's times tell nothing there.
+        BenchError: The storage can't be used, or times of this machine are not comparable.
     """
     try:
         ended = run_trials(_joined(joinable, here), SearchLimits(None, None))
     except (KeyboardInterrupt, Terminated) as error:
         return Outcome((), executor.status_of(error))
-    here.say(f"{joinable.name}: {ended.in_words}")
+    here.log(f"{joinable.name}: {ended.in_words}")
     return Outcome((), ended.exit_status, ended.error)
 
 
 def _joined(joinable: JoinableStudy, here: WorkContext) -> Search:
-    """A study that another machine leads, opened.
+    """Open a study that another machine started.
 
     Raises:
-        BenchError: The storage can't be used, or this machine's times tell nothing there.
+        BenchError: The storage can't be used, or times of this machine are not comparable.
     """
-    space, goal = joinable.question.space, joinable.question.goal
-    goal.check_kinds(joinable.name, joinable.search.machine_kind, here.machine.kind)
+    space, goal = joinable.spec.space, joinable.spec.goal
+    goal.check_machine_kind(joinable.name, joinable.search.machine_kind, here.machine.kind)
     study = Study(
         *(joinable.name, joinable.storage, space, goal),
         process_identity.current_process(here.machine.machine_id),
         machine=here.machine.name,
-        member=1 + secrets.randbelow(_MEMBERS),
+        worker_number=1 + secrets.randbelow(_WORKER_NUMBERS),
         images=here.source.digest,
     )
-    trial_results.settle(study, goal, here.store, say=here.say, alone=False)
+    trial_results.settle(study, goal, here.store, log=here.log, alone=False)
     return _search(study, space, goal, here, joinable.run_id)

@@ -1,4 +1,4 @@
-"""What the user asked `mnist-bench tune` for, checked."""
+"""Options of `mnist-bench tune`, and their check."""
 
 from __future__ import annotations
 
@@ -16,39 +16,36 @@ from mnist_bench.core.limits import DatasetChoice, Objective
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.tracking import uri
-from mnist_bench.tuning import space
-from mnist_bench.tuning import storage as study_storage
+from mnist_bench.tuning import space, storage
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Space
 
-_PLAIN = re.compile(r"\w[\w.-]{0,99}")
-"""What a study may be called: its reports bear the name."""
+_STUDY_NAME = re.compile(r"\w[\w.-]{0,99}")
+"""Valid study names, which become file names of reports."""
 
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """What the user asked for.
+    """Options of `mnist-bench tune`.
 
     Attributes:
-        space: The file of the search space; None takes the packaged one.
-        trials: Trials that finish or are pruned.
-        timeout_seconds: After so long no further trial is begun; None sets no time.
-        objective: What the study is after.
-        max_memory_bytes: Peak memory above which a trial is no answer.
-        max_seconds: Training seconds above which it is none.
+        space: File of the search space; None takes the packaged one.
+        trials: Number of trials that finish or are pruned.
+        timeout_seconds: No trial starts after this; None sets no limit.
+        max_memory_bytes: Constraint: peak memory of a trial.
+        max_seconds: Constraint: train seconds of a trial.
         workers: Processes that train trials at the same time.
-        finalists: Of so many of the best trials the one that is best when trained again stands for
-            the study; 0 takes the best trial as it is.
-        confirm: Fresh seeds on which the winner is proven; 0 looks at no test image.
-        storage: Optuna's URL; None keeps the study in a journal.
-        study: Its name; None makes one of the space's and the objective's.
-        resume: Whether a study that is there goes on.
-        dataset: Images instead of the space's own choice.
-        folder: The user's own IDX files.
-        tracking_uri: Where MLflow records.
-        experiment: Name of MLflow's experiment.
-        command: The command line as it may be shown.
-        exclusive: Whether other benchmarks of this user are kept away.
+        finalists: How many of the best trials are trained again to choose the candidate; 0 takes
+            the best trial as it is.
+        confirm: Fresh seeds of the confirmation; 0 leaves it out.
+        storage: Optuna's URL; None takes the journal.
+        study: Name; None derives one from space and objective.
+        resume: Whether to continue an existing study.
+        dataset: Overrides the data set of the space.
+        data_folder: Folder of the user's IDX files.
+        experiment: Name of the MLflow experiment.
+        command: Command line as it may be shown, without secrets.
+        exclusive: Whether to lock out other benchmarks of this user.
     """
 
     space: Path | None
@@ -64,7 +61,7 @@ class TuneOptions:
     study: str | None
     resume: bool
     dataset: DatasetChoice | None
-    folder: Path | None
+    data_folder: Path | None
     tracking_uri: str
     experiment: str
     command: str
@@ -73,14 +70,7 @@ class TuneOptions:
 
 @dataclass(frozen=True)
 class StudySetup:
-    """A wish that was checked.
-
-    Attributes:
-        name: Of the study.
-        space: What may be tried.
-        goal: What it is after.
-        source: The images.
-    """
+    """Checked options: the study's name, space, goal and images."""
 
     name: str
     space: Space
@@ -88,69 +78,71 @@ class StudySetup:
     source: Source
 
 
-def check_options(wish: TuneOptions, console: Console) -> StudySetup:
-    """Check everything that can be checked before work starts.
+def check_options(options: TuneOptions, console: Console) -> StudySetup:
+    """Check everything that can be checked before the study starts.
 
     Raises:
-        BenchError: Something of the wish can't be; nothing was started or written.
+        BenchError: An option is invalid; nothing was started or written.
     """
-    path = wish.space or space.default_path()
-    asked = space.read(path)
+    path = options.space or space.default_path()
+    space_read = space.read(path)
     goal = Goal(
-        objective=wish.objective,
-        target_accuracy=asked.target_accuracy,
-        train_seconds=asked.train_seconds,
-        max_memory_bytes=wish.max_memory_bytes,
-        max_seconds=wish.max_seconds,
+        objective=options.objective,
+        target_accuracy=space_read.target_accuracy,
+        train_seconds=space_read.train_seconds,
+        max_memory_bytes=options.max_memory_bytes,
+        max_seconds=options.max_seconds,
     )
     goal.check()
-    if wish.finalists and not goal.prunes:
+    if options.finalists and not goal.prunes:
         raise BenchError(
-            "--finalists: a trade-off has no best trial",
+            "--finalists: a Pareto front has no best trials",
             "leave it out, or choose another --objective",
         )
 
-    def say(line: str) -> None:
+    def warn(line: str) -> None:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 
-    name = _name(wish, f"{path.stem}-{wish.objective}", say)
-    uri.check(wish.tracking_uri, wish.experiment)
+    name = _name(options, f"{path.stem}-{options.objective}", warn)
+    uri.check_uri(options.tracking_uri, options.experiment)
     source = mnist.find(
-        wish.dataset or asked.dataset,
-        wish.folder,
-        say=say,
+        options.dataset or space_read.dataset,
+        options.data_folder,
+        log=warn,
         show_progress=console.is_terminal,
     )
-    asked.check_batches(source.train_images)
-    return StudySetup(name, asked, goal, source)
+    space_read.check_batches(source.train_images)
+    return StudySetup(name, space_read, goal, source)
 
 
-def _name(wish: TuneOptions, default: str, say: Callable[[str], None]) -> str:
-    """The study's name: a new one, unless one is to go on.
+def _name(options: TuneOptions, default: str, warn: Callable[[str], None]) -> str:
+    """Name of the study: a new one, or the existing one with `resume`.
 
     Raises:
-        BenchError: A study of that name is there and is not to go on, or is not there and is.
+        BenchError: The study exists without `resume`, or does not exist with it.
     """
-    if wish.study is not None and not _PLAIN.fullmatch(wish.study):
+    if options.study is not None and not _STUDY_NAME.fullmatch(options.study):
         raise BenchError(
-            f"--study {wish.study!r} can't name the study's files",
-            "choose letters, digits, dots, hyphens and underscores",
+            f"--study {options.study!r} is not a valid name",
+            "use letters, digits, dots, hyphens and underscores",
         )
-    known = study_storage.names(wish.storage)
-    name = wish.study or default
-    if wish.resume:
-        if name not in known:
-            there = f"there are {', '.join(known)}" if known else "there is none yet"
-            raise BenchError(f"no study is called {name}", f"{there}; name it with --study")
+    existing = storage.names(options.storage)
+    name = options.study or default
+    if options.resume:
+        if name not in existing:
+            names_text = (
+                f"existing studies: {', '.join(existing)}" if existing else "there is no study yet"
+            )
+            raise BenchError(f"there is no study {name}", f"{names_text}; choose one with --study")
         return name
-    if name in known and wish.study:
+    if name in existing and options.study:
         raise BenchError(
-            f"the study {name} is there already",
-            "add --resume to go on with it, or choose another --study",
+            f"the study {name} already exists",
+            "add --resume to continue it, or choose another --study",
         )
-    if name not in known:
+    if name not in existing:
         return name
     numbered = (f"{name}-{number}" for number in itertools.count(2))
-    new = next(each for each in numbered if each not in known)
-    say(f"the study {name} is there already (--resume goes on with it): this one is {new}")
+    new = next(each for each in numbered if each not in existing)
+    warn(f"the study {name} already exists (--resume continues it): this one is {new}")
     return new

@@ -1,4 +1,4 @@
-"""Optuna's trials in the suite's words: what is asked of one, and what one says."""
+"""Conversion between Optuna's trials and the suite's."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from mnist_bench.tuning.trial import State, StudyTrial
 if TYPE_CHECKING:
     import optuna
 
-RUN_ID, SEEN, PAPER, RETRY, REPEAT = "run_id", "seen", "paper", "retry_of", "repeat_of"
-TOOK, MACHINE, OWNER, ELSEWHERE = "took_seconds", "machine", "owner", "elsewhere"
-"""Attributes of a trial that are the suite's own."""
+RUN_ID, OBSERVED, PAPER, RETRY, REPEAT = "run_id", "seen", "paper", "retry_of", "repeat_of"
+DURATION, MACHINE, OWNER, ELSEWHERE = "took_seconds", "machine", "owner", "elsewhere"
+"""User attributes of a trial."""
 
 
 def suggested(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
-    """Have Optuna choose a value of a parameter."""
+    """Suggest a value of a parameter."""
     if parameter.choices is not None:
         value = trial.suggest_categorical(name, parameter.choices)
         if value is None:
-            raise ValueError(f"{name} has a choice of nothing")
+            raise ValueError(f"{name} has None among its choices")
         return value
     low, high = parameter.low, parameter.high
     if low is None or high is None:
@@ -32,7 +32,7 @@ def suggested(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
 
 
 def study_trial(trial: optuna.trial.FrozenTrial) -> StudyTrial:
-    """A trial of Optuna's in the suite's words."""
+    """Convert a trial of Optuna's."""
     states: dict[str, State] = {
         "COMPLETE": "finished",
         "PRUNED": "pruned",
@@ -42,10 +42,10 @@ def study_trial(trial: optuna.trial.FrozenTrial) -> StudyTrial:
     }
     state = states[trial.state.name]
     owner, elsewhere = (
-        ProcessIdentity.told(trial.user_attrs.get(OWNER)),
+        ProcessIdentity.from_json(trial.user_attrs.get(OWNER)),
         trial.user_attrs.get(ELSEWHERE),
     )
-    begun = trial.datetime_start if elsewhere is None else None  # by no clock that is known here
+    started = trial.datetime_start if elsewhere is None else None  # another machine's clock
     return StudyTrial(
         number=trial.number,
         state=state,
@@ -53,13 +53,13 @@ def study_trial(trial: optuna.trial.FrozenTrial) -> StudyTrial:
         values=tuple(trial.values) if state == "finished" and trial.values else (),
         missed=dict(trial.constraints),
         curve=dict(trial.intermediate_values),
-        # One that another process ended was not at work until then.
+        # Another process may have ended the trial: Optuna's duration then includes idle time.
         seconds=trial.user_attrs.get(
-            TOOK, trial.duration.total_seconds() if trial.duration else None
+            DURATION, trial.duration.total_seconds() if trial.duration else None
         ),
-        begun_at_ms=int(begun.timestamp() * 1_000) if begun else None,
+        begun_at_ms=int(started.timestamp() * 1_000) if started else None,
         run_id=trial.user_attrs.get(RUN_ID),
-        **trial.user_attrs.get(SEEN, {}),
+        **trial.user_attrs.get(OBSERVED, {}),
         is_papers=bool(trial.user_attrs.get(PAPER)),
         retry_of=trial.user_attrs.get(RETRY),
         repeat_of=trial.user_attrs.get(REPEAT),
@@ -69,7 +69,7 @@ def study_trial(trial: optuna.trial.FrozenTrial) -> StudyTrial:
 
 
 def importances_of(study: optuna.Study) -> dict[str, float]:
-    """How much each parameter matters for the first value of the trials, adding up to 1."""
+    """Importance of each parameter for the first value; the sum is 1."""
     import optuna
 
     found = optuna.importance.get_param_importances(

@@ -1,6 +1,6 @@
-"""Several processes that train a study's trials at the same time: the parent's end, and each one's.
+"""Parallel workers that train a study's trials at the same time: parent side and worker side.
 
-`python -m mnist_bench.tuning.parallel` is one member; it reads its `WorkerOrders` on standard input.
+`python -m mnist_bench.tuning.parallel` is one worker; it reads `WorkerOrders` from standard input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 import psutil
 
 from mnist_bench.core import formatting, process_identity
-from mnist_bench.core.errors import EXIT_BROKE, EXIT_TERMINATED, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, EXIT_TERMINATED, BenchError
 from mnist_bench.core.records import Record
 from mnist_bench.core.signals import Terminated, deliver, raise_on_sigterm
 from mnist_bench.results.protocol import SampleMessage
@@ -33,20 +33,19 @@ from mnist_bench.tuning.trial_plan import ENDS, TrialContext, TrialsEnd
 from mnist_bench.tuning.trial_runner import Search, SearchLimits
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.tuning.parallel")
-"""What starts a member."""
+"""Command that starts a worker."""
 
 
 class WorkerOrders(Record):
-    """What a member is told.
+    """What a worker gets from its parent.
 
     Attributes:
         study: Name of the study.
         storage: Optuna's URL; None for the journal.
-        tracking_uri: Where MLflow records, as the user gave it.
-        question: What the trials have in common.
-        trials: So many, of all members together.
-        seconds: After so long no further trial is begun; None sets no time.
-        member: Its number, from 1 on.
+        question: Context of all trials.
+        trials: Number of trials of all workers together.
+        seconds: No trial starts after this; None sets no limit.
+        member: Worker number, from 1 on.
     """
 
     study: str
@@ -58,133 +57,135 @@ class WorkerOrders(Record):
     member: int
 
 
-def check_memory(members: int, peak_rss_bytes: int | None) -> None:
-    """Refuse a crew that memory has no room for.
+def check_memory(workers: int, peak_rss_bytes: int | None) -> None:
+    """Check that memory suffices for this many workers.
 
     Args:
-        members: Processes that train at the same time.
-        peak_rss_bytes: What a training was seen to take at most; None where that is not told.
+        workers: Processes that train at the same time.
+        peak_rss_bytes: Of one training; None if unknown.
 
     Raises:
         BenchError: Together they would take more than is free.
     """
     free, peak = psutil.virtual_memory().available, peak_rss_bytes or 0
-    if members * peak > free:
+    if workers * peak > free:
         raise BenchError(
-            f"--workers {members}: so many trainings take {formatting.gibibytes(members * peak)}, and "
-            f"{formatting.gibibytes(free)} are free",
+            f"--workers {workers}: so many trainings take {formatting.gibibytes(workers * peak)}, "
+            f"but only {formatting.gibibytes(free)} are free",
             f"choose at most {max(1, free // peak)}",
         )
 
 
-def work(orders: Sequence[WorkerOrders]) -> TrialsEnd:
-    """Let every member work until its end."""
-    members = [subprocess.Popen(COMMAND, stdin=subprocess.PIPE) for _ in orders]
+def run_workers(orders: Sequence[WorkerOrders]) -> TrialsEnd:
+    """Run all workers until each has ended."""
+    workers = [subprocess.Popen(COMMAND, stdin=subprocess.PIPE) for _ in orders]
     try:
-        for member, told in zip(members, orders, strict=True):
-            _tell(member, told)
-        statuses = [member.wait() for member in members]
+        for worker, worker_orders in zip(workers, orders, strict=True):
+            _send_orders(worker, worker_orders)
+        statuses = [worker.wait() for worker in workers]
     except (KeyboardInterrupt, Terminated) as error:
-        _end(members)
+        _terminate(workers)
         status = executor.status_of(error)
         return TrialsEnd(status, None, ENDS[status])
     except BaseException:
-        _end(members)
+        _terminate(workers)
         raise
     finally:
-        for member in members:
-            if member.stdin is not None:
+        for worker in workers:
+            if worker.stdin is not None:
                 with contextlib.suppress(OSError):
-                    member.stdin.close()
+                    worker.stdin.close()
     worst = max(map(abs, statuses))
-    return TrialsEnd(EXIT_BROKE if worst else 0, None, ENDS[EXIT_BROKE] if worst else "all is done")
+    return TrialsEnd(
+        EXIT_FAILURE if worst else 0, None, ENDS[EXIT_FAILURE] if worst else "all is done"
+    )
 
 
-def _tell(member: subprocess.Popen[bytes], orders: WorkerOrders) -> None:
-    """Give a member its orders; the pipe stays open: its end says that nobody is left."""
-    if member.stdin is not None:
-        with contextlib.suppress(OSError):  # one that is gone is noticed by its status
-            member.stdin.write(orders.model_dump_json().encode() + b"\n")
-            member.stdin.flush()
+def _send_orders(worker: subprocess.Popen[bytes], orders: WorkerOrders) -> None:
+    """Send a worker its orders. The pipe stays open: when it closes, the parent is gone."""
+    if worker.stdin is not None:
+        with contextlib.suppress(OSError):  # a dead worker shows in its exit status
+            worker.stdin.write(orders.model_dump_json().encode() + b"\n")
+            worker.stdin.flush()
 
 
-def _end(members: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask each to end, and wait until it has put its trial away."""
-    for member in members:
-        member.terminate()
-    for member in members:
-        member.wait()
+def _terminate(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Terminate all workers and wait until they have released their trials."""
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.wait()
 
 
-class _Silent:
-    """Watches a trial of a member, whose parent shows nothing of it but faults."""
+class _WarningsOnly:
+    """Watcher of a worker's trials: prints warnings and failures only."""
 
-    def begun(self, trajectory: TrainingJob) -> None:
-        """A worker was started."""
+    def begun(self, job: TrainingJob) -> None:
+        """The training process has started."""
 
     def sampled(self, sample: SampleMessage) -> None:
         """A stretch of training has ended."""
 
     def scored(self, evaluation: Evaluation) -> None:
-        """The network was scored."""
+        """The network was evaluated."""
 
     def warned(self, line: str) -> None:
-        """Something is wrong, and the trial goes on."""
-        _say(line)
+        """Something is wrong, but the trial continues."""
+        _warn(line)
 
-    def ended(self, trajectory: TrainingJob, failure: str | None, log_tail: str) -> None:
+    def ended(self, job: TrainingJob, failure: str | None, log_tail: str) -> None:
         """The trial has ended."""
         if failure:
-            self.warned(f"trial {trajectory.seed} did not finish: {failure}\n{log_tail}".rstrip())
+            self.warned(f"trial {job.seed} did not finish: {failure}\n{log_tail}".rstrip())
 
 
 def _watched(_plan: TrainingPlan) -> AbstractContextManager[Watcher]:
-    return nullcontext(_Silent())
+    return nullcontext(_WarningsOnly())
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201  # a member has no console of its own
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201  # a worker has no console
 
 
 def main() -> int:
-    """Serve one member's orders; its exit status."""
+    """Run one worker; return its exit status."""
     raise_on_sigterm()
     orders = WorkerOrders.model_validate_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    question = orders.question
-    begin = time.monotonic()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    context = orders.question
+    started = time.monotonic()
     try:
-        store = MlflowStore(orders.tracking_uri, question.address.experiment)
-        me = process_identity.current_process(question.machine.machine_id)
+        store = MlflowStore(orders.tracking_uri, context.address.experiment)
+        owner = process_identity.current_process(context.machine.machine_id)
         study = Study(
             orders.study,
             orders.storage,
-            question.space,
-            question.goal,
-            me,
-            machine=question.machine.name,
-            member=orders.member,
-            images=question.source.digest,
+            context.space,
+            context.goal,
+            owner,
+            machine=context.machine.name,
+            worker_number=orders.member,
+            images=context.source.digest,
         )
-        until = None if orders.seconds is None else begin + orders.seconds
+        until = None if orders.seconds is None else started + orders.seconds
         limits = SearchLimits(orders.trials, until, waits=False)
-        ended = run_trials(Search(study, question, store, _watched, _say), limits)
+        end = run_trials(Search(study, context, store, _watched, _warn), limits)
     except BenchError as error:
-        _say(f"mnist-bench: {error}")
+        _warn(f"mnist-bench: {error}")
         return error.exit_status
     except (KeyboardInterrupt, Terminated):
         return EXIT_TERMINATED
-    if ended.error:
-        _say(f"mnist-bench: {ended.error}")
-    return ended.exit_status
+    if end.error:
+        _warn(f"mnist-bench: {end.error}")
+    return end.exit_status
 
 
-def _end_with_parent() -> None:
-    """Where the command was killed, its members must not train on, beside whoever comes next."""
-    # Not through sys.stdin: a thread that holds its lock would break the interpreter's end.
+def _exit_with_parent() -> None:
+    """End this worker when its parent dies, so that it does not disturb later benchmarks."""
+    # Not through sys.stdin: a thread that holds its lock would break interpreter shutdown.
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    deliver(signal.SIGTERM)  # puts the trial away
+    deliver(signal.SIGTERM)  # releases the trial
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which trials are ended early: Optuna's pruner for what a study is after."""
+"""Pruning: Optuna's pruner for a goal, and when trials are compared."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 STARTUP_TRIALS = 5
-"""So many finished trials come before one is pruned."""
+"""Finished trials before any trial is pruned."""
 _FIRST_PERCENT = 10
-"""Of its way, at which a trial is compared for the first time. All of these figures were chosen by
-measurement: benchmarks/tuning/pruners.md."""
+"""Progress at which a trial is compared first. These numbers were chosen by measurement:
+benchmarks/tuning/pruners.md."""
 _PERCENT_BETWEEN = 25
-"""Of its way, between two comparisons: with one at each scoring a good trial is ended by the noise
-of one of them."""
+"""Progress between two comparisons. If each evaluation were compared, noise in a single one would
+prune good trials."""
 
 
 def compared_at(percent: int) -> int:
-    """Under which percent a trial is compared that has come so far; 0 where it is too early.
+    """Checkpoint, in percent, at which a trial with this progress is compared; 0 if too early.
 
-    Trials are scored at percents of their own, and Optuna compares one with those that told it
-    something at the very same.
+    Trials are evaluated at different percentages, but Optuna only compares trials that reported a
+    value at the same one.
     """
     if percent < _FIRST_PERCENT:
         return 0
@@ -31,7 +31,7 @@ def compared_at(percent: int) -> int:
 
 
 def pruner_of(goal: Goal) -> BasePruner:
-    """The median at 10, 35, 60 and 85 percent of the way; of a trade-off, none."""
+    """Median pruner at 10, 35, 60 and 85 percent; no pruning for `pareto`."""
     import optuna
 
     if not goal.prunes:

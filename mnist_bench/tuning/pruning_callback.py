@@ -1,4 +1,4 @@
-"""A trial watched at its scorings: whether it should end early."""
+"""Pruning callback: decides at each evaluation whether a trial should end early."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from mnist_bench.tuning.study import Study
 
 
 class PruningCallback:
-    """Watches a trial, and asks the study at each scoring whether it should end.
+    """Watcher of a trial that asks the study at each evaluation whether to prune it.
 
     Args:
-        study: Whose trial it is.
-        goal: Of the study.
         number: Of the trial.
         steps: Of the trial.
-        watcher: Who is told what happens as well.
+        watcher: Gets every event too.
     """
 
     def __init__(self, study: Study, goal: Goal, number: int, steps: int, watcher: Watcher) -> None:
@@ -30,45 +28,45 @@ class PruningCallback:
         self._is_answer = False
 
     def reason(self) -> str | None:
-        """Why the trial should end right now; None where it should not."""
+        """Why the trial should end now; None if it should continue."""
         return self._reason
 
-    def begun(self, trajectory: TrainingJob) -> None:
-        """A worker was started."""
-        self._watcher.begun(trajectory)
+    def begun(self, job: TrainingJob) -> None:
+        """The training process has started."""
+        self._watcher.begun(job)
 
     def sampled(self, sample: SampleMessage) -> None:
         """A stretch of training has ended."""
         self._watcher.sampled(sample)
 
     def scored(self, evaluation: Evaluation) -> None:
-        """The network was scored."""
+        """The network was evaluated."""
         self._watcher.scored(evaluation)
         percent = self._goal.percent(evaluation, self._steps)
         if percent >= 100:
-            return  # it is at its end as it is
-        if self._goal.is_too_late(evaluation) and not self._study.is_whole(self._number):
+            return  # the trial ends anyway
+        if self._goal.is_too_late(evaluation) and not self._study.is_exempt(self._number):
             self._reason = f"ended after {evaluation.step} steps: it has trained for too long"
-        if self._is_behind(evaluation, percent):
+        if self._should_prune(evaluation, percent):
             self._reason = f"pruned after {evaluation.step} steps: others were ahead there"
 
-    def _is_behind(self, evaluation: Evaluation, percent: int) -> bool:
-        """Whether others were ahead; asked at the first scoring at or after each mark."""
+    def _should_prune(self, evaluation: Evaluation, percent: int) -> bool:
+        """Whether the pruner prunes the trial, at its first evaluation at or after a checkpoint."""
         progress = self._goal.progress(evaluation)
-        mark = compared_at(percent)
-        is_first = mark > self._compared
-        self._compared = mark
-        behind = is_first and self._study.should_end(self._number, mark, progress)
-        if percent > mark:
-            self._study.came(self._number, percent, progress)
-        # What has reached the target has its value, however others go on from here.
+        checkpoint = compared_at(percent)
+        is_first = checkpoint > self._compared
+        self._compared = checkpoint
+        behind = is_first and self._study.should_end(self._number, checkpoint, progress)
+        if percent > checkpoint:
+            self._study.report_progress(self._number, percent, progress)
+        # A trial that has reached the target has its value: it must not be pruned.
         self._is_answer = self._is_answer or self._goal.is_reached(evaluation)
         return behind and not self._is_answer
 
     def warned(self, line: str) -> None:
-        """Something is wrong, and the trial goes on."""
+        """Something is wrong, but the trial continues."""
         self._watcher.warned(line)
 
-    def ended(self, trajectory: TrainingJob, failure: str | None, log_tail: str) -> None:
+    def ended(self, job: TrainingJob, failure: str | None, log_tail: str) -> None:
         """The trial has ended."""
-        self._watcher.ended(trajectory, failure, log_tail)
+        self._watcher.ended(job, failure, log_tail)

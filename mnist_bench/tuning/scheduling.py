@@ -1,4 +1,4 @@
-"""A study's trials as this process takes its turns at them: until there are enough, and again."""
+"""Scheduling of trials in this process: the search, its finalists, waiting for others."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 from collections import defaultdict
 
 from mnist_bench.core import formatting
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
-from mnist_bench.core.retry import in_work_elsewhere
-from mnist_bench.tuning.finalists import owed
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.core.retry import waiting_message
+from mnist_bench.tuning.finalists import missing_repeats
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.study import Study
 from mnist_bench.tuning.trial import StudyTrial, root_of
@@ -18,65 +18,58 @@ from mnist_bench.tuning.trial_runner import Next, Search, SearchLimits, TrialRun
 
 
 def run_trials(search: Search, limits: SearchLimits) -> TrialsEnd:
-    """Train trials until there are enough of them, or the time is up.
+    """Train trials until the limits are reached.
 
-    A trial that was begun in time comes to its end; one is trained in any case. What other machines
-    have in work is waited for, since they may vanish; so is a database that does not answer.
-
-    Args:
-        search: The study.
-        limits: When it is enough.
+    A trial that started in time is finished, and at least one is trained. Trials that run on other
+    machines are waited for, since these machines may vanish; so is an unreachable database.
     """
     study, trained = search.study, 0
 
-    def what_next() -> Next:
+    def next_action() -> Next:
         nonlocal trained
-        trials, shared = _looked_after(search), study.search
+        trials, shared = _refreshed_trials(search), study.search
         limit = limits.of(shared)
         done = sum(trial.counts for trial in trials)
-        begun = done + sum(t.state == "running" and t.repeat_of is None for t in trials)
-        if done >= limit or (begun >= limit and not (study.is_shared and limits.waits)):
+        started = done + sum(t.state == "running" and t.repeat_of is None for t in trials)
+        if done >= limit or (started >= limit and not (study.is_shared and limits.waits)):
             return TrialsEnd(0, None, f"{limit} trials are done")
         if trained and limits.until is not None and time.monotonic() >= limits.until:
             return out_of_time(study)
         if shared is not None and not shared.is_open:
             return TrialsEnd(0, None, "no more trials are asked for")
-        if begun >= limit:
-            return Wait(in_work_elsewhere(begun - done, "trial"))
+        if started >= limit:
+            return Wait(waiting_message(started - done, "trial"))
         trained += 1
         return None
 
-    def news(number: int) -> None:
-        search.say(_news(study, search.question.goal, number, limits.of(study.search)))
+    def on_end(number: int) -> None:
+        search.log(_progress_text(study, search.context.goal, number, limits.of(study.search)))
 
-    return TrialRunner(search, what_next, news, limits).taken()
+    return TrialRunner(search, next_action, on_end, limits).run()
 
 
 def wait_for_others(search: Search) -> None:
-    """Wait until no other machine has a trial in work.
-
-    Args:
-        search: The study, which machines share.
+    """Wait until no trial of a shared study is running on another machine.
 
     Raises:
-        BenchError: The database was away for too long.
+        BenchError: The database was unreachable for too long.
     """
 
-    def what_next() -> Next:
-        running = sum(trial.state == "running" for trial in _looked_after(search))
-        return Wait(in_work_elsewhere(running, "trial")) if running else TrialsEnd(0, None, "")
+    def next_action() -> Next:
+        running = sum(trial.state == "running" for trial in _refreshed_trials(search))
+        return Wait(waiting_message(running, "trial")) if running else TrialsEnd(0, None, "")
 
-    TrialRunner(search, what_next, lambda _: None).taken()
+    TrialRunner(search, next_action, lambda _: None).run()
 
 
-def settle_board(search: Search) -> None:
-    """Let no run be finished whose trial does not count, since another one counts for it.
+def discard_duplicate_runs(search: Search) -> None:
+    """Give up finished runs of trials that do not count, because a retry counts instead.
 
-    A machine that slept may have finished a trial which was pruned elsewhere, or have died before
-    it could drop its run.
+    A machine that slept may have finished a trial that was pruned elsewhere, or may have died
+    before it gave up its run.
 
     Args:
-        search: The study; nobody else works on it.
+        search: The study; no other process may work on it.
 
     Raises:
         BenchError: A server does not answer.
@@ -89,69 +82,71 @@ def settle_board(search: Search) -> None:
         counting = {trial.run_id for trial in family if trial.is_settled}
         if len(family) == 1 or not counting:
             continue
-        for run_id in search.store.recorded_of(search.part_of(root)):
+        for run_id in search.store.finished_runs_of(search.trial_tag(root)):
             if run_id not in counting:
-                search.store.give_up(run_id, "another trial counts for it")
+                search.store.mark_killed(run_id, "another trial counts for it")
 
 
-def _looked_after(search: Search) -> tuple[StudyTrial, ...]:
-    """All trials, once those of machines that fell silent are to be tried again."""
+def _refreshed_trials(search: Search) -> tuple[StudyTrial, ...]:
+    """All trials, after retries of stale trials were queued."""
     if search.study.is_shared:
-        search.study.end_silent()
-        retry_failed(search.study, search.say)
+        search.study.fail_stale()
+        retry_failed(search.study, search.log)
     return search.study.trials
 
 
-def train_finalists(search: Search, count: int, *, with_papers: bool) -> TrialsEnd:
-    """Train the best trials again, each from some further seeds, as far as that was not done.
+def train_finalists(search: Search, count: int, *, with_paper: bool) -> TrialsEnd:
+    """Train the missing repeats of the best trials, on more seeds.
 
     Args:
-        search: The study, its search at its end.
-        count: How many of the best.
-        with_papers: Whether the paper's configuration is trained again too.
+        search: The study, its search complete.
+        count: Number of finalists.
+        with_paper: Whether the paper's configuration is repeated too.
     """
-    study, goal = search.study, search.question.goal
+    study, goal = search.study, search.context.goal
 
-    def what_next() -> Next:
-        trials = _looked_after(search)
+    def next_action() -> Next:
+        trials = _refreshed_trials(search)
         if any(trial.state == "waiting" for trial in trials):
             return None
-        if left := owed(trials, goal, count, with_papers=with_papers):
-            study.repeat(trials[left[0]])
+        if missing := missing_repeats(trials, goal, count, with_paper=with_paper):
+            study.repeat(trials[missing[0]])
             return None
         running = sum(trial.state == "running" for trial in trials)
-        if study.is_shared and running:  # perhaps left by this machine's own, when all was away
-            return Wait(in_work_elsewhere(running, "trial"))
+        if (
+            study.is_shared and running
+        ):  # maybe abandoned by this process while a server was unreachable
+            return Wait(waiting_message(running, "trial"))
         return TrialsEnd(0, None, "the finalists are trained")
 
-    def news(number: int) -> None:
+    def on_end(number: int) -> None:
         trial = study.trials[number]
-        told = goal.in_words(trial.values) if trial.values else trial.state
-        search.say(f"trial {number}, as trial {trial.repeat_of}: {told}")
+        result_text = goal.in_words(trial.values) if trial.values else trial.state
+        search.log(f"trial {number}, as trial {trial.repeat_of}: {result_text}")
 
-    return TrialRunner(search, what_next, news).taken()
+    return TrialRunner(search, next_action, on_end).run()
 
 
-def _news(study: Study, goal: Goal, number: int, trials: int) -> str:
-    """What came of a trial, and what is best so far."""
-    all_tried = study.trials
-    trial = all_tried[number]
-    told = goal.in_words(trial.values) if trial.values else trial.state
-    done = sum(each.counts for each in all_tried)
+def _progress_text(study: Study, goal: Goal, number: int, trials: int) -> str:
+    """Result of a trial and the best so far, in one line."""
+    trials_now = study.trials
+    trial = trials_now[number]
+    result_text = goal.in_words(trial.values) if trial.values else trial.state
+    done = sum(each.counts for each in trials_now)
     best = study.best
     which = ", ".join(str(each.number) for each in best) or "none yet"
-    return f"{done} of {trials}: trial {number}: {told}; best: {which}"
+    return f"{done} of {trials}: trial {number}: {result_text}; best: {which}"
 
 
 def out_of_time(study: Study) -> TrialsEnd:
-    """The end of a search in time; with one trial there is nothing to choose from."""
+    """End of a search by timeout: an error if fewer than two trials are done."""
     done = [trial for trial in study.trials if trial.counts]
     if len(done) > 1:
         return TrialsEnd(0, None, "the time is up")
     seconds = formatting.duration(done[0].seconds if done else None)
     error = BenchError(
-        f"--timeout was over after the first trial, which took {seconds}",
-        "allow more",
-        exit_status=EXIT_BROKE,
+        f"--timeout expired after the first trial, which took {seconds}",
+        "increase --timeout",
+        exit_status=EXIT_FAILURE,
     )
-    return TrialsEnd(EXIT_BROKE, error, "the time is up")
+    return TrialsEnd(EXIT_FAILURE, error, "the time is up")

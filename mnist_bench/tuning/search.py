@@ -1,4 +1,4 @@
-"""The work of `mnist-bench tune`: a study from its space to a proven winner."""
+"""Orchestration of `mnist-bench tune`: search, finalists, confirmation, report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import markdown
 from mnist_bench.results.run import Status
 from mnist_bench.scenarios import paper
@@ -25,9 +25,9 @@ from mnist_bench.tuning.document import StudyDocument, TestEvaluation
 from mnist_bench.tuning.finalists import best_finalist, covers, finalists_of, paper_reference
 from mnist_bench.tuning.options import StudySetup, TuneOptions
 from mnist_bench.tuning.scheduling import (
+    discard_duplicate_runs,
     out_of_time,
     run_trials,
-    settle_board,
     train_finalists,
     wait_for_others,
 )
@@ -39,12 +39,12 @@ from mnist_bench.tuning.trial_runner import Search, SearchLimits
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What a command has to answer.
+    """Result of `mnist-bench tune`.
 
     Attributes:
         document_json: The study as one JSON document.
-        exit_status: 0, 1 where no trial is an answer, or that of an interruption.
-        error: What broke, or that no trial is an answer; None where all is well.
+        exit_status: 0, 1 if no trial is feasible, or the status of an interruption.
+        error: What failed, or that no trial is feasible; None on success.
     """
 
     document_json: str
@@ -53,35 +53,34 @@ class TuneResult:
 
 
 def tune(
-    prepared: StudySetup,
-    wish: TuneOptions,
+    setup: StudySetup,
+    options: TuneOptions,
     console: Console,
-    people: Console,
+    stdout: Console,
     write: Callable[[StudyDocument], tuple[Path, ...]],
 ) -> TuneResult:
-    """Train trials until there are enough, settle on a winner, prove it, and report.
+    """Run a study: train trials, choose a candidate, confirm it, write the report.
 
     Args:
-        prepared: The checked wish.
-        wish: What the user asked for.
-        console: For progress and faults.
-        people: For results.
-        write: Writes the study's files, the one for people first.
+        setup: The checked options.
+        console: For progress and warnings.
+        stdout: For results.
+        write: Writes the study's files; returns the Markdown report first.
     """
 
-    def tell(line: str) -> None:
-        people.print(Text(line), soft_wrap=True)
+    def log(line: str) -> None:
+        stdout.print(Text(line), soft_wrap=True)
 
-    search = open_study.open_study(prepared, wish, console, tell)
-    return _Course(search, wish, write).run()
+    search = open_study.open_study(setup, options, console, log)
+    return _TuneRun(search, options, write).run()
 
 
 @dataclass(frozen=True)
-class _Course:
-    """A study's way from its first trial to its report."""
+class _TuneRun:
+    """One run of `mnist-bench tune` on an open study."""
 
     search: Search
-    wish: TuneOptions
+    options: TuneOptions
     write: Callable[[StudyDocument], tuple[Path, ...]]
 
     @property
@@ -90,139 +89,149 @@ class _Course:
         return self.search.study
 
     @property
-    def question(self) -> TrialContext:
-        """What its trials have in common."""
-        return self.search.question
+    def context(self) -> TrialContext:
+        """Context of all trials."""
+        return self.search.context
 
-    def tell(self, line: str) -> None:
-        """Tell people something."""
-        self.search.say(line)
+    def log(self, line: str) -> None:
+        """Print a line for the user."""
+        self.search.log(line)
 
     def run(self) -> TuneResult:
-        """Search, prove, report."""
-        timeout = self.wish.timeout_seconds
+        """Search, confirm, report."""
+        timeout = self.options.timeout_seconds
         until = None if timeout is None else time.monotonic() + timeout
-        if self.wish.storage is not None:
-            where = uri.without_credentials(self.wish.storage)
-            self.tell(f"a shared study, in {where}: `mnist-bench join` searches it elsewhere too")
-        self.tell(f"study {self.study.name}: {self.question.space.title}")
-        if self.question.source.name != paper.DATASET:
-            self.tell(f"NOT COMPARABLE with the paper: trained on {self.question.source.name}")
+        if self.options.storage is not None:
+            address = uri.without_credentials(self.options.storage)
+            self.log(
+                f"a shared study, in {address}: other machines can join with `mnist-bench join`"
+            )
+        self.log(f"study {self.study.name}: {self.context.space.title}")
+        if self.context.source.name != paper.DATASET:
+            self.log(f"NOT COMPARABLE with the paper: trained on {self.context.source.name}")
         try:
-            ended = self._searched(until)
-            self.tell(f"the search has ended: {ended.in_words}")
+            ended = self._run_search(until)
+            self.log(f"the search has ended: {ended.in_words}")
             if not ended.exit_status:
                 self._close_search()
             if not ended.exit_status and self._finalists:
-                with_papers = self.wish.workers > 1
-                ended = train_finalists(self.search, self._finalists, with_papers=with_papers)
+                with_paper = self.options.workers > 1
+                ended = train_finalists(self.search, self._finalists, with_paper=with_paper)
             if not ended.exit_status:
-                ended = self._proven() or ended
-            return self._told(ended)
+                ended = self._confirm() or ended
+            return self._report(ended)
         except BaseException as error:
-            why = str(error) if isinstance(error, BenchError) else "it was interrupted"
-            with suppress(BenchError):  # what broke may be just what it would be told to
-                self._close("killed", f"The study did not come to its end: {markdown(why)}", {}, [])
-            self.tell(self._how_to_go_on())
+            reason = str(error) if isinstance(error, BenchError) else "it was interrupted"
+            with suppress(BenchError):  # the store itself may be what failed
+                self._close(
+                    "killed", f"The study did not come to its end: {markdown(reason)}", {}, []
+                )
+            self.log(self._resume_hint())
             raise
 
     def _close_search(self) -> None:
-        """From now on no trial is asked for; those that other machines have in work count yet."""
+        """Close a shared search: no new trials, but trials running elsewhere still count."""
         if not self.study.is_shared:
             return
-        self.search.patiently(self._closed)
+        self.search.with_retry(self._mark_closed)
         wait_for_others(self.search)
-        self.search.patiently(lambda: settle_board(self.search))
+        self.search.with_retry(lambda: discard_duplicate_runs(self.search))
 
-    def _closed(self) -> None:
+    def _mark_closed(self) -> None:
         if (shared := self.study.search) is not None:
             self.study.search = shared.model_copy(update={"is_open": False})
 
     @property
     def _finalists(self) -> int:
-        """How many are trained again: after trials beside one another the best, alone."""
-        again = self.wish.workers > 1 and self.question.goal.prunes
-        return self.wish.finalists or int(again)
+        """Number of finalists: at least one after parallel trials, whose times are suspect."""
+        again = self.options.workers > 1 and self.context.goal.prunes
+        return self.options.finalists or int(again)
 
-    def _how_to_go_on(self) -> str:
+    def _resume_hint(self) -> str:
         return (
-            f"what was tried is kept; the same command with `--study {self.study.name} --resume` "
-            "goes on with it"
+            "the trials so far are saved; run the same command with "
+            f"`--study {self.study.name} --resume` to continue"
         )
 
-    def _searched(self, until: float | None) -> TrialsEnd:
-        """Train the trials; several at the same time where that is wished for."""
-        limits = SearchLimits(self.wish.trials, until)
-        if self.wish.workers == 1:
+    def _run_search(self, until: float | None) -> TrialsEnd:
+        """Train the trials, with several workers if requested."""
+        limits = SearchLimits(self.options.trials, until)
+        if self.options.workers == 1:
             return run_trials(self.search, limits)
-        # The paper's trial comes first and alone: it tells how much memory one takes.
-        shared = _shared(self.question, self.wish.workers)
-        ended = run_trials(replace(self.search, question=shared), SearchLimits(1, until))
+        # The paper's trial runs first and alone: it shows how much memory one takes.
+        shared = _parallel_context(self.context, self.options.workers)
+        ended = run_trials(replace(self.search, context=shared), SearchLimits(1, until))
         if ended.exit_status:
             return ended
         if until is not None and time.monotonic() >= until:
             return out_of_time(self.study)
-        papers = paper_trial(self.study.trials)
-        parallel.check_memory(self.wish.workers, papers.peak_rss_bytes if papers else None)
-        left = None if until is None else until - time.monotonic()
-        self.tell(f"{self.wish.workers} processes train trials at the same time: times are suspect")
-        orders = [self._orders(shared, left, 1 + member) for member in range(self.wish.workers)]
-        ended = parallel.work(orders)
+        paper = paper_trial(self.study.trials)
+        parallel.check_memory(self.options.workers, paper.peak_rss_bytes if paper else None)
+        seconds_left = None if until is None else until - time.monotonic()
+        self.log(f"{self.options.workers} workers train trials at the same time: times are suspect")
+        orders = [
+            self._orders(shared, seconds_left, 1 + number) for number in range(self.options.workers)
+        ]
+        ended = parallel.run_workers(orders)
         if ended.exit_status or not self.study.is_shared:
             return ended
-        # What other machines have left since then.
-        return run_trials(replace(self.search, question=shared), limits)
+        # Trials that other machines have abandoned meanwhile.
+        return run_trials(replace(self.search, context=shared), limits)
 
     def _orders(
-        self, question: TrialContext, seconds: float | None, member: int
+        self, context: TrialContext, seconds: float | None, worker_number: int
     ) -> parallel.WorkerOrders:
         return parallel.WorkerOrders(
             study=self.study.name,
-            storage=self.wish.storage,
-            tracking_uri=self.wish.tracking_uri,
-            question=question,
-            trials=self.wish.trials,
+            storage=self.options.storage,
+            tracking_uri=self.options.tracking_uri,
+            question=context,
+            trials=self.options.trials,
             seconds=seconds,
-            member=member,
+            member=worker_number,
         )
 
-    def _proven(self) -> TrialsEnd | None:
-        """Look at the test split if the candidate is worth it; what ended that early."""
-        document = self.search.patiently(self._document)
+    def _confirm(self) -> TrialsEnd | None:
+        """Confirm the candidate on the test split if its margin is large enough.
+
+        Returns:
+            Why the confirmation ended early; None if it did not.
+        """
+        document = self.search.with_retry(self._document)
         if document.candidate is None or document.margin is None:
             return None
         candidate = document.trial(document.candidate)
-        self.tell(
+        self.log(
             f"best on validation: trial {candidate.number}, "
             f"{document.goal.in_words(document.candidate_values)}; {document.margin.in_words}"
         )
-        if not document.margin.is_enough or not self.wish.confirm or candidate.run_id is None:
-            self.tell("the test split is not looked at")
+        if not document.margin.is_enough or not self.options.confirm or candidate.run_id is None:
+            self.log("no confirmation: the test split is not used")
             return None
         if document.finalists and not covers(document.finalists, candidate):
-            self.tell(
-                f"trial {candidate.number} is ahead of the finalists, in one training: "
-                "`--finalists N` trains it again before it is settled on"
+            self.log(
+                f"trial {candidate.number} is ahead of the finalists, in a single training: "
+                "add `--finalists N` to repeat it first"
             )
         try:
-            seen = self._validation_accuracy(document, candidate)
+            validation_accuracy = self._validation_accuracy(document, candidate)
         except BenchError as error:
-            return TrialsEnd(EXIT_BROKE, error, "its record is gone")
-        settled = ConfirmationPlan(
-            number=len(self.study.looks) + 1,
+            return TrialsEnd(EXIT_FAILURE, error, "its record is gone")
+        plan = ConfirmationPlan(
+            number=len(self.study.test_evaluations) + 1,
             trial=candidate.number,
             chosen=candidate.chosen,
-            validation_accuracy=seen,
+            validation_accuracy=validation_accuracy,
             search_seconds=document.search_seconds,
-            seeds=self.wish.confirm,
+            seeds=self.options.confirm,
         )
-        return self._looked(settled)
+        return self._evaluate_on_test(plan)
 
     def _validation_accuracy(self, document: StudyDocument, candidate: StudyTrial) -> float:
-        """What validation promises of the candidate: of a finalist, the mean of its repeats.
+        """Validation accuracy of the candidate; of a finalist, the mean of its repeats.
 
         Raises:
-            BenchError: MLflow has no record of one of them.
+            BenchError: MLflow has no record of one of the runs.
         """
         repeats = next((f.repeats for f in document.finalists if f.trial == candidate.number), ())
         accuracies = []
@@ -231,118 +240,122 @@ class _Course:
             run = self.search.store.load(run_id)
             if run is None:
                 raise _record_is_gone(run_id)
-            accuracies.append(self.question.goal.counted(run).validation_accuracy)
+            accuracies.append(self.context.goal.counted(run).validation_accuracy)
         return statistics.mean(accuracies)
 
-    def _looked(self, settled: ConfirmationPlan) -> TrialsEnd | None:
-        """Count the look before it is taken: one that fails stays in the log."""
-        begun = TestEvaluation(
-            number=settled.number, candidate=settled.trial, first_seed=settled.fresh_seeds[0]
+    def _evaluate_on_test(self, plan: ConfirmationPlan) -> TrialsEnd | None:
+        """Run a confirmation; it is numbered and saved before it starts, so that failures count."""
+        pending = TestEvaluation(
+            number=plan.number, candidate=plan.trial, first_seed=plan.fresh_seeds[0]
         )
-        self._keep(begun)
-        self.tell(
-            f"look {settled.number} at the test split: trial {settled.trial} and the paper's "
-            f"configuration on {settled.seeds} fresh seeds each"
+        self._save_evaluation(pending)
+        self.log(
+            f"confirmation {plan.number} on the test split: trial {plan.trial} and the paper's "
+            f"configuration on {plan.seeds} fresh seeds each"
         )
-        look, outcome = evaluate_on_test(
-            self.study.name, self.question, self.search.store, settled, self.search.watch
+        evaluation, outcome = evaluate_on_test(
+            self.study.name, self.context, self.search.store, plan, self.search.watch
         )
-        self._keep(look)
-        self.tell(f"look {settled.number}: {confirmation_in_words(look.proof)}")
+        self._save_evaluation(evaluation)
+        self.log(f"confirmation {plan.number}: {confirmation_in_words(evaluation.proof)}")
         if outcome.exit_status:
             return TrialsEnd(outcome.exit_status, outcome.error, "the look did not come to its end")
         return None
 
-    def _keep(self, look: TestEvaluation) -> None:
-        text = look.model_dump_json()
-        self.search.patiently(lambda: self.study.keep_look(look.number, text))
+    def _save_evaluation(self, evaluation: TestEvaluation) -> None:
+        text = evaluation.model_dump_json()
+        self.search.with_retry(lambda: self.study.save_test_evaluation(evaluation.number, text))
 
     def _document(self) -> StudyDocument:
-        question, study = self.question, self.study
+        context, study = self.context, self.study
         trials, best = study.trials, study.best
-        finalists = finalists_of(trials, question.goal)
-        papers = paper_reference(trials)
-        candidate = candidate_of(best, papers, question.goal)
+        finalists = finalists_of(trials, context.goal)
+        paper = paper_reference(trials)
+        candidate = candidate_of(best, paper, context.goal)
         if covers(finalists, candidate):
             candidate = best_finalist(finalists, trials)
         return StudyDocument(
             study=study.name,
-            dataset=question.source.name,
-            dataset_digest=question.source.digest,
-            machine=question.machine,
-            space=question.space,
-            goal=question.goal,
+            dataset=context.source.name,
+            dataset_digest=context.source.digest,
+            machine=context.machine,
+            space=context.space,
+            goal=context.goal,
             trials=trials,
             best=tuple(trial.number for trial in best),
             finalists=finalists,
             candidate=candidate.number if candidate else None,
-            margin=margin_of(candidate, papers, question.goal) if candidate else None,
+            margin=margin_of(candidate, paper, context.goal) if candidate else None,
             importances=study.importances(),
             search_seconds=searched_seconds(trials),
-            looks=tuple(TestEvaluation.model_validate_json(look) for look in study.looks),
+            looks=tuple(
+                TestEvaluation.model_validate_json(evaluation)
+                for evaluation in study.test_evaluations
+            ),
             commands=study.commands,
         )
 
-    def _told(self, ended: TrialsEnd) -> TuneResult:
-        """Write the report and the winner, and end the study's run."""
-        document = self.search.patiently(self._document).model_copy(
+    def _report(self, ended: TrialsEnd) -> TuneResult:
+        """Write the report and the winner, and close the study's MLflow run."""
+        document = self.search.with_retry(self._document).model_copy(
             update={"ended": ended.in_words, "is_whole": not ended.exit_status}
         )
         error, status = ended.error, ended.exit_status
         if status:
-            self.tell(self._how_to_go_on())
+            self.log(self._resume_hint())
         elif document.candidate is None:
-            status, error = EXIT_BROKE, _no_answer(document)
+            status, error = EXIT_FAILURE, _no_feasible_trial(document)
         paths = self.write(document)
-        self.tell("Written: " + ", ".join(path.as_posix() for path in paths))
+        self.log("Written: " + ", ".join(path.as_posix() for path in paths))
         state: Status = "killed" if ended.exit_status else "finished"
-        figures: dict[str, float | None] = {
+        metrics: dict[str, float | None] = {
             "trials": len(document.trials),
             "search_seconds": document.search_seconds,
         }
         text = paths[0].read_text(encoding="utf-8")
-        self.search.patiently(lambda: self._close(state, text, figures, [*paths]))
+        self.search.with_retry(lambda: self._close(state, text, metrics, [*paths]))
         return TuneResult(document.model_dump_json(indent=2) + "\n", status, error)
 
     def _close(
-        self, status: Status, note: str, figures: dict[str, float | None], paths: list[Path]
+        self, status: Status, description: str, metrics: dict[str, float | None], paths: list[Path]
     ) -> None:
-        self.search.store.finish_study(self.question.parent_run_id, status, note, figures, paths)
+        self.search.store.finish_study(
+            self.context.parent_run_id, status, description, metrics, paths
+        )
 
 
-def _shared(question: TrialContext, workers: int) -> TrialContext:
-    """The same trials where several go on at the same time, each on its share of the cores."""
-    threads = max(1, question.execution.threads // workers)
-    execution = question.execution.model_copy(update={"threads": threads})
-    return question.model_copy(update={"execution": execution, "exclusive": False})
+def _parallel_context(context: TrialContext, workers: int) -> TrialContext:
+    """Trial context for parallel workers: each gets its share of the cores."""
+    threads = max(1, context.execution.threads // workers)
+    execution = context.execution.model_copy(update={"threads": threads})
+    return context.model_copy(update={"execution": execution, "exclusive": False})
 
 
 def _record_is_gone(run_id: str) -> BenchError:
     return BenchError(
-        f"MLflow has no result.json of the candidate's run {run_id} any more",
+        f"result.json of the candidate's run {run_id} is missing in MLflow",
         "start a new study",
-        exit_status=EXIT_BROKE,
+        exit_status=EXIT_FAILURE,
     )
 
 
-def _no_answer(document: StudyDocument) -> BenchError:
-    """No trial finished and keeps every constraint."""
+def _no_feasible_trial(document: StudyDocument) -> BenchError:
+    """The error that no trial is feasible."""
     finished = document.finished
     if document.finalists:
         return BenchError(
-            f"none of the {len(document.finalists)} best trials keeps every constraint when it is "
-            "trained again",
-            "allow more --finalists, or loosen the constraints",
-            exit_status=EXIT_BROKE,
+            f"none of the {len(document.finalists)} finalists meets every constraint when repeated",
+            "increase --finalists, or relax the constraints",
+            exit_status=EXIT_FAILURE,
         )
     if not finished:
-        return BenchError("no trial finished", "allow more --trials", exit_status=EXIT_BROKE)
+        return BenchError("no trial finished", "increase --trials", exit_status=EXIT_FAILURE)
     always = [name for name in finished[0].missed if all(t.missed[name] > 0 for t in finished)]
-    least = [f"{name} by {min(t.missed[name] for t in finished):,.6g}" for name in always]
-    missed = f"; those that came to their end miss {', '.join(least)} at least" if least else ""
-    tried = sum(trial.counts for trial in document.trials)
+    smallest = [f"{name} by {min(t.missed[name] for t in finished):,.6g}" for name in always]
+    missed_text = f"; finished trials violate {', '.join(smallest)} at least" if smallest else ""
+    counted = sum(trial.counts for trial in document.trials)
     return BenchError(
-        f"none of {tried} trials keeps every constraint{missed}",
-        f"loosen {' and '.join(always) or 'one of them'}, or allow more --trials",
-        exit_status=EXIT_BROKE,
+        f"none of {counted} trials meets every constraint{missed_text}",
+        f"relax {' and '.join(always) or 'one of them'}, or increase --trials",
+        exit_status=EXIT_FAILURE,
     )

@@ -1,4 +1,4 @@
-"""A study's search that machines share: what whoever joins must know of it; pure."""
+"""What machines that join a study need to know about its search."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError
 
-from mnist_bench.core.errors import another_version
+from mnist_bench.core.errors import version_mismatch
 from mnist_bench.core.records import Record
 
 
 class SharedStudy(Record):
-    """What a search asks of every machine, beside its study's question.
+    """Search of a shared study, beyond its space and goal.
 
     Attributes:
         schema_version: Of this format; called `schema` in its text.
-        trials: So many that finished or were pruned.
+        trials: Number of trials that finish or are pruned.
         dataset: Name of the images.
-        dataset_digest: Of these.
-        experiment: MLflow's experiment.
-        machine_kind: What the machine that began it is made of.
-        is_open: Whether trials are still asked for.
+        dataset_digest: Digest of the images.
+        experiment: Name of the MLflow experiment.
+        machine_kind: Kind of the machine that started the study.
+        is_open: Whether more trials are requested.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -32,12 +32,12 @@ class SharedStudy(Record):
     is_open: bool
 
     @classmethod
-    def told(cls, study: str, text: str) -> Self:
-        """As its storage keeps it.
+    def from_text(cls, study: str, text: str) -> Self:
+        """Parse the study attribute.
 
         Args:
-            study: Its name.
-            text: What is kept with it.
+            study: Name of the study.
+            text: JSON.
 
         Raises:
             BenchError: Another version wrote it.
@@ -45,8 +45,8 @@ class SharedStudy(Record):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise another_version(f"the study {study}") from error
+            raise version_mismatch(f"the study {study}") from error
 
     def to_text(self) -> str:
-        """As its storage keeps it."""
+        """JSON for the study attribute."""
         return self.model_dump_json(by_alias=True)

@@ -1,4 +1,4 @@
-"""What a study may try: a search space, read from TOML and checked before any work starts."""
+"""Search spaces: which hyperparameters a study may choose, read from TOML and checked."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from mnist_bench.scenarios.paper import TABLE_1
 from mnist_bench.scenarios.scenario import Scenario, packaged_folder
 
 Value = bool | int | float | str
-"""What a hyperparameter may be set to."""
+"""Value of a hyperparameter."""
 Values = Annotated[
     tuple[Value, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 ]
 
 STEPS = "steps"
-"""The one parameter that is no hyperparameter."""
+"""The only parameter that is not a hyperparameter."""
 LEAST_GRID_POINTS = 20
-"""Of a trial, however short it is."""
+"""Minimum number of evaluations of a trial, unless it has fewer steps."""
 
 
 class Parameter(Record):
-    """What one hyperparameter may be.
+    """Range or choices of one parameter.
 
     Attributes:
-        low: Least value, of a number.
-        high: Greatest value, of a number.
-        log: Whether its logarithm is what is drawn evenly.
+        low: Smallest number.
+        high: Largest number.
+        log: Whether to sample uniformly in the logarithm.
         choices: All values, instead of a range.
-        when: Values of parameters above it, of which one must be set for this one to be asked;
-            else it stays at the paper's.
+        when: Condition: values of preceding parameters under which this one is sampled; otherwise
+            it keeps the paper's value.
     """
 
     low: float | int | None = None
@@ -51,52 +51,51 @@ class Parameter(Record):
         if self.choices is not None:
             if self.low is not None or self.high is not None or self.log:
                 raise ValueError("give either choices, or low and high")
-            several = [sum(_same(one, other) for other in self.choices) for one in self.choices]
-            if not self.choices or max(several) > 1:
-                raise ValueError("choices should be some values, each named once")
+            counts = [sum(_same(one, other) for other in self.choices) for one in self.choices]
+            if not self.choices or max(counts) > 1:
+                raise ValueError("choices must be one or more different values")
             return self
         if self.low is None or self.high is None:
             raise ValueError("give low and high, or choices")
         if self.low >= self.high:
             raise ValueError(f"low is {self.low}, not below high, {self.high}")
         if self.log and self.low <= 0:
-            raise ValueError(f"low is {self.low}: a logarithm needs more than 0")
+            raise ValueError(f"low is {self.low}: log needs more than 0")
         return self
 
     @property
-    def ends(self) -> tuple[Value, ...]:
-        """Values that must be possible for all others to be."""
+    def extremes(self) -> tuple[Value, ...]:
+        """Choices, or both ends of the range: if these are valid, all values are."""
         if self.choices is not None:
             return self.choices
         return tuple(end for end in (self.low, self.high) if end is not None)
 
-    def holds(self, value: Value) -> bool:
-        """Whether it may be that."""
+    def contains(self, value: Value) -> bool:
+        """Whether the value is allowed."""
         if self.choices is not None:
             return any(_same(value, one) for one in self.choices)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         low, high = self.low, self.high
         return is_number and low is not None and high is not None and low <= float(value) <= high
 
-    def is_asked(self, chosen: Mapping[str, Value]) -> bool:
-        """Whether it is to be chosen, after those above it."""
+    def is_active(self, chosen: Mapping[str, Value]) -> bool:
+        """Whether its condition is met by the values of preceding parameters."""
         return all(name in chosen and chosen[name] in values for name, values in self.when.items())
 
 
 class Space(Record):
-    """What a study may try, and what each trial is.
+    """Search space of a study, and what its trials have in common.
 
     Attributes:
-        title: One line for people.
+        title: One line.
         model: Name of the network.
-        dataset: Which images.
-        steps: Updates of each trial; None where they are a parameter.
-        train_seconds: A trial ends where it has trained for so long; None where only its steps
-            end it.
-        eval_every: Distance of two points of the evaluation grid, in updates; or, instead:
+        dataset: Name of the images.
+        steps: Of each trial; None if they are a parameter.
+        train_seconds: Budget of each trial; None if only its steps end it.
+        eval_every: Distance of two points of the evaluation grid, in steps; or, instead:
         eval_every_images: the same in training images.
         target_accuracy: Of the objective `time-to-accuracy`, on validation.
-        parameters: By name, in the order in which they are chosen.
+        parameters: By name, in sampling order.
     """
 
     title: str = Field(min_length=1, max_length=200)
@@ -121,32 +120,32 @@ class Space(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not set(self.parameters) - {STEPS}:
-            raise ValueError("the space is empty: name the parameters that may be tried")
+            raise ValueError("the space is empty: give at least one hyperparameter")
         if (self.steps is None) == (STEPS not in self.parameters):
             raise ValueError("give steps, either as one number or as a parameter")
         if (self.eval_every is None) == (self.eval_every_images is None):
             raise ValueError("give one of eval_every and eval_every_images")
-        above: dict[str, Parameter] = {}
+        preceding: dict[str, Parameter] = {}
         for name, parameter in self.parameters.items():
-            self._check(name, parameter, above)
-            above[name] = parameter
-        for name, theirs in self.of_the_paper().items():
-            if not self.parameters[name].holds(theirs):
+            self._check(name, parameter, preceding)
+            preceding[name] = parameter
+        for name, paper_value in self.paper_values().items():
+            if not self.parameters[name].contains(paper_value):
                 raise ValueError(
-                    f"{name} leaves out {theirs!r}, and the paper's configuration is the first "
+                    f"{name} excludes {paper_value!r}, but the paper's configuration is the first "
                     "trial"
                 )
         return self
 
     @property
     def is_conditional(self) -> bool:
-        """Whether some parameter is not always asked."""
+        """Whether any parameter has a condition."""
         return any(parameter.when for parameter in self.parameters.values())
 
     def scenario(self, chosen: Mapping[str, Value]) -> Scenario:
-        """The trial with these values; what was not asked is the paper's."""
+        """Scenario of a trial; parameters without a value keep the paper's."""
         steps = self.steps if self.steps is not None else int(chosen[STEPS])
-        asked = Scenario(
+        scenario = Scenario(
             title=self.title,
             model=self.model,
             steps=(steps,),
@@ -156,85 +155,85 @@ class Space(Record):
             target_accuracies=(self.target_accuracy,) if self.target_accuracy else None,
             hyperparameters=self.hyperparameters(chosen),
         )
-        every = max(1, min(asked.grid.every, steps // LEAST_GRID_POINTS))
+        every = max(1, min(scenario.grid.every, steps // LEAST_GRID_POINTS))
         grid = {"eval_first": every, "eval_every": every, "eval_every_images": None}
-        return asked.model_copy(update=grid)
+        return scenario.model_copy(update=grid)
 
     def hyperparameters(self, chosen: Mapping[str, Value]) -> PaperCnnHyperparameters:
-        """Those of that trial."""
-        wished = {name: value for name, value in chosen.items() if name != STEPS}
-        return PaperCnnHyperparameters.model_validate(wished)
+        """Hyperparameters of a trial."""
+        values = {name: value for name, value in chosen.items() if name != STEPS}
+        return PaperCnnHyperparameters.model_validate(values)
 
     def check_batches(self, train_images: int) -> None:
-        """Refuse a batch that is larger than the training split.
+        """Check that no batch is larger than the training split.
 
         Raises:
-            BenchError: One may be.
+            BenchError: The space allows a larger one.
         """
-        ends = self.parameters["batch_size"].ends if "batch_size" in self.parameters else ()
-        largest = max((int(end) for end in ends), default=0)
+        extremes = self.parameters["batch_size"].extremes if "batch_size" in self.parameters else ()
+        largest = max((int(end) for end in extremes), default=0)
         if largest > train_images:
             raise BenchError(
-                f"the search space allows a batch_size of {largest}, and there are "
+                f"the search space allows a batch_size of {largest}, but there are only "
                 f"{train_images} training images",
                 "lower it in the space file",
             )
 
-    def of_the_paper(self) -> dict[str, Value]:
-        """The paper's configuration: what a study tries first."""
-        theirs = PaperCnnHyperparameters().model_dump()
+    def paper_values(self) -> dict[str, Value]:
+        """Values of the paper's configuration, the first trial of every study."""
+        paper_value = PaperCnnHyperparameters().model_dump()
         chosen: dict[str, Value] = {}
         for name, parameter in self.parameters.items():
-            if parameter.is_asked(chosen):
-                chosen[name] = _papers_steps(parameter) if name == STEPS else theirs[name]
+            if parameter.is_active(chosen):
+                chosen[name] = _paper_steps(parameter) if name == STEPS else paper_value[name]
         return chosen
 
-    def _check(self, name: str, parameter: Parameter, above: Mapping[str, Parameter]) -> None:
+    def _check(self, name: str, parameter: Parameter, preceding: Mapping[str, Parameter]) -> None:
         known = [*PaperCnnHyperparameters.model_fields, STEPS]
         if name not in known:
             raise ValueError(f"{self.model} has no {name}; it has {', '.join(known)}")
         for condition, values in parameter.when.items():
             if condition not in self.parameters:
-                raise ValueError(f"{name} depends on {condition}, which the space does not name")
-            if condition not in above:
-                raise ValueError(f"{name} depends on {condition}, which must stand above it")
-            missing = [v for v in values if not _may_be(condition, above[condition], v)]
+                raise ValueError(f"{name} depends on {condition}, which is not in the space")
+            if condition not in preceding:
+                raise ValueError(f"{name} depends on {condition}, which must come before it")
+            missing = [v for v in values if not _may_be(condition, preceding[condition], v)]
             if missing or not values:
                 raise ValueError(f"{name}: {condition} is never {missing or 'nothing'}")
         if name == STEPS:
             _check_steps(parameter)
             return
-        for end in parameter.ends:
+        for end in parameter.extremes:
             self._possible(name, end)
 
     def _possible(self, name: str, value: Value) -> None:
         try:
             PaperCnnHyperparameters.model_validate({name: value})
         except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
-            raise ValueError(f"{name} can't be {value!r}: {fault['msg'].lower()}") from None
+            problem = error.errors(include_url=False)[0]
+            raise ValueError(f"{name} can't be {value!r}: {problem['msg'].lower()}") from None
 
 
 def _same(one: Value, other: Value) -> bool:
-    """Whether two values are one: 0 and 0.0 are, 0 and false are not."""
+    """Whether two values are equal: 0 and 0.0 are, 0 and false are not."""
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
 def _may_be(name: str, parameter: Parameter, value: Value) -> bool:
     is_whole = not isinstance(value, float) or value.is_integer()
-    return parameter.holds(value) and (is_whole or not is_integer(name))
+    return parameter.contains(value) and (is_whole or not is_integer(name))
 
 
 def _check_steps(parameter: Parameter) -> None:
     if parameter.when:
-        raise ValueError("steps can't depend on others: every trial has some")
-    for end in parameter.ends:
+        raise ValueError("steps can't have a condition: every trial needs them")
+    for end in parameter.extremes:
         if type(end) is not int or not 1 <= end <= MAX_STEPS:
             raise ValueError(f"steps can't be {end!r}: whole numbers from 1 to {MAX_STEPS:,}")
 
 
-def _papers_steps(parameter: Parameter) -> int:
-    """Of the steps that may be tried those nearest to the paper's longest training."""
+def _paper_steps(parameter: Parameter) -> int:
+    """Allowed steps nearest to the paper's longest training."""
     longest = TABLE_1[-1].steps
     if parameter.choices is not None:
         return min((int(choice) for choice in parameter.choices), key=lambda n: abs(n - longest))
@@ -243,12 +242,12 @@ def _papers_steps(parameter: Parameter) -> int:
 
 
 def default_path() -> Path:
-    """The search space that comes with the package."""
+    """Path of the packaged search space."""
     return packaged_folder() / "spaces" / "default.toml"
 
 
 def read(path: Path) -> Space:
-    """Read one search space.
+    """Read a search space from a TOML file.
 
     Raises:
         BenchError: The file does not parse, or a key or value is wrong.
@@ -257,16 +256,16 @@ def read(path: Path) -> Space:
     try:
         return Space.model_validate(values)
     except ValidationError as error:
-        raise toml.explained(
-            error, str(path), known=_known_keys, remedy="mend the search space"
+        raise toml.to_bench_error(
+            error, str(path), known=_known_keys, remedy="fix the search space"
         ) from None
 
 
 def _known_keys(names: list[str]) -> list[str]:
-    """Keys of the table that a key with this path lies in."""
+    """Valid keys of the table that contains the key with this path."""
     return list((Parameter if len(names) > 1 else Space).model_fields)
 
 
 def is_integer(name: str) -> bool:
-    """Whether a parameter takes whole numbers only."""
+    """Whether a parameter is an integer."""
     return name == STEPS or PaperCnnHyperparameters.model_fields[name].annotation is int

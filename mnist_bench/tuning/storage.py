@@ -1,4 +1,4 @@
-"""Where Optuna keeps studies: a journal or a database, opened, mended, its faults in one line."""
+"""Optuna's storage, a journal file or a database: opening, repair, errors."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any, cast
 
 from filelock import FileLock
 
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.tracking import uri
 
-_IS_THERE = ("already exists", "duplicate key")
-"""What databases say of a table that another one has just made."""
+_TABLE_EXISTS = ("already exists", "duplicate key")
+"""Database errors about a table that another process has just created."""
 _TABLES_SECONDS = (1.0, 3.0)
-_IS_GONE = "Record does not exist"
-"""What Optuna says of a study or trial that somebody deleted meanwhile, as a KeyError."""
+_RECORD_DELETED = "Record does not exist"
+"""In Optuna's KeyError about a study or trial that was deleted meanwhile."""
 JOURNAL = Path("mlruns", "optuna.log")
-"""Where studies are kept unless a storage is named."""
+"""Default storage."""
 
 
 def names(storage: str | None) -> tuple[str, ...]:
-    """The studies that a storage holds; none where there is no journal yet.
+    """Names of the studies in a storage; empty if there is no journal yet.
 
     Raises:
-        BenchError: It can't be used.
+        BenchError: The storage can't be used.
     """
     import optuna
 
@@ -39,29 +39,29 @@ def names(storage: str | None) -> tuple[str, ...]:
 
 
 def attributes(storage: str) -> dict[str, dict[str, Any]]:
-    """What is kept with each study of a storage, the oldest first.
+    """User attributes of each study in a storage, the oldest study first.
 
     Raises:
-        BenchError: It can't be used.
+        BenchError: The storage can't be used.
     """
     import optuna
 
     with explained(storage), opening(storage):
         opened = backend(storage)
-        known = optuna.get_all_study_summaries(opened, include_best_trial=False)
-        opened.engine.dispose()  # a server has connections for so many machines
-    return {each.study_name: each.user_attrs for each in known}
+        summaries = optuna.get_all_study_summaries(opened, include_best_trial=False)
+        opened.engine.dispose()  # a server has a limited number of connections
+    return {each.study_name: each.user_attrs for each in summaries}
 
 
 def backend(storage: str | None) -> Any:
-    """The storage of a URL, or the journal; without what a process that was killed left half-done.
+    """Open a database by its URL, or the journal, whose torn last line is removed.
 
     Call it within `explained` and `opening`.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    # Of a connection that is just closed when a signal comes it would tell in full.
+    # It would log a traceback if a signal interrupts the closing of a connection.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
     if storage is not None:
         return _database(storage)
@@ -69,14 +69,14 @@ def backend(storage: str | None) -> Any:
 
     JOURNAL.parent.mkdir(parents=True, exist_ok=True)
     lock = _Lock()
-    _mend(lock)
-    # It asks for a base class of Optuna's that has no public name.
+    _truncate_torn_line(lock)
+    # The expected base class has no public name.
     journal = JournalFileBackend(str(JOURNAL), lock_obj=cast("Any", lock))
     return optuna.storages.JournalStorage(journal)
 
 
 def _database(storage: str) -> Any:
-    """A database; whose tables another machine may just be making, too."""
+    """Open a database; waits if another machine is just creating its tables."""
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
     from mnist_bench.tuning.heartbeat import HeartbeatStorage  # imports Optuna
@@ -85,34 +85,34 @@ def _database(storage: str) -> Any:
         try:
             return HeartbeatStorage(storage)
         except (IntegrityError, OperationalError, ProgrammingError) as error:
-            if not any(word in str(error) for word in _IS_THERE):
+            if not any(word in str(error) for word in _TABLE_EXISTS):
                 raise
-            time.sleep(seconds)  # until that one has made them
+            time.sleep(seconds)  # until it has created them
     return HeartbeatStorage(storage)
 
 
 class _Lock:
-    """Optuna's lock around each line, kept by the system.
+    """Lock around each line of the journal, held by the operating system.
 
-    Optuna's own is a file that is there or not: who is killed while it is leaves all others waiting
-    for half a minute, and with a relative path for ever.
+    Optuna's own lock is the existence of a file: a process that is killed while it holds the lock
+    blocks all others for half a minute, or forever with a relative path.
     """
 
     def __init__(self) -> None:
         self._lock = FileLock(JOURNAL.with_suffix(".flock"))
 
     def acquire(self) -> bool:
-        """Wait until nobody else has it."""
+        """Acquire the lock; waits."""
         self._lock.acquire()
         return True
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         self._lock.release()
 
 
-def _mend(lock: _Lock) -> None:
-    """Remove a last line that was not written to its end: the next would be glued to it."""
+def _truncate_torn_line(lock: _Lock) -> None:
+    """Remove an incomplete last line: the next line would be appended to it."""
     if not JOURNAL.exists():
         return
     lock.acquire()
@@ -128,27 +128,27 @@ def _mend(lock: _Lock) -> None:
 
 @contextmanager
 def explained(storage: str | None) -> Iterator[None]:
-    """Turn Optuna's and its databases' faults into one line for people, and keep it quiet."""
+    """Turn errors of Optuna, its databases and files into a BenchError; suppress warnings."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they speak to programmers
+        warnings.simplefilter("ignore")  # they are for developers
         try:
             with answering(storage):
                 yield
         except KeyError as error:
-            if storage is None or _IS_GONE not in str(error):
+            if storage is None or _RECORD_DELETED not in str(error):
                 raise
             raise _unusable(storage, error) from error
         except OSError as error:
             raise BenchError(
                 f"can't use the study's journal {JOURNAL.as_posix()}: {error.strerror or error}",
                 "make it readable and writable",
-                exit_status=EXIT_BROKE,
+                exit_status=EXIT_FAILURE,
             ) from error
 
 
 @contextmanager
 def answering(storage: str | None) -> Iterator[None]:
-    """Turn what Optuna and its databases raise into one line for people, and nothing else."""
+    """Turn errors of Optuna and its databases into a BenchError, and nothing else."""
     from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -160,34 +160,33 @@ def answering(storage: str | None) -> Iterator[None]:
 
 @contextmanager
 def opening(storage: str | None) -> Iterator[None]:
-    """While a storage is read for the first time: whatever it holds may be none of Optuna's."""
+    """Turn errors of the first read into a BenchError: the storage may not be Optuna's."""
     try:
         yield
     except (RuntimeError, ValueError, LookupError, TypeError, AssertionError) as error:
         if storage is not None:
             raise _unusable(storage, error) from error
         raise BenchError(
-            f"{JOURNAL.as_posix()} is no journal of Optuna's",
+            f"{JOURNAL.as_posix()} is not an Optuna journal",
             "move it away",
-            exit_status=EXIT_BROKE,
+            exit_status=EXIT_FAILURE,
         ) from error
 
 
 def _unusable(storage: str | None, error: Exception) -> BenchError:
     from sqlalchemy.exc import ArgumentError
 
-    where = uri.without_credentials(storage) if storage else "the study's storage"
+    address = uri.without_credentials(storage) if storage else "the study's storage"
     lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-    said = uri.without_parts_of(storage, lines[0]) if storage else lines[0]
-    told = f"{where} can't be used: {said}"
+    reason = uri.redact(storage, lines[0]) if storage else lines[0]
+    message = f"{address} can't be used: {reason}"
     if isinstance(error, ArgumentError) or isinstance(error.__cause__, ArgumentError):
         return BenchError(
-            told, "give an address like sqlite:///optuna.db or postgresql://user@host/optuna"
+            message, "give an address like sqlite:///optuna.db or postgresql://user@host/optuna"
         )
     remedy = (
-        "see whether its folder is there and can be written to, and whether the file is Optuna's"
+        "check that its folder exists and is writable, and that the file is an Optuna database"
         if storage and storage.startswith("sqlite")
-        else "see whether the database answers, whether it is Optuna's, and whether its driver is "
-        "installed"
+        else "check that the database is running and is Optuna's, and that its driver is installed"
     )
-    return BenchError(told, remedy, exit_status=EXIT_BROKE)
+    return BenchError(message, remedy, exit_status=EXIT_FAILURE)

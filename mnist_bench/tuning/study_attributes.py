@@ -1,4 +1,4 @@
-"""What is kept with a study beside its trials: its run, its looks, its commands, its sharing."""
+"""User attributes of a study: MLflow run, evaluations on the test split, commands, search."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     import optuna
 
 SEARCH = "mnist-bench search"
-"""Attribute of a study that machines share."""
-_LOOKS = "looks at the test split"
+"""Study attribute with the search that machines share."""
+_TEST_EVALUATIONS = "looks at the test split"
 _COMMANDS = "commands"
 
 
 class StudyAttributes:
-    """What is kept with a study beside its trials."""
+    """User attributes of a study."""
 
     name: str
     _study: optuna.Study
@@ -26,10 +26,10 @@ class StudyAttributes:
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's id of the study's own run; None where it has none yet."""
+        """MLflow's id of the study's run; None if it has none yet."""
         with explained(self._storage):
-            known: str | None = self._study.user_attrs.get(RUN_ID)
-        return known
+            run_id: str | None = self._study.user_attrs.get(RUN_ID)
+        return run_id
 
     @run_id.setter
     def run_id(self, run_id: str) -> None:
@@ -38,14 +38,14 @@ class StudyAttributes:
 
     @property
     def search(self) -> SharedStudy | None:
-        """What machines that join must know; None where none can.
+        """Search that other machines can join; None if the study is not shared.
 
         Raises:
             BenchError: Another version wrote it.
         """
         with explained(self._storage):
             text = self._study.user_attrs.get(SEARCH)
-        return SharedStudy.told(self.name, text) if text else None
+        return SharedStudy.from_text(self.name, text) if text else None
 
     @search.setter
     def search(self, search: SharedStudy) -> None:
@@ -53,29 +53,29 @@ class StudyAttributes:
             self._study.set_user_attr(SEARCH, search.to_text())
 
     @property
-    def looks(self) -> tuple[str, ...]:
-        """What was written down of each look at the test split, as JSON, the oldest first."""
+    def test_evaluations(self) -> tuple[str, ...]:
+        """Evaluations on the test split as JSON, the oldest first."""
         with explained(self._storage):
-            return tuple(self._study.user_attrs.get(_LOOKS, ()))
+            return tuple(self._study.user_attrs.get(_TEST_EVALUATIONS, ()))
 
-    def keep_look(self, number: int, look: str) -> None:
-        """Write a look down, or what came of it.
+    def save_test_evaluation(self, number: int, evaluation: str) -> None:
+        """Save an evaluation on the test split, or update it.
 
         Args:
-            number: Of the look, from 1 on; a new one, or the last.
-            look: As JSON.
+            number: From 1 on; a new one or the last one.
+            evaluation: JSON.
         """
         with explained(self._storage):
-            kept = [*self.looks[: number - 1], look]
-            self._study.set_user_attr(_LOOKS, kept)
+            saved = [*self.test_evaluations[: number - 1], evaluation]
+            self._study.set_user_attr(_TEST_EVALUATIONS, saved)
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The command lines that have worked on it, the oldest first."""
+        """Command lines that worked on the study, the oldest first."""
         with explained(self._storage):
             return tuple(self._study.user_attrs.get(_COMMANDS, ()))
 
-    def keep_command(self, command: str) -> None:
-        """Write down that a command line works on it."""
+    def add_command(self, command: str) -> None:
+        """Append a command line."""
         with explained(self._storage):
             self._study.set_user_attr(_COMMANDS, [*self.commands, command])

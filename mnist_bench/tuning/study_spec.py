@@ -1,4 +1,4 @@
-"""What a study asks, as its storage keeps it: it goes on with the same question alone; pure."""
+"""Spec of a study, saved with it: it can only be resumed with the same one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ _IMAGES = "images"
 
 @dataclass(frozen=True)
 class StudySpec:
-    """What must be the same for trials to belong to one study.
+    """What all trials of a study must have in common.
 
     Attributes:
-        space: What may be tried.
-        goal: What it is after.
-        images: Digest of the images that its trials train on; None where they are not known.
+        images: Digest of the images; None if unknown.
     """
 
     space: Space
@@ -27,30 +25,34 @@ class StudySpec:
     images: str | None
 
     @classmethod
-    def from_attribute(cls, kept: Mapping[str, str | None]) -> Self:
-        """As it was kept with a study.
+    def from_attribute(cls, attribute: Mapping[str, str | None]) -> Self:
+        """Parse the study attribute.
 
         Raises:
-            ValidationError: Another version kept it.
+            ValidationError: Another version wrote it.
         """
         return cls(
-            space=Space.model_validate_json(kept["space"] or ""),
-            goal=Goal.model_validate_json(kept["goal"] or ""),
-            images=kept.get(_IMAGES),
+            space=Space.model_validate_json(attribute["space"] or ""),
+            goal=Goal.model_validate_json(attribute["goal"] or ""),
+            images=attribute.get(_IMAGES),
         )
 
     def to_attribute(self) -> dict[str, str | None]:
-        """As it is kept with the study."""
-        asked = (("space", self.space), ("goal", self.goal))
-        return {name: model.model_dump_json() for name, model in asked} | {_IMAGES: self.images}
+        """Value of the study attribute."""
+        current = (("space", self.space), ("goal", self.goal))
+        return {name: model.model_dump_json() for name, model in current} | {_IMAGES: self.images}
 
-    def difference(self, known: Mapping[str, str | None]) -> str | None:
-        """What of a kept question is another one, in words; None where it is the same."""
-        asked = self.to_attribute()
-        if known["space"] != asked["space"]:
+    def difference(self, stored: Mapping[str, str | None]) -> str | None:
+        """What differs from a stored spec, as text; None if nothing does."""
+        current = self.to_attribute()
+        if stored["space"] != current["space"]:
             return "search space"
-        if known["goal"] != asked["goal"]:
+        if stored["goal"] != current["goal"]:
             return "objective"
-        # Studies of elder versions do not tell their images.
-        told = known.get(_IMAGES)
-        return "set of images" if None not in {told, self.images} and told != self.images else None
+        # Studies of older versions have no digest.
+        stored_images = stored.get(_IMAGES)
+        return (
+            "set of images"
+            if None not in {stored_images, self.images} and stored_images != self.images
+            else None
+        )

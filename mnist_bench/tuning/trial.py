@@ -1,4 +1,4 @@
-"""A trial: as it is asked for, and as its study keeps it; pure."""
+"""Trials: as requested from a study and as stored in it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ State = Literal["finished", "pruned", "failed", "running", "waiting"]
 
 @dataclass(frozen=True)
 class TrialRequest:
-    """A trial that is to be trained.
+    """A trial to train.
 
     Attributes:
         number: Optuna's.
-        chosen: A value for each parameter that was asked.
+        chosen: Values of the active parameters.
         is_papers: Whether it is the paper's configuration.
     """
 
@@ -31,27 +31,27 @@ class TrialRequest:
 
 
 class StudyTrial(Record):
-    """A trial as its study keeps it.
+    """A trial as stored in its study.
 
     Attributes:
         number: Optuna's.
-        state: How it ended, or that it did not yet.
-        chosen: A value for each parameter that was asked.
-        values: What it is worth, in the goal's order; empty unless it finished.
-        missed: By how much each constraint is missed; kept where that is 0 or less.
-        curve: What it was compared by, by percent of its steps.
-        seconds: Wall-clock seconds from its beginning to its end; None while it goes on.
-        begun_at_ms: Unix time in milliseconds; None while it waits, and in elder documents.
-        run_id: MLflow's id of its run; None where there is none.
+        state: How it ended, or that it has not yet.
+        chosen: Values of the active parameters.
+        values: Objective values, in the goal's order; empty unless it finished.
+        missed: Violation of each constraint; 0 or less means it is met.
+        curve: Intermediate values by percent of its steps.
+        seconds: Wall-clock seconds from start to end; None while it runs.
+        begun_at_ms: Unix time of its start in milliseconds; None while it waits, and in older
+            documents.
+        run_id: MLflow's id of its run; None if it has none.
         is_papers: Whether it is the paper's configuration.
-        retry_of: The trial that it tries again, since the process of that one was gone; else None.
-        repeat_of: The trial whose values it trains once more, that one being among the best; else
-            None.
-        train_seconds: Seconds inside training, as far as it came; None where that is not known.
-        peak_rss_bytes: Of its process; None where that is not known.
-        verdict: Whether the machine let its time and memory be trusted; None where nobody looked.
-        machine: Name of the machine that trained it; None in elder documents.
-        machine_id: The random id of that machine; likewise.
+        retry_of: Number of the failed trial that it retries; else None.
+        repeat_of: Number of the trial that it repeats as a finalist; else None.
+        train_seconds: Seconds inside training, also of a pruned trial; None if unknown.
+        peak_rss_bytes: Of its process; None if unknown.
+        verdict: Whether its time and memory can be trusted; None if not checked.
+        machine: Name of the machine that trained it; None in older documents.
+        machine_id: Random id of that machine; None in older documents.
     """
 
     number: int
@@ -74,31 +74,31 @@ class StudyTrial(Record):
 
     @property
     def is_settled(self) -> bool:
-        """Whether it came to something: finished, or pruned."""
+        """Whether it finished or was pruned."""
         return self.state in {"finished", "pruned"}
 
     @property
     def counts(self) -> bool:
-        """Whether it is one of the trials that the user asked for."""
+        """Whether it counts toward the requested number of trials."""
         return self.is_settled and self.repeat_of is None
 
     @property
     def is_feasible(self) -> bool:
-        """Whether it finished and keeps every constraint."""
+        """Whether it finished and meets every constraint."""
         return self.state == "finished" and all(value <= 0 for value in self.missed.values())
 
 
 def paper_trial(trials: Sequence[StudyTrial]) -> StudyTrial | None:
-    """The finished trial of the paper's configuration; None where there is none."""
+    """Finished trial of the paper's configuration; None if there is none."""
     return next((t for t in trials if t.is_papers and t.state == "finished"), None)
 
 
 def root_of(trials: Sequence[StudyTrial], number: int) -> int:
-    """The trial that another one tries again, or that one's own, and so on: the first of them.
+    """Number of the first trial in a chain of retries.
 
     Args:
-        trials: All of the study, by number.
-        number: Of the trial.
+        trials: All trials of the study, by number.
+        number: Of any trial of the chain.
     """
     while (earlier := trials[number].retry_of) is not None:
         number = earlier
@@ -106,10 +106,10 @@ def root_of(trials: Sequence[StudyTrial], number: int) -> int:
 
 
 def is_done_elsewhere(trials: Sequence[StudyTrial], number: int) -> bool:
-    """Whether another trial counts that tries the same again, or that this one tries again.
+    """Whether another trial of the same chain of retries is settled.
 
     Args:
-        trials: All of the study, by number.
+        trials: All trials of the study, by number.
         number: Of the trial.
     """
     root = root_of(trials, number)
@@ -117,47 +117,49 @@ def is_done_elsewhere(trials: Sequence[StudyTrial], number: int) -> bool:
     return any(root_of(trials, each) == root for each in settled)
 
 
-def is_superfluous(trials: Sequence[StudyTrial], number: int, limit: int | None) -> bool:
+def is_redundant(trials: Sequence[StudyTrial], number: int, limit: int | None) -> bool:
     """Whether a trial that was just asked for need not be trained.
 
-    Two machines may have had the same trial tried again, or asked for the last one, at once.
+    Two machines may have queued the same retry, or asked for the last trial, at the same time.
 
     Args:
-        trials: All of the study, by number.
+        trials: All trials of the study, by number.
         number: Of the trial.
-        limit: So many trials of the search are asked for; None where others are.
+        limit: Number of trials of the search; None while repeats are trained.
     """
-    own, root = trials[number], root_of(trials, number)
+    this, root = trials[number], root_of(trials, number)
     if is_done_elsewhere(trials, number):
         return True
-    # Who puts a trial away has it tried again first, and fails it then.
-    earlier = [t for t in trials if t.number < number and t.number != own.retry_of]
+    # A process that releases a trial queues its retry first, then fails it.
+    earlier = [t for t in trials if t.number < number and t.number != this.retry_of]
     running = [t for t in earlier if t.state == "running"]
-    if own.retry_of is not None:
+    if this.retry_of is not None:
         return any(root_of(trials, each.number) == root for each in running)
-    ahead = sum(t.counts for t in trials) + sum(t.repeat_of is None for t in running)
-    return limit is not None and own.repeat_of is None and ahead >= limit
+    started = sum(t.counts for t in trials) + sum(t.repeat_of is None for t in running)
+    return limit is not None and this.repeat_of is None and started >= limit
 
 
 def searched_seconds(trials: Sequence[StudyTrial]) -> float:
-    """What the search took by the wall clock: trials beside one another on a machine count once.
+    """Wall-clock seconds of the search: concurrent trials of a machine count once.
 
-    Machines are added up, since their clocks may differ. Of a trial that was left behind nobody
-    knows when it ended.
+    Machines are added up, since their clocks may differ. Retried trials are left out: when they
+    ended is unknown.
     """
-    left = {trial.retry_of for trial in trials}
-    told = [trial for trial in trials if trial.number not in left]
-    machines = {trial.machine_id for trial in told}
-    return sum(_busy_seconds([t for t in told if t.machine_id == each]) for each in machines)
+    retried = {trial.retry_of for trial in trials}
+    known_trials = [trial for trial in trials if trial.number not in retried]
+    machines = {trial.machine_id for trial in known_trials}
+    return sum(
+        _busy_seconds([t for t in known_trials if t.machine_id == each]) for each in machines
+    )
 
 
 def _busy_seconds(trials: Sequence[StudyTrial]) -> float:
-    """For how long one machine was at work on any of them."""
+    """Wall-clock seconds that one machine was busy with any of the trials."""
     known = [(t.begun_at_ms, t.seconds) for t in trials if t.seconds]
-    spans = sorted((begun / 1_000, seconds) for begun, seconds in known if begun is not None)
-    total = sum(seconds for begun, seconds in known if begun is None)
+    spans = sorted((start / 1_000, seconds) for start, seconds in known if start is not None)
+    total = sum(seconds for start, seconds in known if start is None)
     until = float("-inf")
-    for begun, seconds in spans:
-        total += max(0.0, begun + seconds - max(begun, until))
-        until = max(until, begun + seconds)
+    for start, seconds in spans:
+        total += max(0.0, start + seconds - max(start, until))
+        until = max(until, start + seconds)
     return total

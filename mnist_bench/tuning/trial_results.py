@@ -1,4 +1,4 @@
-"""How a trial ended: told to its study by who trained it, or by the next command."""
+"""Results of trials, reported to the study by the process that trained them or a later one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ _LOCK = Path("mlruns", ".settle.lock")
 _LOCK_SECONDS = 120
 
 
-def tell(study: Study, goal: Goal, number: int, run: RunResult | None) -> None:
-    """Tell a study how one of this process's trials ended.
+def report_trial(study: Study, goal: Goal, number: int, run: RunResult | None) -> None:
+    """Report to the study how one of this process's trials ended.
 
     Args:
-        study: Open.
-        goal: What it is after.
         number: Of the trial.
-        run: The trial's; None where no training process could be started.
+        run: Run of the trial; None if no training process could be started.
     """
-    if not study.is_ours(number):  # it was missed, and is tried again
-        study.let_go()
+    if not study.owns(number):  # it was failed as stale, and is retried
+        study.abandon_trials()
         return
     if run is not None and run.run_id is not None:
         study.recorded(
@@ -47,50 +45,47 @@ def tell(study: Study, goal: Goal, number: int, run: RunResult | None) -> None:
 
 
 def settle(
-    study: Study, goal: Goal, store: MlflowStore, say: Callable[[str], None], *, alone: bool
+    study: Study, goal: Goal, store: MlflowStore, log: Callable[[str], None], *, alone: bool
 ) -> None:
-    """Settle the trials of processes that are gone.
+    """Settle trials whose process is gone.
 
-    What had come to its end, and MLflow knows of, is told to the study; the rest is tried again.
+    A trial that has ended according to MLflow is reported to the study; the others are retried.
 
     Args:
-        study: Open.
-        goal: What it is after.
-        store: Open; journals that waited for it are delivered.
-        say: Told in one line what came of each.
-        alone: Whether nobody else can be at work on the study.
+        store: Open, and all spools uploaded to it.
+        log: Gets a line about each trial.
+        alone: Whether no other process can be working on the study.
     """
     if not study.orphans(alone=alone):
         return
     _LOCK.parent.mkdir(exist_ok=True)
     with FileLock(_LOCK, timeout=_LOCK_SECONDS):
-        # Asked again: another command may just have done it.
+        # Ask again: another command may have settled them meanwhile.
         for number in study.orphans(alone=alone):
-            _settle(study, goal, store, number, say)
+            _settle(study, goal, store, number, log)
 
 
-def retry_failed(study: Study, say: Callable[[str], None]) -> None:
-    """Have the trials tried again that failed, or whose machine fell silent.
+def retry_failed(study: Study, log: Callable[[str], None]) -> None:
+    """Queue retries of trials that failed or were lost with their machine.
 
     Args:
-        study: Open.
-        say: Told in one line of each.
+        log: Gets a line about each trial.
     """
-    for number, is_lost in study.owed().items():
-        study.try_again(number)
-        why = "was lost with its machine" if is_lost else "had failed"
-        say(f"trial {number} {why}: it is tried again")
+    for number, is_lost in study.trials_to_retry().items():
+        study.enqueue_retry(number)
+        reason = "was lost with its machine" if is_lost else "failed"
+        log(f"trial {number} {reason}; retrying it")
 
 
 def _settle(
-    study: Study, goal: Goal, store: MlflowStore, number: int, say: Callable[[str], None]
+    study: Study, goal: Goal, store: MlflowStore, number: int, log: Callable[[str], None]
 ) -> None:
     run = store.load_trial(study.run_id, number) if study.run_id else None
-    tried_again = any(trial.retry_of == number for trial in study.trials)
-    ended = run is not None and run.status in {"finished", "pruned"} and not tried_again
-    if run is not None and ended and study.adopt(number, sum(run.seconds.values())):
-        tell(study, goal, number, run)
-        say(f"trial {number} of a process that is gone had come to its end: it counts")
+    is_retried = any(trial.retry_of == number for trial in study.trials)
+    ended = run is not None and run.status in {"finished", "pruned"} and not is_retried
+    if run is not None and ended and study.take_over(number, sum(run.seconds.values())):
+        report_trial(study, goal, number, run)
+        log(f"trial {number} had ended before its process died: it counts")
     else:
-        study.left_behind(number)
-        say(f"trial {number} was left behind by a process that is gone: it is tried again")
+        study.fail_orphan(number)
+        log(f"the process of trial {number} died; retrying the trial")

@@ -1,4 +1,4 @@
-"""Trials of a study one after the other: each asked for, trained or found recorded, and told."""
+"""Trial runner: asks for trials, trains or recovers each, and reports its result."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
-from mnist_bench.core.retry import RETRY_SECONDS, Answer, Retry
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.core.retry import RETRY_SECONDS, Result, Retry
 from mnist_bench.core.signals import Terminated
 from mnist_bench.results.run import RunResult, Trial
 from mnist_bench.runner.executor import Outcome, Watcher
@@ -16,22 +16,22 @@ from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tuning.pruning_callback import PruningCallback
 from mnist_bench.tuning.shared_study import SharedStudy
 from mnist_bench.tuning.study import Study
-from mnist_bench.tuning.trial import TrialRequest, is_done_elsewhere, is_superfluous, root_of
+from mnist_bench.tuning.trial import TrialRequest, is_done_elsewhere, is_redundant, root_of
 from mnist_bench.tuning.trial_plan import ENDS, TrialContext, TrialsEnd, plan_of, train
-from mnist_bench.tuning.trial_results import tell
+from mnist_bench.tuning.trial_results import report_trial
 
 _MOST_FAILURES = 3
-"""So many trials that fail one after the other end a study: the next would fail as well."""
+"""Consecutive failures that end a study: the next trial would probably fail too."""
 
 
 @dataclass(frozen=True)
 class SearchLimits:
-    """When a study is at its end.
+    """When a search ends.
 
     Attributes:
-        trials: So many that finished or were pruned; None where the study's leader says it.
-        until: By the clock of `time.monotonic`; None where no time is set.
-        waits: Whether what other machines have in work is waited for.
+        trials: Number of trials that finish or are pruned; None takes it from the shared study.
+        until: Deadline by `time.monotonic`; None sets no limit.
+        waits: Whether to wait for trials that run on other machines.
     """
 
     trials: int | None
@@ -39,10 +39,10 @@ class SearchLimits:
     waits: bool = True
 
     def of(self, shared: SharedStudy | None) -> int:
-        """So many trials.
+        """Number of trials.
 
         Args:
-            shared: What the leader asks for now.
+            shared: Current search of the shared study.
         """
         if self.trials is not None:
             return self.trials
@@ -51,174 +51,173 @@ class SearchLimits:
 
 @dataclass(frozen=True)
 class Search:
-    """A study, and what this process works on it with.
+    """An open study, and what this process needs to train its trials.
 
     Attributes:
-        study: Open.
-        question: What the trials have in common.
-        store: Open.
-        watch: Gives somebody who is told how a trial goes.
-        say: Told in one line what came of each, and what is waited for.
+        watch: Makes a watcher for each training.
+        log: Gets a line about each trial and each wait.
     """
 
     study: Study
-    question: TrialContext
+    context: TrialContext
     store: MlflowStore
     watch: Callable[[TrainingPlan], AbstractContextManager[Watcher]]
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
     @property
-    def patience_seconds(self) -> float:
-        """For so long a server of a study that machines share is waited for."""
+    def retry_seconds(self) -> float:
+        """How long an unreachable server of a shared study is retried."""
         return RETRY_SECONDS if self.study.is_shared else 0.0
 
-    def part_of(self, root: int) -> str:
-        """What runs of a trial are known by on the board, those of what tries it again too.
+    def trial_tag(self, root: int) -> str:
+        """Tag of the runs of a trial and its retries in the store.
 
-        So one run alone counts of a trial that two machines trained.
+        With it, only one run counts if two machines trained the same trial.
 
         Args:
-            root: Number of the first of these trials.
+            root: Number of the first trial in the chain of retries.
         """
-        return f"{self.question.parent_run_id}-{root}"
+        return f"{self.context.parent_run_id}-{root}"
 
-    def patiently(self, call: Callable[[], Answer]) -> Answer:
-        """Call something again until it is answered.
+    def with_retry(self, call: Callable[[], Result]) -> Result:
+        """Call something that needs a server, with retries if the study is shared.
 
         Raises:
-            BenchError: It was not for too long; or at once, where nobody shares the study.
+            BenchError: The server was unreachable for too long.
         """
-        return Retry(self.say, self.patience_seconds).until_answered(call)
+        return Retry(self.log, self.retry_seconds).call(call)
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing is to be done for the moment; for what is waited."""
+    """Nothing to do at the moment; says what to wait for."""
 
     in_words: str
 
 
 Next = TrialsEnd | Wait | None
-"""Why there is an end, for what is waited, or that a trial is to be trained."""
+"""Stop, wait, or train a trial (None)."""
 
 
 class TrialRunner:
-    """Trials that are trained one after the other.
+    """Trains trials one after the other.
 
     Args:
-        search: The study.
-        what_next: Asked before each.
-        news: Told the number of each that has ended.
-        limits: Of the search; None where its repeats are trained.
+        next_action: Called before each trial.
+        on_end: Called with the number of each trial that has ended.
+        limits: Of the search; None while repeats are trained.
     """
 
     def __init__(
         self,
         search: Search,
-        what_next: Callable[[], Next],
-        news: Callable[[int], None],
+        next_action: Callable[[], Next],
+        on_end: Callable[[int], None],
         limits: SearchLimits | None = None,
     ) -> None:
-        self._search, self._what_next, self._news, self._limits = search, what_next, news, limits
+        self._search, self._next_action, self._on_end, self._limits = (
+            search,
+            next_action,
+            on_end,
+            limits,
+        )
         self._study = search.study
-        self._patience = Retry(search.say, search.patience_seconds)
+        self._retry = Retry(search.log, search.retry_seconds)
         self._failures: list[RunResult | None] = []
 
-    def taken(self) -> TrialsEnd:
-        """Go on until there is an end.
+    def run(self) -> TrialsEnd:
+        """Train trials until `next_action` or a failure ends it.
 
         Raises:
-            BenchError: A server was away for too long.
+            BenchError: A server was unreachable for too long.
         """
         try:
-            while (ended := self._one()) is None:
+            while (end := self._step()) is None:
                 pass
         except (KeyboardInterrupt, Terminated):
-            if self._study.is_shared:  # else the next command here settles it
-                self._study.put_away()
+            if self._study.is_shared:  # otherwise the next command here settles them
+                self._study.release_trials()
             raise
-        return ended
+        return end
 
-    def _one(self) -> TrialsEnd | None:
-        """A trial, or a moment's wait; why it is the end, None where it is not."""
+    def _step(self) -> TrialsEnd | None:
+        """Train a trial or wait; None to continue."""
         try:
-            after = self._what_next()
-            if after is None:
-                return self._trial()
-            self._patience.answered()
+            action = self._next_action()
+            if action is None:
+                return self._run_trial()
+            self._retry.reset()
         except BenchError as error:
-            self._study.let_go()
-            self._patience.bear(error)
+            self._study.abandon_trials()
+            self._retry.wait_or_raise(error)
             return None
-        if isinstance(after, Wait):
-            self._patience.wait(after.in_words)
+        if isinstance(action, Wait):
+            self._retry.wait(action.in_words)
             return None
-        return after
+        return action
 
-    def _trial(self) -> TrialsEnd | None:
-        """Have one trained; why it is the last, None where it is not."""
+    def _run_trial(self) -> TrialsEnd | None:
+        """Run one trial; None to continue."""
         study = self._study
-        asked = study.ask()
-        self._patience.answered()  # not by reading alone: a full disk can be read too
+        request = study.ask()
+        self._retry.reset()  # writing works too, not only reading
         limit = self._limits.of(study.search) if self._limits else None
-        if study.is_shared and is_superfluous(study.trials, asked.number, limit):
-            study.superfluous(asked.number)
+        if study.is_shared and is_redundant(study.trials, request.number, limit):
+            study.mark_redundant(request.number)
             return None
-        plan = _trial_of(self._search, asked)
-        # Its heart beats on while a server is waited for.
-        recorded = self._patience.until_answered(
-            lambda: _recorded(self._search, asked.number, plan)
-        )
-        outcome = recorded or self._trained(plan, asked.number)
-        self._patience.answered()  # a training ago: whatever is away now is so anew
+        plan = _plan_for(self._search, request)
+        # The heartbeat continues while a server is retried.
+        recorded = self._retry.call(lambda: _recorded(self._search, request.number, plan))
+        outcome = recorded or self._train(plan, request.number)
+        self._retry.reset()  # the last error was a training ago: start counting anew
         if outcome.exit_status or (study.is_shared and outcome.error):
-            return self._cut_short(asked.number, outcome)
+            return self._end_early(request.number, outcome)
         run = outcome.results[0] if outcome.results else None
-        self._patience.until_answered(lambda: self._told(asked.number, run))
+        self._retry.call(lambda: self._report(request.number, run))
         return self._end_of_failures(run)
 
-    def _told(self, number: int, run: RunResult | None) -> None:
+    def _report(self, number: int, run: RunResult | None) -> None:
         study = self._study
         if study.is_shared and is_done_elsewhere(study.trials, number):
             self._drop(number, run)
         else:
-            tell(study, self._search.question.goal, number, run)
-        self._news(number)
+            report_trial(study, self._search.context.goal, number, run)
+        self._on_end(number)
 
     def _drop(self, number: int, run: RunResult | None) -> None:
-        """Another trial counts for this one: its run must not, unless it is that one's."""
+        """Drop a trial for which another one counts, and its run unless that one uses it."""
         study, run_id = self._study, run.run_id if run else None
-        kept = any(trial.is_settled and trial.run_id == run_id for trial in study.trials)
-        if run and run_id and run.status == "finished" and not kept:
-            self._search.store.give_up(run_id, "another trial counts for it")
-        if study.is_ours(number):
-            study.superfluous(number)
+        is_recorded = any(trial.is_settled and trial.run_id == run_id for trial in study.trials)
+        if run and run_id and run.status == "finished" and not is_recorded:
+            self._search.store.mark_killed(run_id, "another trial counts for it")
+        if study.owns(number):
+            study.mark_redundant(number)
         else:
-            study.let_go()
+            study.abandon_trials()
 
-    def _cut_short(self, number: int, outcome: Outcome) -> TrialsEnd:
-        """The trial was ended with its command, or its run can't be recorded."""
+    def _end_early(self, number: int, outcome: Outcome) -> TrialsEnd:
+        """Close a trial that was interrupted, or whose run can't be recorded."""
         run = outcome.results[0] if outcome.results else None
         with suppress(*(BenchError,) if self._study.is_shared else ()):
-            if self._study.is_shared and outcome.error:  # its run waits in a journal here
+            if self._study.is_shared and outcome.error:  # its run waits in a spool here
                 self._study.interrupted(number)
             else:
-                self._told(number, run)
-        self._study.let_go()
-        status = outcome.exit_status or EXIT_BROKE
+                self._report(number, run)
+        self._study.abandon_trials()
+        status = outcome.exit_status or EXIT_FAILURE
         return TrialsEnd(status, outcome.error, ENDS[status])
 
-    def _trained(self, plan: TrainingPlan, number: int) -> Outcome:
+    def _train(self, plan: TrainingPlan, number: int) -> Outcome:
         search, steps = self._search, plan.scenario.steps[-1]
         with search.watch(plan) as watcher:
-            judge = PruningCallback(search.study, search.question.goal, number, steps, watcher)
+            callback = PruningCallback(search.study, search.context.goal, number, steps, watcher)
             return train(
-                search.question,
+                search.context,
                 search.store,
                 plan,
-                judge,
-                prune=judge.reason,
-                patience_seconds=search.patience_seconds,
+                callback,
+                prune=callback.reason,
+                retry_seconds=search.retry_seconds,
             )
 
     def _end_of_failures(self, run: RunResult | None) -> TrialsEnd | None:
@@ -227,37 +226,38 @@ class TrialRunner:
         if len(self._failures) < _MOST_FAILURES:
             return None
         return TrialsEnd(
-            EXIT_BROKE, _all_fail(self._failures[0]), "trials fail, one after the other"
+            EXIT_FAILURE, _all_fail(self._failures[0]), "trials fail, one after the other"
         )
 
 
-def _trial_of(search: Search, asked: TrialRequest) -> TrainingPlan:
-    """The training of one trial; its seed is its number, so that no two trials share one."""
-    study, question = search.study, search.question
-    plan = plan_of(study.name, question, asked.chosen, asked.number)
-    trial = Trial(study=study.name, number=asked.number, parent_run_id=question.parent_run_id)
+def _plan_for(search: Search, request: TrialRequest) -> TrainingPlan:
+    """Plan of one trial; its seed is its number, so that no two trials share one."""
+    study, context = search.study, search.context
+    plan = plan_of(study.name, context, request.chosen, request.number)
+    trial = Trial(study=study.name, number=request.number, parent_run_id=context.parent_run_id)
     if study.is_shared:
-        part = search.part_of(root_of(study.trials, asked.number))
-        plan = replace(plan, trajectories=tuple(replace(t, part=part) for t in plan.trajectories))
+        tag = search.trial_tag(root_of(study.trials, request.number))
+        plan = replace(plan, jobs=tuple(replace(t, part=tag) for t in plan.jobs))
     return replace(plan, trial=trial)
 
 
 def _recorded(search: Search, number: int, plan: TrainingPlan) -> Outcome | None:
-    """What was recorded of a trial and lost to the study; None where there is nothing."""
-    part = plan.trajectories[0].part
-    for run_id in search.store.recorded_of(part) if part else ():
+    """Outcome of a trial that is recorded but was never reported; None if there is none."""
+    tag = plan.jobs[0].part
+    for run_id in search.store.finished_runs_of(tag) if tag else ():
         run = search.store.load(run_id)
         if run is not None:
-            search.say(f"trial {number} had come to its end elsewhere: it counts")
-            search.study.took(number, sum(run.seconds.values()), run.machine_id)
+            search.log(f"trial {number} had ended on another machine: it counts")
+            search.study.record_duration(number, sum(run.seconds.values()), run.machine_id)
             return Outcome((run,))
-        if search.store.keeps(run_id, "result.json"):
+        if search.store.has_artifact(run_id, "result.json"):
             raise BenchError(
-                f"the record of run {run_id} can't be read", "see whether its server answers",
-                exit_status=EXIT_BROKE,
+                f"can't read result.json of run {run_id}",
+                "check that the artifact server is reachable",
+                exit_status=EXIT_FAILURE,
             )  # fmt: skip
-        # Else whatever is trained now would find it there, and end as the second.
-        search.store.give_up(run_id, "it has no result.json")
+        # Otherwise the trial trained now would find this run and count as the second.
+        search.store.mark_killed(run_id, "it has no result.json")
     return None
 
 
@@ -265,6 +265,6 @@ def _all_fail(first: RunResult | None) -> BenchError:
     reason = (first.failure if first else None) or "no training process could be started"
     return BenchError(
         f"{_MOST_FAILURES} trials failed one after the other, the first: {reason}",
-        "the end of the last one's log stands above",
-        exit_status=EXIT_BROKE,
+        "the end of the last log is above",
+        exit_status=EXIT_FAILURE,
     )

@@ -1,5 +1,5 @@
-"""The measured process: it loads TensorFlow, trains, evaluates and reports on its output.
+"""The measured process: it loads TensorFlow, trains, evaluates and writes messages to its parent.
 
-It knows nothing of MLflow, Optuna or pandas, whose memory would be measured too.
+It imports none of MLflow, Optuna and pandas, because their memory would be measured too.
 Start with __main__.py, then loop.py and trainer.py.
 """

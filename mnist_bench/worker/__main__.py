@@ -1,7 +1,7 @@
-"""The training process: `python -m mnist_bench.worker`, started by the harness, imported by nobody.
+"""Worker process for one training job: `python -m mnist_bench.worker`.
 
-Reads a request and the word to go on standard input, answers JSON lines on standard output. What
-TensorFlow and its libraries print goes to standard error, which the harness keeps as a log.
+Reads a request and then the line `go` from standard input; writes JSON lines to standard output.
+Whatever TensorFlow and its libraries print goes to standard error, which the parent logs.
 """
 
 from __future__ import annotations
@@ -34,153 +34,154 @@ from mnist_bench.worker.loop import Instruments, PhaseMeter, StepCountFiles, Tra
 
 
 def main() -> int:
-    """Serve one request; 0 when every row is done."""
-    # Ctrl-C reaches every process of a terminal; the parent settles what happens then.
+    """Run one request and return the exit status."""
+    # Ctrl-C reaches every process of a terminal; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    say = _speaker(_private_stdout())
+    send = _message_writer(_private_stdout())
     try:
-        _serve(Request.model_validate_json(sys.stdin.buffer.readline()), say)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the parent must hear of it
+        _run(Request.model_validate_json(sys.stdin.buffer.readline()), send)
+    except Exception as error:  # noqa: BLE001  # the parent must learn of any error
         traceback.print_exc()
-        say(Failure(reason=" ".join(f"{type(error).__name__}: {error}".split())[:1000]))
+        send(Failure(reason=" ".join(f"{type(error).__name__}: {error}".split())[:1000]))
         return 1
-    say(Done())
+    send(Done())
     return 0
 
 
-def _serve(request: Request, say: Callable[[Message], None]) -> None:
+def _run(request: Request, send: Callable[[Message], None]) -> None:
     meter = PhaseMeter(request.started_at, phase_peaks=request.phase_peaks)
     with meter.phase("import"):
-        method = _method(request)
-    say(Phase(name="import", seconds=meter.seconds("import")))
+        method = _training_method(request)
+    send(Phase(name="import", seconds=meter.seconds("import")))
     with meter.phase("data"):
         dataset = mnist.load(request.source, with_test=request.with_test)
-    say(Phase(name="data", seconds=meter.seconds("data")))
-    _wait_for_go(say)
-    at_once = min(request.execution.parts, usable_threads())
-    instruments = Instruments(meter, Sensors(), lambda: method.calibrate(at_once))
-    say(instruments.calibrated(0))
-    meter.forget_peak()  # the calibration's matrices are none of the training's
+    send(Phase(name="data", seconds=meter.seconds("data")))
+    _wait_for_go(send)
+    threads = min(request.execution.shards, usable_threads())
+    instruments = Instruments(meter, Sensors(), lambda: method.calibrate(threads))
+    send(instruments.calibration_message(0))
+    meter.reset_peak()  # excludes the calibration's matrices
     with meter.phase("trace"):
-        training = method.begin(dataset)
-        del dataset  # the training holds its own copy; two would count twice in the peak
-    say(Phase(name="trace", seconds=meter.seconds("trace")))
-    TrainingLoop(training, request, instruments, say, keep=_keeper(request, training)).run()
+        training = method.create(dataset)
+        del dataset  # the training holds its own copy; a second one would count in the peak
+    send(Phase(name="trace", seconds=meter.seconds("trace")))
+    TrainingLoop(
+        training, request, instruments, send, write_files=_file_writer(request, training)
+    ).run()
 
 
 @dataclass(frozen=True)
 class _Method:
-    """What trains a model.
+    """How a model is trained.
 
     Attributes:
-        begin: Makes a training at step 0.
-        calibrate: Does a fixed piece of work on so many threads, by the library that will train,
-            and tells its seconds.
+        create: Creates a training at step 0.
+        calibrate: Seconds of a fixed computation on that many threads, by the library that trains.
     """
 
-    begin: Callable[[Dataset], Training]
+    create: Callable[[Dataset], Training]
     calibrate: Callable[[int], float]
 
 
-def _method(request: Request) -> _Method:
-    """The model's, with the one library that it needs."""
-    asked = request.hyperparameters
-    if isinstance(asked, FittedHyperparameters):
-        return _fitted(request, asked)
-    return _stepwise(request, asked)
+def _training_method(request: Request) -> _Method:
+    """The training method of the model; imports only the library that it needs."""
+    hyperparameters = request.hyperparameters
+    if isinstance(hyperparameters, FittedHyperparameters):
+        return _fitted_method(request, hyperparameters)
+    return _stepwise_method(request, hyperparameters)
 
 
-def _fitted(request: Request, asked: AnyFittedHyperparameters) -> _Method:
+def _fitted_method(request: Request, hyperparameters: AnyFittedHyperparameters) -> _Method:
     from mnist_bench.worker import sklearn_baselines
 
     threads = request.execution.threads
-    sklearn_baselines.limit(threads)
+    sklearn_baselines.limit_threads(threads)
     seed = request.training_seed
     return _Method(
-        lambda dataset: sklearn_baselines.Baseline(dataset, asked, seed, threads),
+        lambda dataset: sklearn_baselines.Baseline(dataset, hyperparameters, seed, threads),
         sklearn_baselines.calibrate,
     )
 
 
-def _stepwise(request: Request, asked: AnyNetworkHyperparameters) -> _Method:
+def _stepwise_method(request: Request, hyperparameters: AnyNetworkHyperparameters) -> _Method:
     tensorflow_setup.start(request.execution)
     from mnist_bench.worker.calibration import calibrate
     from mnist_bench.worker.trainer import Trainer
 
-    def begin(dataset: Dataset) -> Training:
+    def create(dataset: Dataset) -> Training:
         return Trainer(
             dataset,
-            asked,
+            hyperparameters,
             request.training_seed,
-            total_steps=request.rows[-1],
+            total_steps=request.step_counts[-1],
             precision=request.execution.precision,
-            parts=request.execution.parts,
+            shards=request.execution.shards,
         )
 
-    return _Method(begin, calibrate)
+    return _Method(create, calibrate)
 
 
 def _private_stdout() -> TextIO:
-    """The channel to the parent; whatever else writes to standard output goes to the log."""
+    """A stream to the parent; redirects all other standard output to standard error."""
     sys.stdout.flush()
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="\n")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return channel
 
 
-def _speaker(channel: TextIO) -> Callable[[Message], None]:
-    def say(message: Message) -> None:
+def _message_writer(channel: TextIO) -> Callable[[Message], None]:
+    def send(message: Message) -> None:
         channel.write(message.model_dump_json() + "\n")
         channel.flush()
 
-    return say
+    return send
 
 
-def _wait_for_go(say: Callable[[Message], None]) -> None:
-    """Wait for the word to go; then watch that the parent stays."""
-    say(Ready())
+def _wait_for_go(send: Callable[[Message], None]) -> None:
+    """Wait for the line `go`; then watch for the end of the parent."""
+    send(Ready())
     if sys.stdin.buffer.readline().strip() != GO.encode():
-        raise EOFError("the parent went away before the training began")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+        raise EOFError("the parent ended before the training started")
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    # Not through sys.stdin: a thread that holds its lock would break the interpreter's end.
+def _exit_with_parent() -> None:
+    # Not through sys.stdin: a thread that holds its lock would break the interpreter's shutdown.
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    # Nobody is left to tell.
+    # No parent is left to report to.
     os._exit(1)
 
 
-def _keeper(request: Request, training: Training) -> Callable[[StepCountFiles], None]:
-    def keep(row: StepCountFiles) -> None:
-        folder = Path(request.folder) / str(row.steps)
+def _file_writer(request: Request, training: Training) -> Callable[[StepCountFiles], None]:
+    def write_or_discard(result: StepCountFiles) -> None:
+        folder = Path(request.folder) / str(result.steps)
         try:
-            write(row, folder)
+            write(result, folder)
         except OSError:
-            # A full disk costs the files; the figures reach the parent all the same.
+            # With a full disk the files are lost, but the metrics still reach the parent.
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 traceback.print_exc()
 
-    def write(row: StepCountFiles, folder: Path) -> None:
+    def write(result: StepCountFiles, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
             folder / "predictions.npz",
-            final_label=row.final.label,
-            final_probability=row.final.probability,
-            selected_label=row.selected.label,
-            selected_probability=row.selected.probability,
+            final_label=result.final.label,
+            final_probability=result.final.probability,
+            selected_label=result.selected.label,
+            selected_probability=result.selected.probability,
         )
         if request.save_weights:
             weights: dict[str, Any] = {**training.weights()}
             np.savez(folder / "weights.npz", **weights)
 
-    return keep
+    return write_or_discard
 
 
 if __name__ == "__main__":
     exit_status = main()
     sys.stderr.flush()
-    # At once: TensorFlow would take a second to put away what the system takes back anyway.
+    # TensorFlow's own cleanup would take a second and only free what the system frees anyway.
     os._exit(exit_status)

@@ -1,4 +1,4 @@
-"""Images shifted, turned and zoomed at random, in training only."""
+"""Random shifts, rotations and zooms of training images."""
 
 from __future__ import annotations
 
@@ -8,71 +8,71 @@ import tensorflow as tf
 
 from mnist_bench.data.idx import SIDE
 
-_CENTRE = (SIDE - 1) / 2
-"""Of an image, in pixels; its first pixel's middle is 0."""
-_NOT_OF_SHIFTS = 1
-"""Makes of a step's seed another one, or how far an image is turned told how far it is shifted."""
+_CENTER = (SIDE - 1) / 2
+"""Center of an image in pixels; the center of its first pixel is 0."""
+_ROTATION_FOLD = 1
+"""Folded into a step's seed, so that rotations are independent of shifts."""
 
 
-def shifted(pixels: tf.Tensor, pixels_each_way: int, seed: tf.Tensor) -> tf.Tensor:
-    """Shift each image by a distance of its own, down or up and right or left.
+def shift(pixels: tf.Tensor, max_pixels: int, seed: tf.Tensor) -> tf.Tensor:
+    """Shift each image by its own random distance, vertically and horizontally.
 
-    What moves in from beyond the edge is paper, 0.
+    Pixels from beyond the edge are background, 0.
 
     Args:
         pixels: uint8 (n, 28, 28).
-        pixels_each_way: The longest shift.
-        seed: int32 (2,); the same seed shifts the same images alike.
+        max_pixels: The largest shift in each direction.
+        seed: int32 (2,); the same seed shifts the same images by the same distances.
 
     Returns:
         uint8 (n, 28, 28).
     """
-    reach = pixels_each_way
-    side = SIDE + 2 * reach
-    padded = tf.pad(pixels, ((0, 0), (reach, reach), (reach, reach)))  # (n, side, side)
+    side = SIDE + 2 * max_pixels
+    padded = tf.pad(
+        pixels, ((0, 0), (max_pixels, max_pixels), (max_pixels, max_pixels))
+    )  # (n, side, side)
     count = tf.shape(pixels)[0]
     corners = tf.random.stateless_uniform(
-        (count, 2), seed, minval=0, maxval=2 * reach + 1, dtype=tf.int32, alg="philox"
+        (count, 2), seed, minval=0, maxval=2 * max_pixels + 1, dtype=tf.int32, alg="philox"
     )
-    # Each image's place in the row of all padded pixels, and the pixels' places in each image.
+    # Index of each image's corner in the flat padded pixels, and pixel offsets within an image.
     first = tf.range(count) * side * side + corners[:, 0] * side + corners[:, 1]  # (n,)
-    inside = tf.range(SIDE)[:, tf.newaxis] * side + tf.range(SIDE)  # (28, 28)
-    places = first[:, tf.newaxis, tf.newaxis] + inside  # (n, 28, 28)
-    return tf.gather(tf.reshape(padded, (-1,)), places)
+    offsets = tf.range(SIDE)[:, tf.newaxis] * side + tf.range(SIDE)  # (28, 28)
+    indices = first[:, tf.newaxis, tf.newaxis] + offsets  # (n, 28, 28)
+    return tf.gather(tf.reshape(padded, (-1,)), indices)
 
 
-def turned_and_zoomed(
+def rotate_and_zoom(
     pixels: tf.Tensor, rotation_degrees: float, zoom_share: float, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Turn each image by an angle of its own and zoom both its sides, about its centre.
+    """Rotate each image by its own random angle and scale both sides, about its center.
 
-    Pixels between pixels are had by linear interpolation; what comes in from beyond the edge is
-    paper, 0.
+    Pixels are interpolated bilinearly; those from beyond the edge are background, 0.
 
     Args:
         pixels: uint8 (n, 28, 28).
         rotation_degrees: The largest angle, in either direction.
-        zoom_share: The largest share that a side is stretched or shrunk by, each for itself.
-        seed: int32 (2,); the same seed changes the same images alike.
+        zoom_share: The largest share by which a side is stretched or shrunk, each independently.
+        seed: int32 (2,); the same seed changes the same images in the same way.
 
     Returns:
         uint8 (n, 28, 28).
     """
-    own_seed = tf.random.experimental.stateless_fold_in(seed, _NOT_OF_SHIFTS, alg="philox")
-    drawn = tf.random.stateless_uniform(
-        (tf.shape(pixels)[0], 3), own_seed, minval=-1.0, maxval=1.0, alg="philox"
+    rotation_seed = tf.random.experimental.stateless_fold_in(seed, _ROTATION_FOLD, alg="philox")
+    uniform = tf.random.stateless_uniform(
+        (tf.shape(pixels)[0], 3), rotation_seed, minval=-1.0, maxval=1.0, alg="philox"
     )
-    angle = drawn[:, 0] * math.radians(rotation_degrees)  # (n,)
-    # Where a pixel's content comes from: a side that is stretched has nearer sources.
-    across, down = 1 / (1 + drawn[:, 1] * zoom_share), 1 / (1 + drawn[:, 2] * zoom_share)
-    cosine, sine, none = tf.cos(angle), tf.sin(angle), tf.zeros_like(angle)
-    right_by_x, right_by_y = cosine * across, sine * across
-    down_by_x, down_by_y = -sine * down, cosine * down
+    angle = uniform[:, 0] * math.radians(rotation_degrees)  # (n,)
+    # The transform maps output to input pixels: stretching a side divides its distances.
+    x_scale, y_scale = 1 / (1 + uniform[:, 1] * zoom_share), 1 / (1 + uniform[:, 2] * zoom_share)
+    cosine, sine, zero = tf.cos(angle), tf.sin(angle), tf.zeros_like(angle)
+    x_from_x, x_from_y = cosine * x_scale, sine * x_scale
+    y_from_x, y_from_y = -sine * y_scale, cosine * y_scale
     transforms = tf.stack(
         (
-            *(right_by_x, right_by_y, _CENTRE * (1 - right_by_x - right_by_y)),
-            *(down_by_x, down_by_y, _CENTRE * (1 - down_by_x - down_by_y)),
-            *(none, none),
+            *(x_from_x, x_from_y, _CENTER * (1 - x_from_x - x_from_y)),
+            *(y_from_x, y_from_y, _CENTER * (1 - y_from_x - y_from_y)),
+            *(zero, zero),
         ),
         axis=1,
     )  # (n, 8)

@@ -1,7 +1,6 @@
-"""What layers see in an image: `python -m mnist_bench.worker.layer_maps`, started by the parent.
+"""Feature maps of one image: `python -m mnist_bench.worker.layer_maps`.
 
-Reads a `LayerMapsRequest` on standard input and writes the file that it names. Imported by nobody but
-its tests.
+Reads a `LayerMapsRequest` from standard input and writes the file that it names.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_bench.core.npz import from_npz
+from mnist_bench.core.npz import load_npz
 from mnist_bench.data import mnist
 from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.protocol import LayerMapsRequest
@@ -28,55 +27,57 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Answer one question."""
-    question = LayerMapsRequest.model_validate_json(sys.stdin.buffer.readline())
-    tensorflow_setup.start(question.execution)
-    Path(question.file).write_bytes(layers_of(question).to_bytes())
+    """Run one request."""
+    request = LayerMapsRequest.model_validate_json(sys.stdin.buffer.readline())
+    tensorflow_setup.start(request.execution)
+    Path(request.file).write_bytes(compute_layer_maps(request).to_bytes())
 
 
-def layers_of(question: LayerMapsRequest) -> LayerMaps:
-    """What the layers show, before and after training the figures' network."""
+def compute_layer_maps(request: LayerMapsRequest) -> LayerMaps:
+    """Feature maps of the figures' network before and after training, and of saved weights."""
     from mnist_bench.models.figures_cnn import SmallCnn
     from mnist_bench.worker.trainer import Trainer
 
-    dataset = mnist.load(question.source)
-    pixels = dataset.test_images.pixels[question.image]
+    dataset = mnist.load(request.source)
+    pixels = dataset.test_images.pixels[request.image]
     hyperparameters = PaperCnnHyperparameters()
-    network = SmallCnn(question.seed, hyperparameters.dropout_rate)
+    network = SmallCnn(request.seed, hyperparameters.dropout_rate)
     trainer = Trainer(
-        dataset, hyperparameters, question.seed, parts=question.execution.parts, network=network
+        dataset, hyperparameters, request.seed, shards=request.execution.shards, network=network
     )
-    untrained = _single(network.maps(pixels[np.newaxis]))
-    trainer.advance(question.steps)
+    untrained = _first_image(network.maps(pixels[np.newaxis]))
+    trainer.advance(request.steps)
     return LayerMaps(
-        dataset=question.source.name,
-        image=question.image,
-        label=int(dataset.test_images.labels[question.image]),
-        steps=question.steps,
-        seed=question.seed,
+        dataset=request.source.name,
+        image=request.image,
+        label=int(dataset.test_images.labels[request.image]),
+        steps=request.steps,
+        seed=request.seed,
         test_accuracy=trainer.evaluate("test").accuracy,
         pixels=pixels,
         untrained=untrained,
-        trained=_single(network.maps(pixels[np.newaxis])),
-        own=_own(question, pixels),
-        own_steps=question.weights_steps,
+        trained=_first_image(network.maps(pixels[np.newaxis])),
+        own=_saved_network_maps(request, pixels),
+        own_steps=request.weights_steps,
     )
 
 
-def _own(question: LayerMapsRequest, pixels: npt.NDArray[np.uint8]) -> tuple[Maps, ...]:
-    """The maps of a network whose weights were kept; nothing where none were."""
-    if question.weights is None:
+def _saved_network_maps(
+    request: LayerMapsRequest, pixels: npt.NDArray[np.uint8]
+) -> tuple[Maps, ...]:
+    """Feature maps of the network with the saved weights; empty if there are none."""
+    if request.weights is None:
         return ()
     from mnist_bench.models.paper_cnn import PaperCnn
 
     network = PaperCnn(0, paper.HYPERPARAMETERS)
-    network.take(from_npz(Path(question.weights).read_bytes()))
-    return _single(network.maps(pixels[np.newaxis]))
+    network.set_weights(load_npz(Path(request.weights).read_bytes()))
+    return _first_image(network.maps(pixels[np.newaxis]))
 
 
-def _single(maps: tuple[tf.Tensor, ...]) -> tuple[Maps, ...]:
-    """Of the one image that they were made of."""
-    return tuple(each.numpy()[0] for each in maps)
+def _first_image(maps: tuple[tf.Tensor, ...]) -> tuple[Maps, ...]:
+    """The maps of the first image of a batch."""
+    return tuple(layer.numpy()[0] for layer in maps)
 
 
 if __name__ == "__main__":

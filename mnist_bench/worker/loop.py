@@ -1,4 +1,4 @@
-"""Clock, memory and the machine's conditions around a trainer."""
+"""Training loop: trains, evaluates, and measures time, memory and the machine's state."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from mnist_bench.results.run import Evaluation, PhaseName, Split
 from mnist_bench.worker.scores import Scores
 
 _SAMPLE_STEPS = 50
-"""Longest stretch of training without a word; about a second."""
+"""Longest stretch of training between two messages; about a second."""
 _SURROUNDINGS_SECONDS = 5.0
-"""What changes slowly is looked at this often."""
+"""Interval at which slowly changing machine state is read."""
 
 
 class PhaseMeter:
     """Wall-clock seconds and peak memory of this process by phase.
 
-    What no phase holds is `other`: the interpreter's start, waiting for the parent to open its
-    store, calibration, writing files. The phases add up to the whole life of the process.
+    Time outside of any phase is `other`: the interpreter's start, waiting for the parent to open
+    its store, calibration, writing files. The phases add up to the life of the process.
 
     Args:
-        started_at: Unix time in seconds at which the process was started, as the parent saw it:
-            the system's own note of it is a second coarse on Linux.
-        phase_peaks: Whether the memory's mark is reset at each phase, where that is possible.
+        started_at: Unix time in seconds at which the parent started the process; Linux records it
+            only to a second.
+        phase_peaks: Whether to reset the peak memory at each phase, if the system allows it.
     """
 
     def __init__(self, started_at: float, *, phase_peaks: bool = True) -> None:
@@ -50,82 +50,82 @@ class PhaseMeter:
         self._peaks: dict[PhaseName, int] = {}
         self._highest = 0
         self._resets = phase_peaks
-        self._mark("other")
+        self._end_phase("other")
 
     @contextmanager
     def phase(self, name: PhaseName) -> Iterator[None]:
-        """Count what happens inside to the named phase."""
-        self._mark("other")
+        """Count the time and memory of a `with` block to the named phase."""
+        self._end_phase("other")
         start = time.perf_counter()
         try:
             yield
         finally:
             self._seconds[name] = self.seconds(name) + time.perf_counter() - start
-            self._mark(name)
+            self._end_phase(name)
 
     def seconds(self, name: PhaseName) -> float:
-        """Seconds of one phase so far."""
+        """Seconds of a phase so far."""
         return self._seconds.get(name, 0.0)
 
-    def so_far(self) -> dict[PhaseName, float]:
-        """Seconds of every phase so far, `other` included."""
+    def seconds_by_phase(self) -> dict[PhaseName, float]:
+        """Seconds of every phase so far, including `other`."""
         other = time.perf_counter() - self._started - sum(self._seconds.values())
         return {**self._seconds, "other": max(0.0, other)}
 
     def peak(self) -> PeakRss:
-        """The process's own high-water mark so far, of all phases."""
-        self._mark("other")
+        """The peak memory of the process so far, over all phases."""
+        self._end_phase("other")
         now = peak_rss()
         if self._resets and now.bytes is not None:
-            # A page may have come since the mark: what is the process's is some phase's too.
+            # The process may have grown since the reset: its peak must be the peak of some phase.
             self._peaks["other"] = max(self._peaks.get("other", 0), now.bytes)
         return PeakRss(None if now.bytes is None else max(self._highest, now.bytes), now.method)
 
-    def forget_peak(self) -> None:
-        """Let what was held since the last look at the memory not count, where that is possible."""
+    def reset_peak(self) -> None:
+        """Discard the peak since the last reading, if the system allows it."""
         if self._resets:
             reset_peak_rss()
 
     def phase_peaks(self) -> dict[PhaseName, int]:
-        """The high-water mark of each phase so far; empty where marks can't be reset."""
+        """The peak memory of each phase so far; empty if the system can't reset it."""
         return dict(self._peaks) if self._resets else {}
 
-    def _mark(self, ended: PhaseName) -> None:
-        """Read the mark that a phase leaves, and reset it for the next."""
+    def _end_phase(self, ended: PhaseName) -> None:
+        """Record the peak memory of a phase, and reset it for the next."""
         if not self._resets:
             return
-        mark = peak_rss().bytes
-        if mark is not None:
-            self._highest = max(self._highest, mark)
-            self._peaks[ended] = max(self._peaks.get(ended, 0), mark)
-        self._resets = mark is not None and reset_peak_rss()
+        peak = peak_rss().bytes
+        if peak is not None:
+            self._highest = max(self._highest, peak)
+            self._peaks[ended] = max(self._peaks.get(ended, 0), peak)
+        self._resets = peak is not None and reset_peak_rss()
 
 
 class Training(Protocol):
-    """One training from step 0, of whatever model."""
+    """A training of any model."""
 
     @property
     def step(self) -> int:
         """Updates done."""
 
     def advance(self, steps: int) -> npt.NDArray[np.float32]:
-        """Do `steps` updates and wait for them: the loss of each, NaN where there is none."""
+        """Do `steps` updates and return the loss of each; NaN for methods without a loss."""
 
     def evaluate(self, split: Split) -> Scores:
         """Score every image of a split."""
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """All that scoring uses, by name."""
+        """The weights used for scoring, by name."""
 
 
 @dataclass(frozen=True)
 class StepCountFiles:
-    """What is kept of a finished row.
+    """What is written to files at the end of a step count.
 
     Attributes:
-        steps: The row.
-        final: Scores of the test images after its last update.
-        selected: The same at its first grid step of highest validation accuracy.
+        steps: The step count.
+        final: Scores of the test images after the last update.
+        selected: Scores of the test images at the first grid step of highest validation accuracy.
     """
 
     steps: int
@@ -135,20 +135,20 @@ class StepCountFiles:
 
 @dataclass(frozen=True)
 class Instruments:
-    """What looks at the process and its machine.
+    """Measuring devices of the process and its machine.
 
     Attributes:
-        meter: The process's clock and memory.
-        sensors: The machine's.
-        calibrate: Does a fixed piece of work and tells its seconds.
+        meter: Time and memory of the process.
+        sensors: Sensors of the machine.
+        calibrate: Seconds of a fixed computation.
     """
 
     meter: PhaseMeter
     sensors: Sensors
     calibrate: Callable[[], float]
 
-    def calibrated(self, step: int) -> CalibrationMessage:
-        """Time the fixed piece of work and look at the machine, after so many steps."""
+    def calibration_message(self, step: int) -> CalibrationMessage:
+        """Time the fixed computation and read the machine's state, after `step` updates."""
         seconds = self.calibrate()
         return CalibrationMessage(
             step=step, seconds=seconds, surroundings=self.sensors.surroundings()
@@ -156,47 +156,47 @@ class Instruments:
 
 
 class TrainingLoop:
-    """Trains one trajectory and says what happens, timed.
+    """Runs one training job and sends a message for each event.
 
     Args:
-        trainer: A trainer at step 0.
-        request: Rows and grid.
-        instruments: What looks at the process and its machine.
-        say: Takes each message as it comes.
-        keep: Writes a finished row's files, before the row is said to have ended.
+        training: A training at step 0.
+        request: Step counts, evaluation grid and limits.
+        instruments: Measuring devices of the process and its machine.
+        send: Receives each message.
+        write_files: Writes the files of a step count, before its end is sent.
     """
 
     def __init__(
         self,
-        trainer: Training,
+        training: Training,
         request: Request,
         instruments: Instruments,
-        say: Callable[[Message], None],
-        keep: Callable[[StepCountFiles], None],
+        send: Callable[[Message], None],
+        write_files: Callable[[StepCountFiles], None],
     ) -> None:
-        self._trainer = trainer
+        self._training = training
         self._request = request
         self._meter = instruments.meter
         self._instruments = instruments
         self._sensors = instruments.sensors
-        self._looked_at = time.perf_counter()
-        self._say = say
-        self._keep = keep
+        self._surroundings_read_at = time.perf_counter()
+        self._send = send
+        self._write_files = write_files
         self._losses: list[np.float32] = []
         self._selected: Scores | None = None
         self._selected_validation_accuracy = -1.0
 
     def run(self) -> None:
-        """Train to the end of the last row, or of the training seconds."""
-        rows = self._request.rows
-        stops = sorted({*self._request.grid.points(rows[-1]), *rows})
+        """Train to the last step count, or until the limit of training seconds."""
+        step_counts = self._request.step_counts
+        stops = sorted({*self._request.grid.points(step_counts[-1]), *step_counts})
         for stop in stops:
             self._advance_to(stop)
             test = self._evaluate(stop)
-            if stop in rows:
-                self._end_row(stop, test)
+            if stop in step_counts:
+                self._end_step_count(stop, test)
             elif self._is_out_of_time:
-                self._end_row(rows[-1], test)
+                self._end_step_count(step_counts[-1], test)
                 return
 
     @property
@@ -206,21 +206,21 @@ class TrainingLoop:
 
     def _advance_to(self, stop: int) -> None:
         counters = self._sensors.counters()
-        while self._trainer.step < stop:
-            steps = min(_SAMPLE_STEPS, stop - self._trainer.step)
+        while self._training.step < stop:
+            steps = min(_SAMPLE_STEPS, stop - self._training.step)
             before = self._meter.seconds("train")
             with self._meter.phase("train"):
-                losses = self._trainer.advance(steps)
+                losses = self._training.advance(steps)
             self._losses.extend(losses)
             start, counters = counters, self._sensors.counters()
             stretch = TrainingStretch(
-                step=self._trainer.step,
+                step=self._training.step,
                 steps=steps,
                 train_seconds=self._meter.seconds("train") - before,
                 rss_bytes=rss_bytes(),
                 seen=between(start, counters),
             )
-            self._say(
+            self._send(
                 SampleMessage(
                     train_seconds=self._meter.seconds("train"),
                     stretch=stretch,
@@ -229,18 +229,18 @@ class TrainingLoop:
             )
 
     def _surroundings(self) -> Surroundings | None:
-        """What changes slowly, if it was not looked at for some time."""
+        """The slowly changing machine state; None if it was read recently."""
         now = time.perf_counter()
-        if now - self._looked_at < _SURROUNDINGS_SECONDS:
+        if now - self._surroundings_read_at < _SURROUNDINGS_SECONDS:
             return None
-        self._looked_at = now
+        self._surroundings_read_at = now
         return self._sensors.surroundings()
 
     def _evaluate(self, step: int) -> Scores | None:
-        """Score the network, and say so; the test images' scores where they may be looked at."""
+        """Evaluate and send the result; return the test scores, None without the test split."""
         with self._meter.phase("evaluate"):
-            validation = self._trainer.evaluate("validation")
-            test = self._trainer.evaluate("test") if self._request.with_test else None
+            validation = self._training.evaluate("validation")
+            test = self._training.evaluate("test") if self._request.with_test else None
         loss = float(np.mean(self._losses, dtype=np.float64))
         evaluation = Evaluation(
             step=step,
@@ -254,19 +254,19 @@ class TrainingLoop:
             if validation.accuracy > self._selected_validation_accuracy:
                 self._selected = test
                 self._selected_validation_accuracy = validation.accuracy
-        self._say(EvaluationMessage(evaluation=evaluation))
+        self._send(EvaluationMessage(evaluation=evaluation))
         return test
 
-    def _end_row(self, steps: int, final: Scores | None) -> None:
+    def _end_step_count(self, steps: int, final: Scores | None) -> None:
         if final is not None:
-            self._keep(StepCountFiles(steps, final, self._selected or final))
+            self._write_files(StepCountFiles(steps, final, self._selected or final))
         memory, phase_peaks = self._meter.peak(), self._meter.phase_peaks()
-        self._say(self._instruments.calibrated(steps))
-        self._meter.forget_peak()  # the calibration's matrices are none of the training's
-        self._say(
+        self._send(self._instruments.calibration_message(steps))
+        self._meter.reset_peak()  # excludes the calibration's matrices
+        self._send(
             StepCountDone(
                 steps=steps,
-                seconds=self._meter.so_far(),
+                seconds=self._meter.seconds_by_phase(),
                 peak_rss_bytes=memory.bytes,
                 memory_method=memory.method,
                 phase_peak_rss_bytes=phase_peaks,

@@ -1,4 +1,4 @@
-"""The learning rate over a training; pure."""
+"""Learning rate schedules."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import numpy.typing as npt
 from mnist_bench.scenarios.hyperparameters import NetworkHyperparameters
 
 _RISING_SHARE = 0.3
-"""Of a one-cycle training, the share in which the rate rises; as in PyTorch's OneCycleLR."""
+"""Share of a one-cycle training in which the rate rises; as in PyTorch's OneCycleLR."""
 _START_DIVISOR = 25
-"""A one-cycle training starts at its largest rate over this; as in PyTorch's OneCycleLR."""
+"""A one-cycle training starts at its peak rate divided by this; as in PyTorch's OneCycleLR."""
 
 
 def learning_rates(
     hyperparameters: NetworkHyperparameters, first: int, count: int, total: int
 ) -> npt.NDArray[np.float32]:
-    """The learning rate of each of some steps.
+    """The learning rates of consecutive steps.
 
     Args:
-        hyperparameters: Schedule and largest rate.
-        first: Updates done before the first of them.
-        count: How many.
-        total: Updates of the whole training; the step after its last would have the rate 0.
+        hyperparameters: Schedule and peak rate.
+        first: Updates done before the first of these steps.
+        count: Number of steps.
+        total: Updates of the whole training; the step after the last would have the rate 0.
 
     Returns:
         float32 (count,).
@@ -43,5 +43,5 @@ def learning_rates(
 
 
 def _half_wave(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """From 0 to 1 along half a wave of the cosine."""
+    """Half a cosine wave from 0 to 1."""
     return (1 - np.cos(np.pi * share)) / 2

@@ -1,4 +1,4 @@
-"""Optimizers: TensorFlow's fused updates, one pass over the memory each."""
+"""Optimizers on TensorFlow's fused update operations, which pass over the memory once."""
 
 from __future__ import annotations
 
@@ -18,26 +18,22 @@ _MOMENTUM = 0.9
 
 
 class Update(Protocol):
-    """Changes a network's variables by their gradients, a step at a time."""
+    """Updates a network's variables from their gradients."""
 
     def apply(
         self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, updates: tf.Tensor
     ) -> None:
-        """Do one update.
+        """Apply one update.
 
         Args:
-            gradients: One a variable, of its shape.
+            gradients: One per variable, of its shape.
             learning_rate: float32 ().
             updates: Number of this update, from 1 on; float32 ().
         """
 
 
 class Adam:
-    """Adam as the author's program has it.
-
-    Args:
-        variables: To be trained, float32.
-    """
+    """Adam with the constants of the author's program, for float32 variables."""
 
     def __init__(self, variables: Sequence[tf.Variable]) -> None:
         self._variables = variables
@@ -46,7 +42,7 @@ class Adam:
     def apply(
         self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, updates: tf.Tensor
     ) -> None:
-        """Do one update."""
+        """Apply one update."""
         for variable, (first, second), gradient in zip(
             self._variables, self._moments, gradients, strict=True
         ):
@@ -65,11 +61,7 @@ class Adam:
 
 
 class Momentum:
-    """Gradient descent with Nesterov's momentum, in the form of Keras's SGD.
-
-    Args:
-        variables: To be trained, float32.
-    """
+    """Gradient descent with Nesterov momentum as in Keras's SGD, for float32 variables."""
 
     def __init__(self, variables: Sequence[tf.Variable]) -> None:
         self._variables = variables
@@ -78,8 +70,8 @@ class Momentum:
     def apply(
         self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, updates: tf.Tensor
     ) -> None:
-        """Do one update."""
-        del updates  # every one is like the first
+        """Apply one update."""
+        del updates  # the update does not depend on its number
         for variable, velocity, gradient in zip(
             self._variables, self._velocities, gradients, strict=True
         ):
@@ -94,10 +86,10 @@ class Momentum:
 
 
 def make(name: Optimizer, variables: Sequence[tf.Variable]) -> Update:
-    """The optimizer of that name."""
+    """Create the optimizer of that name."""
     return Adam(variables) if name == "adam" else Momentum(variables)
 
 
 def zeros_like(variable: tf.Variable) -> tf.Variable:
-    """A variable of zeros that is not trained itself."""
+    """A variable of zeros that is not trained."""
     return tf.Variable(tf.zeros_like(variable), trainable=False)

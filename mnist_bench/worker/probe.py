@@ -1,7 +1,7 @@
-"""What TensorFlow can do here: `python -m mnist_bench.worker.probe`, started by the parent.
+"""Probe of TensorFlow on this machine: `python -m mnist_bench.worker.probe`.
 
-Reads an `Execution` on standard input and answers one JSON line on standard output: the GPUs, and,
-where the question is about bfloat16, how fast it is. Imported by nobody but its tests.
+Reads an `Execution` from standard input and writes one JSON line to standard output: the GPUs, and
+the speedup of bfloat16 if the execution asks for it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from mnist_bench.worker import tensorflow_setup
 if TYPE_CHECKING:
     from mnist_bench.worker.trainer import Trainer
 
-_SECONDS = 1.0
-"""How long the steps are timed, of both precisions together."""
-_LEAST_TURNS = 3
-_STEPS_A_TURN = 5
+_MIN_SECONDS = 1.0
+"""Least time spent on timing, both precisions together."""
+_MIN_ROUNDS = 3
+_STEPS_PER_ROUND = 5
 
 
 def main() -> None:
-    """Answer one question."""
+    """Run one request."""
     execution = Execution.model_validate_json(sys.stdin.buffer.readline())
     tensorflow_setup.start(execution)
-    speedup = measured_speedup(execution.parts) if execution.precision == "bfloat16" else None
+    speedup = measure_speedup(execution.shards) if execution.precision == "bfloat16" else None
     print(ProbeResult(gpus=tuple(gpus()), bfloat16_speedup=speedup).model_dump_json())  # noqa: T201
 
 
@@ -45,47 +45,49 @@ def gpus() -> list[Gpu]:
     found = tf.config.list_physical_devices("GPU")
     if not found:
         return []
-    from tensorflow.python.client import device_lib  # no public name tells the memory
+    from tensorflow.python.client import device_lib  # no public API reports the memory
 
     details = (tf.config.experimental.get_device_details(gpu) for gpu in found)
-    names = [each.get("device_name") or gpu.name for each, gpu in zip(details, found, strict=True)]
+    names = [
+        detail.get("device_name") or gpu.name for detail, gpu in zip(details, found, strict=True)
+    ]
     limits = [d.memory_limit for d in device_lib.list_local_devices() if d.device_type == "GPU"]
-    pairs = zip_longest(names, limits[: len(names)])
-    return [Gpu(name=name, memory_bytes=limit) for name, limit in pairs]
+    named_limits = zip_longest(names, limits[: len(names)])
+    return [Gpu(name=name, memory_bytes=limit) for name, limit in named_limits]
 
 
-def measured_speedup(parts: int) -> float:
-    """How many times as fast as in float32 a training step is in bfloat16, on made-up images.
+def measure_speedup(shards: int) -> float:
+    """Speedup of a training step in bfloat16 over float32, measured on blank images.
 
-    The two take turns, so that a machine that slows down slows both.
+    Rounds of the two precisions alternate, so that a machine that slows down affects both.
     """
     from mnist_bench.worker.trainer import Trainer
 
     hyperparameters = PaperCnnHyperparameters()
-    images = _blank(hyperparameters.batch_size * _STEPS_A_TURN)
+    images = _blank_images(hyperparameters.batch_size * _STEPS_PER_ROUND)
     dataset = Dataset(train=images, validation=images, test=images)
     trainers = [
-        Trainer(dataset, hyperparameters, 0, precision=precision, parts=parts)
+        Trainer(dataset, hyperparameters, 0, precision=precision, shards=shards)
         for precision in PRECISIONS
     ]
-    turns: list[list[float]] = []
-    begin = time.perf_counter()
-    while len(turns) <= _LEAST_TURNS or time.perf_counter() - begin < _SECONDS:
-        turns.append([_seconds_of_a_turn(trainer) for trainer in trainers])
-    warm = turns[1:]
+    rounds: list[list[float]] = []
+    start = time.perf_counter()
+    while len(rounds) <= _MIN_ROUNDS or time.perf_counter() - start < _MIN_SECONDS:
+        rounds.append([_round_seconds(trainer) for trainer in trainers])
+    warm = rounds[1:]
     in_float32, in_bfloat16 = (
-        statistics.median(turn[index] for turn in warm) for index in range(len(trainers))
+        statistics.median(round_[index] for round_ in warm) for index in range(len(trainers))
     )
     return float(in_float32 / in_bfloat16)
 
 
-def _seconds_of_a_turn(trainer: Trainer) -> float:
-    begin = time.perf_counter()
-    trainer.advance(_STEPS_A_TURN)
-    return time.perf_counter() - begin
+def _round_seconds(trainer: Trainer) -> float:
+    start = time.perf_counter()
+    trainer.advance(_STEPS_PER_ROUND)
+    return time.perf_counter() - start
 
 
-def _blank(count: int) -> Images:
+def _blank_images(count: int) -> Images:
     return Images(np.zeros((count, 28, 28), np.uint8), np.zeros(count, np.uint8))
 
 

@@ -1,7 +1,7 @@
-"""What a claim of the paper needs: `python -m mnist_bench.worker.run_experiment`.
+"""Experiment for one claim of the paper: `python -m mnist_bench.worker.run_experiment`.
 
-Reads a `ExperimentRequest` on standard input and answers with one JSON line, the measured figures.
-Imported by nobody but its tests.
+Reads an `ExperimentRequest` from standard input and writes the result as one JSON line to standard
+output.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from mnist_bench.worker.experiments import dataset_size
 
 
 def main() -> None:
-    """Answer one question."""
-    question = ExperimentRequest.model_validate_json(sys.stdin.buffer.readline())
-    print(measured(question).model_dump_json())  # noqa: T201
+    """Run one request."""
+    request = ExperimentRequest.model_validate_json(sys.stdin.buffer.readline())
+    print(measure(request).model_dump_json())  # noqa: T201
 
 
-def measured(question: ExperimentRequest) -> Body:
-    """The figures for the claim.
+def measure(request: ExperimentRequest) -> Body:
+    """Run the experiment of a claim.
 
     Raises:
-        ValueError: The claim needs images and the question names none.
+        ValueError: The claim needs images and the request names none.
     """
-    if question.claim == 11:
-        return dataset_size.measured(_images(question))
-    tensorflow_setup.start(question.execution)
-    # These load TensorFlow, which must be settled before.
+    if request.claim == 11:
+        return dataset_size.measure(_images(request))
+    tensorflow_setup.start(request.execution)
+    # These import TensorFlow, which must be configured first.
     from mnist_bench.worker.experiments import (
         convolution_identity,
         layer_comparison,
         optimizer_comparison,
     )
 
-    if question.claim == 7:
-        return layer_comparison.measured(question.seed, question.seconds, layer_comparison.SIDES)
-    if question.claim == 8:
-        return optimizer_comparison.measured(
-            _images(question), question.execution.parts, question.seed, question.seconds
+    if request.claim == 7:
+        return layer_comparison.measure(request.seed, request.seconds, layer_comparison.SIDES)
+    if request.claim == 8:
+        return optimizer_comparison.measure(
+            _images(request), request.execution.shards, request.seed, request.seconds
         )
-    return convolution_identity.check(question.seed)
+    return convolution_identity.check(request.seed)
 
 
-def _images(question: ExperimentRequest) -> Source:
-    if question.source is None:
-        raise ValueError(f"claim {question.claim} needs images")
-    return question.source
+def _images(request: ExperimentRequest) -> Source:
+    if request.source is None:
+        raise ValueError(f"claim {request.claim} needs images")
+    return request.source
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a trained model says of images."""
+"""Predictions for a split, with their accuracy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Scores:
-    """What the model says of every image of a split, in the split's own order.
+    """Predictions for every image of a split, in the split's order.
 
     Attributes:
-        label: The predicted digit, uint8 (n,).
-        probability: Its own probability, float16 (n,); NaN where the method gives none.
-        accuracy: Share of the images classified rightly.
+        label: Predicted digits, uint8 (n,).
+        probability: Probability of the predicted digit, float16 (n,); NaN if the method has none.
+        accuracy: Share of correct predictions.
     """
 
     label: npt.NDArray[np.uint8]
@@ -28,5 +28,5 @@ def scores_of(
     probability: npt.NDArray[np.float16],
     labels: npt.NDArray[np.uint8],
 ) -> Scores:
-    """Scores of predictions, held against the digits that the images are, uint8 (n,)."""
+    """Score predictions against the true digits `labels`, uint8 (n,)."""
     return Scores(label, probability, np.count_nonzero(label == labels) / len(label))

@@ -1,7 +1,7 @@
-"""Techniques that are no networks, of scikit-learn: support vectors, regression, neighbours.
+"""scikit-learn baselines: support vector machine, logistic regression, k-nearest neighbours.
 
-Each is fitted in one step, single images in one row of 784 numbers. The images are handed over as
-float32; scikit-learn computes in double precision where its method asks for that.
+Each is fitted in one step, on one row of 784 float32 numbers per image; scikit-learn computes in
+double precision where the method requires it.
 """
 
 from __future__ import annotations
@@ -29,25 +29,23 @@ from mnist_bench.scenarios.hyperparameters import (
 from mnist_bench.worker.scores import Scores, scores_of
 
 _SVM_CACHE_MEBIBYTES = 500
-"""Of kernel values that are kept; scikit-learn's own 200 make it compute them over again."""
-_SVM_SCORED_AT_ONCE = 500
-"""Images that a thread scores before it takes the next ones."""
-_CALIBRATED_SIZE = 1024
-"""Rows and columns of the calibration's matrices: 2.1 GFLOP a product."""
+"""Cache of kernel values; with scikit-learn's default of 200 many are recomputed."""
+_SVM_CHUNK_IMAGES = 500
+"""Images per prediction task of a thread."""
+_CALIBRATION_SIZE = 1024
+"""Rows and columns of the calibration's matrices: 2.1 GFLOP per product."""
 
 
 class Baseline:
-    """One method, before and after its fit: a training of one step.
+    """A scikit-learn method as a training of one step.
 
-    The same images give the same result, bit for bit, on the same machine with the same threads.
-    The seed draws the images where not all are used, and is used for nothing else.
+    The result is deterministic, bit for bit, on the same machine with the same threads.
 
     Args:
-        dataset: Images.
-        hyperparameters: Which method, and what may be chosen of it.
-        seed: Draws the images.
-        threads: As many at a time compute, where the method can use several; the fit of a support
-            vector machine can't.
+        dataset: The splits.
+        hyperparameters: Their type selects the method.
+        seed: Selects the training images if not all are used; has no other effect.
+        threads: Used where the method can; the fit of a support vector machine uses one.
     """
 
     def __init__(
@@ -55,87 +53,91 @@ class Baseline:
     ) -> None:
         self.step = 0
         self._threads = threads
-        chosen = _drawn(len(dataset.train.labels), hyperparameters.train_images, seed)
-        self._rows = _rows(dataset.train.pixels[chosen])
-        self._labels = dataset.train.labels[chosen]
+        selected = _sample_indices(len(dataset.train.labels), hyperparameters.train_images, seed)
+        self._rows = _flatten_images(dataset.train.pixels[selected])
+        self._labels = dataset.train.labels[selected]
         self._scored = dataset.scored
         self._estimator = _estimator(hyperparameters)
 
     def advance(self, steps: int) -> npt.NDArray[np.float32]:
-        """Fit: the one step that there is.
+        """Fit the method, which is its only step.
 
         Returns:
-            NaN, float32 (1,): the methods have no loss in common with networks.
+            NaN, float32 (1,): the methods have no loss that compares with a network's.
 
         Raises:
-            ValueError: Another number of steps, or a second fit.
+            ValueError: `steps` is not 1, or the method is fitted already.
         """
         if steps != 1 or self.step:
-            raise ValueError("a method that is fitted at once has one step")
+            raise ValueError("a method that is fitted at once has exactly one step")
         self._estimator.fit(self._rows, self._labels)
         self.step = 1
         return np.full(1, np.nan, np.float32)
 
     def evaluate(self, split: Split) -> Scores:
-        """Score every image of a split; a support vector machine has no probabilities: NaN."""
+        """Score every image of a split; a support vector machine's probabilities are NaN."""
         images = self._scored[split]
-        rows = _rows(images.pixels)
+        rows = _flatten_images(images.pixels)
         if isinstance(self._estimator, SVC):
-            label = self._voted(rows)
+            label = self._predict_in_chunks(rows)
             probability = np.full(len(label), np.nan, np.float16)
         else:
-            shares = self._estimator.predict_proba(rows)  # (n, digits that it was fitted to)
-            label = self._estimator.classes_[shares.argmax(axis=1)]
-            probability = shares.max(axis=1).astype(np.float16)
+            probabilities = self._estimator.predict_proba(
+                rows
+            )  # (n, digits in the training images)
+            label = self._estimator.classes_[probabilities.argmax(axis=1)]
+            probability = probabilities.max(axis=1).astype(np.float16)
         return scores_of(label, probability, images.labels)
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Nothing: no scenario can ask for them."""
+        """Empty: these methods have no weights to save."""
         return {}
 
-    def _voted(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """Digits by the votes of the machine's 45 pairs: uint8 (n,).
+    def _predict_in_chunks(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Digits predicted by the support vector machine, uint8 (n,).
 
-        It scores on one thread; several of ours share the images.
+        scikit-learn predicts on one thread, so the images are distributed over several threads.
         """
-        pieces = np.array_split(rows, range(_SVM_SCORED_AT_ONCE, len(rows), _SVM_SCORED_AT_ONCE))
+        chunks = np.array_split(rows, range(_SVM_CHUNK_IMAGES, len(rows), _SVM_CHUNK_IMAGES))
         with ThreadPoolExecutor(self._threads) as pool:
-            digits: Iterable[npt.NDArray[np.uint8]] = pool.map(self._estimator.predict, pieces)
+            digits: Iterable[npt.NDArray[np.uint8]] = pool.map(self._estimator.predict, chunks)
             return np.concatenate(list(digits))
 
 
-def limit(threads: int) -> None:
-    """Hold the libraries' own threads, of BLAS and OpenMP, to so many from now on."""
+def limit_threads(threads: int) -> None:
+    """Limit the threads of BLAS and OpenMP in this process."""
     threadpool_limits(threads)
 
 
 def calibrate(threads: int) -> float:
-    """Seconds of a fixed product of matrices, as large as it has threads; warmed up.
+    """Median seconds of a product of fixed matrices, after warm-up.
 
     Args:
-        threads: That BLAS was held to.
+        threads: Thread limit of BLAS; the product grows in proportion.
     """
-    left = np.full((threads * _CALIBRATED_SIZE, _CALIBRATED_SIZE), 0.5, np.float32)
-    right = np.full((_CALIBRATED_SIZE, _CALIBRATED_SIZE), 2.0, np.float32)
+    left = np.full((threads * _CALIBRATION_SIZE, _CALIBRATION_SIZE), 0.5, np.float32)
+    right = np.full((_CALIBRATION_SIZE, _CALIBRATION_SIZE), 2.0, np.float32)
     return median_seconds(lambda: left @ right)
 
 
-def _estimator(asked: AnyFittedHyperparameters) -> Any:
-    match asked:
-        case SvmHyperparameters():
-            return SVC(kernel="rbf", C=asked.C, gamma=asked.gamma, cache_size=_SVM_CACHE_MEBIBYTES)
+def _estimator(hyperparameters: AnyFittedHyperparameters) -> Any:
+    match hyperparameters:
+        case SvmHyperparameters(C=c, gamma=gamma):
+            return SVC(kernel="rbf", C=c, gamma=gamma, cache_size=_SVM_CACHE_MEBIBYTES)
         case LogisticHyperparameters():
-            return LogisticRegression(solver="lbfgs", C=asked.C, max_iter=asked.max_iterations)
+            return LogisticRegression(
+                solver="lbfgs", C=hyperparameters.C, max_iter=hyperparameters.max_iterations
+            )
         case NeighboursHyperparameters():
-            # A tree over 784 dimensions looks at nearly every image all the same.
-            return KNeighborsClassifier(asked.neighbours, algorithm="brute")
+            # In 784 dimensions a tree search visits nearly every image anyway.
+            return KNeighborsClassifier(hyperparameters.neighbours, algorithm="brute")
 
 
-def _drawn(images: int, count: int, seed: int) -> npt.NDArray[np.intp]:
-    """Places of some images, rising; of all, whatever the seed."""
+def _sample_indices(images: int, count: int, seed: int) -> npt.NDArray[np.intp]:
+    """Sorted indices of `count` random images; all indices if `count` equals `images`."""
     return np.sort(np.random.default_rng(seed).choice(images, count, replace=False))
 
 
-def _rows(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """From bytes to [0, 1], an image a row: uint8 (n, 28, 28) to float32 (n, 784)."""
+def _flatten_images(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Scale to [0, 1], one row per image: uint8 (n, 28, 28) to float32 (n, 784)."""
     return np.divide(pixels.reshape(len(pixels), -1), np.float32(255), dtype=np.float32)

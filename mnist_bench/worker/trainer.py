@@ -1,4 +1,4 @@
-"""Training and scoring of the network: `advance` and `evaluate`; no clock, no files."""
+"""Trainer of networks in TensorFlow: updates and evaluation, without timing or files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 from mnist_bench.core.limits import Precision
 from mnist_bench.data.dataset import Dataset
 from mnist_bench.data.idx import CLASSES
-from mnist_bench.models.layers import HeldImages
+from mnist_bench.models.layers import ImageVariables
 from mnist_bench.models.lenet5 import Lenet5
 from mnist_bench.models.mlp import FullyConnected
 from mnist_bench.models.paper_cnn import PaperCnn
@@ -24,52 +24,52 @@ from mnist_bench.scenarios.hyperparameters import (
     PaperCnnHyperparameters,
 )
 from mnist_bench.worker import optimizers
-from mnist_bench.worker.augmentation import shifted, turned_and_zoomed
+from mnist_bench.worker.augmentation import rotate_and_zoom, shift
 from mnist_bench.worker.lr_schedules import learning_rates
 from mnist_bench.worker.scores import Scores, scores_of
 
-_SCORED_AT_ONCE = 500
-"""Images in work at the same time in an evaluation, in a piece for each thread: docs/speed.md."""
-_SMALLEST_PIECE = 50
-"""Of an evaluation: with still fewer images the time goes into beginning with them."""
+_EVALUATION_IMAGES = 500
+"""Images in work at the same time in an evaluation, one piece per shard: docs/speed.md."""
+_MIN_PIECE_IMAGES = 50
+"""Least images in a piece: with fewer, the overhead per piece dominates."""
 
 
 class Network(Protocol):
-    """What can be trained here."""
+    """A network that the trainer can train."""
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """All that is trained."""
+        """The trained variables."""
         ...
 
     def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
-        """float32 (n, 10) of uint8 (n, 28, 28); in training with the number of the step."""
+        """float32 (n, 10) for uint8 (n, 28, 28); `dropout_step` is the step, None when scoring."""
         ...
 
     def average(self, updates: tf.Tensor) -> None:
-        """Called after each update, with their number so far."""
+        """Update averaged weights; called after each update with the number of updates so far."""
         ...
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """All that scoring uses, by a name that says the layer."""
+        """The weights used for scoring, by names like `conv1_weights`."""
         ...
 
 
 class Trainer:
-    """One training of a network from step 0.
+    """A training of a network from step 0.
 
-    The same seed on the same machine with the same number of parts gives the same losses and
-    accuracies, bit for bit, however the steps are divided among calls of `advance`.
+    The same seed on the same machine with the same number of shards gives the same losses and
+    accuracies, bit for bit, regardless of how the steps are divided among calls of `advance`.
 
     Args:
-        dataset: Images; the training split is held as bytes and scaled inside the graph.
+        dataset: The splits; images stay bytes and are scaled inside the graph.
         hyperparameters: Of the network and its training.
-        seed: Seeds weights, batches, dropout, shifts, turns and zooms.
-        total_steps: Length of the whole training, at whose end a schedule arrives; None where
-            the learning rate is constant.
-        precision: Of the network's arithmetic; weights, loss and optimizer are float32 in either.
-        parts: Into how many parts the work is cut; a step's, into no more than it has images.
-        network: What is trained; None for that of the hyperparameters, drawn from the seed.
+        seed: Seeds weights, batches, dropout and augmentation.
+        total_steps: Length of the whole training, on which a schedule depends; None if the
+            learning rate is constant.
+        precision: Of the network's arithmetic; weights, loss and optimizer are always float32.
+        shards: Pieces that a batch is cut into, at most one per image.
+        network: The network to train; None creates that of the hyperparameters from the seed.
     """
 
     def __init__(
@@ -80,47 +80,47 @@ class Trainer:
         *,
         total_steps: int | None = None,
         precision: Precision = "float32",
-        parts: int = 1,
+        shards: int = 1,
         network: Network | None = None,
     ) -> None:
-        if total_steps is None and not hyperparameters.rows_share_steps:
+        if total_steps is None and not hyperparameters.step_counts_share_training:
             raise ValueError(f"a {hyperparameters.schedule} training needs its total_steps")
         batch_size = hyperparameters.batch_size
-        self._parts = parts
+        self._shards = shards
         self._hyperparameters = hyperparameters
         self._total_steps = total_steps or 1
         self._seed = seed
         self.model: Network = network or _network(
-            seed, hyperparameters, precision, min(parts, batch_size)
+            seed, hyperparameters, precision, min(shards, batch_size)
         )
         self.step = 0
         self._batches = shuffled_batches(len(dataset.train.labels), batch_size, seed)
-        self._train = HeldImages(dataset.train)
+        self._train = ImageVariables(dataset.train)
         scored = dataset.scored
-        self._held = {split: HeldImages(images) for split, images in scored.items()}
+        self._images = {split: ImageVariables(images) for split, images in scored.items()}
         self._labels = {split: images.labels for split, images in scored.items()}
         self._optimizer = optimizers.make(hyperparameters.optimizer, self.model.variables)
-        # Nothing here is Python's own control flow. AutoGraph would write its source to a file in
-        # the system's folder for such, and a worker ends without removing it.
+        # No AutoGraph: nothing here is Python control flow, and it would write source files to the
+        # temporary folder, which a worker does not remove when it exits.
         self._advance = tf.function(self._loop, autograph=False).get_concrete_function(
             tf.TensorSpec((None, batch_size), tf.int32),
             tf.TensorSpec((None,), tf.float32),
             tf.TensorSpec((), tf.int32),
         )
-        # A call of no steps makes TensorFlow build what it else would build in the first step.
+        # A call without steps makes TensorFlow build everything before the first timed step.
         self._advance(tf.zeros((0, batch_size), tf.int32), tf.zeros(0), tf.constant(0))
         self._score = {
             split: tf.function(
-                lambda held=held: self._scores(held), autograph=False
+                lambda images=images: self._scores(images), autograph=False
             ).get_concrete_function()
-            for split, held in self._held.items()
+            for split, images in self._images.items()
         }
 
     def advance(self, steps: int) -> npt.NDArray[np.float32]:
-        """Do `steps` updates and wait for them.
+        """Do `steps` updates.
 
         Returns:
-            The loss of each step's batch, dropout on, float32 (steps,).
+            The loss of each step's batch, with dropout, float32 (steps,).
         """
         batches = np.stack([next(self._batches) for _ in range(steps)])
         rates = learning_rates(self._hyperparameters, self.step, steps, self._total_steps)
@@ -136,11 +136,11 @@ class Trainer:
         return scores_of(label, probability, self._labels[split])
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """All that scoring uses, by a name that says the layer."""
+        """The weights used for scoring, by names like `conv1_weights`."""
         return self.model.weights()
 
     def _loop(self, batches: tf.Tensor, rates: tf.Tensor, first_step: tf.Tensor) -> tf.Tensor:
-        """Many updates inside one graph: nothing of Python's runs between two steps."""
+        """Do several updates inside one graph, so that no Python code runs between them."""
         count = tf.shape(batches)[0]
         losses = tf.TensorArray(tf.float32, size=count, element_shape=())
 
@@ -154,7 +154,7 @@ class Trainer:
         return losses.stack()
 
     def _update(self, batch: tf.Tensor, learning_rate: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        """One step on the images with the given indices; returns its loss."""
+        """Do one update on the images with the given indices and return the loss."""
         pixels = tf.gather(self._train.pixels, batch)  # (batch, 28, 28)
         labels = tf.gather(self._train.labels, batch)  # (batch,)
         pixels = self._augmented(pixels, tf.stack([tf.constant(self._seed, tf.int32), step]))
@@ -170,68 +170,68 @@ class Trainer:
         return loss
 
     def _augmented(self, pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Images for one step, changed as the hyperparameters tell: uint8 (batch, 28, 28)."""
-        chosen = self._hyperparameters
-        if chosen.rotation_degrees or chosen.zoom_share:
-            pixels = turned_and_zoomed(pixels, chosen.rotation_degrees, chosen.zoom_share, seed)
-        if chosen.shift_pixels:
-            pixels = shifted(pixels, chosen.shift_pixels, seed)
+        """Augmented images of one step, uint8 (batch, 28, 28)."""
+        settings = self._hyperparameters
+        if settings.rotation_degrees or settings.zoom_share:
+            pixels = rotate_and_zoom(pixels, settings.rotation_degrees, settings.zoom_share, seed)
+        if settings.shift_pixels:
+            pixels = shift(pixels, settings.shift_pixels, seed)
         return pixels
 
-    def _scores(self, held: HeldImages) -> tuple[tf.Tensor, tf.Tensor]:
-        """Predicted digits uint8 (n,) and their probabilities float16 (n,), piece by piece."""
-        at_once = max(_SCORED_AT_ONCE // self._parts, _SMALLEST_PIECE)
-        pieces = -(-held.count // at_once)
+    def _scores(self, images: ImageVariables) -> tuple[tf.Tensor, tf.Tensor]:
+        """Predicted digits uint8 (n,) and their probabilities float16 (n,), computed in pieces."""
+        piece_images = max(_EVALUATION_IMAGES // self._shards, _MIN_PIECE_IMAGES)
+        pieces = -(-images.count // piece_images)
         digits = tf.TensorArray(tf.uint8, pieces, infer_shape=False, element_shape=(None,))
-        shares = tf.TensorArray(tf.float16, pieces, infer_shape=False, element_shape=(None,))
+        probabilities = tf.TensorArray(tf.float16, pieces, infer_shape=False, element_shape=(None,))
 
         def body(
-            index: tf.Tensor, digits: tf.TensorArray, shares: tf.TensorArray
+            index: tf.Tensor, digits: tf.TensorArray, probabilities: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
-            # A slice that reaches past the end is cut there: the last piece is a short one.
-            piece = held.pixels[index * at_once : (index + 1) * at_once]
-            probabilities = tf.nn.softmax(self.model.logits(piece))
-            digit = tf.cast(tf.argmax(probabilities, axis=1), tf.uint8)
-            share = tf.cast(tf.reduce_max(probabilities, axis=1), tf.float16)
-            return index + 1, digits.write(index, digit), shares.write(index, share)
+            # A slice past the end is cut there: the last piece may be shorter.
+            piece = images.pixels[index * piece_images : (index + 1) * piece_images]
+            class_probabilities = tf.nn.softmax(self.model.logits(piece))
+            digit = tf.cast(tf.argmax(class_probabilities, axis=1), tf.uint8)
+            probability = tf.cast(tf.reduce_max(class_probabilities, axis=1), tf.float16)
+            return index + 1, digits.write(index, digit), probabilities.write(index, probability)
 
-        _, digits, shares = tf.while_loop(
+        _, digits, probabilities = tf.while_loop(
             lambda index, *_: index < pieces,
             body,
-            (0, digits, shares),
-            parallel_iterations=self._parts,
+            (0, digits, probabilities),
+            parallel_iterations=self._shards,
         )
-        return digits.concat(), shares.concat()
+        return digits.concat(), probabilities.concat()
 
 
 def _network(
-    seed: int, asked: AnyNetworkHyperparameters, precision: Precision, parts: int
+    seed: int, hyperparameters: AnyNetworkHyperparameters, precision: Precision, shards: int
 ) -> Network:
-    """The network that the hyperparameters are of."""
-    match asked:
+    """Create the network of the hyperparameters."""
+    match hyperparameters:
         case PaperCnnHyperparameters():
-            return PaperCnn(seed, asked, precision, parts)
+            return PaperCnn(seed, hyperparameters, precision, shards)
         case FullyConnectedHyperparameters():
-            return FullyConnected(seed, asked, precision, parts)
+            return FullyConnected(seed, hyperparameters, precision, shards)
         case Lenet5Hyperparameters():
-            return Lenet5(seed, asked, precision, parts)
+            return Lenet5(seed, hyperparameters, precision, shards)
 
 
 def _loss(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
-    """Mean cross-entropy of labels int32 (n,) and logits (n, 10)."""
+    """Mean cross-entropy of labels, int32 (n,), and logits, (n, 10)."""
     if not smoothing:
-        each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     else:
         smoothed = tf.one_hot(labels, CLASSES) * (1 - smoothing) + smoothing / CLASSES
-        each = tf.nn.softmax_cross_entropy_with_logits(smoothed, logits)
-    return tf.reduce_mean(each)
+        losses = tf.nn.softmax_cross_entropy_with_logits(smoothed, logits)
+    return tf.reduce_mean(losses)
 
 
 def shuffled_batches(images: int, batch_size: int, seed: int) -> Iterator[npt.NDArray[np.int32]]:
-    """Indices of the training images, batch by batch, shuffled anew each epoch.
+    """Yield batches of training image indices, shuffled each epoch.
 
-    As in the author's program a batch that reaches past the end of an epoch is filled from the
-    next one, so that none is short and no image is left out.
+    As in the author's program, a batch at the end of an epoch is filled from the next epoch, so
+    that no batch is short and no image is left out.
     """
     random = np.random.default_rng(seed)
     pending = np.empty(0, np.int32)

@@ -1,4 +1,4 @@
-"""One group of runs against another, on hand-made runs."""
+"""Comparison of groups of runs, on hand-made runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def side(*runs: RunResult, label: str = "other") -> Side:
     return Side(label, summarise(runs))
 
 
-def only(base: Side, other: Side) -> Comparison:
+def compared(base: Side, other: Side) -> Comparison:
     (line,) = compare(base, [other])
     return line
 
@@ -34,7 +34,7 @@ def test_by_hand() -> None:
     # Logarithms of 10 and 40 are log 20 ∓ log 2; of 5 and 5·4 likewise around log 10: the ratio of
     # geometric means is 1/2. Both have s² = 2·(log 2)², so Welch's error is sqrt(2·(log 2)²) and
     # its degrees of freedom 2; t(0.975; 2) = 4.302653.
-    line = only(side(timed(0, 10), timed(1, 40)), side(timed(0, 5), timed(1, 20)))
+    line = compared(side(timed(0, 10), timed(1, 40)), side(timed(0, 5), timed(1, 20)))
     assert (line.base_n, line.other_n, line.base_steps, line.other_steps) == (2, 2, 1_000, 1_000)
     seconds = line.train_seconds
     assert seconds is not None
@@ -50,7 +50,7 @@ def test_by_hand() -> None:
 def test_a_difference_beyond_noise() -> None:
     base = side(timed(0, 10.0, 0.980), timed(1, 10.1, 0.981), timed(2, 9.9, 0.979))
     other = side(timed(0, 20.0, 0.990), timed(1, 20.2, 0.991), timed(2, 19.8, 0.989))
-    line = only(base, other)
+    line = compared(base, other)
     assert line.train_seconds is not None
     assert line.final_test_accuracy is not None
     assert line.train_seconds.value == pytest.approx(2)
@@ -60,7 +60,7 @@ def test_a_difference_beyond_noise() -> None:
 
 
 def test_one_seed_has_no_interval() -> None:
-    line = only(side(timed(0, 10)), side(timed(0, 15), timed(1, 15)))
+    line = compared(side(timed(0, 10)), side(timed(0, 15), timed(1, 15)))
     assert line.train_seconds is not None
     assert line.train_seconds.value == pytest.approx(1.5)
     assert (line.train_seconds.low, line.train_seconds.is_within_noise) == (None, None)
@@ -78,28 +78,28 @@ def test_one_seed_has_no_interval() -> None:
          "power differs: other ran on battery, times mislead"),
     ],
 )  # fmt: skip
-def test_what_differs_beside_is_named(changes: dict[str, Any], note: str) -> None:
+def test_other_differences_are_noted(changes: dict[str, Any], note: str) -> None:
     base = side(timed(0, 10), timed(1, 11))
-    assert note in only(base, side(timed(0, 10, **changes), timed(1, 11, **changes))).notes
+    assert note in compared(base, side(timed(0, 10, **changes), timed(1, 11, **changes))).notes
 
 
-def test_machines_that_differ_are_named() -> None:
+def test_different_machines_are_noted() -> None:
     base = side(timed(0, 10), timed(1, 11))
     other = side(timed(0, 10, machine_id="f" * 16), timed(1, 11, machine_id="f" * 16))
-    assert only(base, other).notes == ("machines differ",)
+    assert compared(base, other).notes == ("machines differ",)
 
 
-def test_a_seed_of_two_machines_is_told_though_one_run_of_it_is_taken() -> None:
+def test_seed_run_on_two_machines_is_noted() -> None:
     base = side(timed(0, 10), timed(0, 20, machine_id="f" * 16), timed(1, 11))
-    notes = only(base, side(timed(0, 10), timed(1, 11))).notes
+    notes = compared(base, side(timed(0, 10), timed(1, 11))).notes
     assert "runs of 2 machines on one side: times mislead" in notes
     assert "machines differ" in notes
 
 
-def test_seeds_that_agree_are_no_certainty() -> None:
+def test_equal_accuracies_have_rounding_error() -> None:
     # One image more of 10,000. Whole numbers of images: s = 1/10,000/sqrt(12) on both sides, two
     # degrees of freedom, t(0.975; 2) = 4.302653.
-    line = only(*(side(*(timed(s, 10, final) for s in (0, 1))) for final in (0.9920, 0.9921)))
+    line = compared(*(side(*(timed(s, 10, final) for s in (0, 1))) for final in (0.9920, 0.9921)))
     accuracy = line.final_test_accuracy
     assert accuracy is not None
     assert accuracy.low is not None
@@ -108,17 +108,17 @@ def test_seeds_that_agree_are_no_certainty() -> None:
     assert accuracy.is_within_noise is True
 
 
-def test_the_side_on_battery_is_named() -> None:
-    spent = {"verdict": "suspect", "reasons": ("on battery",)}
-    base = side(timed(0, 10, **spent), timed(1, 11, **spent))
-    line = only(base, side(timed(0, 10), timed(1, 11)))
+def test_side_on_battery_is_noted() -> None:
+    on_battery = {"verdict": "suspect", "reasons": ("on battery",)}
+    base = side(timed(0, 10, **on_battery), timed(1, 11, **on_battery))
+    line = compared(base, side(timed(0, 10), timed(1, 11)))
     assert "power differs: the base ran on battery, times mislead" in line.notes
 
 
-def test_memory_read_otherwise_is_not_compared() -> None:
+def test_memory_of_different_methods_is_not_compared() -> None:
     base = side(timed(0, 10), timed(1, 11))
     other = side(*(timed(s, 10 + s, memory_method="getrusage") for s in (0, 1)))
-    line = only(base, other)
+    line = compared(base, other)
     assert line.peak_rss_bytes is None
     assert any(note.startswith("peak memory is not compared") for note in line.notes)
 
@@ -126,23 +126,23 @@ def test_memory_read_otherwise_is_not_compared() -> None:
 def test_accuracies_on_other_images_are_not_compared() -> None:
     base = side(timed(0, 10), timed(1, 11))
     foreign = {"dataset": "mnist-5k", "dataset_digest": "e" * 64}
-    line = only(base, side(*(timed(s, 10 + s, **foreign) for s in (0, 1))))
+    line = compared(base, side(*(timed(s, 10 + s, **foreign) for s in (0, 1))))
     assert line.final_test_accuracy is None
     assert line.train_seconds is not None
     assert "accuracies are not compared: other images" in line.notes
 
 
-def test_what_was_spoilt_has_no_time() -> None:
+def test_invalid_runs_are_left_out_of_time() -> None:
     base = side(timed(0, 10), timed(1, 10))
     other = side(timed(0, 20), timed(1, 20), timed(2, 900, verdict="invalid"))
-    line = only(base, other)
+    line = compared(base, other)
     assert line.train_seconds is not None
     assert line.train_seconds.value == pytest.approx(2)
     assert line.other_n == 3
     assert "1 invalid of 3 runs left out of time and memory" in line.notes
 
 
-def test_step_counts_that_both_have() -> None:
+def test_only_common_step_counts_are_compared() -> None:
     base = side(timed(0, 10), timed(0, 20, steps=2_500))
     lines = compare(base, [side(timed(0, 5), timed(0, 50, steps=5_000))])
     assert [(line.base_steps, line.other_steps) for line in lines] == [(1_000, 1_000)]
@@ -152,7 +152,7 @@ def test_step_counts_that_both_have() -> None:
     assert "steps differ: 250 against 1,000" in line.notes
 
 
-def test_what_has_no_counterpart_is_told() -> None:
+def test_unmatched_step_counts_are_noted() -> None:
     base = side(timed(0, 10), timed(0, 20, steps=2_500), label="base")
     other = side(timed(0, 5), timed(0, 50, steps=5_000))
     nothing = side(run(status="failed", evaluations=()), label="third")
@@ -162,19 +162,19 @@ def test_what_has_no_counterpart_is_told() -> None:
         "base: 1,000, 2,500 steps are not compared: third has none",
         "third: no finished run",
     ]
-    # One of each are compared whatever their steps.
+    # A single step count per side is compared whatever its steps.
     assert list(unmatched(side(timed(0, 10)), [side(timed(0, 4, steps=250))])) == []
 
 
-def test_what_a_side_leaves_out_is_told() -> None:
+def test_left_out_runs_are_noted() -> None:
     one_thread = timed(2, 90, threads=1)
-    line = only(side(timed(0, 10), timed(1, 11)), side(timed(0, 5), timed(1, 6), one_thread))
+    line = compared(side(timed(0, 10), timed(1, 11)), side(timed(0, 5), timed(1, 6), one_thread))
     assert line.other_n == 2
     assert "left out: 1 not with 2 threads in float32 on cpu" in line.notes
-    line = only(side(timed(0, 10), timed(1, 11), one_thread), side(timed(0, 5), timed(1, 6)))
+    line = compared(side(timed(0, 10), timed(1, 11), one_thread), side(timed(0, 5), timed(1, 6)))
     assert "left out of the base: 1 not with 2 threads in float32 on cpu" in line.notes
 
 
-def test_nothing_finished() -> None:
+def test_without_finished_runs() -> None:
     failed = side(run(status="failed", evaluations=()))
     assert compare(side(timed(0, 10)), [failed]) == ()

@@ -1,4 +1,4 @@
-"""What digits are taken for, counted by hand."""
+"""Confusion matrix and misclassified images, counted by hand."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def predictions(*digits: int, probability: float = 0.5) -> Predictions:
     return Predictions(np.array(digits, np.uint8), np.full(len(digits), probability, np.float16))
 
 
-def found(*trainings: Predictions) -> Confusion:
+def confusion_matrix(*trainings: Predictions) -> Confusion:
     confusion = confusion_of(trainings, IMAGES)
     assert confusion is not None
     return confusion
 
 
-def test_readings_are_counted_over_trainings() -> None:
-    confusion = found(predictions(0, 1, 7, 9, 4), predictions(0, 1, 7, 9, 9))
+def test_predictions_are_counted_over_trainings() -> None:
+    confusion = confusion_matrix(predictions(0, 1, 7, 9, 4), predictions(0, 1, 7, 9, 9))
     assert confusion.n == 2
     assert confusion.counts[0][0] == 2
     assert (confusion.counts[1][1], confusion.counts[1][7]) == (2, 2)
@@ -36,22 +36,22 @@ def test_readings_are_counted_over_trainings() -> None:
     assert confusion.errors == 3
 
 
-def test_a_line_a_digit() -> None:
-    line = found(predictions(0, 1, 7, 4, 4), predictions(0, 1, 7, 9, 9)).digits[9]
+def test_line_of_a_digit() -> None:
+    line = confusion_matrix(predictions(0, 1, 7, 4, 4), predictions(0, 1, 7, 9, 9)).digits[9]
     assert (line.images, line.n, line.right) == (2, 2, 2)
     assert line.share_right == pytest.approx(0.5)
     assert (line.taken_for, line.taken_for_count) == (4, 2)
 
 
-def test_a_digit_that_is_never_missed_and_one_that_is_not_there() -> None:
-    digits = found(predictions(0, 1, 1, 9, 9)).digits
+def test_digit_without_errors_and_digit_without_images() -> None:
+    digits = confusion_matrix(predictions(0, 1, 1, 9, 9)).digits
     assert digits[0].taken_for is None
     assert digits[0].share_right == 1
     assert digits[5].share_right is None
 
 
-def test_the_worst_are_those_that_most_trainings_miss_then_the_surest() -> None:
-    missed = found(
+def test_missed_images_are_ordered_by_errors_then_confidence() -> None:
+    missed = confusion_matrix(
         predictions(0, 1, 7, 4, 9, probability=0.5),
         predictions(3, 1, 7, 4, 9, probability=0.5),
         predictions(0, 1, 2, 4, 9, probability=0.75),
@@ -63,15 +63,15 @@ def test_the_worst_are_those_that_most_trainings_miss_then_the_surest() -> None:
     assert (missed[0].pixels == IMAGES.pixels[2]).all()
 
 
-def test_confidence_is_of_wrong_readings_alone() -> None:
-    sure: npt.NDArray[np.float16] = np.array([0.5, 0.5, 0.875, 0.25, 0.5], np.float16)
-    trainings = [Predictions(np.array([0, 1, 7, 4, 9], np.uint8), sure)]
-    missed = found(*trainings).missed
+def test_confidence_is_of_wrong_predictions_only() -> None:
+    probabilities: npt.NDArray[np.float16] = np.array([0.5, 0.5, 0.875, 0.25, 0.5], np.float16)
+    trainings = [Predictions(np.array([0, 1, 7, 4, 9], np.uint8), probabilities)]
+    missed = confusion_matrix(*trainings).missed
     assert [(each.image, each.confidence) for each in missed] == [(2, 0.875), (3, 0.25)]
 
 
-def test_a_method_without_probabilities_has_no_confidence() -> None:
-    missed = found(
+def test_model_without_probabilities_has_no_confidence() -> None:
+    missed = confusion_matrix(
         predictions(0, 1, 7, 4, 9, probability=np.nan), predictions(0, 1, 7, 9, 9)
     ).missed
     assert [(each.image, each.wrong, each.confidence) for each in missed] == [
@@ -89,11 +89,11 @@ def test_a_method_without_probabilities_has_no_confidence() -> None:
     ],
     ids=["no digit", "too many", "below 0", "two axes"],
 )
-def test_what_are_no_readings_of_digits(digits: Any, probabilities: Any) -> None:
-    with pytest.raises(ValueError, match=r"digit|pair"):
+def test_invalid_predictions_are_rejected(digits: Any, probabilities: Any) -> None:
+    with pytest.raises(ValueError, match=r"digit|length"):
         Predictions(digits, probabilities)
 
 
 @pytest.mark.parametrize("trainings", [(), (predictions(0, 1),)])
-def test_nothing_to_tell(trainings: tuple[Predictions, ...]) -> None:
+def test_no_confusion_without_matching_predictions(trainings: tuple[Predictions, ...]) -> None:
     assert confusion_of(trainings, IMAGES) is None

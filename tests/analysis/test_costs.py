@@ -1,4 +1,4 @@
-"""What runs took, on hand-made results."""
+"""Costs of runs, on hand-made results."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from factories import evaluations, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.analysis import costs as spent
-from mnist_bench.analysis.costs import Peak, PhaseCost, costs_of, peak_of, phases_of, total_cost
+from mnist_bench.analysis.costs import (
+    Costs,
+    Peak,
+    PhaseCost,
+    TotalCost,
+    costs_of,
+    peak_of,
+    phases_of,
+    total_cost,
+)
 from mnist_bench.results.run_summary import RunSummary, summarise_run
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
@@ -26,7 +34,7 @@ def summary(seed: int = 0, *, pace: float = 0.02, steps: int = 1_000, **changes:
 # Costs of a row
 
 
-def test_an_invalid_run_is_left_out_of_time_speed_and_memory() -> None:
+def test_invalid_run_is_left_out_of_time_speed_and_memory() -> None:
     runs = [
         summary(0, pace=0.02, verdict="clean", peak_rss_bytes=900 * MIB),  # 20 s, 2,500 images/s
         summary(1, pace=0.04, verdict="suspect", reasons=("other load",), peak_rss_bytes=950 * MIB),
@@ -41,7 +49,7 @@ def test_an_invalid_run_is_left_out_of_time_speed_and_memory() -> None:
     assert costs.note == "1 invalid run left out of time, speed and memory: suspended, stalls"
 
 
-def test_every_run_invalid_gives_no_figures() -> None:
+def test_no_costs_if_every_run_is_invalid() -> None:
     runs = [summary(seed, verdict="invalid", reasons=("suspended",)) for seed in range(2)]
     costs = costs_of(runs)
     assert costs.train_seconds_mean is costs.images_per_second_mean is None
@@ -50,7 +58,7 @@ def test_every_run_invalid_gives_no_figures() -> None:
     assert costs.note == "no time, speed and memory, every run is invalid: suspended"
 
 
-def test_several_invalid_runs_name_each_reason_once() -> None:
+def test_reasons_of_invalid_runs_are_listed_once() -> None:
     runs = [summary(0), summary(1, verdict="invalid", reasons=("steal", "suspended")),
             summary(2, verdict="invalid", reasons=("suspended",))]  # fmt: skip
     note = "2 invalid runs left out of time, speed and memory: steal, suspended"
@@ -59,7 +67,7 @@ def test_several_invalid_runs_name_each_reason_once() -> None:
     assert (costs_of(silent).note or "").endswith("memory: no reason was recorded")
 
 
-def test_runs_that_nobody_judged_count() -> None:
+def test_runs_without_verdict_count() -> None:
     costs = costs_of([summary(0), summary(1, pace=0.04)])
     assert (costs.clean, costs.suspect, costs.invalid, costs.timed_n) == (0, 0, 0, 2)
     assert costs.train_seconds_mean == pytest.approx(30)
@@ -68,20 +76,20 @@ def test_runs_that_nobody_judged_count() -> None:
     assert costs.note is None
 
 
-def test_one_run_has_no_spread_of_time() -> None:
+def test_one_run_has_no_standard_deviation() -> None:
     costs = costs_of([summary(0)])
     assert (costs.train_seconds_sd, costs.images_per_second_sd) == (None, None)
 
 
-def test_no_runs_no_figures_no_note() -> None:
-    assert costs_of([]) == spent.Costs(0, 0, 0, 0, *[None] * 6)
+def test_without_runs() -> None:
+    assert costs_of([]) == Costs(0, 0, 0, 0, *[None] * 6)
 
 
 # Peaks
 
 
 @pytest.mark.parametrize(
-    ("marks", "peak"),
+    ("peaks", "peak"),
     [
         ([], Peak(None)),
         ([(None, "VmHWM")], Peak(None)),
@@ -97,14 +105,14 @@ def test_no_runs_no_figures_no_note() -> None:
         ),
     ],
 )
-def test_marks_of_different_methods_are_never_mixed(
-    marks: list[tuple[int | None, str | None]], peak: Peak
+def test_peaks_of_different_methods_are_not_mixed(
+    peaks: list[tuple[int | None, str | None]], peak: Peak
 ) -> None:
-    runs = [summary(peak_rss_bytes=size, memory_method=method) for size, method in marks]
+    runs = [summary(peak_rss_bytes=size, memory_method=method) for size, method in peaks]
     assert peak_of(runs) == peak
 
 
-def test_a_row_of_two_methods_has_no_peak_and_says_why() -> None:
+def test_no_peak_with_a_note_for_two_methods() -> None:
     costs = costs_of([summary(0), summary(1, memory_method="peak_wset")])
     assert costs.peak_rss_bytes_max is None
     assert costs.train_seconds_mean == pytest.approx(20)
@@ -113,7 +121,7 @@ def test_a_row_of_two_methods_has_no_peak_and_says_why() -> None:
     )
 
 
-def test_an_invalid_runs_method_is_nobodys_business() -> None:
+def test_memory_method_of_an_invalid_run_is_ignored() -> None:
     odd = summary(1, memory_method="peak_wset", verdict="invalid", reasons=("steal",))
     costs = costs_of([summary(0, peak_rss_bytes=7), odd])
     assert costs.peak_rss_bytes_max == 7
@@ -125,7 +133,7 @@ def test_an_invalid_runs_method_is_nobodys_business() -> None:
 
 def test_phases_by_hand() -> None:
     runs = [
-        summary(0, steps=1_000, seconds={"import": 90.0}),  # the shorter row of a training
+        summary(0, steps=1_000, seconds={"import": 90.0}),  # the shorter run of a training
         summary(0, steps=2_500, seconds={"import": 4.0, "train": 50.0},
                 phase_peak_rss_bytes={"import": 300, "train": 900}, shared_phases=("import",)),
         summary(1, steps=2_500, seconds={"import": 6.0, "train": 70.0},
@@ -133,17 +141,17 @@ def test_phases_by_hand() -> None:
         summary(2, steps=2_500, verdict="invalid", reasons=("steal",), seconds={"import": 99.0}),
         summary(3, steps=2_500, status="killed", seconds={"import": 99.0}),
     ]  # fmt: skip
-    found = phases_of(runs)
-    assert found is not None
-    assert (found.steps, found.trainings) == (2_500, 2)
-    assert found.costs == (
+    phases = phases_of(runs)
+    assert phases is not None
+    assert (phases.steps, phases.trainings) == (2_500, 2)
+    assert phases.costs == (
         PhaseCost("import", 5.0, pytest.approx(2**0.5), 310, shared=1, trainings=2),
         PhaseCost("train", 60.0, pytest.approx(200**0.5), 900, shared=0, trainings=2),
     )
 
 
-def test_phases_of_two_jobs_are_not_averaged() -> None:
-    """The same scenario with another batch size, or on other images, is another job."""
+def test_phases_of_different_tasks_are_not_averaged() -> None:
+    """Another batch size or other images make another task."""
     papers = [summary(seed, seconds={"train": 20.0}) for seed in range(2)]
     others = [
         summary(
@@ -154,46 +162,46 @@ def test_phases_of_two_jobs_are_not_averaged() -> None:
         ),
         summary(3, dataset="mnist-5k", trajectory="d", seconds={"train": 5.0}),
     ]
-    found = phases_of([*others, *papers])
-    assert found is not None
-    assert found.trainings == 2
-    assert [cost.seconds_mean for cost in found.costs] == [20.0]
+    phases = phases_of([*others, *papers])
+    assert phases is not None
+    assert phases.trainings == 2
+    assert [cost.seconds_mean for cost in phases.costs] == [20.0]
 
 
 def test_phase_peaks_of_two_methods_are_not_mixed() -> None:
     peaks = {"phase_peak_rss_bytes": {"train": 900}, "seconds": {"train": 1.0}}
-    found = phases_of([summary(0, **peaks), summary(1, memory_method="ru_maxrss", **peaks)])
-    assert found is not None
-    assert [cost.peak_rss_bytes_max for cost in found.costs] == [None]
+    phases = phases_of([summary(0, **peaks), summary(1, memory_method="ru_maxrss", **peaks)])
+    assert phases is not None
+    assert [cost.peak_rss_bytes_max for cost in phases.costs] == [None]
 
 
 @pytest.mark.parametrize("changes", [{"status": "failed"}, {"seconds": {}}, {"verdict": "invalid"}])
-def test_no_phases_where_no_run_can_tell(changes: dict[str, Any]) -> None:
+def test_no_phases_without_valid_finished_runs(changes: dict[str, Any]) -> None:
     assert phases_of([summary(**changes)]) is None
     assert phases_of([]) is None
 
 
-# All together
+# Total cost
 
 
-def test_cost_counts_a_shared_training_once() -> None:
+def test_total_cost_counts_a_training_once() -> None:
     runs = [summary(seed, steps=steps) for seed in (0, 1) for steps in (1_000, 5_000)]
-    told = total_cost(runs)
-    assert (told.trainings, told.train_seconds) == pytest.approx((2, 200))
-    assert told.peak == Peak(1_000 * MIB + 5_000)
+    total = total_cost(runs)
+    assert (total.trainings, total.train_seconds) == pytest.approx((2, 200))
+    assert total.peak == Peak(1_000 * MIB + 5_000)
     apart = [summary(steps=steps, trajectory=f"t{steps}") for steps in (1_000, 5_000)]
     assert total_cost(apart).train_seconds == pytest.approx(120)
-    assert total_cost([]) == spent.TotalCost(0, None, 0, Peak(None))
+    assert total_cost([]) == TotalCost(0, None, 0, Peak(None))
 
 
-def test_an_invalid_trainings_time_was_spent_all_the_same() -> None:
+def test_total_cost_includes_invalid_trainings() -> None:
     invalid = {"verdict": "invalid", "reasons": ("suspended",), "peak_rss_bytes": 2_000 * MIB}
     long = summary(1, steps=2_500, **invalid)
     runs = [summary(0, peak_rss_bytes=MIB), summary(1, **invalid), long]
-    told = total_cost(runs)
-    assert (told.trainings, told.invalid_trainings) == (2, 1)
-    assert told.train_seconds == pytest.approx(70)  # 20 s, and 50 s of the other's longer row
-    assert told.peak == Peak(MIB)
+    total = total_cost(runs)
+    assert (total.trainings, total.invalid_trainings) == (2, 1)
+    assert total.train_seconds == pytest.approx(70)  # 20 s, and 50 s of the other's longer run
+    assert total.peak == Peak(MIB)
     assert total_cost([long]).peak == Peak(None, "every run is invalid")
 
 
@@ -202,13 +210,13 @@ PACES = st.integers(1, 50).map(lambda hundredths: hundredths / 100)
 
 
 @given(st.lists(st.tuples(VERDICTS, PACES), max_size=6))
-def test_invalid_runs_never_move_a_figure(drawn: list[tuple[str | None, float]]) -> None:
+def test_invalid_runs_change_no_cost(drawn: list[tuple[str | None, float]]) -> None:
     runs = [summary(seed, pace=pace, verdict=verdict)
             for seed, (verdict, pace) in enumerate(drawn)]  # fmt: skip
-    without = [run for run in runs if run.verdict != "invalid"]
-    all_of_them, good = costs_of(runs), costs_of(without)
-    assert all_of_them.train_seconds_mean == good.train_seconds_mean
-    assert all_of_them.images_per_second_mean == good.images_per_second_mean
-    assert all_of_them.peak_rss_bytes_max == good.peak_rss_bytes_max
-    assert all_of_them.timed_n == len(without) == len(runs) - all_of_them.invalid
-    assert (all_of_them.note is None) == (all_of_them.invalid == 0)
+    valid_runs = [run for run in runs if run.verdict != "invalid"]
+    all_costs, valid_costs = costs_of(runs), costs_of(valid_runs)
+    assert all_costs.train_seconds_mean == valid_costs.train_seconds_mean
+    assert all_costs.images_per_second_mean == valid_costs.images_per_second_mean
+    assert all_costs.peak_rss_bytes_max == valid_costs.peak_rss_bytes_max
+    assert all_costs.timed_n == len(valid_runs) == len(runs) - all_costs.invalid
+    assert (all_costs.note is None) == (all_costs.invalid == 0)

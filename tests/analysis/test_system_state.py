@@ -1,4 +1,4 @@
-"""What runs saw together, on hand-made results."""
+"""System state over several runs, on hand-made results."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from mnist_bench.measurement.conditions import Conditions, Surroundings
 from mnist_bench.results.run import RunResult
 
 
-def looked(*looks: Surroundings) -> RunResult:
-    return run(conditions=Conditions(surroundings=looks))
+def run_observing(*observations: Surroundings) -> RunResult:
+    return run(conditions=Conditions(surroundings=observations))
 
 
-def test_several_runs_looks_together() -> None:
-    first = looked(
+def test_observations_of_several_runs_are_combined() -> None:
+    first = run_observing(
         Surroundings(logical_cores=8, affinity_cores=4, quota_cores=1.5, governor="powersave",
                      clock_mhz=2_400.0, on_battery=False, temperature_celsius=60.0),
         Surroundings(logical_cores=8, affinity_cores=6, clock_mhz=3_100.0, on_battery=True),
     )  # fmt: skip
-    second = looked(Surroundings(logical_cores=8, governor="performance", clock_mhz=2_900.0))
+    second = run_observing(Surroundings(logical_cores=8, governor="performance", clock_mhz=2_900.0))
     assert system_state_of([first, run(), second]) == SystemState(
         on_battery=True,
         governors=("performance", "powersave"),
@@ -32,11 +32,11 @@ def test_several_runs_looks_together() -> None:
     )
 
 
-def test_what_nobody_told_is_unknown() -> None:
-    nothing = SystemState(None, (), None, None, None, None, None, None)
-    assert system_state_of([looked(Surroundings())]) == nothing
+def test_missing_values_are_unknown() -> None:
+    unknown = SystemState(None, (), None, None, None, None, None, None)
+    assert system_state_of([run_observing(Surroundings())]) == unknown
 
 
-def test_nobody_looked() -> None:
+def test_without_observations() -> None:
     assert system_state_of([]) is None
-    assert system_state_of([run(), looked()]) is None
+    assert system_state_of([run(), run_observing()]) is None

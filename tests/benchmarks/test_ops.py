@@ -29,11 +29,11 @@ FOLDER = Path(ops.__file__).parent
         ("ExecutorState::Process", ""),
     ],
 )
-def test_an_event_is_told_by_what_it_does(event: str, kind: str) -> None:
+def test_kind_of_event(event: str, kind: str) -> None:
     assert ops.kind_of(event) == kind
 
 
-def test_the_least_that_operations_could_take() -> None:
+def test_lower_bounds_of_operations() -> None:
     of = operations_profile()
     # The second convolution, backward: 50 images, 14 × 14 places, 5 × 5 × 32 by 64 products.
     assert of.floor_milliseconds("Conv2DBackpropInput") == pytest.approx(10.0352)
@@ -42,12 +42,12 @@ def test_the_least_that_operations_could_take() -> None:
     assert of.floor_milliseconds("MaxPool") is None
 
 
-def test_a_steps_arithmetic_is_what_the_peers_page_says() -> None:
+def test_arithmetic_of_a_step() -> None:
     assert sum(ops.STEP_MFLOP.values()) / 1000 == pytest.approx(STEP_GFLOP, rel=0.03)
     assert ops.STEP_BYTES["ResourceApplyAdam"] == 28 * paper.PARAMETER_COUNT
 
 
-def test_the_page_by_hand() -> None:
+def test_page() -> None:
     session = OpsSession(
         command="python benchmarks/peers/ops.py --data DIR",
         date="2026-01-02",
@@ -63,6 +63,6 @@ def test_the_page_by_hand() -> None:
     assert any("100 GFLOP/s; copies: 10.0 GB/s" in line for line in lines)
 
 
-def test_the_committed_page_is_what_its_data_give() -> None:
+def test_committed_page_is_current() -> None:
     session = OpsSession.model_validate_json((FOLDER / "ops.json").read_text(encoding="utf-8"))
     assert (FOLDER / "ops.md").read_text(encoding="utf-8") == ops.page(session)

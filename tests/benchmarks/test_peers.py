@@ -1,4 +1,4 @@
-"""benchmarks/peers: ratios, intervals, targets and pages; the committed pages are of their data."""
+"""benchmarks/peers: ratios, intervals, targets and pages; the committed pages are current."""
 
 from __future__ import annotations
 
@@ -58,21 +58,21 @@ def session(*rounds: Round, missing: dict[str, str] | None = None) -> Session:
     )
 
 
-def made(**steps: float) -> Round:
+def round_of(**steps: float) -> Round:
     return Round(timed={name: timed(name, step) for name, step in steps.items()})
 
 
 # Ratios
 
 
-def test_a_run_is_told_by_its_median_chunk_and_its_fastest_way():
+def test_a_run_is_summarized_by_median_chunk_and_fastest_evaluation():
     run = timed("keras", 30.0, score=1.2)
     assert ratios.step_milliseconds(run) == 30.0
     assert ratios.best_way(run) == "500 at once"
     assert ratios.evaluation_seconds(run) == 1.2
 
 
-def test_the_interval_is_students_on_the_logarithms():
+def test_the_interval_is_students_on_logarithms():
     values = [1.6, 1.8, 1.7, 2.0, 1.75]
     got = ratios.of_rounds(values)
     logs = [math.log(value) for value in values]
@@ -82,14 +82,14 @@ def test_the_interval_is_students_on_the_logarithms():
     assert (got.low, got.high) == pytest.approx((math.exp(low), math.exp(high)))
 
 
-def test_one_round_has_no_interval_and_none_no_ratio():
+def test_ratio_of_one_round_and_of_none():
     assert ratios.of_rounds([1.5]) == Ratio(1.5, None, None, 1)
     assert ratios.of_rounds([]) is None
 
 
-def test_ratios_are_taken_within_a_round():
+def test_ratios_are_computed_per_round():
     target = Target("step", "ours", "keras", 1.7)
-    of = session(made(ours=20, keras=40), made(ours=10, keras=15), made(keras=99))
+    of = session(round_of(ours=20, keras=40), round_of(ours=10, keras=15), round_of(keras=99))
     got = ratios.ratio(of, target)
     assert got is not None
     assert (got.median, got.n) == (pytest.approx(1.75), 2)  # of 2.0 and 1.5
@@ -99,13 +99,13 @@ def test_ratios_are_taken_within_a_round():
     ("faster", "median", "met"),
     [(True, 1.25, True), (True, 1.249, False), (False, 1.25, True), (False, 1.251, False)],
 )
-def test_a_target_is_met_by_the_median_alone(faster, median, met):
+def test_a_target_is_met_by_the_median(faster, median, met):
     target = Target("step", "ours", "program", 1.25, faster=faster)
     assert target.met_by(Ratio(median, 0.1, 9.0, 5)) is met
     assert Target("step", "ours", "program", None).met_by(Ratio(2.0, 1.0, 3.0, 5)) is None
 
 
-def test_memory_is_ours_by_theirs_and_unknown_memory_is_no_ratio():
+def test_ratio_of_memory():
     target = Target("peak memory", "ours", "keras", 0.8, faster=False)
     known = Round(timed={"ours": timed("ours", 1, peak=600), "keras": timed("keras", 1, peak=800)})
     got = ratios.ratio(session(known), target)
@@ -115,7 +115,7 @@ def test_memory_is_ours_by_theirs_and_unknown_memory_is_no_ratio():
     assert ratios.ratio(session(unknown), target) is None
 
 
-def test_every_bound_that_was_asked_for_is_a_target():
+def test_targets():
     asked = {(t.figure, t.ours, t.peer): t.bound for t in ratios.TARGETS if t.bound is not None}
     assert asked == {
         ("step", "ours", "keras"): 1.7,
@@ -134,11 +134,11 @@ def test_every_bound_that_was_asked_for_is_a_target():
 # The page
 
 
-def test_the_page_has_the_figures_by_hand():
+def test_page():
     products = Products(gflops={"float32": {1024: 100.0, 2048: 210.0}, "bfloat16": {1024: 420.0}})
     of = session(
-        made(ours=20, keras=40, torch=22).model_copy(update={"products": products}),
-        made(ours=30, keras=45, torch=36),
+        round_of(ours=20, keras=40, torch=22).model_copy(update={"products": products}),
+        round_of(ours=30, keras=45, torch=36),
         missing={"torch-compile": "torch is not installed"},
     )
     text = page.page(of)
@@ -159,7 +159,7 @@ def test_the_page_has_the_figures_by_hand():
     assert "30% is reached by TensorFlow's import alone" in text
 
 
-def test_a_system_that_tells_nothing_is_not_guessed_at(monkeypatch, tmp_path):
+def test_unknown_hardware(monkeypatch, tmp_path):
     monkeypatch.setattr(hardware, "_CPUINFO", tmp_path / "none")
     told = hardware.describe()
     assert (told.instruction_sets, told.virtual) == (None, None)
@@ -167,7 +167,7 @@ def test_a_system_that_tells_nothing_is_not_guessed_at(monkeypatch, tmp_path):
     assert "laptop" not in told.sentences
 
 
-def test_instruction_sets_are_read_of_the_first_processor(monkeypatch, tmp_path):
+def test_instruction_sets_of_the_first_processor(monkeypatch, tmp_path):
     file = tmp_path / "cpuinfo"
     file.write_text("model name\t: x\nflags\t\t: fpu avx2 avx512f amx_tile\n", encoding="ascii")
     monkeypatch.setattr(hardware, "_CPUINFO", file)
@@ -180,8 +180,8 @@ def test_instruction_sets_are_read_of_the_first_processor(monkeypatch, tmp_path)
 
 
 @pytest.fixture
-def bout(sample: Source, monkeypatch: pytest.MonkeyPatch) -> tuple[peers.Bout, list[str]]:
-    """Rounds of three contenders whose answers are made up, one of which can't be installed."""
+def benchmark(sample: Source, monkeypatch: pytest.MonkeyPatch) -> tuple[peers.Benchmark, list[str]]:
+    """A benchmark of contenders with fake answers; one is not installed, one fails."""
     asked: list[str] = []
 
     def answer(program, task):
@@ -195,11 +195,11 @@ def bout(sample: Source, monkeypatch: pytest.MonkeyPatch) -> tuple[peers.Bout, l
 
     monkeypatch.setattr(peers, "answer", answer)
     monkeypatch.setattr(hardware, "version_of", lambda name: None if name == "torch" else "1")
-    return peers.Bout(["ours", "keras", "torch", "program", "products"], sample, 75), asked
+    return peers.Benchmark(["ours", "keras", "torch", "program", "products"], sample, 75), asked
 
 
-def test_each_round_begins_with_the_next_contender(bout):
-    rounds, asked = bout
+def test_each_round_begins_with_the_next_contender(benchmark):
+    rounds, asked = benchmark
     rounds.warm_up()
     assert asked == ["ours", "keras", "program", "products"]
     assert rounds.missing == {
@@ -222,7 +222,7 @@ def test_stops_of_a_run(sample):
     assert contender._stops(task) == [1, 10, 35, 60]
 
 
-def test_batches_hold_every_image_once_an_epoch():
+def test_batches_contain_every_image_once_per_epoch():
     stream = measured.batches(203, seed=1)
     first, second = (list(itertools.islice(stream, 4)) for _ in "ab")
     for epoch in (first, second):
@@ -232,7 +232,7 @@ def test_batches_hold_every_image_once_an_epoch():
     assert [batch.tolist() for batch in first] != [batch.tolist() for batch in second]
 
 
-def test_ours_trains_and_is_timed_in_a_process_of_its_own(sample):
+def test_our_contender_in_a_process(sample):
     task = TimedTask(name="ours", source=sample, threads=1, steps=50, warm_up_steps=5,
                      started_at=0.0)  # fmt: skip
     run = Timed.model_validate_json(measured.answer("contender.py", task))
@@ -243,7 +243,7 @@ def test_ours_trains_and_is_timed_in_a_process_of_its_own(sample):
     assert run.peak_rss_bytes is None or run.peak_rss_bytes >= (run.import_peak_rss_bytes or 0)
 
 
-def test_what_a_failed_process_said_last_is_told(sample):
+def test_error_message_of_a_failed_process(sample):
     task = TimedTask(name="nobody", source=sample, threads=1, steps=1, warm_up_steps=1,
                      started_at=0.0)  # fmt: skip
     with pytest.raises(measured.ContenderError, match="KeyError: 'nobody'"):
@@ -253,7 +253,7 @@ def test_what_a_failed_process_said_last_is_told(sample):
 # Equivalence
 
 
-def test_n_is_the_smallest_whose_simulated_power_suffices():
+def test_n_is_the_smallest_with_sufficient_power():
     deviation = equivalence.DEVIATION
     n = equivalence.seeds_needed(deviation)
     assert n == 19
@@ -266,11 +266,11 @@ def test_n_is_the_smallest_whose_simulated_power_suffices():
     assert equivalence._power(n - 1, deviation) < 0.9 <= equivalence._power(n, deviation)
 
 
-def test_a_tiny_spread_still_takes_ten_seeds():
+def test_at_least_ten_seeds():
     assert equivalence.seeds_needed(1e-5) == equivalence.MIN_SEEDS == 10
 
 
-def test_the_difference_is_welchs():
+def test_difference_with_welchs_interval():
     ours, keras = [0.984, 0.985, 0.986], [0.983, 0.987, 0.985, 0.9825]
     got = equivalence.difference(ours, keras)
     variances = [statistics.variance(v) / len(v) for v in (ours, keras)]
@@ -282,7 +282,7 @@ def test_the_difference_is_welchs():
     assert (got.low, got.high) == pytest.approx((got.mean - half, got.mean + half))
 
 
-def test_equivalent_is_what_lies_within_the_margin_whole():
+def test_equivalence_margin():
     assert equivalence.Difference(0.0, -0.0019, 0.0019).equivalent
     assert not equivalence.Difference(0.0, -0.0019, 0.0020).equivalent
     assert not equivalence.Difference(0.0, -0.0020, 0.0019).equivalent
@@ -293,7 +293,7 @@ def trained(program: str, seed: int, accuracy: float) -> Trained:
                    final_test_accuracy=accuracy)  # fmt: skip
 
 
-def test_the_page_of_equivalence_by_hand():
+def test_page_of_equivalence():
     runs = [trained(p, s, 0.984 + s / 1e4) for p in ("keras", "ours") for s in range(20)]
     runs.append(trained("ours-bfloat16", 0, 0.9))  # one alone has no spread
     text = equivalence.page(runs, "a machine")
@@ -306,7 +306,7 @@ def test_the_page_of_equivalence_by_hand():
     assert "equivalence.py --data DIR --program keras --program ours`" in some
 
 
-def test_only_what_is_missing_is_trained(sample, monkeypatch, tmp_path):
+def test_only_missing_trainings_run(sample, monkeypatch, tmp_path):
     asked: list[tuple[str, int]] = []
 
     def answer(program, task):
@@ -332,7 +332,7 @@ def test_only_what_is_missing_is_trained(sample, monkeypatch, tmp_path):
 # The whole of Table I
 
 
-def test_the_page_of_the_whole_by_hand():
+def test_page_of_whole():
     runs = [("ours", 40.0), ("ours-bfloat16", 30.0), ("program", 100.0), ("ours", 44.0),
             ("ours-bfloat16", 26.0)]  # fmt: skip
     text = whole.page(
@@ -366,7 +366,7 @@ def test_the_page_of_the_whole_by_hand():
         ("whole.json", lambda told: whole.page(WholeSession.model_validate_json(told)), "whole.md"),
     ],
 )
-def test_a_committed_page_is_what_its_data_give(data, made_of, text):
+def test_committed_pages_are_current(data, made_of, text):
     told = (FOLDER / data).read_text(encoding="utf-8")
     assert (FOLDER / text).read_text(encoding="utf-8") == made_of(told)
 
@@ -375,6 +375,6 @@ def without_machine(text: str) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith("Machine: ")]
 
 
-def test_the_committed_page_of_equivalence_is_of_its_lines():
+def test_committed_page_of_equivalence_is_current():
     text = equivalence.page(equivalence.read(), "")
     assert without_machine(equivalence.PAGE.read_text(encoding="utf-8")) == without_machine(text)

@@ -12,7 +12,7 @@ import worked
 from factories import table_1
 from fill import copies, images, predictions
 from hardware import Hardware
-from program import Bench, taken_in
+from program import Bench, import_runs
 from scaled import Answer, ScaleSession, Way, page
 from simulated import Took
 from worked import Load, WorkersSession
@@ -20,13 +20,13 @@ from worked import Load, WorkersSession
 from mnist_bench.data import mnist
 
 
-def test_copies_are_read_as_runs_of_their_own(tmp_path: Path) -> None:
+def test_copies_are_independent_runs(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    taken_in(bench, table_1()[:4])
+    import_runs(bench, table_1()[:4])
     copies(bench.folder / "mlflow.db", 40)
     with contextlib.closing(sqlite3.connect(bench.folder / "mlflow.db")) as connection:
         assert connection.execute("SELECT COUNT(*) FROM runs").fetchone() == (40,)
-    ended = bench.inside("report", "--json", "--format", "json")
+    ended = bench.call_with_store("report", "--json", "--format", "json")
     assert ended.status == 0, ended.stderr
     document = json.loads(ended.stdout)
     assert len({run["run_id"] for run in document["runs"]}) == 40
@@ -34,14 +34,14 @@ def test_copies_are_read_as_runs_of_their_own(tmp_path: Path) -> None:
     assert [row["n"] for row in document["table_1"]] == [10] * 4
 
 
-def test_copies_of_many_scenarios_with_what_they_saw(tmp_path: Path) -> None:
+def test_copies_of_many_scenarios_with_predictions(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     images(bench.folder / "images")
-    source = mnist.find("auto", bench.folder / "images", say=lambda _: None)
-    taken_in(bench, table_1(dataset=source.name, dataset_digest=source.digest)[:1])
+    source = mnist.find("auto", bench.folder / "images", log=lambda _: None)
+    import_runs(bench, table_1(dataset=source.name, dataset_digest=source.digest)[:1])
     predictions(bench.folder / "mlflow.db")
     copies(bench.folder / "mlflow.db", 9, scenarios=3)
-    ended = bench.inside("report", "--json", "--format", "md", "--data", "images")
+    ended = bench.call_with_store("report", "--json", "--format", "md", "--data", "images")
     assert ended.status == 0, ended.stderr
     made = Counter((run["scenario"], run["seed"]) for run in ended.document["runs"])
     names = ("table-1", "scenario-1", "scenario-2")
@@ -68,7 +68,7 @@ def session(*answers: Answer) -> ScaleSession:
     )
 
 
-def test_the_page_by_hand() -> None:
+def test_page() -> None:
     text = page(
         session(
             answer("paging", 1_000, 1.0, 300), answer("report", 1_000, 2.0, 400, 500_000),
@@ -85,7 +85,7 @@ def test_the_page_by_hand() -> None:
     assert "The largest page has 0.60 MB; at most 5 MB asked for: met" in text
 
 
-def test_what_is_missed_is_said() -> None:
+def test_missed_targets_are_marked() -> None:
     text = page(
         session(
             answer("paging", 1_000, 1.0, 300), answer("report", 1_000, 6.0, 400, 500_000),
@@ -120,7 +120,7 @@ def workers_session(*loads: Load) -> WorkersSession:
     )  # fmt: skip
 
 
-def test_the_page_of_workers_by_hand() -> None:
+def test_page_of_workers() -> None:
     several = (load(1, 2.0), load(1, 4.0), load(1, 3.0))
     told = workers_session(*several, load(4, 9.0, refused=2), load(16, 6.0, board_ms=300))
     text = worked.page(told)
@@ -135,11 +135,11 @@ def test_the_page_of_workers_by_hand() -> None:
     assert "2 in 50 trials of some 12 calls" in text
 
 
-def test_where_nothing_bends_nothing_is_said_to() -> None:
+def test_page_of_workers_without_saturation() -> None:
     text = worked.page(workers_session(load(1, 2.0), load(4, 8.0)))
     assert "and no number that was tried makes fewer." in text
 
 
-def test_the_picture_of_workers(tmp_path: Path) -> None:
+def test_chart_of_workers(tmp_path: Path) -> None:
     worked.draw(workers_session(load(1, 2.0), load(4, 8.0)), tmp_path / "workers.png")
     assert (tmp_path / "workers.png").read_bytes().startswith(b"\x89PNG")

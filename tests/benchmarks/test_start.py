@@ -16,20 +16,20 @@ from mnist_bench.tracking.spool import MessageEntry
 ROUND = Round(6.0, quick=Bare(2.5, 1.5), plain=Bare(4.5, 1.5))
 
 
-def test_a_ratio_is_the_commands_by_import_and_tracing() -> None:
+def test_ratios_of_a_round() -> None:
     assert (ROUND.quick.seconds, ROUND.plain.seconds) == (4.0, 6.0)
     assert (ROUND.by_quick, ROUND.by_plain) == (1.5, 1.0)
 
 
-def test_only_whole_lines_of_the_worker_count(tmp_path: Path) -> None:
+def test_only_complete_spool_lines_are_read(tmp_path: Path) -> None:
     said = MessageEntry(at_ms=1_700, message=Phase(name="data", seconds=0.5)).model_dump_json()
     lines = f'{{"kind": "begun", "at_ms": 5}}\n{said}\n{said[:-1]}'
     (tmp_path / "one.jsonl").write_text(lines, encoding="utf-8")
-    ((message, at_ms),) = first_step._said(tmp_path)
+    ((message, at_ms),) = first_step._messages(tmp_path)
     assert (message["kind"], message["name"], at_ms) == ("phase", "data", 1_700)
 
 
-def test_the_command_is_led_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "MNIST_BENCH_DATA", "TF_USE_LEGACY_KERAS"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("KEPT", "x")
@@ -39,7 +39,7 @@ def test_the_command_is_led_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "TF_USE_LEGACY_KERAS" not in kept
 
 
-def test_the_page_has_medians_spreads_and_ratios() -> None:
+def test_page() -> None:
     starts = {name: [0.2, 0.1, 0.4] for name in start.COMMANDS} | {start.BARE: [0.02, 0.02, 0.08]}
     lines = start.page(starts, [ROUND, Round(8.0, ROUND.quick, ROUND.plain)]).splitlines()
     assert "| `mnist-bench --help` | 3 | 0.200 | 0.100 | 0.400 | 10.0 |" in lines
@@ -52,7 +52,7 @@ def test_the_page_has_medians_spreads_and_ratios() -> None:
     assert plain.endswith("| 2 | 6.000 | 6.000 | 6.000 | 1.17 (1.00 to 1.33) |")
 
 
-def test_the_committed_page_is_made_of_the_committed_figures() -> None:
+def test_committed_page_is_current() -> None:
     figures = json.loads((start.FOLDER / "figures.json").read_text(encoding="utf-8"))
     rounds = [
         Round(each["smoke_seconds"], Bare(**each["quick"]), Bare(**each["plain"]))

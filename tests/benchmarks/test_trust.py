@@ -11,7 +11,7 @@ import factories
 import pytest
 import rates
 import record
-from rates import Judged, Rate
+from rates import AssessedRun, Rate
 from record import Outside, TrustRun
 
 from mnist_bench.measurement import quality
@@ -41,24 +41,24 @@ def test_rates_are_exact():
     assert str(Rate(0, 0)) == "0 of 0"
 
 
-def test_a_disturbed_run_is_held_against_its_quiet_neighbours():
+def test_slowdown_relative_to_quiet_neighbors():
     runs = [trained("quiet", 8.0), trained("stop", 12.0), trained("quiet", 10.0),
             trained("stop", 9.0)]  # fmt: skip
-    slowdowns = [judged.slowdown for judged in rates.judged(runs)]
+    slowdowns = [judged.slowdown for judged in rates.assess_runs(runs)]
     assert slowdowns == [None, pytest.approx(12 / 9), None, pytest.approx(0.9)]
-    assert [judged.flagged for judged in rates.judged(runs)] == [False, True, False, True]
+    assert [judged.flagged for judged in rates.assess_runs(runs)] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(
     ("others", "steal", "expected"),
     [(0.03, 0.02, True), (0.031, 0.0, False), (0.0, 0.021, False), (-0.01, 0.0, True)],
 )
-def test_what_may_be_called_quiet(others, steal, expected):
+def test_quiet_runs(others, steal, expected):
     run = trained("quiet", 8.0, others=others, steal=steal)
-    assert Judged(run, Assessment(())).quiet_enough is expected
+    assert AssessedRun(run, Assessment(())).quiet_enough is expected
 
 
-def test_the_page_counts_right():
+def test_page():
     runs = [trained("quiet", 8.0), trained("stop", 12.0), trained("quiet", 8.0),
             trained("one core", 8.1), trained("quiet", 8.0, steal=0.5)]  # fmt: skip
     page = rates.table("by-hand", runs)
@@ -69,7 +69,7 @@ def test_the_page_counts_right():
     assert "off by +1.00% to +1.00%" in page
 
 
-def test_disturbances_are_the_same_for_the_same_chance():
+def test_disturbances_are_reproducible():
     drawn = [[disturb.draw(kind, random.Random(3), 8.0) for kind in disturb.KINDS] for _ in "ab"]
     assert drawn[0] == drawn[1]
     stop = drawn[0][disturb.KINDS.index("stop")]
@@ -77,7 +77,7 @@ def test_disturbances_are_the_same_for_the_same_chance():
     assert 0.08 * 8 <= (stop.seconds or 0) <= 4.0
 
 
-def test_a_run_is_read_as_it_was_written(tmp_path):
+def test_runs_round_trip(tmp_path):
     run = trained("quiet", 8.0).model_copy(update={"conditions": factories.conditions()})
     record.append(tmp_path / "a.jsonl", run)
     record.append(tmp_path / "a.jsonl", run)
@@ -85,7 +85,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
     assert record.read(tmp_path / "none.jsonl") == []
 
 
-def test_the_readme_tells_the_rates_of_the_page():
+def test_readme_rates_are_current():
     readme = (FOLDER.parent.parent / "README.md").read_text(encoding="utf-8")
     page = (FOLDER / "rates.md").read_text(encoding="utf-8")
     found, alarms = re.findall(r"(?:found|clean): (\d+ of \d+)", readme)
@@ -97,9 +97,9 @@ def without_machine(page: str) -> list[str]:
     return [line for line in page.splitlines() if not line.startswith("Machine: ")]
 
 
-def test_the_committed_page_is_of_the_committed_runs_and_todays_thresholds():
+def test_committed_page_is_current():
     runs = record.read(FOLDER / "judged.jsonl")
     page = (FOLDER / "rates.md").read_text(encoding="utf-8")
     assert without_machine(rates.table("judged", runs)) == without_machine(page)
     assert {run.kind for run in runs} == {"quiet", *disturb.KINDS}
-    assert quality.assess(runs[0].conditions) == rates.judged(runs)[0].judgement
+    assert quality.assess(runs[0].conditions) == rates.assess_runs(runs)[0].assessment

@@ -30,7 +30,7 @@ from keras_loop import KerasLoop, Looped
 from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from pruners import PrunerSession, Recorded
 from replay import Curve, Outcome, Replayed
-from suite_trials import SuiteStudy, ToTheEnd
+from suite_trials import SuiteStudy, UnprunedGoal
 
 from mnist_bench.results.run import Evaluation, RunResult
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
@@ -42,7 +42,7 @@ from mnist_bench.tuning.trial import StudyTrial
 
 SPACE = search_cost.read_space(5_000)
 FOLDER = Path(search_cost.__file__).parent
-PAPERS = SPACE.of_the_paper()
+PAPERS = SPACE.paper_values()
 
 
 # Ratios
@@ -94,14 +94,14 @@ def test_the_sides_take_turns():
     assert turns(3) == [("ours", "theirs"), ("theirs", "ours"), ("ours", "theirs")]
 
 
-def test_the_ratio_of_trials_is_theirs_by_ours():
+def test_ratio_of_trials():
     got = trial_ratio(session(pair(50, 60), pair(40, 60), pair(10, 20)))
     assert got is not None
     assert (got.median, got.n) == (1.5, 3)
     assert trial_ratio(session()) is None
 
 
-def test_a_search_by_hand():
+def test_search_statistics():
     of = search("ours", 120.0, 1, 0.25, 1, 0.5)
     assert of.an_hour == 120
     assert of.share_of_steps == pytest.approx(0.6875)
@@ -109,7 +109,7 @@ def test_a_search_by_hand():
     assert of.best == pytest.approx(0.982)
 
 
-def test_rates_are_ours_by_theirs_round_by_round():
+def test_ratio_of_rates():
     ours = (search("ours", 60, 1, 1), search("ours", 120, 1, 1))
     theirs = (search("theirs", 180, 1, 1), search("theirs", 120, 1, 1))
     got = rate_ratio(session(searches=(ours[0], *theirs, ours[1])))
@@ -118,7 +118,7 @@ def test_rates_are_ours_by_theirs_round_by_round():
     assert rate_ratio(session(searches=(ours[0],))) is None
 
 
-def test_trials_of_a_study_that_count():
+def test_counted_trials_of_a_study():
     trials = (
         StudyTrial(
             number=0, state="finished", chosen={}, values=(0.99,), seconds=9.0, is_papers=True
@@ -153,7 +153,7 @@ def document(*trials: StudyTrial, objective: str = "accuracy") -> StudyDocument:
 # The page of costs
 
 
-def test_the_page_of_costs_by_hand():
+def test_page_of_costs():
     of = session(
         pair(50, 60),
         pair(40, 60, "suspect"),
@@ -173,7 +173,7 @@ def test_the_page_of_costs_by_hand():
     assert "search_cost.py --data DIR --pairs 2` on 2026-01-02;\nimages: mnist, 2 threads." in text
 
 
-def test_what_was_not_measured_is_not_on_the_page():
+def test_page_without_measurements_of_a_kind():
     trials, searches = session(pair(10, 14)), session(searches=(search("ours", 9, 1),))
     text = cost_page.page([trials])
     assert "met by the median" in text
@@ -187,7 +187,7 @@ def test_what_was_not_measured_is_not_on_the_page():
     assert both.count("Keras: as it comes.") == 1
 
 
-def test_the_command_names_no_folder():
+def test_the_command_has_no_local_paths():
     options = argparse.Namespace(
         what="searches", data=Path("/somewhere/else"), dataset="mnist", pairs=1, rounds=2,
         trials=3, steps=20, their_trials=None,
@@ -202,7 +202,7 @@ def test_the_command_names_no_folder():
     )
 
 
-def test_the_page_is_of_what_was_measured(tmp_path):
+def test_measured_sessions_are_loaded(tmp_path):
     assert search_cost.measured_in(tmp_path) == []
     trials, searches = session(pair(10, 14)), session(searches=(search("ours", 9, 1),))
     (tmp_path / "searches.json").write_text(searches.model_dump_json(), encoding="utf-8")
@@ -212,8 +212,8 @@ def test_the_page_is_of_what_was_measured(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["0", "19", "21"])
-def test_steps_that_are_not_scored_evenly_are_refused(text):
-    with pytest.raises(argparse.ArgumentTypeError, match=f"{text} is no multiple of 20"):
+def test_uneven_step_counts_are_rejected(text):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"{text} is not a multiple of 20"):
         search_cost._steps(text)
     assert search_cost._steps("40") == 40
 
@@ -221,8 +221,8 @@ def test_steps_that_are_not_scored_evenly_are_refused(text):
 # The trials of both
 
 
-def test_the_drawn_configurations_are_the_papers_and_always_the_same():
-    first, again = (search_cost.drawn(SPACE, 4) for _ in "ab")
+def test_configurations_are_reproducible():
+    first, again = (search_cost.configurations_of(SPACE, 4) for _ in "ab")
     assert first == again
     assert first[0] == PAPERS == {
         "learning_rate": 0.001,
@@ -234,23 +234,23 @@ def test_the_drawn_configurations_are_the_papers_and_always_the_same():
         "dense_units": 1_024,
     }  # fmt: skip
     for chosen in first:
-        assert all(SPACE.parameters[name].holds(value) for name, value in chosen.items())
+        assert all(SPACE.parameters[name].contains(value) for name, value in chosen.items())
     assert len({str(chosen) for chosen in first}) == 4
-    assert search_cost.drawn(SPACE, 1) == [PAPERS]
+    assert search_cost.configurations_of(SPACE, 1) == [PAPERS]
 
 
 @pytest.mark.parametrize("steps", [20, 100, 5_000])
-def test_both_sides_score_at_the_same_steps(steps):
+def test_both_sides_evaluate_at_the_same_steps(steps):
     scenario = search_cost.read_space(steps).scenario(PAPERS)
     assert list(scenario.grid.points(steps)) == [steps * k // 20 for k in range(1, 21)]
 
 
-def test_the_space_survives_its_file():
+def test_the_space_round_trips_through_its_file():
     text = tomli_w.dumps(SPACE.model_dump(mode="json", exclude_defaults=True))
     assert Space.model_validate(tomllib.loads(text)) == SPACE
 
 
-def test_the_loop_refuses_what_keras_would_train_otherwise(sample):
+def test_the_loop_rejects_unsupported_spaces(sample):
     parameters = SPACE.parameters | {"shift_pixels": Parameter(low=0, high=2)}
     with pytest.raises(ValueError, match="the Keras program has no shift_pixels"):
         KerasLoop(SPACE.model_copy(update={"parameters": parameters}), sample)
@@ -258,7 +258,7 @@ def test_the_loop_refuses_what_keras_would_train_otherwise(sample):
         KerasLoop(SPACE.model_copy(update={"steps": 30}), sample)
 
 
-def test_what_keras_knows_are_hyperparameters():
+def test_supported_parameters_are_hyperparameters():
     assert set(SPACE.parameters) <= keras_trial.KNOWN <= set(PaperCnnHyperparameters.model_fields)
 
 
@@ -306,7 +306,7 @@ def both(sample, monkeypatch):
 
 
 def test_a_pair_is_the_same_trial_on_both_sides(both):
-    configurations = search_cost.drawn(SPACE, 2)
+    configurations = search_cost.configurations_of(SPACE, 2)
     sides, calls = both(configurations)
     pairs = [sides.pair(*each) for each in zip(turns(2), configurations, strict=True)]
     assert calls == ["ours", "theirs", "theirs", "ours"]
@@ -316,17 +316,17 @@ def test_a_pair_is_the_same_trial_on_both_sides(both):
     assert told == (0.9, 0.8)
 
 
-def test_another_trial_than_the_one_asked_for_is_no_pair(both):
-    configurations = search_cost.drawn(SPACE, 2)
+def test_a_different_trial_is_an_error(both):
+    configurations = search_cost.configurations_of(SPACE, 2)
     sides, _ = both(configurations, second=PAPERS)
     sides.pair(("ours", "theirs"), configurations[0])
-    with pytest.raises(RuntimeError, match="not the trial that was asked for"):
+    with pytest.raises(RuntimeError, match="did not train the requested trial"):
         sides.pair(("ours", "theirs"), configurations[1])
 
 
-def test_a_goal_that_prunes_nothing():
-    assert not ToTheEnd(objective="accuracy").prunes
-    assert isinstance(pruner_of(ToTheEnd(objective="accuracy")), NopPruner)
+def test_the_unpruned_goal():
+    assert not UnprunedGoal(objective="accuracy").prunes
+    assert isinstance(pruner_of(UnprunedGoal(objective="accuracy")), NopPruner)
 
 
 @pytest.fixture
@@ -359,11 +359,11 @@ def test_keras_trains_what_was_enqueued(sample, small_space):
     assert 0.1 < trial.validation_accuracy < 1
 
 
-def test_the_networks_are_of_one_size():
+def test_networks_have_the_same_size():
     pytest.importorskip("keras")
     from mnist_bench.models.paper_cnn import PaperCnn
 
-    for chosen in search_cost.drawn(SPACE, 3):
+    for chosen in search_cost.configurations_of(SPACE, 3):
         asked = SPACE.scenario(chosen).hyperparameters
         assert keras_trial._network(asked).count_params() == PaperCnn(0, asked).parameter_count
 
@@ -385,7 +385,7 @@ def curve(
     )
 
 
-def test_a_replay_by_hand():
+def test_replay():
     trials = [curve(0, 0.5), curve(1, 0.7), curve(2, 0.4), curve(3, 0.8), curve(4, 0.9, early=0.1)]
     got = replay.replayed(trials, MedianPruner(n_startup_trials=2, n_warmup_steps=50))
     # 0.4 and 0.1 lie below the medians of 0.5 and 0.7, and of these and 0.8, at half of the steps.
@@ -400,25 +400,25 @@ def test_nothing_is_pruned_without_a_pruner():
     assert got == Replayed(share_of_steps=1.0, pruned=0, regret=0.0)
 
 
-def test_the_papers_own_is_never_pruned():
+def test_the_papers_configuration_is_never_pruned():
     trials = [curve(0, 0.9), curve(1, 0.1, is_papers=True), curve(2, 0.1)]
     got = replay.replayed(trials, MedianPruner(n_startup_trials=1))
     assert (got.pruned, got.share_of_steps) == (1, pytest.approx(2.25 / 3))
 
 
-def test_steps_are_weighed():
+def test_step_counts_are_weights():
     short = curve(1, 0.1).model_copy(update={"steps": 200})
     got = replay.replayed([curve(0, 0.9), short], MedianPruner(n_startup_trials=1))
     assert got.share_of_steps == pytest.approx((1_000 + 50) / 1_200)
 
 
-def test_a_trial_as_good_as_the_best_will_do():
+def test_a_trial_as_good_as_the_best_counts_as_kept():
     trials = [curve(0, 0.9), curve(1, 0.9, early=0.1)]
     got = replay.replayed(trials, MedianPruner(n_startup_trials=1))
     assert (got.pruned, got.keeps_best) == (1, True)
 
 
-def test_orders_are_always_the_same_and_begin_with_the_papers():
+def test_orders_are_reproducible_with_the_papers_first():
     trials = [curve(0, 0.5), curve(1, 0.6, is_papers=True), *(curve(n, 0.7) for n in range(2, 9))]
     first, again = replay.orders(trials, 5), replay.orders(trials, 5)
     assert first == again
@@ -454,7 +454,7 @@ def run(steps: int, *scored: tuple[int, float], status: str = "finished") -> Run
     )  # fmt: skip
 
 
-def test_a_curve_is_what_the_suite_reports():
+def test_curve_of_a_run():
     got = replay.curve_of(
         run(400, (10, 0.1), (11, 0.2), (39, 0.3), (78, 0.4), (400, 0.9)), 7, is_papers=False
     )
@@ -465,12 +465,12 @@ def test_a_curve_is_what_the_suite_reports():
 @pytest.mark.parametrize(
     "of", [run(400, (10, 0.1), (399, 0.9)), run(400, (400, 0.9), status="pruned"), run(400)]
 )
-def test_what_did_not_come_to_its_end_has_no_curve(of):
+def test_an_unfinished_run_has_no_curve(of):
     with pytest.raises(ValueError, match="trial 7 did not come to the end of its 400 steps"):
         replay.curve_of(of, 7, is_papers=False)
 
 
-def test_a_curve_on_a_grid_has_the_first_scoring_at_or_after_each_multiple():
+def test_curve_on_a_percent_grid():
     of = curve(0, 0.9).model_copy(
         update={"reported": {2: 0.1, 5: 0.2, 9: 0.3, 12: 0.4, 14: 0.5, 27: 0.6}}
     )
@@ -482,7 +482,7 @@ def test_the_suites_pruner_is_among_the_candidates():
     assert vars(known) == vars(suites)
 
 
-def test_the_candidates_are_what_their_names_say():
+def test_candidates_match_their_names():
     median = replay.PRUNERS["median of 5 trials, from 50%, at each scoring"]()
     assert vars(median) == vars(MedianPruner(n_startup_trials=5, n_warmup_steps=50))
     halving = replay.PRUNERS["successive halving from 5%, one in 4"]()
@@ -518,13 +518,13 @@ OUTCOMES = (
 )
 
 
-def test_what_an_outcome_comes_to():
+def test_outcome_statistics():
     of = OUTCOMES[1]
     assert (of.mean_share, of.kept_share) == (pytest.approx(0.6), 0.5)
     assert (of.mean_regret, of.largest_regret) == (0.0002, 0.0004)
 
 
-def test_the_best_pruner_is_the_cheapest_with_hardly_any_regret():
+def test_the_best_pruner_has_fewest_steps_and_little_regret():
     assert replay.best_of(OUTCOMES) is OUTCOMES[1]
     assert replay.best_of(OUTCOMES[::2]) is OUTCOMES[0]
     assert replay.best_of(OUTCOMES[2:]) is None
@@ -544,7 +544,7 @@ def pruner_session(*outcomes: Outcome, percent_grid: int | None = None) -> Prune
     )
 
 
-def test_the_page_of_pruners_by_hand():
+def test_page_of_pruners():
     text = pruners.page(pruner_session(*OUTCOMES))
     suites = (
         f"| **{replay.SUITES}** (the suite's) | 50.0% | yes | 0.0000 | 60.0% (50.0% to 70.0%) "
@@ -563,7 +563,7 @@ def test_the_page_of_pruners_by_hand():
     assert "They report at each scoring." in text
 
 
-def test_the_page_says_where_the_suites_is_not_the_one():
+def test_page_if_the_suites_pruner_is_not_the_best():
     text = pruners.page(pruner_session(OUTCOMES[1], outcome("best", (0.3, 0.0)), percent_grid=5))
     assert "fewest steps: best, 30.0% of them.\nIt keeps the best trial in 100% of the or" in text
     assert "The suite's: 60.0% of the steps, mean regret 0.00020.\n\n" in text
@@ -586,7 +586,7 @@ class FewRuns:
         return self.runs.get(run_id)
 
 
-def test_trials_of_a_study_are_read_from_mlflow():
+def test_trials_of_a_study_are_loaded_from_mlflow():
     chosen = {"learning_rate": 0.001}
     trials = (
         StudyTrial(number=0, state="finished", chosen=chosen, values=(0.9, 1.0, 1.0), run_id="a",
@@ -605,7 +605,7 @@ def test_trials_of_a_study_are_read_from_mlflow():
         pruners.of_study(document(*trials, objective="pareto"), FewRuns({}))
 
 
-def test_a_study_that_pruned_is_refused():
+def test_a_pruned_study_is_rejected():
     trials = (StudyTrial(number=1, state="pruned", chosen={}, curve={5: 0.1}),)
     with pytest.raises(ValueError, match="some has pruned trials"):
         pruners.of_study(document(*trials), FewRuns({}))
@@ -614,12 +614,12 @@ def test_a_study_that_pruned_is_refused():
 # What is committed
 
 
-def test_the_committed_page_of_costs_is_what_its_data_give():
+def test_committed_page_of_costs_is_current():
     if not (sessions := search_cost.measured_in(FOLDER)):
         pytest.skip("not measured yet")
     assert (FOLDER / "README.md").read_text(encoding="utf-8") == cost_page.page(sessions)
 
 
-def test_the_committed_page_of_pruners_is_what_its_data_give():
+def test_committed_page_of_pruners_is_current():
     told = PrunerSession.model_validate_json((FOLDER / "pruners.json").read_text(encoding="utf-8"))
     assert (FOLDER / "pruners.md").read_text(encoding="utf-8") == pruners.page(told)

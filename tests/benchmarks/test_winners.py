@@ -41,7 +41,7 @@ PAPERS = [
 ]
 
 
-def test_a_line_each() -> None:
+def test_table() -> None:
     ours = [trained("sprint", 0, 0.993, 5.0), trained("sprint", 1, 0.9934, 5.2)]
     lines = page(winners(*PAPERS, *ours)).splitlines()
     # t of one degree of freedom is 12.706: 0.9932 ± 12.706 × 0.000283 / √2.
@@ -52,7 +52,7 @@ def test_a_line_each() -> None:
     assert papers in lines
 
 
-def test_a_seed_that_never_got_there_counts_with_all_of_its_seconds() -> None:
+def test_a_seed_that_never_reaches_the_target_counts_in_full() -> None:
     text = page(
         winners(*PAPERS, trained("sprint", 0, 0.9929, 5.0), trained("sprint", 1, 0.9929, 5.0))
     )
@@ -63,7 +63,7 @@ def test_a_seed_that_never_got_there_counts_with_all_of_its_seconds() -> None:
     assert "accuracy: 0.99290; asked for 0.9928: met." in text
 
 
-def test_trainings_that_were_ended_at_the_target_have_no_final_accuracy() -> None:
+def test_stopped_trainings_have_no_final_accuracy() -> None:
     ended = trained("paper-to-target", 2, 0.5, 90.0, seconds_to_target=90.0, is_whole=False)
     ours = [trained("sprint", 0, 0.993, 5.0), trained("sprint", 1, 0.993, 5.0)]
     text = page(winners(*PAPERS, ended, *ours))
@@ -73,14 +73,14 @@ def test_trainings_that_were_ended_at_the_target_have_no_final_accuracy() -> Non
     assert "ended there" not in page(winners(*PAPERS, *ours))
 
 
-def test_what_is_missed_is_said() -> None:
+def test_missed_targets_are_marked() -> None:
     slow = [trained("sprint", seed, 0.9925, 10.0) for seed in (0, 1)]
     text = page(winners(*PAPERS, *slow))
     assert "accuracy: 0.99250; asked for 0.9928: **not met**." in text
     assert "asked for 20: **not met**; aimed at 40: **not met**" in text
 
 
-def test_the_most_accurate() -> None:
+def test_section_accurate() -> None:
     ours = [trained("accurate", 0, 0.9966, 150.0), trained("accurate", 1, 0.9968, 170.0)]
     text = page(winners(*PAPERS, *ours))
     assert "Mean final test accuracy 0.99670, n = 2; asked for 0.9965: met; aimed at 0.9975" in text
@@ -95,7 +95,7 @@ def test_disturbed_trainings_are_named() -> None:
     assert "disturbed" not in page(winners(*PAPERS))
 
 
-def test_what_did_not_take_turns_is_said() -> None:
+def test_consecutive_trainings_are_noted() -> None:
     row = [trained("sprint", seed, 0.993, 5.0) for seed in range(4)]
     assert "4 trainings of sprint followed one another, not by turns." in page(
         winners(*PAPERS, *row)
@@ -103,18 +103,18 @@ def test_what_did_not_take_turns_is_said() -> None:
     assert "by turns." not in page(winners(*PAPERS, *row[:3])).replace("seeds by turns", "")
 
 
-def test_a_seed_that_was_trained_twice_counts_once() -> None:
+def test_a_repeated_seed_counts_once() -> None:
     cut = trained("paper-to-target", 0, 0.5, 50.0, seconds_to_target=50.0, is_whole=False)
     ours = [trained("sprint", seed, 0.993, 5.0) for seed in (0, 1)]
     assert "after 160.0 s of training in the mean, n = 2." in page(winners(cut, *PAPERS, *ours))
 
 
-def test_a_ratio_of_constants_is_certain() -> None:
+def test_ratio_of_constants() -> None:
     ratio = ratio_of_means([6.0, 6.0], [2.0, 2.0, 2.0])
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((3.0, 3.0, 3.0))
 
 
-def test_all_take_turns_and_no_seed_twice() -> None:
+def test_order() -> None:
     turns = list(order({"paper": 2, "sprint": 5, "accurate": 2}, 7))
     assert [name for name, _ in turns] == [
         "paper", "sprint", "sprint", "accurate",

@@ -1,4 +1,4 @@
-"""What `run claims` measures and in which order, and that a report alone decides the same."""
+"""`run claims`: what it measures and in which order; the claims in a report."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from factories import (
     bundle,
-    convolution_findings,
-    data_size_findings,
+    convolution_results,
+    dataset_size_results,
     falling_error,
     run,
-    training_along,
-    trainings_along,
+    training_on_curve,
+    trainings_on_curve,
 )
 from program import Bench
 from rich.console import Console
@@ -25,13 +25,13 @@ from rich.console import Console
 from mnist_bench.claims import evidence_loader, experiments, planning
 from mnist_bench.claims.parts import ClaimInput, inputs_of
 from mnist_bench.claims.planning import ClaimOptions, PlannedInput
-from mnist_bench.cli import claims as claims_run
+from mnist_bench.cli import claims
 from mnist_bench.cli.run_plans import CommandResult
-from mnist_bench.core.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 from mnist_bench.core.signals import Terminated
 from mnist_bench.data.mnist import MNIST
-from mnist_bench.results import experiments
-from mnist_bench.results.claims import ON_IMAGES
+from mnist_bench.results.claims import IMAGE_CLAIMS
+from mnist_bench.results.experiments import FILE
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner.options import RunOptions
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
@@ -42,117 +42,116 @@ from mnist_bench.tracking.mlflow_store import MlflowStore
 HERE = "a" * 32
 
 
-# Which parts are measured
+# Which inputs are measured
 
 
-def wish(**changes: Any) -> RunOptions:
+def run_options(**changes: Any) -> RunOptions:
     values: dict[str, Any] = {
         "scenarios": ("claims",), "steps": None, "settings": (), "seeds": range(1),
         "repeats": None, "independent": False, "threads": None, "precision": "float32",
-        "device": "cpu", "dataset": None, "folder": None, "tracking_uri": "sqlite:///mlflow.db",
+        "device": "cpu", "dataset": None, "data_folder": None, "tracking_uri": "sqlite:///mlflow.db",
         "experiment": "mnist-bench", "command": "mnist-bench run claims",
     }  # fmt: skip
     return RunOptions(**(values | changes))
 
 
-def question(budget_seconds: float = 100.0) -> ClaimOptions:
-    return ClaimOptions((1,), budget_seconds, None, reports=True, wish=wish())
+def claim_options(budget_seconds: float = 100.0) -> ClaimOptions:
+    return ClaimOptions((1,), budget_seconds, None, reports=True, run_options=run_options())
 
 
-def part(name: str, seconds: float, **changes: Any) -> PlannedInput:
-    """One that is called so."""
-    made = ClaimInput((10,), seconds, name)
-    return PlannedInput(made, **({"is_recorded": False} | changes))
+def planned_input(name: str, seconds: float, **changes: Any) -> PlannedInput:
+    claim_input = ClaimInput((10,), seconds, name)
+    return PlannedInput(claim_input, **({"is_recorded": False} | changes))
 
 
-class Measuring:
-    """Stands in for the measuring: each part takes what it is told to, on a clock of its own."""
+class FakeMeasurements:
+    """Replaces the measurements: each input takes the given seconds of a fake clock, or fails."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **takes: float | CommandResult) -> None:
-        self.now, self.takes, self.done = 0.0, takes, []
-        monkeypatch.setattr(claims_run.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(claims_run, "_measured", self.measured)
-        monkeypatch.setattr(claims_run, "_decided", self.decided)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **results: float | CommandResult) -> None:
+        self.now, self.results, self.done = 0.0, results, []
+        monkeypatch.setattr(claims.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(claims, "_measure", self.measure)
+        monkeypatch.setattr(claims, "_decide_and_report", self.decide)
 
-    def measured(self, each: PlannedInput, *_: object) -> CommandResult:
-        self.done.append(each.part.scenario)
-        taken = self.takes[each.part.scenario]
-        if isinstance(taken, CommandResult):
-            return taken
-        self.now += taken
+    def measure(self, each: PlannedInput, *_: object) -> CommandResult:
+        self.done.append(each.claim_input.scenario)
+        result = self.results[each.claim_input.scenario]
+        if isinstance(result, CommandResult):
+            return result
+        self.now += result
         return CommandResult("", 0, None)
 
-    def decided(
-        self, _question: ClaimOptions, _people: Console, errors: Any, status: int
+    def decide(
+        self, _options: ClaimOptions, _stdout: Console, errors: Any, status: int
     ) -> CommandResult:
         return CommandResult("decided", status, errors[0] if errors else None)
 
-    def carry_out(
-        self, *parts: PlannedInput, budget_seconds: float = 100.0
+    def run(
+        self, *inputs: PlannedInput, budget_seconds: float = 100.0
     ) -> tuple[CommandResult, str]:
-        said = io.StringIO()
-        console = Console(file=said, width=200)
-        done = claims_run.run_claims(question(budget_seconds), parts, None, console, console)
-        return done, said.getvalue()
+        output = io.StringIO()
+        console = Console(file=output, width=200)
+        done = claims.run_claims(claim_options(budget_seconds), inputs, None, console, console)
+        return done, output.getvalue()
 
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(("ending", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
-def test_what_is_measured_by_itself_ends_with_the_user_as_a_training_does(
+def test_an_interruption_ends_an_experiment_as_it_ends_a_training(
     monkeypatch: pytest.MonkeyPatch, ending: type[BaseException], status: int
 ) -> None:
-    def ended(*_: object) -> None:
+    def raise_ending(*_: object) -> None:
         raise ending
 
-    measured = claims_run._measured
-    measuring = Measuring(monkeypatch)
-    monkeypatch.setattr(claims_run, "_measured", measured)
-    monkeypatch.setattr(claims_run, "_measured_by_itself", ended)
-    done, _ = measuring.carry_out(part("a", 5), part("b", 5))
+    measure = claims._measure
+    measurements = FakeMeasurements(monkeypatch)
+    monkeypatch.setattr(claims, "_measure", measure)
+    monkeypatch.setattr(claims, "_measure_experiment", raise_ending)
+    done, _ = measurements.run(planned_input("a", 5), planned_input("b", 5))
     assert (done.document_json, done.exit_status, done.error) == ("decided", status, None)
 
 
-def planned(
+def plan_claims(
     monkeypatch: pytest.MonkeyPatch,
     folder: Path,
     claims: tuple[int, ...],
     budget_seconds: float = 1e6,
     recorded: Callable[[ClaimInput], bool] = lambda _: False,
 ) -> dict[str, PlannedInput]:
-    """What would be measured of some claims, by its name, where these parts are recorded."""
+    """The planned inputs of the claims by name, where `recorded` says which are recorded."""
 
-    def looked_up(wanted: Sequence[ClaimInput], *_: object) -> dict[ClaimInput, PlannedInput]:
+    def remaining(wanted: Sequence[ClaimInput], *_: object) -> dict[ClaimInput, PlannedInput]:
         return {each: PlannedInput(each, is_recorded=recorded(each)) for each in wanted}
 
     monkeypatch.setattr(planning, "_images", lambda _: None)
-    monkeypatch.setattr(planning, "_looked_up", looked_up)
+    monkeypatch.setattr(planning, "_remaining_trainings", remaining)
     monkeypatch.chdir(folder)
-    asked = ClaimOptions(claims, budget_seconds, None, reports=True, wish=wish())
-    parts, _ = planning.plan_inputs(asked, Console(quiet=True))
-    return {str(each.part): each for each in parts}
+    request = ClaimOptions(claims, budget_seconds, None, reports=True, run_options=run_options())
+    inputs, _ = planning.plan_inputs(request, Console(quiet=True))
+    return {str(each.claim_input): each for each in inputs}
 
 
-def test_the_small_machine_is_measured_where_the_large_one_has_no_room(
+def test_the_small_svm_is_measured_if_the_large_one_does_not_fit(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     large, small = "claim-6-svm, seed 0", "claim-6-svm-small, seed 0"
-    roomy = planned(monkeypatch, tmp_path, (6,))
-    assert roomy[large].fits
-    assert (roomy[small].is_spare, roomy[small].fits) == (True, False)
-    narrow = planned(monkeypatch, tmp_path, (6,), budget_seconds=720)
-    assert (narrow[large].fits, narrow[small].fits) == (False, True)
-    none = planned(monkeypatch, tmp_path, (6,), budget_seconds=10)
-    assert not any(each.fits for each in none.values())
+    large_budget = plan_claims(monkeypatch, tmp_path, (6,))
+    assert large_budget[large].fits
+    assert (large_budget[small].is_spare, large_budget[small].fits) == (True, False)
+    small_budget = plan_claims(monkeypatch, tmp_path, (6,), budget_seconds=720)
+    assert (small_budget[large].fits, small_budget[small].fits) == (False, True)
+    tiny_budget = plan_claims(monkeypatch, tmp_path, (6,), budget_seconds=10)
+    assert not any(each.fits for each in tiny_budget.values())
 
 
-def test_where_the_large_machine_is_recorded_nobody_wants_the_small_one(
+def test_the_small_svm_is_not_needed_if_the_large_one_is_recorded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    plan = planned(monkeypatch, tmp_path, (6,), 10, lambda part: part.scenario == "claim-6-svm")
+    plan = plan_claims(monkeypatch, tmp_path, (6,), 10, lambda each: each.scenario == "claim-6-svm")
     assert plan["claim-6-svm-small, seed 0"].is_spare
 
 
-def test_a_spare_part_is_not_in_the_plan_and_is_measured_where_it_is_needed_after_all(
+def test_a_spare_input_is_measured_only_if_the_other_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spare = PlannedInput(
@@ -161,133 +160,141 @@ def test_a_spare_part_is_not_in_the_plan_and_is_measured_where_it_is_needed_afte
         fits=False,
         is_spare=True,
     )
-    others = (part("slow", 10), part("large", 50), spare)
-    assert "small" not in planning.plan_as_text(others, question())
-    assert len(json.loads(planning.plan_as_json(others, question()))["parts"]) == 2
-    overrun = Measuring(monkeypatch, slow=60, large=50, small=5)
-    overrun.carry_out(*others)
+    inputs = (planned_input("slow", 10), planned_input("large", 50), spare)
+    assert "small" not in planning.plan_as_text(inputs, claim_options())
+    assert len(json.loads(planning.plan_as_json(inputs, claim_options()))["parts"]) == 2
+    overrun = FakeMeasurements(monkeypatch, slow=60, large=50, small=5)
+    overrun.run(*inputs)
     assert overrun.done == ["slow", "small"]
-    in_time = Measuring(monkeypatch, slow=10, large=50, small=5)
-    in_time.carry_out(*others)
+    in_time = FakeMeasurements(monkeypatch, slow=10, large=50, small=5)
+    in_time.run(*inputs)
     assert in_time.done == ["slow", "large"]
 
 
 @pytest.mark.usefixtures("home")
-def test_a_part_that_fits_exactly_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    measuring = Measuring(monkeypatch, a=1.5, b=99)
-    measuring.carry_out(part("a", 1), part("b", 99))
-    assert measuring.done == ["a", "b"]
+def test_an_input_that_fits_exactly_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measurements = FakeMeasurements(monkeypatch, a=1.5, b=99)
+    measurements.run(planned_input("a", 1), planned_input("b", 99))
+    assert measurements.done == ["a", "b"]
 
 
-def test_a_machine_that_has_no_id_measures_no_claims(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_claims_need_a_machine_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     monkeypatch.setattr(planning, "machine_id", lambda: None)
     ended = bench.call("run", "claim-10")
     assert ended.status == 2
-    assert "without this machine's id nobody can tell what was measured here" in ended.complaint
+    assert "without a machine id" in ended.error_line
     assert list(bench.folder.iterdir()) == []
 
 
-def test_what_was_measured_in_company_is_measured_again(
+def test_a_disturbed_experiment_is_repeated(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     store = MlflowStore(f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}", "mnist-bench")
-    asked = experiments.experiment_request(10, None, threads=1)
-    kept = convolution_findings(equal=10)[10].model_copy(
-        update={"execution": asked.execution, "tensorflow": version("tensorflow")}
+    request = experiments.experiment_request(10, None, threads=1)
+    recorded = convolution_results(equal=10)[10].model_copy(
+        update={"execution": request.execution, "tensorflow": version("tensorflow")}
     )
-    monkeypatch.setattr(planning.sensing, "usable_threads", lambda: 1)
+    monkeypatch.setattr(planning.system, "usable_threads", lambda: 1)
     (ten,) = inputs_of([10])
-    for in_company, exclusive, is_recorded in (
+    for disturbed, exclusive, is_recorded in (
         (False, True, True), (False, False, True), (True, True, False), (True, False, True),
     ):  # fmt: skip
-        made = kept.model_copy(update={"exclusive": not in_company})
-        monkeypatch.setattr(experiments, "load_experiment", lambda *_, made=made: made)
-        found = planning._untrained(ten, store, None, exclusive=exclusive)
-        assert found.is_recorded == is_recorded
+        experiment = recorded.model_copy(update={"exclusive": not disturbed})
+        monkeypatch.setattr(experiments, "load_experiment", lambda *_, found=experiment: found)
+        planned = planning._planned_experiment(ten, store, None, exclusive=exclusive)
+        assert planned.is_recorded == is_recorded
 
 
-def test_rows_of_one_training_do_where_no_claim_is_about_learning(
+def test_shared_trainings_suffice_for_claims_not_about_learning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert list(planned(monkeypatch, tmp_path, (1,))) == ["table-1, seed 0"]
-    both = planned(monkeypatch, tmp_path, (1, 4))
+    assert list(plan_claims(monkeypatch, tmp_path, (1,))) == ["table-1, seed 0"]
+    both = plan_claims(monkeypatch, tmp_path, (1, 4))
     assert [name for name in both if name.endswith("seed 0, each row from zero")]
-    shared = planned(monkeypatch, tmp_path, (1,), recorded=lambda part: not part.independent)
+    shared = plan_claims(monkeypatch, tmp_path, (1,), recorded=lambda each: not each.independent)
     assert shared["table-1, seed 0"].is_recorded
-    learning = planned(monkeypatch, tmp_path, (4,), recorded=lambda part: not part.independent)
+    learning = plan_claims(monkeypatch, tmp_path, (4,), recorded=lambda each: not each.independent)
     assert not any(each.is_recorded for each in learning.values())
 
 
-def test_rows_that_were_each_trained_from_zero_do_for_every_claim(
+def test_independent_trainings_suffice_for_every_claim(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    plan = planned(monkeypatch, tmp_path, (5,), 10, lambda part: part.independent)
+    plan = plan_claims(monkeypatch, tmp_path, (5,), 10, lambda each: each.independent)
     assert [(each.is_recorded, each.fits) for each in plan.values()] == [(True, True)]
 
 
 @pytest.mark.usefixtures("home")
-def test_what_fits_is_measured_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    measuring = Measuring(monkeypatch, a=10, b=10)
-    done, _ = measuring.carry_out(
-        part("a", 10), part("is there", 10, is_recorded=True), part("too long", 200, fits=False),
-        part("b", 10),
-    )  # fmt: skip
-    assert measuring.done == ["a", "b"]
+def test_inputs_that_fit_are_measured_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    measurements = FakeMeasurements(monkeypatch, a=10, b=10)
+    done, _ = measurements.run(
+        planned_input("a", 10),
+        planned_input("recorded", 10, is_recorded=True),
+        planned_input("too long", 200, fits=False),
+        planned_input("b", 10),
+    )
+    assert measurements.done == ["a", "b"]
     assert (done.document_json, done.exit_status, done.error) == ("decided", 0, None)
 
 
 @pytest.mark.usefixtures("home")
-def test_no_part_is_begun_that_would_end_after_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    measuring = Measuring(monkeypatch, slow=90, c=5)
-    _, said = measuring.carry_out(part("slow", 10), part("b", 20), part("c", 5))
-    assert measuring.done == ["slow", "c"]
-    assert "Left out, it does not fit into what is left of the budget: b" in said
+def test_no_input_is_started_that_would_exceed_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    measurements = FakeMeasurements(monkeypatch, slow=90, c=5)
+    _, output = measurements.run(
+        planned_input("slow", 10), planned_input("b", 20), planned_input("c", 5)
+    )
+    assert measurements.done == ["slow", "c"]
+    assert "Left out, it does not fit into the remaining budget: b" in output
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize("status", [EXIT_BROKE, EXIT_WRONG_REQUEST])
-def test_a_part_that_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+@pytest.mark.parametrize("status", [EXIT_FAILURE, EXIT_USAGE])
+def test_other_inputs_are_measured_after_a_failure(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
     fault = BenchError("no memory for it", "buy some", exit_status=status)
-    measuring = Measuring(monkeypatch, a=CommandResult("", status, fault), b=5)
-    done, said = measuring.carry_out(part("a", 5), part("b", 5))
-    assert measuring.done == ["a", "b"]
+    measurements = FakeMeasurements(monkeypatch, a=CommandResult("", status, fault), b=5)
+    done, output = measurements.run(planned_input("a", 5), planned_input("b", 5))
+    assert measurements.done == ["a", "b"]
     assert (done.exit_status, done.error) == (status, fault)
-    assert "a, seed 0: no memory for it" in said
+    assert "a, seed 0: no memory for it" in output
 
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("status", [130, 143])
-def test_what_the_user_ends_ends_all_and_is_decided(
+def test_an_interruption_ends_all_inputs_and_the_claims_are_decided(
     monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    measuring = Measuring(monkeypatch, a=CommandResult("", status, None), b=5)
-    done, _ = measuring.carry_out(part("a", 5), part("b", 5))
-    assert measuring.done == ["a"]
+    measurements = FakeMeasurements(monkeypatch, a=CommandResult("", status, None), b=5)
+    done, _ = measurements.run(planned_input("a", 5), planned_input("b", 5))
+    assert measurements.done == ["a"]
     assert (done.document_json, done.exit_status) == ("decided", status)
 
 
-def test_a_plan_is_told() -> None:
-    parts = [part("a", 30), part("b", 200, fits=False), part("c", 5, is_recorded=True)]
-    assert planning.plan_as_text(parts, question()).splitlines() == [
+def test_plan_as_text_and_json() -> None:
+    inputs = [
+        planned_input("a", 30),
+        planned_input("b", 200, fits=False),
+        planned_input("c", 5, is_recorded=True),
+    ]
+    assert planning.plan_as_text(inputs, claim_options()).splitlines() == [
         "about 30.0 s of a budget of 1 min 40 s",
-        "  a, seed 0 (claim 10): 30.0 s, by another machine's measure",
-        "  b, seed 0 (claim 10): left out, 3 min 20 s, by another machine's measure",
+        "  a, seed 0 (claim 10): 30.0 s, as estimated on another machine",
+        "  b, seed 0 (claim 10): left out, 3 min 20 s, as estimated on another machine",
         "  c, seed 0 (claim 10): recorded already",
     ]
-    told = json.loads(planning.plan_as_json(parts, question()))["parts"]
-    assert [each["fits"] for each in told] == [True, False, True]
-    assert [each["expected_seconds"] for each in told] == [30, 200, 0]
+    document = json.loads(planning.plan_as_json(inputs, claim_options()))["parts"]
+    assert [each["fits"] for each in document] == [True, False, True]
+    assert [each["expected_seconds"] for each in document] == [30, 200, 0]
 
 
-# What a report decides
+# Claims in a report
 
 
-def taken_in(bench: Bench, runs: list[RunResult]) -> None:
-    ended = bench.inside("import", bundle(bench.folder, "runs.zip", runs))
+def import_runs(bench: Bench, runs: list[RunResult]) -> None:
+    ended = bench.call_with_store("import", bundle(bench.folder, "runs.zip", runs))
     assert ended.status == 0, ended.stderr
 
 
@@ -295,21 +302,21 @@ def recorded(tmp_path: Path, price: float | None = 0.5) -> Bench:
     """A database with what claims 1 to 5, 10 and 11 are decided by."""
     bench = Bench(tmp_path)
     own = {"machine_id": HERE, "dataset_digest": MNIST.digest}
-    runs = [each.model_copy(update=own) for each in trainings_along(falling_error)]
+    runs = [each.model_copy(update=own) for each in trainings_on_curve(falling_error)]
     small = run(200, 0.91, scenario="smoke", dataset="mnist-5k", machine_id=HERE, trajectory="s")
-    taken_in(bench, [*runs, small])
+    import_runs(bench, [*runs, small])
     store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
     mark = {schema.CLAIMS_TAG: "true", schema.MACHINE_ID_TAG: HERE,
             schema.PRICE_TAG: "" if price is None else str(price)}  # fmt: skip
-    store.keep("claims", "", mark, {})
+    store.save_files("claims", "", mark, {})
     for number, body in (
-        convolution_findings(equal=10) | data_size_findings(47_040_000, 7_840_000)
+        convolution_results(equal=10) | dataset_size_results(47_040_000, 7_840_000)
     ).items():
-        digest = MNIST.digest if number in ON_IMAGES else None
+        digest = MNIST.digest if number in IMAGE_CLAIMS else None
         made = body.model_copy(update={"machine_id": HERE, "dataset_digest": digest})
         tags = {schema.CLAIM_TAG: str(number), schema.MACHINE_ID_TAG: HERE}
         tags |= {schema.DIGEST_TAG: digest} if digest else {}
-        store.keep(f"claim {number}", "", tags, {experiments.FILE: made.to_json()})
+        store.save_files(f"claim {number}", "", tags, {FILE: made.to_json()})
     return bench
 
 
@@ -318,14 +325,14 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return recorded(tmp_path_factory.mktemp("user"))
 
 
-def told(bench: Bench, *arguments: str) -> dict[int, dict[str, Any]]:
-    ended = bench.inside("report", "--json", *arguments)
+def claims_in_report(bench: Bench, *arguments: str) -> dict[int, dict[str, Any]]:
+    ended = bench.call_with_store("report", "--json", *arguments)
     assert ended.status == 0, ended.stderr
     return {each["claim"]: each for each in json.loads(ended.stdout)["claims"]}
 
 
 def test_a_report_alone_decides_the_claims(bench: Bench) -> None:
-    claims = told(bench)
+    claims = claims_in_report(bench)
     verdicts = {number: each["verdict"] for number, each in claims.items()}
     assert {n: verdicts[n] for n in (3, 4, 5, 10, 11)} == {
         3: "does not hold", 4: "holds", 5: "holds", 10: "holds", 11: "does not hold",
@@ -341,47 +348,47 @@ def test_a_report_alone_decides_the_claims(bench: Bench) -> None:
     assert "<h3>Claim 3: does not hold</h3>" in page
 
 
-@pytest.mark.parametrize("told_price", ["", "free", "nan", "inf", "-1"])
-def test_a_price_that_is_none_is_none(tmp_path: Path, told_price: str) -> None:
+@pytest.mark.parametrize("price", ["", "free", "nan", "inf", "-1"])
+def test_an_invalid_price_is_ignored(tmp_path: Path, price: str) -> None:
     uri = f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}"
     store = MlflowStore(uri, "mnist-bench")
-    mark = {schema.CLAIMS_TAG: "true", schema.MACHINE_ID_TAG: HERE, schema.PRICE_TAG: told_price}
-    store.keep("claims", "", mark, {})
+    mark = {schema.CLAIMS_TAG: "true", schema.MACHINE_ID_TAG: HERE, schema.PRICE_TAG: price}
+    store.save_files("claims", "", mark, {})
     assert evidence_loader.last_request(store, HERE) == evidence_loader.ClaimRequest(None)
-    store.keep("claims", "", mark | {schema.PRICE_TAG: "0.25"}, {}, anew=True)
+    store.save_files("claims", "", mark | {schema.PRICE_TAG: "0.25"}, {}, always_create=True)
     assert evidence_loader.last_request(store, HERE) == evidence_loader.ClaimRequest(0.25)
     assert evidence_loader.last_request(store, "b" * 32) is None
-    store.keep("claims", "", mark | {schema.PRICE_TAG: ""}, {}, anew=True)
+    store.save_files("claims", "", mark | {schema.PRICE_TAG: ""}, {}, always_create=True)
     assert evidence_loader.last_request(store, HERE) == evidence_loader.ClaimRequest(0.25), (
-        "it was given once"
+        "the last valid price is used"
     )
 
 
-def test_a_filter_of_the_report_is_none_of_the_claims(bench: Bench) -> None:
-    assert told(bench, "--scenario", "smoke") == told(bench)
+def test_report_filters_do_not_apply_to_claims(bench: Bench) -> None:
+    assert claims_in_report(bench, "--scenario", "smoke") == claims_in_report(bench)
 
 
-def test_without_a_measuring_of_claims_there_is_no_section(tmp_path: Path) -> None:
+def test_no_claims_section_without_a_claims_run(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    taken_in(bench, [run(200, 0.91, scenario="smoke")])
-    assert told(bench) == {}
+    import_runs(bench, [run(200, 0.91, scenario="smoke")])
+    assert claims_in_report(bench) == {}
 
 
-def test_what_is_gathered_is_of_the_packaged_scenarios_alone(tmp_path: Path) -> None:
+def test_evidence_uses_only_unchanged_packaged_scenarios(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     faster = PaperCnnHyperparameters(learning_rate=0.01)
     changed = [
-        training_along(500, threads, falling_error, scenario="threads", machine_id=HERE,
+        training_on_curve(500, threads, falling_error, scenario="threads", machine_id=HERE,
                        threads=threads, hyperparameters=faster)
         for threads in (1, 2)
     ]  # fmt: skip
     short = run(1_000, 0.9, scenario="marathon", machine_id=HERE, trajectory="short",
                 eval_every=500)  # fmt: skip
-    taken_in(bench, [*changed, short])
-    archive = MlflowReader(
-        f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench", make=False
+    import_runs(bench, [*changed, short])
+    reader = MlflowReader(
+        f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench", create=False
     )
-    found = evidence_loader.load_evidence(archive, HERE, evidence_loader.runs_on(archive, HERE))
+    found = evidence_loader.load_evidence(reader, HERE, evidence_loader.runs_on(reader, HERE))
     assert (found.marathon, found.scaling, found.trainings) == (None, (), ())
 
 
@@ -389,13 +396,13 @@ def test_what_is_gathered_is_of_the_packaged_scenarios_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", [1, 6, 8, 9, 11, 12])
-def test_claims_about_images_are_about_the_papers(number: int) -> None:
+def test_claims_that_need_images(number: int) -> None:
     assert any(each.needs_images for each in inputs_of([number]))
 
 
-def test_other_images_are_refused(tmp_path: Path) -> None:
+def test_claims_reject_other_images(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     ended = bench.call("run", "claim-12", "--dataset", "mnist-5k", "--dry-run")
     assert ended.status == 2
-    assert "the paper's claims are about the full MNIST" in ended.complaint
+    assert "the paper's claims are about the full MNIST" in ended.error_line
     assert list(bench.folder.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The way to MLflow's UI: what is refused, what is started, and that no secret is seen."""
+"""`mnist-bench ui`: refused options, the started server, and no leaked password."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SECRET = "hunter2"
 
 @dataclass
 class Server:
-    """Stands in for MLflow's process.
+    """A fake of MLflow's process.
 
     Attributes:
-        end: Its exit status, or what comes while it is waited for.
-        commands: What was started.
-        environments: What it was given to know.
+        end: Its exit status, or the exception raised while waiting for it.
+        commands: The started command lines.
+        environments: Their environments.
         ended: How often it was ended.
     """
 
@@ -55,10 +55,10 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    stand_in = Server()
-    monkeypatch.setattr(ui.subprocess, "Popen", stand_in.start)
-    monkeypatch.setattr(ui, "_end", stand_in.count_end)
-    return stand_in
+    fake = Server()
+    monkeypatch.setattr(ui.subprocess, "Popen", fake.start)
+    monkeypatch.setattr(ui, "_end", fake.count_end)
+    return fake
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def database(bench: Bench) -> Path:
-    """A database, as far as anybody looks who does not open it."""
+    """An empty database file; no test opens it."""
     path = bench.folder / "mlflow.db"
     path.touch()
     return path
@@ -76,18 +76,18 @@ def database(bench: Bench) -> Path:
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    """A port where somebody listens."""
+    """A port with a listening socket."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 def port_in(text: str) -> int:
-    """The port of the address that was said."""
+    """The port of the printed address."""
     (port,) = re.findall(r"http://127\.0\.0\.1:(\d+)", text)
     return int(port)
 
 
-# What is refused
+# Errors
 
 
 def test_without_a_database(bench: Bench, server: Server) -> None:
@@ -95,7 +95,7 @@ def test_without_a_database(bench: Bench, server: Server) -> None:
     assert (ended.status, ended.stdout) == (2, "")
     assert len(ended.stderr.splitlines()) == 1
     for words in ("no runs are recorded in mlflow.db", "`mnist-bench run smoke`"):
-        assert words in ended.complaint
+        assert words in ended.error_line
     assert server.commands == []
     assert list(bench.folder.iterdir()) == []
 
@@ -105,15 +105,15 @@ def test_a_port_that_is_taken(
 ) -> None:
     ended = bench.call("ui", "--port", str(taken_port))
     assert (ended.status, ended.stdout) == (2, "")
-    assert f"port {taken_port} is taken" in ended.complaint
+    assert f"port {taken_port} is taken" in ended.error_line
     assert server.commands == []
 
 
-# Runs that a server shows already
+# Tracking servers
 
 
 @pytest.mark.parametrize("from_environment", [False, True], ids=["flag", "environment"])
-def test_a_tracking_server_shows_them_itself(
+def test_the_address_of_a_tracking_server_is_printed(
     bench: Bench, server: Server, *, from_environment: bool
 ) -> None:
     uri = "http://127.0.0.1:5000"
@@ -126,7 +126,7 @@ def test_a_tracking_server_shows_them_itself(
     assert server.commands == []
 
 
-def test_its_address_is_shown_without_user_and_password(bench: Bench, server: Server) -> None:
+def test_the_address_is_printed_without_credentials(bench: Bench, server: Server) -> None:
     uri = f"https://somebody:{SECRET}@tracking.example/mlflow"
     ended = bench.call("ui", MLFLOW_TRACKING_URI=uri)
     assert (ended.status, ended.stderr) == (0, "")
@@ -135,10 +135,10 @@ def test_its_address_is_shown_without_user_and_password(bench: Bench, server: Se
     assert "somebody" not in ended.stdout
 
 
-# A server of our own
+# The started server
 
 
-def test_it_is_started_light_and_for_this_machine_alone(
+def test_the_server_has_one_worker_and_listens_on_localhost(
     bench: Bench, database: Path, server: Server
 ) -> None:
     port = free_port()
@@ -147,22 +147,22 @@ def test_it_is_started_light_and_for_this_machine_alone(
     assert port_in(ended.stdout) == port
     (command,), (environment,) = server.commands, server.environments
     assert command[0] == sys.executable
-    told = " ".join(command)
+    line = " ".join(command)
     for words in ("-m mlflow ui", "--host 127.0.0.1", f"--port {port}", "--workers 1"):
-        assert words in told
+        assert words in line
     assert environment["MLFLOW_BACKEND_STORE_URI"] == "sqlite:///mlflow.db"
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert server.ended == 1
 
 
-def test_telemetry_is_the_users_to_turn_on(bench: Bench, database: Path, server: Server) -> None:
+def test_telemetry_can_be_turned_on(bench: Bench, database: Path, server: Server) -> None:
     bench.call("ui", "--port", str(free_port()), MLFLOW_DISABLE_TELEMETRY="false")
     (environment,) = server.environments
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "false"
 
 
-def test_mlflows_own_port_if_it_is_free(
+def test_default_port_if_it_is_free(
     bench: Bench, database: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
@@ -170,7 +170,7 @@ def test_mlflows_own_port_if_it_is_free(
     assert port_in(bench.call("ui").stdout) == port
 
 
-def test_another_port_if_it_is_taken(
+def test_another_port_if_the_default_is_taken(
     bench: Bench,
     database: Path,
     server: Server,
@@ -183,19 +183,19 @@ def test_another_port_if_it_is_taken(
     assert str(chosen) in server.commands[0]
 
 
-def test_the_address_is_said_before_the_server_starts(
+def test_the_address_is_printed_before_the_server_starts(
     database: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[tuple[str, int]] = []
+    printed: list[tuple[str, int]] = []
     monkeypatch.chdir(database.parent)
-    ui.serve("sqlite:///mlflow.db", None, lambda line: said.append((line, len(server.commands))))
-    ((line, started),) = said
+    ui.serve("sqlite:///mlflow.db", None, lambda line: printed.append((line, len(server.commands))))
+    ((line, started),) = printed
     assert started == 0
     assert port_in(line)
     assert len(server.commands) == 1
 
 
-def test_a_password_is_neither_shown_nor_on_the_servers_command_line(
+def test_a_password_is_neither_printed_nor_on_the_command_line(
     bench: Bench, server: Server, taken_port: int
 ) -> None:
     uri = f"postgresql://somebody:{SECRET}@127.0.0.1:{taken_port}/runs"
@@ -206,16 +206,16 @@ def test_a_password_is_neither_shown_nor_on_the_servers_command_line(
     assert server.environments[0]["MLFLOW_BACKEND_STORE_URI"] == uri
 
 
-# Its end
+# The end
 
 
-def test_a_server_that_breaks(bench: Bench, database: Path, server: Server) -> None:
+def test_a_server_that_fails(bench: Bench, database: Path, server: Server) -> None:
     server.end = 3
     ended = bench.call("ui", "--port", str(free_port()))
     assert ended.status == 1
     assert len(ended.stderr.splitlines()) == 1
     for words in ("exit status 3", "`mlflow db upgrade sqlite:///mlflow.db`"):
-        assert words in ended.complaint
+        assert words in ended.error_line
     assert server.ended == 1
 
 
@@ -223,7 +223,7 @@ def test_a_server_that_breaks(bench: Bench, database: Path, server: Server) -> N
     ("end", "status", "word"),
     [(KeyboardInterrupt, 130, "interrupted"), (Terminated, 143, "terminated")],
 )
-def test_the_user_ends_it(
+def test_an_interruption_ends_the_server(
     bench: Bench, database: Path, server: Server, end: type[BaseException], status: int, word: str
 ) -> None:
     server.end = end
@@ -233,25 +233,25 @@ def test_the_user_ends_it(
     assert server.ended == 1
 
 
-DEAF_FAMILY = """
+DEAF_PROCESSES = """
 import subprocess, sys
-deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)"
-subprocess.run([sys.executable, "-c", f"{deaf}; signal.pause()"])
+child = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)"
+subprocess.run([sys.executable, "-c", f"{child}; signal.pause()"])
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
-def test_what_it_has_started_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_processes_end_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ui, "_END_SECONDS", 0.2)
-    with subprocess.Popen([sys.executable, "-c", DEAF_FAMILY], stdout=subprocess.PIPE) as head:
-        assert head.stdout is not None
-        assert head.stdout.readline() == b"up\n"
-        (child,) = psutil.Process(head.pid).children()
+    with subprocess.Popen([sys.executable, "-c", DEAF_PROCESSES], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"up\n"
+        (child,) = psutil.Process(parent.pid).children()
         try:
-            ui._end(head)
-            assert head.poll() is not None
+            ui._end(parent)
+            assert parent.poll() is not None
             wait_until(lambda: not is_alive(child), 10)
         finally:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
-            head.kill()
+            parent.kill()

@@ -1,4 +1,4 @@
-"""`run --storage` and `join`: machines that share a plan, as processes with homes of their own."""
+"""`run --storage` and `join`: machines that share a plan, as processes with their own homes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unittest import mock
 import factories
 import fakes
 import pytest
-from fakes import held, impatient, impatient_program, kill
+from fakes import held, kill, program_with_short_intervals, short_intervals
 from program import Bench, Ended
 
 from mnist_bench.runner import process
@@ -28,19 +28,19 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX 
 
 @pytest.fixture(autouse=True)
 def quick() -> Iterator[None]:
-    """Trainings of no time inside this process."""
-    with impatient(fakes.worker()):
+    """Instant trainings inside this process."""
+    with short_intervals(fakes.worker()):
         yield
 
 
 def program(fault: str = "pass", heartbeat_seconds: int = 1) -> tuple[str, ...]:
-    return impatient_program(fakes.worker(fault), heartbeat_seconds)
+    return program_with_short_intervals(fakes.worker(fault), heartbeat_seconds)
 
 
-def recorded(board: dict[str, str]) -> list[tuple[str, str, str]]:
-    """Part, steps and status of each run on the board, in their order."""
-    file = board["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
-    question = """
+def recorded(shared_store: dict[str, str]) -> list[tuple[str, str, str]]:
+    """Share tag, steps and status of each run in the store, sorted."""
+    file = shared_store["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
+    query = """
         SELECT part.value, steps.value, runs.status FROM runs
         JOIN tags AS part ON part.run_uuid = runs.run_uuid AND part.key = 'bench.part'
         JOIN tags AS steps ON steps.run_uuid = runs.run_uuid AND steps.key = 'bench.steps'
@@ -48,22 +48,22 @@ def recorded(board: dict[str, str]) -> list[tuple[str, str, str]]:
     """
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            return list(database.execute(question))
+            return list(database.execute(query))
     except sqlite3.OperationalError:
         return []
 
 
-def finished(board: dict[str, str]) -> Counter[tuple[str, str]]:
-    return Counter((part[-9:], steps) for part, steps, status in recorded(board)
+def finished(shared_store: dict[str, str]) -> Counter[tuple[str, str]]:
+    return Counter((part[-9:], steps) for part, steps, status in recorded(shared_store)
                    if status == "FINISHED")  # fmt: skip
 
 
-def once(*seeds: int) -> dict[tuple[str, str], int]:
+def one_run_each(*seeds: int) -> dict[tuple[str, str], int]:
     return {(f"{seed}-100-200", steps): 1 for seed in seeds for steps in ("100", "200")}
 
 
-def shared(bench: Bench, board: dict[str, str], *more: str) -> Ended:
-    return bench.call(*SHARE, *more, **board)
+def share(bench: Bench, shared_store: dict[str, str], *more: str) -> Ended:
+    return bench.call(*SHARE, *more, **shared_store)
 
 
 def seeds_of(ended: Ended) -> list[int]:
@@ -73,31 +73,33 @@ def seeds_of(ended: Ended) -> list[int]:
 # One machine
 
 
-def test_one_machine_does_all_of_it(here: Bench, board: dict[str, str]) -> None:
-    ended = shared(here, board, "--seeds", "3", "--json")
+def test_one_machine_alone(here: Bench, shared_store: dict[str, str]) -> None:
+    ended = share(here, shared_store, "--seeds", "3", "--json")
     assert ended.status == 0, ended.stderr
     assert seeds_of(ended) == [0, 0, 1, 1, 2, 2]
     assert {run["status"] for run in ended.document["runs"]} == {"finished"}
-    assert finished(board) == once(0, 1, 2)
+    assert finished(shared_store) == one_run_each(0, 1, 2)
     assert ended.stderr.startswith("a shared plan, in sqlite:///")
-    assert "seed 2 (2 of 3 done)" in ended.told
+    assert "seed 2 (2 of 3 done)" in ended.stderr_line
     assert (here.folder / "reports" / "smoke.md").exists()
 
 
-def test_only_what_is_missing_is_trained(here: Bench, board: dict[str, str]) -> None:
-    shared(here, board, "--seeds", "2")
-    again = shared(here, board, "--seeds", "3", "--json")
+def test_only_missing_shares_are_trained(here: Bench, shared_store: dict[str, str]) -> None:
+    share(here, shared_store, "--seeds", "2")
+    again = share(here, shared_store, "--seeds", "3", "--json")
     assert seeds_of(again) == [2, 2]
-    nothing = shared(here, board, "--seeds", "3", "--json")
+    nothing = share(here, shared_store, "--seeds", "3", "--json")
     assert (nothing.status, nothing.document["runs"]) == (0, [])
-    assert finished(board) == once(0, 1, 2)
+    assert finished(shared_store) == one_run_each(0, 1, 2)
 
 
-def test_each_row_from_zero_is_a_part(here: Bench, board: dict[str, str]) -> None:
-    ended = shared(here, board, "--independent", "--json")
+def test_independent_step_counts_are_separate_shares(
+    here: Bench, shared_store: dict[str, str]
+) -> None:
+    ended = share(here, shared_store, "--independent", "--json")
     assert ended.status == 0, ended.stderr
     assert [run["steps"] for run in ended.document["runs"]] == [100, 200]
-    parts = {part for part, _, _ in recorded(board)}
+    parts = {part for part, _, _ in recorded(shared_store)}
     assert sorted(part[16:] for part in parts) == ["-0-100", "-0-200"]
 
 
@@ -105,163 +107,177 @@ def test_each_row_from_zero_is_a_part(here: Bench, board: dict[str, str]) -> Non
 
 
 @needs_signals
-def test_who_joins_trains_what_is_left(here: Bench, there: Bench, board: dict[str, str]) -> None:
+def test_joining_machine_trains_the_rest(
+    here: Bench, there: Bench, shared_store: dict[str, str]
+) -> None:
     stopping = program(
         "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(600)"
     )
-    ended = here.run(*SHARE, "--seeds", "2", program=stopping, **board)
+    ended = here.run(*SHARE, "--seeds", "2", program=stopping, **shared_store)
     assert ended.status == 143, ended.stderr
-    joined = there.call("join", **board)
+    joined = there.call("join", **shared_store)
     assert joined.status == 0, joined.stderr
     for words in ("plan-smoke-", "seed 0", "seed 1 ", "nothing is left to do"):
         assert words in joined.stdout
-    assert finished(board) == once(0, 1)
+    assert finished(shared_store) == one_run_each(0, 1)
     assert list(there.folder.glob("reports/*")) == []
-    assert there.call("join", **board).stdout == "nothing is left to do there\n"
+    assert there.call("join", **shared_store).stdout == "nothing is left to do there\n"
 
 
-def test_two_at_once_do_each_part_once(here: Bench, there: Bench, board: dict[str, str]) -> None:
+def test_two_machines_train_each_share_once(
+    here: Bench, there: Bench, shared_store: dict[str, str]
+) -> None:
     slow = program("import time; time.sleep(0.8)", heartbeat_seconds=10)
-    with here.started(*SHARE, "--seeds", "4", "--json", program=slow, **board) as first:
-        first.until(lambda: finished(board), 120)
-        joined = there.run("join", program=slow, **board)
+    with here.started(*SHARE, "--seeds", "4", "--json", program=slow, **shared_store) as first:
+        first.until(lambda: finished(shared_store), 120)
+        joined = there.run("join", program=slow, **shared_store)
         ended = first.ended(120)
     assert (ended.status, joined.status) == (0, 0), ended.stderr + joined.stderr
-    assert finished(board) == once(*range(4))
-    mine = set(seeds_of(ended))
-    theirs = {seed for seed in range(4) if f"seed {seed}: max test accuracy" in joined.stdout}
-    assert mine | theirs == set(range(4))
-    assert 0 in mine
-    assert theirs
+    assert finished(shared_store) == one_run_each(*range(4))
+    trained_first = set(seeds_of(ended))
+    trained_second = {
+        seed for seed in range(4) if f"seed {seed}: max test accuracy" in joined.stdout
+    }
+    assert trained_first | trained_second == set(range(4))
+    assert 0 in trained_first
+    assert trained_second
 
 
 @needs_signals
-def test_what_a_killed_machine_had_in_work_is_done_by_another(
-    here: Bench, there: Bench, board: dict[str, str]
+def test_share_of_a_killed_machine_is_trained_by_another(
+    here: Bench, there: Bench, shared_store: dict[str, str]
 ) -> None:
     hangs = program("import time; time.sleep(600 if step > 100 else 0)")
-    with here.started(*SHARE, program=hangs, **board) as running:
-        running.until(lambda: finished(board), 120)  # its first row has ended
+    with here.started(*SHARE, program=hangs, **shared_store) as running:
+        running.until(lambda: finished(shared_store), 120)  # its first step count has ended
         kill(running)
-        joined = there.run("join", program=program(), **board)
+        joined = there.run("join", program=program(), **shared_store)
     assert joined.status == 0, joined.stderr
-    assert finished(board) == once(0), "the row that had ended is not trained again"
-    alone = {"MLFLOW_TRACKING_URI": board["MLFLOW_TRACKING_URI"]}
+    assert finished(shared_store) == one_run_each(0), (
+        "the step count that had ended is not trained again"
+    )
+    alone = {"MLFLOW_TRACKING_URI": shared_store["MLFLOW_TRACKING_URI"]}
     assert here.call("run", "smoke", "--dataset", "mnist-5k", "--steps", "20", **alone).status == 0
-    assert Counter(status for _, _, status in recorded(board)) == {"FINISHED": 2, "KILLED": 1}
+    assert Counter(status for _, _, status in recorded(shared_store)) == {
+        "FINISHED": 2,
+        "KILLED": 1,
+    }
 
 
 @needs_signals
-def test_who_was_stopped_for_too_long_ends_second(
-    here: Bench, there: Bench, board: dict[str, str], tmp_path: Path
+def test_machine_that_was_stopped_loses_its_share(
+    here: Bench, there: Bench, shared_store: dict[str, str], tmp_path: Path
 ) -> None:
     mark, go = tmp_path / "mark", tmp_path / "go"
-    # It beats once: stopped while it writes, it would keep the other from writing.
+    # One heartbeat only: a process stopped during a write would lock the database.
     stopped = program(held(mark, go), heartbeat_seconds=600)
-    with here.started(*SHARE, "--json", program=stopped, **board) as running:
+    with here.started(*SHARE, "--json", program=stopped, **shared_store) as running:
         running.until(mark.exists, 120)
         os.kill(running.process.pid, signal.SIGSTOP)
-        joined = there.run("join", program=program(), **board)
+        joined = there.run("join", program=program(), **shared_store)
         assert joined.status == 0, joined.stderr
         go.touch()
         os.kill(running.process.pid, signal.SIGCONT)
         ended = running.ended(120)
     assert ended.status == 0, ended.stderr
     assert ended.document["runs"] == []
-    assert "was recorded elsewhere meanwhile: it counts once" in ended.told
-    assert finished(board) == once(0)
-    assert Counter(status for _, _, status in recorded(board)) == {"FINISHED": 2, "KILLED": 2}
+    assert "was recorded by another machine meanwhile: it counts once" in ended.stderr_line
+    assert finished(shared_store) == one_run_each(0)
+    assert Counter(status for _, _, status in recorded(shared_store)) == {
+        "FINISHED": 2,
+        "KILLED": 2,
+    }
 
 
 # What goes wrong
 
 
-def test_trainings_that_fail_end_this_machines_work(here: Bench, board: dict[str, str]) -> None:
+def test_failing_trainings_end_this_machines_work(
+    here: Bench, shared_store: dict[str, str]
+) -> None:
     failing = fakes.worker("sys.exit('no memory')")
     with mock.patch.object(process, "COMMAND", failing):
-        ended = shared(here, board, "--seeds", "3")
+        ended = share(here, shared_store, "--seeds", "3")
     assert ended.status == 1
-    assert "2 trainings failed here one after the other, the first: " in ended.complaint
-    assert finished(board) == {}
-    whole = shared(here, board, "--seeds", "3", "--json")
+    assert "2 trainings failed here one after the other, the first: " in ended.error_line
+    assert finished(shared_store) == {}
+    whole = share(here, shared_store, "--seeds", "3", "--json")
     assert whole.status == 0, whole.stderr
     assert sorted(set(seeds_of(whole))) == [0, 1, 2]
 
 
-def test_a_part_that_fails_everywhere_is_told(here: Bench, board: dict[str, str]) -> None:
+def test_share_that_fails_everywhere_is_reported(here: Bench, shared_store: dict[str, str]) -> None:
     failing = fakes.worker("request['training_seed'] == 1 and sys.exit('no luck')")
     with mock.patch.object(process, "COMMAND", failing):
-        ended = shared(here, board, "--seeds", "3")
+        ended = share(here, shared_store, "--seeds", "3")
     assert ended.status == 1
-    assert "1 of 3 parts failed, the first (seed 1): " in ended.complaint
-    assert finished(board) == once(0, 2)
+    assert "1 of 3 trainings failed, the first (seed 1): " in ended.error_line
+    assert finished(shared_store) == one_run_each(0, 2)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--seeds", "auto"), "--seeds auto is for one machine"),
+        (("--seeds", "auto"), "--seeds auto can't be shared"),
         (("--storage", f"postgresql://me:{SECRET}@board/optuna"), "set MNIST_BENCH_STORAGE"),
         (("--storage", "nonsense"), "give an address like"),
     ],
 )
-def test_wrong_wishes_share_nothing(
-    here: Bench, board: dict[str, str], arguments: tuple[str, ...], words: str
+def test_invalid_options_share_nothing(
+    here: Bench, shared_store: dict[str, str], arguments: tuple[str, ...], words: str
 ) -> None:
-    ended = shared(here, board, *arguments)
+    ended = share(here, shared_store, *arguments)
     assert ended.status == 2, ended.stderr
-    assert words in ended.complaint
+    assert words in ended.error_line
     assert SECRET not in ended.stderr
-    assert recorded(board) == []
+    assert recorded(shared_store) == []
 
 
-def test_thread_counts_are_compared_by_one_machine(here: Bench, board: dict[str, str]) -> None:
-    ended = here.call("run", "threads", "--dataset", "mnist-5k", **board)
+def test_thread_scaling_is_not_shared(here: Bench, shared_store: dict[str, str]) -> None:
+    ended = here.call("run", "threads", "--dataset", "mnist-5k", **shared_store)
     assert ended.status == 2
-    assert "leave --storage out, or give one number as --threads" in ended.complaint
+    assert "leave --storage out, or give one number as --threads" in ended.error_line
 
 
-def test_claims_are_about_one_machine(here: Bench, board: dict[str, str]) -> None:
-    ended = here.call("run", "claim-10", "--storage", board["MNIST_BENCH_STORAGE"])
+def test_claims_are_not_shared(here: Bench, shared_store: dict[str, str]) -> None:
+    ended = here.call("run", "claim-10", "--storage", shared_store["MNIST_BENCH_STORAGE"])
     assert ended.status == 2
-    assert "--storage does not go with claims" in ended.complaint
+    assert "--storage can't be used with claims" in ended.error_line
 
 
-def test_join_must_know_where(there: Bench) -> None:
+def test_join_needs_a_storage(there: Bench) -> None:
     ended = there.call("join")
     assert ended.status == 2
-    assert "--storage or MNIST_BENCH_STORAGE must say" in ended.complaint
+    assert "give --storage, or set MNIST_BENCH_STORAGE" in ended.error_line
 
 
-def test_join_names_the_plans_that_there_are(
-    here: Bench, there: Bench, board: dict[str, str]
-) -> None:
-    shared(here, board)
-    ended = there.call("join", "--study", "nobody's", **board)
+def test_join_lists_existing_plans(here: Bench, there: Bench, shared_store: dict[str, str]) -> None:
+    share(here, shared_store)
+    ended = there.call("join", "--study", "nobody's", **shared_store)
     assert ended.status == 2
-    assert "nothing that machines share is called nobody's in sqlite:///" in ended.complaint
-    assert "; there are plan-smoke-" in ended.complaint
+    assert "no shared plan or study is called nobody's in sqlite:///" in ended.error_line
+    assert "; existing ones: plan-smoke-" in ended.error_line
 
 
-def unfinished(here: Bench, board: dict[str, str]) -> None:
+def unfinished(here: Bench, shared_store: dict[str, str]) -> None:
     stopping = fakes.worker("sys.exit('no memory')")
     with mock.patch.object(process, "COMMAND", stopping):
-        assert shared(here, board, "--seeds", "2").status == 1
+        assert share(here, shared_store, "--seeds", "2").status == 1
 
 
-def test_who_records_elsewhere_is_refused(
-    here: Bench, there: Bench, board: dict[str, str], tmp_path: Path
+def test_another_store_is_refused(
+    here: Bench, there: Bench, shared_store: dict[str, str], tmp_path: Path
 ) -> None:
-    unfinished(here, board)
+    unfinished(here, shared_store)
     elsewhere = {"MLFLOW_TRACKING_URI": f"sqlite:///{(tmp_path / 'elsewhere.db').as_posix()}"}
-    ended = there.call("join", **(board | elsewhere))
+    ended = there.call("join", **(shared_store | elsewhere))
     assert ended.status == 2
-    assert "is recorded elsewhere than where MLFLOW_TRACKING_URI points" in ended.complaint
+    assert "is recorded to another store than MLFLOW_TRACKING_URI" in ended.error_line
 
 
-def test_who_has_other_images_is_refused(here: Bench, there: Bench, board: dict[str, str]) -> None:
-    unfinished(here, board)
+def test_other_images_are_refused(here: Bench, there: Bench, shared_store: dict[str, str]) -> None:
+    unfinished(here, shared_store)
     with mock.patch("mnist_bench.data.mnist.find", return_value=factories.SOURCE):
-        ended = there.call("join", **board)
+        ended = there.call("join", **shared_store)
     assert ended.status == 2
-    assert "is about mnist-5k, and other images are at hand here" in ended.complaint
+    assert "needs mnist-5k, but this machine has other images" in ended.error_line

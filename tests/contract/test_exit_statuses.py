@@ -41,7 +41,7 @@ def fake_tensorflow(folder: Path, source: str) -> dict[str, str]:
     ],
 )
 def test_without_a_training(tmp_path: Path, line: str, status: int) -> None:
-    assert Bench(tmp_path).inside(*line.split()).status == status
+    assert Bench(tmp_path).call_with_store(*line.split()).status == status
 
 
 def test_failed_run(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`docs/commands.md` is what `--help` prints of every command."""
+"""`docs/commands.md` contains the `--help` of every command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from mnist_bench.cli.main import cli
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 HEAD = """# Commands
 
-What `--help` prints. Generated: `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/contract` renews it.
+The output of `--help`. Renew it with
+`MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/contract/test_help.py`.
 """
 
 
@@ -38,5 +39,5 @@ def commands_page() -> str:
     return HEAD + "".join(f"\n## {name}\n\n```text\n{text}\n```\n" for name, text in pages)
 
 
-def test_commands_page_is_what_help_prints() -> None:
+def test_commands_page_is_up_to_date() -> None:
     assert_same_text(PAGE, commands_page())

@@ -27,6 +27,6 @@ def keys(value: Any) -> Any:
     ],
 )
 def test_json_keys(tmp_path: Path, name: str, line: str) -> None:
-    ended = Bench(tmp_path).inside(*line.split())
+    ended = Bench(tmp_path).call_with_store(*line.split())
     assert ended.status == 0, ended.stderr
     assert_golden_json(f"keys-{name}.json", keys(ended.document))

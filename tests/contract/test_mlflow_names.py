@@ -60,7 +60,7 @@ def recorded(folder: Path) -> dict[str, Any]:
 
 def test_names_of_a_recorded_run(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    ended = bench.inside("run", "smoke", "--json")
+    ended = bench.call_with_store("run", "smoke", "--json")
     assert ended.status == 0, ended.stderr
     found = recorded(bench.folder)
     (run,) = json.loads(ended.stdout)["runs"]

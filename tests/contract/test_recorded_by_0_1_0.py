@@ -13,18 +13,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import re
-import sqlite3
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from golden import assert_golden
-from program import Bench
+from program import Bench, restore_recorded_store
 
 RECORDED = Path(__file__).parent / "recorded"
 RUNS = 13
@@ -32,31 +30,11 @@ RUNS = 13
 SEARCH = "tune --space space.toml --trials 8 --finalists 2 --dataset mnist-5k --study small"
 
 
-def restore(folder: Path) -> None:
-    """Unpack the store into a folder, as MLflow and Optuna would have left it there."""
-    from mlflow import MlflowClient
-
-    database = folder / "mlflow.db"
-    uri = f"sqlite:///{database.as_posix()}"
-    MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments()  # creates the tables
-    with zipfile.ZipFile(RECORDED / "store.zip") as archive:
-        archive.extractall(folder)
-    text = (folder / "store.json").read_text(encoding="utf-8")
-    tables = json.loads(text.replace("{root}", folder.as_uri()))
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        for table, rows in tables.items():
-            for row in rows:
-                names, marks = ", ".join(row), ", ".join("?" * len(row))
-                connection.execute(
-                    f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values())
-                )
-
-
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """A user's folder with the store in it."""
     made = Bench(tmp_path_factory.mktemp("user"))
-    restore(made.folder)
+    restore_recorded_store(made.folder)
     return made
 
 
@@ -68,7 +46,7 @@ def without_date_and_charts(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def reports(bench: Bench) -> Path:
-    ended = bench.inside("report", "--format", "html,md,csv,json")
+    ended = bench.call_with_store("report", "--format", "html,md,csv,json")
     assert ended.status == 0, ended.stderr
     return bench.folder / "reports"
 
@@ -81,7 +59,7 @@ def test_report(reports: Path, suffix: str) -> None:
 
 def test_study_goes_on_where_it_ended(bench: Bench) -> None:
     """All its trials are done, so that nothing is trained."""
-    ended = bench.inside(*SEARCH.split(), "--confirm", "0", "--resume", "--json")
+    ended = bench.call_with_store(*SEARCH.split(), "--confirm", "0", "--resume", "--json")
     assert ended.status == 0, ended.stderr
     found = ended.document
     assert [trial["state"] for trial in found["trials"]].count("pruned") == 3
@@ -100,16 +78,16 @@ def bundle_of(path: Path) -> Any:
 
 
 def test_store_is_exported_as_it_was(bench: Bench) -> None:
-    ended = bench.inside("export", "again.zip")
+    ended = bench.call_with_store("export", "again.zip")
     assert ended.status == 0, ended.stderr
     assert bundle_of(bench.folder / "again.zip") == bundle_of(RECORDED / "runs.zip")
 
 
 def test_bundle_is_imported(tmp_path: Path, reports: Path) -> None:
     other = Bench(tmp_path)
-    ended = other.inside("import", str(RECORDED / "runs.zip"))
+    ended = other.call_with_store("import", str(RECORDED / "runs.zip"))
     assert ended.status == 0, ended.stderr
-    ended = other.inside("report", "--format", "json")
+    ended = other.call_with_store("report", "--format", "json")
     assert ended.status == 0, ended.stderr
     imported = json.loads((other.folder / "reports" / "report.json").read_bytes())["runs"]
     recorded = json.loads((reports / "report.json").read_bytes())["runs"]

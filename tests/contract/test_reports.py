@@ -8,9 +8,9 @@ import pytest
 from factories import (
     LAYER_MAPS,
     REPORT_SUFFIXES,
+    combined_report,
     full_report,
     printed_table,
-    report_book,
     report_section,
     seeds,
     smoke_report,
@@ -20,7 +20,7 @@ from factories import (
 from golden import assert_golden
 
 from mnist_bench.reporting.files import write_reports
-from mnist_bench.reporting.markdown import book_to_markdown
+from mnist_bench.reporting.markdown import report_to_markdown
 from mnist_bench.reporting.model import ReportSection
 
 
@@ -47,8 +47,8 @@ def test_screen_of_threads_is_golden() -> None:
 
 def test_the_books_markdown_is_golden() -> None:
     whole = [*seeds(1_000, 0.985, 0.986, 0.987), *seeds(10_000, 0.992, 0.993, 0.994)]
-    made = report_book(report_section(whole), layers=LAYER_MAPS, studies=(study_document(),))
-    assert_golden("book.md", book_to_markdown(made))
+    made = combined_report(report_section(whole), layers=LAYER_MAPS, studies=(study_document(),))
+    assert_golden("book.md", report_to_markdown(made))
 
 
 def _without_padding(text: str) -> str:

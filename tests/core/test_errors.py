@@ -1,4 +1,4 @@
-"""The one error that a user meets."""
+"""The error that is shown to users."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mnist_bench.core import errors
 from mnist_bench.core.errors import BenchError
 
 
-def test_exit_statuses_are_those_of_the_contract() -> None:
-    assert errors.EXIT_BROKE == 1
-    assert errors.EXIT_WRONG_REQUEST == 2
+def test_exit_statuses() -> None:
+    assert errors.EXIT_FAILURE == 1
+    assert errors.EXIT_USAGE == 2
     assert errors.EXIT_INTERRUPTED == 130
     assert errors.EXIT_TERMINATED == 143
 
@@ -23,14 +23,14 @@ def test_message_and_hint() -> None:
     assert error.exit_status == 2
 
 
-def test_no_hint_no_semicolon() -> None:
-    error = BenchError("the disk is full", exit_status=errors.EXIT_BROKE)
+def test_without_hint() -> None:
+    error = BenchError("the disk is full", exit_status=errors.EXIT_FAILURE)
     assert str(error) == "the disk is full"
     assert error.hint == ""
     assert error.exit_status == 1
 
 
-def test_lines_become_one() -> None:
+def test_message_is_joined_into_one_line() -> None:
     error = BenchError("  first\n  second\t", "do\r\nthis ")
     assert str(error) == "first second; do this"
 

@@ -1,4 +1,4 @@
-"""Quantities as people read them."""
+"""Formatting of quantities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mnist_bench.core import formatting
         (245, "4 min 05 s"),
         (245.4, "4 min 05 s"),
         (3_599, "59 min 59 s"),
-        (3_599.6, "1 h 00 min"),  # rounded before it is split: never 59 min 60 s
+        (3_599.6, "1 h 00 min"),  # rounded before it is split into hours and minutes
         (3_661, "1 h 01 min"),
         (7_380, "2 h 03 min"),
         (100 * 3_600, "100 h 00 min"),
@@ -64,7 +64,7 @@ def test_accuracy_difference(share: float | None, text: str) -> None:
     assert formatting.accuracy_difference(share) == text
 
 
-def test_spread_is_a_digit_finer() -> None:
+def test_spread_is_one_digit_finer() -> None:
     assert formatting.spread(0.00085) == "0.00085"
     assert formatting.spread(0) == "0.00000"
     assert formatting.spread(None) == "–"
@@ -90,8 +90,8 @@ def test_percent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("formatted", "text"),
     [("1", "1 step"), ("2,500", "2,500 steps"), ("1 and 2", "1 and 2 steps")],
 )
-def test_step_counts(told: str, words: str) -> None:
-    assert formatting.steps(told) == words
+def test_step_counts(formatted: str, text: str) -> None:
+    assert formatting.steps(formatted) == text

@@ -1,4 +1,4 @@
-"""One benchmark at a time: real processes that measure, have ended, and begin at once."""
+"""The benchmark lock, with real processes."""
 
 from __future__ import annotations
 
@@ -11,39 +11,40 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from mnist_bench.core import files, process_identity
-from mnist_bench.core import locks as exclusive
-from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core import files, locks, process_identity
+from mnist_bench.core.errors import EXIT_USAGE, BenchError
 from mnist_bench.core.locks import Holder, benchmark_lock, running
 
 MACHINE = "0123456789abcdef"
 
-_MEASURE = f"""
+_PROGRAM = f"""
 import sys
-from mnist_bench.core import locks as exclusive
+from mnist_bench.core import locks
 BEFORE
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.locks import held
+from mnist_bench.core.locks import benchmark_lock
 sys.stdin.readline()
 try:
-    with held({MACHINE!r}, exclusive=EXCLUSIVE, say=print) as kept:
-        print("kept" if kept else "beside", flush=True)
+    with benchmark_lock({MACHINE!r}, exclusive=EXCLUSIVE, warn=print) as is_exclusive:
+        print("exclusive" if is_exclusive else "shared", flush=True)
         sys.stdin.readline()
 except BenchError as error:
-    print("refused", flush=True)
+    print("rejected", flush=True)
 """
 
 
 @pytest.fixture(autouse=True)
 def state(home: Path) -> Path:
-    """A state folder of the test's own that is not there yet; the processes inherit it."""
+    """A state folder that does not exist yet; child processes inherit it."""
     return platformdirs.user_state_path("mnist-bench", appauthor=False)
 
 
 @contextmanager
-def measuring(*, exclusive: bool = True, before: str = "") -> Iterator[subprocess.Popen[str]]:
-    """A process that measures between the first line it is given and the second."""
-    program = _MEASURE.replace("EXCLUSIVE", str(exclusive)).replace("BEFORE", before)
+def benchmark_process(
+    *, exclusive: bool = True, before: str = ""
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock between the first and the second line of its input."""
+    program = _PROGRAM.replace("EXCLUSIVE", str(exclusive)).replace("BEFORE", before)
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         stdin=subprocess.PIPE,
@@ -57,118 +58,126 @@ def measuring(*, exclusive: bool = True, before: str = "") -> Iterator[subproces
         process.communicate()
 
 
-def go_on(process: subprocess.Popen[str]) -> None:
+def send_line(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
 
 
-def answer(process: subprocess.Popen[str]) -> str:
+def read_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
-def alone(*, exclusive: bool = True) -> bool:
-    """Whether a benchmark of this process would keep others away now."""
-    with benchmark_lock(MACHINE, exclusive=exclusive, say=pytest.fail) as kept:
-        return kept
+def is_alone(*, exclusive: bool = True) -> bool:
+    """Whether this process can have the machine to itself."""
+    with benchmark_lock(MACHINE, exclusive=exclusive, warn=pytest.fail) as is_exclusive:
+        return is_exclusive
 
 
-# One after the other
+# One process
 
 
-def test_others_are_kept_away_and_nothing_is_left_behind(state: Path) -> None:
+def test_lock_is_exclusive_and_leaves_no_file(state: Path) -> None:
     assert running() == ()
-    with benchmark_lock(MACHINE, exclusive=True, say=pytest.fail) as kept:
-        assert kept
+    with benchmark_lock(MACHINE, exclusive=True, warn=pytest.fail) as is_exclusive:
+        assert is_exclusive
         (holder,) = running()
         assert holder.owner == process_identity.current_process(MACHINE)
     assert running() == ()
     assert not (state / "running.json").exists()
-    assert alone()
+    assert is_alone()
 
 
-def test_it_is_given_free_when_the_benchmark_breaks() -> None:
-    with pytest.raises(KeyboardInterrupt), benchmark_lock(MACHINE, exclusive=True, say=pytest.fail):
+def test_lock_is_released_after_an_exception() -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        benchmark_lock(MACHINE, exclusive=True, warn=pytest.fail),
+    ):
         raise KeyboardInterrupt
-    assert alone()
+    assert is_alone()
 
 
-# Two at once
+# Several processes
 
 
-def test_a_second_one_is_refused_and_told_by_whom() -> None:
-    with measuring() as first:
-        go_on(first)
-        assert answer(first) == "kept"
-        with pytest.raises(BenchError) as refusal:
-            alone()
-        error = refusal.value
+def test_second_benchmark_is_rejected_and_names_the_first() -> None:
+    with benchmark_process() as first:
+        send_line(first)
+        assert read_line(first) == "exclusive"
+        with pytest.raises(BenchError) as caught:
+            is_alone()
+        error = caught.value
         (holder,) = running()
-        assert error.exit_status == EXIT_WRONG_REQUEST
+        assert error.exit_status == EXIT_USAGE
         assert f"(process {first.pid}, since " in error.message
         assert f"{holder}" in error.message
         assert "--no-exclusive" in error.hint
-        go_on(first)
+        send_line(first)
         assert first.wait(60) == 0
-        assert alone()
+        assert is_alone()
 
 
-def test_of_many_that_begin_at_once_one_measures() -> None:
+def test_one_of_several_concurrent_benchmarks_starts() -> None:
     with ExitStack() as stack:
-        processes = [stack.enter_context(measuring()) for _ in range(4)]
+        processes = [stack.enter_context(benchmark_process()) for _ in range(4)]
         for process in processes:
-            go_on(process)
-        assert sorted(map(answer, processes)) == ["kept", "refused", "refused", "refused"]
+            send_line(process)
+        assert sorted(map(read_line, processes)) == [
+            "exclusive",
+            "rejected",
+            "rejected",
+            "rejected",
+        ]
 
 
-def test_between_a_look_and_its_entry_nobody_else_enters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_other_benchmark_enters_between_check_and_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[str] = []
-    keep = files.write_atomically
+    write_atomically = files.write_atomically
 
-    def keep_later(path: Path, content: bytes) -> None:
-        with measuring(before="exclusive._GUARD_SECONDS = 0") as hasty:
-            go_on(hasty)
-            answers.append(answer(hasty))
-        keep(path, content)
+    def write_later(path: Path, content: bytes) -> None:
+        with benchmark_process(before="locks._GUARD_SECONDS = 0") as impatient:
+            send_line(impatient)
+            answers.append(read_line(impatient))
+        write_atomically(path, content)
 
-    monkeypatch.setattr(files, "write_atomically", keep_later)
-    assert alone()
-    assert ["other benchmarks can't be kept away" in line for line in answers] == [True]
+    monkeypatch.setattr(files, "write_atomically", write_later)
+    assert is_alone()
+    assert ["can't lock out other benchmarks" in line for line in answers] == [True]
 
 
-def test_one_that_was_killed_keeps_nobody_away() -> None:
-    with measuring() as first:
-        go_on(first)
-        assert answer(first) == "kept"
+def test_killed_benchmark_releases_the_lock() -> None:
+    with benchmark_process() as first:
+        send_line(first)
+        assert read_line(first) == "exclusive"
         first.kill()
         first.wait(60)
-        assert alone()
+        assert is_alone()
 
 
-# Those who insist
+# Without exclusive access
 
 
-def test_who_insists_measures_beside_and_is_known_by_it() -> None:
-    with measuring() as first:
-        go_on(first)
-        assert answer(first) == "kept"
-        assert alone(exclusive=False) is False
-        assert [holder.owner.pid for holder in running()] == [first.pid]  # it still stands there
+def test_non_exclusive_benchmark_runs_concurrently() -> None:
+    with benchmark_process() as first:
+        send_line(first)
+        assert read_line(first) == "exclusive"
+        assert is_alone(exclusive=False) is False
+        assert [holder.owner.pid for holder in running()] == [first.pid]
 
 
-def test_who_insists_is_seen_by_those_who_do_not() -> None:
-    with measuring(exclusive=False) as first:
-        go_on(first)
-        assert answer(first) == "beside"
+def test_non_exclusive_benchmark_blocks_exclusive_ones() -> None:
+    with benchmark_process(exclusive=False) as first:
+        send_line(first)
+        assert read_line(first) == "shared"
         with pytest.raises(BenchError, match=f"process {first.pid},"):
-            alone()
+            is_alone()
 
 
-# Holders that are none
+# Invalid entries
 
 
-def entered(**changes: object) -> Holder:
+def holder_of_this_process(**changes: object) -> Holder:
     mine = process_identity.current_process(MACHINE).model_copy(update=changes)
     return Holder(owner=mine, began_at=1_700_000_000.0)
 
@@ -176,18 +185,18 @@ def entered(**changes: object) -> Holder:
 @pytest.mark.parametrize(
     "changes",
     [{"started_at": 1.0, "started_after_boot_seconds": 1.0}, {"boot_id": "another/world"}],
-    ids=["pid given again", "before the system's start"],
+    ids=["reused pid", "before the last boot"],
 )
-def test_a_holder_that_is_gone_is_void(state: Path, changes: dict[str, object]) -> None:
-    write(state, exclusive._HOLDERS.dump_json((entered(**changes),)))
+def test_entry_of_a_gone_process_is_ignored(state: Path, changes: dict[str, object]) -> None:
+    write(state, locks._HOLDERS.dump_json((holder_of_this_process(**changes),)))
     assert running() == ()
-    assert alone()
+    assert is_alone()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'[{"owner": 1}]', b"\xff\xfe"])
-def test_a_file_that_is_none_of_ours_is_void(state: Path, content: bytes) -> None:
+def test_invalid_file_is_ignored(state: Path, content: bytes) -> None:
     write(state, content)
-    assert alone()
+    assert is_alone()
 
 
 def write(state: Path, content: bytes) -> None:
@@ -195,24 +204,24 @@ def write(state: Path, content: bytes) -> None:
     (state / "running.json").write_bytes(content)
 
 
-# A state folder that can't be written
+# An unusable state folder
 
 
-def refusing(error: Exception) -> Callable[..., None]:
-    def refuse(*_: object, **__: object) -> None:
+def failing(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
-    return refuse
+    return fail
 
 
-def test_a_file_in_the_place_of_the_folder(state: Path) -> None:
+def test_file_in_place_of_the_folder(state: Path) -> None:
     state.parent.mkdir(parents=True, exist_ok=True)
     state.write_text("not a folder", encoding="utf-8")
-    said: list[str] = []
-    with benchmark_lock(MACHINE, exclusive=True, say=said.append) as kept:
-        assert not kept
-    (line,) = said
-    assert "other benchmarks can't be kept away" in line
+    warnings: list[str] = []
+    with benchmark_lock(MACHINE, exclusive=True, warn=warnings.append) as is_exclusive:
+        assert not is_exclusive
+    (line,) = warnings
+    assert "can't lock out other benchmarks" in line
     assert "not exclusive" in line
 
 
@@ -223,19 +232,15 @@ def test_a_file_in_the_place_of_the_folder(state: Path) -> None:
         (NotImplementedError("no locks here"), "(no locks here)"),
     ],
 )
-def test_a_folder_that_refuses(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
-) -> None:
-    monkeypatch.setattr(exclusive, "FileLock", refusing(error))
-    said: list[str] = []
-    with benchmark_lock(MACHINE, exclusive=True, say=said.append) as kept:
-        assert not kept
-    assert words in said[0]
+def test_unusable_folder(monkeypatch: pytest.MonkeyPatch, error: Exception, words: str) -> None:
+    monkeypatch.setattr(locks, "FileLock", failing(error))
+    warnings: list[str] = []
+    with benchmark_lock(MACHINE, exclusive=True, warn=warnings.append) as is_exclusive:
+        assert not is_exclusive
+    assert words in warnings[0]
 
 
-def test_a_folder_that_refuses_only_at_the_end(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with benchmark_lock(MACHINE, exclusive=True, say=pytest.fail) as kept:
-        assert kept
-        monkeypatch.setattr(exclusive, "FileLock", refusing(OSError(28, "No space left")))
+def test_unusable_folder_at_release(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with benchmark_lock(MACHINE, exclusive=True, warn=pytest.fail) as is_exclusive:
+        assert is_exclusive
+        monkeypatch.setattr(locks, "FileLock", failing(OSError(28, "No space left")))

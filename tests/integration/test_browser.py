@@ -1,4 +1,4 @@
-"""MLflow's own pages on a real database: through `mnist-bench ui` and through plain `mlflow ui`."""
+"""MLflow's pages on a real database, through `mnist-bench ui` and plain `mlflow ui`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from factories import TWO_PARAMETERS_TOML
 from fakes import trial_worker as worker
-from program import Bench, Running, altered, free_port, is_alive, is_up, wait_until
+from program import Bench, Running, free_port, is_alive, is_up, patched_program, wait_until
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 PAGE_SECONDS = 90
 START_SECONDS = 180
-"""MLflow's server takes 12 s to start on a quiet machine."""
+"""MLflow's server takes 12 s to start on an idle machine."""
 
 
 # A recorded run
@@ -35,11 +35,10 @@ START_SECONDS = 180
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run that `mnist-bench run smoke` has made.
+    """A recorded run of `mnist-bench run smoke`.
 
     Attributes:
-        bench: The folder with the database.
-        run: The run as the JSON document tells it.
+        run: The run in the JSON document.
     """
 
     bench: Bench
@@ -62,11 +61,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 # A server on it
 
 
-def asked(port: int, method: str, path: str, question: dict[str, Any] | None = None) -> Any:
-    """What MLflow's REST interface answers; no proxy stands between."""
+def request_json(port: int, method: str, path: str, content: dict[str, Any] | None = None) -> Any:
+    """Response of MLflow's REST API; proxies are bypassed."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        body = None if question is None else json.dumps(question)
+        body = None if content is None else json.dumps(content)
         connection.request(method, path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         text = answer.read().decode()
@@ -77,8 +76,8 @@ def asked(port: int, method: str, path: str, question: dict[str, Any] | None = N
 
 
 def experiment_of(port: int) -> str:
-    """The id of the suite's experiment, as the server tells it."""
-    found = asked(port, "POST", "/api/2.0/mlflow/experiments/search", {"max_results": 100})
+    """Id of the suite's experiment on the server."""
+    found = request_json(port, "POST", "/api/2.0/mlflow/experiments/search", {"max_results": 100})
     ids = {each["name"]: each["experiment_id"] for each in found["experiments"]}
     assert "mnist-bench" in ids
     return ids["mnist-bench"]
@@ -92,14 +91,14 @@ def wait_for_server(running: Running, port: int) -> None:
 
 
 def text_of(browser: webdriver.Chrome) -> str:
-    """What a reader sees of the page."""
+    """Visible text of the page."""
     return browser.execute_script("return document.body ? document.body.innerText : ''")
 
 
 def wait_for(
     browser: webdriver.Chrome, what: str, condition: Callable[[webdriver.Chrome], object]
 ) -> None:
-    """Wait until the page shows something; tell what it shows instead."""
+    """Wait until the page shows something; fail with the page's text."""
     try:
         WebDriverWait(browser, PAGE_SECONDS).until(condition)
     except TimeoutException:
@@ -111,21 +110,21 @@ def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
 
 
 def with_verdict(runs: str, verdict: str) -> str:
-    """The address of the table of runs, filtered as a user would type it."""
-    question = f"tags.`bench.verdict` = '{verdict}'"
-    return f"{runs}?searchFilter={quote(question)}"
+    """URL of the table of runs, filtered by a verdict."""
+    query = f"tags.`bench.verdict` = '{verdict}'"
+    return f"{runs}?searchFilter={quote(query)}"
 
 
 TITLE = "//*[normalize-space(text())='test_accuracy']"
-# The nearest box around the title that holds one drawing and no other: the metric's own chart.
+# The closest ancestor of the title with exactly one chart: the chart of the metric.
 PLOT = "contains(concat(' ', normalize-space(@class), ' '), ' js-plotly-plot ')"
 CHART = f"{TITLE}/ancestor::*[count(.//*[{PLOT}]) = 1]//*[{PLOT}]//*[local-name() = 'svg']"
 
 
-# What is seen
+# Pages
 
 
-def test_the_runs_their_notes_and_charts_are_in_mlflows_pages(
+def test_mlflow_pages_show_runs_descriptions_and_charts(
     recorded: Recorded, browser: webdriver.Chrome
 ) -> None:
     port = free_port()
@@ -148,44 +147,44 @@ def test_the_runs_their_notes_and_charts_are_in_mlflows_pages(
         wait_for_text(browser, "All runs in this experiment have been filtered")
         assert recorded.name not in text_of(browser)
 
-        # The run's own page: its note, rendered, and its metrics
+        # The page of the run: its description and metrics
         browser.get(f"{runs}/{run_id}")
         wait_for_text(browser, scenario.read(scenario.find("smoke")).title)
         wait_for_text(browser, f"Max test accuracy {recorded.run['max_test_accuracy']:.4f}")
         wait_for(browser, "metric", lambda page: page.find_elements(By.XPATH, TITLE))
 
-        # A curve of the metric over the steps
+        # The chart of the metric over steps
         browser.get(f"{runs}/{run_id}/model-metrics")
         wait_for(browser, "chart", lambda page: page.find_elements(By.XPATH, CHART))
 
         if sys.platform == "win32":
             return  # Ctrl-C reaches a whole console there, the tests too
-        family = running.family()
-        assert family
+        children = running.descendants()
+        assert children
         running.process.send_signal(signal.SIGINT)
         ended = running.ended(60)
     assert ended.status == 130
     assert "mnist_bench/cli/ui.py" not in ended.stderr
-    wait_until(lambda: not [process for process in family if is_alive(process)], 30)
+    wait_until(lambda: not [process for process in children if is_alive(process)], 30)
 
 
-def test_plain_mlflow_ui_shows_everything(recorded: Recorded) -> None:
+def test_plain_mlflow_ui_shows_runs_and_artifacts(recorded: Recorded) -> None:
     port = free_port()
     with recorded.bench.started(
         *("ui", "--port", str(port), "--workers", "1"),
         program=(sys.executable, "-m", "mlflow"),
         MLFLOW_DISABLE_TELEMETRY="true",
-        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",  # sixteen processes, of no use here
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",  # would start sixteen unused processes
     ) as running:
         wait_for_server(running, port)
         experiment_id = experiment_of(port)
-        question = {"experiment_ids": [experiment_id], "max_results": 10}
-        found = asked(port, "POST", "/api/2.0/mlflow/runs/search", question)
+        body = {"experiment_ids": [experiment_id], "max_results": 10}
+        found = request_json(port, "POST", "/api/2.0/mlflow/runs/search", body)
         (run,) = found["runs"]
         assert run["info"]["run_id"] == recorded.run["run_id"]
         assert run["info"]["run_name"] == recorded.name
         path = f"/api/2.0/mlflow/artifacts/list?run_id={recorded.run['run_id']}"
-        listed = {file["path"] for file in asked(port, "GET", path)["files"]}
+        listed = {file["path"] for file in request_json(port, "GET", path)["files"]}
         assert {"result.json", "predictions.npz"} <= listed
 
 
@@ -193,11 +192,11 @@ def test_plain_mlflow_ui_shows_everything(recorded: Recorded) -> None:
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """A study of three trials, by a worker that pretends."""
+def recorded_study(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """A study of three trials with fake workers."""
     bench = Bench(tmp_path_factory.mktemp("user"))
     (bench.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
-    program = altered(
+    program = patched_program(
         f"from mnist_bench.runner import process\nprocess.COMMAND = {worker('pass')!r}"
     )
     ended = bench.run(
@@ -208,19 +207,19 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return Recorded(bench, ended.document)
 
 
-def test_a_study_and_its_trials_are_in_mlflows_pages(
-    studied: Recorded, browser: webdriver.Chrome
+def test_mlflow_pages_show_a_study_and_its_trials(
+    recorded_study: Recorded, browser: webdriver.Chrome
 ) -> None:
     port = free_port()
-    with studied.bench.started("ui", "--port", str(port)) as running:
+    with recorded_study.bench.started("ui", "--port", str(port)) as running:
         wait_for_server(running, port)
         experiment_id = experiment_of(port)
         runs = f"http://127.0.0.1:{port}/#/experiments/{experiment_id}/runs"
         browser.get(runs)
         wait_for_text(browser, "two-accuracy")
-        first = studied.run["trials"][0]["run_id"]
+        first = recorded_study.run["trials"][0]["run_id"]
 
-        # A child's own page: its parent, its note, its curve on validation and none on test
+        # The page of a trial's run: parent, description, validation curve and no test curve
         browser.get(f"{runs}/{first}")
         wait_for_text(browser, "Trial 0 of the study two-accuracy")
         wait_for_text(browser, "Parent run")

@@ -1,4 +1,4 @@
-"""The whole way of `mnist-bench run`, as a process, on the embedded sample and a real database."""
+"""`mnist-bench run` end to end, as a process, on the packaged sample and a real database."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from program import (
     Ended,
     RecordedRuns,
     Running,
-    altered,
     is_alive,
+    patched_program,
     wait_until,
 )
 
@@ -41,8 +41,8 @@ from mnist_bench.results.run import PHASES, RunResult
 from mnist_bench.scenarios import scenario
 
 GRID = [1, 51, 101, 151]
-"""Of `smoke`, up to its 200 steps."""
-PAPERS = {
+"""Grid steps of `smoke`."""
+PAPER_HYPERPARAMETERS = {
     "learning_rate": 0.001,
     "batch_size": 50,
     "dropout_rate": 0.5,
@@ -60,9 +60,9 @@ PAPERS = {
     "zoom_share": 0.0,
     "average_decay": 0.0,
 }
-"""Its hyperparameters: the program's, and nothing of what it did not do."""
+"""The paper's hyperparameters."""
 LONG = 20_000
-"""Steps that take minutes: whatever ends such a training early comes in time."""
+"""Step count that takes minutes, so that a training can be ended early."""
 BY_STEP = {"test_accuracy", "validation_accuracy", "train_loss", "train_seconds"}
 ONCE = {
     "max_test_accuracy",
@@ -77,29 +77,31 @@ ONCE = {
     *(f"phase_{name}_seconds" for name in PHASES),
 }
 PHASE_PEAKS = {f"phase_{name}_peak_rss_bytes" for name in PHASES}
-"""Where the memory's mark can be reset."""
+"""Only where peak memory can be reset."""
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 
 def with_worker(command: Sequence[str]) -> tuple[str, ...]:
     """The program with another command for its training processes."""
-    return altered(f"from mnist_bench.runner import process\nprocess.COMMAND = {tuple(command)!r}")
+    return patched_program(
+        f"from mnist_bench.runner import process\nprocess.COMMAND = {tuple(command)!r}"
+    )
 
 
-# What MLflow says of it
+# Statuses in MLflow
 
 
 def statuses(folder: Path) -> dict[int, str]:
-    """Step count to status, read beside a program that writes; nothing while it does."""
+    """Statuses by step count; empty while another process writes."""
     uri = f"{(folder / 'mlflow.db').as_uri()}?mode=ro"
-    question = (
+    query = (
         "SELECT params.value, runs.status FROM runs "
         "JOIN params ON params.run_uuid = runs.run_uuid WHERE params.key = 'steps'"
     )
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=1)) as database:
-            return {int(steps): status for steps, status in database.execute(question)}
+            return {int(steps): status for steps, status in database.execute(query)}
     except sqlite3.OperationalError:
         return {}
 
@@ -112,8 +114,7 @@ class First:
     """A first run in an empty folder.
 
     Attributes:
-        ended: What it printed.
-        reports: Its files in `reports/`, before others of that name replaced them.
+        reports: Contents of its report files by name.
     """
 
     ended: Ended
@@ -121,14 +122,14 @@ class First:
 
     @property
     def run(self) -> dict[str, Any]:
-        """Its one run, as the document tells it."""
+        """Its only run in the document."""
         (run,) = self.ended.document["runs"]
         return run
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """One folder and home for the first runs and those after them."""
+    """Folder and home of the first and later runs."""
     return Bench(tmp_path_factory.mktemp("user"))
 
 
@@ -145,7 +146,7 @@ def recorded(bench: Bench, first: First) -> RecordedRuns:
     return RecordedRuns(bench.folder)
 
 
-def test_json_is_the_documents_contract(first: First) -> None:
+def test_json_document_keys(first: First) -> None:
     document = first.ended.document
     assert list(document) == [
         "schema",
@@ -161,11 +162,11 @@ def test_json_is_the_documents_contract(first: First) -> None:
     ]
     assert document["schema"] == 1
     assert document["table_1"] == []  # Table I has no row of 200 steps
-    assert document["scaling"] == []  # one thread count alone
+    assert document["scaling"] == []  # only one thread count
     assert list(first.run)[: len(RUN_KEYS)] == RUN_KEYS
 
 
-def test_the_runs_facts(first: First) -> None:
+def test_run_fields(first: First) -> None:
     expected = {
         "scenario": "smoke",
         "model": "paper-cnn",
@@ -176,7 +177,7 @@ def test_the_runs_facts(first: First) -> None:
         "precision": "float32",
         "device": "cpu",
         "machine_id": first.ended.document["machine"]["machine_id"],
-        "hyperparameters": PAPERS,
+        "hyperparameters": PAPER_HYPERPARAMETERS,
         "failure": None,
         "training_seed": 0,
     }
@@ -184,14 +185,14 @@ def test_the_runs_facts(first: First) -> None:
     assert len(first.run["machine_id"]) == 32
 
 
-def test_the_runs_verdict(first: First) -> None:
+def test_run_verdict(first: First) -> None:
     words = {limits.words for limits in THRESHOLDS} | {"on battery", "limited cores"}
     assert first.run["verdict"] in VERDICTS
     assert set(first.run["reasons"]) <= words
     assert (first.run["verdict"] == "clean") == (not first.run["reasons"])
 
 
-def test_the_runs_figures(first: First) -> None:
+def test_run_metrics(first: First) -> None:
     run = first.run
     assert 0.8 < run["max_test_accuracy"] <= 1
     assert run["max_test_accuracy_step"] in GRID
@@ -203,19 +204,19 @@ def test_the_runs_figures(first: First) -> None:
     assert run["images_per_second"] == pytest.approx(200 * 50 / run["train_seconds_total"])
 
 
-def test_peak_memory_stays_below_the_promise(first: First) -> None:
+def test_peak_memory_is_below_the_documented_limit(first: First) -> None:
     if first.run["memory_method"] is None:
-        pytest.skip("this system does not tell")
+        pytest.skip("peak memory is unknown on this system")
     assert 0 < first.run["peak_rss_bytes"] < 1.2e9
 
 
-def test_people_are_told_on_standard_error(first: First) -> None:
-    told = first.ended.told
+def test_messages_on_standard_error(first: First) -> None:
+    messages = first.ended.stderr_line
     for words in ("NOT COMPARABLE with Table I", "mnist-5k", "Written: reports/smoke.md"):
-        assert words in told
+        assert words in messages
     # TensorFlow's own log goes to an artifact.
     for noise in ("Traceback", "oneDNN", "cpu_feature_guard", "cuda"):
-        assert noise not in told
+        assert noise not in messages
 
 
 def test_reports(bench: Bench, first: First) -> None:
@@ -234,16 +235,16 @@ def test_reports(bench: Bench, first: First) -> None:
     assert not [name for name, text in first.reports.items() if str(bench.home.parent) in text]
 
 
-def test_what_it_cost_is_remembered(bench: Bench, first: First) -> None:
-    told = bench.call("scenarios", "--json").document["scenarios"]
-    listed = {each["name"]: each for each in told}
+def test_time_estimates_use_recorded_runs(bench: Bench, first: First) -> None:
+    scenarios = bench.call("scenarios", "--json").document["scenarios"]
+    listed = {each["name"]: each for each in scenarios}
     assert listed["smoke"]["expected_seconds"] > 0
     assert listed["table-1"]["expected_seconds"] > listed["smoke"]["expected_seconds"]
     (plan,) = bench.call("run", "smoke", "--dry-run", "--json").document["plans"]
     assert plan["expected_seconds"] == pytest.approx(listed["smoke"]["expected_seconds"])
 
 
-# As MLflow has it
+# MLflow
 
 
 def test_mlflow_params(first: First, recorded: RecordedRuns) -> None:
@@ -261,7 +262,7 @@ def test_mlflow_params(first: First, recorded: RecordedRuns) -> None:
         "device": "cpu",
         "eval_first": "1",
         "eval_every": "50",
-        **{name: str(value) for name, value in PAPERS.items()},
+        **{name: str(value) for name, value in PAPER_HYPERPARAMETERS.items()},
     }
 
 
@@ -313,11 +314,11 @@ def test_mlflow_artifacts(first: First, recorded: RecordedRuns) -> None:
     assert (result.run_id, result.status) == (run_id, "finished")
     assert [evaluation.step for evaluation in result.evaluations] == [*GRID, 200]
     assert result.max_test_accuracy == first.run["max_test_accuracy"]
-    asked = scenario.read(recorded.artifact(run_id, "scenario.toml"))
-    assert asked == scenario.read(scenario.find("smoke"))
+    recorded_scenario = scenario.read(recorded.artifact(run_id, "scenario.toml"))
+    assert recorded_scenario == scenario.read(scenario.find("smoke"))
 
 
-def test_predictions_are_those_of_the_accuracies(
+def test_predictions_match_the_accuracies(
     first: First, recorded: RecordedRuns, sample: Source
 ) -> None:
     labels = mnist.load(sample).test.labels
@@ -334,18 +335,18 @@ def test_predictions_are_those_of_the_accuracies(
     assert np.mean(found["selected_label"] == labels) == first.run["selected_test_accuracy"]
 
 
-# Runs after it, in the same folder
+# Later runs in the same folder
 
 
 @pytest.fixture(scope="module")
 def rows(bench: Bench, first: First) -> list[dict[str, Any]]:
-    """Two rows of two seeds."""
-    ended = bench.inside("run", "smoke", "--steps", "100,200", "--seeds", "2", "--json")
+    """Two step counts of two seeds."""
+    ended = bench.call_with_store("run", "smoke", "--steps", "100,200", "--seeds", "2", "--json")
     assert ended.status == 0, ended.stderr
     return ended.document["runs"]
 
 
-def test_rows_and_seeds(rows: list[dict[str, Any]]) -> None:
+def test_step_counts_and_seeds(rows: list[dict[str, Any]]) -> None:
     assert [(run["seed"], run["steps"]) for run in rows] == [(0, 100), (0, 200), (1, 100), (1, 200)]
     assert {run["status"] for run in rows} == {"finished"}
     assert [run["training_seed"] for run in rows] == [0, 0, 1, 1]
@@ -354,21 +355,21 @@ def test_rows_and_seeds(rows: list[dict[str, Any]]) -> None:
     assert of_seed[0] != of_seed[1]
 
 
-def test_a_row_is_a_prefix_of_the_longer_row_of_its_seed(
+def test_shorter_runs_of_a_seed_are_prefixes_of_longer_ones(
     rows: list[dict[str, Any]], recorded: RecordedRuns
 ) -> None:
     for short, long in (rows[:2], rows[2:]):
         for name in BY_STEP:
-            ours = recorded.history(short["run_id"], name)
-            theirs = recorded.history(long["run_id"], name)
-            assert [step for step, _ in ours] == [1, 51, 100]
-            # The short row's last state is no grid point of the long one.
-            assert [step for step, _ in theirs] == [*GRID, 200]
-            assert ours[:2] == theirs[:2]
+            short_history = recorded.history(short["run_id"], name)
+            long_history = recorded.history(long["run_id"], name)
+            assert [step for step, _ in short_history] == [1, 51, 100]
+            # The last step of the short run is not on the grid of the long one.
+            assert [step for step, _ in long_history] == [*GRID, 200]
+            assert short_history[:2] == long_history[:2]
         assert 0 < short["train_seconds_total"] < long["train_seconds_total"]
 
 
-def test_the_same_seed_gives_the_same_figures_bit_for_bit(
+def test_the_same_seed_is_reproducible_bit_for_bit(
     first: First, rows: list[dict[str, Any]], recorded: RecordedRuns
 ) -> None:
     again, other = rows[1], rows[3]
@@ -378,7 +379,7 @@ def test_the_same_seed_gives_the_same_figures_bit_for_bit(
         assert recorded.history(other["run_id"], name) != once
 
 
-def test_the_database_is_added_to(
+def test_runs_are_added_to_the_database(
     first: First, rows: list[dict[str, Any]], recorded: RecordedRuns
 ) -> None:
     found = {run.info.run_id: run.info.status for run in recorded.runs()}
@@ -397,27 +398,27 @@ def test_reports_of_the_same_scenario_are_replaced(
     assert "prefixes of one another" in (reports / "smoke.md").read_text(encoding="utf-8")
 
 
-# Trainings that do not come to their end
+# Trainings that do not finish
 
 
 def worker_of(running: Running) -> psutil.Process | None:
-    for process in running.family():
+    for process in running.descendants():
         with contextlib.suppress(psutil.Error):
             if "mnist_bench.worker" in process.cmdline():
                 return process
     return None
 
 
-def in_the_long_row(bench: Bench, running: Running) -> psutil.Process:
-    """The worker, once the row of 100 steps is done and it trains on."""
+def worker_of_long_run(bench: Bench, running: Running) -> psutil.Process:
+    """The worker, after it has finished the run of 100 steps."""
     running.until(lambda: statuses(bench.folder).get(100) == "FINISHED", 180)
     worker = running.until(lambda: worker_of(running), 10)
     assert worker is not None
     return worker
 
 
-def ended_early(bench: Bench, ended: Ended, status: str, reason: str) -> None:
-    """The short row stands, the long one says why it did not; nothing is left behind."""
+def check_ended_early(bench: Bench, ended: Ended, status: str, reason: str) -> None:
+    """Check that the short run is complete, the long one has a reason, and nothing is left over."""
     short, long = ended.document["runs"]
     assert (short["steps"], short["status"], short["failure"]) == (100, "finished", None)
     assert (long["steps"], long["status"]) == (LONG, status)
@@ -425,7 +426,7 @@ def ended_early(bench: Bench, ended: Ended, status: str, reason: str) -> None:
     assert long["final_test_accuracy"] is None
     assert long["peak_rss_bytes"] is None
     assert "Traceback" not in ended.stderr
-    assert reason in ended.told
+    assert reason in ended.stderr_line
     recorded = RecordedRuns(bench.folder)
     assert recorded.run(short["run_id"]).info.status == "FINISHED"
     assert recorded.artifacts(short["run_id"]) == RUN_ARTIFACTS
@@ -441,14 +442,14 @@ def ended_early(bench: Bench, ended: Ended, status: str, reason: str) -> None:
 
 
 @needs_signals
-def test_a_worker_that_is_killed(tmp_path: Path) -> None:
+def test_a_killed_worker(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     with bench.started("run", "smoke", "--steps", f"100,{LONG}", "--json") as running:
-        in_the_long_row(bench, running).kill()
+        worker_of_long_run(bench, running).kill()
         ended = running.ended(60)
     assert ended.status == 1
-    ended_early(bench, ended, "failed", "SIGKILL")
-    # A row came to its end, so there is something to report on.
+    check_ended_early(bench, ended, "failed", "SIGKILL")
+    # One run finished, so there is a report.
     assert (bench.folder / "reports" / "smoke.json").read_text(encoding="utf-8") == ended.stdout
 
 
@@ -456,41 +457,41 @@ def test_a_worker_that_is_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "status", "reason"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")]
 )
-def test_the_user_ends_it(tmp_path: Path, name: str, status: int, reason: str) -> None:
+def test_interrupt_and_termination(tmp_path: Path, name: str, status: int, reason: str) -> None:
     bench = Bench(tmp_path)
     with bench.started("run", "smoke", "--steps", f"100,{LONG}", "--json") as running:
-        worker = in_the_long_row(bench, running)
+        worker = worker_of_long_run(bench, running)
         running.process.send_signal(getattr(signal, name))
         ended = running.ended(60)
     assert ended.status == status
-    ended_early(bench, ended, "killed", reason)
+    check_ended_early(bench, ended, "killed", reason)
     wait_until(lambda: not is_alive(worker), 10)
 
 
 FAULTY_WORKER = """
 import sys
-from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import tensorflow_setup
 from mnist_bench.worker import __main__ as worker
 
-start = engine.start
+start = tensorflow_setup.start
 
-def start_and_spoil(execution):
+def start_and_patch(execution):
     start(execution)
-    from mnist_bench.worker import trainer as train
+    from mnist_bench.worker import trainer
 
-    class Unlucky(train.Trainer):
+    class FailingTrainer(trainer.Trainer):
         def __init__(self, dataset, hyperparameters, seed, **options):
             super().__init__(dataset, hyperparameters, seed, **options)
-            self.unlucky = seed == 0
+            self.fails = seed == 0
 
         def advance(self, steps):
-            if self.unlucky:
-                raise ArithmeticError("the loss went through the roof")
+            if self.fails:
+                raise ArithmeticError("the loss diverged")
             return super().advance(steps)
 
-    train.Trainer = Unlucky
+    trainer.Trainer = FailingTrainer
 
-engine.start = start_and_spoil
+tensorflow_setup.start = start_and_patch
 sys.exit(worker.main())
 """
 
@@ -503,32 +504,32 @@ def test_an_exception_inside_a_training(tmp_path: Path) -> None:
         program=with_worker((sys.executable, "-P", "-c", FAULTY_WORKER)),
     )
     assert ended.status == 1
-    reason = "ArithmeticError: the loss went through the roof"
-    unlucky, lucky = ended.document["runs"]
-    assert (unlucky["seed"], unlucky["status"], unlucky["failure"]) == (0, "failed", reason)
-    assert unlucky["max_test_accuracy"] is None
-    assert (lucky["seed"], lucky["status"], lucky["failure"]) == (1, "finished", None)
-    # The reason and the end of the worker's log are on the screen, and nothing of the parent's.
-    assert f"seed 0 did not finish: {reason}" in ended.told
-    assert "in advance" in ended.told
+    reason = "ArithmeticError: the loss diverged"
+    failed, succeeded = ended.document["runs"]
+    assert (failed["seed"], failed["status"], failed["failure"]) == (0, "failed", reason)
+    assert failed["max_test_accuracy"] is None
+    assert (succeeded["seed"], succeeded["status"], succeeded["failure"]) == (1, "finished", None)
+    # The reason and the end of the worker's log are printed, and no traceback of the parent.
+    assert f"seed 0 did not finish: {reason}" in ended.stderr_line
+    assert "in advance" in ended.stderr_line
     assert "harness.py" not in ended.stderr
     recorded = RecordedRuns(bench.folder)
-    assert recorded.run(unlucky["run_id"]).info.status == "FAILED"
-    assert recorded.run(lucky["run_id"]).info.status == "FINISHED"
-    log = recorded.artifact(unlucky["run_id"], "worker.log")
+    assert recorded.run(failed["run_id"]).info.status == "FAILED"
+    assert recorded.run(succeeded["run_id"]).info.status == "FINISHED"
+    log = recorded.artifact(failed["run_id"], "worker.log")
     assert reason in log.read_text(encoding="utf-8", errors="replace")
     assert not (bench.folder / "reports").exists()
 
 
-# With a stand-in for the worker: quick, and all else is real
+# With a fake worker
 
 
-def test_a_full_disk_leaves_the_elder_report_whole(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_older_reports_intact(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     reports = bench.folder / "reports"
     reports.mkdir()
-    elder = {f"smoke{end}": f"elder {end}\n" for end in (".md", ".csv", ".runs.csv", ".json")}
-    for name, text in elder.items():
+    older = {f"smoke{end}": f"older {end}\n" for end in (".md", ".csv", ".runs.csv", ".json")}
+    for name, text in older.items():
         (reports / name).write_text(text, encoding="utf-8", newline="\n")
     full = f"""
 import os
@@ -541,13 +542,13 @@ def full(*_):
 files.os.fsync = full
 process.COMMAND = {fakes.worker()!r}
 """
-    ended = bench.run("run", "smoke", "--steps", "7", "--json", program=altered(full))
+    ended = bench.run("run", "smoke", "--steps", "7", "--json", program=patched_program(full))
     assert ended.status == 1
-    for words in ("can't write", "smoke.md", os.strerror(errno.ENOSPC), "free some space"):
-        assert words in ended.complaint
+    for words in ("can't write", "smoke.md", os.strerror(errno.ENOSPC), "free some disk space"):
+        assert words in ended.error_line
     found = {path.name: path.read_text(encoding="utf-8") for path in reports.iterdir()}
-    assert found == elder
-    # What was measured is told and recorded all the same.
+    assert found == older
+    # The run is reported and recorded nevertheless.
     (run,) = ended.document["runs"]
     assert run["status"] == "finished"
     assert RecordedRuns(bench.folder).run(run["run_id"]).info.status == "FINISHED"
@@ -570,13 +571,13 @@ def test_two_scenarios_make_one_document_and_a_report_each(tmp_path: Path) -> No
     assert runs == [("smoke", 200), ("mine", 3), ("mine", 5)]
     reports = bench.folder / "reports"
     assert {path.stem for path in reports.glob("*.md")} == {"smoke", "mine"}
-    told = json.loads((reports / "mine.json").read_text(encoding="utf-8"))
-    assert told["runs"] == ended.document["runs"][1:]
+    document = json.loads((reports / "mine.json").read_text(encoding="utf-8"))
+    assert document["runs"] == ended.document["runs"][1:]
     assert "mine.toml" in (reports / "mine.md").read_text(encoding="utf-8")
     assert statuses(bench.folder) == dict.fromkeys((3, 5, 200), "FINISHED")
 
 
-def test_people_get_a_table_on_standard_output(tmp_path: Path) -> None:
+def test_table_on_standard_output(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     program = with_worker(fakes.worker())
     ended = bench.run("run", "smoke", "--no-report", program=program, COLUMNS="160")
@@ -584,12 +585,12 @@ def test_people_get_a_table_on_standard_output(tmp_path: Path) -> None:
     assert "NOT COMPARABLE with Table I" in ended.stdout
     figures = [line for line in ended.stdout.splitlines() if "0.7500" in line]
     assert any("not comparable" in line for line in figures)
-    # No bar where nobody watches, and nothing else to tell.
+    # No progress bar without a terminal.
     assert ended.stderr == ""
     assert not (bench.folder / "reports").exists()
 
 
-def test_a_database_of_another_mlflow_is_left_alone(tmp_path: Path) -> None:
+def test_a_database_of_another_mlflow_version_is_not_changed(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     database = bench.folder / "mlflow.db"
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
@@ -599,6 +600,6 @@ def test_a_database_of_another_mlflow_is_left_alone(tmp_path: Path) -> None:
     ended = bench.run("run", "smoke", "--json", program=with_worker(fakes.worker()))
     assert ended.status == 2
     for words in ("another version of MLflow", "`mlflow db upgrade sqlite:///mlflow.db`"):
-        assert words in ended.complaint
+        assert words in ended.error_line
     assert database.read_bytes() == before
     assert not (bench.folder / "reports").exists()

@@ -1,7 +1,6 @@
-"""Kills at seeded moments, of commands and of training processes: nothing that was shown is lost.
+"""Kills of commands and workers at random moments: nothing that was shown is lost.
 
-The programs of `benchmarks/faults/` do the killing and the looking; here it is held that they find
-nothing wrong, and that they would see it if there were something.
+Uses `benchmarks/faults/`, and tests that its checks detect faults.
 """
 
 from __future__ import annotations
@@ -12,19 +11,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from fakes import processes_at_once
-from invariants import BY_STEP, JOURNALS, Evidence, Findings, Row, check
-from kills import Batch, carry_out
+from fakes import run_in_processes
+from invariants import BY_STEP, SPOOLS, Expected, Findings, Row, check
+from kills import Batch, run_batch
 from place import Training
-from program import Bench, altered
-from witness import Witness
+from program import Bench, patched_program
+from witness import Recording
 
 from mnist_bench.scenarios.scenario import Grid
 
 GRID = Grid(first=1, every=10)
 
 
-# The looking
+# Checks of the invariants
 
 
 SCHEMA = """
@@ -34,14 +33,14 @@ CREATE TABLE metrics (run_uuid TEXT, key TEXT, step INTEGER, value REAL);
 """
 
 
-def scoring(step: int, loss: float | None = 0.25) -> dict[str, float | None]:
+def scores(step: int, loss: float | None = 0.25) -> dict[str, float | None]:
     figures = dict.fromkeys(BY_STEP, 0.5)
     return {**figures, "step": step, "train_loss": loss}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A user's folder with one killed run of 20 steps, scored once, as it should be."""
+    """A working folder with one killed run of 20 steps and one evaluation."""
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         database.executescript(SCHEMA)
         database.execute("INSERT INTO runs VALUES ('r', 'forced 20 steps seed 0', 'KILLED')")
@@ -54,23 +53,23 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def evidence() -> Evidence:
-    """Of that run."""
-    evidence = Evidence(GRID)
-    evidence.begun("t", (20,), "KILLED")
-    evidence.scored("t", scoring(11))
-    return evidence
+def expected() -> Expected:
+    """Expected content for that run."""
+    expected = Expected(GRID)
+    expected.add_training("t", (20,), "KILLED")
+    expected.add_evaluation("t", scores(11))
+    return expected
 
 
-def altered_by(folder: Path, statement: str) -> Path:
+def changed_database(folder: Path, statement: str) -> Path:
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         database.execute(statement)
         database.commit()
     return folder / "mlflow.db"
 
 
-def test_nothing_is_wrong_with_a_whole_store(folder: Path, evidence: Evidence) -> None:
-    found = check(evidence, folder, folder / "mlflow.db")
+def test_an_intact_store_has_no_faults(folder: Path, expected: Expected) -> None:
+    found = check(expected, folder, folder / "mlflow.db")
     assert found == Findings(figures=4, runs=1)
     assert found.faults == ()
 
@@ -88,66 +87,66 @@ def test_nothing_is_wrong_with_a_whole_store(folder: Path, evidence: Evidence) -
         ("DELETE FROM runs", {"lost"}),
     ],
 )
-def test_what_is_wrong_is_seen(
-    folder: Path, evidence: Evidence, statement: str, kinds: set[str]
+def test_faults_are_detected(
+    folder: Path, expected: Expected, statement: str, kinds: set[str]
 ) -> None:
-    found = check(evidence, folder, altered_by(folder, statement))
+    found = check(expected, folder, changed_database(folder, statement))
     names = ("running", "lost", "doubled", "wrongly_ended", "damaged", "left_over")
     assert {name for name in names if getattr(found, name)} == kinds
 
 
-def test_a_row_that_is_two_runs_is_seen(folder: Path, evidence: Evidence) -> None:
-    altered_by(folder, "INSERT INTO runs VALUES ('s', 'forced 20 steps seed 0', 'KILLED')")
-    database = altered_by(folder, "INSERT INTO tags VALUES ('bench.trajectory', 't', 's')")
-    assert f"{Row('t', 20)} is 2 runs" in check(evidence, folder, database).doubled
+def test_two_runs_of_one_step_count_are_detected(folder: Path, expected: Expected) -> None:
+    changed_database(folder, "INSERT INTO runs VALUES ('s', 'forced 20 steps seed 0', 'KILLED')")
+    database = changed_database(folder, "INSERT INTO tags VALUES ('bench.trajectory', 't', 's')")
+    assert f"{Row('t', 20)} is 2 runs" in check(expected, folder, database).doubled
 
 
-def test_a_report_that_was_touched_is_seen(folder: Path, evidence: Evidence) -> None:
+def test_a_changed_report_is_detected(folder: Path, expected: Expected) -> None:
     reports = folder / "reports"
     reports.mkdir()
     (reports / "smoke.md").write_text("whole")
-    evidence.keep_reports(reports)
+    expected.keep_reports(reports)
     (reports / "smoke.md").write_text("who")
-    found = check(evidence, folder, folder / "mlflow.db")
+    found = check(expected, folder, folder / "mlflow.db")
     assert found.damaged == ("report smoke.md is not what it was",)
 
 
-def test_a_journal_tells_what_was_shown(folder: Path, evidence: Evidence) -> None:
-    journals = folder / "mlruns" / ".runs"
-    journals.mkdir(parents=True)
+def test_values_in_a_spool_are_expected(folder: Path, expected: Expected) -> None:
+    spools = folder / "mlruns" / ".runs"
+    spools.mkdir(parents=True)
     lines = [
         {"schema": 1, "header": {"kind": "begin"}},
-        {"at_ms": 5, "message": {"kind": "evaluation", "evaluation": scoring(20, loss=None)}},
+        {"at_ms": 5, "message": {"kind": "evaluation", "evaluation": scores(20, loss=None)}},
         {"at_ms": 5, "message": {"kind": "sample", "stretch": {"step": 20, "rss_bytes": 7}}},
         {"at_ms": 6, "message": {"kind": "row", "steps": 20, "seconds": {"train": 1.0}}},
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    (journals / "t.jsonl").write_text(text + '{"at_ms": 7, "mess')
-    evidence.take_journals(folder)
-    found = check(evidence, folder, folder / "mlflow.db")
+    (spools / "t.jsonl").write_text(text + '{"at_ms": 7, "mess')
+    expected.add_spools(folder)
+    found = check(expected, folder, folder / "mlflow.db")
     lost = {words.split(": ")[1].split()[0] for words in found.lost}
-    # What is not known, a loss here, can't be lost.
+    # A null, the loss here, can't be lost.
     assert lost == {"test_accuracy", "validation_accuracy", "train_seconds", "rss_bytes"}
     assert found.wrongly_ended == (f"{Row('t', 20)} is KILLED, it was FINISHED",)
     assert found.left_over == ("t.jsonl was not delivered",)
 
 
 @pytest.mark.parametrize(("text", "left"), [("", 0), ('{"schema": 1', 0), ("{}\n", 1)])
-def test_a_journal_torn_in_its_first_line_waits_for_nothing(
-    folder: Path, evidence: Evidence, text: str, left: int
+def test_a_spool_with_an_incomplete_first_line_is_not_left_over(
+    folder: Path, expected: Expected, text: str, left: int
 ) -> None:
-    journals = folder / "mlruns" / ".runs"
-    journals.mkdir(parents=True)
-    (journals / "t.jsonl").write_text(text, encoding="utf-8")
-    assert len(check(evidence, folder, folder / "mlflow.db").left_over) == left
+    spools = folder / "mlruns" / ".runs"
+    spools.mkdir(parents=True)
+    (spools / "t.jsonl").write_text(text, encoding="utf-8")
+    assert len(check(expected, folder, folder / "mlflow.db").left_over) == left
 
 
-def test_a_scoring_belongs_to_the_rows_that_reach_it() -> None:
-    evidence = Evidence(GRID)
-    evidence.begun("t", (15, 30), "KILLED")
+def test_an_evaluation_belongs_to_the_step_counts_that_include_it() -> None:
+    expected = Expected(GRID)
+    expected.add_training("t", (15, 30), "KILLED")
     for step in (11, 15, 21):
-        evidence.scored("t", scoring(step))
-    found = {(figure.row.steps, figure.step) for figure in evidence.figures}
+        expected.add_evaluation("t", scores(step))
+    found = {(figure.row.steps, figure.step) for figure in expected.figures}
     assert found == {(15, 11), (15, 15), (30, 11), (30, 21)}
 
 
@@ -155,45 +154,45 @@ def test_a_scoring_belongs_to_the_rows_that_reach_it() -> None:
     ("lines", "unfinished", "ends"),
     [
         ([], "KILLED", {"KILLED"}),
-        ([["heard", 20]], "KILLED", {"KILLED", "FINISHED"}),
-        ([["heard", 20]], "FAILED", {"FINISHED"}),
-        ([["heard", 20], ["taken", 20]], "KILLED", {"FINISHED"}),
+        ([["received", 20]], "KILLED", {"KILLED", "FINISHED"}),
+        ([["received", 20]], "FAILED", {"FINISHED"}),
+        ([["received", 20], ["handled", 20]], "KILLED", {"FINISHED"}),
     ],
 )
-def test_how_a_row_may_have_ended(
+def test_allowed_statuses(
     tmp_path: Path, lines: list[list[object]], unfinished: str, ends: set[str]
 ) -> None:
-    noted = Witness(tmp_path / "noted")
+    recording = Recording(tmp_path / "noted")
     written = [["begun", "t", [20]], *lines]
-    noted.path.write_text("".join(json.dumps(line) + "\n" for line in written) + '["he')
-    evidence = Evidence(GRID)
-    noted.testify(evidence, unfinished)
-    assert evidence.ended == {Row("t", 20): ends}
+    recording.path.write_text("".join(json.dumps(line) + "\n" for line in written) + '["he')
+    expected = Expected(GRID)
+    recording.add_to(expected, unfinished)
+    assert expected.statuses == {Row("t", 20): ends}
 
 
-# The killing
+# Kills
 
 
-def test_a_command_killed_before_its_journal_leaves_no_files(tmp_path: Path) -> None:
+def test_a_command_killed_before_its_spool_exists_leaves_no_files(tmp_path: Path) -> None:
     user = Bench(tmp_path)
     killed = user.run(
         *("run", "smoke"),
-        program=altered(
-            "import os\nfrom mnist_bench.tracking import recorder as logbook\n"
-            "logbook.Journal = lambda header: os.kill(os.getpid(), 9)"
+        program=patched_program(
+            "import os\nfrom mnist_bench.tracking import recorder\n"
+            "recorder.Spool = lambda header: os.kill(os.getpid(), 9)"
         ),
     )
     assert killed.status != 0
-    assert not list((user.folder / JOURNALS).glob("*"))
+    assert not list((user.folder / SPOOLS).glob("*"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_eight_kills_of_real_trainings(tmp_path: Path) -> None:
-    commands, workers = processes_at_once(
-        carry_out,
-        Batch("parent", Training(), kills=4, chance=1, folder=tmp_path / "parents"),
-        Batch("worker", Training(), kills=4, chance=1, folder=tmp_path / "workers"),
+    commands, workers = run_in_processes(
+        run_batch,
+        Batch("parent", Training(), kills=4, seed=1, folder=tmp_path / "parents"),
+        Batch("worker", Training(), kills=4, seed=1, folder=tmp_path / "workers"),
     )
     assert (commands.findings.faults, workers.findings.faults) == ((), ())
     assert (commands.hits.total(), workers.hits.total()) == (4, 4)
@@ -204,17 +203,17 @@ def test_eight_kills_of_real_trainings(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_a_hundred_kills_with_a_stand_in(tmp_path: Path) -> None:
     training = Training("stand-in")
-    of_commands = processes_at_once(
-        carry_out,
+    parents = run_in_processes(
+        run_batch,
         *(
-            Batch("parent", training, kills=20, chance=chance, folder=tmp_path / f"{chance}")
-            for chance in (1, 2)
+            Batch("parent", training, kills=20, seed=seed, folder=tmp_path / f"{seed}")
+            for seed in (1, 2)
         ),
     )
-    (of_workers,) = processes_at_once(
-        carry_out, Batch("worker", training, 62, chance=3, folder=tmp_path / "workers")
+    (workers,) = run_in_processes(
+        run_batch, Batch("worker", training, 62, seed=3, folder=tmp_path / "workers")
     )
-    assert [each.findings.faults for each in (*of_commands, of_workers)] == [(), (), ()]
-    assert [each.hits.total() for each in of_commands] == [20, 20]
-    assert of_workers.hits.total() >= 60
-    assert of_workers.findings.figures > 1_000
+    assert [each.findings.faults for each in (*parents, workers)] == [(), (), ()]
+    assert [each.hits.total() for each in parents] == [20, 20]
+    assert workers.hits.total() >= 60
+    assert workers.findings.figures > 1_000

@@ -1,7 +1,6 @@
-"""Kills of studies at seeded moments: no trial is lost, none counts twice.
+"""Kills of studies at random moments: no trial is lost, none counts twice.
 
-The programs of `benchmarks/faults/` do the killing and the looking; here it is held that they find
-nothing wrong, and that they would see it if there were something.
+Uses `benchmarks/faults/`, and tests that its checks detect faults.
 """
 
 from __future__ import annotations
@@ -11,49 +10,53 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes import processes_at_once
+from fakes import run_in_processes
 from invariants import Findings
-from studies import StudyBatch, carry_out
-from study_invariants import Child, Kept, check_study
+from studies import StudyBatch, run_batch
+from study_invariants import StoredTrial, TrialRun, check_study
 
-TOLD: dict[int, tuple[str, float | None]] = {0: ("COMPLETE", 0.9), 2: ("PRUNED", None)}
-KEPT = (
-    Kept(0, "COMPLETE", 0.9, run_id="a"),
-    Kept(1, "FAIL"),
-    Kept(2, "PRUNED", run_id="c"),
-    Kept(3, "COMPLETE", 0.8, retry_of=1, run_id="d"),
+RESULTS: dict[int, tuple[str, float | None]] = {0: ("COMPLETE", 0.9), 2: ("PRUNED", None)}
+STORED = (
+    StoredTrial(0, "COMPLETE", 0.9, run_id="a"),
+    StoredTrial(1, "FAIL"),
+    StoredTrial(2, "PRUNED", run_id="c"),
+    StoredTrial(3, "COMPLETE", 0.8, retry_of=1, run_id="d"),
 )
 RUNS = (
-    Child(0, "a", "FINISHED", "finished", 0.9),
-    Child(1, "b", "KILLED", "killed", 0.4),
-    Child(2, "c", "KILLED", "pruned", 0.5),
-    Child(3, "d", "FINISHED", "finished", 0.8),
+    TrialRun(0, "a", "FINISHED", "finished", 0.9),
+    TrialRun(1, "b", "KILLED", "killed", 0.4),
+    TrialRun(2, "c", "KILLED", "pruned", 0.5),
+    TrialRun(3, "d", "FINISHED", "finished", 0.8),
 )
 
 
-def test_nothing_is_wrong_with_a_whole_study() -> None:
-    found = check_study(TOLD, KEPT, RUNS, asked=3)
+def test_an_intact_study_has_no_faults() -> None:
+    found = check_study(RESULTS, STORED, RUNS, requested=3)
     assert found == Findings(figures=2, runs=4)
     assert found.faults == ()
 
 
-def with_trial(number: int, **changes: object) -> tuple[Kept, ...]:
-    kept = list(KEPT)
-    kept[number] = dataclasses.replace(kept[number], **changes)  # type: ignore[arg-type]  # any
-    return tuple(kept)
+def with_trial(number: int, **changes: object) -> tuple[StoredTrial, ...]:
+    stored = list(STORED)
+    stored[number] = dataclasses.replace(stored[number], **changes)  # type: ignore[arg-type]  # any
+    return tuple(stored)
 
 
-def with_run(number: int, **changes: object) -> tuple[Child, ...]:
+def with_run(number: int, **changes: object) -> tuple[TrialRun, ...]:
     runs = list(RUNS)
     runs[number] = dataclasses.replace(runs[number], **changes)  # type: ignore[arg-type]  # any
     return tuple(runs)
 
 
 @pytest.mark.parametrize(
-    ("kept", "asked", "kinds"),
+    ("stored", "requested", "kinds"),
     [
-        (KEPT, 4, {"doubled"}),
-        (KEPT[:3], 2, {"lost", "wrongly_ended"}),  # of trial 1; MLflow has one more that counts
+        (STORED, 4, {"doubled"}),
+        (
+            STORED[:3],
+            2,
+            {"lost", "wrongly_ended"},
+        ),  # trial 1 was not repeated; MLflow has one more trial that counts
         (with_trial(1, state="RUNNING"), 3, {"running"}),
         (with_trial(3, retry_of=None), 3, {"lost"}),
         (with_trial(3, retry_of=2), 3, {"lost", "doubled"}),
@@ -62,14 +65,14 @@ def with_run(number: int, **changes: object) -> tuple[Child, ...]:
         (with_trial(3, run_id="e"), 3, {"lost"}),
         (with_trial(3, run_id=None), 3, {"lost"}),
         (with_trial(1, chosen={"x": 1}), 3, {"wrongly_ended"}),
-        ((*KEPT, Kept(4, "WAITING", retry_of=1)), 3, {"lost", "doubled"}),
-        ((*KEPT, Kept(4, "COMPLETE", 0.7, run_id="a")), 4, {"lost"}),
+        ((*STORED, StoredTrial(4, "WAITING", retry_of=1)), 3, {"lost", "doubled"}),
+        ((*STORED, StoredTrial(4, "COMPLETE", 0.7, run_id="a")), 4, {"lost"}),
     ],
 )
-def test_what_is_wrong_with_a_study_is_seen(
-    kept: tuple[Kept, ...], asked: int, kinds: set[str]
+def test_faults_of_a_study_are_detected(
+    stored: tuple[StoredTrial, ...], requested: int, kinds: set[str]
 ) -> None:
-    assert kinds_of(check_study(TOLD, kept, RUNS, asked)) == kinds
+    assert kinds_of(check_study(RESULTS, stored, RUNS, requested)) == kinds
 
 
 @pytest.mark.parametrize(
@@ -81,11 +84,11 @@ def test_what_is_wrong_with_a_study_is_seen(
         (with_run(2, state="killed"), {"wrongly_ended"}),
         (with_run(3, status="KILLED"), {"wrongly_ended"}),
         (with_run(3, value=0.9), {"wrongly_ended"}),
-        ((*RUNS, Child(9, "z", "FINISHED", "finished", 0.9)), {"wrongly_ended"}),
+        ((*RUNS, TrialRun(9, "z", "FINISHED", "finished", 0.9)), {"wrongly_ended"}),
     ],
 )
-def test_what_mlflow_has_otherwise_is_seen(runs: tuple[Child, ...], kinds: set[str]) -> None:
-    assert kinds_of(check_study(TOLD, KEPT, runs, asked=3)) == kinds
+def test_differences_in_mlflow_are_detected(runs: tuple[TrialRun, ...], kinds: set[str]) -> None:
+    assert kinds_of(check_study(RESULTS, STORED, runs, requested=3)) == kinds
 
 
 def kinds_of(found: Findings) -> set[str]:
@@ -96,25 +99,25 @@ def kinds_of(found: Findings) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_kills_of_studies(tmp_path: Path) -> None:
-    pretending, real = processes_at_once(
-        carry_out,
-        StudyBatch("command", "stand-in", kills=12, chance=1, folder=tmp_path / "pretending"),
-        StudyBatch("command", "real", kills=2, chance=2, folder=tmp_path / "real"),
+    fake, real = run_in_processes(
+        run_batch,
+        StudyBatch("command", "stand-in", kills=12, seed=1, folder=tmp_path / "pretending"),
+        StudyBatch("command", "real", kills=2, seed=2, folder=tmp_path / "real"),
     )
-    assert (pretending.findings.faults, real.findings.faults) == ((), ())
-    assert (pretending.hits.total(), real.hits.total()) == (12, 2)
-    assert pretending.findings.figures > 300  # a trial has 80
+    assert (fake.findings.faults, real.findings.faults) == ((), ())
+    assert (fake.hits.total(), real.hits.total()) == (12, 2)
+    assert fake.findings.figures > 300  # a trial has 80
     assert real.findings.figures > 50
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_kills_where_two_processes_search(tmp_path: Path) -> None:
-    members, crew = processes_at_once(
-        carry_out,
-        StudyBatch("member", "stand-in", kills=2, chance=3, folder=tmp_path / "members"),
-        StudyBatch("crew", "stand-in", kills=2, chance=4, folder=tmp_path / "crew"),
+def test_kills_of_parallel_studies(tmp_path: Path) -> None:
+    worker, parallel = run_in_processes(
+        run_batch,
+        StudyBatch("worker", "stand-in", kills=2, seed=3, folder=tmp_path / "members"),
+        StudyBatch("parallel", "stand-in", kills=2, seed=4, folder=tmp_path / "parallel"),
     )
-    assert (members.findings.faults, crew.findings.faults) == ((), ())
-    assert (members.hits.total(), crew.hits.total()) == (2, 2)
+    assert (worker.findings.faults, parallel.findings.faults) == ((), ())
+    assert (worker.hits.total(), parallel.hits.total()) == (2, 2)

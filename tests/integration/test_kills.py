@@ -1,8 +1,7 @@
-"""A command that is killed at any point of its way: the next one settles it, nothing is lost.
+"""A command killed at any event: the next command recovers its runs, and nothing is lost.
 
-The points are counted and not timed: before and after each call to MLflow, in the middle of each
-line of the journal, after each figure that was shown. A worker that trains nothing speaks the
-protocol; the rest is real.
+Events are counted, not timed: before and after each call to MLflow, within each line of the spool,
+after each evaluation that was shown. The worker is a fake; everything else is real.
 """
 
 from __future__ import annotations
@@ -36,23 +35,25 @@ from mnist_bench.tracking.spool import Address, Spool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
 
-SMALL = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (2, 5), "eval_every": 2})
+SMALL = paper.PROTOCOL.model_copy(
+    update={"title": "Two step counts", "steps": (2, 5), "eval_every": 2}
+)
 MACHINE = factories.machine()
 CALLS = ("create_run", "log_batch", "set_tag", "log_artifact", "set_terminated")
 SHOWN = Path("shown")
 
 
 class Watcher:
-    """Shows every scoring, as a progress bar would.
+    """Writes every evaluation to a file, as a progress bar would show it.
 
     Args:
-        event: Told of each.
+        event: Called after each.
     """
 
     def __init__(self, event: Callable[[], None]) -> None:
         self._event = event
 
-    def begun(self, trajectory: TrainingJob) -> None:
+    def begun(self, job: TrainingJob) -> None:
         pass
 
     def sampled(self, sample: SampleMessage) -> None:
@@ -66,31 +67,31 @@ class Watcher:
     def warned(self, line: str) -> None:
         pass
 
-    def ended(self, trajectory: TrainingJob, failure: str | None, log_tail: str) -> None:
+    def ended(self, job: TrainingJob, failure: str | None, log_tail: str) -> None:
         pass
 
 
-def in_a_process(work: Callable[[], None]) -> int:
-    """Work in a process of its own, MLflow imported already; how it ended."""
+def run_in_fork(work: Callable[[], None]) -> int:
+    """Run a function in a forked process with MLflow loaded; return its exit code."""
     child = os.fork()
     if child == 0:
         try:
             work()
-        except BaseException:  # noqa: BLE001  # it must not go on as a second pytest
+        except BaseException:  # noqa: BLE001  # the fork must not continue as a second pytest
             os._exit(1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def trained(kill_at: int | None) -> None:
-    """Train two rows, and die at the event of this number."""
+def train_and_kill(kill_at: int | None) -> None:
+    """Train two step counts; kill this process at the event with number `kill_at`."""
     count = itertools.count()
 
     def event() -> None:
         if next(count) == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def eventful(function: Callable[..., Any]) -> Callable[..., Any]:
+    def with_events(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
             event()
             answer = function(*args, **options)
@@ -102,27 +103,27 @@ def trained(kill_at: int | None) -> None:
     write = Spool._write
 
     def write_in_two(self: Spool) -> None:
-        line = self._waiting
-        self._waiting = line[: len(line) // 2]
+        line = self._unwritten
+        self._unwritten = line[: len(line) // 2]
         write(self)
         event()
-        self._waiting = line[len(line) // 2 :]
+        self._unwritten = line[len(line) // 2 :]
         write(self)
         event()
 
     client = import_mlflow().MlflowClient
     for name in CALLS:
-        setattr(client, name, eventful(getattr(client, name)))
+        setattr(client, name, with_events(getattr(client, name)))
     Spool._write = write_in_two
-    uploader._BATCH_SECONDS = 0.0  # so that curves reach MLflow bit by bit
+    uploader._BATCH_SECONDS = 0.0  # so that curves are uploaded in small batches
     process.COMMAND = fakes.worker()
-    manner = [Execution(threads=2)]
-    plan = make_plan("table-1", SMALL, factories.SOURCE, seeds=range(1), executions=manner)
+    executions = [Execution(threads=2)]
+    plan = make_plan("table-1", SMALL, factories.SOURCE, seeds=range(1), executions=executions)
     execute(plan, MACHINE, address(), open_store, Watcher(event))
 
 
 def address() -> Address:
-    """By its full path: in one process MLflow keeps a database by its address."""
+    """Store with an absolute path, since MLflow caches databases by URL."""
     uri = f"sqlite:///{(Path.cwd() / 'mlflow.db').as_posix()}"
     return Address(tracking_uri=uri, experiment="killed")
 
@@ -131,67 +132,67 @@ def open_store() -> MlflowStore:
     return MlflowStore(address().tracking_uri, address().experiment)
 
 
-def settled() -> None:
-    recovery.settle(open_store(), address(), MACHINE.machine_id, lambda _line: None)
+def recover() -> None:
+    recovery.recover(open_store(), address(), MACHINE.machine_id, lambda _line: None)
 
 
-def answers(question: str) -> list[tuple[Any, ...]]:
+def query(sql: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect("mlflow.db")) as database:
-        return database.execute(question).fetchall()
+        return database.execute(sql).fetchall()
 
 
-def nothing_is_lost() -> None:
-    """What must hold after each kill and the next command."""
-    assert answers("SELECT run_uuid FROM runs WHERE status = 'RUNNING'") == []
+def check_store() -> None:
+    """Check the invariants after a kill and the next command."""
+    assert query("SELECT run_uuid FROM runs WHERE status = 'RUNNING'") == []
     tags = "SELECT run_uuid, key, value FROM tags WHERE key LIKE 'bench.%'"
     by_run: dict[str, dict[str, str]] = {}
-    for run_id, key, value in answers(tags):
+    for run_id, key, value in query(tags):
         by_run.setdefault(run_id, {})[key] = value
     rows = Counter((tag["bench.trajectory"], tag["bench.steps"]) for tag in by_run.values())
     assert [row for row, count in rows.items() if count > 1] == []
     assert {tag["bench.complete"] for tag in by_run.values()} <= {"true"}
     figures = "SELECT run_uuid, key, step, COUNT(*) FROM metrics GROUP BY 1, 2, 3"
-    assert [figure for figure in answers(figures) if figure[3] > 1] == []
-    # Of one that was torn in its first line nobody knows yet whether it is being written.
+    assert [figure for figure in query(figures) if figure[3] > 1] == []
+    # Spools with an incomplete first line may still be in use.
     assert [path for path in spool.paths() if spool.read(path)] == []
 
 
-def shown_is_there() -> None:
-    """Every figure that was shown stands in the run of the training that was killed."""
+def check_shown_evaluations() -> None:
+    """Check that every evaluation that was shown is in the run of the killed training."""
     if not SHOWN.exists():
         return
     shown = {int(line) for line in SHOWN.read_text(encoding="utf-8").split()}
     SHOWN.unlink()
     newest = "SELECT run_uuid FROM runs ORDER BY rowid DESC LIMIT 2"
-    question = f"SELECT step FROM metrics WHERE key = 'test_accuracy' AND run_uuid IN ({newest})"
-    assert shown <= {step for (step,) in answers(question)}
+    sql = f"SELECT step FROM metrics WHERE key = 'test_accuracy' AND run_uuid IN ({newest})"
+    assert shown <= {step for (step,) in query(sql)}
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The working directory; MLflow is loaded once for all processes."""
+    """Working directory; MLflow is loaded once for all forks."""
     import_mlflow()
     monkeypatch.chdir(tmp_path)
 
 
-def killed_at(event: int) -> bool:
-    """Kill a training there, settle it with the next command; whether it came that far."""
-    status = in_a_process(lambda: trained(event))
+def kill_at_event(event: int) -> bool:
+    """Kill a training at an event and recover; return whether the event was reached."""
+    status = run_in_fork(lambda: train_and_kill(event))
     assert status in (-signal.SIGKILL, 0)
-    assert in_a_process(settled) == 0
-    nothing_is_lost()
-    shown_is_there()
+    assert run_in_fork(recover) == 0
+    check_store()
+    check_shown_evaluations()
     return status != 0
 
 
-def test_killed_here_and_there() -> None:
+def test_kills_at_some_events() -> None:
     for event in (0, 3, 8, 21, 34, 55, 70, 89):
-        assert killed_at(event)
+        assert kill_at_event(event)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
-def test_killed_all_along_the_way() -> None:
-    # Every third event: all of them would take four minutes.
-    events = next(event for event in itertools.count(1, 3) if not killed_at(event))
+def test_kills_at_every_third_event() -> None:
+    # All events would take four minutes.
+    events = next(event for event in itertools.count(1, 3) if not kill_at_event(event))
     assert events > 100

@@ -1,4 +1,4 @@
-"""A board on PostgreSQL: machines held against one another there, and what is wrong with it."""
+"""A shared store on PostgreSQL: comparison of machines, and errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import fakes
 import pytest
-from program import Bench, Ended, altered
+from program import Bench, Ended, patched_program
 from servers import PostgreSql, postgresql
 from sqlalchemy import create_engine, text
 
@@ -30,8 +30,8 @@ def machines(tmp_path: Path) -> tuple[Bench, ...]:
     return tuple(map(Bench, folders))
 
 
-def board(server: PostgreSql) -> dict[str, str]:
-    """As all machines are told it."""
+def shared_store(server: PostgreSql) -> dict[str, str]:
+    """Environment variables of all machines."""
     return {
         "MNIST_BENCH_STORAGE": server.url("optuna"),
         "MLFLOW_TRACKING_URI": server.url("mlflow"),
@@ -39,10 +39,10 @@ def board(server: PostgreSql) -> dict[str, str]:
 
 
 def program(cpu: str, seconds_a_step: float) -> tuple[str, ...]:
-    """The program on a machine of that processor, which is so fast."""
+    """The program on a fake machine with this CPU and speed."""
     command = fakes.worker()
     slower = (*command[:-1], command[-1].replace("0.5", str(seconds_a_step)))
-    return altered(f"""
+    return patched_program(f"""
 from mnist_bench.measurement import machine
 from mnist_bench.runner import process
 machine._cpu_name = lambda: {cpu!r}
@@ -50,20 +50,20 @@ process.COMMAND = {slower!r}
 """)
 
 
-def recorded(machine: Bench, server: PostgreSql, cpu: str, pace: float) -> Ended:
+def record_runs(machine: Bench, server: PostgreSql, cpu: str, pace: float) -> Ended:
     uri = {"MLFLOW_TRACKING_URI": server.url("mlflow")}
     ended = machine.run(*SHARE, "--seeds", "2", program=program(cpu, pace), **uri)
     assert ended.status == 0, ended.stderr
     return ended
 
 
-def test_three_machines_on_one_board_are_held_against_one_another(
+def test_three_machines_in_one_store_are_compared(
     server: PostgreSql, machines: tuple[Bench, ...]
 ) -> None:
     first, second, third = machines
-    recorded(first, server, "Alpha", 0.5)
-    recorded(second, server, "Beta", 0.25)
-    recorded(third, server, "Gamma", 2.0)
+    record_runs(first, server, "Alpha", 0.5)
+    record_runs(second, server, "Beta", 0.25)
+    record_runs(third, server, "Gamma", 2.0)
     uri = {"MLFLOW_TRACKING_URI": server.url("mlflow")}
     compared = first.run("compare", "--by", "machine", "smoke", "--json", **uri)
     assert compared.status == 0, compared.stderr
@@ -76,44 +76,44 @@ def test_three_machines_on_one_board_are_held_against_one_another(
     lines = [line for line in reported.document["machines"] if line["steps"] == 200]
     assert [line["machine"].split(",")[0] for line in lines] == ["Beta", "Alpha", "Gamma"]
     assert [line["relative"] for line in lines] == pytest.approx([1.0, 0.5, 0.125])
-    told = (second.folder / "reports" / "report.md").read_text(encoding="utf-8")
-    assert all(name in told for name in ("Alpha", "Beta", "Gamma"))
+    report = (second.folder / "reports" / "report.md").read_text(encoding="utf-8")
+    assert all(name in report for name in ("Alpha", "Beta", "Gamma"))
 
 
-def test_an_elder_schema_of_mlflows_is_one_line(
+def test_an_older_mlflow_schema_is_a_one_line_error(
     server: PostgreSql, machines: tuple[Bench, ...]
 ) -> None:
-    recorded(machines[0], server, "Alpha", 0.5)
+    record_runs(machines[0], server, "Alpha", 0.5)
     engine = create_engine(server.url("mlflow"))
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'cc1f77228345'"))
     engine.dispose()
-    told = board(server)
+    variables = shared_store(server)
     for command in (SHARE, ("tune", "--dataset", "mnist-5k"), ("report",)):
-        ended = machines[1].run(*command, **told)
+        ended = machines[1].run(*command, **variables)
         assert ended.status == 2, ended.stderr
         assert "was made by another version of MLflow; copy it, then run `mlflow db upg" in (
-            ended.complaint
+            ended.error_line
         )
         assert server.password not in ended.stderr
 
 
-def test_a_wrong_password_is_one_line_without_it(
+def test_a_wrong_password_is_a_one_line_error_without_it(
     server: PostgreSql, machines: tuple[Bench, ...]
 ) -> None:
     wrong = {"MNIST_BENCH_STORAGE": server.url("optuna", password="not-the-one")}
-    ended = machines[0].run("join", **(board(server) | wrong))
+    ended = machines[0].run("join", **(shared_store(server) | wrong))
     assert ended.status == 1
-    assert "password authentication failed" in ended.complaint
+    assert "password authentication failed" in ended.error_line
     assert "not-the-one" not in ended.stderr
     assert list(machines[0].folder.iterdir()) == []
 
 
-def test_a_server_that_is_not_there_is_one_line(
+def test_a_missing_server_is_a_one_line_error(
     server: PostgreSql, machines: tuple[Bench, ...]
 ) -> None:
     server.stop()
-    ended = machines[0].run(*SHARE, **board(server))
+    ended = machines[0].run(*SHARE, **shared_store(server))
     assert ended.status != 0
-    assert "127.0.0.1" in ended.complaint
+    assert "127.0.0.1" in ended.error_line
     assert server.password not in ended.stderr

@@ -35,7 +35,7 @@ def ended(user: Bench, address: str) -> Ended:
     )
 
 
-def test_the_run_is_on_the_server_and_not_here(user: Bench, ended: Ended, address: str) -> None:
+def test_the_run_is_recorded_on_the_server_only(user: Bench, ended: Ended, address: str) -> None:
     from mlflow import MlflowClient
 
     assert ended.status == 0, ended.stderr
@@ -55,28 +55,28 @@ def test_the_run_is_on_the_server_and_not_here(user: Bench, ended: Ended, addres
     assert list(user.temporary.glob("mnist-bench-*")) == []
 
 
-def test_the_report_links_to_the_runs_there(user: Bench, ended: Ended, address: str) -> None:
-    told = user.run("report", MLFLOW_TRACKING_URI=f"http://me:{PASSWORD}@{address}")
-    assert told.status == 0, told.stderr
+def test_the_report_links_to_runs_on_the_server(user: Bench, ended: Ended, address: str) -> None:
+    reported = user.run("report", MLFLOW_TRACKING_URI=f"http://me:{PASSWORD}@{address}")
+    assert reported.status == 0, reported.stderr
     (run,) = ended.document["runs"]
     page = (user.folder / "reports" / "report.html").read_text(encoding="utf-8")
     assert re.search(rf'href="http://{address}/#/experiments/\d+/runs/{run["run_id"]}"', page)
 
 
-def test_standard_output_is_the_document_alone(user: Bench, ended: Ended) -> None:
-    # MLflow's client would print there where each run can be seen.
+def test_standard_output_is_only_the_document(user: Bench, ended: Ended) -> None:
+    # By default MLflow's client would print the URL of each run.
     assert ended.stdout == (user.folder / "reports" / "smoke.json").read_text(encoding="utf-8")
 
 
-def test_the_password_is_nowhere(user: Bench, ended: Ended, address: str) -> None:
+def test_the_password_is_not_written_anywhere(user: Bench, ended: Ended, address: str) -> None:
     assert PASSWORD not in ended.stdout + ended.stderr
     files = [path for path in user.folder.rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if PASSWORD.encode() in path.read_bytes()]
 
 
-def test_ui_names_the_server(user: Bench, address: str) -> None:
-    told = user.run("ui", MLFLOW_TRACKING_URI=f"http://me:{PASSWORD}@{address}")
-    assert told.status == 0
-    assert f"http://{address}" in told.stdout
-    assert PASSWORD not in told.stdout + told.stderr
+def test_ui_prints_the_server(user: Bench, address: str) -> None:
+    ui = user.run("ui", MLFLOW_TRACKING_URI=f"http://me:{PASSWORD}@{address}")
+    assert ui.status == 0
+    assert f"http://{address}" in ui.stdout
+    assert PASSWORD not in ui.stdout + ui.stderr

@@ -1,4 +1,4 @@
-"""Real trainings on the real images, where MNIST_BENCH_DATA names their folder."""
+"""Real trainings on the real images in the folder MNIST_BENCH_DATA."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from program import Bench, Ended
 from mnist_bench.data import mnist
 from mnist_bench.scenarios import paper
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # others share the cores
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # tests may share the cores
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def images() -> Path:
     """The folder with the real images."""
     folder = os.environ.get("MNIST_BENCH_DATA")
     if not folder:
-        pytest.skip("MNIST_BENCH_DATA names no folder with the real images")
+        pytest.skip("MNIST_BENCH_DATA is not set to a folder with the real images")
     return Path(folder).resolve()
 
 
@@ -39,7 +39,7 @@ def only(ended: Ended, key: str) -> dict[str, Any]:
     return found
 
 
-# The first row of Table I
+# 1,000 steps of Table I
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,13 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.fixture(scope="module")
 def thousand(user: Bench, images: Path) -> Ended:
-    """Table I's row of 1,000 steps."""
+    """1,000 steps of Table I."""
     ended = user.run("run", "table-1", "--steps", "1000", "--data", str(images), "--json")
     assert ended.status == 0, ended.stderr
     return ended
 
 
-def test_a_row_of_table_1_comes_out_as_in_the_paper(thousand: Ended) -> None:
+def test_1000_steps_reach_the_papers_accuracy(thousand: Ended) -> None:
     run = only(thousand, "runs")
     assert (run["status"], run["steps"], run["dataset"]) == ("finished", 1_000, "mnist")
     assert run["dataset_digest"] == mnist.MNIST.digest
@@ -64,39 +64,37 @@ def test_a_row_of_table_1_comes_out_as_in_the_paper(thousand: Ended) -> None:
     assert run["max_test_accuracy_step"] in paper.PROTOCOL.grid.points(1_000)
 
 
-def test_it_is_held_against_the_paper(thousand: Ended) -> None:
+def test_comparison_with_the_paper(thousand: Ended) -> None:
     run, row = only(thousand, "runs"), only(thousand, "table_1")
     assert (row["steps"], row["paper_step"], row["paper_max_test_accuracy"]) == (1_000, 900, 0.984)
     assert (row["n"], row["mean"], row["sd"]) == (1, run["max_test_accuracy"], None)
     assert row["difference"] == pytest.approx(row["mean"] - 0.984)
     assert row["interval_low"] < row["mean"] < row["interval_high"]
     assert row["verdict"] in {"exceeds", "indistinguishable", "below"}
-    # One seed has no spread of its own.
+    # One seed has no spread.
     assert "reference" in row["reason"]
     assert row["run_ids"] == [run["run_id"]]
     assert "NOT COMPARABLE" not in thousand.stderr
 
 
-def test_peak_memory_stays_below_the_promise(thousand: Ended) -> None:
+def test_peak_memory_is_below_the_documented_limit(thousand: Ended) -> None:
     run = only(thousand, "runs")
     if run["memory_method"] is None:
-        pytest.skip("this system does not tell")
+        pytest.skip("peak memory is unknown on this system")
     assert 0 < run["peak_rss_bytes"] < 1.2e9
 
 
-def test_every_test_image_counts(user: Bench, thousand: Ended, images: Path) -> None:
+def test_predictions_of_all_test_images(user: Bench, thousand: Ended, images: Path) -> None:
     run = only(thousand, "runs")
     (path,) = (user.folder / "mlruns").rglob("predictions.npz")
     with np.load(path, allow_pickle=False) as arrays:
         labels = arrays["final_label"]
-    real = mnist.load(mnist.find("mnist", images, say=pytest.fail)).test.labels
+    real = mnist.load(mnist.find("mnist", images, log=pytest.fail)).test.labels
     assert labels.shape == (10_000,)
     assert np.mean(labels == real) == run["final_test_accuracy"]
 
 
-def test_the_report_names_no_folder_of_the_users(
-    user: Bench, thousand: Ended, images: Path
-) -> None:
+def test_the_report_has_no_local_paths(user: Bench, thousand: Ended, images: Path) -> None:
     text = (user.folder / "reports" / "table-1.md").read_text(encoding="utf-8")
     assert "--data DIR" in text
     assert str(images) not in text
@@ -106,7 +104,7 @@ def test_the_report_names_no_folder_of_the_users(
 # Other ways to the images
 
 
-def test_rows_from_zero_on_images_that_the_environment_names(bench: Bench, images: Path) -> None:
+def test_independent_runs_on_images_from_the_environment(bench: Bench, images: Path) -> None:
     line = "run smoke --independent --steps 100,200 --json"
     ended = bench.run(*line.split(), MNIST_BENCH_DATA=str(images))
     assert ended.status == 0, ended.stderr
@@ -119,13 +117,15 @@ def test_rows_from_zero_on_images_that_the_environment_names(bench: Bench, image
     assert short["training_seed"] != long["training_seed"]
 
 
-def test_a_plan_on_the_real_images(bench: Bench, images: Path) -> None:
+def test_dry_run_on_the_real_images(bench: Bench, images: Path) -> None:
     ended = bench.call("run", "--dry-run", "--json", MNIST_BENCH_DATA=str(images))
     assert (ended.status, ended.stderr) == (0, "")
     assert only(ended, "plans")["dataset"] == "mnist"
 
 
-def test_other_labels_do_not_pass_for_mnist(bench: Bench, images: Path, tmp_path: Path) -> None:
+def test_changed_labels_are_not_accepted_as_mnist(
+    bench: Bench, images: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "spoiled"
     shutil.copytree(images, folder)
     (path,) = folder.glob("t10k-labels*")
@@ -136,11 +136,11 @@ def test_other_labels_do_not_pass_for_mnist(bench: Bench, images: Path, tmp_path
     (folder / mnist.MNIST.files[3].name).write_bytes(raw)
     refused = bench.call("run", "--data", str(folder), "--dataset", "mnist")
     assert (refused.status, refused.stdout) == (2, "")
-    assert "other images or labels than MNIST's" in refused.complaint
+    assert "other images or labels than MNIST's" in refused.error_line
     allowed = bench.call("run", "--data", str(folder), "--dry-run", "--json")
     assert allowed.status == 0, allowed.stderr
     assert only(allowed, "plans")["dataset"].startswith("custom:")
-    assert "not comparable with Table I" in allowed.told
+    assert "not comparable with Table I" in allowed.stderr_line
 
 
 # A study sees no test image
@@ -192,7 +192,7 @@ def found_by(bench: Bench, images: Path) -> dict[str, Any]:
     }
 
 
-def test_a_poisoned_test_split_changes_nothing_of_a_study(tmp_path: Path, images: Path) -> None:
+def test_a_changed_test_split_does_not_affect_a_study(tmp_path: Path, images: Path) -> None:
     folders = [tmp_path / "clean", tmp_path / "sick"]
     for folder in folders:
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""Other techniques than the paper's network, the whole way, and what is refused of them."""
+"""Other techniques than the paper's network end to end, and invalid commands."""
 
 from __future__ import annotations
 
@@ -33,24 +33,29 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.fixture(scope="module")
 def classical(bench: Bench) -> dict[str, Any]:
-    """One document of the three, by the scenario's name; each of a worker of its own."""
-    ended = bench.inside("run", *CLASSICAL, *ON_THE_SAMPLE, "--json", "--threads", "1")
+    """Runs of the three, by scenario name."""
+    ended = bench.call_with_store("run", *CLASSICAL, *ON_THE_SAMPLE, "--json", "--threads", "1")
     assert ended.status == 0, ended.stderr
     return {run["scenario"]: run for run in ended.document["runs"]}
 
 
 @pytest.fixture(scope="module")
 def networks(bench: Bench) -> dict[str, Any]:
-    """Two of the networks, made small and short."""
+    """Runs of two of the networks, made small and short."""
     small = {"hidden_layers": 2, "hidden_units": 64, "dropout_rate": 0.1}
     for name, changes in (("claim-6-fully-connected-parameters", small), ("claim-6-lenet-5", {})):
-        asked = scenario.read(scenario.find(name)).model_dump(exclude_none=True)
-        asked |= {"steps": [60, 120], "eval_first": 40, "eval_every": 40, "dataset": "mnist-5k"}
-        asked["save_weights"] = True
-        asked["hyperparameters"] |= changes
-        text = tomli_w.dumps(asked)
-        (bench.folder / f"{asked['model']}.toml").write_text(text, encoding="utf-8")
-    ended = bench.inside("run", "./fully-connected.toml", "./lenet-5.toml", "--json")
+        small_scenario = scenario.read(scenario.find(name)).model_dump(exclude_none=True)
+        small_scenario |= {
+            "steps": [60, 120],
+            "eval_first": 40,
+            "eval_every": 40,
+            "dataset": "mnist-5k",
+        }
+        small_scenario["save_weights"] = True
+        small_scenario["hyperparameters"] |= changes
+        text = tomli_w.dumps(small_scenario)
+        (bench.folder / f"{small_scenario['model']}.toml").write_text(text, encoding="utf-8")
+    ended = bench.call_with_store("run", "./fully-connected.toml", "./lenet-5.toml", "--json")
     assert ended.status == 0, ended.stderr
     return {f"{run['model']} {run['steps']}": run for run in ended.document["runs"]}
 
@@ -66,38 +71,38 @@ def predictions(recorded: RecordedRuns, run: dict[str, Any]) -> dict[str, Any]:
         return dict(arrays)
 
 
-# Fitted at once
+# Techniques that are fitted in one step
 
 
 @pytest.mark.parametrize("name", CLASSICAL)
-def test_a_fitted_run_is_a_run_like_any_other(
+def test_a_fitted_run_is_recorded(
     recorded: RecordedRuns, classical: dict[str, Any], sample: Source, name: str
 ) -> None:
     run = classical[name]
     assert (run["status"], run["steps"], run["threads"]) == ("finished", 1, 1)
     assert run["verdict"] in {"clean", "suspect", "invalid"}
-    assert 0.8 < run["final_test_accuracy"] < 0.95  # 600 images teach so much
+    assert 0.8 < run["final_test_accuracy"] < 0.95  # accuracy with 600 images
     assert run["max_test_accuracy"] == run["final_test_accuracy"]
     assert run["hyperparameters"]["train_images"] == 600
     seconds = run["train_seconds_total"]
     assert run["images_per_second"] == pytest.approx(600 / seconds)
     assert run["seconds"]["train"] == pytest.approx(seconds)
     assert run["peak_rss_bytes"] > 0
-    kept = recorded.run(run["run_id"])
-    assert kept.data.params["train_images"] == "600"
+    recorded_run = recorded.run(run["run_id"])
+    assert recorded_run.data.params["train_images"] == "600"
     assert recorded.artifacts(run["run_id"]) == RUN_ARTIFACTS
     assert recorded.history(run["run_id"], "test_accuracy") == [(1, run["final_test_accuracy"])]
     assert recorded.history(run["run_id"], "train_loss") == []  # it has none
     labels = mnist.load(sample).test.labels
-    seen = predictions(recorded, run)
-    assert np.mean(seen["final_label"] == labels) == run["final_test_accuracy"]
-    assert np.isnan(seen["final_probability"]).all() == (name == "claim-6-svm")
+    predicted = predictions(recorded, run)
+    assert np.mean(predicted["final_label"] == labels) == run["final_test_accuracy"]
+    assert np.isnan(predicted["final_probability"]).all() == (name == "claim-6-svm")
 
 
 def test_a_fitted_run_loads_no_tensorflow(
     classical: dict[str, Any], networks: dict[str, Any]
 ) -> None:
-    """Its memory is its method's: TensorFlow alone takes more than 300 MiB."""
+    """TensorFlow alone would take more than 300 MiB."""
     least = min(run["peak_rss_bytes"] for run in networks.values())
     for run in classical.values():
         assert run["peak_rss_bytes"] < 0.8 * least
@@ -113,7 +118,9 @@ def test_a_fitted_run_is_not_comparable_with_table_1(
     assert document["table_1"] == []
 
 
-def test_its_record_reads_back(recorded: RecordedRuns, classical: dict[str, Any]) -> None:
+def test_the_record_of_a_fitted_run_can_be_loaded(
+    recorded: RecordedRuns, classical: dict[str, Any]
+) -> None:
     run_id = classical["claim-6-neighbours"]["run_id"]
     text = recorded.artifact(run_id, "result.json").read_text(encoding="utf-8")
     result = RunResult.model_validate_json(text)
@@ -123,15 +130,17 @@ def test_its_record_reads_back(recorded: RecordedRuns, classical: dict[str, Any]
 
 
 def test_the_same_seed_draws_the_same_images(bench: Bench, classical: dict[str, Any]) -> None:
-    again = bench.inside("run", "claim-6-neighbours", *ON_THE_SAMPLE, "--json", "--seeds", "2")
+    again = bench.call_with_store(
+        "run", "claim-6-neighbours", *ON_THE_SAMPLE, "--json", "--seeds", "2"
+    )
     same, other = again.document["runs"]
     known = classical["claim-6-neighbours"]
     assert same["final_test_accuracy"] == known["final_test_accuracy"]
     assert other["final_test_accuracy"] != known["final_test_accuracy"]
 
 
-def test_what_is_recorded_is_not_fitted_again(bench: Bench, classical: dict[str, Any]) -> None:
-    resumed = bench.inside(
+def test_resume_does_not_fit_again(bench: Bench, classical: dict[str, Any]) -> None:
+    resumed = bench.call_with_store(
         "run", "claim-6-svm", *ON_THE_SAMPLE, "--threads", "1", "--resume", "--json"
     )
     assert resumed.status == 0
@@ -140,9 +149,9 @@ def test_what_is_recorded_is_not_fitted_again(bench: Bench, classical: dict[str,
     ]
 
 
-def test_a_page_is_made_of_it(bench: Bench, classical: dict[str, Any]) -> None:
-    """No probability, a single step: nothing of the page stumbles over them."""
-    ended = bench.inside("report", "--scenario", "claim-6-svm")
+def test_report_of_a_fitted_run(bench: Bench, classical: dict[str, Any]) -> None:
+    """Without probabilities and with a single step."""
+    ended = bench.call_with_store("report", "--scenario", "claim-6-svm")
     assert ended.status == 0, ended.stderr
     page = (bench.folder / "reports" / "report.html").read_text(encoding="utf-8")
     assert "svm-rbf" in page
@@ -152,7 +161,7 @@ def test_a_page_is_made_of_it(bench: Bench, classical: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("model", ["fully-connected", "lenet-5"])
-def test_another_network_is_a_run_like_any_other(
+def test_a_run_of_another_network_is_recorded(
     recorded: RecordedRuns, networks: dict[str, Any], sample: Source, model: str
 ) -> None:
     run = networks[f"{model} 120"]
@@ -163,43 +172,43 @@ def test_another_network_is_a_run_like_any_other(
     assert [step for step, _ in recorded.history(run["run_id"], "train_loss")] == [40, 80, 120]
     assert recorded.artifacts(run["run_id"]) == RUN_ARTIFACTS | {"weights.npz"}
     labels = mnist.load(sample).test.labels
-    seen = predictions(recorded, run)
-    assert np.mean(seen["final_label"] == labels) == run["final_test_accuracy"]
-    assert (seen["final_probability"] > 0.1).all()
+    predicted = predictions(recorded, run)
+    assert np.mean(predicted["final_label"] == labels) == run["final_test_accuracy"]
+    assert (predicted["final_probability"] > 0.1).all()
 
 
-def test_its_weights_are_kept_by_name(recorded: RecordedRuns, networks: dict[str, Any]) -> None:
+def test_weights_are_saved_by_name(recorded: RecordedRuns, networks: dict[str, Any]) -> None:
     path = recorded.artifact(networks["lenet-5 120"]["run_id"], "weights.npz")
     with np.load(path, allow_pickle=False) as arrays:
         assert arrays["c3_weights"].shape == (5, 5, 6, 16)
         assert sum(arrays[name].size for name in arrays) == 61_706
 
 
-# Refusals
+# Errors
 
-WRONG = {
-    "run claim-6-svm --steps 10": "svm-rbf is fitted in one step: its steps can only be [1]",
-    "run claim-6-svm --steps 1,2": "svm-rbf is fitted in one step: its steps can only be [1]",
+ERRORS = {
+    "run claim-6-svm --steps 10": "svm-rbf is fitted in one step: steps must be [1]",
+    "run claim-6-svm --steps 1,2": "svm-rbf is fitted in one step: steps must be [1]",
     "run claim-6-svm --dataset mnist-5k":
         "train_images is 55000, mnist-5k has 4000 training images",
     "run claim-6-svm --set hidden_units=3":
         "--set hidden_units: svm-rbf has no such hyperparameter",
     "run claim-6-neighbours --set neighbours=0": "hyperparameters.neighbours = 0:",
     "run claim-6-neighbours --set neighbours=11 --set train_images=10":
-        "11 neighbours can't be found among 10 images",
+        "11 neighbours exceed the 10 training images",
     "run claim-6-logistic --set C=-1": "hyperparameters.C = -1:",
     "run claim-6-svm --precision bfloat16":
-        "--precision bfloat16: claim-6-svm asks for svm-rbf, which",
-    "run claim-6-svm --device gpu": "--device gpu: claim-6-svm asks for svm-rbf, which",
+        "--precision bfloat16: claim-6-svm trains svm-rbf, which",
+    "run claim-6-svm --device gpu": "--device gpu: claim-6-svm trains svm-rbf, which",
     "run claim-6-lenet-5 --set conv1_filters=7": "lenet-5 has no such hyperparameter",
-    "run ./weights.toml": "svm-rbf has no weights that could be kept",
-    "run ./threads.toml": "threads are compared for networks, svm-rbf is none",
+    "run ./weights.toml": "svm-rbf has no weights: remove save_weights",
+    "run ./threads.toml": "only networks compare thread counts: svm-rbf can't have threads",
     "tune --space ./space.toml": "model = 'svm-rbf': a study searches paper-cnn alone",
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def empty_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     made = Bench(tmp_path_factory.mktemp("other"))
     good = 'title = "A"\nmodel = "svm-rbf"\nsteps = [1]\neval_every = 1\n'
     for name, line in {"weights": "save_weights = true", "threads": "threads = [1]"}.items():
@@ -209,20 +218,20 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return made
 
 
-@pytest.mark.parametrize(("line", "words"), WRONG.items())
-def test_what_is_refused_leaves_nothing_behind(fresh: Bench, line: str, words: str) -> None:
-    before = sorted(fresh.folder.iterdir())
-    ended = fresh.call(*shlex.split(line))
+@pytest.mark.parametrize(("line", "words"), ERRORS.items())
+def test_invalid_commands_create_no_files(empty_bench: Bench, line: str, words: str) -> None:
+    before = sorted(empty_bench.folder.iterdir())
+    ended = empty_bench.call(*shlex.split(line))
     assert ended.status == 2
-    assert words in ended.complaint
-    assert sorted(fresh.folder.iterdir()) == before
+    assert words in ended.error_line
+    assert sorted(empty_bench.folder.iterdir()) == before
 
 
 # Scenarios
 
 
 @pytest.mark.parametrize("name", [*CLASSICAL, *NETWORKS])
-def test_the_packaged_ones_train_on_all_images_as_long_as_the_papers_longest(name: str) -> None:
-    asked = scenario.read(scenario.find(name))
-    images = asked.steps[-1] * asked.hyperparameters.images_per_step
+def test_packaged_techniques_use_all_images_or_10000_steps(name: str) -> None:
+    packaged = scenario.read(scenario.find(name))
+    images = packaged.steps[-1] * packaged.hyperparameters.images_per_step
     assert images == (55_000 if name in CLASSICAL else 10_000 * 50)

@@ -1,4 +1,4 @@
-"""Differences of counters, and what may be added up."""
+"""Differences and totals of counters."""
 
 from __future__ import annotations
 
@@ -50,36 +50,36 @@ OPTIONAL = [
 ]
 
 
-def test_what_happened_between_two_readings() -> None:
-    happened = between(START, END)
-    assert happened.model_dump() == {
+def test_differences_of_two_readings() -> None:
+    stretch = between(START, END)
+    assert stretch.model_dump() == {
         "wall_seconds": 8.0,
         "own_cpu_seconds": 12.0,
         "family_cpu_seconds": 0.5,
-        "other_cpu_seconds": 2.0,  # 14.5 busy, less 12 of its own and 0.5 of the suite's
+        "other_cpu_seconds": 2.0,  # 14.5 busy, minus 12 of its own and 0.5 of its parent
         "steal_seconds": 0.25,
         "throttled_seconds": 1.0,
         "memory_stall_seconds": 0.5,
         "swapped_bytes": 8_192,
         "suspended_seconds": 30.0,
         "processor_joules": 240.0,
-        "battery_joules": 360.0,  # taken out of it
+        "battery_joules": 360.0,  # drawn from it
     }
 
 
-def test_load_of_others_keeps_its_sign() -> None:
+def test_other_load_keeps_its_sign() -> None:
     coarse = END.model_copy(update={"busy_cpu_seconds": 1_012.25})
     assert between(START, coarse).other_cpu_seconds == -0.25
 
 
-def test_without_its_parent_the_rest_is_others() -> None:
+def test_without_parent_time_the_rest_is_other_load() -> None:
     alone = between(START, END.model_copy(update={"family_cpu_seconds": None}))
     assert (alone.family_cpu_seconds, alone.other_cpu_seconds) == (None, 2.5)
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
 @pytest.mark.parametrize("which", ["start", "end", "both"])
-def test_what_one_reading_does_not_tell_is_unknown(name: str, which: str) -> None:
+def test_a_value_missing_in_one_reading_is_unknown(name: str, which: str) -> None:
     start = START if which == "end" else START.model_copy(update={name: None})
     end = END if which == "start" else END.model_copy(update={name: None})
     field = name.replace("busy", "other")
@@ -87,11 +87,11 @@ def test_what_one_reading_does_not_tell_is_unknown(name: str, which: str) -> Non
     assert getattr(between(start, end), field) is None
 
 
-def test_a_total_needs_every_part() -> None:
-    parts = [factories.stretch(steal_seconds=seconds) for seconds in (0.5, 0.25, 1.0)]
-    assert total(parts, lambda s: s.steal_seconds) == 1.75
-    parts.append(factories.stretch(steal_seconds=None))
-    assert total(parts, lambda s: s.steal_seconds) is None
+def test_a_total_requires_every_value() -> None:
+    stretches = [factories.stretch(steal_seconds=seconds) for seconds in (0.5, 0.25, 1.0)]
+    assert total(stretches, lambda s: s.steal_seconds) == 1.75
+    stretches.append(factories.stretch(steal_seconds=None))
+    assert total(stretches, lambda s: s.steal_seconds) is None
     assert total([], lambda s: s.steal_seconds) is None
 
 
@@ -114,14 +114,14 @@ def test_known_keeps_zeros() -> None:
 def test_usable_cores(
     logical: int | None, affinity: int | None, quota: float | None, usable: float | None
 ) -> None:
-    here = Surroundings(logical_cores=logical, affinity_cores=affinity, quota_cores=quota)
-    assert here.usable_cores == usable
+    surroundings = Surroundings(logical_cores=logical, affinity_cores=affinity, quota_cores=quota)
+    assert surroundings.usable_cores == usable
 
 
 @given(
     readings=st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), min_size=2, max_size=8),
 )
-def test_stretches_add_up_to_the_whole(readings: list[tuple[float, float]]) -> None:
+def test_stretches_add_up_to_the_total(readings: list[tuple[float, float]]) -> None:
     counters = [
         Counters(clock_seconds=clock, own_cpu_seconds=0.0, busy_cpu_seconds=busy)
         for clock, busy in zip(*map(sorted, zip(*readings, strict=True)), strict=True)
@@ -134,12 +134,12 @@ def test_stretches_add_up_to_the_whole(readings: list[tuple[float, float]]) -> N
     )
 
 
-def test_conditions_read_themselves_back() -> None:
-    for told in (factories.conditions(), Conditions()):
-        assert Conditions.model_validate_json(told.model_dump_json()) == told
+def test_conditions_json_round_trip() -> None:
+    for conditions in (factories.conditions(), Conditions()):
+        assert Conditions.model_validate_json(conditions.model_dump_json()) == conditions
 
 
-def test_an_unknown_figure_is_null_and_no_nan() -> None:
+def test_an_unknown_value_is_null_and_never_nan() -> None:
     assert Surroundings().model_dump_json().count("null") == len(Surroundings.model_fields)
     with pytest.raises(ValidationError, match="finite number"):
         Surroundings(clock_mhz=float("nan"))

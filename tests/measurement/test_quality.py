@@ -1,4 +1,4 @@
-"""Whether a run can be trusted, by hand-made conditions around each limit."""
+"""Verdicts of runs, with conditions around each threshold."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mnist_bench.measurement.conditions import Conditions, Stretch, Surroundings
 from mnist_bench.measurement.quality import VERDICTS, Reason, Threshold, Verdict, assess, assess_now
 
 NUDGE = 1e-6
-"""Of a figure: larger than what rounding does to it."""
+"""Relative change that is larger than rounding errors."""
 STRETCHES = 12
 PACE = 0.16
-"""Seconds a step of the quiet run."""
+"""Seconds per step of the quiet run."""
 RUN_SECONDS = STRETCHES * factories.STRETCH_SECONDS
 
 
 def verdict_of(words: str, conditions: Conditions) -> Verdict:
-    """What one reason makes of a run."""
+    """Verdict of one reason."""
     return next((r.verdict for r in assess(conditions).reasons if r.words == words), "clean")
 
 
@@ -36,7 +36,7 @@ def rank(conditions: Conditions) -> int:
 
 
 def stretched(**changes: Any) -> Conditions:
-    """All of it in the last stretch: what counts is the run."""
+    """Conditions with these values in the last stretch."""
     stretches = factories.training_stretches([PACE] * STRETCHES)
     last = stretches[-1].model_copy(update={"seen": factories.stretch(**changes)})
     return factories.conditions(stretches=(*stretches[:-1], last))
@@ -49,7 +49,7 @@ def ended_with(**changes: Any) -> Conditions:
 
 
 def uneven(share: float) -> Conditions:
-    """One of eight warm stretches takes longer, by this share of all their time."""
+    """One of eight warm stretches is slower, by this share of their total time."""
     slow = (1 + 7 * share) / (1 - share)
     assert slow > quality.SLOW_STRETCH
     return trained([PACE] * 7 + [PACE * slow])
@@ -61,7 +61,7 @@ def drifted(drift: float) -> Conditions:
 
 
 def waited(share: float) -> Conditions:
-    """Ten stretches, the last of which did not run for so long that this share was waited."""
+    """Ten stretches, the last of which waited for this share of the total time."""
     idle_seconds = 9 * factories.STRETCH_SECONDS * share / (1 - share)
     stretches = warm([PACE] * 10)
     idle = factories.stretch(wall_seconds=idle_seconds, own_cpu_seconds=0.0)
@@ -70,7 +70,7 @@ def waited(share: float) -> Conditions:
 
 
 def warm(paces: list[float], **changes: Any) -> tuple[TrainingStretch, ...]:
-    """Stretches of these paces, after those that warm up."""
+    """Stretches with these seconds per step, after the warm-up ones."""
     return factories.training_stretches([PACE] * quality.WARM_UP_STRETCHES + paces, **changes)
 
 
@@ -103,44 +103,44 @@ CASES: dict[Threshold, Callable[[float], Conditions]] = {
     quality.CLOCK_FALL: lambda fall: ended_with(clock_mhz=3_000.0 * (1 - fall)),
     quality.TEMPERATURE: lambda degrees: ended_with(temperature_celsius=degrees),
 }
-EVERY_LIMIT = pytest.mark.parametrize("limits", CASES, ids=lambda limits: limits.words)
+EVERY_THRESHOLD = pytest.mark.parametrize("threshold", CASES, ids=lambda threshold: threshold.words)
 
 
-# Each reason, around its limits
+# Thresholds
 
 
 def test_a_quiet_run_is_clean() -> None:
-    judged = assess(factories.conditions())
-    assert (judged.verdict, judged.reasons) == ("clean", ())
+    assessment = assess(factories.conditions())
+    assert (assessment.verdict, assessment.reasons) == ("clean", ())
 
 
-def test_every_limit_is_tried_here() -> None:
+def test_every_threshold_has_a_case() -> None:
     assert set(CASES) == set(quality.THRESHOLDS)
-    assert len({limits.words for limits in CASES}) == len(CASES)
-    assert all(limits.figure for limits in CASES)
+    assert len({threshold.words for threshold in CASES}) == len(CASES)
+    assert all(threshold.figure for threshold in CASES)
 
 
-@EVERY_LIMIT
-def test_under_the_limit_is_clean_and_at_it_suspect(limits: Threshold) -> None:
-    made = CASES[limits]
-    assert verdict_of(limits.words, made(limits.suspect * (1 - NUDGE))) == "clean"
-    at = assess(made(limits.suspect * (1 + NUDGE)))
-    assert [r.verdict for r in at.reasons if r.words == limits.words] == ["suspect"]
+@EVERY_THRESHOLD
+def test_suspect_from_the_threshold_on(threshold: Threshold) -> None:
+    conditions = CASES[threshold]
+    assert verdict_of(threshold.words, conditions(threshold.suspect * (1 - NUDGE))) == "clean"
+    at = assess(conditions(threshold.suspect * (1 + NUDGE)))
+    assert [r.verdict for r in at.reasons if r.words == threshold.words] == ["suspect"]
     assert at.verdict != "clean"
 
 
-@EVERY_LIMIT
-def test_what_spoils_a_run(limits: Threshold) -> None:
-    made = CASES[limits]
-    if limits.invalid is None:
-        # Far beyond the limit it is no worse: half of what is left, or many times as much.
-        far = (1 + limits.suspect) / 2 if limits.suspect < 1 else limits.suspect * 100
-        assert verdict_of(limits.words, made(far)) == "suspect"
+@EVERY_THRESHOLD
+def test_invalid_from_the_threshold_on(threshold: Threshold) -> None:
+    conditions = CASES[threshold]
+    if threshold.invalid is None:
+        # Far above the threshold it is still only suspect.
+        far = (1 + threshold.suspect) / 2 if threshold.suspect < 1 else threshold.suspect * 100
+        assert verdict_of(threshold.words, conditions(far)) == "suspect"
         return
-    assert limits.suspect < limits.invalid
-    assert verdict_of(limits.words, made(limits.invalid * (1 - NUDGE))) == "suspect"
-    at = made(limits.invalid * (1 + NUDGE))
-    assert verdict_of(limits.words, at) == "invalid"
+    assert threshold.suspect < threshold.invalid
+    assert verdict_of(threshold.words, conditions(threshold.invalid * (1 - NUDGE))) == "suspect"
+    at = conditions(threshold.invalid * (1 + NUDGE))
+    assert verdict_of(threshold.words, at) == "invalid"
     assert assess(at).verdict == "invalid"
 
 
@@ -155,11 +155,11 @@ def test_what_spoils_a_run(limits: Threshold) -> None:
         (None, 1e9, "suspect"),
     ],
 )
-def test_a_limit_is_the_smallest_value_that_counts(
-    invalid: float | None, value: float, expected: Verdict
-) -> None:
-    limits = Threshold("noise", "how loud it was", 1.0, invalid, shown=lambda bels: f"{bels:g} bel")
-    assert limits.reason(value) == Reason("noise", f"{value:g} bel", expected)
+def test_a_threshold_is_inclusive(invalid: float | None, value: float, expected: Verdict) -> None:
+    threshold = Threshold(
+        "noise", "how loud it was", 1.0, invalid, shown=lambda bels: f"{bels:g} bel"
+    )
+    assert threshold.reason(value) == Reason("noise", f"{value:g} bel", expected)
 
 
 @pytest.mark.parametrize(
@@ -186,34 +186,34 @@ def test_a_limit_is_the_smallest_value_that_counts(
         ),
     ],
 )
-def test_the_figure_behind_a_reason(words: str, figure: str, conditions: Conditions) -> None:
+def test_detail_of_a_reason(words: str, figure: str, conditions: Conditions) -> None:
     assert [r.detail for r in assess(conditions).reasons if r.words == words] == [figure]
 
 
 # Load
 
 
-def test_load_is_a_share_of_the_cores_that_the_run_might_have_had() -> None:
+def test_load_is_relative_to_the_usable_cores() -> None:
     seconds = quality.OTHER_LOAD.suspect * RUN_SECONDS * 2 * (1 + NUDGE)
     loaded = stretched(other_cpu_seconds=seconds)
-    assert verdict_of("other load", loaded) == "clean"  # of four cores
+    assert verdict_of("other load", loaded) == "clean"  # relative to four cores
     halved = loaded.model_copy(update={"surroundings": (factories.surroundings(affinity_cores=2),)})
     assert verdict_of("other load", halved) == "suspect"
 
 
-def test_coarse_ticks_of_others_even_out() -> None:
-    """What was counted too much in one stretch is missing in another."""
+def test_coarse_ticks_of_other_load_average_out() -> None:
+    """Excess ticks in one stretch are missing in another."""
     stretches = factories.training_stretches([PACE] * STRETCHES)
-    there = factories.stretch(other_cpu_seconds=factories.STRETCH_SECONDS * factories.CORES)
-    back = factories.stretch(other_cpu_seconds=-factories.STRETCH_SECONDS * factories.CORES)
-    both = [s.model_copy(update={"seen": there if s.step % 100 else back}) for s in stretches]
+    above = factories.stretch(other_cpu_seconds=factories.STRETCH_SECONDS * factories.CORES)
+    below = factories.stretch(other_cpu_seconds=-factories.STRETCH_SECONDS * factories.CORES)
+    both = [s.model_copy(update={"seen": above if s.step % 100 else below}) for s in stretches]
     assert "other load" not in words_of(factories.conditions(stretches=tuple(both)))
 
 
 # Pace
 
 
-def test_stretches_of_unequal_length_are_held_against_each_other_by_the_step() -> None:
+def test_stretches_are_compared_by_time_per_step() -> None:
     even = [
         TrainingStretch(
             step=0,
@@ -227,8 +227,8 @@ def test_stretches_of_unequal_length_are_held_against_each_other_by_the_step() -
     assert words_of(factories.conditions(stretches=tuple(even))) == []
 
 
-def test_the_first_stretches_warm_up() -> None:
-    """They may be slow, and may wait for memory: that is no fault of the machine's."""
+def test_the_first_stretches_are_excluded() -> None:
+    """They may be slow or wait for memory even on a quiet machine."""
     stretches = factories.training_stretches([PACE * 9] * quality.WARM_UP_STRETCHES + [PACE] * 10)
     idle = factories.stretch(own_cpu_seconds=0.0)
     cold = [s.model_copy(update={"seen": idle}) for s in stretches[: quality.WARM_UP_STRETCHES]]
@@ -236,55 +236,55 @@ def test_the_first_stretches_warm_up() -> None:
     assert words_of(factories.conditions(stretches=(*cold, *rest))) == []
 
 
-def test_a_faster_end_is_a_drift_too() -> None:
+def test_speeding_up_is_drift() -> None:
     third = quality.DRIFT_STRETCHES // 3
     faster = trained([PACE * 2] * third + [PACE] * (quality.DRIFT_STRETCHES - third))
     assert verdict_of("drift of step time", faster) != "clean"
 
 
-def test_a_few_stretches_have_no_drift() -> None:
+def test_drift_requires_enough_stretches() -> None:
     rising = [PACE * 1.05**number for number in range(quality.DRIFT_STRETCHES)]
     assert verdict_of("drift of step time", trained(rising)) != "clean"
     assert verdict_of("drift of step time", trained(rising[:-1])) == "clean"
 
 
 @pytest.mark.parametrize("share", [1.01, 0.99])
-def test_a_little_less_processor_time_is_no_waiting(share: float) -> None:
-    """Four of ten stretches got somewhat less than what is usual."""
+def test_slightly_less_processor_time_is_not_waiting(share: float) -> None:
+    """Four of ten stretches got somewhat less processor time than usual."""
     less = factories.stretch(own_cpu_seconds=24.0 * quality.BUSY_ENOUGH * share)
     stretches = list(warm([PACE] * 10))
     stretches[-4:] = [s.model_copy(update={"seen": less}) for s in stretches[-4:]]
-    told = verdict_of("kept waiting", factories.conditions(stretches=tuple(stretches)))
-    assert (told == "clean") is (share > 1)
+    verdict = verdict_of("kept waiting", factories.conditions(stretches=tuple(stretches)))
+    assert (verdict == "clean") is (share > 1)
 
 
-def test_a_process_whose_time_is_not_counted_did_not_wait() -> None:
-    told = factories.conditions(stretches=warm([PACE] * 10, own_cpu_seconds=0.0))
-    assert words_of(told) == []
+def test_without_processor_time_there_is_no_waiting() -> None:
+    conditions = factories.conditions(stretches=warm([PACE] * 10, own_cpu_seconds=0.0))
+    assert words_of(conditions) == []
 
 
 @pytest.mark.parametrize("warm_stretches", [0, 1])
-def test_one_stretch_has_no_pace_to_leave(warm_stretches: int) -> None:
+def test_one_stretch_can_not_be_uneven(warm_stretches: int) -> None:
     assert words_of(trained([PACE * 9] * warm_stretches)) == []
 
 
-def test_a_stretch_too_short_for_the_clock_spoils_nothing() -> None:
+def test_stretches_of_zero_seconds_are_accepted() -> None:
     assert words_of(trained([0.0] * 4 + [PACE] * 8)) == []
     assert words_of(trained([0.0] * quality.DRIFT_STRETCHES)) == []
-    at_once = warm([PACE] * 10, wall_seconds=0.0)
-    assert words_of(factories.conditions(stretches=at_once)) == []
+    instant = warm([PACE] * 10, wall_seconds=0.0)
+    assert words_of(factories.conditions(stretches=instant)) == []
 
 
 # Calibration
 
 
-def test_calibrations_are_one_reason_however_many_there_are() -> None:
-    d = 1 + quality.CALIBRATION_DRIFT.suspect * 2
-    there_and_back = factories.conditions(calibration_seconds=(0.02, 0.02 * d, 0.02, 0.02 * d))
-    assert words_of(there_and_back) == ["calibration drift"]
+def test_several_calibrations_give_one_reason() -> None:
+    factor = 1 + quality.CALIBRATION_DRIFT.suspect * 2
+    varying = factories.conditions(calibration_seconds=(0.02, 0.02 * factor, 0.02, 0.02 * factor))
+    assert words_of(varying) == ["calibration drift"]
 
 
-def test_a_machine_that_got_faster_was_slower_before() -> None:
+def test_faster_calibration_is_drift() -> None:
     factor = 1 + quality.CALIBRATION_DRIFT.suspect * (1 + NUDGE)
     assert words_of(factories.conditions(calibration_seconds=(0.02 * factor, 0.02))) == [
         "calibration drift"
@@ -292,7 +292,7 @@ def test_a_machine_that_got_faster_was_slower_before() -> None:
 
 
 @pytest.mark.parametrize("seconds", [(), (0.02,)])
-def test_one_calibration_compares_with_nothing(seconds: tuple[float, ...]) -> None:
+def test_one_calibration_has_no_drift(seconds: tuple[float, ...]) -> None:
     assert words_of(factories.conditions(calibration_seconds=seconds)) == []
 
 
@@ -312,18 +312,18 @@ def test_one_calibration_compares_with_nothing(seconds: tuple[float, ...]) -> No
         ({"affinity_cores": None}, []),
     ],
 )
-def test_what_makes_a_run_suspect_by_itself(changes: dict[str, Any], words: list[str]) -> None:
-    told = factories.conditions(surroundings=(factories.surroundings(**changes),))
-    assert words_of(told) == words
-    assert assess(told).verdict == ("suspect" if words else "clean")
+def test_reasons_without_a_threshold(changes: dict[str, Any], words: list[str]) -> None:
+    conditions = factories.conditions(surroundings=(factories.surroundings(**changes),))
+    assert words_of(conditions) == words
+    assert assess(conditions).verdict == ("suspect" if words else "clean")
 
 
-def test_a_charger_pulled_for_a_moment_is_not_forgotten() -> None:
-    moments = [factories.surroundings(on_battery=state) for state in (False, True, None, False)]
-    assert words_of(factories.conditions(surroundings=tuple(moments))) == ["on battery"]
+def test_battery_at_any_time_makes_a_run_suspect() -> None:
+    readings = [factories.surroundings(on_battery=state) for state in (False, True, None, False)]
+    assert words_of(factories.conditions(surroundings=tuple(readings))) == ["on battery"]
 
 
-def test_others_let_in_make_a_run_suspect() -> None:
+def test_a_run_that_is_not_exclusive_is_suspect() -> None:
     assert words_of(factories.conditions(exclusive=False)) == ["not exclusive"]
     assert assess(factories.conditions(exclusive=False)).verdict == "suspect"
 
@@ -332,7 +332,7 @@ def test_others_let_in_make_a_run_suspect() -> None:
 
 
 def everything() -> Conditions:
-    """Every reason at once, as bad as can be."""
+    """Every reason at once, at its worst."""
     bad = {
         "other_cpu_seconds": 99.0,
         "steal_seconds": 99.0,
@@ -341,7 +341,7 @@ def everything() -> Conditions:
         "swapped_bytes": 2**40,
         "suspended_seconds": 3_600.0,
     }
-    moment = factories.surroundings(
+    surroundings = factories.surroundings(
         affinity_cores=1,
         on_battery=True,
         clock_mhz=100.0,
@@ -354,40 +354,40 @@ def everything() -> Conditions:
         [PACE * 9] * 3, **(bad | {"own_cpu_seconds": 0.0, "wall_seconds": 99.0})
     )
     return Conditions(
-        surroundings=(factories.surroundings(affinity_cores=1), moment),
+        surroundings=(factories.surroundings(affinity_cores=1), surroundings),
         calibration_seconds=(0.02, 0.2),
         stretches=(*warm(paces, **bad), *idle),
         exclusive=False,
     )
 
 
-def test_worst_first_and_none_is_lost() -> None:
-    judged = assess(everything())
-    ranks = [VERDICTS.index(reason.verdict) for reason in judged.reasons]
+def test_reasons_are_complete_and_sorted_worst_first() -> None:
+    assessment = assess(everything())
+    ranks = [VERDICTS.index(reason.verdict) for reason in assessment.reasons]
     assert ranks == sorted(ranks, reverse=True)
     assert {VERDICTS[index] for index in ranks} == {"suspect", "invalid"}
-    words = [reason.words for reason in judged.reasons]
+    words = [reason.words for reason in assessment.reasons]
     assert set(words) == {
-        *(limits.words for limits in CASES),
+        *(threshold.words for threshold in CASES),
         "on battery",
         "limited cores",
         "not exclusive",
     }
     assert len(words) == len(set(words))
-    assert judged.verdict == "invalid"
+    assert assessment.verdict == "invalid"
 
 
-def test_words_can_be_joined_by_commas() -> None:
+def test_reason_names_contain_no_comma() -> None:
     for reason in assess(everything()).reasons:
         assert "," not in reason.words
         assert len(reason.words.splitlines()) == 1
         assert reason.detail
 
 
-# A row that was cut from a longer trajectory
+# A step count that is part of a longer training
 
 
-def test_a_short_row_is_judged_without_what_came_later() -> None:
+def test_a_shorter_step_count_ignores_later_conditions() -> None:
     stretches = factories.training_stretches([PACE] * STRETCHES)
     asleep = factories.stretch(suspended_seconds=3_600.0)
     later = stretches[-1].model_copy(update={"seen": asleep})
@@ -405,50 +405,50 @@ def test_a_short_row_is_judged_without_what_came_later() -> None:
     assert assess(short).reasons == ()
 
 
-# Nothing known
+# Unknown values
 
 
-def test_a_run_of_which_nothing_is_known_is_clean() -> None:
-    nothing = Stretch(wall_seconds=8.0, own_cpu_seconds=24.0)
+def test_a_run_with_unknown_conditions_is_clean() -> None:
+    unknown = Stretch(wall_seconds=8.0, own_cpu_seconds=24.0)
     stretches = [
-        s.model_copy(update={"seen": nothing})
+        s.model_copy(update={"seen": unknown})
         for s in factories.training_stretches([PACE] * STRETCHES)
     ]
     blind = Conditions(surroundings=(Surroundings(),) * 2, stretches=tuple(stretches))
     assert assess(blind).reasons == assess(Conditions()).reasons == ()
 
 
-def test_load_on_nobody_knows_how_many_cores_is_no_share() -> None:
+def test_load_with_an_unknown_number_of_cores_is_ignored() -> None:
     loaded = stretched(other_cpu_seconds=RUN_SECONDS)
     blind = loaded.model_copy(update={"surroundings": (Surroundings(), Surroundings())})
     assert verdict_of("other load", loaded) != "clean"
     assert verdict_of("other load", blind) == "clean"
 
 
-def test_figures_that_cannot_be_spoil_nothing() -> None:
+def test_impossible_values_are_ignored() -> None:
     zeros = dict.fromkeys(("logical_cores", "affinity_cores", "memory_total_bytes"), 0)
-    moment = factories.surroundings(**zeros, quota_cores=0.0, clock_mhz=0.0)
-    told = stretched(other_cpu_seconds=RUN_SECONDS).model_copy(
-        update={"surroundings": (moment, moment), "calibration_seconds": (0.0, 0.02)}
+    surroundings = factories.surroundings(**zeros, quota_cores=0.0, clock_mhz=0.0)
+    conditions = stretched(other_cpu_seconds=RUN_SECONDS).model_copy(
+        update={"surroundings": (surroundings, surroundings), "calibration_seconds": (0.0, 0.02)}
     )
-    assert words_of(told) == []
+    assert words_of(conditions) == []
 
 
-# A moment
+# The idle machine
 
 
-def test_a_quiet_moment() -> None:
+def test_an_idle_machine_is_clean() -> None:
     assert assess_now(factories.stretch(), factories.surroundings()).reasons == ()
 
 
-def test_a_bad_moment() -> None:
+def test_a_busy_machine_is_invalid() -> None:
     busy = factories.stretch(other_cpu_seconds=factories.STRETCH_SECONDS * factories.CORES)
-    judged = assess_now(busy, factories.surroundings(on_battery=True))
-    assert [reason.words for reason in judged.reasons] == ["other load", "on battery"]
-    assert judged.verdict == "invalid"
+    assessment = assess_now(busy, factories.surroundings(on_battery=True))
+    assert [reason.words for reason in assessment.reasons] == ["other load", "on battery"]
+    assert assessment.verdict == "invalid"
 
 
-# Whatever was seen
+# Any conditions
 
 SECONDS = st.floats(0, 1e6)
 MAYBE_SECONDS = st.none() | SECONDS
@@ -490,7 +490,7 @@ SURROUNDINGS = st.builds(
 
 
 def _many(stretches: list[TrainingStretch]) -> list[TrainingStretch]:
-    """Enough of a few for a run that has thirds."""
+    """Repeat the stretches, so that the run has enough for the drift."""
     return stretches * (quality.DRIFT_STRETCHES // 4) if len(stretches) > 4 else stretches
 
 
@@ -508,18 +508,18 @@ OPTIONAL = {
 
 
 @given(CONDITIONS)
-def test_every_run_can_be_judged(conditions: Conditions) -> None:
-    judged = assess(conditions)
-    ranks = [VERDICTS.index(reason.verdict) for reason in judged.reasons]
+def test_every_run_can_be_assessed(conditions: Conditions) -> None:
+    assessment = assess(conditions)
+    ranks = [VERDICTS.index(reason.verdict) for reason in assessment.reasons]
     assert ranks == sorted(ranks, reverse=True)
     assert 0 not in ranks
-    assert judged.verdict == VERDICTS[max(ranks, default=0)]
-    words = [reason.words for reason in judged.reasons]
+    assert assessment.verdict == VERDICTS[max(ranks, default=0)]
+    words = [reason.words for reason in assessment.reasons]
     assert len(words) == len(set(words))
 
 
 @given(STRETCH, SURROUNDINGS)
-def test_every_moment_can_be_judged(stretch: Stretch, surroundings: Surroundings) -> None:
+def test_every_idle_sample_can_be_assessed(stretch: Stretch, surroundings: Surroundings) -> None:
     assert assess_now(stretch, surroundings).verdict in VERDICTS
 
 
@@ -555,18 +555,20 @@ def test_more_of_a_disturbance_never_improves_a_verdict(
 
 
 @given(conditions=CONDITIONS, data=st.data())
-def test_to_know_less_never_makes_a_run_worse(conditions: Conditions, data: st.DataObject) -> None:
-    stretches, moments = list(conditions.stretches), list(conditions.surroundings)
+def test_unknown_values_never_make_a_verdict_worse(
+    conditions: Conditions, data: st.DataObject
+) -> None:
+    stretches, readings = list(conditions.stretches), list(conditions.surroundings)
     for index, stretch in enumerate(stretches):
         blind = dict.fromkeys(data.draw(st.sets(st.sampled_from(OPTIONAL[Stretch]))))
         blind_seen = stretch.seen.model_copy(update=blind)
         if "family_cpu_seconds" in blind or "other_cpu_seconds" in blind:
             blind_seen = blind_seen.model_copy(update={"other_cpu_seconds": None})
         stretches[index] = stretch.model_copy(update={"seen": blind_seen})
-    for index, moment in enumerate(moments):
+    for index, reading in enumerate(readings):
         names = data.draw(st.sets(st.sampled_from(OPTIONAL[Surroundings])))
-        moments[index] = moment.model_copy(update=dict.fromkeys(names))
+        readings[index] = reading.model_copy(update=dict.fromkeys(names))
     less = conditions.model_copy(
-        update={"stretches": tuple(stretches), "surroundings": tuple(moments)}
+        update={"stretches": tuple(stretches), "surroundings": tuple(readings)}
     )
     assert rank(less) <= rank(conditions)

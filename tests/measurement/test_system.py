@@ -1,4 +1,4 @@
-"""What the machine tells of itself, with files and answers that stand in for many machines."""
+"""Sensors, with fake files and return values of many machines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Make = Callable[[dict[str, str]], Sensors]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Sensors on a machine that has these files and no others."""
+    """Sensors on a machine with only these files."""
 
     def maker(files: dict[str, str]) -> Sensors:
         for name, text in files.items():
@@ -38,18 +38,18 @@ def make(tmp_path: Path) -> Make:
     return maker
 
 
-def answering(answer: Any) -> Callable[..., Any]:
-    """A function that gives, or raises, always the same."""
+def returning(answer: Any) -> Callable[..., Any]:
+    """A function that always returns, or raises, the same."""
 
-    def answered(*_: object, **__: object) -> Any:
+    def function(*_: object, **__: object) -> Any:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    return answered
+    return function
 
 
-FAULTS = [
+ERRORS = [
     FileNotFoundError("/proc/stat"),
     PermissionError("/proc/stat"),
     psutil.AccessDenied(1),
@@ -60,18 +60,18 @@ FAULTS = [
     KeyError("MemTotal:"),
     IndexError("list index out of range"),
 ]
-"""What psutil raises where a system has not what it looks for."""
+"""What psutil raises if a system lacks what it reads."""
 
 
-@pytest.fixture(params=FAULTS, ids=lambda fault: type(fault).__name__)
-def fault(request: pytest.FixtureRequest) -> Exception:
+@pytest.fixture(params=ERRORS, ids=lambda error: type(error).__name__)
+def error(request: pytest.FixtureRequest) -> Exception:
     return request.param
 
 
-# Limits of control groups, second kind
+# Limits of control groups, v2
 
 
-def test_a_quota(make: Make) -> None:
+def test_quota_of_cgroup_v2(make: Make) -> None:
     sensors = make({"proc/self/cgroup": "0::/\n", f"{GROUPS}/cpu.max": "150000 100000\n"})
     assert sensors.quota_cores() == 1.5
     assert sensors.surroundings().quota_cores == 1.5
@@ -93,7 +93,7 @@ def test_a_quota(make: Make) -> None:
         ("\N{SUPERSCRIPT TWO} 100000", None),
     ],
 )
-def test_what_a_quota_says(make: Make, text: str, cores: float | None) -> None:
+def test_quota_values(make: Make, text: str, cores: float | None) -> None:
     sensors = make({"proc/self/cgroup": "0::/a.slice\n", f"{GROUPS}/a.slice/cpu.max": text})
     assert sensors.quota_cores() == cores
 
@@ -108,7 +108,7 @@ def test_what_a_quota_says(make: Make, text: str, cores: float | None) -> None:
         ("max 100000", "max 100000", "max 100000", None),
     ],
 )
-def test_the_tightest_of_nested_groups_counts(
+def test_the_tightest_nested_quota_counts(
     make: Make, outer: str, middle: str, inner: str, cores: float | None
 ) -> None:
     sensors = make(
@@ -122,7 +122,7 @@ def test_the_tightest_of_nested_groups_counts(
     assert sensors.quota_cores() == cores
 
 
-def test_a_neighbours_limit_is_none_of_ours(make: Make) -> None:
+def test_a_sibling_groups_quota_is_ignored(make: Make) -> None:
     sensors = make(
         {
             "proc/self/cgroup": "0::/ours\n",
@@ -133,7 +133,7 @@ def test_a_neighbours_limit_is_none_of_ours(make: Make) -> None:
     assert sensors.quota_cores() is None
 
 
-def test_a_mixed_layout(make: Make) -> None:
+def test_quota_in_a_hybrid_layout(make: Make) -> None:
     sensors = make(
         {
             "proc/self/cgroup": "1:cpu:/\n0::/ours\n",
@@ -143,17 +143,17 @@ def test_a_mixed_layout(make: Make) -> None:
     assert sensors.quota_cores() == 0.5
 
 
-# First kind
+# Limits of control groups, v1
 
-FIRST_KIND = "9:name=systemd:/\n4:memory:/x\n3:cpuset:/x\n2:cpu,cpuacct:/docker/abc\n"
+CGROUP_V1 = "9:name=systemd:/\n4:memory:/x\n3:cpuset:/x\n2:cpu,cpuacct:/docker/abc\n"
 
 
 @pytest.mark.parametrize("mount", ["cpu", "cpu,cpuacct", "cpuacct,cpu"])
-def test_a_quota_of_the_first_kind(make: Make, mount: str) -> None:
+def test_quota_of_cgroup_v1(make: Make, mount: str) -> None:
     folder = f"{GROUPS}/{mount}/docker/abc"
     sensors = make(
         {
-            "proc/self/cgroup": FIRST_KIND,
+            "proc/self/cgroup": CGROUP_V1,
             f"{folder}/{QUOTA}": "150000\n",
             f"{folder}/{PERIOD}": "100000\n",
             f"{folder}/cpu.stat": "nr_periods 9\nnr_throttled 4\nthrottled_time 2500000000\n",
@@ -167,9 +167,7 @@ def test_a_quota_of_the_first_kind(make: Make, mount: str) -> None:
     ("quota", "period", "cores"),
     [("-1", "100000", None), ("150000", "0", None), ("", "100000", None), ("x", "y", None)],
 )
-def test_no_quota_of_the_first_kind(
-    make: Make, quota: str, period: str, cores: float | None
-) -> None:
+def test_no_quota_of_cgroup_v1(make: Make, quota: str, period: str, cores: float | None) -> None:
     top = f"{GROUPS}/cpu"
     sensors = make(
         {"proc/self/cgroup": "1:cpu:/\n", f"{top}/{QUOTA}": quota, f"{top}/{PERIOD}": period}
@@ -177,11 +175,11 @@ def test_no_quota_of_the_first_kind(
     assert sensors.quota_cores() == cores
 
 
-def test_inside_a_container_the_groups_own_folder_is_the_top(make: Make) -> None:
-    """The path is told as seen from outside."""
+def test_quota_at_the_mount_point_inside_a_container(make: Make) -> None:
+    """The path in /proc is that outside of the container."""
     sensors = make(
         {
-            "proc/self/cgroup": FIRST_KIND,
+            "proc/self/cgroup": CGROUP_V1,
             f"{GROUPS}/cpu/{QUOTA}": "200000",
             f"{GROUPS}/cpu/{PERIOD}": "100000",
         }
@@ -189,11 +187,11 @@ def test_inside_a_container_the_groups_own_folder_is_the_top(make: Make) -> None
     assert sensors.quota_cores() == 2.0
 
 
-def test_a_parents_limit_of_the_first_kind(make: Make) -> None:
+def test_a_parent_groups_quota_of_cgroup_v1(make: Make) -> None:
     docker = f"{GROUPS}/cpu/docker"
     sensors = make(
         {
-            "proc/self/cgroup": FIRST_KIND,
+            "proc/self/cgroup": CGROUP_V1,
             f"{docker}/{QUOTA}": "50000",
             f"{docker}/{PERIOD}": "100000",
             f"{docker}/abc/{QUOTA}": "-1",
@@ -204,11 +202,11 @@ def test_a_parents_limit_of_the_first_kind(make: Make) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="makes a link")
-def test_a_folder_under_two_names_is_counted_once(make: Make, tmp_path: Path) -> None:
+def test_a_linked_folder_is_counted_once(make: Make, tmp_path: Path) -> None:
     folder = f"{GROUPS}/cpu,cpuacct/docker/abc"
     make(
         {
-            "proc/self/cgroup": FIRST_KIND,
+            "proc/self/cgroup": CGROUP_V1,
             f"{folder}/{QUOTA}": "150000",
             f"{folder}/{PERIOD}": "100000",
             f"{folder}/cpu.stat": "throttled_time 2500000000\n",
@@ -221,7 +219,7 @@ def test_a_folder_under_two_names_is_counted_once(make: Make, tmp_path: Path) ->
 # Throttling
 
 
-def test_throttled_time_is_that_of_every_group_above(make: Make) -> None:
+def test_throttled_time_is_summed_over_all_parent_groups(make: Make) -> None:
     limit = "150000 100000"
     sensors = make(
         {
@@ -238,7 +236,7 @@ def test_throttled_time_is_that_of_every_group_above(make: Make) -> None:
 @pytest.mark.parametrize(
     "text", ["", "usage_usec 7\n", "throttled_usec\n", "throttled_usec soon\n", "\N{SNOWMAN}"]
 )
-def test_a_group_that_does_not_tell_its_throttling(make: Make, text: str) -> None:
+def test_a_group_without_throttled_time(make: Make, text: str) -> None:
     sensors = make(
         {
             "proc/self/cgroup": "0::/\n",
@@ -249,7 +247,7 @@ def test_a_group_that_does_not_tell_its_throttling(make: Make, text: str) -> Non
     assert sensors.counters().throttled_seconds is None
 
 
-def test_throttling_is_read_anew(make: Make, tmp_path: Path) -> None:
+def test_throttled_time_is_read_each_time(make: Make, tmp_path: Path) -> None:
     sensors = make(
         {
             "proc/self/cgroup": "0::/\n",
@@ -274,11 +272,11 @@ def test_no_control_group(make: Make, text: str | None) -> None:
     assert sensors.counters().throttled_seconds is None
 
 
-def test_groups_that_may_not_be_looked_into(
+def test_unreadable_control_groups(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     make({"proc/self/cgroup": "0::/\n", f"{GROUPS}/cpu.max": "50000 100000"})
-    monkeypatch.setattr(Path, "exists", answering(PermissionError("no")))
+    monkeypatch.setattr(Path, "exists", returning(PermissionError("no")))
     assert Sensors(root=tmp_path).quota_cores() is None
 
 
@@ -326,30 +324,35 @@ def test_battery(
     make: Make, monkeypatch: pytest.MonkeyPatch, *, plugged: bool | None, on_battery: bool | None
 ) -> None:
     battery = SimpleNamespace(percent=42, secsleft=-1, power_plugged=plugged)
-    monkeypatch.setattr(psutil, "sensors_battery", answering(battery), raising=False)
-    told = make({}).surroundings()
-    assert (told.on_battery, told.battery_percent) == (on_battery, 42.0)
+    monkeypatch.setattr(psutil, "sensors_battery", returning(battery), raising=False)
+    surroundings = make({}).surroundings()
+    assert (surroundings.on_battery, surroundings.battery_percent) == (on_battery, 42.0)
 
 
 def test_no_battery(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil, "sensors_battery", answering(None), raising=False)
-    told = make({}).surroundings()
-    assert told.on_battery is told.battery_percent is None
+    monkeypatch.setattr(psutil, "sensors_battery", returning(None), raising=False)
+    surroundings = make({}).surroundings()
+    assert surroundings.on_battery is surroundings.battery_percent is None
 
 
-def test_a_psutil_that_knows_no_batteries(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_psutil_without_battery_support(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(psutil, "sensors_battery", raising=False)
     monkeypatch.delattr(psutil, "sensors_temperatures", raising=False)
-    told = make({}).surroundings()
-    assert told.on_battery is told.battery_percent is told.temperature_celsius is None
+    surroundings = make({}).surroundings()
+    assert (
+        surroundings.on_battery
+        is surroundings.battery_percent
+        is surroundings.temperature_celsius
+        is None
+    )
 
 
-def test_a_battery_that_breaks(
-    make: Make, monkeypatch: pytest.MonkeyPatch, fault: Exception
+def test_a_failing_battery_sensor(
+    make: Make, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(psutil, "sensors_battery", answering(fault), raising=False)
-    told = make({}).surroundings()
-    assert told.on_battery is told.battery_percent is None
+    monkeypatch.setattr(psutil, "sensors_battery", returning(error), raising=False)
+    surroundings = make({}).surroundings()
+    assert surroundings.on_battery is surroundings.battery_percent is None
 
 
 # Frequency
@@ -366,12 +369,12 @@ def test_a_battery_that_breaks(
 def test_frequency(
     make: Make, monkeypatch: pytest.MonkeyPatch, answer: Any, clock_mhz: float | None
 ) -> None:
-    monkeypatch.setattr(psutil, "cpu_freq", answering(answer), raising=False)
+    monkeypatch.setattr(psutil, "cpu_freq", returning(answer), raising=False)
     assert make({}).surroundings().clock_mhz == clock_mhz
 
 
-def test_no_frequency(make: Make, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
-    monkeypatch.setattr(psutil, "cpu_freq", answering(fault), raising=False)
+def test_no_frequency(make: Make, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(psutil, "cpu_freq", returning(error), raising=False)
     assert make({}).surroundings().clock_mhz is None
 
 
@@ -398,12 +401,12 @@ def degrees(*values: float | None) -> list[SimpleNamespace]:
 def test_temperature(
     make: Make, monkeypatch: pytest.MonkeyPatch, answer: Any, celsius: float | None
 ) -> None:
-    monkeypatch.setattr(psutil, "sensors_temperatures", answering(answer), raising=False)
+    monkeypatch.setattr(psutil, "sensors_temperatures", returning(answer), raising=False)
     assert make({}).surroundings().temperature_celsius == celsius
 
 
-def test_no_temperature(make: Make, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
-    monkeypatch.setattr(psutil, "sensors_temperatures", answering(fault), raising=False)
+def test_no_temperature(make: Make, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(psutil, "sensors_temperatures", returning(error), raising=False)
     assert make({}).surroundings().temperature_celsius is None
 
 
@@ -412,10 +415,10 @@ def test_no_temperature(make: Make, monkeypatch: pytest.MonkeyPatch, fault: Exce
 
 def test_memory(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = SimpleNamespace(available=3 * 2**30, total=16 * 2**30)
-    monkeypatch.setattr(psutil, "virtual_memory", answering(memory))
-    told = make({}).surroundings()
-    assert told.memory_available_bytes == 3 * 2**30
-    assert told.memory_total_bytes == 16 * 2**30
+    monkeypatch.setattr(psutil, "virtual_memory", returning(memory))
+    surroundings = make({}).surroundings()
+    assert surroundings.memory_available_bytes == 3 * 2**30
+    assert surroundings.memory_total_bytes == 16 * 2**30
 
 
 @pytest.mark.parametrize(
@@ -424,15 +427,17 @@ def test_memory(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_swap(
     make: Make, monkeypatch: pytest.MonkeyPatch, total: int, used: int, expected: int | None
 ) -> None:
-    """A machine without swap has none in use, which is something else than none of it."""
+    """Without swap, the swap in use is unknown and not 0."""
     swap = SimpleNamespace(total=total, used=used, sin=40, sout=2)
-    monkeypatch.setattr(psutil, "swap_memory", answering(swap))
+    monkeypatch.setattr(psutil, "swap_memory", returning(swap))
     sensors = make({})
     assert sensors.surroundings().swap_used_bytes == expected
     assert sensors.counters().swapped_bytes == (None if sys.platform == "win32" else 42)
 
 
-def test_swap_of_which_psutil_only_guesses(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_swap_counters_that_psutil_can_not_read(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def warns() -> Any:
         import warnings
 
@@ -447,15 +452,19 @@ def test_swap_of_which_psutil_only_guesses(make: Make, monkeypatch: pytest.Monke
 def test_affinity(
     make: Make, monkeypatch: pytest.MonkeyPatch, answer: list[int], cores: int | None
 ) -> None:
-    monkeypatch.setattr(psutil.Process, "cpu_affinity", answering(answer), raising=False)
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", returning(answer), raising=False)
     assert make({}).surroundings().affinity_cores == cores
 
 
 def test_a_system_without_affinity(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(psutil.Process, "cpu_affinity", raising=False)
-    monkeypatch.setattr(psutil, "cpu_count", answering(8))
-    told = make({}).surroundings()
-    assert (told.logical_cores, told.affinity_cores, told.usable_cores) == (8, None, 8)
+    monkeypatch.setattr(psutil, "cpu_count", returning(8))
+    surroundings = make({}).surroundings()
+    assert (surroundings.logical_cores, surroundings.affinity_cores, surroundings.usable_cores) == (
+        8,
+        None,
+        8,
+    )
 
 
 @pytest.mark.parametrize(
@@ -483,12 +492,12 @@ WINDOWS_TIMES = {"user": 100.0, "system": 20.0, "idle": 900.0, "interrupt": 4.0,
 @pytest.mark.parametrize(
     ("times", "busy", "steal"),
     [
-        (LINUX_TIMES, 133.0, 7.5),  # guests are in user and nice already
+        (LINUX_TIMES, 133.0, 7.5),  # guests are included in user and nice
         (MACOS_TIMES, 130.0, None),
-        (WINDOWS_TIMES, 120.0, None),  # interrupts are in system already
+        (WINDOWS_TIMES, 120.0, None),  # interrupts are included in system
     ],
 )
-def test_busy_and_stolen_time(
+def test_busy_and_steal_time(
     make: Make,
     monkeypatch: pytest.MonkeyPatch,
     times: dict[str, float],
@@ -496,106 +505,111 @@ def test_busy_and_stolen_time(
     steal: float | None,
 ) -> None:
     answer = SimpleNamespace(_asdict=lambda: times)
-    monkeypatch.setattr(psutil, "cpu_times", answering(answer))
-    told = make({}).counters()
-    assert (told.busy_cpu_seconds, told.steal_seconds) == (busy, steal)
+    monkeypatch.setattr(psutil, "cpu_times", returning(answer))
+    counters = make({}).counters()
+    assert (counters.busy_cpu_seconds, counters.steal_seconds) == (busy, steal)
 
 
-def test_time_of_the_family_is_the_parents(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    parent = SimpleNamespace(cpu_times=answering((1.5, 0.25, 99.0, 99.0)))
-    monkeypatch.setattr(psutil.Process, "parent", answering(parent))
+def test_family_time_is_that_of_the_parent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = SimpleNamespace(cpu_times=returning((1.5, 0.25, 99.0, 99.0)))
+    monkeypatch.setattr(psutil.Process, "parent", returning(parent))
     assert make({}).counters().family_cpu_seconds == 1.75
 
 
-def test_a_parent_that_is_gone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    parent = SimpleNamespace(cpu_times=answering(psutil.NoSuchProcess(1)))
-    monkeypatch.setattr(psutil.Process, "parent", answering(parent))
+def test_a_parent_that_has_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = SimpleNamespace(cpu_times=returning(psutil.NoSuchProcess(1)))
+    monkeypatch.setattr(psutil.Process, "parent", returning(parent))
     assert make({}).counters().family_cpu_seconds is None
 
 
 @pytest.mark.parametrize("answer", [None, psutil.AccessDenied(1)])
 def test_no_parent(make: Make, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
-    monkeypatch.setattr(psutil.Process, "parent", answering(answer))
+    monkeypatch.setattr(psutil.Process, "parent", returning(answer))
     assert make({}).counters().family_cpu_seconds is None
 
 
-def test_own_work_is_counted_as_own(make: Make) -> None:
+def test_own_processor_time(make: Make) -> None:
     sensors = make({})
     before = sensors.counters()
     while time.process_time() < before.own_cpu_seconds + 0.1:
         pass
-    happened = between(before, sensors.counters())
-    assert happened.own_cpu_seconds >= 0.1
-    assert happened.wall_seconds > 0
+    stretch = between(before, sensors.counters())
+    assert stretch.own_cpu_seconds >= 0.1
+    assert stretch.wall_seconds > 0
 
 
 @pytest.mark.skipif(sys.platform not in {"linux", "darwin", "win32"}, reason="no such clock")
-def test_a_machine_that_is_awake_is_not_suspended(make: Make) -> None:
+def test_suspended_time_of_an_awake_machine(make: Make) -> None:
     sensors = make({})
-    happened = between(sensors.counters(), sensors.counters())
-    assert happened.suspended_seconds == pytest.approx(0, abs=0.1)
+    stretch = between(sensors.counters(), sensors.counters())
+    assert stretch.suspended_seconds == pytest.approx(0, abs=0.1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="these clocks are Linux's")
-def test_sleep_is_the_boot_clocks_lead(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_suspended_time_is_boot_time_minus_monotonic_time(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clocks = {time.CLOCK_BOOTTIME: 5_000.0, time.CLOCK_MONOTONIC: 1_400.0}
     monkeypatch.setattr(system.time, "clock_gettime", clocks.__getitem__)
     assert make({}).counters().suspended_seconds == 3_600.0
 
 
-# Machines that tell nothing
+# Machines without sensors
 
 
-def test_a_system_that_is_none_of_the_three(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_system(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system.sys, "platform", "haiku")
     assert make({}).counters().suspended_seconds is None
 
 
-def test_everything_forbidden(
-    make: Make, monkeypatch: pytest.MonkeyPatch, fault: Exception
-) -> None:
-    broken = answering(fault)
+def test_every_sensor_fails(make: Make, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    broken = returning(error)
     names = ("cpu_times", "cpu_count", "cpu_freq", "virtual_memory", "swap_memory", "Process")
     for name in (*names, "sensors_battery", "sensors_temperatures"):
         monkeypatch.setattr(psutil, name, broken, raising=False)
     monkeypatch.setattr(system.time, "clock_gettime", broken, raising=False)
     sensors = make({})
     assert sensors.surroundings() == Surroundings()
-    told = sensors.counters().model_dump()
-    known = {name for name, value in told.items() if value is not None}
+    values = sensors.counters().model_dump()
+    known = {name for name, value in values.items() if value is not None}
     tick_count = {"suspended_seconds"} if sys.platform == "win32" else set()
     assert known - tick_count == {"clock_seconds", "own_cpu_seconds"}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system has one")
-def test_a_linux_without_proc(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """psutil itself is led to an empty folder."""
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has one")
+def test_linux_without_proc(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """psutil reads an empty folder instead of /proc."""
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "nothing"))
-    monkeypatch.setattr(psutil, "sensors_battery", answering(None))
-    monkeypatch.setattr(psutil, "sensors_temperatures", answering({}))
+    monkeypatch.setattr(psutil, "sensors_battery", returning(None))
+    monkeypatch.setattr(psutil, "sensors_temperatures", returning({}))
     monkeypatch.setattr(psutil, "cpu_freq", functools.partial(psutil.cpu_freq, percpu=False))
     sensors = make({})
-    told, counted = sensors.surroundings(), sensors.counters()
-    assert told.memory_available_bytes is told.memory_total_bytes is told.swap_used_bytes is None
-    assert told.affinity_cores is told.quota_cores is None
-    assert told.logical_cores == os.cpu_count()
-    assert counted.busy_cpu_seconds is counted.steal_seconds is counted.swapped_bytes is None
-    assert counted.family_cpu_seconds is counted.memory_stall_seconds is None
-    assert counted.own_cpu_seconds > 0
+    surroundings, counters = sensors.surroundings(), sensors.counters()
+    assert (
+        surroundings.memory_available_bytes
+        is surroundings.memory_total_bytes
+        is surroundings.swap_used_bytes
+        is None
+    )
+    assert surroundings.affinity_cores is surroundings.quota_cores is None
+    assert surroundings.logical_cores == os.cpu_count()
+    assert counters.busy_cpu_seconds is counters.steal_seconds is counters.swapped_bytes is None
+    assert counters.family_cpu_seconds is counters.memory_stall_seconds is None
+    assert counters.own_cpu_seconds > 0
 
 
 # This machine
 
 
-def test_the_real_thing() -> None:
+def test_sensors_of_this_machine() -> None:
     sensors = Sensors()
-    told, counted = sensors.surroundings(), sensors.counters()
-    assert told.logical_cores == os.cpu_count()
-    assert told.memory_total_bytes == psutil.virtual_memory().total
-    assert told.usable_cores is not None
-    assert 0 < told.usable_cores <= os.cpu_count()
-    assert counted.busy_cpu_seconds is not None
-    # The processor time of all holds that of one, but for what is counted between two readings.
-    assert counted.busy_cpu_seconds > 0.5 * counted.own_cpu_seconds
-    assert counted.family_cpu_seconds is None or counted.family_cpu_seconds >= 0
+    surroundings, counters = sensors.surroundings(), sensors.counters()
+    assert surroundings.logical_cores == os.cpu_count()
+    assert surroundings.memory_total_bytes == psutil.virtual_memory().total
+    assert surroundings.usable_cores is not None
+    assert 0 < surroundings.usable_cores <= os.cpu_count()
+    assert counters.busy_cpu_seconds is not None
+    # Time of all processes includes that of one, except for what happened between the readings.
+    assert counters.busy_cpu_seconds > 0.5 * counters.own_cpu_seconds
+    assert counters.family_cpu_seconds is None or counters.family_cpu_seconds >= 0
     assert 1 <= usable_threads() <= os.cpu_count()

@@ -1,4 +1,4 @@
-"""Timing: what is warmed up, and what of it is told."""
+"""Timing after warm-up."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from mnist_bench.measurement import timing
 
 
-def test_the_median_without_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "TIMES", 5)
-    # The first warms up, one meets a disturbance: neither moves what is told.
+def test_the_median_excludes_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "REPEATS", 5)
+    # The first is the warm-up, one is disturbed: neither affects the median.
     durations = iter([90.0, 3.0, 1.0, 2.0, 50.0, 2.5])
     now = [0.0]
 

@@ -1,4 +1,4 @@
-"""Batch normalisation, held against NumPy and TensorFlow's own gradient."""
+"""Batch normalization, compared with NumPy and TensorFlow's own gradient."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mnist_bench.models.batch_norm import Normalization, normalized
+from mnist_bench.models.batch_norm import Normalization, batch_normalize
 
-# As in the worker; it must be said before the first operation.
+# As in the worker; must be set before the first operation.
 tf.config.set_visible_devices([], "GPU")
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_normalised_by_hand_however_many_the_parts(count: int) -> None:
+def test_normalization_by_hand_for_any_number_of_shards(count: int) -> None:
     random = np.random.default_rng(8)
     x = random.normal(3, 2, (12, 4, 4, 5)).astype(np.float32)
     norm = Normalization(
@@ -21,30 +21,30 @@ def test_normalised_by_hand_however_many_the_parts(count: int) -> None:
         tf.Variable(tf.zeros(5)),
         tf.Variable(tf.ones(5)),
     )
-    parts = [tf.constant(part) for part in np.split(x, count)]
+    shards = [tf.constant(shard) for shard in np.split(x, count)]
     mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
     expected = (x - mean) / np.sqrt(variance + 1e-5) * norm.scale.numpy()
-    found = np.concatenate([each.numpy() for each in normalized(parts, norm, scoring=False)])
+    found = np.concatenate([each.numpy() for each in batch_normalize(shards, norm, scoring=False)])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    # A tenth of the way from what they were.
+    # The running statistics move by a tenth.
     np.testing.assert_allclose(norm.mean.numpy(), 0.1 * mean, rtol=1e-5)
     np.testing.assert_allclose(norm.variance.numpy(), 0.9 + 0.1 * variance, rtol=1e-5)
 
     before = norm.mean.numpy()
-    scored = np.concatenate([each.numpy() for each in normalized(parts, norm, scoring=True)])
-    with_kept = (x - before) / np.sqrt(norm.variance.numpy() + 1e-5) * norm.scale.numpy()
-    np.testing.assert_allclose(scored, with_kept, rtol=1e-4, atol=1e-5)
+    scored = np.concatenate([each.numpy() for each in batch_normalize(shards, norm, scoring=True)])
+    with_running = (x - before) / np.sqrt(norm.variance.numpy() + 1e-5) * norm.scale.numpy()
+    np.testing.assert_allclose(scored, with_running, rtol=1e-4, atol=1e-5)
     assert np.array_equal(norm.mean.numpy(), before)
 
 
 def test_a_constant_channel_stays_finite() -> None:
     norm = Normalization(tf.Variable(tf.ones(2)), tf.Variable(tf.zeros(2)), tf.Variable(tf.ones(2)))
-    (found,) = normalized([tf.ones((4, 3, 3, 2))], norm, scoring=False)
+    (found,) = batch_normalize([tf.ones((4, 3, 3, 2))], norm, scoring=False)
     assert np.array_equal(found.numpy(), np.zeros((4, 3, 3, 2)))
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_its_gradient_is_that_of_the_formula(count: int) -> None:
+def test_gradient_agrees_with_the_formula(count: int) -> None:
     random = np.random.default_rng(9)
     x, weights = random.normal(3, 2, (2, 12, 4, 4, 5))
     scale = random.normal(1, 0.5, 5)
@@ -62,12 +62,12 @@ def test_its_gradient_is_that_of_the_formula(count: int) -> None:
         tf.Variable(tf.constant(scale, tf.float32)), tf.Variable(tf.zeros(5)),
         tf.Variable(tf.ones(5)),
     )  # fmt: skip
-    parts = [tf.constant(part, tf.float32) for part in np.split(x, count)]
+    shards = [tf.constant(shard, tf.float32) for shard in np.split(x, count)]
     with tf.GradientTape() as tape:
-        tape.watch(parts)
-        scaled = normalized(parts, norm, scoring=False)
+        tape.watch(shards)
+        scaled = batch_normalize(shards, norm, scoring=False)
         loss = tf.reduce_sum(tf.concat(scaled, 0) * tf.constant(weights, tf.float32))
-    *by_part, of_scale = tape.gradient(loss, [*parts, norm.scale])
+    *by_shard, of_scale = tape.gradient(loss, [*shards, norm.scale])
     expected, expected_of_scale = by_tensorflow()
-    np.testing.assert_allclose(np.concatenate(by_part), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(by_shard), expected, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(of_scale, expected_of_scale, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""How large networks are: by hand, and against TensorFlow's own variables."""
+"""Parameter counts and multiply-adds, by hand and compared with TensorFlow's variables."""
 
 from __future__ import annotations
 
@@ -38,45 +38,45 @@ NETWORKS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "asked"), NETWORKS)
-def test_parameters_are_those_of_tensorflow(
-    kind: type[LayeredNetwork], asked: AnyNetworkHyperparameters
+@pytest.mark.parametrize(("kind", "hyperparameters"), NETWORKS)
+def test_parameter_counts_agree_with_tensorflow(
+    kind: type[LayeredNetwork], hyperparameters: AnyNetworkHyperparameters
 ) -> None:
-    network = kind(3, asked)
+    network = kind(3, hyperparameters)
     sizes = [math.prod(map(int, variable.shape)) for variable in network.variables]
-    assert parameter_count(asked) == sum(sizes) == network.parameter_count
-    shapes = layer_shapes(asked)
+    assert parameter_count(hyperparameters) == sum(sizes) == network.parameter_count
+    shapes = layer_shapes(hyperparameters)
     assert [shape.weights for shape in shapes] == [tuple(x.weights.shape) for x in network.layers]
 
 
 def test_the_papers_network_by_hand() -> None:
-    asked = paper.HYPERPARAMETERS
-    assert parameter_count(asked) == paper.PARAMETER_COUNT == 3_274_634
-    assert [shape.multiply_adds for shape in layer_shapes(asked)] == [
+    hyperparameters = paper.HYPERPARAMETERS
+    assert parameter_count(hyperparameters) == paper.PARAMETER_COUNT == 3_274_634
+    assert [shape.multiply_adds for shape in layer_shapes(hyperparameters)] == [
         28 * 28 * 25 * 32,
         14 * 14 * 25 * 32 * 64,
         7 * 7 * 64 * 1024,
         1024 * 10,
     ]
-    assert multiply_adds(asked) == 13_883_904
+    assert multiply_adds(hyperparameters) == 13_883_904
 
 
 def test_lenet_5_by_hand() -> None:
-    asked = Lenet5Hyperparameters()
-    assert [shape.parameter_count for shape in layer_shapes(asked)] == [
+    hyperparameters = Lenet5Hyperparameters()
+    assert [shape.parameter_count for shape in layer_shapes(hyperparameters)] == [
         156, 2_416, 48_120, 10_164, 850,
     ]  # fmt: skip
-    assert parameter_count(asked) == 61_706
-    assert multiply_adds(asked) == 117_600 + 240_000 + 48_000 + 10_080 + 840
+    assert parameter_count(hyperparameters) == 61_706
+    assert multiply_adds(hyperparameters) == 117_600 + 240_000 + 48_000 + 10_080 + 840
 
 
 def test_dense_layers_by_hand() -> None:
-    asked = FullyConnectedHyperparameters(hidden_layers=2, hidden_units=3)
-    assert parameter_count(asked) == (784 * 3 + 3) + (3 * 3 + 3) + (3 * 10 + 10)
-    assert multiply_adds(asked) == 784 * 3 + 3 * 3 + 3 * 10
+    hyperparameters = FullyConnectedHyperparameters(hidden_layers=2, hidden_units=3)
+    assert parameter_count(hyperparameters) == (784 * 3 + 3) + (3 * 3 + 3) + (3 * 10 + 10)
+    assert multiply_adds(hyperparameters) == 784 * 3 + 3 * 3 + 3 * 10
 
 
-def test_a_scale_for_each_normalised_output() -> None:
+def test_a_scale_per_normalized_output() -> None:
     plain = LayerShape("a", (5, 5, 2, 4))
     assert (plain.parameter_count, plain.multiply_adds) == (204, 200)
     assert LayerShape("a", (5, 5, 2, 4), is_normalized=True).parameter_count == 208
@@ -89,30 +89,30 @@ def test_a_scale_for_each_normalised_output() -> None:
         ("claim-6-fully-connected-operations", multiply_adds),
     ],
 )
-def test_no_other_width_is_nearer_to_the_papers_network(name, size_of) -> None:
-    asked = scenario.read(scenario.find(name)).hyperparameters
-    papers = size_of(paper.HYPERPARAMETERS)
+def test_the_width_is_the_nearest_to_the_papers_network(name, size_of) -> None:
+    hyperparameters = scenario.read(scenario.find(name)).hyperparameters
+    target = size_of(paper.HYPERPARAMETERS)
 
     def distance(units: int) -> int:
-        return abs(size_of(asked.model_copy(update={"hidden_units": units})) - papers)
+        return abs(size_of(hyperparameters.model_copy(update={"hidden_units": units})) - target)
 
-    assert min(range(1, 8_193), key=distance) == asked.hidden_units
-    assert distance(asked.hidden_units) / papers < 0.001
+    assert min(range(1, 8_193), key=distance) == hyperparameters.hidden_units
+    assert distance(hyperparameters.hidden_units) / target < 0.001
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "paper.md").read_text(encoding="utf-8")
-TOLD = re.findall(r"^\| `([\w-]+)` \| .* \| ([\d,]+) \| ([\d,]+) \|$", PAGE, re.MULTILINE)
+PUBLISHED = re.findall(r"^\| `([\w-]+)` \| .* \| ([\d,]+) \| ([\d,]+) \|$", PAGE, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("name", "parameters", "operations"), TOLD)
-def test_the_docs_tell_these_sizes(name: str, parameters: str, operations: str) -> None:
-    asked = scenario.read(scenario.find(name)).hyperparameters
-    assert f"{parameter_count(asked):,}" == parameters
-    assert f"{multiply_adds(asked):,}" == operations
+@pytest.mark.parametrize(("name", "parameters", "operations"), PUBLISHED)
+def test_the_docs_state_these_sizes(name: str, parameters: str, operations: str) -> None:
+    hyperparameters = scenario.read(scenario.find(name)).hyperparameters
+    assert f"{parameter_count(hyperparameters):,}" == parameters
+    assert f"{multiply_adds(hyperparameters):,}" == operations
 
 
-def test_the_docs_tell_of_every_network() -> None:
-    assert [name for name, *_ in TOLD] == [
+def test_the_docs_list_every_network() -> None:
+    assert [name for name, *_ in PUBLISHED] == [
         "table-1",
         "claim-6-fully-connected-parameters",
         "claim-6-fully-connected-operations",
@@ -120,10 +120,8 @@ def test_the_docs_tell_of_every_network() -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "parameters", "operations"), TOLD[1:])
-def test_the_scenarios_own_words_have_these_sizes(
-    name: str, parameters: str, operations: str
-) -> None:
+@pytest.mark.parametrize(("name", "parameters", "operations"), PUBLISHED[1:])
+def test_scenario_files_state_these_sizes(name: str, parameters: str, operations: str) -> None:
     text = scenario.find(name).read_text(encoding="utf-8")
     assert parameters in text or operations in text
     assert "3,274,634" in text or "13,883,904" in text

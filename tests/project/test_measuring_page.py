@@ -1,4 +1,4 @@
-"""docs/measuring.md tells the verdict's thresholds; it must tell those that are used."""
+"""docs/measuring.md documents the thresholds in use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def thresholds() -> str:
     return head + "".join(map(line, quality.THRESHOLDS))
 
 
-def test_the_thresholds_told_are_those_used():
+def test_documented_thresholds_are_current():
     page = PAGE.read_text(encoding="utf-8")
     if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
         page = BETWEEN.sub(lambda _: thresholds(), page)
@@ -33,7 +33,7 @@ def test_the_thresholds_told_are_those_used():
     assert found[0] == thresholds()
 
 
-def test_the_known_errors_are_those_of_the_tables():
+def test_known_errors_match_the_tables():
     section = (
         PAGE.read_text(encoding="utf-8").partition("## Known errors\n")[2].partition("\n## ")[0]
     )
@@ -45,7 +45,7 @@ def test_the_known_errors_are_those_of_the_tables():
     assert [figure for figure in told if figure not in measured] == []
 
 
-def test_every_reason_is_told():
+def test_every_reason_is_documented():
     page = PAGE.read_text(encoding="utf-8")
     words = {limits.words for limits in quality.THRESHOLDS}
     assert len(words) == len(quality.THRESHOLDS)

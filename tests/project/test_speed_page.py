@@ -1,4 +1,4 @@
-"""docs/speed.md tells what was reached and what could be; both come from the tables' data."""
+"""docs/speed.md and README.md show values from the benchmarks' data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def session() -> Session:
 
 
 def assert_shown(page: Path, name: str, made: str) -> None:
-    """That the page has this text between the marks of that name."""
+    """Check the text between two marks of a page."""
     between = re.compile(rf"(?<=<!-- {name}:begin -->\n).*?(?=<!-- {name}:end -->)", re.DOTALL)
     text = page.read_text(encoding="utf-8")
     if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
@@ -39,19 +39,19 @@ def assert_shown(page: Path, name: str, made: str) -> None:
     assert found[0] == made
 
 
-def test_the_bounds_are_those_of_the_tables(session: Session) -> None:
+def test_documented_bounds_are_current(session: Session) -> None:
     ops = OpsSession.model_validate_json((PEERS / "ops.json").read_text(encoding="utf-8"))
     assert_shown(ROOT / "docs" / "speed.md", "bounds", bounds.table(session, ops))
 
 
-def test_the_readmes_ratios_are_those_of_the_table(session: Session) -> None:
+def test_readme_ratios_are_current(session: Session) -> None:
     def shown(figure: str, ours: str, peer: str | None) -> str:
         found = [t for t in ratios.TARGETS if (t.figure, t.ours, t.peer) == (figure, ours, peer)]
         told = ratios.ratio(session, found[0]) if found else None
         return f"{told.median:.2f}" if told else "–"
 
     lines = [
-        "| by ours | a step | a scoring | a step in bfloat16 |",
+        "| time ÷ ours | one step | one evaluation | one step, ours in bfloat16 |",
         "|---|---:|---:|---:|",
         *(
             f"| {title} | {shown('step', 'ours', peer)} | {shown('evaluation', 'ours', peer)} "
@@ -62,7 +62,7 @@ def test_the_readmes_ratios_are_those_of_the_table(session: Session) -> None:
     assert_shown(ROOT / "README.md", "speed", "\n".join(lines) + "\n")
 
 
-def test_the_least_seconds_by_hand() -> None:
+def test_least_seconds() -> None:
     # 4.1025 GFLOP at 100 GFLOP/s and 91.7 MB at 10 GB/s, on two threads.
     step = bounds.least_seconds(operations_profile(), "step", 2)
     assert step == pytest.approx((0.0410245 + 0.0091690) / 2, rel=1e-4)

@@ -1,4 +1,4 @@
-"""The claims as people read them: on the page, in Markdown, on the screen; and the command."""
+"""The claims on the page, in Markdown and on the terminal; and the command."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from pathlib import Path
 import pytest
 from factories import (
     EVIL_TEXT,
-    QUICK_DESCENT,
-    SLOW_DESCENT,
+    FAST_LOSSES,
+    SLOW_LOSSES,
     claims_evidence,
-    descent_findings,
+    combined_report,
     falling_error,
-    layer_findings,
+    layer_results,
     loss_curve,
+    optimizer_results,
     page_of,
-    report_book,
     report_section,
     seeds,
-    trainings_along,
+    trainings_on_curve,
 )
 from program import Bench
 from rich.console import Console
 
 from mnist_bench.claims.decide import decide
 from mnist_bench.reporting.claims import figure, found, interval
-from mnist_bench.reporting.figures import drawings_of
-from mnist_bench.reporting.markdown import book_to_markdown
+from mnist_bench.reporting.figures import charts_of_report
+from mnist_bench.reporting.markdown import report_to_markdown
 from mnist_bench.reporting.model import Report
 from mnist_bench.reporting.terminal import print_claims
 from mnist_bench.results.claims import ClaimLine, Decision
 
 
-def told(*lines: ClaimLine) -> Report:
-    made = report_book(report_section(seeds(1_000, 0.984, 0.985, 0.986)))
-    document = made.document.model_copy(update={"claims": lines})
-    return Report(**(vars(made) | {"document": document}))
+def report_with_claims(*lines: ClaimLine) -> Report:
+    report = combined_report(report_section(seeds(1_000, 0.984, 0.985, 0.986)))
+    document = report.document.model_copy(update={"claims": lines})
+    return Report(**(vars(report) | {"document": document}))
 
 
 def decision(**changes: object) -> Decision:
@@ -56,8 +56,8 @@ def line(**changes: object) -> ClaimLine:
     return ClaimLine(**(values | changes))
 
 
-def test_the_section_in_markdown() -> None:
-    text = book_to_markdown(told(line(), line(claim=4, verdict="not decided here")))
+def test_section_in_markdown() -> None:
+    text = report_to_markdown(report_with_claims(line(), line(claim=4, verdict="not decided here")))
     assert (
         "- Claims: of 2 claims of the paper's: holds 1, does not hold 0, not decided here 1" in text
     )
@@ -68,8 +68,8 @@ def test_the_section_in_markdown() -> None:
     assert "- trend: it holds where it does; by hand" in text
 
 
-def test_the_section_on_the_page() -> None:
-    page = page_of(told(line()))
+def test_section_on_the_page() -> None:
+    page = page_of(report_with_claims(line()))
     assert '<h2 id="claims">' in page
     assert '<td class="words wraps">It falls.</td>' in page
     assert "<h3>Claim 3: holds</h3>" in page
@@ -77,77 +77,79 @@ def test_the_section_on_the_page() -> None:
 
 
 def test_without_claims_there_is_no_section() -> None:
-    made = told()
-    assert "claims" not in page_of(made)
-    assert "claims" not in book_to_markdown(made)
+    report = report_with_claims()
+    assert "claims" not in page_of(report)
+    assert "claims" not in report_to_markdown(report)
 
 
-def test_words_from_elsewhere_are_words() -> None:
+def test_text_of_claims_is_escaped() -> None:
     evil = line(
         words=EVIL_TEXT,
         place=EVIL_TEXT,
         decisions=(decision(question=EVIL_TEXT, note=EVIL_TEXT, rule=EVIL_TEXT),),
     )
-    page = page_of(told(evil))
+    page = page_of(report_with_claims(evil))
     assert "<script>alert" not in page
-    text = book_to_markdown(told(evil))
+    text = report_to_markdown(report_with_claims(evil))
     assert "<script>" not in text
     assert "](http://evil)" not in text
 
 
-def test_what_was_measured_for_claims_is_drawn_where_they_are_told() -> None:
-    findings = layer_findings() | descent_findings(
-        loss_curve("full batch", *SLOW_DESCENT), loss_curve("L-BFGS", *QUICK_DESCENT)
+def test_charts_of_experiments_follow_their_claims() -> None:
+    experiments = layer_results() | optimizer_results(
+        loss_curve("full batch", *SLOW_LOSSES), loss_curve("L-BFGS", *FAST_LOSSES)
     )
-    made = told(line(claim=7), line(claim=8), line(claim=10))
-    made = dataclasses.replace(made, findings=tuple(findings.values()))
-    drawn = drawings_of(made)
-    (layers,), (seconds, samples) = drawn.claims[7], drawn.claims[8]
+    report = report_with_claims(line(claim=7), line(claim=8), line(claim=10))
+    report = dataclasses.replace(report, experiments=tuple(experiments.values()))
+    charts = charts_of_report(report)
+    (layers,), (seconds, samples) = charts.claims[7], charts.claims[8]
     assert layers.alternative == (
         "Median time of one application to 50 images: fully connected 450 ms at 8×8, 450 ms at "
         "16×16; sparse, shares none 200 ms at 8×8, 200 ms at 16×16; convolution 100 ms at 8×8, "
         "100 ms at 16×16. The band is from the smallest to the largest of the repeats."
     )
-    begins = "All begin with the same weights, at a loss of 2.3000. "
+    start = "All begin with the same weights, at a loss of 2.3000. "
     assert seconds.alternative == (
-        f"{begins}Single samples: 0.3000 at the lowest, after 5.0 s; full batch: 0.9000 at the "
+        f"{start}Single samples: 0.3000 at the lowest, after 5.0 s; full batch: 0.9000 at the "
         "lowest, after 5.0 s; L-BFGS: 0.2000 at the lowest, after 0.50 s."
     )
     assert samples.alternative == (
-        f"{begins}Single samples: 0.3000 at the lowest, after 5,000 samples; full batch: 0.9000 "
+        f"{start}Single samples: 0.3000 at the lowest, after 5,000 samples; full batch: 0.9000 "
         "at the lowest, after 30,000 samples; L-BFGS: 0.2000 at the lowest, after 1,000 samples."
     )
-    page = page_of(made)
-    beside = [page.index(words) for words in (
+    page = page_of(report)
+    positions = [page.index(words) for words in (
         "Claim 7: holds", "One map, as its width grows", "Claim 8: holds", "Loss by seconds",
         "Loss by images", "Claim 10: holds",
     )]  # fmt: skip
-    assert beside == sorted(beside)
+    assert positions == sorted(positions)
     names = {"claim-7-layers.svg", "claim-8-loss-by-seconds.svg", "claim-8-loss-by-samples.svg"}
-    assert names < set(drawn.files(made))
+    assert names < set(charts.files(report))
 
 
-def test_nothing_is_drawn_of_layers_that_nobody_timed_and_of_a_way_that_never_began() -> None:
-    untimed = layer_findings(seconds=None)[7]
+def test_no_chart_without_layer_times_and_loss_curve_without_steps() -> None:
+    untimed = layer_results(seconds=None)[7]
     costs = tuple(cost for cost in untimed.body.costs if cost.kind == "dense")
     body = untimed.body.model_copy(update={"costs": costs})
-    still = descent_findings(
-        loss_curve("full batch", (0, 0.0, 2.3)), loss_curve("L-BFGS", *QUICK_DESCENT)
+    unfinished = optimizer_results(
+        loss_curve("full batch", (0, 0.0, 2.3)), loss_curve("L-BFGS", *FAST_LOSSES)
     )[8]
-    findings = (untimed.model_copy(update={"body": body}), still)
-    drawn = drawings_of(dataclasses.replace(told(line(claim=8)), findings=findings)).claims
-    assert drawn[7] == ()
-    assert "; full batch: nothing came of it; " in drawn[8][0].alternative
+    experiments = (untimed.model_copy(update={"body": body}), unfinished)
+    charts = charts_of_report(
+        dataclasses.replace(report_with_claims(line(claim=8)), experiments=experiments)
+    ).claims
+    assert charts[7] == ()
+    assert "; full batch: nothing came of it; " in charts[8][0].alternative
 
 
-def test_every_real_claim_can_be_told_everywhere() -> None:
-    lines = decide(claims_evidence(trainings_along(falling_error), price=0.3))
-    page, text = page_of(told(*lines)), book_to_markdown(told(*lines))
+def test_every_claim_is_shown_in_every_format() -> None:
+    lines = decide(claims_evidence(trainings_on_curve(falling_error), price=0.3))
+    page, text = page_of(report_with_claims(*lines)), report_to_markdown(report_with_claims(*lines))
     screen = io.StringIO()
     print_claims(lines, Console(file=screen, width=200))
     for each in lines:
-        for where in (page, text, screen.getvalue()):
-            assert f"Claim {each.claim}: {each.verdict}" in where
+        for output in (page, text, screen.getvalue()):
+            assert f"Claim {each.claim}: {each.verdict}" in output
     assert "- price: 0.00" in screen.getvalue()
 
 
@@ -165,11 +167,11 @@ def test_every_real_claim_can_be_told_everywhere() -> None:
          "trend: – (300,000 to no end), n = 20: does not hold"),
     ],
 )  # fmt: skip
-def test_found_in_a_line(made: Decision, words: str) -> None:
+def test_decision_in_one_line(made: Decision, words: str) -> None:
     assert found(made) == words
 
 
-def test_figures_by_their_units() -> None:
+def test_values_by_unit() -> None:
     assert figure(0.99284, "accuracy") == "0.9928"
     assert figure(1_234.5, "ratio") == "1,234"
     assert figure(256_000.4, "steps") == "256,000"
@@ -180,18 +182,18 @@ def test_figures_by_their_units() -> None:
     assert interval(decision(low=None, high=None)) == "–"
 
 
-def test_a_claim_that_needs_neither_images_nor_trainings(tmp_path: Path) -> None:
+def test_claim_without_images_and_trainings(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    planned = bench.inside("run", "claim-10", "--dry-run", "--json")
+    planned = bench.call_with_store("run", "claim-10", "--dry-run", "--json")
     assert [part["fits"] for part in planned.document["parts"]] == [True]
-    assert not (bench.folder / "mlflow.db").exists(), "a dry run makes nothing"
-    ended = bench.inside("run", "claim-10", "--json")
+    assert not (bench.folder / "mlflow.db").exists(), "a dry run creates nothing"
+    ended = bench.call_with_store("run", "claim-10", "--json")
     assert ended.status == 0, ended.stderr
     claims = {each["claim"]: each for each in ended.document["claims"]}
     assert claims[10]["verdict"] == "holds"
     assert claims[10]["decisions"][0]["value"] == 1.0
     assert claims[1]["verdict"] == "not decided here"
-    again = bench.inside("run", "claim-10")
+    again = bench.call_with_store("run", "claim-10")
     assert "all of it is recorded" in again.stdout
     assert "Claim 10: holds" in again.stdout
 
@@ -199,18 +201,20 @@ def test_a_claim_that_needs_neither_images_nor_trainings(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("claims", "--steps", "100"), "--steps does not go with claims: they settle it"),
-        (("claim-3", "--seeds", "5"), "--seeds does not go with claims"),
-        (("claim-12", "--threads", "1"), "--threads does not go with claims"),
-        (("claims", "smoke"), "claims are run by themselves"),
+        (("claims", "--steps", "100"), "--steps can't be used with claims: they set it"),
+        (("claim-3", "--seeds", "5"), "--seeds can't be used with claims"),
+        (("claim-12", "--threads", "1"), "--threads can't be used with claims"),
+        (("claims", "smoke"), "claims can't be combined"),
         (("claim-13",), "there is no claim 13"),
-        (("smoke", "--price", "0.3"), "--price needs claims"),
-        (("claims", "--price", "nan"), "nan is no price of a kilowatt-hour"),
+        (("smoke", "--price", "0.3"), "--price works only with claims"),
+        (("claims", "--price", "nan"), "nan is not a price of a kilowatt-hour"),
     ],
 )
-def test_what_does_not_go_together(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+def test_options_that_claims_exclude(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
     bench = Bench(tmp_path)
     ended = bench.call("run", *arguments)
     assert ended.status == 2
-    assert words in ended.complaint
+    assert words in ended.error_line
     assert list(bench.folder.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The report's page, from hand-made results: whole, quiet, and harmless."""
+"""The report page, from hand-made results."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from factories import (
     EVIL_TEXT,
     FEATURE_MAPS,
     LAYER_MAPS,
+    combined_report,
     evaluations,
     page_of,
-    report_book,
+    pareto_study,
     report_section,
     run,
     seeds,
     study_document,
-    traded_study,
 )
 
 from mnist_bench.core import formatting
 from mnist_bench.reporting.digit_charts import charts_of_layers
-from mnist_bench.reporting.figures import drawings_of
-from mnist_bench.reporting.markdown import book_to_markdown
+from mnist_bench.reporting.figures import charts_of_report
+from mnist_bench.reporting.markdown import report_to_markdown
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    whole = [*seeds(1_000, 0.985, 0.986, 0.987), *seeds(10_000, 0.992, 0.993, 0.994)]
-    small = [run(200, 0.91, scenario="smoke", dataset="mnist-5k")]
-    made = report_book(
-        report_section(whole), report_section(small, "smoke", "A quick look"),
+    table_1 = [*seeds(1_000, 0.985, 0.986, 0.987), *seeds(10_000, 0.992, 0.993, 0.994)]
+    smoke = [run(200, 0.91, scenario="smoke", dataset="mnist-5k")]
+    report = combined_report(
+        report_section(table_1), report_section(smoke, "smoke", "A quick look"),
         layers=LAYER_MAPS, studies=(study_document(),),
     )  # fmt: skip
-    return page_of(made)
+    return page_of(report)
 
 
-class Walker(HTMLParser):
-    """Follows the page's tags: what is opened must be closed, in its order."""
+class TagParser(HTMLParser):
+    """Collects the page's tags and attributes, and checks that tags are closed in order."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -73,125 +73,125 @@ class Walker(HTMLParser):
             self.faults.append(f"{tag} closes nothing, at {self.getpos()}")
 
 
-def walked(text: str) -> Walker:
-    walker = Walker()
-    walker.feed(text)
-    walker.close()
-    return walker
+def parsed(text: str) -> TagParser:
+    parser = TagParser()
+    parser.feed(text)
+    parser.close()
+    return parser
 
 
-def test_every_tag_is_closed_and_every_id_is_one(page: str) -> None:
-    walker = walked(page)
-    assert walker.faults == []
-    assert walker.open == []
-    assert [name for name, count in walker.ids.items() if count > 1] == []
+def test_tags_are_closed_and_ids_unique(page: str) -> None:
+    parser = parsed(page)
+    assert parser.faults == []
+    assert parser.open == []
+    assert [name for name, count in parser.ids.items() if count > 1] == []
 
 
-def test_what_points_somewhere_points_into_the_page(page: str) -> None:
-    walker = walked(page)
-    targets = {value for _, name, value in walker.attributes if name in ("href", "xlink:href")}
+def test_links_point_into_the_page(page: str) -> None:
+    parser = parsed(page)
+    targets = {value for _, name, value in parser.attributes if name in ("href", "xlink:href")}
     assert {t for t in targets if not t.startswith(("#", "data:image/png;base64,"))} == set()
-    assert {t[1:] for t in targets if t.startswith("#")} <= set(walker.ids)
-    labels = {value for _, name, value in walker.attributes if name == "aria-labelledby"}
-    assert labels <= set(walker.ids)
+    assert {t[1:] for t in targets if t.startswith("#")} <= set(parser.ids)
+    labels = {value for _, name, value in parser.attributes if name == "aria-labelledby"}
+    assert labels <= set(parser.ids)
 
 
-def test_it_needs_nothing_beside_it(page: str) -> None:
-    walker = walked(page)
+def test_page_is_self_contained(page: str) -> None:
+    parser = parsed(page)
     for tag in ("script", "link", "img", "iframe", "object", "base", "form"):
-        assert walker.tags[tag] == 0
+        assert parser.tags[tag] == 0
     loads = {"src", "srcset", "data", "action", "background", "poster"}
-    assert [each for each in walker.attributes if each[1] in loads] == []
-    assert [each for each in walker.attributes if each[1].startswith("on")] == []
+    assert [each for each in parser.attributes if each[1] in loads] == []
+    assert [each for each in parser.attributes if each[1].startswith("on")] == []
     assert "@import" not in page
     assert "default-src 'none'" in page
 
 
 def test_headings_skip_no_level(page: str) -> None:
-    levels = walked(page).headings
+    levels = parsed(page).headings
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_every_drawing_is_told_in_words(page: str) -> None:
-    walker = walked(page)
-    drawings = [value for _, name, value in walker.attributes if name == "role" and value == "img"]
-    labels = [value for tag, name, value in walker.attributes
+def test_every_chart_has_a_text_alternative(page: str) -> None:
+    parser = parsed(page)
+    images = [value for _, name, value in parser.attributes if name == "role" and value == "img"]
+    labels = [value for tag, name, value in parser.attributes
               if tag == "div" and name == "aria-label"]  # fmt: skip
-    assert len(drawings) == walker.tags["svg"] == walker.tags["figure"] > 15
-    assert len(labels) == len(drawings) + walker.tags["table"]
+    assert len(images) == parser.tags["svg"] == parser.tags["figure"] > 15
+    assert len(labels) == len(images) + parser.tags["table"]
     assert all(len(label) > 10 for label in labels)
     assert any("1.60% at 901" in label and "n = 3" in label for label in labels)
 
 
-def test_the_drawings_take_the_pages_colour(page: str) -> None:
+def test_charts_use_the_pages_color(page: str) -> None:
     assert "currentColor" in page
     assert "#010203" not in page
     assert "prefers-color-scheme: dark" in page
 
 
-def test_the_same_figures_are_the_same_page() -> None:
-    made = report_book(report_section(seeds(1_000, 0.985, 0.986, 0.987)))
-    assert page_of(made) == page_of(made)
+def test_page_is_reproducible() -> None:
+    report = combined_report(report_section(seeds(1_000, 0.985, 0.986, 0.987)))
+    assert page_of(report) == page_of(report)
 
 
-def test_text_from_outside_is_never_run() -> None:
+def test_recorded_text_is_escaped() -> None:
     evil = report_section(
         [run(scenario=EVIL_TEXT, run_id=EVIL_TEXT, status="failed", failure=EVIL_TEXT),
          run(scenario=EVIL_TEXT)],
         EVIL_TEXT, EVIL_TEXT,
     )  # fmt: skip
-    made = report_book(evil, title=EVIL_TEXT, ui="http://127.0.0.1:5000/#/experiments/1")
-    walker = walked(page_of(made))
-    assert walker.faults == []
-    assert walker.tags["script"] == 0
-    assert "\u202e" not in page_of(made)
-    assert "<script" not in book_to_markdown(made)
+    report = combined_report(evil, title=EVIL_TEXT, ui="http://127.0.0.1:5000/#/experiments/1")
+    parser = parsed(page_of(report))
+    assert parser.faults == []
+    assert parser.tags["script"] == 0
+    assert "\u202e" not in page_of(report)
+    assert "<script" not in report_to_markdown(report)
 
 
-def test_runs_are_linked_where_a_server_shows_them() -> None:
-    made = report_book(report_section([run()]), ui="http://127.0.0.1:5000/#/experiments/1")
+def test_runs_are_linked_to_a_server() -> None:
+    report = combined_report(report_section([run()]), ui="http://127.0.0.1:5000/#/experiments/1")
     address = "http://127.0.0.1:5000/#/experiments/1/runs/run-1000-0"
-    assert f'href="{address}"' in page_of(made)
-    assert f"| [run-1000-0]({address}) |" in book_to_markdown(made)
-    assert f"{address}" not in book_to_markdown(report_book(report_section([run()])))
+    assert f'href="{address}"' in page_of(report)
+    assert f"| [run-1000-0]({address}) |" in report_to_markdown(report)
+    assert f"{address}" not in report_to_markdown(combined_report(report_section([run()])))
 
 
-def test_trials_are_linked_too() -> None:
+def test_trials_are_linked_to_a_server() -> None:
     server = "http://127.0.0.1:5000/#/experiments/1"
-    made = report_book(report_section([run()]), ui=server, studies=(study_document(),))
+    report = combined_report(report_section([run()]), ui=server, studies=(study_document(),))
     trial = next(trial for trial in study_document().finished if trial.run_id)
     address = f"{server}/runs/{trial.run_id}"
-    assert f'href="{address}"' in page_of(made)
-    assert f"| [{trial.run_id}]({address}) |" in book_to_markdown(made)
+    assert f'href="{address}"' in page_of(report)
+    assert f"| [{trial.run_id}]({address}) |" in report_to_markdown(report)
 
 
-def test_many_runs_are_cut_off_in_words() -> None:
+def test_limit_of_runs() -> None:
     results = [run(200, 0.9, seed, evaluations=evaluations(200, 0.9)) for seed in range(250)]
-    made = report_book(report_section(results))
-    for text in (page_of(made), book_to_markdown(made)):
+    report = combined_report(report_section(results))
+    for text in (page_of(report), report_to_markdown(report)):
         assert "And 50 more" in text
 
 
-def test_the_digits_are_told(page: str) -> None:
+def test_digits(page: str) -> None:
     assert "4 of 40 readings of test images are wrong, n = 2." in page
     assert "Most often a 9 is taken for a 4: 4 times." in page
     assert "number 9, a 9 taken for a 4 by 2 of 2" in page
     assert "<td>9</td><td>2</td><td>0.00%</td><td class=words>4 (4 times in 4)</td>" in page
 
 
-def test_the_missed_images_are_really_drawn() -> None:
-    made = report_book(report_section([run()]))
-    (_, missed) = drawings_of(made).confusions[0]
+def test_misclassified_images_are_drawn() -> None:
+    report = combined_report(report_section([run()]))
+    (_, missed) = charts_of_report(report).confusions[0]
     assert missed.svg.count("<image ") == 2
     assert missed.svg.count("9 as 4") == 2
 
 
-def test_all_text_of_the_drawings_has_the_pages_colour(page: str) -> None:
-    """Black would be unseen in the dark; matplotlib writes black text without any colour."""
-    walker = walked(page)
-    styles = [value for tag, name, value in walker.attributes if tag == "text" and name == "style"]
+def test_text_of_charts_has_the_pages_color(page: str) -> None:
+    """Black text would be invisible on a dark page; Matplotlib writes it without a color."""
+    parser = parsed(page)
+    styles = [value for tag, name, value in parser.attributes if tag == "text" and name == "style"]
     assert len(styles) > 100
     assert [style for style in styles if "fill: currentColor" not in style] == []
     assert "stroke: #000000" not in page
@@ -211,37 +211,39 @@ def test_figures_1_to_4(page: str) -> None:
     assert "is the strongest. The first 64 are drawn." in page
 
 
-def test_maps_are_told_in_words() -> None:
+def test_descriptions_of_layer_maps() -> None:
     maps = np.zeros((7, 7, 4), np.float32)
     maps[2, 3, 1], maps[..., 2] = 9, 0.5
     layers = dataclasses.replace(LAYER_MAPS, untrained=(*FEATURE_MAPS[:2], maps), own=(maps,))
-    told = {chart.name: chart.alternative for chart in charts_of_layers(layers, "layers")}
-    words = "4 maps of 7 by 7; in the mean filter 2 is the strongest; 2 of them show nothing."
-    assert told["figure-4"] == words
-    assert told["own-1"] == f"Of the trained network: {words}"
+    descriptions = {chart.name: chart.alternative for chart in charts_of_layers(layers, "layers")}
+    expected = "4 maps of 7 by 7; in the mean filter 2 is the strongest; 2 of them show nothing."
+    assert descriptions["figure-4"] == expected
+    assert descriptions["own-1"] == f"Of the trained network: {expected}"
 
 
-def test_without_own_maps_the_page_says_how_to_get_them() -> None:
-    made = report_book(report_section([run()]), layers=dataclasses.replace(LAYER_MAPS, own=()))
-    assert "a scenario with save_weights = true does." in page_of(made)
+def test_hint_without_maps_of_table_1s_network() -> None:
+    report = combined_report(
+        report_section([run()]), layers=dataclasses.replace(LAYER_MAPS, own=())
+    )
+    assert "a scenario with save_weights = true does." in page_of(report)
 
 
-def test_where_nothing_of_table_1_was_run_its_name_is_no_title(page: str) -> None:
+def test_title_of_the_table_without_table_1s_step_counts(page: str) -> None:
     assert page.count("<h3>Table I beside this machine</h3>") == 1
     assert page.count("<h3>What was run</h3>") == 1
 
 
-def test_a_study_has_a_section(page: str) -> None:
+def test_section_of_a_study(page: str) -> None:
     document = study_document()
     assert f"Study {document.study}: " in page
     assert "The search, trial by trial" in page
-    text = book_to_markdown(report_book(report_section([run()]), studies=(document,)))
+    text = report_to_markdown(combined_report(report_section([run()]), studies=(document,)))
     assert f"## Study {document.study}: " in text
 
 
-def test_how_long_to_an_accuracy_is_told() -> None:
+def test_time_to_accuracy() -> None:
     results = seeds(10_000, 0.992, 0.993, 0.994)
-    text = book_to_markdown(report_book(report_section(results)))
+    text = report_to_markdown(combined_report(report_section(results)))
     (line,) = [line for line in text.splitlines() if line.startswith("| 0.9928 |")]
     steps = [next(e.step for e in r.evaluations if (e.test_accuracy or 0) >= 0.9928) for r in
              results[1:]]  # fmt: skip
@@ -250,8 +252,8 @@ def test_how_long_to_an_accuracy_is_told() -> None:
     assert line == f"| 0.9928 | 2 of 3 | {mean:,.0f} ± {sd:,.0f} | 20.0 | {time} |"
 
 
-def test_the_reference_stands_beside_it() -> None:
-    text = book_to_markdown(report_book(report_section(seeds(1_000, 0.985, 0.986, 0.987))))
+def test_comparison_with_the_reference() -> None:
+    text = report_to_markdown(combined_report(report_section(seeds(1_000, 0.985, 0.986, 0.987))))
     (line,) = [line for line in text.splitlines() if line.startswith("| 1,000 | 3 against 3 |")]
     # Welch's t of two times three values a thousandth apart: 0.001 / sqrt(2/3 · 0.001²), 4 degrees.
     assert line == "| 1,000 | 3 against 3 | +0.0010 | 0.288 | 1.00 |"
@@ -259,26 +261,28 @@ def test_the_reference_stands_beside_it() -> None:
     assert "Training takes 1.00 times its time here" in text
 
 
-def test_a_trade_off_has_its_front(page: str) -> None:
-    drawn = drawings_of(report_book(report_section([run()]), studies=(traded_study(),))).studies[0]
-    told = {chart.name: chart.alternative for chart in drawn}
-    assert list(told) == ["history", "slices", "pareto"]
+def test_pareto_front_of_a_study(page: str) -> None:
+    charts = charts_of_report(
+        combined_report(report_section([run()]), studies=(pareto_study(),))
+    ).studies[0]
+    descriptions = {chart.name: chart.alternative for chart in charts}
+    assert list(descriptions) == ["history", "slices", "pareto"]
     front = "trial 3, validation accuracy 0.9912, train seconds 1 min 35 s, peak RSS 500 MiB"
-    assert front in told["pareto"]
-    assert "trial 2" not in told["pareto"]
-    assert "0.9712 in trial 0, at best 0.9912 in trial 3." in told["history"]
-    # Rings around dots have the page's colour, or they would be unseen in the dark.
-    (svg,) = [chart.svg for chart in drawn if chart.name == "pareto"]
+    assert front in descriptions["pareto"]
+    assert "trial 2" not in descriptions["pareto"]
+    assert "0.9712 in trial 0, at best 0.9912 in trial 3." in descriptions["history"]
+    # Black rings would be invisible on a dark page.
+    (svg,) = [chart.svg for chart in charts if chart.name == "pareto"]
     assert "stroke: #000000" not in svg
     assert "The trade-off" not in page
 
 
-def test_where_the_best_trials_lie_is_told_in_words() -> None:
-    drawn = drawings_of(report_book(report_section([run()]), studies=(study_document(),))).studies[
-        0
-    ]
-    (told,) = [chart.alternative for chart in drawn if chart.name == "slices"]
-    assert told == (
+def test_description_of_the_slices() -> None:
+    charts = charts_of_report(
+        combined_report(report_section([run()]), studies=(study_document(),))
+    ).studies[0]
+    (description,) = [chart.alternative for chart in charts if chart.name == "slices"]
+    assert description == (
         "The validation accuracy over each parameter. The best 2 trials have: learning_rate 0.001 "
         "to 0.01235, batch_size 50 to 64, optimizer momentum (1 of 2) or adam (1 of 2), schedule "
         "cosine (1 of 2) or constant (1 of 2), average_decay 0.0 (1 of 1)."
@@ -288,32 +292,32 @@ def test_where_the_best_trials_lie_is_told_in_words() -> None:
 def test_few_runs_are_unfolded(page: str) -> None:
     assert page.count("<details open>") == 2
     results = [run(200, 0.9, seed, evaluations=evaluations(200, 0.9)) for seed in range(21)]
-    assert "<details>" in page_of(report_book(report_section(results)))
+    assert "<details>" in page_of(combined_report(report_section(results)))
 
 
-def test_a_drawing_that_stands_alone_tells_itself_in_words() -> None:
-    made = report_book(
+def test_svg_files_have_title_and_description() -> None:
+    report = combined_report(
         report_section([run(dataset=EVIL_TEXT)]),
         layers=dataclasses.replace(LAYER_MAPS, dataset=EVIL_TEXT),
     )
-    for content in drawings_of(made).files(made).values():
+    for content in charts_of_report(report).files(report).values():
         element = ET.fromstring(content)
         for name in ("title", "desc"):
-            words = element.find(f"{{http://www.w3.org/2000/svg}}{name}")
-            assert words is not None
-            assert words.text
+            element_text = element.find(f"{{http://www.w3.org/2000/svg}}{name}")
+            assert element_text is not None
+            assert element_text.text
         assert element.get("role") == "img"
 
 
-def test_every_drawing_has_a_file_name_of_its_own() -> None:
-    made = report_book(
+def test_file_names_of_charts_are_unique() -> None:
+    report = combined_report(
         report_section([run(scenario="../x")], "../x"),
         report_section([run(scenario="X")], "X"),
         layers=LAYER_MAPS,
     )
-    files = drawings_of(made).files(made)
+    files = charts_of_report(report).files(report)
     assert "figure-4.svg" in files
     assert {"x-confusion.svg", "x-confusion-2.svg"} <= set(files)
-    assert len(files) == 2 * 6 + len(drawings_of(made).layers)
+    assert len(files) == 2 * 6 + len(charts_of_report(report).layers)
     assert all("/" not in name and name == name.lower() for name in files)
     assert all(content.startswith(b"<svg") for content in files.values())

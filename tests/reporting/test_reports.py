@@ -1,4 +1,4 @@
-"""Reports of hand-made results; contract/test_reports.py has them to the letter."""
+"""Reports of hand-made results; contract/test_reports.py compares them with golden files."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from factories import (
 
 from mnist_bench.analysis.system_state import SystemState
 from mnist_bench.core import files
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import code, csv_cell, markdown, one_line
-from mnist_bench.reporting import text as words
 from mnist_bench.reporting.csv import rows_csv, runs_csv
 from mnist_bench.reporting.files import render, write_reports
 from mnist_bench.reporting.json import to_json
-from mnist_bench.reporting.markdown import to_markdown
+from mnist_bench.reporting.markdown import section_to_markdown
 from mnist_bench.reporting.model import Report, ReportSection
+from mnist_bench.reporting.text import disturbances, surroundings, unfinished
 from mnist_bench.results.document import Document
 from mnist_bench.results.run_summary import summarise
 
@@ -44,7 +44,7 @@ from mnist_bench.results.run_summary import summarise
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160, 250])
-def test_screen_has_what_matters_at_any_width(width: int) -> None:
+def test_terminal_shows_accuracies_and_verdicts_at_any_width(width: int) -> None:
     shown = printed_table(full_report(), width)
     assert max(map(len, shown.splitlines())) <= width
     table = shown.split("Selected")[0]
@@ -52,7 +52,7 @@ def test_screen_has_what_matters_at_any_width(width: int) -> None:
         assert text in table, text
 
 
-def test_wide_screen_has_every_column() -> None:
+def test_wide_terminal_has_every_column() -> None:
     shown = printed_table(full_report(), 250)
     for header in ("Paper's step", "Difference", "95% interval", "Images/s", "Peak RSS", "label"):
         assert header in shown
@@ -66,7 +66,7 @@ def test_eighty_columns_show_time_and_memory() -> None:
     assert "Peak RSS" in header
 
 
-def test_screen_tells_failures_and_other_images() -> None:
+def test_terminal_shows_failures_and_other_images() -> None:
     assert "seed 1, 10,000 steps: failed (worker ended by signal 9)" in printed_table(
         full_report(), 160
     )
@@ -75,7 +75,7 @@ def test_screen_tells_failures_and_other_images() -> None:
     assert "Table I has no row of 200 steps; other images: mnist-5k" in shown
 
 
-def test_screen_is_not_steered_from_outside() -> None:
+def test_recorded_text_does_not_control_the_terminal() -> None:
     shown = printed_table(
         table_report([run(status="failed", failure="[red]\x1b[2J\rgone[/red]")]), 160
     )
@@ -84,18 +84,18 @@ def test_screen_is_not_steered_from_outside() -> None:
     assert "[red][2J gone[/red]" in shown
 
 
-def test_nothing_at_all() -> None:
-    told = table_report([])
-    assert "None of Table I's step counts was run" in printed_table(told, 80)
-    assert "None of Table I's step counts was run" in to_markdown(told)
-    assert rows_csv(told.rows).count("\n") == runs_csv(told.document.runs).count("\n") == 1
+def test_without_runs() -> None:
+    section = table_report([])
+    assert "None of Table I's step counts was run" in printed_table(section, 80)
+    assert "None of Table I's step counts was run" in section_to_markdown(section)
+    assert rows_csv(section.rows).count("\n") == runs_csv(section.document.runs).count("\n") == 1
 
 
 # Markdown
 
 
-def test_markdown_says_how_table_1_came_out() -> None:
-    text = to_markdown(full_report())
+def test_markdown_has_the_outcome_of_table_1() -> None:
+    text = section_to_markdown(full_report())
     assert (
         "of the 4 rows run here: 1 exceeds it, 2 are indistinguishable from it, 1 is below it"
         in text
@@ -106,17 +106,17 @@ def test_markdown_says_how_table_1_came_out() -> None:
     assert "NOT COMPARABLE" not in text
 
 
-def test_some_runs_on_other_images_are_told_by_their_rows_alone() -> None:
+def test_some_runs_on_other_images_are_noted_with_their_rows() -> None:
     runs = [run(1_000, seed=seed) for seed in range(3)]
     other = [each.model_copy(update={"dataset": "mnist-5k", "trajectory": f"other {each.seed}"})
              for each in runs]  # fmt: skip
-    text = to_markdown(table_report([*runs, *other]))
+    text = section_to_markdown(table_report([*runs, *other]))
     assert "NOT COMPARABLE with Table I" not in text
     assert "left out: 3 of another protocol" in text
 
 
-def test_markdown_of_other_images_is_loud_and_claims_nothing() -> None:
-    text = to_markdown(smoke_report())
+def test_markdown_warns_of_other_images() -> None:
+    text = section_to_markdown(smoke_report())
     assert "> **NOT COMPARABLE with Table I" in text
     assert "running text 0.988" not in text
     assert "the paper's own 10,000" not in text
@@ -124,67 +124,69 @@ def test_markdown_of_other_images_is_loud_and_claims_nothing() -> None:
 
 
 def test_markdown_says_whether_rows_share_a_training() -> None:
-    assert "prefixes of one another" in to_markdown(full_report())
+    assert "prefixes of one another" in section_to_markdown(full_report())
     apart = [run(1_000, trajectory="a"), run(2_500, trajectory="b")]
-    text = to_markdown(table_report(apart))
+    text = section_to_markdown(table_report(apart))
     assert "trained from zero" in text
     assert "prefixes" not in text
 
 
-def test_markdown_names_the_reference_only_where_it_was_used() -> None:
+def test_markdown_names_the_reference_only_if_it_was_used() -> None:
     few, many = [run()], seeds(1_000, 0.985, 0.986, 0.987)
-    assert "shipped reference, n = 10" in to_markdown(table_report(few))
-    assert "Fewer than 3 seeds" in to_markdown(table_report(few))
-    assert "reference" not in to_markdown(table_report(many))
+    assert "shipped reference, n = 10" in section_to_markdown(table_report(few))
+    assert "Fewer than 3 seeds" in section_to_markdown(table_report(few))
+    assert "reference" not in section_to_markdown(table_report(many))
 
 
 def test_unknown_is_a_dash_never_zero() -> None:
-    text = to_markdown(table_report([run(status="failed", evaluations=(), peak_rss_bytes=None)]))
+    text = section_to_markdown(
+        table_report([run(status="failed", evaluations=(), peak_rss_bytes=None)])
+    )
     (line,) = [line for line in text.splitlines() if line.startswith("| 1,000 | 900")]
     assert (
         line == "| 1,000 | 900 | 0.9840 | 0 | – | – | – | – | not comparable | – | – | – | – | – |"
     )
 
 
-NASTY = "a|b <script>x</script> & `c` *d* _e_ [f](http://g) \\ \n# h \x1b[31m \u202e ~~$i$"
+EVIL = "a|b <script>x</script> & `c` *d* _e_ [f](http://g) \\ \n# h \x1b[31m \u202e ~~$i$"
 
 
-def test_bare_addresses_are_no_links() -> None:
-    """A forge makes links of them without any bracket."""
-    told = markdown("https://evil.example WWW.evil.example me@evil.example at 12:30")
-    assert told == "https&#58;//evil.example WWW&#46;evil.example me&#64;evil.example at 12:30"
+def test_bare_addresses_are_escaped() -> None:
+    """GitHub turns bare addresses into links."""
+    escaped = markdown("https://evil.example WWW.evil.example me@evil.example at 12:30")
+    assert escaped == "https&#58;//evil.example WWW&#46;evil.example me&#64;evil.example at 12:30"
 
 
-def test_markdown_escapes_what_comes_from_outside() -> None:
-    told = table_report(
-        [run(status="failed", failure=NASTY, run_id=NASTY, dataset=NASTY, memory_method=NASTY)],
-        title=NASTY, scenario=NASTY, command=f"mnist-bench run '{NASTY}' ```",
-        here=machine(cpu=NASTY),
+def test_recorded_text_is_escaped_in_markdown() -> None:
+    section = table_report(
+        [run(status="failed", failure=EVIL, run_id=EVIL, dataset=EVIL, memory_method=EVIL)],
+        title=EVIL, scenario=EVIL, command=f"mnist-bench run '{EVIL}' ```",
+        here=machine(cpu=EVIL),
     )  # fmt: skip
-    text = to_markdown(told)
+    text = section_to_markdown(section)
     plain = re.sub(r"````console\n.*\n````\n", "", text)
     assert plain != text
     for bare in ("<script", "`c`", "[f](", "\x1b", "\u202e", " *d*", " _e_", "a|b", "$i$", "\n# h"):
         assert bare not in plain, bare
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in plain.splitlines() if line[:1] == "|"}
-    assert widths == {15, 6, 12}  # no table has a line with more cells than its header
+    assert widths == {15, 6, 12}  # no line has more cells than its header
     assert markdown("<b>|_\n") == r"&lt;b&gt;\|\_"
 
 
-def test_code_block_can_not_be_left() -> None:
+def test_code_block_can_not_be_closed_by_its_text() -> None:
     assert code("a\n```\nb") == "````console\na ``` b\n````"
     assert one_line("a\u2028b\x00\ud800c") == "a bc"
 
 
-# What the machine did
+# Verdicts of runs
 
 
 LEFT_OUT = "5,000 steps: 1 invalid run left out of time, speed and memory: suspended, other load"
 KEPT = "Accuracies keep every finished run"
 
 
-def test_screen_and_markdown_say_what_was_left_out_and_why() -> None:
-    for text in (printed_table(full_report(), 160), to_markdown(full_report())):
+def test_terminal_and_markdown_note_what_was_left_out() -> None:
+    for text in (printed_table(full_report(), 160), section_to_markdown(full_report())):
         assert LEFT_OUT in text
         assert text.count(KEPT) == 1
         assert "not clean, suspended: seed 2 (5,000 and 10,000 steps)" in text
@@ -195,10 +197,10 @@ def test_screen_and_markdown_say_what_was_left_out_and_why() -> None:
 
 
 def test_tables_show_verdicts() -> None:
-    told = full_report()
-    header = next(line for line in printed_table(told, 250).splitlines() if "Train time" in line)
+    section = full_report()
+    header = next(line for line in printed_table(section, 250).splitlines() if "Train time" in line)
     assert "Clean" in header
-    text = to_markdown(told)
+    text = section_to_markdown(section)
     assert " | 2 of 3 | " in next(
         line for line in text.splitlines() if line.startswith("| 5,000 | 4,800")
     )
@@ -207,45 +209,47 @@ def test_tables_show_verdicts() -> None:
     assert "| 1 | 10,000 | failed | – |" in text
 
 
-def test_nothing_is_said_where_nobody_looked_or_all_is_well() -> None:
+def test_no_remark_on_clean_runs_and_runs_without_verdict() -> None:
     for changes in ({}, {"verdict": "clean"}):
-        told = table_report(seeds(1_000, 0.985, 0.986, 0.987, **changes))
-        for text in (printed_table(told, 160), to_markdown(told)):
+        section = table_report(seeds(1_000, 0.985, 0.986, 0.987, **changes))
+        for text in (printed_table(section, 160), section_to_markdown(section)):
             assert "not clean" not in text
             assert KEPT not in text
-    assert "**Clean**" in to_markdown(told)
-    assert "**Clean**" not in to_markdown(table_report([run()]))
-    assert "3 of 3" in to_markdown(told)
+    assert "**Clean**" in section_to_markdown(section)
+    assert "**Clean**" not in section_to_markdown(table_report([run()]))
+    assert "3 of 3" in section_to_markdown(section)
 
 
-def test_a_reason_of_every_run_takes_one_short_line() -> None:
-    told = table_report(seeds(1_000, *[0.985] * 10, verdict="suspect", reasons=("on battery",)))
-    assert "not clean, on battery: every run" in printed_table(told, 80)
+def test_reason_of_every_run_is_one_line() -> None:
+    section = table_report(seeds(1_000, *[0.985] * 10, verdict="suspect", reasons=("on battery",)))
+    assert "not clean, on battery: every run" in printed_table(section, 80)
     one = table_report([run(verdict="suspect", reasons=("on battery",))])
     assert "not clean, on battery: seed 0 (1,000 steps)" in printed_table(one, 80)
 
 
-def test_seeds_of_the_same_rows_share_a_part() -> None:
+def test_seeds_with_the_same_step_counts_are_grouped() -> None:
     odd = {"verdict": "suspect", "reasons": ("steal",)}
     bad = [run(steps, 0.98, seed, **odd) for seed in (0, 2, 3) for steps in (1_000, 2_500)]
-    told = table_report([*bad, run(1_000, 0.98, 1, verdict="clean")])
-    assert "not clean, steal: seeds 0, 2 and 3 (1,000 and 2,500 steps)" in printed_table(told, 100)
+    section = table_report([*bad, run(1_000, 0.98, 1, verdict="clean")])
+    assert "not clean, steal: seeds 0, 2 and 3 (1,000 and 2,500 steps)" in printed_table(
+        section, 100
+    )
 
 
-def test_peaks_of_two_methods_are_refused_everywhere() -> None:
-    told = table_report([run(1_000, 0.985, 0), run(1_000, 0.985, 1, memory_method="ru_maxrss")])
+def test_no_peak_for_two_methods_in_any_format() -> None:
+    section = table_report([run(1_000, 0.985, 0), run(1_000, 0.985, 1, memory_method="ru_maxrss")])
     why = "read by methods that do not compare: VmHWM and ru_maxrss"
-    shown = printed_table(told, 250)
+    shown = printed_table(section, 250)
     assert "1,000 steps: standard deviation" in shown
     assert f"1,000 steps: no peak memory: {why}" in shown
     assert f"inside 2 trainings, no peak memory ({why})." in shown
-    text = to_markdown(told)
+    text = section_to_markdown(section)
     assert "| 2,500 | – |" in text
     assert "Read by: VmHWM, ru\\_maxrss" in text
 
 
-def test_where_the_time_went() -> None:
-    text = to_markdown(full_report())
+def test_costs_by_phase() -> None:
+    text = section_to_markdown(full_report())
     section = text.partition("## Where the time went\n")[2].partition("\n## ")[0]
     assert section.strip().splitlines() == [
         "Mean over 1 training up to step 10,000; peaks are the largest.",
@@ -257,32 +261,32 @@ def test_where_the_time_went() -> None:
         "| train | 3 min 20 s | 900 MiB | no |",
         "| evaluate | 3.2 s | – | no |",
     ]
-    assert "Where the time went" not in to_markdown(table_report([run(seconds={})]))
+    assert "Where the time went" not in section_to_markdown(table_report([run(seconds={})]))
 
 
-def test_the_machine_around_the_runs() -> None:
-    text = to_markdown(full_report())
+def test_system_state() -> None:
+    text = section_to_markdown(full_report())
     assert (
         "- Around the runs: on mains power, governor performance, 4 of 4 logical cores usable, "
         "clock 2,400 to 3,100 MHz\n"
         "- Around the runs: not told by this system: temperature\n"
     ) in text
-    assert "Around the runs" not in to_markdown(smoke_report())
+    assert "Around the runs" not in section_to_markdown(smoke_report())
 
 
-def test_surroundings_in_words() -> None:
-    everything = SystemState(
+def test_system_state_in_words() -> None:
+    known = SystemState(
         on_battery=True, governors=("powersave",), logical_cores=8, usable_cores=1.5,
         quota_cores=1.5, clock_mhz_min=2_400.2, clock_mhz_max=2_400.4, temperature_celsius_max=71.0,
     )  # fmt: skip
-    assert words.surroundings(everything) == [
+    assert surroundings(known) == [
         (
             "on battery, at least for a time, governor powersave, 1.5 of 8 logical cores usable, "
             "limit on processor time 1.5 cores, clock 2,400 MHz, up to 71 °C"
         )
     ]
-    nothing = SystemState(None, (), None, None, None, None, None, None)
-    assert words.surroundings(nothing) == [
+    unknown = SystemState(None, (), None, None, None, None, None, None)
+    assert surroundings(unknown) == [
         (
             "not told by this system: power source, frequency governor, usable cores, clock, "
             "temperature"
@@ -293,8 +297,8 @@ def test_surroundings_in_words() -> None:
 # Threads
 
 
-def test_what_more_threads_brought() -> None:
-    text = to_markdown(threads_report())
+def test_thread_scaling() -> None:
+    text = section_to_markdown(threads_report())
     section = text.partition("## Threads\n")[2].partition("\n## ")[0]
     header, _, *lines = section.strip().splitlines()
     assert "| Train time | Images/s | Speed-up | Efficiency |" in header
@@ -310,7 +314,7 @@ def test_what_more_threads_brought() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 160])
-def test_screen_shows_speedup_at_any_width(width: int) -> None:
+def test_terminal_shows_speedup_at_any_width(width: int) -> None:
     shown = printed_table(threads_report(), width)
     assert max(map(len, shown.splitlines())) <= width
     for cell in ("Speed-up", "1.75 ± 0.35", "62.5%"):
@@ -318,17 +322,17 @@ def test_screen_shows_speedup_at_any_width(width: int) -> None:
     assert "speed-up and efficiency are against 1 thread" in shown
 
 
-def test_runs_of_several_thread_counts_are_told_apart() -> None:
-    text = to_markdown(threads_report())
+def test_threads_of_runs_are_shown_if_they_differ() -> None:
+    text = section_to_markdown(threads_report())
     assert "| Seed | Steps | Threads | Status |" in text
     assert re.search(r"^\| 1 \| 500 \| 4 \| finished \| invalid \|", text, re.MULTILINE)
     assert "- not clean, other load: seed 1 (500 steps at 4 threads)" in text
     assert "- seed 2, 500 steps at 1 thread: failed (died)" in text
-    # Seconds by phase are of one thread count too: those of a valid run with the most threads.
+    # Phases are of one thread count: that of the valid run with the most threads.
     assert "Mean over 1 training up to step 500 at 4 threads; peaks are the largest." in text
 
 
-def test_bases_that_differ_are_named_with_their_steps() -> None:
+def test_different_bases_are_named_with_their_steps() -> None:
     short = [run(500, threads=count) for count in (2, 4)]
     long = [run(1_000, threads=count) for count in (1, 2)]
     shown = printed_table(table_report([*short, *long]), 160)
@@ -336,31 +340,31 @@ def test_bases_that_differ_are_named_with_their_steps() -> None:
     assert "500 steps: speed-up and efficiency are against 2 threads\n" in shown
 
 
-def test_one_thread_count_is_no_comparison() -> None:
-    for text in (to_markdown(full_report()), printed_table(full_report(), 160)):
+def test_no_scaling_of_one_thread_count() -> None:
+    for text in (section_to_markdown(full_report()), printed_table(full_report(), 160)):
         assert "peed-up" not in text
         assert "Threads" not in text
     assert json.loads(to_json(full_report().document))["scaling"] == []
 
 
-def test_json_tells_the_scaling() -> None:
-    told = json.loads(to_json(threads_report().document))["scaling"]
-    assert [line["threads"] for line in told] == [1, 2, 4]
-    assert told[1]["speedup_mean"] == pytest.approx(1.75)
-    assert told[2]["speedup_sd"] is None
-    assert told[2]["efficiency"] == pytest.approx(0.625)
-    assert told[0]["hyperparameters"]["batch_size"] == 50
+def test_json_has_the_scaling() -> None:
+    section = json.loads(to_json(threads_report().document))["scaling"]
+    assert [line["threads"] for line in section] == [1, 2, 4]
+    assert section[1]["speedup_mean"] == pytest.approx(1.75)
+    assert section[2]["speedup_sd"] is None
+    assert section[2]["efficiency"] == pytest.approx(0.625)
+    assert section[0]["hyperparameters"]["batch_size"] == 50
 
 
 # CSV
 
 
-def test_csv_reads_back() -> None:
-    told = full_report()
-    lines = list(csv.DictReader(io.StringIO(rows_csv(told.rows))))
+def test_csv_round_trip() -> None:
+    section = full_report()
+    lines = list(csv.DictReader(io.StringIO(rows_csv(section.rows))))
     assert list(lines[0])[: len(ROW_KEYS)] == ROW_KEYS
-    assert [line["verdict"] for line in lines] == [row.verdict for row in told.rows]
-    for line, row in zip(lines, told.rows, strict=True):
+    assert [line["verdict"] for line in lines] == [row.verdict for row in section.rows]
+    for line, row in zip(lines, section.rows, strict=True):
         assert float(line["mean"]) == row.mean
         assert line["sd"] == ("" if row.sd is None else repr(row.sd))
         assert line["run_ids"].split() == list(row.run_ids)
@@ -372,21 +376,21 @@ def test_csv_reads_back() -> None:
     ]  # fmt: skip
 
 
-def test_runs_csv_reads_back() -> None:
-    told = full_report()
-    lines = list(csv.DictReader(io.StringIO(runs_csv(told.document.runs))))
+def test_runs_csv_round_trip() -> None:
+    section = full_report()
+    lines = list(csv.DictReader(io.StringIO(runs_csv(section.document.runs))))
     flat = [key for key in RUN_KEYS if key not in {"seconds", "hyperparameters"}]
     assert [key for key in lines[0] if key in flat] == flat
     assert lines[0]["import_seconds"] == "4.0"
     assert lines[0]["trace_seconds"] == lines[0]["reasons"] == ""
     assert lines[0]["verdict"] == "clean"
     assert (lines[8]["verdict"], lines[8]["reasons"]) == ("invalid", "suspended, other load")
-    assert lines[-2]["verdict"] == lines[-2]["reasons"] == ""  # nobody looked
+    assert lines[-2]["verdict"] == lines[-2]["reasons"] == ""  # no verdict recorded
     assert (lines[9]["train_peak_rss_bytes"], lines[9]["trace_peak_rss_bytes"]) == ("943718400", "")
     assert lines[9]["shared_phases"] == "import, data"
     assert lines[0]["learning_rate"] == "0.001"
     assert lines[-2]["failure"] == "worker ended by signal 9"
-    assert len(lines) == len(told.document.runs)
+    assert len(lines) == len(section.document.runs)
 
 
 FORMULAS = (
@@ -396,16 +400,16 @@ FORMULAS = (
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_csv_neutralises_formulas(text: str) -> None:
-    told = table_report([run(status="failed", failure=text, scenario=text)])
-    sheet = io.StringIO(runs_csv(told.document.runs), newline="")
+def test_csv_escapes_formulas(text: str) -> None:
+    section = table_report([run(status="failed", failure=text, scenario=text)])
+    sheet = io.StringIO(runs_csv(section.document.runs), newline="")
     (line,) = csv.DictReader(sheet)
     assert line["failure"] == line["scenario"] == f"'{one_line(text)}"
     assert sheet.getvalue().count("\n") == 2  # one line a run
 
 
 @pytest.mark.parametrize("text", ["", "plain", "a=b", "0.98", 'with "quotes", and; more', "a-b"])
-def test_csv_leaves_other_text(text: str) -> None:
+def test_csv_keeps_other_text(text: str) -> None:
     assert csv_cell(text) == text
 
 
@@ -418,13 +422,13 @@ def test_run_ids_that_look_like_a_formula() -> None:
 
 
 def test_json_is_the_document() -> None:
-    told = full_report()
-    text = to_json(told.document)
+    section = full_report()
+    text = to_json(section.document)
     assert text.startswith('{\n  "schema": 1,')
     assert text.endswith("}\n")
     assert "NaN" not in text
     assert "Infinity" not in text
-    assert Document.model_validate_json(text) == told.document
+    assert Document.model_validate_json(text) == section.document
     document = json.loads(text)
     assert list(document["runs"][0]) == [*RUN_KEYS, *ADDED_RUN_KEYS]
     assert set(ROW_KEYS) <= set(document["table_1"][0])
@@ -434,28 +438,30 @@ def test_json_is_the_document() -> None:
     assert document["table_1"][2]["invalid"] == 1
 
 
-def test_json_file_is_what_is_printed(tmp_path: Path) -> None:
-    told = full_report()
-    *_, path = write_reports(tmp_path, "table-1", told)
-    assert path.read_text(encoding="utf-8") == to_json(told.document)
+def test_json_file_equals_printed_json(tmp_path: Path) -> None:
+    section = full_report()
+    *_, path = write_reports(tmp_path, "table-1", section)
+    assert path.read_text(encoding="utf-8") == to_json(section.document)
 
 
-@pytest.mark.parametrize("told", [full_report(), smoke_report(), table_report([])])
-def test_json_by_pieces_is_what_the_document_says_at_once(told: ReportSection) -> None:
-    odd = told.document.model_copy(update={"machine": machine(cpu='\n  "runs": [] \u2028')})
-    for document in (told.document, odd):
-        at_once = document.model_dump_json(indent=2, ensure_ascii=True) + "\n"
-        assert to_json(document) == at_once
+@pytest.mark.parametrize("section", [full_report(), smoke_report(), table_report([])])
+def test_json_pieces_equal_the_documents_json(section: ReportSection) -> None:
+    tricky = section.document.model_copy(update={"machine": machine(cpu='\n  "runs": [] \u2028')})
+    for document in (section.document, tricky):
+        expected = document.model_dump_json(indent=2, ensure_ascii=True) + "\n"
+        assert to_json(document) == expected
 
 
-def test_a_report_of_many_runs_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+def test_report_of_many_runs_is_written_piecewise(tmp_path: Path) -> None:
     document = full_report().document
     many = document.model_copy(update={"runs": document.runs * 200})
-    book = Report(title="", command="", created="", document=many, reports=())
-    files.write(tmp_path, "before", render(book, ("csv", "json")).files)  # loads what is needed
+    report = Report(title="", command="", created="", document=many, sections=())
+    files.write(
+        tmp_path, "before", render(report, ("csv", "json")).files
+    )  # imports modules before measuring
     tracemalloc.start()
     try:
-        paths = files.write(tmp_path, "many", render(book, ("csv", "json")).files)
+        paths = files.write(tmp_path, "many", render(report, ("csv", "json")).files)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -465,19 +471,19 @@ def test_a_report_of_many_runs_is_never_in_memory_as_a_whole(tmp_path: Path) -> 
     assert peak < 200_000
 
 
-def test_of_very_many_runs_that_did_not_finish_the_newest_are_named() -> None:
+def test_limit_of_unfinished_runs() -> None:
     failed = [run(1_000, seed=seed, status="failed", failure="gone") for seed in range(1_022)]
-    lines = words.unfinished(summarise(failed))
+    lines = unfinished(summarise(failed))
     assert len(lines) == 21
     assert lines[0] == "seed 1002, 1,000 steps: failed (gone)"
     assert lines[-2] == "seed 1021, 1,000 steps: failed (gone)"
     assert lines[-1] == "and 1,002 more before these, which the .runs.csv has"
-    assert len(words.unfinished(summarise(failed[:20]))) == 20
+    assert len(unfinished(summarise(failed[:20]))) == 20
 
 
-def test_of_very_many_disturbed_runs_some_seeds_are_named() -> None:
-    loud = [run(seed=seed, verdict="suspect", reasons=("other load",)) for seed in range(100)]
-    (line,) = words.disturbances(summarise([*loud, run(seed=100, verdict="clean")]))
+def test_limit_of_seeds_per_reason() -> None:
+    disturbed = [run(seed=seed, verdict="suspect", reasons=("other load",)) for seed in range(100)]
+    (line,) = disturbances(summarise([*disturbed, run(seed=100, verdict="clean")]))
     assert line.startswith("not clean, other load: seeds 0, 1, 2, ")
     assert line.endswith(", 18, 19 and 80 more (1,000 steps)")
 
@@ -490,82 +496,82 @@ def fail_with(number: int) -> OSError:
 
 
 @pytest.fixture
-def elder(tmp_path: Path) -> Path:
+def older(tmp_path: Path) -> Path:
     """A folder with an older report."""
     for suffix in REPORT_SUFFIXES:
         (tmp_path / f"r{suffix}").write_text(f"old {suffix}")
     return tmp_path
 
 
-def still_whole(folder: Path) -> bool:
+def is_intact(folder: Path) -> bool:
     found = {path.name: path.read_text() for path in folder.iterdir()}
     return found == {f"r{suffix}": f"old {suffix}" for suffix in REPORT_SUFFIXES}
 
 
 @pytest.mark.parametrize("good_writes", [0, 2])
 def test_full_disk_while_writing(
-    elder: Path, monkeypatch: pytest.MonkeyPatch, good_writes: int
+    older: Path, monkeypatch: pytest.MonkeyPatch, good_writes: int
 ) -> None:
-    done: list[int] = []
+    calls: list[int] = []
 
     def fsync(number: int) -> None:
-        done.append(number)
-        if len(done) > good_writes:
+        calls.append(number)
+        if len(calls) > good_writes:
             raise fail_with(errno.ENOSPC)
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(BenchError) as caught:
-        write_reports(elder, "r", full_report())
-    assert str(elder / f"r{REPORT_SUFFIXES[good_writes]}") in caught.value.message
+        write_reports(older, "r", full_report())
+    assert str(older / f"r{REPORT_SUFFIXES[good_writes]}") in caught.value.message
     assert os.strerror(errno.ENOSPC) in caught.value.message
-    assert "free some space" in caught.value.hint
-    assert caught.value.exit_status == EXIT_BROKE
-    assert still_whole(elder)
+    assert "free some disk space" in caught.value.hint
+    assert caught.value.exit_status == EXIT_FAILURE
+    assert is_intact(older)
 
 
-def test_replacing_fails(elder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replacing_fails(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def replace(_source: Path, _target: Path) -> None:
         raise fail_with(errno.EACCES)
 
     monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(BenchError, match=r"r\.md") as caught:
-        write_reports(elder, "r", full_report())
+        write_reports(older, "r", full_report())
     assert "writable" in caught.value.hint
-    assert still_whole(elder)
+    assert is_intact(older)
 
 
-def test_interrupted_while_writing(elder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_while_writing(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fsync(_number: int) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(KeyboardInterrupt):
-        write_reports(elder, "r", full_report())
-    assert still_whole(elder)
+        write_reports(older, "r", full_report())
+    assert is_intact(older)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only where a full device is at hand")
-def test_full_device(elder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = open  # the system itself refuses: nothing of ours pretends
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_device(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open  # a real full device, not a fake
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", lambda _self, _mode: opened("/dev/full", "wb"))
         with pytest.raises(BenchError, match=re.escape(os.strerror(errno.ENOSPC))):
-            files.write(elder, "r", [files.File(".md", "text")])
-    assert still_whole(elder)
+            files.write(older, "r", [files.File(".md", "text")])
+    assert is_intact(older)
 
 
 def test_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("mine")
     with pytest.raises(BenchError, match="reports") as caught:
         write_reports(tmp_path / "reports", "r", full_report())
-    assert "out of the way" in caught.value.hint
+    assert "move away" in caught.value.hint
     assert (tmp_path / "reports").read_text() == "mine"
 
 
-def test_writing_replaces_the_elder(elder: Path) -> None:
-    write_reports(elder, "r", full_report())
-    assert (elder / "r.md").read_text(encoding="utf-8").startswith("# Table I\n")
-    assert len(list(elder.iterdir())) == len(REPORT_SUFFIXES)
+def test_writing_replaces_an_older_report(older: Path) -> None:
+    write_reports(older, "r", full_report())
+    assert (older / "r.md").read_text(encoding="utf-8").startswith("# Table I\n")
+    assert len(list(older.iterdir())) == len(REPORT_SUFFIXES)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")

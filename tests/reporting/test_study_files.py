@@ -1,4 +1,4 @@
-"""A study's files, of hand-made documents: report, document, trials, winner and pictures."""
+"""A study's files, of hand-made documents: report, document, trials, winner and charts."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ import numpy as np
 import pytest
 from factories import (
     LIMITED_GOAL,
-    PAPERS_VALUES,
+    PAPER_VALUES,
     PARETO_GOAL,
     STUDY_SPACE,
     STUDY_TRIALS,
     TUNE_COMMAND,
-    WINNERS_VALUES,
+    WINNER_VALUES,
     finished_trial,
     machine,
+    pareto_study,
     study_document,
-    traded_study,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mnist_bench.analysis.statistics import Interval
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.reporting import study_pictures
 from mnist_bench.reporting.study import counts, headline, to_markdown
 from mnist_bench.reporting.study_files import trials_csv, winner_toml, write
@@ -54,11 +54,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 SECONDS = Goal(objective="time-to-accuracy", target_accuracy=0.9)
 
 
-def without_answer() -> StudyDocument:
+def study_without_answer() -> StudyDocument:
     return study_document(trials=STUDY_TRIALS[2:], best=(), candidate=None, margin=None)
 
 
-def proof(**changes: Any) -> Confirmation:
+def confirmation(**changes: Any) -> Confirmation:
     facts: dict[str, Any] = {
         "candidate": Arm(n=5, accuracy_mean=0.99123, accuracy_sd=0.00085, accuracy_low=0.99,
                          validation_mean=0.9925, train_seconds_mean=61.4,
@@ -74,8 +74,8 @@ def proof(**changes: Any) -> Confirmation:
     return Confirmation(**(facts | changes))
 
 
-def report(of: StudyDocument, *links: str) -> str:
-    return to_markdown(of, "2026-01-31", links)
+def report(document: StudyDocument, *links: str) -> str:
+    return to_markdown(document, "2026-01-31", links)
 
 
 def section(text: str, title: str) -> list[str]:
@@ -86,7 +86,7 @@ def section(text: str, title: str) -> list[str]:
 
 # The report
 
-WHOLE = r"""# Some parameters
+FULL_REPORT = r"""# Some parameters
 
 Best on validation: trial 1; against the paper's own: +0.0122 in validation accuracy.
 
@@ -142,19 +142,21 @@ first trial.
 """
 
 
-def test_the_whole_report() -> None:
-    told = study_document(importances={"batch_size": 0.2, "learning_rate": 0.75, "optimizer": 0.05})
-    text = report(told, "mine.history.png", "mine.slices.png")
-    assert text.splitlines() == WHOLE.replace("\\\n", "").splitlines()
+def test_full_report() -> None:
+    document = study_document(
+        importances={"batch_size": 0.2, "learning_rate": 0.75, "optimizer": 0.05}
+    )
+    text = report(document, "mine.history.png", "mine.slices.png")
+    assert text.splitlines() == FULL_REPORT.replace("\\\n", "").splitlines()
     assert text.endswith("first trial.\n")
 
 
-def test_a_look_at_the_test_split() -> None:
-    looks = (
+def test_evaluation_on_the_test_split() -> None:
+    evaluations = (
         TestEvaluation(number=1, candidate=4, first_seed=1_000),
-        TestEvaluation(number=2, candidate=1, first_seed=1_010, proof=proof()),
+        TestEvaluation(number=2, candidate=1, first_seed=1_010, proof=confirmation()),
     )
-    text = report(study_document(looks=looks))
+    text = report(study_document(looks=evaluations))
     assert text.splitlines()[2] == (
         "Trial 1 on fresh seeds: final test accuracy 0.9912 ± 0.00085 against the paper's "
         "0.9880 ± 0.00120 (n = 5 each), in 1 min 01 s against 1 min 40 s of training."
@@ -188,12 +190,14 @@ def test_a_look_at_the_test_split() -> None:
     ]
 
 
-NO_MORE = Interval(difference=0.0002, low=-0.0011, high=0.0015)
-NO_SLOWER = Interval(difference=1.5, low=-0.25, high=3.25)
+ACCURACY_NOISE = Interval(difference=0.0002, low=-0.0011, high=0.0015)
+TIME_NOISE = Interval(difference=1.5, low=-0.25, high=3.25)
 
 
-def test_noise_is_called_noise() -> None:
-    unclear = proof(accuracy=NO_MORE, train_seconds=NO_SLOWER, mcnemar=None, payback_runs=None)
+def test_differences_within_noise() -> None:
+    unclear = confirmation(
+        accuracy=ACCURACY_NOISE, train_seconds=TIME_NOISE, mcnemar=None, payback_runs=None
+    )
     text = report(
         study_document(looks=(TestEvaluation(number=1, candidate=1, first_seed=7, proof=unclear),))
     )
@@ -209,19 +213,21 @@ def test_noise_is_called_noise() -> None:
     assert "McNemar" not in text
 
 
-def test_a_winner_that_is_slower_never_pays() -> None:
+def test_slower_winner_never_pays_back() -> None:
     slower = Interval(difference=1.5, low=0.25, high=2.75)
-    told = proof(train_seconds=slower, payback_runs=None)
+    slower_winner = confirmation(train_seconds=slower, payback_runs=None)
     text = report(
-        study_document(looks=(TestEvaluation(number=1, candidate=1, first_seed=7, proof=told),))
+        study_document(
+            looks=(TestEvaluation(number=1, candidate=1, first_seed=7, proof=slower_winner),)
+        )
     )
     last = section(text, "The looks at the test split")[-1]
     assert last == "- The search never pays for itself in time: the winner is no faster"
 
 
-def test_times_to_a_target_are_told() -> None:
-    plain = proof()
-    told = plain.model_copy(
+def test_time_to_target() -> None:
+    plain = confirmation()
+    with_target = plain.model_copy(
         update={
             "target_accuracy": 0.99,
             "target_seconds": Interval(difference=-30.0, low=-33.0, high=-27.0),
@@ -233,12 +239,14 @@ def test_times_to_a_target_are_told() -> None:
             ),
         }
     )
-    assert confirmation_in_words(told).endswith(
+    assert confirmation_in_words(with_target).endswith(
         "of training; 0.9900 on test first after 20.0 s against 50.0 s (2 never did and count "
         "whole)."
     )
     text = report(
-        study_document(looks=(TestEvaluation(number=1, candidate=1, first_seed=7, proof=told),))
+        study_document(
+            looks=(TestEvaluation(number=1, candidate=1, first_seed=7, proof=with_target),)
+        )
     )
     assert (
         "- Difference in time to the target: -30.0 s, 95% interval -33.0 s to -27.0 s (Welch)"
@@ -246,37 +254,46 @@ def test_times_to_a_target_are_told() -> None:
     )
 
 
-def test_one_line_tells_the_noise_of_accuracies() -> None:
-    assert "(n = 5 each, within noise), in " in confirmation_in_words(proof(accuracy=NO_MORE))
-    assert "(n = 5 each), in " in confirmation_in_words(proof(train_seconds=NO_SLOWER))
-
-
-def test_the_last_proof_is_told_first() -> None:
-    looks = tuple(
-        TestEvaluation(number=number, candidate=1, first_seed=number, proof=told)
-        for number, told in ((1, proof()), (2, proof(accuracy=NO_MORE)), (3, None))
+def test_confirmation_line_marks_accuracy_within_noise() -> None:
+    assert "(n = 5 each, within noise), in " in confirmation_in_words(
+        confirmation(accuracy=ACCURACY_NOISE)
     )
-    told = headline(study_document(looks=looks))
-    assert told == f"Trial 1 on fresh seeds: {confirmation_in_words(proof(accuracy=NO_MORE))}"
+    assert "(n = 5 each), in " in confirmation_in_words(confirmation(train_seconds=TIME_NOISE))
 
 
-def test_a_proof_stands_beside_the_trial_that_it_is_of() -> None:
-    """A later candidate, whose own look broke off, has nothing of an earlier one's."""
+def test_headline_has_the_last_confirmation() -> None:
+    looks = tuple(
+        TestEvaluation(number=number, candidate=1, first_seed=number, proof=headline_text)
+        for number, headline_text in (
+            (1, confirmation()),
+            (2, confirmation(accuracy=ACCURACY_NOISE)),
+            (3, None),
+        )
+    )
+    headline_text = headline(study_document(looks=looks))
+    assert (
+        headline_text
+        == f"Trial 1 on fresh seeds: {confirmation_in_words(confirmation(accuracy=ACCURACY_NOISE))}"
+    )
+
+
+def test_headline_does_not_mix_candidates() -> None:
+    """A later candidate with an unfinished evaluation does not get an earlier one's result."""
     looks = (
-        TestEvaluation(number=1, candidate=0, first_seed=1_000, proof=proof()),
+        TestEvaluation(number=1, candidate=0, first_seed=1_000, proof=confirmation()),
         TestEvaluation(number=2, candidate=1, first_seed=1_010),
     )
-    told = headline(study_document(looks=looks))
-    assert "0.9912" not in told or "Trial 1 " not in told
+    headline_text = headline(study_document(looks=looks))
+    assert "0.9912" not in headline_text or "Trial 1 " not in headline_text
 
 
-def test_without_a_look_none_is_told() -> None:
+def test_without_evaluation_on_the_test_split() -> None:
     assert "The looks at the test split" not in report(study_document())
     assert confirmation_in_words(None) == "the trainings did not come to their end."
 
 
-def test_no_trial_is_an_answer() -> None:
-    text = report(without_answer())
+def test_study_without_feasible_trial() -> None:
+    text = report(study_without_answer())
     lines = text.splitlines()
     assert lines[2] == "No trial is an answer: none that finished keeps every constraint."
     assert "## The winner" not in text
@@ -289,7 +306,7 @@ def test_no_trial_is_an_answer() -> None:
     ]
 
 
-def test_kinds_of_trials_are_counted() -> None:
+def test_trials_are_counted_by_state() -> None:
     assert counts(study_document(trials=STUDY_TRIALS[4:], search_seconds=4.25)) == (
         "2 trials: 1 failed, 1 waiting; the search took 4.2 s."
     )
@@ -298,9 +315,9 @@ def test_kinds_of_trials_are_counted() -> None:
     )
 
 
-def test_the_best_stand_first_and_the_papers_always() -> None:
+def test_best_trials_include_the_papers_configuration() -> None:
     falling = [finished_trial(n, (99 - n) / 100) for n in range(1, 13)]
-    papers = finished_trial(0, 0.5, chosen=PAPERS_VALUES, is_papers=True)
+    papers = finished_trial(0, 0.5, chosen=PAPER_VALUES, is_papers=True)
     for trials in ([papers, *falling], [*falling, papers]):
         lines = section(report(study_document(trials=tuple(trials))), "The trials")[4:]
         assert [line.split(" | ")[0] for line in lines] == [
@@ -312,16 +329,16 @@ def test_the_best_stand_first_and_the_papers_always() -> None:
     assert lines[-1] == "| 0 (paper) | 0.5000 | – | 20.5 s | run-0 |"
 
 
-def test_the_papers_are_not_told_twice() -> None:
+def test_papers_configuration_is_listed_once() -> None:
     text = report(study_document())
     assert text.count("(paper)") == 1
-    assert "(paper)" not in report(without_answer())
+    assert "(paper)" not in report(study_without_answer())
 
 
-def test_the_fewest_seconds_stand_first() -> None:
+def test_fewest_seconds_are_first() -> None:
     trials = tuple(finished_trial(n, seconds) for n, seconds in enumerate((61.25, 7.5, 30.0)))
-    told = study_document(goal=SECONDS, trials=trials)
-    text = report(told)
+    document = study_document(goal=SECONDS, trials=trials)
+    text = report(document)
     assert section(text, "The winner")[0] == "Trial 1: train seconds to the target 7.5 s."
     assert section(text, "The trials")[2:] == [
         "| Trial | Train seconds to the target | Verdict | Trial took | Run |",
@@ -332,12 +349,12 @@ def test_the_fewest_seconds_stand_first() -> None:
     ]
 
 
-def test_a_trade_off_is_told_by_all_its_values() -> None:
-    told = traded_study()
-    assert PARETO_GOAL.in_words(told.trial(1).values) == (
+def test_several_objectives_have_a_column_each() -> None:
+    document = pareto_study()
+    assert PARETO_GOAL.in_words(document.trial(1).values) == (
         "validation accuracy 0.9834, train seconds 20.5 s, peak RSS 900 MiB"
     )
-    header, _, *lines = section(report(told), "The trials")[2:]
+    header, _, *lines = section(report(document), "The trials")[2:]
     assert header.split(" | ")[:3] == ["| Trial", "Validation accuracy", "Train seconds"]
     assert "Peak RSS" in header
     assert lines == [
@@ -348,18 +365,18 @@ def test_a_trade_off_is_told_by_all_its_values() -> None:
     ]
 
 
-NASTY = "a|b <script>x</script> & `c` *d* _e_ [f](http://g) \\ # h \x1b[31m \u202e ~~$i$"
+EVIL = "a|b <script>x</script> & `c` *d* _e_ [f](http://g) \\ # h \x1b[31m \u202e ~~$i$"
 
 
-def test_what_comes_from_outside_is_escaped() -> None:
-    told = study_document(
-        space=STUDY_SPACE.model_copy(update={"title": NASTY}),
-        study=NASTY,
-        dataset=NASTY,
-        machine=machine(cpu=NASTY),
+def test_text_of_the_document_is_escaped() -> None:
+    document = study_document(
+        space=STUDY_SPACE.model_copy(update={"title": EVIL}),
+        study=EVIL,
+        dataset=EVIL,
+        machine=machine(cpu=EVIL),
     )
-    commands = (f"mnist-bench tune --study '{NASTY}' ```",)
-    text = to_markdown(told.model_copy(update={"commands": commands}), "2026-01-31", [])
+    commands = (f"mnist-bench tune --study '{EVIL}' ```",)
+    text = to_markdown(document.model_copy(update={"commands": commands}), "2026-01-31", [])
     plain = re.sub(r"````console\n.*\n````\n", "", text)
     assert plain != text
     for bare in ("<script", "`c`", "[f](", "\x1b", "\u202e", " *d*", " _e_", "a|b", "$i$"):
@@ -369,9 +386,9 @@ def test_what_comes_from_outside_is_escaped() -> None:
 # The files
 
 
-def test_what_is_written(folder: Path) -> None:
-    told = study_document(importances={"learning_rate": 1.0})
-    paths = write(told)
+def test_written_files(folder: Path) -> None:
+    document = study_document(importances={"learning_rate": 1.0})
+    paths = write(document)
     names = [path.as_posix() for path in paths]
     assert names[0] == "reports/mine.md"
     assert set(names) == {
@@ -382,44 +399,44 @@ def test_what_is_written(folder: Path) -> None:
     }  # fmt: skip
     assert {path.name for path in (folder / "reports").iterdir()} == {path.name for path in paths}
     found = {path.suffixes[0]: path.read_bytes() for path in paths}
-    assert found[".json"].decode() == told.model_dump_json(indent=2) + "\n"
-    assert found[".csv"].decode() == trials_csv(told)
-    assert found[".toml"].decode() == winner_toml(told, 1)
-    assert {suffix: found[f".{suffix}"] for suffix in study_pictures.pictures_of(told)} == (
-        study_pictures.pictures_of(told)
+    assert found[".json"].decode() == document.model_dump_json(indent=2) + "\n"
+    assert found[".csv"].decode() == trials_csv(document)
+    assert found[".toml"].decode() == winner_toml(document, 1)
+    assert {suffix: found[f".{suffix}"] for suffix in study_pictures.pictures_of(document)} == (
+        study_pictures.pictures_of(document)
     )
 
 
 @pytest.mark.parametrize("study", ["mine", "my study", "mine (2)", "a.b"])
-def test_the_reports_pictures_are_beside_it(folder: Path, study: str) -> None:
+def test_report_links_its_charts(folder: Path, study: str) -> None:
     text = write(study_document(study=study))[0].read_text(encoding="utf-8")
     day = re.search(r"^Study [^,]+, (\S+), on Imaginary CPU", text, re.MULTILINE)
     assert day is not None
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", day[1])
     assert f"\n{TUNE_COMMAND}\n" in text
-    # A target ends at its first space, unless it is escaped or stands in angle brackets.
+    # A link target ends at its first space, unless it is escaped or in angle brackets.
     links = re.findall(r"^!\[(\w+)\]\((?:<([^<>]+)>|([^\s()]+))\)$", text, re.MULTILINE)
     targets = {name: unquote(plain) or bracketed for name, bracketed, plain in links}
     assert targets == {name: f"{study}.{name}.png" for name in ("history", "slices")}
     assert all((folder / "reports" / target).is_file() for target in targets.values())
 
 
-def test_without_an_answer_there_is_no_winner_to_run(folder: Path) -> None:
-    names = {path.name for path in write(without_answer())}
+def test_no_winner_file_without_a_feasible_trial(folder: Path) -> None:
+    names = {path.name for path in write(study_without_answer())}
     assert names == {
         "mine.md", "mine.json", "mine.csv", "mine.history.png", "mine.slices.png"
     }  # fmt: skip
     assert {path.name for path in (folder / "reports").iterdir()} == names
 
 
-def test_before_a_trial_has_finished_there_is_no_picture() -> None:
-    told = study_document(trials=STUDY_TRIALS[3:], best=(), candidate=None, margin=None)
-    paths = write(told)
+def test_no_charts_without_finished_trials() -> None:
+    document = study_document(trials=STUDY_TRIALS[3:], best=(), candidate=None, margin=None)
+    paths = write(document)
     assert [path.name for path in paths] == ["mine.md", "mine.json", "mine.csv"]
     assert "![" not in paths[0].read_text(encoding="utf-8")
 
 
-def test_a_file_that_can_not_be_written_leaves_no_half_ones(folder: Path) -> None:
+def test_failed_write_leaves_no_partial_files(folder: Path) -> None:
     def found() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in Path("reports").iterdir()}
 
@@ -430,7 +447,7 @@ def test_a_file_that_can_not_be_written_leaves_no_half_ones(folder: Path) -> Non
     (folder / "reports" / "mine.toml").mkdir()
     with pytest.raises(BenchError, match=r"^can't write reports.mine\.toml: ") as caught:
         write(changed)
-    assert caught.value.exit_status == EXIT_BROKE
+    assert caught.value.exit_status == EXIT_FAILURE
     (folder / "reports" / "mine.toml").rmdir()
     between = found()
     write(changed)
@@ -443,40 +460,40 @@ def test_a_file_that_can_not_be_written_leaves_no_half_ones(folder: Path) -> Non
 # The finalists
 
 
-def test_finalists_stand_with_what_they_are_worth_again() -> None:
-    again = Finalist(trial=2, repeats=(6, 7, 8), values=(0.9817,), missed={})
+def test_finalists_have_repeated_and_search_values() -> None:
+    first = Finalist(trial=2, repeats=(6, 7, 8), values=(0.9817,), missed={})
     other = Finalist(trial=1, repeats=(9, 10, 11), values=(0.98,), missed={})
-    told = study_document(candidate=2, finalists=(again, other))
-    assert section(report(told), "The finalists")[-2:] == [
+    document = study_document(candidate=2, finalists=(first, other))
+    assert section(report(document), "The finalists")[-2:] == [
         "| 2 | 3 | 0.9817 | 0.9900 |",
         "| 1 | 3 | 0.9800 | 0.9834 |",
     ]
-    assert "Trial 2: validation accuracy 0.9817." in section(report(told), "The winner")
+    assert "Trial 2: validation accuracy 0.9817." in section(report(document), "The winner")
     assert "## The finalists" not in report(study_document())
-    late = again.model_copy(update={"missed": {"max seconds": 0.5}})
+    late = first.model_copy(update={"missed": {"max seconds": 0.5}})
     soon = other.model_copy(update={"missed": {"max seconds": -0.5}})
-    told = study_document(candidate=1, finalists=(soon, late))
-    assert section(report(told), "The finalists")[-2:] == [
+    document = study_document(candidate=1, finalists=(soon, late))
+    assert section(report(document), "The finalists")[-2:] == [
         "| 1 | 3 | 0.9800 | 0.9834 | yes |",
         "| 2 | 3 | 0.9817 | 0.9900 | no |",
     ]
 
 
-def test_every_command_of_a_study_is_named() -> None:
+def test_commands_of_a_study_are_listed() -> None:
     more = f"{TUNE_COMMAND} --resume"
     assert f"```console\n{TUNE_COMMAND}\n{more}\n```" in report(
         study_document(commands=(TUNE_COMMAND, more))
     )
 
 
-def test_the_front_is_in_the_table_however_far_down() -> None:
+def test_table_of_trials_has_the_whole_front() -> None:
     cheap = finished_trial(20, 0.5, 1.0, 1e8)
     better = [finished_trial(number, 0.99, 50.0, 2e9) for number in range(5, 17)]
-    told = traded_study()
-    told = told.model_copy(
-        update={"trials": (*told.trials, *better, cheap), "best": (*told.best, 20)}
+    document = pareto_study()
+    document = document.model_copy(
+        update={"trials": (*document.trials, *better, cheap), "best": (*document.best, 20)}
     )
-    lines = section(report(told), "The trials")
+    lines = section(report(document), "The trials")
     assert any(line.startswith("| 20 | 0.5000 | 1.0 s | 95 MiB |") for line in lines)
 
 
@@ -494,24 +511,27 @@ objective_validation_accuracy,learning_rate,batch_size,optimizer,schedule,averag
 """
 
 
-def test_a_line_a_trial() -> None:
+def test_trials_csv() -> None:
     assert trials_csv(study_document()) == CSV
 
 
-def test_a_column_a_value() -> None:
-    lines = list(csv.DictReader(io.StringIO(trials_csv(traded_study()))))
+def test_trials_csv_of_several_objectives() -> None:
+    lines = list(csv.DictReader(io.StringIO(trials_csv(pareto_study()))))
     of = ("validation_accuracy", "train_seconds", "peak_rss")
     names = [f"objective_{name}" for name in of]
     assert list(lines[0])[11:14] == names
     assert [lines[3][name] for name in names] == ["0.9912", "95.25", "524288000.0"]
-    told = study_document(goal=PARETO_GOAL, trials=STUDY_TRIALS[4:])
-    assert [line[names[2]] for line in csv.DictReader(io.StringIO(trials_csv(told)))] == ["", ""]
+    document = study_document(goal=PARETO_GOAL, trials=STUDY_TRIALS[4:])
+    assert [line[names[2]] for line in csv.DictReader(io.StringIO(trials_csv(document)))] == [
+        "",
+        "",
+    ]
 
 
 @pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+1", "\t=1"])
-def test_no_cell_is_run_as_a_formula(text: str) -> None:
-    told = study_document(trials=(finished_trial(1, 0.9834, run_id=text),))
-    (line,) = csv.DictReader(io.StringIO(trials_csv(told)))
+def test_trials_csv_escapes_formulas(text: str) -> None:
+    document = study_document(trials=(finished_trial(1, 0.9834, run_id=text),))
+    (line,) = csv.DictReader(io.StringIO(trials_csv(document)))
     assert line["run_id"] == f"'{text.strip()}"
 
 
@@ -527,9 +547,9 @@ chosen_values = st.fixed_dictionaries(
 
 
 @given(chosen_values, st.floats(0, 1))
-def test_csv_keeps_every_digit(chosen: dict[str, Value], accuracy: float) -> None:
-    told = study_document(trials=(finished_trial(1, accuracy, chosen=chosen),))
-    (line,) = csv.DictReader(io.StringIO(trials_csv(told)))
+def test_trials_csv_keeps_full_precision(chosen: dict[str, Value], accuracy: float) -> None:
+    document = study_document(trials=(finished_trial(1, accuracy, chosen=chosen),))
+    (line,) = csv.DictReader(io.StringIO(trials_csv(document)))
     assert float(line["objective_validation_accuracy"]) == accuracy
     assert float(line["learning_rate"]) == chosen["learning_rate"]
     assert line["batch_size"] == str(chosen["batch_size"])
@@ -555,25 +575,25 @@ def test_the_winner_is_a_scenario(tmp_path: Path) -> None:
     )
 
 
-def test_a_winner_of_a_time_says_that_it_trains_on(tmp_path: Path) -> None:
-    told = study_document(space=STUDY_SPACE.model_copy(update={"train_seconds": 30.0}))
-    text = winner_toml(told, 1)
+def test_winner_of_a_study_with_a_time_limit_has_a_comment(tmp_path: Path) -> None:
+    document = study_document(space=STUDY_SPACE.model_copy(update={"train_seconds": 30.0}))
+    text = winner_toml(document, 1)
     assert text.startswith("# The study ended each training at the first grid step past 30 s, ")
     assert read_back(tmp_path, text).steps == (100,)
     assert not winner_toml(study_document(), 1).startswith("#")
 
 
-def test_the_papers_own_is_a_scenario_too(tmp_path: Path) -> None:
+def test_papers_configuration_as_a_scenario(tmp_path: Path) -> None:
     winner = read_back(tmp_path, winner_toml(study_document(), 0))
     assert winner.hyperparameters == PaperCnnHyperparameters()
 
 
 @given(chosen=chosen_values)
-def test_any_winner_is_read_back(
+def test_winner_round_trip(
     tmp_path_factory: pytest.TempPathFactory, chosen: dict[str, Value]
 ) -> None:
-    told = study_document(trials=(finished_trial(1, 0.9834, chosen=chosen),))
-    winner = read_back(tmp_path_factory.getbasetemp(), winner_toml(told, 1))
+    document = study_document(trials=(finished_trial(1, 0.9834, chosen=chosen),))
+    winner = read_back(tmp_path_factory.getbasetemp(), winner_toml(document, 1))
     title = "Winner of the study mine: trial 1"
     assert winner == STUDY_SPACE.scenario(chosen).model_copy(update={"title": title})
     for name, value in chosen.items():
@@ -589,7 +609,7 @@ def test_any_winner_is_read_back(
     ],
     ids=["quotes", "letters", "long"],
 )
-def test_a_winner_of_any_name(tmp_path: Path, study: str, title: str) -> None:
+def test_winner_of_a_study_of_any_name(tmp_path: Path, study: str, title: str) -> None:
     assert read_back(tmp_path, winner_toml(study_document(study=study), 1)).title == title
 
 
@@ -614,57 +634,57 @@ def test_chosen_steps_and_a_target(tmp_path: Path) -> None:
 # The document
 
 
-def test_the_document_reads_back() -> None:
-    looks = (
+def test_document_round_trip() -> None:
+    evaluations = (
         TestEvaluation(number=1, candidate=4, first_seed=1_000),
-        TestEvaluation(number=2, candidate=1, first_seed=1_010, proof=proof()),
+        TestEvaluation(number=2, candidate=1, first_seed=1_010, proof=confirmation()),
     )
-    told = study_document(looks=looks, importances={"learning_rate": 0.75})
-    text = told.model_dump_json(indent=2)
-    assert StudyDocument.model_validate_json(text) == told
-    assert StudyDocument.model_validate_json(traded_study().model_dump_json()) == traded_study()
-    found = json.loads(text)
-    # Fields are only ever added: what stands here is what programs of others read.
-    assert list(found) == [
+    document = study_document(looks=evaluations, importances={"learning_rate": 0.75})
+    text = document.model_dump_json(indent=2)
+    assert StudyDocument.model_validate_json(text) == document
+    assert StudyDocument.model_validate_json(pareto_study().model_dump_json()) == pareto_study()
+    content = json.loads(text)
+    # Fields may be added but never renamed, since other programs read them.
+    assert list(content) == [
         "schema", "study", "dataset", "dataset_digest", "machine", "space", "goal",
         "trials", "best", "finalists", "candidate", "margin", "importances", "search_seconds",
         "looks", "commands", "ended", "is_whole",
     ]  # fmt: skip
-    assert found["schema"] == 1
-    assert list(found["trials"][0]) == [
+    assert content["schema"] == 1
+    assert list(content["trials"][0]) == [
         "number", "state", "chosen", "values", "missed", "curve", "seconds", "begun_at_ms",
         "run_id", "is_papers", "retry_of", "repeat_of", "train_seconds", "peak_rss_bytes",
         "verdict", "machine", "machine_id",
     ]  # fmt: skip
-    assert found["trials"][3]["curve"] == {"5": 0.5}
-    assert found["trials"][5]["retry_of"] == 4
-    assert found["looks"][0]["proof"] is None
-    assert found["looks"][1]["proof"]["mcnemar"]["only_candidate"] == 41
-    assert (found["best"], found["candidate"], found["margin"]["is_enough"]) == ([1], 1, True)
+    assert content["trials"][3]["curve"] == {"5": 0.5}
+    assert content["trials"][5]["retry_of"] == 4
+    assert content["looks"][0]["proof"] is None
+    assert content["looks"][1]["proof"]["mcnemar"]["only_candidate"] == 41
+    assert (content["best"], content["candidate"], content["margin"]["is_enough"]) == ([1], 1, True)
 
 
 def test_trials_of_the_document() -> None:
-    told = without_answer()
-    assert told.trial(4) == STUDY_TRIALS[4]
-    assert [trial.number for trial in told.finished] == [2]
+    document = study_without_answer()
+    assert document.trial(4) == STUDY_TRIALS[4]
+    assert [trial.number for trial in document.finished] == [2]
     assert [trial.number for trial in study_document().finished] == [0, 1, 2]
     with pytest.raises(StopIteration):
-        told.trial(1)
+        document.trial(1)
 
 
 @pytest.mark.parametrize(
     "change", [{"search_seconds": math.inf}, {"study": None}, {"best": [1]}, {"extra": 1}]
 )
-def test_no_other_document(change: dict[str, Any]) -> None:
+def test_invalid_documents_are_rejected(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         study_document(**change)
 
 
-# Pictures
+# Charts
 
 
-def size(png: bytes) -> tuple[int, int]:
-    """Width and height, as a PNG's first chunk tells them."""
+def png_size(png: bytes) -> tuple[int, int]:
+    """Width and height from a PNG's first chunk."""
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     assert png[12:16] == b"IHDR"
     assert png[-8:-4] == b"IEND"
@@ -675,12 +695,12 @@ IMPORTANCES = {"batch_size": 0.25, "learning_rate": 0.5, "optimizer": 0.25}
 
 
 @pytest.mark.parametrize(
-    ("told", "names"),
+    ("document", "names"),
     [
         (study_document(), {"history", "slices"}),
         (study_document(importances=IMPORTANCES), {"history", "slices", "importances"}),
-        (traded_study(), {"history", "slices", "pareto"}),
-        (without_answer(), {"history", "slices"}),
+        (pareto_study(), {"history", "slices", "pareto"}),
+        (study_without_answer(), {"history", "slices"}),
         (study_document(trials=STUDY_TRIALS[3:], best=(), candidate=None, margin=None), set()),
         (
             study_document(
@@ -692,13 +712,13 @@ IMPORTANCES = {"batch_size": 0.25, "learning_rate": 0.5, "optimizer": 0.25}
     ],
     ids=["plain", "importances", "pareto", "infeasible", "unfinished", "no front", "empty"],
 )
-def test_which_pictures_there_are(told: StudyDocument, names: set[str]) -> None:
-    assert set(study_pictures.pictures_of(told)) == names
+def test_names_of_charts(document: StudyDocument, names: set[str]) -> None:
+    assert set(study_pictures.pictures_of(document)) == names
 
 
-def test_pictures_are_pngs_of_a_sensible_size() -> None:
-    drawn = study_pictures.pictures_of(
-        traded_study().model_copy(update={"importances": IMPORTANCES})
+def test_size_of_charts() -> None:
+    pictures = study_pictures.pictures_of(
+        pareto_study().model_copy(update={"importances": IMPORTANCES})
     )
     # Two rows of slices for five parameters, three bars.
     expected = {
@@ -707,14 +727,14 @@ def test_pictures_are_pngs_of_a_sensible_size() -> None:
         "importances": (600, 170),
         "pareto": (700, 450),
     }
-    assert set(drawn) == set(expected)
-    for name, png in drawn.items():
-        assert size(png) == pytest.approx(expected[name], abs=1)
+    assert set(pictures) == set(expected)
+    for name, png in pictures.items():
+        assert png_size(png) == pytest.approx(expected[name], abs=1)
         assert b"tEXt" not in png  # neither a date nor a version
         assert 2_000 < len(png) < 200_000
 
 
-def test_the_same_study_is_drawn_the_same() -> None:
+def test_charts_are_reproducible() -> None:
     first, second = (
         study_pictures.pictures_of(study_document()),
         study_pictures.pictures_of(study_document()),
@@ -727,23 +747,23 @@ def test_the_same_study_is_drawn_the_same() -> None:
     assert all(other[name] != first[name] for name in first)
 
 
-def test_no_screen_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Matplotlib is set to draw on one that is not there."""
+def test_charts_need_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts are drawn even if Matplotlib is configured for a display that does not exist."""
     monkeypatch.setenv("MPLBACKEND", "TkAgg")
     monkeypatch.delenv("DISPLAY", raising=False)
-    assert size(study_pictures.pictures_of(study_document())["history"]) == (700, 400)
+    assert png_size(study_pictures.pictures_of(study_document())["history"]) == (700, 400)
 
 
-def drawn(line: Any) -> list[tuple[Any, ...]]:
+def points_of(line: Any) -> list[tuple[Any, ...]]:
     return [tuple(point) for point in zip(line.get_xdata(), line.get_ydata(), strict=True)]
 
 
 def test_the_history() -> None:
     (axes,) = study_pictures.history(study_document()).axes
-    each, best, papers = axes.lines
-    assert drawn(each) == [(0, 0.9712), (1, 0.9834), (2, 0.99)]
-    assert drawn(best) == [(0, 0.9712), (1, 0.9834), (2, 0.9834)]  # the last is no answer
-    assert drawn(papers) == [(0, 0.9712)]
+    trials, best, papers = axes.lines
+    assert points_of(trials) == [(0, 0.9712), (1, 0.9834), (2, 0.99)]
+    assert points_of(best) == [(0, 0.9712), (1, 0.9834), (2, 0.9834)]  # the last is infeasible
+    assert points_of(papers) == [(0, 0.9712)]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("trial", "validation accuracy")
 
 
@@ -754,102 +774,102 @@ def test_the_best_so_far() -> None:
         for n, (value, missed) in enumerate(seconds)
     )
     first, *rest = study_pictures._best_so_far(study_document(goal=SECONDS, trials=trials))
-    assert math.isnan(first)  # there is no answer yet
+    assert math.isnan(first)  # nothing feasible yet
     assert rest == [8.0, 8.0, 8.0, 7.0]
 
 
 def test_the_slices() -> None:
     figure = study_pictures.slices(study_document())
-    shown = [axes for axes in figure.axes if axes.axison]
-    assert [axes.get_title() for axes in shown] == list(STUDY_SPACE.parameters)
-    assert [axes.get_xscale() for axes in shown] == ["log"] + 4 * ["linear"]
-    labels = [label.get_text() for label in shown[0].get_xticklabels()]
+    visible = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title() for axes in visible] == list(STUDY_SPACE.parameters)
+    assert [axes.get_xscale() for axes in visible] == ["log"] + 4 * ["linear"]
+    labels = [label.get_text() for label in visible[0].get_xticklabels()]
     assert {"0.001", "0.01"} <= set(labels)
     assert "0.002" not in labels  # powers of ten are enough
-    rate, batch, optimizer, _, average = [axes.lines for axes in shown]
-    assert drawn(rate[0]) == [(0.001, 0.9712), (0.0123456789, 0.9834), (0.0123456789, 0.99)]
-    assert drawn(batch[0]) == [(50, 0.9712), (64, 0.9834), (64, 0.99)]
-    assert drawn(optimizer[0]) == [("adam", 0.9712), ("momentum", 0.9834), ("momentum", 0.99)]
-    assert drawn(average[0]) == [("0.0", 0.9712)]  # the others were not asked
-    assert all(drawn(lines[1]) == drawn(lines[0])[:1] for lines in (rate, batch, optimizer))
+    rate, batch, optimizer, _, average = [axes.lines for axes in visible]
+    assert points_of(rate[0]) == [(0.001, 0.9712), (0.0123456789, 0.9834), (0.0123456789, 0.99)]
+    assert points_of(batch[0]) == [(50, 0.9712), (64, 0.9834), (64, 0.99)]
+    assert points_of(optimizer[0]) == [("adam", 0.9712), ("momentum", 0.9834), ("momentum", 0.99)]
+    assert points_of(average[0]) == [("0.0", 0.9712)]  # the other trials have no such parameter
+    assert all(points_of(lines[1]) == points_of(lines[0])[:1] for lines in (rate, batch, optimizer))
 
 
-def test_a_parameter_that_the_papers_configuration_is_not_asked_for() -> None:
+def test_parameter_without_a_value_in_the_papers_configuration() -> None:
     parameters = STUDY_SPACE.parameters | {
         "average_decay": Parameter(choices=(0.9, 0.99), when={"schedule": ("cosine",)})
     }
     space = STUDY_SPACE.model_copy(update={"parameters": parameters})
-    papers = {name: value for name, value in PAPERS_VALUES.items() if name != "average_decay"}
+    papers = {name: value for name, value in PAPER_VALUES.items() if name != "average_decay"}
     trials = (
         finished_trial(0, 0.9712, chosen=papers, is_papers=True),
-        finished_trial(1, 0.9834, chosen=WINNERS_VALUES | {"average_decay": 0.9}),
+        finished_trial(1, 0.9834, chosen=WINNER_VALUES | {"average_decay": 0.9}),
     )
-    told = study_document(space=space, trials=trials)
-    assert set(study_pictures.pictures_of(told)) == {"history", "slices"}
-    lines = section(report(told), "The winner")
+    document = study_document(space=space, trials=trials)
+    assert set(study_pictures.pictures_of(document)) == {"history", "slices"}
+    lines = section(report(document), "The winner")
     assert lines[-1] == "| average_decay | 0.9 | – |"
 
 
-def test_the_importances_rise() -> None:
+def test_importances_ascend() -> None:
     (axes,) = study_pictures.importances(study_document(importances=IMPORTANCES)).axes
     assert [bar.get_width() for bar in axes.patches] == [0.25, 0.25, 0.5]
     assert [label.get_text() for label in axes.get_yticklabels()][-1] == "learning_rate"
     assert axes.get_xlabel() == "share of what matters for validation accuracy"
 
 
-def places(dots: Any) -> list[tuple[float, float]]:
-    """Where a scatter's dots lie."""
+def positions(dots: Any) -> list[tuple[float, float]]:
+    """Positions of a scatter plot's dots."""
     return [(float(x), float(y)) for x, y in dots.get_offsets()]
 
 
-def test_the_front_stands_out() -> None:
-    axes, colours = study_pictures.pareto(traded_study()).axes
+def test_pareto_front_is_marked() -> None:
+    axes, colours = study_pictures.pareto(pareto_study()).axes
     trials, front, papers = axes.collections
-    assert places(trials) == [(40.0, 0.9712), (20.5, 0.9834), (41.5, 0.97), (95.25, 0.9912)]
+    assert positions(trials) == [(40.0, 0.9712), (20.5, 0.9834), (41.5, 0.97), (95.25, 0.9912)]
     assert np.round(trials.get_array(), 1).tolist() == [1000.0, 900.0, 1000.0, 500.0]
-    assert places(front) == [(40.0, 0.9712), (20.5, 0.9834), (95.25, 0.9912)]
-    assert places(papers) == [(40.0, 0.9712)]
+    assert positions(front) == [(40.0, 0.9712), (20.5, 0.9834), (95.25, 0.9912)]
+    assert positions(papers) == [(40.0, 0.9712)]
     assert colours.get_ylabel() == "peak RSS, MiB"
     assert (axes.get_xlabel(), axes.get_xscale()) == ("train seconds", "log")
 
 
-# What is not whole, or not to be trusted
+# Incomplete studies and disturbed trials
 
 
-def test_a_study_that_was_cut_off_has_no_winner(folder: Path) -> None:
-    cut = study_document(ended="it was interrupted", is_whole=False)
-    assert headline(cut) == (
+def test_interrupted_study_has_no_winner(folder: Path) -> None:
+    interrupted = study_document(ended="it was interrupted", is_whole=False)
+    assert headline(interrupted) == (
         "The study did not come to its end: it was interrupted. 6 trials: 3 finished, 1 pruned, "
         "1 failed, 1 waiting; the search took 1 min 15 s."
     )
-    assert "## The best trial" in report(cut)
-    assert "## The winner" not in report(cut)
-    assert not [path for path in write(cut) if path.suffix == ".toml"]
+    assert "## The best trial" in report(interrupted)
+    assert "## The winner" not in report(interrupted)
+    assert not [path for path in write(interrupted) if path.suffix == ".toml"]
 
 
-def test_the_papers_own_is_no_winner(folder: Path) -> None:
-    told = study_document(candidate=0, best=(0,))
-    assert "## The best trial" in report(told)
-    assert not [path for path in write(told) if path.suffix == ".toml"]
+def test_papers_configuration_is_no_winner(folder: Path) -> None:
+    document = study_document(candidate=0, best=(0,))
+    assert "## The best trial" in report(document)
+    assert not [path for path in write(document) if path.suffix == ".toml"]
 
 
-def test_doubtful_trials_are_told_of() -> None:
+def test_disturbed_trials_are_noted() -> None:
     verdicts = ("clean", "suspect", "invalid")
-    trials = tuple(finished_trial(n, 0.9, verdict=of) for n, of in enumerate(verdicts))
+    trials = tuple(finished_trial(n, 0.9, verdict=verdict) for n, verdict in enumerate(verdicts))
     text = report(study_document(trials=(*trials, *STUDY_TRIALS[5:])))
     assert "> The machine was disturbed during 2 of 3 trials" in text
     assert section(text, "The trials")[5] == "| 1 | 0.9000 | suspect | 20.5 s | run-1 |"
     assert "disturbed" not in report(study_document(trials=trials[:1], best=(0,), candidate=0))
 
 
-def test_the_full_images_are_comparable() -> None:
+def test_full_mnist_is_comparable() -> None:
     assert "NOT COMPARABLE" not in report(study_document(dataset="mnist"))
     winner = winner_toml(study_document(dataset="mnist"), 1)
     assert 'dataset = "mnist"' in winner
     assert 'dataset = "auto"' in winner_toml(study_document(dataset="custom:0123456789ab"), 1)
 
 
-def test_a_study_in_short() -> None:
+def test_line_of_a_study() -> None:
     line = study_document().line("its-run")
     best = STUDY_TRIALS[1]
     assert (line.study, line.run_id, line.objective) == ("mine", "its-run", LIMITED_GOAL.objective)
@@ -859,7 +879,7 @@ def test_a_study_in_short() -> None:
         (1, best.run_id, best.values)
     ]
     assert (line.candidate, line.candidate_values, line.is_whole) == (1, best.values, True)
-    nothing = without_answer().line(None)
-    assert (nothing.run_id, nothing.best, nothing.candidate) == (None, (), None)
-    assert nothing.candidate_values == ()
-    assert len(traded_study().line(None).best) == 3
+    infeasible = study_without_answer().line(None)
+    assert (infeasible.run_id, infeasible.best, infeasible.candidate) == (None, (), None)
+    assert infeasible.candidate_values == ()
+    assert len(pareto_study().line(None).best) == 3

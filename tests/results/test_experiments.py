@@ -1,4 +1,4 @@
-"""Records of findings: out and in again, and what is refused."""
+"""Records of experiment results: round trips and validation."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ BODIES: dict[int, Body] = {
 }  # fmt: skip
 
 
-def finding(claim: int) -> ExperimentResult:
+def result_of(claim: int) -> ExperimentResult:
     return ExperimentResult(
         claim=claim, machine_id="m", created="2030-01-01T00:00:00+00:00", dataset=None,
         dataset_digest=None, execution=Execution(threads=2), seed=0, seconds=60.0,
@@ -86,22 +86,22 @@ def finding(claim: int) -> ExperimentResult:
 
 
 @pytest.mark.parametrize("claim", BODIES)
-def test_out_and_in_again(claim: int) -> None:
-    kept = finding(claim)
-    assert from_json(kept.to_json()) == kept
-    assert CLAIM_OF_KIND[kept.body.kind] == claim
-    assert json.loads(kept.to_json())["schema"] == 1
+def test_round_trip(claim: int) -> None:
+    result = result_of(claim)
+    assert from_json(result.to_json()) == result
+    assert CLAIM_OF_KIND[result.body.kind] == claim
+    assert json.loads(result.to_json())["schema"] == 1
 
 
 @pytest.mark.parametrize("claim", BODIES)
 @pytest.mark.parametrize("other", BODIES)
-def test_figures_of_another_claim_are_refused(claim: int, other: int) -> None:
-    mixed = finding(claim).model_copy(update={"body": BODIES[other]}).to_json()
+def test_measurements_of_another_claim_are_rejected(claim: int, other: int) -> None:
+    content = result_of(claim).model_copy(update={"body": BODIES[other]}).to_json()
     if claim == other:
-        from_json(mixed)
+        from_json(content)
     else:
-        with pytest.raises(ValueError, match=f"figures of another claim than {claim}"):
-            from_json(mixed)
+        with pytest.raises(ValueError, match=f"measurements of another claim than {claim}"):
+            from_json(content)
 
 
 @pytest.mark.parametrize(
@@ -116,19 +116,19 @@ def test_figures_of_another_claim_are_refused(claim: int, other: int) -> None:
         {"execution": None},
     ],
 )
-def test_what_is_none_is_refused(change: dict[str, object]) -> None:
-    content = json.loads(finding(7).to_json()) | change
+def test_invalid_content_is_rejected(change: dict[str, object]) -> None:
+    content = json.loads(result_of(7).to_json()) | change
     with pytest.raises(ValueError, match="validation error"):
         from_json(json.dumps(content).encode())
 
 
-def test_a_search_tells_its_price() -> None:
+def test_seconds_of_a_search() -> None:
     body = BODIES[8]
     assert isinstance(body, OptimizerComparison)
     assert body.searches[0].seconds == 0.5
 
 
-def test_the_first_point_at_a_loss() -> None:
+def test_first_point_at_a_loss() -> None:
     losses = (2.25, 1.0, 1.5, 0.5)
     points = tuple(
         POINT.model_copy(update={"samples_seen": place, "loss": loss})
@@ -147,7 +147,7 @@ def test_the_first_point_at_a_loss() -> None:
 @pytest.mark.parametrize(
     ("claim", "name"), [(7, "costs"), (8, "curves"), (10, "checks"), (11, "sizes")]
 )
-def test_figures_of_nothing_are_none(claim: int, name: str) -> None:
+def test_empty_measurements_are_rejected(claim: int, name: str) -> None:
     body = BODIES[claim].model_dump() | {name: ()}
     with pytest.raises(ValidationError, match="at least 1 item"):
         type(BODIES[claim]).model_validate(body)

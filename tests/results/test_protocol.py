@@ -1,4 +1,4 @@
-"""What parent and worker say to each other."""
+"""The protocol of parent and worker."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from mnist_bench.scenarios.scenario import Grid
 EVALUATION = Evaluation(
     step=101, test_accuracy=0.97, validation_accuracy=0.96, train_loss=0.25, train_seconds=2.02
 )
-BLIND = TrainingStretch(
+UNKNOWN_STRETCH = TrainingStretch(
     step=7,
     steps=6,
     train_seconds=0.5,
     rss_bytes=None,
     seen=Stretch(wall_seconds=0.5, own_cpu_seconds=1.0),
 )
-"""A stretch of which the system tells nothing."""
+"""A stretch without system data."""
 MESSAGES: list[Message] = [
     *(Phase(name=name, seconds=4.25) for name in PHASES),
     Ready(),
@@ -49,7 +49,7 @@ MESSAGES: list[Message] = [
         stretch=factories.training_stretches([0.02])[0],
         surroundings=factories.surroundings(),
     ),
-    SampleMessage(train_seconds=2.0, stretch=BLIND),
+    SampleMessage(train_seconds=2.0, stretch=UNKNOWN_STRETCH),
     StepCountDone(
         steps=1_000,
         seconds={"import": 4.25, "train": 20.0},
@@ -64,23 +64,23 @@ MESSAGES: list[Message] = [
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.kind)
-def test_message_is_one_line_that_parses(message: Message) -> None:
+def test_message_round_trip_in_one_line(message: Message) -> None:
     line = message.model_dump_json()
     assert len(line.splitlines()) == 1
     assert parse(line) == message
     assert parse(line.encode() + b"\n") == message
 
 
-def test_every_kind_of_message_is_tried_here() -> None:
+def test_every_kind_of_message_is_tested() -> None:
     kinds = get_args(get_args(Message)[0])
     assert {type(message) for message in MESSAGES} == set(kinds)
     assert len({kind.model_fields["kind"].default for kind in kinds}) == len(kinds)
 
 
-SAMPLE = SampleMessage(train_seconds=2.0, stretch=BLIND).model_dump_json()
+SAMPLE = SampleMessage(train_seconds=2.0, stretch=UNKNOWN_STRETCH).model_dump_json()
 
 
-def test_a_sample_knows_its_step() -> None:
+def test_step_of_a_sample() -> None:
     sample = parse(SAMPLE)
     assert isinstance(sample, SampleMessage)
     assert (sample.step, sample.surroundings) == (7, None)
@@ -108,17 +108,17 @@ def test_a_sample_knows_its_step() -> None:
         '{"kind": "done", "colour": "blue"}',
     ],
 )
-def test_anything_else_is_none(line: str | bytes) -> None:
+def test_other_lines_are_rejected(line: str | bytes) -> None:
     with pytest.raises(ValueError, match="validation error"):
         parse(line)
 
 
-def test_request_reads_itself_back() -> None:
+def test_request_round_trip() -> None:
     request = Request(
         model="paper-cnn",
         hyperparameters=PaperCnnHyperparameters(learning_rate=1e-5, batch_size=64),
         training_seed=7,
-        rows=(1_000, 2_500),
+        step_counts=(1_000, 2_500),
         grid=Grid(first=1, every=100),
         source=Source(
             name="mnist",

@@ -1,4 +1,4 @@
-"""What is derived from the raw record of a run, on hand-made evaluations."""
+"""Values that are derived from the record of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.scenarios.scenario import Grid
 
 
-def scored(step: int, test: float, validation: float) -> Evaluation:
+def evaluation(step: int, test: float, validation: float) -> Evaluation:
     """One evaluation of a training whose steps take 0.02 s."""
     return Evaluation(
         step=step,
@@ -26,37 +26,37 @@ def scored(step: int, test: float, validation: float) -> Evaluation:
 
 
 GRID = (
-    scored(1, 0.5, 0.6),
-    scored(101, 0.97, 0.96),
-    scored(201, 0.98, 0.95),
-    scored(301, 0.975, 0.97),
-    scored(401, 0.98, 0.97),
+    evaluation(1, 0.5, 0.6),
+    evaluation(101, 0.97, 0.96),
+    evaluation(201, 0.98, 0.95),
+    evaluation(301, 0.975, 0.97),
+    evaluation(401, 0.98, 0.97),
 )
-"""Both maxima are attained twice."""
-OFF_GRID = run(450, evaluations=(*GRID, scored(450, 0.99, 0.99)))
-ON_GRID = run(501, evaluations=(*GRID, scored(501, 0.99, 0.99)))
+"""Both maxima occur twice."""
+OFF_GRID = run(450, evaluations=(*GRID, evaluation(450, 0.99, 0.99)))
+ON_GRID = run(501, evaluations=(*GRID, evaluation(501, 0.99, 0.99)))
 
 
-def test_maximum_and_the_first_step_that_attains_it() -> None:
+def test_max_test_accuracy_and_its_first_step() -> None:
     result = run(401, evaluations=GRID)
     assert (result.max_test_accuracy, result.max_test_accuracy_step) == (0.98, 201)
 
 
-def test_selected_by_the_first_highest_validation_accuracy() -> None:
+def test_selected_by_the_first_largest_validation_accuracy() -> None:
     result = run(401, evaluations=GRID)
     assert result.selected is not None
     assert result.selected.step == 301
     assert result.selected_test_accuracy == 0.975
 
 
-def test_last_state_off_the_grid_is_no_candidate() -> None:
+def test_last_step_off_the_grid_is_not_a_candidate() -> None:
     assert [e.step for e in OFF_GRID.candidates] == [1, 101, 201, 301, 401]
     assert (OFF_GRID.max_test_accuracy, OFF_GRID.max_test_accuracy_step) == (0.98, 201)
     assert OFF_GRID.selected_test_accuracy == 0.975
     assert OFF_GRID.final_test_accuracy == 0.99
 
 
-def test_last_state_on_the_grid_is_one() -> None:
+def test_last_step_on_the_grid_is_a_candidate() -> None:
     assert (ON_GRID.max_test_accuracy, ON_GRID.max_test_accuracy_step) == (0.99, 501)
     assert ON_GRID.selected_test_accuracy == 0.99
     assert ON_GRID.final_test_accuracy == 0.99
@@ -67,10 +67,10 @@ def test_no_final_accuracy_before_the_last_step() -> None:
     assert result.final_test_accuracy is None
     assert (result.max_test_accuracy, result.max_test_accuracy_step) == (0.98, 201)
     assert result.train_seconds_total == pytest.approx(8.02)
-    assert result.images_per_second == pytest.approx(2_500)  # of the 401 steps that were done
+    assert result.images_per_second == pytest.approx(2_500)  # over 401 steps
 
 
-def test_nothing_scored_is_unknown_not_zero() -> None:
+def test_without_evaluations_values_are_unknown() -> None:
     result = run(1_000, status="failed", evaluations=())
     assert result.candidates == ()
     assert result.best is result.selected is None
@@ -80,8 +80,8 @@ def test_nothing_scored_is_unknown_not_zero() -> None:
     assert result.seconds_to_accuracy("test", 0.5) is None
 
 
-def test_only_the_last_state_was_scored() -> None:
-    result = run(50, evaluations=(scored(50, 0.9, 0.9),))
+def test_only_the_last_step_is_evaluated() -> None:
+    result = run(50, evaluations=(evaluation(50, 0.9, 0.9),))
     assert result.max_test_accuracy is result.selected_test_accuracy is None
     assert result.final_test_accuracy == 0.9
 
@@ -98,7 +98,7 @@ def test_images_per_second() -> None:
     assert larger.images_per_second == pytest.approx(5_000)
 
 
-def test_no_time_no_speed() -> None:
+def test_speed_is_unknown_without_time() -> None:
     start = GRID[0].model_copy(update={"train_seconds": 0.0})
     assert run(1, evaluations=(start,)).images_per_second is None
 
@@ -107,9 +107,9 @@ def test_no_time_no_speed() -> None:
     ("split", "target", "seconds"),
     [
         ("test", 0.4, 0.02),
-        ("test", 0.97, 2.02),  # equal is enough
+        ("test", 0.97, 2.02),  # equality counts
         ("test", 0.98, 4.02),
-        ("test", 0.981, None),  # the last state had it, off the grid
+        ("test", 0.981, None),  # only after the last step, which is off the grid
         ("validation", 0.96, 2.02),
         ("validation", 0.97, 6.02),
         ("validation", 0.98, None),
@@ -120,24 +120,24 @@ def test_seconds_to_accuracy(split: Split, target: float, seconds: float | None)
 
 
 def test_accuracy_of_a_split() -> None:
-    assert scored(1, 0.5, 0.6).accuracy("test") == 0.5
-    assert scored(1, 0.5, 0.6).accuracy("validation") == 0.6
+    assert evaluation(1, 0.5, 0.6).accuracy("test") == 0.5
+    assert evaluation(1, 0.5, 0.6).accuracy("validation") == 0.6
 
 
-def test_record_reads_itself_back() -> None:
-    judged = run(
+def test_round_trip() -> None:
+    assessed = run(
         phase_peak_rss_bytes={"import": 2**28, "train": 2**29},
         shared_phases=("import", "data"),
         conditions=factories.conditions(),
         verdict="suspect",
         reasons=("on battery", "hot"),
     )
-    for result in (OFF_GRID, judged, run(status="failed", failure="it died", evaluations=())):
+    for result in (OFF_GRID, assessed, run(status="failed", failure="it died", evaluations=())):
         assert RunResult.model_validate_json(result.model_dump_json()) == result
 
 
-def test_a_run_that_nobody_looked_at_is_not_judged() -> None:
-    """As those recorded before there were verdicts: they can be read, and are not clean."""
+def test_run_without_conditions_has_no_verdict() -> None:
+    """Records that are older than verdicts can be read."""
     fields = {"conditions", "verdict", "reasons", "phase_peak_rss_bytes", "shared_phases"}
     old = RunResult.model_validate_json(run(verdict=None).model_dump_json(exclude=fields))
     assert old.conditions is old.verdict is None
@@ -146,51 +146,51 @@ def test_a_run_that_nobody_looked_at_is_not_judged() -> None:
         run(verdict="excellent")
 
 
-def test_record_takes_no_unknown_field_and_no_infinite_figure() -> None:
+def test_unknown_fields_and_infinite_values_are_rejected() -> None:
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         run(colour="blue")
     with pytest.raises(ValidationError, match="finite number"):
-        scored(1, float("nan"), 0.5)
+        evaluation(1, float("nan"), 0.5)
 
 
-# Rows of a shared trajectory
+# Step counts of one training
 
-ROWS = (1_000, 2_500)
-PAPERS = Grid(first=1, every=100)
+STEP_COUNTS = (1_000, 2_500)
+PAPER_GRID = Grid(first=1, every=100)
 
 
 @pytest.mark.parametrize(
-    ("step", "rows"),
+    ("step", "step_counts"),
     [
         (1, (1_000, 2_500)),
         (901, (1_000, 2_500)),
-        (1_000, (1_000,)),  # the last state of one row is nothing to the other
+        (1_000, (1_000,)),  # the last step of the short run is not on the grid
         (1_001, (2_500,)),
         (2_500, (2_500,)),
         (2_501, ()),
         (50, ()),
     ],
 )
-def test_rows_of(step: int, rows: tuple[int, ...]) -> None:
-    assert step_counts_at(step, ROWS, PAPERS) == rows
+def test_step_counts_at(step: int, step_counts: tuple[int, ...]) -> None:
+    assert step_counts_at(step, STEP_COUNTS, PAPER_GRID) == step_counts
 
 
-def test_a_last_state_on_the_grid_belongs_to_the_longer_rows_too() -> None:
+def test_last_step_on_the_grid_belongs_to_longer_runs_too() -> None:
     grid = Grid(first=100, every=100)
-    assert step_counts_at(1_000, ROWS, grid) == (1_000, 2_500)
-    assert step_counts_at(2_500, ROWS, grid) == (2_500,)
+    assert step_counts_at(1_000, STEP_COUNTS, grid) == (1_000, 2_500)
+    assert step_counts_at(2_500, STEP_COUNTS, grid) == (2_500,)
 
 
 @given(
-    rows=st.sets(st.integers(1, 300), min_size=1, max_size=4).map(sorted).map(tuple),
+    step_counts=st.sets(st.integers(1, 300), min_size=1, max_size=4).map(sorted).map(tuple),
     first=st.integers(1, 50),
     every=st.integers(1, 60),
 )
-def test_each_row_gets_its_grid_and_its_last_state(
-    rows: tuple[int, ...], first: int, every: int
+def test_each_step_count_gets_its_grid_and_its_last_step(
+    step_counts: tuple[int, ...], first: int, every: int
 ) -> None:
     grid = Grid(first=first, every=every)
-    steps = sorted({*grid.points(rows[-1]), *rows})
-    for row in rows:
-        got = [step for step in steps if row in step_counts_at(step, rows, grid)]
-        assert got == sorted({*grid.points(row), row})
+    steps = sorted({*grid.points(step_counts[-1]), *step_counts})
+    for step_count in step_counts:
+        found = [step for step in steps if step_count in step_counts_at(step, step_counts, grid)]
+        assert found == sorted({*grid.points(step_count), step_count})

@@ -1,4 +1,4 @@
-"""Plans, and their way through fresh processes, which train nothing here, into a store."""
+"""Plans, and their execution with fake workers and a fake store."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import fakes
 import pytest
 
 from mnist_bench.core.errors import (
-    EXIT_BROKE,
+    EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
-    EXIT_WRONG_REQUEST,
+    EXIT_USAGE,
     BenchError,
 )
 from mnist_bench.core.limits import MAX_SEED
@@ -38,7 +38,7 @@ from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Spool
 
 SMALL = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (2, 5), "eval_every": 2})
-"""Scored after 1, 3 and 5 updates; the short row's last state lies off that grid."""
+"""Evaluated after 1, 3 and 5 steps; step count 2 ends off that grid."""
 TWO_THREADS = Execution(threads=2)
 FOREVER = "import threading; threading.Event().wait()"
 INTERRUPTIONS = [
@@ -50,84 +50,88 @@ INTERRUPTIONS = [
 # Plans
 
 
-def laid_out(scenario: Scenario = paper.PROTOCOL, **changes: object) -> TrainingPlan:
+def plan_of(scenario: Scenario = paper.PROTOCOL, **changes: object) -> TrainingPlan:
     values = {"seeds": range(2), "executions": [TWO_THREADS]} | changes
     return make_plan("table-1", scenario, factories.SOURCE, **values)
 
 
-def test_the_rows_of_a_seed_share_a_training() -> None:
-    plan = laid_out(seeds=range(3, 5))
-    assert [(t.seed, t.training_seed, t.rows) for t in plan.trajectories] == [
+def test_the_step_counts_of_a_seed_share_a_job() -> None:
+    plan = plan_of(seeds=range(3, 5))
+    assert [(job.seed, job.training_seed, job.step_counts) for job in plan.jobs] == [
         (3, 3, (1_000, 2_500, 5_000, 10_000)),
         (4, 4, (1_000, 2_500, 5_000, 10_000)),
     ]
     assert (plan.name, plan.scenario) == ("table-1", paper.PROTOCOL)
     assert plan.executions == (TWO_THREADS,)
-    assert [trajectory.execution for trajectory in plan.trajectories] == [TWO_THREADS] * 2
+    assert [job.execution for job in plan.jobs] == [TWO_THREADS] * 2
 
 
-def test_independent_rows_start_from_zero_with_seeds_of_their_own() -> None:
-    plan = laid_out(independent=True)
-    assert [(t.seed, t.rows) for t in plan.trajectories] == [
+def test_independent_step_counts_have_their_own_training_seeds() -> None:
+    plan = plan_of(independent=True)
+    assert [(job.seed, job.step_counts) for job in plan.jobs] == [
         (seed, (steps,)) for seed in (0, 1) for steps in (1_000, 2_500, 5_000, 10_000)
     ]
     # The first four bytes, without the sign bit, of SHA-256 of "0,1000", "0,2500" and "1,1000":
-    # whoever trains a row again must get the same one.
-    seeds = [trajectory.training_seed for trajectory in plan.trajectories]
+    # a repeated training must get the same seed.
+    seeds = [job.training_seed for job in plan.jobs]
     assert (seeds[0], seeds[1], seeds[4]) == (0x6922B2D5, 0x4B8C921A, 0x6B37A749)
 
 
 @pytest.mark.parametrize("independent", [False, True])
-def test_each_training_is_carried_out_in_every_way(*, independent: bool) -> None:
-    ways = [Execution(threads=count) for count in (1, 2, 4)]
-    once = laid_out(independent=independent)
-    plan = laid_out(independent=independent, executions=ways)
-    assert plan.executions == tuple(ways)
-    assert [(t.seed, t.training_seed, t.rows, t.execution) for t in plan.trajectories] == [
-        (t.seed, t.training_seed, t.rows, way) for t in once.trajectories for way in ways
+def test_each_training_is_done_with_every_execution(*, independent: bool) -> None:
+    executions = [Execution(threads=count) for count in (1, 2, 4)]
+    single = plan_of(independent=independent)
+    plan = plan_of(independent=independent, executions=executions)
+    assert plan.executions == tuple(executions)
+    assert [(job.seed, job.training_seed, job.step_counts, job.execution) for job in plan.jobs] == [
+        (job.seed, job.training_seed, job.step_counts, execution)
+        for job in single.jobs
+        for execution in executions
     ]
-    threads = [executor._request(plan, t, Path()).execution.threads for t in plan.trajectories]
-    assert threads == [1, 2, 4] * len(once.trajectories)
+    threads = [executor._request(plan, job, Path()).execution.threads for job in plan.jobs]
+    assert threads == [1, 2, 4] * len(single.jobs)
 
 
-def test_seeds_of_independent_rows_are_distinct_and_small_enough() -> None:
-    plan = laid_out(independent=True, seeds=range(100))
-    seeds = {trajectory.training_seed for trajectory in plan.trajectories}
+def test_independent_training_seeds_are_distinct_and_in_range() -> None:
+    plan = plan_of(independent=True, seeds=range(100))
+    seeds = {job.training_seed for job in plan.jobs}
     assert len(seeds) == 400
     assert min(seeds) >= 0
     assert max(seeds) <= MAX_SEED
 
 
-def test_every_training_has_an_id_of_its_own() -> None:
-    trajectories = (*laid_out().trajectories, *laid_out().trajectories)
-    assert len({trajectory.id for trajectory in trajectories}) == 4
+def test_job_ids_are_unique() -> None:
+    jobs = (*plan_of().jobs, *plan_of().jobs)
+    assert len({job.id for job in jobs}) == 4
 
 
-def test_a_batch_larger_than_the_training_images_is_refused() -> None:
+def test_a_batch_larger_than_the_training_split() -> None:
     few: Source = factories.SOURCE.model_copy(update={"name": "mnist-5k", "train_images": 49})
-    with pytest.raises(BenchError, match="batch_size is 50, mnist-5k has 49 training images") as no:
+    with pytest.raises(
+        BenchError, match="batch_size is 50, mnist-5k has 49 training images"
+    ) as raised:
         make_plan("table-1", paper.PROTOCOL, few, seeds=range(1), executions=[TWO_THREADS])
-    assert no.value.exit_status == EXIT_WRONG_REQUEST
+    assert raised.value.exit_status == EXIT_USAGE
     enough = few.model_copy(update={"train_images": 50})
     plan = make_plan("table-1", paper.PROTOCOL, enough, seeds=range(1), executions=[TWO_THREADS])
-    assert plan.trajectories
+    assert plan.jobs
 
 
-def test_a_seed_too_large_is_refused() -> None:
-    assert laid_out(seeds=range(MAX_SEED, MAX_SEED + 1)).trajectories[0].seed == MAX_SEED
-    with pytest.raises(BenchError, match="--first-seed") as no:
-        laid_out(seeds=range(MAX_SEED, MAX_SEED + 2))
-    assert no.value.exit_status == EXIT_WRONG_REQUEST
+def test_a_seed_that_is_too_large() -> None:
+    assert plan_of(seeds=range(MAX_SEED, MAX_SEED + 1)).jobs[0].seed == MAX_SEED
+    with pytest.raises(BenchError, match="--first-seed") as raised:
+        plan_of(seeds=range(MAX_SEED, MAX_SEED + 2))
+    assert raised.value.exit_status == EXIT_USAGE
 
 
-def test_what_a_worker_is_asked() -> None:
-    plan = laid_out(SMALL.model_copy(update={"save_weights": True}), independent=True)
-    asked = executor._request(plan, plan.trajectories[3], Path("a-folder"))
-    assert (asked.model, asked.hyperparameters) == ("paper-cnn", SMALL.hyperparameters)
-    assert (asked.rows, asked.training_seed) == ((5,), plan.trajectories[3].training_seed)
-    assert (asked.grid.first, asked.grid.every) == (1, 2)
-    assert (asked.source, asked.execution) == (factories.SOURCE, TWO_THREADS)
-    assert (asked.folder, asked.save_weights) == ("a-folder", True)
+def test_the_request_to_a_worker() -> None:
+    plan = plan_of(SMALL.model_copy(update={"save_weights": True}), independent=True)
+    request = executor._request(plan, plan.jobs[3], Path("a-folder"))
+    assert (request.model, request.hyperparameters) == ("paper-cnn", SMALL.hyperparameters)
+    assert (request.step_counts, request.training_seed) == ((5,), plan.jobs[3].training_seed)
+    assert (request.grid.first, request.grid.every) == (1, 2)
+    assert (request.source, request.execution) == (factories.SOURCE, TWO_THREADS)
+    assert (request.folder, request.save_weights) == ("a-folder", True)
 
 
 # Trainings
@@ -135,18 +139,18 @@ def test_what_a_worker_is_asked() -> None:
 
 @dataclass
 class Watcher:
-    """Writes down what it is told.
+    """Records the calls of its methods.
 
     Attributes:
-        interruption: Raised at the first scoring, as a signal might.
-        events: What it was told.
+        interruption: Raised at the first evaluation, as by a signal.
+        events: The calls.
     """
 
     interruption: type[BaseException] | None = None
     events: list[tuple[object, ...]] = field(default_factory=list)
 
-    def begun(self, trajectory: TrainingJob) -> None:
-        self.events.append(("begun", trajectory.seed))
+    def begun(self, job: TrainingJob) -> None:
+        self.events.append(("begun", job.seed))
 
     def sampled(self, sample: SampleMessage) -> None:
         self.events.append(("sampled", sample.step))
@@ -159,16 +163,16 @@ class Watcher:
     def warned(self, line: str) -> None:
         self.events.append(("warned", line))
 
-    def ended(self, trajectory: TrainingJob, failure: str | None, log_tail: str) -> None:
-        self.events.append(("ended", trajectory.seed, failure, log_tail))
+    def ended(self, job: TrainingJob, failure: str | None, log_tail: str) -> None:
+        self.events.append(("ended", job.seed, failure, log_tail))
 
 
 @dataclass
 class Workers:
-    """Every worker process that was started, and what it was asked."""
+    """The started worker processes and their requests."""
 
     started: list[WorkerProcess] = field(default_factory=list)
-    asked: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
 
     @property
     def are_gone(self) -> bool:
@@ -177,14 +181,14 @@ class Workers:
 
 @pytest.fixture(autouse=True)
 def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
-    """Stand-ins for the worker; none may outlive its plan."""
+    """Fake workers; none may outlive its plan."""
     known = Workers()
 
     class KnownWorker(WorkerProcess):
         def __init__(self, request: Request, log: Path) -> None:
             super().__init__(request, log)
             known.started.append(self)
-            known.asked.append(request)
+            known.requests.append(request)
 
     monkeypatch.setattr(executor, "WorkerProcess", KnownWorker)
     monkeypatch.setattr(process, "COMMAND", fakes.worker())
@@ -193,7 +197,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Signals are heeded, also where the tests were started with Ctrl-C ignored."""
+    """Default signal handlers, even if the tests were started with Ctrl-C ignored."""
     wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     yield
@@ -203,7 +207,7 @@ def handlers() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, where journals lie."""
+    """The working directory, which contains the spools."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -218,14 +222,14 @@ def watcher() -> Watcher:
     return Watcher()
 
 
-def carried_out(
+def run_plan(
     mlflow: fakes.Store,
     watcher: Watcher,
     seeds: int = 2,
     open_store: Callable[[], MlflowStore] | None = None,
     **options: object,
 ) -> Outcome:
-    plan = laid_out(SMALL, seeds=range(seeds))
+    plan = plan_of(SMALL, seeds=range(seeds))
     opened = open_store or (lambda: mlflow)
     return execute(plan, factories.machine(), factories.ADDRESS, opened, watcher, **options)
 
@@ -234,8 +238,8 @@ def endings(outcome: Outcome) -> list[tuple[int, int, str | None]]:
     return [(run.seed, run.steps, run.status) for run in outcome.results]
 
 
-def test_a_plan_that_goes_well(mlflow: fakes.Store, watcher: Watcher, workers: Workers) -> None:
-    outcome = carried_out(mlflow, watcher)
+def test_a_plan_without_failures(mlflow: fakes.Store, watcher: Watcher, workers: Workers) -> None:
+    outcome = run_plan(mlflow, watcher)
     assert (outcome.exit_status, outcome.error) == (0, None)
     assert endings(outcome) == [
         (0, 2, "finished"),
@@ -258,8 +262,8 @@ def test_a_plan_that_goes_well(mlflow: fakes.Store, watcher: Watcher, workers: W
     assert len(workers.started) == 2
 
 
-def test_who_watches_hears_everything(mlflow: fakes.Store, watcher: Watcher) -> None:
-    carried_out(mlflow, watcher)
+def test_the_watcher_gets_every_event(mlflow: fakes.Store, watcher: Watcher) -> None:
+    run_plan(mlflow, watcher)
     steps = [(event, step) for step in (1, 2, 3, 5) for event in ("sampled", "scored")]
     assert watcher.events == [
         ("begun", 0),
@@ -271,18 +275,18 @@ def test_who_watches_hears_everything(mlflow: fakes.Store, watcher: Watcher) -> 
     ]
 
 
-def test_a_figure_is_journalled_before_it_is_shown(
+def test_an_evaluation_is_spooled_before_it_is_shown(
     mlflow: fakes.Store, watcher: Watcher, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journalled: list[bool] = []
+    spooled: list[bool] = []
 
     def scored(evaluation: Evaluation) -> None:
-        said = f'"evaluation":{{"step":{evaluation.step},'
-        journalled.extend(said in path.read_text(encoding="utf-8") for path in journals(folder))
+        text = f'"evaluation":{{"step":{evaluation.step},'
+        spooled.extend(text in path.read_text(encoding="utf-8") for path in spools(folder))
 
     monkeypatch.setattr(watcher, "scored", scored)
-    carried_out(mlflow, watcher, seeds=1)
-    assert journalled == [True] * 4
+    run_plan(mlflow, watcher, seeds=1)
+    assert spooled == [True] * 4
 
 
 def test_the_store_is_opened_while_the_worker_starts(
@@ -294,47 +298,45 @@ def test_the_store_is_opened_while_the_worker_starts(
         started.append(len(workers.started))
         return mlflow
 
-    carried_out(mlflow, watcher, open_store=open_store)
+    run_plan(mlflow, watcher, open_store=open_store)
     assert started == [1, 2]
 
 
-def test_nothing_is_left_of_what_mlflow_has(
+def test_no_files_are_left_after_upload(
     mlflow: fakes.Store, watcher: Watcher, workers: Workers, folder: Path
 ) -> None:
-    carried_out(mlflow, watcher)
-    assert len({asked.folder for asked in workers.asked}) == 2
+    run_plan(mlflow, watcher)
+    assert len({request.folder for request in workers.requests}) == 2
     assert list(folder.iterdir()) == []
 
 
-def test_the_first_training_shares_its_start_with_the_opening_of_the_store(
-    mlflow: fakes.Store, watcher: Watcher
-) -> None:
-    outcome = carried_out(mlflow, watcher)
+def test_shared_phases_of_the_first_job(mlflow: fakes.Store, watcher: Watcher) -> None:
+    outcome = run_plan(mlflow, watcher)
     shared = ("import", "data", "other")
     assert [run.shared_phases for run in outcome.results] == [shared, shared, (), ()]
-    later = carried_out(mlflow, watcher, opens_store=False)
+    later = run_plan(mlflow, watcher, opens_store=False)
     assert [run.shared_phases for run in later.results] == [()] * 4
 
 
-def test_other_benchmarks_beside_it_are_recorded(mlflow: fakes.Store, watcher: Watcher) -> None:
+def test_exclusive_is_recorded(mlflow: fakes.Store, watcher: Watcher) -> None:
     for exclusive in (True, False):
-        outcome = carried_out(mlflow, watcher, seeds=1, exclusive=exclusive)
+        outcome = run_plan(mlflow, watcher, seeds=1, exclusive=exclusive)
         assert [run.conditions.exclusive for run in outcome.results] == [exclusive] * 2
 
 
-def test_enough_is_asked_before_each_seed_and_ends_the_plan(
+def test_enough_is_called_before_each_seed_and_ends_the_plan(
     mlflow: fakes.Store, watcher: Watcher
 ) -> None:
-    asked: list[list[tuple[int, int]]] = []
+    calls: list[list[tuple[int, int]]] = []
 
     def enough(results: Sequence[RunResult]) -> bool:
-        asked.append([(run.seed, run.steps) for run in results])
+        calls.append([(run.seed, run.steps) for run in results])
         return len(results) > 3
 
     earlier = [factories.run(2, seed=7)]
-    outcome = carried_out(mlflow, watcher, seeds=5, enough=enough, earlier=earlier)
+    outcome = run_plan(mlflow, watcher, seeds=5, enough=enough, earlier=earlier)
     assert (outcome.exit_status, outcome.error) == (0, None)
-    assert asked == [
+    assert calls == [
         [(7, 2)],
         [(7, 2), (0, 2), (0, 5)],
         [(7, 2), (0, 2), (0, 5), (1, 2), (1, 5)],
@@ -342,34 +344,32 @@ def test_enough_is_asked_before_each_seed_and_ends_the_plan(
     assert [(run.seed, run.steps) for run in outcome.results] == [(0, 2), (0, 5), (1, 2), (1, 5)]
 
 
-def test_enough_is_never_asked_between_rows_of_a_seed(
-    mlflow: fakes.Store, watcher: Watcher
-) -> None:
-    asked: list[int] = []
+def test_enough_is_not_called_between_jobs_of_a_seed(mlflow: fakes.Store, watcher: Watcher) -> None:
+    calls: list[int] = []
 
     def enough(results: Sequence[RunResult]) -> bool:
-        asked.append(len(results))
+        calls.append(len(results))
         return False
 
-    plan = laid_out(SMALL, seeds=range(2), independent=True)
+    plan = plan_of(SMALL, seeds=range(2), independent=True)
     execute(plan, factories.machine(), factories.ADDRESS, lambda: mlflow, watcher, enough=enough)
-    assert asked == [0, 2]
+    assert calls == [0, 2]
 
 
-# A worker that fails
+# Worker failures
 
 
-def test_the_others_go_on_where_one_fails(
+def test_other_jobs_go_on_after_a_failure(
     mlflow: fakes.Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault = 'if request["training_seed"] == 1 and step == 3: sys.exit(3)'
     monkeypatch.setattr(process, "COMMAND", fakes.worker(fault))
-    outcome = carried_out(mlflow, watcher, seeds=3)
+    outcome = run_plan(mlflow, watcher, seeds=3)
     assert (outcome.exit_status, outcome.error) == (0, None)
     assert endings(outcome) == [
         (0, 2, "finished"),
         (0, 5, "finished"),
-        (1, 2, "finished"),  # it had ended before
+        (1, 2, "finished"),  # it ended before the failure
         (1, 5, "failed"),
         (2, 2, "finished"),
         (2, 5, "finished"),
@@ -390,8 +390,8 @@ def test_a_worker_that_can_not_be_started(
     mlflow: fakes.Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(process, "COMMAND", (str(tmp_path / "no-python"),))
-    outcome = carried_out(mlflow, watcher)
-    assert (outcome.exit_status, outcome.results) == (EXIT_BROKE, ())
+    outcome = run_plan(mlflow, watcher)
+    assert (outcome.exit_status, outcome.results) == (EXIT_FAILURE, ())
     assert outcome.error is not None
     assert "no training process could be started" in outcome.error.message
     assert mlflow.calls == []
@@ -412,7 +412,7 @@ def test_an_interruption_leaves_runs_killed_and_ends_the_plan(
 ) -> None:
     monkeypatch.setattr(process, "COMMAND", fakes.worker(FOREVER))
     watcher.interruption = interruption
-    outcome = carried_out(mlflow, watcher)
+    outcome = run_plan(mlflow, watcher)
     assert (outcome.exit_status, outcome.error) == (exit_status, None)
     assert endings(outcome) == [(0, 2, "killed"), (0, 5, "killed")]
     for run in outcome.results:
@@ -430,7 +430,7 @@ def test_an_interruption_while_the_store_opens(
     def open_store() -> MlflowStore:
         raise KeyboardInterrupt
 
-    outcome = carried_out(mlflow, watcher, open_store=open_store)
+    outcome = run_plan(mlflow, watcher, open_store=open_store)
     assert (outcome.exit_status, outcome.error) == (EXIT_INTERRUPTED, None)
     assert endings(outcome) == [(0, 2, "killed"), (0, 5, "killed")]
     assert [run.run_id for run in outcome.results] == [None, None]
@@ -439,12 +439,12 @@ def test_an_interruption_while_the_store_opens(
 
 
 def signal_during(number: signal.Signals, wanted: str) -> Callable[[str, str], None]:
-    """A store's fault: a signal comes during its first call of this name."""
-    came: list[str] = []
+    """A store fault: a signal during the first call of this name."""
+    raised: list[str] = []
 
     def fault(call: str, run_id: str) -> None:
-        if call == wanted and not came:
-            came.append(run_id)
+        if call == wanted and not raised:
+            raised.append(run_id)
             signal.raise_signal(number)
 
     return fault
@@ -454,7 +454,7 @@ def signal_during(number: signal.Signals, wanted: str) -> Callable[[str, str], N
     ("number", "exit_status"),
     [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_TERMINATED)],
 )
-def test_a_signal_while_runs_are_made_loses_sight_of_none(
+def test_a_signal_while_runs_are_created_ends_all_of_them(
     mlflow: fakes.Store,
     watcher: Watcher,
     workers: Workers,
@@ -462,7 +462,7 @@ def test_a_signal_while_runs_are_made_loses_sight_of_none(
     exit_status: int,
 ) -> None:
     mlflow.fault = signal_during(number, "start")
-    outcome = carried_out(mlflow, watcher)
+    outcome = run_plan(mlflow, watcher)
     assert outcome.exit_status == exit_status
     assert mlflow.calls == [
         ("start", "id-0-2", None),
@@ -473,17 +473,17 @@ def test_a_signal_while_runs_are_made_loses_sight_of_none(
     assert workers.are_gone
 
 
-def test_a_signal_while_a_row_ends_leaves_it_finished(
+def test_a_signal_while_a_run_is_finished(
     mlflow: fakes.Store, watcher: Watcher, workers: Workers
 ) -> None:
     mlflow.fault = signal_during(signal.SIGINT, "finish")
-    outcome = carried_out(mlflow, watcher)
+    outcome = run_plan(mlflow, watcher)
     assert outcome.exit_status == EXIT_INTERRUPTED
     assert endings(outcome) == [(0, 2, "finished"), (0, 5, "killed")]
     assert workers.are_gone
 
 
-def test_a_second_signal_does_not_keep_runs_from_being_ended(
+def test_runs_are_ended_despite_a_second_signal(
     mlflow: fakes.Store,
     watcher: Watcher,
     workers: Workers,
@@ -493,7 +493,7 @@ def test_a_second_signal_does_not_keep_runs_from_being_ended(
     watcher.interruption = KeyboardInterrupt
     mlflow.fault = signal_during(signal.SIGINT, "finish")
     with pytest.raises(KeyboardInterrupt):
-        carried_out(mlflow, watcher)
+        run_plan(mlflow, watcher)
     assert [call for call in mlflow.calls if call[0] == "finish"] == [
         ("finish", "id-0-2", "killed"),
         ("finish", "id-0-5", "killed"),
@@ -501,19 +501,19 @@ def test_a_second_signal_does_not_keep_runs_from_being_ended(
     assert workers.are_gone
 
 
-# A store that fails
+# Store failures
 
 
 def full(call: str, _: str) -> None:
-    raise BenchError(f"MLflow failed at {call}: the disk is full", exit_status=EXIT_BROKE)
+    raise BenchError(f"MLflow failed at {call}: the disk is full", exit_status=EXIT_FAILURE)
 
 
 def full_at(wanted: str) -> Callable[[str, str], None]:
-    """A store's fault: it takes no call of this name."""
+    """A store fault: every call of this name fails."""
     return lambda call, run_id: full(call, run_id) if call == wanted else None
 
 
-@pytest.mark.parametrize("exit_status", [EXIT_BROKE, EXIT_WRONG_REQUEST])
+@pytest.mark.parametrize("exit_status", [EXIT_FAILURE, EXIT_USAGE])
 def test_a_store_that_can_not_be_opened(
     mlflow: fakes.Store, watcher: Watcher, workers: Workers, exit_status: int
 ) -> None:
@@ -522,7 +522,7 @@ def test_a_store_that_can_not_be_opened(
     def open_store() -> MlflowStore:
         raise error
 
-    outcome = carried_out(mlflow, watcher, open_store=open_store)
+    outcome = run_plan(mlflow, watcher, open_store=open_store)
     assert (outcome.exit_status, outcome.error) == (exit_status, error)
     assert endings(outcome) == [(0, 2, "failed"), (0, 5, "failed")]
     assert watcher.events == [("begun", 0), ("ended", 0, None, "")]
@@ -530,86 +530,88 @@ def test_a_store_that_can_not_be_opened(
     assert len(workers.started) == 1
 
 
-def journals(folder: Path) -> list[Path]:
+def spools(folder: Path) -> list[Path]:
     return sorted((folder / "mlruns" / ".runs").glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("call", ["start", "log", "finish"])
-def test_training_goes_on_where_the_store_fails_on_the_way(
+def test_training_goes_on_after_a_store_failure(
     mlflow: fakes.Store, watcher: Watcher, workers: Workers, folder: Path, call: str
 ) -> None:
     mlflow.fault = full_at(call)
-    outcome = carried_out(mlflow, watcher)
-    assert outcome.exit_status == 0  # what was measured is reported on
+    outcome = run_plan(mlflow, watcher)
+    assert outcome.exit_status == 0  # the results are complete
     assert outcome.error is not None
-    assert outcome.error.exit_status == EXIT_BROKE
+    assert outcome.error.exit_status == EXIT_FAILURE
     assert f"MLflow failed at {call}: the disk is full" in outcome.error.message
-    assert "results wait in mlruns/.runs, the next command" in outcome.error.hint
+    assert "results are in mlruns/.runs, the next command" in outcome.error.hint
     assert [status for _, _, status in endings(outcome)] == ["finished"] * 4
     warnings = [line for event, line, *_ in watcher.events if event == "warned"]
     assert len(warnings) == 1
-    assert "the training goes on" in warnings[0]
-    assert len(journals(folder)) == 2
+    assert "the training continues" in warnings[0]
+    assert len(spools(folder)) == 2
     assert len(workers.started) == 2
     assert workers.are_gone
 
 
-def test_a_store_that_comes_back_gets_everything(
+def test_a_store_that_recovers_gets_everything(
     mlflow: fakes.Store, watcher: Watcher, folder: Path
 ) -> None:
-    def gone_for_the_first_seed(call: str, run_id: str) -> None:
+    def fail_for_the_first_seed(call: str, run_id: str) -> None:
         if watcher.events.count(("begun", 1)) == 0:
             full(call, run_id)
 
-    mlflow.fault = gone_for_the_first_seed
-    outcome = carried_out(mlflow, watcher)
+    mlflow.fault = fail_for_the_first_seed
+    outcome = run_plan(mlflow, watcher)
     assert (outcome.exit_status, outcome.error) == (0, None)
     assert [finished.run for finished in mlflow.finished] == [
         *outcome.results[2:],
         *outcome.results[:2],
     ]
-    # The runs of the first seed may have been made by the call that failed.
-    made = [call for call in mlflow.calls if call[0] in ("start", "find")]
-    assert [call for call, *_ in made] == ["start", "start", "find", "start"]
+    # The failed call may have created the runs of the first seed.
+    created = [call for call in mlflow.calls if call[0] in ("start", "find")]
+    assert [call for call, *_ in created] == ["start", "start", "find", "start"]
     assert list(folder.iterdir()) == []
 
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long was slept each time; the clock goes by it alone."""
-    each: list[float] = []
-    clock = SimpleNamespace(monotonic=lambda: sum(each), sleep=each.append, time=time.time)
+    """The durations of sleeps, which alone advance the clock."""
+    durations: list[float] = []
+    clock = SimpleNamespace(
+        monotonic=lambda: sum(durations), sleep=durations.append, time=time.time
+    )
     monkeypatch.setattr(executor, "time", clock)
-    return each
+    return durations
 
 
-def test_with_patience_a_store_is_asked_again_at_the_end(
+def test_a_failing_store_is_retried_at_the_end(
     mlflow: fakes.Store, watcher: Watcher, folder: Path, slept: list[float]
 ) -> None:
-    def gone_for_a_while(call: str, run_id: str) -> None:
+    def fail_for_15_seconds(call: str, run_id: str) -> None:
         if sum(slept) < 15:
             full(call, run_id)
 
-    mlflow.fault = gone_for_a_while
-    outcome = carried_out(mlflow, watcher, seeds=1, patience_seconds=60)
+    mlflow.fault = fail_for_15_seconds
+    outcome = run_plan(mlflow, watcher, seeds=1, retry_seconds=60)
     assert (outcome.exit_status, outcome.error) == (0, None)
     assert slept == [5.0] * 3
     assert [finished.run for finished in mlflow.finished] == [*outcome.results]
     assert list(folder.iterdir()) == []
 
 
-def test_patience_ends(
+def test_retries_end_after_retry_seconds(
     mlflow: fakes.Store, watcher: Watcher, folder: Path, slept: list[float]
 ) -> None:
     mlflow.fault = full_at("finish")
-    outcome = carried_out(mlflow, watcher, seeds=1, patience_seconds=60)
+    outcome = run_plan(mlflow, watcher, seeds=1, retry_seconds=60)
     assert outcome.error is not None
     assert sum(slept) == 60
-    assert len(journals(folder)) == 1
+    assert len(spools(folder)) == 1
 
 
 @pytest.mark.parametrize(("interruption", "status", "_reason"), INTERRUPTIONS)
-def test_patience_heeds_the_user(
+def test_an_interruption_ends_the_retries(
     mlflow: fakes.Store,
     watcher: Watcher,
     folder: Path,
@@ -624,10 +626,10 @@ def test_patience_heeds_the_user(
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupted, time=time.time)
     monkeypatch.setattr(executor, "time", clock)
     mlflow.fault = full_at("finish")
-    outcome = carried_out(mlflow, watcher, seeds=1, patience_seconds=60)
+    outcome = run_plan(mlflow, watcher, seeds=1, retry_seconds=60)
     assert outcome.exit_status == status
     assert [run.status for run in outcome.results] == ["finished"] * 2
-    assert len(journals(folder)) == 1
+    assert len(spools(folder)) == 1
 
 
 def test_a_worker_that_fails_while_the_store_does(
@@ -638,7 +640,7 @@ def test_a_worker_that_fails_while_the_store_does(
 ) -> None:
     monkeypatch.setattr(process, "COMMAND", fakes.worker("sys.exit(3)"))
     mlflow.fault = full_at("finish")
-    outcome = carried_out(mlflow, watcher, seeds=1)
+    outcome = run_plan(mlflow, watcher, seeds=1)
     assert outcome.error is not None
     assert "the disk is full" in outcome.error.message
     assert [run.failure for run in outcome.results] == [
@@ -646,21 +648,21 @@ def test_a_worker_that_fails_while_the_store_does(
     ] * 2
 
 
-# A disk that is full
+# A full disk
 
 
 class FullDisk(Spool):
-    """A journal on a disk that takes nothing."""
+    """A spool on a full disk."""
 
     def _write(self) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_journal_that_can_not_be_written_costs_nothing_while_the_store_takes_all(
+def test_nothing_is_lost_without_a_spool_while_the_store_works(
     mlflow: fakes.Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "Journal", FullDisk)
-    outcome = carried_out(mlflow, watcher)
+    monkeypatch.setattr(recorder, "Spool", FullDisk)
+    outcome = run_plan(mlflow, watcher)
     assert (outcome.exit_status, outcome.error) == (0, None)
     assert [status for _, _, status in endings(outcome)] == ["finished"] * 4
     assert [finished.run for finished in mlflow.finished] == list(outcome.results)
@@ -668,21 +670,21 @@ def test_a_journal_that_can_not_be_written_costs_nothing_while_the_store_takes_a
     assert "can't write to mlruns/.runs: No space left on device" in warning
 
 
-def test_a_full_disk_that_the_store_is_on_too(
+def test_a_full_disk_and_a_failing_store(
     mlflow: fakes.Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "Journal", FullDisk)
+    monkeypatch.setattr(recorder, "Spool", FullDisk)
     mlflow.fault = full_at("log")
-    outcome = carried_out(mlflow, watcher)
+    outcome = run_plan(mlflow, watcher)
     assert [status for _, _, status in endings(outcome)] == ["finished"] * 4
     assert outcome.error is not None
-    assert outcome.error.exit_status == EXIT_BROKE
-    assert "mlruns/.runs takes nothing either: No space left on device" in outcome.error.message
+    assert outcome.error.exit_status == EXIT_FAILURE
+    assert "can't write to mlruns/.runs either: No space left on device" in outcome.error.message
     assert len([event for event, *_ in watcher.events if event == "warned"]) == 2
 
 
 @pytest.mark.parametrize(("interruption", "exit_status", "reason"), INTERRUPTIONS)
-def test_an_interruption_stays_one_where_the_store_fails(
+def test_an_interruption_while_the_store_fails(
     mlflow: fakes.Store,
     watcher: Watcher,
     workers: Workers,
@@ -694,19 +696,19 @@ def test_an_interruption_stays_one_where_the_store_fails(
     monkeypatch.setattr(process, "COMMAND", fakes.worker(FOREVER))
     watcher.interruption = interruption
     mlflow.fault = full_at("finish")
-    outcome = carried_out(mlflow, watcher)
+    outcome = run_plan(mlflow, watcher)
     assert outcome.exit_status == exit_status
     assert outcome.error is not None
     assert [run.failure for run in outcome.results] == [reason, reason]
     assert workers.are_gone
 
 
-def test_a_fault_of_our_own_is_not_hidden_and_leaves_no_worker(
+def test_an_unexpected_exception_is_raised_and_leaves_no_worker(
     mlflow: fakes.Store, watcher: Watcher, workers: Workers
 ) -> None:
     def open_store() -> MlflowStore:
         raise LookupError("a mistake in the program")
 
     with pytest.raises(LookupError):
-        carried_out(mlflow, watcher, open_store=open_store)
+        run_plan(mlflow, watcher, open_store=open_store)
     assert workers.are_gone

@@ -1,4 +1,4 @@
-"""The parent's end of a training process, with stand-ins that train nothing."""
+"""Worker processes as their parent sees them, with fake workers."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ REQUEST = Request(
     model="paper-cnn",
     hyperparameters=PaperCnnHyperparameters(),
     training_seed=3,
-    rows=(1_000, 2_500),
+    step_counts=(1_000, 2_500),
     grid=Grid(first=1, every=100),
     source=SOURCE,
     execution=Execution(threads=2),
     folder="nowhere",
     started_at=1_800_000_000.0,
 )
-CALIBRATED = CalibrationMessage(step=0, seconds=0.25, surroundings=Surroundings())
+CALIBRATION = CalibrationMessage(step=0, seconds=0.25, surroundings=Surroundings())
 READY, DONE = '{"kind": "ready"}', '{"kind": "done"}'
-BEGIN = "import os, signal, sys, threading\nsys.stdin.readline()\n"
-"""Of every stand-in: it has heard its request."""
+READ_REQUEST = "import os, signal, sys, threading\nsys.stdin.readline()\n"
+"""Start of every fake worker: it reads its request."""
 
 Start = Callable[[str], WorkerProcess]
 
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Starts Python code in place of the worker."""
+    """Starts Python code instead of the worker."""
 
     def starter(code: str) -> WorkerProcess:
-        monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", BEGIN + code))
+        monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", READ_REQUEST + code))
         return WorkerProcess(REQUEST, tmp_path / "worker.log")
 
     return starter
@@ -53,11 +53,11 @@ def is_gone(worker: WorkerProcess) -> bool:
     return worker._process.poll() is not None
 
 
-def test_the_worker_is_a_module_that_no_file_of_the_users_shadows() -> None:
+def test_the_worker_ignores_modules_in_the_working_directory() -> None:
     assert (sys.executable, "-P", "-m", "mnist_bench.worker") == process.COMMAND
 
 
-# What is said
+# Messages
 
 
 def test_a_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,19 +75,19 @@ print('{DONE}')
         messages = worker.messages()
         assert next(messages) == Ready()
         worker.go()
-        assert list(messages) == [CALIBRATED, Done()]
+        assert list(messages) == [CALIBRATION, Done()]
         assert worker.end() is None
     assert Request.model_validate_json(log.read_text(encoding="utf-8")) == REQUEST
 
 
-def test_what_is_printed_to_standard_error_is_no_message(start: Start) -> None:
+def test_standard_error_is_logged(start: Start) -> None:
     with start(f"print('noise', file=sys.stderr)\nprint('{DONE}')") as worker:
         assert list(worker.messages()) == [Done()]
         assert worker.end() is None
         assert worker.log_tail() == "noise"
 
 
-# How it ends
+# The end
 
 
 @pytest.mark.parametrize("status", [3, 0])
@@ -108,10 +108,10 @@ def test_a_signal_is_named(start: Start, name: str, words: str) -> None:
 
 
 def test_a_signal_without_a_name_is_numbered() -> None:
-    assert process._death(-99) == "the training process was ended by signal 99"
+    assert process._exit_text(-99) == "the training process was ended by signal 99"
 
 
-def test_its_own_reason_comes_before_its_status(start: Start) -> None:
+def test_a_reported_failure_has_precedence_over_the_status(start: Start) -> None:
     line = '{"kind": "failure", "reason": "ValueError: no images"}'
     with start(f"print('{line}')\nsys.exit(1)") as worker:
         assert list(worker.messages()) == [Failure(reason="ValueError: no images")]
@@ -119,14 +119,14 @@ def test_its_own_reason_comes_before_its_status(start: Start) -> None:
 
 
 @pytest.mark.parametrize("line", ["Segmentation fault", "{}", '{"kind": "song"}', "\xff"])
-def test_what_is_no_message_ends_the_conversation(start: Start, line: str) -> None:
-    said = [READY, line, DONE]
-    code = f"for line in {said!a}: sys.stdout.buffer.write(line.encode('latin-1') + b'\\n')"
+def test_an_invalid_line_ends_the_worker(start: Start, line: str) -> None:
+    lines = [READY, line, DONE]
+    code = f"for line in {lines!a}: sys.stdout.buffer.write(line.encode('latin-1') + b'\\n')"
     with start(code) as worker:
         assert list(worker.messages()) == [Ready()]
         reason = worker.end()
     assert reason is not None
-    assert reason.startswith("the training process said what is no message: ")
+    assert reason.startswith("the training process wrote an unexpected line: ")
     assert repr(line.encode("latin-1"))[2:-1] in reason
 
 
@@ -138,7 +138,7 @@ def test_a_long_line_is_cut(start: Start) -> None:
     assert len(reason) < 300
 
 
-def test_a_worker_that_is_done_but_does_not_end_is_ended(
+def test_a_worker_that_is_done_but_does_not_exit_is_killed(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_END_SECONDS", 0.1)
@@ -149,7 +149,7 @@ def test_a_worker_that_is_done_but_does_not_end_is_ended(
         assert is_gone(worker)
 
 
-def test_a_worker_that_talks_nonsense_and_goes_on_is_ended(
+def test_a_worker_that_prints_nonsense_is_killed(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_END_SECONDS", 0.1)
@@ -159,9 +159,9 @@ def test_a_worker_that_talks_nonsense_and_goes_on_is_ended(
         assert is_gone(worker)
 
 
-# What ends it
+# Killing it
 
-DEAF = f"""
+IGNORING_SIGNALS = f"""
 for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
     if hasattr(signal, name):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -170,24 +170,24 @@ threading.Event().wait()
 """
 
 
-def test_kill_ends_a_process_that_ignores_everything(start: Start) -> None:
-    worker = start(DEAF)
+def test_kill_ends_a_process_that_ignores_signals(start: Start) -> None:
+    worker = start(IGNORING_SIGNALS)
     assert next(worker.messages()) == Ready()
     worker.kill()
     assert is_gone(worker)
     assert worker._stdin.closed
     assert worker._stdout.closed
-    worker.kill()  # there is nothing left to do, and it does nothing
+    worker.kill()  # a second kill does nothing
 
 
-def test_the_block_ends_it_whatever_happens(start: Start) -> None:
-    with pytest.raises(KeyboardInterrupt), start(DEAF) as worker:
+def test_the_with_block_kills_it_after_an_exception(start: Start) -> None:
+    with pytest.raises(KeyboardInterrupt), start(IGNORING_SIGNALS) as worker:
         assert next(worker.messages()) == Ready()
         raise KeyboardInterrupt
     assert is_gone(worker)
 
 
-def test_the_word_to_go_may_come_too_late(start: Start) -> None:
+def test_go_after_the_worker_has_exited(start: Start) -> None:
     with start("sys.exit(3)") as worker:
         assert list(worker.messages()) == []
         assert worker._process.wait(30) == 3
@@ -195,14 +195,12 @@ def test_the_word_to_go_may_come_too_late(start: Start) -> None:
         assert worker.end() == "the training process ended early with exit status 3"
 
 
-def test_a_request_nobody_reads_is_no_fault_of_the_parents(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_that_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     popen = subprocess.Popen
 
     def start_and_wait(*args, **kwargs) -> subprocess.Popen[bytes]:
         started = popen(*args, **kwargs)
-        started.wait(30)  # it is gone before its request is written
+        started.wait(30)  # it has exited before its request is written
         return started
 
     monkeypatch.setattr(process.subprocess, "Popen", start_and_wait)
@@ -213,7 +211,7 @@ def test_a_request_nobody_reads_is_no_fault_of_the_parents(
         assert worker.end() == "the training process ended early with exit status 4"
 
 
-# Its log
+# The log
 
 
 def test_the_end_of_the_log(start: Start) -> None:

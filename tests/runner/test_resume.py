@@ -1,4 +1,4 @@
-"""What is recorded already, and what is left to train."""
+"""What is recorded of a plan already, and what remains to be trained."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCENARIO = paper.PROTOCOL.model_copy(update={"steps": (250, 501)})
 
 
 class Store(fakes.Store):
-    """A store with finished runs in it, the newest first."""
+    """A store with finished runs, newest first."""
 
     def __init__(self, *runs: RunResult) -> None:
         super().__init__()
@@ -35,44 +35,44 @@ def plan(**changes: Any) -> TrainingPlan:
     return make_plan("table-1", SCENARIO, factories.SOURCE, **values)
 
 
-def rest_of(store: Store, **changes: Any) -> resume.Remaining:
+def remaining_of(store: Store, **changes: Any) -> resume.Remaining:
     return resume.remaining_of(plan(**changes), factories.machine(), store)
 
 
-def left(rest: resume.Remaining) -> list[tuple[int, tuple[int, ...]]]:
-    return [(trajectory.seed, trajectory.rows) for trajectory in rest.plan.trajectories]
+def remaining_steps(remaining: resume.Remaining) -> list[tuple[int, tuple[int, ...]]]:
+    return [(job.seed, job.step_counts) for job in remaining.plan.jobs]
 
 
 def test_nothing_is_recorded_yet() -> None:
-    rest = rest_of(Store())
-    assert left(rest) == [(0, (250, 501)), (1, (250, 501))]
-    assert rest.earlier == ()
+    remaining = remaining_of(Store())
+    assert remaining_steps(remaining) == [(0, (250, 501)), (1, (250, 501))]
+    assert remaining.earlier == ()
 
 
-def test_only_what_is_missing_is_left() -> None:
-    there = [factories.run(501, seed=1), factories.run(250, seed=0), factories.run(250, seed=1)]
-    rest = rest_of(Store(*there))
-    assert left(rest) == [(0, (501,))]
-    assert [(run.seed, run.steps) for run in rest.earlier] == [(0, 250), (1, 250), (1, 501)]
+def test_only_missing_step_counts_remain() -> None:
+    recorded = [factories.run(501, seed=1), factories.run(250, seed=0), factories.run(250, seed=1)]
+    remaining = remaining_of(Store(*recorded))
+    assert remaining_steps(remaining) == [(0, (501,))]
+    assert [(run.seed, run.steps) for run in remaining.earlier] == [(0, 250), (1, 250), (1, 501)]
     new = factories.run(501, seed=0)
-    assert rest.joined([new]) == (there[1], new, there[2], there[0])
+    assert remaining.joined([new]) == (recorded[1], new, recorded[2], recorded[0])
 
 
 def test_nothing_is_missing() -> None:
-    there = [factories.run(steps, seed=seed) for steps in (250, 501) for seed in range(2)]
-    rest = rest_of(Store(*there))
-    assert left(rest) == []
-    assert len(rest.joined([])) == 4
+    recorded = [factories.run(steps, seed=seed) for steps in (250, 501) for seed in range(2)]
+    remaining = remaining_of(Store(*recorded))
+    assert remaining_steps(remaining) == []
+    assert len(remaining.joined([])) == 4
 
 
-def test_a_shorter_row_is_trained_where_a_longer_one_is_there() -> None:
-    assert left(rest_of(Store(factories.run(501)), seeds=range(1))) == [(0, (250,))]
+def test_a_shorter_step_count_is_trained_even_if_a_longer_one_is_recorded() -> None:
+    assert remaining_steps(remaining_of(Store(factories.run(501)), seeds=range(1))) == [(0, (250,))]
 
 
-def test_of_two_runs_of_a_row_the_newest_stands() -> None:
+def test_the_newest_of_two_runs_counts() -> None:
     newest, oldest = factories.run(250, run_id="newest"), factories.run(250, run_id="oldest")
-    rest = rest_of(Store(newest, oldest), seeds=range(1))
-    assert [run.run_id for run in rest.earlier] == ["newest"]
+    remaining = remaining_of(Store(newest, oldest), seeds=range(1))
+    assert [run.run_id for run in remaining.earlier] == ["newest"]
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,14 @@ def test_of_two_runs_of_a_row_the_newest_stands() -> None:
     ],
     ids=str,
 )
-def test_a_run_that_answers_another_question_is_none(change: dict[str, Any]) -> None:
+def test_a_run_that_differs_does_not_count(change: dict[str, Any]) -> None:
     same = factories.run(250)
-    assert left(rest_of(Store(same), seeds=range(1))) == [(0, (501,))]
+    assert remaining_steps(remaining_of(Store(same), seeds=range(1))) == [(0, (501,))]
     other = same.model_copy(update=change)
-    assert left(rest_of(Store(other), seeds=range(1))) == [(0, (250, 501))]
+    assert remaining_steps(remaining_of(Store(other), seeds=range(1))) == [(0, (250, 501))]
 
 
-def test_rows_from_zero_are_not_those_of_a_shared_training() -> None:
+def test_runs_of_a_shared_training_are_not_independent_ones() -> None:
     shared = [factories.run(steps) for steps in (250, 501)]
-    rest = rest_of(Store(*shared), seeds=range(1), independent=True)
-    assert left(rest) == [(0, (250,)), (0, (501,))]
+    remaining = remaining_of(Store(*shared), seeds=range(1), independent=True)
+    assert remaining_steps(remaining) == [(0, (250,)), (0, (501,))]

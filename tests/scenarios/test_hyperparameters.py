@@ -1,4 +1,4 @@
-"""Hyperparameters by model: of which type a record's are, and what they share."""
+"""Hyperparameters: their type by model, and shared properties."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MODELS = list(HYPERPARAMETERS.items())
 
 
 @pytest.mark.parametrize(("model", "kind"), MODELS)
-def test_a_record_reads_back_the_type_of_its_model(model, kind) -> None:
-    """Those of LeNet-5 have the paper's names too: a guess by names would be the first of them."""
+def test_a_record_is_parsed_as_the_type_of_its_model(model, kind) -> None:
+    """The fields of two models may be the same, so that they don't identify the type."""
     result = run(model=model, hyperparameters=kind())
     back = RunResult.model_validate_json(result.model_dump_json())
     assert back == result
@@ -37,14 +37,14 @@ def test_a_record_reads_back_the_type_of_its_model(model, kind) -> None:
 
 
 @pytest.mark.parametrize(("model", "kind"), MODELS)
-def test_a_scenario_without_any_has_the_models_own(model, kind) -> None:
+def test_a_scenario_without_hyperparameters_has_the_models_defaults(model, kind) -> None:
     assert Scenario(title="A", model=model, steps=(1,), eval_every=1).hyperparameters == kind()
 
 
-def test_a_record_of_before_there_were_other_models_is_read() -> None:
-    told = json.loads(run().model_dump_json())
-    told["hyperparameters"] = {"learning_rate": 0.001, "batch_size": 50, "dropout_rate": 0.5}
-    assert RunResult.model_validate_json(json.dumps(told)) == run()
+def test_a_record_from_before_other_models_can_be_read() -> None:
+    record = json.loads(run().model_dump_json())
+    record["hyperparameters"] = {"learning_rate": 0.001, "batch_size": 50, "dropout_rate": 0.5}
+    assert RunResult.model_validate_json(json.dumps(record)) == run()
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_a_record_of_before_there_were_other_models_is_read() -> None:
     [
         ("lenet-5", PaperCnnHyperparameters(), "valid dictionary"),
         ("lenet-5", {"hidden_units": 3}, "not permitted"),
-        ("lenet-6", {}, "no model is called 'lenet-6'"),
+        ("lenet-6", {}, "there is no model 'lenet-6'"),
         ("svm-rbf", {"C": 0.0}, "greater than 0"),
-        ("k-nearest-neighbours", {"neighbours": 11, "train_images": 10}, "11 neighbours can't be"),
+        ("k-nearest-neighbours", {"neighbours": 11, "train_images": 10}, "11 neighbours exceed"),
     ],
 )
-def test_those_of_no_model_or_another_are_refused(model, hyperparameters, fault) -> None:
+def test_invalid_hyperparameters_raise(model, hyperparameters, fault) -> None:
     with pytest.raises(ValidationError, match=fault):
         run(model=model, hyperparameters=hyperparameters)
 
@@ -70,11 +70,11 @@ def test_those_of_no_model_or_another_are_refused(model, hyperparameters, fault)
         (SvmHyperparameters(train_images=1_000), 1_000),
     ],
 )
-def test_images_of_one_step(hyperparameters, images) -> None:
+def test_images_per_step(hyperparameters, images) -> None:
     assert hyperparameters.images_per_step == images
 
 
-def test_images_a_second_are_those_that_were_fitted() -> None:
+def test_images_per_second_of_a_fitted_method() -> None:
     fitted = run(
         steps=1, model="svm-rbf", hyperparameters=SvmHyperparameters(train_images=5_000),
         eval_every=1,
@@ -100,11 +100,11 @@ def test_images_a_second_are_those_that_were_fitted() -> None:
         (NeighboursHyperparameters(), "train_images 55000, neighbours 3"),
     ],
 )
-def test_in_words(hyperparameters, words) -> None:
-    assert hyperparameters.in_words == words
+def test_description(hyperparameters, words) -> None:
+    assert hyperparameters.description == words
 
 
-def test_the_documents_schema_knows_them_all() -> None:
+def test_the_documents_schema_contains_every_type() -> None:
     schema = Document.model_json_schema()["$defs"]["RunSummary"]["properties"]["hyperparameters"]
-    told = {kind["$ref"].rpartition("/")[2] for kind in schema["anyOf"]}
-    assert told == {kind.__name__ for kind in HYPERPARAMETERS.values()}
+    names = {kind["$ref"].rpartition("/")[2] for kind in schema["anyOf"]}
+    assert names == {kind.__name__ for kind in HYPERPARAMETERS.values()}

@@ -1,4 +1,4 @@
-"""The paper's figures, written down a second time."""
+"""The paper's values, written down a second time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_table_1() -> None:
     assert paper.TARGET_ACCURACIES == (0.984, 0.9888, 0.9918, 0.9928)
 
 
-def test_what_the_paper_says_otherwise_in_its_text() -> None:
+def test_accuracy_in_the_papers_text() -> None:
     assert (paper.RUNNING_TEXT_STEPS, paper.RUNNING_TEXT_ACCURACY) == (2_500, 0.988)
 
 
@@ -50,7 +50,7 @@ def test_paper_label() -> None:
     assert paper.paper_label(8_401) == 8_400
 
 
-def test_the_papers_steps_lie_on_its_grid() -> None:
+def test_the_papers_steps_are_on_its_grid() -> None:
     assert all(row.paper_step + 1 in paper.PROTOCOL.grid for row in paper.TABLE_1)
 
 
@@ -60,5 +60,5 @@ def test_row_of(row: paper.Table1Row) -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 900, 999, 20_000])
-def test_no_row_of_other_step_counts(steps: int) -> None:
+def test_row_of_another_step_count_is_none(steps: int) -> None:
     assert paper.row_of(steps) is None

@@ -1,4 +1,4 @@
-"""What MLflow is told, on a real database in a folder of the tests' own."""
+"""Writing to and reading from MLflow, with a real database in a temporary folder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ import pytest
 from factories import evaluations, machine, run
 
 from mnist_bench.core import process_identity
-from mnist_bench.core.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 from mnist_bench.results.run import Evaluation, RunResult, Status
-from mnist_bench.tracking import mlflow_errors as database
-from mnist_bench.tracking import mlflow_setup
-from mnist_bench.tracking.mlflow_reader import existing_store
+from mnist_bench.tracking import mlflow_errors, mlflow_setup
+from mnist_bench.tracking.mlflow_reader import open_existing_store
 from mnist_bench.tracking.mlflow_store import MlflowStore, Started
 from mnist_bench.tracking.run_notes import run_description
 from mnist_bench.tracking.schema import Point
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from mlflow.store.entities import PagedList
 
 EVALUATIONS = evaluations(1_000, 0.985, final=0.98, selected=0.97)
-"""Best on test after 801 updates, on validation after the first; the last state off the grid."""
+"""Test maximum after 801 updates, validation maximum after the first; last step off the grid."""
 SECONDS = {
     "import": 4.0,
     "data": 0.5,
@@ -56,13 +55,13 @@ def sqlite_uri(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One database for all tests, since to make one takes seconds."""
+    """One database for all tests, since creating one takes seconds."""
     return sqlite_uri(tmp_path_factory.mktemp("database") / "mlflow.db")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory; its name is not spelled alike in a URI."""
+    """The working directory; its name needs escaping in a URI."""
     path = tmp_path / "a folder"
     path.mkdir()
     monkeypatch.chdir(path)
@@ -71,42 +70,42 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def name() -> str:
-    """An experiment that no other test knows."""
+    """Unique name of an experiment."""
     return f"experiment {uuid.uuid4().hex}"
 
 
 @pytest.fixture
-def opened(uri: str, folder: Path, name: str) -> MlflowStore:
+def store(uri: str, folder: Path, name: str) -> MlflowStore:
     return MlflowStore(uri, name)
 
 
 @pytest.fixture
-def client(uri: str, opened: MlflowStore) -> MlflowClient:
-    """Reads what was recorded, as a user's own program would."""
+def client(uri: str, store: MlflowStore) -> MlflowClient:
+    """A client that reads what was recorded."""
     return mlflow_setup.import_mlflow().MlflowClient(tracking_uri=uri)
 
 
 def timed(scored: Sequence[Evaluation]) -> list[Point]:
-    """Heard of at one second a step, with the memory of that step."""
+    """Points at one second per step, with resident memory."""
     return [
         Point(each.step, NOON_MS + 1_000 * each.step, evaluation=each, rss_bytes=9_000 + each.step)
         for each in scored
     ]
 
 
-def start(opened: MlflowStore, run_of: RunResult, *, look_first: bool = False) -> Started:
-    return opened.start(
-        run_of,
+def start(store: MlflowStore, result: RunResult, *, may_exist: bool = False) -> Started:
+    return store.start(
+        result,
         "It has begun. Status: running.",
         OWNER,
         machine(),
         at_ms=NOON_MS,
-        look_first=look_first,
+        may_exist=may_exist,
     )
 
 
-def begun(opened: MlflowStore, **changes: Any) -> RunResult:
-    """A run before its first step, made in the store."""
+def started(store: MlflowStore, **changes: Any) -> RunResult:
+    """A run before its first step, created in the store."""
     nothing: dict[str, Any] = {
         "status": None,
         "run_id": None,
@@ -116,12 +115,12 @@ def begun(opened: MlflowStore, **changes: Any) -> RunResult:
         "memory_method": None,
     }
     before = run(1_000, seed=3, **(nothing | changes))
-    return before.model_copy(update={"run_id": start(opened, before).run_id})
+    return before.model_copy(update={"run_id": start(store, before).run_id})
 
 
-def recorded(opened: MlflowStore, files: Sequence[Path] = (), **changes: Any) -> RunResult:
-    """A run from its beginning to its end."""
-    run_id = begun(opened).run_id
+def recorded_run(store: MlflowStore, files: Sequence[Path] = (), **changes: Any) -> RunResult:
+    """A run that is recorded completely."""
+    run_id = started(store).run_id
     values = {
         "evaluations": EVALUATIONS,
         "seconds": SECONDS,
@@ -131,8 +130,8 @@ def recorded(opened: MlflowStore, files: Sequence[Path] = (), **changes: Any) ->
         "reasons": ("on battery", "other load"),
     }
     whole = run(1_000, seed=3, **(values | changes))
-    opened.log(run_id, timed(whole.evaluations))
-    opened.finish(whole, run_description(whole, "A title"), lambda: files, at_ms=END_MS)
+    store.log(run_id, timed(whole.evaluations))
+    store.finish(whole, run_description(whole, "A title"), lambda: files, at_ms=END_MS)
     return whole
 
 
@@ -150,17 +149,17 @@ def history(client: MlflowClient, recorded: RunResult, name: str) -> list[tuple[
 # What is recorded
 
 
-def test_a_run_that_has_begun(client: MlflowClient, opened: MlflowStore) -> None:
-    made = found(client, begun(opened))
+def test_started_run(client: MlflowClient, store: MlflowStore) -> None:
+    made = found(client, started(store))
     assert made.info.status == "RUNNING"
-    assert made.info.experiment_id == opened.experiment_id
+    assert made.info.experiment_id == store.experiment_id
     assert made.data.tags["mlflow.note.content"] == "It has begun. Status: running."
     assert made.data.params["steps"] == "1000"
     assert made.data.metrics == {}
 
 
-def test_params(client: MlflowClient, opened: MlflowStore) -> None:
-    assert found(client, recorded(opened)).data.params == {
+def test_params(client: MlflowClient, store: MlflowStore) -> None:
+    assert found(client, recorded_run(store)).data.params == {
         "scenario": "table-1",
         "model": "paper-cnn",
         "steps": "1000",
@@ -190,11 +189,10 @@ def test_params(client: MlflowClient, opened: MlflowStore) -> None:
     }
 
 
-def test_metrics_of_a_run_as_a_whole(client: MlflowClient, opened: MlflowStore) -> None:
-    metrics = found(client, recorded(opened)).data.metrics
+def test_metrics_of_the_whole_run(client: MlflowClient, store: MlflowStore) -> None:
+    metrics = found(client, recorded_run(store)).data.metrics
     once = {name: value for name, value in metrics.items() if name not in AT_STEPS}
-    # Targets that were never reached have no time: none at 0.9888, 0.9918 and 0.9928 on test, none
-    # at 0.9918 and 0.9928 on validation.
+    # Missed targets have no time: 0.9888, 0.9918, 0.9928 on test, 0.9918, 0.9928 on validation.
     assert once == pytest.approx(
         {
             "max_test_accuracy": 0.985,
@@ -220,37 +218,35 @@ def test_metrics_of_a_run_as_a_whole(client: MlflowClient, opened: MlflowStore) 
     )
 
 
-def test_a_target_that_was_reached_and_one_that_was_not(
-    client: MlflowClient, opened: MlflowStore
-) -> None:
-    reached = recorded(opened, evaluations=evaluations(1_000, 0.993))
+def test_time_to_reached_and_missed_targets(client: MlflowClient, store: MlflowStore) -> None:
+    reached = recorded_run(store, evaluations=evaluations(1_000, 0.993))
     name = "time_to_test_accuracy_0_9928_seconds"
     assert found(client, reached).data.metrics[name] == pytest.approx(16.02)
-    assert name not in found(client, recorded(opened)).data.metrics
+    assert name not in found(client, recorded_run(store)).data.metrics
 
 
-def test_metrics_by_step(client: MlflowClient, opened: MlflowStore) -> None:
-    run_of = recorded(opened)
+def test_metrics_by_step(client: MlflowClient, store: MlflowStore) -> None:
+    result = recorded_run(store)
     steps = [1, 101, 201, 301, 401, 501, 601, 701, 801, 901, 1_000]
     accuracies = [0.97, *[0.975] * 7, 0.985, 0.975, 0.98]
-    assert history(client, run_of, "test_accuracy") == list(zip(steps, accuracies, strict=True))
+    assert history(client, result, "test_accuracy") == list(zip(steps, accuracies, strict=True))
     validation = [0.99, *[0.9] * 10]
-    assert history(client, run_of, "validation_accuracy") == list(
+    assert history(client, result, "validation_accuracy") == list(
         zip(steps, validation, strict=True)
     )
-    assert history(client, run_of, "train_loss") == [(step, 0.125) for step in steps]
-    seconds = dict(history(client, run_of, "train_seconds"))
+    assert history(client, result, "train_loss") == [(step, 0.125) for step in steps]
+    seconds = dict(history(client, result, "train_seconds"))
     assert seconds == pytest.approx({step: step * 0.02 for step in steps})
-    assert history(client, run_of, "rss_bytes") == [(step, 9_000 + step) for step in steps]
+    assert history(client, result, "rss_bytes") == [(step, 9_000 + step) for step in steps]
 
 
-def test_scorings_stand_at_the_time_at_which_they_were_heard_of(
-    client: MlflowClient, opened: MlflowStore
+def test_evaluations_have_the_time_of_their_message(
+    client: MlflowClient, store: MlflowStore
 ) -> None:
-    run_of = begun(opened)
-    assert run_of.run_id is not None
-    opened.log(run_of.run_id, timed(EVALUATIONS[:3]))
-    metrics = client.get_metric_history(run_of.run_id, "test_accuracy")
+    result = started(store)
+    assert result.run_id is not None
+    store.log(result.run_id, timed(EVALUATIONS[:3]))
+    metrics = client.get_metric_history(result.run_id, "test_accuracy")
     assert {metric.step: metric.timestamp - NOON_MS for metric in metrics} == {
         1: 1_000,
         101: 101_000,
@@ -258,18 +254,18 @@ def test_scorings_stand_at_the_time_at_which_they_were_heard_of(
     }
 
 
-def test_more_figures_than_mlflow_takes_at_once(client: MlflowClient, opened: MlflowStore) -> None:
+def test_more_metrics_than_one_batch(client: MlflowClient, store: MlflowStore) -> None:
     many = evaluations(30_000, 0.985)
     assert 4 * len(many) > 1_000
-    run_of = recorded(opened, evaluations=many)
+    result = recorded_run(store, evaluations=many)
     for name in AT_STEPS:
-        steps = [step for step, _ in history(client, run_of, name)]
+        steps = [step for step, _ in history(client, result, name)]
         assert steps == [*range(1, 30_001, 100), 30_000]
 
 
-def test_what_is_not_known_is_absent(client: MlflowClient, opened: MlflowStore) -> None:
-    nothing = recorded(
-        opened,
+def test_unknown_values_are_absent(client: MlflowClient, store: MlflowStore) -> None:
+    nothing = recorded_run(
+        store,
         evaluations=(),
         seconds={},
         peak_rss_bytes=None,
@@ -279,14 +275,14 @@ def test_what_is_not_known_is_absent(client: MlflowClient, opened: MlflowStore) 
     assert found(client, nothing).data.metrics == {}
     assert "bench.memory_method" not in found(client, nothing).data.tags
     no_number = EVALUATIONS[0].model_copy(update={"train_loss": None})
-    run_of = recorded(opened, evaluations=(no_number, *EVALUATIONS[1:]))
-    assert history(client, run_of, "train_loss")[0][0] == 101
-    assert history(client, run_of, "test_accuracy")[0][0] == 1
+    result = recorded_run(store, evaluations=(no_number, *EVALUATIONS[1:]))
+    assert history(client, result, "train_loss")[0][0] == 101
+    assert history(client, result, "test_accuracy")[0][0] == 1
 
 
-def test_tags(client: MlflowClient, opened: MlflowStore) -> None:
-    run_of = recorded(opened)
-    tags = found(client, run_of).data.tags
+def test_tags(client: MlflowClient, store: MlflowStore) -> None:
+    result = recorded_run(store)
+    tags = found(client, result).data.tags
     assert {name: tag for name, tag in tags.items() if name.startswith("bench.")} == {
         "bench.schema": "1",
         "bench.trajectory": "trajectory-3",
@@ -306,38 +302,38 @@ def test_tags(client: MlflowClient, opened: MlflowStore) -> None:
     assert tags["mlflow.source.name"] == "mnist-bench"
     assert tags["mlflow.source.type"] == "LOCAL"
     assert tags["mlflow.runName"] == "table-1 1000 steps seed 3"
-    assert tags["mlflow.note.content"] == run_description(run_of, "A title")
+    assert tags["mlflow.note.content"] == run_description(result, "A title")
     assert tags["mlflow.user"]
 
 
-def test_a_machine_without_an_id(client: MlflowClient, opened: MlflowStore) -> None:
-    assert "bench.machine_id" not in found(client, begun(opened, machine_id=None)).data.tags
+def test_machine_without_an_id(client: MlflowClient, store: MlflowStore) -> None:
+    assert "bench.machine_id" not in found(client, started(store, machine_id=None)).data.tags
 
 
 @pytest.mark.parametrize(
     ("status", "shown"), [("finished", "FINISHED"), ("failed", "FAILED"), ("killed", "KILLED")]
 )
-def test_a_run_ends_as_it_ended(
-    client: MlflowClient, opened: MlflowStore, status: Status, shown: str
+def test_status_of_an_ended_run(
+    client: MlflowClient, store: MlflowStore, status: Status, shown: str
 ) -> None:
     failure = None if status == "finished" else "the training process was ended by SIGKILL"
-    ended = found(client, recorded(opened, status=status, failure=failure))
+    ended = found(client, recorded_run(store, status=status, failure=failure))
     assert ended.info.status == shown
     assert ended.info.end_time is not None
     assert ended.data.tags.get("bench.failure") == failure
     assert (failure or "finished") in ended.data.tags["mlflow.note.content"]
 
 
-def test_nothing_tells_of_the_home_folder_or_the_host(
-    client: MlflowClient, opened: MlflowStore, home: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_home_folder_or_host_name_is_recorded(
+    client: MlflowClient, store: MlflowStore, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # MLflow would tell the path of the program and the name of its user.
+    # MLflow would record the path of the program.
     monkeypatch.setattr(sys, "argv", [str(home / "bin" / "mnist-bench"), "run"])
     for module, function in ((socket, "gethostname"), (platform, "node")):
         monkeypatch.setattr(module, function, lambda: "computer-of-nobody")
-    told = found(client, recorded(opened)).data
-    tags = {name: tag for name, tag in told.tags.items() if name != "mlflow.user"}
-    for text in (*told.params.values(), *tags.values()):
+    data = found(client, recorded_run(store)).data
+    tags = {name: tag for name, tag in data.tags.items() if name != "mlflow.user"}
+    for text in (*data.params.values(), *tags.values()):
         assert "home-of-nobody" not in text
         assert "computer-of-nobody" not in text
 
@@ -345,29 +341,29 @@ def test_nothing_tells_of_the_home_folder_or_the_host(
 # Files
 
 
-def test_artifacts(client: MlflowClient, opened: MlflowStore, folder: Path, name: str) -> None:
+def test_artifacts(client: MlflowClient, store: MlflowStore, folder: Path, name: str) -> None:
     (folder / "scratch").mkdir()
     names = ["result.json", "scenario.toml", "machine.json", "worker.log", "predictions.npz"]
     files = [folder / "scratch" / file for file in names]
     for file in files:
         file.write_bytes(file.name.encode())
-    run_of = recorded(opened, files)
-    assert run_of.run_id is not None
-    assert sorted(kept.path for kept in client.list_artifacts(run_of.run_id)) == sorted(names)
-    place = folder / "mlruns" / name.replace(" ", "-") / run_of.run_id / "artifacts"
+    result = recorded_run(store, files)
+    assert result.run_id is not None
+    assert sorted(each.path for each in client.list_artifacts(result.run_id)) == sorted(names)
+    artifacts = folder / "mlruns" / name.replace(" ", "-") / result.run_id / "artifacts"
     for file in names:
-        assert (place / file).read_bytes() == file.encode()
+        assert (artifacts / file).read_bytes() == file.encode()
 
 
-def test_an_experiment_keeps_its_files_in_a_folder_that_depends_on_no_working_directory(
-    client: MlflowClient, opened: MlflowStore, folder: Path, name: str
+def test_artifact_location_does_not_depend_on_the_working_directory(
+    client: MlflowClient, store: MlflowStore, folder: Path, name: str
 ) -> None:
-    place = folder.resolve() / "mlruns" / name.replace(" ", "-")
-    assert client.get_experiment(opened.experiment_id).artifact_location == place.as_uri()
+    location = folder.resolve() / "mlruns" / name.replace(" ", "-")
+    assert client.get_experiment(store.experiment_id).artifact_location == location.as_uri()
 
 
 @pytest.mark.parametrize(
-    ("experiment", "kept_in"),
+    ("experiment", "folder_name"),
     [
         ("mnist-bench", "mnist-bench"),
         ("MNIST, again: 100%", "MNIST-again-100"),
@@ -377,67 +373,67 @@ def test_an_experiment_keeps_its_files_in_a_folder_that_depends_on_no_working_di
         ("", "experiment"),
     ],
 )
-def test_folder_of_an_experiment(folder: Path, experiment: str, kept_in: str) -> None:
-    assert database.artifact_folder(experiment) == folder.resolve() / "mlruns" / kept_in
+def test_artifact_folder_of_an_experiment(folder: Path, experiment: str, folder_name: str) -> None:
+    assert mlflow_errors.artifact_folder(experiment) == folder.resolve() / "mlruns" / folder_name
 
 
-# A store that fails on the way
+# A failing store
 
 
 def no_space(*_: object, **__: object) -> Any:
     raise OSError(28, "No space left on device")
 
 
-def test_a_run_is_ended_even_where_its_files_can_not_be_kept(
-    client: MlflowClient, opened: MlflowStore
+def test_run_is_ended_even_if_its_files_can_not_be_saved(
+    client: MlflowClient, store: MlflowStore
 ) -> None:
-    whole = run(1_000, seed=3, run_id=begun(opened).run_id)
-    with pytest.raises(BenchError, match="No space left on device") as fault:
-        opened.finish(whole, "note", no_space, at_ms=END_MS)
-    assert fault.value.exit_status == EXIT_BROKE
+    whole = run(1_000, seed=3, run_id=started(store).run_id)
+    with pytest.raises(BenchError, match="No space left on device") as caught:
+        store.finish(whole, "note", no_space, at_ms=END_MS)
+    assert caught.value.exit_status == EXIT_FAILURE
     assert found(client, whole).info.status == "FINISHED"
 
 
-def test_a_run_that_may_have_been_made_is_looked_for(
-    client: MlflowClient, opened: MlflowStore, monkeypatch: pytest.MonkeyPatch
+def test_run_that_may_exist_is_looked_for(
+    client: MlflowClient, store: MlflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = run(1_000, seed=3, run_id=None, trajectory=uuid.uuid4().hex)
     with monkeypatch.context() as patch:
-        patch.setattr(opened.client, "log_batch", no_space)  # after the run was made
+        patch.setattr(store.client, "log_batch", no_space)  # after the run was created
         with pytest.raises(BenchError, match="No space left on device"):
-            start(opened, before)
-    started = start(opened, before, look_first=True)
-    (made,) = client.search_runs([opened.experiment_id])
-    assert (made.info.run_id, made.data.params["seed"]) == (started.run_id, "3")
+            start(store, before)
+    started = start(store, before, may_exist=True)
+    (created,) = client.search_runs([store.experiment_id])
+    assert (created.info.run_id, created.data.params["seed"]) == (started.run_id, "3")
     assert not started.is_complete
-    # Another row of the same training is another run.
-    assert start(opened, run(2_500, trajectory=before.trajectory), look_first=True) != started
+    # Another step count of the same training is another run.
+    assert start(store, run(2_500, trajectory=before.trajectory), may_exist=True) != started
 
 
-def test_a_run_that_is_complete_is_told_to_be(opened: MlflowStore) -> None:
-    whole = recorded(opened)
-    found_again = start(opened, whole, look_first=True)
+def test_complete_run_is_reported_as_complete(store: MlflowStore) -> None:
+    whole = recorded_run(store)
+    found_again = start(store, whole, may_exist=True)
     assert (found_again.run_id, found_again.is_complete) == (whole.run_id, True)
 
 
-def test_a_run_that_the_user_deleted_stays_so(client: MlflowClient, opened: MlflowStore) -> None:
-    thrown_away = begun(opened)
-    client.delete_run(thrown_away.run_id)
-    assert start(opened, thrown_away, look_first=True).is_complete
-    assert client.search_runs([opened.experiment_id]) == []
+def test_deleted_run_stays_deleted(client: MlflowClient, store: MlflowStore) -> None:
+    deleted = started(store)
+    client.delete_run(deleted.run_id)
+    assert start(store, deleted, may_exist=True).is_complete
+    assert client.search_runs([store.experiment_id]) == []
 
 
-def test_a_run_that_the_database_does_not_know_is_made(opened: MlflowStore) -> None:
+def test_run_with_an_unknown_id_is_created(store: MlflowStore) -> None:
     lost = run(1_000, run_id=uuid.uuid4().hex, trajectory=uuid.uuid4().hex)
-    assert start(opened, lost, look_first=True).run_id != lost.run_id
+    assert start(store, lost, may_exist=True).run_id != lost.run_id
 
 
-def test_what_is_delivered_twice_is_there_once(client: MlflowClient, opened: MlflowStore) -> None:
-    whole = recorded(opened)
+def test_repeated_upload_adds_nothing(client: MlflowClient, store: MlflowStore) -> None:
+    whole = recorded_run(store)
     before = {name: history(client, whole, name) for name in found(client, whole).data.metrics}
     assert whole.run_id is not None
-    opened.log(whole.run_id, timed(whole.evaluations))
-    opened.finish(whole, "note", list, at_ms=END_MS)
+    store.log(whole.run_id, timed(whole.evaluations))
+    store.finish(whole, "note", list, at_ms=END_MS)
     again = found(client, whole)
     assert {name: history(client, whole, name) for name in again.data.metrics} == before
     for name, values in before.items():
@@ -445,15 +441,15 @@ def test_what_is_delivered_twice_is_there_once(client: MlflowClient, opened: Mlf
     assert (again.info.start_time, again.info.end_time) == (NOON_MS, END_MS)
 
 
-def test_runs_that_go_on_and_whose_they_are(client: MlflowClient, opened: MlflowStore) -> None:
-    recorded(opened)
-    goes_on = begun(opened, trajectory="t")
-    client.create_run(opened.experiment_id, run_name="somebody else's")
-    told = {one.run_id: (one.trajectory, one.owner) for one in opened.unfinished()}
-    assert told.pop(goes_on.run_id) == ("t", OWNER)
-    assert list(told.values()) == [("", None)]
-    opened.give_up(goes_on.run_id, "its process vanished")
-    killed = found(client, goes_on)
+def test_unfinished_runs_and_their_owners(client: MlflowClient, store: MlflowStore) -> None:
+    recorded_run(store)
+    running = started(store, trajectory="t")
+    client.create_run(store.experiment_id, run_name="of another program")
+    unfinished = {run.run_id: (run.trajectory, run.owner) for run in store.unfinished()}
+    assert unfinished.pop(running.run_id) == ("t", OWNER)
+    assert list(unfinished.values()) == [("", None)]
+    store.mark_killed(running.run_id, "its process vanished")
+    killed = found(client, running)
     assert killed.info.status == "KILLED"
     assert killed.data.tags["bench.failure"] == "its process vanished"
     assert killed.data.tags["mlflow.note.content"] == (
@@ -465,120 +461,125 @@ def test_runs_that_go_on_and_whose_they_are(client: MlflowClient, opened: Mlflow
 # Earlier runs
 
 
-def kept(opened: MlflowStore, folder: Path, **changes: Any) -> RunResult:
-    """A finished run with its record."""
-    before = begun(opened, **changes)
+def run_with_record(store: MlflowStore, folder: Path, **changes: Any) -> RunResult:
+    """A run with the artifact `result.json`."""
+    before = started(store, **changes)
     whole = run(1_000, seed=3, **({"run_id": before.run_id} | changes))
     (folder / "result.json").write_text(whole.model_dump_json(), encoding="utf-8")
-    opened.finish(whole, "note", lambda: [folder / "result.json"], at_ms=END_MS)
+    store.finish(whole, "note", lambda: [folder / "result.json"], at_ms=END_MS)
     return whole
 
 
-def test_finished_runs_come_back_as_they_were(opened: MlflowStore, folder: Path) -> None:
-    whole = kept(opened, folder, verdict="clean", evaluations=EVALUATIONS)
-    kept(opened, folder, status="failed", failure="no images")
-    kept(opened, folder, dataset_digest="e" * 64)
-    kept(opened, folder, scenario="it's another")
-    recorded(opened)  # without a record
-    assert opened.load_finished("table-1", "d" * 64) == [whole]
-    assert [run.scenario for run in opened.load_finished("it's another", "d" * 64)] == [
+def test_load_finished_runs(store: MlflowStore, folder: Path) -> None:
+    whole = run_with_record(store, folder, verdict="clean", evaluations=EVALUATIONS)
+    run_with_record(store, folder, status="failed", failure="no images")
+    run_with_record(store, folder, dataset_digest="e" * 64)
+    run_with_record(store, folder, scenario="it's another")
+    recorded_run(store)  # without a record
+    assert store.load_finished("table-1", "d" * 64) == [whole]
+    assert [run.scenario for run in store.load_finished("it's another", "d" * 64)] == [
         "it's another"
     ]
-    assert opened.load_finished("no-such", "d" * 64) == []
+    assert store.load_finished("no-such", "d" * 64) == []
 
 
-def test_a_record_of_another_version_is_none(opened: MlflowStore, folder: Path) -> None:
-    whole = begun(opened)
+def test_record_of_another_version_is_ignored(store: MlflowStore, folder: Path) -> None:
+    whole = started(store)
     (folder / "result.json").write_text('{"scenario": "table-1"}', encoding="utf-8")
     files = [folder / "result.json"]
     done = run(1_000, run_id=whole.run_id)
-    opened.finish(done, "note", lambda: files, at_ms=END_MS)
-    assert opened.load_finished("table-1", "d" * 64) == []
+    store.finish(done, "note", lambda: files, at_ms=END_MS)
+    assert store.load_finished("table-1", "d" * 64) == []
 
 
-def test_a_store_to_read_is_never_made(
-    folder: Path, uri: str, opened: MlflowStore, name: str
+def test_store_for_reading_is_never_created(
+    folder: Path, uri: str, store: MlflowStore, name: str
 ) -> None:
-    assert existing_store("sqlite:///mlflow.db", name) is None
+    assert open_existing_store("sqlite:///mlflow.db", name) is None
     assert list(folder.iterdir()) == []
-    assert existing_store(uri, f"no {name}") is None
-    there = existing_store(uri, name)
+    assert open_existing_store(uri, f"no {name}") is None
+    there = open_existing_store(uri, name)
     assert there is not None
-    assert there.experiment_id == opened.experiment_id
+    assert there.experiment_id == store.experiment_id
 
 
-def test_a_fault_is_one_line_without_a_password() -> None:
+def test_error_is_one_line_without_a_password() -> None:
     uri = "https://ada:secret@example.org/mlflow"
-    fault = database.fault(OSError(f"no route to {uri}\nand much more"), uri, "opening the store")
-    assert str(fault).startswith("MLflow at https://example.org/mlflow failed while opening")
-    assert "no route to https://example.org/mlflow" in fault.message
-    assert "secret" not in str(fault)
-    assert "ada" not in str(fault)
-    assert "much more" not in str(fault)
-    assert fault.exit_status == EXIT_BROKE
-    assert "ConnectionError" in database.fault(ConnectionError(), uri, "ending a run").message
+    error = mlflow_errors.to_bench_error(
+        OSError(f"no route to {uri}\nand much more"), uri, "opening the store"
+    )
+    assert str(error).startswith("MLflow at https://example.org/mlflow failed while opening")
+    assert "no route to https://example.org/mlflow" in error.message
+    assert "secret" not in str(error)
+    assert "ada" not in str(error)
+    assert "much more" not in str(error)
+    assert error.exit_status == EXIT_FAILURE
+    assert (
+        "ConnectionError"
+        in mlflow_errors.to_bench_error(ConnectionError(), uri, "ending a run").message
+    )
 
 
-def test_a_server_that_is_gone_is_told_in_few_words() -> None:
+def test_error_of_an_unavailable_server_is_short() -> None:
     words = (
         "API request to http://127.0.0.1:5/api failed with exception "
         "HTTPConnectionPool(host='127.0.0.1', port=5): Max retries exceeded with url: /api"
     )
-    told = database.fault(ValueError(words), "http://127.0.0.1:5", "recording figures")
-    assert told.message == (
-        "MLflow at http://127.0.0.1:5 failed while recording figures: it does not answer"
+    error = mlflow_errors.to_bench_error(ValueError(words), "http://127.0.0.1:5", "logging metrics")
+    assert error.message == (
+        "MLflow at http://127.0.0.1:5 failed while logging metrics: it does not respond"
     )
 
 
 # Experiments
 
 
-def test_a_second_store_finds_the_experiment(uri: str, opened: MlflowStore, name: str) -> None:
-    assert MlflowStore(uri, name).experiment_id == opened.experiment_id
+def test_second_store_finds_the_experiment(uri: str, store: MlflowStore, name: str) -> None:
+    assert MlflowStore(uri, name).experiment_id == store.experiment_id
 
 
-def test_an_experiment_that_another_process_makes_first(
-    client: MlflowClient, opened: MlflowStore, name: str, monkeypatch: pytest.MonkeyPatch
+def test_experiment_that_another_process_creates_first(
+    client: MlflowClient, store: MlflowStore, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = [None]  # at the first look it was not there yet
+    answers = [None]  # it does not exist at the first call
 
     def get_experiment_by_name(asked: str) -> Any:
         return answers.pop() if answers else client.get_experiment_by_name(asked)
 
-    monkeypatch.setattr(opened.client, "get_experiment_by_name", get_experiment_by_name)
+    monkeypatch.setattr(store.client, "get_experiment_by_name", get_experiment_by_name)
     assert (
-        mlflow_setup.experiment_id(opened.client, opened._uri, name, make=True)
-        == opened.experiment_id
+        mlflow_setup.experiment_id(store.client, store._uri, name, create=True)
+        == store.experiment_id
     )
 
 
-def test_a_deleted_experiment_is_refused(
-    client: MlflowClient, uri: str, opened: MlflowStore, name: str
+def test_deleted_experiment_is_rejected(
+    client: MlflowClient, uri: str, store: MlflowStore, name: str
 ) -> None:
-    client.delete_experiment(opened.experiment_id)
-    with pytest.raises(BenchError, match="was deleted") as no:
+    client.delete_experiment(store.experiment_id)
+    with pytest.raises(BenchError, match="was deleted") as caught:
         MlflowStore(uri, name)
-    assert f"mlflow experiments restore -x {opened.experiment_id}" in no.value.hint
-    assert no.value.exit_status == EXIT_WRONG_REQUEST
+    assert f"mlflow experiments restore -x {store.experiment_id}" in caught.value.hint
+    assert caught.value.exit_status == EXIT_USAGE
 
 
-def test_an_experiment_behind_a_server_is_refused(client: MlflowClient, uri: str) -> None:
+def test_experiment_behind_a_server_is_rejected(client: MlflowClient, uri: str) -> None:
     behind = f"behind {uuid.uuid4().hex}"
     client.create_experiment(behind, artifact_location="mlflow-artifacts:/7")
-    with pytest.raises(BenchError, match="behind an MLflow server") as no:
+    with pytest.raises(BenchError, match="behind an MLflow server") as caught:
         MlflowStore(uri, behind)
-    assert "--experiment" in no.value.hint
-    assert no.value.exit_status == EXIT_WRONG_REQUEST
+    assert "--experiment" in caught.value.hint
+    assert caught.value.exit_status == EXIT_USAGE
 
 
 # Databases
 
 
 @pytest.mark.parametrize("revision", ["cfd24bdc0731", "fffffffffffe"])
-def test_a_database_of_another_mlflow_is_refused(
-    uri: str, opened: MlflowStore, tmp_path: Path, revision: str
+def test_database_of_another_mlflow_is_rejected(
+    uri: str, store: MlflowStore, tmp_path: Path, revision: str
 ) -> None:
-    """An older one, or one of a newer MLflow; all the tables are there."""
+    """Of an older or newer MLflow, with all tables."""
     copy = tmp_path / "other.db"
     with (
         closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as source,
@@ -587,10 +588,10 @@ def test_a_database_of_another_mlflow_is_refused(
         source.backup(target)
         target.execute("UPDATE alembic_version SET version_num = ?", (revision,))
         target.commit()
-    assert_refused(copy)
+    assert_rejected(copy)
 
 
-def test_a_database_that_mlflow_would_migrate_without_a_word_is_refused(
+def test_database_that_mlflow_would_migrate_silently_is_rejected(
     folder: Path, tmp_path: Path
 ) -> None:
     old = tmp_path / "old.db"
@@ -599,64 +600,62 @@ def test_a_database_that_mlflow_would_migrate_without_a_word_is_refused(
         database.execute("CREATE TABLE experiments (experiment_id INTEGER NOT NULL)")
         database.execute("INSERT INTO alembic_version VALUES ('451aebb31d03')")
         database.commit()
-    assert_refused(old)
+    assert_rejected(old)
 
 
-def assert_refused(database: Path) -> None:
+def assert_rejected(database: Path) -> None:
     before = database.read_bytes()
-    with pytest.raises(BenchError, match="another version of MLflow") as no:
+    with pytest.raises(BenchError, match="another version of MLflow") as caught:
         MlflowStore(sqlite_uri(database), "mnist-bench")
-    assert f"`mlflow db upgrade {sqlite_uri(database)}`" in no.value.hint
-    assert no.value.exit_status == EXIT_WRONG_REQUEST
+    assert f"`mlflow db upgrade {sqlite_uri(database)}`" in caught.value.hint
+    assert caught.value.exit_status == EXIT_USAGE
     assert database.read_bytes() == before
 
 
-def test_a_database_that_can_not_be_made_whole_is_not_left(
+def test_incomplete_database_is_removed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = tmp_path / "new.db"
 
-    def break_off(*_: object, make: bool) -> str:
+    def fail(*_: object, create: bool) -> str:
         assert database.exists()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(mlflow_setup, "experiment_id", break_off)
-    with pytest.raises(BenchError, match="No space left on device") as no:
+    monkeypatch.setattr(mlflow_setup, "experiment_id", fail)
+    with pytest.raises(BenchError, match="No space left on device") as caught:
         MlflowStore(sqlite_uri(database), "mnist-bench")
-    assert "whether there is room on its disk" in no.value.hint
+    assert "its disk is not full" in caught.value.hint
     assert not database.exists()
 
 
-def test_a_database_with_runs_outlives_a_fault(
-    uri: str, opened: MlflowStore, monkeypatch: pytest.MonkeyPatch
+def test_existing_database_is_kept_on_an_error(
+    uri: str, store: MlflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_off(*_: object, make: bool) -> str:
+    def fail(*_: object, create: bool) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(mlflow_setup, "experiment_id", break_off)
+    monkeypatch.setattr(mlflow_setup, "experiment_id", fail)
     with pytest.raises(BenchError, match="No space left on device"):
         MlflowStore(uri, "mnist-bench")
     assert Path(uri.removeprefix("sqlite:///")).exists()
 
 
-def test_the_databases_own_words_are_told(uri: str) -> None:
+def test_message_of_the_database_is_shown(uri: str) -> None:
     words = "database or disk is full"
     wrapped = f"(raised as a result of autoflush)\n(sqlite3.OperationalError) {words}\n[SQL: x]"
-    told = str(database.fault(ValueError(wrapped), uri, "recording figures"))
-    assert f"failed while recording figures: {words}; " in told
+    message = str(mlflow_errors.to_bench_error(ValueError(wrapped), uri, "logging metrics"))
+    assert f"failed while logging metrics: {words}; " in message
 
 
-def test_three_processes_make_a_database_at_once(folder: Path) -> None:
+def test_three_processes_create_a_database_at_once(folder: Path) -> None:
     code = """
 import sys
-from mnist_bench.tracking import mlflow_errors as database
 from mnist_bench.tracking import mlflow_setup
-from mnist_bench.core import process_identity
-from mnist_bench.tracking import mlflow_store as store
-door.import_mlflow()
+from mnist_bench.tracking.mlflow_store import MlflowStore
+mlflow_setup.import_mlflow()
 print("ready", flush=True)
 sys.stdin.readline()
-print(store.Store(sys.argv[1], "shared").experiment_id)
+print(MlflowStore(sys.argv[1], "shared").experiment_id)
 """
     command = [sys.executable, "-c", code, "sqlite:///mlflow.db"]
     with ExitStack() as stack:
@@ -669,7 +668,7 @@ print(store.Store(sys.argv[1], "shared").experiment_id)
         for process in processes:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-        for process in processes:  # all wait for their line: they begin at once
+        for process in processes:  # all wait for a line, so that they start at once
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
@@ -694,21 +693,21 @@ print(store.Store(sys.argv[1], "shared").experiment_id)
         ("MLFLOW_HTTP_REQUEST_TIMEOUT", "20"),
     ],
 )
-def test_mlflow_is_quiet_unless_the_user_wants_it_otherwise(
+def test_mlflow_defaults_respect_the_users_settings(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.delenv(variable, raising=False)
     mlflow_setup.import_mlflow()
     assert os.environ[variable] == value
-    monkeypatch.setenv(variable, "of the user's own")
+    monkeypatch.setenv(variable, "set by the user")
     mlflow_setup.import_mlflow()
-    assert os.environ[variable] == "of the user's own"
+    assert os.environ[variable] == "set by the user"
 
 
-# The note
+# Run description
 
 
-def test_note_of_a_finished_run() -> None:
+def test_description_of_a_finished_run() -> None:
     assert run_description(run(1_000, 0.985), "A title").split("\n\n") == [
         "**A title**",
         (
@@ -722,18 +721,18 @@ def test_note_of_a_finished_run() -> None:
     ]
 
 
-def test_note_of_a_run_that_goes_on() -> None:
+def test_description_of_a_run_that_is_running() -> None:
     note = run_description(run(status=None, evaluations=()), "A title")
     assert note.endswith("threads: 2. Status: running.")
 
 
-def test_note_of_a_run_that_failed() -> None:
+def test_description_of_a_run_that_failed() -> None:
     note = run_description(run(status="failed", failure="no images", evaluations=()), "A title")
     assert "Status: failed." in note
     assert note.endswith("Why it did not finish: no images")
 
 
-def test_note_of_other_images() -> None:
+def test_description_of_other_images() -> None:
     for dataset in ("mnist-5k", "custom:0a0a0a0a0a0a"):
         assert "not comparable with the paper's Table I" in run_description(
             run(dataset=dataset), "A title"
@@ -741,42 +740,44 @@ def test_note_of_other_images() -> None:
     assert "not comparable" not in run_description(run(), "A title")
 
 
-# Files that belong to no training
+# Files of runs that are not trainings
 
 
-def test_files_are_kept_under_one_run_and_replaced(opened: MlflowStore) -> None:
+def test_files_are_saved_in_one_run_and_replaced(store: MlflowStore) -> None:
     tags = {"bench.report": "true"}
-    first = opened.keep("report", "First", tags, {"a.txt": b"old", "b.txt": b"b"})
-    again = opened.keep("report", "Second", tags, {"a.txt": b"new"})
+    first = store.save_files("report", "First", tags, {"a.txt": b"old", "b.txt": b"b"})
+    again = store.save_files("report", "Second", tags, {"a.txt": b"new"})
     assert first == again
-    assert opened.artifact(first, "a.txt") == b"new"
-    assert opened.artifact(first, "b.txt") == b"b"
-    assert opened.keeps(first, "b.txt")
-    assert not opened.keeps(first, "c.txt")
-    kept = opened.client.get_run(first)
-    assert kept.info.status == "FINISHED"
-    assert kept.data.tags["mlflow.note.content"] == "Second"
-    assert list(opened.recorded("")) == [], "it is no run of the suite's"
+    assert store.artifact(first, "a.txt") == b"new"
+    assert store.artifact(first, "b.txt") == b"b"
+    assert store.has_artifact(first, "b.txt")
+    assert not store.has_artifact(first, "c.txt")
+    saved = store.client.get_run(first)
+    assert saved.info.status == "FINISHED"
+    assert saved.data.tags["mlflow.note.content"] == "Second"
+    assert list(store.recorded_runs("")) == [], "it is not a training"
 
 
-def test_other_tags_are_another_run(opened: MlflowStore) -> None:
-    runs = {opened.keep("figures", "", {"bench.image": image}, {}) for image in ("1", "2")}
+def test_other_tags_are_another_run(store: MlflowStore) -> None:
+    runs = {store.save_files("figures", "", {"bench.image": image}, {}) for image in ("1", "2")}
     assert len(runs) == 2
 
 
-def test_a_file_on_the_disk_is_kept_as_it_is(opened: MlflowStore, tmp_path: Path) -> None:
+def test_file_on_disk_is_saved_unchanged(store: MlflowStore, tmp_path: Path) -> None:
     (tmp_path / "here.csv").write_bytes(b"a\r\nb")
-    run_id = opened.keep("report", "", {"bench.report": "true"}, {"a.csv": tmp_path / "here.csv"})
-    assert opened.artifact(run_id, "a.csv") == b"a\r\nb"
+    run_id = store.save_files(
+        "report", "", {"bench.report": "true"}, {"a.csv": tmp_path / "here.csv"}
+    )
+    assert store.artifact(run_id, "a.csv") == b"a\r\nb"
 
 
-def test_a_page_of_runs_is_let_go_before_the_next_is_asked_for(
-    opened: MlflowStore, monkeypatch: pytest.MonkeyPatch
+def test_page_of_runs_is_released_before_the_next_is_loaded(
+    store: MlflowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MLflow's own runs are large: of thousands only a page is in memory."""
+    """MLflow's runs are large, so only one page may be in memory."""
     from mlflow.store.entities import PagedList
 
-    found = opened.search("")
+    found = store.search("")
     pages: list[weakref.ref[PagedList[Run]]] = []
 
     def search_runs(*_: object, page_token: str | None, **__: object) -> PagedList[Run]:
@@ -785,12 +786,12 @@ def test_a_page_of_runs_is_let_go_before_the_next_is_asked_for(
         pages.append(weakref.ref(page))
         return page
 
-    monkeypatch.setattr(opened.client, "search_runs", search_runs)
-    assert list(opened.recorded("")) == []
+    monkeypatch.setattr(store.client, "search_runs", search_runs)
+    assert list(store.recorded_runs("")) == []
     assert len(pages) == 3
 
 
-def test_a_filter_that_makes_no_sense_is_told_from_a_store_that_fails(opened: MlflowStore) -> None:
+def test_invalid_filter_is_not_reported_as_a_store_error(store: MlflowStore) -> None:
     with pytest.raises(BenchError, match="does not understand the filter 'no sense'") as wrong:
-        list(opened.recorded("no sense"))
-    assert wrong.value.exit_status == EXIT_WRONG_REQUEST
+        list(store.recorded_runs("no sense"))
+    assert wrong.value.exit_status == EXIT_USAGE

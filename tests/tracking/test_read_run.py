@@ -1,4 +1,4 @@
-"""A run in short from MLflow's fields: the same as from its own record."""
+"""Run summaries from MLflow's fields equal those from the run's record."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ OWNER = ProcessIdentity(machine_id="m", boot_id="b", pid=1, started_at=0.0)
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED", "pruned": "KILLED"}
 
 
-def fields(of: RunResult, **changes: Any) -> RunFields:
-    """What MLflow is told of a run, as it tells it again: texts and floats."""
-    metrics = {k: float(v) for k, v in schema.figures_once(of).items() if v is not None}
-    tags = schema.opening_tags(of, "note", OWNER, machine()) | schema.closing_tags(of, "note")
+def fields(result: RunResult, **changes: Any) -> RunFields:
+    """MLflow's fields of a run, as MLflow returns them: texts and floats."""
+    metrics = {k: float(v) for k, v in schema.metrics_once(result).items() if v is not None}
+    tags = schema.opening_tags(result, "note", OWNER, machine()) | schema.closing_tags(
+        result, "note"
+    )
     values: dict[str, Any] = {
-        "run_id": of.run_id,
-        "status": STATUS[of.status or ""] if of.status else "RUNNING",
+        "run_id": result.run_id,
+        "status": STATUS[result.status or ""] if result.status else "RUNNING",
         "begun_at_ms": 5,
-        "params": {name: str(value) for name, value in schema.params_of(of).items()},
+        "params": {name: str(value) for name, value in schema.params_of(result).items()},
         "metrics": metrics,
         "tags": tags,
     }
@@ -51,18 +53,23 @@ def fields(of: RunResult, **changes: Any) -> RunFields:
                                                     schedule="cosine", conv1_filters=8)},
     ],
 )  # fmt: skip
-def test_it_says_the_same_as_the_record(changes: dict[str, Any]) -> None:
-    whole = run(**changes)
-    assert read_run(fields(whole)).run == summarise_run(whole)
+def test_summary_equals_that_of_the_record(changes: dict[str, Any]) -> None:
+    complete = run(**changes)
+    assert read_run(fields(complete)).run == summarise_run(complete)
 
 
 @given(rate=st.floats(1e-9, 10), dropout=st.floats(0, 0.999), batch=st.integers(1, 55_000))
-def test_hyperparameters_come_back_exactly(rate: float, dropout: float, batch: int) -> None:
-    chosen = PaperCnnHyperparameters(learning_rate=rate, dropout_rate=dropout, batch_size=batch)
-    assert read_run(fields(run(hyperparameters=chosen))).run.hyperparameters == chosen
+def test_hyperparameters_round_trip_exactly(rate: float, dropout: float, batch: int) -> None:
+    hyperparameters = PaperCnnHyperparameters(
+        learning_rate=rate, dropout_rate=dropout, batch_size=batch
+    )
+    assert (
+        read_run(fields(run(hyperparameters=hyperparameters))).run.hyperparameters
+        == hyperparameters
+    )
 
 
-def test_where_it_comes_from() -> None:
+def test_origin_of_a_run() -> None:
     trial = Trial(study="mine", number=3, parent_run_id="p")
     found = read_run(fields(run(trial=trial)))
     assert (found.begun_at_ms, found.study) == (5, "mine")
@@ -70,11 +77,11 @@ def test_where_it_comes_from() -> None:
     assert (found.tensorflow, found.mnist_bench) == ("2.21.0", "0.1.0")
 
 
-def test_a_run_of_an_elder_version_tells_less() -> None:
-    whole = fields(run())
-    new = ("training_seed", "shared_phases", "machine", "tensorflow", "mnist_bench")
-    tags = {k: v for k, v in whole.tags.items() if k not in {f"bench.{name}" for name in new}}
-    params = {k: v for k, v in whole.params.items() if k != "label_smoothing"}
+def test_run_of_an_older_version_has_fewer_fields() -> None:
+    complete = fields(run())
+    added = ("training_seed", "shared_phases", "machine", "tensorflow", "mnist_bench")
+    tags = {k: v for k, v in complete.tags.items() if k not in {f"bench.{name}" for name in added}}
+    params = {k: v for k, v in complete.params.items() if k != "label_smoothing"}
     found = read_run(fields(run(), tags=tags, params=params))
     assert found.run.training_seed is None
     assert found.run.hyperparameters == PaperCnnHyperparameters()
@@ -97,23 +104,23 @@ def test_a_run_of_an_elder_version_tells_less() -> None:
         ({"tags": {**fields(run()).tags, "bench.verdict": "odd"}}, "a field is missing"),
     ],
 )
-def test_what_can_not_be_read_says_why(changes: dict[str, Any], words: str) -> None:
+def test_unreadable_run_has_a_reason(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UnreadableRunError, match=words):
         read_run(fields(run(), **changes))
 
 
-def test_what_runs_have_in_common_is_one_object() -> None:
-    """Of thousands of runs each would keep some kilobytes of its own."""
-    judged = {"verdict": "suspect", "reasons": ("other load",), "shared_phases": ("import",)}
+def test_equal_values_of_runs_are_shared_objects() -> None:
+    """Otherwise each of thousands of runs would need some kilobytes more."""
+    assessed = {"verdict": "suspect", "reasons": ("other load",), "shared_phases": ("import",)}
     peaks = {"phase_peak_rss_bytes": {"train": 5}}
     first, second = (
-        read_run(fields(run(seed=seed, dataset=f"custom:{'0' * 12}", **judged, **peaks)))
+        read_run(fields(run(seed=seed, dataset=f"custom:{'0' * 12}", **assessed, **peaks)))
         for seed in (0, 1)
     )
     for name in ("hyperparameters", "dataset", "dataset_digest", "machine_id", "reasons"):
         assert getattr(first.run, name) is getattr(second.run, name), name
     assert first.run.model_fields_set is second.run.model_fields_set
     assert first.machine is second.machine
-    # What is a run's own stays so.
+    # Values of a single run are not shared.
     assert (first.run.seed, second.run.seed) == (0, 1)
     assert first.run.seconds is not second.run.seconds

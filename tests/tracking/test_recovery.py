@@ -1,4 +1,4 @@
-"""What vanished processes left: delivered, ended, and nobody else's touched."""
+"""Recovery of vanished processes: uploads, ended runs, and what is left alone."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Any
 import fakes
 import pytest
 from factories import (
-    heard_at_ms,
+    evaluation_message,
     machine,
-    planned_row,
-    row_end_message,
+    planned_step_count,
+    received_at_ms,
     sample_message,
-    scored_message,
     spool_header,
+    step_count_done,
 )
-from program import Bench, Running, altered, wait_until
+from program import Bench, Running, patched_program, wait_until
 
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.results.run import RunResult
 from mnist_bench.tracking import recovery, spool
-from mnist_bench.tracking.mlflow_reader import existing_store
+from mnist_bench.tracking.mlflow_reader import open_existing_store
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address, MessageEntry, RunCreated, Spool, TrainingEnded
 
@@ -41,20 +41,20 @@ def sqlite_uri(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One database for all tests, since to make one takes seconds."""
+    """One database for all tests, since creating one takes seconds."""
     return sqlite_uri(tmp_path_factory.mktemp("database"))
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, where journals lie."""
+    """The working directory, which contains the spools."""
     monkeypatch.chdir(tmp_path)
     spool.FOLDER.mkdir(parents=True)
     return tmp_path
 
 
 @pytest.fixture
-def told() -> list[str]:
+def lines() -> list[str]:
     return []
 
 
@@ -64,188 +64,189 @@ def address(uri: str) -> Address:
 
 
 @pytest.fixture
-def opened(uri: str, address: Address) -> MlflowStore:
+def store(uri: str, address: Address) -> MlflowStore:
     return MlflowStore(uri, address.experiment)
 
 
 @pytest.fixture
-def settled(opened: MlflowStore, address: Address, told: list[str]) -> Callable[[], list[str]]:
-    """Settles what was left, and says what the user was told of it."""
+def recover(store: MlflowStore, address: Address, lines: list[str]) -> Callable[[], list[str]]:
+    """Runs the recovery, and returns the printed lines."""
 
-    def settle() -> list[str]:
-        told.clear()
-        recovery.settle(opened, address, MACHINE, told.append)
-        return list(told)
+    def run_recovery() -> list[str]:
+        lines.clear()
+        recovery.recover(store, address, MACHINE, lines.append)
+        return list(lines)
 
-    return settle
+    return run_recovery
 
 
-def gone() -> ProcessIdentity:
+def ended_process() -> ProcessIdentity:
     """A process of this machine that has ended."""
-    with fakes.living_process(MACHINE) as of:
+    with fakes.running_process(MACHINE) as process:
         pass
-    return of
+    return process
 
 
 @pytest.fixture
 def alive() -> Iterator[ProcessIdentity]:
-    """A process of this machine that goes on."""
-    with fakes.living_process(MACHINE) as of:
-        yield of
+    """A process of this machine that is running."""
+    with fakes.running_process(MACHINE) as process:
+        yield process
 
 
-def left(
-    address: Address, of: ProcessIdentity, *, trajectory: str = "", ended: bool = False
+def write_spool(
+    address: Address, owner: ProcessIdentity, *, trajectory: str = "", ended: bool = False
 ) -> Spool:
-    """A journal whose first row has finished, and the second not."""
+    """A spool whose first step count has finished, and the second not."""
     name = trajectory or uuid.uuid4().hex
     runs = tuple(
-        planned_row(steps).model_copy(update={"trajectory": name, "machine_id": MACHINE})
+        planned_step_count(steps).model_copy(update={"trajectory": name, "machine_id": MACHINE})
         for steps in (250, 501)
     )
-    made = Spool(spool_header(owner=of, address=address, runs=runs))
+    writer = Spool(spool_header(owner=owner, address=address, runs=runs))
     for step in (1, 101, 201, 250):
-        made.add(MessageEntry(at_ms=heard_at_ms(step), message=sample_message(step)))
-        made.add(MessageEntry(at_ms=heard_at_ms(step) + 1, message=scored_message(step)))
-    (made.files / "250").mkdir(parents=True)
-    (made.files / "250" / "predictions.npz").write_bytes(b"predictions")
-    made.add(MessageEntry(at_ms=heard_at_ms(250) + 2, message=row_end_message(250)))
-    made.add(MessageEntry(at_ms=heard_at_ms(301), message=scored_message(301)))
+        writer.add(MessageEntry(at_ms=received_at_ms(step), message=sample_message(step)))
+        writer.add(MessageEntry(at_ms=received_at_ms(step) + 1, message=evaluation_message(step)))
+    (writer.files / "250").mkdir(parents=True)
+    (writer.files / "250" / "predictions.npz").write_bytes(b"predictions")
+    writer.add(MessageEntry(at_ms=received_at_ms(250) + 2, message=step_count_done(250)))
+    writer.add(MessageEntry(at_ms=received_at_ms(301), message=evaluation_message(301)))
     if ended:
-        made.add(TrainingEnded(at_ms=heard_at_ms(302), status="killed", reason="interrupted"))
-    return made
+        writer.add(TrainingEnded(at_ms=received_at_ms(302), status="killed", reason="interrupted"))
+    return writer
 
 
-def runs_in(opened: MlflowStore) -> dict[str, Any]:
+def runs_in(store: MlflowStore) -> dict[str, Any]:
     """Runs by their steps; there is one of each."""
-    found = opened.client.search_runs([opened.experiment_id])
+    found = store.client.search_runs([store.experiment_id])
     by_steps = {run.data.params["steps"]: run for run in found}
     assert len(by_steps) == len(found)
     return by_steps
 
 
-def history(opened: MlflowStore, run: Any, name: str) -> list[tuple[int, float]]:
-    found = opened.client.get_metric_history(run.info.run_id, name)
+def history(store: MlflowStore, run: Any, name: str) -> list[tuple[int, float]]:
+    found = store.client.get_metric_history(run.info.run_id, name)
     return sorted((metric.step, metric.value) for metric in found)
 
 
-# Journals
+# Spools
 
 
-def test_a_vanished_process_has_its_runs_closed_with_their_curves(
-    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
+def test_runs_of_a_vanished_process_are_closed_with_their_curves(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
-    made = left(address, gone())
-    (line,) = settled()
-    assert line.startswith("Settled what earlier commands left: 1 run of a vanished process closed")
-    assert line.endswith("closed as KILLED, 1 run that waited delivered to MLflow")
-    runs = runs_in(opened)
+    writer = write_spool(address, ended_process())
+    (line,) = recover()
+    assert line.startswith("Recovered from earlier commands: 1 run of a vanished process closed")
+    assert line.endswith("closed as KILLED, 1 run uploaded to MLflow")
+    runs = runs_in(store)
     short, long = runs["250"], runs["501"]
     assert (short.info.status, long.info.status) == ("FINISHED", "KILLED")
-    assert history(opened, short, "test_accuracy") == [(s, 0.97) for s in (1, 101, 201, 250)]
-    assert history(opened, long, "test_accuracy") == [(s, 0.97) for s in (1, 101, 201, 301)]
-    assert history(opened, long, "rss_bytes") == [(s, 7_000) for s in (1, 101, 201, 250)]
+    assert history(store, short, "test_accuracy") == [(s, 0.97) for s in (1, 101, 201, 250)]
+    assert history(store, long, "test_accuracy") == [(s, 0.97) for s in (1, 101, 201, 301)]
+    assert history(store, long, "rss_bytes") == [(s, 7_000) for s in (1, 101, 201, 250)]
     assert short.data.metrics["peak_rss_bytes"] == 1_250
     assert long.data.tags["bench.failure"] == "its process vanished"
     assert {run.data.tags["bench.complete"] for run in runs.values()} == {"true"}
     assert {run.data.tags["bench.verdict"] for run in runs.values()} == {"clean"}
-    assert (short.info.end_time, long.info.end_time) == (heard_at_ms(250) + 2, heard_at_ms(301))
-    files = {file.path for file in opened.client.list_artifacts(short.info.run_id)}
+    assert (short.info.end_time, long.info.end_time) == (
+        received_at_ms(250) + 2,
+        received_at_ms(301),
+    )
+    files = {file.path for file in store.client.list_artifacts(short.info.run_id)}
     assert {"result.json", "predictions.npz", "scenario.toml", "machine.json"} == files
-    assert not made.path.exists()
-    assert not made.files.exists()
-    assert settled() == []
+    assert not writer.path.exists()
+    assert not writer.files.exists()
+    assert recover() == []
 
 
-def test_a_run_that_ended_ends_as_it_did(
-    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
+def test_ended_run_keeps_its_status(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
-    left(address, gone(), ended=True)
-    assert settled() == [
-        "Settled what earlier commands left: 2 runs that waited delivered to MLflow"
-    ]
-    long = runs_in(opened)["501"]
-    assert (long.info.status, long.info.end_time) == ("KILLED", heard_at_ms(302))
+    write_spool(address, ended_process(), ended=True)
+    assert recover() == ["Recovered from earlier commands: 2 runs uploaded to MLflow"]
+    long = runs_in(store)["501"]
+    assert (long.info.status, long.info.end_time) == ("KILLED", received_at_ms(302))
     assert long.data.tags["bench.failure"] == "interrupted"
 
 
-def test_twice_delivered_is_there_once(
-    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
+def test_repeated_recovery_adds_nothing(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
-    """As where a process is killed between its last delivery and the end of its journal."""
-    made = left(address, gone())
-    journal_text = made.path.read_bytes()
-    settled()
-    before = {steps: run.data for steps, run in runs_in(opened).items()}
+    """As if a process is killed between the last upload and removing its spool."""
+    writer = write_spool(address, ended_process())
+    spool_text = writer.path.read_bytes()
+    recover()
+    before = {steps: run.data for steps, run in runs_in(store).items()}
     curves = {
-        (steps, name): history(opened, run, name)
-        for steps, run in runs_in(opened).items()
+        (steps, name): history(store, run, name)
+        for steps, run in runs_in(store).items()
         for name in run.data.metrics
     }
     for complete in ("true", "false"):
-        for run in runs_in(opened).values():
-            opened.client.set_tag(run.info.run_id, "bench.complete", complete)
-        made.path.write_bytes(journal_text)
-        settled()
-        assert not made.path.exists()
-    for steps, run in runs_in(opened).items():
+        for run in runs_in(store).values():
+            store.client.set_tag(run.info.run_id, "bench.complete", complete)
+        writer.path.write_bytes(spool_text)
+        recover()
+        assert not writer.path.exists()
+    for steps, run in runs_in(store).items():
         assert run.data.metrics == before[steps].metrics
         assert run.data.tags == before[steps].tags
         for name in run.data.metrics:
-            assert history(opened, run, name) == curves[steps, name]
+            assert history(store, run, name) == curves[steps, name]
             assert len({step for step, _ in curves[steps, name]}) == len(curves[steps, name])
 
 
-def test_a_run_that_was_made_is_found_again(
-    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
+def test_created_run_is_found_again(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
-    """Its id was journalled, or the process was killed in between."""
-    made = left(address, gone())
-    story = spool.read(made.path)
-    assert story is not None
+    """Whether its id was written to the spool, or the process was killed before."""
+    writer = write_spool(address, ended_process())
+    contents = spool.read(writer.path)
+    assert contents is not None
     started = [
-        opened.start(run, "note", story.header.owner, machine(), at_ms=heard_at_ms(0))
-        for run in story.header.runs
+        store.start(run, "note", contents.header.owner, machine(), at_ms=received_at_ms(0))
+        for run in contents.header.runs
     ]
-    made.add(RunCreated(at_ms=heard_at_ms(302), steps=250, run_id=started[0].run_id))
-    settled()
-    assert {run.info.run_id for run in runs_in(opened).values()} == {s.run_id for s in started}
+    writer.add(RunCreated(at_ms=received_at_ms(302), steps=250, run_id=started[0].run_id))
+    recover()
+    assert {run.info.run_id for run in runs_in(store).values()} == {s.run_id for s in started}
 
 
-def test_a_process_that_never_began_leaves_nothing(
-    opened: MlflowStore, address: Address, settled: Callable[[], list[str]], folder: Path
+def test_spool_without_entries_is_removed(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]], folder: Path
 ) -> None:
-    made = Spool(spool_header(owner=gone(), address=address))
-    made.files.mkdir()
-    assert settled() == []
-    assert runs_in(opened) == {}
+    writer = Spool(spool_header(owner=ended_process(), address=address))
+    writer.files.mkdir()
+    assert recover() == []
+    assert runs_in(store) == {}
     assert [path.name for path in spool.FOLDER.iterdir()] == [".lock"]
 
 
-def test_a_journal_that_is_torn_right_after_its_beginning(
-    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
+def test_spool_that_is_torn_after_its_first_entry(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
-    made = left(address, gone())
-    lines = made.path.read_bytes().splitlines(keepends=True)
-    made.path.write_bytes(b"".join(lines[:2]) + lines[2][:17])
-    assert settled() == [
-        "Settled what earlier commands left: 2 runs of a vanished process closed as KILLED"
+    writer = write_spool(address, ended_process())
+    lines = writer.path.read_bytes().splitlines(keepends=True)
+    writer.path.write_bytes(b"".join(lines[:2]) + lines[2][:17])
+    assert recover() == [
+        "Recovered from earlier commands: 2 runs of a vanished process closed as KILLED"
     ]
-    assert {run.info.status for run in runs_in(opened).values()} == {"KILLED"}
+    assert {run.info.status for run in runs_in(store).values()} == {"KILLED"}
 
 
-# Whose they are
+# Owners
 
 
-def test_a_process_that_is_alive_is_left_alone(
-    opened: MlflowStore, address: Address, settled: Callable[[], list[str]], alive: ProcessIdentity
+def test_live_process_is_left_alone(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]], alive: ProcessIdentity
 ) -> None:
-    made = left(address, alive, ended=True)
-    run = planned_row(250).model_copy(update={"trajectory": "another"})
-    opened.start(run, "note", alive, machine(), at_ms=heard_at_ms(0))
-    assert settled() == []
-    assert made.path.exists()
-    assert runs_in(opened)["250"].info.status == "RUNNING"
+    writer = write_spool(address, alive, ended=True)
+    run = planned_step_count(250).model_copy(update={"trajectory": "another"})
+    store.start(run, "note", alive, machine(), at_ms=received_at_ms(0))
+    assert recover() == []
+    assert writer.path.exists()
+    assert runs_in(store)["250"].info.status == "RUNNING"
 
 
 @pytest.mark.parametrize(
@@ -253,146 +254,149 @@ def test_a_process_that_is_alive_is_left_alone(
     [{"machine_id": "another"}, {"machine_id": None}, {"boot_id": "b/pid:[1]"}],
     ids=["machine", "nameless", "container"],
 )
-def test_another_machines_process_is_left_alone(
-    opened: MlflowStore, address: Address, settled: Callable[[], list[str]], change: dict[str, Any]
+def test_process_of_another_machine_is_left_alone(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]], change: dict[str, Any]
 ) -> None:
-    other = gone().model_copy(update=change)
-    made = left(address, other)
-    run = planned_row(250).model_copy(update={"trajectory": "another"})
-    opened.start(run, "note", other, machine(), at_ms=heard_at_ms(0))
-    assert settled() == []
-    assert made.path.exists()
-    assert runs_in(opened)["250"].info.status == "RUNNING"
+    other = ended_process().model_copy(update=change)
+    writer = write_spool(address, other)
+    run = planned_step_count(250).model_copy(update={"trajectory": "another"})
+    store.start(run, "note", other, machine(), at_ms=received_at_ms(0))
+    assert recover() == []
+    assert writer.path.exists()
+    assert runs_in(store)["250"].info.status == "RUNNING"
 
 
-def test_what_is_for_another_store_is_left_alone(
-    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
+def test_spool_for_another_store_is_left_alone(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
-    elsewhere = Address(tracking_uri="http://127.0.0.1:9", experiment=address.experiment)
-    others = address.model_copy(update={"experiment": "another"})
-    journals = [left(elsewhere, gone()), left(others, gone())]
-    assert settled() == []
-    assert all(made.path.exists() for made in journals)
-    assert recovery.waiting_experiments("http://127.0.0.1:9", MACHINE) == {address.experiment}
-    assert recovery.waiting_experiments(address.tracking_uri, MACHINE) == {"another"}
-    assert recovery.waiting_experiments(address.tracking_uri, "another") == set()
+    other_store = Address(tracking_uri="http://127.0.0.1:9", experiment=address.experiment)
+    other_experiment = address.model_copy(update={"experiment": "another"})
+    spools = [
+        write_spool(other_store, ended_process()),
+        write_spool(other_experiment, ended_process()),
+    ]
+    assert recover() == []
+    assert all(each.path.exists() for each in spools)
+    assert recovery.experiments_with_spools("http://127.0.0.1:9", MACHINE) == {address.experiment}
+    assert recovery.experiments_with_spools(address.tracking_uri, MACHINE) == {"another"}
+    assert recovery.experiments_with_spools(address.tracking_uri, "another") == set()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a journal\n"])
-def test_what_is_no_journal_is_left_alone(
-    address: Address, settled: Callable[[], list[str]], content: bytes
+@pytest.mark.parametrize("content", [b"", b"not a spool\n"])
+def test_file_that_is_not_a_spool_is_left_alone(
+    address: Address, recover: Callable[[], list[str]], content: bytes
 ) -> None:
     path = spool.FOLDER / "mine.jsonl"
     path.write_bytes(content)
-    assert settled() == []
+    assert recover() == []
     assert path.read_bytes() == content
 
 
-def test_a_first_line_that_nobody_finishes_is_removed(settled: Callable[[], list[str]]) -> None:
-    old, new, whole = (spool.FOLDER / f"{name}.jsonl" for name in ("old", "new", "whole"))
+def test_old_spool_with_an_incomplete_header_is_removed(recover: Callable[[], list[str]]) -> None:
+    old, new, complete = (spool.FOLDER / f"{name}.jsonl" for name in ("old", "new", "complete"))
     for path in (old, new):
         path.write_bytes(b'{"kind":"header"')
-    whole.write_bytes(b"of another version\n")
+    complete.write_bytes(b"of another version\n")
     spool.files_of(old).mkdir()
-    for path in (old, whole):
+    for path in (old, complete):
         os.utime(path, (0, 0))
-    assert settled() == []
-    assert set(spool.paths()) == {new, whole}
+    assert recover() == []
+    assert set(spool.paths()) == {new, complete}
     assert not spool.files_of(old).exists()
 
 
-# Runs without a journal
+# Runs without a spool
 
 
-def test_a_run_without_a_journal_is_ended_with_what_is_there(
-    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
+def test_run_without_a_spool_is_ended(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
-    run = planned_row(250).model_copy(update={"trajectory": "elsewhere"})
-    opened.start(run, "note", gone(), machine(), at_ms=heard_at_ms(0))
-    assert settled() == [
-        "Settled what earlier commands left: 1 run of a vanished process closed as KILLED"
+    run = planned_step_count(250).model_copy(update={"trajectory": "elsewhere"})
+    store.start(run, "note", ended_process(), machine(), at_ms=received_at_ms(0))
+    assert recover() == [
+        "Recovered from earlier commands: 1 run of a vanished process closed as KILLED"
     ]
-    ended = runs_in(opened)["250"]
+    ended = runs_in(store)["250"]
     assert ended.info.status == "KILLED"
     assert ended.data.tags["bench.complete"] == "false"
     assert ended.data.tags["bench.failure"] == "its process vanished"
 
 
-def test_somebody_elses_runs_go_on(
-    opened: MlflowStore, address: Address, settled: Callable[[], list[str]]
+def test_runs_of_other_programs_are_left_alone(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
-    made = opened.client.create_run(opened.experiment_id)
-    garbled = opened.client.create_run(opened.experiment_id, tags={"bench.owner": "me"})
-    assert settled() == []
-    for run in (made, garbled):
-        assert opened.client.get_run(run.info.run_id).info.status == "RUNNING"
+    foreign = store.client.create_run(store.experiment_id)
+    invalid_owner = store.client.create_run(store.experiment_id, tags={"bench.owner": "me"})
+    assert recover() == []
+    for run in (foreign, invalid_owner):
+        assert store.client.get_run(run.info.run_id).info.status == "RUNNING"
 
 
-# A store that refuses
+# A failing store
 
 
-def test_what_is_refused_stays_for_later(
-    opened: MlflowStore,
+def test_spool_is_kept_if_the_upload_fails(
+    store: MlflowStore,
     address: Address,
-    settled: Callable[[], list[str]],
+    recover: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = left(address, gone())
+    writer = write_spool(address, ended_process())
 
-    def refuse(*_: object, **__: object) -> None:
-        raise BenchError("MLflow failed: the disk is full", "make room", exit_status=EXIT_BROKE)
+    def fail(*_: object, **__: object) -> None:
+        raise BenchError("MLflow failed: the disk is full", "make room", exit_status=EXIT_FAILURE)
 
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowStore, "log", refuse)
-        (line,) = settled()
-    assert line.startswith("what earlier commands left stays for later: MLflow failed")
-    assert made.path.exists()
-    assert (made.files / "250" / "predictions.npz").exists()
-    settled()
-    assert {run.info.status for run in runs_in(opened).values()} == {"FINISHED", "KILLED"}
-    assert not made.path.exists()
+        patch.setattr(MlflowStore, "log", fail)
+        (line,) = recover()
+    assert line.startswith("results of earlier commands are not uploaded yet: MLflow failed")
+    assert writer.path.exists()
+    assert (writer.files / "250" / "predictions.npz").exists()
+    recover()
+    assert {run.info.status for run in runs_in(store).values()} == {"FINISHED", "KILLED"}
+    assert not writer.path.exists()
 
 
-def test_one_that_is_refused_does_not_keep_the_others_waiting(
-    opened: MlflowStore,
+def test_failed_upload_does_not_block_other_spools(
+    store: MlflowStore,
     address: Address,
-    settled: Callable[[], list[str]],
+    recover: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    refused = left(address, gone(), trajectory="aaa")
-    left(address, gone(), trajectory="bbb")
+    rejected = write_spool(address, ended_process(), trajectory="aaa")
+    write_spool(address, ended_process(), trajectory="bbb")
     start = MlflowStore.start
 
-    def refuse(self: MlflowStore, run: RunResult, *args: Any, **options: Any) -> Any:
+    def fail_for_aaa(self: MlflowStore, run: RunResult, *args: Any, **options: Any) -> Any:
         if run.trajectory == "aaa":
-            raise BenchError("MLflow failed: it does not like it", exit_status=EXIT_BROKE)
+            raise BenchError("MLflow failed: it does not like it", exit_status=EXIT_FAILURE)
         return start(self, run, *args, **options)
 
-    monkeypatch.setattr(MlflowStore, "start", refuse)
-    assert len(settled()) == 2
-    assert spool.paths() == [refused.path]
-    assert {run.data.tags["bench.trajectory"] for run in runs_in(opened).values()} == {"bbb"}
+    monkeypatch.setattr(MlflowStore, "start", fail_for_aaa)
+    assert len(recover()) == 2
+    assert spool.paths() == [rejected.path]
+    assert {run.data.tags["bench.trajectory"] for run in runs_in(store).values()} == {"bbb"}
 
 
-# Two at once
+# Two processes at once
 
-SETTLE = """
+RECOVER = """
 import sys
 from mnist_bench.tracking import recovery
 from mnist_bench.tracking.spool import Address
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_store import MlflowStore
 uri, experiment = sys.argv[1:]
-opened = Store(uri, experiment)
+store = MlflowStore(uri, experiment)
 print("ready", flush=True)
 sys.stdin.readline()
-recovery.settle(opened, Address(tracking_uri=uri, experiment=experiment), "0123456789abcdef", print)
+recovery.recover(store, Address(tracking_uri=uri, experiment=experiment), "0123456789abcdef", print)
 """
 
 
-def test_two_commands_at_once_do_not_collide(opened: MlflowStore, address: Address) -> None:
+def test_two_concurrent_recoveries_do_not_conflict(store: MlflowStore, address: Address) -> None:
     for _ in range(5):
-        left(address, gone())
-    command = [sys.executable, "-c", SETTLE, address.tracking_uri, address.experiment]
+        write_spool(address, ended_process())
+    command = [sys.executable, "-c", RECOVER, address.tracking_uri, address.experiment]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with (
         subprocess.Popen(command, **pipes) as first,
@@ -403,155 +407,157 @@ def test_two_commands_at_once_do_not_collide(opened: MlflowStore, address: Addre
         for process in (first, second):
             process.stdin.write("\n")
             process.stdin.flush()
-        said = "".join(process.communicate(timeout=100)[0] for process in (first, second))
+        output = "".join(process.communicate(timeout=100)[0] for process in (first, second))
     assert (first.returncode, second.returncode) == (0, 0)
-    assert "stays for later" not in said
-    found = opened.client.search_runs([opened.experiment_id])
+    assert "not uploaded yet" not in output
+    found = store.client.search_runs([store.experiment_id])
     keys = [(run.data.tags["bench.trajectory"], run.data.tags["bench.steps"]) for run in found]
     assert len(keys) == len(set(keys)) == 10
     assert {run.info.status for run in found} == {"FINISHED", "KILLED"}
     assert spool.paths() == []
 
 
-# The whole way: a command that does not come to its end, and the next
+# End to end: a command that does not finish, and the next one
 
-STAND_IN = "from mnist_bench.runner import process\nprocess.COMMAND = {worker!r}\n"
+FAKE_WORKER = "from mnist_bench.runner import process\nprocess.COMMAND = {worker!r}\n"
 
 
 def program(fault: str = "pass", before: str = "") -> tuple[str, ...]:
-    """The program with a stand-in for its worker."""
-    return altered(STAND_IN.format(worker=fakes.worker(fault)) + before)
+    """The program with a fake worker."""
+    return patched_program(FAKE_WORKER.format(worker=fakes.worker(fault)) + before)
 
 
-def journals_of(bench: Bench) -> list[Path]:
+def spools_of(bench: Bench) -> list[Path]:
     return spool.paths(bench.folder / spool.FOLDER)
 
 
 def waiting(step: int) -> str:
-    """A stand-in's fault: it waits after a scoring until its parent is gone."""
+    """A fault of the fake worker: after an evaluation it waits until its parent is gone."""
     return f"step >= {step} and sys.stdin.readline()"
 
 
-def until_scored(bench: Bench, running: Running, step: int) -> None:
-    """Until a scoring is journalled: from then on it may be shown."""
-    said = f'"evaluation":{{"step":{step},'
+def wait_for_evaluation(bench: Bench, running: Running, step: int) -> None:
+    """Wait until an evaluation is in the spool, from when on it may be shown."""
+    entry = f'"evaluation":{{"step":{step},'
     running.until(
-        lambda: any(said in path.read_text(encoding="utf-8") for path in journals_of(bench)), 60
+        lambda: any(entry in path.read_text(encoding="utf-8") for path in spools_of(bench)), 60
     )
 
 
-def recorded_in(bench: Bench) -> dict[str, Any]:
+def recorded_runs(bench: Bench) -> dict[str, Any]:
     """The runs by their steps; there is one of each."""
-    opened = existing_store(sqlite_uri(bench.folder), "mnist-bench")
-    assert opened is not None
-    return runs_in(opened)
+    store = open_existing_store(sqlite_uri(bench.folder), "mnist-bench")
+    assert store is not None
+    return runs_in(store)
 
 
-def curve_of(bench: Bench, run: Any) -> list[int]:
-    opened = existing_store(sqlite_uri(bench.folder), "mnist-bench")
-    assert opened is not None
-    return [step for step, _ in history(opened, run, "test_accuracy")]
+def steps_of_curve(bench: Bench, run: Any) -> list[int]:
+    store = open_existing_store(sqlite_uri(bench.folder), "mnist-bench")
+    assert store is not None
+    return [step for step, _ in history(store, run, "test_accuracy")]
 
 
-def test_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_killed_parent(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     line = ("run", "smoke", "--steps", "60,160")
     with bench.started(*line, program=program(waiting(101))) as running:
-        until_scored(bench, running, 101)
+        wait_for_evaluation(bench, running, 101)
         running.process.kill()
-    assert len(journals_of(bench)) == 1
+    assert len(spools_of(bench)) == 1
     ended = bench.run("run", "smoke", "--steps", "110", program=program())
     assert ended.status == 0, ended.stderr
-    assert "1 run of a vanished process closed as KILLED" in ended.told
-    assert journals_of(bench) == []
-    runs = recorded_in(bench)
+    assert "1 run of a vanished process closed as KILLED" in ended.stderr_line
+    assert spools_of(bench) == []
+    runs = recorded_runs(bench)
     statuses = {steps: run.info.status for steps, run in runs.items()}
     assert statuses == {"60": "FINISHED", "160": "KILLED", "110": "FINISHED"}
-    assert curve_of(bench, runs["160"]) == [1, 51, 101]
+    assert steps_of_curve(bench, runs["160"]) == [1, 51, 101]
     assert {run.data.tags["bench.complete"] for run in runs.values()} == {"true"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
-def test_a_third_interruption_leaves_a_journal(tmp_path: Path) -> None:
-    """The first ends the training, the second comes while its runs are closed."""
+def test_interruption_while_runs_are_closed_leaves_a_spool(tmp_path: Path) -> None:
+    """The first interruption ends the training, the second comes while its runs are closed."""
     bench = Bench(tmp_path)
     slow = """
 import os, time
-from mnist_bench.tracking.mlflow_store import Store
+from mnist_bench.tracking.mlflow_store import MlflowStore
 def finish(*_, **__):
     open("closing", "w").close()
     time.sleep(100)
-Store.finish = finish
+MlflowStore.finish = finish
 """
     with bench.started("run", "smoke", program=program(waiting(101), slow)) as running:
-        until_scored(bench, running, 101)
+        wait_for_evaluation(bench, running, 101)
         running.process.send_signal(signal.SIGINT)
         running.until((bench.folder / "closing").exists, 60)
-        # Two signals at once would count as one.
+        # Pending signals are merged, so send another until the process ends.
         wait_until(
             lambda: (
                 running.process.poll() is not None or running.process.send_signal(signal.SIGINT)
             ),
             60,
         )
-    assert recorded_in(bench)["200"].info.status == "RUNNING"
-    assert len(journals_of(bench)) == 1
+    assert recorded_runs(bench)["200"].info.status == "RUNNING"
+    assert len(spools_of(bench)) == 1
     ended = bench.run("run", "smoke", "--steps", "1", program=program())
-    assert "1 run that waited delivered to MLflow" in ended.told
-    killed = recorded_in(bench)["200"]
+    assert "1 run uploaded to MLflow" in ended.stderr_line
+    killed = recorded_runs(bench)["200"]
     assert (killed.info.status, killed.data.tags["bench.failure"]) == ("KILLED", "interrupted")
 
 
-REFUSING = """
-from mnist_bench.tracking.mlflow_store import Store
+FAILING_STORE = """
+from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.core.errors import BenchError
-def refuse(*_, **__):
+def fail(*_, **__):
     raise BenchError("MLflow failed: database is locked", "wait", exit_status=1)
-Store.log = refuse
+MlflowStore.log = fail
 """
 
 
-def test_a_store_that_fails_on_the_way(tmp_path: Path) -> None:
+def test_store_that_fails_during_a_training(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    ended = bench.run("run", "smoke", "--seeds", "2", "--json", program=program(before=REFUSING))
+    ended = bench.run(
+        "run", "smoke", "--seeds", "2", "--json", program=program(before=FAILING_STORE)
+    )
     assert ended.status == 1
     assert [run["status"] for run in ended.document["runs"]] == ["finished"] * 2
     assert (bench.folder / "reports" / "smoke.json").exists()
-    assert ended.told.count("the training goes on") == 1
-    assert "the results wait in mlruns/.runs, the next command here delivers" in ended.complaint
-    assert len(journals_of(bench)) == 2
+    assert ended.stderr_line.count("the training continues") == 1
+    assert "the results are in mlruns/.runs, the next command here uploads" in ended.error_line
+    assert len(spools_of(bench)) == 2
     later = bench.run("run", "smoke", "--resume", "--seeds", "2", "--json", program=program())
     assert later.status == 0, later.stderr
-    assert "2 runs that waited delivered to MLflow" in later.told
-    # Nothing was missing, so nothing was trained.
+    assert "2 runs uploaded to MLflow" in later.stderr_line
+    # No run is missing, so nothing is trained.
     assert later.document["runs"] == ended.document["runs"]
-    assert journals_of(bench) == []
+    assert spools_of(bench) == []
 
 
-NO_ROOM = """
+FULL_DISK = """
 import errno, os
-from mnist_bench.tracking.spool import Journal
+from mnist_bench.tracking.spool import Spool
 def full(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-Journal._write = full
+Spool._write = full
 """
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
+def test_full_disk(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    ended = bench.run("run", "smoke", "--json", program=program(before=NO_ROOM + REFUSING))
+    ended = bench.run("run", "smoke", "--json", program=program(before=FULL_DISK + FAILING_STORE))
     assert ended.status == 1
     (run,) = ended.document["runs"]
     assert (run["status"], run["max_test_accuracy"]) == ("finished", 0.75)
-    assert ended.told.count("can't write to mlruns/.runs") == 1
-    assert "takes nothing either" in ended.complaint
-    # What is left RUNNING there is the next command's to end.
+    assert ended.stderr_line.count("can't write to mlruns/.runs: ") == 1
+    assert "can't write to mlruns/.runs either" in ended.error_line
+    # The next command ends runs that are still RUNNING.
     later = bench.run("run", "smoke", "--steps", "1", program=program())
-    assert "1 run of a vanished process closed as KILLED" in later.told
-    assert recorded_in(bench)["200"].info.status == "KILLED"
+    assert "1 run of a vanished process closed as KILLED" in later.stderr_line
+    assert recorded_runs(bench)["200"].info.status == "KILLED"
 
 
-def test_only_what_is_missing_is_trained(tmp_path: Path) -> None:
+def test_resume_trains_only_missing_runs(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     first = bench.run("run", "smoke", "--steps", "60", "--json", program=program())
     assert first.status == 0, first.stderr
@@ -560,24 +566,24 @@ def test_only_what_is_missing_is_trained(tmp_path: Path) -> None:
     short, long = second.document["runs"]
     assert short == first.document["runs"][0]
     assert (long["steps"], long["status"]) == (110, "finished")
-    assert set(recorded_in(bench)) == {"60", "110"}
+    assert set(recorded_runs(bench)) == {"60", "110"}
     third = bench.run(
         "run", "smoke", "--steps", "60,110", "--resume", "--json", program=program("sys.exit(3)")
     )
     assert (third.status, third.document) == (0, second.document)
 
 
-def test_ui_settles_what_was_left(tmp_path: Path) -> None:
+def test_ui_recovers_vanished_runs(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     with bench.started("run", "smoke", program=program(waiting(101))) as running:
-        until_scored(bench, running, 101)
+        wait_for_evaluation(bench, running, 101)
         running.process.kill()
     quiet = """
 from mnist_bench.cli import ui
 ui._serve = lambda *_: None
 """
-    ended = bench.run("ui", program=altered(quiet))
+    ended = bench.run("ui", program=patched_program(quiet))
     assert ended.status == 0, ended.stderr
     assert "1 run of a vanished process closed as KILLED" in ended.stdout
-    assert recorded_in(bench)["200"].info.status == "KILLED"
-    assert "KILLED" not in bench.run("ui", program=altered(quiet)).stdout
+    assert recorded_runs(bench)["200"].info.status == "KILLED"
+    assert "KILLED" not in bench.run("ui", program=patched_program(quiet)).stdout

@@ -1,4 +1,4 @@
-"""What was heard of a trajectory, as lines of a file: whole, torn, and on a full disk."""
+"""Spool files: complete, incomplete, and on a full disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from factories import HEARD_FROM_MS, SPOOL_ENTRIES, spool_header
+from factories import FIRST_MESSAGE_MS, SPOOL_ENTRIES, spool_header
 
 from mnist_bench.core import process_identity
 from mnist_bench.tracking import spool
@@ -24,78 +24,81 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def written(folder: Path) -> Spool:
-    made = Spool(spool_header(), folder)
+    writer = Spool(spool_header(), folder)
     for entry in SPOOL_ENTRIES:
-        made.add(entry)
-    return made
+        writer.add(entry)
+    return writer
 
 
 def entries_in(path: Path) -> tuple[Entry, ...]:
-    story = spool.read(path)
-    assert story is not None
-    return story.entries
+    contents = spool.read(path)
+    assert contents is not None
+    return contents.entries
 
 
-def test_what_was_written_is_read(written: Spool, folder: Path) -> None:
+def test_round_trip(written: Spool, folder: Path) -> None:
     assert written.path == folder / "a-trajectory.jsonl"
     assert spool.paths(folder) == [written.path]
-    story = spool.read(written.path)
-    assert story is not None
-    assert (story.header, story.entries) == (spool_header(owner=story.header.owner), SPOOL_ENTRIES)
-    assert story.header.owner == process_identity.current_process("a-machine")
-    assert story.last_at_ms == HEARD_FROM_MS + 5
+    contents = spool.read(written.path)
+    assert contents is not None
+    assert (contents.header, contents.entries) == (
+        spool_header(owner=contents.header.owner),
+        SPOOL_ENTRIES,
+    )
+    assert contents.header.owner == process_identity.current_process("a-machine")
+    assert contents.last_at_ms == FIRST_MESSAGE_MS + 5
 
 
-def test_each_line_is_with_the_system_at_once(folder: Path) -> None:
-    made = Spool(spool_header(), folder)
+def test_each_line_is_written_immediately(folder: Path) -> None:
+    writer = Spool(spool_header(), folder)
     for number, entry in enumerate(SPOOL_ENTRIES):
-        made.add(entry)
-        assert len(made.path.read_bytes().splitlines()) == number + 2
+        writer.add(entry)
+        assert len(writer.path.read_bytes().splitlines()) == number + 2
 
 
-def test_nothing_was_heard_of_it_yet(folder: Path) -> None:
-    story = spool.read(Spool(spool_header(), folder).path)
-    assert story is not None
-    assert not story.has_begun
-    assert story.last_at_ms == HEARD_FROM_MS
+def test_header_without_entries(folder: Path) -> None:
+    contents = spool.read(Spool(spool_header(), folder).path)
+    assert contents is not None
+    assert not contents.has_entries
+    assert contents.last_at_ms == FIRST_MESSAGE_MS
 
 
 @pytest.mark.parametrize("torn", [1, 20, 100])
-def test_a_torn_last_line_is_left_out(written: Spool, torn: int) -> None:
+def test_incomplete_last_line_is_ignored(written: Spool, torn: int) -> None:
     whole = written.path.read_bytes()
     last = len(whole.splitlines(keepends=True)[-1])
     written.path.write_bytes(whole[: -min(torn, last - 1)])
-    # Without its line feed alone a line is whole.
+    # A line is complete without its line feed.
     assert entries_in(written.path) == (SPOOL_ENTRIES if torn == 1 else SPOOL_ENTRIES[:-1])
 
 
-def test_what_follows_a_line_that_makes_no_sense_is_not_believed(written: Spool) -> None:
+def test_lines_after_an_invalid_line_are_ignored(written: Spool) -> None:
     lines = written.path.read_bytes().splitlines(keepends=True)
     written.path.write_bytes(b"".join([*lines[:3], b"\0\0\0\n", *lines[3:]]))
     assert entries_in(written.path) == SPOOL_ENTRIES[:2]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b'{"kind": "header"', b'{"kind": "song"}\n'])
-def test_without_a_whole_first_line_it_is_none(folder: Path, content: bytes) -> None:
+def test_incomplete_or_invalid_header_gives_none(folder: Path, content: bytes) -> None:
     (folder / "x.jsonl").write_bytes(content)
     assert spool.read(folder / "x.jsonl") is None
 
 
-def test_of_a_later_version_it_is_none(written: Spool) -> None:
+def test_newer_version_gives_none(written: Spool) -> None:
     text = written.path.read_bytes().replace(b'"schema_version":1', b'"schema_version":2', 1)
     written.path.write_bytes(text)
     assert spool.read(written.path) is None
 
 
-def test_a_process_that_is_killed_leaves_what_it_has_heard(folder: Path) -> None:
+def test_killed_process_leaves_its_entries(folder: Path) -> None:
     code = """
 import os, pathlib, sys
 sys.path[:0] = [sys.argv[2]]
 from factories import SPOOL_ENTRIES, spool_header
-from mnist_bench.tracking.spool import Journal
-made = Journal(spool_header(), pathlib.Path(sys.argv[1]))
+from mnist_bench.tracking.spool import Spool
+writer = Spool(spool_header(), pathlib.Path(sys.argv[1]))
 for entry in SPOOL_ENTRIES[:3]:
-    made.add(entry)
+    writer.add(entry)
 print("written", flush=True)
 sys.stdin.read()
 """
@@ -107,53 +110,53 @@ sys.stdin.read()
     assert entries_in(folder / "a-trajectory.jsonl") == SPOOL_ENTRIES[:3]
 
 
-# Its end
+# Removal
 
 
-def test_nothing_is_left_where_nothing_else_was(written: Spool, folder: Path) -> None:
+def test_remove_deletes_empty_folders(written: Spool, folder: Path) -> None:
     (written.files / "250").mkdir(parents=True)
     (written.files / "250" / "predictions.npz").write_bytes(b"predictions")
     written.remove()
     assert not folder.parent.exists()
 
 
-def test_others_stay(written: Spool, folder: Path) -> None:
+def test_remove_keeps_other_spools(written: Spool, folder: Path) -> None:
     (folder / "other.jsonl").touch()
     written.remove()
     assert [path.name for path in folder.iterdir()] == ["other.jsonl"]
 
 
-# A disk that is full
+# A full disk
 
 
 @pytest.fixture
-def room() -> Iterator[Callable[[int], None]]:
-    """Says how many bytes a file may have, as a full disk would: a write takes what fits."""
+def limit_file_size() -> Iterator[Callable[[int], None]]:
+    """Limits the size of files in bytes, like a full disk: writes are cut off."""
     resource = pytest.importorskip("resource", reason="needs POSIX limits")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_what_did_not_fit_waits_and_follows_when_there_is_room(
-    folder: Path, room: Callable[[int], None]
+def test_lines_that_did_not_fit_are_written_once_there_is_space(
+    folder: Path, limit_file_size: Callable[[int], None]
 ) -> None:
-    made = Spool(spool_header(), folder)
-    size = made.path.stat().st_size
-    room(size + 10)
-    made.add(SPOOL_ENTRIES[0])
-    assert made.fault is not None
-    assert made.path.stat().st_size == size + 10
-    made.add(SPOOL_ENTRIES[1])
-    assert entries_in(made.path) == ()
-    room(1_000_000)
-    made.add(SPOOL_ENTRIES[2])
-    assert made.fault is None
-    assert entries_in(made.path) == SPOOL_ENTRIES[:3]
+    writer = Spool(spool_header(), folder)
+    size = writer.path.stat().st_size
+    limit_file_size(size + 10)
+    writer.add(SPOOL_ENTRIES[0])
+    assert writer.error is not None
+    assert writer.path.stat().st_size == size + 10
+    writer.add(SPOOL_ENTRIES[1])
+    assert entries_in(writer.path) == ()
+    limit_file_size(1_000_000)
+    writer.add(SPOOL_ENTRIES[2])
+    assert writer.error is None
+    assert entries_in(writer.path) == SPOOL_ENTRIES[:3]
 
 
-def test_a_folder_that_is_gone_is_a_fault_and_no_crash(written: Spool) -> None:
+def test_missing_file_is_an_error_and_no_exception(written: Spool) -> None:
     written.path.unlink()
     written.add(SPOOL_ENTRIES[0])
-    assert written.fault is not None
+    assert written.error is not None
     assert not written.path.exists()

@@ -1,4 +1,4 @@
-"""Where runs are recorded: what is refused, and that no secret is ever shown."""
+"""The tracking URI: checks, and no secrets in messages."""
 
 from __future__ import annotations
 
@@ -15,16 +15,25 @@ from pathlib import Path
 
 import pytest
 
-from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
-from mnist_bench.tracking import uri as tracking
-from mnist_bench.tracking.mlflow_errors import fault
+from mnist_bench.core.errors import EXIT_USAGE, BenchError
+from mnist_bench.tracking.mlflow_errors import to_bench_error
+from mnist_bench.tracking.uri import (
+    DEFAULT_TRACKING_URI,
+    check_uri,
+    is_server,
+    redact,
+    refuse_password,
+    schema_revision,
+    sqlite_file,
+    without_credentials,
+)
 
 EXPERIMENT = "mnist-bench"
 
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine's own servers are asked directly, whatever its user has set."""
+    """Unset proxies and MLflow variables, so that local servers are used directly."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith("MLFLOW_"):
             monkeypatch.delenv(name)
@@ -33,17 +42,17 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port that is taken, so that nobody else gets it, and where nobody listens."""
+    """A port that is bound, so that no other process gets it, but does not listen."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
 
 
-def refusal(uri: str, experiment: str = EXPERIMENT) -> str:
-    """The one line of a URI that is refused."""
+def error_message(uri: str, experiment: str = EXPERIMENT) -> str:
+    """The error message for a rejected URI."""
     with pytest.raises(BenchError) as caught:
-        tracking.check(uri, experiment)
-    assert caught.value.exit_status == EXIT_WRONG_REQUEST
+        check_uri(uri, experiment)
+    assert caught.value.exit_status == EXIT_USAGE
     return str(caught.value)
 
 
@@ -74,13 +83,13 @@ def refusal(uri: str, experiment: str = EXPERIMENT) -> str:
     ],
 )
 def test_without_credentials(uri: str, shown: str) -> None:
-    assert tracking.without_credentials(uri) == shown
+    assert without_credentials(uri) == shown
 
 
 @pytest.mark.parametrize("slashes", ["///", "////srv/"])
 def test_an_sqlite_uri_keeps_its_slashes(slashes: str) -> None:
     # With fewer of them it would name another file, or none.
-    shown = tracking.without_credentials(f"sqlite:{slashes}mlflow.db?timeout=5")
+    shown = without_credentials(f"sqlite:{slashes}mlflow.db?timeout=5")
     assert shown == f"sqlite:{slashes}mlflow.db"
 
 
@@ -91,7 +100,7 @@ def test_an_sqlite_uri_keeps_its_slashes(slashes: str) -> None:
         "http://host:99999",
         "http://host:-1",
         "http://[::1",
-        # A sign that is not percent-encoded ends the address in the middle of the password.
+        # A character that is not percent-encoded ends the host in the middle of the password.
         "postgresql://user:hunter2/x@db/mlflow",
         "postgresql://user:1234/hunter2@db/mlflow",
         "http://user:hunter2#x@host",
@@ -101,12 +110,12 @@ def test_an_sqlite_uri_keeps_its_slashes(slashes: str) -> None:
         "http://user:hunter2@ho\u2100st",
     ],
 )
-def test_malformed_uri_is_refused_and_not_shown(uri: str) -> None:
-    said = refusal(uri)
-    assert said.startswith("the tracking URI can't be taken apart; percent-encode ")
-    assert "hunter2" not in said
-    for use in (tracking.without_credentials, tracking.is_server):
-        with pytest.raises(BenchError, match="can't be taken apart"):
+def test_malformed_uri_is_rejected_and_not_shown(uri: str) -> None:
+    message = error_message(uri)
+    assert message.startswith("the tracking URI can't be parsed; percent-encode ")
+    assert "hunter2" not in message
+    for use in (without_credentials, is_server):
+        with pytest.raises(BenchError, match="can't be parsed"):
             use(uri)
 
 
@@ -115,11 +124,11 @@ def test_malformed_uri_is_refused_and_not_shown(uri: str) -> None:
     [
         "sqlite://user:hunter2@host/mlflow.db",
         "ftp://user:hunter2@host/mlruns",
-        "user:hunter2@host:5000",  # http:// was forgotten
+        "user:hunter2@host:5000",  # http:// is missing
     ],
 )
-def test_refusal_shows_no_secret(uri: str) -> None:
-    assert "hunter2" not in refusal(uri)
+def test_error_contains_no_secret(uri: str) -> None:
+    assert "hunter2" not in error_message(uri)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +143,12 @@ def test_refusal_shows_no_secret(uri: str) -> None:
 )
 def test_password_on_the_command_line(uri: str) -> None:
     with pytest.raises(BenchError) as caught:
-        tracking.refuse_password(uri, "--tracking-uri", "set a variable")
-    said = str(caught.value)
-    assert said.startswith("--tracking-uri holds a password")
-    assert "set a variable" in said
-    assert "hunter2" not in said
-    assert caught.value.exit_status == EXIT_WRONG_REQUEST
+        refuse_password(uri, "--tracking-uri", "set a variable")
+    message = str(caught.value)
+    assert message.startswith("--tracking-uri contains a password")
+    assert "set a variable" in message
+    assert "hunter2" not in message
+    assert caught.value.exit_status == EXIT_USAGE
 
 
 @pytest.mark.parametrize(
@@ -153,10 +162,10 @@ def test_password_on_the_command_line(uri: str) -> None:
     ],
 )
 def test_no_password_on_the_command_line(uri: str) -> None:
-    assert tracking.refuse_password(uri, "--tracking-uri", "set a variable") is None
+    assert refuse_password(uri, "--tracking-uri", "set a variable") is None
 
 
-# What stands behind a URI
+# Kind of URI
 
 
 @pytest.mark.parametrize(
@@ -170,7 +179,7 @@ def test_no_password_on_the_command_line(uri: str) -> None:
     ],
 )
 def test_is_server(uri: str, *, server: bool) -> None:
-    assert tracking.is_server(uri) is server
+    assert is_server(uri) is server
 
 
 @pytest.mark.parametrize(
@@ -186,16 +195,16 @@ def test_is_server(uri: str, *, server: bool) -> None:
     ],
 )
 def test_sqlite_file(uri: str, path: Path | None) -> None:
-    assert tracking.sqlite_file(uri) == path
+    assert sqlite_file(uri) == path
 
 
-# What can't work is refused
+# Unusable URIs
 
 
-def test_mlflows_own_experiment() -> None:
-    said = refusal(tracking.DEFAULT_TRACKING_URI, "Default")
-    assert said.startswith("experiment Default is MLflow's own")
-    assert "choose another --experiment" in said
+def test_default_experiment_of_mlflow() -> None:
+    message = error_message(DEFAULT_TRACKING_URI, "Default")
+    assert message.startswith("experiment Default is MLflow's own")
+    assert "choose another --experiment" in message
 
 
 @pytest.mark.parametrize(
@@ -212,8 +221,8 @@ def test_mlflows_own_experiment() -> None:
     ],
 )
 def test_neither_database_nor_server(uri: str) -> None:
-    said = refusal(uri)
-    assert said.startswith(f"can't record runs at {uri!r}; give sqlite:///mlflow.db")
+    message = error_message(uri)
+    assert message.startswith(f"can't record runs at {uri!r}; give sqlite:///mlflow.db")
 
 
 # SQLite
@@ -227,54 +236,56 @@ def database(path: Path, *statements: str) -> Path:
     return path
 
 
-def test_sqlite_file_that_will_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlite_file_that_will_be_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    tracking.check(tracking.DEFAULT_TRACKING_URI, EXPERIMENT)
-    tracking.check(f"sqlite:///{tmp_path}/mlflow.db", EXPERIMENT)
+    check_uri(DEFAULT_TRACKING_URI, EXPERIMENT)
+    check_uri(f"sqlite:///{tmp_path}/mlflow.db", EXPERIMENT)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sqlite_file_that_is_there(tmp_path: Path) -> None:
+def test_existing_sqlite_file(tmp_path: Path) -> None:
     path = database(tmp_path / "mlflow.db", "CREATE TABLE runs (id TEXT)")
     content = path.read_bytes()
-    tracking.check(f"sqlite:///{path}", EXPERIMENT)
+    check_uri(f"sqlite:///{path}", EXPERIMENT)
     assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite://host/mlflow.db"])
 def test_sqlite_without_a_file(uri: str) -> None:
-    assert refusal(uri).startswith("the sqlite URI names no file; write it like sqlite:///")
+    assert error_message(uri).startswith("the sqlite URI names no file; write it like sqlite:///")
 
 
 def test_sqlite_in_a_missing_folder(tmp_path: Path) -> None:
-    said = refusal(f"sqlite:///{tmp_path}/missing/mlflow.db")
-    assert said == f"no folder {tmp_path / 'missing'} for the database mlflow.db; make it first"
+    message = error_message(f"sqlite:///{tmp_path}/missing/mlflow.db")
+    assert (
+        message == f"no folder {tmp_path / 'missing'} for the database mlflow.db; create it first"
+    )
     assert not (tmp_path / "missing").exists()
 
 
-def test_sqlite_file_that_is_no_database(tmp_path: Path) -> None:
+def test_sqlite_file_that_is_not_a_database(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     path.write_bytes(b"This is not a database.\n" * 500)
-    said = refusal(f"sqlite:///{path}")
-    assert said.startswith(f"{path} can't be used as a database: file is not a database; ")
+    message = error_message(f"sqlite:///{path}")
+    assert message.startswith(f"{path} can't be used as a database: file is not a database; ")
     assert path.read_bytes() == b"This is not a database.\n" * 500
 
 
-def test_sqlite_folder_in_the_files_place(tmp_path: Path) -> None:
+def test_folder_in_place_of_the_sqlite_file(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     path.mkdir()
-    assert refusal(f"sqlite:///{path}").startswith(f"{path} can't be used as a database: ")
+    assert error_message(f"sqlite:///{path}").startswith(f"{path} can't be used as a database: ")
 
 
 def test_schema_revision(tmp_path: Path) -> None:
     table = "CREATE TABLE alembic_version (version_num TEXT)"
     row = "INSERT INTO alembic_version VALUES ('bf29a5ff90ea')"
     missing = tmp_path / "missing.db"
-    assert tracking.schema_revision(missing) is None
+    assert schema_revision(missing) is None
     assert not missing.exists()
-    assert tracking.schema_revision(database(tmp_path / "empty.db")) is None
-    assert tracking.schema_revision(database(tmp_path / "no-row.db", table)) is None
-    assert tracking.schema_revision(database(tmp_path / "made.db", table, row)) == "bf29a5ff90ea"
+    assert schema_revision(database(tmp_path / "empty.db")) is None
+    assert schema_revision(database(tmp_path / "no-row.db", table)) is None
+    assert schema_revision(database(tmp_path / "made.db", table, row)) == "bf29a5ff90ea"
 
 
 # Servers
@@ -282,21 +293,21 @@ def test_schema_revision(tmp_path: Path) -> None:
 
 @dataclass
 class Server:
-    """One that answers as it is told, and remembers what it was asked.
+    """A server that remembers the requested paths.
 
     Attributes:
-        status: Of its answers.
-        password: Value of the header that it insists on; None where it lets everybody in.
-        asked: Paths.
+        status: Status of its responses.
+        password: Required value of the Authorization header; None without authentication.
+        requests: Requested paths.
     """
 
     address: str = ""
     status: int = 200
     password: str | None = None
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def answer(self, handler: BaseHTTPRequestHandler) -> int:
-        self.asked.append(handler.path)
+        self.requests.append(handler.path)
         if self.password not in (None, handler.headers["Authorization"]):
             return 401
         return self.status
@@ -328,84 +339,86 @@ def basic(user: str, password: str) -> str:
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
-def test_server_that_answers(server: Server) -> None:
-    tracking.check(f"http://{server.address}", EXPERIMENT)
-    tracking.check(f"http://{server.address}/prefix/", EXPERIMENT)
-    assert server.asked == ["/health", "/prefix/health"]
+def test_server_that_responds(server: Server) -> None:
+    check_uri(f"http://{server.address}", EXPERIMENT)
+    check_uri(f"http://{server.address}/prefix/", EXPERIMENT)
+    assert server.requests == ["/health", "/prefix/health"]
 
 
-def test_server_that_does_not_answer(closed_port: int) -> None:
-    said = refusal(f"http://user:hunter2@127.0.0.1:{closed_port}/?password=hunter2")
-    assert said.startswith(f"no tracking server answers at http://127.0.0.1:{closed_port}/ (")
-    assert "--tracking-uri" in said
-    assert "hunter2" not in said
+def test_server_that_does_not_respond(closed_port: int) -> None:
+    message = error_message(f"http://user:hunter2@127.0.0.1:{closed_port}/?password=hunter2")
+    assert message.startswith(f"no tracking server answers at http://127.0.0.1:{closed_port}/ (")
+    assert "--tracking-uri" in message
+    assert "hunter2" not in message
 
 
 def test_server_without_a_host() -> None:
-    assert "no tracking server answers at http://" in refusal("http://")
+    assert "no tracking server answers at http://" in error_message("http://")
 
 
 @pytest.mark.parametrize("status", [404, 500])
-def test_something_else_answers(server: Server, status: int) -> None:
+def test_address_of_something_else(server: Server, status: int) -> None:
     server.status = status
-    said = refusal(f"http://user:hunter2@{server.address}")
-    assert said.startswith(
-        f"what answers at http://{server.address} is no MLflow tracking server (status {status}); "
+    message = error_message(f"http://user:hunter2@{server.address}")
+    assert message.startswith(
+        f"http://{server.address} is not an MLflow tracking server (status {status}); "
     )
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_server_that_wants_to_know_who_asks(server: Server, status: int) -> None:
+def test_server_that_denies_access(server: Server, status: int) -> None:
     server.status = status
-    said = refusal(f"http://user:hunter2@{server.address}")
-    assert said.startswith(f"the tracking server at http://{server.address} does not let you in")
-    assert "MLFLOW_TRACKING_PASSWORD" in said
-    assert "hunter2" not in said
+    message = error_message(f"http://user:hunter2@{server.address}")
+    assert message.startswith(f"the tracking server at http://{server.address} denied access")
+    assert "MLFLOW_TRACKING_PASSWORD" in message
+    assert "hunter2" not in message
 
 
 def test_user_and_password_in_the_uri(server: Server) -> None:
     server.password = basic("user", "hunter2")
-    tracking.check(f"http://user:hunter2@{server.address}", EXPERIMENT)
+    check_uri(f"http://user:hunter2@{server.address}", EXPERIMENT)
 
 
 def test_user_and_password_from_mlflows_variables(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The remedy that the refusal names must work behind a proxy that guards every path.
+    # The hint of the error must work behind a proxy that protects every path.
     server.password = basic("user", "hunter2")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "user")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2")
-    tracking.check(f"http://{server.address}", EXPERIMENT)
+    check_uri(f"http://{server.address}", EXPERIMENT)
 
 
 def test_token_from_mlflows_variable(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.password = "Bearer hunter2"
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "hunter2")
-    tracking.check(f"http://{server.address}", EXPERIMENT)
+    check_uri(f"http://{server.address}", EXPERIMENT)
 
 
-def test_certificate_that_is_not_there(
+def test_missing_certificate(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_CLIENT_CERT_PATH", str(tmp_path / "missing.pem"))
-    assert server.address in refusal(f"http://{server.address}")
+    assert server.address in error_message(f"http://{server.address}")
 
 
 # Other databases
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2", "mysql+pymysql", "mssql"])
-def test_database_that_does_not_answer(closed_port: int, scheme: str) -> None:
-    said = refusal(f"{scheme}://user:hunter2@127.0.0.1:{closed_port}/mlflow?sslpassword=hunter2")
-    assert said.startswith(f"no database answers at {scheme}://127.0.0.1:{closed_port}/mlflow (")
-    assert "--tracking-uri" in said
-    assert "hunter2" not in said
+def test_database_that_does_not_respond(closed_port: int, scheme: str) -> None:
+    message = error_message(
+        f"{scheme}://user:hunter2@127.0.0.1:{closed_port}/mlflow?sslpassword=hunter2"
+    )
+    assert message.startswith(f"no database answers at {scheme}://127.0.0.1:{closed_port}/mlflow (")
+    assert "--tracking-uri" in message
+    assert "hunter2" not in message
 
 
-def test_database_that_answers() -> None:
+def test_database_that_responds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        tracking.check(f"postgresql://user:hunter2@127.0.0.1:{port}/mlflow", EXPERIMENT)
+        check_uri(f"postgresql://user:hunter2@127.0.0.1:{port}/mlflow", EXPERIMENT)
 
 
 @pytest.mark.parametrize(
@@ -415,42 +428,40 @@ def test_database_that_answers() -> None:
         ("postgresql://db:5433/mlflow", [("db", 5433)]),
         ("mysql+pymysql://db/mlflow", [("db", 3306)]),
         ("mssql+pyodbc://db/mlflow", [("db", 1433)]),
-        # A socket on this machine: only the driver knows where.
+        # A local socket, which only the driver can find.
         ("postgresql:///mlflow", []),
     ],
 )
-def test_where_a_database_is_asked(
+def test_address_of_a_database(
     monkeypatch: pytest.MonkeyPatch, uri: str, addresses: list[tuple[str, int]]
 ) -> None:
-    asked = []
+    requests = []
 
     def connect(address: tuple[str, int], timeout: float) -> socket.socket:
-        asked.append(address)
+        requests.append(address)
         return socket.socket()
 
     monkeypatch.setattr(socket, "create_connection", connect)
-    tracking.check(uri, EXPERIMENT)
-    assert asked == addresses
+    check_uri(uri, EXPERIMENT)
+    assert requests == addresses
 
 
 @pytest.mark.parametrize(
     "error",
     [TimeoutError("timed out"), socket.gaierror(-2, "Name not known"), UnicodeError("two dots")],
 )
-def test_database_that_can_not_be_reached(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_unreachable_database(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def connect(address: tuple[str, int], timeout: float) -> socket.socket:
         raise error
 
     monkeypatch.setattr(socket, "create_connection", connect)
-    said = refusal("postgresql://user:hunter2@db/mlflow")
-    assert said.startswith("no database answers at postgresql://db/mlflow (")
-    assert "hunter2" not in said
+    message = error_message("postgresql://user:hunter2@db/mlflow")
+    assert message.startswith("no database answers at postgresql://db/mlflow (")
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("text", "redacted"),
     [
         ('failed for user "somebody"', 'failed for user "…"'),
         ("no hun%2Fter2 and no hun/ter2 there", "no … and no … there"),
@@ -458,8 +469,8 @@ def test_database_that_can_not_be_reached(
         ("somebody's oddities", "…'s oddities"),
     ],
 )
-def test_what_a_driver_quotes_of_a_uri_is_left_out(said: str, told: str) -> None:
+def test_redact_removes_what_a_driver_quotes_of_a_uri(text: str, redacted: str) -> None:
     uri = "postgresql://somebody:hun%2Fter2@127.0.0.1:5432/studies?sslmode=odd"
-    assert tracking.without_parts_of(uri, said) == told
-    found = fault(Exception(f"(psycopg.OperationalError) {said}"), uri, "asking")
-    assert found.message.endswith(f"failed while asking: {told}")
+    assert redact(uri, text) == redacted
+    found = to_bench_error(Exception(f"(psycopg.OperationalError) {text}"), uri, "asking")
+    assert found.message.endswith(f"failed while asking: {redacted}")

@@ -1,4 +1,4 @@
-"""Which trial stands for a study, and whether it is worth a look at the test split."""
+"""Candidate of a study and its margin over the paper's configuration."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ IMAGES = 5_000
 """Of the validation split."""
 
 
-def tried(number: int, *values: float, **changes: Any) -> StudyTrial:
-    """A finished trial of this worth."""
+def trial(number: int, *values: float, **changes: Any) -> StudyTrial:
+    """A finished trial with these values."""
     return StudyTrial(
         **({"number": number, "state": "finished", "chosen": {}, "values": values} | changes)
     )
 
 
-def papers(*values: float, **changes: Any) -> StudyTrial:
-    return tried(0, *values, is_papers=True, **changes)
+def paper(*values: float, **changes: Any) -> StudyTrial:
+    return trial(0, *values, is_papers=True, **changes)
 
 
 # The candidate
@@ -35,29 +35,29 @@ def papers(*values: float, **changes: Any) -> StudyTrial:
 
 @pytest.mark.parametrize("goal", [ACCURACY, TIME])
 def test_the_best_trial_is_the_candidate(goal: Goal) -> None:
-    # Whether it is ahead is asked later, and of no trial the accuracy is held against a floor.
-    best = tried(7, 0.5)
-    assert candidate_of([best], papers(0.99), goal) is best
+    # Only `pareto` compares the accuracy with the paper's.
+    best = trial(7, 0.5)
+    assert candidate_of([best], paper(0.99), goal) is best
     assert candidate_of([best], None, goal) is best
 
 
 @pytest.mark.parametrize("goal", [ACCURACY, TIME, PARETO])
-def test_no_trial_is_an_answer(goal: Goal) -> None:
-    assert candidate_of([], papers(0.99, 20.0, 1e9), goal) is None
+def test_no_candidate_without_a_feasible_trial(goal: Goal) -> None:
+    assert candidate_of([], paper(0.99, 20.0, 1e9), goal) is None
     assert candidate_of([], None, goal) is None
 
 
 FRONT = [
-    tried(1, 0.995, 40.0, 1e9),
-    tried(2, 0.992, 30.0, 1e9),
-    tried(3, 0.990, 15.0, 1e9),
-    tried(4, 0.980, 5.0, 1e9),
-    tried(5, 0.970, 6.0, 5e8),
+    trial(1, 0.995, 40.0, 1e9),
+    trial(2, 0.992, 30.0, 1e9),
+    trial(3, 0.990, 15.0, 1e9),
+    trial(4, 0.980, 5.0, 1e9),
+    trial(5, 0.970, 6.0, 5e8),
 ]
 
 
 @pytest.mark.parametrize(
-    ("floor", "number"),
+    ("paper_accuracy", "number"),
     [
         (0.9950001, 1),  # none is as accurate: the most accurate
         (0.995, 1),
@@ -67,22 +67,24 @@ FRONT = [
         (0.5, 4),  # the fastest, and not the smallest
     ],
 )
-def test_of_a_trade_off_the_fastest_as_accurate_as_the_papers(floor: float, number: int) -> None:
+def test_pareto_candidate_is_the_fastest_as_accurate_as_the_paper(
+    paper_accuracy: float, number: int
+) -> None:
     for front in (FRONT, FRONT[::-1]):
-        found = candidate_of(front, papers(floor, 20.0, 1e9), PARETO)
+        found = candidate_of(front, paper(paper_accuracy, 20.0, 1e9), PARETO)
         assert found is not None
         assert found.number == number
 
 
-def test_of_a_trade_off_without_the_papers_the_most_accurate() -> None:
+def test_pareto_candidate_without_a_paper_trial_is_the_most_accurate() -> None:
     for front in (FRONT, FRONT[::-1]):
         found = candidate_of(front, None, PARETO)
         assert found is not None
         assert found.number == 1
 
 
-def test_of_a_trade_off_the_papers_own_may_stand_for_it() -> None:
-    own = papers(0.994, 20.0, 1e9)
+def test_pareto_candidate_may_be_the_paper_trial() -> None:
+    own = paper(0.994, 20.0, 1e9)
     assert candidate_of([*FRONT[1:], own], own, PARETO) is own
 
 
@@ -94,11 +96,11 @@ VALUES = st.tuples(
 
 
 @given(st.lists(VALUES, min_size=1, max_size=8), VALUES)
-def test_no_other_of_a_front_would_stand_better(
+def test_no_other_pareto_trial_is_a_better_candidate(
     front: list[tuple[float, float, float]], own: tuple[float, float, float]
 ) -> None:
-    trials = [tried(number, *values) for number, values in enumerate(front, 1)]
-    found = candidate_of(trials, papers(*own), PARETO)
+    trials = [trial(number, *values) for number, values in enumerate(front, 1)]
+    found = candidate_of(trials, paper(*own), PARETO)
     assert found in trials
     assert found is not None
     accuracy, seconds, _ = found.values
@@ -112,10 +114,10 @@ def test_no_other_of_a_front_would_stand_better(
 # The paper's own trial
 
 
-def test_the_papers_own_trial_is_one_that_finished() -> None:
-    failed = papers(state="failed")
-    again = tried(3, 0.98, is_papers=True, retry_of=0)
-    other = tried(1, 0.99)
+def test_paper_trial_has_finished() -> None:
+    failed = paper(state="failed")
+    again = trial(3, 0.98, is_papers=True, retry_of=0)
+    other = trial(1, 0.99)
     assert paper_trial((failed, other, again)) is again
     assert paper_trial((failed, other)) is None
     assert paper_trial(()) is None
@@ -125,8 +127,8 @@ def test_the_papers_own_trial_is_one_that_finished() -> None:
 
 
 @pytest.mark.parametrize("goal", [ACCURACY, TIME, PARETO])
-def test_the_papers_own_is_not_ahead_of_itself(goal: Goal) -> None:
-    own = papers(0.99, 20.0, 1e9)
+def test_paper_trial_has_no_margin_over_itself(goal: Goal) -> None:
+    own = paper(0.99, 20.0, 1e9)
     words = (
         "of those as accurate as the paper's own none is faster"
         if goal is PARETO
@@ -136,8 +138,8 @@ def test_the_papers_own_is_not_ahead_of_itself(goal: Goal) -> None:
 
 
 @pytest.mark.parametrize("goal", [ACCURACY, TIME, PARETO])
-def test_nothing_to_be_ahead_of(goal: Goal) -> None:
-    assert margin_of(tried(4, 0.99, 20.0, 1e9), None, goal) == Margin(
+def test_no_margin_without_a_paper_trial(goal: Goal) -> None:
+    assert margin_of(trial(4, 0.99, 20.0, 1e9), None, goal) == Margin(
         is_enough=False,
         in_words="the paper's own trial did not finish: there is nothing to be ahead of",
     )
@@ -150,8 +152,8 @@ def test_nothing_to_be_ahead_of(goal: Goal) -> None:
         (0.9870, "+0.0010 in validation accuracy"),  # 5 of 5,000 images
     ],
 )
-def test_a_margin_of_accuracy_that_is_enough(accuracy: float, words: str) -> None:
-    assert margin_of(tried(4, accuracy), papers(0.986), ACCURACY) == Margin(
+def test_sufficient_accuracy_margin(accuracy: float, words: str) -> None:
+    assert margin_of(trial(4, accuracy), paper(0.986), ACCURACY) == Margin(
         is_enough=True, in_words=f"against the paper's own: {words}"
     )
 
@@ -161,23 +163,23 @@ def test_a_margin_of_accuracy_that_is_enough(accuracy: float, words: str) -> Non
     [
         (0.9868, "+0.0008 in validation accuracy, less than 0.0010: within noise"),
         (0.9860, "+0.0000 in validation accuracy, less than 0.0010: within noise"),
-        # Of a study whose own constraints the paper's configuration misses.
+        # A study whose constraints the paper's configuration violates.
         (0.9760, "-0.0100 in validation accuracy, less than 0.0010: within noise"),
     ],
 )
-def test_a_margin_of_accuracy_within_noise(accuracy: float, words: str) -> None:
-    assert margin_of(tried(4, accuracy), papers(0.986), ACCURACY) == Margin(
+def test_accuracy_margin_within_noise(accuracy: float, words: str) -> None:
+    assert margin_of(trial(4, accuracy), paper(0.986), ACCURACY) == Margin(
         is_enough=False, in_words=f"against the paper's own: {words}"
     )
 
 
 @given(st.integers(0, IMAGES), st.integers(-IMAGES, IMAGES).filter(lambda more: more != 5))
-def test_more_than_5_images_ahead_is_enough(right: int, more: int) -> None:
-    # Of exactly 5, see below.
-    candidate = tried(1, (right + more) / IMAGES)
-    told = margin_of(candidate, papers(right / IMAGES), ACCURACY)
-    assert told.is_enough == (more > 5)
-    assert told.in_words.endswith("within noise") == (more < 5)
+def test_a_lead_of_more_than_5_images_is_enough(right: int, more: int) -> None:
+    # Exactly 5: see below.
+    candidate = trial(1, (right + more) / IMAGES)
+    margin = margin_of(candidate, paper(right / IMAGES), ACCURACY)
+    assert margin.is_enough == (more > 5)
+    assert margin.in_words.endswith("within noise") == (more < 5)
 
 
 @pytest.mark.parametrize(
@@ -188,12 +190,12 @@ def test_more_than_5_images_ahead_is_enough(right: int, more: int) -> None:
         (19.0, "5.0% of its train seconds saved"),
     ],
 )
-def test_a_margin_of_seconds_that_is_enough(seconds: float, words: str) -> None:
-    told = Margin(is_enough=True, in_words=f"against the paper's own: {words}")
-    assert margin_of(tried(4, seconds), papers(20.0), TIME) == told
-    # Of a trade-off it is the seconds too, whatever its accuracy and memory.
-    ours, theirs = tried(4, 0.5, seconds, 2e9), papers(0.99, 20.0, 1e9)
-    assert margin_of(ours, theirs, PARETO) == told
+def test_sufficient_seconds_margin(seconds: float, words: str) -> None:
+    margin = Margin(is_enough=True, in_words=f"against the paper's own: {words}")
+    assert margin_of(trial(4, seconds), paper(20.0), TIME) == margin
+    # For `pareto` the seconds count too, not accuracy or memory.
+    candidate, reference = trial(4, 0.5, seconds, 2e9), paper(0.99, 20.0, 1e9)
+    assert margin_of(candidate, reference, PARETO) == margin
 
 
 @pytest.mark.parametrize(
@@ -204,24 +206,24 @@ def test_a_margin_of_seconds_that_is_enough(seconds: float, words: str) -> None:
         (30.0, "-50.0% of its train seconds saved, less than 5%: within noise"),
     ],
 )
-def test_a_margin_of_seconds_within_noise(seconds: float, words: str) -> None:
-    told = Margin(is_enough=False, in_words=f"against the paper's own: {words}")
-    assert margin_of(tried(4, seconds), papers(20.0), TIME) == told
-    ours, theirs = tried(4, 0.999, seconds, 1.0), papers(0.99, 20.0, 1e9)
-    assert margin_of(ours, theirs, PARETO) == told
+def test_seconds_margin_within_noise(seconds: float, words: str) -> None:
+    margin = Margin(is_enough=False, in_words=f"against the paper's own: {words}")
+    assert margin_of(trial(4, seconds), paper(20.0), TIME) == margin
+    candidate, reference = trial(4, 0.999, seconds, 1.0), paper(0.99, 20.0, 1e9)
+    assert margin_of(candidate, reference, PARETO) == margin
 
 
-def test_5_images_ahead_are_enough() -> None:
+def test_a_lead_of_5_images_is_enough() -> None:
     too_few = [
         right
         for right in range(IMAGES - 4)
-        if not margin_of(tried(1, (right + 5) / IMAGES), papers(right / IMAGES), ACCURACY).is_enough
+        if not margin_of(trial(1, (right + 5) / IMAGES), paper(right / IMAGES), ACCURACY).is_enough
     ]
     assert too_few == []
 
 
-def test_to_reach_a_target_that_the_papers_own_missed_is_enough() -> None:
+def test_reaching_a_target_that_the_paper_misses_is_enough() -> None:
     # The paper's trial ended after 20 s, 0.006 below the target; its value is all its seconds.
-    missed = papers(20.0, missed={"target accuracy": 0.006})
-    reached = tried(4, 25.0, missed={"target accuracy": -0.001})
+    missed = paper(20.0, missed={"target accuracy": 0.006})
+    reached = trial(4, 25.0, missed={"target accuracy": -0.001})
     assert margin_of(reached, missed, TIME).is_enough

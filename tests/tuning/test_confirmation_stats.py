@@ -1,4 +1,4 @@
-"""A look at the test split: its statistics, against hand and SciPy."""
+"""Statistics of a confirmation, checked by hand and against SciPy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mnist_bench.tuning.confirmation_stats import (
 def confirmed(
     test: float, seed: int = 0, *, validation: float = 0.98, seconds: float = 20.0, **changes: Any
 ) -> RunResult:
-    """A run of 1,000 steps that ends with this; halfway it was better, and that never counts."""
+    """A run of 1,000 steps with these final values; it was better halfway, which must not count."""
     return run(
         1_000,
         seed=seed,
@@ -50,14 +50,14 @@ def confirmed(
 
 
 def confirmed_all(*tests: float, **changes: Any) -> list[RunResult]:
-    """One a seed."""
+    """One run per seed."""
     return [confirmed(test, seed, **changes) for seed, test in enumerate(tests)]
 
 
-# An arm
+# Arms
 
 
-def test_an_arm_by_hand() -> None:
+def test_arm_by_hand() -> None:
     # mean = 0.985; sd = sqrt((0.005² + 0 + 0.005²) / 2) = 0.005;
     # t(0.975; 2) = 4.302653 (any t table); margin = 4.302653·0.005/√3 = 0.012420689
     arm = arm_of([
@@ -86,26 +86,26 @@ def test_equal_seeds_have_no_spread() -> None:
     assert (arm.accuracy_mean, arm.accuracy_sd, arm.accuracy_low) == (0.985, 0, 0.985)
 
 
-def test_a_peak_that_is_not_known_is_not_guessed() -> None:
+def test_unknown_peak_stays_unknown() -> None:
     runs = [confirmed(0.98, 0, peak_rss_bytes=900), confirmed(0.99, 1, peak_rss_bytes=None)]
     assert arm_of(runs).peak_rss_bytes_max is None
 
 
 @pytest.mark.parametrize("runs", [[], [confirmed(0.98)]])
-def test_an_arm_of_fewer_than_two(runs: list[RunResult]) -> None:
+def test_arm_of_fewer_than_two_runs_raises(runs: list[RunResult]) -> None:
     with pytest.raises(ValueError, match="data point"):
         arm_of(runs)
 
 
 @pytest.mark.parametrize("changes", [{"evaluations": ()}, {"steps": 2_000, "status": "killed"}])
-def test_an_arm_of_a_run_that_did_not_come_to_its_end(changes: dict[str, Any]) -> None:
+def test_arm_of_an_unfinished_run_raises(changes: dict[str, Any]) -> None:
     broken = confirmed(0.98).model_copy(update=changes)
-    with pytest.raises(ValueError, match="a run did not come to its end"):
+    with pytest.raises(ValueError, match="a run did not finish"):
         arm_of([confirmed(0.98, 1), broken])
 
 
-def test_an_arm_of_a_run_that_nobody_looked_at() -> None:
-    with pytest.raises(ValueError, match="a run did not come to its end"):
+def test_arm_of_a_run_without_test_accuracy_raises() -> None:
+    with pytest.raises(ValueError, match="a run did not finish"):
         arm_of([confirmed(0.98), run(1_000, evaluations=(
             Evaluation(step=1_000, test_accuracy=None, validation_accuracy=0.98,
                        train_loss=0.125, train_seconds=20.0),
@@ -118,7 +118,7 @@ ACCURACIES = st.lists(
 
 
 @given(ACCURACIES)
-def test_an_arms_interval_is_scipys(accuracies: list[float]) -> None:
+def test_arm_interval_equals_scipy(accuracies: list[float]) -> None:
     assume(len(set(accuracies)) > 1)
     arm = arm_of(confirmed_all(*accuracies))
     expected = ttest_1samp(accuracies, 0).confidence_interval(0.95)
@@ -127,7 +127,7 @@ def test_an_arms_interval_is_scipys(accuracies: list[float]) -> None:
 
 # Welch
 
-# SciPy's own: one of the two has no spread.
+# SciPy's warning if one of the two has no spread.
 NO_SPREAD = pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")
 
 
@@ -141,7 +141,7 @@ def test_welch_by_hand() -> None:
     assert found.high == pytest.approx(10 + 2.266958, abs=1e-6)
 
 
-def test_welch_of_one_arm_without_spread() -> None:
+def test_welch_with_one_arm_without_spread() -> None:
     # The variance 2 over 2 is all there is: error 1, degrees of freedom 1; t(0.975; 1) = 12.706205
     found = welch([0.0, 2.0], [5.0, 5.0, 5.0])
     assert found.difference == -4
@@ -151,20 +151,25 @@ def test_welch_of_one_arm_without_spread() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "within_noise"), [(0.99, 0.98, False), (0.98, 0.98, True)]
+    ("candidate_values", "paper_values", "within_noise"), [(0.99, 0.98, False), (0.98, 0.98, True)]
 )
-def test_welch_of_no_spread_at_all(ours: float, theirs: float, *, within_noise: bool) -> None:
-    found = welch([ours] * 3, [theirs] * 3)
-    assert found.low == found.high == found.difference == ours - theirs
+def test_welch_without_any_spread(
+    candidate_values: float, paper_values: float, *, within_noise: bool
+) -> None:
+    found = welch([candidate_values] * 3, [paper_values] * 3)
+    assert found.low == found.high == found.difference == candidate_values - paper_values
     assert found.is_within_noise is within_noise
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"), [([1.0], [1.0, 2.0]), ([1.0, 2.0], [1.0]), ([], [1.0, 2.0])]
+    ("candidate_values", "paper_values"),
+    [([1.0], [1.0, 2.0]), ([1.0, 2.0], [1.0]), ([], [1.0, 2.0])],
 )
-def test_welch_of_fewer_than_two(ours: list[float], theirs: list[float]) -> None:
+def test_welch_of_fewer_than_two_values_raises(
+    candidate_values: list[float], paper_values: list[float]
+) -> None:
     with pytest.raises(ValueError, match="data point"):
-        welch(ours, theirs)
+        welch(candidate_values, paper_values)
 
 
 @pytest.mark.parametrize(
@@ -177,27 +182,30 @@ def test_welch_of_fewer_than_two(ours: list[float], theirs: list[float]) -> None
         (-1.0, -0.001, False),
     ],
 )
-def test_an_interval_that_holds_0_is_noise(low: float, high: float, *, within_noise: bool) -> None:
+def test_interval_including_0_is_within_noise(
+    low: float, high: float, *, within_noise: bool
+) -> None:
     interval = Interval(difference=(low + high) / 2, low=low, high=high)
     assert interval.is_within_noise is within_noise
 
 
 @NO_SPREAD
 @given(ACCURACIES, ACCURACIES)
-def test_welch_is_scipys(ours: list[float], theirs: list[float]) -> None:
-    assume(len(set(ours)) > 1 or len(set(theirs)) > 1)
-    expected = ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
-    found = welch(ours, theirs)
+def test_welch_equals_scipy(candidate_values: list[float], paper_values: list[float]) -> None:
+    assume(len(set(candidate_values)) > 1 or len(set(paper_values)) > 1)
+    expected = ttest_ind(candidate_values, paper_values, equal_var=False).confidence_interval(0.95)
+    found = welch(candidate_values, paper_values)
     assert found.difference == pytest.approx(
-        sum(ours) / len(ours) - sum(theirs) / len(theirs), abs=1e-12
+        sum(candidate_values) / len(candidate_values) - sum(paper_values) / len(paper_values),
+        abs=1e-12,
     )
     assert found.low == pytest.approx(expected.low, rel=1e-9, abs=1e-12)
     assert found.high == pytest.approx(expected.high, rel=1e-9, abs=1e-12)
 
 
 @given(ACCURACIES, ACCURACIES)
-def test_welch_the_other_way_round(ours: list[float], theirs: list[float]) -> None:
-    one, other = welch(ours, theirs), welch(theirs, ours)
+def test_welch_is_antisymmetric(candidate_values: list[float], paper_values: list[float]) -> None:
+    one, other = welch(candidate_values, paper_values), welch(paper_values, candidate_values)
     assert (one.difference, one.low, one.high) == pytest.approx(
         (-other.difference, -other.high, -other.low), abs=1e-12
     )
@@ -205,11 +213,13 @@ def test_welch_the_other_way_round(ours: list[float], theirs: list[float]) -> No
 
 @NO_SPREAD
 @given(ACCURACIES, ACCURACIES)
-def test_what_welch_calls_noise_is_not_significant(ours: list[float], theirs: list[float]) -> None:
-    assume(len(set(ours)) > 1 or len(set(theirs)) > 1)
-    p_value = float(ttest_ind(ours, theirs, equal_var=False).pvalue)
+def test_within_noise_equals_not_significant(
+    candidate_values: list[float], paper_values: list[float]
+) -> None:
+    assume(len(set(candidate_values)) > 1 or len(set(paper_values)) > 1)
+    p_value = float(ttest_ind(candidate_values, paper_values, equal_var=False).pvalue)
     assume(abs(p_value - 0.05) > 1e-9)
-    assert welch(ours, theirs).is_within_noise == (p_value > 0.05)
+    assert welch(candidate_values, paper_values).is_within_noise == (p_value > 0.05)
 
 
 # McNemar
@@ -235,10 +245,12 @@ def test_mcnemar_by_hand(only_candidate: int, only_paper: int, p_value: float) -
 
 
 @given(st.integers(0, 300), st.integers(0, 300))
-def test_mcnemar_is_twice_the_tail(ours: int, theirs: int) -> None:
-    several, fewer = ours + theirs, min(ours, theirs)
+def test_mcnemar_is_twice_the_tail(candidate_values: int, paper_values: int) -> None:
+    several, fewer = candidate_values + paper_values, min(candidate_values, paper_values)
     tail = sum(comb(several, wrong) for wrong in range(fewer + 1)) / 2**several
-    assert exact_mcnemar(ours, theirs).p_value == pytest.approx(min(1.0, 2 * tail), rel=1e-9)
+    assert exact_mcnemar(candidate_values, paper_values).p_value == pytest.approx(
+        min(1.0, 2 * tail), rel=1e-9
+    )
 
 
 # The median seed
@@ -261,18 +273,18 @@ def test_median_run(tests: tuple[float, ...], seed: int) -> None:
     assert median_run(runs[::-1]).seed == seed
 
 
-def test_no_median_of_a_run_that_did_not_come_to_its_end() -> None:
+def test_median_of_an_unfinished_run_raises() -> None:
     broken = confirmed(0.98).model_copy(update={"evaluations": ()})
-    with pytest.raises(ValueError, match="a run did not come to its end"):
+    with pytest.raises(ValueError, match="a run did not finish"):
         median_run([confirmed(0.98, 1), broken])
 
 
-# The proof
+# Confirmation
 
 MCNEMAR = McNemar(only_candidate=30, only_paper=20, p_value=0.2)
 
 
-def proved(
+def confirmed_pair(
     candidate: list[RunResult], paper: list[RunResult], *, search_seconds: float = 1_000.0
 ) -> Any:
     return confirmation_of(
@@ -284,79 +296,87 @@ def proved(
     )
 
 
-def test_a_proof_by_hand() -> None:
+def test_confirmation_by_hand() -> None:
     # On test 0.991 against 0.985, in 15 s against 25 s.
     candidate = [confirmed(0.990, 0, seconds=14.0), confirmed(0.992, 1, seconds=16.0)]
     paper = [confirmed(0.984, 0, seconds=24.0), confirmed(0.986, 1, seconds=26.0)]
-    proof = proved(candidate, paper)
-    assert proof.candidate == arm_of(candidate)
-    assert proof.paper == arm_of(paper)
+    confirmation = confirmed_pair(candidate, paper)
+    assert confirmation.candidate == arm_of(candidate)
+    assert confirmation.paper == arm_of(paper)
     # Candidate less paper. Both variances are 2e-6 over 2: error 0.001·√2; t(0.975; 2) = 4.302653.
-    assert proof.accuracy.difference == pytest.approx(0.006)
-    assert proof.accuracy.low == pytest.approx(0.006 - 4.302653 * 0.001 * sqrt(2), abs=1e-8)
-    assert proof.accuracy.high == pytest.approx(0.006 + 4.302653 * 0.001 * sqrt(2), abs=1e-8)
-    assert proof.accuracy.is_within_noise  # 0.006 is less than 0.00608
-    assert proof.train_seconds.difference == pytest.approx(-10)
-    assert proof.train_seconds.high == pytest.approx(-10 + 4.302653 * sqrt(2), abs=1e-5)
-    assert not proof.train_seconds.is_within_noise
-    assert proof.shrinkage == pytest.approx(0.993 - 0.991)
-    assert proof.payback_runs == pytest.approx(100)  # 1,000 s, of which a run saves 10 s
-    assert proof.mcnemar == MCNEMAR
+    assert confirmation.accuracy.difference == pytest.approx(0.006)
+    assert confirmation.accuracy.low == pytest.approx(0.006 - 4.302653 * 0.001 * sqrt(2), abs=1e-8)
+    assert confirmation.accuracy.high == pytest.approx(0.006 + 4.302653 * 0.001 * sqrt(2), abs=1e-8)
+    assert confirmation.accuracy.is_within_noise  # 0.006 is less than 0.00608
+    assert confirmation.train_seconds.difference == pytest.approx(-10)
+    assert confirmation.train_seconds.high == pytest.approx(-10 + 4.302653 * sqrt(2), abs=1e-5)
+    assert not confirmation.train_seconds.is_within_noise
+    assert confirmation.shrinkage == pytest.approx(0.993 - 0.991)
+    assert confirmation.payback_runs == pytest.approx(100)  # 1,000 s, of which a run saves 10 s
+    assert confirmation.mcnemar == MCNEMAR
 
 
-def test_a_test_split_may_show_more_than_validation_did() -> None:
+def test_negative_shrinkage() -> None:
     both = confirmed_all(0.995, 0.997)
-    assert proved(both, both).shrinkage == pytest.approx(-0.003)
+    assert confirmed_pair(both, both).shrinkage == pytest.approx(-0.003)
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "runs"),
+    ("candidate_values", "paper_values", "runs"),
     [
         (10.0, 30.0, 50.0),
         (20.0, 20.0, None),
         (30.0, 20.0, None),  # it never pays
     ],
 )
-def test_payback(ours: float, theirs: float, runs: float | None) -> None:
-    candidate = confirmed_all(0.98, 0.99, seconds=ours)
-    paper = confirmed_all(0.98, 0.99, seconds=theirs)
-    assert proved(candidate, paper, search_seconds=1_000.0).payback_runs == runs
+def test_payback(candidate_values: float, paper_values: float, runs: float | None) -> None:
+    candidate = confirmed_all(0.98, 0.99, seconds=candidate_values)
+    paper = confirmed_all(0.98, 0.99, seconds=paper_values)
+    assert confirmed_pair(candidate, paper, search_seconds=1_000.0).payback_runs == runs
 
 
-def test_a_proof_of_time_to_a_target_by_hand() -> None:
-    """Halfway, at half of its seconds, each has 0.999; 0.9995 is reached by none or at the end."""
+def test_time_to_target_confirmation_by_hand() -> None:
+    """Each reaches 0.999 halfway, at half its seconds; 0.9995 at the end or never."""
     candidate = [confirmed(0.990, 0, seconds=14.0), confirmed(0.992, 1, seconds=18.0)]
     paper = [confirmed(0.984, 0, seconds=24.0), confirmed(0.986, 1, seconds=28.0)]
     common = {"validation_accuracy": 0.99, "search_seconds": 1_000.0, "mcnemar": None}
-    proof = confirmation_of(candidate, paper, target_accuracy=0.999, **common)
-    assert (proof.candidate.target_seconds_mean, proof.candidate.target_missed) == (8.0, 0)
-    assert (proof.paper.target_seconds_mean, proof.paper.target_missed) == (13.0, 0)
-    assert proof.target_seconds is not None
-    assert proof.seconds == proof.target_seconds
-    assert proof.target_seconds.difference == pytest.approx(-5)
+    confirmation = confirmation_of(candidate, paper, target_accuracy=0.999, **common)
+    assert (confirmation.candidate.target_seconds_mean, confirmation.candidate.target_missed) == (
+        8.0,
+        0,
+    )
+    assert (confirmation.paper.target_seconds_mean, confirmation.paper.target_missed) == (13.0, 0)
+    assert confirmation.target_seconds is not None
+    assert confirmation.seconds == confirmation.target_seconds
+    assert confirmation.target_seconds.difference == pytest.approx(-5)
     # Both variances are 2 over 2: error √2; t(0.975; 2) = 4.302653.
-    assert proof.target_seconds.high == pytest.approx(-5 + 4.302653 * sqrt(2), abs=1e-5)
-    assert proof.payback_runs == pytest.approx(200)
+    assert confirmation.target_seconds.high == pytest.approx(-5 + 4.302653 * sqrt(2), abs=1e-5)
+    assert confirmation.payback_runs == pytest.approx(200)
     never = confirmation_of(candidate, paper, target_accuracy=0.9995, **common)
     assert (never.candidate.target_seconds_mean, never.candidate.target_missed) == (16.0, 2)
     assert never.target_seconds == never.train_seconds
 
 
-def test_without_a_target_all_of_a_training_counts() -> None:
-    proof = proved(confirmed_all(0.98, 0.99), confirmed_all(0.98, 0.99))
-    assert (proof.target_accuracy, proof.target_seconds) == (None, None)
-    assert (proof.candidate.target_seconds_mean, proof.candidate.target_missed) == (None, None)
-    assert proof.seconds == proof.train_seconds
+def test_without_a_target_all_train_seconds_count() -> None:
+    confirmation = confirmed_pair(confirmed_all(0.98, 0.99), confirmed_all(0.98, 0.99))
+    assert (confirmation.target_accuracy, confirmation.target_seconds) == (None, None)
+    assert (confirmation.candidate.target_seconds_mean, confirmation.candidate.target_missed) == (
+        None,
+        None,
+    )
+    assert confirmation.seconds == confirmation.train_seconds
 
 
-def test_a_proof_without_predictions() -> None:
+def test_confirmation_without_predictions() -> None:
     both = confirmed_all(0.98, 0.99)
-    proof = confirmation_of(both, both, validation_accuracy=0.99, search_seconds=1.0, mcnemar=None)
-    assert proof.mcnemar is None
-    assert proof.accuracy.difference == 0
-    assert proof.accuracy.is_within_noise
+    confirmation = confirmation_of(
+        both, both, validation_accuracy=0.99, search_seconds=1.0, mcnemar=None
+    )
+    assert confirmation.mcnemar is None
+    assert confirmation.accuracy.difference == 0
+    assert confirmation.accuracy.is_within_noise
 
 
-def test_a_proof_of_one_seed() -> None:
+def test_confirmation_of_one_seed_raises() -> None:
     with pytest.raises(ValueError, match="data point"):
-        proved(confirmed_all(0.99, 0.98), confirmed_all(0.98))
+        confirmed_pair(confirmed_all(0.99, 0.98), confirmed_all(0.98))

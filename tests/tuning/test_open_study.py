@@ -18,7 +18,7 @@ import factories
 import fakes
 import pytest
 from factories import TWO_PARAMETERS_TOML
-from fakes import held, impatient, impatient_program, kill
+from fakes import held, kill, program_with_short_intervals, short_intervals
 from program import Bench, Ended
 
 from mnist_bench.measurement import machine
@@ -32,26 +32,26 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX 
 
 @pytest.fixture
 def here(here: Bench) -> Bench:
-    """The one that leads."""
+    """The machine that starts the study."""
     (here.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
     return here
 
 
 @pytest.fixture(autouse=True)
 def quick() -> Iterator[None]:
-    """Trainings of no time inside this process."""
-    with impatient(fakes.trial_worker("pass")):
+    """Instant trainings inside this process."""
+    with short_intervals(fakes.trial_worker("pass")):
         yield
 
 
 def program(fault: str = "pass", heartbeat_seconds: int = 1, more: str = "pass") -> tuple[str, ...]:
-    return impatient_program(fakes.trial_worker(fault), heartbeat_seconds, more)
+    return program_with_short_intervals(fakes.trial_worker(fault), heartbeat_seconds, more)
 
 
-def tags(board: dict[str, str]) -> list[tuple[str, str, str]]:
-    """Number of its trial, part and status of each run of a trial on the board."""
-    file = board["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
-    question = """
+def tags(shared_store: dict[str, str]) -> list[tuple[str, str, str]]:
+    """Trial number, share tag and status of each trial's run in the store."""
+    file = shared_store["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
+    query = """
         SELECT trial.value, part.value, runs.status FROM runs
         JOIN tags AS part ON part.run_uuid = runs.run_uuid AND part.key = 'bench.part'
         JOIN tags AS trial ON trial.run_uuid = runs.run_uuid AND trial.key = 'bench.trial'
@@ -59,33 +59,33 @@ def tags(board: dict[str, str]) -> list[tuple[str, str, str]]:
     """
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            return list(database.execute(question))
+            return list(database.execute(query))
     except sqlite3.OperationalError:
         return []
 
 
-def finished(board: dict[str, str]) -> Counter[str]:
-    """Finished runs of each trial, of its retries too."""
-    return Counter(part for _, part, status in tags(board) if status == "FINISHED")
+def finished(shared_store: dict[str, str]) -> Counter[str]:
+    """Number of finished runs per trial, retries included."""
+    return Counter(part for _, part, status in tags(shared_store) if status == "FINISHED")
 
 
 def counted(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [trial for trial in document["trials"] if trial["state"] in {"finished", "pruned"}]
 
 
-def resumed(bench: Bench, board: dict[str, str], trials: int) -> dict[str, Any]:
-    """The study once its leader has gone on with it."""
-    ended = bench.call(*TUNE, "--trials", str(trials), "--resume", "--json", **board)
+def resume(bench: Bench, shared_store: dict[str, str], trials: int) -> dict[str, Any]:
+    """Resume the study on the first machine; return its document."""
+    ended = bench.call(*TUNE, "--trials", str(trials), "--resume", "--json", **shared_store)
     assert ended.status == 0, ended.stderr
     document: dict[str, Any] = ended.document
     return document
 
 
-def left_open(here: Bench, board: dict[str, str], *more: str, trials: int = 6) -> Ended:
-    """A study whose leader is terminated in its second trial."""
+def leave_open(here: Bench, shared_store: dict[str, str], *more: str, trials: int = 6) -> Ended:
+    """Start a study that is terminated in its second trial."""
     terminate = "(__import__('os').kill(__import__('os').getppid(), 15), time.sleep(600))"
     stops = f'request["training_seed"] == 1 and {terminate}'
-    ended = here.run(*TUNE, "--trials", str(trials), *more, program=program(stops), **board)
+    ended = here.run(*TUNE, "--trials", str(trials), *more, program=program(stops), **shared_store)
     assert ended.status == 143, ended.stderr
     return ended
 
@@ -93,15 +93,19 @@ def left_open(here: Bench, board: dict[str, str], *more: str, trials: int = 6) -
 # Together
 
 
-def test_two_at_once_do_each_trial_once(here: Bench, there: Bench, board: dict[str, str]) -> None:
-    begun = there.folder / "asked.jsonl"
-    waits = f"any(time.sleep(0.05) for _ in iter(pathlib.Path({str(begun)!r}).exists, True))"
+def test_two_machines_train_each_trial_once(
+    here: Bench, there: Bench, shared_store: dict[str, str]
+) -> None:
+    requests_file = there.folder / "asked.jsonl"
+    waits = (
+        f"any(time.sleep(0.05) for _ in iter(pathlib.Path({str(requests_file)!r}).exists, True))"
+    )
     first_waits = program(f'request["training_seed"] > 1 and {waits}', heartbeat_seconds=10)
     slow = program("time.sleep(0.3)", heartbeat_seconds=10)
     arguments = (*TUNE, "--trials", "8", "--json")
-    with here.started(*arguments, program=first_waits, **board) as first:
-        first.until(lambda: finished(board), 120)
-        joined = there.run("join", program=slow, **board)
+    with here.started(*arguments, program=first_waits, **shared_store) as first:
+        first.until(lambda: finished(shared_store), 120)
+        joined = there.run("join", program=slow, **shared_store)
         ended = first.ended(120)
     assert (ended.status, joined.status) == (0, 0), ended.stderr + joined.stderr
     assert ended.stderr.startswith("a shared study, in sqlite:///")
@@ -110,7 +114,7 @@ def test_two_at_once_do_each_trial_once(here: Bench, there: Bench, board: dict[s
     assert Counter(trial["state"] for trial in document["trials"])["running"] == 0
     recorded = [trial["run_id"] for trial in counted(document)]
     assert len(set(recorded)) == 8
-    assert set(finished(board).values()) == {1}
+    assert set(finished(shared_store).values()) == {1}
     assert "ours: Two parameters" in joined.stdout
     assert "nothing is left to do" in joined.stdout
     both = [(bench.folder / "asked.jsonl").read_text().splitlines() for bench in (here, there)]
@@ -121,82 +125,84 @@ def test_two_at_once_do_each_trial_once(here: Bench, there: Bench, board: dict[s
 
 
 @needs_signals
-def test_who_joins_trains_what_is_left_and_its_leader_settles(
-    here: Bench, there: Bench, board: dict[str, str]
+def test_joining_machine_trains_the_rest_and_the_leader_finishes(
+    here: Bench, there: Bench, shared_store: dict[str, str]
 ) -> None:
-    left_open(here, board)
-    joined = there.call("join", "--study", "ours", **board)
+    leave_open(here, shared_store)
+    joined = there.call("join", "--study", "ours", **shared_store)
     assert joined.status == 0, joined.stderr
     assert "ours: 6 trials are done" in joined.stdout
-    document = resumed(here, board, 6)
+    document = resume(here, shared_store, 6)
     assert len(counted(document)) == 6
     assert document["candidate"] is not None
     assert len((here.folder / "asked.jsonl").read_text().splitlines()) == 2
-    assert set(finished(board).values()) == {1}
-    again = there.call("join", **board)
+    assert set(finished(shared_store).values()) == {1}
+    again = there.call("join", **shared_store)
     assert again.stdout == "nothing is left to do there\n"
 
 
 @needs_signals
-def test_what_a_killed_machine_had_in_work_is_tried_again_by_another(
-    here: Bench, there: Bench, board: dict[str, str]
+def test_trial_of_a_killed_machine_is_retried_by_another(
+    here: Bench, there: Bench, shared_store: dict[str, str]
 ) -> None:
     hangs = program('request["training_seed"] == 1 and time.sleep(600)')
-    with here.started(*TUNE, "--trials", "4", program=hangs, **board) as running:
-        running.until(lambda: len(tags(board)) == 2, 120)
+    with here.started(*TUNE, "--trials", "4", program=hangs, **shared_store) as running:
+        running.until(lambda: len(tags(shared_store)) == 2, 120)
         kill(running)
-        joined = there.run("join", program=program(), **board)
+        joined = there.run("join", program=program(), **shared_store)
     assert joined.status == 0, joined.stderr
-    assert "trial 1 was lost with its machine: it is tried again" in joined.stdout
-    document = resumed(here, board, 4)
+    assert "trial 1 was lost with its machine; retrying it" in joined.stdout
+    document = resume(here, shared_store, 4)
     assert len(counted(document)) == 4
     (retry,) = [trial for trial in document["trials"] if trial["retry_of"] == 1]
     assert retry["chosen"] == document["trials"][1]["chosen"]
     assert retry["state"] in {"finished", "pruned"}
-    assert set(finished(board).values()) == {1}
+    assert set(finished(shared_store).values()) == {1}
 
 
 @needs_signals
-def test_what_had_come_to_its_end_before_its_machine_was_killed_counts(
-    here: Bench, there: Bench, board: dict[str, str]
+def test_trial_that_ended_before_its_machine_was_killed_counts(
+    here: Bench, there: Bench, shared_store: dict[str, str]
 ) -> None:
-    """Between MLflow's run that has ended and the study that is told so."""
+    """Killed after the end of the MLflow run, before the study is updated."""
     dies = program(
         more="""
 import os, signal
-tell = series.tell
-series.tell = lambda study, goal, number, run: (
-    os.kill(os.getpid(), signal.SIGKILL) if number == 2 else tell(study, goal, number, run)
+report_trial = trial_runner.report_trial
+trial_runner.report_trial = lambda study, goal, number, run: (
+    os.kill(os.getpid(), signal.SIGKILL)
+    if number == 2
+    else report_trial(study, goal, number, run)
 )
 """
     )
-    killed = here.run(*TUNE, "--trials", "4", program=dies, **board)
+    killed = here.run(*TUNE, "--trials", "4", program=dies, **shared_store)
     assert killed.status == -signal.SIGKILL
-    joined = there.run("join", program=program(), **board)
+    joined = there.run("join", program=program(), **shared_store)
     assert joined.status == 0, joined.stderr
-    assert "had come to its end elsewhere: it counts" in joined.stdout
-    document = resumed(here, board, 4)
+    assert "had ended on another machine: it counts" in joined.stdout
+    document = resume(here, shared_store, 4)
     assert len(counted(document)) == 4
     (retry,) = [trial for trial in document["trials"] if trial["retry_of"] == 2]
     assert retry["state"] == "finished"
     assert retry["seconds"] < 60
-    assert len(tags(board)) == 4, "it is not trained again"
-    assert str(retry["number"]) not in {trial for trial, _, _ in tags(board)}
-    assert len(finished(board)) == 4
+    assert len(tags(shared_store)) == 4, "it is not trained again"
+    assert str(retry["number"]) not in {trial for trial, _, _ in tags(shared_store)}
+    assert len(finished(shared_store)) == 4
 
 
 @needs_signals
-def test_who_was_stopped_for_too_long_ends_second(
-    here: Bench, there: Bench, board: dict[str, str], tmp_path: Path
+def test_machine_that_was_stopped_loses_its_trial(
+    here: Bench, there: Bench, shared_store: dict[str, str], tmp_path: Path
 ) -> None:
     mark, go = tmp_path / "mark", tmp_path / "go"
     waits = f'request["training_seed"] == 1 and {held(mark, go)}'
-    # It beats once: stopped while it writes, it would keep the other from writing.
+    # One heartbeat only: a process stopped during a write would lock the database.
     stopped = program(waits, heartbeat_seconds=600)
-    with here.started(*TUNE, "--trials", "3", "--json", program=stopped, **board) as running:
+    with here.started(*TUNE, "--trials", "3", "--json", program=stopped, **shared_store) as running:
         running.until(mark.exists, 120)
         os.kill(running.process.pid, signal.SIGSTOP)
-        joined = there.run("join", program=program(), **board)
+        joined = there.run("join", program=program(), **shared_store)
         assert joined.status == 0, joined.stderr
         go.touch()
         os.kill(running.process.pid, signal.SIGCONT)
@@ -205,24 +211,24 @@ def test_who_was_stopped_for_too_long_ends_second(
     document = ended.document
     assert len(counted(document)) == 3
     assert document["trials"][1]["state"] == "failed"
-    assert set(finished(board).values()) == {1}
-    assert Counter(status for _, _, status in tags(board)) == {"FINISHED": 3, "KILLED": 1}
+    assert set(finished(shared_store).values()) == {1}
+    assert Counter(status for _, _, status in tags(shared_store)) == {"FINISHED": 3, "KILLED": 1}
 
 
 @needs_signals
-def test_what_a_sleeper_finished_and_another_pruned_counts_once(
-    here: Bench, there: Bench, board: dict[str, str], tmp_path: Path
+def test_trial_finished_by_a_stopped_machine_and_pruned_by_another_counts_once(
+    here: Bench, there: Bench, shared_store: dict[str, str], tmp_path: Path
 ) -> None:
-    """The sleeper's run is finished before the trial that tries its own again is pruned."""
+    """The stopped machine finishes its run before the retry of its trial is pruned."""
     mark, go = tmp_path / "mark", tmp_path / "go"
     waits = f'request["training_seed"] == 1 and {held(mark, go)}'
     stopped = program(waits, heartbeat_seconds=600)
-    # It ends its own while the other one's goes on, and is pruned there in the end.
+    # The first machine finishes while the retry is still running, which is then pruned.
     pruned = program(
         more=f"""
 import pathlib, time
-from mnist_bench.tuning.pruning_callback import Judge
-scored = Judge.scored
+from mnist_bench.tuning.pruning_callback import PruningCallback
+scored = PruningCallback.scored
 def prune(self, evaluation):
     if self._number == 2:
         pathlib.Path({str(go)!r}).touch()
@@ -231,16 +237,16 @@ def prune(self, evaluation):
         self._reason = "others were ahead"
     else:
         scored(self, evaluation)
-Judge.scored = prune
+PruningCallback.scored = prune
 """
     )
-    with here.started(*TUNE, "--trials", "2", "--json", program=stopped, **board) as running:
+    with here.started(*TUNE, "--trials", "2", "--json", program=stopped, **shared_store) as running:
         running.until(mark.exists, 120)
         os.kill(running.process.pid, signal.SIGSTOP)
-        with there.started("join", program=pruned, **board) as joined:
+        with there.started("join", program=pruned, **shared_store) as joined:
             joined.until(go.exists, 120)
             os.kill(running.process.pid, signal.SIGCONT)
-            running.until(lambda: ("1", "FINISHED") in states_of(board), 120)
+            running.until(lambda: ("1", "FINISHED") in states_of(shared_store), 120)
             (tmp_path / "ended").touch()
             assert joined.ended(120).status == 0
         ended = running.ended(120)
@@ -248,24 +254,24 @@ Judge.scored = prune
     assert [trial["state"] for trial in ended.document["trials"]] == [
         "finished", "failed", "pruned",
     ]  # fmt: skip
-    assert states_of(board) == {("0", "FINISHED"), ("1", "KILLED"), ("2", "KILLED")}
+    assert states_of(shared_store) == {("0", "FINISHED"), ("1", "KILLED"), ("2", "KILLED")}
 
 
-def states_of(board: dict[str, str]) -> set[tuple[str, str]]:
+def states_of(shared_store: dict[str, str]) -> set[tuple[str, str]]:
     """Number of the trial and status of each run."""
-    return {(trial, status) for trial, _, status in tags(board)}
+    return {(trial, status) for trial, _, status in tags(shared_store)}
 
 
-def test_trials_that_fail_are_tried_again_once_and_end_this_machines_work(
-    here: Bench, there: Bench, board: dict[str, str]
+def test_failed_trials_are_retried_once(
+    here: Bench, there: Bench, shared_store: dict[str, str]
 ) -> None:
     with mock.patch.object(process, "COMMAND", fakes.trial_worker('sys.exit("no memory")')):
-        ended = here.call(*TUNE, "--trials", "3", **board)
+        ended = here.call(*TUNE, "--trials", "3", **shared_store)
     assert ended.status == 1
-    assert "3 trials failed one after the other" in ended.complaint
-    joined = there.call("join", **board)
+    assert "3 trials failed one after the other" in ended.error_line
+    joined = there.call("join", **shared_store)
     assert joined.status == 0, joined.stderr
-    document = resumed(here, board, 3)
+    document = resume(here, shared_store, 3)
     assert len(counted(document)) == 3
     assert document["trials"][document["candidate"]]["state"] == "finished"
     papers = [trial for trial in document["trials"] if trial["is_papers"]]
@@ -276,28 +282,28 @@ def test_trials_that_fail_are_tried_again_once_and_end_this_machines_work(
 
 
 @needs_signals
-def test_times_are_compared_on_machines_of_one_kind_alone(
-    here: Bench, there: Bench, board: dict[str, str]
+def test_times_are_compared_on_one_kind_of_machine_only(
+    here: Bench, there: Bench, shared_store: dict[str, str]
 ) -> None:
-    left_open(here, board, "--objective", "time-to-accuracy")
+    leave_open(here, shared_store, "--objective", "time-to-accuracy")
     with mock.patch.object(machine, "_cpu_name", return_value="Another 9000"):
-        refused = there.call("join", **board)
-        led = here.call(*TUNE, "--objective", "time-to-accuracy", "--resume", **board)
+        refused = there.call("join", **shared_store)
+        led = here.call(*TUNE, "--objective", "time-to-accuracy", "--resume", **shared_store)
     for ended in (refused, led):
         assert ended.status == 2
-        assert "the study ours compares times, and was begun on " in ended.complaint
-        assert "Another 9000" in ended.complaint
-    assert there.call("join", **board).status == 0, "its own kind may"
+        assert "the study ours compares times and was started on " in ended.error_line
+        assert "Another 9000" in ended.error_line
+    assert there.call("join", **shared_store).status == 0, "its own kind may"
 
 
 @needs_signals
-def test_accuracies_are_compared_on_any_machine_and_the_report_names_them(
-    here: Bench, there: Bench, board: dict[str, str]
+def test_accuracies_are_compared_across_machines(
+    here: Bench, there: Bench, shared_store: dict[str, str]
 ) -> None:
-    left_open(here, board)
+    leave_open(here, shared_store)
     with mock.patch.object(machine, "_cpu_name", return_value="Another 9000"):
-        assert there.call("join", **board).status == 0
-    document = resumed(here, board, 6)
+        assert there.call("join", **shared_store).status == 0
+    document = resume(here, shared_store, 6)
     names = Counter(trial["machine"] for trial in counted(document))
     assert sorted(names.values()) == [1, 5]
     text = (here.folder / "reports" / "ours.md").read_text(encoding="utf-8")
@@ -306,62 +312,62 @@ def test_accuracies_are_compared_on_any_machine_and_the_report_names_them(
 
 
 @needs_signals
-def test_what_other_machines_call_things_steers_no_terminal(
-    here: Bench, there: Bench, board: dict[str, str]
+def test_titles_from_other_machines_are_escaped(
+    here: Bench, there: Bench, shared_store: dict[str, str]
 ) -> None:
     title = 'title = "\\u001b[2J[bold red]Ours\\u202e"'
     steering = TWO_PARAMETERS_TOML.replace('title = "Two parameters"', title)
     (here.folder / "two.toml").write_text(steering, encoding="utf-8")
-    left_open(here, board)
-    joined = there.call("join", **board)
+    leave_open(here, shared_store)
+    joined = there.call("join", **shared_store)
     assert joined.status == 0, joined.stderr
     assert "ours: [2J[bold red]Ours\n" in joined.stdout
     assert not {"\x1b", "\u202e"} & set(joined.stdout + joined.stderr)
 
 
 @needs_signals
-def test_who_records_elsewhere_is_refused(
-    here: Bench, there: Bench, board: dict[str, str], tmp_path: Path
+def test_another_store_is_refused(
+    here: Bench, there: Bench, shared_store: dict[str, str], tmp_path: Path
 ) -> None:
-    left_open(here, board)
+    leave_open(here, shared_store)
     elsewhere = {"MLFLOW_TRACKING_URI": f"sqlite:///{(tmp_path / 'elsewhere.db').as_posix()}"}
-    ended = there.call("join", **(board | elsewhere))
+    ended = there.call("join", **(shared_store | elsewhere))
     assert ended.status == 2
-    assert "ours is recorded elsewhere than where MLFLOW_TRACKING_URI points" in ended.complaint
+    assert "ours is recorded to another store than MLFLOW_TRACKING_URI" in ended.error_line
 
 
 @needs_signals
-def test_who_has_other_images_is_refused(here: Bench, there: Bench, board: dict[str, str]) -> None:
-    left_open(here, board)
+def test_other_images_are_refused(here: Bench, there: Bench, shared_store: dict[str, str]) -> None:
+    leave_open(here, shared_store)
     with mock.patch("mnist_bench.data.mnist.find", return_value=factories.SOURCE):
-        ended = there.call("join", **board)
+        ended = there.call("join", **shared_store)
     assert ended.status == 2
-    assert "ours is about mnist-5k, and other images are at hand here" in ended.complaint
+    assert "ours needs mnist-5k, but this machine has other images" in ended.error_line
 
 
 @needs_signals
 def test_a_study_of_another_version_is_refused(
-    here: Bench, there: Bench, board: dict[str, str]
+    here: Bench, there: Bench, shared_store: dict[str, str]
 ) -> None:
-    left_open(here, board)
+    leave_open(here, shared_store)
     import optuna
 
-    kept = optuna.load_study(study_name="ours", storage=board["MNIST_BENCH_STORAGE"])
+    kept = optuna.load_study(study_name="ours", storage=shared_store["MNIST_BENCH_STORAGE"])
     kept.set_user_attr("mnist-bench search", '{"schema": 7}')
-    ended = there.call("join", "--study", "ours", **board)
+    ended = there.call("join", "--study", "ours", **shared_store)
     assert ended.status == 2
-    assert "the study ours is of another version of mnist-bench; upgrade" in ended.complaint
-    others = there.call("join", **board)
+    assert "the study ours is of another version of mnist-bench; upgrade" in ended.error_line
+    others = there.call("join", **shared_store)
     assert others.status == 0
     assert others.stdout == (
-        "ours is left out: the study ours is of another version of mnist-bench; upgrade the elder "
+        "ours is skipped: the study ours is of another version of mnist-bench; upgrade the older "
         "one\nnothing is left to do there\n"
     )
 
 
-def test_a_study_of_somebody_elses_is_left_alone(there: Bench, board: dict[str, str]) -> None:
+def test_foreign_study_is_ignored(there: Bench, shared_store: dict[str, str]) -> None:
     import optuna
 
-    optuna.create_study(study_name="theirs", storage=board["MNIST_BENCH_STORAGE"])
-    assert list(storage.attributes(board["MNIST_BENCH_STORAGE"])) == ["theirs"]
-    assert there.call("join", **board).stdout == "nothing is left to do there\n"
+    optuna.create_study(study_name="theirs", storage=shared_store["MNIST_BENCH_STORAGE"])
+    assert list(storage.attributes(shared_store["MNIST_BENCH_STORAGE"])) == ["theirs"]
+    assert there.call("join", **shared_store).stdout == "nothing is left to do there\n"

@@ -1,4 +1,4 @@
-"""A study's turns beside other machines: how long what does not answer is waited for."""
+"""Scheduling of a shared study: waiting for other machines and an unreachable database."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from typing import Any
 
 import factories
 import pytest
-from factories import ACCURACY_GOAL, ONE_PARAMETER, opened_study, sqlite_url
+from factories import ACCURACY_GOAL, ONE_PARAMETER, open_test_study, sqlite_url
 
 from mnist_bench.core import retry
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.tuning.scheduling import run_trials, wait_for_others
 from mnist_bench.tuning.shared_study import SharedStudy
 from mnist_bench.tuning.study import Study
 from mnist_bench.tuning.trial_runner import Search, SearchLimits, TrialRunner
 
-AWAY = BenchError("the database is away", exit_status=EXIT_BROKE)
+AWAY = BenchError("the database is away", exit_status=EXIT_FAILURE)
 
 
 @pytest.fixture
-def said() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture
-def ours(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Study:
+def db_study(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.chdir(tmp_path)
-    return opened_study("ours", storage=sqlite_url(tmp_path / "studies.db"), space=ONE_PARAMETER)
+    return open_test_study("ours", storage=sqlite_url(tmp_path / "studies.db"), space=ONE_PARAMETER)
 
 
-def search(study: Study, said: list[str]) -> Search:
-    question = SimpleNamespace(goal=ACCURACY_GOAL)
-    return Search(study, question, None, lambda _: nullcontext(), said.append)
+def search(study: Study, messages: list[str]) -> Search:
+    context = SimpleNamespace(goal=ACCURACY_GOAL)
+    return Search(study, context, None, lambda _: nullcontext(), messages.append)
 
 
-def refusing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """The database is away for so many looks."""
-    left = iter(range(times))
-    end_silent = Study.end_silent
+def make_unreachable(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Make the database unreachable this many times."""
+    failures = iter(range(times))
+    fail_stale = Study.fail_stale
 
-    def refuse(study: Study) -> None:
-        if next(left, None) is not None:
+    def fail_sometimes(study: Study) -> None:
+        if next(failures, None) is not None:
             raise AWAY
-        end_silent(study)
+        fail_stale(study)
 
-    monkeypatch.setattr(Study, "end_silent", refuse)
+    monkeypatch.setattr(Study, "fail_stale", fail_sometimes)
 
 
 def finish(study: Study, count: int) -> None:
@@ -55,30 +55,32 @@ def finish(study: Study, count: int) -> None:
         study.finished(study.ask().number, (0.5,), {})
 
 
-def test_a_database_that_is_away_for_a_while_is_waited_for(
-    ours: Study, slept: list[float], said: list[str], monkeypatch: pytest.MonkeyPatch
+def test_unreachable_database_is_retried(
+    db_study: Study, slept: list[float], messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish(ours, 2)
-    refusing(monkeypatch, 120)
-    ended = run_trials(search(ours, said), SearchLimits(2, None))
+    finish(db_study, 2)
+    make_unreachable(monkeypatch, 120)
+    ended = run_trials(search(db_study, messages), SearchLimits(2, None))
     assert (ended.exit_status, ended.in_words) == (0, "2 trials are done")
     assert sum(slept) == 600
-    assert said == ["the database is away; waiting for it, Ctrl-C leaves"]
+    assert messages == ["the database is away; retrying, Ctrl-C stops"]
 
 
-def test_one_that_stays_away_is_given_up(
-    ours: Study, slept: list[float], said: list[str], monkeypatch: pytest.MonkeyPatch
+def test_database_unreachable_for_too_long_raises(
+    db_study: Study, slept: list[float], messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusing(monkeypatch, 500)
+    make_unreachable(monkeypatch, 500)
     with pytest.raises(BenchError, match="the database is away"):
-        run_trials(search(ours, said), SearchLimits(2, None))
+        run_trials(search(db_study, messages), SearchLimits(2, None))
     assert sum(slept) == 600
 
 
-def test_what_others_have_in_work_is_waited_for(
-    ours: Study, said: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+def test_trials_running_elsewhere_are_waited_for(
+    db_study: Study, messages: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    others = opened_study("ours", storage=sqlite_url(tmp_path / "studies.db"), space=ONE_PARAMETER)
+    others = open_test_study(
+        "ours", storage=sqlite_url(tmp_path / "studies.db"), space=ONE_PARAMETER
+    )
     asked = [others.ask(), others.ask()]
     waits: list[float] = []
 
@@ -87,20 +89,20 @@ def test_what_others_have_in_work_is_waited_for(
         others.finished(asked[len(waits) - 1].number, (0.5,), {})
 
     monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep))
-    ended = run_trials(search(ours, said), SearchLimits(2, None))
+    ended = run_trials(search(db_study, messages), SearchLimits(2, None))
     assert (ended.exit_status, len(waits)) == (0, 2)
-    assert said == [
-        "waiting for 2 trials in work elsewhere; Ctrl-C leaves",
-        "waiting for 1 trial in work elsewhere; Ctrl-C leaves",
+    assert messages == [
+        "waiting for 2 trials running elsewhere; Ctrl-C stops",
+        "waiting for 1 trial running elsewhere; Ctrl-C stops",
     ]
-    wait_for_others(search(ours, said))
+    wait_for_others(search(db_study, messages))
     assert len(waits) == 2
 
 
-def test_where_no_more_are_asked_for_it_ends(ours: Study, said: list[str]) -> None:
-    finish(ours, 1)
-    ours.search = shared(is_open=False)
-    ended = run_trials(search(ours, said), SearchLimits(5, None))
+def test_search_ends_when_it_is_closed(db_study: Study, messages: list[str]) -> None:
+    finish(db_study, 1)
+    db_study.search = shared(is_open=False)
+    ended = run_trials(search(db_study, messages), SearchLimits(5, None))
     assert (ended.exit_status, ended.in_words) == (0, "no more trials are asked for")
 
 
@@ -113,16 +115,18 @@ def shared(**changes: Any) -> SharedStudy:
 
 
 @pytest.mark.parametrize(("run_id", "given_up"), [("counts", []), ("another", ["another"])])
-def test_what_counts_is_not_dropped_a_repeat_neither(
-    ours: Study, said: list[str], run_id: str, given_up: list[str]
+def test_run_that_counts_is_not_dropped(
+    db_study: Study, messages: list[str], run_id: str, given_up: list[str]
 ) -> None:
-    finish(ours, 1)
-    ours.repeat(ours.trials[0])
-    number = ours.ask().number
-    ours.recorded(number, "counts")
-    ours.finished(number, (0.5,), {})
+    finish(db_study, 1)
+    db_study.repeat(db_study.trials[0])
+    number = db_study.ask().number
+    db_study.recorded(number, "counts")
+    db_study.finished(number, (0.5,), {})
     dropped: list[str] = []
-    board = SimpleNamespace(give_up=lambda of, _reason: dropped.append(of))
-    taken = TrialRunner(replace(search(ours, said), store=board), lambda: None, lambda _: None)
-    taken._drop(number, factories.run(run_id=run_id))
+    store = SimpleNamespace(mark_killed=lambda of, _reason: dropped.append(of))
+    runner = TrialRunner(
+        replace(search(db_study, messages), store=store), lambda: None, lambda _: None
+    )
+    runner._drop(number, factories.run(run_id=run_id))
     assert dropped == given_up

@@ -1,7 +1,7 @@
-"""The whole way of `mnist-bench tune`, as a process, on real databases and a worker that pretends.
+"""`mnist-bench tune` as a process, with real databases and a fake worker.
 
-Its accuracies follow from the hyperparameters it is asked for, and it writes down what it was
-asked, so that a test knows the best answer and sees who looked at the test split.
+The fake worker's accuracies follow from the hyperparameters, and it logs its requests, so that a
+test knows the best trial and sees which requests use the test split.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import psutil
 import pytest
 from factories import TWO_PARAMETERS_TOML
 from fakes import trial_worker as worker
-from program import Bench, Ended, altered
+from program import Bench, Ended, patched_program
 
 from mnist_bench.measurement import system
 from mnist_bench.runner import process
@@ -34,8 +34,8 @@ from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.tuning import parallel
 
 
-class Recorded:
-    """What MLflow has of a study."""
+class RecordedStudy:
+    """MLflow runs of a study."""
 
     def __init__(self, folder: Path) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -61,23 +61,23 @@ class Recorded:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    made = Bench(tmp_path)
-    (made.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
-    return made
+    created = Bench(tmp_path)
+    (created.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
+    return created
 
 
-def tuned(bench: Bench, *arguments: str, fault: str = "pass", **variables: str) -> Ended:
+def tune(bench: Bench, *arguments: str, fault: str = "pass", **variables: str) -> Ended:
     with mock.patch.object(process, "COMMAND", worker(fault)):
         return bench.call("tune", "--space", "two.toml", *arguments, **tracked(bench), **variables)
 
 
 def tracked(bench: Bench) -> dict[str, str]:
-    """Inside one process MLflow keeps a database by its name: not one name for all folders."""
+    """Absolute URI: MLflow caches databases by URI within a process."""
     return {"MLFLOW_TRACKING_URI": f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}"}
 
 
-def asked(bench: Bench) -> list[dict[str, Any]]:
-    """The requests that workers were sent, in order."""
+def requests_of(bench: Bench) -> list[dict[str, Any]]:
+    """Requests sent to workers, in order."""
     lines = (bench.folder / "asked.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
@@ -86,18 +86,12 @@ def asked(bench: Bench) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A study that went its whole way.
-
-    Attributes:
-        bench: Where.
-        document: What it answered.
-        told: What people were told.
-    """
+class CompletedStudy:
+    """A completed study, with its JSON document and standard error as one line."""
 
     bench: Bench
     document: dict[str, Any]
-    told: str
+    stderr_line: str
 
     def report(self, suffix: str) -> str:
         path = self.bench.folder / "reports" / f"two-accuracy{suffix}"
@@ -105,109 +99,115 @@ class Whole:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def completed(tmp_path_factory: pytest.TempPathFactory) -> CompletedStudy:
     bench = Bench(tmp_path_factory.mktemp("user"))
     (bench.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
-    ended = tuned(bench, "--trials", "14", "--confirm", "3", "--json")
+    ended = tune(bench, "--trials", "14", "--confirm", "3", "--json")
     assert ended.status == 0, ended.stderr
-    return Whole(bench, ended.document, ended.told)
+    return CompletedStudy(bench, ended.document, ended.stderr_line)
 
 
-def test_a_report_has_a_section_on_it(whole: Whole) -> None:
-    ended = whole.bench.inside("report", "--format", "md,html", "--out", "book")
+def test_report_has_a_section_on_the_study(completed: CompletedStudy) -> None:
+    ended = completed.bench.call_with_store("report", "--format", "md,html", "--out", "book")
     assert ended.status == 0, ended.stderr
-    text = (whole.bench.folder / "book" / "report.md").read_text(encoding="utf-8")
-    headline = whole.report(".md").splitlines()[2]
+    text = (completed.bench.folder / "book" / "report.md").read_text(encoding="utf-8")
+    headline = completed.report(".md").splitlines()[2]
     assert headline.startswith("Trial ")
     assert f"- Study two-accuracy: {headline}" in text
     assert "## Study two-accuracy: " in text
     assert "14 trials: " in text
-    page = (whole.bench.folder / "book" / "report.html").read_text(encoding="utf-8")
+    page = (completed.bench.folder / "book" / "report.html").read_text(encoding="utf-8")
     assert "The search, trial by trial" in page
 
 
-def test_a_study_alone_is_a_report(tmp_path: Path) -> None:
+def test_report_of_a_study_alone(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     (bench.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
-    assert tuned(bench, "--trials", "2", "--confirm", "0").status == 0
-    ended = bench.inside("report", "--json")
+    assert tune(bench, "--trials", "2", "--confirm", "0").status == 0
+    ended = bench.call_with_store("report", "--json")
     assert ended.status == 0, ended.stderr
     assert ended.document["runs"] == []
-    assert "1 study of mnist-bench on " in ended.told
+    assert "1 study of mnist-bench on " in ended.stderr_line
     (study,) = ended.document["studies"]
     assert (study["study"], study["trials"], study["finished"]) == ("two-accuracy", 2, 2)
     assert study["value_names"] == ["validation accuracy"]
     (best,) = study["best"]
     assert len(best["run_id"]) == len(study["run_id"]) == 32
     assert best["values"] == study["candidate_values"]
-    refused = bench.inside("report", "--image", "0")
+    refused = bench.call_with_store("report", "--image", "0")
     assert refused.status == 2
-    assert "the images of these runs (none) are not at hand" in refused.complaint
+    assert "the images of these runs (none) are not available locally" in refused.error_line
 
 
-def test_the_papers_configuration_is_the_first_trial(whole: Whole) -> None:
-    first = whole.document["trials"][0]
+def test_the_papers_configuration_is_the_first_trial(completed: CompletedStudy) -> None:
+    first = completed.document["trials"][0]
     assert (first["number"], first["state"], first["is_papers"]) == (0, "finished", True)
     assert first["chosen"] == {"learning_rate": 0.001, "batch_size": 50}
     assert first["values"] == [0.93]
-    assert [trial["number"] for trial in whole.document["trials"]] == list(range(14))
-    assert not any(trial["is_papers"] for trial in whole.document["trials"][1:])
+    assert [trial["number"] for trial in completed.document["trials"]] == list(range(14))
+    assert not any(trial["is_papers"] for trial in completed.document["trials"][1:])
 
 
-def test_the_best_on_validation_stands_for_the_study(whole: Whole) -> None:
-    finished = [t for t in whole.document["trials"] if t["state"] == "finished"]
+def test_best_on_validation_is_the_candidate(completed: CompletedStudy) -> None:
+    finished = [t for t in completed.document["trials"] if t["state"] == "finished"]
     best = max(finished, key=lambda trial: trial["values"][0])
-    assert whole.document["candidate"] == best["number"]
-    assert whole.document["best"] == [best["number"]]
+    assert completed.document["candidate"] == best["number"]
+    assert completed.document["best"] == [best["number"]]
     assert best["values"][0] > 0.94
 
 
-def test_no_trial_is_asked_to_look_at_the_test_split(whole: Whole) -> None:
-    requests = asked(whole.bench)
-    trials, looks = requests[:14], requests[14:]
+def test_no_trial_evaluates_the_test_split(completed: CompletedStudy) -> None:
+    requests = requests_of(completed.bench)
+    trials, test_requests = requests[:14], requests[14:]
     assert {request["with_test"] for request in trials} == {False}
-    assert {request["with_test"] for request in looks} == {True}
+    assert {request["with_test"] for request in test_requests} == {True}
     assert [request["training_seed"] for request in trials] == list(range(14))
 
 
-def test_the_winner_is_proven_on_fresh_seeds_beside_the_papers(whole: Whole) -> None:
-    looks = asked(whole.bench)[14:]
-    assert [request["training_seed"] for request in looks] == [
+def test_candidate_is_confirmed_on_fresh_seeds(completed: CompletedStudy) -> None:
+    test_requests = requests_of(completed.bench)[14:]
+    assert [request["training_seed"] for request in test_requests] == [
         seed for seed in range(1_000_000, 1_000_003) for _ in range(2)
     ]
-    winner = whole.document["trials"][whole.document["candidate"]]["chosen"]
-    for ours, theirs in zip(looks[::2], looks[1::2], strict=True):
-        assert ours["hyperparameters"]["learning_rate"] == winner["learning_rate"]
-        assert theirs["hyperparameters"]["learning_rate"] == 0.001
-    (look,) = whole.document["looks"]
-    proof = look["proof"]
-    assert (look["number"], proof["candidate"]["n"], proof["paper"]["n"]) == (1, 3, 3)
-    # Test lies 0.002 below validation, and the seeds 0.0004 apart.
-    assert proof["paper"]["accuracy_mean"] == pytest.approx(0.93 - 0.002 + 0.0004)
-    assert proof["accuracy"]["difference"] == pytest.approx(
-        proof["candidate"]["accuracy_mean"] - proof["paper"]["accuracy_mean"]
+    winner = completed.document["trials"][completed.document["candidate"]]["chosen"]
+    for candidate_request, paper_request in zip(
+        test_requests[::2], test_requests[1::2], strict=True
+    ):
+        assert candidate_request["hyperparameters"]["learning_rate"] == winner["learning_rate"]
+        assert paper_request["hyperparameters"]["learning_rate"] == 0.001
+    (evaluation,) = completed.document["looks"]
+    confirmation = evaluation["proof"]
+    assert (evaluation["number"], confirmation["candidate"]["n"], confirmation["paper"]["n"]) == (
+        1,
+        3,
+        3,
     )
-    assert proof["shrinkage"] == pytest.approx(0.002, abs=0.001)
-    assert proof["mcnemar"]["only_paper"] == 0
-    assert proof["mcnemar"]["only_candidate"] >= 5
-    assert "look 1 at the test split" in whole.told
+    # Test lies 0.002 below validation, and the seeds 0.0004 apart.
+    assert confirmation["paper"]["accuracy_mean"] == pytest.approx(0.93 - 0.002 + 0.0004)
+    assert confirmation["accuracy"]["difference"] == pytest.approx(
+        confirmation["candidate"]["accuracy_mean"] - confirmation["paper"]["accuracy_mean"]
+    )
+    assert confirmation["shrinkage"] == pytest.approx(0.002, abs=0.001)
+    assert confirmation["mcnemar"]["only_paper"] == 0
+    assert confirmation["mcnemar"]["only_candidate"] >= 5
+    assert "confirmation 1 on the test split" in completed.stderr_line
 
 
-def test_mlflow_has_a_child_a_trial(whole: Whole) -> None:
-    recorded = Recorded(whole.bench.folder)
+def test_mlflow_has_a_child_run_per_trial(completed: CompletedStudy) -> None:
+    recorded = RecordedStudy(completed.bench.folder)
     study, trials = recorded.study(), recorded.trials()
     assert study.info.status == "FINISHED"
     assert study.info.run_name == "two-accuracy"
     assert len(trials) == 14
-    states = {trial["number"]: trial["state"] for trial in whole.document["trials"]}
+    states = {trial["number"]: trial["state"] for trial in completed.document["trials"]}
     for number, run in enumerate(trials):
         assert run.data.tags["mlflow.parentRunId"] == study.info.run_id
         assert run.data.tags["bench.trial"] == str(number)
         assert run.data.tags["bench.trial_state"] == states[number]
         assert run.info.status == ("FINISHED" if states[number] == "finished" else "KILLED")
         assert not [name for name in run.data.metrics if "test_" in name]
-        assert run.info.run_id == whole.document["trials"][number]["run_id"]
-        chosen = whole.document["trials"][number]["chosen"]
+        assert run.info.run_id == completed.document["trials"][number]["run_id"]
+        chosen = completed.document["trials"][number]["chosen"]
         assert {name: run.data.params[name] for name in chosen} == {
             name: str(value) for name, value in chosen.items()
         }
@@ -215,48 +215,48 @@ def test_mlflow_has_a_child_a_trial(whole: Whole) -> None:
     assert [metric.step for metric in history] == list(range(5, 101, 5))
 
 
-def test_the_studys_pictures_and_files_hang_on_its_run(whole: Whole) -> None:
-    recorded = Recorded(whole.bench.folder)
-    kept = {f.path for f in recorded.client.list_artifacts(recorded.study().info.run_id)}
-    written = {path.name for path in (whole.bench.folder / "reports").iterdir()}
-    assert kept == written
-    assert {"two-accuracy.history.png", "two-accuracy.slices.png", "two-accuracy.md"} <= kept
+def test_files_are_artifacts_of_the_studys_run(completed: CompletedStudy) -> None:
+    recorded = RecordedStudy(completed.bench.folder)
+    artifacts = {f.path for f in recorded.client.list_artifacts(recorded.study().info.run_id)}
+    written = {path.name for path in (completed.bench.folder / "reports").iterdir()}
+    assert artifacts == written
+    assert {"two-accuracy.history.png", "two-accuracy.slices.png", "two-accuracy.md"} <= artifacts
 
 
-def test_the_winner_is_a_scenario(whole: Whole) -> None:
-    path = whole.bench.folder / "reports" / "two-accuracy.toml"
-    winner = whole.document["trials"][whole.document["candidate"]]["chosen"]
+def test_the_winner_is_a_scenario(completed: CompletedStudy) -> None:
+    path = completed.bench.folder / "reports" / "two-accuracy.toml"
+    winner = completed.document["trials"][completed.document["candidate"]]["chosen"]
     found = scenario.read(path)
     assert found.steps == (100,)
     assert found.dataset == "mnist-5k"
     assert found.hyperparameters == PaperCnnHyperparameters(**winner)
 
 
-def test_a_run_of_the_winner_leaves_the_studys_report_alone(whole: Whole) -> None:
-    plans = whole.bench.call("run", "reports/two-accuracy.toml", "--dry-run", "--json")
+def test_scenario_of_the_winner_has_its_own_name(completed: CompletedStudy) -> None:
+    plans = completed.bench.call("run", "reports/two-accuracy.toml", "--dry-run", "--json")
     assert [plan["scenario"] for plan in plans.document["plans"]] == ["two-accuracy-winner"]
 
 
-def test_every_trial_is_told_as_it_ends(whole: Whole) -> None:
-    assert "1 of 14: trial 0: validation accuracy 0.9300; best: 0" in whole.told
-    assert "NOT COMPARABLE with the paper: trained on mnist-5k" in whole.told
-    assert "> **NOT COMPARABLE with the paper: trained on mnist-5k.**" in whole.report(".md")
+def test_every_trial_is_printed_as_it_ends(completed: CompletedStudy) -> None:
+    assert "1 of 14: trial 0: validation accuracy 0.9300; best: 0" in completed.stderr_line
+    assert "NOT COMPARABLE with the paper: trained on mnist-5k" in completed.stderr_line
+    assert "> **NOT COMPARABLE with the paper: trained on mnist-5k.**" in completed.report(".md")
 
 
-def test_the_reports(whole: Whole) -> None:
-    assert json.loads(whole.report(".json")) == whole.document
-    lines = list(csv.DictReader(io.StringIO(whole.report(".csv"))))
+def test_the_reports(completed: CompletedStudy) -> None:
+    assert json.loads(completed.report(".json")) == completed.document
+    lines = list(csv.DictReader(io.StringIO(completed.report(".csv"))))
     assert [line["trial"] for line in lines] == [str(number) for number in range(14)]
     assert lines[0]["objective_validation_accuracy"] == "0.93"
-    text = whole.report(".md")
+    text = completed.report(".md")
     assert "mnist-bench tune --space two.toml --trials 14 --confirm 3 --json" in text
     assert "0 (paper)" in text
-    assert str(whole.bench.home.parent) not in text
+    assert str(completed.bench.home.parent) not in text
 
 
-def test_the_journal_is_one_that_optuna_itself_reads(whole: Whole) -> None:
-    """So does optuna-dashboard, which opens a file so."""
-    file = whole.bench.folder / "mlruns" / "optuna.log"
+def test_optuna_reads_the_journal(completed: CompletedStudy) -> None:
+    """optuna-dashboard opens it the same way."""
+    file = completed.bench.folder / "mlruns" / "optuna.log"
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
     study = optuna.load_study(study_name="two-accuracy", storage=storage)
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE
@@ -269,10 +269,10 @@ def test_the_journal_is_one_that_optuna_itself_reads(whole: Whole) -> None:
 
 def test_a_study_in_a_database(bench: Bench) -> None:
     line = ("--confirm", "0", "--json")
-    first = tuned(bench, "--trials", "2", *line, "--storage", "sqlite:///studies.db")
+    first = tune(bench, "--trials", "2", *line, "--storage", "sqlite:///studies.db")
     assert first.status == 0, first.stderr
     more = ("--trials", "3", *line, "--resume")
-    again = tuned(bench, *more, MNIST_BENCH_STORAGE="sqlite:///studies.db")
+    again = tune(bench, *more, MNIST_BENCH_STORAGE="sqlite:///studies.db")
     assert again.status == 0, again.stderr
     assert again.document["trials"][:2] == first.document["trials"]
     assert len(again.document["trials"]) == 3
@@ -283,17 +283,17 @@ def test_a_study_in_a_database(bench: Bench) -> None:
 
 
 def interrupted(bench: Bench, number: signal.Signals, *arguments: str, at: int = 2) -> Ended:
-    """A study that a signal meets in a trial, which would never end by itself."""
+    """Send a signal to a study within a trial that never ends."""
     fault = f'request["training_seed"] == {at} and time.sleep(600)'
     with bench.started(
         "tune", "--space", "two.toml", "--trials", "5", "--confirm", "0", *arguments,
-        program=altered(
+        program=patched_program(
             f"from mnist_bench.runner import process\nprocess.COMMAND = {worker(fault)!r}"
         ),
         **tracked(bench),
     ) as running:  # fmt: skip
         file = bench.folder / "asked.jsonl"
-        running.until(lambda: file.exists() and len(asked(bench)) == at + 1, 120)
+        running.until(lambda: file.exists() and len(requests_of(bench)) == at + 1, 120)
         running.process.send_signal(number)
         return running.ended(60)
 
@@ -306,15 +306,15 @@ def states(document: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
-def test_a_study_that_was_ended_goes_on(bench: Bench, number: signal.Signals, status: int) -> None:
+def test_interrupted_study_is_resumed(bench: Bench, number: signal.Signals, status: int) -> None:
     ended = interrupted(bench, number)
     assert ended.status == status
     if status > 0:
-        assert "--resume" in ended.told + ended.stdout
+        assert "--resume" in ended.stderr_line + ended.stdout
         text = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
         assert "The study did not come to its end" in text
         assert not (bench.folder / "reports" / "two-accuracy.toml").exists()
-    again = tuned(bench, "--trials", "5", "--confirm", "0", "--resume", "--json")
+    again = tune(bench, "--trials", "5", "--confirm", "0", "--resume", "--json")
     assert again.status == 0, again.stderr
     trials = again.document["trials"]
     counted = [trial for trial in trials if trial["state"] in {"finished", "pruned"}]
@@ -323,61 +323,61 @@ def test_a_study_that_was_ended_goes_on(bench: Bench, number: signal.Signals, st
     (retry,) = [trial for trial in trials if trial["retry_of"] == 2]
     assert retry["chosen"] == trials[2]["chosen"]
     assert retry["state"] in {"finished", "pruned"}
-    recorded = Recorded(bench.folder)
+    recorded = RecordedStudy(bench.folder)
     assert recorded.study().info.status == "FINISHED"
     assert len(recorded.trials()) == len(trials)
     assert {run.info.status for run in recorded.trials()} <= {"FINISHED", "KILLED"}
 
 
-def test_what_had_come_to_its_end_when_its_command_was_killed_counts(bench: Bench) -> None:
-    """Between MLflow's run that has ended and the study that is told so."""
+def test_trial_that_ended_before_its_command_was_killed_counts(bench: Bench) -> None:
+    """Killed after the end of the MLflow run, before the study is updated."""
     killed = bench.run(
         "tune", "--space", "two.toml", "--trials", "4", "--confirm", "0",
-        program=altered(
+        program=patched_program(
             "import os\nfrom mnist_bench.runner import process\n"
-            "from mnist_bench.tuning import trial_runner as series\n"
+            "from mnist_bench.tuning import trial_runner\n"
             f"process.COMMAND = {worker('pass')!r}\n"
-            "tell = series.tell\n"
-            "series.tell = lambda study, goal, number, run: (\n"
-            "    os._exit(9) if number == 2 else tell(study, goal, number, run)\n"
+            "report_trial = trial_runner.report_trial\n"
+            "trial_runner.report_trial = lambda study, goal, number, run: (\n"
+            "    os._exit(9) if number == 2 else report_trial(study, goal, number, run)\n"
             ")"
         ),
         **tracked(bench),
     )  # fmt: skip
     assert killed.status == 9
-    again = tuned(bench, "--trials", "4", "--confirm", "0", "--resume", "--json")
+    again = tune(bench, "--trials", "4", "--confirm", "0", "--resume", "--json")
     assert again.status == 0, again.stderr
-    assert "trial 2 of a process that is gone had come to its end: it counts" in again.told
+    assert "trial 2 had ended before its process died: it counts" in again.stderr_line
     trials = again.document["trials"]
     assert [trial["state"] for trial in trials] == ["finished"] * 4
     assert [trial["retry_of"] for trial in trials] == [None] * 4
-    runs = Recorded(bench.folder).trials()
+    runs = RecordedStudy(bench.folder).trials()
     assert [trial["run_id"] for trial in trials] == [run.info.run_id for run in runs]
     (last,) = [run for run in runs if run.data.tags["bench.trial"] == "2"]
     assert trials[2]["values"] == [last.data.metrics["validation_accuracy"]]
-    # That of the worker that pretends, not the time until the study was told.
+    # The fake worker's seconds, not the time until the study was updated.
     assert 0 < trials[2]["seconds"] < 60
-    assert len(asked(bench)) == 4
+    assert len(requests_of(bench)) == 4
 
 
 def test_trials_that_all_fail_end_the_study(bench: Bench) -> None:
-    ended = tuned(bench, "--trials", "9", fault='sys.exit("no such thing")')
+    ended = tune(bench, "--trials", "9", fault='sys.exit("no such thing")')
     assert ended.status == 1
-    assert "3 trials failed one after the other" in ended.complaint
-    assert len(asked(bench)) == 3
+    assert "3 trials failed one after the other" in ended.error_line
+    assert len(requests_of(bench)) == 3
 
 
-def test_the_first_of_many_failures_is_told(bench: Bench) -> None:
+def test_first_of_many_failures_is_reported(bench: Bench) -> None:
     fault = 'sys.exit("first" if request["training_seed"] == 0 else "later")'
-    ended = tuned(bench, "--trials", "9", "--json", fault=fault)
+    ended = tune(bench, "--trials", "9", "--json", fault=fault)
     assert ended.status == 1
-    runs = Recorded(bench.folder).trials()
-    told = [run.data.tags["bench.failure"] for run in runs]
-    assert f"the first: {told[0]};" in ended.complaint
+    runs = RecordedStudy(bench.folder).trials()
+    messages = [run.data.tags["bench.failure"] for run in runs]
+    assert f"the first: {messages[0]};" in ended.error_line
 
 
-def test_a_trial_whose_process_failed_is_tried_again_once(bench: Bench) -> None:
-    once = tuned(
+def test_failed_trial_is_retried_once(bench: Bench) -> None:
+    once = tune(
         bench, "--trials", "2", "--confirm", "0", "--json",
         fault='request["training_seed"] in (0, 1) and sys.exit("no memory")',
     )  # fmt: skip
@@ -385,59 +385,61 @@ def test_a_trial_whose_process_failed_is_tried_again_once(bench: Bench) -> None:
     assert once.document["candidate"] is not None
     assert "the paper's own trial did not finish" in once.document["margin"]["in_words"]
     assert once.document["margin"]["is_enough"] is False
-    again = tuned(
+    again = tune(
         bench, "--trials", "3", "--confirm", "0", "--json", "--resume",
         fault='request["training_seed"] in (4, 5) and sys.exit("no memory")',
     )  # fmt: skip
-    assert "trial 0 had failed: it is tried again" in again.told
+    assert "trial 0 failed; retrying it" in again.stderr_line
     trials = again.document["trials"]
     assert [trial["retry_of"] for trial in trials] == [None] * 4 + [0, 1, None]
     assert [trial["state"] for trial in trials[4:]] == ["failed", "failed", "finished"]
-    # The paper's is held against every winner: it alone gets a third try.
-    last = tuned(bench, "--trials", "4", "--confirm", "0", "--json", "--resume")
+    # The paper's trial is the reference: it alone gets a third attempt.
+    last = tune(bench, "--trials", "4", "--confirm", "0", "--json", "--resume")
     assert [trial["retry_of"] for trial in last.document["trials"][7:]] == [4]
     assert last.document["trials"][7]["is_papers"] is True
     assert last.document["trials"][7]["state"] == "finished"
 
 
-def test_a_trial_that_fails_is_not_counted(bench: Bench) -> None:
-    ended = tuned(
+def test_failed_trial_does_not_count(bench: Bench) -> None:
+    ended = tune(
         bench, "--trials", "4", "--confirm", "0", "--json",
         fault='request["training_seed"] == 1 and sys.exit("once")',
     )  # fmt: skip
     assert ended.status == 0, ended.stderr
     assert len(states(ended.document)) == 5
     assert states(ended.document)[1] == "failed"
-    run = Recorded(bench.folder).trials()[1]
+    run = RecordedStudy(bench.folder).trials()[1]
     assert (run.info.status, run.data.tags["bench.trial_state"]) == ("FAILED", "failed")
 
 
-def test_a_look_that_fails_stays_in_the_log_and_the_next_has_other_seeds(bench: Bench) -> None:
+def test_failed_confirmation_is_kept_and_the_next_has_other_seeds(bench: Bench) -> None:
     line = ("--trials", "8", "--confirm", "2", "--json")
-    failed = tuned(bench, *line, fault='request["with_test"] and sys.exit("broken")')
+    failed = tune(bench, *line, fault='request["with_test"] and sys.exit("broken")')
     assert failed.status == 1
     (first,) = failed.document["looks"]
     assert (first["number"], first["first_seed"], first["proof"]) == (1, 1_000_000, None)
-    assert "look 1: the trainings did not come to their end" in failed.told
-    again = tuned(bench, *line, "--resume")
+    assert "confirmation 1: the trainings did not come to their end" in failed.stderr_line
+    again = tune(bench, *line, "--resume")
     assert again.status == 0, again.stderr
     kept, second = again.document["looks"]
     assert kept == first
     assert (second["number"], second["first_seed"]) == (2, 1_010_000)
     assert second["candidate"] == first["candidate"]
     assert second["proof"]["candidate"]["n"] == 2
-    looked = [request["training_seed"] for request in asked(bench) if request["with_test"]]
-    assert looked == [1_000_000, *(1_010_000, 1_010_000, 1_010_001, 1_010_001)]
+    test_seeds = [
+        request["training_seed"] for request in requests_of(bench) if request["with_test"]
+    ]
+    assert test_seeds == [1_000_000, *(1_010_000, 1_010_000, 1_010_001, 1_010_001)]
     text = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
     assert "2 in all; the candidate was settled on validation before each." in text
 
 
 def test_no_feasible_trial(bench: Bench) -> None:
-    ended = tuned(bench, "--trials", "3", "--max-seconds", "0.5", "--json")
+    ended = tune(bench, "--trials", "3", "--max-seconds", "0.5", "--json")
     assert ended.status == 1
-    assert "none of 3 trials keeps every constraint" in ended.complaint
-    assert "those that came to their end miss max seconds by " in ended.complaint
-    assert "loosen max seconds, or allow" in ended.complaint
+    assert "none of 3 trials meets every constraint" in ended.error_line
+    assert "finished trials violate max seconds by " in ended.error_line
+    assert "relax max seconds, or increase" in ended.error_line
     assert ended.document["candidate"] is None
     assert ended.document["looks"] == []
     text = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
@@ -445,11 +447,11 @@ def test_no_feasible_trial(bench: Bench) -> None:
     assert not (bench.folder / "reports" / "two-accuracy.toml").exists()
 
 
-def test_what_trains_for_too_long_is_ended(bench: Bench) -> None:
-    ended = tuned(bench, "--trials", "8", "--confirm", "0", "--max-seconds", "7", "--json")
+def test_trial_past_max_seconds_is_pruned(bench: Bench) -> None:
+    ended = tune(bench, "--trials", "8", "--confirm", "0", "--max-seconds", "7", "--json")
     assert ended.status == 0, ended.stderr
-    papers, *others = ended.document["trials"]
-    assert (papers["state"], papers["missed"]["max seconds"]) == ("finished", pytest.approx(-2.0))
+    paper, *others = ended.document["trials"]
+    assert (paper["state"], paper["missed"]["max seconds"]) == ("finished", pytest.approx(-2.0))
     late = [trial for trial in others if trial["chosen"]["batch_size"] > 72]
     assert 0 < len(late) < len(others)
     assert {trial["state"] for trial in late} == {"pruned"}
@@ -459,7 +461,7 @@ def test_what_trains_for_too_long_is_ended(bench: Bench) -> None:
 
 
 def test_time_to_accuracy(bench: Bench) -> None:
-    ended = tuned(
+    ended = tune(
         bench, "--trials", "12", "--confirm", "0", "--json", "--objective", "time-to-accuracy"
     )
     assert ended.status == 0, ended.stderr
@@ -472,8 +474,8 @@ def test_time_to_accuracy(bench: Bench) -> None:
     )
 
 
-def test_a_trade_off_has_a_front_and_prunes_nothing(bench: Bench) -> None:
-    ended = tuned(bench, "--trials", "14", "--confirm", "0", "--json", "--objective", "pareto")
+def test_pareto_front_without_pruning(bench: Bench) -> None:
+    ended = tune(bench, "--trials", "14", "--confirm", "0", "--json", "--objective", "pareto")
     assert ended.status == 0, ended.stderr
     document = ended.document
     assert set(states(document)) == {"finished"}
@@ -489,17 +491,17 @@ def test_a_trade_off_has_a_front_and_prunes_nothing(bench: Bench) -> None:
     assert (bench.folder / "reports" / "two-pareto.pareto.png").exists()
 
 
-def test_a_second_study_takes_another_name(bench: Bench) -> None:
-    first, second = (tuned(bench, "--trials", "1", "--confirm", "0", "--json") for _ in range(2))
+def test_second_study_gets_another_name(bench: Bench) -> None:
+    first, second = (tune(bench, "--trials", "1", "--confirm", "0", "--json") for _ in range(2))
     assert first.document["study"] == "two-accuracy"
     assert second.document["study"] == "two-accuracy-2"
-    assert "two-accuracy is there already (--resume goes on with it)" in second.told
+    assert "two-accuracy already exists (--resume continues it)" in second.stderr_line
 
 
-def test_a_time_that_is_shorter_than_a_trial(bench: Bench) -> None:
-    ended = tuned(bench, "--trials", "50", "--timeout", "0.001s", "--json")
+def test_timeout_shorter_than_a_trial(bench: Bench) -> None:
+    ended = tune(bench, "--trials", "50", "--timeout", "0.001s", "--json")
     assert ended.status == 1
-    assert "--timeout was over after the first trial" in ended.complaint
+    assert "--timeout expired after the first trial" in ended.error_line
     assert states(ended.document) == ["finished"]
     assert ended.document["looks"] == []
 
@@ -507,10 +509,10 @@ def test_a_time_that_is_shorter_than_a_trial(bench: Bench) -> None:
 # The best trials, trained again
 
 
-def test_the_finalists_are_trained_again_and_their_repeats_decide(bench: Bench) -> None:
-    ended = tuned(bench, "--trials", "5", "--finalists", "2", "--confirm", "2", "--json")
+def test_finalists_are_repeated_and_their_means_decide(bench: Bench) -> None:
+    ended = tune(bench, "--trials", "5", "--finalists", "2", "--confirm", "2", "--json")
     assert ended.status == 0, ended.stderr
-    trials, requests = ended.document["trials"], asked(bench)
+    trials, requests = ended.document["trials"], requests_of(bench)
     search, again = trials[:5], trials[5:]
     best = sorted(search, key=lambda trial: -trial["values"][0])[:2]
     assert [trial["repeat_of"] for trial in search] == [None] * 5
@@ -530,22 +532,20 @@ def test_the_finalists_are_trained_again_and_their_repeats_decide(bench: Bench) 
     assert ended.document["candidate"] == max(means, key=lambda number: means[number])
     finalists = {each["trial"]: each["values"][0] for each in ended.document["finalists"]}
     assert finalists == pytest.approx(means)
-    (look,) = ended.document["looks"]
-    shown = look["proof"]
+    (evaluation,) = ended.document["looks"]
+    shown = evaluation["proof"]
     promised = means[ended.document["candidate"]]
     assert promised - shown["candidate"]["accuracy_mean"] == pytest.approx(shown["shrinkage"])
     report = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
     assert "## The finalists" in report
-    assert f"trial 6, as trial {best[0]['number']}: validation accuracy" in ended.told
+    assert f"trial 6, as trial {best[0]['number']}: validation accuracy" in ended.stderr_line
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_repeat_that_was_ended_is_tried_again(bench: Bench, number: signal.Signals) -> None:
+def test_interrupted_repeat_is_retried(bench: Bench, number: signal.Signals) -> None:
     interrupted(bench, number, "--finalists", "1", at=6)
-    again = tuned(
-        bench, "--trials", "5", "--finalists", "1", "--confirm", "0", "--resume", "--json"
-    )
+    again = tune(bench, "--trials", "5", "--finalists", "1", "--confirm", "0", "--resume", "--json")
     assert again.status == 0, again.stderr
     repeats = [trial for trial in again.document["trials"] if trial["repeat_of"] is not None]
     assert [trial["state"] for trial in repeats] == ["finished", "failed", "finished", "finished"]
@@ -556,8 +556,8 @@ def test_a_repeat_that_was_ended_is_tried_again(bench: Bench, number: signal.Sig
 
 
 def test_more_trials_after_finalists(bench: Bench) -> None:
-    first = tuned(bench, "--trials", "4", "--finalists", "1", "--confirm", "0", "--json")
-    more = tuned(bench, "--trials", "8", "--finalists", "1", "--confirm", "0", "--json", "--resume")
+    first = tune(bench, "--trials", "4", "--finalists", "1", "--confirm", "0", "--json")
+    more = tune(bench, "--trials", "8", "--finalists", "1", "--confirm", "0", "--json", "--resume")
     assert first.status == more.status == 0
     counted = [
         trial for trial in more.document["trials"]
@@ -568,27 +568,27 @@ def test_more_trials_after_finalists(bench: Bench) -> None:
     assert best["number"] in {each["trial"] for each in more.document["finalists"]}
 
 
-def test_a_later_trial_that_is_better_is_not_hidden_by_the_finalists(bench: Bench) -> None:
-    """Later ones are better by what the worker adds to them."""
+def test_later_better_trial_beats_the_finalists(bench: Bench) -> None:
+    """The fake worker makes later trials better."""
     fault = 'asked["learning_rate"] = 0.01 if request["training_seed"] == 8 else 0.0001'
-    first = tuned(
+    first = tune(
         bench, "--trials", "3", "--finalists", "1", "--confirm", "0", "--json", fault=fault
     )
     assert first.document["candidate"] in {0, 1, 2}
-    more = tuned(bench, "--trials", "6", "--confirm", "2", "--json", "--resume", fault=fault)
+    more = tune(bench, "--trials", "6", "--confirm", "2", "--json", "--resume", fault=fault)
     assert more.status == 0, more.stderr
     assert more.document["candidate"] == 8
-    assert "trial 8 is ahead of the finalists, in one training" in more.told
+    assert "trial 8 is ahead of the finalists, in a single training" in more.stderr_line
 
 
-def test_finalists_that_miss_a_constraint_when_trained_again(bench: Bench) -> None:
+def test_finalists_that_violate_a_constraint_when_repeated(bench: Bench) -> None:
     # The first training of each is within the seconds, every later one is slower.
     fault = 'asked["batch_size"] *= 1 if request["training_seed"] < 4 else 9'
-    ended = tuned(
+    ended = tune(
         bench, "--trials", "4", "--finalists", "2", "--max-seconds", "11", "--json", fault=fault
     )
     assert ended.status == 1
-    assert "none of the 2 best trials keeps every constraint when it is trained" in ended.complaint
+    assert "none of the 2 finalists meets every constraint when repeated" in ended.error_line
     assert ended.document["candidate"] is None
     assert ended.document["looks"] == []
 
@@ -596,37 +596,37 @@ def test_finalists_that_miss_a_constraint_when_trained_again(bench: Bench) -> No
 # Several processes
 
 
-MEMBERS = """
+WORKER_PROGRAM = """
 import json, pathlib, sys
 from mnist_bench.tuning import parallel
 from mnist_bench.runner import process
 process.COMMAND = (sys.executable, "-c", pathlib.Path("worker.py").read_text())
-sys.exit(crew.main())
+sys.exit(parallel.main())
 """
 
 
-def crewed(bench: Bench, *arguments: str, fault: str = "pass") -> Ended:
-    """A study by several processes; each has the worker that pretends."""
+def tuned_in_parallel(bench: Bench, *arguments: str, fault: str = "pass") -> Ended:
+    """Run a study with parallel workers, each with the fake training worker."""
     (bench.folder / "worker.py").write_text(worker(fault)[-1], encoding="utf-8")
-    with mock.patch.object(parallel, "COMMAND", (sys.executable, "-c", MEMBERS)):
-        return tuned(bench, "--confirm", "0", "--json", *arguments, fault=fault)
+    with mock.patch.object(parallel, "COMMAND", (sys.executable, "-c", WORKER_PROGRAM)):
+        return tune(bench, "--confirm", "0", "--json", *arguments, fault=fault)
 
 
 def test_two_processes_share_a_study(bench: Bench) -> None:
     # So that they are sure to meet, the first of either process waits for the other's.
-    asked_of_all = 'pathlib.Path("asked.jsonl").read_text().splitlines()'
+    all_requests = 'pathlib.Path("asked.jsonl").read_text().splitlines()'
     fault = (
-        f'while request["training_seed"] in {{1, 2}} and len({asked_of_all}) < 3: time.sleep(0.01)'
+        f'while request["training_seed"] in {{1, 2}} and len({all_requests}) < 3: time.sleep(0.01)'
     )
-    ended = crewed(bench, "--trials", "7", "--workers", "2", fault=fault)
+    ended = tuned_in_parallel(bench, "--trials", "7", "--workers", "2", fault=fault)
     assert ended.status == 0, ended.stderr
     trials = ended.document["trials"]
     assert set(states(ended.document)) <= {"finished", "pruned"}
     assert len({json.dumps(trial["chosen"]) for trial in trials[:7]}) == 7
-    threads = [request["execution"]["threads"] for request in asked(bench)]
+    threads = [request["execution"]["threads"] for request in requests_of(bench)]
     assert set(threads[:7]) == {max(1, system.usable_threads() // 2)}
-    # Beside one another: their times are not to be trusted.
-    for run in Recorded(bench.folder).trials()[:7]:
+    # Concurrent trials: their times are suspect.
+    for run in RecordedStudy(bench.folder).trials()[:7]:
         assert run.data.tags["bench.verdict"] != "clean"
     # The best is trained again alone, with every thread, and so is the paper's.
     best = max(trials[:7], key=lambda trial: (trial["values"] or [0])[0])["number"]
@@ -637,29 +637,32 @@ def test_two_processes_share_a_study(bench: Bench) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_ctrl_c_ends_every_process_and_the_study_goes_on(bench: Bench) -> None:
-    """A terminal sends it to all of them."""
+def test_ctrl_c_ends_every_process_and_the_study_is_resumed(bench: Bench) -> None:
+    """A terminal sends SIGINT to all of them."""
     fault = 'request["training_seed"] in {1, 2} and time.sleep(600)'
     (bench.folder / "worker.py").write_text(worker(fault)[-1], encoding="utf-8")
-    before = (
+    preamble = (
         "import sys\nfrom mnist_bench.tuning import parallel\n"
         "from mnist_bench.runner import process\n"
-        f"crew.COMMAND = (sys.executable, '-c', {MEMBERS!r})\nprocess.COMMAND = {worker(fault)!r}"
+        f"parallel.COMMAND = (sys.executable, '-c', {WORKER_PROGRAM!r})\n"
+        f"process.COMMAND = {worker(fault)!r}"
     )
     line = ("--space", "two.toml", "--trials", "5", "--confirm", "0", "--workers", "2")
-    with bench.started("tune", *line, program=altered(before), **tracked(bench)) as running:
+    with bench.started(
+        "tune", *line, program=patched_program(preamble), **tracked(bench)
+    ) as running:
         file = bench.folder / "asked.jsonl"
-        running.until(lambda: file.exists() and len(asked(bench)) == 3, 120)
-        members = running.family()
-        for process_of_it in (psutil.Process(running.process.pid), *members):
+        running.until(lambda: file.exists() and len(requests_of(bench)) == 3, 120)
+        workers = running.descendants()
+        for process_of_it in (psutil.Process(running.process.pid), *workers):
             with contextlib.suppress(psutil.NoSuchProcess):  # another has ended it already
                 process_of_it.send_signal(signal.SIGINT)
         ended = running.ended(60)
     assert ended.status == 130
-    assert "--resume" in ended.told + ended.stdout
+    assert "--resume" in ended.stderr_line + ended.stdout
     assert "Traceback" not in ended.stderr
-    assert not any(member.is_running() for member in members)
-    again = crewed(bench, "--trials", "5", "--workers", "2", "--resume")
+    assert not any(worker_process.is_running() for worker_process in workers)
+    again = tuned_in_parallel(bench, "--trials", "5", "--workers", "2", "--resume")
     assert again.status == 0, again.stderr
     trials = again.document["trials"]
     assert [trials[number]["state"] for number in (1, 2)] == ["failed", "failed"]
@@ -668,15 +671,15 @@ def test_ctrl_c_ends_every_process_and_the_study_goes_on(bench: Bench) -> None:
     assert len(counted) == 5
 
 
-def test_a_time_that_is_over_before_several_processes_begin(bench: Bench) -> None:
-    ended = crewed(bench, "--trials", "9", "--workers", "2", "--timeout", "0.001s")
+def test_timeout_before_parallel_workers_start(bench: Bench) -> None:
+    ended = tuned_in_parallel(bench, "--trials", "9", "--workers", "2", "--timeout", "0.001s")
     assert ended.status == 1
-    assert "--timeout was over after the first trial" in ended.complaint
+    assert "--timeout expired after the first trial" in ended.error_line
     assert states(ended.document) == ["finished"]
 
 
-def test_a_process_whose_trials_all_fail(bench: Bench) -> None:
-    ended = crewed(
+def test_worker_whose_trials_all_fail(bench: Bench) -> None:
+    ended = tuned_in_parallel(
         bench, "--trials", "9", "--workers", "2",
         fault='request["training_seed"] and sys.exit("no such thing")',
     )  # fmt: skip
@@ -685,17 +688,15 @@ def test_a_process_whose_trials_all_fail(bench: Bench) -> None:
     assert set(states(ended.document)[1:]) == {"failed"}
 
 
-def test_more_processes_than_memory_has_room_for(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_workers_than_memory_allows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         psutil, "virtual_memory", lambda: SimpleNamespace(available=900_000_000, total=2**32)
     )
-    ended = crewed(bench, "--trials", "9", "--workers", "2")
+    ended = tuned_in_parallel(bench, "--trials", "9", "--workers", "2")
     assert ended.status == 2
-    assert "--workers 2: so many trainings take" in ended.complaint
-    assert "choose at most 1" in ended.complaint
-    assert len(asked(bench)) == 1
+    assert "--workers 2: so many trainings take" in ended.error_line
+    assert "choose at most 1" in ended.error_line
+    assert len(requests_of(bench)) == 1
 
 
 # Refusals
@@ -705,46 +706,46 @@ def test_more_processes_than_memory_has_room_for(
     ("arguments", "words"),
     [
         (("--storage", "postgresql://me:hunter2@db/optuna"), ("password", "MNIST_BENCH_STORAGE")),
-        (("--resume",), ("no study is called two-accuracy", "none yet")),
+        (("--resume",), ("there is no study two-accuracy", "no study yet")),
         (("--confirm", "1"), ("one seed has no spread",)),
-        (("--max-memory", "much"), ("'much' is no size",)),
-        (("--max-seconds", "nan"), ("nan is no number of seconds",)),
-        (("--max-seconds", "inf"), ("inf is no number of seconds",)),
-        (("--study", "../up"), ("can't name the study's files",)),
+        (("--max-memory", "much"), ("'much' is not a size",)),
+        (("--max-seconds", "nan"), ("nan is not a number of seconds",)),
+        (("--max-seconds", "inf"), ("inf is not a number of seconds",)),
+        (("--study", "../up"), ("is not a valid name",)),
         (("--trials", "0"), ("--trials",)),
         (("--objective", "speed"), ("--objective",)),
         (("--finalists", "-1"), ("--finalists",)),
-        (("--finalists", "2", "--objective", "pareto"), ("a trade-off has no best trial",)),
+        (("--finalists", "2", "--objective", "pareto"), ("a Pareto front has no best trials",)),
     ],
 )
 def test_wrong_requests(bench: Bench, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
     ended = bench.call("tune", "--space", "two.toml", *arguments)
     assert (ended.status, ended.stdout) == (2, "")
     for word in words:
-        assert word in ended.complaint
+        assert word in ended.error_line
     assert "hunter2" not in ended.stderr
     assert sorted(path.name for path in bench.folder.iterdir()) == ["two.toml"]
 
 
-def test_a_space_that_is_missing_or_wrong(bench: Bench) -> None:
-    assert "there is no file gone.toml" in bench.call("tune", "--space", "gone.toml").complaint
+def test_missing_or_invalid_space(bench: Bench) -> None:
+    assert "there is no file gone.toml" in bench.call("tune", "--space", "gone.toml").error_line
     wrong = TWO_PARAMETERS_TOML.replace("low = 10, high = 100", "low = 100, high = 10")
     (bench.folder / "two.toml").write_text(wrong, encoding="utf-8")
     ended = bench.call("tune", "--space", "two.toml")
     assert ended.status == 2
-    assert "low is 100, not below high, 10" in ended.complaint
+    assert "low is 100, not below high, 10" in ended.error_line
 
 
-def test_a_study_of_that_name_with_another_question(bench: Bench) -> None:
-    tuned(bench, "--trials", "1", "--confirm", "0", "--study", "mine")
-    again = tuned(bench, "--trials", "1", "--study", "mine")
-    assert (again.status, "--resume" in again.complaint) == (2, True)
-    other = tuned(bench, "--study", "mine", "--resume", "--objective", "pareto")
+def test_existing_study_with_another_spec(bench: Bench) -> None:
+    tune(bench, "--trials", "1", "--confirm", "0", "--study", "mine")
+    again = tune(bench, "--trials", "1", "--study", "mine")
+    assert (again.status, "--resume" in again.error_line) == (2, True)
+    other = tune(bench, "--study", "mine", "--resume", "--objective", "pareto")
     assert other.status == 2
-    assert "another objective" in other.complaint
+    assert "another objective" in other.error_line
     (bench.folder / "two.toml").write_text(
         TWO_PARAMETERS_TOML.replace("high = 100", "high = 90"), "utf-8"
     )
-    other = tuned(bench, "--study", "mine", "--resume")
+    other = tune(bench, "--study", "mine", "--resume")
     assert other.status == 2
-    assert "another search space" in other.complaint
+    assert "another search space" in other.error_line

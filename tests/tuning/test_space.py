@@ -1,4 +1,4 @@
-"""Search spaces: what is read, what is refused and in which words, and what a trial is."""
+"""Search spaces: parsing, error messages, and the trials they make."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.core.errors import EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.errors import EXIT_USAGE, BenchError
 from mnist_bench.core.limits import MAX_STEPS
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
@@ -24,23 +24,23 @@ KEYS = {
     "steps": "1000",
     "eval_every": "50",
 }
-"""A good space's keys with their values as TOML."""
+"""Valid keys of a space, with their values as TOML."""
 RATE = "learning_rate = { low = 1e-4, high = 1e-1, log = true }"
 SCHEDULE = 'schedule = { choices = ["constant", "cosine"] }'
 DECAY = 'average_decay = { choices = [0.0, 0.9], when = { schedule = ["constant"] } }'
 PACKAGED = space.read(space.default_path())
 
 
-def toml(*parameters: str, **changes: str | None) -> str:
-    """A good space of these parameters, with other keys, without those that are None."""
+def toml_text(*parameters: str, **changes: str | None) -> str:
+    """TOML of a valid space with these parameters and changed keys; None removes a key."""
     keys = {name: value for name, value in (KEYS | changes).items() if value is not None}
     lines = [f"{name} = {value}" for name, value in keys.items()]
     return "\n".join([*lines, "[parameters]", *parameters, ""])
 
 
-def made(*parameters: str, **changes: str | None) -> Space:
-    """The same, read."""
-    return Space.model_validate(tomllib.loads(toml(*parameters, **changes)))
+def parsed(*parameters: str, **changes: str | None) -> Space:
+    """The same, parsed."""
+    return Space.model_validate(tomllib.loads(toml_text(*parameters, **changes)))
 
 
 def written(folder: Path, text: str) -> Path:
@@ -49,20 +49,20 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def refusal(path: Path) -> BenchError:
-    """Why a file is refused, in one line."""
+def read_error(path: Path) -> BenchError:
+    """Error of reading a file; checked to be one line."""
     with pytest.raises(BenchError) as caught:
         space.read(path)
-    assert caught.value.exit_status == EXIT_WRONG_REQUEST
+    assert caught.value.exit_status == EXIT_USAGE
     assert len(str(caught.value).splitlines()) == 1
     return caught.value
 
 
-# What is read
+# Parsing
 
 
-def test_what_is_left_out_has_defaults(tmp_path: Path) -> None:
-    read = space.read(written(tmp_path, toml(RATE, SCHEDULE, DECAY)))
+def test_defaults(tmp_path: Path) -> None:
+    read = space.read(written(tmp_path, toml_text(RATE, SCHEDULE, DECAY)))
     assert read == Space(
         title="A question",
         model="paper-cnn",
@@ -79,7 +79,7 @@ def test_what_is_left_out_has_defaults(tmp_path: Path) -> None:
 
 
 def test_everything_given(tmp_path: Path) -> None:
-    text = toml(
+    text = toml_text(
         RATE,
         "steps = { low = 200, high = 2000 }",
         dataset='"mnist-5k"',
@@ -96,8 +96,8 @@ def test_everything_given(tmp_path: Path) -> None:
 
 
 def test_parameters_keep_their_order() -> None:
-    # A condition looks upward, and the sampler asks from top to bottom.
-    assert list(made(SCHEDULE, RATE, DECAY).parameters) == [
+    # Conditions refer to preceding parameters; sampling goes from top to bottom.
+    assert list(parsed(SCHEDULE, RATE, DECAY).parameters) == [
         "schedule",
         "learning_rate",
         "average_decay",
@@ -111,97 +111,101 @@ def test_limits_are_allowed() -> None:
         "conv1_kernel_size = { low = 1, high = 13 }",
         "shift_pixels = { low = 0, high = 7 }",
     )
-    ends = [parameter.ends for parameter in made(*lines, steps=str(MAX_STEPS)).parameters.values()]
-    assert ends == [(1, 55_000), (0, 0.999), (1, 13), (0, 7)]
+    extremes = [
+        parameter.extremes for parameter in parsed(*lines, steps=str(MAX_STEPS)).parameters.values()
+    ]
+    assert extremes == [(1, 55_000), (0, 0.999), (1, 13), (0, 7)]
 
 
-@pytest.mark.parametrize("asked", [PACKAGED, made(RATE, SCHEDULE, DECAY)])
-def test_a_space_reads_itself_back(asked: Space) -> None:
-    # A study compares the text of its space with that of the one it is asked with: 0 is not 0.0.
-    text = asked.model_dump_json()
+@pytest.mark.parametrize("search_space", [PACKAGED, parsed(RATE, SCHEDULE, DECAY)])
+def test_space_round_trips(search_space: Space) -> None:
+    # A study compares the JSON of its space with the stored one: 0 is not 0.0.
+    text = search_space.model_dump_json()
     again = Space.model_validate_json(text)
-    assert again == asked
+    assert again == search_space
     assert again.model_dump_json() == text
 
 
 # The packaged space
 
 
-def test_the_packaged_space_asks_for_every_hyperparameter() -> None:
+def test_packaged_space_has_every_hyperparameter() -> None:
     assert set(PACKAGED.parameters) == set(PaperCnnHyperparameters.model_fields)
     assert PACKAGED.steps == 1_000
     assert PACKAGED.target_accuracy == 0.99
     assert PACKAGED.is_conditional
 
 
-def test_the_papers_configuration_lies_in_the_packaged_space() -> None:
-    chosen = PACKAGED.of_the_paper()
+def test_packaged_space_contains_the_papers_configuration() -> None:
+    chosen = PACKAGED.paper_values()
     assert chosen == PaperCnnHyperparameters().model_dump()
-    assert all(PACKAGED.parameters[name].holds(value) for name, value in chosen.items())
+    assert all(PACKAGED.parameters[name].contains(value) for name, value in chosen.items())
 
 
-def test_the_packaged_spaces_first_trial_is_the_papers() -> None:
-    trial = PACKAGED.scenario(PACKAGED.of_the_paper())
+def test_first_trial_of_the_packaged_space_is_the_papers() -> None:
+    trial = PACKAGED.scenario(PACKAGED.paper_values())
     assert trial.hyperparameters == PaperCnnHyperparameters()
     assert trial.steps == (1_000,)
-    # 2,500 images are 50 batches of 50: 20 scorings, the last after the last step.
+    # 2,500 images are 50 batches of 50: 20 evaluations, the last after the last step.
     assert trial.grid == Grid(first=50, every=50)
     assert trial.target_accuracies == (0.99,)
     assert trial.title == PACKAGED.title
 
 
-def test_the_packaged_space_fits_the_sample() -> None:
-    # Of the embedded 5,000 images 2,500 or more are for training.
+def test_packaged_space_fits_the_sample() -> None:
+    # At least 2,500 of the embedded 5,000 images are for training.
     PACKAGED.check_batches(256)
 
 
 @pytest.mark.parametrize(
-    ("schedule", "asked"), [("constant", True), ("one-cycle", False), ("cosine", False)]
+    ("schedule", "active"), [("constant", True), ("one-cycle", False), ("cosine", False)]
 )
-def test_the_packaged_space_averages_constant_rates_only(schedule: str, *, asked: bool) -> None:
-    assert PACKAGED.parameters["average_decay"].is_asked({"schedule": schedule}) is asked
+def test_packaged_space_averages_constant_rates_only(schedule: str, *, active: bool) -> None:
+    assert PACKAGED.parameters["average_decay"].is_active({"schedule": schedule}) is active
 
 
 def drawn(draw: st.DrawFn, name: str, parameter: Parameter) -> Value:
-    """Any value of a parameter, its ends more often than the others."""
+    """Any value of a parameter, extremes more often."""
     if parameter.choices is not None:
         return draw(st.sampled_from(parameter.choices))
-    low, high = parameter.ends
+    low, high = parameter.extremes
     inside = st.integers(low, high) if space.is_integer(name) else st.floats(low, high)
     return draw(st.sampled_from((low, high)) | inside)
 
 
 @st.composite
 def choices(draw: st.DrawFn) -> dict[str, Value]:
-    """What a sampler may choose of the packaged space."""
+    """Values that a sampler may choose from the packaged space."""
     chosen: dict[str, Value] = {}
     for name, parameter in PACKAGED.parameters.items():
-        if parameter.is_asked(chosen):
+        if parameter.is_active(chosen):
             chosen[name] = drawn(draw, name, parameter)
     return chosen
 
 
 @given(chosen=choices())
-def test_every_choice_is_a_scenario_that_survives_its_file(
+def test_every_choice_is_a_scenario_that_round_trips(
     tmp_path_factory: pytest.TempPathFactory, chosen: dict[str, Value]
 ) -> None:
     trial = PACKAGED.scenario(chosen)
-    told = trial.hyperparameters.model_dump()
-    assert {name: told[name] for name in chosen} == chosen
-    unasked = set(told) - set(chosen)
-    assert unasked == (set() if chosen["schedule"] == "constant" else {"average_decay"})
-    assert all(told[name] == PaperCnnHyperparameters().model_dump()[name] for name in unasked)
+    hyperparameters = trial.hyperparameters.model_dump()
+    assert {name: hyperparameters[name] for name in chosen} == chosen
+    inactive = set(hyperparameters) - set(chosen)
+    assert inactive == (set() if chosen["schedule"] == "constant" else {"average_decay"})
+    assert all(
+        hyperparameters[name] == PaperCnnHyperparameters().model_dump()[name] for name in inactive
+    )
     assert len(trial.grid.points(1_000)) >= 20
 
     path = written(tmp_path_factory.getbasetemp(), trial.to_toml())
     assert scenario.read(path) == trial
 
 
-# A trial
+# Trials
 
 
-def test_what_is_not_asked_is_the_papers() -> None:
-    trial = made(RATE).scenario({"learning_rate": 0.01})
+def test_inactive_parameters_keep_the_papers_values() -> None:
+    trial = parsed(RATE).scenario({"learning_rate": 0.01})
     assert trial.hyperparameters == PaperCnnHyperparameters(learning_rate=0.01)
     assert trial.steps == (1_000,)
     assert trial.dataset == "auto"
@@ -210,26 +214,26 @@ def test_what_is_not_asked_is_the_papers() -> None:
 
 
 def test_a_trial_has_the_spaces_images_and_target() -> None:
-    asked = made(RATE, dataset='"mnist-5k"', target_accuracy="0.985")
-    trial = asked.scenario({"learning_rate": 0.01})
+    search_space = parsed(RATE, dataset='"mnist-5k"', target_accuracy="0.985")
+    trial = search_space.scenario({"learning_rate": 0.01})
     assert (trial.dataset, trial.target_accuracies) == ("mnist-5k", (0.985,))
 
 
 def test_steps_as_a_parameter() -> None:
-    asked = made(RATE, "steps = { low = 200, high = 2000 }", steps=None)
+    search_space = parsed(RATE, "steps = { low = 200, high = 2000 }", steps=None)
     chosen: dict[str, Value] = {"learning_rate": 0.01, "steps": 400}
-    trial = asked.scenario(chosen)
+    trial = search_space.scenario(chosen)
     assert trial.steps == (400,)
-    assert trial.grid == Grid(first=20, every=20)  # 400 / 20, though 50 was asked for
+    assert trial.grid == Grid(first=20, every=20)  # 400 / 20, although 50 is configured
     assert trial.hyperparameters == PaperCnnHyperparameters(learning_rate=0.01)
 
 
-def test_steps_of_a_space_that_names_one_number() -> None:
-    assert made(RATE).scenario({"learning_rate": 0.01}).steps == (1_000,)
+def test_fixed_steps() -> None:
+    assert parsed(RATE).scenario({"learning_rate": 0.01}).steps == (1_000,)
 
 
 @pytest.mark.parametrize(
-    ("steps", "asked", "every"),
+    ("steps", "eval_every", "every"),
     [
         (1_000, 10, 10),
         (1_000, 50, 50),
@@ -241,8 +245,8 @@ def test_steps_of_a_space_that_names_one_number() -> None:
         (20, 50, 1),
     ],
 )
-def test_grid_in_steps(steps: int, asked: int, every: int) -> None:
-    trial = made(RATE, steps=str(steps), eval_every=str(asked)).scenario({})
+def test_grid_in_steps(steps: int, eval_every: int, every: int) -> None:
+    trial = parsed(RATE, steps=str(steps), eval_every=str(eval_every)).scenario({})
     assert trial.grid == Grid(first=every, every=every)
 
 
@@ -257,31 +261,31 @@ def test_grid_in_steps(steps: int, asked: int, every: int) -> None:
     ],
 )
 def test_grid_in_images(images: int, batch_size: int, every: int) -> None:
-    asked = made(
+    search_space = parsed(
         "batch_size = { low = 10, high = 256 }", eval_every=None, eval_every_images=str(images)
     )
-    trial = asked.scenario({"batch_size": batch_size})
+    trial = search_space.scenario({"batch_size": batch_size})
     assert trial.grid == Grid(first=every, every=every)
-    assert trial.eval_every_images is None  # the grid's first point would not be told by it
+    assert trial.eval_every_images is None  # it can't express the grid's first point
 
 
 def test_grid_in_images_of_the_papers_batch() -> None:
-    asked = made(RATE, eval_every=None, eval_every_images="500")
-    assert asked.scenario({}).grid == Grid(first=10, every=10)
+    search_space = parsed(RATE, eval_every=None, eval_every_images="500")
+    assert search_space.scenario({}).grid == Grid(first=10, every=10)
 
 
 @given(st.integers(20, MAX_STEPS), st.integers(1, MAX_STEPS))
-def test_a_trial_is_scored_20_times_at_least(steps: int, asked: int) -> None:
-    grid = made(RATE, steps=str(steps), eval_every=str(asked)).scenario({}).grid
+def test_trial_has_at_least_20_evaluations(steps: int, eval_every: int) -> None:
+    grid = parsed(RATE, steps=str(steps), eval_every=str(eval_every)).scenario({}).grid
     assert len(grid.points(steps)) >= 20
-    assert grid.every <= asked
-    # No finer than it must be: a step more between two points would be too far.
-    assert grid.every == asked or 20 * (grid.every + 1) > steps
+    assert grid.every <= eval_every
+    # No finer than necessary: one more step between two points would be too many.
+    assert grid.every == eval_every or 20 * (grid.every + 1) > steps
 
 
 @given(st.integers(1, 19), st.integers(1, MAX_STEPS))
-def test_a_trial_of_fewer_than_20_steps_is_scored_after_each(steps: int, asked: int) -> None:
-    grid = made(RATE, steps=str(steps), eval_every=str(asked)).scenario({}).grid
+def test_trial_of_fewer_than_20_steps_is_evaluated_after_each(steps: int, eval_every: int) -> None:
+    grid = parsed(RATE, steps=str(steps), eval_every=str(eval_every)).scenario({}).grid
     assert list(grid.points(steps)) == list(range(1, steps + 1))
 
 
@@ -290,33 +294,35 @@ def test_a_trial_of_fewer_than_20_steps_is_scored_after_each(steps: int, asked: 
 
 def test_a_condition_is_any_of_its_values() -> None:
     parameter = Parameter(choices=(0.0, 0.9), when={"schedule": ("constant", "cosine")})
-    asked = [parameter.is_asked({"schedule": name}) for name in ("constant", "cosine", "one-cycle")]
-    assert asked == [True, True, False]
+    active = [
+        parameter.is_active({"schedule": name}) for name in ("constant", "cosine", "one-cycle")
+    ]
+    assert active == [True, True, False]
 
 
 def test_all_conditions_must_be_met() -> None:
     when: dict[str, tuple[Value, ...]] = {"schedule": ("constant",), "shift_pixels": (1, 2)}
     parameter = Parameter(low=0.0, high=0.5, when=when)
-    assert parameter.is_asked({"schedule": "constant", "shift_pixels": 2})
-    assert not parameter.is_asked({"schedule": "constant", "shift_pixels": 3})
-    assert not parameter.is_asked({"schedule": "cosine", "shift_pixels": 2})
+    assert parameter.is_active({"schedule": "constant", "shift_pixels": 2})
+    assert not parameter.is_active({"schedule": "constant", "shift_pixels": 3})
+    assert not parameter.is_active({"schedule": "cosine", "shift_pixels": 2})
 
 
-def test_without_conditions_it_is_always_asked() -> None:
-    assert Parameter(low=0, high=1).is_asked({})
-    assert not made(RATE, SCHEDULE).is_conditional
-    assert made(SCHEDULE, DECAY).is_conditional
+def test_parameter_without_condition_is_always_active() -> None:
+    assert Parameter(low=0, high=1).is_active({})
+    assert not parsed(RATE, SCHEDULE).is_conditional
+    assert parsed(SCHEDULE, DECAY).is_conditional
 
 
-def test_what_depends_on_what_is_not_asked_is_not_asked() -> None:
+def test_parameter_under_an_inactive_one_is_inactive() -> None:
     lines = (
         'optimizer = { choices = ["adam", "momentum"] }',
         'schedule = { choices = ["constant", "cosine"], when = { optimizer = ["momentum"] } }',
         DECAY,
     )
-    # The paper's optimizer is Adam: no schedule is chosen, and what asks after it is not either,
-    # although the schedule that is not chosen is the constant one.
-    assert made(*lines).of_the_paper() == {"optimizer": "adam"}
+    # The paper's optimizer is Adam, so the schedule is inactive, and so is a parameter that depends
+    # on it, although the inactive schedule is the constant one.
+    assert parsed(*lines).paper_values() == {"optimizer": "adam"}
 
 
 def test_a_condition_on_steps() -> None:
@@ -324,9 +330,9 @@ def test_a_condition_on_steps() -> None:
         "steps = { choices = [1000, 10000] }",
         "average_decay = { choices = [0.0, 0.9], when = { steps = [10000] } }",
     )
-    asked = made(RATE, *lines, steps=None)
-    assert asked.parameters["average_decay"].is_asked({"steps": 10_000})
-    assert not asked.parameters["average_decay"].is_asked({"steps": 1_000})
+    search_space = parsed(RATE, *lines, steps=None)
+    assert search_space.parameters["average_decay"].is_active({"steps": 10_000})
+    assert not search_space.parameters["average_decay"].is_active({"steps": 1_000})
 
 
 # The paper's configuration
@@ -343,36 +349,34 @@ def test_a_condition_on_steps() -> None:
         ("{ choices = [1000, 12000, 9000] }", 9_000),
     ],
 )
-def test_the_papers_steps_are_the_nearest_to_its_longest_training(
-    steps: str, expected: int
-) -> None:
-    asked = made(RATE, f"steps = {steps}", steps=None)
-    assert asked.of_the_paper() == {"learning_rate": 0.001, "steps": expected}
-    assert asked.scenario(asked.of_the_paper()).steps == (expected,)
+def test_paper_steps_are_nearest_to_its_longest_training(steps: str, expected: int) -> None:
+    search_space = parsed(RATE, f"steps = {steps}", steps=None)
+    assert search_space.paper_values() == {"learning_rate": 0.001, "steps": expected}
+    assert search_space.scenario(search_space.paper_values()).steps == (expected,)
 
 
-def test_what_the_papers_configuration_does_not_ask_may_leave_its_value_out() -> None:
+def test_inactive_parameter_may_exclude_the_papers_value() -> None:
     never = 'dropout_rate = { low = 0.1, high = 0.3, when = { schedule = ["cosine"] } }'
-    asked = made(SCHEDULE, never)
-    assert asked.of_the_paper() == {"schedule": "constant"}
-    assert asked.scenario(asked.of_the_paper()).hyperparameters.dropout_rate == 0.5
+    search_space = parsed(SCHEDULE, never)
+    assert search_space.paper_values() == {"schedule": "constant"}
+    assert search_space.scenario(search_space.paper_values()).hyperparameters.dropout_rate == 0.5
 
 
 # Values
 
 
 @pytest.mark.parametrize("value", [32, 33, 256])
-def test_a_range_holds_its_ends(value: Value) -> None:
-    assert Parameter(low=32, high=256).holds(value)
+def test_range_contains_its_ends(value: Value) -> None:
+    assert Parameter(low=32, high=256).contains(value)
 
 
 @pytest.mark.parametrize("value", [31, 257, 31.9, math.inf, math.nan, "64", True])
-def test_what_a_range_does_not_hold(value: Value) -> None:
-    assert not Parameter(low=32, high=256).holds(value)
+def test_values_outside_a_range(value: Value) -> None:
+    assert not Parameter(low=32, high=256).contains(value)
 
 
-def test_a_range_of_0_to_1_holds_no_booleans() -> None:
-    assert not Parameter(low=0, high=1).holds(value=True)
+def test_range_contains_no_booleans() -> None:
+    assert not Parameter(low=0, high=1).contains(value=True)
 
 
 @pytest.mark.parametrize(
@@ -385,13 +389,13 @@ def test_a_range_of_0_to_1_holds_no_booleans() -> None:
         ((0, 1), (0, 1), (False, True)),
     ],
 )
-def test_choices_hold_what_they_name(
+def test_choices_contain_their_values(
     listed: tuple[Value, ...], held: tuple[Value, ...], not_held: tuple[Value, ...]
 ) -> None:
     parameter = Parameter(choices=listed)
-    assert parameter.ends == listed
-    assert all(map(parameter.holds, held))
-    assert not any(map(parameter.holds, not_held))
+    assert parameter.extremes == listed
+    assert all(map(parameter.contains, held))
+    assert not any(map(parameter.contains, not_held))
 
 
 def test_whole_numbers() -> None:
@@ -412,32 +416,32 @@ def test_whole_numbers() -> None:
     "line", ["batch_size = { low = 32, high = 256 }", "batch_size = { choices = [256, 50, 32] }"]
 )
 def test_a_batch_larger_than_the_training_split(line: str) -> None:
-    asked = made(line)
-    asked.check_batches(256)
+    search_space = parsed(line)
+    search_space.check_batches(256)
     with pytest.raises(BenchError) as caught:
-        asked.check_batches(255)
+        search_space.check_batches(255)
     assert caught.value.message == (
-        "the search space allows a batch_size of 256, and there are 255 training images"
+        "the search space allows a batch_size of 256, but there are only 255 training images"
     )
     assert caught.value.hint == "lower it in the space file"
 
 
-def test_no_batch_is_asked() -> None:
-    made(RATE).check_batches(100)
+def test_space_without_batch_size() -> None:
+    parsed(RATE).check_batches(100)
 
 
-# What is refused
+# Errors
 
 ONE_OF_TWO = "give one of eval_every and eval_every_images"
 STEPS = "give steps, either as one number or as a parameter"
-EMPTY = "the space is empty: name the parameters that may be tried"
+EMPTY = "the space is empty: give at least one hyperparameter"
 
 
 @pytest.mark.parametrize(
     ("parameters", "keys", "reason"),
     [
         ((), {}, EMPTY),
-        (("steps = { low = 1, high = 9 }",), {"steps": None}, EMPTY),  # nothing but its length
+        (("steps = { low = 1, high = 9 }",), {"steps": None}, EMPTY),  # only steps
         ((RATE, "steps = { low = 1, high = 9 }"), {}, STEPS),
         ((RATE,), {"steps": None}, STEPS),
         ((RATE,), {"eval_every_images": "2500"}, ONE_OF_TWO),
@@ -447,18 +451,20 @@ EMPTY = "the space is empty: name the parameters that may be tried"
 def test_contradictory(
     tmp_path: Path, parameters: tuple[str, ...], keys: dict[str, str | None], reason: str
 ) -> None:
-    path = written(tmp_path, toml(*parameters, **keys))
-    told = refusal(path)
-    assert told.message == f"{path}: {reason}"
-    assert told.hint == "mend the search space"
+    path = written(tmp_path, toml_text(*parameters, **keys))
+    error = read_error(path)
+    assert error.message == f"{path}: {reason}"
+    assert error.hint == "fix the search space"
 
 
 def test_unknown_hyperparameter(tmp_path: Path) -> None:
-    path = written(tmp_path, toml("learning_rat = { low = 1e-4, high = 1e-1 }"))
-    told = refusal(path)
-    assert told.message.startswith(f"{path}: paper-cnn has no learning_rat; it has learning_rate, ")
-    assert told.message.endswith(", batch_normalization, steps")
-    assert told.hint == "mend the search space"
+    path = written(tmp_path, toml_text("learning_rat = { low = 1e-4, high = 1e-1 }"))
+    error = read_error(path)
+    assert error.message.startswith(
+        f"{path}: paper-cnn has no learning_rat; it has learning_rate, "
+    )
+    assert error.message.endswith(", batch_normalization, steps")
+    assert error.hint == "fix the search space"
 
 
 @pytest.mark.parametrize(
@@ -510,27 +516,25 @@ def test_unknown_hyperparameter(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_value_that_the_hyperparameter_cannot_have(
-    tmp_path: Path, line: str, reason: str
-) -> None:
-    path = written(tmp_path, toml(line))
-    told = refusal(path)
-    assert told.message == f"{path}: {reason}"
-    assert told.hint == "mend the search space"
+def test_invalid_value_of_a_hyperparameter(tmp_path: Path, line: str, reason: str) -> None:
+    path = written(tmp_path, toml_text(line))
+    error = read_error(path)
+    assert error.message == f"{path}: {reason}"
+    assert error.hint == "fix the search space"
 
 
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
-        ((DECAY,), "average_decay depends on schedule, which the space does not name"),
-        ((DECAY, SCHEDULE), "average_decay depends on schedule, which must stand above it"),
+        ((DECAY,), "average_decay depends on schedule, which is not in the space"),
+        ((DECAY, SCHEDULE), "average_decay depends on schedule, which must come before it"),
         (
             (RATE, "dropout_rate = { low = 0.1, high = 0.5, when = { colour = [1] } }"),
-            "dropout_rate depends on colour, which the space does not name",
+            "dropout_rate depends on colour, which is not in the space",
         ),
         (
             ("dropout_rate = { low = 0.1, high = 0.5, when = { dropout_rate = [0.5] } }",),
-            "dropout_rate depends on dropout_rate, which must stand above it",
+            "dropout_rate depends on dropout_rate, which must come before it",
         ),
         (
             (SCHEDULE, DECAY.replace('["constant"]', '["constant", "one-cycle"]')),
@@ -559,33 +563,35 @@ def test_a_value_that_the_hyperparameter_cannot_have(
 def test_a_condition_that_is_never_met(
     tmp_path: Path, parameters: tuple[str, ...], reason: str
 ) -> None:
-    path = written(tmp_path, toml(*parameters))
-    told = refusal(path)
-    assert told.message == f"{path}: {reason}"
-    assert told.hint == "mend the search space"
+    path = written(tmp_path, toml_text(*parameters))
+    error = read_error(path)
+    assert error.message == f"{path}: {reason}"
+    assert error.hint == "fix the search space"
 
 
 @pytest.mark.parametrize(
-    ("line", "papers"),
+    ("line", "excluded"),
     [
-        ("batch_size = { low = 64, high = 256 }", "batch_size leaves out 50"),
-        ("batch_size = { low = 10, high = 49 }", "batch_size leaves out 50"),
-        ("dropout_rate = { choices = [0.4, 0.6] }", "dropout_rate leaves out 0.5"),
-        ('schedule = { choices = ["cosine"] }', "schedule leaves out 'constant'"),
-        ("batch_normalization = { choices = [true] }", "batch_normalization leaves out False"),
+        ("batch_size = { low = 64, high = 256 }", "batch_size excludes 50"),
+        ("batch_size = { low = 10, high = 49 }", "batch_size excludes 50"),
+        ("dropout_rate = { choices = [0.4, 0.6] }", "dropout_rate excludes 0.5"),
+        ('schedule = { choices = ["cosine"] }', "schedule excludes 'constant'"),
+        ("batch_normalization = { choices = [true] }", "batch_normalization excludes False"),
     ],
 )
-def test_the_papers_value_is_left_out(tmp_path: Path, line: str, papers: str) -> None:
-    path = written(tmp_path, toml(line))
-    told = refusal(path)
-    assert told.message == (f"{path}: {papers}, and the paper's configuration is the first trial")
-    assert told.hint == "mend the search space"
+def test_excluded_paper_value(tmp_path: Path, line: str, excluded: str) -> None:
+    path = written(tmp_path, toml_text(line))
+    error = read_error(path)
+    assert error.message == (
+        f"{path}: {excluded}, but the paper's configuration is the first trial"
+    )
+    assert error.hint == "fix the search space"
 
 
 BOTH = "give either choices, or low and high"
 NEITHER = "give low and high, or choices"
-LISTED = "choices should be some values, each named once"
-LOGARITHM = "a logarithm needs more than 0"
+LISTED = "choices must be one or more different values"
+LOGARITHM = "log needs more than 0"
 
 
 @pytest.mark.parametrize(
@@ -612,12 +618,12 @@ LOGARITHM = "a logarithm needs more than 0"
     ],
 )
 def test_a_bad_parameter(tmp_path: Path, name: str, table: str, reason: str) -> None:
-    path = written(tmp_path, toml(f"{name} = {table}"))
-    told = refusal(path)
+    path = written(tmp_path, toml_text(f"{name} = {table}"))
+    error = read_error(path)
     shown = tomllib.loads(f"it = {table}")["it"]
     value = "" if isinstance(shown, dict) else f" = {shown}"
-    assert told.message == f"{path}: parameters.{name}{value}: {reason}"
-    assert told.hint == f"choose another parameters.{name}"
+    assert error.message == f"{path}: parameters.{name}{value}: {reason}"
+    assert error.hint == f"choose another parameters.{name}"
 
 
 NO_LIST = "it should be a list in brackets"
@@ -647,10 +653,10 @@ NO_LIST = "it should be a list in brackets"
 def test_a_bad_key_of_a_parameter(
     tmp_path: Path, parameters: tuple[str, ...], key: str, reason: str
 ) -> None:
-    path = written(tmp_path, toml(*parameters))
-    told = refusal(path)
-    assert told.message == f"{path}: parameters.{key} = {reason}"
-    assert told.hint == f"choose another parameters.{key}"
+    path = written(tmp_path, toml_text(*parameters))
+    error = read_error(path)
+    assert error.message == f"{path}: parameters.{key} = {reason}"
+    assert error.hint == f"choose another parameters.{key}"
 
 
 @pytest.mark.parametrize(
@@ -673,81 +679,81 @@ def test_a_bad_key_of_a_parameter(
     ],
 )  # fmt: skip
 def test_a_bad_key(tmp_path: Path, keys: dict[str, str | None], key: str, reason: str) -> None:
-    path = written(tmp_path, toml(RATE, **keys))
-    told = refusal(path)
-    assert told.message == f"{path}: {key} = {reason}"
-    assert told.hint == f"choose another {key}"
+    path = written(tmp_path, toml_text(RATE, **keys))
+    error = read_error(path)
+    assert error.message == f"{path}: {key} = {reason}"
+    assert error.hint == f"choose another {key}"
 
 
 @pytest.mark.parametrize("key", ["title", "model"])
 def test_a_missing_key(tmp_path: Path, key: str) -> None:
-    path = written(tmp_path, toml(RATE, **{key: None}))
-    told = refusal(path)
-    assert (told.message, told.hint) == (f"{path}: key {key} is missing", "add it")
+    path = written(tmp_path, toml_text(RATE, **{key: None}))
+    error = read_error(path)
+    assert (error.message, error.hint) == (f"{path}: key {key} is missing", "add it")
 
 
 def test_missing_parameters(tmp_path: Path) -> None:
-    path = written(tmp_path, toml().replace("[parameters]", ""))
-    told = refusal(path)
-    assert (told.message, told.hint) == (f"{path}: key parameters is missing", "add it")
+    path = written(tmp_path, toml_text().replace("[parameters]", ""))
+    error = read_error(path)
+    assert (error.message, error.hint) == (f"{path}: key parameters is missing", "add it")
 
 
 def test_parameters_that_are_no_table(tmp_path: Path) -> None:
-    path = written(tmp_path, toml(parameters="3").replace("[parameters]", ""))
-    told = refusal(path)
-    assert told.message == f"{path}: parameters = 3: it should be a table"
-    assert told.hint == "choose another parameters"
+    path = written(tmp_path, toml_text(parameters="3").replace("[parameters]", ""))
+    error = read_error(path)
+    assert error.message == f"{path}: parameters = 3: it should be a table"
+    assert error.hint == "choose another parameters"
 
 
 def test_unknown_key_names_the_nearest(tmp_path: Path) -> None:
-    path = written(tmp_path, toml(RATE, datset='"mnist"'))
-    told = refusal(path)
-    assert told.message == f"{path}: unknown key datset"
-    assert told.hint.startswith("did you mean dataset? known are title, model, dataset, steps, ")
+    path = written(tmp_path, toml_text(RATE, datset='"mnist"'))
+    error = read_error(path)
+    assert error.message == f"{path}: unknown key datset"
+    assert error.hint.startswith("did you mean dataset? known are title, model, dataset, steps, ")
 
 
 def test_unknown_key_of_a_parameter_names_the_nearest(tmp_path: Path) -> None:
-    path = written(tmp_path, toml("learning_rate = { low = 1e-4, hihg = 1e-1 }"))
-    told = refusal(path)
-    assert told.message == f"{path}: unknown key parameters.learning_rate.hihg"
-    assert told.hint == "did you mean high? known are low, high, log, choices, when"
+    path = written(tmp_path, toml_text("learning_rate = { low = 1e-4, hihg = 1e-1 }"))
+    error = read_error(path)
+    assert error.message == f"{path}: unknown key parameters.learning_rate.hihg"
+    assert error.hint == "did you mean high? known are low, high, log, choices, when"
 
 
 def test_a_parameter_given_twice(tmp_path: Path) -> None:
-    path = written(tmp_path, toml(RATE, RATE))
-    told = refusal(path)
-    assert told.message.startswith(f"{path} is not TOML: ")
-    assert "line 7" in told.message
-    assert told.hint == "mend that line"
+    path = written(tmp_path, toml_text(RATE, RATE))
+    error = read_error(path)
+    assert error.message.startswith(f"{path} is not TOML: ")
+    assert "line 7" in error.message
+    assert error.hint == "fix that line"
 
 
-def test_no_toml(tmp_path: Path) -> None:
+def test_invalid_toml(tmp_path: Path) -> None:
     path = written(tmp_path, 'title = "A question"\nmodel paper-cnn\n')
-    told = refusal(path)
-    assert told.message.startswith(f"{path} is not TOML: ")
-    assert "line 2" in told.message
-    assert told.hint == "mend that line"
+    error = read_error(path)
+    assert error.message.startswith(f"{path} is not TOML: ")
+    assert "line 2" in error.message
+    assert error.hint == "fix that line"
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
     path = written(tmp_path, "")
-    assert refusal(path).message == f"{path}: key title is missing"
+    assert read_error(path).message == f"{path}: key title is missing"
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "gone.toml"
-    assert refusal(path).message == f"can't read {path}: No such file or directory"
+    assert read_error(path).message == f"can't read {path}: No such file or directory"
 
 
-# Python turns no number of more than 4,300 digits into text or back, and nests to a depth.
+# Python limits conversion to 4,300 digits, and nesting depth.
 BEYOND = {"decimal": "9" * 5_000, "hexadecimal": "0x" + "f" * 5_000, "nested": "[" * 5_000}
 
 
 @pytest.mark.parametrize("kind", BEYOND)
 @pytest.mark.parametrize("name", ["learning_rate", "batch_size"])
-def test_a_bound_beyond_all_bounds(tmp_path: Path, name: str, kind: str) -> None:
-    path = written(tmp_path, toml(f"{name} = {{ low = 1, high = {BEYOND[kind]} }}"))
-    assert str(path) in refusal(path).message
+def test_huge_bound(tmp_path: Path, name: str, kind: str) -> None:
+    path = written(tmp_path, toml_text(f"{name} = {{ low = 1, high = {BEYOND[kind]} }}"))
+    assert str(path) in read_error(path).message
 
 
 @pytest.mark.parametrize(
@@ -761,31 +767,31 @@ def test_a_bound_beyond_all_bounds(tmp_path: Path, name: str, kind: str) -> None
         "{ choices = [false, true] }",
     ],
 )
-def test_steps_that_no_training_can_have(tmp_path: Path, steps: str) -> None:
-    path = written(tmp_path, toml(RATE, f"steps = {steps}", steps=None))
-    assert "steps" in refusal(path).message.removeprefix(str(path))
+def test_invalid_steps(tmp_path: Path, steps: str) -> None:
+    path = written(tmp_path, toml_text(RATE, f"steps = {steps}", steps=None))
+    assert "steps" in read_error(path).message.removeprefix(str(path))
 
 
-def test_steps_that_are_not_always_asked(tmp_path: Path) -> None:
+def test_conditional_steps(tmp_path: Path) -> None:
     steps = 'steps = { low = 100, high = 1000, when = { schedule = ["cosine"] } }'
-    path = written(tmp_path, toml(SCHEDULE, steps, steps=None))
-    assert "steps" in refusal(path).message.removeprefix(str(path))
+    path = written(tmp_path, toml_text(SCHEDULE, steps, steps=None))
+    assert "steps" in read_error(path).message.removeprefix(str(path))
 
 
-def test_the_papers_value_is_left_out_where_its_configuration_asks(tmp_path: Path) -> None:
-    # The paper's schedule is the constant one, so its average_decay of 0 is asked for.
-    path = written(tmp_path, toml(SCHEDULE, DECAY.replace("[0.0, 0.9]", "[0.9, 0.99]")))
-    assert "average_decay leaves out 0.0" in refusal(path).message
+def test_excluded_paper_value_of_an_active_condition(tmp_path: Path) -> None:
+    # The paper's schedule is constant, so average_decay is active with its value 0.
+    path = written(tmp_path, toml_text(SCHEDULE, DECAY.replace("[0.0, 0.9]", "[0.9, 0.99]")))
+    assert "average_decay excludes 0.0" in read_error(path).message
 
 
-def test_a_whole_number_among_choices_of_a_share() -> None:
-    asked = made("label_smoothing = { choices = [0, 0.1] }")
-    assert asked.of_the_paper() == {"label_smoothing": 0}
+def test_integer_among_float_choices() -> None:
+    search_space = parsed("label_smoothing = { choices = [0, 0.1] }")
+    assert search_space.paper_values() == {"label_smoothing": 0}
 
 
-def test_choices_that_are_one_number(tmp_path: Path) -> None:
-    path = written(tmp_path, toml("learning_rate = { choices = [0.001, 1, 1.0] }"))
-    assert LISTED in refusal(path).message
+def test_equal_choices(tmp_path: Path) -> None:
+    path = written(tmp_path, toml_text("learning_rate = { choices = [0.001, 1, 1.0] }"))
+    assert LISTED in read_error(path).message
 
 
 def test_a_condition_between_two_whole_numbers(tmp_path: Path) -> None:
@@ -793,8 +799,8 @@ def test_a_condition_between_two_whole_numbers(tmp_path: Path) -> None:
         "shift_pixels = { low = 0, high = 3 }",
         "dropout_rate = { low = 0.1, high = 0.5, when = { shift_pixels = [1.5] } }",
     )
-    path = written(tmp_path, toml(*lines))
-    assert "shift_pixels is never [1.5]" in refusal(path).message
+    path = written(tmp_path, toml_text(*lines))
+    assert "shift_pixels is never [1.5]" in read_error(path).message
 
 
 @pytest.mark.parametrize(
@@ -808,7 +814,7 @@ def test_a_condition_between_two_whole_numbers(tmp_path: Path) -> None:
     ],
 )
 def test_the_key_of_a_bad_bound(tmp_path: Path, line: str, key: str) -> None:
-    path = written(tmp_path, toml(f"learning_rate = {line}"))
-    told = refusal(path)
-    assert told.message.startswith(f"{path}: parameters.learning_rate.{key} = ")
-    assert told.hint == f"choose another parameters.learning_rate.{key}"
+    path = written(tmp_path, toml_text(f"learning_rate = {line}"))
+    error = read_error(path)
+    assert error.message.startswith(f"{path}: parameters.learning_rate.{key} = ")
+    assert error.hint == f"choose another parameters.learning_rate.{key}"

@@ -1,4 +1,4 @@
-"""Studies as Optuna keeps them: real journals and databases, real processes, alive and gone."""
+"""Studies in Optuna: real journals and databases, real living and dead processes."""
 
 from __future__ import annotations
 
@@ -19,32 +19,31 @@ import pytest
 from factories import (
     ACCURACY_GOAL,
     ONE_PARAMETER,
-    SPACE_OF_EACH_KIND,
+    SPACE_OF_ALL_KINDS,
     STUDY_MACHINE,
-    opened_study,
+    open_test_study,
     run,
     sqlite_url,
-    study_course,
-    worth_of,
+    suggested_values,
+    trial_value,
 )
-from fakes import living_process
+from fakes import running_process
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from program import free_port
 from sqlalchemy.exc import IntegrityError
 
 from mnist_bench.core import process_identity
-from mnist_bench.core.errors import EXIT_BROKE, EXIT_WRONG_REQUEST, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.tuning import heartbeat, study
-from mnist_bench.tuning import storage as study_storage
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Parameter, Space, Value
 from mnist_bench.tuning.storage import JOURNAL, names
 from mnist_bench.tuning.study import Study
 from mnist_bench.tuning.trial import TrialRequest
 
-PAPERS = {
+PAPER_VALUES = {
     "learning_rate": 0.001,
     "batch_size": 50,
     "dropout_rate": 0.5,
@@ -60,7 +59,7 @@ PARETO = Goal(objective="pareto")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, where the journal lies."""
+    """Working directory with the journal."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -70,11 +69,11 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
     return None if request.param == "journal" else sqlite_url(tmp_path / "studies.db")
 
 
-def settle(begun: Study) -> tuple[int, ...]:
-    """Have what processes left tried again; its numbers."""
-    numbers = begun.orphans()
+def fail_orphans(opened: Study) -> tuple[int, ...]:
+    """Fail all orphans and queue their retries; return their numbers."""
+    numbers = opened.orphans()
     for number in numbers:
-        begun.left_behind(number)
+        opened.fail_orphan(number)
     return numbers
 
 
@@ -82,56 +81,58 @@ def another_name() -> str:
     return uuid.uuid4().hex
 
 
-def told(*trials: tuple[tuple[float, ...], dict[str, float]], **options: Any) -> Study:
-    """A study whose finished trials are worth that and miss their constraints by that much."""
-    begun = opened_study(another_name(), space=ONE_PARAMETER, **options)
+def study_with_trials(*trials: tuple[tuple[float, ...], dict[str, float]], **options: Any) -> Study:
+    """A study with finished trials of these values and constraint violations."""
+    opened = open_test_study(another_name(), space=ONE_PARAMETER, **options)
     for values, missed in trials:
-        begun.finished(begun.ask().number, values, missed)
-    return begun
+        opened.finished(opened.ask().number, values, missed)
+    return opened
 
 
-def gone() -> ProcessIdentity:
+def dead_process() -> ProcessIdentity:
     """A process of this machine that has ended."""
-    with living_process(STUDY_MACHINE) as ended:
+    with running_process(STUDY_MACHINE) as ended:
         pass
     return ended
 
 
-def left(of: ProcessIdentity, trials: int, **options: Any) -> list[TrialRequest]:
-    """Trials that their process began and did not end."""
-    begun = opened_study(of=of, **options)
-    return [begun.ask() for _ in range(trials)]
+def leave_trials(of: ProcessIdentity, trials: int, **options: Any) -> list[TrialRequest]:
+    """Trials that a process started and did not finish."""
+    opened = open_test_study(process=of, **options)
+    return [opened.ask() for _ in range(trials)]
 
 
 def states(of: Study) -> list[str]:
     return [trial.state for trial in of.trials]
 
 
-# What is asked
+# Suggestions
 
 
 def test_the_papers_configuration_is_the_first_trial(storage: str | None) -> None:
-    begun = opened_study(storage=storage)
-    assert states(begun) == ["waiting"]
-    first, second = begun.ask(), begun.ask()
-    assert (first.number, first.is_papers, first.chosen) == (0, True, PAPERS)
-    assert [type(value) for value in first.chosen.values()] == list(map(type, PAPERS.values()))
+    opened = open_test_study(storage=storage)
+    assert states(opened) == ["waiting"]
+    first, second = opened.ask(), opened.ask()
+    assert (first.number, first.is_papers, first.chosen) == (0, True, PAPER_VALUES)
+    assert [type(value) for value in first.chosen.values()] == list(
+        map(type, PAPER_VALUES.values())
+    )
     assert (second.number, second.is_papers) == (1, False)
-    assert second.chosen != PAPERS
-    assert [trial.is_papers for trial in begun.trials] == [True, False]
+    assert second.chosen != PAPER_VALUES
+    assert [trial.is_papers for trial in opened.trials] == [True, False]
 
 
-def test_it_is_the_first_trial_once(storage: str | None) -> None:
-    opened_study(storage=storage).ask()
-    assert not opened_study(storage=storage).ask().is_papers
-    assert [trial.is_papers for trial in opened_study(storage=storage).trials] == [True, False]
+def test_paper_trial_occurs_once(storage: str | None) -> None:
+    open_test_study(storage=storage).ask()
+    assert not open_test_study(storage=storage).ask().is_papers
+    assert [trial.is_papers for trial in open_test_study(storage=storage).trials] == [True, False]
 
 
-def test_what_was_suggested_is_of_its_kind_and_kept(storage: str | None) -> None:
-    suggested = study_course(14, storage=storage)
-    kept = [trial.chosen for trial in opened_study(storage=storage).trials]
-    assert kept == suggested
-    for chosen in kept:
+def test_suggested_values_have_the_right_types_and_are_saved(storage: str | None) -> None:
+    suggested = suggested_values(14, storage=storage)
+    saved = [trial.chosen for trial in open_test_study(storage=storage).trials]
+    assert saved == suggested
+    for chosen in saved:
         for name, kind in (
             ("learning_rate", float),
             ("batch_size", int),
@@ -142,38 +143,40 @@ def test_what_was_suggested_is_of_its_kind_and_kept(storage: str | None) -> None
         ):
             assert type(chosen[name]) is kind, name
         assert all(
-            SPACE_OF_EACH_KIND.parameters[name].holds(value) for name, value in chosen.items()
+            SPACE_OF_ALL_KINDS.parameters[name].contains(value) for name, value in chosen.items()
         )
-        SPACE_OF_EACH_KIND.scenario(chosen)  # which checks strictly
-    assert len({chosen["learning_rate"] for chosen in kept}) == 14
-    assert {chosen["batch_normalization"] for chosen in kept} == {False, True}
-    assert {chosen["shift_pixels"] for chosen in kept} == {0, 1, 2, 3}
+        SPACE_OF_ALL_KINDS.scenario(chosen)  # which checks strictly
+    assert len({chosen["learning_rate"] for chosen in saved}) == 14
+    assert {chosen["batch_normalization"] for chosen in saved} == {False, True}
+    assert {chosen["shift_pixels"] for chosen in saved} == {0, 1, 2, 3}
 
 
 def test_a_condition_is_respected() -> None:
-    suggested = study_course(24)
+    suggested = suggested_values(24)
     for chosen in suggested:
         assert ("average_decay" in chosen) == (chosen["schedule"] == "constant")
-        assert list(chosen) == [name for name in PAPERS if name in chosen]
+        assert list(chosen) == [name for name in PAPER_VALUES if name in chosen]
     assert {"average_decay" in chosen for chosen in suggested} == {False, True}
-    kept = [trial.chosen for trial in opened_study().trials]
-    assert ["average_decay" in chosen for chosen in kept] == [
+    saved = [trial.chosen for trial in open_test_study().trials]
+    assert ["average_decay" in chosen for chosen in saved] == [
         "average_decay" in chosen for chosen in suggested
     ]
 
 
-def test_the_papers_configuration_too_leaves_out_what_is_not_asked() -> None:
-    parameters = SPACE_OF_EACH_KIND.parameters | {
+def test_paper_trial_omits_inactive_parameters() -> None:
+    parameters = SPACE_OF_ALL_KINDS.parameters | {
         "average_decay": Parameter(choices=(0.9, 0.99), when={"schedule": ("one-cycle",)})
     }
-    asked = opened_study(
-        space=SPACE_OF_EACH_KIND.model_copy(update={"parameters": parameters})
+    asked = open_test_study(
+        space=SPACE_OF_ALL_KINDS.model_copy(update={"parameters": parameters})
     ).ask()
-    assert asked.chosen == {name: PAPERS[name] for name in PAPERS if name != "average_decay"}
+    assert asked.chosen == {
+        name: PAPER_VALUES[name] for name in PAPER_VALUES if name != "average_decay"
+    }
 
 
-def test_a_logarithm_is_what_is_drawn_evenly() -> None:
-    """Of whole numbers and of others: drawn as they are, one of 90 would be so small."""
+def test_log_ranges_are_sampled_log_uniformly() -> None:
+    """Integers and floats; sampled uniformly, 1 of 90 would be this small."""
     space = ONE_PARAMETER.model_copy(
         update={
             "parameters": {
@@ -182,40 +185,40 @@ def test_a_logarithm_is_what_is_drawn_evenly() -> None:
             }
         }
     )
-    suggested = study_course(10, space=space)[1:]
+    suggested = suggested_values(10, space=space)[1:]
     assert sum(chosen["dense_units"] < 91 for chosen in suggested) >= 2
     assert sum(chosen["learning_rate"] < 0.11 for chosen in suggested) >= 2
 
 
-@pytest.mark.parametrize("space", [SPACE_OF_EACH_KIND, ONE_PARAMETER], ids=["conditional", "plain"])
-def test_the_same_study_suggests_the_same(
+@pytest.mark.parametrize("space", [SPACE_OF_ALL_KINDS, ONE_PARAMETER], ids=["conditional", "plain"])
+def test_suggestions_are_reproducible(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: Space
 ) -> None:
     courses = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        courses.append(study_course(space=space))
+        courses.append(suggested_values(space=space))
     assert courses[0] == courses[1]
     assert len({chosen["learning_rate"] for chosen in courses[0]}) == 16
 
 
-def test_what_is_suggested_follows_from_what_was_told() -> None:
-    """Else the sampler draws by chance, whatever it is told."""
-    begun, other = opened_study("one"), opened_study("two")
+def test_suggestions_depend_on_results() -> None:
+    """Otherwise the sampler would be random."""
+    opened, other = open_test_study("one"), open_test_study("two")
     for _ in range(12):
-        asked = begun.ask()
-        begun.finished(asked.number, (worth_of(asked.chosen),), {})
+        asked = opened.ask()
+        opened.finished(asked.number, (trial_value(asked.chosen),), {})
         asked = other.ask()
-        other.finished(asked.number, (1 - worth_of(asked.chosen),), {})
-    before = [[trial.chosen for trial in each.trials[:10]] for each in (begun, other)]
+        other.finished(asked.number, (1 - trial_value(asked.chosen),), {})
+    before = [[trial.chosen for trial in each.trials[:10]] for each in (opened, other)]
     assert before[0] == before[1]
-    assert begun.ask().chosen != other.ask().chosen
+    assert opened.ask().chosen != other.ask().chosen
 
 
-def test_another_process_suggests_the_same(tmp_path: Path) -> None:
-    """Names lie in sets in another order there, as text is hashed anew in each process."""
-    program = "import json, factories; print(json.dumps(factories.study_course()))"
+def test_suggestions_are_reproducible_across_processes(tmp_path: Path) -> None:
+    """Set order differs between processes, because of hash randomization."""
+    program = "import json, factories; print(json.dumps(factories.suggested_values()))"
     courses = []
     for seed in ("1", "2"):
         (tmp_path / seed).mkdir()
@@ -228,58 +231,58 @@ def test_another_process_suggests_the_same(tmp_path: Path) -> None:
     assert courses[0] == courses[1]
 
 
-def test_a_study_that_goes_on_does_not_begin_anew() -> None:
-    before = study_course(5)
-    begun = opened_study()
-    assert begun.ask().chosen not in before
-    assert begun.ask().chosen not in before
-    assert [trial.number for trial in begun.trials] == list(range(7))
+def test_resumed_study_does_not_repeat_suggestions() -> None:
+    before = suggested_values(5)
+    opened = open_test_study()
+    assert opened.ask().chosen not in before
+    assert opened.ask().chosen not in before
+    assert [trial.number for trial in opened.trials] == list(range(7))
 
 
-def test_members_that_begin_at_once_do_not_suggest_the_same() -> None:
-    opened_study().ask()
-    members = [opened_study(member=member) for member in range(3)]
-    suggested = [each.ask().chosen for each in members for _ in range(2)]
+def test_parallel_workers_get_different_suggestions() -> None:
+    open_test_study().ask()
+    workers = [open_test_study(worker_number=member) for member in range(3)]
+    suggested = [each.ask().chosen for each in workers for _ in range(2)]
     assert len({chosen["learning_rate"] for chosen in suggested}) == 6
 
 
-@pytest.mark.parametrize("space", [SPACE_OF_EACH_KIND, ONE_PARAMETER], ids=["conditional", "plain"])
+@pytest.mark.parametrize("space", [SPACE_OF_ALL_KINDS, ONE_PARAMETER], ids=["conditional", "plain"])
 @pytest.mark.parametrize("goal", [ACCURACY_GOAL, PARETO], ids=["accuracy", "pareto"])
-def test_nobody_is_warned(space: Space, goal: Goal) -> None:
-    """Optuna's warnings would stand in the midst of what people are told."""
+def test_no_warnings(space: Space, goal: Goal) -> None:
+    """Optuna's warnings would disturb the output."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        begun = opened_study(space=space, goal=goal)
-        begun.ask()
-        # Two scorings may fall into one percent of the steps.
-        assert not begun.should_end(0, 30, 0.5)
-        assert not begun.should_end(0, 30, 0.625)
-        begun.finished(0, tuple(0.75 for _ in goal.directions), {"max seconds": 1.0})
-        begun.failed(begun.ask().number)
+        opened = open_test_study(space=space, goal=goal)
+        opened.ask()
+        # Two evaluations may fall into the same percent.
+        assert not opened.should_end(0, 30, 0.5)
+        assert not opened.should_end(0, 30, 0.625)
+        opened.finished(0, tuple(0.75 for _ in goal.directions), {"max seconds": 1.0})
+        opened.failed(opened.ask().number)
 
 
-# What is kept
+# Saved state
 
 
-def test_what_is_told_is_kept(storage: str | None) -> None:
-    begun = opened_study(storage=storage)
-    numbers = [begun.ask().number for _ in range(4)]
+def test_reports_are_saved(storage: str | None) -> None:
+    opened = open_test_study(storage=storage)
+    numbers = [opened.ask().number for _ in range(4)]
     assert numbers == [0, 1, 2, 3]
-    begun.recorded(0, "run-0")
-    begun.recorded(2, "run-2")
+    opened.recorded(0, "run-0")
+    opened.recorded(2, "run-2")
     for percent, progress in ((5, 0.5), (50, 0.75)):
-        begun.should_end(0, percent, progress)
-    begun.finished(0, (0.875,), {"max seconds": -1.5, "max memory": 2.0})
-    begun.should_end(1, 10, 0.25)
-    begun.pruned(1, {})
-    begun.failed(2)
-    again = opened_study(storage=storage)
-    assert again.trials == begun.trials
+        opened.should_end(0, percent, progress)
+    opened.finished(0, (0.875,), {"max seconds": -1.5, "max memory": 2.0})
+    opened.should_end(1, 10, 0.25)
+    opened.pruned(1, {})
+    opened.failed(2)
+    again = open_test_study(storage=storage)
+    assert again.trials == opened.trials
     facts = [(t.number, t.state, t.values, t.missed, t.curve, t.run_id) for t in again.trials]
     assert facts == [
         (0, "finished", (0.875,), {"max seconds": -1.5, "max memory": 2.0},
          {5: 0.5, 50: 0.75}, "run-0"),
-        # Optuna gives a pruned trial the last it was told as a value: it is worth nothing.
+        # Optuna gives a pruned trial its last intermediate value: it must not count.
         (1, "pruned", (), {}, {10: 0.25}, None),
         (2, "failed", (), {}, {}, "run-2"),
         (3, "running", (), {}, {}, None),
@@ -292,41 +295,41 @@ def test_what_is_told_is_kept(storage: str | None) -> None:
     assert all(seconds is not None and seconds >= 0 for seconds in ended)
 
 
-def test_three_values_are_kept(storage: str | None) -> None:
-    begun = opened_study(storage=storage, goal=PARETO)
-    begun.finished(begun.ask().number, (0.984375, 61.5, 943718400.0), {})
-    assert opened_study(storage=storage, goal=PARETO).trials[0].values == (
+def test_three_values_are_saved(storage: str | None) -> None:
+    opened = open_test_study(storage=storage, goal=PARETO)
+    opened.finished(opened.ask().number, (0.984375, 61.5, 943718400.0), {})
+    assert open_test_study(storage=storage, goal=PARETO).trials[0].values == (
         0.984375,
         61.5,
         943718400.0,
     )
 
 
-def test_the_studys_own_run_is_kept(storage: str | None) -> None:
-    begun = opened_study(storage=storage)
-    assert begun.run_id is None
-    begun.run_id = "run-of-the-study"
-    assert opened_study(storage=storage).run_id == "run-of-the-study"
-    assert opened_study("another", storage=storage).run_id is None
+def test_run_id_is_saved(storage: str | None) -> None:
+    opened = open_test_study(storage=storage)
+    assert opened.run_id is None
+    opened.run_id = "run-of-the-study"
+    assert open_test_study(storage=storage).run_id == "run-of-the-study"
+    assert open_test_study("another", storage=storage).run_id is None
 
 
-def test_looks_are_kept(storage: str | None) -> None:
-    """What came of a look replaces that it was begun, and nothing else."""
-    begun = opened_study(storage=storage)
-    assert begun.looks == ()
-    begun.keep_look(1, '{"begun": 1}')
-    assert opened_study(storage=storage).looks == ('{"begun": 1}',)
-    begun.keep_look(1, '{"ended": 1}')
-    opened_study(storage=storage).keep_look(2, '{"begun": 2}')
-    assert begun.looks == ('{"ended": 1}', '{"begun": 2}')
-    begun.keep_look(2, '{"ended": 2}')
-    assert opened_study(storage=storage).looks == ('{"ended": 1}', '{"ended": 2}')
+def test_test_evaluations_are_saved(storage: str | None) -> None:
+    """The result of an evaluation replaces its start, and nothing else."""
+    opened = open_test_study(storage=storage)
+    assert opened.test_evaluations == ()
+    opened.save_test_evaluation(1, '{"begun": 1}')
+    assert open_test_study(storage=storage).test_evaluations == ('{"begun": 1}',)
+    opened.save_test_evaluation(1, '{"ended": 1}')
+    open_test_study(storage=storage).save_test_evaluation(2, '{"begun": 2}')
+    assert opened.test_evaluations == ('{"ended": 1}', '{"begun": 2}')
+    opened.save_test_evaluation(2, '{"ended": 2}')
+    assert open_test_study(storage=storage).test_evaluations == ('{"ended": 1}', '{"ended": 2}')
 
 
 def test_studies_of_two_names_do_not_mix(storage: str | None) -> None:
     one, two = (
-        opened_study("one", storage=storage),
-        opened_study("two", storage=storage, goal=PARETO),
+        open_test_study("one", storage=storage),
+        open_test_study("two", storage=storage, goal=PARETO),
     )
     one.finished(one.ask().number, (0.5,), {})
     two.finished(two.ask().number, (0.75, 1.0, 2.0), {})
@@ -336,15 +339,15 @@ def test_studies_of_two_names_do_not_mix(storage: str | None) -> None:
     assert set(names(storage)) == {"one", "two"}
 
 
-def test_to_ask_for_names_makes_nothing(folder: Path) -> None:
+def test_names_creates_nothing(folder: Path) -> None:
     assert names(None) == ()
     assert list(folder.iterdir()) == []
 
 
 def test_only_a_new_study_is_new() -> None:
-    assert opened_study().is_new
-    assert not opened_study().is_new
-    assert opened_study("another").is_new
+    assert open_test_study().is_new
+    assert not open_test_study().is_new
+    assert open_test_study("another").is_new
 
 
 @pytest.mark.parametrize(
@@ -352,69 +355,71 @@ def test_only_a_new_study_is_new() -> None:
     [PARETO, Goal(objective="accuracy", max_memory_bytes=2**30)],
     ids=["pareto", "max memory"],
 )
-def test_a_run_of_unknown_memory_does_not_spoil_the_study(goal: Goal) -> None:
-    begun = opened_study(goal=goal)
+def test_unknown_memory_is_accepted(goal: Goal) -> None:
+    opened = open_test_study(goal=goal)
     unknown, known = run(1_000, peak_rss_bytes=None), run(1_000, peak_rss_bytes=2**29)
     for each in (unknown, known):
-        begun.finished(begun.ask().number, goal.values(each), goal.constraints(each))
-    assert len(begun.trials) == 2
-    assert 1 in [trial.number for trial in begun.best]
+        opened.finished(opened.ask().number, goal.values(each), goal.constraints(each))
+    assert len(opened.trials) == 2
+    assert 1 in [trial.number for trial in opened.best]
 
 
-# What is best
+# Best trials
 
 
-def test_the_best_is_the_best_feasible_one(storage: str | None) -> None:
-    begun = told(
+def test_best_is_feasible(storage: str | None) -> None:
+    opened = study_with_trials(
         ((0.95,), {"max seconds": -1.0, "max memory": 0.0}),
         ((0.97,), {"max seconds": -1.0, "max memory": -5.0}),
         ((0.99,), {"max seconds": -1.0, "max memory": 0.5}),
         ((0.96,), {"max seconds": -1.0, "max memory": -5.0}),
         storage=storage,
     )
-    begun.failed(begun.ask().number)
-    (best,) = begun.best
+    opened.failed(opened.ask().number)
+    (best,) = opened.best
     assert (best.number, best.values) == (1, (0.97,))
 
 
 def test_the_fewest_seconds_are_best() -> None:
-    begun = told(((7.5,), {}), ((2.5,), {"target accuracy": 0.1}), ((5.0,), {}), goal=SECONDS)
-    (best,) = begun.best
+    opened = study_with_trials(
+        ((7.5,), {}), ((2.5,), {"target accuracy": 0.1}), ((5.0,), {}), goal=SECONDS
+    )
+    (best,) = opened.best
     assert (best.number, best.values) == (2, (5.0,))
 
 
 @pytest.mark.parametrize("goal", [ACCURACY_GOAL, PARETO], ids=["accuracy", "pareto"])
-def test_none_is_best_where_none_is_an_answer(storage: str | None, goal: Goal) -> None:
-    begun = opened_study(storage=storage, goal=goal)
-    assert begun.best == ()
+def test_no_best_without_a_feasible_trial(storage: str | None, goal: Goal) -> None:
+    opened = open_test_study(storage=storage, goal=goal)
+    assert opened.best == ()
     values = tuple(0.5 for _ in goal.directions)
-    begun.finished(begun.ask().number, values, {"max seconds": 0.25})
-    begun.ask()
-    begun.failed(begun.ask().number)
-    assert begun.best == ()
+    opened.finished(opened.ask().number, values, {"max seconds": 0.25})
+    opened.ask()
+    opened.failed(opened.ask().number)
+    assert opened.best == ()
 
 
 def test_a_pruned_trial_is_never_best() -> None:
-    begun = opened_study()
-    begun.ask()
-    begun.should_end(0, 10, 0.99)
-    begun.pruned(0, {})
-    assert begun.best == ()
-    begun.finished(begun.ask().number, (0.5,), {})
-    assert [trial.number for trial in begun.best] == [1]
+    opened = open_test_study()
+    opened.ask()
+    opened.should_end(0, 10, 0.99)
+    opened.pruned(0, {})
+    assert opened.best == ()
+    opened.finished(opened.ask().number, (0.5,), {})
+    assert [trial.number for trial in opened.best] == [1]
 
 
-def test_of_a_trade_off_all_are_best_that_no_other_beats(storage: str | None) -> None:
-    begun = told(
+def test_pareto_front(storage: str | None) -> None:
+    opened = study_with_trials(
         ((0.95, 10.0, 500.0), {"max memory": -1.0}),
         ((0.99, 20.0, 500.0), {"max memory": -1.0}),
         ((0.99, 30.0, 400.0), {"max memory": -1.0}),
         ((0.94, 10.0, 500.0), {"max memory": -1.0}),  # the first is as fast, and better
-        ((1.00, 1.0, 1.0), {"max memory": 1.0}),  # beats all, and is no answer
+        ((1.00, 1.0, 1.0), {"max memory": 1.0}),  # beats all, but is infeasible
         storage=storage,
         goal=PARETO,
     )
-    assert [trial.number for trial in begun.best] == [0, 1, 2]
+    assert [trial.number for trial in opened.best] == [0, 1, 2]
 
 
 missed = st.dictionaries(st.sampled_from(["max memory", "max seconds"]), st.integers(-1, 1))
@@ -422,17 +427,17 @@ missed = st.dictionaries(st.sampled_from(["max memory", "max seconds"]), st.inte
 
 @settings(max_examples=25)
 @given(trials=st.lists(st.tuples(st.integers(0, 5), missed), max_size=5), is_down=st.booleans())
-def test_the_best_of_any(trials: list[tuple[int, dict[str, int]]], *, is_down: bool) -> None:
-    begun = told(
+def test_best_property(trials: list[tuple[int, dict[str, int]]], *, is_down: bool) -> None:
+    opened = study_with_trials(
         *(((float(value),), misses) for value, misses in trials),
         goal=SECONDS if is_down else ACCURACY_GOAL,
     )
     feasible = [value for value, misses in trials if all(m <= 0 for m in misses.values())]
     better = min if is_down else max
-    assert [trial.values for trial in begun.best] == (
+    assert [trial.values for trial in opened.best] == (
         [(float(better(feasible)),)] if feasible else []
     )
-    assert all(trial.is_feasible for trial in begun.best)
+    assert all(trial.is_feasible for trial in opened.best)
 
 
 three = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2))
@@ -440,8 +445,10 @@ three = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2))
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(three, missed), max_size=5))
-def test_the_front_of_any(trials: list[tuple[tuple[int, ...], dict[str, int]]]) -> None:
-    begun = told(*((tuple(map(float, values)), misses) for values, misses in trials), goal=PARETO)
+def test_pareto_front_property(trials: list[tuple[tuple[int, ...], dict[str, int]]]) -> None:
+    opened = study_with_trials(
+        *((tuple(map(float, values)), misses) for values, misses in trials), goal=PARETO
+    )
     feasible = {
         number: (-values[0], *values[1:])
         for number, (values, misses) in enumerate(trials)
@@ -453,25 +460,25 @@ def test_the_front_of_any(trials: list[tuple[tuple[int, ...], dict[str, int]]]) 
 
     front = {
         number
-        for number, mine in feasible.items()
-        if not any(beats(other, mine) for other in feasible.values())
+        for number, values_of_trial in feasible.items()
+        if not any(beats(other, values_of_trial) for other in feasible.values())
     }
-    assert {trial.number for trial in begun.best} == front
+    assert {trial.number for trial in opened.best} == front
 
 
-# When a trial ends early
+# Pruning
 
 
-def ten_ahead(goal: Goal, *, of: int = 10) -> Study:
-    """The paper's trial goes on; others have finished, at 0.80, 0.81, ... after 60%."""
-    begun = opened_study(another_name(), goal=goal, space=ONE_PARAMETER)
-    assert begun.ask().is_papers
+def study_with_finished_trials(goal: Goal, *, of: int = 10) -> Study:
+    """The paper's trial is running; others have finished, at 0.80, 0.81, ... after 60%."""
+    opened = open_test_study(another_name(), goal=goal, space=ONE_PARAMETER)
+    assert opened.ask().is_papers
     for hundredth in range(80, 80 + of):
-        number = begun.ask().number
+        number = opened.ask().number
         for percent in (5, 60):
-            begun.should_end(number, percent, hundredth / 100)
-        begun.finished(number, (hundredth / 100,), {})
-    return begun
+            opened.should_end(number, percent, hundredth / 100)
+        opened.finished(number, (hundredth / 100,), {})
+    return opened
 
 
 @pytest.mark.parametrize(
@@ -480,100 +487,100 @@ def ten_ahead(goal: Goal, *, of: int = 10) -> Study:
     [(ACCURACY_GOAL, 0.84, 0.85), (SECONDS, 0.85, 0.84)],
     ids=["accuracy", "seconds"],
 )
-def test_who_is_behind_half_of_the_others_ends(goal: Goal, behind: float, ahead: float) -> None:
-    begun = ten_ahead(goal)
-    slow, fast = begun.ask().number, begun.ask().number
-    assert not begun.should_end(slow, 5, behind)  # too early to tell
-    assert begun.should_end(slow, 60, behind)
-    assert not begun.should_end(fast, 60, ahead)
-    begun.pruned(slow, {})
-    assert begun.trials[slow].state == "pruned"
-    assert begun.trials[slow].curve == {5: behind, 60: behind}
+def test_trial_below_the_median_is_pruned(goal: Goal, behind: float, ahead: float) -> None:
+    opened = study_with_finished_trials(goal)
+    slow, fast = opened.ask().number, opened.ask().number
+    assert not opened.should_end(slow, 5, behind)  # too early to tell
+    assert opened.should_end(slow, 60, behind)
+    assert not opened.should_end(fast, 60, ahead)
+    opened.pruned(slow, {})
+    assert opened.trials[slow].state == "pruned"
+    assert opened.trials[slow].curve == {5: behind, 60: behind}
 
 
 @pytest.mark.parametrize(("goal", "behind"), [(ACCURACY_GOAL, 0.1), (SECONDS, 0.9)])
-def test_the_papers_configuration_is_never_ended(goal: Goal, behind: float) -> None:
-    begun = ten_ahead(goal)
-    assert not begun.should_end(0, 60, behind)
-    assert begun.should_end(begun.ask().number, 60, behind)
-    assert begun.trials[0].curve == {60: behind}  # it was compared, and spared
+def test_paper_trial_is_never_pruned(goal: Goal, behind: float) -> None:
+    opened = study_with_finished_trials(goal)
+    assert not opened.should_end(0, 60, behind)
+    assert opened.should_end(opened.ask().number, 60, behind)
+    assert opened.trials[0].curve == {60: behind}  # compared, but not pruned
 
 
-def test_what_is_told_between_is_kept_and_not_compared() -> None:
-    begun = ten_ahead(ACCURACY_GOAL)
-    number = begun.ask().number
-    begun.came(number, 30, 0.1)
-    assert begun.should_end(number, 60, 0.1)
-    assert begun.trials[number].curve == {30: 0.1, 60: 0.1}
-    front = opened_study(another_name(), goal=PARETO, space=ONE_PARAMETER)
-    front.came(front.ask().number, 30, 0.1)
+def test_progress_between_checkpoints_is_saved_but_not_compared() -> None:
+    opened = study_with_finished_trials(ACCURACY_GOAL)
+    number = opened.ask().number
+    opened.report_progress(number, 30, 0.1)
+    assert opened.should_end(number, 60, 0.1)
+    assert opened.trials[number].curve == {30: 0.1, 60: 0.1}
+    front = open_test_study(another_name(), goal=PARETO, space=ONE_PARAMETER)
+    front.report_progress(front.ask().number, 30, 0.1)
     assert front.trials[0].curve == {}
 
 
-def test_what_was_trained_again_is_never_ended() -> None:
-    begun = ten_ahead(ACCURACY_GOAL)
-    begun.repeat(begun.trials[3])
-    again = begun.ask().number
-    assert begun.is_whole(again)
-    assert not begun.should_end(again, 60, 0.1)
-    assert begun.trials[again].repeat_of == 3
+def test_repeats_are_never_pruned() -> None:
+    opened = study_with_finished_trials(ACCURACY_GOAL)
+    opened.repeat(opened.trials[3])
+    again = opened.ask().number
+    assert opened.is_exempt(again)
+    assert not opened.should_end(again, 60, 0.1)
+    assert opened.trials[again].repeat_of == 3
 
 
-def test_a_pruned_trial_tells_what_it_missed() -> None:
-    begun = ten_ahead(ACCURACY_GOAL)
-    begun.pruned(begun.ask().number, {"max seconds": 0.5})
-    assert begun.trials[-1].missed == {"max seconds": 0.5}
-    assert not begun.trials[-1].is_feasible
+def test_pruned_trial_has_constraint_violations() -> None:
+    opened = study_with_finished_trials(ACCURACY_GOAL)
+    opened.pruned(opened.ask().number, {"max seconds": 0.5})
+    assert opened.trials[-1].missed == {"max seconds": 0.5}
+    assert not opened.trials[-1].is_feasible
 
 
-def test_no_trial_is_ended_before_five_have_finished() -> None:
-    begun = ten_ahead(ACCURACY_GOAL, of=4)
-    assert not begun.should_end(begun.ask().number, 60, 0.1)
+def test_no_pruning_before_five_trials_finished() -> None:
+    opened = study_with_finished_trials(ACCURACY_GOAL, of=4)
+    assert not opened.should_end(opened.ask().number, 60, 0.1)
 
 
-def test_of_a_trade_off_none_is_ended() -> None:
-    begun = told(*[((0.9, 1.0, 1.0), {})] * 11, goal=PARETO)
-    number = begun.ask().number
-    assert not begun.should_end(number, 60, 0.0)
-    assert begun.trials[number].curve == {}
+def test_pareto_prunes_nothing() -> None:
+    opened = study_with_trials(*[((0.9, 1.0, 1.0), {})] * 11, goal=PARETO)
+    number = opened.ask().number
+    assert not opened.should_end(number, 60, 0.0)
+    assert opened.trials[number].curve == {}
 
 
-# What mattered
+# Importances
 
 
-def test_what_mattered() -> None:
-    study_course(9)
-    assert opened_study().importances() == {}
-    study_course(16)
-    found = opened_study().importances()
-    assert set(found) == set(SPACE_OF_EACH_KIND.parameters)
+def test_importances() -> None:
+    suggested_values(9)
+    assert open_test_study().importances() == {}
+    suggested_values(16)
+    found = open_test_study().importances()
+    assert set(found) == set(SPACE_OF_ALL_KINDS.parameters)
     assert sum(found.values()) == pytest.approx(1)
     assert max(found, key=found.__getitem__) == "learning_rate"
     assert all(type(share) is float and 0 <= share <= 1 for share in found.values())
 
 
-def test_what_mattered_where_all_are_worth_the_same() -> None:
-    begun = told(*[((0.125,), {})] * 12)
-    assert begun.importances() == {"learning_rate": 1.0}
+def test_importances_of_equal_values() -> None:
+    opened = study_with_trials(*[((0.125,), {})] * 12)
+    assert opened.importances() == {"learning_rate": 1.0}
 
 
-def test_what_mattered_to_the_first_of_several_values() -> None:
-    begun = opened_study(goal=PARETO)
+def test_importances_for_the_first_of_several_values() -> None:
+    opened = open_test_study(goal=PARETO)
     for _ in range(25):
-        asked = begun.ask()
+        asked = opened.ask()
         seconds = float(asked.chosen["batch_size"])
-        begun.finished(asked.number, (worth_of(asked.chosen), seconds, 1.0), {})
-    found = begun.importances()
+        opened.finished(asked.number, (trial_value(asked.chosen), seconds, 1.0), {})
+    found = opened.importances()
     assert max(found, key=found.__getitem__) == "learning_rate"
 
 
-# Another question
+# Another spec
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"space": SPACE_OF_EACH_KIND.model_copy(update={"steps": 101})}, "search space"),
+        ({"space": SPACE_OF_ALL_KINDS.model_copy(update={"steps": 101})}, "search space"),
         ({"space": ONE_PARAMETER}, "search space"),
         ({"goal": SECONDS}, "objective"),
         ({"goal": PARETO}, "objective"),
@@ -581,44 +588,42 @@ def test_what_mattered_to_the_first_of_several_values() -> None:
     ],
     ids=["steps", "parameters", "direction", "values", "constraint"],
 )
-def test_another_question_is_refused(
-    storage: str | None, change: dict[str, Any], what: str
-) -> None:
-    begun = opened_study(storage=storage)
-    begun.finished(begun.ask().number, (0.5,), {})
-    before = begun.trials
+def test_another_spec_is_refused(storage: str | None, change: dict[str, Any], what: str) -> None:
+    opened = open_test_study(storage=storage)
+    opened.finished(opened.ask().number, (0.5,), {})
+    before = opened.trials
     with pytest.raises(BenchError) as caught:
-        opened_study(storage=storage, **change)
+        open_test_study(storage=storage, **change)
     assert str(caught.value) == (
-        f"the study mine exists with another {what}; choose another --study, or give the same again"
+        f"the study mine exists with another {what}; choose another --study, or give the same one"
     )
-    assert caught.value.exit_status == EXIT_WRONG_REQUEST
-    assert opened_study(storage=storage).trials == before  # and nothing of it was changed
+    assert caught.value.exit_status == EXIT_USAGE
+    assert open_test_study(storage=storage).trials == before  # and nothing of it was changed
 
 
 def test_other_images_are_refused(storage: str | None) -> None:
-    begun = opened_study(storage=storage, images="sha256:a")
-    begun.finished(begun.ask().number, (0.5,), {})
+    opened = open_test_study(storage=storage, images="sha256:a")
+    opened.finished(opened.ask().number, (0.5,), {})
     with pytest.raises(BenchError, match="the study mine exists with another set of images"):
-        opened_study(storage=storage, images="sha256:b")
-    assert len(opened_study(storage=storage, images="sha256:a").trials) == 1
+        open_test_study(storage=storage, images="sha256:b")
+    assert len(open_test_study(storage=storage, images="sha256:a").trials) == 1
 
 
-def test_where_images_are_not_known_none_are_refused(storage: str | None) -> None:
-    opened_study(storage=storage)
-    assert not opened_study(storage=storage, images="sha256:b").is_new
+def test_unknown_images_are_accepted(storage: str | None) -> None:
+    open_test_study(storage=storage)
+    assert not open_test_study(storage=storage, images="sha256:b").is_new
 
 
-# What processes left
+# Orphans and retries
 
 
-def test_what_a_process_left_is_tried_again_once(storage: str | None) -> None:
-    with living_process(STUDY_MACHINE) as ended:
-        asked = left(ended, 2, storage=storage)
-    again = opened_study(storage=storage)
-    assert settle(again) == (0, 1)
-    assert settle(again) == ()
-    assert settle(opened_study(storage=storage)) == ()
+def test_orphans_are_retried_once(storage: str | None) -> None:
+    with running_process(STUDY_MACHINE) as ended:
+        asked = leave_trials(ended, 2, storage=storage)
+    again = open_test_study(storage=storage)
+    assert fail_orphans(again) == (0, 1)
+    assert fail_orphans(again) == ()
+    assert fail_orphans(open_test_study(storage=storage)) == ()
     assert states(again) == ["failed", "failed", "waiting", "waiting"]
     retries = [again.ask(), again.ask()]
     assert [retry.number for retry in retries] == [2, 3]
@@ -627,27 +632,27 @@ def test_what_a_process_left_is_tried_again_once(storage: str | None) -> None:
     trials = again.trials
     assert [trial.retry_of for trial in trials] == [None, None, 0, 1]
     assert [trial.chosen for trial in trials[2:]] == [trial.chosen for trial in trials[:2]]
-    assert settle(again) == ()  # they are this process's own now
+    assert fail_orphans(again) == ()  # this process owns them now
     assert again.ask().chosen not in [each.chosen for each in asked]
     assert [trial.retry_of for trial in again.trials[4:]] == [None]
 
 
-def test_what_is_left_twice_is_tried_a_third_time() -> None:
-    left(gone(), 1)
-    second = opened_study(of=gone())
-    assert settle(second) == (0,)
+def test_orphaned_retry_is_retried() -> None:
+    leave_trials(dead_process(), 1)
+    second = open_test_study(process=dead_process())
+    assert fail_orphans(second) == (0,)
     assert second.ask().number == 1
-    third = opened_study()
-    assert settle(third) == (1,)
-    assert (third.ask().chosen, third.trials[2].retry_of) == (PAPERS, 1)
+    third = open_test_study()
+    assert fail_orphans(third) == (1,)
+    assert (third.ask().chosen, third.trials[2].retry_of) == (PAPER_VALUES, 1)
     assert [trial.is_papers for trial in third.trials] == [True, True, True]
 
 
-def test_the_papers_configuration_is_spared_when_tried_again_too() -> None:
-    begun = opened_study(goal=ACCURACY_GOAL, of=gone(), space=ONE_PARAMETER)
-    begun.ask()
-    again = opened_study(goal=ACCURACY_GOAL, space=ONE_PARAMETER)
-    settle(again)
+def test_retry_of_the_paper_trial_is_never_pruned() -> None:
+    opened = open_test_study(goal=ACCURACY_GOAL, process=dead_process(), space=ONE_PARAMETER)
+    opened.ask()
+    again = open_test_study(goal=ACCURACY_GOAL, space=ONE_PARAMETER)
+    fail_orphans(again)
     retry = again.ask()
     assert retry.is_papers
     for hundredth in range(80, 90):
@@ -659,10 +664,10 @@ def test_the_papers_configuration_is_spared_when_tried_again_too() -> None:
 
 
 @pytest.mark.parametrize("suggestions", [0, 3])
-def test_what_is_left_before_it_was_all_chosen(
+def test_orphan_without_all_values_is_retried(
     monkeypatch: pytest.MonkeyPatch, suggestions: int
 ) -> None:
-    """The process was ended within `ask`: the paper's configuration must not be drawn by chance."""
+    """Killed within `ask`: the paper's configuration must not get random values."""
     suggest = study.suggested
     done: list[str] = []
 
@@ -675,33 +680,33 @@ def test_what_is_left_before_it_was_all_chosen(
     with monkeypatch.context() as patch:
         patch.setattr(study, "suggested", suggested)
         with pytest.raises(KeyboardInterrupt):
-            left(gone(), 1)
-    again = opened_study()
-    assert settle(again) == (0,)
+            leave_trials(dead_process(), 1)
+    again = open_test_study()
+    assert fail_orphans(again) == (0,)
     retry = again.ask()
     assert retry.is_papers
-    assert retry.chosen == PAPERS
+    assert retry.chosen == PAPER_VALUES
 
 
-def test_what_has_ended_or_waits_is_not_settled() -> None:
-    begun = opened_study(of=gone())
-    begun.finished(begun.ask().number, (0.5,), {})
-    begun.pruned(begun.ask().number, {})
-    begun.failed(begun.ask().number)
-    opened_study("another", of=gone())  # its first trial waits
-    assert settle(opened_study()) == ()
-    assert settle(opened_study("another")) == ()
-    assert states(opened_study()) == ["finished", "pruned", "failed"]
-    assert states(opened_study("another")) == ["waiting"]
+def test_ended_and_waiting_trials_are_no_orphans() -> None:
+    opened = open_test_study(process=dead_process())
+    opened.finished(opened.ask().number, (0.5,), {})
+    opened.pruned(opened.ask().number, {})
+    opened.failed(opened.ask().number)
+    open_test_study("another", process=dead_process())  # its first trial waits
+    assert fail_orphans(open_test_study()) == ()
+    assert fail_orphans(open_test_study("another")) == ()
+    assert states(open_test_study()) == ["finished", "pruned", "failed"]
+    assert states(open_test_study("another")) == ["waiting"]
 
 
-def test_the_trial_of_a_living_process_is_left_alone(storage: str | None) -> None:
-    with living_process(STUDY_MACHINE) as alive:
-        left(alive, 1, storage=storage)
-        again = opened_study(storage=storage)
-        assert settle(again) == ()
+def test_trial_of_a_living_process_is_no_orphan(storage: str | None) -> None:
+    with running_process(STUDY_MACHINE) as alive:
+        leave_trials(alive, 1, storage=storage)
+        again = open_test_study(storage=storage)
+        assert fail_orphans(again) == ()
         assert states(again) == ["running"]
-    assert settle(again) == (0,)
+    assert fail_orphans(again) == (0,)
 
 
 @pytest.mark.parametrize(
@@ -709,39 +714,39 @@ def test_the_trial_of_a_living_process_is_left_alone(storage: str | None) -> Non
     [{"machine_id": "another"}, {"machine_id": None}, {"boot_id": "b/pid:[1]"}],
     ids=["machine", "nameless", "container"],
 )
-def test_another_machines_trial_is_left_alone(change: dict[str, Any]) -> None:
-    left(gone().model_copy(update=change), 1)
-    again = opened_study()
-    assert settle(again) == ()
+def test_trial_of_another_machine_is_no_orphan(change: dict[str, Any]) -> None:
+    leave_trials(dead_process().model_copy(update=change), 1)
+    again = open_test_study()
+    assert fail_orphans(again) == ()
     assert states(again) == ["running"]
 
 
-def test_what_is_left_at_the_last_boot_is_tried_again() -> None:
+def test_orphan_from_before_a_reboot_is_retried() -> None:
     here = process_identity.current_process(STUDY_MACHINE)
     before = here.model_copy(update={"boot_id": f"before/{here.boot_id.partition('/')[2]}"})
-    left(before, 1)
-    assert settle(opened_study()) == (0,)
+    leave_trials(before, 1)
+    assert fail_orphans(open_test_study()) == (0,)
 
 
-def test_two_that_settle_at_once_try_it_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other one comes between the look at a trial and its end."""
-    left(gone(), 1)
-    first, second = opened_study(), opened_study()
+def test_two_processes_retry_an_orphan_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second process acts between check and failing."""
+    leave_trials(dead_process(), 1)
+    first, second = open_test_study(), open_test_study()
     is_orphan = Study._is_orphan
 
     def slowly(self: Study, trial: Any, *, alone: bool) -> bool:
         if self is first and is_orphan(self, trial, alone=alone):
-            settle(second)
+            fail_orphans(second)
         return is_orphan(self, trial, alone=alone)
 
     monkeypatch.setattr(Study, "_is_orphan", slowly)
-    settle(first)
-    assert states(opened_study()) == ["failed", "waiting"]
+    fail_orphans(first)
+    assert states(open_test_study()) == ["failed", "waiting"]
 
 
-def test_who_is_killed_while_he_settles_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    left(gone(), 1)
-    first = opened_study()
+def test_kill_while_failing_an_orphan_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_trials(dead_process(), 1)
+    first = open_test_study()
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -749,38 +754,38 @@ def test_who_is_killed_while_he_settles_loses_nothing(monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr(first._study, "tell", killed)
         with pytest.raises(KeyboardInterrupt):
-            settle(first)
-    assert settle(opened_study()) == (0,)
-    assert states(opened_study()) == ["failed", "waiting"]
-    assert [trial.retry_of for trial in opened_study().trials] == [None, 0]
+            fail_orphans(first)
+    assert fail_orphans(open_test_study()) == (0,)
+    assert states(open_test_study()) == ["failed", "waiting"]
+    assert [trial.retry_of for trial in open_test_study().trials] == [None, 0]
 
 
-def test_who_is_killed_while_he_puts_a_trial_away_loses_nothing(
+def test_kill_while_releasing_a_trial_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun = opened_study(of=gone())
-    number = begun.ask().number
+    opened = open_test_study(process=dead_process())
+    number = opened.ask().number
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(begun._study, "tell", killed)
+        patch.setattr(opened._study, "tell", killed)
         with pytest.raises(KeyboardInterrupt):
-            begun.interrupted(number)
-    assert settle(opened_study()) == (0,)
-    assert [trial.retry_of for trial in opened_study().trials] == [None, 0]
+            opened.interrupted(number)
+    assert fail_orphans(open_test_study()) == (0,)
+    assert [trial.retry_of for trial in open_test_study().trials] == [None, 0]
 
 
-def test_what_had_come_to_its_end_is_told_by_another_process(storage: str | None) -> None:
-    (asked, _) = left(gone(), 2, storage=storage)
-    again = opened_study(storage=storage)
-    again.adopt(0, 12.5)
+def test_ended_orphan_is_reported_by_another_process(storage: str | None) -> None:
+    (asked, _) = leave_trials(dead_process(), 2, storage=storage)
+    again = open_test_study(storage=storage)
+    again.take_over(0, 12.5)
     again.recorded(0, "id", train_seconds=8.0)
     again.finished(0, (0.9,), {"max seconds": -2.0})
-    again.adopt(1, 1.5)
+    again.take_over(1, 1.5)
     again.pruned(1, {})
-    first, second = opened_study(storage=storage).trials
+    first, second = open_test_study(storage=storage).trials
     assert (first.state, first.values, first.seconds) == ("finished", (0.9,), 12.5)
     assert (first.chosen, first.run_id, first.train_seconds) == (asked.chosen, "id", 8.0)
     assert first.missed == {"max seconds": -2.0}
@@ -788,35 +793,35 @@ def test_what_had_come_to_its_end_is_told_by_another_process(storage: str | None
     assert again.orphans() == ()
 
 
-def test_who_is_killed_while_he_adopts_loses_nothing() -> None:
-    left(gone(), 1)
-    opened_study(of=gone()).adopt(0, 1.0)
-    again = opened_study()
+def test_kill_while_taking_over_loses_nothing() -> None:
+    leave_trials(dead_process(), 1)
+    open_test_study(process=dead_process()).take_over(0, 1.0)
+    again = open_test_study()
     assert again.orphans() == (0,)
-    assert again.adopt(0, 2.0)
+    assert again.take_over(0, 2.0)
     again.finished(0, (0.5,), {})
     assert states(again) == ["finished"]
-    assert not opened_study().adopt(0, 3.0)
+    assert not open_test_study().take_over(0, 3.0)
 
 
-def test_what_another_process_has_ended_is_not_tried_again() -> None:
-    left(gone(), 1)
-    slow, fast = opened_study(), opened_study()
+def test_orphan_ended_by_another_process_is_not_retried() -> None:
+    leave_trials(dead_process(), 1)
+    slow, fast = open_test_study(), open_test_study()
     assert slow.orphans() == fast.orphans() == (0,)
-    assert fast.adopt(0, 1.0)
+    assert fast.take_over(0, 1.0)
     fast.finished(0, (0.5,), {})
-    slow.left_behind(0)
-    assert states(opened_study()) == ["finished"]
+    slow.fail_orphan(0)
+    assert states(open_test_study()) == ["finished"]
 
 
-def test_a_repeat_that_is_cut_off_while_it_is_asked_for_keeps_its_values(
+def test_repeat_interrupted_within_ask_keeps_its_values(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun = opened_study(of=gone())
-    begun.finished(begun.ask().number, (0.5,), {})
-    asked = begun.ask()
-    begun.finished(asked.number, (0.9,), {})
-    begun.repeat(begun.trials[1])
+    opened = open_test_study(process=dead_process())
+    opened.finished(opened.ask().number, (0.5,), {})
+    asked = opened.ask()
+    opened.finished(asked.number, (0.9,), {})
+    opened.repeat(opened.trials[1])
 
     def killed(*_: object) -> Value:
         raise KeyboardInterrupt
@@ -824,17 +829,17 @@ def test_a_repeat_that_is_cut_off_while_it_is_asked_for_keeps_its_values(
     with monkeypatch.context() as patch:
         patch.setattr(study, "suggested", killed)
         with pytest.raises(KeyboardInterrupt):
-            begun.ask()
-    again = opened_study()
-    assert settle(again) == (2,)
+            opened.ask()
+    again = open_test_study()
+    assert fail_orphans(again) == (2,)
     assert again.ask().chosen == asked.chosen
     assert again.trials[3].repeat_of == 1
 
 
-def test_a_trial_without_an_owner_is_nobodys_where_nobody_else_is(
+def test_trial_without_owner_is_an_orphan_if_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun = opened_study(of=gone())
+    opened = open_test_study(process=dead_process())
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -842,45 +847,45 @@ def test_a_trial_without_an_owner_is_nobodys_where_nobody_else_is(
     with monkeypatch.context() as patch:
         patch.setattr("optuna.trial.Trial.set_user_attr", killed)
         with pytest.raises(KeyboardInterrupt):
-            begun.ask()
-    again = opened_study()
+            opened.ask()
+    again = open_test_study()
     assert again.orphans() == ()
     assert again.orphans(alone=True) == (0,)
 
 
-def test_who_is_killed_with_the_journals_lock_leaves_it_free(folder: Path) -> None:
+def test_kill_with_the_journal_lock_frees_it(folder: Path) -> None:
     code = """
 import os, factories
-begun = factories.opened_study()
+study = factories.open_test_study()
 write = os.fsync
 os.fsync = lambda number: (write(number), os._exit(9))
-begun.ask()
+study.ask()
 """
     killed = subprocess.run(
         [sys.executable, "-c", code], check=False, timeout=60,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )  # fmt: skip
     assert killed.returncode == 9
-    assert opened_study().trials  # without a wait
+    assert open_test_study().trials  # without a wait
 
 
-# Two at once
+# Concurrent processes
 
 _ASK = """
 import sys
 import factories
-begun = factories.opened_study()
+study = factories.open_test_study()
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(5):
-    asked = begun.ask()
-    begun.recorded(asked.number, sys.argv[1])
-    begun.finished(asked.number, (0.5,), {})
+    asked = study.ask()
+    study.recorded(asked.number, sys.argv[1])
+    study.finished(asked.number, (0.5,), {})
 """
 
 
 def test_two_processes_share_a_study() -> None:
-    begun = opened_study()
+    opened = open_test_study()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     variables = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 
@@ -894,7 +899,7 @@ def test_two_processes_share_a_study() -> None:
             each.stdin.write("\n")
             each.stdin.flush()
     assert (one.returncode, two.returncode) == (0, 0)
-    trials = begun.trials
+    trials = opened.trials
     assert [trial.number for trial in trials] == list(range(10))
     assert [trial.is_papers for trial in trials] == [True] + 9 * [False]
     assert sorted(str(trial.run_id) for trial in trials) == 5 * ["one"] + 5 * ["two"]
@@ -905,39 +910,39 @@ def test_two_processes_share_a_study() -> None:
 
 
 def refusal(storage: str | None) -> BenchError:
-    """What both ways to a storage say, which must be the same."""
-    said = []
-    for attempt in (lambda: opened_study(storage=storage), lambda: names(storage)):
+    """Error of both ways to open a storage, which must be the same."""
+    errors = []
+    for attempt in (lambda: open_test_study(storage=storage), lambda: names(storage)):
         with pytest.raises(BenchError) as caught:
             attempt()
-        said.append(caught.value)
-    assert said[0].message == said[1].message
-    assert said[0].exit_status == said[1].exit_status == EXIT_BROKE
-    return said[0]
+        errors.append(caught.value)
+    assert errors[0].message == errors[1].message
+    assert errors[0].exit_status == errors[1].exit_status == EXIT_FAILURE
+    return errors[0]
 
 
-def test_a_database_that_nobody_answers_for() -> None:
+def test_unreachable_database() -> None:
     port = free_port()
-    said = refusal(f"postgresql://somebody:hunter2@127.0.0.1:{port}/studies?sslmode=secret")
-    assert said.message.startswith(f"postgresql://127.0.0.1:{port}/studies can't be used: ")
+    errors = refusal(f"postgresql://somebody:hunter2@127.0.0.1:{port}/studies?sslmode=secret")
+    assert errors.message.startswith(f"postgresql://127.0.0.1:{port}/studies can't be used: ")
     for private in ("hunter2", "somebody", "secret"):
-        assert private not in str(said)
+        assert private not in str(errors)
 
 
 def test_a_database_without_a_folder(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "missing" / "studies.db")
-    said = refusal(url)
-    assert said.message.startswith(f"{url} can't be used: ")
-    assert "unable to open database file" in said.message
+    errors = refusal(url)
+    assert errors.message.startswith(f"{url} can't be used: ")
+    assert "unable to open database file" in errors.message
     assert not (tmp_path / "missing").exists()
 
 
 @pytest.mark.parametrize(
     "url", ["nonsense", "nosuch://somebody:hunter2@host/studies", "postgresql://a:hun/ter2@host/db"]
 )
-def test_what_names_no_database(url: str) -> None:
+def test_invalid_database_url(url: str) -> None:
     with pytest.raises(BenchError) as caught:
-        opened_study(storage=url)
+        open_test_study(storage=url)
     assert "hunter2" not in str(caught.value)
     assert "ter2" not in str(caught.value)
     if not url.startswith("postgresql"):
@@ -947,13 +952,13 @@ def test_what_names_no_database(url: str) -> None:
         )
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_file_that_is_not_a_database(tmp_path: Path) -> None:
     (tmp_path / "studies.db").write_bytes(b"no database" * 100)
     assert "file is not a database" in refusal(sqlite_url(tmp_path / "studies.db")).message
     assert (tmp_path / "studies.db").read_bytes() == b"no database" * 100
 
 
-def test_a_database_whose_tables_another_machine_is_just_making(
+def test_database_whose_tables_are_being_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage, waited = heartbeat.HeartbeatStorage, list[float]()
@@ -965,61 +970,66 @@ def test_a_database_whose_tables_another_machine_is_just_making(
         return made
 
     monkeypatch.setattr(heartbeat, "HeartbeatStorage", slower)
-    monkeypatch.setattr(study_storage.time, "sleep", waited.append)
-    assert opened_study(storage=sqlite_url(tmp_path / "studies.db")).is_new
+    monkeypatch.setattr("mnist_bench.tuning.storage.time.sleep", waited.append)
+    assert open_test_study(storage=sqlite_url(tmp_path / "studies.db")).is_new
     assert waited == [1.0, 3.0]
     waited.clear()
-    monkeypatch.setattr(study_storage.time, "sleep", lambda _: None)
+    monkeypatch.setattr("mnist_bench.tuning.storage.time.sleep", lambda _: None)
     with pytest.raises(BenchError, match="duplicate key value violates"):
-        opened_study(storage=sqlite_url(tmp_path / "others.db"))
+        open_test_study(storage=sqlite_url(tmp_path / "others.db"))
 
 
-def test_a_database_of_somebody_elses(tmp_path: Path) -> None:
-    """As MLflow's own, which too says in a table of that name how new it is."""
+def test_foreign_database(tmp_path: Path) -> None:
+    """MLflow's database has an alembic_version table too."""
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
         connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
         connection.execute("INSERT INTO alembic_version VALUES ('0123456789ab')")
     with pytest.raises(BenchError):
-        opened_study(storage=sqlite_url(tmp_path / "mlflow.db"))
+        open_test_study(storage=sqlite_url(tmp_path / "mlflow.db"))
 
 
-def test_a_database_that_breaks_on_the_way(tmp_path: Path) -> None:
-    begun = opened_study(storage=sqlite_url(tmp_path / "studies.db"))
+def test_database_that_breaks_later(tmp_path: Path) -> None:
+    opened = open_test_study(storage=sqlite_url(tmp_path / "studies.db"))
     with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
         connection.execute("ALTER TABLE trials RENAME TO taken_away")
-    for attempt in (begun.ask, lambda: begun.trials, lambda: begun.best, begun.orphans):
+    for attempt in (
+        opened.ask,
+        lambda: opened.trials,
+        lambda: opened.best,
+        opened.orphans,
+    ):
         with pytest.raises(BenchError) as caught:
             attempt()
-        assert caught.value.exit_status == EXIT_BROKE
+        assert caught.value.exit_status == EXIT_FAILURE
         assert re.match(r"sqlite:///.*studies\.db can't be used: ", caught.value.message)
 
 
-def test_a_study_that_somebody_deleted_meanwhile(tmp_path: Path) -> None:
+def test_study_deleted_meanwhile(tmp_path: Path) -> None:
     storage = sqlite_url(tmp_path / "studies.db")
-    begun = opened_study(storage=storage)
+    opened = open_test_study(storage=storage)
     optuna.delete_study(study_name="mine", storage=storage)
-    for attempt in (begun.ask, lambda: begun.commands):
+    for attempt in (opened.ask, lambda: opened.commands):
         with pytest.raises(BenchError, match=r"studies\.db can't be used: .*does not exist"):
             attempt()
 
 
-def test_a_fault_of_the_suites_own_is_not_the_storages(tmp_path: Path) -> None:
-    begun = opened_study(storage=sqlite_url(tmp_path / "studies.db"))
+def test_own_bug_is_not_reported_as_storage_error(tmp_path: Path) -> None:
+    opened = open_test_study(storage=sqlite_url(tmp_path / "studies.db"))
     with pytest.raises(KeyError):
-        begun.recorded(7, "a-run")  # nobody asked for it
+        opened.recorded(7, "a-run")  # there is no such trial
 
 
 def test_a_journal_that_is_a_folder() -> None:
     JOURNAL.mkdir(parents=True)
-    said = refusal(None)
-    assert said.message.startswith("can't use the study's journal mlruns/optuna.log: ")
-    assert said.hint == "make it readable and writable"
+    errors = refusal(None)
+    assert errors.message.startswith("can't use the study's journal mlruns/optuna.log: ")
+    assert errors.hint == "make it readable and writable"
 
 
 def test_a_journal_without_its_folder() -> None:
     Path("mlruns").write_text("a file", encoding="utf-8")
     with pytest.raises(BenchError, match=r"^can't use the study's journal mlruns/optuna\.log: "):
-        opened_study()
+        open_test_study()
     assert Path("mlruns").read_text(encoding="utf-8") == "a file"
 
 
@@ -1033,22 +1043,22 @@ def test_a_journal_of_garbage(content: bytes) -> None:
     JOURNAL.parent.mkdir()
     JOURNAL.write_bytes(content)
     with pytest.raises(BenchError) as caught:
-        opened_study()
-    assert caught.value.exit_status == EXIT_BROKE
+        open_test_study()
+    assert caught.value.exit_status == EXIT_FAILURE
     assert "mlruns/optuna.log" in str(caught.value)
 
 
-def test_a_journal_whose_last_line_is_torn() -> None:
-    """As where the disk was full: what goes on from there, or says that it can't, is no crash."""
-    begun = opened_study()
-    begun.finished(begun.ask().number, (0.5,), {})
+def test_journal_with_a_torn_last_line() -> None:
+    """After a full disk: resuming works or raises a BenchError, but never crashes."""
+    opened = open_test_study()
+    opened.finished(opened.ask().number, (0.5,), {})
     with JOURNAL.open("ab") as file:
         file.write(b'{"op_code":4,"worker_id":"0a')
     try:
-        again = opened_study()
+        again = open_test_study()
         number = again.ask().number
         again.finished(number, (0.75,), {})
     except BenchError as error:
-        assert error.exit_status == EXIT_BROKE  # noqa: PT017 - either may come
+        assert error.exit_status == EXIT_FAILURE  # noqa: PT017 - either may come
     else:
-        assert [trial.values for trial in opened_study().trials] == [(0.5,), (0.75,)]
+        assert [trial.values for trial in open_test_study().trials] == [(0.5,), (0.75,)]

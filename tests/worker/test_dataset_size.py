@@ -1,4 +1,4 @@
-"""What the images take, and under which unit a stated size would be true."""
+"""Sizes of the images, and units that would make a stated size true."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.data import mnist as data
+from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.results.dataset_size import (
     DatasetSize,
     ImageBytes,
-    Part,
     Representation,
+    Subset,
     rounds_to,
 )
 from mnist_bench.worker.experiments import dataset_size
 from mnist_bench.worker.experiments.dataset_size import TEST_FILE, TRAIN_FILE
 
-PACKED = "gzip as found"
+GZIP = "gzip as found"
 
 
-def told(found: DatasetSize) -> dict[tuple[str, str], int | None]:
-    return {(each.part, each.representation): each.size_bytes for each in found.sizes}
+def sizes_by_form(measured: DatasetSize) -> dict[tuple[str, str], int | None]:
+    return {(size.part, size.representation): size.size_bytes for size in measured.sizes}
 
 
-def one(
-    size_bytes: int | None, part: Part = "training", form: Representation = "uint8"
+def single_size(
+    size_bytes: int | None, part: Subset = "training", form: Representation = "uint8"
 ) -> DatasetSize:
-    each = ImageBytes(part=part, images=1, representation=form, size_bytes=size_bytes)
-    return DatasetSize(sizes=(each,))
+    size = ImageBytes(part=part, images=1, representation=form, size_bytes=size_bytes)
+    return DatasetSize(sizes=(size,))
 
 
-# What they take
+# Measured sizes
 
 
 @pytest.fixture(scope="module")
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of four files of MNIST's shape that show nothing, the test images packed."""
+    """A folder of four blank files of MNIST's shape, the test images compressed."""
     folder = tmp_path_factory.mktemp("blank")
-    for file in data.MNIST.files:
+    for file in mnist.MNIST.files:
         header = b"".join(number.to_bytes(4, "big") for number in file.header.values())
         content = header + bytes(file.size_bytes - len(header))
         if file is TEST_FILE:
@@ -54,10 +54,10 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_files_and_arrays(blank: Path) -> None:
-    found = dataset_size.measured(data.find("auto", blank, say=lambda _: None))
-    packed = (blank / f"{TEST_FILE.name}.gz").stat().st_size
-    assert told(found) == {
-        ("training", PACKED): None,
+    found = dataset_size.measure(mnist.find("auto", blank, log=lambda _: None))
+    gzip_bytes = (blank / f"{TEST_FILE.name}.gz").stat().st_size
+    assert sizes_by_form(found) == {
+        ("training", GZIP): None,
         ("training", "IDX file"): 47_040_016,
         ("training", "uint8"): 47_040_000,
         ("training", "float32"): 188_160_000,
@@ -65,41 +65,43 @@ def test_files_and_arrays(blank: Path) -> None:
         ("training without validation", "uint8"): 43_120_000,
         ("training without validation", "float32"): 172_480_000,
         ("training without validation", "float64"): 344_960_000,
-        ("test", PACKED): packed,
+        ("test", GZIP): gzip_bytes,
         ("test", "IDX file"): 7_840_016,
         ("test", "uint8"): 7_840_000,
         ("test", "float32"): 31_360_000,
         ("test", "float64"): 62_720_000,
     }
-    assert {each.part: each.images for each in found.sizes} == {
+    assert {size.part: size.images for size in found.sizes} == {
         "training": 60_000, "training without validation": 55_000, "test": 10_000,
     }  # fmt: skip
 
 
-def test_other_images_were_never_published(blank: Path) -> None:
-    source = data.find("auto", blank, say=lambda _: None)
-    forms = [each.representation for each in dataset_size._files(source, "training", TRAIN_FILE)]
-    assert forms == [PACKED, "IDX file"]
-    mnist = source.model_copy(update={"digest": data.MNIST.digest})
-    published = next(dataset_size._files(mnist, "training", TRAIN_FILE))
+def test_other_images_have_no_published_size(blank: Path) -> None:
+    source = mnist.find("auto", blank, log=lambda _: None)
+    forms = [
+        size.representation for size in dataset_size._file_sizes(source, "training", TRAIN_FILE)
+    ]
+    assert forms == [GZIP, "IDX file"]
+    mnist_source = source.model_copy(update={"digest": mnist.MNIST.digest})
+    published = next(dataset_size._file_sizes(mnist_source, "training", TRAIN_FILE))
     assert (published.representation, published.size_bytes) == ("gzip as published", 9_912_422)
 
 
-def test_the_sample_is_no_such_file(sample: Source) -> None:
-    found = dataset_size.measured(sample)
-    assert {each.representation for each in found.sizes} == {"uint8", "float32", "float64"}
-    assert told(found)["training", "uint8"] == 4_500 * 784
-    assert told(found)["training without validation", "float32"] == 4_000 * 784 * 4
+def test_the_sample_has_no_idx_files(sample: Source) -> None:
+    found = dataset_size.measure(sample)
+    assert {size.representation for size in found.sizes} == {"uint8", "float32", "float64"}
+    assert sizes_by_form(found)["training", "uint8"] == 4_500 * 784
+    assert sizes_by_form(found)["training without validation", "float32"] == 4_000 * 784 * 4
 
 
-def test_arrays_take_what_numpy_says(sample: Source) -> None:
-    pixels = data.load(sample).test_images.pixels
-    found = told(dataset_size.measured(sample))
+def test_array_sizes_agree_with_numpy(sample: Source) -> None:
+    pixels = mnist.load(sample).test_images.pixels
+    found = sizes_by_form(dataset_size.measure(sample))
     for name in ("uint8", "float32", "float64"):
         assert found["test", name] == pixels.astype(np.dtype(name)).nbytes
 
 
-# What is stated
+# Stated sizes
 
 
 @pytest.mark.parametrize(
@@ -113,37 +115,37 @@ def test_arrays_take_what_numpy_says(sample: Source) -> None:
     ],
 )
 def test_a_size_that_makes_the_statement_true(size_bytes: int, unit: str) -> None:
-    (reading,) = one(size_bytes).readings("0.099")
+    (reading,) = single_size(size_bytes).readings("0.099")
     assert (reading.unit, reading.part, reading.representation) == (unit, "training", "uint8")
     assert reading.value == pytest.approx(0.099, abs=0.000501)
 
 
 @pytest.mark.parametrize("size_bytes", [98_499_999, 99_500_001, 9_912_422, 172_480_000, 1, None])
-def test_a_size_that_does_not(size_bytes: int | None) -> None:
-    assert one(size_bytes).readings("0.099") == ()
+def test_a_size_that_does_not_make_the_statement_true(size_bytes: int | None) -> None:
+    assert single_size(size_bytes).readings("0.099") == ()
 
 
-def test_the_test_images_are_not_what_is_stated() -> None:
-    assert one(99_000_000, part="test").readings("0.099") == ()
+def test_test_images_do_not_count_for_the_statement() -> None:
+    assert single_size(99_000_000, part="test").readings("0.099") == ()
 
 
-def test_a_slipped_digit() -> None:
-    published = one(9_912_422, form="gzip as published")
+def test_a_value_off_by_a_factor_of_ten() -> None:
+    published = single_size(9_912_422, form="gzip as published")
     (reading,) = published.readings("0.0099")
     assert (reading.unit, reading.representation) == ("GB", "gzip as published")
 
 
-def test_no_form_of_mnist_makes_the_papers_statement_true(blank: Path) -> None:
-    source = data.find("auto", blank, say=lambda _: None)
-    mnist = source.model_copy(update={"digest": data.MNIST.digest})
-    files = tuple(dataset_size._files(mnist, "training", TRAIN_FILE))
-    found = DatasetSize(sizes=(*dataset_size.measured(source).sizes, *files))
+def test_no_representation_of_mnist_makes_the_papers_statement_true(blank: Path) -> None:
+    source = mnist.find("auto", blank, log=lambda _: None)
+    mnist_source = source.model_copy(update={"digest": mnist.MNIST.digest})
+    files = tuple(dataset_size._file_sizes(mnist_source, "training", TRAIN_FILE))
+    found = DatasetSize(sizes=(*dataset_size.measure(source).sizes, *files))
     assert found.readings("0.099") == ()
     assert found.readings("0.047") != ()
 
 
 @given(st.integers(-999, 999), st.integers(0, 6))
-def test_what_is_printed_rounds_to_itself(digits: int, places: int) -> None:
+def test_a_rounded_value_rounds_to_itself(digits: int, places: int) -> None:
     value = digits / 10**places
     assert rounds_to(value, f"{value:.{places}f}")
     assert not rounds_to(value + 0.51 / 10**places, f"{value:.{places}f}")

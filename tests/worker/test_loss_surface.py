@@ -1,4 +1,4 @@
-"""A small network's loss and gradient, against finite differences and against one another."""
+"""Loss and gradient of the small network, compared with NumPy and finite differences."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ Array = npt.NDArray[np.float64]
 
 DATASET = Dataset(train=random_images(30, 1), validation=random_images(20, 2), test=None)
 EVERY = np.arange(30, dtype=np.int32)[np.newaxis]
-"""All the training images as one batch."""
+"""All training images as one batch."""
 
 
-def made(seed: int = 0, **changes: object) -> LossSurface:
+def surface(seed: int = 0, **changes: object) -> LossSurface:
     return LossSurface(DATASET, seed, **{"filters": (2, 3)} | changes)
 
 
 def convolved(x: Array, kernel: Array, bias: Array) -> Array:
-    """Every second place of each side, then ReLU: (n, 2h, 2w, c) to (n, h, w, outputs)."""
-    around = np.pad(x, [(0, 0), (1, 2), (1, 2), (0, 0)])
-    windows = sliding_window_view(around, (5, 5), axis=(1, 2))[:, ::2, ::2]  # (n, h, w, c, 5, 5)
+    """Convolution of stride 2, bias and ReLU: (n, 2h, 2w, c) to (n, h, w, outputs)."""
+    padded = np.pad(x, [(0, 0), (1, 2), (1, 2), (0, 0)])
+    windows = sliding_window_view(padded, (5, 5), axis=(1, 2))[:, ::2, ::2]  # (n, h, w, c, 5, 5)
     return np.maximum(np.einsum("nhwcij,ijco->nhwo", windows, kernel) + bias, 0)
 
 
 def loss_by_hand(weights: Array) -> float:
-    """The loss over all training images in plain NumPy, float64."""
+    """Loss over all training images in NumPy, float64."""
     shapes = [(5, 5, 1, 2), (5, 5, 2, 3), (147, 10), (2,), (3,), (10,)]
     ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-    parts = zip(np.split(weights, ends), shapes, strict=True)
-    kernel1, kernel2, output, bias1, bias2, bias = (part.reshape(shape) for part, shape in parts)
+    tensors = zip(np.split(weights, ends), shapes, strict=True)
+    kernel1, kernel2, output, bias1, bias2, bias = (x.reshape(shape) for x, shape in tensors)
     x = DATASET.train.pixels[..., np.newaxis] / 255
     x = convolved(convolved(x, kernel1, bias1), kernel2, bias2).reshape(30, -1)
     logits = x @ output + bias
-    own = logits[np.arange(30), DATASET.train.labels]
-    return float((np.log(np.exp(logits).sum(axis=1)) - own).mean())
+    true_logits = logits[np.arange(30), DATASET.train.labels]
+    return float((np.log(np.exp(logits).sum(axis=1)) - true_logits).mean())
 
 
-def test_parameters_by_hand() -> None:
+def test_parameter_count_by_hand() -> None:
     # 5·5·1·2 + 2, 5·5·2·3 + 3, 7·7·3·10 + 10
-    assert len(made().weights()) == 52 + 153 + 1_480
+    assert len(surface().weights()) == 52 + 153 + 1_480
     assert len(LossSurface(DATASET, 0).weights()) == 156 + 1_812 + 5_890
 
 
-def test_the_loss_is_that_of_plain_numpy() -> None:
-    hill = made()
-    assert hill.whole()[0] == pytest.approx(loss_by_hand(hill.weights()), rel=1e-6)
+def test_loss_agrees_with_numpy() -> None:
+    tested = surface()
+    assert tested.loss_and_gradient()[0] == pytest.approx(loss_by_hand(tested.weights()), rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_gradient_agrees_with_finite_differences(seed: int) -> None:
-    hill = made(seed)
-    weights, (_, gradient) = hill.weights().astype(np.float64), hill.whole()
+def test_gradient_agrees_with_finite_differences(seed: int) -> None:
+    tested = surface(seed)
+    weights, (_, gradient) = tested.weights().astype(np.float64), tested.loss_and_gradient()
     random = np.random.default_rng(seed)
-    # A direction for each of the network's parts, so that none of them hides behind another.
+    # A direction per tensor, so that each of them is tested.
     for start, end in itertools.pairwise(np.cumsum([0, 50, 150, 1_470, 2, 3, 10])):
         step = np.zeros_like(weights)
         step[start:end] = 1e-8 * random.standard_normal(end - start)
@@ -71,25 +71,25 @@ def test_the_gradient_agrees_with_finite_differences(seed: int) -> None:
         assert rise == pytest.approx(2 * float(gradient @ step), rel=1e-4, abs=1e-14)
 
 
-def test_pieces_and_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, (loss, gradient) = made(), made().whole()
-    monkeypatch.setattr(loss_surface, "_PIECE_IMAGES", 7)  # the last piece is a short one
-    pieces = made(parts=2)
-    assert pieces.whole()[0] == pytest.approx(loss, rel=1e-5)
-    np.testing.assert_allclose(pieces.whole()[1], gradient, rtol=1e-3, atol=1e-6)
-    assert pieces.scored() == pytest.approx(whole.scored(), rel=1e-5)
+def test_pieces_and_shards_do_not_change_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, (loss, gradient) = surface(), surface().loss_and_gradient()
+    monkeypatch.setattr(loss_surface, "_PIECE_IMAGES", 7)  # the last piece is shorter
+    pieces = surface(shards=2)
+    assert pieces.loss_and_gradient()[0] == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(pieces.loss_and_gradient()[1], gradient, rtol=1e-3, atol=1e-6)
+    assert pieces.score() == pytest.approx(whole.score(), rel=1e-5)
 
 
-def test_one_batch_of_all_images_is_a_full_batch() -> None:
-    hill = made()
-    before, (_, gradient) = hill.weights(), hill.whole()
-    hill.descend(EVERY, 0.25)
-    np.testing.assert_allclose(hill.weights(), before - 0.25 * gradient, rtol=1e-4, atol=1e-6)
+def test_one_batch_of_all_images_equals_a_full_batch() -> None:
+    tested = surface()
+    before, (_, gradient) = tested.weights(), tested.loss_and_gradient()
+    tested.apply_updates(EVERY, 0.25)
+    np.testing.assert_allclose(tested.weights(), before - 0.25 * gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_single_samples_follow_one_another() -> None:
-    hill, by_hand = made(), made()
-    hill.descend(np.array([[4], [9], [4]], np.int32), 0.1)
+def test_single_samples_are_applied_in_order() -> None:
+    tested, by_hand = surface(), surface()
+    tested.apply_updates(np.array([[4], [9], [4]], np.int32), 0.1)
     for image in (4, 9, 4):
         one = Dataset(
             train=type(DATASET.train)(
@@ -98,43 +98,43 @@ def test_single_samples_follow_one_another() -> None:
             validation=DATASET.validation,
             test=None,
         )
-        there = LossSurface(one, 0, filters=(2, 3))
-        there.take(by_hand.weights())
-        by_hand.take(by_hand.weights() - np.float32(0.1) * there.whole()[1])
-    np.testing.assert_allclose(hill.weights(), by_hand.weights(), rtol=1e-4, atol=1e-6)
+        one_image = LossSurface(one, 0, filters=(2, 3))
+        one_image.set_weights(by_hand.weights())
+        by_hand.set_weights(by_hand.weights() - np.float32(0.1) * one_image.loss_and_gradient()[1])
+    np.testing.assert_allclose(tested.weights(), by_hand.weights(), rtol=1e-4, atol=1e-6)
 
 
-def test_no_updates_change_nothing() -> None:
-    hill = made()
-    before = hill.weights()
-    hill.descend(np.zeros((0, 5), np.int32), 0.1)
-    np.testing.assert_array_equal(hill.weights(), before)
+def test_zero_updates_change_nothing() -> None:
+    tested = surface()
+    before = tested.weights()
+    tested.apply_updates(np.zeros((0, 5), np.int32), 0.1)
+    np.testing.assert_array_equal(tested.weights(), before)
 
 
-def test_what_is_put_in_place_comes_back() -> None:
-    hill = made()
-    weights = np.random.default_rng(0).standard_normal(len(hill.weights())).astype(np.float32)
-    hill.take(weights)
-    np.testing.assert_array_equal(hill.weights(), weights)
+def test_set_weights_round_trip() -> None:
+    tested = surface()
+    weights = np.random.default_rng(0).standard_normal(len(tested.weights())).astype(np.float32)
+    tested.set_weights(weights)
+    np.testing.assert_array_equal(tested.weights(), weights)
 
 
-def test_the_seed_settles_the_weights() -> None:
-    assert (made(1).weights() == made(1).weights()).all()
-    assert (made(1).weights() != made(2).weights()).any()
+def test_the_seed_determines_the_weights() -> None:
+    assert (surface(1).weights() == surface(1).weights()).all()
+    assert (surface(1).weights() != surface(2).weights()).any()
 
 
-def test_weights_of_zero_know_nothing() -> None:
-    hill = made()
-    hill.take(np.zeros(len(hill.weights())))
-    loss, accuracy = hill.scored()
+def test_zero_weights_predict_uniformly() -> None:
+    tested = surface()
+    tested.set_weights(np.zeros(len(tested.weights())))
+    loss, accuracy = tested.score()
     assert loss == pytest.approx(math.log(10), rel=1e-6)
-    assert accuracy == np.mean(DATASET.validation.labels == 0), "of equals the first is taken"
+    assert accuracy == np.mean(DATASET.validation.labels == 0), "of equal logits the first wins"
 
 
-def test_the_loss_is_told_of_the_first_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_is_measured_on_the_first_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss_surface, "LOSS_IMAGES", 8)
-    hill = made()
+    tested = surface()
     pixels, labels = DATASET.train.pixels[:8], DATASET.train.labels[:8].astype(np.int32)
-    each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, hill.logits(pixels))
-    assert hill.loss_images == 8
-    assert hill.scored()[0] == pytest.approx(float(tf.reduce_mean(each)), rel=1e-5)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tested.logits(pixels))
+    assert tested.loss_images == 8
+    assert tested.score()[0] == pytest.approx(float(tf.reduce_mean(losses)), rel=1e-5)

@@ -1,4 +1,4 @@
-"""Learning rates over a training, against values by hand."""
+"""Learning rate schedules by hand."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ SCHEDULES: tuple[Schedule, ...] = ("constant", "one-cycle", "cosine")
 
 
 def rates(schedule: Schedule, total: int, peak: float = 0.5) -> list[float]:
-    asked = PaperCnnHyperparameters(learning_rate=peak, schedule=schedule)
-    return learning_rates(asked, 0, total, total).tolist()
+    hyperparameters = PaperCnnHyperparameters(learning_rate=peak, schedule=schedule)
+    return learning_rates(hyperparameters, 0, total, total).tolist()
 
 
-def test_constant() -> None:
-    asked = PaperCnnHyperparameters(learning_rate=0.001)
-    found = learning_rates(asked, 7, 3, 10)
+def test_constant_schedule() -> None:
+    hyperparameters = PaperCnnHyperparameters(learning_rate=0.001)
+    found = learning_rates(hyperparameters, 7, 3, 10)
     assert found.dtype == np.float32
     assert found.tolist() == [np.float32(0.001)] * 3
 
 
-def test_cosine_goes_down_along_half_a_wave() -> None:
+def test_cosine_schedule_by_hand() -> None:
     third = 0.5 * (1 + np.cos(np.pi / 3)) / 2
     assert rates("cosine", 6)[::2] == pytest.approx([0.5, third, 0.5 - third])
 
 
-def test_one_cycle_goes_up_for_three_tenths_and_down_to_nothing() -> None:
+def test_one_cycle_schedule_by_hand() -> None:
     found = rates("one-cycle", 100)
     assert found[0] == pytest.approx(0.02)
     assert found[15] == pytest.approx((0.02 + 0.5) / 2)
@@ -42,10 +42,12 @@ def test_one_cycle_goes_up_for_three_tenths_and_down_to_nothing() -> None:
 
 
 @given(st.sampled_from(SCHEDULES), st.integers(1, 300), st.data())
-def test_pieces_are_the_whole(schedule: Schedule, total: int, data: st.DataObject) -> None:
+def test_slices_agree_with_the_whole_schedule(
+    schedule: Schedule, total: int, data: st.DataObject
+) -> None:
     first = data.draw(st.integers(0, total - 1))
     count = data.draw(st.integers(0, total - first))
-    asked = PaperCnnHyperparameters(learning_rate=0.5, schedule=schedule)
-    piece = learning_rates(asked, first, count, total).tolist()
-    assert piece == rates(schedule, total)[first : first + count]
-    assert all(0 < rate <= 0.5 for rate in piece)
+    hyperparameters = PaperCnnHyperparameters(learning_rate=0.5, schedule=schedule)
+    part = learning_rates(hyperparameters, first, count, total).tolist()
+    assert part == rates(schedule, total)[first : first + count]
+    assert all(0 < rate <= 0.5 for rate in part)

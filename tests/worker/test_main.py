@@ -1,4 +1,4 @@
-"""The training process as its parent sees it: the real one, on the embedded sample."""
+"""The real worker process on the embedded sample."""
 
 from __future__ import annotations
 
@@ -41,12 +41,14 @@ COMMAND = (sys.executable, "-P", "-m", "mnist_bench.worker")
 GRID = Grid(first=1, every=20)
 
 
-def request(sample: Source, folder: Path, rows: tuple[int, ...], **changes: Any) -> Request:
+def make_request(
+    sample: Source, folder: Path, step_counts: tuple[int, ...], **changes: Any
+) -> Request:
     values: dict[str, Any] = {
         "model": "paper-cnn",
         "hyperparameters": PaperCnnHyperparameters(),
         "training_seed": 5,
-        "rows": rows,
+        "step_counts": step_counts,
         "grid": GRID,
         "source": sample,
         "execution": Execution(threads=2),
@@ -58,30 +60,24 @@ def request(sample: Source, folder: Path, rows: tuple[int, ...], **changes: Any)
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker that listens and speaks.
-
-    Attributes:
-        process: Of it.
-        ears: Its standard input.
-        mouth: Its standard output.
-    """
+    """A running worker with its standard input and output."""
 
     process: subprocess.Popen[bytes]
-    ears: IO[bytes]
-    mouth: IO[bytes]
+    stdin: IO[bytes]
+    stdout: IO[bytes]
 
-    def tell(self, line: str) -> None:
-        self.ears.write(line.encode() + b"\n")
-        self.ears.flush()
+    def send(self, line: str) -> None:
+        self.stdin.write(line.encode() + b"\n")
+        self.stdin.flush()
 
     def messages(self) -> Iterator[Message]:
-        """Every line of its standard output must be a message."""
-        return map(protocol.parse, self.mouth)
+        """Parse the lines of standard output, all of which must be messages."""
+        return map(protocol.parse, self.stdout)
 
 
 @contextmanager
 def started(log: Path) -> Iterator[Worker]:
-    """A worker that does not outlive its test."""
+    """Start a worker, and kill it at the end."""
     with (
         log.open("wb") as stderr,
         subprocess.Popen(
@@ -98,19 +94,19 @@ def started(log: Path) -> Iterator[Worker]:
 
 @dataclass(frozen=True)
 class Training:
-    """What came of a request.
+    """Result of a request.
 
     Attributes:
-        folder: Where the worker put files.
-        messages: What it said.
-        exit_status: How it ended, its standard input still open.
-        row_seconds: From its start to what it said of each row's end.
+        folder: Where the worker wrote files.
+        messages: Its messages.
+        exit_status: Exit status, with standard input still open.
+        end_seconds: From its start to the message about the end of each step count.
     """
 
     folder: Path
     messages: list[Message]
     exit_status: int
-    row_seconds: list[float]
+    end_seconds: list[float]
 
     @property
     def evaluations(self) -> list[Evaluation]:
@@ -120,52 +116,52 @@ class Training:
     def ends(self) -> list[StepCountDone]:
         return [message for message in self.messages if isinstance(message, StepCountDone)]
 
-    def predictions(self, row: int) -> dict[str, Any]:
-        path = self.folder / str(row) / "predictions.npz"
+    def predictions(self, step_count: int) -> dict[str, Any]:
+        path = self.folder / str(step_count) / "predictions.npz"
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
 
 
-def train(asked: Request) -> Training:
-    """Have a request served, from its first line to the process's end."""
-    folder = Path(asked.folder)
-    messages, row_seconds = [], []
-    begin, started_at = time.perf_counter(), time.time()
+def train(request: Request) -> Training:
+    """Run a request in a worker process."""
+    folder = Path(request.folder)
+    messages, end_seconds = [], []
+    start, started_at = time.perf_counter(), time.time()
     with started(folder / "worker.log") as worker:
-        worker.tell(asked.model_copy(update={"started_at": started_at}).model_dump_json())
+        worker.send(request.model_copy(update={"started_at": started_at}).model_dump_json())
         for message in worker.messages():
             messages.append(message)
             if isinstance(message, Ready):
-                worker.tell("go")
+                worker.send("go")
             if isinstance(message, StepCountDone):
-                row_seconds.append(time.perf_counter() - begin)
+                end_seconds.append(time.perf_counter() - start)
         exit_status = worker.process.wait(60)
-    return Training(folder, messages, exit_status, row_seconds)
+    return Training(folder, messages, exit_status, end_seconds)
 
 
 @pytest.fixture(scope="module")
 def training(sample: Source, tmp_path_factory: pytest.TempPathFactory) -> Training:
-    """Two rows, the first of which ends off the grid; weights are kept."""
+    """Two step counts, the first of which is off the grid; weights are saved."""
     folder = tmp_path_factory.mktemp("training")
-    return train(request(sample, folder, (30, 60), save_weights=True))
+    return train(make_request(sample, folder, (30, 60), save_weights=True))
 
 
 @pytest.fixture(scope="module")
 def shorter(sample: Source, tmp_path_factory: pytest.TempPathFactory) -> Training:
-    """The first of the two rows alone, in a process of its own that resets no marks."""
+    """Only the first step count, in a process that does not reset the peak memory."""
     folder = tmp_path_factory.mktemp("shorter")
-    return train(request(sample, folder, (30,), phase_peaks=False))
+    return train(make_request(sample, folder, (30,), phase_peaks=False))
 
 
-# A training
+# Messages and files
 
 
-def in_words(message: Message) -> str:
+def describe(message: Message) -> str:
     match message:
         case Phase():
             return message.name
         case EvaluationMessage():
-            return f"scored at {message.evaluation.step}"
+            return f"evaluated at {message.evaluation.step}"
         case SampleMessage():
             return f"trained to {message.step}"
         case StepCountDone():
@@ -175,25 +171,25 @@ def in_words(message: Message) -> str:
     return message.kind
 
 
-def test_messages_in_their_order(training: Training) -> None:
-    assert [in_words(message) for message in training.messages] == [
+def test_message_order(training: Training) -> None:
+    assert [describe(message) for message in training.messages] == [
         "import",
         "data",
         "ready",
         "calibrated at 0",
         "trace",
         "trained to 1",
-        "scored at 1",
+        "evaluated at 1",
         "trained to 21",
-        "scored at 21",
+        "evaluated at 21",
         "trained to 30",
-        "scored at 30",
+        "evaluated at 30",
         "calibrated at 30",
         "ended 30",
         "trained to 41",
-        "scored at 41",
+        "evaluated at 41",
         "trained to 60",
-        "scored at 60",
+        "evaluated at 60",
         "calibrated at 60",
         "ended 60",
         "done",
@@ -201,7 +197,7 @@ def test_messages_in_their_order(training: Training) -> None:
     assert training.exit_status == 0
 
 
-def test_it_learns(training: Training) -> None:
+def test_accuracy_rises(training: Training) -> None:
     accuracies = [evaluation.test_accuracy for evaluation in training.evaluations]
     assert accuracies[0] < accuracies[-1]
     assert accuracies[-1] > 0.5
@@ -222,12 +218,12 @@ def test_seconds_by_phase(training: Training) -> None:
 
 
 def test_phases_add_up_to_the_life_of_the_process(training: Training) -> None:
-    """As seen from outside; in truth nearer, but the message may wait for its reader."""
-    for end, seconds in zip(training.ends, training.row_seconds, strict=True):
+    """Approximately, because a message may wait for its reader."""
+    for end, seconds in zip(training.ends, training.end_seconds, strict=True):
         assert sum(end.seconds.values()) == pytest.approx(seconds, rel=0.1, abs=0.5)
 
 
-def test_seconds_in_training_rise(training: Training) -> None:
+def test_train_seconds_rise(training: Training) -> None:
     samples = [message for message in training.messages if isinstance(message, SampleMessage)]
     assert all(a.train_seconds < b.train_seconds for a, b in pairwise(samples))
 
@@ -236,7 +232,7 @@ def test_peak_memory(training: Training) -> None:
     first, second = training.ends
     assert first.memory_method == second.memory_method
     if first.memory_method is None:
-        pytest.skip("this system does not tell")
+        pytest.skip("this system does not report it")
     assert first.peak_rss_bytes is not None
     assert second.peak_rss_bytes is not None
     assert 200 * 2**20 < first.peak_rss_bytes <= second.peak_rss_bytes < 1.2e9
@@ -245,13 +241,13 @@ def test_peak_memory(training: Training) -> None:
 def test_peak_memory_by_phase(training: Training) -> None:
     first, second = training.ends
     if not second.phase_peak_rss_bytes:
-        pytest.skip("this system does not let the mark be reset")
+        pytest.skip("this system can't reset the peak")
     for end in training.ends:
         assert set(end.phase_peak_rss_bytes) == set(PHASES)
         assert max(end.phase_peak_rss_bytes.values()) == end.peak_rss_bytes
     peaks = second.phase_peak_rss_bytes
     assert all(first.phase_peak_rss_bytes[name] <= peaks[name] for name in PHASES)
-    # TensorFlow is there before the data is, and the graph comes last.
+    # TensorFlow is imported before the data is loaded, and the graph is built last.
     assert 50 * 2**20 < peaks["import"] < peaks["data"] < peaks["train"]
 
 
@@ -269,7 +265,7 @@ def test_stretches_of_the_training(training: Training) -> None:
     last = training.evaluations[-1]
     assert sum(stretch.train_seconds for stretch in stretches) == pytest.approx(last.train_seconds)
     for stretch in stretches:
-        # The counters are read just outside of the training's own clock.
+        # The counters are read just outside of the timed region.
         assert stretch.seen.wall_seconds >= stretch.train_seconds
         assert stretch.seen.own_cpu_seconds > 0
         assert stretch.rss_bytes is not None
@@ -285,33 +281,33 @@ def test_calibrations(training: Training) -> None:
         assert message.surroundings.memory_total_bytes is not None
 
 
-def test_predictions_stand_for_the_accuracies(sample: Source, training: Training) -> None:
+def test_predictions_agree_with_the_accuracies(sample: Source, training: Training) -> None:
     labels = mnist.load(sample).test.labels
     at = {evaluation.step: evaluation for evaluation in training.evaluations}
     grid = {30: (1, 21), 60: (1, 21, 41)}
-    for row, steps in grid.items():
-        arrays = training.predictions(row)
+    for step_count, steps in grid.items():
+        arrays = training.predictions(step_count)
         assert {name: (array.dtype, array.shape) for name, array in arrays.items()} == {
             "final_label": (np.uint8, (500,)),
             "final_probability": (np.float16, (500,)),
             "selected_label": (np.uint8, (500,)),
             "selected_probability": (np.float16, (500,)),
         }
-        chosen = max(steps, key=lambda step: at[step].validation_accuracy)
-        assert np.mean(arrays["final_label"] == labels) == at[row].test_accuracy
-        assert np.mean(arrays["selected_label"] == labels) == at[chosen].test_accuracy
+        selected = max(steps, key=lambda step: at[step].validation_accuracy)
+        assert np.mean(arrays["final_label"] == labels) == at[step_count].test_accuracy
+        assert np.mean(arrays["selected_label"] == labels) == at[selected].test_accuracy
         for name in ("final_probability", "selected_probability"):
             assert np.all((arrays[name] >= 0.099) & (arrays[name] <= 1))
 
 
-def test_weights_are_kept_where_they_are_asked_for(training: Training, shorter: Training) -> None:
+def test_weights_are_written_only_if_requested(training: Training, shorter: Training) -> None:
     assert {path.name for path in (shorter.folder / "30").iterdir()} == {"predictions.npz"}
     weights = {}
-    for row in (30, 60):
-        with np.load(training.folder / str(row) / "weights.npz", allow_pickle=False) as arrays:
-            weights[row] = dict(arrays)
-        assert sum(values.size for values in weights[row].values()) == PARAMETER_COUNT
-        assert {values.dtype for values in weights[row].values()} == {np.dtype(np.float32)}
+    for steps in (30, 60):
+        with np.load(training.folder / str(steps) / "weights.npz", allow_pickle=False) as arrays:
+            weights[steps] = dict(arrays)
+        assert sum(values.size for values in weights[steps].values()) == PARAMETER_COUNT
+        assert {values.dtype for values in weights[steps].values()} == {np.dtype(np.float32)}
     assert not np.array_equal(weights[30]["output_weights"], weights[60]["output_weights"])
 
 
@@ -326,27 +322,27 @@ def test_a_short_training_is_a_prefix_of_a_long_one_bit_for_bit(
             evaluation.train_loss,
         )
 
-    ours = [repeatable(evaluation) for evaluation in shorter.evaluations]
-    assert [step for step, *_ in ours] == [1, 21, 30]
-    assert ours == [repeatable(evaluation) for evaluation in training.evaluations[:3]]
+    short = [repeatable(evaluation) for evaluation in shorter.evaluations]
+    assert [step for step, *_ in short] == [1, 21, 30]
+    assert short == [repeatable(evaluation) for evaluation in training.evaluations[:3]]
     once, again = training.predictions(30), shorter.predictions(30)
     assert all(np.array_equal(once[name], again[name]) for name in once)
 
 
-# The parent goes away
+# End of the parent
 
 
-def test_without_the_word_to_go_nothing_is_trained(sample: Source, tmp_path: Path) -> None:
+def test_without_go_nothing_is_trained(sample: Source, tmp_path: Path) -> None:
     with started(tmp_path / "worker.log") as worker:
-        worker.tell(request(sample, tmp_path, (30,)).model_dump_json())
-        worker.ears.close()
+        worker.send(make_request(sample, tmp_path, (30,)).model_dump_json())
+        worker.stdin.close()
         messages = list(worker.messages())
         assert worker.process.wait(60) == 1
-    assert [in_words(message) for message in messages] == ["import", "data", "ready", "failure"]
+    assert [describe(message) for message in messages] == ["import", "data", "ready", "failure"]
 
 
-def test_it_ends_with_its_parent_and_not_with_ctrl_c(sample: Source, tmp_path: Path) -> None:
-    asked = request(
+def test_the_worker_ends_with_its_parent_but_ignores_ctrl_c(sample: Source, tmp_path: Path) -> None:
+    request = make_request(
         sample,
         tmp_path,
         (1_000_000,),
@@ -354,38 +350,38 @@ def test_it_ends_with_its_parent_and_not_with_ctrl_c(sample: Source, tmp_path: P
         hyperparameters=PaperCnnHyperparameters(batch_size=1),
     )
     with started(tmp_path / "worker.log") as worker:
-        worker.tell(asked.model_dump_json())
+        worker.send(request.model_dump_json())
         messages = worker.messages()
         for message in messages:
             if isinstance(message, Ready):
-                worker.tell("go")
+                worker.send("go")
             if isinstance(message, SampleMessage):
                 break
-        if os.name == "posix":  # a terminal sends it to every process in it
+        if os.name == "posix":  # a terminal sends it to all of its processes
             worker.process.send_signal(signal.SIGINT)
             assert any(isinstance(message, SampleMessage) for message in messages)
-        worker.ears.close()
-        last_words = [message.kind for message in messages]
+        worker.stdin.close()
+        remaining = [message.kind for message in messages]
         assert worker.process.wait(60) == 1
-    assert set(last_words) <= {"sample", "evaluation"}
+    assert set(remaining) <= {"sample", "evaluation"}
 
 
-def test_nothing_is_left_in_the_systems_folder(
+def test_no_temporary_files_are_left(
     sample: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = tmp_path / "temporary"
-    left.mkdir()
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     for name in ("TMPDIR", "TEMP", "TMP"):
-        monkeypatch.setenv(name, str(left))
-    assert train(request(sample, tmp_path, (2,))).exit_status == 0
-    assert list(left.iterdir()) == []
+        monkeypatch.setenv(name, str(temporary))
+    assert train(make_request(sample, tmp_path, (2,))).exit_status == 0
+    assert list(temporary.iterdir()) == []
 
 
-# Faults
+# Errors
 
 
-@pytest.mark.parametrize("line", ["", "no request", '{"model": "paper-cnn"}'])
-def test_a_broken_request_is_answered(line: str) -> None:
+@pytest.mark.parametrize("line", ["", "not a request", '{"model": "paper-cnn"}'])
+def test_an_invalid_request_is_answered_with_a_failure(line: str) -> None:
     done = subprocess.run(
         COMMAND, input=f"{line}\n".encode() if line else b"", capture_output=True, check=False
     )
@@ -397,15 +393,15 @@ def test_a_broken_request_is_answered(line: str) -> None:
     assert b"Traceback" in done.stderr
 
 
-def test_nothing_but_messages_reaches_the_parent() -> None:
+def test_only_messages_reach_the_parent() -> None:
     code = """
 import os
 from mnist_bench.results import protocol
-from mnist_bench.worker import __main__ as worker
-say = worker._speaker(worker._private_stdout())
+from mnist_bench.worker import __main__
+send = __main__._message_writer(__main__._private_stdout())
 print("printed")
 os.write(1, b"written")
-say(protocol.Done())
+send(protocol.Done())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert [protocol.parse(line) for line in done.stdout.splitlines()] == [protocol.Done()]
@@ -413,13 +409,13 @@ say(protocol.Done())
     assert b"written" in done.stderr
 
 
-def test_what_tracks_and_tunes_is_not_loaded_where_it_is_measured() -> None:
-    """TensorFlow loads Keras, and Keras what it finds: a contract on our imports can't see it."""
+def test_tracking_and_tuning_libraries_are_not_imported() -> None:
+    """TensorFlow imports Keras, which imports what it finds: import linting can't detect that."""
     code = """
 import sys
-from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import tensorflow_setup
 from mnist_bench.scenarios.execution import Execution
-engine.start(Execution(threads=1))
+tensorflow_setup.start(Execution(threads=1))
 import mnist_bench.worker.trainer
 print([name for name in ("mlflow", "optuna", "pandas") if sys.modules.get(name)])
 """
@@ -427,20 +423,20 @@ print([name for name in ("mlflow", "optuna", "pandas") if sys.modules.get(name)]
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("users", "expected"), [(None, "1"), ("0", "0")])
-def test_onednn_is_on_unless_the_user_says_otherwise(users: str | None, expected: str) -> None:
-    """TensorFlow's own default leaves it off where a processor has AVX2 alone."""
+@pytest.mark.parametrize(("user_value", "expected"), [(None, "1"), ("0", "0")])
+def test_onednn_is_enabled_unless_set_by_the_user(user_value: str | None, expected: str) -> None:
+    """By default, TensorFlow disables it on processors with AVX2 only."""
     code = """
 import os
-from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import tensorflow_setup
 from mnist_bench.scenarios.execution import Execution
-engine.start(Execution(threads=1))
+tensorflow_setup.start(Execution(threads=1))
 print(os.environ["TF_ENABLE_ONEDNN_OPTS"])
 """
     name = "TF_ENABLE_ONEDNN_OPTS"
     env = {key: value for key, value in os.environ.items() if key != name}
-    if users is not None:
-        env[name] = users
+    if user_value is not None:
+        env[name] = user_value
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
     )

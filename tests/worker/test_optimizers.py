@@ -1,4 +1,4 @@
-"""Optimizers, held against their formulas in NumPy."""
+"""Optimizers, compared with their formulas in NumPy."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ UPDATES = 7
 
 
 def gradients() -> list[Array]:
-    """Large and small ones, of both signs; as small as Adam's epsilon, and none at all."""
+    """Large and small gradients of both signs, one of the size of Adam's epsilon, and 0."""
     shape = np.array([1.0, -1e-3, 1e-8, 0.0])
     return [shape * (t if t % 3 else -2 * t) for t in range(1, UPDATES + 1)]
 
 
-def updated(name: Optimizer, rates: list[float]) -> list[Array]:
-    """The values of a variable after each update, from 0 on."""
+def values_after_updates(name: Optimizer, rates: list[float]) -> list[Array]:
+    """Values of a variable after each update, starting from 0."""
     variable = tf.Variable(tf.zeros(4))
     update = optimizers.make(name, [variable])
 
@@ -41,26 +41,28 @@ def updated(name: Optimizer, rates: list[float]) -> list[Array]:
 
 def test_adam_by_hand() -> None:
     values, first, second = np.zeros(4), np.zeros(4), np.zeros(4)
-    found = updated("adam", [0.001] * UPDATES)
-    for t, (gradient, ours) in enumerate(zip(gradients(), found, strict=True), start=1):
+    found = values_after_updates("adam", [0.001] * UPDATES)
+    for t, (gradient, actual) in enumerate(zip(gradients(), found, strict=True), start=1):
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient**2
         rate = 0.001 * sqrt(1 - 0.999**t) / (1 - 0.9**t)
         values -= rate * first / (np.sqrt(second) + 1e-8)
-        np.testing.assert_allclose(ours, values, rtol=1e-3, atol=2e-8)
+        np.testing.assert_allclose(actual, values, rtol=1e-3, atol=2e-8)
     assert found[-1][3] == 0
 
 
 def test_momentum_by_hand() -> None:
-    """Nesterov's, with a rate that changes."""
+    """Nesterov momentum with a changing learning rate."""
     rates = [0.1 / t for t in range(1, UPDATES + 1)]
     values, velocity = np.zeros(4), np.zeros(4)
-    for gradient, rate, ours in zip(gradients(), rates, updated("momentum", rates), strict=True):
+    for gradient, rate, actual in zip(
+        gradients(), rates, values_after_updates("momentum", rates), strict=True
+    ):
         velocity = 0.9 * velocity - rate * gradient
         values += 0.9 * velocity - rate * gradient
-        np.testing.assert_allclose(ours, values, rtol=1e-5, atol=1e-12)
+        np.testing.assert_allclose(actual, values, rtol=1e-5, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["adam", "momentum"])
-def test_a_rate_of_nothing_changes_nothing(name: Optimizer) -> None:
-    assert np.all(np.array(updated(name, [0.0] * UPDATES)) == 0)
+def test_a_learning_rate_of_0_changes_nothing(name: Optimizer) -> None:
+    assert np.all(np.array(values_after_updates(name, [0.0] * UPDATES)) == 0)

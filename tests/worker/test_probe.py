@@ -1,4 +1,4 @@
-"""What a probe finds out, and how its answer is read."""
+"""The probe and its result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.client import device_lib
 
-from mnist_bench.core.errors import EXIT_BROKE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.results.protocol import Gpu, ProbeResult
 from mnist_bench.runner import process
 from mnist_bench.scenarios.execution import Execution
@@ -20,30 +20,30 @@ from mnist_bench.worker import probe
 FLOAT32 = Execution(threads=2)
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+def fake_probe(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     monkeypatch.setattr(process, "PROBE", (sys.executable, "-c", program))
 
 
-# The answer
+# The result
 
 
-def test_the_answer_is_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = json.dumps({"gpus": [{"name": "A", "memory_bytes": None}], "bfloat16_speedup": 1.5})
-    answering(monkeypatch, f"print('a library greets'); print({answer!r})")
+def test_the_result_is_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = json.dumps({"gpus": [{"name": "A", "memory_bytes": None}], "bfloat16_speedup": 1.5})
+    fake_probe(monkeypatch, f"print('output of a library'); print({result!r})")
     found = process.probe(FLOAT32)
     assert found == ProbeResult(gpus=(Gpu(name="A", memory_bytes=None),), bfloat16_speedup=1.5)
 
 
-def test_the_question_is_the_execution(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_execution_is_sent_as_request(monkeypatch: pytest.MonkeyPatch) -> None:
     program = """
 import json, sys
-asked = json.loads(sys.stdin.readline())
-name = f"{asked['precision']} {asked['threads']}"
+execution = json.loads(sys.stdin.readline())
+name = f"{execution['precision']} {execution['threads']}"
 print(json.dumps({"gpus": [{"name": name, "memory_bytes": 1}]}))
 """
-    answering(monkeypatch, program)
-    asked = Execution(threads=3, precision="bfloat16")
-    assert process.probe(asked).gpus[0].name == "bfloat16 3"
+    fake_probe(monkeypatch, program)
+    execution = Execution(threads=3, precision="bfloat16")
+    assert process.probe(execution).gpus[0].name == "bfloat16 3"
 
 
 @pytest.mark.parametrize(
@@ -54,24 +54,24 @@ print(json.dumps({"gpus": [{"name": name, "memory_bytes": 1}]}))
         ("import os; os.abort()", "ended"),
     ],
 )
-def test_no_answer(monkeypatch: pytest.MonkeyPatch, program: str, reason: str) -> None:
-    answering(monkeypatch, program)
-    with pytest.raises(BenchError, match="could not be found out") as no:
+def test_a_probe_without_result(monkeypatch: pytest.MonkeyPatch, program: str, reason: str) -> None:
+    fake_probe(monkeypatch, program)
+    with pytest.raises(BenchError, match="can't determine what TensorFlow supports here") as no:
         process.probe(FLOAT32)
     assert reason in str(no.value)
-    assert no.value.exit_status == EXIT_BROKE
+    assert no.value.exit_status == EXIT_FAILURE
 
 
-def test_no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_can_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "PROBE", ("no-such-python",))
-    with pytest.raises(BenchError, match="could not be found out"):
+    with pytest.raises(BenchError, match="can't determine what TensorFlow supports here"):
         process.probe(FLOAT32)
 
 
-# What it finds
+# Measurements
 
 
-def test_a_real_probe_of_float32_measures_nothing() -> None:
+def test_a_real_probe_of_float32_measures_no_speedup() -> None:
     found = process.probe(FLOAT32)
     assert found.bfloat16_speedup is None
     assert found.gpus == tuple(probe.gpus())
@@ -94,33 +94,33 @@ def test_gpus_with_their_names_and_memory(monkeypatch: pytest.MonkeyPatch) -> No
     ]
 
 
-def test_the_speedup_is_of_the_turns_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turns by hand: float32 and bfloat16 one after the other, the first of each a warm-up."""
-    turns = iter([9.0, 9.0, 0.25, 0.5, 0.25, 0.5, 0.75, 0.5, 0.25, 4.0])
-    made: list[str] = []
+def test_the_first_round_is_excluded_from_the_speedup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds of float32 and bfloat16 alternate; the first of each is a warm-up."""
+    rounds = iter([9.0, 9.0, 0.25, 0.5, 0.25, 0.5, 0.75, 0.5, 0.25, 4.0])
+    precisions: list[str] = []
 
-    def trainer(*_: object, precision: str, parts: int) -> str:
-        assert parts == 3
-        made.append(precision)
+    def trainer(*_: object, precision: str, shards: int) -> str:
+        assert shards == 3
+        precisions.append(precision)
         return precision
 
     monkeypatch.setattr("mnist_bench.worker.trainer.Trainer", trainer)
-    monkeypatch.setattr(probe, "_seconds_of_a_turn", lambda _: next(turns))
-    monkeypatch.setattr(probe, "_SECONDS", 0.0)
-    monkeypatch.setattr(probe, "_LEAST_TURNS", 4)
-    assert probe.measured_speedup(3) == 0.25 / 0.5
-    assert made == ["float32", "bfloat16"]
+    monkeypatch.setattr(probe, "_round_seconds", lambda _: next(rounds))
+    monkeypatch.setattr(probe, "_MIN_SECONDS", 0.0)
+    monkeypatch.setattr(probe, "_MIN_ROUNDS", 4)
+    assert probe.measure_speedup(3) == 0.25 / 0.5
+    assert precisions == ["float32", "bfloat16"]
 
 
-# The engine
+# TensorFlow setup
 
 
-def test_a_gpu_that_has_gone_is_a_failure() -> None:
-    """Where there is a GPU, none is visible to this process."""
+def test_a_missing_gpu_raises() -> None:
+    """An existing GPU is hidden from the process."""
     code = """
-from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import tensorflow_setup
 from mnist_bench.scenarios.execution import Execution
-engine.start(Execution(threads=1, device="gpu"))
+tensorflow_setup.start(Execution(threads=1, device="gpu"))
 """
     done = subprocess.run(
         [sys.executable, "-c", f"import os\nos.environ['CUDA_VISIBLE_DEVICES'] = '-1'\n{code}"],
@@ -129,15 +129,15 @@ engine.start(Execution(threads=1, device="gpu"))
         check=False,
     )
     assert done.returncode == 1
-    assert "the GPU that was asked for is gone" in done.stderr
+    assert "the requested GPU is not available" in done.stderr
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_and_devices_are_settled(threads: int) -> None:
+def test_threads_and_devices_are_set(threads: int) -> None:
     code = f"""
-from mnist_bench.worker import tensorflow_setup as engine
+from mnist_bench.worker import tensorflow_setup
 from mnist_bench.scenarios.execution import Execution
-engine.start(Execution(threads={threads}))
+tensorflow_setup.start(Execution(threads={threads}))
 import tensorflow as tf
 of = tf.config.threading
 print(of.get_intra_op_parallelism_threads(), of.get_inter_op_parallelism_threads())

@@ -1,4 +1,4 @@
-"""The techniques that are no networks: exact where that can be had by hand."""
+"""scikit-learn baselines, compared with results by hand."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from mnist_bench.worker.sklearn_baselines import Baseline
 
 
 def images(*shades: tuple[int, int]) -> Images:
-    """Images of one shade each, with their digit: as near to each other as their shades are."""
+    """Uniform images with their digit, whose distances are those of their shades."""
     pixels = [np.full((28, 28), shade, np.uint8) for shade, _ in shades]
     return Images(np.stack(pixels), np.array([digit for _, digit in shades], np.uint8))
 
 
 LINE = images(*((shade, shade // 50) for shade in range(0, 250, 10)))
-"""Five digits, 0 to 4, each five shades wide."""
-ASKED = images((2, 0), (46, 1), (104, 2), (149, 2), (201, 4), (249, 4))
-"""46 is nearest to 50, a 1; 149 to 150, a 3: of these labels the fourth is wrong."""
-DATASET = Dataset(train=LINE, validation=ASKED, test=images((0, 0), (240, 3)))
+"""Five digits, 0 to 4, with five shades each."""
+QUERIES = images((2, 0), (46, 1), (104, 2), (149, 2), (201, 4), (249, 4))
+"""46 is nearest to 50, a 1; 149 to 150, a 3: the fourth label is wrong."""
+DATASET = Dataset(train=LINE, validation=QUERIES, test=images((0, 0), (240, 3)))
 
 
-def fitted(asked: AnyFittedHyperparameters, seed: int = 0, dataset: Dataset = DATASET) -> Baseline:
-    baseline = Baseline(dataset, asked, seed, threads=2)
+def fitted(
+    hyperparameters: AnyFittedHyperparameters, seed: int = 0, dataset: Dataset = DATASET
+) -> Baseline:
+    baseline = Baseline(dataset, hyperparameters, seed, threads=2)
     baseline.advance(1)
     return baseline
 
@@ -46,7 +48,7 @@ def test_the_nearest_neighbour_by_hand() -> None:
 
 
 def test_three_neighbours_vote_by_hand() -> None:
-    """Of 46 they are 50, 40 and 60, two of them a 1; of 104 they are 100, 110 and 90."""
+    """Neighbours of 46: 50, 40 and 60, two of them a 1; of 104: 100, 110 and 90."""
     scores = fitted(NeighboursHyperparameters(train_images=25, neighbours=3)).evaluate("validation")
     assert scores.label.tolist() == [0, 1, 2, 3, 4, 4]
     expected = np.array([1, 2 / 3, 2 / 3, 2 / 3, 2 / 3, 1], np.float16)
@@ -54,17 +56,17 @@ def test_three_neighbours_vote_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "hyperparameters",
     [
         SvmHyperparameters(train_images=25, C=100.0, gamma=1.0),
         LogisticHyperparameters(train_images=25, C=1e6, max_iterations=5_000),
     ],
 )
-def test_what_can_be_told_apart_is(asked: AnyFittedHyperparameters) -> None:
+def test_separable_images_are_classified(hyperparameters: AnyFittedHyperparameters) -> None:
     dataset = Dataset(train=LINE, validation=LINE, test=DATASET.test)
-    baseline = fitted(asked, dataset=dataset)
+    baseline = fitted(hyperparameters, dataset=dataset)
     assert baseline.evaluate("validation").accuracy >= 0.9
-    assert baseline.evaluate("test").accuracy == 0.5  # 240 is a 4, and called a 3
+    assert baseline.evaluate("test").accuracy == 0.5  # 240 is a 4, labeled as a 3
 
 
 def test_a_support_vector_machine_gives_no_probability() -> None:
@@ -77,24 +79,24 @@ def test_a_regression_gives_the_probability_of_its_digit() -> None:
     baseline = fitted(LogisticHyperparameters(train_images=25))
     scores = baseline.evaluate("test")
     rows = np.stack([np.zeros(784), np.full(784, 240 / 255)]).astype(np.float32)
-    shares = baseline._estimator.predict_proba(rows)
-    assert scores.label.tolist() == shares.argmax(axis=1).tolist()
-    assert scores.probability == pytest.approx(shares.max(axis=1), abs=1e-3)
+    probabilities = baseline._estimator.predict_proba(rows)
+    assert scores.label.tolist() == probabilities.argmax(axis=1).tolist()
+    assert scores.probability == pytest.approx(probabilities.max(axis=1), abs=1e-3)
     assert 1 / 5 < scores.probability[0] < 1
 
 
-def test_pieces_of_the_scored_images_are_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunked_prediction_agrees_with_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     baseline = fitted(SvmHyperparameters(train_images=25, C=100.0, gamma=1.0))
     whole = baseline.evaluate("validation").label
-    monkeypatch.setattr(sklearn_baselines, "_SVM_SCORED_AT_ONCE", 4)
+    monkeypatch.setattr(sklearn_baselines, "_SVM_CHUNK_IMAGES", 4)
     assert baseline.evaluate("validation").label.tolist() == whole.tolist()
     assert (
         whole.tolist()
-        == baseline._estimator.predict(sklearn_baselines._rows(ASKED.pixels)).tolist()
+        == baseline._estimator.predict(sklearn_baselines._flatten_images(QUERIES.pixels)).tolist()
     )
 
 
-def test_one_step_is_all() -> None:
+def test_exactly_one_step_is_allowed() -> None:
     baseline = Baseline(DATASET, NeighboursHyperparameters(train_images=25), 0, threads=1)
     with pytest.raises(ValueError, match="one step"):
         baseline.advance(2)
@@ -106,30 +108,30 @@ def test_one_step_is_all() -> None:
         baseline.advance(1)
 
 
-def drawn(seed: int, count: int) -> npt.NDArray[np.intp]:
-    return sklearn_baselines._drawn(25, count, seed)
+def sampled(seed: int, count: int) -> npt.NDArray[np.intp]:
+    return sklearn_baselines._sample_indices(25, count, seed)
 
 
-def test_the_seed_draws_the_images_where_not_all_are_used() -> None:
-    assert drawn(3, 10).tolist() == drawn(3, 10).tolist() != drawn(4, 10).tolist()
-    assert drawn(3, 10).tolist() == sorted(set(drawn(3, 10).tolist()))
-    assert drawn(3, 25).tolist() == drawn(4, 25).tolist() == list(range(25))
+def test_the_seed_selects_the_images_if_not_all_are_used() -> None:
+    assert sampled(3, 10).tolist() == sampled(3, 10).tolist() != sampled(4, 10).tolist()
+    assert sampled(3, 10).tolist() == sorted(set(sampled(3, 10).tolist()))
+    assert sampled(3, 25).tolist() == sampled(4, 25).tolist() == list(range(25))
     baseline = fitted(NeighboursHyperparameters(train_images=10, neighbours=1), seed=3)
     assert baseline._estimator.n_samples_fit_ == 10
 
 
-def test_without_the_test_images_nobody_can_score_them() -> None:
-    dataset = Dataset(train=LINE, validation=ASKED, test=None)
+def test_without_the_test_split_it_can_not_be_evaluated() -> None:
+    dataset = Dataset(train=LINE, validation=QUERIES, test=None)
     baseline = fitted(NeighboursHyperparameters(train_images=25), dataset=dataset)
     with pytest.raises(KeyError):
         baseline.evaluate("test")
 
 
-def test_the_libraries_keep_to_the_threads() -> None:
+def test_libraries_respect_the_thread_limit() -> None:
     with threadpoolctl.threadpool_limits(None):
-        sklearn_baselines.limit(1)
+        sklearn_baselines.limit_threads(1)
         assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
 
 
-def test_the_calibration_takes_time() -> None:
+def test_calibration_takes_time() -> None:
     assert 0 < sklearn_baselines.calibrate(1) < 60

@@ -1,4 +1,4 @@
-"""The trainer, held against the author's program written down a second time in NumPy."""
+"""The trainer, compared with a second implementation of the author's program in NumPy."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from mnist_bench.data.dataset import Dataset, Images, Source
 from mnist_bench.models.layers import Layer
 from mnist_bench.results.run import Split
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.worker import trainer as train
-from mnist_bench.worker.trainer import Trainer, shuffled_batches
+from mnist_bench.worker.trainer import _EVALUATION_IMAGES, Trainer, _loss, shuffled_batches
 
 Array = npt.NDArray[np.float64]
 
@@ -34,33 +33,32 @@ SCORED = Dataset(
     validation=random_images(500, seed=6),
     test=random_images(1_234, seed=7),
 )
-"""Splits of a whole piece, and of pieces the last of which is a short one."""
+"""Validation is one whole piece; the last piece of test is shorter."""
 
 
 @pytest.fixture(scope="module", params=[1, 3])
 def trainer(request: pytest.FixtureRequest) -> Trainer:
-    """Whole, and in parts: the test images then are eight pieces, three of them at a time."""
-    return Trainer(SCORED, SMALL_BATCHES, seed=11, parts=request.param)
+    """With one shard and with three, which evaluate test in eight pieces, three concurrently."""
+    return Trainer(SCORED, SMALL_BATCHES, seed=11, shards=request.param)
 
 
-# Steps, against the program
+# Steps, compared with the program
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of the program's own steps.
+    """Result of the reference program's steps.
 
     Attributes:
-        losses: Of each step's batch.
+        losses: Loss of each step's batch.
         weights: After the last step.
-        sure: Where every gradient was far from 0. Adam divides a gradient by its size, so that of
-            a gradient of mere rounding errors it makes a whole step, in one direction or the
-            other.
+        certain: Where every gradient was far from 0. Adam divides a gradient by its size, so that
+            a gradient of rounding errors gives a full step in either direction.
     """
 
     losses: list[float]
     weights: list[Array]
-    sure: list[npt.NDArray[np.bool_]]
+    certain: list[npt.NDArray[np.bool_]]
 
 
 def program(
@@ -69,11 +67,11 @@ def program(
     batches: Iterable[npt.NDArray[np.int32]],
     learning_rate: float,
 ) -> Trained:
-    """Adam as in its paper; TensorFlow lends the gradients of the program's network."""
+    """Adam as in its paper, with gradients of the program's network by TensorFlow."""
     trained = Trained(
         losses=[],
         weights=[w.astype(np.float64) for w in weights],
-        sure=[np.ones(w.shape, bool) for w in weights],
+        certain=[np.ones(w.shape, bool) for w in weights],
     )
     first = [np.zeros(w.shape) for w in weights]
     second = [np.zeros(w.shape) for w in weights]
@@ -85,7 +83,7 @@ def program(
             first[i] = 0.9 * first[i] + 0.1 * gradient
             second[i] = 0.999 * second[i] + 0.001 * gradient**2
             trained.weights[i] -= rate * first[i] / (np.sqrt(second[i]) + 1e-8)
-            trained.sure[i][np.abs(gradient) < 1e-3 * np.abs(gradient).max()] = False
+            trained.certain[i][np.abs(gradient) < 1e-3 * np.abs(gradient).max()] = False
     return trained
 
 
@@ -103,21 +101,27 @@ def loss_and_gradients(
 
 
 @pytest.mark.parametrize(("steps", "learning_rate"), [(1, 0.01), (2, 0.001)])
-def test_steps_are_the_programs(sample: Source, steps: int, learning_rate: float) -> None:
+def test_steps_agree_with_the_authors_program(
+    sample: Source, steps: int, learning_rate: float
+) -> None:
     dataset = mnist.load(sample)
     hyperparameters = PaperCnnHyperparameters(learning_rate=learning_rate, dropout_rate=0.0)
     trainer = Trainer(dataset, hyperparameters, seed=3)
     before = list(trainer.weights().values())
     batches = islice(shuffled_batches(len(dataset.train.labels), 50, 3), steps)
-    theirs = program(before, dataset.train, batches, learning_rate)
+    expected = program(before, dataset.train, batches, learning_rate)
 
-    np.testing.assert_allclose(trainer.advance(steps), theirs.losses, rtol=1e-4)
+    np.testing.assert_allclose(trainer.advance(steps), expected.losses, rtol=1e-4)
     after = list(trainer.weights().values())
-    for start, our, their, sure in zip(before, after, theirs.weights, theirs.sure, strict=True):
-        assert sure.mean() > 0.2
-        # A step is as long as the learning rate, about: this is half a hundredth of one.
-        np.testing.assert_allclose(our[sure], their[sure], rtol=0, atol=0.005 * learning_rate)
-        assert np.abs(our - start).max() <= 1.01 * steps * learning_rate
+    for start, actual, wanted, certain in zip(
+        before, after, expected.weights, expected.certain, strict=True
+    ):
+        assert certain.mean() > 0.2
+        # A step is about as large as the learning rate: the tolerance is 0.5% of it.
+        np.testing.assert_allclose(
+            actual[certain], wanted[certain], rtol=0, atol=0.005 * learning_rate
+        )
+        assert np.abs(actual - start).max() <= 1.01 * steps * learning_rate
 
 
 # Repeatability
@@ -128,10 +132,12 @@ def weights_equal(one: Trainer, other: Trainer) -> bool:
     return all(np.array_equal(weights[name], others[name]) for name in weights)
 
 
-@pytest.mark.parametrize("parts", [1, 3])
-def test_pieces_and_scorings_make_no_difference(small_dataset: Dataset, parts: int) -> None:
+@pytest.mark.parametrize("shards", [1, 3])
+def test_division_into_calls_and_evaluations_do_not_change_results(
+    small_dataset: Dataset, shards: int
+) -> None:
     whole, pieces, other = (
-        Trainer(small_dataset, SMALL_BATCHES, seed, parts=parts) for seed in (5, 5, 6)
+        Trainer(small_dataset, SMALL_BATCHES, seed, shards=shards) for seed in (5, 5, 6)
     )
     assert weights_equal(whole, pieces)
     losses = whole.advance(5)
@@ -144,13 +150,13 @@ def test_pieces_and_scorings_make_no_difference(small_dataset: Dataset, parts: i
     assert not np.array_equal(other.advance(5), losses)
 
 
-def test_dropout_acts_in_training_only(small_dataset: Dataset) -> None:
+def test_dropout_applies_only_in_training(small_dataset: Dataset) -> None:
     dropping, keeping = (
         Trainer(small_dataset, PaperCnnHyperparameters(batch_size=20, dropout_rate=rate), seed=2)
         for rate in (0.5, 0.0)
     )
-    shares = [each.evaluate("test").probability for each in (dropping, keeping)]
-    assert np.array_equal(*shares)
+    probabilities = [each.evaluate("test").probability for each in (dropping, keeping)]
+    assert np.array_equal(*probabilities)
     assert dropping.advance(1)[0] != keeping.advance(1)[0]
 
 
@@ -158,19 +164,19 @@ def test_dropout_acts_in_training_only(small_dataset: Dataset) -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(0, MAX_SEED))
-def test_every_epoch_holds_every_image_once(images: int, batch_size: int, seed: int) -> None:
+def test_every_epoch_contains_every_image_once(images: int, batch_size: int, seed: int) -> None:
     epochs = 3
     count = -(-epochs * images // batch_size)
-    drawn = list(islice(shuffled_batches(images, batch_size, seed), count))
-    assert all(batch.shape == (batch_size,) for batch in drawn)
-    assert all(batch.dtype == np.int32 for batch in drawn)
-    indices = np.concatenate(drawn)
+    batches = list(islice(shuffled_batches(images, batch_size, seed), count))
+    assert all(batch.shape == (batch_size,) for batch in batches)
+    assert all(batch.dtype == np.int32 for batch in batches)
+    indices = np.concatenate(batches)
     for epoch in range(epochs):
-        held = indices[epoch * images : (epoch + 1) * images]
-        assert sorted(held.tolist()) == list(range(images))
+        in_epoch = indices[epoch * images : (epoch + 1) * images]
+        assert sorted(in_epoch.tolist()) == list(range(images))
 
 
-def test_an_epoch_of_the_papers_has_1_100_batches() -> None:
+def test_the_papers_epoch_has_1_100_batches() -> None:
     batches = shuffled_batches(55_000, 50, seed=0)
     first, second = (np.concatenate(list(islice(batches, 1_100))) for _ in range(2))
     assert np.array_equal(np.sort(first), np.arange(55_000))
@@ -184,20 +190,20 @@ def test_batches_depend_on_the_seed() -> None:
     assert not np.array_equal(first, other)
 
 
-# Scoring
+# Evaluation
 
 
 @pytest.mark.parametrize(("split", "count"), [("test", 1_234), ("validation", 500)])
 def test_every_image_is_scored(trainer: Trainer, split: Split, count: int) -> None:
-    assert 1_234 % train._SCORED_AT_ONCE != 0
-    trainer.advance(1)  # what is scored are the weights as they are now
+    assert 1_234 % _EVALUATION_IMAGES != 0
+    trainer.advance(1)  # the current weights are scored
     images: Images = getattr(SCORED, split)
     scores = trainer.evaluate(split)
-    shares = tf.nn.softmax(trainer.model.logits(tf.constant(images.pixels))).numpy()
+    probabilities = tf.nn.softmax(trainer.model.logits(tf.constant(images.pixels))).numpy()
     assert scores.label.shape == scores.probability.shape == (count,)
     assert (scores.label.dtype, scores.probability.dtype) == (np.uint8, np.float16)
-    assert np.array_equal(scores.label, shares.argmax(axis=1))
-    np.testing.assert_allclose(scores.probability, shares.max(axis=1), rtol=0, atol=1e-3)
+    assert np.array_equal(scores.label, probabilities.argmax(axis=1))
+    np.testing.assert_allclose(scores.probability, probabilities.max(axis=1), rtol=0, atol=1e-3)
 
 
 def test_accuracy_by_hand(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +213,7 @@ def test_accuracy_by_hand(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> 
     assert trainer.evaluate("test").accuracy == 1_231 / 1_234
 
 
-def test_accuracy_is_that_of_the_splits_own_labels(trainer: Trainer) -> None:
+def test_accuracy_uses_the_labels_of_the_split(trainer: Trainer) -> None:
     scores: dict[str, Any] = {split: trainer.evaluate(split) for split in ("test", "validation")}
     for split, found in scores.items():
         labels = getattr(SCORED, split).labels.tolist()
@@ -215,7 +221,7 @@ def test_accuracy_is_that_of_the_splits_own_labels(trainer: Trainer) -> None:
         assert found.accuracy == sum(a == b for a, b in pairs) / len(labels)
 
 
-# What it holds
+# Weights and images
 
 
 def test_weights_are_named_by_layer(trainer: Trainer) -> None:
@@ -230,34 +236,34 @@ def test_weights_are_named_by_layer(trainer: Trainer) -> None:
         "output_weights",
         "output_bias",
     ]
-    held = [held for layer in trainer.model.layers for held in (layer.weights, layer.bias)]
-    for values, there in zip(weights.values(), held, strict=True):
-        assert np.array_equal(values, there.numpy())
+    tensors = [x for layer in trainer.model.layers for x in (layer.weights, layer.bias)]
+    for values, tensor in zip(weights.values(), tensors, strict=True):
+        assert np.array_equal(values, tensor.numpy())
 
 
-def test_weights_taken_out_do_not_change_any_more(trainer: Trainer) -> None:
-    taken = trainer.weights()
-    kept = taken["output_bias"].copy()
+def test_returned_weights_do_not_change(trainer: Trainer) -> None:
+    weights = trainer.weights()
+    before = weights["output_bias"].copy()
     trainer.advance(1)
-    assert np.array_equal(taken["output_bias"], kept)
-    assert not np.array_equal(trainer.weights()["output_bias"], kept)
+    assert np.array_equal(weights["output_bias"], before)
+    assert not np.array_equal(trainer.weights()["output_bias"], before)
 
 
-def test_images_are_held_as_bytes(trainer: Trainer) -> None:
-    held = (trainer._train, *trainer._held.values())
-    assert {images.pixels.dtype for images in held} == {tf.uint8}
+def test_images_are_stored_as_bytes(trainer: Trainer) -> None:
+    stored = (trainer._train, *trainer._images.values())
+    assert {images.pixels.dtype for images in stored} == {tf.uint8}
 
 
 # Variants
 
 
-VARIED = {
+VARIANTS = {
     "one-cycle": {"schedule": "one-cycle"},
     "momentum": {"optimizer": "momentum", "learning_rate": 0.01, "schedule": "cosine"},
-    "normalised": {"batch_normalization": True},
+    "normalized": {"batch_normalization": True},
     "smoothed": {"label_smoothing": 0.1},
     "shifted": {"shift_pixels": 2},
-    "turned": {"rotation_degrees": 20.0},
+    "rotated": {"rotation_degrees": 20.0},
     "zoomed and shifted": {"zoom_share": 0.2, "shift_pixels": 1},
     "averaged": {"average_decay": 0.9, "batch_normalization": True},
     "narrow": {
@@ -267,36 +273,40 @@ VARIED = {
 }  # fmt: skip
 
 
-def varied(dataset: Dataset, parts: int = 1, **chosen: Any) -> Trainer:
-    hyperparameters = PaperCnnHyperparameters(**({"batch_size": 20} | chosen))
-    return Trainer(dataset, hyperparameters, 5, total_steps=6, parts=parts)
+def variant(dataset: Dataset, shards: int = 1, **changes: Any) -> Trainer:
+    hyperparameters = PaperCnnHyperparameters(**({"batch_size": 20} | changes))
+    return Trainer(dataset, hyperparameters, 5, total_steps=6, shards=shards)
 
 
-@pytest.mark.parametrize("chosen", VARIED.values(), ids=list(VARIED))
-def test_a_variant_trains_otherwise_and_repeats(
-    small_dataset: Dataset, chosen: dict[str, Any]
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=list(VARIANTS))
+def test_a_variant_trains_differently_and_is_repeatable(
+    small_dataset: Dataset, changes: dict[str, Any]
 ) -> None:
-    whole, pieces, papers = (varied(small_dataset, **each) for each in (chosen, chosen, {}))
+    whole, pieces, paper_network = (
+        variant(small_dataset, **each) for each in (changes, changes, {})
+    )
     losses = whole.advance(6)
     assert np.array_equal(np.concatenate([pieces.advance(4), pieces.advance(2)]), losses)
     assert weights_equal(whole, pieces)
     assert np.isfinite(losses).all()
-    assert not np.array_equal(losses, papers.advance(6))
+    assert not np.array_equal(losses, paper_network.advance(6))
     assert whole.evaluate("test").label.shape == small_dataset.test.labels.shape
 
 
-@pytest.mark.parametrize("chosen", VARIED.values(), ids=list(VARIED))
-def test_a_variant_in_parts_is_the_same(small_dataset: Dataset, chosen: dict[str, Any]) -> None:
-    """But for rounding, which Adam may make a whole step of where a gradient is 0: one step."""
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=list(VARIANTS))
+def test_a_sharded_variant_gives_the_same_result(
+    small_dataset: Dataset, changes: dict[str, Any]
+) -> None:
+    """After one step, except for rounding, from which Adam makes a full step at gradient 0."""
     rates = {"learning_rate": 1e-4}
-    one, three = (varied(small_dataset, parts, **(chosen | rates)) for parts in (1, 3))
+    one, three = (variant(small_dataset, shards, **(changes | rates)) for shards in (1, 3))
     np.testing.assert_allclose(one.advance(1), three.advance(1), rtol=1e-5)
-    cut = three.weights()
+    sharded = three.weights()
     for name, values in one.weights().items():
-        np.testing.assert_allclose(values, cut[name], rtol=1e-4, atol=3e-4, err_msg=name)
+        np.testing.assert_allclose(values, sharded[name], rtol=1e-4, atol=3e-4, err_msg=name)
 
 
-def test_a_schedule_needs_to_know_its_end(small_dataset: Dataset) -> None:
+def test_a_schedule_requires_total_steps(small_dataset: Dataset) -> None:
     with pytest.raises(ValueError, match="one-cycle training needs its total_steps"):
         Trainer(small_dataset, PaperCnnHyperparameters(schedule="one-cycle"), 5)
 
@@ -304,35 +314,35 @@ def test_a_schedule_needs_to_know_its_end(small_dataset: Dataset) -> None:
 def test_smoothed_labels_by_hand() -> None:
     logits = np.array([[2.0, -1, 0, 0, 0, 0, 0, 0, 0, 1], [0.5] * 10])
     labels, smoothing = [0, 3], 0.2
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    wanted = np.eye(10)[labels] * 0.8 + 0.02
-    expected = -(wanted * np.log(shares)).sum(axis=1).mean()
-    found = train._loss(tf.constant(labels), tf.constant(logits, tf.float32), smoothing)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    targets = np.eye(10)[labels] * 0.8 + 0.02
+    expected = -(targets * np.log(probabilities)).sum(axis=1).mean()
+    found = _loss(tf.constant(labels), tf.constant(logits, tf.float32), smoothing)
     assert float(found) == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_average_by_hand(small_dataset: Dataset) -> None:
-    """Of weights and of what scoring normalises with; the first steps weigh more."""
-    trainer = varied(small_dataset, average_decay=0.3, batch_normalization=True)
+def test_averaged_weights_by_hand(small_dataset: Dataset) -> None:
+    """Weights and running statistics are averaged; the first steps weigh more."""
+    trainer = variant(small_dataset, average_decay=0.3, batch_normalization=True)
 
     def state(layers: Sequence[Layer]) -> list[Array]:
         return [v.numpy().astype(np.float64) for layer in layers for v in layer.state]
 
-    assert len(state(trainer.model.layers)) == 17  # two a layer, three more of three of them
+    assert len(state(trainer.model.layers)) == 17  # two per layer, and three more for three layers
     expected = state(trainer.model.layers)
     for step in range(1, 5):
         trainer.advance(1)
         decay = min(0.3, (1 + step) / (10 + step))
         now = state(trainer.model.layers)
         expected = [decay * e + (1 - decay) * n for e, n in zip(expected, now, strict=True)]
-    for ours, theirs in zip(state(trainer.model.scored_layers), expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    for actual, wanted in zip(state(trainer.model.scored_layers), expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-6)
     scored = trainer.weights()["dense_weights"]
     assert np.array_equal(scored, trainer.model.scored_layers[2].weights.numpy())
     assert not np.array_equal(scored, trainer.model.layers[2].weights.numpy())
 
 
-def test_nothing_is_scored_of_test_images_that_are_not_there(small_dataset: Dataset) -> None:
+def test_without_the_test_split_it_can_not_be_evaluated(small_dataset: Dataset) -> None:
     trainer = Trainer(replace(small_dataset, test=None), SMALL_BATCHES, seed=5)
     with_test = Trainer(small_dataset, SMALL_BATCHES, seed=5)
     assert np.array_equal(trainer.advance(2), with_test.advance(2))

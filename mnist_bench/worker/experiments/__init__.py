@@ -1,5 +1,5 @@
-"""Experiments for single claims of the paper: optimizers, layers, convolution, sizes.
+"""Experiments for single claims of the paper: optimizers, layers, convolution, dataset size.
 
-They are no trainings of a scenario and record no run.
+They train no scenario and record no run.
 Start with layer_comparison.py.
 """

@@ -1,7 +1,7 @@
 """Claim 8: one network trained by single samples, mini-batches, full batches and L-BFGS.
 
-All begin with the same weights and go down the same loss on the same images. Equations 1 and 2 of
-the paper (II.B) are taken literally: a constant factor times a gradient, no momentum.
+All methods start from the same weights and minimize the same loss on the same images. Equations 1
+and 2 of the paper (II.B) are taken literally: a constant factor times a gradient, no momentum.
 """
 
 from __future__ import annotations
@@ -32,97 +32,99 @@ from mnist_bench.worker.experiments.loss_surface import LossSurface, Weights
 from mnist_bench.worker.trainer import shuffled_batches
 
 Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
-"""As SciPy hands it on."""
+"""SciPy's type of weights and gradients."""
 
 RATES: dict[Method, tuple[float, ...]] = {
     "single samples": (0.003, 0.01, 0.03),
     "mini-batches of 50": (0.03, 0.1, 0.3),
     "full batch": (0.1, 0.3, 1.0),
 }
-"""Learning rates of which each method has its own best; L-BFGS needs none. With three times the
-largest of each nothing was learned."""
+"""Learning rates from which the best of each method is chosen; L-BFGS needs none. With three times
+the largest, no method learned anything."""
 _BATCH_SIZES: dict[Method, int] = {"single samples": 1, "mini-batches of 50": 50}
-_CURVES_WORTH = 11.5
-"""The whole takes so many times as long as one curve: ten of these, and the scoring."""
-_UPDATES_AT_ONCE = 200
-"""Between two looks at the clock."""
-_NO_END = 10**9
-"""Of iterations: time ends them."""
+_CURVES_IN_BUDGET = 11.5
+"""Total time as a multiple of one curve's: ten curves, and scoring."""
+_UPDATES_PER_CALL = 200
+"""Updates between two readings of the clock."""
+_UNLIMITED = 10**9
+"""Iteration limit that is never reached: time ends the training."""
 _FIRST_POINT, _POINT_RATIO = 50, math.sqrt(2)
-"""Samples of the first scored state, and how many times as many the next one has seen."""
+"""Samples before the first scored point, and the ratio from one point to the next."""
 
 
 class LossFunction(Protocol):
-    """What can be gone down: a loss of weights, over images."""
+    """A loss to minimize, as a function of weights, over images."""
 
     @property
     def images(self) -> int:
-        """That one pass looks at."""
+        """Images of one pass."""
         ...
 
     def weights(self) -> Weights:
-        """Where it stands: float32 (parameters,)."""
+        """The current weights, float32 (parameters,)."""
         ...
 
-    def take(self, weights: npt.ArrayLike) -> None:
-        """Stand elsewhere: (parameters,)."""
+    def set_weights(self, weights: npt.ArrayLike) -> None:
+        """Replace the weights, (parameters,)."""
         ...
 
-    def whole(self) -> tuple[float, Weights]:
+    def loss_and_gradient(self) -> tuple[float, Weights]:
         """Mean loss over all the images, and its gradient, float32 (parameters,)."""
         ...
 
-    def descend(self, batches: npt.NDArray[np.int32], learning_rate: float) -> None:
-        """An update for each batch of indices, int32 (updates, batch size)."""
+    def apply_updates(self, batches: npt.NDArray[np.int32], learning_rate: float) -> None:
+        """Do one update per batch of image indices, int32 (updates, batch size)."""
         ...
 
-    def scored(self) -> tuple[float, float]:
+    def score(self) -> tuple[float, float]:
         """Mean loss over the fixed images, and the validation accuracy."""
         ...
 
 
-def measured(source: Source, parts: int, seed: int, seconds: float) -> OptimizerComparison:
-    """Each method's curve with its own best learning rate; the test images are never loaded.
+def measure(source: Source, shards: int, seed: int, seconds: float) -> OptimizerComparison:
+    """Train with every method and its best learning rate; the test images are never loaded.
 
     Args:
         source: The images.
-        parts: So many pieces of a full batch are in work at the same time.
-        seed: Of the weights and of the samples' order.
-        seconds: About what the whole may take, searches and scoring included.
+        shards: Pieces of a full batch that are computed concurrently.
+        seed: Seed of the weights and of the order of the samples.
+        seconds: Approximate total time, including rate searches and scoring.
 
     Raises:
-        BenchError: The images are gone or have changed.
+        BenchError: The images are missing or have changed.
     """
     dataset = mnist.load(source, with_test=False)
-    hill = LossSurface(dataset, seed, parts)
-    seconds_a_curve = seconds / _CURVES_WORTH
-    tried = {
-        method: [descended(hill, method, rate, seed, seconds_a_curve) for rate in rates]
+    loss_function = LossSurface(dataset, seed, shards)
+    seconds_a_curve = seconds / _CURVES_IN_BUDGET
+    curves_by_method = {
+        method: [train_curve(loss_function, method, rate, seed, seconds_a_curve) for rate in rates]
         for method, rates in ((method, RATES.get(method, (None,))) for method in METHODS)
     }
     return OptimizerComparison(
-        curves=tuple(best(curves) for curves in tried.values()),
-        searches=tuple(searched(curves) for method, curves in tried.items() if method in RATES),
+        curves=tuple(best_curve(curves) for curves in curves_by_method.values()),
+        searches=tuple(
+            rate_search(curves) for method, curves in curves_by_method.items() if method in RATES
+        ),
         seconds_a_curve=seconds_a_curve,
-        parameters=len(hill.weights()),
-        filters=hill.filters,
-        training_images=hill.images,
-        loss_images=hill.loss_images,
+        parameters=len(loss_function.weights()),
+        filters=loss_function.filters,
+        training_images=loss_function.images,
+        loss_images=loss_function.loss_images,
         validation_images=len(dataset.validation.labels),
     )
 
 
-def best(curves: Sequence[LossCurve]) -> LossCurve:
-    """The one of the least loss at its end; where none came to a number, the first.
+def best_curve(curves: Sequence[LossCurve]) -> LossCurve:
+    """The curve of the lowest final loss; the first if all diverged.
 
-    Whole curves are compared: after a few steps a rate may lead that goes astray later.
+    Whole curves are compared, because a rate that leads after a few steps may diverge later.
     """
-    numbers = [curve for curve in curves if curve.ended != "diverged"]
-    return min(numbers, key=lambda curve: curve.points[-1].loss, default=curves[0])
+    finite = [curve for curve in curves if curve.ended != "diverged"]
+    return min(finite, key=lambda curve: curve.points[-1].loss, default=curves[0])
 
 
-def searched(curves: Sequence[LossCurve]) -> RateSearch:
-    """What a method's curves at its learning rates came to."""
+def rate_search(curves: Sequence[LossCurve]) -> RateSearch:
+    """Summary of a method's curves, one per learning rate."""
     return RateSearch(
         method=curves[0].method,
         tried=tuple(
@@ -138,36 +140,40 @@ def searched(curves: Sequence[LossCurve]) -> RateSearch:
     )
 
 
-def descended(
-    hill: LossFunction, method: Method, learning_rate: float | None, seed: int, seconds: float
+def train_curve(
+    loss_function: LossFunction,
+    method: Method,
+    learning_rate: float | None,
+    seed: int,
+    seconds: float,
 ) -> LossCurve:
-    """Go down by one method, and back to the first weights at the end.
+    """Train by one method, then restore the initial weights.
 
     Args:
-        hill: Stands at the first weights.
-        method: How.
+        loss_function: The loss, at the initial weights.
+        method: The method.
         learning_rate: None for L-BFGS.
-        seed: Of the samples' order.
-        seconds: After which it ends, with the piece of work that is under way.
+        seed: Seed of the order of the samples.
+        seconds: Training time; the update in progress is completed.
     """
-    first = hill.weights()
-    walk = _Walk(hill, seconds)
+    initial_weights = loss_function.weights()
+    recorder = _CurveRecorder(loss_function, seconds)
     if learning_rate is None:
-        _by_l_bfgs(hill, walk)
+        _train_by_l_bfgs(loss_function, recorder)
     elif method in _BATCH_SIZES:
-        batches = shuffled_batches(hill.images, _BATCH_SIZES[method], seed)
-        _by_batches(hill, walk, learning_rate, batches)
+        batches = shuffled_batches(loss_function.images, _BATCH_SIZES[method], seed)
+        _train_by_batches(loss_function, recorder, learning_rate, batches)
     else:
-        _by_full_batches(hill, walk, learning_rate)
-    took_seconds = walk.seconds
-    walk.score()
-    hill.take(first)
+        _train_by_full_batches(loss_function, recorder, learning_rate)
+    took_seconds = recorder.seconds
+    recorder.score()
+    loss_function.set_weights(initial_weights)
     return LossCurve(
         method=method,
         learning_rate=learning_rate,
-        points=tuple(walk.points),
-        ended=walk.ended,
-        samples_seen=walk.samples_seen,
+        points=tuple(recorder.points),
+        ended=recorder.ended,
+        samples_seen=recorder.samples_seen,
         seconds=took_seconds,
     )
 
@@ -178,53 +184,53 @@ def next_point(samples_seen: int) -> int:
     return next(point for point in points if point > samples_seen)
 
 
-class _Walk:
-    """A way down: its clock, which stands while a state is scored, and what was seen on it.
+class _CurveRecorder:
+    """Records a loss curve, with a clock that stops during scoring.
 
     Args:
-        hill: What is gone down.
-        seconds: After which the way ends.
+        loss_function: The loss that is trained.
+        seconds: Limit of training time.
     """
 
-    def __init__(self, hill: LossFunction, seconds: float) -> None:
+    def __init__(self, loss_function: LossFunction, seconds: float) -> None:
         self.points: list[LossPoint] = []
         self.ended: Literal["time", "diverged", "converged"] = "time"
         self.samples_seen = 0
-        self._hill = hill
+        self._loss_function = loss_function
         self._limit_seconds = seconds
-        self._stood_seconds = 0.0
-        self._begin = time.perf_counter()
+        self._scoring_seconds = 0.0
+        self._start = time.perf_counter()
         self.score()
 
     @property
     def seconds(self) -> float:
-        """Of training so far."""
-        return time.perf_counter() - self._begin - self._stood_seconds
+        """Training time so far."""
+        return time.perf_counter() - self._start - self._scoring_seconds
 
     @property
-    def goes_on(self) -> bool:
-        """Whether there is time left, and the loss is a number as far as that is known."""
+    def should_continue(self) -> bool:
+        """Whether there is time left and the last known loss is finite."""
         return self.ended == "time" and self.seconds < self._limit_seconds
 
     @property
-    def samples_to_go(self) -> int:
-        """Before the next state that is scored."""
+    def samples_to_next_point(self) -> int:
+        """Samples before the next scored point."""
         return next_point(self.points[-1].samples_seen) - self.samples_seen
 
     def score_if_due(self) -> None:
-        """Score the state that was come to, if it is its turn."""
-        if self.samples_to_go <= 0:
+        """Score the current weights if the next point is reached."""
+        if self.samples_to_next_point <= 0:
             self.score()
 
     def score(self) -> None:
-        """Score the state that was come to, unless that was done."""
+        """Score the current weights, unless they are scored already."""
         if self.ended == "diverged":
             return
         if self.points and self.points[-1].samples_seen == self.samples_seen:
             return
         seconds = self.seconds
-        with self._standing():
-            loss, accuracy = self._hill.scored()
+        with self._clock_stopped():
+            loss, accuracy = self._loss_function.score()
         if not math.isfinite(loss):
             self.ended = "diverged"
             return
@@ -238,69 +244,74 @@ class _Walk:
         )
 
     @contextmanager
-    def _standing(self) -> Iterator[None]:
-        begin = time.perf_counter()
+    def _clock_stopped(self) -> Iterator[None]:
+        start = time.perf_counter()
         try:
             yield
         finally:
-            self._stood_seconds += time.perf_counter() - begin
+            self._scoring_seconds += time.perf_counter() - start
 
 
-def _by_batches(
-    hill: LossFunction, walk: _Walk, rate: float, batches: Iterator[npt.NDArray[np.int32]]
+def _train_by_batches(
+    loss_function: LossFunction,
+    recorder: _CurveRecorder,
+    rate: float,
+    batches: Iterator[npt.NDArray[np.int32]],
 ) -> None:
-    """Equation 2, where a batch is one sample."""
-    while walk.goes_on:
+    """Train by equation 2, generalized from one sample to a batch."""
+    while recorder.should_continue:
         first = next(batches)
-        updates = math.ceil(min(_UPDATES_AT_ONCE, walk.samples_to_go / len(first)))
-        ahead = np.stack([first, *(next(batches) for _ in range(updates - 1))])
-        hill.descend(ahead, rate)
-        walk.samples_seen += ahead.size
-        walk.score_if_due()
+        updates = math.ceil(min(_UPDATES_PER_CALL, recorder.samples_to_next_point / len(first)))
+        stacked = np.stack([first, *(next(batches) for _ in range(updates - 1))])
+        loss_function.apply_updates(stacked, rate)
+        recorder.samples_seen += stacked.size
+        recorder.score_if_due()
 
 
-def _by_full_batches(hill: LossFunction, walk: _Walk, rate: float) -> None:
-    """Equation 1."""
-    while walk.goes_on:
-        _, gradient = hill.whole()
-        hill.take(hill.weights() - np.float32(rate) * gradient)
-        walk.samples_seen += hill.images
-        walk.score_if_due()
+def _train_by_full_batches(
+    loss_function: LossFunction, recorder: _CurveRecorder, rate: float
+) -> None:
+    """Train by equation 1."""
+    while recorder.should_continue:
+        _, gradient = loss_function.loss_and_gradient()
+        loss_function.set_weights(loss_function.weights() - np.float32(rate) * gradient)
+        recorder.samples_seen += loss_function.images
+        recorder.score_if_due()
 
 
-class _TimeIsOverError(Exception):
-    """Ends SciPy's search from within."""
+class _TimeLimitError(Exception):
+    """Stops SciPy's minimization."""
 
 
-def _by_l_bfgs(hill: LossFunction, walk: _Walk) -> None:
-    """A second-order method: curvature from the last gradients, a line search for each step."""
-    reached: Vector = hill.weights().astype(np.float64).reshape(-1)
+def _train_by_l_bfgs(loss_function: LossFunction, recorder: _CurveRecorder) -> None:
+    """Train by L-BFGS: curvature from the last gradients, a line search for each step."""
+    accepted: Vector = loss_function.weights().astype(np.float64).reshape(-1)
 
     def loss_and_gradient(weights: Vector) -> tuple[float, Vector]:
-        if not walk.goes_on:
-            raise _TimeIsOverError
-        hill.take(weights)
-        loss, gradient = hill.whole()
-        walk.samples_seen += hill.images
+        if not recorder.should_continue:
+            raise _TimeLimitError
+        loss_function.set_weights(weights)
+        loss, gradient = loss_function.loss_and_gradient()
+        recorder.samples_seen += loss_function.images
         return loss, gradient.astype(np.float64).reshape(-1)
 
-    def accepted(xk: Vector) -> None:  # SciPy tells by this name what it shall hand over
-        nonlocal reached
-        reached = xk.copy()
-        hill.take(reached)  # the last that was tried need not be the one that was taken
-        walk.score_if_due()
+    def on_step(xk: Vector) -> None:  # SciPy passes the weights to a parameter of this name
+        nonlocal accepted
+        accepted = xk.copy()
+        loss_function.set_weights(accepted)  # the last evaluation need not be the accepted step
+        recorder.score_if_due()
 
     try:
-        # No tolerance ends it: it goes on while there is time and a step still gains something.
+        # No tolerance: it runs while there is time and a step still reduces the loss.
         scipy.optimize.minimize(
             loss_and_gradient,
-            reached,
+            accepted,
             jac=True,
             method="L-BFGS-B",
-            callback=accepted,
-            options={"maxiter": _NO_END, "maxfun": _NO_END, "ftol": 0.0, "gtol": 0.0},
+            callback=on_step,
+            options={"maxiter": _UNLIMITED, "maxfun": _UNLIMITED, "ftol": 0.0, "gtol": 0.0},
         )
-        walk.ended = "converged" if walk.ended == "time" else walk.ended
-    except _TimeIsOverError:
+        recorder.ended = "converged" if recorder.ended == "time" else recorder.ended
+    except _TimeLimitError:
         pass
-    hill.take(reached)
+    loss_function.set_weights(accepted)
