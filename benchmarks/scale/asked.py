@@ -51,7 +51,7 @@ def report() -> int:
         image=None,
         command="mnist-bench report",
     )
-    book, _ = build.write_report(options)
+    book, _ = build.write_report(options, print)
     return len(book.document.runs)
 
 

@@ -16,9 +16,9 @@ from mnist_bench.reporting.csv import runs_csv
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RecordedRun, summarise
 from mnist_bench.scenarios.scenario import Scenario
-from mnist_bench.tracking import bundle, run_notes
+from mnist_bench.tracking import bundle, recovery, run_notes
 from mnist_bench.tracking.bundle import Bundle, BundledRun
-from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error, open_existing_store
+from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.read_run import UnreadableRunError
 from mnist_bench.tracking.schema import Point
@@ -67,7 +67,9 @@ class _SavedRun:
     scenario: Scenario | None
 
 
-def export(tracking_uri: str, experiment: str, query: str, path: Path) -> Exported:
+def export(
+    tracking_uri: str, experiment: str, query: str, path: Path, log: Callable[[str], None]
+) -> Exported:
     """Write recorded runs to a bundle file.
 
     Args:
@@ -75,6 +77,7 @@ def export(tracking_uri: str, experiment: str, query: str, path: Path) -> Export
         experiment: Name of the MLflow experiment.
         query: An MLflow filter; empty for all runs.
         path: The file.
+        log: Receives one line if runs of commands that died were recovered first.
 
     Raises:
         BenchError: There are no runs, or the file can't be written.
@@ -83,7 +86,7 @@ def export(tracking_uri: str, experiment: str, query: str, path: Path) -> Export
         raise BenchError(
             f"{path} does not end in {bundle.SUFFIX}", f"name it bundle{bundle.SUFFIX}"
         )
-    reader = open_existing_store(tracking_uri, experiment)
+    reader = recovery.open_existing_store(tracking_uri, experiment, machine_id(), log)
     found = list(reader.recorded_runs(query)) if reader else []
     saved = list(_saved_runs(reader, found)) if reader else []
     if not saved:

@@ -42,7 +42,7 @@ def export(*, path: Path, query: str, tracking_uri: str, experiment: str) -> int
     from mnist_bench.tracking import uri
 
     uri.check_uri(tracking_uri, experiment)
-    exported = bundle_io.export(tracking_uri, experiment, query, path)
+    exported = bundle_io.export(tracking_uri, experiment, query, path, console.warn)
     left_out = f"; {exported.left_out} left out" if exported.left_out else ""
     click.echo(f"Written: {exported.path.as_posix()} ({exported.runs} runs{left_out})")
     for run_id, reason in exported.refused.items():

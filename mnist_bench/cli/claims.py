@@ -14,6 +14,7 @@ from mnist_bench.claims import evidence_loader, experiments
 from mnist_bench.claims.decide import decide
 from mnist_bench.claims.planning import ClaimOptions, PlannedInput
 from mnist_bench.cli import run_plans
+from mnist_bench.cli.console import warn
 from mnist_bench.cli.run_plans import CommandResult
 from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
@@ -158,7 +159,7 @@ def _report(options: ClaimOptions) -> tuple[Document, tuple[str, ...]]:
     run_options = options.run_options
     reader = MlflowReader(run_options.tracking_uri, run_options.experiment, create=False)
     if options.reports and evidence_loader.has_runs(reader, machine_id()):
-        report, paths = build.write_report(_report_options(run_options))
+        report, paths = build.write_report(_report_options(run_options), warn)
         written = f"Written: {', '.join(path.as_posix() for path in paths)}"
         return report.document, (*report.notes, written)
     runs = evidence_loader.runs_on(reader, machine_id())

@@ -13,13 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_bench.analysis.comparison import Comparison, Effect, Side, compare, unmatched
+from mnist_bench.cli.console import warn
 from mnist_bench.core import formatting
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import one_line
 from mnist_bench.core.records import Record
+from mnist_bench.measurement.machine import machine_id
 from mnist_bench.results.run_summary import RecordedRun, summarise
-from mnist_bench.tracking import bundle
-from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error, open_existing_store
+from mnist_bench.tracking import bundle, recovery
+from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error
 
 Key = Literal["machine", "scenario", "tensorflow", "mnist-bench", "precision"]
 
@@ -84,7 +86,9 @@ def _sides(options: CompareOptions) -> list[Side]:
     names = [name for name in options.names if name not in files]
     reader = None
     if names or not files:
-        reader = open_existing_store(options.tracking_uri, options.experiment)
+        reader = recovery.open_existing_store(
+            options.tracking_uri, options.experiment, machine_id(), warn
+        )
     runs = _recorded_runs(reader) if reader else []
     if not runs and (names or not files):
         raise no_runs_error(options.tracking_uri, options.experiment)

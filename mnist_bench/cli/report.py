@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mnist_bench.cli import parameter_types
-from mnist_bench.cli.console import make_console
+from mnist_bench.cli.console import make_console, warn
 from mnist_bench.cli.options import data_option, experiment_option, tracking_uri_option
 from mnist_bench.core.limits import REPORT_FORMATS
 
@@ -114,7 +114,7 @@ def report(
         image=image,
         command=parameter_types.shown_command(sys.argv[1:]),
     )
-    written, paths = build.write_report(options)
+    written, paths = build.write_report(options, warn)
     build.print_report(written, paths, make_console(stderr=as_json))
     if as_json:
         click.echo(json.to_json(written.document), nl=False)

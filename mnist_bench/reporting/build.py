@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -23,6 +23,7 @@ from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import markdown, one_line
 from mnist_bench.core.formatting import counted
 from mnist_bench.measurement.machine import Machine, describe
+from mnist_bench.measurement.machine import machine_id as this_machine_id
 from mnist_bench.reporting.files import RenderedReport, render
 from mnist_bench.reporting.images import ReportImages
 from mnist_bench.reporting.layer_maps import make_layer_maps
@@ -33,9 +34,9 @@ from mnist_bench.reporting.text import headline
 from mnist_bench.results.document import Document, MachineLine
 from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RecordedRun, RunSummary
-from mnist_bench.tracking import schema
+from mnist_bench.tracking import recovery, schema
 from mnist_bench.tracking.layer_maps import load_layer_maps, run_with_weights
-from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error, open_existing_store
+from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.read_run import UnreadableRunError
 from mnist_bench.tracking.uri import without_credentials
@@ -93,22 +94,32 @@ class FoundRuns:
     """Result of the MLflow search.
 
     Attributes:
-        runs: Readable runs, oldest first.
+        runs: Readable runs that have ended, oldest first.
         unreadable: Number of unreadable runs by reason.
+        running: Number of runs that have not ended yet.
     """
 
-    runs: tuple[RecordedRun, ...]
-    unreadable: Counter[str]
+    runs: tuple[RecordedRun, ...] = ()
+    unreadable: Counter[str] = field(default_factory=Counter)
+    running: int = 0
 
 
-def write_report(options: ReportOptions) -> tuple[Report, tuple[Path, ...]]:
+def write_report(
+    options: ReportOptions, log: Callable[[str], None]
+) -> tuple[Report, tuple[Path, ...]]:
     """Find runs, build their report, and write it.
+
+    Args:
+        options: What to report, and where.
+        log: Receives one line if runs of commands that died were recovered first.
 
     Raises:
         BenchError: There are no runs, MLflow can't be searched, or a file can't be written.
     """
-    reader = open_existing_store(options.tracking_uri, options.experiment)
-    found = _find_runs(reader, options) if reader else FoundRuns((), Counter())
+    reader = recovery.open_existing_store(
+        options.tracking_uri, options.experiment, this_machine_id(), log
+    )
+    found = _find_runs(reader, options) if reader else FoundRuns()
     if reader is None or not found.runs:
         raise _no_runs(options, found)
     report = _build(reader, found, options)
@@ -134,12 +145,18 @@ def _save_to_mlflow(
 def _find_runs(reader: MlflowReader, options: ReportOptions) -> FoundRuns:
     runs: list[RecordedRun] = []
     unreadable: Counter[str] = Counter()
+    running = 0
     for recorded in reader.recorded_runs(options.mlflow_filter):
         if isinstance(recorded, UnreadableRunError):
             unreadable[str(recorded)] += 1
-        elif not options.scenarios or recorded.run.scenario in options.scenarios:
+        elif options.scenarios and recorded.run.scenario not in options.scenarios:
+            continue
+        elif recorded.run.status is None:
+            running += 1
+        else:
             runs.append(recorded)
-    return FoundRuns(tuple(sorted(runs, key=lambda recorded: recorded.order)), unreadable)
+    runs.sort(key=lambda recorded: recorded.order)
+    return FoundRuns(tuple(runs), unreadable, running)
 
 
 def _no_runs(options: ReportOptions, found: FoundRuns) -> BenchError:
@@ -147,6 +164,10 @@ def _no_runs(options: ReportOptions, found: FoundRuns) -> BenchError:
     if found.unreadable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in found.unreadable.items())
         return BenchError(f"no readable run in {place}: {reasons}", "upgrade mnist-bench")
+    if found.running:
+        return BenchError(
+            f"no run in {place} has ended yet, {found.running} are running", "wait for one to end"
+        )
     if options.mlflow_filter or options.scenarios:
         return BenchError(f"no matching run in {place}", "use fewer filters")
     return no_runs_error(options.tracking_uri, options.experiment)
@@ -197,7 +218,12 @@ def _build(reader: MlflowReader, found: FoundRuns, options: ReportOptions) -> Re
         sections=scenario_sections.shown,
         others=scenario_sections.others,
         notes=(
-            *left_out(len(found.runs) - len(on_machine), found.unreadable, document.machines),
+            *left_out(
+                len(found.runs) - len(on_machine),
+                found.unreadable,
+                document.machines,
+                running=found.running,
+            ),
             *several_versions(on_machine),
             *without_study(trials, studies),
             *images.notes,

@@ -12,7 +12,11 @@ from mnist_bench.tuning.document import StudyDocument
 
 
 def left_out(
-    others: int, unreadable: Mapping[str, int], machines: Sequence[MachineLine]
+    others: int,
+    unreadable: Mapping[str, int],
+    machines: Sequence[MachineLine],
+    *,
+    running: int,
 ) -> Iterator[str]:
     """Notes on runs that are in no section.
 
@@ -20,7 +24,10 @@ def left_out(
         others: Number of runs of other machines.
         unreadable: Number of unreadable runs by reason.
         machines: The machine ranking.
+        running: Number of runs that have not ended yet.
     """
+    if running:
+        yield f"{counted(running, 'run')} left out: still running"
     if others:
         place = "in the table of machines alone" if machines else "left out, --machine names one"
         yield f"{counted(others, 'run')} of other machines: {place}"

@@ -8,13 +8,15 @@ from mnist_bench.measurement import machine
 from mnist_bench.runner import resume
 from mnist_bench.runner.options import RunOptions
 from mnist_bench.runner.plan import TrainingPlan
-from mnist_bench.tracking.mlflow_reader import open_existing_store
+from mnist_bench.tracking.mlflow_reader import MlflowReader
 
 
 def remaining_plans(plans: Sequence[TrainingPlan], options: RunOptions) -> tuple[TrainingPlan, ...]:
     """The plans without the runs that `--resume` finds recorded; creates no store."""
     store = (
-        open_existing_store(options.tracking_uri, options.experiment) if options.resume else None
+        MlflowReader.open_existing(options.tracking_uri, options.experiment)
+        if options.resume
+        else None
     )
     if store is None:
         return tuple(plans)

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pydantic import ValidationError
 
@@ -56,6 +56,19 @@ class MlflowReader:
             self.experiment_id = mlflow_setup.experiment_id(
                 self.client, uri, experiment, create=create
             )
+
+    @classmethod
+    def open_existing(cls, uri: str, experiment: str) -> Self | None:
+        """Open a store without creating anything; None if it or the experiment does not exist.
+
+        Raises:
+            BenchError: The store can't be used.
+        """
+        file = sqlite_file(uri)
+        if file is not None and schema_revision(file) is None:
+            return None
+        reader = cls(uri, experiment, create=False)
+        return reader if reader.experiment_id else None
 
     def load_finished(self, scenario: str, dataset_digest: str) -> list[RunResult]:
         """Finished runs of a scenario on the images with this digest, newest first."""
@@ -216,19 +229,6 @@ def _explain_filter(filter_string: str) -> Iterator[None]:
             f"MLflow does not understand the filter {filter_string!r}: {why.splitlines()[0][:200]}",
             "write it in the syntax of MLflow's search_runs, such as \"params.threads = '2'\"",
         ) from error
-
-
-def open_existing_store(uri: str, experiment: str) -> MlflowReader | None:
-    """Open a store for reading; None if the store or the experiment does not exist.
-
-    Raises:
-        BenchError: The store can't be used.
-    """
-    file = sqlite_file(uri)
-    if file is not None and schema_revision(file) is None:
-        return None
-    reader = MlflowReader(uri, experiment, create=False)
-    return reader if reader.experiment_id else None
 
 
 def no_runs_error(uri: str, experiment: str, what: str = "no run is recorded") -> BenchError:

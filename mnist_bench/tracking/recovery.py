@@ -73,6 +73,26 @@ def open_store(
     return store
 
 
+def open_existing_store(
+    tracking_uri: str, experiment: str, machine_id: str | None, log: Callable[[str], None]
+) -> MlflowStore | None:
+    """Open a store if it exists, and recover the unfinished runs of earlier commands.
+
+    Args:
+        tracking_uri: MLflow's tracking URI.
+        experiment: Name of the experiment.
+        machine_id: Id of this machine.
+        log: Receives one line if anything was recovered.
+
+    Raises:
+        BenchError: The store can't be used.
+    """
+    store = MlflowStore.open_existing(tracking_uri, experiment)
+    if store is not None:
+        recover(store, Address.of(tracking_uri, experiment), machine_id, log)
+    return store
+
+
 def recover(
     store: MlflowStore, address: Address, machine_id: str | None, log: Callable[[str], None]
 ) -> None:

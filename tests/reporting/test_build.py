@@ -308,7 +308,7 @@ def test_reference_is_read_once(two_machines: Bench, monkeypatch: pytest.MonkeyP
     reads: list[bool] = []
     reference = table1.reference_document
     monkeypatch.setattr(table1, "reference_document", lambda: reads.append(True) or reference())
-    report, _ = build.write_report(options(two_machines.folder, "json"))
+    report, _ = build.write_report(options(two_machines.folder, "json"), pytest.fail)
     assert len(report.sections) == 2
     assert len(reads) == 1
 
@@ -320,7 +320,7 @@ def test_limit_of_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     papers = run(1_000, 0.985, scenario="paper", trajectory="p")
     import_runs(bench, [papers, *(run(200, 0.91, scenario=f"mine-{place}", trajectory=f"t {place}")
                                for place in range(5))])  # fmt: skip
-    _, paths = build.write_report(options(bench.folder, "html", "md", "csv", "json"))
+    _, paths = build.write_report(options(bench.folder, "html", "md", "csv", "json"), pytest.fail)
     page, text, rows, runs, document = (path.read_text(encoding="utf-8") for path in paths)
     assert re.findall(r"^## Scenario (.*)$", text, re.MULTILINE) == ["paper", "mine-4", "mine-3"]
     assert "1 of 6 scenarios, those that compare with Table I and then those with the " in text
@@ -334,12 +334,14 @@ def test_limit_of_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     # CSV and JSON contain everything.
     assert rows.count("\n") == runs.count("\n") == 7
     assert len(json.loads(document)["runs"]) == 6
-    selected, _ = build.write_report(options(bench.folder, "html", scenarios=("mine-0", "mine-1")))
+    selected, _ = build.write_report(
+        options(bench.folder, "html", scenarios=("mine-0", "mine-1")), pytest.fail
+    )
     assert [section.has_charts for section in selected.sections] == [True, True]
     assert (selected.others, [note for note in selected.notes if "scenarios" in note]) == ((), [])
     # Up to the limit of sections every scenario has charts.
     monkeypatch.setattr(sections, "MOST_SECTIONS", 6)
-    unlimited, _ = build.write_report(options(bench.folder, "html"))
+    unlimited, _ = build.write_report(options(bench.folder, "html"), pytest.fail)
     assert [section.has_charts for section in unlimited.sections] == [True] * 6
 
 
@@ -380,7 +382,7 @@ def test_database_fails_between_pages(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(mlflow_reader, "_PAGE_SIZE", 3)
     monkeypatch.setattr(mlflow_reader.MlflowReader, "_pages", drop_table_after_first_page)
     with pytest.raises(BenchError, match="failed while looking for runs: no such table") as failed:
-        build.write_report(options(bench.folder, "md"))
+        build.write_report(options(bench.folder, "md"), pytest.fail)
     assert failed.value.exit_status == EXIT_FAILURE
     assert not (bench.folder / "out").exists()
 

@@ -23,7 +23,7 @@ from mnist_bench.core import process_identity
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 from mnist_bench.results.run import Evaluation, RunResult, Status
 from mnist_bench.tracking import mlflow_errors, mlflow_setup
-from mnist_bench.tracking.mlflow_reader import open_existing_store
+from mnist_bench.tracking.mlflow_reader import MlflowReader
 from mnist_bench.tracking.mlflow_store import MlflowStore, Started
 from mnist_bench.tracking.run_notes import run_description
 from mnist_bench.tracking.schema import Point
@@ -495,10 +495,10 @@ def test_record_of_another_version_is_ignored(store: MlflowStore, folder: Path) 
 def test_store_for_reading_is_never_created(
     folder: Path, uri: str, store: MlflowStore, name: str
 ) -> None:
-    assert open_existing_store("sqlite:///mlflow.db", name) is None
+    assert MlflowReader.open_existing("sqlite:///mlflow.db", name) is None
     assert list(folder.iterdir()) == []
-    assert open_existing_store(uri, f"no {name}") is None
-    there = open_existing_store(uri, name)
+    assert MlflowReader.open_existing(uri, f"no {name}") is None
+    there = MlflowReader.open_existing(uri, name)
     assert there is not None
     assert there.experiment_id == store.experiment_id
 
