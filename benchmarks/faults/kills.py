@@ -34,7 +34,7 @@ _LINES = 36
 
 
 @dataclass(frozen=True)
-class Moment:
+class KillPoint:
     """When and how to kill.
 
     Attributes:
@@ -62,12 +62,12 @@ class Spans:
     training: float
     closing: float
 
-    def draw(self, rng: random.Random, signals: tuple[str, ...]) -> Moment:
-        """Draw a moment, mostly within the training."""
+    def draw(self, rng: random.Random, signals: tuple[str, ...]) -> KillPoint:
+        """Draw when to kill, mostly within the training."""
         stages: tuple[Stage, ...] = ("start", "training", "closing")
         (stage,) = rng.choices(stages, (20, 55, 25))
         longest = {"start": self.start, "training": self.training, "closing": self.closing}
-        return Moment(stage, rng.uniform(0, longest[stage]), rng.choice(signals))
+        return KillPoint(stage, rng.uniform(0, longest[stage]), rng.choice(signals))
 
 
 SPANS: dict[tuple[Victim, str], Spans] = {
@@ -114,10 +114,10 @@ class KillResult:
     late: int = 0
     findings: Findings = field(default_factory=Findings)
 
-    def count(self, moment: Moment, *, hit: bool) -> None:
+    def count(self, kill_point: KillPoint, *, hit: bool) -> None:
         """Count a kill."""
         if hit:
-            self.hits[f"{moment.stage}, {moment.signal_name}"] += 1
+            self.hits[f"{kill_point.stage}, {kill_point.signal_name}"] += 1
         else:
             self.late += 1
 
@@ -144,25 +144,25 @@ def _kill_parents(batch: Batch, work_folder: WorkFolder, result: KillResult) -> 
     number = 0
     while result.hits.total() < batch.kills:
         number += 1
-        moment = spans.draw(rng, batch.signals)
+        kill_point = spans.draw(rng, batch.signals)
         arguments = ("--seeds", str(seeds), "--first-seed", str(number * _SEEDS))
         with work_folder.started(*arguments) as (running, recording):
-            alive = wait_for(running, recording, moment, 0, len(batch.training.steps))
+            alive = wait_for(running, recording, kill_point, 0, len(batch.training.steps))
             work_folder.orphans += running.descendants()
-            hit = alive and send_signal(psutil.Process(running.process.pid), moment.signal_name)
-            await_end(running, moment, result)
-        result.count(moment, hit=hit)
+            hit = alive and send_signal(psutil.Process(running.process.pid), kill_point.signal_name)
+            await_end(running, kill_point, result)
+        result.count(kill_point, hit=hit)
         recording.add_to(work_folder.expected, unfinished="KILLED")
         work_folder.expected.add_spools(work_folder.folder)
         check_late_kills(result, running)
 
 
-def await_end(running: Running, moment: Moment, result: KillResult) -> None:
+def await_end(running: Running, kill_point: KillPoint, result: KillResult) -> None:
     """Wait for the end of a command after a signal."""
     try:
         running.process.wait(_LONG_SECONDS)
     except subprocess.TimeoutExpired:
-        words = f"a command that got {moment.signal_name} ({moment.stage}) goes on"
+        words = f"a command that got {kill_point.signal_name} ({kill_point.stage}) goes on"
         result.findings += Findings(left_over=(words,))
 
 
@@ -176,10 +176,11 @@ def _kill_workers(batch: Batch, work_folder: WorkFolder, result: KillResult) -> 
             if not still_runs_when(running, started, _LONG_SECONDS):
                 break
             worker = worker_of(running)
-            moment = spans.draw(rng, batch.signals)
-            alive = wait_for(running, recording, moment, number, 1)
+            kill_point = spans.draw(rng, batch.signals)
+            alive = wait_for(running, recording, kill_point, number, 1)
             result.count(
-                moment, hit=bool(alive and worker and send_signal(worker, moment.signal_name))
+                kill_point,
+                hit=bool(alive and worker and send_signal(worker, kill_point.signal_name)),
             )
         ended = running.ended(_LONG_SECONDS)
     recording.add_to(work_folder.expected, unfinished="FAILED")
@@ -217,17 +218,17 @@ def _check_document(
 
 
 def wait_for(
-    running: Running, recording: Recording, moment: Moment, before: int, rows: int
+    running: Running, recording: Recording, kill_point: KillPoint, before: int, rows: int
 ) -> bool:
-    """Wait for a moment of the training with index `before`; False if the command ends first."""
+    """Wait for a point of the training with index `before`; False if the command ends first."""
     conditions: dict[Stage, Callable[[], bool]] = {
         "start": lambda: True,
         "training": lambda: _has(recording, before, "scored", 1),
         "closing": lambda: _has(recording, before, "received", rows),
     }
-    alive = still_runs_when(running, conditions[moment.stage], _LONG_SECONDS)
+    alive = still_runs_when(running, conditions[kill_point.stage], _LONG_SECONDS)
     if alive:
-        time.sleep(moment.seconds)
+        time.sleep(kill_point.seconds)
     return running.process.poll() is None
 
 

@@ -81,7 +81,7 @@ class Drill:
         return self.trials // 2
 
 
-class Board:
+class SharedServers:
     """PostgreSQL with both databases, and MLflow's server; each can be stopped."""
 
     def __init__(self, folder: Path, server: PostgreSql) -> None:
@@ -174,8 +174,8 @@ retry.POLL_SECONDS = 0.5
 class DrillRun:
     """A drill in progress."""
 
-    def __init__(self, drill: Drill, board: Board) -> None:
-        self.drill, self.board = drill, board
+    def __init__(self, drill: Drill, servers: SharedServers) -> None:
+        self.drill, self.servers = drill, servers
         self.rng = random.Random(drill.seed)  # noqa: S311  # not used for security
         self.injected: Counter[str] = Counter()
         self.clocks_ahead = 0
@@ -208,8 +208,8 @@ class DrillRun:
     def start(self) -> None:
         """Share plan and study, and start all machines."""
         first, second, *others = self.machines
-        first.start(self.board.environment, *self.plan)
-        second.start(self.board.environment, *self.search)
+        first.start(self.servers.environment, *self.plan)
+        second.start(self.servers.environment, *self.search)
         for machine in (first, second):
             running = machine.running
             if running is not None:
@@ -222,7 +222,7 @@ class DrillRun:
 
     def _join(self, machine: Machine) -> None:
         self.clocks_ahead += machine is self.machines[-1]
-        machine.start(self.board.environment, "join")
+        machine.start(self.servers.environment, "join")
 
     def inject_fault(self) -> None:
         """Inject one fault, and recover from it."""
@@ -273,7 +273,7 @@ class DrillRun:
     def _run_to_end(self, machine: Machine, *command: str) -> None:
         """Run a command that must succeed."""
         ended = machine.bench.run(
-            *command, program=machine.program, seconds=_LONG_SECONDS, **self.board.environment
+            *command, program=machine.program, seconds=_LONG_SECONDS, **self.servers.environment
         )
         machine.output.append(ended.stdout + ended.stderr)
         if ended.status:
@@ -315,22 +315,22 @@ class DrillRun:
         return "a machine sleeps longer than its heartbeat"
 
     def _database_restarted(self) -> str:
-        self.board.server.stop()
+        self.servers.server.stop()
         time.sleep(self.rng.uniform(0, 8))
-        self.board.server.start()
+        self.servers.server.start()
         return "the database is restarted, up to 8 s apart"
 
     def _server_away(self) -> str:
-        self.board.stop()
+        self.servers.stop()
         time.sleep(self.rng.uniform(0, 60))
-        self.board.start()
+        self.servers.start()
         return "MLflow's server is away, up to a minute and its start"
 
     def _refused(self) -> str:
         """A wrong password must give a one-line error and change nothing."""
         bench = self.machines[0].bench
-        wrong = {"MNIST_BENCH_STORAGE": self.board.server.url("optuna", secrets.token_hex(8))}
-        ended = bench.run("join", **(self.board.environment | wrong))
+        wrong = {"MNIST_BENCH_STORAGE": self.servers.server.url("optuna", secrets.token_hex(8))}
+        ended = bench.run("join", **(self.servers.environment | wrong))
         lines = [line for line in ended.stderr.splitlines() if line.startswith("mnist-bench: ")]
         if ended.status != 1 or len(lines) != 1 or "password" not in lines[0]:
             self.refusals.append(f"a wrong password: {ended.status}, {ended.stderr[-500:]}")
@@ -339,8 +339,8 @@ class DrillRun:
 
 def run_drill(drill: Drill) -> list[Line]:
     """Run a drill; return lines of the table. All findings are in the first line."""
-    with _servers(drill.folder / "board") as board:
-        drill_run = DrillRun(drill, board)
+    with _servers(drill.folder / "board") as servers:
+        drill_run = DrillRun(drill, servers)
         try:
             drill_run.start()
             while drill_run.injected.total() < drill.faults and not drill_run.is_done:
@@ -350,10 +350,10 @@ def run_drill(drill: Drill) -> list[Line]:
         finally:
             for machine in drill_run.machines:
                 machine.kill()
-        found = check_work(board.server.url("optuna"), STUDY, drill.half)
-        urls = board.server.url("mlflow"), board.server.url("optuna")
+        found = check_work(servers.server.url("optuna"), STUDY, drill.half)
+        urls = servers.server.url("mlflow"), servers.server.url("optuna")
         found += check_store(*urls, STUDY, drill.half)
-        found += _check_output(drill_run, board.server.password)
+        found += _check_output(drill_run, servers.server.password)
     tried = drill_run.injected.most_common()
     tried.append(("a command begins whose clock is an hour ahead", drill_run.clocks_ahead))
     return [
@@ -382,11 +382,11 @@ def _error_lines(words: str) -> int:
 
 
 @contextlib.contextmanager
-def _servers(folder: Path) -> Iterator[Board]:
+def _servers(folder: Path) -> Iterator[SharedServers]:
     with postgresql("optuna", "mlflow") as server:
-        board = Board(folder, server)
+        servers = SharedServers(folder, server)
         try:
-            board.start()
-            yield board
+            servers.start()
+            yield servers
         finally:
-            board.stop()
+            servers.stop()

@@ -15,7 +15,7 @@ import fakes
 import psutil
 import witness
 from invariants import Expected, Findings, check
-from kills import KillResult, Moment, Spans, await_end, check_late_kills, send_signal, wait_for
+from kills import KillPoint, KillResult, Spans, await_end, check_late_kills, send_signal, wait_for
 from place import still_runs_when
 from program import Bench, Running, is_alive, patched_program
 from study_invariants import COUNTED, check_study, stored_trials, trial_runs
@@ -184,30 +184,30 @@ def run_batch(batch: StudyBatch) -> KillResult:
 def _kill_once(
     batch: StudyBatch, work_folder: StudyFolder, result: KillResult, rng: random.Random
 ) -> None:
-    moment, is_parallel = _moment(batch, rng), batch.victim != "command"
+    kill_point, is_parallel = _kill_point(batch, rng), batch.victim != "command"
     workers = ("--workers", "2") if is_parallel else ()
     with work_folder.started("--resume", "--trials", str(_MANY), *workers) as (running, recording):
         command = psutil.Process(running.process.pid)  # while it is surely alive
         if is_parallel:
             still_runs_when(running, functools.partial(_workers, command), _LONG_SECONDS)
-        alive = wait_for(running, recording, moment, 0, 1)
+        alive = wait_for(running, recording, kill_point, 0, 1)
         work_folder.orphans += running.descendants()
         victims = _workers(command)[:1] if batch.victim == "worker" else [command]
-        hit = alive and any(send_signal(each, moment.signal_name) for each in victims)
+        hit = alive and any(send_signal(each, kill_point.signal_name) for each in victims)
         if batch.victim == "worker":  # the other worker would continue; it releases its trial
             send_signal(command, "SIGTERM")
-        await_end(running, moment, result)
-    result.count(moment, hit=hit)
+        await_end(running, kill_point, result)
+    result.count(kill_point, hit=hit)
     work_folder.take(recording)
     work_folder.expected.add_spools(work_folder.bench.folder)
     check_late_kills(result, running)
 
 
-def _moment(batch: StudyBatch, rng: random.Random) -> Moment:
+def _kill_point(batch: StudyBatch, rng: random.Random) -> KillPoint:
     """When to kill. The stage of one of two workers can't be observed, so it is any time."""
     if batch.victim == "command":
         return SPANS[batch.workers].draw(rng, batch.signals)
-    return Moment("start", rng.uniform(0, _PARALLEL_SECONDS), rng.choice(batch.signals))
+    return KillPoint("start", rng.uniform(0, _PARALLEL_SECONDS), rng.choice(batch.signals))
 
 
 def _workers(command: psutil.Process) -> list[psutil.Process]:

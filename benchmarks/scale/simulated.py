@@ -55,7 +55,7 @@ class Orders(Record):
 
     Attributes:
         storage: Optuna's URL.
-        board: Of MLflow.
+        tracking_uri: Of MLflow.
         study: Its name.
         workers: Threads.
         first: Number of the first of them, among all of the study.
@@ -63,7 +63,7 @@ class Orders(Record):
     """
 
     storage: str
-    board: str
+    tracking_uri: str
     study: str
     workers: int
     first: int
@@ -112,7 +112,7 @@ class Worker:
 
     def __init__(self, orders: Orders, number: int) -> None:
         self._owner = process_identity.current_process(machine().machine_id)
-        self._store = MlflowStore(orders.board, "mnist-bench")
+        self._store = MlflowStore(orders.tracking_uri, "mnist-bench")
         self._study = Study(
             *(orders.study, orders.storage, _SPACE, _GOAL, self._owner), worker_number=number
         )

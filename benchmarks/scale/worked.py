@@ -19,12 +19,12 @@ _TRIAL_SECONDS = 60.0
 """Duration of a real trial: about 2,500 steps of the paper's network."""
 _WHAT = """\
 Workers pretend to train the trials of one study: they ask Optuna for one, record a run with a curve
-of 20 scorings and two files by MLflow's server, report 19 marks of the way, and tell how it ended,
-as `mnist-bench tune --storage` and `join` do; nothing is trained, so that the board has no rest.
-Left out is what a machine asks between trials (has one fallen silent? is this one wanted?) and the
-figures of a long training, a call every five seconds: what stands here is the least.
-All of it, workers too, is on one machine: what a *board* of these cores bears is told by the
-seconds of processor that a trial costs it, not by the trials a second alone."""
+of 20 evaluations and two files through MLflow's server, report 19 intermediate values, and say how
+it ended, as `mnist-bench tune --storage` and `join` do. Nothing is trained, so the servers never
+rest. Not included: the queries of a machine between trials (lost trials, enough trials) and the
+metrics of a long training, one call every five seconds, so these figures are lower bounds.
+Workers and servers share one machine: what servers on these cores can carry follows from the
+processor seconds that a trial costs them, not from the trials per second alone."""
 
 
 class Load(Record):
@@ -54,22 +54,22 @@ class Load(Record):
         return len(self.took) / self.seconds
 
     @property
-    def board_cpu_seconds(self) -> float:
+    def servers_cpu_seconds(self) -> float:
         """Processor time per trial of PostgreSQL and MLflow's server."""
         return (self.database_cpu_seconds + self.server_cpu_seconds) / len(self.took)
 
     @property
     def cores_at_work(self) -> float:
         """Number of cores kept busy by workers and servers."""
-        board = self.database_cpu_seconds + self.server_cpu_seconds
-        return (self.client_cpu_seconds + board) / self.seconds
+        servers = self.database_cpu_seconds + self.server_cpu_seconds
+        return (self.client_cpu_seconds + servers) / self.seconds
 
     @property
     def in_words(self) -> str:
         """One line for the terminal."""
         return (
             f"{self.workers} workers: {self.trials_a_second:.2f} trials a second, "
-            f"{self.board_cpu_seconds * 1_000:.0f} ms of the board's processor each"
+            f"{self.servers_cpu_seconds * 1_000:.0f} ms of the servers' processor each"
         )
 
 
@@ -108,7 +108,7 @@ class WorkersSession(Record):
 def page(session: WorkersSession) -> str:
     """The page in Markdown."""
     blocks = [
-        "# What a shared board bears",
+        "# Load that shared servers carry",
         _WHAT,
         _environment(session),
         f"Made by `{session.command}` on {session.date}.",
@@ -168,15 +168,15 @@ def _conclusions(session: WorkersSession) -> Iterator[str]:
         f"**Where it bends**: {first} worker makes {alone:.2f} trials a second; {best} make "
         f"{most:.2f}, {most / alone:.1f} times as many, and " + _beyond(session, best, others)
     )
-    cost = session.median(session.counts[-1], lambda load: load.board_cpu_seconds)
+    cost = session.median(session.counts[-1], lambda load: load.servers_cpu_seconds)
     rate = _MANY_MACHINES / _TRIAL_SECONDS
     yield (
         f"**{_MANY_MACHINES:,} machines, on paper**: with trials of {_TRIAL_SECONDS:g} s they end "
-        f"{rate:.1f} a second. At {cost * 1_000:.0f} ms of processor a trial, as the board took "
+        f"{rate:.1f} a second. At {cost * 1_000:.0f} ms of processor a trial, as the servers took "
         f"with {session.counts[-1]} workers, that is {rate * cost:.1f} cores of this kind at least "
         f"for PostgreSQL and MLflow's server; with trials of ten minutes, {rate * cost / 10:.1f}. "
         "Each machine holds a connection to PostgreSQL for each plan or study that it has opened, "
-        "and one for its heart, and the usual limit is 100: beyond some tens of machines "
+        "and one for its heartbeat, and the usual limit is 100: beyond some tens of machines "
         "`max_connections` has to grow, and beyond some hundreds a pooler belongs in front, in its "
         "session mode."
     )

@@ -35,13 +35,13 @@ class Servers:
     """PostgreSQL and MLflow's server on it.
 
     Args:
-        board: MLflow's URI.
+        tracking_uri: MLflow's URI.
         storage: Optuna's URL.
         processes: Ids of PostgreSQL's and MLflow's main processes.
     """
 
-    def __init__(self, board: str, storage: str, processes: tuple[int, int]) -> None:
-        self.board, self.storage = board, storage
+    def __init__(self, tracking_uri: str, storage: str, processes: tuple[int, int]) -> None:
+        self.tracking_uri, self.storage = tracking_uri, storage
         self._roots = processes
 
     def cpu_seconds(self) -> tuple[float, float]:
@@ -83,7 +83,7 @@ def load(servers: Servers, workers: int, seconds: float, turn: int) -> Load:
         _start(
             Orders(
                 storage=servers.storage,
-                board=servers.board,
+                tracking_uri=servers.tracking_uri,
                 study=study,
                 workers=number,
                 first=sum(each[:index]),

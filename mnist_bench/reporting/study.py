@@ -12,7 +12,7 @@ from mnist_bench.core.escaping import EscapedText, code, markdown
 from mnist_bench.reporting.columns import Column
 from mnist_bench.scenarios import paper
 from mnist_bench.tuning.confirmation_stats import Arm, Confirmation, confirmation_in_words
-from mnist_bench.tuning.document import StudyDocument, TestEvaluation
+from mnist_bench.tuning.document import EvaluationOnTest, StudyDocument
 from mnist_bench.tuning.trial import StudyTrial, paper_trial
 
 _MOST_TRIALS = 10
@@ -149,7 +149,7 @@ def _finalists(document: StudyDocument) -> Iterator[str]:
     yield table(lines)
 
 
-def _test_evaluations(evaluations: Sequence[TestEvaluation]) -> Iterator[str]:
+def _test_evaluations(evaluations: Sequence[EvaluationOnTest]) -> Iterator[str]:
     if not evaluations:
         return
     yield "## The looks at the test split"

@@ -21,7 +21,7 @@ from mnist_bench.tuning.confirmation_stats import (
     exact_mcnemar,
     median_run,
 )
-from mnist_bench.tuning.document import TestEvaluation
+from mnist_bench.tuning.document import EvaluationOnTest
 from mnist_bench.tuning.space import Value
 from mnist_bench.tuning.trial_plan import TrialContext, plan_of, train
 
@@ -63,7 +63,7 @@ def evaluate_on_test(
     store: MlflowStore,
     plan_of_confirmation: ConfirmationPlan,
     watch: Callable[[TrainingPlan], AbstractContextManager[Watcher]],
-) -> tuple[TestEvaluation, Outcome]:
+) -> tuple[EvaluationOnTest, Outcome]:
     """Train both configurations on fresh seeds and compare them on the test split.
 
     Args:
@@ -73,7 +73,7 @@ def evaluate_on_test(
     Returns:
         The evaluation, and the outcome of its last training.
     """
-    evaluation = TestEvaluation(
+    evaluation = EvaluationOnTest(
         number=plan_of_confirmation.number,
         candidate=plan_of_confirmation.trial,
         first_seed=plan_of_confirmation.fresh_seeds[0],

@@ -17,7 +17,7 @@ from mnist_bench.tuning.space import Space
 from mnist_bench.tuning.trial import StudyTrial
 
 
-class TestEvaluation(Record):
+class EvaluationOnTest(Record):
     """One evaluation on the test split.
 
     Attributes:
@@ -70,7 +70,7 @@ class StudyDocument(Record):
     margin: Margin | None
     importances: dict[str, float]
     search_seconds: float
-    looks: tuple[TestEvaluation, ...]
+    looks: tuple[EvaluationOnTest, ...]
     commands: tuple[str, ...] = ()
     ended: str = ""
     is_whole: bool = True

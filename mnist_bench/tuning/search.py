@@ -21,7 +21,7 @@ from mnist_bench.tuning import open_study, parallel
 from mnist_bench.tuning.candidate import candidate_of, margin_of
 from mnist_bench.tuning.confirmation import ConfirmationPlan, evaluate_on_test
 from mnist_bench.tuning.confirmation_stats import confirmation_in_words
-from mnist_bench.tuning.document import StudyDocument, TestEvaluation
+from mnist_bench.tuning.document import EvaluationOnTest, StudyDocument
 from mnist_bench.tuning.finalists import best_finalist, covers, finalists_of, paper_reference
 from mnist_bench.tuning.options import StudySetup, TuneOptions
 from mnist_bench.tuning.scheduling import (
@@ -245,7 +245,7 @@ class _TuneRun:
 
     def _evaluate_on_test(self, plan: ConfirmationPlan) -> TrialsEnd | None:
         """Run a confirmation; it is numbered and saved before it starts, so that failures count."""
-        pending = TestEvaluation(
+        pending = EvaluationOnTest(
             number=plan.number, candidate=plan.trial, first_seed=plan.fresh_seeds[0]
         )
         self._save_evaluation(pending)
@@ -262,7 +262,7 @@ class _TuneRun:
             return TrialsEnd(outcome.exit_status, outcome.error, "the look did not come to its end")
         return None
 
-    def _save_evaluation(self, evaluation: TestEvaluation) -> None:
+    def _save_evaluation(self, evaluation: EvaluationOnTest) -> None:
         text = evaluation.model_dump_json()
         self.search.with_retry(lambda: self.study.save_test_evaluation(evaluation.number, text))
 
@@ -289,7 +289,7 @@ class _TuneRun:
             importances=study.importances(),
             search_seconds=searched_seconds(trials),
             looks=tuple(
-                TestEvaluation.model_validate_json(evaluation)
+                EvaluationOnTest.model_validate_json(evaluation)
                 for evaluation in study.test_evaluations
             ),
             commands=study.commands,

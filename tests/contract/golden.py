@@ -7,6 +7,7 @@ After a change that is meant, renew them and read the difference:
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from pathlib import Path
@@ -21,7 +22,9 @@ def assert_same_text(path: Path, text: str) -> None:
     if RENEW:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
-    assert text == path.read_bytes().decode().replace("\r\n", "\n")
+    kept = path.read_bytes().decode().replace("\r\n", "\n")
+    difference = "\n".join(difflib.unified_diff(kept.splitlines(), text.splitlines(), lineterm=""))
+    assert text == kept, difference
 
 
 def assert_golden(name: str, text: str) -> None:

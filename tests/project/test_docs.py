@@ -152,7 +152,9 @@ def test_flags_in_the_docs_exist(page):
     options = {
         name
         for command in (cli, *cli.commands.values())
-        for parameter in command.get_params(click.Context(command))
+        for parameter in command.get_params(
+            click.Context(command, help_option_names=["-h", "--help"])
+        )
         for name in (*parameter.opts, *parameter.secondary_opts)
     }
     told = {

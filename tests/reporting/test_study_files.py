@@ -38,7 +38,7 @@ from mnist_bench.reporting.study_files import trials_csv, winner_toml, write
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.tuning.confirmation_stats import Arm, Confirmation, McNemar, confirmation_in_words
-from mnist_bench.tuning.document import StudyDocument, TestEvaluation
+from mnist_bench.tuning.document import EvaluationOnTest, StudyDocument
 from mnist_bench.tuning.finalists import Finalist
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Parameter, Space, Value
@@ -153,8 +153,8 @@ def test_full_report() -> None:
 
 def test_evaluation_on_the_test_split() -> None:
     evaluations = (
-        TestEvaluation(number=1, candidate=4, first_seed=1_000),
-        TestEvaluation(number=2, candidate=1, first_seed=1_010, proof=confirmation()),
+        EvaluationOnTest(number=1, candidate=4, first_seed=1_000),
+        EvaluationOnTest(number=2, candidate=1, first_seed=1_010, proof=confirmation()),
     )
     text = report(study_document(looks=evaluations))
     assert text.splitlines()[2] == (
@@ -199,7 +199,9 @@ def test_differences_within_noise() -> None:
         accuracy=ACCURACY_NOISE, train_seconds=TIME_NOISE, mcnemar=None, payback_runs=None
     )
     text = report(
-        study_document(looks=(TestEvaluation(number=1, candidate=1, first_seed=7, proof=unclear),))
+        study_document(
+            looks=(EvaluationOnTest(number=1, candidate=1, first_seed=7, proof=unclear),)
+        )
     )
     assert section(text, "The looks at the test split")[-4:] == [
         (
@@ -218,7 +220,7 @@ def test_slower_winner_never_pays_back() -> None:
     slower_winner = confirmation(train_seconds=slower, payback_runs=None)
     text = report(
         study_document(
-            looks=(TestEvaluation(number=1, candidate=1, first_seed=7, proof=slower_winner),)
+            looks=(EvaluationOnTest(number=1, candidate=1, first_seed=7, proof=slower_winner),)
         )
     )
     last = section(text, "The looks at the test split")[-1]
@@ -245,7 +247,7 @@ def test_time_to_target() -> None:
     )
     text = report(
         study_document(
-            looks=(TestEvaluation(number=1, candidate=1, first_seed=7, proof=with_target),)
+            looks=(EvaluationOnTest(number=1, candidate=1, first_seed=7, proof=with_target),)
         )
     )
     assert (
@@ -263,7 +265,7 @@ def test_confirmation_line_marks_accuracy_within_noise() -> None:
 
 def test_headline_has_the_last_confirmation() -> None:
     looks = tuple(
-        TestEvaluation(number=number, candidate=1, first_seed=number, proof=headline_text)
+        EvaluationOnTest(number=number, candidate=1, first_seed=number, proof=headline_text)
         for number, headline_text in (
             (1, confirmation()),
             (2, confirmation(accuracy=ACCURACY_NOISE)),
@@ -280,8 +282,8 @@ def test_headline_has_the_last_confirmation() -> None:
 def test_headline_does_not_mix_candidates() -> None:
     """A later candidate with an unfinished evaluation does not get an earlier one's result."""
     looks = (
-        TestEvaluation(number=1, candidate=0, first_seed=1_000, proof=confirmation()),
-        TestEvaluation(number=2, candidate=1, first_seed=1_010),
+        EvaluationOnTest(number=1, candidate=0, first_seed=1_000, proof=confirmation()),
+        EvaluationOnTest(number=2, candidate=1, first_seed=1_010),
     )
     headline_text = headline(study_document(looks=looks))
     assert "0.9912" not in headline_text or "Trial 1 " not in headline_text
@@ -636,8 +638,8 @@ def test_chosen_steps_and_a_target(tmp_path: Path) -> None:
 
 def test_document_round_trip() -> None:
     evaluations = (
-        TestEvaluation(number=1, candidate=4, first_seed=1_000),
-        TestEvaluation(number=2, candidate=1, first_seed=1_010, proof=confirmation()),
+        EvaluationOnTest(number=1, candidate=4, first_seed=1_000),
+        EvaluationOnTest(number=2, candidate=1, first_seed=1_010, proof=confirmation()),
     )
     document = study_document(looks=evaluations, importances={"learning_rate": 0.75})
     text = document.model_dump_json(indent=2)
