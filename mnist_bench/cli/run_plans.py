@@ -23,12 +23,12 @@ from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import summarise
 from mnist_bench.runner import executor, process, resume, time_estimates
 from mnist_bench.runner.executor import Outcome
-from mnist_bench.runner.here import WorkContext
 from mnist_bench.runner.options import REPORTS, RunOptions
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.runner.resume import Remaining
 from mnist_bench.runner.seeds import SeedCount
+from mnist_bench.runner.work_context import WorkContext
 from mnist_bench.tracking import recovery
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address

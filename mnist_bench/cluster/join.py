@@ -24,9 +24,9 @@ from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import machine, system
 from mnist_bench.runner import process
 from mnist_bench.runner.executor import Outcome
-from mnist_bench.runner.here import WorkContext
 from mnist_bench.runner.options import base_execution, execution_for
 from mnist_bench.runner.progress import ProgressWatcher
+from mnist_bench.runner.work_context import WorkContext
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.tracking import recovery, uri

@@ -16,9 +16,9 @@ from mnist_bench.core.signals import Terminated
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner import executor, time_estimates
 from mnist_bench.runner.executor import Outcome
-from mnist_bench.runner.here import WorkContext
 from mnist_bench.runner.options import RunOptions
 from mnist_bench.runner.plan import TrainingPlan, make_plan
+from mnist_bench.runner.work_context import WorkContext
 from mnist_bench.scenarios import scenario
 from mnist_bench.tracking import schema
 from mnist_bench.tracking.mlflow_store import MlflowStore

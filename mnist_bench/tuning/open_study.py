@@ -18,8 +18,8 @@ from mnist_bench.measurement import machine, system
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.runner import executor
 from mnist_bench.runner.executor import Outcome
-from mnist_bench.runner.here import WorkContext
 from mnist_bench.runner.progress import ProgressWatcher
+from mnist_bench.runner.work_context import WorkContext
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.tracking import recovery
 from mnist_bench.tracking.mlflow_store import MlflowStore

@@ -15,7 +15,7 @@ from mnist_bench.cluster import shares
 from mnist_bench.cluster.optuna_queue import Counts
 from mnist_bench.cluster.shared_plan import SharedPlan
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
-from mnist_bench.runner.here import WorkContext
+from mnist_bench.runner.work_context import WorkContext
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 
