@@ -13,7 +13,7 @@ from mnist_bench.cli.bundles import export, import_
 from mnist_bench.cli.cluster import join
 from mnist_bench.cli.compare import compare
 from mnist_bench.cli.console import make_console, print_error
-from mnist_bench.cli.options import tracking_uri_option
+from mnist_bench.cli.options import storage_option, tracking_uri_option
 from mnist_bench.cli.report import report
 from mnist_bench.cli.run import run
 from mnist_bench.cli.tune import tune
@@ -71,6 +71,7 @@ _UI_EXAMPLES = """\b
 Examples:
   mnist-bench ui                            on port 5000, or a free one
   mnist-bench ui --port 8080
+  mnist-bench ui --studies                  the studies of `tune`
 """
 
 
@@ -139,10 +140,22 @@ def machine(*, as_json: bool) -> None:
     "--port",
     type=click.IntRange(1, 65535),
     metavar="N",
-    help="Port to listen on.  [default: 5000, or a free one]",
+    help="Port to listen on.  [default: 5000, with --studies 8080, or a free one]",
 )
-def ui(tracking_uri: str, port: int | None) -> None:
+@click.option(
+    "--studies",
+    is_flag=True,
+    help="Show the studies in optuna-dashboard instead; needs mnist-bench[dashboard].",
+)
+@storage_option(
+    "With --studies: Optuna database URL of the studies.  "
+    "[env: MNIST_BENCH_STORAGE; default: mlruns/optuna.log]"
+)
+def ui(tracking_uri: str, port: int | None, storage: str | None, *, studies: bool) -> None:
     """Browse the runs in MLflow's UI, served to this machine only."""
-    from mnist_bench.cli.ui import serve
+    from mnist_bench.cli.ui import serve, serve_studies
 
-    serve(tracking_uri, port, log=click.echo)
+    if studies:
+        serve_studies(storage, port, log=click.echo)
+    else:
+        serve(tracking_uri, port, log=click.echo)

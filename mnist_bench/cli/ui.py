@@ -1,4 +1,4 @@
-"""MLflow's UI as a local server with few processes."""
+"""Local servers for the browser: MLflow's UI with few processes, and optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import psutil
 
@@ -18,9 +21,11 @@ from mnist_bench.measurement import machine
 from mnist_bench.tracking import recovery, uri
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address
+from mnist_bench.tuning.storage import backend, explained, names, opening
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 5000
+DEFAULT_DASHBOARD_PORT = 8080
 _END_SECONDS = 10
 
 
@@ -45,9 +50,53 @@ def serve(tracking_uri: str, port: int | None, log: Callable[[str], None]) -> No
         )
     uri.check_uri(tracking_uri, uri.DEFAULT_EXPERIMENT)
     _recover(tracking_uri, database, log)
-    chosen_port = _choose_port(port)
+    chosen_port = _choose_port(port, DEFAULT_PORT)
     log(f"MLflow's UI: http://{HOST}:{chosen_port}  (ready in about 10 s; Ctrl-C stops it)")
     _serve(tracking_uri, chosen_port)
+
+
+def serve_studies(storage: str | None, port: int | None, log: Callable[[str], None]) -> None:
+    """Serve optuna-dashboard on the studies of a storage until the user stops it.
+
+    Args:
+        storage: Optuna's URL of a database; None for the journal in `mlruns`.
+        port: Port to listen on; None takes the dashboard's default, or a free one.
+        log: Prints the address, before the server is up.
+
+    Raises:
+        BenchError: optuna-dashboard is not installed, there are no studies, or the port is taken.
+    """
+    if find_spec("optuna_dashboard") is None:
+        raise BenchError(
+            "--studies needs optuna-dashboard, which is not installed",
+            "pip install 'mnist-bench[dashboard]'",
+        )
+    if not names(storage):
+        raise BenchError("no studies are recorded yet", "start one with `mnist-bench tune`")
+    chosen_port = _choose_port(port, DEFAULT_DASHBOARD_PORT)
+    log(f"optuna-dashboard: http://{HOST}:{chosen_port}  (Ctrl-C stops it)")
+    from optuna_dashboard import wsgi
+
+    with explained(storage), opening(storage):
+        app = wsgi(backend(storage))
+    # In this process: on a command line other users could read a password in the URL.
+    with make_server(
+        HOST, chosen_port, app, server_class=_ThreadingServer, handler_class=_QuietHandler
+    ) as server:
+        server.serve_forever()
+
+
+class _ThreadingServer(ThreadingMixIn, WSGIServer):
+    """Serves a browser's parallel requests; its threads don't outlive Ctrl-C."""
+
+    daemon_threads = True
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Does not print a line for each request."""
+
+    def log_message(self, *_arguments: object) -> None:
+        """Print nothing."""
 
 
 def _recover(tracking_uri: str, database: Path | None, log: Callable[[str], None]) -> None:
@@ -101,13 +150,13 @@ def _end(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
-def _choose_port(port: int | None) -> int:
+def _choose_port(port: int | None, default: int) -> int:
     if port is not None:
         if not _is_free(port):
             raise BenchError(f"port {port} is taken", "leave out --port to use a free one")
         return port
-    if _is_free(DEFAULT_PORT):
-        return DEFAULT_PORT
+    if _is_free(default):
+        return default
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

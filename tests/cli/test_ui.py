@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
-from program import Bench, free_port, is_alive, wait_until
+from program import Bench, free_port, is_alive, restore_recorded_store, wait_until
 
 from mnist_bench.cli import ui
 from mnist_bench.core.signals import Terminated
@@ -255,3 +258,42 @@ def test_child_processes_end_with_the_server(monkeypatch: pytest.MonkeyPatch) ->
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
             parent.kill()
+
+
+# Studies
+
+
+def test_studies_need_the_dashboard(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui, "find_spec", lambda _name: None)
+    ended = bench.call("ui", "--studies")
+    assert ended.status == 2
+    assert "pip install 'mnist-bench[dashboard]'" in ended.error_line
+
+
+def test_studies_must_exist(bench: Bench) -> None:
+    ended = bench.call("ui", "--studies")
+    assert (ended.status, "no studies are recorded yet" in ended.error_line) == (2, True)
+
+
+def test_studies_are_served_to_this_machine(bench: Bench) -> None:
+    restore_recorded_store(bench.folder)
+    port = free_port()
+    with bench.started("ui", "--studies", "--port", str(port)) as running:
+        running.until(lambda: f"http://127.0.0.1:{port}" in running.stdout(), 60)
+        answer = running.until(lambda: get(port, "/api/studies"), 60)
+        assert [study["study_name"] for study in json.loads(answer)["study_summaries"]] == ["small"]
+        if sys.platform != "win32":  # Ctrl-C reaches a whole console there, the tests too
+            running.process.send_signal(signal.SIGINT)
+            assert running.ended(60).status == 130
+
+
+def get(port: int, path: str) -> bytes | None:
+    """The body that a local server returns; None while it does not accept connections."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    except ConnectionError:
+        return None
+    finally:
+        connection.close()
