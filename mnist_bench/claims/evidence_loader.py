@@ -29,7 +29,7 @@ from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RecordedRun, RunSummary
 from mnist_bench.scenarios import paper, scenario
 from mnist_bench.tracking import layer_maps, schema
-from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 _MOST_TRAININGS = 30
 """Maximum number per step count; the newest are loaded."""
@@ -46,7 +46,7 @@ class ClaimRequest:
     price: float | None
 
 
-def last_request(reader: MlflowReader, machine_id: str | None) -> ClaimRequest | None:
+def last_request(reader: MlflowStore, machine_id: str | None) -> ClaimRequest | None:
     """Options of earlier `run claims` on a machine; None if there were none."""
     with reader.wrap_errors(action="looking for claims"):
         runs = reader.search(f"tags.`{schema.CLAIMS_TAG}` LIKE '%'")
@@ -64,25 +64,25 @@ def _price(tag: str | None) -> float | None:
     return None
 
 
-def has_runs(reader: MlflowReader, machine_id: str | None) -> bool:
+def has_runs(reader: MlflowStore, machine_id: str | None) -> bool:
     """Whether a machine has readable runs, not counting trials of studies."""
     return next(_recorded_on(reader, machine_id), None) is not None
 
 
-def runs_on(reader: MlflowReader, machine_id: str | None) -> list[RunSummary]:
+def runs_on(reader: MlflowStore, machine_id: str | None) -> list[RunSummary]:
     """All readable runs of a machine, oldest first, without trials of studies."""
     recorded = sorted(_recorded_on(reader, machine_id), key=lambda each: each.order)
     return [each.run for each in recorded]
 
 
-def _recorded_on(reader: MlflowReader, machine_id: str | None) -> Iterator[RecordedRun]:
+def _recorded_on(reader: MlflowStore, machine_id: str | None) -> Iterator[RecordedRun]:
     for each in reader.recorded_runs(""):
         if isinstance(each, RecordedRun) and each.run.machine_id == machine_id and not each.study:
             yield each
 
 
 def load_evidence(
-    reader: MlflowReader,
+    reader: MlflowStore,
     machine_id: str | None,
     runs: Sequence[RunSummary],
     *,
@@ -143,9 +143,7 @@ def _techniques(runs: Sequence[RunSummary]) -> dict[str, tuple[RunSummary, ...]]
     return {name: of_name for name, of_name in found.items() if of_name}
 
 
-def _experiment_results(
-    reader: MlflowReader, machine_id: str | None
-) -> dict[int, ExperimentResult]:
+def _experiment_results(reader: MlflowStore, machine_id: str | None) -> dict[int, ExperimentResult]:
     """Results of a machine's experiments; those that use images, on the paper's images only."""
     found: dict[int, ExperimentResult | None] = {
         claim: experiments.load_experiment(
@@ -156,7 +154,7 @@ def _experiment_results(
     return {claim: result for claim, result in found.items() if result}
 
 
-def _loaded(reader: MlflowReader, runs: Sequence[RunSummary]) -> tuple[RunResult, ...]:
+def _loaded(reader: MlflowStore, runs: Sequence[RunSummary]) -> tuple[RunResult, ...]:
     """Runs with their curves; those that MLflow can't load are left out."""
     loaded = (reader.load(run.run_id) for run in runs if run.run_id)
     return tuple(run for run in loaded if run is not None)

@@ -17,7 +17,6 @@ from mnist_bench.results.protocol import ExperimentRequest
 from mnist_bench.runner import process
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.tracking import schema
-from mnist_bench.tracking.mlflow_reader import MlflowReader
 from mnist_bench.tracking.mlflow_store import MlflowStore
 
 
@@ -43,7 +42,7 @@ def experiment_request(
 
 
 def load_experiment(
-    reader: MlflowReader, claim: MeasuredClaim, machine_id: str | None, digest: str | None
+    reader: MlflowStore, claim: MeasuredClaim, machine_id: str | None, digest: str | None
 ) -> ExperimentResult | None:
     """Load the newest result of a claim's experiment on a machine; None if there is none.
 

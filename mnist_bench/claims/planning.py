@@ -24,7 +24,7 @@ from mnist_bench.runner.options import RunOptions
 from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.scenarios import paper
 from mnist_bench.tracking import layer_maps, uri
-from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def plan_inputs(
     wanted = inputs_of(claim_options.claims)
     source = _images(run_options) if any(each.needs_images for each in wanted) else None
     trained = _planned_trainings(wanted, run_options, console)
-    reader = MlflowReader.open_existing(run_options.tracking_uri, run_options.experiment)
+    reader = MlflowStore.open_existing(run_options.tracking_uri, run_options.experiment)
     planned = [
         trained.get(each)
         or _planned_experiment(each, reader, source, exclusive=run_options.exclusive)
@@ -202,7 +202,7 @@ def _of_seed(plan: TrainingPlan, seed: int) -> TrainingPlan:
 
 def _planned_experiment(
     claim_input: ClaimInput,
-    reader: MlflowReader | None,
+    reader: MlflowStore | None,
     source: Source | None,
     *,
     exclusive: bool,

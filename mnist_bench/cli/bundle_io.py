@@ -18,8 +18,7 @@ from mnist_bench.results.run_summary import RecordedRun, summarise
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import bundle, recovery, run_notes
 from mnist_bench.tracking.bundle import Bundle, BundledRun
-from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error
-from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.mlflow_store import MlflowStore, no_runs_error
 from mnist_bench.tracking.read_run import UnreadableRunError
 from mnist_bench.tracking.schema import Point
 
@@ -149,7 +148,7 @@ def _checked_content(saved: Sequence[_SavedRun], path: Path) -> bytes:
 
 
 def _saved_runs(
-    reader: MlflowReader, found: Sequence[RecordedRun | UnreadableRunError]
+    reader: MlflowStore, found: Sequence[RecordedRun | UnreadableRunError]
 ) -> Iterator[_SavedRun]:
     """The ended runs that have a complete record and a machine description."""
     scenarios: dict[str, Scenario | None] = {}  # the runs of one training share one
@@ -164,7 +163,7 @@ def _saved_runs(
             yield _SavedRun(run_id, each.begun_at_ms, result, machine, scenarios[trajectory])
 
 
-def _scenario_of(reader: MlflowReader, recorded: RecordedRun) -> Scenario | None:
+def _scenario_of(reader: MlflowStore, recorded: RecordedRun) -> Scenario | None:
     scenario = reader.load_scenario(recorded.run.run_id or "")
     return scenario and bundle.without_title(scenario, recorded.run.scenario)
 

@@ -27,7 +27,6 @@ from mnist_bench.results.document import Document
 from mnist_bench.runner.options import REPORTS, RunOptions
 from mnist_bench.scenarios import paper
 from mnist_bench.tracking import schema
-from mnist_bench.tracking.mlflow_reader import MlflowReader
 from mnist_bench.tracking.mlflow_store import MlflowStore
 
 _SLACK_SECONDS = 5.0
@@ -157,7 +156,7 @@ def _record_request(options: ClaimOptions) -> None:
 def _report(options: ClaimOptions) -> tuple[Document, tuple[str, ...]]:
     """The document with the claims, and lines about the report; none is written without runs."""
     run_options = options.run_options
-    reader = MlflowReader(run_options.tracking_uri, run_options.experiment, create=False)
+    reader = MlflowStore(run_options.tracking_uri, run_options.experiment, create=False)
     if options.reports and evidence_loader.has_runs(reader, machine_id()):
         report, paths = build.write_report(_report_options(run_options), warn)
         written = f"Written: {', '.join(path.as_posix() for path in paths)}"

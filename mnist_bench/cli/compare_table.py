@@ -21,7 +21,7 @@ from mnist_bench.core.records import Record
 from mnist_bench.measurement.machine import machine_id
 from mnist_bench.results.run_summary import RecordedRun, summarise
 from mnist_bench.tracking import bundle, recovery
-from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error
+from mnist_bench.tracking.mlflow_store import MlflowStore, no_runs_error
 
 Key = Literal["machine", "scenario", "tensorflow", "mnist-bench", "precision"]
 
@@ -117,7 +117,7 @@ def _bundle_runs(path: Path) -> list[RecordedRun]:
     return sorted(recorded, key=lambda each: each.order)
 
 
-def _recorded_runs(reader: MlflowReader) -> list[RecordedRun]:
+def _recorded_runs(reader: MlflowStore) -> list[RecordedRun]:
     """The recorded runs except trials, sorted by `RecordedRun.order`."""
     found = [each for each in reader.recorded_runs("") if isinstance(each, RecordedRun)]
     return sorted((each for each in found if each.study is None), key=lambda each: each.order)

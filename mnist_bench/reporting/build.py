@@ -36,8 +36,7 @@ from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RecordedRun, RunSummary
 from mnist_bench.tracking import recovery, schema
 from mnist_bench.tracking.layer_maps import load_layer_maps, run_with_weights
-from mnist_bench.tracking.mlflow_reader import MlflowReader, no_runs_error
-from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.mlflow_store import MlflowStore, no_runs_error
 from mnist_bench.tracking.read_run import UnreadableRunError
 from mnist_bench.tracking.uri import without_credentials
 from mnist_bench.tuning.document import StudyDocument
@@ -142,7 +141,7 @@ def _save_to_mlflow(
         yield f"The report could not be saved to MLflow: {error.message}"
 
 
-def _find_runs(reader: MlflowReader, options: ReportOptions) -> FoundRuns:
+def _find_runs(reader: MlflowStore, options: ReportOptions) -> FoundRuns:
     runs: list[RecordedRun] = []
     unreadable: Counter[str] = Counter()
     running = 0
@@ -173,7 +172,7 @@ def _no_runs(options: ReportOptions, found: FoundRuns) -> BenchError:
     return no_runs_error(options.tracking_uri, options.experiment)
 
 
-def _build(reader: MlflowReader, found: FoundRuns, options: ReportOptions) -> Report:
+def _build(reader: MlflowStore, found: FoundRuns, options: ReportOptions) -> Report:
     machine_id = _machine_id(found.runs, options.machine)
     on_machine = [each for each in found.runs if each.run.machine_id == machine_id]
     trials = [each for each in on_machine if each.study]
@@ -236,7 +235,7 @@ def _build(reader: MlflowReader, found: FoundRuns, options: ReportOptions) -> Re
 
 
 def _evidence(
-    reader: MlflowReader, options: ReportOptions, machine_id: str | None, runs: Sequence[RunSummary]
+    reader: MlflowStore, options: ReportOptions, machine_id: str | None, runs: Sequence[RunSummary]
 ) -> Evidence | None:
     """Evidence for the paper's claims: all runs of the machine; None if no claim was measured."""
     request = evidence_loader.last_request(reader, machine_id)
@@ -277,7 +276,7 @@ def _machine_id(runs: Sequence[RecordedRun], id_prefix: str | None) -> str | Non
     return ids.pop()
 
 
-def _machine_of(reader: MlflowReader, runs: Sequence[RecordedRun]) -> Machine:
+def _machine_of(reader: MlflowStore, runs: Sequence[RecordedRun]) -> Machine:
     """Description of the runs' machine: from one of the newest runs, else of this machine.
 
     Raises:
@@ -299,7 +298,7 @@ def _machine_of(reader: MlflowReader, runs: Sequence[RecordedRun]) -> Machine:
 
 
 def _studies(
-    reader: MlflowReader, trials: Sequence[RecordedRun]
+    reader: MlflowStore, trials: Sequence[RecordedRun]
 ) -> Iterator[tuple[str, StudyDocument]]:
     """Recorded documents of the trials' studies, with the study's run id, newest first."""
     studies = dict.fromkeys(
@@ -350,7 +349,7 @@ def _dataset_names(runs: Sequence[RunSummary]) -> str:
     return ", ".join(sorted({run.dataset for run in runs})) or "none"
 
 
-def _ui_address(options: ReportOptions, reader: MlflowReader) -> str | None:
+def _ui_address(options: ReportOptions, reader: MlflowStore) -> str | None:
     """Address of the experiment in MLflow's UI; None unless the store is a server."""
     uri = without_credentials(options.tracking_uri)
     if not uri.startswith(("http://", "https://")):

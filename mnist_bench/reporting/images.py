@@ -9,7 +9,7 @@ from mnist_bench.analysis.confusion import Confusion, confusion_of
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Images, Source
 from mnist_bench.results.run import RunResult
-from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 
 class ReportImages:
@@ -26,7 +26,7 @@ class ReportImages:
         BenchError: The user's folder does not contain the images.
     """
 
-    def __init__(self, reader: MlflowReader, folder: Path | None) -> None:
+    def __init__(self, reader: MlflowStore, folder: Path | None) -> None:
         self.reader = reader
         self.notes: list[str] = []
         self._user_images = mnist.find("auto", folder, log=lambda _: None) if folder else None

@@ -20,7 +20,6 @@ from mnist_bench.runner import process
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.tracking import schema
 from mnist_bench.tracking.layer_maps import WEIGHTS
-from mnist_bench.tracking.mlflow_reader import MlflowReader
 from mnist_bench.tracking.mlflow_store import MlflowStore
 
 _STEPS = 1_000
@@ -73,7 +72,7 @@ def make_layer_maps(
     return maps
 
 
-def _weights(reader: MlflowReader, run: RunSummary | None, folder: Path) -> str | None:
+def _weights(reader: MlflowStore, run: RunSummary | None, folder: Path) -> str | None:
     content = reader.artifact(run.run_id, WEIGHTS) if run and run.run_id else None
     if content is None:
         return None

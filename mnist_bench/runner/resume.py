@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner.plan import TrainingPlan, planned_runs
-from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 _SAME = (
     *("scenario", "model", "hyperparameters", "dataset_digest", "eval_first", "eval_every"),
@@ -38,7 +38,7 @@ class Remaining:
 
 
 def remaining_of(
-    plan: TrainingPlan, machine: Machine, store: MlflowReader, *, repeat_invalid: bool = False
+    plan: TrainingPlan, machine: Machine, store: MlflowStore, *, repeat_invalid: bool = False
 ) -> Remaining:
     """Find the step counts of a plan for which the store has no finished run.
 
@@ -65,7 +65,7 @@ def remaining_of(
     return Remaining(dataclasses.replace(plan, jobs=tuple(jobs)), tuple(earlier))
 
 
-def _oldest_first(plan: TrainingPlan, store: MlflowReader) -> Sequence[RunResult]:
+def _oldest_first(plan: TrainingPlan, store: MlflowStore) -> Sequence[RunResult]:
     """Finished runs, oldest first, so that the newest of several replaces the others."""
     return store.load_finished(plan.name, plan.source.digest)[::-1]
 

@@ -8,13 +8,13 @@ from mnist_bench.measurement import machine
 from mnist_bench.runner import resume
 from mnist_bench.runner.options import RunOptions
 from mnist_bench.runner.plan import TrainingPlan
-from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 
 def remaining_plans(plans: Sequence[TrainingPlan], options: RunOptions) -> tuple[TrainingPlan, ...]:
     """The plans without the runs that `--resume` finds recorded; creates no store."""
     store = (
-        MlflowReader.open_existing(options.tracking_uri, options.experiment)
+        MlflowStore.open_existing(options.tracking_uri, options.experiment)
         if options.resume
         else None
     )

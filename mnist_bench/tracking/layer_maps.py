@@ -10,7 +10,7 @@ from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
 from mnist_bench.tracking import schema
-from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 WEIGHTS = "weights.npz"
 """Name of the artifact with a run's weights."""
@@ -19,7 +19,7 @@ _MAX_CANDIDATES = 5
 
 
 def load_layer_maps(
-    reader: MlflowReader, digests: Collection[str], image: int | None
+    reader: MlflowStore, digests: Collection[str], image: int | None
 ) -> LayerMaps | None:
     """Load the recorded feature maps of a test image.
 
@@ -42,7 +42,7 @@ def load_layer_maps(
 
 
 def run_with_weights(
-    reader: MlflowReader, runs: Sequence[RunSummary], digest: str
+    reader: MlflowStore, runs: Sequence[RunSummary], digest: str
 ) -> RunSummary | None:
     """The longest, newest finished run of Table I's network whose weights were saved.
 

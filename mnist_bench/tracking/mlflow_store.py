@@ -1,23 +1,34 @@
-"""Writing to MLflow: create runs, log metrics, save artifacts, end runs."""
+"""MLflow: opening a store, recording runs, searching and loading them, errors in one line."""
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
+
+from filelock import FileLock
+from pydantic import ValidationError
 
 from mnist_bench.core import formatting
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.core.npz import load_npz
 from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.measurement.machine import Machine
+from mnist_bench.results.predictions import Predictions
 from mnist_bench.results.run import RunResult, Status
+from mnist_bench.results.run_summary import RecordedRun
+from mnist_bench.scenarios import scenario
+from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import schema
-from mnist_bench.tracking.mlflow_reader import MlflowReader, require_run_id
+from mnist_bench.tracking.read_run import RunFields, UnreadableRunError, read_run
 from mnist_bench.tracking.schema import (
     COMPLETE_TAG,
     FAILURE_TAG,
@@ -25,9 +36,18 @@ from mnist_bench.tracking.schema import (
     STEPS_TAG,
     TRAJECTORY_TAG,
 )
-from mnist_bench.tracking.uri import OWNER_TAG
+from mnist_bench.tracking.uri import (
+    OWNER_TAG,
+    access_denied,
+    is_server,
+    redact,
+    schema_revision,
+    sqlite_file,
+    without_credentials,
+)
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
 _MLFLOW_STATUS: dict[Status | None, str] = {
@@ -39,6 +59,9 @@ _MLFLOW_STATUS: dict[Status | None, str] = {
 }
 _METRICS_PER_BATCH = 1_000
 """MLflow's limit."""
+_PAGE_SIZE = 1_000
+_MAX_RUNS = 50_000
+"""MLflow's limit for one search."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +92,185 @@ class Unfinished:
     owner: ProcessIdentity | None
 
 
-class MlflowStore(MlflowReader):
-    """An MLflow store with one experiment, for reading and writing."""
+class MlflowStore:
+    """An MLflow store with one experiment.
+
+    Args:
+        uri: MLflow's tracking URI.
+        experiment: Name of the experiment.
+        create: Whether to create a missing experiment; otherwise its id is empty.
+
+    Raises:
+        BenchError: The store can't be used: another schema, a deleted experiment, an MLflow error.
+    """
+
+    def __init__(self, uri: str, experiment: str, *, create: bool = True) -> None:
+        mlflow = import_mlflow()
+        self._uri = uri
+        with (
+            self.wrap_errors(action="opening the store"),
+            creation_lock(uri),
+            discard_incomplete_database(uri),
+        ):
+            refuse_other_schema(uri)
+            self.client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri)
+            self.experiment_id = experiment_id(self.client, uri, experiment, create=create)
+
+    @classmethod
+    def open_existing(cls, uri: str, experiment: str) -> Self | None:
+        """Open a store without creating anything; None if it or the experiment does not exist.
+
+        Raises:
+            BenchError: The store can't be used.
+        """
+        file = sqlite_file(uri)
+        if file is not None and schema_revision(file) is None:
+            return None
+        reader = cls(uri, experiment, create=False)
+        return reader if reader.experiment_id else None
+
+    def load_finished(self, scenario: str, dataset_digest: str) -> list[RunResult]:
+        """Finished runs of a scenario on the images with this digest, newest first."""
+        filter_string = (
+            f"attributes.status = 'FINISHED' and tags.`{schema.DIGEST_TAG}` = '{dataset_digest}'"
+        )
+        with self.wrap_errors(action="looking for earlier runs"):
+            results = [
+                self.load(run.info.run_id)
+                for run in self.search(filter_string)
+                if run.data.params.get("scenario") == scenario  # a name may contain any quotes
+            ]
+        return [result for result in results if result]
+
+    def load(self, run_id: str) -> RunResult | None:
+        """The record of a run; None if it is missing or of another version."""
+        with suppress(ValidationError):
+            content = self.artifact(run_id, "result.json")
+            return RunResult.model_validate_json(content) if content else None
+        return None
+
+    def load_trial(self, parent_run_id: str, number: int) -> RunResult | None:
+        """The record of a study's trial; None if there is none."""
+        is_child = f"tags.mlflow.parentRunId = '{parent_run_id}'"
+        filter_string = f"{is_child} and tags.`{schema.TRIAL_TAG}` = '{number}'"
+        with self.wrap_errors(action="looking for a trial"):
+            # The study may have been started in another experiment.
+            experiment_id = self.client.get_run(parent_run_id).info.experiment_id
+            found = self.client.search_runs([experiment_id], filter_string, max_results=1)
+        return self.load(found[0].info.run_id) if found else None
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether a run exists and is not deleted."""
+        from mlflow.exceptions import MlflowException
+
+        with self.wrap_errors(action="looking for a run"):
+            try:
+                run = self.client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return False
+        return bool(run.info.lifecycle_stage == "active")
+
+    def finished_runs_of(self, job_tag: str) -> dict[str, int]:
+        """Step counts of the finished runs of a shared training job, by MLflow run id.
+
+        Imported runs are ignored: they come from another shared store, whose plan may be equal.
+        """
+        filter_string = f"tags.`{schema.PART_TAG}` = '{job_tag}' and attributes.status = 'FINISHED'"
+        with self.wrap_errors(action="looking for runs of a shared plan"):
+            found = self.search(filter_string)
+        own = [run for run in found if schema.IMPORTED_TAG not in run.data.tags]
+        return {run.info.run_id: int(run.data.tags[schema.STEPS_TAG]) for run in own}
+
+    def load_scenario(self, run_id: str) -> Scenario | None:
+        """The scenario of a run; None if it was not saved."""
+        content = self.artifact(run_id, "scenario.toml")
+        with suppress(BenchError, UnicodeDecodeError):
+            return scenario.from_text(content.decode(), "scenario.toml") if content else None
+        return None
+
+    def load_machine(self, run_id: str) -> Machine | None:
+        """The machine of a run; None if it was not saved."""
+        with suppress(ValidationError):
+            content = self.artifact(run_id, "machine.json")
+            return Machine.model_validate_json(content) if content else None
+        return None
+
+    def recorded_runs(self, filter_string: str) -> Iterator[RecordedRun | UnreadableRunError]:
+        """Runs that match an MLflow filter, newest first, loaded page by page.
+
+        Runs of other programs and studies' own runs are skipped. A run that can't be read is
+        yielded as an error.
+
+        Raises:
+            BenchError: The filter is invalid, or MLflow failed.
+        """
+        for run in self._pages(filter_string):
+            fields = _fields(run)
+            if schema.SCHEMA_TAG not in fields.tags or schema.TRAJECTORY_TAG not in fields.tags:
+                continue
+            try:
+                yield read_run(fields)
+            except UnreadableRunError as error:
+                yield error
+
+    def _pages(self, filter_string: str) -> Iterator[Run]:
+        token: str | None = None
+        while True:
+            with self.wrap_errors(action="looking for runs"), _explain_filter(filter_string):
+                page = self.client.search_runs(
+                    [self.experiment_id],
+                    filter_string,
+                    max_results=_PAGE_SIZE,
+                    page_token=token,
+                )
+            token = page.token
+            yield from page
+            del page  # MLflow's runs are large: keep one page in memory
+            if not token:
+                return
+
+    def load_predictions(self, run: RunResult) -> Predictions | None:
+        """Predictions of a run after its last step; None if they were not saved."""
+        content = self.artifact(require_run_id(run), "predictions.npz")
+        with suppress(ValueError, KeyError):
+            arrays = load_npz(content or b"")
+            return Predictions(arrays["final_label"], arrays["final_probability"])
+        return None
+
+    def has_artifact(self, run_id: str, name: str) -> bool:
+        """Whether a run has an artifact of that name."""
+        with self.wrap_errors(action="looking for files"):
+            return any(each.path == name for each in self.client.list_artifacts(run_id))
+
+    def artifact(self, run_id: str, name: str) -> bytes | None:
+        """Content of an artifact; None if there is none."""
+        from mlflow.exceptions import MlflowException
+
+        with (
+            tempfile.TemporaryDirectory(prefix="mnist-bench-") as folder,
+            suppress(MlflowException, OSError),
+        ):
+            return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
+        return None
+
+    def search(self, filter_string: str) -> list[Run]:
+        """MLflow's runs of the experiment that match an MLflow filter."""
+        return list(
+            self.client.search_runs([self.experiment_id], filter_string, max_results=_MAX_RUNS)
+        )
+
+    @contextmanager
+    def wrap_errors(self, *, action: str) -> Iterator[None]:
+        """Turn errors of MLflow into a `BenchError`; `action` says what was being done."""
+        try:
+            yield
+        except BenchError:
+            raise
+        except Exception as error:
+            # MLflow does not wrap the errors of its databases, drivers and HTTP libraries.
+            raise to_bench_error(error, self._uri, action) from error
 
     def start(
         self,
@@ -286,6 +486,194 @@ class MlflowStore(MlflowReader):
         with self.wrap_errors(action="logging metrics"):
             for start in range(0, len(metrics), _METRICS_PER_BATCH):
                 self.client.log_batch(run_id, metrics[start : start + _METRICS_PER_BATCH])
+
+
+def import_mlflow() -> Any:
+    """Import MLflow without telemetry or log output, unless the user has set them otherwise."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # MLflow's errors are shown as one line; it would also log their tracebacks.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
+    # With a server MLflow would print the address of each run, password included, to stdout.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # MLflow's own retries would block a training for minutes if the server is down, and could
+    # create a run twice. The uploader retries instead.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    import mlflow
+
+    return mlflow
+
+
+def refuse_other_schema(uri: str) -> None:
+    """Raise if a database file has the schema of another MLflow; MLflow may migrate it silently.
+
+    Raises:
+        BenchError: The schema is not that of the installed MLflow.
+    """
+    from mlflow.store.db import utils
+
+    file = sqlite_file(uri)
+    found = schema_revision(file) if file else None
+    newest: Callable[[], str] = utils._get_latest_schema_revision  # noqa: SLF001  # no public name
+    if found and found != newest():
+        raise schema_mismatch(uri)
+
+
+def experiment_id(client: MlflowClient, uri: str, name: str, *, create: bool) -> str:
+    """Id of an experiment; empty if it does not exist and `create` is False.
+
+    Raises:
+        BenchError: The experiment was deleted, or its artifacts are on a server that `uri` does
+            not name.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None and not create:
+        return ""
+    if found is None:
+        # MLflow fixes the artifact location of an experiment for good. Without a server it must be
+        # a folder, and must not depend on where `mlflow ui` is started.
+        location = None if is_server(uri) else artifact_folder(name).as_uri()
+        return _create_experiment(client, name, location)
+    if found.lifecycle_stage == "deleted":
+        raise BenchError(
+            f"experiment {name} was deleted in MLflow",
+            f"restore it with `mlflow experiments restore -x {found.experiment_id}`, or "
+            "choose another --experiment",
+        )
+    if found.artifact_location.startswith("mlflow-artifacts:") and not is_server(uri):
+        raise BenchError(
+            f"experiment {name} keeps its artifacts behind an MLflow server",
+            "choose another --experiment, or give the server's address as --tracking-uri",
+        )
+    return str(found.experiment_id)
+
+
+@contextmanager
+def creation_lock(uri: str) -> Iterator[None]:
+    """Let one process at a time create an SQLite database: of several at once all but one fail."""
+    database = sqlite_file(uri)
+    if database is None:
+        yield
+        return
+    with FileLock(database.with_name(f"{database.name}.lock"), timeout=120):
+        yield
+
+
+@contextmanager
+def discard_incomplete_database(uri: str) -> Iterator[None]:
+    """Remove a new database file if creating it fails: an incomplete one could never be used."""
+    database = sqlite_file(uri)
+    is_new = database is not None and not database.exists()
+    try:
+        yield
+    except BaseException:
+        if database is not None and is_new:
+            with suppress(OSError):
+                database.unlink(missing_ok=True)
+        raise
+
+
+def schema_mismatch(uri: str) -> BenchError:
+    """The error for a database with the schema of another MLflow version."""
+    shown = without_credentials(uri)
+    return BenchError(
+        f"{shown} was made by another version of MLflow",
+        f"copy it, then run `mlflow db upgrade {shown}`; if a newer MLflow made it, upgrade "
+        "MLflow instead",
+    )
+
+
+def artifact_folder(experiment: str) -> Path:
+    """Absolute artifact folder of an experiment, so that `mlflow ui` can be started anywhere."""
+    slug = re.sub(r"[^\w.-]+", "-", experiment).strip(".-") or "experiment"
+    return Path("mlruns").resolve() / slug
+
+
+def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
+    """One line for an error of MLflow or of its databases, drivers and HTTP libraries.
+
+    Args:
+        error: The error.
+        uri: Tracking URI; its credentials are removed from the message.
+        action: What failed, such as `opening the store`.
+    """
+    shown = without_credentials(uri)
+    text = str(error).replace(uri, shown)
+    if "out-of-date database schema" in text or "Can't locate revision" in text:
+        return schema_mismatch(uri)
+    if is_server(uri) and re.search(r"error code (401|403)\b", text):
+        return access_denied(uri)  # MLflow's own login does not protect the health check
+    # SQLAlchemy wraps the database's message in advice to programmers.
+    database_message = re.search(r"\(\w+\.\w*Error\) ([^\n]+)", text)
+    cause = database_message[1] if database_message else text.strip().partition("\n")[0]
+    cause = redact(uri, cause)
+    if is_server(uri) and re.search(r"Connection(Pool|Error| refused)|timed out", cause):
+        cause = "it does not respond"
+    return BenchError(
+        f"MLflow at {shown} failed while {action}: {cause[:300] or type(error).__name__}",
+        "check that the server is running and that its disk is not full"
+        if is_server(uri)
+        else "check that the database still exists and that its disk is not full",
+        exit_status=EXIT_FAILURE,
+    )
+
+
+def no_runs_error(uri: str, experiment: str, what: str = "no run is recorded") -> BenchError:
+    """The error for a store that has no runs or does not exist."""
+    where = f"experiment {experiment} of {without_credentials(uri)}"
+    return BenchError(f"{what} in {where}", "record some with `mnist-bench run`")
+
+
+def require_run_id(run: RunResult) -> str:
+    """MLflow run id of a run that was created in MLflow.
+
+    Raises:
+        ValueError: The run has no id.
+    """
+    if run.run_id is None:
+        raise ValueError("the run has no MLflow run id")
+    return run.run_id
+
+
+def _create_experiment(client: MlflowClient, name: str, location: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.create_experiment(name, artifact_location=location)
+    except MlflowException:
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)  # another process created it at the same time
+
+
+@contextmanager
+def _explain_filter(filter_string: str) -> Iterator[None]:
+    """Report an invalid filter as such, not as a failure of the store."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        why = str(error).partition("INVALID_PARAMETER_VALUE: ")[2] or str(error)
+        raise BenchError(
+            f"MLflow does not understand the filter {filter_string!r}: {why.splitlines()[0][:200]}",
+            "write it in the syntax of MLflow's search_runs, such as \"params.threads = '2'\"",
+        ) from error
+
+
+def _fields(run: Run) -> RunFields:
+    return RunFields(
+        run_id=run.info.run_id,
+        status=run.info.status,
+        begun_at_ms=run.info.start_time or 0,
+        params=run.data.params,
+        metrics=run.data.metrics,
+        tags=run.data.tags,
+    )
 
 
 def _is_settled(run: Run) -> bool:
