@@ -84,14 +84,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Bench:
+def machine_a(tmp_path: Path) -> Bench:
     """The first of two machines."""
     (tmp_path / "one").mkdir()
     return Bench(tmp_path / "one")
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Bench:
+def machine_b(tmp_path: Path) -> Bench:
     """The second of two machines."""
     (tmp_path / "other").mkdir()
     return Bench(tmp_path / "other")
@@ -102,12 +102,12 @@ def shared_store(tmp_path: Path) -> dict[str, str]:
     """Environment variables of the store that both machines share."""
     return {
         "MNIST_BENCH_STORAGE": f"sqlite:///{(tmp_path / 'optuna.db').as_posix()}",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{(tmp_path / 'board.db').as_posix()}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{(tmp_path / 'shared.db').as_posix()}",
     }
 
 
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds of each wait between retries; the clock advances only by them."""
     seconds: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: sum(seconds), sleep=seconds.append)

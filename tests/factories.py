@@ -647,7 +647,7 @@ REPORT_SUFFIXES = (".md", ".csv", ".runs.csv", ".json")
 
 
 def table_report(
-    results: Sequence[RunResult], *, title: str = "Table I", here: Machine | None = None,
+    results: Sequence[RunResult], *, title: str = "Table I", on_machine: Machine | None = None,
     command: str = "mnist-bench run table-1", scenario: str = "table-1",
 ) -> ReportSection:  # fmt: skip
     return ReportSection(
@@ -655,7 +655,7 @@ def table_report(
         scenario=scenario,
         command=command,
         created="2026-01-31",
-        document=table1.document(here or machine(), summarise(results), REFERENCE),
+        document=table1.document(on_machine or machine(), summarise(results), REFERENCE),
         rows=table1.rows(summarise(results), REFERENCE),
         system_state=system_state_of(results),
     )

@@ -63,32 +63,32 @@ def random_images(count: int, seed: int) -> Images:
 _WORKER = """
 import json, pathlib, sys
 
-def say(kind, **fields):
+def send(kind, **fields):
     print(json.dumps({"kind": kind, **fields}), flush=True)
 
 def calibrate(step):
-    say("calibration", step=step, seconds=0.125, surroundings={"logical_cores": 2})
+    send("calibration", step=step, seconds=0.125, surroundings={"logical_cores": 2})
 
 request = json.loads(sys.stdin.readline())
-say("phase", name="import", seconds=3.0)
-say("phase", name="data", seconds=0.5)
-say("ready")
+send("phase", name="import", seconds=3.0)
+send("phase", name="data", seconds=0.5)
+send("ready")
 if sys.stdin.readline().strip() != "go":
-    sys.exit("nobody said go")
+    sys.exit("no go message")
 print("words for the log", file=sys.stderr, flush=True)
 calibrate(0)
-say("phase", name="trace", seconds=1.5)
+send("phase", name="trace", seconds=1.5)
 grid, done = request["grid"], 0
 for row in request["step_counts"]:
     points = range(grid["first"], row + 1, grid["every"])
     for step in sorted({point for point in points if point > done} | {row}):
         seconds = step * 0.5
         stretch = {"step": step, "steps": step - done, "train_seconds": (step - done) * 0.5}
-        seen = {"wall_seconds": stretch["train_seconds"], "own_cpu_seconds": 0.25}
-        stretch |= {"rss_bytes": 400_000_000 + step, "seen": seen}
-        say("sample", train_seconds=seconds, stretch=stretch, surroundings=None)
+        counters = {"wall_seconds": stretch["train_seconds"], "own_cpu_seconds": 0.25}
+        stretch |= {"rss_bytes": 400_000_000 + step, "seen": counters}
+        send("sample", train_seconds=seconds, stretch=stretch, surroundings=None)
         scores = {"test_accuracy": 0.75, "validation_accuracy": 0.5, "train_loss": 0.25}
-        say("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
+        send("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
         FAULT
         done = step
     folder = pathlib.Path(request["folder"], str(row))
@@ -98,8 +98,8 @@ for row in request["step_counts"]:
     peaks = {"import": 300_000_000, "train": 500_000_000}
     memory = {"peak_rss_bytes": 500_000_000, "memory_method": "VmHWM"}
     calibrate(row)
-    say("row", steps=row, seconds=seconds, phase_peak_rss_bytes=peaks, **memory)
-say("done")
+    send("row", steps=row, seconds=seconds, phase_peak_rss_bytes=peaks, **memory)
+send("done")
 """
 
 
@@ -116,33 +116,33 @@ _TRIAL_WORKER = """
 import json, math, pathlib, sys, time
 import numpy as np
 
-def say(kind, **fields):
+def send(kind, **fields):
     print(json.dumps({"kind": kind, **fields}), flush=True)
 
 line = sys.stdin.readline()
 request = json.loads(line)
-say("ready")
+send("ready")
 if sys.stdin.readline().strip() != "go":
-    sys.exit("nobody said go")
-with pathlib.Path("asked.jsonl").open("a") as file:
+    sys.exit("no go message")
+with pathlib.Path("requests.jsonl").open("a") as file:
     file.write(json.dumps(request) + "\\n")
-say("calibration", step=0, seconds=0.125, surroundings={"logical_cores": 2})
+send("calibration", step=0, seconds=0.125, surroundings={"logical_cores": 2})
 (row,) = request["step_counts"]
-asked, grid, done = request["hyperparameters"], request["grid"], 0
+hyperparameters, grid, done = request["hyperparameters"], request["grid"], 0
 FAULT
 # The best rate is 0.01, and a larger batch takes longer.
-best = 0.98 - 0.05 * abs(math.log10(asked["learning_rate"]) + 2)
+best = 0.98 - 0.05 * abs(math.log10(hyperparameters["learning_rate"]) + 2)
 noise = 0.0004 * (request["training_seed"] % 3)
 labels = np.arange(500) % 10
 for step in range(grid["first"], row + 1, grid["every"]):
-    seconds = step * 0.001 * asked["batch_size"]
-    seen = {"wall_seconds": 0.1, "own_cpu_seconds": 0.1}
+    seconds = step * 0.001 * hyperparameters["batch_size"]
+    counters = {"wall_seconds": 0.1, "own_cpu_seconds": 0.1}
     stretch = {"step": step, "steps": step - done, "train_seconds": 0.1, "rss_bytes": 400_000_000}
-    say("sample", train_seconds=seconds, stretch=stretch | {"seen": seen}, surroundings=None)
+    send("sample", train_seconds=seconds, stretch=stretch | {"seen": counters}, surroundings=None)
     accuracy = round((best + noise) * (0.5 + 0.5 * step / row), 4)
     test = round(accuracy - 0.002, 4) if request["with_test"] else None
     scores = {"test_accuracy": test, "validation_accuracy": accuracy, "train_loss": 0.25}
-    say("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
+    send("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
     done = step
 if request["with_test"]:
     folder = pathlib.Path(request["folder"], str(row))
@@ -151,8 +151,8 @@ if request["with_test"]:
     np.savez(folder / "predictions.npz", final_label=wrong.astype(np.uint8),
              final_probability=np.ones(len(wrong), np.float16))  # fmt: skip
 memory = {"peak_rss_bytes": 500_000_000, "memory_method": "VmHWM"}
-say("row", steps=row, seconds={"train": seconds}, phase_peak_rss_bytes={}, **memory)
-say("done")
+send("row", steps=row, seconds={"train": seconds}, phase_peak_rss_bytes={}, **memory)
+send("done")
 """
 
 
@@ -276,7 +276,7 @@ retry.POLL_SECONDS = 0.1
 """)
 
 
-def held(mark: Path, go: Path) -> str:
+def wait_for_file(mark: Path, go: Path) -> str:
     """Expression for a worker's `fault`: create the file `mark`, then wait until `go` exists."""
     reached, allowed = (f"__import__('pathlib').Path({str(path)!r})" for path in (mark, go))
     sleep = "__import__('time').sleep(0.05)"

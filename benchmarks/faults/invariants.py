@@ -60,10 +60,10 @@ class Expected:
     step_counts: dict[str, tuple[int, ...]] = field(default_factory=dict)
     reports: dict[Path, bytes] = field(default_factory=dict)
 
-    def add_training(self, trajectory: str, rows: tuple[int, ...], unfinished: str) -> None:
+    def add_training(self, trajectory: str, step_counts: tuple[int, ...], unfinished: str) -> None:
         """Add a training; its runs get the status `unfinished` unless they end by themselves."""
-        self.step_counts[trajectory] = rows
-        for steps in rows:
+        self.step_counts[trajectory] = step_counts
+        for steps in step_counts:
             self.statuses.setdefault(Row(trajectory, steps), frozenset({unfinished}))
 
     def add_evaluation(self, trajectory: str, evaluation: Mapping[str, Any]) -> None:
@@ -92,10 +92,10 @@ class Expected:
     def add_spools(self, folder: Path) -> None:
         """Add the content of the spools in a working folder, without incomplete last lines."""
         for path in sorted((folder / SPOOLS).glob("*.jsonl")):
-            for line in _whole_lines(path):
+            for line in _complete_lines(path):
                 if line.get("kind") == "header":
-                    rows = tuple(run["steps"] for run in line["runs"])
-                    self.add_training(path.stem, rows, "KILLED")  # no effect if added before
+                    step_counts = tuple(run["steps"] for run in line["runs"])
+                    self.add_training(path.stem, step_counts, "KILLED")  # no effect if added before
                 for message in _messages(line):
                     match message["kind"]:
                         case "evaluation":
@@ -171,7 +171,7 @@ def check(expected: Expected, folder: Path, database: Path) -> Findings:
             *([] if integrity == "ok" else [f"database: {integrity}"]),
             *_changed_reports(expected),
         ),
-        left_over=tuple(_undelivered(folder, runs)),
+        left_over=tuple(_not_uploaded(folder, runs)),
         figures=len(expected.figures),
         runs=len(runs),
     )
@@ -252,7 +252,7 @@ def _changed_reports(expected: Expected) -> Iterator[str]:
             yield f"report {path.name} is not what it was"
 
 
-def _undelivered(folder: Path, runs: list[_Run]) -> Iterator[str]:
+def _not_uploaded(folder: Path, runs: list[_Run]) -> Iterator[str]:
     for path in sorted((folder / SPOOLS).glob("*")):
         # A spool with an incomplete first line is kept for an hour, since another process may still
         # be writing it.
@@ -263,7 +263,7 @@ def _undelivered(folder: Path, runs: list[_Run]) -> Iterator[str]:
             yield f"{run.row} is finished and bench.complete is {run.complete}"
 
 
-def _whole_lines(path: Path) -> Iterator[Any]:
+def _complete_lines(path: Path) -> Iterator[Any]:
     """Complete lines."""
     for line in path.read_bytes().split(b"\n")[:-1]:
         yield json.loads(line)

@@ -218,13 +218,13 @@ def _check_document(
 
 
 def wait_for(
-    running: Running, recording: Recording, kill_point: KillPoint, before: int, rows: int
+    running: Running, recording: Recording, kill_point: KillPoint, before: int, runs: int
 ) -> bool:
     """Wait for a point of the training with index `before`; False if the command ends first."""
     conditions: dict[Stage, Callable[[], bool]] = {
         "start": lambda: True,
         "training": lambda: _has(recording, before, "scored", 1),
-        "closing": lambda: _has(recording, before, "received", rows),
+        "closing": lambda: _has(recording, before, "received", runs),
     }
     alive = still_runs_when(running, conditions[kill_point.stage], _LONG_SECONDS)
     if alive:
@@ -233,7 +233,7 @@ def wait_for(
 
 
 def _has(recording: Recording, before: int, kind: str, times: int) -> bool:
-    """Whether the training with index `before` has so many events of a kind, or has ended."""
+    """Whether the training with index `before` has this many events of a kind, or has ended."""
     started = found = 0
     for line in recording.lines():
         started += line[0] == "begun"

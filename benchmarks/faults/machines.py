@@ -213,12 +213,12 @@ class DrillRun:
         for machine in (first, second):
             running = machine.running
             if running is not None:
-                running.until(lambda: self._has_begun(machine), _START_SECONDS)  # noqa: B023  # asked at once
+                running.until(lambda: self._is_training(machine), _START_SECONDS)  # noqa: B023  # called at once
         for machine in others:
             self._join(machine)
 
-    def _has_begun(self, machine: Machine) -> bool:
-        return bool(list(machine.bench.folder.glob("asked.jsonl")))
+    def _is_training(self, machine: Machine) -> bool:
+        return bool(list(machine.bench.folder.glob("requests.jsonl")))
 
     def _join(self, machine: Machine) -> None:
         self.clocks_ahead += machine is self.machines[-1]
@@ -238,7 +238,7 @@ class DrillRun:
         """Faults with their relative frequencies."""
         return [
             (10, self._killed), (8, self._stopped), (4, self._terminated),
-            (4, self._database_restarted), (2, self._server_away), (1, self._refused),
+            (4, self._database_restarted), (2, self._server_stopped), (1, self._refused),
         ]  # fmt: skip
 
     def rejoin(self) -> None:
@@ -320,7 +320,7 @@ class DrillRun:
         self.servers.server.start()
         return "the database is restarted, up to 8 s apart"
 
-    def _server_away(self) -> str:
+    def _server_stopped(self) -> str:
         self.servers.stop()
         time.sleep(self.rng.uniform(0, 60))
         self.servers.start()
@@ -339,7 +339,7 @@ class DrillRun:
 
 def run_drill(drill: Drill) -> list[Line]:
     """Run a drill; return lines of the table. All findings are in the first line."""
-    with _servers(drill.folder / "board") as servers:
+    with _servers(drill.folder / "servers") as servers:
         drill_run = DrillRun(drill, servers)
         try:
             drill_run.start()
@@ -354,11 +354,11 @@ def run_drill(drill: Drill) -> list[Line]:
         urls = servers.server.url("mlflow"), servers.server.url("optuna")
         found += check_store(*urls, STUDY, drill.half)
         found += _check_output(drill_run, servers.server.password)
-    tried = drill_run.injected.most_common()
-    tried.append(("a command begins whose clock is an hour ahead", drill_run.clocks_ahead))
+    counts = drill_run.injected.most_common()
+    counts.append(("a command begins whose clock is an hour ahead", drill_run.clocks_ahead))
     return [
         Line(kind=kind, tried=count, findings=found if index == 0 else Findings())
-        for index, (kind, count) in enumerate(tried)
+        for index, (kind, count) in enumerate(counts)
     ]
 
 

@@ -31,7 +31,7 @@ from mnist_bench.results.run_summary import summarise
 from mnist_bench.tracking.bundle import Bundle, parse
 from mnist_bench.tracking.run_notes import run_description
 
-_HERE = Path("theirs.zip")
+_PATH = Path("theirs.zip")
 _HOSTILE_VALUES: tuple[Any, ...] = (
     *("<script>alert(1)</script>", "](javascript:alert(1))", "| a | b |", "`code`", "{{ 7*7 }}"),
     *('=HYPERLINK("http://evil")', "+1", "-1", "@SUM(A1)", "\t=1"),
@@ -87,7 +87,7 @@ def run_mutants(packed: bytes, count: int, seed: int) -> Outcomes:
                 )
             else:
                 outcomes.read[kind] += 1
-                bundle, read = parse(data, _HERE), read + 1
+                bundle, read = parse(data, _PATH), read + 1
                 faults = [*unsafe_output(bundle)]
                 faults += unsafe_page(bundle) if read % _DRAWN_EVERY == 1 else []
                 outcomes.faults += [f"{kind}: {fault}" for fault in faults]
@@ -160,7 +160,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 def _error_message(data: bytes) -> str:
     """Error message of a rejected file; empty if it is accepted."""
     try:
-        parse(data, _HERE)
+        parse(data, _PATH)
     except BenchError as error:
         return str(error)
     return ""
@@ -205,14 +205,14 @@ def unsafe_page(bundle: Bundle) -> Iterator[str]:
     report = dataclasses.replace(
         _report(bundle), curves=curves_of(results[:1]), system_state=system_state_of(results)
     )
-    book = Report(
+    combined = Report(
         title=report.title,
         command="",
         created="2026-01-31",
         document=report.document,
         sections=(report,),
     )
-    page = report_to_html(book, charts_of_report(book))
+    page = report_to_html(combined, charts_of_report(combined))
     if "<script" in page:
         yield "a script in the page"
     if any(not c.isprintable() and c != "\n" for c in page):

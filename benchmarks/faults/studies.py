@@ -48,7 +48,7 @@ _LONG_SECONDS = 600.0
 _PARALLEL_SECONDS = 15.0
 """Two processes have started trials by then."""
 
-# Appended to the recording code: the results that a study was told, after they were stored.
+# Appended to the recording code: records the results reported to the study, after storing.
 _RESULTS = """
 from mnist_bench.tuning import study
 

@@ -101,10 +101,10 @@ def check_study(
     runs: Sequence[TrialRun],
     requested: int,
 ) -> Findings:
-    """Compare a finished study with the results that it was told.
+    """Compare a finished study with the results that were reported to it.
 
     Args:
-        results: Optuna's state and value of each trial that the study was told.
+        results: Optuna's state and value of each reported trial.
         stored: Trials of the study.
         runs: Their runs in MLflow.
         requested: Number of trials requested.

@@ -108,12 +108,12 @@ class WholeSession(Record):
         return [run.seconds for run in self.runs if run.way == way]
 
 
-def measured(name: str, source: Source, images: Path | None, rows: tuple[int, ...]) -> Whole:
+def measured(name: str, source: Source, images: Path | None, step_counts: tuple[int, ...]) -> Whole:
     """Measure one run in new processes."""
     way = WAYS[name]
     begin = time.perf_counter()
     if way.options is not None:
-        peak_bytes = _run_command(way.options, images, rows)
+        peak_bytes = _run_command(way.options, images, step_counts)
         return Whole(
             way=name,
             seconds=time.perf_counter() - begin,
@@ -124,7 +124,7 @@ def measured(name: str, source: Source, images: Path | None, rows: tuple[int, ..
         name=way.contender,
         source=source,
         threads=system.usable_threads(),
-        rows=rows[-1:] if way.shared else rows,
+        rows=step_counts[-1:] if way.shared else step_counts,
     )
     text = answer("curve.py", task)
     seconds = time.perf_counter() - begin
@@ -137,13 +137,15 @@ def measured(name: str, source: Source, images: Path | None, rows: tuple[int, ..
     )
 
 
-def _run_command(options: Sequence[str], images: Path | None, rows: tuple[int, ...]) -> int | None:
+def _run_command(
+    options: Sequence[str], images: Path | None, step_counts: tuple[int, ...]
+) -> int | None:
     """Run the suite in an empty folder; return the largest peak of its trainings."""
     command = [sys.executable, "-m", "mnist_bench", "run", "table-1", "--no-report", "--json"]
     if images:
         command += ["--data", str(images.resolve())]
-    if rows != paper.PROTOCOL.steps:
-        command += ["--steps", ",".join(map(str, rows))]
+    if step_counts != paper.PROTOCOL.steps:
+        command += ["--steps", ",".join(map(str, step_counts))]
     removed = {"MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(

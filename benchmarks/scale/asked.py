@@ -17,7 +17,7 @@ _URI = "sqlite:///mlflow.db"
 
 def paging() -> int:
     """Number of runs that MLflow lists, a thousand per page."""
-    from mnist_bench.tracking.mlflow_setup import import_mlflow
+    from mnist_bench.tracking.mlflow_store import import_mlflow
 
     client = import_mlflow().MlflowClient(tracking_uri=_URI)
     experiment = client.get_experiment_by_name("mnist-bench")
@@ -51,8 +51,8 @@ def report() -> int:
         image=None,
         command="mnist-bench report",
     )
-    book, _ = build.write_report(options, print)
-    return len(book.document.runs)
+    written, _ = build.write_report(options, print)
+    return len(written.document.runs)
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ class Orders(Record):
         study: Its name.
         workers: Threads.
         first: Number of the first of them, among all of the study.
-        seconds: For so long trials are begun.
+        seconds: How long new trials are started.
     """
 
     storage: str
@@ -75,8 +75,8 @@ class Took(Record):
 
     Attributes:
         ask: Until the study gave it.
-        report: To tell the study of all marks.
-        tell: To tell it of the end.
+        report: Reporting all intermediate values to the study.
+        tell: Reporting the end of the trial.
         record: For all calls to MLflow.
     """
 
@@ -91,7 +91,7 @@ class Done(Record):
 
     Attributes:
         took: By each trial.
-        refused: Calls that a server did not answer; made again.
+        refused: Calls that a server did not answer; they are retried.
         seconds: From the first trial's beginning to the last one's end.
         cpu_seconds: Of this process meanwhile.
     """

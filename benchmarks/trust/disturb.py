@@ -44,7 +44,7 @@ class Disturbance:
         return self.kind in {"affinity", "quota"}
 
     @contextmanager
-    def upon(self, pid: int) -> Iterator[None]:
+    def applied_to(self, pid: int) -> Iterator[None]:
         """Disturb a process or its machine until the context exits."""
         time.sleep(self.delay_seconds)
         with _ACTIONS[self.kind](pid, self.seconds):

@@ -24,14 +24,18 @@ class Outside(Record):
     steal_share: float
 
     @classmethod
-    def of(cls, seen: Stretch, worker_seconds: float, cores: int) -> Self:
+    def of(cls, stretch: Stretch, worker_seconds: float, cores: int) -> Self:
         """From the counters of this process and the worker's processor time."""
-        width = seen.wall_seconds * cores
-        others = (seen.other_cpu_seconds or 0.0) + (seen.family_cpu_seconds or 0.0) - worker_seconds
+        width = stretch.wall_seconds * cores
+        others = (
+            (stretch.other_cpu_seconds or 0.0)
+            + (stretch.family_cpu_seconds or 0.0)
+            - worker_seconds
+        )
         return cls(
-            wall_seconds=seen.wall_seconds,
+            wall_seconds=stretch.wall_seconds,
             other_share=others / width,
-            steal_share=(seen.steal_seconds or 0.0) / width,
+            steal_share=(stretch.steal_seconds or 0.0) / width,
         )
 
 
@@ -61,7 +65,7 @@ class TrustRun(Record):
 
 
 def read(path: Path) -> list[TrustRun]:
-    """Runs of a file, in order; none if there is no file."""
+    """Runs of a file, in order; empty if there is no file."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -79,7 +79,7 @@ class _Monitor:
             begin = time.perf_counter()
             worker = stack.enter_context(WorkerProcess(task, Path(folder) / "worker.log"))
             if self._disturbance and self._disturbance.from_start:
-                stack.enter_context(self._disturbance.upon(worker.pid))
+                stack.enter_context(self._disturbance.applied_to(worker.pid))
             worker.go()
             outside = self._follow(worker, stack)
             life_seconds = time.perf_counter() - begin
@@ -98,7 +98,7 @@ class _Monitor:
             if traced or step == STEPS:
                 readings.append((self._sensors.counters(), sum(process.cpu_times()[:2])))
             if due and step >= due.begin * STEPS:
-                stack.enter_context(due.upon(worker.pid))
+                stack.enter_context(due.applied_to(worker.pid))
                 due = None
         (start, own_start), (end, own_end) = readings
         return Outside.of(between(start, end), own_end - own_start, psutil.cpu_count() or 1)

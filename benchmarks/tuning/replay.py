@@ -95,9 +95,9 @@ class Outcome(Record):
         return max(one.regret for one in self.shuffled)
 
 
-def _percentile(kept: float, startup: int, warm_up: int, interval: int) -> BasePruner:
+def _percentile(percentile: float, startup: int, warm_up: int, interval: int) -> BasePruner:
     return pruners.PercentilePruner(
-        kept, n_startup_trials=startup, n_warmup_steps=warm_up, interval_steps=interval
+        percentile, n_startup_trials=startup, n_warmup_steps=warm_up, interval_steps=interval
     )
 
 
@@ -109,10 +109,10 @@ def _named(title: str, startup: int, warm_up: int, interval: int) -> str:
 def _candidates() -> Iterator[tuple[str, Callable[[], BasePruner]]]:
     yield NO_PRUNER, pruners.NopPruner
     titles = {50.0: "median", 25.0: "best quarter", 75.0: "best three quarters"}
-    for kept, title in titles.items():
+    for percentile, title in titles.items():
         for settings in product((5, 10), (10, 25, 50), (1, 25)):
             # Optuna's median pruner is this one, at 50.
-            yield _named(title, *settings), partial(_percentile, kept, *settings)
+            yield _named(title, *settings), partial(_percentile, percentile, *settings)
     for least, factor in product((5, 10), (2, 4)):
         yield (
             f"successive halving from {least}%, one in {factor}",
@@ -167,9 +167,9 @@ def on_grid(curve: Curve, percent: int) -> Curve:
 def orders(curves: Sequence[Curve], count: int) -> list[list[Curve]]:
     """Reproducible random orders, each with the paper's configuration first."""
     rng = random.Random(0)  # noqa: S311  # not used for security
-    papers = [curve for curve in curves if curve.is_papers]
+    paper = [curve for curve in curves if curve.is_papers]
     others = [curve for curve in curves if not curve.is_papers]
-    return [papers + rng.sample(others, len(others)) for _ in range(count)]
+    return [paper + rng.sample(others, len(others)) for _ in range(count)]
 
 
 def replayed(curves: Sequence[Curve], pruner: BasePruner, name: str = "replay") -> Replayed:

@@ -16,7 +16,7 @@ from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
 def timed(seed: int, seconds: float, final: float = 0.98, steps: int = 1_000, **changes: Any
           ) -> RunResult:  # fmt: skip
-    """A run that trained for so many seconds and ended at this accuracy."""
+    """A run with these train seconds and this final accuracy."""
     curve = evaluations(steps, 0.985, final=final, seconds=seconds / steps)
     return run(steps, seed=seed, **({"evaluations": curve} | changes))
 
@@ -31,7 +31,7 @@ def compared(base: Side, other: Side) -> Comparison:
 
 
 def test_by_hand() -> None:
-    # Logarithms of 10 and 40 are log 20 ∓ log 2; of 5 and 5·4 likewise around log 10: the ratio of
+    # Logarithms of 10 and 40 are log 20 ∓ log 2; those of 5 and 20 are log 10 ∓ log 2: the ratio of
     # geometric means is 1/2. Both have s² = 2·(log 2)², so Welch's error is sqrt(2·(log 2)²) and
     # its degrees of freedom 2; t(0.975; 2) = 4.302653.
     line = compared(side(timed(0, 10), timed(1, 40)), side(timed(0, 5), timed(1, 20)))

@@ -152,7 +152,7 @@ def test_phases_by_hand() -> None:
 
 def test_phases_of_different_tasks_are_not_averaged() -> None:
     """Another batch size or other images make another task."""
-    papers = [summary(seed, seconds={"train": 20.0}) for seed in range(2)]
+    paper_runs = [summary(seed, seconds={"train": 20.0}) for seed in range(2)]
     others = [
         summary(
             2,
@@ -162,7 +162,7 @@ def test_phases_of_different_tasks_are_not_averaged() -> None:
         ),
         summary(3, dataset="mnist-5k", trajectory="d", seconds={"train": 5.0}),
     ]
-    phases = phases_of([*others, *papers])
+    phases = phases_of([*others, *paper_runs])
     assert phases is not None
     assert phases.trainings == 2
     assert [cost.seconds_mean for cost in phases.costs] == [20.0]

@@ -52,7 +52,7 @@ def test_invalid_training_counts_for_error_but_not_for_time() -> None:
     assert curves.speed_by_step.n == 1
 
 
-def test_last_evaluation_off_the_grid_is_no_point() -> None:
+def test_last_evaluation_off_the_grid_is_not_a_point() -> None:
     curves = curves_of([run(250, evaluations=evaluations(250, 0.9))])
     assert curves is not None
     assert curves.error_by_step.x == (1.0, 101.0, 201.0)

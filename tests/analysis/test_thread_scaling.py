@@ -116,7 +116,7 @@ def test_no_speedup_over_an_invalid_base() -> None:
     assert scaling[4].train_seconds_mean == pytest.approx(10)
 
 
-def test_different_seeds_are_no_pair() -> None:
+def test_different_seeds_are_not_paired() -> None:
     scaling = by_threads(timed(1, 40, 0), timed(2, 20, 1))
     assert scaling[2].speedup_mean is None
     assert scaling[2].note == "no seed was timed at 1 thread too"

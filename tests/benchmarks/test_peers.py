@@ -116,8 +116,8 @@ def test_ratio_of_memory():
 
 
 def test_targets():
-    asked = {(t.figure, t.ours, t.peer): t.bound for t in ratios.TARGETS if t.bound is not None}
-    assert asked == {
+    bounds = {(t.figure, t.ours, t.peer): t.bound for t in ratios.TARGETS if t.bound is not None}
+    assert bounds == {
         ("step", "ours", "keras"): 1.7,
         ("step", "ours", "program"): 1.25,
         ("step", "ours", "torch"): 1.15,
@@ -161,19 +161,19 @@ def test_page():
 
 def test_unknown_hardware(monkeypatch, tmp_path):
     monkeypatch.setattr(hardware, "_CPUINFO", tmp_path / "none")
-    told = hardware.describe()
-    assert (told.instruction_sets, told.virtual) == (None, None)
-    assert told.sentences.endswith(" Instruction sets: not told by the system.")
-    assert "laptop" not in told.sentences
+    description = hardware.describe()
+    assert (description.instruction_sets, description.virtual) == (None, None)
+    assert description.sentences.endswith(" Instruction sets: not told by the system.")
+    assert "laptop" not in description.sentences
 
 
 def test_instruction_sets_of_the_first_processor(monkeypatch, tmp_path):
     file = tmp_path / "cpuinfo"
     file.write_text("model name\t: x\nflags\t\t: fpu avx2 avx512f amx_tile\n", encoding="ascii")
     monkeypatch.setattr(hardware, "_CPUINFO", file)
-    told = hardware.describe()
-    assert told.instruction_sets == ("avx2", "avx512f", "amx_tile")
-    assert told.virtual is False
+    description = hardware.describe()
+    assert description.instruction_sets == ("avx2", "avx512f", "amx_tile")
+    assert description.virtual is False
 
 
 # Rounds
@@ -182,38 +182,41 @@ def test_instruction_sets_of_the_first_processor(monkeypatch, tmp_path):
 @pytest.fixture
 def benchmark(sample: Source, monkeypatch: pytest.MonkeyPatch) -> tuple[peers.Benchmark, list[str]]:
     """A benchmark of contenders with fake answers; one is not installed, one fails."""
-    asked: list[str] = []
+    requested: list[str] = []
 
     def answer(program, task):
         if program == "products.py":
-            asked.append("products")
+            requested.append("products")
             return Products(gflops={"float32": {1: 1.0}}).model_dump_json()
-        asked.append(task.name)
+        requested.append(task.name)
         if task.name == "program":
             raise measured.ContenderError("out of memory")
         return timed(task.name, 5.0).model_dump_json()
 
     monkeypatch.setattr(peers, "answer", answer)
     monkeypatch.setattr(hardware, "version_of", lambda name: None if name == "torch" else "1")
-    return peers.Benchmark(["ours", "keras", "torch", "program", "products"], sample, 75), asked
+    return peers.Benchmark(["ours", "keras", "torch", "program", "products"], sample, 75), requested
 
 
 def test_each_round_begins_with_the_next_contender(benchmark):
-    rounds, asked = benchmark
+    rounds, requested = benchmark
     rounds.warm_up()
-    assert asked == ["ours", "keras", "program", "products"]
+    assert requested == ["ours", "keras", "program", "products"]
     assert rounds.missing == {
         "torch": "torch is not installed",
         "program": "it failed: out of memory",
     }
-    del asked[:]
+    del requested[:]
     first = rounds.round(0)
     rounds.round(1)
     rounds.round(2)
     assert list(first.timed) == ["ours", "keras"]
     assert first.products is not None
-    assert asked == ["ours", "keras", "products", "keras", "products", "ours", "products", "ours",
-                     "keras"]  # fmt: skip
+    assert requested == [
+        *("ours", "keras", "products"),
+        *("keras", "products", "ours"),
+        *("products", "ours", "keras"),
+    ]
 
 
 def test_stops_of_a_run(sample):
@@ -307,10 +310,10 @@ def test_page_of_equivalence():
 
 
 def test_only_missing_trainings_run(sample, monkeypatch, tmp_path):
-    asked: list[tuple[str, int]] = []
+    requested: list[tuple[str, int]] = []
 
     def answer(program, task):
-        asked.append((task.name, task.seed))
+        requested.append((task.name, task.seed))
         curves = measured.Curves(
             name=task.name,
             seed=task.seed,
@@ -324,15 +327,15 @@ def test_only_missing_trainings_run(sample, monkeypatch, tmp_path):
     monkeypatch.setattr(equivalence, "LINES", tmp_path / "lines.jsonl")
     equivalence.train(("keras", "ours"), 1, None)
     equivalence.train(("keras", "ours"), 2, None)
-    assert asked == [("keras", 0), ("ours", 0), ("keras", 1), ("ours", 1)]
+    assert requested == [("keras", 0), ("ours", 0), ("keras", 1), ("ours", 1)]
     first = equivalence.read()[0]
     assert (first.max_test_accuracy, first.final_test_accuracy) == (0.9, 0.8)
 
 
-# The whole of Table I
+# All of Table I
 
 
-def test_page_of_whole():
+def test_page_of_table_1():
     runs = [("ours", 40.0), ("ours-bfloat16", 30.0), ("program", 100.0), ("ours", 44.0),
             ("ours-bfloat16", 26.0)]  # fmt: skip
     text = whole.page(
@@ -360,15 +363,15 @@ def test_page_of_whole():
 
 
 @pytest.mark.parametrize(
-    ("data", "made_of", "text"),
+    ("data", "page_of", "page_name"),
     [
-        ("peers.json", lambda told: page.page(Session.model_validate_json(told)), "README.md"),
-        ("whole.json", lambda told: whole.page(WholeSession.model_validate_json(told)), "whole.md"),
+        ("peers.json", lambda text: page.page(Session.model_validate_json(text)), "README.md"),
+        ("whole.json", lambda text: whole.page(WholeSession.model_validate_json(text)), "whole.md"),
     ],
 )
-def test_committed_pages_are_current(data, made_of, text):
-    told = (FOLDER / data).read_text(encoding="utf-8")
-    assert (FOLDER / text).read_text(encoding="utf-8") == made_of(told)
+def test_committed_pages_are_current(data, page_of, page_name):
+    text = (FOLDER / data).read_text(encoding="utf-8")
+    assert (FOLDER / page_name).read_text(encoding="utf-8") == page_of(text)
 
 
 def without_machine(text: str) -> list[str]:

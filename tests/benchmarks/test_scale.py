@@ -43,9 +43,9 @@ def test_copies_of_many_scenarios_with_predictions(tmp_path: Path) -> None:
     copies(bench.folder / "mlflow.db", 9, scenarios=3)
     ended = bench.call_with_store("report", "--json", "--format", "md", "--data", "images")
     assert ended.status == 0, ended.stderr
-    made = Counter((run["scenario"], run["seed"]) for run in ended.document["runs"])
+    counts = Counter((run["scenario"], run["seed"]) for run in ended.document["runs"])
     names = ("table-1", "scenario-1", "scenario-2")
-    assert made == Counter((name, seed) for name in names for seed in range(3))
+    assert counts == Counter((name, seed) for name in names for seed in range(3))
     text = (bench.folder / "reports" / "report.md").read_text(encoding="utf-8")
     assert text.count("### The digits") == 3
     assert text.index("## Scenario scenario-2") < text.index("## Scenario scenario-1")
@@ -95,12 +95,12 @@ def test_missed_targets_are_marked() -> None:
     assert text.count("**not met**") == 4
 
 
-# A shared board
+# A shared store
 
 
-def load(workers: int, rate: float, *, board_ms: float = 100.0, refused: int = 0) -> Load:
-    """Ten trials at such a rate, each of so many milliseconds of the board's processor."""
-    seconds = board_ms / 1_000
+def load(workers: int, rate: float, *, server_ms: float = 100.0, refused: int = 0) -> Load:
+    """Ten trials at a rate; each takes `server_ms` of processor time on the servers."""
+    seconds = server_ms / 1_000
     return Load(
         workers=workers,
         took=(Took(ask=0.01, report=0.2, tell=0.02, record=0.3),) * 10,
@@ -122,11 +122,11 @@ def workers_session(*loads: Load) -> WorkersSession:
 
 def test_page_of_workers() -> None:
     several = (load(1, 2.0), load(1, 4.0), load(1, 3.0))
-    told = workers_session(*several, load(4, 9.0, refused=2), load(16, 6.0, board_ms=300))
-    text = worked.page(told)
+    session = workers_session(*several, load(4, 9.0, refused=2), load(16, 6.0, server_ms=300))
+    text = worked.page(session)
     assert "| 1 | 3 | 3.00 (2.00 to 4.00) | 10 | 200 | 20 | 300 | 40 | 60 | 200 |" in text
     assert "1 worker makes 3.00 trials a second; 4 make 9.00, 3.0 times as many" in text
-    # Ten trials in 10 / 9 s, which cost workers 2 s and the board 1 s.
+    # Ten trials in 10 / 9 s, which cost workers 2 s and the servers 1 s.
     assert "and 16 make 6.00. At 4 workers 2.7 cores are at work already." in text
     # 1,000 machines end 16.7 trials of a minute a second, each of 300 ms.
     assert "they end 16.7 a second. At 300 ms of processor a trial" in text

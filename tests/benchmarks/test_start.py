@@ -1,4 +1,4 @@
-"""The program that measures starts: what it reads in a journal, and what it makes of it."""
+"""benchmarks/start: reading spools, ratios, and the committed page."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def test_ratios_of_a_round() -> None:
 
 
 def test_only_complete_spool_lines_are_read(tmp_path: Path) -> None:
-    said = MessageEntry(at_ms=1_700, message=Phase(name="data", seconds=0.5)).model_dump_json()
-    lines = f'{{"kind": "begun", "at_ms": 5}}\n{said}\n{said[:-1]}'
+    entry = MessageEntry(at_ms=1_700, message=Phase(name="data", seconds=0.5)).model_dump_json()
+    lines = f'{{"kind": "begun", "at_ms": 5}}\n{entry}\n{entry[:-1]}'
     (tmp_path / "one.jsonl").write_text(lines, encoding="utf-8")
     ((message, at_ms),) = first_step._messages(tmp_path)
     assert (message["kind"], message["name"], at_ms) == ("phase", "data", 1_700)
@@ -33,10 +33,10 @@ def test_environment_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "MNIST_BENCH_DATA", "TF_USE_LEGACY_KERAS"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("KEPT", "x")
-    kept = first_step._environment()
-    assert kept["KEPT"] == "x"
-    assert not [name for name in kept if name.startswith(("MLFLOW_", "MNIST_BENCH_"))]
-    assert "TF_USE_LEGACY_KERAS" not in kept
+    environment = first_step._environment()
+    assert environment["KEPT"] == "x"
+    assert not [name for name in environment if name.startswith(("MLFLOW_", "MNIST_BENCH_"))]
+    assert "TF_USE_LEGACY_KERAS" not in environment
 
 
 def test_page() -> None:
@@ -59,6 +59,6 @@ def test_committed_page_is_current() -> None:
         for each in figures["first_step"]
     ]
     committed = (start.FOLDER / "README.md").read_text(encoding="utf-8").splitlines()
-    made = start.page(figures["commands"], rounds).splitlines()
-    ours = [line for line in made if not line.startswith("Machine: ")]
-    assert ours == [line for line in committed if not line.startswith("Machine: ")]
+    generated = start.page(figures["commands"], rounds).splitlines()
+    current = [line for line in generated if not line.startswith("Machine: ")]
+    assert current == [line for line in committed if not line.startswith("Machine: ")]

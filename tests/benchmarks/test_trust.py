@@ -1,4 +1,4 @@
-"""benchmarks/trust: how rates come about; the committed page is of today's thresholds."""
+"""benchmarks/trust: computation of rates; the committed page uses the current thresholds."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def test_rates_are_exact():
 def test_slowdown_relative_to_quiet_neighbors():
     runs = [trained("quiet", 8.0), trained("stop", 12.0), trained("quiet", 10.0),
             trained("stop", 9.0)]  # fmt: skip
-    slowdowns = [judged.slowdown for judged in rates.assess_runs(runs)]
+    slowdowns = [assessed.slowdown for assessed in rates.assess_runs(runs)]
     assert slowdowns == [None, pytest.approx(12 / 9), None, pytest.approx(0.9)]
-    assert [judged.flagged for judged in rates.assess_runs(runs)] == [False, True, False, True]
+    assert [assessed.flagged for assessed in rates.assess_runs(runs)] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(

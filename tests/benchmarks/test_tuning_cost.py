@@ -1,4 +1,4 @@
-"""benchmarks/tuning: ratios, replays, pages from trials made by hand; both sides trained once."""
+"""benchmarks/tuning: ratios, replays, pages of hand-made trials; both sides are trained once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def pair(ours: float, theirs: float, verdict: str | None = "clean") -> Pair:
 
 
 def search(side: str, seconds: float, *shares: float) -> Search:
-    """A search whose trials of less than a whole share were pruned."""
+    """A search; trials with a share below 1 were pruned."""
     return Search(
         side=side,
         seconds=seconds,
@@ -90,7 +90,7 @@ def session(*pairs: Pair, searches: tuple[Search, ...] = ()) -> CostSession:
     )
 
 
-def test_the_sides_take_turns():
+def test_sides_alternate():
     assert turns(3) == [("ours", "theirs"), ("theirs", "ours"), ("ours", "theirs")]
 
 
@@ -310,10 +310,10 @@ def test_a_pair_is_the_same_trial_on_both_sides(both):
     sides, calls = both(configurations)
     pairs = [sides.pair(*each) for each in zip(turns(2), configurations, strict=True)]
     assert calls == ["ours", "theirs", "theirs", "ours"]
-    assert [made.first for made in pairs] == ["ours", "theirs"]
-    assert [made.chosen for made in pairs] == configurations
-    told = (pairs[1].ours.validation_accuracy, pairs[1].theirs.validation_accuracy)
-    assert told == (0.9, 0.8)
+    assert [each.first for each in pairs] == ["ours", "theirs"]
+    assert [each.chosen for each in pairs] == configurations
+    accuracies = (pairs[1].ours.validation_accuracy, pairs[1].theirs.validation_accuracy)
+    assert accuracies == (0.9, 0.8)
 
 
 def test_a_different_trial_is_an_error(both):
@@ -331,7 +331,7 @@ def test_the_unpruned_goal():
 
 @pytest.fixture
 def small_space() -> Space:
-    """The space of the measurement; its trials are done at once."""
+    """The measured space with trials of 20 steps, which take no time."""
     return search_cost.read_space(20)
 
 
@@ -364,8 +364,11 @@ def test_networks_have_the_same_size():
     from mnist_bench.models.paper_cnn import PaperCnn
 
     for chosen in search_cost.configurations_of(SPACE, 3):
-        asked = SPACE.scenario(chosen).hyperparameters
-        assert keras_trial._network(asked).count_params() == PaperCnn(0, asked).parameter_count
+        hyperparameters = SPACE.scenario(chosen).hyperparameters
+        assert (
+            keras_trial._network(hyperparameters).count_params()
+            == PaperCnn(0, hyperparameters).parameter_count
+        )
 
 
 # Replays
@@ -375,12 +378,12 @@ def curve(
     number: int, final: float, *, is_papers: bool = False, early: float | None = None
 ) -> Curve:
     """A trial that is at its last accuracy, or at `early`, from the first scoring on."""
-    held = final if early is None else early
+    accuracy = final if early is None else early
     return Curve(
         number=number,
         steps=1_000,
         is_papers=is_papers,
-        reported=dict.fromkeys(range(25, 100, 25), held),
+        reported=dict.fromkeys(range(25, 100, 25), accuracy),
         final=final,
     )
 
@@ -568,8 +571,8 @@ def test_page_if_the_suites_pruner_is_not_the_best():
     assert "fewest steps: best, 30.0% of them.\nIt keeps the best trial in 100% of the or" in text
     assert "The suite's: 60.0% of the steps, mean regret 0.00020.\n\n" in text
     assert "They report at multiples of 5%, the first scoring at or after each." in text
-    kept = outcome(replay.SUITES, (0.6, 0.0))
-    text = pruners.page(pruner_session(kept, outcome("best", (0.3, 0.0002), (0.3, 0.0))))
+    suites = outcome(replay.SUITES, (0.6, 0.0))
+    text = pruners.page(pruner_session(suites, outcome("best", (0.3, 0.0002), (0.3, 0.0))))
     assert (
         "The suite's: 60.0% of the steps, mean regret 0.00000.\nOf those that keep the best" in text
     )
@@ -621,5 +624,7 @@ def test_committed_page_of_costs_is_current():
 
 
 def test_committed_page_of_pruners_is_current():
-    told = PrunerSession.model_validate_json((FOLDER / "pruners.json").read_text(encoding="utf-8"))
-    assert (FOLDER / "pruners.md").read_text(encoding="utf-8") == pruners.page(told)
+    session = PrunerSession.model_validate_json(
+        (FOLDER / "pruners.json").read_text(encoding="utf-8")
+    )
+    assert (FOLDER / "pruners.md").read_text(encoding="utf-8") == pruners.page(session)

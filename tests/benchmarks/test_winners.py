@@ -1,4 +1,4 @@
-"""The page on the shipped winners, from trainings made by hand."""
+"""The page on the shipped winners, from hand-made trainings."""
 
 from __future__ import annotations
 
@@ -48,8 +48,10 @@ def test_table() -> None:
     assert (
         "| sprint | 2 | 0.99320 ± 0.00028 | 0.99066 to 0.99574 | 5.10 ± 0.14 s | 1,024 MiB |"
     ) in lines
-    papers = "| paper | 2 | 0.99150 ± 0.00071 | 0.98515 to 0.99785 | 200.00 ± 0.00 s | 1,024 MiB |"
-    assert papers in lines
+    paper_line = (
+        "| paper | 2 | 0.99150 ± 0.00071 | 0.98515 to 0.99785 | 200.00 ± 0.00 s | 1,024 MiB |"
+    )
+    assert paper_line in lines
 
 
 def test_a_seed_that_never_reaches_the_target_counts_in_full() -> None:

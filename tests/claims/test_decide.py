@@ -285,15 +285,15 @@ def test_claim_4_slowing_and_steady_learning() -> None:
 
 def test_claim_4_gains_match_a_hand_computation() -> None:
     """A kink at each boundary: gains of 0.1, 0.01, 0.002 and 0.001 per 1,000 steps."""
-    bends = [(1, 0.1), (1_000, 0.01), (2_500, 0.002), (5_000, 0.001)]
+    segments = [(1, 0.1), (1_000, 0.01), (2_500, 0.002), (5_000, 0.001)]
 
-    def bent(step: int, rng: random.Random) -> float:
+    def piecewise(step: int, rng: random.Random) -> float:
         gained = 0.5 + rng.uniform(0, 1e-7)
-        for (begin, pace), end in zip(bends, [1_000, 2_500, 5_000, 10_000], strict=True):
+        for (begin, pace), end in zip(segments, [1_000, 2_500, 5_000, 10_000], strict=True):
             gained += pace * max(0, min(step, end) - begin) / 1_000
         return gained
 
-    note = decision(4, "slowing", claims_evidence(trainings_on_curve(bent))).note or ""
+    note = decision(4, "slowing", claims_evidence(trainings_on_curve(piecewise))).note or ""
     gains = note.split("each stretch: ")[1].split(". ")[0]
     # Averaging five evaluations around a kink mixes in a twentieth of the gain before it.
     assert [float(gain) for gain in gains.split(", ")] == pytest.approx(
@@ -311,7 +311,7 @@ def test_claim_5() -> None:
     line = claim(5, evidence)
     assert line.verdict == "holds"
     time, memory, accuracy, energy, price = line.decisions
-    # 4 + 0.5 + 3.25 seconds beside 10,000 steps of 0.02.
+    # 4 + 0.5 + 3.25 seconds of overhead; 10,000 steps take 0.02 seconds each.
     assert time.value == pytest.approx(207.75)
     assert memory.value == 1_000 * 2**20 + 10_000
     assert accuracy.value == pytest.approx(0.9928)
@@ -638,9 +638,10 @@ PIXELS = np.random.default_rng(1).integers(0, 256, (28, 28)).astype(np.uint8)
     ("shares", "verdict"), [((0.9, 0.5, 0.1), "holds"), ((0.5, 0.9, 0.1), "does not hold")]
 )
 def test_claim_9(shares: tuple[float, ...], verdict: str) -> None:
-    seen = LayerMaps(dataset="mnist", image=0, label=7, steps=1_000, seed=0, test_accuracy=0.9,
-                  pixels=PIXELS, untrained=maps(*shares), trained=maps(0.3, 0.2, 0.1))  # fmt: skip
-    line = claim(9, Evidence(layers=seen))
+    layer_maps = LayerMaps(dataset="mnist", image=0, label=7, steps=1_000, seed=0,
+                           test_accuracy=0.9, pixels=PIXELS,
+                           untrained=maps(*shares), trained=maps(0.3, 0.2, 0.1))  # fmt: skip
+    line = claim(9, Evidence(layers=layer_maps))
     assert line.verdict == verdict
     assert line.decisions[0].value == pytest.approx(0.1, abs=0.06)
     assert "untrained, as published" in (line.decisions[0].note or "")
@@ -650,17 +651,18 @@ def test_claim_9_pools_the_image_and_accepts_a_constant_map() -> None:
     small = PIXELS.reshape(14, 2, 14, 2).mean(axis=(1, 3)).astype(np.float32)
     dead = np.zeros((14, 14), np.float32)
     half = np.stack([small, dead], axis=2)
-    seen = LayerMaps(dataset="mnist", image=0, label=7, steps=1_000, seed=0, test_accuracy=0.9,
-                  pixels=PIXELS, untrained=(half,), trained=(half,))  # fmt: skip
-    assert claim(9, Evidence(layers=seen)).decisions[0].value == pytest.approx(0.5)
+    layer_maps = LayerMaps(dataset="mnist", image=0, label=7, steps=1_000, seed=0,
+                           test_accuracy=0.9, pixels=PIXELS,
+                           untrained=(half,), trained=(half,))  # fmt: skip
+    assert claim(9, Evidence(layers=layer_maps)).decisions[0].value == pytest.approx(0.5)
 
 
 def test_claim_10() -> None:
     line = claim(10, Evidence(experiments=convolution_results(equal=10)))
     assert line.verdict == "holds"
-    flipped, as_it_stands = line.decisions
+    flipped, unflipped = line.decisions
     assert (flipped.value, flipped.n) == (1.0, 20)
-    assert (as_it_stands.value, as_it_stands.verdict) == (0.1, None)
+    assert (unflipped.value, unflipped.verdict) == (0.1, None)
     failed = claim(10, Evidence(experiments=convolution_results(equal=9, largest=3)))
     assert failed.verdict == "does not hold"
     assert failed.decisions[0].value == 0.9

@@ -36,7 +36,6 @@ from mnist_bench.results.run import RunResult
 from mnist_bench.runner.options import RunOptions
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.tracking import schema
-from mnist_bench.tracking.mlflow_reader import MlflowReader
 from mnist_bench.tracking.mlflow_store import MlflowStore
 
 HERE = "a" * 32
@@ -313,10 +312,10 @@ def recorded(tmp_path: Path, price: float | None = 0.5) -> Bench:
         convolution_results(equal=10) | dataset_size_results(47_040_000, 7_840_000)
     ).items():
         digest = MNIST.digest if number in IMAGE_CLAIMS else None
-        made = body.model_copy(update={"machine_id": HERE, "dataset_digest": digest})
+        result = body.model_copy(update={"machine_id": HERE, "dataset_digest": digest})
         tags = {schema.CLAIM_TAG: str(number), schema.MACHINE_ID_TAG: HERE}
         tags |= {schema.DIGEST_TAG: digest} if digest else {}
-        store.save_files(f"claim {number}", "", tags, {FILE: made.to_json()})
+        store.save_files(f"claim {number}", "", tags, {FILE: result.to_json()})
     return bench
 
 
@@ -385,7 +384,7 @@ def test_evidence_uses_only_unchanged_packaged_scenarios(tmp_path: Path) -> None
     short = run(1_000, 0.9, scenario="marathon", machine_id=HERE, trajectory="short",
                 eval_every=500)  # fmt: skip
     import_runs(bench, [*changed, short])
-    reader = MlflowReader(
+    reader = MlflowStore(
         f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench", create=False
     )
     found = evidence_loader.load_evidence(reader, HERE, evidence_loader.runs_on(reader, HERE))

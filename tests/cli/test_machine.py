@@ -25,7 +25,7 @@ from mnist_bench.measurement.system import Sensors
 
 GIB = 2**30
 QUIET = Stretch(wall_seconds=3.0, own_cpu_seconds=0.1, other_cpu_seconds=0.0)
-ORDERLY = Surroundings(
+UNDISTURBED = Surroundings(
     logical_cores=4,
     affinity_cores=4,
     governor="performance",
@@ -50,7 +50,7 @@ def a_check(
 ) -> MachineCheck:
     return MachineCheck(
         machine=factories.machine(),
-        surroundings=ORDERLY.model_copy(update=surroundings),
+        surroundings=UNDISTURBED.model_copy(update=surroundings),
         sample=QUIET.model_copy(update=sample or {}),
         busiest=busiest,
     )
@@ -160,7 +160,7 @@ def test_every_reason_has_its_advice(words: str) -> None:
 def test_the_table_of_advice_is_complete() -> None:
     sample = Stretch(**{name: 1e9 for name in Stretch.model_fields if name != "swapped_bytes"})
     sample = sample.model_copy(update={"swapped_bytes": 10**12, "wall_seconds": 1.0})
-    worst = ORDERLY.model_copy(
+    worst = UNDISTURBED.model_copy(
         update={"on_battery": True, "quota_cores": 1.0, "temperature_celsius": 200.0}
         | {"memory_available_bytes": 0}
     )
@@ -185,7 +185,7 @@ def test_another_benchmark_gives_advice() -> None:
     holder = Holder(owner=process_identity.current_process("m"), began_at=1_700_000_000.0)
     check = MachineCheck(
         machine=factories.machine(),
-        surroundings=ORDERLY,
+        surroundings=UNDISTURBED,
         sample=QUIET,
         busiest=(),
         benchmarks=(holder,),
@@ -232,7 +232,7 @@ class FakeSensors(Sensors):
         return Counters(clock_seconds=self.now, own_cpu_seconds=0.0, busy_cpu_seconds=self.now / 2)
 
     def surroundings(self) -> Surroundings:
-        return ORDERLY
+        return UNDISTURBED
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -250,7 +250,7 @@ def test_check_takes_differences_of_counters() -> None:
     assert check.sample.wall_seconds == 3.0
     assert check.sample.other_cpu_seconds == 1.5
     assert check.sample.steal_seconds is None
-    assert check.surroundings == ORDERLY
+    assert check.surroundings == UNDISTURBED
     assert check.benchmarks == locks.running() == ()
 
 
@@ -260,13 +260,13 @@ def test_a_busy_program_is_found() -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
         process = psutil.Process(busy.pid)
 
-        def until_it_has_worked(_: float) -> None:
+        def wait_for_cpu_time(_: float) -> None:
             before = process.cpu_times().user
             while process.cpu_times().user < before + 0.5:
                 pass
 
         try:
-            check = machine.check_machine(3.0, Sensors(), until_it_has_worked)
+            check = machine.check_machine(3.0, Sensors(), wait_for_cpu_time)
             name = process.name()
         finally:
             busy.kill()

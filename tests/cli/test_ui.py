@@ -236,7 +236,7 @@ def test_an_interruption_ends_the_server(
     assert server.ended == 1
 
 
-DEAF_PROCESSES = """
+STUBBORN_TREE = """
 import subprocess, sys
 child = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)"
 subprocess.run([sys.executable, "-c", f"{child}; signal.pause()"])
@@ -246,7 +246,7 @@ subprocess.run([sys.executable, "-c", f"{child}; signal.pause()"])
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 def test_child_processes_end_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ui, "_END_SECONDS", 0.2)
-    with subprocess.Popen([sys.executable, "-c", DEAF_PROCESSES], stdout=subprocess.PIPE) as parent:
+    with subprocess.Popen([sys.executable, "-c", STUBBORN_TREE], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"up\n"
         (child,) = psutil.Process(parent.pid).children()

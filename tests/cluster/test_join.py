@@ -15,7 +15,7 @@ from unittest import mock
 import factories
 import fakes
 import pytest
-from fakes import held, kill, program_with_short_intervals, short_intervals
+from fakes import kill, program_with_short_intervals, short_intervals, wait_for_file
 from program import Bench, Ended
 
 from mnist_bench.runner import process
@@ -73,30 +73,30 @@ def seeds_of(ended: Ended) -> list[int]:
 # One machine
 
 
-def test_one_machine_alone(here: Bench, shared_store: dict[str, str]) -> None:
-    ended = share(here, shared_store, "--seeds", "3", "--json")
+def test_one_machine_alone(machine_a: Bench, shared_store: dict[str, str]) -> None:
+    ended = share(machine_a, shared_store, "--seeds", "3", "--json")
     assert ended.status == 0, ended.stderr
     assert seeds_of(ended) == [0, 0, 1, 1, 2, 2]
     assert {run["status"] for run in ended.document["runs"]} == {"finished"}
     assert finished(shared_store) == one_run_each(0, 1, 2)
     assert ended.stderr.startswith("a shared plan, in sqlite:///")
     assert "seed 2 (2 of 3 done)" in ended.stderr_line
-    assert (here.folder / "reports" / "smoke.md").exists()
+    assert (machine_a.folder / "reports" / "smoke.md").exists()
 
 
-def test_only_missing_shares_are_trained(here: Bench, shared_store: dict[str, str]) -> None:
-    share(here, shared_store, "--seeds", "2")
-    again = share(here, shared_store, "--seeds", "3", "--json")
+def test_only_missing_shares_are_trained(machine_a: Bench, shared_store: dict[str, str]) -> None:
+    share(machine_a, shared_store, "--seeds", "2")
+    again = share(machine_a, shared_store, "--seeds", "3", "--json")
     assert seeds_of(again) == [2, 2]
-    nothing = share(here, shared_store, "--seeds", "3", "--json")
+    nothing = share(machine_a, shared_store, "--seeds", "3", "--json")
     assert (nothing.status, nothing.document["runs"]) == (0, [])
     assert finished(shared_store) == one_run_each(0, 1, 2)
 
 
 def test_independent_step_counts_are_separate_shares(
-    here: Bench, shared_store: dict[str, str]
+    machine_a: Bench, shared_store: dict[str, str]
 ) -> None:
-    ended = share(here, shared_store, "--independent", "--json")
+    ended = share(machine_a, shared_store, "--independent", "--json")
     assert ended.status == 0, ended.stderr
     assert [run["steps"] for run in ended.document["runs"]] == [100, 200]
     parts = {part for part, _, _ in recorded(shared_store)}
@@ -108,29 +108,29 @@ def test_independent_step_counts_are_separate_shares(
 
 @needs_signals
 def test_joining_machine_trains_the_rest(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
     stopping = program(
         "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(600)"
     )
-    ended = here.run(*SHARE, "--seeds", "2", program=stopping, **shared_store)
+    ended = machine_a.run(*SHARE, "--seeds", "2", program=stopping, **shared_store)
     assert ended.status == 143, ended.stderr
-    joined = there.call("join", **shared_store)
+    joined = machine_b.call("join", **shared_store)
     assert joined.status == 0, joined.stderr
     for words in ("plan-smoke-", "seed 0", "seed 1 ", "nothing is left to do"):
         assert words in joined.stdout
     assert finished(shared_store) == one_run_each(0, 1)
-    assert list(there.folder.glob("reports/*")) == []
-    assert there.call("join", **shared_store).stdout == "nothing is left to do there\n"
+    assert list(machine_b.folder.glob("reports/*")) == []
+    assert machine_b.call("join", **shared_store).stdout == "nothing is left to do there\n"
 
 
 def test_two_machines_train_each_share_once(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
     slow = program("import time; time.sleep(0.8)", heartbeat_seconds=10)
-    with here.started(*SHARE, "--seeds", "4", "--json", program=slow, **shared_store) as first:
+    with machine_a.started(*SHARE, "--seeds", "4", "--json", program=slow, **shared_store) as first:
         first.until(lambda: finished(shared_store), 120)
-        joined = there.run("join", program=slow, **shared_store)
+        joined = machine_b.run("join", program=slow, **shared_store)
         ended = first.ended(120)
     assert (ended.status, joined.status) == (0, 0), ended.stderr + joined.stderr
     assert finished(shared_store) == one_run_each(*range(4))
@@ -145,19 +145,22 @@ def test_two_machines_train_each_share_once(
 
 @needs_signals
 def test_share_of_a_killed_machine_is_trained_by_another(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
     hangs = program("import time; time.sleep(600 if step > 100 else 0)")
-    with here.started(*SHARE, program=hangs, **shared_store) as running:
+    with machine_a.started(*SHARE, program=hangs, **shared_store) as running:
         running.until(lambda: finished(shared_store), 120)  # its first step count has ended
         kill(running)
-        joined = there.run("join", program=program(), **shared_store)
+        joined = machine_b.run("join", program=program(), **shared_store)
     assert joined.status == 0, joined.stderr
     assert finished(shared_store) == one_run_each(0), (
         "the step count that had ended is not trained again"
     )
     alone = {"MLFLOW_TRACKING_URI": shared_store["MLFLOW_TRACKING_URI"]}
-    assert here.call("run", "smoke", "--dataset", "mnist-5k", "--steps", "20", **alone).status == 0
+    assert (
+        machine_a.call("run", "smoke", "--dataset", "mnist-5k", "--steps", "20", **alone).status
+        == 0
+    )
     assert Counter(status for _, _, status in recorded(shared_store)) == {
         "FINISHED": 2,
         "KILLED": 1,
@@ -166,15 +169,15 @@ def test_share_of_a_killed_machine_is_trained_by_another(
 
 @needs_signals
 def test_machine_that_was_stopped_loses_its_share(
-    here: Bench, there: Bench, shared_store: dict[str, str], tmp_path: Path
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str], tmp_path: Path
 ) -> None:
     mark, go = tmp_path / "mark", tmp_path / "go"
     # One heartbeat only: a process stopped during a write would lock the database.
-    stopped = program(held(mark, go), heartbeat_seconds=600)
-    with here.started(*SHARE, "--json", program=stopped, **shared_store) as running:
+    stopped = program(wait_for_file(mark, go), heartbeat_seconds=600)
+    with machine_a.started(*SHARE, "--json", program=stopped, **shared_store) as running:
         running.until(mark.exists, 120)
         os.kill(running.process.pid, signal.SIGSTOP)
-        joined = there.run("join", program=program(), **shared_store)
+        joined = machine_b.run("join", program=program(), **shared_store)
         assert joined.status == 0, joined.stderr
         go.touch()
         os.kill(running.process.pid, signal.SIGCONT)
@@ -193,23 +196,25 @@ def test_machine_that_was_stopped_loses_its_share(
 
 
 def test_failing_trainings_end_this_machines_work(
-    here: Bench, shared_store: dict[str, str]
+    machine_a: Bench, shared_store: dict[str, str]
 ) -> None:
     failing = fakes.worker("sys.exit('no memory')")
     with mock.patch.object(process, "COMMAND", failing):
-        ended = share(here, shared_store, "--seeds", "3")
+        ended = share(machine_a, shared_store, "--seeds", "3")
     assert ended.status == 1
     assert "2 trainings failed here one after the other, the first: " in ended.error_line
     assert finished(shared_store) == {}
-    whole = share(here, shared_store, "--seeds", "3", "--json")
+    whole = share(machine_a, shared_store, "--seeds", "3", "--json")
     assert whole.status == 0, whole.stderr
     assert sorted(set(seeds_of(whole))) == [0, 1, 2]
 
 
-def test_share_that_fails_everywhere_is_reported(here: Bench, shared_store: dict[str, str]) -> None:
+def test_share_that_fails_everywhere_is_reported(
+    machine_a: Bench, shared_store: dict[str, str]
+) -> None:
     failing = fakes.worker("request['training_seed'] == 1 and sys.exit('no luck')")
     with mock.patch.object(process, "COMMAND", failing):
-        ended = share(here, shared_store, "--seeds", "3")
+        ended = share(machine_a, shared_store, "--seeds", "3")
     assert ended.status == 1
     assert "1 of 3 trainings failed, the first (seed 1): " in ended.error_line
     assert finished(shared_store) == one_run_each(0, 2)
@@ -224,60 +229,64 @@ def test_share_that_fails_everywhere_is_reported(here: Bench, shared_store: dict
     ],
 )
 def test_invalid_options_share_nothing(
-    here: Bench, shared_store: dict[str, str], arguments: tuple[str, ...], words: str
+    machine_a: Bench, shared_store: dict[str, str], arguments: tuple[str, ...], words: str
 ) -> None:
-    ended = share(here, shared_store, *arguments)
+    ended = share(machine_a, shared_store, *arguments)
     assert ended.status == 2, ended.stderr
     assert words in ended.error_line
     assert SECRET not in ended.stderr
     assert recorded(shared_store) == []
 
 
-def test_thread_scaling_is_not_shared(here: Bench, shared_store: dict[str, str]) -> None:
-    ended = here.call("run", "threads", "--dataset", "mnist-5k", **shared_store)
+def test_thread_scaling_is_not_shared(machine_a: Bench, shared_store: dict[str, str]) -> None:
+    ended = machine_a.call("run", "threads", "--dataset", "mnist-5k", **shared_store)
     assert ended.status == 2
     assert "leave --storage out, or give one number as --threads" in ended.error_line
 
 
-def test_claims_are_not_shared(here: Bench, shared_store: dict[str, str]) -> None:
-    ended = here.call("run", "claim-10", "--storage", shared_store["MNIST_BENCH_STORAGE"])
+def test_claims_are_not_shared(machine_a: Bench, shared_store: dict[str, str]) -> None:
+    ended = machine_a.call("run", "claim-10", "--storage", shared_store["MNIST_BENCH_STORAGE"])
     assert ended.status == 2
     assert "--storage can't be used with claims" in ended.error_line
 
 
-def test_join_needs_a_storage(there: Bench) -> None:
-    ended = there.call("join")
+def test_join_needs_a_storage(machine_b: Bench) -> None:
+    ended = machine_b.call("join")
     assert ended.status == 2
     assert "give --storage, or set MNIST_BENCH_STORAGE" in ended.error_line
 
 
-def test_join_lists_existing_plans(here: Bench, there: Bench, shared_store: dict[str, str]) -> None:
-    share(here, shared_store)
-    ended = there.call("join", "--study", "nobody's", **shared_store)
+def test_join_lists_existing_plans(
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
+) -> None:
+    share(machine_a, shared_store)
+    ended = machine_b.call("join", "--study", "nobody's", **shared_store)
     assert ended.status == 2
     assert "no shared plan or study is called nobody's in sqlite:///" in ended.error_line
     assert "; existing ones: plan-smoke-" in ended.error_line
 
 
-def unfinished(here: Bench, shared_store: dict[str, str]) -> None:
+def unfinished(machine_a: Bench, shared_store: dict[str, str]) -> None:
     stopping = fakes.worker("sys.exit('no memory')")
     with mock.patch.object(process, "COMMAND", stopping):
-        assert share(here, shared_store, "--seeds", "2").status == 1
+        assert share(machine_a, shared_store, "--seeds", "2").status == 1
 
 
 def test_another_store_is_refused(
-    here: Bench, there: Bench, shared_store: dict[str, str], tmp_path: Path
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str], tmp_path: Path
 ) -> None:
-    unfinished(here, shared_store)
+    unfinished(machine_a, shared_store)
     elsewhere = {"MLFLOW_TRACKING_URI": f"sqlite:///{(tmp_path / 'elsewhere.db').as_posix()}"}
-    ended = there.call("join", **(shared_store | elsewhere))
+    ended = machine_b.call("join", **(shared_store | elsewhere))
     assert ended.status == 2
     assert "is recorded to another store than MLFLOW_TRACKING_URI" in ended.error_line
 
 
-def test_other_images_are_refused(here: Bench, there: Bench, shared_store: dict[str, str]) -> None:
-    unfinished(here, shared_store)
+def test_other_images_are_refused(
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
+) -> None:
+    unfinished(machine_a, shared_store)
     with mock.patch("mnist_bench.data.mnist.find", return_value=factories.SOURCE):
-        ended = there.call("join", **shared_store)
+        ended = machine_b.call("join", **shared_store)
     assert ended.status == 2
     assert "needs mnist-5k, but this machine has other images" in ended.error_line

@@ -20,8 +20,8 @@ from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 
 DONE = Counts(3, 0, 0, ())
-ELSEWHERE = Counts(2, 1, 0, ())
-AWAY = BenchError("the database is away", exit_status=EXIT_FAILURE)
+ONE_RUNNING = Counts(2, 1, 0, ())
+UNREACHABLE = BenchError("the database is away", exit_status=EXIT_FAILURE)
 
 
 @dataclass
@@ -45,7 +45,7 @@ def messages() -> list[str]:
     return []
 
 
-def here(messages: list[str]) -> WorkContext:
+def work_context(messages: list[str]) -> WorkContext:
     return WorkContext(
         machine=factories.machine(), source=factories.SOURCE, execution=Execution(threads=2),
         store=fakes.Store(), address=factories.ADDRESS, exclusive=True,
@@ -54,42 +54,44 @@ def here(messages: list[str]) -> WorkContext:
 
 
 def outcome_of(messages: list[str], *answers: Counts | BenchError) -> shares.Outcome:
-    return shares.run_shares(FakeQueue(iter(answers)), here(messages))
+    return shares.run_shares(FakeQueue(iter(answers)), work_context(messages))
 
 
-def test_completed_plan_does_not_wait(slept: list[float], messages: list[str]) -> None:
+def test_completed_plan_does_not_wait(sleeps: list[float], messages: list[str]) -> None:
     assert outcome_of(messages).exit_status == 0
-    assert (slept, messages) == ([], [])
+    assert (sleeps, messages) == ([], [])
 
 
-def test_shares_running_elsewhere_are_waited_for(slept: list[float], messages: list[str]) -> None:
-    assert outcome_of(messages, *[ELSEWHERE] * 3).exit_status == 0
-    assert slept == [5.0] * 3
+def test_shares_running_elsewhere_are_waited_for(sleeps: list[float], messages: list[str]) -> None:
+    assert outcome_of(messages, *[ONE_RUNNING] * 3).exit_status == 0
+    assert sleeps == [5.0] * 3
     assert messages == ["waiting for 1 training running elsewhere; Ctrl-C stops"]
 
 
 def test_server_unreachable_for_ten_minutes_is_retried(
-    slept: list[float], messages: list[str]
+    sleeps: list[float], messages: list[str]
 ) -> None:
-    outcome = outcome_of(messages, *[AWAY] * 120)
+    outcome = outcome_of(messages, *[UNREACHABLE] * 120)
     assert (outcome.exit_status, outcome.error) == (0, None)
-    assert sum(slept) == 600
+    assert sum(sleeps) == 600
     assert messages == ["the database is away; retrying, Ctrl-C stops"]
 
 
-def test_server_unreachable_for_longer_is_given_up(slept: list[float], messages: list[str]) -> None:
-    outcome = outcome_of(messages, *[AWAY] * 500)
-    assert (outcome.exit_status, outcome.error) == (EXIT_FAILURE, AWAY)
-    assert sum(slept) == 600
+def test_server_unreachable_for_longer_is_given_up(
+    sleeps: list[float], messages: list[str]
+) -> None:
+    outcome = outcome_of(messages, *[UNREACHABLE] * 500)
+    assert (outcome.exit_status, outcome.error) == (EXIT_FAILURE, UNREACHABLE)
+    assert sum(sleeps) == 600
 
 
-def test_an_answer_restarts_the_ten_minutes(slept: list[float], messages: list[str]) -> None:
-    outcome = outcome_of(messages, *[AWAY] * 100, ELSEWHERE, *[AWAY] * 100)
+def test_an_answer_restarts_the_ten_minutes(sleeps: list[float], messages: list[str]) -> None:
+    outcome = outcome_of(messages, *[UNREACHABLE] * 100, ONE_RUNNING, *[UNREACHABLE] * 100)
     assert outcome.exit_status == 0
-    assert len(slept) == 201
+    assert len(sleeps) == 201
 
 
-def test_failed_shares_are_reported(slept: list[float], messages: list[str]) -> None:
+def test_failed_shares_are_reported(sleeps: list[float], messages: list[str]) -> None:
     share = shares.Share(seed=7, rows=(10,))
     outcome = outcome_of(messages, Counts(2, 0, 0, ((share, "no luck"),)))
     assert outcome.exit_status == EXIT_FAILURE

@@ -1,4 +1,4 @@
-"""The format of bundles: every field that leaves the machine is on a list, read by somebody."""
+"""The format of bundles: every field that leaves the machine is on a reviewed list."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mnist_bench.tracking.bundle import Bundle
 
 
 def test_bundle_fields() -> None:
-    """A field that is new to any record is looked at for what it tells, before it is added here."""
+    """Check what a new field reveals about the user before adding it to the list."""
     schema = Bundle.model_json_schema()
     parts = {"Bundle": schema} | schema["$defs"]
     fields = {

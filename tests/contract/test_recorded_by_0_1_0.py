@@ -1,7 +1,7 @@
-"""What version 0.1.0 recorded is read as it was: a store, its reports, a study, and a bundle.
+"""Recordings of version 0.1.0 are still read: a store, its reports, a study, and a bundle.
 
 `recorded/store.zip` holds the rows of its MLflow database, its artifacts and its Optuna journal,
-`recorded/runs.zip` the bundle of its runs. Both were made by these commands:
+`recorded/runs.zip` the bundle of its runs. Both were created by these commands:
 
     mnist-bench run smoke --steps 100,200 --seeds 2
     mnist-bench run smoke --steps 200 --seeds 2 --set learning_rate=0.002
@@ -26,20 +26,20 @@ from program import Bench, restore_recorded_store
 
 RECORDED = Path(__file__).parent / "recorded"
 RUNS = 13
-"""7 of `run`, and 6 of the study's look at the test split."""
+"""7 from `run`, and 6 from the study's evaluation on the test split."""
 SEARCH = "tune --space space.toml --trials 8 --finalists 2 --dataset mnist-5k --study small"
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A user's folder with the store in it."""
-    made = Bench(tmp_path_factory.mktemp("user"))
-    restore_recorded_store(made.folder)
-    return made
+    """A user's folder that contains the store."""
+    user = Bench(tmp_path_factory.mktemp("user"))
+    restore_recorded_store(user.folder)
+    return user
 
 
 def without_date_and_charts(text: str) -> str:
-    """A report that is the same on every day and with every Matplotlib."""
+    """The report without parts that depend on the date or on Matplotlib."""
     text = text.replace(dt.datetime.now().astimezone().date().isoformat(), "2026-01-31")
     return re.sub(r"<svg.*?</svg>", "<svg/>", text, flags=re.DOTALL)
 
@@ -57,7 +57,7 @@ def test_report(reports: Path, suffix: str) -> None:
     assert_golden(f"recorded.{suffix}", without_date_and_charts(text))
 
 
-def test_study_goes_on_where_it_ended(bench: Bench) -> None:
+def test_study_is_resumed_where_it_ended(bench: Bench) -> None:
     """All its trials are done, so that nothing is trained."""
     ended = bench.call_with_store(*SEARCH.split(), "--confirm", "0", "--resume", "--json")
     assert ended.status == 0, ended.stderr
@@ -65,8 +65,8 @@ def test_study_goes_on_where_it_ended(bench: Bench) -> None:
     assert [trial["state"] for trial in found["trials"]].count("pruned") == 3
     assert len(found["trials"]) == 14  # 8 of the search, and 2 finalists trained 3 times each
     assert (found["best"], found["candidate"]) == ([1], 1)
-    (look,) = found["looks"]
-    assert round(look["proof"]["candidate"]["accuracy_mean"], 4) == 0.9307
+    (evaluation,) = found["looks"]
+    assert round(evaluation["proof"]["candidate"]["accuracy_mean"], 4) == 0.9307
     trials = (bench.folder / "reports" / "small.csv").read_text(encoding="utf-8")
     assert_golden("recorded-study.csv", trials)
 

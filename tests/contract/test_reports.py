@@ -1,4 +1,4 @@
-"""Reports of hand-made results, to the letter: files, the screen, and a report of everything."""
+"""Golden reports of hand-made results: files, the screen, and a report of everything."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from mnist_bench.reporting.model import ReportSection
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "report"),
     [("full", full_report()), ("smoke", smoke_report()), ("threads", threads_report())],
 )
-def test_files_are_golden(name: str, told: ReportSection, tmp_path: Path) -> None:
-    written = write_reports(tmp_path / "reports", name, told)
+def test_files_are_golden(name: str, report: ReportSection, tmp_path: Path) -> None:
+    written = write_reports(tmp_path / "reports", name, report)
     assert [path.name for path in written] == [f"{name}{suffix}" for suffix in REPORT_SUFFIXES]
     assert sorted((tmp_path / "reports").iterdir()) == sorted(written)
     for path in written:
@@ -45,10 +45,10 @@ def test_screen_of_threads_is_golden() -> None:
     assert_golden("screen-threads.txt", _without_padding(printed_table(threads_report(), 100)))
 
 
-def test_the_books_markdown_is_golden() -> None:
-    whole = [*seeds(1_000, 0.985, 0.986, 0.987), *seeds(10_000, 0.992, 0.993, 0.994)]
-    made = combined_report(report_section(whole), layers=LAYER_MAPS, studies=(study_document(),))
-    assert_golden("book.md", report_to_markdown(made))
+def test_combined_report_is_golden() -> None:
+    runs = [*seeds(1_000, 0.985, 0.986, 0.987), *seeds(10_000, 0.992, 0.993, 0.994)]
+    report = combined_report(report_section(runs), layers=LAYER_MAPS, studies=(study_document(),))
+    assert_golden("book.md", report_to_markdown(report))
 
 
 def _without_padding(text: str) -> str:

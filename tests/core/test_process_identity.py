@@ -52,11 +52,11 @@ def is_zombie(process: subprocess.Popen[str]) -> bool:
 
 
 def test_this_process_is_alive() -> None:
-    here = process_identity.current_process(MACHINE)
-    assert here.is_gone is False
-    assert (here.machine_id, here.pid) == (MACHINE, os.getpid())
-    assert here.started_at == psutil.Process().create_time()
-    assert here.ran_on(MACHINE)
+    current = process_identity.current_process(MACHINE)
+    assert current.is_gone is False
+    assert (current.machine_id, current.pid) == (MACHINE, os.getpid())
+    assert current.started_at == psutil.Process().create_time()
+    assert current.ran_on(MACHINE)
 
 
 def test_other_live_process_is_not_gone() -> None:
@@ -81,9 +81,9 @@ def test_process_that_can_not_be_inspected_is_not_gone(monkeypatch: pytest.Monke
     def deny_access(_: psutil.Process) -> None:
         raise psutil.AccessDenied(1)
 
-    here = process_identity.current_process(MACHINE)
+    current = process_identity.current_process(MACHINE)
     monkeypatch.setattr(psutil.Process, "status", deny_access)
-    assert here.is_gone is False
+    assert current.is_gone is False
 
 
 def test_round_trip() -> None:
@@ -115,13 +115,13 @@ def test_zombie_is_gone() -> None:
 
 def test_process_with_a_reused_pid_is_gone() -> None:
     """An earlier process had the pid of this one."""
-    here = process_identity.current_process(MACHINE)
-    after_boot = here.started_after_boot_seconds
+    current = process_identity.current_process(MACHINE)
+    after_boot = current.started_after_boot_seconds
     assert ProcessIdentity(
         machine_id=MACHINE,
-        boot_id=here.boot_id,
-        pid=here.pid,
-        started_at=here.started_at - 60,
+        boot_id=current.boot_id,
+        pid=current.pid,
+        started_at=current.started_at - 60,
         started_after_boot_seconds=None if after_boot is None else after_boot - 60,
     ).is_gone
 
@@ -130,9 +130,9 @@ def test_process_with_an_unused_pid_is_gone(monkeypatch: pytest.MonkeyPatch) -> 
     def no_such_process(pid: int) -> None:
         raise psutil.NoSuchProcess(pid)
 
-    here = process_identity.current_process(MACHINE)
+    current = process_identity.current_process(MACHINE)
     monkeypatch.setattr(psutil, "Process", no_such_process)
-    assert here.is_gone
+    assert current.is_gone
 
 
 @pytest.mark.parametrize("boot", ["another", ""])
@@ -151,14 +151,14 @@ def test_process_from_before_the_last_boot_is_gone(boot: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts from the boot")
 def test_corrected_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The boot time is derived from the clock, so that it and start times of processes change."""
-    here = process_identity.current_process(MACHINE)
+    current = process_identity.current_process(MACHINE)
     create_time, boot_time = psutil.Process.create_time, psutil.boot_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + 3_600)
     monkeypatch.setattr(psutil, "boot_time", lambda: boot_time() + 3_600)
     assert process_identity.current_process(MACHINE).started_at == pytest.approx(
-        here.started_at + 3_600, abs=2
+        current.started_at + 3_600, abs=2
     )
-    assert here.is_gone is False
+    assert current.is_gone is False
 
 
 def test_without_boot_time_the_clock_is_used() -> None:
@@ -175,11 +175,11 @@ def test_systems_without_a_boot_id(monkeypatch: pytest.MonkeyPatch, system: str)
 
     monkeypatch.setattr(Path, "read_text", missing)
     monkeypatch.setattr(process_identity.sys, "platform", system)
-    here = process_identity.current_process(MACHINE)
-    assert (here.boot_id, here.started_after_boot_seconds) == ("/", None)
+    current = process_identity.current_process(MACHINE)
+    assert (current.boot_id, current.started_after_boot_seconds) == ("/", None)
     monkeypatch.setattr(psutil, "boot_time", lambda: 1.0)
-    assert here.is_gone is False
-    assert here.model_copy(update={"started_at": here.started_at - 60}).is_gone
+    assert current.is_gone is False
+    assert current.model_copy(update={"started_at": current.started_at - 60}).is_gone
 
 
 # Other machines

@@ -663,8 +663,8 @@ def test_failed_atomic_write_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_atomic_write_removes_files_of_killed_writers(tmp_path: Path) -> None:
-    old, young = tmp_path / "file-a.part", tmp_path / "file-b.part"
-    for path in (old, young):
+    old, recent = tmp_path / "file-a.part", tmp_path / "file-b.part"
+    for path in (old, recent):
         path.write_bytes(b"half")
     os.utime(old, (1_000_000_000, 1_000_000_000))
     files.write_atomically(tmp_path / "file", b"content")

@@ -339,26 +339,27 @@ def test_predictions_match_the_accuracies(
 
 
 @pytest.fixture(scope="module")
-def rows(bench: Bench, first: First) -> list[dict[str, Any]]:
+def later_runs(bench: Bench, first: First) -> list[dict[str, Any]]:
     """Two step counts of two seeds."""
     ended = bench.call_with_store("run", "smoke", "--steps", "100,200", "--seeds", "2", "--json")
     assert ended.status == 0, ended.stderr
     return ended.document["runs"]
 
 
-def test_step_counts_and_seeds(rows: list[dict[str, Any]]) -> None:
-    assert [(run["seed"], run["steps"]) for run in rows] == [(0, 100), (0, 200), (1, 100), (1, 200)]
-    assert {run["status"] for run in rows} == {"finished"}
-    assert [run["training_seed"] for run in rows] == [0, 0, 1, 1]
-    of_seed = [{run["trajectory"] for run in rows if run["seed"] == seed} for seed in (0, 1)]
+def test_step_counts_and_seeds(later_runs: list[dict[str, Any]]) -> None:
+    trained = [(run["seed"], run["steps"]) for run in later_runs]
+    assert trained == [(0, 100), (0, 200), (1, 100), (1, 200)]
+    assert {run["status"] for run in later_runs} == {"finished"}
+    assert [run["training_seed"] for run in later_runs] == [0, 0, 1, 1]
+    of_seed = [{run["trajectory"] for run in later_runs if run["seed"] == seed} for seed in (0, 1)]
     assert list(map(len, of_seed)) == [1, 1]
     assert of_seed[0] != of_seed[1]
 
 
 def test_shorter_runs_of_a_seed_are_prefixes_of_longer_ones(
-    rows: list[dict[str, Any]], recorded: RecordedRuns
+    later_runs: list[dict[str, Any]], recorded: RecordedRuns
 ) -> None:
-    for short, long in (rows[:2], rows[2:]):
+    for short, long in (later_runs[:2], later_runs[2:]):
         for name in BY_STEP:
             short_history = recorded.history(short["run_id"], name)
             long_history = recorded.history(long["run_id"], name)
@@ -370,9 +371,9 @@ def test_shorter_runs_of_a_seed_are_prefixes_of_longer_ones(
 
 
 def test_the_same_seed_is_reproducible_bit_for_bit(
-    first: First, rows: list[dict[str, Any]], recorded: RecordedRuns
+    first: First, later_runs: list[dict[str, Any]], recorded: RecordedRuns
 ) -> None:
-    again, other = rows[1], rows[3]
+    again, other = later_runs[1], later_runs[3]
     for name in ("test_accuracy", "validation_accuracy", "train_loss"):
         once = recorded.history(first.run["run_id"], name)
         assert recorded.history(again["run_id"], name) == once
@@ -380,14 +381,14 @@ def test_the_same_seed_is_reproducible_bit_for_bit(
 
 
 def test_runs_are_added_to_the_database(
-    first: First, rows: list[dict[str, Any]], recorded: RecordedRuns
+    first: First, later_runs: list[dict[str, Any]], recorded: RecordedRuns
 ) -> None:
     found = {run.info.run_id: run.info.status for run in recorded.runs()}
-    assert found == {run["run_id"]: "FINISHED" for run in (first.run, *rows)}
+    assert found == {run["run_id"]: "FINISHED" for run in (first.run, *later_runs)}
 
 
 def test_reports_of_the_same_scenario_are_replaced(
-    bench: Bench, first: First, rows: list[dict[str, Any]]
+    bench: Bench, first: First, later_runs: list[dict[str, Any]]
 ) -> None:
     reports = bench.folder / "reports"
     assert {path.name for path in reports.iterdir()} == set(first.reports)

@@ -34,14 +34,14 @@ def samples(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("spoil_home", "is_corrupt"), [(unusable_home, False), (corrupt_cache, True)]
+    ("prepare_home", "is_corrupt"), [(unusable_home, False), (corrupt_cache, True)]
 )
-def test_a_session_in_a_spoiled_home_and_temporary_folder_passes(
-    tmp_path: Path, spoil_home: Callable[[Path], None], *, is_corrupt: bool
+def test_a_session_with_an_unusable_home_and_temporary_folder_passes(
+    tmp_path: Path, prepare_home: Callable[[Path], None], *, is_corrupt: bool
 ) -> None:
     """In the temporary folder, `mnist-bench` looks for a sample that an earlier session left."""
     home, temporary = tmp_path / "home", tmp_path / "temporary"
-    spoil_home(home)
+    prepare_home(home)
     (temporary / "mnist-bench").mkdir(parents=True)
     (temporary / "mnist-bench" / "mnist-5k.uint8").write_bytes(
         CORRUPT if is_corrupt else isolation.sample_file().read_bytes()

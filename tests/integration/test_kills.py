@@ -29,8 +29,7 @@ from mnist_bench.runner.plan import TrainingJob, make_plan
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.tracking import recovery, spool, uploader
-from mnist_bench.tracking.mlflow_setup import import_mlflow
-from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.mlflow_store import MlflowStore, import_mlflow
 from mnist_bench.tracking.spool import Address, Spool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
@@ -148,8 +147,8 @@ def check_store() -> None:
     by_run: dict[str, dict[str, str]] = {}
     for run_id, key, value in query(tags):
         by_run.setdefault(run_id, {})[key] = value
-    rows = Counter((tag["bench.trajectory"], tag["bench.steps"]) for tag in by_run.values())
-    assert [row for row, count in rows.items() if count > 1] == []
+    run_counts = Counter((tag["bench.trajectory"], tag["bench.steps"]) for tag in by_run.values())
+    assert [row for row, count in run_counts.items() if count > 1] == []
     assert {tag["bench.complete"] for tag in by_run.values()} <= {"true"}
     figures = "SELECT run_uuid, key, step, COUNT(*) FROM metrics GROUP BY 1, 2, 3"
     assert [figure for figure in query(figures) if figure[3] > 1] == []

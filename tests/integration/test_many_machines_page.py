@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 PAGE = Path(__file__).parents[2] / "docs" / "many-machines.md"
-INTRO, DATABASES, SETTINGS, SERVER, PEOPLE, LAPTOP, SHELL = range(7)
+INTRO, DATABASES, SETTINGS, SERVER, USERS, LAPTOP, SHELL = range(7)
 """The page's blocks, in order."""
 
 
@@ -135,7 +135,7 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSto
             store.started_shell(bench, page[SERVER], store.admin_password)
         )
         running.until(lambda: is_up(store.port), 180)
-        store.run_block(bench, page[PEOPLE], store.admin_password, store.ada_password)
+        store.run_block(bench, page[USERS], store.admin_password, store.ada_password)
         yield store
 
 
@@ -179,8 +179,8 @@ def test_the_intro_names_existing_commands() -> None:
 
 
 def test_a_wrong_password_is_rejected(shared_store: SharedStore, tmp_path: Path) -> None:
-    stranger = laptop(shared_store, tmp_path / "stranger")
-    with shared_store.started_shell(stranger, shell("mnist-bench report"), "a guess") as running:
+    intruder = laptop(shared_store, tmp_path / "stranger")
+    with shared_store.started_shell(intruder, shell("mnist-bench report"), "a guess") as running:
         ended = running.ended(120)
     assert ended.status == 2
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("mnist-bench: ")]
@@ -200,8 +200,8 @@ def test_two_laptops_share_a_plan_and_leak_no_password(
         ) as joins:
             joins.until(lambda: "seed" in joins.stdout(), 120)
             titles = [p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"])]
-            joined, led = joins.ended(240), leads.ended(240)
-    assert (led.status, joined.status) == (0, 0), led.stderr + joined.stderr
+            joined, leader_ended = joins.ended(240), leads.ended(240)
+    assert (leader_ended.status, joined.status) == (0, 0), leader_ended.stderr + joined.stderr
     assert "max test accuracy" in joined.stdout
     assert Counter(status for _, status in runs(shared_store)) == {"FINISHED": 8}
     assert len({part for part, _ in runs(shared_store)}) == 8
@@ -218,8 +218,8 @@ def test_two_laptops_share_a_plan_and_leak_no_password(
     assert f"http://127.0.0.1:{shared_store.port}" in address.stdout
     assert "smoke" in (second.folder / "reports" / "report.md").read_text(encoding="utf-8")
     outputs = [
-        led.stdout,
-        led.stderr,
+        leader_ended.stdout,
+        leader_ended.stderr,
         joined.stdout,
         joined.stderr,
         database_text(shared_store),

@@ -1,4 +1,4 @@
-"""After `kill -9` of `run`, whichever command comes next closes its runs; live runs are left alone.
+"""After `kill -9` of `run`, any next command closes its runs; live runs are left alone.
 
 The worker is a fake that waits after its first evaluation; everything else is real.
 """
@@ -25,7 +25,7 @@ COMMANDS = {
 
 def program(mark: Path, go: Path) -> tuple[str, ...]:
     """The program with a worker that finishes 100 steps and then waits within the 200."""
-    fault = f"request and step > 100 and {fakes.held(mark, go)}"
+    fault = f"request and step > 100 and {fakes.wait_for_file(mark, go)}"
     command = fakes.worker(fault)
     return patched_program(f"from mnist_bench.runner import process\nprocess.COMMAND = {command!r}")
 
@@ -52,10 +52,10 @@ def statuses(bench: Bench) -> dict[int, str]:
 @pytest.fixture
 def bench(killed: Bench, tmp_path: Path) -> Bench:
     """A copy of the folder for one command."""
-    made = Bench(tmp_path)
-    shutil.copytree(killed.folder, made.folder, dirs_exist_ok=True)
-    shutil.copytree(killed.home, made.home, dirs_exist_ok=True)  # the machine's id
-    return made
+    copy = Bench(tmp_path)
+    shutil.copytree(killed.folder, copy.folder, dirs_exist_ok=True)
+    shutil.copytree(killed.home, copy.home, dirs_exist_ok=True)  # the machine's id
+    return copy
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
@@ -67,7 +67,7 @@ def test_next_command_closes_the_runs_of_a_killed_one(bench: Bench, command: str
     assert list((bench.folder / "mlruns" / ".runs").glob("*.jsonl")) == []
 
 
-def test_running_runs_are_no_rows_of_a_report(tmp_path: Path) -> None:
+def test_running_runs_are_not_in_a_report(tmp_path: Path) -> None:
     bench, mark = Bench(tmp_path), tmp_path / "training"
     with bench.started(*STEPS.split(), program=program(mark, tmp_path / "go")) as running:
         running.until(mark.exists, 120)

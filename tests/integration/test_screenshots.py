@@ -1,6 +1,6 @@
 """README's screenshots: MLflow's table of recorded runs, and the top of the sample report.
 
-With MNIST_BENCH_RENEW_IMAGES=1 the pictures in docs/images are taken anew.
+With MNIST_BENCH_RENEW_IMAGES=1 the pictures in docs/images are renewed.
 """
 
 from __future__ import annotations

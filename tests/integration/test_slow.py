@@ -177,7 +177,7 @@ def poisoned(images: Path, folder: Path) -> Path:
 
 
 def found_by(bench: Bench, images: Path) -> dict[str, Any]:
-    """What a study without a look came to, but for what it took."""
+    """Results of a study without an evaluation on the test split; no durations, no memory."""
     (bench.folder / "two.toml").write_text(SPACE, encoding="utf-8")
     line = ("--space", "two.toml", "--trials", "2", "--confirm", "0", "--json")
     ended = bench.run("tune", *line, "--data", str(images))
@@ -197,7 +197,7 @@ def test_a_changed_test_split_does_not_affect_a_study(tmp_path: Path, images: Pa
     for folder in folders:
         folder.mkdir()
     clean = found_by(Bench(folders[0]), images)
-    sick = found_by(Bench(folders[1]), poisoned(images, tmp_path / "poisoned"))
+    changed = found_by(Bench(folders[1]), poisoned(images, tmp_path / "poisoned"))
     assert clean.pop("dataset") == "mnist"
-    assert str(sick.pop("dataset")).startswith("custom:")
-    assert sick == clean
+    assert str(changed.pop("dataset")).startswith("custom:")
+    assert changed == clean

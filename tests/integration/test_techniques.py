@@ -209,13 +209,13 @@ ERRORS = {
 
 @pytest.fixture(scope="module")
 def empty_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    made = Bench(tmp_path_factory.mktemp("other"))
+    bench = Bench(tmp_path_factory.mktemp("other"))
     good = 'title = "A"\nmodel = "svm-rbf"\nsteps = [1]\neval_every = 1\n'
     for name, line in {"weights": "save_weights = true", "threads": "threads = [1]"}.items():
-        Path(made.folder, f"{name}.toml").write_text(good + line, encoding="utf-8")
+        Path(bench.folder, f"{name}.toml").write_text(good + line, encoding="utf-8")
     space = good.replace("[1]", "1") + "[parameters]\nC = { low = 1.0, high = 2.0 }\n"
-    Path(made.folder, "space.toml").write_text(space, encoding="utf-8")
-    return made
+    Path(bench.folder, "space.toml").write_text(space, encoding="utf-8")
+    return bench
 
 
 @pytest.mark.parametrize(("line", "words"), ERRORS.items())

@@ -389,8 +389,8 @@ def test_reason_names_contain_no_comma() -> None:
 
 def test_a_shorter_step_count_ignores_later_conditions() -> None:
     stretches = factories.training_stretches([PACE] * STRETCHES)
-    asleep = factories.stretch(suspended_seconds=3_600.0)
-    later = stretches[-1].model_copy(update={"seen": asleep})
+    suspended = factories.stretch(suspended_seconds=3_600.0)
+    later = stretches[-1].model_copy(update={"seen": suspended})
     whole = factories.conditions(
         surroundings=(*[factories.surroundings()] * 3, factories.surroundings(on_battery=True)),
         calibration_seconds=(0.02, 0.02, 0.09),
@@ -414,15 +414,15 @@ def test_a_run_with_unknown_conditions_is_clean() -> None:
         s.model_copy(update={"seen": unknown})
         for s in factories.training_stretches([PACE] * STRETCHES)
     ]
-    blind = Conditions(surroundings=(Surroundings(),) * 2, stretches=tuple(stretches))
-    assert assess(blind).reasons == assess(Conditions()).reasons == ()
+    unknown_host = Conditions(surroundings=(Surroundings(),) * 2, stretches=tuple(stretches))
+    assert assess(unknown_host).reasons == assess(Conditions()).reasons == ()
 
 
 def test_load_with_an_unknown_number_of_cores_is_ignored() -> None:
     loaded = stretched(other_cpu_seconds=RUN_SECONDS)
-    blind = loaded.model_copy(update={"surroundings": (Surroundings(), Surroundings())})
+    unknown_host = loaded.model_copy(update={"surroundings": (Surroundings(), Surroundings())})
     assert verdict_of("other load", loaded) != "clean"
-    assert verdict_of("other load", blind) == "clean"
+    assert verdict_of("other load", unknown_host) == "clean"
 
 
 def test_impossible_values_are_ignored() -> None:
@@ -560,11 +560,11 @@ def test_unknown_values_never_make_a_verdict_worse(
 ) -> None:
     stretches, readings = list(conditions.stretches), list(conditions.surroundings)
     for index, stretch in enumerate(stretches):
-        blind = dict.fromkeys(data.draw(st.sets(st.sampled_from(OPTIONAL[Stretch]))))
-        blind_seen = stretch.seen.model_copy(update=blind)
-        if "family_cpu_seconds" in blind or "other_cpu_seconds" in blind:
-            blind_seen = blind_seen.model_copy(update={"other_cpu_seconds": None})
-        stretches[index] = stretch.model_copy(update={"seen": blind_seen})
+        unknown = dict.fromkeys(data.draw(st.sets(st.sampled_from(OPTIONAL[Stretch]))))
+        unknown_state = stretch.seen.model_copy(update=unknown)
+        if "family_cpu_seconds" in unknown or "other_cpu_seconds" in unknown:
+            unknown_state = unknown_state.model_copy(update={"other_cpu_seconds": None})
+        stretches[index] = stretch.model_copy(update={"seen": unknown_state})
     for index, reading in enumerate(readings):
         names = data.draw(st.sets(st.sampled_from(OPTIONAL[Surroundings])))
         readings[index] = reading.model_copy(update=dict.fromkeys(names))

@@ -84,9 +84,9 @@ def test_shards_give_the_same_logits(model: PaperCnn, shards: int) -> None:
     """Some blocks have one row more than others."""
     sharded = network(7, dropout_rate=0.5, shards=shards)
     assert sharded.parameter_count == model.parameter_count
-    rows = [int(block.shape[0]) for block in sharded.layers[2].blocks]
-    assert (len(rows), sum(rows)) == (shards, 3136)
-    assert max(rows) - min(rows) <= 1
+    row_counts = [int(block.shape[0]) for block in sharded.layers[2].blocks]
+    assert (len(row_counts), sum(row_counts)) == (shards, 3136)
+    assert max(row_counts) - min(row_counts) <= 1
     for layer, whole in zip(sharded.layers, model.layers, strict=True):
         assert np.array_equal(layer.weights.numpy(), whole.weights.numpy())
     for step in (None, 3):
@@ -166,9 +166,9 @@ def test_logits_agree_with_the_authors_program() -> None:
     for layer in model.layers:
         drawn = random.normal(0, 0.3, layer.bias.shape[0])
         layer.bias.assign(tf.constant(drawn, tf.float32))
-    theirs = paper_logits([tf.constant(v.numpy()) for v in model.variables], PIXELS).numpy()
+    expected = paper_logits([tf.constant(v.numpy()) for v in model.variables], PIXELS).numpy()
     # Logits of such a network are in the tens: 1e-4 is 1e-5 of them.
-    np.testing.assert_allclose(logits(model), theirs, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(logits(model), expected, rtol=1e-5, atol=1e-4)
 
 
 # Dropout
@@ -177,19 +177,19 @@ def test_logits_agree_with_the_authors_program() -> None:
 @pytest.mark.parametrize("rate", [0.25, 0.5])
 def test_dropout_drops_its_share_and_scales_up_the_rest(rate: float) -> None:
     result = dropout(HIDDEN, rate, 1, tf.constant(3)).numpy()
-    kept = result != 0
-    assert 1 - kept.mean() == pytest.approx(rate, abs=0.01)  # six standard errors
-    np.testing.assert_allclose(result[kept], 1 / (1 - rate), rtol=1e-6)
+    is_kept = result != 0
+    assert 1 - is_kept.mean() == pytest.approx(rate, abs=0.01)  # six standard errors
+    np.testing.assert_allclose(result[is_kept], 1 / (1 - rate), rtol=1e-6)
 
 
 def test_dropout_depends_only_on_seed_and_step() -> None:
-    def kept(seed: int, step: int) -> npt.NDArray[np.bool_]:
+    def mask_of(seed: int, step: int) -> npt.NDArray[np.bool_]:
         return dropout(HIDDEN, 0.5, seed, tf.constant(step)).numpy() != 0
 
-    mask = kept(1, 3)
-    assert np.array_equal(mask, kept(1, 3))
+    mask = mask_of(1, 3)
+    assert np.array_equal(mask, mask_of(1, 3))
     for seed, step in ((1, 4), (2, 3), (3, 1)):
-        assert np.mean(mask == kept(seed, step)) == pytest.approx(0.5, abs=0.01)
+        assert np.mean(mask == mask_of(seed, step)) == pytest.approx(0.5, abs=0.01)
 
 
 def test_dropout_is_independent_of_earlier_steps() -> None:

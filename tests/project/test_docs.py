@@ -68,11 +68,11 @@ def table_of(kind: type[ModelHyperparameters]) -> str:
 
 
 def meanings_of(kind: type[ModelHyperparameters]) -> dict[str, str]:
-    """What docstrings say of the fields; that of the type itself goes before its bases'."""
+    """Descriptions of the fields, from docstrings; a class overrides its bases."""
     found: dict[str, str] = {}
     for each in reversed(kind.__mro__):
-        told = re.sub(r"\n {8}", " ", inspect.cleandoc(each.__doc__ or ""))
-        found |= dict(re.findall(r"^ {4}(\w+): (.*)$", told, re.MULTILINE))
+        docstring = re.sub(r"\n {8}", " ", inspect.cleandoc(each.__doc__ or ""))
+        found |= dict(re.findall(r"^ {4}(\w+): (.*)$", docstring, re.MULTILINE))
     return found
 
 
@@ -107,7 +107,7 @@ def claims_page() -> str:
 
 
 def outcome_of(document: Document) -> str:
-    """What the sample's run found of each claim: what decides it, as the report tells it."""
+    """Results of the sample report for each claim, in the report's words."""
     lines = ["| # | What the paper says | Here | Found |", "| ---: | --- | --- | --- |"]
     for claim in document.claims:
         parts = "; ".join(found(each) for each in claim.decisions if each.verdict)
@@ -117,14 +117,14 @@ def outcome_of(document: Document) -> str:
 
 def test_paper_page_has_the_sample_results() -> None:
     sample = ROOT / "reports" / "sample" / "report.json"
-    told = outcome_of(Document.model_validate_json(sample.read_bytes()))
+    outcome = outcome_of(Document.model_validate_json(sample.read_bytes()))
     before, rest = PAPER.read_text(encoding="utf-8").split("<!-- claims:begin -->\n")
     after = rest.partition("<!-- claims:end -->")[2]
     if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
-        page = f"{before}<!-- claims:begin -->\n{told}\n<!-- claims:end -->{after}"
+        page = f"{before}<!-- claims:begin -->\n{outcome}\n<!-- claims:end -->{after}"
         PAPER.write_text(page, encoding="utf-8", newline="\n")
-    assert told in PAPER.read_text(encoding="utf-8")
-    assert told.count("\n") > 10
+    assert outcome in PAPER.read_text(encoding="utf-8")
+    assert outcome.count("\n") > 10
 
 
 def _measured_by(part: ClaimInput) -> str:
@@ -157,12 +157,12 @@ def test_flags_in_the_docs_exist(page):
         )
         for name in (*parameter.opts, *parameter.secondary_opts)
     }
-    told = {
+    flags = {
         flag
         for line in re.findall(r"mnist-bench [^`\n#|]*", text)
         for flag in re.findall(r"--[a-z][a-z-]*", line)
     }
-    assert told <= options
+    assert flags <= options
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,12 @@ def test_known_errors_match_the_tables():
     section = (
         PAGE.read_text(encoding="utf-8").partition("## Known errors\n")[2].partition("\n## ")[0]
     )
-    told = re.findall(r"[+-]?\d+\.\d+%", section)
+    figures = re.findall(r"[+-]?\d+\.\d+%", section)
     benchmarks = PAGE.parent.parent / "benchmarks"
     tables = ("trust/rates.md", "trust/memory.md", "overhead/table.md")
     measured = "".join((benchmarks / name).read_text(encoding="utf-8") for name in tables)
-    assert len(told) >= 12
-    assert [figure for figure in told if figure not in measured] == []
+    assert len(figures) >= 12
+    assert [figure for figure in figures if figure not in measured] == []
 
 
 def test_every_reason_is_documented():

@@ -27,16 +27,16 @@ def session() -> Session:
     return Session.model_validate_json((PEERS / "peers.json").read_text(encoding="utf-8"))
 
 
-def assert_shown(page: Path, name: str, made: str) -> None:
+def assert_shown(page: Path, name: str, generated: str) -> None:
     """Check the text between two marks of a page."""
     between = re.compile(rf"(?<=<!-- {name}:begin -->\n).*?(?=<!-- {name}:end -->)", re.DOTALL)
     text = page.read_text(encoding="utf-8")
     if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
-        text = between.sub(lambda _: made, text)
+        text = between.sub(lambda _: generated, text)
         page.write_text(text, encoding="utf-8", newline="\n")
     found = between.search(text)
     assert found is not None
-    assert found[0] == made
+    assert found[0] == generated
 
 
 def test_documented_bounds_are_current(session: Session) -> None:
@@ -47,8 +47,8 @@ def test_documented_bounds_are_current(session: Session) -> None:
 def test_readme_ratios_are_current(session: Session) -> None:
     def shown(figure: str, ours: str, peer: str | None) -> str:
         found = [t for t in ratios.TARGETS if (t.figure, t.ours, t.peer) == (figure, ours, peer)]
-        told = ratios.ratio(session, found[0]) if found else None
-        return f"{told.median:.2f}" if told else "–"
+        ratio = ratios.ratio(session, found[0]) if found else None
+        return f"{ratio.median:.2f}" if ratio else "–"
 
     lines = [
         "| time ÷ ours | one step | one evaluation | one step, ours in bfloat16 |",

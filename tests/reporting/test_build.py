@@ -22,7 +22,7 @@ from mnist_bench.reporting import build, sections
 from mnist_bench.reporting.notes import without_study
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RecordedRun, summarise_run
-from mnist_bench.tracking import mlflow_reader
+from mnist_bench.tracking import mlflow_store
 from mnist_bench.tracking.mlflow_store import MlflowStore, Started
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def with_clock_set_back(training: RunResult) -> RunResult:
 def rewrite_result(bench: Bench, change: Callable[[RunResult], RunResult], steps: int) -> str:
     """Change the recorded result of the first run with this step count; return its id."""
     for path in artifact_files(bench, "result.json"):
-        kept = RunResult.model_validate_json(path.read_bytes())
-        if kept.steps == steps:
-            path.write_text(change(kept).model_dump_json(), encoding="utf-8")
-            return kept.run_id or ""
+        result = RunResult.model_validate_json(path.read_bytes())
+        if result.steps == steps:
+            path.write_text(change(result).model_dump_json(), encoding="utf-8")
+            return result.run_id or ""
     raise ValueError(steps)
 
 
@@ -317,11 +317,13 @@ def test_limit_of_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sections, "MOST_SECTIONS", 3)
     monkeypatch.setattr(sections, "MOST_WITH_CHARTS", 1)
     bench = Bench(tmp_path)
-    papers = run(1_000, 0.985, scenario="paper", trajectory="p")
-    import_runs(bench, [papers, *(run(200, 0.91, scenario=f"mine-{place}", trajectory=f"t {place}")
-                               for place in range(5))])  # fmt: skip
+    paper_run = run(1_000, 0.985, scenario="paper", trajectory="p")
+    other_runs = (
+        run(200, 0.91, scenario=f"mine-{place}", trajectory=f"t {place}") for place in range(5)
+    )
+    import_runs(bench, [paper_run, *other_runs])
     _, paths = build.write_report(options(bench.folder, "html", "md", "csv", "json"), pytest.fail)
-    page, text, rows, runs, document = (path.read_text(encoding="utf-8") for path in paths)
+    page, text, table, runs, document = (path.read_text(encoding="utf-8") for path in paths)
     assert re.findall(r"^## Scenario (.*)$", text, re.MULTILINE) == ["paper", "mine-4", "mine-3"]
     assert "1 of 6 scenarios, those that compare with Table I and then those with the " in text
     assert "3 of 6 scenarios have sections, those that compare with Table I and then " in text
@@ -332,7 +334,7 @@ def test_limit_of_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert page.count("<svg") == 4
     assert '<h2 id="others">Other scenarios</h2>' in page
     # CSV and JSON contain everything.
-    assert rows.count("\n") == runs.count("\n") == 7
+    assert table.count("\n") == runs.count("\n") == 7
     assert len(json.loads(document)["runs"]) == 6
     selected, _ = build.write_report(
         options(bench.folder, "html", scenarios=("mine-0", "mine-1")), pytest.fail
@@ -368,19 +370,17 @@ def test_database_fails_between_pages(tmp_path: Path, monkeypatch: pytest.Monkey
     bench = Bench(tmp_path)
     import_runs(bench, table_1())
     database = bench.folder / "mlflow.db"
-    pages = mlflow_reader.MlflowReader._pages
+    pages = mlflow_store.MlflowStore._pages
 
-    def drop_table_after_first_page(
-        self: mlflow_reader.MlflowReader, question: str
-    ) -> Iterator[Run]:
+    def drop_table_after_first_page(self: mlflow_store.MlflowStore, question: str) -> Iterator[Run]:
         for place, each in enumerate(pages(self, question)):
             if place == 2:
                 with closing(sqlite3.connect(database)) as other:
                     other.execute("DROP TABLE tags")
             yield each
 
-    monkeypatch.setattr(mlflow_reader, "_PAGE_SIZE", 3)
-    monkeypatch.setattr(mlflow_reader.MlflowReader, "_pages", drop_table_after_first_page)
+    monkeypatch.setattr(mlflow_store, "_PAGE_SIZE", 3)
+    monkeypatch.setattr(mlflow_store.MlflowStore, "_pages", drop_table_after_first_page)
     with pytest.raises(BenchError, match="failed while looking for runs: no such table") as failed:
         build.write_report(options(bench.folder, "md"), pytest.fail)
     assert failed.value.exit_status == EXIT_FAILURE

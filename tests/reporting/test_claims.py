@@ -154,7 +154,7 @@ def test_every_claim_is_shown_in_every_format() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "words"),
+    ("decided", "words"),
     [
         (decision(), "trend: -0.5 (-0.6 to -0.4), n = 20: holds"),
         (decision(high=None), "trend: -0.5 (-0.6 to no end), n = 20: holds"),
@@ -167,8 +167,8 @@ def test_every_claim_is_shown_in_every_format() -> None:
          "trend: – (300,000 to no end), n = 20: does not hold"),
     ],
 )  # fmt: skip
-def test_decision_in_one_line(made: Decision, words: str) -> None:
-    assert found(made) == words
+def test_decision_in_one_line(decided: Decision, words: str) -> None:
+    assert found(decided) == words
 
 
 def test_values_by_unit() -> None:

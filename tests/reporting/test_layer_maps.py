@@ -15,7 +15,6 @@ from mnist_bench.data.mnist import MNIST
 from mnist_bench.results.layer_maps import FILE, from_bytes
 from mnist_bench.results.run_summary import RecordedRun
 from mnist_bench.tracking.layer_maps import run_with_weights
-from mnist_bench.tracking.mlflow_reader import MlflowReader
 from mnist_bench.tracking.mlflow_store import MlflowStore
 
 SCENARIO = """\
@@ -40,9 +39,9 @@ class Reported:
     text: str
 
     @property
-    def reader(self) -> MlflowReader:
+    def reader(self) -> MlflowStore:
         uri = f"sqlite:///{(self.bench.folder / 'mlflow.db').as_posix()}"
-        return MlflowReader(uri, "mnist-bench", create=False)
+        return MlflowStore(uri, "mnist-bench", create=False)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +114,7 @@ def test_weights_of_other_images_are_not_used(tmp_path: Path) -> None:
         (bench.folder / f"{name}.toml").write_text(text, encoding="utf-8")
         assert bench.call_with_store("run", f"./{name}.toml", "--no-report").status == 0
     uri = f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}"
-    reader = MlflowReader(uri, "mnist-bench", create=False)
+    reader = MlflowStore(uri, "mnist-bench", create=False)
     runs = [each.run for each in reader.recorded_runs("") if isinstance(each, RecordedRun)]
     assert run_with_weights(reader, runs, runs[0].dataset_digest) is not None
     assert run_with_weights(reader, runs, MNIST.digest) is None
@@ -137,9 +136,11 @@ def test_images_not_available_locally(tmp_path: Path) -> None:
     name = bundle(bench.folder, "theirs.zip", [run(1_000, dataset_digest=MNIST.digest)])
     assert bench.call_with_store("import", name).status == 0
     store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
-    kept = tmp_path / "predictions.npz"
-    np.savez(kept, final_label=np.zeros(9, np.uint8), final_probability=np.zeros(9, np.float16))
-    store.client.log_artifact(store.search("")[0].info.run_id, str(kept))
+    predictions = tmp_path / "predictions.npz"
+    np.savez(
+        predictions, final_label=np.zeros(9, np.uint8), final_probability=np.zeros(9, np.float16)
+    )
+    store.client.log_artifact(store.search("")[0].info.run_id, str(predictions))
     ended = bench.call_with_store("report", "--format", "md")
     assert ended.status == 0, ended.stderr
     assert "What digits are taken for is not told: the images are not at hand" in ended.stdout

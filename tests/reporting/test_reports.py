@@ -161,7 +161,7 @@ def test_recorded_text_is_escaped_in_markdown() -> None:
     section = table_report(
         [run(status="failed", failure=EVIL, run_id=EVIL, dataset=EVIL, memory_method=EVIL)],
         title=EVIL, scenario=EVIL, command=f"mnist-bench run '{EVIL}' ```",
-        here=machine(cpu=EVIL),
+        on_machine=machine(cpu=EVIL),
     )  # fmt: skip
     text = section_to_markdown(section)
     plain = re.sub(r"````console\n.*\n````\n", "", text)

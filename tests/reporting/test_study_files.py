@@ -264,7 +264,7 @@ def test_confirmation_line_marks_accuracy_within_noise() -> None:
 
 
 def test_headline_has_the_last_confirmation() -> None:
-    looks = tuple(
+    evaluations = tuple(
         EvaluationOnTest(number=number, candidate=1, first_seed=number, proof=headline_text)
         for number, headline_text in (
             (1, confirmation()),
@@ -272,7 +272,7 @@ def test_headline_has_the_last_confirmation() -> None:
             (3, None),
         )
     )
-    headline_text = headline(study_document(looks=looks))
+    headline_text = headline(study_document(looks=evaluations))
     assert (
         headline_text
         == f"Trial 1 on fresh seeds: {confirmation_in_words(confirmation(accuracy=ACCURACY_NOISE))}"
@@ -281,11 +281,11 @@ def test_headline_has_the_last_confirmation() -> None:
 
 def test_headline_does_not_mix_candidates() -> None:
     """A later candidate with an unfinished evaluation does not get an earlier one's result."""
-    looks = (
+    evaluations = (
         EvaluationOnTest(number=1, candidate=0, first_seed=1_000, proof=confirmation()),
         EvaluationOnTest(number=2, candidate=1, first_seed=1_010),
     )
-    headline_text = headline(study_document(looks=looks))
+    headline_text = headline(study_document(looks=evaluations))
     assert "0.9912" not in headline_text or "Trial 1 " not in headline_text
 
 
@@ -319,14 +319,14 @@ def test_trials_are_counted_by_state() -> None:
 
 def test_best_trials_include_the_papers_configuration() -> None:
     falling = [finished_trial(n, (99 - n) / 100) for n in range(1, 13)]
-    papers = finished_trial(0, 0.5, chosen=PAPER_VALUES, is_papers=True)
-    for trials in ([papers, *falling], [*falling, papers]):
+    paper_trial = finished_trial(0, 0.5, chosen=PAPER_VALUES, is_papers=True)
+    for trials in ([paper_trial, *falling], [*falling, paper_trial]):
         lines = section(report(study_document(trials=tuple(trials))), "The trials")[4:]
         assert [line.split(" | ")[0] for line in lines] == [
             *(f"| {number}" for number in range(1, 11)),
             "| 0 (paper)",
         ]
-    lines = section(report(study_document(trials=(*falling, papers))), "The trials")
+    lines = section(report(study_document(trials=(*falling, paper_trial))), "The trials")
     assert lines[4] == "| 1 | 0.9800 | – | 20.5 s | run-1 |"
     assert lines[-1] == "| 0 (paper) | 0.5000 | – | 20.5 s | run-0 |"
 
@@ -762,10 +762,10 @@ def points_of(line: Any) -> list[tuple[Any, ...]]:
 
 def test_the_history() -> None:
     (axes,) = study_pictures.history(study_document()).axes
-    trials, best, papers = axes.lines
+    trials, best, paper_line = axes.lines
     assert points_of(trials) == [(0, 0.9712), (1, 0.9834), (2, 0.99)]
     assert points_of(best) == [(0, 0.9712), (1, 0.9834), (2, 0.9834)]  # the last is infeasible
-    assert points_of(papers) == [(0, 0.9712)]
+    assert points_of(paper_line) == [(0, 0.9712)]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("trial", "validation accuracy")
 
 
@@ -801,9 +801,9 @@ def test_parameter_without_a_value_in_the_papers_configuration() -> None:
         "average_decay": Parameter(choices=(0.9, 0.99), when={"schedule": ("cosine",)})
     }
     space = STUDY_SPACE.model_copy(update={"parameters": parameters})
-    papers = {name: value for name, value in PAPER_VALUES.items() if name != "average_decay"}
+    paper_values = {name: value for name, value in PAPER_VALUES.items() if name != "average_decay"}
     trials = (
-        finished_trial(0, 0.9712, chosen=papers, is_papers=True),
+        finished_trial(0, 0.9712, chosen=paper_values, is_papers=True),
         finished_trial(1, 0.9834, chosen=WINNER_VALUES | {"average_decay": 0.9}),
     )
     document = study_document(space=space, trials=trials)
@@ -826,11 +826,11 @@ def positions(dots: Any) -> list[tuple[float, float]]:
 
 def test_pareto_front_is_marked() -> None:
     axes, colours = study_pictures.pareto(pareto_study()).axes
-    trials, front, papers = axes.collections
+    trials, front, paper_dots = axes.collections
     assert positions(trials) == [(40.0, 0.9712), (20.5, 0.9834), (41.5, 0.97), (95.25, 0.9912)]
     assert np.round(trials.get_array(), 1).tolist() == [1000.0, 900.0, 1000.0, 500.0]
     assert positions(front) == [(40.0, 0.9712), (20.5, 0.9834), (95.25, 0.9912)]
-    assert positions(papers) == [(40.0, 0.9712)]
+    assert positions(paper_dots) == [(40.0, 0.9712)]
     assert colours.get_ylabel() == "peak RSS, MiB"
     assert (axes.get_xlabel(), axes.get_xscale()) == ("train seconds", "log")
 
@@ -849,7 +849,7 @@ def test_interrupted_study_has_no_winner(folder: Path) -> None:
     assert not [path for path in write(interrupted) if path.suffix == ".toml"]
 
 
-def test_papers_configuration_is_no_winner(folder: Path) -> None:
+def test_papers_configuration_is_not_a_winner(folder: Path) -> None:
     document = study_document(candidate=0, best=(0,))
     assert "## The best trial" in report(document)
     assert not [path for path in write(document) if path.suffix == ".toml"]

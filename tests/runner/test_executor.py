@@ -535,7 +535,7 @@ def spools(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("call", ["start", "log", "finish"])
-def test_training_goes_on_after_a_store_failure(
+def test_training_continues_after_a_store_failure(
     mlflow: fakes.Store, watcher: Watcher, workers: Workers, folder: Path, call: str
 ) -> None:
     mlflow.fault = full_at(call)
@@ -575,7 +575,7 @@ def test_a_store_that_recovers_gets_everything(
 
 
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The durations of sleeps, which alone advance the clock."""
     durations: list[float] = []
     clock = SimpleNamespace(
@@ -586,27 +586,27 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_failing_store_is_retried_at_the_end(
-    mlflow: fakes.Store, watcher: Watcher, folder: Path, slept: list[float]
+    mlflow: fakes.Store, watcher: Watcher, folder: Path, sleeps: list[float]
 ) -> None:
     def fail_for_15_seconds(call: str, run_id: str) -> None:
-        if sum(slept) < 15:
+        if sum(sleeps) < 15:
             full(call, run_id)
 
     mlflow.fault = fail_for_15_seconds
     outcome = run_plan(mlflow, watcher, seeds=1, retry_seconds=60)
     assert (outcome.exit_status, outcome.error) == (0, None)
-    assert slept == [5.0] * 3
+    assert sleeps == [5.0] * 3
     assert [finished.run for finished in mlflow.finished] == [*outcome.results]
     assert list(folder.iterdir()) == []
 
 
 def test_retries_end_after_retry_seconds(
-    mlflow: fakes.Store, watcher: Watcher, folder: Path, slept: list[float]
+    mlflow: fakes.Store, watcher: Watcher, folder: Path, sleeps: list[float]
 ) -> None:
     mlflow.fault = full_at("finish")
     outcome = run_plan(mlflow, watcher, seeds=1, retry_seconds=60)
     assert outcome.error is not None
-    assert sum(slept) == 60
+    assert sum(sleeps) == 60
     assert len(spools(folder)) == 1
 
 

@@ -141,7 +141,7 @@ def test_a_seed_that_failed_partly_does_not_stop_it() -> None:
     assert not seed_count.enough([*of_seeds(2), *last])
 
 
-def test_ended_is_empty_while_it_goes_on() -> None:
+def test_ended_is_empty_while_it_runs() -> None:
     seed_count = SeedCount(StoppingRule(), Clock())
     assert not seed_count.enough([])
     assert seed_count.ended == ""

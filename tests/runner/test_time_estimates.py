@@ -63,15 +63,15 @@ def test_work_depends_on_the_batch_size() -> None:
 
 def test_seconds() -> None:
     work = Work(train_images=500_000, score_images=1_560_000, processes=1)
-    here = Cost(
+    cost = Cost(
         steps=10_000,
         train_images_per_second=2_500,
         score_images_per_second=50_000,
         start_seconds=4.5,
     )
-    assert work.seconds(here) == pytest.approx(200 + 31.2 + 4.5)
+    assert work.seconds(cost) == pytest.approx(200 + 31.2 + 4.5)
     independent = Work(train_images=500_000, score_images=1_560_000, processes=4)
-    assert independent.seconds(here) == pytest.approx(200 + 31.2 + 18)
+    assert independent.seconds(cost) == pytest.approx(200 + 31.2 + 18)
 
 
 # The cache

@@ -111,13 +111,13 @@ def test_one_count_overrides_the_scenarios(bench: Bench) -> None:
 def test_several_thread_counts_are_resumed(bench: Bench) -> None:
     line = "threads --dataset mnist-5k --steps 20"
     run_document(bench, f"{line} --threads 2")
-    there = RecordedRuns(bench.folder).runs()[0].info.run_id
-    left = call(bench, f"run {line} --resume --dry-run --json")
-    (plan,) = left.document["plans"]
+    run_id = RecordedRuns(bench.folder).runs()[0].info.run_id
+    dry_run = call(bench, f"run {line} --resume --dry-run --json")
+    (plan,) = dry_run.document["plans"]
     assert plan["trajectories"] == [{"seed": 0, "steps": [20], "threads": 1}]
     runs = run_document(bench, f"{line} --resume").document["runs"]
     assert [run["threads"] for run in runs] == [1, 2]
-    assert runs[1]["run_id"] == there
+    assert runs[1]["run_id"] == run_id
 
 
 def test_a_plan_of_several_thread_counts_as_text(bench: Bench) -> None:
@@ -139,8 +139,8 @@ def test_slower_bfloat16_gives_a_warning(bench: Bench) -> None:
     assert (run["precision"], run["device"]) == ("bfloat16", "cpu")
     recorded = RecordedRuns(bench.folder)
     assert recorded.run(run["run_id"]).data.params["precision"] == "bfloat16"
-    kept = json.loads(recorded.artifact(run["run_id"], "result.json").read_text(encoding="utf-8"))
-    assert kept["bfloat16_speedup"] == 0.4
+    result = json.loads(recorded.artifact(run["run_id"], "result.json").read_text(encoding="utf-8"))
+    assert result["bfloat16_speedup"] == 0.4
 
 
 def test_faster_bfloat16_gives_no_warning(bench: Bench) -> None:
@@ -260,5 +260,5 @@ def test_a_real_training_in_bfloat16(bench: Bench) -> None:
     assert (run["precision"], run["status"], run["steps"]) == ("bfloat16", "finished", 20)
     recorded = RecordedRuns(bench.folder)
     assert recorded.run(run["run_id"]).data.params["precision"] == "bfloat16"
-    kept = json.loads(recorded.artifact(run["run_id"], "result.json").read_text(encoding="utf-8"))
-    assert 0.01 < kept["bfloat16_speedup"] < 100
+    result = json.loads(recorded.artifact(run["run_id"], "result.json").read_text(encoding="utf-8"))
+    assert 0.01 < result["bfloat16_speedup"] < 100

@@ -34,7 +34,7 @@ def test_protocol() -> None:
     )
 
 
-def test_the_defaults_are_the_papers() -> None:
+def test_defaults_match_the_paper() -> None:
     assert paper.PROTOCOL.hyperparameters == PaperCnnHyperparameters()
 
 

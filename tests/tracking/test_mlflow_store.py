@@ -22,8 +22,7 @@ from factories import evaluations, machine, run
 from mnist_bench.core import process_identity
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 from mnist_bench.results.run import Evaluation, RunResult, Status
-from mnist_bench.tracking import mlflow_errors, mlflow_setup
-from mnist_bench.tracking.mlflow_reader import MlflowReader
+from mnist_bench.tracking import mlflow_store
 from mnist_bench.tracking.mlflow_store import MlflowStore, Started
 from mnist_bench.tracking.run_notes import run_description
 from mnist_bench.tracking.schema import Point
@@ -82,7 +81,7 @@ def store(uri: str, folder: Path, name: str) -> MlflowStore:
 @pytest.fixture
 def client(uri: str, store: MlflowStore) -> MlflowClient:
     """A client that reads what was recorded."""
-    return mlflow_setup.import_mlflow().MlflowClient(tracking_uri=uri)
+    return mlflow_store.import_mlflow().MlflowClient(tracking_uri=uri)
 
 
 def timed(scored: Sequence[Evaluation]) -> list[Point]:
@@ -150,12 +149,12 @@ def history(client: MlflowClient, recorded: RunResult, name: str) -> list[tuple[
 
 
 def test_started_run(client: MlflowClient, store: MlflowStore) -> None:
-    made = found(client, started(store))
-    assert made.info.status == "RUNNING"
-    assert made.info.experiment_id == store.experiment_id
-    assert made.data.tags["mlflow.note.content"] == "It has begun. Status: running."
-    assert made.data.params["steps"] == "1000"
-    assert made.data.metrics == {}
+    run = found(client, started(store))
+    assert run.info.status == "RUNNING"
+    assert run.info.experiment_id == store.experiment_id
+    assert run.data.tags["mlflow.note.content"] == "It has begun. Status: running."
+    assert run.data.params["steps"] == "1000"
+    assert run.data.metrics == {}
 
 
 def test_params(client: MlflowClient, store: MlflowStore) -> None:
@@ -374,7 +373,7 @@ def test_artifact_location_does_not_depend_on_the_working_directory(
     ],
 )
 def test_artifact_folder_of_an_experiment(folder: Path, experiment: str, folder_name: str) -> None:
-    assert mlflow_errors.artifact_folder(experiment) == folder.resolve() / "mlruns" / folder_name
+    assert mlflow_store.artifact_folder(experiment) == folder.resolve() / "mlruns" / folder_name
 
 
 # A failing store
@@ -495,17 +494,17 @@ def test_record_of_another_version_is_ignored(store: MlflowStore, folder: Path) 
 def test_store_for_reading_is_never_created(
     folder: Path, uri: str, store: MlflowStore, name: str
 ) -> None:
-    assert MlflowReader.open_existing("sqlite:///mlflow.db", name) is None
+    assert MlflowStore.open_existing("sqlite:///mlflow.db", name) is None
     assert list(folder.iterdir()) == []
-    assert MlflowReader.open_existing(uri, f"no {name}") is None
-    there = MlflowReader.open_existing(uri, name)
-    assert there is not None
-    assert there.experiment_id == store.experiment_id
+    assert MlflowStore.open_existing(uri, f"no {name}") is None
+    reader = MlflowStore.open_existing(uri, name)
+    assert reader is not None
+    assert reader.experiment_id == store.experiment_id
 
 
 def test_error_is_one_line_without_a_password() -> None:
     uri = "https://ada:secret@example.org/mlflow"
-    error = mlflow_errors.to_bench_error(
+    error = mlflow_store.to_bench_error(
         OSError(f"no route to {uri}\nand much more"), uri, "opening the store"
     )
     assert str(error).startswith("MLflow at https://example.org/mlflow failed while opening")
@@ -516,7 +515,7 @@ def test_error_is_one_line_without_a_password() -> None:
     assert error.exit_status == EXIT_FAILURE
     assert (
         "ConnectionError"
-        in mlflow_errors.to_bench_error(ConnectionError(), uri, "ending a run").message
+        in mlflow_store.to_bench_error(ConnectionError(), uri, "ending a run").message
     )
 
 
@@ -525,7 +524,7 @@ def test_error_of_an_unavailable_server_is_short() -> None:
         "API request to http://127.0.0.1:5/api failed with exception "
         "HTTPConnectionPool(host='127.0.0.1', port=5): Max retries exceeded with url: /api"
     )
-    error = mlflow_errors.to_bench_error(ValueError(words), "http://127.0.0.1:5", "logging metrics")
+    error = mlflow_store.to_bench_error(ValueError(words), "http://127.0.0.1:5", "logging metrics")
     assert error.message == (
         "MLflow at http://127.0.0.1:5 failed while logging metrics: it does not respond"
     )
@@ -543,12 +542,12 @@ def test_experiment_that_another_process_creates_first(
 ) -> None:
     answers = [None]  # it does not exist at the first call
 
-    def get_experiment_by_name(asked: str) -> Any:
-        return answers.pop() if answers else client.get_experiment_by_name(asked)
+    def get_experiment_by_name(experiment: str) -> Any:
+        return answers.pop() if answers else client.get_experiment_by_name(experiment)
 
     monkeypatch.setattr(store.client, "get_experiment_by_name", get_experiment_by_name)
     assert (
-        mlflow_setup.experiment_id(store.client, store._uri, name, create=True)
+        mlflow_store.experiment_id(store.client, store._uri, name, create=True)
         == store.experiment_id
     )
 
@@ -621,7 +620,7 @@ def test_incomplete_database_is_removed(
         assert database.exists()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(mlflow_setup, "experiment_id", fail)
+    monkeypatch.setattr(mlflow_store, "experiment_id", fail)
     with pytest.raises(BenchError, match="No space left on device") as caught:
         MlflowStore(sqlite_uri(database), "mnist-bench")
     assert "its disk is not full" in caught.value.hint
@@ -634,7 +633,7 @@ def test_existing_database_is_kept_on_an_error(
     def fail(*_: object, create: bool) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(mlflow_setup, "experiment_id", fail)
+    monkeypatch.setattr(mlflow_store, "experiment_id", fail)
     with pytest.raises(BenchError, match="No space left on device"):
         MlflowStore(uri, "mnist-bench")
     assert Path(uri.removeprefix("sqlite:///")).exists()
@@ -643,16 +642,16 @@ def test_existing_database_is_kept_on_an_error(
 def test_message_of_the_database_is_shown(uri: str) -> None:
     words = "database or disk is full"
     wrapped = f"(raised as a result of autoflush)\n(sqlite3.OperationalError) {words}\n[SQL: x]"
-    message = str(mlflow_errors.to_bench_error(ValueError(wrapped), uri, "logging metrics"))
+    message = str(mlflow_store.to_bench_error(ValueError(wrapped), uri, "logging metrics"))
     assert f"failed while logging metrics: {words}; " in message
 
 
 def test_three_processes_create_a_database_at_once(folder: Path) -> None:
     code = """
 import sys
-from mnist_bench.tracking import mlflow_setup
+from mnist_bench.tracking import mlflow_store
 from mnist_bench.tracking.mlflow_store import MlflowStore
-mlflow_setup.import_mlflow()
+mlflow_store.import_mlflow()
 print("ready", flush=True)
 sys.stdin.readline()
 print(MlflowStore(sys.argv[1], "shared").experiment_id)
@@ -697,10 +696,10 @@ def test_mlflow_defaults_respect_the_users_settings(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.delenv(variable, raising=False)
-    mlflow_setup.import_mlflow()
+    mlflow_store.import_mlflow()
     assert os.environ[variable] == value
     monkeypatch.setenv(variable, "set by the user")
-    mlflow_setup.import_mlflow()
+    mlflow_store.import_mlflow()
     assert os.environ[variable] == "set by the user"
 
 

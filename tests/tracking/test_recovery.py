@@ -28,7 +28,6 @@ from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.results.run import RunResult
 from mnist_bench.tracking import recovery, spool
-from mnist_bench.tracking.mlflow_reader import MlflowReader
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address, MessageEntry, RunCreated, Spool, TrainingEnded
 
@@ -446,13 +445,13 @@ def wait_for_evaluation(bench: Bench, running: Running, step: int) -> None:
 
 def recorded_runs(bench: Bench) -> dict[str, Any]:
     """The runs by their steps; there is one of each."""
-    store = MlflowReader.open_existing(sqlite_uri(bench.folder), "mnist-bench")
+    store = MlflowStore.open_existing(sqlite_uri(bench.folder), "mnist-bench")
     assert store is not None
     return runs_in(store)
 
 
 def steps_of_curve(bench: Bench, run: Any) -> list[int]:
-    store = MlflowReader.open_existing(sqlite_uri(bench.folder), "mnist-bench")
+    store = MlflowStore.open_existing(sqlite_uri(bench.folder), "mnist-bench")
     assert store is not None
     return [step for step, _ in history(store, run, "test_accuracy")]
 

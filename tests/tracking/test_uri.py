@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mnist_bench.core.errors import EXIT_USAGE, BenchError
-from mnist_bench.tracking.mlflow_errors import to_bench_error
+from mnist_bench.tracking.mlflow_store import to_bench_error
 from mnist_bench.tracking.uri import (
     DEFAULT_TRACKING_URI,
     check_uri,
@@ -315,11 +315,11 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server()
+    recording = Server()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(made.answer(self))
+            self.send_response(recording.answer(self))
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -327,10 +327,10 @@ def server() -> Iterator[Server]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
-        made.address = f"127.0.0.1:{listener.server_address[1]}"
+        recording.address = f"127.0.0.1:{listener.server_address[1]}"
         serve = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
         serve.start()
-        yield made
+        yield recording
         listener.shutdown()
         serve.join()
 

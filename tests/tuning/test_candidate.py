@@ -105,8 +105,8 @@ def test_no_other_pareto_trial_is_a_better_candidate(
     assert found is not None
     accuracy, seconds, _ = found.values
     if accuracy >= own[0]:
-        rivals = [each.values[1] for each in trials if each.values[0] >= own[0]]
-        assert seconds == min(rivals)
+        candidates = [each.values[1] for each in trials if each.values[0] >= own[0]]
+        assert seconds == min(candidates)
     else:
         assert accuracy == max(each.values[0] for each in trials)
 

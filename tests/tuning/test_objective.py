@@ -220,8 +220,8 @@ def test_test_accuracy_has_no_influence(objective: Objective, test: float) -> No
     goal_of_study = goal(objective, target_accuracy=0.95, max_memory_bytes=900, max_seconds=2.5)
     assert goal_of_study.values(looked) == goal_of_study.values(TRIAL)
     assert goal_of_study.constraints(looked) == goal_of_study.constraints(TRIAL)
-    seen = [goal_of_study.progress(each) for each in looked.evaluations]
-    assert seen == [goal_of_study.progress(each) for each in TRIAL.evaluations]
+    reported = [goal_of_study.progress(each) for each in looked.evaluations]
+    assert reported == [goal_of_study.progress(each) for each in TRIAL.evaluations]
 
 
 # Constraints

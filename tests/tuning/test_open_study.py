@@ -18,7 +18,7 @@ import factories
 import fakes
 import pytest
 from factories import TWO_PARAMETERS_TOML
-from fakes import held, kill, program_with_short_intervals, short_intervals
+from fakes import kill, program_with_short_intervals, short_intervals, wait_for_file
 from program import Bench, Ended
 
 from mnist_bench.measurement import machine
@@ -31,10 +31,10 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX 
 
 
 @pytest.fixture
-def here(here: Bench) -> Bench:
+def machine_a(machine_a: Bench) -> Bench:
     """The machine that starts the study."""
-    (here.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
-    return here
+    (machine_a.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
+    return machine_a
 
 
 @pytest.fixture(autouse=True)
@@ -81,11 +81,15 @@ def resume(bench: Bench, shared_store: dict[str, str], trials: int) -> dict[str,
     return document
 
 
-def leave_open(here: Bench, shared_store: dict[str, str], *more: str, trials: int = 6) -> Ended:
+def leave_open(
+    machine_a: Bench, shared_store: dict[str, str], *more: str, trials: int = 6
+) -> Ended:
     """Start a study that is terminated in its second trial."""
     terminate = "(__import__('os').kill(__import__('os').getppid(), 15), time.sleep(600))"
     stops = f'request["training_seed"] == 1 and {terminate}'
-    ended = here.run(*TUNE, "--trials", str(trials), *more, program=program(stops), **shared_store)
+    ended = machine_a.run(
+        *TUNE, "--trials", str(trials), *more, program=program(stops), **shared_store
+    )
     assert ended.status == 143, ended.stderr
     return ended
 
@@ -94,18 +98,18 @@ def leave_open(here: Bench, shared_store: dict[str, str], *more: str, trials: in
 
 
 def test_two_machines_train_each_trial_once(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
-    requests_file = there.folder / "asked.jsonl"
+    requests_file = machine_b.folder / "requests.jsonl"
     waits = (
         f"any(time.sleep(0.05) for _ in iter(pathlib.Path({str(requests_file)!r}).exists, True))"
     )
     first_waits = program(f'request["training_seed"] > 1 and {waits}', heartbeat_seconds=10)
     slow = program("time.sleep(0.3)", heartbeat_seconds=10)
     arguments = (*TUNE, "--trials", "8", "--json")
-    with here.started(*arguments, program=first_waits, **shared_store) as first:
+    with machine_a.started(*arguments, program=first_waits, **shared_store) as first:
         first.until(lambda: finished(shared_store), 120)
-        joined = there.run("join", program=slow, **shared_store)
+        joined = machine_b.run("join", program=slow, **shared_store)
         ended = first.ended(120)
     assert (ended.status, joined.status) == (0, 0), ended.stderr + joined.stderr
     assert ended.stderr.startswith("a shared study, in sqlite:///")
@@ -117,42 +121,44 @@ def test_two_machines_train_each_trial_once(
     assert set(finished(shared_store).values()) == {1}
     assert "ours: Two parameters" in joined.stdout
     assert "nothing is left to do" in joined.stdout
-    both = [(bench.folder / "asked.jsonl").read_text().splitlines() for bench in (here, there)]
+    both = [
+        (each.folder / "requests.jsonl").read_text().splitlines() for each in (machine_a, machine_b)
+    ]
     assert all(both), "each trained some"
     seeds = [json.loads(line)["training_seed"] for lines in both for line in lines]
     assert len(seeds) == len(set(seeds))
-    assert list(there.folder.glob("reports/*")) == []
+    assert list(machine_b.folder.glob("reports/*")) == []
 
 
 @needs_signals
 def test_joining_machine_trains_the_rest_and_the_leader_finishes(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
-    leave_open(here, shared_store)
-    joined = there.call("join", "--study", "ours", **shared_store)
+    leave_open(machine_a, shared_store)
+    joined = machine_b.call("join", "--study", "ours", **shared_store)
     assert joined.status == 0, joined.stderr
     assert "ours: 6 trials are done" in joined.stdout
-    document = resume(here, shared_store, 6)
+    document = resume(machine_a, shared_store, 6)
     assert len(counted(document)) == 6
     assert document["candidate"] is not None
-    assert len((here.folder / "asked.jsonl").read_text().splitlines()) == 2
+    assert len((machine_a.folder / "requests.jsonl").read_text().splitlines()) == 2
     assert set(finished(shared_store).values()) == {1}
-    again = there.call("join", **shared_store)
+    again = machine_b.call("join", **shared_store)
     assert again.stdout == "nothing is left to do there\n"
 
 
 @needs_signals
 def test_trial_of_a_killed_machine_is_retried_by_another(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
     hangs = program('request["training_seed"] == 1 and time.sleep(600)')
-    with here.started(*TUNE, "--trials", "4", program=hangs, **shared_store) as running:
+    with machine_a.started(*TUNE, "--trials", "4", program=hangs, **shared_store) as running:
         running.until(lambda: len(tags(shared_store)) == 2, 120)
         kill(running)
-        joined = there.run("join", program=program(), **shared_store)
+        joined = machine_b.run("join", program=program(), **shared_store)
     assert joined.status == 0, joined.stderr
     assert "trial 1 was lost with its machine; retrying it" in joined.stdout
-    document = resume(here, shared_store, 4)
+    document = resume(machine_a, shared_store, 4)
     assert len(counted(document)) == 4
     (retry,) = [trial for trial in document["trials"] if trial["retry_of"] == 1]
     assert retry["chosen"] == document["trials"][1]["chosen"]
@@ -162,7 +168,7 @@ def test_trial_of_a_killed_machine_is_retried_by_another(
 
 @needs_signals
 def test_trial_that_ended_before_its_machine_was_killed_counts(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
     """Killed after the end of the MLflow run, before the study is updated."""
     dies = program(
@@ -176,12 +182,12 @@ trial_runner.report_trial = lambda study, goal, number, run: (
 )
 """
     )
-    killed = here.run(*TUNE, "--trials", "4", program=dies, **shared_store)
+    killed = machine_a.run(*TUNE, "--trials", "4", program=dies, **shared_store)
     assert killed.status == -signal.SIGKILL
-    joined = there.run("join", program=program(), **shared_store)
+    joined = machine_b.run("join", program=program(), **shared_store)
     assert joined.status == 0, joined.stderr
     assert "had ended on another machine: it counts" in joined.stdout
-    document = resume(here, shared_store, 4)
+    document = resume(machine_a, shared_store, 4)
     assert len(counted(document)) == 4
     (retry,) = [trial for trial in document["trials"] if trial["retry_of"] == 2]
     assert retry["state"] == "finished"
@@ -193,16 +199,18 @@ trial_runner.report_trial = lambda study, goal, number, run: (
 
 @needs_signals
 def test_machine_that_was_stopped_loses_its_trial(
-    here: Bench, there: Bench, shared_store: dict[str, str], tmp_path: Path
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str], tmp_path: Path
 ) -> None:
     mark, go = tmp_path / "mark", tmp_path / "go"
-    waits = f'request["training_seed"] == 1 and {held(mark, go)}'
+    waits = f'request["training_seed"] == 1 and {wait_for_file(mark, go)}'
     # One heartbeat only: a process stopped during a write would lock the database.
     stopped = program(waits, heartbeat_seconds=600)
-    with here.started(*TUNE, "--trials", "3", "--json", program=stopped, **shared_store) as running:
+    with machine_a.started(
+        *TUNE, "--trials", "3", "--json", program=stopped, **shared_store
+    ) as running:
         running.until(mark.exists, 120)
         os.kill(running.process.pid, signal.SIGSTOP)
-        joined = there.run("join", program=program(), **shared_store)
+        joined = machine_b.run("join", program=program(), **shared_store)
         assert joined.status == 0, joined.stderr
         go.touch()
         os.kill(running.process.pid, signal.SIGCONT)
@@ -217,11 +225,11 @@ def test_machine_that_was_stopped_loses_its_trial(
 
 @needs_signals
 def test_trial_finished_by_a_stopped_machine_and_pruned_by_another_counts_once(
-    here: Bench, there: Bench, shared_store: dict[str, str], tmp_path: Path
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str], tmp_path: Path
 ) -> None:
     """The stopped machine finishes its run before the retry of its trial is pruned."""
     mark, go = tmp_path / "mark", tmp_path / "go"
-    waits = f'request["training_seed"] == 1 and {held(mark, go)}'
+    waits = f'request["training_seed"] == 1 and {wait_for_file(mark, go)}'
     stopped = program(waits, heartbeat_seconds=600)
     # The first machine finishes while the retry is still running, which is then pruned.
     pruned = program(
@@ -240,10 +248,12 @@ def prune(self, evaluation):
 PruningCallback.scored = prune
 """
     )
-    with here.started(*TUNE, "--trials", "2", "--json", program=stopped, **shared_store) as running:
+    with machine_a.started(
+        *TUNE, "--trials", "2", "--json", program=stopped, **shared_store
+    ) as running:
         running.until(mark.exists, 120)
         os.kill(running.process.pid, signal.SIGSTOP)
-        with there.started("join", program=pruned, **shared_store) as joined:
+        with machine_b.started("join", program=pruned, **shared_store) as joined:
             joined.until(go.exists, 120)
             os.kill(running.process.pid, signal.SIGCONT)
             running.until(lambda: ("1", "FINISHED") in states_of(shared_store), 120)
@@ -263,19 +273,19 @@ def states_of(shared_store: dict[str, str]) -> set[tuple[str, str]]:
 
 
 def test_failed_trials_are_retried_once(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
     with mock.patch.object(process, "COMMAND", fakes.trial_worker('sys.exit("no memory")')):
-        ended = here.call(*TUNE, "--trials", "3", **shared_store)
+        ended = machine_a.call(*TUNE, "--trials", "3", **shared_store)
     assert ended.status == 1
     assert "3 trials failed one after the other" in ended.error_line
-    joined = there.call("join", **shared_store)
+    joined = machine_b.call("join", **shared_store)
     assert joined.status == 0, joined.stderr
-    document = resume(here, shared_store, 3)
+    document = resume(machine_a, shared_store, 3)
     assert len(counted(document)) == 3
     assert document["trials"][document["candidate"]]["state"] == "finished"
-    papers = [trial for trial in document["trials"] if trial["is_papers"]]
-    assert papers[-1]["state"] == "finished"
+    paper_trials = [trial for trial in document["trials"] if trial["is_papers"]]
+    assert paper_trials[-1]["state"] == "finished"
 
 
 # Who may join
@@ -283,43 +293,45 @@ def test_failed_trials_are_retried_once(
 
 @needs_signals
 def test_times_are_compared_on_one_kind_of_machine_only(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
-    leave_open(here, shared_store, "--objective", "time-to-accuracy")
+    leave_open(machine_a, shared_store, "--objective", "time-to-accuracy")
     with mock.patch.object(machine, "_cpu_name", return_value="Another 9000"):
-        refused = there.call("join", **shared_store)
-        led = here.call(*TUNE, "--objective", "time-to-accuracy", "--resume", **shared_store)
-    for ended in (refused, led):
+        refused = machine_b.call("join", **shared_store)
+        resumed = machine_a.call(
+            *TUNE, "--objective", "time-to-accuracy", "--resume", **shared_store
+        )
+    for ended in (refused, resumed):
         assert ended.status == 2
         assert "the study ours compares times and was started on " in ended.error_line
         assert "Another 9000" in ended.error_line
-    assert there.call("join", **shared_store).status == 0, "its own kind may"
+    assert machine_b.call("join", **shared_store).status == 0, "its own kind may"
 
 
 @needs_signals
 def test_accuracies_are_compared_across_machines(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
-    leave_open(here, shared_store)
+    leave_open(machine_a, shared_store)
     with mock.patch.object(machine, "_cpu_name", return_value="Another 9000"):
-        assert there.call("join", **shared_store).status == 0
-    document = resume(here, shared_store, 6)
+        assert machine_b.call("join", **shared_store).status == 0
+    document = resume(machine_a, shared_store, 6)
     names = Counter(trial["machine"] for trial in counted(document))
     assert sorted(names.values()) == [1, 5]
-    text = (here.folder / "reports" / "ours.md").read_text(encoding="utf-8")
+    text = (machine_a.folder / "reports" / "ours.md").read_text(encoding="utf-8")
     assert "Trained on 2 machines: " in text
     assert "Another 9000" in text
 
 
 @needs_signals
 def test_titles_from_other_machines_are_escaped(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
     title = 'title = "\\u001b[2J[bold red]Ours\\u202e"'
     steering = TWO_PARAMETERS_TOML.replace('title = "Two parameters"', title)
-    (here.folder / "two.toml").write_text(steering, encoding="utf-8")
-    leave_open(here, shared_store)
-    joined = there.call("join", **shared_store)
+    (machine_a.folder / "two.toml").write_text(steering, encoding="utf-8")
+    leave_open(machine_a, shared_store)
+    joined = machine_b.call("join", **shared_store)
     assert joined.status == 0, joined.stderr
     assert "ours: [2J[bold red]Ours\n" in joined.stdout
     assert not {"\x1b", "\u202e"} & set(joined.stdout + joined.stderr)
@@ -327,37 +339,39 @@ def test_titles_from_other_machines_are_escaped(
 
 @needs_signals
 def test_another_store_is_refused(
-    here: Bench, there: Bench, shared_store: dict[str, str], tmp_path: Path
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str], tmp_path: Path
 ) -> None:
-    leave_open(here, shared_store)
+    leave_open(machine_a, shared_store)
     elsewhere = {"MLFLOW_TRACKING_URI": f"sqlite:///{(tmp_path / 'elsewhere.db').as_posix()}"}
-    ended = there.call("join", **(shared_store | elsewhere))
+    ended = machine_b.call("join", **(shared_store | elsewhere))
     assert ended.status == 2
     assert "ours is recorded to another store than MLFLOW_TRACKING_URI" in ended.error_line
 
 
 @needs_signals
-def test_other_images_are_refused(here: Bench, there: Bench, shared_store: dict[str, str]) -> None:
-    leave_open(here, shared_store)
+def test_other_images_are_refused(
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
+) -> None:
+    leave_open(machine_a, shared_store)
     with mock.patch("mnist_bench.data.mnist.find", return_value=factories.SOURCE):
-        ended = there.call("join", **shared_store)
+        ended = machine_b.call("join", **shared_store)
     assert ended.status == 2
     assert "ours needs mnist-5k, but this machine has other images" in ended.error_line
 
 
 @needs_signals
 def test_a_study_of_another_version_is_refused(
-    here: Bench, there: Bench, shared_store: dict[str, str]
+    machine_a: Bench, machine_b: Bench, shared_store: dict[str, str]
 ) -> None:
-    leave_open(here, shared_store)
+    leave_open(machine_a, shared_store)
     import optuna
 
-    kept = optuna.load_study(study_name="ours", storage=shared_store["MNIST_BENCH_STORAGE"])
-    kept.set_user_attr("mnist-bench search", '{"schema": 7}')
-    ended = there.call("join", "--study", "ours", **shared_store)
+    saved = optuna.load_study(study_name="ours", storage=shared_store["MNIST_BENCH_STORAGE"])
+    saved.set_user_attr("mnist-bench search", '{"schema": 7}')
+    ended = machine_b.call("join", "--study", "ours", **shared_store)
     assert ended.status == 2
     assert "the study ours is of another version of mnist-bench; upgrade" in ended.error_line
-    others = there.call("join", **shared_store)
+    others = machine_b.call("join", **shared_store)
     assert others.status == 0
     assert others.stdout == (
         "ours is skipped: the study ours is of another version of mnist-bench; upgrade the older "
@@ -365,9 +379,9 @@ def test_a_study_of_another_version_is_refused(
     )
 
 
-def test_foreign_study_is_ignored(there: Bench, shared_store: dict[str, str]) -> None:
+def test_foreign_study_is_ignored(machine_b: Bench, shared_store: dict[str, str]) -> None:
     import optuna
 
     optuna.create_study(study_name="theirs", storage=shared_store["MNIST_BENCH_STORAGE"])
     assert list(storage.attributes(shared_store["MNIST_BENCH_STORAGE"])) == ["theirs"]
-    assert there.call("join", **shared_store).stdout == "nothing is left to do there\n"
+    assert machine_b.call("join", **shared_store).stdout == "nothing is left to do there\n"

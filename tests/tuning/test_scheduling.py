@@ -18,7 +18,7 @@ from mnist_bench.tuning.shared_study import SharedStudy
 from mnist_bench.tuning.study import Study
 from mnist_bench.tuning.trial_runner import Search, SearchLimits, TrialRunner
 
-AWAY = BenchError("the database is away", exit_status=EXIT_FAILURE)
+UNREACHABLE = BenchError("the database is away", exit_status=EXIT_FAILURE)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def make_unreachable(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
 
     def fail_sometimes(study: Study) -> None:
         if next(failures, None) is not None:
-            raise AWAY
+            raise UNREACHABLE
         fail_stale(study)
 
     monkeypatch.setattr(Study, "fail_stale", fail_sometimes)
@@ -56,23 +56,23 @@ def finish(study: Study, count: int) -> None:
 
 
 def test_unreachable_database_is_retried(
-    db_study: Study, slept: list[float], messages: list[str], monkeypatch: pytest.MonkeyPatch
+    db_study: Study, sleeps: list[float], messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish(db_study, 2)
     make_unreachable(monkeypatch, 120)
     ended = run_trials(search(db_study, messages), SearchLimits(2, None))
     assert (ended.exit_status, ended.in_words) == (0, "2 trials are done")
-    assert sum(slept) == 600
+    assert sum(sleeps) == 600
     assert messages == ["the database is away; retrying, Ctrl-C stops"]
 
 
 def test_database_unreachable_for_too_long_raises(
-    db_study: Study, slept: list[float], messages: list[str], monkeypatch: pytest.MonkeyPatch
+    db_study: Study, sleeps: list[float], messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_unreachable(monkeypatch, 500)
     with pytest.raises(BenchError, match="the database is away"):
         run_trials(search(db_study, messages), SearchLimits(2, None))
-    assert sum(slept) == 600
+    assert sum(sleeps) == 600
 
 
 def test_trials_running_elsewhere_are_waited_for(
@@ -81,12 +81,12 @@ def test_trials_running_elsewhere_are_waited_for(
     others = open_test_study(
         "ours", storage=sqlite_url(tmp_path / "studies.db"), space=ONE_PARAMETER
     )
-    asked = [others.ask(), others.ask()]
+    running = [others.ask(), others.ask()]
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
         waits.append(seconds)
-        others.finished(asked[len(waits) - 1].number, (0.5,), {})
+        others.finished(running[len(waits) - 1].number, (0.5,), {})
 
     monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep))
     ended = run_trials(search(db_study, messages), SearchLimits(2, None))

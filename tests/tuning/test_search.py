@@ -78,7 +78,7 @@ def tracked(bench: Bench) -> dict[str, str]:
 
 def requests_of(bench: Bench) -> list[dict[str, Any]]:
     """Requests sent to workers, in order."""
-    lines = (bench.folder / "asked.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (bench.folder / "requests.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
@@ -292,7 +292,7 @@ def interrupted(bench: Bench, number: signal.Signals, *arguments: str, at: int =
         ),
         **tracked(bench),
     ) as running:  # fmt: skip
-        file = bench.folder / "asked.jsonl"
+        file = bench.folder / "requests.jsonl"
         running.until(lambda: file.exists() and len(requests_of(bench)) == at + 1, 120)
         running.process.send_signal(number)
         return running.ended(60)
@@ -421,8 +421,8 @@ def test_failed_confirmation_is_kept_and_the_next_has_other_seeds(bench: Bench) 
     assert "confirmation 1: the trainings did not come to their end" in failed.stderr_line
     again = tune(bench, *line, "--resume")
     assert again.status == 0, again.stderr
-    kept, second = again.document["looks"]
-    assert kept == first
+    repeated, second = again.document["looks"]
+    assert repeated == first
     assert (second["number"], second["first_seed"]) == (2, 1_010_000)
     assert second["candidate"] == first["candidate"]
     assert second["proof"]["candidate"]["n"] == 2
@@ -534,8 +534,8 @@ def test_finalists_are_repeated_and_their_means_decide(bench: Bench) -> None:
     assert finalists == pytest.approx(means)
     (evaluation,) = ended.document["looks"]
     shown = evaluation["proof"]
-    promised = means[ended.document["candidate"]]
-    assert promised - shown["candidate"]["accuracy_mean"] == pytest.approx(shown["shrinkage"])
+    search_mean = means[ended.document["candidate"]]
+    assert search_mean - shown["candidate"]["accuracy_mean"] == pytest.approx(shown["shrinkage"])
     report = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
     assert "## The finalists" in report
     assert f"trial 6, as trial {best[0]['number']}: validation accuracy" in ended.stderr_line
@@ -570,7 +570,7 @@ def test_more_trials_after_finalists(bench: Bench) -> None:
 
 def test_later_better_trial_beats_the_finalists(bench: Bench) -> None:
     """The fake worker makes later trials better."""
-    fault = 'asked["learning_rate"] = 0.01 if request["training_seed"] == 8 else 0.0001'
+    fault = 'hyperparameters["learning_rate"] = 0.01 if request["training_seed"] == 8 else 0.0001'
     first = tune(
         bench, "--trials", "3", "--finalists", "1", "--confirm", "0", "--json", fault=fault
     )
@@ -583,7 +583,7 @@ def test_later_better_trial_beats_the_finalists(bench: Bench) -> None:
 
 def test_finalists_that_violate_a_constraint_when_repeated(bench: Bench) -> None:
     # The first training of each is within the seconds, every later one is slower.
-    fault = 'asked["batch_size"] *= 1 if request["training_seed"] < 4 else 9'
+    fault = 'hyperparameters["batch_size"] *= 1 if request["training_seed"] < 4 else 9'
     ended = tune(
         bench, "--trials", "4", "--finalists", "2", "--max-seconds", "11", "--json", fault=fault
     )
@@ -614,7 +614,7 @@ def tuned_in_parallel(bench: Bench, *arguments: str, fault: str = "pass") -> End
 
 def test_two_processes_share_a_study(bench: Bench) -> None:
     # So that they are sure to meet, the first of either process waits for the other's.
-    all_requests = 'pathlib.Path("asked.jsonl").read_text().splitlines()'
+    all_requests = 'pathlib.Path("requests.jsonl").read_text().splitlines()'
     fault = (
         f'while request["training_seed"] in {{1, 2}} and len({all_requests}) < 3: time.sleep(0.01)'
     )
@@ -651,7 +651,7 @@ def test_ctrl_c_ends_every_process_and_the_study_is_resumed(bench: Bench) -> Non
     with bench.started(
         "tune", *line, program=patched_program(preamble), **tracked(bench)
     ) as running:
-        file = bench.folder / "asked.jsonl"
+        file = bench.folder / "requests.jsonl"
         running.until(lambda: file.exists() and len(requests_of(bench)) == 3, 120)
         workers = running.descendants()
         for process_of_it in (psutil.Process(running.process.pid), *workers):

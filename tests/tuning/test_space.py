@@ -142,7 +142,7 @@ def test_packaged_space_contains_the_papers_configuration() -> None:
     assert all(PACKAGED.parameters[name].contains(value) for name, value in chosen.items())
 
 
-def test_first_trial_of_the_packaged_space_is_the_papers() -> None:
+def test_first_trial_of_the_packaged_space_matches_the_paper() -> None:
     trial = PACKAGED.scenario(PACKAGED.paper_values())
     assert trial.hyperparameters == PaperCnnHyperparameters()
     assert trial.steps == (1_000,)
@@ -380,7 +380,7 @@ def test_range_contains_no_booleans() -> None:
 
 
 @pytest.mark.parametrize(
-    ("listed", "held", "not_held"),
+    ("listed", "contained", "not_contained"),
     [
         ((False, True), (False, True), (0, 1, "true")),
         ((3, 5), (3, 5, 3.0), (4, "3")),
@@ -390,12 +390,12 @@ def test_range_contains_no_booleans() -> None:
     ],
 )
 def test_choices_contain_their_values(
-    listed: tuple[Value, ...], held: tuple[Value, ...], not_held: tuple[Value, ...]
+    listed: tuple[Value, ...], contained: tuple[Value, ...], not_contained: tuple[Value, ...]
 ) -> None:
     parameter = Parameter(choices=listed)
     assert parameter.extremes == listed
-    assert all(map(parameter.contains, held))
-    assert not any(map(parameter.contains, not_held))
+    assert all(map(parameter.contains, contained))
+    assert not any(map(parameter.contains, not_contained))
 
 
 def test_whole_numbers() -> None:
@@ -698,7 +698,7 @@ def test_missing_parameters(tmp_path: Path) -> None:
     assert (error.message, error.hint) == (f"{path}: key parameters is missing", "add it")
 
 
-def test_parameters_that_are_no_table(tmp_path: Path) -> None:
+def test_parameters_that_are_not_a_table(tmp_path: Path) -> None:
     path = written(tmp_path, toml_text(parameters="3").replace("[parameters]", ""))
     error = read_error(path)
     assert error.message == f"{path}: parameters = 3: it should be a table"

@@ -167,10 +167,10 @@ def test_paper_trial_omits_inactive_parameters() -> None:
     parameters = SPACE_OF_ALL_KINDS.parameters | {
         "average_decay": Parameter(choices=(0.9, 0.99), when={"schedule": ("one-cycle",)})
     }
-    asked = open_test_study(
+    trial = open_test_study(
         space=SPACE_OF_ALL_KINDS.model_copy(update={"parameters": parameters})
     ).ask()
-    assert asked.chosen == {
+    assert trial.chosen == {
         name: PAPER_VALUES[name] for name in PAPER_VALUES if name != "average_decay"
     }
 
@@ -207,10 +207,10 @@ def test_suggestions_depend_on_results() -> None:
     """Otherwise the sampler would be random."""
     opened, other = open_test_study("one"), open_test_study("two")
     for _ in range(12):
-        asked = opened.ask()
-        opened.finished(asked.number, (trial_value(asked.chosen),), {})
-        asked = other.ask()
-        other.finished(asked.number, (1 - trial_value(asked.chosen),), {})
+        trial = opened.ask()
+        opened.finished(trial.number, (trial_value(trial.chosen),), {})
+        trial = other.ask()
+        other.finished(trial.number, (1 - trial_value(trial.chosen),), {})
     before = [[trial.chosen for trial in each.trials[:10]] for each in (opened, other)]
     assert before[0] == before[1]
     assert opened.ask().chosen != other.ask().chosen
@@ -241,7 +241,7 @@ def test_resumed_study_does_not_repeat_suggestions() -> None:
 
 def test_parallel_workers_get_different_suggestions() -> None:
     open_test_study().ask()
-    workers = [open_test_study(worker_number=member) for member in range(3)]
+    workers = [open_test_study(worker_number=number) for number in range(3)]
     suggested = [each.ask().chosen for each in workers for _ in range(2)]
     assert len({chosen["learning_rate"] for chosen in suggested}) == 6
 
@@ -567,9 +567,9 @@ def test_importances_of_equal_values() -> None:
 def test_importances_for_the_first_of_several_values() -> None:
     opened = open_test_study(goal=PARETO)
     for _ in range(25):
-        asked = opened.ask()
-        seconds = float(asked.chosen["batch_size"])
-        opened.finished(asked.number, (trial_value(asked.chosen), seconds, 1.0), {})
+        trial = opened.ask()
+        seconds = float(trial.chosen["batch_size"])
+        opened.finished(trial.number, (trial_value(trial.chosen), seconds, 1.0), {})
     found = opened.importances()
     assert max(found, key=found.__getitem__) == "learning_rate"
 
@@ -619,7 +619,7 @@ def test_unknown_images_are_accepted(storage: str | None) -> None:
 
 def test_orphans_are_retried_once(storage: str | None) -> None:
     with running_process(STUDY_MACHINE) as ended:
-        asked = leave_trials(ended, 2, storage=storage)
+        orphans = leave_trials(ended, 2, storage=storage)
     again = open_test_study(storage=storage)
     assert fail_orphans(again) == (0, 1)
     assert fail_orphans(again) == ()
@@ -627,13 +627,13 @@ def test_orphans_are_retried_once(storage: str | None) -> None:
     assert states(again) == ["failed", "failed", "waiting", "waiting"]
     retries = [again.ask(), again.ask()]
     assert [retry.number for retry in retries] == [2, 3]
-    assert [retry.chosen for retry in retries] == [each.chosen for each in asked]
+    assert [retry.chosen for retry in retries] == [each.chosen for each in orphans]
     assert [retry.is_papers for retry in retries] == [True, False]
     trials = again.trials
     assert [trial.retry_of for trial in trials] == [None, None, 0, 1]
     assert [trial.chosen for trial in trials[2:]] == [trial.chosen for trial in trials[:2]]
     assert fail_orphans(again) == ()  # this process owns them now
-    assert again.ask().chosen not in [each.chosen for each in asked]
+    assert again.ask().chosen not in [each.chosen for each in orphans]
     assert [trial.retry_of for trial in again.trials[4:]] == [None]
 
 
@@ -688,7 +688,7 @@ def test_orphan_without_all_values_is_retried(
     assert retry.chosen == PAPER_VALUES
 
 
-def test_ended_and_waiting_trials_are_no_orphans() -> None:
+def test_ended_and_waiting_trials_are_not_orphans() -> None:
     opened = open_test_study(process=dead_process())
     opened.finished(opened.ask().number, (0.5,), {})
     opened.pruned(opened.ask().number, {})
@@ -700,7 +700,7 @@ def test_ended_and_waiting_trials_are_no_orphans() -> None:
     assert states(open_test_study("another")) == ["waiting"]
 
 
-def test_trial_of_a_living_process_is_no_orphan(storage: str | None) -> None:
+def test_trial_of_a_live_process_is_not_an_orphan(storage: str | None) -> None:
     with running_process(STUDY_MACHINE) as alive:
         leave_trials(alive, 1, storage=storage)
         again = open_test_study(storage=storage)
@@ -714,7 +714,7 @@ def test_trial_of_a_living_process_is_no_orphan(storage: str | None) -> None:
     [{"machine_id": "another"}, {"machine_id": None}, {"boot_id": "b/pid:[1]"}],
     ids=["machine", "nameless", "container"],
 )
-def test_trial_of_another_machine_is_no_orphan(change: dict[str, Any]) -> None:
+def test_trial_of_another_machine_is_not_an_orphan(change: dict[str, Any]) -> None:
     leave_trials(dead_process().model_copy(update=change), 1)
     again = open_test_study()
     assert fail_orphans(again) == ()
@@ -722,8 +722,8 @@ def test_trial_of_another_machine_is_no_orphan(change: dict[str, Any]) -> None:
 
 
 def test_orphan_from_before_a_reboot_is_retried() -> None:
-    here = process_identity.current_process(STUDY_MACHINE)
-    before = here.model_copy(update={"boot_id": f"before/{here.boot_id.partition('/')[2]}"})
+    current = process_identity.current_process(STUDY_MACHINE)
+    before = current.model_copy(update={"boot_id": f"before/{current.boot_id.partition('/')[2]}"})
     leave_trials(before, 1)
     assert fail_orphans(open_test_study()) == (0,)
 
@@ -778,7 +778,7 @@ def test_kill_while_releasing_a_trial_loses_nothing(
 
 
 def test_ended_orphan_is_reported_by_another_process(storage: str | None) -> None:
-    (asked, _) = leave_trials(dead_process(), 2, storage=storage)
+    (orphan, _) = leave_trials(dead_process(), 2, storage=storage)
     again = open_test_study(storage=storage)
     again.take_over(0, 12.5)
     again.recorded(0, "id", train_seconds=8.0)
@@ -787,7 +787,7 @@ def test_ended_orphan_is_reported_by_another_process(storage: str | None) -> Non
     again.pruned(1, {})
     first, second = open_test_study(storage=storage).trials
     assert (first.state, first.values, first.seconds) == ("finished", (0.9,), 12.5)
-    assert (first.chosen, first.run_id, first.train_seconds) == (asked.chosen, "id", 8.0)
+    assert (first.chosen, first.run_id, first.train_seconds) == (orphan.chosen, "id", 8.0)
     assert first.missed == {"max seconds": -2.0}
     assert (second.state, second.seconds) == ("pruned", 1.5)
     assert again.orphans() == ()
@@ -819,8 +819,8 @@ def test_repeat_interrupted_within_ask_keeps_its_values(
 ) -> None:
     opened = open_test_study(process=dead_process())
     opened.finished(opened.ask().number, (0.5,), {})
-    asked = opened.ask()
-    opened.finished(asked.number, (0.9,), {})
+    trial = opened.ask()
+    opened.finished(trial.number, (0.9,), {})
     opened.repeat(opened.trials[1])
 
     def killed(*_: object) -> Value:
@@ -832,7 +832,7 @@ def test_repeat_interrupted_within_ask_keeps_its_values(
             opened.ask()
     again = open_test_study()
     assert fail_orphans(again) == (2,)
-    assert again.ask().chosen == asked.chosen
+    assert again.ask().chosen == trial.chosen
     assert again.trials[3].repeat_of == 1
 
 
@@ -878,9 +878,9 @@ study = factories.open_test_study()
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(5):
-    asked = study.ask()
-    study.recorded(asked.number, sys.argv[1])
-    study.finished(asked.number, (0.5,), {})
+    trial = study.ask()
+    study.recorded(trial.number, sys.argv[1])
+    study.finished(trial.number, (0.5,), {})
 """
 
 
@@ -964,10 +964,10 @@ def test_database_whose_tables_are_being_created(
     storage, waited = heartbeat.HeartbeatStorage, list[float]()
 
     def slower(url: str) -> heartbeat.HeartbeatStorage:
-        made = storage(url)
+        created = storage(url)
         if len(waited) < 2:
             raise IntegrityError("CREATE TABLE", {}, Exception("duplicate key value violates"))
-        return made
+        return created
 
     monkeypatch.setattr(heartbeat, "HeartbeatStorage", slower)
     monkeypatch.setattr("mnist_bench.tuning.storage.time.sleep", waited.append)

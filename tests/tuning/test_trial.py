@@ -69,8 +69,8 @@ def test_root_of_a_chain_of_retries() -> None:
 
 def states(*each: str, **last: int) -> tuple[StudyTrial, ...]:
     """Trials in these states, with changes to the last one."""
-    made = [StudyTrial(number=n, state=state, chosen={}) for n, state in enumerate(each)]
-    return (*made[:-1], made[-1].model_copy(update=last))
+    trials = [StudyTrial(number=n, state=state, chosen={}) for n, state in enumerate(each)]
+    return (*trials[:-1], trials[-1].model_copy(update=last))
 
 
 @pytest.mark.parametrize(

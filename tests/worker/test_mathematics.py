@@ -88,7 +88,7 @@ def convolved(x: Array, weights: Array, bias: Array) -> Convolved:
     return Convolved(inputs, activations, blocks_of(activations).max(axis=-1))
 
 
-def back_through(layer: Convolved, pooled: Array) -> Array:
+def backpropagate(layer: Convolved, pooled: Array) -> Array:
     """From the gradient of the pooled values to that of the convolution."""
     blocks = blocks_of(layer.activations)
     first = blocks.argmax(axis=-1)[..., np.newaxis] == np.arange(4)
@@ -144,8 +144,8 @@ def loss_and_gradients(
     logits = (predicted - np.eye(10)[labels]) / count
     wide = (logits @ w["output_weights"].T) * dropout_factor * (dense > 0)
     flat = two.pooled.reshape(count, -1)
-    second = back_through(two, (wide @ w["dense_weights"].T).reshape(two.pooled.shape))
-    first = back_through(one, back_to_image(second, w["conv2_weights"]))
+    second = backpropagate(two, (wide @ w["dense_weights"].T).reshape(two.pooled.shape))
+    first = backpropagate(one, back_to_image(second, w["conv2_weights"]))
     return float(loss), {
         "conv1_weights": kernel_gradient(one.inputs, first, w["conv1_weights"]),
         "conv1_bias": first.sum(axis=(0, 1, 2)),
