@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -16,7 +15,7 @@ import pytest
 from fakes import random_images
 from program import Bench, installed
 
-from mnist_bench.core import retry
+from mnist_bench.core import locks
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Dataset, Source
 
@@ -73,6 +72,13 @@ def small_dataset() -> Dataset:
     )
 
 
+@pytest.fixture(autouse=True)
+def released_locks() -> Iterator[None]:
+    """Lock files that a test holds in its folders are freed at its end."""
+    yield
+    locks.release_all()
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A temporary home folder that contains the cache and configuration folders."""
@@ -95,24 +101,6 @@ def machine_b(tmp_path: Path) -> Bench:
     """The second of two machines."""
     (tmp_path / "other").mkdir()
     return Bench(tmp_path / "other")
-
-
-@pytest.fixture
-def shared_store(tmp_path: Path) -> dict[str, str]:
-    """Environment variables of the store that both machines share."""
-    return {
-        "MNIST_BENCH_STORAGE": f"sqlite:///{(tmp_path / 'optuna.db').as_posix()}",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{(tmp_path / 'shared.db').as_posix()}",
-    }
-
-
-@pytest.fixture
-def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds of each wait between retries; the clock advances only by them."""
-    seconds: list[float] = []
-    clock = SimpleNamespace(monotonic=lambda: sum(seconds), sleep=seconds.append)
-    monkeypatch.setattr(retry, "time", clock)
-    return seconds
 
 
 @pytest.fixture

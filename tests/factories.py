@@ -25,11 +25,9 @@ from mnist_bench.analysis.system_state import system_state_of
 from mnist_bench.analysis.table1 import Reference, Spread
 from mnist_bench.analysis.thread_scaling import scaling_of
 from mnist_bench.analysis.time_to_accuracy import times_to_accuracy
+from mnist_bench.claims.declared import TECHNIQUES
 from mnist_bench.claims.evidence import Evidence
-from mnist_bench.claims.parts import SMALL_TECHNIQUE, TECHNIQUES
-from mnist_bench.cluster.shared_plan import SharedPlan
-from mnist_bench.core import process_identity
-from mnist_bench.core.process_identity import ProcessIdentity
+from mnist_bench.core import locks
 from mnist_bench.data.dataset import Images, Source
 from mnist_bench.measurement.conditions import Conditions, Stretch, Surroundings, TrainingStretch
 from mnist_bench.measurement.machine import Machine
@@ -37,13 +35,14 @@ from mnist_bench.reporting.figures import charts_of_report
 from mnist_bench.reporting.html import report_to_html
 from mnist_bench.reporting.model import Report, ReportSection
 from mnist_bench.reporting.terminal import print_table
-from mnist_bench.results.dataset_size import DatasetSize, ImageBytes
 from mnist_bench.results.document import MachineLine
 from mnist_bench.results.experiments import (
     LAYER_KINDS,
     ConvolutionCases,
     ConvolutionCheck,
+    DatasetSize,
     ExperimentResult,
+    ImageBytes,
     LayerComparison,
     LayerCost,
     LayerKind,
@@ -57,18 +56,17 @@ from mnist_bench.results.predictions import Predictions
 from mnist_bench.results.protocol import EvaluationMessage, SampleMessage, StepCountDone
 from mnist_bench.results.run import Evaluation, RunResult
 from mnist_bench.results.run_summary import summarise
+from mnist_bench.runner.plan import TrainingJob, TrainingPlan, planned_runs
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking.bundle import Bundle, BundledRun, to_bytes
-from mnist_bench.tracking.run_builder import planned_run
 from mnist_bench.tracking.spool import (
     Address,
     Entry,
     Header,
     MessageEntry,
-    RunCreated,
     TrainingEnded,
 )
 from mnist_bench.tuning.candidate import Margin
@@ -433,18 +431,12 @@ TWO_STEP_COUNTS = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps"
 FIRST_MESSAGE_MS = 1_800_000_000_000
 
 
-def planned_step_count(steps: int, **changes: int) -> RunResult:
-    return planned_run(
-        name="table-1",
-        scenario=TWO_STEP_COUNTS,
-        source=SOURCE,
-        machine=machine(),
-        execution=Execution(threads=2),
-        steps=steps,
-        seed=3,
-        training_seed=changes.get("training_seed", 3),
-        trajectory="a-trajectory",
-    )
+def planned_step_count(steps: int) -> RunResult:
+    """A run of `TWO_STEP_COUNTS` before its first step."""
+    execution = Execution(threads=2)
+    job = TrainingJob(3, 3, (steps,), execution, id="a-trajectory")
+    plan = TrainingPlan("table-1", TWO_STEP_COUNTS, SOURCE, (execution,), (job,))
+    return planned_runs(plan, job, machine())[0]
 
 
 def received_at_ms(step: int) -> int:
@@ -486,7 +478,6 @@ def step_count_done(steps: int) -> StepCountDone:
 
 
 SPOOL_ENTRIES: tuple[Entry, ...] = (
-    RunCreated(at_ms=FIRST_MESSAGE_MS + 1, steps=250, run_id="an-id"),
     MessageEntry(at_ms=FIRST_MESSAGE_MS + 2, message=sample_message(101)),
     MessageEntry(at_ms=FIRST_MESSAGE_MS + 3, message=evaluation_message(101)),
     MessageEntry(at_ms=FIRST_MESSAGE_MS + 4, message=step_count_done(250)),
@@ -497,7 +488,7 @@ SPOOL_ENTRIES: tuple[Entry, ...] = (
 def spool_header(**changes: object) -> Header:
     values = {
         "at_ms": FIRST_MESSAGE_MS,
-        "owner": process_identity.current_process("a-machine"),
+        "owner": locks.process_name(),
         "address": ADDRESS,
         "machine": machine(),
         "scenario": TWO_STEP_COUNTS,
@@ -542,8 +533,7 @@ def claims_evidence(runs: Sequence[RunResult], **changes: Any) -> Evidence:
     """Evidence from these runs."""
     summaries = summarise(runs)
     comparable = [run for run in summaries if has_table_1_task(run)]
-    names = (*TECHNIQUES, SMALL_TECHNIQUE)
-    named = {name: tuple(run for run in summaries if run.scenario == name) for name in names}
+    named = {name: tuple(run for run in summaries if run.scenario == name) for name in TECHNIQUES}
     values = {
         "runs": tuple(comparable),
         "trainings": tuple(run for run in runs if run.model == "paper-cnn"),
@@ -656,7 +646,7 @@ def table_report(
         command=command,
         created="2026-01-31",
         document=table1.document(on_machine or machine(), summarise(results), REFERENCE),
-        rows=table1.rows(summarise(results), REFERENCE),
+        rows=table1.rows(summarise(results), REFERENCE, (on_machine or machine()).machine_id),
         system_state=system_state_of(results),
     )
 
@@ -820,7 +810,6 @@ def pareto_study() -> StudyDocument:
 # Studies in Optuna's storage
 
 
-STUDY_MACHINE = "0123456789abcdef"
 SPACE_OF_ALL_KINDS = Space(
     title="One of each kind",
     model="paper-cnn",
@@ -861,12 +850,9 @@ def open_test_study(
     storage: str | None = None,
     space: Space = SPACE_OF_ALL_KINDS,
     goal: Goal = ACCURACY_GOAL,
-    process: ProcessIdentity | None = None,
-    worker_number: int = 0,
     images: str | None = None,
 ) -> Study:
-    owner = process or process_identity.current_process(STUDY_MACHINE)
-    return Study(name, storage, space, goal, owner, worker_number=worker_number, images=images)
+    return Study(name, storage, space, goal, images=images)
 
 
 def trial_value(chosen: Mapping[str, Value]) -> float:
@@ -879,9 +865,9 @@ def suggested_values(trials: int = 16, **options: Any) -> list[dict[str, Value]]
     study = open_test_study(**options)
     suggested = []
     for _ in range(trials):
-        trial = study.ask()
-        study.finished(trial.number, (trial_value(trial.chosen),), {})
-        suggested.append(dict(trial.chosen))
+        trial = study.optuna.ask()
+        suggested.append(study.suggest(trial))
+        study.optuna.tell(trial, trial_value(suggested[-1]))
     return suggested
 
 
@@ -897,15 +883,6 @@ target_accuracy = 0.9
 learning_rate = { low = 0.0001, high = 0.1, log = true }
 batch_size = { low = 10, high = 100 }
 """
-
-
-def shared_plan(**changes: Any) -> SharedPlan:
-    values = {
-        "name": "mine", "scenario": "title = 'mine'\n", "dataset": "mnist",
-        "dataset_digest": "d" * 64, "experiment": "mnist-bench", "threads": None,
-        "precision": "float32", "device": "cpu", "independent": False,
-    }  # fmt: skip
-    return SharedPlan(**(values | changes))
 
 
 # A report with all sections

@@ -11,36 +11,37 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
-from unittest import mock
 
 import numpy as np
-import psutil
-from program import Running, patched_program
+from program import Running
 
-from mnist_bench.core import retry
-from mnist_bench.core.process_identity import ProcessIdentity, boot_id
 from mnist_bench.data.dataset import Images
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import RunResult
-from mnist_bench.runner import process
 from mnist_bench.tracking.mlflow_store import Started, Unfinished
 from mnist_bench.tracking.schema import Point
-from mnist_bench.tuning import heartbeat
 
 Given, Answer = TypeVar("Given"), TypeVar("Answer")
 
 
+_HOLDER = """
+import pathlib, sys
+from mnist_bench.core import locks
+for folder in sys.argv[1:]:
+    locks.hold(pathlib.Path(folder))
+print(locks.process_name(), flush=True)
+sys.stdin.readline()
+"""
+
+
 @contextlib.contextmanager
-def running_process(machine_id: str) -> Iterator[ProcessIdentity]:
-    """A live process of a machine; it ends on exit from the context."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        yield ProcessIdentity(
-            machine_id=machine_id,
-            boot_id=boot_id(),
-            pid=process.pid,
-            started_at=psutil.Process(process.pid).create_time(),
-        )
-        process.communicate(b"\n")
+def running_process(*folders: Path) -> Iterator[str]:
+    """Name of a live process that holds its lock files in folders; killed on exit."""
+    command = [sys.executable, "-c", _HOLDER, *map(str, folders)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        yield process.stdout.readline().strip()
+        process.kill()
 
 
 def run_in_processes(work: Callable[[Given], Answer], *each: Given) -> list[Answer]:
@@ -208,7 +209,7 @@ class Store:
         self,
         run: RunResult,
         note: str,
-        owner: ProcessIdentity,
+        owner: str,
         machine: Machine,
         *,
         at_ms: int,
@@ -238,42 +239,6 @@ class Store:
     def unfinished(self) -> list[Unfinished]:
         self.fault("unfinished", "")
         return []
-
-
-# Several machines in one test: short polling and heartbeat intervals
-
-
-@contextlib.contextmanager
-def short_intervals(worker: tuple[str, ...]) -> Iterator[None]:
-    """Use short intervals and this worker in this process."""
-    with (
-        mock.patch.object(process, "COMMAND", worker),
-        mock.patch.object(retry, "POLL_SECONDS", 0.1),
-        mock.patch.object(heartbeat, "HEARTBEAT_SECONDS", 1),
-    ):
-        yield
-
-
-def program_with_short_intervals(
-    worker: tuple[str, ...], heartbeat_seconds: int = 1, more: str = "pass"
-) -> tuple[str, ...]:
-    """Program with short intervals and this worker.
-
-    Args:
-        worker: Command of every worker.
-        heartbeat_seconds: Interval of the heartbeat.
-        more: Python code that patches more, e.g. `trial_runner`.
-    """
-    return patched_program(f"""
-from mnist_bench.tuning import heartbeat
-from mnist_bench.core import retry
-from mnist_bench.runner import process
-from mnist_bench.tuning import trial_runner
-process.COMMAND = {worker!r}
-heartbeat.HEARTBEAT_SECONDS = {heartbeat_seconds}
-retry.POLL_SECONDS = 0.1
-{more}
-""")
 
 
 def wait_for_file(mark: Path, go: Path) -> str:

@@ -154,3 +154,29 @@ def programs_folder() -> Path:
 def _program(name: str) -> str:
     path = programs_folder() / name
     return str(path) if path.exists() else installed(name)
+
+
+@contextmanager
+def dask_scheduler(worker_ttl_seconds: float = 300, allowed_failures: int = 3) -> Iterator[str]:
+    """Address of a Dask scheduler without workers, in a thread of this process.
+
+    Args:
+        worker_ttl_seconds: How long a worker may be silent.
+        allowed_failures: Workers that may vanish with a job before Dask gives it up.
+    """
+    from distributed import Scheduler, SpecCluster
+
+    from mnist_bench.cluster.connect import require_dask
+
+    require_dask()
+    options = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "protocol": "tcp://",
+        "dashboard": False,
+        "dashboard_address": "127.0.0.1:0",
+        "worker_ttl": worker_ttl_seconds,
+        "allowed_failures": allowed_failures,
+    }
+    with SpecCluster(scheduler={"cls": Scheduler, "options": options}, workers={}) as cluster:
+        yield cluster.scheduler_address

@@ -2,10 +2,10 @@
 
     python benchmarks/faults/faults.py --kills 100 --data DIR
     python benchmarks/faults/faults.py --what studies --kills 100 --data DIR
-    python benchmarks/faults/faults.py --what machines --faults 200 --trials 500
+    python benchmarks/faults/faults.py --what cluster --faults 100 --plan 250
     python benchmarks/faults/faults.py --what bundles --mutants 10000
 
-write `benchmarks/faults/table.md`, `studies.md` and `machines.md`, each with a JSON file of all
+write `benchmarks/faults/table.md`, `studies.md` and `cluster.md`, each with a JSON file of all
 findings, and `bundles.md`. Nothing is timed, so several jobs may run at once (`--jobs 2`).
 """
 
@@ -28,14 +28,14 @@ FOLDER = Path(__file__).resolve().parent
 # The tests' fakes and `Bench` are used here too.
 sys.path[:0] = [str(FOLDER), str(FOLDER.parent.parent / "tests")]
 
+import cluster  # noqa: E402
 import kills  # noqa: E402
-import machines  # noqa: E402
 import mutants  # noqa: E402
 import outages  # noqa: E402
 import studies  # noqa: E402
 from factories import complete_bundle  # noqa: E402
 from kills import SIGNALS, Batch, KillResult, Victim  # noqa: E402
-from place import Training  # noqa: E402
+from place import NEXT_COMMANDS, Training  # noqa: E402
 from studies import StudyBatch, StudyVictim  # noqa: E402
 from table import Line, Table  # noqa: E402
 
@@ -59,7 +59,7 @@ def main() -> None:
         machine=machine.describe().name,
         chance=options.chance,
     )
-    if options.what == "machines":
+    if options.what == "cluster":
         run_drills(options, table)
         return
     with (
@@ -79,15 +79,15 @@ def main() -> None:
 
 
 def run_drills(options: argparse.Namespace, table: Table) -> None:
-    """Let machines share work while faults are injected, and write the table."""
+    """Let clusters train while faults are injected, and write the table."""
     with (
         tempfile.TemporaryDirectory(prefix="mnist-bench-faults-") as folder,
         ProcessPoolExecutor(options.drills, mp_context=get_context("spawn")) as pool,
     ):
         drills = [
-            machines.Drill(
+            cluster.Drill(
                 faults=options.faults // options.drills,
-                trials=options.trials // options.drills,
+                jobs=options.plan // options.drills,
                 machines=options.machines,
                 seconds=options.seconds,
                 seed=options.chance + number,
@@ -95,7 +95,7 @@ def run_drills(options: argparse.Namespace, table: Table) -> None:
             )
             for number in range(options.drills)
         ]
-        for lines in pool.map(machines.run_drill, drills):
+        for lines in pool.map(cluster.run_drill, drills):
             for line in lines:
                 table.add(line)
                 print(line.words(), *line.findings.faults, sep="\n", flush=True)
@@ -143,8 +143,10 @@ def _kill_jobs(options: argparse.Namespace, folder: Path, images: Path | None) -
     training = Training(every=50 if images else 10, images=images)
     jobs: list[Job] = []
     victims: tuple[Victim, ...] = ("parent", "worker")
+    names = tuple(NEXT_COMMANDS)
     for start in range(0, options.kills, _IN_A_BATCH):
         for victim in victims:
+            next_command = names[len(jobs) % len(names)]
             batch = Batch(
                 victim=victim,
                 training=training,
@@ -152,6 +154,7 @@ def _kill_jobs(options: argparse.Namespace, folder: Path, images: Path | None) -
                 seed=options.chance + start,
                 folder=folder / f"{victim}-{start}",
                 signals=SIGNALS[victim],
+                next_command=next_command,
             )
             jobs.append(functools.partial(run_kills, batch))
     return jobs
@@ -164,7 +167,8 @@ def _fault_jobs(folder: Path, images: Path | None) -> list[Job]:
 
 def run_kills(batch: Batch) -> Line:
     """Run one batch of kills; return its line of the table."""
-    kind = f"the {'command' if batch.victim == 'parent' else 'training process'} is killed"
+    victim = "command" if batch.victim == "parent" else "training process"
+    kind = f"the {victim} is killed; next: `{batch.next_command}`"
     return _line(kind, functools.partial(kills.run_batch, batch))
 
 
@@ -172,8 +176,8 @@ def run_study_kills(batch: StudyBatch) -> Line:
     """Run the kills of one study; return their line of the table."""
     kinds = {
         "command": "the command that searches is killed",
-        "parallel": "the command of two processes that search is killed",
-        "worker": "one of two processes that search is killed",
+        "parallel": "the command that trains two trials at a time is killed",
+        "worker": "one of two training processes is killed",
     }
     return _line(kinds[batch.victim], functools.partial(studies.run_batch, batch))
 
@@ -222,22 +226,22 @@ class _CaughtErrors(contextlib.AbstractContextManager[list[str]]):
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--what", choices=("runs", "studies", "machines", "bundles"), default="runs",
+        "--what", choices=("runs", "studies", "cluster", "bundles"), default="runs",
         help="what the faults are injected into (runs)",
     )  # fmt: skip
     parser.add_argument("--mutants", type=int, default=10_000, help="mutants of a bundle (10,000)")
     parser.add_argument(
         "--kills", type=int, default=100, help="kills of commands, and of workers (100)"
     )
-    parser.add_argument("--faults", type=int, default=200, help="faults of machines (200)")
-    parser.add_argument("--trials", type=int, default=500, help="trials that machines share (500)")
+    parser.add_argument("--faults", type=int, default=100, help="faults of clusters (100)")
+    parser.add_argument("--plan", type=int, default=250, help="trainings of the plans (250)")
     parser.add_argument(
-        "--seconds", type=float, default=8.0, help="seconds that each trial waits (8)"
+        "--seconds", type=float, default=6.0, help="seconds that each training waits (6)"
     )
     parser.add_argument(
-        "--drills", type=int, default=2, help="concurrent drills that share faults and trials (2)"
+        "--drills", type=int, default=2, help="concurrent clusters that share faults and plan (2)"
     )
-    parser.add_argument("--machines", type=int, default=4, help="machines of each drill (4)")
+    parser.add_argument("--machines", type=int, default=4, help="machines of each cluster (4)")
     parser.add_argument(
         "--data",
         type=Path,
@@ -254,10 +258,10 @@ def _options() -> argparse.Namespace:
 def _command_line(options: argparse.Namespace) -> str:
     """The command line as shown in the table, without local paths."""
     words = ["--what", options.what] if options.what != "runs" else []
-    if options.what == "machines":
+    if options.what == "cluster":
         values = (
             ("faults", options.faults),
-            ("trials", options.trials),
+            ("plan", options.plan),
             ("drills", options.drills),
             ("machines", options.machines),
             ("seconds", f"{options.seconds:g}"),

@@ -254,8 +254,8 @@ def _changed_reports(expected: Expected) -> Iterator[str]:
 
 def _not_uploaded(folder: Path, runs: list[_Run]) -> Iterator[str]:
     for path in sorted((folder / SPOOLS).glob("*")):
-        # A spool with an incomplete first line is kept for an hour, since another process may still
-        # be writing it.
+        # A spool with an incomplete first line is kept while any process works here, since that
+        # may still be writing it.
         if path.is_dir() or (path.suffix == ".jsonl" and b"\n" in path.read_bytes()):
             yield f"{path.name} was not delivered"
     for run in runs:

@@ -76,7 +76,8 @@ SPANS: dict[tuple[Victim, str], Spans] = {
     ("worker", "real"): Spans(start=5.0, training=5.0, closing=0.5),
 }
 SIGNALS: dict[Victim, tuple[str, ...]] = {
-    "parent": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT"),
+    # A terminal that closes sends SIGHUP.
+    "parent": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"),
     "worker": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM"),  # workers ignore SIGINT
 }
 """Signals to choose from."""
@@ -90,6 +91,7 @@ class Batch:
         kills: Number of kills that must hit a live process.
         folder: Created here.
         signals: Signals to choose from.
+        next_command: The command that opens the store afterwards.
     """
 
     victim: Victim
@@ -98,6 +100,7 @@ class Batch:
     seed: int
     folder: Path
     signals: tuple[str, ...] = ("SIGKILL",)
+    next_command: str = "run"
 
 
 @dataclass
@@ -133,7 +136,7 @@ def run_batch(batch: Batch) -> KillResult:
         _kill_workers(batch, work_folder, result)
     else:
         _kill_fake_workers(batch, work_folder, result)
-    result.findings += work_folder.settle_and_check()
+    result.findings += work_folder.settle_and_check(next_command=batch.next_command)
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,26 @@ from typing import Literal
 import fakes
 import psutil
 import witness
+from factories import TWO_PARAMETERS_TOML
 from invariants import Expected, Findings, check
-from program import Bench, Ended, Running, is_alive, patched_program, wait_until
+from program import Bench, Ended, Running, free_port, is_alive, is_up, patched_program, wait_until
 from witness import Recording
 
 from mnist_bench.scenarios.scenario import Grid
 
 Workers = Literal["real", "stand-in"]
+
+NEXT_COMMANDS: dict[str, tuple[str, ...]] = {
+    "run": ("run", "smoke", "--steps", "1", "--no-report"),
+    "tune": ("tune", "--space", "two.toml", "--trials", "1", "--confirm", "0"),
+    "report": ("report", "--out", "after"),
+    "compare": ("compare", "forced", "smoke"),
+    "export": ("export", "after.zip"),
+    "import": ("import", "other.zip"),
+    "ui": ("ui", "--port"),
+}
+"""Each must settle what a killed command left in the store; `ui` gets a free port."""
+OTHER_BUNDLE = Path(__file__).parents[2] / "tests" / "contract" / "recorded" / "runs.zip"
 
 _SCENARIO = """
 title = "Trained to be ended by force"
@@ -132,17 +146,47 @@ class WorkFolder:
         self.run_to_end()
         self.expected.keep_reports(self.folder / "reports")
 
-    def settle_and_check(self, database: Path | None = None) -> Findings:
+    def settle_and_check(self, database: Path | None = None, next_command: str = "run") -> Findings:
         """Let the next command open the store, then check all invariants.
 
         Args:
             database: MLflow's; None for the one in the working folder.
+            next_command: Name in `NEXT_COMMANDS`.
         """
         self.expected.add_spools(self.folder)
-        self.run_to_end("--no-report")
+        if next_command == "run":
+            self.run_to_end("--no-report")
+        else:
+            self._run_other(next_command)
         outlived = tuple(f"process {p.pid} outlived its parent" for p in self._outlived())
         found = check(self.expected, self.folder, database or self.folder / "mlflow.db")
         return found + Findings(left_over=outlived)
+
+    def _run_other(self, name: str) -> None:
+        """Run a command that trains none of the folder's runs.
+
+        Raises:
+            RuntimeError: It ended in an unexpected way, so the store can't be checked.
+        """
+        arguments = list(NEXT_COMMANDS[name])
+        (self.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
+        (self.folder / "other.zip").write_bytes(OTHER_BUNDLE.read_bytes())
+        worker = fakes.trial_worker("pass")
+        program = patched_program(
+            f"from mnist_bench.runner import process\nprocess.COMMAND = {worker!r}"
+        )
+        if name == "ui":
+            port = free_port()
+            with self.bench.started(*arguments, str(port), **self._variables) as running:
+                running.until(lambda: is_up(port), 120)
+                running.process.send_signal(signal.SIGINT)
+                ended = running.ended(60)
+        else:
+            ended = self.bench.run(*arguments, program=program, seconds=300, **self._variables)
+        # `compare` has nothing to compare where every run was killed.
+        allowed = {"compare": (0, 1, 2), "ui": (0, 130)}.get(name, (0,))
+        if ended.status not in allowed or "Traceback" in ended.stderr:
+            raise RuntimeError(f"`{name}` ended with {ended.status}: {ended.stderr}")
 
     def _outlived(self) -> list[psutil.Process]:
         _, alive = psutil.wait_procs(self.orphans, timeout=60)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import random
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,25 +43,31 @@ _OPEN = ("RUNNING", "WAITING")
 _MORE = 2
 """Additional trials of the last command."""
 _LONG_SECONDS = 600.0
+_WORKERS = 2
 _PARALLEL_SECONDS = 15.0
-"""Two processes have started trials by then."""
+"""The trainings of several trials have ended by then."""
 
-# Appended to the recording code: records the results reported to the study, after storing.
+# Appended to the recording code: records the results that the study has stored.
 _RESULTS = """
-from mnist_bench.tuning import study
+import optuna
 
-def _record_result(name, state):
-    tell = getattr(study.Study, name)
-    def recorded(self, number, *others):
-        answer = tell(self, number, *others)
-        _note("result", number, state, others[0][0] if state == "COMPLETE" else None)
-        return answer
-    setattr(study.Study, name, recorded)
+_optimize, _tell = optuna.Study.optimize, optuna.Study.tell
 
-_record_result("finished", "COMPLETE")
-_record_result("pruned", "PRUNED")
+def _record_result(study, trial):
+    if trial.state.name in ("COMPLETE", "PRUNED"):
+        value = trial.value if trial.state.name == "COMPLETE" else None
+        _note("result", trial.number, trial.state.name, value)
+
+def _recorded_optimize(self, function, *, callbacks=(), **others):
+    return _optimize(self, function, callbacks=[_record_result, *callbacks], **others)
+
+def _recorded_tell(self, *positional, **others):
+    trial = _tell(self, *positional, **others)
+    _record_result(self, trial)
+    return trial
+
+optuna.Study.optimize, optuna.Study.tell = _recorded_optimize, _recorded_tell
 """
-_PARALLEL_WORKER = "\nimport sys\nfrom mnist_bench.tuning.parallel import main\nsys.exit(main())\n"
 
 SPANS: dict[Workers, Spans] = {
     "real": Spans(start=15.0, training=6.0, closing=1.5),
@@ -76,7 +80,8 @@ class StudyBatch:
     """Kills of one study.
 
     Attributes:
-        victim: A command that trains alone, one with two workers, or one of these workers.
+        victim: A command that trains one trial at a time, one that trains two, or one of its
+            training processes.
         workers: Real or fake training processes.
         kills: Number of kills that must hit a live process.
         folder: Created here.
@@ -102,7 +107,7 @@ class StudyFolder:
         self.expected = Expected(Grid(first=_EVERY, every=_EVERY))
         self.results: dict[int, tuple[str, float | None]] = {}
         self.orphans: list[psutil.Process] = []
-        self._images, self._is_parallel = batch.images, batch.victim != "command"
+        self._images = batch.images
         self._worker = fakes.trial_worker("pass") if batch.workers == "stand-in" else None
         self._recordings = 0
         space = _SPACE.format(dataset="auto" if batch.images else "mnist-5k")
@@ -118,13 +123,11 @@ class StudyFolder:
         self._recordings += 1
         recording = Recording(self.bench.home / f"{self._recordings}.witness")
         code = witness.before(recording.path, self._worker) + _RESULTS
-        worker = (sys.executable, "-c", code + _PARALLEL_WORKER)
-        parallel = f"from mnist_bench.tuning import parallel\nparallel.COMMAND = {worker!r}\n"
         images = ("--data", str(self._images)) if self._images else ()
         with self.bench.started(
             *("tune", "--space", "drill.toml", "--study", NAME, "--confirm", "0", "--json"),
             *(*images, *arguments),
-            program=patched_program(code + (parallel if self._is_parallel else "")),
+            program=patched_program(code),
         ) as running:
             yield running, recording
 
@@ -185,16 +188,16 @@ def _kill_once(
     batch: StudyBatch, work_folder: StudyFolder, result: KillResult, rng: random.Random
 ) -> None:
     kill_point, is_parallel = _kill_point(batch, rng), batch.victim != "command"
-    workers = ("--workers", "2") if is_parallel else ()
+    workers = ("--workers", str(_WORKERS)) if is_parallel else ()
     with work_folder.started("--resume", "--trials", str(_MANY), *workers) as (running, recording):
         command = psutil.Process(running.process.pid)  # while it is surely alive
         if is_parallel:
-            still_runs_when(running, functools.partial(_workers, command), _LONG_SECONDS)
+            still_runs_when(running, lambda: len(_trainings(command)) == _WORKERS, _LONG_SECONDS)
         alive = wait_for(running, recording, kill_point, 0, 1)
         work_folder.orphans += running.descendants()
-        victims = _workers(command)[:1] if batch.victim == "worker" else [command]
+        victims = _trainings(command)[:1] if batch.victim == "worker" else [command]
         hit = alive and any(send_signal(each, kill_point.signal_name) for each in victims)
-        if batch.victim == "worker":  # the other worker would continue; it releases its trial
+        if batch.victim == "worker":  # the search would go on
             send_signal(command, "SIGTERM")
         await_end(running, kill_point, result)
     result.count(kill_point, hit=hit)
@@ -204,18 +207,14 @@ def _kill_once(
 
 
 def _kill_point(batch: StudyBatch, rng: random.Random) -> KillPoint:
-    """When to kill. The stage of one of two workers can't be observed, so it is any time."""
+    """When to kill. The stage of one of two trainings can't be observed, so it is any time."""
     if batch.victim == "command":
         return SPANS[batch.workers].draw(rng, batch.signals)
     return KillPoint("start", rng.uniform(0, _PARALLEL_SECONDS), rng.choice(batch.signals))
 
 
-def _workers(command: psutil.Process) -> list[psutil.Process]:
-    """Workers of a parallel command; each starts its own training processes."""
-    found = []
+def _trainings(command: psutil.Process) -> list[psutil.Process]:
+    """The training processes of a command, which has no other children."""
     with contextlib.suppress(psutil.Error):
-        for process in command.children():
-            with contextlib.suppress(psutil.Error):
-                if "".join(process.cmdline()[-1:]).endswith(_PARALLEL_WORKER):
-                    found.append(process)
-    return found
+        return command.children()
+    return []

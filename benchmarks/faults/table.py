@@ -36,26 +36,26 @@ database, the journals and the reports are looked at from outside.""",
         "lost": "figures",
         "twice": "rows or figures",
     },
-    "machines": {
-        "of": "finished parts and trials",
+    "cluster": {
+        "of": "trainings that a plan asks for",
         "what": """\
-Machines share a plan and a study on PostgreSQL and MLflow's server; the trainings, as many parts as
-trials, are stand-ins that wait. At moments drawn by chance one thing after the other
-fails and is mended, machines that were ended begin anew, until all is done. Then Optuna's storage
-and MLflow's database are looked at from outside: each part and each trial must be done once and
-have one finished run; no machine may have said more than a line of what went wrong, or a password.
-What was found wrong cannot be laid to one fault: it stands with the first.""",
-        "left": "runs or trials",
-        "lost": "parts or trials",
-        "twice": "parts or trials",
+Machines of a Dask cluster train the jobs of one plan; the trainings are fakes that wait. At random
+moments one thing after the other fails and is restored: a machine is killed, or stopped for longer
+than its time to live; the scheduler is killed, the leader is killed, and both are started again
+with `--resume`; MLflow's server is away for a while. When all jobs are done, MLflow's database is
+read from outside: each training must have one finished run, none may be RUNNING, and no machine may
+have printed a traceback. A finding can't be assigned to one fault: it stands with the first.""",
+        "left": "runs",
+        "lost": "trainings",
+        "twice": "trainings",
     },
     "studies": {
         "of": "figures that had been shown or journalled before",
         "what": """\
-Every kill strikes a command that goes on with a study, at a moment drawn over its life; with two
-processes, at any time after their start. After each batch of kills another command goes on with
-the study to its end; then Optuna's journal, MLflow's database and the suite's journals are looked
-at from outside: no trial may be lost, none may count twice, and each must have one run.""",
+Every kill strikes a command that continues a study, at a random moment of its life; with two
+trainings at a time, at any time after their start. After each batch of kills another command
+continues the study to its end; then Optuna's journal, MLflow's database and the spools are read
+from outside: no trial may be lost, none may count twice, and each must have one run.""",
         "left": "runs or trials",
         "lost": "figures or trials",
         "twice": "trials or figures",

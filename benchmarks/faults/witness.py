@@ -15,14 +15,15 @@ from typing import Any
 from invariants import Expected
 
 _RECORDER = """
-import json, os
+import json, os, threading
 from mnist_bench.runner import process
 from mnist_bench.runner import progress
 
 _file = os.open({path!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 def _note(*words):
-    os.write(_file, (json.dumps(words) + "\\n").encode())
+    # Each training is followed by one thread.
+    os.write(_file, (json.dumps([threading.get_ident(), *words]) + "\\n").encode())
 
 def _record_calls(name, words):
     method = getattr(progress.ProgressWatcher, name)
@@ -103,7 +104,10 @@ class Recording:
     path: Path
 
     def lines(self) -> list[list[Any]]:
-        """Complete lines."""
+        """Complete lines, without the thread that wrote them."""
+        return [words for _, *words in self._by_thread()]
+
+    def _by_thread(self) -> list[list[Any]]:
         if not self.path.exists():
             return []
         return [json.loads(line) for line in self.path.read_bytes().split(b"\n")[:-1]]
@@ -128,8 +132,9 @@ class Recording:
                     expected.add_end(trajectory, words[0])
 
     def _by_training(self) -> Iterator[tuple[str, list[Any]]]:
-        trajectory = ""
-        for line in self.lines():
-            trajectory = line[1] if line[0] == "begun" else trajectory
-            if trajectory:
-                yield trajectory, line
+        trajectories: dict[int, str] = {}
+        for thread, *line in self._by_thread():
+            if line[0] == "begun":
+                trajectories[thread] = line[1]
+            if thread in trajectories:
+                yield trajectories[thread], line

@@ -1,21 +1,27 @@
-"""Capacity of a shared store: trials per second by the number of workers, and cost per trial.
+"""Capacity of a cluster: jobs per second, and processor time of the scheduler and the leader.
 
     python benchmarks/scale/workers.py
 
-starts PostgreSQL and MLflow's server, runs 1, 4, 16 and 64 simulated workers on a shared study, and
-writes `workers.json`, `workers.md` and `workers.png`.
+runs the jobs of a plan on 1, 4, 16 and 64 Dask workers that train nothing, and writes
+`workers.json` and `workers.md`. Each number of workers is measured twice: with the leader recording
+every job in MLflow's database, and recording nothing. The plan is long enough for a few seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
+import os
+import queue
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Self
 
 import psutil
 
@@ -23,169 +29,277 @@ FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER.parents[1] / "tests"), str(FOLDER.parent / "peers")]
 
 import hardware  # noqa: E402
-from program import Bench, free_port  # noqa: E402
-from servers import postgresql, tracking_server  # noqa: E402
-from simulated import Done, Orders  # noqa: E402
-from worked import Load, WorkersSession, draw, page  # noqa: E402
+from hardware import Hardware  # noqa: E402
+from program import free_port  # noqa: E402
+from rich.console import Console  # noqa: E402
 
+from mnist_bench.cluster import connect, tasks  # noqa: E402
+from mnist_bench.cluster.leader import Leader, run_plan  # noqa: E402
+from mnist_bench.cluster.progress import ClusterProgress  # noqa: E402
+from mnist_bench.core.records import Record  # noqa: E402
+from mnist_bench.data import mnist  # noqa: E402
+from mnist_bench.data.dataset import Source  # noqa: E402
+from mnist_bench.measurement import machine  # noqa: E402
+from mnist_bench.measurement.conditions import Stretch, Surroundings, TrainingStretch  # noqa: E402
+from mnist_bench.results import protocol  # noqa: E402
+from mnist_bench.results.run import Evaluation  # noqa: E402
+from mnist_bench.runner.plan import TrainingPlan, make_plan  # noqa: E402
+from mnist_bench.scenarios import paper  # noqa: E402
+from mnist_bench.scenarios.execution import Execution  # noqa: E402
+from mnist_bench.tracking import recovery  # noqa: E402
+from mnist_bench.tracking.spool import Address  # noqa: E402
+
+WORKERS = (1, 4, 16, 64)
+STEPS = 1_000
 _MOST_PROCESSES = 8
+"""Each hosts several workers, which a machine with few cores could not run one by one."""
+_WHAT = """\
+Jobs that train nothing, with the messages of a training of 1,000 steps. The scheduler, the leader
+and all workers share one machine. Processor time is in milliseconds a job."""
+_SCENARIO = paper.PROTOCOL.model_copy(update={"steps": (STEPS,)})
 
 
-class Servers:
-    """PostgreSQL and MLflow's server on it.
+class Load(Record):
+    """One plan on some number of workers.
 
-    Args:
-        tracking_uri: MLflow's URI.
-        storage: Optuna's URL.
-        processes: Ids of PostgreSQL's and MLflow's main processes.
+    Attributes:
+        records: Whether the leader recorded the jobs.
+        seconds: From the submission of all jobs to the end of the last.
+        scheduler_cpu_seconds: Processor time of the scheduler in that time, as the others.
     """
 
-    def __init__(self, tracking_uri: str, storage: str, processes: tuple[int, int]) -> None:
-        self.tracking_uri, self.storage = tracking_uri, storage
-        self._roots = processes
+    workers: int
+    records: bool
+    jobs: int
+    seconds: float
+    scheduler_cpu_seconds: float
+    leader_cpu_seconds: float
+    workers_cpu_seconds: float
 
-    def cpu_seconds(self) -> tuple[float, float]:
-        """Processor time of PostgreSQL and of MLflow's server so far, with all their processes."""
-        database, server = (_cpu_seconds(root) for root in self._roots)
-        return database, server
+    @property
+    def jobs_per_second(self) -> float:
+        """Rate of the plan."""
+        return self.jobs / self.seconds
 
 
-def _cpu_seconds(root: int) -> float:
-    """Processor time of a process and its descendants, including ended ones."""
-    total = 0.0
-    process = psutil.Process(root)
-    for each in (process, *process.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = each.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
+class WorkersSession(Record):
+    """A measurement."""
+
+    command: str
+    date: str
+    hardware: Hardware
+    loads: tuple[Load, ...]
+
+
+class NoTraining:
+    """Stands in for `WorkerProcess`: says at once what a training of 1,000 steps says."""
+
+    def __init__(self, request: protocol.Request, log: Path) -> None:
+        self._request = request
+        log.write_text("no training\n", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left."""
+
+    def go(self) -> None:
+        """Nothing waits."""
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def messages(self) -> Iterator[protocol.Message]:
+        """The messages, without a wait between them."""
+        yield protocol.Ready()
+        done = 0
+        for step in self._request.grid.points(STEPS):
+            stretch = TrainingStretch(
+                step=step,
+                steps=step - done,
+                train_seconds=0.1,
+                rss_bytes=4 * 10**8,
+                seen=Stretch(wall_seconds=0.1, own_cpu_seconds=0.1),
+            )
+            yield protocol.SampleMessage(train_seconds=step / 50, stretch=stretch)
+            yield protocol.EvaluationMessage(
+                evaluation=Evaluation(
+                    step=step,
+                    test_accuracy=0.9,
+                    validation_accuracy=0.9,
+                    train_loss=0.1,
+                    train_seconds=step / 50,
+                )
+            )
+            done = step
+        yield protocol.CalibrationMessage(step=STEPS, seconds=0.1, surroundings=Surroundings())
+        yield protocol.StepCountDone(
+            steps=STEPS, seconds={"train": 20.0}, peak_rss_bytes=None, memory_method=None
+        )
+        yield protocol.Done()
+
+    def end(self) -> None:
+        """It did not fail."""
+
+
+async def _serve(address: str, workers: int) -> None:
+    """Host workers until the scheduler ends."""
+    from distributed import Worker
+
+    from mnist_bench.cluster.worker_setup import Site, worker_options
+
+    def no_log(_line: str) -> None:
+        """Nobody reads it."""
+
+    source = mnist.find("mnist-5k", None, log=print)
+    site = Site(machine.describe(), {source.digest: source}, True, no_log, threads=1)  # noqa: FBT003
+    setattr(tasks, "WorkerProcess", NoTraining)  # noqa: B010  # mypy: it is another class
+    started = [await Worker(address, **worker_options(site)) for _ in range(workers)]
+    for worker in started:
+        await worker.finished()
+
+
+class NoStore:
+    """Stands in for a store, and records nothing."""
+
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_arguments, **_options: None
+
+
+def _cpu_seconds(processes: Sequence[psutil.Process]) -> float:
+    times = [process.cpu_times() for process in processes]
+    return sum(each.user + each.system for each in times)
 
 
 @contextlib.contextmanager
-def run_servers(folder: Path, server_workers: int) -> Iterator[Servers]:
-    """Run both servers."""
-    with postgresql("optuna", "mlflow") as server, contextlib.ExitStack() as stack:
-        port = free_port()
-        running = stack.enter_context(
-            tracking_server(Bench(folder), port, server.url("mlflow"), server_workers)
-        )
-        roots = (server.pid, running.process.pid)
-        yield Servers(f"http://127.0.0.1:{port}", server.url("optuna"), roots)
-
-
-def load(servers: Servers, workers: int, seconds: float, turn: int) -> Load:
-    """Run some number of workers on a new study."""
+def _cluster(workers: int) -> Iterator[tuple[str, psutil.Process, list[psutil.Process]]]:
+    """A scheduler and workers: address, and their processes."""
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = (sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1")
     processes = min(workers, _MOST_PROCESSES)
-    each = [workers // processes + (index < workers % processes) for index in range(processes)]
-    study = f"simulated-{workers}-{turn}"
-    # One after the other, since the first one creates the study.
-    started = [
-        _start(
-            Orders(
-                storage=servers.storage,
-                tracking_uri=servers.tracking_uri,
-                study=study,
-                workers=number,
-                first=sum(each[:index]),
-                seconds=seconds,
+    with contextlib.ExitStack() as stack:
+
+        def start(*command: str) -> psutil.Process:
+            started = stack.enter_context(
+                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             )
-        )
-        for index, number in enumerate(each)
-    ]
-    before = servers.cpu_seconds()
-    done = _answers(started)
-    after = servers.cpu_seconds()
+            stack.callback(started.kill)
+            return psutil.Process(started.pid)
+
+        first = start(*scheduler, "--port", str(port), "--no-dashboard")
+        own = [workers // processes + (index < workers % processes) for index in range(processes)]
+        others = [
+            start(sys.executable, str(FOLDER / "workers.py"), "--serve", address, str(number))
+            for number in own
+        ]
+        yield address, first, others
+
+
+def measure(workers: int, jobs: int, source: Source, *, records: bool) -> Load:
+    """Run a plan on some number of workers."""
+    plan = make_plan(
+        "table-1", _SCENARIO, source, seeds=range(jobs), executions=[Execution(threads=1)]
+    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),
+        _cluster(workers) as (address, scheduler, others),
+        connect.open_cluster(address, [source]) as cluster,
+    ):
+        while len(cluster.workers()) < workers:
+            time.sleep(0.2)
+        uri = f"sqlite:///{(Path(folder) / 'mlflow.db').as_posix()}"
+        store: Any = recovery.open_store(uri, "mnist-bench", print) if records else NoStore()
+        leader = Leader(cluster, Address.of(uri, "mnist-bench"), lambda: store)
+        leads = [psutil.Process()]
+        before = [_cpu_seconds(each) for each in ([scheduler], leads, others)]
+        begun = time.monotonic()
+        (_record if records else _receive)(leader, plan)
+        seconds = time.monotonic() - begun
+        after = [_cpu_seconds(each) for each in ([scheduler], leads, others)]
+    spent = [late - early for early, late in zip(before, after, strict=True)]
     return Load(
         workers=workers,
-        took=tuple(each for one in done for each in one.took),
-        refused=sum(one.refused for one in done),
-        seconds=max(one.seconds for one in done),
-        client_cpu_seconds=sum(one.cpu_seconds for one in done),
-        database_cpu_seconds=after[0] - before[0],
-        server_cpu_seconds=after[1] - before[1],
+        records=records,
+        jobs=jobs,
+        seconds=seconds,
+        scheduler_cpu_seconds=spent[0],
+        leader_cpu_seconds=spent[1],
+        workers_cpu_seconds=spent[2],
     )
 
 
-def _start(orders: Orders) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, str(FOLDER / "simulated.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    _send(process, orders.model_dump_json())
-    if _read_line(process) != "ready\n":
-        raise RuntimeError("a worker did not start")
-    return process
+def _record(leader: Leader, plan: TrainingPlan) -> None:
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        outcome = run_plan(leader, plan, ClusterProgress(plan, Console(file=nowhere)))
+    if outcome.exit_status or len(outcome.results) != len(plan.jobs):
+        raise RuntimeError(f"not everything was recorded: {outcome.error}")
 
 
-def _answers(started: Sequence[subprocess.Popen[str]]) -> list[Done]:
-    for process in started:
-        _send(process, "go")
-    answers = [Done.model_validate_json(_read_line(process)) for process in started]
-    for process in started:
-        process.wait()
-    return answers
+def _receive(leader: Leader, plan: TrainingPlan) -> None:
+    ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for job in plan.jobs:
+        leader.submit(plan, job, lambda each, event: None if event else ended.put(each.state))
+    states = {ended.get() for _ in plan.jobs}
+    if states != {"finished"}:
+        raise RuntimeError(f"not everything finished: {states}")
 
 
-def _send(process: subprocess.Popen[str], line: str) -> None:
-    if process.stdin is None:
-        raise RuntimeError("a worker has no standard input")
-    process.stdin.write(f"{line}\n")
-    process.stdin.flush()
-
-
-def _read_line(process: subprocess.Popen[str]) -> str:
-    if process.stdout is None:
-        raise RuntimeError("a worker has no standard output")
-    return process.stdout.readline()
-
-
-def measure(options: argparse.Namespace) -> WorkersSession:
-    """Measure every number of workers in turn."""
-    loads: list[Load] = []
-    with tempfile.TemporaryDirectory() as name, run_servers(Path(name), options.servers) as servers:
-        load(servers, 1, 5.0, 0)  # warms up connections and caches
-        for turn in range(1, options.times + 1):
-            for workers in options.workers:
-                loads.append(load(servers, workers, options.seconds, turn))
-                print(loads[-1].in_words, flush=True)
-    counts = ",".join(map(str, options.workers))
-    return WorkersSession(
-        command=f"python benchmarks/scale/workers.py --times {options.times} --workers {counts} "
-        f"--seconds {options.seconds:g} --servers {options.servers}",
-        date=datetime.now(UTC).date().isoformat(),
-        hardware=hardware.describe(),
-        versions=hardware.versions("mlflow", "optuna", "psycopg", "mnist-bench"),
-        server_processes=options.servers,
-        loads=tuple(loads),
-    )
+def page(session: WorkersSession) -> str:
+    """The page of a measurement."""
+    lines = [
+        "# Capacity of a cluster",
+        "",
+        _WHAT,
+        "",
+        f"Machine: {session.hardware.sentences}",
+        "",
+        f"Made by `{session.command}` on {session.date}.",
+        "",
+        "| workers | recorded | jobs | jobs a second | scheduler, ms | leader, ms | workers, ms |",
+        "|--:|---|--:|--:|--:|--:|--:|",
+    ]
+    for load in session.loads:
+        spent = (load.scheduler_cpu_seconds, load.leader_cpu_seconds, load.workers_cpu_seconds)
+        figures = " | ".join(f"{1_000 * each / load.jobs:.1f}" for each in spent)
+        recorded = "in MLflow" if load.records else "no"
+        lines.append(
+            f"| {load.workers} | {recorded} | {load.jobs} | {load.jobs_per_second:.1f} "
+            f"| {figures} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Measure, or read what was measured; write the page and its picture."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--times", type=int, default=3, help="repeats of each number (3)")
-    parser.add_argument("--workers", type=lambda text: [int(count) for count in text.split(",")],
-                        default=[1, 4, 16, 64], help="numbers of workers (1,4,16,64)")  # fmt: skip
-    parser.add_argument(
-        "--seconds", type=float, default=30.0, help="seconds of each measurement (30)"
-    )
-    parser.add_argument("--servers", type=int, default=2, help="processes of MLflow's server (2)")
-    parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
-                        help="make the page from this JSON without measuring")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
+    """Measure, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
+    parser.add_argument("--jobs", type=int, default=400, help="jobs of each plan")
+    parser.add_argument("--serve", nargs=2, metavar=("ADDRESS", "N"), help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the page")
     options = parser.parse_args()
-    options.out = options.out.absolute()
-    if options.file:
-        session = WorkersSession.model_validate_json(options.file.read_text(encoding="utf-8"))
-    else:
-        session = measure(options)
-        text = session.model_dump_json(indent=1) + "\n"
-        (options.out / "workers.json").write_text(text, encoding="utf-8", newline="\n")
-    (options.out / "workers.md").write_text(page(session), encoding="utf-8", newline="\n")
-    draw(session, options.out / "workers.png")
-    print(page(session))
+    connect.require_dask()
+    if options.serve:
+        asyncio.run(_serve(options.serve[0], int(options.serve[1])))
+        return
+    source = mnist.find("mnist-5k", None, log=print)
+    loads = []
+    for workers in options.workers:
+        for records in (False, True):
+            loads.append(measure(workers, options.jobs, source, records=records))
+            print(f"{workers} workers: {loads[-1].jobs_per_second:.1f} jobs a second", flush=True)
+    session = WorkersSession(
+        command=" ".join(["python", "benchmarks/scale/workers.py", *sys.argv[1:]]),
+        date=datetime.now(UTC).date().isoformat(),
+        hardware=hardware.describe(),
+        loads=tuple(loads),
+    )
+    (options.out / "workers.json").write_text(
+        session.model_dump_json(indent=2) + "\n", encoding="utf-8"
+    )
+    (options.out / "workers.md").write_text(page(session), encoding="utf-8")
 
 
 if __name__ == "__main__":

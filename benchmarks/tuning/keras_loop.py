@@ -20,9 +20,8 @@ from measured import answer
 
 from mnist_bench.core.records import Record
 from mnist_bench.data.dataset import Source
-from mnist_bench.tuning.optuna_adapter import suggested
 from mnist_bench.tuning.space import LEAST_GRID_POINTS, Space, Value
-from mnist_bench.tuning.study import SAMPLER_SEED
+from mnist_bench.tuning.study import SAMPLER_SEED, suggested
 
 _PROGRAM = Path(__file__).with_name("keras_trial.py")
 

@@ -39,7 +39,6 @@ from mnist_bench.core import formatting, locks
 from mnist_bench.core.limits import DATASET_CHOICES
 from mnist_bench.core.records import Record
 from mnist_bench.data import mnist
-from mnist_bench.measurement.machine import machine_id
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tuning import space as spaces
 from mnist_bench.tuning.document import StudyDocument
@@ -133,7 +132,7 @@ def trained(options: argparse.Namespace) -> Recorded:
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         contextlib.chdir(folder),
-        locks.benchmark_lock(machine_id(), exclusive=True, warn=print) as exclusive,
+        locks.benchmark_lock(exclusive=True, warn=print) as exclusive,
     ):
         study = SuiteStudy("unpruned", space, source, exclusive=exclusive)
         for _ in range(options.trials):

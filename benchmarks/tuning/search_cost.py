@@ -38,11 +38,10 @@ from mnist_bench.core.limits import DATASET_CHOICES
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import system
-from mnist_bench.measurement.machine import machine_id
 from mnist_bench.tuning import space as spaces
 from mnist_bench.tuning.document import StudyDocument
-from mnist_bench.tuning.optuna_adapter import suggested
 from mnist_bench.tuning.space import LEAST_GRID_POINTS, Space, Value
+from mnist_bench.tuning.study import suggested
 
 FOLDER = Path(__file__).parent
 _SEED = 0
@@ -141,7 +140,7 @@ def measure_pairs(space: Space, source: Source, count: int, save: Callable[[Pair
     with (
         _empty_folder() as folder,
         contextlib.chdir(folder),
-        locks.benchmark_lock(machine_id(), exclusive=True, warn=print) as exclusive,
+        locks.benchmark_lock(exclusive=True, warn=print) as exclusive,
     ):
         short = read_space(LEAST_GRID_POINTS)
         warm_up = Both("warm-up", short, source, configurations[:1], exclusive=exclusive)
@@ -163,7 +162,7 @@ def measure_search(side: Side, space: Space, source: Source, options: argparse.N
 
 def _ours(space: Space, options: argparse.Namespace) -> tuple[Searched, ...]:
     """Search with the suite's command in an empty folder, without the test split."""
-    removed = ("MNIST_BENCH_DATA", "MNIST_BENCH_STORAGE", "MLFLOW_EXPERIMENT_NAME")
+    removed = ("MNIST_BENCH_DATA", "MLFLOW_EXPERIMENT_NAME")
     with _empty_folder() as folder:
         file = folder / "space.toml"
         text = tomli_w.dumps(space.model_dump(mode="json", exclude_defaults=True))

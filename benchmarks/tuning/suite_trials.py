@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import optuna
 from rich.console import Console
 
-from mnist_bench.core import process_identity
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import machine, system
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.recorder import process_owner
 from mnist_bench.tracking.spool import Address
 from mnist_bench.tuning.objective import Goal
-from mnist_bench.tuning.scheduling import run_trials
+from mnist_bench.tuning.search import Search, TrialContext, run_trials
 from mnist_bench.tuning.space import Space, Value
-from mnist_bench.tuning.storage import backend
 from mnist_bench.tuning.study import Study
 from mnist_bench.tuning.trial import StudyTrial
-from mnist_bench.tuning.trial_plan import TrialContext
-from mnist_bench.tuning.trial_runner import Search, SearchLimits
 
 _EXPERIMENT = "mnist-bench"
 
@@ -50,29 +46,32 @@ class SuiteStudy:
     """
 
     def __init__(self, name: str, space: Space, source: Source, *, exclusive: bool) -> None:
-        this_machine = machine.describe()
-        owner = process_identity.current_process(this_machine.machine_id)
         uri = "sqlite:///mlflow.db"
         goal = UnprunedGoal(objective="accuracy", train_seconds=space.train_seconds)
-        self._name = name
-        self._console = Console(stderr=True)
+        console = Console(stderr=True)
         self._store = MlflowStore(uri, _EXPERIMENT)
-        self._study = Study(name, None, space, goal, owner)
-        self._context = TrialContext(
+        self._study = Study(name, None, space, goal)
+        context = TrialContext(
             space=space,
             goal=goal,
             source=source,
             execution=Execution(threads=system.usable_threads()),
-            machine=this_machine,
+            machine=machine.describe(),
             address=Address.of(uri, _EXPERIMENT),
-            parent_run_id=self._store.start_study(name, f"**{space.title}**", owner),
+            parent_run_id=self._store.start_study(name, f"**{space.title}**", process_owner()),
             exclusive=exclusive,
+        )
+        self._search = Search(
+            self._study,
+            context,
+            self._store,
+            watch=lambda plan: ProgressWatcher(plan, console),
+            log=lambda _: None,
         )
 
     def enqueue(self, chosen: Mapping[str, Value]) -> None:
         """Enqueue a configuration after the paper's, to be trained before suggested ones."""
-        study = optuna.load_study(study_name=self._name, storage=backend(None))
-        study.enqueue_trial(dict(chosen))
+        self._study.optuna.enqueue_trial(dict(chosen))
 
     def train(self) -> StudyTrial:
         """Train one more trial, from asking the study for it to reporting its result.
@@ -81,14 +80,7 @@ class SuiteStudy:
             RuntimeError: It did not finish.
         """
         before = {trial.number for trial in self._study.trials if trial.counts}
-        search = Search(
-            self._study,
-            self._context,
-            self._store,
-            watch=lambda plan: ProgressWatcher(plan, self._console),
-            log=lambda _: None,
-        )
-        ended = run_trials(search, SearchLimits(len(before) + 1, None))
+        ended = run_trials(self._search, len(before) + 1, None)
         new = [t for t in self._study.trials if t.counts and t.number not in before]
         if ended.exit_status or not new:
             raise RuntimeError(f"the trial did not finish: {ended.error}")

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from mnist_bench.core import files
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.process_identity import current_process
-from mnist_bench.measurement.machine import Machine, machine_id
+from mnist_bench.measurement.machine import Machine
 from mnist_bench.reporting.csv import runs_csv
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RecordedRun, summarise
@@ -20,6 +19,7 @@ from mnist_bench.tracking import bundle, recovery, run_notes
 from mnist_bench.tracking.bundle import Bundle, BundledRun
 from mnist_bench.tracking.mlflow_store import MlflowStore, no_runs_error
 from mnist_bench.tracking.read_run import UnreadableRunError
+from mnist_bench.tracking.recorder import process_owner
 from mnist_bench.tracking.schema import Point
 
 
@@ -85,7 +85,7 @@ def export(
         raise BenchError(
             f"{path} does not end in {bundle.SUFFIX}", f"name it bundle{bundle.SUFFIX}"
         )
-    reader = recovery.open_existing_store(tracking_uri, experiment, machine_id(), log)
+    reader = recovery.open_existing_store(tracking_uri, experiment, log)
     found = list(reader.recorded_runs(query)) if reader else []
     saved = list(_saved_runs(reader, found)) if reader else []
     if not saved:
@@ -217,9 +217,14 @@ def _import_run(store: MlflowStore, bundled: BundledRun, of: Bundle) -> bool:
     # The ids of another machine's store could match a run of this one.
     result, begin_ms = bundle.without_private(bundled.result), bundled.begun_at_ms
     description = f"{run_notes.run_description(result, result.scenario)}\n\nImported from a bundle."
-    owner = current_process(machine_id())
     started = store.start(
-        result, description, owner, machine, at_ms=begin_ms, may_exist=True, is_imported=True
+        result,
+        description,
+        process_owner(),
+        machine,
+        at_ms=begin_ms,
+        may_exist=True,
+        is_imported=True,
     )
     if started.is_complete:
         return False

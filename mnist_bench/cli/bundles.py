@@ -62,13 +62,12 @@ def import_(*, path: Path, tracking_uri: str, experiment: str) -> int:
     The file is checked completely before anything is imported, and nothing in it is executed.
     """
     from mnist_bench.cli import bundle_io
-    from mnist_bench.measurement.machine import machine_id
     from mnist_bench.tracking import recovery, uri
 
     uri.check_uri(tracking_uri, experiment)
     imported = bundle_io.import_(
         path,
-        lambda: recovery.open_store(tracking_uri, experiment, machine_id(), console.warn),
+        lambda: recovery.open_store(tracking_uri, experiment, console.warn),
         click.echo,
     )
     click.echo(f"{imported.new} runs are new, {imported.known} were there already")

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from mnist_bench.cli.console import make_console
 from mnist_bench.cli.options import experiment_option, tracking_uri_option
-from mnist_bench.core.limits import COMPARED_BY
-
-if TYPE_CHECKING:
-    from mnist_bench.cli.compare_table import Key
+from mnist_bench.core.limits import COMPARED_BY, ComparedBy
 
 _EXAMPLES = """\b
 Examples:
@@ -33,7 +28,7 @@ Examples:
 def compare(
     *,
     names: tuple[str, ...],
-    by: Key | None,
+    by: ComparedBy | None,
     tracking_uri: str,
     experiment: str,
     as_json: bool,

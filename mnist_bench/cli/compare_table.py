@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_bench.analysis.comparison import Comparison, Effect, Side, compare, unmatched
+from mnist_bench.analysis.comparison import (
+    Comparison,
+    ComparisonTable,
+    Effect,
+    MachineComparison,
+    compare_recorded,
+    runs_by_property,
+    runs_called,
+)
 from mnist_bench.cli.console import warn
 from mnist_bench.core import formatting
-from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import one_line
-from mnist_bench.core.records import Record
-from mnist_bench.measurement.machine import machine_id
+from mnist_bench.core.limits import ComparedBy
 from mnist_bench.results.run_summary import RecordedRun, summarise
 from mnist_bench.tracking import bundle, recovery
 from mnist_bench.tracking.mlflow_store import MlflowStore, no_runs_error
-
-Key = Literal["machine", "scenario", "tensorflow", "mnist-bench", "precision"]
-
-
-class ComparisonTable(Record):
-    """What `compare --json` prints.
-
-    Attributes:
-        base: Label of the base of the comparison.
-        contrasts: One for each other side and step count.
-        notes: What was not compared.
-    """
-
-    base: str
-    contrasts: tuple[Comparison, ...]
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +43,7 @@ class CompareOptions:
     tracking_uri: str
     experiment: str
     names: tuple[str, ...]
-    by: Key | None
+    by: ComparedBy | None
 
 
 def compare_runs(options: CompareOptions) -> ComparisonTable:
@@ -65,39 +53,26 @@ def compare_runs(options: CompareOptions) -> ComparisonTable:
         BenchError: A name matches nothing, there is only one side, or no side shares a step count
             with the first.
     """
-    base, *others = _sides(options)
-    comparisons = compare(base, others)
-    if not comparisons:
-        raise BenchError(
-            f"no other side has finished runs of a step count of {base.label}",
-            "compare runs of the same scenario",
-            exit_status=EXIT_FAILURE,
-        )
-    return ComparisonTable(
-        base=base.label, contrasts=comparisons, notes=tuple(unmatched(base, others))
-    )
+    return compare_recorded(_runs_by_label(options))
 
 
-def _sides(options: CompareOptions) -> list[Side]:
-    """The sides to compare, the base first."""
+def _runs_by_label(options: CompareOptions) -> dict[str, list[RecordedRun]]:
+    """The runs of each side, oldest first; the base is the first side."""
     files = {
         name: _bundle_runs(Path(name)) for name in options.names if name.endswith(bundle.SUFFIX)
     }
     names = [name for name in options.names if name not in files]
     reader = None
     if names or not files:
-        reader = recovery.open_existing_store(
-            options.tracking_uri, options.experiment, machine_id(), warn
-        )
+        reader = recovery.open_existing_store(options.tracking_uri, options.experiment, warn)
     runs = _recorded_runs(reader) if reader else []
     if not runs and (names or not files):
         raise no_runs_error(options.tracking_uri, options.experiment)
-    named = {name: files.get(name) or _runs_called(runs, name) for name in options.names}
-    if options.by:
-        return _by_key([run for of in named.values() for run in of] if named else runs, options.by)
-    if len(named) < 2:
-        raise BenchError("one name can't be compared", "give a second name, or --by")
-    return [_side(name, of) for name, of in named.items()]
+    named = {name: files.get(name) or runs_called(runs, name) for name in options.names}
+    if options.by is None:
+        return named
+    every_named = [run for of in named.values() for run in of]
+    return runs_by_property(every_named if named else runs, options.by)
 
 
 def _bundle_runs(path: Path) -> list[RecordedRun]:
@@ -123,67 +98,29 @@ def _recorded_runs(reader: MlflowStore) -> list[RecordedRun]:
     return sorted((each for each in found if each.study is None), key=lambda each: each.order)
 
 
-def _machine(each: RecordedRun) -> str:
-    return f"{each.machine or 'machine'} ({(each.run.machine_id or 'without an id')[:8]})"
-
-
-_KEYS: dict[Key, Callable[[RecordedRun], str]] = {
-    "machine": _machine,
-    "scenario": lambda each: each.run.scenario,
-    "tensorflow": lambda each: f"TensorFlow {each.tensorflow or 'of an unknown version'}",
-    "mnist-bench": lambda each: f"mnist-bench {each.mnist_bench or 'of an unknown version'}",
-    "precision": lambda each: each.run.precision,
-}
-
-
-def _by_key(runs: Sequence[RecordedRun], by: Key) -> list[Side]:
-    """One side for each value of the property."""
-    sides: dict[str, list[RecordedRun]] = {}
-    for each in runs:
-        sides.setdefault(_KEYS[by](each), []).append(each)
-    if len(sides) < 2:
-        only = ", ".join(sides) or "none"
-        raise BenchError(
-            f"--by {by}: there is only one to compare ({only})", "record runs of another one"
-        )
-    return [_side(label, of) for label, of in sides.items()]
-
-
-def _runs_called(runs: Sequence[RecordedRun], name: str) -> list[RecordedRun]:
-    found = [each for each in runs if _is_called(each, name)]
-    if not found:
-        known = dict.fromkeys(each.run.scenario for each in runs)
-        raise BenchError(
-            f"no run, scenario or machine is called {name}",
-            f"scenarios here: {', '.join(known)}; `mnist-bench ui` shows run and machine ids",
-        )
-    return found
-
-
-def _is_called(each: RecordedRun, name: str) -> bool:
-    run = each.run
-    if name in (run.scenario, run.run_id):
-        return True
-    return bool(re.fullmatch(r"[0-9a-f]{4,32}", name)) and (run.machine_id or "").startswith(name)
-
-
-def _side(label: str, of: Iterable[RecordedRun]) -> Side:
-    return Side(label, tuple(each.run for each in of))
-
-
 # The table
 
 
 def show(comparison: ComparisonTable, stdout: Console) -> None:
-    """Print a row for each comparison, and the notes about it."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    headers = ("Against it", "Steps", "n", "Train time", "Final accuracy", "Peak RSS")
-    for name in headers:
-        table.add_column(name, justify="left" if name == headers[0] else "right", overflow="fold")
-    for line in comparison.contrasts:
-        table.add_row(*(Text(one_line(cell)) for cell in _cells(line)))
+    """Print a row for each comparison, one for each of its machines, and the notes about it."""
     stdout.print(Text(f"Base: {one_line(comparison.base)}", style="bold"), soft_wrap=True)
-    stdout.print(table)
+    headers = ("Against it", "Steps", "n", "Train time", "Final accuracy", "Peak RSS")
+    stdout.print(_table(headers, map(_cells, comparison.contrasts)))
+    on_machines = [
+        _machine_cells(line, machine) for line in comparison.contrasts for machine in line.machines
+    ]
+    if on_machines:
+        stdout.print(Text("Each machine", style="bold"))
+        of_machines = ("Against it", "Steps", "Machine", "n", "Threads", "Train time", "Peak RSS")
+        stdout.print(_table(of_machines, on_machines))
+        machines = {
+            formatting.machine(each.machine_id): each.machine
+            for line in comparison.contrasts
+            for each in line.machines
+        }
+        for short_id, hardware in machines.items():
+            label = f"{short_id}: {hardware or 'hardware not recorded'}"
+            stdout.print(Text(one_line(label)), soft_wrap=True)
     for line in comparison.contrasts:
         for note in line.notes:
             label = f"{line.other}, {formatting.count(line.other_steps)} steps"
@@ -196,18 +133,51 @@ def show(comparison: ComparisonTable, stdout: Console) -> None:
     )
 
 
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for name in headers:
+        is_words = name in {"Against it", "Machine"}
+        table.add_column(name, justify="left" if is_words else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
+    return table
+
+
 def _cells(line: Comparison) -> tuple[str, ...]:
-    steps = formatting.count(line.other_steps)
-    if line.base_steps != line.other_steps:
-        steps = f"{steps} against {formatting.count(line.base_steps)}"
     return (
         line.other,
-        steps,
+        _steps(line),
         f"{line.other_n} against {line.base_n}",
         _ratio(line.train_seconds),
         _difference(line.final_test_accuracy),
-        formatting.UNKNOWN if line.peak_rss_bytes is None else f"{line.peak_rss_bytes:.2f}",
+        _peak(line.peak_rss_bytes),
     )
+
+
+def _machine_cells(line: Comparison, machine: MachineComparison) -> tuple[str, ...]:
+    threads = formatting.count(machine.other_threads)
+    if machine.base_threads != machine.other_threads:
+        threads = f"{threads} against {formatting.count(machine.base_threads)}"
+    return (
+        line.other,
+        _steps(line),
+        formatting.machine(machine.machine_id),
+        f"{machine.other_n} against {machine.base_n}",
+        threads,
+        _ratio(machine.train_seconds),
+        _peak(machine.peak_rss_bytes),
+    )
+
+
+def _steps(line: Comparison) -> str:
+    steps = formatting.count(line.other_steps)
+    if line.base_steps == line.other_steps:
+        return steps
+    return f"{steps} against {formatting.count(line.base_steps)}"
+
+
+def _peak(ratio: float | None) -> str:
+    return formatting.UNKNOWN if ratio is None else f"{ratio:.2f}"
 
 
 def _ratio(effect: Effect | None) -> str:

@@ -31,7 +31,7 @@ Examples:
   mnist-bench report                   a report of the runs recorded here
   mnist-bench compare table-1 sprint   which is faster, and is it more than noise?
   mnist-bench export mine.zip          recorded runs in one file for `import`
-  mnist-bench join                     run jobs that other machines share
+  mnist-bench join tls://HOST:8786     lend this machine to a cluster
   mnist-bench scenarios                list the scenarios and their expected time
   mnist-bench machine                  is this machine quiet enough to measure?
   mnist-bench ui                       browse the runs in MLflow
@@ -147,10 +147,7 @@ def machine(*, as_json: bool) -> None:
     is_flag=True,
     help="Show the studies in optuna-dashboard instead; needs mnist-bench[dashboard].",
 )
-@storage_option(
-    "With --studies: Optuna database URL of the studies.  "
-    "[env: MNIST_BENCH_STORAGE; default: mlruns/optuna.log]"
-)
+@storage_option
 def ui(tracking_uri: str, port: int | None, storage: str | None, *, studies: bool) -> None:
     """Browse the runs in MLflow's UI, served to this machine only."""
     from mnist_bench.cli.ui import serve, serve_studies

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from mnist_bench.cli import parameter_types
 from mnist_bench.core.limits import DATASET_CHOICES
 from mnist_bench.tracking import uri
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class GroupedCommand(click.Command):
@@ -79,12 +77,21 @@ no_exclusive_option = click.option(
 )
 
 
-def storage_option(help_text: str) -> Callable[[_Command], _Command]:
-    """The `--storage` option, whose help differs by command."""
-    return click.option(
-        "--storage",
-        envvar="MNIST_BENCH_STORAGE",
-        callback=parameter_types.storage,
-        metavar="URL",
-        help=help_text,
-    )
+cluster_option = click.option(
+    "--cluster",
+    metavar="ADDRESS|local[:N]",
+    help="Train on the machines that have joined the Dask scheduler at ADDRESS (tls://HOST:PORT); "
+    "local: on this machine alone; local:N: N trainings at a time, each on its share of the cores.",
+)
+insecure_cluster_option = click.option(
+    "--insecure-cluster",
+    is_flag=True,
+    help="Use a tcp:// address, in a network whose users you trust: a cluster runs what it is "
+    "sent.",
+)
+storage_option = click.option(
+    "--storage",
+    callback=parameter_types.storage,
+    metavar="URL",
+    help="Optuna database of studies.  [default: the journal mlruns/optuna.log]",
+)

@@ -65,7 +65,7 @@ def folder(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 def names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Packaged scenarios and claims that start with `incomplete`, for shell completion."""
-    from mnist_bench.claims.parts import known_names
+    from mnist_bench.claims.declared import known_names
     from mnist_bench.scenarios.scenario import packaged_names
 
     return [name for name in (*packaged_names(), *known_names()) if name.startswith(incomplete)]
@@ -152,11 +152,12 @@ def confirmations(_context: click.Context, _parameter: click.Parameter, number: 
     return number
 
 
-def storage(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
+def storage(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
     """Optuna's URL; refuses a password on the command line, where other users can read it."""
-    source = context.get_parameter_source(parameter.name or "")
-    if url and source is click.core.ParameterSource.COMMANDLINE:
-        uri.refuse_password(url, "--storage", "set MNIST_BENCH_STORAGE")
+    if url:
+        uri.refuse_password(
+            url, "--storage", "keep it in your database's own file, such as ~/.pgpass"
+        )
     return url or None
 
 

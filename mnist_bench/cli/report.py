@@ -15,7 +15,7 @@ from mnist_bench.core.limits import REPORT_FORMATS
 
 _EXAMPLES = """\b
 Examples:
-  mnist-bench report                        all runs of the machine of the newest run
+  mnist-bench report                        all runs, with times of the newest run's machine
   mnist-bench report --format html          only the HTML page
   mnist-bench report --scenario table-1 --since 2026-01-31
   mnist-bench report --image 0 --data DIR   with Figures 1 to 4 for the first test image
@@ -44,7 +44,8 @@ _DAY = click.DateTime(("%Y-%m-%d",))
 @click.option(
     "--machine",
     metavar="ID",
-    help="Report the machine whose id starts with this.  [default: that of the newest run]",
+    help="Report only the machine whose id starts with this.  [default: that of the newest run, "
+    "with accuracies of all machines]",
 )
 @click.option("--since", type=_DAY, metavar="DAY", help="Report only runs from this day on.")
 @click.option("--until", type=_DAY, metavar="DAY", help="Report only runs up to this day.")
@@ -93,8 +94,8 @@ def report(
 ) -> int:
     """Make a report of recorded runs as HTML, Markdown, CSV and JSON.
 
-    The report covers one machine, with a section per scenario. A table compares it with other
-    machines that ran the same scenario.
+    The report has a section per scenario. Times and memory are of one machine; accuracies are
+    pooled over all machines that trained in the same way. A table compares their speeds.
     """
     from mnist_bench.reporting import build, json
     from mnist_bench.tracking import uri

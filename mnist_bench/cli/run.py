@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,15 +13,15 @@ from mnist_bench.cli import parameter_types
 from mnist_bench.cli.console import make_console, report_error, warn
 from mnist_bench.cli.options import (
     GroupedCommand,
+    cluster_option,
     data_option,
     dataset_option,
     experiment_option,
+    insecure_cluster_option,
     no_exclusive_option,
-    storage_option,
     tracking_uri_option,
 )
 from mnist_bench.core.limits import DEVICE_CHOICES, MAX_SEED, MAX_THREADS, PRECISIONS
-from mnist_bench.tracking import uri
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +41,8 @@ Examples:
   mnist-bench run ./mine.toml --dry-run     print the plan and its expected time
   mnist-bench run claims --budget 3h        test the claims of the paper
   mnist-bench run claim-12                  test one claim
-  mnist-bench run --seeds 30 --storage URL  share the jobs with `mnist-bench join`
+  mnist-bench run --seeds 30 --cluster tls://HOST:8786
+                                            on the machines that `mnist-bench join` there
 """
 
 
@@ -49,7 +51,7 @@ _GROUPS = {
         *("seeds", "precision_target", "budget_seconds", "first_seed", "steps", "settings"),
         *("independent", "resume"),
     ),
-    "How": ("threads", "precision", "device", "no_exclusive", "storage"),
+    "How": ("threads", "precision", "device", "no_exclusive", "cluster", "insecure_cluster"),
     "Data": ("data_folder", "dataset"),
     "Recording": ("tracking_uri", "experiment"),
     "Output": ("dry_run", "reports", "price", "as_json"),
@@ -154,10 +156,8 @@ _GROUPS = {
 )
 @click.option("--resume", is_flag=True, help="Skip the step counts that are recorded already.")
 @no_exclusive_option
-@storage_option(
-    "Optuna database through which `mnist-bench join` on other machines shares the jobs.  "
-    "[env: MNIST_BENCH_STORAGE]"
-)
+@cluster_option
+@insecure_cluster_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 def run(
     *,
@@ -168,7 +168,8 @@ def run(
     budget_seconds: float | None,
     price: float | None,
     no_exclusive: bool,
-    storage: str | None,
+    cluster: str | None,
+    insecure_cluster: bool,
     reports: bool,
     dry_run: bool,
     as_json: bool,
@@ -183,7 +184,6 @@ def run(
     """
     from mnist_bench.cli import run_plans
     from mnist_bench.core import locks
-    from mnist_bench.measurement.machine import machine_id
     from mnist_bench.runner.options import (
         RunOptions,
         check_folders,
@@ -204,11 +204,11 @@ def run(
         else parameter_types.repeats(seeds, precision_target, budget_seconds),
         command=parameter_types.shown_command(sys.argv[1:]),
         exclusive=not no_exclusive,
-        storage=None if claims else storage,  # claims are about one machine
+        cluster=cluster,
+        insecure_cluster=insecure_cluster,
         **others,
     )
-    if options.storage:
-        _check_sharing(options, options.storage, stdout, dry_run=dry_run)
+    _check_cluster(options, claims)
     if not dry_run:
         check_folders()
     if claims:
@@ -221,7 +221,9 @@ def run(
         to_text = plans_as_json if as_json else plans_as_text
         click.echo(to_text(remaining_plans(plans, options), options))
         return 0
-    with locks.benchmark_lock(machine_id(), exclusive=options.exclusive, warn=warn) as exclusive:
+    lock = locks.benchmark_lock(exclusive=options.exclusive, warn=warn)
+    # The machines of a cluster take their own locks; this one may be among them.
+    with nullcontext(enter_result=True) if options.is_remote else lock as exclusive:
         options = dataclasses.replace(options, exclusive=exclusive)
         result = run_plans.run_plans(plans, options, console, stdout, reports=reports)
     if as_json:
@@ -231,7 +233,7 @@ def run(
 
 _FIXED_BY_CLAIMS = (
     *("seeds", "first_seed", "precision_target", "steps", "settings", "independent"),
-    *("threads", "precision", "device", "storage"),
+    *("threads", "precision", "device"),
 )
 """Options that the claims set themselves."""
 
@@ -242,7 +244,7 @@ def _claim_numbers(scenarios: tuple[str, ...]) -> tuple[int, ...] | None:
     Raises:
         UsageError: Claims are mixed with scenarios, or with options that they set themselves.
     """
-    from mnist_bench.claims.parts import numbers
+    from mnist_bench.claims.declared import numbers
 
     try:
         claims = numbers(scenarios)
@@ -256,16 +258,19 @@ def _claim_numbers(scenarios: tuple[str, ...]) -> tuple[int, ...] | None:
     return claims
 
 
-def _check_sharing(options: RunOptions, storage: str, stdout: Console, *, dry_run: bool) -> None:
-    """Check that the plan can be shared, and print where."""
-    from mnist_bench.tuning.storage import names
+def _check_cluster(options: RunOptions, claims: tuple[int, ...] | None) -> None:
+    """Check that the request can be trained on its cluster, without connecting."""
+    from mnist_bench.cluster.connect import check_where
 
+    if options.cluster is None:
+        if options.insecure_cluster:
+            raise click.UsageError("--insecure-cluster works only with --cluster")
+        return
+    if claims:
+        raise click.UsageError("--cluster can't be used with claims: they are about one machine")
     if options.repeats:
-        raise click.UsageError("--seeds auto can't be shared: give --seeds a number")
-    if not dry_run:
-        names(storage)  # raises if the database can't be used
-    where = uri.without_credentials(storage)
-    stdout.print(f"a shared plan, in {where}", soft_wrap=True, markup=False)
+        raise click.UsageError("--cluster needs --seeds with a number: it trains them at once")
+    check_where(options.cluster, insecure=options.insecure_cluster)
 
 
 def _claim_options(
@@ -276,7 +281,7 @@ def _claim_options(
     *,
     reports: bool,
 ) -> ClaimOptions:
-    from mnist_bench.claims.parts import BUDGET_SECONDS
+    from mnist_bench.claims.declared import BUDGET_SECONDS
     from mnist_bench.claims.planning import ClaimOptions
 
     budget = BUDGET_SECONDS if budget_seconds is None else budget_seconds

@@ -7,6 +7,7 @@ import datetime as dt
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -20,7 +21,7 @@ from mnist_bench.reporting import json, terminal
 from mnist_bench.reporting.files import write_reports
 from mnist_bench.reporting.model import ReportSection
 from mnist_bench.results.run import RunResult
-from mnist_bench.results.run_summary import summarise
+from mnist_bench.results.run_summary import RunSummary, summarise
 from mnist_bench.runner import executor, process, resume, time_estimates
 from mnist_bench.runner.executor import Outcome
 from mnist_bench.runner.options import REPORTS, RunOptions
@@ -28,10 +29,12 @@ from mnist_bench.runner.plan import TrainingJob, TrainingPlan
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.runner.resume import Remaining
 from mnist_bench.runner.seeds import SeedCount
-from mnist_bench.runner.work_context import WorkContext
 from mnist_bench.tracking import recovery
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address
+
+if TYPE_CHECKING:
+    from mnist_bench.cluster.connect import Cluster
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ class CommandResult:
         document_json: The JSON document with the runs of all scenarios.
         exit_status: 0; 1 if a run failed; or the exit status of an interruption.
         error: An error outside the trainings, e.g. of a report; None if there was none.
+        runs: The runs of all scenarios.
     """
 
     document_json: str
     exit_status: int
     error: BenchError | None
+    runs: tuple[RunSummary, ...] = ()
 
 
 def run_plans(
@@ -68,19 +73,45 @@ def run_plans(
         stdout: For tables.
         reports: Whether report files are written.
     """
+    if options.cluster is None:
+        return _run_plans(plans, options, console, stdout, reports=reports)
+    from mnist_bench.cluster.connect import open_cluster
+
+    with open_cluster(
+        options.cluster,
+        list({plan.source.digest: plan.source for plan in plans}.values()),
+        insecure=options.insecure_cluster,
+        exclusive=options.exclusive,
+    ) as cluster:
+        return _run_plans(plans, options, console, stdout, reports=reports, cluster=cluster)
+
+
+def _run_plans(
+    plans: Sequence[TrainingPlan],
+    options: RunOptions,
+    console: Console,
+    stdout: Console,
+    *,
+    reports: bool,
+    cluster: Cluster | None = None,
+) -> CommandResult:
     described = machine.describe()
-    open_store = _store_opener(options, described, console)
+    open_store = _store_opener(options, console)
     to_train = [_remaining(plan, options, described, open_store) for plan in plans]
-    if options.precision == "bfloat16" and any(remaining.plan.jobs for remaining in to_train):
+    measures_speedup = options.precision == "bfloat16" and not cluster  # whose workers measure it
+    if measures_speedup and any(remaining.plan.jobs for remaining in to_train):
         to_train = _with_speedup(to_train, console)
     results: list[RunResult] = []
     errors: list[BenchError] = []
     exit_status = 0
     for remaining in to_train:
-        first = remaining is to_train[0]
-        outcome = _train(
-            remaining, options, described, open_store, console, stdout=stdout, first=first
-        )
+        if cluster:
+            outcome = _train_on_cluster(cluster, remaining, options, open_store, console)
+        else:
+            first = remaining is to_train[0]
+            outcome = _train(
+                remaining, options, described, open_store, console, stdout=stdout, first=first
+            )
         results += outcome.results
         errors += [outcome.error] if outcome.error else []
         try:
@@ -98,8 +129,8 @@ def run_plans(
     if any(run.status != "finished" for run in results):
         exit_status = exit_status or EXIT_FAILURE
     runs = summarise(results)
-    document = table1.document(described, runs, table1.reference_for(runs))
-    return CommandResult(json.to_json(document), exit_status, errors[0] if errors else None)
+    document = table1.document(described, runs, table1.reference_for(runs, described.machine_id))
+    return CommandResult(json.to_json(document), exit_status, errors[0] if errors else None, runs)
 
 
 def _with_speedup(to_train: Sequence[Remaining], console: Console) -> list[Remaining]:
@@ -136,9 +167,7 @@ def _speedup_text(speedup: float) -> Text:
     )
 
 
-def _store_opener(
-    options: RunOptions, described: Machine, console: Console
-) -> Callable[[], MlflowStore]:
+def _store_opener(options: RunOptions, console: Console) -> Callable[[], MlflowStore]:
     """A function that opens the store once, and recovers runs that earlier commands left there."""
 
     @functools.cache
@@ -146,7 +175,6 @@ def _store_opener(
         return recovery.open_store(
             options.tracking_uri,
             options.experiment,
-            described.machine_id,
             lambda line: console.print(Text(line), soft_wrap=True),
         )
 
@@ -159,9 +187,15 @@ def _remaining(
     described: Machine,
     open_store: Callable[[], MlflowStore],
 ) -> Remaining:
-    if not options.resume or options.storage:  # shares.py finds what is missing of a shared plan
+    if not options.resume:
         return Remaining(plan)
-    return resume.remaining_of(plan, described, open_store(), repeat_invalid=options.repeat_invalid)
+    return resume.remaining_of(
+        plan,
+        described,
+        open_store(),
+        repeat_invalid=options.repeat_invalid,
+        any_machine=options.is_remote,
+    )
 
 
 def _train(
@@ -175,13 +209,6 @@ def _train(
     first: bool,
 ) -> Outcome:
     """Train the remaining jobs of a plan; the outcome includes its earlier runs."""
-    if options.storage:
-        try:
-            return _train_shared(
-                remaining.plan, options, described, open_store(), console=console, stdout=stdout
-            )
-        except BenchError as error:
-            return Outcome((), error.exit_status, error)
     if options.repeats:
         stdout.print(Text(f"{remaining.plan.name}: seeds {options.repeats}"), soft_wrap=True)
     seed_count = SeedCount(options.repeats)
@@ -204,41 +231,35 @@ def _train(
     return dataclasses.replace(outcome, results=remaining.joined(outcome.results))
 
 
-def _train_shared(
-    plan: TrainingPlan,
+def _train_on_cluster(
+    cluster: Cluster,
+    remaining: Remaining,
     options: RunOptions,
-    described: Machine,
-    store: MlflowStore,
-    *,
+    open_store: Callable[[], MlflowStore],
     console: Console,
-    stdout: Console,
 ) -> Outcome:
-    """Work on a shared plan with other machines; the outcome has the runs trained here."""
-    from mnist_bench.cluster import shares  # loads Optuna
+    """Train the remaining jobs of a plan on a cluster; the outcome includes its earlier runs."""
+    from mnist_bench.cluster.leader import Leader, run_plan
+    from mnist_bench.cluster.progress import ClusterProgress
 
-    def log(line: str) -> None:
-        stdout.print(Text(line), soft_wrap=True)
-
-    queue = shares.share(plan, options, store)
-    log(f"{plan.name} is shared as {queue.plan.study}: other machines can `mnist-bench join` it")
-    context = WorkContext(
-        machine=described,
-        source=plan.source,
-        execution=plan.jobs[0].execution,
-        store=store,
-        address=Address.of(options.tracking_uri, options.experiment),
-        exclusive=options.exclusive,
-        watch=lambda training: ProgressWatcher(training, console),
-        log=log,
+    leader = Leader(
+        cluster,
+        Address.of(options.tracking_uri, options.experiment),
+        open_store,
+        device=options.device,
+        every_core=options.threads is None and remaining.plan.scenario.threads is None,
     )
-    return shares.run_shares(queue, context)
+    with ClusterProgress(remaining.plan, console) as progress:
+        outcome = run_plan(leader, remaining.plan, progress)
+    return dataclasses.replace(outcome, results=remaining.joined(outcome.results))
 
 
 def _section_of(
     plan: TrainingPlan, outcome: Outcome, described: Machine, command: str
 ) -> ReportSection:
     runs = summarise(outcome.results)
-    rows = table1.rows(runs, table1.reference_for(runs))
+    reference = table1.reference_for(runs, described.machine_id)
+    rows = table1.rows(runs, reference, described.machine_id)
     return ReportSection(
         title=plan.scenario.title,
         scenario=plan.name,
@@ -246,7 +267,9 @@ def _section_of(
         created=dt.datetime.now().astimezone().date().isoformat(),
         document=table1.document_of(described, runs, rows),
         rows=rows,
-        system_state=system_state_of(outcome.results),
+        system_state=system_state_of(
+            [run for run in outcome.results if run.machine_id == described.machine_id]
+        ),
     )
 
 

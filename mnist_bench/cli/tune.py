@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,9 +14,11 @@ from mnist_bench.cli import parameter_types
 from mnist_bench.cli.console import make_console, report_error, warn
 from mnist_bench.cli.options import (
     GroupedCommand,
+    cluster_option,
     data_option,
     dataset_option,
     experiment_option,
+    insecure_cluster_option,
     no_exclusive_option,
     storage_option,
     tracking_uri_option,
@@ -28,6 +32,15 @@ from mnist_bench.core.limits import (
     REPEATS,
 )
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mnist_bench.tracking.mlflow_store import MlflowStore
+    from mnist_bench.tracking.spool import Address
+    from mnist_bench.tuning.options import StudySetup, TuneOptions
+    from mnist_bench.tuning.search import Trainer
+    from mnist_bench.tuning.tune import ClusterTraining
+
 # Modules that import heavy libraries are imported inside the command: `--help` must be fast.
 
 _TUNE_EXAMPLES = """\b
@@ -37,6 +50,8 @@ Examples:
   mnist-bench tune --objective time-to-accuracy --timeout 2h
   mnist-bench tune --objective pareto --max-memory 900M
   mnist-bench tune --study mine --resume    continue a study
+  mnist-bench tune --cluster tls://HOST:8786
+                                            one trial at a time on each joined machine
 """
 
 
@@ -44,7 +59,7 @@ _GROUPS = {
     "What to search": ("space", "objective", "max_memory_bytes", "max_seconds"),
     "How": (
         *("trials", "timeout_seconds", "workers", "finalists", "confirm", "no_exclusive"),
-        *("storage", "study", "resume"),
+        *("cluster", "insecure_cluster", "storage", "study", "resume"),
     ),
     "Data": ("data_folder", "dataset"),
     "Recording": ("tracking_uri", "experiment"),
@@ -102,7 +117,7 @@ _GROUPS = {
     default=1,
     show_default=True,
     metavar="N",
-    help="Processes that train trials in parallel, each on its share of the cores.",
+    help="Trials to train at the same time, each on its share of the cores.",
 )
 @click.option(
     "--finalists",
@@ -123,9 +138,7 @@ _GROUPS = {
     help="Fresh seeds on which to compare the winner with the paper's configuration on the test "
     "split; at least 2, or 0 to evaluate no test image.",
 )
-@storage_option(
-    "Optuna database of the study.  [env: MNIST_BENCH_STORAGE; default: mlruns/optuna.log]"
-)
+@storage_option
 @click.option("--study", metavar="NAME", help="Name of the study.  [default: space and objective]")
 @click.option("--resume", is_flag=True, help="Continue an existing study.")
 @data_option
@@ -134,29 +147,94 @@ _GROUPS = {
 @experiment_option
 @no_exclusive_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
-def tune(*, no_exclusive: bool, as_json: bool, **others: Any) -> int:
+@cluster_option
+@insecure_cluster_option
+def tune(
+    *,
+    no_exclusive: bool,
+    as_json: bool,
+    cluster: str | None,
+    insecure_cluster: bool,
+    **others: Any,
+) -> int:
     """Search hyperparameters with Optuna, and confirm the winner on fresh seeds.
 
     Trials use the training and validation images only. The winner is chosen first, and then
     compared with the paper's configuration on the test images, on fresh seeds.
     """
+    from mnist_bench.cluster.connect import check_where, local_workers
     from mnist_bench.core import locks
-    from mnist_bench.measurement.machine import machine_id
     from mnist_bench.reporting import study_files
     from mnist_bench.runner.options import check_folders
-    from mnist_bench.tuning import search
     from mnist_bench.tuning.options import TuneOptions, check_options
+    from mnist_bench.tuning.tune import tune as search_and_confirm
 
     console = make_console(stderr=True)
     stdout = make_console(stderr=as_json)  # with --json, standard output has the document only
     options = TuneOptions(
         command=parameter_types.shown_command(sys.argv[1:]), exclusive=not no_exclusive, **others
     )
+    where = _cluster(cluster, options.workers)
+    if where:
+        check_where(where, insecure=insecure_cluster)
     check_folders()
     setup = check_options(options, console)
-    with locks.benchmark_lock(machine_id(), exclusive=options.exclusive, warn=warn) as exclusive:
-        options = dataclasses.replace(options, exclusive=exclusive)
-        result = search.tune(setup, options, console, stdout, study_files.write)
+    with contextlib.ExitStack() as stack:
+        if where is None or local_workers(where):  # else it trains on other machines only
+            exclusive = stack.enter_context(
+                locks.benchmark_lock(exclusive=options.exclusive, warn=warn)
+            )
+            options = dataclasses.replace(options, exclusive=exclusive)
+        training = None
+        if where:
+            training = stack.enter_context(
+                _cluster_training(where, setup, options, stdout, insecure=insecure_cluster)
+            )
+        result = search_and_confirm(
+            setup, options, console, stdout, study_files.write, cluster=training
+        )
     if as_json:
         click.echo(result.document_json, nl=False)
     return report_error(result.error, result.exit_status)
+
+
+def _cluster(cluster: str | None, workers: int) -> str | None:
+    """The cluster with its number of workers.
+
+    Raises:
+        UsageError: Both options give one.
+    """
+    if cluster == "local" and workers > 1:
+        return f"local:{workers}"
+    if cluster is not None and workers > 1:
+        raise click.UsageError(
+            f"--workers {workers} can't be used with --cluster {cluster}, whose machines train one "
+            "trial each"
+        )
+    return cluster
+
+
+@contextlib.contextmanager
+def _cluster_training(
+    where: str, setup: StudySetup, options: TuneOptions, stdout: Console, *, insecure: bool
+) -> Iterator[ClusterTraining]:
+    """Connect to a cluster and wait for its machines."""
+    from mnist_bench.cluster.connect import local_workers, open_cluster
+    from mnist_bench.cluster.leader import Leader, train_one
+    from mnist_bench.tuning.tune import ClusterTraining
+
+    def log(line: str) -> None:
+        stdout.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    with open_cluster(
+        where, [setup.source], insecure=insecure, exclusive=options.exclusive
+    ) as cluster:
+
+        def trainer(address: Address, store: MlflowStore) -> Trainer:
+            leader = Leader(cluster, address, lambda: store)
+            return lambda plan, watcher, prune, stop: train_one(
+                leader, plan, watcher, prune=prune, stop=stop
+            )
+
+        machines = cluster.wait_for_workers(setup.source, log)
+        yield ClusterTraining(trainer, machines, is_here=local_workers(where) is not None)

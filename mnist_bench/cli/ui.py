@@ -17,7 +17,6 @@ import psutil
 
 from mnist_bench.core import signals
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
-from mnist_bench.measurement import machine
 from mnist_bench.tracking import recovery, uri
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address
@@ -101,14 +100,13 @@ class _QuietHandler(WSGIRequestHandler):
 
 def _recover(tracking_uri: str, database: Path | None, log: Callable[[str], None]) -> None:
     """Recover runs of processes that died; MLflow is loaded only if there are any."""
-    machine_id = machine.machine_id()
     address_uri = uri.without_credentials(tracking_uri)
-    experiments = recovery.experiments_with_spools(address_uri, machine_id)
+    experiments = recovery.experiments_with_spools(address_uri)
     if database is not None:
         experiments |= uri.experiments_with_owned_runs(database)
     for experiment in sorted(experiments):
         address = Address(tracking_uri=address_uri, experiment=experiment)
-        recovery.recover(MlflowStore(tracking_uri, experiment), address, machine_id, log)
+        recovery.recover(MlflowStore(tracking_uri, experiment), address, log)
 
 
 def _serve(tracking_uri: str, port: int) -> None:

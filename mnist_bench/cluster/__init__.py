@@ -1,4 +1,5 @@
-"""Several machines that work on one plan or study.
+"""Many machines: trainings as jobs of a Dask cluster; the leader alone records them.
 
-Start with join.py.
+Start with leader.py, then tasks.py. `distributed`, the extra `cluster`, is imported inside
+functions and by worker_setup.py.
 """

@@ -1,39 +1,26 @@
-"""Orchestration of `mnist-bench join`: this machine works on shared plans and studies."""
+"""Orchestration of `mnist-bench join`: this machine trains for a cluster until it is stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
-
-from mnist_bench.cluster import optuna_queue, shares
-from mnist_bench.cluster.optuna_queue import PlanQueue
-from mnist_bench.core.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_TERMINATED,
-    EXIT_USAGE,
-    BenchError,
-)
-from mnist_bench.core.limits import DatasetChoice
-from mnist_bench.data import mnist
+from mnist_bench.cluster.connect import CONNECT_SECONDS, answering, connected, needed_images
+from mnist_bench.core import signals
+from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
+from mnist_bench.core.formatting import counted
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import machine, system
-from mnist_bench.runner import process
-from mnist_bench.runner.executor import Outcome
-from mnist_bench.runner.options import base_execution, execution_for
-from mnist_bench.runner.progress import ProgressWatcher
-from mnist_bench.runner.work_context import WorkContext
-from mnist_bench.scenarios import scenario
-from mnist_bench.scenarios.execution import Execution
-from mnist_bench.tracking import recovery, uri
-from mnist_bench.tracking.recorder import WarnOnce
-from mnist_bench.tracking.spool import Address
-from mnist_bench.tuning import open_study, storage
-from mnist_bench.tuning.open_study import JoinableStudy
+
+if TYPE_CHECKING:
+    from mnist_bench.cluster.worker_setup import Site
+
+_LEAVE_SECONDS = 5.0
+"""How long the scheduler may take to give this machine's work to others."""
 
 
 @dataclass(frozen=True)
@@ -41,265 +28,111 @@ class JoinOptions:
     """Options of `mnist-bench join`.
 
     Attributes:
-        storage: Optuna's URL, where plans and studies are shared.
-        study: Name of a plan or study; None takes every unfinished one, the oldest first.
-        data_folder: Folder of the user's IDX files.
-        tracking_uri: The store that all machines record to.
-        exclusive: Whether to lock out other benchmarks of this user.
+        address: Of the scheduler.
+        data_folder: Folder with MNIST's IDX files; None looks for them, or downloads them.
+        insecure: Whether an address without encryption may be used in a network.
+        exclusive: Whether other benchmarks of this user are locked out.
     """
 
-    storage: str
-    study: str | None
+    address: str
     data_folder: Path | None
-    tracking_uri: str
-    exclusive: bool = True
+    insecure: bool
+    exclusive: bool
 
 
-@dataclass(frozen=True)
-class _JoinedPlan:
-    """A shared plan of `mnist-bench run`."""
+def join(options: JoinOptions, log: Callable[[str], None], *, show_progress: bool = False) -> int:
+    """Train for the cluster; returns the exit status of the interruption that ended it.
 
-    queue: PlanQueue
-
-    @property
-    def title(self) -> str:
-        """Title of its scenario or space."""
-        return scenario.from_text(self.queue.plan.scenario, self.queue.plan.study).title
-
-    @property
-    def requirements(self) -> _Requirements:
-        """What this machine needs to work on it."""
-        plan = self.queue.plan
-        return _Requirements(
-            plan.study,
-            plan.dataset,
-            plan.dataset_digest,
-            plan.experiment,
-            self.queue.store_run_id,
-        )
-
-    @property
-    def has_work(self) -> bool:
-        """Whether shares are waiting or running."""
-        counts = self.queue.refresh()
-        return bool(counts.waiting or counts.running)
-
-    @property
-    def execution(self) -> Execution:
-        """Execution settings on this machine, with the measured speed-up of bfloat16 if used."""
-        plan = self.queue.plan
-        plan_scenario = scenario.from_text(plan.scenario, plan.study)
-        base = base_execution(plan.threads, plan.precision, plan.device)
-        execution = execution_for(plan_scenario, base, base.threads)
-        if execution.precision != "bfloat16":
-            return execution
-        speedup = process.probe(execution).bfloat16_speedup
-        return execution.model_copy(update={"bfloat16_speedup": speedup})
-
-    def run(self, here: WorkContext) -> Outcome:
-        """Train shares until none is left."""
-        return shares.run_shares(self.queue, here)
-
-
-@dataclass(frozen=True)
-class _JoinedStudy:
-    """A shared study of `mnist-bench tune`."""
-
-    joinable: JoinableStudy
-
-    @property
-    def title(self) -> str:
-        """Title of its scenario or space."""
-        return self.joinable.spec.space.title
-
-    @property
-    def requirements(self) -> _Requirements:
-        """What this machine needs to work on it."""
-        search = self.joinable.search
-        return _Requirements(
-            self.joinable.name,
-            search.dataset,
-            search.dataset_digest,
-            search.experiment,
-            self.joinable.run_id,
-        )
-
-    @property
-    def has_work(self) -> bool:
-        """Whether trials are requested."""
-        return self.joinable.search.is_open
-
-    @property
-    def execution(self) -> Execution:
-        """Execution settings on this machine: all cores."""
-        return Execution(threads=system.usable_threads())
-
-    def run(self, here: WorkContext) -> Outcome:
-        """Train trials until no more are requested."""
-        return open_study.run_shared_trials(self.joinable, here)
-
-
-@dataclass(frozen=True)
-class _Requirements:
-    """What a machine needs to work on a shared plan or study.
-
-    Attributes:
-        name: Of the plan or study.
-        dataset: Name of the images.
-        dataset_digest: Digest of the images.
-        experiment: Name of the MLflow experiment.
-        run_id: Its MLflow run, which identifies the store that all machines record to.
-    """
-
-    name: str
-    dataset: str
-    dataset_digest: str
-    experiment: str
-    run_id: str | None
-
-
-def unfinished(options: JoinOptions, warn_once: WarnOnce) -> dict[str, _JoinedPlan | _JoinedStudy]:
-    """Unfinished plans and studies by name, the oldest first.
+    A scheduler that gave this machine up, e.g. because it slept, is joined again.
 
     Args:
-        warn_once: Warns about each that is skipped because another version shares it.
+        options: The options.
+        log: Gets a line as the machine joins, and as each training begins and ends.
+        show_progress: Whether a download shows a progress bar on standard error.
 
     Raises:
-        BenchError: The storage can't be used, or the requested plan or study is missing or of
-            another version.
+        BenchError: The address can't be used, nobody answers there, it is used by other versions
+            or for other images, or the scheduler went away.
     """
-    stored = storage.attributes(options.storage)
-    names = [name for name, attributes in stored.items() if _is_shared(attributes)]
-    if options.study is not None and options.study not in names:
-        raise BenchError(
-            f"no shared plan or study is called {options.study} in "
-            f"{uri.without_credentials(options.storage)}",
-            f"existing ones: {', '.join(names)}" if names else "there are none",
-        )
-    found: dict[str, _JoinedPlan | _JoinedStudy] = {}
-    for name in [options.study] if options.study else names:
-        try:
-            shared = _open(name, stored[name], options)
-        except BenchError as error:
-            _skip(name, error, options, warn_once)
-            continue
-        if shared.has_work:
-            found[name] = shared
-    return found
+    needed = _needed_images(options)
+    from mnist_bench.cluster.worker_setup import Site, find_sources  # loads Dask
 
-
-def _is_shared(attributes: Mapping[str, Any]) -> bool:
-    return optuna_queue.is_plan(attributes) or open_study.is_joinable(attributes)
-
-
-def _open(
-    name: str, attributes: Mapping[str, Any], options: JoinOptions
-) -> _JoinedPlan | _JoinedStudy:
-    if optuna_queue.is_plan(attributes):
-        return _JoinedPlan(PlanQueue.open(name, options.storage))
-    return _JoinedStudy(JoinableStudy.from_attributes(name, options.storage, attributes))
-
-
-def _skip(name: str, error: BenchError, options: JoinOptions, warn_once: WarnOnce) -> None:
-    """Skip a plan or study that this machine can't work on, unless it was requested by name.
-
-    Raises:
-        BenchError: It was requested by name, or something failed.
-    """
-    if options.study is not None or error.exit_status != EXIT_USAGE:
-        raise error
-    warn_once(name, f"{name} is skipped: {error}")
-
-
-def run_shared(
-    options: JoinOptions, console: Console, log: Callable[[str], None], warn_once: WarnOnce
-) -> Outcome:
-    """Work on every plan and study until nothing is left, including those shared meanwhile.
-
-    Args:
-        console: For progress and warnings.
-        log: Gets lines about the work, which may contain any characters.
-        warn_once: Warns about each plan or study that is skipped.
-
-    Returns:
-        What was trained here, and the first failure or reason for skipping.
-
-    Raises:
-        BenchError: A server does not answer; or, for a plan or study requested by name, the images
-            are missing, the store is another one, or times of different machines would be compared.
-    """
-    visited: set[str] = set()
-    worst = Outcome(())
-    while remaining := {
-        n: each for n, each in unfinished(options, warn_once).items() if n not in visited
-    }:
-        name, joined = next(iter(remaining.items()))
-        visited.add(name)
-        log(f"{name}: {joined.title}")
-        try:
-            outcome = joined.run(_work_context(joined, options, console, log))
-        except BenchError as error:
-            _skip(name, error, options, warn_once)
-            outcome = Outcome((), error.exit_status, error)
-        else:
-            if outcome.exit_status and _must_stop(name, outcome, options, warn_once):
-                return outcome
-        worst = worst if worst.exit_status else outcome
-    if not worst.exit_status:
-        log("nothing is left to do")
-    return worst
-
-
-def _must_stop(name: str, outcome: Outcome, options: JoinOptions, warn_once: WarnOnce) -> bool:
-    """Whether to stop after a failure: interrupted, or the plan or study is still unfinished."""
-    stopped = outcome.exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}
-    return stopped or name in unfinished(options, warn_once)
-
-
-def _work_context(
-    joined: _JoinedPlan | _JoinedStudy,
-    options: JoinOptions,
-    console: Console,
-    log: Callable[[str], None],
-) -> WorkContext:
-    requirements, described = joined.requirements, machine.describe()
-    uri.check_uri(options.tracking_uri, requirements.experiment)
-    store = recovery.open_store(
-        options.tracking_uri, requirements.experiment, described.machine_id, log
-    )
-    shares.check_shared_store(requirements.name, requirements.run_id, store)
-    return WorkContext(
-        machine=described,
-        source=_source(requirements, options, console),
-        execution=joined.execution,
-        store=store,
-        address=Address.of(options.tracking_uri, requirements.experiment),
+    sources = find_sources(options.data_folder, log, show_progress=show_progress)
+    _check_images(options.address, needed, sources)
+    site = Site(
+        machine=machine.describe(),
+        sources=sources,
         exclusive=options.exclusive,
-        watch=lambda training: ProgressWatcher(training, console),
         log=log,
+        threads=system.usable_threads(),
     )
+    names = ", ".join(sorted(source.name for source in sources.values()))
+    cores = counted(site.threads, "core")
+    joined = f"joined {options.address} with {cores} and the images of {names}; Ctrl-C leaves"
+    while True:
+        status = asyncio.run(_serve(options.address, site, lambda: log(joined)))  # noqa: B023
+        if status:
+            return status
+        try:
+            _check_images(options.address, _needed_images(options), sources)
+        except BenchError as error:
+            if error.exit_status == EXIT_USAGE:
+                raise
+            raise BenchError(
+                f"the scheduler at {options.address} went away",
+                "join again when it is back",
+                exit_status=EXIT_FAILURE,
+            ) from error
+        joined = f"{options.address} had given this machine up: joined again"
 
 
-def _source(requirements: _Requirements, options: JoinOptions, console: Console) -> Source:
-    """Find the required images.
+def _needed_images(options: JoinOptions) -> list[dict[str, str]]:
+    with (
+        connected(options.address, insecure=options.insecure) as client,
+        answering(options.address),
+    ):
+        return needed_images(client)
 
-    Raises:
-        BenchError: They are missing, or this machine has other ones.
-    """
 
-    def warn(line: str) -> None:
-        console.print(Text(line, style="bold yellow"), soft_wrap=True)
-
-    known: dict[str, DatasetChoice] = {each: each for each in get_args(DatasetChoice)}
-    source = mnist.find(
-        known.get(requirements.dataset, "auto"),
-        options.data_folder,
-        log=warn,
-        show_progress=console.is_terminal,
-    )
-    if source.digest != requirements.dataset_digest:
+def _check_images(address: str, needed: list[dict[str, str]], sources: dict[str, Source]) -> None:
+    missing = next((images for images in needed if images["digest"] not in sources), None)
+    if missing:
         raise BenchError(
-            f"{requirements.name} needs {requirements.dataset}, but this machine has other images",
+            f"{address} trains on {missing['name']} now, and this machine has other images",
             "set --data DIR or MNIST_BENCH_DATA to a folder with the same images",
         )
-    return source
+
+
+async def _serve(address: str, site: Site, joined: Callable[[], None]) -> int:
+    """Train until interrupted, or until the scheduler ends it; returns the exit status, or 0.
+
+    Raises:
+        BenchError: The scheduler does not answer.
+    """
+    from distributed import Worker
+
+    from mnist_bench.cluster.worker_setup import worker_options
+
+    loop, stopped, status = asyncio.get_running_loop(), asyncio.Event(), 0
+
+    def stop(exit_status: int) -> None:
+        nonlocal status
+        status = exit_status
+        loop.call_soon_threadsafe(stopped.set)
+
+    with signals.on_interrupt(stop):
+        worker = Worker(address, death_timeout=CONNECT_SECONDS, **worker_options(site))
+        with answering(address):
+            await worker
+        joined()
+        ends = [asyncio.create_task(each) for each in (stopped.wait(), worker.finished())]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if status:
+            # First its work goes to others, then the training process is killed; the other way
+            # round it would count as failed.
+            with suppress(Exception):  # the scheduler may be gone
+                await asyncio.wait_for(worker.close_gracefully(), _LEAVE_SECONDS)
+        await worker.close()
+        for each in ends:
+            each.cancel()
+    return status

@@ -69,6 +69,11 @@ def steps(formatted: str) -> str:
     return "1 step" if formatted == "1" else f"{formatted} steps"
 
 
+def machine(machine_id: str | None) -> str:
+    """The beginning of a machine's id."""
+    return UNKNOWN if machine_id is None else machine_id[:8]
+
+
 def percent(share: float | None) -> str:
     """A share as `3.4%`."""
     return UNKNOWN if share is None else f"{share:.1%}"

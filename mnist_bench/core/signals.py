@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
+
+from mnist_bench.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -62,8 +64,12 @@ def deliver(number: signal.Signals) -> None:
 def defer_signals() -> Iterator[None]:
     """Defer signals until the end of the context; a second signal raises immediately.
 
-    Otherwise a run could be created in MLflow without being remembered, or stay RUNNING.
+    Otherwise a run could be created in MLflow without being remembered, or stay RUNNING. Does
+    nothing in other threads than the main one, where no signal arrives.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     received: list[int] = []
 
     def remember(number: int, _frame: object) -> None:
@@ -80,6 +86,26 @@ def defer_signals() -> Iterator[None]:
             signal.signal(number, previous)
     if received:
         _raise(received[0])
+
+
+@contextmanager
+def on_interrupt(call: Callable[[int], None]) -> Iterator[None]:
+    """Call a function with the exit status on Ctrl-C and SIGTERM; a second signal raises."""
+    received: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        if received:
+            _raise(number)
+        received.append(number)
+        call(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
+
+    numbers = _not_ignored((signal.SIGINT, *_TERMINATING))
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _not_ignored(numbers: tuple[signal.Signals, ...]) -> list[signal.Signals]:

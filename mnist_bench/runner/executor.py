@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mnist_bench.core import retry, signals
+from mnist_bench.core import signals
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
-from mnist_bench.core.process_identity import current_process
 from mnist_bench.core.signals import Terminated
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results import protocol
@@ -19,7 +19,7 @@ from mnist_bench.runner.plan import TrainingJob, TrainingPlan, planned_runs
 from mnist_bench.runner.process import WorkerProcess
 from mnist_bench.tracking import spool
 from mnist_bench.tracking.mlflow_store import MlflowStore
-from mnist_bench.tracking.recorder import Recorder, Recorders, WarnOnce, now_ms
+from mnist_bench.tracking.recorder import Recorder, Recorders, WarnOnce, now_ms, process_owner
 from mnist_bench.tracking.spool import Address, Header
 
 SHARED_PHASES: tuple[PhaseName, ...] = ("import", "data", "other")
@@ -34,11 +34,13 @@ class Outcome:
         results: Every run that was started, in the plan's order.
         exit_status: 0, or the exit status of what ended the plan early.
         error: An error outside the trainings, e.g. of the store; None if there was none.
+        machine: The machine of the last job; None for this one.
     """
 
     results: tuple[RunResult, ...]
     exit_status: int = 0
     error: BenchError | None = None
+    machine: Machine | None = None
 
 
 class Watcher(Protocol):
@@ -73,6 +75,43 @@ class _Pruned(Exception):  # noqa: N818  # no error
     """The pruner ended the training."""
 
 
+class Stop:
+    """Ends trainings that run in threads, where no signal arrives.
+
+    Attributes:
+        exit_status: 0, or the status of the interruption.
+    """
+
+    def __init__(self) -> None:
+        self.exit_status = 0
+        self._enders: set[Callable[[], None]] = set()
+        self._lock = threading.RLock()  # a signal handler may interrupt its own thread
+
+    def __call__(self, exit_status: int) -> None:
+        """End the running trainings, and let none begin."""
+        with self._lock:
+            self.exit_status = exit_status
+            for end in tuple(self._enders):
+                end()
+
+    def add(self, end: Callable[[], None]) -> None:
+        """Call `end` when stopped; at once if that has happened."""
+        with self._lock:
+            self._enders.add(end)
+            if self.exit_status:
+                end()
+
+    def remove(self, end: Callable[[], None]) -> None:
+        """Forget `end`."""
+        with self._lock:
+            self._enders.discard(end)
+
+
+def reason_of(exit_status: int) -> str:
+    """Why a run was killed, in a word."""
+    return "interrupted" if exit_status == EXIT_INTERRUPTED else "terminated"
+
+
 def execute(
     plan: TrainingPlan,
     machine: Machine,
@@ -85,7 +124,7 @@ def execute(
     prune: Callable[[], str | None] = never_pruned,
     exclusive: bool = True,
     opens_store: bool = True,
-    retry_seconds: float = 0.0,
+    stop: Stop | None = None,
 ) -> Outcome:
     """Train every job of a plan, each in its own process, and record its runs.
 
@@ -106,12 +145,12 @@ def execute(
             end the training now, or None.
         exclusive: Whether other benchmarks of this user were locked out.
         opens_store: Whether the first call of `open_store` opens the store.
-        retry_seconds: How long to retry a failing store after the last job.
+        stop: Ends the plan from another thread; its trainings are then killed.
     """
     recorders = Recorders()
-    context = _Context(plan, recorders, open_store, watcher, prune)
+    context = _Context(plan, recorders, open_store, watcher, prune, stop or Stop())
     warn = WarnOnce(watcher.warned)
-    owner = current_process(machine.machine_id)
+    owner = process_owner()
     seed: int | None = None
     for job in plan.jobs:
         if job.seed != seed and enough((*earlier, *recorders.runs)):
@@ -130,21 +169,7 @@ def execute(
         end = _start(context, job, header, warn)
         if end.exit_status:
             return Outcome(recorders.runs, end.exit_status, end.error or recorders.upload_error)
-    status = _retry_upload(recorders, retry_seconds)
-    return Outcome(recorders.runs, status, recorders.upload_error)
-
-
-def _retry_upload(recorders: Recorders, retry_seconds: float) -> int:
-    """Retry what the store refused; returns 0, or the exit status of an interruption."""
-    deadline = time.monotonic() + retry_seconds
-    try:
-        while recorders.upload_error and time.monotonic() < deadline:
-            time.sleep(retry.POLL_SECONDS)
-            with signals.defer_signals():
-                recorders.upload_pending()
-    except (KeyboardInterrupt, Terminated) as error:
-        return status_of(error)
-    return 0
+    return Outcome(recorders.runs, 0, recorders.upload_error)
 
 
 def status_of(error: BaseException) -> int:
@@ -169,13 +194,14 @@ class _Context:
     open_store: Callable[[], MlflowStore]
     watcher: Watcher
     prune: Callable[[], str | None]
+    stop: Stop
 
 
 def _start(context: _Context, job: TrainingJob, header: Header, warn: WarnOnce) -> _JobEnd:
     """Start a worker for the job and train."""
     try:
         recorder = Recorder(header, warn)
-        request = _request(context.plan, job, recorder.folder)
+        request = request_of(context.plan, job, recorder.folder)
         worker = WorkerProcess(request, recorder.folder / "worker.log")
     except OSError as error:
         spool.remove(spool.path_of(job.id))
@@ -204,10 +230,15 @@ def _train(
             recorder.close(status, reason)
             context.recorders.upload_pending()
 
-    watcher = context.watcher
+    watcher, stop = context.watcher, context.stop
     watcher.begun(job)
+    stop.add(worker.stop)
     try:
         failure = _follow(context, worker, recorder)
+        if stop.exit_status and failure:
+            close("killed", reason_of(stop.exit_status))
+            watcher.ended(job, reason_of(stop.exit_status), "")
+            return _JobEnd(stop.exit_status)
         log_tail = worker.log_tail() if failure else ""
         close("failed", failure or "it reported its end too early")
     except _Pruned as pruned:
@@ -216,9 +247,8 @@ def _train(
         return _JobEnd()
     except (KeyboardInterrupt, Terminated) as error:
         status = status_of(error)
-        reason = "interrupted" if status == EXIT_INTERRUPTED else "terminated"
-        close("killed", reason)
-        watcher.ended(job, reason, "")
+        close("killed", reason_of(status))
+        watcher.ended(job, reason_of(status), "")
         return _JobEnd(status)
     except BenchError as error:
         close("failed", str(error))
@@ -227,6 +257,8 @@ def _train(
     except BaseException as error:
         close("failed", f"{type(error).__name__}: {error}")
         raise
+    finally:
+        stop.remove(worker.stop)
     watcher.ended(job, failure, log_tail)
     return _JobEnd()
 
@@ -254,7 +286,14 @@ def _notify(watcher: Watcher, message: protocol.Message) -> None:
         watcher.scored(message.evaluation)
 
 
-def _request(plan: TrainingPlan, job: TrainingJob, folder: Path) -> protocol.Request:
+def request_of(plan: TrainingPlan, job: TrainingJob, folder: Path) -> protocol.Request:
+    """What a worker is asked to train.
+
+    Args:
+        plan: The plan.
+        job: One of its jobs.
+        folder: The folder for the worker's files.
+    """
     return protocol.Request(
         model=plan.scenario.model,
         hyperparameters=plan.scenario.hyperparameters,

@@ -15,7 +15,7 @@ from mnist_bench.analysis import table1
 from mnist_bench.core import formatting
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.escaping import one_line
-from mnist_bench.core.limits import DatasetChoice, DeviceChoice, Precision
+from mnist_bench.core.limits import MAX_THREADS, DatasetChoice, DeviceChoice, Precision
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import system
@@ -23,7 +23,7 @@ from mnist_bench.runner import process, time_estimates
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan, make_plan
 from mnist_bench.runner.seeds import StoppingRule
 from mnist_bench.scenarios.execution import Execution, thread_counts
-from mnist_bench.scenarios.scenario import Scenario, find, read
+from mnist_bench.scenarios.scenario import DOUBLING, Scenario, find, read
 from mnist_bench.tracking import uri
 
 REPORTS = Path("reports")
@@ -54,7 +54,9 @@ class RunOptions:
         resume: Whether to skip step counts that are recorded already.
         repeat_invalid: With `resume`, whether to repeat invalid runs.
         exclusive: Whether to lock out other benchmarks of this user.
-        storage: Optuna's URL of a plan that several machines share; None trains on this one alone.
+        cluster: `local`, `local:N` or the address of a Dask scheduler; None trains here, one
+            training after the other.
+        insecure_cluster: Whether an address without encryption may be used in a network.
     """
 
     scenarios: tuple[str, ...]
@@ -74,7 +76,13 @@ class RunOptions:
     resume: bool = False
     repeat_invalid: bool = False
     exclusive: bool = True
-    storage: str | None = None
+    cluster: str | None = None
+    insecure_cluster: bool = False
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the trainings run on other machines."""
+        return self.cluster is not None and "://" in self.cluster
 
 
 def make_plans(options: RunOptions, console: Console) -> tuple[TrainingPlan, ...]:
@@ -95,7 +103,7 @@ def make_plans(options: RunOptions, console: Console) -> tuple[TrainingPlan, ...
     sources = _sources({_dataset(scenario, options) for _, scenario in scenarios}, options, console)
     if options.repeats or len(options.seeds) < table1.MIN_SEEDS:
         table1.load_reference()  # fail before the training if it can't be read
-    execution = base_execution(options.threads, options.precision, options.device)
+    execution = _base_execution(options)
     multi_threaded = next((name for name, of in counts.items() if len(of) > 1), None)
     if multi_threaded and execution.device == "gpu":
         raise BenchError(
@@ -175,6 +183,8 @@ def _time(plan: TrainingPlan, options: RunOptions) -> str:
     if not jobs:
         return "none: all runs that are needed in any case are recorded already"
     seconds = _expected_seconds(plan, jobs)
+    if options.is_remote:
+        return f"unknown: it depends on the machines at {options.cluster}"
     if seconds is None:
         return "unknown: no similar training was measured here yet"
     about = f"about {formatting.duration(seconds)}, from earlier runs here"
@@ -237,7 +247,21 @@ def _thread_counts(scenario: Scenario, options: RunOptions) -> tuple[int, ...]:
     if options.threads is not None:
         return (options.threads,)
     usable = system.usable_threads()
-    return thread_counts(scenario.threads, usable) if scenario.threads else (usable,)
+    if scenario.threads is None:
+        return (usable,)
+    # Another machine may have more cores.
+    return thread_counts(scenario.threads, MAX_THREADS if options.is_remote else usable)
+
+
+def _base_execution(options: RunOptions) -> Execution:
+    if not options.is_remote:
+        return base_execution(options.threads, options.precision, options.device)
+    # Each machine looks for its own GPU.
+    return Execution(
+        threads=options.threads or system.usable_threads(),
+        precision=options.precision,
+        device="gpu" if options.device == "gpu" else "cpu",
+    )
 
 
 def base_execution(threads: int | None, precision: Precision, device: DeviceChoice) -> Execution:
@@ -272,11 +296,11 @@ def base_execution(threads: int | None, precision: Precision, device: DeviceChoi
 
 
 def _check_execution(name: str, scenario: Scenario, options: RunOptions) -> None:
-    """Raise if the scenario can't run with the precision, device or storage."""
-    if options.storage and scenario.threads and options.threads is None:
+    """Raise if the scenario can't run with the precision, device or cluster."""
+    if options.is_remote and scenario.threads == DOUBLING and options.threads is None:
         raise BenchError(
-            f"{name} compares thread counts, which can't be shared between machines",
-            "leave --storage out, or give one number as --threads",
+            f"{name} compares thread counts up to the cores of a machine, and machines differ",
+            "leave --cluster out, or give one number as --threads",
         )
     if not scenario.hyperparameters.is_fitted_at_once:
         return

@@ -12,9 +12,9 @@ from mnist_bench.core.limits import MAX_SEED
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import PhaseName, RunResult, Trial
+from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.scenario import Scenario
-from mnist_bench.tracking.run_builder import planned_run
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class TrainingJob:
             count is trained from step 0.
         step_counts: Rising; one run is recorded for each.
         execution: Threads, precision and device.
-        part: Tag of its share of a plan that several machines work on; None otherwise.
         id: Random; recorded as `trajectory` with each of its runs.
     """
 
@@ -35,7 +34,6 @@ class TrainingJob:
     training_seed: int
     step_counts: tuple[int, ...]
     execution: Execution
-    part: str | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -120,20 +118,30 @@ def planned_runs(
         machine: This machine's description.
         shared: Phases of the worker during which this process opens its store.
     """
+    scenario, execution = plan.scenario, job.execution
     return tuple(
-        planned_run(
-            name=plan.name,
-            scenario=plan.scenario,
-            source=plan.source,
-            machine=machine,
-            execution=job.execution,
+        RunResult(
+            scenario=plan.name,
+            model=scenario.model,
             steps=steps,
             seed=job.seed,
             training_seed=job.training_seed,
             trajectory=job.id,
+            dataset=plan.source.name,
+            dataset_digest=plan.source.digest,
+            precision=execution.precision,
+            threads=execution.threads,
+            device=execution.device,
+            device_name=execution.device_name,
+            device_memory_bytes=execution.device_memory_bytes,
+            bfloat16_speedup=execution.bfloat16_speedup,
+            machine_id=machine.machine_id,
+            eval_first=scenario.grid.first,
+            eval_every=scenario.grid.every,
+            target_accuracies=scenario.target_accuracies or paper.TARGET_ACCURACIES,
+            hyperparameters=scenario.hyperparameters,
             shared_phases=shared,
             trial=plan.trial,
-            part=job.part,
             train_seconds_limit=plan.train_seconds_limit,
         )
         for steps in job.step_counts

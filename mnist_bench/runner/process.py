@@ -28,11 +28,11 @@ from mnist_bench.scenarios.execution import Execution
 # -P: a file numpy.py in the working directory must not shadow the library.
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker")
 """Command line of a training worker."""
-PROBE: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker.probe")
+PROBE: tuple[str, ...] = (*COMMAND, "probe")
 """Command line of the probe for GPUs and bfloat16."""
-LAYER_MAPS: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker.layer_maps")
+LAYER_MAPS: tuple[str, ...] = (*COMMAND, "layer-maps")
 """Command line of the layer maps of an image."""
-EXPERIMENT: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker.run_experiment")
+EXPERIMENT: tuple[str, ...] = (*COMMAND, "experiment")
 """Command line of an experiment for a claim."""
 _BODY: TypeAdapter[Body] = TypeAdapter(Body)
 _END_SECONDS = 30.0
@@ -106,8 +106,12 @@ class WorkerProcess:
             return None
         return self._failure or _exit_text(code)
 
+    def stop(self) -> None:
+        """Kill it from any thread; `messages` then ends."""
+        self._process.kill()
+
     def kill(self) -> None:
-        """Kill it if it is still running."""
+        """Kill it if it is still running, and wait for its end."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()

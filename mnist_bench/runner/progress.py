@@ -29,9 +29,17 @@ class ProgressWatcher:
         plan: What is trained.
         console: Console on standard error.
         open_ended: Whether the plan may end before its last job, so that their number is not shown.
+        show_bar: Whether to show a bar on a terminal.
     """
 
-    def __init__(self, plan: TrainingPlan, console: Console, *, open_ended: bool = False) -> None:
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        console: Console,
+        *,
+        open_ended: bool = False,
+        show_bar: bool = True,
+    ) -> None:
         self._plan = plan
         self._several = len(plan.executions) > 1
         self._counted = len(plan.jobs) > 1 and not open_ended
@@ -44,7 +52,7 @@ class ProgressWatcher:
             TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(compact=True),
             console=console,
-            disable=not console.is_terminal,
+            disable=not (show_bar and console.is_terminal),
         )
         self._task: TaskID | None = None
         self._started = 0

@@ -17,6 +17,8 @@ _SAME = (
     *("seed", "training_seed", "steps"),
 )
 """Two runs with the same values of these fields are replicates of the same training."""
+_OF_MACHINE = frozenset({"threads", "device_name", "machine_id"})
+"""Those that depend on the machine."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,12 @@ class Remaining:
 
 
 def remaining_of(
-    plan: TrainingPlan, machine: Machine, store: MlflowStore, *, repeat_invalid: bool = False
+    plan: TrainingPlan,
+    machine: Machine,
+    store: MlflowStore,
+    *,
+    repeat_invalid: bool = False,
+    any_machine: bool = False,
 ) -> Remaining:
     """Find the step counts of a plan for which the store has no finished run.
 
@@ -47,9 +54,19 @@ def remaining_of(
         machine: This machine; runs of other machines don't count.
         store: Where runs are recorded.
         repeat_invalid: Whether invalid runs count as missing.
+        any_machine: Whether runs of other machines count too.
     """
+    # Thread counts that the scenario compares are no property of the machine.
+    ignored = _OF_MACHINE if any_machine else frozenset()
+    if len(plan.executions) > 1:
+        ignored -= {"threads"}
+    same = [name for name in _SAME if name not in ignored]
+
+    def key(run: RunResult) -> tuple[object, ...]:
+        return tuple(getattr(run, name) for name in same)
+
     recorded = {
-        _key(run): run
+        key(run): run
         for run in _oldest_first(plan, store)
         if not (repeat_invalid and run.verdict == "invalid")
     }
@@ -57,7 +74,7 @@ def remaining_of(
     jobs = []
     for job in plan.jobs:
         planned = planned_runs(plan, job, machine)
-        found = [recorded.get(_key(run)) for run in planned]
+        found = [recorded.get(key(run)) for run in planned]
         earlier += [run for run in found if run]
         missing = [run.steps for run, match in zip(planned, found, strict=True) if not match]
         if missing:
@@ -68,7 +85,3 @@ def remaining_of(
 def _oldest_first(plan: TrainingPlan, store: MlflowStore) -> Sequence[RunResult]:
     """Finished runs, oldest first, so that the newest of several replaces the others."""
     return store.load_finished(plan.name, plan.source.digest)[::-1]
-
-
-def _key(run: RunResult) -> tuple[object, ...]:
-    return tuple(getattr(run, name) for name in _SAME)

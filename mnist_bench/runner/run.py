@@ -22,6 +22,12 @@ def remaining_plans(plans: Sequence[TrainingPlan], options: RunOptions) -> tuple
         return tuple(plans)
     described = machine.describe()
     return tuple(
-        resume.remaining_of(plan, described, store, repeat_invalid=options.repeat_invalid).plan
+        resume.remaining_of(
+            plan,
+            described,
+            store,
+            repeat_invalid=options.repeat_invalid,
+            any_machine=options.is_remote,
+        ).plan
         for plan in plans
     )

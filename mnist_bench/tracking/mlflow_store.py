@@ -14,13 +14,11 @@ from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
-from filelock import FileLock
 from pydantic import ValidationError
 
-from mnist_bench.core import formatting
+from mnist_bench.core import formatting, locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.npz import load_npz
-from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.predictions import Predictions
 from mnist_bench.results.run import RunResult, Status
@@ -57,6 +55,7 @@ _MLFLOW_STATUS: dict[Status | None, str] = {
     "killed": "KILLED",
     "pruned": "KILLED",
 }
+_CREATION_SECONDS = 120
 _METRICS_PER_BATCH = 1_000
 """MLflow's limit."""
 _PAGE_SIZE = 1_000
@@ -84,12 +83,12 @@ class Unfinished:
     Attributes:
         run_id: MLflow run id.
         trajectory: Id of the training.
-        owner: The process that started it; None if unknown.
+        owner: Name of the process that started it; None if another program did. 0.1.0 wrote JSON.
     """
 
     run_id: str
     trajectory: str
-    owner: ProcessIdentity | None
+    owner: str | None
 
 
 class MlflowStore:
@@ -107,12 +106,7 @@ class MlflowStore:
     def __init__(self, uri: str, experiment: str, *, create: bool = True) -> None:
         mlflow = import_mlflow()
         self._uri = uri
-        with (
-            self.wrap_errors(action="opening the store"),
-            creation_lock(uri),
-            discard_incomplete_database(uri),
-        ):
-            refuse_other_schema(uri)
+        with self.wrap_errors(action="opening the store"), _database(uri):
             self.client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri)
             self.experiment_id = experiment_id(self.client, uri, experiment, create=create)
 
@@ -158,30 +152,6 @@ class MlflowStore:
             experiment_id = self.client.get_run(parent_run_id).info.experiment_id
             found = self.client.search_runs([experiment_id], filter_string, max_results=1)
         return self.load(found[0].info.run_id) if found else None
-
-    def has_run(self, run_id: str) -> bool:
-        """Whether a run exists and is not deleted."""
-        from mlflow.exceptions import MlflowException
-
-        with self.wrap_errors(action="looking for a run"):
-            try:
-                run = self.client.get_run(run_id)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-                return False
-        return bool(run.info.lifecycle_stage == "active")
-
-    def finished_runs_of(self, job_tag: str) -> dict[str, int]:
-        """Step counts of the finished runs of a shared training job, by MLflow run id.
-
-        Imported runs are ignored: they come from another shared store, whose plan may be equal.
-        """
-        filter_string = f"tags.`{schema.PART_TAG}` = '{job_tag}' and attributes.status = 'FINISHED'"
-        with self.wrap_errors(action="looking for runs of a shared plan"):
-            found = self.search(filter_string)
-        own = [run for run in found if schema.IMPORTED_TAG not in run.data.tags]
-        return {run.info.run_id: int(run.data.tags[schema.STEPS_TAG]) for run in own}
 
     def load_scenario(self, run_id: str) -> Scenario | None:
         """The scenario of a run; None if it was not saved."""
@@ -255,11 +225,12 @@ class MlflowStore:
             return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
         return None
 
-    def search(self, filter_string: str) -> list[Run]:
-        """MLflow's runs of the experiment that match an MLflow filter."""
-        return list(
-            self.client.search_runs([self.experiment_id], filter_string, max_results=_MAX_RUNS)
-        )
+    def search(self, filter_string: str, *, with_deleted: bool = False) -> list[Run]:
+        """MLflow's runs of the experiment that match an MLflow filter, newest first."""
+        from mlflow.entities import ViewType
+
+        view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
+        return list(self.client.search_runs([self.experiment_id], filter_string, view, _MAX_RUNS))
 
     @contextmanager
     def wrap_errors(self, *, action: str) -> Iterator[None]:
@@ -276,7 +247,7 @@ class MlflowStore:
         self,
         run: RunResult,
         description: str,
-        owner: ProcessIdentity,
+        owner: str,
         machine: Machine,
         *,
         at_ms: int,
@@ -288,7 +259,7 @@ class MlflowStore:
         Args:
             run: The run before its first step.
             description: Run description in Markdown.
-            owner: The process that trains it.
+            owner: Name of this process.
             machine: The machine that it is trained on.
             at_ms: Start, Unix time in milliseconds.
             may_exist: Whether to look for an existing run first.
@@ -299,11 +270,15 @@ class MlflowStore:
 
         with self.wrap_errors(action="creating a run"):
             found = self._find(run, is_imported=is_imported) if may_exist else None
+            if found and _is_settled(found):
+                locks.settled(_key(run))
+                return Started(found.info.run_id, is_complete=True)
+            locks.unsettled(_key(run))
             tags = schema.opening_tags(run, description, owner, machine)
             tags |= {IMPORTED_TAG: "true"} if is_imported else {}
-            if found and _is_settled(found):
-                return Started(found.info.run_id, is_complete=True)
-            run_id = found.info.run_id if found else self._create(run, tags, at_ms)
+            what = f"trial {run.trial.number}" if run.trial else f"seed {run.seed}"
+            name = f"{run.scenario} {formatting.steps(str(run.steps))} {what}"
+            run_id = found.info.run_id if found else self._create(name, tags, at_ms)
             params = [Param(key, str(value)) for key, value in schema.params_of(run).items()]
             self.client.log_batch(run_id, params=params)
         return Started(run_id)
@@ -345,11 +320,14 @@ class MlflowStore:
             finally:
                 self.client.set_terminated(run_id, _MLFLOW_STATUS[run.status], at_ms)
             self.client.set_tag(run_id, COMPLETE_TAG, "true")
+        locks.settled(_key(run))
 
-    def start_study(self, name: str, description: str, owner: ProcessIdentity) -> str:
+    def start_study(self, name: str, description: str, owner: str) -> str:
         """Create a study's own run, the parent of its trials, and return its MLflow run id."""
         with self.wrap_errors(action="creating a study's run"):
-            return self._create_tagged(name, schema.study_tags(name, description, owner))
+            run_id = self._create(name, schema.study_tags(name, description, owner))
+        locks.unsettled(run_id)
+        return run_id
 
     def finish_study(
         self,
@@ -374,6 +352,7 @@ class MlflowStore:
             for path in paths:
                 self.client.log_artifact(run_id, str(path))
             self.client.set_terminated(run_id, _MLFLOW_STATUS[status])
+        locks.settled(run_id)
 
     def save_files(
         self,
@@ -395,7 +374,7 @@ class MlflowStore:
         """
         with self.wrap_errors(action="saving files"), TemporaryDirectory() as folder:
             run_id = None if always_create else self._find_tagged(tags)
-            run_id = run_id or self._create_tagged(name, tags)
+            run_id = run_id or self._create(name, schema.SOURCE | tags)
             try:
                 self.client.set_tag(run_id, "mlflow.note.content", description)
                 for file, content in files.items():
@@ -413,14 +392,14 @@ class MlflowStore:
         found = self.search(filter_string)
         return str(found[0].info.run_id) if found else None
 
-    def _create_tagged(self, name: str, tags: dict[str, str]) -> str:
+    def _create(self, name: str, bench_tags: dict[str, str], at_ms: int | None = None) -> str:
         from mlflow.tracking.context.registry import resolve_tags
 
-        tags = resolve_tags() | schema.SOURCE | tags
-        created = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
+        tags = resolve_tags() | bench_tags  # ours override MLflow's user, source and git tags
+        created = self.client.create_run(self.experiment_id, at_ms, tags, name)
         return str(created.info.run_id)
 
-    def reopen_study(self, run_id: str, owner: ProcessIdentity) -> bool:
+    def reopen_study(self, run_id: str, owner: str) -> bool:
         """Set a study's own run to RUNNING again; False if it does not exist any more."""
         from mlflow.exceptions import MlflowException
 
@@ -428,9 +407,10 @@ class MlflowStore:
             if self.client.get_run(run_id).info.lifecycle_stage == "deleted":
                 return False
             self.client.update_run(run_id, status="RUNNING")
-            self.client.set_tag(run_id, OWNER_TAG, owner.model_dump_json())
+            self.client.set_tag(run_id, OWNER_TAG, owner)
         except MlflowException:
             return False
+        locks.unsettled(run_id)
         return True
 
     def unfinished(self) -> list[Unfinished]:
@@ -440,13 +420,13 @@ class MlflowStore:
                 Unfinished(
                     run.info.run_id,
                     run.data.tags.get(TRAJECTORY_TAG, ""),
-                    ProcessIdentity.from_json(run.data.tags.get(OWNER_TAG)),
+                    run.data.tags.get(OWNER_TAG),
                 )
                 for run in self.search("attributes.status = 'RUNNING'")
             ]
 
     def mark_killed(self, run_id: str, failure: str) -> None:
-        """End an abandoned or superseded run as KILLED; what it has recorded stays."""
+        """End an abandoned run as KILLED; what it has recorded stays."""
         with self.wrap_errors(action="ending a run"):
             description = self.client.get_run(run_id).data.tags.get("mlflow.note.content", "")
             description = re.sub(r"Status: \w+\.", "Status: killed.", description, count=1)
@@ -456,31 +436,17 @@ class MlflowStore:
             self.client.set_terminated(run_id, _MLFLOW_STATUS["killed"])
 
     def _find(self, run: RunResult, *, is_imported: bool) -> Run | None:
-        """Find an existing run by MLflow run id, else by training and step count.
+        """Find an existing run by training and step count; an own one even if it was deleted.
 
         An import prefers a run that is complete; otherwise imported and own runs are kept apart.
         """
-        from mlflow.exceptions import MlflowException
-
-        if run.run_id:
-            with suppress(MlflowException):  # the database may have been replaced
-                existing: Run = self.client.get_run(run.run_id)
-                return existing
         found = self.search(
-            f"tags.`{TRAJECTORY_TAG}` = '{run.trajectory}' and tags.`{STEPS_TAG}` = '{run.steps}'"
+            f"tags.`{TRAJECTORY_TAG}` = '{run.trajectory}' and tags.`{STEPS_TAG}` = '{run.steps}'",
+            with_deleted=not is_imported,
         )
         complete = [each for each in found if is_imported and _is_settled(each)]
         same_origin = [each for each in found if (IMPORTED_TAG in each.data.tags) == is_imported]
         return next(iter([*complete, *same_origin]), None)
-
-    def _create(self, run: RunResult, bench_tags: dict[str, str], at_ms: int) -> str:
-        from mlflow.tracking.context.registry import resolve_tags
-
-        tags = resolve_tags() | bench_tags  # ours override MLflow's user, source and git tags
-        what = f"trial {run.trial.number}" if run.trial else f"seed {run.seed}"
-        name = f"{run.scenario} {formatting.steps(str(run.steps))} {what}"
-        created = self.client.create_run(self.experiment_id, at_ms, tags, name)
-        return str(created.info.run_id)
 
     def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
         with self.wrap_errors(action="logging metrics"):
@@ -497,7 +463,7 @@ def import_mlflow() -> Any:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # MLflow's own retries would block a training for minutes if the server is down, and could
-    # create a run twice. The uploader retries instead.
+    # create a run twice. The recorder retries instead.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     import mlflow
@@ -505,19 +471,34 @@ def import_mlflow() -> Any:
     return mlflow
 
 
-def refuse_other_schema(uri: str) -> None:
-    """Raise if a database file has the schema of another MLflow; MLflow may migrate it silently.
+@contextmanager
+def _database(uri: str) -> Iterator[None]:
+    """Check or create the file of an SQLite database while the context is active.
 
     Raises:
-        BenchError: The schema is not that of the installed MLflow.
+        BenchError: It has the schema of another MLflow, which the installed one may migrate
+            silently.
     """
     from mlflow.store.db import utils
 
-    file = sqlite_file(uri)
-    found = schema_revision(file) if file else None
-    newest: Callable[[], str] = utils._get_latest_schema_revision  # noqa: SLF001  # no public name
-    if found and found != newest():
-        raise schema_mismatch(uri)
+    database = sqlite_file(uri)
+    if database is None:
+        yield
+        return
+    # Several processes that create a database at once would fail, all but one.
+    with locks.lock_file(database.with_name(f"{database.name}.lock"), _CREATION_SECONDS):
+        is_new = not database.exists()
+        found = schema_revision(database)
+        newest: Callable[[], str] = utils._get_latest_schema_revision  # noqa: SLF001  # no public name
+        if found and found != newest():
+            raise schema_mismatch(uri)
+        try:
+            yield
+        except BaseException:
+            if is_new:  # an incomplete one could never be used
+                with suppress(OSError):
+                    database.unlink(missing_ok=True)
+            raise
 
 
 def experiment_id(client: MlflowClient, uri: str, name: str, *, create: bool) -> str:
@@ -547,31 +528,6 @@ def experiment_id(client: MlflowClient, uri: str, name: str, *, create: bool) ->
             "choose another --experiment, or give the server's address as --tracking-uri",
         )
     return str(found.experiment_id)
-
-
-@contextmanager
-def creation_lock(uri: str) -> Iterator[None]:
-    """Let one process at a time create an SQLite database: of several at once all but one fail."""
-    database = sqlite_file(uri)
-    if database is None:
-        yield
-        return
-    with FileLock(database.with_name(f"{database.name}.lock"), timeout=120):
-        yield
-
-
-@contextmanager
-def discard_incomplete_database(uri: str) -> Iterator[None]:
-    """Remove a new database file if creating it fails: an incomplete one could never be used."""
-    database = sqlite_file(uri)
-    is_new = database is not None and not database.exists()
-    try:
-        yield
-    except BaseException:
-        if database is not None and is_new:
-            with suppress(OSError):
-                database.unlink(missing_ok=True)
-        raise
 
 
 def schema_mismatch(uri: str) -> BenchError:
@@ -674,6 +630,10 @@ def _fields(run: Run) -> RunFields:
         metrics=run.data.metrics,
         tags=run.data.tags,
     )
+
+
+def _key(run: RunResult) -> str:
+    return f"{run.trajectory}/{run.steps}"
 
 
 def _is_settled(run: Run) -> bool:

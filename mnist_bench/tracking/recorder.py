@@ -1,4 +1,7 @@
-"""Records a training: each message goes to the spool, into the runs, and to MLflow."""
+"""Records a training: each message goes to the spool, into the runs, and to MLflow.
+
+MLflow gets batches that may be repeated: it ignores a metric with the same step, time and value.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,249 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.measurement import quality
+from mnist_bench.measurement.conditions import Conditions, Surroundings, TrainingStretch
 from mnist_bench.results import protocol
-from mnist_bench.results.run import RunResult, Status
-from mnist_bench.tracking import spool
+from mnist_bench.results.run import Evaluation, PhaseName, RunResult, Status, step_counts_at
+from mnist_bench.tracking import run_notes, spool
 from mnist_bench.tracking.mlflow_store import MlflowStore
-from mnist_bench.tracking.run_builder import RunBuilder
-from mnist_bench.tracking.spool import (
-    Header,
-    MessageEntry,
-    RunCreated,
-    Spool,
-    TrainingEnded,
-    TrainingStarted,
-)
-from mnist_bench.tracking.uploader import RecordingContext, Uploader
+from mnist_bench.tracking.schema import Point
+from mnist_bench.tracking.spool import Header, MessageEntry, Spool, SpoolContents, TrainingEnded
+
+_BATCH_SECONDS = 5.0
+"""Minimum time between uploads: often enough to follow a run, without loading the machine."""
+_BACKOFF_SECONDS = 30.0
+"""Minimum time after a failed upload: each attempt may take the full timeout."""
+
+own_trainings: set[str] = set()
+"""Ids of the trainings that this process records."""
+
+
+def process_owner() -> str:
+    """The name of this process, as the owner of runs; it holds its lock files from now on."""
+    for folder in (spool.FOLDER, locks.live_folder()):
+        with suppress(OSError):  # a spool can't be written then either, and says so
+            locks.hold(folder)
+    return locks.process_name()
+
+
+@dataclass
+class _Run:
+    """One step count of a training.
+
+    Attributes:
+        result: The run so far.
+        points: Measurements by step so far, in order.
+        ended_at_ms: Unix time in milliseconds; 0 until the run has ended.
+        may_exist: Whether MLflow may have the run although `result` has no MLflow run id.
+        uploaded_points: How many points MLflow has.
+        is_complete: Whether MLflow has everything.
+    """
+
+    result: RunResult
+    points: list[Point] = field(default_factory=list)
+    ended_at_ms: int = 0
+    may_exist: bool = False
+    uploaded_points: int = 0
+    is_complete: bool = False
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        return tuple(point.evaluation for point in self.points if point.evaluation)
+
+    def update(self, **fields: object) -> None:
+        self.result = self.result.model_copy(update=fields)
+
+
+class TrainingRuns:
+    """The runs of one training: built from its worker's messages, and sent to a store.
+
+    Building them uses neither clock nor store, so that replaying a spool gives the same runs.
+
+    Args:
+        header: What is known before the first step; its runs are ordered by rising step count.
+        folder: The worker's files, with one folder per step count.
+
+    Attributes:
+        uploaded: Runs that were ended in the store.
+        error: Why the last upload failed; None if it succeeded.
+    """
+
+    def __init__(self, header: Header, folder: Path) -> None:
+        self._header = header
+        self._folder = folder
+        self._runs = {run.steps: _Run(run) for run in header.runs}
+        self._start_seconds: dict[PhaseName, float] = {}
+        self._stretches: list[TrainingStretch] = []
+        self._surroundings: list[Surroundings] = []
+        self._calibrations: list[float] = []
+        self._not_before = 0.0
+        self.uploaded: list[RunResult] = []
+        self.error: BenchError | None = None
+
+    @classmethod
+    def replay(cls, contents: SpoolContents) -> TrainingRuns:
+        """The runs of a spool, which MLflow may have already."""
+        runs = cls(contents.header, spool.files_of(contents.path))
+        for each in runs._runs.values():
+            each.may_exist = True
+        for entry in contents.entries:
+            if isinstance(entry, MessageEntry):
+                runs.add_message(entry.message, entry.at_ms)
+            else:
+                runs.close(entry.status, entry.reason, entry.at_ms)
+        return runs
+
+    @property
+    def results(self) -> tuple[RunResult, ...]:
+        """The runs so far; those that are running have no status yet."""
+        return tuple(run.result for run in self._runs.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run has ended and is uploaded completely."""
+        return all(run.is_complete for run in self._runs.values())
+
+    def add_message(self, message: protocol.Message, at_ms: int) -> None:
+        """Update the runs with a worker's message that was received at this Unix time."""
+        match message:
+            case protocol.Phase():
+                self._start_seconds[message.name] = message.seconds
+            case protocol.EvaluationMessage():
+                evaluation = message.evaluation
+                point = Point(evaluation.step, at_ms, evaluation=evaluation)
+                grid = next(iter(self._runs.values())).result.grid
+                for steps in step_counts_at(evaluation.step, tuple(self._runs), grid):
+                    self._runs[steps].points.append(point)
+            case protocol.SampleMessage():
+                self._stretches.append(message.stretch)
+                self._surroundings += [message.surroundings] if message.surroundings else []
+                if message.stretch.rss_bytes is not None:
+                    point = Point(message.step, at_ms, rss_bytes=message.stretch.rss_bytes)
+                    for steps, run in self._runs.items():
+                        if steps >= message.step:
+                            run.points.append(point)
+            case protocol.CalibrationMessage():
+                self._surroundings.append(message.surroundings)
+                self._calibrations.append(message.seconds)
+            case protocol.StepCountDone():
+                self._end(
+                    self._runs[message.steps],
+                    at_ms,
+                    status="finished",
+                    seconds=dict(message.seconds),
+                    peak_rss_bytes=message.peak_rss_bytes,
+                    memory_method=message.memory_method,
+                    phase_peak_rss_bytes=dict(message.phase_peak_rss_bytes),
+                )
+            case _:
+                pass
+
+    def close(self, status: Status, failure: str, at_ms: int) -> None:
+        """End every run that is still running."""
+        for run in self._runs.values():
+            if run.result.status is None:
+                seconds = dict(self._start_seconds)
+                if run.evaluations:
+                    seconds["train"] = run.evaluations[-1].train_seconds
+                failure = _without_home(failure)
+                self._end(run, at_ms, status=status, failure=failure, seconds=seconds)
+
+    def _end(self, run: _Run, at_ms: int, **fields: object) -> None:
+        """Set the status, the measurements and the verdict of a run."""
+        conditions = Conditions(
+            surroundings=tuple(self._surroundings),
+            calibration_seconds=tuple(self._calibrations),
+            stretches=tuple(self._stretches),
+            exclusive=self._header.exclusive,
+        )
+        assessment = quality.assess(conditions)
+        run.ended_at_ms = at_ms
+        run.update(
+            evaluations=run.evaluations,
+            conditions=conditions,
+            verdict=assessment.verdict,
+            reasons=tuple(reason.words for reason in assessment.reasons),
+            **fields,
+        )
+
+    def upload_if_due(self, store: MlflowStore, *, immediately: bool = False) -> None:
+        """Upload what is new, unless the last attempt was too recent.
+
+        Args:
+            store: The store.
+            immediately: Do not wait for the next batch, unless the last attempt failed.
+        """
+        if time.monotonic() >= self._not_before or (immediately and self.error is None):
+            self.upload(store)
+
+    def upload(self, store: MlflowStore) -> None:
+        """Upload what is new; afterwards `error` says whether it succeeded."""
+        try:
+            for run in self._runs.values():
+                if not run.is_complete:
+                    self._upload(run, store)
+        except BenchError as error:  # stop at the first: the next call may take a timeout too
+            self.error = error
+        else:
+            self.error = None
+        wait = _BACKOFF_SECONDS if self.error else _BATCH_SECONDS
+        self._not_before = time.monotonic() + wait
+
+    def _upload(self, run: _Run, store: MlflowStore) -> None:
+        if run.result.run_id is None:
+            self._create(run, store)
+        run_id = run.result.run_id
+        if run.is_complete or run_id is None:
+            return
+        if new := run.points[run.uploaded_points :]:
+            store.log(run_id, new)
+            run.uploaded_points += len(new)
+        if run.result.status is not None:
+            store.finish(
+                run.result,
+                self._description(run),
+                lambda: self._write_files(run.result),
+                at_ms=run.ended_at_ms,
+            )
+            run.is_complete = True
+            self.uploaded.append(run.result)
+
+    def _create(self, run: _Run, store: MlflowStore) -> None:
+        """Create a run in the store, or find it there."""
+        may_exist, run.may_exist = run.may_exist, True  # a call that fails may have created it
+        started = store.start(
+            run.result,
+            self._description(run),
+            self._header.owner,
+            self._header.machine,
+            at_ms=self._header.at_ms,
+            may_exist=may_exist,
+        )
+        run.update(run_id=started.run_id)
+        run.is_complete = started.is_complete
+
+    def _description(self, run: _Run) -> str:
+        return run_notes.run_description(run.result, self._header.scenario.title)
+
+    def _write_files(self, result: RunResult) -> list[Path]:
+        """Write the run's records, and return the paths of all its artifacts."""
+        folder = self._folder / str(result.steps)
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = {
+            "result.json": result.model_dump_json(indent=2),
+            "scenario.toml": self._header.scenario.to_toml(),
+            "machine.json": self._header.machine.model_dump_json(indent=2),
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        log = self._folder / "worker.log"
+        return sorted(folder.iterdir()) + ([log] if log.exists() else [])
 
 
 class WarnOnce:
@@ -46,38 +275,37 @@ class Recorder:
     Args:
         header: What is known before the first step.
         warn: Receives warnings about the disk and the store.
+
+    Attributes:
+        folder: The folder for the worker's files.
     """
 
     def __init__(self, header: Header, warn: WarnOnce) -> None:
+        own_trainings.add(header.runs[0].trajectory)
+        self.folder = _create_folder(header.runs[0].trajectory)
         self._header = header
         self._warn = warn
-        self._builder = RunBuilder(header.runs, exclusive=header.exclusive)
-        self._uploader: Uploader | None = None
-        self._is_removed = False
-        with suppress(OSError):  # the spool reports the error
-            spool.FOLDER.mkdir(parents=True, exist_ok=True)
-        # The spool before the folder: without it the owner of the files would be unknown.
-        self._spool = Spool(header)
-        self.folder = _create_folder(header.runs[0].trajectory)
-        self._warn_of_disk()
+        self._runs = TrainingRuns(header, self.folder)
+        self._store: MlflowStore | None = None
+        self._spool: Spool | None = None
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
         """The runs so far."""
-        return self._builder.runs
+        return self._runs.results
 
     @property
     def is_uploaded(self) -> bool:
-        """Whether nothing is left to upload: MLflow has everything, or recording never started."""
-        return self._uploader is None or self._uploader.is_complete
+        """Whether nothing is left to upload: MLflow has everything, or the store never opened."""
+        return self._store is None or self._runs.is_complete
 
     @property
     def upload_error(self) -> BenchError | None:
         """Why results are not uploaded yet, and what to do; None if nothing is left to upload."""
-        if self._uploader is None or self.is_uploaded:
+        if self.is_uploaded:
             return None
-        cause = self._uploader.error.message if self._uploader.error else "it was interrupted"
-        if self._spool.error:
+        cause = self._runs.error.message if self._runs.error else "it was interrupted"
+        if self._spool and self._spool.error:
             return BenchError(
                 f"{cause}, and can't write to {spool.FOLDER.as_posix()} either: "
                 f"{self._spool.error.strerror}",
@@ -91,55 +319,51 @@ class Recorder:
         )
 
     def start(self, store: MlflowStore) -> None:
-        """Create every run in a store; those that fail are created later."""
-        header = self._header
-        context = RecordingContext(
-            header.scenario, header.machine, header.owner, self.folder, begun_at_ms=header.at_ms
-        )
-        self._write(TrainingStarted(at_ms=now_ms()))
-        self._uploader = Uploader(self._builder, context, store, self._on_created)
-        self._uploader.upload()
+        """Create the spool, and every run in a store; those that fail are created later."""
+        self._store = store
+        self._spool = Spool(self._header)
+        self._warn_of_disk()
+        self._runs.upload(store)
         self._warn_of_store()
 
-    def add_message(self, message: protocol.Message) -> None:
-        """Record a worker's message; only afterwards may it be shown to the user."""
-        at_ms = now_ms()
+    def add_message(self, message: protocol.Message, at_ms: int | None = None) -> None:
+        """Record a worker's message; only afterwards may it be shown to the user.
+
+        Args:
+            message: The message.
+            at_ms: When it came, Unix time in milliseconds; now by default.
+        """
+        at_ms = now_ms() if at_ms is None else at_ms
         self._write(MessageEntry(at_ms=at_ms, message=message))
-        self._builder.add_message(message, at_ms)
-        if self._uploader:
+        self._runs.add_message(message, at_ms)
+        if self._store:
             is_done = isinstance(message, protocol.StepCountDone)
-            self._uploader.upload_if_due(immediately=is_done)
+            self._runs.upload_if_due(self._store, immediately=is_done)
             self._warn_of_store()
 
     def close(self, status: Status, reason: str) -> None:
         """End every run that is still running."""
         at_ms = now_ms()
-        is_running = any(run.status is None for run in self.runs)
-        if self._uploader and is_running:
+        if any(run.status is None for run in self.runs):
             self._write(TrainingEnded(at_ms=at_ms, status=status, reason=reason))
-        self._builder.close(status, reason, at_ms)
+        self._runs.close(status, reason, at_ms)
 
     def upload_pending(self) -> None:
         """Upload what is left; if nothing is left afterwards, remove the spool and the folder."""
-        if self._is_removed:
-            return
-        if self._uploader and not self._uploader.is_complete:
-            self._uploader.upload()
+        if self._store and not self.is_uploaded:
+            self._runs.upload(self._store)
             self._warn_of_store()
-        if self.is_uploaded:
-            self._spool.remove()
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self._is_removed = True
-
-    def _on_created(self, steps: int, run_id: str) -> None:
-        self._write(RunCreated(at_ms=now_ms(), steps=steps, run_id=run_id))
+        if self.is_uploaded and self.folder.exists():
+            spool.remove(spool.path_of(self._header.runs[0].trajectory))
+            shutil.rmtree(self.folder, ignore_errors=True)  # if it is a temporary one
 
     def _write(self, entry: spool.Entry) -> None:
-        self._spool.add(entry)
-        self._warn_of_disk()
+        if self._spool:
+            self._spool.add(entry)
+            self._warn_of_disk()
 
     def _warn_of_disk(self) -> None:
-        if self._spool.error:
+        if self._spool and self._spool.error:
             self._warn(
                 "disk",
                 f"can't write to {spool.FOLDER.as_posix()}: {self._spool.error.strerror}; "
@@ -147,10 +371,10 @@ class Recorder:
             )
 
     def _warn_of_store(self) -> None:
-        if self._uploader and self._uploader.error:
+        if self._runs.error:
             self._warn(
                 "store",
-                f"{self._uploader.error.message}; the training continues, its results are in "
+                f"{self._runs.error.message}; the training continues, its results are in "
                 f"{spool.FOLDER.as_posix()}",
             )
 
@@ -192,7 +416,17 @@ def _create_folder(training_id: str) -> Path:
     """Create the folder for the worker's files: next to the spool, else a temporary folder."""
     folder = (spool.FOLDER / training_id).resolve()
     try:
+        locks.hold(spool.FOLDER)  # before the folder, which nobody would own otherwise
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return Path(tempfile.mkdtemp(prefix="mnist-bench-"))
     return folder
+
+
+def _without_home(text: str) -> str:
+    """Replace the home folder by `~`: a failure is recorded, and a path may contain a user name."""
+    home = str(Path.home())
+    if len(home) < 2:  # "/" contains no user name
+        return text
+    escaped = home.replace("\\", "\\\\")  # exceptions print Windows paths like this
+    return text.replace(escaped, "~").replace(home, "~")

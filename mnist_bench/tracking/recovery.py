@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import time
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
+from mnist_bench.core import locks
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.process_identity import ProcessIdentity
-from mnist_bench.tracking import spool
+from mnist_bench.tracking import recorder, spool
 from mnist_bench.tracking.mlflow_store import MlflowStore
-from mnist_bench.tracking.run_builder import RunBuilder
-from mnist_bench.tracking.spool import (
-    Address,
-    MessageEntry,
-    RunCreated,
-    SpoolContents,
-    TrainingEnded,
-)
-from mnist_bench.tracking.uploader import RecordingContext, Uploader
+from mnist_bench.tracking.recorder import TrainingRuns
+from mnist_bench.tracking.spool import Address, SpoolContents
 
 VANISHED = "its process vanished"
 """The recorded failure of a run whose process ended without recording its end."""
 _LOCK = ".lock"
 _LOCK_SECONDS = 120
-_TORN_SECONDS = 3_600
-"""Age after which a spool without a complete line is abandoned."""
 
 
 @dataclass(frozen=True)
@@ -54,121 +43,129 @@ class RecoveryResult:
         return ", ".join(line for line in lines if line)
 
 
-def open_store(
-    uri: str, experiment: str, machine_id: str | None, log: Callable[[str], None]
-) -> MlflowStore:
+def open_store(uri: str, experiment: str, log: Callable[[str], None]) -> MlflowStore:
     """Open a store, and recover the unfinished runs of earlier commands.
 
     Args:
         uri: MLflow's tracking URI.
         experiment: Name of the experiment.
-        machine_id: Id of this machine.
         log: Receives one line if anything was recovered.
 
     Raises:
         BenchError: The store can't be used.
     """
     store = MlflowStore(uri, experiment)
-    recover(store, Address.of(uri, experiment), machine_id, log)
+    recover(store, Address.of(uri, experiment), log)
     return store
 
 
 def open_existing_store(
-    tracking_uri: str, experiment: str, machine_id: str | None, log: Callable[[str], None]
+    uri: str, experiment: str, log: Callable[[str], None]
 ) -> MlflowStore | None:
     """Open a store if it exists, and recover the unfinished runs of earlier commands.
 
     Args:
-        tracking_uri: MLflow's tracking URI.
+        uri: MLflow's tracking URI.
         experiment: Name of the experiment.
-        machine_id: Id of this machine.
         log: Receives one line if anything was recovered.
 
     Raises:
         BenchError: The store can't be used.
     """
-    store = MlflowStore.open_existing(tracking_uri, experiment)
+    store = MlflowStore.open_existing(uri, experiment)
     if store is not None:
-        recover(store, Address.of(tracking_uri, experiment), machine_id, log)
+        recover(store, Address.of(uri, experiment), log)
     return store
 
 
-def recover(
-    store: MlflowStore, address: Address, machine_id: str | None, log: Callable[[str], None]
-) -> None:
+def recover(store: MlflowStore, address: Address, log: Callable[[str], None]) -> None:
     """Upload the spools in this folder for a store, and end runs in it whose process vanished.
 
-    Spools and runs of live processes and of other machines are left alone. Spools that the store
-    rejects are kept.
+    Spools and runs of live processes are left alone, and runs of processes that are unknown here:
+    other machines'. Spools that the store rejects are kept.
 
     Args:
         store: The store.
         address: Address of the store.
-        machine_id: Id of this machine.
-        log: Receives one line if anything was recovered.
+        log: Receives one line if anything was recovered, and one if it could not be.
     """
     recovered = RecoveryResult()
+    settled: set[str] = set()
     try:
-        if _abandoned_spools(address, machine_id):
-            with FileLock(spool.FOLDER / _LOCK, timeout=_LOCK_SECONDS):
+        if _abandoned_spools(address):
+            with locks.lock_file(spool.FOLDER / _LOCK, _LOCK_SECONDS):
                 # Read again: another command may have uploaded them meanwhile.
-                for contents in _abandoned_spools(address, machine_id):
+                for contents in _abandoned_spools(address):
                     recovered += _try_upload(contents, store, log)
-        _remove_torn_spools()
-        recovered += _kill_vanished(store, machine_id)
+                    settled.add(contents.header.owner)
+        _remove_remains()
+        recovered += _kill_vanished(store, settled)
+        for folder in _lock_folders():
+            locks.remove_dead(folder, settled)
+    except locks.LocksUnsupportedError as error:
+        log(
+            f"runs of earlier commands are not closed: {error.strerror}, so nobody knows which of "
+            "these commands are still at work"
+        )
     except (BenchError, OSError) as error:
         log(_postponed(error))
     if str(recovered):
         log(f"Recovered from earlier commands: {recovered}")
 
 
-def experiments_with_spools(tracking_uri: str, machine_id: str | None) -> set[str]:
-    """Names of the experiments with abandoned spools in this folder.
+def experiments_with_spools(tracking_uri: str) -> set[str]:
+    """Names of the experiments with spools in this folder.
 
     Args:
         tracking_uri: Tracking URI of the store, without credentials.
-        machine_id: Id of this machine.
     """
-    spools = (_read_or_none(path) for path in spool.paths())
-    return {
-        contents.header.address.experiment
-        for contents in spools
-        if contents
-        and contents.header.address.tracking_uri == tracking_uri
-        and _has_vanished(contents.header.owner, machine_id)
-    }
+    addresses = {contents.header.address for contents in _spools()}
+    return {each.experiment for each in addresses if each.tracking_uri == tracking_uri}
 
 
-def _abandoned_spools(address: Address, machine_id: str | None) -> list[SpoolContents]:
-    spools = (_read_or_none(path) for path in spool.paths())
+def _spools() -> list[SpoolContents]:
+    found = []
+    for path in spool.paths():
+        try:
+            contents = spool.read(path)
+        except OSError:  # another command has removed it
+            continue
+        found += [contents] if contents else []
+    return found
+
+
+def _abandoned_spools(address: Address) -> list[SpoolContents]:
     return [
         contents
-        for contents in spools
-        if contents
-        and contents.header.address == address
-        and _has_vanished(contents.header.owner, machine_id)
+        for contents in _spools()
+        if contents.header.address == address
+        and not locks.is_alive(contents.header.owner, _lock_folders())
     ]
 
 
-def _remove_torn_spools() -> None:
-    """Remove old spools without a complete first line: MLflow has nothing of these trainings."""
-    for path in spool.paths():
-        # Recent ones are kept: their process may be waiting for a full disk.
-        is_old = time.time() - path.stat().st_mtime > _TORN_SECONDS
-        if is_old and b"\n" not in path.read_bytes():
-            spool.remove(path)
+def _remove_remains() -> None:
+    """Remove what processes left that were killed before their spool had a complete line."""
+    paths = spool.paths()
+    remains = [path for path in paths if _is_torn(path)]
+    if spool.FOLDER.is_dir():
+        folders = (path for path in spool.FOLDER.iterdir() if path.is_dir())
+        remains += [path for path in folders if spool.path_of(path.name) not in paths]
+    # They don't name their owner, which may be waiting for a full disk or for its store.
+    remains = [path for path in remains if path.stem not in recorder.own_trainings]
+    if remains and not locks.is_another_alive(spool.FOLDER):
+        for path in remains:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                spool.remove(path)
 
 
-def _read_or_none(path: Path) -> SpoolContents | None:
+def _is_torn(path: Path) -> bool:
     try:
-        return spool.read(path)
+        with path.open("rb") as file:
+            return not file.readline().endswith(b"\n")
     except OSError:  # another command has removed it
-        return None
-
-
-def _has_vanished(owner: ProcessIdentity, machine_id: str | None) -> bool:
-    """Whether a process of this machine is gone; False for processes of other machines."""
-    return owner.ran_on(machine_id) and owner.is_gone
+        return False
 
 
 def _try_upload(
@@ -197,55 +194,33 @@ def _upload(contents: SpoolContents, store: MlflowStore) -> RecoveryResult:
     Raises:
         BenchError: The upload failed; the spool is kept.
     """
-    if not contents.has_entries:  # MLflow has nothing of this training
-        spool.remove(contents.path)
-        return RecoveryResult()
-    builder = _replay(contents)
-    header = contents.header
-    context = RecordingContext(
-        header.scenario,
-        header.machine,
-        header.owner,
-        spool.files_of(contents.path),
-        begun_at_ms=header.at_ms,
-    )
-    uploader = Uploader(builder, context, store, lambda _steps, _id: None, may_exist=True)
-    uploader.upload()
-    if uploader.error:
-        raise uploader.error
+    runs = TrainingRuns.replay(contents)
+    runs.close("killed", VANISHED, contents.last_at_ms)
+    runs.upload(store)
+    if runs.error:
+        raise runs.error
     spool.remove(contents.path)
-    killed = sum(run.failure == VANISHED for run in uploader.uploaded)
-    return RecoveryResult(killed, len(uploader.uploaded) - killed)
+    killed = sum(run.failure == VANISHED for run in runs.uploaded)
+    return RecoveryResult(killed, len(runs.uploaded) - killed)
 
 
-def _replay(contents: SpoolContents) -> RunBuilder:
-    """Build the runs from the entries of a spool; end those that are still running."""
-    builder = RunBuilder(contents.header.runs, exclusive=contents.header.exclusive)
-    for entry in contents.entries:
-        match entry:
-            case RunCreated():
-                builder.set_run_id(entry.steps, entry.run_id)
-            case MessageEntry():
-                builder.add_message(entry.message, entry.at_ms)
-            case TrainingEnded():
-                builder.close(entry.status, entry.reason, entry.at_ms)
-            case _:
-                pass
-    builder.close("killed", VANISHED, contents.last_at_ms)
-    return builder
-
-
-def _kill_vanished(store: MlflowStore, machine_id: str | None) -> RecoveryResult:
-    """End runs of vanished processes whose spool is in another folder or lost."""
+def _kill_vanished(store: MlflowStore, settled: set[str]) -> RecoveryResult:
+    """End runs of dead processes whose spool is in another folder or lost; add their owners."""
     training_ids = {path.stem for path in spool.paths()}
     killed = 0
     for run in store.unfinished():
         if run.trajectory in training_ids or run.owner is None:
             continue
-        if _has_vanished(run.owner, machine_id):
+        if locks.is_dead(run.owner, _lock_folders()):
             store.mark_killed(run.run_id, VANISHED)
+            settled.add(run.owner)
             killed += 1
     return RecoveryResult(killed=killed)
+
+
+def _lock_folders() -> tuple[Path, Path]:
+    """Where the processes of this folder and those of this user hold their lock files."""
+    return spool.FOLDER, locks.live_folder()
 
 
 def _runs(count: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import SPLITS, Evaluation, PhaseName, RunResult
 from mnist_bench.tracking.uri import OWNER_TAG
@@ -16,10 +15,7 @@ TRAJECTORY_TAG, STEPS_TAG = "bench.trajectory", "bench.steps"
 SCHEMA_TAG, COMPLETE_TAG, FAILURE_TAG = "bench.schema", "bench.complete", "bench.failure"
 IMPORTED_TAG = "bench.imported"
 """Marks runs from bundles: an import continues only these, and nothing else does."""
-PART_TAG = "bench.part"
-"""Job of a plan that several machines share: only one run per job and step count is FINISHED."""
-PLAN_TAG = "bench.plan"
-"""Marks the run that identifies the store of a shared plan."""
+# 0.1.0 also wrote bench.part and bench.plan, for plans that machines shared; nothing reads them.
 STUDY_TAG, TRIAL_TAG, TRIAL_STATE_TAG = "bench.study", "bench.trial", "bench.trial_state"
 PARENT_TAG = "mlflow.parentRunId"
 """MLflow's own tag."""
@@ -79,9 +75,7 @@ def params_of(run: RunResult) -> dict[str, object]:
     }
 
 
-def opening_tags(
-    run: RunResult, description: str, owner: ProcessIdentity, machine: Machine
-) -> dict[str, str]:
+def opening_tags(run: RunResult, description: str, owner: str, machine: Machine) -> dict[str, str]:
     """Tags of a run at its start."""
     tags = {
         **SOURCE,
@@ -94,7 +88,7 @@ def opening_tags(
         MACHINE_TAG: machine.name,
         TENSORFLOW_TAG: machine.tensorflow,
         VERSION_TAG: machine.mnist_bench,
-        OWNER_TAG: owner.model_dump_json(),
+        OWNER_TAG: owner,
         COMPLETE_TAG: "false",
     }
     if run.trial:
@@ -103,18 +97,17 @@ def opening_tags(
             STUDY_TAG: run.trial.study,
             TRIAL_TAG: str(run.trial.number),
         }
-    known = {MACHINE_ID_TAG: run.machine_id, PART_TAG: run.part}
-    return tags | {name: text for name, text in known.items() if text}
+    return tags | ({MACHINE_ID_TAG: run.machine_id} if run.machine_id else {})
 
 
-def study_tags(name: str, description: str, owner: ProcessIdentity) -> dict[str, str]:
+def study_tags(name: str, description: str, owner: str) -> dict[str, str]:
     """Tags of a study's own run."""
     return {
         **SOURCE,
         "mlflow.note.content": description,
         SCHEMA_TAG: SCHEMA,
         STUDY_TAG: name,
-        OWNER_TAG: owner.model_dump_json(),
+        OWNER_TAG: owner,
     }
 
 

@@ -2,11 +2,13 @@
 
 `mlruns/.runs/<trajectory>.jsonl`: a `Header` with all that another process needs to finish the
 upload, then one entry per line, appended only. The folder `<trajectory>` next to it holds the
-worker's files. Both are removed once MLflow has everything.
+worker's files. Both are removed once MLflow has everything. The owner's lock file (`core/locks.py`)
+is there before both of them: without it, or if it is free, the spool is abandoned.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from mnist_bench.core.process_identity import ProcessIdentity
+from mnist_bench.core import locks
 from mnist_bench.core.records import Record
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.results.protocol import Message
+from mnist_bench.results.protocol import EvaluationMessage, Message, StepCountDone
 from mnist_bench.results.run import RunResult, Status
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import uri
@@ -52,7 +54,7 @@ class Header(Record):
 
     Attributes:
         at_ms: Unix time in milliseconds, as in every entry.
-        owner: The process that runs and records the training.
+        owner: Name of the process that runs and records the training; empty in spools of 0.1.0.
         runs: One run per step count, before its first step.
         exclusive: Whether other benchmarks of this user were locked out.
     """
@@ -60,28 +62,17 @@ class Header(Record):
     kind: Literal["header"] = "header"
     schema_version: Literal[1] = 1
     at_ms: int
-    owner: ProcessIdentity
+    owner: str
     address: Address
     machine: Machine
     scenario: Scenario
     runs: tuple[RunResult, ...]
     exclusive: bool = True
 
-
-class TrainingStarted(Record):
-    """The store is open; from here on it may have the runs."""
-
-    kind: Literal["begun"] = "begun"
-    at_ms: int
-
-
-class RunCreated(Record):
-    """The run of a step count was created in MLflow."""
-
-    kind: Literal["made"] = "made"
-    at_ms: int
-    steps: int
-    run_id: str
+    @field_validator("owner", mode="before")
+    @classmethod
+    def _name(cls, owner: object) -> object:
+        return "" if isinstance(owner, dict) else owner  # 0.1.0 described the process
 
 
 class MessageEntry(Record):
@@ -101,7 +92,7 @@ class TrainingEnded(Record):
     reason: str
 
 
-Entry = TrainingStarted | RunCreated | MessageEntry | TrainingEnded
+Entry = MessageEntry | TrainingEnded
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 
 
@@ -112,17 +103,13 @@ class SpoolContents:
     Attributes:
         path: The file.
         header: Its first line.
-        entries: The other lines, up to the first incomplete or invalid one.
+        entries: The other lines, up to the first incomplete or invalid one, without those of kinds
+            that only other versions know.
     """
 
     path: Path
     header: Header
     entries: tuple[Entry, ...]
-
-    @property
-    def has_entries(self) -> bool:
-        """Whether there is anything to upload."""
-        return bool(self.entries)
 
     @property
     def last_at_ms(self) -> int:
@@ -132,6 +119,9 @@ class SpoolContents:
 
 class Spool:
     """Writer of a spool file; each line is passed to the operating system before `add` returns.
+
+    Evaluations and ends of step counts are on disk by then, so that not even a power failure loses
+    what was shown.
 
     A line that can't be written is kept in memory for the next attempt, so that a disk that is
     full for a while loses nothing.
@@ -145,17 +135,16 @@ class Spool:
         self.path = path_of(header.runs[0].trajectory, folder)
         self._size = 0
         self._unwritten = b""
+        self._must_sync = False
         self.error: OSError | None = None
         self.add(header)
-
-    @property
-    def files(self) -> Path:
-        """The folder for the worker's files."""
-        return files_of(self.path)
 
     def add(self, entry: Header | Entry) -> None:
         """Append a line; afterwards `error` says whether it was written."""
         self._unwritten += entry.model_dump_json().encode() + b"\n"
+        self._must_sync |= isinstance(entry, MessageEntry) and isinstance(
+            entry.message, EvaluationMessage | StepCountDone
+        )
         try:
             self._write()
         except OSError as error:
@@ -163,11 +152,9 @@ class Spool:
         else:
             self.error = None
 
-    def remove(self) -> None:
-        """Remove the spool file and the worker's files."""
-        remove(self.path)
-
     def _write(self) -> None:
+        if not self._size:
+            locks.hold(self.path.parent)
         # Opened for each line, a few per second, so that a crash leaves no open file.
         with self.path.open("r+b" if self._size else "wb", buffering=0) as file:
             file.seek(self._size)
@@ -176,6 +163,9 @@ class Spool:
                 written = file.write(self._unwritten)
                 self._size += written
                 self._unwritten = self._unwritten[written:]
+            if self._must_sync:
+                os.fsync(file.fileno())
+                self._must_sync = False
 
 
 def path_of(training_id: str, folder: Path = FOLDER) -> Path:
@@ -222,5 +212,6 @@ def _entries(lines: list[bytes]) -> Iterator[Entry]:
     for line in lines:
         try:
             yield _ENTRY.validate_json(line)
-        except ValueError:
-            return
+        except ValidationError as error:
+            if error.errors()[0]["type"] != "union_tag_invalid":  # an entry of another version
+                return

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from mnist_bench.core import signals
 from mnist_bench.core.errors import EXIT_FAILURE
 from mnist_bench.data import mnist
 from mnist_bench.results.run import RunResult
-from mnist_bench.runner.executor import Outcome, Watcher
+from mnist_bench.runner.executor import Outcome, Stop, never_pruned
 from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tuning.confirmation_stats import (
@@ -22,8 +22,8 @@ from mnist_bench.tuning.confirmation_stats import (
     median_run,
 )
 from mnist_bench.tuning.document import EvaluationOnTest
+from mnist_bench.tuning.search import Search, TrialContext
 from mnist_bench.tuning.space import Value
-from mnist_bench.tuning.trial_plan import TrialContext, plan_of, train
 
 _FIRST_SEED = 1_000_000
 """Confirmation seeds start here: far above trial numbers, which are the seeds of trials."""
@@ -58,17 +58,9 @@ class ConfirmationPlan:
 
 
 def evaluate_on_test(
-    study: str,
-    context: TrialContext,
-    store: MlflowStore,
-    plan_of_confirmation: ConfirmationPlan,
-    watch: Callable[[TrainingPlan], AbstractContextManager[Watcher]],
+    search: Search, plan_of_confirmation: ConfirmationPlan
 ) -> tuple[EvaluationOnTest, Outcome]:
     """Train both configurations on fresh seeds and compare them on the test split.
-
-    Args:
-        study: Name of the study.
-        watch: Makes a watcher for each training.
 
     Returns:
         The evaluation, and the outcome of its last training.
@@ -78,11 +70,13 @@ def evaluate_on_test(
         candidate=plan_of_confirmation.trial,
         first_seed=plan_of_confirmation.fresh_seeds[0],
     )
+    context, store = search.context, search.store
     runs: list[RunResult] = []
     outcome = Outcome(())
-    for plan in _plans(study, context, plan_of_confirmation):
-        with watch(plan) as watcher:
-            outcome = train(context, store, plan, watcher)
+    stop = Stop()
+    for plan in _plans(search.study.name, context, plan_of_confirmation):
+        with signals.on_interrupt(stop), search.watch(plan) as watcher:
+            outcome = search.train(plan, watcher, never_pruned, stop)
         runs += outcome.results
         if outcome.exit_status or any(run.status != "finished" for run in outcome.results):
             status = outcome.exit_status or EXIT_FAILURE
@@ -105,7 +99,7 @@ def _plans(
     paper = context.space.paper_values()
     configurations = ((f"{study}-winner", plan_of_confirmation.chosen), (f"{study}-paper", paper))
     return [
-        plan_of(name, context, chosen, seed)
+        context.plan(name, chosen, seed)
         for seed in plan_of_confirmation.fresh_seeds
         for name, chosen in configurations
     ]

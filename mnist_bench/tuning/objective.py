@@ -96,7 +96,7 @@ class Goal(Record):
             raise BenchError(
                 f"the study {study} compares times and was started on {started_on}: times of this "
                 f"machine, {here}, are not comparable",
-                "join a study that compares accuracy only, or use a machine of that kind",
+                "use machines of that kind, or an objective that compares accuracy only",
             )
 
     def counted(self, run: RunResult) -> Evaluation:

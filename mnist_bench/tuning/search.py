@@ -1,361 +1,524 @@
-"""Orchestration of `mnist-bench tune`: search, finalists, confirmation, report."""
+"""The search: an objective function for `Study.optimize`, and the loops around it."""
 
 from __future__ import annotations
 
-import statistics
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-from rich.console import Console
-from rich.text import Text
+import psutil
 
-from mnist_bench.core.errors import EXIT_FAILURE, BenchError
-from mnist_bench.core.escaping import markdown
-from mnist_bench.results.run import Status
-from mnist_bench.scenarios import paper
-from mnist_bench.tracking import uri
-from mnist_bench.tuning import open_study, parallel
-from mnist_bench.tuning.candidate import candidate_of, margin_of
-from mnist_bench.tuning.confirmation import ConfirmationPlan, evaluate_on_test
-from mnist_bench.tuning.confirmation_stats import confirmation_in_words
-from mnist_bench.tuning.document import EvaluationOnTest, StudyDocument
-from mnist_bench.tuning.finalists import best_finalist, covers, finalists_of, paper_reference
-from mnist_bench.tuning.options import StudySetup, TuneOptions
-from mnist_bench.tuning.scheduling import (
-    discard_duplicate_runs,
-    out_of_time,
-    run_trials,
-    train_finalists,
-    wait_for_others,
-)
-from mnist_bench.tuning.study import Study
-from mnist_bench.tuning.trial import StudyTrial, paper_trial, searched_seconds
-from mnist_bench.tuning.trial_plan import TrialContext, TrialsEnd
-from mnist_bench.tuning.trial_runner import Search, SearchLimits
+from mnist_bench.core import formatting, signals
+from mnist_bench.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement.machine import Machine
+from mnist_bench.results.protocol import SampleMessage
+from mnist_bench.results.run import Evaluation, RunResult, Trial
+from mnist_bench.runner import executor
+from mnist_bench.runner.executor import Outcome, Stop, Watcher
+from mnist_bench.runner.plan import TrainingJob, TrainingPlan, make_plan
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.spool import Address
+from mnist_bench.tuning.finalists import missing_repeats
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.pruning import compared_at
+from mnist_bench.tuning.space import Space, Value
+from mnist_bench.tuning.storage import explained
+from mnist_bench.tuning.study import FAILED, MACHINE, MACHINE_ID, PAPER, REPEAT, Study
+from mnist_bench.tuning.trial import paper_trial
+
+if TYPE_CHECKING:
+    import optuna
+
+ENDS = {
+    EXIT_FAILURE: "something broke",
+    EXIT_INTERRUPTED: "it was interrupted",
+    EXIT_TERMINATED: "it was terminated",
+}
+"""Why a search ended early, by its exit status."""
+_POLL_SECONDS = 0.5
+_MOST_FAILURES = 3
+"""Consecutive failures that end a study: the next trial would probably fail too."""
+
+Trainer = Callable[[TrainingPlan, Watcher, Callable[[], str | None], Stop], Outcome]
+"""Trains a plan of one job, here or in a cluster, and records its runs.
+
+Its arguments: the plan; a watcher; what says after each message why to prune the training, or None;
+and what ends it from another thread.
+"""
 
 
 @dataclass(frozen=True)
-class TuneResult:
-    """Result of `mnist-bench tune`.
+class TrialContext:
+    """What all trials of a study have in common.
 
     Attributes:
-        document_json: The study as one JSON document.
-        exit_status: 0, 1 if no trial is feasible, or the status of an interruption.
-        error: What failed, or that no trial is feasible; None on success.
+        source: The images.
+        execution: Execution settings of each training.
+        machine: This machine.
+        address: Where runs are recorded.
+        parent_run_id: MLflow's id of the study's run.
+        exclusive: Whether other benchmarks of this user are locked out.
     """
 
-    document_json: str
-    exit_status: int
-    error: BenchError | None
+    space: Space
+    goal: Goal
+    source: Source
+    execution: Execution
+    machine: Machine
+    address: Address
+    parent_run_id: str
+    exclusive: bool
 
+    def plan(self, name: str, chosen: Mapping[str, Value], seed: int) -> TrainingPlan:
+        """Plan of one training of a configuration.
 
-def tune(
-    setup: StudySetup,
-    options: TuneOptions,
-    console: Console,
-    stdout: Console,
-    write: Callable[[StudyDocument], tuple[Path, ...]],
-) -> TuneResult:
-    """Run a study: train trials, choose a candidate, confirm it, write the report.
+        Args:
+            name: Of its scenario.
+            chosen: Parameter values of the configuration.
+            seed: Of the training.
 
-    Args:
-        setup: The checked options.
-        console: For progress and warnings.
-        stdout: For results.
-        write: Writes the study's files; returns the Markdown report first.
-    """
+        Raises:
+            BenchError: A batch is larger than the training split.
+        """
+        plan = make_plan(
+            name,
+            self.space.scenario(chosen),
+            self.source,
+            seeds=range(seed, seed + 1),
+            executions=[self.execution],
+        )
+        return replace(plan, train_seconds_limit=self.goal.train_seconds)
 
-    def log(line: str) -> None:
-        stdout.print(Text(line), soft_wrap=True)
+    def trainer(self, store: MlflowStore) -> Trainer:
+        """Trains on this machine."""
 
-    search = open_study.open_study(setup, options, console, log)
-    return _TuneRun(search, options, write).run()
+        def train(
+            plan: TrainingPlan, watcher: Watcher, prune: Callable[[], str | None], stop: Stop
+        ) -> Outcome:
+            return executor.execute(
+                plan,
+                self.machine,
+                self.address,
+                lambda: store,
+                watcher,
+                prune=prune,
+                exclusive=self.exclusive,
+                opens_store=False,
+                stop=stop,
+            )
+
+        return train
+
+    def shared_by(self, workers: int) -> TrialContext:
+        """The context of trainings side by side, each on its share of the cores."""
+        threads = max(1, self.execution.threads // workers)
+        execution = self.execution.model_copy(update={"threads": threads})
+        return replace(self, execution=execution, exclusive=False)
 
 
 @dataclass(frozen=True)
-class _TuneRun:
-    """One run of `mnist-bench tune` on an open study."""
+class TrialsEnd:
+    """Why no more trials are trained.
 
-    search: Search
-    options: TuneOptions
-    write: Callable[[StudyDocument], tuple[Path, ...]]
+    Attributes:
+        exit_status: 0, or the status of an interruption or failure.
+        error: What failed; None on success.
+        in_words: The reason as text.
+    """
 
-    @property
-    def study(self) -> Study:
-        """The study."""
-        return self.search.study
+    exit_status: int
+    error: BenchError | None
+    in_words: str
 
-    @property
-    def context(self) -> TrialContext:
-        """Context of all trials."""
-        return self.search.context
 
-    def log(self, line: str) -> None:
-        """Print a line for the user."""
-        self.search.log(line)
+@dataclass(frozen=True)
+class Search:
+    """An open study, and what is needed to train its trials.
 
-    def run(self) -> TuneResult:
-        """Search, confirm, report."""
-        timeout = self.options.timeout_seconds
-        until = None if timeout is None else time.monotonic() + timeout
-        if self.options.storage is not None:
-            address = uri.without_credentials(self.options.storage)
-            self.log(
-                f"a shared study, in {address}: other machines can join with `mnist-bench join`"
-            )
-        self.log(f"study {self.study.name}: {self.context.space.title}")
-        if self.context.source.name != paper.DATASET:
-            self.log(f"NOT COMPARABLE with the paper: trained on {self.context.source.name}")
-        try:
-            ended = self._run_search(until)
-            self.log(f"the search has ended: {ended.in_words}")
-            if not ended.exit_status:
-                self._close_search()
-            if not ended.exit_status and self._finalists:
-                with_paper = self.options.workers > 1
-                ended = train_finalists(self.search, self._finalists, with_paper=with_paper)
-            if not ended.exit_status:
-                ended = self._confirm() or ended
-            return self._report(ended)
-        except BaseException as error:
-            reason = str(error) if isinstance(error, BenchError) else "it was interrupted"
-            with suppress(BenchError):  # the store itself may be what failed
-                self._close(
-                    "killed", f"The study did not come to its end: {markdown(reason)}", {}, []
-                )
-            self.log(self._resume_hint())
-            raise
+    Attributes:
+        trainer: Trains here or in a cluster; None: here.
+        watch: Makes a watcher for each training.
+        log: Gets a line about each trial.
+    """
 
-    def _close_search(self) -> None:
-        """Close a shared search: no new trials, but trials running elsewhere still count."""
-        if not self.study.is_shared:
-            return
-        self.search.with_retry(self._mark_closed)
-        wait_for_others(self.search)
-        self.search.with_retry(lambda: discard_duplicate_runs(self.search))
-
-    def _mark_closed(self) -> None:
-        if (shared := self.study.search) is not None:
-            self.study.search = shared.model_copy(update={"is_open": False})
+    study: Study
+    context: TrialContext
+    store: MlflowStore
+    watch: Callable[[TrainingPlan], AbstractContextManager[Watcher]]
+    log: Callable[[str], None]
+    trainer: Trainer | None = None
 
     @property
-    def _finalists(self) -> int:
-        """Number of finalists: at least one after parallel trials, whose times are suspect."""
-        again = self.options.workers > 1 and self.context.goal.prunes
-        return self.options.finalists or int(again)
+    def train(self) -> Trainer:
+        """Trains one plan and records it."""
+        return self.trainer or self.context.trainer(self.store)
 
-    def _resume_hint(self) -> str:
-        return (
-            "the trials so far are saved; run the same command with "
-            f"`--study {self.study.name} --resume` to continue"
-        )
 
-    def _run_search(self, until: float | None) -> TrialsEnd:
-        """Train the trials, with several workers if requested."""
-        limits = SearchLimits(self.options.trials, until)
-        if self.options.workers == 1:
-            return run_trials(self.search, limits)
-        # The paper's trial runs first and alone: it shows how much memory one takes.
-        shared = _parallel_context(self.context, self.options.workers)
-        ended = run_trials(replace(self.search, context=shared), SearchLimits(1, until))
-        if ended.exit_status:
-            return ended
-        if until is not None and time.monotonic() >= until:
-            return out_of_time(self.study)
-        paper = paper_trial(self.study.trials)
-        parallel.check_memory(self.options.workers, paper.peak_rss_bytes if paper else None)
-        seconds_left = None if until is None else until - time.monotonic()
-        self.log(f"{self.options.workers} workers train trials at the same time: times are suspect")
-        orders = [
-            self._orders(shared, seconds_left, 1 + number) for number in range(self.options.workers)
-        ]
-        ended = parallel.run_workers(orders)
-        if ended.exit_status or not self.study.is_shared:
-            return ended
-        # Trials that other machines have abandoned meanwhile.
-        return run_trials(replace(self.search, context=shared), limits)
+class TrialFailedError(Exception):
+    """A trial failed or was interrupted; Optuna records it as FAIL."""
 
-    def _orders(
-        self, context: TrialContext, seconds: float | None, worker_number: int
-    ) -> parallel.WorkerOrders:
-        return parallel.WorkerOrders(
-            study=self.study.name,
-            storage=self.options.storage,
-            tracking_uri=self.options.tracking_uri,
-            question=context,
-            trials=self.options.trials,
-            seconds=seconds,
-            member=worker_number,
-        )
 
-    def _confirm(self) -> TrialsEnd | None:
-        """Confirm the candidate on the test split if its margin is large enough.
+class PruningCallback:
+    """Watcher of a trial that reports each evaluation to Optuna, and whether to prune there.
 
-        Returns:
-            Why the confirmation ended early; None if it did not.
+    Args:
+        trial: Optuna's; one of the paper's configuration, and a repeat, are never pruned.
+        goal: Of the study.
+        steps: Of the trial.
+        watcher: Gets every event too.
+    """
+
+    def __init__(self, trial: optuna.Trial, goal: Goal, steps: int, watcher: Watcher) -> None:
+        self._trial, self._goal, self._steps, self._watcher = trial, goal, steps, watcher
+        attributes = trial.user_attrs
+        self._is_exempt = bool(attributes.get(PAPER)) or attributes.get(REPEAT) is not None
+        self._reason: str | None = None
+        self._compared_at = 0
+        self._has_reached_target = False
+
+    def reason(self) -> str | None:
+        """Why the trial should end now; None if it should continue."""
+        return self._reason
+
+    def begun(self, job: TrainingJob) -> None:
+        """The training process has started, on another machine perhaps for the second time."""
+        self._compared_at, self._has_reached_target = 0, False
+        self._watcher.begun(job)
+
+    def sampled(self, sample: SampleMessage) -> None:
+        """A stretch of training has ended."""
+        self._watcher.sampled(sample)
+
+    def scored(self, evaluation: Evaluation) -> None:
+        """The network was evaluated."""
+        self._watcher.scored(evaluation)
+        percent = self._goal.percent(evaluation, self._steps)
+        if percent >= 100:
+            return  # the trial ends anyway
+        if self._goal.is_too_late(evaluation) and not self._is_exempt:
+            self._reason = f"ended after {evaluation.step} steps: it has trained for too long"
+        if self._goal.prunes and self._should_prune(evaluation, percent):
+            self._reason = f"pruned after {evaluation.step} steps: others were ahead there"
+
+    def _should_prune(self, evaluation: Evaluation, percent: int) -> bool:
+        """Whether to prune the trial, at its first evaluation at or after a checkpoint."""
+        progress = self._goal.progress(evaluation)
+        checkpoint = compared_at(percent)
+        is_first, self._compared_at = checkpoint > self._compared_at, checkpoint
+        is_behind = False
+        if is_first:
+            self._trial.report(progress, checkpoint)
+            is_behind = not self._is_exempt and self._trial.should_prune()
+        if percent > checkpoint:
+            self._trial.report(progress, percent)
+        # A trial that has reached the target has its value: it must not be pruned.
+        self._has_reached_target |= self._goal.is_reached(evaluation)
+        return is_behind and not self._has_reached_target
+
+    def warned(self, line: str) -> None:
+        """Something is wrong, but the trial continues."""
+        self._watcher.warned(line)
+
+    def ended(self, job: TrainingJob, failure: str | None, log_tail: str) -> None:
+        """The trial has ended."""
+        self._watcher.ended(job, failure, log_tail)
+
+
+class _Trials:
+    """The objective function, and why it ended the search: one `Study.optimize`.
+
+    Args:
+        search: The study.
+
+    Attributes:
+        started: Number of trials so far.
+    """
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self.started = 0
+        self._stop = Stop()
+        self._lock = threading.Lock()
+        self._failures: list[str] = []
+        self._end: TrialsEnd | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def end(self) -> TrialsEnd | None:
+        """Why the search ended early; None if it did not."""
+        status = self._stop.exit_status
+        return TrialsEnd(status, None, ENDS[status]) if status else self._end
+
+    def optimize(
+        self,
+        count: int,
+        on_end: Callable[[int], None],
+        *,
+        workers: int = 1,
+        until: float | None = None,
+    ) -> TrialsEnd | None:
+        """Train trials, several at a time if requested.
+
+        Args:
+            count: How many to start.
+            on_end: Gets the number of each trial that has ended.
+            workers: Threads, each of which waits for a training of its own.
+            until: Deadline by `time.monotonic` after which no trial starts.
         """
-        document = self.search.with_retry(self._document)
-        if document.candidate is None or document.margin is None:
-            return None
-        candidate = document.trial(document.candidate)
-        self.log(
-            f"best on validation: trial {candidate.number}, "
-            f"{document.goal.in_words(document.candidate_values)}; {document.margin.in_words}"
-        )
-        if not document.margin.is_enough or not self.options.confirm or candidate.run_id is None:
-            self.log("no confirmation: the test split is not used")
-            return None
-        if document.finalists and not covers(document.finalists, candidate):
-            self.log(
-                f"trial {candidate.number} is ahead of the finalists, in a single training: "
-                "add `--finalists N` to repeat it first"
-            )
-        try:
-            validation_accuracy = self._validation_accuracy(document, candidate)
-        except BenchError as error:
-            return TrialsEnd(EXIT_FAILURE, error, "its record is gone")
-        plan = ConfirmationPlan(
-            number=len(self.study.test_evaluations) + 1,
-            trial=candidate.number,
-            chosen=candidate.chosen,
-            validation_accuracy=validation_accuracy,
-            search_seconds=document.search_seconds,
-            seeds=self.options.confirm,
-        )
-        return self._evaluate_on_test(plan)
+        study = self._search.study.optuna
 
-    def _validation_accuracy(self, document: StudyDocument, candidate: StudyTrial) -> float:
-        """Validation accuracy of the candidate; of a finalist, the mean of its repeats.
+        def report(_study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+            on_end(trial.number)
+            if self._stop.exit_status:
+                study.stop()
+
+        def optimize() -> None:
+            study.optimize(
+                self._objective,
+                n_trials=count,
+                timeout=None if until is None else max(0.0, until - time.monotonic()),
+                n_jobs=workers,
+                catch=(TrialFailedError,),
+                callbacks=[report],
+            )
+
+        with explained(self._search.study.storage), signals.on_interrupt(self._interrupt):
+            try:
+                if workers == 1:
+                    optimize()
+                else:
+                    _call_in_thread(optimize)
+            finally:
+                if self._error is not None:
+                    raise self._error
+        return self.end
+
+    def _interrupt(self, exit_status: int) -> None:
+        """End the running trainings, whose threads then fail their trials."""
+        with suppress(RuntimeError):  # not within the loop any more
+            self._search.study.optuna.stop()
+        self._stop(exit_status)
+
+    def _objective(self, trial: optuna.Trial) -> float | tuple[float, ...]:
+        """Train a trial; its values.
 
         Raises:
-            BenchError: MLflow has no record of one of the runs.
+            TrialPruned: It was pruned, or ended because it exceeded a constraint.
+            TrialFailedError: It failed or was interrupted.
         """
-        repeats = next((f.repeats for f in document.finalists if f.trial == candidate.number), ())
-        accuracies = []
-        for number in repeats or (candidate.number,):
-            run_id = document.trial(number).run_id or ""
-            run = self.search.store.load(run_id)
-            if run is None:
-                raise _record_is_gone(run_id)
-            accuracies.append(self.context.goal.counted(run).validation_accuracy)
-        return statistics.mean(accuracies)
+        import optuna
 
-    def _evaluate_on_test(self, plan: ConfirmationPlan) -> TrialsEnd | None:
-        """Run a confirmation; it is numbered and saved before it starts, so that failures count."""
-        pending = EvaluationOnTest(
-            number=plan.number, candidate=plan.trial, first_seed=plan.fresh_seeds[0]
+        try:
+            return self._train(trial)
+        except (optuna.TrialPruned, TrialFailedError):
+            raise
+        except BaseException as error:
+            self._search.study.optuna.stop()
+            if isinstance(error, optuna.exceptions.UpdateFinishedTrialError):
+                self._error = BenchError(
+                    f"trial {trial.number} was given up meanwhile: this machine sent no heartbeat "
+                    "for a minute",
+                    "if no other machine works on the study, --resume continues it",
+                    exit_status=EXIT_FAILURE,
+                )
+            self._error = self._error or error  # Optuna drops the errors of its last threads
+            raise
+
+    def _train(self, trial: optuna.Trial) -> float | tuple[float, ...]:
+        import optuna
+
+        search, study, context = self._search, self._search.study, self._search.context
+        self.started += 1
+        trial.set_user_attr(MACHINE, context.machine.name)
+        trial.set_user_attr(MACHINE_ID, context.machine.machine_id)
+        # The trial's number is its seed, so that no two trials share one.
+        plan = replace(
+            context.plan(study.name, study.suggest(trial), trial.number),
+            trial=Trial(study=study.name, number=trial.number, parent_run_id=context.parent_run_id),
         )
-        self._save_evaluation(pending)
-        self.log(
-            f"confirmation {plan.number} on the test split: trial {plan.trial} and the paper's "
-            f"configuration on {plan.seeds} fresh seeds each"
-        )
-        evaluation, outcome = evaluate_on_test(
-            self.study.name, self.context, self.search.store, plan, self.search.watch
-        )
-        self._save_evaluation(evaluation)
-        self.log(f"confirmation {plan.number}: {confirmation_in_words(evaluation.proof)}")
+        with search.watch(plan) as watcher:
+            callback = PruningCallback(trial, context.goal, plan.scenario.steps[-1], watcher)
+            outcome = search.train(plan, callback, callback.reason, self._stop)
+        if outcome.machine is not None:
+            trial.set_user_attr(MACHINE, outcome.machine.name)
+            trial.set_user_attr(MACHINE_ID, outcome.machine.machine_id)
+        run = outcome.results[0] if outcome.results else None
+        if run is not None:
+            study.record(trial, run)
         if outcome.exit_status:
-            return TrialsEnd(outcome.exit_status, outcome.error, "the look did not come to its end")
-        return None
+            status = outcome.exit_status
+            self._end = TrialsEnd(status, outcome.error, ENDS[status])
+            study.optuna.stop()
+        if run is None or run.status in {"failed", "killed"}:
+            if outcome.exit_status or (run is not None and run.status == "killed"):
+                study.enqueue_retry(trial.number)  # it was cut off
+                raise TrialFailedError
+            self._fail(trial, run)
+        self._failures.clear()
+        if run.status == "pruned":
+            raise optuna.TrialPruned
+        values = context.goal.values(run)
+        return values[0] if len(values) == 1 else values
 
-    def _save_evaluation(self, evaluation: EvaluationOnTest) -> None:
-        text = evaluation.model_dump_json()
-        self.search.with_retry(lambda: self.study.save_test_evaluation(evaluation.number, text))
+    def _fail(self, trial: optuna.Trial, run: RunResult | None) -> NoReturn:
+        """Fail a trial whose own process failed; several in a row end the search."""
+        trial.set_user_attr(FAILED, value=True)
+        reason = (run.failure if run else None) or "no training process could be started"
+        with self._lock:
+            self._failures.append(reason)
+            if len(self._failures) >= _MOST_FAILURES and self._end is None:
+                error = BenchError(
+                    f"{_MOST_FAILURES} trials failed one after the other, the first: "
+                    f"{self._failures[0]}",
+                    "the end of the last log is above",
+                    exit_status=EXIT_FAILURE,
+                )
+                self._end = TrialsEnd(EXIT_FAILURE, error, "trials fail, one after the other")
+                self._search.study.optuna.stop()
+        raise TrialFailedError(reason)
 
-    def _document(self) -> StudyDocument:
-        context, study = self.context, self.study
-        trials, best = study.trials, study.best
-        finalists = finalists_of(trials, context.goal)
-        paper = paper_reference(trials)
-        candidate = candidate_of(best, paper, context.goal)
-        if covers(finalists, candidate):
-            candidate = best_finalist(finalists, trials)
-        return StudyDocument(
-            study=study.name,
-            dataset=context.source.name,
-            dataset_digest=context.source.digest,
-            machine=context.machine,
-            space=context.space,
-            goal=context.goal,
-            trials=trials,
-            best=tuple(trial.number for trial in best),
-            finalists=finalists,
-            candidate=candidate.number if candidate else None,
-            margin=margin_of(candidate, paper, context.goal) if candidate else None,
-            importances=study.importances(),
-            search_seconds=searched_seconds(trials),
-            looks=tuple(
-                EvaluationOnTest.model_validate_json(evaluation)
-                for evaluation in study.test_evaluations
-            ),
-            commands=study.commands,
+
+def _call_in_thread(call: Callable[[], None]) -> None:
+    """Call a function in a thread, and raise its error here.
+
+    On Windows, Ctrl-C does not interrupt the wait of Optuna's pool; it does between short waits.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(call)
+        while not wait([future], _POLL_SECONDS).done:
+            pass
+    future.result()
+
+
+def run_trials(search: Search, limit: int, until: float | None, *, workers: int = 1) -> TrialsEnd:
+    """Train trials until so many count, or the time is up.
+
+    A trial that started in time is finished, and at least one is trained.
+
+    Args:
+        search: The study.
+        limit: Trials that finish or are pruned, with those of earlier commands.
+        until: Deadline by `time.monotonic`; None sets no limit.
+        workers: Trials trained at the same time.
+    """
+    study = search.study
+
+    def on_end(number: int) -> None:
+        trials = study.trials
+        trial = trials[number]
+        result_text = search.context.goal.in_words(trial.values) if trial.values else trial.state
+        best = ", ".join(str(each.number) for each in study.best) or "none yet"
+        done = sum(each.counts for each in trials)
+        search.log(f"{done} of {limit}: trial {number}: {result_text}; best: {best}")
+
+    trials = _Trials(search)
+    while (missing := _missing(study, limit)) > 0:
+        is_late = until is not None and time.monotonic() >= until
+        if is_late and trials.started:
+            return out_of_time(study)
+        before = trials.started
+        end = (
+            trials.optimize(1, on_end)
+            if is_late
+            # Failed trials don't count, hence the loop.
+            else trials.optimize(missing, on_end, workers=min(workers, missing), until=until)
+        )
+        if end is not None:
+            return end
+        if trials.started == before:
+            workers = 1  # the storage refuses new trials: a single thread raises the error
+    return TrialsEnd(0, None, f"{limit} trials are done")
+
+
+def train_finalists(search: Search, count: int, *, with_paper: bool) -> TrialsEnd:
+    """Train the missing repeats of the best trials, on more seeds, one at a time.
+
+    Args:
+        search: The study, its search complete.
+        count: Number of finalists.
+        with_paper: Whether the paper's configuration is repeated too.
+    """
+    study, goal = search.study, search.context.goal
+
+    def on_end(number: int) -> None:
+        trial = study.trials[number]
+        result_text = goal.in_words(trial.values) if trial.values else trial.state
+        repeated = "" if trial.repeat_of is None else f", as trial {trial.repeat_of}"
+        search.log(f"trial {number}{repeated}: {result_text}")
+
+    trials = _Trials(search)
+    while True:
+        recorded = study.trials
+        waiting = sum(trial.state == "waiting" for trial in recorded)
+        if not waiting:
+            missing = missing_repeats(recorded, goal, count, with_paper=with_paper)
+            if not missing:
+                return TrialsEnd(0, None, "the finalists are trained")
+            study.enqueue_repeat(recorded[missing[0]])
+        end = trials.optimize(1, on_end)
+        if end is not None:
+            return end
+
+
+def check_memory(workers: int, peak_rss_bytes: int | None) -> None:
+    """Check that memory suffices for this many workers.
+
+    Args:
+        workers: Processes that train at the same time.
+        peak_rss_bytes: Of one training; None if unknown.
+
+    Raises:
+        BenchError: Together they would take more than is free.
+    """
+    free, peak = psutil.virtual_memory().available, peak_rss_bytes or 0
+    if workers * peak > free:
+        raise BenchError(
+            f"--workers {workers}: so many trainings take {formatting.gibibytes(workers * peak)}, "
+            f"but only {formatting.gibibytes(free)} are free",
+            f"choose at most {max(1, free // peak)}",
         )
 
-    def _report(self, ended: TrialsEnd) -> TuneResult:
-        """Write the report and the winner, and close the study's MLflow run."""
-        document = self.search.with_retry(self._document).model_copy(
-            update={"ended": ended.in_words, "is_whole": not ended.exit_status}
-        )
-        error, status = ended.error, ended.exit_status
-        if status:
-            self.log(self._resume_hint())
-        elif document.candidate is None:
-            status, error = EXIT_FAILURE, _no_feasible_trial(document)
-        paths = self.write(document)
-        self.log("Written: " + ", ".join(path.as_posix() for path in paths))
-        state: Status = "killed" if ended.exit_status else "finished"
-        metrics: dict[str, float | None] = {
-            "trials": len(document.trials),
-            "search_seconds": document.search_seconds,
-        }
-        text = paths[0].read_text(encoding="utf-8")
-        self.search.with_retry(lambda: self._close(state, text, metrics, [*paths]))
-        return TuneResult(document.model_dump_json(indent=2) + "\n", status, error)
 
-    def _close(
-        self, status: Status, description: str, metrics: dict[str, float | None], paths: list[Path]
-    ) -> None:
-        self.search.store.finish_study(
-            self.context.parent_run_id, status, description, metrics, paths
-        )
+def run_in_parallel(search: Search, limit: int, until: float | None, workers: int) -> TrialsEnd:
+    """Train the paper's trial alone, which shows how much memory one takes; then the others.
+
+    Raises:
+        BenchError: So many trainings take more memory than is free.
+    """
+    study = search.study
+    if paper_trial(study.trials) is None:
+        counted = limit - _missing(study, limit)
+        ended = run_trials(search, min(limit, counted + 1), until)
+        if ended.exit_status:
+            return ended
+    is_late = until is not None and time.monotonic() >= until
+    if is_late and _missing(study, limit) > 0:
+        return out_of_time(study)
+    paper = paper_trial(study.trials)
+    check_memory(workers, paper.peak_rss_bytes if paper else None)
+    search.log(f"{workers} workers train trials at the same time: times are suspect")
+    return run_trials(search, limit, until, workers=workers)
 
 
-def _parallel_context(context: TrialContext, workers: int) -> TrialContext:
-    """Trial context for parallel workers: each gets its share of the cores."""
-    threads = max(1, context.execution.threads // workers)
-    execution = context.execution.model_copy(update={"threads": threads})
-    return context.model_copy(update={"execution": execution, "exclusive": False})
+def _missing(study: Study, limit: int) -> int:
+    return limit - sum(trial.counts for trial in study.trials)
 
 
-def _record_is_gone(run_id: str) -> BenchError:
-    return BenchError(
-        f"result.json of the candidate's run {run_id} is missing in MLflow",
-        "start a new study",
+def out_of_time(study: Study) -> TrialsEnd:
+    """End of a search by timeout: an error if fewer than two trials are done."""
+    done = [trial for trial in study.trials if trial.counts]
+    if len(done) > 1:
+        return TrialsEnd(0, None, "the time is up")
+    seconds = formatting.duration(done[0].seconds if done else None)
+    error = BenchError(
+        f"--timeout expired after the first trial, which took {seconds}",
+        "increase --timeout",
         exit_status=EXIT_FAILURE,
     )
-
-
-def _no_feasible_trial(document: StudyDocument) -> BenchError:
-    """The error that no trial is feasible."""
-    finished = document.finished
-    if document.finalists:
-        return BenchError(
-            f"none of the {len(document.finalists)} finalists meets every constraint when repeated",
-            "increase --finalists, or relax the constraints",
-            exit_status=EXIT_FAILURE,
-        )
-    if not finished:
-        return BenchError("no trial finished", "increase --trials", exit_status=EXIT_FAILURE)
-    always = [name for name in finished[0].missed if all(t.missed[name] > 0 for t in finished)]
-    smallest = [f"{name} by {min(t.missed[name] for t in finished):,.6g}" for name in always]
-    missed_text = f"; finished trials violate {', '.join(smallest)} at least" if smallest else ""
-    counted = sum(trial.counts for trial in document.trials)
-    return BenchError(
-        f"none of {counted} trials meets every constraint{missed_text}",
-        f"relax {' and '.join(always) or 'one of them'}, or increase --trials",
-        exit_status=EXIT_FAILURE,
-    )
+    return TrialsEnd(EXIT_FAILURE, error, "the time is up")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +15,8 @@ from filelock import FileLock
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.tracking import uri
 
-_TABLE_EXISTS = ("already exists", "duplicate key")
-"""Database errors about a table that another process has just created."""
-_TABLES_SECONDS = (1.0, 3.0)
+_HEARTBEAT_SECONDS = 30
+"""Between two of Optuna's heartbeats of a trial in a database; twice as long without one: stale."""
 _RECORD_DELETED = "Record does not exist"
 """In Optuna's KeyError about a study or trial that was deleted meanwhile."""
 JOURNAL = Path("mlruns", "optuna.log")
@@ -36,21 +35,6 @@ def names(storage: str | None) -> tuple[str, ...]:
         return ()
     with explained(storage), opening(storage):
         return tuple(optuna.get_all_study_names(backend(storage)))
-
-
-def attributes(storage: str) -> dict[str, dict[str, Any]]:
-    """User attributes of each study in a storage, the oldest study first.
-
-    Raises:
-        BenchError: The storage can't be used.
-    """
-    import optuna
-
-    with explained(storage), opening(storage):
-        opened = backend(storage)
-        summaries = optuna.get_all_study_summaries(opened, include_best_trial=False)
-        opened.engine.dispose()  # a server has a limited number of connections
-    return {each.study_name: each.user_attrs for each in summaries}
 
 
 def backend(storage: str | None) -> Any:
@@ -75,20 +59,28 @@ def backend(storage: str | None) -> Any:
     return optuna.storages.JournalStorage(journal)
 
 
-def _database(storage: str) -> Any:
-    """Open a database; waits if another machine is just creating its tables."""
-    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+def _database(url: str) -> Any:
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
 
-    from mnist_bench.tuning.heartbeat import HeartbeatStorage  # imports Optuna
+    lock = threading.Lock()
 
-    for seconds in _TABLES_SECONDS:
-        try:
-            return HeartbeatStorage(storage)
-        except (IntegrityError, OperationalError, ProgrammingError) as error:
-            if not any(word in str(error) for word in _TABLE_EXISTS):
-                raise
-            time.sleep(seconds)  # until it has created them
-    return HeartbeatStorage(storage)
+    class Database(optuna.storages.RDBStorage):
+        def set_trial_state_values(self, *arguments: Any, **options: Any) -> bool:
+            # SQLite locks no rows: two threads would start the same waiting trial.
+            with lock:
+                return super().set_trial_state_values(*arguments, **options)
+
+        def record_heartbeat(self, trial_id: int) -> None:
+            # Optuna's thread would print a traceback and send no more heartbeats.
+            with suppress(optuna.exceptions.OptunaError, SQLAlchemyError):
+                super().record_heartbeat(trial_id)
+
+    return Database(
+        url,
+        {} if url.startswith("sqlite") else {"pool_pre_ping": True},
+        heartbeat_interval=_HEARTBEAT_SECONDS,
+    )
 
 
 class _Lock:
@@ -129,11 +121,15 @@ def _truncate_torn_line(lock: _Lock) -> None:
 @contextmanager
 def explained(storage: str | None) -> Iterator[None]:
     """Turn errors of Optuna, its databases and files into a BenchError; suppress warnings."""
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are for developers
         try:
-            with answering(storage):
-                yield
+            yield
+        except (OptunaError, SQLAlchemyError, ImportError) as error:
+            raise _unusable(storage, error) from error
         except KeyError as error:
             if storage is None or _RECORD_DELETED not in str(error):
                 raise
@@ -144,18 +140,6 @@ def explained(storage: str | None) -> Iterator[None]:
                 "make it readable and writable",
                 exit_status=EXIT_FAILURE,
             ) from error
-
-
-@contextmanager
-def answering(storage: str | None) -> Iterator[None]:
-    """Turn errors of Optuna and its databases into a BenchError, and nothing else."""
-    from optuna.exceptions import OptunaError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (OptunaError, SQLAlchemyError, ImportError) as error:
-        raise _unusable(storage, error) from error
 
 
 @contextmanager

@@ -1,65 +1,86 @@
-"""Optuna studies: opening one, asking for trials, reporting their progress and results."""
+"""Optuna studies: opened or created, with their trials and attributes, and resumed."""
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+from filelock import FileLock, Timeout
 
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.process_identity import ProcessIdentity
+from mnist_bench.results.run import RunResult
 from mnist_bench.tuning.finalists import ranked
 from mnist_bench.tuning.objective import Goal
-from mnist_bench.tuning.optuna_adapter import (
-    MACHINE,
-    OBSERVED,
-    OWNER,
-    PAPER,
-    REPEAT,
-    RUN_ID,
-    importances_of,
-    study_trial,
-    suggested,
-)
 from mnist_bench.tuning.pruning import pruner_of
-from mnist_bench.tuning.space import Space, Value
-from mnist_bench.tuning.storage import backend, explained, opening
-from mnist_bench.tuning.study_recovery import FAILED, REDUNDANT, StudyRecovery
-from mnist_bench.tuning.study_spec import StudySpec
-from mnist_bench.tuning.trial import StudyTrial, TrialRequest
+from mnist_bench.tuning.space import Parameter, Space, Value, is_integer
+from mnist_bench.tuning.storage import JOURNAL, backend, explained, opening
+from mnist_bench.tuning.trial import State, StudyTrial
 
 if TYPE_CHECKING:
     import optuna
 
-    from mnist_bench.tuning.heartbeat import Heartbeat
-
 SAMPLER_SEED = 0
-"""Fixed, so that a study that runs in one process without interruption is reproducible."""
-
+"""Fixed, so that a study that runs without interruption and in one thread is reproducible."""
 SPEC = "mnist-bench"
-"""Study attribute with its spec."""
-_SEEDS_PER_WORKER = 1_000_000
-_SKIP_SECONDS = 30.0
-"""How long optional reports are skipped after the storage was unreachable."""
+"""Study attribute with its space, goal and images."""
+_MACHINE_KIND = "machine kind"
+_TEST_EVALUATIONS, _COMMANDS = "looks at the test split", "commands"
+RUN_ID, OBSERVED, PAPER, RETRY, REPEAT = "run_id", "seen", "paper", "retry_of", "repeat_of"
+DURATION, MACHINE, MACHINE_ID, FAILED = "took_seconds", "machine", "machine_id", "failed"
+"""User attributes of a trial."""
+_OWNER, _REDUNDANT = "owner", "superfluous"
+"""User attributes of trials of version 0.1.0: its process, with the machine's id; no retry."""
 _MIN_TRIALS_FOR_IMPORTANCES = 10
 """Finished trials that importances need to be meaningful."""
+_STATES: dict[str, State] = {
+    "COMPLETE": "finished",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
 
 
-class Study(StudyRecovery):
-    """An open study.
+@contextlib.contextmanager
+def study_lock(name: str, storage: str | None) -> Iterator[None]:
+    """Hold a study, so that every RUNNING trial of this machine belongs to a dead process.
 
-    In a database, which other machines may share, a trial sends heartbeats while it is trained, and
-    its result is only reported while this process still owns it.
+    Raises:
+        BenchError: Another command on this machine works on it.
+    """
+    lock = FileLock(_lock_path(storage, name))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BenchError(
+            f"another command is working on the study {name}",
+            "wait until it ends, or choose another --study",
+        ) from None
+    except (OSError, NotImplementedError):  # no place for locks: trust the user
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class Study:
+    """An open study, which no other command on this machine may use at the same time.
 
     Args:
         name: Name of the study.
-        storage: URL of a database; None for the journal in `mlruns`.
-        owner: This process.
-        machine: Name of this machine.
-        worker_number: Number among the processes that share the study; it varies the sampler's
-            seed.
+        storage: Optuna's URL of a database; None for the journal in `mlruns`.
         images: Digest of the images; None if unknown.
+
+    Attributes:
+        optuna: Optuna's study.
+        is_new: Whether it was created now.
 
     Raises:
         BenchError: The storage can't be used, or has a study of that name with another space, goal
@@ -67,233 +88,337 @@ class Study(StudyRecovery):
     """
 
     def __init__(
-        self,
-        name: str,
-        storage: str | None,
-        space: Space,
-        goal: Goal,
-        owner: ProcessIdentity,
-        *,
-        machine: str | None = None,
-        worker_number: int = 0,
-        images: str | None = None,
+        self, name: str, storage: str | None, space: Space, goal: Goal, *, images: str | None = None
     ) -> None:
         import optuna
 
         self.name = name
-        self._spec = StudySpec(space, goal, images)
-        self._space, self._goal, self._owner, self._machine = space, goal, owner, machine
-        self._storage = storage
-        self.is_shared = storage is not None
-        self._skip_until = 0.0
-        self._open: dict[int, optuna.Trial] = {}
-        self._heartbeats: dict[int, Heartbeat] = {}
+        self.storage, self._space, self._goal = storage, space, goal
         with explained(storage), opening(storage):
-            self._backend = backend(storage)
-            self._study = optuna.create_study(
-                storage=self._backend,
+            self.optuna = optuna.create_study(
+                storage=backend(storage),
                 study_name=name,
                 directions=list(goal.directions),
                 load_if_exists=True,
                 pruner=pruner_of(goal),
             )
-            existing = self._study.get_trials(deepcopy=False)
-            self.is_new = SPEC not in self._study.user_attrs
-        if self.is_new:
-            self._initialize(existing)
-        self._check_spec()
+            existing = self.optuna.get_trials(deepcopy=False)
+            stored = self.optuna.user_attrs.get(SPEC)
+        self.is_new = stored is None
+        spec = {"space": space.model_dump_json(), "goal": goal.model_dump_json(), "images": images}
+        if stored is None:
+            self._initialize(spec, existing)
+        elif difference := _difference(stored, spec):
+            raise self._mismatch(difference)
         with explained(storage):
-            self._study.sampler = optuna.samplers.TPESampler(
+            self.optuna.sampler = optuna.samplers.TPESampler(
                 # Another seed after each interruption, or the first suggestions would repeat.
-                seed=SAMPLER_SEED
-                + (0 if self.is_new else len(existing))
-                + worker_number * _SEEDS_PER_WORKER,
+                seed=SAMPLER_SEED + (0 if self.is_new else len(existing)),
                 group=space.is_conditional,
             )
 
-    def _initialize(self, existing: Sequence[optuna.trial.FrozenTrial]) -> None:
+    def _initialize(
+        self, spec: dict[str, str | None], existing: list[optuna.trial.FrozenTrial]
+    ) -> None:
         """Set up a new study. The spec is written last: without it the next process starts over."""
-        directions = tuple(each.name.lower() for each in self._study.directions)
+        directions = tuple(each.name.lower() for each in self.optuna.directions)
         all_papers = all(trial.user_attrs.get(PAPER) for trial in existing)
         if not all_papers or directions != self._goal.directions:
             raise self._mismatch("search space or objective")
-        with explained(self._storage):
+        with explained(self.storage):
             if not existing:
-                self._study.enqueue_trial(self._space.paper_values(), user_attrs={PAPER: True})
-            self._study.set_user_attr(SPEC, self._spec.to_attribute())
-
-    @property
-    def best(self) -> tuple[StudyTrial, ...]:
-        """The best feasible trial, or the Pareto front; empty if no trial is feasible."""
-        if len(self._goal.directions) == 1:
-            return tuple(ranked(self.trials, self._goal)[:1])
-        with explained(self._storage):
-            return tuple(map(study_trial, self._study.best_trials))
-
-    def ask(self) -> TrialRequest:
-        """Ask for a new trial, owned by this process."""
-        with explained(self._storage):
-            trial = self._study.ask()
-            self._start_heartbeat(trial)
-            trial.set_user_attr(OWNER, self._owner.model_dump_json())
-            if self._machine:
-                trial.set_user_attr(MACHINE, self._machine)
-            chosen: dict[str, Value] = {}
-            for name, parameter in self._space.parameters.items():
-                if parameter.is_active(chosen):
-                    chosen[name] = suggested(trial, name, parameter)
-        self._open[trial.number] = trial
-        return TrialRequest(trial.number, chosen, is_papers=bool(trial.user_attrs.get(PAPER)))
-
-    def recorded(self, number: int, run_id: str, **observed: float | str | None) -> None:
-        """Save MLflow's id of a trial's run, and observed values under `StudyTrial`'s names."""
-        with explained(self._storage):
-            self._open[number].set_user_attr(RUN_ID, run_id)
-            self._open[number].set_user_attr(OBSERVED, observed)
-
-    def should_end(self, number: int, percent: int, progress: float) -> bool:
-        """Report the progress of a trial at a checkpoint, and ask whether to prune it.
-
-        Args:
-            number: Of the trial.
-            percent: Checkpoint; trials are compared at the same one.
-            progress: Intermediate value.
-        """
-        if not self._goal.prunes:
-            return False
-        trial = self._open[number]
-
-        def is_behind() -> bool:
-            trial.report(progress, percent)
-            return not self.is_exempt(number) and bool(trial.should_prune())
-
-        return self._best_effort(is_behind)
-
-    def report_progress(self, number: int, percent: int, progress: float) -> None:
-        """Report the progress of a trial between checkpoints."""
-        if self._goal.prunes:
-            trial = self._open[number]
-
-            def report() -> bool:
-                trial.report(progress, percent)
-                return False
-
-            self._best_effort(report)
-
-    def is_exempt(self, number: int) -> bool:
-        """Whether a trial is never pruned: the paper's, and repeats."""
-        attributes = self._open[number].user_attrs
-        return bool(attributes.get(PAPER)) or attributes.get(REPEAT) is not None
-
-    def finished(self, number: int, values: tuple[float, ...], missed: Mapping[str, float]) -> None:
-        """Report that a trial has finished."""
-        self._record_constraints(number, missed)
-        with explained(self._storage):
-            trial, may_be_finished = self._open[number], self.is_shared
-            self._study.tell(trial, list(values), skip_if_finished=may_be_finished)
-        self._close_trial(number)
-
-    def pruned(self, number: int, missed: Mapping[str, float]) -> None:
-        """Report that a trial was pruned, or ended because it exceeded a constraint."""
-        self._record_constraints(number, missed)
-        self._tell(number, "PRUNED")
-
-    def failed(self, number: int) -> None:
-        """Report that a trial failed; it does not count."""
-        with explained(self._storage):
-            self._open[number].set_user_attr(FAILED, value=True)
-        self._tell(number, "FAIL")
-
-    def mark_redundant(self, number: int) -> None:
-        """Report that a trial is not needed, since another one counts for it."""
-        with explained(self._storage):
-            self._open[number].set_user_attr(REDUNDANT, value=True)
-        self._tell(number, "FAIL")
-
-    def owns(self, number: int) -> bool:
-        """Whether this process still owns a trial: it may have been failed as stale."""
-        return number in self._open and self._frozen(number).state.name == "RUNNING"
-
-    def release_trials(self) -> None:
-        """Report this process's running trials as interrupted, as far as the storage answers."""
-        for number in [*self._open]:
-            with contextlib.suppress(BenchError):
-                if self.owns(number):
-                    self.interrupted(number)
-        self.abandon_trials()
-
-    def abandon_trials(self) -> None:
-        """Stop the heartbeats of this process's running trials, which others then fail as stale."""
-        for heartbeat in self._heartbeats.values():
-            heartbeat.stop()
-        self._heartbeats.clear()
-        self._open.clear()
-
-    def interrupted(self, number: int) -> None:
-        """Report that a trial was interrupted; it is retried when the study is resumed."""
-        self.enqueue_retry(number)
-        self._tell(number, "FAIL")
-
-    def importances(self) -> dict[str, float]:
-        """Importance of each parameter for the first value; empty with too few finished trials."""
-        finished = [trial for trial in self.trials if trial.state == "finished"]
-        if len(finished) < _MIN_TRIALS_FOR_IMPORTANCES:
-            return {}
-        with explained(self._storage):
-            return importances_of(self._study)
-
-    def _record_constraints(self, number: int, missed: Mapping[str, float]) -> None:
-        """Record constraint violations, from which the sampler learns; of pruned trials too."""
-        with explained(self._storage):
-            for name, value in missed.items():
-                self._open[number].set_constraint(name, value)
-
-    def _tell(self, number: int, state: str) -> None:
-        import optuna
-
-        with explained(self._storage):
-            trial, trial_state = self._open[number], optuna.trial.TrialState[state]
-            self._study.tell(trial, state=trial_state, skip_if_finished=self.is_shared)
-        self._close_trial(number)
-
-    def _start_heartbeat(self, trial: optuna.Trial) -> None:
-        """Start heartbeats of a shared study's trial, before anything else is written to it."""
-        if self.is_shared:
-            from mnist_bench.tuning.heartbeat import Heartbeat
-
-            # Optuna itself sends heartbeats only within `optimize`.
-            self._heartbeats[trial.number] = Heartbeat(self._backend, trial._trial_id)  # noqa: SLF001
-
-    def _close_trial(self, number: int) -> None:
-        """Forget a trial and stop its heartbeat."""
-        del self._open[number]
-        if number in self._heartbeats:
-            self._heartbeats.pop(number).stop()
-
-    def _best_effort(self, call: Callable[[], bool]) -> bool:
-        """Call the storage for something optional; False if it is unreachable.
-
-        A shared database may be unreachable for a while, and each call costs a timeout; and the
-        trial may have been failed as stale.
-        """
-        if time.monotonic() < self._skip_until:
-            return False
-        try:
-            with explained(self._storage):
-                return call()
-        except BenchError:
-            if not self.is_shared:
-                raise
-            self._skip_until = time.monotonic() + _SKIP_SECONDS
-            return False
-
-    def _check_spec(self) -> None:
-        difference = self._spec.difference(self._study.user_attrs[SPEC])
-        if difference:
-            raise self._mismatch(difference)
+                self.optuna.enqueue_trial(self._space.paper_values(), user_attrs={PAPER: True})
+            self.optuna.set_user_attr(SPEC, spec)
 
     def _mismatch(self, what: str) -> BenchError:
         return BenchError(
             f"the study {self.name} exists with another {what}",
             "choose another --study, or give the same one",
         )
+
+    @property
+    def trials(self) -> tuple[StudyTrial, ...]:
+        """All trials, by number."""
+        with explained(self.storage):
+            return tuple(map(_study_trial, self.optuna.get_trials(deepcopy=False)))
+
+    @property
+    def best(self) -> tuple[StudyTrial, ...]:
+        """The best feasible trial, or the Pareto front; empty if no trial is feasible."""
+        if len(self._goal.directions) == 1:
+            return tuple(ranked(self.trials, self._goal)[:1])
+        with explained(self.storage):
+            return tuple(map(_study_trial, self.optuna.best_trials))
+
+    def importances(self) -> dict[str, float]:
+        """Importance of each parameter for the first value, which add up to 1.
+
+        Empty with too few finished trials.
+        """
+        import optuna
+
+        if sum(trial.state == "finished" for trial in self.trials) < _MIN_TRIALS_FOR_IMPORTANCES:
+            return {}
+        with explained(self.storage):
+            found = optuna.importance.get_param_importances(
+                self.optuna, target=lambda trial: float(trial.values[0])
+            )
+        return {name: float(share) for name, share in found.items()}
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
+        """The values of a new trial's active parameters."""
+        chosen: dict[str, Value] = {}
+        for name, parameter in self._space.parameters.items():
+            if parameter.is_active(chosen):
+                chosen[name] = suggested(trial, name, parameter)
+        return chosen
+
+    def enqueue_repeat(self, trial: StudyTrial) -> None:
+        """Queue a repeat of a trial: same values, another seed, never pruned."""
+        attributes = {REPEAT: trial.number, PAPER: trial.is_papers}
+        with explained(self.storage):
+            self.optuna.enqueue_trial(trial.chosen, user_attrs=attributes)
+
+    def enqueue_retry(self, number: int) -> None:
+        """Queue a trial again, with the same values, unless that was done.
+
+        Call it before the trial is failed, or a kill in between loses it.
+        """
+        with explained(self.storage):
+            trials = self.optuna.get_trials(deepcopy=False)
+            if any(each.user_attrs.get(RETRY) == number for each in trials):
+                return
+            trial = trials[number]
+            # Its process may have died before all values were suggested.
+            chosen = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            attributes = {RETRY: number, PAPER: bool(trial.user_attrs.get(PAPER))}
+            if REPEAT in trial.user_attrs:
+                attributes[REPEAT] = trial.user_attrs[REPEAT]
+            self.optuna.enqueue_trial(chosen, user_attrs=attributes)
+
+    def resume(
+        self,
+        machine_id: str | None,
+        load_run: Callable[[int], RunResult | None],
+        log: Callable[[str], None],
+    ) -> None:
+        """Settle the trials of dead processes, and queue those again that failed or were lost.
+
+        A trial that has ended according to MLflow counts; the others are retried. A trial whose own
+        process failed is retried once; the paper's until it finishes.
+
+        Args:
+            machine_id: This machine; the study's lock is held.
+            load_run: Returns the recorded run of a trial, or None.
+            log: Gets a line about each trial.
+
+        Raises:
+            BenchError: Another machine is working on the study, or the storage can't be used.
+        """
+        trials, retried = self._trials_and_retried()
+        for trial in trials:
+            is_ours = self.storage is None or _machine_id(trial) in {None, machine_id}
+            if trial.state.name == "RUNNING" and is_ours:
+                run = None if trial.number in retried else load_run(trial.number)
+                self._settle(trial, run, log)
+        self._fail_stale()
+        trials, retried = self._trials_and_retried()
+        for trial in trials:
+            attributes, number = trial.user_attrs, trial.number
+            if trial.state.name == "FAIL" and number not in retried:
+                is_cut_off = FAILED not in attributes and _REDUNDANT not in attributes
+                has_failed = FAILED in attributes and (
+                    attributes.get(PAPER) or RETRY not in attributes
+                )
+                if is_cut_off or has_failed:
+                    self.enqueue_retry(number)
+                    log(f"trial {number} {'was cut off' if is_cut_off else 'failed'}; retrying it")
+
+    def _trials_and_retried(self) -> tuple[list[optuna.trial.FrozenTrial], set[int | None]]:
+        with explained(self.storage):
+            trials = self.optuna.get_trials(deepcopy=False)
+        return trials, {trial.user_attrs.get(RETRY) for trial in trials}
+
+    def _fail_stale(self) -> None:
+        """Fail the trials of machines that are gone.
+
+        Raises:
+            BenchError: Another machine is working on the study.
+        """
+        import optuna
+
+        if self.storage is None:
+            return  # only a database has heartbeats
+        with explained(self.storage):
+            optuna.storages.fail_stale_trials(self.optuna)
+            running = self.optuna.get_trials(states=[optuna.trial.TrialState.RUNNING])
+        for trial in running:
+            raise BenchError(
+                f"trial {trial.number} of the study {self.name} is running on "
+                f"{trial.user_attrs.get(MACHINE) or 'another machine'}",
+                "wait until it ends there; if that machine is gone, try again in two minutes",
+            )
+
+    def _settle(
+        self,
+        frozen: optuna.trial.FrozenTrial,
+        run: RunResult | None,
+        log: Callable[[str], None],
+    ) -> None:
+        """Tell the study how a trial ended whose process died before it could."""
+        import optuna
+
+        number = frozen.number
+        if run is None or run.status not in {"finished", "pruned"}:
+            self.enqueue_retry(number)
+            with explained(self.storage):
+                self.optuna.tell(number, state=optuna.trial.TrialState.FAIL)
+            log(f"the process of trial {number} died; retrying the trial")
+            return
+        with explained(self.storage):
+            # Optuna has no public way to open a trial that another process asked for.
+            trial = optuna.trial.Trial(self.optuna, frozen._trial_id)  # noqa: SLF001
+            trial.set_user_attr(DURATION, sum(run.seconds.values()))
+            self.record(trial, run)
+            if run.status == "finished":
+                self.optuna.tell(trial, list(self._goal.values(run)))
+            else:
+                self.optuna.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        log(f"trial {number} had ended before its process died: it counts")
+
+    def record(self, trial: optuna.Trial, run: RunResult) -> None:
+        """Save what was observed of a trial's run, and how far it violates each constraint.
+
+        The sampler learns from the violations, of pruned trials too.
+        """
+        if run.run_id is not None:
+            trial.set_user_attr(RUN_ID, run.run_id)
+            observed = {
+                "train_seconds": run.train_seconds_total,
+                "peak_rss_bytes": run.peak_rss_bytes,
+                "verdict": run.verdict,
+            }
+            trial.set_user_attr(OBSERVED, observed)
+        if run.status in {"finished", "pruned"} and run.evaluations:
+            for name, value in self._goal.constraints(run).items():
+                trial.set_constraint(name, value)
+
+    def _attribute(self, name: str, default: Any = None) -> Any:
+        with explained(self.storage):
+            return self.optuna.user_attrs.get(name, default)
+
+    def _set_attribute(self, name: str, value: object) -> None:
+        with explained(self.storage):
+            self.optuna.set_user_attr(name, value)
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of the study's run; None if it has none yet."""
+        run_id: str | None = self._attribute(RUN_ID)
+        return run_id
+
+    @run_id.setter
+    def run_id(self, run_id: str) -> None:
+        self._set_attribute(RUN_ID, run_id)
+
+    def check_machine_kind(self, kind: str) -> None:
+        """Check that times of this kind of machine are comparable with the study's, if it has any.
+
+        Raises:
+            BenchError: The study compares times and was started on another kind.
+        """
+        started_on = self._attribute(_MACHINE_KIND)
+        if started_on is None:
+            self._set_attribute(_MACHINE_KIND, kind)
+        else:
+            self._goal.check_machine_kind(self.name, started_on, kind)
+
+    @property
+    def test_evaluations(self) -> tuple[str, ...]:
+        """Evaluations on the test split as JSON, the oldest first."""
+        return tuple(self._attribute(_TEST_EVALUATIONS, ()))
+
+    def save_test_evaluation(self, number: int, evaluation: str) -> None:
+        """Save an evaluation on the test split, or update it.
+
+        Args:
+            number: From 1 on; a new one or the last one.
+            evaluation: JSON.
+        """
+        saved = [*self.test_evaluations[: number - 1], evaluation]
+        self._set_attribute(_TEST_EVALUATIONS, saved)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Command lines that worked on the study, the oldest first."""
+        return tuple(self._attribute(_COMMANDS, ()))
+
+    def add_command(self, command: str) -> None:
+        """Append a command line."""
+        self._set_attribute(_COMMANDS, [*self.commands, command])
+
+
+def suggested(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
+    """Suggest a value of a parameter."""
+    if parameter.choices is not None:
+        value = trial.suggest_categorical(name, parameter.choices)
+        if value is None:
+            raise ValueError(f"{name} has None among its choices")
+        return value
+    low, high = parameter.low, parameter.high
+    if low is None or high is None:
+        raise ValueError(f"{name} has no range")
+    if is_integer(name):
+        return trial.suggest_int(name, int(low), int(high), log=parameter.log)
+    return trial.suggest_float(name, float(low), float(high), log=parameter.log)
+
+
+def _study_trial(trial: optuna.trial.FrozenTrial) -> StudyTrial:
+    attributes, state = trial.user_attrs, _STATES[trial.state.name]
+    duration_seconds = trial.duration.total_seconds() if trial.duration else None
+    return StudyTrial(
+        number=trial.number,
+        state=state,
+        chosen=dict(trial.params),
+        values=tuple(trial.values) if state == "finished" and trial.values else (),
+        missed=dict(trial.constraints),
+        curve=dict(trial.intermediate_values),
+        # A later process may have settled the trial: Optuna's duration then includes idle time.
+        seconds=attributes.get(DURATION, duration_seconds),
+        begun_at_ms=int(trial.datetime_start.timestamp() * 1_000) if trial.datetime_start else None,
+        run_id=attributes.get(RUN_ID),
+        **attributes.get(OBSERVED, {}),
+        is_papers=bool(attributes.get(PAPER)),
+        retry_of=attributes.get(RETRY),
+        repeat_of=attributes.get(REPEAT),
+        machine=attributes.get(MACHINE),
+        machine_id=_machine_id(trial),
+    )
+
+
+def _machine_id(trial: optuna.trial.FrozenTrial) -> str | None:
+    """Id of the machine that trained a trial; None if unknown."""
+    machine_id: str | None = trial.user_attrs.get(MACHINE_ID)
+    if machine_id is None and _OWNER in trial.user_attrs:
+        machine_id = json.loads(trial.user_attrs[_OWNER]).get("machine_id")
+    return machine_id
+
+
+def _difference(stored: dict[str, str | None], spec: dict[str, str | None]) -> str | None:
+    """What differs from the stored spec, in words; None if nothing does."""
+    if stored["space"] != spec["space"]:
+        return "search space"
+    if stored["goal"] != spec["goal"]:
+        return "objective"
+    images = {stored.get("images"), spec["images"]} - {None}  # old studies have no digest
+    return "set of images" if len(images) > 1 else None
+
+
+def _lock_path(storage: str | None, name: str) -> Path:
+    if storage is None:
+        return JOURNAL.with_name(f".{name}.study.lock")
+    digest = hashlib.sha256(f"{storage} {name}".encode()).hexdigest()[:16]
+    folder = platformdirs.user_state_path("mnist-bench", appauthor=False) / "studies"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{digest}.lock"

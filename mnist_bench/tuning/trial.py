@@ -1,9 +1,8 @@
-"""Trials: as requested from a study and as stored in it."""
+"""Trials as stored in a study."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -13,21 +12,6 @@ from mnist_bench.measurement.quality import Verdict
 from mnist_bench.tuning.space import Value
 
 State = Literal["finished", "pruned", "failed", "running", "waiting"]
-
-
-@dataclass(frozen=True)
-class TrialRequest:
-    """A trial to train.
-
-    Attributes:
-        number: Optuna's.
-        chosen: Values of the active parameters.
-        is_papers: Whether it is the paper's configuration.
-    """
-
-    number: int
-    chosen: Mapping[str, Value]
-    is_papers: bool
 
 
 class StudyTrial(Record):
@@ -91,52 +75,6 @@ class StudyTrial(Record):
 def paper_trial(trials: Sequence[StudyTrial]) -> StudyTrial | None:
     """Finished trial of the paper's configuration; None if there is none."""
     return next((t for t in trials if t.is_papers and t.state == "finished"), None)
-
-
-def root_of(trials: Sequence[StudyTrial], number: int) -> int:
-    """Number of the first trial in a chain of retries.
-
-    Args:
-        trials: All trials of the study, by number.
-        number: Of any trial of the chain.
-    """
-    while (earlier := trials[number].retry_of) is not None:
-        number = earlier
-    return number
-
-
-def is_done_elsewhere(trials: Sequence[StudyTrial], number: int) -> bool:
-    """Whether another trial of the same chain of retries is settled.
-
-    Args:
-        trials: All trials of the study, by number.
-        number: Of the trial.
-    """
-    root = root_of(trials, number)
-    settled = [t.number for t in trials if t.is_settled and t.number != number]
-    return any(root_of(trials, each) == root for each in settled)
-
-
-def is_redundant(trials: Sequence[StudyTrial], number: int, limit: int | None) -> bool:
-    """Whether a trial that was just asked for need not be trained.
-
-    Two machines may have queued the same retry, or asked for the last trial, at the same time.
-
-    Args:
-        trials: All trials of the study, by number.
-        number: Of the trial.
-        limit: Number of trials of the search; None while repeats are trained.
-    """
-    this, root = trials[number], root_of(trials, number)
-    if is_done_elsewhere(trials, number):
-        return True
-    # A process that releases a trial queues its retry first, then fails it.
-    earlier = [t for t in trials if t.number < number and t.number != this.retry_of]
-    running = [t for t in earlier if t.state == "running"]
-    if this.retry_of is not None:
-        return any(root_of(trials, each.number) == root for each in running)
-    started = sum(t.counts for t in trials) + sum(t.repeat_of is None for t in running)
-    return limit is not None and this.repeat_of is None and started >= limit
 
 
 def searched_seconds(trials: Sequence[StudyTrial]) -> float:

@@ -1,7 +1,8 @@
-"""Worker process for one training job: `python -m mnist_bench.worker`.
+"""Worker process: `python -m mnist_bench.worker`, and what has TensorFlow besides a training.
 
-Reads a request and then the line `go` from standard input; writes JSON lines to standard output.
-Whatever TensorFlow and its libraries print goes to standard error, which the parent logs.
+For a training job, it reads a request and then the line `go` from standard input, and writes JSON
+lines to standard output. Whatever TensorFlow and its libraries print goes to standard error, which
+the parent logs. With the argument `probe`, `layer-maps` or `experiment` it answers one request.
 """
 
 from __future__ import annotations
@@ -20,10 +21,22 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from mnist_bench.core.records import Record
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Dataset
 from mnist_bench.measurement.system import Sensors, usable_threads
-from mnist_bench.results.protocol import GO, Done, Failure, Message, Phase, Ready, Request
+from mnist_bench.results.protocol import (
+    GO,
+    Done,
+    ExperimentRequest,
+    Failure,
+    LayerMapsRequest,
+    Message,
+    Phase,
+    Ready,
+    Request,
+)
+from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import (
     AnyFittedHyperparameters,
     AnyNetworkHyperparameters,
@@ -33,8 +46,12 @@ from mnist_bench.worker import tensorflow_setup
 from mnist_bench.worker.loop import Instruments, PhaseMeter, StepCountFiles, Training, TrainingLoop
 
 
-def main() -> int:
+def main(task: str = "train") -> int:
     """Run one request and return the exit status."""
+    if task != "train":
+        # Imported here: the process of a training holds nothing but TensorFlow.
+        _answer(task)
+        return 0
     # Ctrl-C reaches every process of a terminal; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     send = _message_writer(_private_stdout())
@@ -46,6 +63,31 @@ def main() -> int:
         return 1
     send(Done())
     return 0
+
+
+def _answer(task: str) -> None:
+    """Answer a request that is no training; an error ends the process with a traceback.
+
+    Raises:
+        ValueError: There is no such task.
+    """
+    line = sys.stdin.buffer.readline()
+    if task == "probe":
+        from mnist_bench.worker import probe
+
+        answer: Record = probe.probe(Execution.model_validate_json(line))
+    elif task == "layer-maps":
+        from mnist_bench.worker import layer_maps
+
+        layer_maps.write(LayerMapsRequest.model_validate_json(line))
+        return
+    elif task == "experiment":
+        from mnist_bench.worker import run_experiment
+
+        answer = run_experiment.measure(ExperimentRequest.model_validate_json(line))
+    else:
+        raise ValueError(f"{task} is no task of the worker")
+    print(answer.model_dump_json())  # noqa: T201
 
 
 def _run(request: Request, send: Callable[[Message], None]) -> None:
@@ -181,7 +223,8 @@ def _file_writer(request: Request, training: Training) -> Callable[[StepCountFil
 
 
 if __name__ == "__main__":
-    exit_status = main()
+    exit_status = main(*sys.argv[1:])
+    sys.stdout.flush()
     sys.stderr.flush()
     # TensorFlow's own cleanup would take a second and only free what the system frees anyway.
     os._exit(exit_status)

@@ -1,11 +1,7 @@
-"""Feature maps of one image: `python -m mnist_bench.worker.layer_maps`.
-
-Reads a `LayerMapsRequest` from standard input and writes the file that it names.
-"""
+"""Feature maps of one image, before and after training."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +22,8 @@ if TYPE_CHECKING:
     from mnist_bench.results.layer_maps import Maps
 
 
-def main() -> None:
-    """Run one request."""
-    request = LayerMapsRequest.model_validate_json(sys.stdin.buffer.readline())
+def write(request: LayerMapsRequest) -> None:
+    """Compute the feature maps and write them to the request's file."""
     tensorflow_setup.start(request.execution)
     Path(request.file).write_bytes(compute_layer_maps(request).to_bytes())
 
@@ -78,7 +73,3 @@ def _saved_network_maps(
 def _first_image(maps: tuple[tf.Tensor, ...]) -> tuple[Maps, ...]:
     """The maps of the first image of a batch."""
     return tuple(layer.numpy()[0] for layer in maps)
-
-
-if __name__ == "__main__":
-    main()

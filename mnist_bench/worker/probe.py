@@ -1,13 +1,8 @@
-"""Probe of TensorFlow on this machine: `python -m mnist_bench.worker.probe`.
-
-Reads an `Execution` from standard input and writes one JSON line to standard output: the GPUs, and
-the speedup of bfloat16 if the execution asks for it.
-"""
+"""Probe of TensorFlow on this machine: the GPUs, and the speedup of bfloat16."""
 
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -30,12 +25,11 @@ _MIN_ROUNDS = 3
 _STEPS_PER_ROUND = 5
 
 
-def main() -> None:
-    """Run one request."""
-    execution = Execution.model_validate_json(sys.stdin.buffer.readline())
+def probe(execution: Execution) -> ProbeResult:
+    """The GPUs, and the speedup of bfloat16 if the execution asks for it."""
     tensorflow_setup.start(execution)
     speedup = measure_speedup(execution.shards) if execution.precision == "bfloat16" else None
-    print(ProbeResult(gpus=tuple(gpus()), bfloat16_speedup=speedup).model_dump_json())  # noqa: T201
+    return ProbeResult(gpus=tuple(gpus()), bfloat16_speedup=speedup)
 
 
 def gpus() -> list[Gpu]:
@@ -89,7 +83,3 @@ def _round_seconds(trainer: Trainer) -> float:
 
 def _blank_images(count: int) -> Images:
     return Images(np.zeros((count, 28, 28), np.uint8), np.zeros(count, np.uint8))
-
-
-if __name__ == "__main__":
-    main()

@@ -8,16 +8,16 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
-import worked
+import workers
 from factories import table_1
 from fill import copies, images, predictions
 from hardware import Hardware
 from program import Bench, import_runs
 from scaled import Answer, ScaleSession, Way, page
-from simulated import Took
-from worked import Load, WorkersSession
+from workers import Load, WorkersSession
 
 from mnist_bench.data import mnist
+from mnist_bench.data.dataset import Source
 
 
 def test_copies_are_independent_runs(tmp_path: Path) -> None:
@@ -95,51 +95,34 @@ def test_missed_targets_are_marked() -> None:
     assert text.count("**not met**") == 4
 
 
-# A shared store
+# A cluster
 
 
-def load(workers: int, rate: float, *, server_ms: float = 100.0, refused: int = 0) -> Load:
-    """Ten trials at a rate; each takes `server_ms` of processor time on the servers."""
-    seconds = server_ms / 1_000
-    return Load(
-        workers=workers,
-        took=(Took(ask=0.01, report=0.2, tell=0.02, record=0.3),) * 10,
-        refused=refused,
-        seconds=10 / rate,
-        client_cpu_seconds=2.0,
-        database_cpu_seconds=seconds * 4,
-        server_cpu_seconds=seconds * 6,
-    )
-
-
-def workers_session(*loads: Load) -> WorkersSession:
-    return WorkersSession(
-        command="python benchmarks/scale/workers.py", date="2026-01-31",
-        hardware=Hardware(name="Some machine", instruction_sets=None, virtual=None),
-        versions={"mlflow": "3.17"}, server_processes=2, loads=loads,
-    )  # fmt: skip
+def test_jobs_that_train_nothing_are_recorded(sample: Source) -> None:
+    load = workers.measure(2, 3, sample, records=True)
+    assert (load.workers, load.jobs, load.records) == (2, 3, True)
+    assert load.leader_cpu_seconds > 0
 
 
 def test_page_of_workers() -> None:
-    several = (load(1, 2.0), load(1, 4.0), load(1, 3.0))
-    session = workers_session(*several, load(4, 9.0, refused=2), load(16, 6.0, server_ms=300))
-    text = worked.page(session)
-    assert "| 1 | 3 | 3.00 (2.00 to 4.00) | 10 | 200 | 20 | 300 | 40 | 60 | 200 |" in text
-    assert "1 worker makes 3.00 trials a second; 4 make 9.00, 3.0 times as many" in text
-    # Ten trials in 10 / 9 s, which cost workers 2 s and the servers 1 s.
-    assert "and 16 make 6.00. At 4 workers 2.7 cores are at work already." in text
-    # 1,000 machines end 16.7 trials of a minute a second, each of 300 ms.
-    assert "they end 16.7 a second. At 300 ms of processor a trial" in text
-    assert "that is 5.0 cores of this kind at least for PostgreSQL" in text
-    assert "with trials of ten minutes, 0.5." in text
-    assert "2 in 50 trials of some 12 calls" in text
-
-
-def test_page_of_workers_without_saturation() -> None:
-    text = worked.page(workers_session(load(1, 2.0), load(4, 8.0)))
-    assert "and no number that was tried makes fewer." in text
-
-
-def test_chart_of_workers(tmp_path: Path) -> None:
-    worked.draw(workers_session(load(1, 2.0), load(4, 8.0)), tmp_path / "workers.png")
-    assert (tmp_path / "workers.png").read_bytes().startswith(b"\x89PNG")
+    session = WorkersSession(
+        command="python benchmarks/scale/workers.py",
+        date="2026-01-31",
+        hardware=Hardware(name="Imaginary CPU", instruction_sets=None, virtual=False),
+        loads=tuple(
+            Load(
+                workers=4,
+                records=records,
+                jobs=100,
+                seconds=seconds,
+                scheduler_cpu_seconds=0.5,
+                leader_cpu_seconds=0.25,
+                workers_cpu_seconds=1.0,
+            )
+            for records, seconds in ((False, 2.0), (True, 20.0))
+        ),
+    )
+    text = workers.page(session)
+    assert "| 4 | no | 100 | 50.0 | 5.0 | 2.5 | 10.0 |" in text
+    assert "| 4 | in MLflow | 100 | 5.0 | 5.0 | 2.5 | 10.0 |" in text
+    assert "Made by `python benchmarks/scale/workers.py` on 2026-01-31." in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from program import Bench
 from rich.console import Console
 
 from mnist_bench.claims import evidence_loader, experiments, planning
-from mnist_bench.claims.parts import ClaimInput, inputs_of
+from mnist_bench.claims.declared import ClaimInput, inputs_of
 from mnist_bench.claims.planning import ClaimOptions, PlannedInput
 from mnist_bench.cli import claims
 from mnist_bench.cli.run_plans import CommandResult
@@ -44,146 +44,159 @@ HERE = "a" * 32
 # Which inputs are measured
 
 
-def run_options(**changes: Any) -> RunOptions:
-    values: dict[str, Any] = {
-        "scenarios": ("claims",), "steps": None, "settings": (), "seeds": range(1),
-        "repeats": None, "independent": False, "threads": None, "precision": "float32",
-        "device": "cpu", "dataset": None, "data_folder": None, "tracking_uri": "sqlite:///mlflow.db",
-        "experiment": "mnist-bench", "command": "mnist-bench run claims",
-    }  # fmt: skip
-    return RunOptions(**(values | changes))
+def claim_options(claims: tuple[int, ...] = (1,), budget_seconds: float = 100.0) -> ClaimOptions:
+    run_options = RunOptions(
+        scenarios=("claims",), steps=None, settings=(), seeds=range(1), repeats=None,
+        independent=False, threads=None, precision="float32", device="cpu", dataset=None,
+        data_folder=None, tracking_uri="sqlite:///mlflow.db", experiment="mnist-bench",
+        command="mnist-bench run claims",
+    )  # fmt: skip
+    return ClaimOptions(claims, budget_seconds, None, reports=True, run_options=run_options)
 
 
-def claim_options(budget_seconds: float = 100.0) -> ClaimOptions:
-    return ClaimOptions((1,), budget_seconds, None, reports=True, run_options=run_options())
+def planned(name: str, seconds: float, **changes: Any) -> PlannedInput:
+    return PlannedInput(ClaimInput((10,), seconds, name), **({"is_recorded": False} | changes))
 
 
-def planned_input(name: str, seconds: float, **changes: Any) -> PlannedInput:
-    claim_input = ClaimInput((10,), seconds, name)
-    return PlannedInput(claim_input, **({"is_recorded": False} | changes))
+def measured(
+    monkeypatch: pytest.MonkeyPatch, *inputs: PlannedInput, **results: float | CommandResult
+) -> tuple[CommandResult, list[str], str]:
+    """The outcome, what was measured and the output: each takes the given seconds, or fails."""
+    now, done, output = [0.0], [], io.StringIO()
 
-
-class FakeMeasurements:
-    """Replaces the measurements: each input takes the given seconds of a fake clock, or fails."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **results: float | CommandResult) -> None:
-        self.now, self.results, self.done = 0.0, results, []
-        monkeypatch.setattr(claims.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(claims, "_measure", self.measure)
-        monkeypatch.setattr(claims, "_decide_and_report", self.decide)
-
-    def measure(self, each: PlannedInput, *_: object) -> CommandResult:
-        self.done.append(each.claim_input.scenario)
-        result = self.results[each.claim_input.scenario]
+    def measure(each: PlannedInput, *_: object) -> CommandResult:
+        done.append(each.claim_input.scenario)
+        result = results.get(each.claim_input.scenario, each.claim_input.seconds)
         if isinstance(result, CommandResult):
             return result
-        self.now += result
+        now[0] += result
         return CommandResult("", 0, None)
 
-    def decide(
-        self, _options: ClaimOptions, _stdout: Console, errors: Any, status: int
-    ) -> CommandResult:
+    def decide(_: object, __: object, errors: list[BenchError], status: int) -> CommandResult:
         return CommandResult("decided", status, errors[0] if errors else None)
 
-    def run(
-        self, *inputs: PlannedInput, budget_seconds: float = 100.0
-    ) -> tuple[CommandResult, str]:
-        output = io.StringIO()
-        console = Console(file=output, width=200)
-        done = claims.run_claims(claim_options(budget_seconds), inputs, None, console, console)
-        return done, output.getvalue()
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(claims, "_measure", measure)
+    monkeypatch.setattr(claims, "_decide_and_report", decide)
+    console = Console(file=output, width=200)
+    result = claims.run_claims(claim_options(), inputs, None, console, console)
+    return result, done, output.getvalue()
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize(("ending", "status"), [(KeyboardInterrupt, 130), (Terminated, 143)])
-def test_an_interruption_ends_an_experiment_as_it_ends_a_training(
-    monkeypatch: pytest.MonkeyPatch, ending: type[BaseException], status: int
+@pytest.mark.parametrize(
+    ("inputs", "results", "done", "left_out"),
+    [
+        ([planned("a", 10), planned("b", 10, is_recorded=True), planned("c", 10)], {}, "ac", None),
+        ([planned("a", 1), planned("b", 99)], {"a": 1.5}, "ab", None),
+        # What is shorter than the first one that is left out does not go before it.
+        ([planned("a", 10), planned("b", 20), planned("c", 5)], {"a": 90}, "a", "b"),
+        ([planned("a", 10), planned("b", 105.1)], {"a": 0}, "a", "b"),
+        ([planned("a", 80), planned("b", 60, fits=False)], {"a": 10}, "ab", None),
+    ],
+)
+def test_inputs_are_measured_in_order_until_the_budget_ends(
+    monkeypatch: pytest.MonkeyPatch,
+    inputs: list[PlannedInput],
+    results: dict[str, float],
+    done: str,
+    left_out: str | None,
 ) -> None:
-    def raise_ending(*_: object) -> None:
+    result, names, output = measured(monkeypatch, *inputs, **results)
+    assert "".join(names) == done
+    assert (result.document_json, result.exit_status, result.error) == ("decided", 0, None)
+    words = f"Left out, it does not fit into the remaining budget: {left_out}, seed 0, and what"
+    assert (words in output) == (left_out is not None)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("status", "done"), [(EXIT_FAILURE, "ab"), (EXIT_USAGE, "ab"), (130, "a"), (143, "a")]
+)
+def test_a_failure_ends_an_input_and_an_interruption_all(
+    monkeypatch: pytest.MonkeyPatch, status: int, done: str
+) -> None:
+    fault = BenchError("no memory for it", "buy some", exit_status=status) if status < 100 else None
+    failed = CommandResult("", status, fault)
+    inputs = planned("a", 5), planned("b", 5)
+    result, names, output = measured(monkeypatch, *inputs, a=failed)
+    assert "".join(names) == done
+    assert (result.document_json, result.exit_status, result.error) == ("decided", status, fault)
+    assert ("a, seed 0: no memory for it" in output) == (fault is not None)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [(KeyboardInterrupt, 130), (Terminated, 143), (BenchError("x", "y", exit_status=1), 1)],
+)
+def test_an_experiment_ends_as_a_training_does(
+    monkeypatch: pytest.MonkeyPatch, ending: BaseException | type[BaseException], status: int
+) -> None:
+    def end(*_: object, **__: object) -> None:
         raise ending
 
-    measure = claims._measure
-    measurements = FakeMeasurements(monkeypatch)
-    monkeypatch.setattr(claims, "_measure", measure)
-    monkeypatch.setattr(claims, "_measure_experiment", raise_ending)
-    done, _ = measurements.run(planned_input("a", 5), planned_input("b", 5))
-    assert (done.document_json, done.exit_status, done.error) == ("decided", status, None)
+    monkeypatch.setattr(claims, "MlflowStore", lambda *_: None)
+    monkeypatch.setattr(claims.experiments, "run_experiment", end)
+    request = experiments.experiment_request(10, None, threads=1)
+    ended = claims._measure(planned("", 5, request=request), claim_options(), None, Console())
+    assert ended.exit_status == status
 
 
-def plan_claims(
-    monkeypatch: pytest.MonkeyPatch,
-    folder: Path,
-    claims: tuple[int, ...],
-    budget_seconds: float = 1e6,
-    recorded: Callable[[ClaimInput], bool] = lambda _: False,
-) -> dict[str, PlannedInput]:
-    """The planned inputs of the claims by name, where `recorded` says which are recorded."""
+# The plan
 
-    def remaining(wanted: Sequence[ClaimInput], *_: object) -> dict[ClaimInput, PlannedInput]:
-        return {each: PlannedInput(each, is_recorded=recorded(each)) for each in wanted}
 
+Recorded = Callable[[ClaimInput], bool]
+
+
+def nothing(_: ClaimInput) -> bool:
+    return False
+
+
+@pytest.fixture
+def plan(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[tuple[int, ...], float, Recorded], dict[str, PlannedInput]]:
+    """Plans the inputs of claims by name, with a budget, where some are recorded."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(planning, "_images", lambda _: None)
-    monkeypatch.setattr(planning, "_remaining_trainings", remaining)
-    monkeypatch.chdir(folder)
-    request = ClaimOptions(claims, budget_seconds, None, reports=True, run_options=run_options())
-    inputs, _ = planning.plan_inputs(request, Console(quiet=True))
-    return {str(each.claim_input): each for each in inputs}
+
+    def plan_claims(
+        wanted: tuple[int, ...], budget_seconds: float = 1e6, recorded: Recorded = nothing
+    ) -> dict[str, PlannedInput]:
+        monkeypatch.setattr(
+            planning,
+            "_planned_trainings",
+            lambda inputs, *_: {each: PlannedInput(each, recorded(each)) for each in inputs},
+        )
+        options = claim_options(wanted, budget_seconds)
+        inputs, _ = planning.plan_inputs(options, Console(quiet=True))
+        return {str(each.claim_input): each for each in inputs}
+
+    return plan_claims
 
 
-def test_the_small_svm_is_measured_if_the_large_one_does_not_fit(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_what_fits_is_a_beginning_of_the_list_and_what_is_recorded(plan: Any) -> None:
+    names = [*plan((6,))]
+    assert [name for name, each in plan((6,)).items() if each.fits] == names
+    # 420 s of table-1, 60, 70 and 100 s are 650 s; the next takes 260 s, and the one after it 60 s.
+    assert [name for name, each in plan((6,), 900).items() if each.fits] == names[:4]
+    assert [name for name, each in plan((6,), 910).items() if each.fits] == names[:5]
+    last = plan((6,), 649, lambda each: each.scenario == "claim-6-svm")
+    assert [name for name, each in last.items() if each.fits] == [*names[:3], "claim-6-svm, seed 0"]
+    assert not any(each.fits for each in plan((6,), 10).values())
+
+
+def test_independent_trainings_serve_every_claim_and_shared_ones_all_but_learning(
+    plan: Any,
 ) -> None:
-    large, small = "claim-6-svm, seed 0", "claim-6-svm-small, seed 0"
-    large_budget = plan_claims(monkeypatch, tmp_path, (6,))
-    assert large_budget[large].fits
-    assert (large_budget[small].is_spare, large_budget[small].fits) == (True, False)
-    small_budget = plan_claims(monkeypatch, tmp_path, (6,), budget_seconds=720)
-    assert (small_budget[large].fits, small_budget[small].fits) == (False, True)
-    tiny_budget = plan_claims(monkeypatch, tmp_path, (6,), budget_seconds=10)
-    assert not any(each.fits for each in tiny_budget.values())
-
-
-def test_the_small_svm_is_not_needed_if_the_large_one_is_recorded(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    plan = plan_claims(monkeypatch, tmp_path, (6,), 10, lambda each: each.scenario == "claim-6-svm")
-    assert plan["claim-6-svm-small, seed 0"].is_spare
-
-
-def test_a_spare_input_is_measured_only_if_the_other_is_left_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    spare = PlannedInput(
-        ClaimInput((6,), 5, "small", stands_in_for="large"),
-        is_recorded=False,
-        fits=False,
-        is_spare=True,
-    )
-    inputs = (planned_input("slow", 10), planned_input("large", 50), spare)
-    assert "small" not in planning.plan_as_text(inputs, claim_options())
-    assert len(json.loads(planning.plan_as_json(inputs, claim_options()))["parts"]) == 2
-    overrun = FakeMeasurements(monkeypatch, slow=60, large=50, small=5)
-    overrun.run(*inputs)
-    assert overrun.done == ["slow", "small"]
-    in_time = FakeMeasurements(monkeypatch, slow=10, large=50, small=5)
-    in_time.run(*inputs)
-    assert in_time.done == ["slow", "large"]
-
-
-@pytest.mark.usefixtures("home")
-def test_an_input_that_fits_exactly_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    measurements = FakeMeasurements(monkeypatch, a=1.5, b=99)
-    measurements.run(planned_input("a", 1), planned_input("b", 99))
-    assert measurements.done == ["a", "b"]
-
-
-def test_claims_need_a_machine_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    monkeypatch.setattr(planning, "machine_id", lambda: None)
-    ended = bench.call("run", "claim-10")
-    assert ended.status == 2
-    assert "without a machine id" in ended.error_line
-    assert list(bench.folder.iterdir()) == []
+    assert [*plan((1,))] == ["table-1, seed 0"]
+    assert "table-1, seed 0, each row from zero" in plan((1, 4))
+    for wanted, is_independent, is_recorded in (
+        ((1,), False, True), ((4,), False, False), ((5,), True, True), ((4,), True, True),
+    ):  # fmt: skip
+        inputs = plan(wanted, 1e6, lambda each, which=is_independent: each.independent == which)
+        assert {each.is_recorded for each in inputs.values()} == {is_recorded}
 
 
 def test_a_disturbed_experiment_is_repeated(
@@ -202,91 +215,27 @@ def test_a_disturbed_experiment_is_repeated(
     ):  # fmt: skip
         experiment = recorded.model_copy(update={"exclusive": not disturbed})
         monkeypatch.setattr(experiments, "load_experiment", lambda *_, found=experiment: found)
-        planned = planning._planned_experiment(ten, store, None, exclusive=exclusive)
-        assert planned.is_recorded == is_recorded
-
-
-def test_shared_trainings_suffice_for_claims_not_about_learning(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert list(plan_claims(monkeypatch, tmp_path, (1,))) == ["table-1, seed 0"]
-    both = plan_claims(monkeypatch, tmp_path, (1, 4))
-    assert [name for name in both if name.endswith("seed 0, each row from zero")]
-    shared = plan_claims(monkeypatch, tmp_path, (1,), recorded=lambda each: not each.independent)
-    assert shared["table-1, seed 0"].is_recorded
-    learning = plan_claims(monkeypatch, tmp_path, (4,), recorded=lambda each: not each.independent)
-    assert not any(each.is_recorded for each in learning.values())
-
-
-def test_independent_trainings_suffice_for_every_claim(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    plan = plan_claims(monkeypatch, tmp_path, (5,), 10, lambda each: each.independent)
-    assert [(each.is_recorded, each.fits) for each in plan.values()] == [(True, True)]
-
-
-@pytest.mark.usefixtures("home")
-def test_inputs_that_fit_are_measured_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    measurements = FakeMeasurements(monkeypatch, a=10, b=10)
-    done, _ = measurements.run(
-        planned_input("a", 10),
-        planned_input("recorded", 10, is_recorded=True),
-        planned_input("too long", 200, fits=False),
-        planned_input("b", 10),
-    )
-    assert measurements.done == ["a", "b"]
-    assert (done.document_json, done.exit_status, done.error) == ("decided", 0, None)
-
-
-@pytest.mark.usefixtures("home")
-def test_no_input_is_started_that_would_exceed_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    measurements = FakeMeasurements(monkeypatch, slow=90, c=5)
-    _, output = measurements.run(
-        planned_input("slow", 10), planned_input("b", 20), planned_input("c", 5)
-    )
-    assert measurements.done == ["slow", "c"]
-    assert "Left out, it does not fit into the remaining budget: b" in output
-
-
-@pytest.mark.usefixtures("home")
-@pytest.mark.parametrize("status", [EXIT_FAILURE, EXIT_USAGE])
-def test_other_inputs_are_measured_after_a_failure(
-    monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
-    fault = BenchError("no memory for it", "buy some", exit_status=status)
-    measurements = FakeMeasurements(monkeypatch, a=CommandResult("", status, fault), b=5)
-    done, output = measurements.run(planned_input("a", 5), planned_input("b", 5))
-    assert measurements.done == ["a", "b"]
-    assert (done.exit_status, done.error) == (status, fault)
-    assert "a, seed 0: no memory for it" in output
-
-
-@pytest.mark.usefixtures("home")
-@pytest.mark.parametrize("status", [130, 143])
-def test_an_interruption_ends_all_inputs_and_the_claims_are_decided(
-    monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
-    measurements = FakeMeasurements(monkeypatch, a=CommandResult("", status, None), b=5)
-    done, _ = measurements.run(planned_input("a", 5), planned_input("b", 5))
-    assert measurements.done == ["a"]
-    assert (done.document_json, done.exit_status) == ("decided", status)
+        planned_input = planning._planned_experiment(ten, store, None, exclusive=exclusive)
+        assert planned_input.is_recorded == is_recorded
 
 
 def test_plan_as_text_and_json() -> None:
-    inputs = [
-        planned_input("a", 30),
-        planned_input("b", 200, fits=False),
-        planned_input("c", 5, is_recorded=True),
-    ]
+    inputs = [planned("a", 30), planned("b", 200, fits=False), planned("c", 5, is_recorded=True)]
     assert planning.plan_as_text(inputs, claim_options()).splitlines() == [
         "about 30.0 s of a budget of 1 min 40 s",
         "  a, seed 0 (claim 10): 30.0 s, as estimated on another machine",
         "  b, seed 0 (claim 10): left out, 3 min 20 s, as estimated on another machine",
         "  c, seed 0 (claim 10): recorded already",
     ]
-    document = json.loads(planning.plan_as_json(inputs, claim_options()))["parts"]
-    assert [each["fits"] for each in document] == [True, False, True]
-    assert [each["expected_seconds"] for each in document] == [30, 200, 0]
+    for some, head in ((inputs[1:2], "nothing fits a budget"), (inputs[2:], "all of it is rec")):
+        assert planning.plan_as_text(some, claim_options()).startswith(head)
+    document = json.loads(planning.plan_as_json(inputs, claim_options()))
+    assert (document["schema"], document["budget_seconds"]) == (1, 100)
+    assert [list(each.values()) for each in document["parts"]] == [
+        ["a, seed 0", [10], 30, False, True],
+        ["b, seed 0", [10], 200, False, False],
+        ["c, seed 0", [10], 0, True, True],
+    ]
 
 
 # Claims in a report
@@ -394,14 +343,15 @@ def test_evidence_uses_only_unchanged_packaged_scenarios(tmp_path: Path) -> None
 # The command
 
 
-@pytest.mark.parametrize("number", [1, 6, 8, 9, 11, 12])
-def test_claims_that_need_images(number: int) -> None:
-    assert any(each.needs_images for each in inputs_of([number]))
-
-
-def test_claims_reject_other_images(tmp_path: Path) -> None:
+def test_wrong_requests_start_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    ended = bench.call("run", "claim-12", "--dataset", "mnist-5k", "--dry-run")
-    assert ended.status == 2
-    assert "the paper's claims are about the full MNIST" in ended.error_line
+    other_images = bench.call("run", "claim-12", "--dataset", "mnist-5k", "--dry-run")
+    monkeypatch.setattr(planning, "machine_id", lambda: None)
+    no_machine_id = bench.call("run", "claim-10")
+    for ended, words in (
+        (other_images, "the paper's claims are about the full MNIST"),
+        (no_machine_id, "without a machine id"),
+    ):
+        assert ended.status == 2
+        assert words in ended.error_line
     assert list(bench.folder.iterdir()) == []

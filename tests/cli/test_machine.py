@@ -17,7 +17,7 @@ from rich.console import Console
 
 from mnist_bench.cli import machine
 from mnist_bench.cli.machine import MachineCheck, Program
-from mnist_bench.core import locks, process_identity
+from mnist_bench.core import locks
 from mnist_bench.core.locks import Holder
 from mnist_bench.measurement import quality
 from mnist_bench.measurement.conditions import Counters, Stretch, Surroundings
@@ -182,7 +182,7 @@ def test_a_power_saving_governor_gives_advice_but_no_reason() -> None:
 
 
 def test_another_benchmark_gives_advice() -> None:
-    holder = Holder(owner=process_identity.current_process("m"), began_at=1_700_000_000.0)
+    holder = Holder(pid=4711, began_at=1_700_000_000)
     check = MachineCheck(
         machine=factories.machine(),
         surroundings=UNDISTURBED,

@@ -31,7 +31,7 @@ from mnist_bench.scenarios import scenario
 COMMANDS = sorted(cli.commands)
 NAMES = tuple(file.name for file in mnist.MNIST.files)
 SECRET = "hunter2"
-HEAVY = {"keras", "mlflow", "mlxtend", "optuna", "pandas", "scipy", "tensorflow"}
+HEAVY = {"distributed", "keras", "mlflow", "mlxtend", "optuna", "pandas", "scipy", "tensorflow"}
 
 
 @pytest.fixture
@@ -563,7 +563,7 @@ def test_a_password_from_the_environment_is_never_shown(bench: Bench, closed_por
 def test_another_benchmark_is_not_disturbed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in bench.environment().items():
         monkeypatch.setenv(name, value)
-    with locks.benchmark_lock("m", exclusive=True, warn=pytest.fail):
+    with locks.benchmark_lock(exclusive=True, warn=pytest.fail):
         ended = bench.call("run", "smoke")
         assert_error(ended, f"(process {os.getpid()}, since ", "--no-exclusive")
         assert bench.call("run", "smoke", "--dry-run").status == 0

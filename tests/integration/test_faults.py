@@ -173,7 +173,7 @@ def test_allowed_statuses(
 # Kills
 
 
-def test_a_command_killed_before_its_spool_exists_leaves_no_files(tmp_path: Path) -> None:
+def test_files_of_a_command_killed_before_its_spool_existed_are_removed(tmp_path: Path) -> None:
     user = Bench(tmp_path)
     killed = user.run(
         *("run", "smoke"),
@@ -183,7 +183,9 @@ def test_a_command_killed_before_its_spool_exists_leaves_no_files(tmp_path: Path
         ),
     )
     assert killed.status != 0
-    assert not list((user.folder / SPOOLS).glob("*"))
+    assert any(path.is_dir() for path in (user.folder / SPOOLS).iterdir())
+    user.run("report")
+    assert {path.suffix for path in (user.folder / SPOOLS).iterdir()} == {".lock"}
 
 
 @pytest.mark.slow

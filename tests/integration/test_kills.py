@@ -28,7 +28,7 @@ from mnist_bench.runner.executor import execute
 from mnist_bench.runner.plan import TrainingJob, make_plan
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.tracking import recovery, spool, uploader
+from mnist_bench.tracking import recorder, recovery, spool
 from mnist_bench.tracking.mlflow_store import MlflowStore, import_mlflow
 from mnist_bench.tracking.spool import Address, Spool
 
@@ -114,7 +114,7 @@ def train_and_kill(kill_at: int | None) -> None:
     for name in CALLS:
         setattr(client, name, with_events(getattr(client, name)))
     Spool._write = write_in_two
-    uploader._BATCH_SECONDS = 0.0  # so that curves are uploaded in small batches
+    recorder._BATCH_SECONDS = 0.0  # so that curves are uploaded in small batches
     process.COMMAND = fakes.worker()
     executions = [Execution(threads=2)]
     plan = make_plan("table-1", SMALL, factories.SOURCE, seeds=range(1), executions=executions)
@@ -132,7 +132,7 @@ def open_store() -> MlflowStore:
 
 
 def recover() -> None:
-    recovery.recover(open_store(), address(), MACHINE.machine_id, lambda _line: None)
+    recovery.recover(open_store(), address(), lambda _line: None)
 
 
 def query(sql: str) -> list[tuple[Any, ...]]:

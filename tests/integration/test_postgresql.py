@@ -1,4 +1,4 @@
-"""A shared store on PostgreSQL: comparison of machines, and errors."""
+"""A shared store and studies on PostgreSQL: several machines, and errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fakes
 import pytest
+from factories import TWO_PARAMETERS_TOML
 from program import Bench, Ended, patched_program
 from servers import PostgreSql, postgresql
 from sqlalchemy import create_engine, text
@@ -18,7 +19,7 @@ SHARE = ("run", "smoke", "--dataset", "mnist-5k", "--steps", "100,200", "--json"
 
 @pytest.fixture
 def server() -> Iterator[PostgreSql]:
-    with postgresql("optuna", "mlflow") as running:
+    with postgresql("mlflow", "optuna") as running:
         yield running
 
 
@@ -28,14 +29,6 @@ def machines(tmp_path: Path) -> tuple[Bench, ...]:
     for folder in folders:
         folder.mkdir()
     return tuple(map(Bench, folders))
-
-
-def shared_store(server: PostgreSql) -> dict[str, str]:
-    """Environment variables of all machines."""
-    return {
-        "MNIST_BENCH_STORAGE": server.url("optuna"),
-        "MLFLOW_TRACKING_URI": server.url("mlflow"),
-    }
 
 
 def program(cpu: str, seconds_a_step: float) -> tuple[str, ...]:
@@ -48,6 +41,11 @@ from mnist_bench.runner import process
 machine._cpu_name = lambda: {cpu!r}
 process.COMMAND = {slower!r}
 """)
+
+
+def trials_program(fault: str = "pass") -> tuple[str, ...]:
+    command = fakes.trial_worker(fault)
+    return patched_program(f"from mnist_bench.runner import process; process.COMMAND = {command!r}")
 
 
 def record_runs(machine: Bench, server: PostgreSql, cpu: str, pace: float) -> Ended:
@@ -80,6 +78,42 @@ def test_three_machines_in_one_store_are_compared(
     assert all(name in report for name in ("Alpha", "Beta", "Gamma"))
 
 
+def test_study_of_a_machine_that_is_gone_continues_on_another(
+    server: PostgreSql, machines: tuple[Bench, ...]
+) -> None:
+    first, second, _ = machines
+    for each in (first, second):
+        (each.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
+    storage = f"postgresql://{server.superuser}@127.0.0.1:{server.port}/optuna"
+    line = ("tune", "--space", "two.toml", "--trials", "5", "--confirm", "0", "--workers", "2")
+    line = (*line, "--storage", storage, "--json")
+    variables = {"PGPASSWORD": server.password, "MLFLOW_TRACKING_URI": server.url("mlflow")}
+    hangs = trials_program('request["training_seed"] > 1 and time.sleep(600)')
+    requests = first.folder / "requests.jsonl"
+    with first.started(*line, program=hangs, **variables) as running:
+        running.until(lambda: requests.exists() and requests.read_text().count("\n") == 4, 120)
+        fakes.kill(running)
+    resumed = (*line, "--resume")
+    refused = second.run(*resumed, program=trials_program(), **variables)
+    assert refused.status == 2
+    assert "of the study two-accuracy is running on " in refused.error_line
+    engine = create_engine(server.url("optuna"))
+    with engine.begin() as connection:  # a minute passes
+        past = "UPDATE trial_heartbeats SET heartbeat = heartbeat - INTERVAL '61 seconds'"
+        connection.execute(text(past))
+    engine.dispose()
+    ended = second.run(*resumed, program=trials_program(), **variables)
+    assert ended.status == 0, ended.stderr
+    trials = ended.document["trials"]
+    assert [trial["state"] for trial in trials[:4]] == ["finished", "finished", "failed", "failed"]
+    assert sorted(trial["retry_of"] for trial in trials if trial["retry_of"]) == [2, 3]
+    assert sum(t["state"] != "failed" and t["repeat_of"] is None for t in trials) == 5
+    assert server.password not in refused.stderr + ended.stderr + ended.stdout
+    wrong = second.run(*resumed, **(variables | {"PGPASSWORD": "not-the-one"}))
+    assert wrong.status == 1
+    assert "password authentication failed" in wrong.error_line
+
+
 def test_an_older_mlflow_schema_is_a_one_line_error(
     server: PostgreSql, machines: tuple[Bench, ...]
 ) -> None:
@@ -88,7 +122,7 @@ def test_an_older_mlflow_schema_is_a_one_line_error(
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'cc1f77228345'"))
     engine.dispose()
-    variables = shared_store(server)
+    variables = {"MLFLOW_TRACKING_URI": server.url("mlflow")}
     for command in (SHARE, ("tune", "--dataset", "mnist-5k"), ("report",)):
         ended = machines[1].run(*command, **variables)
         assert ended.status == 2, ended.stderr
@@ -101,9 +135,9 @@ def test_an_older_mlflow_schema_is_a_one_line_error(
 def test_a_wrong_password_is_a_one_line_error_without_it(
     server: PostgreSql, machines: tuple[Bench, ...]
 ) -> None:
-    wrong = {"MNIST_BENCH_STORAGE": server.url("optuna", password="not-the-one")}
-    ended = machines[0].run("join", **(shared_store(server) | wrong))
-    assert ended.status == 1
+    wrong = server.url("mlflow", password="not-the-one")
+    ended = machines[0].run("report", MLFLOW_TRACKING_URI=wrong)
+    assert ended.status != 0
     assert "password authentication failed" in ended.error_line
     assert "not-the-one" not in ended.stderr
     assert list(machines[0].folder.iterdir()) == []
@@ -113,7 +147,7 @@ def test_a_missing_server_is_a_one_line_error(
     server: PostgreSql, machines: tuple[Bench, ...]
 ) -> None:
     server.stop()
-    ended = machines[0].run(*SHARE, **shared_store(server))
+    ended = machines[0].run(*SHARE, MLFLOW_TRACKING_URI=server.url("mlflow"))
     assert ended.status != 0
     assert "127.0.0.1" in ended.error_line
     assert server.password not in ended.stderr

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import errno
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import factories
 import fakes
 import pytest
 
+from mnist_bench.core import locks
 from mnist_bench.core.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
@@ -88,7 +87,7 @@ def test_each_training_is_done_with_every_execution(*, independent: bool) -> Non
         for job in single.jobs
         for execution in executions
     ]
-    threads = [executor._request(plan, job, Path()).execution.threads for job in plan.jobs]
+    threads = [executor.request_of(plan, job, Path()).execution.threads for job in plan.jobs]
     assert threads == [1, 2, 4] * len(single.jobs)
 
 
@@ -126,7 +125,7 @@ def test_a_seed_that_is_too_large() -> None:
 
 def test_the_request_to_a_worker() -> None:
     plan = plan_of(SMALL.model_copy(update={"save_weights": True}), independent=True)
-    request = executor._request(plan, plan.jobs[3], Path("a-folder"))
+    request = executor.request_of(plan, plan.jobs[3], Path("a-folder"))
     assert (request.model, request.hyperparameters) == ("paper-cnn", SMALL.hyperparameters)
     assert (request.step_counts, request.training_seed) == ((5,), plan.jobs[3].training_seed)
     assert (request.grid.first, request.grid.every) == (1, 2)
@@ -307,6 +306,7 @@ def test_no_files_are_left_after_upload(
 ) -> None:
     run_plan(mlflow, watcher)
     assert len({request.folder for request in workers.requests}) == 2
+    locks.release_all()
     assert list(folder.iterdir()) == []
 
 
@@ -571,65 +571,8 @@ def test_a_store_that_recovers_gets_everything(
     # The failed call may have created the runs of the first seed.
     created = [call for call in mlflow.calls if call[0] in ("start", "find")]
     assert [call for call, *_ in created] == ["start", "start", "find", "start"]
+    locks.release_all()
     assert list(folder.iterdir()) == []
-
-
-@pytest.fixture
-def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The durations of sleeps, which alone advance the clock."""
-    durations: list[float] = []
-    clock = SimpleNamespace(
-        monotonic=lambda: sum(durations), sleep=durations.append, time=time.time
-    )
-    monkeypatch.setattr(executor, "time", clock)
-    return durations
-
-
-def test_a_failing_store_is_retried_at_the_end(
-    mlflow: fakes.Store, watcher: Watcher, folder: Path, sleeps: list[float]
-) -> None:
-    def fail_for_15_seconds(call: str, run_id: str) -> None:
-        if sum(sleeps) < 15:
-            full(call, run_id)
-
-    mlflow.fault = fail_for_15_seconds
-    outcome = run_plan(mlflow, watcher, seeds=1, retry_seconds=60)
-    assert (outcome.exit_status, outcome.error) == (0, None)
-    assert sleeps == [5.0] * 3
-    assert [finished.run for finished in mlflow.finished] == [*outcome.results]
-    assert list(folder.iterdir()) == []
-
-
-def test_retries_end_after_retry_seconds(
-    mlflow: fakes.Store, watcher: Watcher, folder: Path, sleeps: list[float]
-) -> None:
-    mlflow.fault = full_at("finish")
-    outcome = run_plan(mlflow, watcher, seeds=1, retry_seconds=60)
-    assert outcome.error is not None
-    assert sum(sleeps) == 60
-    assert len(spools(folder)) == 1
-
-
-@pytest.mark.parametrize(("interruption", "status", "_reason"), INTERRUPTIONS)
-def test_an_interruption_ends_the_retries(
-    mlflow: fakes.Store,
-    watcher: Watcher,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    interruption: type[BaseException],
-    status: int,
-    _reason: str,
-) -> None:
-    def interrupted(_seconds: float) -> None:
-        raise interruption
-
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupted, time=time.time)
-    monkeypatch.setattr(executor, "time", clock)
-    mlflow.fault = full_at("finish")
-    outcome = run_plan(mlflow, watcher, seeds=1, retry_seconds=60)
-    assert outcome.exit_status == status
-    assert [run.status for run in outcome.results] == ["finished"] * 2
-    assert len(spools(folder)) == 1
 
 
 def test_a_worker_that_fails_while_the_store_does(

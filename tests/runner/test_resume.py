@@ -35,8 +35,8 @@ def plan(**changes: Any) -> TrainingPlan:
     return make_plan("table-1", SCENARIO, factories.SOURCE, **values)
 
 
-def remaining_of(store: Store, **changes: Any) -> resume.Remaining:
-    return resume.remaining_of(plan(**changes), factories.machine(), store)
+def remaining_of(store: Store, *, any_machine: bool = False, **changes: Any) -> resume.Remaining:
+    return resume.remaining_of(plan(**changes), factories.machine(), store, any_machine=any_machine)
 
 
 def remaining_steps(remaining: resume.Remaining) -> list[tuple[int, tuple[int, ...]]]:
@@ -105,3 +105,22 @@ def test_runs_of_a_shared_training_are_not_independent_ones() -> None:
     shared = [factories.run(steps) for steps in (250, 501)]
     remaining = remaining_of(Store(*shared), seeds=range(1), independent=True)
     assert remaining_steps(remaining) == [(0, (250,)), (0, (501,))]
+
+
+def test_runs_of_other_machines_count_for_a_cluster() -> None:
+    elsewhere = {"machine_id": "f" * 32, "threads": 7}
+    store = Store(factories.run(501, seed=0, **elsewhere), factories.run(250, seed=1))
+    assert remaining_steps(remaining_of(store)) == [(0, (250, 501)), (1, (501,))]
+    remaining = remaining_of(store, any_machine=True)
+    assert remaining_steps(remaining) == [(0, (250,)), (1, (501,))]
+    assert [(run.seed, run.steps) for run in remaining.earlier] == [(0, 501), (1, 250)]
+
+
+def test_thread_counts_that_are_compared_count_on_any_machine() -> None:
+    counts = [Execution(threads=1), Execution(threads=2)]
+    store = Store(factories.run(250, seed=0, machine_id="f" * 32, threads=2))
+    remaining = remaining_of(store, any_machine=True, executions=counts, seeds=range(1))
+    assert [(job.execution.threads, job.step_counts) for job in remaining.plan.jobs] == [
+        (1, (250, 501)),
+        (2, (501,)),
+    ]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from factories import evaluations, machine, run
 
-from mnist_bench.core import process_identity
+from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 from mnist_bench.results.run import Evaluation, RunResult, Status
 from mnist_bench.tracking import mlflow_store
@@ -44,7 +44,7 @@ SECONDS = {
 }
 NOON_MS = 1_800_000_000_000
 END_MS = NOON_MS + 2_000_000
-OWNER = process_identity.current_process("0123456789abcdef")
+OWNER = "4711-1800000000-0123abcd"
 AT_STEPS = {"rss_bytes", "test_accuracy", "validation_accuracy", "train_loss", "train_seconds"}
 
 
@@ -286,7 +286,7 @@ def test_tags(client: MlflowClient, store: MlflowStore) -> None:
         "bench.schema": "1",
         "bench.trajectory": "trajectory-3",
         "bench.steps": "1000",
-        "bench.owner": OWNER.model_dump_json(),
+        "bench.owner": OWNER,
         "bench.complete": "true",
         "bench.verdict": "suspect",
         "bench.reasons": "on battery, other load",
@@ -422,9 +422,25 @@ def test_deleted_run_stays_deleted(client: MlflowClient, store: MlflowStore) -> 
     assert client.search_runs([store.experiment_id]) == []
 
 
-def test_run_with_an_unknown_id_is_created(store: MlflowStore) -> None:
-    lost = run(1_000, run_id=uuid.uuid4().hex, trajectory=uuid.uuid4().hex)
-    assert start(store, lost, may_exist=True).run_id != lost.run_id
+def test_process_that_leaves_a_run_running_counts_as_dead(
+    store: MlflowStore, tmp_path: Path
+) -> None:
+    """Its lock files stay, so that the next command ends what it left."""
+
+    def leaves_lock_files() -> bool:
+        name = locks.hold(tmp_path)
+        locks.release_all()
+        return locks.is_dead(name, [tmp_path])
+
+    recorded_run(store)
+    study = store.start_study("mine", "", OWNER)
+    store.finish_study(study, "finished", "", {}, [])
+    assert not leaves_lock_files()
+    started(store)
+    assert leaves_lock_files()
+    assert not leaves_lock_files()
+    store.reopen_study(study, OWNER)
+    assert leaves_lock_files()
 
 
 def test_repeated_upload_adds_nothing(client: MlflowClient, store: MlflowStore) -> None:

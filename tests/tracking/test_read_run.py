@@ -9,14 +9,13 @@ from factories import machine, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.results.run import RunResult, Trial
 from mnist_bench.results.run_summary import summarise_run
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.tracking import schema
 from mnist_bench.tracking.read_run import RunFields, UnreadableRunError, read_run
 
-OWNER = ProcessIdentity(machine_id="m", boot_id="b", pid=1, started_at=0.0)
+OWNER = "4711-1800000000-0123abcd"
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED", "pruned": "KILLED"}
 
 

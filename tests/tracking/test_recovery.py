@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,14 +26,12 @@ from factories import (
 )
 from program import Bench, Running, patched_program, wait_until
 
+from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
-from mnist_bench.core.process_identity import ProcessIdentity
 from mnist_bench.results.run import RunResult
-from mnist_bench.tracking import recovery, spool
+from mnist_bench.tracking import recorder, recovery, spool
 from mnist_bench.tracking.mlflow_store import MlflowStore
-from mnist_bench.tracking.spool import Address, MessageEntry, RunCreated, Spool, TrainingEnded
-
-MACHINE = "0123456789abcdef"
+from mnist_bench.tracking.spool import Address, MessageEntry, Spool, TrainingEnded
 
 
 def sqlite_uri(folder: Path) -> str:
@@ -45,8 +45,8 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, which contains the spools."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> Path:
+    """The working directory, which contains the spools; the state folder is empty."""
     monkeypatch.chdir(tmp_path)
     spool.FOLDER.mkdir(parents=True)
     return tmp_path
@@ -73,41 +73,40 @@ def recover(store: MlflowStore, address: Address, lines: list[str]) -> Callable[
 
     def run_recovery() -> list[str]:
         lines.clear()
-        recovery.recover(store, address, MACHINE, lines.append)
+        recovery.recover(store, address, lines.append)
         return list(lines)
 
     return run_recovery
 
 
-def ended_process() -> ProcessIdentity:
-    """A process of this machine that has ended."""
-    with fakes.running_process(MACHINE) as process:
+def ended_process(*folders: Path) -> str:
+    """A process that was killed while it held its lock files in these folders, or in both."""
+    with fakes.running_process(*(folders or (spool.FOLDER, locks.live_folder()))) as name:
         pass
-    return process
+    return name
 
 
 @pytest.fixture
-def alive() -> Iterator[ProcessIdentity]:
-    """A process of this machine that is running."""
-    with fakes.running_process(MACHINE) as process:
-        yield process
+def alive() -> Iterator[str]:
+    """A process that holds its lock files."""
+    with fakes.running_process(spool.FOLDER, locks.live_folder()) as name:
+        yield name
 
 
 def write_spool(
-    address: Address, owner: ProcessIdentity, *, trajectory: str = "", ended: bool = False
+    address: Address, owner: str, *, trajectory: str = "", ended: bool = False
 ) -> Spool:
     """A spool whose first step count has finished, and the second not."""
     name = trajectory or uuid.uuid4().hex
     runs = tuple(
-        planned_step_count(steps).model_copy(update={"trajectory": name, "machine_id": MACHINE})
-        for steps in (250, 501)
+        planned_step_count(steps).model_copy(update={"trajectory": name}) for steps in (250, 501)
     )
     writer = Spool(spool_header(owner=owner, address=address, runs=runs))
     for step in (1, 101, 201, 250):
         writer.add(MessageEntry(at_ms=received_at_ms(step), message=sample_message(step)))
         writer.add(MessageEntry(at_ms=received_at_ms(step) + 1, message=evaluation_message(step)))
-    (writer.files / "250").mkdir(parents=True)
-    (writer.files / "250" / "predictions.npz").write_bytes(b"predictions")
+    (spool.files_of(writer.path) / "250").mkdir(parents=True)
+    (spool.files_of(writer.path) / "250" / "predictions.npz").write_bytes(b"predictions")
     writer.add(MessageEntry(at_ms=received_at_ms(250) + 2, message=step_count_done(250)))
     writer.add(MessageEntry(at_ms=received_at_ms(301), message=evaluation_message(301)))
     if ended:
@@ -155,7 +154,7 @@ def test_runs_of_a_vanished_process_are_closed_with_their_curves(
     files = {file.path for file in store.client.list_artifacts(short.info.run_id)}
     assert {"result.json", "predictions.npz", "scenario.toml", "machine.json"} == files
     assert not writer.path.exists()
-    assert not writer.files.exists()
+    assert not spool.files_of(writer.path).exists()
     assert recover() == []
 
 
@@ -199,7 +198,6 @@ def test_repeated_recovery_adds_nothing(
 def test_created_run_is_found_again(
     store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
-    """Whether its id was written to the spool, or the process was killed before."""
     writer = write_spool(address, ended_process())
     contents = spool.read(writer.path)
     assert contents is not None
@@ -207,19 +205,52 @@ def test_created_run_is_found_again(
         store.start(run, "note", contents.header.owner, machine(), at_ms=received_at_ms(0))
         for run in contents.header.runs
     ]
-    writer.add(RunCreated(at_ms=received_at_ms(302), steps=250, run_id=started[0].run_id))
     recover()
     assert {run.info.run_id for run in runs_in(store).values()} == {s.run_id for s in started}
 
 
-def test_spool_without_entries_is_removed(
-    store: MlflowStore, address: Address, recover: Callable[[], list[str]], folder: Path
+def test_run_that_the_user_deleted_stays_deleted(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
+    writer = write_spool(address, ended_process())
+    contents = spool.read(writer.path)
+    assert contents is not None
+    short = contents.header.runs[0]
+    started = store.start(short, "note", "1-1-0123abcd", machine(), at_ms=received_at_ms(0))
+    store.client.delete_run(started.run_id)
+    recover()
+    assert set(runs_in(store)) == {"501"}
+    assert spool.paths() == []
+
+
+def test_runs_of_a_training_that_was_killed_at_its_start(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
+) -> None:
+    """MLflow may have them: the spool is created before they are."""
     writer = Spool(spool_header(owner=ended_process(), address=address))
-    writer.files.mkdir()
-    assert recover() == []
-    assert runs_in(store) == {}
-    assert [path.name for path in spool.FOLDER.iterdir()] == [".lock"]
+    spool.files_of(writer.path).mkdir()
+    assert recover() == [
+        "Recovered from earlier commands: 2 runs of a vanished process closed as KILLED"
+    ]
+    assert {run.info.status for run in runs_in(store).values()} == {"KILLED"}
+    assert spool.paths() == []
+
+
+def test_spool_of_0_1_0(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
+) -> None:
+    """Its owner had no lock file."""
+    writer = write_spool(address, ended_process())
+    header, *entries = writer.path.read_text(encoding="utf-8").splitlines(keepends=True)
+    owner = re.search(r'"owner":"[^"]*"', header)
+    assert owner is not None
+    old = '"owner":{"machine_id":"m","boot_id":"b/pid:[4]","pid":1,"started_at":1.5}'
+    begun = '{"kind":"begun","at_ms":5}\n'
+    text = "".join([header.replace(owner[0], old), begun, *entries])
+    writer.path.write_text(text, encoding="utf-8")
+    (line,) = recover()
+    assert line.endswith("closed as KILLED, 1 run uploaded to MLflow")
+    assert history(store, runs_in(store)["250"], "test_accuracy")[-1] == (250, 0.97)
 
 
 def test_spool_that_is_torn_after_its_first_entry(
@@ -237,32 +268,73 @@ def test_spool_that_is_torn_after_its_first_entry(
 # Owners
 
 
+def start_elsewhere(store: MlflowStore, owner: str) -> None:
+    """Create a run whose spool is in another folder."""
+    run = planned_step_count(250).model_copy(update={"trajectory": "elsewhere"})
+    store.start(run, "note", owner, machine(), at_ms=received_at_ms(0))
+
+
 def test_live_process_is_left_alone(
-    store: MlflowStore, address: Address, recover: Callable[[], list[str]], alive: ProcessIdentity
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]], alive: str
 ) -> None:
     writer = write_spool(address, alive, ended=True)
-    run = planned_step_count(250).model_copy(update={"trajectory": "another"})
-    store.start(run, "note", alive, machine(), at_ms=received_at_ms(0))
+    start_elsewhere(store, alive)
     assert recover() == []
     assert writer.path.exists()
     assert runs_in(store)["250"].info.status == "RUNNING"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"machine_id": "another"}, {"machine_id": None}, {"boot_id": "b/pid:[1]"}],
-    ids=["machine", "nameless", "container"],
-)
-def test_process_of_another_machine_is_left_alone(
-    store: MlflowStore, address: Address, recover: Callable[[], list[str]], change: dict[str, Any]
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_lock_file_in_the_folder_of_spools_decides_about_a_spool(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]], *, has_lock: bool
 ) -> None:
-    other = ended_process().model_copy(update=change)
-    writer = write_spool(address, other)
-    run = planned_step_count(250).model_copy(update={"trajectory": "another"})
-    store.start(run, "note", other, machine(), at_ms=received_at_ms(0))
+    """Another host or container that shares the project has another state folder."""
+    with fakes.running_process(spool.FOLDER if has_lock else Path("elsewhere")) as owner:
+        write_spool(address, owner, ended=True)
+        assert len(recover()) == (0 if has_lock else 1)
+    assert len(recover()) == (1 if has_lock else 0)
+
+
+def test_run_of_an_unknown_process_is_left_alone(
+    store: MlflowStore, recover: Callable[[], list[str]]
+) -> None:
+    """Of another host, whose lock files are not seen here."""
+    start_elsewhere(store, ended_process(Path("another host")))
     assert recover() == []
+    assert runs_in(store)["250"].info.status == "RUNNING"
+
+
+def test_nothing_is_ended_without_locks(
+    store: MlflowStore,
+    address: Address,
+    recover: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_descriptor: int, *, blocking: bool) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    owner = ended_process()
+    writer = write_spool(address, owner, ended=True)
+    start_elsewhere(store, owner)
+    with monkeypatch.context() as patch:
+        patch.setattr(locks, "lock_descriptor", fail)
+        (line,) = recover()
+    assert line.startswith("runs of earlier commands are not closed: the file system has no locks")
     assert writer.path.exists()
     assert runs_in(store)["250"].info.status == "RUNNING"
+    assert recover() != []
+
+
+def test_lock_files_of_settled_processes_are_removed(
+    store: MlflowStore, address: Address, recover: Callable[[], list[str]]
+) -> None:
+    with_spool, without, other = ended_process(), ended_process(), ended_process()
+    write_spool(address, with_spool)
+    start_elsewhere(store, without)
+    recover()
+    for folder in (spool.FOLDER, locks.live_folder()):
+        left = {path.stem for path in folder.glob("?*.lock")}
+        assert left - {locks.process_name()} == {other}
 
 
 def test_spool_for_another_store_is_left_alone(
@@ -276,32 +348,37 @@ def test_spool_for_another_store_is_left_alone(
     ]
     assert recover() == []
     assert all(each.path.exists() for each in spools)
-    assert recovery.experiments_with_spools("http://127.0.0.1:9", MACHINE) == {address.experiment}
-    assert recovery.experiments_with_spools(address.tracking_uri, MACHINE) == {"another"}
-    assert recovery.experiments_with_spools(address.tracking_uri, "another") == set()
+    assert recovery.experiments_with_spools("http://127.0.0.1:9") == {address.experiment}
+    assert recovery.experiments_with_spools(address.tracking_uri) == {"another"}
 
 
-@pytest.mark.parametrize("content", [b"", b"not a spool\n"])
 def test_file_that_is_not_a_spool_is_left_alone(
-    address: Address, recover: Callable[[], list[str]], content: bytes
+    address: Address, recover: Callable[[], list[str]]
 ) -> None:
     path = spool.FOLDER / "mine.jsonl"
-    path.write_bytes(content)
+    path.write_bytes(b"not a spool\n")
     assert recover() == []
-    assert path.read_bytes() == content
+    assert path.read_bytes() == b"not a spool\n"
 
 
-def test_old_spool_with_an_incomplete_header_is_removed(recover: Callable[[], list[str]]) -> None:
-    old, new, complete = (spool.FOLDER / f"{name}.jsonl" for name in ("old", "new", "complete"))
-    for path in (old, new):
-        path.write_bytes(b'{"kind":"header"')
+def test_remains_are_removed_once_every_process_has_ended(
+    recover: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks.hold(spool.FOLDER)
+    monkeypatch.setattr(recorder, "own_trainings", {"own"})
+    spool.files_of(spool.path_of("own")).mkdir()
+    empty, torn, complete = (spool.FOLDER / f"{name}.jsonl" for name in ("empty", "torn", "all"))
+    empty.touch()
+    torn.write_bytes(b'{"kind":"header"')
     complete.write_bytes(b"of another version\n")
-    spool.files_of(old).mkdir()
-    for path in (old, complete):
-        os.utime(path, (0, 0))
+    for path in (torn, complete, spool.FOLDER / "without.jsonl"):
+        spool.files_of(path).mkdir()
+    with fakes.running_process(spool.FOLDER):
+        assert recover() == []
+        assert len([path for path in spool.FOLDER.iterdir() if path.suffix != ".lock"]) == 7
     assert recover() == []
-    assert set(spool.paths()) == {new, complete}
-    assert not spool.files_of(old).exists()
+    left = {path.name for path in spool.FOLDER.iterdir() if path.suffix != ".lock"}
+    assert left == {"all.jsonl", "all", "own"}
 
 
 # Runs without a spool
@@ -310,8 +387,7 @@ def test_old_spool_with_an_incomplete_header_is_removed(recover: Callable[[], li
 def test_run_without_a_spool_is_ended(
     store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
-    run = planned_step_count(250).model_copy(update={"trajectory": "elsewhere"})
-    store.start(run, "note", ended_process(), machine(), at_ms=received_at_ms(0))
+    start_elsewhere(store, ended_process(locks.live_folder()))
     assert recover() == [
         "Recovered from earlier commands: 1 run of a vanished process closed as KILLED"
     ]
@@ -350,7 +426,7 @@ def test_spool_is_kept_if_the_upload_fails(
         (line,) = recover()
     assert line.startswith("results of earlier commands are not uploaded yet: MLflow failed")
     assert writer.path.exists()
-    assert (writer.files / "250" / "predictions.npz").exists()
+    assert (spool.files_of(writer.path) / "250" / "predictions.npz").exists()
     recover()
     assert {run.info.status for run in runs_in(store).values()} == {"FINISHED", "KILLED"}
     assert not writer.path.exists()
@@ -388,7 +464,7 @@ uri, experiment = sys.argv[1:]
 store = MlflowStore(uri, experiment)
 print("ready", flush=True)
 sys.stdin.readline()
-recovery.recover(store, Address(tracking_uri=uri, experiment=experiment), "0123456789abcdef", print)
+recovery.recover(store, Address(tracking_uri=uri, experiment=experiment), print)
 """
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from factories import FIRST_MESSAGE_MS, SPOOL_ENTRIES, spool_header
 
-from mnist_bench.core import process_identity
+from mnist_bench.core import locks
 from mnist_bench.tracking import spool
 from mnist_bench.tracking.spool import Entry, Spool
 
@@ -41,11 +41,7 @@ def test_round_trip(written: Spool, folder: Path) -> None:
     assert spool.paths(folder) == [written.path]
     contents = spool.read(written.path)
     assert contents is not None
-    assert (contents.header, contents.entries) == (
-        spool_header(owner=contents.header.owner),
-        SPOOL_ENTRIES,
-    )
-    assert contents.header.owner == process_identity.current_process("a-machine")
+    assert (contents.header, contents.entries) == (spool_header(), SPOOL_ENTRIES)
     assert contents.last_at_ms == FIRST_MESSAGE_MS + 5
 
 
@@ -59,8 +55,43 @@ def test_each_line_is_written_immediately(folder: Path) -> None:
 def test_header_without_entries(folder: Path) -> None:
     contents = spool.read(Spool(spool_header(), folder).path)
     assert contents is not None
-    assert not contents.has_entries
+    assert contents.entries == ()
     assert contents.last_at_ms == FIRST_MESSAGE_MS
+
+
+def test_owner_holds_its_lock_file_next_to_the_spool(folder: Path) -> None:
+    writer = Spool(spool_header(), folder)
+    assert {path.suffix for path in folder.iterdir()} == {".jsonl", ".lock"}
+    assert locks.is_alive(locks.process_name(), [writer.path.parent])
+
+
+def test_evaluations_and_ends_of_step_counts_are_synced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(spool.os, "fsync", lambda _file: synced.append(len(synced)))
+    writer = Spool(spool_header(), folder)
+    numbers = []
+    for entry in SPOOL_ENTRIES:
+        writer.add(entry)
+        numbers.append(len(synced))
+    # A sample, an evaluation, the end of a step count, the end of the training.
+    assert numbers == [0, 1, 2, 2]
+
+
+def test_spool_of_0_1_0(written: Spool) -> None:
+    """Its owner is an object, and it has kinds of entries that are not written any more."""
+    lines = written.path.read_text(encoding="utf-8").splitlines(keepends=True)
+    owner = '{"machine_id":"m","boot_id":"b/pid:[4]","pid":1,"started_at":1.5}'
+    header = lines[0].replace(f'"owner":"{locks.process_name()}"', f'"owner":{owner}')
+    assert header != lines[0]
+    begun = '{"kind":"begun","at_ms":5}\n'
+    made = '{"kind":"made","at_ms":5,"steps":250,"run_id":"an-id"}\n'
+    text = "".join([header, begun, *lines[1:3], made, *lines[3:]])
+    written.path.write_text(text, encoding="utf-8")
+    contents = spool.read(written.path)
+    assert contents is not None
+    assert (contents.header, contents.entries) == (spool_header(owner=""), SPOOL_ENTRIES)
 
 
 @pytest.mark.parametrize("torn", [1, 20, 100])
@@ -97,7 +128,7 @@ sys.path[:0] = [sys.argv[2]]
 from factories import SPOOL_ENTRIES, spool_header
 from mnist_bench.tracking.spool import Spool
 writer = Spool(spool_header(), pathlib.Path(sys.argv[1]))
-for entry in SPOOL_ENTRIES[:3]:
+for entry in SPOOL_ENTRIES[:2]:
     writer.add(entry)
 print("written", flush=True)
 sys.stdin.read()
@@ -107,23 +138,25 @@ sys.stdin.read()
         assert process.stdout is not None
         assert process.stdout.readline().strip() == b"written"
         process.kill()
-    assert entries_in(folder / "a-trajectory.jsonl") == SPOOL_ENTRIES[:3]
+    assert entries_in(folder / "a-trajectory.jsonl") == SPOOL_ENTRIES[:2]
 
 
 # Removal
 
 
 def test_remove_deletes_empty_folders(written: Spool, folder: Path) -> None:
-    (written.files / "250").mkdir(parents=True)
-    (written.files / "250" / "predictions.npz").write_bytes(b"predictions")
-    written.remove()
+    (spool.files_of(written.path) / "250").mkdir(parents=True)
+    (spool.files_of(written.path) / "250" / "predictions.npz").write_bytes(b"predictions")
+    spool.remove(written.path)
+    assert [path.suffix for path in folder.iterdir()] == [".lock"]
+    locks.release_all()
     assert not folder.parent.exists()
 
 
 def test_remove_keeps_other_spools(written: Spool, folder: Path) -> None:
     (folder / "other.jsonl").touch()
-    written.remove()
-    assert [path.name for path in folder.iterdir()] == ["other.jsonl"]
+    spool.remove(written.path)
+    assert [path.name for path in folder.glob("*.jsonl")] == ["other.jsonl"]
 
 
 # A full disk

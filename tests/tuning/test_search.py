@@ -1,751 +1,658 @@
-"""`mnist-bench tune` as a process, with real databases and a fake worker.
+"""The search with real studies and a trainer that only computes: how many trials, and how it ends.
 
-The fake worker's accuracies follow from the hyperparameters, and it logs its requests, so that a
-test knows the best trial and sees which requests use the test split.
+`test_tune.py` runs it as a command, with processes and MLflow.
 """
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
-import json
+import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import optuna
-import psutil
 import pytest
-from factories import TWO_PARAMETERS_TOML
-from fakes import trial_worker as worker
-from program import Bench, Ended, patched_program
-
-from mnist_bench.measurement import system
-from mnist_bench.runner import process
-from mnist_bench.scenarios import scenario
-from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.tuning import parallel
-
-
-class RecordedStudy:
-    """MLflow runs of a study."""
-
-    def __init__(self, folder: Path) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from mlflow import MlflowClient
-
-        uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
-        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        experiment = self.client.get_experiment_by_name("mnist-bench")
-        self.runs: list[Any] = list(self.client.search_runs([experiment.experiment_id]))
-
-    def study(self) -> Any:
-        (run,) = [
-            run
-            for run in self.runs
-            if "bench.study" in run.data.tags and "bench.trial" not in run.data.tags
-        ]
-        return run
-
-    def trials(self) -> list[Any]:
-        found = [run for run in self.runs if "bench.trial" in run.data.tags]
-        return sorted(found, key=lambda run: int(run.data.tags["bench.trial"]))
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    created = Bench(tmp_path)
-    (created.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
-    return created
-
-
-def tune(bench: Bench, *arguments: str, fault: str = "pass", **variables: str) -> Ended:
-    with mock.patch.object(process, "COMMAND", worker(fault)):
-        return bench.call("tune", "--space", "two.toml", *arguments, **tracked(bench), **variables)
-
-
-def tracked(bench: Bench) -> dict[str, str]:
-    """Absolute URI: MLflow caches databases by URI within a process."""
-    return {"MLFLOW_TRACKING_URI": f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}"}
-
-
-def requests_of(bench: Bench) -> list[dict[str, Any]]:
-    """Requests sent to workers, in order."""
-    lines = (bench.folder / "requests.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
-# A study from its space to its winner
-
-
-@dataclass(frozen=True)
-class CompletedStudy:
-    """A completed study, with its JSON document and standard error as one line."""
-
-    bench: Bench
-    document: dict[str, Any]
-    stderr_line: str
-
-    def report(self, suffix: str) -> str:
-        path = self.bench.folder / "reports" / f"two-accuracy{suffix}"
-        return path.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def completed(tmp_path_factory: pytest.TempPathFactory) -> CompletedStudy:
-    bench = Bench(tmp_path_factory.mktemp("user"))
-    (bench.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
-    ended = tune(bench, "--trials", "14", "--confirm", "3", "--json")
-    assert ended.status == 0, ended.stderr
-    return CompletedStudy(bench, ended.document, ended.stderr_line)
-
-
-def test_report_has_a_section_on_the_study(completed: CompletedStudy) -> None:
-    ended = completed.bench.call_with_store("report", "--format", "md,html", "--out", "book")
-    assert ended.status == 0, ended.stderr
-    text = (completed.bench.folder / "book" / "report.md").read_text(encoding="utf-8")
-    headline = completed.report(".md").splitlines()[2]
-    assert headline.startswith("Trial ")
-    assert f"- Study two-accuracy: {headline}" in text
-    assert "## Study two-accuracy: " in text
-    assert "14 trials: " in text
-    page = (completed.bench.folder / "book" / "report.html").read_text(encoding="utf-8")
-    assert "The search, trial by trial" in page
-
-
-def test_report_of_a_study_alone(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    (bench.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
-    assert tune(bench, "--trials", "2", "--confirm", "0").status == 0
-    ended = bench.call_with_store("report", "--json")
-    assert ended.status == 0, ended.stderr
-    assert ended.document["runs"] == []
-    assert "1 study of mnist-bench on " in ended.stderr_line
-    (study,) = ended.document["studies"]
-    assert (study["study"], study["trials"], study["finished"]) == ("two-accuracy", 2, 2)
-    assert study["value_names"] == ["validation accuracy"]
-    (best,) = study["best"]
-    assert len(best["run_id"]) == len(study["run_id"]) == 32
-    assert best["values"] == study["candidate_values"]
-    refused = bench.call_with_store("report", "--image", "0")
-    assert refused.status == 2
-    assert "the images of these runs (none) are not available locally" in refused.error_line
-
-
-def test_the_papers_configuration_is_the_first_trial(completed: CompletedStudy) -> None:
-    first = completed.document["trials"][0]
-    assert (first["number"], first["state"], first["is_papers"]) == (0, "finished", True)
-    assert first["chosen"] == {"learning_rate": 0.001, "batch_size": 50}
-    assert first["values"] == [0.93]
-    assert [trial["number"] for trial in completed.document["trials"]] == list(range(14))
-    assert not any(trial["is_papers"] for trial in completed.document["trials"][1:])
-
-
-def test_best_on_validation_is_the_candidate(completed: CompletedStudy) -> None:
-    finished = [t for t in completed.document["trials"] if t["state"] == "finished"]
-    best = max(finished, key=lambda trial: trial["values"][0])
-    assert completed.document["candidate"] == best["number"]
-    assert completed.document["best"] == [best["number"]]
-    assert best["values"][0] > 0.94
-
-
-def test_no_trial_evaluates_the_test_split(completed: CompletedStudy) -> None:
-    requests = requests_of(completed.bench)
-    trials, test_requests = requests[:14], requests[14:]
-    assert {request["with_test"] for request in trials} == {False}
-    assert {request["with_test"] for request in test_requests} == {True}
-    assert [request["training_seed"] for request in trials] == list(range(14))
-
-
-def test_candidate_is_confirmed_on_fresh_seeds(completed: CompletedStudy) -> None:
-    test_requests = requests_of(completed.bench)[14:]
-    assert [request["training_seed"] for request in test_requests] == [
-        seed for seed in range(1_000_000, 1_000_003) for _ in range(2)
-    ]
-    winner = completed.document["trials"][completed.document["candidate"]]["chosen"]
-    for candidate_request, paper_request in zip(
-        test_requests[::2], test_requests[1::2], strict=True
-    ):
-        assert candidate_request["hyperparameters"]["learning_rate"] == winner["learning_rate"]
-        assert paper_request["hyperparameters"]["learning_rate"] == 0.001
-    (evaluation,) = completed.document["looks"]
-    confirmation = evaluation["proof"]
-    assert (evaluation["number"], confirmation["candidate"]["n"], confirmation["paper"]["n"]) == (
-        1,
-        3,
-        3,
-    )
-    # Test lies 0.002 below validation, and the seeds 0.0004 apart.
-    assert confirmation["paper"]["accuracy_mean"] == pytest.approx(0.93 - 0.002 + 0.0004)
-    assert confirmation["accuracy"]["difference"] == pytest.approx(
-        confirmation["candidate"]["accuracy_mean"] - confirmation["paper"]["accuracy_mean"]
-    )
-    assert confirmation["shrinkage"] == pytest.approx(0.002, abs=0.001)
-    assert confirmation["mcnemar"]["only_paper"] == 0
-    assert confirmation["mcnemar"]["only_candidate"] >= 5
-    assert "confirmation 1 on the test split" in completed.stderr_line
-
-
-def test_mlflow_has_a_child_run_per_trial(completed: CompletedStudy) -> None:
-    recorded = RecordedStudy(completed.bench.folder)
-    study, trials = recorded.study(), recorded.trials()
-    assert study.info.status == "FINISHED"
-    assert study.info.run_name == "two-accuracy"
-    assert len(trials) == 14
-    states = {trial["number"]: trial["state"] for trial in completed.document["trials"]}
-    for number, run in enumerate(trials):
-        assert run.data.tags["mlflow.parentRunId"] == study.info.run_id
-        assert run.data.tags["bench.trial"] == str(number)
-        assert run.data.tags["bench.trial_state"] == states[number]
-        assert run.info.status == ("FINISHED" if states[number] == "finished" else "KILLED")
-        assert not [name for name in run.data.metrics if "test_" in name]
-        assert run.info.run_id == completed.document["trials"][number]["run_id"]
-        chosen = completed.document["trials"][number]["chosen"]
-        assert {name: run.data.params[name] for name in chosen} == {
-            name: str(value) for name, value in chosen.items()
-        }
-    history = recorded.client.get_metric_history(trials[0].info.run_id, "validation_accuracy")
-    assert [metric.step for metric in history] == list(range(5, 101, 5))
-
-
-def test_files_are_artifacts_of_the_studys_run(completed: CompletedStudy) -> None:
-    recorded = RecordedStudy(completed.bench.folder)
-    artifacts = {f.path for f in recorded.client.list_artifacts(recorded.study().info.run_id)}
-    written = {path.name for path in (completed.bench.folder / "reports").iterdir()}
-    assert artifacts == written
-    assert {"two-accuracy.history.png", "two-accuracy.slices.png", "two-accuracy.md"} <= artifacts
-
-
-def test_the_winner_is_a_scenario(completed: CompletedStudy) -> None:
-    path = completed.bench.folder / "reports" / "two-accuracy.toml"
-    winner = completed.document["trials"][completed.document["candidate"]]["chosen"]
-    found = scenario.read(path)
-    assert found.steps == (100,)
-    assert found.dataset == "mnist-5k"
-    assert found.hyperparameters == PaperCnnHyperparameters(**winner)
-
-
-def test_scenario_of_the_winner_has_its_own_name(completed: CompletedStudy) -> None:
-    plans = completed.bench.call("run", "reports/two-accuracy.toml", "--dry-run", "--json")
-    assert [plan["scenario"] for plan in plans.document["plans"]] == ["two-accuracy-winner"]
-
-
-def test_every_trial_is_printed_as_it_ends(completed: CompletedStudy) -> None:
-    assert "1 of 14: trial 0: validation accuracy 0.9300; best: 0" in completed.stderr_line
-    assert "NOT COMPARABLE with the paper: trained on mnist-5k" in completed.stderr_line
-    assert "> **NOT COMPARABLE with the paper: trained on mnist-5k.**" in completed.report(".md")
-
-
-def test_the_reports(completed: CompletedStudy) -> None:
-    assert json.loads(completed.report(".json")) == completed.document
-    lines = list(csv.DictReader(io.StringIO(completed.report(".csv"))))
-    assert [line["trial"] for line in lines] == [str(number) for number in range(14)]
-    assert lines[0]["objective_validation_accuracy"] == "0.93"
-    text = completed.report(".md")
-    assert "mnist-bench tune --space two.toml --trials 14 --confirm 3 --json" in text
-    assert "0 (paper)" in text
-    assert str(completed.bench.home.parent) not in text
-
-
-def test_optuna_reads_the_journal(completed: CompletedStudy) -> None:
-    """optuna-dashboard opens it the same way."""
-    file = completed.bench.folder / "mlruns" / "optuna.log"
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
-    study = optuna.load_study(study_name="two-accuracy", storage=storage)
-    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
-    assert [trial.number for trial in study.trials] == list(range(14))
-    assert study.trials[0].params == {"learning_rate": 0.001, "batch_size": 50}
-    assert study.trials[0].value == 0.93
-    states = {trial.state for trial in study.trials}
-    assert states <= {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}
-
-
-def test_a_study_in_a_database(bench: Bench) -> None:
-    line = ("--confirm", "0", "--json")
-    first = tune(bench, "--trials", "2", *line, "--storage", "sqlite:///studies.db")
-    assert first.status == 0, first.stderr
-    more = ("--trials", "3", *line, "--resume")
-    again = tune(bench, *more, MNIST_BENCH_STORAGE="sqlite:///studies.db")
-    assert again.status == 0, again.stderr
-    assert again.document["trials"][:2] == first.document["trials"]
-    assert len(again.document["trials"]) == 3
-    assert not (bench.folder / "mlruns" / "optuna.log").exists()
-
-
-# Ends and beginnings
-
-
-def interrupted(bench: Bench, number: signal.Signals, *arguments: str, at: int = 2) -> Ended:
-    """Send a signal to a study within a trial that never ends."""
-    fault = f'request["training_seed"] == {at} and time.sleep(600)'
-    with bench.started(
-        "tune", "--space", "two.toml", "--trials", "5", "--confirm", "0", *arguments,
-        program=patched_program(
-            f"from mnist_bench.runner import process\nprocess.COMMAND = {worker(fault)!r}"
-        ),
-        **tracked(bench),
-    ) as running:  # fmt: skip
-        file = bench.folder / "requests.jsonl"
-        running.until(lambda: file.exists() and len(requests_of(bench)) == at + 1, 120)
-        running.process.send_signal(number)
-        return running.ended(60)
-
-
-def states(document: dict[str, Any]) -> list[str]:
-    return [trial["state"] for trial in document["trials"]]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+from factories import (
+    ACCURACY_GOAL,
+    ADDRESS,
+    ONE_PARAMETER,
+    SOURCE,
+    SPACE_OF_ALL_KINDS,
+    machine,
+    open_test_study,
+    run,
+    sqlite_url,
+    trial_value,
 )
-def test_interrupted_study_is_resumed(bench: Bench, number: signal.Signals, status: int) -> None:
-    ended = interrupted(bench, number)
-    assert ended.status == status
-    if status > 0:
-        assert "--resume" in ended.stderr_line + ended.stdout
-        text = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
-        assert "The study did not come to its end" in text
-        assert not (bench.folder / "reports" / "two-accuracy.toml").exists()
-    again = tune(bench, "--trials", "5", "--confirm", "0", "--resume", "--json")
-    assert again.status == 0, again.stderr
-    trials = again.document["trials"]
-    counted = [trial for trial in trials if trial["state"] in {"finished", "pruned"}]
-    assert len(counted) == 5
-    assert trials[2]["state"] == "failed"
-    (retry,) = [trial for trial in trials if trial["retry_of"] == 2]
-    assert retry["chosen"] == trials[2]["chosen"]
-    assert retry["state"] in {"finished", "pruned"}
-    recorded = RecordedStudy(bench.folder)
-    assert recorded.study().info.status == "FINISHED"
-    assert len(recorded.trials()) == len(trials)
-    assert {run.info.status for run in recorded.trials()} <= {"FINISHED", "KILLED"}
+from optuna.storages import RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
+
+from mnist_bench.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
+from mnist_bench.results.run import Evaluation
+from mnist_bench.runner.executor import Outcome, Stop
+from mnist_bench.runner.plan import TrainingPlan
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.tuning.objective import Goal
+from mnist_bench.tuning.search import (
+    PruningCallback,
+    Search,
+    TrialContext,
+    run_in_parallel,
+    run_trials,
+    train_finalists,
+)
+from mnist_bench.tuning.space import Space
+from mnist_bench.tuning.storage import JOURNAL
+from mnist_bench.tuning.study import Study
+
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 
-def test_trial_that_ended_before_its_command_was_killed_counts(bench: Bench) -> None:
-    """Killed after the end of the MLflow run, before the study is updated."""
-    killed = bench.run(
-        "tune", "--space", "two.toml", "--trials", "4", "--confirm", "0",
-        program=patched_program(
-            "import os\nfrom mnist_bench.runner import process\n"
-            "from mnist_bench.tuning import trial_runner\n"
-            f"process.COMMAND = {worker('pass')!r}\n"
-            "report_trial = trial_runner.report_trial\n"
-            "trial_runner.report_trial = lambda study, goal, number, run: (\n"
-            "    os._exit(9) if number == 2 else report_trial(study, goal, number, run)\n"
-            ")"
-        ),
-        **tracked(bench),
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Working directory with the journal."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def at(step: int, validation: float = 0.9, seconds: float = 1.0) -> Evaluation:
+    return Evaluation(
+        step=step, test_accuracy=None, validation_accuracy=validation, train_loss=0.1,
+        train_seconds=seconds,
     )  # fmt: skip
-    assert killed.status == 9
-    again = tune(bench, "--trials", "4", "--confirm", "0", "--resume", "--json")
-    assert again.status == 0, again.stderr
-    assert "trial 2 had ended before its process died: it counts" in again.stderr_line
-    trials = again.document["trials"]
-    assert [trial["state"] for trial in trials] == ["finished"] * 4
-    assert [trial["retry_of"] for trial in trials] == [None] * 4
-    runs = RecordedStudy(bench.folder).trials()
-    assert [trial["run_id"] for trial in trials] == [run.info.run_id for run in runs]
-    (last,) = [run for run in runs if run.data.tags["bench.trial"] == "2"]
-    assert trials[2]["values"] == [last.data.metrics["validation_accuracy"]]
-    # The fake worker's seconds, not the time until the study was updated.
-    assert 0 < trials[2]["seconds"] < 60
-    assert len(requests_of(bench)) == 4
 
 
-def test_trials_that_all_fail_end_the_study(bench: Bench) -> None:
-    ended = tune(bench, "--trials", "9", fault='sys.exit("no such thing")')
-    assert ended.status == 1
-    assert "3 trials failed one after the other" in ended.error_line
-    assert len(requests_of(bench)) == 3
+@dataclass
+class Trainer:
+    """A trainer whose accuracies follow from the learning rate.
+
+    Attributes:
+        fault: Gets the number of each trial and what stops it, before it ends; returns the outcome
+            instead, or None.
+        trained: Numbers of the trials, as they began.
+        most_together: Trainings at the same time.
+    """
+
+    fault: Callable[[int, Stop], Outcome | None] = lambda _number, _stop: None
+    trained: list[int] = field(default_factory=list)
+    most_together: int = 0
+
+    def __post_init__(self) -> None:
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, plan: TrainingPlan, watcher: Any, prune: Callable[[], str | None], stop: Stop
+    ) -> Outcome:
+        assert plan.trial is not None
+        number = plan.trial.number
+        assert [job.seed for job in plan.jobs] == [number]
+        with self._lock:
+            self.trained.append(number)
+            self._running += 1
+            self.most_together = max(self.most_together, self._running)
+        try:
+            return self.fault(number, stop) or self._outcome(plan, watcher, prune)
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _outcome(
+        self, plan: TrainingPlan, watcher: Any, prune: Callable[[], str | None]
+    ) -> Outcome:
+        assert plan.trial is not None
+        value = trial_value(plan.scenario.hyperparameters.model_dump())
+        scored = []
+        for step in range(10, 101, 10):
+            scored.append(at(step, value * (0.5 + step / 200), step / 10))
+            watcher.scored(scored[-1])
+            if prune():
+                break
+        status = "pruned" if prune() else "finished"
+        return Outcome((ended(plan.trial.number, status, evaluations=tuple(scored)),))
 
 
-def test_first_of_many_failures_is_reported(bench: Bench) -> None:
-    fault = 'sys.exit("first" if request["training_seed"] == 0 else "later")'
-    ended = tune(bench, "--trials", "9", "--json", fault=fault)
-    assert ended.status == 1
-    runs = RecordedStudy(bench.folder).trials()
-    messages = [run.data.tags["bench.failure"] for run in runs]
-    assert f"the first: {messages[0]};" in ended.error_line
+def ended(number: int, status: str, **changes: Any) -> Any:
+    """The run of a trial."""
+    return run(100, seed=number, status=status, run_id=f"run-{number}", **changes)
 
 
-def test_failed_trial_is_retried_once(bench: Bench) -> None:
-    once = tune(
-        bench, "--trials", "2", "--confirm", "0", "--json",
-        fault='request["training_seed"] in (0, 1) and sys.exit("no memory")',
+def failed(number: int) -> Outcome:
+    return Outcome((ended(number, "failed", failure=f"failure {number}"),))
+
+
+def search_of(
+    train: Trainer, log: Callable[[str], None] = lambda _: None, *, storage: str | None = None,
+    goal: Goal = ACCURACY_GOAL, space: Space = ONE_PARAMETER,
+) -> Search:  # fmt: skip
+    context = TrialContext(
+        space=space, goal=goal, source=SOURCE, execution=Execution(threads=2), machine=machine(),
+        address=ADDRESS, parent_run_id="the-study", exclusive=True,
     )  # fmt: skip
-    assert states(once.document) == ["failed", "failed", "finished", "finished"]
-    assert once.document["candidate"] is not None
-    assert "the paper's own trial did not finish" in once.document["margin"]["in_words"]
-    assert once.document["margin"]["is_enough"] is False
-    again = tune(
-        bench, "--trials", "3", "--confirm", "0", "--json", "--resume",
-        fault='request["training_seed"] in (4, 5) and sys.exit("no memory")',
-    )  # fmt: skip
-    assert "trial 0 failed; retrying it" in again.stderr_line
-    trials = again.document["trials"]
-    assert [trial["retry_of"] for trial in trials] == [None] * 4 + [0, 1, None]
-    assert [trial["state"] for trial in trials[4:]] == ["failed", "failed", "finished"]
-    # The paper's trial is the reference: it alone gets a third attempt.
-    last = tune(bench, "--trials", "4", "--confirm", "0", "--json", "--resume")
-    assert [trial["retry_of"] for trial in last.document["trials"][7:]] == [4]
-    assert last.document["trials"][7]["is_papers"] is True
-    assert last.document["trials"][7]["state"] == "finished"
+    study = open_test_study(storage=storage, space=space, goal=goal)
+    watched = mock.Mock()
+    return Search(study, context, mock.Mock(), lambda _: nullcontext(watched), log, train)
 
 
-def test_failed_trial_does_not_count(bench: Bench) -> None:
-    ended = tune(
-        bench, "--trials", "4", "--confirm", "0", "--json",
-        fault='request["training_seed"] == 1 and sys.exit("once")',
-    )  # fmt: skip
-    assert ended.status == 0, ended.stderr
-    assert len(states(ended.document)) == 5
-    assert states(ended.document)[1] == "failed"
-    run = RecordedStudy(bench.folder).trials()[1]
-    assert (run.info.status, run.data.tags["bench.trial_state"]) == ("FAILED", "failed")
+def states(search: Search) -> list[str]:
+    return [trial.state for trial in search.study.trials]
 
 
-def test_failed_confirmation_is_kept_and_the_next_has_other_seeds(bench: Bench) -> None:
-    line = ("--trials", "8", "--confirm", "2", "--json")
-    failed = tune(bench, *line, fault='request["with_test"] and sys.exit("broken")')
-    assert failed.status == 1
-    (first,) = failed.document["looks"]
-    assert (first["number"], first["first_seed"], first["proof"]) == (1, 1_000_000, None)
-    assert "confirmation 1: the trainings did not come to their end" in failed.stderr_line
-    again = tune(bench, *line, "--resume")
-    assert again.status == 0, again.stderr
-    repeated, second = again.document["looks"]
-    assert repeated == first
-    assert (second["number"], second["first_seed"]) == (2, 1_010_000)
-    assert second["candidate"] == first["candidate"]
-    assert second["proof"]["candidate"]["n"] == 2
-    test_seeds = [
-        request["training_seed"] for request in requests_of(bench) if request["with_test"]
-    ]
-    assert test_seeds == [1_000_000, *(1_010_000, 1_010_000, 1_010_001, 1_010_001)]
-    text = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
-    assert "2 in all; the candidate was settled on validation before each." in text
+# How many trials
 
 
-def test_no_feasible_trial(bench: Bench) -> None:
-    ended = tune(bench, "--trials", "3", "--max-seconds", "0.5", "--json")
-    assert ended.status == 1
-    assert "none of 3 trials meets every constraint" in ended.error_line
-    assert "finished trials violate max seconds by " in ended.error_line
-    assert "relax max seconds, or increase" in ended.error_line
-    assert ended.document["candidate"] is None
-    assert ended.document["looks"] == []
-    text = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
-    assert "No trial is an answer" in text
-    assert not (bench.folder / "reports" / "two-accuracy.toml").exists()
+@pytest.fixture(params=["journal", "sqlite"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    return None if request.param == "journal" else sqlite_url(tmp_path / "studies.db")
 
 
-def test_trial_past_max_seconds_is_pruned(bench: Bench) -> None:
-    ended = tune(bench, "--trials", "8", "--confirm", "0", "--max-seconds", "7", "--json")
-    assert ended.status == 0, ended.stderr
-    paper, *others = ended.document["trials"]
-    assert (paper["state"], paper["missed"]["max seconds"]) == ("finished", pytest.approx(-2.0))
-    late = [trial for trial in others if trial["chosen"]["batch_size"] > 72]
-    assert 0 < len(late) < len(others)
-    assert {trial["state"] for trial in late} == {"pruned"}
-    for trial in late:
-        assert 0 < trial["missed"]["max seconds"] < 0.6
-    assert all(t["state"] != "finished" or t["missed"]["max seconds"] <= 0 for t in others)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_as_many_trials_count_as_requested(storage: str | None, workers: int) -> None:
+    """A failed one is replaced."""
+    together = threading.Barrier(workers, timeout=60)
+
+    def fault(number: int, _stop: Stop) -> Outcome | None:
+        if number < workers:
+            together.wait()
+        return failed(number) if number in {2, 6} else None
+
+    lines: list[str] = []
+    train = Trainer(fault)
+    search = search_of(train, lines.append, storage=storage)
+    ended = run_trials(search, 8, None, workers=workers)
+    assert (ended.exit_status, ended.in_words) == (0, "8 trials are done")
+    assert sorted(train.trained) == list(range(10))
+    assert train.most_together == workers
+    trials = search.study.trials
+    assert [trial.number for trial in trials if trial.state == "failed"] == [2, 6]
+    assert sum(trial.counts for trial in trials) == 8
+    assert {trial.machine_id for trial in trials} == {machine().machine_id}
+    assert max(int(line.partition(" ")[0]) for line in lines) == 8
+    assert len(lines) == 10
+    assert run_trials(search, 8, None, workers=workers).in_words == "8 trials are done"
+    assert len(search.study.trials) == 10
 
 
-def test_time_to_accuracy(bench: Bench) -> None:
-    ended = tune(
-        bench, "--trials", "12", "--confirm", "0", "--json", "--objective", "time-to-accuracy"
-    )
-    assert ended.status == 0, ended.stderr
-    best = ended.document["trials"][ended.document["candidate"]]
-    assert best["missed"]["target accuracy"] <= 0
-    assert best["values"][0] == min(
-        trial["values"][0]
-        for trial in ended.document["trials"]
-        if trial["state"] == "finished" and trial["missed"]["target accuracy"] <= 0
-    )
+def test_more_workers_than_trials(storage: str | None) -> None:
+    train = Trainer()
+    search = search_of(train, storage=storage)
+    assert run_trials(search, 2, None, workers=5).exit_status == 0
+    assert sorted(train.trained) == [0, 1]
 
 
-def test_pareto_front_without_pruning(bench: Bench) -> None:
-    ended = tune(bench, "--trials", "14", "--confirm", "0", "--json", "--objective", "pareto")
-    assert ended.status == 0, ended.stderr
-    document = ended.document
-    assert set(states(document)) == {"finished"}
-    values = {t["number"]: t["values"] for t in document["trials"]}
-
-    def beats(one: Sequence[float], other: Sequence[float]) -> bool:
-        signs = (1, -1, -1)
-        better = [s * (a - b) for s, a, b in zip(signs, one, other, strict=True)]
-        return min(better) >= 0 < max(better)
-
-    front = [n for n in values if not any(beats(values[m], values[n]) for m in values)]
-    assert sorted(document["best"]) == front
-    assert (bench.folder / "reports" / "two-pareto.pareto.png").exists()
+def test_waiting_trials_are_trained_once(storage: str | None) -> None:
+    """SQLite locks no rows."""
+    train = Trainer()
+    search = search_of(train, storage=storage)
+    for rate in range(1, 12):
+        search.study.optuna.enqueue_trial({"learning_rate": rate / 1_000})
+    assert run_trials(search, 12, None, workers=4).exit_status == 0
+    assert sorted(train.trained) == list(range(12))
 
 
-def test_second_study_gets_another_name(bench: Bench) -> None:
-    first, second = (tune(bench, "--trials", "1", "--confirm", "0", "--json") for _ in range(2))
-    assert first.document["study"] == "two-accuracy"
-    assert second.document["study"] == "two-accuracy-2"
-    assert "two-accuracy already exists (--resume continues it)" in second.stderr_line
+def test_pruned_trials_count() -> None:
+    search = search_of(Trainer())
+    assert run_trials(search, 25, None).exit_status == 0
+    assert len(search.study.trials) == 25
+    assert set(states(search)) == {"finished", "pruned"}
+    for trial in search.study.trials:
+        assert (trial.values == ()) == (trial.state == "pruned")
 
 
-def test_timeout_shorter_than_a_trial(bench: Bench) -> None:
-    ended = tune(bench, "--trials", "50", "--timeout", "0.001s", "--json")
-    assert ended.status == 1
-    assert "--timeout expired after the first trial" in ended.error_line
-    assert states(ended.document) == ["finished"]
-    assert ended.document["looks"] == []
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_trial_starts_after_the_timeout(workers: int) -> None:
+    until = time.monotonic() + 1.0
+
+    def fault(_number: int, _stop: Stop) -> None:
+        threading.Event().wait(max(0.0, until - time.monotonic()) + 0.01)
+
+    train = Trainer(fault)
+    search = search_of(train)
+    ended = run_trials(search, 50, until, workers=workers)
+    assert ended.in_words == "the time is up"
+    # Those that were started in time are finished.
+    assert states(search) == ["finished"] * len(train.trained)
+    assert 1 <= len(train.trained) <= workers
+    assert ended.exit_status == (EXIT_FAILURE if len(train.trained) == 1 else 0)
 
 
-# The best trials, trained again
+def test_one_trial_is_trained_after_the_timeout() -> None:
+    search = search_of(Trainer())
+    ended = run_trials(search, 50, time.monotonic())
+    assert (ended.exit_status, states(search)) == (EXIT_FAILURE, ["finished"])
+    assert ended.error is not None
+    assert ended.error.message.startswith("--timeout expired after the first trial, which took ")
+    again = run_trials(search, 50, time.monotonic())
+    assert (again.exit_status, again.in_words) == (0, "the time is up")
+    assert states(search) == ["finished"] * 2
 
 
-def test_finalists_are_repeated_and_their_means_decide(bench: Bench) -> None:
-    ended = tune(bench, "--trials", "5", "--finalists", "2", "--confirm", "2", "--json")
-    assert ended.status == 0, ended.stderr
-    trials, requests = ended.document["trials"], requests_of(bench)
-    search, again = trials[:5], trials[5:]
-    best = sorted(search, key=lambda trial: -trial["values"][0])[:2]
-    assert [trial["repeat_of"] for trial in search] == [None] * 5
-    assert [trial["repeat_of"] for trial in again] == [best[0]["number"]] * 3 + [
-        best[1]["number"]
-    ] * 3
-    for trial in again:
-        assert (trial["state"], trial["chosen"]) == (
-            "finished", search[trial["repeat_of"]]["chosen"],
-        )  # fmt: skip
-    assert [request["training_seed"] for request in requests[:11]] == list(range(11))
-    assert {request["with_test"] for request in requests[:11]} == {False}
-    means = {
-        trial["number"]: sum(t["values"][0] for t in again if t["repeat_of"] == trial["number"]) / 3
-        for trial in best
-    }
-    assert ended.document["candidate"] == max(means, key=lambda number: means[number])
-    finalists = {each["trial"]: each["values"][0] for each in ended.document["finalists"]}
-    assert finalists == pytest.approx(means)
-    (evaluation,) = ended.document["looks"]
-    shown = evaluation["proof"]
-    search_mean = means[ended.document["candidate"]]
-    assert search_mean - shown["candidate"]["accuracy_mean"] == pytest.approx(shown["shrinkage"])
-    report = (bench.folder / "reports" / "two-accuracy.md").read_text(encoding="utf-8")
-    assert "## The finalists" in report
-    assert f"trial 6, as trial {best[0]['number']}: validation accuracy" in ended.stderr_line
+def test_the_papers_trial_runs_alone_and_first() -> None:
+    train = Trainer()
+    lines: list[str] = []
+    search = search_of(train, lines.append)
+    assert run_in_parallel(search, 4, None, 2).exit_status == 0
+    assert train.trained[0] == 0
+    assert lines[0].startswith("1 of 1: trial 0: ")
+    assert lines[1] == "2 workers train trials at the same time: times are suspect"
+    assert run_in_parallel(search, 4, time.monotonic(), 2).in_words == "4 trials are done"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_repeat_is_retried(bench: Bench, number: signal.Signals) -> None:
-    interrupted(bench, number, "--finalists", "1", at=6)
-    again = tune(bench, "--trials", "5", "--finalists", "1", "--confirm", "0", "--resume", "--json")
-    assert again.status == 0, again.stderr
-    repeats = [trial for trial in again.document["trials"] if trial["repeat_of"] is not None]
-    assert [trial["state"] for trial in repeats] == ["finished", "failed", "finished", "finished"]
-    assert [trial["retry_of"] for trial in repeats] == [None, None, 6, None]
-    assert len({trial["repeat_of"] for trial in repeats}) == 1
-    assert len(again.document["finalists"][0]["repeats"]) == 3
-    assert again.document["candidate"] == repeats[0]["repeat_of"]
+def test_retry_of_the_papers_trial_runs_alone() -> None:
+    train = Trainer(lambda number, _: failed(number) if number == 0 else None)
+    lines: list[str] = []
+    search = search_of(train, lines.append)
+    assert run_trials(search, 2, None).exit_status == 0
+    search.study.resume("here", lambda _: None, lines.append)
+    assert run_in_parallel(search, 6, None, 2).exit_status == 0
+    assert lines[3] == "trial 0 failed; retrying it"
+    assert lines[4].startswith("3 of 3: trial 3: ")
+    assert search.study.trials[3].is_papers
 
 
-def test_more_trials_after_finalists(bench: Bench) -> None:
-    first = tune(bench, "--trials", "4", "--finalists", "1", "--confirm", "0", "--json")
-    more = tune(bench, "--trials", "8", "--finalists", "1", "--confirm", "0", "--json", "--resume")
-    assert first.status == more.status == 0
-    counted = [
-        trial for trial in more.document["trials"]
-        if trial["state"] in {"finished", "pruned"} and trial["repeat_of"] is None
-    ]  # fmt: skip
-    assert len(counted) == 8
-    best = max(counted, key=lambda trial: (trial["values"] or [0])[0])
-    assert best["number"] in {each["trial"] for each in more.document["finalists"]}
+# Failures
 
 
-def test_later_better_trial_beats_the_finalists(bench: Bench) -> None:
-    """The fake worker makes later trials better."""
-    fault = 'hyperparameters["learning_rate"] = 0.01 if request["training_seed"] == 8 else 0.0001'
-    first = tune(
-        bench, "--trials", "3", "--finalists", "1", "--confirm", "0", "--json", fault=fault
-    )
-    assert first.document["candidate"] in {0, 1, 2}
-    more = tune(bench, "--trials", "6", "--confirm", "2", "--json", "--resume", fault=fault)
-    assert more.status == 0, more.stderr
-    assert more.document["candidate"] == 8
-    assert "trial 8 is ahead of the finalists, in a single training" in more.stderr_line
+@pytest.mark.parametrize("workers", [1, 3])
+def test_three_failures_in_a_row_end_the_search(workers: int) -> None:
+    train = Trainer(lambda number, _: failed(number) if number else None)
+    search = search_of(train)
+    run_trials(search, 1, None)
+    ended = run_trials(search, 50, None, workers=workers)
+    assert ended.exit_status == EXIT_FAILURE
+    assert ended.in_words == "trials fail, one after the other"
+    assert ended.error is not None
+    assert ended.error.message.startswith("3 trials failed one after the other, the first: fail")
+    assert 3 <= len(train.trained[1:]) < 3 + workers
+    assert {trial.state for trial in search.study.trials[1:]} == {"failed"}
 
 
-def test_finalists_that_violate_a_constraint_when_repeated(bench: Bench) -> None:
-    # The first training of each is within the seconds, every later one is slower.
-    fault = 'hyperparameters["batch_size"] *= 1 if request["training_seed"] < 4 else 9'
-    ended = tune(
-        bench, "--trials", "4", "--finalists", "2", "--max-seconds", "11", "--json", fault=fault
-    )
-    assert ended.status == 1
-    assert "none of the 2 finalists meets every constraint when repeated" in ended.error_line
-    assert ended.document["candidate"] is None
-    assert ended.document["looks"] == []
-
-
-# Several processes
-
-
-WORKER_PROGRAM = """
-import json, pathlib, sys
-from mnist_bench.tuning import parallel
-from mnist_bench.runner import process
-process.COMMAND = (sys.executable, "-c", pathlib.Path("worker.py").read_text())
-sys.exit(parallel.main())
-"""
-
-
-def tuned_in_parallel(bench: Bench, *arguments: str, fault: str = "pass") -> Ended:
-    """Run a study with parallel workers, each with the fake training worker."""
-    (bench.folder / "worker.py").write_text(worker(fault)[-1], encoding="utf-8")
-    with mock.patch.object(parallel, "COMMAND", (sys.executable, "-c", WORKER_PROGRAM)):
-        return tune(bench, "--confirm", "0", "--json", *arguments, fault=fault)
-
-
-def test_two_processes_share_a_study(bench: Bench) -> None:
-    # So that they are sure to meet, the first of either process waits for the other's.
-    all_requests = 'pathlib.Path("requests.jsonl").read_text().splitlines()'
-    fault = (
-        f'while request["training_seed"] in {{1, 2}} and len({all_requests}) < 3: time.sleep(0.01)'
-    )
-    ended = tuned_in_parallel(bench, "--trials", "7", "--workers", "2", fault=fault)
-    assert ended.status == 0, ended.stderr
-    trials = ended.document["trials"]
-    assert set(states(ended.document)) <= {"finished", "pruned"}
-    assert len({json.dumps(trial["chosen"]) for trial in trials[:7]}) == 7
-    threads = [request["execution"]["threads"] for request in requests_of(bench)]
-    assert set(threads[:7]) == {max(1, system.usable_threads() // 2)}
-    # Concurrent trials: their times are suspect.
-    for run in RecordedStudy(bench.folder).trials()[:7]:
-        assert run.data.tags["bench.verdict"] != "clean"
-    # The best is trained again alone, with every thread, and so is the paper's.
-    best = max(trials[:7], key=lambda trial: (trial["values"] or [0])[0])["number"]
-    assert [trial["repeat_of"] for trial in trials[7:]] == [best] * 3 + [0] * 3
-    assert set(threads[7:]) == {system.usable_threads()}
-    took = [trial["seconds"] for trial in trials]
-    assert max(took) < ended.document["search_seconds"] < sum(took)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_ctrl_c_ends_every_process_and_the_study_is_resumed(bench: Bench) -> None:
-    """A terminal sends SIGINT to all of them."""
-    fault = 'request["training_seed"] in {1, 2} and time.sleep(600)'
-    (bench.folder / "worker.py").write_text(worker(fault)[-1], encoding="utf-8")
-    preamble = (
-        "import sys\nfrom mnist_bench.tuning import parallel\n"
-        "from mnist_bench.runner import process\n"
-        f"parallel.COMMAND = (sys.executable, '-c', {WORKER_PROGRAM!r})\n"
-        f"process.COMMAND = {worker(fault)!r}"
-    )
-    line = ("--space", "two.toml", "--trials", "5", "--confirm", "0", "--workers", "2")
-    with bench.started(
-        "tune", *line, program=patched_program(preamble), **tracked(bench)
-    ) as running:
-        file = bench.folder / "requests.jsonl"
-        running.until(lambda: file.exists() and len(requests_of(bench)) == 3, 120)
-        workers = running.descendants()
-        for process_of_it in (psutil.Process(running.process.pid), *workers):
-            with contextlib.suppress(psutil.NoSuchProcess):  # another has ended it already
-                process_of_it.send_signal(signal.SIGINT)
-        ended = running.ended(60)
-    assert ended.status == 130
-    assert "--resume" in ended.stderr_line + ended.stdout
-    assert "Traceback" not in ended.stderr
-    assert not any(worker_process.is_running() for worker_process in workers)
-    again = tuned_in_parallel(bench, "--trials", "5", "--workers", "2", "--resume")
-    assert again.status == 0, again.stderr
-    trials = again.document["trials"]
-    assert [trials[number]["state"] for number in (1, 2)] == ["failed", "failed"]
-    assert {trial["retry_of"] for trial in trials} >= {1, 2}
-    counted = [t for t in trials if t["state"] in {"finished", "pruned"} and t["repeat_of"] is None]
-    assert len(counted) == 5
-
-
-def test_timeout_before_parallel_workers_start(bench: Bench) -> None:
-    ended = tuned_in_parallel(bench, "--trials", "9", "--workers", "2", "--timeout", "0.001s")
-    assert ended.status == 1
-    assert "--timeout expired after the first trial" in ended.error_line
-    assert states(ended.document) == ["finished"]
-
-
-def test_worker_whose_trials_all_fail(bench: Bench) -> None:
-    ended = tuned_in_parallel(
-        bench, "--trials", "9", "--workers", "2",
-        fault='request["training_seed"] and sys.exit("no such thing")',
-    )  # fmt: skip
-    assert ended.status == 1
-    assert states(ended.document)[0] == "finished"
-    assert set(states(ended.document)[1:]) == {"failed"}
-
-
-def test_more_workers_than_memory_allows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        psutil, "virtual_memory", lambda: SimpleNamespace(available=900_000_000, total=2**32)
-    )
-    ended = tuned_in_parallel(bench, "--trials", "9", "--workers", "2")
-    assert ended.status == 2
-    assert "--workers 2: so many trainings take" in ended.error_line
-    assert "choose at most 1" in ended.error_line
-    assert len(requests_of(bench)) == 1
-
-
-# Refusals
+def test_failures_with_others_between_them_end_nothing() -> None:
+    train = Trainer(lambda number, _: failed(number) if number % 3 else None)
+    search = search_of(train)
+    assert run_trials(search, 3, None).exit_status == 0
+    assert states(search) == ["finished", "failed", "failed"] * 2 + ["finished"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    "outcome",
     [
-        (("--storage", "postgresql://me:hunter2@db/optuna"), ("password", "MNIST_BENCH_STORAGE")),
-        (("--resume",), ("there is no study two-accuracy", "no study yet")),
-        (("--confirm", "1"), ("one seed has no spread",)),
-        (("--max-memory", "much"), ("'much' is not a size",)),
-        (("--max-seconds", "nan"), ("nan is not a number of seconds",)),
-        (("--max-seconds", "inf"), ("inf is not a number of seconds",)),
-        (("--study", "../up"), ("is not a valid name",)),
-        (("--trials", "0"), ("--trials",)),
-        (("--objective", "speed"), ("--objective",)),
-        (("--finalists", "-1"), ("--finalists",)),
-        (("--finalists", "2", "--objective", "pareto"), ("a Pareto front has no best trials",)),
+        Outcome((), EXIT_FAILURE, BenchError("no process", exit_status=EXIT_FAILURE)),
+        Outcome((), EXIT_TERMINATED),
+        Outcome((ended(1, "killed", evaluations=()),), EXIT_TERMINATED),
+    ],
+    ids=["no process", "before its run", "within its run"],
+)
+def test_trial_that_was_cut_off_is_queued_again(outcome: Outcome) -> None:
+    train = Trainer(lambda number, _: outcome if number == 1 else None)
+    search = search_of(train)
+    ended = run_trials(search, 9, None)
+    assert (ended.exit_status, ended.error) == (outcome.exit_status, outcome.error)
+    assert states(search)[1] == "failed"
+    lines: list[str] = []
+    search.study.resume("here", lambda _: None, lines.append)
+    assert lines == []  # its retry is queued already
+    (retry,) = (trial for trial in search.study.trials if trial.retry_of is not None)
+    assert (retry.state, retry.retry_of) == ("waiting", 1)
+    # It is first, also when it was cut off twice.
+    train.fault = lambda number, _: outcome if number == retry.number else None
+    run_trials(search, 9, None)
+    train.fault = Trainer().fault
+    assert run_trials(search, 9, None).exit_status == 0
+    chain = [trial for trial in search.study.trials if trial.retry_of is not None]
+    assert [trial.retry_of for trial in chain] == [1, retry.number]
+    assert [trial.state for trial in chain] == ["failed", "finished"]
+    assert chain[1].chosen == search.study.trials[1].chosen
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("trials", [3, 9], ids=["the last ones", "in the middle"])
+@pytest.mark.parametrize("is_database", [False, True], ids=["journal", "sqlite"])
+def test_storage_that_breaks_ends_the_search(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path,
+    workers: int, trials: int, *, is_database: bool,
+) -> None:  # fmt: skip
+    """As a full disk: what is there can be read, but nothing can be written."""
+    is_full, full = threading.Event(), OSError(errno.ENOSPC, "No space left on device")
+    if is_database:
+        full = OperationalError("INSERT", {}, full)
+    train = Trainer(lambda number, _: is_full.set() if number == 1 else None)
+    search = search_of(train, storage=sqlite_url(folder / "studies.db") if is_database else None)
+
+    def broken(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if is_full.is_set():
+                raise full
+            return write(*arguments, **options)
+
+        return call
+
+    if is_database:
+        for name in (
+            *("create_new_trial", "set_trial_state_values", "set_trial_user_attr"),
+            "record_heartbeat",
+        ):
+            monkeypatch.setattr(RDBStorage, name, broken(getattr(RDBStorage, name)))
+    else:
+        append = broken(JournalFileBackend.append_logs)
+        monkeypatch.setattr(JournalFileBackend, "append_logs", append)
+    with pytest.raises(BenchError) as caught:
+        run_trials(search, trials, None, workers=workers)
+    assert caught.value.exit_status == EXIT_FAILURE
+    assert "No space left on device" in caught.value.message
+    assert 1 in train.trained
+    assert len(train.trained) <= 2 + workers
+    assert capfd.readouterr().err == ""
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    search.study.resume(machine().machine_id, lambda _: None, lambda _: None)
+    train.fault = Trainer().fault
+    again = search_of(train, storage=search.study.storage)
+    assert run_trials(again, trials, None).exit_status == 0
+
+
+@pytest.mark.parametrize("trials", [2, 9])
+def test_storage_that_refuses_every_trial(trials: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna drops errors of its last threads: the search must not go on forever."""
+    search = search_of(Trainer())
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(JournalFileBackend, "append_logs", mock.Mock(side_effect=full))
+    with pytest.raises(BenchError, match=r"journal mlruns/optuna\.log: No space left on device"):
+        run_trials(search, trials, None, workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_trial_that_was_given_up_meanwhile(tmp_path: Path, workers: int) -> None:
+    """This machine slept, and Optuna has failed the trial as stale."""
+    url = sqlite_url(tmp_path / "studies.db")
+
+    def fault(number: int, _stop: Stop) -> None:
+        if number == 1:
+            other = open_test_study(storage=url, space=ONE_PARAMETER)
+            other.optuna.tell(number, state=TrialState.FAIL)
+
+    search = search_of(Trainer(fault), storage=url)
+    with pytest.raises(BenchError, match="trial 1 was given up meanwhile") as caught:
+        run_trials(search, 9, None, workers=workers)
+    assert caught.value.exit_status == EXIT_FAILURE
+
+
+def test_journal_that_is_taken_away() -> None:
+    def fault(number: int, _stop: Stop) -> None:
+        if number == 1:
+            JOURNAL.unlink()
+            JOURNAL.mkdir()
+
+    with pytest.raises(BenchError, match=r"^can't use the study's journal mlruns/optuna\.log: "):
+        run_trials(search_of(Trainer(fault)), 5, None)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_own_bug_is_raised(workers: int) -> None:
+    def fault(number: int, _stop: Stop) -> None:
+        if number:
+            raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        run_trials(search_of(Trainer(fault)), 3, None, workers=workers)
+
+
+# Ctrl-C and SIGTERM
+
+
+@needs_signals
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_TERMINATED)],
+)
+def test_signal_ends_every_training(number: signal.Signals, status: int, workers: int) -> None:
+    together = threading.Barrier(workers, timeout=60)
+
+    def fault(trial: int, stop: Stop) -> Outcome | None:
+        if trial == 0:
+            return None
+        is_stopped = threading.Event()
+        stop.add(is_stopped.set)
+        if together.wait() == 0:
+            os.kill(os.getpid(), number)
+        assert is_stopped.wait(60)
+        return Outcome((ended(trial, "killed", evaluations=()),), stop.exit_status)
+
+    train = Trainer(fault)
+    search = search_of(train)
+    assert run_trials(search, 1, None).exit_status == 0
+    end = run_trials(search, 50, None, workers=workers)
+    assert (end.exit_status, end.error) == (status, None)
+    assert states(search) == ["finished", *["failed"] * workers, *["waiting"] * workers]
+    cut_off = search.study.trials[1:]
+    retried = [trial.retry_of for trial in cut_off[workers:]]
+    assert sorted(map(str, retried)) == [str(trial.number) for trial in cut_off[:workers]]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@needs_signals
+@pytest.mark.parametrize("workers", [1, 2])
+def test_second_signal_raises_at_once(workers: int) -> None:
+    """The first one waits until the trainings are recorded, e.g. on a server that hangs."""
+    together = threading.Barrier(workers, timeout=60)
+
+    def fault(trial: int, stop: Stop) -> Outcome | None:
+        is_stopped = threading.Event()
+        stop.add(is_stopped.set)
+        if together.wait() == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert is_stopped.wait(60)
+            os.kill(os.getpid(), signal.SIGINT)
+        return Outcome((ended(trial, "killed", evaluations=()),), EXIT_INTERRUPTED)
+
+    search = search_of(Trainer(fault))
+    with pytest.raises(KeyboardInterrupt):
+        run_trials(search, 50, None, workers=workers)
+    again = open_test_study(space=ONE_PARAMETER)
+    again.resume(machine().machine_id, lambda _: None, lambda _: None)
+    assert [trial.state for trial in again.trials].count("waiting") == workers
+    assert "running" not in {trial.state for trial in again.trials}
+
+
+# Training in a cluster
+
+
+def test_machine_that_trained_is_recorded() -> None:
+    beta = machine(machine_id="b" * 32, cpu="Beta")
+
+    def fault(number: int, _stop: Stop) -> Outcome | None:
+        there = beta if number == 1 else None
+        return Outcome((ended(number, "finished", evaluations=(at(100),)),), machine=there)
+
+    search = search_of(Trainer(fault))
+    run_trials(search, 2, None)
+    assert [(trial.machine, trial.machine_id) for trial in search.study.trials] == [
+        (machine().name, machine().machine_id), (beta.name, "b" * 32),
+    ]  # fmt: skip
+
+
+# Finalists
+
+
+def test_retries_are_trained_before_the_finalists_repeats() -> None:
+    lines: list[str] = []
+    train = Trainer()
+    search = search_of(train, lines.append)
+    run_trials(search, 3, None)
+    search.study.enqueue_retry(1)
+    end = train_finalists(search, 1, with_paper=False)
+    assert (end.exit_status, end.in_words) == (0, "the finalists are trained")
+    best = search.study.best[0].number
+    assert [trial.retry_of for trial in search.study.trials[3:]] == [1, None, None, None]
+    assert [trial.repeat_of for trial in search.study.trials[3:]] == [None, best, best, best]
+    assert lines[3].startswith("trial 3: validation accuracy ")
+    assert lines[4].startswith(f"trial 4, as trial {best}: validation accuracy ")
+
+
+# What users see
+
+
+@pytest.mark.parametrize("space", [SPACE_OF_ALL_KINDS, ONE_PARAMETER], ids=["conditional", "plain"])
+@pytest.mark.parametrize("objective", ["accuracy", "pareto"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_warnings(
+    storage: str | None, space: Space, objective: Any, workers: int,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Optuna's are for developers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        goal = Goal(objective=objective)
+        search = search_of(Trainer(), storage=storage, goal=goal, space=space)
+        assert run_trials(search, 3, None, workers=workers).exit_status == 0
+        search.study.resume("here", lambda _: None, pytest.fail)
+        assert warnings.filters == before
+    assert capfd.readouterr().err == ""
+
+
+# Pruning
+
+
+class Trial:
+    """Fake of Optuna's trial that is behind at given checkpoints."""
+
+    def __init__(self, *behind_at: int, **user_attrs: Any) -> None:
+        self.behind_at, self.user_attrs = behind_at, user_attrs
+        self.compared: dict[int, float] = {}
+        self.reported: dict[int, float] = {}
+
+    def report(self, value: float, step: int) -> None:
+        assert step not in self.reported
+        self.reported[step] = value
+
+    def should_prune(self) -> bool:
+        last = max(self.reported)
+        self.compared[last] = self.reported[last]
+        return last in self.behind_at
+
+
+def reasons_after(
+    trial: Any, goal: Goal, *evaluations: Evaluation, steps: int = 1_000
+) -> list[str | None]:
+    """Reason to end the trial, after each evaluation."""
+    callback = PruningCallback(trial, goal, steps, mock.Mock())
+    reasons = []
+    for evaluation in evaluations:
+        callback.scored(evaluation)
+        reasons.append(callback.reason())
+    return reasons
+
+
+def test_trial_is_compared_at_its_first_evaluation_after_each_checkpoint() -> None:
+    trial = Trial()
+    every_ninety = [at(step, step / 2_000) for step in range(90, 1_000, 90)]
+    assert reasons_after(trial, ACCURACY_GOAL, *every_ninety) == [None] * 11
+    assert trial.compared == {10: 0.09, 35: 0.18, 60: 0.315, 85: 0.45}
+    others = {percent: percent / 200 for percent in (9, 18, 27, 36, 45, 54, 63, 72, 81, 90, 99)}
+    assert trial.reported == pytest.approx(trial.compared | others)
+
+
+def test_evaluation_at_a_checkpoint_is_reported_once() -> None:
+    trial = Trial()
+    reasons_after(trial, ACCURACY_GOAL, at(50, 0.6), at(350, 0.7))
+    assert (trial.compared, trial.reported) == ({35: 0.7}, {5: 0.6, 35: 0.7})
+
+
+def test_trial_behind_at_a_checkpoint_is_pruned() -> None:
+    reasons = reasons_after(Trial(60), ACCURACY_GOAL, at(300), at(420), at(640))
+    assert reasons == [None, None, "pruned after 640 steps: others were ahead there"]
+
+
+def test_last_evaluation_prunes_nothing() -> None:
+    trial = Trial(100)
+    slow = ACCURACY_GOAL.model_copy(update={"max_seconds": 1.0})
+    assert reasons_after(trial, slow, at(1_000, seconds=9.0)) == [None]
+    assert trial.reported == {}
+
+
+def test_trial_that_reached_the_target_is_not_pruned() -> None:
+    goal = Goal(objective="time-to-accuracy", target_accuracy=0.95)
+    trial = Trial(35, 60)
+    assert reasons_after(trial, goal, at(300, 0.9), at(520, 0.95), at(760, 0.94)) == [None] * 3
+    assert sorted(trial.compared) == [10, 35, 60]
+    # The target of a space has no effect on the objective `accuracy`.
+    other = ACCURACY_GOAL.model_copy(update={"target_accuracy": 0.95})
+    assert reasons_after(Trial(60), other, at(520, 0.95), at(760, 0.94))[-1] is not None
+
+
+def test_progress_by_budget() -> None:
+    goal = ACCURACY_GOAL.model_copy(update={"train_seconds": 8.0})
+    trial = Trial(35)
+    reasons = reasons_after(
+        trial, goal, at(20, seconds=2.0), at(40, seconds=4.0), at(90, seconds=8.5)
+    )
+    assert reasons[1] == "pruned after 40 steps: others were ahead there"
+    assert sorted(trial.compared) == [10, 35]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_exempt"),
+    [({}, False), ({"paper": False}, False), ({"paper": True}, True), ({"repeat_of": 0}, True)],
+    ids=["ordinary", "ordinary retry", "paper's", "repeat"],
+)
+def test_papers_trial_and_repeats_are_never_ended(
+    attributes: dict[str, Any], *, is_exempt: bool
+) -> None:
+    goal = ACCURACY_GOAL.model_copy(update={"max_seconds": 3.0})
+    late = reasons_after(Trial(**attributes), goal, at(100, seconds=3.0), at(110, seconds=3.1))
+    late_text = "ended after 110 steps: it has trained for too long"
+    assert late == [None, None if is_exempt else late_text]
+    (behind,) = reasons_after(Trial(60, **attributes), goal, at(600))
+    assert (behind is None) is is_exempt
+
+
+SECONDS = Goal(objective="time-to-accuracy", target_accuracy=0.99)
+PARETO = Goal(objective="pareto")
+
+
+def study_with_finished_trials(goal: Goal, *, of: int = 10) -> Study:
+    """The paper's trial waits; others have finished, at 0.80, 0.81, … after 60%."""
+    opened = open_test_study(goal=goal, space=ONE_PARAMETER)
+    asked = [opened.optuna.ask() for _ in range(of + 1)]
+    opened.optuna.tell(asked[0], state=TrialState.FAIL)
+    for hundredth, trial in enumerate(asked[1:], 80):
+        PruningCallback(trial, goal, 100, mock.Mock()).scored(at(60, hundredth / 100))
+        opened.optuna.tell(trial, [hundredth / 100] * len(goal.directions))
+    return opened
+
+
+@pytest.mark.parametrize(
+    ("goal", "of", "accuracy", "is_pruned"),
+    # The median of the ten is 0.845.
+    [
+        (ACCURACY_GOAL, 10, 0.84, True),
+        (ACCURACY_GOAL, 10, 0.85, False),
+        (SECONDS, 10, 0.84, True),
+        (SECONDS, 10, 0.85, False),
+        (ACCURACY_GOAL, 4, 0.1, False),
+        (ACCURACY_GOAL, 5, 0.1, True),
+        (PARETO, 10, 0.1, False),
     ],
 )
-def test_wrong_requests(bench: Bench, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
-    ended = bench.call("tune", "--space", "two.toml", *arguments)
-    assert (ended.status, ended.stdout) == (2, "")
-    for word in words:
-        assert word in ended.error_line
-    assert "hunter2" not in ended.stderr
-    assert sorted(path.name for path in bench.folder.iterdir()) == ["two.toml"]
-
-
-def test_missing_or_invalid_space(bench: Bench) -> None:
-    assert "there is no file gone.toml" in bench.call("tune", "--space", "gone.toml").error_line
-    wrong = TWO_PARAMETERS_TOML.replace("low = 10, high = 100", "low = 100, high = 10")
-    (bench.folder / "two.toml").write_text(wrong, encoding="utf-8")
-    ended = bench.call("tune", "--space", "two.toml")
-    assert ended.status == 2
-    assert "low is 100, not below high, 10" in ended.error_line
-
-
-def test_existing_study_with_another_spec(bench: Bench) -> None:
-    tune(bench, "--trials", "1", "--confirm", "0", "--study", "mine")
-    again = tune(bench, "--trials", "1", "--study", "mine")
-    assert (again.status, "--resume" in again.error_line) == (2, True)
-    other = tune(bench, "--study", "mine", "--resume", "--objective", "pareto")
-    assert other.status == 2
-    assert "another objective" in other.error_line
-    (bench.folder / "two.toml").write_text(
-        TWO_PARAMETERS_TOML.replace("high = 100", "high = 90"), "utf-8"
-    )
-    other = tune(bench, "--study", "mine", "--resume")
-    assert other.status == 2
-    assert "another search space" in other.error_line
+def test_trial_behind_the_median_is_pruned(
+    goal: Goal, of: int, accuracy: float, *, is_pruned: bool
+) -> None:
+    opened = study_with_finished_trials(goal, of=of)
+    trial = opened.optuna.ask()
+    too_early, reason = reasons_after(trial, goal, at(5, accuracy), at(60, accuracy), steps=100)
+    assert too_early is None
+    assert (reason is not None) is is_pruned
+    value = accuracy if goal.objective == "accuracy" else 1 - accuracy
+    assert opened.trials[-1].curve == ({5: value, 60: value} if goal.prunes else {})

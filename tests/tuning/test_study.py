@@ -1,4 +1,4 @@
-"""Studies in Optuna: real journals and databases, real living and dead processes."""
+"""Studies in Optuna: real journals and databases, living and dead processes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 import uuid
-import warnings
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import optuna
 import pytest
@@ -20,28 +22,24 @@ from factories import (
     ACCURACY_GOAL,
     ONE_PARAMETER,
     SPACE_OF_ALL_KINDS,
-    STUDY_MACHINE,
     open_test_study,
     run,
     sqlite_url,
     suggested_values,
     trial_value,
 )
-from fakes import running_process
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.trial import TrialState
 from program import free_port
-from sqlalchemy.exc import IntegrityError
 
-from mnist_bench.core import process_identity
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
-from mnist_bench.core.process_identity import ProcessIdentity
-from mnist_bench.tuning import heartbeat, study
+from mnist_bench.results.run import RunResult
+from mnist_bench.tuning import study
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Parameter, Space, Value
-from mnist_bench.tuning.storage import JOURNAL, names
-from mnist_bench.tuning.study import Study
-from mnist_bench.tuning.trial import TrialRequest
+from mnist_bench.tuning.storage import JOURNAL, explained, names
+from mnist_bench.tuning.study import FAILED, MACHINE, MACHINE_ID, PAPER, RETRY, Study, study_lock
 
 PAPER_VALUES = {
     "learning_rate": 0.001,
@@ -69,12 +67,24 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
     return None if request.param == "journal" else sqlite_url(tmp_path / "studies.db")
 
 
-def fail_orphans(opened: Study) -> tuple[int, ...]:
-    """Fail all orphans and queue their retries; return their numbers."""
-    numbers = opened.orphans()
-    for number in numbers:
-        opened.fail_orphan(number)
-    return numbers
+def ask(opened: Study) -> tuple[optuna.Trial, dict[str, Value]]:
+    """A new trial and its values."""
+    with explained(opened.storage):
+        trial = opened.optuna.ask()
+        return trial, opened.suggest(trial)
+
+
+def finish(opened: Study, values: tuple[float, ...], missed: Mapping[str, float]) -> None:
+    """Finish a new trial with these values and constraint violations."""
+    trial, _ = ask(opened)
+    for name, value in missed.items():
+        trial.set_constraint(name, value)
+    opened.optuna.tell(trial, list(values))
+
+
+def with_factories() -> dict[str, str]:
+    """Environment of a process that imports the factories."""
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 def another_name() -> str:
@@ -85,21 +95,8 @@ def study_with_trials(*trials: tuple[tuple[float, ...], dict[str, float]], **opt
     """A study with finished trials of these values and constraint violations."""
     opened = open_test_study(another_name(), space=ONE_PARAMETER, **options)
     for values, missed in trials:
-        opened.finished(opened.ask().number, values, missed)
+        finish(opened, values, missed)
     return opened
-
-
-def dead_process() -> ProcessIdentity:
-    """A process of this machine that has ended."""
-    with running_process(STUDY_MACHINE) as ended:
-        pass
-    return ended
-
-
-def leave_trials(of: ProcessIdentity, trials: int, **options: Any) -> list[TrialRequest]:
-    """Trials that a process started and did not finish."""
-    opened = open_test_study(process=of, **options)
-    return [opened.ask() for _ in range(trials)]
 
 
 def states(of: Study) -> list[str]:
@@ -112,19 +109,16 @@ def states(of: Study) -> list[str]:
 def test_the_papers_configuration_is_the_first_trial(storage: str | None) -> None:
     opened = open_test_study(storage=storage)
     assert states(opened) == ["waiting"]
-    first, second = opened.ask(), opened.ask()
-    assert (first.number, first.is_papers, first.chosen) == (0, True, PAPER_VALUES)
-    assert [type(value) for value in first.chosen.values()] == list(
-        map(type, PAPER_VALUES.values())
-    )
-    assert (second.number, second.is_papers) == (1, False)
-    assert second.chosen != PAPER_VALUES
+    (_, first), (_, second) = ask(opened), ask(opened)
+    assert first == PAPER_VALUES
+    assert [type(value) for value in first.values()] == list(map(type, PAPER_VALUES.values()))
+    assert second != PAPER_VALUES
     assert [trial.is_papers for trial in opened.trials] == [True, False]
 
 
 def test_paper_trial_occurs_once(storage: str | None) -> None:
-    open_test_study(storage=storage).ask()
-    assert not open_test_study(storage=storage).ask().is_papers
+    for _ in range(2):
+        ask(open_test_study(storage=storage))
     assert [trial.is_papers for trial in open_test_study(storage=storage).trials] == [True, False]
 
 
@@ -167,10 +161,8 @@ def test_paper_trial_omits_inactive_parameters() -> None:
     parameters = SPACE_OF_ALL_KINDS.parameters | {
         "average_decay": Parameter(choices=(0.9, 0.99), when={"schedule": ("one-cycle",)})
     }
-    trial = open_test_study(
-        space=SPACE_OF_ALL_KINDS.model_copy(update={"parameters": parameters})
-    ).ask()
-    assert trial.chosen == {
+    space = SPACE_OF_ALL_KINDS.model_copy(update={"parameters": parameters})
+    assert ask(open_test_study(space=space))[1] == {
         name: PAPER_VALUES[name] for name in PAPER_VALUES if name != "average_decay"
     }
 
@@ -207,13 +199,13 @@ def test_suggestions_depend_on_results() -> None:
     """Otherwise the sampler would be random."""
     opened, other = open_test_study("one"), open_test_study("two")
     for _ in range(12):
-        trial = opened.ask()
-        opened.finished(trial.number, (trial_value(trial.chosen),), {})
-        trial = other.ask()
-        other.finished(trial.number, (1 - trial_value(trial.chosen),), {})
+        trial, chosen = ask(opened)
+        opened.optuna.tell(trial, trial_value(chosen))
+        trial, chosen = ask(other)
+        other.optuna.tell(trial, 1 - trial_value(chosen))
     before = [[trial.chosen for trial in each.trials[:10]] for each in (opened, other)]
     assert before[0] == before[1]
-    assert opened.ask().chosen != other.ask().chosen
+    assert ask(opened)[1] != ask(other)[1]
 
 
 def test_suggestions_are_reproducible_across_processes(tmp_path: Path) -> None:
@@ -225,7 +217,7 @@ def test_suggestions_are_reproducible_across_processes(tmp_path: Path) -> None:
         output = subprocess.check_output(
             [sys.executable, "-c", program],
             cwd=tmp_path / seed,
-            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1])},
+            env=with_factories() | {"PYTHONHASHSEED": seed},
         )
         courses.append(json.loads(output))
     assert courses[0] == courses[1]
@@ -234,75 +226,66 @@ def test_suggestions_are_reproducible_across_processes(tmp_path: Path) -> None:
 def test_resumed_study_does_not_repeat_suggestions() -> None:
     before = suggested_values(5)
     opened = open_test_study()
-    assert opened.ask().chosen not in before
-    assert opened.ask().chosen not in before
+    assert ask(opened)[1] not in before
+    assert ask(opened)[1] not in before
     assert [trial.number for trial in opened.trials] == list(range(7))
 
 
-def test_parallel_workers_get_different_suggestions() -> None:
-    open_test_study().ask()
-    workers = [open_test_study(worker_number=number) for number in range(3)]
-    suggested = [each.ask().chosen for each in workers for _ in range(2)]
+def test_threads_get_different_suggestions(storage: str | None) -> None:
+    opened, together = open_test_study(storage=storage), threading.Barrier(3, timeout=60)
+    suggested: list[dict[str, Value]] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        suggested.append(opened.suggest(trial))
+        together.wait()
+        return 0.5
+
+    opened.optuna.optimize(objective, n_trials=6, n_jobs=3)
     assert len({chosen["learning_rate"] for chosen in suggested}) == 6
-
-
-@pytest.mark.parametrize("space", [SPACE_OF_ALL_KINDS, ONE_PARAMETER], ids=["conditional", "plain"])
-@pytest.mark.parametrize("goal", [ACCURACY_GOAL, PARETO], ids=["accuracy", "pareto"])
-def test_no_warnings(space: Space, goal: Goal) -> None:
-    """Optuna's warnings would disturb the output."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        opened = open_test_study(space=space, goal=goal)
-        opened.ask()
-        # Two evaluations may fall into the same percent.
-        assert not opened.should_end(0, 30, 0.5)
-        assert not opened.should_end(0, 30, 0.625)
-        opened.finished(0, tuple(0.75 for _ in goal.directions), {"max seconds": 1.0})
-        opened.failed(opened.ask().number)
+    assert [trial.is_papers for trial in opened.trials] == [True] + 5 * [False]
 
 
 # Saved state
 
 
-def test_reports_are_saved(storage: str | None) -> None:
-    opened = open_test_study(storage=storage)
-    numbers = [opened.ask().number for _ in range(4)]
-    assert numbers == [0, 1, 2, 3]
-    opened.recorded(0, "run-0")
-    opened.recorded(2, "run-2")
+def test_trials_are_saved(storage: str | None) -> None:
+    goal = Goal(objective="accuracy", max_seconds=30.0, max_memory_bytes=2**30)
+    opened = open_test_study(storage=storage, goal=goal)
+    trials = [ask(opened)[0] for _ in range(4)]
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
     for percent, progress in ((5, 0.5), (50, 0.75)):
-        opened.should_end(0, percent, progress)
-    opened.finished(0, (0.875,), {"max seconds": -1.5, "max memory": 2.0})
-    opened.should_end(1, 10, 0.25)
-    opened.pruned(1, {})
-    opened.failed(2)
-    again = open_test_study(storage=storage)
+        trials[0].report(progress, percent)
+    trials[1].report(0.25, 10)
+    missed = {"max seconds": -10.0, "max memory": run().peak_rss_bytes - 2**30}
+    opened.record(trials[0], run(run_id="run-0", verdict="suspect"))
+    opened.record(trials[1], run(run_id="run-1", status="pruned"))
+    opened.record(trials[2], run(run_id="run-2", status="failed"))
+    opened.optuna.tell(trials[0], 0.875)
+    opened.optuna.tell(trials[1], state=TrialState.PRUNED)
+    opened.optuna.tell(trials[2], state=TrialState.FAIL)
+    again = open_test_study(storage=storage, goal=goal)
     assert again.trials == opened.trials
     facts = [(t.number, t.state, t.values, t.missed, t.curve, t.run_id) for t in again.trials]
     assert facts == [
-        (0, "finished", (0.875,), {"max seconds": -1.5, "max memory": 2.0},
-         {5: 0.5, 50: 0.75}, "run-0"),
+        (0, "finished", (0.875,), missed, {5: 0.5, 50: 0.75}, "run-0"),
         # Optuna gives a pruned trial its last intermediate value: it must not count.
-        (1, "pruned", (), {}, {10: 0.25}, None),
+        (1, "pruned", (), missed, {10: 0.25}, "run-1"),
         (2, "failed", (), {}, {}, "run-2"),
         (3, "running", (), {}, {}, None),
-    ]  # fmt: skip
+    ]
     assert [trial.counts for trial in again.trials] == [True, True, False, False]
-    assert [trial.is_feasible for trial in again.trials] == [False] * 4
+    assert [trial.is_feasible for trial in again.trials] == [True, False, False, False]
     assert {trial.retry_of for trial in again.trials} == {None}
+    assert (again.trials[0].train_seconds, again.trials[0].verdict) == (20.0, "suspect")
     *ended, running = [trial.seconds for trial in again.trials]
     assert running is None
     assert all(seconds is not None and seconds >= 0 for seconds in ended)
 
 
 def test_three_values_are_saved(storage: str | None) -> None:
-    opened = open_test_study(storage=storage, goal=PARETO)
-    opened.finished(opened.ask().number, (0.984375, 61.5, 943718400.0), {})
-    assert open_test_study(storage=storage, goal=PARETO).trials[0].values == (
-        0.984375,
-        61.5,
-        943718400.0,
-    )
+    values = (0.984375, 61.5, 943718400.0)
+    finish(open_test_study(storage=storage, goal=PARETO), values, {})
+    assert open_test_study(storage=storage, goal=PARETO).trials[0].values == values
 
 
 def test_run_id_is_saved(storage: str | None) -> None:
@@ -331,9 +314,9 @@ def test_studies_of_two_names_do_not_mix(storage: str | None) -> None:
         open_test_study("one", storage=storage),
         open_test_study("two", storage=storage, goal=PARETO),
     )
-    one.finished(one.ask().number, (0.5,), {})
-    two.finished(two.ask().number, (0.75, 1.0, 2.0), {})
-    one.ask()
+    finish(one, (0.5,), {})
+    finish(two, (0.75, 1.0, 2.0), {})
+    ask(one)
     assert [trial.values for trial in one.trials] == [(0.5,), ()]
     assert [trial.values for trial in two.trials] == [(0.75, 1.0, 2.0)]
     assert set(names(storage)) == {"one", "two"}
@@ -359,7 +342,9 @@ def test_unknown_memory_is_accepted(goal: Goal) -> None:
     opened = open_test_study(goal=goal)
     unknown, known = run(1_000, peak_rss_bytes=None), run(1_000, peak_rss_bytes=2**29)
     for each in (unknown, known):
-        opened.finished(opened.ask().number, goal.values(each), goal.constraints(each))
+        trial, _ = ask(opened)
+        opened.record(trial, each)
+        opened.optuna.tell(trial, goal.values(each))
     assert len(opened.trials) == 2
     assert 1 in [trial.number for trial in opened.best]
 
@@ -375,7 +360,7 @@ def test_best_is_feasible(storage: str | None) -> None:
         ((0.96,), {"max seconds": -1.0, "max memory": -5.0}),
         storage=storage,
     )
-    opened.failed(opened.ask().number)
+    fail(opened)
     (best,) = opened.best
     assert (best.number, best.values) == (1, (0.97,))
 
@@ -393,19 +378,19 @@ def test_no_best_without_a_feasible_trial(storage: str | None, goal: Goal) -> No
     opened = open_test_study(storage=storage, goal=goal)
     assert opened.best == ()
     values = tuple(0.5 for _ in goal.directions)
-    opened.finished(opened.ask().number, values, {"max seconds": 0.25})
-    opened.ask()
-    opened.failed(opened.ask().number)
+    finish(opened, values, {"max seconds": 0.25})
+    ask(opened)
+    fail(opened)
     assert opened.best == ()
 
 
 def test_a_pruned_trial_is_never_best() -> None:
     opened = open_test_study()
-    opened.ask()
-    opened.should_end(0, 10, 0.99)
-    opened.pruned(0, {})
+    trial, _ = ask(opened)
+    trial.report(0.99, 10)
+    opened.optuna.tell(trial, state=TrialState.PRUNED)
     assert opened.best == ()
-    opened.finished(opened.ask().number, (0.5,), {})
+    finish(opened, (0.5,), {})
     assert [trial.number for trial in opened.best] == [1]
 
 
@@ -466,85 +451,6 @@ def test_pareto_front_property(trials: list[tuple[tuple[int, ...], dict[str, int
     assert {trial.number for trial in opened.best} == front
 
 
-# Pruning
-
-
-def study_with_finished_trials(goal: Goal, *, of: int = 10) -> Study:
-    """The paper's trial is running; others have finished, at 0.80, 0.81, ... after 60%."""
-    opened = open_test_study(another_name(), goal=goal, space=ONE_PARAMETER)
-    assert opened.ask().is_papers
-    for hundredth in range(80, 80 + of):
-        number = opened.ask().number
-        for percent in (5, 60):
-            opened.should_end(number, percent, hundredth / 100)
-        opened.finished(number, (hundredth / 100,), {})
-    return opened
-
-
-@pytest.mark.parametrize(
-    ("goal", "behind", "ahead"),
-    # The median of the ten is 0.845; seconds fall, and with them the share of errors.
-    [(ACCURACY_GOAL, 0.84, 0.85), (SECONDS, 0.85, 0.84)],
-    ids=["accuracy", "seconds"],
-)
-def test_trial_below_the_median_is_pruned(goal: Goal, behind: float, ahead: float) -> None:
-    opened = study_with_finished_trials(goal)
-    slow, fast = opened.ask().number, opened.ask().number
-    assert not opened.should_end(slow, 5, behind)  # too early to tell
-    assert opened.should_end(slow, 60, behind)
-    assert not opened.should_end(fast, 60, ahead)
-    opened.pruned(slow, {})
-    assert opened.trials[slow].state == "pruned"
-    assert opened.trials[slow].curve == {5: behind, 60: behind}
-
-
-@pytest.mark.parametrize(("goal", "behind"), [(ACCURACY_GOAL, 0.1), (SECONDS, 0.9)])
-def test_paper_trial_is_never_pruned(goal: Goal, behind: float) -> None:
-    opened = study_with_finished_trials(goal)
-    assert not opened.should_end(0, 60, behind)
-    assert opened.should_end(opened.ask().number, 60, behind)
-    assert opened.trials[0].curve == {60: behind}  # compared, but not pruned
-
-
-def test_progress_between_checkpoints_is_saved_but_not_compared() -> None:
-    opened = study_with_finished_trials(ACCURACY_GOAL)
-    number = opened.ask().number
-    opened.report_progress(number, 30, 0.1)
-    assert opened.should_end(number, 60, 0.1)
-    assert opened.trials[number].curve == {30: 0.1, 60: 0.1}
-    front = open_test_study(another_name(), goal=PARETO, space=ONE_PARAMETER)
-    front.report_progress(front.ask().number, 30, 0.1)
-    assert front.trials[0].curve == {}
-
-
-def test_repeats_are_never_pruned() -> None:
-    opened = study_with_finished_trials(ACCURACY_GOAL)
-    opened.repeat(opened.trials[3])
-    again = opened.ask().number
-    assert opened.is_exempt(again)
-    assert not opened.should_end(again, 60, 0.1)
-    assert opened.trials[again].repeat_of == 3
-
-
-def test_pruned_trial_has_constraint_violations() -> None:
-    opened = study_with_finished_trials(ACCURACY_GOAL)
-    opened.pruned(opened.ask().number, {"max seconds": 0.5})
-    assert opened.trials[-1].missed == {"max seconds": 0.5}
-    assert not opened.trials[-1].is_feasible
-
-
-def test_no_pruning_before_five_trials_finished() -> None:
-    opened = study_with_finished_trials(ACCURACY_GOAL, of=4)
-    assert not opened.should_end(opened.ask().number, 60, 0.1)
-
-
-def test_pareto_prunes_nothing() -> None:
-    opened = study_with_trials(*[((0.9, 1.0, 1.0), {})] * 11, goal=PARETO)
-    number = opened.ask().number
-    assert not opened.should_end(number, 60, 0.0)
-    assert opened.trials[number].curve == {}
-
-
 # Importances
 
 
@@ -567,9 +473,8 @@ def test_importances_of_equal_values() -> None:
 def test_importances_for_the_first_of_several_values() -> None:
     opened = open_test_study(goal=PARETO)
     for _ in range(25):
-        trial = opened.ask()
-        seconds = float(trial.chosen["batch_size"])
-        opened.finished(trial.number, (trial_value(trial.chosen), seconds, 1.0), {})
+        trial, chosen = ask(opened)
+        opened.optuna.tell(trial, [trial_value(chosen), float(chosen["batch_size"]), 1.0])
     found = opened.importances()
     assert max(found, key=found.__getitem__) == "learning_rate"
 
@@ -590,7 +495,7 @@ def test_importances_for_the_first_of_several_values() -> None:
 )
 def test_another_spec_is_refused(storage: str | None, change: dict[str, Any], what: str) -> None:
     opened = open_test_study(storage=storage)
-    opened.finished(opened.ask().number, (0.5,), {})
+    finish(opened, (0.5,), {})
     before = opened.trials
     with pytest.raises(BenchError) as caught:
         open_test_study(storage=storage, **change)
@@ -603,7 +508,7 @@ def test_another_spec_is_refused(storage: str | None, change: dict[str, Any], wh
 
 def test_other_images_are_refused(storage: str | None) -> None:
     opened = open_test_study(storage=storage, images="sha256:a")
-    opened.finished(opened.ask().number, (0.5,), {})
+    finish(opened, (0.5,), {})
     with pytest.raises(BenchError, match="the study mine exists with another set of images"):
         open_test_study(storage=storage, images="sha256:b")
     assert len(open_test_study(storage=storage, images="sha256:a").trials) == 1
@@ -614,60 +519,161 @@ def test_unknown_images_are_accepted(storage: str | None) -> None:
     assert not open_test_study(storage=storage, images="sha256:b").is_new
 
 
-# Orphans and retries
+# Resuming: trials of dead processes, and of failed ones
+
+HERE = "a-machine"
 
 
-def test_orphans_are_retried_once(storage: str | None) -> None:
-    with running_process(STUDY_MACHINE) as ended:
-        orphans = leave_trials(ended, 2, storage=storage)
+def never_recorded(_number: int) -> RunResult | None:
+    return None
+
+
+def resume(opened: Study, *recorded: RunResult, machine_id: str | None = HERE) -> list[str]:
+    """Resume a study, of whose trials MLflow has these runs by seed; return what was logged."""
+    lines: list[str] = []
+    runs = {run.seed: run for run in recorded}
+    opened.resume(machine_id, runs.get, lines.append)
+    return lines
+
+
+def leave(opened: Study, machine_id: str | None = HERE, **attributes: Any) -> dict[str, Value]:
+    """Leave a trial RUNNING, as a process does that is killed; return its values."""
+    trial, chosen = ask(opened)
+    for name, value in {MACHINE_ID: machine_id, MACHINE: "Alpha", **attributes}.items():
+        trial.set_user_attr(name, value)
+    return chosen
+
+
+def fail(opened: Study, **attributes: Any) -> None:
+    """Fail a trial, as its objective does."""
+    trial, _ = ask(opened)
+    for name, value in attributes.items():
+        trial.set_user_attr(name, value)
+    opened.optuna.tell(trial, state=TrialState.FAIL)
+
+
+def test_cut_off_trials_are_retried_once(storage: str | None) -> None:
+    opened = open_test_study(storage=storage)
+    chosen = [leave(opened), leave(opened)]
     again = open_test_study(storage=storage)
-    assert fail_orphans(again) == (0, 1)
-    assert fail_orphans(again) == ()
-    assert fail_orphans(open_test_study(storage=storage)) == ()
+    assert resume(again) == [
+        "the process of trial 0 died; retrying the trial",
+        "the process of trial 1 died; retrying the trial",
+    ]
+    assert resume(again) == resume(open_test_study(storage=storage)) == []
     assert states(again) == ["failed", "failed", "waiting", "waiting"]
-    retries = [again.ask(), again.ask()]
-    assert [retry.number for retry in retries] == [2, 3]
-    assert [retry.chosen for retry in retries] == [each.chosen for each in orphans]
-    assert [retry.is_papers for retry in retries] == [True, False]
+    assert [ask(again)[1] for _ in range(2)] == chosen
     trials = again.trials
     assert [trial.retry_of for trial in trials] == [None, None, 0, 1]
-    assert [trial.chosen for trial in trials[2:]] == [trial.chosen for trial in trials[:2]]
-    assert fail_orphans(again) == ()  # this process owns them now
-    assert again.ask().chosen not in [each.chosen for each in orphans]
-    assert [trial.retry_of for trial in again.trials[4:]] == [None]
+    assert [trial.is_papers for trial in trials] == [True, False, True, False]
+    assert ask(again)[1] not in chosen
+    assert again.trials[4].retry_of is None
 
 
-def test_orphaned_retry_is_retried() -> None:
-    leave_trials(dead_process(), 1)
-    second = open_test_study(process=dead_process())
-    assert fail_orphans(second) == (0,)
-    assert second.ask().number == 1
+def test_cut_off_retry_is_retried() -> None:
+    leave(open_test_study())
+    second = open_test_study()
+    resume(second)
+    leave(second)
     third = open_test_study()
-    assert fail_orphans(third) == (1,)
-    assert (third.ask().chosen, third.trials[2].retry_of) == (PAPER_VALUES, 1)
+    assert resume(third) == ["the process of trial 1 died; retrying the trial"]
+    assert ask(third)[1] == PAPER_VALUES
+    assert [trial.retry_of for trial in third.trials] == [None, 0, 1]
     assert [trial.is_papers for trial in third.trials] == [True, True, True]
 
 
-def test_retry_of_the_paper_trial_is_never_pruned() -> None:
-    opened = open_test_study(goal=ACCURACY_GOAL, process=dead_process(), space=ONE_PARAMETER)
-    opened.ask()
-    again = open_test_study(goal=ACCURACY_GOAL, space=ONE_PARAMETER)
-    fail_orphans(again)
-    retry = again.ask()
-    assert retry.is_papers
-    for hundredth in range(80, 90):
-        number = again.ask().number
-        again.should_end(number, 50, hundredth / 100)
-        again.finished(number, (hundredth / 100,), {})
-    assert again.should_end(again.ask().number, 50, 0.1)
-    assert not again.should_end(retry.number, 50, 0.1)
+def test_trial_that_had_ended_counts(storage: str | None) -> None:
+    """Its process died after the end of its MLflow run, before it told the study."""
+    goal = Goal(objective="accuracy", max_seconds=30.0)
+    opened = open_test_study(storage=storage, goal=goal)
+    chosen = leave(opened)
+    for _ in range(3):
+        leave(opened)
+    again = open_test_study(storage=storage, goal=goal)
+    lines = resume(
+        again,
+        run(seed=0, run_id="id", verdict="clean"),
+        run(seed=1, status="pruned", evaluations=run(500).evaluations),
+        run(seed=2, status="failed"),
+        run(seed=3, status="killed", evaluations=()),
+    )
+    assert lines == [
+        "trial 0 had ended before its process died: it counts",
+        "trial 1 had ended before its process died: it counts",
+        "the process of trial 2 died; retrying the trial",
+        "the process of trial 3 died; retrying the trial",
+    ]
+    assert states(again) == ["finished", "pruned", "failed", "failed", "waiting", "waiting"]
+    first, second = again.trials[:2]
+    # The run's own seconds, not the time until the study was resumed.
+    assert (first.values, first.seconds) == ((0.9,), 27.75)
+    assert (first.chosen, first.run_id, first.verdict) == (chosen, "id", "clean")
+    assert (first.train_seconds, first.peak_rss_bytes) == (20.0, 1_000 * 2**20 + 1_000)
+    assert first.missed == {"max seconds": pytest.approx(-10.0)}
+    assert second.missed == {"max seconds": pytest.approx(-20.0)}
+    assert resume(again) == []
+
+
+def test_recorded_run_of_a_retried_trial_does_not_count() -> None:
+    """Its retry was queued already: both would count."""
+    opened = open_test_study()
+    leave(opened)
+    opened.enqueue_retry(0)
+    again = open_test_study()
+    resume(again, run(seed=0))
+    assert states(again) == ["failed", "waiting"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "retried"),
+    [
+        ({FAILED: True}, "failed"),
+        ({FAILED: True, RETRY: 7}, None),
+        ({FAILED: True, RETRY: 7, PAPER: True}, "failed"),
+        ({}, "was cut off"),
+        ({RETRY: 7}, "was cut off"),
+        ({"superfluous": True}, None),
+        ({"superfluous": True, PAPER: True}, None),
+    ],
+    ids=["failed", "again", "the paper's", "cut off", "cut off again", "redundant", "paper's twin"],
+)
+def test_failed_trial_is_retried_once(attributes: dict[str, Any], retried: str | None) -> None:
+    opened = open_test_study()
+    opened.optuna.tell(ask(opened)[0], 0.5)
+    fail(opened, **attributes)
+    again = open_test_study()
+    expected = [f"trial 1 {retried}; retrying it"] if retried else []
+    assert resume(again) == expected
+    assert resume(again) == []
+    waiting = again.trials[2:]
+    assert [trial.retry_of for trial in waiting] == [1] * len(expected)
+    if waiting:
+        assert ask(again)[1] == again.trials[1].chosen
+        assert waiting[0].is_papers == bool(attributes.get(PAPER))
+
+
+def test_failed_repeat_keeps_its_values_and_is_a_repeat() -> None:
+    opened = open_test_study()
+    for value in (0.5, 0.9):
+        opened.optuna.tell(ask(opened)[0], value)
+    opened.enqueue_repeat(opened.trials[1])
+    fail(opened, **{FAILED: True})
+    resume(opened)
+    assert ask(opened)[1] == opened.trials[1].chosen
+    assert [(trial.repeat_of, trial.retry_of) for trial in opened.trials[2:]] == [(1, None), (1, 2)]
 
 
 @pytest.mark.parametrize("suggestions", [0, 3])
-def test_orphan_without_all_values_is_retried(
-    monkeypatch: pytest.MonkeyPatch, suggestions: int
+@pytest.mark.parametrize("repeats", [False, True], ids=["paper's", "repeat"])
+def test_trial_that_died_before_it_had_all_values_keeps_them(
+    monkeypatch: pytest.MonkeyPatch, suggestions: int, *, repeats: bool
 ) -> None:
-    """Killed within `ask`: the paper's configuration must not get random values."""
+    opened, expected = open_test_study(), PAPER_VALUES
+    if repeats:
+        opened.optuna.tell(ask(opened)[0], 0.5)
+        trial, expected = ask(opened)
+        opened.optuna.tell(trial, 0.9)
+        opened.enqueue_repeat(opened.trials[1])
     suggest = study.suggested
     done: list[str] = []
 
@@ -680,230 +686,168 @@ def test_orphan_without_all_values_is_retried(
     with monkeypatch.context() as patch:
         patch.setattr(study, "suggested", suggested)
         with pytest.raises(KeyboardInterrupt):
-            leave_trials(dead_process(), 1)
+            ask(opened)
     again = open_test_study()
-    assert fail_orphans(again) == (0,)
-    retry = again.ask()
-    assert retry.is_papers
-    assert retry.chosen == PAPER_VALUES
+    resume(again)
+    assert ask(again)[1] == expected
+    assert again.trials[-1].is_papers is not repeats
 
 
-def test_ended_and_waiting_trials_are_not_orphans() -> None:
-    opened = open_test_study(process=dead_process())
-    opened.finished(opened.ask().number, (0.5,), {})
-    opened.pruned(opened.ask().number, {})
-    opened.failed(opened.ask().number)
-    open_test_study("another", process=dead_process())  # its first trial waits
-    assert fail_orphans(open_test_study()) == ()
-    assert fail_orphans(open_test_study("another")) == ()
-    assert states(open_test_study()) == ["finished", "pruned", "failed"]
-    assert states(open_test_study("another")) == ["waiting"]
+def test_ended_and_waiting_trials_are_left_alone() -> None:
+    opened = open_test_study()
+    opened.optuna.tell(ask(opened)[0], 0.5)
+    opened.optuna.tell(ask(opened)[0], state=TrialState.PRUNED)
+    another = open_test_study("another")  # its first trial waits
+    assert resume(opened) == resume(another) == []
+    assert states(opened) == ["finished", "pruned"]
+    assert states(another) == ["waiting"]
 
 
-def test_trial_of_a_live_process_is_not_an_orphan(storage: str | None) -> None:
-    with running_process(STUDY_MACHINE) as alive:
-        leave_trials(alive, 1, storage=storage)
-        again = open_test_study(storage=storage)
-        assert fail_orphans(again) == ()
-        assert states(again) == ["running"]
-    assert fail_orphans(again) == (0,)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"machine_id": "another"}, {"machine_id": None}, {"boot_id": "b/pid:[1]"}],
-    ids=["machine", "nameless", "container"],
-)
-def test_trial_of_another_machine_is_not_an_orphan(change: dict[str, Any]) -> None:
-    leave_trials(dead_process().model_copy(update=change), 1)
-    again = open_test_study()
-    assert fail_orphans(again) == ()
-    assert states(again) == ["running"]
-
-
-def test_orphan_from_before_a_reboot_is_retried() -> None:
-    current = process_identity.current_process(STUDY_MACHINE)
-    before = current.model_copy(update={"boot_id": f"before/{current.boot_id.partition('/')[2]}"})
-    leave_trials(before, 1)
-    assert fail_orphans(open_test_study()) == (0,)
-
-
-def test_two_processes_retry_an_orphan_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second process acts between check and failing."""
-    leave_trials(dead_process(), 1)
-    first, second = open_test_study(), open_test_study()
-    is_orphan = Study._is_orphan
-
-    def slowly(self: Study, trial: Any, *, alone: bool) -> bool:
-        if self is first and is_orphan(self, trial, alone=alone):
-            fail_orphans(second)
-        return is_orphan(self, trial, alone=alone)
-
-    monkeypatch.setattr(Study, "_is_orphan", slowly)
-    fail_orphans(first)
-    assert states(open_test_study()) == ["failed", "waiting"]
-
-
-def test_kill_while_failing_an_orphan_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_trials(dead_process(), 1)
+@pytest.mark.parametrize("step", ["enqueue_trial", "tell"])
+@pytest.mark.parametrize("recorded", [(), (run(seed=0),)], ids=["cut off", "had ended"])
+def test_kill_while_resuming_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, step: str, recorded: tuple[RunResult, ...]
+) -> None:
+    leave(open_test_study())
     first = open_test_study()
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(first._study, "tell", killed)
+    if not (recorded and step == "enqueue_trial"):
+        monkeypatch.setattr(first.optuna, step, killed)
         with pytest.raises(KeyboardInterrupt):
-            fail_orphans(first)
-    assert fail_orphans(open_test_study()) == (0,)
-    assert states(open_test_study()) == ["failed", "waiting"]
-    assert [trial.retry_of for trial in open_test_study().trials] == [None, 0]
+            resume(first, *recorded)
+    again = open_test_study()
+    resume(again, *recorded)
+    assert states(again) == (["finished"] if recorded else ["failed", "waiting"])
+    assert [trial.retry_of for trial in again.trials[1:]] == ([] if recorded else [0])
 
 
-def test_kill_while_releasing_a_trial_loses_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    opened = open_test_study(process=dead_process())
-    number = opened.ask().number
-
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(opened._study, "tell", killed)
-        with pytest.raises(KeyboardInterrupt):
-            opened.interrupted(number)
-    assert fail_orphans(open_test_study()) == (0,)
-    assert [trial.retry_of for trial in open_test_study().trials] == [None, 0]
-
-
-def test_ended_orphan_is_reported_by_another_process(storage: str | None) -> None:
-    (orphan, _) = leave_trials(dead_process(), 2, storage=storage)
+def test_trial_of_version_0_1_0_is_retried(storage: str | None) -> None:
+    """Its process is known by `owner` only."""
+    owner = {"machine_id": HERE, "boot_id": "boot/", "pid": 7, "started_at": 1.5}
+    opened = open_test_study(storage=storage)
+    trial, _ = ask(opened)
+    trial.set_user_attr("owner", json.dumps(owner))
+    assert opened.trials[0].machine_id == HERE
     again = open_test_study(storage=storage)
-    again.take_over(0, 12.5)
-    again.recorded(0, "id", train_seconds=8.0)
-    again.finished(0, (0.9,), {"max seconds": -2.0})
-    again.take_over(1, 1.5)
-    again.pruned(1, {})
-    first, second = open_test_study(storage=storage).trials
-    assert (first.state, first.values, first.seconds) == ("finished", (0.9,), 12.5)
-    assert (first.chosen, first.run_id, first.train_seconds) == (orphan.chosen, "id", 8.0)
-    assert first.missed == {"max seconds": -2.0}
-    assert (second.state, second.seconds) == ("pruned", 1.5)
-    assert again.orphans() == ()
+    assert resume(again) == ["the process of trial 0 died; retrying the trial"]
+    elsewhere = json.dumps(owner | {"machine_id": "another"})
+    ask(again)[0].set_user_attr("owner", elsewhere)
+    assert again.trials[1].machine_id == "another"
+    if storage is None:
+        assert resume(again) == ["the process of trial 1 died; retrying the trial"]
+    else:
+        with pytest.raises(BenchError, match="trial 1 of the study mine is running on another"):
+            resume(again)
 
 
-def test_kill_while_taking_over_loses_nothing() -> None:
-    leave_trials(dead_process(), 1)
-    open_test_study(process=dead_process()).take_over(0, 1.0)
-    again = open_test_study()
-    assert again.orphans() == (0,)
-    assert again.take_over(0, 2.0)
-    again.finished(0, (0.5,), {})
+def test_trial_that_runs_on_another_machine_is_refused(tmp_path: Path) -> None:
+    storage = sqlite_url(tmp_path / "studies.db")
+    opened = open_test_study(storage=storage)
+    leave(opened, "another")
+    leave(opened)
+    again = open_test_study(storage=storage)
+    with pytest.raises(BenchError) as caught:
+        resume(again)
+    assert str(caught.value) == (
+        "trial 0 of the study mine is running on Alpha; wait until it ends there; if that machine "
+        "is gone, try again in two minutes"
+    )
+    assert caught.value.exit_status == EXIT_USAGE
+    # The own dead trial is settled all the same.
+    assert states(again) == ["running", "failed", "waiting"]
+
+
+def test_stale_trial_of_another_machine_is_retried(tmp_path: Path) -> None:
+    """Optuna fails it, once its machine has sent no heartbeat for a minute."""
+    storage = sqlite_url(tmp_path / "studies.db")
+    with pytest.raises(SystemExit):  # the machine goes away within a trial
+        open_test_study(storage=storage).optuna.optimize(gone, n_trials=1)
+    with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
+        connection.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-61 seconds')")
+    again = open_test_study(storage=storage)
+    assert resume(again) == ["trial 0 was cut off; retrying it"]
+    assert states(again) == ["failed", "waiting"]
+    assert again.trials[1].retry_of == 0
+
+
+def gone(trial: optuna.Trial) -> float:
+    trial.set_user_attr(MACHINE_ID, "another")
+    raise SystemExit
+
+
+def test_own_trial_that_had_ended_counts_although_it_is_stale(tmp_path: Path) -> None:
+    storage = sqlite_url(tmp_path / "studies.db")
+    with pytest.raises(SystemExit):
+        open_test_study(storage=storage).optuna.optimize(gone, n_trials=1)
+    with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
+        connection.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 day')")
+    again = open_test_study(storage=storage)
+    lines = resume(again, run(seed=0), machine_id="another")
+    assert lines == ["trial 0 had ended before its process died: it counts"]
     assert states(again) == ["finished"]
-    assert not open_test_study().take_over(0, 3.0)
 
 
-def test_orphan_ended_by_another_process_is_not_retried() -> None:
-    leave_trials(dead_process(), 1)
-    slow, fast = open_test_study(), open_test_study()
-    assert slow.orphans() == fast.orphans() == (0,)
-    assert fast.take_over(0, 1.0)
-    fast.finished(0, (0.5,), {})
-    slow.fail_orphan(0)
-    assert states(open_test_study()) == ["finished"]
+# One command at a time
+
+_HOLD = """
+import sys, factories
+from mnist_bench.tuning.study import study_lock
+with study_lock("mine", sys.argv[1] or None):
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
 
 
-def test_repeat_interrupted_within_ask_keeps_its_values(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    opened = open_test_study(process=dead_process())
-    opened.finished(opened.ask().number, (0.5,), {})
-    trial = opened.ask()
-    opened.finished(trial.number, (0.9,), {})
-    opened.repeat(opened.trials[1])
-
-    def killed(*_: object) -> Value:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(study, "suggested", killed)
-        with pytest.raises(KeyboardInterrupt):
-            opened.ask()
-    again = open_test_study()
-    assert fail_orphans(again) == (2,)
-    assert again.ask().chosen == trial.chosen
-    assert again.trials[3].repeat_of == 1
+def test_study_that_another_command_works_on_is_refused(storage: str | None) -> None:
+    """`kill -9` of that command frees it."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", _HOLD, storage or ""]
+    with subprocess.Popen(command, env=with_factories(), **pipes) as other:
+        assert other.stdout.readline() == "ready\n"
+        with pytest.raises(BenchError) as caught, study_lock("mine", storage):
+            pytest.fail("both hold it")
+        assert str(caught.value) == (
+            "another command is working on the study mine; wait until it ends, or choose another "
+            "--study"
+        )
+        assert caught.value.exit_status == EXIT_USAGE
+        with study_lock("another", storage):
+            pass
+        other.kill()
+    with study_lock("mine", storage):
+        pass
 
 
-def test_trial_without_owner_is_an_orphan_if_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    opened = open_test_study(process=dead_process())
-
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("optuna.trial.Trial.set_user_attr", killed)
-        with pytest.raises(KeyboardInterrupt):
-            opened.ask()
-    again = open_test_study()
-    assert again.orphans() == ()
-    assert again.orphans(alone=True) == (0,)
-
-
-def test_kill_with_the_journal_lock_frees_it(folder: Path) -> None:
+def test_kill_with_the_journal_lock_frees_it() -> None:
     code = """
 import os, factories
 study = factories.open_test_study()
 write = os.fsync
 os.fsync = lambda number: (write(number), os._exit(9))
-study.ask()
+study.optuna.ask()
 """
     killed = subprocess.run(
-        [sys.executable, "-c", code], check=False, timeout=60,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-    )  # fmt: skip
+        [sys.executable, "-c", code], check=False, timeout=60, env=with_factories()
+    )
     assert killed.returncode == 9
     assert open_test_study().trials  # without a wait
 
 
-# Concurrent processes
-
-_ASK = """
-import sys
-import factories
-study = factories.open_test_study()
-print("ready", flush=True)
-sys.stdin.readline()
-for _ in range(5):
-    trial = study.ask()
-    study.recorded(trial.number, sys.argv[1])
-    study.finished(trial.number, (0.5,), {})
-"""
-
-
-def test_two_processes_share_a_study() -> None:
-    opened = open_test_study()
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    variables = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-
-    def process(name: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([sys.executable, "-c", _ASK, name], env=variables, **pipes)
-
-    with process("one") as one, process("two") as two:
-        for each in (one, two):
-            assert each.stdout.readline() == "ready\n"
-        for each in (one, two):
-            each.stdin.write("\n")
-            each.stdin.flush()
-    assert (one.returncode, two.returncode) == (0, 0)
-    trials = opened.trials
-    assert [trial.number for trial in trials] == list(range(10))
-    assert [trial.is_papers for trial in trials] == [True] + 9 * [False]
-    assert sorted(str(trial.run_id) for trial in trials) == 5 * ["one"] + 5 * ["two"]
-    assert {(trial.state, trial.values) for trial in trials} == {("finished", (0.5,))}
+def test_times_are_compared_on_one_kind_of_machine_only() -> None:
+    seconds, accuracy = open_test_study("one", goal=SECONDS), open_test_study("two")
+    for opened in (seconds, accuracy):
+        opened.check_machine_kind("Alpha, 2 cores, 8 GiB")
+    open_test_study("one", goal=SECONDS).check_machine_kind("Alpha, 2 cores, 8 GiB")
+    accuracy.check_machine_kind("Beta, 4 cores, 8 GiB")
+    with pytest.raises(BenchError) as caught:
+        open_test_study("one", goal=SECONDS).check_machine_kind("Beta, 4 cores, 8 GiB")
+    assert caught.value.message == (
+        "the study one compares times and was started on Alpha, 2 cores, 8 GiB: times of this "
+        "machine, Beta, 4 cores, 8 GiB, are not comparable"
+    )
 
 
 # Storages that can't be used
@@ -958,27 +902,6 @@ def test_file_that_is_not_a_database(tmp_path: Path) -> None:
     assert (tmp_path / "studies.db").read_bytes() == b"no database" * 100
 
 
-def test_database_whose_tables_are_being_created(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    storage, waited = heartbeat.HeartbeatStorage, list[float]()
-
-    def slower(url: str) -> heartbeat.HeartbeatStorage:
-        created = storage(url)
-        if len(waited) < 2:
-            raise IntegrityError("CREATE TABLE", {}, Exception("duplicate key value violates"))
-        return created
-
-    monkeypatch.setattr(heartbeat, "HeartbeatStorage", slower)
-    monkeypatch.setattr("mnist_bench.tuning.storage.time.sleep", waited.append)
-    assert open_test_study(storage=sqlite_url(tmp_path / "studies.db")).is_new
-    assert waited == [1.0, 3.0]
-    waited.clear()
-    monkeypatch.setattr("mnist_bench.tuning.storage.time.sleep", lambda _: None)
-    with pytest.raises(BenchError, match="duplicate key value violates"):
-        open_test_study(storage=sqlite_url(tmp_path / "others.db"))
-
-
 def test_foreign_database(tmp_path: Path) -> None:
     """MLflow's database has an alembic_version table too."""
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
@@ -993,10 +916,10 @@ def test_database_that_breaks_later(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
         connection.execute("ALTER TABLE trials RENAME TO taken_away")
     for attempt in (
-        opened.ask,
         lambda: opened.trials,
         lambda: opened.best,
-        opened.orphans,
+        lambda: opened.enqueue_retry(0),
+        lambda: resume(opened),
     ):
         with pytest.raises(BenchError) as caught:
             attempt()
@@ -1008,15 +931,18 @@ def test_study_deleted_meanwhile(tmp_path: Path) -> None:
     storage = sqlite_url(tmp_path / "studies.db")
     opened = open_test_study(storage=storage)
     optuna.delete_study(study_name="mine", storage=storage)
-    for attempt in (opened.ask, lambda: opened.commands):
+    for attempt in (lambda: opened.trials, lambda: opened.commands):
         with pytest.raises(BenchError, match=r"studies\.db can't be used: .*does not exist"):
             attempt()
 
 
 def test_own_bug_is_not_reported_as_storage_error(tmp_path: Path) -> None:
     opened = open_test_study(storage=sqlite_url(tmp_path / "studies.db"))
-    with pytest.raises(KeyError):
-        opened.recorded(7, "a-run")  # there is no such trial
+    leave(opened)
+    with pytest.raises(KeyError, match="a bug"):
+        opened.resume(HERE, mock.Mock(side_effect=KeyError("a bug")), pytest.fail)
+    with pytest.raises(IndexError):
+        opened.enqueue_retry(7)  # there is no such trial
 
 
 def test_a_journal_that_is_a_folder() -> None:
@@ -1051,13 +977,11 @@ def test_a_journal_of_garbage(content: bytes) -> None:
 def test_journal_with_a_torn_last_line() -> None:
     """After a full disk: resuming works or raises a BenchError, but never crashes."""
     opened = open_test_study()
-    opened.finished(opened.ask().number, (0.5,), {})
+    finish(opened, (0.5,), {})
     with JOURNAL.open("ab") as file:
         file.write(b'{"op_code":4,"worker_id":"0a')
     try:
-        again = open_test_study()
-        number = again.ask().number
-        again.finished(number, (0.75,), {})
+        finish(open_test_study(), (0.75,), {})
     except BenchError as error:
         assert error.exit_status == EXIT_FAILURE  # noqa: PT017 - either may come
     else:

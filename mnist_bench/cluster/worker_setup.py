@@ -1,0 +1,178 @@
+"""The Dask worker of a machine that trains: what it announces, and what ends its training."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed import Security, Worker, WorkerPlugin
+
+from mnist_bench.cluster.tasks import PLUGIN, Job, images_resource
+from mnist_bench.core import locks
+from mnist_bench.core.errors import EXIT_TERMINATED, BenchError
+from mnist_bench.core.limits import DeviceChoice, Precision
+from mnist_bench.data import mnist
+from mnist_bench.data.dataset import Source
+from mnist_bench.measurement import machine, system
+from mnist_bench.measurement.machine import Machine
+from mnist_bench.runner import process
+from mnist_bench.runner.executor import Stop
+from mnist_bench.runner.options import base_execution
+from mnist_bench.scenarios.execution import Execution
+
+_logger = logging.getLogger(__name__)
+_held = ExitStack()
+"""The lock of a worker that Dask started, until its process ends."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a worker knows of its machine.
+
+    Attributes:
+        sources: The images of this machine, by digest.
+        exclusive: Whether other benchmarks of this user are locked out.
+        log: Gets a line as each training begins and ends.
+        threads: Threads of a training that asks for no number.
+    """
+
+    machine: Machine
+    sources: Mapping[str, Source]
+    exclusive: bool
+    log: Callable[[str], None]
+    threads: int
+
+    def execution(self, job: Job) -> Execution:
+        """Execution settings of a job here.
+
+        Raises:
+            BenchError: There is no GPU, or it could not be determined.
+        """
+        threads = job.threads or self.threads
+        if job.request.hyperparameters.is_fitted_at_once:
+            return Execution(threads=threads)
+        return _probed(threads, job.request.execution.precision, job.device)
+
+
+@functools.cache
+def _probed(threads: int, precision: Precision, device: DeviceChoice) -> Execution:
+    execution = base_execution(threads, precision, device)
+    if precision == "float32":
+        return execution
+    found = process.probe(execution)
+    return execution.model_copy(update={"bfloat16_speedup": found.bfloat16_speedup})
+
+
+class TrainingPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask's types are not checked
+    """Ends the training of a key that this worker has to give up.
+
+    Dask only forgets such a task: a thread can't be ended from outside. It asks for that when a
+    leader cancels a training, and when the leader itself is gone.
+    """
+
+    name = PLUGIN
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._stops: dict[str, Stop] = {}
+
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
+        """Note the start of a training; end it if the key leaves `executing`."""
+        if finish == "executing":
+            self._stops[key] = Stop()
+        elif start == "executing" and key in self._stops:
+            self._stops.pop(key)(EXIT_TERMINATED)
+
+    def teardown(self, worker: object) -> None:  # noqa: ARG002  # Dask's signature
+        """End the training: the worker closes."""
+        for stop in self._stops.values():
+            stop(EXIT_TERMINATED)
+
+    def stop_of(self, key: str) -> Stop:
+        """What ends the training of a key that is executing."""
+        try:
+            return self._stops[key]
+        except KeyError:  # given up before its thread came here
+            stop = Stop()
+            stop(EXIT_TERMINATED)
+            return stop
+
+
+def worker_options(site: Site) -> dict[str, Any]:
+    """Arguments of `distributed.Worker` for one training at a time."""
+    announced = {
+        "machine": site.machine.model_dump(mode="json"),
+        "images": sorted(site.sources),
+    }
+    return {
+        "nthreads": 1,
+        "memory_limit": 0,
+        "resources": {images_resource(digest): 1 for digest in site.sources},
+        "plugins": (TrainingPlugin(site),),
+        "startup_information": {PLUGIN: lambda _worker: announced},
+        "security": Security(),
+        # A worker always has a HTTP server; no other machine may reach it.
+        "dashboard": False,
+        "dashboard_address": "127.0.0.1:0",
+    }
+
+
+async def dask_setup(worker: Worker) -> None:
+    """Prepare a worker that Dask starts: `dask worker --preload mnist_bench.cluster.worker_setup`.
+
+    So dask-jobqueue and dask-kubernetes start workers. `MNIST_BENCH_DATA` names the images.
+    """
+    options = worker_options(_site_of_preload())
+    worker.startup_information |= options["startup_information"]
+    worker.state.total_resources |= options["resources"]
+    worker.state.available_resources |= options["resources"]
+    for plugin in options["plugins"]:
+        await worker.plugin_add(plugin)
+
+
+def _site_of_preload() -> Site:
+    lock = locks.benchmark_lock(exclusive=True, warn=_logger.warning)
+    try:
+        exclusive = _held.enter_context(lock)
+    except BenchError as error:
+        _logger.warning("%s", error)
+        exclusive = False
+    folder = os.environ.get("MNIST_BENCH_DATA")
+    return Site(
+        machine=machine.describe(),
+        sources=find_sources(Path(folder) if folder else None, _logger.warning),
+        exclusive=exclusive,
+        log=_logger.warning,
+        threads=system.usable_threads(),
+    )
+
+
+def find_sources(
+    folder: Path | None, log: Callable[[str], None], *, show_progress: bool = False
+) -> dict[str, Source]:
+    """The images of this machine by digest: the user's, else MNIST; and the embedded sample.
+
+    Args:
+        folder: The user's folder.
+        log: Gets a line about a download or unexpected images.
+        show_progress: Whether a download shows a progress bar on standard error.
+
+    Raises:
+        BenchError: The user's folder has no images.
+    """
+    found = (
+        mnist.find("auto", folder, log=log, show_progress=show_progress),
+        mnist.find("mnist-5k", None, log=log),
+    )
+    return {source.digest: source for source in found}
+
+
+def usable_share(workers: int) -> int:
+    """Threads of each of several workers that share this machine."""
+    return max(1, system.usable_threads() // workers)
