@@ -229,9 +229,17 @@ class Store:
         self.rss_bytes |= {point.step: point.rss_bytes for point in points if point.rss_bytes}
 
     def finish(
-        self, run: RunResult, note: str, files: Callable[[], Sequence[Path]], *, at_ms: int
+        self,
+        run: RunResult,
+        note: str,
+        files: Callable[[], Sequence[Path]],
+        *,
+        at_ms: int,
+        points: Sequence[Point] = (),
     ) -> None:
         self.fault("finish", run.run_id or "")
+        if points:
+            self.log(run.run_id or "", points)
         self.calls.append(("finish", run.run_id or "", run.status))
         contents = {path.name: path.read_bytes() for path in files()}
         self.finished.append(Finished(run, note, contents, at_ms))

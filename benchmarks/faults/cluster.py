@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -272,18 +272,22 @@ class DrillRun:
         """What is wrong in MLflow's database, in the leader's folder and in the output."""
         with contextlib.closing(sqlite3.connect(self.database)) as connection:
             runs = connection.execute(
-                "SELECT params.value, runs.status FROM runs JOIN params ON params.key = 'seed' "
-                "AND params.run_uuid = runs.run_uuid"
+                "SELECT params.value, runs.status, runs.start_time, tags.value FROM runs "
+                "JOIN params ON params.key = 'seed' AND params.run_uuid = runs.run_uuid "
+                "JOIN tags ON tags.key = 'bench.trajectory' AND tags.run_uuid = runs.run_uuid"
             ).fetchall()
             every = connection.execute("SELECT name, status FROM runs").fetchall()
-        finished = Counter(int(seed) for seed, status in runs if status == "FINISHED")
+        finished: dict[int, list[str]] = defaultdict(list)
+        for seed, status, begun_at_ms, training in runs:
+            if status == "FINISHED":
+                finished[int(seed)].append(f"{training} of {begun_at_ms}")
         # The scheduler is Dask's own program, whose log has tracebacks.
         texts = [text for command in (self.leader, *self.machines) for text in command.output]
         spools = sorted((self.leader.bench.folder / SPOOLS).glob("*.jsonl"))
         _, alive = psutil.wait_procs(self.orphans, timeout=60)
         return Findings(
             running=tuple(f"{name} is RUNNING" for name, status in every if status == "RUNNING"),
-            lost=tuple(f"seed {n}" for n in range(self.drill.jobs) if not finished[n]),
+            lost=tuple(f"seed {n}" for n in range(self.drill.jobs) if n not in finished),
             doubled=tuple(
                 f"seed {n} is {count} runs" for n, count in finished.items() if count > 1
             ),

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import queue
 import subprocess
 import sys
 import tempfile
@@ -34,12 +33,11 @@ from program import free_port  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from mnist_bench.cluster import connect, tasks  # noqa: E402
-from mnist_bench.cluster.leader import Leader, run_plan  # noqa: E402
+from mnist_bench.cluster.leader import Leader, Trainings, run_plan  # noqa: E402
 from mnist_bench.cluster.progress import ClusterProgress  # noqa: E402
 from mnist_bench.core.records import Record  # noqa: E402
 from mnist_bench.data import mnist  # noqa: E402
 from mnist_bench.data.dataset import Source  # noqa: E402
-from mnist_bench.measurement import machine  # noqa: E402
 from mnist_bench.measurement.conditions import Stretch, Surroundings, TrainingStretch  # noqa: E402
 from mnist_bench.results import protocol  # noqa: E402
 from mnist_bench.results.run import Evaluation  # noqa: E402
@@ -149,11 +147,8 @@ async def _serve(address: str, workers: int) -> None:
 
     from mnist_bench.cluster.worker_setup import Site, worker_options
 
-    def no_log(_line: str) -> None:
-        """Nobody reads it."""
-
     source = mnist.find("mnist-5k", None, log=print)
-    site = Site(machine.describe(), {source.digest: source}, True, no_log, threads=1)  # noqa: FBT003
+    site = Site({source.digest: source}, exclusive=True, log=lambda _line: None, threads=1)
     setattr(tasks, "WorkerProcess", NoTraining)  # noqa: B010  # mypy: it is another class
     started = [await Worker(address, **worker_options(site)) for _ in range(workers)]
     for worker in started:
@@ -239,12 +234,10 @@ def _record(leader: Leader, plan: TrainingPlan) -> None:
 
 
 def _receive(leader: Leader, plan: TrainingPlan) -> None:
-    ended: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for job in plan.jobs:
-        leader.submit(plan, job, lambda each, event: None if event else ended.put(each.state))
-    states = {ended.get() for _ in plan.jobs}
-    if states != {"finished"}:
-        raise RuntimeError(f"not everything finished: {states}")
+    with Trainings(leader, plan) as trainings:
+        failures = {each.failure for each, _ in trainings if each.state == "ended"}
+    if failures != {""}:
+        raise RuntimeError(f"not everything finished: {failures}")
 
 
 def page(session: WorkersSession) -> str:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pydantic import Field
 
 from mnist_bench.analysis.costs import peak_of, trusted
-from mnist_bench.analysis.grouping import Group, groups
+from mnist_bench.analysis.grouping import Group, groups, without_other_versions
 from mnist_bench.analysis.statistics import welch
 from mnist_bench.core import formatting
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.core.limits import ComparedBy
 from mnist_bench.core.records import Record
 from mnist_bench.measurement.conditions import known
-from mnist_bench.results.run_summary import RunSummary
+from mnist_bench.results.run_summary import RecordedRun, RunSummary, machine_names
 from mnist_bench.scenarios import paper
 
 
@@ -23,11 +28,13 @@ class Side:
 
     Attributes:
         label: Name shown in the comparison.
-        runs: Runs with any status.
+        runs: Runs with any status, oldest first.
+        machine_names: Hardware by machine id, as far as it is known.
     """
 
     label: str
     runs: tuple[RunSummary, ...]
+    machine_names: Mapping[str | None, str] = field(default_factory=dict)
 
 
 class Effect(Record):
@@ -46,8 +53,33 @@ class Effect(Record):
     is_within_noise: bool | None
 
 
+class MachineComparison(Record):
+    """Time and memory on a machine that ran both sides; unknown values are None.
+
+    Attributes:
+        machine: Hardware of the machine; None if it was not recorded.
+        base_n: Seeds of the base on this machine.
+        other_n: Seeds of the other side on this machine.
+        train_seconds: Ratio of train seconds, invalid runs excluded.
+        peak_rss_bytes: Ratio of the largest peaks, without interval; None if they were measured by
+            different methods.
+    """
+
+    machine: str | None
+    machine_id: str | None
+    base_n: int
+    other_n: int
+    base_threads: int
+    other_threads: int
+    train_seconds: Effect | None
+    peak_rss_bytes: float | None
+
+
 class Comparison(Record):
     """One step count of the other side against the base; unknown values are None.
+
+    Accuracies of a side are pooled over machines as in Table I. If a side is of several machines,
+    `train_seconds` and `peak_rss_bytes` are None, and `machines` has them.
 
     Attributes:
         other: Label of the other side.
@@ -61,6 +93,7 @@ class Comparison(Record):
         peak_rss_bytes: Ratio of the largest peaks, without interval; None if they were measured by
             different methods.
         notes: Other differences between the sides, and runs that were left out.
+        machines: Each machine that ran both sides; absent if neither side is of several machines.
     """
 
     other: str
@@ -72,12 +105,110 @@ class Comparison(Record):
     final_test_accuracy: Effect | None
     peak_rss_bytes: float | None
     notes: tuple[str, ...]
+    machines: tuple[MachineComparison, ...] = Field(default=(), exclude_if=lambda lines: not lines)
+
+
+class ComparisonTable(Record):
+    """What `compare --json` prints.
+
+    Attributes:
+        base: Label of the base of the comparison.
+        contrasts: One for each other side and step count.
+        notes: What was not compared.
+    """
+
+    base: str
+    contrasts: tuple[Comparison, ...]
+    notes: tuple[str, ...] = ()
+
+
+def runs_by_property(runs: Sequence[RecordedRun], by: ComparedBy) -> dict[str, list[RecordedRun]]:
+    """Runs by value of a property, labelled, in the order of their first runs.
+
+    Raises:
+        BenchError: All have the same value.
+    """
+    sides: dict[str, list[RecordedRun]] = {}
+    for each in runs:
+        sides.setdefault(_PROPERTIES[by](each), []).append(each)
+    if len(sides) < 2:
+        only = ", ".join(sides) or "none"
+        raise BenchError(
+            f"--by {by}: there is only one to compare ({only})", "record runs of another one"
+        )
+    return sides
+
+
+def runs_called(runs: Sequence[RecordedRun], name: str) -> list[RecordedRun]:
+    """The runs of a scenario, of the machines whose id begins with the name, or with that run id.
+
+    Raises:
+        BenchError: There are none.
+    """
+    is_machine = re.fullmatch(r"[0-9a-f]{4,32}", name)
+    found = [
+        each
+        for each in runs
+        if name in (each.run.scenario, each.run.run_id)
+        or (is_machine and (each.run.machine_id or "").startswith(name))
+    ]
+    if not found:
+        scenarios = dict.fromkeys(each.run.scenario for each in runs)
+        raise BenchError(
+            f"no run, scenario or machine is called {name}",
+            f"scenarios here: {', '.join(scenarios)}; `mnist-bench ui` shows run and machine ids",
+        )
+    return found
+
+
+def compare_recorded(runs_by_label: Mapping[str, Sequence[RecordedRun]]) -> ComparisonTable:
+    """Compare the runs under each label with those under the first.
+
+    Raises:
+        BenchError: There is only one label, or none shares a step count with the first.
+    """
+    if len(runs_by_label) < 2:
+        raise BenchError("one name can't be compared", "give a second name, or --by")
+    base, *others = [_side(label, runs) for label, runs in runs_by_label.items()]
+    comparisons = compare(base, others)
+    if not comparisons:
+        raise BenchError(
+            f"no other side has finished runs of a step count of {base.label}",
+            "compare runs of the same scenario",
+            exit_status=EXIT_FAILURE,
+        )
+    other_versions = (
+        f"{side.label}: {formatting.counted(number, 'run')} of other machines left out: not known "
+        "to be of the same TensorFlow version"
+        for side in (base, *others)
+        if (number := len(runs_by_label[side.label]) - len(side.runs))
+    )
+    notes = (*unmatched(base, others), *other_versions)
+    return ComparisonTable(base=base.label, contrasts=comparisons, notes=notes)
+
+
+def _side(label: str, runs: Sequence[RecordedRun]) -> Side:
+    kept = without_other_versions(sorted(runs, key=lambda each: each.order))
+    return Side(label, tuple(each.run for each in kept), machine_names(kept))
+
+
+_PROPERTIES: dict[ComparedBy, Callable[[RecordedRun], str]] = {
+    "machine": lambda each: (
+        f"{each.machine or 'machine'} ({(each.run.machine_id or 'without an id')[:8]})"
+    ),
+    "scenario": lambda each: each.run.scenario,
+    "tensorflow": lambda each: f"TensorFlow {each.tensorflow or 'of an unknown version'}",
+    "mnist-bench": lambda each: f"mnist-bench {each.mnist_bench or 'of an unknown version'}",
+    "precision": lambda each: each.run.precision,
+}
+"""Properties that group runs into sides, with the label of a run's side."""
 
 
 def compare(base: Side, others: Sequence[Side]) -> tuple[Comparison, ...]:
     """Compare every other side with the base, one entry per step count."""
     base_groups = _groups_by_steps(base)
-    return tuple(line for other in others for line in _comparisons(base_groups, other))
+    names = {key: name for side in (base, *others) for key, name in side.machine_names.items()}
+    return tuple(line for other in others for line in _comparisons(base_groups, other, names))
 
 
 def unmatched(base: Side, others: Sequence[Side]) -> Iterator[str]:
@@ -100,34 +231,38 @@ def unmatched(base: Side, others: Sequence[Side]) -> Iterator[str]:
             yield f"{other.label}: no finished run"
 
 
-def _comparisons(base_groups: Mapping[int, Group], other: Side) -> Iterator[Comparison]:
+def _comparisons(
+    base_groups: Mapping[int, Group], other: Side, names: Mapping[str | None, str]
+) -> Iterator[Comparison]:
     other_groups = _groups_by_steps(other)
     common = sorted(set(base_groups) & set(other_groups))
     if common:
         for steps in common:
-            yield _comparison(base_groups[steps], other_groups[steps], other.label)
+            yield _comparison(base_groups[steps], other_groups[steps], other.label, names)
     elif len(base_groups) == len(other_groups) == 1:
         (base_group,), (other_group,) = base_groups.values(), other_groups.values()
-        yield _comparison(base_group, other_group, other.label)
+        yield _comparison(base_group, other_group, other.label, names)
 
 
 def _groups_by_steps(side: Side) -> dict[int, Group]:
     return {group.steps: group for group in groups(side.runs) if group.runs}
 
 
-def _comparison(base_group: Group, other_group: Group, label: str) -> Comparison:
+def _comparison(
+    base_group: Group, other_group: Group, label: str, names: Mapping[str | None, str]
+) -> Comparison:
     base, other = base_group.runs, other_group.runs
     first, second = base[0], other[0]
     same_images = first.dataset_digest == second.dataset_digest
+    is_of_several = len(base_group.by_machine) > 1 or len(other_group.by_machine) > 1
+    machines = _on_each_machine(base_group, other_group, names) if is_of_several else ()
     return Comparison(
         other=label,
         base_steps=first.steps,
         other_steps=second.steps,
         base_n=len(base),
         other_n=len(other),
-        train_seconds=_ratio(
-            *(known(run.train_seconds_total for run in trusted(of)) for of in (base, other))
-        ),
+        train_seconds=None if is_of_several else _seconds_ratio(base, other),
         final_test_accuracy=(
             _difference(
                 *(known(run.final_test_accuracy for run in of) for of in (base, other)),
@@ -136,21 +271,56 @@ def _comparison(base_group: Group, other_group: Group, label: str) -> Comparison
             if same_images
             else None
         ),
-        peak_rss_bytes=_peak_ratio(base, other),
+        peak_rss_bytes=None if is_of_several else _peak_ratio(base, other),
         notes=(
             *_machine_notes(base_group, other_group),
-            *_setting_notes(base, other, label),
+            *_setting_notes(base, other, has_threads=not is_of_several),
+            *(() if is_of_several else _cost_notes(base, other, label)),
+            *(
+                f"{formatting.machine(line.machine_id)}: {note}"
+                for line in machines
+                for note in _cost_notes(
+                    base_group.by_machine[line.machine_id],
+                    other_group.by_machine[line.machine_id],
+                    label,
+                )
+            ),
+            *(("one seed: no interval",) if min(len(base), len(other)) < 2 else ()),
             *_left_out_notes(base_group, other_group),
         ),
+        machines=machines,
+    )
+
+
+def _on_each_machine(
+    base_group: Group, other_group: Group, names: Mapping[str | None, str]
+) -> tuple[MachineComparison, ...]:
+    """Time and memory of every machine that ran both sides."""
+    return tuple(
+        MachineComparison(
+            machine=names.get(machine_id),
+            machine_id=machine_id,
+            base_n=len(base),
+            other_n=len(other),
+            base_threads=base[0].threads,
+            other_threads=other[0].threads,
+            train_seconds=_seconds_ratio(base, other),
+            peak_rss_bytes=_peak_ratio(base, other),
+        )
+        for machine_id, base in base_group.by_machine.items()
+        if (other := other_group.by_machine.get(machine_id))
     )
 
 
 def _machine_notes(base_group: Group, other_group: Group) -> Iterator[str]:
-    """Warn if times come from several machines, including runs replaced by a later one."""
-    for group in (base_group, other_group):
-        if len(group.machines) > 1:
-            yield f"runs of {len(group.machines)} machines on one side: times mislead"
-    if base_group.machines != other_group.machines:
+    """How many machines the accuracies are from, and whether times can be compared."""
+    for group, of_base in ((base_group, " of the base"), (other_group, "")):
+        if group.pooled_machines > 1:
+            yield f"accuracies{of_base} pooled over {group.pooled_machines} machines"
+    base, other = base_group.by_machine.keys(), other_group.by_machine.keys()
+    if max(len(base), len(other)) > 1 and not base & other:
+        yield "time and memory are not compared: no machine ran both"
+    elif base != other:
         yield "machines differ"
 
 
@@ -194,6 +364,10 @@ def _difference(
     )
 
 
+def _seconds_ratio(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> Effect | None:
+    return _ratio(*(known(run.train_seconds_total for run in trusted(of)) for of in (base, other)))
+
+
 def _peak_ratio(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> float | None:
     if peak_of([*trusted(base), *trusted(other)]).refusal:
         return None
@@ -213,16 +387,21 @@ _SETTINGS: tuple[tuple[str, Callable[[RunSummary], object]], ...] = (
 
 
 def _setting_notes(
-    base: Sequence[RunSummary], other: Sequence[RunSummary], label: str
+    base: Sequence[RunSummary], other: Sequence[RunSummary], *, has_threads: bool
 ) -> Iterator[str]:
     first, second = base[0], other[0]
     for name, value_of in _SETTINGS:
-        if value_of(first) != value_of(second):
+        if value_of(first) != value_of(second) and (has_threads or name != "threads"):
             yield f"{name} differ: {value_of(second)} against {value_of(first)}"
     if first.hyperparameters != second.hyperparameters:
         yield "hyperparameters differ"
     if first.dataset_digest != second.dataset_digest:
         yield "accuracies are not compared: other images"
+
+
+def _cost_notes(
+    base: Sequence[RunSummary], other: Sequence[RunSummary], label: str
+) -> Iterator[str]:
     refusal = peak_of([*trusted(base), *trusted(other)]).refusal
     if refusal:
         yield f"peak memory is not compared: {refusal}"
@@ -230,8 +409,6 @@ def _setting_notes(
         which = "the base" if _on_battery(base) else label
         yield f"power differs: {which} ran on battery, times mislead"
     yield from (*_invalid_notes(base), *_invalid_notes(other))
-    if min(len(base), len(other)) < 2:
-        yield "one seed: no interval"
 
 
 def _invalid_notes(runs: Sequence[RunSummary]) -> Iterator[str]:

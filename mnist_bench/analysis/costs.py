@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
-from mnist_bench.analysis.grouping import execution_settings, groups, task_of
+from mnist_bench.analysis.grouping import ANY_MACHINE, execution_settings, groups, task_of
+from mnist_bench.analysis.statistics import mean_and_sd
 from mnist_bench.core.formatting import counted
-from mnist_bench.measurement.conditions import known
+from mnist_bench.results.document import MachineCosts
 from mnist_bench.results.run import PHASES, PhaseName
 from mnist_bench.results.run_summary import RunSummary
 
@@ -143,6 +143,44 @@ def costs_of(runs: Sequence[RunSummary]) -> Costs:
     )
 
 
+def machine_costs(
+    results: Sequence[RunSummary],
+    machine_id: str | None = ANY_MACHINE,
+    names: Mapping[str | None, str] | None = None,
+) -> tuple[MachineCosts, ...]:
+    """Costs of each machine, for the groups whose runs are not all of the machine.
+
+    Args:
+        results: Runs of one scenario with any status, oldest first.
+        machine_id: The machine; it is the first of each step count.
+        names: Hardware by machine id, as far as it is known.
+    """
+    return tuple(
+        _machine_costs(runs, {id(run) for run in group.runs}, (names or {}).get(of_machine))
+        for group in groups(results, machine_id)
+        if group.by_machine.keys() - {group.machine_id}
+        for of_machine, runs in sorted(
+            group.by_machine.items(), key=lambda item: item[0] != group.machine_id
+        )
+    )
+
+
+def _machine_costs(
+    runs: Sequence[RunSummary], pooled: Container[int], name: str | None
+) -> MachineCosts:
+    return MachineCosts(
+        scenario=runs[0].scenario,
+        steps=runs[0].steps,
+        machine=name,
+        machine_id=runs[0].machine_id,
+        threads=runs[0].threads,
+        n=len(runs),
+        pooled_n=sum(id(run) in pooled for run in runs),
+        run_ids=tuple(run.run_id for run in runs if run.run_id is not None),
+        **asdict(costs_of(runs)),
+    )
+
+
 def phases_of(runs: Iterable[RunSummary]) -> Phases | None:
     """Costs by phase of the longest trainings; None if no run recorded any.
 
@@ -181,14 +219,6 @@ def total_cost(runs: Sequence[RunSummary]) -> TotalCost:
         invalid_trainings=len({run.trajectory for run in runs if run.verdict == "invalid"}),
         peak=peak_of(valid) if valid or not runs else Peak(None, "every run is invalid"),
     )
-
-
-def mean_and_sd(optional_values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Mean and standard deviation of the known values; the latter needs two of them."""
-    values = known(optional_values)
-    # `statistics` is exact: equal values have exactly their own mean, and a deviation of 0.
-    mean = statistics.mean(values) if values else None
-    return mean, statistics.stdev(values) if len(values) > 1 else None
 
 
 def _left_out(runs: Sequence[RunSummary]) -> str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from mnist_bench.results.run import Evaluation, RunResult
+import pandas as pd
+
+from mnist_bench.analysis.frames import evaluations_frame
+from mnist_bench.results.run import RunResult
 
 
 @dataclass(frozen=True)
@@ -50,78 +51,56 @@ def curves_of(trainings: Sequence[RunResult]) -> Curves | None:
     Args:
         trainings: Same task and step count, each seed once.
     """
-    scored = [
-        t
-        for t in trainings
-        if any(evaluation.test_accuracy is not None for evaluation in t.candidates)
-    ]
-    errors = _band(scored, _error)
+    grid = evaluations_frame(trainings).query("on_grid")
+    grid = grid.assign(error=1 - grid.test_accuracy)
+    scored = grid.run_id[grid.error.notna()]
+    timed = [training.run_id for training in trainings if training.verdict != "invalid"]
+    grid = grid[grid.run_id.isin(scored)]
+    timed_grid = grid[grid.run_id.isin(timed)]
+    errors = _band(grid, "error")
     if errors is None:
         return None
-    timed = [training for training in scored if training.verdict != "invalid"]
-    seconds = _band(
-        timed,
-        lambda evaluation: None if evaluation.test_accuracy is None else evaluation.train_seconds,
-    )
-    timed_errors = _band(timed, _error)
+    timed_errors = _band(timed_grid, "error")
+    seconds = _band(timed_grid[timed_grid.error.notna()], "train_seconds")
+    before = timed_grid.groupby("run_id")[["step", "train_seconds"]].diff()
+    speed = before.step * trainings[0].hyperparameters.images_per_step / before.train_seconds
+    speeds = timed_grid.assign(speed=speed)[before.train_seconds > 0]
     return Curves(
         error_by_step=errors,
         error_by_seconds=(
-            Band(seconds.mean, *_values(timed_errors), timed_errors.n)
-            if seconds and timed_errors
-            else None
+            replace(timed_errors, x=seconds.mean) if seconds and timed_errors else None
         ),
-        speed_by_step=_speeds(timed),
+        speed_by_step=_band(speeds, "speed", n=timed_grid.run_id.nunique()),
     )
 
 
-def _error(evaluation: Evaluation) -> float | None:
-    accuracy = evaluation.test_accuracy
-    return None if accuracy is None else 1 - accuracy
+def accuracy_by_step(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """Accuracies over the seeds of a training, at the grid steps that all of them have.
 
+    Args:
+        evaluations: Of `frames.evaluations_frame`: same task and step count, each seed once.
 
-def _values(band: Band) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-    return band.mean, band.low, band.high
-
-
-def _band(
-    trainings: Sequence[RunResult], value_of: Callable[[Evaluation], float | None]
-) -> Band | None:
-    """A value at the grid steps that all trainings have."""
-    return _over_seeds(
-        [
-            {
-                float(e.step): value
-                for e in training.candidates
-                if (value := value_of(e)) is not None
-            }
-            for training in trainings
-        ]
+    Returns:
+        A row per step: `step`, `n` (seeds), mean, minimum and maximum test accuracy, and mean
+        validation accuracy.
+    """
+    tested = evaluations[evaluations.on_grid & evaluations.test_accuracy.notna()]
+    curve = tested.groupby("step", as_index=False).agg(
+        n=("run_id", "nunique"),
+        test_accuracy_mean=("test_accuracy", "mean"),
+        test_accuracy_min=("test_accuracy", "min"),
+        test_accuracy_max=("test_accuracy", "max"),
+        validation_accuracy_mean=("validation_accuracy", "mean"),
     )
+    return curve[curve.n == tested.run_id.nunique()].reset_index(drop=True)
 
 
-def _speeds(trainings: Sequence[RunResult]) -> Band | None:
-    """Images per second between consecutive grid steps, placed at the later one."""
-    return _over_seeds([dict(_speed_points(training)) for training in trainings])
-
-
-def _speed_points(training: RunResult) -> Iterable[tuple[float, float]]:
-    batch = training.hyperparameters.images_per_step
-    for before, after in pairwise(training.candidates):
-        seconds = after.train_seconds - before.train_seconds
-        if seconds > 0:
-            yield float(after.step), (after.step - before.step) * batch / seconds
-
-
-def _over_seeds(points: Sequence[dict[float, float]]) -> Band | None:
-    common = sorted(set.intersection(*map(set, points))) if points else []
-    if not common:
+def _band(points: pd.DataFrame, value: str, n: int | None = None) -> Band | None:
+    """A column over seeds, at the steps at which all n of them have a value; None without any."""
+    n = points.run_id.nunique() if n is None else n
+    by_step = points.groupby("step")[value].agg(["count", "mean", "min", "max"])
+    common = by_step[by_step["count"] == n].astype(float)
+    if common.empty:
         return None
-    values = [[curve[x] for curve in points] for x in common]
-    return Band(
-        x=tuple(common),
-        mean=tuple(statistics.fmean(column) for column in values),
-        low=tuple(min(column) for column in values),
-        high=tuple(max(column) for column in values),
-        n=len(points),
-    )
+    x = tuple(map(float, common.index))
+    return Band(x, tuple(common["mean"]), tuple(common["min"]), tuple(common["max"]), n)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from mnist_bench.core import formatting
 from mnist_bench.results.run import RunResult
-from mnist_bench.results.run_summary import RunSummary
+from mnist_bench.results.run_summary import RecordedRun, RunSummary
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.hyperparameters import Hyperparameters
+
+ANY_MACHINE = ""
+"""In place of a machine's id: that of the run by which a group's task and settings are chosen."""
 
 
 @dataclass(frozen=True)
@@ -19,43 +23,104 @@ class Group:
 
     Attributes:
         steps: The step count.
-        runs: The finished runs to average: same task, same execution settings, each seed once.
+        runs: The finished runs whose accuracies are averaged: same task, each seed once.
+        machine_id: The machine whose times and memory stand for the group.
+        by_machine: The runs by machine id: same task, each machine's own execution settings, each
+            seed once on a machine. Times and memory are averaged over one machine's only.
         left_out: What was left out and why, in words; empty if nothing was.
         obstacles: Why they are not comparable with Table I; empty if they are.
-        machines: Machine ids of all runs with this task and these settings.
     """
 
     steps: int
     runs: tuple[RunSummary, ...]
+    machine_id: str | None
+    by_machine: Mapping[str | None, tuple[RunSummary, ...]]
     left_out: str
     obstacles: tuple[str, ...]
-    machines: frozenset[str | None]
+
+    @property
+    def pooled_machines(self) -> int:
+        """Number of machines that the averaged accuracies are from."""
+        return len({run.machine_id for run in self.runs})
+
+    @property
+    def own(self) -> tuple[RunSummary, ...]:
+        """The runs of `machine_id`."""
+        return self.by_machine.get(self.machine_id, ())
 
 
-def groups(results: Sequence[RunSummary]) -> list[Group]:
+def groups(results: Sequence[RunSummary], machine_id: str | None = ANY_MACHINE) -> list[Group]:
     """One group per step count, ascending.
 
     If some runs of a step count are comparable with Table I, the group consists of those, else of
     those with the newest run's task. Among several execution settings it takes those of the run
     with the most threads, since that is the default of a training.
 
+    Runs of other machines join the group if `portable_task` is the same, since an accuracy depends
+    on the machine only by the order of its arithmetic. Their thread counts may differ from one
+    machine to the next: of each machine those runs join that have its most threads. The same seed
+    on two machines is nearly the same training, with the same initial weights and batches, and no
+    second observation: a seed counts once, on the machine that ran it first.
+
     Args:
-        results: Runs with any status, oldest first.
+        results: Runs with any status, oldest first. Those that `without_other_versions` leaves out
+            must not be among them.
+        machine_id: The machine whose runs choose task and settings, as long as it has finished one.
     """
     by_steps = sorted(results, key=lambda result: result.steps)
     return [
-        _group(steps, list(of_steps)) for steps, of_steps in groupby(by_steps, lambda r: r.steps)
+        _group(steps, list(of_steps), machine_id)
+        for steps, of_steps in groupby(by_steps, lambda r: r.steps)
     ]
 
 
-def one_per_seed(results: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
+def without_other_versions(
+    runs: Sequence[RecordedRun], machine_id: str | None = ANY_MACHINE
+) -> list[RecordedRun]:
+    """Leave out finished runs of other machines that have another TensorFlow version.
+
+    A version that is not recorded differs from every other one. If one machine's own runs of a task
+    are of several versions, no other machine's are kept.
+
+    Args:
+        runs: Runs with any status, oldest first.
+        machine_id: The machine that the others must agree with; by default, for each
+            `portable_task`, that of its newest run.
+    """
+    finished = [(portable_task(each.run), each) for each in runs if each.run.status == "finished"]
+    chosen = {
+        task: each.run.machine_id if machine_id == ANY_MACHINE else machine_id
+        for task, each in finished
+    }
+    versions: dict[Hashable, set[str | None]] = {task: set() for task in chosen}
+    for task, each in finished:
+        if each.run.machine_id == chosen[task]:
+            versions[task].add(each.tensorflow)
+
+    def is_kept(each: RecordedRun) -> bool:
+        if each.run.status != "finished":
+            return True
+        task = portable_task(each.run)
+        is_same = each.tensorflow is not None and versions[task] == {each.tensorflow}
+        return is_same or each.run.machine_id == chosen[task]
+
+    return [each for each in runs if is_kept(each)]
+
+
+def one_per_seed(results: Iterable[RunSummary]) -> tuple[RunSummary, ...]:
     """Keep one run per seed: the latest, unless it is invalid and an earlier one is not."""
-    kept: dict[int, RunSummary] = {}
+    return _latest(results, seed_of)
+
+
+def _latest(
+    results: Iterable[RunSummary], key: Callable[[RunSummary], Hashable]
+) -> tuple[RunSummary, ...]:
+    """Keep one run per key, in the order of the keys' first runs; `one_per_seed` says which."""
+    kept: dict[Hashable, RunSummary] = {}
     for result in results:
-        seed = seed_of(result)
-        previous = kept.get(seed, result)
+        previous = kept.get(key(result), result)
         if result.verdict != "invalid" or previous.verdict == "invalid":
-            kept[seed] = result
+            kept[key(result)] = result
     return tuple(kept.values())
 
 
@@ -85,24 +150,41 @@ def execution_settings(result: RunSummary) -> tuple[object, ...]:
     return result.threads, precision_and_device(result)
 
 
-def _group(steps: int, results: list[RunSummary]) -> Group:
+def portable_task(result: RunSummary) -> tuple[object, ...]:
+    """What must be equal for runs of two machines to be compared, or their accuracies averaged.
+
+    The kind of device is part of it, since a GPU may compute float32 with fewer digits; its name
+    and the number of threads are the machine's own.
+    """
+    task = result.scenario, result.steps, task_of(result), result.dataset_digest
+    return *task, result.precision, result.device
+
+
+def _group(steps: int, results: list[RunSummary], machine_id: str | None) -> Group:
     finished = [r for r in results if r.status == "finished" and r.max_test_accuracy is not None]
-    comparable = [r for r in finished if not _differences(r)]
-    like_newest = [r for r in finished if task_of(r) == task_of(finished[-1])]
+    own = [r for r in finished if r.machine_id == machine_id] or finished
+    comparable = [r for r in own if not _differences(r)]
+    like_newest = [r for r in own if task_of(r) == task_of(own[-1])]
     example = max(comparable or like_newest, key=lambda r: r.threads, default=None)
     same_task = [r for r in finished if example and task_of(r) == task_of(example)]
-    same_settings = [
-        r for r in same_task if example and execution_settings(r) == execution_settings(example)
-    ]
-    runs = one_per_seed(same_settings)
+    alike = _with_same_settings(example, same_task) if example else []
+    once_per_machine = _latest(alike, lambda r: (r.machine_id, seed_of(r)))
+    first_of_seed: dict[int, RunSummary] = {}
+    by_machine: dict[str | None, list[RunSummary]] = {}
+    for run in once_per_machine:
+        first_of_seed.setdefault(seed_of(run), run)
+        by_machine.setdefault(run.machine_id, []).append(run)
+    runs = tuple(first_of_seed.values())
+    unlike = Counter(r.machine_id for r in same_task)
+    unlike.subtract(r.machine_id for r in alike)
+    unlike_here = unlike.pop(example.machine_id) if example else 0
     left_out = (
         (len(results) - len(finished), "not finished"),
         (len(finished) - len(same_task), "of another protocol"),
-        (
-            len(same_task) - len(same_settings),
-            f"not with {_settings_in_words(example)}" if example else "",
-        ),
-        (len(same_settings) - len(runs), "of a seed that was run again"),
+        (unlike_here, f"not with {_settings_in_words(example)}" if example else ""),
+        (unlike.total(), "of other machines and with other settings"),
+        (len(alike) - len(once_per_machine), "of a seed that was run again"),
+        (len(once_per_machine) - len(runs), "of a seed that another machine ran first"),
     )
     obstacles = (
         []
@@ -110,13 +192,35 @@ def _group(steps: int, results: list[RunSummary]) -> Group:
         else [f"Table I has no row of {formatting.counted(steps, 'step')}"]
     )
     obstacles += _differences(example) if example else ["no finished run"]
+    if machine_id == ANY_MACHINE and example:
+        machine_id = example.machine_id
     return Group(
         steps=steps,
         runs=runs,
+        machine_id=machine_id,
+        by_machine={each: tuple(its_runs) for each, its_runs in by_machine.items()},
         left_out=", ".join(f"{number} {reason}" for number, reason in left_out if number),
         obstacles=tuple(obstacles),
-        machines=frozenset(run.machine_id for run in same_settings),
     )
+
+
+def _with_same_settings(example: RunSummary, same_task: Sequence[RunSummary]) -> list[RunSummary]:
+    """Of each machine the runs with the settings of its run with the most threads.
+
+    Args:
+        example: Of the runs of its machine one with the most threads.
+        same_task: Runs with its task; only those of other machines must be of its scenario too.
+    """
+    portable = [
+        r
+        for r in same_task
+        if r.machine_id == example.machine_id or portable_task(r) == portable_task(example)
+    ]
+    most = {example.machine_id: example}
+    for r in portable:
+        if r.threads > most.setdefault(r.machine_id, r).threads:
+            most[r.machine_id] = r
+    return [r for r in portable if execution_settings(r) == execution_settings(most[r.machine_id])]
 
 
 def _settings_in_words(result: RunSummary) -> str:

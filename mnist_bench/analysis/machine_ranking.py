@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from mnist_bench.analysis.costs import mean_and_sd, peak_of, trusted
-from mnist_bench.analysis.grouping import one_per_seed, precision_and_device, task_of
+from mnist_bench.analysis.costs import peak_of, trusted
+from mnist_bench.analysis.grouping import one_per_seed, portable_task
+from mnist_bench.analysis.statistics import mean_and_sd
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.document import MachineLine
-from mnist_bench.results.run_summary import RecordedRun, RunSummary
+from mnist_bench.results.run_summary import RecordedRun
 
 
 def rank_machines(runs: Iterable[RecordedRun]) -> tuple[MachineLine, ...]:
@@ -30,11 +31,7 @@ def rank_machines(runs: Iterable[RecordedRun]) -> tuple[MachineLine, ...]:
 
 
 def _sort_key(recorded: RecordedRun) -> tuple[str, int, str]:
-    return recorded.run.scenario, recorded.run.steps, repr(_ranked_task(recorded.run))
-
-
-def _ranked_task(run: RunSummary) -> tuple[object, ...]:
-    return run.scenario, run.steps, task_of(run), run.dataset_digest, precision_and_device(run)[:2]
+    return recorded.run.scenario, recorded.run.steps, repr(portable_task(recorded.run))
 
 
 def _rank(runs: Sequence[RecordedRun]) -> list[MachineLine]:

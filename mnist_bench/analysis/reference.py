@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mnist_bench.analysis.costs import costs_of
-from mnist_bench.analysis.statistics import LEVEL, students_t
+from mnist_bench.analysis.statistics import LEVEL, satterthwaite, students_t, two_sided_p
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.document import Document, Row, Standing
 
@@ -98,9 +98,8 @@ def _interval(
     variance, reference_variance = time.log_variance, reference_time.log_variance
     if variance is None or reference_variance is None or not variance + reference_variance:
         return None
-    squares = variance**2 / (time.n - 1) + reference_variance**2 / (reference_time.n - 1)
-    df = (variance + reference_variance) ** 2 / squares
-    margin = students_t(df, LEVEL) * math.sqrt(variance + reference_variance)
+    error, df = satterthwaite((variance, time.n), (reference_variance, reference_time.n))
+    margin = students_t(df, LEVEL) * error
     return ratio * math.exp(-margin), ratio * math.exp(margin)
 
 
@@ -109,17 +108,12 @@ def _p_value(row: Row, reference_row: Row) -> float | None:
     mean, sd, reference_mean, reference_sd = row.mean, row.sd, reference_row.mean, reference_row.sd
     if mean is None or reference_mean is None or reference_sd is None:
         return None
-    if not sd and reference_sd == 0:
-        return 1.0 if mean == reference_mean else 0.0
-    from scipy.stats import t, ttest_ind_from_stats  # slow to load
-
+    n, reference_n = row.n, reference_row.n
     if sd is None:
-        error = reference_sd * math.sqrt(1 / row.n + 1 / reference_row.n)
-        return float(2 * t.sf(abs(mean - reference_mean) / error, reference_row.n - 1))
-    result = ttest_ind_from_stats(
-        mean, sd, row.n, reference_mean, reference_sd, reference_row.n, equal_var=False
-    )
-    return float(result.pvalue)
+        error, df = reference_sd * math.sqrt(1 / n + 1 / reference_n), reference_n - 1.0
+    else:
+        error, df = satterthwaite((sd**2 / n, n), (reference_sd**2 / reference_n, reference_n))
+    return two_sided_p(mean - reference_mean, error, df)
 
 
 def pooled_ratio(lines: Sequence[Standing]) -> float | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from mnist_bench.analysis.costs import costs_of, mean_and_sd
-from mnist_bench.analysis.grouping import Group, groups
-from mnist_bench.analysis.statistics import students_t
+from mnist_bench.analysis.costs import costs_of, machine_costs
+from mnist_bench.analysis.grouping import ANY_MACHINE, Group, groups
+from mnist_bench.analysis.statistics import mean_and_sd, students_t, two_sided_p, wilson
 from mnist_bench.analysis.thread_scaling import scaling_of
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.formatting import spread
@@ -119,41 +119,66 @@ def reference_document() -> Document:
         ) from error
 
 
-def needs_reference(results: Sequence[RunSummary]) -> bool:
+def needs_reference(results: Sequence[RunSummary], machine_id: str | None = ANY_MACHINE) -> bool:
     """Whether a row comparable with Table I has fewer than `MIN_SEEDS` seeds."""
-    return any(not group.obstacles and len(group.runs) < MIN_SEEDS for group in groups(results))
+    return any(
+        not group.obstacles and len(group.runs) < MIN_SEEDS for group in groups(results, machine_id)
+    )
 
 
-def reference_for(runs: Sequence[RunSummary]) -> Reference | None:
+def reference_for(
+    runs: Sequence[RunSummary], machine_id: str | None = ANY_MACHINE
+) -> Reference | None:
     """The shipped reference if these runs need it, else None."""
-    return load_reference() if needs_reference(runs) else None
+    return load_reference() if needs_reference(runs, machine_id) else None
 
 
 def document(
     machine: Machine, results: Sequence[RunSummary], reference: Reference | None
 ) -> Document:
     """A document of runs: with Table I's rows and thread scaling computed from them."""
-    return document_of(machine, results, rows(results, reference))
+    return document_of(machine, results, rows(results, reference, machine.machine_id))
 
 
-def document_of(machine: Machine, results: Sequence[RunSummary], rows: Sequence[Row]) -> Document:
-    """Like `document`, from rows that are already computed."""
+def document_of(
+    machine: Machine,
+    results: Sequence[RunSummary],
+    rows: Sequence[Row],
+    names: Mapping[str | None, str] | None = None,
+) -> Document:
+    """Like `document`, from rows that are already computed.
+
+    Args:
+        machine: The machine of the times and the memory.
+        results: Runs with any status, oldest first.
+        rows: Rows of these runs.
+        names: Hardware of other machines by their id, as far as it is known.
+    """
+    own_runs = [run for run in results if run.machine_id == machine.machine_id]
     return Document(
         machine=machine,
         runs=tuple(results),
         table_1=tuple(row for row in rows if row.paper_step is not None),
-        scaling=scaling_of(results),
+        scaling=scaling_of(own_runs),
+        machine_costs=machine_costs(
+            results, machine.machine_id, {**(names or {}), machine.machine_id: machine.name}
+        ),
     )
 
 
-def rows(results: Sequence[RunSummary], reference: Reference | None) -> tuple[Row, ...]:
+def rows(
+    results: Sequence[RunSummary],
+    reference: Reference | None,
+    machine_id: str | None = ANY_MACHINE,
+) -> tuple[Row, ...]:
     """One row per step count, ascending; `grouping.groups` chooses the runs of each.
 
     Args:
         results: Runs with any status, oldest first.
         reference: Spreads for rows of fewer than `MIN_SEEDS` seeds.
+        machine_id: The machine of the times and the memory, as for `grouping.groups`.
     """
-    grouped = groups(results)
+    grouped = groups(results, machine_id)
     tests = [_test(group, reference) for group in grouped]
     rejected = iter(holm([test.p_value for test in tests if test is not None]))
     return tuple(
@@ -205,16 +230,7 @@ def _test(group: Group, reference: Reference | None) -> _Test | None:
     error = spread.sd * sqrt(1 + 1 / len(values))
     df = spread.degrees_of_freedom
     margin = students_t(df, 1 - ALPHA) * error
-    return _Test(difference, margin, _two_sided_p(difference, error, df), spread)
-
-
-def _two_sided_p(difference: float, error: float, df: int) -> float:
-    """Two-sided p of Student's t with `df` degrees of freedom."""
-    if error == 0:
-        return 1.0 if difference == 0 else 0.0
-    from scipy.special import stdtr  # slow to load
-
-    return float(2 * stdtr(df, -abs(difference) / error))
+    return _Test(difference, margin, two_sided_p(difference, error, df), spread)
 
 
 def _spread(group: Group, reference: Reference | None) -> Spread | None:
@@ -238,9 +254,12 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
     selected_mean, selected_sd = mean_and_sd([run.selected_test_accuracy for run in runs])
     max_steps = [r.max_test_accuracy_step for r in runs if r.max_test_accuracy_step is not None]
     interval = (mean - test.margin, mean + test.margin) if test and mean is not None else None
-    costs = costs_of(runs)
+    costs = asdict(costs_of(group.own))
+    cost_note = costs.pop("note")
+    no_costs = None if group.own or not runs else "no time and memory: no run of this machine"
     other_images = _other_images_interval(final_mean, runs)
-    newest = runs[0] if runs else None
+    first = runs[0] if runs else None
+    own = group.own[0] if group.own else None
     return Row(
         steps=group.steps,
         paper_step=paper_row.paper_step if paper_row else None,
@@ -253,11 +272,6 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
         interval_high=interval[1] if interval else None,
         verdict=_verdict(test, rejected=rejected),
         reason=_reason(group, test),
-        train_seconds_mean=costs.train_seconds_mean,
-        train_seconds_sd=costs.train_seconds_sd,
-        images_per_second_mean=costs.images_per_second_mean,
-        images_per_second_sd=costs.images_per_second_sd,
-        peak_rss_bytes_max=costs.peak_rss_bytes_max,
         run_ids=tuple(run.run_id for run in runs if run.run_id is not None),
         final_test_accuracy_mean=final_mean,
         final_test_accuracy_sd=final_sd,
@@ -268,17 +282,14 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
         spread_source=test.spread.source if test else None,
         degrees_of_freedom=test.spread.degrees_of_freedom if test else None,
         p_value=test.p_value if test else None,
-        clean=costs.clean,
-        suspect=costs.suspect,
-        invalid=costs.invalid,
-        timed_n=costs.timed_n,
-        cost_note=costs.note,
+        cost_note=cost_note or no_costs,
         other_images_low=other_images[0] if other_images else None,
         other_images_high=other_images[1] if other_images else None,
-        scenario=newest.scenario if newest else None,
-        threads=newest.threads if newest else None,
-        precision=newest.precision if newest else None,
-        device=(newest.device_name or newest.device) if newest else None,
+        scenario=first.scenario if first else None,
+        threads=own.threads if own else None,
+        precision=first.precision if first else None,
+        device=(own.device_name or own.device) if own else None,
+        **costs,
     )
 
 
@@ -288,10 +299,7 @@ def _other_images_interval(
     """Wilson's interval of an accuracy for another sample of test images."""
     if accuracy is None or any(run.dataset != paper.DATASET for run in runs):
         return None
-    n, z = paper.TEST_IMAGES, statistics.NormalDist().inv_cdf(1 - ALPHA / 2)
-    middle = accuracy + z**2 / (2 * n)
-    half = z * sqrt((accuracy * (1 - accuracy) + z**2 / (4 * n)) / n)
-    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+    return wilson(accuracy, paper.TEST_IMAGES)
 
 
 def _verdict(test: _Test | None, *, rejected: bool) -> RowVerdict:

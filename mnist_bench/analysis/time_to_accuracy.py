@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mnist_bench.analysis.costs import mean_and_sd
+from mnist_bench.analysis.statistics import mean_and_sd
 from mnist_bench.results.document import Reach
 from mnist_bench.results.run import RunResult
 

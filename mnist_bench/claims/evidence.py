@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -49,33 +49,23 @@ def is_float32_cpu(run: RunSummary | RunResult) -> bool:
     return (run.precision, run.device) == ("float32", "cpu")
 
 
-def of_usual_threads(runs: Sequence[RunT]) -> tuple[RunT, ...]:
-    """Runs in float32 on the CPU with the most common thread count.
+def of_usual_threads(runs: Sequence[RunT], *, independent: bool = False) -> tuple[RunT, ...]:
+    """Float32 CPU runs with the most common thread count; the higher one on a tie.
 
     Args:
         runs: Of one scenario, oldest first.
+        independent: Whether to choose the count that has most independent runs instead.
     """
-    return _of_largest_group(runs, len)
-
-
-def of_most_independent_threads(runs: Sequence[RunT]) -> tuple[RunT, ...]:
-    """Runs in float32 on the CPU with the thread count that has most independent runs.
-
-    Args:
-        runs: Of one scenario, oldest first.
-    """
-    return _of_largest_group(runs, lambda group: sum(map(len, independent_runs(group).values())))
-
-
-def _of_largest_group(
-    runs: Sequence[RunT], size: Callable[[Sequence[RunT]], int]
-) -> tuple[RunT, ...]:
-    """Float32 CPU runs of the thread count whose group is largest; the higher count on a tie."""
     by_threads: dict[int, list[RunT]] = {}
     for run in filter(is_float32_cpu, runs):
         by_threads.setdefault(run.threads, []).append(run)
-    chosen = max(by_threads, key=lambda threads: (size(by_threads[threads]), threads), default=None)
-    return () if chosen is None else tuple(by_threads[chosen])
+
+    def size(threads: int) -> tuple[int, int]:
+        group = by_threads[threads]
+        independents = sum(map(len, independent_runs(group).values()))
+        return independents if independent else len(group), threads
+
+    return tuple(by_threads[max(by_threads, key=size)]) if by_threads else ()
 
 
 def independent_runs(runs: Sequence[RunT]) -> Mapping[int, tuple[RunT, ...]]:

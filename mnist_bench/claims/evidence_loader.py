@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
@@ -12,15 +12,14 @@ from mnist_bench.analysis import table1
 from mnist_bench.analysis.grouping import has_table_1_task, one_per_seed
 from mnist_bench.analysis.thread_scaling import scaling_of
 from mnist_bench.claims import experiments
+from mnist_bench.claims.declared import MARATHON, TECHNIQUES, THREADS
 from mnist_bench.claims.evidence import (
     Evidence,
     independent_runs,
     is_float32_cpu,
-    of_most_independent_threads,
     of_usual_threads,
     runs_of_steps,
 )
-from mnist_bench.claims.parts import MARATHON, SMALL_TECHNIQUE, TECHNIQUES, THREADS
 from mnist_bench.data import mnist
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.claims import IMAGE_CLAIMS, MeasuredClaim
@@ -64,21 +63,14 @@ def _price(tag: str | None) -> float | None:
     return None
 
 
-def has_runs(reader: MlflowStore, machine_id: str | None) -> bool:
-    """Whether a machine has readable runs, not counting trials of studies."""
-    return next(_recorded_on(reader, machine_id), None) is not None
-
-
 def runs_on(reader: MlflowStore, machine_id: str | None) -> list[RunSummary]:
     """All readable runs of a machine, oldest first, without trials of studies."""
-    recorded = sorted(_recorded_on(reader, machine_id), key=lambda each: each.order)
-    return [each.run for each in recorded]
-
-
-def _recorded_on(reader: MlflowStore, machine_id: str | None) -> Iterator[RecordedRun]:
-    for each in reader.recorded_runs(""):
-        if isinstance(each, RecordedRun) and each.run.machine_id == machine_id and not each.study:
-            yield each
+    recorded = [
+        each
+        for each in reader.recorded_runs("")
+        if isinstance(each, RecordedRun) and each.run.machine_id == machine_id and not each.study
+    ]
+    return [each.run for each in sorted(recorded, key=lambda each: each.order)]
 
 
 def load_evidence(
@@ -91,15 +83,13 @@ def load_evidence(
     """Load what claims are decided by.
 
     Args:
-        reader: Where the runs are recorded.
-        machine_id: The machine.
-        runs: All runs of that machine, oldest first, without trials of studies.
+        runs: All runs of the machine, oldest first, without trials of studies.
         price: Price of a kilowatt-hour.
     """
     finished = [run for run in runs if run.status == "finished"]
     comparable = [run for run in finished if has_table_1_task(run) and paper.row_of(run.steps)]
     table_1_runs = of_usual_threads(comparable)
-    learning = of_most_independent_threads(comparable)
+    learning = of_usual_threads(comparable, independent=True)
     independent = [
         run for group in independent_runs(learning).values() for run in group[-_MOST_TRAININGS:]
     ]
@@ -112,7 +102,11 @@ def load_evidence(
         rows=table1.rows(table_1_runs, table1.reference_for(table_1_runs)),
         scaling=scaling_of(_of_scenario(runs, THREADS)),
         techniques=_techniques(runs),
-        experiments=_experiment_results(reader, machine_id),
+        experiments={
+            claim: result
+            for claim in get_args(MeasuredClaim)
+            if (result := _experiment(reader, claim, machine_id))
+        },
         layers=layer_maps.load_layer_maps(reader, [mnist.MNIST.digest], paper.FIGURES_IMAGE),
         price=price,
     )
@@ -138,20 +132,16 @@ def _of_scenario(runs: Sequence[RunSummary], name: str) -> list[RunSummary]:
 
 def _techniques(runs: Sequence[RunSummary]) -> dict[str, tuple[RunSummary, ...]]:
     """Runs of other techniques by scenario, one per seed."""
-    names = (*TECHNIQUES, SMALL_TECHNIQUE)
-    found = {name: one_per_seed(of_usual_threads(_of_scenario(runs, name))) for name in names}
+    found = {name: one_per_seed(of_usual_threads(_of_scenario(runs, name))) for name in TECHNIQUES}
     return {name: of_name for name, of_name in found.items() if of_name}
 
 
-def _experiment_results(reader: MlflowStore, machine_id: str | None) -> dict[int, ExperimentResult]:
-    """Results of a machine's experiments; those that use images, on the paper's images only."""
-    found: dict[int, ExperimentResult | None] = {
-        claim: experiments.load_experiment(
-            reader, claim, machine_id, mnist.MNIST.digest if claim in IMAGE_CLAIMS else None
-        )
-        for claim in get_args(MeasuredClaim)
-    }
-    return {claim: result for claim, result in found.items() if result}
+def _experiment(
+    reader: MlflowStore, claim: MeasuredClaim, machine_id: str | None
+) -> ExperimentResult | None:
+    """Result of a claim's experiment; if it uses images, on the paper's only."""
+    digest = mnist.MNIST.digest if claim in IMAGE_CLAIMS else None
+    return experiments.load_experiment(reader, claim, machine_id, digest)
 
 
 def _loaded(reader: MlflowStore, runs: Sequence[RunSummary]) -> tuple[RunResult, ...]:

@@ -21,15 +21,11 @@ from mnist_bench.tracking.mlflow_store import MlflowStore
 
 
 def experiment_request(
-    claim: MeasuredClaim,
-    source: Source | None,
-    *,
-    threads: int,
+    claim: MeasuredClaim, source: Source | None, *, threads: int
 ) -> ExperimentRequest:
     """Request for the experiment of a claim.
 
     Args:
-        claim: Its number.
         source: The images. May be None for a claim that uses none.
         threads: Ignored by claim 7, whose layers don't parallelize equally: it uses one thread.
     """
@@ -49,8 +45,6 @@ def load_experiment(
     Unreadable results are skipped.
 
     Args:
-        reader: Where results are recorded.
-        claim: Its number.
         machine_id: None finds nothing: results without an id belong to an unknown machine.
         digest: Digest of the images; None for a claim that uses none.
     """
@@ -77,17 +71,13 @@ def run_experiment(
     """Run an experiment in a fresh process and record its result.
 
     Args:
-        store: Where the result is recorded.
-        request: Its images, if any, are already found and verified.
         exclusively: Whether other benchmarks of this user are locked out meanwhile.
 
     Raises:
         BenchError: Another benchmark is running, or the experiment failed.
     """
     this_machine, source = machine_id(), request.source
-    with locks.benchmark_lock(
-        this_machine, exclusive=exclusively, warn=lambda _: None
-    ) as exclusive:
+    with locks.benchmark_lock(exclusive=exclusively, warn=lambda _: None) as exclusive:
         started = time.perf_counter()
         body = process.run_experiment(request)
         took_seconds = time.perf_counter() - started
@@ -106,28 +96,22 @@ def run_experiment(
         mnist_bench=version("mnist-bench"),
         body=body,
     )
-    _record(store, result)
-    return result
-
-
-def _record(store: MlflowStore, result: ExperimentResult) -> None:
-    optional_tags = {
+    tags = {
+        schema.CLAIM_TAG: str(result.claim),
+        schema.CREATED_TAG: result.created,
+        schema.TENSORFLOW_TAG: result.tensorflow,
+        schema.VERSION_TAG: result.mnist_bench,
         schema.DIGEST_TAG: result.dataset_digest,
         schema.MACHINE_ID_TAG: result.machine_id,
     }
     store.save_files(
         f"claim {result.claim}",
         description_of(result),
-        {
-            schema.CLAIM_TAG: str(result.claim),
-            schema.CREATED_TAG: result.created,
-            schema.TENSORFLOW_TAG: result.tensorflow,
-            schema.VERSION_TAG: result.mnist_bench,
-        }
-        | {name: value for name, value in optional_tags.items() if value},
+        {name: value for name, value in tags.items() if value},
         {experiments.FILE: result.to_json()},
         always_create=True,
     )
+    return result
 
 
 def description_of(result: ExperimentResult) -> str:

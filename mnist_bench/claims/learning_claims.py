@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from mnist_bench.analysis.statistics import Estimate, mean_of, slope_of
-from mnist_bench.claims import declared
 from mnist_bench.claims.evidence import Evidence, independent_runs, runs_of_steps
-from mnist_bench.claims.verdicts import below, decided, informative, line_of, undecided, verdict_of
+from mnist_bench.claims.verdicts import Judged, decided, informative, undecided
 from mnist_bench.core import formatting
 from mnist_bench.core.formatting import counted
-from mnist_bench.results.claims import ClaimLine, Criterion, Decision
+from mnist_bench.measurement.conditions import known
+from mnist_bench.results.claims import Criterion, Decision
 from mnist_bench.results.run import RunResult
 from mnist_bench.scenarios import paper
 
@@ -26,109 +26,85 @@ _AVERAGED = 5
 """Evaluations averaged around a boundary, to reduce noise."""
 _MARATHON_AVERAGED = 10
 
-Trainings = Mapping[int, tuple[RunResult, ...]]
+Trainings = Mapping[int, Sequence[RunResult]]
 """By step count."""
 
 
-def convergence(evidence: Evidence) -> ClaimLine:
+def convergence(evidence: Evidence, criterion: Criterion) -> Judged:
     """Claim 2: accuracy at 2,000 steps compared with the plateau of 10,000 steps."""
-    claim = declared.claim_of(2)
-    (criterion,) = claim.criteria
     runs = runs_of_steps(evidence.trainings, _LONGEST)
-    shortfalls = [each for run in runs if (each := _shortfall(run)) is not None]
+    shortfalls = known(map(_shortfall, runs))
     if len(shortfalls) < paper.CLAIM_SEEDS:
-        return line_of(claim, [_too_few(criterion, len(shortfalls), _LONGEST)], ())
-    found = mean_of(shortfalls)
-    verdict = below(found, criterion.threshold)
+        return [_too_few(criterion, len(shortfalls))], []
     note = f"trainings of {formatting.count(_LONGEST)} steps; Student's interval over seeds"
-    return line_of(claim, [decided(criterion, verdict, found, "accuracy", note=note)], _ids(runs))
+    return [decided(criterion, mean_of(shortfalls), note=note)], _ids(runs)
 
 
 def _shortfall(run: RunResult) -> float | None:
     """Mean test accuracy of the plateau minus that at 2,000 steps (paper label)."""
-    scored = {paper.paper_label(e.step): e.test_accuracy for e in run.candidates}
+    scored = {paper.paper_label(step): accuracy for step, accuracy in _scored(run)}
     early = scored.get(paper.CONVERGED_STEPS)
-    late = [
-        accuracy
-        for step, accuracy in scored.items()
-        if step >= paper.PLATEAU_SHARE * run.steps and accuracy is not None
-    ]
+    late = [scored[step] for step in scored if step >= paper.PLATEAU_SHARE * run.steps]
     return statistics.fmean(late) - early if late and early is not None else None
 
 
-def error_trend(evidence: Evidence) -> ClaimLine:
+def error_trend(evidence: Evidence, trend: Criterion, near_all: Criterion) -> Judged:
     """Claim 3: whether the error falls with the step count, and its extrapolation."""
-    claim = declared.claim_of(3)
-    trend, near_all = claim.criteria
     runs = independent_runs(evidence.trainings)
     lacking = _lacking(runs)
-    marathon = evidence.marathon
-    listed = [_marathon(marathon)] if marathon else []
-    marathons = [marathon] if marathon else []
     if lacking:
-        decisions = [undecided(trend, lacking), undecided(near_all, lacking)]
-        return line_of(claim, [*decisions, *listed], _ids(marathons))
-    slope = slope_of(*_logarithms(runs))
-    decisions = [
-        decided(
-            trend,
-            verdict_of(slope.high < trend.threshold),
-            slope,
-            "ratio",
-            note="slope of the line of least squares; Student's interval. Where it does not lie "
-            "below zero, no trend is shown, and the claim does not hold here",
-        ),
-        _near_all(near_all, runs),
-    ]
-    used = [run for of in runs.values() for run in of]
-    return line_of(claim, [*decisions, *listed], _ids([*used, *marathons]))
+        decisions, used = [undecided(each, lacking) for each in (trend, near_all)], []
+    else:
+        note = (
+            "slope of the line of least squares; Student's interval. Where it does not lie "
+            "below zero, no trend is shown, and the claim does not hold here"
+        )
+        decisions = [decided(trend, slope_of(*_logarithms(runs)), note=note)]
+        decisions.append(_near_all(near_all, runs))
+        used = _all(runs)
+    if evidence.marathon:
+        decisions.append(_marathon(evidence.marathon))
+        used.append(evidence.marathon)
+    return decisions, _ids(used)
 
 
 def _near_all(criterion: Criterion, runs: Trainings) -> Decision:
     """Step count at which the trend reaches nearly 100%, with a bootstrap interval."""
     rng = random.Random(0)  # noqa: S311  # not used for security
     samples = sorted(
-        _steps_to(1 - paper.NEAR_ALL, {s: rng.choices(of, k=len(of)) for s, of in runs.items()})
+        _steps_to_near_all({steps: rng.choices(of, k=len(of)) for steps, of in runs.items()})
         for _ in range(_BOOTSTRAP_SAMPLES)
     )
     low = samples[int(0.025 * _BOOTSTRAP_SAMPLES)]
     high = samples[int(0.975 * _BOOTSTRAP_SAMPLES) - 1]
-    value = _steps_to(1 - paper.NEAR_ALL, runs)
-    found = Estimate(value, low, high, sum(map(len, runs.values())))
     return decided(
         criterion,
-        below(found, criterion.threshold),
-        found,
-        "steps",
+        Estimate(_steps_to_near_all(runs), low, high, len(_all(runs))),
         note="the line of the trend, drawn on; its interval by the percentile bootstrap over "
         f"seeds within each step count, {_BOOTSTRAP_SAMPLES:,} draws. "
         "It supposes that the trend goes on",
     )
 
 
-def _steps_to(error: float, runs: Mapping[int, Sequence[RunResult]]) -> float:
-    """Step count at which the trend line reaches an error; infinite if the line does not fall."""
+def _steps_to_near_all(runs: Trainings) -> float:
+    """Step count at which the trend line reaches nearly 100%; infinite if it does not fall."""
     slope, intercept = statistics.linear_regression(*_logarithms(runs))
     if slope >= 0:
         return math.inf
-    exponent = (math.log10(error) - intercept) / slope
+    exponent = (math.log10(1 - paper.NEAR_ALL) - intercept) / slope
     return math.inf if exponent > 300 else 10**exponent
 
 
-def _logarithms(runs: Mapping[int, Sequence[RunResult]]) -> tuple[list[float], list[float]]:
+def _logarithms(runs: Trainings) -> tuple[list[float], list[float]]:
     """Decimal logarithms of step counts and of final test errors, one of each per training."""
-    pairs = [
-        (math.log10(steps), math.log10(max(1 - (run.final_test_accuracy or 0.0), _SMALLEST_ERROR)))
-        for steps, of in runs.items()
-        for run in of
-    ]
-    return [x for x, _ in pairs], [y for _, y in pairs]
+    every = _all(runs)
+    errors = [max(1 - (run.final_test_accuracy or 0.0), _SMALLEST_ERROR) for run in every]
+    return [math.log10(run.steps) for run in every], [math.log10(error) for error in errors]
 
 
 def _marathon(run: RunResult) -> Decision:
     """Error of one long training, for information only."""
-    scored = [e.test_accuracy for e in run.candidates if e.test_accuracy is not None]
-    late = [1 - accuracy for accuracy in scored[-_MARATHON_AVERAGED:]]
+    late = [1 - accuracy for _, accuracy in _scored(run)[-_MARATHON_AVERAGED:]]
     return informative(
         "marathon",
         f"What error does one training of {formatting.count(run.steps)} steps come to?",
@@ -139,43 +115,34 @@ def _marathon(run: RunResult) -> Decision:
     )
 
 
-def late_maximum_and_slowing(evidence: Evidence) -> ClaimLine:
+def late_maximum_and_slowing(evidence: Evidence, place: Criterion, slowing: Criterion) -> Judged:
     """Claim 4: whether the maximum is late in a training, and whether learning slows."""
-    claim = declared.claim_of(4)
-    place, slowing = claim.criteria
     runs = independent_runs(evidence.trainings)
-    lacking = _lacking(runs)
     longest = runs_of_steps(evidence.trainings, _LONGEST)
+    lacking = _lacking(runs)
     decisions = [
         undecided(place, lacking) if lacking else _place(place, runs),
-        _slowing(slowing, longest),
+        _slowing(slowing, longest)
+        if len(longest) >= paper.CLAIM_SEEDS
+        else _too_few(slowing, len(longest)),
     ]
-    used = [run for of in runs.values() for run in of]
-    return line_of(claim, decisions, _ids([*used, *longest]))
+    return decisions, _ids([*_all(runs), *longest])
 
 
 def _place(criterion: Criterion, runs: Trainings) -> Decision:
-    places = [
-        each for of in runs.values() for run in of if (each := _place_of_maximum(run)) is not None
-    ]
     published = ", ".join(f"{row.paper_step / row.steps:.2f}" for row in paper.TABLE_1)
-    measured = ", ".join(f"{statistics.fmean(_shares(of)):.2f}" for of in runs.values())
-    found = mean_of(places)
+    measured = ", ".join(
+        f"{statistics.fmean((run.max_test_accuracy_step or 0) / run.steps for run in of):.2f}"
+        for of in runs.values()
+    )
     return decided(
         criterion,
-        verdict_of(found.low > criterion.threshold),
-        found,
-        "share",
+        mean_of(known(map(_place_of_maximum, _all(runs)))),
         note="Student's interval. The step of the maximum by the step count is "
         f"{measured} here, the mean of each step count, and was {published} in the paper. "
         "A maximum placed evenly over a plateau moves out with the step count too; where no more "
         "than that is shown, the claim does not hold here",
     )
-
-
-def _shares(runs: Sequence[RunResult]) -> list[float]:
-    """Step of the maximum divided by the step count, for each run."""
-    return [(run.max_test_accuracy_step or 0) / run.steps for run in runs]
 
 
 def _place_of_maximum(run: RunResult) -> float | None:
@@ -185,28 +152,20 @@ def _place_of_maximum(run: RunResult) -> float | None:
     is exactly 0.5, regardless of where the grid ends.
     """
     steps = [each.step for each in run.candidates]
-    if run.max_test_accuracy_step not in steps:
-        return None
     late = sum(step > run.steps / 2 for step in steps)
-    index = steps.index(run.max_test_accuracy_step) - (len(steps) - late)
-    return (index + 0.5) / late if late else None
+    if run.max_test_accuracy_step not in steps or not late:
+        return None
+    return (steps.index(run.max_test_accuracy_step) - (len(steps) - late) + 0.5) / late
 
 
 def _slowing(criterion: Criterion, runs: Sequence[RunResult]) -> Decision:
-    if len(runs) < paper.CLAIM_SEEDS:
-        return _too_few(criterion, len(runs), _LONGEST)
     paces = [_paces(run) for run in runs]
     count = len(paper.TABLE_1) - 1
     drops = [mean_of([p[i] - p[i + 1] for p in paces], comparisons=count) for i in range(count)]
-    least = min(drops, key=lambda drop: drop.low)
-    gains = ", ".join(
-        f"{statistics.fmean(pace[i] for pace in paces):+.5f}" for i in range(count + 1)
-    )
+    gains = ", ".join(f"{statistics.fmean(of):+.5f}" for of in zip(*paces, strict=True))
     return decided(
         criterion,
-        verdict_of(least.low > criterion.threshold),
-        least,
-        "accuracy",
+        min(drops, key=lambda drop: drop.low),
         note=f"the least certain of {count} drops; gained per 1,000 steps in each stretch: "
         f"{gains}. Accuracy at a boundary is the mean of the {_AVERAGED} evaluations nearest to it",
     )
@@ -214,40 +173,43 @@ def _slowing(criterion: Criterion, runs: Sequence[RunResult]) -> Decision:
 
 def _paces(run: RunResult) -> list[float]:
     """Accuracy gained per 1,000 steps between consecutive step counts of Table I."""
-    scored = [(e.step, e.test_accuracy) for e in run.candidates if e.test_accuracy is not None]
-    points = [(float(scored[0][0]), scored[0][1])]
+    scored = _scored(run)
+    points: list[tuple[float, float]] = [scored[0]]
     for row in paper.TABLE_1:
         window = sorted(scored, key=lambda pair: abs(pair[0] - row.steps))[:_AVERAGED]
-        points.append(
-            (statistics.fmean(s for s, _ in window), statistics.fmean(a for _, a in window))
-        )
+        step, accuracy = map(statistics.fmean, zip(*window, strict=True))
+        points.append((step, accuracy))
     return [
-        1_000 * (after[1] - before[1]) / (after[0] - before[0])
-        for before, after in pairwise(points)
+        1_000 * (after - before) / (end - start)
+        for (start, before), (end, after) in pairwise(points)
     ]
+
+
+def _scored(run: RunResult) -> list[tuple[int, float]]:
+    """Step and test accuracy of each evaluation."""
+    return [(e.step, e.test_accuracy) for e in run.candidates if e.test_accuracy is not None]
 
 
 def _lacking(runs: Trainings) -> str | None:
     """Which independent trainings are missing; None if there are enough."""
-    short = [
-        f"{len(runs.get(row.steps, ()))} of {formatting.count(row.steps)} steps"
-        for row in paper.TABLE_1
-        if len(runs.get(row.steps, ())) < paper.CLAIM_SEEDS
-    ]
-    if not short:
-        return None
-    return (
-        f"too few independent trainings: {', '.join(short)}; {paper.CLAIM_SEEDS} seeds of each "
-        "are wanted"
+    found = {row.steps: len(runs.get(row.steps, ())) for row in paper.TABLE_1}
+    short = ", ".join(
+        f"{n} of {formatting.count(steps)} steps"
+        for steps, n in found.items()
+        if n < paper.CLAIM_SEEDS
     )
+    wanted = f"{paper.CLAIM_SEEDS} seeds of each are wanted"
+    return f"too few independent trainings: {short}; {wanted}" if short else None
 
 
-def _too_few(criterion: Criterion, seeds: int, steps: int) -> Decision:
-    return undecided(
-        criterion,
-        f"{counted(seeds, 'seed')} of {formatting.count(steps)} steps; "
-        f"{paper.CLAIM_SEEDS} are wanted",
-    )
+def _too_few(criterion: Criterion, seeds: int) -> Decision:
+    steps = formatting.count(_LONGEST)
+    why = f"{counted(seeds, 'seed')} of {steps} steps; {paper.CLAIM_SEEDS} are wanted"
+    return undecided(criterion, why)
+
+
+def _all(runs: Trainings) -> list[RunResult]:
+    return [run for of in runs.values() for run in of]
 
 
 def _ids(runs: Sequence[RunResult]) -> list[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import accumulate
 
 from rich.console import Console
 
 from mnist_bench.claims import experiments
-from mnist_bench.claims.parts import TABLE_1, ClaimInput, fitting, inputs_of
+from mnist_bench.claims.declared import TABLE_1, ClaimInput, inputs_of
 from mnist_bench.core import formatting
 from mnist_bench.core.errors import BenchError
 from mnist_bench.data import mnist
@@ -55,8 +56,7 @@ class PlannedInput:
         run_options: Of its trainings; None if it has none.
         plans: Remaining trainings.
         request: Of its experiment; None if it has none.
-        fits: Whether it fits the budget.
-        is_spare: Whether it is measured only if the input that it replaces is skipped.
+        fits: Whether the budget lasts until it is measured.
     """
 
     claim_input: ClaimInput
@@ -65,7 +65,6 @@ class PlannedInput:
     plans: tuple[TrainingPlan, ...] = ()
     request: ExperimentRequest | None = None
     fits: bool = True
-    is_spare: bool = False
 
     @property
     def known_seconds(self) -> float | None:
@@ -80,13 +79,13 @@ class PlannedInput:
         if self.is_recorded:
             return 0.0
         known = self.known_seconds
-        return self.claim_input.usual_seconds if known is None else known
+        return self.claim_input.seconds if known is None else known
 
 
 def plan_inputs(
     claim_options: ClaimOptions, console: Console
 ) -> tuple[tuple[PlannedInput, ...], Source | None]:
-    """Plan all inputs of the claims.
+    """Plan the inputs of the claims, in their order; what follows the end of the budget is left.
 
     Nothing is started or written.
 
@@ -106,31 +105,29 @@ def plan_inputs(
     uri.check_uri(run_options.tracking_uri, run_options.experiment)
     wanted = inputs_of(claim_options.claims)
     source = _images(run_options) if any(each.needs_images for each in wanted) else None
-    trained = _planned_trainings(wanted, run_options, console)
-    reader = MlflowStore.open_existing(run_options.tracking_uri, run_options.experiment)
-    planned = [
-        trained.get(each)
-        or _planned_experiment(each, reader, source, exclusive=run_options.exclusive)
+    # Recorded independent trainings also serve where one shared training would do.
+    independent = {
+        each: dataclasses.replace(each, independent=True)
         for each in wanted
-    ]
-    return _with_spares(_fitted(planned, claim_options), claim_options), source
-
-
-def _fitted(planned: Sequence[PlannedInput], options: ClaimOptions) -> tuple[PlannedInput, ...]:
-    fits = fitting([each.seconds for each in planned], options.budget_seconds)
+        if each.scenario == TABLE_1
+    }
+    trainings = dict.fromkeys([*wanted, *independent.values()])
+    trained = _planned_trainings(trainings, run_options, console)
+    reader = MlflowStore.open_existing(run_options.tracking_uri, run_options.experiment)
+    planned = []
+    for each in wanted:
+        if each in independent and trained[independent[each]].is_recorded:
+            planned.append(PlannedInput(each, is_recorded=True))
+        else:
+            planned.append(
+                trained.get(each)
+                or _planned_experiment(each, reader, source, exclusive=run_options.exclusive)
+            )
+    ends = accumulate(each.seconds for each in planned)
     return tuple(
-        dataclasses.replace(each, fits=fit) for each, fit in zip(planned, fits, strict=True)
-    )
-
-
-def _with_spares(
-    planned: Sequence[PlannedInput], claim_options: ClaimOptions
-) -> tuple[PlannedInput, ...]:
-    """Mark inputs as spare if the one that they replace fits, and fit the others again."""
-    scenarios = {each.claim_input.scenario for each in planned if each.fits} - {""}
-    spare = [each for each in planned if each.claim_input.stands_in_for in scenarios]
-    others = _fitted([each for each in planned if each not in spare], claim_options)
-    return *others, *(dataclasses.replace(each, fits=False, is_spare=True) for each in spare)
+        dataclasses.replace(each, fits=each.is_recorded or end <= claim_options.budget_seconds)
+        for each, end in zip(planned, ends, strict=True)
+    ), source
 
 
 def _images(run_options: RunOptions) -> Source:
@@ -149,55 +146,36 @@ def _images(run_options: RunOptions) -> Source:
 
 
 def _planned_trainings(
-    wanted: Sequence[ClaimInput], run_options: RunOptions, console: Console
-) -> dict[ClaimInput, PlannedInput]:
-    """Inputs that are trainings, with the jobs that are not recorded yet.
-
-    Recorded independent trainings also serve where one shared training would do.
-    """
-    found = _remaining_trainings(wanted, run_options, console)
-    independent = {
-        each: dataclasses.replace(each, independent=True)
-        for each in wanted
-        if each.scenario == TABLE_1 and not (each.independent or found[each].is_recorded)
-    }
-    others = _remaining_trainings(list(independent.values()), run_options, console)
-    recorded = (each for each, other in independent.items() if others[other].is_recorded)
-    return found | {each: PlannedInput(each, is_recorded=True) for each in recorded}
-
-
-def _remaining_trainings(
-    wanted: Sequence[ClaimInput], run_options: RunOptions, console: Console
+    inputs: Iterable[ClaimInput], run_options: RunOptions, console: Console
 ) -> dict[ClaimInput, PlannedInput]:
     """Inputs that are trainings; those with the same execution settings are looked up together."""
     groups: dict[tuple[bool, bool], list[ClaimInput]] = {}
-    for each in wanted:
+    for each in inputs:
         if each.scenario:
             groups.setdefault((each.independent, each.is_timed), []).append(each)
     found = {}
     for (independent, is_timed), group in groups.items():
-        seeds = [each.seed for each in group]
         group_options = dataclasses.replace(
             run_options,
             scenarios=tuple(dict.fromkeys(each.scenario for each in group)),
             dataset="mnist",
-            seeds=range(min(seeds), max(seeds) + 1),
+            seeds=range(max(each.seed for each in group) + 1),
             independent=independent,
             resume=True,
             repeat_invalid=is_timed,
         )
         plans = run.remaining_plans(options.make_plans(group_options, console), group_options)
         for each in group:
-            input_plans = tuple(
-                _of_seed(plan, each.seed) for plan in plans if plan.name == each.scenario
+            own = tuple(
+                dataclasses.replace(
+                    plan, jobs=tuple(job for job in plan.jobs if job.seed == each.seed)
+                )
+                for plan in plans
+                if plan.name == each.scenario
             )
-            is_recorded = not any(plan.jobs for plan in input_plans)
-            found[each] = PlannedInput(each, is_recorded, group_options, input_plans)
+            is_recorded = not any(plan.jobs for plan in own)
+            found[each] = PlannedInput(each, is_recorded, group_options, own)
     return found
-
-
-def _of_seed(plan: TrainingPlan, seed: int) -> TrainingPlan:
-    return dataclasses.replace(plan, jobs=tuple(job for job in plan.jobs if job.seed == seed))
 
 
 def _planned_experiment(
@@ -233,9 +211,19 @@ def plan_as_text(planned: Sequence[PlannedInput], options: ClaimOptions) -> str:
     budget = formatting.duration(options.budget_seconds)
     head = f"about {formatting.duration(needed)} of a budget of {budget}"
     if not needed:
-        is_all_recorded = all(each.fits or each.is_spare for each in planned)
-        head = "all of it is recorded" if is_all_recorded else f"nothing fits a budget of {budget}"
-    return "\n".join([head, *(f"  {_line(each)}" for each in planned if not each.is_spare)])
+        is_done = all(each.fits for each in planned)
+        head = "all of it is recorded" if is_done else f"nothing fits a budget of {budget}"
+    lines = [head]
+    for each in planned:
+        numbers = each.claim_input.claims
+        time_ = "recorded already" if each.is_recorded else formatting.duration(each.seconds)
+        if not each.is_recorded and each.known_seconds is None:
+            time_ += ", as estimated on another machine"
+        lines.append(
+            f"  {each.claim_input} (claim{'s' if len(numbers) > 1 else ''} "
+            f"{', '.join(map(str, numbers))}): {'' if each.fits else 'left out, '}{time_}"
+        )
+    return "\n".join(lines)
 
 
 def plan_as_json(planned: Sequence[PlannedInput], options: ClaimOptions) -> str:
@@ -249,16 +237,6 @@ def plan_as_json(planned: Sequence[PlannedInput], options: ClaimOptions) -> str:
             "fits": each.fits,
         }
         for each in planned
-        if not each.is_spare
     ]
     document = {"schema": 1, "budget_seconds": options.budget_seconds, "parts": parts}
     return json.dumps(document, indent=2)
-
-
-def _line(planned: PlannedInput) -> str:
-    numbers = planned.claim_input.claims
-    claims = f"claim{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-    time_ = "recorded already" if planned.is_recorded else formatting.duration(planned.seconds)
-    if not planned.is_recorded and planned.known_seconds is None:
-        time_ += ", as estimated on another machine"
-    return f"{planned.claim_input} ({claims}): {'' if planned.fits else 'left out, '}{time_}"

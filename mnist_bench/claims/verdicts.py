@@ -1,26 +1,32 @@
-"""Decisions on criteria, and the verdict of a claim."""
+"""Decisions on criteria."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from dataclasses import asdict
 from math import isfinite
+from typing import Any
 
 from mnist_bench.analysis.statistics import Estimate
-from mnist_bench.results.claims import Claim, ClaimLine, ClaimVerdict, Criterion, Decision, Unit
+from mnist_bench.results.claims import ClaimVerdict, Criterion, Decision, Unit
+
+Judged = tuple[list[Decision], list[str]]
+"""The decisions on a claim, and the MLflow run ids of their evidence."""
+_TESTS = {
+    "above": operator.gt,
+    "below": operator.lt,
+    "at least": operator.ge,
+    "at most": operator.le,
+}
 
 
-def above(estimate: Estimate, threshold: float) -> ClaimVerdict:
-    """Verdict on whether a value exceeds a threshold, by its interval."""
-    if estimate.low > threshold:
-        return "holds"
-    return "does not hold" if estimate.high <= threshold else "not decided here"
-
-
-def below(estimate: Estimate, threshold: float) -> ClaimVerdict:
-    """Verdict on whether a value is less than a threshold, by its interval."""
-    if estimate.high < threshold:
-        return "holds"
-    return "does not hold" if estimate.low >= threshold else "not decided here"
+def judge(criterion: Criterion, figure: Estimate | float) -> ClaimVerdict:
+    """Verdict by the criterion's test, of both ends of a figure with an interval."""
+    ends = (figure.low, figure.high) if isinstance(figure, Estimate) else (figure,)
+    passes = {_TESTS[criterion.test](end, criterion.threshold) for end in ends}
+    if len(passes) == 2 and not criterion.must_be_shown:
+        return "not decided here"
+    return verdict_of(passes == {True})
 
 
 def verdict_of(holds: bool) -> ClaimVerdict:  # noqa: FBT001  # its only parameter
@@ -30,9 +36,8 @@ def verdict_of(holds: bool) -> ClaimVerdict:  # noqa: FBT001  # its only paramet
 
 def decided(
     criterion: Criterion,
-    verdict: ClaimVerdict | None,
-    figure: Estimate | float | None,
-    unit: Unit,
+    figure: Estimate | float,
+    verdict: ClaimVerdict | None = None,
     *,
     n: int | None = None,
     note: str | None = None,
@@ -41,56 +46,48 @@ def decided(
 
     Args:
         criterion: As declared in `claims.toml`.
-        verdict: None for a decision that only informs.
         figure: With an interval, or exact. An infinite value is recorded as None.
-        unit: Of the figure.
+        verdict: Of a criterion without a test; None judges the figure by the test.
         n: Sample size of a figure without an interval.
         note: How the figure was computed.
     """
-    estimate = figure if isinstance(figure, Estimate) else None
+    return _decision(criterion, verdict or judge(criterion, figure), figure, note, n)
+
+
+def undecided(criterion: Criterion, why: str) -> Decision:
+    """Decision on a criterion with too few measurements, or none."""
+    return _decision(criterion, "not decided here", None, why)
+
+
+def informative(
+    name: str,
+    question: str,
+    figure: Estimate | float,
+    unit: Unit,
+    note: str,
+    *,
+    n: int | None = None,
+) -> Decision:
+    """Additional figure without a criterion or a verdict."""
+    return _decision(Criterion(name, question, "", unit), None, figure, note, n)
+
+
+def _decision(
+    criterion: Criterion,
+    verdict: ClaimVerdict | None,
+    figure: Estimate | float | None,
+    note: str | None,
+    n: int | None = None,
+) -> Decision:
+    figures: dict[str, Any] = (
+        asdict(figure) if isinstance(figure, Estimate) else {"value": figure, "n": n}
+    )
     return Decision(
         criterion=criterion.name,
         question=criterion.question,
         rule=criterion.rule,
         verdict=verdict,
-        value=_finite(estimate.value if estimate else figure),
-        low=_finite(estimate.low if estimate else None),
-        high=_finite(estimate.high if estimate else None),
-        unit=unit,
-        n=estimate.n if estimate else n,
+        unit=criterion.unit,
         note=note,
-    )
-
-
-def _finite(figure: object) -> float | None:
-    return figure if isinstance(figure, float) and isfinite(figure) else None
-
-
-def undecided(criterion: Criterion, why: str) -> Decision:
-    """Decision on a criterion with too few measurements, or none."""
-    return decided(criterion, "not decided here", None, "ratio", note=why)
-
-
-def informative(
-    name: str, question: str, figure: Estimate | float, unit: Unit, note: str
-) -> Decision:
-    """Additional figure without a criterion or a verdict."""
-    return decided(Criterion(name, question, ""), None, figure, unit, note=note)
-
-
-def line_of(claim: Claim, decisions: Sequence[Decision], run_ids: Sequence[str]) -> ClaimLine:
-    """A claim with its decisions: it holds if all of its criteria do."""
-    verdicts = [each.verdict for each in decisions if each.verdict is not None]
-    verdict: ClaimVerdict = "not decided here"
-    if "does not hold" in verdicts:
-        verdict = "does not hold"
-    elif verdicts and all(each == "holds" for each in verdicts):
-        verdict = "holds"
-    return ClaimLine(
-        claim=claim.number,
-        words=claim.words,
-        place=claim.place,
-        verdict=verdict,
-        decisions=tuple(decisions),
-        run_ids=tuple(dict.fromkeys(run_ids)),
+        **{key: each for key, each in figures.items() if each is not None and isfinite(each)},
     )

@@ -25,6 +25,7 @@ from mnist_bench.measurement.machine import describe, machine_id
 from mnist_bench.reporting import build, json, layer_maps, terminal
 from mnist_bench.results.document import Document
 from mnist_bench.runner.options import REPORTS, RunOptions
+from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.scenarios import paper
 from mnist_bench.tracking import schema
 from mnist_bench.tracking.mlflow_store import MlflowStore
@@ -40,10 +41,11 @@ def run_claims(
     console: Console,
     stdout: Console,
 ) -> CommandResult:
-    """Measure the inputs that fit the budget, decide the claims, and write the report.
+    """Measure the inputs in order, decide the claims, and write the report.
 
-    If an input fails, its error is printed and the next one is measured. Only Ctrl-C and SIGTERM
-    end the command early.
+    It stops measuring at the first input that is expected to take longer than what is left of the
+    budget. If an input fails, its error is printed and the next one is measured. Only Ctrl-C and
+    SIGTERM end the command early.
 
     Raises:
         BenchError: Another benchmark is running; nothing was done.
@@ -52,25 +54,20 @@ def run_claims(
     def warn(line: str) -> None:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 
-    with locks.benchmark_lock(machine_id(), exclusive=options.run_options.exclusive, warn=warn):
+    with locks.benchmark_lock(exclusive=options.run_options.exclusive, warn=warn):
         pass  # fail early if it is taken; each input acquires it again
     started_at = time.monotonic()
     errors: list[BenchError] = []
     exit_status = 0
-    left_out: set[str] = set()
     for planned in inputs:
-        is_wanted = planned.fits or (
-            planned.is_spare and planned.claim_input.stands_in_for in left_out
-        )
-        if planned.is_recorded or not is_wanted:
+        if planned.is_recorded:
             continue
         remaining_seconds = options.budget_seconds - (time.monotonic() - started_at)
-        # What was measured since the plan was made can have changed the estimate.
         if planned.seconds > remaining_seconds + _SLACK_SECONDS:
             reason = "it does not fit into the remaining budget"
-            stdout.print(Text(f"Left out, {reason}: {planned.claim_input}"), soft_wrap=True)
-            left_out.add(planned.claim_input.scenario)
-            continue
+            left_out = f"Left out, {reason}: {planned.claim_input}, and what comes after it"
+            stdout.print(Text(left_out), soft_wrap=True)
+            break
         stdout.print(Text(str(planned.claim_input), style="bold"), soft_wrap=True)
         result = _measure(planned, options, source, console)
         if result.error:
@@ -86,47 +83,51 @@ def _measure(
     planned: PlannedInput, options: ClaimOptions, source: Source | None, console: Console
 ) -> CommandResult:
     """Measure one input; errors and interruptions are returned, not raised."""
-    run_options = planned.run_options
     try:
-        if run_options is None:
-            _measure_experiment(planned, options.run_options, source)
-            return CommandResult("", 0, None)
-        with locks.benchmark_lock(
-            machine_id(), exclusive=run_options.exclusive, warn=lambda _: None
-        ) as exclusive:
-            run_options = dataclasses.replace(run_options, exclusive=exclusive)
-            # Quiet: the table of claims replaces those of the trainings.
-            return run_plans.run_plans(
-                planned.plans, run_options, console, Console(quiet=True), reports=False
-            )
+        if planned.run_options:
+            return _train(planned.plans, planned.run_options, console)
+        store = MlflowStore(options.run_options.tracking_uri, options.run_options.experiment)
+        exclusive = options.run_options.exclusive
+        if planned.request:
+            experiments.run_experiment(store, planned.request, exclusively=exclusive)
+        elif source:
+            image = paper.FIGURES_IMAGE
+            layer_maps.make_layer_maps(store, source, image, None, exclusively=exclusive)
     except BenchError as error:
         return CommandResult("", error.exit_status, error)
     except KeyboardInterrupt:
         return CommandResult("", EXIT_INTERRUPTED, None)
     except Terminated:
         return CommandResult("", EXIT_TERMINATED, None)
+    return CommandResult("", 0, None)
 
 
-def _measure_experiment(
-    planned: PlannedInput, run_options: RunOptions, source: Source | None
-) -> None:
-    """Measure an input without trainings: an experiment, or the layer maps."""
-    store = MlflowStore(run_options.tracking_uri, run_options.experiment)
-    if planned.request:
-        experiments.run_experiment(store, planned.request, exclusively=run_options.exclusive)
-    elif source:
-        layer_maps.make_layer_maps(
-            store, source, paper.FIGURES_IMAGE, None, exclusively=run_options.exclusive
-        )
+def _train(
+    plans: Sequence[TrainingPlan], run_options: RunOptions, console: Console
+) -> CommandResult:
+    with locks.benchmark_lock(exclusive=run_options.exclusive, warn=lambda _: None) as exclusive:
+        run_options = dataclasses.replace(run_options, exclusive=exclusive)
+        # Quiet: the table of claims replaces those of the trainings.
+        quiet = Console(quiet=True)
+        return run_plans.run_plans(plans, run_options, console, quiet, reports=False)
 
 
 def _decide_and_report(
     options: ClaimOptions, stdout: Console, errors: list[BenchError], exit_status: int
 ) -> CommandResult:
     """Record that claims were measured, decide them, and write a report if runs are recorded."""
+    run_options = options.run_options
+    # Reports include the claims where a run has these tags.
+    tags = {
+        schema.CLAIMS_TAG: "true",
+        schema.MACHINE_ID_TAG: machine_id() or "",
+        schema.PRICE_TAG: "" if options.price is None else f"{options.price:g}",
+    }
+    description = "The paper's claims were measured here; a report decides them."
     try:
-        _record_request(options)
-        document, notes = _report(options)
+        store = MlflowStore(run_options.tracking_uri, run_options.experiment)
+        store.save_files("claims", description, tags, {}, always_create=True)
+        document, notes = _report(options, store)
     except BenchError as error:
         return CommandResult("", exit_status, [*errors, error][0])
     lines = [line for line in document.claims if line.claim in options.claims]
@@ -136,39 +137,15 @@ def _decide_and_report(
     return CommandResult(json.to_json(document), exit_status, errors[0] if errors else None)
 
 
-def _record_request(options: ClaimOptions) -> None:
-    """Record the tags that make reports include the claims."""
-    run_options = options.run_options
-    tags = {
-        schema.CLAIMS_TAG: "true",
-        schema.MACHINE_ID_TAG: machine_id() or "",
-        schema.PRICE_TAG: "" if options.price is None else f"{options.price:g}",
-    }
-    MlflowStore(run_options.tracking_uri, run_options.experiment).save_files(
-        "claims",
-        "The paper's claims were measured here; a report decides them.",
-        tags,
-        {},
-        always_create=True,
-    )
-
-
-def _report(options: ClaimOptions) -> tuple[Document, tuple[str, ...]]:
+def _report(options: ClaimOptions, store: MlflowStore) -> tuple[Document, tuple[str, ...]]:
     """The document with the claims, and lines about the report; none is written without runs."""
     run_options = options.run_options
-    reader = MlflowStore(run_options.tracking_uri, run_options.experiment, create=False)
-    if options.reports and evidence_loader.has_runs(reader, machine_id()):
-        report, paths = build.write_report(_report_options(run_options), warn)
-        written = f"Written: {', '.join(path.as_posix() for path in paths)}"
-        return report.document, (*report.notes, written)
-    runs = evidence_loader.runs_on(reader, machine_id())
-    lines = decide(evidence_loader.load_evidence(reader, machine_id(), runs, price=options.price))
-    document = table1.document(describe(), runs, table1.reference_for(runs))
-    return document.model_copy(update={"claims": lines}), ()
-
-
-def _report_options(run_options: RunOptions) -> build.ReportOptions:
-    return build.ReportOptions(
+    runs = evidence_loader.runs_on(store, machine_id())
+    if not (options.reports and runs):
+        evidence = evidence_loader.load_evidence(store, machine_id(), runs, price=options.price)
+        document = table1.document(describe(), runs, table1.reference_for(runs))
+        return document.model_copy(update={"claims": decide(evidence)}), ()
+    report_options = build.ReportOptions(
         tracking_uri=run_options.tracking_uri,
         experiment=run_options.experiment,
         query="",
@@ -182,3 +159,6 @@ def _report_options(run_options: RunOptions) -> build.ReportOptions:
         image=None,
         command=run_options.command,
     )
+    report, paths = build.write_report(report_options, warn)
+    written = f"Written: {', '.join(path.as_posix() for path in paths)}"
+    return report.document, (*report.notes, written)

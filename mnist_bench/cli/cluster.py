@@ -38,7 +38,6 @@ def join(
 
     check_address(address, insecure=insecure_cluster)
     require_dask()
-    from mnist_bench.cluster.join import JoinOptions
     from mnist_bench.cluster.join import join as join_cluster
 
     stdout = make_console()
@@ -48,7 +47,13 @@ def join(
         stdout.print(one_line(line), soft_wrap=True, markup=False, highlight=False)
 
     with locks.benchmark_lock(exclusive=not no_exclusive, warn=warn) as exclusive:
-        options = JoinOptions(address, data_folder, insecure_cluster, exclusive)
-        status = join_cluster(options, log, show_progress=make_console(stderr=True).is_terminal)
+        status = join_cluster(
+            address,
+            data_folder,
+            log,
+            insecure=insecure_cluster,
+            exclusive=exclusive,
+            show_progress=make_console(stderr=True).is_terminal,
+        )
     warn("left the cluster")
     return status

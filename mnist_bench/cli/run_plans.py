@@ -193,6 +193,7 @@ def _remaining(
         plan,
         described,
         open_store(),
+        waiting=recovery.finished_in_spools(Address.of(options.tracking_uri, options.experiment)),
         repeat_invalid=options.repeat_invalid,
         any_machine=options.is_remote,
     )

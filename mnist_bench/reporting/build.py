@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
+from mnist_bench.analysis.grouping import portable_task, without_other_versions
 from mnist_bench.analysis.machine_ranking import rank_machines
 from mnist_bench.claims import evidence_loader
 from mnist_bench.claims.decide import decide
@@ -22,18 +23,18 @@ from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import markdown, one_line
 from mnist_bench.core.formatting import counted
+from mnist_bench.core.limits import REPORT_FORMATS
 from mnist_bench.measurement.machine import Machine, describe
-from mnist_bench.measurement.machine import machine_id as this_machine_id
 from mnist_bench.reporting.files import RenderedReport, render
 from mnist_bench.reporting.images import ReportImages
 from mnist_bench.reporting.layer_maps import make_layer_maps
 from mnist_bench.reporting.model import Report
-from mnist_bench.reporting.notes import left_out, several_versions, without_study
+from mnist_bench.reporting.notes import left_out, not_pooled, several_versions, without_study
 from mnist_bench.reporting.sections import sections
-from mnist_bench.reporting.text import headline
+from mnist_bench.reporting.text import headline, machine_notes
 from mnist_bench.results.document import Document, MachineLine
 from mnist_bench.results.layer_maps import LayerMaps
-from mnist_bench.results.run_summary import RecordedRun, RunSummary
+from mnist_bench.results.run_summary import RecordedRun, RunSummary, machine_names
 from mnist_bench.tracking import recovery, schema
 from mnist_bench.tracking.layer_maps import load_layer_maps, run_with_weights
 from mnist_bench.tracking.mlflow_store import MlflowStore, no_runs_error
@@ -54,7 +55,8 @@ class ReportOptions:
         experiment: Name of the MLflow experiment.
         query: MLflow filter expression; empty for none.
         scenarios: Names of scenarios; empty for all.
-        machine: Prefix of a machine id; None for the machine of the newest run.
+        machine: Prefix of the only machine's id; None for the machine of the newest run, with
+            the accuracies of others.
         since_ms: Earliest start of a run, Unix time in milliseconds; None for any.
         until_ms: End of the start times, exclusive, Unix time in milliseconds; None for any.
         formats: Suffixes of the report files.
@@ -66,16 +68,16 @@ class ReportOptions:
 
     tracking_uri: str
     experiment: str
-    query: str
-    scenarios: tuple[str, ...]
-    machine: str | None
-    since_ms: int | None
-    until_ms: int | None
-    formats: tuple[str, ...]
-    folder: Path
-    images: Path | None
-    image: int | None
-    command: str
+    query: str = ""
+    scenarios: tuple[str, ...] = ()
+    machine: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    formats: tuple[str, ...] = REPORT_FORMATS
+    folder: Path = Path("reports")
+    images: Path | None = None
+    image: int | None = None
+    command: str = ""
 
     @property
     def mlflow_filter(self) -> str:
@@ -115,13 +117,31 @@ def write_report(
     Raises:
         BenchError: There are no runs, MLflow can't be searched, or a file can't be written.
     """
-    reader = recovery.open_existing_store(
-        options.tracking_uri, options.experiment, this_machine_id(), log
-    )
+    return write_report_of(*find_runs(options, log), options)
+
+
+def find_runs(options: ReportOptions, log: Callable[[str], None]) -> tuple[MlflowStore, FoundRuns]:
+    """Find the runs to report on, and open their store.
+
+    Raises:
+        BenchError: There are no runs, or MLflow can't be searched.
+    """
+    reader = recovery.open_existing_store(options.tracking_uri, options.experiment, log)
     found = _find_runs(reader, options) if reader else FoundRuns()
     if reader is None or not found.runs:
         raise _no_runs(options, found)
-    report = _build(reader, found, options)
+    return reader, found
+
+
+def write_report_of(
+    reader: MlflowStore, found: FoundRuns, options: ReportOptions
+) -> tuple[Report, tuple[Path, ...]]:
+    """Build the report of runs, and write it.
+
+    Raises:
+        BenchError: MLflow can't be read, or a file can't be written.
+    """
+    report = build_report(reader, found, options)
     rendered = render(report, options.formats)
     written = files.write(options.folder, NAME, rendered.files)
     warnings = _save_to_mlflow(options, report, written, rendered)
@@ -172,11 +192,62 @@ def _no_runs(options: ReportOptions, found: FoundRuns) -> BenchError:
     return no_runs_error(options.tracking_uri, options.experiment)
 
 
-def _build(reader: MlflowStore, found: FoundRuns, options: ReportOptions) -> Report:
-    machine_id = _machine_id(found.runs, options.machine)
-    on_machine = [each for each in found.runs if each.run.machine_id == machine_id]
+@dataclass(frozen=True)
+class Selection:
+    """The runs of a report: times and memory of one machine, accuracies also of others.
+
+    Attributes:
+        machine_id: The machine.
+        on_machine: Its runs and trials.
+        runs: Its runs without trials.
+        others: Runs of other machines whose accuracies are pooled with those of `runs`.
+        not_pooled: Number of runs with the same task of other machines that are not among them,
+            since they may be of another TensorFlow version.
+    """
+
+    machine_id: str | None
+    on_machine: tuple[RecordedRun, ...]
+    runs: tuple[RecordedRun, ...]
+    others: tuple[RecordedRun, ...]
+    not_pooled: int
+
+    @property
+    def row_runs(self) -> list[RunSummary]:
+        """`runs` and `others`, oldest first."""
+        runs = sorted((*self.runs, *self.others), key=lambda each: each.order)
+        return [each.run for each in runs]
+
+
+def select(runs: Sequence[RecordedRun], machine: str | None) -> Selection:
+    """Select the runs of a report.
+
+    Args:
+        runs: The runs found, oldest first.
+        machine: Prefix of the only machine's id; None for the machine of the newest run, with the
+            accuracies of others.
+
+    Raises:
+        BenchError: No id has this prefix, or several have.
+    """
+    machine_id = _machine_id(runs, machine)
+    on_machine = tuple(each for each in runs if each.run.machine_id == machine_id)
+    own = tuple(each for each in on_machine if not each.study)
+    same_task = _same_task(own, runs if machine is None else own)
+    poolable = without_other_versions(same_task, machine_id)
+    others = tuple(each for each in poolable if each.run.machine_id != machine_id)
+    return Selection(machine_id, on_machine, own, others, len(same_task) - len(poolable))
+
+
+def build_report(reader: MlflowStore, found: FoundRuns, options: ReportOptions) -> Report:
+    """Build the report of the runs found; there is at least one.
+
+    Raises:
+        BenchError: MLflow can't be read, or there is nothing to report on.
+    """
+    selection = select(found.runs, options.machine)
+    machine_id, on_machine = selection.machine_id, selection.on_machine
+    runs, others = selection.runs, selection.others
     trials = [each for each in on_machine if each.study]
-    runs = [each for each in on_machine if not each.study]
     found_studies = dict(_studies(reader, trials))
     studies = tuple(found_studies.values())
     if not runs and not studies:
@@ -188,12 +259,15 @@ def _build(reader: MlflowStore, found: FoundRuns, options: ReportOptions) -> Rep
     created = dt.datetime.now().astimezone().date().isoformat()
     summaries = [each.run for each in runs]
     images = ReportImages(reader, options.images)
-    scenario_sections = sections(images, summaries, machine, created, limited=not options.scenarios)
+    row_runs = selection.row_runs
+    scenario_sections = sections(
+        images, row_runs, machine, created, machine_names(others), limited=not options.scenarios
+    )
     layer_maps = _layer_maps(images, summaries, options)
     evidence = _evidence(reader, options, machine_id, summaries)
     document = Document(
         machine=machine,
-        runs=tuple(summaries),
+        runs=tuple(row_runs),
         # Rows are per scenario: runs of two scenarios are never pooled.
         table_1=tuple(row for section in scenario_sections.all for row in section.document.table_1),
         scaling=tuple(
@@ -208,6 +282,9 @@ def _build(reader: MlflowStore, found: FoundRuns, options: ReportOptions) -> Rep
         machines=_ranked_machines(found.runs, machine_id),
         claims=decide(evidence) if evidence else (),
         studies=tuple(study.line(run_id or None) for run_id, study in found_studies.items()),
+        machine_costs=tuple(
+            line for section in scenario_sections.all for line in section.document.machine_costs
+        ),
     )
     return Report(
         title=f"{_counts(len(summaries), len(studies))} of mnist-bench on {machine.name}",
@@ -218,11 +295,12 @@ def _build(reader: MlflowStore, found: FoundRuns, options: ReportOptions) -> Rep
         others=scenario_sections.others,
         notes=(
             *left_out(
-                len(found.runs) - len(on_machine),
+                len(found.runs) - len(on_machine) - len(others),
                 found.unreadable,
                 document.machines,
                 running=found.running,
             ),
+            *not_pooled(selection.not_pooled),
             *several_versions(on_machine),
             *without_study(trials, studies),
             *images.notes,
@@ -232,6 +310,16 @@ def _build(reader: MlflowStore, found: FoundRuns, options: ReportOptions) -> Rep
         experiments=tuple(evidence.experiments.values()) if evidence else (),
         ui=_ui_address(options, reader),
     )
+
+
+def _same_task(runs: Sequence[RecordedRun], found: Sequence[RecordedRun]) -> list[RecordedRun]:
+    """The finished runs, of any machine, that have the task of one of `runs`."""
+    tasks = {portable_task(each.run) for each in runs if each.run.status == "finished"}
+    return [
+        each
+        for each in found
+        if each.run.status == "finished" and not each.study and portable_task(each.run) in tasks
+    ]
 
 
 def _evidence(
@@ -279,14 +367,17 @@ def _machine_id(runs: Sequence[RecordedRun], id_prefix: str | None) -> str | Non
 def _machine_of(reader: MlflowStore, runs: Sequence[RecordedRun]) -> Machine:
     """Description of the runs' machine: from one of the newest runs, else of this machine.
 
+    Its id is that of the runs, by which a report tells their machine from others.
+
     Raises:
         BenchError: No description is recorded, and the runs are from another machine.
     """
+    machine_id = runs[-1].run.machine_id
     for each in runs[:-6:-1]:
         machine = reader.load_machine(each.run.run_id or "")
         if machine is not None:
-            return machine
-    this_machine, machine_id = describe(), runs[-1].run.machine_id
+            return machine.model_copy(update={"machine_id": machine_id})
+    this_machine = describe()
     if machine_id not in {None, this_machine.machine_id}:
         raise BenchError(
             f"can't read the description of machine {machine_id:.8}: none of its newest runs has a "
@@ -294,7 +385,7 @@ def _machine_of(reader: MlflowStore, runs: Sequence[RecordedRun]) -> Machine:
             "check that MLflow's artifact folder or server is accessible",
             exit_status=EXIT_FAILURE,
         )
-    return this_machine
+    return this_machine.model_copy(update={"machine_id": machine_id})
 
 
 def _studies(
@@ -365,6 +456,8 @@ def print_report(report: Report, paths: Sequence[Path], console: Console) -> Non
             Text(one_line(f"{section.title}: {headline(section.document)}")),
             soft_wrap=True,
         )
+        for line in machine_notes(section.rows, section.document):
+            console.print(Text(f"{section.title}: {line}"), soft_wrap=True)
     for note in report.notes:
         console.print(Text(one_line(note)), soft_wrap=True)
     written = ", ".join(path.as_posix() for path in paths)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from mnist_bench.core import formatting
 from mnist_bench.reporting.svg import BLUE, GREEN, ORANGE, PURPLE, Chart, Plot, axes_of, to_chart
@@ -13,18 +12,11 @@ from mnist_bench.results.experiments import (
     METHODS,
     ExperimentResult,
     LayerComparison,
-    LayerCost,
-    LayerKind,
     LossCurve,
-    LossPoint,
-    Method,
     OptimizerComparison,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_LAYER_NAMES: dict[LayerKind, str] = {
+_LAYER_NAMES = {
     "dense": "fully connected",
     "local": "sparse, shares none",
     "convolution": "convolution",
@@ -35,112 +27,80 @@ _LINE_STYLES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PURPLE, ":"))
 
 def charts_of_experiment(experiment: ExperimentResult) -> tuple[Chart, ...]:
     """Charts of an experiment; some kinds of experiment have none."""
-    match experiment.body:
-        case LayerComparison():
-            plots = list(_layer_times(experiment.body))
-        case OptimizerComparison():
-            plots = list(_optimizer_losses(experiment.body))
-        case _:
-            plots = []
+    plots: Iterator[Plot] = iter(())
+    if isinstance(experiment.body, LayerComparison):
+        plots = _layer_times(experiment.body)
+    elif isinstance(experiment.body, OptimizerComparison):
+        plots = _optimizer_losses(experiment.body)
     return tuple(to_chart(plot, f"claim-{experiment.claim}") for plot in plots)
 
 
 def _layer_times(body: LayerComparison) -> Iterator[Plot]:
-    timed = {kind: [cost for cost in body.costs if cost.kind == kind and cost.seconds]
-             for kind in LAYER_KINDS}  # fmt: skip
-    if not any(timed.values()):
+    from matplotlib.ticker import NullLocator  # slow to load
+
+    if not any(cost.seconds for cost in body.costs):
         return
     figure, axes = axes_of("pixels along a side", "seconds of one application")
-    for (kind, costs), (colour, dashes) in zip(timed.items(), _LINE_STYLES, strict=False):
-        sides = [cost.side for cost in costs]
-        repeats = [cost.seconds or () for cost in costs]
-        medians = [statistics.median(seconds) for seconds in repeats]
-        axes.plot(sides, medians, marker="o", markersize=4, color=colour, linestyle=dashes,
-                  label=_LAYER_NAMES[kind])  # fmt: skip
-        axes.fill_between(sides, list(map(min, repeats)), list(map(max, repeats)),
-                          color=colour, alpha=0.25, linewidth=0)  # fmt: skip
+    in_words = []
+    for kind, (colour, dashes) in zip(LAYER_KINDS, _LINE_STYLES, strict=False):
+        repeats = {c.side: c.seconds for c in body.costs if c.kind == kind and c.seconds}
+        medians = {side: statistics.median(seconds) for side, seconds in repeats.items()}
+        lowest, highest = map(min, repeats.values()), map(max, repeats.values())
+        axes.plot([*medians], [*medians.values()], marker="o", markersize=4, color=colour,
+                  linestyle=dashes, label=_LAYER_NAMES[kind])  # fmt: skip
+        axes.fill_between([*repeats], [*lowest], [*highest], color=colour, alpha=0.25, linewidth=0)
+        by_side = [f"{1_000 * median:.3g} ms at {s}×{s}" for s, median in medians.items()]
+        if by_side:
+            in_words.append(f"{_LAYER_NAMES[kind]} {', '.join(by_side)}")
     axes.set(xscale="log", yscale="log")
-    _set_side_ticks(figure, sorted({cost.side for costs in timed.values() for cost in costs}))
+    # A log axis would label only decades.
+    sides = sorted({cost.side for cost in body.costs if cost.seconds})
+    axes.set_xticks(sides, [str(side) for side in sides])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.legend()
-    in_words = "; ".join(
-        f"{_LAYER_NAMES[kind]} {_by_side(costs)}" for kind, costs in timed.items() if costs
-    )
     yield Plot(
         name="layers",
         title="One map, as its width grows",
-        alternative=f"Median time of one application to {body.batch_images} images: {in_words}. "
-        "The band is from the smallest to the largest of the repeats.",
+        alternative=f"Median time of one application to {body.batch_images} images: "
+        f"{'; '.join(in_words)}. The band is from the smallest to the largest of the repeats.",
         figure=figure,
     )
 
 
-def _set_side_ticks(figure: Figure, sides: Sequence[int]) -> None:
-    """Label each measured side; a log axis would label only decades."""
-    from matplotlib.ticker import NullLocator  # slow to load
-
-    (axes,) = figure.axes
-    axes.set_xticks(sides, [str(side) for side in sides])
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _by_side(costs: Sequence[LayerCost]) -> str:
-    return ", ".join(
-        f"{1_000 * statistics.median(cost.seconds or ()):.3g} ms at {cost.side}×{cost.side}"
-        for cost in costs
-    )
-
-
 def _optimizer_losses(body: OptimizerComparison) -> Iterator[Plot]:
-    axes: tuple[tuple[str, str, Callable[[LossPoint], float]], ...] = (
-        ("seconds", "seconds of training", lambda point: point.seconds),
-        ("samples", "images whose gradient was computed", lambda point: point.samples_seen),
-    )
-    for unit, label, x_of in axes:
+    start = body.curves[0].points[0].loss
+    for unit, label in (
+        ("seconds", "seconds of training"),
+        ("samples", "images whose gradient was computed"),
+    ):
+        figure, axes = axes_of(label, "cross-entropy, nats")
+        for curve in body.curves:
+            colour, dashes = _LINE_STYLES[METHODS.index(curve.method)]
+            xs, losses = _after_start(curve, unit)
+            axes.plot(xs, losses, color=colour, linestyle=dashes, label=curve.method)
+        axes.set(xscale="log", yscale="log")
+        axes.legend()
+        in_words = "; ".join(_lowest(curve, unit) for curve in body.curves)
         yield Plot(
             name=f"loss-by-{unit}",
             title=f"Loss by {label}",
-            alternative=_curves_in_words(body.curves, x_of, unit),
-            figure=_loss_chart(body.curves, label, x_of),
+            alternative=f"All begin with the same weights, at a loss of {start:.4f}. "
+            f"{in_words[:1].upper()}{in_words[1:]}.",
+            figure=figure,
         )
 
 
-def _loss_chart(
-    curves: Sequence[LossCurve], label: str, x_of: Callable[[LossPoint], float]
-) -> Figure:
-    figure, axes = axes_of(label, "cross-entropy, nats")
-    for curve in curves:
-        colour, dashes = _LINE_STYLES[METHODS.index(curve.method)]
-        points = _after_start(curve)
-        axes.plot([x_of(point) for point in points], [point.loss for point in points],
-                  color=colour, linestyle=dashes, label=curve.method)  # fmt: skip
-    axes.set(xscale="log", yscale="log")
-    axes.legend()
-    return figure
+def _after_start(curve: LossCurve, unit: str) -> tuple[list[float], list[float]]:
+    """Seconds or samples, and losses, without the untrained network: a log axis has no zero."""
+    points = [point for point in curve.points if point.samples_seen]
+    xs: list[float] = [p.seconds if unit == "seconds" else p.samples_seen for p in points]
+    return xs, [point.loss for point in points]
 
 
-def _after_start(curve: LossCurve) -> list[LossPoint]:
-    """All points after the untrained network, since a log axis has no zero."""
-    return [point for point in curve.points if point.samples_seen]
-
-
-def _curves_in_words(
-    curves: Sequence[LossCurve], x_of: Callable[[LossPoint], float], unit: str
-) -> str:
-    start = f"All begin with the same weights, at a loss of {curves[0].points[0].loss:.4f}."
-    in_words = "; ".join(
-        _curve_in_words(curve.method, _after_start(curve), x_of, unit) for curve in curves
-    )
-    return f"{start} {in_words[:1].upper()}{in_words[1:]}."
-
-
-def _curve_in_words(
-    method: Method, points: Sequence[LossPoint], x_of: Callable[[LossPoint], float], unit: str
-) -> str:
-    if not points:
-        return f"{method}: nothing came of it"
-    lowest = min(points, key=lambda point: point.loss)
-    x = x_of(lowest)
-    position = (
-        formatting.duration(x) if unit == "seconds" else f"{formatting.count(round(x))} samples"
-    )
-    return f"{method}: {lowest.loss:.4f} at the lowest, after {position}"
+def _lowest(curve: LossCurve, unit: str) -> str:
+    xs, losses = _after_start(curve, unit)
+    if not losses:
+        return f"{curve.method}: nothing came of it"
+    loss, x = min(zip(losses, xs, strict=True))
+    where = formatting.duration(x) if unit == "seconds" else f"{formatting.count(round(x))} samples"
+    return f"{curve.method}: {loss:.4f} at the lowest, after {where}"

@@ -11,7 +11,14 @@ from mnist_bench.analysis.costs import PhaseCost
 from mnist_bench.analysis.table1 import ALPHA
 from mnist_bench.core import formatting
 from mnist_bench.results.claims import ClaimLine, Decision
-from mnist_bench.results.document import MachineLine, Reach, Row, Scaling, Standing
+from mnist_bench.results.document import (
+    MachineCosts,
+    MachineLine,
+    Reach,
+    Row,
+    Scaling,
+    Standing,
+)
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.paper import paper_label
@@ -19,7 +26,7 @@ from mnist_bench.tuning.trial import StudyTrial
 
 Line = TypeVar(
     "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine,
-    StudyTrial, ClaimLine, Decision,
+    StudyTrial, ClaimLine, Decision, MachineCosts,
 )  # fmt: skip
 
 INTERVAL = f"{1 - ALPHA:.0%} interval"
@@ -110,11 +117,11 @@ def task(line: MachineLine) -> str:
     return ", ".join(part for part in parts if part) or formatting.UNKNOWN
 
 
-def clean(row: Row | Scaling) -> str:
-    """Number of clean runs of a row: `2 of 3`; unknown if no run has a verdict."""
+def clean(row: Row | Scaling | MachineCosts) -> str:
+    """Number of clean runs on one machine: `2 of 3`; unknown if no run has a verdict."""
     if row.clean is None or not (row.clean or row.suspect or row.invalid):
         return formatting.UNKNOWN
-    return f"{row.clean} of {row.n}"
+    return f"{row.clean} of {(row.timed_n or 0) + (row.invalid or 0)}"
 
 
 def phase_time(cost: PhaseCost) -> str:
@@ -228,7 +235,23 @@ SCALING: tuple[Column[Scaling], ...] = (
 )
 """Thread scaling."""
 
+MACHINE_COSTS: tuple[Column[MachineCosts], ...] = (
+    Column("Steps", lambda line: formatting.count(line.steps)),
+    Column("Machine", lambda line: formatting.machine(line.machine_id), words=True),
+    Column("Hardware", lambda line: line.machine or formatting.UNKNOWN, importance=1, words=True),
+    Column("Threads", lambda line: formatting.count(line.threads), importance=3),
+    Column("Runs", lambda line: formatting.count(line.n), importance=4),
+    Column("Clean", clean, importance=2),
+    Column("Train time", lambda line: _time(line.train_seconds_mean, line.train_seconds_sd)),
+    Column("Images/s", lambda line: formatting.rate(line.images_per_second_mean), importance=5),
+    Column("Peak RSS", lambda line: formatting.mebibytes(line.peak_rss_bytes_max), importance=6),
+)
+"""Time and memory of each machine."""
+
 _RUN_THREADS = Column[RunSummary]("Threads", lambda run: formatting.count(run.threads))
+_RUN_MACHINE = Column[RunSummary](
+    "Machine", lambda run: formatting.machine(run.machine_id), words=True
+)
 
 RUNS: tuple[Column[RunSummary], ...] = (
     Column("Seed", lambda run: str(run.seed)),
@@ -245,8 +268,12 @@ RUNS: tuple[Column[RunSummary], ...] = (
 )
 """Every run."""
 
-RUNS_BY_THREADS: tuple[Column[RunSummary], ...] = (*RUNS[:2], _RUN_THREADS, *RUNS[2:])
-"""Every run, if their thread counts differ."""
+
+def columns_of_runs(*, threads: bool, machines: bool) -> tuple[Column[RunSummary], ...]:
+    """Columns of every run, with what else identifies one if it differs."""
+    more = (*((_RUN_MACHINE,) if machines else ()), *((_RUN_THREADS,) if threads else ()))
+    return (*RUNS[:2], *more, *RUNS[2:])
+
 
 PHASES: tuple[Column[PhaseCost], ...] = (
     Column("Phase", lambda cost: cost.name, words=True),

@@ -108,7 +108,7 @@ def _section_charts(section: ReportSection, prefix: str) -> tuple[Chart, ...]:
         return ()
     return charts.charts_of(
         section.curves,
-        phases_of(section.document.runs),
+        phases_of(section.document.own_runs),
         paper.TABLE_1 if section.is_comparable else (),
         prefix=prefix,
     )

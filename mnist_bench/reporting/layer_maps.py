@@ -9,7 +9,6 @@ from mnist_bench.core import locks
 from mnist_bench.core.errors import BenchError
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import system
-from mnist_bench.measurement.machine import machine_id
 from mnist_bench.reporting.digit_charts import charts_of_layers
 from mnist_bench.reporting.figures import standalone_svg
 from mnist_bench.results import layer_maps
@@ -64,7 +63,7 @@ def make_layer_maps(
             weights=_weights(store, run, Path(folder)),
             weights_steps=run.steps if run else 0,
         )
-        with locks.benchmark_lock(machine_id(), exclusive=exclusively, warn=lambda _: None):
+        with locks.benchmark_lock(exclusive=exclusively, warn=lambda _: None):
             process.compute_layer_maps(request)
         content = file.read_bytes()
     maps = layer_maps.from_bytes(content)

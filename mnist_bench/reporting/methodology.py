@@ -30,7 +30,12 @@ class Explanation:
 def explanations(sections: Iterable[ReportSection]) -> list[Explanation]:
     """Explanations of all terms that occur in these sections."""
     section_list = list(sections)
-    return [*_accuracies(section_list), *_costs(section_list), *_trainings(section_list)]
+    return [
+        *_accuracies(section_list),
+        *_machines(section_list),
+        *_costs(section_list),
+        *_trainings(section_list),
+    ]
 
 
 def _accuracies(sections: list[ReportSection]) -> Iterator[Explanation]:
@@ -87,6 +92,20 @@ def _accuracies(sections: list[ReportSection]) -> Iterator[Explanation]:
         )
 
 
+def _machines(sections: list[ReportSection]) -> Iterator[Explanation]:
+    if any(section.document.machine_costs for section in sections):
+        yield Explanation(
+            "Several machines",
+            "share a row's accuracies where scenario, images, hyperparameters, evaluation grid, "
+            "precision, kind of device and TensorFlow version are the same. The same seed on two "
+            "machines starts from the same weights and sees the same batches; only the order of "
+            "the arithmetic differs. It is nearly the same training and no second observation, so "
+            "a seed counts once, on the machine that ran it first, and n counts seeds. Times and "
+            "memory are never pooled: a row has this machine's own, and the table of each machine "
+            "has those of the others, each on its own threads.",
+        )
+
+
 def _costs(sections: list[ReportSection]) -> Iterator[Explanation]:
     runs = [run for section in sections for run in section.document.runs]
     yield Explanation(
@@ -100,7 +119,7 @@ def _costs(sections: list[ReportSection]) -> Iterator[Explanation]:
         "largest over its runs; marks read by different methods are never held against one "
         f"another. Read by: {text.memory_methods(runs)}.",
     )
-    if phases_of(runs):
+    if phases_of([run for section in sections for run in section.document.own_runs]):
         yield Explanation(
             "Shared",
             "phases are those during which the suite's other process opened its store: their "

@@ -18,7 +18,7 @@ from mnist_bench.tuning.trial import StudyTrial
 
 @dataclass(frozen=True)
 class ReportSection:
-    """Report on one scenario's runs on one machine.
+    """Report on one scenario's runs: times and memory of one machine, accuracies also of others.
 
     Attributes:
         title: Title, one line.
@@ -63,7 +63,8 @@ class Report:
         title: Title, one line.
         command: Command line that made it, without private values.
         created: Date, as `2026-01-31`.
-        document: All runs of the machine; complete by itself as JSON.
+        document: All runs of the machine, and those of others that share its rows; complete by
+            itself as JSON.
         sections: One per scenario; those comparable with Table I first, then by newest run.
         others: Scenarios without a section, in the same order; they get a row in a table.
         notes: What was left out, and why.

@@ -35,6 +35,15 @@ def left_out(
         yield f"{counted(number, 'run')} left out: {reason}"
 
 
+def not_pooled(number: int) -> Iterator[str]:
+    """Note on runs of other machines that only their TensorFlow version keeps apart."""
+    if number:
+        yield (
+            f"{counted(number, 'run')} of other machines not pooled: not known to be of the "
+            "TensorFlow version of all runs here"
+        )
+
+
 def several_versions(runs: Sequence[RecordedRun]) -> Iterator[str]:
     """Note on runs of several versions, since a row's time may mix them."""
     counts = Counter(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnist_bench.analysis import table1
@@ -36,6 +36,7 @@ class _Common:
         created: Date, as `2026-01-31`.
         reference: The shipped reference.
         spreads: Spreads of the reference.
+        machine_names: Hardware of other machines by their id.
     """
 
     images: ReportImages
@@ -43,6 +44,7 @@ class _Common:
     created: str
     reference: Document
     spreads: table1.Reference
+    machine_names: Mapping[str | None, str]
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def sections(
     runs: Sequence[RunSummary],
     machine: Machine,
     created: str,
+    machine_names: Mapping[str | None, str],
     *,
     limited: bool,
 ) -> Sections:
@@ -75,22 +78,24 @@ def sections(
 
     Args:
         images: Access to trainings and images; collects notes on what is missing.
-        runs: Runs of one machine without trials, oldest first.
+        runs: Runs of the machine, and those of others that share its rows; without trials, oldest
+            first.
         machine: The machine.
         created: Date, as `2026-01-31`.
+        machine_names: Hardware of other machines by their id, as far as it is known.
         limited: Whether the limits on sections and charts apply.
     """
     if not runs:
         return Sections((), ())
     reference = table1.reference_document()
     spreads = table1.Reference.from_document(reference)
-    common = _Common(images, machine, created, reference, spreads)
-    by_scenario = _by_scenario(runs)
-    too_many = limited and len(by_scenario) > MOST_SECTIONS
-    most_with_charts = MOST_WITH_CHARTS if too_many else len(by_scenario)
+    common = _Common(images, machine, created, reference, spreads, machine_names)
+    runs_by_scenario = by_scenario(runs)
+    too_many = limited and len(runs_by_scenario) > MOST_SECTIONS
+    most_with_charts = MOST_WITH_CHARTS if too_many else len(runs_by_scenario)
     all_sections = tuple(
         _section(common, name, scenario_runs, has_charts=index < most_with_charts)
-        for index, (name, scenario_runs) in enumerate(by_scenario.items())
+        for index, (name, scenario_runs) in enumerate(runs_by_scenario.items())
     )
     shown = MOST_SECTIONS if too_many else len(all_sections)
     images.notes += _limit_notes(len(all_sections)) if too_many else ()
@@ -109,12 +114,12 @@ def _limit_notes(scenarios: int) -> Iterator[str]:
     )
 
 
-def _by_scenario(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
+def by_scenario(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
     """Runs by scenario: scenarios comparable with Table I first, then by newest run."""
-    by_scenario: dict[str, list[RunSummary]] = {run.scenario: [] for run in reversed(runs)}
+    found: dict[str, list[RunSummary]] = {run.scenario: [] for run in reversed(runs)}
     for run in runs:
-        by_scenario[run.scenario].append(run)
-    return dict(sorted(by_scenario.items(), key=lambda pair: not _is_comparable(pair[1])))
+        found[run.scenario].append(run)
+    return dict(sorted(found.items(), key=lambda pair: not _is_comparable(pair[1])))
 
 
 def _is_comparable(runs: Sequence[RunSummary]) -> bool:
@@ -126,8 +131,10 @@ def _section(
     common: _Common, scenario: str, runs: Sequence[RunSummary], *, has_charts: bool
 ) -> ReportSection:
     images, reference = common.images, common.reference
-    rows = table1.rows(runs, common.spreads)
-    longest_runs = _longest_runs(runs) if has_charts else ()
+    machine_id = common.machine.machine_id
+    rows = table1.rows(runs, common.spreads, machine_id)
+    own_runs = [run for run in runs if run.machine_id == machine_id]
+    longest_runs = _longest_runs(own_runs) if has_charts else ()
     newest = longest_runs[-_MOST_TRAININGS:]
     trainings = [run for summary in newest if (run := images.reader.load(summary.run_id or ""))]
     if len(newest) < len(longest_runs):
@@ -141,7 +148,7 @@ def _section(
             f"{len(newest) - len(trainings)} can't be: MLflow has no record of them in reach"
         )
     curves: Curves | None = curves_of(trainings)
-    document = table1.document_of(common.machine, runs, rows).model_copy(
+    document = table1.document_of(common.machine, runs, rows, common.machine_names).model_copy(
         update={
             "reaches": times_to_accuracy(
                 scenario, trainings, trainings[-1].target_accuracies if trainings else ()

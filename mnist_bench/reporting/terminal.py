@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mnist_bench.core.escaping import one_line
 from mnist_bench.reporting import claims, text
-from mnist_bench.reporting.columns import ACCURACIES, SCALING, TABLE_1, Column, Line
+from mnist_bench.reporting.columns import ACCURACIES, MACHINE_COSTS, SCALING, TABLE_1, Column, Line
 from mnist_bench.reporting.model import ReportSection
 from mnist_bench.results.claims import ClaimLine, ClaimVerdict
 
@@ -46,14 +46,21 @@ def print_table(section: ReportSection, console: Console) -> None:
             console.print()
             console.print(_table(columns, section.rows, console.width))
         console.print()
-    for note in text.row_notes(section.rows):
+    document = section.document
+    of_machines = text.machine_notes(section.rows, document)
+    for note in (*of_machines, *text.row_notes(section.rows)):
         _print_line(console, note)
+    if document.machine_costs:
+        console.print()
+        _print_line(console, text.EACH_MACHINE, "bold")
+        console.print(_table(MACHINE_COSTS, document.machine_costs, console.width))
+        console.print()
     _print_scaling(section, console)
-    for line in text.disturbances(section.document.runs):
+    for line in text.disturbances(document.own_runs):
         _print_line(console, line, "yellow")
-    for line in text.unfinished(section.document.runs):
+    for line in text.unfinished(document.runs):
         _print_line(console, line, "red")
-    _print_line(console, text.headline(section.document))
+    _print_line(console, text.headline(document))
 
 
 def print_claims(lines: Sequence[ClaimLine], console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mnist_bench.analysis.costs import Peak, Phases, total_cost
 from mnist_bench.analysis.reference import pooled_interval, pooled_ratio
@@ -13,7 +13,14 @@ from mnist_bench.analysis.table1 import ALPHA
 from mnist_bench.core import formatting
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.reporting.columns import status
-from mnist_bench.results.document import ROW_VERDICTS, Document, Row, RowVerdict, Scaling, Standing
+from mnist_bench.results.document import (
+    ROW_VERDICTS,
+    Document,
+    Row,
+    RowVerdict,
+    Scaling,
+    Standing,
+)
 from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
@@ -61,16 +68,25 @@ _VERDICT_PHRASES: dict[RowVerdict, tuple[str, str]] = {
 
 def headline(document: Document) -> str:
     """Outcome of Table I and its cost, in one sentence."""
-    total = total_cost(document.runs)
+    total = total_cost(document.own_runs)
     trainings = formatting.counted(total.trainings, "training")
     invalid = f" ({total.invalid_trainings} with invalid runs)" if total.invalid_trainings else ""
     seconds = formatting.duration(total.train_seconds)
     cost = f"{seconds} inside {trainings}{invalid}, {_peak(total.peak)}"
+    machines = {run.trajectory: run.machine_id for run in document.runs}
+    others = [each for each in machines.values() if each != document.machine.machine_id]
+    elsewhere = ""
+    if others:
+        cost = cost if total.trainings else "none here"
+        elsewhere = (
+            f"; {formatting.counted(len(others), 'training')} on "
+            f"{formatting.counted(len(set(others)), 'other machine')}"
+        )
     ratio = pooled_ratio(document.standings)
     vs_reference = (
         "" if ratio is None else f", {ratio:.2f} times the reference machine's train time"
     )
-    return f"{_outcome(document.table_1)}; cost: {cost}{vs_reference}."
+    return f"{_outcome(document.table_1)}; cost: {cost}{vs_reference}{elsewhere}."
 
 
 def _peak(peak: Peak) -> str:
@@ -114,6 +130,42 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
             "Accuracies keep every finished run: what the machine did does not change them."
         )
     return notes
+
+
+EACH_MACHINE = "Each machine"
+"""Title of the table of machines that share rows."""
+
+
+def machine_notes(rows: Sequence[Row], document: Document) -> list[str]:
+    """From how many machines the accuracies are, and notes on the costs of the other machines.
+
+    Rows of as many machines share a line.
+    """
+    costs = document.machine_costs
+    return [
+        *_pooled(rows, Counter(line.steps for line in costs if line.pooled_n)),
+        *(
+            f"{formatting.counted(line.steps, 'step')} on {formatting.machine(line.machine_id)}: "
+            f"{line.note}"
+            for line in costs
+            if line.note and line.machine_id != document.machine.machine_id
+        ),
+    ]
+
+
+def _pooled(rows: Sequence[Row], machines: Mapping[int, int]) -> list[str]:
+    """Number of machines by steps, in words."""
+    steps_by_number: dict[int, list[str]] = {}
+    for row in rows:
+        of_number = steps_by_number.setdefault(machines.get(row.steps, 1), [])
+        of_number.append(formatting.count(row.steps))
+    if len(steps_by_number) == 1 and min(steps_by_number) > 1:
+        return [f"Accuracies pooled over {min(steps_by_number)} machines."]
+    return [
+        f"{formatting.steps(_joined(steps_of_number))}: accuracies pooled over {number} machines."
+        for number, steps_of_number in steps_by_number.items()
+        if number > 1
+    ]
 
 
 def table_title(rows: Sequence[Row]) -> str:

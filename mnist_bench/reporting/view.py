@@ -10,7 +10,7 @@ from mnist_bench.analysis.costs import PhaseCost, phases_of
 from mnist_bench.reporting import columns, text
 from mnist_bench.reporting.columns import Column, Line
 from mnist_bench.reporting.model import Report, ReportSection
-from mnist_bench.results.document import Scaling
+from mnist_bench.results.document import MachineCosts, Scaling
 
 MOST_RUNS = 200
 """Limit of the table of runs; the CSV has all of them."""
@@ -50,6 +50,7 @@ class SectionView:
     scaling: str
     scaling_notes: Sequence[str]
     row_notes: Sequence[str]
+    machine_costs: str
     disturbances: Sequence[str]
     unfinished: Sequence[str]
     time_to_accuracy: str
@@ -65,9 +66,13 @@ class SectionView:
 def section_view(section: ReportSection, table: TableMaker) -> SectionView:
     """Render the tables and texts of one section."""
     runs = section.document.runs
-    phases = phases_of(runs)
+    own_runs = section.document.own_runs
+    phases = phases_of(own_runs)
     has_several_thread_counts = text.has_several_thread_counts(runs)
-    run_columns = columns.RUNS_BY_THREADS if has_several_thread_counts else columns.RUNS
+    run_columns = columns.columns_of_runs(
+        threads=has_several_thread_counts, machines=len({run.machine_id for run in runs}) > 1
+    )
+    machine_costs: tuple[MachineCosts, ...] = section.document.machine_costs
     scaling: tuple[Scaling, ...] = section.document.scaling
     times_to_accuracy, vs_reference = section.document.reaches, section.document.standings
     phase_costs: tuple[PhaseCost, ...] = phases.costs if phases else ()
@@ -82,8 +87,13 @@ def section_view(section: ReportSection, table: TableMaker) -> SectionView:
         runs_left_out=max(0, len(runs) - MOST_RUNS),
         scaling=table(columns.SCALING, scaling) if scaling else "",
         scaling_notes=text.scaling_notes(scaling),
-        row_notes=(*text.row_notes(section.rows), *text.contradictions(section.rows)),
-        disturbances=text.disturbances(runs),
+        row_notes=(
+            *text.machine_notes(section.rows, section.document),
+            *text.row_notes(section.rows),
+            *text.contradictions(section.rows),
+        ),
+        machine_costs=table(columns.MACHINE_COSTS, machine_costs) if machine_costs else "",
+        disturbances=text.disturbances(own_runs),
         unfinished=text.unfinished(runs),
         time_to_accuracy=table(columns.TIME_TO_ACCURACY, times_to_accuracy)
         if times_to_accuracy
@@ -91,7 +101,11 @@ def section_view(section: ReportSection, table: TableMaker) -> SectionView:
         digits=table(columns.DIGITS, section.confusion.digits) if section.confusion else "",
         vs_reference=table(columns.VS_REFERENCE, vs_reference) if vs_reference else "",
         vs_reference_note=text.vs_reference_note(vs_reference),
-        phases_head=text.phases_head(phases, threads=has_several_thread_counts) if phases else "",
+        phases_head=(
+            text.phases_head(phases, threads=text.has_several_thread_counts(own_runs))
+            if phases
+            else ""
+        ),
         phase_costs=table(columns.PHASES, phase_costs) if phase_costs else "",
         surroundings=text.surroundings(section.system_state) if section.system_state else (),
         settings=text.settings(runs),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,26 +25,32 @@ class Criterion:
 
     Attributes:
         name: One or two words, for tables.
-        question: What is asked.
         rule: When the criterion holds, in words.
-        threshold: The value in the rule; 0 if it has none.
+        test: Where the figure lies if it holds, unless the rule is no comparison with a threshold.
+        must_be_shown: Whether it does not hold if its interval includes the threshold.
+        compares: Names of the scenarios or optimizers that are compared.
+        is_timed: Whether the figure is of times, which other benchmarks disturb.
     """
 
     name: str
     question: str
     rule: str
+    unit: Unit = "ratio"
+    test: Literal["above", "below", "at least", "at most", "by rule"] = "by rule"
     threshold: float = 0.0
+    must_be_shown: bool = False
+    compares: Sequence[str] = ()
+    is_timed: bool = False
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement of the paper.
+    """One statement of the paper, which holds if all of its criteria do.
 
     Attributes:
         number: The suite's number of the claim.
         words: The claim, paraphrased.
         place: Section, table or figure of the paper.
-        criteria: The claim holds if all of them do.
     """
 
     number: int

@@ -20,6 +20,9 @@ SpreadSource = Literal["own", "reference"]
 class Row(Record):
     """One step count compared with Table I; unknown values are None.
 
+    Accuracies may be of runs of several machines, see `Document.machine_costs`. Times, memory and
+    numbers of verdicts are of the document's machine alone.
+
     Attributes:
         steps: Updates per training.
         paper_step: Step of the paper's maximum, by the paper's label.
@@ -55,8 +58,9 @@ class Row(Record):
         other_images_low: Lower bound of Wilson's 95% interval of `final_test_accuracy_mean` for
             another test set of the same size and distribution; None if the size is unknown.
         other_images_high: Upper bound of that interval.
-        scenario: Scenario of the first run; `threads`, `precision` and `device` are common to all
-            runs. None if there is no run, and in older documents.
+        scenario: Scenario of the first run; `precision` is common to all runs, `threads` and
+            `device` to those of the document's machine. None if there is no such run, and in older
+            documents.
     """
 
     steps: int
@@ -259,6 +263,48 @@ class MachineLine(Record):
         return *training, self.eval_first, self.eval_every, self.precision, self.device
 
 
+class MachineCosts(Record):
+    """Time and memory of one machine at one step count; unknown values are None.
+
+    Attributes:
+        machine: Hardware of the machine; None if it was not recorded.
+        machine_id: Random id of the machine.
+        threads: Operations that run at the same time, each on one thread.
+        n: Finished runs on this machine, one per seed.
+        pooled_n: Of these the runs that are in the accuracies and the `n` of the row. A seed that
+            several machines ran counts on the one that ran it first.
+        clean: Number of clean runs; `suspect` and `invalid` are counted in the same way.
+        timed_n: Runs in the means of time, speed and memory: all but the invalid ones.
+        train_seconds_mean: Mean seconds inside training.
+        train_seconds_sd: Their standard deviation; None at n = 1.
+        images_per_second_mean: Mean training images per second, training only.
+        images_per_second_sd: Their standard deviation; None at n = 1.
+        peak_rss_bytes_max: The largest peak RSS of the same runs; None if they were measured by
+            different methods.
+        note: What was left out, and why.
+        run_ids: MLflow run ids.
+    """
+
+    scenario: str
+    steps: int
+    machine: str | None
+    machine_id: str | None
+    threads: int
+    n: int
+    pooled_n: int
+    clean: int
+    suspect: int
+    invalid: int
+    timed_n: int
+    train_seconds_mean: float | None
+    train_seconds_sd: float | None
+    images_per_second_mean: float | None
+    images_per_second_sd: float | None
+    peak_rss_bytes_max: int | None
+    note: str | None
+    run_ids: tuple[str, ...]
+
+
 class BestTrial(Record):
     """A trial on the Pareto front of its study, or its best trial.
 
@@ -306,7 +352,7 @@ class Document(Record):
 
     Attributes:
         schema_version: Version of this format; called `schema` in the file.
-        machine: The machine of the runs.
+        machine: The machine of the times and the memory.
         runs: Every run, in the order given.
         table_1: Rows with the step counts of Table I.
         scaling: Trainings at several thread counts, one line per count.
@@ -315,6 +361,8 @@ class Document(Record):
         machines: Machines that ran the same tasks, fastest first; only in reports.
         claims: The paper's claims and their verdicts; only in reports on claims.
         studies: Recorded studies, newest first; only in reports.
+        machine_costs: Each machine's time and memory for the rows whose runs are not all of
+            `machine`; absent if all are.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -329,3 +377,9 @@ class Document(Record):
     machines: tuple[MachineLine, ...] = ()
     claims: tuple[ClaimLine, ...] = ()
     studies: tuple[StudyLine, ...] = ()
+    machine_costs: tuple[MachineCosts, ...] = Field(default=(), exclude_if=lambda costs: not costs)
+
+    @property
+    def own_runs(self) -> tuple[RunSummary, ...]:
+        """The runs of `machine`."""
+        return tuple(run for run in self.runs if run.machine_id == self.machine.machine_id)

@@ -12,7 +12,6 @@ from pydantic import Field
 
 from mnist_bench.core.records import Record
 from mnist_bench.results.claims import MeasuredClaim
-from mnist_bench.results.dataset_size import DatasetSize
 from mnist_bench.scenarios.execution import Execution
 
 FILE = "finding.json"
@@ -75,7 +74,6 @@ class LayerComparison(Record):
 
     Attributes:
         costs: Of each layer kind at each side, by rising side.
-        batch_images: Batch size.
         applications: Consecutive applications of a layer to its own output in one repeat.
         largest_value: The largest absolute value in the compared maps, the scale of the
             differences.
@@ -99,7 +97,6 @@ class LossPoint(Record):
             evaluation counts.
         seconds: Training seconds so far, without evaluation.
         loss: Mean cross-entropy over `OptimizerComparison.loss_images` images, in nats.
-        validation_accuracy: Share of the validation images classified correctly.
     """
 
     samples_seen: int
@@ -127,19 +124,13 @@ class LossCurve(Record):
     samples_seen: int
     seconds: float
 
-    def first_at(self, loss: float) -> LossPoint | None:
-        """The first point with at most this loss; None if there is none."""
-        return next((point for point in self.points if point.loss <= loss), None)
+    def first_at(self, loss: float) -> LossPoint:
+        """The first point with at most this loss, which the curve must come to."""
+        return next(point for point in self.points if point.loss <= loss)
 
 
 class RateTrial(Record):
-    """Summary of a curve at one learning rate.
-
-    Attributes:
-        samples_seen: As in `LossCurve`.
-        seconds: As in `LossCurve`.
-        loss: Final loss; None if it was not finite.
-    """
+    """Summary of a `LossCurve` at one learning rate; a final loss that was not finite is None."""
 
     learning_rate: float
     samples_seen: int
@@ -148,11 +139,7 @@ class RateTrial(Record):
 
 
 class RateSearch(Record):
-    """Learning rate search of a method: the curve with the smallest loss is chosen.
-
-    Attributes:
-        tried: All rates, the chosen one included.
-    """
+    """All learning rates tried for a method; the curve with the smallest loss is chosen."""
 
     method: Method
     tried: tuple[RateTrial, ...]
@@ -166,16 +153,13 @@ class RateSearch(Record):
 class OptimizerComparison(Record):
     """Claim 8: the same network trained by several methods for the same time.
 
-    Each method uses the best learning rate that was found for it.
-
     Attributes:
-        curves: One per method.
+        curves: One per method, at the best learning rate that was found for it.
         searches: One per method that needs a learning rate.
         seconds_a_curve: Time limit of each curve, those of a search included.
         parameters: Weights and biases of the network.
         filters: Of its two convolutions.
-        training_images: Number of training images.
-        loss_images: Every loss is measured on this many, the first ones.
+        loss_images: Every loss is measured on this many training images, the first ones.
         validation_images: Number of images for the accuracy.
     """
 
@@ -197,7 +181,6 @@ class ConvolutionCases(Record):
     """Equation 5 compared with TensorFlow on random integer inputs and kernels.
 
     Attributes:
-        dimensions: Dimensions of inputs and kernels.
         cases: Number of cases.
         symmetric_kernels: Cases whose kernel is unchanged by flipping.
         equal_before_flipping: Cases in which TensorFlow's operator equals equation 5 at every
@@ -217,16 +200,39 @@ class ConvolutionCases(Record):
 
 
 class ConvolutionCheck(Record):
-    """Claim 10: equation 5 as a direct sum of integers compared with TensorFlow's operators.
-
-    Attributes:
-        arithmetic: Type of TensorFlow's operators; integers, so that equality is exact.
-        checks: In one and in two dimensions.
-    """
+    """Claim 10: equation 5 in integers, where equality is exact, and TensorFlow's operators."""
 
     kind: Literal["convolution"] = "convolution"
     arithmetic: Literal["int32"] = "int32"
     checks: tuple[ConvolutionCases, ...] = Field(min_length=1)
+
+
+# Claim 11
+
+Subset = Literal["training", "training without validation", "test"]
+"""All training images; training images without the validation split; test images."""
+Representation = Literal[
+    "gzip as published", "gzip as found", "IDX file", "uint8", "float32", "float64"
+]
+"""Compressed file, uncompressed file, or an array of that type."""
+SIZE_UNITS = {"GB": 1e9, "GiB": 2.0**30, "Gbit": 1e9 / 8}
+"""Bytes per unit; each may be meant by “gigabytes”."""
+
+
+class ImageBytes(Record):
+    """Size of a set of images in one representation; None if there is no such file here."""
+
+    part: Subset
+    images: int
+    representation: Representation
+    size_bytes: int | None
+
+
+class DatasetSize(Record):
+    """Claim 11: sizes of the images in each representation."""
+
+    kind: Literal["sizes"] = "sizes"
+    sizes: tuple[ImageBytes, ...] = Field(min_length=1)
 
 
 # All claims
@@ -249,7 +255,6 @@ class ExperimentResult(Record):
 
     Attributes:
         schema_version: Version of this format; called `schema` in the file.
-        claim: Number of the claim.
         machine_id: Random id of the machine; None if it could not be stored.
         created: Date and time in UTC, ISO 8601.
         dataset: None if no images are used.
@@ -259,9 +264,7 @@ class ExperimentResult(Record):
         seconds: Requested time budget.
         took_seconds: Wall-clock seconds of the process, start and imports included.
         exclusive: Whether other benchmarks of this user were locked out.
-        tensorflow: Version.
-        mnist_bench: Version.
-        body: The measurements.
+        tensorflow: Version, as `mnist_bench`.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

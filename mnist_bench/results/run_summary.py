@@ -149,6 +149,11 @@ def summarise(results: Iterable[RunResult]) -> tuple[RunSummary, ...]:
     return tuple(map(summarise_run, results))
 
 
+def machine_names(runs: Iterable[RecordedRun]) -> dict[str | None, str]:
+    """Hardware by machine id, where a run recorded it."""
+    return {each.run.machine_id: each.machine for each in runs if each.machine}
+
+
 def share_a_training(runs: Sequence[RunSummary]) -> bool:
     """Whether any of the runs are from the same training (shorter ones are prefixes)."""
     return len({run.trajectory for run in runs}) < len(runs)

@@ -273,13 +273,14 @@ def _follow(context: _Context, worker: WorkerProcess, recorder: Recorder) -> str
     for message in worker.messages():
         with signals.defer_signals():
             recorder.add_message(message)
-        _notify(context.watcher, message)
+        notify(context.watcher, message)
         if reason := context.prune():
             raise _Pruned(reason)
     return worker.end()
 
 
-def _notify(watcher: Watcher, message: protocol.Message) -> None:
+def notify(watcher: Watcher, message: protocol.Message) -> None:
+    """Tell a watcher of a worker's message."""
     if isinstance(message, protocol.SampleMessage):
         watcher.sampled(message)
     elif isinstance(message, protocol.EvaluationMessage):

@@ -44,6 +44,7 @@ def remaining_of(
     machine: Machine,
     store: MlflowStore,
     *,
+    waiting: Sequence[RunResult] = (),
     repeat_invalid: bool = False,
     any_machine: bool = False,
 ) -> Remaining:
@@ -53,6 +54,7 @@ def remaining_of(
         plan: The complete plan.
         machine: This machine; runs of other machines don't count.
         store: Where runs are recorded.
+        waiting: Finished runs that are not uploaded to it yet.
         repeat_invalid: Whether invalid runs count as missing.
         any_machine: Whether runs of other machines count too.
     """
@@ -67,7 +69,8 @@ def remaining_of(
 
     recorded = {
         key(run): run
-        for run in _oldest_first(plan, store)
+        # Oldest first, so that the newest of several replaces the others.
+        for run in (*store.load_finished(plan.name, plan.source.digest)[::-1], *waiting)
         if not (repeat_invalid and run.verdict == "invalid")
     }
     earlier: list[RunResult] = []
@@ -80,8 +83,3 @@ def remaining_of(
         if missing:
             jobs.append(dataclasses.replace(job, step_counts=tuple(missing)))
     return Remaining(dataclasses.replace(plan, jobs=tuple(jobs)), tuple(earlier))
-
-
-def _oldest_first(plan: TrainingPlan, store: MlflowStore) -> Sequence[RunResult]:
-    """Finished runs, oldest first, so that the newest of several replaces the others."""
-    return store.load_finished(plan.name, plan.source.digest)[::-1]

@@ -46,8 +46,9 @@ from mnist_bench.tracking.uri import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Metric, Run, RunTag
 
+_RECORD = "result.json"
 _MLFLOW_STATUS: dict[Status | None, str] = {
     None: "RUNNING",
     "finished": "FINISHED",
@@ -56,8 +57,8 @@ _MLFLOW_STATUS: dict[Status | None, str] = {
     "pruned": "KILLED",
 }
 _CREATION_SECONDS = 120
-_METRICS_PER_BATCH = 1_000
-"""MLflow's limit."""
+_METRICS_PER_BATCH = 900
+"""MLflow's limit is 1,000 together with at most 100 tags."""
 _PAGE_SIZE = 1_000
 _MAX_RUNS = 50_000
 """MLflow's limit for one search."""
@@ -124,24 +125,38 @@ class MlflowStore:
         return reader if reader.experiment_id else None
 
     def load_finished(self, scenario: str, dataset_digest: str) -> list[RunResult]:
-        """Finished runs of a scenario on the images with this digest, newest first."""
+        """Finished runs of a scenario on the images with this digest, newest first.
+
+        Runs without a record, and those of another version, are left out.
+
+        Raises:
+            BenchError: MLflow failed, or a record is there and can't be read now.
+        """
         filter_string = (
             f"attributes.status = 'FINISHED' and tags.`{schema.DIGEST_TAG}` = '{dataset_digest}'"
         )
         with self.wrap_errors(action="looking for earlier runs"):
-            results = [
-                self.load(run.info.run_id)
+            run_ids = [
+                str(run.info.run_id)
                 for run in self.search(filter_string)
                 if run.data.params.get("scenario") == scenario  # a name may contain any quotes
             ]
-        return [result for result in results if result]
+            results = []
+            for run_id in run_ids:
+                content = self.artifact(run_id, _RECORD)
+                # A run that only seems to be missing would be trained and recorded again.
+                if content is None and self.has_artifact(run_id, _RECORD):
+                    raise BenchError(
+                        f"can't read {_RECORD} of run {run_id}",
+                        "check that the artifacts can be reached",
+                        exit_status=EXIT_FAILURE,
+                    )
+                results += [run for run in [_run_result(content)] if run]
+        return results
 
     def load(self, run_id: str) -> RunResult | None:
         """The record of a run; None if it is missing or of another version."""
-        with suppress(ValidationError):
-            content = self.artifact(run_id, "result.json")
-            return RunResult.model_validate_json(content) if content else None
-        return None
+        return _run_result(self.artifact(run_id, _RECORD))
 
     def load_trial(self, parent_run_id: str, number: int) -> RunResult | None:
         """The record of a study's trial; None if there is none."""
@@ -285,15 +300,17 @@ class MlflowStore:
 
     def log(self, run_id: str, points: Sequence[schema.Point]) -> None:
         """Log metrics by step and time; MLflow ignores those that it has already."""
-        metrics = [
-            metric
-            for point in points
-            for metric in _metrics(schema.metrics_at(point), point.step, point.at_ms)
-        ]
-        self._log_metrics(run_id, metrics)
+        with self.wrap_errors(action="logging metrics"):
+            self._log_metrics(run_id, _metrics_of(points))
 
     def finish(
-        self, run: RunResult, description: str, files: Callable[[], Sequence[Path]], *, at_ms: int
+        self,
+        run: RunResult,
+        description: str,
+        files: Callable[[], Sequence[Path]],
+        *,
+        at_ms: int,
+        points: Sequence[schema.Point] = (),
     ) -> None:
         """Log the metrics of the whole run, save its artifacts, and end it with its status.
 
@@ -304,6 +321,7 @@ class MlflowStore:
             description: Run description in Markdown; replaces that from the start.
             files: Writes the artifacts and returns their paths.
             at_ms: End, Unix time in milliseconds.
+            points: Measurements by step that were not logged before.
         """
         from mlflow.entities import RunTag
 
@@ -313,7 +331,8 @@ class MlflowStore:
             tags = [
                 RunTag(key, value) for key, value in schema.closing_tags(run, description).items()
             ]
-            self.client.log_batch(run_id, _metrics(schema.metrics_once(run), 0, at_ms), tags=tags)
+            metrics = _metrics_of(points) + _metrics(schema.metrics_once(run), 0, at_ms)
+            self._log_metrics(run_id, metrics, tags)
             try:
                 for path in files():
                     self.client.log_artifact(run_id, str(path))
@@ -448,10 +467,13 @@ class MlflowStore:
         same_origin = [each for each in found if (IMPORTED_TAG in each.data.tags) == is_imported]
         return next(iter([*complete, *same_origin]), None)
 
-    def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
-        with self.wrap_errors(action="logging metrics"):
-            for start in range(0, len(metrics), _METRICS_PER_BATCH):
-                self.client.log_batch(run_id, metrics[start : start + _METRICS_PER_BATCH])
+    def _log_metrics(
+        self, run_id: str, metrics: Sequence[Metric], tags: Sequence[RunTag] = ()
+    ) -> None:
+        """Log metrics in as few calls as possible, the tags in the first."""
+        for start in range(0, max(len(metrics), 1), _METRICS_PER_BATCH):
+            batch = metrics[start : start + _METRICS_PER_BATCH]
+            self.client.log_batch(run_id, batch, tags=() if start else tags)
 
 
 def import_mlflow() -> Any:
@@ -621,6 +643,13 @@ def _explain_filter(filter_string: str) -> Iterator[None]:
         ) from error
 
 
+def _run_result(content: bytes | None) -> RunResult | None:
+    """A run's record; None if there is none, or one of another version."""
+    with suppress(ValidationError):
+        return RunResult.model_validate_json(content) if content else None
+    return None
+
+
 def _fields(run: Run) -> RunFields:
     return RunFields(
         run_id=run.info.run_id,
@@ -640,6 +669,14 @@ def _is_settled(run: Run) -> bool:
     """Whether a run is complete, or the user deleted it."""
     is_complete: bool = run.data.tags.get(COMPLETE_TAG) == "true"
     return is_complete or run.info.lifecycle_stage == "deleted"
+
+
+def _metrics_of(points: Sequence[schema.Point]) -> list[Metric]:
+    return [
+        metric
+        for point in points
+        for metric in _metrics(schema.metrics_at(point), point.step, point.at_ms)
+    ]
 
 
 def _metrics(values: dict[str, float | None], step: int, at_ms: int) -> list[Metric]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -210,18 +211,20 @@ class TrainingRuns:
         run_id = run.result.run_id
         if run.is_complete or run_id is None:
             return
-        if new := run.points[run.uploaded_points :]:
-            store.log(run_id, new)
-            run.uploaded_points += len(new)
+        new = run.points[run.uploaded_points :]
         if run.result.status is not None:
             store.finish(
                 run.result,
                 self._description(run),
                 lambda: self._write_files(run.result),
                 at_ms=run.ended_at_ms,
+                points=new,
             )
             run.is_complete = True
             self.uploaded.append(run.result)
+        elif new:
+            store.log(run_id, new)
+        run.uploaded_points += len(new)
 
     def _create(self, run: _Run, store: MlflowStore) -> None:
         """Create a run in the store, or find it there."""
@@ -326,18 +329,17 @@ class Recorder:
         self._runs.upload(store)
         self._warn_of_store()
 
-    def add_message(self, message: protocol.Message, at_ms: int | None = None) -> None:
-        """Record a worker's message; only afterwards may it be shown to the user.
+    def add_message(self, message: protocol.Message) -> None:
+        """Record a worker's message that came now; only afterwards may it be shown to the user."""
+        self.add(MessageEntry(at_ms=now_ms(), message=message))
 
-        Args:
-            message: The message.
-            at_ms: When it came, Unix time in milliseconds; now by default.
-        """
-        at_ms = now_ms() if at_ms is None else at_ms
-        self._write(MessageEntry(at_ms=at_ms, message=message))
-        self._runs.add_message(message, at_ms)
+    def add(self, *entries: MessageEntry) -> None:
+        """Record a worker's messages."""
+        self._write(*entries)
+        for entry in entries:
+            self._runs.add_message(entry.message, entry.at_ms)
         if self._store:
-            is_done = isinstance(message, protocol.StepCountDone)
+            is_done = any(isinstance(each.message, protocol.StepCountDone) for each in entries)
             self._runs.upload_if_due(self._store, immediately=is_done)
             self._warn_of_store()
 
@@ -357,9 +359,9 @@ class Recorder:
             spool.remove(spool.path_of(self._header.runs[0].trajectory))
             shutil.rmtree(self.folder, ignore_errors=True)  # if it is a temporary one
 
-    def _write(self, entry: spool.Entry) -> None:
+    def _write(self, *entries: spool.Entry) -> None:
         if self._spool:
-            self._spool.add(entry)
+            self._spool.add(*entries)
             self._warn_of_disk()
 
     def _warn_of_disk(self) -> None:
@@ -384,6 +386,7 @@ class Recorders:
 
     def __init__(self) -> None:
         self._recorders: list[Recorder] = []
+        self._pending: deque[Recorder] = deque()
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
@@ -398,13 +401,15 @@ class Recorders:
     def add(self, recorder: Recorder) -> None:
         """Append a recorder."""
         self._recorders.append(recorder)
+        self._pending.append(recorder)
 
     def upload_pending(self) -> None:
         """Upload what is left, oldest first, up to the first failure."""
-        for recorder in self._recorders:
-            recorder.upload_pending()
-            if not recorder.is_uploaded:
+        while self._pending:
+            self._pending[0].upload_pending()
+            if not self._pending[0].is_uploaded:
                 return
+            self._pending.popleft()
 
 
 def now_ms() -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mnist_bench.core import locks
 from mnist_bench.core.errors import BenchError
+from mnist_bench.results.run import RunResult
 from mnist_bench.tracking import recorder, spool
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.recorder import TrainingRuns
@@ -111,6 +112,17 @@ def recover(store: MlflowStore, address: Address, log: Callable[[str], None]) ->
         log(_postponed(error))
     if str(recovered):
         log(f"Recovered from earlier commands: {recovered}")
+
+
+def finished_in_spools(address: Address) -> list[RunResult]:
+    """Finished runs in this folder that the store does not have yet, or not completely."""
+    return [
+        run
+        for contents in _spools()
+        if contents.header.address == address
+        for run in TrainingRuns.replay(contents).results
+        if run.status == "finished"
+    ]
 
 
 def experiments_with_spools(tracking_uri: str) -> set[str]:

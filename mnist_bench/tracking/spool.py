@@ -118,7 +118,7 @@ class SpoolContents:
 
 
 class Spool:
-    """Writer of a spool file; each line is passed to the operating system before `add` returns.
+    """Writer of a spool file; lines are passed to the operating system before `add` returns.
 
     Evaluations and ends of step counts are on disk by then, so that not even a power failure loses
     what was shown.
@@ -139,12 +139,13 @@ class Spool:
         self.error: OSError | None = None
         self.add(header)
 
-    def add(self, entry: Header | Entry) -> None:
-        """Append a line; afterwards `error` says whether it was written."""
-        self._unwritten += entry.model_dump_json().encode() + b"\n"
-        self._must_sync |= isinstance(entry, MessageEntry) and isinstance(
-            entry.message, EvaluationMessage | StepCountDone
-        )
+    def add(self, *entries: Header | Entry) -> None:
+        """Append a line each; afterwards `error` says whether they were written."""
+        for entry in entries:
+            self._unwritten += entry.model_dump_json().encode() + b"\n"
+            self._must_sync |= isinstance(entry, MessageEntry) and isinstance(
+                entry.message, EvaluationMessage | StepCountDone
+            )
         try:
             self._write()
         except OSError as error:

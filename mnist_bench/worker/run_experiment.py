@@ -1,24 +1,12 @@
-"""Experiment for one claim of the paper: `python -m mnist_bench.worker.run_experiment`.
-
-Reads an `ExperimentRequest` from standard input and writes the result as one JSON line to standard
-output.
-"""
+"""Experiment for one claim of the paper, in the worker."""
 
 from __future__ import annotations
-
-import sys
 
 from mnist_bench.data.dataset import Source
 from mnist_bench.results.experiments import Body
 from mnist_bench.results.protocol import ExperimentRequest
 from mnist_bench.worker import tensorflow_setup
 from mnist_bench.worker.experiments import dataset_size
-
-
-def main() -> None:
-    """Run one request."""
-    request = ExperimentRequest.model_validate_json(sys.stdin.buffer.readline())
-    print(measure(request).model_dump_json())  # noqa: T201
 
 
 def measure(request: ExperimentRequest) -> Body:
@@ -50,7 +38,3 @@ def _images(request: ExperimentRequest) -> Source:
     if request.source is None:
         raise ValueError(f"claim {request.claim} needs images")
     return request.source
-
-
-if __name__ == "__main__":
-    main()

@@ -89,11 +89,81 @@ def test_different_machines_are_noted() -> None:
     assert compared(base, other).notes == ("machines differ",)
 
 
-def test_seed_run_on_two_machines_is_noted() -> None:
-    base = side(timed(0, 10), timed(0, 20, machine_id="f" * 16), timed(1, 11))
-    notes = compared(base, side(timed(0, 10), timed(1, 11))).notes
-    assert "runs of 2 machines on one side: times mislead" in notes
-    assert "machines differ" in notes
+A, B, C = "a" * 16, "b" * 16, "c" * 16
+
+
+def test_accuracies_are_pooled_and_times_compared_on_each_machine() -> None:
+    # Base: seeds 0 and 1 on A (10 s, 40 s), 2 on B (100 s); final accuracies 0.97, 0.98, 0.99: mean
+    # 0.98. The other: seed 0 on A (5 s), 1 and 2 on B (40 s, 90 s); 0.98, 0.99, 1.0: mean 0.99.
+    # Both have s = 0.01, so Welch's error is 0.01·sqrt(2/3) with 4 degrees of freedom:
+    # t(0.975; 4) = 2.776445. On A 5 / sqrt(10·40) = 0.25, on B sqrt(40·90) / 100 = 0.6.
+    on_b = {"machine_id": B, "threads": 8, "peak_rss_bytes": 600}
+    base = Side(
+        "base",
+        summarise([
+            timed(0, 10, 0.97, machine_id=A, peak_rss_bytes=500),
+            timed(1, 40, 0.98, machine_id=A, peak_rss_bytes=400),
+            timed(2, 100, 0.99, **on_b),
+        ]),
+        {A: "Slow CPU"},
+    )  # fmt: skip
+    other = side(
+        timed(0, 5, 0.98, machine_id=A, peak_rss_bytes=1_000),
+        timed(1, 40, 0.99, **on_b | {"threads": 4}),
+        timed(2, 90, 1.0, **on_b | {"threads": 4}),
+    )
+    line = compared(base, other)
+    assert (line.base_n, line.other_n) == (3, 3)
+    accuracy = line.final_test_accuracy
+    assert accuracy is not None
+    assert accuracy.value == pytest.approx(0.01)
+    assert accuracy.high == pytest.approx(0.01 + 2.776445 * 0.01 * sqrt(2 / 3), rel=1e-5)
+    assert (line.train_seconds, line.peak_rss_bytes) == (None, None)
+    on_a, on_b_too = line.machines
+    assert (on_a.machine, on_a.machine_id, on_a.base_n, on_a.other_n) == ("Slow CPU", A, 2, 1)
+    assert (on_b_too.machine, on_b_too.machine_id) == (None, B)
+    assert (on_b_too.base_n, on_b_too.other_n) == (1, 2)
+    assert (on_b_too.base_threads, on_b_too.other_threads) == (8, 4)
+    seconds = [each.train_seconds.value for each in line.machines if each.train_seconds]
+    assert seconds == pytest.approx([0.25, 0.6])
+    assert [each.peak_rss_bytes for each in line.machines] == pytest.approx([2, 1])
+    assert line.notes == (
+        "accuracies of the base pooled over 2 machines",
+        "accuracies pooled over 2 machines",
+    )
+
+
+def test_seed_of_two_machines_counts_once() -> None:
+    base = side(timed(0, 10, 0.97), timed(0, 20, 0.99, machine_id=B), timed(1, 11, 0.97))
+    line = compared(base, side(timed(0, 5, 0.98), timed(1, 5.5, 0.98)))
+    assert (line.base_n, line.other_n) == (2, 2)
+    assert line.final_test_accuracy is not None
+    assert line.final_test_accuracy.value == pytest.approx(0.01)
+    assert [each.base_n for each in line.machines] == [2]
+    assert line.notes == (
+        "machines differ",
+        "left out of the base: 1 of a seed that another machine ran first",
+    )
+
+
+def test_times_without_a_common_machine_are_not_compared() -> None:
+    base = side(timed(0, 10, machine_id=A), timed(1, 10, machine_id=B))
+    line = compared(base, side(timed(0, 5, machine_id=C), timed(1, 5, machine_id=C)))
+    assert (line.train_seconds, line.machines) == (None, ())
+    assert "time and memory are not compared: no machine ran both" in line.notes
+
+
+def test_costs_of_one_of_the_machines_are_noted() -> None:
+    base = side(timed(0, 10, machine_id=A), timed(1, 10, machine_id=B))
+    invalid = timed(2, 10, machine_id=B, verdict="invalid")
+    line = compared(base, side(timed(0, 5, machine_id=A), timed(1, 5, machine_id=B), invalid))
+    note = "bbbbbbbb: 1 invalid of 2 runs left out of time and memory"
+    assert [each for each in line.notes if "invalid" in each] == [note]
+
+
+def test_machines_are_absent_from_the_json_of_one_machine() -> None:
+    one = compared(side(timed(0, 10)), side(timed(0, 5)))
+    assert "machines" not in one.model_dump()
 
 
 def test_equal_accuracies_have_rounding_error() -> None:

@@ -52,6 +52,14 @@ def test_invalid_training_counts_for_error_but_not_for_time() -> None:
     assert curves.speed_by_step.n == 1
 
 
+def test_invalid_trainings_alone_have_no_times() -> None:
+    points = ((1, 0.5, 1.0), (101, 0.9, 3.0))
+    curves = curves_of([training_with_scores(0, *points, verdict="invalid")])
+    assert curves is not None
+    assert curves.error_by_step.n == 1
+    assert (curves.error_by_seconds, curves.speed_by_step) == (None, None)
+
+
 def test_last_evaluation_off_the_grid_is_not_a_point() -> None:
     curves = curves_of([run(250, evaluations=evaluations(250, 0.9))])
     assert curves is not None

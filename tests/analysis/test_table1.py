@@ -267,6 +267,89 @@ def test_repeated_seed_counts_once() -> None:
     assert "2 of a seed that was run again" in (row.reason or "")
 
 
+# Several machines
+
+
+A, B, C = "a" * 32, "b" * 32, "c" * 32
+
+
+def three_machines() -> list[RunResult]:
+    """Seeds 0 and 1 on A, 1 and 2 on B, 3 on C; B has eight threads and an invalid run."""
+    kinds = [
+        (A, 0, 0.984, {}), (A, 1, 0.986, {}),
+        (B, 1, 0.9, {"threads": 8, "verdict": "invalid", "reasons": ("steal",)}),
+        (B, 2, 0.988, {"threads": 8}),
+        (C, 3, 0.99, {"threads": 1, "memory_method": "getrusage"}),
+    ]  # fmt: skip
+    paces = {A: 0.02, B: 0.01, C: 0.05}
+    return [
+        run(1_000, best, seed, machine_id=machine_id, run_id=f"{machine_id[0]}{seed}",
+            trajectory=f"{machine_id[0]}{seed}",
+            evaluations=evaluations(1_000, best, seconds=paces[machine_id]),
+            peak_rss_bytes=100 * seed, **{"verdict": "clean"} | changes)
+        for machine_id, seed, best, changes in kinds
+    ]  # fmt: skip
+
+
+def test_accuracies_of_machines_are_pooled_and_costs_are_not() -> None:
+    # 0.984, 0.986, 0.988, 0.99: mean 0.987, sd = sqrt((9 + 1 + 1 + 9)·1e-6 / 3) = 0.0025819889.
+    (row,) = table1.rows(run_summary.summarise(three_machines()), None, A)
+    assert (row.n, row.run_ids) == (4, ("a0", "a1", "b2", "c3"))
+    assert row.mean == pytest.approx(0.987, abs=1e-12)
+    assert row.sd == pytest.approx(0.0025819889, abs=1e-9)
+    assert (row.spread_source, row.degrees_of_freedom) == ("own", 3)
+    assert row.reason == "left out: 1 of a seed that another machine ran first"
+    # Times and memory are A's.
+    assert row.train_seconds_mean == pytest.approx(20)
+    assert (row.peak_rss_bytes_max, row.clean, row.timed_n, row.threads) == (100, 2, 2, 2)
+    assert row.cost_note is None
+
+
+def test_each_machine_has_its_own_costs() -> None:
+    document = table1.document(
+        machine(machine_id=B, cpu="B's CPU"), run_summary.summarise(three_machines()), REFERENCE
+    )
+    lines = document.machine_costs
+    assert [(line.machine_id, line.threads, line.n, line.pooled_n) for line in lines] == [
+        (B, 8, 2, 1), (A, 2, 2, 2), (C, 1, 1, 1),
+    ]  # fmt: skip
+    assert [(line.machine or "").partition(",")[0] for line in lines] == ["B's CPU", "", ""]
+    assert [line.train_seconds_mean for line in lines] == pytest.approx([10, 20, 50])
+    assert [line.images_per_second_mean for line in lines] == pytest.approx([5_000, 2_500, 1_000])
+    assert [line.peak_rss_bytes_max for line in lines] == [200, 100, 300]
+    assert [(line.clean, line.invalid, line.timed_n) for line in lines] == [
+        (1, 1, 1), (2, 0, 2), (1, 0, 1),
+    ]  # fmt: skip
+    assert lines[0].note == "1 invalid run left out of time, speed and memory: steal"
+    assert lines[1].run_ids == ("a0", "a1")
+    assert sum(line.pooled_n for line in lines) == document.table_1[0].n == 4
+    assert [run.run_id for run in document.own_runs] == ["b1", "b2"]
+    assert Document.model_validate_json(document.model_dump_json()) == document
+
+
+def test_machine_that_ran_nothing_has_no_times() -> None:
+    """As the leader of a cluster that only others train for."""
+    runs = run_summary.summarise(three_machines())
+    document = table1.document(machine(), runs, REFERENCE)
+    (row,) = document.table_1
+    assert (row.n, row.verdict) == (4, "indistinguishable")
+    assert row.train_seconds_mean is row.peak_rss_bytes_max is row.threads is None
+    assert row.cost_note == "no time and memory: no run of this machine"
+    assert [line.machine_id for line in document.machine_costs] == [A, B, C]
+
+
+def test_reference_is_needed_by_pooled_seeds() -> None:
+    runs = run_summary.summarise(three_machines())
+    assert not table1.needs_reference(runs, A)
+    assert table1.needs_reference([each for each in runs if each.machine_id == A], A)
+
+
+def test_scaling_is_of_the_documents_machine() -> None:
+    threads = [run(1_000, threads=number, machine_id=id_) for id_ in (A, B) for number in (1, 2)]
+    document = table1.document(machine(machine_id=A), run_summary.summarise(threads), REFERENCE)
+    assert [(line.machine_id, line.threads) for line in document.scaling] == [(A, 1), (A, 2)]
+
+
 # Verdicts of runs
 
 
@@ -497,6 +580,7 @@ def test_document_keys() -> None:
     assert [content[name] for name in only_in_reports] == [[]] * 5
     assert list(content["runs"][0]) == [*RUN_KEYS, *ADDED_RUN_KEYS]
     assert list(content["table_1"][0])[: len(ROW_KEYS)] == ROW_KEYS
+    assert "machine_costs" not in content  # of one machine
 
 
 def test_document_keeps_table_1s_rows_only() -> None:

@@ -13,7 +13,7 @@ import click
 import pytest
 
 from mnist_bench.claims import declared
-from mnist_bench.claims.parts import ClaimInput, inputs_of
+from mnist_bench.claims.declared import ClaimInput, inputs_of
 from mnist_bench.cli.main import cli
 from mnist_bench.core import formatting
 from mnist_bench.reporting.claims import found
@@ -28,15 +28,17 @@ PAPER = ROOT / "docs" / "paper.md"
 CLAIMS_HEAD = """# The paper's claims
 
 The paper's claims in our words, and the criteria that decide whether each holds on your machine.
-`mnist-bench run claims` measures what fits into `--budget` (45 minutes by default) and reuses what
-is recorded; `mnist-bench run claim-3` measures for one claim. The report then has a section on
-them. [paper.md](paper.md#results) has the results on one machine.
+`mnist-bench run claims` measures for them in a fixed order, until the next measurement would take
+longer than what is left of `--budget` (45 minutes by default), and reuses what is recorded;
+`mnist-bench run claim-3` measures for one claim. The report then has a section on them.
+[paper.md](paper.md#results) has the results on one machine.
 
 A claim holds if all of its criteria hold, does not hold if one of them fails, and is otherwise not
 decided here. Only float32 runs on the CPU count, with the thread count that most of them had; for
-claims 2 to 4, the thread count that most independent trainings had. Criteria and thresholds were
-declared in `mnist_bench/claims/claims.toml` before anything was measured. This page is generated
-from that file: `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/project` renews it.
+claims 2 to 4, the thread count that most independent trainings had. Criteria with their thresholds
+are declared in `mnist_bench/claims/claims.toml`, and were before anything was measured; so is what
+is measured, in its order. This page is generated from that file:
+`MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/project` renews it.
 """
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from factories import bundle, machine, run, table_1
+from factories import bundle, evaluations, machine, run, table_1
 from program import Bench, import_runs
 
 from mnist_bench.analysis import table1
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
-from mnist_bench.core.process_identity import current_process
 from mnist_bench.reporting import build, sections
 from mnist_bench.reporting.notes import without_study
 from mnist_bench.results.run import RunResult
@@ -111,7 +110,7 @@ def test_import_leaves_an_incomplete_run_of_the_user_alone(tmp_path: Path) -> No
     (result,) = table_1()[:1]
     incomplete = result.model_copy(update={"status": None, "run_id": None, "evaluations": ()})
     store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
-    run_id = store.start(incomplete, "Mine.", current_process("c" * 32), machine(), at_ms=5).run_id
+    run_id = store.start(incomplete, "Mine.", "1-1-0123abcd", machine(), at_ms=5).run_id
     before = recorded_in(bench)[run_id].to_dictionary()
     first = import_runs(bench, [result])
     again = bench.call_with_store("import", "theirs.zip")
@@ -122,9 +121,9 @@ def test_import_leaves_an_incomplete_run_of_the_user_alone(tmp_path: Path) -> No
     (imported,) = recorded.values()
     assert imported.data.tags["bench.imported"] == "true"
     # Continuing the user's run does not find the imported one either.
-    assert store.start(
-        incomplete, "", current_process("c" * 32), machine(), at_ms=5, may_exist=True
-    ) == (Started(run_id))
+    assert store.start(incomplete, "", "1-1-0123abcd", machine(), at_ms=5, may_exist=True) == (
+        Started(run_id)
+    )
 
 
 def test_interrupted_import_is_resumed(tmp_path: Path) -> None:
@@ -152,7 +151,7 @@ def test_export_and_import_round_trip(two_machines: Bench, tmp_path: Path) -> No
     for document in documents:
         for each in document["runs"]:
             del each["run_id"]
-        for row in document["table_1"]:
+        for row in (*document["table_1"], *document["machine_costs"]):
             del row["run_ids"]
     assert documents[0] == documents[1]
 
@@ -180,8 +179,8 @@ def test_report_is_on_the_machine_of_the_newest_run(two_machines: Bench) -> None
     assert ended.status == 0, ended.stderr
     document = ended.document
     assert document["machine"]["cpu"] == "Slow CPU"
-    assert {each["machine_id"] for each in document["runs"]} == {"a" * 32}
-    assert len(document["runs"]) == 14
+    assert [each["machine_id"] for each in document["runs"]].count("a" * 32) == 14
+    assert len(document["runs"]) == 26
     assert [row["verdict"] for row in document["table_1"]] == ["indistinguishable"] * 4
     assert [row["n"] for row in document["table_1"]] == [3] * 4
     assert [line["scenario"] for line in document["standings"]] == ["table-1"] * 4
@@ -190,7 +189,104 @@ def test_report_is_on_the_machine_of_the_newest_run(two_machines: Bench) -> None
         *((accuracy, 0) for accuracy in (0.984, 0.9888, 0.9918, 0.9928)),  # of smoke
     ]
     assert [line["relative"] for line in document["machines"]][:2] == [1.0, 0.5]
-    assert "12 runs of other machines: in the table of machines alone" in ended.stderr_line
+    assert "14 runs of mnist-bench on Slow CPU" in ended.stderr_line
+    assert "runs of other machines" not in ended.stderr_line
+
+
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Store with 1,000 steps on four machines, the newest "a".
+
+    Seed 1 ran on "b" first, with eight threads; "c" has another TensorFlow, and "d" failed. Runs of
+    a machine start a minute apart.
+    """
+    bench = Bench(tmp_path_factory.mktemp("user"))
+    failed: dict[str, Any] = {"status": "failed", "failure": "gone"}
+    fast = {"threads": 8, "peak_rss_bytes": 700 * 2**20}
+    slow = {"peak_rss_bytes": 500 * 2**20}
+    kinds: tuple[tuple[str, dict[int, dict[str, Any]], dict[str, Any]], ...] = (
+        ("b", {1: fast, 2: fast}, {"cpu": "Fast CPU"}),
+        ("c", {3: {}, 4: {}}, {"cpu": "Old CPU", "tensorflow": "2.20.0"}),
+        ("d", {5: failed}, {}),
+        ("a", {9: failed, 0: slow, 1: slow}, {"cpu": "Slow CPU"}),
+    )
+    for letter, changes_by_seed, machine_fields in kinds:
+        runs = [
+            run(1_000, 0.984 + seed / 1_000, seed, machine_id=letter * 32, verdict="clean",
+                trajectory=f"{letter} {seed}",
+                evaluations=evaluations(1_000, 0.984 + seed / 1_000,
+                                        seconds=0.01 if letter == "b" else 0.02),
+                **changes)
+            for seed, changes in changes_by_seed.items()
+        ]  # fmt: skip
+        import_runs(bench, runs, f"{letter}.zip", **machine_fields)
+    return bench
+
+
+def test_accuracies_of_machines_are_pooled(pooled: Bench) -> None:
+    # Seeds 0 on a, 1 and 2 on b, which ran 1 first: 0.984, 0.985, 0.986.
+    ended = pooled.call_with_store("report", "--json", "--out", "pooled")
+    assert ended.status == 0, ended.stderr
+    document = ended.document
+    (row,) = document["table_1"]
+    assert (row["n"], row["threads"]) == (3, 2)
+    assert (row["mean"], row["sd"]) == pytest.approx((0.985, 0.001))
+    assert row["train_seconds_mean"] == pytest.approx(20)
+    assert row["reason"] == "left out: 1 not finished, 1 of a seed that another machine ran first"
+    keys = ("machine_id", "threads", "n", "pooled_n", "train_seconds_mean")
+    assert [tuple(line[key] for key in keys) for line in document["machine_costs"]] == [
+        ("a" * 32, 2, 2, 1, pytest.approx(20)),
+        ("b" * 32, 8, 2, 2, pytest.approx(10)),
+    ]
+    # Charts, phases and times to accuracy are of the report's machine too.
+    assert [line["n"] for line in document["reaches"]] == [2] * 4
+    assert "Scenario table-1: Accuracies pooled over 2 machines." in ended.stderr_line
+    assert "3 runs of other machines: in the table of machines alone" in ended.stderr_line
+    assert (
+        "2 runs of other machines not pooled: not known to be of the TensorFlow version of all runs"
+    ) in ended.stderr_line
+    assert ended.stderr_line.startswith("3 runs of mnist-bench on Slow CPU")
+
+
+def test_report_files_have_each_machine(pooled: Bench) -> None:
+    assert pooled.call_with_store("report", "--out", "each").status == 0
+    text = (pooled.folder / "each" / "report.md").read_text(encoding="utf-8")
+    assert "- Accuracies pooled over 2 machines.\n" in text
+    table = text.partition("### Each machine\n\n")[2].partition("\n\n")[0]
+    hardware = "2 cores, 16.0 GiB, Linux 6.1 x86\\_64"
+    own = "2 | 2 | 2 of 2 | 20.0 s ± 0.0% | 2,500 | 500 MiB"
+    other = "8 | 2 | 2 of 2 | 10.0 s ± 0.0% | 5,000 | 700 MiB"
+    assert table.splitlines()[2:] == [
+        f"| 1,000 | aaaaaaaa | Slow CPU, {hardware} | {own} |",
+        f"| 1,000 | bbbbbbbb | Fast CPU, {hardware} | {other} |",
+    ]
+    assert "2 of 2 | 0.9850 ± 0.00100" in text  # clean of this machine's, max of all
+    assert "1 min 00 s inside 3 trainings, peak memory 1,000 MiB" in text  # the failed one too
+    assert "; 2 trainings on 1 other machine." in text
+    assert "Mean over 2 trainings up to step 1,000; peaks are the largest." in text
+    assert "- **Several machines** share a row's accuracies where scenario" in text
+    page = (pooled.folder / "each" / "report.html").read_text(encoding="utf-8")
+    assert "<li>Accuracies pooled over 2 machines.</li>" in page
+    assert "<h3>Each machine</h3>" in page
+    with (pooled.folder / "each" / "report.runs.csv").open(encoding="utf-8", newline="") as file:
+        runs = [(line["seed"], line["machine_id"][0]) for line in csv.DictReader(file)]
+    assert sorted(runs) == [
+        ("0", "a"), ("1", "a"), ("1", "b"), ("2", "b"), ("9", "a"),
+    ]  # fmt: skip
+
+
+def test_report_on_one_machine_is_not_pooled(pooled: Bench) -> None:
+    ended = pooled.call_with_store("report", "--json", "--machine", "aaaa", "--out", "one")
+    document = ended.document
+    assert document["table_1"][0]["n"] == 2
+    assert document["table_1"][0]["mean"] == pytest.approx(0.9845)
+    assert {each["machine_id"] for each in document["runs"]} == {"a" * 32}
+    assert "machine_costs" not in document
+    assert "5 runs of other machines: in the table of machines alone" in ended.stderr_line
+    text = (pooled.folder / "one" / "report.md").read_text(encoding="utf-8")
+    assert "pooled" not in text
+    assert "Each machine" not in text
+    assert "| Seed | Steps | Status |" in text
 
 
 def test_report_files(two_machines: Bench) -> None:
@@ -509,6 +605,35 @@ def test_compare_two_machines_by_name(two_machines: Bench) -> None:
     assert ended.status == 0, ended.stderr
     assert "Base: aaaa" in ended.stdout
     assert "0.50" in ended.stdout
+
+
+def test_compare_scenarios_of_several_machines(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for machine_id, seed, paces in (("a" * 32, 0, (0.02, 0.04)), ("b" * 32, 1, (0.01, 0.03))):
+        runs = [
+            run(1_000, seed=seed, scenario=scenario, machine_id=machine_id,
+                trajectory=f"{scenario} {seed}",
+                evaluations=evaluations(1_000, 0.985, final=0.98 + seed / 1_000, seconds=pace))
+            for scenario, pace in zip(("table-1", "mine"), paces, strict=True)
+        ]  # fmt: skip
+        import_runs(bench, runs, f"{seed}.zip", cpu=f"CPU {seed}")
+    other = run(1_000, seed=2, scenario="mine", machine_id="c" * 32, trajectory="c")
+    import_runs(bench, [other], "c.zip", tensorflow="2.20.0")
+    # The newest run of each task is b's, so that the version is its.
+    ended = bench.call_with_store("compare", "table-1", "mine", "--json")
+    assert ended.status == 0, ended.stderr
+    (line,) = ended.document["contrasts"]
+    assert (line["base_n"], line["other_n"], line["train_seconds"]) == (2, 2, None)
+    assert [each["machine_id"][0] for each in line["machines"]] == ["a", "b"]
+    ratios = [each["train_seconds"]["value"] for each in line["machines"]]
+    assert ratios == pytest.approx([2, 3])
+    assert ended.document["notes"] == [
+        "mine: 1 run of other machines left out: not known to be of the same TensorFlow version"
+    ]
+    shown = bench.call_with_store("compare", "table-1", "mine").stdout
+    rows = shown.partition("Each machine\n")[2].splitlines()
+    assert " ".join(rows[1].split()) == "mine 1,000 aaaaaaaa 1 against 1 2 2.00 1.00"
+    assert rows[3].startswith("aaaaaaaa: CPU 0, 2 cores")
 
 
 def test_compare_two_bundles_without_importing_them(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from factories import (
     REPORT_SUFFIXES,
     ROW_KEYS,
     RUN_KEYS,
+    evaluations,
     full_report,
     machine,
     printed_table,
@@ -31,6 +32,7 @@ from mnist_bench.analysis.system_state import SystemState
 from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import code, csv_cell, markdown, one_line
+from mnist_bench.reporting import csv as csv_files
 from mnist_bench.reporting.csv import rows_csv, runs_csv
 from mnist_bench.reporting.files import render, write_reports
 from mnist_bench.reporting.json import to_json
@@ -89,6 +91,56 @@ def test_without_runs() -> None:
     assert "None of Table I's step counts was run" in printed_table(section, 80)
     assert "None of Table I's step counts was run" in section_to_markdown(section)
     assert rows_csv(section.rows).count("\n") == runs_csv(section.document.runs).count("\n") == 1
+
+
+def several_machines() -> ReportSection:
+    """Two seeds here and one on another machine with more threads; only these of 1,000 steps."""
+    there = "b" * 32
+    pooled = [
+        run(1_000, 0.984, 0),
+        run(1_000, 0.985, 1, verdict="suspect", reasons=("steal",)),
+        run(1_000, 0.986, 2, machine_id=there, threads=8, trajectory="there", run_id="there",
+            evaluations=evaluations(1_000, 0.986, seconds=0.01), peak_rss_bytes=700 * 2**20,
+            verdict="suspect", reasons=("battery",)),
+    ]  # fmt: skip
+    return table_report([*pooled, run(2_500, 0.988, 0)])
+
+
+def test_terminal_shows_each_machine_where_several_share_a_row() -> None:
+    shown = printed_table(several_machines(), 160)
+    assert "1,000 steps: accuracies pooled over 2 machines." in shown
+    table = shown.partition("Each machine\n")[2].splitlines()
+    assert table[0].split()[:4] == ["Steps", "Machine", "Hardware", "Threads"]
+    assert table[1].startswith("1,000  01234567  Imaginary CPU, 2 cores, 16.0 GiB, Linux 6.1")
+    assert table[2].split() == [
+        *("1,000", "bbbbbbbb", "–", "8", "1", "0", "of", "1", "10.0", "s", "5,000", "700", "MiB")
+    ]
+    assert table[3] == ""
+    # Disturbances and costs are this machine's.
+    assert "not clean, steal: seed 1 (1,000 steps)" in shown
+    assert "battery" not in shown
+    assert "1 min 10 s inside 2 trainings" in shown
+    assert "; 1 training on 1 other machine." in shown.replace("\n", " ").replace("  ", " ")
+
+
+def test_narrow_terminal_shows_time_and_memory_of_each_machine() -> None:
+    table = printed_table(several_machines(), 60).partition("Each machine\n")[2].splitlines()
+    assert table[2].split() == ["1,000", "bbbbbbbb", "1", "10.0", "s", "5,000", "700", "MiB"]
+
+
+def test_invalid_runs_of_another_machine_are_noted() -> None:
+    invalid = run(1_000, 0.986, 3, machine_id="b" * 32, verdict="invalid", reasons=("steal",))
+    report = table_report([*seeds(1_000, 0.984, 0.985), invalid])
+    for text in (printed_table(report, 160), section_to_markdown(report)):
+        assert "1,000 steps on bbbbbbbb: no time, speed and memory, every run is invalid" in text
+        assert "Accuracies pooled over 2 machines." in text
+
+
+def test_one_machine_is_not_mentioned() -> None:
+    assert several_machines().document.machine_costs
+    for text in (printed_table(full_report(), 160), section_to_markdown(full_report())):
+        assert "Each machine" not in text
+        assert "pooled" not in text
 
 
 # Markdown
@@ -456,19 +508,24 @@ def test_report_of_many_runs_is_written_piecewise(tmp_path: Path) -> None:
     document = full_report().document
     many = document.model_copy(update={"runs": document.runs * 200})
     report = Report(title="", command="", created="", document=many, sections=())
-    files.write(
-        tmp_path, "before", render(report, ("csv", "json")).files
-    )  # imports modules before measuring
+    files.write(tmp_path, "before", render(report, ("json",)).files)  # imports before measuring
     tracemalloc.start()
     try:
-        paths = files.write(tmp_path, "many", render(report, ("csv", "json")).files)
+        (json_file,) = files.write(tmp_path, "many", render(report, ("json",)).files)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    _, runs_file, json_file = paths
-    assert runs_file.stat().st_size > 500_000
     assert json_file.stat().st_size > 2_000_000
     assert peak < 200_000
+
+
+def test_pieces_of_a_long_csv_are_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = summarise([run(seed=seed) for seed in range(7)])
+    whole = runs_csv(runs)
+    assert whole.count("\n") == 8
+    monkeypatch.setattr(csv_files, "_LINES", 3)
+    assert len(list(csv_files.runs_lines(runs))) == 3
+    assert runs_csv(runs) == whole
 
 
 def test_limit_of_unfinished_runs() -> None:

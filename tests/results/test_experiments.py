@@ -1,19 +1,28 @@
-"""Records of experiment results: round trips and validation."""
+"""Records of experiment results: field names, round trips and validation."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
+from factories import (
+    FAST_LOSSES,
+    SLOW_LOSSES,
+    convolution_results,
+    dataset_size_results,
+    layer_results,
+    loss_curve,
+    optimizer_results,
+)
 from pydantic import ValidationError
 
-from mnist_bench.results.dataset_size import DatasetSize, ImageBytes
 from mnist_bench.results.experiments import (
     CLAIM_OF_KIND,
-    Body,
     ConvolutionCases,
     ConvolutionCheck,
+    DatasetSize,
     ExperimentResult,
+    ImageBytes,
     LayerComparison,
     LayerCost,
     LossCurve,
@@ -23,80 +32,51 @@ from mnist_bench.results.experiments import (
     RateTrial,
     from_json,
 )
-from mnist_bench.scenarios.execution import Execution
 
-POINT = LossPoint(samples_seen=50, seconds=0.5, loss=2.25, validation_accuracy=0.125)
-BODIES: dict[int, Body] = {
-    7: LayerComparison(
-        costs=(
-            LayerCost(
-                kind="local", side=8, kernel_size=5, parameters=1_156, weight_bytes=6_400,
-                multiply_adds=1_156, seconds=(0.25, 1), largest_difference=0.0,
-            ),
-            LayerCost(
-                kind="dense", side=8, kernel_size=5, parameters=4_096, weight_bytes=16_384,
-                multiply_adds=4_096, seconds=None, not_timed="too large",
-            ),
-        ),
-        batch_images=50, applications=5, largest_value=3.5,
-    ),
-    8: OptimizerComparison(
-        curves=(
-            LossCurve(
-                method="L-BFGS", learning_rate=None, points=(POINT,), ended="converged",
-                samples_seen=50, seconds=0.5,
-            ),
-            LossCurve(
-                method="full batch", learning_rate=0.1, points=(POINT,), ended="diverged",
-                samples_seen=99, seconds=1.5,
-            ),
-        ),
-        searches=(
-            RateSearch(
-                method="full batch",
-                tried=(RateTrial(learning_rate=0.1, samples_seen=9, seconds=0.5, loss=None),),
-            ),
-        ),
-        seconds_a_curve=80.0, parameters=7_858, filters=(6, 12), training_images=55_000,
-        loss_images=10_000, validation_images=5_000,
-    ),
-    10: ConvolutionCheck(
-        checks=(
-            ConvolutionCases(
-                dimensions=2, cases=50, symmetric_kernels=0, equal_before_flipping=0,
-                equal_after_flipping=50, largest_difference_before_flipping=9,
-                largest_difference_after_flipping=0,
-            ),
-        ),
-    ),
-    11: DatasetSize(
-        sizes=(
-            ImageBytes(part="test", images=1, representation="gzip as found", size_bytes=None),
-        ),
-    ),
-}  # fmt: skip
+RESULTS = {
+    **layer_results(),
+    **optimizer_results(loss_curve("full batch", *SLOW_LOSSES), loss_curve("L-BFGS", *FAST_LOSSES)),
+    **convolution_results(equal=10),
+    **dataset_size_results(47_040_000, None),
+}
+RECORDED_FIELDS = {
+    ExperimentResult: "schema claim machine_id created dataset dataset_digest execution seed "
+    "seconds took_seconds tensorflow mnist_bench exclusive body",
+    LayerComparison: "kind costs batch_images applications largest_value",
+    LayerCost: "kind side kernel_size parameters weight_bytes multiply_adds seconds not_timed "
+    "largest_difference",
+    OptimizerComparison: "kind curves searches seconds_a_curve parameters filters "
+    "training_images loss_images validation_images",
+    LossCurve: "method learning_rate points ended samples_seen seconds",
+    LossPoint: "samples_seen seconds loss validation_accuracy",
+    RateSearch: "method tried",
+    RateTrial: "learning_rate samples_seen seconds loss",
+    ConvolutionCheck: "kind arithmetic checks",
+    ConvolutionCases: "dimensions cases symmetric_kernels equal_before_flipping "
+    "equal_after_flipping largest_difference_before_flipping largest_difference_after_flipping",
+    DatasetSize: "kind sizes",
+    ImageBytes: "part images representation size_bytes",
+}
 
 
-def result_of(claim: int) -> ExperimentResult:
-    return ExperimentResult(
-        claim=claim, machine_id="m", created="2030-01-01T00:00:00+00:00", dataset=None,
-        dataset_digest=None, execution=Execution(threads=2), seed=0, seconds=60.0,
-        took_seconds=1.5, tensorflow="2.21.0", mnist_bench="0.1.0", body=BODIES[claim],
-    )  # fmt: skip
+@pytest.mark.parametrize("record", RECORDED_FIELDS)
+def test_recorded_names(record: type[ExperimentResult]) -> None:
+    names = [field.alias or name for name, field in record.model_fields.items()]
+    assert names == RECORDED_FIELDS[record].split()
 
 
-@pytest.mark.parametrize("claim", BODIES)
+@pytest.mark.parametrize("claim", RESULTS)
 def test_round_trip(claim: int) -> None:
-    result = result_of(claim)
+    result = RESULTS[claim]
     assert from_json(result.to_json()) == result
     assert CLAIM_OF_KIND[result.body.kind] == claim
     assert json.loads(result.to_json())["schema"] == 1
 
 
-@pytest.mark.parametrize("claim", BODIES)
-@pytest.mark.parametrize("other", BODIES)
+@pytest.mark.parametrize("claim", RESULTS)
+@pytest.mark.parametrize("other", RESULTS)
 def test_measurements_of_another_claim_are_rejected(claim: int, other: int) -> None:
-    content = result_of(claim).model_copy(update={"body": BODIES[other]}).to_json()
+    content = RESULTS[claim].model_copy(update={"body": RESULTS[other].body}).to_json()
     if claim == other:
         from_json(content)
     else:
@@ -117,37 +97,21 @@ def test_measurements_of_another_claim_are_rejected(claim: int, other: int) -> N
     ],
 )
 def test_invalid_content_is_rejected(change: dict[str, object]) -> None:
-    content = json.loads(result_of(7).to_json()) | change
+    content = json.loads(RESULTS[7].to_json()) | change
     with pytest.raises(ValueError, match="validation error"):
         from_json(json.dumps(content).encode())
-
-
-def test_seconds_of_a_search() -> None:
-    body = BODIES[8]
-    assert isinstance(body, OptimizerComparison)
-    assert body.searches[0].seconds == 0.5
-
-
-def test_first_point_at_a_loss() -> None:
-    losses = (2.25, 1.0, 1.5, 0.5)
-    points = tuple(
-        POINT.model_copy(update={"samples_seen": place, "loss": loss})
-        for place, loss in enumerate(losses)
-    )
-    curve = LossCurve(
-        method="full batch", learning_rate=0.1, points=points, ended="time",
-        samples_seen=3, seconds=0.5,
-    )  # fmt: skip
-    first = {loss: curve.first_at(loss) for loss in (3.0, 1.0, 0.75, 0.25)}
-    assert {loss: point and point.samples_seen for loss, point in first.items()} == {
-        3.0: 0, 1.0: 1, 0.75: 3, 0.25: None,
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("claim", "name"), [(7, "costs"), (8, "curves"), (10, "checks"), (11, "sizes")]
 )
 def test_empty_measurements_are_rejected(claim: int, name: str) -> None:
-    body = BODIES[claim].model_dump() | {name: ()}
+    body = RESULTS[claim].body
     with pytest.raises(ValidationError, match="at least 1 item"):
-        type(BODIES[claim]).model_validate(body)
+        type(body).model_validate(body.model_dump() | {name: ()})
+
+
+def test_first_point_at_a_loss() -> None:
+    losses = enumerate((2.25, 1.0, 1.5, 0.5))
+    curve = loss_curve("full batch", *((place, 0.0, loss) for place, loss in losses))
+    assert [curve.first_at(loss).samples_seen for loss in (3.0, 1.0, 0.75)] == [0, 1, 3]

@@ -49,6 +49,15 @@ def test_nothing_is_recorded_yet() -> None:
     assert remaining.earlier == ()
 
 
+def test_runs_that_wait_for_their_upload_count() -> None:
+    waiting = factories.run(501, seed=1)
+    remaining = resume.remaining_of(
+        plan(), factories.machine(), Store(factories.run(250, seed=1)), waiting=[waiting]
+    )
+    assert remaining_steps(remaining) == [(0, (250, 501))]
+    assert [(run.seed, run.steps) for run in remaining.earlier] == [(1, 250), (1, 501)]
+
+
 def test_only_missing_step_counts_remain() -> None:
     recorded = [factories.run(501, seed=1), factories.run(250, seed=0), factories.run(250, seed=1)]
     remaining = remaining_of(Store(*recorded))

@@ -498,6 +498,16 @@ def test_load_finished_runs(store: MlflowStore, folder: Path) -> None:
     assert store.load_finished("no-such", "d" * 64) == []
 
 
+def test_record_that_cannot_be_read_now_is_an_error(
+    store: MlflowStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise `--resume` would train the run again, and record it twice."""
+    whole = run_with_record(store, folder)
+    monkeypatch.setattr(store, "artifact", lambda run_id, name: None)
+    with pytest.raises(BenchError, match=f"can't read result.json of run {whole.run_id}"):
+        store.load_finished("table-1", "d" * 64)
+
+
 def test_record_of_another_version_is_ignored(store: MlflowStore, folder: Path) -> None:
     whole = started(store)
     (folder / "result.json").write_text('{"scenario": "table-1"}', encoding="utf-8")

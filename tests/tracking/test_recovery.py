@@ -130,6 +130,14 @@ def history(store: MlflowStore, run: Any, name: str) -> list[tuple[int, float]]:
 # Spools
 
 
+def test_finished_runs_in_spools_are_known(address: Address, alive: str) -> None:
+    elsewhere = address.model_copy(update={"experiment": "another"})
+    dead, living = write_spool(address, ended_process()), write_spool(address, alive)
+    write_spool(elsewhere, alive)
+    found = {(run.trajectory, run.steps) for run in recovery.finished_in_spools(address)}
+    assert found == {(writer.path.stem, 250) for writer in (dead, living)}
+
+
 def test_runs_of_a_vanished_process_are_closed_with_their_curves(
     store: MlflowStore, address: Address, recover: Callable[[], list[str]]
 ) -> None:
@@ -422,7 +430,7 @@ def test_spool_is_kept_if_the_upload_fails(
         raise BenchError("MLflow failed: the disk is full", "make room", exit_status=EXIT_FAILURE)
 
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowStore, "log", fail)
+        patch.setattr(MlflowStore, "finish", fail)
         (line,) = recover()
     assert line.startswith("results of earlier commands are not uploaded yet: MLflow failed")
     assert writer.path.exists()
@@ -586,7 +594,7 @@ from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.core.errors import BenchError
 def fail(*_, **__):
     raise BenchError("MLflow failed: database is locked", "wait", exit_status=1)
-MlflowStore.log = fail
+MlflowStore.log = MlflowStore.finish = fail
 """
 
 

@@ -1,4 +1,4 @@
-"""Sizes of the images, and units that would make a stated size true."""
+"""Sizes of the images as files and as arrays."""
 
 from __future__ import annotations
 
@@ -7,18 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.results.dataset_size import (
-    DatasetSize,
-    ImageBytes,
-    Representation,
-    Subset,
-    rounds_to,
-)
+from mnist_bench.results.experiments import DatasetSize
 from mnist_bench.worker.experiments import dataset_size
 from mnist_bench.worker.experiments.dataset_size import TEST_FILE, TRAIN_FILE
 
@@ -27,16 +19,6 @@ GZIP = "gzip as found"
 
 def sizes_by_form(measured: DatasetSize) -> dict[tuple[str, str], int | None]:
     return {(size.part, size.representation): size.size_bytes for size in measured.sizes}
-
-
-def single_size(
-    size_bytes: int | None, part: Subset = "training", form: Representation = "uint8"
-) -> DatasetSize:
-    size = ImageBytes(part=part, images=1, representation=form, size_bytes=size_bytes)
-    return DatasetSize(sizes=(size,))
-
-
-# Measured sizes
 
 
 @pytest.fixture(scope="module")
@@ -99,53 +81,3 @@ def test_array_sizes_agree_with_numpy(sample: Source) -> None:
     found = sizes_by_form(dataset_size.measure(sample))
     for name in ("uint8", "float32", "float64"):
         assert found["test", name] == pixels.astype(np.dtype(name)).nbytes
-
-
-# Stated sizes
-
-
-@pytest.mark.parametrize(
-    ("size_bytes", "unit"),
-    [
-        (99_000_000, "GB"),
-        (98_500_000, "GB"),
-        (99_500_000, "GB"),
-        (12_375_000, "Gbit"),
-        (106_300_441, "GiB"),
-    ],
-)
-def test_a_size_that_makes_the_statement_true(size_bytes: int, unit: str) -> None:
-    (reading,) = single_size(size_bytes).readings("0.099")
-    assert (reading.unit, reading.part, reading.representation) == (unit, "training", "uint8")
-    assert reading.value == pytest.approx(0.099, abs=0.000501)
-
-
-@pytest.mark.parametrize("size_bytes", [98_499_999, 99_500_001, 9_912_422, 172_480_000, 1, None])
-def test_a_size_that_does_not_make_the_statement_true(size_bytes: int | None) -> None:
-    assert single_size(size_bytes).readings("0.099") == ()
-
-
-def test_test_images_do_not_count_for_the_statement() -> None:
-    assert single_size(99_000_000, part="test").readings("0.099") == ()
-
-
-def test_a_value_off_by_a_factor_of_ten() -> None:
-    published = single_size(9_912_422, form="gzip as published")
-    (reading,) = published.readings("0.0099")
-    assert (reading.unit, reading.representation) == ("GB", "gzip as published")
-
-
-def test_no_representation_of_mnist_makes_the_papers_statement_true(blank: Path) -> None:
-    source = mnist.find("auto", blank, log=lambda _: None)
-    mnist_source = source.model_copy(update={"digest": mnist.MNIST.digest})
-    files = tuple(dataset_size._file_sizes(mnist_source, "training", TRAIN_FILE))
-    found = DatasetSize(sizes=(*dataset_size.measure(source).sizes, *files))
-    assert found.readings("0.099") == ()
-    assert found.readings("0.047") != ()
-
-
-@given(st.integers(-999, 999), st.integers(0, 6))
-def test_a_rounded_value_rounds_to_itself(digits: int, places: int) -> None:
-    value = digits / 10**places
-    assert rounds_to(value, f"{value:.{places}f}")
-    assert not rounds_to(value + 0.51 / 10**places, f"{value:.{places}f}")

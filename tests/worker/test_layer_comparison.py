@@ -5,122 +5,64 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mnist_bench.results.experiments import LayerComparison, LayerKind
+from mnist_bench.results.experiments import LAYER_KINDS, LayerComparison, LayerKind
 from mnist_bench.worker.experiments import layer_comparison
 from mnist_bench.worker.experiments.layer_comparison import (
-    connection_count,
-    connections,
-    convolution,
-    dense,
-    dense_weights,
+    APPLY,
     layer_cost,
-    local_weights,
-    locally_connected,
+    layer_weights,
     measure,
 )
 
 LIMIT_BYTES = 9 * 9 * 25 * 4
 """Exactly the local layer of side 9; the dense one is larger."""
 
-sides, kernel_sizes = st.integers(1, 9), st.integers(1, 6)
-
-
-def count_one_by_one(side: int, kernel_size: int) -> int:
-    """Count the pixels of every output and kernel position."""
-    before = (kernel_size - 1) // 2
-    inside = range(side)
-    return sum(
-        y + row - before in inside and x + column - before in inside
-        for y in inside
-        for x in inside
-        for row in range(kernel_size)
-        for column in range(kernel_size)
-    )
-
 
 def normal(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-# Counts
-
-
 @pytest.mark.parametrize(
-    ("side", "kernel_size", "count"),
+    ("side", "kind", "parameters", "weight_bytes", "multiply_adds"),
     [
-        (1, 5, 1),  # one pixel, connected to itself
-        (2, 3, 16),  # each of 4 outputs is connected to all 4 pixels
-        (3, 3, 49),  # per axis 2 + 3 + 2
-        (8, 5, 34**2),  # per axis 3 + 4 + 4·5 + 4 + 3
-        (28, 5, 134**2),
-        (4, 1, 16),
+        (28, "dense", 614_656, 2_458_624, 614_656),
+        (28, "local", 134**2, 78_400, 134**2),
+        (28, "convolution", 25, 100, 134**2),
+        (8, "local", 34**2, 6_400, 34**2),  # per axis 3 + 4 + 4·5 + 4 + 3
+        (2, "local", 16, 400, 16),  # each of 4 outputs is connected to all 4 pixels
+        (1, "local", 1, 100, 1),  # one pixel, connected to itself
     ],
 )
-def test_connections_by_hand(side: int, kernel_size: int, count: int) -> None:
-    assert connection_count(side, kernel_size) == count
-
-
-@given(sides, kernel_sizes)
-def test_connections_one_by_one(side: int, kernel_size: int) -> None:
-    expected = count_one_by_one(side, kernel_size)
-    assert connection_count(side, kernel_size) == expected
-    assert sum(len(pairs.outputs) for pairs in connections(side, kernel_size)) == expected
-
-
-@pytest.mark.parametrize(
-    ("kind", "parameters", "weight_bytes", "multiply_adds"),
-    [
-        ("dense", 614_656, 2_458_624, 614_656),
-        ("local", 17_956, 78_400, 17_956),
-        ("convolution", 25, 100, 17_956),
-    ],
-)
-def test_counts_for_mnists_side(
-    kind: LayerKind, parameters: int, weight_bytes: int, multiply_adds: int
+def test_counts_by_hand(
+    side: int, kind: LayerKind, parameters: int, weight_bytes: int, multiply_adds: int
 ) -> None:
-    cost = layer_cost(kind, 28, 5)
-    assert cost.parameters == parameters
-    assert cost.weight_bytes == weight_bytes
-    assert cost.multiply_adds == multiply_adds
-
-
-@given(sides, kernel_sizes)
-def test_counts_agree_with_built_weights(side: int, kernel_size: int) -> None:
-    kernel = np.ones((kernel_size, kernel_size), np.float32)
-    built = {"dense": dense_weights(kernel, side), "local": local_weights(kernel, side)}
-    for kind, weights in built.items():
-        assert weights.nbytes == layer_cost(kind, side, kernel_size).weight_bytes
-        # With a kernel of ones, each connected weight is one and all others are zero.
-        assert weights.sum() == layer_cost("local", side, kernel_size).parameters
-    assert built["dense"].size == layer_cost("dense", side, kernel_size).parameters
-    assert kernel.nbytes == layer_cost("convolution", side, kernel_size).weight_bytes
-    assert kernel.size == layer_cost("convolution", side, kernel_size).parameters
-
-
-# Maps
+    cost = layer_cost(kind, side)
+    counts = cost.parameters, cost.weight_bytes, cost.multiply_adds
+    assert counts == (parameters, weight_bytes, multiply_adds)
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 5, 8, 14])
-@pytest.mark.parametrize("kernel_size", [1, 2, 3, 5])
-def test_all_three_layers_compute_the_same_map(side: int, kernel_size: int) -> None:
-    kernel, x = normal(kernel_size, kernel_size), tf.constant(normal(3, side, side))
-    expected = convolution(x, tf.constant(kernel)).numpy()
-    for result in (
-        locally_connected(x, tf.constant(local_weights(kernel, side))),
-        dense(x, tf.constant(dense_weights(kernel, side))),
-    ):
-        np.testing.assert_allclose(result.numpy(), expected, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("kind", LAYER_KINDS)
+def test_layers_have_the_counted_weights_and_compute_the_same_map(
+    kind: LayerKind, side: int
+) -> None:
+    ones = layer_weights(kind, np.ones((5, 5), np.float32), side)
+    cost = layer_cost(kind, side)
+    assert (ones.dtype, ones.nbytes) == (np.float32, cost.weight_bytes)
+    connected = cost.multiply_adds if kind == "local" else layer_cost("local", side).parameters
+    assert ones.sum() == (25 if kind == "convolution" else connected)
+    kernel, x = normal(5, 5), tf.constant(normal(3, side, side))
+    expected = APPLY["convolution"](x, tf.constant(kernel)).numpy()
+    actual = APPLY[kind](x, tf.constant(layer_weights(kind, kernel, side))).numpy()
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_local_layer_shares_no_weights() -> None:
-    kernel, x = normal(3, 3), tf.constant(normal(1, 4, 4))
-    weights = local_weights(kernel, 4)
-    before = locally_connected(x, tf.constant(weights)).numpy()
-    weights[1, 1, 2, 3] += 1  # the kernel's center for the output at row 2, column 3
-    changed = locally_connected(x, tf.constant(weights)).numpy() - before
+    x, weights = tf.constant(normal(1, 4, 4)), layer_weights("local", normal(5, 5), 4)
+    before = APPLY["local"](x, tf.constant(weights)).numpy()
+    weights[2, 2, 2, 3] += 1  # the kernel's center for the output at row 2, column 3
+    changed = APPLY["local"](x, tf.constant(weights)).numpy() - before
     assert np.argwhere(changed).tolist() == [[0, 2, 3]]
     assert changed[0, 2, 3] == pytest.approx(x.numpy()[0, 2, 3], rel=1e-5)
 
@@ -133,35 +75,23 @@ def found() -> LayerComparison:
     return measure(3, seconds=0.0, sides=(6, 9), limit_bytes=LIMIT_BYTES)
 
 
-def test_every_layer_is_measured_at_every_side(found: LayerComparison) -> None:
+def test_all_layers_below_the_limit_are_timed(found: LayerComparison) -> None:
     assert [(cost.side, cost.kind) for cost in found.costs] == [
         (6, "dense"), (6, "local"), (6, "convolution"),
         (9, "dense"), (9, "local"), (9, "convolution"),
     ]  # fmt: skip
-    assert found.batch_images == 50
-    assert 0.1 < found.largest_value < 100
-
-
-def test_a_layer_above_the_limit_is_not_timed(found: LayerComparison) -> None:
     large = found.costs[3]
-    assert large.seconds is None
-    assert large.largest_difference is None
+    assert (large.seconds, large.largest_difference, large.parameters) == (None, None, 9**4)
     assert large.not_timed == "its weights would take 0 MiB, the limit here is 0 MiB"
-    assert large.parameters == 9**4, "counts are complete"
-    assert all(cost.not_timed is None for cost in found.costs if cost is not large)
-
-
-def test_every_timed_layer_has_all_repeats(found: LayerComparison) -> None:
-    timed = [cost.seconds for cost in found.costs if cost.seconds is not None]
-    assert [len(seconds) for seconds in timed] == [5] * 5
-    assert all(second > 0 for seconds in timed for second in seconds)
-
-
-def test_maps_differ_only_by_rounding(found: LayerComparison) -> None:
     for cost in found.costs:
-        if cost.largest_difference is not None:
+        if cost is not large:
+            assert cost.not_timed is None
+            assert len(cost.seconds or ()) == 5
+            assert min(cost.seconds or ()) > 0
             assert cost.largest_difference <= 1e-5 * found.largest_value
             assert cost.kind != "convolution" or cost.largest_difference == 0
+    assert found.batch_images == 50
+    assert 0.1 < found.largest_value < 100
 
 
 def test_results_depend_only_on_the_seed(found: LayerComparison) -> None:
@@ -175,9 +105,11 @@ def test_results_depend_only_on_the_seed(found: LayerComparison) -> None:
 
 
 def test_a_wrong_map_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = layer_comparison.dense_weights
+    original = layer_comparison.layer_weights
     monkeypatch.setattr(
-        layer_comparison, "dense_weights", lambda k, side: original(np.flip(k), side)
+        layer_comparison,
+        "layer_weights",
+        lambda kind, k, side: original(kind, np.flip(k) if kind == "dense" else k, side),
     )
     found = measure(0, 0.0, sides=(6,))
     differences = {cost.kind: cost.largest_difference for cost in found.costs}

@@ -9,8 +9,12 @@ from factories import CHECKED_CONVOLUTIONS
 
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.data.dataset import Source
-from mnist_bench.results.dataset_size import DatasetSize
-from mnist_bench.results.experiments import ConvolutionCheck, LayerComparison, OptimizerComparison
+from mnist_bench.results.experiments import (
+    ConvolutionCheck,
+    DatasetSize,
+    LayerComparison,
+    OptimizerComparison,
+)
 from mnist_bench.results.protocol import ExperimentRequest
 from mnist_bench.runner import process
 from mnist_bench.scenarios.execution import Execution

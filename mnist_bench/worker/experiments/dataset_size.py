@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from mnist_bench.data import idx, mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.data.idx import IdxFile
 from mnist_bench.data.mnist import MNIST
-from mnist_bench.results.dataset_size import DatasetSize, ImageBytes, Representation, Subset
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from mnist_bench.results.experiments import DatasetSize, ImageBytes, Representation, Subset
 
 TRAIN_FILE, TEST_FILE = MNIST.files[0], MNIST.files[2]
 PUBLISHED_GZIP_BYTES = {TRAIN_FILE.name: 9_912_422, TEST_FILE.name: 1_648_877}
 """Sizes of the image files as first published, from the authors' page (Y. LeCun, C. Cortes,
 C. Burges, "The MNIST database of handwritten digits"); recompressed files have other sizes."""
-_TYPES: tuple[Representation, ...] = ("uint8", "float32", "float64")
+_BYTES_A_PIXEL: dict[Representation, int] = {"uint8": 1, "float32": 4, "float64": 8}
 
 
 def measure(source: Source) -> DatasetSize:
@@ -30,15 +25,15 @@ def measure(source: Source) -> DatasetSize:
         BenchError: The images are missing or have changed.
     """
     dataset = mnist.load(source)
-    train, validation = dataset.train.pixels, dataset.validation.pixels
-    test = dataset.test_images.pixels
+    train, test = dataset.train.pixels, dataset.test_images.pixels
+    every = len(train) + len(dataset.validation.pixels)
     return DatasetSize(
         sizes=(
             *_file_sizes(source, "training", TRAIN_FILE),
-            *_array_sizes("training", train, validation),
-            *_array_sizes("training without validation", train),
+            *_array_sizes("training", every, train[0].size),
+            *_array_sizes("training without validation", len(train), train[0].size),
             *_file_sizes(source, "test", TEST_FILE),
-            *_array_sizes("test", test),
+            *_array_sizes("test", len(test), test[0].size),
         )
     )
 
@@ -48,25 +43,17 @@ def _file_sizes(source: Source, part: Subset, file: IdxFile) -> Iterator[ImageBy
     folder = Path(source.location)
     if not folder.is_dir():  # the sample has another file format
         return
+    sizes: dict[Representation, int | None] = {
+        "gzip as found": idx.gzip_bytes(folder, file),
+        "IDX file": file.size_bytes,
+    }
     if source.digest == MNIST.digest:
-        published = PUBLISHED_GZIP_BYTES[file.name]
-        yield _image_bytes(part, file.count, "gzip as published", published)
-    yield _image_bytes(part, file.count, "gzip as found", idx.gzip_bytes(folder, file))
-    yield _image_bytes(part, file.count, "IDX file", file.size_bytes)
+        sizes = {"gzip as published": PUBLISHED_GZIP_BYTES[file.name], **sizes}
+    for name, size in sizes.items():
+        yield ImageBytes(part=part, images=file.count, representation=name, size_bytes=size)
 
 
-def _array_sizes(part: Subset, *pixels: npt.NDArray[np.uint8]) -> Iterator[ImageBytes]:
-    import numpy as np
-
-    images, values = sum(len(split) for split in pixels), sum(split.size for split in pixels)
-    for name in _TYPES:
-        dtype: np.dtype[Any] = np.dtype(name)
-        yield _image_bytes(part, images, name, values * dtype.itemsize)
-
-
-def _image_bytes(
-    part: Subset, images: int, representation: Representation, size_bytes: int | None
-) -> ImageBytes:
-    return ImageBytes(
-        part=part, images=images, representation=representation, size_bytes=size_bytes
-    )
+def _array_sizes(part: Subset, images: int, pixels: int) -> Iterator[ImageBytes]:
+    for name, width in _BYTES_A_PIXEL.items():
+        size_bytes = images * pixels * width
+        yield ImageBytes(part=part, images=images, representation=name, size_bytes=size_bytes)

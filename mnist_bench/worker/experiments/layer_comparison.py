@@ -7,8 +7,8 @@ the same map: the local layer without weight sharing, the dense layer without sp
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import timeit
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -20,7 +20,6 @@ from mnist_bench.core import formatting
 from mnist_bench.results.experiments import LAYER_KINDS, LayerComparison, LayerCost, LayerKind
 
 Floats: TypeAlias = npt.NDArray[np.float32]
-Places: TypeAlias = npt.NDArray[np.int64]
 
 SIDES = (8, 14, 28, 56, 112, 224)
 """Pixels along each side; MNIST has 28."""
@@ -34,63 +33,32 @@ _DENSE_LIMIT_BYTES = 2**30
 _FLOAT_BYTES = 4
 
 
-@dataclass(frozen=True)
-class Connection:
-    """The pairs of output and pixel that one kernel position connects, inside of the image.
+def pixels_of(side: int) -> npt.NDArray[np.int64]:
+    """Flat index of the pixel under each kernel position at each output, (k, k, side, side).
 
-    Attributes:
-        row: Of the kernel position.
-        column: Of the kernel position.
-        outputs: int64 (n,), flat indices into the map.
-        pixels: int64 (n,), flat indices into the image, one per output.
+    Beyond the border it is side².
     """
-
-    row: int
-    column: int
-    outputs: Places
-    pixels: Places
+    indices = np.arange(side**2).reshape(side, side)
+    padded = np.pad(indices, KERNEL_SIZE // 2, constant_values=side**2)
+    return np.lib.stride_tricks.sliding_window_view(padded, (side, side))
 
 
-def connection_count(side: int, kernel_size: int) -> int:
-    """Number of pairs of output and connected pixel, borders considered.
+def layer_weights(kind: LayerKind, kernel: Floats, side: int) -> Floats:
+    """Weights with which a layer computes the kernel's map.
 
-    Along one axis each of `side` outputs sees `kernel_size` pixels minus those beyond the border.
+    Returns:
+        The kernel itself, (k, k); a kernel per output, (k, k, side, side), zero beyond the border;
+        or a weight per pair of pixel and output, (side², side²), most of them zero.
     """
-    before, after = _padding(kernel_size)
-    along = sum(
-        max(0, min(index + after, side - 1) - max(index - before, 0) + 1) for index in range(side)
-    )
-    return along**2
-
-
-def connections(side: int, kernel_size: int) -> Iterator[Connection]:
-    """The pairs of output and connected pixel, one kernel position after another."""
-    before, _ = _padding(kernel_size)
-    indices = np.arange(side)
-    for row in range(kernel_size):
-        ys = indices[(indices + row - before >= 0) & (indices + row - before < side)]
-        for column in range(kernel_size):
-            xs = indices[(indices + column - before >= 0) & (indices + column - before < side)]
-            outputs = (ys[:, np.newaxis] * side + xs).ravel()
-            yield Connection(
-                row, column, outputs, outputs + (row - before) * side + column - before
-            )
-
-
-def local_weights(kernel: Floats, side: int) -> Floats:
-    """Weights of a kernel per output, (k, k, side, side); zero beyond the border."""
-    weights = np.zeros((*kernel.shape, side * side), np.float32)
-    for pairs in connections(side, len(kernel)):
-        weights[pairs.row, pairs.column, pairs.outputs] = kernel[pairs.row, pairs.column]
-    return weights.reshape(*kernel.shape, side, side)
-
-
-def dense_weights(kernel: Floats, side: int) -> Floats:
-    """A weight per pair of pixel and output, (side², side²); most are zero."""
-    weights = np.zeros((side * side, side * side), np.float32)
-    for pairs in connections(side, len(kernel)):
-        weights[pairs.pixels, pairs.outputs] = kernel[pairs.row, pairs.column]
-    return weights
+    if kind == "convolution":
+        return kernel
+    pixels = pixels_of(side)
+    if kind == "local":
+        return kernel[..., np.newaxis, np.newaxis] * (pixels < side**2)
+    weights = np.zeros((side**2 + 1, side**2), np.float32)
+    outputs = np.arange(side**2).reshape(side, side)
+    weights[pixels, outputs] = kernel[..., np.newaxis, np.newaxis]
+    return weights[:-1]  # the last row is beyond the border
 
 
 def convolution(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -105,10 +73,15 @@ def locally_connected(x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     Sums the shifted images times the weights over the kernel positions: TensorFlow has no operator
     for it, and this is faster than a sparse matrix or extracted image patches.
     """
-    kernel_size, side = int(weights.shape[0]), int(weights.shape[2])
-    padded = tf.pad(x, [(0, 0), _padding(kernel_size), _padding(kernel_size)])
-    positions = [(row, column) for row in range(kernel_size) for column in range(kernel_size)]
-    return tf.add_n([padded[:, r : r + side, c : c + side] * weights[r, c] for r, c in positions])
+    side = int(x.shape[1])
+    border = KERNEL_SIZE // 2
+    padded = tf.pad(x, [(0, 0), (border, border), (border, border)])
+    return tf.add_n(
+        [
+            padded[:, row : row + side, column : column + side] * weights[row, column]
+            for row, column in np.ndindex(KERNEL_SIZE, KERNEL_SIZE)
+        ]
+    )
 
 
 def dense(x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -117,26 +90,25 @@ def dense(x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.reshape(x, (shape[0], -1)) @ weights, shape)
 
 
-_APPLY: dict[LayerKind, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+APPLY: dict[LayerKind, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
     "dense": dense,
     "local": locally_connected,
     "convolution": convolution,
 }
 
 
-def layer_cost(kind: LayerKind, side: int, kernel_size: int) -> LayerCost:
+def layer_cost(kind: LayerKind, side: int) -> LayerCost:
     """Exact parameter and operation counts of a layer, without timings."""
-    connected = connection_count(side, kernel_size)
-    all_pairs, all_kernels = side**4, kernel_size**2 * side**2
-    parameters = {"dense": all_pairs, "local": connected, "convolution": kernel_size**2}
-    stored = {"dense": all_pairs, "local": all_kernels, "convolution": kernel_size**2}
+    connected, kernel_values = int(np.count_nonzero(pixels_of(side) < side**2)), KERNEL_SIZE**2
+    parameters = {"dense": side**4, "local": connected, "convolution": kernel_values}
+    stored = parameters | {"local": kernel_values * side**2}
     return LayerCost(
         kind=kind,
         side=side,
-        kernel_size=kernel_size,
+        kernel_size=KERNEL_SIZE,
         parameters=parameters[kind],
         weight_bytes=_FLOAT_BYTES * stored[kind],
-        multiply_adds=all_pairs if kind == "dense" else connected,
+        multiply_adds=side**4 if kind == "dense" else connected,
         seconds=None,
     )
 
@@ -158,68 +130,43 @@ def measure(
     # Scaled so that a map's values are about as large as its input's: it is the next input.
     scale = 1 / KERNEL_SIZE
     kernel = (random.standard_normal((KERNEL_SIZE, KERNEL_SIZE)) * scale).astype(np.float32)
-    limit = _default_limit_bytes() if limit_bytes is None else limit_bytes
-    layers = [layer for side in sides for layer in _build_layers(kernel, side, limit, random)]
-    repeats = list(_timed_repeats([layer for layer in layers if layer.run], end))
-    timings = iter(zip(*repeats, strict=True))
-    costs = [
-        layer.cost.model_copy(update={"seconds": next(timings)}) if layer.run else layer.cost
-        for layer in layers
-    ]
+    if limit_bytes is None:
+        limit_bytes = min(_DENSE_LIMIT_BYTES, int(psutil.virtual_memory().available) // 4)
+    costs: dict[tuple[int, LayerKind], LayerCost] = {}
+    runs: dict[tuple[int, LayerKind], Callable[[], object]] = {}
+    largest_value = 0.0
+    for side in sides:
+        x = tf.constant(random.standard_normal((BATCH_IMAGES, side, side)).astype(np.float32))
+        expected = convolution(x, tf.constant(kernel)).numpy()
+        for kind in LAYER_KINDS:
+            cost = layer_cost(kind, side)
+            if cost.weight_bytes > limit_bytes:
+                needed, limit = map(formatting.mebibytes, (cost.weight_bytes, limit_bytes))
+                changes: dict[str, object] = {
+                    "not_timed": f"its weights would take {needed}, the limit here is {limit}"
+                }
+            else:
+                weights = tf.constant(layer_weights(kind, kernel, side))
+                actual = APPLY[kind](x, weights).numpy()
+                changes = {"largest_difference": float(np.abs(actual - expected).max())}
+                largest_value = max(largest_value, float(np.abs(actual).max()))
+                runs[side, kind] = _chained(APPLY[kind], x, weights)
+            costs[side, kind] = cost.model_copy(update=changes)
+    repeats: dict[tuple[int, LayerKind], list[float]] = {key: [] for key in runs}
+    for repeat in range(MAX_REPEATS):
+        if repeat >= _MIN_REPEATS and time.perf_counter() > end:
+            break
+        # Every repeat times all layers, so that a machine that slows down affects all of them.
+        for key, run in runs.items():
+            repeats[key].append(timeit.timeit(run, number=1) / APPLICATIONS)
+    for key, of_layer in repeats.items():
+        costs[key] = costs[key].model_copy(update={"seconds": tuple(of_layer)})
     return LayerComparison(
-        costs=tuple(costs),
+        costs=tuple(costs.values()),
         batch_images=BATCH_IMAGES,
         applications=APPLICATIONS,
-        largest_value=max(layer.largest_value for layer in layers),
+        largest_value=largest_value,
     )
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A layer that is ready to be timed.
-
-    Attributes:
-        cost: Its counts.
-        largest_value: Largest absolute value in its map; 0 if it was not built.
-        run: Applies it several times; None if it is too large.
-    """
-
-    cost: LayerCost
-    largest_value: float = 0.0
-    run: Callable[[], object] | None = None
-
-
-def _build_layers(
-    kernel: Floats, side: int, limit: int, random: np.random.Generator
-) -> list[_Layer]:
-    """Build the three layers for one side and compare their maps with the convolution's."""
-    x = tf.constant(random.standard_normal((BATCH_IMAGES, side, side)).astype(np.float32))
-    expected = convolution(x, tf.constant(kernel)).numpy()
-    layers = []
-    for kind in LAYER_KINDS:
-        layer = _Layer(layer_cost(kind, side, len(kernel)))
-        if layer.cost.weight_bytes > limit:
-            sizes = formatting.mebibytes(layer.cost.weight_bytes), formatting.mebibytes(limit)
-            reason = "its weights would take {}, the limit here is {}".format(*sizes)
-            layers.append(replace(layer, cost=layer.cost.model_copy(update={"not_timed": reason})))
-            continue
-        weights = tf.constant(_weights(kind, kernel, side))
-        actual = _APPLY[kind](x, weights).numpy()
-        difference = {"largest_difference": float(np.abs(actual - expected).max())}
-        layers.append(
-            _Layer(
-                layer.cost.model_copy(update=difference),
-                float(np.abs(actual).max()),
-                _chained(_APPLY[kind], x, weights),
-            )
-        )
-    return layers
-
-
-def _weights(kind: LayerKind, kernel: Floats, side: int) -> Floats:
-    if kind == "convolution":
-        return kernel
-    return dense_weights(kernel, side) if kind == "dense" else local_weights(kernel, side)
 
 
 def _chained(
@@ -240,30 +187,3 @@ def _chained(
 
     run()
     return run
-
-
-def _timed_repeats(layers: Sequence[_Layer], end: float) -> Iterator[list[float]]:
-    """Yield the seconds per application of each layer, repeat after repeat, until `end`.
-
-    Every repeat times all layers, so that a machine that slows down affects all of them.
-    """
-    for repeat in range(MAX_REPEATS):
-        if repeat >= _MIN_REPEATS and time.perf_counter() > end:
-            return
-        yield [_run_seconds(layer) / APPLICATIONS for layer in layers]
-
-
-def _run_seconds(layer: _Layer) -> float:
-    start = time.perf_counter()
-    if layer.run:
-        layer.run()
-    return time.perf_counter() - start
-
-
-def _default_limit_bytes() -> int:
-    return min(_DENSE_LIMIT_BYTES, int(psutil.virtual_memory().available) // 4)
-
-
-def _padding(kernel_size: int) -> tuple[int, int]:
-    """Pixels that a kernel extends before and after its output's position, as with SAME."""
-    return (kernel_size - 1) // 2, kernel_size // 2

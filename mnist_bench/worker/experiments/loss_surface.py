@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -24,7 +24,7 @@ _KERNEL_SIZE = 5
 _PIXELS_LEFT = 7 * 7
 """Pixels that two convolutions of stride 2 leave of 28 by 28."""
 _PIECE_IMAGES = 2_500
-"""Images per piece of a pass over all images: piece_sums need memory, fewer cost time."""
+"""Images per piece of a pass over all images: more need memory, fewer cost time."""
 
 
 class LossSurface:
@@ -52,20 +52,21 @@ class LossSurface:
         ]
         self._variables = [tf.Variable(weights) for weights in initial]
         self._variables += [tf.Variable(tf.fill(shape[-1:], BIAS)) for shape in shapes]
-        self._train, self._validation = (
-            ImageVariables(dataset.train),
-            ImageVariables(dataset.validation),
-        )
+        self._train = ImageVariables(dataset.train)
+        self._validation = ImageVariables(dataset.validation)
         self._shards = shards
         self.images = self._train.count
         self.loss_images = min(LOSS_IMAGES, self.images)
         self.filters = filters
-        self._loss_and_gradient_graph = tf.function(self._mean_and_gradient, autograph=False)
+        self._sums_graph = tf.function(self._loss_and_gradient_sums, autograph=False)
         self._score_graph = tf.function(self._loss_sum_and_correct, autograph=False)
         self._update_graph = tf.function(self._loop, autograph=False).get_concrete_function(
             tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((), tf.float32)
         )
-        self._warm_up()
+        # TensorFlow builds everything now, before the first timed call.
+        self.score()
+        self.loss_and_gradient()
+        self.apply_updates(np.zeros((0, 1), np.int32), 0.0)
 
     def weights(self) -> Weights:
         """All weights and biases, float32 (parameters,)."""
@@ -82,8 +83,8 @@ class LossSurface:
 
     def loss_and_gradient(self) -> tuple[float, Weights]:
         """Mean loss over all training images, and its gradient, float32 (parameters,)."""
-        loss, gradient = self._loss_and_gradient_graph()
-        return float(loss), gradient.numpy()
+        means = self._sums_graph().numpy() / np.float32(self.images)
+        return float(means[0]), means[1:]
 
     def apply_updates(self, batches: npt.NDArray[np.int32], learning_rate: float) -> None:
         """Do one gradient descent update per batch of training images.
@@ -127,53 +128,47 @@ class LossSurface:
             loss = reduce(self._losses(pixels, labels))
         return loss, tape.gradient(loss, self._variables)
 
-    def _mean_and_gradient(self) -> tuple[tf.Tensor, tf.Tensor]:
-        def summed(pixels: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-            loss, gradients = self._loss_and_gradients(pixels, labels, tf.reduce_sum)
-            return [loss, *gradients]
+    def _loss_and_gradient_sums(self) -> tf.Tensor:
+        """The loss, then its gradient, summed over all training images, (1 + parameters,)."""
 
-        zeros = [tf.constant(0.0), *(tf.zeros_like(variable) for variable in self._variables)]
-        loss, *gradients = self._sum_in_pieces(self._train, self.images, summed, zeros)
-        flat_gradient = tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
-        return loss / self.images, flat_gradient / self.images
+        def of_piece(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            loss, gradients = self._loss_and_gradients(pixels, labels, tf.reduce_sum)
+            return tf.concat([tf.reshape(each, [-1]) for each in (loss, *gradients)], axis=0)
+
+        return self._sum_over(self._train, self.images, of_piece)
 
     def _loss_sum_and_correct(self) -> tuple[tf.Tensor, tf.Tensor]:
-        def loss(pixels: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-            return [tf.reduce_sum(self._losses(pixels, labels))]
+        def loss(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            return tf.reduce_sum(self._losses(pixels, labels))
 
-        def correct(pixels: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        def correct(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
             digits = tf.argmax(self.logits(pixels), axis=1, output_type=tf.int32)
-            return [tf.reduce_sum(tf.cast(digits == labels, tf.int32))]
+            return tf.reduce_sum(tf.cast(digits == labels, tf.float32))
 
-        validation = self._validation
-        (loss_sum,) = self._sum_in_pieces(self._train, self.loss_images, loss, [tf.constant(0.0)])
-        (correct_count,) = self._sum_in_pieces(
-            validation, validation.count, correct, [tf.constant(0)]
+        return (
+            self._sum_over(self._train, self.loss_images, loss),
+            self._sum_over(self._validation, self._validation.count, correct),
         )
-        return loss_sum, correct_count
 
-    def _sum_in_pieces(
+    def _sum_over(
         self,
         images: ImageVariables,
         count: int,
-        of_piece: Callable[[tf.Tensor, tf.Tensor], Sequence[tf.Tensor]],
-        zeros: Sequence[tf.Tensor],
-    ) -> list[tf.Tensor]:
-        """Sums over the first `count` images, piece by piece, always added in the same order."""
+        of_piece: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    ) -> tf.Tensor:
+        """Sum of a float32 tensor over the first `count` images, piece by piece."""
 
-        def body(start: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def of_piece_from(start: tf.Tensor) -> tf.Tensor:
             end = tf.minimum(start + _PIECE_IMAGES, count)
-            piece_sums = of_piece(images.pixels[start:end], images.labels[start:end])
-            return (start + _PIECE_IMAGES, *(a + b for a, b in zip(sums, piece_sums, strict=True)))
+            return of_piece(images.pixels[start:end], images.labels[start:end])
 
-        sums: list[tf.Tensor]
-        _, *sums = tf.while_loop(
-            lambda start, *_: start < count,
-            body,
-            (tf.constant(0), *zeros),
+        pieces = tf.map_fn(
+            of_piece_from,
+            tf.range(0, count, _PIECE_IMAGES),
+            fn_output_signature=tf.float32,
             parallel_iterations=self._shards,
         )
-        return sums
+        return tf.reduce_sum(pieces, axis=0)
 
     def _loop(self, batches: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
         """Do several updates inside one graph, so that no Python code runs between them."""
@@ -193,9 +188,3 @@ class LossSurface:
             lambda update: update < count, body, (tf.constant(0),), parallel_iterations=1
         )
         return done
-
-    def _warm_up(self) -> None:
-        """Make TensorFlow build everything before the first timed call."""
-        self.score()
-        self.loss_and_gradient()
-        self.apply_updates(np.zeros((0, 1), np.int32), 0.0)

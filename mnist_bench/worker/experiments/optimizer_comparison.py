@@ -10,8 +10,8 @@ import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Literal, Protocol, TypeAlias
+from contextlib import suppress
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from mnist_bench.results.experiments import (
     RateSearch,
     RateTrial,
 )
-from mnist_bench.worker.experiments.loss_surface import LossSurface, Weights
+from mnist_bench.worker.experiments.loss_surface import LossSurface
 from mnist_bench.worker.trainer import shuffled_batches
 
 Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -50,35 +50,6 @@ _UNLIMITED = 10**9
 """Iteration limit that is never reached: time ends the training."""
 _FIRST_POINT, _POINT_RATIO = 50, math.sqrt(2)
 """Samples before the first scored point, and the ratio from one point to the next."""
-
-
-class LossFunction(Protocol):
-    """A loss to minimize, as a function of weights, over images."""
-
-    @property
-    def images(self) -> int:
-        """Images of one pass."""
-        ...
-
-    def weights(self) -> Weights:
-        """The current weights, float32 (parameters,)."""
-        ...
-
-    def set_weights(self, weights: npt.ArrayLike) -> None:
-        """Replace the weights, (parameters,)."""
-        ...
-
-    def loss_and_gradient(self) -> tuple[float, Weights]:
-        """Mean loss over all the images, and its gradient, float32 (parameters,)."""
-        ...
-
-    def apply_updates(self, batches: npt.NDArray[np.int32], learning_rate: float) -> None:
-        """Do one update per batch of image indices, int32 (updates, batch size)."""
-        ...
-
-    def score(self) -> tuple[float, float]:
-        """Mean loss over the fixed images, and the validation accuracy."""
-        ...
 
 
 def measure(source: Source, shards: int, seed: int, seconds: float) -> OptimizerComparison:
@@ -141,7 +112,7 @@ def rate_search(curves: Sequence[LossCurve]) -> RateSearch:
 
 
 def train_curve(
-    loss_function: LossFunction,
+    loss_function: LossSurface,
     method: Method,
     learning_rate: float | None,
     seed: int,
@@ -157,23 +128,23 @@ def train_curve(
         seconds: Training time; the update in progress is completed.
     """
     initial_weights = loss_function.weights()
-    recorder = _CurveRecorder(loss_function, seconds)
+    training = _Training(loss_function, seconds)
     if learning_rate is None:
-        _train_by_l_bfgs(loss_function, recorder)
+        training.by_l_bfgs()
     elif method in _BATCH_SIZES:
         batches = shuffled_batches(loss_function.images, _BATCH_SIZES[method], seed)
-        _train_by_batches(loss_function, recorder, learning_rate, batches)
+        training.by_batches(learning_rate, batches)
     else:
-        _train_by_full_batches(loss_function, recorder, learning_rate)
-    took_seconds = recorder.seconds
-    recorder.score()
+        training.by_full_batches(learning_rate)
+    took_seconds = training.seconds
+    training.score()
     loss_function.set_weights(initial_weights)
     return LossCurve(
         method=method,
         learning_rate=learning_rate,
-        points=tuple(recorder.points),
-        ended=recorder.ended,
-        samples_seen=recorder.samples_seen,
+        points=tuple(training.points),
+        ended=training.ended,
+        samples_seen=training.samples_seen,
         seconds=took_seconds,
     )
 
@@ -184,19 +155,23 @@ def next_point(samples_seen: int) -> int:
     return next(point for point in points if point > samples_seen)
 
 
-class _CurveRecorder:
-    """Records a loss curve, with a clock that stops during scoring.
+class _TimeLimitError(Exception):
+    """Stops SciPy's minimization."""
+
+
+class _Training:
+    """A training that records its loss curve, with a clock that stops during scoring.
 
     Args:
         loss_function: The loss that is trained.
         seconds: Limit of training time.
     """
 
-    def __init__(self, loss_function: LossFunction, seconds: float) -> None:
+    def __init__(self, loss_function: LossSurface, seconds: float) -> None:
         self.points: list[LossPoint] = []
         self.ended: Literal["time", "diverged", "converged"] = "time"
         self.samples_seen = 0
-        self._loss_function = loss_function
+        self._loss = loss_function
         self._limit_seconds = seconds
         self._scoring_seconds = 0.0
         self._start = time.perf_counter()
@@ -207,111 +182,79 @@ class _CurveRecorder:
         """Training time so far."""
         return time.perf_counter() - self._start - self._scoring_seconds
 
-    @property
-    def should_continue(self) -> bool:
-        """Whether there is time left and the last known loss is finite."""
-        return self.ended == "time" and self.seconds < self._limit_seconds
+    def by_batches(self, rate: float, batches: Iterator[npt.NDArray[np.int32]]) -> None:
+        """Train by equation 2, generalized from one sample to a batch."""
+        while self._should_continue():
+            first = next(batches)
+            to_next_point = next_point(self.points[-1].samples_seen) - self.samples_seen
+            updates = math.ceil(min(_UPDATES_PER_CALL, to_next_point / len(first)))
+            stacked = np.stack([first, *(next(batches) for _ in range(updates - 1))])
+            self._loss.apply_updates(stacked, rate)
+            self._count(stacked.size)
 
-    @property
-    def samples_to_next_point(self) -> int:
-        """Samples before the next scored point."""
-        return next_point(self.points[-1].samples_seen) - self.samples_seen
+    def by_full_batches(self, rate: float) -> None:
+        """Train by equation 1."""
+        while self._should_continue():
+            _, gradient = self._loss.loss_and_gradient()
+            self._loss.set_weights(self._loss.weights() - np.float32(rate) * gradient)
+            self._count(self._loss.images)
 
-    def score_if_due(self) -> None:
-        """Score the current weights if the next point is reached."""
-        if self.samples_to_next_point <= 0:
-            self.score()
+    def by_l_bfgs(self) -> None:
+        """Train by L-BFGS: curvature from the last gradients, a line search for each step."""
+        accepted: Vector = self._loss.weights().astype(np.float64).reshape(-1)
+
+        def loss_and_gradient(weights: Vector) -> tuple[float, Vector]:
+            if not self._should_continue():
+                raise _TimeLimitError
+            self._loss.set_weights(weights)
+            loss, gradient = self._loss.loss_and_gradient()
+            self.samples_seen += self._loss.images
+            return loss, gradient.astype(np.float64).reshape(-1)
+
+        def on_step(xk: Vector) -> None:  # SciPy passes the weights to a parameter of this name
+            nonlocal accepted
+            accepted = xk.copy()
+            self._loss.set_weights(accepted)  # the last evaluation need not be the accepted step
+            self._count(0)
+
+        with suppress(_TimeLimitError):
+            scipy.optimize.minimize(
+                loss_and_gradient,
+                accepted,
+                jac=True,
+                method="L-BFGS-B",
+                callback=on_step,
+                # No tolerance: it runs while there is time and a step still reduces the loss.
+                options={"maxiter": _UNLIMITED, "maxfun": _UNLIMITED, "ftol": 0.0, "gtol": 0.0},
+            )
+            self.ended = "converged" if self.ended == "time" else self.ended
+        self._loss.set_weights(accepted)
 
     def score(self) -> None:
         """Score the current weights, unless they are scored already."""
-        if self.ended == "diverged":
+        is_scored = self.points and self.points[-1].samples_seen == self.samples_seen
+        if self.ended == "diverged" or is_scored:
             return
-        if self.points and self.points[-1].samples_seen == self.samples_seen:
-            return
-        seconds = self.seconds
-        with self._clock_stopped():
-            loss, accuracy = self._loss_function.score()
+        start, seconds = time.perf_counter(), self.seconds
+        loss, accuracy = self._loss.score()
+        self._scoring_seconds += time.perf_counter() - start
         if not math.isfinite(loss):
             self.ended = "diverged"
             return
-        self.points.append(
-            LossPoint(
-                samples_seen=self.samples_seen,
-                seconds=seconds,
-                loss=loss,
-                validation_accuracy=accuracy,
-            )
+        point = LossPoint(
+            samples_seen=self.samples_seen,
+            seconds=seconds,
+            loss=loss,
+            validation_accuracy=accuracy,
         )
+        self.points.append(point)
 
-    @contextmanager
-    def _clock_stopped(self) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._scoring_seconds += time.perf_counter() - start
+    def _should_continue(self) -> bool:
+        """Whether there is time left and the last known loss is finite."""
+        return self.ended == "time" and self.seconds < self._limit_seconds
 
-
-def _train_by_batches(
-    loss_function: LossFunction,
-    recorder: _CurveRecorder,
-    rate: float,
-    batches: Iterator[npt.NDArray[np.int32]],
-) -> None:
-    """Train by equation 2, generalized from one sample to a batch."""
-    while recorder.should_continue:
-        first = next(batches)
-        updates = math.ceil(min(_UPDATES_PER_CALL, recorder.samples_to_next_point / len(first)))
-        stacked = np.stack([first, *(next(batches) for _ in range(updates - 1))])
-        loss_function.apply_updates(stacked, rate)
-        recorder.samples_seen += stacked.size
-        recorder.score_if_due()
-
-
-def _train_by_full_batches(
-    loss_function: LossFunction, recorder: _CurveRecorder, rate: float
-) -> None:
-    """Train by equation 1."""
-    while recorder.should_continue:
-        _, gradient = loss_function.loss_and_gradient()
-        loss_function.set_weights(loss_function.weights() - np.float32(rate) * gradient)
-        recorder.samples_seen += loss_function.images
-        recorder.score_if_due()
-
-
-class _TimeLimitError(Exception):
-    """Stops SciPy's minimization."""
-
-
-def _train_by_l_bfgs(loss_function: LossFunction, recorder: _CurveRecorder) -> None:
-    """Train by L-BFGS: curvature from the last gradients, a line search for each step."""
-    accepted: Vector = loss_function.weights().astype(np.float64).reshape(-1)
-
-    def loss_and_gradient(weights: Vector) -> tuple[float, Vector]:
-        if not recorder.should_continue:
-            raise _TimeLimitError
-        loss_function.set_weights(weights)
-        loss, gradient = loss_function.loss_and_gradient()
-        recorder.samples_seen += loss_function.images
-        return loss, gradient.astype(np.float64).reshape(-1)
-
-    def on_step(xk: Vector) -> None:  # SciPy passes the weights to a parameter of this name
-        nonlocal accepted
-        accepted = xk.copy()
-        loss_function.set_weights(accepted)  # the last evaluation need not be the accepted step
-        recorder.score_if_due()
-
-    try:
-        # No tolerance: it runs while there is time and a step still reduces the loss.
-        scipy.optimize.minimize(
-            loss_and_gradient,
-            accepted,
-            jac=True,
-            method="L-BFGS-B",
-            callback=on_step,
-            options={"maxiter": _UNLIMITED, "maxfun": _UNLIMITED, "ftol": 0.0, "gtol": 0.0},
-        )
-        recorder.ended = "converged" if recorder.ended == "time" else recorder.ended
-    except _TimeLimitError:
-        pass
-    loss_function.set_weights(accepted)
+    def _count(self, samples: int) -> None:
+        """Count samples, and score the weights if the next point is reached."""
+        self.samples_seen += samples
+        if self.samples_seen >= next_point(self.points[-1].samples_seen):
+            self.score()
