@@ -75,9 +75,14 @@ SPANS: dict[tuple[Victim, str], Spans] = {
     ("parent", "stand-in"): Spans(start=5.0, training=1.5, closing=0.3),
     ("worker", "real"): Spans(start=5.0, training=5.0, closing=0.5),
 }
+# Under nohup it is ignored, by the commands too.
+_CLOSED_TERMINAL = (
+    ("SIGHUP",)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    else ()
+)
 SIGNALS: dict[Victim, tuple[str, ...]] = {
-    # A terminal that closes sends SIGHUP.
-    "parent": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"),
+    "parent": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT", *_CLOSED_TERMINAL),
     "worker": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM"),  # workers ignore SIGINT
 }
 """Signals to choose from."""

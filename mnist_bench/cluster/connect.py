@@ -7,7 +7,6 @@ import importlib.util
 import ipaddress
 import logging
 import platform
-import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from mnist_bench.cluster.tasks import PLUGIN
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.limits import MAX_THREADS
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import machine
+from mnist_bench.measurement import system
 from mnist_bench.measurement.machine import Machine
 
 if TYPE_CHECKING:
@@ -57,19 +56,26 @@ class Cluster:
     Attributes:
         address: Of the scheduler, or `local`.
         client: Dask's client.
-        handlers: Receivers of the events of a training, by its Dask key.
-        on_worker_left: Called with the address of a worker that is gone.
+        receivers: What gets the events of a training, by its Dask key. Each also gets Dask's event
+            of a worker that is gone.
     """
 
     address: str
     client: Client
-    handlers: dict[str, Callable[[dict[str, Any]], None]] = field(default_factory=dict)
-    on_worker_left: Callable[[str], None] | None = None
+    receivers: dict[str, Callable[[dict[str, Any]], None]] = field(default_factory=dict)
 
     @property
     def topic(self) -> str:
         """Topic of the events of this leader's trainings; Dask forgets it with the client."""
         return str(self.client.id)
+
+    @property
+    def nobody(self) -> str:
+        """The line for a cluster that has no workers."""
+        return (
+            f"nobody has joined {self.address} yet: waiting for `mnist-bench join "
+            f"{self.address}`; Ctrl-C stops"
+        )
 
     def workers(self, digest: str | None = None) -> tuple[Machine, ...]:
         """The joined machines, one entry per worker.
@@ -82,11 +88,10 @@ class Cluster:
         """
         with answering(self.address):
             joined = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        announced = [worker[PLUGIN] for worker in joined if PLUGIN in worker]
         return tuple(
-            Machine.model_validate(each["machine"])
-            for each in announced
-            if digest is None or digest in each["images"]
+            Machine.model_validate(worker[PLUGIN]["machine"])
+            for worker in joined
+            if PLUGIN in worker and (digest is None or digest in worker[PLUGIN]["images"])
         )
 
     def wait_for_workers(self, source: Source, log: Callable[[str], None]) -> tuple[Machine, ...]:
@@ -102,30 +107,21 @@ class Cluster:
             log(self.nobody)
         while not (joined := self.workers()):
             time.sleep(_POLL_SECONDS)
-        fit = self.workers(source.digest)
-        if fit:
+        if fit := self.workers(source.digest):
             return fit
         raise BenchError(
             f"no machine at {self.address} has the images of {source.name} (joined: {len(joined)})",
             "start `mnist-bench join` there again with --data DIR, or choose another --dataset",
         )
 
-    @property
-    def nobody(self) -> str:
-        """The line for a cluster that has no workers."""
-        return (
-            f"nobody has joined {self.address} yet: waiting for `mnist-bench join "
-            f"{self.address}`; Ctrl-C stops"
-        )
-
     def receive(self, event: tuple[float, Any]) -> None:
-        """Pass on an event to the training that it belongs to."""
-        _, message = event
-        handler = self.handlers.get(message.get("key", ""))
-        if handler:
-            handler(message)
-        elif message.get("action") == "remove-worker" and self.on_worker_left:
-            self.on_worker_left(message["worker"])
+        """Pass on an event to the trainings that it is about."""
+        _, fields = event
+        if fields.get("action") == "remove-worker":
+            for receive in set(self.receivers.values()):
+                receive(fields)
+        elif known := self.receivers.get(fields.get("key", "")):
+            known(fields)
 
 
 def local_workers(where: str) -> int | None:
@@ -163,18 +159,17 @@ def check_address(address: str, *, insecure: bool) -> None:
     Raises:
         BenchError: It is no address, or everybody in the network could run code there.
     """
-    try:
+    host = ""
+    with contextlib.suppress(ValueError):
         parts = urlsplit(address)
-        is_address = parts.scheme in {"tcp", "tls"} and bool(parts.hostname and parts.port)
-        is_address = is_address and not (parts.path or parts.query or parts.username)
-    except ValueError:
-        is_address = False
-    if not is_address:
+        if parts.port and not (parts.path or parts.query or parts.username):
+            host = parts.hostname or ""
+    if not host or parts.scheme not in {"tcp", "tls"}:
         raise BenchError(
             f"{address!r} is no address of a Dask scheduler",
             "give `local`, `local:N`, tls://HOST:PORT or tcp://HOST:PORT",
         )
-    if parts.scheme == "tcp" and not insecure and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "tcp" and not insecure and not _is_loopback(host):
         raise BenchError(
             f"{address} is not encrypted: whoever reaches it can run programs on every machine "
             "of the cluster",
@@ -216,17 +211,9 @@ def open_cluster(
         images = [{"name": each.name, "digest": each.digest} for each in sources]
         client.set_metadata([_METADATA, "leaders", client.id], images)
         cluster = Cluster(LOCAL if workers else where, client)
-        topics = (cluster.topic, "all")
-        for topic in topics:
+        for topic in (cluster.topic, "all"):
             client.subscribe_topic(topic, cluster.receive)
-        try:
-            yield cluster
-        finally:
-            for topic in topics:
-                client.unsubscribe_topic(topic)
-            if client.status == "running":
-                with contextlib.suppress(OSError):  # Dask notes when a client that died has left
-                    client.set_metadata([_METADATA, "leaders", client.id], [])
+        yield cluster
 
 
 def require_dask() -> None:
@@ -252,17 +239,13 @@ def require_dask() -> None:
 def _local_cluster(workers: int, sources: Sequence[Source], *, exclusive: bool) -> Iterator[Client]:
     from distributed import Client, Scheduler, SpecCluster, Worker
 
-    from mnist_bench.cluster.worker_setup import Site, usable_share, worker_options
-
-    def no_log(_line: str) -> None:
-        """The leader shows the same."""
+    from mnist_bench.cluster.worker_setup import Site, worker_options
 
     site = Site(
-        machine=machine.describe(),
         sources={source.digest: source for source in sources},
         exclusive=exclusive and workers == 1,
-        log=no_log,
-        threads=usable_share(workers),
+        log=lambda _line: None,  # the leader shows the same
+        threads=max(1, system.usable_threads() // workers),
     )
     # Not LocalCluster, whose workers would share one plugin and serve HTTP to the network.
     scheduler = {"protocol": "inproc://", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
@@ -289,7 +272,8 @@ def connected(address: str, *, insecure: bool) -> Iterator[Client]:
     require_dask()
     from distributed import Client, Security
 
-    check_certificates(address)
+    if address.startswith("tls:"):
+        _check_certificates(address)
     with answering(address):
         client = Client(address, security=Security(), timeout=CONNECT_SECONDS, set_as_default=False)
     with client:
@@ -298,7 +282,7 @@ def connected(address: str, *, insecure: bool) -> Iterator[Client]:
         yield client
 
 
-def check_certificates(address: str) -> None:
+def _check_certificates(address: str) -> None:
     """Check that the certificates for a tls:// address can be read.
 
     Raises:
@@ -306,17 +290,15 @@ def check_certificates(address: str) -> None:
     """
     from distributed import Security
 
-    if not address.startswith("tls:"):
-        return
-    hint = f"set {_TLS_VARIABLES}, as docs/many-machines.md shows"
+    problem = ""
     try:
-        contexts = [
-            Security().get_connection_args(role)["ssl_context"] for role in ("client", "worker")
-        ]
-    except OSError as error:  # ssl.SSLError is one
-        raise BenchError(f"the certificates for {address} can't be read: {error}", hint) from error
-    if None in contexts:
-        raise BenchError(f"{address} needs certificates", hint)
+        roles = [Security().get_connection_args(role) for role in ("client", "worker")]
+        if not all(role["ssl_context"] for role in roles):
+            problem = f"{address} needs certificates"
+    except OSError as error:
+        problem = f"the certificates for {address} can't be read: {error}"
+    if problem:
+        raise BenchError(problem, f"set {_TLS_VARIABLES}, as docs/many-machines.md shows")
 
 
 @contextlib.contextmanager
@@ -324,32 +306,23 @@ def answering(address: str) -> Iterator[None]:
     """Raise errors of the connection as a BenchError."""
     try:
         yield
-    except (OSError, TimeoutError) as error:
-        raise _no_answer(address, error) from error
-
-
-def _no_answer(address: str, error: BaseException) -> BenchError:
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    if address.startswith("tls:") and any(_is_of_tls(each) for each in causes):
-        return BenchError(
-            f"{address} and this machine do not accept each other's certificates",
-            "both need certificates of the same authority, as docs/many-machines.md shows",
-            exit_status=EXIT_FAILURE,
+    except OSError as error:  # TimeoutError is one
+        causes: list[BaseException] = []
+        cause: BaseException | None = error
+        while cause is not None and cause not in causes:
+            causes.append(cause)
+            cause = cause.__cause__ or cause.__context__
+        message, hint = (
+            f"no Dask scheduler answers at {address}",
+            "start it there with `dask scheduler`, or correct the address",
         )
-    return BenchError(
-        f"no Dask scheduler answers at {address}",
-        "start it there with `dask scheduler`, or correct the address",
-        exit_status=EXIT_FAILURE,
-    )
-
-
-def _is_of_tls(error: BaseException) -> bool:
-    # Dask keeps only the text of some errors.
-    return isinstance(error, ssl.SSLError) or "SSL" in f"{error}"
+        # Dask keeps only the text of some errors.
+        if address.startswith("tls:") and any("SSL" in repr(each) for each in causes):
+            message, hint = (
+                f"{address} and this machine do not accept each other's certificates",
+                "both need certificates of the same authority, as docs/many-machines.md shows",
+            )
+        raise BenchError(message, hint, exit_status=EXIT_FAILURE) from error
 
 
 def _check_versions(address: str, client: Client) -> None:
@@ -369,24 +342,23 @@ def _check_versions(address: str, client: Client) -> None:
         client.set_metadata(keys, own)  # read again: two may come first
     theirs = client.get_metadata(keys, own)
     if theirs != own:
+        used, here = (
+            ", ".join(f"{name} {number}" for name, number in versions.items())
+            for versions in (theirs, own)
+        )
         raise BenchError(
-            f"{address} is used by {_joined(theirs)}, and this is {_joined(own)}",
+            f"{address} is used by {used}, and this is {here}",
             "install the same versions everywhere and restart the scheduler",
         )
-
-
-def _joined(versions: dict[str, str]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def needed_images(client: Client) -> list[dict[str, str]]:
     """Name and digest of the images that the leaders of a cluster train on now."""
     leaders: dict[str, list[dict[str, str]]] = client.get_metadata([_METADATA, "leaders"], {})
-    here = [images for leader, images in leaders.items() if images and _is_here(client, leader)]
-    return [image for images in here for image in images]
-
-
-def _is_here(client: Client, leader: str) -> bool:
-    """Whether a client is connected to the scheduler, which notes when it comes and goes."""
-    events = [event for _, event in client.get_events(leader) or ()]
-    return bool(events) and not any(event.get("action") == "remove-client" for event in events)
+    needed = []
+    for leader, images in leaders.items():
+        # The scheduler notes when a client comes and goes.
+        events = [event for _, event in client.get_events(leader) or ()]
+        if events and all(event.get("action") != "remove-client" for event in events):
+            needed += images
+    return needed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -13,9 +12,9 @@ from mnist_bench.core import formatting
 from mnist_bench.results.protocol import EvaluationMessage, Message, SampleMessage
 
 if TYPE_CHECKING:
-    from mnist_bench.cluster.tasks import Attempt
+    from mnist_bench.cluster.leader import Training
     from mnist_bench.results.run import RunResult
-    from mnist_bench.runner.plan import TrainingJob, TrainingPlan
+    from mnist_bench.runner.plan import TrainingPlan
 
 
 class ClusterProgress:
@@ -44,68 +43,58 @@ class ClusterProgress:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def begun(self, job: TrainingJob, attempt: Attempt) -> None:
+    def begun(self, training: Training) -> None:
         """Show a bar for a training that a machine began."""
-        self._remove(job)
-        self._bars[job.id] = self._progress.add_task(
-            f"{self._name(job)} on {attempt.host}", total=job.step_counts[-1], accuracy="starting"
+        self._remove(training)
+        self._bars[training.job.id] = self._progress.add_task(
+            f"{self._name(training)} on {training.host}",
+            total=training.job.step_counts[-1],
+            accuracy="starting",
         )
 
-    def received(self, job: TrainingJob, message: Message) -> None:
-        """Update the bar of a training."""
-        if job.id not in self._bars:
-            return
+    def received(self, training: Training, message: Message) -> None:
+        """Update the bar of a training that a machine began."""
+        bar = self._bars[training.job.id]
         if isinstance(message, SampleMessage):
-            self._progress.update(self._bars[job.id], completed=message.step)
+            self._progress.update(bar, completed=message.step)
         elif isinstance(message, EvaluationMessage):
             evaluation = message.evaluation
             test = evaluation.test_accuracy
             accuracy = evaluation.validation_accuracy if test is None else test
-            self._progress.update(self._bars[job.id], accuracy=formatting.accuracy(accuracy))
+            self._progress.update(bar, accuracy=formatting.accuracy(accuracy))
 
-    def ended(
-        self, job: TrainingJob, host: str, runs: tuple[RunResult, ...], failure: str, log_tail: str
-    ) -> None:
-        """Print how a training ended.
-
-        Args:
-            host: Name of the machine that trained it.
-            runs: Its recorded runs.
-            failure: Why it failed; empty if it did not.
-            log_tail: The end of its log, if it failed.
-        """
-        self._remove(job)
+    def ended(self, training: Training, runs: tuple[RunResult, ...]) -> None:
+        """Print how a training ended, with its recorded runs."""
+        self._remove(training)
         self._ended += 1
-        where = f"{self._name(job)} on {host}" if host else self._name(job)
-        position = f"{self._ended} of {len(self._plan.jobs)}: {where}"
-        if failure:
-            self._print(f"{position} did not finish: {failure}", "red")
-            for line in ["The end of its log:", *log_tail.splitlines()] if log_tail else ():
+        where = f" on {training.host}" if training.host else ""
+        position = f"{self._ended} of {len(self._plan.jobs)}: {self._name(training)}{where}"
+        if training.failure:
+            self._print(f"{position} did not finish: {training.failure}", "red")
+            log = training.log_tail.splitlines()
+            for line in ["The end of its log:", *log] if log else ():
                 self._print(line, "dim")
             return
-        longest = runs[-1]
-        seconds = formatting.duration(sum(longest.seconds.values()))
-        accuracy = formatting.accuracy(longest.max_test_accuracy)
+        seconds = formatting.duration(sum(runs[-1].seconds.values()))
+        accuracy = formatting.accuracy(runs[-1].max_test_accuracy)
         self._print(f"{position}: max test accuracy {accuracy}, {seconds}", "")
 
-    def vanished(self, job: TrainingJob, attempt: Attempt) -> None:
+    def vanished(self, training: Training) -> None:
         """Print that the machine of a training is gone."""
-        self._remove(job)
-        self.warned(f"{attempt.host} is gone: {self._name(job)} is trained by another machine")
+        self._remove(training)
+        self.warned(
+            f"{training.host} is gone: {self._name(training)} is trained by another machine"
+        )
 
     def warned(self, line: str) -> None:
         """Print a warning."""
         self._print(line, "yellow")
 
-    def _name(self, job: TrainingJob) -> str:
+    def _name(self, training: Training) -> str:
+        job = training.job
         steps = f", {formatting.count(job.step_counts[-1])} steps"
         threads = f", threads: {job.execution.threads}"
         return (
@@ -113,9 +102,9 @@ class ClusterProgress:
             f"{threads if self._several_executions else ''}"
         )
 
-    def _remove(self, job: TrainingJob) -> None:
-        if job.id in self._bars:
-            self._progress.remove_task(self._bars.pop(job.id))
+    def _remove(self, training: Training) -> None:
+        if training.job.id in self._bars:
+            self._progress.remove_task(self._bars.pop(training.job.id))
 
     def _print(self, line: str, style: str) -> None:
         # Names and logs of other machines may contain control characters.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import platform
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict
 
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.limits import DeviceChoice
@@ -18,6 +18,8 @@ from mnist_bench.measurement.machine import Machine
 from mnist_bench.results import protocol
 from mnist_bench.runner.process import WorkerProcess
 from mnist_bench.scenarios.execution import Execution
+from mnist_bench.tracking.recorder import now_ms
+from mnist_bench.tracking.spool import MessageEntry
 
 if TYPE_CHECKING:  # imports distributed
     from mnist_bench.cluster.worker_setup import TrainingPlugin
@@ -67,27 +69,19 @@ class Attempt(Record):
     exclusive: bool
 
 
-class TimedMessage(Record):
-    """A message of a worker process.
-
-    Attributes:
-        at_ms: When it came, Unix time in milliseconds of the machine that trained.
-    """
-
-    at_ms: int
-    message: protocol.Message
-
-
 class JobResult(Record):
     """A finished training.
 
     Attributes:
-        files: The files of the worker's folder in Base64, by relative path with slashes.
+        messages: Of its process, with the time of the machine that trained.
+        files: The files of the worker's folder, by relative path with slashes.
     """
 
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
     attempt: Attempt
-    messages: tuple[TimedMessage, ...]
-    files: dict[str, str]
+    messages: tuple[MessageEntry, ...]
+    files: dict[str, bytes]
 
 
 class TrainingFailedError(Exception):
@@ -120,37 +114,20 @@ def train(job_json: str) -> str:
         TrainingFailedError: The training failed.
         distributed.Reschedule: This worker was told to end it.
     """
-    from distributed import get_worker
+    try:
+        return _train(Job.model_validate_json(job_json)).model_dump_json()
+    except BenchError as error:
+        raise TrainingFailedError(str(error)) from error
+    except OSError as error:
+        raise TrainingFailedError(f"no training process could be started: {error}") from error
+
+
+def _train(job: Job) -> JobResult:
+    from distributed import Reschedule, get_worker
 
     worker = get_worker()
     key = worker.get_current_task()
     plugin: TrainingPlugin = worker.plugins[PLUGIN]
-    job = Job.model_validate_json(job_json)
-
-    def send(event: Attempt | TimedMessage, attempt_id: str) -> None:
-        kind = "attempt" if isinstance(event, Attempt) else "message"
-        fields = {"key": key, "attempt": attempt_id, "kind": kind}
-        worker.log_event(job.topic, fields | {"json": event.model_dump_json()})
-
-    try:
-        result = _train(job, key, plugin, worker.address, send)
-    except BenchError as error:
-        raise TrainingFailedError(str(error)) from error
-    except OSError as error:
-        reason = f"no training process could be started: {error}"
-        raise TrainingFailedError(reason) from error
-    return result.model_dump_json()
-
-
-def _train(
-    job: Job,
-    key: str,
-    plugin: TrainingPlugin,
-    address: str,
-    send: Callable[[Attempt | TimedMessage, str], None],
-) -> JobResult:
-    from distributed import Reschedule
-
     site, stop = plugin.site, plugin.stop_of(key)
     unfit: BenchError | None = None
     try:
@@ -159,23 +136,23 @@ def _train(
         unfit, execution = error, job.request.execution
     attempt = Attempt(
         id=uuid.uuid4().hex,
-        worker=address,
+        worker=worker.address,
         host=platform.node(),
-        at_ms=_now_ms(),
+        at_ms=now_ms(),
         machine=site.machine,
         execution=execution,
         exclusive=site.exclusive,
     )
-    send(attempt, attempt.id)
+    worker.log_event(job.topic, {"key": key, "attempt": attempt.model_dump_json()})
     if unfit:  # after the attempt, so that it is recorded as a failed one of this machine
         raise unfit
     site.log(f"{job.title}: training")
-    messages: list[TimedMessage] = []
+    messages: list[MessageEntry] = []
     with tempfile.TemporaryDirectory(prefix="mnist-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         fields: dict[str, Any] = {
             "source": site.sources[job.request.source.digest],
-            "execution": attempt.execution,
+            "execution": execution,
             "folder": name,
             "started_at": time.time(),
         }
@@ -183,11 +160,10 @@ def _train(
             stop.add(process.stop)
             process.go()
             for message in process.messages():
-                timed = TimedMessage(at_ms=_now_ms(), message=message)
-                messages.append(timed)
-                send(timed, attempt.id)
+                messages.append(MessageEntry(at_ms=now_ms(), message=message))
+                event = {"key": key, "of": attempt.id, "message": messages[-1].model_dump_json()}
+                worker.log_event(job.topic, event)
             failure = process.end()
-            stop.remove(process.stop)
             if stop.exit_status:
                 site.log(f"{job.title}: ended early, on request")
                 raise Reschedule
@@ -195,11 +171,6 @@ def _train(
                 site.log(f"{job.title}: failed: {failure}")
                 raise TrainingFailedError(failure, process.log_tail())
         paths = [path for path in folder.rglob("*") if path.is_file()]
-        contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
     site.log(f"{job.title}: trained")
-    files = {name: base64.b64encode(content).decode() for name, content in contents.items()}
     return JobResult(attempt=attempt, messages=tuple(messages), files=files)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1_000)

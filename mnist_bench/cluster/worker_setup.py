@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from mnist_bench.core.errors import EXIT_TERMINATED, BenchError
 from mnist_bench.core.limits import DeviceChoice, Precision
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import machine, system
-from mnist_bench.measurement.machine import Machine
+from mnist_bench.measurement import system
+from mnist_bench.measurement.machine import Machine, describe
 from mnist_bench.runner import process
 from mnist_bench.runner.executor import Stop
 from mnist_bench.runner.options import base_execution
@@ -42,11 +42,11 @@ class Site:
         threads: Threads of a training that asks for no number.
     """
 
-    machine: Machine
     sources: Mapping[str, Source]
     exclusive: bool
     log: Callable[[str], None]
-    threads: int
+    threads: int = field(default_factory=system.usable_threads)
+    machine: Machine = field(default_factory=describe)
 
     def execution(self, job: Job) -> Execution:
         """Execution settings of a job here.
@@ -96,12 +96,10 @@ class TrainingPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask's types are no
 
     def stop_of(self, key: str) -> Stop:
         """What ends the training of a key that is executing."""
-        try:
-            return self._stops[key]
-        except KeyError:  # given up before its thread came here
+        if (stop := self._stops.get(key)) is None:  # given up before its thread came here
             stop = Stop()
             stop(EXIT_TERMINATED)
-            return stop
+        return stop
 
 
 def worker_options(site: Site) -> dict[str, Any]:
@@ -128,29 +126,18 @@ async def dask_setup(worker: Worker) -> None:
 
     So dask-jobqueue and dask-kubernetes start workers. `MNIST_BENCH_DATA` names the images.
     """
-    options = worker_options(_site_of_preload())
+    exclusive, folder = False, os.environ.get("MNIST_BENCH_DATA")
+    try:
+        exclusive = _held.enter_context(locks.benchmark_lock(exclusive=True, warn=_logger.warning))
+    except BenchError as error:
+        _logger.warning("%s", error)
+    sources = find_sources(Path(folder) if folder else None, _logger.warning)
+    options = worker_options(Site(sources, exclusive, _logger.warning))
     worker.startup_information |= options["startup_information"]
     worker.state.total_resources |= options["resources"]
     worker.state.available_resources |= options["resources"]
     for plugin in options["plugins"]:
         await worker.plugin_add(plugin)
-
-
-def _site_of_preload() -> Site:
-    lock = locks.benchmark_lock(exclusive=True, warn=_logger.warning)
-    try:
-        exclusive = _held.enter_context(lock)
-    except BenchError as error:
-        _logger.warning("%s", error)
-        exclusive = False
-    folder = os.environ.get("MNIST_BENCH_DATA")
-    return Site(
-        machine=machine.describe(),
-        sources=find_sources(Path(folder) if folder else None, _logger.warning),
-        exclusive=exclusive,
-        log=_logger.warning,
-        threads=system.usable_threads(),
-    )
 
 
 def find_sources(
@@ -171,8 +158,3 @@ def find_sources(
         mnist.find("mnist-5k", None, log=log),
     )
     return {source.digest: source for source in found}
-
-
-def usable_share(workers: int) -> int:
-    """Threads of each of several workers that share this machine."""
-    return max(1, system.usable_threads() // workers)

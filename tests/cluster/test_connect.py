@@ -6,7 +6,7 @@ import importlib.util
 
 import factories
 import pytest
-from program import free_port
+from program import free_port, wait_until
 from servers import dask_scheduler
 
 from mnist_bench.cluster import connect
@@ -122,7 +122,7 @@ def test_images_are_needed_while_their_leader_is_connected(sample: Source) -> No
             assert (
                 connect.needed_images(client) == [{"name": "mnist-5k", "digest": sample.digest}] * 2
             )
-        assert connect.needed_images(client) == []
+        wait_until(lambda: connect.needed_images(client) == [], 20)
 
 
 def test_machines_without_the_images_are_unfit(sample: Source) -> None:

@@ -7,7 +7,6 @@ import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import factories
@@ -137,7 +136,7 @@ def test_metrics_have_the_times_of_the_machine_that_trained(
     lead: Leader, sample: Source, store: fakes.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_worker(monkeypatch)
-    monkeypatch.setattr(tasks, "_now_ms", itertools.count(1_000).__next__)
+    monkeypatch.setattr(tasks, "now_ms", itertools.count(1_000).__next__)
     plan = plan_of(sample)
     run_plan(lead, plan, ClusterProgress(plan, recording_console()))
     # Message 0 is the begin; before the first evaluation come five and a sample.
@@ -316,7 +315,6 @@ def test_a_plan_for_images_that_no_machine_has_is_refused(lead: Leader, store: f
 
 
 def test_files_stay_in_their_folder(tmp_path: Path) -> None:
-    result: Any = SimpleNamespace(files={"../outside": ""})
-    training: Any = SimpleNamespace(log_tail="", result=result)
     with pytest.raises(ValueError, match="outside the worker's folder"):
-        leader._write_files(training, tmp_path / "inside")
+        leader.write_files({"../outside": b""}, tmp_path / "inside")
+    assert not (tmp_path / "outside").exists()

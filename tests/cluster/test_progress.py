@@ -8,9 +8,10 @@ from typing import Any
 import factories
 from rich.console import Console
 
+from mnist_bench.cluster.leader import Training
 from mnist_bench.cluster.progress import ClusterProgress
 from mnist_bench.cluster.tasks import Attempt
-from mnist_bench.runner.plan import TrainingPlan, make_plan
+from mnist_bench.runner.plan import TrainingJob, TrainingPlan, make_plan
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 
@@ -20,21 +21,23 @@ def plan_of(**changes: Any) -> TrainingPlan:
     return make_plan("table-1", paper.PROTOCOL, factories.SOURCE, **values)
 
 
-def attempt(host: str = "laptop") -> Attempt:
-    return Attempt(
+def training(job: TrainingJob, host: str = "laptop") -> Training:
+    attempt = Attempt(
         id="a", worker="tcp://127.0.0.1:1", host=host, at_ms=0, machine=factories.machine(),
         execution=Execution(threads=4), exclusive=True,
     )  # fmt: skip
+    return Training(job, "", attempt=attempt)
 
 
 def test_a_terminal_shows_each_training_in_work() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     plan = plan_of()
     with ClusterProgress(plan, console) as progress:
-        progress.begun(plan.jobs[0], attempt())
-        progress.begun(plan.jobs[1], attempt("desktop"))
-        progress.received(plan.jobs[0], factories.sample_message(101))
-        progress.received(plan.jobs[0], factories.evaluation_message(101))
+        begun = training(plan.jobs[0])
+        progress.begun(begun)
+        progress.begun(training(plan.jobs[1], "desktop"))
+        progress.received(begun, factories.sample_message(101))
+        progress.received(begun, factories.evaluation_message(101))
         progress._progress.refresh()
     (first, second) = progress._progress.tasks
     assert (first.description, first.completed, first.total) == ("seed 0 on laptop", 101, 10_000)
@@ -52,13 +55,13 @@ def test_lines_tell_what_differs_between_the_trainings() -> None:
     ):
         plan = plan_of(**changes)
         progress = ClusterProgress(plan, console)
-        job = next(job for job in plan.jobs if job.seed == 1)
-        progress.begun(job, attempt())
-        progress.ended(job, "laptop\n", (run,), "", "")
+        each = training(next(job for job in plan.jobs if job.seed == 1), "laptop\n")
+        progress.begun(each)
+        progress.ended(each, (run,))
         (line,) = console.export_text().splitlines()
         assert line.startswith(f"1 of {len(plan.jobs)}: {name} on laptop : max test accuracy 0.98")
         assert progress._progress.tasks == []
-    progress.vanished(job, attempt())
+    progress.vanished(each)
     assert console.export_text() == (
-        "laptop is gone: seed 1, threads: 2 is trained by another machine\n"
+        "laptop  is gone: seed 1, threads: 2 is trained by another machine\n"
     )
