@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -104,9 +104,11 @@ def _run_plans(
     results: list[RunResult] = []
     errors: list[BenchError] = []
     exit_status = 0
+    names: dict[str | None, str] = {}  # hardware by machine id
     for remaining in to_train:
         if cluster:
             outcome = _train_on_cluster(cluster, remaining, options, open_store, console)
+            names |= {each.machine_id: each.name for each in cluster.workers()}
         else:
             first = remaining is to_train[0]
             outcome = _train(
@@ -116,7 +118,7 @@ def _run_plans(
         errors += [outcome.error] if outcome.error else []
         try:
             _report(
-                _section_of(remaining.plan, outcome, described, options.command),
+                _section_of(remaining.plan, outcome, described, options.command, names),
                 outcome,
                 stdout,
                 files=reports,
@@ -256,7 +258,11 @@ def _train_on_cluster(
 
 
 def _section_of(
-    plan: TrainingPlan, outcome: Outcome, described: Machine, command: str
+    plan: TrainingPlan,
+    outcome: Outcome,
+    described: Machine,
+    command: str,
+    names: Mapping[str | None, str],
 ) -> ReportSection:
     runs = summarise(outcome.results)
     reference = table1.reference_for(runs, described.machine_id)
@@ -266,7 +272,7 @@ def _section_of(
         scenario=plan.name,
         command=command,
         created=dt.datetime.now().astimezone().date().isoformat(),
-        document=table1.document_of(described, runs, rows),
+        document=table1.document_of(described, runs, rows, names=names),
         rows=rows,
         system_state=system_state_of(
             [run for run in outcome.results if run.machine_id == described.machine_id]

@@ -18,12 +18,15 @@ def test_runs_of_several_machines_share_the_table_and_keep_their_times() -> None
         run(1_000, 0.986, 2, machine_id="c" * 32, threads=1, conditions=warm),
     )
     plan = TrainingPlan("table-1", paper.PROTOCOL, SOURCE, (), ())
-    section = run_plans._section_of(plan, Outcome(results), machine(), "mnist-bench run")
+    names = {"b" * 32: "Ryzen, 8 cores"}
+    section = run_plans._section_of(plan, Outcome(results), machine(), "mnist-bench run", names)
     (row,) = section.rows
     assert (row.n, row.timed_n, row.threads) == (3, 1, 2)
     assert [line.machine_id for line in section.document.machine_costs] == [
         "0123456789abcdef", "b" * 32, "c" * 32,
     ]  # fmt: skip
+    hardware = [line.machine for line in section.document.machine_costs]
+    assert hardware == [machine().name, "Ryzen, 8 cores", None]
     shown = printed_table(section, 100)
     assert "Accuracies pooled over 3 machines." in shown
     assert "\n1,000  cccccccc  " in shown
