@@ -289,7 +289,7 @@ class DrillRun:
             running=tuple(f"{name} is RUNNING" for name, status in every if status == "RUNNING"),
             lost=tuple(f"seed {n}" for n in range(self.drill.jobs) if n not in finished),
             doubled=tuple(
-                f"seed {n} is {count} runs" for n, count in finished.items() if count > 1
+                f"seed {n}: {', '.join(each)}" for n, each in finished.items() if len(each) > 1
             ),
             wrongly_ended=tuple(text[-500:] for text in texts if "Traceback" in text),
             left_over=(

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,8 @@ def _run_plans(
     for remaining in to_train:
         if cluster:
             outcome = _train_on_cluster(cluster, remaining, options, open_store, console)
-            names |= {each.machine_id: each.name for each in cluster.workers()}
+            with suppress(BenchError):  # the scheduler may be gone
+                names |= {each.machine_id: each.name for each in cluster.workers()}
         else:
             first = remaining is to_train[0]
             outcome = _train(

@@ -87,7 +87,7 @@ class Cluster:
             BenchError: The scheduler does not answer.
         """
         with answering(self.address):
-            joined = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            joined = self.client.scheduler_info(n_workers=-1).get("workers", {}).values()
         return tuple(
             Machine.model_validate(worker[PLUGIN]["machine"])
             for worker in joined

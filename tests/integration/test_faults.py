@@ -163,8 +163,9 @@ def test_allowed_statuses(
     tmp_path: Path, lines: list[list[object]], unfinished: str, ends: set[str]
 ) -> None:
     recording = Recording(tmp_path / "noted")
-    written = [["begun", "t", [20]], *lines]
-    recording.path.write_text("".join(json.dumps(line) + "\n" for line in written) + '["he')
+    written = [["begun", "t", [20]], *lines]  # all by thread 1
+    text = "".join(json.dumps([1, *line]) + "\n" for line in written)
+    recording.path.write_text(text + '["he')
     expected = Expected(GRID)
     recording.add_to(expected, unfinished)
     assert expected.statuses == {Row("t", 20): ends}
