@@ -56,8 +56,10 @@ class ClusterProgress:
         )
 
     def received(self, training: Training, message: Message) -> None:
-        """Update the bar of a training that a machine began."""
-        bar = self._bars[training.job.id]
+        """Update the bar of a training, unless its machine is gone since it sent the message."""
+        bar = self._bars.get(training.job.id)
+        if bar is None:
+            return
         if isinstance(message, SampleMessage):
             self._progress.update(bar, completed=message.step)
         elif isinstance(message, EvaluationMessage):

@@ -45,6 +45,18 @@ def test_a_terminal_shows_each_training_in_work() -> None:
     assert (second.description, second.fields["accuracy"]) == ("seed 1 on desktop", "starting")
 
 
+def test_a_message_that_a_machine_sent_before_it_vanished_is_dropped() -> None:
+    """It arrives after the news that the machine is gone."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    plan = plan_of()
+    with ClusterProgress(plan, console) as progress:
+        begun = training(plan.jobs[0])
+        progress.begun(begun)
+        progress.vanished(begun)
+        progress.received(begun, factories.sample_message(101))
+        assert progress._progress.tasks == []
+
+
 def test_lines_tell_what_differs_between_the_trainings() -> None:
     console = Console(file=io.StringIO(), width=200, record=True)
     run = factories.run(1_000, seed=1)
