@@ -177,6 +177,8 @@ def tune(
     where = _cluster(cluster, options.workers)
     if where:
         check_where(where, insecure=insecure_cluster)
+    elif insecure_cluster:
+        raise click.UsageError("--insecure-cluster works only with --cluster")
     check_folders()
     setup = check_options(options, console)
     with contextlib.ExitStack() as stack:

@@ -107,7 +107,7 @@ def release_all() -> None:
 
 def live_folder() -> Path:
     """The folder in which this user's processes on this machine hold a lock file."""
-    return _state_folder() / "live"
+    return state_folder() / "live"
 
 
 def is_alive(name: str, folders: Collection[Path]) -> bool:
@@ -263,13 +263,14 @@ def _new_name() -> str:
     return f"{os.getpid()}-{int(time.time())}-{secrets.token_hex(4)}"
 
 
-def _state_folder() -> Path:
+def state_folder() -> Path:
+    """The folder of this user's lock files."""
     return platformdirs.user_state_path("mnist-bench", appauthor=False)
 
 
 def _benchmarks_folder() -> Path:
     # Machines that share a home folder don't disturb each other's measurements.
-    return _state_folder() / "benchmarks" / (re.sub(r"[^\w.-]", "-", platform.node()) or "-")
+    return state_folder() / "benchmarks" / (re.sub(r"[^\w.-]", "-", platform.node()) or "-")
 
 
 def _lock_files(folder: Path) -> list[Path]:

@@ -77,13 +77,8 @@ def defer_signals() -> Iterator[None]:
             _raise(number)
         received.append(number)
 
-    numbers = _not_ignored((signal.SIGINT, *_TERMINATING))
-    before = {number: signal.signal(number, remember) for number in numbers}
-    try:
+    with _handler(remember):
         yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
     if received:
         _raise(received[0])
 
@@ -99,6 +94,13 @@ def on_interrupt(call: Callable[[int], None]) -> Iterator[None]:
         received.append(number)
         call(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
 
+    with _handler(handle):
+        yield
+
+
+@contextmanager
+def _handler(handle: Callable[[int, object], None]) -> Iterator[None]:
+    """Handle Ctrl-C and the terminating signals, unless they are ignored."""
     numbers = _not_ignored((signal.SIGINT, *_TERMINATING))
     before = {number: signal.signal(number, handle) for number in numbers}
     try:

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-from filelock import FileLock, Timeout
-
+from mnist_bench.core import locks
 from mnist_bench.core.errors import BenchError
 from mnist_bench.results.run import RunResult
 from mnist_bench.tuning.finalists import ranked
@@ -47,27 +45,31 @@ _STATES: dict[str, State] = {
 
 
 @contextlib.contextmanager
-def study_lock(name: str, storage: str | None) -> Iterator[None]:
+def study_lock(name: str, storage: str | None, warn: Callable[[str], None]) -> Iterator[None]:
     """Hold a study, so that every RUNNING trial of this machine belongs to a dead process.
+
+    Args:
+        name: Of the study.
+        storage: Optuna's URL of a database; None for the journal.
+        warn: Gets a line if the study can't be locked.
 
     Raises:
         BenchError: Another command on this machine works on it.
     """
-    lock = FileLock(_lock_path(storage, name))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BenchError(
-            f"another command is working on the study {name}",
-            "wait until it ends, or choose another --study",
-        ) from None
-    except (OSError, NotImplementedError):  # no place for locks: trust the user
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locks.lock_file(_lock_path(storage, name), 0))
+        except TimeoutError:
+            raise BenchError(
+                f"another command is working on the study {name}",
+                "wait until it ends, or choose another --study",
+            ) from None
+        except OSError as error:
+            warn(
+                f"can't lock the study {name} ({error.strerror or error}): make sure that no other "
+                "command works on it"
+            )
         yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class Study:
@@ -418,7 +420,4 @@ def _lock_path(storage: str | None, name: str) -> Path:
     if storage is None:
         return JOURNAL.with_name(f".{name}.study.lock")
     digest = hashlib.sha256(f"{storage} {name}".encode()).hexdigest()[:16]
-    folder = platformdirs.user_state_path("mnist-bench", appauthor=False) / "studies"
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{digest}.lock"
+    return locks.state_folder() / "studies" / f"{digest}.lock"

@@ -102,7 +102,7 @@ def tune(
     described = machine.describe()
     store = recovery.open_store(options.tracking_uri, options.experiment, log)
     address = Address.of(options.tracking_uri, options.experiment)
-    with study_lock(setup.name, options.storage):
+    with study_lock(setup.name, options.storage, log):
         study = Study(
             *(setup.name, options.storage, setup.space, setup.goal), images=setup.source.digest
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -33,6 +34,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 from program import free_port
 
+from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 from mnist_bench.results.run import RunResult
 from mnist_bench.tuning import study
@@ -795,7 +797,7 @@ def test_own_trial_that_had_ended_counts_although_it_is_stale(tmp_path: Path) ->
 _HOLD = """
 import sys, factories
 from mnist_bench.tuning.study import study_lock
-with study_lock("mine", sys.argv[1] or None):
+with study_lock("mine", sys.argv[1] or None, print):
     print("ready", flush=True)
     sys.stdin.readline()
 """
@@ -807,18 +809,32 @@ def test_study_that_another_command_works_on_is_refused(storage: str | None) -> 
     command = [sys.executable, "-c", _HOLD, storage or ""]
     with subprocess.Popen(command, env=with_factories(), **pipes) as other:
         assert other.stdout.readline() == "ready\n"
-        with pytest.raises(BenchError) as caught, study_lock("mine", storage):
+        with pytest.raises(BenchError) as caught, study_lock("mine", storage, pytest.fail):
             pytest.fail("both hold it")
         assert str(caught.value) == (
             "another command is working on the study mine; wait until it ends, or choose another "
             "--study"
         )
         assert caught.value.exit_status == EXIT_USAGE
-        with study_lock("another", storage):
+        with study_lock("another", storage, pytest.fail):
             pass
         other.kill()
-    with study_lock("mine", storage):
+    with study_lock("mine", storage, pytest.fail):
         pass
+
+
+def test_study_that_cannot_be_locked_is_opened_with_a_warning(
+    storage: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(_descriptor: int, *, blocking: bool) -> bool:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks, "lock_descriptor", unsupported)
+    lines: list[str] = []
+    with study_lock("mine", storage, lines.append):
+        pass
+    (line,) = lines
+    assert line.startswith("can't lock the study mine (the file system has no locks): make sure")
 
 
 def test_kill_with_the_journal_lock_frees_it() -> None:

@@ -746,6 +746,8 @@ def test_more_workers_than_memory_allows(bench: Bench, monkeypatch: pytest.Monke
         (("--trials", "0"), ("--trials",)),
         (("--objective", "speed"), ("--objective",)),
         (("--finalists", "-1"), ("--finalists",)),
+        (("--insecure-cluster",), ("works only with --cluster",)),
+        (("--cluster", "local:2", "--workers", "3"), ("--workers 3 can't be used",)),
         (("--finalists", "2", "--objective", "pareto"), ("a Pareto front has no best trials",)),
     ],
 )
