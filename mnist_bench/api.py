@@ -374,7 +374,7 @@ def _train(options: RunOptions, *, progress: bool) -> tuple[RunSummary, ...]:
     """Train the plan of the options, and return its runs."""
     from rich.console import Console
 
-    from mnist_bench.cli import run_plans
+    from mnist_bench import run_plans
     from mnist_bench.core import locks
     from mnist_bench.runner.options import check_folders, make_plans
 

@@ -14,7 +14,7 @@ from factories import run, table_1
 from program import Bench, import_runs
 
 import mnist_bench
-from mnist_bench.cli import run_plans
+from mnist_bench import run_plans
 from mnist_bench.core import locks
 from mnist_bench.data.dataset import Source
 from mnist_bench.runner import process

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from mnist_bench import run_plans
 from mnist_bench.analysis import table1
 from mnist_bench.claims import evidence_loader, experiments
 from mnist_bench.claims.decide import decide
 from mnist_bench.claims.planning import ClaimOptions, PlannedInput
-from mnist_bench.cli import run_plans
 from mnist_bench.cli.console import warn
-from mnist_bench.cli.run_plans import CommandResult
 from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.core.limits import REPORT_FORMATS
@@ -24,6 +23,7 @@ from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.machine import describe, machine_id
 from mnist_bench.reporting import build, json, layer_maps, terminal
 from mnist_bench.results.document import Document
+from mnist_bench.run_plans import CommandResult
 from mnist_bench.runner.options import REPORTS, RunOptions
 from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.scenarios import paper

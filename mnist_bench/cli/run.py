@@ -182,7 +182,7 @@ def run(
     instead of scenarios to test all claims of the paper, or `claim-3` for one of them: what fits
     the budget is measured, and what is recorded already is reused.
     """
-    from mnist_bench.cli import run_plans
+    from mnist_bench import run_plans
     from mnist_bench.core import locks
     from mnist_bench.runner.options import (
         RunOptions,

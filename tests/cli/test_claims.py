@@ -26,13 +26,13 @@ from mnist_bench.claims import evidence_loader, experiments, planning
 from mnist_bench.claims.declared import ClaimInput, inputs_of
 from mnist_bench.claims.planning import ClaimOptions, PlannedInput
 from mnist_bench.cli import claims
-from mnist_bench.cli.run_plans import CommandResult
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 from mnist_bench.core.signals import Terminated
 from mnist_bench.data.mnist import MNIST
 from mnist_bench.results.claims import IMAGE_CLAIMS
 from mnist_bench.results.experiments import FILE
 from mnist_bench.results.run import RunResult
+from mnist_bench.run_plans import CommandResult
 from mnist_bench.runner.options import RunOptions
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.tracking import schema

@@ -1,4 +1,4 @@
-"""`mnist-bench run`: trains the plans and reports on each."""
+"""Plans of `mnist-bench run` and of `mnist_bench.run`: trained, and reported as each ends."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from factories import CORES, SOURCE, conditions, machine, printed_table, run, surroundings
 
-from mnist_bench.cli import run_plans
+from mnist_bench import run_plans
 from mnist_bench.runner.executor import Outcome
 from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.scenarios import paper
