@@ -7,13 +7,15 @@ import platform
 import subprocess
 import sys
 import uuid
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import platformdirs
 import psutil
 
 from mnist_bench.core import formatting
+from mnist_bench.core.errors import BenchError
 from mnist_bench.core.records import Record
 
 
@@ -75,7 +77,7 @@ def describe() -> Machine:
         system=f"{platform.system()} {platform.release()}",
         architecture=platform.machine(),
         python=platform.python_version(),
-        tensorflow=version("tensorflow"),
+        tensorflow=tensorflow_version(),
         keras=version("keras"),
         mlflow=version("mlflow"),
         optuna=version("optuna"),
@@ -83,6 +85,27 @@ def describe() -> Machine:
         mnist_bench=version("mnist-bench"),
         scikit_learn=version("scikit-learn"),
     )
+
+
+def tensorflow_distribution() -> tuple[str, str]:
+    """Name and version of the installed TensorFlow, without importing it.
+
+    Raises:
+        BenchError: None is installed.
+    """
+    for name in ("tensorflow", "tensorflow-cpu"):  # which install the same module
+        with suppress(PackageNotFoundError):
+            return name, version(name)
+    raise BenchError("TensorFlow is not installed", "install mnist-bench again with pip")
+
+
+def tensorflow_version() -> str:
+    """Version of the installed TensorFlow.
+
+    Raises:
+        BenchError: None is installed.
+    """
+    return tensorflow_distribution()[1]
 
 
 def id_file() -> Path:
