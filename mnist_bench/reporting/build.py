@@ -25,12 +25,10 @@ from mnist_bench.core.escaping import markdown, one_line
 from mnist_bench.core.formatting import counted
 from mnist_bench.core.limits import REPORT_FORMATS
 from mnist_bench.measurement.machine import Machine, describe
-from mnist_bench.reporting.files import RenderedReport, render
-from mnist_bench.reporting.images import ReportImages
+from mnist_bench.reporting.files import render
 from mnist_bench.reporting.layer_maps import make_layer_maps
 from mnist_bench.reporting.model import Report
-from mnist_bench.reporting.notes import left_out, not_pooled, several_versions, without_study
-from mnist_bench.reporting.sections import sections
+from mnist_bench.reporting.sections import ReportImages, sections
 from mnist_bench.reporting.text import headline, machine_notes
 from mnist_bench.results.document import Document, MachineLine
 from mnist_bench.results.layer_maps import LayerMaps
@@ -144,21 +142,15 @@ def write_report_of(
     report = build_report(reader, found, options)
     rendered = render(report, options.formats)
     written = files.write(options.folder, NAME, rendered.files)
-    warnings = _save_to_mlflow(options, report, written, rendered)
-    return dataclasses.replace(report, notes=(*report.notes, *warnings)), written
-
-
-def _save_to_mlflow(
-    options: ReportOptions, report: Report, written: Sequence[Path], rendered: RenderedReport
-) -> Iterator[str]:
-    """Save the report's files to MLflow; a failure only yields a warning."""
     artifacts: dict[str, bytes | Path] = {path.name: path for path in written}
     artifacts |= rendered.charts
     try:
         store = MlflowStore(options.tracking_uri, options.experiment)
         store.save_files(NAME, markdown(report.title), {schema.REPORT_TAG: "true"}, artifacts)
     except BenchError as error:
-        yield f"The report could not be saved to MLflow: {error.message}"
+        note = f"The report could not be saved to MLflow: {error.message}"
+        report = dataclasses.replace(report, notes=(*report.notes, note))
+    return report, written
 
 
 def _find_runs(reader: MlflowStore, options: ReportOptions) -> FoundRuns:
@@ -232,7 +224,12 @@ def select(runs: Sequence[RecordedRun], machine: str | None) -> Selection:
     machine_id = _machine_id(runs, machine)
     on_machine = tuple(each for each in runs if each.run.machine_id == machine_id)
     own = tuple(each for each in on_machine if not each.study)
-    same_task = _same_task(own, runs if machine is None else own)
+    tasks = {portable_task(each.run) for each in own if each.run.status == "finished"}
+    same_task = [
+        each
+        for each in (runs if machine is None else own)
+        if each.run.status == "finished" and not each.study and portable_task(each.run) in tasks
+    ]
     poolable = without_other_versions(same_task, machine_id)
     others = tuple(each for each in poolable if each.run.machine_id != machine_id)
     return Selection(machine_id, on_machine, own, others, len(same_task) - len(poolable))
@@ -265,43 +262,31 @@ def build_report(reader: MlflowStore, found: FoundRuns, options: ReportOptions) 
     )
     layer_maps = _layer_maps(images, summaries, options)
     evidence = _evidence(reader, options, machine_id, summaries)
+    documents = [section.document for section in scenario_sections.all]
     document = Document(
         machine=machine,
         runs=tuple(row_runs),
         # Rows are per scenario: runs of two scenarios are never pooled.
-        table_1=tuple(row for section in scenario_sections.all for row in section.document.table_1),
-        scaling=tuple(
-            line for section in scenario_sections.all for line in section.document.scaling
-        ),
-        reaches=tuple(
-            line for section in scenario_sections.all for line in section.document.reaches
-        ),
-        standings=tuple(
-            line for section in scenario_sections.all for line in section.document.standings
-        ),
+        table_1=tuple(row for each in documents for row in each.table_1),
+        scaling=tuple(line for each in documents for line in each.scaling),
+        reaches=tuple(line for each in documents for line in each.reaches),
+        standings=tuple(line for each in documents for line in each.standings),
         machines=_ranked_machines(found.runs, machine_id),
         claims=decide(evidence) if evidence else (),
         studies=tuple(study.line(run_id or None) for run_id, study in found_studies.items()),
-        machine_costs=tuple(
-            line for section in scenario_sections.all for line in section.document.machine_costs
-        ),
+        machine_costs=tuple(line for each in documents for line in each.machine_costs),
     )
+    numbers = ((len(summaries), "run"), (len(studies), "study"))
+    counts = [counted(number, what) for number, what in numbers if number]
     return Report(
-        title=f"{_counts(len(summaries), len(studies))} of mnist-bench on {machine.name}",
+        title=f"{' and '.join(counts)} of mnist-bench on {machine.name}",
         command=options.command,
         created=created,
         document=document,
         sections=scenario_sections.shown,
         others=scenario_sections.others,
         notes=(
-            *left_out(
-                len(found.runs) - len(on_machine) - len(others),
-                found.unreadable,
-                document.machines,
-                running=found.running,
-            ),
-            *not_pooled(selection.not_pooled),
-            *several_versions(on_machine),
+            *_left_out(found, selection, document.machines),
             *without_study(trials, studies),
             *images.notes,
         ),
@@ -312,14 +297,44 @@ def build_report(reader: MlflowStore, found: FoundRuns, options: ReportOptions) 
     )
 
 
-def _same_task(runs: Sequence[RecordedRun], found: Sequence[RecordedRun]) -> list[RecordedRun]:
-    """The finished runs, of any machine, that have the task of one of `runs`."""
-    tasks = {portable_task(each.run) for each in runs if each.run.status == "finished"}
-    return [
-        each
-        for each in found
-        if each.run.status == "finished" and not each.study and portable_task(each.run) in tasks
-    ]
+def _left_out(
+    found: FoundRuns, selection: Selection, machines: Sequence[MachineLine]
+) -> Iterator[str]:
+    """Notes on runs that are in no section, and on mixed versions."""
+    others = len(found.runs) - len(selection.on_machine) - len(selection.others)
+    if found.running:
+        yield f"{counted(found.running, 'run')} left out: still running"
+    if others:
+        place = "in the table of machines alone" if machines else "left out, --machine names one"
+        yield f"{counted(others, 'run')} of other machines: {place}"
+    for reason, number in found.unreadable.items():
+        yield f"{counted(number, 'run')} left out: {reason}"
+    if selection.not_pooled:
+        yield (
+            f"{counted(selection.not_pooled, 'run')} of other machines not pooled: not known to be "
+            "of the TensorFlow version of all runs here"
+        )
+    versions = Counter(
+        f"TensorFlow {recorded.tensorflow or '–'} and mnist-bench {recorded.mnist_bench or '–'}"
+        for recorded in selection.on_machine
+    )
+    if len(versions) > 1:
+        in_words = ", ".join(f"{counted(number, 'run')} of {v}" for v, number in versions.items())
+        yield (
+            f"Runs of several versions share rows: {in_words}; "
+            "`mnist-bench compare --by` holds them apart"
+        )
+
+
+def without_study(trials: Sequence[RecordedRun], studies: Sequence[StudyDocument]) -> Iterator[str]:
+    """Note on trials without a study's document, which is written when the study ends."""
+    with_document = {study.study for study in studies}
+    missing = Counter(trial.study for trial in trials if trial.study not in with_document)
+    for study, number in missing.items():
+        yield (
+            f"{counted(number, 'trial')} of the study {study} left out: it has not come to its "
+            "end, or its document is out of reach"
+        )
 
 
 def _evidence(
@@ -416,8 +431,9 @@ def _layer_maps(
     if options.image is None:
         return load_layer_maps(images.reader, digests, None)
     if source is None:
+        datasets = ", ".join(sorted({run.dataset for run in runs}))
         raise BenchError(
-            f"--image {options.image}: the images of these runs ({_dataset_names(runs)}) are not "
+            f"--image {options.image}: the images of these runs ({datasets or 'none'}) are not "
             "available locally",
             "set --data DIR or MNIST_BENCH_DATA to a folder that contains them",
         )
@@ -428,16 +444,6 @@ def _layer_maps(
     return make_layer_maps(
         MlflowStore(options.tracking_uri, options.experiment), source, options.image, run
     )
-
-
-def _counts(runs: int, studies: int) -> str:
-    """Number of runs and studies, for the title."""
-    counts = ((runs, "run"), (studies, "study"))
-    return " and ".join(counted(number, what) for number, what in counts if number)
-
-
-def _dataset_names(runs: Sequence[RunSummary]) -> str:
-    return ", ".join(sorted({run.dataset for run in runs})) or "none"
 
 
 def _ui_address(options: ReportOptions, reader: MlflowStore) -> str | None:

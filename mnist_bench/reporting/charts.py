@@ -1,14 +1,16 @@
-"""Charts of learning curves, speed, time and memory by phase."""
+"""Charts of a scenario (learning curves, speed, time and memory by phase) and of claims."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mnist_bench.analysis.costs import PhaseCost, Phases
-from mnist_bench.analysis.curves import Band, Curves
-from mnist_bench.core import formatting
+from mnist_bench.analysis.costs import Phases, phases_of
+from mnist_bench.analysis.curves import Band
+from mnist_bench.core.formatting import MIB, accuracy, count, counted, duration, mebibytes, rate
 from mnist_bench.reporting.columns import phase_time
+from mnist_bench.reporting.model import ReportSection
 from mnist_bench.reporting.svg import (
     BLUE,
     GREEN,
@@ -21,8 +23,19 @@ from mnist_bench.reporting.svg import (
     Plot,
     axes_of,
     figure_of,
+    plot_points,
     to_chart,
 )
+from mnist_bench.reporting.templating import MOST_LINES
+from mnist_bench.results.experiments import (
+    LAYER_KINDS,
+    METHODS,
+    ExperimentResult,
+    LayerComparison,
+    LossCurve,
+    OptimizerComparison,
+)
+from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
 
 if TYPE_CHECKING:
@@ -31,89 +44,95 @@ if TYPE_CHECKING:
 _PHASE_COLOURS = (SKY, YELLOW, GREEN, BLUE, PURPLE, ORANGE)
 
 
-def charts_of(
-    curves: Curves | None, phases: Phases | None, rows: Sequence[paper.Table1Row], prefix: str
-) -> tuple[Chart, ...]:
-    """All charts that there is data for.
-
-    Args:
-        curves: Curves of the longest trainings.
-        phases: Phase costs of the longest trainings.
-        rows: The paper's points; empty if the runs are not comparable.
-        prefix: Prefix of all ids in the SVGs, so that ids on one page are unique.
-    """
-    plots = [*_curve_plots(curves, rows), *_phase_plots(phases)]
+def charts_of_section(section: ReportSection, prefix: str) -> tuple[Chart, ...]:
+    """All charts of a scenario that there is data for; ids in the SVGs begin with `prefix`."""
+    if not section.has_charts:
+        return ()
+    plots: list[Plot] = []
+    curves, phases = section.curves, phases_of(section.document.own_runs)
+    rows = paper.TABLE_1 if section.is_comparable else ()
+    runs = [run for run in section.document.own_runs if run.status == "finished"][-MOST_LINES:]
+    if curves:
+        plots.append(_error_by_step(curves.error_by_step, rows, runs))
+        if curves.error_by_seconds:
+            plots.append(_error_by_seconds(curves.error_by_seconds, runs))
+        if curves.speed_by_step:
+            plots.append(_speed(curves.speed_by_step))
+    if phases:
+        plots.append(_phase_seconds(phases))
+        if any(cost.peak_rss_bytes_max for cost in phases.costs):
+            plots.append(_phase_memory(phases))
     return tuple(to_chart(plot, prefix) for plot in plots)
 
 
-def _curve_plots(curves: Curves | None, rows: Sequence[paper.Table1Row]) -> Iterator[Plot]:
-    if curves:
-        yield _error_by_step(curves.error_by_step, rows)
-        if curves.error_by_seconds:
-            yield _error_by_seconds(curves.error_by_seconds)
-        if curves.speed_by_step:
-            yield _speed(curves.speed_by_step)
+def _plot_runs(
+    axes: Axes,
+    runs: Sequence[RunSummary],
+    point_of: Callable[[RunSummary], tuple[float | None, float | None]],
+    label: str,
+) -> None:
+    """One test accuracy of each run over something, as points of its error that tell the run."""
+    points = [
+        (x, 1 - y, _tip(run))
+        for run in runs
+        for x, y in (point_of(run),)
+        if x is not None and y is not None
+    ]
+    if points:
+        xs, errors, tips = zip(*points, strict=True)
+        plot_points(axes, xs, errors, tips, color=GREEN, markersize=4, label=label)
 
 
-def _phase_plots(phases: Phases | None) -> Iterator[Plot]:
-    if phases:
-        yield _phase_seconds(phases)
-        if any(cost.peak_rss_bytes_max for cost in phases.costs):
-            yield _phase_memory(phases)
+def _tip(run: RunSummary) -> str:
+    return (
+        f"Seed {run.seed}, {counted(run.steps, 'step')}: max test accuracy "
+        f"{accuracy(run.max_test_accuracy)}, final "
+        f"{accuracy(run.final_test_accuracy)}, train time "
+        f"{duration(run.train_seconds_total)}"
+    )
 
 
-def _error_by_step(band: Band, rows: Sequence[paper.Table1Row]) -> Plot:
+def _error_by_step(band: Band, rows: Sequence[paper.Table1Row], runs: Sequence[RunSummary]) -> Plot:
     figure, axes = axes_of("updates", "share of test images wrong")
-    _draw_band(axes, band, "here")
+    _draw_band(axes, band)
+    _plot_runs(
+        axes, runs, lambda run: (run.max_test_accuracy_step, run.max_test_accuracy), "max of a run"
+    )
     if rows:
         steps = [row.paper_step + 1 for row in rows]
         errors = [1 - row.max_test_accuracy for row in rows]
         axes.plot(steps, errors, "D", color=ORANGE, markersize=6, label="paper, Table I")
     _set_error_axis(axes)
     axes.legend()
-    paper_points = (
-        " The paper's: "
-        + ", ".join(f"{1 - row.max_test_accuracy:.2%} at {row.paper_step + 1:,}" for row in rows)
-        + "."
-        if rows
-        else ""
-    )
-    return Plot(
-        name="error-by-step",
-        title="Test error by updates",
-        alternative=f"{_curve_in_words(band, 'updates', 'error')}{paper_points}",
-        figure=figure,
-    )
+    in_words = _curve_in_words(band, "updates", "error")
+    if rows:
+        points = (f"{1 - row.max_test_accuracy:.2%} at {row.paper_step + 1:,}" for row in rows)
+        in_words += f" The paper's: {', '.join(points)}."
+    return Plot("error-by-step", "Test error by updates", in_words, figure)
 
 
-def _error_by_seconds(band: Band) -> Plot:
+def _error_by_seconds(band: Band, runs: Sequence[RunSummary]) -> Plot:
     figure, axes = axes_of("seconds inside training", "share of test images wrong")
-    _draw_band(axes, band, "here")
-    _set_error_axis(axes)
-    return Plot(
-        name="error-by-seconds",
-        title="Test error by seconds of training",
-        alternative=_curve_in_words(band, "seconds of training", "error"),
-        figure=figure,
+    _draw_band(axes, band)
+    _plot_runs(
+        axes, runs, lambda run: (run.train_seconds_total, run.final_test_accuracy), "end of a run"
     )
+    _set_error_axis(axes)
+    axes.legend()
+    in_words = _curve_in_words(band, "seconds of training", "error")
+    return Plot("error-by-seconds", "Test error by seconds of training", in_words, figure)
 
 
 def _speed(band: Band) -> Plot:
     figure, axes = axes_of("updates", "training images a second")
-    _draw_band(axes, band, "here")
+    _draw_band(axes, band)
     axes.set_ylim(bottom=0)
-    low, high = min(band.low), max(band.high)
-    return Plot(
-        name="speed",
-        title="Speed over the run",
-        alternative=(
-            f"Training images a second over {band.x[-1]:,.0f} updates, n = {band.n}: between "
-            f"{formatting.rate(low)} and {formatting.rate(high)}, "
-            f"{formatting.rate(band.mean[0])} in the mean at the beginning and "
-            f"{formatting.rate(band.mean[-1])} at the end.{_band_in_words(band)}"
-        ),
-        figure=figure,
+    in_words = (
+        f"Training images a second over {band.x[-1]:,.0f} updates, n = {band.n}: between "
+        f"{rate(min(band.low))} and {rate(max(band.high))}, {rate(band.mean[0])} in the mean at "
+        f"the beginning and {rate(band.mean[-1])} at the end.{_band_in_words(band)}"
     )
+    return Plot("speed", "Speed over the run", in_words, figure)
 
 
 def _phase_seconds(phases: Phases) -> Plot:
@@ -125,58 +144,28 @@ def _phase_seconds(phases: Phases) -> Plot:
         left += cost.seconds_mean
     axes.set(xlabel="seconds", yticks=[])
     figure.legend(loc="outside upper center", ncols=6, frameon=False, fontsize="small")
-    return Plot(
-        name="phases",
-        title="Where the time went",
-        alternative=(
-            f"Mean time by phase, n = {phases.trainings}: {_listed(phases.costs, seconds=True)}."
-        ),
-        figure=figure,
-    )
+    times = ", ".join(f"{cost.name} {phase_time(cost)}" for cost in phases.costs)
+    in_words = f"Mean time by phase, n = {phases.trainings}: {times}."
+    return Plot("phases", "Where the time went", in_words, figure)
 
 
 def _phase_memory(phases: Phases) -> Plot:
-    known_costs = [cost for cost in phases.costs if cost.peak_rss_bytes_max is not None]
+    peaks = {cost.name: cost.peak_rss_bytes_max for cost in phases.costs if cost.peak_rss_bytes_max}
     figure, axes = axes_of("", "peak RSS, MiB")
-    axes.bar(
-        [cost.name for cost in known_costs],
-        [(cost.peak_rss_bytes_max or 0) / formatting.MIB for cost in known_costs],
-        color=BLUE,
-    )
-    return Plot(
-        name="memory",
-        title="Memory by phase",
-        alternative=(
-            f"Largest resident memory by phase of {phases.trainings} trainings: "
-            f"{_listed(known_costs, seconds=False)}."
-        ),
-        figure=figure,
-    )
-
-
-def _listed(costs: Sequence[PhaseCost], *, seconds: bool) -> str:
-    return ", ".join(f"{c.name} {phase_time(c) if seconds else _memory(c)}" for c in costs)
-
-
-def _memory(cost: PhaseCost) -> str:
-    return formatting.mebibytes(cost.peak_rss_bytes_max)
+    axes.bar([*peaks], [peak / MIB for peak in peaks.values()], color=BLUE)
+    listed = ", ".join(f"{name} {mebibytes(peak)}" for name, peak in peaks.items())
+    in_words = f"Largest resident memory by phase of {phases.trainings} trainings: {listed}."
+    return Plot("memory", "Memory by phase", in_words, figure)
 
 
 def _curve_in_words(band: Band, x_name: str, y_name: str) -> str:
     """A curve in words: its first, lowest and last point."""
     lowest = min(range(len(band.x)), key=lambda index: band.mean[index])
-    points = [(0, "first"), (lowest, "lowest"), (len(band.x) - 1, "last")]
-    points_in_words = [
-        f"{name} {band.mean[i]:.2%} at {band.x[i]:,.0f}{_range(band, i)}" for i, name in points
-    ]
-    return (
-        f"Mean {y_name} by {x_name}, n = {band.n}: {', '.join(points_in_words)}."
-        f"{_band_in_words(band)}"
-    )
-
-
-def _range(band: Band, index: int) -> str:
-    return "" if band.n == 1 else f" ({band.low[index]:.2%} to {band.high[index]:.2%})"
+    points = []
+    for i, name in ((0, "first"), (lowest, "lowest"), (-1, "last")):
+        ends = "" if band.n == 1 else f" ({band.low[i]:.2%} to {band.high[i]:.2%})"
+        points.append(f"{name} {band.mean[i]:.2%} at {band.x[i]:,.0f}{ends}")
+    return f"Mean {y_name} by {x_name}, n = {band.n}: {', '.join(points)}.{_band_in_words(band)}"
 
 
 def _band_in_words(band: Band) -> str:
@@ -193,10 +182,98 @@ def _set_error_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
 
 
-def _draw_band(axes: Axes, band: Band, label: str) -> None:
-    axes.plot(band.x, band.mean, color=BLUE, label=f"{label}, mean of {band.n}")
+def _draw_band(axes: Axes, band: Band) -> None:
+    axes.plot(band.x, band.mean, color=BLUE, label=f"here, mean of {band.n}")
     if band.n > 1:
         axes.fill_between(
             band.x, band.low, band.high, color=BLUE, alpha=0.25, linewidth=0,
             label="from the smallest to the largest",
         )  # fmt: skip
+
+
+# Claims
+
+_LAYER_NAMES = {
+    "dense": "fully connected",
+    "local": "sparse, shares none",
+    "convolution": "convolution",
+}
+_LINE_STYLES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PURPLE, ":"))
+"""Colours with dashes, which stay distinguishable in grayscale."""
+
+
+def charts_of_experiment(experiment: ExperimentResult) -> tuple[Chart, ...]:
+    """Charts of an experiment; some kinds of experiment have none."""
+    plots: Iterator[Plot] = iter(())
+    if isinstance(experiment.body, LayerComparison):
+        plots = _layer_times(experiment.body)
+    elif isinstance(experiment.body, OptimizerComparison):
+        plots = _optimizer_losses(experiment.body)
+    return tuple(to_chart(plot, f"claim-{experiment.claim}") for plot in plots)
+
+
+def _layer_times(body: LayerComparison) -> Iterator[Plot]:
+    from matplotlib.ticker import NullLocator  # slow to load
+
+    if not any(cost.seconds for cost in body.costs):
+        return
+    figure, axes = axes_of("pixels along a side", "seconds of one application")
+    in_words = []
+    for kind, (colour, dashes) in zip(LAYER_KINDS, _LINE_STYLES, strict=False):
+        repeats = {c.side: c.seconds for c in body.costs if c.kind == kind and c.seconds}
+        medians = {side: statistics.median(seconds) for side, seconds in repeats.items()}
+        lowest, highest = map(min, repeats.values()), map(max, repeats.values())
+        axes.plot([*medians], [*medians.values()], marker="o", markersize=4, color=colour,
+                  linestyle=dashes, label=_LAYER_NAMES[kind])  # fmt: skip
+        axes.fill_between([*repeats], [*lowest], [*highest], color=colour, alpha=0.25, linewidth=0)
+        by_side = [f"{1_000 * median:.3g} ms at {s}×{s}" for s, median in medians.items()]
+        if by_side:
+            in_words.append(f"{_LAYER_NAMES[kind]} {', '.join(by_side)}")
+    axes.set(xscale="log", yscale="log")
+    # A log axis would label only decades.
+    sides = sorted({cost.side for cost in body.costs if cost.seconds})
+    axes.set_xticks(sides, [str(side) for side in sides])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.legend()
+    alternative = (
+        f"Median time of one application to {body.batch_images} images: {'; '.join(in_words)}. The "
+        "band is from the smallest to the largest of the repeats."
+    )
+    yield Plot("layers", "One map, as its width grows", alternative, figure)
+
+
+def _optimizer_losses(body: OptimizerComparison) -> Iterator[Plot]:
+    start = body.curves[0].points[0].loss
+    for unit, label in (
+        ("seconds", "seconds of training"),
+        ("samples", "images whose gradient was computed"),
+    ):
+        figure, axes = axes_of(label, "cross-entropy, nats")
+        for curve in body.curves:
+            colour, dashes = _LINE_STYLES[METHODS.index(curve.method)]
+            xs, losses = _after_start(curve, unit)
+            axes.plot(xs, losses, color=colour, linestyle=dashes, label=curve.method)
+        axes.set(xscale="log", yscale="log")
+        axes.legend()
+        in_words = "; ".join(_lowest(curve, unit) for curve in body.curves)
+        alternative = (
+            f"All begin with the same weights, at a loss of {start:.4f}. "
+            f"{in_words[:1].upper()}{in_words[1:]}."
+        )
+        yield Plot(f"loss-by-{unit}", f"Loss by {label}", alternative, figure)
+
+
+def _after_start(curve: LossCurve, unit: str) -> tuple[list[float], list[float]]:
+    """Seconds or samples, and losses, without the untrained network: a log axis has no zero."""
+    points = [point for point in curve.points if point.samples_seen]
+    xs: list[float] = [p.seconds if unit == "seconds" else p.samples_seen for p in points]
+    return xs, [point.loss for point in points]
+
+
+def _lowest(curve: LossCurve, unit: str) -> str:
+    xs, losses = _after_start(curve, unit)
+    if not losses:
+        return f"{curve.method}: nothing came of it"
+    loss, x = min(zip(losses, xs, strict=True))
+    where = duration(x) if unit == "seconds" else f"{count(round(x))} samples"
+    return f"{curve.method}: {loss:.4f} at the lowest, after {where}"

@@ -1,33 +1,29 @@
-"""Columns of all report tables: headers and cell formats, shared by every output format."""
+"""Columns of all report tables: headers, cells and sort values, shared by every output format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mnist_bench.analysis.confusion import DigitLine
 from mnist_bench.analysis.costs import PhaseCost
 from mnist_bench.analysis.table1 import ALPHA
 from mnist_bench.core import formatting
-from mnist_bench.results.claims import ClaimLine, Decision
-from mnist_bench.results.document import (
-    MachineCosts,
-    MachineLine,
-    Reach,
-    Row,
-    Scaling,
-    Standing,
-)
+from mnist_bench.core.formatting import UNKNOWN, accuracy, count, duration, mebibytes, percent, rate
+from mnist_bench.results.claims import ClaimLine, Decision, Unit
+from mnist_bench.results.document import MachineCosts, MachineLine, Reach, Row, Scaling, Standing
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.paper import paper_label
+from mnist_bench.tuning.confirmation_stats import Arm
+from mnist_bench.tuning.document import StudyDocument
+from mnist_bench.tuning.finalists import Finalist
+from mnist_bench.tuning.space import Value
 from mnist_bench.tuning.trial import StudyTrial
 
-Line = TypeVar(
-    "Line", Row, RunSummary, PhaseCost, Scaling, MachineLine, Reach, Standing, DigitLine,
-    StudyTrial, ClaimLine, Decision, MachineCosts,
-)  # fmt: skip
+Line = TypeVar("Line")
+T = TypeVar("T")
 
 INTERVAL = f"{1 - ALPHA:.0%} interval"
 
@@ -39,33 +35,58 @@ class Column(Generic[Line]):
     Attributes:
         header: Header cell.
         text: Cell of a line, not yet escaped.
+        value: What the page sorts by; None for an unknown number. Without it, by the text.
         importance: A narrow terminal drops the least important columns first, but never those of 0.
         words: Whether the cells are words, aligned left; numbers are aligned right.
-        wraps: Whether the cells are sentences that may wrap.
+        wraps: Whether the cells are long and may wrap on the page.
+        links: Whether a cell links to the line's run in MLflow.
     """
 
     header: str
     text: Callable[[Line], str]
+    value: Callable[[Line], float | None] | None = None
     importance: int = 0
     words: bool = False
     wraps: bool = False
+    links: bool = False
+
+
+def number(
+    header: str,
+    value: Callable[[Line], Any],
+    show: Callable[[Any], str] = count,
+    importance: int = 0,
+) -> Column[Line]:
+    """A column of formatted numbers."""
+    return Column(header, lambda line: show(value(line)), value, importance)
+
+
+def words(
+    header: str,
+    text: Callable[[Line], str | None],
+    importance: int = 0,
+    *,
+    wraps: bool = False,
+    links: bool = False,
+) -> Column[Line]:
+    """A column of words, or of sentences that wrap; None is unknown."""
+    return Column(header, lambda line: text(line) or UNKNOWN, None, importance,
+                  words=True, wraps=wraps, links=links)  # fmt: skip
 
 
 def plus_minus(mean: float | None, sd: float | None) -> str:
     """Mean accuracy with its standard deviation, if known: `0.9931 ± 0.00042`."""
-    return formatting.accuracy(mean) + ("" if sd is None else f" ± {formatting.spread(sd)}")
+    return accuracy(mean) + ("" if sd is None else f" ± {formatting.spread(sd)}")
 
 
 def interval(low: float | None, high: float | None) -> str:
     """Both ends of an interval: `0.9912 to 0.9950`."""
-    if low is None or high is None:
-        return formatting.UNKNOWN
-    return f"{formatting.accuracy(low)} to {formatting.accuracy(high)}"
+    return UNKNOWN if low is None or high is None else f"{accuracy(low)} to {accuracy(high)}"
 
 
 def step_with_label(step: int | None) -> str:
     """Step with the paper's label in brackets: `901 (900)`."""
-    return formatting.UNKNOWN if step is None else f"{step:,} ({paper_label(step):,})"
+    return UNKNOWN if step is None else f"{step:,} ({paper_label(step):,})"
 
 
 def step_range(row: Row) -> str:
@@ -84,26 +105,25 @@ def status(run: RunSummary) -> str:
 def speedup(line: Scaling) -> str:
     """Speed-up over the base, with its standard deviation over seeds: `1.78 ± 0.02`."""
     if line.speedup_mean is None:
-        return formatting.UNKNOWN
-    spread = "" if line.speedup_sd is None else f" ± {line.speedup_sd:.2f}"
-    return f"{line.speedup_mean:.2f}{spread}"
+        return UNKNOWN
+    return f"{line.speedup_mean:.2f}" + (
+        "" if line.speedup_sd is None else f" ± {line.speedup_sd:.2f}"
+    )
 
 
-def time_spread(row: Row) -> str:
-    """Standard deviation of train seconds as a share of their mean: `0.5%`."""
-    return formatting.percent(_relative(row.train_seconds_mean, row.train_seconds_sd))
+def time_spread(row: Row) -> float | None:
+    """Standard deviation of train seconds as a share of their mean."""
+    return _relative(row.train_seconds_mean, row.train_seconds_sd)
 
 
 def speed(line: MachineLine) -> str:
     """Images per second with their standard deviation over seeds: `3,214 ± 12`."""
     spread = line.images_per_second_sd
-    mean = formatting.rate(line.images_per_second_mean)
-    return mean if spread is None else f"{mean} ± {formatting.rate(spread)}"
+    return rate(line.images_per_second_mean) + ("" if spread is None else f" ± {rate(spread)}")
 
 
 def task(line: MachineLine) -> str:
     """Precision, device, and everything that differs from the paper's task: `float32, cpu`."""
-    hyperparameters = line.hyperparameters.not_default if line.hyperparameters else ""
     grid = line.eval_first, line.eval_every
     paper_grid = paper.PROTOCOL.eval_first, paper.PROTOCOL.eval_every
     parts = [
@@ -111,16 +131,16 @@ def task(line: MachineLine) -> str:
         line.device_name or line.device,
         "" if line.dataset == paper.DATASET else line.dataset,
         "" if line.model == paper.PROTOCOL.model else line.model,
-        hyperparameters,
+        line.hyperparameters.not_default if line.hyperparameters else "",
         "" if grid in {paper_grid, (None, None)} else f"scored at {grid[0]}, then every {grid[1]}",
     ]
-    return ", ".join(part for part in parts if part) or formatting.UNKNOWN
+    return ", ".join(part for part in parts if part)
 
 
 def clean(row: Row | Scaling | MachineCosts) -> str:
     """Number of clean runs on one machine: `2 of 3`; unknown if no run has a verdict."""
     if row.clean is None or not (row.clean or row.suspect or row.invalid):
-        return formatting.UNKNOWN
+        return UNKNOWN
     return f"{row.clean} of {(row.timed_n or 0) + (row.invalid or 0)}"
 
 
@@ -131,219 +151,325 @@ def phase_time(cost: PhaseCost) -> str:
 
 def _time(mean: float | None, sd: float | None) -> str:
     spread = _relative(mean, sd)
-    text = formatting.duration(mean)
-    return text if spread is None else f"{text} ± {formatting.percent(spread)}"
+    return duration(mean) + ("" if spread is None else f" ± {percent(spread)}")
+
+
+def _relative(mean: float | None, sd: float | None) -> float | None:
+    return sd / mean if mean and sd is not None else None
 
 
 def updates(line: Reach) -> str:
     """Steps to an accuracy with their standard deviation over trainings: `4,801 ± 320`."""
-    spread = "" if line.steps_sd is None else f" ± {_rounded(line.steps_sd)}"
-    return f"{_rounded(line.steps_mean)}{spread}"
+    return rate(line.steps_mean) + ("" if line.steps_sd is None else f" ± {rate(line.steps_sd)}")
 
 
 def time_to_accuracy(line: Reach) -> str:
     """Seconds to an accuracy, with n if some trainings are not timed: `42 s ± 3.4%, n = 2`."""
     text = _time(line.seconds_mean, line.seconds_sd)
-    has_untimed = line.timed_n and line.timed_n < line.reached
-    return f"{text}, n = {line.timed_n}" if has_untimed else text
+    return f"{text}, n = {line.timed_n}" if 0 < (line.timed_n or 0) < line.reached else text
 
 
 def time_ratio(line: Standing) -> str:
     """Train time relative to the reference, with its interval if any: `1.12 (1.08 to 1.16)`."""
     ratio, low, high = line.seconds_ratio, line.seconds_ratio_low, line.seconds_ratio_high
     if ratio is None:
-        return formatting.UNKNOWN
-    return (
-        f"{ratio:.2f}" if low is None or high is None else f"{ratio:.2f} ({low:.2f} to {high:.2f})"
-    )
-
-
-def shared(cost: PhaseCost) -> str:
-    """Trainings in which the parent process was busy during the phase: `in 1 of 3`."""
-    return f"in {cost.shared} of {cost.trainings}" if cost.shared else "no"
+        return UNKNOWN
+    return f"{ratio:.2f}" + ("" if low is None or high is None else f" ({low:.2f} to {high:.2f})")
 
 
 def taken_for(line: DigitLine) -> str:
     """Most frequent wrong prediction for a digit, and how often."""
     if line.taken_for is None:
         return "no other"
-    times = (
-        "once" if line.taken_for_count == 1 else f"{formatting.count(line.taken_for_count)} times"
-    )
-    return f"{line.taken_for} ({times} in {formatting.count(line.images * line.n)})"
-
-
-def _max(row: Row) -> str:
-    return plus_minus(row.mean, row.sd)
-
-
-_STEPS = Column[Row]("Steps", lambda row: formatting.count(row.steps))
-
-TABLE_1: tuple[Column[Row], ...] = (
-    _STEPS,
-    Column("Paper's step", lambda row: formatting.count(row.paper_step), importance=3),
-    Column("Paper", lambda row: formatting.accuracy(row.paper_max_test_accuracy), importance=11),
-    Column("n", lambda row: formatting.count(row.n), importance=8),
-    Column("Clean", clean, importance=7),
-    Column("Here, max", _max),
-    Column("Difference", lambda row: formatting.accuracy_difference(row.difference), importance=6),
-    Column(INTERVAL, lambda row: interval(row.interval_low, row.interval_high), importance=5),
-    Column("Verdict", lambda row: row.verdict, words=True),
-    Column("Step of max (label)", step_range, importance=2),
-    Column("Train time", lambda row: formatting.duration(row.train_seconds_mean), importance=10),
-    Column("± time", time_spread, importance=1),
-    Column("Images/s", lambda row: formatting.rate(row.images_per_second_mean), importance=4),
-    Column("Peak RSS", lambda row: formatting.mebibytes(row.peak_rss_bytes_max), importance=9),
-)
-"""Table I next to this machine's rows."""
-
-ACCURACIES: tuple[Column[Row], ...] = (
-    _STEPS,
-    Column("Max", _max),
-    Column("Final",
-           lambda row: plus_minus(row.final_test_accuracy_mean, row.final_test_accuracy_sd),
-           importance=2),
-    Column("Selected",
-           lambda row: plus_minus(row.selected_test_accuracy_mean, row.selected_test_accuracy_sd),
-           importance=3),
-    Column("Final, other images",
-           lambda row: interval(row.other_images_low, row.other_images_high), importance=1),
-)  # fmt: skip
-"""Three accuracies of the same runs."""
-
-OTHER_SCENARIOS: tuple[Column[Row], ...] = (
-    Column("Scenario", lambda row: row.scenario or formatting.UNKNOWN, words=True),
-    _STEPS,
-    Column("n", lambda row: formatting.count(row.n)),
-    Column("Max", _max),
-    Column("Verdict", lambda row: row.verdict, words=True),
-    Column("Train time", lambda row: formatting.duration(row.train_seconds_mean)),
-    Column("Peak RSS", lambda row: formatting.mebibytes(row.peak_rss_bytes_max)),
-)
-"""Scenarios without a section, by their largest step count."""
-
-SCALING: tuple[Column[Scaling], ...] = (
-    Column("Steps", lambda line: formatting.count(line.steps)),
-    Column("Threads", lambda line: formatting.count(line.threads)),
-    Column("n", lambda line: formatting.count(line.n), importance=2),
-    Column("Clean", clean, importance=3),
-    Column("Train time", lambda line: formatting.duration(line.train_seconds_mean), importance=5),
-    Column("Images/s", lambda line: formatting.rate(line.images_per_second_mean), importance=4),
-    Column("Speed-up", speedup),
-    Column("Efficiency", lambda line: formatting.percent(line.efficiency)),
-    Column("Peak RSS", lambda line: formatting.mebibytes(line.peak_rss_bytes_max), importance=1),
-)
-"""Thread scaling."""
-
-MACHINE_COSTS: tuple[Column[MachineCosts], ...] = (
-    Column("Steps", lambda line: formatting.count(line.steps)),
-    Column("Machine", lambda line: formatting.machine(line.machine_id), words=True),
-    Column("Hardware", lambda line: line.machine or formatting.UNKNOWN, importance=1, words=True),
-    Column("Threads", lambda line: formatting.count(line.threads), importance=3),
-    Column("Runs", lambda line: formatting.count(line.n), importance=4),
-    Column("Clean", clean, importance=2),
-    Column("Train time", lambda line: _time(line.train_seconds_mean, line.train_seconds_sd)),
-    Column("Images/s", lambda line: formatting.rate(line.images_per_second_mean), importance=5),
-    Column("Peak RSS", lambda line: formatting.mebibytes(line.peak_rss_bytes_max), importance=6),
-)
-"""Time and memory of each machine."""
-
-_RUN_THREADS = Column[RunSummary]("Threads", lambda run: formatting.count(run.threads))
-_RUN_MACHINE = Column[RunSummary](
-    "Machine", lambda run: formatting.machine(run.machine_id), words=True
-)
-
-RUNS: tuple[Column[RunSummary], ...] = (
-    Column("Seed", lambda run: str(run.seed)),
-    Column("Steps", lambda run: formatting.count(run.steps)),
-    Column("Status", status, words=True),
-    Column("Verdict", lambda run: run.verdict or formatting.UNKNOWN, words=True),
-    Column("Max", lambda run: formatting.accuracy(run.max_test_accuracy)),
-    Column("Step of max (label)", lambda run: step_with_label(run.max_test_accuracy_step)),
-    Column("Final", lambda run: formatting.accuracy(run.final_test_accuracy)),
-    Column("Selected", lambda run: formatting.accuracy(run.selected_test_accuracy)),
-    Column("Train time", lambda run: formatting.duration(run.train_seconds_total)),
-    Column("Peak RSS", lambda run: formatting.mebibytes(run.peak_rss_bytes)),
-    Column("Run", lambda run: run.run_id or formatting.UNKNOWN, words=True),
-)
-"""Every run."""
-
-
-def columns_of_runs(*, threads: bool, machines: bool) -> tuple[Column[RunSummary], ...]:
-    """Columns of every run, with what else identifies one if it differs."""
-    more = (*((_RUN_MACHINE,) if machines else ()), *((_RUN_THREADS,) if threads else ()))
-    return (*RUNS[:2], *more, *RUNS[2:])
-
-
-PHASES: tuple[Column[PhaseCost], ...] = (
-    Column("Phase", lambda cost: cost.name, words=True),
-    Column("Mean time", phase_time),
-    Column("Peak RSS", lambda cost: formatting.mebibytes(cost.peak_rss_bytes_max)),
-    Column("Shared", shared, words=True),
-)
-"""Costs by phase."""
-
-MACHINES: tuple[Column[MachineLine], ...] = (
-    Column("Scenario", lambda line: line.scenario, words=True),
-    Column("Steps", lambda line: formatting.count(line.steps)),
-    Column("How", task, words=True),
-    Column("Machine", lambda line: line.machine, words=True),
-    Column("Threads", lambda line: formatting.count(line.threads)),
-    Column("n", lambda line: formatting.count(line.n)),
-    Column("Images/s", speed),
-    Column("Relative", lambda line: formatting.percent(line.relative)),
-    Column("Final", lambda line: formatting.accuracy(line.final_test_accuracy_mean)),
-    Column("Peak RSS", lambda line: formatting.mebibytes(line.peak_rss_bytes_max)),
-)
-"""Machine ranking."""
-
-TIME_TO_ACCURACY: tuple[Column[Reach], ...] = (
-    Column("Test accuracy", lambda line: formatting.accuracy(line.accuracy)),
-    Column("Reached by", lambda line: f"{line.reached} of {line.n}"),
-    Column("Updates to it", updates),
-    Column("ms an update", lambda line: _milliseconds(line.seconds_a_step_mean)),
-    Column("Train time to it", time_to_accuracy),
-)
-"""Time to the paper's accuracies."""
-
-VS_REFERENCE: tuple[Column[Standing], ...] = (
-    Column("Steps", lambda line: formatting.count(line.steps)),
-    Column("n", lambda line: f"{line.n} against {line.reference_n}"),
-    Column(
-        "Max, difference", lambda line: formatting.accuracy_difference(line.accuracy_difference)
-    ),
-    Column("p", lambda line: _probability(line.p_value)),
-    Column("Train time, ratio", time_ratio),
-)
-"""Rows compared with the shipped reference."""
-
-DIGITS: tuple[Column[DigitLine], ...] = (
-    Column("Digit", lambda line: str(line.digit)),
-    Column("Images", lambda line: formatting.count(line.images)),
-    Column("Read rightly", lambda line: _share(line.share_right)),
-    Column("Most often taken for", taken_for, words=True),
-)
-"""Predictions by digit."""
-
-
-def _relative(mean: float | None, sd: float | None) -> float | None:
-    """Standard deviation as a share of the mean."""
-    return sd / mean if mean and sd is not None else None
-
-
-def _share(share: float | None) -> str:
-    return formatting.UNKNOWN if share is None else f"{share:.2%}"
-
-
-def _rounded(mean: float | None) -> str:
-    return formatting.UNKNOWN if mean is None else f"{mean:,.0f}"
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return formatting.UNKNOWN if seconds is None else f"{1_000 * seconds:.1f}"
+    times = "once" if line.taken_for_count == 1 else f"{count(line.taken_for_count)} times"
+    return f"{line.taken_for} ({times} in {count(line.images * line.n)})"
 
 
 def _probability(p_value: float | None) -> str:
     if p_value is None:
-        return formatting.UNKNOWN
+        return UNKNOWN
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def _known(text: Callable[[T], str]) -> Callable[[T | None], str]:
+    return lambda value: UNKNOWN if value is None else text(value)
+
+
+_MAX = Column[Row]("Max", lambda row: plus_minus(row.mean, row.sd), lambda row: row.mean)
+
+TABLE_1: tuple[Column[Row], ...] = (
+    number("Steps", lambda row: row.steps),
+    number("Paper's step", lambda row: row.paper_step, importance=3),
+    number("Paper", lambda row: row.paper_max_test_accuracy, accuracy, 11),
+    number("n", lambda row: row.n, importance=8),
+    Column("Clean", clean, lambda row: row.clean, importance=7),
+    Column("Here, max", _MAX.text, _MAX.value),
+    number("Difference", lambda row: row.difference, formatting.accuracy_difference, 6),
+    Column(INTERVAL, lambda row: interval(row.interval_low, row.interval_high),
+           lambda row: row.interval_low, importance=5),
+    words("Verdict", lambda row: row.verdict),
+    Column("Step of max (label)", step_range, lambda row: row.max_test_accuracy_step_min,
+           importance=2, wraps=True),
+    number("Train time", lambda row: row.train_seconds_mean, duration, 10),
+    number("± time", time_spread, percent, 1),
+    number("Images/s", lambda row: row.images_per_second_mean, rate, 4),
+    number("Peak RSS", lambda row: row.peak_rss_bytes_max, mebibytes, 9),
+)  # fmt: skip
+"""Table I next to this machine's rows."""
+
+ACCURACIES: tuple[Column[Row], ...] = (
+    number("Steps", lambda row: row.steps),
+    _MAX,
+    Column("Final",
+           lambda row: plus_minus(row.final_test_accuracy_mean, row.final_test_accuracy_sd),
+           lambda row: row.final_test_accuracy_mean, importance=2),
+    Column("Selected",
+           lambda row: plus_minus(row.selected_test_accuracy_mean, row.selected_test_accuracy_sd),
+           lambda row: row.selected_test_accuracy_mean, importance=3),
+    Column("Final, other images",
+           lambda row: interval(row.other_images_low, row.other_images_high),
+           lambda row: row.other_images_low, importance=1),
+)  # fmt: skip
+"""Three accuracies of the same runs."""
+
+OTHER_SCENARIOS: tuple[Column[Row], ...] = (
+    words("Scenario", lambda row: row.scenario),
+    number("Steps", lambda row: row.steps),
+    number("n", lambda row: row.n),
+    _MAX,
+    words("Verdict", lambda row: row.verdict),
+    number("Train time", lambda row: row.train_seconds_mean, duration),
+    number("Peak RSS", lambda row: row.peak_rss_bytes_max, mebibytes),
+)
+"""Scenarios without a section, by their largest step count."""
+
+SCALING: tuple[Column[Scaling], ...] = (
+    number("Steps", lambda line: line.steps),
+    number("Threads", lambda line: line.threads),
+    number("n", lambda line: line.n, importance=2),
+    Column("Clean", clean, lambda line: line.clean, importance=3),
+    number("Train time", lambda line: line.train_seconds_mean, duration, 5),
+    number("Images/s", lambda line: line.images_per_second_mean, rate, 4),
+    Column("Speed-up", speedup, lambda line: line.speedup_mean),
+    number("Efficiency", lambda line: line.efficiency, percent),
+    number("Peak RSS", lambda line: line.peak_rss_bytes_max, mebibytes, 1),
+)
+"""Thread scaling."""
+
+MACHINE_COSTS: tuple[Column[MachineCosts], ...] = (
+    number("Steps", lambda line: line.steps),
+    words("Machine", lambda line: formatting.machine(line.machine_id)),
+    words("Hardware", lambda line: line.machine, 1),
+    number("Threads", lambda line: line.threads, importance=3),
+    number("Runs", lambda line: line.n, importance=4),
+    Column("Clean", clean, lambda line: line.clean, importance=2),
+    Column("Train time", lambda line: _time(line.train_seconds_mean, line.train_seconds_sd),
+           lambda line: line.train_seconds_mean),
+    number("Images/s", lambda line: line.images_per_second_mean, rate, 5),
+    number("Peak RSS", lambda line: line.peak_rss_bytes_max, mebibytes, 6),
+)  # fmt: skip
+"""Time and memory of each machine."""
+
+
+def columns_of_runs(runs: Sequence[RunSummary]) -> tuple[Column[RunSummary], ...]:
+    """Columns of every run, with machine and threads if these differ between runs."""
+    several_machines = len({run.machine_id for run in runs}) > 1
+    several_threads = len({run.threads for run in runs}) > 1
+    machine: Column[RunSummary] = words("Machine", lambda run: formatting.machine(run.machine_id))
+    threads: Column[RunSummary] = number("Threads", lambda run: run.threads)
+    return (
+        number("Seed", lambda run: run.seed, str),
+        number("Steps", lambda run: run.steps),
+        *([machine] if several_machines else ()),
+        *([threads] if several_threads else ()),
+        words("Status", status),
+        words("Verdict", lambda run: run.verdict),
+        number("Max", lambda run: run.max_test_accuracy, accuracy),
+        number("Step of max (label)", lambda run: run.max_test_accuracy_step, step_with_label),
+        number("Final", lambda run: run.final_test_accuracy, accuracy),
+        number("Selected", lambda run: run.selected_test_accuracy, accuracy),
+        number("Train time", lambda run: run.train_seconds_total, duration),
+        number("Peak RSS", lambda run: run.peak_rss_bytes, mebibytes),
+        words("Run", lambda run: run.run_id, links=True),
+    )
+
+
+PHASES: tuple[Column[PhaseCost], ...] = (
+    words("Phase", lambda cost: cost.name),
+    Column("Mean time", phase_time, lambda cost: cost.seconds_mean),
+    number("Peak RSS", lambda cost: cost.peak_rss_bytes_max, mebibytes),
+    words("Shared", lambda cost: f"in {cost.shared} of {cost.trainings}" if cost.shared else "no"),
+)
+"""Costs by phase; shared are those during which the parent process was busy."""
+
+MACHINES: tuple[Column[MachineLine], ...] = (
+    words("Scenario", lambda line: line.scenario),
+    number("Steps", lambda line: line.steps),
+    words("How", task),
+    words("Machine", lambda line: line.machine),
+    number("Threads", lambda line: line.threads),
+    number("n", lambda line: line.n),
+    Column("Images/s", speed, lambda line: line.images_per_second_mean),
+    number("Relative", lambda line: line.relative, percent),
+    number("Final", lambda line: line.final_test_accuracy_mean, accuracy),
+    number("Peak RSS", lambda line: line.peak_rss_bytes_max, mebibytes),
+)
+"""Machine ranking."""
+
+TIME_TO_ACCURACY: tuple[Column[Reach], ...] = (
+    number("Test accuracy", lambda line: line.accuracy, accuracy),
+    Column("Reached by", lambda line: f"{line.reached} of {line.n}", lambda line: line.reached),
+    Column("Updates to it", updates, lambda line: line.steps_mean),
+    number("ms an update", lambda line: line.seconds_a_step_mean,
+           _known(lambda seconds: f"{1_000 * seconds:.1f}")),
+    Column("Train time to it", time_to_accuracy, lambda line: line.seconds_mean),
+)  # fmt: skip
+"""Time to the paper's accuracies."""
+
+VS_REFERENCE: tuple[Column[Standing], ...] = (
+    number("Steps", lambda line: line.steps),
+    Column("n", lambda line: f"{line.n} against {line.reference_n}", lambda line: line.n),
+    number("Max, difference", lambda line: line.accuracy_difference,
+           formatting.accuracy_difference),
+    number("p", lambda line: line.p_value, _probability),
+    Column("Train time, ratio", time_ratio, lambda line: line.seconds_ratio),
+)  # fmt: skip
+"""Rows compared with the shipped reference."""
+
+DIGITS: tuple[Column[DigitLine], ...] = (
+    number("Digit", lambda line: line.digit, str),
+    number("Images", lambda line: line.images),
+    number("Read rightly", lambda line: line.share_right, _known("{:.2%}".format)),
+    words("Most often taken for", taken_for),
+)
+"""Predictions by digit."""
+
+# Claims
+
+_UNITS: dict[Unit, Callable[[float], str]] = {
+    "accuracy": "{:.4f}".format,
+    "share": "{:.2f}".format,
+    "ratio": lambda value: f"{value:,.3g}" if abs(value) < 1_000 else f"{value:,.0f}",
+    "steps": lambda value: count(round(value)),
+    "seconds": duration,
+    "bytes": lambda value: mebibytes(round(value)),
+    "loss": "{:.4f}".format,
+    "GB": "{:.4f} GB".format,
+    "kWh": "{:.4f} kWh".format,
+    "price": "{:.4f}".format,
+}
+_LARGEST_SHOWN = 1e15
+"""Larger values are shown as "more than" this."""
+
+
+def figure(value: float | None, unit: Unit) -> str:
+    """Format a value by its unit."""
+    if value is None:
+        return UNKNOWN
+    if value > _LARGEST_SHOWN:
+        return f"more than {_UNITS[unit](_LARGEST_SHOWN)}"
+    return _UNITS[unit](value)
+
+
+def decision_interval(decision: Decision) -> str:
+    """Format both ends of an interval; a missing upper end is "no end"."""
+    if decision.low is None and decision.high is None:
+        return UNKNOWN
+    high = "no end" if decision.high is None else figure(decision.high, decision.unit)
+    return f"{figure(decision.low, decision.unit)} to {high}"
+
+
+CLAIMS: tuple[Column[ClaimLine], ...] = (
+    number("Claim", lambda line: line.claim, str),
+    words("Here", lambda line: line.verdict),
+    words("What the paper says", lambda line: line.words, wraps=True),
+    words("Where", lambda line: line.place),
+)
+DECISIONS: tuple[Column[Decision], ...] = (
+    words("Asked", lambda each: each.question, wraps=True),
+    Column("Found", lambda each: figure(each.value, each.unit), lambda each: each.value),
+    Column("Interval", decision_interval, lambda each: each.low),
+    number("n", lambda each: each.n),
+    words("Verdict", lambda each: each.verdict),
+)
+
+# Studies
+
+
+def _yes_or_no(answer: bool) -> str:  # noqa: FBT001
+    return "yes" if answer else "no"
+
+
+def _objectives(
+    document: StudyDocument, header: str, values: Callable[[Line], Sequence[float]]
+) -> list[Column[Line]]:
+    """A column for each value that the study optimizes, with its name in the header."""
+    headers = [header.format(name) for name in document.goal.names]
+    return [
+        Column(
+            text[:1].upper() + text[1:],
+            lambda line, i=i: document.goal.texts(values(line))[i],  # type: ignore[misc]
+            lambda line, i=i: values(line)[i],  # type: ignore[misc]
+        )
+        for i, text in enumerate(headers)
+    ]
+
+
+def columns_of_trials(
+    document: StudyDocument, trials: Sequence[StudyTrial]
+) -> list[Column[StudyTrial]]:
+    """Columns of some finished trials of a study."""
+    columns: list[Column[StudyTrial]] = [
+        Column("Trial", lambda t: f"{t.number}{' (paper)' if t.is_papers else ''}",
+               lambda t: t.number),
+        *_objectives(document, "{}", lambda trial: trial.values),
+        words("Verdict", lambda trial: trial.verdict),
+        number("Trial took", lambda trial: trial.seconds, duration),
+    ]  # fmt: skip
+    if len(document.goal.names) > 1:
+        columns.append(Column("On the front", lambda t: _yes_or_no(t.number in document.best)))
+    if any(trial.missed for trial in trials):
+        columns.append(Column("Keeps the constraints", lambda t: _yes_or_no(t.is_feasible)))
+    return [*columns, words("Run", lambda trial: trial.run_id, links=True)]
+
+
+def columns_of_finalists(document: StudyDocument) -> list[Column[Finalist]]:
+    """Columns of a study's finalists: means of their repeats, and values in the search."""
+    columns: list[Column[Finalist]] = [
+        number("Trial", lambda finalist: finalist.trial, str),
+        number("n", lambda finalist: len(finalist.repeats)),
+        *_objectives(document, "{} again", lambda f: f.values),
+        *_objectives(document, "In the search, {}", lambda f: document.trial(f.trial).values),
+    ]
+    if any(finalist.missed for finalist in document.finalists):
+        columns.append(Column("Keeps the constraints", lambda f: _yes_or_no(f.is_feasible)))
+    return columns
+
+
+def _value_text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+PARAMETERS: tuple[Column[tuple[str, Value | None, Value | None]], ...] = (
+    words("Parameter", lambda line: line[0]),
+    Column("Winner", lambda line: _known(_value_text)(line[1])),
+    Column("Paper's", lambda line: _known(_value_text)(line[2])),
+)
+"""Name of a parameter, its value in the winner, and its value in the paper's configuration."""
+
+IMPORTANCES: tuple[Column[tuple[str, float]], ...] = (
+    words("Parameter", lambda line: line[0]),
+    number("Share", lambda line: line[1], "{:.0%}".format),
+)
+"""Parameters of a study by how much they matter."""
+
+ARMS: tuple[Column[tuple[str, Arm]], ...] = (
+    Column("", lambda line: line[0], words=True),
+    number("n", lambda line: line[1].n),
+    Column("Final test accuracy",
+           lambda line: plus_minus(line[1].accuracy_mean, line[1].accuracy_sd)),
+    number("On validation", lambda line: line[1].validation_mean, accuracy),
+    number("Train time", lambda line: line[1].train_seconds_mean, duration),
+    number("Peak RSS", lambda line: line[1].peak_rss_bytes_max, mebibytes),
+)  # fmt: skip
+"""Both configurations of a confirmation."""

@@ -65,15 +65,11 @@ def _confusion_plot(confusion: Confusion) -> Plot:
         else f" Most often a {most_confused.digit} is taken for a {most_confused.taken_for}: "
         f"{formatting.count(most_confused.taken_for_count)} times."
     )
-    return Plot(
-        name="confusion",
-        title="Which digits are taken for which",
-        alternative=(
-            f"{formatting.count(confusion.errors)} of {formatting.count(predictions)} readings of "
-            f"test images are wrong, n = {confusion.n}.{most_frequent}"
-        ),
-        figure=figure,
+    in_words = (
+        f"{formatting.count(confusion.errors)} of {formatting.count(predictions)} readings of "
+        f"test images are wrong, n = {confusion.n}.{most_frequent}"
     )
+    return Plot("confusion", "Which digits are taken for which", in_words, figure)
 
 
 def _missed_plot(missed: Sequence[Missed]) -> Plot:
@@ -91,10 +87,10 @@ def _missed_plot(missed: Sequence[Missed]) -> Plot:
         for each in missed
     )
     return Plot(
-        name="missed",
-        title="The digits that are missed most often",
-        alternative=f"Test images that most trainings read wrongly: {in_words}.",
-        figure=figure,
+        "missed",
+        "The digits that are missed most often",
+        f"Test images that most trainings read wrongly: {in_words}.",
+        figure,
     )
 
 
@@ -104,10 +100,10 @@ def _layer_plots(layer_maps: LayerMaps) -> Iterator[Plot]:
     axes.set_axis_off()
     _show_gray(axes, layer_maps.pixels)
     yield Plot(
-        name="figure-1",
-        title="Figure 1: the input",
-        alternative=f"Test image {layer_maps.image} of {layer_maps.dataset}, a {layer_maps.label}.",
-        figure=figure,
+        "figure-1",
+        "Figure 1: the input",
+        f"Test image {layer_maps.image} of {layer_maps.dataset}, a {layer_maps.label}.",
+        figure,
     )
     pairs = zip(layer_maps.untrained, layer_maps.trained, strict=True)
     for number, (untrained_maps, trained_maps) in enumerate(pairs, 1):
@@ -123,10 +119,10 @@ def _paper_figure(number: int, maps: Maps, name: str, state: str) -> Plot:
     figure = figure_of(WIDTH, 0.2 + 1.15 * math.ceil(maps.shape[-1] / _FIGURE_COLUMNS))
     _panels(figure, maps, _FIGURE_COLUMNS)
     return Plot(
-        name=f"{name}-{number + 1}",
-        title=f"Figure {number + 1}: hidden layer {number}, {state}",
-        alternative=_in_words(maps),
-        figure=figure,
+        f"{name}-{number + 1}",
+        f"Figure {number + 1}: hidden layer {number}, {state}",
+        _in_words(maps),
+        figure,
     )
 
 
@@ -137,10 +133,10 @@ def _own_plot(number: int, maps: Maps) -> Plot:
     _panels(figure, maps[..., :shown], _OWN_COLUMNS)
     left_out = f" The first {shown} are drawn." if shown < filters else ""
     return Plot(
-        name=f"own-{number}",
-        title=f"Table I's network, convolution {number} after its pool",
-        alternative=f"Of the trained network: {_in_words(maps)}{left_out}",
-        figure=figure,
+        f"own-{number}",
+        f"Table I's network, convolution {number} after its pool",
+        f"Of the trained network: {_in_words(maps)}{left_out}",
+        figure,
     )
 
 

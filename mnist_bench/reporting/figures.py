@@ -8,12 +8,10 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from mnist_bench.analysis.costs import phases_of
 from mnist_bench.core.escaping import one_line
-from mnist_bench.reporting import charts, claim_charts, digit_charts, study_charts
-from mnist_bench.reporting.model import Report, ReportSection
+from mnist_bench.reporting import charts, digit_charts, study_charts
+from mnist_bench.reporting.model import Report
 from mnist_bench.reporting.svg import Chart
-from mnist_bench.scenarios import paper
 
 
 @dataclass(frozen=True)
@@ -36,23 +34,14 @@ class ReportCharts:
 
     def files(self, report: Report) -> dict[str, bytes]:
         """SVG files by name."""
-        charts_by_owner = [
-            (section.scenario, chart)
-            for charts_by_section in (self.sections, self.confusions)
-            for section, charts in zip(report.sections, charts_by_section, strict=True)
-            for chart in charts
-        ]
-        charts_by_owner += [
-            (study.study, chart)
-            for study, charts in zip(report.studies, self.studies, strict=True)
-            for chart in charts
-        ]
-        charts_by_owner += [
-            (f"claim-{claim}", chart) for claim, charts in self.claims.items() for chart in charts
-        ]
+        scenarios = [section.scenario for section in report.sections]
+        owners = [*scenarios, *scenarios, *(study.study for study in report.studies)]
+        owners += [f"claim-{claim}" for claim in self.claims]
+        charts = [*self.sections, *self.confusions, *self.studies, *self.claims.values()]
         files = {chart.name: chart for chart in self.layers}
-        for owner, chart in charts_by_owner:
-            files[_unused_name(f"{_file_name(owner)}-{chart.name}", files)] = chart
+        for owner, of_owner in zip(owners, charts, strict=True):
+            for chart in of_owner:
+                files[_unused_name(f"{_file_name(owner)}-{chart.name}", files)] = chart
         return {f"{name}.svg": standalone_svg(chart).encode() for name, chart in files.items()}
 
 
@@ -83,7 +72,8 @@ def charts_of_report(report: Report) -> ReportCharts:
     """Draw all charts of a report."""
     return ReportCharts(
         sections=tuple(
-            _section_charts(section, f"part-{i}") for i, section in enumerate(report.sections, 1)
+            charts.charts_of_section(section, f"part-{i}")
+            for i, section in enumerate(report.sections, 1)
         ),
         confusions=tuple(
             digit_charts.charts_of_confusion(section.confusion, f"part-{i}")
@@ -97,18 +87,7 @@ def charts_of_report(report: Report) -> ReportCharts:
         ),
         layers=digit_charts.charts_of_layers(report.layers, "layers") if report.layers else (),
         claims={
-            experiment.claim: claim_charts.charts_of_experiment(experiment)
+            experiment.claim: charts.charts_of_experiment(experiment)
             for experiment in report.experiments
         },
-    )
-
-
-def _section_charts(section: ReportSection, prefix: str) -> tuple[Chart, ...]:
-    if not section.has_charts:
-        return ()
-    return charts.charts_of(
-        section.curves,
-        phases_of(section.document.own_runs),
-        paper.TABLE_1 if section.is_comparable else (),
-        prefix=prefix,
     )

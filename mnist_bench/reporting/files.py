@@ -14,7 +14,7 @@ from mnist_bench.reporting.model import Report, ReportSection
 
 
 def write_reports(folder: Path, name: str, section: ReportSection) -> tuple[Path, ...]:
-    """Write `<name>.md`, `.csv`, `.runs.csv` and `.json` of one scenario.
+    """Write `<name>.html`, `.md`, `.csv`, `.runs.csv` and `.json` of one scenario.
 
     Args:
         folder: Output folder, created if missing.
@@ -22,12 +22,20 @@ def write_reports(folder: Path, name: str, section: ReportSection) -> tuple[Path
         section: The scenario's report.
 
     Returns:
-        Paths of the files, Markdown first.
+        Paths of the files, the page first.
 
     Raises:
         BenchError: A file can't be written; existing reports of that name are left intact.
     """
+    page = Report(
+        title=section.title,
+        command=section.command,
+        created=section.created,
+        document=section.document,
+        sections=(section,),
+    )
     rendered = (
+        *render(page, ["html"]).files,
         files.File(".md", markdown.section_to_markdown(section)),
         files.File(".csv", csv.rows_csv(section.rows)),
         files.File(".runs.csv", partial(csv.runs_lines, section.document.runs)),

@@ -21,8 +21,6 @@ class ReportSection:
     """Report on one scenario's runs: times and memory of one machine, accuracies also of others.
 
     Attributes:
-        title: Title, one line.
-        scenario: Name of the scenario.
         command: Command line that made it, without private values.
         created: Date, as `2026-01-31`.
         document: Machine, runs and Table I; complete by itself as JSON.
@@ -30,7 +28,6 @@ class ReportSection:
         system_state: State of the system during the runs; None if not recorded.
         curves: Curves of the longest trainings; None if not loaded.
         confusion: Confusion matrix of the longest trainings; None without predictions or images.
-        has_charts: Whether the section has charts.
     """
 
     title: str
@@ -60,7 +57,6 @@ class Report:
     """Report on all scenarios that one machine ran, with a ranking of other machines.
 
     Attributes:
-        title: Title, one line.
         command: Command line that made it, without private values.
         created: Date, as `2026-01-31`.
         document: All runs of the machine, and those of others that share its rows; complete by
@@ -90,4 +86,4 @@ class Report:
         """Address of a run or trial in MLflow's UI; None for other lines, or without a UI."""
         if self.ui is None or not isinstance(line, (RunSummary, StudyTrial)) or line.run_id is None:
             return None
-        return f"{self.ui}/runs/{quote(line.run_id, safe='')}"
+        return quote(f"{self.ui}/runs/{quote(line.run_id, safe='')}", safe=":/#?&=%")

@@ -1,21 +1,26 @@
-"""Build a report's sections, one per scenario."""
+"""Build a report's sections, one per scenario, with the trainings and images that they need."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mnist_bench.analysis import table1
+from mnist_bench.analysis.confusion import Confusion, confusion_of
 from mnist_bench.analysis.curves import Curves, curves_of
 from mnist_bench.analysis.grouping import groups
 from mnist_bench.analysis.reference import compare_with_reference
 from mnist_bench.analysis.system_state import system_state_of
 from mnist_bench.analysis.time_to_accuracy import times_to_accuracy
+from mnist_bench.data import mnist
+from mnist_bench.data.dataset import Images, Source
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.reporting.images import ReportImages
 from mnist_bench.reporting.model import ReportSection
 from mnist_bench.results.document import Document
+from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RunSummary
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 MOST_SECTIONS = 12
 """Limit of scenarios with a section: those comparable with Table I first, then by newest run. The
@@ -27,23 +32,58 @@ _MOST_TRAININGS = 30
 """Limit of trainings per scenario that are loaded for charts, newest first."""
 
 
+class ReportImages:
+    """The images of recorded runs, if available locally.
+
+    Besides the user's folder, the cache and the embedded sample are used. `notes` collects what
+    can't be shown.
+
+    Raises:
+        BenchError: The user's folder does not contain the images.
+    """
+
+    def __init__(self, reader: MlflowStore, folder: Path | None) -> None:
+        self.reader = reader
+        self.notes: list[str] = []
+        self._user_images = mnist.find("auto", folder, log=lambda _: None) if folder else None
+        self._sources: dict[str, Source | None] = {}
+        self._images: dict[str, Images] = {}
+
+    def source(self, digest: str) -> Source | None:
+        """Images with this digest; None if not available locally."""
+        if self._user_images and self._user_images.digest == digest:
+            return self._user_images
+        if digest not in self._sources:
+            self._sources[digest] = mnist.find_local(digest)
+        return self._sources[digest]
+
+    def confusion(self, trainings: Sequence[RunResult]) -> Confusion | None:
+        """Confusion matrix of replicates; None without predictions or images."""
+        digest = trainings[-1].dataset_digest if trainings else ""
+        loaded = [self.reader.load_predictions(run) for run in trainings]
+        predictions = [found for found in loaded if found is not None]
+        if not predictions:
+            return None
+        source = self.source(digest)
+        if source is None:
+            note = "What digits are taken for is not told: the images are not at hand (--data DIR)"
+            if note not in self.notes:
+                self.notes.append(note)
+            return None
+        if digest not in self._images:
+            self._images[digest] = mnist.load(source).test_images
+        return confusion_of(predictions, self._images[digest])
+
+
 @dataclass(frozen=True)
 class _Common:
-    """Inputs shared by all sections.
-
-    Attributes:
-        images: Access to trainings and images; collects notes on what is missing.
-        created: Date, as `2026-01-31`.
-        reference: The shipped reference.
-        spreads: Spreads of the reference.
-        machine_names: Hardware of other machines by their id.
-    """
+    """Inputs shared by all sections; `machine_names` are of other machines, by their id."""
 
     images: ReportImages
     machine: Machine
     created: str
     reference: Document
-    spreads: table1.Reference
+    spreads: table1.Spreads
     machine_names: Mapping[str | None, str]
 
 
@@ -51,9 +91,7 @@ class _Common:
 class Sections:
     """Scenarios of one machine: those comparable with Table I first, then by newest run.
 
-    Attributes:
-        shown: Scenarios with a section.
-        others: Scenarios with only a row in a table.
+    `others` have only a row in a table.
     """
 
     shown: tuple[ReportSection, ...]
@@ -88,7 +126,7 @@ def sections(
     if not runs:
         return Sections((), ())
     reference = table1.reference_document()
-    spreads = table1.Reference.from_document(reference)
+    spreads = table1.spreads_of(reference)
     common = _Common(images, machine, created, reference, spreads, machine_names)
     runs_by_scenario = by_scenario(runs)
     too_many = limited and len(runs_by_scenario) > MOST_SECTIONS
@@ -134,7 +172,7 @@ def _section(
     machine_id = common.machine.machine_id
     rows = table1.rows(runs, common.spreads, machine_id)
     own_runs = [run for run in runs if run.machine_id == machine_id]
-    longest_runs = _longest_runs(own_runs) if has_charts else ()
+    longest_runs = replicates_of_longest(own_runs) if has_charts else ()
     newest = longest_runs[-_MOST_TRAININGS:]
     trainings = [run for summary in newest if (run := images.reader.load(summary.run_id or ""))]
     if len(newest) < len(longest_runs):
@@ -170,7 +208,7 @@ def _section(
     )
 
 
-def _longest_runs(runs: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
+def replicates_of_longest(runs: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
     """The replicates of the largest step count."""
     with_runs = [group for group in groups(runs) if group.runs]
     return with_runs[-1].runs if with_runs else ()

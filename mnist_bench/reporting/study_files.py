@@ -10,25 +10,23 @@ from pathlib import Path
 from mnist_bench.core import files
 from mnist_bench.core.escaping import csv_cell
 from mnist_bench.core.limits import DATASET_CHOICES
-from mnist_bench.reporting import study, study_pictures
+from mnist_bench.reporting import study_charts
+from mnist_bench.reporting.markdown import study_to_markdown
 from mnist_bench.runner.options import REPORTS
 from mnist_bench.tuning.document import StudyDocument
 
 
 def write(document: StudyDocument) -> tuple[Path, ...]:
-    """Write `reports/<study>.md` and its companion files.
-
-    Returns:
-        Paths of the files, Markdown first.
+    """Write `reports/<study>.md` and its companion files; return their paths, Markdown first.
 
     Raises:
         BenchError: A file can't be written; existing files of that name are left intact.
     """
-    pictures = study_pictures.pictures_of(document)
+    pictures = study_charts.pictures_of(document)
     links = [f"{document.study}.{name}.png" for name in pictures]
     created = dt.datetime.now().astimezone().date().isoformat()
     report_files = [
-        files.File(".md", study.to_markdown(document, created, links)),
+        files.File(".md", study_to_markdown(document, created, links)),
         files.File(".json", document.model_dump_json(indent=2) + "\n"),
         files.File(".csv", trials_csv(document)),
         *(files.File(f".{name}.png", content) for name, content in pictures.items()),
@@ -44,43 +42,29 @@ def winner_toml(document: StudyDocument, number: int) -> str:
     title = f"Winner of the study {document.study}: trial {number}"[:200]
     dataset = document.dataset if document.dataset in DATASET_CHOICES else "auto"
     text = scenario.model_copy(update={"title": title, "dataset": dataset}).to_toml()
-    return f"{_time_limit_comment(document)}{text}"
-
-
-def _time_limit_comment(document: StudyDocument) -> str:
-    """A comment on the study's time limit, since a scenario is limited only by its steps."""
     seconds = document.space.train_seconds
     if seconds is None:
-        return ""
-    return (
+        return text
+    return (  # a scenario is limited only by its steps
         f"# The study ended each training at the first grid step past {seconds:g} s, and counted\n"
         "# the last scoring within them. A scenario has no such end: it trains all its steps.\n"
+        f"{text}"
     )
 
 
 def trials_csv(document: StudyDocument) -> str:
     """Trials as CSV, one line each."""
-    parameters = list(document.space.parameters)
-    objective_names = [
-        "objective_" + name.replace(" ", "_").lower() for name in document.goal.names
-    ]
+    fields = (
+        *("number", "state", "is_papers", "retry_of", "repeat_of", "is_feasible", "seconds"),
+        *("train_seconds", "peak_rss_bytes", "verdict", "run_id"),
+    )
+    objectives = [f"objective_{name.replace(' ', '_').lower()}" for name in document.goal.names]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    header = ["trial", "state", "is_papers", "retry_of", "repeat_of", "is_feasible", "seconds"]
-    measured = ["train_seconds", "peak_rss_bytes", "verdict", "run_id"]
-    writer.writerow([*header, *measured, *objective_names, *parameters])
+    writer.writerow(["trial", *fields[1:], *objectives, *document.space.parameters])
     for trial in document.trials:
-        values = trial.values or [None] * len(objective_names)
-        cells: list[object] = [
-            trial.number,
-            trial.state,
-            trial.is_papers,
-            trial.retry_of,
-            trial.repeat_of,
-            trial.is_feasible,
-        ]
-        cells += [trial.seconds, trial.train_seconds, trial.peak_rss_bytes, trial.verdict]
-        chosen = [trial.chosen.get(name) for name in parameters]
-        line = [*cells, trial.run_id, *values, *chosen]
-        writer.writerow(["" if value is None else csv_cell(str(value)) for value in line])
+        cells = [getattr(trial, field) for field in fields]
+        cells += trial.values or [None] * len(objectives)
+        cells += [trial.chosen.get(name) for name in document.space.parameters]
+        writer.writerow(["" if cell is None else csv_cell(str(cell)) for cell in cells])
     return stream.getvalue()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import io
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from mnist_bench.core.escaping import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +27,8 @@ _INK = "#010203"
 """Placeholder for the page's text color while Matplotlib draws."""
 WIDTH, HEIGHT = 6.4, 3.6
 """Default size of a chart in inches."""
+_TIPS = "tips:"
+"""Begins the id of points; their texts follow as quoted JSON, and become a title of each."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +59,9 @@ class Plot:
 
 
 def to_chart(plot: Plot, prefix: str) -> Chart:
-    """Render a plot as SVG.
-
-    Args:
-        plot: The plot.
-        prefix: Prefix of all its ids, so that ids on one page are unique.
-    """
-    name, title, alternative = plot.name, plot.title, plot.alternative
-    return Chart(name, title, alternative, _svg(plot.figure, f"{prefix}-{name}"))
+    """Render a plot as SVG; a prefix of all its ids makes them unique on the page."""
+    svg = _svg(plot.figure, f"{prefix}-{plot.name}")
+    return Chart(plot.name, plot.title, plot.alternative, svg)
 
 
 def figure_of(width: float, height: float) -> Figure:
@@ -75,6 +78,34 @@ def axes_of(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.grid(visible=True, alpha=0.25)
     return figure, axes
+
+
+def plot_points(
+    axes: Axes,
+    xs: Sequence[float | str],
+    ys: Sequence[float],
+    tips: Sequence[str],
+    style: str = "o",
+    **options: Any,
+) -> None:
+    """Plot points, each with a text that the page shows where the mouse is over it."""
+    axes.plot(xs, ys, style, gid=_TIPS + quote(json.dumps(tips)), **options)
+
+
+def _with_tips(element: str) -> str:
+    """The SVG with a `title` in every point that has a text."""
+
+    def titled(group: re.Match[str]) -> str:
+        tips = iter(json.loads(unquote(group[1])))
+
+        def point(use: re.Match[str]) -> str:
+            title = html.escape(one_line(next(tips)))
+            return f'<use class="point" {use[1]}><title>{title}</title></use>'
+
+        return re.sub(r"<use ([^>]*)/>", point, f"<g>{group[2]}")
+
+    # A line's group has its marker's definition, and a group of its points.
+    return re.sub(rf'<g id="{_TIPS}([^"]*)">(.*?</g>)', titled, element, flags=re.DOTALL)
 
 
 def _svg(figure: Figure, name: str) -> str:
@@ -105,8 +136,8 @@ def _svg(figure: Figure, name: str) -> str:
         raise ValueError("matplotlib wrote no svg element")
     without_metadata = re.sub(r"\s*<metadata>.*?</metadata>", "", element[0], flags=re.DOTALL)
     # Equal images would have equal ids, which nothing refers to.
-    without_metadata = re.sub(r' id="image\w*"', "", without_metadata)
-    with_unique_ids = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", without_metadata)
+    without_image_ids = re.sub(r' id="image\w*"', "", _with_tips(without_metadata))
+    with_unique_ids = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", without_image_ids)
     return with_unique_ids.replace(_INK, "currentColor")
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_bench.core.escaping import one_line
-from mnist_bench.reporting import claims, text
+from mnist_bench.reporting import text
 from mnist_bench.reporting.columns import ACCURACIES, MACHINE_COSTS, SCALING, TABLE_1, Column, Line
 from mnist_bench.reporting.model import ReportSection
 from mnist_bench.results.claims import ClaimLine, ClaimVerdict
@@ -31,12 +31,7 @@ _CLAIM_STYLES: dict[ClaimVerdict, str] = {
 
 
 def print_table(section: ReportSection, console: Console) -> None:
-    """Print a scenario's report; a narrow terminal gets fewer columns.
-
-    Args:
-        section: The scenario's report.
-        console: Console that determines width and colors.
-    """
+    """Print a scenario's report; a narrow terminal gets fewer columns."""
     _print_line(console, section.title, "bold")
     warning = text.image_warning(section.document.runs)
     if warning:
@@ -52,10 +47,15 @@ def print_table(section: ReportSection, console: Console) -> None:
         _print_line(console, note)
     if document.machine_costs:
         console.print()
-        _print_line(console, text.EACH_MACHINE, "bold")
+        _print_line(console, "Each machine", "bold")
         console.print(_table(MACHINE_COSTS, document.machine_costs, console.width))
         console.print()
-    _print_scaling(section, console)
+    if document.scaling:
+        console.print()
+        console.print(_table(SCALING, document.scaling, console.width))
+        console.print()
+    for note in text.scaling_notes(document.scaling):
+        _print_line(console, note)
     for line in text.disturbances(document.own_runs):
         _print_line(console, line, "yellow")
     for line in text.unfinished(document.runs):
@@ -66,20 +66,10 @@ def print_table(section: ReportSection, console: Console) -> None:
 def print_claims(lines: Sequence[ClaimLine], console: Console) -> None:
     """Print claims, each followed by its decisions."""
     for line in lines:
-        _print_line(console, f"{claims.title(line)}: {line.words}", _CLAIM_STYLES[line.verdict])
+        _print_line(console, f"{text.claim_title(line)}: {line.words}", _CLAIM_STYLES[line.verdict])
         for decision in line.decisions:
-            _print_line(console, f"- {claims.found(decision)}")
-    _print_line(console, claims.headline(lines), "bold")
-
-
-def _print_scaling(section: ReportSection, console: Console) -> None:
-    lines = section.document.scaling
-    if lines:
-        console.print()
-        console.print(_table(SCALING, lines, console.width))
-        console.print()
-    for note in text.scaling_notes(lines):
-        _print_line(console, note)
+            _print_line(console, f"- {text.found(decision)}")
+    _print_line(console, text.claims_headline(lines), "bold")
 
 
 def _print_line(console: Console, line: str, style: str = "") -> None:

@@ -1,63 +1,30 @@
-"""Sentences shared by all report formats; not yet escaped."""
+"""Sentences with figures, shared by all report formats; not yet escaped.
+
+Sentences without figures are in the templates.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from mnist_bench.analysis.costs import Peak, Phases, total_cost
+from mnist_bench.analysis.costs import Phases, total_cost
 from mnist_bench.analysis.reference import pooled_interval, pooled_ratio
 from mnist_bench.analysis.statistics import LEVEL
 from mnist_bench.analysis.system_state import SystemState
 from mnist_bench.analysis.table1 import ALPHA
 from mnist_bench.core import formatting
+from mnist_bench.core.formatting import count, counted
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.reporting.columns import status
-from mnist_bench.results.document import (
-    ROW_VERDICTS,
-    Document,
-    Row,
-    RowVerdict,
-    Scaling,
-    Standing,
-)
+from mnist_bench.reporting.columns import decision_interval, figure, status
+from mnist_bench.results.claims import CLAIM_VERDICTS, ClaimLine, Decision
+from mnist_bench.results.document import ROW_VERDICTS, Document, Row, RowVerdict, Scaling, Standing
 from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
 
-THREE_ACCURACIES = (
-    "Max is what the paper reports: the best of many looks at the test images. The other two do "
-    "not choose by them: final is the state after the last step, selected the first step of the "
-    "grid with the highest validation accuracy."
-)
-OTHER_IMAGES = "The figures below say what this machine costs, not whether Table I holds."
-TIME_TO_ACCURACY = (
-    "Train time to an accuracy has two factors: the updates until the grid first reaches it on "
-    "test, which are the training's own, and the time of an update, which is the machine's. Of the "
-    "longest trainings; those that never got there are in no mean, and spoilt ones in none of "
-    "time. ± is the standard deviation over those that are in it, of times as a share of the mean."
-)
-DIGITS = (
-    "Readings of the test images by the longest trainings, after their last step; of each image as "
-    "many as there are trainings."
-)
-FEW_RUNS = 20
-"""Up to so many runs are shown unfolded, since a printed page can't be unfolded."""
-OTHER_SCENARIOS = (
-    "Of each the row of its largest step count; those that compare first, then the newest. "
-    "`--scenario NAME` makes a report with the sections and drawings of one."
-)
 MOST_LISTED = 20
 """Limit of unfinished runs listed one by one, and of seeds listed per reason."""
-MACHINE_RANKING = (
-    "Of each machine the runs of the most threads, a seed once, without the invalid ones; relative "
-    "is the speed by the fastest machine's at the same steps, done in the same way: precision, "
-    "device, and what is not the paper's of images, hyperparameters and evaluation grid."
-)
-PAPER = (
-    f'The paper: {paper.AUTHOR}, "{paper.TITLE}", {paper.YEAR}, {paper.TABLE_1_PLACE}. Figures '
-    "that are not known read –."
-)
 _VERDICT_PHRASES: dict[RowVerdict, tuple[str, str]] = {
     "exceeds": ("exceeds it", "exceed it"),
     "indistinguishable": ("is indistinguishable from it", "are indistinguishable from it"),
@@ -69,30 +36,29 @@ _VERDICT_PHRASES: dict[RowVerdict, tuple[str, str]] = {
 def headline(document: Document) -> str:
     """Outcome of Table I and its cost, in one sentence."""
     total = total_cost(document.own_runs)
-    trainings = formatting.counted(total.trainings, "training")
     invalid = f" ({total.invalid_trainings} with invalid runs)" if total.invalid_trainings else ""
-    seconds = formatting.duration(total.train_seconds)
-    cost = f"{seconds} inside {trainings}{invalid}, {_peak(total.peak)}"
+    peak = (
+        f"no peak memory ({total.peak.refusal})"
+        if total.peak.refusal
+        else f"peak memory {formatting.mebibytes(total.peak.rss_bytes)}"
+    )
+    cost = (
+        f"{formatting.duration(total.train_seconds)} inside "
+        f"{counted(total.trainings, 'training')}{invalid}, {peak}"
+    )
     machines = {run.trajectory: run.machine_id for run in document.runs}
     others = [each for each in machines.values() if each != document.machine.machine_id]
     elsewhere = ""
     if others:
         cost = cost if total.trainings else "none here"
         elsewhere = (
-            f"; {formatting.counted(len(others), 'training')} on "
-            f"{formatting.counted(len(set(others)), 'other machine')}"
+            f"; {counted(len(others), 'training')} on {counted(len(set(others)), 'other machine')}"
         )
     ratio = pooled_ratio(document.standings)
     vs_reference = (
         "" if ratio is None else f", {ratio:.2f} times the reference machine's train time"
     )
     return f"{_outcome(document.table_1)}; cost: {cost}{vs_reference}{elsewhere}."
-
-
-def _peak(peak: Peak) -> str:
-    if peak.refusal:
-        return f"no peak memory ({peak.refusal})"
-    return f"peak memory {formatting.mebibytes(peak.rss_bytes)}"
 
 
 def _outcome(table_1: Sequence[Row]) -> str:
@@ -102,38 +68,33 @@ def _outcome(table_1: Sequence[Row]) -> str:
     outcomes = [
         f"{counts[v]} {_VERDICT_PHRASES[v][counts[v] > 1]}" for v in ROW_VERDICTS if counts[v]
     ]
-    number = "the 1 row" if len(table_1) == 1 else f"the {len(table_1)} rows"
-    return f"Against the paper's Table I, of {number} run here: {', '.join(outcomes)}"
+    rows = "the 1 row" if len(table_1) == 1 else f"the {len(table_1)} rows"
+    return f"Against the paper's Table I, of {rows} run here: {', '.join(outcomes)}"
 
 
 def image_warning(runs: Sequence[RunSummary]) -> str | None:
     """A warning if no run used the full MNIST; a mix is noted with the rows."""
-    other_datasets = sorted({run.dataset for run in runs})
-    if not other_datasets or paper.DATASET in other_datasets:
+    datasets = sorted({run.dataset for run in runs})
+    if not datasets or paper.DATASET in datasets:
         return None
-    names = ", ".join(other_datasets)
-    return f"NOT COMPARABLE with Table I: other images than the full MNIST ({names})"
+    return f"NOT COMPARABLE with Table I: other images than the full MNIST ({', '.join(datasets)})"
 
 
 def row_notes(rows: Sequence[Row]) -> list[str]:
     """Notes on rows; rows with the same note share a line."""
-    steps_by_note: dict[str, list[str]] = {}
+    steps_by_note = defaultdict[str, list[str]](list)
     for row in rows:
-        for note in _row_notes(row):
-            steps_by_note.setdefault(note, []).append(formatting.count(row.steps))
-    notes = [
-        f"{formatting.steps(_joined(steps_of_note))}: {note}"
-        for note, steps_of_note in steps_by_note.items()
-    ]
+        if row.reason:
+            kind = "not comparable: " if row.verdict == "not comparable" else ""
+            steps_by_note[f"{kind}{row.reason}"].append(count(row.steps))
+        if row.cost_note:
+            steps_by_note[row.cost_note].append(count(row.steps))
+    notes = [f"{formatting.steps(_joined(steps))}: {note}" for note, steps in steps_by_note.items()]
     if any(row.invalid for row in rows):
         notes.append(
             "Accuracies keep every finished run: what the machine did does not change them."
         )
     return notes
-
-
-EACH_MACHINE = "Each machine"
-"""Title of the table of machines that share rows."""
 
 
 def machine_notes(rows: Sequence[Row], document: Document) -> list[str]:
@@ -145,8 +106,7 @@ def machine_notes(rows: Sequence[Row], document: Document) -> list[str]:
     return [
         *_pooled(rows, Counter(line.steps for line in costs if line.pooled_n)),
         *(
-            f"{formatting.counted(line.steps, 'step')} on {formatting.machine(line.machine_id)}: "
-            f"{line.note}"
+            f"{counted(line.steps, 'step')} on {formatting.machine(line.machine_id)}: {line.note}"
             for line in costs
             if line.note and line.machine_id != document.machine.machine_id
         ),
@@ -155,42 +115,16 @@ def machine_notes(rows: Sequence[Row], document: Document) -> list[str]:
 
 def _pooled(rows: Sequence[Row], machines: Mapping[int, int]) -> list[str]:
     """Number of machines by steps, in words."""
-    steps_by_number: dict[int, list[str]] = {}
+    steps_by_number = defaultdict[int, list[str]](list)
     for row in rows:
-        of_number = steps_by_number.setdefault(machines.get(row.steps, 1), [])
-        of_number.append(formatting.count(row.steps))
+        steps_by_number[machines.get(row.steps, 1)].append(count(row.steps))
     if len(steps_by_number) == 1 and min(steps_by_number) > 1:
         return [f"Accuracies pooled over {min(steps_by_number)} machines."]
     return [
-        f"{formatting.steps(_joined(steps_of_number))}: accuracies pooled over {number} machines."
-        for number, steps_of_number in steps_by_number.items()
+        f"{formatting.steps(_joined(steps))}: accuracies pooled over {number} machines."
+        for number, steps in steps_by_number.items()
         if number > 1
     ]
-
-
-def table_title(rows: Sequence[Row]) -> str:
-    """Title of the table of step counts, which may include none of Table I's."""
-    if any(row.paper_max_test_accuracy is not None for row in rows):
-        return "Table I beside this machine"
-    return "What was run"
-
-
-def layers_note(layers: LayerMaps) -> str:
-    """Description of Figures 1 to 4."""
-    own_text = (
-        "Below them is what a network of Table I makes of the same image, trained for "
-        f"{formatting.count(layers.own_steps)} updates."
-        if layers.own
-        else "Table I's own trained network is not among them: when they were made none of the "
-        "longest runs had kept its weights; a scenario with save_weights = true does."
-    )
-    return (
-        f"Test image {layers.image} of {layers.dataset}, a {layers.label}, in the layers of the "
-        "small network that the paper shows in its Figures 2 to 4. The paper's are of an untrained "
-        "network: its author's program never trains it. Beside each stands the same network after "
-        f"{formatting.count(layers.steps)} updates, with a test accuracy of "
-        f"{formatting.accuracy(layers.test_accuracy)} (seed {layers.seed}). {own_text}"
-    )
 
 
 def contradictions(rows: Sequence[Row]) -> list[str]:
@@ -200,43 +134,53 @@ def contradictions(rows: Sequence[Row]) -> list[str]:
     if paper_row is None or all(row.steps != steps for row in rows):
         return []
     note = (
-        f"{formatting.count(steps)} steps: the paper contradicts itself: its Table I says "
+        f"{count(steps)} steps: the paper contradicts itself: its Table I says "
         f"{paper_row.max_test_accuracy}, its running text {paper.RUNNING_TEXT_ACCURACY}; "
         "the table's figure is used here"
     )
     return [note]
 
 
+def layers_note(layers: LayerMaps) -> str:
+    """Description of Figures 1 to 4."""
+    own_text = (
+        "Below them is what a network of Table I makes of the same image, trained for "
+        f"{count(layers.own_steps)} updates."
+        if layers.own
+        else "Table I's own trained network is not among them: when they were made none of the "
+        "longest runs had kept its weights; a scenario with save_weights = true does."
+    )
+    return (
+        f"Test image {layers.image} of {layers.dataset}, a {layers.label}, in the layers of the "
+        "small network that the paper shows in its Figures 2 to 4. The paper's are of an untrained "
+        "network: its author's program never trains it. Beside each stands the same network after "
+        f"{count(layers.steps)} updates, with a test accuracy of "
+        f"{formatting.accuracy(layers.test_accuracy)} (seed {layers.seed}). {own_text}"
+    )
+
+
 def scaling_notes(lines: Sequence[Scaling]) -> list[str]:
     """Notes on the base of the speed-ups, and on single lines."""
-    steps_by_base: dict[int, dict[str, None]] = {}
+    steps_by_base = defaultdict[int, dict[str, None]](dict)
     for line in lines:
-        steps_by_base.setdefault(line.base_threads, {})[formatting.count(line.steps)] = None
+        steps_by_base[line.base_threads][count(line.steps)] = None
     return [
-        f"{formatting.steps(_joined(steps_of_base))}: speed-up and efficiency are against "
+        f"{formatting.steps(_joined(steps))}: speed-up and efficiency are against "
         f"{formatting.threads(base)}"
-        for base, steps_of_base in steps_by_base.items()
+        for base, steps in steps_by_base.items()
     ] + [
-        f"{formatting.counted(line.steps, 'step')} at {formatting.threads(line.threads)}: "
-        f"{line.note}"
+        f"{counted(line.steps, 'step')} at {formatting.threads(line.threads)}: {line.note}"
         for line in lines
         if line.note
     ]
 
 
-def _row_notes(row: Row) -> Iterator[str]:
-    if row.reason:
-        yield ("not comparable: " if row.verdict == "not comparable" else "") + row.reason
-    if row.cost_note:
-        yield row.cost_note
-
-
 def disturbances(runs: Sequence[RunSummary]) -> list[str]:
     """Reasons why runs are not clean, one line each, with the runs concerned."""
-    runs_by_reason: dict[str, list[RunSummary]] = {}
+    runs_by_reason = defaultdict[str, list[RunSummary]](list)
     for run in runs:
         for reason in run.reasons or ():
-            runs_by_reason.setdefault(reason, []).append(run)
+            runs_by_reason[reason].append(run)
     return [
         f"not clean, {reason}: {_runs_in_words(disturbed_runs, runs)}"
         for reason, disturbed_runs in runs_by_reason.items()
@@ -247,19 +191,13 @@ def _runs_in_words(chosen: Sequence[RunSummary], runs: Sequence[RunSummary]) -> 
     """Runs by seed and steps; seeds with the same steps are grouped."""
     if len(chosen) == len(runs) > 1:
         return "every run"
-    several_counts = has_several_thread_counts(runs)
-    steps_by_seed: dict[tuple[int, str], list[int]] = {}
-    for run in sorted(
-        chosen, key=lambda run: (run.threads if several_counts else 0, run.seed, run.steps)
-    ):
-        steps_by_seed.setdefault((run.seed, _at_threads(run) if several_counts else ""), []).append(
-            run.steps
-        )
-    seeds_by_steps: dict[tuple[str, str], list[str]] = {}
+    by_threads = has_several_thread_counts(runs)
+    steps_by_seed = defaultdict[tuple[int, str], dict[str, None]](dict)
+    for run in sorted(chosen, key=lambda run: (by_threads and run.threads, run.seed, run.steps)):
+        steps_by_seed[run.seed, _at_threads(run) if by_threads else ""][count(run.steps)] = None
+    seeds_by_steps = defaultdict[tuple[str, str], list[str]](list)
     for (seed, threads), step_counts in steps_by_seed.items():
-        seeds_by_steps.setdefault(
-            (_joined(map(formatting.count, dict.fromkeys(step_counts))), threads), []
-        ).append(str(seed))
+        seeds_by_steps[_joined(step_counts), threads].append(str(seed))
     return ", ".join(
         f"{'seed' if len(seeds) == 1 else 'seeds'} {_joined(_first_seeds(seeds))} "
         f"({formatting.steps(step_counts)}{threads})"
@@ -290,11 +228,10 @@ def _joined(parts: Iterable[str]) -> str:
 
 def unfinished(runs: Sequence[RunSummary]) -> list[str]:
     """The newest unfinished runs with their reasons, and how many more there are."""
-    several_counts = has_several_thread_counts(runs)
+    by_threads = has_several_thread_counts(runs)
     unfinished_runs = [run for run in runs if run.status != "finished"]
     lines = [
-        f"seed {run.seed}, {formatting.counted(run.steps, 'step')}"
-        f"{_at_threads(run) if several_counts else ''}: "
+        f"seed {run.seed}, {counted(run.steps, 'step')}{_at_threads(run) if by_threads else ''}: "
         f"{status(run)} ({run.failure or 'no reason was recorded'})"
         for run in unfinished_runs[-MOST_LISTED:]
     ]
@@ -306,16 +243,10 @@ def settings(runs: Sequence[RunSummary]) -> list[str]:
     """Settings of the runs, one line per distinct set."""
     lines = [
         f"images {run.dataset}, model {run.model}, {run.precision}, {run.device}, "
-        f"{formatting.threads(run.threads)}, " + run.hyperparameters.description
+        f"{formatting.threads(run.threads)}, {run.hyperparameters.description}"
         for run in runs
     ]
     return list(dict.fromkeys(lines))
-
-
-def memory_methods(runs: Sequence[RunSummary]) -> str:
-    """Methods that measured peak memory."""
-    methods = sorted({run.memory_method for run in runs if run.memory_method})
-    return ", ".join(methods) or "not known"
 
 
 def versions(machine: Machine) -> str:
@@ -332,14 +263,24 @@ def vs_reference_note(lines: Sequence[Standing]) -> str:
     """Comparison with the reference: this machine's speed, and separately the accuracies."""
     ratio = pooled_ratio(lines)
     smallest = min((line.p_value for line in lines if line.p_value is not None), default=None)
-    speed = f"The reference is of {_reference_machine(lines[0])}. " if lines else ""
+    speed = (
+        f"The reference is of {lines[0].reference_machine}, "
+        f"{formatting.threads(lines[0].reference_threads)}. "
+        if lines
+        else ""
+    )
     if ratio is None:
         speed += "No time here is both trusted and of its arithmetic and device. "
     else:
         thread_counts = _joined(
             formatting.threads(n) for n in sorted({line.threads for line in lines})
         )
-        interval = _interval_in_words(lines)
+        ends = pooled_interval(lines)
+        interval = (
+            f" ({ends[0]:.2f} to {ends[1]:.2f}, Welch's {LEVEL:.0%} interval of the logarithm)"
+            if ends
+            else ""
+        )
         speed += f"Training takes {ratio:.2f} times its time here{interval}, at {thread_counts}. "
     if smallest is None:
         return f"{speed}Nothing tells whether the training is the same one."
@@ -353,68 +294,83 @@ def vs_reference_note(lines: Sequence[Standing]) -> str:
     )
 
 
-def _interval_in_words(lines: Sequence[Standing]) -> str:
-    interval = pooled_interval(lines)
-    if interval is None:
-        return ""
+def phases_head(phases: Phases, *, threads: bool) -> str:
+    """Trainings that the phases are averaged over."""
+    at_threads = f" at {formatting.threads(phases.threads)}" if threads else ""
     return (
-        f" ({interval[0]:.2f} to {interval[1]:.2f}, Welch's {LEVEL:.0%} interval of the logarithm)"
+        f"Mean over {counted(phases.trainings, 'training')} up to step {count(phases.steps)}"
+        f"{at_threads}; peaks are the largest."
     )
 
 
-def _reference_machine(line: Standing) -> str:
-    return f"{line.reference_machine}, {formatting.threads(line.reference_threads)}"
-
-
-def phases_head(phases: Phases, *, threads: bool) -> str:
-    """Trainings that the phases are averaged over."""
-    trainings = formatting.counted(phases.trainings, "training")
-    at_threads = f" at {formatting.threads(phases.threads)}" if threads else ""
-    steps = formatting.count(phases.steps)
-    return f"Mean over {trainings} up to step {steps}{at_threads}; peaks are the largest."
-
-
-def surroundings(system_state: SystemState) -> list[str]:
+def surroundings(state: SystemState) -> list[str]:
     """System state in one line, and what is unknown in another."""
-    facts: dict[str, str | None] = {
-        "power source": _power(system_state),
-        "frequency governor": f"governor {', '.join(system_state.governors)}"
-        if system_state.governors
-        else None,
-        "usable cores": _cores(system_state),
-        "clock": _clock(system_state),
-        "temperature": _temperature(system_state),
+    facts = {
+        "power source": _power(state),
+        "frequency governor": f"governor {', '.join(state.governors)}" if state.governors else "",
+        "usable cores": _cores(state),
+        "clock": _clock(state),
+        "temperature": f"up to {state.temperature_celsius_max:.0f} °C"
+        if state.temperature_celsius_max is not None
+        else "",
     }
-    unknown = [name for name, text in facts.items() if text is None]
-    lines = [", ".join(text for text in facts.values() if text is not None)]
+    unknown = [name for name, text in facts.items() if not text]
+    lines = [", ".join(text for text in facts.values() if text)]
     lines += [f"not told by this system: {', '.join(unknown)}"] if unknown else []
     return [line for line in lines if line]
 
 
-def _power(system_state: SystemState) -> str | None:
-    if system_state.on_battery is None:
-        return None
-    return "on battery, at least for a time" if system_state.on_battery else "on mains power"
+def _power(state: SystemState) -> str:
+    if state.on_battery is None:
+        return ""
+    return "on battery, at least for a time" if state.on_battery else "on mains power"
 
 
-def _cores(system_state: SystemState) -> str | None:
-    if system_state.usable_cores is None or system_state.logical_cores is None:
-        return None
-    quota = system_state.quota_cores
+def _cores(state: SystemState) -> str:
+    if state.usable_cores is None or state.logical_cores is None:
+        return ""
+    quota = state.quota_cores
     limit = "" if quota is None else f", limit on processor time {quota:g} cores"
-    return (
-        f"{system_state.usable_cores:g} of {system_state.logical_cores} logical cores usable{limit}"
-    )
+    return f"{state.usable_cores:g} of {state.logical_cores} logical cores usable{limit}"
 
 
-def _clock(system_state: SystemState) -> str | None:
-    low, high = system_state.clock_mhz_min, system_state.clock_mhz_max
-    if low is None or high is None:
-        return None
-    same = f"{low:,.0f}" == f"{high:,.0f}"
-    return f"clock {high:,.0f} MHz" if same else f"clock {low:,.0f} to {high:,.0f} MHz"
+def _clock(state: SystemState) -> str:
+    if state.clock_mhz_min is None or state.clock_mhz_max is None:
+        return ""
+    low, high = f"{state.clock_mhz_min:,.0f}", f"{state.clock_mhz_max:,.0f}"
+    return f"clock {high} MHz" if low == high else f"clock {low} to {high} MHz"
 
 
-def _temperature(system_state: SystemState) -> str | None:
-    celsius = system_state.temperature_celsius_max
-    return None if celsius is None else f"up to {celsius:.0f} °C"
+# Claims
+
+
+def claim_title(line: ClaimLine) -> str:
+    """Title of a claim's section."""
+    return f"Claim {line.claim}: {line.verdict}"
+
+
+def claims_headline(lines: Sequence[ClaimLine]) -> str:
+    """Number of claims by verdict: `of 12 claims of the paper's: holds 3, does not hold 2, …`."""
+    counts = Counter(line.verdict for line in lines)
+    counts_in_words = ", ".join(f"{verdict} {counts[verdict]}" for verdict in CLAIM_VERDICTS)
+    return f"of {counted(len(lines), 'claim')} of the paper's: {counts_in_words}"
+
+
+def claim_notes(line: ClaimLine) -> Iterator[str]:
+    """Rule and remark of each criterion."""
+    for decision in line.decisions:
+        parts = [f"it holds where {decision.rule}" if decision.rule else "", decision.note or ""]
+        yield f"{decision.criterion}: {'; '.join(part for part in parts if part)}"
+
+
+def found(decision: Decision) -> str:
+    """A decision in one line: `trend: -0.42 (-0.5 to -0.35), n = 20: holds`."""
+    if decision.value is None and decision.verdict == "not decided here":
+        return f"{decision.criterion}: {decision.note or decision.verdict}"
+    text = f"{decision.criterion}: {figure(decision.value, decision.unit)}"
+    if decision.low is not None or decision.high is not None:
+        text += f" ({decision_interval(decision)})"
+    if decision.n is not None:
+        text += f", n = {count(decision.n)}"
+    end = decision.verdict or decision.note
+    return f"{text}: {end}" if end else text

@@ -9,6 +9,7 @@ from factories import (
     LAYER_MAPS,
     REPORT_SUFFIXES,
     combined_report,
+    confirmed_study,
     full_report,
     printed_table,
     report_section,
@@ -20,7 +21,7 @@ from factories import (
 from golden import assert_golden
 
 from mnist_bench.reporting.files import write_reports
-from mnist_bench.reporting.markdown import report_to_markdown
+from mnist_bench.reporting.markdown import report_to_markdown, study_to_markdown
 from mnist_bench.reporting.model import ReportSection
 
 
@@ -49,6 +50,12 @@ def test_combined_report_is_golden() -> None:
     runs = [*seeds(1_000, 0.985, 0.986, 0.987), *seeds(10_000, 0.992, 0.993, 0.994)]
     report = combined_report(report_section(runs), layers=LAYER_MAPS, studies=(study_document(),))
     assert_golden("book.md", report_to_markdown(report))
+
+
+def test_study_report_is_golden() -> None:
+    assert_golden(
+        "study.md", study_to_markdown(confirmed_study(), "2026-01-31", ["mine.history.png"])
+    )
 
 
 def _without_padding(text: str) -> str:

@@ -1,4 +1,4 @@
-"""README's screenshots: MLflow's table of recorded runs, and the top of the sample report.
+"""README's screenshots: MLflow's table of recorded runs, and the top of a report.
 
 With MNIST_BENCH_RENEW_IMAGES=1 the pictures in docs/images are renewed.
 """
@@ -15,10 +15,14 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from mnist_bench.analysis import table1
+from mnist_bench.reporting.figures import charts_of_report
+from mnist_bench.reporting.html import report_to_html
+from mnist_bench.reporting.model import Report, ReportSection
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
-IMAGES = ROOT / "docs" / "images"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 ONLY_RUNS = "params.scenario = 'smoke'"
 CHARTS = ".js-plotly-plot svg"
 HIDE_ASSISTANT = "document.querySelectorAll('[aria-label=\"Close\"]').forEach(e => e.click())"
@@ -61,9 +65,20 @@ def test_mlflow_table_of_runs(tmp_path: Path, browser: webdriver.Chrome) -> None
         take(browser, "mlflow.png")
 
 
-def test_top_of_the_sample_report(browser: webdriver.Chrome) -> None:
-    set_size(browser, 1280, 720)
-    browser.get((ROOT / "reports" / "sample" / "report.html").as_uri())
+def test_page_of_the_reference(tmp_path: Path, browser: webdriver.Chrome) -> None:
+    """The page as this version writes it, of the runs that the shipped reference was made of."""
+    document = table1.reference_document()
+    section = ReportSection(
+        title="Scenario table-1", scenario="table-1", command="", created="2026-01-31",
+        document=document, rows=document.table_1,
+    )  # fmt: skip
+    report = Report(
+        title=f"{len(document.runs)} runs of mnist-bench on {document.machine.name}",
+        command="mnist-bench report", created="2026-01-31", document=document, sections=(section,),
+    )  # fmt: skip
+    page = tmp_path / "report.html"
+    page.write_text(report_to_html(report, charts_of_report(report)), encoding="utf-8")
+    set_size(browser, 1280, 800)
+    browser.get(page.as_uri())
     wait_for_text(browser, "Table I beside this machine")
-    browser.execute_script("document.querySelector('h2').scrollIntoView()")
     take(browser, "report.png")

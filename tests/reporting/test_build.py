@@ -1,28 +1,28 @@
-"""Reports, comparisons and bundles of recorded runs, in real MLflow databases."""
+"""Reports of recorded runs, in real MLflow databases."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from factories import bundle, evaluations, machine, run, table_1
+from factories import evaluations, machine_line, run, sqlite_url, table_1
 from program import Bench, import_runs
 
 from mnist_bench.analysis import table1
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.reporting import build, sections
-from mnist_bench.reporting.notes import without_study
-from mnist_bench.results.run import RunResult
-from mnist_bench.results.run_summary import RecordedRun, summarise_run
+from mnist_bench.results.run_summary import RecordedRun, summarise, summarise_run
 from mnist_bench.tracking import mlflow_store
-from mnist_bench.tracking.mlflow_store import MlflowStore, Started
+from mnist_bench.tracking.mlflow_store import MlflowStore
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -37,141 +37,6 @@ def two_machines(tmp_path_factory: pytest.TempPathFactory) -> Bench:
              for s in (0, 1)]  # fmt: skip
     import_runs(bench, [*small, *table_1("a" * 32)], "slow.zip", cpu="Slow CPU")
     return bench
-
-
-# Bundles
-
-
-def test_bundle_is_imported_once(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    first = import_runs(bench, table_1())
-    again = bench.call_with_store("import", "theirs.zip")
-    assert "12 runs are new, 0 were there already" in first.stdout
-    assert "0 runs are new, 12 were there already" in again.stdout
-    document = json.loads(bench.call_with_store("report", "--json").stdout)
-    assert len(document["runs"]) == 12
-
-
-def with_clock_set_back(training: RunResult) -> RunResult:
-    """A result whose clock was set back during the training."""
-    first, second, *rest = training.evaluations
-    first_late = first.model_copy(update={"train_seconds": second.train_seconds + 1})
-    return training.model_copy(update={"evaluations": (first_late, second, *rest)})
-
-
-def rewrite_result(bench: Bench, change: Callable[[RunResult], RunResult], steps: int) -> str:
-    """Change the recorded result of the first run with this step count; return its id."""
-    for path in artifact_files(bench, "result.json"):
-        result = RunResult.model_validate_json(path.read_bytes())
-        if result.steps == steps:
-            path.write_text(change(result).model_dump_json(), encoding="utf-8")
-            return result.run_id or ""
-    raise ValueError(steps)
-
-
-def test_inconsistent_run_is_left_out_of_an_export(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    import_runs(bench, table_1()[:3])
-    run_id = rewrite_result(bench, with_clock_set_back, 1_000)
-    ended = bench.call_with_store("export", "mine.zip")
-    assert ended.status == 0, ended.stderr
-    assert "mine.zip (2 runs)" in ended.stdout
-    assert (
-        f"run {run_id} left out, `import` would refuse it: a run has impossible values"
-        in ended.stderr_line
-    )
-    (tmp_path / "other").mkdir()
-    other = Bench(tmp_path / "other")
-    assert (
-        "2 runs are new" in other.call_with_store("import", str(bench.folder / "mine.zip")).stdout
-    )
-
-
-def test_no_export_without_consistent_runs(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    import_runs(bench, table_1()[:1])
-    run_id = rewrite_result(bench, with_clock_set_back, 1_000)
-    ended = bench.call_with_store("export", "mine.zip")
-    assert ended.status == 2
-    assert f"would refuse them all: a run has impossible values (run {run_id})" in ended.error_line
-    assert "ask for a file" not in ended.error_line
-    assert not (bench.folder / "mine.zip").exists()
-
-
-def recorded_in(bench: Bench) -> dict[str, Run]:
-    """All MLflow runs, by id."""
-    store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
-    return {each.info.run_id: each for each in store.search("")}
-
-
-def test_import_leaves_an_incomplete_run_of_the_user_alone(tmp_path: Path) -> None:
-    """It has the same training as the bundle's run, and its process may continue it."""
-    bench = Bench(tmp_path)
-    (result,) = table_1()[:1]
-    incomplete = result.model_copy(update={"status": None, "run_id": None, "evaluations": ()})
-    store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
-    run_id = store.start(incomplete, "Mine.", "1-1-0123abcd", machine(), at_ms=5).run_id
-    before = recorded_in(bench)[run_id].to_dictionary()
-    first = import_runs(bench, [result])
-    again = bench.call_with_store("import", "theirs.zip")
-    assert "1 runs are new, 0 were there already" in first.stdout
-    assert "0 runs are new, 1 were there already" in again.stdout
-    recorded = recorded_in(bench)
-    assert recorded.pop(run_id).to_dictionary() == before
-    (imported,) = recorded.values()
-    assert imported.data.tags["bench.imported"] == "true"
-    # Continuing the user's run does not find the imported one either.
-    assert store.start(incomplete, "", "1-1-0123abcd", machine(), at_ms=5, may_exist=True) == (
-        Started(run_id)
-    )
-
-
-def test_interrupted_import_is_resumed(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    import_runs(bench, table_1()[:2])
-    store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
-    interrupted, _ = recorded_in(bench)
-    store.client.set_tag(interrupted, "bench.complete", "false")
-    again = bench.call_with_store("import", "theirs.zip")
-    assert "1 runs are new, 1 were there already" in again.stdout
-    recorded = recorded_in(bench)
-    assert len(recorded) == 2
-    assert recorded[interrupted].data.tags["bench.complete"] == "true"
-
-
-def test_export_and_import_round_trip(two_machines: Bench, tmp_path: Path) -> None:
-    exported = two_machines.call_with_store("export", "all.zip")
-    assert exported.status == 0, exported.stderr
-    assert "(26 runs)" in exported.stdout
-    other = Bench(tmp_path)
-    assert other.call_with_store("import", str(two_machines.folder / "all.zip")).status == 0
-    documents = [
-        json.loads(b.call_with_store("report", "--json").stdout) for b in (two_machines, other)
-    ]
-    for document in documents:
-        for each in document["runs"]:
-            del each["run_id"]
-        for row in (*document["table_1"], *document["machine_costs"]):
-            del row["run_ids"]
-    assert documents[0] == documents[1]
-
-
-def test_importing_another_file_creates_nothing(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    (bench.folder / "theirs.zip").write_bytes(b"PK")
-    ended = bench.call_with_store("import", "theirs.zip")
-    assert ended.status == 2
-    assert "theirs.zip is not a bundle of mnist-bench" in ended.error_line
-    assert not (bench.folder / "mlflow.db").exists()
-
-
-def test_nothing_to_export(tmp_path: Path) -> None:
-    ended = Bench(tmp_path).call_with_store("export", "mine.zip")
-    assert ended.status == 2
-    assert "record some with `mnist-bench run`" in ended.error_line
-
-
-# Reports
 
 
 def test_report_is_on_the_machine_of_the_newest_run(two_machines: Bench) -> None:
@@ -302,30 +167,8 @@ def test_report_files(two_machines: Bench) -> None:
     assert fast < text.index("Slow CPU", fast)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == page.count("</svg>") > 4
-    assert "<script" not in page
+    assert page.count("<script") == 1
     assert "src=" not in page
-
-
-def test_scenario_comparable_with_table_1_is_first(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    newest = run(200, 0.91, scenario="smoke", machine_id="a" * 32, trajectory="small")
-    import_runs(bench, [*table_1(), newest])
-    ended = bench.call_with_store("report", "--format", "md")
-    text = (bench.folder / "reports" / "report.md").read_text(encoding="utf-8")
-    assert text.index("## Scenario table-1") < text.index("## Scenario smoke")
-    assert re.search(
-        r"table-1: Against .* [0-9.]+ times the reference machine's train time\.", text
-    )
-    assert "times the reference machine's train time" in ended.stdout
-
-
-def test_machine_without_a_common_task_is_not_ranked(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    import_runs(bench, table_1("b" * 32), "theirs.zip", cpu="Other CPU")
-    import_runs(bench, [run(200, 0.91, scenario="smoke", machine_id="a" * 32, trajectory="small")])
-    ended = bench.call_with_store("report", "--machine", "aaaa", "--json")
-    assert ended.document["machines"] == []
-    assert "12 runs of other machines: left out, --machine names one" in ended.stderr_line
 
 
 def test_tasks_that_this_machine_did_not_run_are_not_ranked() -> None:
@@ -339,16 +182,11 @@ def test_tasks_that_this_machine_did_not_run_are_not_ranked() -> None:
     }  # fmt: skip
 
 
-def test_report_on_a_machine_by_its_id(two_machines: Bench) -> None:
-    ended = two_machines.call_with_store("report", "--json", "--machine", "bbbb", "--format", "csv")
-    assert ended.document["machine"]["cpu"] == "Fast CPU"
-    assert len(ended.document["runs"]) == 12
-
-
 @pytest.mark.parametrize(
     ("arguments", "runs"),
     [
         (("--scenario", "smoke"), 2),
+        (("--machine", "bbbb"), 12),
         (("--runs", "params.steps = '1000'"), 3),
         (("--since", "2026-01-01", "--until", "2026-01-03"), 14),
         (("--scenario", "table-1", "--runs", "metrics.max_test_accuracy > 0.99305"), 2),
@@ -391,7 +229,7 @@ def test_without_runs(tmp_path: Path) -> None:
 def options(folder: Path, *formats: str, **changes: Any) -> build.ReportOptions:
     """Options for a report on all runs in a folder's database."""
     values: dict[str, Any] = {
-        "tracking_uri": f"sqlite:///{(folder / 'mlflow.db').as_posix()}",
+        "tracking_uri": sqlite_url(folder / "mlflow.db"),
         "experiment": "mnist-bench", "query": "", "scenarios": (), "machine": None,
         "since_ms": None, "until_ms": None, "formats": formats, "folder": folder / "out",
         "images": None, "image": None, "command": "mnist-bench report",
@@ -407,58 +245,6 @@ def test_reference_is_read_once(two_machines: Bench, monkeypatch: pytest.MonkeyP
     report, _ = build.write_report(options(two_machines.folder, "json"), pytest.fail)
     assert len(report.sections) == 2
     assert len(reads) == 1
-
-
-def test_limit_of_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sections, "MOST_SECTIONS", 3)
-    monkeypatch.setattr(sections, "MOST_WITH_CHARTS", 1)
-    bench = Bench(tmp_path)
-    paper_run = run(1_000, 0.985, scenario="paper", trajectory="p")
-    other_runs = (
-        run(200, 0.91, scenario=f"mine-{place}", trajectory=f"t {place}") for place in range(5)
-    )
-    import_runs(bench, [paper_run, *other_runs])
-    _, paths = build.write_report(options(bench.folder, "html", "md", "csv", "json"), pytest.fail)
-    page, text, table, runs, document = (path.read_text(encoding="utf-8") for path in paths)
-    assert re.findall(r"^## Scenario (.*)$", text, re.MULTILINE) == ["paper", "mine-4", "mine-3"]
-    assert "1 of 6 scenarios, those that compare with Table I and then those with the " in text
-    assert "3 of 6 scenarios have sections, those that compare with Table I and then " in text
-    others = text.partition("## Other scenarios")[2]
-    assert re.findall(r"^\| (mine-\d) \| 200 \| 1 \|", others, re.MULTILINE) == [
-        *("mine-2", "mine-1", "mine-0"),
-    ]
-    assert page.count("<svg") == 4
-    assert '<h2 id="others">Other scenarios</h2>' in page
-    # CSV and JSON contain everything.
-    assert table.count("\n") == runs.count("\n") == 7
-    assert len(json.loads(document)["runs"]) == 6
-    selected, _ = build.write_report(
-        options(bench.folder, "html", scenarios=("mine-0", "mine-1")), pytest.fail
-    )
-    assert [section.has_charts for section in selected.sections] == [True, True]
-    assert (selected.others, [note for note in selected.notes if "scenarios" in note]) == ((), [])
-    # Up to the limit of sections every scenario has charts.
-    monkeypatch.setattr(sections, "MOST_SECTIONS", 6)
-    unlimited, _ = build.write_report(options(bench.folder, "html"), pytest.fail)
-    assert [section.has_charts for section in unlimited.sections] == [True] * 6
-
-
-def test_runs_of_several_versions_are_noted(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    older, newer = table_1()[:4], table_1()[4:]
-    import_runs(bench, older, "older.zip", tensorflow="2.20.0")
-    import_runs(bench, newer, "newer.zip", tensorflow="2.21.0")
-    ended = bench.call_with_store("report", "--format", "json")
-    assert (
-        "Runs of several versions share rows: 4 runs of TensorFlow 2.20.0 and mnist-bench 0.1.0, "
-        "8 runs of TensorFlow 2.21.0 and mnist-bench 0.1.0;"
-    ) in ended.stdout
-
-
-def test_trials_without_their_study_are_noted() -> None:
-    trial = RecordedRun(summarise_run(run()), 0, study="mine")
-    (note,) = without_study([trial, trial], [])
-    assert note.startswith("2 trials of the study mine left out: it has not come to its end, or ")
 
 
 def test_database_fails_between_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -489,7 +275,7 @@ def test_only_failed_and_invalid_runs(tmp_path: Path) -> None:
     invalid = [each.model_copy(update={"verdict": "invalid", "reasons": ("asleep",)})
                for each in table_1()[:1]]  # fmt: skip
     import_runs(bench, [failed, *invalid])
-    ended = bench.call_with_store("report", "--json")
+    ended = bench.call_with_store("report", "--json", "--format", "md")
     assert ended.status == 0, ended.stderr
     (row,) = ended.document["table_1"]
     assert (row["n"], row["invalid"], row["train_seconds_mean"]) == (1, 1, None)
@@ -498,21 +284,10 @@ def test_only_failed_and_invalid_runs(tmp_path: Path) -> None:
     assert "Not finished, so in no row above" in text
 
 
-def test_only_a_failed_run(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    import_runs(bench, [run(1_000, status="failed", failure="gone", trajectory="f")])
-    ended = bench.call_with_store("report", "--json")
-    assert ended.status == 0, ended.stderr
-    (row,) = ended.document["table_1"]
-    assert (row["n"], row["verdict"]) == (0, "not comparable")
-    page = (bench.folder / "reports" / "report.html").read_text(encoding="utf-8")
-    assert "no finished run" in page
-
-
 def test_runs_of_another_schema_are_left_out(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     import_runs(bench, table_1()[:2])
-    store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
+    store = MlflowStore(sqlite_url(bench.folder / "mlflow.db"), "mnist-bench")
     first = store.search("")[0].info.run_id
     store.client.set_tag(first, "bench.schema", "99")
     ended = bench.call_with_store("report", "--json")
@@ -549,17 +324,6 @@ def test_runs_without_their_artifacts_are_noted(tmp_path: Path) -> None:
     assert "table-1: of 3 runs that would be drawn, 3 can't be" in ended.stderr_line
 
 
-def test_runs_of_different_data_sets_are_not_averaged(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    other = [each.model_copy(update={"dataset": "mnist-5k", "dataset_digest": "5" * 64,
-                                     "trajectory": f"other {each.seed}"})
-             for each in table_1()[::4]]  # fmt: skip
-    import_runs(bench, [*table_1()[::4], *other])
-    (row,) = bench.call_with_store("report", "--json").document["table_1"]
-    assert row["n"] == 3
-    assert "left out: 3 of another protocol" in row["reason"]
-
-
 def test_rows_of_two_scenarios_are_separate(tmp_path: Path) -> None:
     """Both have the paper's protocol."""
     bench = Bench(tmp_path)
@@ -586,102 +350,85 @@ def test_output_folder_that_is_a_file(two_machines: Bench) -> None:
     assert (two_machines.folder / "taken").read_text(encoding="utf-8") == "mine"
 
 
-# Comparisons
+# Without a database
 
 
-def test_compare_two_machines(two_machines: Bench) -> None:
-    ended = two_machines.call_with_store("compare", "--by", "machine", "--json", "table-1")
-    assert ended.status == 0, ended.stderr
-    lines = ended.document["contrasts"]
-    assert [line["other_steps"] for line in lines] == [1_000, 2_500, 5_000, 10_000]
-    for line in lines:
-        assert line["train_seconds"]["value"] == pytest.approx(2)
-        assert line["train_seconds"]["is_within_noise"] is False
-        assert line["final_test_accuracy"]["value"] == pytest.approx(0, abs=1e-9)
+def recorded(version: str = "2.21.0", **changes: Any) -> RecordedRun:
+    return RecordedRun(summarise_run(run(**changes)), 0, tensorflow=version, mnist_bench="0.1.0")
 
 
-def test_compare_two_machines_by_name(two_machines: Bench) -> None:
-    ended = two_machines.call_with_store("compare", "aaaa", "bbbb")
-    assert ended.status == 0, ended.stderr
-    assert "Base: aaaa" in ended.stdout
-    assert "0.50" in ended.stdout
-
-
-def test_compare_scenarios_of_several_machines(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    for machine_id, seed, paces in (("a" * 32, 0, (0.02, 0.04)), ("b" * 32, 1, (0.01, 0.03))):
-        runs = [
-            run(1_000, seed=seed, scenario=scenario, machine_id=machine_id,
-                trajectory=f"{scenario} {seed}",
-                evaluations=evaluations(1_000, 0.985, final=0.98 + seed / 1_000, seconds=pace))
-            for scenario, pace in zip(("table-1", "mine"), paces, strict=True)
-        ]  # fmt: skip
-        import_runs(bench, runs, f"{seed}.zip", cpu=f"CPU {seed}")
-    other = run(1_000, seed=2, scenario="mine", machine_id="c" * 32, trajectory="c")
-    import_runs(bench, [other], "c.zip", tensorflow="2.20.0")
-    # The newest run of each task is b's, so that the version is its.
-    ended = bench.call_with_store("compare", "table-1", "mine", "--json")
-    assert ended.status == 0, ended.stderr
-    (line,) = ended.document["contrasts"]
-    assert (line["base_n"], line["other_n"], line["train_seconds"]) == (2, 2, None)
-    assert [each["machine_id"][0] for each in line["machines"]] == ["a", "b"]
-    ratios = [each["train_seconds"]["value"] for each in line["machines"]]
-    assert ratios == pytest.approx([2, 3])
-    assert ended.document["notes"] == [
-        "mine: 1 run of other machines left out: not known to be of the same TensorFlow version"
-    ]
-    shown = bench.call_with_store("compare", "table-1", "mine").stdout
-    rows = shown.partition("Each machine\n")[2].splitlines()
-    assert " ".join(rows[1].split()) == "mine 1,000 aaaaaaaa 1 against 1 2 2.00 1.00"
-    assert rows[3].startswith("aaaaaaaa: CPU 0, 2 cores")
-
-
-def test_compare_two_bundles_without_importing_them(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    mine = bundle(bench.folder, "mine.zip", table_1("a" * 32))
-    theirs = bundle(bench.folder, "theirs.zip", table_1("b" * 32, pace=0.01), cpu="Fast CPU")
-    ended = bench.call_with_store("compare", mine, theirs, "--json")
-    assert ended.status == 0, ended.stderr
-    assert ended.document["base"] == "mine.zip"
-    lines = ended.document["contrasts"]
-    assert {line["other"] for line in lines} == {"theirs.zip"}
-    assert [line["train_seconds"]["value"] for line in lines] == pytest.approx([0.5] * 4)
-    by_machine = bench.call_with_store("compare", "--by", "machine", mine, theirs, "--json")
-    assert "Fast CPU" in by_machine.document["contrasts"][0]["other"]
-    assert not (bench.folder / "mlflow.db").exists()
-
-
-def test_compare_two_versions(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    older = bundle(bench.folder, "older.zip", table_1("a" * 32), mnist_bench="0.1.0")
-    newer = bundle(bench.folder, "newer.zip", table_1("a" * 32, pace=0.01), mnist_bench="0.2.0")
-    ended = bench.call_with_store("compare", "--by", "mnist-bench", older, newer, "--json")
-    assert ended.status == 0, ended.stderr
-    assert ended.document["base"] == "mnist-bench 0.1.0"
-    assert {line["other"] for line in ended.document["contrasts"]} == {"mnist-bench 0.2.0"}
-
-
-def test_compare_a_bundle_with_recorded_runs(two_machines: Bench) -> None:
-    theirs = bundle(two_machines.folder, "third.zip", table_1("c" * 32, pace=0.04))
-    ended = two_machines.call_with_store("compare", "aaaa", theirs, "--json")
-    values = [line["train_seconds"]["value"] for line in ended.document["contrasts"]]
-    assert values == pytest.approx([2.0] * 4)
+def test_scenarios_comparable_with_table_1_are_first() -> None:
+    newest = run(200, 0.91, scenario="smoke", trajectory="small")
+    runs = summarise([run(100, scenario="older", trajectory="o"), *table_1(), newest])
+    assert list(sections.by_scenario(runs)) == ["table-1", "smoke", "older"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words", "status"),
+    ("found", "others", "machines", "notes"),
     [
-        (("none.zip", "table-1"), "can't read none.zip", 2),
-        (("table-1",), "one name can't be compared", 2),
-        (("table-1", "another"), "no run, scenario or machine is called another", 2),
-        (("--by", "machine", "tabel-1"), "no run, scenario or machine is called tabel-1", 2),
-        (("--by", "precision"), "there is only one to compare (float32)", 2),
-        (("table-1", "smoke"), "no other side has finished runs of a step count of table-1", 1),
+        (build.FoundRuns(running=2), 0, (), ["2 runs left out: still running"]),
+        (build.FoundRuns(unreadable=Counter({"of schema 99": 1})), 0, (),
+         ["1 run left out: of schema 99"]),
+        (build.FoundRuns(), 1, (), ["1 run of other machines: left out, --machine names one"]),
+        (build.FoundRuns(), 1, (machine_line("Fast", 1.0),),
+         ["1 run of other machines: in the table of machines alone"]),
     ],
-)
-def test_nothing_to_compare(
-    two_machines: Bench, arguments: tuple[str, ...], words: str, status: int
+)  # fmt: skip
+def test_runs_that_are_left_out_are_noted(
+    found: build.FoundRuns, others: int, machines: tuple[Any, ...], notes: list[str]
 ) -> None:
-    ended = two_machines.call_with_store("compare", *arguments)
-    assert ended.status == status
-    assert words in ended.error_line
+    own = (recorded(),)
+    runs = (*own, *(recorded(machine_id="b" * 32) for _ in range(others)))
+    found = dataclasses.replace(found, runs=runs)
+    assert list(build._left_out(found, build.select(runs, runs[0].run.machine_id), machines)) == (
+        notes
+    )
+
+
+def test_runs_of_several_versions_and_trials_without_their_study_are_noted() -> None:
+    runs = (recorded("2.20.0"), *(recorded(seed=seed) for seed in (1, 2)))
+    (note,) = build._left_out(build.FoundRuns(runs), build.select(runs, None), ())
+    assert note.startswith(
+        "Runs of several versions share rows: 1 run of TensorFlow 2.20.0 and mnist-bench 0.1.0, "
+        "2 runs of TensorFlow 2.21.0 and mnist-bench 0.1.0; "
+    )
+    trial = RecordedRun(summarise_run(run()), 0, study="mine")
+    (note,) = build.without_study([trial, trial], [])
+    assert note.startswith("2 trials of the study mine left out: it has not come to its end, or ")
+
+
+def test_limit_of_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "MOST_SECTIONS", 3)
+    monkeypatch.setattr(sections, "MOST_WITH_CHARTS", 1)
+    bench = Bench(tmp_path)
+    paper_run = run(1_000, 0.985, scenario="paper", trajectory="p")
+    other_runs = (
+        run(200, 0.91, scenario=f"mine-{place}", trajectory=f"t {place}") for place in range(5)
+    )
+    import_runs(bench, [paper_run, *other_runs])
+    _, paths = build.write_report(options(bench.folder, "html", "md", "csv", "json"), pytest.fail)
+    page, text, table, runs, document = (path.read_text(encoding="utf-8") for path in paths)
+    assert re.findall(r"^## Scenario (.*)$", text, re.MULTILINE) == ["paper", "mine-4", "mine-3"]
+    assert "1 of 6 scenarios, those that compare with Table I and then those with the " in text
+    assert "3 of 6 scenarios have sections, those that compare with Table I and then " in text
+    others = text.partition("## Other scenarios")[2]
+    assert re.findall(r"^\| (mine-\d) \| 200 \| 1 \|", others, re.MULTILINE) == [
+        *("mine-2", "mine-1", "mine-0"),
+    ]
+    assert page.count("<svg") == 4
+    assert '<h2 id="others">Other scenarios</h2>' in page
+    # CSV and JSON contain everything.
+    assert table.count("\n") == runs.count("\n") == 7
+    assert len(json.loads(document)["runs"]) == 6
+
+    def report_of(*scenarios: str) -> build.Report:
+        """Whether a section has charts does not depend on the format."""
+        wanted = options(bench.folder, "json", scenarios=scenarios)
+        return build.write_report(wanted, pytest.fail)[0]
+
+    selected = report_of("mine-0", "mine-1")
+    assert [section.has_charts for section in selected.sections] == [True, True]
+    assert (selected.others, [note for note in selected.notes if "scenarios" in note]) == ((), [])
+    # Up to the limit of sections every scenario has charts.
+    monkeypatch.setattr(sections, "MOST_SECTIONS", 6)
+    assert [section.has_charts for section in report_of().sections] == [True] * 6

@@ -1,10 +1,9 @@
-"""The claims on the page, in Markdown and on the terminal; and the command."""
+"""The claims on the page, in Markdown and on the terminal."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
-from pathlib import Path
 
 import pytest
 from factories import (
@@ -22,15 +21,16 @@ from factories import (
     seeds,
     trainings_on_curve,
 )
-from program import Bench
 from rich.console import Console
 
 from mnist_bench.claims.decide import decide
-from mnist_bench.reporting.claims import figure, found, interval
+from mnist_bench.reporting.columns import decision_interval as interval
+from mnist_bench.reporting.columns import figure
 from mnist_bench.reporting.figures import charts_of_report
 from mnist_bench.reporting.markdown import report_to_markdown
 from mnist_bench.reporting.model import Report
 from mnist_bench.reporting.terminal import print_claims
+from mnist_bench.reporting.text import found
 from mnist_bench.results.claims import ClaimLine, Decision
 
 
@@ -180,41 +180,3 @@ def test_values_by_unit() -> None:
     assert figure(0.099, "GB") == "0.0990 GB"
     assert figure(None, "ratio") == "–"
     assert interval(decision(low=None, high=None)) == "–"
-
-
-def test_claim_without_images_and_trainings(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    planned = bench.call_with_store("run", "claim-10", "--dry-run", "--json")
-    assert [part["fits"] for part in planned.document["parts"]] == [True]
-    assert not (bench.folder / "mlflow.db").exists(), "a dry run creates nothing"
-    ended = bench.call_with_store("run", "claim-10", "--json")
-    assert ended.status == 0, ended.stderr
-    claims = {each["claim"]: each for each in ended.document["claims"]}
-    assert claims[10]["verdict"] == "holds"
-    assert claims[10]["decisions"][0]["value"] == 1.0
-    assert claims[1]["verdict"] == "not decided here"
-    again = bench.call_with_store("run", "claim-10")
-    assert "all of it is recorded" in again.stdout
-    assert "Claim 10: holds" in again.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("claims", "--steps", "100"), "--steps can't be used with claims: they set it"),
-        (("claim-3", "--seeds", "5"), "--seeds can't be used with claims"),
-        (("claim-12", "--threads", "1"), "--threads can't be used with claims"),
-        (("claims", "smoke"), "claims can't be combined"),
-        (("claim-13",), "there is no claim 13"),
-        (("smoke", "--price", "0.3"), "--price works only with claims"),
-        (("claims", "--price", "nan"), "nan is not a price of a kilowatt-hour"),
-    ],
-)
-def test_options_that_claims_exclude(
-    tmp_path: Path, arguments: tuple[str, ...], words: str
-) -> None:
-    bench = Bench(tmp_path)
-    ended = bench.call("run", *arguments)
-    assert ended.status == 2
-    assert words in ended.error_line
-    assert list(bench.folder.iterdir()) == []
