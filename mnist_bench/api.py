@@ -309,33 +309,38 @@ def run(
     from mnist_bench.runner.options import RunOptions
 
     steps = (steps,) if isinstance(steps, int) else steps if steps is None else tuple(steps)
-    request = _checked(
-        seeds=seeds,
-        first_seed=first_seed,
-        steps=steps,
-        threads=threads,
-        precision=precision,
-        device=device,
-        dataset=dataset,
-    )
+    try:
+        request = _Request(
+            seeds=seeds,
+            first_seed=first_seed,
+            steps=steps,
+            threads=threads,
+            precision=precision,
+            device=device,
+            dataset=dataset,
+        )
+    except ValidationError as error:
+        raise toml.to_bench_error(
+            error, "run()", known=lambda _: (), remedy="correct the argument"
+        ) from None
     address = _address(tracking_uri, experiment)
     options = RunOptions(
         scenarios=(os.fspath(scenario),),
-        steps=request.steps,
-        settings=tuple((name, _toml_text(value)) for name, value in (settings or {}).items()),
+        settings=tuple(
+            # As TOML; a text stands for itself.
+            (name, value if isinstance(value, str) else json.dumps(value, default=str))
+            for name, value in (settings or {}).items()
+        ),
         seeds=range(first_seed, first_seed + seeds),
         repeats=None,
         independent=independent,
-        threads=threads,
-        precision=precision,
-        device=device,
-        dataset=dataset,
         data_folder=_data_folder(data),
         tracking_uri=address[0],
         experiment=address[1],
         command="",
         resume=resume,
         exclusive=exclusive,
+        **request.model_dump(exclude={"seeds", "first_seed"}),
     )
     runs = _train(options, progress=progress)
     unfinished = [each for each in runs if each.status != "finished"]
@@ -359,15 +364,6 @@ class _Request(Record):
     precision: Precision
     device: DeviceChoice
     dataset: DatasetChoice | None
-
-
-def _checked(**arguments: object) -> _Request:
-    try:
-        return _Request.model_validate(arguments)
-    except ValidationError as error:
-        raise toml.to_bench_error(
-            error, "run()", known=lambda _: (), remedy="correct the argument"
-        ) from None
 
 
 def _train(options: RunOptions, *, progress: bool) -> tuple[RunSummary, ...]:
@@ -416,11 +412,6 @@ def _cell(value: Any) -> str:
     if pd.isna(value):
         return formatting.UNKNOWN
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _toml_text(value: object) -> str:
-    """A hyperparameter's value as TOML; a text stands for itself."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _address(tracking_uri: str | None, experiment: str | None) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_bench.analysis import table1
+from mnist_bench.analysis.curves import curves_of
 from mnist_bench.analysis.system_state import system_state_of
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.measurement import machine
@@ -21,12 +22,13 @@ from mnist_bench.measurement.machine import Machine
 from mnist_bench.reporting import json, terminal
 from mnist_bench.reporting.files import write_reports
 from mnist_bench.reporting.model import ReportSection
+from mnist_bench.reporting.sections import replicates_of_longest
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RunSummary, summarise
-from mnist_bench.runner import executor, process, resume, time_estimates
+from mnist_bench.runner import executor, resume, time_estimates
 from mnist_bench.runner.executor import Outcome
 from mnist_bench.runner.options import REPORTS, RunOptions
-from mnist_bench.runner.plan import TrainingJob, TrainingPlan
+from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.runner.resume import Remaining
 from mnist_bench.runner.seeds import SeedCount
@@ -68,68 +70,43 @@ def run_plans(
     An error ends the trainings; what was measured before it is still reported.
 
     Args:
-        plans: The checked plans.
-        options: The options of the command.
         console: For progress and warnings.
         stdout: For tables.
         reports: Whether report files are written.
     """
-    if options.cluster is None:
-        return _run_plans(plans, options, console, stdout, reports=reports)
-    from mnist_bench.cluster.connect import open_cluster
-
-    with open_cluster(
-        options.cluster,
-        list({plan.source.digest: plan.source for plan in plans}.values()),
-        insecure=options.insecure_cluster,
-        exclusive=options.exclusive,
-    ) as cluster:
-        return _run_plans(plans, options, console, stdout, reports=reports, cluster=cluster)
-
-
-def _run_plans(
-    plans: Sequence[TrainingPlan],
-    options: RunOptions,
-    console: Console,
-    stdout: Console,
-    *,
-    reports: bool,
-    cluster: Cluster | None = None,
-) -> CommandResult:
     described = machine.describe()
     open_store = _store_opener(options, console)
-    to_train = [_remaining(plan, options, described, open_store) for plan in plans]
-    measures_speedup = options.precision == "bfloat16" and not cluster  # whose workers measure it
-    if measures_speedup and any(remaining.plan.jobs for remaining in to_train):
-        to_train = _with_speedup(to_train, console)
     results: list[RunResult] = []
     errors: list[BenchError] = []
     exit_status = 0
     names: dict[str | None, str] = {}  # hardware by machine id
-    for remaining in to_train:
-        if cluster:
-            outcome = _train_on_cluster(cluster, remaining, options, open_store, console)
-            with suppress(BenchError):  # the scheduler may be gone
-                names |= {each.machine_id: each.name for each in cluster.workers()}
-        else:
-            first = remaining is to_train[0]
-            outcome = _train(
-                remaining, options, described, open_store, console, stdout=stdout, first=first
-            )
-        results += outcome.results
-        errors += [outcome.error] if outcome.error else []
-        try:
-            _report(
-                _section_of(remaining.plan, outcome, described, options.command, names),
-                outcome,
-                stdout,
-                files=reports,
-            )
-        except BenchError as error:
-            errors.append(error)
-        exit_status = outcome.exit_status
-        if exit_status:
-            break
+    with _cluster(plans, options) as cluster:
+        to_train = [Remaining(plan) for plan in plans]
+        if options.resume:
+            to_train = resume.remaining_in(open_store(), plans, options)
+        if options.precision == "bfloat16" and any(remaining.plan.jobs for remaining in to_train):
+            line = "bfloat16 is faster only on processors with native support: compare with float32"
+            console.print(line, style="yellow", soft_wrap=True)
+        for remaining in to_train:
+            if cluster:
+                outcome = _train_on_cluster(cluster, remaining, options, open_store, console)
+                with suppress(BenchError):  # the scheduler may be gone
+                    names |= {each.machine_id: each.name for each in cluster.workers()}
+            else:
+                first = remaining is to_train[0]
+                outcome = _train(
+                    remaining, options, described, open_store, console, stdout=stdout, first=first
+                )
+            results += outcome.results
+            errors += [outcome.error] if outcome.error else []
+            section = _section_of(remaining.plan, outcome, described, options.command, names)
+            try:
+                _report(section, outcome, stdout, files=reports)
+            except BenchError as error:
+                errors.append(error)
+            exit_status = outcome.exit_status
+            if exit_status:
+                break
     if any(run.status != "finished" for run in results):
         exit_status = exit_status or EXIT_FAILURE
     runs = summarise(results)
@@ -137,37 +114,19 @@ def _run_plans(
     return CommandResult(json.to_json(document), exit_status, errors[0] if errors else None, runs)
 
 
-def _with_speedup(to_train: Sequence[Remaining], console: Console) -> list[Remaining]:
-    """Measure the speedup of bfloat16 here, print it, and record it with every run."""
-    most_threads = max(
-        (e for remaining in to_train for e in remaining.plan.executions), key=lambda e: e.threads
-    )
-    found = process.probe(most_threads)
-    if found.bfloat16_speedup is None:
-        raise ValueError("the probe did not measure bfloat16")
-    console.print(_speedup_text(found.bfloat16_speedup), soft_wrap=True)
-    speedup = {"bfloat16_speedup": found.bfloat16_speedup}
+def _cluster(
+    plans: Sequence[TrainingPlan], options: RunOptions
+) -> AbstractContextManager[Cluster | None]:
+    """The cluster to train on; None to train here."""
+    if options.cluster is None:
+        return nullcontext()
+    from mnist_bench.cluster.connect import open_cluster
 
-    def job_with_speedup(job: TrainingJob) -> TrainingJob:
-        return dataclasses.replace(job, execution=job.execution.model_copy(update=speedup))
-
-    def plan_with_speedup(plan: TrainingPlan) -> TrainingPlan:
-        return dataclasses.replace(plan, jobs=tuple(map(job_with_speedup, plan.jobs)))
-
-    return [
-        dataclasses.replace(remaining, plan=plan_with_speedup(remaining.plan))
-        for remaining in to_train
-    ]
-
-
-def _speedup_text(speedup: float) -> Text:
-    """The measured speedup in words; a warning if bfloat16 is slower."""
-    line = f"bfloat16 trains at {speedup:.2g} times float32's speed here"
-    if speedup >= 1:
-        return Text(line)
-    return Text(
-        f"{line}: it is faster only on processors with native support; leave --precision out",
-        style="bold yellow",
+    return open_cluster(
+        options.cluster,
+        list({plan.source.digest: plan.source for plan in plans}.values()),
+        insecure=options.insecure_cluster,
+        exclusive=options.exclusive,
     )
 
 
@@ -185,24 +144,6 @@ def _store_opener(options: RunOptions, console: Console) -> Callable[[], MlflowS
     return open_store
 
 
-def _remaining(
-    plan: TrainingPlan,
-    options: RunOptions,
-    described: Machine,
-    open_store: Callable[[], MlflowStore],
-) -> Remaining:
-    if not options.resume:
-        return Remaining(plan)
-    return resume.remaining_of(
-        plan,
-        described,
-        open_store(),
-        waiting=recovery.finished_in_spools(Address.of(options.tracking_uri, options.experiment)),
-        repeat_invalid=options.repeat_invalid,
-        any_machine=options.is_remote,
-    )
-
-
 def _train(
     remaining: Remaining,
     options: RunOptions,
@@ -217,8 +158,8 @@ def _train(
     if options.repeats:
         stdout.print(Text(f"{remaining.plan.name}: seeds {options.repeats}"), soft_wrap=True)
     seed_count = SeedCount(options.repeats)
-    open_ended = options.repeats is not None
-    with ProgressWatcher(remaining.plan, console, open_ended=open_ended) as watcher:
+    progress = ProgressWatcher(remaining.plan, console, open_ended=options.repeats is not None)
+    with progress as watcher:
         outcome = executor.execute(
             remaining.plan,
             described,
@@ -269,6 +210,8 @@ def _section_of(
     runs = summarise(outcome.results)
     reference = table1.reference_for(runs, described.machine_id)
     rows = table1.rows(runs, reference, described.machine_id)
+    own = [run for run in outcome.results if run.machine_id == described.machine_id]
+    drawn = {run.run_id for run in replicates_of_longest(summarise(own))}
     return ReportSection(
         title=plan.scenario.title,
         scenario=plan.name,
@@ -276,9 +219,8 @@ def _section_of(
         created=dt.datetime.now().astimezone().date().isoformat(),
         document=table1.document_of(described, runs, rows, names=names),
         rows=rows,
-        system_state=system_state_of(
-            [run for run in outcome.results if run.machine_id == described.machine_id]
-        ),
+        system_state=system_state_of(own),
+        curves=curves_of([run for run in own if run.run_id in drawn]),
     )
 
 
@@ -288,21 +230,15 @@ def _report(section: ReportSection, outcome: Outcome, stdout: Console, *, files:
         return  # the table would have only dashes
     written = ""
     try:
-        if files:
-            written = _write_files(section, outcome)
+        if files and outcome.exit_status:  # keep an earlier report of complete runs
+            written = (
+                f"{REPORTS}/{section.scenario}.* not written: the runs did not finish; "
+                "`mnist-bench ui` shows what was recorded"
+            )
+        elif files:
+            paths = write_reports(REPORTS, section.scenario, section)
+            written = "Written: " + ", ".join(path.as_posix() for path in paths)
     finally:
         terminal.print_table(section, stdout)
     if written:
         stdout.print(Text(written), soft_wrap=True)
-
-
-def _write_files(section: ReportSection, outcome: Outcome) -> str:
-    """Write the report files; returns a line that names them, or says why there are none."""
-    if outcome.exit_status:
-        # Keep an earlier report of complete runs.
-        return (
-            f"{REPORTS}/{section.scenario}.* not written: the runs did not finish; "
-            "`mnist-bench ui` shows what was recorded"
-        )
-    paths = write_reports(REPORTS, section.scenario, section)
-    return "Written: " + ", ".join(path.as_posix() for path in paths)

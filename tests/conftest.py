@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,8 +14,9 @@ from typing import TYPE_CHECKING
 import hypothesis
 import isolation
 import pytest
+from factories import sqlite_url
 from fakes import random_images
-from program import Bench, installed
+from program import Bench, installed, prepared_tables
 
 from mnist_bench.core import locks
 from mnist_bench.data import mnist
@@ -77,6 +80,34 @@ def released_locks() -> Iterator[None]:
     """Lock files that a test holds in its folders are freed at its end."""
     yield
     locks.release_all()
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables, to be copied: creating them takes seconds."""
+    from mnist_bench.tracking import mlflow_store
+
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    mlflow_store.import_mlflow()
+    importlib.import_module("mlflow.store.db.utils")  # what prepared_tables patches
+    with prepared_tables():
+        mlflow_store.MlflowStore(sqlite_url(path), "of no test")
+    return path
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(empty_database: Path) -> str:
+    """A database that all tests share: each has its own experiment."""
+    return sqlite_url(shutil.copy(empty_database, empty_database.with_name("shared.db")))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory; its name needs escaping in a URI."""
+    path = tmp_path / "a folder"
+    path.mkdir()
+    monkeypatch.chdir(path)
+    return path
 
 
 @pytest.fixture

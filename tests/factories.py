@@ -8,6 +8,9 @@ from __future__ import annotations
 import io
 import math
 import random
+import secrets
+import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +24,9 @@ from mnist_bench.analysis.confusion import confusion_of
 from mnist_bench.analysis.curves import curves_of
 from mnist_bench.analysis.grouping import has_table_1_task
 from mnist_bench.analysis.reference import compare_with_reference
+from mnist_bench.analysis.statistics import Interval
 from mnist_bench.analysis.system_state import system_state_of
-from mnist_bench.analysis.table1 import Reference, Spread
+from mnist_bench.analysis.table1 import Spread
 from mnist_bench.analysis.thread_scaling import scaling_of
 from mnist_bench.analysis.time_to_accuracy import times_to_accuracy
 from mnist_bench.claims.declared import TECHNIQUES
@@ -53,24 +57,33 @@ from mnist_bench.results.experiments import (
 )
 from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.predictions import Predictions
-from mnist_bench.results.protocol import EvaluationMessage, SampleMessage, StepCountDone
+from mnist_bench.results.protocol import (
+    EvaluationMessage,
+    Request,
+    SampleMessage,
+    StepCountDone,
+)
 from mnist_bench.results.run import Evaluation, RunResult
 from mnist_bench.results.run_summary import summarise
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan, planned_runs
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
-from mnist_bench.scenarios.scenario import Scenario
+from mnist_bench.scenarios.scenario import Grid, Scenario
+from mnist_bench.tracking import spool
 from mnist_bench.tracking.bundle import Bundle, BundledRun, to_bytes
 from mnist_bench.tracking.spool import (
     Address,
     Entry,
     Header,
     MessageEntry,
+    Spool,
     TrainingEnded,
 )
 from mnist_bench.tuning.candidate import Margin
-from mnist_bench.tuning.document import StudyDocument
+from mnist_bench.tuning.confirmation_stats import Arm, Confirmation, McNemar
+from mnist_bench.tuning.document import EvaluationOnTest, StudyDocument
+from mnist_bench.tuning.finalists import Finalist
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Parameter, Space, Value
 from mnist_bench.tuning.study import Study
@@ -78,7 +91,6 @@ from mnist_bench.tuning.trial import StudyTrial
 
 if TYPE_CHECKING:
     import tensorflow as tf
-    from ops import Profile
 
 
 # Machines and runs
@@ -169,16 +181,29 @@ def run(steps: int = 1_000, best: float = 0.985, seed: int = 0, **changes: Any) 
         "eval_every": every,
         "target_accuracies": (0.984, 0.9888, 0.9918, 0.9928),
         "hyperparameters": PaperCnnHyperparameters(),
-        "evaluations": evaluations(steps, best, first=first, every=every),
         "seconds": {"import": 4.0, "data": 0.5, "train": steps * 0.02, "evaluate": 3.25},
         "peak_rss_bytes": 1_000 * 2**20 + steps,
     }
+    if "evaluations" not in changes:
+        values["evaluations"] = evaluations(steps, best, first=first, every=every)
     return RunResult(**(values | changes))
 
 
 def seeds(steps: int, *accuracies: float, **changes: Any) -> list[RunResult]:
     """Finished runs of the paper's protocol with these max test accuracies, one per seed."""
     return [run(steps, best, seed, **changes) for seed, best in enumerate(accuracies)]
+
+
+def differing(record: object, expected: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Fields of a record with another value than expected: both values. Numbers to nine digits."""
+    pairs = {name: (getattr(record, name), value) for name, value in expected.items()}
+    return {name: pair for name, pair in pairs.items() if not _is_near(*pair)}
+
+
+def _is_near(found: Any, expected: Any) -> bool:
+    if isinstance(found, (int, float)) and isinstance(expected, (int, float)):
+        return math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-12)
+    return found == expected
 
 
 # Data source and MLflow address
@@ -349,9 +374,7 @@ def bundle(
 # Table I
 
 
-REFERENCE = Reference(
-    tuple(Spread(steps, 0.0005, 10, "reference") for steps in (1_000, 2_500, 5_000, 10_000))
-)
+REFERENCE = dict.fromkeys((1_000, 2_500, 5_000, 10_000), Spread(0.0005, 10, "reference"))
 RUN_KEYS = [
     "scenario",
     "model",
@@ -439,6 +462,22 @@ def planned_step_count(steps: int) -> RunResult:
     return planned_runs(plan, job, machine())[0]
 
 
+def worker_request(**changes: Any) -> Request:
+    """A training of the paper's network on two threads."""
+    values: dict[str, Any] = {
+        "model": "paper-cnn",
+        "hyperparameters": PaperCnnHyperparameters(),
+        "training_seed": 3,
+        "step_counts": (1_000, 2_500),
+        "grid": Grid(first=1, every=100),
+        "source": SOURCE,
+        "execution": Execution(threads=2),
+        "folder": "nowhere",
+        "started_at": 1_800_000_000.0,
+    }
+    return Request(**(values | changes))
+
+
 def received_at_ms(step: int) -> int:
     """Time at which a step's message is received: one second per step."""
     return FIRST_MESSAGE_MS + 1_000 * step
@@ -495,6 +534,41 @@ def spool_header(**changes: object) -> Header:
         "runs": tuple(planned_step_count(steps) for steps in TWO_STEP_COUNTS.steps),
     }
     return Header(**(values | changes))
+
+
+def dead_owner(*folders: Path) -> str:
+    """Name of a process that has ended without removing its lock files in these folders."""
+    name = f"4711-{int(time.time())}-{secrets.token_hex(4)}"
+    for each in folders or (spool.FOLDER, locks.live_folder()):
+        each.mkdir(parents=True, exist_ok=True)
+        (each / f"{name}.lock").touch()
+    return name
+
+
+def write_spool(
+    address: Address,
+    owner: str,
+    *,
+    folder: Path = spool.FOLDER,
+    trajectory: str = "",
+    ended: bool = False,
+) -> Spool:
+    """A spool whose first step count has finished, and the second not."""
+    name = trajectory or uuid.uuid4().hex
+    runs = tuple(
+        planned_step_count(steps).model_copy(update={"trajectory": name}) for steps in (250, 501)
+    )
+    writer = Spool(spool_header(owner=owner, address=address, runs=runs), folder)
+    for step in (1, 101, 201, 250):
+        writer.add(MessageEntry(at_ms=received_at_ms(step), message=sample_message(step)))
+        writer.add(MessageEntry(at_ms=received_at_ms(step) + 1, message=evaluation_message(step)))
+    (spool.files_of(writer.path) / "250").mkdir(parents=True)
+    (spool.files_of(writer.path) / "250" / "predictions.npz").write_bytes(b"predictions")
+    writer.add(MessageEntry(at_ms=received_at_ms(250) + 2, message=step_count_done(250)))
+    writer.add(MessageEntry(at_ms=received_at_ms(301), message=evaluation_message(301)))
+    if ended:
+        writer.add(TrainingEnded(at_ms=received_at_ms(302), status="killed", reason="interrupted"))
+    return writer
 
 
 # Claims
@@ -796,6 +870,37 @@ def study_document(**changes: Any) -> StudyDocument:
     return StudyDocument(**(facts | changes))
 
 
+def study_confirmation(**changes: Any) -> Confirmation:
+    """A winner that is better and faster than the paper's configuration."""
+    facts: dict[str, Any] = {
+        "candidate": Arm(n=5, accuracy_mean=0.99123, accuracy_sd=0.00085, accuracy_low=0.99,
+                         validation_mean=0.9925, train_seconds_mean=61.4,
+                         peak_rss_bytes_max=900 * 2**20),
+        "paper": Arm(n=5, accuracy_mean=0.98801, accuracy_sd=0.0012, accuracy_low=0.98,
+                     validation_mean=0.9894, train_seconds_mean=100.0, peak_rss_bytes_max=None),
+        "accuracy": Interval(difference=0.00322, low=0.00181, high=0.00463),
+        "train_seconds": Interval(difference=-38.6, low=-41.0, high=-36.25),
+        "shrinkage": 0.0021,
+        "mcnemar": McNemar(only_candidate=41, only_paper=12, p_value=0.0000812),
+        "payback_runs": 1_234.56,
+    }  # fmt: skip
+    return Confirmation(**(facts | changes))
+
+
+def confirmed_study() -> StudyDocument:
+    """A study with finalists, importances and two evaluations on the test split."""
+    finalists = (
+        Finalist(trial=1, repeats=(6, 7, 8), values=(0.9817,), missed={}),
+        Finalist(trial=2, repeats=(9, 10, 11), values=(0.98,), missed={}),
+    )
+    looks = (
+        EvaluationOnTest(number=1, candidate=4, first_seed=1_000),
+        EvaluationOnTest(number=2, candidate=1, first_seed=1_010, proof=study_confirmation()),
+    )
+    importances = {"batch_size": 0.2, "learning_rate": 0.75, "optimizer": 0.05}
+    return study_document(finalists=finalists, looks=looks, importances=importances)
+
+
 def pareto_study() -> StudyDocument:
     """A study with a Pareto front; only the third trial is dominated."""
     trials = (
@@ -838,6 +943,7 @@ ONE_PARAMETER = Space(
 
 
 ACCURACY_GOAL = Goal(objective="accuracy")
+TIME_GOAL = Goal(objective="time-to-accuracy", target_accuracy=0.99)
 
 
 def sqlite_url(path: Path) -> str:
@@ -962,20 +1068,7 @@ def combined_report(
     )
 
 
-# Programs of benchmarks/peers, and the paper's own
-
-
-def operations_profile(**operations: float) -> Profile:
-    """Profile of a thread with 100 GFLOP/s and 10 GB/s."""
-    from ops import Profile
-
-    return Profile(
-        precision="float32",
-        step_milliseconds=30.0,
-        operation_milliseconds=operations,
-        product_gflops=100.0,
-        copied_bytes_per_second=10e9,
-    )
+# The paper's own program
 
 
 def paper_logits(weights: Sequence[tf.Tensor], pixels: npt.NDArray[np.uint8]) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,14 +11,20 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
+import factories
 import numpy as np
 from program import Running
+from trial_worker import messages as trial_worker_messages
 
+from mnist_bench.core import locks
 from mnist_bench.data.dataset import Images
 from mnist_bench.measurement.machine import Machine
+from mnist_bench.results import protocol
+from mnist_bench.results.protocol import Message, Request
 from mnist_bench.results.run import RunResult
+from mnist_bench.tracking import spool
 from mnist_bench.tracking.mlflow_store import Started, Unfinished
 from mnist_bench.tracking.schema import Point
 
@@ -42,6 +49,16 @@ def running_process(*folders: Path) -> Iterator[str]:
     with subprocess.Popen(command, text=True, **pipes) as process:
         yield process.stdout.readline().strip()
         process.kill()
+
+
+@contextlib.contextmanager
+def live_owner(*folders: Path) -> Iterator[str]:
+    """Name of a process that holds its lock files in these folders, though it is this one."""
+    name = factories.dead_owner(*folders)
+    with contextlib.ExitStack() as held:
+        for each in folders or (spool.FOLDER, locks.live_folder()):
+            held.enter_context(locks.lock_file(each / f"{name}.lock", 0))
+        yield name
 
 
 def run_in_processes(work: Callable[[Given], Answer], *each: Given) -> list[Answer]:
@@ -113,57 +130,55 @@ def worker(fault: str = "pass") -> tuple[str, ...]:
     return (sys.executable, "-c", _WORKER.replace("FAULT", fault))
 
 
-_TRIAL_WORKER = """
-import json, math, pathlib, sys, time
-import numpy as np
-
-def send(kind, **fields):
-    print(json.dumps({"kind": kind, **fields}), flush=True)
-
-line = sys.stdin.readline()
-request = json.loads(line)
-send("ready")
-if sys.stdin.readline().strip() != "go":
-    sys.exit("no go message")
-with pathlib.Path("requests.jsonl").open("a") as file:
-    file.write(json.dumps(request) + "\\n")
-send("calibration", step=0, seconds=0.125, surroundings={"logical_cores": 2})
-(row,) = request["step_counts"]
-hyperparameters, grid, done = request["hyperparameters"], request["grid"], 0
-FAULT
-# The best rate is 0.01, and a larger batch takes longer.
-best = 0.98 - 0.05 * abs(math.log10(hyperparameters["learning_rate"]) + 2)
-noise = 0.0004 * (request["training_seed"] % 3)
-labels = np.arange(500) % 10
-for step in range(grid["first"], row + 1, grid["every"]):
-    seconds = step * 0.001 * hyperparameters["batch_size"]
-    counters = {"wall_seconds": 0.1, "own_cpu_seconds": 0.1}
-    stretch = {"step": step, "steps": step - done, "train_seconds": 0.1, "rss_bytes": 400_000_000}
-    send("sample", train_seconds=seconds, stretch=stretch | {"seen": counters}, surroundings=None)
-    accuracy = round((best + noise) * (0.5 + 0.5 * step / row), 4)
-    test = round(accuracy - 0.002, 4) if request["with_test"] else None
-    scores = {"test_accuracy": test, "validation_accuracy": accuracy, "train_loss": 0.25}
-    send("evaluation", evaluation={"step": step, "train_seconds": seconds, **scores})
-    done = step
-if request["with_test"]:
-    folder = pathlib.Path(request["folder"], str(row))
-    folder.mkdir()
-    wrong = np.where(np.arange(500) < round(500 * (1 - test)), (labels + 1) % 10, labels)
-    np.savez(folder / "predictions.npz", final_label=wrong.astype(np.uint8),
-             final_probability=np.ones(len(wrong), np.float16))  # fmt: skip
-memory = {"peak_rss_bytes": 500_000_000, "memory_method": "VmHWM"}
-send("row", steps=row, seconds={"train": seconds}, phase_peak_rss_bytes={}, **memory)
-send("done")
-"""
-
-
-def trial_worker(fault: str) -> tuple[str, ...]:
-    """Command of a fake worker for trials, whose accuracies depend on the hyperparameters.
+def trial_worker(fault: str = "pass") -> tuple[str, ...]:
+    """Command of `trial_worker.py`, a fake worker for trials.
 
     Args:
         fault: One line of Python, run before training, with `request` in scope.
     """
-    return (sys.executable, "-c", _TRIAL_WORKER.replace("FAULT", fault))
+    return (sys.executable, str(Path(__file__).with_name("trial_worker.py")), fault)
+
+
+class TrialWorker:
+    """`trial_worker.py` in place of `executor.WorkerProcess`, without a process.
+
+    Args:
+        fault: As of `trial_worker`.
+    """
+
+    def __init__(self, request: Request, log: Path, *, fault: str = "pass") -> None:
+        self._request, self._log, self._fault = json.loads(request.model_dump_json()), log, fault
+        self._failure: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left."""
+
+    def go(self) -> None:
+        """It has imported nothing."""
+
+    def messages(self) -> Iterator[Message]:
+        try:
+            for message in trial_worker_messages(self._request, self._fault):
+                if self._failure:
+                    return
+                yield protocol.parse(json.dumps(message).encode())
+        except SystemExit as error:
+            self._failure, text = "the training process ended early with exit status 1", error.code
+            self._log.write_text(f"{text}\n", encoding="utf-8")
+
+    def end(self) -> str | None:
+        return self._failure
+
+    def stop(self) -> None:
+        self._failure = "the training process was ended by SIGKILL"
+
+    kill = stop
+
+    def log_tail(self) -> str:
+        return self._log.read_text(encoding="utf-8").strip()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ import pytest
 from factories import bundle
 
 from mnist_bench.cli import main
+from mnist_bench.core import locks
 from mnist_bench.results.run import RunResult
 
 Answer = TypeVar("Answer")
@@ -203,7 +204,8 @@ class Bench:
         out, err = io.StringIO(), io.StringIO()
         with (
             _restored_signal_handlers(),
-            _prepared_tables(),
+            _freed_locks(),
+            prepared_tables(),
             mock.patch.dict(os.environ, self.environment(**variables), clear=True),
             mock.patch.object(sys, "argv", ["mnist-bench", *arguments]),
             contextlib.chdir(folder or self.folder),
@@ -316,7 +318,7 @@ def _is_removed(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _prepared_tables() -> Iterator[None]:
+def prepared_tables() -> Iterator[None]:
     """Copy prepared tables into new databases: MLflow's migrations take a second each."""
     utils = sys.modules.get("mlflow.store.db.utils")
     if utils is None:
@@ -349,6 +351,16 @@ def _empty_database(make: Callable[[Any], None]) -> bytes:
 
 
 @contextlib.contextmanager
+def _freed_locks() -> Iterator[None]:
+    """Free the lock files as the end of a process does; the next command has another name."""
+    try:
+        yield
+    finally:
+        locks.release_all()
+        locks._names.clear()
+
+
+@contextlib.contextmanager
 def _restored_signal_handlers() -> Iterator[None]:
     """Restore the signal handlers that the command replaces."""
     names = ("SIGTERM", "SIGHUP")  # Windows knows no SIGHUP
@@ -375,11 +387,12 @@ def _ctrl_c_enabled() -> Iterator[None]:
 
 def restore_recorded_store(folder: Path) -> None:
     """Unpack the store that 0.1.0 recorded, as MLflow and Optuna would have left it there."""
-    from mlflow import MlflowClient
+    import mlflow.store.db.utils  # what prepared_tables patches
 
     database = folder / "mlflow.db"
     uri = f"sqlite:///{database.as_posix()}"
-    MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments()  # creates the tables
+    with prepared_tables():
+        mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments()
     with zipfile.ZipFile(RECORDED_BY_0_1_0 / "store.zip") as archive:
         archive.extractall(folder)
     text = (folder / "store.json").read_text(encoding="utf-8")

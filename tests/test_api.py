@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +36,34 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: Source) -> Path:
-    """An empty working folder with a store of its own, and a fake worker."""
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: Source, mlflow_uri: str) -> Path:
+    """An empty working folder with an experiment of its own, and a fake worker."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", uuid.uuid4().hex)
     monkeypatch.delenv("MNIST_BENCH_DATA", raising=False)
     monkeypatch.setattr(process, "COMMAND", fakes.worker())
     return tmp_path
 
 
-def test_runs_are_filtered(store: str) -> None:
-    assert len(mnist_bench.load(store).runs) == 26
-    assert set(mnist_bench.load(store, scenario="smoke").runs.scenario) == {"smoke"}
-    assert len(mnist_bench.load(store, scenario=["smoke", "table-1"]).runs) == 26
-    assert set(mnist_bench.load(store, machine="bbbb").runs.machine_id) == {FAST}
-    assert len(mnist_bench.load(store, since="2026-01-01").runs) == 26
-    assert len(mnist_bench.load(store, since=dt.date(2026, 1, 1)).runs) == 26
-    noon = dt.datetime(2026, 1, 1, 12, 5, tzinfo=dt.UTC)
-    assert (mnist_bench.load(store, since=noon).runs.begun_at >= noon).all()
+FIVE_PAST_NOON = dt.datetime(2026, 1, 1, 12, 5, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("selection", "count", "query"),
+    [
+        ({}, 26, "index >= 0"),
+        ({"scenario": "smoke"}, 2, "scenario == 'smoke'"),
+        ({"scenario": ["smoke", "table-1"]}, 26, "index >= 0"),
+        ({"machine": "bbbb"}, 12, f"machine_id == '{FAST}'"),
+        ({"since": "2026-01-01"}, 26, "index >= 0"),
+        ({"since": dt.date(2026, 1, 1)}, 26, "index >= 0"),
+        ({"since": FIVE_PAST_NOON}, 16, "begun_at >= '2026-01-01T12:05Z'"),
+    ],
+)
+def test_runs_are_filtered(store: str, selection: dict[str, Any], count: int, query: str) -> None:
+    runs = mnist_bench.load(store, **selection).runs
+    assert len(runs) == len(runs.query(query, engine="python")) == count
 
 
 def test_evaluations_belong_to_the_runs(store: str) -> None:

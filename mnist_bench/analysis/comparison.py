@@ -7,6 +7,7 @@ import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pydantic import Field
 
@@ -27,8 +28,7 @@ class Side:
     """One side of a comparison: runs under a label.
 
     Attributes:
-        label: Name shown in the comparison.
-        runs: Runs with any status, oldest first.
+        runs: With any status, oldest first.
         machine_names: Hardware by machine id, as far as it is known.
     """
 
@@ -36,30 +36,32 @@ class Side:
     runs: tuple[RunSummary, ...]
     machine_names: Mapping[str | None, str] = field(default_factory=dict)
 
+    @cached_property
+    def groups(self) -> Mapping[int, Group]:
+        """The replicates by step count, ascending; without step counts that have none."""
+        return {group.steps: group for group in groups(self.runs) if group.runs}
+
 
 class Effect(Record):
-    """Ratio or difference of two means, the other side against the base.
+    """Ratio of geometric means or difference of means, the other side against the base.
 
     Attributes:
-        value: Difference of arithmetic means, or ratio of geometric means.
         low: Lower end of Welch's 95% interval; None if a side has only one seed.
         high: Upper end of that interval.
         is_within_noise: Whether the interval includes "no difference"; None without an interval.
     """
 
     value: float
-    low: float | None
-    high: float | None
-    is_within_noise: bool | None
+    low: float | None = None
+    high: float | None = None
+    is_within_noise: bool | None = None
 
 
 class MachineComparison(Record):
-    """Time and memory on a machine that ran both sides; unknown values are None.
+    """Time and memory on a machine that ran both sides, by its seeds; unknown values are None.
 
     Attributes:
-        machine: Hardware of the machine; None if it was not recorded.
-        base_n: Seeds of the base on this machine.
-        other_n: Seeds of the other side on this machine.
+        machine: Hardware of the machine.
         train_seconds: Ratio of train seconds, invalid runs excluded.
         peak_rss_bytes: Ratio of the largest peaks, without interval; None if they were measured by
             different methods.
@@ -83,11 +85,8 @@ class Comparison(Record):
 
     Attributes:
         other: Label of the other side.
-        base_steps: Step count of the base.
-        other_steps: Step count of the other side; differs from `base_steps` only if both sides
-            have a single step count.
-        base_n: Seeds of the base.
-        other_n: Seeds of the other side.
+        other_steps: Differs from `base_steps` only if both sides have a single step count.
+        base_n: Number of seeds, as `other_n`.
         train_seconds: Ratio of train seconds, invalid runs excluded.
         final_test_accuracy: Difference of final test accuracies; None if the images differ.
         peak_rss_bytes: Ratio of the largest peaks, without interval; None if they were measured by
@@ -112,7 +111,7 @@ class ComparisonTable(Record):
     """What `compare --json` prints.
 
     Attributes:
-        base: Label of the base of the comparison.
+        base: Label of the base.
         contrasts: One for each other side and step count.
         notes: What was not compared.
     """
@@ -206,46 +205,34 @@ _PROPERTIES: dict[ComparedBy, Callable[[RecordedRun], str]] = {
 
 def compare(base: Side, others: Sequence[Side]) -> tuple[Comparison, ...]:
     """Compare every other side with the base, one entry per step count."""
-    base_groups = _groups_by_steps(base)
     names = {key: name for side in (base, *others) for key, name in side.machine_names.items()}
-    return tuple(line for other in others for line in _comparisons(base_groups, other, names))
+    return tuple(
+        _comparison(base.groups[base_steps], other.groups[other_steps], other.label, names)
+        for other in others
+        for base_steps, other_steps in _compared_steps(base, other)
+    )
+
+
+def _compared_steps(base: Side, other: Side) -> list[tuple[int, int]]:
+    """The step counts that both have; if each has a single one, these, whatever they are."""
+    if len(base.groups) == len(other.groups) == 1:
+        return list(zip(base.groups, other.groups, strict=True))
+    return [(steps, steps) for steps in base.groups if steps in other.groups]
 
 
 def unmatched(base: Side, others: Sequence[Side]) -> Iterator[str]:
     """Notes on step counts that are not compared, since one of the sides has no such runs."""
-    base_groups = _groups_by_steps(base)
     for other in others:
-        other_groups = _groups_by_steps(other)
-        if len(base_groups) == len(other_groups) == 1:
+        if len(base.groups) == len(other.groups) == 1:
             continue
-        for side, own_groups, opposite, opposite_groups in (
-            (base, base_groups, other, other_groups),
-            (other, other_groups, base, base_groups),
-        ):
+        for side, opposite in ((base, other), (other, base)):
             missing = ", ".join(
-                formatting.count(steps) for steps in own_groups if steps not in opposite_groups
+                formatting.count(steps) for steps in side.groups if steps not in opposite.groups
             )
             if missing:
                 yield f"{side.label}: {missing} steps are not compared: {opposite.label} has none"
-        if not other_groups:
+        if not other.groups:
             yield f"{other.label}: no finished run"
-
-
-def _comparisons(
-    base_groups: Mapping[int, Group], other: Side, names: Mapping[str | None, str]
-) -> Iterator[Comparison]:
-    other_groups = _groups_by_steps(other)
-    common = sorted(set(base_groups) & set(other_groups))
-    if common:
-        for steps in common:
-            yield _comparison(base_groups[steps], other_groups[steps], other.label, names)
-    elif len(base_groups) == len(other_groups) == 1:
-        (base_group,), (other_group,) = base_groups.values(), other_groups.values()
-        yield _comparison(base_group, other_group, other.label, names)
-
-
-def _groups_by_steps(side: Side) -> dict[int, Group]:
-    return {group.steps: group for group in groups(side.runs) if group.runs}
 
 
 def _comparison(
@@ -253,9 +240,25 @@ def _comparison(
 ) -> Comparison:
     base, other = base_group.runs, other_group.runs
     first, second = base[0], other[0]
-    same_images = first.dataset_digest == second.dataset_digest
     is_of_several = len(base_group.by_machine) > 1 or len(other_group.by_machine) > 1
-    machines = _on_each_machine(base_group, other_group, names) if is_of_several else ()
+    on_both = [
+        (machine_id, its_base, its_other)
+        for machine_id, its_base in base_group.by_machine.items()
+        if (its_other := other_group.by_machine.get(machine_id)) and is_of_several
+    ]
+    notes = [
+        *_machine_notes(base_group, other_group),
+        *_setting_notes(first, second, has_threads=not is_of_several),
+        *(() if is_of_several else _cost_notes(base, other, label)),
+    ]
+    for machine_id, its_base, its_other in on_both:
+        its_notes = _cost_notes(its_base, its_other, label)
+        notes += (f"{formatting.machine(machine_id)}: {note}" for note in its_notes)
+    if min(len(base), len(other)) < 2:
+        notes.append("one seed: no interval")
+    for group, of_base in ((base_group, " of the base"), (other_group, "")):
+        if group.left_out:
+            notes.append(f"left out{of_base}: {group.left_out}")
     return Comparison(
         other=label,
         base_steps=first.steps,
@@ -264,51 +267,25 @@ def _comparison(
         other_n=len(other),
         train_seconds=None if is_of_several else _seconds_ratio(base, other),
         final_test_accuracy=(
-            _difference(
-                *(known(run.final_test_accuracy for run in of) for of in (base, other)),
-                smallest_sd=paper.ROUNDING_SD,
-            )
-            if same_images
+            _accuracy_difference(base, other)
+            if first.dataset_digest == second.dataset_digest
             else None
         ),
         peak_rss_bytes=None if is_of_several else _peak_ratio(base, other),
-        notes=(
-            *_machine_notes(base_group, other_group),
-            *_setting_notes(base, other, has_threads=not is_of_several),
-            *(() if is_of_several else _cost_notes(base, other, label)),
-            *(
-                f"{formatting.machine(line.machine_id)}: {note}"
-                for line in machines
-                for note in _cost_notes(
-                    base_group.by_machine[line.machine_id],
-                    other_group.by_machine[line.machine_id],
-                    label,
-                )
-            ),
-            *(("one seed: no interval",) if min(len(base), len(other)) < 2 else ()),
-            *_left_out_notes(base_group, other_group),
+        notes=tuple(notes),
+        machines=tuple(
+            MachineComparison(
+                machine=names.get(machine_id),
+                machine_id=machine_id,
+                base_n=len(its_base),
+                other_n=len(its_other),
+                base_threads=its_base[0].threads,
+                other_threads=its_other[0].threads,
+                train_seconds=_seconds_ratio(its_base, its_other),
+                peak_rss_bytes=_peak_ratio(its_base, its_other),
+            )
+            for machine_id, its_base, its_other in on_both
         ),
-        machines=machines,
-    )
-
-
-def _on_each_machine(
-    base_group: Group, other_group: Group, names: Mapping[str | None, str]
-) -> tuple[MachineComparison, ...]:
-    """Time and memory of every machine that ran both sides."""
-    return tuple(
-        MachineComparison(
-            machine=names.get(machine_id),
-            machine_id=machine_id,
-            base_n=len(base),
-            other_n=len(other),
-            base_threads=base[0].threads,
-            other_threads=other[0].threads,
-            train_seconds=_seconds_ratio(base, other),
-            peak_rss_bytes=_peak_ratio(base, other),
-        )
-        for machine_id, base in base_group.by_machine.items()
-        if (other := other_group.by_machine.get(machine_id))
     )
 
 
@@ -324,48 +301,35 @@ def _machine_notes(base_group: Group, other_group: Group) -> Iterator[str]:
         yield "machines differ"
 
 
-def _left_out_notes(base_group: Group, other_group: Group) -> Iterator[str]:
-    if base_group.left_out:
-        yield f"left out of the base: {base_group.left_out}"
-    if other_group.left_out:
-        yield f"left out: {other_group.left_out}"
-
-
-def _ratio(base: Sequence[float], other: Sequence[float]) -> Effect | None:
+def _seconds_ratio(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> Effect | None:
     """Ratio of geometric means; the interval is Welch's of the logarithms, exponentiated."""
-    if not base or not other or min(*base, *other) <= 0:
+    before, after = (known(run.train_seconds_total for run in trusted(of)) for of in (base, other))
+    if not before or not after or min(*before, *after) <= 0:
         return None
-    interval = _difference([math.log(x) for x in base], [math.log(x) for x in other])
-    if interval is None or interval.low is None or interval.high is None:
-        value = statistics.geometric_mean(other) / statistics.geometric_mean(base)
-        return Effect(value=value, low=None, high=None, is_within_noise=None)
+    if min(len(before), len(after)) < 2:
+        return Effect(value=statistics.geometric_mean(after) / statistics.geometric_mean(before))
+    interval = welch([math.log(x) for x in after], [math.log(x) for x in before])
     return Effect(
-        value=math.exp(interval.value),
+        value=math.exp(interval.difference),
         low=math.exp(interval.low),
         high=math.exp(interval.high),
         is_within_noise=interval.is_within_noise,
     )
 
 
-def _difference(
-    base: Sequence[float], other: Sequence[float], *, smallest_sd: float = 0.0
-) -> Effect | None:
-    if not base or not other:
+def _accuracy_difference(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> Effect | None:
+    before, after = (known(run.final_test_accuracy for run in of) for of in (base, other))
+    if not before or not after:
         return None
-    if min(len(base), len(other)) < 2:
-        value = statistics.mean(other) - statistics.mean(base)
-        return Effect(value=value, low=None, high=None, is_within_noise=None)
-    interval = welch(other, base, smallest_sd=smallest_sd)
+    if min(len(before), len(after)) < 2:
+        return Effect(value=statistics.mean(after) - statistics.mean(before))
+    interval = welch(after, before, smallest_sd=paper.ROUNDING_SD)
     return Effect(
         value=interval.difference,
         low=interval.low,
         high=interval.high,
         is_within_noise=interval.is_within_noise,
     )
-
-
-def _seconds_ratio(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> Effect | None:
-    return _ratio(*(known(run.train_seconds_total for run in trusted(of)) for of in (base, other)))
 
 
 def _peak_ratio(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> float | None:
@@ -386,10 +350,7 @@ _SETTINGS: tuple[tuple[str, Callable[[RunSummary], object]], ...] = (
 """Settings that should be equal on both sides, as (name in the note, value of a run)."""
 
 
-def _setting_notes(
-    base: Sequence[RunSummary], other: Sequence[RunSummary], *, has_threads: bool
-) -> Iterator[str]:
-    first, second = base[0], other[0]
+def _setting_notes(first: RunSummary, second: RunSummary, *, has_threads: bool) -> Iterator[str]:
     for name, value_of in _SETTINGS:
         if value_of(first) != value_of(second) and (has_threads or name != "threads"):
             yield f"{name} differ: {value_of(second)} against {value_of(first)}"
@@ -408,13 +369,9 @@ def _cost_notes(
     if _on_battery(base) != _on_battery(other):
         which = "the base" if _on_battery(base) else label
         yield f"power differs: {which} ran on battery, times mislead"
-    yield from (*_invalid_notes(base), *_invalid_notes(other))
-
-
-def _invalid_notes(runs: Sequence[RunSummary]) -> Iterator[str]:
-    invalid = len(runs) - len(trusted(runs))
-    if invalid:
-        yield f"{invalid} invalid of {len(runs)} runs left out of time and memory"
+    for runs in (base, other):
+        if invalid := len(runs) - len(trusted(runs)):
+            yield f"{invalid} invalid of {len(runs)} runs left out of time and memory"
 
 
 def _on_battery(runs: Sequence[RunSummary]) -> bool:

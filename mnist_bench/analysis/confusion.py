@@ -19,14 +19,12 @@ _MOST_MISSED = 12
 
 @dataclass(frozen=True, eq=False)
 class Missed:
-    """A misclassified test image.
+    """A misclassified test image, of n trainings.
 
     Attributes:
         image: Index in the test images, from 0.
-        label: True digit.
         taken_for: Most frequent wrong prediction.
         wrong: Number of trainings that misclassify it.
-        n: Number of trainings.
         confidence: Mean probability of the wrong predictions; None if the model gives none.
         pixels: uint8 (28, 28).
     """
@@ -42,12 +40,9 @@ class Missed:
 
 @dataclass(frozen=True)
 class DigitLine:
-    """Predictions for the images of one digit.
+    """Predictions of n trainings for the images of one digit.
 
     Attributes:
-        digit: True digit.
-        images: Test images of this digit.
-        n: Number of trainings.
         right: Correct predictions, over all trainings.
         taken_for: Most frequent wrong prediction; None if there is none.
         taken_for_count: Number of predictions of `taken_for`.
@@ -69,11 +64,10 @@ class DigitLine:
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """Confusion matrix, summed over trainings.
+    """Confusion matrix, summed over n trainings.
 
     Attributes:
         counts: Predictions by true digit (row), then predicted digit (column).
-        n: Number of trainings.
         missed: Images misclassified by the most trainings, worst first.
     """
 

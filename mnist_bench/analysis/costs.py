@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from mnist_bench.analysis.grouping import ANY_MACHINE, execution_settings, groups, task_of
+from mnist_bench.analysis.grouping import execution_settings, groups, task_of
 from mnist_bench.analysis.statistics import mean_and_sd
 from mnist_bench.core.formatting import counted
+from mnist_bench.core.records import shared_fields
 from mnist_bench.results.document import MachineCosts
 from mnist_bench.results.run import PHASES, PhaseName
 from mnist_bench.results.run_summary import RunSummary
@@ -59,9 +60,7 @@ class PhaseCost:
     Attributes:
         seconds_mean: Wall-clock seconds, over the trainings that recorded the phase.
         seconds_sd: Standard deviation; None if fewer than two values are known.
-        peak_rss_bytes_max: None if unknown.
         shared: Trainings during whose phase the parent process was busy too.
-        trainings: Number of trainings.
     """
 
     name: PhaseName
@@ -77,9 +76,7 @@ class Phases:
     """Costs by phase of the longest trainings.
 
     Attributes:
-        steps: Step count of these trainings.
-        threads: Their thread count; others are excluded.
-        trainings: Number of trainings.
+        threads: Of these trainings; others are excluded.
         costs: One per recorded phase, in the order of `PHASES`.
     """
 
@@ -144,9 +141,7 @@ def costs_of(runs: Sequence[RunSummary]) -> Costs:
 
 
 def machine_costs(
-    results: Sequence[RunSummary],
-    machine_id: str | None = ANY_MACHINE,
-    names: Mapping[str | None, str] | None = None,
+    results: Sequence[RunSummary], machine_id: str | None, names: Mapping[str | None, str]
 ) -> tuple[MachineCosts, ...]:
     """Costs of each machine, for the groups whose runs are not all of the machine.
 
@@ -156,28 +151,19 @@ def machine_costs(
         names: Hardware by machine id, as far as it is known.
     """
     return tuple(
-        _machine_costs(runs, {id(run) for run in group.runs}, (names or {}).get(of_machine))
+        MachineCosts(
+            machine=names.get(of_machine),
+            n=len(runs),
+            pooled_n=len({id(run) for run in runs} & {id(run) for run in group.runs}),
+            run_ids=tuple(run.run_id for run in runs if run.run_id is not None),
+            **shared_fields(runs[0], MachineCosts),
+            **asdict(costs_of(runs)),
+        )
         for group in groups(results, machine_id)
         if group.by_machine.keys() - {group.machine_id}
         for of_machine, runs in sorted(
             group.by_machine.items(), key=lambda item: item[0] != group.machine_id
         )
-    )
-
-
-def _machine_costs(
-    runs: Sequence[RunSummary], pooled: Container[int], name: str | None
-) -> MachineCosts:
-    return MachineCosts(
-        scenario=runs[0].scenario,
-        steps=runs[0].steps,
-        machine=name,
-        machine_id=runs[0].machine_id,
-        threads=runs[0].threads,
-        n=len(runs),
-        pooled_n=sum(id(run) in pooled for run in runs),
-        run_ids=tuple(run.run_id for run in runs if run.run_id is not None),
-        **asdict(costs_of(runs)),
     )
 
 
@@ -195,14 +181,11 @@ def phases_of(runs: Iterable[RunSummary]) -> Phases | None:
     if not longest:
         return None
     reference_run = next((group.runs[0] for group in groups(longest) if group.runs), longest[0])
-    alike = [run for run in longest if _task_and_settings(run) == _task_and_settings(reference_run)]
+    # What must be equal for times to be averaged.
+    settings = task_of(reference_run), execution_settings(reference_run)
+    alike = [run for run in longest if (task_of(run), execution_settings(run)) == settings]
     costs = (_phase_cost(name, alike) for name in PHASES)
     return Phases(steps, reference_run.threads, len(alike), tuple(cost for cost in costs if cost))
-
-
-def _task_and_settings(run: RunSummary) -> tuple[object, ...]:
-    """What must be equal for times to be averaged."""
-    return task_of(run), execution_settings(run)
 
 
 def total_cost(runs: Sequence[RunSummary]) -> TotalCost:

@@ -13,15 +13,7 @@ from mnist_bench.results.run import RunResult
 
 @dataclass(frozen=True)
 class Band:
-    """A curve over seeds: mean, minimum and maximum at each point.
-
-    Attributes:
-        x: Positions, ascending.
-        mean: Mean over the seeds.
-        low: Minimum over the seeds.
-        high: Maximum over the seeds.
-        n: Number of seeds.
-    """
+    """A curve over n seeds: mean, minimum and maximum at each x, ascending."""
 
     x: tuple[float, ...]
     mean: tuple[float, ...]

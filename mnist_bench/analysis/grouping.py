@@ -22,7 +22,6 @@ class Group:
     """The replicates of one step count.
 
     Attributes:
-        steps: The step count.
         runs: The finished runs whose accuracies are averaged: same task, each seed once.
         machine_id: The machine whose times and memory stand for the group.
         by_machine: The runs by machine id: same task, each machine's own execution settings, each

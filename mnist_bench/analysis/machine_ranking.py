@@ -8,6 +8,7 @@ from itertools import groupby
 from mnist_bench.analysis.costs import peak_of, trusted
 from mnist_bench.analysis.grouping import one_per_seed, portable_task
 from mnist_bench.analysis.statistics import mean_and_sd
+from mnist_bench.core.records import shared_fields
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.document import MachineLine
 from mnist_bench.results.run_summary import RecordedRun
@@ -24,13 +25,11 @@ def rank_machines(runs: Iterable[RecordedRun]) -> tuple[MachineLine, ...]:
         for recorded in runs
         if recorded.run.status == "finished" and recorded.study is None
     ]
-    lines: list[MachineLine] = []
-    for _, same_task in groupby(sorted(finished, key=_sort_key), key=_sort_key):
-        lines += _rank(list(same_task))
-    return tuple(lines)
+    finished.sort(key=_task)
+    return tuple(line for _, of_task in groupby(finished, _task) for line in _rank(list(of_task)))
 
 
-def _sort_key(recorded: RecordedRun) -> tuple[str, int, str]:
+def _task(recorded: RecordedRun) -> tuple[str, int, str]:
     return recorded.run.scenario, recorded.run.steps, repr(portable_task(recorded.run))
 
 
@@ -46,13 +45,12 @@ def _rank(runs: Sequence[RecordedRun]) -> list[MachineLine]:
         return []
     fastest = max(known(line.images_per_second_mean for line in lines), default=None)
     lines.sort(key=lambda line: -(line.images_per_second_mean or 0))
-    return [line.model_copy(update={"relative": _relative_speed(line, fastest)}) for line in lines]
-
-
-def _relative_speed(line: MachineLine, fastest: float | None) -> float | None:
-    if not fastest or line.images_per_second_mean is None:
-        return None
-    return line.images_per_second_mean / fastest
+    return [
+        line.model_copy(update={"relative": line.images_per_second_mean / fastest})
+        if fastest and line.images_per_second_mean is not None
+        else line
+        for line in lines
+    ]
 
 
 def _line(recorded_runs: Sequence[RecordedRun]) -> MachineLine | None:
@@ -69,22 +67,11 @@ def _line(recorded_runs: Sequence[RecordedRun]) -> MachineLine | None:
     first = runs[0]
     return MachineLine(
         machine=names[0] if names else f"machine {(first.machine_id or 'without an id')[:8]}",
-        machine_id=first.machine_id,
-        scenario=first.scenario,
-        steps=first.steps,
-        threads=threads,
         n=len(timed),
         images_per_second_mean=speed_mean,
         images_per_second_sd=speed_sd,
         final_test_accuracy_mean=final_mean,
         peak_rss_bytes_max=peak_of(timed).rss_bytes,
         relative=None,
-        dataset=first.dataset,
-        model=first.model,
-        precision=first.precision,
-        device=first.device,
-        device_name=first.device_name,
-        hyperparameters=first.hyperparameters,
-        eval_first=first.eval_first,
-        eval_every=first.eval_every,
+        **shared_fields(first, MachineLine),
     )

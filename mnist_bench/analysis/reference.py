@@ -5,50 +5,42 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from mnist_bench.analysis.costs import costs_of
+from mnist_bench.analysis.costs import Costs, costs_of
 from mnist_bench.analysis.statistics import LEVEL, satterthwaite, students_t, two_sided_p
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.document import Document, Row, Standing
 
 
 def compare_with_reference(rows: Sequence[Row], reference: Document) -> tuple[Standing, ...]:
-    """One line per row of Table I that both have.
-
-    Args:
-        rows: Rows of this machine; those not comparable with Table I are left out.
-        reference: The shipped reference.
-    """
+    """One line per row of Table I that both have; rows that are not comparable are left out."""
     reference_rows = {row.steps: row for row in reference.table_1}
-    comparable = [row for row in rows if _is_comparable(row) and row.steps in reference_rows]
     return tuple(
         line
-        for row in comparable
+        for row in rows
+        if row.verdict != "not comparable" and row.steps in reference_rows
         if (line := _compare_row(row, reference_rows[row.steps], reference))
     )
-
-
-def _is_comparable(row: Row) -> bool:
-    return row.verdict != "not comparable"
 
 
 def _compare_row(row: Row, reference_row: Row, reference: Document) -> Standing | None:
     if row.mean is None or row.threads is None or reference_row.mean is None:
         return None
     run = next(run for run in reference.runs if run.steps == row.steps)
-    has_same_settings = (row.precision, row.device) == (
-        run.precision,
-        run.device_name or run.device,
-    )
-    time = _TrainTime(row.timed_n or 0, row.train_seconds_mean, row.train_seconds_sd)
-    reference_time = _reference_time(reference_row, reference)
-    ratio = (
-        time.mean / reference_time.mean
-        if time.mean and reference_time.mean and has_same_settings
-        else None
-    )
-    interval = _interval(ratio, time, reference_time) if ratio else None
+    # Computed from the runs, since older reference rows have no standard deviation.
+    costs = costs_of([run for run in reference.runs if run.run_id in reference_row.run_ids])
+    ratio = None
+    if (row.precision, row.device) == (run.precision, run.device_name or run.device):
+        seconds, reference_seconds = row.train_seconds_mean, costs.train_seconds_mean
+        ratio = seconds / reference_seconds if seconds and reference_seconds else None
+    # Welch's interval of the log ratio, with Satterthwaite's degrees of freedom.
+    variance, reference_variance = _log_variance(row), _log_variance(costs)
+    low = high = None
+    if ratio and variance is not None and reference_variance is not None:
+        error, df = satterthwaite((variance, row.timed_n or 0), (reference_variance, costs.timed_n))
+        if error:
+            margin = students_t(df, LEVEL) * error
+            low, high = ratio * math.exp(-margin), ratio * math.exp(margin)
     return Standing(
         scenario=row.scenario,
         steps=row.steps,
@@ -60,47 +52,15 @@ def _compare_row(row: Row, reference_row: Row, reference: Document) -> Standing 
         threads=row.threads,
         reference_threads=run.threads,
         reference_machine=reference.machine.name,
-        seconds_ratio_low=interval[0] if interval else None,
-        seconds_ratio_high=interval[1] if interval else None,
+        seconds_ratio_low=low,
+        seconds_ratio_high=high,
     )
 
 
-@dataclass(frozen=True)
-class _TrainTime:
-    """Train seconds of a row.
-
-    Attributes:
-        n: Number of runs that are not invalid.
-        mean: Mean train seconds.
-        sd: Standard deviation; None if fewer than two values are known.
-    """
-
-    n: int
-    mean: float | None
-    sd: float | None
-
-    @property
-    def log_variance(self) -> float | None:
-        """Variance of the mean's logarithm, to first order; None if unknown."""
-        return (self.sd / self.mean) ** 2 / self.n if self.sd is not None and self.mean else None
-
-
-def _reference_time(row: Row, reference: Document) -> _TrainTime:
-    """Train time computed from the runs, since older reference rows have no standard deviation."""
-    costs = costs_of([run for run in reference.runs if run.run_id in row.run_ids])
-    return _TrainTime(costs.timed_n, costs.train_seconds_mean, costs.train_seconds_sd)
-
-
-def _interval(
-    ratio: float, time: _TrainTime, reference_time: _TrainTime
-) -> tuple[float, float] | None:
-    """Welch's interval of the log ratio, with Satterthwaite's degrees of freedom."""
-    variance, reference_variance = time.log_variance, reference_time.log_variance
-    if variance is None or reference_variance is None or not variance + reference_variance:
-        return None
-    error, df = satterthwaite((variance, time.n), (reference_variance, reference_time.n))
-    margin = students_t(df, LEVEL) * error
-    return ratio * math.exp(-margin), ratio * math.exp(margin)
+def _log_variance(costs: Row | Costs) -> float | None:
+    """Variance of the logarithm of the mean train seconds, to first order; None if unknown."""
+    mean, sd, n = costs.train_seconds_mean, costs.train_seconds_sd, costs.timed_n
+    return (sd / mean) ** 2 / n if sd is not None and mean and n else None
 
 
 def _p_value(row: Row, reference_row: Row) -> float | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from mnist_bench.measurement.conditions import Surroundings, known
+from mnist_bench.measurement.conditions import known
 from mnist_bench.results.run import RunResult
 
 
@@ -14,14 +15,11 @@ class SystemState:
     """The system's state over all observations of some runs; None is unknown.
 
     Attributes:
-        on_battery: Whether it was ever on battery.
         governors: CPU frequency governors; empty if unknown.
-        logical_cores: Logical cores of the machine.
         usable_cores: Smallest number the training could use, by affinity and CPU quota.
         quota_cores: Lowest CPU quota, in cores; None without a quota.
         clock_mhz_min: Lowest frequency, each averaged over the cores.
         clock_mhz_max: Highest frequency, each averaged over the cores.
-        temperature_celsius_max: Highest CPU temperature.
     """
 
     on_battery: bool | None
@@ -42,30 +40,20 @@ def system_state_of(results: Iterable[RunResult]) -> SystemState | None:
         if result.conditions
         for observation in result.conditions.surroundings
     ]
-    return _combined(observations) if observations else None
+    if not observations:
+        return None
 
+    def values(name: str) -> list[Any]:
+        return known(getattr(observation, name) for observation in observations)
 
-def _combined(observations: list[Surroundings]) -> SystemState:
-    on_battery = [
-        observation.on_battery for observation in observations if observation.on_battery is not None
-    ]
-    governors = {observation.governor for observation in observations if observation.governor}
-    clocks = known(observation.clock_mhz for observation in observations)
+    on_battery, clocks = values("on_battery"), values("clock_mhz")
     return SystemState(
         on_battery=any(on_battery) if on_battery else None,
-        governors=tuple(sorted(governors)),
-        logical_cores=max(
-            known(observation.logical_cores for observation in observations), default=None
-        ),
-        usable_cores=min(
-            known(observation.usable_cores for observation in observations), default=None
-        ),
-        quota_cores=min(
-            known(observation.quota_cores for observation in observations), default=None
-        ),
+        governors=tuple(sorted(filter(None, set(values("governor"))))),
+        logical_cores=max(values("logical_cores"), default=None),
+        usable_cores=min(values("usable_cores"), default=None),
+        quota_cores=min(values("quota_cores"), default=None),
         clock_mhz_min=min(clocks, default=None),
         clock_mhz_max=max(clocks, default=None),
-        temperature_celsius_max=max(
-            known(observation.temperature_celsius for observation in observations), default=None
-        ),
+        temperature_celsius_max=max(values("temperature_celsius"), default=None),
     )

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -14,8 +13,8 @@ from mnist_bench.analysis.costs import costs_of, machine_costs
 from mnist_bench.analysis.grouping import ANY_MACHINE, Group, groups
 from mnist_bench.analysis.statistics import mean_and_sd, students_t, two_sided_p, wilson
 from mnist_bench.analysis.thread_scaling import scaling_of
+from mnist_bench.core import formatting
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
-from mnist_bench.core.formatting import spread
 from mnist_bench.measurement.conditions import known
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.document import Document, Row, RowVerdict, SpreadSource
@@ -27,22 +26,17 @@ ALPHA = 0.05
 """Family-wise error rate over all rows."""
 MIN_SEEDS = 3
 """With fewer seeds the standard deviation of the reference is used."""
-REFERENCE_NAME = "table-1.json"
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviation over the seeds of a step count.
+    """Standard deviation of max test accuracy over n seeds.
 
     Attributes:
-        steps: The step count.
-        sd: Standard deviation of max test accuracy.
-        n: Number of seeds.
         source: Whether it is from the row itself or the reference.
         precision: Floating-point precision it was measured in.
     """
 
-    steps: int
     sd: float
     n: int
     source: SpreadSource
@@ -50,49 +44,32 @@ class Spread:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Degrees of freedom of the standard deviation."""
+        """Of the standard deviation."""
         return self.n - 1
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Standard deviations measured over many seeds, for rows with few.
+Spreads = Mapping[int, Spread]
+"""By step count: those of a reference, measured over many seeds, for rows with few."""
 
-    Attributes:
-        spreads: At most one per step count.
-    """
 
-    spreads: tuple[Spread, ...]
-
-    @classmethod
-    def from_document(cls, document: Document) -> Reference:
-        """The spreads of a document's comparable rows."""
-        return cls(
-            tuple(
-                Spread(row.steps, row.sd, row.n, "reference", _precision(row, document))
-                for row in document.table_1
-                if row.sd is not None and row.n >= MIN_SEEDS and row.verdict != "not comparable"
-            )
+def spreads_of(document: Document) -> Spreads:
+    """The spreads of a document's comparable rows."""
+    return {
+        row.steps: Spread(
+            row.sd,
+            row.n,
+            "reference",
+            # A row never mixes two.
+            next((r.precision for r in document.runs if r.run_id in row.run_ids), "float32"),
         )
-
-    def of(self, steps: int) -> Spread | None:
-        """Spread of a step count; None if unknown."""
-        return next((s for s in self.spreads if s.steps == steps), None)
-
-
-def _precision(row: Row, document: Document) -> str:
-    """Precision of a row's runs; a row never mixes two."""
-    precisions = (run.precision for run in document.runs if run.run_id in row.run_ids)
-    return next(precisions, "float32")
+        for row in document.table_1
+        if row.sd is not None and row.n >= MIN_SEEDS and row.verdict != "not comparable"
+    }
 
 
-def load_reference() -> Reference:
-    """Load the spreads of the shipped reference.
-
-    Raises:
-        BenchError: The file is missing or damaged.
-    """
-    return Reference.from_document(reference_document())
+def load_reference() -> Spreads:
+    """Load the spreads of `reference_document`."""
+    return spreads_of(reference_document())
 
 
 def reference_document() -> Document:
@@ -101,22 +78,18 @@ def reference_document() -> Document:
     Raises:
         BenchError: The file is missing or damaged.
     """
-    path: Path = packaged_folder() / "reference" / REFERENCE_NAME
+    path = packaged_folder() / "reference" / "table-1.json"
     hint = "reinstall mnist-bench, or run at least 3 seeds"
     try:
         return Document.model_validate_json(path.read_bytes())
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise BenchError(f"can't read the shipped reference {path}: {reason}", hint,
-                         exit_status=EXIT_FAILURE) from error  # fmt: skip
+        fault = f"can't read the shipped reference {path}: {error.strerror or error}"
+        raise BenchError(fault, hint, exit_status=EXIT_FAILURE) from error
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        location = ".".join(str(part) for part in fault["loc"])
-        raise BenchError(
-            f"the shipped reference {path} is damaged: {location} {fault['msg']}",
-            hint,
-            exit_status=EXIT_FAILURE,
-        ) from error
+        first = error.errors(include_url=False)[0]
+        location = ".".join(str(part) for part in first["loc"])
+        fault = f"the shipped reference {path} is damaged: {location} {first['msg']}"
+        raise BenchError(fault, hint, exit_status=EXIT_FAILURE) from error
 
 
 def needs_reference(results: Sequence[RunSummary], machine_id: str | None = ANY_MACHINE) -> bool:
@@ -128,13 +101,13 @@ def needs_reference(results: Sequence[RunSummary], machine_id: str | None = ANY_
 
 def reference_for(
     runs: Sequence[RunSummary], machine_id: str | None = ANY_MACHINE
-) -> Reference | None:
+) -> Spreads | None:
     """The shipped reference if these runs need it, else None."""
     return load_reference() if needs_reference(runs, machine_id) else None
 
 
 def document(
-    machine: Machine, results: Sequence[RunSummary], reference: Reference | None
+    machine: Machine, results: Sequence[RunSummary], reference: Spreads | None
 ) -> Document:
     """A document of runs: with Table I's rows and thread scaling computed from them."""
     return document_of(machine, results, rows(results, reference, machine.machine_id))
@@ -154,21 +127,20 @@ def document_of(
         rows: Rows of these runs.
         names: Hardware of other machines by their id, as far as it is known.
     """
+    names = {**(names or {}), machine.machine_id: machine.name}
     own_runs = [run for run in results if run.machine_id == machine.machine_id]
     return Document(
         machine=machine,
         runs=tuple(results),
         table_1=tuple(row for row in rows if row.paper_step is not None),
         scaling=scaling_of(own_runs),
-        machine_costs=machine_costs(
-            results, machine.machine_id, {**(names or {}), machine.machine_id: machine.name}
-        ),
+        machine_costs=machine_costs(results, machine.machine_id, names),
     )
 
 
 def rows(
     results: Sequence[RunSummary],
-    reference: Reference | None,
+    reference: Spreads | None,
     machine_id: str | None = ANY_MACHINE,
 ) -> tuple[Row, ...]:
     """One row per step count, ascending; `grouping.groups` chooses the runs of each.
@@ -178,12 +150,10 @@ def rows(
         reference: Spreads for rows of fewer than `MIN_SEEDS` seeds.
         machine_id: The machine of the times and the memory, as for `grouping.groups`.
     """
-    grouped = groups(results, machine_id)
-    tests = [_test(group, reference) for group in grouped]
-    rejected = iter(holm([test.p_value for test in tests if test is not None]))
+    tested = [(group, _test(group, reference)) for group in groups(results, machine_id)]
+    rejected = iter(holm([test.p_value for _, test in tested if test]))
     return tuple(
-        _row(group, test, rejected=test is not None and next(rejected))
-        for group, test in zip(grouped, tests, strict=True)
+        _row(group, test, rejected=test is not None and next(rejected)) for group, test in tested
     )
 
 
@@ -207,7 +177,6 @@ class _Test:
     """Test of a comparable row against the paper's value.
 
     Attributes:
-        difference: Mean minus the paper's value.
         margin: Half the width of the prediction interval.
         p_value: Two-sided.
         spread: The standard deviation used.
@@ -219,31 +188,24 @@ class _Test:
     spread: Spread
 
 
-def _test(group: Group, reference: Reference | None) -> _Test | None:
+def _test(group: Group, reference: Spreads | None) -> _Test | None:
     """Test a row against the paper; None if it is not comparable."""
-    spread = _spread(group, reference)
     paper_row = paper.row_of(group.steps)
-    if group.obstacles or spread is None or paper_row is None:
+    if group.obstacles or paper_row is None:
         return None
     values = known([run.max_test_accuracy for run in group.runs])
+    if len(values) >= MIN_SEEDS:
+        # Not below the rounding error, since an accuracy is a whole number of images.
+        sd = max(statistics.stdev(values), paper.ROUNDING_SD)
+        spread = Spread(sd, len(values), "own", group.runs[0].precision)
+    elif reference and group.steps in reference:
+        spread = reference[group.steps]
+    else:
+        return None
     difference = statistics.mean(values) - paper_row.max_test_accuracy
-    error = spread.sd * sqrt(1 + 1 / len(values))
-    df = spread.degrees_of_freedom
+    error, df = spread.sd * sqrt(1 + 1 / len(values)), spread.degrees_of_freedom
     margin = students_t(df, 1 - ALPHA) * error
     return _Test(difference, margin, two_sided_p(difference, error, df), spread)
-
-
-def _spread(group: Group, reference: Reference | None) -> Spread | None:
-    """The row's own standard deviation, or the reference's for few seeds.
-
-    Its lower limit is the rounding error, since an accuracy is a whole number of images.
-    """
-    values = known([run.max_test_accuracy for run in group.runs])
-    if len(values) >= MIN_SEEDS:
-        precision = group.runs[0].precision
-        sd = max(statistics.stdev(values), paper.ROUNDING_SD)
-        return Spread(group.steps, sd, len(values), "own", precision)
-    return reference.of(group.steps) if reference else None
 
 
 def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
@@ -252,13 +214,18 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
     mean, sd = mean_and_sd([run.max_test_accuracy for run in runs])
     final_mean, final_sd = mean_and_sd([run.final_test_accuracy for run in runs])
     selected_mean, selected_sd = mean_and_sd([run.selected_test_accuracy for run in runs])
-    max_steps = [r.max_test_accuracy_step for r in runs if r.max_test_accuracy_step is not None]
+    max_steps = known(run.max_test_accuracy_step for run in runs)
     interval = (mean - test.margin, mean + test.margin) if test and mean is not None else None
     costs = asdict(costs_of(group.own))
     cost_note = costs.pop("note")
-    no_costs = None if group.own or not runs else "no time and memory: no run of this machine"
-    other_images = _other_images_interval(final_mean, runs)
-    first = runs[0] if runs else None
+    if runs and not group.own:
+        cost_note = "no time and memory: no run of this machine"
+    # For another sample of test images.
+    other_images = (
+        wilson(final_mean, paper.TEST_IMAGES)
+        if final_mean is not None and all(run.dataset == paper.DATASET for run in runs)
+        else None
+    )
     own = group.own[0] if group.own else None
     return Row(
         steps=group.steps,
@@ -282,24 +249,15 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
         spread_source=test.spread.source if test else None,
         degrees_of_freedom=test.spread.degrees_of_freedom if test else None,
         p_value=test.p_value if test else None,
-        cost_note=cost_note or no_costs,
+        cost_note=cost_note,
         other_images_low=other_images[0] if other_images else None,
         other_images_high=other_images[1] if other_images else None,
-        scenario=first.scenario if first else None,
+        scenario=runs[0].scenario if runs else None,
         threads=own.threads if own else None,
-        precision=first.precision if first else None,
+        precision=runs[0].precision if runs else None,
         device=(own.device_name or own.device) if own else None,
         **costs,
     )
-
-
-def _other_images_interval(
-    accuracy: float | None, runs: Sequence[RunSummary]
-) -> tuple[float, float] | None:
-    """Wilson's interval of an accuracy for another sample of test images."""
-    if accuracy is None or any(run.dataset != paper.DATASET for run in runs):
-        return None
-    return wilson(accuracy, paper.TEST_IMAGES)
 
 
 def _verdict(test: _Test | None, *, rejected: bool) -> RowVerdict:
@@ -316,12 +274,12 @@ def _reason(group: Group, test: _Test | None) -> str | None:
     if test is None and not parts:
         parts.append(f"fewer than {MIN_SEEDS} seeds and no reference")
     if test is not None and test.spread.source == "reference":
-        is_other_precision = test.spread.precision != group.runs[0].precision
         parts.append(
-            f"standard deviation {spread(test.spread.sd)} and its degrees of freedom from the "
-            f"shipped reference, n = {test.spread.n}"
-            + (f", measured in {test.spread.precision}" if is_other_precision else "")
+            f"standard deviation {formatting.spread(test.spread.sd)} and its degrees of freedom "
+            f"from the shipped reference, n = {test.spread.n}"
         )
+        if test.spread.precision != group.runs[0].precision:
+            parts[-1] += f", measured in {test.spread.precision}"
     if group.runs and group.left_out:
         parts.append(f"left out: {group.left_out}")
     return "; ".join(parts) or None

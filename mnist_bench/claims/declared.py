@@ -29,7 +29,6 @@ class ClaimInput:
     It is the layer maps of Figures 1 to 4 if it has neither `scenario` nor `measures`.
 
     Attributes:
-        claims: Numbers of the claims that use it.
         seconds: Rough estimate on two cores, used if nothing similar was measured here.
         scenario: Packaged scenario to train; empty for none.
         independent: Whether each step count is trained from step 0.

@@ -25,7 +25,6 @@ class Evidence:
         runs: Runs of Table I's protocol, oldest first.
         trainings: Those used for claims 2 to 4, with their curves, oldest first.
         marathon: A training of the scenario `marathon`; None if there is none.
-        rows: Rows of Table I.
         scaling: Times of the scenario `threads`, by increasing thread count.
         techniques: Runs of other techniques, by the name of their packaged scenario.
         experiments: Results of experiments, by claim number.
@@ -89,7 +88,6 @@ def runs_of_steps(runs: Sequence[RunT], steps: int) -> tuple[RunT, ...]:
 
     Args:
         runs: Of Table I's protocol, with the same execution settings, oldest first.
-        steps: Step count.
     """
     return tuple({seed_of(run): run for run in _finished(runs) if run.steps == steps}.values())
 

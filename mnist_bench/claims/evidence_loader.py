@@ -11,7 +11,6 @@ from typing import get_args
 from mnist_bench.analysis import table1
 from mnist_bench.analysis.grouping import has_table_1_task, one_per_seed
 from mnist_bench.analysis.thread_scaling import scaling_of
-from mnist_bench.claims import experiments
 from mnist_bench.claims.declared import MARATHON, TECHNIQUES, THREADS
 from mnist_bench.claims.evidence import (
     Evidence,
@@ -20,10 +19,10 @@ from mnist_bench.claims.evidence import (
     of_usual_threads,
     runs_of_steps,
 )
+from mnist_bench.claims.experiments import load_experiment
 from mnist_bench.data import mnist
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.claims import IMAGE_CLAIMS, MeasuredClaim
-from mnist_bench.results.experiments import ExperimentResult
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RecordedRun, RunSummary
 from mnist_bench.scenarios import paper, scenario
@@ -36,11 +35,7 @@ _MOST_TRAININGS = 30
 
 @dataclass(frozen=True)
 class ClaimRequest:
-    """An earlier `run claims` on this machine.
-
-    Attributes:
-        price: Price of a kilowatt-hour that was given last; None if never given.
-    """
+    """An earlier `run claims` on this machine, with the price of a kilowatt-hour given last."""
 
     price: float | None
 
@@ -95,17 +90,22 @@ def load_evidence(
     ]
     longest = runs_of_steps(learning, paper.TABLE_1[-1].steps)[-_MOST_TRAININGS:]
     wanted = {run.run_id for run in (*independent, *longest)}
+    digests = dict.fromkeys(IMAGE_CLAIMS, mnist.MNIST.digest)  # the paper's images only
     return Evidence(
         runs=table_1_runs,
         trainings=_loaded(reader, [run for run in learning if run.run_id in wanted]),
         marathon=next(iter(_loaded(reader, _of_scenario(runs, MARATHON)[-1:])), None),
         rows=table1.rows(table_1_runs, table1.reference_for(table_1_runs)),
         scaling=scaling_of(_of_scenario(runs, THREADS)),
-        techniques=_techniques(runs),
+        techniques={
+            name: found
+            for name in TECHNIQUES
+            if (found := one_per_seed(of_usual_threads(_of_scenario(runs, name))))
+        },
         experiments={
             claim: result
             for claim in get_args(MeasuredClaim)
-            if (result := _experiment(reader, claim, machine_id))
+            if (result := load_experiment(reader, claim, machine_id, digests.get(claim)))
         },
         layers=layer_maps.load_layer_maps(reader, [mnist.MNIST.digest], paper.FIGURES_IMAGE),
         price=price,
@@ -128,20 +128,6 @@ def _of_scenario(runs: Sequence[RunSummary], name: str) -> list[RunSummary]:
         and run.hyperparameters == packaged.hyperparameters
         and (run.eval_first, run.eval_every) == (packaged.grid.first, packaged.grid.every)
     ]
-
-
-def _techniques(runs: Sequence[RunSummary]) -> dict[str, tuple[RunSummary, ...]]:
-    """Runs of other techniques by scenario, one per seed."""
-    found = {name: one_per_seed(of_usual_threads(_of_scenario(runs, name))) for name in TECHNIQUES}
-    return {name: of_name for name, of_name in found.items() if of_name}
-
-
-def _experiment(
-    reader: MlflowStore, claim: MeasuredClaim, machine_id: str | None
-) -> ExperimentResult | None:
-    """Result of a claim's experiment; if it uses images, on the paper's only."""
-    digest = mnist.MNIST.digest if claim in IMAGE_CLAIMS else None
-    return experiments.load_experiment(reader, claim, machine_id, digest)
 
 
 def _loaded(reader: MlflowStore, runs: Sequence[RunSummary]) -> tuple[RunResult, ...]:

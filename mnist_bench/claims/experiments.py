@@ -8,8 +8,9 @@ from contextlib import suppress
 from importlib.metadata import version
 
 from mnist_bench.core import formatting, locks
+from mnist_bench.core.records import shared_fields
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement.machine import machine_id
+from mnist_bench.measurement.machine import machine_id, tensorflow_version
 from mnist_bench.results import experiments
 from mnist_bench.results.claims import IMAGE_CLAIMS, MeasuredClaim
 from mnist_bench.results.experiments import BUDGET_SECONDS, EXPERIMENT_TITLES, ExperimentResult
@@ -76,23 +77,20 @@ def run_experiment(
     Raises:
         BenchError: Another benchmark is running, or the experiment failed.
     """
-    this_machine, source = machine_id(), request.source
+    source = request.source
     with locks.benchmark_lock(exclusive=exclusively, warn=lambda _: None) as exclusive:
         started = time.perf_counter()
         body = process.run_experiment(request)
         took_seconds = time.perf_counter() - started
     result = ExperimentResult(
-        claim=request.claim,
-        machine_id=this_machine,
+        **shared_fields(request, ExperimentResult),
+        machine_id=machine_id(),
         created=dt.datetime.now(dt.UTC).isoformat(),
         dataset=source.name if source else None,
         dataset_digest=source.digest if source else None,
-        execution=request.execution,
-        seed=request.seed,
-        seconds=request.seconds,
         took_seconds=took_seconds,
         exclusive=exclusive,
-        tensorflow=version("tensorflow"),
+        tensorflow=tensorflow_version(),
         mnist_bench=version("mnist-bench"),
         body=body,
     )

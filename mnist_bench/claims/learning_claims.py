@@ -59,7 +59,8 @@ def error_trend(evidence: Evidence, trend: Criterion, near_all: Criterion) -> Ju
             "slope of the line of least squares; Student's interval. Where it does not lie "
             "below zero, no trend is shown, and the claim does not hold here"
         )
-        decisions = [decided(trend, slope_of(*_logarithms(runs)), note=note)]
+        points = map(_logarithms, _all(runs))
+        decisions = [decided(trend, slope_of(*zip(*points, strict=True)), note=note)]
         decisions.append(_near_all(near_all, runs))
         used = _all(runs)
     if evidence.marathon:
@@ -71,35 +72,36 @@ def error_trend(evidence: Evidence, trend: Criterion, near_all: Criterion) -> Ju
 def _near_all(criterion: Criterion, runs: Trainings) -> Decision:
     """Step count at which the trend reaches nearly 100%, with a bootstrap interval."""
     rng = random.Random(0)  # noqa: S311  # not used for security
+    points = [[_logarithms(run) for run in of] for of in runs.values()]
     samples = sorted(
-        _steps_to_near_all({steps: rng.choices(of, k=len(of)) for steps, of in runs.items()})
+        _steps_to_near_all([each for of in points for each in rng.choices(of, k=len(of))])
         for _ in range(_BOOTSTRAP_SAMPLES)
     )
     low = samples[int(0.025 * _BOOTSTRAP_SAMPLES)]
     high = samples[int(0.975 * _BOOTSTRAP_SAMPLES) - 1]
+    every = [each for of in points for each in of]
     return decided(
         criterion,
-        Estimate(_steps_to_near_all(runs), low, high, len(_all(runs))),
+        Estimate(_steps_to_near_all(every), low, high, len(every)),
         note="the line of the trend, drawn on; its interval by the percentile bootstrap over "
         f"seeds within each step count, {_BOOTSTRAP_SAMPLES:,} draws. "
         "It supposes that the trend goes on",
     )
 
 
-def _steps_to_near_all(runs: Trainings) -> float:
+def _steps_to_near_all(points: Sequence[tuple[float, float]]) -> float:
     """Step count at which the trend line reaches nearly 100%; infinite if it does not fall."""
-    slope, intercept = statistics.linear_regression(*_logarithms(runs))
+    slope, intercept = statistics.linear_regression(*zip(*points, strict=True))
     if slope >= 0:
         return math.inf
     exponent = (math.log10(1 - paper.NEAR_ALL) - intercept) / slope
     return math.inf if exponent > 300 else 10**exponent
 
 
-def _logarithms(runs: Trainings) -> tuple[list[float], list[float]]:
-    """Decimal logarithms of step counts and of final test errors, one of each per training."""
-    every = _all(runs)
-    errors = [max(1 - (run.final_test_accuracy or 0.0), _SMALLEST_ERROR) for run in every]
-    return [math.log10(run.steps) for run in every], [math.log10(error) for error in errors]
+def _logarithms(run: RunResult) -> tuple[float, float]:
+    """Decimal logarithms of the step count and of the final test error."""
+    error = max(1 - (run.final_test_accuracy or 0.0), _SMALLEST_ERROR)
+    return math.log10(run.steps), math.log10(error)
 
 
 def _marathon(run: RunResult) -> Decision:

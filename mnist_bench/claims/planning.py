@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import accumulate
 
 from rich.console import Console
@@ -18,9 +17,9 @@ from mnist_bench.core.errors import BenchError
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import system
-from mnist_bench.measurement.machine import id_file, machine_id
+from mnist_bench.measurement.machine import id_file, machine_id, tensorflow_version
 from mnist_bench.results.protocol import ExperimentRequest
-from mnist_bench.runner import options, run
+from mnist_bench.runner import options, resume
 from mnist_bench.runner.options import RunOptions
 from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.scenarios import paper
@@ -33,10 +32,7 @@ class ClaimOptions:
     """Options of `mnist-bench run claims`.
 
     Attributes:
-        claims: Claim numbers.
         budget_seconds: Wall-clock time for all inputs.
-        price: Price of a kilowatt-hour; None if not given.
-        reports: Whether report files are written.
         run_options: All other options. Its scenarios and seeds are ignored.
     """
 
@@ -164,7 +160,7 @@ def _planned_trainings(
             resume=True,
             repeat_invalid=is_timed,
         )
-        plans = run.remaining_plans(options.make_plans(group_options, console), group_options)
+        plans = resume.remaining_plans(options.make_plans(group_options, console), group_options)
         for each in group:
             own = tuple(
                 dataclasses.replace(
@@ -199,7 +195,7 @@ def _planned_experiment(
     )
     is_recorded = (
         result is not None
-        and (result.execution, result.tensorflow) == (request.execution, version("tensorflow"))
+        and (result.execution, result.tensorflow) == (request.execution, tensorflow_version())
         and (result.exclusive or not exclusive)
     )
     return PlannedInput(claim_input, is_recorded, request=request)

@@ -28,10 +28,8 @@ class Exported:
     """Result of an export.
 
     Attributes:
-        path: The file.
-        runs: Number of runs in it.
-        left_out: Number of recorded runs that are not exported: trials, running ones, runs without
-            a complete record.
+        runs: Number of runs in the file.
+        left_out: Number of trials, running ones, and runs without a complete record.
         refused: Runs left out because `import` would refuse the file with them: the reason, by
             MLflow's run id.
     """
@@ -40,19 +38,6 @@ class Exported:
     runs: int
     left_out: int
     refused: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Imported:
-    """Result of an import.
-
-    Attributes:
-        new: Number of runs that were added to the database.
-        known: Number of runs that were in the database already.
-    """
-
-    new: int
-    known: int
 
 
 @dataclass(frozen=True)
@@ -72,10 +57,7 @@ def export(
     """Write recorded runs to a bundle file.
 
     Args:
-        tracking_uri: MLflow's tracking URI.
-        experiment: Name of the MLflow experiment.
         query: An MLflow filter; empty for all runs.
-        path: The file.
         log: Receives one line if runs of commands that died were recovered first.
 
     Raises:
@@ -141,34 +123,6 @@ def _checked_content(saved: Sequence[_SavedRun], path: Path) -> bytes:
         raise BenchError(f"{len(saved):,} runs are more than a bundle can hold", "use --runs QUERY")
     if len({each.scenario for each in saved}) > bundle.MAX_SCENARIOS:
         raise BenchError("more scenarios than a bundle can hold", "use --runs QUERY")
-    new_bundle, results = _bundle(saved)
-    content = bundle.to_bytes(new_bundle, runs_csv(summarise(results)))
-    bundle.parse(content, path)
-    return content
-
-
-def _saved_runs(
-    reader: MlflowStore, found: Sequence[RecordedRun | UnreadableRunError]
-) -> Iterator[_SavedRun]:
-    """The ended runs that have a complete record and a machine description."""
-    scenarios: dict[str, Scenario | None] = {}  # the runs of one training share one
-    for each in found:
-        if not isinstance(each, RecordedRun) or each.study or each.run.status is None:
-            continue
-        run_id, trajectory = each.run.run_id or "", each.run.trajectory
-        result, machine = reader.load(run_id), reader.load_machine(run_id)
-        if result and machine:
-            if trajectory not in scenarios:
-                scenarios[trajectory] = _scenario_of(reader, each)
-            yield _SavedRun(run_id, each.begun_at_ms, result, machine, scenarios[trajectory])
-
-
-def _scenario_of(reader: MlflowStore, recorded: RecordedRun) -> Scenario | None:
-    scenario = reader.load_scenario(recorded.run.run_id or "")
-    return scenario and bundle.without_title(scenario, recorded.run.scenario)
-
-
-def _bundle(saved: Sequence[_SavedRun]) -> tuple[Bundle, list[RunResult]]:
     machines = list(dict.fromkeys(each.machine for each in saved))
     scenarios = list(dict.fromkeys(each.scenario for each in saved if each.scenario))
     results = [bundle.without_private(each.result) for each in saved]
@@ -187,18 +141,36 @@ def _bundle(saved: Sequence[_SavedRun]) -> tuple[Bundle, list[RunResult]]:
         runs=runs,
         scenarios=tuple(scenarios),
     )
-    return new_bundle, results
+    content = bundle.to_bytes(new_bundle, runs_csv(summarise(results)))
+    bundle.parse(content, path)
+    return content
+
+
+def _saved_runs(
+    reader: MlflowStore, found: Sequence[RecordedRun | UnreadableRunError]
+) -> Iterator[_SavedRun]:
+    """The ended runs that have a complete record and a machine description."""
+    scenarios: dict[str, Scenario | None] = {}  # the runs of one training share one
+    for each in found:
+        if not isinstance(each, RecordedRun) or each.study or each.run.status is None:
+            continue
+        run_id, trajectory = each.run.run_id or "", each.run.trajectory
+        result, machine = reader.load(run_id), reader.load_machine(run_id)
+        if result and machine:
+            if trajectory not in scenarios:
+                scenario = reader.load_scenario(run_id)
+                scenarios[trajectory] = scenario and bundle.without_title(
+                    scenario, each.run.scenario
+                )
+            yield _SavedRun(run_id, each.begun_at_ms, result, machine, scenarios[trajectory])
 
 
 def import_(
     path: Path, open_store: Callable[[], MlflowStore], log: Callable[[str], None]
-) -> Imported:
-    """Import a bundle's runs into a database; runs imported before are skipped.
+) -> tuple[int, int]:
+    """Import a bundle's runs; numbers of those that are new and that were there already.
 
-    Args:
-        path: The file; checked completely before the store is opened.
-        open_store: Opens the store.
-        log: Prints one line.
+    The file is checked completely before the store is opened.
 
     Raises:
         BenchError: The file is not a valid bundle, or MLflow failed.
@@ -208,7 +180,7 @@ def import_(
     store = open_store()
     log(f"{path.name}: {len(ended)} runs of {len(read.machines)} machines")
     new = sum(_import_run(store, run, read) for run in ended)
-    return Imported(new, len(ended) - new)
+    return new, len(ended) - new
 
 
 def _import_run(store: MlflowStore, bundled: BundledRun, of: Bundle) -> bool:
@@ -218,14 +190,9 @@ def _import_run(store: MlflowStore, bundled: BundledRun, of: Bundle) -> bool:
     result, begin_ms = bundle.without_private(bundled.result), bundled.begun_at_ms
     description = f"{run_notes.run_description(result, result.scenario)}\n\nImported from a bundle."
     started = store.start(
-        result,
-        description,
-        process_owner(),
-        machine,
-        at_ms=begin_ms,
-        may_exist=True,
+        result, description, process_owner(), machine, at_ms=begin_ms, may_exist=True,
         is_imported=True,
-    )
+    )  # fmt: skip
     if started.is_complete:
         return False
     ended = result.model_copy(update={"run_id": started.run_id})
@@ -234,13 +201,13 @@ def _import_run(store: MlflowStore, bundled: BundledRun, of: Bundle) -> bool:
         for e in result.evaluations
     ]
     store.log(started.run_id, points)
+    texts = {
+        "result.json": ended.model_dump_json(indent=2),
+        "machine.json": machine.model_dump_json(indent=2),
+    }
+    if bundled.scenario is not None:
+        texts["scenario.toml"] = of.scenarios[bundled.scenario].to_toml()
     with tempfile.TemporaryDirectory(prefix="mnist-bench-") as folder:
-        texts = {
-            "result.json": ended.model_dump_json(indent=2),
-            "machine.json": machine.model_dump_json(indent=2),
-        }
-        if bundled.scenario is not None:
-            texts["scenario.toml"] = of.scenarios[bundled.scenario].to_toml()
         paths = [Path(folder, name) for name in texts]
         for text_path, text in zip(paths, texts.values(), strict=True):
             text_path.write_text(text, encoding="utf-8", newline="\n")

@@ -65,10 +65,8 @@ def import_(*, path: Path, tracking_uri: str, experiment: str) -> int:
     from mnist_bench.tracking import recovery, uri
 
     uri.check_uri(tracking_uri, experiment)
-    imported = bundle_io.import_(
-        path,
-        lambda: recovery.open_store(tracking_uri, experiment, console.warn),
-        click.echo,
+    new, known = bundle_io.import_(
+        path, lambda: recovery.open_store(tracking_uri, experiment, console.warn), click.echo
     )
-    click.echo(f"{imported.new} runs are new, {imported.known} were there already")
+    click.echo(f"{new} runs are new, {known} were there already")
     return 0

@@ -17,15 +17,13 @@ from mnist_bench.claims.planning import ClaimOptions, PlannedInput
 from mnist_bench.cli.console import warn
 from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
-from mnist_bench.core.limits import REPORT_FORMATS
 from mnist_bench.core.signals import Terminated
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.machine import describe, machine_id
 from mnist_bench.reporting import build, json, layer_maps, terminal
 from mnist_bench.results.document import Document
 from mnist_bench.run_plans import CommandResult
-from mnist_bench.runner.options import REPORTS, RunOptions
-from mnist_bench.runner.plan import TrainingPlan
+from mnist_bench.runner.options import REPORTS
 from mnist_bench.scenarios import paper
 from mnist_bench.tracking import schema
 from mnist_bench.tracking.mlflow_store import MlflowStore
@@ -84,10 +82,16 @@ def _measure(
 ) -> CommandResult:
     """Measure one input; errors and interruptions are returned, not raised."""
     try:
-        if planned.run_options:
-            return _train(planned.plans, planned.run_options, console)
-        store = MlflowStore(options.run_options.tracking_uri, options.run_options.experiment)
         exclusive = options.run_options.exclusive
+        if planned.run_options:
+            # Quiet: the table of claims replaces those of the trainings.
+            quiet = Console(quiet=True)
+            with locks.benchmark_lock(exclusive=exclusive, warn=lambda _: None) as is_exclusive:
+                run_options = dataclasses.replace(planned.run_options, exclusive=is_exclusive)
+                return run_plans.run_plans(
+                    planned.plans, run_options, console, quiet, reports=False
+                )
+        store = MlflowStore(options.run_options.tracking_uri, options.run_options.experiment)
         if planned.request:
             experiments.run_experiment(store, planned.request, exclusively=exclusive)
         elif source:
@@ -100,16 +104,6 @@ def _measure(
     except Terminated:
         return CommandResult("", EXIT_TERMINATED, None)
     return CommandResult("", 0, None)
-
-
-def _train(
-    plans: Sequence[TrainingPlan], run_options: RunOptions, console: Console
-) -> CommandResult:
-    with locks.benchmark_lock(exclusive=run_options.exclusive, warn=lambda _: None) as exclusive:
-        run_options = dataclasses.replace(run_options, exclusive=exclusive)
-        # Quiet: the table of claims replaces those of the trainings.
-        quiet = Console(quiet=True)
-        return run_plans.run_plans(plans, run_options, console, quiet, reports=False)
 
 
 def _decide_and_report(
@@ -146,17 +140,11 @@ def _report(options: ClaimOptions, store: MlflowStore) -> tuple[Document, tuple[
         document = table1.document(describe(), runs, table1.reference_for(runs))
         return document.model_copy(update={"claims": decide(evidence)}), ()
     report_options = build.ReportOptions(
-        tracking_uri=run_options.tracking_uri,
-        experiment=run_options.experiment,
-        query="",
-        scenarios=(),
+        run_options.tracking_uri,
+        run_options.experiment,
         machine=machine_id(),
-        since_ms=None,
-        until_ms=None,
-        formats=REPORT_FORMATS,
         folder=REPORTS,
         images=run_options.data_folder,
-        image=None,
         command=run_options.command,
     )
     report, paths = build.write_report(report_options, warn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mnist_bench.cli.console import make_console
-from mnist_bench.cli.options import experiment_option, tracking_uri_option
+from mnist_bench.cli.options import experiment_option, json_option, tracking_uri_option
 from mnist_bench.core.limits import COMPARED_BY, ComparedBy
 
 _EXAMPLES = """\b
@@ -24,7 +24,7 @@ Examples:
 )
 @tracking_uri_option
 @experiment_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@json_option
 def compare(
     *,
     names: tuple[str, ...],
@@ -42,9 +42,7 @@ def compare(
     from mnist_bench.tracking import uri
 
     uri.check_uri(tracking_uri, experiment)
-    comparison = compare_table.compare_runs(
-        compare_table.CompareOptions(tracking_uri, experiment, names, by)
-    )
+    comparison = compare_table.compare_runs(tracking_uri, experiment, names, by)
     if as_json:
         click.echo(comparison.model_dump_json(indent=2))
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -25,54 +24,36 @@ from mnist_bench.core.escaping import one_line
 from mnist_bench.core.limits import ComparedBy
 from mnist_bench.results.run_summary import RecordedRun, summarise
 from mnist_bench.tracking import bundle, recovery
-from mnist_bench.tracking.mlflow_store import MlflowStore, no_runs_error
+from mnist_bench.tracking.mlflow_store import no_runs_error
 
 
-@dataclass(frozen=True)
-class CompareOptions:
-    """Options of `mnist-bench compare`.
+def compare_runs(
+    tracking_uri: str, experiment: str, names: Sequence[str], by: ComparedBy | None
+) -> ComparisonTable:
+    """Compare the runs of each side with those of the first, which is the base.
 
-    Attributes:
-        tracking_uri: MLflow's tracking URI.
-        experiment: Name of the MLflow experiment.
-        names: Scenarios, run ids, beginnings of machine ids, or bundle files; the first is the
-            base.
+    Args:
+        names: Scenarios, run ids, beginnings of machine ids, or bundle files.
         by: Property that groups the runs into sides; None for a side per name.
-    """
-
-    tracking_uri: str
-    experiment: str
-    names: tuple[str, ...]
-    by: ComparedBy | None
-
-
-def compare_runs(options: CompareOptions) -> ComparisonTable:
-    """Find the sides and compare each with the first.
 
     Raises:
         BenchError: A name matches nothing, there is only one side, or no side shares a step count
             with the first.
     """
-    return compare_recorded(_runs_by_label(options))
-
-
-def _runs_by_label(options: CompareOptions) -> dict[str, list[RecordedRun]]:
-    """The runs of each side, oldest first; the base is the first side."""
-    files = {
-        name: _bundle_runs(Path(name)) for name in options.names if name.endswith(bundle.SUFFIX)
-    }
-    names = [name for name in options.names if name not in files]
-    reader = None
-    if names or not files:
-        reader = recovery.open_existing_store(options.tracking_uri, options.experiment, warn)
-    runs = _recorded_runs(reader) if reader else []
-    if not runs and (names or not files):
-        raise no_runs_error(options.tracking_uri, options.experiment)
-    named = {name: files.get(name) or runs_called(runs, name) for name in options.names}
-    if options.by is None:
-        return named
-    every_named = [run for of in named.values() for run in of]
-    return runs_by_property(every_named if named else runs, options.by)
+    files = {name: _bundle_runs(Path(name)) for name in names if name.endswith(bundle.SUFFIX)}
+    runs: list[RecordedRun] = []  # without trials, oldest first
+    if not files or any(name not in files for name in names):
+        reader = recovery.open_existing_store(tracking_uri, experiment, warn)
+        found = reader.recorded_runs("") if reader else ()
+        runs = [each for each in found if isinstance(each, RecordedRun) and each.study is None]
+        if not runs:
+            raise no_runs_error(tracking_uri, experiment)
+        runs.sort(key=lambda each: each.order)
+    sides = {name: files.get(name) or runs_called(runs, name) for name in names}
+    if by is not None:
+        every_named = [run for of in sides.values() for run in of]
+        sides = runs_by_property(every_named if names else runs, by)
+    return compare_recorded(sides)
 
 
 def _bundle_runs(path: Path) -> list[RecordedRun]:
@@ -90,12 +71,6 @@ def _bundle_runs(path: Path) -> list[RecordedRun]:
         for run, each in zip(runs, read.runs, strict=True)
     ]
     return sorted(recorded, key=lambda each: each.order)
-
-
-def _recorded_runs(reader: MlflowStore) -> list[RecordedRun]:
-    """The recorded runs except trials, sorted by `RecordedRun.order`."""
-    found = [each for each in reader.recorded_runs("") if isinstance(each, RecordedRun)]
-    return sorted((each for each in found if each.study is None), key=lambda each: each.order)
 
 
 # The table
@@ -121,11 +96,12 @@ def show(comparison: ComparisonTable, stdout: Console) -> None:
         for short_id, hardware in machines.items():
             label = f"{short_id}: {hardware or 'hardware not recorded'}"
             stdout.print(Text(one_line(label)), soft_wrap=True)
-    for line in comparison.contrasts:
-        for note in line.notes:
-            label = f"{line.other}, {formatting.count(line.other_steps)} steps"
-            stdout.print(Text(one_line(f"{label}: {note}"), style="yellow"), soft_wrap=True)
-    for note in comparison.notes:
+    notes = [
+        f"{line.other}, {formatting.count(line.other_steps)} steps: {note}"
+        for line in comparison.contrasts
+        for note in line.notes
+    ]
+    for note in (*notes, *comparison.notes):
         stdout.print(Text(one_line(note), style="yellow"), soft_wrap=True)
     stdout.print(
         "A ratio above 1 is longer or more than the base; in brackets the 95% interval (Welch).",
@@ -146,7 +122,7 @@ def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 def _cells(line: Comparison) -> tuple[str, ...]:
     return (
         line.other,
-        _steps(line),
+        _against(line.other_steps, line.base_steps),
         f"{line.other_n} against {line.base_n}",
         _ratio(line.train_seconds),
         _difference(line.final_test_accuracy),
@@ -155,25 +131,21 @@ def _cells(line: Comparison) -> tuple[str, ...]:
 
 
 def _machine_cells(line: Comparison, machine: MachineComparison) -> tuple[str, ...]:
-    threads = formatting.count(machine.other_threads)
-    if machine.base_threads != machine.other_threads:
-        threads = f"{threads} against {formatting.count(machine.base_threads)}"
     return (
         line.other,
-        _steps(line),
+        _against(line.other_steps, line.base_steps),
         formatting.machine(machine.machine_id),
         f"{machine.other_n} against {machine.base_n}",
-        threads,
+        _against(machine.other_threads, machine.base_threads),
         _ratio(machine.train_seconds),
         _peak(machine.peak_rss_bytes),
     )
 
 
-def _steps(line: Comparison) -> str:
-    steps = formatting.count(line.other_steps)
-    if line.base_steps == line.other_steps:
-        return steps
-    return f"{steps} against {formatting.count(line.base_steps)}"
+def _against(other: int, base: int) -> str:
+    """Both numbers; one if they are equal."""
+    shown = formatting.count(other)
+    return shown if other == base else f"{shown} against {formatting.count(base)}"
 
 
 def _peak(ratio: float | None) -> str:
@@ -181,9 +153,7 @@ def _peak(ratio: float | None) -> str:
 
 
 def _ratio(effect: Effect | None) -> str:
-    if effect is None:
-        return formatting.UNKNOWN
-    return f"{effect.value:.2f}{_interval(effect, '.2f')}"
+    return f"{effect.value:.2f}{_interval(effect, '.2f')}" if effect else formatting.UNKNOWN
 
 
 def _difference(effect: Effect | None) -> str:

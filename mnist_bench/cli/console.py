@@ -31,9 +31,10 @@ def make_console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False)
 
 
-def report_error(error: BenchError | None, status: int) -> int:
-    """Print the error, if there is one; returns the exit status of the command."""
+def print_result(document_json: str | None, error: BenchError | None, exit_status: int) -> int:
+    """Print the document and the error, if there are any; returns the command's exit status."""
+    if document_json is not None:
+        click.echo(document_json, nl=False)
     if error:
-        print_error(str(error), error.exit_status)
-        return status or error.exit_status
-    return status
+        return print_error(str(error), exit_status or error.exit_status)
+    return exit_status

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import psutil
 from rich.console import Console
@@ -19,6 +20,8 @@ from mnist_bench.measurement.conditions import Stretch, Surroundings
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.measurement.quality import Assessment
 from mnist_bench.measurement.system import Sensors
+
+Number = TypeVar("Number", int, float)
 
 WATCH_SECONDS = 3.0
 _UNKNOWN = "not reported by this system"
@@ -43,6 +46,11 @@ _ADVICE = {
     "hot": "let the machine cool down",
 }
 """What to change, by the name of the reason."""
+_MEANING = {
+    "clean": "a good time to measure",
+    "suspect": "measurements would be doubtful now",
+    "invalid": "measurements would be useless now",
+}
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,7 @@ class MachineCheck:
     """State of the machine, observed for some seconds.
 
     Attributes:
-        machine: Hardware and software.
-        surroundings: State at the end: governor, power, memory, …
+        surroundings: State at the end.
         sample: Counters over these seconds.
         busiest: Other programs with the most CPU time, busiest first.
         benchmarks: Other running benchmarks of this user.
@@ -96,7 +103,7 @@ class MachineCheck:
     def _advice_on(self, words: str) -> str:
         line = _ADVICE.get(words, f"wait until this ends: {words}")
         if words == "other load" and self.busiest:
-            names = (f"{program.name} ({_cores(program.cores)})" for program in self.busiest)
+            names = (f"{program.name} ({program.cores:.0%} of a core)" for program in self.busiest)
             line += f"; busiest now: {', '.join(names)}"
         return line
 
@@ -106,21 +113,14 @@ def check_machine(
     sensors: Sensors | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> MachineCheck:
-    """Observe the machine for some seconds, without privileges.
-
-    Args:
-        seconds: How long.
-        sensors: Source of the counters; tests replace it.
-        pause: Sleeps; tests replace it.
-    """
+    """Observe the machine for some seconds, without privileges; tests replace the sensors."""
     sensors = sensors or Sensors()
-    described = machine.describe()
     before, start = _cpu_seconds(), sensors.counters()
     pause(seconds)
     end, after = sensors.counters(), _cpu_seconds()
     sample = conditions.between(start, end)
     return MachineCheck(
-        machine=described,
+        machine=machine.describe(),
         surroundings=sensors.surroundings(),
         sample=sample,
         busiest=_busiest(before, after, sample.wall_seconds),
@@ -148,11 +148,14 @@ def show(check: MachineCheck, console: Console) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    verdict = check.assessment.verdict
     lines = (
         *_machine_lines(check.machine),
         *_surroundings_lines(check.surroundings),
         *_sample_lines(check.sample, check.surroundings),
-        *_verdict_lines(check),
+        ("verdict", f"{verdict}: {_MEANING[verdict]}"),
+        *(("because of", f"{each.words}: {each.detail}") for each in check.assessment.reasons),
+        *(("to change", line) for line in check.advice),
     )
     for name, value in lines:
         table.add_row(name, Text(one_line(value)), style="bold" if name == "verdict" else None)
@@ -160,14 +163,14 @@ def show(check: MachineCheck, console: Console) -> None:
 
 
 def _machine_lines(described: Machine) -> list[tuple[str, str]]:
-    physical, logical = described.cores_physical, described.cores_logical
+    physical, logical = _shown(described.cores_physical), _shown(described.cores_logical)
     libraries = (
         f"TensorFlow {described.tensorflow}, Keras {described.keras}, MLflow {described.mlflow}, "
         f"Optuna {described.optuna}, NumPy {described.numpy}, mnist-bench {described.mnist_bench}"
     )
     return [
         ("processor", described.cpu),
-        ("cores", f"physical: {_or_unknown(physical)}, logical: {_or_unknown(logical)}"),
+        ("cores", f"physical: {physical}, logical: {logical}"),
         ("memory", formatting.gibibytes(described.memory_bytes)),
         ("system", f"{described.system} {described.architecture}"),
         ("software", f"Python {described.python}, {libraries}"),
@@ -175,19 +178,16 @@ def _machine_lines(described: Machine) -> list[tuple[str, str]]:
 
 
 def _surroundings_lines(now: Surroundings) -> list[tuple[str, str]]:
-    quota = f"{now.quota_cores:g} cores" if now.quota_cores is not None else "none found"
-    usable = f"{now.usable_cores:g}" if now.usable_cores is not None else _UNKNOWN
-    clock = f"{now.clock_mhz:,.0f} MHz" if now.clock_mhz is not None else _UNKNOWN
-    degrees = now.temperature_celsius
+    quota = "none found" if now.quota_cores is None else f"{now.quota_cores:g} cores"
     return [
-        ("usable cores", usable),
+        ("usable cores", _shown(now.usable_cores, "{:g}".format)),
         ("container limit", quota),
         ("governor", now.governor or _UNKNOWN),
-        ("clock", clock),
+        ("clock", _shown(now.clock_mhz, "{:,.0f} MHz".format)),
         ("power", _power(now)),
-        ("temperature", f"{degrees:.0f} °C" if degrees is not None else _UNKNOWN),
-        ("free memory", _size(now.memory_available_bytes)),
-        ("swap in use", _size(now.swap_used_bytes)),
+        ("temperature", _shown(now.temperature_celsius, "{:.0f} °C".format)),
+        ("free memory", _shown(now.memory_available_bytes, formatting.mebibytes)),
+        ("swap in use", _shown(now.swap_used_bytes, formatting.mebibytes)),
     ]
 
 
@@ -201,50 +201,28 @@ def _power(now: Surroundings) -> str:
 
 def _sample_lines(sample: Stretch, now: Surroundings) -> list[tuple[str, str]]:
     """What happened while observing, as shares of the wall-clock or available CPU time."""
-    cores = now.usable_cores or 1.0
+    wall = sample.wall_seconds
+    of_all_cores = wall * (now.usable_cores or 1.0)
 
-    def share(seconds: float | None, of: float = 1.0) -> str:
-        if seconds is None or sample.wall_seconds <= 0:
-            return _UNKNOWN
+    def share(seconds: float | None, of: float) -> str:
         # Coarse clock ticks can make a difference slightly negative.
-        return formatting.percent(max(0.0, seconds / (sample.wall_seconds * of)))
+        return _shown(seconds if of > 0 else None, lambda s: formatting.percent(max(0.0, s / of)))
 
-    suspended = sample.suspended_seconds
     return [
-        ("other programs", share(sample.other_cpu_seconds, cores)),
-        ("steal", share(sample.steal_seconds, cores)),
-        ("throttled", share(sample.throttled_seconds)),
-        ("waits for memory", share(sample.memory_stall_seconds)),
-        ("swapped", _size(sample.swapped_bytes)),
+        ("other programs", share(sample.other_cpu_seconds, of_all_cores)),
+        ("steal", share(sample.steal_seconds, of_all_cores)),
+        ("throttled", share(sample.throttled_seconds, wall)),
+        ("waits for memory", share(sample.memory_stall_seconds, wall)),
+        ("swapped", _shown(sample.swapped_bytes, formatting.mebibytes)),
         (
             "suspended",
-            formatting.duration(max(0.0, suspended)) if suspended is not None else _UNKNOWN,
+            _shown(sample.suspended_seconds, lambda s: formatting.duration(max(0.0, s))),
         ),
     ]
 
 
-def _verdict_lines(check: MachineCheck) -> list[tuple[str, str]]:
-    assessment = check.assessment
-    meaning = {
-        "clean": "a good time to measure",
-        "suspect": "measurements would be doubtful now",
-        "invalid": "measurements would be useless now",
-    }
-    lines = [("verdict", f"{assessment.verdict}: {meaning[assessment.verdict]}")]
-    lines += [("because of", f"{reason.words}: {reason.detail}") for reason in assessment.reasons]
-    return lines + [("to change", line) for line in check.advice]
-
-
-def _size(size_bytes: int | None) -> str:
-    return _UNKNOWN if size_bytes is None else formatting.mebibytes(size_bytes)
-
-
-def _or_unknown(number: int | None) -> str:
-    return _UNKNOWN if number is None else str(number)
-
-
-def _cores(cores: float) -> str:
-    return f"{cores:.0%} of a core"
+def _shown(value: Number | None, form: Callable[[Number], str] = str) -> str:
+    return _UNKNOWN if value is None else form(value)
 
 
 @dataclass(frozen=True)

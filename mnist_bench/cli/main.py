@@ -13,7 +13,7 @@ from mnist_bench.cli.bundles import export, import_
 from mnist_bench.cli.cluster import join
 from mnist_bench.cli.compare import compare
 from mnist_bench.cli.console import make_console, print_error
-from mnist_bench.cli.options import storage_option, tracking_uri_option
+from mnist_bench.cli.options import json_option, storage_option, tracking_uri_option
 from mnist_bench.cli.report import report
 from mnist_bench.cli.run import run
 from mnist_bench.cli.tune import tune
@@ -92,17 +92,12 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-cli.add_command(run)
-cli.add_command(tune)
-cli.add_command(report)
-cli.add_command(compare)
-cli.add_command(export)
-cli.add_command(import_)
-cli.add_command(join)
+for command in (run, tune, report, compare, export, import_, join):
+    cli.add_command(command)
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@json_option
 def scenarios(*, as_json: bool) -> None:
     """List the packaged scenarios and their expected time.
 
@@ -118,7 +113,7 @@ def scenarios(*, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@json_option
 def machine(*, as_json: bool) -> None:
     """Describe this machine, and check whether it is quiet enough to measure.
 

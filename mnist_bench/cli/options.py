@@ -48,11 +48,14 @@ tracking_uri_option = click.option(
     metavar="URI",
     help="MLflow tracking URI of the recorded runs.  [env: MLFLOW_TRACKING_URI]",
 )
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document instead of a table."
+)
 data_option = click.option(
     "--data",
     "data_folder",
     envvar="MNIST_BENCH_DATA",
-    callback=parameter_types.folder,
+    type=parameter_types.folder,
     metavar="DIR",
     help="Folder with the four IDX files of MNIST.  [env: MNIST_BENCH_DATA]",
 )
@@ -91,7 +94,7 @@ insecure_cluster_option = click.option(
 )
 storage_option = click.option(
     "--storage",
-    callback=parameter_types.storage,
+    type=parameter_types.storage,
     metavar="URL",
     help="Optuna database of studies.  [default: the journal mlruns/optuna.log]",
 )

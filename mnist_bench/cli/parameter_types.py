@@ -1,4 +1,4 @@
-"""Option callbacks: parse the text of an option and check its value."""
+"""Types of options: functions that parse the text of an option and check its value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FOLDERS = ("--data", "--out")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600}
 
 
-def seeds(_context: click.Context, _parameter: click.Parameter, text: str) -> Seeds:
+def seeds(text: str) -> Seeds:
     """A number of seeds, or `auto`."""
     if text == AUTO:
         return AUTO
@@ -38,26 +38,19 @@ def seeds(_context: click.Context, _parameter: click.Parameter, text: str) -> Se
     return number
 
 
-def step_counts(
-    _context: click.Context, _parameter: click.Parameter, text: str | None
-) -> tuple[int, ...] | None:
+def step_counts(text: str) -> tuple[int, ...]:
     """Comma-separated step counts, sorted and without duplicates."""
-    if text is None:
-        return None
     try:
         steps = tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not a list of step counts like 1000,2500"
-                                 ) from None  # fmt: skip
+        raise click.BadParameter(f"{text!r} is not a list of step counts like 1000,2500") from None
     if steps[0] < 1 or steps[-1] > MAX_STEPS:
         raise click.BadParameter(f"{text} is outside 1 to {MAX_STEPS:,}")
     return steps
 
 
-def folder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Path | None:
+def folder(text: str) -> Path:
     """A folder; an empty text is an error."""
-    if text is None:
-        return None
     if not text.strip():
         raise click.BadParameter("it is empty")  # Path("") is the working directory
     return Path(text)
@@ -71,32 +64,24 @@ def names(_context: click.Context, _parameter: click.Parameter, incomplete: str)
     return [name for name in (*packaged_names(), *known_names()) if name.startswith(incomplete)]
 
 
-def settings(
-    _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
-) -> tuple[tuple[str, str], ...]:
-    """Names and values of hyperparameters from NAME=VALUE."""
-    for text in texts:
-        if "=" not in text:
-            raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE")
-    parts = (text.partition("=") for text in texts)
-    return tuple((name.strip(), value.strip()) for name, _, value in parts)
+def setting(text: str) -> tuple[str, str]:
+    """Name and value of a hyperparameter from NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE")
+    return name.strip(), value.strip()
 
 
-def precision_target(
-    _context: click.Context, _parameter: click.Parameter, value: float | None
-) -> float | None:
+def precision_target(text: str) -> float:
     """An accuracy difference between 0 and 1."""
-    if value is not None and not 0 < value < 1:  # true for nan
+    value = _number(text)
+    if not 0 < value < 1:  # true for nan
         raise click.BadParameter(f"{value:g} is not between 0 and 1, like 0.0005")
     return value
 
 
-def budget_seconds(
-    _context: click.Context, _parameter: click.Parameter, text: str | None
-) -> float | None:
-    """A duration like 90s, 30m or 2h, in seconds."""
-    if text is None:
-        return None
+def duration_seconds(text: str) -> float:
+    """A duration like 90s, 30m or 2h."""
     match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([smh])", text.strip(), flags=re.ASCII)
     seconds = float(match[1]) * _UNIT_SECONDS[match[2]] if match else 0.0
     if seconds <= 0:
@@ -104,7 +89,7 @@ def budget_seconds(
     return seconds
 
 
-def formats(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
+def formats(text: str) -> tuple[str, ...]:
     """Comma-separated report formats, without duplicates."""
     requested = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
     unknown = [name for name in requested if name not in REPORT_FORMATS]
@@ -113,22 +98,16 @@ def formats(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     return requested
 
 
-def file(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Path | None:
+def file(text: str) -> Path:
     """An existing file."""
-    if text is None:
-        return None
     path = Path(text)
     if not path.is_file():
         raise click.BadParameter(f"there is no file {text}")
     return path
 
 
-def size_bytes(
-    _context: click.Context, _parameter: click.Parameter, text: str | None
-) -> int | None:
-    """A size like 900M or 1.5G in bytes; 1K is 1,024 bytes."""
-    if text is None:
-        return None
+def size_bytes(text: str) -> int:
+    """A size like 900M or 1.5G; 1K is 1,024 bytes."""
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)([KMGT])i?B?", text.strip(), flags=re.ASCII)
     size = int(float(match[1]) * 1_024 ** (1 + "KMGT".index(match[2]))) if match else 0
     if size <= 0:
@@ -136,23 +115,22 @@ def size_bytes(
     return size
 
 
-def max_seconds(
-    _context: click.Context, _parameter: click.Parameter, seconds: float | None
-) -> float | None:
+def max_seconds(text: str) -> float:
     """A positive, finite number of seconds."""
-    if seconds is not None and not 0 < seconds < math.inf:  # true for nan
+    seconds = _number(text)
+    if not 0 < seconds < math.inf:  # true for nan
         raise click.BadParameter(f"{seconds:g} is not a number of seconds above 0")
     return seconds
 
 
 def confirmations(_context: click.Context, _parameter: click.Parameter, number: int) -> int:
-    """A number of seeds: 0, or at least 2."""
+    """Callback: a number of seeds: 0, or at least 2."""
     if number == 1:
         raise click.BadParameter("one seed has no spread: give 0 or at least 2")
     return number
 
 
-def storage(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
+def storage(url: str) -> str | None:
     """Optuna's URL; refuses a password on the command line, where other users can read it."""
     if url:
         uri.refuse_password(
@@ -162,7 +140,7 @@ def storage(_context: click.Context, _parameter: click.Parameter, url: str | Non
 
 
 def tracking_uri(context: click.Context, parameter: click.Parameter, text: str) -> str:
-    """MLflow's tracking URI; refuses a password on the command line."""
+    """Callback: MLflow's tracking URI; refuses a password on the command line."""
     source = context.get_parameter_source(parameter.name or "")
     if source is click.core.ParameterSource.COMMANDLINE:
         uri.refuse_password(
@@ -180,13 +158,19 @@ def seed_range(number: Seeds, first: int) -> range:
     return range(first, first + number)
 
 
-def price(
-    _context: click.Context, _parameter: click.Parameter, value: float | None
-) -> float | None:
+def price(text: str) -> float:
     """The price of a kilowatt-hour."""
-    if value is not None and not 0 <= value < 1_000:  # true for nan
+    value = _number(text)
+    if not 0 <= value < 1_000:  # true for nan
         raise click.BadParameter(f"{value:g} is not a price of a kilowatt-hour")
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a valid float.") from None
 
 
 def repeats(

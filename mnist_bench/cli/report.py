@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -54,12 +55,13 @@ _DAY = click.DateTime(("%Y-%m-%d",))
     "formats",
     default=",".join(REPORT_FORMATS),
     show_default=True,
-    callback=parameter_types.formats,
+    type=parameter_types.formats,
     metavar="F[,F...]",
     help="Formats to write.",
 )
 @click.option(
     "--out",
+    "folder",
     type=click.Path(path_type=Path, file_okay=False),
     default="reports",
     show_default=True,
@@ -79,18 +81,11 @@ _DAY = click.DateTime(("%Y-%m-%d",))
 @click.option("--json", "as_json", is_flag=True, help="Also print the report as one JSON document.")
 def report(
     *,
-    query: str,
-    scenarios: tuple[str, ...],
-    machine: str | None,
     since: dt.datetime | None,
     until: dt.datetime | None,
-    formats: tuple[str, ...],
-    out: Path,
-    image: int | None,
     data_folder: Path | None,
-    tracking_uri: str,
-    experiment: str,
     as_json: bool,
+    **others: Any,
 ) -> int:
     """Make a report of recorded runs as HTML, Markdown, CSV and JSON.
 
@@ -100,21 +95,14 @@ def report(
     from mnist_bench.reporting import build, json
     from mnist_bench.tracking import uri
 
-    uri.check_uri(tracking_uri, experiment)
     options = build.ReportOptions(
-        tracking_uri=tracking_uri,
-        experiment=experiment,
-        query=query,
-        scenarios=scenarios,
-        machine=machine,
         since_ms=_day_start_ms(since),
         until_ms=_day_start_ms(until, days=1),
-        formats=formats,
-        folder=out,
         images=data_folder,
-        image=image,
         command=parameter_types.shown_command(sys.argv[1:]),
+        **others,
     )
+    uri.check_uri(options.tracking_uri, options.experiment)
     written, paths = build.write_report(options, warn)
     build.print_report(written, paths, make_console(stderr=as_json))
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_bench.cli import parameter_types
-from mnist_bench.cli.console import make_console, report_error, warn
+from mnist_bench.cli.console import make_console, print_result, warn
 from mnist_bench.cli.options import (
     GroupedCommand,
     cluster_option,
@@ -18,6 +18,7 @@ from mnist_bench.cli.options import (
     dataset_option,
     experiment_option,
     insecure_cluster_option,
+    json_option,
     no_exclusive_option,
     tracking_uri_option,
 )
@@ -64,7 +65,7 @@ _GROUPS = {
 )
 @click.option(
     "--seeds",
-    callback=parameter_types.seeds,
+    type=parameter_types.seeds,
     default="1",
     show_default=True,
     metavar="N|auto",
@@ -72,8 +73,7 @@ _GROUPS = {
 )
 @click.option(
     "--precision-target",
-    type=float,
-    callback=parameter_types.precision_target,
+    type=parameter_types.precision_target,
     metavar="X",
     help="With --seeds auto: stop when the 95% interval of each step count's mean max test "
     "accuracy is within ±X.  [default: 0.0005]",
@@ -81,15 +81,14 @@ _GROUPS = {
 @click.option(
     "--budget",
     "budget_seconds",
-    callback=parameter_types.budget_seconds,
+    type=parameter_types.duration_seconds,
     metavar="TIME",
     help="With --seeds auto: start no seed that would end after this time (90s, 30m, 2h) per "
     "scenario. With claims: the time for all measurements.  [default: 30m; claims: 45m]",
 )
 @click.option(
     "--price",
-    type=float,
-    callback=parameter_types.price,
+    type=parameter_types.price,
     metavar="X",
     help="With claims: price of a kilowatt-hour, to report the cost of energy.",
 )
@@ -103,7 +102,7 @@ _GROUPS = {
 )
 @click.option(
     "--steps",
-    callback=parameter_types.step_counts,
+    type=parameter_types.step_counts,
     metavar="N[,N...]",
     help="Train these step counts instead of the scenario's.",
 )
@@ -111,7 +110,7 @@ _GROUPS = {
     "--set",
     "settings",
     multiple=True,
-    callback=parameter_types.settings,
+    type=parameter_types.setting,
     metavar="NAME=VALUE",
     help="Set a hyperparameter of the scenario; repeatable.",
 )
@@ -158,7 +157,7 @@ _GROUPS = {
 @no_exclusive_option
 @cluster_option
 @insecure_cluster_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@json_option
 def run(
     *,
     scenarios: tuple[str, ...],
@@ -168,8 +167,6 @@ def run(
     budget_seconds: float | None,
     price: float | None,
     no_exclusive: bool,
-    cluster: str | None,
-    insecure_cluster: bool,
     reports: bool,
     dry_run: bool,
     as_json: bool,
@@ -191,7 +188,7 @@ def run(
         plans_as_json,
         plans_as_text,
     )
-    from mnist_bench.runner.run import remaining_plans
+    from mnist_bench.runner.resume import remaining_plans
 
     console = make_console(stderr=True)
     stdout = make_console(stderr=as_json)  # with --json, standard output has the document only
@@ -204,15 +201,17 @@ def run(
         else parameter_types.repeats(seeds, precision_target, budget_seconds),
         command=parameter_types.shown_command(sys.argv[1:]),
         exclusive=not no_exclusive,
-        cluster=cluster,
-        insecure_cluster=insecure_cluster,
         **others,
     )
     _check_cluster(options, claims)
     if not dry_run:
         check_folders()
     if claims:
-        claim_options = _claim_options(claims, budget_seconds, price, options, reports=reports)
+        from mnist_bench.claims.declared import BUDGET_SECONDS
+        from mnist_bench.claims.planning import ClaimOptions
+
+        budget = budget_seconds or BUDGET_SECONDS
+        claim_options = ClaimOptions(claims, budget, price, reports, options)
         return _run_claims(claim_options, console, stdout, dry_run=dry_run, as_json=as_json)
     if price is not None:
         raise click.UsageError("--price works only with claims")
@@ -226,9 +225,8 @@ def run(
     with nullcontext(enter_result=True) if options.is_remote else lock as exclusive:
         options = dataclasses.replace(options, exclusive=exclusive)
         result = run_plans.run_plans(plans, options, console, stdout, reports=reports)
-    if as_json:
-        click.echo(result.document_json, nl=False)
-    return report_error(result.error, result.exit_status)
+    document_json = result.document_json if as_json else None
+    return print_result(document_json, result.error, result.exit_status)
 
 
 _FIXED_BY_CLAIMS = (
@@ -273,21 +271,6 @@ def _check_cluster(options: RunOptions, claims: tuple[int, ...] | None) -> None:
     check_where(options.cluster, insecure=options.insecure_cluster)
 
 
-def _claim_options(
-    claims: tuple[int, ...],
-    budget_seconds: float | None,
-    price: float | None,
-    options: RunOptions,
-    *,
-    reports: bool,
-) -> ClaimOptions:
-    from mnist_bench.claims.declared import BUDGET_SECONDS
-    from mnist_bench.claims.planning import ClaimOptions
-
-    budget = BUDGET_SECONDS if budget_seconds is None else budget_seconds
-    return ClaimOptions(claims, budget, price, reports, options)
-
-
 def _run_claims(
     options: ClaimOptions, console: Console, stdout: Console, *, dry_run: bool, as_json: bool
 ) -> int:
@@ -301,6 +284,5 @@ def _run_claims(
         return 0
     stdout.print(planning.plan_as_text(planned, options), soft_wrap=True, markup=False)
     result = claims.run_claims(options, planned, source, console, stdout)
-    if as_json:
-        click.echo(result.document_json, nl=False)
-    return report_error(result.error, result.exit_status)
+    document_json = result.document_json if as_json else None
+    return print_result(document_json, result.error, result.exit_status)

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_bench.core import formatting
-from mnist_bench.core.limits import DatasetChoice
 from mnist_bench.data import mnist, sample
 from mnist_bench.measurement import system
 from mnist_bench.runner import time_estimates
@@ -26,9 +25,6 @@ class Item:
     """One packaged scenario.
 
     Attributes:
-        name: Name for `run`.
-        title: One line.
-        steps: Step counts.
         train_images: Training images of one seed, over all steps and thread counts.
         score_images: Evaluated images of one seed.
         expected_seconds: Expected time of one seed here; None if no similar run was measured.
@@ -44,8 +40,7 @@ class Item:
 
 def packaged() -> list[Item]:
     """The packaged scenarios by name."""
-    items = ((name, read(find(name))) for name in packaged_names())
-    return [_item(name, scenario) for name, scenario in items]
+    return [_item(name, read(find(name))) for name in packaged_names()]
 
 
 def show(items: list[Item], console: Console) -> None:
@@ -73,7 +68,11 @@ def _cost(item: Item) -> str:
 
 
 def _item(name: str, scenario: Scenario) -> Item:
-    work = time_estimates.work_of(scenario, scenario.steps, _scored_at_once(scenario.dataset))
+    if scenario.dataset == sample.NAME:
+        scored_images = sum(sample.SPLIT_SIZES[1:])
+    else:  # for `auto`, the images of the full MNIST
+        scored_images = mnist.MNIST.validation_images + mnist.MNIST.files[2].count
+    work = time_estimates.work_of(scenario, scenario.steps, scored_images)
     usable = system.usable_threads()
     counts = thread_counts(scenario.threads, usable) if scenario.threads else (usable,)
     costs = [
@@ -89,10 +88,3 @@ def _item(name: str, scenario: Scenario) -> Item:
         work.score_images * len(counts),
         sum(seconds) if len(seconds) == len(counts) else None,
     )
-
-
-def _scored_at_once(choice: DatasetChoice) -> int:
-    """Test and validation images of a data set; for `auto`, those of the full MNIST."""
-    if choice == sample.NAME:
-        return sum(sample.SPLIT_SIZES[1:])
-    return mnist.MNIST.validation_images + mnist.MNIST.files[2].count

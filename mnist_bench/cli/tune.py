@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_bench.cli import parameter_types
-from mnist_bench.cli.console import make_console, report_error, warn
+from mnist_bench.cli.console import make_console, print_result, warn
 from mnist_bench.cli.options import (
     GroupedCommand,
     cluster_option,
@@ -70,7 +70,7 @@ _GROUPS = {
 @click.command(cls=GroupedCommand, groups=_GROUPS, epilog=_TUNE_EXAMPLES)
 @click.option(
     "--space",
-    callback=parameter_types.file,
+    type=parameter_types.file,
     metavar="FILE",
     help="Search space as TOML.  [default: a packaged space]",
 )
@@ -85,7 +85,7 @@ _GROUPS = {
 @click.option(
     "--timeout",
     "timeout_seconds",
-    callback=parameter_types.budget_seconds,
+    type=parameter_types.duration_seconds,
     metavar="TIME",
     help="Start no trial after this time (90s, 30m, 2h).",
 )
@@ -100,14 +100,13 @@ _GROUPS = {
 @click.option(
     "--max-memory",
     "max_memory_bytes",
-    callback=parameter_types.size_bytes,
+    type=parameter_types.size_bytes,
     metavar="SIZE",
     help="Choose no trial that needs more memory than this (900M, 1.5G).",
 )
 @click.option(
     "--max-seconds",
-    type=float,
-    callback=parameter_types.max_seconds,
+    type=parameter_types.max_seconds,
     metavar="S",
     help="Choose no trial that trains for more seconds than this.",
 )
@@ -195,9 +194,8 @@ def tune(
         result = search_and_confirm(
             setup, options, console, stdout, study_files.write, cluster=training
         )
-    if as_json:
-        click.echo(result.document_json, nl=False)
-    return report_error(result.error, result.exit_status)
+    document_json = result.document_json if as_json else None
+    return print_result(document_json, result.error, result.exit_status)
 
 
 def _cluster(cluster: str | None, workers: int) -> str | None:

@@ -19,7 +19,7 @@ from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.limits import MAX_THREADS
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import system
-from mnist_bench.measurement.machine import Machine
+from mnist_bench.measurement.machine import Machine, tensorflow_version
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -333,7 +333,7 @@ def _check_versions(address: str, client: Client) -> None:
     """
     own = {
         "mnist-bench": version("mnist-bench"),
-        "TensorFlow": version("tensorflow"),
+        "TensorFlow": tensorflow_version(),
         "Python": ".".join(platform.python_version_tuple()[:2]),
         "Dask": version("distributed"),
     }

@@ -16,12 +16,10 @@ from distributed import Security, Worker, WorkerPlugin
 from mnist_bench.cluster.tasks import PLUGIN, Job, images_resource
 from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_TERMINATED, BenchError
-from mnist_bench.core.limits import DeviceChoice, Precision
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import system
 from mnist_bench.measurement.machine import Machine, describe
-from mnist_bench.runner import process
 from mnist_bench.runner.executor import Stop
 from mnist_bench.runner.options import base_execution
 from mnist_bench.scenarios.execution import Execution
@@ -60,13 +58,7 @@ class Site:
         return _probed(threads, job.request.execution.precision, job.device)
 
 
-@functools.cache
-def _probed(threads: int, precision: Precision, device: DeviceChoice) -> Execution:
-    execution = base_execution(threads, precision, device)
-    if precision == "float32":
-        return execution
-    found = process.probe(execution)
-    return execution.model_copy(update={"bfloat16_speedup": found.bfloat16_speedup})
+_probed = functools.cache(base_execution)
 
 
 class TrainingPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask's types are not checked

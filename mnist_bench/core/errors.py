@@ -28,12 +28,3 @@ class BenchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
-
-
-def version_mismatch(what: str) -> BenchError:
-    """The error for shared state that another version of mnist-bench wrote.
-
-    Args:
-        what: Kind and name of the state, such as `the plan mine`.
-    """
-    return BenchError(f"{what} is of another version of mnist-bench", "upgrade the older one")

@@ -70,14 +70,7 @@ def defer_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    received: list[int] = []
-
-    def remember(number: int, _frame: object) -> None:
-        if received:
-            _raise(number)
-        received.append(number)
-
-    with _handler(remember):
+    with _first_signal(lambda _: None) as received:
         yield
     if received:
         _raise(received[0])
@@ -86,25 +79,27 @@ def defer_signals() -> Iterator[None]:
 @contextmanager
 def on_interrupt(call: Callable[[int], None]) -> Iterator[None]:
     """Call a function with the exit status on Ctrl-C and SIGTERM; a second signal raises."""
-    received: list[int] = []
-
-    def handle(number: int, _frame: object) -> None:
-        if received:
-            _raise(number)
-        received.append(number)
-        call(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
-
-    with _handler(handle):
+    with _first_signal(
+        lambda number: call(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
+    ):
         yield
 
 
 @contextmanager
-def _handler(handle: Callable[[int, object], None]) -> Iterator[None]:
-    """Handle Ctrl-C and the terminating signals, unless they are ignored."""
+def _first_signal(handle: Callable[[int], None]) -> Iterator[list[int]]:
+    """Handle the first signal that is not ignored, and list it; a second one raises."""
+    received: list[int] = []
+
+    def receive(number: int, _frame: object) -> None:
+        if received:
+            _raise(number)
+        received.append(number)
+        handle(number)
+
     numbers = _not_ignored((signal.SIGINT, *_TERMINATING))
-    before = {number: signal.signal(number, handle) for number in numbers}
+    before = {number: signal.signal(number, receive) for number in numbers}
     try:
-        yield
+        yield received
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)

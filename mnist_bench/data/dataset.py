@@ -43,26 +43,17 @@ class Source(Record):
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images with their labels, read-only.
-
-    Attributes:
-        pixels: uint8 (n, 28, 28), 0 is background.
-        labels: uint8 (n,), the digits 0 to 9.
-    """
+    """Images with their labels, read-only."""
 
     pixels: npt.NDArray[np.uint8]
+    """(n, 28, 28); 0 is background."""
     labels: npt.NDArray[np.uint8]
+    """(n,), the digits 0 to 9."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The splits, each in file order.
-
-    Attributes:
-        train: Images for training.
-        validation: Images for selection.
-        test: Images for the final evaluation; None if not loaded.
-    """
+    """The splits, each in file order; `test` is None if it was not loaded."""
 
     train: Images
     validation: Images
@@ -75,11 +66,7 @@ class Dataset:
 
     @property
     def test_images(self) -> Images:
-        """The test split.
-
-        Raises:
-            ValueError: It was not loaded.
-        """
+        """The test split, which must have been loaded."""
         if self.test is None:
             raise ValueError("the test split was not loaded")
         return self.test

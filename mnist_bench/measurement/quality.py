@@ -46,11 +46,9 @@ class Threshold:
     """Limits of a value from which a run is suspect or invalid.
 
     Attributes:
-        words: Name of the reason.
-        figure: What is measured.
+        figure: What is measured, in words.
         suspect: Smallest value that makes a run suspect.
         invalid: Smallest value that makes a run invalid; None if the value alone never does.
-        shown: Formats the value.
     """
 
     words: str
@@ -65,10 +63,6 @@ class Threshold:
         if self.invalid is not None and value >= self.invalid:
             verdict = "invalid"
         return Reason(self.words, self.shown(value), verdict)
-
-
-def _whole_mebibytes(size_bytes: float) -> str:
-    return formatting.mebibytes(int(size_bytes))
 
 
 OTHER_LOAD = Threshold(
@@ -98,7 +92,12 @@ SUSPENDED = Threshold(
 MEMORY_STALL = Threshold(
     "memory pressure", "time in which some process waited for memory, of all time", 0.01, 0.2
 )
-SWAPPED = Threshold("swapping", "moved to and from swap", 16 * 2**20, shown=_whole_mebibytes)
+SWAPPED = Threshold(
+    "swapping",
+    "moved to and from swap",
+    16 * 2**20,
+    shown=lambda size_bytes: formatting.mebibytes(int(size_bytes)),
+)
 MEMORY_USED = Threshold("memory full", "memory that could not be had any more, of all", 0.95)
 CLOCK_FALL = Threshold(
     "clock fell", "how far the processor's frequency fell below its highest in the run", 0.15
@@ -107,19 +106,8 @@ TEMPERATURE = Threshold(
     "hot", "temperature of the processor", 95.0, shown=lambda degrees: f"{degrees:.0f} °C"
 )
 THRESHOLDS = (
-    OTHER_LOAD,
-    STEAL,
-    THROTTLED,
-    WAITED,
-    UNEVEN,
-    DRIFT,
-    CALIBRATION_DRIFT,
-    SUSPENDED,
-    MEMORY_STALL,
-    SWAPPED,
-    MEMORY_USED,
-    CLOCK_FALL,
-    TEMPERATURE,
+    *(OTHER_LOAD, STEAL, THROTTLED, WAITED, UNEVEN, DRIFT, CALIBRATION_DRIFT, SUSPENDED),
+    *(MEMORY_STALL, SWAPPED, MEMORY_USED, CLOCK_FALL, TEMPERATURE),
 )
 """All thresholds, for display."""
 
@@ -157,8 +145,9 @@ def assess(conditions: Conditions) -> Assessment:
         *_pace_reasons(conditions.stretches),
         *_calibration_reasons(conditions.calibration_seconds),
         *_surroundings_reasons(conditions.surroundings),
-        *([] if conditions.exclusive else [_NOT_EXCLUSIVE]),
     ]
+    if not conditions.exclusive:
+        reasons.append(Reason("not exclusive", "other benchmarks were not kept away", "suspect"))
     return _assessment(reasons)
 
 
@@ -166,9 +155,6 @@ def assess_now(sample: Stretch, surroundings: Surroundings) -> Assessment:
     """Assess the idle machine: whether now is a good time to measure."""
     cores = _cores((surroundings,))
     return _assessment([*_load_reasons([sample], cores), *_surroundings_reasons((surroundings,))])
-
-
-_NOT_EXCLUSIVE = Reason("not exclusive", "other benchmarks were not kept away", "suspect")
 
 
 def _assessment(reasons: Sequence[Reason]) -> Assessment:
@@ -185,21 +171,17 @@ def _load_reasons(stretches: Sequence[Stretch], cores: float | None) -> Iterator
     wall = sum(stretch.wall_seconds for stretch in stretches)
     if wall <= 0:
         return
-    shares = (
-        (OTHER_LOAD, total(stretches, lambda s: s.other_cpu_seconds), cores),
-        (STEAL, total(stretches, lambda s: s.steal_seconds), cores),
-        (THROTTLED, total(stretches, lambda s: s.throttled_seconds), 1.0),
-        (MEMORY_STALL, total(stretches, lambda s: s.memory_stall_seconds), 1.0),
+    values = (
+        (OTHER_LOAD, total(stretches, lambda s: s.other_cpu_seconds), cores and wall * cores),
+        (STEAL, total(stretches, lambda s: s.steal_seconds), cores and wall * cores),
+        (THROTTLED, total(stretches, lambda s: s.throttled_seconds), wall),
+        (MEMORY_STALL, total(stretches, lambda s: s.memory_stall_seconds), wall),
+        (SUSPENDED, total(stretches, lambda s: s.suspended_seconds), 1.0),
+        (SWAPPED, total(stretches, lambda s: s.swapped_bytes), 1.0),
     )
-    for threshold, seconds, width in shares:
-        if seconds is not None and width is not None:
-            yield threshold.reason(seconds / wall / width)
-    asleep = total(stretches, lambda s: s.suspended_seconds)
-    if asleep is not None:
-        yield SUSPENDED.reason(asleep)
-    swapped = total(stretches, lambda s: s.swapped_bytes)
-    if swapped is not None:
-        yield SWAPPED.reason(swapped)
+    for threshold, value, whole in values:
+        if value is not None and whole is not None:
+            yield threshold.reason(value / whole)
 
 
 def _pace_reasons(stretches: Sequence[TrainingStretch]) -> Iterator[Reason]:

@@ -22,6 +22,7 @@ Value = TypeVar("Value")
 
 _PROCESSOR_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "acpitz")
 """Linux drivers that report a processor's temperature."""
+_GOVERNOR = "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
 _IDLE_TIMES = frozenset({"idle", "iowait", "steal", "guest", "guest_nice", "interrupt", "dpc"})
 """Idle times, or included in another of psutil's times (guests; interrupts on Windows)."""
 
@@ -35,7 +36,7 @@ class Sensors:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
-        self._parent = _read_or_none(lambda: psutil.Process().parent())
+        self._parent: Any = _read_or_none(lambda: psutil.Process().parent())
         self._limits = _read_or_none(lambda: _cpu_limit_folders(root)) or ()
 
     @functools.cached_property
@@ -46,14 +47,11 @@ class Sensors:
     def counters(self) -> Counters:
         """Read the counters of the machine and of this process."""
         busy, steal = _read_or_none(_busy_and_steal) or (None, None)
-        parent = self._parent
         return Counters(
             clock_seconds=time.perf_counter(),
             suspended_seconds=_read_or_none(_suspended_seconds),
             own_cpu_seconds=time.process_time(),
-            family_cpu_seconds=_read_or_none(lambda: sum(parent.cpu_times()[:2]))
-            if parent
-            else None,
+            family_cpu_seconds=_read_or_none(lambda: sum(self._parent.cpu_times()[:2])),
             busy_cpu_seconds=busy,
             steal_seconds=steal,
             throttled_seconds=self._throttled_seconds(),
@@ -66,7 +64,7 @@ class Sensors:
     def surroundings(self) -> Surroundings:
         """Read the slowly changing state."""
         memory = _read_or_none(psutil.virtual_memory)
-        battery = _read_or_none(getattr(psutil, "sensors_battery", _no_sensor))
+        battery = _read_or_none(lambda: psutil.sensors_battery())  # noqa: PLW0108 -- may be missing
         swap = _read_or_none(_swap)
         plugged = battery.power_plugged if battery else None
         return Surroundings(
@@ -74,8 +72,8 @@ class Sensors:
             affinity_cores=_read_or_none(lambda: len(psutil.Process().cpu_affinity() or ()))
             or None,
             quota_cores=self.quota_cores(),
-            governor=self._text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            clock_mhz=_read_or_none(_clock_mhz) or None,
+            governor=_read_text(self._root / _GOVERNOR),
+            clock_mhz=_read_or_none(lambda: float(psutil.cpu_freq().current)) or None,
             on_battery=None if plugged is None else not plugged,
             battery_percent=float(battery.percent) if battery else None,
             temperature_celsius=_read_or_none(_temperature_celsius),
@@ -94,12 +92,9 @@ class Sensors:
         return sum(known) if known else None
 
     def _memory_stall_seconds(self) -> float | None:
-        text = self._text("proc/pressure/memory") or ""
+        text = _read_text(self._root / "proc/pressure/memory") or ""
         totals = [line.rpartition("total=")[2] for line in text.splitlines() if "some" in line]
         return int(totals[0]) / 1e6 if totals and totals[0].isdigit() else None
-
-    def _text(self, path: str) -> str | None:
-        return _read_text(self._root / path)
 
 
 def usable_threads() -> int:
@@ -108,12 +103,8 @@ def usable_threads() -> int:
     return max(1, math.ceil(cores)) if cores else os.cpu_count() or 1
 
 
-def _no_sensor() -> None:
-    """Stands in for a sensor that does not exist on this system."""
-
-
 def _read_or_none(read: Callable[[], Value]) -> Value | None:
-    """Value of a sensor; None if it is missing, forbidden or broken."""
+    """Value of a sensor; None if it is missing (AttributeError), forbidden or broken."""
     try:
         return read()
     except (OSError, psutil.Error, AttributeError, LookupError, ValueError, RuntimeError):
@@ -167,13 +158,8 @@ def _swapped_bytes() -> int | None:
     return int(swap.sin + swap.sout) if swap else None
 
 
-def _clock_mhz() -> float | None:
-    frequency = psutil.cpu_freq()
-    return float(frequency.current)  # AttributeError where there is none
-
-
 def _temperature_celsius() -> float | None:
-    sensors: dict[str, list[Any]] = getattr(psutil, "sensors_temperatures", dict)()
+    sensors = psutil.sensors_temperatures()
     found = [entry.current for name in _PROCESSOR_SENSORS for entry in sensors.get(name, ())]
     return max((float(degrees) for degrees in found if degrees), default=None)
 
@@ -202,15 +188,11 @@ def _mounted_limit_folders(root: Path) -> Iterator[Path]:
 
 
 def _group_quota_cores(folder: Path) -> float | None:
-    v2_limit = _read_text(folder / "cpu.max")  # cgroup v2: "max 100000" or "150000 100000"
-    quota, period = (
-        v2_limit.split()[:2]
-        if v2_limit and len(v2_limit.split()) > 1
-        else (
-            _read_text(folder / "cpu.cfs_quota_us") or "-1",
-            _read_text(folder / "cpu.cfs_period_us") or "0",
-        )
-    )
+    words = (_read_text(folder / "cpu.max") or "").split()  # cgroup v2: quota or "max", and period
+    if len(words) < 2:
+        v1_files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        words = [_read_text(folder / name) or "" for name in v1_files]
+    quota, period = words[:2]
     if not (quota.isdigit() and period.isdigit() and int(period)):
         return None  # "max" or -1: no limit
     return int(quota) / int(period)

@@ -65,10 +65,8 @@ def _normalize_batch(scale: tf.Tensor, *shards: tf.Tensor) -> tuple[tuple[tf.Ten
         """Gradients of scale and shards; those of mean and variance are not used."""
         by_output = upstream[: len(shards)]
         projection = _channel_sums([dy * x for dy, x in zip(by_output, centered, strict=True)])
-        mean_gradient, slope = (
-            _channel_sums(by_output) / count,
-            projection * inverse_stddev * inverse_stddev / count,
-        )
+        mean_gradient = _channel_sums(by_output) / count
+        slope = projection * inverse_stddev * inverse_stddev / count
         by_shard = [
             (dy - (mean_gradient + x * slope)) * factor
             for dy, x in zip(by_output, centered, strict=True)

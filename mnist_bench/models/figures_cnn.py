@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from mnist_bench.data.idx import CLASSES
 from mnist_bench.models.layers import PIXEL_SCALE, dropout, flatten, max_pool
-from mnist_bench.models.paper_cnn import BIAS, WEIGHT_STDDEV
+from mnist_bench.models.paper_cnn import initial_variables
 
 _KERNEL_SIZE = 5
 FILTERS = (5, 5, 20)
@@ -19,12 +19,8 @@ _POOLED_PIXELS = 7 * 7
 class SmallCnn:
     """Convolution, pool, convolution, pool, convolution with dropout, and ten outputs.
 
-    Weights and biases are initialized like those of Table I's network. The author's program builds
-    this network too, but never trains it.
-
-    Args:
-        seed: Seed of weights and dropout.
-        dropout_rate: Share of the last convolution's outputs dropped in training.
+    The author's program builds this network too, but never trains it. In training, a share of
+    `dropout_rate` of the last convolution's outputs is dropped.
     """
 
     def __init__(self, seed: int, dropout_rate: float) -> None:
@@ -35,11 +31,7 @@ class SmallCnn:
             (side, side, before, after) for before, after in zip(depths, FILTERS, strict=False)
         ]
         shapes.append((_POOLED_PIXELS * FILTERS[-1], CLASSES))
-        self._weights = [
-            tf.Variable(tf.random.stateless_truncated_normal(s, (seed, i), stddev=WEIGHT_STDDEV))
-            for i, s in enumerate(shapes)
-        ]
-        self._biases = [tf.Variable(tf.fill(shape[-1:], BIAS)) for shape in shapes]
+        self._weights, self._biases = initial_variables(shapes, seed)
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -50,10 +42,7 @@ class SmallCnn:
         """Do nothing: scoring uses the current weights."""
 
     def maps(self, pixels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Feature maps of each convolution, after ReLU and before pooling.
-
-        Args:
-            pixels: uint8 (n, 28, 28).
+        """Feature maps of each convolution, after ReLU and before pooling, for uint8 (n, 28, 28).
 
         Returns:
             float32 (n, 28, 28, 5), (n, 14, 14, 5) and (n, 7, 7, 20).
@@ -64,17 +53,8 @@ class SmallCnn:
         return first, second, self._convolved(max_pool(second), 2)
 
     def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
-        """Unnormalized log-probabilities of the ten digits.
-
-        Args:
-            pixels: uint8 (n, 28, 28).
-            dropout_step: Number of the step in training; None when scoring.
-
-        Returns:
-            float32 (n, 10).
-        """
-        last = self.maps(pixels)[-1]
-        x = flatten(last)
+        """As of `LayeredNetwork`."""
+        x = flatten(self.maps(pixels)[-1])
         x = dropout(x, self._dropout_rate, self._seed, dropout_step)
         return tf.nn.bias_add(tf.linalg.matmul(x, self._weights[-1]), self._biases[-1])
 

@@ -6,7 +6,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,21 +15,10 @@ from mnist_bench.core.limits import MAX_STEPS, Precision
 from mnist_bench.data.dataset import Images
 from mnist_bench.models.batch_norm import Normalization
 from mnist_bench.models.parameter_counts import LayerShape, layer_shapes
-from mnist_bench.scenarios.hyperparameters import (
-    FullyConnectedHyperparameters,
-    Lenet5Hyperparameters,
-    PaperCnnHyperparameters,
-)
+from mnist_bench.scenarios.hyperparameters import AnyNetworkHyperparameters
 
 PIXEL_SCALE = 1 / 255
 """Scales bytes to [0, 1]."""
-
-HyperparametersT = TypeVar(
-    "HyperparametersT",
-    PaperCnnHyperparameters,
-    FullyConnectedHyperparameters,
-    Lenet5Hyperparameters,
-)
 
 
 @dataclass(frozen=True)
@@ -73,20 +61,8 @@ class Layer:
             return tensors
         return tensors | {"scale": norm.scale, "mean": norm.mean, "variance": norm.variance}
 
-    @property
-    def parameter_count(self) -> int:
-        """Weights, biases and scales."""
-        return sum(math.prod(map(int, v.shape)) for v in self.variables)
-
     def set_tensors(self, tensors: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Replace the state.
-
-        Args:
-            tensors: Named as in the property `tensors`.
-
-        Raises:
-            ValueError: A shape does not match.
-        """
+        """Replace the state, named as in the property `tensors`."""
         for name, variable in self.tensors.items():
             if name != "weights":  # split into blocks below
                 variable.assign(tensors[name])
@@ -98,16 +74,13 @@ class Layer:
         """An untrained layer with the same values."""
         norm = self.normalization
         return Layer(
-            tuple(_frozen_copy(block) for block in self.blocks),
+            tuple(map(_frozen_copy, self.blocks)),
             _frozen_copy(self.bias),
-            norm
-            and Normalization(
-                _frozen_copy(norm.scale), _frozen_copy(norm.mean), _frozen_copy(norm.variance)
-            ),
+            norm and Normalization(*map(_frozen_copy, (norm.scale, norm.mean, norm.variance))),
         )
 
 
-class LayeredNetwork(ABC, Generic[HyperparametersT]):
+class LayeredNetwork(ABC):
     """Base class of networks: a sequence of layers.
 
     Subclasses define the initial weights and the forward pass.
@@ -123,7 +96,7 @@ class LayeredNetwork(ABC, Generic[HyperparametersT]):
     def __init__(
         self,
         seed: int,
-        hyperparameters: HyperparametersT,
+        hyperparameters: AnyNetworkHyperparameters,
         precision: Precision = "float32",
         shards: int = 1,
     ) -> None:
@@ -165,11 +138,6 @@ class LayeredNetwork(ABC, Generic[HyperparametersT]):
         """The trained variables, layer by layer, weights before bias."""
         return [variable for layer in self.layers for variable in layer.variables]
 
-    @property
-    def parameter_count(self) -> int:
-        """Weights, biases and scales of the whole network."""
-        return sum(layer.parameter_count for layer in self.layers)
-
     def average(self, updates: tf.Tensor) -> None:
         """Update the averaged layers after an update; does nothing without averaging.
 
@@ -193,14 +161,7 @@ class LayeredNetwork(ABC, Generic[HyperparametersT]):
         }
 
     def set_weights(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Replace the weights used for scoring.
-
-        Args:
-            weights: As returned by `weights`.
-
-        Raises:
-            ValueError: They belong to another network.
-        """
+        """Replace the weights used for scoring by those of another network of the same sizes."""
         names = {f"{name}_{kind}" for name, layer in self._scored() for kind in layer.tensors}
         if names != set(weights):
             raise ValueError("these weights belong to another network")
@@ -224,14 +185,7 @@ class ImageVariables:
 
 
 def make_layer(shape: LayerShape, weights: tf.Tensor, bias: float, blocks: int = 1) -> Layer:
-    """Create a layer.
-
-    Args:
-        shape: Shape of the layer.
-        weights: Initial weights.
-        bias: Initial value of every bias.
-        blocks: Number of blocks that the weights are split into, at most one per row.
-    """
+    """Create a layer with equal biases, its weights in at most one block per row."""
     rows = split_rows(weights, min(blocks, shape.weights[0]))
     variables = tuple(tf.Variable(block) for block in rows)
     outputs = shape.weights[-1:]

@@ -17,7 +17,6 @@ from mnist_bench.models.layers import (
     split_rows,
 )
 from mnist_bench.models.parameter_counts import LayerShape
-from mnist_bench.scenarios.hyperparameters import Lenet5Hyperparameters
 
 _BORDER_PIXELS = 2
 """Background pixels added around an image: 28 pixels per side become 32."""
@@ -29,7 +28,7 @@ _WEIGHT_BOUND = 2.4
 """Initial weights are uniform up to plus or minus this divided by a unit's inputs."""
 
 
-class Lenet5(LayeredNetwork[Lenet5Hyperparameters]):
+class Lenet5(LayeredNetwork):
     """Two convolutions of 6 and 16 maps with subsampling, dense layers of 120 and 84, ten outputs.
 
     Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document

@@ -17,10 +17,9 @@ from mnist_bench.models.layers import (
     matmul,
 )
 from mnist_bench.models.parameter_counts import LayerShape
-from mnist_bench.scenarios.hyperparameters import FullyConnectedHyperparameters
 
 
-class FullyConnected(LayeredNetwork[FullyConnectedHyperparameters]):
+class FullyConnected(LayeredNetwork):
     """Dense layers with ReLU and dropout, and ten outputs.
 
     Initial weights are normal with variance 2 / inputs, truncated at two standard deviations,

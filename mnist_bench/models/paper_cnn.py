@@ -18,7 +18,6 @@ from mnist_bench.models.layers import (
     split_rows,
 )
 from mnist_bench.models.parameter_counts import LayerShape
-from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
 WEIGHT_STDDEV = 0.1
 """Standard deviation of initial weights: normal, truncated at two standard deviations."""
@@ -26,7 +25,19 @@ BIAS = 0.1
 """Initial value of every bias."""
 
 
-class PaperCnn(LayeredNetwork[PaperCnnHyperparameters]):
+def initial_variables(
+    shapes: list[tuple[int, ...]], seed: int
+) -> tuple[list[tf.Variable], list[tf.Variable]]:
+    """Weights and biases of smaller networks, initialized like those of Table I's network."""
+    weights = [
+        tf.random.stateless_truncated_normal(shape, (seed, layer), stddev=WEIGHT_STDDEV)
+        for layer, shape in enumerate(shapes)
+    ]
+    biases = [tf.fill(shape[-1:], BIAS) for shape in shapes]
+    return [tf.Variable(x) for x in weights], [tf.Variable(x) for x in biases]
+
+
+class PaperCnn(LayeredNetwork):
     """Two convolutions with pooling, a dense layer with dropout, and ten outputs.
 
     Initial weights are normal with stddev 0.1, truncated at two standard deviations, and biases are
@@ -65,10 +76,7 @@ class PaperCnn(LayeredNetwork[PaperCnnHyperparameters]):
         return tf.cast(x[..., tf.newaxis], self._arithmetic)
 
     def maps(self, pixels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Feature maps of each convolution after pooling.
-
-        Args:
-            pixels: uint8 (n, 28, 28).
+        """Feature maps of each convolution after pooling, for uint8 (n, 28, 28).
 
         Returns:
             float32 (n, 14, 14, filters) and (n, 7, 7, filters).

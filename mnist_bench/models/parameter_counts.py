@@ -52,11 +52,33 @@ def layer_shapes(hyperparameters: AnyNetworkHyperparameters) -> tuple[LayerShape
     """The layers of a network, from the input on."""
     match hyperparameters:
         case PaperCnnHyperparameters():
-            return _paper_cnn_shapes(hyperparameters)
+            size1, size2 = hyperparameters.conv1_kernel_size, hyperparameters.conv2_kernel_size
+            filters1, filters2 = hyperparameters.conv1_filters, hyperparameters.conv2_filters
+            units, norm = hyperparameters.dense_units, hyperparameters.batch_normalization
+            return (
+                LayerShape("conv1", (size1, size1, 1, filters1), _PIXELS, norm),
+                LayerShape("conv2", (size2, size2, filters1, filters2), _HALF, norm),
+                LayerShape("dense", (_QUARTER * filters2, units), is_normalized=norm),
+                LayerShape("output", (units, CLASSES)),
+            )
         case FullyConnectedHyperparameters():
-            return _fully_connected_shapes(hyperparameters)
+            units = hyperparameters.hidden_units
+            widths = (_PIXELS, *[units] * hyperparameters.hidden_layers)
+            hidden = enumerate(pairwise(widths), start=1)
+            return (
+                *(LayerShape(f"hidden{number}", widths) for number, widths in hidden),
+                LayerShape("output", (units, CLASSES)),
+            )
         case Lenet5Hyperparameters():
-            return _lenet_5_shapes()
+            # Without padding: 32 pixels per side, 28, pooled 14, 10, pooled 5, 1.
+            side = _LENET_KERNEL_SIZE
+            return (
+                LayerShape("c1", (side, side, 1, 6), 28 * 28),
+                LayerShape("c3", (side, side, 6, 16), 10 * 10),
+                LayerShape("c5", (side * side * 16, 120)),
+                LayerShape("f6", (120, 84)),
+                LayerShape("output", (84, CLASSES)),
+            )
 
 
 def parameter_count(hyperparameters: AnyNetworkHyperparameters) -> int:
@@ -67,37 +89,3 @@ def parameter_count(hyperparameters: AnyNetworkHyperparameters) -> int:
 def multiply_adds(hyperparameters: AnyNetworkHyperparameters) -> int:
     """Multiply-adds of a network for one image, forward."""
     return sum(shape.multiply_adds for shape in layer_shapes(hyperparameters))
-
-
-def _paper_cnn_shapes(hyperparameters: PaperCnnHyperparameters) -> tuple[LayerShape, ...]:
-    size1, size2 = hyperparameters.conv1_kernel_size, hyperparameters.conv2_kernel_size
-    filters1, filters2 = hyperparameters.conv1_filters, hyperparameters.conv2_filters
-    units, norm = hyperparameters.dense_units, hyperparameters.batch_normalization
-    return (
-        LayerShape("conv1", (size1, size1, 1, filters1), _PIXELS, norm),
-        LayerShape("conv2", (size2, size2, filters1, filters2), _HALF, norm),
-        LayerShape("dense", (_QUARTER * filters2, units), is_normalized=norm),
-        LayerShape("output", (units, CLASSES)),
-    )
-
-
-def _fully_connected_shapes(
-    hyperparameters: FullyConnectedHyperparameters,
-) -> tuple[LayerShape, ...]:
-    widths = (_PIXELS, *[hyperparameters.hidden_units] * hyperparameters.hidden_layers)
-    hidden = (
-        LayerShape(f"hidden{number}", pair) for number, pair in enumerate(pairwise(widths), start=1)
-    )
-    return (*hidden, LayerShape("output", (hyperparameters.hidden_units, CLASSES)))
-
-
-def _lenet_5_shapes() -> tuple[LayerShape, ...]:
-    """Convolutions without padding: 32 pixels per side, 28, pooled 14, 10, pooled 5, 1."""
-    side = _LENET_KERNEL_SIZE
-    return (
-        LayerShape("c1", (side, side, 1, 6), 28 * 28),
-        LayerShape("c3", (side, side, 6, 16), 10 * 10),
-        LayerShape("c5", (side * side * 16, 120)),
-        LayerShape("f6", (120, 84)),
-        LayerShape("output", (84, CLASSES)),
-    )

@@ -160,7 +160,6 @@ class OptimizerComparison(Record):
         parameters: Weights and biases of the network.
         filters: Of its two convolutions.
         loss_images: Every loss is measured on this many training images, the first ones.
-        validation_images: Number of images for the accuracy.
     """
 
     kind: Literal["descent"] = "descent"
@@ -181,7 +180,6 @@ class ConvolutionCases(Record):
     """Equation 5 compared with TensorFlow on random integer inputs and kernels.
 
     Attributes:
-        cases: Number of cases.
         symmetric_kernels: Cases whose kernel is unchanged by flipping.
         equal_before_flipping: Cases in which TensorFlow's operator equals equation 5 at every
             position, with the kernel unchanged.
@@ -256,11 +254,9 @@ class ExperimentResult(Record):
     Attributes:
         schema_version: Version of this format; called `schema` in the file.
         machine_id: Random id of the machine; None if it could not be stored.
-        created: Date and time in UTC, ISO 8601.
+        created: UTC, ISO 8601.
         dataset: None if no images are used.
-        dataset_digest: Digest of the images.
         execution: Threads, precision and device of TensorFlow.
-        seed: Seed of all random numbers.
         seconds: Requested time budget.
         took_seconds: Wall-clock seconds of the process, start and imports included.
         exclusive: Whether other benchmarks of this user were locked out.

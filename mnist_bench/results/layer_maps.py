@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     """(height, width, filters)."""
 
 FILE = "layers.npz"
-_SCALARS = ("dataset", "image", "label", "steps", "seed", "test_accuracy", "own_steps")
+_SCALARS: dict[str, Callable[[Any], Any]] = {
+    "dataset": str, "image": int, "label": int, "steps": int, "seed": int, "test_accuracy": float,
+    "own_steps": int,
+}  # fmt: skip
 _KINDS = ("untrained", "trained", "own")
 
 
@@ -26,12 +30,8 @@ class LayerMaps:
     """Feature maps of one test image.
 
     Attributes:
-        dataset: Name of the images.
         image: Index in the test images, from 0.
-        label: The digit.
         steps: Updates of the network of the paper's figures.
-        seed: Seed of its training.
-        test_accuracy: Its test accuracy.
         pixels: uint8 (28, 28).
         untrained: Maps of that network before its first step, one per layer.
         trained: Maps of that network after its last step.
@@ -81,16 +81,7 @@ def from_bytes(content: bytes) -> LayerMaps:
     if len(maps["untrained"]) != len(maps["trained"]):
         raise ValueError("untrained and trained networks differ in their number of layers")
     try:
-        return LayerMaps(
-            dataset=str(arrays["dataset"]),
-            image=int(arrays["image"]),
-            label=int(arrays["label"]),
-            steps=int(arrays["steps"]),
-            seed=int(arrays["seed"]),
-            test_accuracy=float(arrays["test_accuracy"]),
-            own_steps=int(arrays["own_steps"]),
-            pixels=arrays["pixels"],
-            **maps,
-        )
+        scalars: dict[str, Any] = {name: kind(arrays[name]) for name, kind in _SCALARS.items()}
+        return LayerMaps(pixels=arrays["pixels"], **scalars | maps)
     except (KeyError, TypeError) as error:
         raise ValueError("not a file of feature maps") from error

@@ -27,7 +27,6 @@ class Request(Record):
     """One training to run.
 
     Attributes:
-        model: Name of the network or other method.
         training_seed: Seed of weights, batches and dropout.
         step_counts: Rising; the last is the length of the training.
         grid: Steps to evaluate at.
@@ -69,16 +68,9 @@ class Gpu(Record):
 
 
 class ProbeResult(Record):
-    """Result of probing an `Execution`.
-
-    Attributes:
-        gpus: GPUs that TensorFlow can use, in its order.
-        bfloat16_speedup: Speed of a training step in bfloat16 divided by that in float32; None if
-            the precision is float32.
-    """
+    """The GPUs that TensorFlow can use, in its order."""
 
     gpus: tuple[Gpu, ...]
-    bfloat16_speedup: float | None = None
 
 
 class LayerMapsRequest(Record):
@@ -108,7 +100,6 @@ class ExperimentRequest(Record):
     """Request for the experiment of a claim.
 
     Attributes:
-        claim: Number of the claim.
         source: The images, found and verified by the parent; None if the claim needs none.
         seed: Seed of all random numbers.
         seconds: Approximate time budget; only claims 7 and 8 depend on it.
@@ -148,7 +139,6 @@ class CalibrationMessage(Record):
     Sent before the training and at the end of each step count.
 
     Attributes:
-        step: Updates so far.
         seconds: Median time of the workload.
         surroundings: State of the machine.
     """
@@ -182,7 +172,6 @@ class StepCountDone(Record):
     """A step count is trained and evaluated, and its files are written.
 
     Attributes:
-        steps: The step count.
         seconds: Wall-clock seconds of the worker so far, by phase.
         peak_rss_bytes: Peak RSS of the worker so far; None if unknown.
         memory_method: How it was measured.

@@ -48,8 +48,6 @@ class Trial(Record):
     """The study that a run belongs to; its trials never use the test split.
 
     Attributes:
-        study: Name of the study.
-        number: Optuna's trial number.
         parent_run_id: MLflow run id of the study.
     """
 
@@ -62,9 +60,7 @@ class RunResult(Record):
     """The record of one run: one step count and one seed.
 
     Attributes:
-        scenario: Name of the scenario.
         model: Name of the network or other method.
-        steps: Requested updates.
         seed: The seed that the user sees.
         training_seed: The seed of the training; differs from `seed` if each step count is trained
             from step 0.
@@ -73,22 +69,16 @@ class RunResult(Record):
             run once; None for other runs.
         train_seconds_limit: Train seconds after which the run ends at the next grid step; None
             without a limit.
-        status: How the run ended; None while it is running.
-        failure: Why the run did not finish.
-        run_id: MLflow run id.
+        status: None while it is running.
         trajectory: Id of the training; runs of one training share it.
         dataset: `mnist`, `mnist-5k` or `custom:<digest>`.
         dataset_digest: SHA-256 of the images and labels.
         threads: Operations that run at the same time, each on one thread.
-        device: `cpu` or `gpu`.
         device_name: Name of the GPU; None on the CPU.
         device_memory_bytes: GPU memory that TensorFlow may use; None on the CPU.
-        bfloat16_speedup: Speed of a step in bfloat16 divided by that in float32, as measured
-            before the run; None if not measured.
-        machine_id: Random id of the machine; None if it could not be stored.
+        bfloat16_speedup: Speed of a step in bfloat16 divided by that in float32; only runs of
+            0.1.0 have it.
         memory_method: How `peak_rss_bytes` was measured.
-        eval_first: First step of the evaluation grid.
-        eval_every: Steps between two evaluations.
         target_accuracies: Accuracies for time to accuracy.
         evaluations: On the grid and after the last step, by rising step.
         seconds: Wall-clock seconds of the worker by phase, up to the last step of the run.

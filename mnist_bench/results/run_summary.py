@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from mnist_bench.core.records import Record
+from mnist_bench.core.records import Record, shared_fields
 from mnist_bench.measurement.quality import Verdict
 from mnist_bench.results.run import PhaseName, RunResult, Status
 from mnist_bench.scenarios.hyperparameters import Hyperparameters
@@ -102,46 +102,9 @@ class RecordedRun:
 
 def summarise_run(result: RunResult) -> RunSummary:
     """Summarise the record of a run."""
-    return RunSummary(
-        scenario=result.scenario,
-        model=result.model,
-        steps=result.steps,
-        seed=result.seed,
-        status=result.status,
-        run_id=result.run_id,
-        trajectory=result.trajectory,
-        dataset=result.dataset,
-        dataset_digest=result.dataset_digest,
-        precision=result.precision,
-        threads=result.threads,
-        device=result.device,
-        machine_id=result.machine_id,
-        memory_method=result.memory_method,
-        verdict=result.verdict,
-        # A reason may apply several times in a run.
-        reasons=None if result.verdict is None else tuple(dict.fromkeys(result.reasons)),
-        max_test_accuracy=result.max_test_accuracy,
-        max_test_accuracy_step=result.max_test_accuracy_step,
-        final_test_accuracy=result.final_test_accuracy,
-        selected_test_accuracy=result.selected_test_accuracy,
-        train_seconds_total=result.train_seconds_total,
-        images_per_second=result.images_per_second,
-        peak_rss_bytes=result.peak_rss_bytes,
-        seconds=result.seconds,
-        hyperparameters=result.hyperparameters,
-        failure=result.failure,
-        training_seed=result.training_seed,
-        phase_peak_rss_bytes=result.phase_peak_rss_bytes,
-        shared_phases=result.shared_phases,
-        device_name=result.device_name,
-        device_memory_bytes=result.device_memory_bytes,
-        max_validation_accuracy=result.max_validation_accuracy,
-        final_validation_accuracy=result.final_validation_accuracy,
-        eval_first=result.eval_first,
-        eval_every=result.eval_every,
-        processor_joules=result.processor_joules,
-        battery_joules=result.battery_joules,
-    )
+    # A reason may apply several times in a run.
+    reasons = None if result.verdict is None else tuple(dict.fromkeys(result.reasons))
+    return RunSummary(**shared_fields(result, RunSummary) | {"reasons": reasons})
 
 
 def summarise(results: Iterable[RunResult]) -> tuple[RunSummary, ...]:

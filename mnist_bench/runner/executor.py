@@ -62,10 +62,6 @@ class Watcher(Protocol):
         """The job has ended; `failure` is why its training failed, None if it did not."""
 
 
-def _never_enough(_results: Sequence[RunResult]) -> bool:
-    return False
-
-
 def never_pruned() -> str | None:
     """Prune no training."""
     return None
@@ -119,7 +115,7 @@ def execute(
     open_store: Callable[[], MlflowStore],
     watcher: Watcher,
     *,
-    enough: Callable[[Sequence[RunResult]], bool] = _never_enough,
+    enough: Callable[[Sequence[RunResult]], bool] = lambda _: False,
     earlier: Sequence[RunResult] = (),
     prune: Callable[[], str | None] = never_pruned,
     exclusive: bool = True,
@@ -133,12 +129,10 @@ def execute(
     unfinished runs KILLED and end the plan. A store that can't be opened ends it too.
 
     Args:
-        plan: What to train.
         machine: This machine's description, recorded with every run.
         address: Where the runs are recorded.
         open_store: Returns the store, opened on the first call; called while the worker imports
             TensorFlow.
-        watcher: Receives progress.
         enough: Called before each seed with all results so far; True ends the plan.
         earlier: Results of earlier commands that `enough` counts too.
         prune: Called after each message of a worker and after the watcher got it; returns why to
@@ -148,7 +142,7 @@ def execute(
         stop: Ends the plan from another thread; its trainings are then killed.
     """
     recorders = Recorders()
-    context = _Context(plan, recorders, open_store, watcher, prune, stop or Stop())
+    context = _Context(recorders, open_store, watcher, prune, stop or Stop())
     warn = WarnOnce(watcher.warned)
     owner = process_owner()
     seed: int | None = None
@@ -166,9 +160,23 @@ def execute(
             runs=planned_runs(plan, job, machine, shared),
             exclusive=exclusive,
         )
-        end = _start(context, job, header, warn)
-        if end.exit_status:
-            return Outcome(recorders.runs, end.exit_status, end.error or recorders.upload_error)
+        try:
+            recorder = Recorder(header, warn)
+            request = request_of(plan, job, recorder.folder)
+            worker = WorkerProcess(request, recorder.folder / "worker.log")
+        except OSError as error:
+            spool.remove(spool.path_of(job.id))
+            no_worker = BenchError(
+                f"no training process could be started: {error}",
+                "check that the disk is not full and that memory is free",
+                exit_status=EXIT_FAILURE,
+            )
+            return Outcome(recorders.runs, EXIT_FAILURE, no_worker)
+        recorders.add(recorder)
+        with worker:
+            exit_status, store_error = _train(context, job, worker, recorder)
+        if exit_status:
+            return Outcome(recorders.runs, exit_status, store_error or recorders.upload_error)
     return Outcome(recorders.runs, 0, recorders.upload_error)
 
 
@@ -178,18 +186,9 @@ def status_of(error: BaseException) -> int:
 
 
 @dataclass(frozen=True)
-class _JobEnd:
-    """How a job ended: 0, or why the plan must end with it."""
-
-    exit_status: int = 0
-    error: BenchError | None = None
-
-
-@dataclass(frozen=True)
 class _Context:
     """What all jobs of a plan share."""
 
-    plan: TrainingPlan
     recorders: Recorders
     open_store: Callable[[], MlflowStore]
     watcher: Watcher
@@ -197,32 +196,10 @@ class _Context:
     stop: Stop
 
 
-def _start(context: _Context, job: TrainingJob, header: Header, warn: WarnOnce) -> _JobEnd:
-    """Start a worker for the job and train."""
-    try:
-        recorder = Recorder(header, warn)
-        request = request_of(context.plan, job, recorder.folder)
-        worker = WorkerProcess(request, recorder.folder / "worker.log")
-    except OSError as error:
-        spool.remove(spool.path_of(job.id))
-        return _JobEnd(EXIT_FAILURE, _no_worker(error))
-    context.recorders.add(recorder)
-    with worker:
-        return _train(context, job, worker, recorder)
-
-
-def _no_worker(error: OSError) -> BenchError:
-    return BenchError(
-        f"no training process could be started: {error}",
-        "check that the disk is not full and that memory is free",
-        exit_status=EXIT_FAILURE,
-    )
-
-
 def _train(
     context: _Context, job: TrainingJob, worker: WorkerProcess, recorder: Recorder
-) -> _JobEnd:
-    """Follow one training to its end and record its runs."""
+) -> tuple[int, BenchError | None]:
+    """Follow one training to its end and record its runs; 0, or why the plan must end with it."""
 
     def close(status: Status, reason: str) -> None:
         worker.kill()
@@ -238,29 +215,29 @@ def _train(
         if stop.exit_status and failure:
             close("killed", reason_of(stop.exit_status))
             watcher.ended(job, reason_of(stop.exit_status), "")
-            return _JobEnd(stop.exit_status)
+            return stop.exit_status, None
         log_tail = worker.log_tail() if failure else ""
         close("failed", failure or "it reported its end too early")
     except _Pruned as pruned:
         close("pruned", str(pruned))
         watcher.ended(job, None, "")
-        return _JobEnd()
+        return 0, None
     except (KeyboardInterrupt, Terminated) as error:
         status = status_of(error)
         close("killed", reason_of(status))
         watcher.ended(job, reason_of(status), "")
-        return _JobEnd(status)
+        return status, None
     except BenchError as error:
         close("failed", str(error))
         watcher.ended(job, None, "")  # the command prints the error at its end
-        return _JobEnd(error.exit_status, error)
+        return error.exit_status, error
     except BaseException as error:
         close("failed", f"{type(error).__name__}: {error}")
         raise
     finally:
         stop.remove(worker.stop)
     watcher.ended(job, failure, log_tail)
-    return _JobEnd()
+    return 0, None
 
 
 def _follow(context: _Context, worker: WorkerProcess, recorder: Recorder) -> str | None:
@@ -288,13 +265,7 @@ def notify(watcher: Watcher, message: protocol.Message) -> None:
 
 
 def request_of(plan: TrainingPlan, job: TrainingJob, folder: Path) -> protocol.Request:
-    """What a worker is asked to train.
-
-    Args:
-        plan: The plan.
-        job: One of its jobs.
-        folder: The folder for the worker's files.
-    """
+    """What a worker is asked to train; its files go into a folder."""
     return protocol.Request(
         model=plan.scenario.model,
         hyperparameters=plan.scenario.hyperparameters,

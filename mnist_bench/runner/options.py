@@ -17,8 +17,8 @@ from mnist_bench.core.errors import BenchError
 from mnist_bench.core.escaping import one_line
 from mnist_bench.core.limits import MAX_THREADS, DatasetChoice, DeviceChoice, Precision
 from mnist_bench.data import mnist
-from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import system
+from mnist_bench.measurement.machine import tensorflow_distribution
 from mnist_bench.runner import process, time_estimates
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan, make_plan
 from mnist_bench.runner.seeds import StoppingRule
@@ -37,19 +37,13 @@ class RunOptions:
 
     Attributes:
         scenarios: Names or paths.
-        steps: Step counts; None takes the scenarios'.
+        steps: None takes the scenarios'.
         settings: Hyperparameters that replace the scenarios', as name and TOML text.
-        seeds: Seeds to train, at most.
         repeats: Rule that decides how many of the seeds are trained; None trains all.
         independent: Whether each step count is trained from step 0.
-        threads: Threads to train on; None takes the scenarios' counts, or every core if a scenario
-            has none.
-        precision: Compute precision.
-        device: Where to train.
-        dataset: Data set; None takes the scenarios'.
+        threads: None takes the scenarios' counts, or every core if a scenario has none.
+        dataset: None takes the scenarios'.
         data_folder: Folder with MNIST's IDX files; None looks for them, or downloads them.
-        tracking_uri: MLflow's tracking URI.
-        experiment: Name of MLflow's experiment.
         command: The command line without private folders and URIs.
         resume: Whether to skip step counts that are recorded already.
         repeat_invalid: With `resume`, whether to repeat invalid runs.
@@ -100,7 +94,15 @@ def make_plans(options: RunOptions, console: Console) -> tuple[TrainingPlan, ...
         _check_execution(name, scenario, options)
     counts = {name: _thread_counts(scenario, options) for name, scenario in scenarios}
     uri.check_uri(options.tracking_uri, options.experiment)
-    sources = _sources({_dataset(scenario, options) for _, scenario in scenarios}, options, console)
+    sources = {
+        choice: mnist.find(
+            choice,
+            options.data_folder,
+            log=lambda line: console.print(Text(line, style="bold yellow"), soft_wrap=True),
+            show_progress=console.is_terminal,
+        )
+        for choice in sorted({_dataset(scenario, options) for _, scenario in scenarios})
+    }
     if options.repeats or len(options.seeds) < table1.MIN_SEEDS:
         table1.load_reference()  # fail before the training if it can't be read
     execution = _base_execution(options)
@@ -149,13 +151,9 @@ def plans_as_text(plans: Sequence[TrainingPlan], options: RunOptions) -> str:
     return "\n".join(line for plan in plans for line in _plan_lines(plan, options))
 
 
-def plans_as_json(plans: Sequence[TrainingPlan], options: RunOptions) -> str:
-    """The plans as one JSON document; with a stopping rule, for the fewest seeds."""
-    return json.dumps({"schema": 1, "plans": [_plan_facts(p, options) for p in plans]}, indent=2)
-
-
 def _plan_lines(plan: TrainingPlan, options: RunOptions) -> list[str]:
-    steps = ", ".join(formatting.count(count) for count in plan.scenario.steps)
+    steps = ", ".join(map(formatting.count, plan.scenario.steps))
+    threads = ", ".join(formatting.count(execution.threads) for execution in plan.executions)
     jobs = _certain_jobs(plan, options)
     seeds = len({job.seed for job in jobs})
     is_shared = plan.scenario.hyperparameters.step_counts_share_training and not options.independent
@@ -168,7 +166,7 @@ def _plan_lines(plan: TrainingPlan, options: RunOptions) -> list[str]:
         f"  images     {plan.source.name} ({train_images} to train on)",
         f"  steps      {steps}; seeds: {number}, starting at {options.seeds[0]}",
         f"  trainings  {trainings}, {each}",
-        f"  with       {plan.executions[0]}, threads: {_threads(plan)}",
+        f"  with       {plan.executions[0]}, threads: {threads}",
         f"  time       {_time(plan, options)}",
     ]
     if options.repeats:
@@ -191,8 +189,9 @@ def _time(plan: TrainingPlan, options: RunOptions) -> str:
     return f"at least {about}, unless the budget ends first" if options.repeats else about
 
 
-def _threads(plan: TrainingPlan) -> str:
-    return ", ".join(formatting.count(execution.threads) for execution in plan.executions)
+def plans_as_json(plans: Sequence[TrainingPlan], options: RunOptions) -> str:
+    """The plans as one JSON document; with a stopping rule, for the fewest seeds."""
+    return json.dumps({"schema": 1, "plans": [_plan_facts(p, options) for p in plans]}, indent=2)
 
 
 def _plan_facts(plan: TrainingPlan, options: RunOptions) -> dict[str, object]:
@@ -234,13 +233,12 @@ def _expected_seconds(plan: TrainingPlan, jobs: Sequence[TrainingJob]) -> float 
         execution: time_estimates.load_cost(scenario.model, scenario.hyperparameters, execution)
         for execution in {job.execution for job in jobs}
     }
-    total = 0.0
-    for job in jobs:
-        cost = costs[job.execution]
-        if cost is None:
-            return None
-        total += time_estimates.work_of(scenario, job.step_counts, scored).seconds(cost)
-    return total
+    each = [
+        time_estimates.work_of(scenario, job.step_counts, scored).seconds(cost)
+        for job in jobs
+        if (cost := costs[job.execution])
+    ]
+    return sum(each, 0.0) if len(each) == len(jobs) else None
 
 
 def _thread_counts(scenario: Scenario, options: RunOptions) -> tuple[int, ...]:
@@ -269,29 +267,29 @@ def base_execution(threads: int | None, precision: Precision, device: DeviceChoi
 
     Args:
         threads: None takes every core.
-        precision: Compute precision.
-        device: The `--device` option.
 
     Raises:
         BenchError: The device is gpu and there is none.
     """
     execution = Execution(threads=threads or system.usable_threads())
     gpus = () if device == "cpu" else process.probe(execution).gpus
-    execution = execution.model_copy(update={"precision": precision})
     if device == "gpu" and not gpus:
         raise BenchError(
             "--device gpu: TensorFlow finds no GPU here",
-            "leave --device out, or install the driver and libraries listed at "
+            "leave --device out, or replace this TensorFlow, which is built without GPU support, "
+            "as docs/measuring.md shows"
+            if tensorflow_distribution()[0] == "tensorflow-cpu"
+            else "leave --device out, or install the driver and libraries listed at "
             "https://www.tensorflow.org/install/pip",
         )
     if not gpus:
-        return execution
-    return execution.model_copy(
-        update={
-            "device": "gpu",
-            "device_name": gpus[0].name,
-            "device_memory_bytes": gpus[0].memory_bytes,
-        }
+        return execution.model_copy(update={"precision": precision})
+    return Execution(
+        threads=execution.threads,
+        precision=precision,
+        device="gpu",
+        device_name=gpus[0].name,
+        device_memory_bytes=gpus[0].memory_bytes,
     )
 
 
@@ -340,18 +338,6 @@ def _name(path: Path) -> str:
     except (OSError, ValueError):
         return path.stem
     return f"{path.stem}-winner" if isinstance(study, dict) and "study" in study else path.stem
-
-
-def _sources(
-    choices: set[DatasetChoice], options: RunOptions, console: Console
-) -> dict[DatasetChoice, Source]:
-    def warn(line: str) -> None:
-        console.print(Text(line, style="bold yellow"), soft_wrap=True)
-
-    return {
-        choice: mnist.find(choice, options.data_folder, log=warn, show_progress=console.is_terminal)
-        for choice in sorted(choices)
-    }
 
 
 def _dataset(scenario: Scenario, options: RunOptions) -> DatasetChoice:

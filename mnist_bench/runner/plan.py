@@ -26,7 +26,6 @@ class TrainingJob:
         training_seed: The seed that the training draws from; differs from `seed` if each step
             count is trained from step 0.
         step_counts: Rising; one run is recorded for each.
-        execution: Threads, precision and device.
         id: Random; recorded as `trajectory` with each of its runs.
     """
 
@@ -42,10 +41,7 @@ class TrainingPlan:
     """Everything to be trained for one scenario.
 
     Attributes:
-        name: Name of the scenario.
-        scenario: The scenario.
-        source: The images.
-        executions: Execution settings; every training is done once with each.
+        executions: Every training is done once with each.
         jobs: In training order.
         trial: The trial of a study; the test split is then not evaluated. None otherwise.
         train_seconds_limit: Train seconds after which a training ends at the next grid step; None
@@ -90,16 +86,15 @@ def make_plan(
         )
     if seeds[-1] > MAX_SEED:
         raise BenchError(f"seed {seeds[-1]} is above {MAX_SEED}", "choose a smaller --first-seed")
-    trainings: list[tuple[int, int, tuple[int, ...]]]
-    if independent:
-        pairs = [(seed, steps) for seed in seeds for steps in scenario.steps]
-        trainings = [(seed, _independent_seed(seed, steps), (steps,)) for seed, steps in pairs]
-    elif not hyperparameters.step_counts_share_training:
-        trainings = [(seed, seed, (steps,)) for seed in seeds for steps in scenario.steps]
-    else:
-        trainings = [(seed, seed, scenario.steps) for seed in seeds]
+    is_shared = hyperparameters.step_counts_share_training and not independent
+    trainings = [scenario.steps] if is_shared else [(steps,) for steps in scenario.steps]
     jobs = tuple(
-        TrainingJob(*training, execution) for training in trainings for execution in executions
+        TrainingJob(
+            seed, _independent_seed(seed, steps[0]) if independent else seed, steps, execution
+        )
+        for seed in seeds
+        for steps in trainings
+        for execution in executions
     )
     return TrainingPlan(name, scenario, source, tuple(executions), jobs)
 
@@ -113,14 +108,12 @@ def planned_runs(
     """A job's runs, by rising step count, before their first step.
 
     Args:
-        plan: The plan.
-        job: One of its jobs.
-        machine: This machine's description.
         shared: Phases of the worker during which this process opens its store.
     """
-    scenario, execution = plan.scenario, job.execution
+    scenario = plan.scenario
     return tuple(
         RunResult(
+            **dict(job.execution),
             scenario=plan.name,
             model=scenario.model,
             steps=steps,
@@ -129,12 +122,6 @@ def planned_runs(
             trajectory=job.id,
             dataset=plan.source.name,
             dataset_digest=plan.source.digest,
-            precision=execution.precision,
-            threads=execution.threads,
-            device=execution.device,
-            device_name=execution.device_name,
-            device_memory_bytes=execution.device_memory_bytes,
-            bfloat16_speedup=execution.bfloat16_speedup,
             machine_id=machine.machine_id,
             eval_first=scenario.grid.first,
             eval_every=scenario.grid.every,

@@ -6,9 +6,9 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -29,11 +29,12 @@ from mnist_bench.scenarios.execution import Execution
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "mnist_bench.worker")
 """Command line of a training worker."""
 PROBE: tuple[str, ...] = (*COMMAND, "probe")
-"""Command line of the probe for GPUs and bfloat16."""
+"""Command line of the probe for GPUs."""
 LAYER_MAPS: tuple[str, ...] = (*COMMAND, "layer-maps")
 """Command line of the layer maps of an image."""
 EXPERIMENT: tuple[str, ...] = (*COMMAND, "experiment")
 """Command line of an experiment for a claim."""
+_Answer = TypeVar("_Answer")
 _BODY: TypeAdapter[Body] = TypeAdapter(Body)
 _END_SECONDS = 30.0
 """How long a worker may take to exit after its last message."""
@@ -132,20 +133,13 @@ class WorkerProcess:
 
 
 def probe(execution: Execution) -> ProbeResult:
-    """Find the GPUs, and measure the speedup of bfloat16, in a separate process.
-
-    Args:
-        execution: Execution settings; nothing is measured for float32.
+    """Find the GPUs in a separate process.
 
     Raises:
         BenchError: The probe failed.
     """
-    subject, advice = "what TensorFlow supports here", "leave out --device and --precision"
-    done = _run_worker(PROBE, execution, subject, advice)
-    try:
-        return ProbeResult.model_validate_json(_last_line(done))
-    except ValidationError as error:
-        raise _worker_error(subject, _error_line(done), advice) from error
+    subject, advice = "what TensorFlow supports here", "leave out --device"
+    return _ask(PROBE, execution, subject, advice, ProbeResult.model_validate_json)
 
 
 def compute_layer_maps(request: LayerMapsRequest) -> None:
@@ -154,7 +148,8 @@ def compute_layer_maps(request: LayerMapsRequest) -> None:
     Raises:
         BenchError: The process failed.
     """
-    _run_worker(LAYER_MAPS, request, f"the layer maps of image {request.image}", "try again")
+    subject = f"the layer maps of image {request.image}"
+    _ask(LAYER_MAPS, request, subject, "try again", lambda _: None)
 
 
 def run_experiment(request: ExperimentRequest) -> Body:
@@ -164,38 +159,30 @@ def run_experiment(request: ExperimentRequest) -> Body:
         BenchError: The process failed.
     """
     subject, advice = f"the experiment of claim {request.claim}", "try again"
-    done = _run_worker(EXPERIMENT, request, subject, advice)
-    try:
-        body = _BODY.validate_json(_last_line(done))
-    except ValidationError as error:
-        raise _worker_error(subject, _error_line(done), advice) from error
+    body = _ask(EXPERIMENT, request, subject, advice, _BODY.validate_json)
     if CLAIM_OF_KIND[body.kind] != request.claim:
         raise _worker_error(subject, f"it measured {body.kind}", advice)
     return body
 
 
-def _run_worker(
-    command: tuple[str, ...], request: Record, subject: str, advice: str
-) -> subprocess.CompletedProcess[bytes]:
+def _ask(
+    command: tuple[str, ...],
+    request: Record,
+    subject: str,
+    advice: str,
+    parse: Callable[[bytes], _Answer],
+) -> _Answer:
     """Run a worker that reads one request and prints one result."""
     line = request.model_dump_json().encode()
     try:
         done = subprocess.run(command, input=line, capture_output=True, check=False)
     except OSError as error:
         raise _worker_error(subject, str(error), advice) from error
-    if done.returncode:
-        raise _worker_error(subject, _error_line(done), advice)
-    return done
-
-
-def _last_line(done: subprocess.CompletedProcess[bytes]) -> bytes:
-    """The result; lines before it were printed by libraries."""
-    return done.stdout.rstrip().rpartition(b"\n")[2]
-
-
-def _error_line(done: subprocess.CompletedProcess[bytes]) -> str:
-    lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else _exit_text(done.returncode)
+    if not done.returncode:
+        with contextlib.suppress(ValidationError):
+            return parse(done.stdout.rstrip().rpartition(b"\n")[2])  # libraries print before it
+    errors = done.stderr.decode(errors="replace").strip().splitlines()
+    raise _worker_error(subject, errors[-1] if errors else _exit_text(done.returncode), advice)
 
 
 def _worker_error(subject: str, reason: str, advice: str) -> BenchError:

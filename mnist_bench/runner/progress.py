@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -26,7 +25,6 @@ class ProgressWatcher:
     """Shows the progress of a plan; prints warnings and failures on any console.
 
     Args:
-        plan: What is trained.
         console: Console on standard error.
         open_ended: Whether the plan may end before its last job, so that their number is not shown.
         show_bar: Whether to show a bar on a terminal.
@@ -64,12 +62,7 @@ class ProgressWatcher:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def begun(self, job: TrainingJob) -> None:
@@ -79,9 +72,7 @@ class ProgressWatcher:
         self._last_step, self._last_seconds = 0, 0.0
         self._accuracy = self._images_per_second = None
         self._task = self._bar.add_task(
-            f"{self._name(job)}{position}",
-            total=job.step_counts[-1],
-            status="starting",
+            f"{self._name(job)}{position}", total=job.step_counts[-1], status="starting"
         )
 
     def sampled(self, sample: SampleMessage) -> None:
@@ -130,8 +121,6 @@ class ProgressWatcher:
     def _show(self) -> None:
         if self._task is None:
             return
-        status = [
-            f"{formatting.accuracy(self._accuracy)}",
-            f"{formatting.rate(self._images_per_second)} img/s",
-        ]
-        self._bar.update(self._task, completed=self._last_step, status="  ".join(status))
+        accuracy = formatting.accuracy(self._accuracy)
+        status = f"{accuracy}  {formatting.rate(self._images_per_second)} img/s"
+        self._bar.update(self._task, completed=self._last_step, status=status)

@@ -1,4 +1,4 @@
-"""What is recorded of a plan already, so that only the rest is trained."""
+"""What is recorded of plans already, so that only the rest is trained."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mnist_bench.measurement import machine as this_machine
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import RunResult
+from mnist_bench.runner.options import RunOptions
 from mnist_bench.runner.plan import TrainingPlan, planned_runs
+from mnist_bench.tracking import recovery
 from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.spool import Address
 
 _SAME = (
     *("scenario", "model", "hyperparameters", "dataset_digest", "eval_first", "eval_every"),
@@ -26,7 +30,6 @@ class Remaining:
     """The part of a plan that is not recorded yet.
 
     Attributes:
-        plan: The plan without the step counts that are recorded.
         earlier: The recorded runs, by seed, threads and steps.
     """
 
@@ -48,12 +51,10 @@ def remaining_of(
     repeat_invalid: bool = False,
     any_machine: bool = False,
 ) -> Remaining:
-    """Find the step counts of a plan for which the store has no finished run.
+    """Find the step counts of a complete plan for which the store has no finished run.
 
     Args:
-        plan: The complete plan.
         machine: This machine; runs of other machines don't count.
-        store: Where runs are recorded.
         waiting: Finished runs that are not uploaded to it yet.
         repeat_invalid: Whether invalid runs count as missing.
         any_machine: Whether runs of other machines count too.
@@ -83,3 +84,31 @@ def remaining_of(
         if missing:
             jobs.append(dataclasses.replace(job, step_counts=tuple(missing)))
     return Remaining(dataclasses.replace(plan, jobs=tuple(jobs)), tuple(earlier))
+
+
+def remaining_in(
+    store: MlflowStore, plans: Sequence[TrainingPlan], options: RunOptions
+) -> list[Remaining]:
+    """What `--resume` finds not recorded, in the store and in the spools here."""
+    described = this_machine.describe()
+    address = Address.of(options.tracking_uri, options.experiment)
+    return [
+        remaining_of(
+            plan,
+            described,
+            store,
+            waiting=recovery.finished_in_spools(address),
+            repeat_invalid=options.repeat_invalid,
+            any_machine=options.is_remote,
+        )
+        for plan in plans
+    ]
+
+
+def remaining_plans(plans: Sequence[TrainingPlan], options: RunOptions) -> tuple[TrainingPlan, ...]:
+    """The plans without the runs that `--resume` finds recorded; creates no store."""
+    if options.resume:
+        store = MlflowStore.open_existing(options.tracking_uri, options.experiment)
+        if store:
+            return tuple(remaining.plan for remaining in remaining_in(store, plans, options))
+    return tuple(plans)

@@ -47,9 +47,13 @@ class StoppingRule:
             seed_seconds: Mean wall-clock time of a seed so far; 0 if none was trained.
         """
         rows = table1.rows(summarise(results), None)
-        if rows and all(_is_within(row, self.precision_target) for row in rows):
+        if rows and all(
+            row.n >= table1.MIN_SEEDS and (half_width(row) or 0.0) <= self.precision_target
+            for row in rows
+        ):
             return f"each mean is within ±{self.precision_target:g} ({_widest(rows)})"
-        if _last_failed(results):
+        last = [run for run in results if run.seed == results[-1].seed]
+        if last and all(run.status != "finished" for run in last):  # so would probably the next
             return "no row of the last one finished"
         if seed_seconds and elapsed_seconds + seed_seconds > self.budget_seconds:
             budget = formatting.duration(self.budget_seconds)
@@ -63,6 +67,9 @@ class SeedCount:
     Args:
         rule: The rule; None to train every seed of the plan.
         clock: Seconds, monotonic.
+
+    Attributes:
+        ended: Why the rule stopped the plan, in one line; empty if it did not.
     """
 
     def __init__(
@@ -72,19 +79,10 @@ class SeedCount:
         self._clock = clock
         self._started_at = clock()
         self._checks = 0
-        self._message = ""
-
-    @property
-    def ended(self) -> str:
-        """Why the rule stopped the plan, in one line; empty if it did not."""
-        return self._message
+        self.ended = ""
 
     def enough(self, results: Sequence[RunResult]) -> bool:
-        """Whether to stop here. Call it once before each seed, including the first.
-
-        Args:
-            results: All runs so far.
-        """
+        """Whether all runs so far are enough. Call it once before each seed, also the first."""
         if self._rule is None:
             return False
         elapsed = self._clock() - self._started_at
@@ -93,7 +91,7 @@ class SeedCount:
         reason = self._rule.reason_to_stop(results, elapsed, seed_seconds)
         if reason:
             seeds = len({run.seed for run in results})
-            self._message = f"Stopped after {seeds} seed{'s' if seeds != 1 else ''}: {reason}"
+            self.ended = f"Stopped after {seeds} seed{'s' if seeds != 1 else ''}: {reason}"
         return reason is not None
 
 
@@ -104,20 +102,9 @@ def half_width(row: Row) -> float | None:
     return statistics.half_width(row.sd, row.n)
 
 
-def _is_within(row: Row, target: float) -> bool:
-    width = half_width(row)
-    return row.n >= table1.MIN_SEEDS and width is not None and width <= target
-
-
 def _widest(rows: Sequence[Row]) -> str:
     widths = [(width, row.steps) for row in rows if (width := half_width(row)) is not None]
     if not widths:
         return "no interval yet"
     width, steps = max(widths)
     return f"widest: ±{formatting.spread(width)} at {formatting.count(steps)} steps"
-
-
-def _last_failed(results: Sequence[RunResult]) -> bool:
-    """Whether no run of the last seed finished; the next seed would probably fail too."""
-    last = [run for run in results if run.seed == results[-1].seed]
-    return bool(last) and all(run.status != "finished" for run in last)

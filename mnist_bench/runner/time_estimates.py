@@ -43,41 +43,28 @@ _COSTS: TypeAdapter[dict[str, Cost]] = TypeAdapter(dict[str, Cost])
 
 @dataclass(frozen=True)
 class Work:
-    """Amount of work, independent of the machine.
-
-    Attributes:
-        train_images: Images over all steps.
-        score_images: Images over all evaluations.
-        processes: Worker processes to start.
-    """
+    """Images of a training over all steps and over all evaluations."""
 
     train_images: int
     score_images: int
-    processes: int
 
     def seconds(self, cost: Cost) -> float:
         """Expected wall-clock seconds at a given speed."""
-        return (
-            self.train_images / cost.train_images_per_second
-            + self.score_images / cost.score_images_per_second
-            + self.processes * cost.start_seconds
-        )
+        train_seconds = self.train_images / cost.train_images_per_second
+        score_seconds = self.score_images / cost.score_images_per_second
+        return train_seconds + score_seconds + cost.start_seconds
 
 
 def work_of(scenario: Scenario, step_counts: tuple[int, ...], scored_at_once: int) -> Work:
     """The work of one training.
 
     Args:
-        scenario: The scenario.
-        step_counts: Step counts of the training, rising.
+        step_counts: Rising.
         scored_at_once: Images of one evaluation, test and validation together.
     """
     evaluations = len({*scenario.grid.points(step_counts[-1]), *step_counts})
-    return Work(
-        step_counts[-1] * scenario.hyperparameters.images_per_step,
-        evaluations * scored_at_once,
-        processes=1,
-    )
+    images_per_step = scenario.hyperparameters.images_per_step
+    return Work(step_counts[-1] * images_per_step, evaluations * scored_at_once)
 
 
 def load_cost(model: str, hyperparameters: Hyperparameters, execution: Execution) -> Cost | None:
@@ -96,7 +83,7 @@ def save_costs(runs: Sequence[RunResult], scored_at_once: int) -> None:
     costs = dict(known)
     finished = (run for run in runs if run.status == "finished")
     for run in sorted(finished, key=lambda r: (r.steps, r.verdict != "invalid")):
-        key = _key_of(run)
+        key = _key(run.model, run.hyperparameters, run.precision, run.device, run.threads)
         is_worse = key in known and (known[key].steps > run.steps or run.verdict == "invalid")
         cost = None if is_worse else _cost_of(run, runs, scored_at_once)
         costs |= {key: cost} if cost else {}
@@ -126,10 +113,6 @@ def _read() -> dict[str, Cost]:
         return _COSTS.validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return {}
-
-
-def _key_of(run: RunResult) -> str:
-    return _key(run.model, run.hyperparameters, run.precision, run.device, run.threads)
 
 
 def _key(

@@ -22,9 +22,6 @@ class Execution(Record):
         device: CPU or GPU.
         device_name: Name of the GPU; None on the CPU, which the machine's description names.
         device_memory_bytes: GPU memory that TensorFlow may use; None on the CPU, or if unknown.
-        bfloat16_speedup: Speedup of the paper network's training step in bfloat16 over float32,
-            measured before the training with the largest thread count of the command; None if not
-            measured.
     """
 
     threads: int
@@ -32,7 +29,6 @@ class Execution(Record):
     device: Device = "cpu"
     device_name: str | None = None
     device_memory_bytes: int | None = None
-    bfloat16_speedup: float | None = None
 
     @property
     def shards(self) -> int:
@@ -49,10 +45,7 @@ def thread_counts(requested: ThreadCounts, usable: int) -> tuple[int, ...]:
 
     Args:
         requested: The scenario's key `threads`.
-        usable: Cores that the process may use.
-
-    Raises:
-        BenchError: The scenario needs more threads than there are usable cores.
+        usable: Cores that the process may use; it is an error if a count exceeds them.
     """
     if requested == DOUBLING:
         powers = (2**exponent for exponent in range(usable.bit_length()))

@@ -27,16 +27,11 @@ ROUNDING_SD = 1 / TEST_IMAGES / math.sqrt(12)
 
 @dataclass(frozen=True)
 class Table1Row:
-    """One row of Table I, which is from a single training.
-
-    Attributes:
-        steps: Updates of the training.
-        paper_step: Step of the maximum, as the paper labels it: updates done minus 1.
-        max_test_accuracy: The maximum, as a share.
-    """
+    """One row of Table I, which is from a single training."""
 
     steps: int
     paper_step: int
+    """Step of the maximum, as the paper labels it: updates done minus 1."""
     max_test_accuracy: float
 
 

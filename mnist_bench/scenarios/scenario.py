@@ -43,12 +43,7 @@ def _checked_threads(value: object) -> object:
 
 
 class Grid(Record):
-    """Evaluation grid: the steps after which test and validation images are scored.
-
-    Attributes:
-        first: First grid step, in updates done.
-        every: Distance between grid steps, in updates.
-    """
+    """Evaluation grid: the steps, in updates done, after which images are scored."""
 
     first: int
     every: int
@@ -129,15 +124,7 @@ class Scenario(Record):
     def with_changes(
         self, *, steps: tuple[int, ...] | None = None, settings: tuple[tuple[str, str], ...] = ()
     ) -> Scenario:
-        """A copy with other step counts or hyperparameters, validated.
-
-        Args:
-            steps: Replaces the scenario's step counts.
-            settings: Hyperparameter names with their values as TOML text.
-
-        Raises:
-            BenchError: The model has no such hyperparameter, or a value is out of range.
-        """
+        """A copy with other step counts, and hyperparameters given as TOML text, validated."""
         values = self.model_dump(exclude_none=True)
         if steps is not None or settings:
             values["title"] = f"Changed from: {self.title}"[:_MAX_TITLE]
@@ -174,11 +161,7 @@ def packaged_names() -> list[str]:
 
 
 def find(name: str) -> Path:
-    """The file of a scenario: a plain name is a packaged scenario, a path is a file.
-
-    Raises:
-        BenchError: There is no such scenario; the message suggests the nearest name.
-    """
+    """The file of a scenario: a plain name is a packaged scenario, a path is a file."""
     if "/" in name or "\\" in name or name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
@@ -194,24 +177,12 @@ def find(name: str) -> Path:
 
 
 def read(path: Path) -> Scenario:
-    """Read a scenario file.
-
-    Raises:
-        BenchError: The file does not parse (with its line), or a key or value is invalid.
-    """
+    """Read a scenario file."""
     return _validated(toml.read(path), source=str(path))
 
 
 def from_text(text: str, where: str) -> Scenario:
-    """Parse a scenario.
-
-    Args:
-        text: TOML, as `to_toml` writes it.
-        where: Name of the source in error messages.
-
-    Raises:
-        BenchError: It does not parse, or a key or value is invalid.
-    """
+    """Parse a scenario from TOML; `where` names the source in error messages."""
     return _validated(toml.parse(text, where), source=where)
 
 

@@ -70,7 +70,7 @@ class BundledRun(Record):
     """One run in a bundle.
 
     Attributes:
-        result: Its record, without free text.
+        result: Without free text.
         machine: Index in the bundle's machines.
         begun_at_ms: Start, Unix time in milliseconds.
         scenario: Index in the bundle's scenarios; None if its scenario was not saved.
@@ -86,9 +86,9 @@ class Bundle(Record):
     """Contents of a bundle: a public format to which fields are added, never renamed.
 
     Attributes:
-        schema_version: Version of this format; called `schema` in the file.
+        schema_version: Called `schema` in the file.
         mnist_bench: Version that wrote the bundle.
-        scenarios: Scenarios of the runs; they are also in the ZIP file as TOML files.
+        scenarios: They are also in the ZIP file as TOML files.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -115,7 +115,6 @@ def to_bytes(bundle: Bundle, runs_csv: str) -> bytes:
     """Content of the ZIP file; equal bundles give equal bytes.
 
     Args:
-        bundle: The contents.
         runs_csv: The runs as CSV, for spreadsheets.
     """
     texts = {_MAIN: bundle.model_dump_json(indent=1) + "\n", "runs.csv": runs_csv}
@@ -144,11 +143,7 @@ def read(path: Path) -> Bundle:
 
 
 def parse(content: bytes, path: Path) -> Bundle:
-    """Validate the content of a bundle.
-
-    Args:
-        content: The ZIP file.
-        path: For error messages.
+    """Validate the content of a bundle, a ZIP file; its path is for error messages.
 
     Raises:
         InvalidBundleError: The content is not a valid bundle.
@@ -191,6 +186,7 @@ def parse(content: bytes, path: Path) -> Bundle:
 def _is_plausible(run: RunResult) -> bool:
     """Whether the values of a run are possible, so that code that reads it does not fail."""
     steps = [each.step for each in run.evaluations]
+    seconds = [each.train_seconds for each in run.evaluations]
     accuracies = [a for e in run.evaluations for a in (e.test_accuracy, e.validation_accuracy)]
     return (
         run.model in HYPERPARAMETERS
@@ -200,21 +196,19 @@ def _is_plausible(run: RunResult) -> bool:
         and steps == sorted(set(steps))
         and all(0 <= accuracy <= 1 for accuracy in accuracies if accuracy is not None)
         and all(0 < target <= 1 for target in run.target_accuracies)
-        and _has_plausible_times(run)
-    )
-
-
-def _has_plausible_times(run: RunResult) -> bool:
-    """Whether times rise with the steps, and no step is faster than a CPU cycle."""
-    seconds = [each.train_seconds for each in run.evaluations]
-    return seconds == sorted(seconds) and all(
-        each.train_seconds >= each.step * _MIN_STEP_SECONDS for each in run.evaluations
+        and seconds == sorted(seconds)
+        # No step is faster than a CPU cycle.
+        and all(each.train_seconds >= each.step * _MIN_STEP_SECONDS for each in run.evaluations)
     )
 
 
 def _main_text(content: bytes, path: Path) -> str:
     """Text of the one member that is read; nothing is unpacked to disk."""
-    _check_directory(content, path)
+    # Reject a central directory with too many entries before zipfile creates objects for them. The
+    # entry count and size in the file are not trusted, and zipfile locates the directory in several
+    # ways. Each entry, also in zip64, starts with this signature: its number is an upper bound.
+    if content.count(_ENTRY) > _MAX_MEMBERS:
+        _reject(path, "it contains too many files")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
@@ -231,17 +225,6 @@ def _main_text(content: bytes, path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         _reject(path, f"{_MAIN} is not UTF-8 text")
-
-
-def _check_directory(content: bytes, path: Path) -> None:
-    """Reject a central directory with too many entries before zipfile creates objects for them.
-
-    The entry count and size in the file are not trusted, and zipfile locates the directory in
-    several ways. Each entry, also in zip64, starts with the same four bytes, so their number is an
-    upper bound.
-    """
-    if content.count(_ENTRY) > _MAX_MEMBERS:
-        _reject(path, "it contains too many files")
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo], path: Path) -> None:

@@ -24,7 +24,6 @@ def load_layer_maps(
     """Load the recorded feature maps of a test image.
 
     Args:
-        reader: The store.
         digests: Digests of the accepted image sets.
         image: Index in the test images; None for the most recently recorded image.
     """
@@ -47,7 +46,6 @@ def run_with_weights(
     """The longest, newest finished run of Table I's network whose weights were saved.
 
     Args:
-        reader: The store.
         runs: Candidates, oldest first.
         digest: Digest of the images that the run must have been trained on.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import ValidationError
 
 from mnist_bench.core import formatting, locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.npz import load_npz
+from mnist_bench.core.records import Record
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.predictions import Predictions
 from mnist_bench.results.run import RunResult, Status
@@ -26,7 +26,7 @@ from mnist_bench.results.run_summary import RecordedRun
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import schema
-from mnist_bench.tracking.read_run import RunFields, UnreadableRunError, read_run
+from mnist_bench.tracking.read_run import UnreadableRunError, read_run
 from mnist_bench.tracking.schema import (
     COMPLETE_TAG,
     FAILURE_TAG,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run, RunTag
 
+RecordT = TypeVar("RecordT", bound=Record)
 _RECORD = "result.json"
 _MLFLOW_STATUS: dict[Status | None, str] = {
     None: "RUNNING",
@@ -69,7 +70,6 @@ class Started:
     """A run that exists in the store.
 
     Attributes:
-        run_id: MLflow run id.
         is_complete: Whether nothing is left to upload, or the user deleted the run.
     """
 
@@ -82,7 +82,6 @@ class Unfinished:
     """A run with MLflow status RUNNING, whether or not its process is still alive.
 
     Attributes:
-        run_id: MLflow run id.
         trajectory: Id of the training.
         owner: Name of the process that started it; None if another program did. 0.1.0 wrote JSON.
     """
@@ -96,8 +95,6 @@ class MlflowStore:
     """An MLflow store with one experiment.
 
     Args:
-        uri: MLflow's tracking URI.
-        experiment: Name of the experiment.
         create: Whether to create a missing experiment; otherwise its id is empty.
 
     Raises:
@@ -151,12 +148,12 @@ class MlflowStore:
                         "check that the artifacts can be reached",
                         exit_status=EXIT_FAILURE,
                     )
-                results += [run for run in [_run_result(content)] if run]
+                results += [run for run in [_parse(RunResult, content)] if run]
         return results
 
     def load(self, run_id: str) -> RunResult | None:
         """The record of a run; None if it is missing or of another version."""
-        return _run_result(self.artifact(run_id, _RECORD))
+        return _parse(RunResult, self.artifact(run_id, _RECORD))
 
     def load_trial(self, parent_run_id: str, number: int) -> RunResult | None:
         """The record of a study's trial; None if there is none."""
@@ -177,10 +174,7 @@ class MlflowStore:
 
     def load_machine(self, run_id: str) -> Machine | None:
         """The machine of a run; None if it was not saved."""
-        with suppress(ValidationError):
-            content = self.artifact(run_id, "machine.json")
-            return Machine.model_validate_json(content) if content else None
-        return None
+        return _parse(Machine, self.artifact(run_id, "machine.json"))
 
     def recorded_runs(self, filter_string: str) -> Iterator[RecordedRun | UnreadableRunError]:
         """Runs that match an MLflow filter, newest first, loaded page by page.
@@ -192,11 +186,18 @@ class MlflowStore:
             BenchError: The filter is invalid, or MLflow failed.
         """
         for run in self._pages(filter_string):
-            fields = _fields(run)
-            if schema.SCHEMA_TAG not in fields.tags or schema.TRAJECTORY_TAG not in fields.tags:
+            info, data = run.info, run.data
+            if schema.SCHEMA_TAG not in data.tags or schema.TRAJECTORY_TAG not in data.tags:
                 continue
             try:
-                yield read_run(fields)
+                yield read_run(
+                    run_id=info.run_id,
+                    status=info.status,
+                    begun_at_ms=info.start_time or 0,
+                    params=data.params,
+                    metrics=data.metrics,
+                    tags=data.tags,
+                )
             except UnreadableRunError as error:
                 yield error
 
@@ -205,10 +206,7 @@ class MlflowStore:
         while True:
             with self.wrap_errors(action="looking for runs"), _explain_filter(filter_string):
                 page = self.client.search_runs(
-                    [self.experiment_id],
-                    filter_string,
-                    max_results=_PAGE_SIZE,
-                    page_token=token,
+                    [self.experiment_id], filter_string, max_results=_PAGE_SIZE, page_token=token
                 )
             token = page.token
             yield from page
@@ -218,7 +216,7 @@ class MlflowStore:
 
     def load_predictions(self, run: RunResult) -> Predictions | None:
         """Predictions of a run after its last step; None if they were not saved."""
-        content = self.artifact(require_run_id(run), "predictions.npz")
+        content = self.artifact(_require_run_id(run), "predictions.npz")
         with suppress(ValueError, KeyError):
             arrays = load_npz(content or b"")
             return Predictions(arrays["final_label"], arrays["final_probability"])
@@ -234,7 +232,7 @@ class MlflowStore:
         from mlflow.exceptions import MlflowException
 
         with (
-            tempfile.TemporaryDirectory(prefix="mnist-bench-") as folder,
+            TemporaryDirectory(prefix="mnist-bench-") as folder,
             suppress(MlflowException, OSError),
         ):
             return Path(self.client.download_artifacts(run_id, name, folder)).read_bytes()
@@ -272,10 +270,8 @@ class MlflowStore:
         """Create a run with status RUNNING, or continue an existing one.
 
         Args:
-            run: The run before its first step.
-            description: Run description in Markdown.
+            description: In Markdown.
             owner: Name of this process.
-            machine: The machine that it is trained on.
             at_ms: Start, Unix time in milliseconds.
             may_exist: Whether to look for an existing run first.
             is_imported: Whether it comes from a bundle. It then continues only an earlier import,
@@ -289,11 +285,14 @@ class MlflowStore:
                 locks.settled(_key(run))
                 return Started(found.info.run_id, is_complete=True)
             locks.unsettled(_key(run))
-            tags = schema.opening_tags(run, description, owner, machine)
-            tags |= {IMPORTED_TAG: "true"} if is_imported else {}
-            what = f"trial {run.trial.number}" if run.trial else f"seed {run.seed}"
-            name = f"{run.scenario} {formatting.steps(str(run.steps))} {what}"
-            run_id = found.info.run_id if found else self._create(name, tags, at_ms)
+            if found:
+                run_id = str(found.info.run_id)
+            else:
+                tags = schema.opening_tags(run, description, owner, machine)
+                tags |= {IMPORTED_TAG: "true"} if is_imported else {}
+                what = f"trial {run.trial.number}" if run.trial else f"seed {run.seed}"
+                name = f"{run.scenario} {formatting.steps(str(run.steps))} {what}"
+                run_id = self._create(name, tags, at_ms)
             params = [Param(key, str(value)) for key, value in schema.params_of(run).items()]
             self.client.log_batch(run_id, params=params)
         return Started(run_id)
@@ -318,19 +317,17 @@ class MlflowStore:
 
         Args:
             run: The run with its `run_id` and `status`.
-            description: Run description in Markdown; replaces that from the start.
+            description: In Markdown; replaces that from the start.
             files: Writes the artifacts and returns their paths.
             at_ms: End, Unix time in milliseconds.
             points: Measurements by step that were not logged before.
         """
         from mlflow.entities import RunTag
 
-        run_id = require_run_id(run)
+        run_id = _require_run_id(run)
         with self.wrap_errors(action="ending a run"):
             # One call instead of one per tag: the server may be shared by many machines.
-            tags = [
-                RunTag(key, value) for key, value in schema.closing_tags(run, description).items()
-            ]
+            tags = [RunTag(*each) for each in schema.closing_tags(run, description).items()]
             metrics = _metrics_of(points) + _metrics(schema.metrics_once(run), 0, at_ms)
             self._log_metrics(run_id, metrics, tags)
             try:
@@ -356,15 +353,7 @@ class MlflowStore:
         metrics: dict[str, float | None],
         paths: Sequence[Path],
     ) -> None:
-        """End a study's own run with its metrics and artifacts.
-
-        Args:
-            run_id: MLflow run id.
-            status: How the study ended.
-            description: Run description in Markdown.
-            metrics: Metrics of the whole study.
-            paths: Artifacts.
-        """
+        """End a study's own run with its description in Markdown, its metrics and its artifacts."""
         with self.wrap_errors(action="ending a study's run"):
             self.client.set_tag(run_id, "mlflow.note.content", description)
             self._log_metrics(run_id, _metrics(metrics, 0, int(time.time() * 1_000)))
@@ -385,15 +374,15 @@ class MlflowStore:
         """Save files as artifacts of a run that is not a training; returns its MLflow run id.
 
         Args:
-            name: Name of the run.
-            description: Run description in Markdown.
+            description: In Markdown.
             tags: Identify the run: the files are added to an existing run with all these tags.
             files: Content, or the path of a file with it, by artifact name.
             always_create: Whether to create a new run even if one has all these tags.
         """
         with self.wrap_errors(action="saving files"), TemporaryDirectory() as folder:
-            run_id = None if always_create else self._find_tagged(tags)
-            run_id = run_id or self._create(name, schema.SOURCE | tags)
+            same_tags = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+            found = [] if always_create else self.search(same_tags)
+            run_id = found[0].info.run_id if found else self._create(name, schema.SOURCE | tags)
             try:
                 self.client.set_tag(run_id, "mlflow.note.content", description)
                 for file, content in files.items():
@@ -405,11 +394,6 @@ class MlflowStore:
             finally:
                 self.client.set_terminated(run_id)
         return run_id
-
-    def _find_tagged(self, tags: dict[str, str]) -> str | None:
-        filter_string = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        found = self.search(filter_string)
-        return str(found[0].info.run_id) if found else None
 
     def _create(self, name: str, bench_tags: dict[str, str], at_ms: int | None = None) -> str:
         from mlflow.tracking.context.registry import resolve_tags
@@ -436,12 +420,9 @@ class MlflowStore:
         """The runs of the experiment with status RUNNING."""
         with self.wrap_errors(action="looking for unfinished runs"):
             return [
-                Unfinished(
-                    run.info.run_id,
-                    run.data.tags.get(TRAJECTORY_TAG, ""),
-                    run.data.tags.get(OWNER_TAG),
-                )
+                Unfinished(run.info.run_id, tags.get(TRAJECTORY_TAG, ""), tags.get(OWNER_TAG))
                 for run in self.search("attributes.status = 'RUNNING'")
+                for tags in [run.data.tags]
             ]
 
     def mark_killed(self, run_id: str, failure: str) -> None:
@@ -478,16 +459,20 @@ class MlflowStore:
 
 def import_mlflow() -> Any:
     """Import MLflow without telemetry or log output, unless the user has set them otherwise."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # MLflow's errors are shown as one line; it would also log their tracebacks.
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
-    # With a server MLflow would print the address of each run, password included, to stdout.
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # MLflow's own retries would block a training for minutes if the server is down, and could
-    # create a run twice. The recorder retries instead.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    defaults = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # MLflow's errors are shown as one line; it would also log their tracebacks.
+        "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+        # With a server MLflow would print the address of each run, password included, to stdout.
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        # MLflow's own retries would block a training for minutes if the server is down, and could
+        # create a run twice. The recorder retries instead.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
     import mlflow
 
     return mlflow
@@ -572,7 +557,6 @@ def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
     """One line for an error of MLflow or of its databases, drivers and HTTP libraries.
 
     Args:
-        error: The error.
         uri: Tracking URI; its credentials are removed from the message.
         action: What failed, such as `opening the store`.
     """
@@ -603,12 +587,7 @@ def no_runs_error(uri: str, experiment: str, what: str = "no run is recorded") -
     return BenchError(f"{what} in {where}", "record some with `mnist-bench run`")
 
 
-def require_run_id(run: RunResult) -> str:
-    """MLflow run id of a run that was created in MLflow.
-
-    Raises:
-        ValueError: The run has no id.
-    """
+def _require_run_id(run: RunResult) -> str:
     if run.run_id is None:
         raise ValueError("the run has no MLflow run id")
     return run.run_id
@@ -643,22 +622,11 @@ def _explain_filter(filter_string: str) -> Iterator[None]:
         ) from error
 
 
-def _run_result(content: bytes | None) -> RunResult | None:
-    """A run's record; None if there is none, or one of another version."""
+def _parse(kind: type[RecordT], content: bytes | None) -> RecordT | None:
+    """A saved record; None if there is none, or one of another version."""
     with suppress(ValidationError):
-        return RunResult.model_validate_json(content) if content else None
+        return kind.model_validate_json(content) if content else None
     return None
-
-
-def _fields(run: Run) -> RunFields:
-    return RunFields(
-        run_id=run.info.run_id,
-        status=run.info.status,
-        begun_at_ms=run.info.start_time or 0,
-        params=run.data.params,
-        metrics=run.data.metrics,
-        tags=run.data.tags,
-    )
 
 
 def _key(run: RunResult) -> str:
@@ -683,8 +651,5 @@ def _metrics(values: dict[str, float | None], step: int, at_ms: int) -> list[Met
     """MLflow's metrics for the known values."""
     from mlflow.entities import Metric
 
-    return [
-        Metric(name, float(value), at_ms, step)
-        for name, value in values.items()
-        if value is not None
-    ]
+    known = {name: float(value) for name, value in values.items() if value is not None}
+    return [Metric(name, value, at_ms, step) for name, value in known.items()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from sys import intern
 
@@ -21,6 +20,8 @@ _STATUS: dict[str, Status | None] = {
     "FAILED": "failed",
     "KILLED": "killed",
 }
+_TEXT_PARAMS = ("scenario", "model", "dataset", "precision", "device")
+_INTEGER_PARAMS = ("steps", "seed", "threads", "eval_first", "eval_every")
 _INTEGER_METRICS = ("max_test_accuracy_step", "peak_rss_bytes")
 """Metrics that are integers; MLflow stores floats."""
 _FIELDS = set(RunSummary.model_fields)
@@ -33,84 +34,81 @@ class UnreadableRunError(ValueError):
     """An MLflow run that mnist-bench did not record, or that can't be read."""
 
 
-@dataclass(frozen=True)
-class RunFields:
-    """The fields of an MLflow run, without artifacts.
+def read_run(
+    *,
+    run_id: str,
+    status: str,
+    begun_at_ms: int,
+    params: Mapping[str, str],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+) -> RecordedRun:
+    """Summarise a run from its MLflow fields.
 
-    Attributes:
+    Args:
         status: MLflow's status, such as `FINISHED`.
         begun_at_ms: Start, Unix time in milliseconds.
         metrics: The last value of each metric.
-    """
-
-    run_id: str
-    status: str
-    begun_at_ms: int
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-
-
-def read_run(fields: RunFields) -> RecordedRun:
-    """Summarise a run from its MLflow fields.
 
     Raises:
         UnreadableRunError: mnist-bench did not record it, or the schema is unknown, or a field is
             missing or invalid.
     """
-    version = fields.tags.get(schema.SCHEMA_TAG)
-    if version is None or schema.TRAJECTORY_TAG not in fields.tags:
+    # There may be thousands of runs, which have most of their texts in common.
+    params, tags = ({name: intern(text) for name, text in each.items()} for each in (params, tags))
+    version = tags.get(schema.SCHEMA_TAG)
+    if version is None or schema.TRAJECTORY_TAG not in tags:
         raise UnreadableRunError("not a run of mnist-bench")
     if version != schema.SCHEMA:
         raise UnreadableRunError(f"of schema {version}, and this version knows {schema.SCHEMA}")
     try:
-        run = _summary(fields)
+        run = _summary(run_id, status, params, metrics, tags)
     except (ValidationError, ValueError, KeyError, OverflowError) as error:
         raise UnreadableRunError("a field is missing or invalid") from error
     return RecordedRun(
         run=run,
-        begun_at_ms=fields.begun_at_ms,
-        machine=_shared_text(fields.tags.get(schema.MACHINE_TAG)),
-        tensorflow=_shared_text(fields.tags.get(schema.TENSORFLOW_TAG)),
-        mnist_bench=_shared_text(fields.tags.get(schema.VERSION_TAG)),
-        study=_shared_text(fields.tags.get(schema.STUDY_TAG)),
-        study_run_id=_shared_text(fields.tags.get(schema.PARENT_TAG)),
+        begun_at_ms=begun_at_ms,
+        machine=tags.get(schema.MACHINE_TAG),
+        tensorflow=tags.get(schema.TENSORFLOW_TAG),
+        mnist_bench=tags.get(schema.VERSION_TAG),
+        study=tags.get(schema.STUDY_TAG),
+        study_run_id=tags.get(schema.PARENT_TAG),
     )
 
 
-def _summary(fields: RunFields) -> RunSummary:
-    params, metrics, tags = fields.params, fields.metrics, fields.tags
-    floats = {name: metrics.get(name) for name in schema.RUN_METRICS}
-    integers = {
-        name: None if floats[name] is None else int(floats[name] or 0) for name in _INTEGER_METRICS
-    }
-    memory = params.get("device_memory_bytes")
+def _summary(
+    run_id: str,
+    status: str,
+    params: Mapping[str, str],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+) -> RunSummary:
+    is_pruned = tags.get(schema.TRIAL_STATE_TAG) == "pruned"
+    verdict, reasons = tags.get(schema.VERDICT_TAG), _split(tags.get(schema.REASONS_TAG))
     summary = RunSummary.model_validate(
         {
-            **{name: intern(params[name]) for name in ("scenario", "model", "dataset")},
-            **{name: intern(params[name]) for name in ("precision", "device")},
-            **{name: int(params[name]) for name in ("steps", "seed", "threads")},
-            **{name: int(params[name]) for name in ("eval_first", "eval_every")},
-            "status": _status(fields),
-            "run_id": fields.run_id,
-            "trajectory": intern(tags[schema.TRAJECTORY_TAG]),
-            "dataset_digest": intern(tags.get(schema.DIGEST_TAG, "")),
-            "machine_id": _shared_text(tags.get(schema.MACHINE_ID_TAG)),
-            "memory_method": _shared_text(tags.get(schema.MEMORY_METHOD_TAG)),
-            "verdict": tags.get(schema.VERDICT_TAG),
-            "reasons": _reasons(tags),
-            **floats,
-            **integers,
+            **{name: params[name] for name in _TEXT_PARAMS},
+            **{name: int(params[name]) for name in _INTEGER_PARAMS},
+            "status": "pruned" if is_pruned else _STATUS[status],
+            "run_id": run_id,
+            "trajectory": tags[schema.TRAJECTORY_TAG],
+            "dataset_digest": tags.get(schema.DIGEST_TAG, ""),
+            "machine_id": tags.get(schema.MACHINE_ID_TAG),
+            "memory_method": tags.get(schema.MEMORY_METHOD_TAG),
+            "verdict": verdict,
+            "reasons": None if verdict is None else tuple(dict.fromkeys(reasons)),
+            **{name: metrics.get(name) for name in schema.RUN_METRICS},
+            **{name: int(metrics[name]) for name in _INTEGER_METRICS if name in metrics},
             "seconds": _by_phase(metrics, "seconds"),
             "phase_peak_rss_bytes": {
                 name: int(peak) for name, peak in _by_phase(metrics, "peak_rss_bytes").items()
             },
             "hyperparameters": _hyperparameters(params),
-            "failure": _shared_text(tags.get(schema.FAILURE_TAG)),
+            "failure": tags.get(schema.FAILURE_TAG),
             "training_seed": _integer(tags.get(schema.TRAINING_SEED_TAG)),
             "shared_phases": _split(tags.get(schema.SHARED_PHASES_TAG)),
-            "device_name": _shared_text(params.get("device_name")),
-            "device_memory_bytes": _integer(memory),
+            "device_name": params.get("device_name"),
+            "device_memory_bytes": _integer(params.get("device_memory_bytes")),
         }
     )
     shared = {name: _shared_tuple(getattr(summary, name)) for name in ("reasons", "shared_phases")}
@@ -121,22 +119,6 @@ def _summary(fields: RunFields) -> RunSummary:
 def _shared_tuple(words: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """The same object for equal tuples."""
     return words
-
-
-def _shared_text(text: str | None) -> str | None:
-    """The same object for equal texts."""
-    return None if text is None else intern(text)
-
-
-def _status(fields: RunFields) -> Status | None:
-    status = _STATUS[fields.status]
-    return "pruned" if fields.tags.get(schema.TRIAL_STATE_TAG) == "pruned" else status
-
-
-def _reasons(tags: Mapping[str, str]) -> tuple[str, ...] | None:
-    if schema.VERDICT_TAG not in tags:
-        return None
-    return tuple(dict.fromkeys(_split(tags.get(schema.REASONS_TAG))))
 
 
 def _split(text: str | None) -> tuple[str, ...]:

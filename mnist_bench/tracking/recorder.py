@@ -76,7 +76,7 @@ class TrainingRuns:
     Building them uses neither clock nor store, so that replaying a spool gives the same runs.
 
     Args:
-        header: What is known before the first step; its runs are ordered by rising step count.
+        header: Its runs are ordered by rising step count.
         folder: The worker's files, with one folder per step count.
 
     Attributes:
@@ -142,17 +142,8 @@ class TrainingRuns:
                 self._surroundings.append(message.surroundings)
                 self._calibrations.append(message.seconds)
             case protocol.StepCountDone():
-                self._end(
-                    self._runs[message.steps],
-                    at_ms,
-                    status="finished",
-                    seconds=dict(message.seconds),
-                    peak_rss_bytes=message.peak_rss_bytes,
-                    memory_method=message.memory_method,
-                    phase_peak_rss_bytes=dict(message.phase_peak_rss_bytes),
-                )
-            case _:
-                pass
+                measured = message.model_dump(exclude={"kind", "steps"})
+                self._end(self._runs[message.steps], at_ms, status="finished", **measured)
 
     def close(self, status: Status, failure: str, at_ms: int) -> None:
         """End every run that is still running."""
@@ -186,7 +177,6 @@ class TrainingRuns:
         """Upload what is new, unless the last attempt was too recent.
 
         Args:
-            store: The store.
             immediately: Do not wait for the next batch, unless the last attempt failed.
         """
         if time.monotonic() >= self._not_before or (immediately and self.error is None):
@@ -194,22 +184,31 @@ class TrainingRuns:
 
     def upload(self, store: MlflowStore) -> None:
         """Upload what is new; afterwards `error` says whether it succeeded."""
+        self.error = None
         try:
             for run in self._runs.values():
                 if not run.is_complete:
                     self._upload(run, store)
         except BenchError as error:  # stop at the first: the next call may take a timeout too
             self.error = error
-        else:
-            self.error = None
         wait = _BACKOFF_SECONDS if self.error else _BATCH_SECONDS
         self._not_before = time.monotonic() + wait
 
     def _upload(self, run: _Run, store: MlflowStore) -> None:
-        if run.result.run_id is None:
-            self._create(run, store)
-        run_id = run.result.run_id
-        if run.is_complete or run_id is None:
+        if run.result.run_id is None:  # create the run in the store, or find it there
+            # A call that fails may have created it.
+            may_exist, run.may_exist = run.may_exist, True
+            started = store.start(
+                run.result,
+                self._description(run),
+                self._header.owner,
+                self._header.machine,
+                at_ms=self._header.at_ms,
+                may_exist=may_exist,
+            )
+            run.update(run_id=started.run_id)
+            run.is_complete = started.is_complete
+        if run.is_complete or run.result.run_id is None:
             return
         new = run.points[run.uploaded_points :]
         if run.result.status is not None:
@@ -223,22 +222,8 @@ class TrainingRuns:
             run.is_complete = True
             self.uploaded.append(run.result)
         elif new:
-            store.log(run_id, new)
+            store.log(run.result.run_id, new)
         run.uploaded_points += len(new)
-
-    def _create(self, run: _Run, store: MlflowStore) -> None:
-        """Create a run in the store, or find it there."""
-        may_exist, run.may_exist = run.may_exist, True  # a call that fails may have created it
-        started = store.start(
-            run.result,
-            self._description(run),
-            self._header.owner,
-            self._header.machine,
-            at_ms=self._header.at_ms,
-            may_exist=may_exist,
-        )
-        run.update(run_id=started.run_id)
-        run.is_complete = started.is_complete
 
     def _description(self, run: _Run) -> str:
         return run_notes.run_description(run.result, self._header.scenario.title)
@@ -275,10 +260,6 @@ class WarnOnce:
 class Recorder:
     """Records the runs of one training until MLflow has them.
 
-    Args:
-        header: What is known before the first step.
-        warn: Receives warnings about the disk and the store.
-
     Attributes:
         folder: The folder for the worker's files.
     """
@@ -308,18 +289,12 @@ class Recorder:
         if self.is_uploaded:
             return None
         cause = self._runs.error.message if self._runs.error else "it was interrupted"
+        hint = f"the results are in {spool.FOLDER.as_posix()}, the next command here uploads them"
         if self._spool and self._spool.error:
-            return BenchError(
-                f"{cause}, and can't write to {spool.FOLDER.as_posix()} either: "
-                f"{self._spool.error.strerror}",
-                "the results are printed above and saved nowhere; free some disk space",
-                exit_status=EXIT_FAILURE,
-            )
-        return BenchError(
-            cause,
-            f"the results are in {spool.FOLDER.as_posix()}, the next command here uploads them",
-            exit_status=EXIT_FAILURE,
-        )
+            reason = self._spool.error.strerror
+            cause += f", and can't write to {spool.FOLDER.as_posix()} either: {reason}"
+            hint = "the results are printed above and saved nowhere; free some disk space"
+        return BenchError(cause, hint, exit_status=EXIT_FAILURE)
 
     def start(self, store: MlflowStore) -> None:
         """Create the spool, and every run in a store; those that fail are created later."""

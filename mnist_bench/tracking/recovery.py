@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_bench.core import locks
 from mnist_bench.core.errors import BenchError
+from mnist_bench.core.formatting import counted
 from mnist_bench.results.run import RunResult
 from mnist_bench.tracking import recorder, spool
 from mnist_bench.tracking.mlflow_store import MlflowStore
@@ -17,40 +18,13 @@ from mnist_bench.tracking.spool import Address, SpoolContents
 
 VANISHED = "its process vanished"
 """The recorded failure of a run whose process ended without recording its end."""
+_KILLED, _UPLOADED = "of a vanished process closed as KILLED", "uploaded to MLflow"
 _LOCK = ".lock"
 _LOCK_SECONDS = 120
 
 
-@dataclass(frozen=True)
-class RecoveryResult:
-    """Numbers of recovered runs.
-
-    Attributes:
-        killed: Runs of vanished processes that were closed as KILLED.
-        uploaded: Runs that had ended and are in MLflow now.
-    """
-
-    killed: int = 0
-    uploaded: int = 0
-
-    def __add__(self, other: RecoveryResult) -> RecoveryResult:
-        return RecoveryResult(self.killed + other.killed, self.uploaded + other.uploaded)
-
-    def __str__(self) -> str:
-        lines = [
-            f"{_runs(self.killed)} of a vanished process closed as KILLED" if self.killed else "",
-            f"{_runs(self.uploaded)} uploaded to MLflow" if self.uploaded else "",
-        ]
-        return ", ".join(line for line in lines if line)
-
-
 def open_store(uri: str, experiment: str, log: Callable[[str], None]) -> MlflowStore:
     """Open a store, and recover the unfinished runs of earlier commands.
-
-    Args:
-        uri: MLflow's tracking URI.
-        experiment: Name of the experiment.
-        log: Receives one line if anything was recovered.
 
     Raises:
         BenchError: The store can't be used.
@@ -64,11 +38,6 @@ def open_existing_store(
     uri: str, experiment: str, log: Callable[[str], None]
 ) -> MlflowStore | None:
     """Open a store if it exists, and recover the unfinished runs of earlier commands.
-
-    Args:
-        uri: MLflow's tracking URI.
-        experiment: Name of the experiment.
-        log: Receives one line if anything was recovered.
 
     Raises:
         BenchError: The store can't be used.
@@ -86,21 +55,21 @@ def recover(store: MlflowStore, address: Address, log: Callable[[str], None]) ->
     other machines'. Spools that the store rejects are kept.
 
     Args:
-        store: The store.
-        address: Address of the store.
         log: Receives one line if anything was recovered, and one if it could not be.
     """
-    recovered = RecoveryResult()
+    recovered = Counter({_KILLED: 0, _UPLOADED: 0})
     settled: set[str] = set()
     try:
         if _abandoned_spools(address):
             with locks.lock_file(spool.FOLDER / _LOCK, _LOCK_SECONDS):
                 # Read again: another command may have uploaded them meanwhile.
                 for contents in _abandoned_spools(address):
-                    recovered += _try_upload(contents, store, log)
+                    recovered.update(_upload(contents, store, log))
                     settled.add(contents.header.owner)
         _remove_remains()
-        recovered += _kill_vanished(store, settled)
+        killed = _kill_vanished(store)
+        recovered[_KILLED] += len(killed)
+        settled.update(killed)
         for folder in _lock_folders():
             locks.remove_dead(folder, settled)
     except locks.LocksUnsupportedError as error:
@@ -110,8 +79,9 @@ def recover(store: MlflowStore, address: Address, log: Callable[[str], None]) ->
         )
     except (BenchError, OSError) as error:
         log(_postponed(error))
-    if str(recovered):
-        log(f"Recovered from earlier commands: {recovered}")
+    lines = [f"{counted(n, 'run')} {what}" for what, n in recovered.items() if n]
+    if lines:
+        log(f"Recovered from earlier commands: {', '.join(lines)}")
 
 
 def finished_in_spools(address: Address) -> list[RunResult]:
@@ -126,11 +96,7 @@ def finished_in_spools(address: Address) -> list[RunResult]:
 
 
 def experiments_with_spools(tracking_uri: str) -> set[str]:
-    """Names of the experiments with spools in this folder.
-
-    Args:
-        tracking_uri: Tracking URI of the store, without credentials.
-    """
+    """Names of the experiments with spools in this folder, for a URI without credentials."""
     addresses = {contents.header.address for contents in _spools()}
     return {each.experiment for each in addresses if each.tracking_uri == tracking_uri}
 
@@ -180,60 +146,42 @@ def _is_torn(path: Path) -> bool:
         return False
 
 
-def _try_upload(
-    contents: SpoolContents, store: MlflowStore, log: Callable[[str], None]
-) -> RecoveryResult:
-    """Upload a spool; if the store rejects only this one, log the error and go on.
-
-    Raises:
-        BenchError: The store does not work at all; each further spool would take a timeout.
-    """
-    try:
-        return _upload(contents, store)
-    except BenchError as error:
-        store.unfinished()
-        log(_postponed(error))
-    return RecoveryResult()
-
-
 def _postponed(error: Exception) -> str:
     return f"results of earlier commands are not uploaded yet: {error}"
 
 
-def _upload(contents: SpoolContents, store: MlflowStore) -> RecoveryResult:
-    """Rebuild the runs from a spool, upload them, and remove the spool.
+def _upload(contents: SpoolContents, store: MlflowStore, log: Callable[[str], None]) -> list[str]:
+    """Rebuild the runs from a spool, upload them, and remove the spool; what was done with each.
+
+    If the store rejects only this spool, it is kept, and the error is logged.
 
     Raises:
-        BenchError: The upload failed; the spool is kept.
+        BenchError: The store does not work at all; each further spool would take a timeout.
     """
     runs = TrainingRuns.replay(contents)
     runs.close("killed", VANISHED, contents.last_at_ms)
     runs.upload(store)
     if runs.error:
-        raise runs.error
+        store.unfinished()
+        log(_postponed(runs.error))
+        return []
     spool.remove(contents.path)
-    killed = sum(run.failure == VANISHED for run in runs.uploaded)
-    return RecoveryResult(killed, len(runs.uploaded) - killed)
+    return [_KILLED if run.failure == VANISHED else _UPLOADED for run in runs.uploaded]
 
 
-def _kill_vanished(store: MlflowStore, settled: set[str]) -> RecoveryResult:
-    """End runs of dead processes whose spool is in another folder or lost; add their owners."""
+def _kill_vanished(store: MlflowStore) -> list[str]:
+    """End runs of dead processes whose spool is in another folder or lost; their owners."""
     training_ids = {path.stem for path in spool.paths()}
-    killed = 0
+    killed = []
     for run in store.unfinished():
         if run.trajectory in training_ids or run.owner is None:
             continue
         if locks.is_dead(run.owner, _lock_folders()):
             store.mark_killed(run.run_id, VANISHED)
-            settled.add(run.owner)
-            killed += 1
-    return RecoveryResult(killed=killed)
+            killed.append(run.owner)
+    return killed
 
 
 def _lock_folders() -> tuple[Path, Path]:
     """Where the processes of this folder and those of this user hold their lock files."""
     return spool.FOLDER, locks.live_folder()
-
-
-def _runs(count: int) -> str:
-    return f"{count} run{'' if count == 1 else 's'}"

@@ -19,41 +19,34 @@ def run_description(run: RunResult, title: str) -> str:
         f"{markdown(run.dataset)}, seed {run.seed}, {markdown(run.precision)} on "
         f"{markdown(run.device)}, threads: {run.threads}. Status: {run.status or 'running'}."
     )
-    lines = [f"**{markdown(title)}**", "", request]
+    paragraphs = [f"**{markdown(title)}**", request]
     if run.trial:
-        number, study = run.trial.number, run.trial.study
-        lines += [
-            "",
-            f"Trial {number} of the study {markdown(study)}: no test image was looked at.",
-        ]
+        study = markdown(run.trial.study)
+        paragraphs.append(
+            f"Trial {run.trial.number} of the study {study}: no test image was looked at."
+        )
     if run.failure:
-        lines += ["", f"Why it did not finish: {markdown(run.failure)}"]
+        paragraphs.append(f"Why it did not finish: {markdown(run.failure)}")
+    spent = f"{formatting.duration(run.train_seconds_total)} of training, "
+    peak = f"peak {formatting.mebibytes(run.peak_rss_bytes)}."
     if run.best:
-        results = (
+        paragraphs.append(
             f"Max test accuracy {formatting.accuracy(run.max_test_accuracy)} after "
             f"{formatting.count(run.max_test_accuracy_step)} updates, at the end "
-            f"{formatting.accuracy(run.final_test_accuracy)}; "
-            f"{formatting.duration(run.train_seconds_total)} of training, "
-            f"{formatting.rate(run.images_per_second)} images/s, "
-            f"peak {formatting.mebibytes(run.peak_rss_bytes)}."
+            f"{formatting.accuracy(run.final_test_accuracy)}; {spent}"
+            f"{formatting.rate(run.images_per_second)} images/s, {peak}"
         )
-        lines += ["", results]
-    elif run.selected:
-        lines += ["", _validation_results(run)]
-    lines += [line for text in (_verdict(run), _phases(run)) if text for line in ("", text)]
+    elif run.selected:  # no test image was looked at
+        paragraphs.append(
+            f"Validation accuracy at the end {formatting.accuracy(run.final_validation_accuracy)}, "
+            f"at most {formatting.accuracy(run.max_validation_accuracy)}; {spent}{peak}"
+        )
+    paragraphs += filter(None, (_verdict(run), _phases(run)))
     if run.dataset != paper.DATASET:
-        lines += ["", "Other images than the full MNIST: not comparable with the paper's Table I."]
-    return "\n".join(lines)
-
-
-def _validation_results(run: RunResult) -> str:
-    """Results of a run without test images."""
-    return (
-        f"Validation accuracy at the end {formatting.accuracy(run.final_validation_accuracy)}, "
-        f"at most {formatting.accuracy(run.max_validation_accuracy)}; "
-        f"{formatting.duration(run.train_seconds_total)} of training, "
-        f"peak {formatting.mebibytes(run.peak_rss_bytes)}."
-    )
+        paragraphs.append(
+            "Other images than the full MNIST: not comparable with the paper's Table I."
+        )
+    return "\n\n".join(paragraphs)
 
 
 def _verdict(run: RunResult) -> str:

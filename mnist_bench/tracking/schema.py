@@ -56,23 +56,17 @@ class Point:
     rss_bytes: int | None = None
 
 
+_PARAMS = (
+    *("scenario", "model", "steps", "seed", "dataset", "precision", "threads", "device"),
+    *("device_name", "device_memory_bytes", "eval_first", "eval_every"),
+)
+"""Each is also an attribute of `RunResult`."""
+
+
 def params_of(run: RunResult) -> dict[str, object]:
     """Params of a run."""
-    device = {"device_name": run.device_name, "device_memory_bytes": run.device_memory_bytes}
-    return {
-        "scenario": run.scenario,
-        "model": run.model,
-        "steps": run.steps,
-        "seed": run.seed,
-        "dataset": run.dataset,
-        "precision": run.precision,
-        "threads": run.threads,
-        "device": run.device,
-        **{name: value for name, value in device.items() if value is not None},
-        "eval_first": run.eval_first,
-        "eval_every": run.eval_every,
-        **run.hyperparameters.model_dump(),
-    }
+    params = {name: getattr(run, name) for name in _PARAMS} | run.hyperparameters.model_dump()
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def opening_tags(run: RunResult, description: str, owner: str, machine: Machine) -> dict[str, str]:
@@ -124,17 +118,15 @@ def closing_tags(run: RunResult, description: str) -> dict[str, str]:
     return {"mlflow.note.content": description} | {key: text for key, text in known.items() if text}
 
 
+EVALUATION_METRICS = ("test_accuracy", "validation_accuracy", "train_loss", "train_seconds")
+"""Metrics of an evaluation; each is also an attribute of `Evaluation`."""
+
+
 def metrics_at(point: Point) -> dict[str, float | None]:
     """Metrics at a step."""
-    metrics: dict[str, float | None] = {"rss_bytes": point.rss_bytes}
-    if point.evaluation:
-        metrics |= {
-            "test_accuracy": point.evaluation.test_accuracy,
-            "validation_accuracy": point.evaluation.validation_accuracy,
-            "train_loss": point.evaluation.train_loss,
-            "train_seconds": point.evaluation.train_seconds,
-        }
-    return metrics
+    scored = point.evaluation
+    scores = {name: getattr(scored, name) for name in EVALUATION_METRICS} if scored else {}
+    return {"rss_bytes": point.rss_bytes, **scores}
 
 
 RUN_METRICS = (

@@ -36,7 +36,6 @@ class Address(Record):
 
     Attributes:
         tracking_uri: MLflow's tracking URI without user, password and query.
-        experiment: Name of the experiment.
     """
 
     tracking_uri: str
@@ -101,8 +100,7 @@ class SpoolContents:
     """The contents of a spool file.
 
     Attributes:
-        path: The file.
-        header: Its first line.
+        header: The first line of the file.
         entries: The other lines, up to the first incomplete or invalid one, without those of kinds
             that only other versions know.
     """
@@ -127,7 +125,6 @@ class Spool:
     full for a while loses nothing.
 
     Attributes:
-        path: The file.
         error: Why the last attempt failed; None if it succeeded.
     """
 
@@ -146,12 +143,11 @@ class Spool:
             self._must_sync |= isinstance(entry, MessageEntry) and isinstance(
                 entry.message, EvaluationMessage | StepCountDone
             )
+        self.error = None
         try:
             self._write()
         except OSError as error:
             self.error = error
-        else:
-            self.error = None
 
     def _write(self) -> None:
         if not self._size:

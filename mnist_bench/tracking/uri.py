@@ -171,14 +171,17 @@ def _check_server(uri: str) -> None:
     hint = "start it, or correct MLFLOW_TRACKING_URI or --tracking-uri"
     # Read as MLflow does, so that a server that MLflow can use is not rejected here.
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
+    user, password, token = (
+        os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD", "TOKEN")
+    )
     try:
         response = requests.get(
             f"{uri.rstrip('/')}/health",
             timeout=_CONNECT_SECONDS,
             verify=not insecure and (os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True),
             cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
-            auth=_login(),
-            headers=_token(),
+            auth=(user, password) if user and password else None,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
         )
     except OSError as error:  # requests' own errors are OSErrors; so is a missing certificate
         reason = type(error).__name__
@@ -198,17 +201,6 @@ def access_denied(uri: str) -> BenchError:
         f"the tracking server at {without_credentials(uri)} denied access",
         "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
     )
-
-
-def _login() -> tuple[str, str] | None:
-    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
-    password = os.environ.get("MLFLOW_TRACKING_PASSWORD")
-    return (user, password) if user and password else None
-
-
-def _token() -> dict[str, str]:
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _check_database(uri: str, parts: SplitResult, default_port: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,8 +12,6 @@ from mnist_bench.core.errors import EXIT_FAILURE
 from mnist_bench.data import mnist
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner.executor import Outcome, Stop, never_pruned
-from mnist_bench.runner.plan import TrainingPlan
-from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tuning.confirmation_stats import (
     McNemar,
     confirmation_of,
@@ -22,7 +19,7 @@ from mnist_bench.tuning.confirmation_stats import (
     median_run,
 )
 from mnist_bench.tuning.document import EvaluationOnTest
-from mnist_bench.tuning.search import Search, TrialContext
+from mnist_bench.tuning.search import Search
 from mnist_bench.tuning.space import Value
 
 _FIRST_SEED = 1_000_000
@@ -30,96 +27,72 @@ _FIRST_SEED = 1_000_000
 _SEEDS_PER_EVALUATION = 10_000
 
 
-@dataclass(frozen=True)
-class ConfirmationPlan:
-    """What a confirmation trains, fixed before it starts.
+def first_seed(number: int) -> int:
+    """First of the seeds that no trial and no other evaluation of a study uses.
 
-    Attributes:
+    Args:
         number: Of the evaluation on the test split, from 1 on.
-        trial: Number of the candidate's trial.
-        chosen: Parameter values of the candidate.
-        validation_accuracy: Of the candidate in the search.
-        search_seconds: Wall-clock seconds of the search.
-        seeds: How many seeds each configuration is trained on.
     """
-
-    number: int
-    trial: int
-    chosen: Mapping[str, Value]
-    validation_accuracy: float
-    search_seconds: float
-    seeds: int
-
-    @property
-    def fresh_seeds(self) -> range:
-        """Seeds that no trial and no other confirmation of the study uses."""
-        first = _FIRST_SEED + (self.number - 1) * _SEEDS_PER_EVALUATION
-        return range(first, first + self.seeds)
+    return _FIRST_SEED + (number - 1) * _SEEDS_PER_EVALUATION
 
 
 def evaluate_on_test(
-    search: Search, plan_of_confirmation: ConfirmationPlan
+    search: Search,
+    evaluation: EvaluationOnTest,
+    chosen: Mapping[str, Value],
+    *,
+    seeds: int,
+    validation_accuracy: float,
+    search_seconds: float,
 ) -> tuple[EvaluationOnTest, Outcome]:
     """Train both configurations on fresh seeds and compare them on the test split.
+
+    Args:
+        evaluation: Its number, candidate and first seed.
+        chosen: Parameter values of the candidate.
+        seeds: How many seeds each configuration is trained on.
+        validation_accuracy: Of the candidate in the search.
+        search_seconds: Wall-clock seconds of the search.
 
     Returns:
         The evaluation, and the outcome of its last training.
     """
-    evaluation = EvaluationOnTest(
-        number=plan_of_confirmation.number,
-        candidate=plan_of_confirmation.trial,
-        first_seed=plan_of_confirmation.fresh_seeds[0],
-    )
-    context, store = search.context, search.store
+    context = search.context
+    configurations = (("winner", chosen), ("paper", context.space.paper_values()))
     runs: list[RunResult] = []
     outcome = Outcome(())
     stop = Stop()
-    for plan in _plans(search.study.name, context, plan_of_confirmation):
-        with signals.on_interrupt(stop), search.watch(plan) as watcher:
-            outcome = search.train(plan, watcher, never_pruned, stop)
-        runs += outcome.results
-        if outcome.exit_status or any(run.status != "finished" for run in outcome.results):
-            status = outcome.exit_status or EXIT_FAILURE
-            return evaluation, dataclasses.replace(outcome, exit_status=status)
+    # They alternate, so that a slow hour affects both.
+    for seed in range(evaluation.first_seed, evaluation.first_seed + seeds):
+        for name, values in configurations:
+            plan = context.plan(f"{search.study.name}-{name}", values, seed)
+            with signals.on_interrupt(stop), search.watch(plan) as watcher:
+                outcome = search.train(plan, watcher, never_pruned, stop)
+            runs += outcome.results
+            if outcome.exit_status or any(run.status != "finished" for run in outcome.results):
+                status = outcome.exit_status or EXIT_FAILURE
+                return evaluation, dataclasses.replace(outcome, exit_status=status)
+    candidate, paper = runs[::2], runs[1::2]
     confirmation = confirmation_of(
-        runs[::2],
-        runs[1::2],
-        validation_accuracy=plan_of_confirmation.validation_accuracy,
-        search_seconds=plan_of_confirmation.search_seconds,
-        mcnemar=_mcnemar(context, store, median_run(runs[::2]), median_run(runs[1::2])),
+        candidate,
+        paper,
+        validation_accuracy=validation_accuracy,
+        search_seconds=search_seconds,
+        mcnemar=_mcnemar(search, median_run(candidate), median_run(paper)),
         target_accuracy=context.goal.aim,
     )
     return evaluation.model_copy(update={"proof": confirmation}), outcome
 
 
-def _plans(
-    study: str, context: TrialContext, plan_of_confirmation: ConfirmationPlan
-) -> list[TrainingPlan]:
-    """One plan per training; candidate and paper alternate, so that a slow hour affects both."""
-    paper = context.space.paper_values()
-    configurations = ((f"{study}-winner", plan_of_confirmation.chosen), (f"{study}-paper", paper))
-    return [
-        context.plan(name, chosen, seed)
-        for seed in plan_of_confirmation.fresh_seeds
-        for name, chosen in configurations
-    ]
-
-
-def _mcnemar(
-    context: TrialContext, store: MlflowStore, candidate: RunResult, paper: RunResult
-) -> McNemar | None:
+def _mcnemar(search: Search, candidate: RunResult, paper: RunResult) -> McNemar | None:
     """McNemar's test of two runs; None if predictions of one are missing."""
-    candidate_predictions, paper_predictions = (
-        store.load_predictions(run) for run in (candidate, paper)
-    )
-    if candidate_predictions is None or paper_predictions is None:
-        return None
-    labels = mnist.load(context.source).test_images.labels
-    candidate_right, paper_right = (
-        candidate_predictions.label == labels,
-        paper_predictions.label == labels,
-    )
+    labels = mnist.load(search.context.source).test_images.labels
+    right = []
+    for run in (candidate, paper):
+        predictions = search.store.load_predictions(run)
+        if predictions is None:
+            return None
+        right.append(predictions.label == labels)
     return exact_mcnemar(
-        int(np.count_nonzero(candidate_right & ~paper_right)),
-        int(np.count_nonzero(paper_right & ~candidate_right)),
+        int(np.count_nonzero(right[0] & ~right[1])), int(np.count_nonzero(right[1] & ~right[0]))
     )

@@ -18,11 +18,9 @@ class Arm(Record):
     Attributes:
         n: Seeds.
         accuracy_mean: Of the final test accuracies.
-        accuracy_sd: Their standard deviation.
         accuracy_low: Lower end of the 95% interval of the mean.
         validation_mean: Of the final validation accuracies.
-        train_seconds_mean: Of the training seconds.
-        peak_rss_bytes_max: The largest peak; None if one is unknown.
+        peak_rss_bytes_max: None if one is unknown.
         target_seconds_mean: Of the training seconds until test accuracy first reaches the
             target on the grid; a seed that never does counts with all its seconds. None without
             a target.
@@ -58,8 +56,6 @@ class Confirmation(Record):
     """Comparison of candidate and paper on the test split.
 
     Attributes:
-        candidate: The candidate on fresh seeds.
-        paper: The paper's configuration on the same seeds.
         accuracy: Difference in mean final test accuracy.
         train_seconds: Difference in mean training seconds.
         shrinkage: Validation accuracy in the search minus mean test accuracy.
@@ -87,16 +83,12 @@ class Confirmation(Record):
 
 
 def arm_of(runs: Sequence[RunResult], target_accuracy: float | None = None) -> Arm:
-    """Summarize two or more finished runs of one configuration.
-
-    Args:
-        runs: One per seed.
-        target_accuracy: Of `time-to-accuracy`; None for other objectives.
+    """Summarize the runs of one configuration, one per seed.
 
     Raises:
         ValueError: Fewer than two runs, or one of them has no final test accuracy.
     """
-    accuracies = [_known(run.final_test_accuracy) for run in runs]
+    accuracies = _accuracies(runs)
     mean, sd = statistics.mean(accuracies), statistics.stdev(accuracies)
     peaks = [run.peak_rss_bytes for run in runs]
     known = [peak for peak in peaks if peak is not None]
@@ -106,7 +98,7 @@ def arm_of(runs: Sequence[RunResult], target_accuracy: float | None = None) -> A
         n=len(runs),
         accuracy_mean=mean,
         accuracy_sd=sd,
-        accuracy_low=mean - mean_half_width(accuracies),
+        accuracy_low=mean - half_width(sd, len(accuracies)),
         validation_mean=statistics.mean(_known(run.final_validation_accuracy) for run in runs),
         train_seconds_mean=statistics.mean(_known(run.train_seconds_total) for run in runs),
         peak_rss_bytes_max=max(known) if len(known) == len(peaks) else None,
@@ -126,11 +118,9 @@ def confirmation_of(
     mcnemar: McNemar | None,
     target_accuracy: float | None = None,
 ) -> Confirmation:
-    """Compare candidate and paper on the same fresh seeds, two or more runs of each.
+    """Compare candidate and paper on the same fresh seeds, two or more finished runs of each.
 
     Args:
-        candidate: Finished runs.
-        paper: Finished runs of the paper's configuration.
         validation_accuracy: Of the candidate in the search.
         search_seconds: Wall-clock seconds of the search.
         mcnemar: Of the seeds of median accuracy.
@@ -153,11 +143,6 @@ def confirmation_of(
         target_accuracy=target_accuracy,
         target_seconds=to_target,
     )
-
-
-def mean_half_width(values: Sequence[float]) -> float:
-    """Half width of the 95% t-interval of the mean of two or more values."""
-    return half_width(statistics.stdev(values), len(values))
 
 
 def exact_mcnemar(only_candidate: int, only_paper: int) -> McNemar:

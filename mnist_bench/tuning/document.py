@@ -38,15 +38,10 @@ class StudyDocument(Record):
 
     Attributes:
         schema_version: Of this format; called `schema` in the file.
-        study: Name.
-        dataset: Name of the images.
-        dataset_digest: Digest of the images.
-        trials: All trials, by number.
         best: Number of the best trial, or numbers of the Pareto front.
         finalists: The best trials that were trained again, the best first.
         candidate: Number of the candidate's trial; None if no trial is feasible.
-        margin: Lead over the paper's configuration; None without a candidate.
-        importances: Importance of each parameter for the first value.
+        importances: Of each parameter for the first value.
         search_seconds: Wall-clock seconds of all trials together.
         looks: Evaluations on the test split.
         commands: Command lines that worked on the study, the oldest first.
@@ -95,11 +90,7 @@ class StudyDocument(Record):
         return means.get(self.candidate) or self.trial(self.candidate).values
 
     def line(self, run_id: str | None) -> StudyLine:
-        """Summary line of the study for a report.
-
-        Args:
-            run_id: MLflow's id of the study's run.
-        """
+        """Summary line for a report; `run_id` is MLflow's of the study's run."""
         best = [self.trial(number) for number in self.best]
         return StudyLine(
             study=self.study,

@@ -36,7 +36,6 @@ class Goal(Record):
         objective: `accuracy`, after the trial's last step or within its seconds;
             `time-to-accuracy`, train seconds until the grid first reaches the target; or
             `pareto`: accuracy, train seconds and peak memory.
-        target_accuracy: Of `time-to-accuracy`.
         train_seconds: Budget of a trial; None if only its steps end it.
         max_memory_bytes: Constraint: peak memory of a trial.
         max_seconds: Constraint: train seconds of a trial.
@@ -84,13 +83,9 @@ class Goal(Record):
     def check_machine_kind(self, study: str, started_on: str, here: str) -> None:
         """Check that times of different kinds of machines are not compared.
 
-        Args:
-            study: Name of the study.
-            started_on: Kind of the machine that started the study.
-            here: Kind of this machine.
-
         Raises:
-            BenchError: The study compares times, and the kinds differ.
+            BenchError: The study compares times, and the kinds of the machine that started it and
+                of this one differ.
         """
         if self.compares_times and started_on != here:
             raise BenchError(
@@ -118,14 +113,14 @@ class Goal(Record):
         and the target constraint is violated.
         """
         counted = self.counted(run)
-        if self.objective == "accuracy":
+        if self.objective == "pareto":
+            return (counted.validation_accuracy, counted.train_seconds, _peak(run))
+        if self.aim is None:
             return (counted.validation_accuracy,)
-        if self.objective == "time-to-accuracy":
-            reached = run.seconds_to_accuracy("validation", self._target)
-            if reached is None or reached > counted.train_seconds:
-                return (run.evaluations[-1].train_seconds,)
-            return (reached,)
-        return (counted.validation_accuracy, counted.train_seconds, _peak(run))
+        reached = run.seconds_to_accuracy("validation", self.aim)
+        if reached is None or reached > counted.train_seconds:
+            return (run.evaluations[-1].train_seconds,)
+        return (reached,)
 
     def constraints(self, run: RunResult) -> dict[str, float]:
         """Violation of each constraint; 0 or less means it is met."""
@@ -135,9 +130,9 @@ class Goal(Record):
             violations["max memory"] = _peak(run) - self.max_memory_bytes
         if self.max_seconds is not None:
             violations["max seconds"] = counted.train_seconds - self.max_seconds
-        if self.objective == "time-to-accuracy":
+        if self.aim is not None:
             within = [e for e in run.evaluations if e.step <= counted.step]
-            violations[TARGET] = self._target - max(e.validation_accuracy for e in within)
+            violations[TARGET] = self.aim - max(e.validation_accuracy for e in within)
         return violations
 
     def is_too_late(self, evaluation: Evaluation) -> bool:
@@ -173,12 +168,6 @@ class Goal(Record):
     def aim(self) -> float | None:
         """Target accuracy of `time-to-accuracy`; None for other objectives."""
         return self.target_accuracy if self.objective == "time-to-accuracy" else None
-
-    @property
-    def _target(self) -> float:
-        if self.target_accuracy is None:
-            raise ValueError("the goal has no target")
-        return self.target_accuracy
 
 
 def _peak(run: RunResult) -> float:

@@ -31,19 +31,13 @@ class TuneOptions:
     Attributes:
         space: File of the search space; None takes the packaged one.
         trials: Number of trials that finish or are pruned.
-        timeout_seconds: No trial starts after this; None sets no limit.
-        max_memory_bytes: Constraint: peak memory of a trial.
-        max_seconds: Constraint: train seconds of a trial.
-        workers: Processes that train trials at the same time.
+        timeout_seconds: No trial starts after this.
         finalists: How many of the best trials are trained again to choose the candidate; 0 takes
             the best trial as it is.
         confirm: Fresh seeds of the confirmation; 0 leaves it out.
         storage: Optuna's URL; None takes the journal.
         study: Name; None derives one from space and objective.
-        resume: Whether to continue an existing study.
         dataset: Overrides the data set of the space.
-        data_folder: Folder of the user's IDX files.
-        experiment: Name of the MLflow experiment.
         command: Command line as it may be shown, without secrets.
         exclusive: Whether to lock out other benchmarks of this user.
     """

@@ -76,16 +76,7 @@ class TrialContext:
     exclusive: bool
 
     def plan(self, name: str, chosen: Mapping[str, Value], seed: int) -> TrainingPlan:
-        """Plan of one training of a configuration.
-
-        Args:
-            name: Of its scenario.
-            chosen: Parameter values of the configuration.
-            seed: Of the training.
-
-        Raises:
-            BenchError: A batch is larger than the training split.
-        """
+        """Plan of one training of a configuration, whose scenario has this name."""
         plan = make_plan(
             name,
             self.space.scenario(chosen),
@@ -94,26 +85,6 @@ class TrialContext:
             executions=[self.execution],
         )
         return replace(plan, train_seconds_limit=self.goal.train_seconds)
-
-    def trainer(self, store: MlflowStore) -> Trainer:
-        """Trains on this machine."""
-
-        def train(
-            plan: TrainingPlan, watcher: Watcher, prune: Callable[[], str | None], stop: Stop
-        ) -> Outcome:
-            return executor.execute(
-                plan,
-                self.machine,
-                self.address,
-                lambda: store,
-                watcher,
-                prune=prune,
-                exclusive=self.exclusive,
-                opens_store=False,
-                stop=stop,
-            )
-
-        return train
 
     def shared_by(self, workers: int) -> TrialContext:
         """The context of trainings side by side, each on its share of the cores."""
@@ -124,17 +95,11 @@ class TrialContext:
 
 @dataclass(frozen=True)
 class TrialsEnd:
-    """Why no more trials are trained.
+    """Why no more trials are trained, with the status of an interruption or failure."""
 
-    Attributes:
-        exit_status: 0, or the status of an interruption or failure.
-        error: What failed; None on success.
-        in_words: The reason as text.
-    """
-
-    exit_status: int
-    error: BenchError | None
     in_words: str
+    exit_status: int = 0
+    error: BenchError | None = None
 
 
 @dataclass(frozen=True)
@@ -154,10 +119,24 @@ class Search:
     log: Callable[[str], None]
     trainer: Trainer | None = None
 
-    @property
-    def train(self) -> Trainer:
-        """Trains one plan and records it."""
-        return self.trainer or self.context.trainer(self.store)
+    def train(
+        self, plan: TrainingPlan, watcher: Watcher, prune: Callable[[], str | None], stop: Stop
+    ) -> Outcome:
+        """Train a plan and record it, as `Trainer` says."""
+        if self.trainer is not None:
+            return self.trainer(plan, watcher, prune, stop)
+        context = self.context
+        return executor.execute(
+            plan,
+            context.machine,
+            context.address,
+            lambda: self.store,
+            watcher,
+            prune=prune,
+            exclusive=context.exclusive,
+            opens_store=False,
+            stop=stop,
+        )
 
 
 class TrialFailedError(Exception):
@@ -231,14 +210,7 @@ class PruningCallback:
 
 
 class _Trials:
-    """The objective function, and why it ended the search: one `Study.optimize`.
-
-    Args:
-        search: The study.
-
-    Attributes:
-        started: Number of trials so far.
-    """
+    """The objective function, and why it ended the search; `started` counts its trials."""
 
     def __init__(self, search: Search) -> None:
         self._search = search
@@ -249,12 +221,6 @@ class _Trials:
         self._end: TrialsEnd | None = None
         self._error: BaseException | None = None
 
-    @property
-    def end(self) -> TrialsEnd | None:
-        """Why the search ended early; None if it did not."""
-        status = self._stop.exit_status
-        return TrialsEnd(status, None, ENDS[status]) if status else self._end
-
     def optimize(
         self,
         count: int,
@@ -263,10 +229,9 @@ class _Trials:
         workers: int = 1,
         until: float | None = None,
     ) -> TrialsEnd | None:
-        """Train trials, several at a time if requested.
+        """Start as many trials as `count`; returns why the search has to end, or None.
 
         Args:
-            count: How many to start.
             on_end: Gets the number of each trial that has ended.
             workers: Threads, each of which waits for a training of its own.
             until: Deadline by `time.monotonic` after which no trial starts.
@@ -297,7 +262,8 @@ class _Trials:
             finally:
                 if self._error is not None:
                     raise self._error
-        return self.end
+        status = self._stop.exit_status
+        return TrialsEnd(ENDS[status], status) if status else self._end
 
     def _interrupt(self, exit_status: int) -> None:
         """End the running trainings, whose threads then fail their trials."""
@@ -352,8 +318,7 @@ class _Trials:
         if run is not None:
             study.record(trial, run)
         if outcome.exit_status:
-            status = outcome.exit_status
-            self._end = TrialsEnd(status, outcome.error, ENDS[status])
+            self._end = TrialsEnd(ENDS[outcome.exit_status], outcome.exit_status, outcome.error)
             study.optuna.stop()
         if run is None or run.status in {"failed", "killed"}:
             if outcome.exit_status or (run is not None and run.status == "killed"):
@@ -379,7 +344,7 @@ class _Trials:
                     "the end of the last log is above",
                     exit_status=EXIT_FAILURE,
                 )
-                self._end = TrialsEnd(EXIT_FAILURE, error, "trials fail, one after the other")
+                self._end = TrialsEnd("trials fail, one after the other", EXIT_FAILURE, error)
                 self._search.study.optuna.stop()
         raise TrialFailedError(reason)
 
@@ -402,7 +367,6 @@ def run_trials(search: Search, limit: int, until: float | None, *, workers: int 
     A trial that started in time is finished, and at least one is trained.
 
     Args:
-        search: The study.
         limit: Trials that finish or are pruned, with those of earlier commands.
         until: Deadline by `time.monotonic`; None sets no limit.
         workers: Trials trained at the same time.
@@ -433,7 +397,7 @@ def run_trials(search: Search, limit: int, until: float | None, *, workers: int 
             return end
         if trials.started == before:
             workers = 1  # the storage refuses new trials: a single thread raises the error
-    return TrialsEnd(0, None, f"{limit} trials are done")
+    return TrialsEnd(f"{limit} trials are done")
 
 
 def train_finalists(search: Search, count: int, *, with_paper: bool) -> TrialsEnd:
@@ -459,7 +423,7 @@ def train_finalists(search: Search, count: int, *, with_paper: bool) -> TrialsEn
         if not waiting:
             missing = missing_repeats(recorded, goal, count, with_paper=with_paper)
             if not missing:
-                return TrialsEnd(0, None, "the finalists are trained")
+                return TrialsEnd("the finalists are trained")
             study.enqueue_repeat(recorded[missing[0]])
         end = trials.optimize(1, on_end)
         if end is not None:
@@ -467,11 +431,7 @@ def train_finalists(search: Search, count: int, *, with_paper: bool) -> TrialsEn
 
 
 def check_memory(workers: int, peak_rss_bytes: int | None) -> None:
-    """Check that memory suffices for this many workers.
-
-    Args:
-        workers: Processes that train at the same time.
-        peak_rss_bytes: Of one training; None if unknown.
+    """Check that memory suffices for trainings of this peak at the same time.
 
     Raises:
         BenchError: Together they would take more than is free.
@@ -514,11 +474,11 @@ def out_of_time(study: Study) -> TrialsEnd:
     """End of a search by timeout: an error if fewer than two trials are done."""
     done = [trial for trial in study.trials if trial.counts]
     if len(done) > 1:
-        return TrialsEnd(0, None, "the time is up")
+        return TrialsEnd("the time is up")
     seconds = formatting.duration(done[0].seconds if done else None)
     error = BenchError(
         f"--timeout expired after the first trial, which took {seconds}",
         "increase --timeout",
         exit_status=EXIT_FAILURE,
     )
-    return TrialsEnd(EXIT_FAILURE, error, "the time is up")
+    return TrialsEnd("the time is up", EXIT_FAILURE, error)

@@ -32,10 +32,7 @@ class Parameter(Record):
     """Range or choices of one parameter.
 
     Attributes:
-        low: Smallest number.
-        high: Largest number.
         log: Whether to sample uniformly in the logarithm.
-        choices: All values, instead of a range.
         when: Condition: values of preceding parameters under which this one is sampled; otherwise
             it keeps the paper's value.
     """
@@ -75,8 +72,8 @@ class Parameter(Record):
         if self.choices is not None:
             return any(_same(value, one) for one in self.choices)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        low, high = self.low, self.high
-        return is_number and low is not None and high is not None and low <= float(value) <= high
+        low, high = map(float, self.extremes)
+        return is_number and low <= float(value) <= high
 
     def is_active(self, chosen: Mapping[str, Value]) -> bool:
         """Whether its condition is met by the values of preceding parameters."""
@@ -87,9 +84,6 @@ class Space(Record):
     """Search space of a study, and what its trials have in common.
 
     Attributes:
-        title: One line.
-        model: Name of the network.
-        dataset: Name of the images.
         steps: Of each trial; None if they are a parameter.
         train_seconds: Budget of each trial; None if only its steps end it.
         eval_every: Distance of two points of the evaluation grid, in steps; or, instead:
@@ -170,8 +164,8 @@ class Space(Record):
         Raises:
             BenchError: The space allows a larger one.
         """
-        extremes = self.parameters["batch_size"].extremes if "batch_size" in self.parameters else ()
-        largest = max((int(end) for end in extremes), default=0)
+        parameter = self.parameters.get("batch_size")
+        largest = max(map(int, parameter.extremes)) if parameter else 0
         if largest > train_images:
             raise BenchError(
                 f"the search space allows a batch_size of {largest}, but there are only "
@@ -200,18 +194,11 @@ class Space(Record):
             missing = [v for v in values if not _may_be(condition, preceding[condition], v)]
             if missing or not values:
                 raise ValueError(f"{name}: {condition} is never {missing or 'nothing'}")
-        if name == STEPS:
-            _check_steps(parameter)
-            return
+        if name == STEPS and parameter.when:
+            raise ValueError("steps can't have a condition: every trial needs them")
         for end in parameter.extremes:
-            self._possible(name, end)
-
-    def _possible(self, name: str, value: Value) -> None:
-        try:
-            PaperCnnHyperparameters.model_validate({name: value})
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            raise ValueError(f"{name} can't be {value!r}: {problem['msg'].lower()}") from None
+            if problem := _problem(name, end):
+                raise ValueError(f"{name} can't be {end!r}: {problem}")
 
 
 def _same(one: Value, other: Value) -> bool:
@@ -224,21 +211,25 @@ def _may_be(name: str, parameter: Parameter, value: Value) -> bool:
     return parameter.contains(value) and (is_whole or not is_integer(name))
 
 
-def _check_steps(parameter: Parameter) -> None:
-    if parameter.when:
-        raise ValueError("steps can't have a condition: every trial needs them")
-    for end in parameter.extremes:
-        if type(end) is not int or not 1 <= end <= MAX_STEPS:
-            raise ValueError(f"steps can't be {end!r}: whole numbers from 1 to {MAX_STEPS:,}")
+def _problem(name: str, value: Value) -> str:
+    """Why a parameter can't have this value; empty if it can."""
+    if name == STEPS:
+        is_possible = type(value) is int and 1 <= value <= MAX_STEPS
+        return "" if is_possible else f"whole numbers from 1 to {MAX_STEPS:,}"
+    try:
+        PaperCnnHyperparameters.model_validate({name: value})
+    except ValidationError as error:
+        return str(error.errors(include_url=False)[0]["msg"]).lower()
+    return ""
 
 
 def _paper_steps(parameter: Parameter) -> int:
     """Allowed steps nearest to the paper's longest training."""
     longest = TABLE_1[-1].steps
-    if parameter.choices is not None:
-        return min((int(choice) for choice in parameter.choices), key=lambda n: abs(n - longest))
-    low, high = parameter.low or 1, parameter.high or longest
-    return int(min(max(longest, low), high))
+    steps = [int(end) for end in parameter.extremes]
+    if parameter.choices is None and steps[0] <= longest <= steps[1]:
+        return longest
+    return min(steps, key=lambda n: abs(n - longest))
 
 
 def default_path() -> Path:
@@ -257,13 +248,11 @@ def read(path: Path) -> Space:
         return Space.model_validate(values)
     except ValidationError as error:
         raise toml.to_bench_error(
-            error, str(path), known=_known_keys, remedy="fix the search space"
+            error,
+            str(path),
+            known=lambda names: list((Parameter if len(names) > 1 else Space).model_fields),
+            remedy="fix the search space",
         ) from None
-
-
-def _known_keys(names: list[str]) -> list[str]:
-    """Valid keys of the table that contains the key with this path."""
-    return list((Parameter if len(names) > 1 else Space).model_fields)
 
 
 def is_integer(name: str) -> bool:

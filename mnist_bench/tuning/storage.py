@@ -52,8 +52,12 @@ def backend(storage: str | None) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     JOURNAL.parent.mkdir(parents=True, exist_ok=True)
-    lock = _Lock()
-    _truncate_torn_line(lock)
+    # Optuna's own lock is the existence of a file: a process that is killed while it holds the lock
+    # blocks all others for half a minute, or forever with a relative path.
+    lock = FileLock(JOURNAL.with_suffix(".flock"))
+    if JOURNAL.exists():
+        with lock:
+            _truncate_torn_line()
     # The expected base class has no public name.
     journal = JournalFileBackend(str(JOURNAL), lock_obj=cast("Any", lock))
     return optuna.storages.JournalStorage(journal)
@@ -83,39 +87,13 @@ def _database(url: str) -> Any:
     )
 
 
-class _Lock:
-    """Lock around each line of the journal, held by the operating system.
-
-    Optuna's own lock is the existence of a file: a process that is killed while it holds the lock
-    blocks all others for half a minute, or forever with a relative path.
-    """
-
-    def __init__(self) -> None:
-        self._lock = FileLock(JOURNAL.with_suffix(".flock"))
-
-    def acquire(self) -> bool:
-        """Acquire the lock; waits."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Release the lock."""
-        self._lock.release()
-
-
-def _truncate_torn_line(lock: _Lock) -> None:
+def _truncate_torn_line() -> None:
     """Remove an incomplete last line: the next line would be appended to it."""
-    if not JOURNAL.exists():
-        return
-    lock.acquire()
-    try:
-        content = JOURNAL.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            with JOURNAL.open("r+b") as file:
-                file.truncate(len(whole))
-    finally:
-        lock.release()
+    content = JOURNAL.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        with JOURNAL.open("r+b") as file:
+            file.truncate(len(whole))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mnist_bench.core import locks
 from mnist_bench.core.errors import BenchError
@@ -49,7 +49,6 @@ def study_lock(name: str, storage: str | None, warn: Callable[[str], None]) -> I
     """Hold a study, so that every RUNNING trial of this machine belongs to a dead process.
 
     Args:
-        name: Of the study.
         storage: Optuna's URL of a database; None for the journal.
         warn: Gets a line if the study can't be locked.
 
@@ -76,7 +75,6 @@ class Study:
     """An open study, which no other command on this machine may use at the same time.
 
     Args:
-        name: Name of the study.
         storage: Optuna's URL of a database; None for the journal in `mlruns`.
         images: Digest of the images; None if unknown.
 
@@ -341,11 +339,10 @@ class Study:
         return tuple(self._attribute(_TEST_EVALUATIONS, ()))
 
     def save_test_evaluation(self, number: int, evaluation: str) -> None:
-        """Save an evaluation on the test split, or update it.
+        """Save an evaluation on the test split as JSON, or update it.
 
         Args:
             number: From 1 on; a new one or the last one.
-            evaluation: JSON.
         """
         saved = [*self.test_evaluations[: number - 1], evaluation]
         self._set_attribute(_TEST_EVALUATIONS, saved)
@@ -363,13 +360,8 @@ class Study:
 def suggested(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
     """Suggest a value of a parameter."""
     if parameter.choices is not None:
-        value = trial.suggest_categorical(name, parameter.choices)
-        if value is None:
-            raise ValueError(f"{name} has None among its choices")
-        return value
-    low, high = parameter.low, parameter.high
-    if low is None or high is None:
-        raise ValueError(f"{name} has no range")
+        return cast("Value", trial.suggest_categorical(name, parameter.choices))
+    low, high = parameter.extremes
     if is_integer(name):
         return trial.suggest_int(name, int(low), int(high), log=parameter.log)
     return trial.suggest_float(name, float(low), float(high), log=parameter.log)

@@ -19,7 +19,6 @@ class StudyTrial(Record):
 
     Attributes:
         number: Optuna's.
-        state: How it ended, or that it has not yet.
         chosen: Values of the active parameters.
         values: Objective values, in the goal's order; empty unless it finished.
         missed: Violation of each constraint; 0 or less means it is met.
@@ -28,7 +27,7 @@ class StudyTrial(Record):
         begun_at_ms: Unix time of its start in milliseconds; None while it waits, and in older
             documents.
         run_id: MLflow's id of its run; None if it has none.
-        is_papers: Whether it is the paper's configuration.
+        is_papers: Whether it is of the paper's configuration.
         retry_of: Number of the failed trial that it retries; else None.
         repeat_of: Number of the trial that it repeats as a finalist; else None.
         train_seconds: Seconds inside training, also of a pruned trial; None if unknown.
@@ -57,14 +56,9 @@ class StudyTrial(Record):
     machine_id: str | None = None
 
     @property
-    def is_settled(self) -> bool:
-        """Whether it finished or was pruned."""
-        return self.state in {"finished", "pruned"}
-
-    @property
     def counts(self) -> bool:
-        """Whether it counts toward the requested number of trials."""
-        return self.is_settled and self.repeat_of is None
+        """Whether it counts toward the requested number of trials: not a repeat."""
+        return self.state in {"finished", "pruned"} and self.repeat_of is None
 
     @property
     def is_feasible(self) -> bool:

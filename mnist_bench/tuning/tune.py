@@ -16,7 +16,6 @@ from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import markdown, one_line
 from mnist_bench.measurement import machine, system
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.results.run import Status
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
@@ -25,7 +24,7 @@ from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.recorder import process_owner
 from mnist_bench.tracking.spool import Address
 from mnist_bench.tuning.candidate import candidate_of, margin_of
-from mnist_bench.tuning.confirmation import ConfirmationPlan, evaluate_on_test
+from mnist_bench.tuning.confirmation import evaluate_on_test, first_seed
 from mnist_bench.tuning.confirmation_stats import confirmation_in_words
 from mnist_bench.tuning.document import EvaluationOnTest, StudyDocument
 from mnist_bench.tuning.finalists import best_finalist, covers, finalists_of, paper_reference
@@ -45,13 +44,7 @@ from mnist_bench.tuning.trial import StudyTrial, searched_seconds
 
 @dataclass(frozen=True)
 class TuneResult:
-    """Result of `mnist-bench tune`.
-
-    Attributes:
-        document_json: The study as one JSON document.
-        exit_status: 0, 1 if no trial is feasible, or the status of an interruption.
-        error: What failed, or that no trial is feasible; None on success.
-    """
+    """Result of `mnist-bench tune`: its document, and what failed or that no trial is feasible."""
 
     document_json: str
     exit_status: int
@@ -85,7 +78,6 @@ def tune(
     """Run a study: train trials, choose a candidate, confirm it, write the report.
 
     Args:
-        setup: The checked options.
         console: For progress and warnings.
         stdout: For results.
         write: Writes the study's files; returns the Markdown report first.
@@ -189,10 +181,11 @@ class _TuneRun:
         except BaseException as error:
             reason = str(error) if isinstance(error, BenchError) else "it was interrupted"
             with suppress(BenchError):  # the store itself may be what failed
-                self._close(
-                    "killed", f"The study did not come to its end: {markdown(reason)}", {}, []
+                description = f"The study did not come to its end: {markdown(reason)}"
+                self.search.store.finish_study(
+                    self.context.parent_run_id, "killed", description, {}, []
                 )
-            self.log(self._resume_hint())
+            self._log_resume_hint()
             raise
 
     @property
@@ -211,8 +204,8 @@ class _TuneRun:
         again = self._shares_machine and self.context.goal.prunes
         return self.options.finalists or int(again)
 
-    def _resume_hint(self) -> str:
-        return (
+    def _log_resume_hint(self) -> None:
+        self.log(
             "the trials so far are saved; run the same command with "
             f"`--study {self.study.name} --resume` to continue"
         )
@@ -235,11 +228,7 @@ class _TuneRun:
         return run_in_parallel(search, self.options.trials, until, workers)
 
     def _confirm(self) -> TrialsEnd | None:
-        """Confirm the candidate on the test split if its margin is large enough.
-
-        Returns:
-            Why the confirmation ended early; None if it did not.
-        """
+        """Confirm the candidate if its margin is large enough; returns why that ended early."""
         document = self._document()
         if document.candidate is None or document.margin is None:
             return None
@@ -256,55 +245,47 @@ class _TuneRun:
                 f"trial {candidate.number} is ahead of the finalists, in a single training: "
                 "add `--finalists N` to repeat it first"
             )
-        try:
-            validation_accuracy = self._validation_accuracy(document, candidate)
-        except BenchError as error:
-            return TrialsEnd(EXIT_FAILURE, error, "its record is gone")
-        plan = ConfirmationPlan(
-            number=len(self.study.test_evaluations) + 1,
-            trial=candidate.number,
-            chosen=candidate.chosen,
-            validation_accuracy=validation_accuracy,
-            search_seconds=document.search_seconds,
-            seeds=self.options.confirm,
-        )
-        return self._evaluate_on_test(plan)
-
-    def _validation_accuracy(self, document: StudyDocument, candidate: StudyTrial) -> float:
-        """Validation accuracy of the candidate; of a finalist, the mean of its repeats.
-
-        Raises:
-            BenchError: MLflow has no record of one of the runs.
-        """
         repeats = next((f.repeats for f in document.finalists if f.trial == candidate.number), ())
         accuracies = []
         for number in repeats or (candidate.number,):
             run_id = document.trial(number).run_id or ""
             run = self.search.store.load(run_id)
             if run is None:
-                raise _record_is_gone(run_id)
+                error = BenchError(
+                    f"result.json of the candidate's run {run_id} is missing in MLflow",
+                    "start a new study",
+                    exit_status=EXIT_FAILURE,
+                )
+                return TrialsEnd("its record is gone", EXIT_FAILURE, error)
             accuracies.append(self.context.goal.counted(run).validation_accuracy)
-        return statistics.mean(accuracies)
+        return self._evaluate_on_test(candidate, statistics.mean(accuracies), document)
 
-    def _evaluate_on_test(self, plan: ConfirmationPlan) -> TrialsEnd | None:
+    def _evaluate_on_test(
+        self, candidate: StudyTrial, validation_accuracy: float, document: StudyDocument
+    ) -> TrialsEnd | None:
         """Run a confirmation; it is numbered and saved before it starts, so that failures count."""
-        pending = EvaluationOnTest(
-            number=plan.number, candidate=plan.trial, first_seed=plan.fresh_seeds[0]
+        number, seeds = len(document.looks) + 1, self.options.confirm
+        evaluation = EvaluationOnTest(
+            number=number, candidate=candidate.number, first_seed=first_seed(number)
         )
-        self._save_evaluation(pending)
+        self.study.save_test_evaluation(number, evaluation.model_dump_json())
         self.log(
-            f"confirmation {plan.number} on the test split: trial {plan.trial} and the paper's "
-            f"configuration on {plan.seeds} fresh seeds each"
+            f"confirmation {number} on the test split: trial {candidate.number} and the paper's "
+            f"configuration on {seeds} fresh seeds each"
         )
-        evaluation, outcome = evaluate_on_test(self.search, plan)
-        self._save_evaluation(evaluation)
-        self.log(f"confirmation {plan.number}: {confirmation_in_words(evaluation.proof)}")
+        evaluation, outcome = evaluate_on_test(
+            self.search,
+            evaluation,
+            candidate.chosen,
+            seeds=seeds,
+            validation_accuracy=validation_accuracy,
+            search_seconds=document.search_seconds,
+        )
+        self.study.save_test_evaluation(number, evaluation.model_dump_json())
+        self.log(f"confirmation {number}: {confirmation_in_words(evaluation.proof)}")
         if outcome.exit_status:
-            return TrialsEnd(outcome.exit_status, outcome.error, "the look did not come to its end")
+            return TrialsEnd("the look did not come to its end", outcome.exit_status, outcome.error)
         return None
-
-    def _save_evaluation(self, evaluation: EvaluationOnTest) -> None:
-        self.study.save_test_evaluation(evaluation.number, evaluation.model_dump_json())
 
     def _document(self) -> StudyDocument:
         context, study = self.context, self.study
@@ -342,34 +323,19 @@ class _TuneRun:
         )
         error, status = ended.error, ended.exit_status
         if status:
-            self.log(self._resume_hint())
+            self._log_resume_hint()
         elif document.candidate is None:
             status, error = EXIT_FAILURE, _no_feasible_trial(document)
         paths = self.write(document)
         self.log("Written: " + ", ".join(path.as_posix() for path in paths))
-        state: Status = "killed" if ended.exit_status else "finished"
-        metrics: dict[str, float | None] = {
-            "trials": len(document.trials),
-            "search_seconds": document.search_seconds,
-        }
-        text = paths[0].read_text(encoding="utf-8")
-        self._close(state, text, metrics, [*paths])
-        return TuneResult(document.model_dump_json(indent=2) + "\n", status, error)
-
-    def _close(
-        self, status: Status, description: str, metrics: dict[str, float | None], paths: list[Path]
-    ) -> None:
         self.search.store.finish_study(
-            self.context.parent_run_id, status, description, metrics, paths
+            self.context.parent_run_id,
+            "killed" if ended.exit_status else "finished",
+            paths[0].read_text(encoding="utf-8"),
+            {"trials": len(document.trials), "search_seconds": document.search_seconds},
+            paths,
         )
-
-
-def _record_is_gone(run_id: str) -> BenchError:
-    return BenchError(
-        f"result.json of the candidate's run {run_id} is missing in MLflow",
-        "start a new study",
-        exit_status=EXIT_FAILURE,
-    )
+        return TuneResult(document.model_dump_json(indent=2) + "\n", status, error)
 
 
 def _no_feasible_trial(document: StudyDocument) -> BenchError:

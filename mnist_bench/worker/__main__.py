@@ -15,9 +15,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -37,11 +36,7 @@ from mnist_bench.results.protocol import (
     Request,
 )
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.scenarios.hyperparameters import (
-    AnyFittedHyperparameters,
-    AnyNetworkHyperparameters,
-    FittedHyperparameters,
-)
+from mnist_bench.scenarios.hyperparameters import FittedHyperparameters
 from mnist_bench.worker import tensorflow_setup
 from mnist_bench.worker.loop import Instruments, PhaseMeter, StepCountFiles, Training, TrainingLoop
 
@@ -54,7 +49,7 @@ def main(task: str = "train") -> int:
         return 0
     # Ctrl-C reaches every process of a terminal; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    send = _message_writer(_private_stdout())
+    send = _message_writer()
     try:
         _run(Request.model_validate_json(sys.stdin.buffer.readline()), send)
     except Exception as error:  # noqa: BLE001  # the parent must learn of any error
@@ -66,11 +61,7 @@ def main(task: str = "train") -> int:
 
 
 def _answer(task: str) -> None:
-    """Answer a request that is no training; an error ends the process with a traceback.
-
-    Raises:
-        ValueError: There is no such task.
-    """
+    """Answer a request that is no training; an error ends the process with a traceback."""
     line = sys.stdin.buffer.readline()
     if task == "probe":
         from mnist_bench.worker import probe
@@ -93,85 +84,68 @@ def _answer(task: str) -> None:
 def _run(request: Request, send: Callable[[Message], None]) -> None:
     meter = PhaseMeter(request.started_at, phase_peaks=request.phase_peaks)
     with meter.phase("import"):
-        method = _training_method(request)
+        create, calibrate = _training_method(request)
     send(Phase(name="import", seconds=meter.seconds("import")))
     with meter.phase("data"):
         dataset = mnist.load(request.source, with_test=request.with_test)
     send(Phase(name="data", seconds=meter.seconds("data")))
     _wait_for_go(send)
     threads = min(request.execution.shards, usable_threads())
-    instruments = Instruments(meter, Sensors(), lambda: method.calibrate(threads))
+    instruments = Instruments(meter, Sensors(), lambda: calibrate(threads))
     send(instruments.calibration_message(0))
     meter.reset_peak()  # excludes the calibration's matrices
     with meter.phase("trace"):
-        training = method.create(dataset)
+        training = create(dataset)
         del dataset  # the training holds its own copy; a second one would count in the peak
     send(Phase(name="trace", seconds=meter.seconds("trace")))
-    TrainingLoop(
-        training, request, instruments, send, write_files=_file_writer(request, training)
-    ).run()
+    write_files = _file_writer(request, training)
+    TrainingLoop(training, request, instruments, send, write_files).run()
 
 
-@dataclass(frozen=True)
-class _Method:
-    """How a model is trained.
+def _training_method(
+    request: Request,
+) -> tuple[Callable[[Dataset], Training], Callable[[int], float]]:
+    """What creates the model's training at step 0, and what times a fixed computation on threads.
 
-    Attributes:
-        create: Creates a training at step 0.
-        calibrate: Seconds of a fixed computation on that many threads, by the library that trains.
+    Imports only the library that trains, which times too.
     """
-
-    create: Callable[[Dataset], Training]
-    calibrate: Callable[[int], float]
-
-
-def _training_method(request: Request) -> _Method:
-    """The training method of the model; imports only the library that it needs."""
-    hyperparameters = request.hyperparameters
+    hyperparameters, seed = request.hyperparameters, request.training_seed
+    execution = request.execution
     if isinstance(hyperparameters, FittedHyperparameters):
-        return _fitted_method(request, hyperparameters)
-    return _stepwise_method(request, hyperparameters)
+        from threadpoolctl import threadpool_limits
 
+        from mnist_bench.worker import sklearn_baselines
 
-def _fitted_method(request: Request, hyperparameters: AnyFittedHyperparameters) -> _Method:
-    from mnist_bench.worker import sklearn_baselines
-
-    threads = request.execution.threads
-    sklearn_baselines.limit_threads(threads)
-    seed = request.training_seed
-    return _Method(
-        lambda dataset: sklearn_baselines.Baseline(dataset, hyperparameters, seed, threads),
-        sklearn_baselines.calibrate,
-    )
-
-
-def _stepwise_method(request: Request, hyperparameters: AnyNetworkHyperparameters) -> _Method:
-    tensorflow_setup.start(request.execution)
+        threadpool_limits(execution.threads)  # of BLAS and OpenMP
+        return (
+            lambda dataset: sklearn_baselines.Baseline(
+                dataset, hyperparameters, seed, execution.threads
+            ),
+            sklearn_baselines.calibrate,
+        )
+    tensorflow_setup.start(execution)
     from mnist_bench.worker.calibration import calibrate
     from mnist_bench.worker.trainer import Trainer
 
-    def create(dataset: Dataset) -> Training:
-        return Trainer(
+    return (
+        lambda dataset: Trainer(
             dataset,
             hyperparameters,
-            request.training_seed,
+            seed,
             total_steps=request.step_counts[-1],
-            precision=request.execution.precision,
-            shards=request.execution.shards,
-        )
+            precision=execution.precision,
+            shards=execution.shards,
+        ),
+        calibrate,
+    )
 
-    return _Method(create, calibrate)
 
-
-def _private_stdout() -> TextIO:
-    """A stream to the parent; redirects all other standard output to standard error."""
+def _message_writer() -> Callable[[Message], None]:
+    """A function that writes messages to the parent; other output goes to standard error."""
     sys.stdout.flush()
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="\n")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return channel
 
-
-def _message_writer(channel: TextIO) -> Callable[[Message], None]:
     def send(message: Message) -> None:
         channel.write(message.model_dump_json() + "\n")
         channel.flush()
@@ -196,30 +170,27 @@ def _exit_with_parent() -> None:
 
 
 def _file_writer(request: Request, training: Training) -> Callable[[StepCountFiles], None]:
-    def write_or_discard(result: StepCountFiles) -> None:
+    def write(result: StepCountFiles) -> None:
         folder = Path(request.folder) / str(result.steps)
         try:
-            write(result, folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            np.savez_compressed(
+                folder / "predictions.npz",
+                final_label=result.final.label,
+                final_probability=result.final.probability,
+                selected_label=result.selected.label,
+                selected_probability=result.selected.probability,
+            )
+            if request.save_weights:
+                weights: dict[str, Any] = {**training.weights()}
+                np.savez(folder / "weights.npz", **weights)
         except OSError:
             # With a full disk the files are lost, but the metrics still reach the parent.
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 traceback.print_exc()
 
-    def write(result: StepCountFiles, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            folder / "predictions.npz",
-            final_label=result.final.label,
-            final_probability=result.final.probability,
-            selected_label=result.selected.label,
-            selected_probability=result.selected.probability,
-        )
-        if request.save_weights:
-            weights: dict[str, Any] = {**training.weights()}
-            np.savez(folder / "weights.npz", **weights)
-
-    return write_or_discard
+    return write
 
 
 if __name__ == "__main__":

@@ -20,17 +20,12 @@ def shift(pixels: tf.Tensor, max_pixels: int, seed: tf.Tensor) -> tf.Tensor:
     Pixels from beyond the edge are background, 0.
 
     Args:
-        pixels: uint8 (n, 28, 28).
+        pixels: uint8 (n, 28, 28), as the result.
         max_pixels: The largest shift in each direction.
         seed: int32 (2,); the same seed shifts the same images by the same distances.
-
-    Returns:
-        uint8 (n, 28, 28).
     """
-    side = SIDE + 2 * max_pixels
-    padded = tf.pad(
-        pixels, ((0, 0), (max_pixels, max_pixels), (max_pixels, max_pixels))
-    )  # (n, side, side)
+    side, border = SIDE + 2 * max_pixels, (max_pixels, max_pixels)
+    padded = tf.pad(pixels, ((0, 0), border, border))  # (n, side, side)
     count = tf.shape(pixels)[0]
     corners = tf.random.stateless_uniform(
         (count, 2), seed, minval=0, maxval=2 * max_pixels + 1, dtype=tf.int32, alg="philox"
@@ -50,13 +45,10 @@ def rotate_and_zoom(
     Pixels are interpolated bilinearly; those from beyond the edge are background, 0.
 
     Args:
-        pixels: uint8 (n, 28, 28).
+        pixels: uint8 (n, 28, 28), as the result.
         rotation_degrees: The largest angle, in either direction.
         zoom_share: The largest share by which a side is stretched or shrunk, each independently.
         seed: int32 (2,); the same seed changes the same images in the same way.
-
-    Returns:
-        uint8 (n, 28, 28).
     """
     rotation_seed = tf.random.experimental.stateless_fold_in(seed, _ROTATION_FOLD, alg="philox")
     uniform = tf.random.stateless_uniform(

@@ -18,14 +18,10 @@ def calibrate(threads: int) -> float:
     Args:
         threads: Products computed concurrently, each on its own thread.
     """
-    lefts = [tf.fill((_SIZE, _SIZE), value) for value in _fill_values(threads)]
+    # A different value for each thread: TensorFlow computes equal products only once.
+    lefts = [tf.fill((_SIZE, _SIZE), 0.5 + thread / threads) for thread in range(threads)]
     right = tf.fill((_SIZE, _SIZE), 2.0)
     return median_seconds(lambda: [product.numpy() for product in _multiply(lefts, right)])
-
-
-def _fill_values(threads: int) -> list[float]:
-    """A different value for each thread's matrix: TensorFlow computes equal products only once."""
-    return [0.5 + thread / threads for thread in range(threads)]
 
 
 @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types

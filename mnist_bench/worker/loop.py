@@ -120,12 +120,11 @@ class Training(Protocol):
 
 @dataclass(frozen=True)
 class StepCountFiles:
-    """What is written to files at the end of a step count.
+    """What is written to files at the end of a step count: scores of the test images.
 
     Attributes:
-        steps: The step count.
-        final: Scores of the test images after the last update.
-        selected: Scores of the test images at the first grid step of highest validation accuracy.
+        final: After the last update.
+        selected: At the first grid step of highest validation accuracy.
     """
 
     steps: int
@@ -135,13 +134,7 @@ class StepCountFiles:
 
 @dataclass(frozen=True)
 class Instruments:
-    """Measuring devices of the process and its machine.
-
-    Attributes:
-        meter: Time and memory of the process.
-        sensors: Sensors of the machine.
-        calibrate: Seconds of a fixed computation.
-    """
+    """Measuring devices of the process and its machine; `calibrate` times a fixed computation."""
 
     meter: PhaseMeter
     sensors: Sensors
@@ -149,21 +142,15 @@ class Instruments:
 
     def calibration_message(self, step: int) -> CalibrationMessage:
         """Time the fixed computation and read the machine's state, after `step` updates."""
-        seconds = self.calibrate()
-        return CalibrationMessage(
-            step=step, seconds=seconds, surroundings=self.sensors.surroundings()
-        )
+        # In this order: the computation affects the processor's clock.
+        seconds, surroundings = self.calibrate(), self.sensors.surroundings()
+        return CalibrationMessage(step=step, seconds=seconds, surroundings=surroundings)
 
 
 class TrainingLoop:
-    """Runs one training job and sends a message for each event.
+    """Runs one training job, from step 0, and sends a message for each event.
 
-    Args:
-        training: A training at step 0.
-        request: Step counts, evaluation grid and limits.
-        instruments: Measuring devices of the process and its machine.
-        send: Receives each message.
-        write_files: Writes the files of a step count, before its end is sent.
+    The files of a step count are written before its end is sent.
     """
 
     def __init__(

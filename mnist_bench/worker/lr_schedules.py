@@ -16,16 +16,13 @@ _START_DIVISOR = 25
 def learning_rates(
     hyperparameters: NetworkHyperparameters, first: int, count: int, total: int
 ) -> npt.NDArray[np.float32]:
-    """The learning rates of consecutive steps.
+    """The learning rates of consecutive steps, (count,).
 
     Args:
         hyperparameters: Schedule and peak rate.
         first: Updates done before the first of these steps.
         count: Number of steps.
         total: Updates of the whole training; the step after the last would have the rate 0.
-
-    Returns:
-        float32 (count,).
     """
     done = np.arange(first, first + count) / total  # in [0, 1)
     peak = hyperparameters.learning_rate

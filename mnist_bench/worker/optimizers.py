@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import tensorflow as tf
 
@@ -17,32 +16,17 @@ _EPSILON = 1e-8
 _MOMENTUM = 0.9
 
 
-class Update(Protocol):
-    """Updates a network's variables from their gradients."""
-
-    def apply(
-        self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, updates: tf.Tensor
-    ) -> None:
-        """Apply one update.
-
-        Args:
-            gradients: One per variable, of its shape.
-            learning_rate: float32 ().
-            updates: Number of this update, from 1 on; float32 ().
-        """
-
-
 class Adam:
     """Adam with the constants of the author's program, for float32 variables."""
 
     def __init__(self, variables: Sequence[tf.Variable]) -> None:
         self._variables = variables
-        self._moments = [(zeros_like(v), zeros_like(v)) for v in variables]
+        self._moments = [(_zeros_like(v), _zeros_like(v)) for v in variables]
 
     def apply(
         self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, updates: tf.Tensor
     ) -> None:
-        """Apply one update."""
+        """Apply update number `updates`, from 1 on, float32 (), like the learning rate."""
         for variable, (first, second), gradient in zip(
             self._variables, self._moments, gradients, strict=True
         ):
@@ -65,7 +49,7 @@ class Momentum:
 
     def __init__(self, variables: Sequence[tf.Variable]) -> None:
         self._variables = variables
-        self._velocities = [zeros_like(v) for v in variables]
+        self._velocities = [_zeros_like(v) for v in variables]
 
     def apply(
         self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, updates: tf.Tensor
@@ -85,11 +69,11 @@ class Momentum:
             )
 
 
-def make(name: Optimizer, variables: Sequence[tf.Variable]) -> Update:
+def make(name: Optimizer, variables: Sequence[tf.Variable]) -> Adam | Momentum:
     """Create the optimizer of that name."""
     return Adam(variables) if name == "adam" else Momentum(variables)
 
 
-def zeros_like(variable: tf.Variable) -> tf.Variable:
+def _zeros_like(variable: tf.Variable) -> tf.Variable:
     """A variable of zeros that is not trained."""
     return tf.Variable(tf.zeros_like(variable), trainable=False)

@@ -10,16 +10,12 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Scores:
-    """Predictions for every image of a split, in the split's order.
-
-    Attributes:
-        label: Predicted digits, uint8 (n,).
-        probability: Probability of the predicted digit, float16 (n,); NaN if the method has none.
-        accuracy: Share of correct predictions.
-    """
+    """Predictions for every image of a split, in the split's order."""
 
     label: npt.NDArray[np.uint8]
+    """Predicted digits, (n,)."""
     probability: npt.NDArray[np.float16]
+    """Of the predicted digit, (n,); NaN if the method has none."""
     accuracy: float
 
 

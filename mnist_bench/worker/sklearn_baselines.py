@@ -15,7 +15,6 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
-from threadpoolctl import threadpool_limits
 
 from mnist_bench.data.dataset import Dataset
 from mnist_bench.measurement.timing import median_seconds
@@ -64,9 +63,6 @@ class Baseline:
 
         Returns:
             NaN, float32 (1,): the methods have no loss that compares with a network's.
-
-        Raises:
-            ValueError: `steps` is not 1, or the method is fitted already.
         """
         if steps != 1 or self.step:
             raise ValueError("a method that is fitted at once has exactly one step")
@@ -82,9 +78,8 @@ class Baseline:
             label = self._predict_in_chunks(rows)
             probability = np.full(len(label), np.nan, np.float16)
         else:
-            probabilities = self._estimator.predict_proba(
-                rows
-            )  # (n, digits in the training images)
+            # (n, digits in the training images)
+            probabilities = self._estimator.predict_proba(rows)
             label = self._estimator.classes_[probabilities.argmax(axis=1)]
             probability = probabilities.max(axis=1).astype(np.float16)
         return scores_of(label, probability, images.labels)
@@ -102,11 +97,6 @@ class Baseline:
         with ThreadPoolExecutor(self._threads) as pool:
             digits: Iterable[npt.NDArray[np.uint8]] = pool.map(self._estimator.predict, chunks)
             return np.concatenate(list(digits))
-
-
-def limit_threads(threads: int) -> None:
-    """Limit the threads of BLAS and OpenMP in this process."""
-    threadpool_limits(threads)
 
 
 def calibrate(threads: int) -> float:

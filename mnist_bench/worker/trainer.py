@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,8 @@ import tensorflow as tf
 from mnist_bench.core.limits import Precision
 from mnist_bench.data.dataset import Dataset
 from mnist_bench.data.idx import CLASSES
-from mnist_bench.models.layers import ImageVariables
+from mnist_bench.models.figures_cnn import SmallCnn
+from mnist_bench.models.layers import ImageVariables, LayeredNetwork
 from mnist_bench.models.lenet5 import Lenet5
 from mnist_bench.models.mlp import FullyConnected
 from mnist_bench.models.paper_cnn import PaperCnn
@@ -34,25 +34,11 @@ _MIN_PIECE_IMAGES = 50
 """Least images in a piece: with fewer, the overhead per piece dominates."""
 
 
-class Network(Protocol):
-    """A network that the trainer can train."""
-
-    @property
-    def variables(self) -> list[tf.Variable]:
-        """The trained variables."""
-        ...
-
-    def logits(self, pixels: tf.Tensor, *, dropout_step: tf.Tensor | None = None) -> tf.Tensor:
-        """float32 (n, 10) for uint8 (n, 28, 28); `dropout_step` is the step, None when scoring."""
-        ...
-
-    def average(self, updates: tf.Tensor) -> None:
-        """Update averaged weights; called after each update with the number of updates so far."""
-        ...
-
-    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """The weights used for scoring, by names like `conv1_weights`."""
-        ...
+_NETWORKS: dict[type[AnyNetworkHyperparameters], type[LayeredNetwork]] = {
+    PaperCnnHyperparameters: PaperCnn,
+    FullyConnectedHyperparameters: FullyConnected,
+    Lenet5Hyperparameters: Lenet5,
+}
 
 
 class Trainer:
@@ -69,7 +55,7 @@ class Trainer:
             learning rate is constant.
         precision: Of the network's arithmetic; weights, loss and optimizer are always float32.
         shards: Pieces that a batch is cut into, at most one per image.
-        network: The network to train; None creates that of the hyperparameters from the seed.
+        network: The figures' network; None creates that of the hyperparameters from the seed.
     """
 
     def __init__(
@@ -81,7 +67,7 @@ class Trainer:
         total_steps: int | None = None,
         precision: Precision = "float32",
         shards: int = 1,
-        network: Network | None = None,
+        network: SmallCnn | None = None,
     ) -> None:
         if total_steps is None and not hyperparameters.step_counts_share_training:
             raise ValueError(f"a {hyperparameters.schedule} training needs its total_steps")
@@ -90,7 +76,7 @@ class Trainer:
         self._hyperparameters = hyperparameters
         self._total_steps = total_steps or 1
         self._seed = seed
-        self.model: Network = network or _network(
+        self.model = network or _NETWORKS[type(hyperparameters)](
             seed, hyperparameters, precision, min(shards, batch_size)
         )
         self.step = 0
@@ -202,19 +188,6 @@ class Trainer:
             parallel_iterations=self._shards,
         )
         return digits.concat(), probabilities.concat()
-
-
-def _network(
-    seed: int, hyperparameters: AnyNetworkHyperparameters, precision: Precision, shards: int
-) -> Network:
-    """Create the network of the hyperparameters."""
-    match hyperparameters:
-        case PaperCnnHyperparameters():
-            return PaperCnn(seed, hyperparameters, precision, shards)
-        case FullyConnectedHyperparameters():
-            return FullyConnected(seed, hyperparameters, precision, shards)
-        case Lenet5Hyperparameters():
-            return Lenet5(seed, hyperparameters, precision, shards)
 
 
 def _loss(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:

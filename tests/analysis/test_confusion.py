@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from mnist_bench.analysis.confusion import Confusion, confusion_of
@@ -28,26 +27,23 @@ def confusion_matrix(*trainings: Predictions) -> Confusion:
 
 def test_predictions_are_counted_over_trainings() -> None:
     confusion = confusion_matrix(predictions(0, 1, 7, 9, 4), predictions(0, 1, 7, 9, 9))
-    assert confusion.n == 2
-    assert confusion.counts[0][0] == 2
-    assert (confusion.counts[1][1], confusion.counts[1][7]) == (2, 2)
-    assert (confusion.counts[9][9], confusion.counts[9][4]) == (3, 1)
-    assert sum(map(sum, confusion.counts)) == 10
-    assert confusion.errors == 3
+    expected = np.zeros((10, 10), int)
+    expected[0, 0], expected[1, 1], expected[1, 7] = 2, 2, 2
+    expected[9, 9], expected[9, 4] = 3, 1
+    assert np.array(confusion.counts).tolist() == expected.tolist()
+    assert (confusion.n, confusion.errors) == (2, 3)
 
 
-def test_line_of_a_digit() -> None:
-    line = confusion_matrix(predictions(0, 1, 7, 4, 4), predictions(0, 1, 7, 9, 9)).digits[9]
-    assert (line.images, line.n, line.right) == (2, 2, 2)
-    assert line.share_right == pytest.approx(0.5)
-    assert (line.taken_for, line.taken_for_count) == (4, 2)
-
-
-def test_digit_without_errors_and_digit_without_images() -> None:
-    digits = confusion_matrix(predictions(0, 1, 1, 9, 9)).digits
-    assert digits[0].taken_for is None
-    assert digits[0].share_right == 1
-    assert digits[5].share_right is None
+def test_digits() -> None:
+    digits = confusion_matrix(predictions(0, 1, 7, 4, 4), predictions(0, 1, 1, 9, 9)).digits
+    facts = [(line.images, line.right, line.share_right, line.taken_for, line.taken_for_count)
+             for line in (digits[0], digits[1], digits[5], digits[9])]  # fmt: skip
+    assert facts == [
+        (1, 2, 1, None, 0),
+        (2, 3, 0.75, 7, 1),
+        (0, 0, None, None, 0),
+        (2, 2, 0.5, 4, 2),
+    ]
 
 
 def test_missed_images_are_ordered_by_errors_then_confidence() -> None:
@@ -64,16 +60,12 @@ def test_missed_images_are_ordered_by_errors_then_confidence() -> None:
 
 
 def test_confidence_is_of_wrong_predictions_only() -> None:
-    probabilities: npt.NDArray[np.float16] = np.array([0.5, 0.5, 0.875, 0.25, 0.5], np.float16)
-    trainings = [Predictions(np.array([0, 1, 7, 4, 9], np.uint8), probabilities)]
-    missed = confusion_matrix(*trainings).missed
+    labels, probabilities = (0, 1, 7, 4, 9), np.array([0.5, 0.5, 0.875, 0.25, 0.5], np.float16)
+    missed = confusion_matrix(Predictions(np.array(labels, np.uint8), probabilities)).missed
     assert [(each.image, each.confidence) for each in missed] == [(2, 0.875), (3, 0.25)]
-
-
-def test_model_without_probabilities_has_no_confidence() -> None:
-    missed = confusion_matrix(
-        predictions(0, 1, 7, 4, 9, probability=np.nan), predictions(0, 1, 7, 9, 9)
-    ).missed
+    # A model may give no probabilities.
+    silent = predictions(*labels, probability=np.nan), predictions(0, 1, 7, 9, 9)
+    missed = confusion_matrix(*silent).missed
     assert [(each.image, each.wrong, each.confidence) for each in missed] == [
         (2, 2, None), (3, 1, None),
     ]  # fmt: skip

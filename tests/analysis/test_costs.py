@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from factories import evaluations, run
-from hypothesis import given
-from hypothesis import strategies as st
+from factories import differing, evaluations, run
 
 from mnist_bench.analysis.costs import (
     Costs,
@@ -31,61 +29,53 @@ def summary(seed: int = 0, *, pace: float = 0.02, steps: int = 1_000, **changes:
     return summarise_run(run(steps, 0.985, seed, **({"evaluations": curve} | changes)))
 
 
-# Costs of a row
+def invalid(seed: int, *reasons: str, **changes: Any) -> RunSummary:
+    return summary(seed, verdict="invalid", reasons=reasons, **changes)
 
 
-def test_invalid_run_is_left_out_of_time_speed_and_memory() -> None:
-    runs = [
-        summary(0, pace=0.02, verdict="clean", peak_rss_bytes=900 * MIB),  # 20 s, 2,500 images/s
-        summary(1, pace=0.04, verdict="suspect", reasons=("other load",), peak_rss_bytes=950 * MIB),
-        summary(2, pace=0.4, verdict="invalid", reasons=("suspended", "stalls"),
-                peak_rss_bytes=2_000 * MIB),
-    ]  # fmt: skip
-    costs = costs_of(runs)
-    assert (costs.clean, costs.suspect, costs.invalid, costs.timed_n) == (1, 1, 1, 2)
-    assert costs.train_seconds_mean == pytest.approx(30)
-    assert costs.images_per_second_mean == pytest.approx((2_500 + 1_250) / 2)
-    assert costs.peak_rss_bytes_max == 950 * MIB
-    assert costs.note == "1 invalid run left out of time, speed and memory: suspended, stalls"
+NO_COSTS = dict.fromkeys(
+    ("train_seconds_mean", "train_seconds_sd", "images_per_second_mean", "images_per_second_sd",
+     "peak_rss_bytes_max"),
+)  # fmt: skip
+COSTS: dict[str, tuple[list[RunSummary], dict[str, Any]]] = {
+    "no runs": ([], {"timed_n": 0, "note": None, **NO_COSTS}),
+    # 20 s and 2,500 images/s; 40 s and 1,250 images/s
+    "by hand": ([summary(0), summary(1, pace=0.04)], {
+        "clean": 0, "suspect": 0, "invalid": 0, "timed_n": 2, "train_seconds_mean": 30,
+        "train_seconds_sd": 200**0.5, "images_per_second_mean": 1_875,
+        "images_per_second_sd": 1_250 / 2**0.5, "note": None}),
+    "one": ([summary(0)], {
+        "train_seconds_mean": 20, "train_seconds_sd": None, "images_per_second_sd": None}),
+    "an invalid one": (
+        [summary(0, verdict="clean", peak_rss_bytes=900),
+         summary(1, pace=0.04, verdict="suspect", reasons=("other load",), peak_rss_bytes=950),
+         invalid(2, "suspended", "stalls", pace=0.4, peak_rss_bytes=2_000)], {
+            "clean": 1, "suspect": 1, "invalid": 1, "timed_n": 2, "train_seconds_mean": 30,
+            "images_per_second_mean": 1_875, "peak_rss_bytes_max": 950,
+            "note": "1 invalid run left out of time, speed and memory: suspended, stalls"}),
+    "reasons once": ([summary(0), invalid(1, "steal", "suspended"), invalid(2, "suspended")], {
+        "note": "2 invalid runs left out of time, speed and memory: steal, suspended"}),
+    "no reason": ([summary(0), invalid(1)], {
+        "note": "1 invalid run left out of time, speed and memory: no reason was recorded"}),
+    "all invalid": ([invalid(0, "suspended"), invalid(1, "suspended")], {
+        "timed_n": 0, "invalid": 2, **NO_COSTS,
+        "note": "no time, speed and memory, every run is invalid: suspended"}),
+    "two methods": ([summary(0), summary(1, memory_method="peak_wset")], {
+        "peak_rss_bytes_max": None, "train_seconds_mean": 20,
+        "note": "no peak memory: read by methods that do not compare: VmHWM and peak_wset"}),
+    "method of an invalid one": (
+        [summary(0, peak_rss_bytes=7), invalid(1, "steal", memory_method="peak_wset")], {
+            "peak_rss_bytes_max": 7,
+            "note": "1 invalid run left out of time, speed and memory: steal"}),
+}  # fmt: skip
 
 
-def test_no_costs_if_every_run_is_invalid() -> None:
-    runs = [summary(seed, verdict="invalid", reasons=("suspended",)) for seed in range(2)]
-    costs = costs_of(runs)
-    assert costs.train_seconds_mean is costs.images_per_second_mean is None
-    assert costs.peak_rss_bytes_max is None
-    assert (costs.timed_n, costs.invalid) == (0, 2)
-    assert costs.note == "no time, speed and memory, every run is invalid: suspended"
-
-
-def test_reasons_of_invalid_runs_are_listed_once() -> None:
-    runs = [summary(0), summary(1, verdict="invalid", reasons=("steal", "suspended")),
-            summary(2, verdict="invalid", reasons=("suspended",))]  # fmt: skip
-    note = "2 invalid runs left out of time, speed and memory: steal, suspended"
-    assert costs_of(runs).note == note
-    silent = [summary(0), summary(1, verdict="invalid")]
-    assert (costs_of(silent).note or "").endswith("memory: no reason was recorded")
-
-
-def test_runs_without_verdict_count() -> None:
-    costs = costs_of([summary(0), summary(1, pace=0.04)])
-    assert (costs.clean, costs.suspect, costs.invalid, costs.timed_n) == (0, 0, 0, 2)
-    assert costs.train_seconds_mean == pytest.approx(30)
-    assert costs.train_seconds_sd == pytest.approx(200**0.5)  # of 20 s and 40 s
-    assert costs.images_per_second_sd == pytest.approx(1_250 / 2**0.5)  # of 2,500 and 1,250
-    assert costs.note is None
-
-
-def test_one_run_has_no_standard_deviation() -> None:
-    costs = costs_of([summary(0)])
-    assert (costs.train_seconds_sd, costs.images_per_second_sd) == (None, None)
-
-
-def test_without_runs() -> None:
-    assert costs_of([]) == Costs(0, 0, 0, 0, *[None] * 6)
-
-
-# Peaks
+@pytest.mark.parametrize("name", COSTS)
+def test_costs(name: str) -> None:
+    runs, expected = COSTS[name]
+    found = costs_of(runs)
+    assert isinstance(found, Costs)
+    assert not differing(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -95,16 +85,12 @@ def test_without_runs() -> None:
         ([(None, "VmHWM")], Peak(None)),
         ([(900, "VmHWM"), (1_000, "VmHWM"), (None, "ru_maxrss")], Peak(1_000)),
         ([(900, None), (950, None)], Peak(950)),
-        (
-            [(900, "VmHWM"), (1_000, "ru_maxrss")],
-            Peak(None, "read by methods that do not compare: VmHWM and ru_maxrss"),
-        ),
-        (
-            [(900, "VmHWM"), (1_000, None)],
-            Peak(None, "read by methods that do not compare: VmHWM and a method without a name"),
-        ),
+        ([(900, "VmHWM"), (1_000, "ru_maxrss")],
+         Peak(None, "read by methods that do not compare: VmHWM and ru_maxrss")),
+        ([(900, "VmHWM"), (1_000, None)],
+         Peak(None, "read by methods that do not compare: VmHWM and a method without a name")),
     ],
-)
+)  # fmt: skip
 def test_peaks_of_different_methods_are_not_mixed(
     peaks: list[tuple[int | None, str | None]], peak: Peak
 ) -> None:
@@ -112,38 +98,21 @@ def test_peaks_of_different_methods_are_not_mixed(
     assert peak_of(runs) == peak
 
 
-def test_no_peak_with_a_note_for_two_methods() -> None:
-    costs = costs_of([summary(0), summary(1, memory_method="peak_wset")])
-    assert costs.peak_rss_bytes_max is None
-    assert costs.train_seconds_mean == pytest.approx(20)
-    assert costs.note == (
-        "no peak memory: read by methods that do not compare: VmHWM and peak_wset"
-    )
-
-
-def test_memory_method_of_an_invalid_run_is_ignored() -> None:
-    odd = summary(1, memory_method="peak_wset", verdict="invalid", reasons=("steal",))
-    costs = costs_of([summary(0, peak_rss_bytes=7), odd])
-    assert costs.peak_rss_bytes_max == 7
-    assert "no peak memory" not in (costs.note or "")
-
-
 # Phases
 
 
 def test_phases_by_hand() -> None:
-    runs = [
-        summary(0, steps=1_000, seconds={"import": 90.0}),  # the shorter run of a training
+    phases = phases_of([
         summary(0, steps=2_500, seconds={"import": 4.0, "train": 50.0},
                 phase_peak_rss_bytes={"import": 300, "train": 900}, shared_phases=("import",)),
+        summary(0, steps=1_000, seconds={"import": 90.0}),  # the shorter run of a training
         summary(1, steps=2_500, seconds={"import": 6.0, "train": 70.0},
                 phase_peak_rss_bytes={"import": 310, "train": 800}),
-        summary(2, steps=2_500, verdict="invalid", reasons=("steal",), seconds={"import": 99.0}),
+        invalid(2, "steal", steps=2_500, seconds={"import": 99.0}),
         summary(3, steps=2_500, status="killed", seconds={"import": 99.0}),
-    ]  # fmt: skip
-    phases = phases_of(runs)
+    ])  # fmt: skip
     assert phases is not None
-    assert (phases.steps, phases.trainings) == (2_500, 2)
+    assert (phases.steps, phases.threads, phases.trainings) == (2_500, 2, 2)
     assert phases.costs == (
         PhaseCost("import", 5.0, pytest.approx(2**0.5), 310, shared=1, trainings=2),
         PhaseCost("train", 60.0, pytest.approx(200**0.5), 900, shared=0, trainings=2),
@@ -152,17 +121,12 @@ def test_phases_by_hand() -> None:
 
 def test_phases_of_different_tasks_are_not_averaged() -> None:
     """Another batch size or other images make another task."""
-    paper_runs = [summary(seed, seconds={"train": 20.0}) for seed in range(2)]
-    others = [
-        summary(
-            2,
-            hyperparameters=PaperCnnHyperparameters(batch_size=200),
-            trajectory="c",
-            seconds={"train": 80.0},
-        ),
-        summary(3, dataset="mnist-5k", trajectory="d", seconds={"train": 5.0}),
-    ]
-    phases = phases_of([*others, *paper_runs])
+    other_batches = {"hyperparameters": PaperCnnHyperparameters(batch_size=200)}
+    phases = phases_of([
+        summary(2, trajectory="c", seconds={"train": 80.0}, **other_batches),
+        summary(3, trajectory="d", seconds={"train": 5.0}, dataset="mnist-5k"),
+        *(summary(seed, seconds={"train": 20.0}) for seed in range(2)),
+    ])  # fmt: skip
     assert phases is not None
     assert phases.trainings == 2
     assert [cost.seconds_mean for cost in phases.costs] == [20.0]
@@ -184,39 +148,23 @@ def test_no_phases_without_valid_finished_runs(changes: dict[str, Any]) -> None:
 # Total cost
 
 
-def test_total_cost_counts_a_training_once() -> None:
-    runs = [summary(seed, steps=steps) for seed in (0, 1) for steps in (1_000, 5_000)]
-    total = total_cost(runs)
-    assert (total.trainings, total.train_seconds) == pytest.approx((2, 200))
-    assert total.peak == Peak(1_000 * MIB + 5_000)
-    apart = [summary(steps=steps, trajectory=f"t{steps}") for steps in (1_000, 5_000)]
-    assert total_cost(apart).train_seconds == pytest.approx(120)
-    assert total_cost([]) == TotalCost(0, None, 0, Peak(None))
+LONG_INVALID = invalid(1, "suspended", steps=2_500, peak_rss_bytes=2_000 * MIB)
 
 
-def test_total_cost_includes_invalid_trainings() -> None:
-    invalid = {"verdict": "invalid", "reasons": ("suspended",), "peak_rss_bytes": 2_000 * MIB}
-    long = summary(1, steps=2_500, **invalid)
-    runs = [summary(0, peak_rss_bytes=MIB), summary(1, **invalid), long]
-    total = total_cost(runs)
-    assert (total.trainings, total.invalid_trainings) == (2, 1)
-    assert total.train_seconds == pytest.approx(70)  # 20 s, and 50 s of the other's longer run
-    assert total.peak == Peak(MIB)
-    assert total_cost([long]).peak == Peak(None, "every run is invalid")
-
-
-VERDICTS = st.sampled_from([None, "clean", "suspect", "invalid"])
-PACES = st.integers(1, 50).map(lambda hundredths: hundredths / 100)
-
-
-@given(st.lists(st.tuples(VERDICTS, PACES), max_size=6))
-def test_invalid_runs_change_no_cost(drawn: list[tuple[str | None, float]]) -> None:
-    runs = [summary(seed, pace=pace, verdict=verdict)
-            for seed, (verdict, pace) in enumerate(drawn)]  # fmt: skip
-    valid_runs = [run for run in runs if run.verdict != "invalid"]
-    all_costs, valid_costs = costs_of(runs), costs_of(valid_runs)
-    assert all_costs.train_seconds_mean == valid_costs.train_seconds_mean
-    assert all_costs.images_per_second_mean == valid_costs.images_per_second_mean
-    assert all_costs.peak_rss_bytes_max == valid_costs.peak_rss_bytes_max
-    assert all_costs.timed_n == len(valid_runs) == len(runs) - all_costs.invalid
-    assert (all_costs.note is None) == (all_costs.invalid == 0)
+@pytest.mark.parametrize(
+    ("runs", "total"),
+    [
+        ([], TotalCost(0, None, 0, Peak(None))),
+        # Two trainings that each yielded two runs, and two trainings of one run each.
+        ([summary(seed, steps=steps) for seed in (0, 1) for steps in (1_000, 5_000)],
+         TotalCost(2, pytest.approx(200), 0, Peak(1_000 * MIB + 5_000))),
+        ([summary(steps=steps, trajectory=f"t{steps}") for steps in (1_000, 5_000)],
+         TotalCost(2, pytest.approx(120), 0, Peak(1_000 * MIB + 5_000))),
+        # 20 s, and 50 s of the other's longer run
+        ([summary(0, peak_rss_bytes=MIB), invalid(1, peak_rss_bytes=2_000 * MIB), LONG_INVALID],
+         TotalCost(2, pytest.approx(70), 1, Peak(MIB))),
+        ([LONG_INVALID], TotalCost(1, pytest.approx(50), 1, Peak(None, "every run is invalid"))),
+    ],
+)  # fmt: skip
+def test_total_cost(runs: list[RunSummary], total: TotalCost) -> None:
+    assert total_cost(runs) == total

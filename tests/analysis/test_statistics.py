@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mnist_bench.analysis.statistics import (
+    Interval,
     half_width,
     mean_and_sd,
     mean_of,
@@ -33,7 +34,9 @@ def test_by_hand() -> None:
     found = welch([1.0, 3.0], [-1.0, 1.0])
     margin = 4.302653 * math.sqrt(2)
     assert (found.difference, found.low, found.high) == pytest.approx((2, 2 - margin, 2 + margin))
-    assert found.is_within_noise
+    ends = ((-1, 0), (0, 1), (0.1, 1), (-1, -0.1))
+    within = [Interval(difference=0, low=low, high=high).is_within_noise for low, high in ends]
+    assert within == [True, True, False, False]
     assert mean_and_sd([1.0, None, 3.0]) == (2.0, math.sqrt(2))
     assert mean_and_sd([0.1, 0.1, 0.1]) == (0.1, 0.0)  # exactly
     assert mean_and_sd([None, 5.0]) == (5.0, None)

@@ -30,7 +30,7 @@ from factories import (
 
 from mnist_bench.analysis.statistics import Estimate, mean_of
 from mnist_bench.claims import declared
-from mnist_bench.claims.decide import decide
+from mnist_bench.claims.decide import _decide_claim, decide
 from mnist_bench.claims.evidence import (
     Evidence,
     independent_runs,
@@ -51,7 +51,7 @@ OTHER_TECHNIQUES = [name for name in declared.TECHNIQUES if name != SMALL_SVM]
 
 
 def claim(number: int, evidence: Evidence) -> ClaimLine:
-    return decide(evidence)[number - 1]
+    return _decide_claim(declared.CLAIMS[number - 1], evidence)
 
 
 def about(value: float, margin: float = 1e-9) -> Any:
@@ -285,6 +285,7 @@ CASES: dict[str, tuple[int, Callable[[], Evidence], str, dict[str, Any], str]] =
     "5: slow": (5, lambda: longest(seconds={"train": 3_601.0}), FAILS, {"time": about(3_601)}, ""),
     "5: an hour": (5, lambda: longest(seconds={"train": 3_600.0}), HOLDS, {"time": 3_600}, ""),
     "5: one seed": (5, lambda: longest(1), HOLDS, {"time": about(207.75)}, ""),
+    "5: no price": (5, lambda: around(0.0), HOLDS, {"time": about(207.75)}, "estimated"),
     "5: large": (5, lambda: longest(peak_rss_bytes=2**34 + 1), FAILS, {"memory": 2**34 + 1}, ""),
     "5: 16 GB": (5, lambda: longest(peak_rss_bytes=2**34), HOLDS, {"memory": 2**34}, ""),
     "5: invalid": (5, lambda: longest(verdict="invalid"), OPEN,
@@ -307,6 +308,9 @@ CASES: dict[str, tuple[int, Callable[[], Evidence], str, dict[str, Any], str]] =
     "6: so-so": (6, lambda: against(svm=0.9905), OPEN, {"accuracy": about(0.001)}, "claim-6-svm"),
     "6: several": (6, lambda: against(technique(LARGE, 0.9821, 1), technique(LARGE, 0.9822, 2),
         svm=0.9), HOLDS, {"accuracy": about(0.0094), LARGE: about(0.9821)}, ""),
+    "6: untimed": (6, lambda: against(
+        technique("claim-6-svm", 0.985).model_copy(update={"verdict": "invalid"}),
+        without="claim-6-svm"), HOLDS, {"accuracy": about(0.0065)}, "a time that does not count"),
     # One that is certainly better refutes, even if another is uncertain or missing.
     "6: uncertain": (6, lambda: against(technique(LARGE, 0.5, 1), svm=0.999), FAILS, {},
         "that from claim-6-svm"),
@@ -460,6 +464,8 @@ def test_a_seed_counts_once_by_its_longest_training() -> None:
     ):  # fmt: skip
         assert {steps: len(group) for steps, group in independent_runs(runs).items()} == counts
     assert claim(3, claims_evidence(separate)).verdict == OPEN
+    killed = [each.model_copy(update={"status": "killed"}) for each in sharing()]
+    assert independent_runs(killed) == {}
 
 
 def test_only_runs_with_the_usual_execution_settings_count() -> None:

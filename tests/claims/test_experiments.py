@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from factories import CHECKED_CONVOLUTIONS, SOURCE, convolution_results, dataset_size_results
+from factories import (
+    CHECKED_CONVOLUTIONS,
+    SLOW_LOSSES,
+    SOURCE,
+    convolution_results,
+    dataset_size_results,
+    loss_curve,
+    optimizer_results,
+)
 
 from mnist_bench.claims import experiments
 from mnist_bench.claims.experiments import experiment_request, load_experiment, run_experiment
@@ -13,31 +21,29 @@ from mnist_bench.core import locks
 from mnist_bench.core.errors import BenchError
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.machine import machine_id
-from mnist_bench.results.experiments import BUDGET_SECONDS, FILE, Body, OptimizerComparison
+from mnist_bench.results.experiments import BUDGET_SECONDS, FILE, Body
 from mnist_bench.results.protocol import ExperimentRequest
 from mnist_bench.runner import process
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.tracking.mlflow_store import MlflowStore
 
 SIZES = dataset_size_results(47_040_000, 7_840_000)[11]
-RUN_IN_PROCESS = process.run_experiment
 TEN = ExperimentRequest(claim=10, execution=Execution(threads=1), seed=4)
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shared by all tests: creating one takes seconds."""
-    return tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+CURVES = [loss_curve(method, *SLOW_LOSSES) for method in ("full batch", "L-BFGS")]
+BODIES: dict[int, Body] = {8: optimizer_results(*CURVES)[8].body, 10: CHECKED_CONVOLUTIONS}
 
 
 @pytest.fixture
 def store(
-    home: Path, database: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    home: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> MlflowStore:
-    """A store with a new MLflow experiment for each test; experiments are not really run."""
-    monkeypatch.chdir(database.parent)  # where MLflow keeps artifacts
-    monkeypatch.setattr(process, "run_experiment", lambda _: CHECKED_CONVOLUTIONS)
-    return MlflowStore(f"sqlite:///{database.as_posix()}", request.node.name)
+    """A store with a new MLflow experiment for each test; experiments are not really run.
+
+    The first test waits for MLflow's import and its tables.
+    """
+    monkeypatch.chdir(home)  # where MLflow keeps artifacts
+    monkeypatch.setattr(process, "run_experiment", lambda request: BODIES[request.claim])
+    return MlflowStore(mlflow_uri, request.node.name)
 
 
 def test_results_are_recorded_and_the_newest_is_loaded(store: MlflowStore) -> None:
@@ -52,25 +58,32 @@ def test_results_are_recorded_and_the_newest_is_loaded(store: MlflowStore) -> No
     assert run.data.tags["bench.machine_id"] == machine_id()
     assert "equation 5 against TensorFlow" in run.data.tags["mlflow.note.content"]
     assert list(store.recorded_runs("")) == [], "experiments are not runs of a report"
-    assert load_experiment(store, 10, "another machine", None) is None
-    assert load_experiment(store, 10, None, None) is None
-    assert load_experiment(store, 10, machine_id(), "digest of images") is None
-    assert load_experiment(store, 7, machine_id(), None) is None
+    for claim, machine, digest in (
+        (10, "another machine", None), (10, None, None), (10, machine_id(), "digest of images"),
+        (7, machine_id(), None),
+    ):  # fmt: skip
+        assert load_experiment(store, claim, machine, digest) is None
 
 
-@pytest.mark.parametrize(
-    "content",
-    [None, b"", b"{}", b"no JSON", b"\xff", b'{"schema": 2, "claim": 10}', b"[10]",
-     SIZES.model_copy(update={"claim": 10}).to_json(),
-     convolution_results(equal=1)[10].to_json()],
-)  # fmt: skip
+def test_an_experiment_with_images_is_loaded_by_their_digest(store: MlflowStore) -> None:
+    result = run_experiment(store, experiment_request(8, SOURCE, threads=1))
+    assert (result.dataset, result.dataset_digest) == (SOURCE.name, SOURCE.digest)
+    assert load_experiment(store, 8, machine_id(), SOURCE.digest) == result
+    assert load_experiment(store, 8, machine_id(), "e" * 64) is None
+
+
 def test_damaged_results_and_those_of_another_claim_or_machine_are_skipped(
-    store: MlflowStore, content: bytes | None
+    store: MlflowStore,
 ) -> None:
     result = run_experiment(store, TEN)
-    files = {} if content is None else {FILE: content}
     tags = {"bench.claim": "10", "bench.machine_id": machine_id() or ""}
-    store.save_files("claim 10", "", tags, files, always_create=True)
+    for content in (
+        None, b"", b"{}", b"no JSON", b"\xff", b'{"schema": 2, "claim": 10}', b"[10]",
+        SIZES.model_copy(update={"claim": 10}).to_json(),
+        convolution_results(equal=1)[10].to_json(),
+    ):  # fmt: skip
+        files = {} if content is None else {FILE: content}
+        store.save_files("claim 10", "", tags, files, always_create=True)
     assert load_experiment(store, 10, machine_id(), None) == result
 
 
@@ -83,6 +96,7 @@ def test_another_benchmark_prevents_an_experiment_unless_both_are_allowed(
         assert load_experiment(store, 10, machine_id(), None) is None
         result = run_experiment(store, TEN, exclusively=False)
     assert load_experiment(store, 10, machine_id(), None) == result
+    assert result.exclusive is False
 
 
 def test_a_failed_experiment_records_nothing(
@@ -111,15 +125,3 @@ def test_request_of_each_claim(claim: int, threads: int, source: Source | None) 
     assert (request.execution.threads, request.seed) == (threads, 0)
     assert request.source == source
     assert request.seconds == BUDGET_SECONDS[claim]
-
-
-def test_a_real_experiment_is_recorded_and_loaded(
-    store: MlflowStore, sample: Source, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "run_experiment", RUN_IN_PROCESS)
-    request = experiment_request(8, sample, threads=1).model_copy(update={"seconds": 0.1})
-    result = run_experiment(store, request)
-    assert isinstance(result.body, OptimizerComparison)
-    assert (result.dataset, result.dataset_digest) == (sample.name, sample.digest)
-    assert load_experiment(store, 8, machine_id(), sample.digest) == result
-    assert load_experiment(store, 8, machine_id(), SOURCE.digest) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -11,15 +12,15 @@ from typing import Any
 
 import pytest
 from factories import (
-    bundle,
     convolution_results,
     dataset_size_results,
     falling_error,
     run,
+    sqlite_url,
     training_on_curve,
     trainings_on_curve,
 )
-from program import Bench
+from program import Bench, import_runs
 from rich.console import Console
 
 from mnist_bench.claims import evidence_loader, experiments, planning
@@ -31,7 +32,6 @@ from mnist_bench.core.signals import Terminated
 from mnist_bench.data.mnist import MNIST
 from mnist_bench.results.claims import IMAGE_CLAIMS
 from mnist_bench.results.experiments import FILE
-from mnist_bench.results.run import RunResult
 from mnist_bench.run_plans import CommandResult
 from mnist_bench.runner.options import RunOptions
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
@@ -199,24 +199,23 @@ def test_independent_trainings_serve_every_claim_and_shared_ones_all_but_learnin
         assert {each.is_recorded for each in inputs.values()} == {is_recorded}
 
 
+@pytest.mark.parametrize(
+    ("was_disturbed", "exclusive", "is_recorded"),
+    [(False, True, True), (False, False, True), (True, True, False), (True, False, True)],
+)
 def test_a_disturbed_experiment_is_repeated(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, *, was_disturbed: bool, exclusive: bool, is_recorded: bool
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    store = MlflowStore(f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}", "mnist-bench")
     request = experiments.experiment_request(10, None, threads=1)
+    same = {"execution": request.execution, "tensorflow": version("tensorflow")}
     recorded = convolution_results(equal=10)[10].model_copy(
-        update={"execution": request.execution, "tensorflow": version("tensorflow")}
+        update=same | {"exclusive": not was_disturbed}
     )
     monkeypatch.setattr(planning.system, "usable_threads", lambda: 1)
+    monkeypatch.setattr(experiments, "load_experiment", lambda *_: recorded)
     (ten,) = inputs_of([10])
-    for disturbed, exclusive, is_recorded in (
-        (False, True, True), (False, False, True), (True, True, False), (True, False, True),
-    ):  # fmt: skip
-        experiment = recorded.model_copy(update={"exclusive": not disturbed})
-        monkeypatch.setattr(experiments, "load_experiment", lambda *_, found=experiment: found)
-        planned_input = planning._planned_experiment(ten, store, None, exclusive=exclusive)
-        assert planned_input.is_recorded == is_recorded
+    planned_input = planning._planned_experiment(ten, object(), None, exclusive=exclusive)
+    assert planned_input.is_recorded == is_recorded
 
 
 def test_plan_as_text_and_json() -> None:
@@ -241,25 +240,18 @@ def test_plan_as_text_and_json() -> None:
 # Claims in a report
 
 
-def import_runs(bench: Bench, runs: list[RunResult]) -> None:
-    ended = bench.call_with_store("import", bundle(bench.folder, "runs.zip", runs))
-    assert ended.status == 0, ended.stderr
-
-
-def recorded(tmp_path: Path, price: float | None = 0.5) -> Bench:
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """A database with what claims 1 to 5, 10 and 11 are decided by."""
-    bench = Bench(tmp_path)
+    bench = Bench(tmp_path_factory.mktemp("user"))
     own = {"machine_id": HERE, "dataset_digest": MNIST.digest}
     runs = [each.model_copy(update=own) for each in trainings_on_curve(falling_error)]
     small = run(200, 0.91, scenario="smoke", dataset="mnist-5k", machine_id=HERE, trajectory="s")
     import_runs(bench, [*runs, small])
-    store = MlflowStore(f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench")
-    mark = {schema.CLAIMS_TAG: "true", schema.MACHINE_ID_TAG: HERE,
-            schema.PRICE_TAG: "" if price is None else str(price)}  # fmt: skip
-    store.save_files("claims", "", mark, {})
-    for number, body in (
-        convolution_results(equal=10) | dataset_size_results(47_040_000, 7_840_000)
-    ).items():
+    store = MlflowStore(sqlite_url(bench.folder / "mlflow.db"), "mnist-bench")
+    store.save_files("claims", "", request_tags("0.5"), {})
+    experiments = convolution_results(equal=10) | dataset_size_results(47_040_000, 7_840_000)
+    for number, body in experiments.items():
         digest = MNIST.digest if number in IMAGE_CLAIMS else None
         result = body.model_copy(update={"machine_id": HERE, "dataset_digest": digest})
         tags = {schema.CLAIM_TAG: str(number), schema.MACHINE_ID_TAG: HERE}
@@ -268,19 +260,22 @@ def recorded(tmp_path: Path, price: float | None = 0.5) -> Bench:
     return bench
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return recorded(tmp_path_factory.mktemp("user"))
+def request_tags(price: str, machine_id: str = HERE) -> dict[str, str]:
+    return {
+        schema.CLAIMS_TAG: "true",
+        schema.MACHINE_ID_TAG: machine_id,
+        schema.PRICE_TAG: price,
+    }
 
 
 def claims_in_report(bench: Bench, *arguments: str) -> dict[int, dict[str, Any]]:
     ended = bench.call_with_store("report", "--json", *arguments)
     assert ended.status == 0, ended.stderr
-    return {each["claim"]: each for each in json.loads(ended.stdout)["claims"]}
+    return {each["claim"]: each for each in ended.document["claims"]}
 
 
 def test_a_report_alone_decides_the_claims(bench: Bench) -> None:
-    claims = claims_in_report(bench)
+    claims = claims_in_report(bench, "--format", "html")
     verdicts = {number: each["verdict"] for number, each in claims.items()}
     assert {n: verdicts[n] for n in (3, 4, 5, 10, 11)} == {
         3: "does not hold", 4: "holds", 5: "holds", 10: "holds", 11: "does not hold",
@@ -294,50 +289,40 @@ def test_a_report_alone_decides_the_claims(bench: Bench) -> None:
     assert price["value"] == pytest.approx(energy["value"] * 0.5)
     page = (bench.folder / "reports" / "report.html").read_text(encoding="utf-8")
     assert "<h3>Claim 3: does not hold</h3>" in page
+    # Filters do not apply to claims.
+    assert claims_in_report(bench, "--format", "json", "--scenario", "smoke") == claims
 
 
-@pytest.mark.parametrize("price", ["", "free", "nan", "inf", "-1"])
-def test_an_invalid_price_is_ignored(tmp_path: Path, price: str) -> None:
-    uri = f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}"
-    store = MlflowStore(uri, "mnist-bench")
-    mark = {schema.CLAIMS_TAG: "true", schema.MACHINE_ID_TAG: HERE, schema.PRICE_TAG: price}
-    store.save_files("claims", "", mark, {})
-    assert evidence_loader.last_request(store, HERE) == evidence_loader.ClaimRequest(None)
-    store.save_files("claims", "", mark | {schema.PRICE_TAG: "0.25"}, {}, always_create=True)
-    assert evidence_loader.last_request(store, HERE) == evidence_loader.ClaimRequest(0.25)
+def test_the_last_valid_price_is_used(mlflow_uri: str) -> None:
+    store = MlflowStore(mlflow_uri, uuid.uuid4().hex)
+    for invalid in ("", "free", "nan", "inf", "-1"):
+        tags = request_tags(invalid, invalid)
+        store.save_files("claims", "", tags, {}, always_create=True)
+        assert evidence_loader.last_request(store, invalid) == evidence_loader.ClaimRequest(None)
+    for price in ("0.25", ""):
+        store.save_files("claims", "", request_tags(price), {}, always_create=True)
+        assert evidence_loader.last_request(store, HERE) == evidence_loader.ClaimRequest(0.25)
     assert evidence_loader.last_request(store, "b" * 32) is None
-    store.save_files("claims", "", mark | {schema.PRICE_TAG: ""}, {}, always_create=True)
-    assert evidence_loader.last_request(store, HERE) == evidence_loader.ClaimRequest(0.25), (
-        "the last valid price is used"
-    )
 
 
-def test_report_filters_do_not_apply_to_claims(bench: Bench) -> None:
-    assert claims_in_report(bench, "--scenario", "smoke") == claims_in_report(bench)
-
-
-def test_no_claims_section_without_a_claims_run(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    import_runs(bench, [run(200, 0.91, scenario="smoke")])
-    assert claims_in_report(bench) == {}
-
-
-def test_evidence_uses_only_unchanged_packaged_scenarios(tmp_path: Path) -> None:
+def test_evidence_is_of_unchanged_packaged_scenarios(
+    tmp_path: Path,
+) -> None:
     bench = Bench(tmp_path)
     faster = PaperCnnHyperparameters(learning_rate=0.01)
     changed = [
         training_on_curve(500, threads, falling_error, scenario="threads", machine_id=HERE,
-                       threads=threads, hyperparameters=faster)
+                          threads=threads, hyperparameters=faster)
         for threads in (1, 2)
     ]  # fmt: skip
-    short = run(1_000, 0.9, scenario="marathon", machine_id=HERE, trajectory="short",
-                eval_every=500)  # fmt: skip
-    import_runs(bench, [*changed, short])
-    reader = MlflowStore(
-        f"sqlite:///{(bench.folder / 'mlflow.db').as_posix()}", "mnist-bench", create=False
+    short = run(
+        1_000, 0.9, scenario="marathon", machine_id=HERE, trajectory="short", eval_every=500
     )
+    import_runs(bench, [*changed, short])
+    reader = MlflowStore(sqlite_url(bench.folder / "mlflow.db"), "mnist-bench", create=False)
     found = evidence_loader.load_evidence(reader, HERE, evidence_loader.runs_on(reader, HERE))
     assert (found.marathon, found.scaling, found.trainings) == (None, (), ())
+    assert claims_in_report(bench, "--format", "json") == {}
 
 
 # The command
@@ -355,3 +340,41 @@ def test_wrong_requests_start_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path:
         assert ended.status == 2
         assert words in ended.error_line
     assert list(bench.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("claims", "--steps", "100"), "--steps can't be used with claims: they set it"),
+        (("claim-3", "--seeds", "5"), "--seeds can't be used with claims"),
+        (("claim-12", "--threads", "1"), "--threads can't be used with claims"),
+        (("claims", "smoke"), "claims can't be combined"),
+        (("claim-13",), "there is no claim 13"),
+        (("smoke", "--price", "0.3"), "--price works only with claims"),
+        (("claims", "--price", "nan"), "nan is not a price of a kilowatt-hour"),
+    ],
+)
+def test_options_that_claims_exclude(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    bench = Bench(tmp_path)
+    ended = bench.call("run", *arguments)
+    assert ended.status == 2
+    assert words in ended.error_line
+    assert list(bench.folder.iterdir()) == []
+
+
+def test_claim_without_images_and_trainings(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    planned = bench.call_with_store("run", "claim-10", "--dry-run", "--json")
+    assert [part["fits"] for part in planned.document["parts"]] == [True]
+    assert not (bench.folder / "mlflow.db").exists(), "a dry run creates nothing"
+    ended = bench.call_with_store("run", "claim-10", "--json")
+    assert ended.status == 0, ended.stderr
+    claims = {each["claim"]: each for each in ended.document["claims"]}
+    assert claims[10]["verdict"] == "holds"
+    assert claims[10]["decisions"][0]["value"] == 1.0
+    assert claims[1]["verdict"] == "not decided here"
+    again = bench.call_with_store("run", "claim-10")
+    assert "all of it is recorded" in again.stdout
+    assert "Claim 10: holds" in again.stdout

@@ -7,18 +7,20 @@ import http.client
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from wsgiref.simple_server import WSGIServer, make_server
 
 import psutil
 import pytest
-from program import Bench, free_port, is_alive, restore_recorded_store, wait_until
+from factories import open_test_study
+from program import Bench, free_port, is_alive, wait_until
 
 from mnist_bench.cli import ui
 from mnist_bench.core.signals import Terminated
@@ -28,14 +30,7 @@ SECRET = "hunter2"
 
 @dataclass
 class Server:
-    """A fake of MLflow's process.
-
-    Attributes:
-        end: Its exit status, or the exception raised while waiting for it.
-        commands: The started command lines.
-        environments: Their environments.
-        ended: How often it was ended.
-    """
+    """A fake of MLflow's process, which ends with a status or an exception."""
 
     end: int | type[BaseException] = 0
     commands: list[list[str]] = field(default_factory=list)
@@ -93,13 +88,21 @@ def port_in(text: str) -> int:
 # Errors
 
 
-def test_without_a_database(bench: Bench, server: Server) -> None:
-    ended = bench.call("ui")
-    assert (ended.status, ended.stdout) == (2, "")
-    assert len(ended.stderr.splitlines()) == 1
-    for words in ("no runs are recorded in mlflow.db", "`mnist-bench run smoke`"):
-        assert words in ended.error_line
-    assert server.commands == []
+@pytest.mark.usefixtures("server")
+def test_without_runs_or_studies(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for line, words in (
+        ("ui", ("no runs are recorded in mlflow.db", "`mnist-bench run smoke`")),
+        ("ui --studies", ("no studies are recorded yet", "`mnist-bench tune`")),
+    ):
+        ended = bench.call(*line.split())
+        assert (ended.status, ended.stdout) == (2, "")
+        assert len(ended.stderr.splitlines()) == 1
+        for each in words:
+            assert each in ended.error_line
+    monkeypatch.setattr(ui, "find_spec", lambda _name: None)
+    ended = bench.call("ui", "--studies")
+    assert ended.status == 2
+    assert "pip install 'mnist-bench[dashboard]'" in ended.error_line
     assert list(bench.folder.iterdir()) == []
 
 
@@ -115,27 +118,16 @@ def test_a_port_that_is_taken(
 # Tracking servers
 
 
-@pytest.mark.parametrize("from_environment", [False, True], ids=["flag", "environment"])
-def test_the_address_of_a_tracking_server_is_printed(
-    bench: Bench, server: Server, *, from_environment: bool
-) -> None:
+def test_the_address_of_a_tracking_server_is_printed(bench: Bench, server: Server) -> None:
     uri = "http://127.0.0.1:5000"
-    if from_environment:
-        ended = bench.call("ui", MLFLOW_TRACKING_URI=uri)
-    else:
-        ended = bench.call("ui", "--tracking-uri", uri)
-    assert (ended.status, ended.stderr) == (0, "")
-    assert ended.stdout.rstrip().endswith(uri)
+    for ended in (
+        bench.call("ui", MLFLOW_TRACKING_URI=uri),
+        bench.call("ui", "--tracking-uri", uri),
+        bench.call("ui", MLFLOW_TRACKING_URI=f"http://somebody:{SECRET}@127.0.0.1:5000"),
+    ):
+        assert (ended.status, ended.stderr) == (0, "")
+        assert ended.stdout.rstrip() == f"The tracking server shows these runs: {uri}"
     assert server.commands == []
-
-
-def test_the_address_is_printed_without_credentials(bench: Bench, server: Server) -> None:
-    uri = f"https://somebody:{SECRET}@tracking.example/mlflow"
-    ended = bench.call("ui", MLFLOW_TRACKING_URI=uri)
-    assert (ended.status, ended.stderr) == (0, "")
-    assert ended.stdout.rstrip().endswith("https://tracking.example/mlflow")
-    assert SECRET not in ended.stdout
-    assert "somebody" not in ended.stdout
 
 
 # The started server
@@ -157,33 +149,20 @@ def test_the_server_has_one_worker_and_listens_on_localhost(
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert server.ended == 1
+    bench.call("ui", "--port", str(port), MLFLOW_DISABLE_TELEMETRY="false")
+    assert server.environments[1]["MLFLOW_DISABLE_TELEMETRY"] == "false"
 
 
-def test_telemetry_can_be_turned_on(bench: Bench, database: Path, server: Server) -> None:
-    bench.call("ui", "--port", str(free_port()), MLFLOW_DISABLE_TELEMETRY="false")
-    (environment,) = server.environments
-    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "false"
-
-
-def test_default_port_if_it_is_free(
-    bench: Bench, database: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+def test_default_port(
+    bench: Bench, database: Path, server: Server, taken_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
     monkeypatch.setattr(ui, "DEFAULT_PORT", port)
     assert port_in(bench.call("ui").stdout) == port
-
-
-def test_another_port_if_the_default_is_taken(
-    bench: Bench,
-    database: Path,
-    server: Server,
-    taken_port: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
     monkeypatch.setattr(ui, "DEFAULT_PORT", taken_port)
     chosen = port_in(bench.call("ui").stdout)
     assert chosen != taken_port
-    assert str(chosen) in server.commands[0]
+    assert str(chosen) in server.commands[1]
 
 
 def test_the_address_is_printed_before_the_server_starts(
@@ -212,27 +191,23 @@ def test_a_password_is_neither_printed_nor_on_the_command_line(
 # The end
 
 
-def test_a_server_that_fails(bench: Bench, database: Path, server: Server) -> None:
-    server.end = 3
-    ended = bench.call("ui", "--port", str(free_port()))
-    assert ended.status == 1
-    assert len(ended.stderr.splitlines()) == 1
-    for words in ("exit status 3", "`mlflow db upgrade sqlite:///mlflow.db`"):
-        assert words in ended.error_line
-    assert server.ended == 1
+OLD_DATABASE = "see its output above; an old database needs `mlflow db upgrade sqlite:///mlflow.db`"
 
 
 @pytest.mark.parametrize(
-    ("end", "status", "word"),
-    [(KeyboardInterrupt, 130, "interrupted"), (Terminated, 143, "terminated")],
-)
-def test_an_interruption_ends_the_server(
-    bench: Bench, database: Path, server: Server, end: type[BaseException], status: int, word: str
+    ("end", "status", "message"),
+    [
+        (3, 1, f"MLflow's UI ended with exit status 3; {OLD_DATABASE}"),
+        (KeyboardInterrupt, 130, "interrupted"),
+        (Terminated, 143, "terminated"),
+    ],
+)  # fmt: skip
+def test_the_end_of_the_server(
+    bench: Bench, database: Path, server: Server, end: Any, status: int, message: str
 ) -> None:
     server.end = end
     ended = bench.call("ui", "--port", str(free_port()))
-    assert ended.status == status
-    assert ended.stderr.strip() == f"mnist-bench: {word}"
+    assert (ended.status, ended.stderr.strip()) == (status, f"mnist-bench: {message}")
     assert server.ended == 1
 
 
@@ -263,28 +238,30 @@ def test_child_processes_end_with_the_server(monkeypatch: pytest.MonkeyPatch) ->
 # Studies
 
 
-def test_studies_need_the_dashboard(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ui, "find_spec", lambda _name: None)
-    ended = bench.call("ui", "--studies")
-    assert ended.status == 2
-    assert "pip install 'mnist-bench[dashboard]'" in ended.error_line
+def test_studies_are_served_to_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a thread, and not by the command, which only Ctrl-C ends."""
+    monkeypatch.chdir(tmp_path)
+    open_test_study("small")
+    servers, lines, port = [], [], free_port()
 
+    def make(*arguments: Any, **options: Any) -> WSGIServer:
+        servers.append(make_server(*arguments, **options))
+        return servers[0]
 
-def test_studies_must_exist(bench: Bench) -> None:
-    ended = bench.call("ui", "--studies")
-    assert (ended.status, "no studies are recorded yet" in ended.error_line) == (2, True)
-
-
-def test_studies_are_served_to_this_machine(bench: Bench) -> None:
-    restore_recorded_store(bench.folder)
-    port = free_port()
-    with bench.started("ui", "--studies", "--port", str(port)) as running:
-        running.until(lambda: f"http://127.0.0.1:{port}" in running.stdout(), 60)
-        answer = running.until(lambda: get(port, "/api/studies"), 60)
-        assert [study["study_name"] for study in json.loads(answer)["study_summaries"]] == ["small"]
-        if sys.platform != "win32":  # Ctrl-C reaches a whole console there, the tests too
-            running.process.send_signal(signal.SIGINT)
-            assert running.ended(60).status == 130
+    monkeypatch.setattr(ui, "make_server", make)
+    thread = Thread(target=ui.serve_studies, args=(None, port, lines.append))
+    thread.start()
+    try:
+        wait_until(lambda: servers, 60)
+        answer = wait_until(lambda: get(port, "/api/studies"), 60)
+    finally:
+        servers[0].shutdown()
+        thread.join(60)
+    assert [study["study_name"] for study in json.loads(answer)["study_summaries"]] == ["small"]
+    assert lines == [f"optuna-dashboard: http://127.0.0.1:{port}  (Ctrl-C stops it)"]
+    assert servers[0].server_address[0] == "127.0.0.1"
 
 
 def get(port: int, path: str) -> bytes | None:

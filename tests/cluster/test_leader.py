@@ -8,32 +8,34 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import factories
 import fakes
 import psutil
 import pytest
+from distributed import KilledWorker
 from program import wait_until
 from rich.console import Console
 
 from mnist_bench.cluster import connect, leader, tasks
 from mnist_bench.cluster.leader import Leader, run_plan, train_one
 from mnist_bench.cluster.progress import ClusterProgress
-from mnist_bench.core.errors import EXIT_INTERRUPTED, EXIT_USAGE, BenchError
+from mnist_bench.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_USAGE, BenchError
+from mnist_bench.core.signals import Terminated
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import machine, system
 from mnist_bench.results.protocol import Gpu, ProbeResult
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner import executor, process
-from mnist_bench.runner.executor import Stop
+from mnist_bench.runner.executor import Outcome, Stop
 from mnist_bench.runner.plan import TrainingPlan, make_plan
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.tracking.spool import FOLDER, Address
+from mnist_bench.tracking.spool import FOLDER
 
 SMALL = paper.PROTOCOL.model_copy(update={"title": "Two rows", "steps": (2, 5), "eval_every": 2})
 """Evaluated after 1, 3 and 5 steps; step count 2 ends off that grid."""
-ADDRESS = Address(tracking_uri="sqlite:///mlflow.db", experiment="mnist-bench")
 FOREVER = "import threading; threading.Event().wait()"
 
 
@@ -73,7 +75,7 @@ def store() -> fakes.Store:
 @pytest.fixture
 def lead(sample: Source, store: fakes.Store) -> Iterator[Leader]:
     with connect.open_cluster("local", [sample]) as cluster:
-        yield Leader(cluster, ADDRESS, lambda: store)
+        yield Leader(cluster, factories.ADDRESS, lambda: store)
 
 
 def use_worker(monkeypatch: pytest.MonkeyPatch, fault: str = "pass") -> None:
@@ -85,12 +87,11 @@ def plan_of(sample: Source, seeds: int = 1, **changes: Any) -> TrainingPlan:
     return make_plan("table-1", SMALL, sample, **values)
 
 
-def shown(console: Console) -> list[str]:
-    return console.export_text().splitlines()
-
-
-def recording_console() -> Console:
-    return Console(record=True, file=io.StringIO(), width=200)
+def led(lead: Leader, plan: TrainingPlan) -> tuple[Outcome, list[str]]:
+    """Outcome of a plan on the cluster, and the lines that its leader showed."""
+    console = Console(record=True, file=io.StringIO(), width=200)
+    outcome = run_plan(lead, plan, ClusterProgress(plan, console))
+    return outcome, console.export_text().splitlines()
 
 
 def comparable(runs: tuple[RunResult, ...]) -> list[dict[str, Any]]:
@@ -107,15 +108,13 @@ def test_a_plan_is_recorded_as_if_it_had_run_here(
     alone = executor.execute(
         plan_of(sample, 2, executions=threads),
         machine.describe(),
-        ADDRESS,
+        factories.ADDRESS,
         lambda: store,
         Watcher(),
     )
     kept = store.finished
     store.finished = []
-    console = recording_console()
-    plan = plan_of(sample, 2)
-    outcome = run_plan(lead, plan, ClusterProgress(plan, console))
+    outcome, lines = led(lead, plan_of(sample, 2))
     assert (outcome.exit_status, outcome.error) == (0, None)
     assert comparable(outcome.results) == comparable(alone.results)
     assert [(each.run.seed, each.run.steps) for each in store.finished] == [
@@ -127,7 +126,6 @@ def test_a_plan_is_recorded_as_if_it_had_run_here(
         for name in ("predictions.npz", "worker.log", "scenario.toml", "machine.json"):
             assert here.files[name] == there.files[name]
     assert not list(FOLDER.glob("*.jsonl"))
-    lines = shown(console)
     assert [line.partition(" on ")[0] for line in lines] == ["1 of 2: seed 0", "2 of 2: seed 1"]
     assert lines[0].endswith(": max test accuracy 0.7500, 5.5 s")
 
@@ -137,8 +135,7 @@ def test_metrics_have_the_times_of_the_machine_that_trained(
 ) -> None:
     use_worker(monkeypatch)
     monkeypatch.setattr(tasks, "now_ms", itertools.count(1_000).__next__)
-    plan = plan_of(sample)
-    run_plan(lead, plan, ClusterProgress(plan, recording_console()))
+    led(lead, plan_of(sample))
     # Message 0 is the begin; before the first evaluation come five and a sample.
     assert store.received_at_ms == [1_007, 1_009, 1_007, 1_013, 1_015]
     assert {each.at_ms for each in store.finished} == {1_011, 1_017}
@@ -154,12 +151,7 @@ def test_two_trainings_at_a_time_share_the_cores_and_are_suspect(
     use_worker(monkeypatch, f"({mine}.touch(), any({sleep} for _ in iter({other}.exists, True)))")
     monkeypatch.setattr(system, "usable_threads", lambda: 6)
     with connect.open_cluster("local:2", [sample]) as cluster:
-        plan = plan_of(sample, 2)
-        outcome = run_plan(
-            Leader(cluster, ADDRESS, lambda: store),
-            plan,
-            ClusterProgress(plan, recording_console()),
-        )
+        outcome, _ = led(Leader(cluster, factories.ADDRESS, lambda: store), plan_of(sample, 2))
     assert [run.seed for run in outcome.results] == [0, 0, 1, 1]
     assert {run.threads for run in outcome.results} == {3}
     assert {run.verdict for run in outcome.results} == {"suspect"}
@@ -175,17 +167,17 @@ def test_threads_are_the_machines_unless_asked_for(
     assert train_one(asking, plan_of(sample), Watcher()).results[0].threads == threads
 
 
-def test_the_machine_that_trains_looks_for_its_gpu_and_bfloat16(
+def test_the_machine_that_trains_looks_for_its_gpu(
     lead: Leader, sample: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_worker(monkeypatch)
     gpu = Gpu(name="Imaginary GPU", memory_bytes=2**30)
-    found = ProbeResult(gpus=(gpu,), bfloat16_speedup=1.5)
+    found = ProbeResult(gpus=(gpu,))
     monkeypatch.setattr(process, "probe", lambda _execution: found)
     plan = plan_of(sample, executions=[Execution(threads=2, precision="bfloat16")])
     (run, _) = train_one(dataclasses.replace(lead, device="auto"), plan, Watcher()).results
     assert (run.device, run.device_name) == ("gpu", "Imaginary GPU")
-    assert (run.precision, run.bfloat16_speedup) == ("bfloat16", 1.5)
+    assert run.precision == "bfloat16"
 
 
 def test_a_job_that_no_machine_can_do_fails_with_the_reason(
@@ -193,14 +185,10 @@ def test_a_job_that_no_machine_can_do_fails_with_the_reason(
 ) -> None:
     use_worker(monkeypatch)
     monkeypatch.setattr(process, "probe", lambda _execution: ProbeResult(gpus=()))
-    plan = plan_of(sample)
-    console = recording_console()
-    outcome = run_plan(
-        dataclasses.replace(lead, device="gpu"), plan, ClusterProgress(plan, console)
-    )
+    outcome, lines = led(dataclasses.replace(lead, device="gpu"), plan_of(sample))
     assert {run.status for run in outcome.results} == {"failed"}
     assert "--device gpu: TensorFlow finds no GPU here" in str(outcome.results[0].failure)
-    assert "did not finish: --device gpu" in shown(console)[0]
+    assert "did not finish: --device gpu" in lines[0]
     assert [each.run.status for each in store.finished] == ["failed", "failed"]
 
 
@@ -214,9 +202,7 @@ def test_a_training_that_fails_everywhere_is_tried_three_times(
     attempts = f"__import__('pathlib').Path({str(folder / 'attempts')!r}).open('a')"
     fault = f"request['training_seed'] or ({attempts}.write('.'), sys.exit('out of luck'))"
     use_worker(monkeypatch, fault)
-    console = recording_console()
-    plan = plan_of(sample, 2)
-    outcome = run_plan(lead, plan, ClusterProgress(plan, console))
+    outcome, lines = led(lead, plan_of(sample, 2))
     assert (folder / "attempts").read_text() == "..."
     assert [(run.seed, run.steps, run.status) for run in outcome.results] == [
         (0, 2, "failed"), (0, 5, "failed"), (1, 2, "finished"), (1, 5, "finished")
@@ -225,7 +211,6 @@ def test_a_training_that_fails_everywhere_is_tried_three_times(
     assert [e.step for e in outcome.results[0].evaluations] == [1]  # of the last attempt only
     failed = next(each for each in store.finished if each.run.seed == 0)
     assert failed.files["worker.log"].decode().splitlines() == ["words for the log", "out of luck"]
-    lines = shown(console)
     assert "out of luck" in lines
     assert any("seed 0 on" in line and "did not finish" in line for line in lines)
     assert outcome.exit_status == 0
@@ -295,8 +280,7 @@ def test_a_store_that_fails_keeps_the_results_in_the_spool(
         raise BenchError("the store is away")
 
     store.fault = fault
-    plan = plan_of(sample)
-    outcome = run_plan(lead, plan, ClusterProgress(plan, recording_console()))
+    outcome, _ = led(lead, plan_of(sample))
     assert [run.status for run in outcome.results] == ["finished", "finished"]
     assert "the store is away; the results are in" in str(outcome.error)
     (spool,) = FOLDER.glob("*.jsonl")
@@ -309,9 +293,44 @@ def test_a_plan_for_images_that_no_machine_has_is_refused(lead: Leader, store: f
     plan = make_plan(
         "table-1", SMALL, factories.SOURCE, seeds=range(1), executions=[Execution(threads=1)]
     )
-    outcome = run_plan(lead, plan, ClusterProgress(plan, recording_console()))
+    outcome, _ = led(lead, plan)
     assert (outcome.exit_status, outcome.results) == (EXIT_USAGE, ())
     assert "no machine at local has the images" in str(outcome.error)
+
+
+@pytest.mark.parametrize(
+    ("interruption", "line"), [(KeyboardInterrupt, "interrupted: "), (Terminated, "terminated: ")]
+)
+def test_an_interrupted_plan_loses_what_is_in_work(
+    lead: Leader, sample: Source, store: fakes.Store, monkeypatch: pytest.MonkeyPatch,
+    interruption: type[BaseException], line: str,
+) -> None:  # fmt: skip
+    use_worker(monkeypatch, FOREVER)
+    monkeypatch.setattr(ClusterProgress, "received", mock.Mock(side_effect=interruption))
+    outcome, lines = led(lead, plan_of(sample))
+    assert outcome.exit_status == (EXIT_INTERRUPTED if line[0] == "i" else EXIT_TERMINATED)
+    assert (outcome.results, store.finished) == ((), [])
+    assert lines == [
+        f"{line}1 training in work is lost; `--resume` trains again what is not recorded"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts", "state", "failure"),
+    [
+        (KilledWorker("key", None, 0), 5, "waiting", ""),
+        (KilledWorker("key", None, 0), 6, "ended", "6 machines vanished while they trained it"),
+        (RuntimeError("no\nmodule"), 1, "ended", "RuntimeError: no module"),
+    ],
+)
+def test_a_job_that_dask_gives_up(
+    lead: Leader, sample: Source, error: Exception, attempts: int, state: str, failure: str
+) -> None:
+    trainings = leader.Trainings(lead, plan_of(sample))
+    (training,) = trainings.unsubmitted
+    training.attempts = attempts
+    trainings._end(training, error)
+    assert (training.state, training.failure) == (state, failure)
 
 
 def test_files_stay_in_their_folder(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 After a change that is meant, renew them and read the difference:
 
     MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/contract
+
+MLflow's names are those of a real training: `pytest tests/integration/test_end_to_end.py`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,15 @@ def assert_same_text(path: Path, text: str) -> None:
     kept = path.read_bytes().decode().replace("\r\n", "\n")
     difference = "\n".join(difflib.unified_diff(kept.splitlines(), text.splitlines(), lineterm=""))
     assert text == kept, difference
+
+
+def assert_section(page: Path, name: str, text: str) -> None:
+    """The page holds this text between its two marks of that name."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name}:begin -->\n")
+    _, end, after = rest.partition(f"<!-- {name}:end -->")
+    assert begin, f"no {name}:begin in {page}"
+    assert end, f"no {name}:end in {page}"
+    assert_same_text(page, f"{before}{begin}{text}{end}{after}")
 
 
 def assert_golden(name: str, text: str) -> None:

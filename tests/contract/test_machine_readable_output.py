@@ -22,7 +22,7 @@ def keys(value: Any) -> Any:
     ("name", "line"),
     [
         ("scenarios", "scenarios --json"),
-        ("machine", "machine --json"),
+        ("machine", "machine --json"),  # which observes for three seconds
         ("dry-run", "run smoke --dry-run --json"),
     ],
 )

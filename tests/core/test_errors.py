@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,30 +10,21 @@ from mnist_bench.core import errors
 from mnist_bench.core.errors import BenchError
 
 
-def test_exit_statuses() -> None:
-    assert errors.EXIT_FAILURE == 1
-    assert errors.EXIT_USAGE == 2
-    assert errors.EXIT_INTERRUPTED == 130
-    assert errors.EXIT_TERMINATED == 143
-
-
-def test_message_and_hint() -> None:
-    error = BenchError("no folder x", "make it first")
-    assert (error.message, error.hint) == ("no folder x", "make it first")
-    assert str(error) == "no folder x; make it first"
-    assert error.exit_status == 2
-
-
-def test_without_hint() -> None:
-    error = BenchError("the disk is full", exit_status=errors.EXIT_FAILURE)
-    assert str(error) == "the disk is full"
-    assert error.hint == ""
-    assert error.exit_status == 1
-
-
-def test_message_is_joined_into_one_line() -> None:
-    error = BenchError("  first\n  second\t", "do\r\nthis ")
-    assert str(error) == "first second; do this"
+@pytest.mark.parametrize(
+    ("error", "text", "hint", "exit_status"),
+    [
+        (BenchError("no folder x", "make it first"), "no folder x; make it first",
+         "make it first", 2),
+        (BenchError("the disk is full", exit_status=errors.EXIT_FAILURE), "the disk is full",
+         "", 1),
+        (BenchError("  first\n  second\t", "do\r\nthis "), "first second; do this", "do this", 2),
+    ],
+)  # fmt: skip
+def test_message_hint_and_exit_status(
+    error: BenchError, text: str, hint: str, exit_status: int
+) -> None:
+    assert (str(error), error.hint, error.exit_status) == (text, hint, exit_status)
+    assert error.message == text.partition(";")[0]
 
 
 @given(message=st.text(), hint=st.text())

@@ -185,7 +185,7 @@ def test_files_of_a_command_killed_before_its_spool_existed_are_removed(tmp_path
     )
     assert killed.status != 0
     assert any(path.is_dir() for path in (user.folder / SPOOLS).iterdir())
-    user.run("report")
+    user.call_with_store("report")
     assert {path.suffix for path in (user.folder / SPOOLS).iterdir()} == {".lock"}
 
 

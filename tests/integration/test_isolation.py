@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -18,30 +17,23 @@ ROOT = Path(__file__).parents[2]
 CORRUPT = b"not the sample"
 
 
-def unusable_home(home: Path) -> None:
-    home.write_bytes(b"a file where the folder should be")
-
-
-def corrupt_cache(home: Path) -> None:
-    with mock.patch.dict(os.environ, isolation.user_folders(home)):
-        cache = mnist.cache_folder()
-    cache.mkdir(parents=True)
-    (cache / "mnist-5k.uint8").write_bytes(CORRUPT)
-
-
 def samples(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("mnist-5k*")}
 
 
-@pytest.mark.parametrize(
-    ("prepare_home", "is_corrupt"), [(unusable_home, False), (corrupt_cache, True)]
-)
+@pytest.mark.parametrize("is_corrupt", [False, True])
 def test_a_session_with_an_unusable_home_and_temporary_folder_passes(
-    tmp_path: Path, prepare_home: Callable[[Path], None], *, is_corrupt: bool
+    tmp_path: Path, *, is_corrupt: bool
 ) -> None:
     """In the temporary folder, `mnist-bench` looks for a sample that an earlier session left."""
     home, temporary = tmp_path / "home", tmp_path / "temporary"
-    prepare_home(home)
+    if is_corrupt:
+        with mock.patch.dict(os.environ, isolation.user_folders(home)):
+            cache = mnist.cache_folder()
+        cache.mkdir(parents=True)
+        (cache / "mnist-5k.uint8").write_bytes(CORRUPT)
+    else:
+        home.write_bytes(b"a file where the folder should be")
     (temporary / "mnist-bench").mkdir(parents=True)
     (temporary / "mnist-bench" / "mnist-5k.uint8").write_bytes(
         CORRUPT if is_corrupt else isolation.sample_file().read_bytes()
@@ -51,9 +43,8 @@ def test_a_session_with_an_unusable_home_and_temporary_folder_passes(
         name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
     }
     session = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/data", "tests/core",
-         "tests/worker/test_dataset_size.py",
-         "-m", "not slow and not browser", "--basetemp", str(tmp_path / "base")],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "sample",
+         "tests/data", "tests/worker/test_dataset_size.py", "--basetemp", str(tmp_path / "base")],
         cwd=ROOT,
         env=inherited | isolation.user_folders(home) | isolation.temporary_folder(temporary),
         capture_output=True,

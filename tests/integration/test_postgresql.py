@@ -8,7 +8,7 @@ from pathlib import Path
 import fakes
 import pytest
 from factories import TWO_PARAMETERS_TOML
-from program import Bench, Ended, patched_program
+from program import Bench, Ended, free_port, patched_program
 from servers import PostgreSql, postgresql
 from sqlalchemy import create_engine, text
 
@@ -17,18 +17,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 SHARE = ("run", "smoke", "--dataset", "mnist-5k", "--steps", "100,200", "--json")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[PostgreSql]:
     with postgresql("mlflow", "optuna") as running:
         yield running
 
 
 @pytest.fixture
-def machines(tmp_path: Path) -> tuple[Bench, ...]:
-    folders = [tmp_path / name for name in ("one", "other", "third")]
-    for folder in folders:
-        folder.mkdir()
-    return tuple(map(Bench, folders))
+def machine_c(tmp_path: Path) -> Bench:
+    """A third machine."""
+    (tmp_path / "third").mkdir()
+    return Bench(tmp_path / "third")
 
 
 def program(cpu: str, seconds_a_step: float) -> tuple[str, ...]:
@@ -56,32 +55,31 @@ def record_runs(machine: Bench, server: PostgreSql, cpu: str, pace: float) -> En
 
 
 def test_three_machines_in_one_store_are_compared(
-    server: PostgreSql, machines: tuple[Bench, ...]
+    server: PostgreSql, machine_a: Bench, machine_b: Bench, machine_c: Bench
 ) -> None:
-    first, second, third = machines
-    record_runs(first, server, "Alpha", 0.5)
-    record_runs(second, server, "Beta", 0.25)
-    record_runs(third, server, "Gamma", 2.0)
+    record_runs(machine_a, server, "Alpha", 0.5)
+    record_runs(machine_b, server, "Beta", 0.25)
+    record_runs(machine_c, server, "Gamma", 2.0)
     uri = {"MLFLOW_TRACKING_URI": server.url("mlflow")}
-    compared = first.run("compare", "--by", "machine", "smoke", "--json", **uri)
+    compared = machine_a.call("compare", "--by", "machine", "smoke", "--json", **uri)
     assert compared.status == 0, compared.stderr
     found = {(c["other"].split(",")[0], c["other_steps"]): c["train_seconds"]["value"]
              for c in compared.document["contrasts"]}  # fmt: skip
     assert found == pytest.approx({("Beta", 100): 0.5, ("Beta", 200): 0.5,
                                    ("Gamma", 100): 4.0, ("Gamma", 200): 4.0})  # fmt: skip
-    reported = second.run("report", "--json", **uri)
+    reported = machine_b.call("report", "--json", **uri)
     assert reported.status == 0, reported.stderr
     lines = [line for line in reported.document["machines"] if line["steps"] == 200]
     assert [line["machine"].split(",")[0] for line in lines] == ["Beta", "Alpha", "Gamma"]
     assert [line["relative"] for line in lines] == pytest.approx([1.0, 0.5, 0.125])
-    report = (second.folder / "reports" / "report.md").read_text(encoding="utf-8")
+    report = (machine_b.folder / "reports" / "report.md").read_text(encoding="utf-8")
     assert all(name in report for name in ("Alpha", "Beta", "Gamma"))
 
 
 def test_study_of_a_machine_that_is_gone_continues_on_another(
-    server: PostgreSql, machines: tuple[Bench, ...]
+    server: PostgreSql, machine_a: Bench, machine_b: Bench
 ) -> None:
-    first, second, _ = machines
+    first, second = machine_a, machine_b
     for each in (first, second):
         (each.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
     storage = f"postgresql://{server.superuser}@127.0.0.1:{server.port}/optuna"
@@ -114,40 +112,40 @@ def test_study_of_a_machine_that_is_gone_continues_on_another(
     assert "password authentication failed" in wrong.error_line
 
 
-def test_an_older_mlflow_schema_is_a_one_line_error(
-    server: PostgreSql, machines: tuple[Bench, ...]
-) -> None:
-    record_runs(machines[0], server, "Alpha", 0.5)
+def test_an_older_mlflow_schema_is_a_one_line_error(server: PostgreSql, machine_a: Bench) -> None:
+    """It changes the shared database, and mends it."""
+    record_runs(machine_a, server, "Alpha", 0.5)
     engine = create_engine(server.url("mlflow"))
     with engine.begin() as connection:
+        current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
         connection.execute(text("UPDATE alembic_version SET version_num = 'cc1f77228345'"))
-    engine.dispose()
-    variables = {"MLFLOW_TRACKING_URI": server.url("mlflow")}
-    for command in (SHARE, ("tune", "--dataset", "mnist-5k"), ("report",)):
-        ended = machines[1].run(*command, **variables)
-        assert ended.status == 2, ended.stderr
-        assert "was made by another version of MLflow; copy it, then run `mlflow db upg" in (
-            ended.error_line
-        )
-        assert server.password not in ended.stderr
+    try:
+        variables = {"MLFLOW_TRACKING_URI": server.url("mlflow")}
+        for command in (SHARE, ("tune", "--dataset", "mnist-5k"), ("report",)):
+            ended = machine_a.run(*command, **variables)
+            assert ended.status == 2, ended.stderr
+            assert "was made by another version of MLflow; copy it, then run `mlflow db upg" in (
+                ended.error_line
+            )
+            assert server.password not in ended.stderr
+    finally:
+        with engine.begin() as connection:
+            mend = text("UPDATE alembic_version SET version_num = :current")
+            connection.execute(mend, {"current": current})
+        engine.dispose()
 
 
-def test_a_wrong_password_is_a_one_line_error_without_it(
-    server: PostgreSql, machines: tuple[Bench, ...]
+@pytest.mark.parametrize("problem", ["a wrong password", "no server"])
+def test_an_unusable_server_is_a_one_line_error(
+    server: PostgreSql, machine_a: Bench, problem: str
 ) -> None:
-    wrong = server.url("mlflow", password="not-the-one")
-    ended = machines[0].run("report", MLFLOW_TRACKING_URI=wrong)
+    uri, line = server.url("mlflow", password="not-the-one"), "password authentication failed"
+    command: tuple[str, ...] = ("report",)
+    if problem == "no server":
+        uri, line = uri.replace(f":{server.port}/", f":{free_port()}/"), "127.0.0.1"
+        command = SHARE
+    ended = machine_a.run(*command, MLFLOW_TRACKING_URI=uri)
     assert ended.status != 0
-    assert "password authentication failed" in ended.error_line
+    assert line in ended.error_line
     assert "not-the-one" not in ended.stderr
-    assert list(machines[0].folder.iterdir()) == []
-
-
-def test_a_missing_server_is_a_one_line_error(
-    server: PostgreSql, machines: tuple[Bench, ...]
-) -> None:
-    server.stop()
-    ended = machines[0].run(*SHARE, MLFLOW_TRACKING_URI=server.url("mlflow"))
-    assert ended.status != 0
-    assert "127.0.0.1" in ended.error_line
-    assert server.password not in ended.stderr
+    assert list(machine_a.folder.iterdir()) == []

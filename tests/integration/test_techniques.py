@@ -97,6 +97,9 @@ def test_a_fitted_run_is_recorded(
     predicted = predictions(recorded, run)
     assert np.mean(predicted["final_label"] == labels) == run["final_test_accuracy"]
     assert np.isnan(predicted["final_probability"]).all() == (name == "claim-6-svm")
+    text = recorded.artifact(run["run_id"], "result.json").read_text(encoding="utf-8")
+    (evaluation,) = RunResult.model_validate_json(text).evaluations
+    assert evaluation.train_loss is None
 
 
 def test_a_fitted_run_loads_no_tensorflow(
@@ -108,53 +111,30 @@ def test_a_fitted_run_loads_no_tensorflow(
         assert run["peak_rss_bytes"] < 0.8 * least
 
 
-def test_a_fitted_run_is_not_comparable_with_table_1(
-    bench: Bench, classical: dict[str, Any]
-) -> None:
+def test_reports_of_a_fitted_run(bench: Bench, classical: dict[str, Any]) -> None:
+    """Without probabilities, with a single step, and not comparable with Table I."""
     text = (bench.folder / "reports" / "claim-6-svm.md").read_text(encoding="utf-8")
     assert "other model: svm-rbf" in text
     assert "other hyperparameters" not in text
     document = json.loads((bench.folder / "reports" / "claim-6-svm.json").read_text("utf-8"))
     assert document["table_1"] == []
-
-
-def test_the_record_of_a_fitted_run_can_be_loaded(
-    recorded: RecordedRuns, classical: dict[str, Any]
-) -> None:
-    run_id = classical["claim-6-neighbours"]["run_id"]
-    text = recorded.artifact(run_id, "result.json").read_text(encoding="utf-8")
-    result = RunResult.model_validate_json(text)
-    assert result.hyperparameters.model_dump() == {"train_images": 600, "neighbours": 3}
-    (evaluation,) = result.evaluations
-    assert evaluation.train_loss is None
-
-
-def test_the_same_seed_draws_the_same_images(bench: Bench, classical: dict[str, Any]) -> None:
-    again = bench.call_with_store(
-        "run", "claim-6-neighbours", *ON_THE_SAMPLE, "--json", "--seeds", "2"
-    )
-    same, other = again.document["runs"]
-    known = classical["claim-6-neighbours"]
-    assert same["final_test_accuracy"] == known["final_test_accuracy"]
-    assert other["final_test_accuracy"] != known["final_test_accuracy"]
-
-
-def test_resume_does_not_fit_again(bench: Bench, classical: dict[str, Any]) -> None:
-    resumed = bench.call_with_store(
-        "run", "claim-6-svm", *ON_THE_SAMPLE, "--threads", "1", "--resume", "--json"
-    )
-    assert resumed.status == 0
-    assert [run["run_id"] for run in resumed.document["runs"]] == [
-        classical["claim-6-svm"]["run_id"]
-    ]
-
-
-def test_report_of_a_fitted_run(bench: Bench, classical: dict[str, Any]) -> None:
-    """Without probabilities and with a single step."""
     ended = bench.call_with_store("report", "--scenario", "claim-6-svm")
     assert ended.status == 0, ended.stderr
     page = (bench.folder / "reports" / "report.html").read_text(encoding="utf-8")
     assert "svm-rbf" in page
+
+
+def test_the_same_seed_draws_the_same_images_and_resume_fits_nothing_again(
+    bench: Bench, classical: dict[str, Any]
+) -> None:
+    line = ("run", "claim-6-neighbours", *ON_THE_SAMPLE, "--threads", "1", "--json")
+    known = classical["claim-6-neighbours"]
+    same, other = bench.call_with_store(*line, "--resume", "--seeds", "2").document["runs"]
+    assert same["run_id"] == known["run_id"]
+    assert other["final_test_accuracy"] != known["final_test_accuracy"]
+    (again,) = bench.call_with_store(*line).document["runs"]
+    assert again["run_id"] != known["run_id"]
+    assert again["final_test_accuracy"] == known["final_test_accuracy"]
 
 
 # Networks
@@ -186,45 +166,35 @@ def test_weights_are_saved_by_name(recorded: RecordedRuns, networks: dict[str, A
 
 # Errors
 
-ERRORS = {
-    "run claim-6-svm --steps 10": "svm-rbf is fitted in one step: steps must be [1]",
-    "run claim-6-svm --steps 1,2": "svm-rbf is fitted in one step: steps must be [1]",
-    "run claim-6-svm --dataset mnist-5k":
-        "train_images is 55000, mnist-5k has 4000 training images",
-    "run claim-6-svm --set hidden_units=3":
-        "--set hidden_units: svm-rbf has no such hyperparameter",
-    "run claim-6-neighbours --set neighbours=0": "hyperparameters.neighbours = 0:",
-    "run claim-6-neighbours --set neighbours=11 --set train_images=10":
-        "11 neighbours exceed the 10 training images",
-    "run claim-6-logistic --set C=-1": "hyperparameters.C = -1:",
-    "run claim-6-svm --precision bfloat16":
-        "--precision bfloat16: claim-6-svm trains svm-rbf, which",
-    "run claim-6-svm --device gpu": "--device gpu: claim-6-svm trains svm-rbf, which",
-    "run claim-6-lenet-5 --set conv1_filters=7": "lenet-5 has no such hyperparameter",
-    "run ./weights.toml": "svm-rbf has no weights: remove save_weights",
-    "run ./threads.toml": "only networks compare thread counts: svm-rbf can't have threads",
-    "tune --space ./space.toml": "model = 'svm-rbf': a study searches paper-cnn alone",
-}  # fmt: skip
 
-
-@pytest.fixture(scope="module")
-def empty_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    bench = Bench(tmp_path_factory.mktemp("other"))
-    good = 'title = "A"\nmodel = "svm-rbf"\nsteps = [1]\neval_every = 1\n'
-    for name, line in {"weights": "save_weights = true", "threads": "threads = [1]"}.items():
-        Path(bench.folder, f"{name}.toml").write_text(good + line, encoding="utf-8")
-    space = good.replace("[1]", "1") + "[parameters]\nC = { low = 1.0, high = 2.0 }\n"
-    Path(bench.folder, "space.toml").write_text(space, encoding="utf-8")
-    return bench
-
-
-@pytest.mark.parametrize(("line", "words"), ERRORS.items())
-def test_invalid_commands_create_no_files(empty_bench: Bench, line: str, words: str) -> None:
-    before = sorted(empty_bench.folder.iterdir())
-    ended = empty_bench.call(*shlex.split(line))
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("run claim-6-svm --steps 10", "svm-rbf is fitted in one step: steps must be [1]"),
+        ("run claim-6-svm --dataset mnist-5k",
+         "train_images is 55000, mnist-5k has 4000 training images"),
+        ("run claim-6-svm --set hidden_units=3",
+         "--set hidden_units: svm-rbf has no such hyperparameter"),
+        ("run claim-6-neighbours --set neighbours=11 --set train_images=10",
+         "11 neighbours exceed the 10 training images"),
+        ("run claim-6-svm --precision bfloat16",
+         "--precision bfloat16: claim-6-svm trains svm-rbf, which"),
+        ("run claim-6-svm --device gpu", "--device gpu: claim-6-svm trains svm-rbf, which"),
+        ("tune --space ./space.toml", "model = 'svm-rbf': a study searches paper-cnn alone"),
+    ],
+)  # fmt: skip
+def test_invalid_commands_create_no_files(tmp_path: Path, line: str, words: str) -> None:
+    bench = Bench(tmp_path)
+    space = bench.folder / "space.toml"
+    space.write_text(
+        'title = "A"\nmodel = "svm-rbf"\nsteps = 1\neval_every = 1\n'
+        "[parameters]\nC = { low = 1.0, high = 2.0 }\n",
+        encoding="utf-8",
+    )
+    ended = bench.call(*shlex.split(line))
     assert ended.status == 2
     assert words in ended.error_line
-    assert sorted(empty_bench.folder.iterdir()) == before
+    assert list(bench.folder.iterdir()) == [space]
 
 
 # Scenarios

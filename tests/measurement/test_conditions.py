@@ -15,7 +15,6 @@ from mnist_bench.measurement.conditions import (
     Counters,
     Surroundings,
     between,
-    known,
     total,
 )
 
@@ -67,14 +66,21 @@ def test_differences_of_two_readings() -> None:
     }
 
 
-def test_other_load_keeps_its_sign() -> None:
-    coarse = END.model_copy(update={"busy_cpu_seconds": 1_012.25})
-    assert between(START, coarse).other_cpu_seconds == -0.25
-
-
-def test_without_parent_time_the_rest_is_other_load() -> None:
-    alone = between(START, END.model_copy(update={"family_cpu_seconds": None}))
-    assert (alone.family_cpu_seconds, alone.other_cpu_seconds) == (None, 2.5)
+@pytest.mark.parametrize(
+    ("changes", "family_seconds", "other_seconds"),
+    [
+        ({"busy_cpu_seconds": 1_012.25}, 0.5, -0.25),  # ticks are coarse: it keeps its sign
+        ({"family_cpu_seconds": None}, None, 2.5),
+    ],
+)
+def test_other_load(
+    changes: dict[str, float | None], family_seconds: float | None, other_seconds: float
+) -> None:
+    stretch = between(START, END.model_copy(update=changes))
+    assert (stretch.family_cpu_seconds, stretch.other_cpu_seconds) == (
+        family_seconds,
+        other_seconds,
+    )
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
@@ -93,10 +99,6 @@ def test_a_total_requires_every_value() -> None:
     stretches.append(factories.stretch(steal_seconds=None))
     assert total(stretches, lambda s: s.steal_seconds) is None
     assert total([], lambda s: s.steal_seconds) is None
-
-
-def test_known_keeps_zeros() -> None:
-    assert known([None, 0, 2, None]) == [0, 2]
 
 
 @pytest.mark.parametrize(

@@ -11,143 +11,101 @@ from mnist_bench.measurement.energy import Energy
 from mnist_bench.measurement.system import Sensors
 
 RAPL = "sys/class/powercap/intel-rapl"
-BATTERY = "sys/class/power_supply/BAT0"
+SUPPLIES = "sys/class/power_supply"
+
+Files = dict[str, object]
 
 
-def write(root: Path, files: dict[str, object]) -> None:
+def write(root: Path, files: Files) -> None:
+    """Write these files; None removes one."""
     for name, value in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{value}\n", encoding="utf-8")
+        if value is None:
+            path.unlink()
 
 
-def package(number: int, microjoules: int, size: int = 10_000_000) -> dict[str, object]:
+def package(number: int, microjoules: object) -> Files:
     zone = f"{RAPL}:{number}"
     return {
         f"{zone}/name": f"package-{number}",
         f"{zone}/energy_uj": microjoules,
-        f"{zone}/max_energy_range_uj": size,
+        f"{zone}/max_energy_range_uj": 10_000_000,
     }
 
 
-def battery(microwatthours: int, status: str = "Discharging") -> dict[str, object]:
-    return {
-        f"{BATTERY}/type": "Battery",
-        f"{BATTERY}/status": status,
-        f"{BATTERY}/energy_now": microwatthours,
-    }
+def supply(name: str = "BAT0", **files: object) -> Files:
+    """A discharging battery; other values and files override its own."""
+    values = {"type": "Battery", "status": "Discharging", "energy_now": 40_000_000}
+    return {f"{SUPPLIES}/{name}/{file}": value for file, value in (values | files).items()}
 
 
-# Processors
-
-
-def test_packages_are_summed_without_their_subzones(tmp_path: Path) -> None:
-    subzones = {f"{RAPL}:0:0/name": "core", f"{RAPL}:0:0/energy_uj": 7}
-    write(tmp_path, package(0, 1_000_000) | package(1, 5_000_000) | subzones)
+@pytest.mark.parametrize(
+    ("before", "after", "joules"),
+    [
+        # All packages, without their parts and the platform, which include or contain them.
+        (package(0, 1_000_000) | package(1, 5_000_000)
+         | {f"{RAPL}:0:0/name": "core", f"{RAPL}:0:0/energy_uj": 7}
+         | {f"{RAPL}:2/name": "psys", f"{RAPL}:2/energy_uj": 0},
+         package(0, 2_500_000) | package(1, 5_250_000)
+         | {f"{RAPL}:0:0/energy_uj": 9, f"{RAPL}:2/energy_uj": 9_000_000},
+         1.75),
+        (package(0, 9_000_000), package(0, 500_000), 1.5),  # it wrapped around
+        *((package(0, 0) | package(1, 0) | {f"{RAPL}:1/{missing}": None}, {}, None)
+          for missing in ("energy_uj", "max_energy_range_uj", "name")),
+        (package(0, "soon"), {}, None),
+        ({}, {}, None),
+    ],
+)  # fmt: skip
+def test_processor_joules(
+    tmp_path: Path, before: Files, after: Files, joules: float | None
+) -> None:
+    write(tmp_path, before)
     energy = Energy(tmp_path)
-    assert energy.processor_joules() == 0
-    write(tmp_path, package(0, 2_500_000) | package(1, 5_250_000) | {f"{RAPL}:0:0/energy_uj": 9})
-    assert energy.processor_joules() == 1.75
+    assert energy.processor_joules() == (None if joules is None else 0)
+    write(tmp_path, after)
+    assert energy.processor_joules() == joules
 
 
-def test_the_platform_zone_is_not_counted_twice(tmp_path: Path) -> None:
-    platform = {f"{RAPL}:1/name": "psys", f"{RAPL}:1/energy_uj": 0}
-    write(tmp_path, package(0, 0) | platform)
-    energy = Energy(tmp_path)
-    write(tmp_path, package(0, 3_000_000) | {f"{RAPL}:1/energy_uj": 9_000_000})
-    assert energy.processor_joules() == 3
-
-
-def test_a_counter_that_wrapped_around(tmp_path: Path) -> None:
+def test_energy_is_added_up_after_a_counter_wrapped_around(tmp_path: Path) -> None:
     write(tmp_path, package(0, 9_000_000))
     energy = Energy(tmp_path)
-    write(tmp_path, package(0, 500_000))
-    assert energy.processor_joules() == 1.5
-    write(tmp_path, package(0, 600_000))
-    assert energy.processor_joules() == pytest.approx(1.6)
+    for microjoules, joules in ((500_000, 1.5), (600_000, 1.6)):
+        write(tmp_path, package(0, microjoules))
+        assert energy.processor_joules() == pytest.approx(joules)
 
 
-@pytest.mark.parametrize("missing", ["energy_uj", "max_energy_range_uj", "name"])
-def test_an_incomplete_set_of_packages_gives_none(tmp_path: Path, missing: str) -> None:
-    write(tmp_path, package(0, 0) | package(1, 0))
-    (tmp_path / f"{RAPL}:1" / missing).unlink()
-    assert Energy(tmp_path).processor_joules() is None
+@pytest.mark.parametrize(
+    ("files", "joules"),
+    [
+        (supply(), 144_000),
+        (supply(scope="System"), 144_000),
+        # The second is empty and not discharging.
+        (supply() | supply("BAT1", status="Unknown", energy_now=10), 144_000.036),
+        (supply(energy_now=None, charge_now=2_000_000, voltage_min_design=11_400_000), 82_080),
+        *((supply(status=status), None)
+          for status in ("Charging", "Full", "Not charging", "Unknown", "")),
+        (supply("mouse", scope="Device") | supply("AC", type="Mains"), None),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_battery_joules(tmp_path: Path, files: Files, joules: float | None) -> None:
+    write(tmp_path, files)
+    found = Energy(tmp_path).battery_joules()
+    assert found == (None if joules is None else pytest.approx(joules))
 
 
-def test_a_counter_that_is_not_a_number(tmp_path: Path) -> None:
-    write(tmp_path, package(0, 0) | {f"{RAPL}:0/energy_uj": "soon"})
-    assert Energy(tmp_path).processor_joules() is None
-
-
-def test_a_counter_that_becomes_unreadable_gives_none(tmp_path: Path) -> None:
-    write(tmp_path, package(0, 0))
-    sensors = Sensors(root=tmp_path)
-    assert sensors.counters().processor_joules == 0
-    (tmp_path / f"{RAPL}:0/energy_uj").unlink()
-    assert sensors.counters().processor_joules is None
-
-
-# Batteries
-
-
-def test_energy_drawn_from_a_battery(tmp_path: Path) -> None:
-    write(tmp_path, battery(50_000_000))
+def test_sensors_read_both(tmp_path: Path) -> None:
+    write(tmp_path, package(0, 0) | supply())
     sensors = Sensors(root=tmp_path)
     before = sensors.counters()
-    assert before.battery_joules == pytest.approx(180_000)
-    write(tmp_path, battery(49_000_000))
-    assert between(before, sensors.counters()).battery_joules == pytest.approx(3_600)
-
-
-@pytest.mark.parametrize("status", ["Charging", "Full", "Not charging", "Unknown", ""])
-def test_a_battery_that_is_not_discharging_gives_none(tmp_path: Path, status: str) -> None:
-    write(tmp_path, battery(50_000_000, status))
-    assert Energy(tmp_path).battery_joules() is None
-
-
-def test_a_machine_that_is_plugged_in_during_a_run(tmp_path: Path) -> None:
-    write(tmp_path, battery(50_000_000))
-    sensors = Sensors(root=tmp_path)
-    before = sensors.counters()
-    write(tmp_path, battery(49_000_000, "Charging"))
-    assert between(before, sensors.counters()).battery_joules is None
-
-
-def test_two_batteries_are_summed(tmp_path: Path) -> None:
-    """The second is empty and not discharging."""
-    write(tmp_path, battery(40_000_000))
-    other = {name.replace("BAT0", "BAT1"): value for name, value in battery(10, "Unknown").items()}
-    write(tmp_path, other)
-    assert Energy(tmp_path).battery_joules() == pytest.approx(144_000.036)
-
-
-def test_a_battery_that_reports_charge(tmp_path: Path) -> None:
-    write(tmp_path, battery(0) | {
-        f"{BATTERY}/charge_now": 2_000_000,
-        f"{BATTERY}/voltage_min_design": 11_400_000,
-    })  # fmt: skip
-    (tmp_path / BATTERY / "energy_now").unlink()
-    assert Energy(tmp_path).battery_joules() == pytest.approx(82_080)
-
-
-def test_a_battery_without_energy_and_charge(tmp_path: Path) -> None:
-    write(tmp_path, battery(0))
-    (tmp_path / BATTERY / "energy_now").unlink()
-    assert Sensors(root=tmp_path).counters().battery_joules is None
-
-
-def test_supplies_that_are_not_machine_batteries_are_ignored(tmp_path: Path) -> None:
-    supplies = "sys/class/power_supply"
-    mouse = {name.replace("BAT0", "mouse"): value for name, value in battery(9).items()}
-    write(tmp_path, mouse | {f"{supplies}/mouse/scope": "Device", f"{supplies}/AC/type": "Mains"})
-    assert Energy(tmp_path).battery_joules() is None
-
-
-def test_a_machine_battery_may_have_a_scope(tmp_path: Path) -> None:
-    write(tmp_path, battery(40_000_000) | {f"{BATTERY}/scope": "System"})
-    assert Energy(tmp_path).battery_joules() == pytest.approx(144_000)
-
-
-def test_a_machine_without_energy_counters(tmp_path: Path) -> None:
-    energy = Energy(tmp_path)
-    assert (energy.processor_joules(), energy.battery_joules()) == (None, None)
+    write(tmp_path, package(0, 2_000_000) | supply(energy_now=39_000_000))
+    used = between(before, sensors.counters())
+    assert (used.processor_joules, used.battery_joules) == (2, pytest.approx(3_600))
+    # What becomes unreadable, or is plugged in during a run, gives none.
+    write(tmp_path, package(0, None) | supply(status="Charging"))
+    used = between(before, sensors.counters())
+    assert used.processor_joules is used.battery_joules is None
+    write(tmp_path, supply(energy_now=None))
+    assert sensors.counters().battery_joules is None

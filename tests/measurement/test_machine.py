@@ -5,13 +5,16 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
-from importlib.metadata import version
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
 from factories import machine as imaginary
 
+from mnist_bench.core.errors import BenchError
 from mnist_bench.measurement import machine
 from mnist_bench.measurement.machine import Machine
 
@@ -28,10 +31,7 @@ def use_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platformdirs, "user_config_path", lambda *_, **__: folder)
 
 
-# The description
-
-
-def test_description_of_this_machine_is_plausible() -> None:
+def test_this_machine(configuration: Path) -> None:
     description = machine.describe()
     assert description.memory_bytes >= 2**28
     assert description.cpu.strip()
@@ -40,49 +40,59 @@ def test_description_of_this_machine_is_plausible() -> None:
     assert description.cores_physical is None or description.cores_physical >= 1
     assert description.system.startswith(platform.system())
     assert description.architecture == platform.machine()
-
-
-def test_versions_are_the_installed_ones() -> None:
-    description = machine.describe()
     assert description.python == platform.python_version()
-    for name in ("tensorflow", "keras", "mlflow", "optuna", "numpy"):
-        assert getattr(description, name) == version(name)
-    assert description.mnist_bench == version("mnist-bench")
-
-
-def test_description_does_not_reveal_the_users_home(configuration: Path) -> None:
-    description = machine.describe().model_dump_json()
+    assert description.tensorflow == machine.tensorflow_version()
+    for name in ("keras", "mlflow", "optuna", "numpy", "mnist_bench"):
+        assert getattr(description, name) == version(name.replace("_", "-"))
+    text = description.model_dump_json()
+    assert Machine.model_validate_json(text) == description
+    # It does not reveal the user's home, although the id is kept there.
     assert (configuration / "machine-id").is_file()
-    assert configuration.parent.name not in description
+    assert configuration.parent.name not in text
 
 
-def test_description_json_round_trip() -> None:
-    description = machine.describe()
-    assert Machine.model_validate_json(description.model_dump_json()) == description
+@pytest.mark.parametrize("installed", ["tensorflow", "tensorflow-cpu"])
+def test_either_distribution_of_tensorflow(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {installed: "2.21.7"}
+
+    def found(name: str) -> str:
+        if name not in versions:
+            raise PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(machine, "version", found)
+    assert machine.tensorflow_distribution() == (installed, "2.21.7")
+    versions.clear()
+    with pytest.raises(BenchError, match="TensorFlow is not installed"):
+        machine.tensorflow_version()
 
 
-# The id
-
-
-def test_id_is_created_once(configuration: Path) -> None:
-    first = machine.describe().machine_id
+def test_id_is_random_and_created_once(
+    configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = machine.machine_id()
     assert first is not None
     assert re.fullmatch("[0-9a-f]{32}", first)
-    assert machine.describe().machine_id == first
+    assert machine.machine_id() == first
     assert [path.name for path in configuration.iterdir()] == ["machine-id"]
     assert (configuration / "machine-id").read_text(encoding="ascii") == first
-
-
-def test_id_is_random(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = machine.describe().machine_id
     use_folder(tmp_path / "elsewhere", monkeypatch)
-    assert machine.describe().machine_id not in (first, None)
+    assert machine.machine_id() not in (first, None)
 
 
-def test_existing_id_is_used(configuration: Path) -> None:
-    configuration.mkdir(parents=True)
-    (configuration / "machine-id").write_text("0123456789abcdef\n", encoding="ascii")
-    assert machine.describe().machine_id == "0123456789abcdef"
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda path: path.write_text("0123456789abcdef\n", encoding="ascii"), "0123456789abcdef"),
+        (lambda path: path.write_bytes(b"\xff\xfe"), None),
+        (lambda path: path.mkdir(), None),
+    ],
+    ids=["an id", "no text", "a folder"],
+)
+def test_existing_id(configuration: Path, make: Callable[[Path], Any], found: str | None) -> None:
+    configuration.mkdir()
+    make(configuration / "machine-id")
+    assert machine.machine_id() == found
 
 
 @pytest.mark.parametrize("folder", ["file", "file/below"])
@@ -91,52 +101,46 @@ def test_no_id_if_it_can_not_be_stored(
 ) -> None:
     (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     use_folder(tmp_path / folder, monkeypatch)
-    assert machine.describe().machine_id is None
-
-
-@pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["a folder", "not text"])
-def test_no_id_if_it_can_not_be_read(configuration: Path, content: bytes | None) -> None:
-    configuration.mkdir(parents=True)
-    if content is None:
-        (configuration / "machine-id").mkdir()
-    else:
-        (configuration / "machine-id").write_bytes(content)
-    assert machine.describe().machine_id is None
-
-
-# The name
-
-
-def test_name() -> None:
-    assert imaginary().name == "Imaginary CPU, 2 cores, 16.0 GiB, Linux 6.1 x86_64"
-
-
-def test_name_without_core_counts() -> None:
-    assert imaginary(cores_physical=None).name == (
-        "Imaginary CPU, 4 cores, 16.0 GiB, Linux 6.1 x86_64"
-    )
-    assert imaginary(cores_physical=None, cores_logical=None).name == (
-        "Imaginary CPU, 16.0 GiB, Linux 6.1 x86_64"
-    )
-
-
-def test_cpu_name_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_system_cpu_name", lambda: "  Imaginary   CPU \n")
-    assert machine._cpu_name() == "Imaginary CPU"
+    assert machine.machine_id() is None
 
 
 @pytest.mark.parametrize(
-    "error", [OSError("no such file"), subprocess.CalledProcessError(1, "sysctl"), None]
+    ("fields", "cores"),
+    [
+        ({}, "2 cores, "),
+        ({"cores_physical": None}, "4 cores, "),
+        ({"cores_physical": None, "cores_logical": None}, ""),
+    ],
 )
-def test_cpu_name_falls_back_to_the_architecture(
-    monkeypatch: pytest.MonkeyPatch, error: Exception | None
-) -> None:
-    def no_name() -> str:
-        if error is not None:
-            raise error
-        return ""
+def test_name(fields: dict[str, None], cores: str) -> None:
+    assert imaginary(**fields).name == f"Imaginary CPU, {cores}16.0 GiB, Linux 6.1 x86_64"
 
-    monkeypatch.setattr(machine, "_system_cpu_name", no_name)
+
+@pytest.mark.parametrize(
+    ("found", "name"),
+    [
+        ("  Imaginary   CPU \n", "Imaginary CPU"),
+        ("", "riscv64"),
+        (OSError("no such file"), "riscv64"),
+        (subprocess.CalledProcessError(1, "sysctl"), "riscv64"),
+    ],
+)
+def test_cpu_name(monkeypatch: pytest.MonkeyPatch, found: str | Exception, name: str) -> None:
+    def system_name() -> str:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(machine, "_system_cpu_name", system_name)
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    assert machine._cpu_name() == "riscv64"
+    assert machine._cpu_name() == name
+
+
+def test_the_id_of_a_process_that_was_faster_stays(tmp_path: Path) -> None:
+    temporary, path = tmp_path / "temporary", tmp_path / "machine-id"
+    temporary.write_text("ours", encoding="ascii")
+    path.write_text("theirs", encoding="ascii")
+    machine._rename_unless_exists(temporary, path)
+    assert path.read_text(encoding="ascii") == "theirs"
+    assert not temporary.exists()

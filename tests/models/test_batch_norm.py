@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
@@ -12,15 +13,17 @@ from mnist_bench.models.batch_norm import Normalization, batch_normalize
 tf.config.set_visible_devices([], "GPU")
 
 
+def normalization(scale: npt.NDArray[np.float64]) -> Normalization:
+    zeros = np.zeros(len(scale))
+    values = (scale, zeros, zeros + 1)
+    return Normalization(*(tf.Variable(tf.constant(each, tf.float32)) for each in values))
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_normalization_by_hand_for_any_number_of_shards(count: int) -> None:
     random = np.random.default_rng(8)
     x = random.normal(3, 2, (12, 4, 4, 5)).astype(np.float32)
-    norm = Normalization(
-        tf.Variable(tf.constant(random.normal(1, 0.5, 5), tf.float32)),
-        tf.Variable(tf.zeros(5)),
-        tf.Variable(tf.ones(5)),
-    )
+    norm = normalization(random.normal(1, 0.5, 5))
     shards = [tf.constant(shard) for shard in np.split(x, count)]
     mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
     expected = (x - mean) / np.sqrt(variance + 1e-5) * norm.scale.numpy()
@@ -38,8 +41,7 @@ def test_normalization_by_hand_for_any_number_of_shards(count: int) -> None:
 
 
 def test_a_constant_channel_stays_finite() -> None:
-    norm = Normalization(tf.Variable(tf.ones(2)), tf.Variable(tf.zeros(2)), tf.Variable(tf.ones(2)))
-    (found,) = batch_normalize([tf.ones((4, 3, 3, 2))], norm, scoring=False)
+    (found,) = batch_normalize([tf.ones((4, 3, 3, 2))], normalization(np.ones(2)), scoring=False)
     assert np.array_equal(found.numpy(), np.zeros((4, 3, 3, 2)))
 
 
@@ -58,10 +60,7 @@ def test_gradient_agrees_with_the_formula(count: int) -> None:
             loss = tf.reduce_sum(out * weights)
         return tape.gradient(loss, [inputs, factor])
 
-    norm = Normalization(
-        tf.Variable(tf.constant(scale, tf.float32)), tf.Variable(tf.zeros(5)),
-        tf.Variable(tf.ones(5)),
-    )  # fmt: skip
+    norm = normalization(scale)
     shards = [tf.constant(shard, tf.float32) for shard in np.split(x, count)]
     with tf.GradientTape() as tape:
         tape.watch(shards)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 import tensorflow as tf
 from fakes import random_images
 
@@ -67,8 +66,9 @@ def test_shards_give_the_same_logits() -> None:
     np.testing.assert_allclose(sharded.numpy(), whole.numpy(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("layer", "inputs"), [*enumerate([25, 150, 400, 120, 84])])
-def test_initial_weights_are_uniform_within_the_bound(layer: int, inputs: int) -> None:
-    weights = Lenet5(5, Lenet5Hyperparameters()).layers[layer].weights.numpy()
-    assert 0.8 * 2.4 / inputs < np.abs(weights).max() <= 2.4 / inputs
-    assert abs(weights.mean()) < 0.25 * 2.4 / inputs
+def test_initial_weights_are_uniform_within_the_bound() -> None:
+    layers = Lenet5(5, Lenet5Hyperparameters()).layers
+    for layer, inputs in zip(layers, (25, 150, 400, 120, 84), strict=True):
+        weights = layer.weights.numpy()
+        assert 0.8 * 2.4 / inputs < np.abs(weights).max() <= 2.4 / inputs
+        assert abs(weights.mean()) < 0.25 * 2.4 / inputs

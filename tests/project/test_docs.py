@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from golden import assert_same_text, assert_section
 
 from mnist_bench.claims import declared
 from mnist_bench.claims.declared import ClaimInput, inputs_of
 from mnist_bench.cli.main import cli
 from mnist_bench.core import formatting
-from mnist_bench.reporting.claims import found
+from mnist_bench.measurement import quality
+from mnist_bench.measurement.quality import Threshold
+from mnist_bench.reporting.text import found
 from mnist_bench.results.document import Document
 from mnist_bench.scenarios.hyperparameters import HYPERPARAMETERS as MODELS
 from mnist_bench.scenarios.hyperparameters import ModelHyperparameters
 
 ROOT = Path(__file__).parents[2]
-HYPERPARAMETERS = ROOT / "docs" / "hyperparameters.md"
-CLAIMS = ROOT / "docs" / "claims.md"
-PAPER = ROOT / "docs" / "paper.md"
+MEASURING = ROOT / "docs" / "measuring.md"
 CLAIMS_HEAD = """# The paper's claims
 
 The paper's claims in our words, and the criteria that decide whether each holds on your machine.
@@ -91,10 +91,7 @@ def may_be(field: dict[str, Any]) -> str:
 
 
 def test_hyperparameters_page_is_current():
-    page = hyperparameters_page()
-    if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
-        HYPERPARAMETERS.write_text(page, encoding="utf-8", newline="\n")
-    assert HYPERPARAMETERS.read_text(encoding="utf-8") == page
+    assert_same_text(ROOT / "docs" / "hyperparameters.md", hyperparameters_page())
 
 
 def claims_page() -> str:
@@ -120,12 +117,7 @@ def outcome_of(document: Document) -> str:
 def test_paper_page_has_the_sample_results() -> None:
     sample = ROOT / "reports" / "sample" / "report.json"
     outcome = outcome_of(Document.model_validate_json(sample.read_bytes()))
-    before, rest = PAPER.read_text(encoding="utf-8").split("<!-- claims:begin -->\n")
-    after = rest.partition("<!-- claims:end -->")[2]
-    if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
-        page = f"{before}<!-- claims:begin -->\n{outcome}\n<!-- claims:end -->{after}"
-        PAPER.write_text(page, encoding="utf-8", newline="\n")
-    assert outcome in PAPER.read_text(encoding="utf-8")
+    assert_section(ROOT / "docs" / "paper.md", "claims", f"{outcome}\n")
     assert outcome.count("\n") > 10
 
 
@@ -135,10 +127,7 @@ def _measured_by(part: ClaimInput) -> str:
 
 
 def test_claims_page_is_current():
-    page = claims_page()
-    if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
-        CLAIMS.write_text(page, encoding="utf-8", newline="\n")
-    assert CLAIMS.read_text(encoding="utf-8") == page
+    assert_same_text(ROOT / "docs" / "claims.md", claims_page())
 
 
 def test_every_command_is_in_the_readme():
@@ -205,11 +194,30 @@ def result_table(document: Document) -> str:
 def test_readme_has_the_sample_results() -> None:
     sample = ROOT / "reports" / "sample" / "table-1.json"
     table = result_table(Document.model_validate_json(sample.read_bytes()))
-    page = ROOT / "README.md"
-    before, rest = page.read_text(encoding="utf-8").split("<!-- sample-table:begin -->\n")
-    shown, after = rest.split("\n<!-- sample-table:end -->")
-    if os.environ.get("MNIST_BENCH_RENEW_GOLDEN"):
-        marked = f"<!-- sample-table:begin -->\n{table}\n<!-- sample-table:end -->"
-        page.write_text(f"{before}{marked}{after}", encoding="utf-8", newline="\n")
-        shown = table
-    assert shown == table
+    assert_section(ROOT / "README.md", "sample-table", f"{table}\n")
+
+
+# What docs/measuring.md says of the verdict
+
+
+def line(limits: Threshold) -> str:
+    invalid = "–" if limits.invalid is None else limits.shown(limits.invalid)
+    return f"| {limits.words} | {limits.figure} | {limits.shown(limits.suspect)} | {invalid} |\n"
+
+
+def test_documented_thresholds_are_current() -> None:
+    head = "| reason | figure | suspect from | invalid from |\n|---|---|---|---|\n"
+    assert_section(MEASURING, "thresholds", head + "".join(map(line, quality.THRESHOLDS)))
+    page = MEASURING.read_text(encoding="utf-8")
+    for reason in ("on battery", "limited cores", "not exclusive"):  # which have no threshold
+        assert reason in page
+
+
+def test_known_errors_match_the_tables() -> None:
+    page = MEASURING.read_text(encoding="utf-8")
+    section = page.partition("## Known errors\n")[2].partition("\n## ")[0]
+    figures = re.findall(r"[+-]?\d+\.\d+%", section)
+    tables = ("trust/rates.md", "trust/memory.md", "overhead/table.md")
+    measured = "".join((ROOT / "benchmarks" / each).read_text(encoding="utf-8") for each in tables)
+    assert len(figures) >= 12
+    assert [figure for figure in figures if figure not in measured] == []

@@ -35,11 +35,6 @@ def test_readme_has_one_line_installation(end):
     assert sum(line.startswith("python3 -m venv") and line.endswith(end) for line in lines) == 1
 
 
-def test_readme_has_the_line_for_windows():
-    (line,) = [line for line in README.splitlines() if "PowerShell" in line]
-    assert line.endswith(r".venv\Scripts\mnist-bench run smoke`")
-
-
 def test_ci_runs_the_readme_line():
     between = re.search(
         r"<!-- test-command:begin -->(.*)<!-- test-command:end -->", README, flags=re.DOTALL
@@ -55,13 +50,6 @@ def test_ci_runs_the_readme_line():
     )
     assert found.stdout.strip() == TEST_COMMAND
     assert '\nbash -c "$command"\n' in script
-
-
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/measuring.md"])
-def test_links_between_pages_exist(page):
-    path = ROOT / page
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text(encoding="utf-8"))
-    assert [link for link in links if not (path.parent / link).exists()] == []
 
 
 def test_citation_names_the_suite_and_the_paper():

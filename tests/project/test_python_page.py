@@ -17,9 +17,12 @@ from mnist_bench.runner import process
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: Source) -> None:
+def test_examples_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: Source, mlflow_uri: str
+) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "examples")
     monkeypatch.setattr(process, "COMMAND", fakes.worker())
     page = (DOCS / "python.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)

@@ -32,6 +32,7 @@ REQUEST = Request(
 )
 CALIBRATION = CalibrationMessage(step=0, seconds=0.25, surroundings=Surroundings())
 READY, DONE = '{"kind": "ready"}', '{"kind": "done"}'
+FAILURE = '{"kind": "failure", "reason": "no images"}'
 READ_REQUEST = "import os, signal, sys, threading\nsys.stdin.readline()\n"
 """Start of every fake worker: it reads its request."""
 
@@ -57,9 +58,6 @@ def test_the_worker_ignores_modules_in_the_working_directory() -> None:
     assert (sys.executable, "-P", "-m", "mnist_bench.worker") == process.COMMAND
 
 
-# Messages
-
-
 def test_a_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = f"""
 import sys
@@ -80,21 +78,47 @@ print('{DONE}')
     assert Request.model_validate_json(log.read_text(encoding="utf-8")) == REQUEST
 
 
-def test_standard_error_is_logged(start: Start) -> None:
-    with start(f"print('noise', file=sys.stderr)\nprint('{DONE}')") as worker:
-        assert list(worker.messages()) == [Done()]
-        assert worker.end() is None
-        assert worker.log_tail() == "noise"
-
-
 # The end
 
+ENDED = "the training process "
 
-@pytest.mark.parametrize("status", [3, 0])
-def test_an_early_end_is_a_failure_whatever_its_status(start: Start, status: int) -> None:
-    with start(f"print('{READY}')\nsys.exit({status})") as worker:
-        assert list(worker.messages()) == [Ready()]
-        assert worker.end() == f"the training process ended early with exit status {status}"
+
+def lines_of(*lines: str) -> str:
+    """Code of a worker that prints these lines, encoded in Latin-1."""
+    return f"for line in {lines!a}: sys.stdout.buffer.write(line.encode('latin-1') + b'\\n')"
+
+
+def unexpected(line: bytes) -> str:
+    return f"{ENDED}wrote an unexpected line: {line!r}"
+
+
+@pytest.mark.parametrize(
+    ("code", "messages", "end", "log"),
+    [
+        (f"print('noise', file=sys.stderr)\nprint('{DONE}')", [Done()], None, "noise"),
+        # An early end is a failure whatever its status.
+        (f"print('{READY}')\nsys.exit(3)", [Ready()], f"{ENDED}ended early with exit status 3", ""),
+        (f"print('{READY}')\nsys.exit(0)", [Ready()], f"{ENDED}ended early with exit status 0", ""),
+        # A reported failure has precedence over the status.
+        (f"print('{FAILURE}')\nsys.exit(1)", [Failure(reason="no images")], "no images", ""),
+        (lines_of(READY, "Fault", DONE), [Ready()], unexpected(b"Fault\n"), ""),
+        (lines_of(READY, "{}", DONE), [Ready()], unexpected(b"{}\n"), ""),
+        (lines_of(READY, '{"kind": "song"}'), [Ready()], unexpected(b'{"kind": "song"}\n'), ""),
+        (lines_of("\xff", DONE), [], unexpected(b"\xff\n"), ""),
+        (lines_of("x" * 100_000), [], unexpected(b"x" * 200), ""),
+        (
+            "for number in range(40): sys.stderr.buffer.write(b'line %d \\xff\\n' % number)",
+            [],
+            f"{ENDED}ended early with exit status 0",
+            "\n".join(f"line {number} \N{REPLACEMENT CHARACTER}" for number in range(25, 40)),
+        ),
+    ],
+)
+def test_end(start: Start, code: str, messages: list[object], end: str | None, log: str) -> None:
+    with start(code) as worker:
+        assert list(worker.messages()) == messages
+        assert worker.end() == end
+        assert worker.log_tail() == log
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
@@ -104,58 +128,28 @@ def test_an_early_end_is_a_failure_whatever_its_status(start: Start, status: int
 def test_a_signal_is_named(start: Start, name: str, words: str) -> None:
     with start(f"os.kill(os.getpid(), signal.{name})") as worker:
         assert list(worker.messages()) == []
-        assert worker.end() == f"the training process was ended by {words}"
+        assert worker.end() == f"{ENDED}was ended by {words}"
 
 
 def test_a_signal_without_a_name_is_numbered() -> None:
     assert process._exit_text(-99) == "the training process was ended by signal 99"
 
 
-def test_a_reported_failure_has_precedence_over_the_status(start: Start) -> None:
-    line = '{"kind": "failure", "reason": "ValueError: no images"}'
-    with start(f"print('{line}')\nsys.exit(1)") as worker:
-        assert list(worker.messages()) == [Failure(reason="ValueError: no images")]
-        assert worker.end() == "ValueError: no images"
-
-
-@pytest.mark.parametrize("line", ["Segmentation fault", "{}", '{"kind": "song"}', "\xff"])
-def test_an_invalid_line_ends_the_worker(start: Start, line: str) -> None:
-    lines = [READY, line, DONE]
-    code = f"for line in {lines!a}: sys.stdout.buffer.write(line.encode('latin-1') + b'\\n')"
-    with start(code) as worker:
-        assert list(worker.messages()) == [Ready()]
-        reason = worker.end()
-    assert reason is not None
-    assert reason.startswith("the training process wrote an unexpected line: ")
-    assert repr(line.encode("latin-1"))[2:-1] in reason
-
-
-def test_a_long_line_is_cut(start: Start) -> None:
-    with start("print('x' * 100_000)") as worker:
-        assert list(worker.messages()) == []
-        reason = worker.end()
-    assert reason is not None
-    assert len(reason) < 300
-
-
-def test_a_worker_that_is_done_but_does_not_exit_is_killed(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("code", "messages", "end"),
+    [
+        (f"print('{DONE}', flush=True)\nos.close(1)\n", [Done()], None),
+        ("print('nonsense', flush=True)\n", [], unexpected(b"nonsense\n")),
+    ],
+)
+def test_a_worker_that_does_not_exit_is_killed(
+    start: Start, monkeypatch: pytest.MonkeyPatch, code: str, messages: list[object],
+    end: str | None,
+) -> None:  # fmt: skip
     monkeypatch.setattr(process, "_END_SECONDS", 0.1)
-    code = f"print('{DONE}', flush=True)\nos.close(1)\nthreading.Event().wait()"
-    with start(code) as worker:
-        assert list(worker.messages()) == [Done()]
-        assert worker.end() is None
-        assert is_gone(worker)
-
-
-def test_a_worker_that_prints_nonsense_is_killed(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "_END_SECONDS", 0.1)
-    with start("print('nonsense', flush=True)\nthreading.Event().wait()") as worker:
-        assert list(worker.messages()) == []
-        assert "nonsense" in (worker.end() or "")
+    with start(f"{code}threading.Event().wait()") as worker:
+        assert list(worker.messages()) == messages
+        assert worker.end() == end
         assert is_gone(worker)
 
 
@@ -170,21 +164,14 @@ threading.Event().wait()
 """
 
 
-def test_kill_ends_a_process_that_ignores_signals(start: Start) -> None:
-    worker = start(IGNORING_SIGNALS)
-    assert next(worker.messages()) == Ready()
-    worker.kill()
-    assert is_gone(worker)
-    assert worker._stdin.closed
-    assert worker._stdout.closed
-    worker.kill()  # a second kill does nothing
-
-
-def test_the_with_block_kills_it_after_an_exception(start: Start) -> None:
+def test_the_with_block_kills_a_process_that_ignores_signals(start: Start) -> None:
     with pytest.raises(KeyboardInterrupt), start(IGNORING_SIGNALS) as worker:
         assert next(worker.messages()) == Ready()
         raise KeyboardInterrupt
     assert is_gone(worker)
+    assert worker._stdin.closed
+    assert worker._stdout.closed
+    worker.kill()  # a second kill does nothing
 
 
 def test_go_after_the_worker_has_exited(start: Start) -> None:
@@ -209,18 +196,3 @@ def test_a_request_that_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         worker.go()
         assert list(worker.messages()) == []
         assert worker.end() == "the training process ended early with exit status 4"
-
-
-# The log
-
-
-def test_the_end_of_the_log(start: Start) -> None:
-    code = r"""
-for number in range(40):
-    sys.stderr.buffer.write(b"line %d \xff\n" % number)
-"""
-    with start(code) as worker:
-        assert list(worker.messages()) == []
-        worker.end()
-        lines = worker.log_tail().splitlines()
-    assert lines == [f"line {number} \N{REPLACEMENT CHARACTER}" for number in range(25, 40)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from io import StringIO
 
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from mnist_bench.measurement.conditions import Stretch, TrainingStretch
 from mnist_bench.results.protocol import SampleMessage
-from mnist_bench.results.run import Evaluation
+from mnist_bench.results.run import Evaluation, Trial
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.scenarios import paper
@@ -21,36 +22,23 @@ from mnist_bench.scenarios.execution import Execution
 TWO_THREADS = Execution(threads=2)
 JOB = TrainingJob(0, 0, (1_000, 10_000), TWO_THREADS)
 OTHER_JOB = TrainingJob(1, 1, (1_000, 10_000), TWO_THREADS)
+ONE_THREAD = dataclasses.replace(JOB, execution=Execution(threads=1))
 FAILURE = "the training process was ended by SIGKILL (out of memory, perhaps)"
 LOG = "Traceback (most recent call last):\nMemoryError: [red]no room[/red]"
 
 
-class Clock:
-    """A clock that the test advances."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def plan(*jobs: TrainingJob) -> TrainingPlan:
+def plan(*jobs: TrainingJob, trial: Trial | None = None) -> TrainingPlan:
     executions = tuple({job.execution: None for job in jobs})
-    return TrainingPlan("table-1", paper.PROTOCOL, SOURCE, executions, jobs)
+    return TrainingPlan("table-1", paper.PROTOCOL, SOURCE, executions, jobs, trial)
 
 
-def console(width: int = 80, *, terminal: bool = True, clock: Clock | None = None) -> Console:
+def console(
+    width: int = 80, *, terminal: bool = True, clock: Callable[[], float] | None = None
+) -> Console:
     return Console(
-        file=StringIO(),
-        width=width,
-        height=25,
-        force_terminal=terminal,
-        color_system=None,
-        legacy_windows=False,
-        get_time=clock,
-        _environ={"TERM": "xterm"},
-    )
+        file=StringIO(), width=width, height=25, force_terminal=terminal, color_system=None,
+        legacy_windows=False, get_time=clock, _environ={"TERM": "xterm"},
+    )  # fmt: skip
 
 
 def lines_on(screen: Console) -> list[str]:
@@ -60,106 +48,89 @@ def lines_on(screen: Console) -> list[str]:
     return [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()]
 
 
-def bar_on(screen: Console) -> str:
-    """The bar as drawn last; leaving the watcher's `with` block draws it once more."""
-    return lines_on(screen)[-1]
+def train(watcher: ProgressWatcher, step: int, seconds: float, accuracy: float = 0) -> None:
+    """A stretch of training to a step, and an evaluation if it has an accuracy."""
+    seen = Stretch(wall_seconds=1.0, own_cpu_seconds=1.0)
+    stretch = TrainingStretch(step=step, steps=1, train_seconds=1.0, rss_bytes=None, seen=seen)
+    watcher.sampled(SampleMessage(train_seconds=seconds, stretch=stretch))
+    if accuracy:
+        watcher.scored(
+            Evaluation(step=step, test_accuracy=accuracy, validation_accuracy=0.5, train_loss=0.25,
+                       train_seconds=0.0)
+        )  # fmt: skip
 
 
-def scored(step: int, accuracy: float) -> Evaluation:
-    return Evaluation(
-        step=step,
-        test_accuracy=accuracy,
-        validation_accuracy=0.5,
-        train_loss=0.25,
-        train_seconds=0.0,
-    )
+def two_jobs(watcher: ProgressWatcher) -> None:
+    train(watcher, 10_000, 20.0, 0.985)
+    watcher.ended(JOB, None, "")
+    watcher.begun(OTHER_JOB)
+    train(watcher, 100, 2.0)
 
 
-def sample(step: int, train_seconds: float) -> SampleMessage:
-    state = Stretch(wall_seconds=1.0, own_cpu_seconds=1.0)
-    stretch = TrainingStretch(step=step, steps=1, train_seconds=1.0, rss_bytes=None, seen=state)
-    return SampleMessage(train_seconds=train_seconds, stretch=stretch)
-
-
-# On a terminal
-
-
-def test_steps_accuracy_and_speed() -> None:
-    screen = console()
-    with ProgressWatcher(plan(JOB), screen) as watcher:
-        watcher.begun(JOB)
-        watcher.sampled(sample(1_000, 20.0))
-        watcher.scored(scored(1_000, 0.985))
-    bar = bar_on(screen)
-    assert bar.startswith("seed 0 ")
-    # 1,000 steps of 50 images in 20 s
-    for words in ("1,000/10,000 steps", "0.9850", "2,500 img/s"):
-        assert words in bar
-    assert max(map(len, lines_on(screen))) <= 80
-
-
-def test_a_narrow_terminal_shows_the_main_values() -> None:
-    screen = console(width=40)
-    with ProgressWatcher(plan(JOB), screen) as watcher:
-        watcher.begun(JOB)
-        watcher.sampled(sample(1_000, 20.0))
-        watcher.scored(scored(1_000, 0.985))
-    for words in ("1,000/10,000", "0.9850", "2,500"):
-        assert words in bar_on(screen)
-    assert max(map(len, lines_on(screen))) <= 40
-
-
-def test_speed_is_that_of_the_last_stretch() -> None:
-    screen = console()
-    with ProgressWatcher(plan(JOB), screen) as watcher:
-        watcher.begun(JOB)
-        watcher.sampled(sample(1_000, 20.0))
-        watcher.sampled(sample(1_100, 25.0))
-    assert "1,000 img/s" in bar_on(screen)  # 100 steps of 50 images in 5 s
-    assert "1,100/10,000 steps" in bar_on(screen)
-
-
-def test_unknown_values_are_shown_as_dashes() -> None:
-    screen = console()
-    with ProgressWatcher(plan(JOB), screen) as watcher:
-        watcher.begun(JOB)
-        watcher.sampled(sample(100, 0.0))
-    assert "–  – img/s" in bar_on(screen)
+@pytest.mark.parametrize(
+    ("width", "jobs", "events", "start", "words"),
+    [
+        # 1,000 steps of 50 images in 20 s
+        (
+            80,
+            (JOB,),
+            lambda watcher: train(watcher, 1_000, 20.0, 0.985),
+            "seed 0 ",
+            ("1,000/10,000 steps", "0.9850", "2,500 img/s"),
+        ),
+        (
+            40,
+            (JOB,),
+            lambda watcher: train(watcher, 1_000, 20.0, 0.985),
+            "",
+            ("1,000/10,000", "0.9850", "2,500"),
+        ),
+        # The speed is that of the last stretch: 100 steps of 50 images in 5 s.
+        (
+            80,
+            (JOB,),
+            lambda watcher: (train(watcher, 1_000, 20.0), train(watcher, 1_100, 25.0)),
+            "seed 0 ",
+            ("1,000 img/s", "1,100/10,000 steps"),
+        ),
+        (80, (JOB,), lambda watcher: train(watcher, 100, 0.0), "seed 0 ", ("–  – img/s",)),
+        (80, (JOB,), lambda _: None, "seed 0 ", ("0/10,000 steps", "starting")),
+        # Each job starts a new bar, without the accuracy of the one before.
+        (
+            80,
+            (JOB, OTHER_JOB),
+            two_jobs,
+            "seed 1 (2 of 2) ",
+            ("100/10,000 steps", "–", "2,500 img/s"),
+        ),
+        (200, (JOB, ONE_THREAD), lambda _: None, "seed 0, threads: 2 (1 of 2)", ()),
+    ],
+)
+def test_bar(
+    width: int, jobs: tuple[TrainingJob, ...], events: Callable[[ProgressWatcher], object],
+    start: str, words: tuple[str, ...],
+) -> None:  # fmt: skip
+    screen = console(width)
+    with ProgressWatcher(plan(*jobs), screen) as watcher:
+        watcher.begun(jobs[0])
+        events(watcher)
+    # As drawn last; leaving the watcher's `with` block draws it once more.
+    bar = lines_on(screen)[-1]
+    assert bar.startswith(start)
+    for each in words:
+        assert each in bar
+    assert max(map(len, lines_on(screen))) <= width
 
 
 def test_time_left() -> None:
-    clock = Clock()
-    screen = console(clock=clock)
+    seconds = [0.0]
+    screen = console(clock=lambda: seconds[0])
     with ProgressWatcher(plan(JOB), screen) as watcher:
         watcher.begun(JOB)
         for step in (1_000, 2_000):
-            clock.now += 10
-            watcher.sampled(sample(step, clock.now))
-    assert bar_on(screen).endswith("01:20")  # 8,000 steps at 100 a second
-
-
-def test_the_bar_says_starting_before_the_first_step() -> None:
-    screen = console()
-    with ProgressWatcher(plan(JOB), screen) as watcher:
-        watcher.begun(JOB)
-    assert "0/10,000 steps" in bar_on(screen)
-    assert "starting" in bar_on(screen)
-
-
-def test_several_jobs_are_counted_and_each_starts_a_new_bar() -> None:
-    screen = console()
-    with ProgressWatcher(plan(JOB, OTHER_JOB), screen) as watcher:
-        watcher.begun(JOB)
-        watcher.sampled(sample(10_000, 20.0))
-        watcher.scored(scored(10_000, 0.985))
-        watcher.ended(JOB, None, "")
-        watcher.begun(OTHER_JOB)
-        watcher.sampled(sample(100, 2.0))
-    bar = bar_on(screen)
-    assert bar.startswith("seed 1 (2 of 2) ")
-    for words in ("100/10,000 steps", "2,500 img/s"):
-        assert words in bar
-    assert "0.9850" not in bar
+            seconds[0] += 10
+            train(watcher, step, seconds[0])
+    assert lines_on(screen)[-1].endswith("01:20")  # 8,000 steps at 100 a second
 
 
 def test_jobs_of_an_open_ended_plan_are_not_counted() -> None:
@@ -168,8 +139,8 @@ def test_jobs_of_an_open_ended_plan_are_not_counted() -> None:
         watcher.begun(JOB)
         watcher.ended(JOB, None, "")
         watcher.begun(OTHER_JOB)
-    assert bar_on(screen).startswith("seed 1 ")
-    assert " of " not in bar_on(screen)
+    assert lines_on(screen)[-1].startswith("seed 1 ")
+    assert " of " not in lines_on(screen)[-1]
 
 
 def test_the_bar_is_removed_when_a_job_ends() -> None:
@@ -177,7 +148,7 @@ def test_the_bar_is_removed_when_a_job_ends() -> None:
     with ProgressWatcher(plan(JOB), screen) as watcher:
         watcher.begun(JOB)
         watcher.ended(JOB, None, "")
-        watcher.sampled(sample(100, 2.0))  # after the end
+        train(watcher, 100, 2.0)  # after the end
         watcher._bar.refresh()  # waits for a running refresh
         assert isinstance(screen.file, StringIO)
         screen.file.truncate(0)
@@ -185,45 +156,46 @@ def test_the_bar_is_removed_when_a_job_ends() -> None:
     assert lines_on(screen) == []
 
 
-# Elsewhere
-
-
-def test_nothing_is_printed_without_a_terminal() -> None:
-    screen = console(terminal=False)
-    with ProgressWatcher(plan(JOB), screen) as watcher:
-        watcher.begun(JOB)
-        watcher.sampled(sample(1_000, 20.0))
-        watcher.scored(scored(1_000, 0.985))
-        watcher.ended(JOB, None, "")
-    assert isinstance(screen.file, StringIO)
-    assert screen.file.getvalue() == ""
-
-
+@pytest.mark.parametrize(
+    ("jobs", "trial", "failure", "log", "lines"),
+    [
+        ((JOB,), None, None, "", []),
+        ((JOB,), None, "interrupted", "", ["seed 0 did not finish: interrupted"]),
+        (
+            (ONE_THREAD, JOB),
+            None,
+            "interrupted",
+            "",
+            ["seed 0, threads: 1 did not finish: interrupted"],
+        ),
+        (
+            (JOB,),
+            Trial(study="s", number=3, parent_run_id="p"),
+            "interrupted",
+            "",
+            ["trial 3 did not finish: interrupted"],
+        ),
+        # Brackets in a log are not Rich markup.
+        (
+            (JOB,),
+            None,
+            FAILURE,
+            LOG,
+            [f"seed 0 did not finish: {FAILURE}", "The end of its log:", *LOG.splitlines()],
+        ),
+    ],
+)
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "file"])
-def test_a_failure_and_the_end_of_its_log_are_printed_anywhere(*, terminal: bool) -> None:
+def test_only_failures_are_printed_anywhere(
+    jobs: tuple[TrainingJob, ...], trial: Trial | None, failure: str | None, log: str,
+    lines: list[str], *, terminal: bool,
+) -> None:  # fmt: skip
     screen = console(width=200, terminal=terminal)
-    with ProgressWatcher(plan(JOB), screen) as watcher:
-        watcher.begun(JOB)
-        watcher.ended(JOB, FAILURE, LOG)
-    lines = lines_on(screen)
-    start = lines.index(f"seed 0 did not finish: {FAILURE}")
-    # Brackets in a log are not Rich markup.
-    assert lines[start + 1 :][:3] == ["The end of its log:", *LOG.splitlines()]
-
-
-def test_a_failure_without_a_log() -> None:
-    screen = console(terminal=False)
-    with ProgressWatcher(plan(JOB), screen) as watcher:
-        watcher.begun(JOB)
-        watcher.ended(JOB, "interrupted", "")
-    assert lines_on(screen) == ["seed 0 did not finish: interrupted"]
-
-
-def test_jobs_of_several_thread_counts_are_named() -> None:
-    one_thread = dataclasses.replace(JOB, execution=Execution(threads=1))
-    screen = console(width=200)
-    with ProgressWatcher(plan(one_thread, JOB), screen) as watcher:
-        watcher.begun(one_thread)
-        assert "seed 0, threads: 1 (1 of 2)" in bar_on(screen)
-        watcher.ended(one_thread, "interrupted", "")
-    assert "seed 0, threads: 1 did not finish: interrupted" in lines_on(screen)
+    with ProgressWatcher(plan(*jobs, trial=trial), screen) as watcher:
+        watcher.begun(jobs[0])
+        train(watcher, 1_000, 20.0, 0.985)
+        watcher.ended(jobs[0], failure, log)
+    printed = lines_on(screen)
+    if terminal:
+        printed = [line for line in printed if " img/s" not in line and "starting" not in line]
+    assert printed == lines

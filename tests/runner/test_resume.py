@@ -43,17 +43,9 @@ def remaining_steps(remaining: resume.Remaining) -> list[tuple[int, tuple[int, .
     return [(job.seed, job.step_counts) for job in remaining.plan.jobs]
 
 
-def test_nothing_is_recorded_yet() -> None:
-    remaining = remaining_of(Store())
-    assert remaining_steps(remaining) == [(0, (250, 501)), (1, (250, 501))]
-    assert remaining.earlier == ()
-
-
 def test_runs_that_wait_for_their_upload_count() -> None:
-    waiting = factories.run(501, seed=1)
-    remaining = resume.remaining_of(
-        plan(), factories.machine(), Store(factories.run(250, seed=1)), waiting=[waiting]
-    )
+    store, waiting = Store(factories.run(250, seed=1)), [factories.run(501, seed=1)]
+    remaining = resume.remaining_of(plan(), factories.machine(), store, waiting=waiting)
     assert remaining_steps(remaining) == [(0, (250, 501))]
     assert [(run.seed, run.steps) for run in remaining.earlier] == [(1, 250), (1, 501)]
 
@@ -67,21 +59,38 @@ def test_only_missing_step_counts_remain() -> None:
     assert remaining.joined([new]) == (recorded[1], new, recorded[2], recorded[0])
 
 
-def test_nothing_is_missing() -> None:
-    recorded = [factories.run(steps, seed=seed) for steps in (250, 501) for seed in range(2)]
-    remaining = remaining_of(Store(*recorded))
-    assert remaining_steps(remaining) == []
-    assert len(remaining.joined([])) == 4
-
-
-def test_a_shorter_step_count_is_trained_even_if_a_longer_one_is_recorded() -> None:
-    assert remaining_steps(remaining_of(Store(factories.run(501)), seeds=range(1))) == [(0, (250,))]
+@pytest.mark.parametrize(
+    ("recorded", "remaining"),
+    [
+        ([], [(0, (250, 501)), (1, (250, 501))]),
+        # A shorter step count is trained even if a longer one is recorded.
+        ([(0, 501)], [(0, (250,)), (1, (250, 501))]),
+        ([(0, 250), (0, 501), (1, 250), (1, 501)], []),
+    ],
+)
+def test_what_remains(
+    recorded: list[tuple[int, int]], remaining: list[tuple[int, tuple[int, ...]]]
+) -> None:
+    found = remaining_of(Store(*(factories.run(steps, seed=seed) for seed, steps in recorded)))
+    assert remaining_steps(found) == remaining
+    assert len(found.joined([])) == len(recorded)
 
 
 def test_the_newest_of_two_runs_counts() -> None:
     newest, oldest = factories.run(250, run_id="newest"), factories.run(250, run_id="oldest")
     remaining = remaining_of(Store(newest, oldest), seeds=range(1))
     assert [run.run_id for run in remaining.earlier] == ["newest"]
+
+
+@pytest.mark.parametrize(("repeat_invalid", "steps"), [(False, (501,)), (True, (250, 501))])
+def test_an_invalid_run_counts_unless_it_is_to_be_repeated(
+    *, repeat_invalid: bool, steps: tuple[int, ...]
+) -> None:
+    store = Store(factories.run(250, verdict="invalid"))
+    remaining = resume.remaining_of(
+        plan(seeds=range(1)), factories.machine(), store, repeat_invalid=repeat_invalid
+    )
+    assert remaining_steps(remaining) == [(0, steps)]
 
 
 @pytest.mark.parametrize(

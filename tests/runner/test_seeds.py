@@ -7,12 +7,13 @@ from pathlib import Path
 
 import fakes
 import pytest
-from factories import run, seeds
-from program import Bench, patched_program
+from factories import run, seeds, sqlite_url
+from program import Bench
 
 from mnist_bench.analysis import table1
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import summarise
+from mnist_bench.runner import process
 from mnist_bench.runner.seeds import SeedCount, StoppingRule, half_width
 
 
@@ -26,70 +27,61 @@ class Clock:
         return self.now
 
 
-def of_seeds(number: int, steps: int = 1_000) -> list[RunResult]:
+def of_seeds(number: int) -> list[RunResult]:
     """Runs with a large spread: 0.98 and 0.99 alternate."""
-    return seeds(steps, *(0.98 + 0.01 * (seed % 2) for seed in range(number)))
+    return seeds(1_000, *(0.98 + 0.01 * (seed % 2) for seed in range(number)))
 
 
-def count_seeds(rule: StoppingRule, seconds: float, limit: int = 50) -> SeedCount:
-    """Apply a rule with seeds of this duration; `ended` says after how many it stopped."""
-    clock = Clock()
-    seed_count = SeedCount(rule, clock)
-    for number in range(limit):
-        if seed_count.enough(of_seeds(number)):
-            break
-        clock.now += seconds
-    return seed_count
-
-
-# The interval
+def failed(*steps: int, seed: int = 2) -> list[RunResult]:
+    return [run(each, seed=seed, status="failed", evaluations=()) for each in steps]
 
 
 def test_half_width() -> None:
-    (row,) = table1.rows(summarise(seeds(1_000, 0.990, 0.991, 0.992)), None)
-    # t(0.975; 2) = 4.302653, s = 0.001
-    assert half_width(row) == pytest.approx(4.302653 * 0.001 / 3**0.5, rel=1e-6)
-
-
-def test_one_seed_has_no_interval() -> None:
-    (row,) = table1.rows(summarise(seeds(1_000, 0.990)), None)
-    assert half_width(row) is None
-
-
-@pytest.mark.parametrize(("target", "enough"), [(0.0024842, True), (0.0024840, False)])
-def test_the_precision_target(target: float, *, enough: bool) -> None:
-    seed_count = SeedCount(StoppingRule(target, 1e9), Clock())
-    assert seed_count.enough(seeds(1_000, 0.990, 0.991, 0.992)) is enough
-
-
-def test_every_step_count_must_reach_the_target() -> None:
-    narrow, wide = seeds(2_500, 0.99, 0.99, 0.99), seeds(1_000, 0.97, 0.98, 0.99)
-    assert SeedCount(StoppingRule(0.001, 1e9), Clock()).enough(narrow)
-    assert not SeedCount(StoppingRule(0.001, 1e9), Clock()).enough([*narrow, *wide])
-
-
-def test_two_seeds_that_agree_are_not_enough() -> None:
-    seed_count = SeedCount(StoppingRule(0.1, 1e9), Clock())
-    assert not seed_count.enough([])
-    assert not seed_count.enough(seeds(1_000, 0.99, 0.99))
-    assert seed_count.enough(seeds(1_000, 0.99, 0.99, 0.99))
-
-
-def test_a_step_count_without_finished_runs_does_not_reach_the_target() -> None:
-    failed = [run(2_500, seed=s, status="failed", evaluations=()) for s in range(3)]
-    seed_count = SeedCount(StoppingRule(0.1, 1e9), Clock())
-    assert not seed_count.enough([*failed, *seeds(1_000, 0.99, 0.99, 0.99)])
-
-
-def test_the_reason_names_the_widest_interval() -> None:
-    seed_count = SeedCount(StoppingRule(0.1, 1e9), Clock())
-    seed_count.enough(seeds(1_000, 0.990, 0.991, 0.992) + seeds(2_500, 0.99, 0.99, 0.99))
-    assert seed_count.ended == (
-        "Stopped after 3 seeds: each mean is within ±0.1 (widest: ±0.00248 at 1,000 steps)"
+    three, one = (
+        table1.rows(summarise(seeds(1_000, *accuracies)), None)[0]
+        for accuracies in ((0.990, 0.991, 0.992), (0.990,))
     )
+    # t(0.975; 2) = 4.302653, s = 0.001
+    assert half_width(three) == pytest.approx(4.302653 * 0.001 / 3**0.5, rel=1e-6)
+    assert half_width(one) is None
 
 
-# The budget
+SPREAD = seeds(1_000, 0.990, 0.991, 0.992)
+EQUAL = seeds(2_500, 0.99, 0.99, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("rule", "results", "ended"),
+    [
+        (StoppingRule(0.0024842, 1e9), SPREAD, "each mean is within ±0.0024842 (widest: ±0.00248"),
+        (StoppingRule(0.0024840, 1e9), SPREAD, ""),
+        (
+            StoppingRule(0.1, 1e9),
+            [*SPREAD, *EQUAL],
+            "each mean is within ±0.1 (widest: ±0.00248 at 1,000 steps)",
+        ),
+        # Every step count must reach the target, also one without finished runs.
+        (StoppingRule(0.001, 1e9), EQUAL, "each mean is within ±0.001 (widest: ±0.00000 at 2,500"),
+        (StoppingRule(0.001, 1e9), [*EQUAL, *seeds(1_000, 0.97, 0.98, 0.99)], ""),
+        (StoppingRule(0.1, 1e9), [r for s in range(3) for r in failed(5_000, seed=s)] + EQUAL, ""),
+        # Two seeds that agree are not enough.
+        (StoppingRule(0.1, 1e9), [], ""),
+        (StoppingRule(0.1, 1e9), seeds(1_000, 0.99, 0.99), ""),
+        # A seed that failed partly does not stop it.
+        (StoppingRule(), [*of_seeds(2), *failed(1_000, 2_500)], "no row of the last one finished"),
+        (StoppingRule(), [*of_seeds(2), run(1_000, seed=2), *failed(2_500)], ""),
+        (None, EQUAL, ""),
+    ],
+)
+def test_when_the_results_are_enough(
+    rule: StoppingRule | None, results: list[RunResult], ended: str
+) -> None:
+    seed_count = SeedCount(rule, Clock())
+    assert seed_count.enough(results) is bool(ended)
+    if ended:
+        assert seed_count.ended.startswith(f"Stopped after 3 seeds: {ended}")
+    else:
+        assert seed_count.ended == ""
 
 
 @pytest.mark.parametrize(
@@ -104,53 +96,27 @@ def test_the_reason_names_the_widest_interval() -> None:
 def test_no_seed_is_started_that_would_exceed_the_budget(
     seed_seconds: float, budget_seconds: float, trained: int
 ) -> None:
-    seed_count = count_seeds(StoppingRule(1e-6, budget_seconds), seed_seconds)
+    clock = Clock()
+    seed_count = SeedCount(StoppingRule(1e-6, budget_seconds), clock)
+    for number in range(50):
+        if seed_count.enough(of_seeds(number)):
+            break
+        clock.now += seed_seconds
     assert seed_count.ended.startswith(
         f"Stopped after {trained} seed{'s' if trained > 1 else ''}: one more would end after the "
     )
+    # The budget can stop it below three seeds.
+    assert seed_count.ended.endswith("(no interval yet)") == (trained == 1)
 
 
 def test_recorded_seeds_do_not_count_toward_the_budget() -> None:
     clock = Clock()
     seed_count = SeedCount(StoppingRule(1e-6, 25.0), clock)
-    assert not seed_count.enough(of_seeds(100))
+    assert not seed_count.enough(of_seeds(10))
     clock.now += 10
-    assert not seed_count.enough(of_seeds(101))  # the next ends after 20 s
+    assert not seed_count.enough(of_seeds(11))  # the next ends after 20 s
     clock.now += 10
-    assert seed_count.enough(of_seeds(102))
-
-
-def test_the_budget_can_stop_below_three_seeds() -> None:
-    seed_count = count_seeds(StoppingRule(0.1, 15.0), 10.0)
-    assert seed_count.ended.endswith("the budget of 15.0 s (no interval yet)")
-
-
-# Failures
-
-
-def test_a_seed_without_finished_runs_stops_it() -> None:
-    seed_count = SeedCount(StoppingRule(), Clock())
-    failed = [run(s, seed=2, status="failed", evaluations=()) for s in (1_000, 2_500)]
-    assert seed_count.enough([*of_seeds(2), *failed])
-    assert seed_count.ended == "Stopped after 3 seeds: no row of the last one finished"
-
-
-def test_a_seed_that_failed_partly_does_not_stop_it() -> None:
-    seed_count = SeedCount(StoppingRule(), Clock())
-    last = [run(1_000, seed=2), run(2_500, seed=2, status="failed", evaluations=())]
-    assert not seed_count.enough([*of_seeds(2), *last])
-
-
-def test_ended_is_empty_while_it_runs() -> None:
-    seed_count = SeedCount(StoppingRule(), Clock())
-    assert not seed_count.enough([])
-    assert seed_count.ended == ""
-
-
-def test_without_a_rule_it_never_stops() -> None:
-    seed_count = SeedCount(None, Clock())
-    assert not seed_count.enough(seeds(1_000, 0.99, 0.99, 0.99))
-    assert seed_count.ended == ""
+    assert seed_count.enough(of_seeds(12))
 
 
 def test_the_rule_as_text() -> None:
@@ -160,33 +126,29 @@ def test_the_rule_as_text() -> None:
     )
 
 
-# The command with a fake worker, which gives every seed the same results
+# The command with a fake worker, which gives every seed the same results: seconds, for its imports
 
-
-def with_worker(fault: str = "pass") -> tuple[str, ...]:
-    command = fakes.worker(fault)
-    return patched_program(f"from mnist_bench.runner import process\nprocess.COMMAND = {command!r}")
+AUTO = ("run", "smoke", "--seeds", "auto", "--no-report")
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    parent = tmp_path / "user"
-    parent.mkdir()
-    return Bench(parent)
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(process, "COMMAND", fakes.worker())
+    (tmp_path / "user").mkdir()
+    return Bench(tmp_path / "user")
 
 
-AUTO = ("run", "smoke", "--seeds", "auto")
-
-
-def test_the_rule_and_the_reason_to_stop_are_printed(bench: Bench) -> None:
-    ended = bench.run(*AUTO, program=with_worker())
+def test_the_rule_and_the_reason_to_stop_are_printed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = bench.call_with_store(*AUTO)
     assert ended.status == 0, ended.stderr
-    lines = ended.stdout.splitlines()
-    assert lines[0] == f"smoke: seeds {StoppingRule()}"
-    assert lines[1] == (
-        "Stopped after 3 seeds: each mean is within ±0.0005 (widest: ±0.00000 at 200 steps)"
-    )
-    again = bench.run(*AUTO, "--resume", "--json", program=with_worker("sys.exit(9)"))
+    assert ended.stdout.splitlines()[:2] == [
+        f"smoke: seeds {StoppingRule()}",
+        "Stopped after 3 seeds: each mean is within ±0.0005 (widest: ±0.00000 at 200 steps)",
+    ]
+    monkeypatch.setattr(process, "COMMAND", fakes.worker("sys.exit(9)"))
+    again = bench.call_with_store(*AUTO, "--resume", "--json")
     assert again.status == 0, again.stderr  # enough was recorded: nothing was trained
     assert [one["seed"] for one in again.document["runs"]] == [0, 1, 2]
     assert "Stopped after 3 seeds" in again.stderr
@@ -197,12 +159,9 @@ def test_a_state_folder_that_is_not_writable_is_reported_and_recorded(
     bench: Bench, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    ended = bench.run(
-        *AUTO,
-        "--budget",
-        "0.1s",
-        "--json",
-        program=with_worker(),
+    ended = bench.call(
+        *(*AUTO, "--budget", "0.1s", "--json"),
+        MLFLOW_TRACKING_URI=sqlite_url(bench.folder / "mlflow.db"),
         XDG_STATE_HOME=f"{tmp_path}/file",
     )
     assert ended.status == 0, ended.stderr
@@ -210,10 +169,3 @@ def test_a_state_folder_that_is_not_writable_is_reported_and_recorded(
     (one,) = ended.document["runs"]
     assert (one["seed"], one["verdict"]) == (0, "suspect")
     assert "not exclusive" in one["reasons"]
-
-
-def test_a_worker_that_always_fails_is_started_once(bench: Bench) -> None:
-    ended = bench.run(*AUTO, "--json", program=with_worker("sys.exit(9)"))
-    assert ended.status == 1
-    assert [one["status"] for one in ended.document["runs"]] == ["failed"]
-    assert "Stopped after 1 seed: no row of the last one finished" in ended.stderr

@@ -29,8 +29,22 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def known_cost(hyperparameters: PaperCnnHyperparameters = PAPERS, threads: int = 2) -> Cost | None:
-    return time_estimates.load_cost("paper-cnn", hyperparameters, Execution(threads=threads))
+def known_cost(hyperparameters: PaperCnnHyperparameters = PAPERS, **execution: Any) -> Cost | None:
+    requested = Execution(**({"threads": 2} | execution))
+    return time_estimates.load_cost("paper-cnn", hyperparameters, requested)
+
+
+def save(*runs: RunResult) -> None:
+    time_estimates.save_costs(runs, FULL_MNIST)
+
+
+def saved(*runs: RunResult) -> Cost:
+    """The known cost after these were saved, one after the other."""
+    for each in runs:
+        save(each)
+    found = known_cost()
+    assert found is not None
+    return found
 
 
 def fast(steps: int, **changes: Any) -> RunResult:
@@ -38,153 +52,107 @@ def fast(steps: int, **changes: Any) -> RunResult:
     return run(steps, evaluations=evaluations(steps, 0.98, seconds=0.01), **changes)
 
 
-# Work
-
-
 @pytest.mark.parametrize(
-    ("step_counts", "work"),
+    ("step_counts", "batch_size", "train_images", "evaluations"),
     [
         # 100 grid points 1, 101, ..., 9,901, and the four step counts off the grid.
-        ((1_000, 2_500, 5_000, 10_000), Work(500_000, 104 * FULL_MNIST, 1)),
-        ((1_000,), Work(50_000, 11 * FULL_MNIST, 1)),
-        ((901,), Work(45_050, 10 * FULL_MNIST, 1)),  # 901 is on the grid
-        ((901, 1_000), Work(50_000, 11 * FULL_MNIST, 1)),
-        ((1,), Work(50, FULL_MNIST, 1)),
+        ((1_000, 2_500, 5_000, 10_000), 50, 500_000, 104),
+        ((1_000,), 50, 50_000, 11),
+        ((1_000,), 64, 64_000, 11),
+        ((901,), 50, 45_050, 10),  # 901 is on the grid
+        ((901, 1_000), 50, 50_000, 11),
+        ((1,), 50, 50, 1),
     ],
 )
-def test_work_counts_each_evaluation_once(step_counts: tuple[int, ...], work: Work) -> None:
-    assert time_estimates.work_of(PROTOCOL, step_counts, FULL_MNIST) == work
-
-
-def test_work_depends_on_the_batch_size() -> None:
-    larger = PROTOCOL.with_changes(settings=(("batch_size", "64"),))
-    assert time_estimates.work_of(larger, (1_000,), 1_000) == Work(64_000, 11_000, 1)
-
-
-def test_seconds() -> None:
-    work = Work(train_images=500_000, score_images=1_560_000, processes=1)
+def test_work_and_its_seconds(
+    step_counts: tuple[int, ...], batch_size: int, train_images: int, evaluations: int
+) -> None:
+    scenario = PROTOCOL.with_changes(settings=(("batch_size", str(batch_size)),))
     cost = Cost(
-        steps=10_000,
-        train_images_per_second=2_500,
-        score_images_per_second=50_000,
-        start_seconds=4.5,
+        steps=10, train_images_per_second=2_500, score_images_per_second=50_000, start_seconds=4.5
     )
-    assert work.seconds(cost) == pytest.approx(200 + 31.2 + 4.5)
-    independent = Work(train_images=500_000, score_images=1_560_000, processes=4)
-    assert independent.seconds(cost) == pytest.approx(200 + 31.2 + 18)
+    work = time_estimates.work_of(scenario, step_counts, FULL_MNIST)
+    # Each evaluation counts once.
+    assert work == Work(train_images, evaluations * FULL_MNIST)
+    assert work.seconds(cost) == pytest.approx(train_images / 2_500 + evaluations * 0.3 + 4.5)
 
 
 # The cache
 
 
-def test_no_cost_is_known_without_runs(cache: Path) -> None:
+def test_a_saved_cost_is_loaded(cache: Path) -> None:
     assert known_cost() is None
     assert not cache.exists()
-
-
-def test_a_saved_cost_is_loaded(cache: Path) -> None:
-    # 1,000 steps of 50 images in 20 s; 11 evaluations in 3.25 s; import 4 s and data 0.5 s
-    time_estimates.save_costs([run(1_000)], FULL_MNIST)
-    found = known_cost()
-    assert found is not None
+    seconds = {"import": 4.0, "data": 0.5, "trace": 1.5, "train": 20.0, "evaluate": 3.25}
+    found = saved(run(1_000, seconds=seconds | {"other": 0.25}))
+    # 1,000 steps of 50 images in 20 s; 11 evaluations in 3.25 s; all else is the start
     assert found.steps == 1_000
     assert found.train_images_per_second == pytest.approx(2_500)
     assert found.score_images_per_second == pytest.approx(11 * FULL_MNIST / 3.25)
-    assert found.start_seconds == pytest.approx(4.5)
-    assert [path.name for path in cache.iterdir()] == ["costs.json"]
-
-
-def test_start_seconds_are_all_but_training_and_evaluation() -> None:
-    seconds = {"import": 4.0, "data": 0.5, "trace": 1.5, "train": 20.0, "evaluate": 3.25}
-    time_estimates.save_costs([run(1_000, seconds={**seconds, "other": 0.25})], FULL_MNIST)
-    found = known_cost()
-    assert found is not None
     assert found.start_seconds == pytest.approx(6.25)
+    assert [path.name for path in cache.iterdir()] == ["costs.json"]
 
 
 def test_evaluations_of_other_step_counts_of_a_training_count_too() -> None:
     # The worker's 3.25 s of evaluation: 25 grid points up to 2,401, and steps 1,000 and 2,500.
-    time_estimates.save_costs(
-        [run(1_000), run(2_500), run(2_500, seed=1, status="failed")], FULL_MNIST
-    )
+    save(run(1_000), run(2_500), run(2_500, seed=1, status="failed"))
     found = known_cost()
     assert found is not None
     assert found.score_images_per_second == pytest.approx(27 * FULL_MNIST / 3.25)
 
 
-def test_costs_depend_on_threads_and_hyperparameters() -> None:
+def test_costs_depend_on_hyperparameters_and_execution() -> None:
     larger = PaperCnnHyperparameters(batch_size=64)
-    time_estimates.save_costs([run(1_000)], FULL_MNIST)
-    assert known_cost(threads=4) is None
-    assert known_cost(larger) is None
-    time_estimates.save_costs([fast(1_000, threads=4)], FULL_MNIST)
-    time_estimates.save_costs([fast(1_000, hyperparameters=larger)], FULL_MNIST)
-    found = [known_cost(), known_cost(threads=4), known_cost(larger)]
-    speeds = [each.train_images_per_second for each in found if each is not None]
-    assert speeds == pytest.approx([2_500, 5_000, 6_400])
-
-
-def test_costs_depend_on_the_execution() -> None:
-    executions = [{"threads": 1}, {"threads": 2}, {"precision": "bfloat16"}, {"device": "gpu"}]
-    runs = [
-        run(
-            1_000,
-            evaluations=evaluations(1_000, 0.98, seconds=seconds),
-            trajectory=f"{execution}",
-            **execution,
-        )
-        for execution, seconds in zip(executions, (0.04, 0.02, 0.01, 0.005), strict=True)
+    save(run(1_000))
+    others: list[dict[str, Any]] = [
+        {"threads": 1},
+        {"precision": "bfloat16"},
+        {"device": "gpu"},
+        {"hyperparameters": larger},
     ]
-    time_estimates.save_costs(runs, FULL_MNIST)
-    requested = [
-        Execution(threads=1),
-        Execution(threads=2),
-        Execution(threads=2, precision="bfloat16"),
-        Execution(threads=2, device="gpu", device_name="any"),
-    ]
-    found = [time_estimates.load_cost("paper-cnn", PAPERS, each) for each in requested]
+    for each, pace in zip(others, (0.04, 0.01, 0.005, 0.02), strict=True):
+        assert known_cost(**each) is None
+        save(run(1_000, evaluations=evaluations(1_000, 0.98, seconds=pace), **each))
+    others[2] |= {"device_name": "any"}
+    found = [known_cost(**each) for each in ({}, *others)]
     speeds = [each.train_images_per_second for each in found if each is not None]
-    assert speeds == pytest.approx([1_250, 2_500, 5_000, 10_000])
+    assert speeds == pytest.approx([2_500, 1_250, 5_000, 10_000, 3_200])
 
 
 @pytest.mark.parametrize("longest_first", [False, True])
 def test_the_longest_finished_run_is_kept(*, longest_first: bool) -> None:
     runs = [run(1_000), fast(2_500), run(10_000, status="failed"), run(5_000, status="killed")]
-    time_estimates.save_costs(runs[::-1] if longest_first else runs, FULL_MNIST)
+    save(*(runs[::-1] if longest_first else runs))
     found = known_cost()
     assert found is not None
     assert found.train_images_per_second == pytest.approx(5_000)
 
 
-@pytest.mark.parametrize("steps", [1_000, 2_500])
-def test_a_training_as_long_or_longer_replaces_the_known_cost(steps: int) -> None:
-    time_estimates.save_costs([run(1_000)], FULL_MNIST)
-    time_estimates.save_costs([fast(steps)], FULL_MNIST)
+def test_of_equally_long_runs_the_invalid_one_is_not_kept() -> None:
+    save(run(1_000, seed=1), fast(1_000, verdict="invalid"))
     found = known_cost()
     assert found is not None
+    assert found.train_images_per_second == pytest.approx(2_500)
+
+
+@pytest.mark.parametrize(
+    ("runs", "steps", "speed"),
+    [
+        # A training as long or longer replaces the known cost.
+        ([run(1_000), fast(1_000)], 1_000, 5_000),
+        ([run(1_000), fast(2_500)], 2_500, 5_000),
+        ([fast(2_500), run(1_000)], 2_500, 5_000),
+        # An invalid one does not, and is used only if nothing is known.
+        ([run(1_000), fast(2_500, verdict="invalid")], 1_000, 2_500),
+        ([fast(2_500, verdict="invalid")], 2_500, 5_000),
+    ],
+)
+def test_which_cost_is_known_after_several_trainings(
+    runs: list[RunResult], steps: int, speed: float
+) -> None:
+    found = saved(*runs)
     assert found.steps == steps
-    assert found.train_images_per_second == pytest.approx(5_000)
-
-
-def test_an_invalid_run_does_not_replace_the_known_cost() -> None:
-    time_estimates.save_costs([run(1_000)], FULL_MNIST)
-    known = known_cost()
-    time_estimates.save_costs([fast(2_500, verdict="invalid")], FULL_MNIST)
-    assert known_cost() == known
-
-
-def test_an_invalid_run_is_used_if_nothing_is_known() -> None:
-    time_estimates.save_costs([fast(2_500, verdict="invalid")], FULL_MNIST)
-    assert known_cost() is not None
-
-
-def test_a_shorter_training_does_not_replace_the_known_cost() -> None:
-    time_estimates.save_costs([fast(2_500)], FULL_MNIST)
-    time_estimates.save_costs([run(1_000)], FULL_MNIST)
-    found = known_cost()
-    assert found is not None
-    assert found.steps == 2_500
-    assert found.train_images_per_second == pytest.approx(5_000)
+    assert found.train_images_per_second == pytest.approx(speed)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +168,7 @@ def test_a_shorter_training_does_not_replace_the_known_cost() -> None:
     ids=["none", "failed", "killed", "running", "not evaluated", "evaluation not timed"],
 )
 def test_runs_without_a_cost_are_not_saved(cache: Path, runs: list[RunResult]) -> None:
-    time_estimates.save_costs(runs, FULL_MNIST)
+    save(*runs)
     assert not cache.exists()
 
 
@@ -220,25 +188,19 @@ def test_a_damaged_cache_is_ignored(cache: Path, content: bytes) -> None:
     cache.mkdir()
     (cache / "costs.json").write_bytes(content)
     assert known_cost() is None
-    time_estimates.save_costs([run()], FULL_MNIST)
-    assert known_cost() is not None
+    assert saved(run())
 
 
-def test_a_folder_instead_of_the_cache_file_is_ignored(cache: Path) -> None:
-    (cache / "costs.json").mkdir(parents=True)
-    time_estimates.save_costs([run()], FULL_MNIST)
-    assert known_cost() is None
-    assert [path.name for path in cache.iterdir()] == ["costs.json"]
-
-
-@pytest.mark.parametrize("below", ["", "cache"])
-def test_a_cache_folder_that_can_not_be_created_is_ignored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+@pytest.mark.parametrize("in_the_way", ["file", "file of the parent", "folder of the file's name"])
+def test_a_cache_that_can_not_be_written_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_the_way: str
 ) -> None:
-    # A file is in the place of the cache folder, or of its parent.
-    file = tmp_path / "file"
-    file.write_text("not a folder", encoding="utf-8")
-    monkeypatch.setattr(mnist, "cache_folder", lambda: file / below)
-    time_estimates.save_costs([run()], FULL_MNIST)
+    folder = tmp_path / "x" / "cache" if in_the_way == "file of the parent" else tmp_path / "x"
+    monkeypatch.setattr(mnist, "cache_folder", lambda: folder)
+    if in_the_way == "folder of the file's name":
+        (folder / "costs.json").mkdir(parents=True)
+    else:
+        (tmp_path / "x").write_text("not a folder", encoding="utf-8")
+    save(run())
     assert known_cost() is None
-    assert file.read_text(encoding="utf-8") == "not a folder"
+    assert len(list(tmp_path.rglob("*"))) == (2 if (tmp_path / "x").is_dir() else 1)

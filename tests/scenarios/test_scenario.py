@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_bench.core.errors import EXIT_USAGE, BenchError
@@ -66,117 +66,106 @@ def error_line(call: Callable[[], object]) -> str:
 # Names and files
 
 
-def test_table_1_is_the_papers_protocol() -> None:
-    assert scenario.read(scenario.find("table-1")) == paper.PROTOCOL
-
-
 @pytest.mark.parametrize("name", scenario.packaged_names())
 def test_packaged_file_is_valid(name: str) -> None:
     parsed = scenario.read(scenario.find(name))
     assert len(parsed.grid.points(parsed.steps[-1])) >= 1
-    assert parsed.title
 
 
-def test_smoke_is_small() -> None:
-    parsed = scenario.read(scenario.find("smoke"))
-    assert parsed.steps == (200,)
-    assert parsed.dataset == "mnist-5k"
+def test_packaged_scenarios() -> None:
+    table_1, smoke, threads = (
+        scenario.read(scenario.find(name)) for name in ("table-1", "smoke", "threads")
+    )
+    assert table_1 == paper.PROTOCOL
+    assert (smoke.steps, smoke.dataset) == ((200,), "mnist-5k")
+    assert (threads.threads, threads.steps) == ("doubling", (500,))
+    assert (threads.hyperparameters, threads.grid) == (table_1.hyperparameters, table_1.grid)
 
 
-def test_a_plain_name_is_a_packaged_scenario(
+def test_a_plain_name_is_packaged_and_a_path_is_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "smoke").write_text("the user's file", encoding="utf-8")
+    path = written(tmp_path, toml())
+    for name in ("smoke", "own"):
+        (tmp_path / name).write_text("the user's file", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert scenario.find("smoke") == scenario.packaged_folder() / "smoke.toml"
-
-
-def test_a_path_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = written(tmp_path, toml())
     assert scenario.find(str(path)) == path
-    monkeypatch.chdir(tmp_path)
-    assert scenario.find("mine.toml") == Path("mine.toml")
-    assert scenario.find("./mine.toml") == Path("mine.toml")
+    assert scenario.find("mine.toml") == scenario.find("./mine.toml") == Path("mine.toml")
+    assert "write ./own for the file of that name" in error_line(lambda: scenario.find("own"))
 
 
-def test_unknown_name_suggests_the_nearest() -> None:
+def test_unknown_name() -> None:
     line = error_line(lambda: scenario.find("tabel-1"))
     assert line.startswith("there is no scenario 'tabel-1'; did you mean table-1? there are ")
     assert all(name in line for name in scenario.packaged_names())
-
-
-def test_unknown_name_lists_all() -> None:
     line = error_line(lambda: scenario.find("xyzzy"))
-    assert "did you mean" not in line
-    assert "table-1" in line
+    assert line.startswith("there is no scenario 'xyzzy'; there are ")
 
 
 @pytest.mark.parametrize(
-    "name", ["table-1.toml", "./smoke", "no/such.toml", "no\\such", "a\0.toml"]
+    "name", ["table-1.toml", "./smoke", "no/such.toml", "no\\such", "a\0.toml", "folder.toml"]
 )
 def test_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.toml").mkdir()
     assert error_line(lambda: scenario.find(name)).startswith("there is no scenario file ")
 
 
-def test_folder_instead_of_a_file(tmp_path: Path) -> None:
-    folder = tmp_path / "folder.toml"
-    folder.mkdir()
-    assert "there is no scenario file" in error_line(lambda: scenario.find(str(folder)))
-    assert error_line(lambda: scenario.read(folder)).startswith(f"can't read {folder}: ")
-
-
-def test_deleted_file(tmp_path: Path) -> None:
-    path = tmp_path / "gone.toml"
+@pytest.mark.parametrize("name", ["folder.toml", "gone.toml"])
+def test_unreadable_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.toml").mkdir()
+    path = tmp_path / name
     assert error_line(lambda: scenario.read(path)).startswith(f"can't read {path}: ")
 
 
-# Valid files
+# Valid scenarios
 
 
-def test_missing_keys_have_defaults(tmp_path: Path) -> None:
-    parsed = scenario.read(written(tmp_path, toml()))
+@pytest.mark.parametrize(
+    "text",
+    [
+        toml(),
+        toml().replace("[hyperparameters]", ""),
+        f"\ufeff{toml()}",  # the byte order mark and the line ends of Windows editors
+        toml().replace("\n", "\r\n"),
+    ],
+)
+def test_missing_keys_have_defaults(tmp_path: Path, text: str) -> None:
+    parsed = scenario.read(written(tmp_path, text))
     assert parsed == SCENARIO
-    assert parsed.dataset == "auto"
-    assert parsed.grid == Grid(first=1, every=100)
-    assert parsed.target_accuracies is None
-    assert not parsed.save_weights
+    assert (parsed.dataset, parsed.grid) == ("auto", Grid(first=1, every=100))
+    assert (parsed.target_accuracies, parsed.threads, parsed.save_weights) == (None, None, False)
+    assert "threads" not in parsed.to_toml()
 
 
-def test_the_table_of_hyperparameters_may_be_missing(tmp_path: Path) -> None:
-    text = toml().replace("[hyperparameters]", "")
-    assert scenario.read(written(tmp_path, text)) == SCENARIO
-
-
-def test_everything_given(tmp_path: Path) -> None:
+def test_everything_given() -> None:
     text = toml(
         "learning_rate = 1\nbatch_size = 64\ndropout_rate = 0.0",
         dataset='"mnist"',
         eval_first="100",
         target_accuracies="[0.9, 1.0]",
         save_weights="true",
+        threads="[1, 4]",
     )
-    parsed = scenario.read(written(tmp_path, text))
-    assert parsed.dataset == "mnist"
-    assert parsed.grid == Grid(first=100, every=100)
-    assert parsed.target_accuracies == (0.9, 1.0)
-    assert parsed.save_weights
-    assert parsed.hyperparameters == PaperCnnHyperparameters(
-        learning_rate=1.0, batch_size=64, dropout_rate=0.0
+    values = {"learning_rate": 1.0, "batch_size": 64, "dropout_rate": 0.0}
+    assert scenario.from_text(text, "here") == Scenario(
+        title="A title",
+        model="paper-cnn",
+        steps=(1_000, 2_500),
+        dataset="mnist",
+        eval_first=100,
+        eval_every=100,
+        target_accuracies=(0.9, 1.0),
+        save_weights=True,
+        threads=(1, 4),
+        hyperparameters=PaperCnnHyperparameters(**values),
     )
 
 
-def test_byte_order_mark_of_windows_editors(tmp_path: Path) -> None:
-    assert scenario.read(written(tmp_path, f"\ufeff{toml()}")) == SCENARIO
-
-
-def test_line_ends_of_windows_editors(tmp_path: Path) -> None:
-    assert scenario.read(written(tmp_path, toml().replace("\n", "\r\n"))) == SCENARIO
-
-
-def test_limits_are_allowed(tmp_path: Path) -> None:
+def test_limits_are_allowed() -> None:
     text = toml("learning_rate = 10\nbatch_size = 55_000", steps="[1, 1_000_000]", eval_every="1")
-    parsed = scenario.read(written(tmp_path, text))
+    parsed = scenario.from_text(text, "here")
     assert parsed.steps == (1, MAX_STEPS)
     assert parsed.hyperparameters.batch_size == MAX_BATCH_SIZE
 
@@ -185,38 +174,41 @@ def test_limits_are_allowed(tmp_path: Path) -> None:
     ("images", "batch_size", "every"),
     [(5_000, 50, 100), (5_000, 64, 78), (100, 64, 2), (10, 50, 1)],  # 78.1 and 1.6 are rounded
 )
-def test_grid_in_images(tmp_path: Path, images: int, batch_size: int, every: int) -> None:
+def test_grid_in_images(images: int, batch_size: int, every: int) -> None:
     text = toml(f"batch_size = {batch_size}", eval_every=None, eval_every_images=f"{images}")
-    assert scenario.read(written(tmp_path, text)).grid == Grid(first=1, every=every)
+    assert scenario.from_text(text, "here").grid == Grid(first=1, every=every)
 
 
-# Invalid files
+@pytest.mark.parametrize("text", ["[1, 4]", '"doubling"'])
+def test_thread_counts_survive_a_round_trip(text: str) -> None:
+    parsed = scenario.from_text(toml(threads=text), "here")
+    assert scenario.from_text(parsed.to_toml(), "here") == parsed
+    assert Scenario.model_validate_json(parsed.model_dump_json()) == parsed
+    assert parsed.with_changes(steps=(7,)).threads == parsed.threads
+
+
+# Invalid scenarios
 
 TOO_SMALL = "input should be greater than or equal to 1"
 NOT_AN_INTEGER = "input should be a valid integer"
 NOT_A_NUMBER = "input should be a valid number"
 ONE_OF_TWO = "give one of eval_every and eval_every_images"
+SVM = {"model": '"svm-rbf"', "steps": "[1]", "eval_every": "1"}
 
 
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
         ({"steps": "[0]"}, f"steps = 0: {TOO_SMALL}"),
-        ({"steps": "[-1]"}, f"steps = -1: {TOO_SMALL}"),
         (
             {"steps": "[1000000000000]"},
             "steps = 1000000000000: input should be less than or equal to 1000000",
         ),
         ({"steps": "[2500, 1000]"}, "steps must rise, without duplicates"),
-        ({"steps": "[1000, 1000]"}, "steps must rise, without duplicates"),
         ({"steps": "[]"}, "steps = []: it should not be empty"),
         ({"steps": "1000"}, "steps = 1000: it should be a list in brackets"),
-        ({"steps": '["1000"]'}, f"steps = '1000': {NOT_AN_INTEGER}"),
         ({"steps": "[1000.0]"}, f"steps = 1000.0: {NOT_AN_INTEGER}"),
         ({"steps": "[true]"}, f"steps = True: {NOT_AN_INTEGER}"),
-        ({"eval_every": '"100"'}, f"eval_every = '100': {NOT_AN_INTEGER}"),
-        ({"eval_every": "100.0"}, f"eval_every = 100.0: {NOT_AN_INTEGER}"),
-        ({"eval_every": "true"}, f"eval_every = True: {NOT_AN_INTEGER}"),
         ({"eval_every": "0"}, f"eval_every = 0: {TOO_SMALL}"),
         ({"eval_every": None}, ONE_OF_TWO),
         ({"eval_every_images": "5000"}, ONE_OF_TWO),
@@ -228,39 +220,45 @@ ONE_OF_TWO = "give one of eval_every and eval_every_images"
         ),
         ({"model": '"lenet"'}, "model = 'lenet': input should be 'paper-cnn'"),
         ({"dataset": '"fashion"'}, "dataset = 'fashion': input should be 'auto', 'mnist' or"),
-        ({"title": "5"}, "title = 5: input should be a valid string"),
         ({"title": '""'}, "title = '': string should have at least 1 character"),
         ({"save_weights": "1"}, "save_weights = 1: input should be a valid boolean"),
-        ({"target_accuracies": '["high"]'}, f"target_accuracies = 'high': {NOT_A_NUMBER}"),
         ({"target_accuracies": "[0.0]"}, "target_accuracies = 0.0: input should be greater than 0"),
         (
             {"target_accuracies": "[1.5]"},
             "target_accuracies = 1.5: input should be less than or equal to 1",
         ),
         ({"title": None}, "key title is missing"),
-        ({"model": None}, "key model is missing"),
-        ({"steps": None}, "key steps is missing"),
+        ({"datset": '"mnist"'}, "unknown key datset; did you mean dataset? known are title, "),
+        ({"colour": '"blue"'}, "unknown key colour; known are title, model, steps, "),
+        (SVM | {"steps": "[10]"}, "svm-rbf is fitted in one step: steps must be [1]"),
+        (SVM | {"save_weights": "true"}, "svm-rbf has no weights: remove save_weights"),
+        (SVM | {"threads": "[1]"}, "only networks compare thread counts: svm-rbf can't have"),
     ],
 )
-def test_bad_key(tmp_path: Path, keys: dict[str, str | None], reason: str) -> None:
-    path = written(tmp_path, toml(**keys))
-    assert error_line(lambda: scenario.read(path)).startswith(f"{path}: {reason}")
+def test_bad_key(keys: dict[str, str | None], reason: str) -> None:
+    line = error_line(lambda: scenario.from_text(toml(**keys), "here"))
+    assert line.startswith(f"here: {reason}")
 
 
 @pytest.mark.parametrize(
-    ("line", "reason"),
+    "threads",
+    ["[]", "[0]", "[-1]", "[2, 1]", "[1, 1]", "[1.0]", "[true]", '["1"]', "[2000]", "2", '"all"'],
+)
+def test_bad_threads(threads: str) -> None:
+    line = error_line(lambda: scenario.from_text(toml(threads=threads), "here"))
+    assert line.startswith("here: threads = ")
+    assert 'must be a rising list of counts from 1 to 1,024, or "doubling"' in line
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
     [
         ("learning_rate = 0", "learning_rate = 0: input should be greater than 0"),
-        ("learning_rate = -0.1", "learning_rate = -0.1: input should be greater than 0"),
         ("learning_rate = nan", "learning_rate = nan: input should be a finite number"),
-        ("learning_rate = inf", "learning_rate = inf: input should be a finite number"),
         ("learning_rate = 11", "learning_rate = 11: input should be less than or equal to 10"),
-        ('learning_rate = "0.1"', f"learning_rate = '0.1': {NOT_A_NUMBER}"),
         ("learning_rate = true", f"learning_rate = True: {NOT_A_NUMBER}"),
         ("batch_size = 0", f"batch_size = 0: {TOO_SMALL}"),
         ("batch_size = 55001", "batch_size = 55001: input should be less than or equal to 55000"),
-        ("batch_size = 50.0", f"batch_size = 50.0: {NOT_AN_INTEGER}"),
-        ("batch_size = true", f"batch_size = True: {NOT_AN_INTEGER}"),
         ("dropout_rate = 1.0", "dropout_rate = 1.0: input should be less than 1"),
         (
             "dropout_rate = -0.5",
@@ -268,126 +266,89 @@ def test_bad_key(tmp_path: Path, keys: dict[str, str | None], reason: str) -> No
         ),
     ],
 )
-def test_bad_hyperparameter(tmp_path: Path, line: str, reason: str) -> None:
-    path = written(tmp_path, toml(line))
-    assert error_line(lambda: scenario.read(path)).startswith(f"{path}: hyperparameters.{reason}")
+def test_bad_hyperparameter(table: str, reason: str) -> None:
+    line = error_line(lambda: scenario.from_text(toml(table), "here"))
+    assert line.startswith(f"here: hyperparameters.{reason}")
 
 
-def test_hyperparameters_that_are_not_a_table(tmp_path: Path) -> None:
-    path = written(tmp_path, toml(hyperparameters="3").replace("[hyperparameters]", ""))
-    assert error_line(lambda: scenario.read(path)).startswith(f"{path}: hyperparameters = 3: ")
-
-
-def test_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
-    path = written(tmp_path, toml(datset='"mnist"'))
-    line = error_line(lambda: scenario.read(path))
-    assert line.startswith(f"{path}: unknown key datset; did you mean dataset? known are title, ")
-
-
-def test_unknown_key_lists_all(tmp_path: Path) -> None:
-    path = written(tmp_path, toml(colour='"blue"'))
-    line = error_line(lambda: scenario.read(path))
-    assert line.startswith(f"{path}: unknown key colour; known are title, model, steps, ")
-
-
-def test_unknown_hyperparameter_suggests_the_nearest(tmp_path: Path) -> None:
-    path = written(tmp_path, toml("learning_rat = 0.1"))
-    assert error_line(lambda: scenario.read(path)) == (
-        f"{path}: unknown key hyperparameters.learning_rat; did you mean learning_rate? "
+def test_unknown_hyperparameter_suggests_the_nearest() -> None:
+    line = error_line(lambda: scenario.from_text(toml("learning_rat = 0.1"), "here"))
+    assert line == (
+        "here: unknown key hyperparameters.learning_rat; did you mean learning_rate? "
         f"known are {KNOWN}"
     )
 
 
-def test_invalid_toml_is_reported_with_file_and_line(tmp_path: Path) -> None:
-    path = written(tmp_path, 'title = "A title"\nmodel paper-cnn\n')
+@pytest.mark.parametrize(
+    ("content", "reasons"),
+    [
+        (b'title = "A title"\nmodel paper-cnn\n', (" is not TOML: ", "line 2")),
+        (b'title = "A"\nsteps = [1]\ntitle = "B"\n', (" is not TOML: ", "line 3")),
+        ('title = "Größe"\n'.encode("latin-1"), (" is not TOML: 'utf-8' codec can't decode",)),
+        (b"", (": key title is missing",)),
+        (b"hyperparameters = 3\n" + toml().replace("[hyperparameters]", "").encode(),
+         (": hyperparameters = 3: ",)),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_scenario(
+    tmp_path: Path, content: bytes, reasons: tuple[str, ...]
+) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
     line = error_line(lambda: scenario.read(path))
-    assert line.startswith(f"{path} is not TOML: ")
-    assert "line 2" in line
+    assert line.startswith(f"{path}{reasons[0]}")
+    assert all(reason in line for reason in reasons)
 
 
-def test_key_given_twice(tmp_path: Path) -> None:
-    path = written(tmp_path, 'title = "A"\nsteps = [1]\ntitle = "B"\n')
-    line = error_line(lambda: scenario.read(path))
-    assert line.startswith(f"{path} is not TOML: ")
-    assert "line 3" in line
-
-
-def test_text_that_is_not_utf_8(tmp_path: Path) -> None:
-    path = tmp_path / "latin.toml"
-    path.write_bytes('title = "Größe"\n'.encode("latin-1"))
-    line = error_line(lambda: scenario.read(path))
-    assert line.startswith(f"{path} is not TOML: 'utf-8' codec can't decode byte 0xf6 ")
-
-
-def test_empty_file(tmp_path: Path) -> None:
-    path = written(tmp_path, "")
-    assert error_line(lambda: scenario.read(path)).startswith(f"{path}: key title is missing")
-
-
-def test_a_long_value_is_truncated(tmp_path: Path) -> None:
+def test_a_long_value_is_truncated() -> None:
     digits = "1" * 500
-    path = written(tmp_path, toml(steps=f'"{digits}"'))
-    line = error_line(lambda: scenario.read(path))
-    assert line.startswith(f"{path}: steps = '{digits[:50]}")
-    assert len(line) < len(str(path)) + 200
+    line = error_line(lambda: scenario.from_text(toml(steps=f'"{digits}"'), "here"))
+    assert line.startswith(f"here: steps = '{digits[:50]}")
+    assert len(line) < 200
 
 
 # Python does not parse numbers of more than 4,300 digits, and its parsers have a depth limit.
 UNPARSABLE = {"decimal": "9" * 5_000, "hexadecimal": "0x" + "f" * 5_000, "nested": "[" * 5_000}
 
 
-@pytest.mark.parametrize("kind", UNPARSABLE)
-def test_value_that_python_can_not_parse(tmp_path: Path, kind: str) -> None:
-    path = written(tmp_path, toml(steps=f"[{UNPARSABLE[kind]}]"))
-    assert str(path) in error_line(lambda: scenario.read(path))
-
-
-@pytest.mark.parametrize("kind", UNPARSABLE)
-def test_setting_that_python_can_not_parse(kind: str) -> None:
-    setting = ("batch_size", UNPARSABLE[kind])
+@pytest.mark.parametrize("text", UNPARSABLE.values(), ids=list(UNPARSABLE))
+def test_value_that_python_can_not_parse(text: str) -> None:
+    assert "here" in error_line(lambda: scenario.from_text(toml(steps=f"[{text}]"), "here"))
+    setting = ("batch_size", text)
     assert "batch_size" in error_line(lambda: SCENARIO.with_changes(settings=(setting,)))
 
 
 # Changes from the command line
 
 
-def test_a_changed_scenario_has_a_changed_title() -> None:
-    assert SCENARIO.with_changes(steps=(500,)).title == "Changed from: A title"
+def test_changes() -> None:
+    assert SCENARIO.with_changes() == SCENARIO
+    changed = SCENARIO.with_changes(steps=(500, 100, 500))
+    assert (changed.title, changed.steps) == ("Changed from: A title", (100, 500))
     long = SCENARIO.model_copy(update={"title": "x" * 200})
     assert long.with_changes(steps=(500,)).title == f"Changed from: {'x' * 186}"
-
-
-def test_no_changes() -> None:
-    assert SCENARIO.with_changes() == SCENARIO
-
-
-def test_steps_are_sorted_and_deduplicated() -> None:
-    changed = SCENARIO.with_changes(steps=(500, 100, 500))
-    assert changed.steps == (100, 500)
     assert SCENARIO.steps == (1_000, 2_500)
 
 
 @pytest.mark.parametrize(
-    ("setting", "expected"),
+    ("settings", "expected"),
     [
-        (("learning_rate", "0.01"), {"learning_rate": 0.01}),
-        (("learning_rate", "1e-5"), {"learning_rate": 1e-5}),
-        (("learning_rate", "1"), {"learning_rate": 1.0}),
-        (("batch_size", "64"), {"batch_size": 64}),
-        (("batch_size", "1_000"), {"batch_size": 1_000}),
-        (("dropout_rate", "0"), {"dropout_rate": 0.0}),
+        ([("learning_rate", "0.01")], {"learning_rate": 0.01}),
+        ([("learning_rate", "1e-5")], {"learning_rate": 1e-5}),
+        ([("learning_rate", "1")], {"learning_rate": 1.0}),
+        ([("batch_size", "1_000")], {"batch_size": 1_000}),
+        ([("dropout_rate", "0")], {"dropout_rate": 0.0}),
+        # The last setting of a name counts.
+        (
+            [("batch_size", "32"), ("dropout_rate", "0.25"), ("batch_size", "64")],
+            {"batch_size": 64, "dropout_rate": 0.25},
+        ),
     ],
 )
-def test_setting(setting: tuple[str, str], expected: dict[str, Any]) -> None:
-    changed = SCENARIO.with_changes(settings=(setting,))
+def test_settings(settings: list[tuple[str, str]], expected: dict[str, Any]) -> None:
+    changed = SCENARIO.with_changes(settings=tuple(settings))
     assert changed.hyperparameters == PaperCnnHyperparameters(**expected)
     assert SCENARIO.hyperparameters == PaperCnnHyperparameters()
-
-
-def test_the_last_setting_of_a_name_counts() -> None:
-    settings_ = (("batch_size", "32"), ("dropout_rate", "0.25"), ("batch_size", "64"))
-    changed = SCENARIO.with_changes(settings=settings_)
-    assert changed.hyperparameters == PaperCnnHyperparameters(batch_size=64, dropout_rate=0.25)
 
 
 @pytest.mark.parametrize(
@@ -395,15 +356,10 @@ def test_the_last_setting_of_a_name_counts() -> None:
     [
         ("learning_rate", "fast", f"learning_rate = 'fast': {NOT_A_NUMBER}"),
         ("learning_rate", "", f"learning_rate = '': {NOT_A_NUMBER}"),
-        ("learning_rate", "nan", "learning_rate = nan: input should be a finite number"),
-        ("learning_rate", "0", "learning_rate = 0: input should be greater than 0"),
         ("learning_rate", '"0.1"', f"learning_rate = '0.1': {NOT_A_NUMBER}"),
         ("batch_size", "64.0", f"batch_size = 64.0: {NOT_AN_INTEGER}"),
-        ("batch_size", "true", f"batch_size = True: {NOT_AN_INTEGER}"),
-        ("batch_size", "[64]", f"batch_size = [64]: {NOT_AN_INTEGER}"),
         # A setting is a single value, even if its text would be more in a file.
         ("batch_size", "64\nx = 1", f"batch_size = '64\\nx = 1': {NOT_AN_INTEGER}"),
-        ("dropout_rate", "1", "dropout_rate = 1: input should be less than 1"),
     ],
 )
 def test_wrong_setting(name: str, text: str, reason: str) -> None:
@@ -411,14 +367,14 @@ def test_wrong_setting(name: str, text: str, reason: str) -> None:
     assert line.startswith(f"command line: hyperparameters.{reason}")
 
 
-def test_unknown_setting_suggests_the_nearest() -> None:
-    line = error_line(lambda: SCENARIO.with_changes(settings=(("learning_rat", "1"),)))
-    assert line == (
-        "--set learning_rat: paper-cnn has no such hyperparameter; did you mean learning_rate? "
-        f"it has {KNOWN}"
-    )
-    line = error_line(lambda: SCENARIO.with_changes(settings=(("xyzzy", "1"),)))
-    assert "did you mean" not in line
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [("learning_rat", "did you mean learning_rate? "), ("xyzzy", "")],
+)
+def test_unknown_setting(name: str, suggestion: str) -> None:
+    line = error_line(lambda: SCENARIO.with_changes(settings=((name, "1"),)))
+    problem = f"--set {name}: paper-cnn has no such hyperparameter"
+    assert line == f"{problem}; {suggestion}it has {KNOWN}"
 
 
 @pytest.mark.parametrize(
@@ -426,18 +382,13 @@ def test_unknown_setting_suggests_the_nearest() -> None:
     [
         ((), "steps = []: it should not be empty"),
         ((0, 100), f"steps = 0: {TOO_SMALL}"),
-        ((10**12,), "steps = 1000000000000: input should be less than or equal to 1000000"),
+        ((99,), "eval_first is 100, after the last of 99 steps"),
     ],
 )
 def test_wrong_steps(steps: tuple[int, ...], reason: str) -> None:
-    line = error_line(lambda: SCENARIO.with_changes(steps=steps))
-    assert line.startswith(f"command line: {reason}")
-
-
-def test_steps_before_the_first_grid_step() -> None:
     late = SCENARIO.model_copy(update={"eval_first": 100})
-    line = error_line(lambda: late.with_changes(steps=(99,)))
-    assert line.startswith("command line: eval_first is 100, after the last of 99 steps")
+    line = error_line(lambda: late.with_changes(steps=steps))
+    assert line.startswith(f"command line: {reason}")
 
 
 # The grid
@@ -459,11 +410,6 @@ def test_grid_points_are_its_members(first: int, every: int, steps: int) -> None
 
 
 # Arbitrary content
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("scenarios")
 
 
 @st.composite
@@ -502,11 +448,9 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     )
 
 
-@settings(deadline=None)
 @given(parsed=scenarios())
-def test_toml_round_trip(folder: Path, parsed: Scenario) -> None:
-    back = scenario.read(written(folder, parsed.to_toml()))
-    assert back == parsed
+def test_toml_round_trip(parsed: Scenario) -> None:
+    assert scenario.from_text(parsed.to_toml(), "here") == parsed
 
 
 @pytest.mark.parametrize(
@@ -568,48 +512,10 @@ TOML_LINES = st.tuples(
 TOML_TEXTS = st.lists(TOML_LINES | st.text(max_size=30), max_size=8).map("\n".join)
 
 
-@settings(deadline=None)
 @given(text=TOML_TEXTS)
-def test_any_text_is_accepted_or_gives_a_one_line_error(folder: Path, text: str) -> None:
-    check_parsing(lambda: scenario.read(written(folder, text)))
-
-
-@settings(deadline=None)
-@given(text=TOML_TEXTS)
-def test_any_text_after_a_valid_scenario(folder: Path, text: str) -> None:
-    check_parsing(lambda: scenario.read(written(folder, f"{toml()}{text}")))
-
-
-@settings(deadline=None)
-@given(content=st.binary(max_size=100))
-def test_any_bytes_give_a_one_line_error(folder: Path, content: bytes) -> None:
-    path = folder / "bytes.toml"
-    path.write_bytes(content)
-    check_parsing(lambda: scenario.read(path))
-
-
-def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.dates(),
-    containers,
-    max_leaves=6,
-)
-
-
-@settings(deadline=None)
-@given(
-    changes=st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=12), VALUES, max_size=4),
-    table=st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=12), VALUES, max_size=3),
-)
-def test_any_values_are_accepted_or_give_a_one_line_error(
-    changes: dict[str, Any], table: dict[str, Any]
-) -> None:
-    valid = {"title": "A", "model": "paper-cnn", "steps": [1_000], "eval_every": 100}
-    for values in (changes, valid | changes, valid | {"hyperparameters": table}):
-        check_parsing(partial(scenario._validated, dict(values), source="here"))
+def test_any_text_is_accepted_or_gives_a_one_line_error(text: str) -> None:
+    for content in (text, f"{toml()}{text}"):
+        check_parsing(partial(scenario.from_text, content, "here"))
 
 
 @given(
@@ -618,27 +524,3 @@ def test_any_values_are_accepted_or_give_a_one_line_error(
 )
 def test_any_setting_is_accepted_or_gives_a_one_line_error(name: str, text: str) -> None:
     check_parsing(lambda: SCENARIO.with_changes(settings=((name, text),)))
-
-
-# Thread counts
-
-
-@pytest.mark.parametrize(("text", "threads"), [("[1, 4]", (1, 4)), ('"doubling"', "doubling")])
-def test_thread_counts(tmp_path: Path, text: str, threads: object) -> None:
-    parsed = scenario.read(written(tmp_path, toml(threads=text)))
-    assert parsed.threads == threads
-    assert scenario.read(written(tmp_path, parsed.to_toml())) == parsed
-    assert Scenario.model_validate_json(parsed.model_dump_json()) == parsed
-    assert parsed.with_changes(steps=(7,)).threads == threads
-
-
-def test_thread_counts_are_optional() -> None:
-    assert SCENARIO.threads is None
-    assert "threads" not in SCENARIO.to_toml()
-
-
-def test_the_packaged_thread_counts_train_table_1s_network() -> None:
-    parsed = scenario.read(scenario.find("threads"))
-    assert parsed.threads == "doubling"
-    assert parsed.hyperparameters == paper.PROTOCOL.hyperparameters
-    assert (parsed.steps, parsed.grid) == ((500,), paper.PROTOCOL.grid)

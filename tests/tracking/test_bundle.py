@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import time
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -29,31 +31,62 @@ from mnist_bench.tracking.bundle import (
     without_title,
 )
 
-PATH = Path("received.zip")
-
 
 def two_runs(**changes: Any) -> Bundle:
-    """Two runs on one machine."""
+    """Two runs on one machine, of one scenario."""
     runs = tuple(
-        BundledRun(result=without_private(run(seed=seed, **changes)), machine=0, begun_at_ms=5)
+        BundledRun(
+            result=without_private(run(seed=seed, **changes)), machine=0, begun_at_ms=5, scenario=0
+        )
         for seed in (0, 1)
     )
-    return Bundle(mnist_bench="0.1.0", machines=(machine(),), runs=runs)
+    scenario = Scenario(title="Secret", model="paper-cnn", steps=(10,), eval_every=5)
+    scenarios = (without_title(scenario, "mine"),)
+    return Bundle(mnist_bench="0.1.0", machines=(machine(),), runs=runs, scenarios=scenarios)
 
 
-def content(source: Bundle | None = None) -> bytes:
-    return to_bytes(source or two_runs(), "seed\n0\n")
+def content() -> bytes:
+    return to_bytes(two_runs(), "seed\n0\n")
+
+
+def of_text(text: str | bytes, **files: bytes) -> bytes:
+    return zipped({"bundle.json": text.encode() if isinstance(text, str) else text, **files})
 
 
 def altered(**changes: Any) -> bytes:
     """The bundle with other top-level values."""
-    document = json.loads(two_runs().model_dump_json()) | changes
-    return zipped({"bundle.json": json.dumps(document).encode()})
+    return of_text(json.dumps(json.loads(two_runs().model_dump_json()) | changes))
+
+
+def first_run(**changes: Any) -> bytes:
+    """The bundle with other values of its first run."""
+    first, second = json.loads(two_runs().model_dump_json())["runs"]
+    return altered(runs=[first | changes, second])
+
+
+def record(**changes: Any) -> bytes:
+    """The bundle with other values in the record of its first run."""
+    result = json.loads(two_runs().model_dump_json())["runs"][0]["result"]
+    return first_run(result=result | changes)
+
+
+def scored(name: str, *values: float) -> bytes:
+    """The bundle with other values in the first evaluations of its first run."""
+    known = json.loads(two_runs().model_dump_json())["runs"][0]["result"]["evaluations"]
+    pairs = zip(known[: len(values)], values, strict=True)
+    return record(evaluations=[each | {name: value} for each, value in pairs])
+
+
+def encrypted() -> bytes:
+    """A ZIP file whose directory says that its member is encrypted."""
+    data = bytearray(of_text("{}"))
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(data)
 
 
 def rejection(data: bytes) -> str:
     with pytest.raises(BenchError) as caught:
-        parse(data, PATH)
+        parse(data, Path("received.zip"))
     text = str(caught.value)
     assert "received.zip" in text
     assert "\n" not in text
@@ -61,82 +94,21 @@ def rejection(data: bytes) -> str:
     return text
 
 
-def test_round_trip() -> None:
-    assert parse(content(), PATH) == two_runs()
+def test_round_trip(tmp_path: Path) -> None:
+    (tmp_path / "received.zip").write_bytes(content())
+    assert bundle.read(tmp_path / "received.zip") == two_runs()
+    assert content() == content(), "equal bundles have equal bytes"
     with zipfile.ZipFile(io.BytesIO(content())) as archive:
-        assert archive.namelist() == ["bundle.json", "runs.csv"]
-
-
-def with_scenario(**changes: Any) -> Bundle:
-    """Two runs with their scenario."""
-    scenario = Scenario(title="Secret", model="paper-cnn", steps=(10,), eval_every=5)
-    untitled = without_title(scenario, "mine").model_copy(update=changes)
-    runs = tuple(each.model_copy(update={"scenario": 0}) for each in two_runs().runs)
-    return two_runs().model_copy(update={"runs": runs, "scenarios": (untitled,)})
-
-
-def test_scenarios_round_trip_and_are_usable_files(tmp_path: Path) -> None:
-    packed = content(with_scenario())
-    assert parse(packed, PATH) == with_scenario()
-    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        assert archive.namelist() == ["bundle.json", "runs.csv", "scenarios/0.toml"]
         archive.extract("scenarios/0.toml", tmp_path)
-    assert read(tmp_path / "scenarios/0.toml") == with_scenario().scenarios[0]
-    assert b"Secret" not in packed
-
-
-def test_missing_scenario_is_rejected() -> None:
-    no_scenarios = with_scenario().model_copy(update={"scenarios": ()})
-    data = zipped({"bundle.json": no_scenarios.model_dump_json().encode()})
-    assert parse(content(), PATH).scenarios == ()
-    # Index 0 without scenarios, and one after the last.
-    assert "a scenario that is not in the bundle" in rejection(data)
-    second = with_scenario().runs[0].model_copy(update={"scenario": 1})
-    beyond = with_scenario().model_copy(update={"runs": (second,)})
-    data = zipped({"bundle.json": beyond.model_dump_json().encode()})
-    assert "a scenario that is not in the bundle" in rejection(data)
-
-
-@pytest.mark.parametrize("digest", ["", "it's", "\\", "A" * 64, "0" * 63])
-def test_invalid_digest_is_rejected(digest: str) -> None:
-    assert "impossible values" in rejection(run_json(dataset_digest=digest))
-
-
-@pytest.mark.parametrize("seconds", [(1e-308, 1e-308), (3.0, 2.0), (-1.0, 2.0)])
-def test_impossible_times_are_rejected(seconds: tuple[float, float]) -> None:
-    first, second = json.loads(two_runs().model_dump_json())["runs"][0]["result"]["evaluations"][:2]
-    document = [first | {"train_seconds": seconds[0]}, second | {"train_seconds": seconds[1]}]
-    assert "impossible values" in rejection(run_json(evaluations=document))
-
-
-@pytest.mark.parametrize("filler", [b"[],", b"{},", b"1,"])
-def test_too_many_values_are_rejected_before_parsing(filler: bytes) -> None:
-    bomb = b"[" + filler * (60_000_000 // len(filler)) + b"0]"
-    assert "too many values" in rejection(zipped({"bundle.json": bomb}))
-
-
-def test_run_from_the_future_is_rejected() -> None:
-    document = json.loads(two_runs().model_dump_json())
-    document["runs"][0]["begun_at_ms"] = 10**15
-    assert "starts in the future" in rejection(
-        zipped({"bundle.json": json.dumps(document).encode()})
-    )
-
-
-def test_equal_bundles_have_equal_bytes() -> None:
-    assert content() == content()
+    assert read(tmp_path / "scenarios/0.toml") == two_runs().scenarios[0]
+    assert b"Secret" not in content()
 
 
 def test_private_fields_are_removed() -> None:
     private = two_runs(status="failed", failure="no such file: /home/somebody/secret")
     assert b"somebody" not in private.model_dump_json().encode()
     assert private.runs[0].result.run_id is None
-
-
-def run_json(**changes: Any) -> bytes:
-    """The bundle with other values in the record of its first run."""
-    document = json.loads(two_runs().model_dump_json())
-    document["runs"][0]["result"] |= changes
-    return zipped({"bundle.json": json.dumps(document).encode()})
 
 
 @pytest.mark.parametrize(
@@ -147,35 +119,59 @@ def run_json(**changes: Any) -> bytes:
         (content()[:-30], "not a complete ZIP file"),
         (zipped({}), "contains no bundle.json"),
         (zipped({"runs.csv": b""}), "contains no bundle.json"),
-        (zipped({"bundle.json": b"{}", "../evil": b""}), "an unexpected file: '../evil'"),
-        (zipped({"bundle.json": b"{}", "/etc/passwd": b""}), "an unexpected file"),
-        (zipped({"bundle.json": b"{}", "result.pkl": b""}), "an unexpected file"),
-        (zipped({"bundle.json": b"{}", "scenarios/../x.toml": b""}), "an unexpected file"),
+        (of_text("{}", **{"../evil": b""}), "an unexpected file: '../evil'"),
+        (of_text("{}", **{"/etc/passwd": b""}), "an unexpected file"),
+        (of_text("{}", **{"result.pkl": b""}), "an unexpected file"),
+        (of_text("{}", **{"scenarios/../x.toml": b""}), "an unexpected file"),
         (zipped({"bundle.json": b"{}"}, compression=zipfile.ZIP_BZIP2), "unsupported compression"),
-        (zipped({"bundle.json": b"\xff\xfe"}), "not UTF-8 text"),
-        (zipped({"bundle.json": b"{"}), "is not JSON"),
-        (zipped({"bundle.json": b"[" * 100_000}), "is not JSON"),
-        (zipped({"bundle.json": b"[" * 50 + b"]" * 50}), "nested too deeply"),
-        (zipped({"bundle.json": b"[NaN]"}), "it contains NaN"),
-        (zipped({"bundle.json": b"[Infinity]"}), "it contains Infinity"),
-        (zipped({"bundle.json": b"[1e400]"}), "a number that is too large"),
-        (zipped({"bundle.json": b"[" + b"9" * 400 + b"]"}), "a number that is too large"),
-        (zipped({"bundle.json": b"[" + b"9" * 5_000 + b"]"}), "is not JSON"),
-        (zipped({"bundle.json": b"{}"}), "not a bundle of mnist-bench"),
+        (encrypted(), "unsupported compression or encryption"),
+        (of_text(b"\xff\xfe"), "not UTF-8 text"),
+        (of_text("{"), "is not JSON"),
+        (of_text("[" * 100_000), "is not JSON"),
+        (of_text("[" + "9" * 5_000 + "]"), "is not JSON"),
+        (of_text("[" * 50 + "]" * 50), "nested too deeply"),
+        (of_text("[NaN]"), "it contains NaN"),
+        (of_text("[Infinity]"), "it contains Infinity"),
+        (of_text("[1e400]"), "a number that is too large"),
+        (of_text("[" + "9" * 400 + "]"), "a number that is too large"),
+        (of_text("{}"), "not a bundle of mnist-bench"),
         (altered(kind="a letter"), "not a bundle of mnist-bench: kind"),
         (altered(extra=1), "not a bundle of mnist-bench: extra"),
         (altered(schema=2), "of schema 2, and this version knows 1"),
         (altered(machines=[]), "a machine that is not in the bundle"),
-        (run_json(scenario="x" * 501), "too long or not printable"),
-        (run_json(scenario="\x1b[31mred"), "too long or not printable"),
-        (run_json(scenario="\u202egnp"), "too long or not printable"),
-        (run_json(steps="many"), "runs.0.result.steps"),
-        (run_json(steps=1e16), "a number that is too large"),
-        (run_json(hyperparameters={"batch_size": 0}), "batch_size"),
+        (altered(scenarios=[]), "a scenario that is not in the bundle"),
+        (first_run(scenario=1), "a scenario that is not in the bundle"),
+        (first_run(begun_at_ms=round(time.time() + 90_000) * 1_000), "starts in the future"),
+        (record(scenario="x" * 501), "too long or not printable"),
+        (record(scenario="\x1b[31mred"), "too long or not printable"),
+        (record(scenario="\u202egnp"), "too long or not printable"),
+        (record(steps="many"), "runs.0.result.steps"),
+        (record(steps=1e16), "a number that is too large"),
+        (record(hyperparameters={"batch_size": 0}), "batch_size"),
+        (record(dataset_digest=""), "impossible values"),
+        (record(dataset_digest="it's"), "impossible values"),
+        (record(dataset_digest="\\"), "impossible values"),
+        (record(dataset_digest="A" * 64), "impossible values"),
+        (record(dataset_digest="0" * 63), "impossible values"),
+        (scored("train_seconds", 1e-308, 1e-308), "impossible values"),
+        (scored("train_seconds", 3.0, 2.0), "impossible values"),
+        (scored("train_seconds", -1.0, 2.0), "impossible values"),
+        (scored("step", 101, 1), "impossible values"),
+        (scored("step", 1, 1), "impossible values"),
+        (scored("test_accuracy", 1.5), "impossible values"),
+        (record(threads=0), "impossible values"),
+        (record(trajectory="a/b"), "impossible values"),
+        (record(target_accuracies=[0.0]), "impossible values"),
     ],
 )
 def test_invalid_bundle_is_rejected_in_one_line(data: bytes, words: str) -> None:
     assert words in rejection(data)
+
+
+@pytest.mark.parametrize("filler", [b"[],", b"{},", b"1,"])
+def test_too_many_values_are_rejected_before_parsing(filler: bytes) -> None:
+    bomb = b"[" + filler * (60_000_000 // len(filler)) + b"0]"
+    assert "too many values" in rejection(of_text(bomb))
 
 
 def test_duplicate_member() -> None:
@@ -188,13 +184,9 @@ def test_duplicate_member() -> None:
     assert "a file twice" in rejection(stream.getvalue())
 
 
-@pytest.mark.parametrize("members", [2_001, 70_000], ids=["zip", "zip64"])
-def test_too_long_directory_is_rejected_before_reading(
-    monkeypatch: pytest.MonkeyPatch, members: int
-) -> None:
+def test_too_long_directory_is_rejected_before_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of the allowed size can have millions of entries."""
-    data = zipped(dict.fromkeys(map(str, range(members)), b""))
-    assert (b"PK\x06\x06" in data) == (members > 65_535)
+    data = zipped(dict.fromkeys(map(str, range(2_001)), b""))
     read: list[str] = []
     monkeypatch.setattr(zipfile, "ZipFile", lambda *_, **__: read.append("opened"))
     assert "it contains too many files" in rejection(data)
@@ -214,16 +206,12 @@ def test_zip_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
     rejection(forged)
 
 
-def test_too_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "_MAX_FILE_BYTES", 10)
-    path = tmp_path / "received.zip"
-    path.write_bytes(content())
-    with pytest.raises(BenchError, match="MiB"):
-        bundle.read(path)
-
-
-def test_missing_file(tmp_path: Path) -> None:
+def test_missing_or_too_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BenchError, match="can't read"):
+        bundle.read(tmp_path / "received.zip")
+    monkeypatch.setattr(bundle, "_MAX_FILE_BYTES", 10)
+    (tmp_path / "received.zip").write_bytes(content())
+    with pytest.raises(BenchError, match=re.escape("received.zip is not a bundle") + ".* MiB"):
         bundle.read(tmp_path / "received.zip")
 
 
@@ -248,12 +236,12 @@ def test_mutated_bundle_has_every_field(tmp_path: Path) -> None:
 
 
 def test_mutated_bundles_are_rejected_or_harmless(tmp_path: Path) -> None:
-    """Hundreds here, thousands in `benchmarks/faults`."""
+    """Some here, thousands in `benchmarks/faults`. Seconds: some of the pages are drawn."""
     packed = (tmp_path / complete_bundle(tmp_path, "one.zip")).read_bytes()
-    found = mutants.run_mutants(packed, 400, seed=0)
+    found = mutants.run_mutants(packed, 120, seed=0)
     assert found.faults == []
-    assert found.refused.total() + found.read.total() == 400
-    assert found.refused["another file in it"] > 50
+    assert found.refused.total() + found.read.total() == 120
+    assert found.refused["another file in it"] > 15
     assert found.read["a value"] > 0
 
 

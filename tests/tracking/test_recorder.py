@@ -8,10 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import factories
-import fakes
 import pytest
 from factories import (
-    FIRST_MESSAGE_MS,
     TWO_STEP_COUNTS,
     evaluation_message,
     planned_step_count,
@@ -20,12 +18,14 @@ from factories import (
     spool_header,
     step_count_done,
 )
+from fakes import Store
+from program import RUN_ARTIFACTS
 
 from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.measurement.conditions import Surroundings
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.results.protocol import CalibrationMessage, Done, Phase, Ready
+from mnist_bench.results.protocol import CalibrationMessage, Done, Message, Phase, Ready
 from mnist_bench.results.run import RunResult
 from mnist_bench.scenarios import scenario
 from mnist_bench.tracking import recorder, spool
@@ -52,8 +52,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def mlflow() -> fakes.Store:
-    return fakes.Store()
+def mlflow() -> Store:
+    return Store()
 
 
 @pytest.fixture
@@ -62,14 +62,16 @@ def runs(clock: Clock, tmp_path: Path) -> TrainingRuns:
     return TrainingRuns(spool_header(), tmp_path)
 
 
-def add_evaluations(runs: TrainingRuns, *steps: int) -> None:
-    for step in steps:
-        runs.add_message(evaluation_message(step), received_at_ms(step))
+def add(runs: TrainingRuns, step: int, *messages: Message) -> None:
+    """Add messages, or an evaluation, that were received after a step."""
+    for message in messages or [evaluation_message(step)]:
+        runs.add_message(message, received_at_ms(step))
 
 
 def add_first_step_count(runs: TrainingRuns) -> None:
-    add_evaluations(runs, 1, 101, 201, 250)
-    runs.add_message(step_count_done(250), received_at_ms(250))
+    for step in (1, 101, 201, 250):
+        add(runs, step)
+    add(runs, 250, step_count_done(250))
 
 
 def points_of(runs: TrainingRuns, steps: int) -> list[Point]:
@@ -80,13 +82,14 @@ def steps_of(run: RunResult) -> list[int]:
     return [evaluation.step for evaluation in run.evaluations]
 
 
-# Measurements by step
+# The runs
 
 
 def test_evaluations_are_added_to_their_step_counts(runs: TrainingRuns) -> None:
     add_first_step_count(runs)
-    add_evaluations(runs, 301, 401, 501)
-    runs.add_message(step_count_done(501), received_at_ms(501))
+    for step in (301, 401, 501):
+        add(runs, step)
+    add(runs, 501, step_count_done(501))
     # Step 250 is the last of the short run and not on the grid of the long one.
     assert [steps_of(run) for run in runs.results] == [
         [1, 101, 201, 250],
@@ -99,23 +102,16 @@ def test_evaluations_are_added_to_their_step_counts(runs: TrainingRuns) -> None:
 
 def test_memory_is_added_to_every_longer_step_count(runs: TrainingRuns) -> None:
     for step in (101, 250, 301):
-        runs.add_message(sample_message(step, rss_bytes=1_000 + step), received_at_ms(step))
-    runs.add_message(sample_message(401, rss_bytes=None), received_at_ms(401))
-    memory = {
-        steps: [(point.step, point.rss_bytes) for point in points_of(runs, steps)]
-        for steps in (250, 501)
-    }
-    assert memory == {
-        250: [(101, 1_101), (250, 1_250)],
-        501: [(101, 1_101), (250, 1_250), (301, 1_301)],
-    }
-
-
-# The end of a step count
+        add(runs, step, sample_message(step, rss_bytes=1_000 + step))
+    add(runs, 401, sample_message(401, rss_bytes=None))
+    memory = [(step, 1_000 + step) for step in (101, 250, 301)]
+    for steps, expected in ((250, memory[:2]), (501, memory)):
+        found = [(point.step, point.rss_bytes) for point in points_of(runs, steps)]
+        assert found == expected
 
 
 def test_finished_step_count_is_built(runs: TrainingRuns) -> None:
-    runs.add_message(Phase(name="import", seconds=3.75), received_at_ms(0))
+    add(runs, 0, Phase(name="import", seconds=3.75))
     add_first_step_count(runs)
     finished, other = runs.results
     assert (finished.status, finished.failure) == ("finished", None)
@@ -128,18 +124,12 @@ def test_finished_step_count_is_built(runs: TrainingRuns) -> None:
 
 def test_verdict_uses_conditions_up_to_the_end_of_the_run(runs: TrainingRuns) -> None:
     first, second = Surroundings(on_battery=False), Surroundings(on_battery=True)
-    runs.add_message(
-        CalibrationMessage(step=0, seconds=0.125, surroundings=first), received_at_ms(0)
-    )
-    runs.add_message(sample_message(101), received_at_ms(101))
+    add(runs, 0, CalibrationMessage(step=0, seconds=0.125, surroundings=first))
+    add(runs, 101, sample_message(101))
     add_first_step_count(runs)
-    runs.add_message(
-        sample_message(301).model_copy(update={"surroundings": second}), received_at_ms(301)
-    )
-    runs.add_message(
-        CalibrationMessage(step=501, seconds=0.25, surroundings=second), received_at_ms(501)
-    )
-    runs.add_message(step_count_done(501), received_at_ms(501))
+    add(runs, 301, sample_message(301).model_copy(update={"surroundings": second}))
+    add(runs, 501, CalibrationMessage(step=501, seconds=0.25, surroundings=second))
+    add(runs, 501, step_count_done(501))
     short, long = (run.conditions for run in runs.results)
     assert short is not None
     assert long is not None
@@ -157,14 +147,12 @@ def test_concurrent_benchmarks_make_a_run_suspect(tmp_path: Path) -> None:
     add_first_step_count(runs)
     run = runs.results[0]
     assert run.conditions is not None
-    assert run.conditions.exclusive is False
-    assert run.verdict == "suspect"
+    assert (run.conditions.exclusive, run.verdict) == (False, "suspect")
 
 
 def test_messages_without_measurements_change_nothing(runs: TrainingRuns) -> None:
     before = runs.results
-    for message in (Ready(), Done()):
-        runs.add_message(message, FIRST_MESSAGE_MS)
+    add(runs, 0, Ready(), Done())
     assert runs.results == before
     assert points_of(runs, 501) == []
 
@@ -172,12 +160,12 @@ def test_messages_without_measurements_change_nothing(runs: TrainingRuns) -> Non
 # An early end
 
 
-def test_close_ends_only_running_runs(runs: TrainingRuns, mlflow: fakes.Store) -> None:
-    runs.add_message(Phase(name="import", seconds=4.0), received_at_ms(0))
-    runs.add_message(Phase(name="data", seconds=0.5), received_at_ms(0))
+def test_close_ends_only_running_runs(runs: TrainingRuns, mlflow: Store) -> None:
+    add(runs, 0, Phase(name="import", seconds=4.0), Phase(name="data", seconds=0.5))
     add_first_step_count(runs)
-    add_evaluations(runs, 301)
+    add(runs, 301)
     runs.close("failed", "ValueError: no images", received_at_ms(400))
+    runs.close("killed", "interrupted", received_at_ms(401))  # changes nothing
     short, long = runs.results
     assert (short.status, short.failure) == ("finished", None)
     assert (long.status, long.failure) == ("failed", "ValueError: no images")
@@ -188,17 +176,8 @@ def test_close_ends_only_running_runs(runs: TrainingRuns, mlflow: fakes.Store) -
     assert [each.at_ms for each in mlflow.finished] == [received_at_ms(250), received_at_ms(400)]
 
 
-def test_second_close_changes_nothing(runs: TrainingRuns, mlflow: fakes.Store) -> None:
-    runs.close("killed", "interrupted", received_at_ms(1))
-    runs.close("failed", "another reason", received_at_ms(2))
-    assert [run.status for run in runs.results] == ["killed", "killed"]
-    assert [run.failure for run in runs.results] == ["interrupted", "interrupted"]
-    runs.upload(mlflow)
-    assert [each.at_ms for each in mlflow.finished] == [received_at_ms(1)] * 2
-
-
 def test_close_before_the_first_evaluation(runs: TrainingRuns) -> None:
-    runs.add_message(Phase(name="import", seconds=4.0), received_at_ms(0))
+    add(runs, 0, Phase(name="import", seconds=4.0))
     runs.close("killed", "interrupted", received_at_ms(1))
     for run in runs.results:
         assert run.seconds == {"import": 4.0}
@@ -224,51 +203,36 @@ def fail_on(*calls: str) -> Callable[[str, str], None]:
     return fault
 
 
-def test_each_step_count_is_a_run(runs: TrainingRuns, mlflow: fakes.Store) -> None:
-    runs.upload(mlflow)
-    assert mlflow.calls == [("start", SHORT, None), ("start", LONG, None)]
-    assert [run.run_id for run in runs.results] == [SHORT, LONG]
-    assert mlflow.notes[SHORT] == run_description(planned_step_count(250), "Two rows")
-    assert not runs.is_complete
-
-
-def test_finished_step_count_is_uploaded(
-    runs: TrainingRuns, mlflow: fakes.Store, tmp_path: Path
-) -> None:
+def test_finished_step_count_is_uploaded(runs: TrainingRuns, mlflow: Store, tmp_path: Path) -> None:
     (tmp_path / "worker.log").write_bytes(b"a log")
     (tmp_path / "250").mkdir()
     (tmp_path / "250" / "predictions.npz").write_bytes(b"predictions")
     runs.upload(mlflow)
+    assert mlflow.calls == [("start", SHORT, None), ("start", LONG, None)]
+    assert [run.run_id for run in runs.results] == [SHORT, LONG]
+    assert mlflow.notes[SHORT] == run_description(planned_step_count(250), "Two rows")
     add_first_step_count(runs)
     runs.upload(mlflow)
     (finished,) = mlflow.finished
     assert (finished.run, finished.at_ms) == (runs.results[0], received_at_ms(250))
     assert runs.uploaded == [finished.run]
     assert finished.note == run_description(finished.run, "Two rows")
-    assert set(finished.files) == {
-        "result.json",
-        "scenario.toml",
-        "machine.json",
-        "worker.log",
-        "predictions.npz",
-    }
+    assert set(finished.files) == RUN_ARTIFACTS
     assert finished.files["predictions.npz"] == b"predictions"
     assert finished.files["worker.log"] == b"a log"
     assert RunResult.model_validate_json(finished.files["result.json"]) == finished.run
     assert Machine.model_validate_json(finished.files["machine.json"]) == factories.machine()
-    copy = tmp_path / "copy.toml"
-    copy.write_bytes(finished.files["scenario.toml"])
-    assert scenario.read(copy) == TWO_STEP_COUNTS
+    toml = finished.files["scenario.toml"].decode()
+    assert scenario.from_text(toml, "scenario.toml") == TWO_STEP_COUNTS
     assert not runs.is_complete
 
 
-def test_evaluations_and_memory_are_uploaded_once(runs: TrainingRuns, mlflow: fakes.Store) -> None:
+def test_evaluations_and_memory_are_uploaded_once(runs: TrainingRuns, mlflow: Store) -> None:
     runs.upload(mlflow)
     add_first_step_count(runs)
-    runs.add_message(sample_message(301), received_at_ms(301))
+    add(runs, 301, sample_message(301))
     runs.upload(mlflow)
-    add_evaluations(runs, 301)
-    runs.add_message(step_count_done(501), received_at_ms(501))
+    add(runs, 301, evaluation_message(301), step_count_done(501))
     runs.upload(mlflow)
     runs.upload(mlflow)
     assert mlflow.calls[2:] == [
@@ -285,23 +249,17 @@ def test_evaluations_and_memory_are_uploaded_once(runs: TrainingRuns, mlflow: fa
     assert runs.is_complete
 
 
-def test_uploads_at_most_every_five_seconds(
-    clock: Clock, runs: TrainingRuns, mlflow: fakes.Store
+def test_uploads_at_most_every_five_seconds_unless_a_step_count_is_done(
+    clock: Clock, runs: TrainingRuns, mlflow: Store
 ) -> None:
     runs.upload(mlflow)
     for seconds, step in ((104.9, 1), (105, 101), (109.9, 201), (110, 301)):
         clock.seconds = seconds
-        add_evaluations(runs, step)
+        add(runs, step)
         runs.upload_if_due(mlflow)
     logged = [call for call in mlflow.calls if call[:2] == ("log", LONG)]
     assert logged == [("log", LONG, [1, 101]), ("log", LONG, [201, 301])]
-
-
-def test_immediate_upload_does_not_wait_for_the_next_batch(
-    runs: TrainingRuns, mlflow: fakes.Store
-) -> None:
-    runs.upload(mlflow)
-    add_first_step_count(runs)
+    add(runs, 301, step_count_done(250))
     runs.upload_if_due(mlflow)
     assert mlflow.finished == []
     runs.upload_if_due(mlflow, immediately=True)
@@ -311,9 +269,7 @@ def test_immediate_upload_does_not_wait_for_the_next_batch(
 # A failing store
 
 
-def test_back_off_after_a_failed_upload(
-    clock: Clock, runs: TrainingRuns, mlflow: fakes.Store
-) -> None:
+def test_back_off_after_a_failed_upload(clock: Clock, runs: TrainingRuns, mlflow: Store) -> None:
     attempts: list[float] = []
 
     def count(call: str, run_id: str) -> None:
@@ -338,7 +294,7 @@ def test_back_off_after_a_failed_upload(
 
 @pytest.mark.parametrize("call", ["start", "log", "finish"])
 def test_failed_calls_are_retried_and_others_are_not_repeated(
-    runs: TrainingRuns, mlflow: fakes.Store, call: str
+    runs: TrainingRuns, mlflow: Store, call: str
 ) -> None:
     mlflow.fault = fail_on(f"{call} {LONG}")
     add_first_step_count(runs)
@@ -350,30 +306,16 @@ def test_failed_calls_are_retried_and_others_are_not_repeated(
     assert runs.is_complete
     calls = [each[:2] for each in mlflow.calls]
     assert len(calls) == len(set(calls)) == 6
+    # A creation that failed may have created the run.
+    assert (("find", LONG) in calls) == (call == "start")
     assert mlflow.finished[0].run.failure is None
     assert [finished.run for finished in mlflow.finished] == list(runs.results)
-
-
-def test_run_is_looked_for_after_a_failed_creation(runs: TrainingRuns, mlflow: fakes.Store) -> None:
-    mlflow.fault = fail_on(f"start {LONG}")
-    runs.upload(mlflow)
-    assert [run.run_id for run in runs.results] == [SHORT, None]
-    mlflow.fault = fail_on()
-    runs.upload(mlflow)
-    assert mlflow.calls == [("start", SHORT, None), ("find", LONG, None)]
 
 
 # The recorder: spool, folder and locks
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> Path:
-    """The working directory, which contains the spools."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("folder", "home")
 def test_training_whose_store_never_opened_leaves_nothing() -> None:
     recording = Recorder(spool_header(), WarnOnce(pytest.fail))
     assert recording.folder.is_dir()
@@ -389,15 +331,15 @@ def test_training_whose_store_never_opened_leaves_nothing() -> None:
     assert not Path("mlruns").exists()
 
 
-@pytest.mark.usefixtures("folder")
-def test_spool_replays_to_the_same_runs(mlflow: fakes.Store) -> None:
-    recording = Recorder(spool_header(), WarnOnce(pytest.fail))
+@pytest.mark.usefixtures("folder", "home")
+def test_spool_replays_to_the_same_runs(mlflow: Store) -> None:
+    warnings: list[str] = []
+    recording = Recorder(spool_header(), WarnOnce(warnings.append))
     recording.start(mlflow)
     mlflow.fault = fail_on("finish")
     for step in (1, 101, 201, 250):
         recording.add_message(evaluation_message(step))
-    warnings: list[str] = []
-    recording._warn = WarnOnce(warnings.append)
+    assert warnings == []
     recording.add_message(step_count_done(250))
     recording.close("killed", "interrupted")
     recording.upload_pending()
@@ -416,13 +358,12 @@ def test_spool_replays_to_the_same_runs(mlflow: fakes.Store) -> None:
     assert spool.paths() == []
 
 
-def test_owner_holds_lock_files_in_both_folders(folder: Path) -> None:
-    name = recorder.process_owner()
+@pytest.mark.usefixtures("home")
+def test_owner_holds_lock_files_in_both_folders_if_it_can(folder: Path) -> None:
+    assert recorder.process_owner() == locks.process_name()
     for each in (spool.FOLDER, locks.live_folder()):
-        assert locks.is_alive(name, [each])
-
-
-def test_owner_has_a_name_even_if_no_lock_file_can_be_created(folder: Path) -> None:
+        assert locks.is_alive(locks.process_name(), [each])
+    locks.release_all()
     (folder / "mlruns").write_bytes(b"in the way")
     assert recorder.process_owner() == locks.process_name()
     assert not locks.is_alive(locks.process_name(), [spool.FOLDER])

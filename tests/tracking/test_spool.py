@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,8 +23,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def written(folder: Path) -> Spool:
     writer = Spool(spool_header(), folder)
-    for entry in SPOOL_ENTRIES:
-        writer.add(entry)
+    writer.add(*SPOOL_ENTRIES)
     return writer
 
 
@@ -43,37 +40,25 @@ def test_round_trip(written: Spool, folder: Path) -> None:
     assert contents is not None
     assert (contents.header, contents.entries) == (spool_header(), SPOOL_ENTRIES)
     assert contents.last_at_ms == FIRST_MESSAGE_MS + 5
-
-
-def test_each_line_is_written_immediately(folder: Path) -> None:
-    writer = Spool(spool_header(), folder)
-    for number, entry in enumerate(SPOOL_ENTRIES):
-        writer.add(entry)
-        assert len(writer.path.read_bytes().splitlines()) == number + 2
-
-
-def test_header_without_entries(folder: Path) -> None:
-    contents = spool.read(Spool(spool_header(), folder).path)
-    assert contents is not None
-    assert contents.entries == ()
-    assert contents.last_at_ms == FIRST_MESSAGE_MS
-
-
-def test_owner_holds_its_lock_file_next_to_the_spool(folder: Path) -> None:
-    writer = Spool(spool_header(), folder)
+    # The owner's lock file is next to it.
     assert {path.suffix for path in folder.iterdir()} == {".jsonl", ".lock"}
-    assert locks.is_alive(locks.process_name(), [writer.path.parent])
+    assert locks.is_alive(locks.process_name(), [folder])
 
 
-def test_evaluations_and_ends_of_step_counts_are_synced(
+def test_each_line_is_written_at_once_and_what_is_shown_is_synced(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """So that neither a kill nor, for evaluations and ends, a power failure loses it."""
     synced: list[int] = []
     monkeypatch.setattr(spool.os, "fsync", lambda _file: synced.append(len(synced)))
     writer = Spool(spool_header(), folder)
+    contents = spool.read(writer.path)
+    assert contents is not None
+    assert (contents.entries, contents.last_at_ms) == ((), FIRST_MESSAGE_MS)
     numbers = []
-    for entry in SPOOL_ENTRIES:
+    for number, entry in enumerate(SPOOL_ENTRIES, start=1):
         writer.add(entry)
+        assert entries_in(writer.path) == SPOOL_ENTRIES[:number]
         numbers.append(len(synced))
     # A sample, an evaluation, the end of a step count, the end of the training.
     assert numbers == [0, 1, 2, 2]
@@ -94,69 +79,41 @@ def test_spool_of_0_1_0(written: Spool) -> None:
     assert (contents.header, contents.entries) == (spool_header(owner=""), SPOOL_ENTRIES)
 
 
-@pytest.mark.parametrize("torn", [1, 20, 100])
-def test_incomplete_last_line_is_ignored(written: Spool, torn: int) -> None:
-    whole = written.path.read_bytes()
-    last = len(whole.splitlines(keepends=True)[-1])
-    written.path.write_bytes(whole[: -min(torn, last - 1)])
-    # A line is complete without its line feed.
-    assert entries_in(written.path) == (SPOOL_ENTRIES if torn == 1 else SPOOL_ENTRIES[:-1])
-
-
-def test_lines_after_an_invalid_line_are_ignored(written: Spool) -> None:
+@pytest.mark.parametrize(
+    ("damage", "entries"),
+    [
+        # A line is complete without its line feed.
+        (lambda lines: [*lines[:-1], lines[-1][:-1]], 4),
+        (lambda lines: [*lines[:-1], lines[-1][:-20]], 3),
+        (lambda lines: [*lines[:-1], lines[-1][:1]], 3),
+        (lambda lines: [*lines[:3], b"\0\0\0\n", *lines[3:]], 2),
+        (lambda _: [], None),
+        (lambda _: [b"\n"], None),
+        (lambda _: [b'{"kind": "header"'], None),
+        (lambda _: [b'{"kind": "song"}\n'], None),
+        (lambda lines: [lines[0].replace(b'_version":1', b'_version":2', 1), *lines[1:]], None),
+    ],
+)
+def test_lines_from_an_invalid_one_on_are_ignored(
+    written: Spool, damage: Callable[[list[bytes]], list[bytes]], entries: int | None
+) -> None:
+    """Without a valid header of this version there is nothing."""
     lines = written.path.read_bytes().splitlines(keepends=True)
-    written.path.write_bytes(b"".join([*lines[:3], b"\0\0\0\n", *lines[3:]]))
-    assert entries_in(written.path) == SPOOL_ENTRIES[:2]
+    written.path.write_bytes(b"".join(damage(lines)))
+    contents = spool.read(written.path)
+    assert (contents and contents.entries) == (None if entries is None else SPOOL_ENTRIES[:entries])
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b'{"kind": "header"', b'{"kind": "song"}\n'])
-def test_incomplete_or_invalid_header_gives_none(folder: Path, content: bytes) -> None:
-    (folder / "x.jsonl").write_bytes(content)
-    assert spool.read(folder / "x.jsonl") is None
-
-
-def test_newer_version_gives_none(written: Spool) -> None:
-    text = written.path.read_bytes().replace(b'"schema_version":1', b'"schema_version":2', 1)
-    written.path.write_bytes(text)
-    assert spool.read(written.path) is None
-
-
-def test_killed_process_leaves_its_entries(folder: Path) -> None:
-    code = """
-import os, pathlib, sys
-sys.path[:0] = [sys.argv[2]]
-from factories import SPOOL_ENTRIES, spool_header
-from mnist_bench.tracking.spool import Spool
-writer = Spool(spool_header(), pathlib.Path(sys.argv[1]))
-for entry in SPOOL_ENTRIES[:2]:
-    writer.add(entry)
-print("written", flush=True)
-sys.stdin.read()
-"""
-    command = [sys.executable, "-c", code, str(folder), str(Path(__file__).parents[1])]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == b"written"
-        process.kill()
-    assert entries_in(folder / "a-trajectory.jsonl") == SPOOL_ENTRIES[:2]
-
-
-# Removal
-
-
-def test_remove_deletes_empty_folders(written: Spool, folder: Path) -> None:
+def test_remove_deletes_the_workers_files_and_empty_folders(written: Spool, folder: Path) -> None:
+    other = folder / "other.jsonl"
+    other.touch()
     (spool.files_of(written.path) / "250").mkdir(parents=True)
     (spool.files_of(written.path) / "250" / "predictions.npz").write_bytes(b"predictions")
     spool.remove(written.path)
-    assert [path.suffix for path in folder.iterdir()] == [".lock"]
+    assert [path for path in folder.iterdir() if path.suffix != ".lock"] == [other]
+    spool.remove(other)
     locks.release_all()
     assert not folder.parent.exists()
-
-
-def test_remove_keeps_other_spools(written: Spool, folder: Path) -> None:
-    (folder / "other.jsonl").touch()
-    spool.remove(written.path)
-    assert [path.name for path in folder.glob("*.jsonl")] == ["other.jsonl"]
 
 
 # A full disk

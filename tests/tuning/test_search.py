@@ -16,16 +16,20 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import psutil
 import pytest
 from factories import (
     ACCURACY_GOAL,
     ADDRESS,
     ONE_PARAMETER,
+    PARETO_GOAL,
     SOURCE,
     SPACE_OF_ALL_KINDS,
+    TIME_GOAL,
     machine,
     open_test_study,
     run,
@@ -47,12 +51,12 @@ from mnist_bench.tuning.search import (
     PruningCallback,
     Search,
     TrialContext,
+    check_memory,
     run_in_parallel,
     run_trials,
     train_finalists,
 )
 from mnist_bench.tuning.space import Space
-from mnist_bench.tuning.storage import JOURNAL
 from mnist_bench.tuning.study import Study
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
@@ -80,16 +84,10 @@ class Trainer:
         fault: Gets the number of each trial and what stops it, before it ends; returns the outcome
             instead, or None.
         trained: Numbers of the trials, as they began.
-        most_together: Trainings at the same time.
     """
 
     fault: Callable[[int, Stop], Outcome | None] = lambda _number, _stop: None
     trained: list[int] = field(default_factory=list)
-    most_together: int = 0
-
-    def __post_init__(self) -> None:
-        self._running = 0
-        self._lock = threading.Lock()
 
     def __call__(
         self, plan: TrainingPlan, watcher: Any, prune: Callable[[], str | None], stop: Stop
@@ -97,20 +95,9 @@ class Trainer:
         assert plan.trial is not None
         number = plan.trial.number
         assert [job.seed for job in plan.jobs] == [number]
-        with self._lock:
-            self.trained.append(number)
-            self._running += 1
-            self.most_together = max(self.most_together, self._running)
-        try:
-            return self.fault(number, stop) or self._outcome(plan, watcher, prune)
-        finally:
-            with self._lock:
-                self._running -= 1
-
-    def _outcome(
-        self, plan: TrainingPlan, watcher: Any, prune: Callable[[], str | None]
-    ) -> Outcome:
-        assert plan.trial is not None
+        self.trained.append(number)
+        if outcome := self.fault(number, stop):
+            return outcome
         value = trial_value(plan.scenario.hyperparameters.model_dump())
         scored = []
         for step in range(10, 101, 10):
@@ -119,7 +106,7 @@ class Trainer:
             if prune():
                 break
         status = "pruned" if prune() else "finished"
-        return Outcome((ended(plan.trial.number, status, evaluations=tuple(scored)),))
+        return Outcome((ended(number, status, evaluations=tuple(scored)),))
 
 
 def ended(number: int, status: str, **changes: Any) -> Any:
@@ -151,19 +138,23 @@ def states(search: Search) -> list[str]:
 # How many trials
 
 
-@pytest.fixture(params=["journal", "sqlite"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
-    return None if request.param == "journal" else sqlite_url(tmp_path / "studies.db")
-
-
 @pytest.mark.parametrize("workers", [1, 3])
-def test_as_many_trials_count_as_requested(storage: str | None, workers: int) -> None:
+@pytest.mark.parametrize("is_database", [False, True], ids=["journal", "sqlite"])
+def test_as_many_trials_count_as_requested(
+    workers: int, folder: Path, *, is_database: bool
+) -> None:
     """A failed one is replaced."""
+    storage = sqlite_url(folder / "studies.db") if is_database else None
     together = threading.Barrier(workers, timeout=60)
+    running: set[int] = set()
+    counts: list[int] = []
 
     def fault(number: int, _stop: Stop) -> Outcome | None:
+        running.add(number)
+        counts.append(len(running))
         if number < workers:
             together.wait()
+        running.remove(number)
         return failed(number) if number in {2, 6} else None
 
     lines: list[str] = []
@@ -172,7 +163,7 @@ def test_as_many_trials_count_as_requested(storage: str | None, workers: int) ->
     ended = run_trials(search, 8, None, workers=workers)
     assert (ended.exit_status, ended.in_words) == (0, "8 trials are done")
     assert sorted(train.trained) == list(range(10))
-    assert train.most_together == workers
+    assert max(counts) == workers
     trials = search.study.trials
     assert [trial.number for trial in trials if trial.state == "failed"] == [2, 6]
     assert sum(trial.counts for trial in trials) == 8
@@ -183,21 +174,14 @@ def test_as_many_trials_count_as_requested(storage: str | None, workers: int) ->
     assert len(search.study.trials) == 10
 
 
-def test_more_workers_than_trials(storage: str | None) -> None:
-    train = Trainer()
-    search = search_of(train, storage=storage)
-    assert run_trials(search, 2, None, workers=5).exit_status == 0
-    assert sorted(train.trained) == [0, 1]
-
-
-def test_waiting_trials_are_trained_once(storage: str | None) -> None:
+def test_waiting_trials_are_trained_once(folder: Path) -> None:
     """SQLite locks no rows."""
     train = Trainer()
-    search = search_of(train, storage=storage)
-    for rate in range(1, 12):
+    search = search_of(train, storage=sqlite_url(folder / "studies.db"))
+    for rate in range(1, 8):
         search.study.optuna.enqueue_trial({"learning_rate": rate / 1_000})
-    assert run_trials(search, 12, None, workers=4).exit_status == 0
-    assert sorted(train.trained) == list(range(12))
+    assert run_trials(search, 8, None, workers=9).exit_status == 0
+    assert sorted(train.trained) == list(range(8))
 
 
 def test_pruned_trials_count() -> None:
@@ -207,6 +191,14 @@ def test_pruned_trials_count() -> None:
     assert set(states(search)) == {"finished", "pruned"}
     for trial in search.study.trials:
         assert (trial.values == ()) == (trial.state == "pruned")
+
+
+def test_trial_past_max_seconds_is_pruned_but_for_the_papers() -> None:
+    search = search_of(Trainer(), goal=Goal(objective="accuracy", max_seconds=7.0))
+    assert run_trials(search, 3, None).exit_status == 0
+    assert [(trial.state, trial.missed) for trial in search.study.trials] == [
+        ("finished", {"max seconds": 3.0}), *[("pruned", {"max seconds": 1.0})] * 2,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -232,6 +224,8 @@ def test_one_trial_is_trained_after_the_timeout() -> None:
     assert (ended.exit_status, states(search)) == (EXIT_FAILURE, ["finished"])
     assert ended.error is not None
     assert ended.error.message.startswith("--timeout expired after the first trial, which took ")
+    parallel = run_in_parallel(search, 50, time.monotonic(), 2)
+    assert (parallel.exit_status, states(search)) == (EXIT_FAILURE, ["finished"])
     again = run_trials(search, 50, time.monotonic())
     assert (again.exit_status, again.in_words) == (0, "the time is up")
     assert states(search) == ["finished"] * 2
@@ -254,10 +248,27 @@ def test_retry_of_the_papers_trial_runs_alone() -> None:
     search = search_of(train, lines.append)
     assert run_trials(search, 2, None).exit_status == 0
     search.study.resume("here", lambda _: None, lines.append)
-    assert run_in_parallel(search, 6, None, 2).exit_status == 0
+    assert run_in_parallel(search, 4, None, 2).exit_status == 0
     assert lines[3] == "trial 0 failed; retrying it"
     assert lines[4].startswith("3 of 3: trial 3: ")
     assert search.study.trials[3].is_papers
+
+
+def test_more_workers_than_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = SimpleNamespace(available=3 * 2**30)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    check_memory(3, 2**30)
+    check_memory(9, None)
+    for peak, most in ((2**30 + 1, 2), (4 * 2**30, 1)):
+        with pytest.raises(BenchError, match=f"choose at most {most}$") as caught:
+            check_memory(3, peak)
+        assert caught.value.message.startswith("--workers 3: so many trainings take ")
+    # The paper's trial shows it.
+    search = search_of(Trainer(lambda number, _: Outcome((ended(number, "finished"),))))
+    free.available = 2**30
+    with pytest.raises(BenchError, match=r"^--workers 2: so many trainings take 2\.0 GiB"):
+        run_in_parallel(search, 4, None, 2)
+    assert states(search) == ["finished"]
 
 
 # Failures
@@ -315,9 +326,11 @@ def test_trial_that_was_cut_off_is_queued_again(outcome: Outcome) -> None:
     assert chain[1].chosen == search.study.trials[1].chosen
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("trials", [3, 9], ids=["the last ones", "in the middle"])
-@pytest.mark.parametrize("is_database", [False, True], ids=["journal", "sqlite"])
+@pytest.mark.parametrize(
+    ("is_database", "workers", "trials"),
+    [(False, 1, 3), (False, 2, 9), (True, 1, 9), (True, 2, 3)],
+    ids=["journal, the last ones", "journal, two", "sqlite", "sqlite, two, the last ones"],
+)
 def test_storage_that_breaks_ends_the_search(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path,
     workers: int, trials: int, *, is_database: bool,
@@ -361,20 +374,19 @@ def test_storage_that_breaks_ends_the_search(
     assert run_trials(again, trials, None).exit_status == 0
 
 
-@pytest.mark.parametrize("trials", [2, 9])
-def test_storage_that_refuses_every_trial(trials: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storage_that_refuses_every_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optuna drops errors of its last threads: the search must not go on forever."""
     search = search_of(Trainer())
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(JournalFileBackend, "append_logs", mock.Mock(side_effect=full))
     with pytest.raises(BenchError, match=r"journal mlruns/optuna\.log: No space left on device"):
-        run_trials(search, trials, None, workers=2)
+        run_trials(search, 2, None, workers=2)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_trial_that_was_given_up_meanwhile(tmp_path: Path, workers: int) -> None:
+def test_trial_that_was_given_up_meanwhile(workers: int) -> None:
     """This machine slept, and Optuna has failed the trial as stale."""
-    url = sqlite_url(tmp_path / "studies.db")
+    url = "sqlite:///studies.db"
 
     def fault(number: int, _stop: Stop) -> None:
         if number == 1:
@@ -385,16 +397,6 @@ def test_trial_that_was_given_up_meanwhile(tmp_path: Path, workers: int) -> None
     with pytest.raises(BenchError, match="trial 1 was given up meanwhile") as caught:
         run_trials(search, 9, None, workers=workers)
     assert caught.value.exit_status == EXIT_FAILURE
-
-
-def test_journal_that_is_taken_away() -> None:
-    def fault(number: int, _stop: Stop) -> None:
-        if number == 1:
-            JOURNAL.unlink()
-            JOURNAL.mkdir()
-
-    with pytest.raises(BenchError, match=r"^can't use the study's journal mlruns/optuna\.log: "):
-        run_trials(search_of(Trainer(fault)), 5, None)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -411,10 +413,9 @@ def test_own_bug_is_raised(workers: int) -> None:
 
 
 @needs_signals
-@pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_TERMINATED)],
+    ("number", "status", "workers"),
+    [(signal.SIGINT, EXIT_INTERRUPTED, 1), (signal.SIGTERM, EXIT_TERMINATED, 3)],
 )
 def test_signal_ends_every_training(number: signal.Signals, status: int, workers: int) -> None:
     together = threading.Barrier(workers, timeout=60)
@@ -442,9 +443,9 @@ def test_signal_ends_every_training(number: signal.Signals, status: int, workers
 
 
 @needs_signals
-@pytest.mark.parametrize("workers", [1, 2])
-def test_second_signal_raises_at_once(workers: int) -> None:
+def test_second_signal_raises_at_once() -> None:
     """The first one waits until the trainings are recorded, e.g. on a server that hangs."""
+    workers = 2
     together = threading.Barrier(workers, timeout=60)
 
     def fault(trial: int, stop: Stop) -> Outcome | None:
@@ -503,18 +504,21 @@ def test_retries_are_trained_before_the_finalists_repeats() -> None:
 # What users see
 
 
-@pytest.mark.parametrize("space", [SPACE_OF_ALL_KINDS, ONE_PARAMETER], ids=["conditional", "plain"])
-@pytest.mark.parametrize("objective", ["accuracy", "pareto"])
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("storage", "space", "goal", "workers"),
+    [
+        (None, SPACE_OF_ALL_KINDS, ACCURACY_GOAL, 1),
+        ("sqlite:///studies.db", SPACE_OF_ALL_KINDS, PARETO_GOAL, 2),
+        ("sqlite:///studies.db", ONE_PARAMETER, ACCURACY_GOAL, 1),
+    ],
+)
 def test_no_warnings(
-    storage: str | None, space: Space, objective: Any, workers: int,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    storage: str | None, space: Space, goal: Goal, workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Optuna's are for developers."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         before = list(warnings.filters)
-        goal = Goal(objective=objective)
         search = search_of(Trainer(), storage=storage, goal=goal, space=space)
         assert run_trials(search, 3, None, workers=workers).exit_status == 0
         search.study.resume("here", lambda _: None, pytest.fail)
@@ -548,11 +552,7 @@ def reasons_after(
 ) -> list[str | None]:
     """Reason to end the trial, after each evaluation."""
     callback = PruningCallback(trial, goal, steps, mock.Mock())
-    reasons = []
-    for evaluation in evaluations:
-        callback.scored(evaluation)
-        reasons.append(callback.reason())
-    return reasons
+    return [(callback.scored(evaluation), callback.reason())[1] for evaluation in evaluations]
 
 
 def test_trial_is_compared_at_its_first_evaluation_after_each_checkpoint() -> None:
@@ -570,56 +570,39 @@ def test_evaluation_at_a_checkpoint_is_reported_once() -> None:
     assert (trial.compared, trial.reported) == ({35: 0.7}, {5: 0.6, 35: 0.7})
 
 
-def test_trial_behind_at_a_checkpoint_is_pruned() -> None:
-    reasons = reasons_after(Trial(60), ACCURACY_GOAL, at(300), at(420), at(640))
-    assert reasons == [None, None, "pruned after 640 steps: others were ahead there"]
+def limited(**changes: Any) -> Goal:
+    return ACCURACY_GOAL.model_copy(update=changes)
 
 
-def test_last_evaluation_prunes_nothing() -> None:
-    trial = Trial(100)
-    slow = ACCURACY_GOAL.model_copy(update={"max_seconds": 1.0})
-    assert reasons_after(trial, slow, at(1_000, seconds=9.0)) == [None]
-    assert trial.reported == {}
-
-
-def test_trial_that_reached_the_target_is_not_pruned() -> None:
-    goal = Goal(objective="time-to-accuracy", target_accuracy=0.95)
-    trial = Trial(35, 60)
-    assert reasons_after(trial, goal, at(300, 0.9), at(520, 0.95), at(760, 0.94)) == [None] * 3
-    assert sorted(trial.compared) == [10, 35, 60]
-    # The target of a space has no effect on the objective `accuracy`.
-    other = ACCURACY_GOAL.model_copy(update={"target_accuracy": 0.95})
-    assert reasons_after(Trial(60), other, at(520, 0.95), at(760, 0.94))[-1] is not None
-
-
-def test_progress_by_budget() -> None:
-    goal = ACCURACY_GOAL.model_copy(update={"train_seconds": 8.0})
-    trial = Trial(35)
-    reasons = reasons_after(
-        trial, goal, at(20, seconds=2.0), at(40, seconds=4.0), at(90, seconds=8.5)
-    )
-    assert reasons[1] == "pruned after 40 steps: others were ahead there"
-    assert sorted(trial.compared) == [10, 35]
+PAPERS, REPEAT = {"paper": True}, {"repeat_of": 0}
 
 
 @pytest.mark.parametrize(
-    ("attributes", "is_exempt"),
-    [({}, False), ({"paper": False}, False), ({"paper": True}, True), ({"repeat_of": 0}, True)],
-    ids=["ordinary", "ordinary retry", "paper's", "repeat"],
+    ("behind_at", "attributes", "goal", "evaluations", "reason"),
+    [
+        (60, {}, limited(), (at(300), at(420), at(640)), "pruned after 640 steps: others were"),
+        # The last evaluation prunes nothing.
+        (100, {}, limited(max_seconds=1.0), (at(1_000, seconds=9.0),), None),
+        # A trial that has reached the target has its value; `accuracy` ignores it.
+        (60, {}, TIME_GOAL, (at(300), at(520, 0.99), at(760)), None),
+        (60, {}, limited(target_accuracy=0.99), (at(520, 0.99), at(760)), "pruned after 760 steps"),
+        # Progress by budget: 50% of 8 s.
+        (35, {}, limited(train_seconds=8.0), (at(20), at(40, seconds=4.0)), "pruned after 40 ste"),
+        (0, {"paper": False}, limited(max_seconds=3.0), (at(100, seconds=3.0),), None),
+        (0, {"paper": False}, limited(max_seconds=3.0), (at(110, seconds=3.1),), "ended after 110"),
+        (0, PAPERS, limited(max_seconds=3.0), (at(110, seconds=3.1),), None),
+        (0, REPEAT, limited(max_seconds=3.0), (at(110, seconds=3.1),), None),
+        (60, PAPERS, limited(), (at(600),), None),
+        (60, REPEAT, limited(), (at(600),), None),
+    ],
 )
-def test_papers_trial_and_repeats_are_never_ended(
-    attributes: dict[str, Any], *, is_exempt: bool
-) -> None:
-    goal = ACCURACY_GOAL.model_copy(update={"max_seconds": 3.0})
-    late = reasons_after(Trial(**attributes), goal, at(100, seconds=3.0), at(110, seconds=3.1))
-    late_text = "ended after 110 steps: it has trained for too long"
-    assert late == [None, None if is_exempt else late_text]
-    (behind,) = reasons_after(Trial(60, **attributes), goal, at(600))
-    assert (behind is None) is is_exempt
-
-
-SECONDS = Goal(objective="time-to-accuracy", target_accuracy=0.99)
-PARETO = Goal(objective="pareto")
+def test_reason_to_end_a_trial(
+    behind_at: int, attributes: dict[str, Any], goal: Goal, evaluations: tuple[Evaluation, ...],
+    reason: str | None,
+) -> None:  # fmt: skip
+    *earlier, last = reasons_after(Trial(behind_at, **attributes), goal, *evaluations)
+    assert not any(earlier)
+    assert last is None if reason is None else str(last).startswith(reason)
 
 
 def study_with_finished_trials(goal: Goal, *, of: int = 10) -> Study:
@@ -639,11 +622,11 @@ def study_with_finished_trials(goal: Goal, *, of: int = 10) -> Study:
     [
         (ACCURACY_GOAL, 10, 0.84, True),
         (ACCURACY_GOAL, 10, 0.85, False),
-        (SECONDS, 10, 0.84, True),
-        (SECONDS, 10, 0.85, False),
+        (TIME_GOAL, 10, 0.84, True),
+        (TIME_GOAL, 10, 0.85, False),
         (ACCURACY_GOAL, 4, 0.1, False),
         (ACCURACY_GOAL, 5, 0.1, True),
-        (PARETO, 10, 0.1, False),
+        (PARETO_GOAL, 10, 0.1, False),
     ],
 )
 def test_trial_behind_the_median_is_pruned(

@@ -9,8 +9,6 @@ import re
 import sqlite3
 import subprocess
 import sys
-import threading
-import uuid
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -22,15 +20,15 @@ import pytest
 from factories import (
     ACCURACY_GOAL,
     ONE_PARAMETER,
+    PARETO_GOAL,
     SPACE_OF_ALL_KINDS,
+    TIME_GOAL,
     open_test_study,
     run,
     sqlite_url,
     suggested_values,
     trial_value,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from optuna.trial import TrialState
 from program import free_port
 
@@ -39,7 +37,7 @@ from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 from mnist_bench.results.run import RunResult
 from mnist_bench.tuning import study
 from mnist_bench.tuning.objective import Goal
-from mnist_bench.tuning.space import Parameter, Space, Value
+from mnist_bench.tuning.space import Parameter, Value
 from mnist_bench.tuning.storage import JOURNAL, explained, names
 from mnist_bench.tuning.study import FAILED, MACHINE, MACHINE_ID, PAPER, RETRY, Study, study_lock
 
@@ -53,9 +51,6 @@ PAPER_VALUES = {
     "average_decay": 0.0,
 }
 
-SECONDS = Goal(objective="time-to-accuracy", target_accuracy=0.9)
-PARETO = Goal(objective="pareto")
-
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -66,6 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(params=["journal", "sqlite"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    """Only for tests of what storages do differently; the others use the journal."""
     return None if request.param == "journal" else sqlite_url(tmp_path / "studies.db")
 
 
@@ -89,18 +85,6 @@ def with_factories() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 
 
-def another_name() -> str:
-    return uuid.uuid4().hex
-
-
-def study_with_trials(*trials: tuple[tuple[float, ...], dict[str, float]], **options: Any) -> Study:
-    """A study with finished trials of these values and constraint violations."""
-    opened = open_test_study(another_name(), space=ONE_PARAMETER, **options)
-    for values, missed in trials:
-        finish(opened, values, missed)
-    return opened
-
-
 def states(of: Study) -> list[str]:
     return [trial.state for trial in of.trials]
 
@@ -110,6 +94,9 @@ def states(of: Study) -> list[str]:
 
 def test_the_papers_configuration_is_the_first_trial(storage: str | None) -> None:
     opened = open_test_study(storage=storage)
+    assert opened.is_new
+    opened = open_test_study(storage=storage)
+    assert not opened.is_new
     assert states(opened) == ["waiting"]
     (_, first), (_, second) = ask(opened), ask(opened)
     assert first == PAPER_VALUES
@@ -118,55 +105,23 @@ def test_the_papers_configuration_is_the_first_trial(storage: str | None) -> Non
     assert [trial.is_papers for trial in opened.trials] == [True, False]
 
 
-def test_paper_trial_occurs_once(storage: str | None) -> None:
-    for _ in range(2):
-        ask(open_test_study(storage=storage))
-    assert [trial.is_papers for trial in open_test_study(storage=storage).trials] == [True, False]
-
-
-def test_suggested_values_have_the_right_types_and_are_saved(storage: str | None) -> None:
-    suggested = suggested_values(14, storage=storage)
-    saved = [trial.chosen for trial in open_test_study(storage=storage).trials]
+def test_suggested_values_have_the_right_types_and_are_saved() -> None:
+    suggested = suggested_values(14)
+    saved = [trial.chosen for trial in open_test_study().trials]
     assert saved == suggested
     for chosen in saved:
-        for name, kind in (
-            ("learning_rate", float),
-            ("batch_size", int),
-            ("dropout_rate", float),
-            ("shift_pixels", int),
-            ("schedule", str),
-            ("batch_normalization", bool),
-        ):
-            assert type(chosen[name]) is kind, name
+        for name, value in PAPER_VALUES.items():
+            assert name not in chosen or type(chosen[name]) is type(value), name
+        assert ("average_decay" in chosen) == (chosen["schedule"] == "constant")
+        assert list(chosen) == [name for name in PAPER_VALUES if name in chosen]
         assert all(
             SPACE_OF_ALL_KINDS.parameters[name].contains(value) for name, value in chosen.items()
         )
         SPACE_OF_ALL_KINDS.scenario(chosen)  # which checks strictly
+    assert {"average_decay" in chosen for chosen in saved} == {False, True}
     assert len({chosen["learning_rate"] for chosen in saved}) == 14
     assert {chosen["batch_normalization"] for chosen in saved} == {False, True}
     assert {chosen["shift_pixels"] for chosen in saved} == {0, 1, 2, 3}
-
-
-def test_a_condition_is_respected() -> None:
-    suggested = suggested_values(24)
-    for chosen in suggested:
-        assert ("average_decay" in chosen) == (chosen["schedule"] == "constant")
-        assert list(chosen) == [name for name in PAPER_VALUES if name in chosen]
-    assert {"average_decay" in chosen for chosen in suggested} == {False, True}
-    saved = [trial.chosen for trial in open_test_study().trials]
-    assert ["average_decay" in chosen for chosen in saved] == [
-        "average_decay" in chosen for chosen in suggested
-    ]
-
-
-def test_paper_trial_omits_inactive_parameters() -> None:
-    parameters = SPACE_OF_ALL_KINDS.parameters | {
-        "average_decay": Parameter(choices=(0.9, 0.99), when={"schedule": ("one-cycle",)})
-    }
-    space = SPACE_OF_ALL_KINDS.model_copy(update={"parameters": parameters})
-    assert ask(open_test_study(space=space))[1] == {
-        name: PAPER_VALUES[name] for name in PAPER_VALUES if name != "average_decay"
-    }
 
 
 def test_log_ranges_are_sampled_log_uniformly() -> None:
@@ -184,19 +139,6 @@ def test_log_ranges_are_sampled_log_uniformly() -> None:
     assert sum(chosen["learning_rate"] < 0.11 for chosen in suggested) >= 2
 
 
-@pytest.mark.parametrize("space", [SPACE_OF_ALL_KINDS, ONE_PARAMETER], ids=["conditional", "plain"])
-def test_suggestions_are_reproducible(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: Space
-) -> None:
-    courses = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        monkeypatch.chdir(tmp_path / name)
-        courses.append(suggested_values(space=space))
-    assert courses[0] == courses[1]
-    assert len({chosen["learning_rate"] for chosen in courses[0]}) == 16
-
-
 def test_suggestions_depend_on_results() -> None:
     """Otherwise the sampler would be random."""
     opened, other = open_test_study("one"), open_test_study("two")
@@ -210,19 +152,14 @@ def test_suggestions_depend_on_results() -> None:
     assert ask(opened)[1] != ask(other)[1]
 
 
-def test_suggestions_are_reproducible_across_processes(tmp_path: Path) -> None:
+def test_suggestions_are_reproducible_across_processes() -> None:
     """Set order differs between processes, because of hash randomization."""
-    program = "import json, factories; print(json.dumps(factories.suggested_values()))"
-    courses = []
-    for seed in ("1", "2"):
-        (tmp_path / seed).mkdir()
-        output = subprocess.check_output(
-            [sys.executable, "-c", program],
-            cwd=tmp_path / seed,
-            env=with_factories() | {"PYTHONHASHSEED": seed},
-        )
-        courses.append(json.loads(output))
-    assert courses[0] == courses[1]
+    program = "import json, factories; print(json.dumps(factories.suggested_values(name='other')))"
+    variables = with_factories() | {"PYTHONHASHSEED": "1"}
+    output = subprocess.check_output([sys.executable, "-c", program], env=variables)
+    suggested = suggested_values()
+    assert json.loads(output) == suggested
+    assert len({chosen["learning_rate"] for chosen in suggested}) == 16
 
 
 def test_resumed_study_does_not_repeat_suggestions() -> None:
@@ -231,20 +168,6 @@ def test_resumed_study_does_not_repeat_suggestions() -> None:
     assert ask(opened)[1] not in before
     assert ask(opened)[1] not in before
     assert [trial.number for trial in opened.trials] == list(range(7))
-
-
-def test_threads_get_different_suggestions(storage: str | None) -> None:
-    opened, together = open_test_study(storage=storage), threading.Barrier(3, timeout=60)
-    suggested: list[dict[str, Value]] = []
-
-    def objective(trial: optuna.Trial) -> float:
-        suggested.append(opened.suggest(trial))
-        together.wait()
-        return 0.5
-
-    opened.optuna.optimize(objective, n_trials=6, n_jobs=3)
-    assert len({chosen["learning_rate"] for chosen in suggested}) == 6
-    assert [trial.is_papers for trial in opened.trials] == [True] + 5 * [False]
 
 
 # Saved state
@@ -284,201 +207,96 @@ def test_trials_are_saved(storage: str | None) -> None:
     assert all(seconds is not None and seconds >= 0 for seconds in ended)
 
 
-def test_three_values_are_saved(storage: str | None) -> None:
-    values = (0.984375, 61.5, 943718400.0)
-    finish(open_test_study(storage=storage, goal=PARETO), values, {})
-    assert open_test_study(storage=storage, goal=PARETO).trials[0].values == values
-
-
-def test_run_id_is_saved(storage: str | None) -> None:
-    opened = open_test_study(storage=storage)
-    assert opened.run_id is None
-    opened.run_id = "run-of-the-study"
-    assert open_test_study(storage=storage).run_id == "run-of-the-study"
-    assert open_test_study("another", storage=storage).run_id is None
-
-
-def test_test_evaluations_are_saved(storage: str | None) -> None:
+def test_run_id_and_test_evaluations_are_saved() -> None:
     """The result of an evaluation replaces its start, and nothing else."""
-    opened = open_test_study(storage=storage)
-    assert opened.test_evaluations == ()
+    opened = open_test_study()
+    assert (opened.run_id, opened.test_evaluations) == (None, ())
+    opened.run_id = "run-of-the-study"
+    assert open_test_study().run_id == "run-of-the-study"
     opened.save_test_evaluation(1, '{"begun": 1}')
-    assert open_test_study(storage=storage).test_evaluations == ('{"begun": 1}',)
+    assert open_test_study().test_evaluations == ('{"begun": 1}',)
     opened.save_test_evaluation(1, '{"ended": 1}')
-    open_test_study(storage=storage).save_test_evaluation(2, '{"begun": 2}')
+    open_test_study().save_test_evaluation(2, '{"begun": 2}')
     assert opened.test_evaluations == ('{"ended": 1}', '{"begun": 2}')
     opened.save_test_evaluation(2, '{"ended": 2}')
-    assert open_test_study(storage=storage).test_evaluations == ('{"ended": 1}', '{"ended": 2}')
+    assert open_test_study().test_evaluations == ('{"ended": 1}', '{"ended": 2}')
 
 
 def test_studies_of_two_names_do_not_mix(storage: str | None) -> None:
     one, two = (
         open_test_study("one", storage=storage),
-        open_test_study("two", storage=storage, goal=PARETO),
+        open_test_study("two", storage=storage, goal=PARETO_GOAL),
     )
     finish(one, (0.5,), {})
     finish(two, (0.75, 1.0, 2.0), {})
     ask(one)
     assert [trial.values for trial in one.trials] == [(0.5,), ()]
-    assert [trial.values for trial in two.trials] == [(0.75, 1.0, 2.0)]
+    again = open_test_study("two", storage=storage, goal=PARETO_GOAL)
+    assert [trial.values for trial in again.trials] == [(0.75, 1.0, 2.0)]
     assert set(names(storage)) == {"one", "two"}
 
 
 def test_names_creates_nothing(folder: Path) -> None:
-    assert names(None) == ()
-    assert list(folder.iterdir()) == []
-
-
-def test_only_a_new_study_is_new() -> None:
-    assert open_test_study().is_new
-    assert not open_test_study().is_new
-    assert open_test_study("another").is_new
-
-
-@pytest.mark.parametrize(
-    "goal",
-    [PARETO, Goal(objective="accuracy", max_memory_bytes=2**30)],
-    ids=["pareto", "max memory"],
-)
-def test_unknown_memory_is_accepted(goal: Goal) -> None:
-    opened = open_test_study(goal=goal)
-    unknown, known = run(1_000, peak_rss_bytes=None), run(1_000, peak_rss_bytes=2**29)
-    for each in (unknown, known):
-        trial, _ = ask(opened)
-        opened.record(trial, each)
-        opened.optuna.tell(trial, goal.values(each))
-    assert len(opened.trials) == 2
-    assert 1 in [trial.number for trial in opened.best]
+    assert (names(None), list(folder.iterdir())) == ((), [])
 
 
 # Best trials
 
 
-def test_best_is_feasible(storage: str | None) -> None:
-    opened = study_with_trials(
-        ((0.95,), {"max seconds": -1.0, "max memory": 0.0}),
-        ((0.97,), {"max seconds": -1.0, "max memory": -5.0}),
-        ((0.99,), {"max seconds": -1.0, "max memory": 0.5}),
-        ((0.96,), {"max seconds": -1.0, "max memory": -5.0}),
-        storage=storage,
-    )
+LESS, MORE = {"max seconds": -1.0, "max memory": 0.0}, {"max seconds": -1.0, "max memory": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("goal", "trials", "best"),
+    [
+        (ACCURACY_GOAL, [((0.95,), LESS), ((0.97,), LESS), ((0.99,), MORE), ((0.96,), LESS)], [1]),
+        (ACCURACY_GOAL, [((0.5,), MORE)], []),
+        (
+            PARETO_GOAL,
+            [
+                ((0.95, 10.0, 500.0), LESS),
+                ((0.99, 20.0, 500.0), LESS),
+                ((0.99, 30.0, 400.0), LESS),
+                ((0.94, 10.0, 500.0), LESS),  # the first is as fast, and better
+                ((1.00, 1.0, 1.0), MORE),  # beats all, but is infeasible
+            ],
+            [0, 1, 2],
+        ),
+        (PARETO_GOAL, [((0.5, 1.0, 1.0), MORE)], []),
+    ],
+)
+def test_best_is_feasible(
+    goal: Goal, trials: list[tuple[tuple[float, ...], dict[str, float]]], best: list[int]
+) -> None:
+    opened = open_test_study(space=ONE_PARAMETER, goal=goal)
+    assert opened.best == ()
+    for values, missed in trials:
+        finish(opened, values, missed)
     fail(opened)
-    (best,) = opened.best
-    assert (best.number, best.values) == (1, (0.97,))
-
-
-def test_the_fewest_seconds_are_best() -> None:
-    opened = study_with_trials(
-        ((7.5,), {}), ((2.5,), {"target accuracy": 0.1}), ((5.0,), {}), goal=SECONDS
-    )
-    (best,) = opened.best
-    assert (best.number, best.values) == (2, (5.0,))
-
-
-@pytest.mark.parametrize("goal", [ACCURACY_GOAL, PARETO], ids=["accuracy", "pareto"])
-def test_no_best_without_a_feasible_trial(storage: str | None, goal: Goal) -> None:
-    opened = open_test_study(storage=storage, goal=goal)
-    assert opened.best == ()
-    values = tuple(0.5 for _ in goal.directions)
-    finish(opened, values, {"max seconds": 0.25})
-    ask(opened)
-    fail(opened)
-    assert opened.best == ()
-
-
-def test_a_pruned_trial_is_never_best() -> None:
-    opened = open_test_study()
-    trial, _ = ask(opened)
-    trial.report(0.99, 10)
-    opened.optuna.tell(trial, state=TrialState.PRUNED)
-    assert opened.best == ()
-    finish(opened, (0.5,), {})
-    assert [trial.number for trial in opened.best] == [1]
-
-
-def test_pareto_front(storage: str | None) -> None:
-    opened = study_with_trials(
-        ((0.95, 10.0, 500.0), {"max memory": -1.0}),
-        ((0.99, 20.0, 500.0), {"max memory": -1.0}),
-        ((0.99, 30.0, 400.0), {"max memory": -1.0}),
-        ((0.94, 10.0, 500.0), {"max memory": -1.0}),  # the first is as fast, and better
-        ((1.00, 1.0, 1.0), {"max memory": 1.0}),  # beats all, but is infeasible
-        storage=storage,
-        goal=PARETO,
-    )
-    assert [trial.number for trial in opened.best] == [0, 1, 2]
-
-
-missed = st.dictionaries(st.sampled_from(["max memory", "max seconds"]), st.integers(-1, 1))
-
-
-@settings(max_examples=25)
-@given(trials=st.lists(st.tuples(st.integers(0, 5), missed), max_size=5), is_down=st.booleans())
-def test_best_property(trials: list[tuple[int, dict[str, int]]], *, is_down: bool) -> None:
-    opened = study_with_trials(
-        *(((float(value),), misses) for value, misses in trials),
-        goal=SECONDS if is_down else ACCURACY_GOAL,
-    )
-    feasible = [value for value, misses in trials if all(m <= 0 for m in misses.values())]
-    better = min if is_down else max
-    assert [trial.values for trial in opened.best] == (
-        [(float(better(feasible)),)] if feasible else []
-    )
-    assert all(trial.is_feasible for trial in opened.best)
-
-
-three = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2))
-
-
-@settings(max_examples=25)
-@given(st.lists(st.tuples(three, missed), max_size=5))
-def test_pareto_front_property(trials: list[tuple[tuple[int, ...], dict[str, int]]]) -> None:
-    opened = study_with_trials(
-        *((tuple(map(float, values)), misses) for values, misses in trials), goal=PARETO
-    )
-    feasible = {
-        number: (-values[0], *values[1:])
-        for number, (values, misses) in enumerate(trials)
-        if all(m <= 0 for m in misses.values())
-    }
-
-    def beats(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
-        return one != two and all(a <= b for a, b in zip(one, two, strict=True))
-
-    front = {
-        number
-        for number, values_of_trial in feasible.items()
-        if not any(beats(other, values_of_trial) for other in feasible.values())
-    }
-    assert {trial.number for trial in opened.best} == front
+    pruned, _ = ask(opened)
+    if goal.prunes:
+        pruned.report(0.995, 10)
+    opened.optuna.tell(pruned, state=TrialState.PRUNED)
+    ask(opened)  # runs
+    assert [trial.number for trial in opened.best] == best
 
 
 # Importances
 
 
-def test_importances() -> None:
-    suggested_values(9)
-    assert open_test_study().importances() == {}
-    suggested_values(16)
-    found = open_test_study().importances()
-    assert set(found) == set(SPACE_OF_ALL_KINDS.parameters)
+@pytest.mark.parametrize("goal", [ACCURACY_GOAL, PARETO_GOAL], ids=["accuracy", "pareto"])
+def test_importances_for_the_first_value(goal: Goal) -> None:
+    opened = open_test_study(goal=goal)
+    for trials in range(20):
+        assert trials > 9 or opened.importances() == {}
+        trial, chosen = ask(opened)
+        values = [trial_value(chosen), float(chosen["batch_size"]), 1.0]
+        opened.optuna.tell(trial, values[: len(goal.names)])
+    found = opened.importances()
+    assert set(found) <= set(SPACE_OF_ALL_KINDS.parameters)
     assert sum(found.values()) == pytest.approx(1)
     assert max(found, key=found.__getitem__) == "learning_rate"
     assert all(type(share) is float and 0 <= share <= 1 for share in found.values())
-
-
-def test_importances_of_equal_values() -> None:
-    opened = study_with_trials(*[((0.125,), {})] * 12)
-    assert opened.importances() == {"learning_rate": 1.0}
-
-
-def test_importances_for_the_first_of_several_values() -> None:
-    opened = open_test_study(goal=PARETO)
-    for _ in range(25):
-        trial, chosen = ask(opened)
-        opened.optuna.tell(trial, [trial_value(chosen), float(chosen["batch_size"]), 1.0])
-    found = opened.importances()
-    assert max(found, key=found.__getitem__) == "learning_rate"
 
 
 # Another spec
@@ -489,45 +307,30 @@ def test_importances_for_the_first_of_several_values() -> None:
     [
         ({"space": SPACE_OF_ALL_KINDS.model_copy(update={"steps": 101})}, "search space"),
         ({"space": ONE_PARAMETER}, "search space"),
-        ({"goal": SECONDS}, "objective"),
-        ({"goal": PARETO}, "objective"),
+        ({"goal": TIME_GOAL}, "objective"),
+        ({"goal": PARETO_GOAL}, "objective"),
         ({"goal": Goal(objective="accuracy", max_seconds=1.0)}, "objective"),
+        ({"images": "sha256:b"}, "set of images"),
     ],
-    ids=["steps", "parameters", "direction", "values", "constraint"],
+    ids=["steps", "parameters", "direction", "values", "constraint", "images"],
 )
-def test_another_spec_is_refused(storage: str | None, change: dict[str, Any], what: str) -> None:
-    opened = open_test_study(storage=storage)
+def test_another_spec_is_refused(change: dict[str, Any], what: str) -> None:
+    opened = open_test_study(images="sha256:a")
     finish(opened, (0.5,), {})
     before = opened.trials
     with pytest.raises(BenchError) as caught:
-        open_test_study(storage=storage, **change)
+        open_test_study(**change)
     assert str(caught.value) == (
         f"the study mine exists with another {what}; choose another --study, or give the same one"
     )
     assert caught.value.exit_status == EXIT_USAGE
-    assert open_test_study(storage=storage).trials == before  # and nothing of it was changed
-
-
-def test_other_images_are_refused(storage: str | None) -> None:
-    opened = open_test_study(storage=storage, images="sha256:a")
-    finish(opened, (0.5,), {})
-    with pytest.raises(BenchError, match="the study mine exists with another set of images"):
-        open_test_study(storage=storage, images="sha256:b")
-    assert len(open_test_study(storage=storage, images="sha256:a").trials) == 1
-
-
-def test_unknown_images_are_accepted(storage: str | None) -> None:
-    open_test_study(storage=storage)
-    assert not open_test_study(storage=storage, images="sha256:b").is_new
+    assert open_test_study(images="sha256:a").trials == before  # and nothing of it was changed
+    assert open_test_study(images=None).trials == before  # images of old studies are unknown
 
 
 # Resuming: trials of dead processes, and of failed ones
 
 HERE = "a-machine"
-
-
-def never_recorded(_number: int) -> RunResult | None:
-    return None
 
 
 def resume(opened: Study, *recorded: RunResult, machine_id: str | None = HERE) -> list[str]:
@@ -665,8 +468,9 @@ def test_failed_repeat_keeps_its_values_and_is_a_repeat() -> None:
     assert [(trial.repeat_of, trial.retry_of) for trial in opened.trials[2:]] == [(1, None), (1, 2)]
 
 
-@pytest.mark.parametrize("suggestions", [0, 3])
-@pytest.mark.parametrize("repeats", [False, True], ids=["paper's", "repeat"])
+@pytest.mark.parametrize(
+    ("suggestions", "repeats"), [(0, False), (3, False), (3, True)], ids=["0", "3", "repeat"]
+)
 def test_trial_that_died_before_it_had_all_values_keeps_them(
     monkeypatch: pytest.MonkeyPatch, suggestions: int, *, repeats: bool
 ) -> None:
@@ -705,8 +509,9 @@ def test_ended_and_waiting_trials_are_left_alone() -> None:
     assert states(another) == ["waiting"]
 
 
-@pytest.mark.parametrize("step", ["enqueue_trial", "tell"])
-@pytest.mark.parametrize("recorded", [(), (run(seed=0),)], ids=["cut off", "had ended"])
+@pytest.mark.parametrize(
+    ("step", "recorded"), [("enqueue_trial", ()), ("tell", ()), ("tell", (run(seed=0),))]
+)
 def test_kill_while_resuming_loses_nothing(
     monkeypatch: pytest.MonkeyPatch, step: str, recorded: tuple[RunResult, ...]
 ) -> None:
@@ -716,10 +521,9 @@ def test_kill_while_resuming_loses_nothing(
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    if not (recorded and step == "enqueue_trial"):
-        monkeypatch.setattr(first.optuna, step, killed)
-        with pytest.raises(KeyboardInterrupt):
-            resume(first, *recorded)
+    monkeypatch.setattr(first.optuna, step, killed)
+    with pytest.raises(KeyboardInterrupt):
+        resume(first, *recorded)
     again = open_test_study()
     resume(again, *recorded)
     assert states(again) == (["finished"] if recorded else ["failed", "waiting"])
@@ -762,53 +566,45 @@ def test_trial_that_runs_on_another_machine_is_refused(tmp_path: Path) -> None:
     assert states(again) == ["running", "failed", "waiting"]
 
 
-def test_stale_trial_of_another_machine_is_retried(tmp_path: Path) -> None:
-    """Optuna fails it, once its machine has sent no heartbeat for a minute."""
-    storage = sqlite_url(tmp_path / "studies.db")
-    with pytest.raises(SystemExit):  # the machine goes away within a trial
-        open_test_study(storage=storage).optuna.optimize(gone, n_trials=1)
-    with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
-        connection.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-61 seconds')")
-    again = open_test_study(storage=storage)
-    assert resume(again) == ["trial 0 was cut off; retrying it"]
-    assert states(again) == ["failed", "waiting"]
-    assert again.trials[1].retry_of == 0
-
-
 def gone(trial: optuna.Trial) -> float:
+    """Go away within a trial."""
     trial.set_user_attr(MACHINE_ID, "another")
     raise SystemExit
 
 
-def test_own_trial_that_had_ended_counts_although_it_is_stale(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("machine_id", "recorded", "line", "expected"),
+    [
+        (HERE, (), "trial 0 was cut off; retrying it", ["failed", "waiting"]),
+        (
+            "another",
+            (run(seed=0),),
+            "trial 0 had ended before its process died: it counts",
+            ["finished"],
+        ),
+    ],
+    ids=["retried", "own trial that had ended"],
+)
+def test_trial_without_a_heartbeat_for_a_minute(
+    tmp_path: Path, machine_id: str, recorded: tuple[RunResult, ...], line: str, expected: list[str]
+) -> None:
+    """Optuna fails those of other machines."""
     storage = sqlite_url(tmp_path / "studies.db")
     with pytest.raises(SystemExit):
         open_test_study(storage=storage).optuna.optimize(gone, n_trials=1)
     with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
-        connection.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 day')")
+        connection.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-61 seconds')")
     again = open_test_study(storage=storage)
-    lines = resume(again, run(seed=0), machine_id="another")
-    assert lines == ["trial 0 had ended before its process died: it counts"]
-    assert states(again) == ["finished"]
+    assert resume(again, *recorded, machine_id=machine_id) == [line]
+    assert states(again) == expected
+    assert [trial.retry_of for trial in again.trials[1:]] == [0] * (len(expected) - 1)
 
 
 # One command at a time
 
-_HOLD = """
-import sys, factories
-from mnist_bench.tuning.study import study_lock
-with study_lock("mine", sys.argv[1] or None, print):
-    print("ready", flush=True)
-    sys.stdin.readline()
-"""
-
 
 def test_study_that_another_command_works_on_is_refused(storage: str | None) -> None:
-    """`kill -9` of that command frees it."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    command = [sys.executable, "-c", _HOLD, storage or ""]
-    with subprocess.Popen(command, env=with_factories(), **pipes) as other:
-        assert other.stdout.readline() == "ready\n"
+    with study_lock("mine", storage, pytest.fail):
         with pytest.raises(BenchError) as caught, study_lock("mine", storage, pytest.fail):
             pytest.fail("both hold it")
         assert str(caught.value) == (
@@ -818,20 +614,19 @@ def test_study_that_another_command_works_on_is_refused(storage: str | None) -> 
         assert caught.value.exit_status == EXIT_USAGE
         with study_lock("another", storage, pytest.fail):
             pass
-        other.kill()
     with study_lock("mine", storage, pytest.fail):
         pass
 
 
 def test_study_that_cannot_be_locked_is_opened_with_a_warning(
-    storage: str | None, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def unsupported(_descriptor: int, *, blocking: bool) -> bool:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(locks, "lock_descriptor", unsupported)
     lines: list[str] = []
-    with study_lock("mine", storage, lines.append):
+    with study_lock("mine", None, lines.append):
         pass
     (line,) = lines
     assert line.startswith("can't lock the study mine (the file system has no locks): make sure")
@@ -853,17 +648,13 @@ study.optuna.ask()
 
 
 def test_times_are_compared_on_one_kind_of_machine_only() -> None:
-    seconds, accuracy = open_test_study("one", goal=SECONDS), open_test_study("two")
-    for opened in (seconds, accuracy):
-        opened.check_machine_kind("Alpha, 2 cores, 8 GiB")
-    open_test_study("one", goal=SECONDS).check_machine_kind("Alpha, 2 cores, 8 GiB")
-    accuracy.check_machine_kind("Beta, 4 cores, 8 GiB")
-    with pytest.raises(BenchError) as caught:
-        open_test_study("one", goal=SECONDS).check_machine_kind("Beta, 4 cores, 8 GiB")
-    assert caught.value.message == (
-        "the study one compares times and was started on Alpha, 2 cores, 8 GiB: times of this "
-        "machine, Beta, 4 cores, 8 GiB, are not comparable"
-    )
+    for name, goal in (("one", TIME_GOAL), ("two", ACCURACY_GOAL)):
+        opened = open_test_study(name, goal=goal)
+        for _ in range(2):
+            opened.check_machine_kind("Alpha, 2 cores, 8 GiB")
+    opened.check_machine_kind("Beta, 4 cores, 8 GiB")
+    with pytest.raises(BenchError, match="the study one compares times and was started on Alpha"):
+        open_test_study("one", goal=TIME_GOAL).check_machine_kind("Beta, 4 cores, 8 GiB")
 
 
 # Storages that can't be used
@@ -889,12 +680,24 @@ def test_unreachable_database() -> None:
         assert private not in str(errors)
 
 
-def test_a_database_without_a_folder(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "missing" / "studies.db")
-    errors = refusal(url)
-    assert errors.message.startswith(f"{url} can't be used: ")
-    assert "unable to open database file" in errors.message
-    assert not (tmp_path / "missing").exists()
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("missing/studies.db", None, "unable to open database file"),
+        ("studies.db", b"no database" * 100, "file is not a database"),
+    ],
+)
+def test_file_that_is_not_a_database(
+    folder: Path, name: str, content: bytes | None, reason: str
+) -> None:
+    file = folder / name
+    if content:
+        file.write_bytes(content)
+    errors = refusal(sqlite_url(file))
+    assert errors.message.startswith(f"{sqlite_url(file)} can't be used: ")
+    assert reason in errors.message
+    assert file.exists() == file.parent.exists() == bool(content)
+    assert not content or file.read_bytes() == content
 
 
 @pytest.mark.parametrize(
@@ -910,12 +713,6 @@ def test_invalid_database_url(url: str) -> None:
         assert caught.value.hint == (
             "give an address like sqlite:///optuna.db or postgresql://user@host/optuna"
         )
-
-
-def test_file_that_is_not_a_database(tmp_path: Path) -> None:
-    (tmp_path / "studies.db").write_bytes(b"no database" * 100)
-    assert "file is not a database" in refusal(sqlite_url(tmp_path / "studies.db")).message
-    assert (tmp_path / "studies.db").read_bytes() == b"no database" * 100
 
 
 def test_foreign_database(tmp_path: Path) -> None:
@@ -968,18 +765,10 @@ def test_a_journal_that_is_a_folder() -> None:
     assert errors.hint == "make it readable and writable"
 
 
-def test_a_journal_without_its_folder() -> None:
-    Path("mlruns").write_text("a file", encoding="utf-8")
-    with pytest.raises(BenchError, match=r"^can't use the study's journal mlruns/optuna\.log: "):
-        open_test_study()
-    assert Path("mlruns").read_text(encoding="utf-8") == "a file"
-
-
 @pytest.mark.parametrize(
     "content",
-    [b"not a journal\n", b"not\na journal\n", b"\xff\xfe\n", b"{}\n", b"[]\n", b"5\n",
-     b'{"op_code": 99}\n', b'{"op_code": 0}\n'],
-    ids=["text", "lines", "bytes", "object", "list", "number", "unknown", "empty"],
+    [b"not\na journal\n", b"\xff\xfe\n", b"5\n", b'{"op_code": 99}\n', b'{"op_code": 0}\n'],
+    ids=["text", "bytes", "number", "unknown", "empty"],
 )  # fmt: skip
 def test_a_journal_of_garbage(content: bytes) -> None:
     JOURNAL.parent.mkdir()

@@ -45,13 +45,6 @@ def test_shifts_are_uniformly_distributed(limit: int) -> None:
     assert all(abs(n - expected) < 6 * expected**0.5 for n in counts.values())
 
 
-def test_shifts_depend_only_on_the_seed() -> None:
-    once = shifts(1)
-    assert once == shifts(1)
-    assert once != shifts(1, seed=(1, 3))
-    assert once != shifts(1, seed=(2, 2))
-
-
 # Rotations and zooms
 
 
@@ -110,23 +103,23 @@ def test_sides_are_zoomed_independently_up_to_the_limit() -> None:
     assert abs(np.corrcoef(down, right)[0, 1]) < 0.1
 
 
-def test_without_rotation_and_zoom_images_change_only_by_rounding() -> None:
-    difference = np.abs(augmented(0, 0).astype(int) - IMAGES)
-    assert difference.max() <= 1
-
-
-def test_background_is_filled_in_beyond_the_edge() -> None:
-    white = np.full((500, 28, 28), 255, np.uint8)
-    after = augmented(45, 0, images=white)
+def test_only_rounding_without_changes_and_background_beyond_the_edge() -> None:
+    assert np.abs(augmented(0, 0).astype(int) - IMAGES).max() <= 1
+    after = augmented(45, 0, images=np.full((500, 28, 28), 255, np.uint8))
     assert after[:, 14, 14].min() >= 254
     assert after[:, 0, 0].min() == 0
 
 
-def test_rotations_depend_only_on_the_seed_and_not_on_shifts() -> None:
-    once = augmented(20, 0.1)
+def test_changes_depend_only_on_the_seed() -> None:
+    once, shifted = augmented(20, 0.1), shifts(1)
     assert np.array_equal(once, augmented(20, 0.1))
-    assert not np.array_equal(once, augmented(20, 0.1, seed=(1, 3)))
-    assert not np.array_equal(once, augmented(20, 0.1, seed=(2, 2)))
+    assert shifted == shifts(1)
+    for seed in ((1, 3), (2, 2)):
+        assert not np.array_equal(once, augmented(20, 0.1, seed=seed))
+        assert shifted != shifts(1, seed=seed)
+
+
+def test_rotations_do_not_depend_on_shifts() -> None:
     right_of_center = np.stack([blob((13.5, 20.5), (1.5, 1.5))] * 2_000)
     downward = centers(augmented(30, 0, images=right_of_center))[:, 0]
     for direction in np.array(shifts(2)).T:

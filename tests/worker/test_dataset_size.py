@@ -72,12 +72,9 @@ def test_other_images_have_no_published_size(blank: Path) -> None:
 def test_the_sample_has_no_idx_files(sample: Source) -> None:
     found = dataset_size.measure(sample)
     assert {size.representation for size in found.sizes} == {"uint8", "float32", "float64"}
-    assert sizes_by_form(found)["training", "uint8"] == 4_500 * 784
-    assert sizes_by_form(found)["training without validation", "float32"] == 4_000 * 784 * 4
-
-
-def test_array_sizes_agree_with_numpy(sample: Source) -> None:
+    sizes = sizes_by_form(found)
+    assert sizes["training", "uint8"] == 4_500 * 784
+    assert sizes["training without validation", "float32"] == 4_000 * 784 * 4
     pixels = mnist.load(sample).test_images.pixels
-    found = sizes_by_form(dataset_size.measure(sample))
     for name in ("uint8", "float32", "float64"):
-        assert found["test", name] == pixels.astype(np.dtype(name)).nbytes
+        assert sizes["test", name] == pixels.astype(np.dtype(name)).nbytes

@@ -10,14 +10,12 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_bench.core.errors import BenchError
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.models.figures_cnn import SmallCnn
 from mnist_bench.models.paper_cnn import PaperCnn
 from mnist_bench.results.layer_maps import LayerMaps, from_bytes
 from mnist_bench.results.protocol import LayerMapsRequest
-from mnist_bench.runner import process
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
@@ -28,27 +26,17 @@ NARROW = PaperCnnHyperparameters(
 )
 
 
-@pytest.fixture(scope="module")
-def source() -> Source:
-    return mnist.find("mnist-5k", None, log=print)
-
-
-def make_request(source: Source, file: Path, **changes: object) -> LayerMapsRequest:
+def make_request(sample: Source, **changes: object) -> LayerMapsRequest:
     request = LayerMapsRequest(
-        source=source, image=2, steps=3, seed=1, execution=Execution(threads=1), file=str(file)
+        source=sample, image=2, steps=3, seed=1, execution=Execution(threads=1), file=""
     )
     return request.model_copy(update=changes)
 
 
-def test_map_shapes_of_the_figures_network() -> None:
-    first, second, third = SmallCnn(0, 0.5).maps(np.zeros((2, 28, 28), np.uint8))
-    assert [tuple(x.shape) for x in (first, second, third)] == [
-        (2, 28, 28, 5), (2, 14, 14, 5), (2, 7, 7, 20),
-    ]  # fmt: skip
-
-
 def test_a_blank_image_gives_the_bias() -> None:
-    first = SmallCnn(0, 0.5).maps(np.zeros((1, 28, 28), np.uint8))[0]
+    first, second, third = SmallCnn(0, 0.5).maps(np.zeros((2, 28, 28), np.uint8))
+    shapes = [tuple(x.shape) for x in (first, second, third)]
+    assert shapes == [(2, 28, 28, 5), (2, 14, 14, 5), (2, 7, 7, 20)]
     np.testing.assert_allclose(first.numpy(), 0.1, rtol=1e-6)
 
 
@@ -69,9 +57,9 @@ def test_dropout_applies_only_in_training() -> None:
     assert (scored != network.logits(pixels, dropout_step=tf.constant(1)).numpy()).any()
 
 
-def test_layer_maps_before_and_after_training(source: Source, tmp_path: Path) -> None:
-    maps = layer_maps.compute_layer_maps(make_request(source, tmp_path / "x.npz"))
-    images = mnist.load(source).test_images
+def test_layer_maps_before_and_after_training(sample: Source) -> None:
+    maps = layer_maps.compute_layer_maps(make_request(sample))
+    images = mnist.load(sample).test_images
     assert maps.label == images.labels[2]
     assert (maps.pixels == images.pixels[2]).all()
     assert [x.shape for x in maps.untrained] == [(28, 28, 5), (14, 14, 5), (7, 7, 20)]
@@ -81,13 +69,12 @@ def test_layer_maps_before_and_after_training(source: Source, tmp_path: Path) ->
     assert maps.own == ()
 
 
-def test_layer_maps_of_saved_weights(source: Source, tmp_path: Path) -> None:
+def test_layer_maps_of_saved_weights(sample: Source, tmp_path: Path) -> None:
     network = PaperCnn(5, paper.HYPERPARAMETERS)
     weights = tmp_path / "weights.npz"
     np.savez(weights, **network.weights())
-    request = make_request(source, tmp_path / "x.npz", weights=str(weights))
-    maps = layer_maps.compute_layer_maps(request)
-    expected = network.maps(mnist.load(source).test_images.pixels[2:3])
+    maps = layer_maps.compute_layer_maps(make_request(sample, steps=1, weights=str(weights)))
+    expected = network.maps(mnist.load(sample).test_images.pixels[2:3])
     assert [x.shape for x in maps.own] == [(14, 14, 32), (7, 7, 64)]
     for actual, wanted in zip(maps.own, expected, strict=True):
         np.testing.assert_array_equal(actual, wanted.numpy()[0])
@@ -108,62 +95,46 @@ def test_weights_of_another_network_raise() -> None:
         PaperCnn(1, PaperCnnHyperparameters()).set_weights(weights)
 
 
-def test_layer_maps_in_a_separate_process(source: Source, tmp_path: Path) -> None:
-    file = tmp_path / "layers.npz"
-    process.compute_layer_maps(make_request(source, file))
-    maps = from_bytes(file.read_bytes())
-    assert (maps.image, maps.steps, maps.seed) == (2, 3, 1)
-    assert 0 <= maps.test_accuracy <= 1
-    assert len(maps.trained) == 3
+# The file between processes
 
 
-def test_a_failed_process_reports_the_reason(source: Source, tmp_path: Path) -> None:
-    request = make_request(source, tmp_path / "layers.npz", image=99_999)
-    with pytest.raises(BenchError, match="determine the layer maps of image 99999"):
-        process.compute_layer_maps(request)
-    assert not (tmp_path / "layers.npz").exists()
+def written(untrained: tuple[object, ...] = (), trained: tuple[object, ...] = ()) -> LayerMaps:
+    pixels = np.zeros((28, 28), np.uint8)
+    return LayerMaps("mnist", 7, 3, 10, 0, 0.5, pixels, untrained, trained, own_steps=5)
 
 
 def test_serialization_round_trip() -> None:
     maps = tuple(np.full((n, n, 2), n, np.float32) for n in (4, 2))
-    pixels = np.zeros((28, 28), np.uint8)
-    written = LayerMaps("mnist", 7, 3, 10, 0, 0.5, pixels, maps, maps[::-1], own_steps=5)
-    again = from_bytes(written.to_bytes())
+    again = from_bytes(written(maps, maps[::-1]).to_bytes())
     assert (again.dataset, again.image, again.label) == ("mnist", 7, 3)
     assert (again.steps, again.test_accuracy, again.own_steps) == (10, 0.5, 5)
-    for before, after in zip(written.untrained, again.untrained, strict=True):
+    for before, after in zip(maps, again.untrained, strict=True):
         np.testing.assert_array_equal(before, after)
     assert (len(again.trained), again.own) == (2, ())
 
 
 @pytest.mark.parametrize(
-    ("untrained", "trained", "reason"),
+    ("shape", "trained", "reason"),
     [
-        ((3, 3, 2), (), "differ in their number of layers"),
-        ((3, 3), (3, 3), "do not have three dimensions"),
+        ((3, 3, 2), 0, "differ in their number of layers"),
+        ((3, 3), 1, "do not have three dimensions"),
     ],
 )
-def test_inconsistent_layers_raise(
-    untrained: tuple[int, ...], trained: tuple[int, ...], reason: str
-) -> None:
-    before, after = (
-        (np.zeros(shape, np.float32),) if shape else () for shape in (untrained, trained)
-    )
-    written = LayerMaps("mnist", 7, 3, 10, 0, 0.5, np.zeros((28, 28), np.uint8), before, after)
+def test_inconsistent_layers_raise(shape: tuple[int, ...], trained: int, reason: str) -> None:
+    layer = np.zeros(shape, np.float32)
     with pytest.raises(ValueError, match=reason):
-        from_bytes(written.to_bytes())
+        from_bytes(written((layer,), (layer,) * trained).to_bytes())
 
 
 def test_a_damaged_file_raises() -> None:
     """Or it is read like the original: some bytes of a ZIP file, such as dates, have no effect."""
-    whole = LayerMaps("mnist", 7, 3, 10, 0, 0.5, np.zeros((28, 28), np.uint8), (), ()).to_bytes()
+    whole = written().to_bytes()
     positions = range(0, len(whole), 7)
     errors = 0
     for position in positions:
         flipped = bytes([whole[position] ^ 255])
-        damaged = whole[:position] + flipped + whole[position + 1 :]
         try:
-            again = from_bytes(damaged)
+            again = from_bytes(whole[:position] + flipped + whole[position + 1 :])
         except ValueError:
             errors += 1
         else:

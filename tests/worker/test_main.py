@@ -1,21 +1,23 @@
-"""The real worker process on the embedded sample."""
+"""The worker process on the embedded sample, and its parts without a process."""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import threadpoolctl
+from factories import worker_request
 
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
@@ -32,64 +34,21 @@ from mnist_bench.results.protocol import (
     StepCountDone,
 )
 from mnist_bench.results.run import PHASES, Evaluation
+from mnist_bench.runner.process import WorkerProcess
 from mnist_bench.scenarios.execution import Execution
-from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters, SvmHyperparameters
 from mnist_bench.scenarios.paper import PARAMETER_COUNT
 from mnist_bench.scenarios.scenario import Grid
-
-COMMAND = (sys.executable, "-P", "-m", "mnist_bench.worker")
-GRID = Grid(first=1, every=20)
+from mnist_bench.worker import __main__ as worker_main
+from mnist_bench.worker.loop import StepCountFiles
+from mnist_bench.worker.scores import Scores
 
 
 def make_request(
     sample: Source, folder: Path, step_counts: tuple[int, ...], **changes: Any
 ) -> Request:
-    values: dict[str, Any] = {
-        "model": "paper-cnn",
-        "hyperparameters": PaperCnnHyperparameters(),
-        "training_seed": 5,
-        "step_counts": step_counts,
-        "grid": GRID,
-        "source": sample,
-        "execution": Execution(threads=2),
-        "folder": str(folder),
-        "started_at": time.time(),
-    }
-    return Request(**(values | changes))
-
-
-@dataclass(frozen=True)
-class Worker:
-    """A running worker with its standard input and output."""
-
-    process: subprocess.Popen[bytes]
-    stdin: IO[bytes]
-    stdout: IO[bytes]
-
-    def send(self, line: str) -> None:
-        self.stdin.write(line.encode() + b"\n")
-        self.stdin.flush()
-
-    def messages(self) -> Iterator[Message]:
-        """Parse the lines of standard output, all of which must be messages."""
-        return map(protocol.parse, self.stdout)
-
-
-@contextmanager
-def started(log: Path) -> Iterator[Worker]:
-    """Start a worker, and kill it at the end."""
-    with (
-        log.open("wb") as stderr,
-        subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
-        ) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield Worker(process, process.stdin, process.stdout)
-        finally:
-            process.kill()
+    values = {"training_seed": 5, "grid": Grid(first=1, every=20), "source": sample}
+    return worker_request(folder=str(folder), step_counts=step_counts, **(values | changes))
 
 
 @dataclass(frozen=True)
@@ -99,44 +58,48 @@ class Training:
     Attributes:
         folder: Where the worker wrote files.
         messages: Its messages.
-        exit_status: Exit status, with standard input still open.
         end_seconds: From its start to the message about the end of each step count.
+        left: Files that it left in the temporary folder.
     """
 
     folder: Path
     messages: list[Message]
-    exit_status: int
     end_seconds: list[float]
+    left: list[Path]
+
+    def those(self, kind: type[Any]) -> list[Any]:
+        return [message for message in self.messages if isinstance(message, kind)]
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        return [each.evaluation for each in self.messages if isinstance(each, EvaluationMessage)]
+        return [message.evaluation for message in self.those(EvaluationMessage)]
 
-    @property
-    def ends(self) -> list[StepCountDone]:
-        return [message for message in self.messages if isinstance(message, StepCountDone)]
-
-    def predictions(self, step_count: int) -> dict[str, Any]:
-        path = self.folder / str(step_count) / "predictions.npz"
-        with np.load(path, allow_pickle=False) as arrays:
+    def arrays(self, step_count: int, name: str) -> dict[str, Any]:
+        with np.load(self.folder / str(step_count) / name, allow_pickle=False) as arrays:
             return dict(arrays)
 
 
 def train(request: Request) -> Training:
     """Run a request in a worker process."""
     folder = Path(request.folder)
+    temporary = folder / "temporary"
+    temporary.mkdir()
     messages, end_seconds = [], []
-    start, started_at = time.perf_counter(), time.time()
-    with started(folder / "worker.log") as worker:
-        worker.send(request.model_copy(update={"started_at": started_at}).model_dump_json())
-        for message in worker.messages():
-            messages.append(message)
-            if isinstance(message, Ready):
-                worker.send("go")
-            if isinstance(message, StepCountDone):
-                end_seconds.append(time.perf_counter() - start)
-        exit_status = worker.process.wait(60)
-    return Training(folder, messages, exit_status, end_seconds)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("TMPDIR", "TEMP", "TMP"):
+            patch.setenv(name, str(temporary))
+        start = time.perf_counter()
+        request = request.model_copy(update={"started_at": time.time()})
+        with WorkerProcess(request, folder / "worker.log") as worker:
+            for message in worker.messages():
+                messages.append(message)
+                if isinstance(message, Ready):
+                    worker.go()
+                if isinstance(message, StepCountDone):
+                    end_seconds.append(time.perf_counter() - start)
+            assert worker.end() is None, worker.log_tail()
+            assert worker._process.returncode == 0
+    return Training(folder, messages, end_seconds, [*temporary.iterdir()])
 
 
 @pytest.fixture(scope="module")
@@ -153,96 +116,63 @@ def shorter(sample: Source, tmp_path_factory: pytest.TempPathFactory) -> Trainin
     return train(make_request(sample, folder, (30,), phase_peaks=False))
 
 
-# Messages and files
+# Two trainings in processes that start TensorFlow, which takes seconds
 
 
-def describe(message: Message) -> str:
+def describe(message: Message) -> tuple[str, str | int]:
     match message:
         case Phase():
-            return message.name
+            return "phase", message.name
         case EvaluationMessage():
-            return f"evaluated at {message.evaluation.step}"
-        case SampleMessage():
-            return f"trained to {message.step}"
+            return "evaluation", message.evaluation.step
+        case SampleMessage() | CalibrationMessage():
+            return message.kind, message.step
         case StepCountDone():
-            return f"ended {message.steps}"
-        case CalibrationMessage():
-            return f"calibrated at {message.step}"
-    return message.kind
+            return "row", message.steps
+    return message.kind, ""
 
 
 def test_message_order(training: Training) -> None:
     assert [describe(message) for message in training.messages] == [
-        "import",
-        "data",
-        "ready",
-        "calibrated at 0",
-        "trace",
-        "trained to 1",
-        "evaluated at 1",
-        "trained to 21",
-        "evaluated at 21",
-        "trained to 30",
-        "evaluated at 30",
-        "calibrated at 30",
-        "ended 30",
-        "trained to 41",
-        "evaluated at 41",
-        "trained to 60",
-        "evaluated at 60",
-        "calibrated at 60",
-        "ended 60",
-        "done",
-    ]
-    assert training.exit_status == 0
-
-
-def test_accuracy_rises(training: Training) -> None:
-    accuracies = [evaluation.test_accuracy for evaluation in training.evaluations]
-    assert accuracies[0] < accuracies[-1]
-    assert accuracies[-1] > 0.5
+        ("phase", "import"), ("phase", "data"), ("ready", ""), ("calibration", 0),
+        ("phase", "trace"),
+        ("sample", 1), ("evaluation", 1), ("sample", 21), ("evaluation", 21),
+        ("sample", 30), ("evaluation", 30), ("calibration", 30), ("row", 30),
+        ("sample", 41), ("evaluation", 41),
+        ("sample", 60), ("evaluation", 60), ("calibration", 60), ("row", 60),
+        ("done", ""),
+    ]  # fmt: skip
+    assert training.left == []
 
 
 def test_seconds_by_phase(training: Training) -> None:
-    first, second = training.ends
-    for end in training.ends:
+    first, second = ends = training.those(StepCountDone)
+    for end, seconds in zip(ends, training.end_seconds, strict=True):
         assert set(end.seconds) == set(PHASES)
         assert min(end.seconds.values()) >= 0
+        # The life of the process; approximately, because a message may wait for its reader.
+        assert sum(end.seconds.values()) == pytest.approx(seconds, rel=0.1, abs=0.5)
     assert all(first.seconds[name] <= second.seconds[name] for name in PHASES)
     at = {evaluation.step: evaluation.train_seconds for evaluation in training.evaluations}
     assert (first.seconds["train"], second.seconds["train"]) == (at[30], at[60])
-    phases = [message for message in training.messages if isinstance(message, Phase)]
-    assert {phase.name: second.seconds[phase.name] for phase in phases} == {
-        phase.name: phase.seconds for phase in phases
-    }
-
-
-def test_phases_add_up_to_the_life_of_the_process(training: Training) -> None:
-    """Approximately, because a message may wait for its reader."""
-    for end, seconds in zip(training.ends, training.end_seconds, strict=True):
-        assert sum(end.seconds.values()) == pytest.approx(seconds, rel=0.1, abs=0.5)
-
-
-def test_train_seconds_rise(training: Training) -> None:
-    samples = [message for message in training.messages if isinstance(message, SampleMessage)]
+    for phase in training.those(Phase):
+        assert second.seconds[phase.name] == phase.seconds
+    samples = training.those(SampleMessage)
     assert all(a.train_seconds < b.train_seconds for a, b in pairwise(samples))
 
 
-def test_peak_memory(training: Training) -> None:
-    first, second = training.ends
-    assert first.memory_method == second.memory_method
+def test_peak_memory(training: Training, shorter: Training) -> None:
+    first, second = ends = training.those(StepCountDone)
+    (without_resets,) = shorter.those(StepCountDone)
+    assert without_resets.phase_peak_rss_bytes == {}
+    assert first.memory_method == second.memory_method == without_resets.memory_method
     if first.memory_method is None:
         pytest.skip("this system does not report it")
-    assert first.peak_rss_bytes is not None
-    assert second.peak_rss_bytes is not None
     assert 200 * 2**20 < first.peak_rss_bytes <= second.peak_rss_bytes < 1.2e9
-
-
-def test_peak_memory_by_phase(training: Training) -> None:
-    first, second = training.ends
+    assert without_resets.peak_rss_bytes == pytest.approx(first.peak_rss_bytes, rel=0.1)
     if not second.phase_peak_rss_bytes:
         pytest.skip("this system can't reset the peak")
-    for end in training.ends:
+    for end in ends:
         assert set(end.phase_peak_rss_bytes) == set(PHASES)
         assert max(end.phase_peak_rss_bytes.values()) == end.peak_rss_bytes
     peaks = second.phase_peak_rss_bytes
@@ -251,31 +181,14 @@ def test_peak_memory_by_phase(training: Training) -> None:
     assert 50 * 2**20 < peaks["import"] < peaks["data"] < peaks["train"]
 
 
-def test_peak_memory_without_resets(training: Training, shorter: Training) -> None:
-    (end,) = shorter.ends
-    assert end.phase_peak_rss_bytes == {}
-    assert end.memory_method == training.ends[0].memory_method
-    if end.peak_rss_bytes is not None:
-        assert end.peak_rss_bytes == pytest.approx(training.ends[0].peak_rss_bytes, rel=0.1)
-
-
-def test_stretches_of_the_training(training: Training) -> None:
-    stretches = [each.stretch for each in training.messages if isinstance(each, SampleMessage)]
-    assert [stretch.steps for stretch in stretches] == [1, 20, 9, 11, 19]
-    last = training.evaluations[-1]
-    assert sum(stretch.train_seconds for stretch in stretches) == pytest.approx(last.train_seconds)
-    for stretch in stretches:
+def test_the_machine_is_measured(training: Training) -> None:
+    for message in training.those(SampleMessage):
+        seen = message.stretch.seen
         # The counters are read just outside of the timed region.
-        assert stretch.seen.wall_seconds >= stretch.train_seconds
-        assert stretch.seen.own_cpu_seconds > 0
-        assert stretch.rss_bytes is not None
-        assert 100 * 2**20 < stretch.rss_bytes < 1.2e9
-
-
-def test_calibrations(training: Training) -> None:
-    found = [message for message in training.messages if isinstance(message, CalibrationMessage)]
-    assert [message.step for message in found] == [0, 30, 60]
-    for message in found:
+        assert seen.wall_seconds >= message.stretch.train_seconds > 0
+        assert seen.own_cpu_seconds > 0
+        assert 100 * 2**20 < message.stretch.rss_bytes < 1.2e9
+    for message in training.those(CalibrationMessage):
         assert 0 < message.seconds < 10
         assert message.surroundings.logical_cores == os.cpu_count()
         assert message.surroundings.memory_total_bytes is not None
@@ -283,10 +196,11 @@ def test_calibrations(training: Training) -> None:
 
 def test_predictions_agree_with_the_accuracies(sample: Source, training: Training) -> None:
     labels = mnist.load(sample).test.labels
+    assert training.evaluations[-1].test_accuracy > 0.5  # it learns
     at = {evaluation.step: evaluation for evaluation in training.evaluations}
     grid = {30: (1, 21), 60: (1, 21, 41)}
     for step_count, steps in grid.items():
-        arrays = training.predictions(step_count)
+        arrays = training.arrays(step_count, "predictions.npz")
         assert {name: (array.dtype, array.shape) for name, array in arrays.items()} == {
             "final_label": (np.uint8, (500,)),
             "final_probability": (np.float16, (500,)),
@@ -302,46 +216,27 @@ def test_predictions_agree_with_the_accuracies(sample: Source, training: Trainin
 
 def test_weights_are_written_only_if_requested(training: Training, shorter: Training) -> None:
     assert {path.name for path in (shorter.folder / "30").iterdir()} == {"predictions.npz"}
-    weights = {}
-    for steps in (30, 60):
-        with np.load(training.folder / str(steps) / "weights.npz", allow_pickle=False) as arrays:
-            weights[steps] = dict(arrays)
-        assert sum(values.size for values in weights[steps].values()) == PARAMETER_COUNT
-        assert {values.dtype for values in weights[steps].values()} == {np.dtype(np.float32)}
+    weights = {steps: training.arrays(steps, "weights.npz") for steps in (30, 60)}
+    for arrays in weights.values():
+        assert sum(values.size for values in arrays.values()) == PARAMETER_COUNT
+        assert {values.dtype for values in arrays.values()} == {np.dtype(np.float32)}
     assert not np.array_equal(weights[30]["output_weights"], weights[60]["output_weights"])
 
 
 def test_a_short_training_is_a_prefix_of_a_long_one_bit_for_bit(
     training: Training, shorter: Training
 ) -> None:
-    def repeatable(evaluation: Evaluation) -> tuple[object, ...]:
-        return (
-            evaluation.step,
-            evaluation.test_accuracy,
-            evaluation.validation_accuracy,
-            evaluation.train_loss,
-        )
+    def repeatable(evaluations: list[Evaluation]) -> list[Evaluation]:
+        return [each.model_copy(update={"train_seconds": 0.0}) for each in evaluations]
 
-    short = [repeatable(evaluation) for evaluation in shorter.evaluations]
-    assert [step for step, *_ in short] == [1, 21, 30]
-    assert short == [repeatable(evaluation) for evaluation in training.evaluations[:3]]
-    once, again = training.predictions(30), shorter.predictions(30)
+    assert [evaluation.step for evaluation in shorter.evaluations] == [1, 21, 30]
+    assert repeatable(shorter.evaluations) == repeatable(training.evaluations[:3])
+    once, again = (each.arrays(30, "predictions.npz") for each in (training, shorter))
     assert all(np.array_equal(once[name], again[name]) for name in once)
 
 
-# End of the parent
-
-
-def test_without_go_nothing_is_trained(sample: Source, tmp_path: Path) -> None:
-    with started(tmp_path / "worker.log") as worker:
-        worker.send(make_request(sample, tmp_path, (30,)).model_dump_json())
-        worker.stdin.close()
-        messages = list(worker.messages())
-        assert worker.process.wait(60) == 1
-    assert [describe(message) for message in messages] == ["import", "data", "ready", "failure"]
-
-
 def test_the_worker_ends_with_its_parent_but_ignores_ctrl_c(sample: Source, tmp_path: Path) -> None:
+    """A third process, since it is ended while it trains."""
     request = make_request(
         sample,
         tmp_path,
@@ -349,48 +244,22 @@ def test_the_worker_ends_with_its_parent_but_ignores_ctrl_c(sample: Source, tmp_
         grid=Grid(first=1, every=1_000_000),
         hyperparameters=PaperCnnHyperparameters(batch_size=1),
     )
-    with started(tmp_path / "worker.log") as worker:
-        worker.send(request.model_dump_json())
+    with WorkerProcess(request, tmp_path / "worker.log") as worker:
         messages = worker.messages()
         for message in messages:
             if isinstance(message, Ready):
-                worker.send("go")
+                worker.go()
             if isinstance(message, SampleMessage):
                 break
         if os.name == "posix":  # a terminal sends it to all of its processes
-            worker.process.send_signal(signal.SIGINT)
+            worker._process.send_signal(signal.SIGINT)
             assert any(isinstance(message, SampleMessage) for message in messages)
-        worker.stdin.close()
-        remaining = [message.kind for message in messages]
-        assert worker.process.wait(60) == 1
-    assert set(remaining) <= {"sample", "evaluation"}
+        worker._stdin.close()
+        assert {message.kind for message in messages} <= {"sample", "evaluation"}
+        assert worker.end() == "the training process ended early with exit status 1"
 
 
-def test_no_temporary_files_are_left(
-    sample: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    for name in ("TMPDIR", "TEMP", "TMP"):
-        monkeypatch.setenv(name, str(temporary))
-    assert train(make_request(sample, tmp_path, (2,))).exit_status == 0
-    assert list(temporary.iterdir()) == []
-
-
-# Errors
-
-
-@pytest.mark.parametrize("line", ["", "not a request", '{"model": "paper-cnn"}'])
-def test_an_invalid_request_is_answered_with_a_failure(line: str) -> None:
-    done = subprocess.run(
-        COMMAND, input=f"{line}\n".encode() if line else b"", capture_output=True, check=False
-    )
-    (answer,) = (protocol.parse(message) for message in done.stdout.splitlines())
-    assert isinstance(answer, Failure)
-    assert answer.reason.startswith("ValidationError: ")
-    assert len(answer.reason.splitlines()) == 1
-    assert done.returncode == 1
-    assert b"Traceback" in done.stderr
+# Without TensorFlow
 
 
 def test_only_messages_reach_the_parent() -> None:
@@ -398,7 +267,7 @@ def test_only_messages_reach_the_parent() -> None:
 import os
 from mnist_bench.results import protocol
 from mnist_bench.worker import __main__
-send = __main__._message_writer(__main__._private_stdout())
+send = __main__._message_writer()
 print("printed")
 os.write(1, b"written")
 send(protocol.Done())
@@ -409,35 +278,64 @@ send(protocol.Done())
     assert b"written" in done.stderr
 
 
-def test_tracking_and_tuning_libraries_are_not_imported() -> None:
-    """TensorFlow imports Keras, which imports what it finds: import linting can't detect that."""
-    code = """
-import sys
-from mnist_bench.worker import tensorflow_setup
-from mnist_bench.scenarios.execution import Execution
-tensorflow_setup.start(Execution(threads=1))
-import mnist_bench.worker.trainer
-print([name for name in ("mlflow", "optuna", "pandas") if sys.modules.get(name)])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+@pytest.mark.parametrize("line", [b"", b"not a request\n", b'{"model": "paper-cnn"}\n'])
+def test_an_invalid_request_is_answered_with_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: bytes
+) -> None:
+    sent: list[Message] = []
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(worker_main, "_message_writer", lambda: sent.append)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(line)))
+    assert worker_main.main() == 1
+    (answer,) = sent
+    assert isinstance(answer, Failure)
+    assert answer.reason.startswith("ValidationError: ")
+    assert len(answer.reason.splitlines()) == 1
+    assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("user_value", "expected"), [(None, "1"), ("0", "0")])
-def test_onednn_is_enabled_unless_set_by_the_user(user_value: str | None, expected: str) -> None:
-    """By default, TensorFlow disables it on processors with AVX2 only."""
-    code = """
-import os
-from mnist_bench.worker import tensorflow_setup
-from mnist_bench.scenarios.execution import Execution
-tensorflow_setup.start(Execution(threads=1))
-print(os.environ["TF_ENABLE_ONEDNN_OPTS"])
-"""
-    name = "TF_ENABLE_ONEDNN_OPTS"
-    env = {key: value for key, value in os.environ.items() if key != name}
-    if user_value is not None:
-        env[name] = user_value
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+def test_without_go_nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO()))
+    sent: list[Message] = []
+    with pytest.raises(EOFError, match="before the training started"):
+        worker_main._wait_for_go(sent.append)
+    assert sent == [Ready()]
+
+
+def test_the_request_determines_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    executions: list[Execution] = []
+    monkeypatch.setattr("mnist_bench.worker.tensorflow_setup.start", executions.append)
+    monkeypatch.setattr(
+        "mnist_bench.worker.trainer.Trainer", lambda *given, **named: (given, named)
     )
-    assert done.stdout.strip() == expected
+    execution = Execution(threads=3, precision="bfloat16")
+    request = worker_request(execution=execution, training_seed=7, step_counts=(30, 60))
+    create, _ = worker_main._training_method(request)
+    given, named = create("the images")
+    assert given == ("the images", request.hyperparameters, 7)
+    assert named == {"total_steps": 60, "precision": "bfloat16", "shards": 3}
+    assert executions == [execution]
+
+
+def test_libraries_respect_the_thread_limit() -> None:
+    svm = SvmHyperparameters(train_images=100)
+    request = worker_request(
+        model="svm-rbf", hyperparameters=svm, step_counts=(1,), execution=Execution(threads=1)
+    )
+    with threadpoolctl.threadpool_limits(None):
+        _, calibrate = worker_main._training_method(request)
+        assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
+        assert 0 < calibrate(1) < 60
+
+
+def test_files_that_can_not_be_written_are_left_out(tmp_path: Path) -> None:
+    """With a full disk, nothing is half-written and the training goes on."""
+    request = worker_request(folder=str(tmp_path), save_weights=True)
+    scores = Scores(np.zeros(3, np.uint8), np.ones(3, np.float16), 0.5)
+
+    def weights() -> dict[str, Any]:
+        raise OSError("no space left on device")
+
+    write = worker_main._file_writer(request, SimpleNamespace(weights=weights))
+    write(StepCountFiles(250, scores, scores))
+    assert list(tmp_path.iterdir()) == []

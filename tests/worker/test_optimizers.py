@@ -6,7 +6,6 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 import tensorflow as tf
 
 from mnist_bench.scenarios.hyperparameters import Optimizer
@@ -61,8 +60,3 @@ def test_momentum_by_hand() -> None:
         velocity = 0.9 * velocity - rate * gradient
         values += 0.9 * velocity - rate * gradient
         np.testing.assert_allclose(actual, values, rtol=1e-5, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", ["adam", "momentum"])
-def test_a_learning_rate_of_0_changes_nothing(name: Optimizer) -> None:
-    assert np.all(np.array(values_after_updates(name, [0.0] * UPDATES)) == 0)

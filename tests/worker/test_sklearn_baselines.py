@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
-import threadpoolctl
 
 from mnist_bench.data.dataset import Dataset, Images
 from mnist_bench.scenarios.hyperparameters import (
@@ -39,20 +40,18 @@ def fitted(
     return baseline
 
 
-def test_the_nearest_neighbour_by_hand() -> None:
-    scores = fitted(NeighboursHyperparameters(train_images=25, neighbours=1)).evaluate("validation")
+@pytest.mark.parametrize(
+    ("neighbours", "probabilities"),
+    # Neighbours of 46: 50, 40 and 60, two of them a 1; of 104: 100, 110 and 90.
+    [(1, [1] * 6), (3, [1, 2 / 3, 2 / 3, 2 / 3, 2 / 3, 1])],
+)
+def test_neighbours_vote_by_hand(neighbours: int, probabilities: list[float]) -> None:
+    hyperparameters = NeighboursHyperparameters(train_images=25, neighbours=neighbours)
+    scores = fitted(hyperparameters).evaluate("validation")
     assert scores.label.tolist() == [0, 1, 2, 3, 4, 4]
-    assert scores.probability.tolist() == [1.0] * 6
+    assert scores.probability.tolist() == np.array(probabilities, np.float16).tolist()
     assert (scores.label.dtype, scores.probability.dtype) == (np.uint8, np.float16)
     assert scores.accuracy == 5 / 6
-
-
-def test_three_neighbours_vote_by_hand() -> None:
-    """Neighbours of 46: 50, 40 and 60, two of them a 1; of 104: 100, 110 and 90."""
-    scores = fitted(NeighboursHyperparameters(train_images=25, neighbours=3)).evaluate("validation")
-    assert scores.label.tolist() == [0, 1, 2, 3, 4, 4]
-    expected = np.array([1, 2 / 3, 2 / 3, 2 / 3, 2 / 3, 1], np.float16)
-    assert scores.probability.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(
@@ -97,15 +96,18 @@ def test_chunked_prediction_agrees_with_scikit_learn(monkeypatch: pytest.MonkeyP
 
 
 def test_exactly_one_step_is_allowed() -> None:
-    baseline = Baseline(DATASET, NeighboursHyperparameters(train_images=25), 0, threads=1)
+    dataset = replace(DATASET, test=None)
+    baseline = Baseline(dataset, NeighboursHyperparameters(train_images=25), 0, threads=1)
     with pytest.raises(ValueError, match="one step"):
         baseline.advance(2)
     assert baseline.step == 0
     losses = baseline.advance(1)
     assert (losses.dtype, losses.shape, np.isnan(losses).all()) == (np.float32, (1,), True)
-    assert baseline.step == 1
+    assert (baseline.step, baseline.weights()) == (1, {})
     with pytest.raises(ValueError, match="one step"):
         baseline.advance(1)
+    with pytest.raises(KeyError):  # the test split was not loaded
+        baseline.evaluate("test")
 
 
 def sampled(seed: int, count: int) -> npt.NDArray[np.intp]:
@@ -118,20 +120,3 @@ def test_the_seed_selects_the_images_if_not_all_are_used() -> None:
     assert sampled(3, 25).tolist() == sampled(4, 25).tolist() == list(range(25))
     baseline = fitted(NeighboursHyperparameters(train_images=10, neighbours=1), seed=3)
     assert baseline._estimator.n_samples_fit_ == 10
-
-
-def test_without_the_test_split_it_can_not_be_evaluated() -> None:
-    dataset = Dataset(train=LINE, validation=QUERIES, test=None)
-    baseline = fitted(NeighboursHyperparameters(train_images=25), dataset=dataset)
-    with pytest.raises(KeyError):
-        baseline.evaluate("test")
-
-
-def test_libraries_respect_the_thread_limit() -> None:
-    with threadpoolctl.threadpool_limits(None):
-        sklearn_baselines.limit_threads(1)
-        assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
-
-
-def test_calibration_takes_time() -> None:
-    assert 0 < sklearn_baselines.calibrate(1) < 60

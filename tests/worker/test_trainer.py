@@ -1,25 +1,22 @@
-"""The trainer, compared with a second implementation of the author's program in NumPy."""
+"""The trainer: repeatable, in every variant, and right about every image."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
-from math import sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
-from factories import paper_logits
 from fakes import random_images
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_bench.core.limits import MAX_SEED
-from mnist_bench.data import mnist
-from mnist_bench.data.dataset import Dataset, Images, Source
+from mnist_bench.data.dataset import Dataset, Images
 from mnist_bench.models.layers import Layer
 from mnist_bench.results.run import Split
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
@@ -42,88 +39,6 @@ def trainer(request: pytest.FixtureRequest) -> Trainer:
     return Trainer(SCORED, SMALL_BATCHES, seed=11, shards=request.param)
 
 
-# Steps, compared with the program
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Result of the reference program's steps.
-
-    Attributes:
-        losses: Loss of each step's batch.
-        weights: After the last step.
-        certain: Where every gradient was far from 0. Adam divides a gradient by its size, so that
-            a gradient of rounding errors gives a full step in either direction.
-    """
-
-    losses: list[float]
-    weights: list[Array]
-    certain: list[npt.NDArray[np.bool_]]
-
-
-def program(
-    weights: Sequence[npt.NDArray[np.float32]],
-    images: Images,
-    batches: Iterable[npt.NDArray[np.int32]],
-    learning_rate: float,
-) -> Trained:
-    """Adam as in its paper, with gradients of the program's network by TensorFlow."""
-    trained = Trained(
-        losses=[],
-        weights=[w.astype(np.float64) for w in weights],
-        certain=[np.ones(w.shape, bool) for w in weights],
-    )
-    first = [np.zeros(w.shape) for w in weights]
-    second = [np.zeros(w.shape) for w in weights]
-    for update, batch in enumerate(batches, start=1):
-        loss, gradients = loss_and_gradients(trained.weights, images, batch)
-        trained.losses.append(loss)
-        rate = learning_rate * sqrt(1 - 0.999**update) / (1 - 0.9**update)
-        for i, gradient in enumerate(gradients):
-            first[i] = 0.9 * first[i] + 0.1 * gradient
-            second[i] = 0.999 * second[i] + 0.001 * gradient**2
-            trained.weights[i] -= rate * first[i] / (np.sqrt(second[i]) + 1e-8)
-            trained.certain[i][np.abs(gradient) < 1e-3 * np.abs(gradient).max()] = False
-    return trained
-
-
-def loss_and_gradients(
-    weights: Sequence[Array], images: Images, batch: npt.NDArray[np.int32]
-) -> tuple[float, list[Array]]:
-    variables = [tf.constant(w.astype(np.float32)) for w in weights]
-    answers = tf.one_hot(images.labels[batch].astype(np.int32), 10)
-    with tf.GradientTape() as tape:
-        tape.watch(variables)
-        logits = paper_logits(variables, images.pixels[batch])
-        loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(answers, logits))
-    gradients = tape.gradient(loss, variables)
-    return float(loss), [gradient.numpy().astype(np.float64) for gradient in gradients]
-
-
-@pytest.mark.parametrize(("steps", "learning_rate"), [(1, 0.01), (2, 0.001)])
-def test_steps_agree_with_the_authors_program(
-    sample: Source, steps: int, learning_rate: float
-) -> None:
-    dataset = mnist.load(sample)
-    hyperparameters = PaperCnnHyperparameters(learning_rate=learning_rate, dropout_rate=0.0)
-    trainer = Trainer(dataset, hyperparameters, seed=3)
-    before = list(trainer.weights().values())
-    batches = islice(shuffled_batches(len(dataset.train.labels), 50, 3), steps)
-    expected = program(before, dataset.train, batches, learning_rate)
-
-    np.testing.assert_allclose(trainer.advance(steps), expected.losses, rtol=1e-4)
-    after = list(trainer.weights().values())
-    for start, actual, wanted, certain in zip(
-        before, after, expected.weights, expected.certain, strict=True
-    ):
-        assert certain.mean() > 0.2
-        # A step is about as large as the learning rate: the tolerance is 0.5% of it.
-        np.testing.assert_allclose(
-            actual[certain], wanted[certain], rtol=0, atol=0.005 * learning_rate
-        )
-        assert np.abs(actual - start).max() <= 1.01 * steps * learning_rate
-
-
 # Repeatability
 
 
@@ -132,12 +47,9 @@ def weights_equal(one: Trainer, other: Trainer) -> bool:
     return all(np.array_equal(weights[name], others[name]) for name in weights)
 
 
-@pytest.mark.parametrize("shards", [1, 3])
-def test_division_into_calls_and_evaluations_do_not_change_results(
-    small_dataset: Dataset, shards: int
-) -> None:
+def test_division_into_calls_and_evaluations_do_not_change_results(small_dataset: Dataset) -> None:
     whole, pieces, other = (
-        Trainer(small_dataset, SMALL_BATCHES, seed, shards=shards) for seed in (5, 5, 6)
+        Trainer(small_dataset, SMALL_BATCHES, seed, shards=3) for seed in (5, 5, 6)
     )
     assert weights_equal(whole, pieces)
     losses = whole.advance(5)
@@ -148,16 +60,6 @@ def test_division_into_calls_and_evaluations_do_not_change_results(
     assert (whole.step, pieces.step) == (5, 5)
     assert weights_equal(whole, pieces)
     assert not np.array_equal(other.advance(5), losses)
-
-
-def test_dropout_applies_only_in_training(small_dataset: Dataset) -> None:
-    dropping, keeping = (
-        Trainer(small_dataset, PaperCnnHyperparameters(batch_size=20, dropout_rate=rate), seed=2)
-        for rate in (0.5, 0.0)
-    )
-    probabilities = [each.evaluate("test").probability for each in (dropping, keeping)]
-    assert np.array_equal(*probabilities)
-    assert dropping.advance(1)[0] != keeping.advance(1)[0]
 
 
 # Batches
@@ -182,12 +84,9 @@ def test_the_papers_epoch_has_1_100_batches() -> None:
     assert np.array_equal(np.sort(first), np.arange(55_000))
     assert np.array_equal(np.sort(second), np.arange(55_000))
     assert not np.array_equal(first, second)
-
-
-def test_batches_depend_on_the_seed() -> None:
-    first, same, other = (next(shuffled_batches(1_000, 100, seed)) for seed in (1, 1, 2))
-    assert np.array_equal(first, same)
-    assert not np.array_equal(first, other)
+    again, other = (next(shuffled_batches(55_000, 50, seed)) for seed in (0, 1))
+    assert np.array_equal(again, first[:50])
+    assert not np.array_equal(again, other)
 
 
 # Evaluation
@@ -207,42 +106,27 @@ def test_every_image_is_scored(trainer: Trainer, split: Split, count: int) -> No
 
 
 def test_accuracy_by_hand(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    labels = trainer.evaluate("test").label.copy()
+    scores = trainer.evaluate("test")
+    equal = sum(a == b for a, b in zip(scores.label, SCORED.test.labels, strict=True))
+    assert scores.accuracy == equal / 1_234
+    labels = scores.label.copy()
     labels[[0, 600, 1_233]] = (labels[[0, 600, 1_233]] + 1) % 10
     monkeypatch.setitem(trainer._labels, "test", labels)
     assert trainer.evaluate("test").accuracy == 1_231 / 1_234
 
 
-def test_accuracy_uses_the_labels_of_the_split(trainer: Trainer) -> None:
-    scores: dict[str, Any] = {split: trainer.evaluate(split) for split in ("test", "validation")}
-    for split, found in scores.items():
-        labels = getattr(SCORED, split).labels.tolist()
-        pairs = zip(found.label.tolist(), labels, strict=True)
-        assert found.accuracy == sum(a == b for a, b in pairs) / len(labels)
-
-
 # Weights and images
 
 
-def test_weights_are_named_by_layer(trainer: Trainer) -> None:
+def test_weights_are_named_by_layer_and_copied(trainer: Trainer) -> None:
     weights = trainer.weights()
     assert list(weights) == [
-        "conv1_weights",
-        "conv1_bias",
-        "conv2_weights",
-        "conv2_bias",
-        "dense_weights",
-        "dense_bias",
-        "output_weights",
-        "output_bias",
-    ]
+        "conv1_weights", "conv1_bias", "conv2_weights", "conv2_bias",
+        "dense_weights", "dense_bias", "output_weights", "output_bias",
+    ]  # fmt: skip
     tensors = [x for layer in trainer.model.layers for x in (layer.weights, layer.bias)]
     for values, tensor in zip(weights.values(), tensors, strict=True):
         assert np.array_equal(values, tensor.numpy())
-
-
-def test_returned_weights_do_not_change(trainer: Trainer) -> None:
-    weights = trainer.weights()
     before = weights["output_bias"].copy()
     trainer.advance(1)
     assert np.array_equal(weights["output_bias"], before)
@@ -259,7 +143,7 @@ def test_images_are_stored_as_bytes(trainer: Trainer) -> None:
 
 VARIANTS = {
     "one-cycle": {"schedule": "one-cycle"},
-    "momentum": {"optimizer": "momentum", "learning_rate": 0.01, "schedule": "cosine"},
+    "momentum": {"optimizer": "momentum", "schedule": "cosine"},
     "normalized": {"batch_normalization": True},
     "smoothed": {"label_smoothing": 0.1},
     "shifted": {"shift_pixels": 2},
@@ -278,32 +162,32 @@ def variant(dataset: Dataset, shards: int = 1, **changes: Any) -> Trainer:
     return Trainer(dataset, hyperparameters, 5, total_steps=6, shards=shards)
 
 
+@pytest.fixture(scope="module")
+def paper_losses(small_dataset: Dataset) -> npt.NDArray[np.float32]:
+    return variant(small_dataset, learning_rate=1e-4).advance(6)
+
+
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=list(VARIANTS))
-def test_a_variant_trains_differently_and_is_repeatable(
-    small_dataset: Dataset, changes: dict[str, Any]
+def test_variants(
+    small_dataset: Dataset, paper_losses: npt.NDArray[np.float32], changes: dict[str, Any]
 ) -> None:
-    whole, pieces, paper_network = (
-        variant(small_dataset, **each) for each in (changes, changes, {})
-    )
+    """Each trains differently, is repeatable, and gives the same result in shards.
+
+    The latter except for rounding, from which Adam makes a full step at gradient 0.
+    """
+    changes = {"learning_rate": 1e-4} | changes
+    whole, pieces, sharded = (variant(small_dataset, shards, **changes) for shards in (1, 1, 3))
     losses = whole.advance(6)
-    assert np.array_equal(np.concatenate([pieces.advance(4), pieces.advance(2)]), losses)
-    assert weights_equal(whole, pieces)
     assert np.isfinite(losses).all()
-    assert not np.array_equal(losses, paper_network.advance(6))
+    assert not np.array_equal(losses, paper_losses)
+    first = pieces.advance(1)
+    np.testing.assert_allclose(sharded.advance(1), first, rtol=1e-5)
+    of_shards = sharded.weights()
+    for name, values in pieces.weights().items():
+        np.testing.assert_allclose(values, of_shards[name], rtol=1e-4, atol=3e-4, err_msg=name)
+    assert np.array_equal(np.concatenate([first, pieces.advance(3), pieces.advance(2)]), losses)
+    assert weights_equal(whole, pieces)
     assert whole.evaluate("test").label.shape == small_dataset.test.labels.shape
-
-
-@pytest.mark.parametrize("changes", VARIANTS.values(), ids=list(VARIANTS))
-def test_a_sharded_variant_gives_the_same_result(
-    small_dataset: Dataset, changes: dict[str, Any]
-) -> None:
-    """After one step, except for rounding, from which Adam makes a full step at gradient 0."""
-    rates = {"learning_rate": 1e-4}
-    one, three = (variant(small_dataset, shards, **(changes | rates)) for shards in (1, 3))
-    np.testing.assert_allclose(one.advance(1), three.advance(1), rtol=1e-5)
-    sharded = three.weights()
-    for name, values in one.weights().items():
-        np.testing.assert_allclose(values, sharded[name], rtol=1e-4, atol=3e-4, err_msg=name)
 
 
 def test_a_schedule_requires_total_steps(small_dataset: Dataset) -> None:
@@ -344,8 +228,6 @@ def test_averaged_weights_by_hand(small_dataset: Dataset) -> None:
 
 def test_without_the_test_split_it_can_not_be_evaluated(small_dataset: Dataset) -> None:
     trainer = Trainer(replace(small_dataset, test=None), SMALL_BATCHES, seed=5)
-    with_test = Trainer(small_dataset, SMALL_BATCHES, seed=5)
-    assert np.array_equal(trainer.advance(2), with_test.advance(2))
-    assert trainer.evaluate("validation").accuracy == with_test.evaluate("validation").accuracy
+    assert trainer.evaluate("validation").label.shape == small_dataset.validation.labels.shape
     with pytest.raises(KeyError):
         trainer.evaluate("test")

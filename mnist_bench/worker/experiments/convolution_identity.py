@@ -25,17 +25,9 @@ _MAX_KERNEL_LENGTH = 5
 
 
 def check(seed: int, cases: int = CASES) -> ConvolutionCheck:
-    """Compare equation 5 with TensorFlow in one and in two dimensions.
-
-    Args:
-        seed: Seed of the random integers and shapes.
-        cases: Cases per number of dimensions.
-    """
+    """Compare equation 5 with TensorFlow in one and in two dimensions, on random integers."""
     return ConvolutionCheck(
-        checks=(
-            compare(1, random_cases(1, seed, cases)),
-            compare(2, random_cases(2, seed, cases)),
-        )
+        checks=(compare(1, random_cases(1, seed, cases)), compare(2, random_cases(2, seed, cases)))
     )
 
 

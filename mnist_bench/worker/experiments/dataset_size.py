@@ -19,11 +19,7 @@ _BYTES_A_PIXEL: dict[Representation, int] = {"uint8": 1, "float32": 4, "float64"
 
 
 def measure(source: Source) -> DatasetSize:
-    """Measure the size of the images in each representation.
-
-    Raises:
-        BenchError: The images are missing or have changed.
-    """
+    """Measure the size of the images in each representation."""
     dataset = mnist.load(source)
     train, test = dataset.train.pixels, dataset.test_images.pixels
     every = len(train) + len(dataset.validation.pixels)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from mnist_bench.data.dataset import Dataset
 from mnist_bench.data.idx import CLASSES
 from mnist_bench.models.layers import PIXEL_SCALE, ImageVariables, flatten
-from mnist_bench.models.paper_cnn import BIAS, WEIGHT_STDDEV
+from mnist_bench.models.paper_cnn import initial_variables
 
 Weights: TypeAlias = npt.NDArray[np.float32]
 
@@ -41,17 +41,13 @@ class LossSurface:
         self, dataset: Dataset, seed: int, shards: int = 1, filters: tuple[int, int] = FILTERS
     ) -> None:
         first, second = filters
-        shapes = [
+        shapes: list[tuple[int, ...]] = [
             (_KERNEL_SIZE, _KERNEL_SIZE, 1, first),
             (_KERNEL_SIZE, _KERNEL_SIZE, first, second),
             (_PIXELS_LEFT * second, CLASSES),
         ]
-        initial = [
-            tf.random.stateless_truncated_normal(shape, (seed, layer), stddev=WEIGHT_STDDEV)
-            for layer, shape in enumerate(shapes)
-        ]
-        self._variables = [tf.Variable(weights) for weights in initial]
-        self._variables += [tf.Variable(tf.fill(shape[-1:], BIAS)) for shape in shapes]
+        weights, biases = initial_variables(shapes, seed)
+        self._variables = weights + biases
         self._train = ImageVariables(dataset.train)
         self._validation = ImageVariables(dataset.validation)
         self._shards = shards
@@ -87,12 +83,7 @@ class LossSurface:
         return float(means[0]), means[1:]
 
     def apply_updates(self, batches: npt.NDArray[np.int32], learning_rate: float) -> None:
-        """Do one gradient descent update per batch of training images.
-
-        Args:
-            batches: Indices, int32 (updates, batch size).
-            learning_rate: Factor of the gradient.
-        """
+        """Do one gradient descent update per batch of indices, (updates, batch size)."""
         self._update_graph(tf.constant(batches), tf.constant(learning_rate, tf.float32)).numpy()
 
     def score(self) -> tuple[float, float]:
@@ -101,14 +92,7 @@ class LossSurface:
         return float(loss_sum) / self.loss_images, int(correct) / self._validation.count
 
     def logits(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Unnormalized log-probabilities of the ten digits.
-
-        Args:
-            pixels: uint8 (n, 28, 28).
-
-        Returns:
-            float32 (n, 10).
-        """
+        """Unnormalized log-probabilities, float32 (n, 10), for uint8 (n, 28, 28)."""
         kernel1, kernel2, weights, bias1, bias2, bias = self._variables
         x = (tf.cast(pixels, tf.float32) * PIXEL_SCALE)[..., tf.newaxis]  # (n, 28, 28, 1)
         for kernel, kernel_bias in ((kernel1, bias1), (kernel2, bias2)):

@@ -60,9 +60,6 @@ def measure(source: Source, shards: int, seed: int, seconds: float) -> Optimizer
         shards: Pieces of a full batch that are computed concurrently.
         seed: Seed of the weights and of the order of the samples.
         seconds: Approximate total time, including rate searches and scoring.
-
-    Raises:
-        BenchError: The images are missing or have changed.
     """
     dataset = mnist.load(source, with_test=False)
     loss_function = LossSurface(dataset, seed, shards)
@@ -122,7 +119,7 @@ def train_curve(
 
     Args:
         loss_function: The loss, at the initial weights.
-        method: The method.
+        method: One of `METHODS`.
         learning_rate: None for L-BFGS.
         seed: Seed of the order of the samples.
         seconds: Training time; the update in progress is completed.
@@ -160,12 +157,7 @@ class _TimeLimitError(Exception):
 
 
 class _Training:
-    """A training that records its loss curve, with a clock that stops during scoring.
-
-    Args:
-        loss_function: The loss that is trained.
-        seconds: Limit of training time.
-    """
+    """A training that records its loss curve, with a clock that stops during scoring."""
 
     def __init__(self, loss_function: LossSurface, seconds: float) -> None:
         self.points: list[LossPoint] = []
