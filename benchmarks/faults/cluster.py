@@ -14,14 +14,15 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import fakes
 import psutil
 from invariants import SPOOLS, Findings
-from program import Bench, Running, free_port, is_alive, patched_program, wait_until
+from place import fake_program
+from program import Bench, Running, free_port, is_alive, wait_until
 from servers import tracking_server
 from table import Line
 
@@ -57,7 +58,7 @@ class Command:
 
     Attributes:
         arguments: Of the next start.
-        output: Output of each ended process, both streams.
+        output: Of each ended process, both streams.
     """
 
     bench: Bench
@@ -70,13 +71,10 @@ class Command:
 
     def start(self) -> None:
         """Start it, unless it runs."""
-        if self.status is None and self.running is not None:
-            return
-        self.close()
-        self._started = contextlib.ExitStack()
-        self.running = self._started.enter_context(
-            self.bench.started(*self.arguments, program=self.program, **self.variables)
-        )
+        if self.running is None or self.status is not None:
+            self.close()
+            started = self.bench.started(*self.arguments, program=self.program, **self.variables)
+            self.running = self._started.enter_context(started)
 
     @property
     def status(self) -> int | None:
@@ -85,17 +83,14 @@ class Command:
 
     def processes(self) -> list[psutil.Process]:
         """The command and its training."""
-        if self.running is None or self.status is not None:
-            return []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return [psutil.Process(self.running.process.pid), *self.running.descendants()]
+        if self.running and self.status is None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return [psutil.Process(self.running.process.pid), *self.running.descendants()]
         return []
 
     def kill(self) -> None:
         """Kill all its processes at once, as a power failure would."""
-        for process in self.processes():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        _each(self.processes(), psutil.Process.kill)
         self.close()
 
     def close(self) -> None:
@@ -105,6 +100,12 @@ class Command:
             self.output.append(self.running.stdout() + self.running.stderr())
             self._started.close()
             self.running = None
+
+
+def _each(processes: Iterable[psutil.Process], act: Callable[[psutil.Process], None]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            act(process)
 
 
 class DrillRun:
@@ -118,17 +119,15 @@ class DrillRun:
         port, self._server_port = free_port(), free_port()
         address = f"tcp://127.0.0.1:{port}"
         self._server_bench = self._bench("server")
-        self._serving = contextlib.ExitStack()
+        self.database = self._server_bench.folder / "server.db"
+        self.serving = contextlib.ExitStack()
         self.scheduler = Command(
             self._bench("scheduler"),
             (sys.executable, "-P", "-m", "dask"),
             ("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"),
             {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{_TTL_SECONDS} seconds"},
         )
-        worker = fakes.trial_worker(f"time.sleep({drill.seconds})")
-        program = patched_program(
-            f"from mnist_bench.runner import process\nprocess.COMMAND = {worker!r}"
-        )
+        program = fake_program(fakes.trial_worker(f"time.sleep({drill.seconds})"))
         self.machines = [
             Command(self._bench(f"machine-{n}"), program, ("join", address, "--no-exclusive"))
             for n in range(drill.machines)
@@ -140,115 +139,72 @@ class DrillRun:
              "--seeds", str(drill.jobs), "--cluster", address, "--resume"),
             {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self._server_port}"},
         )  # fmt: skip
-        self._first = [fault for _, fault in self._faults]  # one of each kind, then random ones
+        self.commands = [self.scheduler, self.leader, *self.machines]
+        self._faults: dict[str, tuple[int, Callable[[], None]]] = {
+            "a machine is killed": (10, lambda: self._some_machine().kill()),
+            "a machine is stopped for longer than its time to live": (8, self._machine_stopped),
+            "a machine is interrupted": (4, lambda: self._interrupt(self._some_machine())),
+            "a training process is killed": (4, self._training_killed),
+            "the leader is killed, and resumed": (3, self.leader.kill),
+            "the leader is interrupted, and resumed": (2, lambda: self._interrupt(self.leader)),
+            "the scheduler is killed, and started again": (2, self.scheduler.kill),
+            "MLflow's server is away for up to 20 s and its start": (2, self._server_away),
+        }
+        """Each with its relative frequency."""
+        self._first = list(self._faults)  # one of each kind, then random ones
 
     def _bench(self, name: str) -> Bench:
         folder = self.drill.folder / name
         folder.mkdir(parents=True)
         return Bench(folder)
 
-    @property
-    def database(self) -> Path:
-        """MLflow's."""
-        return self._server_bench.folder / "server.db"
-
-    @property
-    def commands(self) -> list[Command]:
-        """All commands."""
-        return [self.scheduler, self.leader, *self.machines]
-
     def start_server(self) -> None:
         """Start MLflow's server and wait until it answers."""
         uri = f"sqlite:///{self.database.as_posix()}"
-        self._serving = contextlib.ExitStack()
-        self._serving.enter_context(tracking_server(self._server_bench, self._server_port, uri))
-
-    def stop_server(self) -> None:
-        """Stop MLflow's server at once."""
-        self._serving.close()
+        self.serving.enter_context(tracking_server(self._server_bench, self._server_port, uri))
 
     def restart(self) -> None:
         """Start again what has ended, unless the leader is done."""
-        if self.leader.status == 0:
-            return
-        for command in self.commands:
-            if command.status is not None or command.running is None:
-                command.start()
+        for command in self.commands if self.leader.status != 0 else ():
+            command.start()
 
     def inject_fault(self) -> None:
         """Inject one fault, and recover from it."""
-        weights, faults = zip(*self._faults, strict=True)
-        chosen = self._first.pop() if self._first else self.rng.choices(faults, weights)[0]
+        weights = [weight for weight, _ in self._faults.values()]
+        chosen = self._first.pop() if self._first else self.rng.choices([*self._faults], weights)[0]
         time.sleep(self.rng.uniform(0, 3))  # a random moment
         if self.leader.status == 0:
             return
-        self.injected[chosen()] += 1
+        self._faults[chosen][1]()
+        self.injected[chosen] += 1
         time.sleep(self.rng.uniform(0, 2))
         self.restart()
-
-    @property
-    def _faults(self) -> list[tuple[int, Callable[[], str]]]:
-        """Faults with their relative frequencies."""
-        return [
-            (10, self._machine_killed), (8, self._machine_stopped), (4, self._machine_interrupted),
-            (4, self._training_killed), (3, self._leader_killed), (2, self._leader_interrupted),
-            (2, self._scheduler_killed), (2, self._server_away),
-        ]  # fmt: skip
 
     def _some_machine(self) -> Command:
         working = [each for each in self.machines if each.status is None and each.running]
         return self.rng.choice(working or self.machines)
 
-    def _machine_killed(self) -> str:
-        self._some_machine().kill()
-        return "a machine is killed"
-
-    def _machine_stopped(self) -> str:
+    def _machine_stopped(self) -> None:
         processes = self._some_machine().processes()
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.suspend()
+        _each(processes, psutil.Process.suspend)
         time.sleep(_TTL_SECONDS * self.rng.uniform(1.5, 3))
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.resume()
-        return "a machine is stopped for longer than its time to live"
+        _each(processes, psutil.Process.resume)
 
-    def _machine_interrupted(self) -> str:
-        self._signal(self._some_machine(), self.rng.choice((signal.SIGINT, signal.SIGTERM)))
-        return "a machine is interrupted"
+    def _training_killed(self) -> None:
+        _each(self._some_machine().processes()[1:], psutil.Process.kill)
 
-    def _training_killed(self) -> str:
-        for process in self._some_machine().processes()[1:]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        return "a training process is killed"
-
-    def _leader_killed(self) -> str:
-        self.leader.kill()
-        return "the leader is killed, and resumed"
-
-    def _leader_interrupted(self) -> str:
-        self._signal(self.leader, self.rng.choice((signal.SIGINT, signal.SIGTERM)))
-        return "the leader is interrupted, and resumed"
-
-    def _scheduler_killed(self) -> str:
-        self.scheduler.kill()
-        return "the scheduler is killed, and started again"
-
-    def _server_away(self) -> str:
-        self.stop_server()
+    def _server_away(self) -> None:
+        self.serving.close()
         time.sleep(self.rng.uniform(0, 20))
         self.start_server()
-        return "MLflow's server is away for up to 20 s and its start"
 
-    def _signal(self, command: Command, number: signal.Signals) -> None:
+    def _interrupt(self, command: Command, *signals: signal.Signals) -> None:
         if command.running is None:
             return
         self.orphans += command.running.descendants()
-        with contextlib.suppress(ProcessLookupError):
+        number = self.rng.choice(signals or (signal.SIGINT, signal.SIGTERM))
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             command.running.process.send_signal(number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
             command.running.process.wait(60)
         command.kill()
 
@@ -266,7 +222,7 @@ class DrillRun:
             time.sleep(0.5)
         self.leader.close()
         for command in (*self.machines, self.scheduler):
-            self._signal(command, signal.SIGINT)
+            self._interrupt(command, signal.SIGINT)
 
     def findings(self) -> Findings:
         """What is wrong in MLflow's database, in the leader's folder and in the output."""
@@ -303,31 +259,20 @@ class DrillRun:
 
 def run_drill(drill: Drill) -> list[Line]:
     """Run a drill; return lines of the table. All findings are in the first line."""
-    with _started(drill) as drill_run:
+    drill_run = DrillRun(drill)
+    try:
+        drill_run.start_server()
+        drill_run.restart()
+        wait_until((drill_run.machines[0].bench.folder / "requests.jsonl").exists, 180)
         while drill_run.injected.total() < drill.faults and drill_run.leader.status != 0:
             drill_run.inject_fault()
             print(f"{drill_run.injected.total()}/{drill.faults}", end=" ", flush=True)
         drill_run.finish()
         found = drill_run.findings()
-    return [
-        Line(kind=kind, tried=count, findings=found if index == 0 else Findings())
-        for index, (kind, count) in enumerate(drill_run.injected.most_common())
-    ]
-
-
-@contextlib.contextmanager
-def _started(drill: Drill) -> Iterator[DrillRun]:
-    drill_run = DrillRun(drill)
-    try:
-        drill_run.start_server()
-        drill_run.scheduler.start()
-        for machine in drill_run.machines:
-            machine.start()
-        drill_run.leader.start()
-        first = drill_run.machines[0].bench.folder / "requests.jsonl"
-        wait_until(first.exists, 180)
-        yield drill_run
     finally:
         for command in drill_run.commands:
             command.kill()
-        drill_run.stop_server()
+        drill_run.serving.close()
+    lines = [Line(kind, tried=count) for kind, count in drill_run.injected.most_common()]
+    lines[0].findings = found
+    return lines

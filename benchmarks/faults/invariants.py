@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mnist_bench.results.run import step_counts_at
 from mnist_bench.scenarios.scenario import Grid
@@ -24,16 +24,14 @@ SPOOLS = Path("mlruns", ".runs")
 BY_STEP = ("test_accuracy", "validation_accuracy", "train_loss", "train_seconds")
 
 
-@dataclass(frozen=True, order=True)
-class Row:
+class Row(NamedTuple):
     """A step count of one training, which must be one run in MLflow."""
 
     trajectory: str
     steps: int
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """A value that was shown to the user or written to a spool."""
 
     row: Row
@@ -92,7 +90,7 @@ class Expected:
     def add_spools(self, folder: Path) -> None:
         """Add the content of the spools in a working folder, without incomplete last lines."""
         for path in sorted((folder / SPOOLS).glob("*.jsonl")):
-            for line in _complete_lines(path):
+            for line in map(json.loads, path.read_bytes().split(b"\n")[:-1]):
                 if line.get("kind") == "header":
                     step_counts = tuple(run["steps"] for run in line["runs"])
                     self.add_training(path.stem, step_counts, "KILLED")  # no effect if added before
@@ -140,12 +138,14 @@ class Findings:
         return Findings(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
     @property
+    def by_kind(self) -> dict[str, tuple[str, ...]]:
+        """Faults by kind, in the order of the table."""
+        return {each.name: getattr(self, each.name) for each in fields(self)[:6]}
+
+    @property
     def faults(self) -> tuple[str, ...]:
         """All faults."""
-        return (
-            *(*self.running, *self.lost, *self.doubled),
-            *(*self.wrongly_ended, *self.damaged, *self.left_over),
-        )
+        return sum(self.by_kind.values(), ())
 
 
 def check(expected: Expected, folder: Path, database: Path) -> Findings:
@@ -157,14 +157,13 @@ def check(expected: Expected, folder: Path, database: Path) -> Findings:
         database: MLflow's SQLite file.
     """
     with contextlib.closing(sqlite3.connect(database)) as connection:
-        every = list(_runs(connection))
+        every = [_Run(*row) for row in connection.execute(_RUNS)]
         runs = [run for run in every if run.trajectory]  # the run of a study itself has none
-        figures = Counter(_figures(connection))
+        figures = Counter(connection.execute(_FIGURES))
         integrity = connection.execute("PRAGMA integrity_check").fetchone()[0]
-    found = {(run, metric, step, value) for run, metric, step, value in figures}
     return Findings(
         running=tuple(f"{run.name} is {run.status}" for run in every if run.status == "RUNNING"),
-        lost=tuple(_lost(expected, runs, found)),
+        lost=tuple(_lost(expected, runs, set(figures))),
         doubled=(*_rows_twice(runs), *_figures_twice(figures)),
         wrongly_ended=tuple(_wrongly_ended(expected, runs)),
         damaged=(
@@ -177,21 +176,20 @@ def check(expected: Expected, folder: Path, database: Path) -> Findings:
     )
 
 
-@dataclass(frozen=True)
-class _Run:
+class _Run(NamedTuple):
     """A run as the database has it."""
 
     id: str
     name: str
     status: str
-    trajectory: str
+    trajectory: str | None
     complete: str | None
 
     @property
     def row(self) -> Row:
         """By its name, since a run is created before its params are recorded."""
         found = re.search(r" (\d+) steps ", self.name)
-        return Row(self.trajectory, int(found[1]) if found else 0)
+        return Row(self.trajectory or "", int(found[1]) if found else 0)
 
 
 _RUNS = """
@@ -202,16 +200,10 @@ FROM runs
 """
 
 
-def _runs(connection: sqlite3.Connection) -> Iterator[_Run]:
-    for run_id, name, status, trajectory, complete in connection.execute(_RUNS):
-        yield _Run(run_id, name, status, trajectory or "", complete)
-
-
-def _figures(connection: sqlite3.Connection) -> Iterator[tuple[str, str, int, float]]:
-    yield from connection.execute(
-        "SELECT run_uuid, key, step, value FROM metrics WHERE run_uuid IN "
-        "(SELECT run_uuid FROM tags WHERE key = 'bench.trajectory')"
-    )
+_FIGURES = """
+SELECT run_uuid, key, step, value FROM metrics
+WHERE run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'bench.trajectory')
+"""
 
 
 def _lost(
@@ -261,12 +253,6 @@ def _not_uploaded(folder: Path, runs: list[_Run]) -> Iterator[str]:
     for run in runs:
         if run.status == "FINISHED" and run.complete != "true":
             yield f"{run.row} is finished and bench.complete is {run.complete}"
-
-
-def _complete_lines(path: Path) -> Iterator[Any]:
-    """Complete lines."""
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        yield json.loads(line)
 
 
 def _messages(value: Any) -> Iterator[dict[str, Any]]:

@@ -8,18 +8,18 @@ import random
 import signal
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import fakes
 import psutil
 import witness
-from invariants import Findings
+from invariants import Findings, Row
 from place import Training, WorkFolder, still_runs_when, worker_of
-from program import Running
+from program import Ended, Running
+from table import Line
 from witness import Recording
 
 Victim = Literal["parent", "worker"]
@@ -33,23 +33,15 @@ _LINES = 36
 """At most the lines that a fake worker prints in one training of two step counts."""
 
 
-@dataclass(frozen=True)
-class KillPoint:
-    """When and how to kill.
-
-    Attributes:
-        stage: Stage to wait for.
-        seconds: Delay after its start.
-        signal_name: Signal to send.
-    """
+class KillPoint(NamedTuple):
+    """When and how to kill: after a delay in a stage, by a signal."""
 
     stage: Stage
     seconds: float
     signal_name: str
 
 
-@dataclass(frozen=True)
-class Spans:
+class Spans(NamedTuple):
     """Largest delay after the start of each stage, in seconds.
 
     Attributes:
@@ -66,8 +58,7 @@ class Spans:
         """Draw when to kill, mostly within the training."""
         stages: tuple[Stage, ...] = ("start", "training", "closing")
         (stage,) = rng.choices(stages, (20, 55, 25))
-        longest = {"start": self.start, "training": self.training, "closing": self.closing}
-        return KillPoint(stage, rng.uniform(0, longest[stage]), rng.choice(signals))
+        return KillPoint(stage, rng.uniform(0, getattr(self, stage)), rng.choice(signals))
 
 
 SPANS: dict[tuple[Victim, str], Spans] = {
@@ -76,11 +67,8 @@ SPANS: dict[tuple[Victim, str], Spans] = {
     ("worker", "real"): Spans(start=5.0, training=5.0, closing=0.5),
 }
 # Under nohup it is ignored, by the commands too.
-_CLOSED_TERMINAL = (
-    ("SIGHUP",)
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
-    else ()
-)
+_HAS_SIGHUP = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+_CLOSED_TERMINAL = ("SIGHUP",) if _HAS_SIGHUP else ()
 SIGNALS: dict[Victim, tuple[str, ...]] = {
     "parent": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT", *_CLOSED_TERMINAL),
     "worker": ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM"),  # workers ignore SIGINT
@@ -108,33 +96,18 @@ class Batch:
     next_command: str = "run"
 
 
-@dataclass
-class KillResult:
-    """Result of a batch of kills.
-
-    Attributes:
-        hits: Kills of a live process, by stage and signal.
-        late: Kills that came after its end.
-        findings: Faults found after the next command.
-    """
-
-    hits: Counter[str] = field(default_factory=Counter)
-    late: int = 0
-    findings: Findings = field(default_factory=Findings)
-
-    def count(self, kill_point: KillPoint, *, hit: bool) -> None:
-        """Count a kill."""
-        if hit:
-            self.hits[f"{kill_point.stage}, {kill_point.signal_name}"] += 1
-        else:
-            self.late += 1
+def count(result: Line, kill_point: KillPoint, *, hit: bool) -> None:
+    """Count a kill."""
+    result.tried += hit
+    result.late += not hit
+    result.hits.update([f"{kill_point.stage}, {kill_point.signal_name}"] * hit)
 
 
-def run_batch(batch: Batch) -> KillResult:
+def run_batch(batch: Batch) -> Line:
     """Run a batch of kills, then let the next command recover, and check the store."""
     work_folder = WorkFolder(batch.folder, batch.training)
     work_folder.first_command()
-    result = KillResult()
+    result = Line()
     if batch.victim == "parent":
         _kill_parents(batch, work_folder, result)
     elif batch.training.workers == "real":
@@ -145,7 +118,7 @@ def run_batch(batch: Batch) -> KillResult:
     return result
 
 
-def _kill_parents(batch: Batch, work_folder: WorkFolder, result: KillResult) -> None:
+def _kill_parents(batch: Batch, work_folder: WorkFolder, result: Line) -> None:
     rng = random.Random(batch.seed)  # noqa: S311  # not used for security
     spans = SPANS["parent", batch.training.workers]
     seeds = 1 if batch.training.workers == "real" else _SEEDS
@@ -159,13 +132,13 @@ def _kill_parents(batch: Batch, work_folder: WorkFolder, result: KillResult) -> 
             work_folder.orphans += running.descendants()
             hit = alive and send_signal(psutil.Process(running.process.pid), kill_point.signal_name)
             await_end(running, kill_point, result)
-        result.count(kill_point, hit=hit)
+        count(result, kill_point, hit=hit)
         recording.add_to(work_folder.expected, unfinished="KILLED")
         work_folder.expected.add_spools(work_folder.folder)
         check_late_kills(result, running)
 
 
-def await_end(running: Running, kill_point: KillPoint, result: KillResult) -> None:
+def await_end(running: Running, kill_point: KillPoint, result: Line) -> None:
     """Wait for the end of a command after a signal."""
     try:
         running.process.wait(_LONG_SECONDS)
@@ -174,7 +147,7 @@ def await_end(running: Running, kill_point: KillPoint, result: KillResult) -> No
         result.findings += Findings(left_over=(words,))
 
 
-def _kill_workers(batch: Batch, work_folder: WorkFolder, result: KillResult) -> None:
+def _kill_workers(batch: Batch, work_folder: WorkFolder, result: Line) -> None:
     rng = random.Random(batch.seed)  # noqa: S311  # not used for security
     spans = SPANS["worker", "real"]
     arguments = ("--seeds", str(batch.kills), "--first-seed", str(batch.seed))
@@ -186,43 +159,35 @@ def _kill_workers(batch: Batch, work_folder: WorkFolder, result: KillResult) -> 
             worker = worker_of(running)
             kill_point = spans.draw(rng, batch.signals)
             alive = wait_for(running, recording, kill_point, number, 1)
-            result.count(
-                kill_point,
-                hit=bool(alive and worker and send_signal(worker, kill_point.signal_name)),
-            )
+            hit = bool(alive and worker and send_signal(worker, kill_point.signal_name))
+            count(result, kill_point, hit=hit)
         ended = running.ended(_LONG_SECONDS)
-    recording.add_to(work_folder.expected, unfinished="FAILED")
-    result.findings += _check_document(work_folder, ended.document["runs"], ended.stderr)
+    _check_workers(work_folder, recording, ended, result)
 
 
-def _kill_fake_workers(batch: Batch, work_folder: WorkFolder, result: KillResult) -> None:
+def _kill_fake_workers(batch: Batch, work_folder: WorkFolder, result: Line) -> None:
     """Run one command whose fake workers kill themselves at a random line of output."""
     deaths = batch.folder / "deaths"
     worker = witness.self_killing_worker(fakes.worker(), _LINES, deaths)
-    with work_folder.started(
-        *("--seeds", str(batch.kills), "--first-seed", str(batch.seed)), worker=worker
-    ) as (running, recording):
+    arguments = ("--seeds", str(batch.kills), "--first-seed", str(batch.seed))
+    with work_folder.started(*arguments, worker=worker) as (running, recording):
         ended = running.ended(_LONG_SECONDS)
-    result.hits["drawn line, SIGKILL"] += len(deaths.read_bytes())
-    result.late += batch.kills - result.hits.total()
-    recording.add_to(work_folder.expected, unfinished="FAILED")
-    result.findings += _check_document(work_folder, ended.document["runs"], ended.stderr)
+    result.tried = result.hits["drawn line, SIGKILL"] = len(deaths.read_bytes())
+    result.late = batch.kills - result.tried
+    _check_workers(work_folder, recording, ended, result)
 
 
-def _check_document(
-    work_folder: WorkFolder, runs: list[dict[str, object]], stderr: str
-) -> Findings:
+def _check_workers(
+    work_folder: WorkFolder, recording: Recording, ended: Ended, result: Line
+) -> None:
     """Compare the runs in a command's document with what was recorded."""
-    reported = {(run["trajectory"], run["steps"]): str(run["status"]).upper() for run in runs}
-    wrong = [
-        f"{row} was told to be {reported.get((row.trajectory, row.steps))}"
-        for row, ends in work_folder.expected.statuses.items()
-        if (row.trajectory, row.steps) in reported
-        and reported[row.trajectory, row.steps] not in ends
-    ]
-    if "Traceback" in stderr:
-        wrong.append("the command ended in a traceback")
-    return Findings(wrongly_ended=tuple(wrong))
+    recording.add_to(work_folder.expected, unfinished="FAILED")
+    wrong = ["the command ended in a traceback"] * ("Traceback" in ended.stderr)
+    for run in ended.document["runs"]:
+        row, status = Row(run["trajectory"], run["steps"]), str(run["status"]).upper()
+        if status not in work_folder.expected.statuses.get(row, {status}):
+            wrong.append(f"{row} was told to be {status}")
+    result.findings += Findings(wrongly_ended=tuple(wrong))
 
 
 def wait_for(
@@ -262,7 +227,7 @@ def send_signal(process: psutil.Process, signal_name: str) -> bool:
     return False
 
 
-def check_late_kills(result: KillResult, running: Running) -> None:
+def check_late_kills(result: Line, running: Running) -> None:
     """Give up if most kills come too late.
 
     Raises:

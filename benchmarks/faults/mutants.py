@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import common
+
 from mnist_bench.analysis import table1
 from mnist_bench.analysis.curves import curves_of
 from mnist_bench.analysis.system_state import system_state_of
@@ -49,7 +51,6 @@ _HOSTILE_FILES: tuple[tuple[str, bytes], ...] = (
 """Additional files: paths that lead elsewhere, pickles, compressed zeros."""
 _DRAWN_EVERY = 40
 """A page takes a second, so only one of this many accepted mutants is drawn."""
-Kind = str
 
 
 @dataclass
@@ -62,8 +63,8 @@ class Outcomes:
         faults: Descriptions of errors.
     """
 
-    refused: Counter[Kind] = field(default_factory=Counter)
-    read: Counter[Kind] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    read: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
 
@@ -76,55 +77,44 @@ def run_mutants(packed: bytes, count: int, seed: int) -> Outcomes:
         seed: Random seed.
     """
     outcomes = Outcomes()
-    read = 0
     for kind, data in mutants(packed, count, random.Random(seed)):  # noqa: S311  # not used for security
         try:
-            message = _error_message(data)
-            if message:
+            try:
+                bundle = parse(data, _PATH)
+            except BenchError as error:
                 outcomes.refused[kind] += 1
-                outcomes.faults += (
-                    [f"{kind}: said {message!r}"] if not message.isprintable() else []
-                )
+                faults = [f"said {str(error)!r}"] * (not str(error).isprintable())
             else:
                 outcomes.read[kind] += 1
-                bundle, read = parse(data, _PATH), read + 1
                 faults = [*unsafe_output(bundle)]
-                faults += unsafe_page(bundle) if read % _DRAWN_EVERY == 1 else []
-                outcomes.faults += [f"{kind}: {fault}" for fault in faults]
+                faults += unsafe_page(bundle) if outcomes.read.total() % _DRAWN_EVERY == 1 else []
         except Exception as error:  # noqa: BLE001  # every other exception is a fault
-            outcomes.faults.append(f"{kind}: {type(error).__name__}: {error}"[:300])
+            faults = [f"{type(error).__name__}: {error}"[:300]]
+        outcomes.faults += [f"{kind}: {fault}" for fault in faults]
     return outcomes
 
 
-def mutants(packed: bytes, count: int, rng: random.Random) -> Iterator[tuple[Kind, bytes]]:
+def mutants(packed: bytes, count: int, rng: random.Random) -> Iterator[tuple[str, bytes]]:
     """Mutants with the kind of mutation."""
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    mutations: dict[Kind, Callable[[], bytes]] = {
+    mutations: dict[str, Callable[[], bytes]] = {
         "bytes of the file": lambda: tampered(packed, rng),
         "bytes of its text": lambda: zipped({"bundle.json": tampered(members["bundle.json"], rng)}),
         "a value": lambda: zipped({"bundle.json": _with_other_value(members, rng)}),
         "another file in it": lambda: zipped(dict([*members.items(), rng.choice(_HOSTILE_FILES)])),
     }
-    kinds = list(mutations)
-    for index in range(count):
-        kind = kinds[index % len(kinds)]
+    for kind in itertools.islice(itertools.cycle(mutations), count):
         yield kind, mutations[kind]()
 
 
 def tampered(data: bytes, rng: random.Random) -> bytes:
     """Data with some bytes changed, deleted or inserted."""
-    out = bytearray(data)
     for _ in range(rng.randint(1, 8)):
-        at = rng.randrange(len(out))
-        match rng.randrange(3):
-            case 0:
-                out[at] = rng.randrange(256)
-            case 1:
-                del out[at : at + rng.randint(1, 40)]
-            case _:
-                out[at:at] = rng.randbytes(rng.randint(1, 20))
-    return bytes(out)
+        at = rng.randrange(len(data))
+        dropped, added = rng.choice(((1, 1), (rng.randint(1, 40), 0), (0, rng.randint(1, 20))))
+        data = data[:at] + rng.randbytes(added) + data[at + dropped :]
+    return data
 
 
 def zipped(members: dict[str, bytes], **options: Any) -> bytes:
@@ -157,15 +147,6 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(inner)
 
 
-def _error_message(data: bytes) -> str:
-    """Error message of a rejected file; empty if it is accepted."""
-    try:
-        parse(data, _PATH)
-    except BenchError as error:
-        return str(error)
-    return ""
-
-
 def unsafe_output(bundle: Bundle) -> Iterator[str]:
     """Unsafe content in a report of a bundle."""
     if not bundle.machines or not bundle.runs:
@@ -179,9 +160,8 @@ def unsafe_output(bundle: Bundle) -> Iterator[str]:
     cells = itertools.chain.from_iterable(csv.reader(io.StringIO(table, newline="")))
     if any(cell.lstrip().startswith(("=", "@")) for cell in cells):
         yield "a formula in the CSV"
-    json.loads(
-        to_json(report.document), parse_constant=lambda name: [][len(name)]
-    )  # NaN is an error
+    # NaN is an error.
+    json.loads(to_json(report.document), parse_constant=lambda name: [][len(name)])
 
 
 def _report(bundle: Bundle) -> ReportSection:
@@ -213,7 +193,7 @@ def unsafe_page(bundle: Bundle) -> Iterator[str]:
         sections=(report,),
     )
     page = report_to_html(combined, charts_of_report(combined))
-    if "<script" in page:
+    if page.count("<script") != 1:  # its own
         yield "a script in the page"
     if any(not c.isprintable() and c != "\n" for c in page):
         yield "control characters in the page"
@@ -223,19 +203,15 @@ def unsafe_page(bundle: Bundle) -> Iterator[str]:
 
 def page(outcomes: Outcomes, command: str, machine: str) -> str:
     """The outcomes as a page."""
-    lines = [
-        "# What becomes of bundles that were tampered with",
-        f"Made by `{command}`\non {machine}, {datetime.now(UTC).date().isoformat()}.",
-        (
-            "Each is refused in one line, or read; what is read is put into a report, and nothing "
-            "in that may run, steer a terminal or be a spreadsheet's formula; of one in "
-            f"{_DRAWN_EVERY} that are read the page is drawn too."
-        ),
-    ]
-    table = ["| what was changed | tried | refused | read and shown |", "|---|--:|--:|--:|"]
+    rows = []
     for kind in sorted({*outcomes.refused, *outcomes.read}):
         refused, read = outcomes.refused[kind], outcomes.read[kind]
-        table.append(f"| {kind} | {refused + read:,} | {refused:,} | {read:,} |")
-    faults = [f"- {fault}" for fault in outcomes.faults[:50]]
-    outcome = f"Faults: {len(outcomes.faults)}."
-    return "\n\n".join([*lines, "\n".join(table), outcome, *faults]) + "\n"
+        rows.append((kind, *(f"{number:,}" for number in (refused + read, refused, read))))
+    return common.blocks(
+        "# What becomes of bundles that were tampered with",
+        f"Made by `{command}`\non {machine}, {datetime.now(UTC).date().isoformat()}. [How it is "
+        "done](README.md).",
+        common.table(("what was changed", "tried", "refused", "read and shown"), rows),
+        f"Faults: {len(outcomes.faults)}.",
+        *(f"- {fault}" for fault in outcomes.faults[:50]),
+    )

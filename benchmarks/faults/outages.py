@@ -9,13 +9,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from invariants import Findings
 from place import Training, WorkFolder, still_runs_when
-from program import Bench, Ended, Running, free_port, is_up
+from program import Bench, Ended, Running, free_port
+from servers import tracking_server
+from table import Line
 from witness import Recording
 
 _LONG_SECONDS = 600.0
@@ -37,107 +37,75 @@ connection.execute("ROLLBACK")
 """
 
 
-@dataclass
-class Outage:
-    """Result of an outage.
-
-    Attributes:
-        skipped: Why it could not be tried here; empty if it was.
-        findings: Faults found after the next command.
-        notes: Other observations.
-    """
-
-    skipped: str = ""
-    findings: Findings = field(default_factory=Findings)
-    notes: list[str] = field(default_factory=list)
-
-    def add_notes(self, ended: Ended, recording: Recording, before: int) -> None:
-        """Add the command's exit status, progress and warnings."""
-        self.notes.append(
-            f"exit status {ended.status}, {recording.count('scored')} scorings shown, "
-            f"{before} of them before the fault"
-        )
-        self.notes += [
-            line for line in ended.stderr.splitlines() if "MLflow" in line or "mlruns" in line
-        ]
-
-
-def training(images: Path | None, *, long: bool = False) -> Training:
-    """The training during an outage."""
+def _training(images: Path | None, *, long: bool = False) -> Training:
     steps = (_LONG_STEPS // 2, _LONG_STEPS) if long else (60, 120)
     return Training(steps=steps, every=100 if long else 10, images=images)
 
 
-def database_locked(folder: Path, images: Path | None, seconds: float | None) -> Outage:
+def database_locked(folder: Path, images: Path | None, seconds: float | None) -> Line:
     """Another process locks the database for some seconds, or until the command ends."""
-    work_folder, outage = WorkFolder(folder, training(images, long=seconds is not None)), Outage()
+    work_folder = WorkFolder(folder, _training(images, long=seconds is not None))
     work_folder.first_command()
     with work_folder.started() as (running, recording):
         before = _wait_for_evaluations(running, recording)
         with _locked(work_folder.folder / "mlflow.db", seconds):
             if seconds is None:
                 running.ended(_LONG_SECONDS)
-        outage.notes.append(
-            f"{recording.count('scored')} scorings shown when the lock was released"
-        )
+        shown = f"{recording.count('scored')} scorings shown when the lock was released"
         ended = running.ended(_LONG_SECONDS)
-    outage.add_notes(ended, recording, before)
     recording.add_to(work_folder.expected, unfinished="KILLED")
-    outage.findings += _check_no_traceback(ended) + work_folder.settle_and_check()
-    return outage
+    notes = (shown, *_notes(ended, recording, before))
+    return _line(ended, work_folder.settle_and_check(), notes)
 
 
-def server_gone(folder: Path, images: Path | None, *, comes_back: bool) -> Outage:
+def server_gone(folder: Path, images: Path | None, *, comes_back: bool) -> Line:
     """The tracking server dies during a training, and comes back during or after it."""
-    server = _Server(folder / "server")
-    outage = Outage()
+    (folder / "server").mkdir(parents=True)
+    bench, port = Bench(folder / "server"), free_port()
+    database = bench.folder / "served.db"
+    serve = functools.partial(tracking_server, bench, port, "sqlite:///served.db")
     with contextlib.ExitStack() as served:
-        served.enter_context(server.running())
-        work_folder = WorkFolder(folder / "user", training(images, long=comes_back), server.address)
+        served.enter_context(serve())
+        uri = f"http://127.0.0.1:{port}"
+        work_folder = WorkFolder(folder / "user", _training(images, long=comes_back), uri)
         work_folder.first_command()
         with work_folder.started() as (running, recording):
             before = _wait_for_evaluations(running, recording)
             served.close()
             if comes_back:
                 still_runs_when(running, lambda: recording.count("scored") > before + 1, 120)
-                served.enter_context(server.running())
+                served.enter_context(serve())
             ended = running.ended(_LONG_SECONDS)
         if not comes_back:
-            served.enter_context(server.running())
-        outage.add_notes(ended, recording, before)
+            served.enter_context(serve())
         recording.add_to(work_folder.expected, unfinished="KILLED")
-        outage.findings += _check_no_traceback(ended) + work_folder.settle_and_check(
-            server.database
-        )
-    return outage
+        findings = work_folder.settle_and_check(database)
+    return _line(ended, findings, _notes(ended, recording, before))
 
 
-def disk_full(folder: Path, images: Path | None) -> Outage:
+def disk_full(folder: Path, images: Path | None) -> Line:
     """The disk of the working folder is full from the first evaluation on."""
-    outage = Outage()
     with contextlib.ExitStack() as stack:
         try:
             disk = stack.enter_context(_small_disk(folder))
         except OSError as error:
-            return Outage(skipped=f"no small disk can be made here: {error}")
-        work_folder = WorkFolder(folder / "user", training(images), disk=disk)
+            return Line(skipped=f"no small disk can be made here: {error}")
+        work_folder = WorkFolder(folder / "user", _training(images), disk=disk)
         work_folder.first_command()
         with work_folder.started() as (running, recording):
             before = _wait_for_evaluations(running, recording)
             recording.add_to(work_folder.expected, unfinished="KILLED")
             with _filled(disk):
                 ended = running.ended(_LONG_SECONDS)
-        outage.add_notes(ended, recording, before)
         # The end could not be recorded: any status but RUNNING is allowed.
         for row in work_folder.expected.statuses:
             work_folder.expected.statuses[row] = frozenset({"FINISHED", "KILLED", "FAILED"})
-        outage.findings += (
-            _check_no_traceback(ended) + _check_printed_runs(ended) + work_folder.settle_and_check()
-        )
-    return outage
+        findings = Findings(lost=tuple(_printed_without_figures(ended)))
+        findings += work_folder.settle_and_check()
+    return _line(ended, findings, _notes(ended, recording, before))
 
 
-FAULTS: dict[str, Callable[[Path, Path | None], Outage]] = {
+FAULTS: dict[str, Callable[[Path, Path | None], Line]] = {
     "disk full": disk_full,
     "database locked for 30 s": functools.partial(database_locked, seconds=_LOCK_SECONDS),
     "database locked to the command's end": functools.partial(database_locked, seconds=None),
@@ -153,22 +121,29 @@ def _wait_for_evaluations(running: Running, recording: Recording) -> int:
     return recording.count("scored")
 
 
-def _check_no_traceback(ended: Ended) -> Findings:
+def _line(ended: Ended, findings: Findings, notes: tuple[str, ...]) -> Line:
     """Errors of the store must not be shown as a traceback."""
     words = ("the command ended in a traceback",) if "Traceback" in ended.stderr else ()
-    return Findings(damaged=words)
+    return Line(tried=1, findings=findings + Findings(damaged=words), notes=notes)
 
 
-def _check_printed_runs(ended: Ended) -> Findings:
+def _notes(ended: Ended, recording: Recording, before: int) -> tuple[str, ...]:
+    """The command's exit status, progress and warnings."""
+    shown = f"{recording.count('scored')} scorings shown, {before} of them before the fault"
+    lines = (line for line in ended.stderr.splitlines() if "MLflow" in line or "mlruns" in line)
+    return (f"exit status {ended.status}, {shown}", *lines)
+
+
+def _printed_without_figures(ended: Ended) -> Iterator[str]:
     """Runs that can't be recorded must be printed with their values."""
     try:
-        runs: list[dict[str, Any]] = ended.document["runs"]
+        runs = ended.document["runs"]
     except ValueError:
-        return Findings(lost=(f"no document was printed: {ended.stderr[-300:]}",))
-    without_accuracy = [run["steps"] for run in runs if run["max_test_accuracy"] is None]
-    return Findings(
-        lost=tuple(f"row {steps} was printed without figures" for steps in without_accuracy)
-    )
+        yield f"no document was printed: {ended.stderr[-300:]}"
+        return
+    for run in runs:
+        if run["max_test_accuracy"] is None:
+            yield f"row {run['steps']} was printed without figures"
 
 
 @contextlib.contextmanager
@@ -191,8 +166,7 @@ def _small_disk(folder: Path) -> Iterator[Path]:
     """
     disk = folder / "disk"
     disk.mkdir(parents=True)
-    options = f"size={_DISK_BYTES}"
-    command = ("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk))
+    command = ("mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(disk))
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
         raise OSError(errno.EPERM, " ".join(mounted.stderr.split()) or "mount refused")
@@ -216,40 +190,3 @@ def _filled(disk: Path) -> Iterator[None]:
         yield
     finally:
         path.unlink()
-
-
-class _Server:
-    """A local MLflow tracking server that can be started repeatedly.
-
-    Args:
-        folder: Of its database and artifacts; created here.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True)
-        self._bench = Bench(folder)
-        self._port = free_port()
-
-    @property
-    def address(self) -> str:
-        """Value of MLFLOW_TRACKING_URI."""
-        return f"http://127.0.0.1:{self._port}"
-
-    @property
-    def database(self) -> Path:
-        """Its SQLite file."""
-        return self._bench.folder / "served.db"
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Run the server; it is killed on exit."""
-        command = (sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1")
-        with self._bench.started(
-            *("--port", str(self._port), "--workers", "1"),
-            *("--backend-store-uri", "sqlite:///served.db"),
-            program=command,
-            MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
-            MLFLOW_DISABLE_TELEMETRY="true",
-        ) as server:
-            server.until(lambda: is_up(self._port), 180)
-            yield

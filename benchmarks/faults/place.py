@@ -64,14 +64,50 @@ class Training:
         """The evaluation grid."""
         return Grid(first=1, every=self.every)
 
-    def to_toml(self) -> str:
-        """The scenario."""
-        dataset = "auto" if self.images else "mnist-5k"
-        return _SCENARIO.format(steps=list(self.steps), dataset=dataset, every=self.every)
 
-
-class WorkFolder:
+class RecordedCommands:
     """A user's working folder and home, with recordings of all commands.
+
+    Args:
+        folder: Created here.
+
+    Attributes:
+        expected: Collected from all commands.
+        orphans: Processes that must end with their commands.
+    """
+
+    def __init__(self, folder: Path, grid: Grid) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.bench = Bench(folder)
+        self.expected = Expected(grid)
+        self.orphans: list[psutil.Process] = []
+        self._recordings = 0
+
+    @contextlib.contextmanager
+    def recorded(
+        self, *arguments: str, worker: tuple[str, ...] | None, code: str = "", **variables: str
+    ) -> Iterator[tuple[Running, Recording]]:
+        """Start a command with a recording of its output.
+
+        Args:
+            worker: Command of a fake worker; None for the real one.
+            code: Python code that its process runs too.
+        """
+        self._recordings += 1
+        recording = Recording(self.bench.home / f"{self._recordings}.witness")
+        program = patched_program(witness.before(recording.path, worker) + code)
+        with self.bench.started(*arguments, program=program, **variables) as running:
+            yield running, recording
+
+    def outlived(self) -> Findings:
+        """Processes that outlived their parents."""
+        _, alive = psutil.wait_procs(self.orphans, timeout=60)
+        words = (f"process {p.pid} outlived its parent" for p in alive if is_alive(p))
+        return Findings(left_over=tuple(words))
+
+
+class WorkFolder(RecordedCommands):
+    """A folder in which a scenario is trained.
 
     Args:
         folder: Created here.
@@ -86,38 +122,28 @@ class WorkFolder:
         tracking_uri: str | None = None,
         disk: Path | None = None,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.bench = Bench(folder)
+        super().__init__(folder, training.grid)
         self.bench.folder = disk or self.bench.folder
         self.training = training
-        self.expected = Expected(training.grid)
-        self.orphans: list[psutil.Process] = []
         self._variables = {"MLFLOW_TRACKING_URI": tracking_uri} if tracking_uri else {}
-        self._recordings = 0
-        scenario = self.bench.folder / "forced.toml"
-        scenario.write_text(training.to_toml(), encoding="utf-8", newline="\n")
+        dataset = "auto" if training.images else "mnist-5k"
+        text = _SCENARIO.format(steps=list(training.steps), dataset=dataset, every=training.every)
+        (self.folder / "forced.toml").write_text(text, encoding="utf-8", newline="\n")
 
     @property
     def folder(self) -> Path:
         """The working folder."""
         return self.bench.folder
 
-    @contextlib.contextmanager
     def started(
         self, *arguments: str, worker: tuple[str, ...] | None = None
-    ) -> Iterator[tuple[Running, Recording]]:
+    ) -> contextlib.AbstractContextManager[tuple[Running, Recording]]:
         """Start a training command with a recording of its output."""
-        self._recordings += 1
-        recording = Recording(self.bench.home / f"{self._recordings}.witness")
         if worker is None and self.training.workers == "stand-in":
             worker = fakes.worker()
         images = ("--data", str(self.training.images)) if self.training.images else ()
-        with self.bench.started(
-            *("run", "./forced.toml", "--json", *images, *arguments),
-            program=patched_program(witness.before(recording.path, worker)),
-            **self._variables,
-        ) as running:
-            yield running, recording
+        words = ("run", "./forced.toml", "--json", *images, *arguments)
+        return self.recorded(*words, worker=worker, **self._variables)
 
     def run_to_end(self, *arguments: str) -> Ended:
         """Run a quick command to its end, like a user's next command.
@@ -125,16 +151,9 @@ class WorkFolder:
         Raises:
             RuntimeError: It failed, so the store can't be checked.
         """
-        fast_worker = fakes.worker()
-        program = patched_program(
-            f"from mnist_bench.runner import process\nprocess.COMMAND = {fast_worker!r}"
-        )
-        ended = self.bench.run(
-            *("run", "smoke", "--steps", "1", "--json", *arguments),
-            program=program,
-            seconds=300,
-            **self._variables,
-        )
+        words = ("run", "smoke", "--steps", "1", "--json", *arguments)
+        program = fake_program(fakes.worker())
+        ended = self.bench.run(*words, program=program, seconds=300, **self._variables)
         if ended.status != 0:
             raise RuntimeError(f"the next command ended with {ended.status}: {ended.stderr}")
         for run in ended.document["runs"]:
@@ -158,9 +177,8 @@ class WorkFolder:
             self.run_to_end("--no-report")
         else:
             self._run_other(next_command)
-        outlived = tuple(f"process {p.pid} outlived its parent" for p in self._outlived())
-        found = check(self.expected, self.folder, database or self.folder / "mlflow.db")
-        return found + Findings(left_over=outlived)
+        outlived = self.outlived()
+        return check(self.expected, self.folder, database or self.folder / "mlflow.db") + outlived
 
     def _run_other(self, name: str) -> None:
         """Run a command that trains none of the folder's runs.
@@ -171,10 +189,7 @@ class WorkFolder:
         arguments = list(NEXT_COMMANDS[name])
         (self.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
         (self.folder / "other.zip").write_bytes(OTHER_BUNDLE.read_bytes())
-        worker = fakes.trial_worker("pass")
-        program = patched_program(
-            f"from mnist_bench.runner import process\nprocess.COMMAND = {worker!r}"
-        )
+        program = fake_program(fakes.trial_worker("pass"))
         if name == "ui":
             port = free_port()
             with self.bench.started(*arguments, str(port), **self._variables) as running:
@@ -188,9 +203,10 @@ class WorkFolder:
         if ended.status not in allowed or "Traceback" in ended.stderr:
             raise RuntimeError(f"`{name}` ended with {ended.status}: {ended.stderr}")
 
-    def _outlived(self) -> list[psutil.Process]:
-        _, alive = psutil.wait_procs(self.orphans, timeout=60)
-        return [process for process in alive if is_alive(process)]
+
+def fake_program(worker: tuple[str, ...]) -> tuple[str, ...]:
+    """Command of the program with a fake worker."""
+    return patched_program(f"from mnist_bench.runner import process\nprocess.COMMAND = {worker!r}")
 
 
 def still_runs_when(running: Running, condition: Callable[[], object], seconds: float) -> bool:

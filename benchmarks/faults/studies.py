@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import fakes
 import psutil
-import witness
-from invariants import Expected, Findings, check
-from kills import KillPoint, KillResult, Spans, await_end, check_late_kills, send_signal, wait_for
-from place import still_runs_when
-from program import Bench, Running, is_alive, patched_program
+from invariants import Findings, check
+from kills import KillPoint, Spans, await_end, check_late_kills, count, send_signal, wait_for
+from place import RecordedCommands, Workers, still_runs_when
+from program import Running
 from study_invariants import COUNTED, check_study, stored_trials, trial_runs
+from table import Line
 from witness import Recording
 
 from mnist_bench.scenarios.scenario import Grid
 
 StudyVictim = Literal["command", "parallel", "worker"]
-Workers = Literal["real", "stand-in"]
 
 NAME = "drill"
 _EVERY = 5
@@ -98,38 +96,23 @@ class StudyBatch:
     signals: tuple[str, ...] = ("SIGKILL",)
 
 
-class StudyFolder:
-    """A working folder with a study, and recordings of all its commands."""
+class StudyFolder(RecordedCommands):
+    """A working folder with a study, and the results that were reported to it, by trial."""
 
     def __init__(self, batch: StudyBatch) -> None:
-        batch.folder.mkdir(parents=True, exist_ok=True)
-        self.bench = Bench(batch.folder)
-        self.expected = Expected(Grid(first=_EVERY, every=_EVERY))
+        super().__init__(batch.folder, Grid(first=_EVERY, every=_EVERY))
         self.results: dict[int, tuple[str, float | None]] = {}
-        self.orphans: list[psutil.Process] = []
-        self._images = batch.images
+        self._images = ("--data", str(batch.images)) if batch.images else ()
         self._worker = fakes.trial_worker("pass") if batch.workers == "stand-in" else None
-        self._recordings = 0
         space = _SPACE.format(dataset="auto" if batch.images else "mnist-5k")
         (self.bench.folder / "drill.toml").write_text(space, encoding="utf-8", newline="\n")
 
-    @contextlib.contextmanager
-    def started(self, *arguments: str) -> Iterator[tuple[Running, Recording]]:
-        """Start a command that works on the study.
-
-        Args:
-            arguments: In addition to the usual ones.
-        """
-        self._recordings += 1
-        recording = Recording(self.bench.home / f"{self._recordings}.witness")
-        code = witness.before(recording.path, self._worker) + _RESULTS
-        images = ("--data", str(self._images)) if self._images else ()
-        with self.bench.started(
-            *("tune", "--space", "drill.toml", "--study", NAME, "--confirm", "0", "--json"),
-            *(*images, *arguments),
-            program=patched_program(code),
-        ) as running:
-            yield running, recording
+    def started(
+        self, *arguments: str
+    ) -> contextlib.AbstractContextManager[tuple[Running, Recording]]:
+        """Start a command that works on the study, with more arguments than the usual ones."""
+        words = ("tune", "--space", "drill.toml", "--study", NAME, "--confirm", "0", "--json")
+        return self.recorded(*words, *self._images, *arguments, worker=self._worker, code=_RESULTS)
 
     def take(self, recording: Recording) -> None:
         """Add what a command showed, and the results that it gave to the study."""
@@ -155,27 +138,19 @@ class StudyFolder:
         """Let another command resume the study, then check all invariants."""
         folder = self.bench.folder
         self.expected.add_spools(folder)
-        counted = sum(trial.state in COUNTED for trial in stored_trials(folder, NAME))
-        unfinished = sum(trial.state in _OPEN for trial in stored_trials(folder, NAME))
+        states = [trial.state for trial in stored_trials(folder, NAME)]
         # Running trials count at once or are repeated; waiting ones are trained.
-        requested = counted + unfinished + _MORE
+        requested = sum(state in (*COUNTED, *_OPEN) for state in states) + _MORE
         self.run_to_end("--resume", "--trials", str(requested))
         database = folder / "mlflow.db"
         found = check(self.expected, folder, database)
-        found += check_study(
-            self.results, stored_trials(folder, NAME), trial_runs(database), requested
-        )
-        outlived = tuple(f"process {p.pid} outlived its parent" for p in self._outlived())
-        return found + Findings(left_over=outlived)
-
-    def _outlived(self) -> list[psutil.Process]:
-        _, alive = psutil.wait_procs(self.orphans, timeout=60)
-        return [process for process in alive if is_alive(process)]
+        stored, runs = stored_trials(folder, NAME), trial_runs(database)
+        return found + check_study(self.results, stored, runs, requested) + self.outlived()
 
 
-def run_batch(batch: StudyBatch) -> KillResult:
+def run_batch(batch: StudyBatch) -> Line:
     """Kill commands that resume a study, then check it."""
-    work_folder, result = StudyFolder(batch), KillResult()
+    work_folder, result = StudyFolder(batch), Line()
     work_folder.run_to_end("--trials", "1")
     rng = random.Random(batch.seed)  # noqa: S311  # not used for security
     while result.hits.total() < batch.kills:
@@ -185,7 +160,7 @@ def run_batch(batch: StudyBatch) -> KillResult:
 
 
 def _kill_once(
-    batch: StudyBatch, work_folder: StudyFolder, result: KillResult, rng: random.Random
+    batch: StudyBatch, work_folder: StudyFolder, result: Line, rng: random.Random
 ) -> None:
     kill_point, is_parallel = _kill_point(batch, rng), batch.victim != "command"
     workers = ("--workers", str(_WORKERS)) if is_parallel else ()
@@ -200,7 +175,7 @@ def _kill_once(
         if batch.victim == "worker":  # the search would go on
             send_signal(command, "SIGTERM")
         await_end(running, kill_point, result)
-    result.count(kill_point, hit=hit)
+    count(result, kill_point, hit=hit)
     work_folder.take(recording)
     work_folder.expected.add_spools(work_folder.bench.folder)
     check_late_kills(result, running)

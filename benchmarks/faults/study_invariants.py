@@ -60,6 +60,11 @@ class TrialRun:
     value: float | None
 
 
+Results = Mapping[int, tuple[str, float | None]]
+Trials = Sequence[StoredTrial]
+Runs = Sequence[TrialRun]
+
+
 def stored_trials(folder: Path, name: str) -> list[StoredTrial]:
     """Trials in the journal of a working folder."""
     storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
@@ -95,12 +100,7 @@ def trial_runs(database: Path) -> list[TrialRun]:
         ]
 
 
-def check_study(
-    results: Mapping[int, tuple[str, float | None]],
-    stored: Sequence[StoredTrial],
-    runs: Sequence[TrialRun],
-    requested: int,
-) -> Findings:
+def check_study(results: Results, stored: Trials, runs: Runs, requested: int) -> Findings:
     """Compare a finished study with the results that were reported to it.
 
     Args:
@@ -119,16 +119,14 @@ def check_study(
     )
 
 
-def _forgotten(
-    results: Mapping[int, tuple[str, float | None]], stored: Sequence[StoredTrial]
-) -> Iterator[str]:
+def _forgotten(results: Results, stored: Trials) -> Iterator[str]:
     known = {trial.number: (trial.state, trial.value) for trial in stored}
     for number, result in results.items():
         if known.get(number) != result:
             yield f"trial {number} was {result}, it is {known.get(number)}"
 
 
-def _never_retried(stored: Sequence[StoredTrial]) -> Iterator[str]:
+def _never_retried(stored: Trials) -> Iterator[str]:
     """Failed trials without a retry; here only kills make trials fail."""
     again = {trial.retry_of for trial in stored}
     for trial in stored:
@@ -138,45 +136,41 @@ def _never_retried(stored: Sequence[StoredTrial]) -> Iterator[str]:
             yield f"trial {trial.number} failed and was not tried again"
 
 
-def _without_run(stored: Sequence[StoredTrial], runs: Sequence[TrialRun]) -> Iterator[str]:
+def _without_run(stored: Trials, runs: Runs) -> Iterator[str]:
     ids = {(run.number, run.run_id) for run in runs}
     for trial in stored:
         if trial.state in COUNTED and (trial.number, trial.run_id) not in ids:
             yield f"trial {trial.number} has no run in MLflow ({trial.run_id})"
 
 
-def _counted_twice(stored: Sequence[StoredTrial], requested: int) -> Iterator[str]:
+def _counted_twice(stored: Trials, requested: int) -> Iterator[str]:
     counted = {trial.number for trial in stored if trial.state in COUNTED}
     if len(counted) != requested:
         yield f"{len(counted)} trials count, {requested} were asked for"
-    for trial in stored:
-        if trial.retry_of in counted:
-            yield f"trial {trial.retry_of} counts and was tried again as {trial.number}"
     times = Counter(trial.retry_of for trial in stored if trial.retry_of is not None)
     for number, count in times.items():
+        if number in counted:
+            yield f"trial {number} counts and was tried again"
         if count > 1:
             yield f"trial {number} was tried again {count} times"
 
 
-def _retried_differently(stored: Sequence[StoredTrial]) -> Iterator[str]:
+def _retried_differently(stored: Trials) -> Iterator[str]:
     known = {trial.number: trial.chosen for trial in stored}
     for trial in stored:
         first = known.get(trial.retry_of if trial.retry_of is not None else -1, {})
-        if (
-            not first.items() <= trial.chosen.items()
-        ):  # the first may have been killed before all were chosen
+        # The first may have been killed before all were chosen.
+        if not first.items() <= trial.chosen.items():
             yield f"trial {trial.number} is not what trial {trial.retry_of} was to be"
 
 
-def _runs_twice(runs: Sequence[TrialRun]) -> Iterator[str]:
+def _runs_twice(runs: Runs) -> Iterator[str]:
     for number, count in Counter(run.number for run in runs).items():
         if count > 1:
             yield f"trial {number} is {count} runs in MLflow"
 
 
-def _differently_in_mlflow(
-    stored: Sequence[StoredTrial], runs: Sequence[TrialRun]
-) -> Iterator[str]:
+def _differently_in_mlflow(stored: Trials, runs: Runs) -> Iterator[str]:
     ends = {"COMPLETE": ("FINISHED", "finished"), "PRUNED": ("KILLED", "pruned")}
     known = {trial.number: trial for trial in stored}
     for run in runs:

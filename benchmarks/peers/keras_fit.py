@@ -4,44 +4,42 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from measured import BATCH_SIZE, Task
+from contenders import BATCH_SIZE, Task, flat_and_scaled
 
-from mnist_bench.data.dataset import Dataset, Images
+from mnist_bench.data import mnist
+from mnist_bench.data.dataset import Images
+from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 
+SETTINGS = (
+    "TensorFlow backend, float32, defaults of `fit`, threads and Adam but for its epsilon of "
+    "1e-8, no progress bar"
+)
 _SCORED_AT_ONCE = (32, 500, 1_000)
 """Batch sizes of an evaluation; 32 is the default of `evaluate`."""
 
 
 class KerasFit:
-    """The network as a Keras model.
+    """The network as a Keras model; images are stored as scaled float32 arrays."""
 
-    Args:
-        dataset: Images; stored as scaled float32 arrays, as the documentation's examples do.
-        seed: Of weights, batches and dropout.
-    """
+    settings = f"{SETTINGS}; scored by `evaluate`"
 
-    settings = (
-        "TensorFlow backend, float32, defaults of `fit`, threads and Adam but for its epsilon of "
-        "1e-8, no progress bar; scored by `evaluate`"
-    )
-
-    def __init__(self, dataset: Dataset, seed: int) -> None:
+    def __init__(self, task: Task) -> None:
         import keras
 
-        keras.utils.set_random_seed(seed)
-        self._train = (_scaled(dataset.train), dataset.train.labels)
-        self._test = (_scaled(dataset.test_images), dataset.test_images.labels)
-        self._model = _model()
-        self._model.compile(
-            optimizer=keras.optimizers.Adam(learning_rate=1e-3, epsilon=1e-8),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-        )
+        keras.utils.set_random_seed(task.seed)
+        dataset = mnist.load(task.source)
+        self._train = (scaled(dataset.train), dataset.train.labels)
+        self._test = (scaled(dataset.test_images), dataset.test_images.labels)
+        self._model = compiled(PaperCnnHyperparameters())
+        self.ways: dict[str, Callable[[], float]] = {
+            f"{count:,} at once": lambda count=count: self._accuracy(count)  # type: ignore[misc]
+            for count in _SCORED_AT_ONCE
+        }
 
     def train(self, stops: Sequence[int], reached: Callable[[], None]) -> None:
         """Train to the last stop in one call of `fit`, since each call starts a new epoch."""
@@ -65,14 +63,6 @@ class KerasFit:
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=after_batch)],
         )
 
-    @property
-    def ways(self) -> Mapping[str, Callable[[], float]]:
-        """`evaluate` by batch size."""
-        return {
-            f"{count:,} at once": lambda count=count: self._accuracy(count)  # type: ignore[misc]
-            for count in _SCORED_AT_ONCE
-        }
-
     def _accuracy(self, images_at_once: int) -> float:
         metrics = self._model.evaluate(
             *self._test, batch_size=images_at_once, verbose=0, return_dict=True
@@ -80,12 +70,13 @@ class KerasFit:
         return float(metrics["accuracy"])
 
 
-def _scaled(images: Images) -> npt.NDArray[np.float32]:
+def scaled(images: Images) -> npt.NDArray[np.float32]:
     """float32 (n, 28, 28, 1) in [0, 1]."""
-    return images.pixels[..., np.newaxis].astype(np.float32) / np.float32(255)
+    return flat_and_scaled(images).reshape(-1, 28, 28, 1)
 
 
-def _model() -> Any:
+def compiled(hyperparameters: PaperCnnHyperparameters) -> Any:
+    """The compiled model."""
     import keras
 
     layers = keras.layers
@@ -94,19 +85,28 @@ def _model() -> Any:
         weights = keras.initializers.TruncatedNormal(stddev=0.1)
         return {"kernel_initializer": weights, "bias_initializer": keras.initializers.Constant(0.1)}
 
-    return keras.Sequential(
+    def convolution(filters: int, side: int) -> Any:
+        return layers.Conv2D(filters, side, padding="same", activation="relu", **start())
+
+    model = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            layers.Conv2D(32, 5, padding="same", activation="relu", **start()),
+            convolution(hyperparameters.conv1_filters, hyperparameters.conv1_kernel_size),
             layers.MaxPooling2D(2),
-            layers.Conv2D(64, 5, padding="same", activation="relu", **start()),
+            convolution(hyperparameters.conv2_filters, hyperparameters.conv2_kernel_size),
             layers.MaxPooling2D(2),
             layers.Flatten(),
-            layers.Dense(1024, activation="relu", **start()),
-            layers.Dropout(0.5),
+            layers.Dense(hyperparameters.dense_units, activation="relu", **start()),
+            layers.Dropout(hyperparameters.dropout_rate),
             layers.Dense(10, **start()),
         ]
     )
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate=hyperparameters.learning_rate, epsilon=1e-8),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
 
 
 def prepare(_threads: int) -> None:
@@ -115,6 +115,4 @@ def prepare(_threads: int) -> None:
     import keras  # noqa: F401
 
 
-def make(task: Task, dataset: Dataset) -> KerasFit:
-    """The compiled model."""
-    return KerasFit(dataset, task.seed)
+make = KerasFit

@@ -1,127 +1,86 @@
-"""Time of a training step by operation, and its lower bounds.
+"""Time of a training step by operation, its lower bounds, and those of the ratios in `peers.json`.
 
     python benchmarks/peers/ops.py --data DIR
 
 Profiles our trainer on one thread with TensorFlow's profiler, in a new process for each precision,
-and writes `ops.json` and `ops.md`. `--from FILE` makes the page from such a JSON.
+and writes `ops.json` and `ops.md`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import hardware
-from hardware import Hardware
-from measured import answer
-from products import gflops
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import common
+from common import Document
+from peers import TARGETS, frame_of, ratio
 
 from mnist_bench.core import formatting
-from mnist_bench.core.limits import PRECISIONS, Precision
-from mnist_bench.core.records import Record
+from mnist_bench.core.limits import PRECISIONS
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.worker import tensorflow_setup
 
-if TYPE_CHECKING:
-    from mnist_bench.worker.trainer import Trainer
-
-FOLDER = Path(__file__).parent
 _STEPS = 100
 _COPIED_BYTES = 64 * 2**20
-
+_CONVOLUTIONS = (784 * 25 * 32, 196 * 800 * 64)
+"""Multiplications of each convolution, for one image."""
+_PRODUCTS = 3136 * 1024 + 1024 * 10
 STEP_MFLOP: Mapping[str, float] = {
-    "Conv2D": 2 * 50 * (784 * 25 * 32 + 196 * 800 * 64) / 1e6,
-    "Conv2DBackpropFilter": 2 * 50 * (784 * 25 * 32 + 196 * 800 * 64) / 1e6,
-    "Conv2DBackpropInput": 2 * 50 * 196 * 800 * 64 / 1e6,
-    "MatMul": 3 * 2 * 50 * (3136 * 1024 + 1024 * 10) / 1e6,
+    "Conv2D": 2 * 50 * sum(_CONVOLUTIONS) / 1e6,
+    "Conv2DBackpropFilter": 2 * 50 * sum(_CONVOLUTIONS) / 1e6,
+    "Conv2DBackpropInput": 2 * 50 * _CONVOLUTIONS[1] / 1e6,
+    "MatMul": 3 * 2 * 50 * _PRODUCTS / 1e6,
 }
 """Multiplications and additions of a step by kind of operation; the others are negligible."""
 STEP_BYTES: Mapping[str, int] = {"ResourceApplyAdam": 7 * 4 * paper.PARAMETER_COUNT}
 """Adam reads weights, both moments and gradients, and writes all but the gradients."""
+_EVALUATION_GFLOP = 10_000 * 2 * (sum(_CONVOLUTIONS) + _PRODUCTS) / 1e9
 
 
-class OpsTask(Record):
-    """Task of the profiled process."""
-
-    source: Source
-    precision: Precision
-
-
-class Profile(Record):
-    """One training on one thread.
-
-    Attributes:
-        precision: Of the arithmetic.
-        step_milliseconds: Without the profiler.
-        operation_milliseconds: With the profiler, by kind of operation, largest first.
-        product_gflops: Speed of matrix products on one thread, the best of some sizes.
-        copied_bytes_per_second: Bytes read and written by a copy of 64 MiB, on one thread.
-    """
-
-    precision: Precision
-    step_milliseconds: float
-    operation_milliseconds: dict[str, float]
-    product_gflops: float
-    copied_bytes_per_second: float
-
-    def floor_milliseconds(self, kind: str) -> float | None:
-        """Least time of a kind of operation; None if unknown."""
-        if kind in STEP_MFLOP:
-            return STEP_MFLOP[kind] / self.product_gflops
-        if kind in STEP_BYTES:
-            return STEP_BYTES[kind] / self.copied_bytes_per_second * 1000
-        return None
+def measure(options: argparse.Namespace) -> Document:
+    """Profile each precision in a new process."""
+    source = mnist.find("auto", options.data, log=print)
+    task = source.model_dump_json()
+    profiles = [common.answer(Path(__file__), task, "--one", of) for of in PRECISIONS]
+    return common.session("tensorflow", profiles=profiles)
 
 
-class OpsSession(Record):
-    """What one command measured.
-
-    Attributes:
-        command: Command line.
-        date: In UTC.
-        tensorflow: Version.
-        profiles: One for each precision.
-    """
-
-    command: str
-    date: str
-    hardware: Hardware
-    tensorflow: str
-    profiles: tuple[Profile, ...]
-
-
-def profiled(task: OpsTask) -> Profile:
+def profile(source: Source, precision: str) -> Document:
     """Profile a training on one thread."""
     tensorflow_setup.start(Execution(threads=1))
     import tensorflow as tf
 
     from mnist_bench.worker.trainer import Trainer
 
-    trainer = Trainer(mnist.load(task.source), paper.HYPERPARAMETERS, 0, precision=task.precision)
+    trainer = Trainer(mnist.load(source), paper.HYPERPARAMETERS, 0, precision=precision)  # type: ignore[arg-type]  # a choice
     trainer.advance(_STEPS)
     begin = time.perf_counter()
     trainer.advance(_STEPS)
     seconds = time.perf_counter() - begin
-    return Profile(
-        precision=task.precision,
-        step_milliseconds=seconds / _STEPS * 1000,
-        operation_milliseconds=_operations(tf, trainer),
-        product_gflops=max(gflops(tf, task.precision, side) for side in (512, 1024, 2048)),
-        copied_bytes_per_second=_copy_speed(tf),
-    )
+    copies = _seconds_of(tf.function(lambda x: x + 1), tf.zeros(_COPIED_BYTES // 4))
+    return {
+        "precision": precision,
+        "step_milliseconds": seconds / _STEPS * 1000,
+        "operation_milliseconds": _operations(tf, trainer),
+        "product_gflops": max(_gflops(tf, precision, side) for side in (512, 1024, 2048)),
+        "copied_bytes_per_second": 2 * _COPIED_BYTES / min(copies),
+    }
 
 
-def _operations(tf: Any, trainer: Trainer) -> dict[str, float]:
+def _operations(tf: Any, trainer: Any) -> dict[str, float]:
     """Milliseconds of a step by kind of operation."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2  # there is no public reader
 
@@ -154,102 +113,88 @@ def kind_of(event: str) -> str:
     return kind
 
 
-def _copy_speed(tf: Any) -> float:
-    """Bytes read and written per second by the fastest of some copies."""
-    values = tf.zeros(_COPIED_BYTES // 4)
-    copy: Callable[[Any], Any] = tf.function(lambda x: x + 1)
-    copy(values)
+def _gflops(tf: Any, precision: str, side: int) -> float:
+    """Speed of the median product of two square matrices."""
+    a, b = (tf.cast(tf.random.normal((side, side)), precision) for _ in "ab")
+    return 2e-9 * side**3 / statistics.median(_seconds_of(tf.function(tf.linalg.matmul), a, b))
+
+
+def _seconds_of(function: Callable[..., Any], *values: Any) -> list[float]:
+    function(*values)
     seconds = []
     for _ in range(20):
         begin = time.perf_counter()
-        copy(values)
+        function(*values)
         seconds.append(time.perf_counter() - begin)
-    return 2 * _COPIED_BYTES / min(seconds)
+    return seconds
 
 
-def page(session: OpsSession) -> str:
-    """The page in Markdown."""
-    lines = [
-        "# Where a step's time goes",
-        "",
-        "Our trainer on **one** thread, at batch 50: what each kind of operation takes of a step,",
-        "by TensorFlow's own profiler, beside the least that it could take. That is for products",
-        "and convolutions their arithmetic at the speed of this machine's best matrix product, for",
-        "Adam its traffic at the speed of a copy of 64 MiB, both on one thread too.",
-        "",
-        f"Machine: {session.hardware.sentences}",
-        f"TensorFlow {session.tensorflow}. Made by `{session.command}` on {session.date}.",
-    ]
-    for profile in session.profiles:
-        lines += ["", *_table(profile)]
-    return "\n".join((*lines, ""))
+def floors_of(measured: Document) -> dict[str, float]:
+    """Least milliseconds of a step by kind of operation, on one thread."""
+    products = {kind: mflop / measured["product_gflops"] for kind, mflop in STEP_MFLOP.items()}
+    speed = measured["copied_bytes_per_second"] / 1000
+    return products | {kind: size / speed for kind, size in STEP_BYTES.items()}
 
 
-def _table(profile: Profile) -> list[str]:
-    operations = profile.operation_milliseconds
-    shown = {kind: ms for kind, ms in operations.items() if ms >= 0.01 * sum(operations.values())}
-    floors = [profile.floor_milliseconds(kind) for kind in shown]
-    rest = sum(operations.values()) - sum(shown.values())
-    known = sum(floor for floor in floors if floor is not None)
-    speeds = (
-        f"Products: {profile.product_gflops:,.0f} GFLOP/s; copies: "
-        f"{profile.copied_bytes_per_second / 1e9:.1f} GB/s."
+def bounds(document: Document, measured: Document) -> str:
+    """The table of docs/speed.md: each peer's time divided by the least time, beside its target.
+
+    Args:
+        document: Content of `peers.json`.
+        measured: Content of `ops.json`.
+    """
+    runs, rows = frame_of(document), []
+    profiles = {each["precision"]: each for each in measured["profiles"]}
+    for target in TARGETS:
+        reached = ratio(runs, target)
+        if target.is_time and target.bound is not None and reached:
+            profile = profiles["bfloat16" if target.ours == "ours-bfloat16" else "float32"]
+            peer = runs[runs["name"] == target.peer][target.figure].median()
+            least = sum(floors_of(profile).values()) / document["threads"]
+            if target.figure == "evaluation":  # in seconds, of 10,000 images
+                least = _EVALUATION_GFLOP / profile["product_gflops"] / document["threads"]
+            figures = (reached.value, target.bound, peer / least)
+            rows.append((target.figure, target.names, *(f"{value:.2f}" for value in figures)))
+    head = ("figure", "ratio", "reached", "asked", "at the least that is needed here")
+    return common.table(head, rows, left=(0, 1)) + "\n"
+
+
+def page(document: Document) -> str:
+    """Tables in Markdown."""
+    sections = [part for each in document["profiles"] for part in _section(each)]
+    return common.blocks(common.origin(document), *sections)
+
+
+def _section(measured: Document) -> Iterator[str]:
+    operations = measured["operation_milliseconds"]
+    total = sum(operations.values())
+    floors = floors_of(measured)
+    shown = {kind: ms for kind, ms in operations.items() if ms >= 0.01 * total}
+    rows = [(kind, ms, floors.get(kind)) for kind, ms in shown.items()]
+    rows += [("all others", total - sum(shown.values()), None)]
+    rows += [("together", total, sum(floor for _, _, floor in rows if floor))]
+    yield f"## {measured['precision']}"
+    yield (
+        f"A step took {measured['step_milliseconds']:.1f} ms without the profiler. Products: "
+        f"{measured['product_gflops']:,.0f} GFLOP/s; copies: "
+        f"{measured['copied_bytes_per_second'] / 1e9:.1f} GB/s."
     )
-    return [
-        f"## {profile.precision}",
-        "",
-        f"A step took {profile.step_milliseconds:.1f} ms without the profiler. {speeds}",
-        "",
-        "| operation | ms a step | at least, ms | more than that, ms |",
-        "|---|---:|---:|---:|",
-        *(_line(kind, ms, floor) for (kind, ms), floor in zip(shown.items(), floors, strict=True)),
-        _line("all others", rest, None),
-        _line("together", sum(operations.values()), known),
-    ]
-
-
-def _line(kind: str, milliseconds: float, floor: float | None) -> str:
-    least, more = formatting.UNKNOWN, f"{milliseconds:.2f}"
-    if floor is not None:
-        least, more = f"{floor:.2f}", f"{milliseconds - floor:.2f}"
-    return f"| {kind} | {milliseconds:.2f} | {least} | {more} |"
-
-
-def main() -> None:
-    """Profile in new processes, or read earlier measurements; write the page."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
-    parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
-                        help="make the page from this JSON without measuring")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        print(profiled(OpsTask.model_validate_json(sys.stdin.readline())).model_dump_json())
-        return
-    if options.file:
-        session = OpsSession.model_validate_json(options.file.read_text(encoding="utf-8"))
-    else:
-        session = _measured(mnist.find("auto", options.data, log=print), bool(options.data))
-        text = session.model_dump_json(indent=1) + "\n"
-        (options.out / "ops.json").write_text(text, encoding="utf-8", newline="\n")
-    (options.out / "ops.md").write_text(page(session), encoding="utf-8", newline="\n")
-    print(page(session))
-
-
-def _measured(source: Source, images_named: bool) -> OpsSession:  # noqa: FBT001
-    profiles = (
-        answer("ops.py", OpsTask(source=source, precision=precision), "--one")
-        for precision in PRECISIONS
-    )
-    return OpsSession(
-        command="python benchmarks/peers/ops.py" + (" --data DIR" if images_named else ""),
-        date=datetime.now(UTC).date().isoformat(),
-        hardware=hardware.describe(),
-        tensorflow=hardware.version_of("tensorflow") or formatting.UNKNOWN,
-        profiles=tuple(map(Profile.model_validate_json, profiles)),
-    )
+    yield common.table(
+        ("operation", "ms a step", "at least, ms", "more than that, ms"),
+        [
+            (kind, f"{ms:.2f}", formatting.UNKNOWN if least is None else f"{least:.2f}",
+             f"{ms - (least or 0):.2f}")
+            for kind, ms, least in rows
+        ],
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    arguments = common.parser(__doc__)
+    arguments.add_argument("--one", choices=PRECISIONS, help=argparse.SUPPRESS)
+    given, _ = arguments.parse_known_args()
+    if given.one:
+        found = profile(Source.model_validate_json(sys.stdin.readline()), given.one)
+        print(json.dumps(found))
+    else:
+        common.run(arguments, ("ops.json", "ops.md"), measure, page)

@@ -7,14 +7,15 @@ in advance and copies them in a new order in each epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from measured import BATCH_SIZE, CurveTask, Task
+from contenders import BATCH_SIZE, Task, flat_and_scaled
 
-from mnist_bench.data.dataset import Dataset, Images
+from mnist_bench.data import mnist
+from mnist_bench.data.dataset import Images
 
 Pair = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """Images (n, 784) in [0, 1] and one-hot labels (n, 10)."""
@@ -23,23 +24,22 @@ Pair = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 class PaperProgram:
     """One training's graph and session.
 
-    Args:
-        dataset: Images.
-        seed: Of weights, batches and dropout; the original set none.
-        grows: Whether each evaluation adds nodes to the graph, as in the original.
+    In complete trainings, each evaluation adds nodes to the graph, as in the original.
     """
 
     settings = "float32, a session with its defaults, batches through `feed_dict`"
 
-    def __init__(self, dataset: Dataset, seed: int, *, grows: bool) -> None:
+    def __init__(self, task: Task) -> None:
         import tensorflow.compat.v1 as tf
 
-        self._grows = grows
-        self._batches = _batches(_flat(dataset.train), seed)
+        dataset = mnist.load(task.source)
+        self._grows = bool(task.step_counts)
+        self._batches = _batches(_flat(dataset.train), task.seed)
         self._test = _flat(dataset.test_images)
+        self.ways = {"10,000 at once": self._accuracy}
         self._graph = tf.Graph()
         with self._graph.as_default():
-            tf.set_random_seed(seed)
+            tf.set_random_seed(task.seed)
             self._images = tf.placeholder(tf.float32, (None, 784))
             self._labels = tf.placeholder(tf.float32, (None, 10))
             self._keep = tf.placeholder(tf.float32)
@@ -59,11 +59,6 @@ class PaperProgram:
                 self._session.run(self._update, self._feed(next(self._batches), keep=0.5))
                 self._step += 1
             reached()
-
-    @property
-    def ways(self) -> Mapping[str, Callable[[], float]]:
-        """Its only evaluation method."""
-        return {"10,000 at once": self._accuracy}
 
     def _accuracy(self) -> float:
         """Test accuracy, with all images in one batch."""
@@ -105,8 +100,7 @@ def _variables(shape: tuple[int, ...]) -> tuple[Any, Any]:
 
 
 def _flat(images: Images) -> Pair:
-    pixels = images.pixels.reshape(-1, 784).astype(np.float32) / np.float32(255)
-    return pixels, np.eye(10, dtype=np.float32)[images.labels]
+    return flat_and_scaled(images), np.eye(10, dtype=np.float32)[images.labels]
 
 
 def _batches(pair: Pair, seed: int) -> Iterator[Pair]:
@@ -129,6 +123,4 @@ def prepare(_threads: int) -> None:
     tf.logging.set_verbosity(tf.logging.ERROR)
 
 
-def make(task: Task, dataset: Dataset) -> PaperProgram:
-    """Create the graph and a session with initialized variables."""
-    return PaperProgram(dataset, task.seed, grows=isinstance(task, CurveTask))
+make = PaperProgram

@@ -2,179 +2,203 @@
 
     python benchmarks/peers/peers.py --data DIR
 
-Writes `README.md` and `peers.json` to this folder. `--from FILE` makes the page from such a JSON
-without measuring.
+Writes `README.md` and `peers.json`.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
+import sys
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import hardware
-import ratios
-from measured import (
-    CHUNK_STEPS,
-    CONTENDERS,
-    ContenderError,
-    Products,
-    Round,
-    Session,
-    Timed,
-    TimedTask,
-    answer,
-)
-from page import page
+import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import common
+from common import Document
+from contenders import CHUNK_STEPS, CONTENDERS, Task
+
+from mnist_bench.analysis.statistics import Estimate
+from mnist_bench.core import formatting
 from mnist_bench.data import mnist
-from mnist_bench.data.dataset import Source
 from mnist_bench.measurement import system
-from mnist_bench.scenarios.execution import Execution
 
-FOLDER = Path(__file__).parent
-PRODUCTS = "products"
+PROGRAM = Path(__file__).with_name("contender.py")
 _WARM_UP_STEPS = 25
 
 
-class Benchmark:
-    """Rounds of the contenders that can run here.
+class Target(NamedTuple):
+    """A ratio and its target: theirs by ours at least for times, ours by theirs at most else."""
 
-    Args:
-        names: Contenders, and `products`.
-        source: The images.
-        steps: Timed steps of each run.
-    """
+    figure: str
+    ours: str
+    peer: str
+    bound: float | None
 
-    def __init__(self, names: list[str], source: Source, steps: int) -> None:
-        self.missing: dict[str, str] = {}
-        self.threads = system.usable_threads()
-        self._names = names
-        self._source = source
-        self._steps = steps
-        for name in names:
-            needed = CONTENDERS[name].needs if name in CONTENDERS else "tensorflow"
-            if hardware.version_of(needed) is None:
-                self._leave_out(name, f"{needed} is not installed")
+    @property
+    def is_time(self) -> bool:
+        """Whether it is a ratio of times."""
+        return self.figure != "peak memory"
 
-    def warm_up(self) -> None:
-        """Run a short round that is discarded: it fills file and compiler caches."""
-        for name in self._names:
-            self._measure(name, CHUNK_STEPS)
-
-    def round(self, turn: int) -> Round:
-        """Run each contender once; the order rotates with the turn."""
-        names = [name for name in self._names if name not in self.missing]
-        begin = turn % max(1, len(names))
-        timed: dict[str, Timed] = {}
-        products = None
-        for name in names[begin:] + names[:begin]:
-            result = self._measure(name, self._steps)
-            if isinstance(result, Timed):
-                timed[name] = result
-            elif result is not None:
-                products = result
-        return Round(timed=timed, products=products)
-
-    def _measure(self, name: str, steps: int) -> Timed | Products | None:
-        """Result of a contender; None if it can't run here."""
-        if name in self.missing:
-            return None
-        try:
-            if name == PRODUCTS:
-                text = answer("products.py", Execution(threads=self.threads))
-                return Products.model_validate_json(text)
-            return Timed.model_validate_json(answer("contender.py", self._task(name, steps)))
-        except ContenderError as error:
-            self._leave_out(name, f"it failed: {error}")
-            return None
-
-    def _task(self, name: str, steps: int) -> TimedTask:
-        return TimedTask(
-            name=name,
-            source=self._source,
-            threads=self.threads,
-            steps=steps,
-            warm_up_steps=_WARM_UP_STEPS,
-            started_at=time.time(),
-        )
-
-    def _leave_out(self, name: str, why: str) -> None:
-        self.missing[name] = why
-        print(f"{name}: skipped, {why}", flush=True)
+    @property
+    def names(self) -> str:
+        """Numerator and denominator."""
+        peer, ours = CONTENDERS[self.peer].title, CONTENDERS[self.ours].title
+        return f"{peer} / {ours}" if self.is_time else f"{ours} / {peer}"
 
 
-def measure(options: argparse.Namespace) -> Session:
+TARGETS = (
+    Target("step", "ours", "keras", 1.7),
+    Target("step", "ours", "program", 1.25),
+    Target("step", "ours", "torch", 1.15),
+    Target("step", "ours", "torch-compile", None),
+    Target("evaluation", "ours", "keras", 1.2),
+    Target("evaluation", "ours", "program", None),
+    Target("evaluation", "ours", "torch", 1.8),
+    Target("evaluation", "ours", "torch-compile", None),
+    Target("step", "ours-bfloat16", "keras", 2.7),
+    Target("step", "ours-bfloat16", "torch-bfloat16", 1.0),
+    Target("evaluation", "ours-bfloat16", "torch-bfloat16", None),
+    Target("peak memory", "ours", "keras", 0.8),
+    Target("peak memory", "ours", "program", 0.35),
+    Target("peak memory", "ours", "torch", None),
+)
+
+
+def measure(options: argparse.Namespace) -> Document:
     """Run all rounds after a discarded one."""
     source = mnist.find("auto", options.data, log=print)
-    benchmark = Benchmark(options.only, source, options.steps)
-    date = datetime.now(UTC).date().isoformat()
-    benchmark.warm_up()
-    rounds = []
-    for turn in range(options.rounds):
-        rounds.append(benchmark.round(turn))
-        print(f"round {turn + 1} of {options.rounds}: {_line(rounds[-1])}", flush=True)
-    return Session(
-        command=_command(options),
-        date=date,
-        hardware=hardware.describe(),
-        versions=hardware.versions("tensorflow", "keras", "torch", "numpy", "mnist-bench"),
+    threads, missing = system.usable_threads(), dict[str, str]()
+
+    def measured(name: str, steps: int) -> Document | None:
+        task = Task(name=name, source=source, threads=threads, steps=steps,
+                    warm_up_steps=_WARM_UP_STEPS, started_at=time.time())  # fmt: skip
+        try:
+            return None if name in missing else common.answer(PROGRAM, task.model_dump_json())
+        except common.ProgramError as error:
+            missing[name] = f"it failed: {error}"
+            return None
+
+    for name in options.only:
+        if not common.version_of(CONTENDERS[name].needs):
+            missing[name] = f"{CONTENDERS[name].needs} is not installed"
+        measured(name, CHUNK_STEPS)  # fills file and compiler caches
+    rounds: list[Document] = [{"timed": {}} for _ in range(options.repeats)]
+    present = [name for name in options.only if name not in missing]
+    for turn, name in common.in_turn(present, options.repeats):
+        if run := measured(name, options.steps):
+            rounds[turn]["timed"][name] = run
+            print(f"round {turn + 1}: {name}", flush=True)
+    return common.session(
+        *("tensorflow", "keras", "torch", "numpy", "mnist-bench"),
         dataset=source.name,
-        threads=benchmark.threads,
+        threads=threads,
         steps=options.steps,
         warm_up_steps=_WARM_UP_STEPS,
-        missing=benchmark.missing,
-        rounds=tuple(rounds),
+        missing=missing,
+        rounds=rounds,
     )
 
 
-def _command(options: argparse.Namespace) -> str:
-    """Command line without local paths."""
-    images = " --data DIR" if options.data else ""
-    only = "" if options.only == _ALL else f" --only {','.join(options.only)}"
-    return (
-        f"python benchmarks/peers/peers.py{images} --rounds {options.rounds} "
-        f"--steps {options.steps}{only}"
+def frame_of(document: Document) -> pd.DataFrame:
+    """One row a run, with its figures: milliseconds, seconds, bytes."""
+    rows = []
+    for turn, one in enumerate(document["rounds"]):
+        for run in one["timed"].values():
+            step = statistics.median(run["chunk_milliseconds"])
+            seconds = {way: statistics.median(of) for way, of in run["evaluation_seconds"].items()}
+            way = min(seconds, key=seconds.__getitem__)
+            figures = {
+                "step": step,
+                "evaluation": seconds[way],
+                "peak memory": run["peak_rss_bytes"],
+            }
+            rows.append({"round": turn, "way": way, **figures, **run})
+    return pd.DataFrame(rows)
+
+
+def ratio(runs: pd.DataFrame, target: Target) -> Estimate | None:
+    """Ratio over the rounds in which both ran; None if there were none."""
+    if not {target.ours, target.peer} <= set(runs["name"]):
+        return None
+    of = runs.pivot_table(index="round", columns="name", values=target.figure)
+    ratios = of[target.peer] / of[target.ours]
+    return common.ratio_of(ratios if target.is_time else 1 / ratios)
+
+
+def page(document: Document) -> str:
+    """Tables in Markdown."""
+    runs = frame_of(document)
+    rounds = formatting.counted(len(document["rounds"]), "round")
+    head = ("figure", "ratio", "median", "95% interval", "n", "target", "met")
+    return common.blocks(
+        f"{common.origin(document)}\n{rounds}, {document['steps']} timed steps a run, images: "
+        f"{document['dataset']}, {formatting.threads(document['threads'])}.",
+        _table(runs),
+        "\n".join(_missing(document, runs)),
+        "## Ours by theirs",
+        common.table(head, _ratios(runs), left=(0, 1, 6)),
+        "## Settings",
+        "\n".join(_settings(runs)),
     )
 
 
-def _line(one_round: Round) -> str:
-    steps = [f"{name} {ratios.step_milliseconds(run):.1f}" for name, run in one_round.timed.items()]
-    return ", ".join(steps) + " ms a step"
+def _table(runs: pd.DataFrame) -> str:
+    head = ("contender", "ms a step", "test evaluation, s", "peak RSS, MiB",
+            "of it the imports, MiB", "start to first step, s", "test accuracy")  # fmt: skip
+    rows = [
+        (
+            contender.title,
+            common.spread(of["step"], ".1f"),
+            common.spread(of["evaluation"], ".2f"),
+            common.spread(of["peak memory"] / 2**20, ",.0f"),
+            common.spread(of["import_peak_rss_bytes"] / 2**20, ",.0f"),
+            common.spread(of["first_step_seconds"], ".1f"),
+            formatting.accuracy(of["test_accuracy"].median()),
+        )
+        for name, contender in CONTENDERS.items()
+        if len(of := runs[runs["name"] == name])
+    ]
+    return common.table(head, rows)
 
 
-_ALL = [*CONTENDERS, PRODUCTS]
+def _missing(document: Document, runs: pd.DataFrame) -> Iterator[str]:
+    for name, reason in document["missing"].items():
+        ran = int((runs["name"] == name).sum())
+        left_out = f"in {ran} of {len(document['rounds'])} rounds alone" if ran else "left out"
+        yield f"{CONTENDERS[name].title}: {left_out}, {reason}."
 
 
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    if unknown := [name for name in names if name not in _ALL]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]} is unknown; choose from {', '.join(_ALL)}")
-    return names
+def _ratios(runs: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    for target in TARGETS:
+        if found := ratio(runs, target):
+            bound, met = formatting.UNKNOWN, None
+            if target.bound is not None:
+                reached = found.value - target.bound
+                bound = f"{'≥' if target.is_time else '≤'} {target.bound:.2f}"
+                met = reached >= 0 if target.is_time else reached <= 0
+            yield (
+                *(target.figure, target.names, f"{found.value:.2f}", common.interval(found)),
+                *(str(found.n), bound, {True: "met", False: "**not met**", None: "–"}[met]),
+            )
 
 
-def main() -> None:
-    """Measure, or read earlier measurements; write the page."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, after a discarded one (5)")
-    parser.add_argument("--steps", type=int, default=150, help="timed steps of each run (150)")
-    parser.add_argument("--only", type=_names, default=_ALL, metavar="NAMES",
-                        help=f"some of {', '.join(_ALL)}")  # fmt: skip
-    parser.add_argument("--from", dest="file", type=Path, metavar="FILE",
-                        help="make the page from this JSON without measuring")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FOLDER, help="output folder")
-    options = parser.parse_args()
-    if options.file:
-        session = Session.model_validate_json(options.file.read_text(encoding="utf-8"))
-    else:
-        session = measure(options)
-        text = session.model_dump_json(indent=1) + "\n"
-        (options.out / "peers.json").write_text(text, encoding="utf-8", newline="\n")
-    (options.out / "README.md").write_text(page(session), encoding="utf-8", newline="\n")
-    print(page(session))
+def _settings(runs: pd.DataFrame) -> Iterator[str]:
+    for name, contender in CONTENDERS.items():
+        if len(of := runs[runs["name"] == name]):
+            ways = of["way"].value_counts().items()
+            scored = ", ".join(f"{way} ({n} of {len(of)} runs)" for way, n in ways)
+            yield f"- {contender.title}: {of['settings'].iloc[0]}. Fastest scored: {scored}."
 
 
 if __name__ == "__main__":
-    main()
+    arguments = common.parser(
+        __doc__, repeats=(5, "rounds"), steps=(150, "timed steps of each run")
+    )
+    arguments.add_argument("--only", choices=CONTENDERS, nargs="+", default=list(CONTENDERS))
+    common.run(arguments, ("peers.json", "README.md"), measure, page)

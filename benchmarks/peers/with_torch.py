@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from measured import Task, batches
+from contenders import Task, batches
 
-from mnist_bench.data.dataset import Dataset, Images
+from mnist_bench.data import mnist
+from mnist_bench.data.dataset import Images
 
 _SCORED_AT_ONCE = {"float32": 100, "bfloat16": 500}
 """Images per batch: the fastest of 50, 100, 250, 500, 1,000 and 2,500."""
 
 
 class WithTorch:
-    """The network as a PyTorch module.
+    """The network as a PyTorch module; the task's name selects the variant."""
 
-    Args:
-        dataset: Images; stored as scaled float32 tensors.
-        task: Its name selects the variant.
-    """
-
-    def __init__(self, dataset: Dataset, task: Task) -> None:
+    def __init__(self, task: Task) -> None:
         import torch
 
+        dataset = mnist.load(task.source)
         torch.manual_seed(task.seed)
         self._precision = "bfloat16" if task.name == "torch-bfloat16" else "float32"
         self._scored_at_once = _SCORED_AT_ONCE[self._precision]
@@ -40,6 +36,7 @@ class WithTorch:
             "channels last, `Adam(fused=True)`, gradients set to None, scored under "
             f"`inference_mode`{', forward and backward compiled' if compiled else ''}"
         )
+        self.ways = {f"{self._scored_at_once:,} at once": self._accuracy}
         self._step = 0
 
     def train(self, stops: Sequence[int], reached: Callable[[], None]) -> None:
@@ -63,11 +60,6 @@ class WithTorch:
         loss.backward()
         self._optimizer.step()
 
-    @property
-    def ways(self) -> Mapping[str, Callable[[], float]]:
-        """Evaluation with the fastest batch size."""
-        return {f"{self._scored_at_once:,} at once": self._accuracy}
-
     def _accuracy(self) -> float:
         import torch
 
@@ -80,15 +72,11 @@ class WithTorch:
                 correct += int((self._forward(images[batch]).argmax(1) == labels[batch]).sum())
         return correct / len(labels)
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+    def _autocast(self) -> Any:
         import torch
 
-        if self._precision == "float32":
-            return contextlib.nullcontext()
-        precision: contextlib.AbstractContextManager[Any] = torch.autocast(
-            "cpu", dtype=torch.bfloat16
-        )
-        return precision
+        is_on = self._precision == "bfloat16"
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_on)
 
 
 def _tensors(images: Images) -> tuple[Any, Any]:
@@ -130,6 +118,4 @@ def prepare(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def make(task: Task, dataset: Dataset) -> WithTorch:
-    """Create the model and its optimizer."""
-    return WithTorch(dataset, task)
+make = WithTorch

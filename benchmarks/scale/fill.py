@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 
 import numpy as np
 
-from mnist_bench.data.idx import CLASSES, IdxFile
+from mnist_bench.data.idx import CLASSES
 from mnist_bench.data.mnist import MNIST
 
 _COPIED = ("params", "metrics", "latest_metrics", "tags")
@@ -27,50 +27,32 @@ def copies(database: Path, count: int, scenarios: int = 1) -> None:
     Args:
         database: MLflow's SQLite file with the runs of one seed and one scenario.
         count: Total number of runs.
-        scenarios: Number of scenarios, with equally many runs each.
+        scenarios: Number of scenarios, with equally many runs each; later ones start later.
     """
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         originals = [row[0] for row in connection.execute("SELECT run_uuid FROM runs")]
+        columns = {
+            table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            for table in ("runs", *_COPIED)
+        }
         for number in range(count - len(originals)):
             original = originals[number % len(originals)]
-            index = 1 + number // len(originals)
-            run_id = _copy(connection, original, index)
-            _name(connection, run_id, seed=index // scenarios, scenario=index % scenarios)
-
-
-def _copy(connection: sqlite3.Connection, original: str, seed: int) -> str:
-    run_id = uuid.UUID(int=(uuid.UUID(original).int + (seed << 64)) % 2**128).hex
-    _copy_rows(connection, "runs", original, run_id)
-    for table in _COPIED:
-        _copy_rows(connection, table, original, run_id)
-    return run_id
-
-
-def _name(connection: sqlite3.Connection, run_id: str, *, seed: int, scenario: int) -> None:
-    """Give a copy its own seed and scenario; later scenarios start later."""
-    values = [("params", "seed", str(seed))]
-    values += [("params", "scenario", f"scenario-{scenario}")] if scenario else []
-    values += [("tags", "bench.trajectory", f"copy-{scenario}-{seed}")]
-    values += [("tags", "bench.training_seed", str(seed))]
-    for table, key, value in values:
-        connection.execute(
-            f"UPDATE {table} SET value = ? WHERE run_uuid = ? AND key = ?",  # noqa: S608  # as above
-            (value, run_id, key),
-        )
-    connection.execute(
-        "UPDATE runs SET start_time = start_time + ? WHERE run_uuid = ?",
-        (60_000 * scenario, run_id),
-    )
-
-
-def _copy_rows(connection: sqlite3.Connection, table: str, original: str, run_id: str) -> None:
-    """Copy the rows of a run in a table to another run id."""
-    names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-    values = ", ".join(f"'{run_id}'" if name == "run_uuid" else name for name in names)
-    connection.execute(
-        f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {table} WHERE run_uuid = ?",  # noqa: S608  # MLflow's names
-        (original,),
-    )
+            copy = 1 + number // len(originals)
+            run_id = uuid.UUID(int=(uuid.UUID(original).int + (copy << 64)) % 2**128).hex
+            for table, names in columns.items():
+                values = ", ".join("?" if name == "run_uuid" else name for name in names)
+                copied = f"SELECT {values} FROM {table} WHERE run_uuid = ?"  # noqa: S608  # MLflow's
+                statement = f"INSERT INTO {table} ({', '.join(names)}) {copied}"
+                connection.execute(statement, (run_id, original))
+            seed, scenario = divmod(copy, scenarios)
+            renamed = [("params", "seed", str(seed)), ("tags", "bench.training_seed", str(seed)),
+                       ("tags", "bench.trajectory", f"copy-{scenario}-{seed}")]  # fmt: skip
+            renamed += [("params", "scenario", f"scenario-{scenario}")] if scenario else []
+            for table, key, value in renamed:
+                statement = f"UPDATE {table} SET value = ? WHERE run_uuid = ? AND key = ?"  # noqa: S608
+                connection.execute(statement, (value, run_id, key))
+            statement = "UPDATE runs SET start_time = start_time + ? WHERE run_uuid = ?"
+            connection.execute(statement, (60_000 * scenario, run_id))
 
 
 def images(folder: Path) -> None:
@@ -78,13 +60,9 @@ def images(folder: Path) -> None:
     folder.mkdir()
     for file in MNIST.files:
         header = struct.pack(f">{len(file.header)}I", *file.header.values())
-        (folder / file.name).write_bytes(header + _artificial_values(file))
-
-
-def _artificial_values(file: IdxFile) -> bytes:
-    count = file.size_bytes - file.header_bytes
-    values = np.arange(count, dtype=np.int64)
-    return bytes((values % CLASSES if "labels" in file.name else values % 251).astype(np.uint8))
+        values = np.arange(file.size_bytes - file.header_bytes, dtype=np.int64)
+        values %= CLASSES if "labels" in file.name else 251
+        (folder / file.name).write_bytes(header + values.astype(np.uint8).tobytes())
 
 
 def predictions(database: Path) -> None:

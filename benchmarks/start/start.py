@@ -1,12 +1,11 @@
-"""Start time of the commands.
+"""Start time of the commands, and of TensorFlow alone, up to the first training step.
 
-    python benchmarks/start/start.py -n 20 --rounds 6 --write
+    python benchmarks/start/start.py --repeats 20 --rounds 5
 
 Measures, in turn and in fresh processes, `mnist-bench --help`, `mnist-bench scenarios` and an empty
 Python program; then, by rounds, `mnist-bench run smoke` on an existing database up to its first
-training step, and a process that only imports TensorFlow and trains one step. Prints a table;
-`--write` writes it and its values to this folder. There is no threshold, since times depend on the
-machine.
+training step, and a process that only imports TensorFlow and trains one step. Writes `README.md`
+and `figures.json`. There is no threshold, since times depend on the machine.
 """
 
 from __future__ import annotations
@@ -19,114 +18,119 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-import first_step
-from first_step import Round
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mnist_bench.measurement import machine
+import common
+from common import Document
 
-FOLDER = Path(__file__).parent
 BARE = "python -c pass"
 COMMANDS = {
-    BARE: [sys.executable, "-c", "pass"],
-    "mnist-bench --help": [sys.executable, "-m", "mnist_bench", "--help"],
-    "mnist-bench scenarios": [sys.executable, "-m", "mnist_bench", "scenarios"],
+    BARE: ("-c", "pass"),
+    "mnist-bench --help": ("-m", "mnist_bench", "--help"),
+    "mnist-bench scenarios": ("-m", "mnist_bench", "scenarios"),
 }
+_POLL_SECONDS = 0.02
+_TENSORFLOW_ALONE = """
+import json, os, sys, time
+import tensorflow as tf
+imported_at = time.time()
+from mnist_bench.data import mnist
+from mnist_bench.measurement import system
+from mnist_bench.scenarios import paper
+from mnist_bench.scenarios.execution import Execution
+from mnist_bench.worker import tensorflow_setup
+execution = Execution(threads=system.usable_threads())
+tensorflow_setup.start(execution)
+from mnist_bench.worker.trainer import Trainer
+dataset = mnist.load(mnist.find("mnist-5k", None, log=lambda _: None))
+begin = time.perf_counter()
+Trainer(dataset, paper.HYPERPARAMETERS, 0, shards=execution.shards).advance(1)
+print(json.dumps([imported_at, time.perf_counter() - begin]), flush=True)
+os._exit(0)  # like the worker: shutting TensorFlow down takes time
+"""
 
 
-def commands(count: int) -> dict[str, list[float]]:
-    """Seconds of every start by command, after one discarded start of each."""
+def measure(options: argparse.Namespace) -> Document:
+    """Measure the commands, then the rounds; the first of each is discarded."""
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for turn in range(count + 1):
-        for name, command in COMMANDS.items():
-            begin = time.perf_counter()
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            if turn:
-                seconds[name].append(time.perf_counter() - begin)
-    return seconds
+    for turn, name in common.in_turn(list(COMMANDS), options.repeats + 1):
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, *COMMANDS[name]], check=True, capture_output=True)
+        if turn:
+            seconds[name].append(time.perf_counter() - begin)
+    rounds: list[Document] = [{} for _ in range(options.rounds + 1)]
+    with tempfile.TemporaryDirectory() as folder:  # the first round makes its database
+        for turn, kind in common.in_turn(("smoke_seconds", "quick", "plain"), len(rounds)):
+            is_smoke = kind == "smoke_seconds"
+            rounds[turn][kind] = smoke_seconds(Path(folder)) if is_smoke else tensorflow_alone(kind)
+    return common.session("tensorflow", "mnist-bench", commands=seconds, first_step=rounds[1:])
 
 
-def rounds(count: int) -> list[Round]:
-    """Rounds to the first step, after a discarded one that creates the database."""
-    with tempfile.TemporaryDirectory() as folder:
-        return [first_step.measure(turn, Path(folder)) for turn in range(count + 1)][1:]
+def tensorflow_alone(kind: str) -> Document:
+    """Seconds to import TensorFlow, and to build the trainer and train a step.
+
+    Args:
+        kind: `quick` imports it as the worker does, without Keras and pandas; or `plain`.
+    """
+    environment = common.clean_environment()
+    if kind == "quick":
+        environment["TF_USE_LEGACY_KERAS"] = "1"
+    begin = time.time()
+    command = [sys.executable, "-P", "-c", _TENSORFLOW_ALONE]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    imported_at, trace_seconds = json.loads(done.stdout.splitlines()[-1])
+    return {"import_seconds": imported_at - begin, "trace_seconds": trace_seconds}
 
 
-def page(seconds: dict[str, list[float]], measured: Sequence[Round]) -> str:
-    """The page in Markdown."""
-    bare = statistics.median(seconds[BARE])
-    arguments = f"-n {len(seconds[BARE])} --rounds {len(measured)} --write"
-    starts = [
-        _line(f"`{name}`", values, f"{statistics.median(values) / bare:.1f}")
-        for name, values in seconds.items()
-    ]
-    smoke = [each.smoke_seconds for each in measured]
-    lines = [_line("`mnist-bench run smoke`, on an existing database", smoke, "")]
-    for name, alone, ratios in (
-        ("as the suite imports it", [r.quick for r in measured], [r.by_quick for r in measured]),
-        ("plainly", [r.plain for r in measured], [r.by_plain for r in measured]),
-    ):
-        whole, imports = [b.seconds for b in alone], [b.import_seconds for b in alone]
-        lines += [
-            _line(f"`import tensorflow` {name}, tracing and a step", whole, _ratio(ratios)),
-            _line("of that, the import", imports, ""),
-        ]
-    return "\n".join(
-        [
-            "# How long the suite takes to start",
-            "",
-            f"Machine: {machine.describe().name}.",
-            f"Made by `python benchmarks/start/start.py {arguments}`.",
-            "",
-            "Fresh processes, started in turn, their files in the system's cache:",
-            "",
-            "| seconds | n | median | smallest | largest | by a bare Python |",
-            "|---|---:|---:|---:|---:|---:|",
-            *starts,
-            "",
-            "From the start of the process until the first training step is done. The ratio is",
-            "that of `run smoke` by the row, round by round: median (smallest to largest).",
-            "",
-            "| seconds | n | median | smallest | largest | `run smoke` by this |",
-            "|---|---:|---:|---:|---:|---:|",
-            *lines,
-            "",
-        ]
+def smoke_seconds(folder: Path) -> float:
+    """Start the command, read the time of the first step from its spool, and terminate it."""
+    begin = time.time()
+    process = common.start_suite(folder, "run", "smoke", "--no-report")
+    try:
+        while process.poll() is None:
+            for message, at_ms in common.spooled(folder):
+                if message["kind"] == "sample":
+                    if message["stretch"]["steps"] != 1:
+                        raise RuntimeError("the first stretch was longer than a step")
+                    return at_ms / 1_000 - begin
+            time.sleep(_POLL_SECONDS)
+        raise RuntimeError(f"`run smoke` ended with {process.returncode} before training")
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def page(document: Document) -> str:
+    """Tables in Markdown."""
+    bare = statistics.median(document["commands"][BARE])
+    starts = [_row(f"`{name}`", of, f"{statistics.median(of) / bare:.1f}")
+              for name, of in document["commands"].items()]  # fmt: skip
+    smoke = [each["smoke_seconds"] for each in document["first_step"]]
+    rows = [_row("`mnist-bench run smoke`, on an existing database", smoke, "")]
+    for name, kind in (("as the suite imports it", "quick"), ("plainly", "plain")):
+        imports = [each[kind]["import_seconds"] for each in document["first_step"]]
+        whole = [sum(each[kind].values()) for each in document["first_step"]]
+        ratios = [ours / alone for ours, alone in zip(smoke, whole, strict=True)]
+        title = f"`import tensorflow` {name}, tracing and a step"
+        rows.append(_row(title, whole, common.spread(ratios)))
+        rows.append(_row("of that, the import", imports, ""))
+    head = ("seconds", "n", "median", "smallest", "largest")
+    return common.blocks(
+        common.origin(document),
+        common.table((*head, "by a bare Python"), starts),
+        common.table((*head, "`run smoke` by this"), rows),
     )
 
 
-def _line(name: str, values: Sequence[float], last: str) -> str:
+def _row(name: str, values: Sequence[float], last: str) -> tuple[str, ...]:
     figures = (statistics.median(values), min(values), max(values))
-    cells = (name, str(len(values)), *(f"{value:.3f}" for value in figures), last)
-    return f"| {' | '.join(cells)} |"
-
-
-def _ratio(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
-def main() -> None:
-    """Measure, print, and write with `--write`."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("-n", type=int, default=20, help="starts of each command (20)")
-    parser.add_argument("--rounds", type=int, default=6, help="rounds to the first step (6)")
-    parser.add_argument(
-        "--write", action="store_true", help="write table and values to this folder"
-    )
-    options = parser.parse_args()
-    if min(options.n, options.rounds) < 1:
-        parser.error("-n and --rounds must be at least 1")
-    seconds, measured = commands(options.n), rounds(options.rounds)
-    text = page(seconds, measured)
-    print(text)
-    if options.write:
-        (FOLDER / "README.md").write_text(text, encoding="utf-8", newline="\n")
-        figures = {"commands": seconds, "first_step": [asdict(each) for each in measured]}
-        content = json.dumps(figures, indent=1) + "\n"
-        (FOLDER / "figures.json").write_text(content, encoding="utf-8", newline="\n")
+    return (name, str(len(values)), *(f"{value:.3f}" for value in figures), last)
 
 
 if __name__ == "__main__":
-    main()
+    arguments = common.parser(
+        __doc__, repeats=(20, "starts of each command"), rounds=(6, "rounds to the first step")
+    )
+    common.run(arguments, ("figures.json", "README.md"), measure, page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -9,9 +10,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -43,11 +44,35 @@ class Disturbance:
         """Whether it applies from the start of the process."""
         return self.kind in {"affinity", "quota"}
 
-    @contextmanager
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What is kept of it."""
+        return {"kind": self.kind, "begin": self.begin, "seconds": self.seconds}
+
+    @contextlib.contextmanager
     def applied_to(self, pid: int) -> Iterator[None]:
         """Disturb a process or its machine until the context exits."""
         time.sleep(self.delay_seconds)
-        with _ACTIONS[self.kind](pid, self.seconds):
+        with contextlib.ExitStack() as stack:
+            if self.kind == "affinity":
+                psutil.Process(pid).cpu_affinity([0])
+            elif self.kind == "quota":
+                _CGROUP.mkdir(exist_ok=True)
+                (_CGROUP / "cpu.cfs_quota_us").write_text("100000")
+                (_CGROUP / "cpu.cfs_period_us").write_text("100000")
+                (_CGROUP / "cgroup.procs").write_text(str(pid))
+            elif self.kind == "stop":
+                os.kill(pid, signal.SIGSTOP)
+                timer = threading.Timer(self.seconds or 1.0, os.kill, (pid, signal.SIGCONT))
+                timer.start()
+                stack.callback(timer.join)
+            else:
+                target: Callable[[float], None] = _hog if self.kind == "memory hog" else _spin
+                for _ in range(psutil.cpu_count() or 1 if self.kind == "all cores" else 1):
+                    process = _SPAWN.Process(target=target, args=(self.seconds or 3_600,))
+                    process.start()
+                    stack.callback(process.join)
+                    stack.callback(process.kill)
             yield
 
 
@@ -72,82 +97,14 @@ def draw(kind: str, rng: random.Random, quiet_seconds: float) -> Disturbance:
     )
 
 
-def _spin(seconds: float | None) -> None:
-    end = time.monotonic() + (seconds or 3_600)
+def _spin(seconds: float) -> None:
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         sum(range(10_000))
 
 
-def _hog(seconds: float | None) -> None:
-    end = time.monotonic() + (seconds or 3_600)
+def _hog(seconds: float) -> None:
+    end = time.monotonic() + seconds
     values = np.ones(_HOG_BYTES // 8)
     while time.monotonic() < end:
         values += 1.0
-
-
-@contextmanager
-def _processes(target: Callable[[float | None], None], count: int, seconds: float | None
-               ) -> Iterator[None]:  # fmt: skip
-    workers = [_SPAWN.Process(target=target, args=(seconds,), daemon=True) for _ in range(count)]
-    for worker in workers:
-        worker.start()
-    try:
-        yield
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.join()
-
-
-@contextmanager
-def _one_core(_pid: int, seconds: float | None) -> Iterator[None]:
-    with _processes(_spin, 1, seconds):
-        yield
-
-
-@contextmanager
-def _all_cores(_pid: int, seconds: float | None) -> Iterator[None]:
-    with _processes(_spin, psutil.cpu_count() or 1, seconds):
-        yield
-
-
-@contextmanager
-def _memory_hog(_pid: int, seconds: float | None) -> Iterator[None]:
-    with _processes(_hog, 1, seconds):
-        yield
-
-
-@contextmanager
-def _stop(pid: int, seconds: float | None) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    timer = threading.Timer(seconds or 1.0, os.kill, (pid, signal.SIGCONT))
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.join()
-
-
-@contextmanager
-def _affinity(pid: int, _seconds: float | None) -> Iterator[None]:
-    psutil.Process(pid).cpu_affinity([0])
-    yield
-
-
-@contextmanager
-def _quota(pid: int, _seconds: float | None) -> Iterator[None]:
-    _CGROUP.mkdir(exist_ok=True)
-    (_CGROUP / "cpu.cfs_quota_us").write_text("100000")
-    (_CGROUP / "cpu.cfs_period_us").write_text("100000")
-    (_CGROUP / "cgroup.procs").write_text(str(pid))
-    yield
-
-
-_ACTIONS = {
-    "one core": _one_core,
-    "all cores": _all_cores,
-    "stop": _stop,
-    "affinity": _affinity,
-    "quota": _quota,
-    "memory hog": _memory_hog,
-}
