@@ -22,13 +22,11 @@ from pydantic import Field, ValidationError
 from mnist_bench.core import formatting, toml
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, BenchError
 from mnist_bench.core.limits import (
-    COMPARED_BY,
     MAX_SEED,
     MAX_SEEDS,
     MAX_STEPS,
     MAX_THREADS,
     REPORT_FORMATS,
-    ComparedBy,
     DatasetChoice,
     DeviceChoice,
     Precision,
@@ -38,6 +36,7 @@ from mnist_bench.core.records import Record
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mnist_bench.analysis.configurations import Configuration
     from mnist_bench.reporting.build import FoundRuns, ReportOptions, Selection
     from mnist_bench.results.run_summary import RecordedRun, RunSummary
     from mnist_bench.runner.options import RunOptions
@@ -92,8 +91,9 @@ class Results:
         return self._evaluations_of(each.run for each in self._recorded)
 
     def table_1(self) -> pd.DataFrame:
-        """A row per scenario and step count: the paper's value, the mean over seeds, the verdict.
+        """A row per configuration and step count: the paper's value, the mean, the verdict.
 
+        `changes` says what differs from the scenario.
         Columns are those of the reports' `.csv`. Accuracies are pooled over machines that trained
         in the same way; times and memory are of one machine, that of the newest run by default.
         """
@@ -103,15 +103,15 @@ class Results:
 
         reference = table1.load_reference()
         rows = [
-            row.model_copy(update={"scenario": scenario})
-            for scenario, runs in self._by_scenario().items()
-            for row in table1.rows(runs, reference, self._selection.machine_id)
+            row.model_copy(update={"scenario": each.scenario, "changes": each.changes_in_words})
+            for each in self._configurations()
+            for row in table1.rows(each.runs, reference, self._selection.machine_id)
         ]
         frame = records_frame(rows, Row, separator=" ")
         return frame[["scenario", *frame.columns.drop("scenario")]]
 
     def curves(self) -> pd.DataFrame:
-        """Mean accuracies by step over the seeds of each scenario's largest step count.
+        """Mean accuracies by step over the seeds of each configuration's largest step count.
 
         A row per scenario and step of the evaluation grid that all seeds have: `n` (seeds), mean,
         minimum and maximum of the test accuracy, mean of the validation accuracy.
@@ -122,23 +122,27 @@ class Results:
         from mnist_bench.analysis.grouping import groups
 
         curves = []
-        for scenario, runs in self._by_scenario().items():
-            trained = [group for group in groups(runs, self._selection.machine_id) if group.runs]
+        for each in self._configurations():
+            trained = [
+                group for group in groups(each.runs, self._selection.machine_id) if group.runs
+            ]
             for group in trained[-1:]:
                 curve = accuracy_by_step(self._evaluations_of(group.runs))
-                curve.insert(0, "scenario", scenario)
-                curve.insert(1, "steps", group.steps)
+                curve.insert(0, "scenario", each.scenario)
+                curve.insert(1, "changes", pd.Series(each.changes_in_words, curve.index, "string"))
+                curve.insert(2, "steps", group.steps)
                 curves.append(curve)
         return pd.concat(curves, ignore_index=True).convert_dtypes() if curves else pd.DataFrame()
 
-    def compare(self, *names: str, by: ComparedBy | None = None) -> pd.DataFrame:
+    def compare(self, *names: str, by: str | None = None) -> pd.DataFrame:
         """Compare groups of runs with the first: ratios and differences with 95% intervals.
 
         Args:
             names: Scenarios, run ids or beginnings of machine ids: a group each; the first is the
                 base.
-            by: `machine`, `scenario`, `tensorflow`, `mnist-bench` or `precision`: a group for each
-                of its values instead, of all runs or of those named.
+            by: `machine`, `scenario`, `tensorflow`, `mnist-bench`, `precision`, `threads`,
+                `device`, `dataset`, `model`, a hyperparameter or a tag: a group for each of its
+                values instead, of all runs or of those named.
 
         Returns:
             A row per other group and step count. `train_seconds_value` and `peak_rss_bytes` are
@@ -153,8 +157,6 @@ class Results:
         from mnist_bench.analysis import comparison
         from mnist_bench.analysis.frames import records_frame
 
-        if by is not None and by not in COMPARED_BY:
-            raise BenchError(f"by = {by!r} is unknown", f"choose one of {', '.join(COMPARED_BY)}")
         runs = [each for each in self._found.runs if not each.study]
         sides = {name: comparison.runs_called(runs, name) for name in names}
         if by is not None:
@@ -194,11 +196,11 @@ class Results:
         options = dataclasses.replace(self._options, folder=Path(folder), formats=tuple(formats))
         return build.write_report_of(self._reader, self._found, options)[1]
 
-    def _by_scenario(self) -> dict[str, list[RunSummary]]:
-        """The runs of the report's rows."""
-        from mnist_bench.reporting.sections import by_scenario
+    def _configurations(self) -> list[Configuration]:
+        """The runs of the report's rows, by configuration."""
+        from mnist_bench.reporting.sections import comparable_first
 
-        return by_scenario(self._selection.row_runs)
+        return comparable_first(self._selection.row_runs)
 
     @property
     def _recorded(self) -> tuple[RecordedRun, ...]:
@@ -298,7 +300,7 @@ def run(
         resume: Skip the step counts that are recorded already; the results have them all the same.
         exclusive: Refuse to train while another of your benchmarks runs; without it every run is
             marked suspect.
-        progress: Show a progress bar on a terminal, and warnings.
+        progress: Show a progress bar on a terminal, lines elsewhere, and warnings.
 
     Raises:
         BenchError: An argument is wrong, and nothing was started; or a run did not finish.
@@ -321,7 +323,7 @@ def run(
         )
     except ValidationError as error:
         raise toml.to_bench_error(
-            error, "run()", known=lambda _: (), remedy="correct the argument"
+            error, "run()", table=lambda _: _Request, remedy="correct the argument"
         ) from None
     address = _address(tracking_uri, experiment)
     options = RunOptions(
@@ -380,7 +382,9 @@ def _train(options: RunOptions, *, progress: bool) -> tuple[RunSummary, ...]:
     plans = make_plans(options, console)
     with locks.benchmark_lock(exclusive=options.exclusive, warn=_log.info) as exclusive:
         options = dataclasses.replace(options, exclusive=exclusive)
-        result = run_plans.run_plans(plans, options, console, quiet, reports=False)
+        result = run_plans.run_plans(
+            plans, options, console, quiet, run_plans.Output(reports=False)
+        )
     if result.exit_status == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     if result.error:
@@ -436,4 +440,4 @@ def _unix_ms(since: str | dt.date | None) -> int | None:
         moment = dt.datetime.fromisoformat(since if isinstance(since, str) else since.isoformat())
         return max(0, int(moment.astimezone().timestamp() * 1_000))
     except (ValueError, OverflowError, OSError):
-        raise BenchError(f"since = {since!r} is no day", "write it like 2026-01-31") from None
+        raise BenchError(f"since = {since!r} is not a day", "write it like 2026-01-31") from None

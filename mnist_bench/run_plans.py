@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import functools
+import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,6 +19,7 @@ from mnist_bench.analysis import table1
 from mnist_bench.analysis.curves import curves_of
 from mnist_bench.analysis.system_state import system_state_of
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.core.formatting import counted
 from mnist_bench.measurement import machine
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.reporting import json, terminal
@@ -32,7 +35,7 @@ from mnist_bench.runner.plan import TrainingPlan
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.runner.resume import Remaining
 from mnist_bench.runner.seeds import SeedCount
-from mnist_bench.tracking import recovery
+from mnist_bench.tracking import recovery, uri
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.spool import Address
 
@@ -57,13 +60,29 @@ class CommandResult:
     runs: tuple[RunSummary, ...] = ()
 
 
+@dataclass(frozen=True)
+class Output:
+    """What a command shows and writes.
+
+    Attributes:
+        reports: Whether report files are written.
+        opens_page: Whether the page is opened in a browser.
+        verbose: Whether all tables and files are listed.
+        quiet: Whether no progress is shown.
+    """
+
+    reports: bool = True
+    opens_page: bool = False
+    verbose: bool = False
+    quiet: bool = False
+
+
 def run_plans(
     plans: Sequence[TrainingPlan],
     options: RunOptions,
     console: Console,
     stdout: Console,
-    *,
-    reports: bool,
+    output: Output,
 ) -> CommandResult:
     """Train every plan, and report on each as soon as it has ended.
 
@@ -72,7 +91,6 @@ def run_plans(
     Args:
         console: For progress and warnings.
         stdout: For tables.
-        reports: Whether report files are written.
     """
     described = machine.describe()
     open_store = _store_opener(options, console)
@@ -84,24 +102,43 @@ def run_plans(
         to_train = [Remaining(plan) for plan in plans]
         if options.resume:
             to_train = resume.remaining_in(open_store(), plans, options)
+            for remaining in to_train:
+                if not remaining.plan.jobs:
+                    number = counted(len(remaining.earlier), "run")
+                    line = (
+                        f"{remaining.plan.name}: nothing left to train, {number} recorded already"
+                    )
+                    console.print(Text(line), soft_wrap=True)
         if options.precision == "bfloat16" and any(remaining.plan.jobs for remaining in to_train):
             line = "bfloat16 is faster only on processors with native support: compare with float32"
             console.print(line, style="yellow", soft_wrap=True)
         for remaining in to_train:
             if cluster:
-                outcome = _train_on_cluster(cluster, remaining, options, open_store, console)
+                outcome = _train_on_cluster(
+                    cluster, remaining, options, open_store, console, quiet=output.quiet
+                )
                 with suppress(BenchError):  # the scheduler may be gone
                     names |= {each.machine_id: each.name for each in cluster.workers()}
             else:
                 first = remaining is to_train[0]
                 outcome = _train(
-                    remaining, options, described, open_store, console, stdout=stdout, first=first
+                    remaining,
+                    options,
+                    described,
+                    open_store,
+                    console,
+                    stdout=stdout,
+                    first=first,
+                    quiet=output.quiet,
                 )
             results += outcome.results
             errors += [outcome.error] if outcome.error else []
             section = _section_of(remaining.plan, outcome, described, options.command, names)
             try:
-                _report(section, outcome, stdout, files=reports)
+                name = remaining.plan.report_name
+                _report(
+                    section, outcome, stdout, output, name=name, ui=_ui_address(options, open_store)
+                )
             except BenchError as error:
                 errors.append(error)
             exit_status = outcome.exit_status
@@ -153,12 +190,15 @@ def _train(
     *,
     stdout: Console,
     first: bool,
+    quiet: bool,
 ) -> Outcome:
     """Train the remaining jobs of a plan; the outcome includes its earlier runs."""
     if options.repeats:
         stdout.print(Text(f"{remaining.plan.name}: seeds {options.repeats}"), soft_wrap=True)
     seed_count = SeedCount(options.repeats)
-    progress = ProgressWatcher(remaining.plan, console, open_ended=options.repeats is not None)
+    progress = ProgressWatcher(
+        remaining.plan, console, open_ended=options.repeats is not None, quiet=quiet
+    )
     with progress as watcher:
         outcome = executor.execute(
             remaining.plan,
@@ -183,6 +223,8 @@ def _train_on_cluster(
     options: RunOptions,
     open_store: Callable[[], MlflowStore],
     console: Console,
+    *,
+    quiet: bool,
 ) -> Outcome:
     """Train the remaining jobs of a plan on a cluster; the outcome includes its earlier runs."""
     from mnist_bench.cluster.leader import Leader, run_plan
@@ -195,9 +237,18 @@ def _train_on_cluster(
         device=options.device,
         every_core=options.threads is None and remaining.plan.scenario.threads is None,
     )
-    with ClusterProgress(remaining.plan, console) as progress:
+    with ClusterProgress(remaining.plan, console, quiet=quiet) as progress:
         outcome = run_plan(leader, remaining.plan, progress)
     return dataclasses.replace(outcome, results=remaining.joined(outcome.results))
+
+
+def _ui_address(options: RunOptions, open_store: Callable[[], MlflowStore]) -> str | None:
+    """Address of the experiment in the UI of a tracking server, which has been opened by now."""
+    if not uri.is_server(options.tracking_uri):
+        return None
+    with suppress(BenchError):
+        return uri.ui_address(options.tracking_uri, open_store().experiment_id)
+    return None
 
 
 def _section_of(
@@ -224,21 +275,42 @@ def _section_of(
     )
 
 
-def _report(section: ReportSection, outcome: Outcome, stdout: Console, *, files: bool) -> None:
+def _report(
+    section: ReportSection,
+    outcome: Outcome,
+    stdout: Console,
+    output: Output,
+    *,
+    name: str,
+    ui: str | None,
+) -> None:
     """Write the files, then print the table: a reader may close the pipe after its first line."""
     if all(run.status != "finished" for run in outcome.results):
         return  # the table would have only dashes
-    written = ""
+    paths: tuple[Path, ...] = ()
+    writes = output.reports and not outcome.exit_status  # keep an earlier report of complete runs
     try:
-        if files and outcome.exit_status:  # keep an earlier report of complete runs
-            written = (
-                f"{REPORTS}/{section.scenario}.* not written: the runs did not finish; "
-                "`mnist-bench ui` shows what was recorded"
-            )
-        elif files:
-            paths = write_reports(REPORTS, section.scenario, section)
-            written = "Written: " + ", ".join(path.as_posix() for path in paths)
+        if writes:
+            paths = write_reports(REPORTS, name, section, ui)
     finally:
-        terminal.print_table(section, stdout)
-    if written:
-        stdout.print(Text(written), soft_wrap=True)
+        show = terminal.print_table if output.verbose else terminal.print_summary
+        show(section, stdout)
+    if paths:
+        show_written(paths, stdout, output)
+    elif output.reports:
+        line = (
+            f"{REPORTS}/{name}.* not written: the runs did not finish; "
+            "`mnist-bench ui` shows what was recorded"
+        )
+        stdout.print(Text(line), soft_wrap=True)
+
+
+def show_written(paths: Sequence[Path], stdout: Console, output: Output) -> None:
+    """Print the address of the page, the first of the files, and open it if that is wanted."""
+    page = paths[0].absolute().as_uri()
+    if output.verbose:
+        files = ", ".join(path.as_posix() for path in paths)
+        stdout.print(Text(f"Written: {files}"), soft_wrap=True)
+    stdout.print(Text(f"Page: {page}"), soft_wrap=True)
+    if output.opens_page:
+        webbrowser.open(page)

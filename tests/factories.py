@@ -707,7 +707,7 @@ CHECKED_CONVOLUTIONS = ConvolutionCheck(checks=(CONVOLUTION_CASES,))
 # Reports
 
 
-REPORT_SUFFIXES = (".md", ".csv", ".runs.csv", ".json")
+REPORT_SUFFIXES = (".html", ".md", ".csv", ".runs.csv", ".json")
 
 
 def table_report(
@@ -781,9 +781,13 @@ def threads_report() -> ReportSection:
     )
 
 
-def printed_table(section: ReportSection, width: int) -> str:
+def printed_table(
+    section: ReportSection,
+    width: int,
+    show: Callable[[ReportSection, Console], None] = print_table,
+) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    print_table(section, console)
+    show(section, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

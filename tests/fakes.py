@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -229,6 +229,7 @@ class Store:
         *,
         at_ms: int,
         may_exist: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> Started:
         run_id = f"id-{run.seed}-{run.steps}"
         self.fault("start", run_id)

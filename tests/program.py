@@ -281,6 +281,9 @@ class RecordedRuns:
     def run(self, run_id: str) -> Any:
         return self._client.get_run(run_id)
 
+    def set_tag(self, run_id: str, key: str, text: str) -> None:
+        self._client.set_tag(run_id, key, text)
+
     def history(self, run_id: str, name: str) -> list[tuple[int, float]]:
         """Steps and values of a metric."""
         found = self._client.get_metric_history(run_id, name)

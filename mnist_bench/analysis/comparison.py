@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import statistics
@@ -16,7 +17,6 @@ from mnist_bench.analysis.grouping import Group, groups, without_other_versions
 from mnist_bench.analysis.statistics import welch
 from mnist_bench.core import formatting
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
-from mnist_bench.core.limits import ComparedBy
 from mnist_bench.core.records import Record
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.run_summary import RecordedRun, RunSummary, machine_names
@@ -92,6 +92,10 @@ class Comparison(Record):
         peak_rss_bytes: Ratio of the largest peaks, without interval; None if they were measured by
             different methods.
         notes: Other differences between the sides, and runs that were left out.
+        base_train_seconds_mean: Geometric mean of the base, the denominator of the ratio; None if
+            a side is of several machines, like `base_peak_rss_bytes_max`.
+        base_final_test_accuracy_mean: Mean of the base.
+        base_peak_rss_bytes_max: Largest peak of the base.
         machines: Each machine that ran both sides; absent if neither side is of several machines.
     """
 
@@ -104,6 +108,9 @@ class Comparison(Record):
     final_test_accuracy: Effect | None
     peak_rss_bytes: float | None
     notes: tuple[str, ...]
+    base_train_seconds_mean: float | None = None
+    base_final_test_accuracy_mean: float | None = None
+    base_peak_rss_bytes_max: int | None = None
     machines: tuple[MachineComparison, ...] = Field(default=(), exclude_if=lambda lines: not lines)
 
 
@@ -121,15 +128,31 @@ class ComparisonTable(Record):
     notes: tuple[str, ...] = ()
 
 
-def runs_by_property(runs: Sequence[RecordedRun], by: ComparedBy) -> dict[str, list[RecordedRun]]:
+def runs_by_property(runs: Sequence[RecordedRun], by: str) -> dict[str, list[RecordedRun]]:
     """Runs by value of a property, labelled, in the order of their first runs.
 
+    Args:
+        by: A name in `_PROPERTIES`, a hyperparameter, or the key of a user's tag. Runs that have no
+            such hyperparameter or tag are left out.
+
     Raises:
-        BenchError: All have the same value.
+        BenchError: All have the same value, or none has such a property.
     """
     sides: dict[str, list[RecordedRun]] = {}
     for each in runs:
-        sides.setdefault(_PROPERTIES[by](each), []).append(each)
+        label = _label(each, by)
+        if label is not None:
+            sides.setdefault(label, []).append(each)
+    if not sides and by not in _PROPERTIES:
+        own = {
+            name for each in runs for name in (*dict(each.run.hyperparameters), *dict(each.tags))
+        }
+        known_names = [*_PROPERTIES, *sorted(own)]
+        near = difflib.get_close_matches(by, known_names, n=1)
+        raise BenchError(
+            f"no run here has a setting or a tag called {by!r}",
+            f"did you mean {near[0]}?" if near else f"choose among {', '.join(known_names)}",
+        )
     if len(sides) < 2:
         only = ", ".join(sides) or "none"
         raise BenchError(
@@ -138,26 +161,40 @@ def runs_by_property(runs: Sequence[RecordedRun], by: ComparedBy) -> dict[str, l
     return sides
 
 
+def _label(each: RecordedRun, by: str) -> str | None:
+    """The label of the side that a run belongs to; None if it has no such property."""
+    if by in _PROPERTIES:
+        return _PROPERTIES[by](each)
+    value = dict(each.run.hyperparameters).get(by, dict(each.tags).get(by))
+    return None if value is None else f"{by} {value}"
+
+
 def runs_called(runs: Sequence[RecordedRun], name: str) -> list[RecordedRun]:
-    """The runs of a scenario, of the machines whose id begins with the name, or with that run id.
+    """The runs of a scenario, of a machine, or the one run whose id begins with the name.
 
     Raises:
-        BenchError: There are none.
+        BenchError: There are none, or the name begins several ids.
     """
-    is_machine = re.fullmatch(r"[0-9a-f]{4,32}", name)
-    found = [
-        each
-        for each in runs
-        if name in (each.run.scenario, each.run.run_id)
-        or (is_machine and (each.run.machine_id or "").startswith(name))
-    ]
+    of_scenario = [each for each in runs if each.run.scenario == name]
+    if of_scenario:
+        return of_scenario
+    is_id = re.fullmatch(r"[0-9a-f]{4,32}", name)
+    found: dict[str, list[RecordedRun]] = {}
+    for each in runs:
+        run_id, machine_id = each.run.run_id or "", each.run.machine_id or ""
+        if run_id == name or (is_id and run_id.startswith(name)):
+            found[f"run {run_id}"] = [each]
+        if is_id and machine_id.startswith(name):
+            found.setdefault(f"machine {machine_id}", []).append(each)
+    if len(found) > 1:
+        raise BenchError(f"{name} begins several ids: {', '.join(found)}", "give more digits")
     if not found:
         scenarios = dict.fromkeys(each.run.scenario for each in runs)
         raise BenchError(
             f"no run, scenario or machine is called {name}",
-            f"scenarios here: {', '.join(scenarios)}; `mnist-bench ui` shows run and machine ids",
+            f"scenarios here: {', '.join(scenarios)}; `mnist-bench runs` lists run ids",
         )
-    return found
+    return next(iter(found.values()))
 
 
 def compare_recorded(runs_by_label: Mapping[str, Sequence[RecordedRun]]) -> ComparisonTable:
@@ -191,7 +228,7 @@ def _side(label: str, runs: Sequence[RecordedRun]) -> Side:
     return Side(label, tuple(each.run for each in kept), machine_names(kept))
 
 
-_PROPERTIES: dict[ComparedBy, Callable[[RecordedRun], str]] = {
+_PROPERTIES: dict[str, Callable[[RecordedRun], str]] = {
     "machine": lambda each: (
         f"{each.machine or 'machine'} ({(each.run.machine_id or 'without an id')[:8]})"
     ),
@@ -199,6 +236,10 @@ _PROPERTIES: dict[ComparedBy, Callable[[RecordedRun], str]] = {
     "tensorflow": lambda each: f"TensorFlow {each.tensorflow or 'of an unknown version'}",
     "mnist-bench": lambda each: f"mnist-bench {each.mnist_bench or 'of an unknown version'}",
     "precision": lambda each: each.run.precision,
+    "threads": lambda each: formatting.threads(each.run.threads),
+    "device": lambda each: each.run.device_name or each.run.device,
+    "dataset": lambda each: each.run.dataset,
+    "model": lambda each: each.run.model,
 }
 """Properties that group runs into sides, with the label of a run's side."""
 
@@ -230,7 +271,10 @@ def unmatched(base: Side, others: Sequence[Side]) -> Iterator[str]:
                 formatting.count(steps) for steps in side.groups if steps not in opposite.groups
             )
             if missing:
-                yield f"{side.label}: {missing} steps are not compared: {opposite.label} has none"
+                yield (
+                    f"{side.label}: runs of {formatting.steps(missing)} are not compared: "
+                    f"{opposite.label} has none"
+                )
         if not other.groups:
             yield f"{other.label}: no finished run"
 
@@ -256,9 +300,9 @@ def _comparison(
         notes += (f"{formatting.machine(machine_id)}: {note}" for note in its_notes)
     if min(len(base), len(other)) < 2:
         notes.append("one seed: no interval")
-    for group, of_base in ((base_group, " of the base"), (other_group, "")):
+    for group, side in ((base_group, "the base"), (other_group, label)):
         if group.left_out:
-            notes.append(f"left out{of_base}: {group.left_out}")
+            notes.append(f"left out of {side}: {group.left_out}")
     return Comparison(
         other=label,
         base_steps=first.steps,
@@ -273,6 +317,13 @@ def _comparison(
         ),
         peak_rss_bytes=None if is_of_several else _peak_ratio(base, other),
         notes=tuple(notes),
+        base_train_seconds_mean=None if is_of_several else _seconds_mean(base),
+        base_final_test_accuracy_mean=(
+            statistics.mean(accuracies)
+            if (accuracies := known(run.final_test_accuracy for run in base))
+            else None
+        ),
+        base_peak_rss_bytes_max=None if is_of_several else peak_of(trusted(base)).rss_bytes,
         machines=tuple(
             MachineComparison(
                 machine=names.get(machine_id),
@@ -317,6 +368,11 @@ def _seconds_ratio(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> E
     )
 
 
+def _seconds_mean(runs: Sequence[RunSummary]) -> float | None:
+    seconds = [each for each in known(run.train_seconds_total for run in trusted(runs)) if each > 0]
+    return statistics.geometric_mean(seconds) if seconds else None
+
+
 def _accuracy_difference(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> Effect | None:
     before, after = (known(run.final_test_accuracy for run in of) for of in (base, other))
     if not before or not after:
@@ -354,8 +410,14 @@ def _setting_notes(first: RunSummary, second: RunSummary, *, has_threads: bool) 
     for name, value_of in _SETTINGS:
         if value_of(first) != value_of(second) and (has_threads or name != "threads"):
             yield f"{name} differ: {value_of(second)} against {value_of(first)}"
+    before, after = dict(first.hyperparameters), dict(second.hyperparameters)
+    different = [
+        f"{name} {after[name]} against {value}"
+        for name, value in before.items()
+        if name in after and after[name] != value
+    ]
     if first.hyperparameters != second.hyperparameters:
-        yield "hyperparameters differ"
+        yield f"hyperparameters differ{': ' if different else ''}{', '.join(different)}"
     if first.dataset_digest != second.dataset_digest:
         yield "accuracies are not compared: other images"
 
@@ -369,9 +431,10 @@ def _cost_notes(
     if _on_battery(base) != _on_battery(other):
         which = "the base" if _on_battery(base) else label
         yield f"power differs: {which} ran on battery, times mislead"
-    for runs in (base, other):
+    for runs, side in ((base, "the base"), (other, label)):
         if invalid := len(runs) - len(trusted(runs)):
-            yield f"{invalid} invalid of {len(runs)} runs left out of time and memory"
+            number = formatting.counted(len(runs), "run")
+            yield f"left out of time and memory of {side}: {invalid} invalid of {number}"
 
 
 def _on_battery(runs: Sequence[RunSummary]) -> bool:

@@ -38,6 +38,8 @@ class Costs:
         clean: Number of runs with this verdict; so are `suspect` and `invalid`.
         timed_n: Runs that the values below are taken over: all but the invalid ones.
         images_per_second_mean: Training images per train second.
+        disturbed_train_seconds_mean: Of the invalid runs, where there are no others; so are the two
+            below. None elsewhere.
         note: What was left out, and why; None if nothing was.
     """
 
@@ -50,6 +52,9 @@ class Costs:
     images_per_second_mean: float | None
     images_per_second_sd: float | None
     peak_rss_bytes_max: int | None
+    disturbed_train_seconds_mean: float | None
+    disturbed_images_per_second_mean: float | None
+    disturbed_peak_rss_bytes_max: int | None
     note: str | None
 
 
@@ -125,6 +130,7 @@ def costs_of(runs: Sequence[RunSummary]) -> Costs:
     peak = peak_of(timed)
     seconds_mean, seconds_sd = mean_and_sd([run.train_seconds_total for run in timed])
     speed_mean, speed_sd = mean_and_sd([run.images_per_second for run in timed])
+    disturbed = [] if timed else runs
     notes = [_left_out(runs), f"no peak memory: {peak.refusal}" if peak.refusal else None]
     return Costs(
         clean=verdicts["clean"],
@@ -136,6 +142,9 @@ def costs_of(runs: Sequence[RunSummary]) -> Costs:
         images_per_second_mean=speed_mean,
         images_per_second_sd=speed_sd,
         peak_rss_bytes_max=peak.rss_bytes,
+        disturbed_train_seconds_mean=mean_and_sd([run.train_seconds_total for run in disturbed])[0],
+        disturbed_images_per_second_mean=mean_and_sd([r.images_per_second for r in disturbed])[0],
+        disturbed_peak_rss_bytes_max=peak_of(disturbed).rss_bytes,
         note="; ".join(filter(None, notes)) or None,
     )
 
@@ -211,7 +220,7 @@ def _left_out(runs: Sequence[RunSummary]) -> str | None:
     reasons = dict.fromkeys(reason for run in invalid for reason in run.reasons or ())
     why = ", ".join(reasons) or "no reason was recorded"
     if len(invalid) == len(runs):
-        return f"no time, speed and memory, every run is invalid: {why}"
+        return f"time, speed and memory are of invalid runs: {why}"
     number = counted(len(invalid), "invalid run")
     return f"{number} left out of time, speed and memory: {why}"
 

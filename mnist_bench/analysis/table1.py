@@ -213,6 +213,7 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
     runs = group.runs
     mean, sd = mean_and_sd([run.max_test_accuracy for run in runs])
     final_mean, final_sd = mean_and_sd([run.final_test_accuracy for run in runs])
+    overall_mean, overall_sd = mean_and_sd([run.overall_max_test_accuracy for run in runs])
     selected_mean, selected_sd = mean_and_sd([run.selected_test_accuracy for run in runs])
     max_steps = known(run.max_test_accuracy_step for run in runs)
     interval = (mean - test.margin, mean + test.margin) if test and mean is not None else None
@@ -244,6 +245,8 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
         final_test_accuracy_sd=final_sd,
         selected_test_accuracy_mean=selected_mean,
         selected_test_accuracy_sd=selected_sd,
+        overall_max_test_accuracy_mean=overall_mean,
+        overall_max_test_accuracy_sd=overall_sd,
         max_test_accuracy_step_min=min(max_steps, default=None),
         max_test_accuracy_step_max=max(max_steps, default=None),
         spread_source=test.spread.source if test else None,

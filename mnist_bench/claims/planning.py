@@ -158,7 +158,7 @@ def _planned_trainings(
             seeds=range(max(each.seed for each in group) + 1),
             independent=independent,
             resume=True,
-            repeat_invalid=is_timed,
+            repeated_verdicts=("invalid",) if is_timed else (),
         )
         plans = resume.remaining_plans(options.make_plans(group_options, console), group_options)
         for each in group:

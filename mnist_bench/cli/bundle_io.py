@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mnist_bench.core import files
 from mnist_bench.core.errors import BenchError
+from mnist_bench.core.formatting import counted
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.reporting.csv import runs_csv
 from mnist_bench.results.run import RunResult
@@ -67,6 +68,9 @@ def export(
         raise BenchError(
             f"{path} does not end in {bundle.SUFFIX}", f"name it bundle{bundle.SUFFIX}"
         )
+    if not path.parent.is_dir():
+        raise BenchError(f"there is no folder {path.parent}", "create it first")
+    files.check_writable(path.parent, "choose another folder")
     reader = recovery.open_existing_store(tracking_uri, experiment, log)
     found = list(reader.recorded_runs(query)) if reader else []
     saved = list(_saved_runs(reader, found)) if reader else []
@@ -178,7 +182,7 @@ def import_(
     read = bundle.read(path)
     ended = [run for run in read.runs if run.result.status is not None]
     store = open_store()
-    log(f"{path.name}: {len(ended)} runs of {len(read.machines)} machines")
+    log(f"{path.name}: {counted(len(ended), 'run')} of {counted(len(read.machines), 'machine')}")
     new = sum(_import_run(store, run, read) for run in ended)
     return new, len(ended) - new
 

@@ -8,6 +8,7 @@ import click
 
 from mnist_bench.cli import console
 from mnist_bench.cli.options import experiment_option, tracking_uri_option
+from mnist_bench.core.formatting import counted
 
 _EXPORT_EXAMPLES = """\b
 Examples:
@@ -43,8 +44,11 @@ def export(*, path: Path, query: str, tracking_uri: str, experiment: str) -> int
 
     uri.check_uri(tracking_uri, experiment)
     exported = bundle_io.export(tracking_uri, experiment, query, path, console.warn)
-    left_out = f"; {exported.left_out} left out" if exported.left_out else ""
-    click.echo(f"Written: {exported.path.as_posix()} ({exported.runs} runs{left_out})")
+    runs = counted(exported.runs, "run")
+    left_out = f"; {exported.left_out} unfinished or of studies left out"
+    click.echo(
+        f"Written: {exported.path.as_posix()} ({runs}{left_out if exported.left_out else ''})"
+    )
     for run_id, reason in exported.refused.items():
         console.warn(f"run {run_id} left out, `import` would refuse it: {reason}")
     return 0
@@ -68,5 +72,5 @@ def import_(*, path: Path, tracking_uri: str, experiment: str) -> int:
     new, known = bundle_io.import_(
         path, lambda: recovery.open_store(tracking_uri, experiment, console.warn), click.echo
     )
-    click.echo(f"{new} runs are new, {known} were there already")
+    click.echo(f"{counted(new, 'run')} imported, {known:,} imported before")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -22,7 +23,7 @@ from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.machine import describe, machine_id
 from mnist_bench.reporting import build, json, layer_maps, terminal
 from mnist_bench.results.document import Document
-from mnist_bench.run_plans import CommandResult
+from mnist_bench.run_plans import CommandResult, Output
 from mnist_bench.runner.options import REPORTS
 from mnist_bench.scenarios import paper
 from mnist_bench.tracking import schema
@@ -38,6 +39,8 @@ def run_claims(
     source: Source | None,
     console: Console,
     stdout: Console,
+    *,
+    output: Output = Output(),  # noqa: B008  # frozen
 ) -> CommandResult:
     """Measure the inputs in order, decide the claims, and write the report.
 
@@ -67,29 +70,38 @@ def run_claims(
             stdout.print(Text(left_out), soft_wrap=True)
             break
         stdout.print(Text(str(planned.claim_input), style="bold"), soft_wrap=True)
-        result = _measure(planned, options, source, console)
+        result = _measure(planned, options, source, console, quiet=output.quiet)
         if result.error:
             errors.append(result.error)
             warn(f"{planned.claim_input}: {result.error.message}")
         exit_status = result.exit_status or exit_status
         if exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}:
             break
-    return _decide_and_report(options, stdout, errors, exit_status)
+    return _decide_and_report(options, stdout, output, errors, exit_status)
 
 
 def _measure(
-    planned: PlannedInput, options: ClaimOptions, source: Source | None, console: Console
+    planned: PlannedInput,
+    options: ClaimOptions,
+    source: Source | None,
+    console: Console,
+    *,
+    quiet: bool = False,
 ) -> CommandResult:
     """Measure one input; errors and interruptions are returned, not raised."""
     try:
         exclusive = options.run_options.exclusive
         if planned.run_options:
             # Quiet: the table of claims replaces those of the trainings.
-            quiet = Console(quiet=True)
+            no_tables = Console(quiet=True)
             with locks.benchmark_lock(exclusive=exclusive, warn=lambda _: None) as is_exclusive:
                 run_options = dataclasses.replace(planned.run_options, exclusive=is_exclusive)
                 return run_plans.run_plans(
-                    planned.plans, run_options, console, quiet, reports=False
+                    planned.plans,
+                    run_options,
+                    console,
+                    no_tables,
+                    Output(reports=False, quiet=quiet),
                 )
         store = MlflowStore(options.run_options.tracking_uri, options.run_options.experiment)
         if planned.request:
@@ -107,7 +119,11 @@ def _measure(
 
 
 def _decide_and_report(
-    options: ClaimOptions, stdout: Console, errors: list[BenchError], exit_status: int
+    options: ClaimOptions,
+    stdout: Console,
+    output: Output,
+    errors: list[BenchError],
+    exit_status: int,
 ) -> CommandResult:
     """Record that claims were measured, decide them, and write a report if runs are recorded."""
     run_options = options.run_options
@@ -121,24 +137,28 @@ def _decide_and_report(
     try:
         store = MlflowStore(run_options.tracking_uri, run_options.experiment)
         store.save_files("claims", description, tags, {}, always_create=True)
-        document, notes = _report(options, store)
+        document, notes, paths = _report(options, store)
     except BenchError as error:
         return CommandResult("", exit_status, [*errors, error][0])
     lines = [line for line in document.claims if line.claim in options.claims]
     terminal.print_claims(lines, stdout)
     for note in notes:
         stdout.print(Text(note), soft_wrap=True)
+    if paths:
+        run_plans.show_written(paths, stdout, output)
     return CommandResult(json.to_json(document), exit_status, errors[0] if errors else None)
 
 
-def _report(options: ClaimOptions, store: MlflowStore) -> tuple[Document, tuple[str, ...]]:
-    """The document with the claims, and lines about the report; none is written without runs."""
+def _report(
+    options: ClaimOptions, store: MlflowStore
+) -> tuple[Document, tuple[str, ...], tuple[Path, ...]]:
+    """The document with the claims, notes of the report and its files; none without runs."""
     run_options = options.run_options
     runs = evidence_loader.runs_on(store, machine_id())
     if not (options.reports and runs):
         evidence = evidence_loader.load_evidence(store, machine_id(), runs, price=options.price)
         document = table1.document(describe(), runs, table1.reference_for(runs))
-        return document.model_copy(update={"claims": decide(evidence)}), ()
+        return document.model_copy(update={"claims": decide(evidence)}), (), ()
     report_options = build.ReportOptions(
         run_options.tracking_uri,
         run_options.experiment,
@@ -148,5 +168,4 @@ def _report(options: ClaimOptions, store: MlflowStore) -> tuple[Document, tuple[
         command=run_options.command,
     )
     report, paths = build.write_report(report_options, warn)
-    written = f"Written: {', '.join(path.as_posix() for path in paths)}"
-    return report.document, (*report.notes, written)
+    return report.document, report.notes, paths

@@ -20,21 +20,26 @@ from mnist_bench.analysis.comparison import (
 )
 from mnist_bench.cli.console import warn
 from mnist_bench.core import formatting
+from mnist_bench.core.errors import BenchError
 from mnist_bench.core.escaping import one_line
-from mnist_bench.core.limits import ComparedBy
 from mnist_bench.results.run_summary import RecordedRun, summarise
 from mnist_bench.tracking import bundle, recovery
 from mnist_bench.tracking.mlflow_store import no_runs_error
 
 
 def compare_runs(
-    tracking_uri: str, experiment: str, names: Sequence[str], by: ComparedBy | None
+    tracking_uri: str,
+    experiment: str,
+    names: Sequence[str],
+    by: str | None,
+    tags: Sequence[tuple[str, str]] = (),
 ) -> ComparisonTable:
     """Compare the runs of each side with those of the first, which is the base.
 
     Args:
-        names: Scenarios, run ids, beginnings of machine ids, or bundle files.
+        names: Scenarios, beginnings of run or machine ids, or bundle files.
         by: Property that groups the runs into sides; None for a side per name.
+        tags: What recorded runs must have all of.
 
     Raises:
         BenchError: A name matches nothing, there is only one side, or no side shares a step count
@@ -48,7 +53,16 @@ def compare_runs(
         runs = [each for each in found if isinstance(each, RecordedRun) and each.study is None]
         if not runs:
             raise no_runs_error(tracking_uri, experiment)
+        runs = [each for each in runs if set(tags) <= set(each.tags)]
+        if not runs:
+            raise BenchError("no run has these tags", "`mnist-bench runs` shows the tags")
         runs.sort(key=lambda each: each.order)
+    if by is None and len(set(names)) < 2:
+        recorded = ", ".join(sorted({each.run.scenario for each in runs}))
+        raise BenchError(
+            "one name can't be compared" if names else "compare needs two names, or --by",
+            f"{'give a second name, or --by; ' if names else ''}recorded scenarios: {recorded}",
+        )
     sides = {name: files.get(name) or runs_called(runs, name) for name in names}
     if by is not None:
         every_named = [run for of in sides.values() for run in of]
@@ -79,8 +93,13 @@ def _bundle_runs(path: Path) -> list[RecordedRun]:
 def show(comparison: ComparisonTable, stdout: Console) -> None:
     """Print a row for each comparison, one for each of its machines, and the notes about it."""
     stdout.print(Text(f"Base: {one_line(comparison.base)}", style="bold"), soft_wrap=True)
-    headers = ("Against it", "Steps", "n", "Train time", "Final accuracy", "Peak RSS")
-    stdout.print(_table(headers, map(_cells, comparison.contrasts)))
+    headers = ("", "Steps", "n", "Train time", "Final accuracy", "Peak RSS")
+    rows: list[tuple[str, ...]] = []
+    for line in sorted(comparison.contrasts, key=lambda each: each.base_steps):
+        base = _base_cells(line)
+        rows += [] if base in rows else [base]
+        rows.append(_cells(line))
+    stdout.print(_table(headers, rows))
     on_machines = [
         _machine_cells(line, machine) for line in comparison.contrasts for machine in line.machines
     ]
@@ -104,19 +123,31 @@ def show(comparison: ComparisonTable, stdout: Console) -> None:
     for note in (*notes, *comparison.notes):
         stdout.print(Text(one_line(note), style="yellow"), soft_wrap=True)
     stdout.print(
-        "A ratio above 1 is longer or more than the base; in brackets the 95% interval (Welch).",
-        soft_wrap=True,
+        "Below the base's values: ratios of time and memory (above 1 is longer or more than the "
+        "base) and differences of accuracy; in brackets the 95% interval (Welch)."
     )
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for name in headers:
-        is_words = name in {"Against it", "Machine"}
+        is_words = name in {"", "Against it", "Machine"}
         table.add_column(name, justify="left" if is_words else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))
     return table
+
+
+def _base_cells(line: Comparison) -> tuple[str, ...]:
+    """The base's own values, to which the ratios and differences below refer."""
+    return (
+        "base",
+        formatting.count(line.base_steps),
+        str(line.base_n),
+        formatting.duration(line.base_train_seconds_mean),
+        formatting.accuracy(line.base_final_test_accuracy_mean),
+        formatting.mebibytes(line.base_peak_rss_bytes_max),
+    )
 
 
 def _cells(line: Comparison) -> tuple[str, ...]:

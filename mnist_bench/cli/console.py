@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import sys
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -28,13 +30,29 @@ def make_console(*, stderr: bool = False) -> Console:
     """A console on standard output, or on standard error."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    class PipeConsole(Console):
+        """A console whose reader may leave, as `| head -1` does; the command goes on."""
+
+        def on_broken_pipe(self) -> None:
+            """Print nothing more; Rich's own method ends the program with status 1."""
+            discard(self.file)
+            self.quiet = True
+
+    return PipeConsole(stderr=stderr, highlight=False)
+
+
+def discard(stream: IO[str]) -> None:
+    """Discard what is still to be printed, also when the interpreter exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_result(document_json: str | None, error: BenchError | None, exit_status: int) -> int:
     """Print the document and the error, if there are any; returns the command's exit status."""
     if document_json is not None:
-        click.echo(document_json, nl=False)
+        try:
+            click.echo(document_json, nl=False)
+        except BrokenPipeError:  # the exit status is that of the work
+            discard(sys.stdout)
     if error:
         return print_error(str(error), exit_status or error.exit_status)
     return exit_status

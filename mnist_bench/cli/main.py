@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import io
 import os
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import click
 
+from mnist_bench.cli import parameter_types
 from mnist_bench.cli.bundles import export, import_
 from mnist_bench.cli.cluster import join
 from mnist_bench.cli.compare import compare
-from mnist_bench.cli.console import make_console, print_error
-from mnist_bench.cli.options import json_option, storage_option, tracking_uri_option
+from mnist_bench.cli.console import discard, make_console, print_error
+from mnist_bench.cli.options import (
+    experiment_option,
+    json_option,
+    storage_option,
+    tracking_uri_option,
+)
 from mnist_bench.cli.report import report
 from mnist_bench.cli.run import run
+from mnist_bench.cli.runs import runs
 from mnist_bench.cli.tune import tune
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.core.signals import Terminated, raise_on_sigterm
@@ -28,6 +38,7 @@ Examples:
   mnist-bench run smoke                quick check of the installation: half a minute
   mnist-bench run --data DIR --seeds 5 five seeds, on your own IDX files
   mnist-bench tune                     let Optuna search better hyperparameters
+  mnist-bench runs                     the runs recorded here, a line each
   mnist-bench report                   a report of the runs recorded here
   mnist-bench compare table-1 sprint   which is faster, and is it more than noise?
   mnist-bench export mine.zip          recorded runs in one file for `import`
@@ -59,11 +70,7 @@ def main() -> NoReturn:
     except Terminated:
         status = print_error("terminated", EXIT_TERMINATED)
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            sys.exit(print_error(f"system error: {error}", EXIT_FAILURE))
-        # The reader closed the pipe: keep the interpreter from printing an error when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = EXIT_FAILURE
+        status = print_error(f"system error: {error}", EXIT_FAILURE)
     sys.exit(status)
 
 
@@ -75,7 +82,47 @@ Examples:
 """
 
 
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """End with status 0 if the reader has read what it wanted, as `| head -1` does."""
+    try:
+        yield
+    except BrokenPipeError:  # click itself would end with 1
+        discard(sys.stdout)
+        raise click.exceptions.Exit(0) from None
+
+
+class _Commands(click.Group):
+    """The subcommands; `help COMMAND` is `COMMAND --help`, and a misspelled one is recognized."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the command line, which may print `--help`."""
+        with _reader_may_leave():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _reader_may_leave():
+            return super().invoke(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first argument names."""
+        if args[0] == "help":
+            if not args[1:]:
+                click.echo(ctx.get_help())
+                ctx.exit()
+            args = [args[1], "--help"]
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
 @click.group(
+    cls=_Commands,
     epilog=_EXAMPLES,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -92,7 +139,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (run, tune, report, compare, export, import_, join):
+for command in (run, tune, runs, report, compare, export, import_, join):
     cli.add_command(command)
 
 
@@ -131,9 +178,10 @@ def machine(*, as_json: bool) -> None:
 
 @cli.command(epilog=_UI_EXAMPLES)
 @tracking_uri_option
+@experiment_option
 @click.option(
     "--port",
-    type=click.IntRange(1, 65535),
+    type=parameter_types.WholeNumber(1, 65535),
     metavar="N",
     help="Port to listen on.  [default: 5000, with --studies 8080, or a free one]",
 )
@@ -143,11 +191,31 @@ def machine(*, as_json: bool) -> None:
     help="Show the studies in optuna-dashboard instead; needs mnist-bench[dashboard].",
 )
 @storage_option
-def ui(tracking_uri: str, port: int | None, storage: str | None, *, studies: bool) -> None:
-    """Browse the runs in MLflow's UI, served to this machine only."""
+@click.option(
+    "--open/--no-open",
+    "opens_browser",
+    default=None,
+    help="Open the page in a browser.  [default: on a terminal]",
+)
+def ui(
+    tracking_uri: str,
+    experiment: str,
+    port: int | None,
+    storage: str | None,
+    *,
+    studies: bool,
+    opens_browser: bool | None,
+) -> None:
+    """Browse the runs in MLflow's UI, served to this machine only, until Ctrl-C."""
     from mnist_bench.cli.ui import serve, serve_studies
 
+    if opens_browser is None:
+        # Without a display the browser would be one of text, in this terminal.
+        has_display = sys.platform in {"win32", "darwin"} or bool(
+            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        )
+        opens_browser = has_display and sys.stdout.isatty()
     if studies:
-        serve_studies(storage, port, log=click.echo)
+        serve_studies(storage, port, click.echo, opens_browser=opens_browser)
     else:
-        serve(tracking_uri, port, log=click.echo)
+        serve(tracking_uri, experiment, port, click.echo, opens_browser=opens_browser)

@@ -73,6 +73,28 @@ experiment_option = click.option(
     metavar="NAME",
     help="Name of the MLflow experiment.  [env: MLFLOW_EXPERIMENT_NAME]",
 )
+name_option = click.option(
+    "--name",
+    type=parameter_types.run_name,
+    metavar="TEXT",
+    help="Name of the runs, recorded as the tag `name`.",
+)
+tag_option = click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    type=parameter_types.tag,
+    metavar="KEY=VALUE",
+    help="Tag of the runs in MLflow, for `runs`, `report --tag` and `compare --by`; repeatable.",
+)
+tag_filter_option = click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    type=parameter_types.tag,
+    metavar="KEY=VALUE",
+    help="Take only runs with this tag; repeatable.",
+)
 no_exclusive_option = click.option(
     "--no-exclusive",
     is_flag=True,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import os
 import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import click
 
@@ -22,31 +23,71 @@ AUTO: Final = "auto"
 Seeds: TypeAlias = int | Literal["auto"]
 
 _FOLDERS = ("--data", "--out")
+_MAX_TAG = 200
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600}
+
+
+class WholeNumber(click.IntRange):
+    """A whole number; errors and `--help` give its range in words."""
+
+    name = "whole number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; one message whatever is wrong with the text."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a whole number {self._describe_range()}", param, ctx)
+
+    def _describe_range(self) -> str:  # click's own is like 1<=x<=1024
+        return f"from {self.min}" if self.max is None else f"from {self.min} to {self.max}"
 
 
 def seeds(text: str) -> Seeds:
     """A number of seeds, or `auto`."""
     if text == AUTO:
         return AUTO
-    try:
-        number = int(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is neither a number of seeds nor {AUTO}") from None
+    number = int(text) if re.fullmatch(r"\d{1,9}", text, flags=re.ASCII) else 0
     if not 1 <= number <= MAX_SEEDS:
-        raise click.BadParameter(f"{number} is not in the range 1<=x<={MAX_SEEDS}")
+        raise click.BadParameter(
+            f"{text!r} is neither a number of seeds from 1 to {MAX_SEEDS} nor {AUTO}"
+        )
     return number
 
 
 def step_counts(text: str) -> tuple[int, ...]:
     """Comma-separated step counts, sorted and without duplicates."""
+    parts = [part.strip() for part in text.split(",")]
+    has_thousands = any(re.fullmatch(r"0\d\d", part) for part in parts[1:])  # 1,000
+    if has_thousands and all(map(str.isdecimal, parts)):
+        numbers = ",".join(_joined_thousands(parts))
+        raise click.BadParameter(
+            f"step counts are separated by commas: write {numbers}, not {text}"
+        )
+    if re.fullmatch(r"[1-9],[1-9]\d\d", text):  # the paper's 2,500
+        raise click.BadParameter(
+            f"{text} is {parts[0]} and {parts[1]} steps: write {''.join(parts)} if you mean one "
+            f"step count, {parts[1]},{parts[0]} if you mean two"
+        )
     try:
-        steps = tuple(sorted({int(part) for part in text.split(",")}))
+        steps = tuple(sorted({int(part) for part in parts}))
     except ValueError:
         raise click.BadParameter(f"{text!r} is not a list of step counts like 1000,2500") from None
     if steps[0] < 1 or steps[-1] > MAX_STEPS:
-        raise click.BadParameter(f"{text} is outside 1 to {MAX_STEPS:,}")
+        wrong = steps[0] if steps[0] < 1 else steps[-1]
+        raise click.BadParameter(f"{wrong} is not a step count from 1 to {MAX_STEPS}")
     return steps
+
+
+def _joined_thousands(parts: Sequence[str]) -> list[str]:
+    """The numbers of 1,000,2,500, whose commas separate thousands as well."""
+    numbers: list[str] = []
+    for part in parts:
+        if numbers and len(part) == 3 and 0 < int(numbers[-1] + part) <= MAX_STEPS:
+            numbers[-1] += part
+        else:
+            numbers.append(part)
+    return numbers
 
 
 def folder(text: str) -> Path:
@@ -67,16 +108,61 @@ def names(_context: click.Context, _parameter: click.Parameter, incomplete: str)
 def setting(text: str) -> tuple[str, str]:
     """Name and value of a hyperparameter from NAME=VALUE."""
     name, equals, value = text.partition("=")
-    if not equals:
+    if not equals or not name.strip():
         raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE")
     return name.strip(), value.strip()
+
+
+def tag(text: str) -> tuple[str, str]:
+    """Key and value of a user's tag from KEY=VALUE."""
+    from mnist_bench.tracking.schema import RESERVED_TAGS  # slow to load
+
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not value:
+        raise click.BadParameter(f"{text!r} is not of the form KEY=VALUE")
+    if not re.fullmatch(r"\w[\w./-]{0,99}", key):
+        raise click.BadParameter(
+            f"{key!r:.120} can't be a key: use letters, digits, dots, hyphens, slashes, underscores"
+        )
+    if key.startswith(RESERVED_TAGS):
+        raise click.BadParameter(f"{key!r} is reserved: choose a key without {key.split('.')[0]}.")
+    return key, _tag_value(value)
+
+
+def run_name(text: str) -> str:
+    """A name of runs."""
+    if not text.strip():
+        raise click.BadParameter("it is empty")
+    return _tag_value(text.strip())
+
+
+def _tag_value(text: str) -> str:
+    if len(text) > _MAX_TAG or not text.isprintable():
+        raise click.BadParameter(f"use at most {_MAX_TAG} printable characters")
+    return text
+
+
+def own_tags(name: str | None, tags: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The tags of --tag, and that of --name.
+
+    Raises:
+        click.UsageError: Two have the same key.
+    """
+    from mnist_bench.tracking.schema import NAME_TAG  # slow to load
+
+    every = (*(((NAME_TAG, name),) if name else ()), *tags)
+    keys = [key for key, _ in every]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice:
+        raise click.UsageError(f"the tag {twice} is given twice")
+    return every
 
 
 def precision_target(text: str) -> float:
     """An accuracy difference between 0 and 1."""
     value = _number(text)
     if not 0 < value < 1:  # true for nan
-        raise click.BadParameter(f"{value:g} is not between 0 and 1, like 0.0005")
+        raise click.BadParameter(f"{text!r} is not a number between 0 and 1, like 0.0005")
     return value
 
 
@@ -87,6 +173,14 @@ def duration_seconds(text: str) -> float:
     if seconds <= 0:
         raise click.BadParameter(f"{text!r} is not a duration like 90s, 30m or 2h")
     return seconds
+
+
+def day(text: str) -> dt.date:
+    """A day like 2026-01-31."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a day like 2026-01-31") from None
 
 
 def formats(text: str) -> tuple[str, ...]:
@@ -119,7 +213,7 @@ def max_seconds(text: str) -> float:
     """A positive, finite number of seconds."""
     seconds = _number(text)
     if not 0 < seconds < math.inf:  # true for nan
-        raise click.BadParameter(f"{seconds:g} is not a number of seconds above 0")
+        raise click.BadParameter(f"{text!r} is not a number of seconds above 0, like 60")
     return seconds
 
 
@@ -141,6 +235,7 @@ def storage(url: str) -> str | None:
 
 def tracking_uri(context: click.Context, parameter: click.Parameter, text: str) -> str:
     """Callback: MLflow's tracking URI; refuses a password on the command line."""
+    text = text.strip()  # a line end that a file or a form has added to the variable
     source = context.get_parameter_source(parameter.name or "")
     if source is click.core.ParameterSource.COMMANDLINE:
         uri.refuse_password(
@@ -162,15 +257,16 @@ def price(text: str) -> float:
     """The price of a kilowatt-hour."""
     value = _number(text)
     if not 0 <= value < 1_000:  # true for nan
-        raise click.BadParameter(f"{value:g} is not a price of a kilowatt-hour")
+        raise click.BadParameter(f"{text!r} is not a price of a kilowatt-hour, like 0.3")
     return value
 
 
 def _number(text: str) -> float:
+    """A number; nan, which lies in no range, for other texts."""
     try:
         return float(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not a valid float.") from None
+        return math.nan
 
 
 def repeats(
@@ -182,8 +278,10 @@ def repeats(
         click.UsageError: Options of the rule were given with a number of seeds.
     """
     if number != AUTO:
-        if (precision_target, budget_seconds) != (None, None):
-            raise click.UsageError("--precision-target and --budget need --seeds auto")
+        if precision_target is not None:
+            raise click.UsageError("--precision-target works only with --seeds auto")
+        if budget_seconds is not None:
+            raise click.UsageError("--budget works only with --seeds auto or `run claims`")
         return None
     from mnist_bench.runner.seeds import BUDGET_SECONDS, PRECISION_TARGET, StoppingRule
 

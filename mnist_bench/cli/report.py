@@ -11,7 +11,12 @@ import click
 
 from mnist_bench.cli import parameter_types
 from mnist_bench.cli.console import make_console, warn
-from mnist_bench.cli.options import data_option, experiment_option, tracking_uri_option
+from mnist_bench.cli.options import (
+    data_option,
+    experiment_option,
+    tag_filter_option,
+    tracking_uri_option,
+)
 from mnist_bench.core.limits import REPORT_FORMATS
 
 _EXAMPLES = """\b
@@ -22,9 +27,6 @@ Examples:
   mnist-bench report --image 0 --data DIR   with Figures 1 to 4 for the first test image
   mnist-bench report --runs "params.threads = '2' and metrics.final_test_accuracy > 0.99"
 """
-
-
-_DAY = click.DateTime(("%Y-%m-%d",))
 
 
 @click.command(epilog=_EXAMPLES)
@@ -42,14 +44,19 @@ _DAY = click.DateTime(("%Y-%m-%d",))
     metavar="NAME",
     help="Report only this scenario; repeatable.",
 )
+@tag_filter_option
 @click.option(
     "--machine",
     metavar="ID",
     help="Report only the machine whose id starts with this.  [default: that of the newest run, "
     "with accuracies of all machines]",
 )
-@click.option("--since", type=_DAY, metavar="DAY", help="Report only runs from this day on.")
-@click.option("--until", type=_DAY, metavar="DAY", help="Report only runs up to this day.")
+@click.option(
+    "--since", type=parameter_types.day, metavar="DAY", help="Report only runs from this day on."
+)
+@click.option(
+    "--until", type=parameter_types.day, metavar="DAY", help="Report only runs up to this day."
+)
 @click.option(
     "--format",
     "formats",
@@ -70,7 +77,7 @@ _DAY = click.DateTime(("%Y-%m-%d",))
 )
 @click.option(
     "--image",
-    type=click.IntRange(min=0),
+    type=parameter_types.WholeNumber(min=0),
     metavar="N",
     help="Show test image N in the layers of a network, as in the paper's Figures 1 to 4; trains a "
     "small network for some seconds.  [default: the image whose figures were made last]",
@@ -81,19 +88,24 @@ _DAY = click.DateTime(("%Y-%m-%d",))
 @click.option("--json", "as_json", is_flag=True, help="Also print the report as one JSON document.")
 def report(
     *,
-    since: dt.datetime | None,
-    until: dt.datetime | None,
+    since: dt.date | None,
+    until: dt.date | None,
     data_folder: Path | None,
     as_json: bool,
     **others: Any,
 ) -> int:
     """Make a report of recorded runs as HTML, Markdown, CSV and JSON.
 
-    The report has a section per scenario. Times and memory are of one machine; accuracies are
-    pooled over all machines that trained in the same way. A table compares their speeds.
+    The report has a section per configuration of a scenario. Times and memory are of one machine;
+    accuracies are pooled over all machines that trained in the same way. A table compares their
+    speeds.
     """
+    from mnist_bench.core import files
     from mnist_bench.reporting import build, json
     from mnist_bench.tracking import uri
+
+    if since and until and since > until:
+        raise click.UsageError(f"--since {since} is after --until {until}")
 
     options = build.ReportOptions(
         since_ms=_day_start_ms(since),
@@ -103,6 +115,7 @@ def report(
         **others,
     )
     uri.check_uri(options.tracking_uri, options.experiment)
+    files.check_writable(options.folder, "choose another --out")
     written, paths = build.write_report(options, warn)
     build.print_report(written, paths, make_console(stderr=as_json))
     if as_json:
@@ -110,12 +123,13 @@ def report(
     return 0
 
 
-def _day_start_ms(day: dt.datetime | None, days: int = 0) -> int | None:
+def _day_start_ms(day: dt.date | None, days: int = 0) -> int | None:
     """Local start of a day, or of the day `days` later, as Unix time in milliseconds."""
     if day is None:
         return None
     try:
-        start = (day + dt.timedelta(days=days)).astimezone()
+        midnight = dt.datetime.combine(day + dt.timedelta(days=days), dt.time())
+        start = midnight.astimezone()
         return max(0, int(start.timestamp() * 1_000))
     except (OverflowError, ValueError, OSError):
-        raise click.UsageError(f"{day:%Y-%m-%d} is outside the supported range of days") from None
+        raise click.UsageError(f"{day} is outside the supported range of days") from None

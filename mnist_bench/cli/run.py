@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -19,15 +20,19 @@ from mnist_bench.cli.options import (
     experiment_option,
     insecure_cluster_option,
     json_option,
+    name_option,
     no_exclusive_option,
+    tag_option,
     tracking_uri_option,
 )
+from mnist_bench.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from mnist_bench.core.limits import DEVICE_CHOICES, MAX_SEED, MAX_THREADS, PRECISIONS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from mnist_bench.claims.planning import ClaimOptions
+    from mnist_bench.run_plans import CommandResult, Output
     from mnist_bench.runner.options import RunOptions
 
 # Modules that import heavy libraries are imported inside functions: `--help` must be fast.
@@ -50,12 +55,12 @@ Examples:
 _GROUPS = {
     "What to train": (
         *("seeds", "precision_target", "budget_seconds", "first_seed", "steps", "settings"),
-        *("independent", "resume"),
+        *("independent", "resume", "repeat_disturbed"),
     ),
     "How": ("threads", "precision", "device", "no_exclusive", "cluster", "insecure_cluster"),
     "Data": ("data_folder", "dataset"),
-    "Recording": ("tracking_uri", "experiment"),
-    "Output": ("dry_run", "reports", "price", "as_json"),
+    "Recording": ("name", "tags", "tracking_uri", "experiment"),
+    "Output": ("dry_run", "reports", "opens_page", "price", "verbose", "quiet", "as_json"),
 }
 
 
@@ -94,7 +99,7 @@ _GROUPS = {
 )
 @click.option(
     "--first-seed",
-    type=click.IntRange(0, MAX_SEED),
+    type=parameter_types.WholeNumber(0, MAX_SEED),
     default=0,
     show_default=True,
     metavar="K",
@@ -121,7 +126,7 @@ _GROUPS = {
 )
 @click.option(
     "--threads",
-    type=click.IntRange(1, MAX_THREADS),
+    type=parameter_types.WholeNumber(1, MAX_THREADS),
     metavar="N",
     help="Threads to train on.  [default: the scenario's counts, else every core]",
 )
@@ -143,17 +148,27 @@ _GROUPS = {
 @dataset_option
 @tracking_uri_option
 @experiment_option
+@name_option
+@tag_option
 @click.option(
     "--report/--no-report",
     "reports",
     default=True,
     show_default=True,
-    help="Write reports/<scenario>.md, .csv and .json.",
+    help="Write reports/<scenario>.html, .md, .csv and .json.",
 )
+@click.option("--open", "opens_page", is_flag=True, help="Open the page in a browser at the end.")
+@click.option("--verbose", is_flag=True, help="Print every table and note, and the files written.")
+@click.option("--quiet", is_flag=True, help="Print no progress, with --json no tables either.")
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan and its expected time without training."
 )
 @click.option("--resume", is_flag=True, help="Skip the step counts that are recorded already.")
+@click.option(
+    "--repeat-disturbed",
+    is_flag=True,
+    help="With --resume: train suspect and invalid runs again.",
+)
 @no_exclusive_option
 @cluster_option
 @insecure_cluster_option
@@ -170,6 +185,12 @@ def run(
     reports: bool,
     dry_run: bool,
     as_json: bool,
+    opens_page: bool,
+    verbose: bool,
+    quiet: bool,
+    repeat_disturbed: bool,
+    name: str | None,
+    tags: tuple[tuple[str, str], ...],
     **others: Any,
 ) -> int:
     """Train scenarios, record their runs in MLflow, and report on them.
@@ -181,6 +202,7 @@ def run(
     """
     from mnist_bench import run_plans
     from mnist_bench.core import locks
+    from mnist_bench.results.run_summary import DISTURBED
     from mnist_bench.runner.options import (
         RunOptions,
         check_folders,
@@ -190,8 +212,14 @@ def run(
     )
     from mnist_bench.runner.resume import remaining_plans
 
+    if opens_page and not reports:
+        raise click.UsageError("--open can't be used with --no-report, which writes no page")
+    if repeat_disturbed and not others["resume"]:
+        raise click.UsageError("--repeat-disturbed works only with --resume")
     console = make_console(stderr=True)
     stdout = make_console(stderr=as_json)  # with --json, standard output has the document only
+    stdout.quiet = quiet and as_json
+    output = run_plans.Output(reports, opens_page, verbose, quiet)
     claims = _claim_numbers(scenarios)
     options = RunOptions(
         scenarios=scenarios or ("table-1",),
@@ -201,6 +229,8 @@ def run(
         else parameter_types.repeats(seeds, precision_target, budget_seconds),
         command=parameter_types.shown_command(sys.argv[1:]),
         exclusive=not no_exclusive,
+        repeated_verdicts=DISTURBED if repeat_disturbed else (),
+        tags=parameter_types.own_tags(name, tags),
         **others,
     )
     _check_cluster(options, claims)
@@ -212,9 +242,9 @@ def run(
 
         budget = budget_seconds or BUDGET_SECONDS
         claim_options = ClaimOptions(claims, budget, price, reports, options)
-        return _run_claims(claim_options, console, stdout, dry_run=dry_run, as_json=as_json)
+        return _run_claims(claim_options, console, stdout, output, dry_run=dry_run, as_json=as_json)
     if price is not None:
-        raise click.UsageError("--price works only with claims")
+        raise click.UsageError("--price works only with `run claims`")
     plans = make_plans(options, console)
     if dry_run:
         to_text = plans_as_json if as_json else plans_as_text
@@ -224,14 +254,46 @@ def run(
     # The machines of a cluster take their own locks; this one may be among them.
     with nullcontext(enter_result=True) if options.is_remote else lock as exclusive:
         options = dataclasses.replace(options, exclusive=exclusive)
-        result = run_plans.run_plans(plans, options, console, stdout, reports=reports)
+        result = run_plans.run_plans(plans, options, console, stdout, output)
+    if line := _next_line(options, result):
+        stdout.print(line, soft_wrap=True, markup=False)
     document_json = result.document_json if as_json else None
     return print_result(document_json, result.error, result.exit_status)
 
 
+def _next_line(options: RunOptions, result: CommandResult) -> str | None:
+    """What to do after a run, as the last line; None after an error."""
+    from mnist_bench.analysis.grouping import has_table_1_task
+
+    arguments = iter(sys.argv[1:])
+    kept = []
+    for argument in arguments:
+        if argument == "--seeds":
+            next(arguments, None)
+        elif argument not in _SAID_ONCE and not argument.startswith("--seeds="):
+            kept.append(argument)
+    command = shlex.join(["mnist-bench", *kept])
+    if result.exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}:
+        seeds = "auto" if options.repeats else len(options.seeds)
+        return f"To go on: `{command} --seeds {seeds} --resume`"
+    if result.exit_status or result.error:
+        return None
+    if not any(has_table_1_task(run) for run in result.runs):
+        return "Next: `mnist-bench run` trains Table I; `mnist-bench ui` shows the runs"
+    if options.repeats or len(options.seeds) >= _SEEDS_TO_ADVISE:
+        return "Next: `mnist-bench ui` shows the runs, `mnist-bench report` all that is recorded"
+    return (
+        f"Next: `{command} --seeds {_SEEDS_TO_ADVISE} --resume` narrows the intervals; "
+        "`mnist-bench ui` shows the runs"
+    )
+
+
+_SEEDS_TO_ADVISE = 5
+_SAID_ONCE = {"--resume", "--repeat-disturbed", "--open", "--json", "--verbose", "--quiet"}
+"""Options that a proposed command does not repeat."""
 _FIXED_BY_CLAIMS = (
     *("seeds", "first_seed", "precision_target", "steps", "settings", "independent"),
-    *("threads", "precision", "device"),
+    *("threads", "precision", "device", "repeat_disturbed"),
 )
 """Options that the claims set themselves."""
 
@@ -272,7 +334,13 @@ def _check_cluster(options: RunOptions, claims: tuple[int, ...] | None) -> None:
 
 
 def _run_claims(
-    options: ClaimOptions, console: Console, stdout: Console, *, dry_run: bool, as_json: bool
+    options: ClaimOptions,
+    console: Console,
+    stdout: Console,
+    output: Output,
+    *,
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
     from mnist_bench.claims import planning
     from mnist_bench.cli import claims
@@ -283,6 +351,8 @@ def _run_claims(
         click.echo(to_text(planned, options))
         return 0
     stdout.print(planning.plan_as_text(planned, options), soft_wrap=True, markup=False)
-    result = claims.run_claims(options, planned, source, console, stdout)
+    result = claims.run_claims(options, planned, source, console, stdout, output=output)
+    if result.exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}:
+        stdout.print("To go on, give the same command: what is recorded is not measured again")
     document_json = result.document_json if as_json else None
     return print_result(document_json, result.error, result.exit_status)

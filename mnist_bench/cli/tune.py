@@ -19,8 +19,10 @@ from mnist_bench.cli.options import (
     dataset_option,
     experiment_option,
     insecure_cluster_option,
+    name_option,
     no_exclusive_option,
     storage_option,
+    tag_option,
     tracking_uri_option,
 )
 from mnist_bench.core.limits import (
@@ -62,7 +64,7 @@ _GROUPS = {
         *("cluster", "insecure_cluster", "storage", "study", "resume"),
     ),
     "Data": ("data_folder", "dataset"),
-    "Recording": ("tracking_uri", "experiment"),
+    "Recording": ("name", "tags", "tracking_uri", "experiment"),
     "Output": ("as_json",),
 }
 
@@ -76,7 +78,7 @@ _GROUPS = {
 )
 @click.option(
     "--trials",
-    type=click.IntRange(1, MAX_TRIALS),
+    type=parameter_types.WholeNumber(1, MAX_TRIALS),
     default=30,
     show_default=True,
     metavar="N",
@@ -112,7 +114,7 @@ _GROUPS = {
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, MAX_THREADS),
+    type=parameter_types.WholeNumber(1, MAX_THREADS),
     default=1,
     show_default=True,
     metavar="N",
@@ -120,7 +122,7 @@ _GROUPS = {
 )
 @click.option(
     "--finalists",
-    type=click.IntRange(0, MAX_FINALISTS),
+    type=parameter_types.WholeNumber(0, MAX_FINALISTS),
     default=0,
     show_default=True,
     metavar="N",
@@ -129,7 +131,7 @@ _GROUPS = {
 )
 @click.option(
     "--confirm",
-    type=click.IntRange(0, MAX_CONFIRMATIONS),
+    type=parameter_types.WholeNumber(0, MAX_CONFIRMATIONS),
     callback=parameter_types.confirmations,
     default=5,
     show_default=True,
@@ -144,6 +146,8 @@ _GROUPS = {
 @dataset_option
 @tracking_uri_option
 @experiment_option
+@name_option
+@tag_option
 @no_exclusive_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 @cluster_option
@@ -154,6 +158,8 @@ def tune(
     as_json: bool,
     cluster: str | None,
     insecure_cluster: bool,
+    name: str | None,
+    tags: tuple[tuple[str, str], ...],
     **others: Any,
 ) -> int:
     """Search hyperparameters with Optuna, and confirm the winner on fresh seeds.
@@ -171,7 +177,10 @@ def tune(
     console = make_console(stderr=True)
     stdout = make_console(stderr=as_json)  # with --json, standard output has the document only
     options = TuneOptions(
-        command=parameter_types.shown_command(sys.argv[1:]), exclusive=not no_exclusive, **others
+        command=parameter_types.shown_command(sys.argv[1:]),
+        exclusive=not no_exclusive,
+        tags=parameter_types.own_tags(name, tags),
+        **others,
     )
     where = _cluster(cluster, options.workers)
     if where:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import socket
 import subprocess
 import sys
+import time
+import webbrowser
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from socketserver import ThreadingMixIn
+from urllib.parse import urlencode
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import psutil
@@ -18,26 +23,40 @@ import psutil
 from mnist_bench.core import signals
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.tracking import recovery, uri
-from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.mlflow_store import MlflowStore, schema_mismatch
 from mnist_bench.tracking.spool import Address
 from mnist_bench.tuning.storage import backend, explained, names, opening
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 5000
 DEFAULT_DASHBOARD_PORT = 8080
+LOG = Path("mlruns", "ui.log")
+"""What MLflow's server prints."""
 _END_SECONDS = 10
+_POLL_SECONDS = 0.2
+_ANSWER_SECONDS = 10
 
 
-def serve(tracking_uri: str, port: int | None, log: Callable[[str], None]) -> None:
-    """Serve MLflow's UI until the user stops it; for a tracking server, print its address only.
+def serve(
+    tracking_uri: str,
+    experiment: str,
+    port: int | None,
+    log: Callable[[str], None],
+    *,
+    opens_browser: bool,
+) -> None:
+    """Serve MLflow's UI until Ctrl-C; for a tracking server, print its address only.
 
     Args:
         tracking_uri: MLflow's tracking URI.
+        experiment: Whose runs the page shows.
         port: Port to listen on; None takes MLflow's default, or a free one if that is taken.
-        log: Prints the address, before the server is up.
+        log: Prints that the server starts, and the address as soon as it answers.
+        opens_browser: Whether to open the address then.
 
     Raises:
-        BenchError: There are no runs yet, the port is taken, or the server exits by itself.
+        BenchError: There are no runs yet, the database is not one of this MLflow, the port is
+            taken, or the server exits by itself.
     """
     if uri.is_server(tracking_uri):
         log(f"The tracking server shows these runs: {uri.without_credentials(tracking_uri)}")
@@ -47,20 +66,50 @@ def serve(tracking_uri: str, port: int | None, log: Callable[[str], None]) -> No
         raise BenchError(
             f"no runs are recorded in {database} yet", "make some with `mnist-bench run smoke`"
         )
-    uri.check_uri(tracking_uri, uri.DEFAULT_EXPERIMENT)
-    _recover(tracking_uri, database, log)
+    uri.check_uri(tracking_uri, experiment)
+    if database is not None:
+        found, newest = uri.schema_revision(database), uri.newest_schema_revision()
+        if found and newest and found != newest:
+            raise schema_mismatch(tracking_uri)
     chosen_port = _choose_port(port, DEFAULT_PORT)
-    log(f"MLflow's UI: http://{HOST}:{chosen_port}  (ready in about 10 s; Ctrl-C stops it)")
-    _serve(tracking_uri, chosen_port)
+    _recover(tracking_uri, database, log)
+    log("Starting MLflow's UI, which takes about 10 s …")
+
+    def ready() -> None:
+        page = f"http://{HOST}:{chosen_port}/{_runs_page(chosen_port, experiment)}"
+        _ready(page, log, opens_browser=opens_browser)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        _serve(tracking_uri, chosen_port, ready)
 
 
-def serve_studies(storage: str | None, port: int | None, log: Callable[[str], None]) -> None:
-    """Serve optuna-dashboard on the studies of a storage until the user stops it.
+def _ready(page: str, log: Callable[[str], None], *, opens_browser: bool) -> None:
+    log(f"Ready: {page}  (Ctrl-C stops it)")
+    if opens_browser:
+        webbrowser.open(page)
+
+
+def _runs_page(port: int, experiment: str) -> str:
+    """The part of the address that shows an experiment's runs; empty if there is none yet."""
+    query = urlencode({"experiment_name": experiment})
+    answer = _get(port, f"/api/2.0/mlflow/experiments/get-by-name?{query}")
+    if answer is None:
+        return ""
+    experiment_id = json.loads(answer)["experiment"]["experiment_id"]
+    # Without the type MLflow opens its page of traces.
+    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+
+
+def serve_studies(
+    storage: str | None, port: int | None, log: Callable[[str], None], *, opens_browser: bool
+) -> None:
+    """Serve optuna-dashboard on the studies of a storage until Ctrl-C.
 
     Args:
         storage: Optuna's URL of a database; None for the journal in `mlruns`.
         port: Port to listen on; None takes the dashboard's default, or a free one.
-        log: Prints the address, before the server is up.
+        log: Prints the address.
+        opens_browser: Whether to open it.
 
     Raises:
         BenchError: optuna-dashboard is not installed, there are no studies, or the port is taken.
@@ -73,7 +122,6 @@ def serve_studies(storage: str | None, port: int | None, log: Callable[[str], No
     if not names(storage):
         raise BenchError("no studies are recorded yet", "start one with `mnist-bench tune`")
     chosen_port = _choose_port(port, DEFAULT_DASHBOARD_PORT)
-    log(f"optuna-dashboard: http://{HOST}:{chosen_port}  (Ctrl-C stops it)")
     from optuna_dashboard import wsgi
 
     with explained(storage), opening(storage):
@@ -82,7 +130,9 @@ def serve_studies(storage: str | None, port: int | None, log: Callable[[str], No
     with make_server(
         HOST, chosen_port, app, server_class=_ThreadingServer, handler_class=_QuietHandler
     ) as server:
-        server.serve_forever()
+        _ready(f"http://{HOST}:{chosen_port}/", log, opens_browser=opens_browser)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 class _ThreadingServer(ThreadingMixIn, WSGIServer):
@@ -109,7 +159,7 @@ def _recover(tracking_uri: str, database: Path | None, log: Callable[[str], None
         recovery.recover(MlflowStore(tracking_uri, experiment), address, log)
 
 
-def _serve(tracking_uri: str, port: int) -> None:
+def _serve(tracking_uri: str, port: int, ready: Callable[[], None]) -> None:
     command = ["-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
     environment = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -121,19 +171,44 @@ def _serve(tracking_uri: str, port: int) -> None:
         # Saves the processes for MLflow's job execution, which is not used.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    server = subprocess.Popen([sys.executable, "-P", *command], env=environment)
-    try:
-        code = server.wait()
-    finally:
-        with signals.defer_signals():
-            _end(server)
+    LOG.parent.mkdir(exist_ok=True)
+    with LOG.open("wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-P", *command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            while server.poll() is None and _get(port, "/health") is None:
+                time.sleep(_POLL_SECONDS)
+            if server.poll() is None:
+                ready()
+            code = server.wait()
+        finally:
+            with signals.defer_signals():
+                _end(server)
     if code:
         raise BenchError(
             f"MLflow's UI ended with exit status {code}",
-            "see its output above; an old database needs `mlflow db upgrade "
-            f"{uri.without_credentials(tracking_uri)}`",
+            f"see its output in {LOG.as_posix()}",
             exit_status=EXIT_FAILURE,
         )
+
+
+def _get(port: int, path: str) -> bytes | None:
+    """What a server on this machine answers; None without an answer. Proxies are bypassed."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=_ANSWER_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return content if answer.status == http.HTTPStatus.OK else None
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

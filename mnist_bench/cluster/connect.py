@@ -137,7 +137,7 @@ def local_workers(where: str) -> int | None:
         return 1
     if not number.isdecimal() or not 1 <= int(number) <= MAX_THREADS:
         raise BenchError(
-            f"--cluster {where}: {number!r} is no number of trainings at a time",
+            f"--cluster {where}: {number!r} is not a number of trainings at a time",
             f"give `local:N` with N from 1 to {MAX_THREADS:,}",
         )
     return int(number)
@@ -166,7 +166,7 @@ def check_address(address: str, *, insecure: bool) -> None:
             host = parts.hostname or ""
     if not host or parts.scheme not in {"tcp", "tls"}:
         raise BenchError(
-            f"{address!r} is no address of a Dask scheduler",
+            f"{address!r} is not the address of a Dask scheduler",
             "give `local`, `local:N`, tls://HOST:PORT or tcp://HOST:PORT",
         )
     if parts.scheme == "tcp" and not insecure and not _is_loopback(host):

@@ -148,6 +148,7 @@ class Leader:
             scenario=plan.scenario,
             runs=planned_runs(plan, job, attempt.machine),
             exclusive=attempt.exclusive,
+            tags=dict(plan.tags),
         )
         with signals.defer_signals():
             store = self.open_store()

@@ -1,4 +1,7 @@
-"""Progress of a plan on a cluster: a line per ended training, and a bar for each in work."""
+"""Progress of a plan on a cluster: a line per ended training, and a bar for each in work.
+
+Without a terminal a line tells at intervals what is in work.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from rich.text import Text
 
 from mnist_bench.core import formatting
 from mnist_bench.results.protocol import EvaluationMessage, Message, SampleMessage
+from mnist_bench.runner.progress import LOADING, Lines, has_bars, opening_line
 
 if TYPE_CHECKING:
     from mnist_bench.cluster.leader import Training
@@ -22,10 +26,11 @@ class ClusterProgress:
 
     Args:
         plan: What is trained.
+        quiet: Whether to print only warnings and failures.
     """
 
-    def __init__(self, plan: TrainingPlan, console: Console) -> None:
-        self._plan, self._console = plan, console
+    def __init__(self, plan: TrainingPlan, console: Console, *, quiet: bool = False) -> None:
+        self._plan, self._console, self._quiet = plan, console, quiet
         self._ended = 0
         self._several_step_counts = len({job.step_counts for job in plan.jobs}) > 1
         self._several_executions = len(plan.executions) > 1
@@ -34,17 +39,24 @@ class ClusterProgress:
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
-            TextColumn("{task.fields[accuracy]}"),
+            TextColumn("{task.fields[status]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=quiet or not has_bars(console),
         )
+        prints_lines = not quiet and not has_bars(console) and bool(plan.jobs)
+        self._lines = Lines(self.show_line) if prints_lines else None
 
     def __enter__(self) -> Self:
+        if self._lines:
+            self._print(opening_line(self._plan, here=False), "")
+            self._lines.__enter__()
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+        if self._lines:
+            self._lines.__exit__()
 
     def begun(self, training: Training) -> None:
         """Show a bar for a training that a machine began."""
@@ -52,7 +64,7 @@ class ClusterProgress:
         self._bars[training.job.id] = self._progress.add_task(
             f"{self._name(training)} on {training.host}",
             total=training.job.step_counts[-1],
-            accuracy="starting",
+            status=LOADING,
         )
 
     def received(self, training: Training, message: Message) -> None:
@@ -66,7 +78,8 @@ class ClusterProgress:
             evaluation = message.evaluation
             test = evaluation.test_accuracy
             accuracy = evaluation.validation_accuracy if test is None else test
-            self._progress.update(bar, accuracy=formatting.accuracy(accuracy))
+            split = "validation" if test is None else "test"
+            self._progress.update(bar, status=f"{split} {formatting.accuracy(accuracy)}")
 
     def ended(self, training: Training, runs: tuple[RunResult, ...]) -> None:
         """Print how a training ended, with its recorded runs."""
@@ -80,9 +93,21 @@ class ClusterProgress:
             for line in ["The end of its log:", *log] if log else ():
                 self._print(line, "dim")
             return
+        if self._quiet:
+            return
         seconds = formatting.duration(sum(runs[-1].seconds.values()))
         accuracy = formatting.accuracy(runs[-1].max_test_accuracy)
         self._print(f"{position}: max test accuracy {accuracy}, {seconds}", "")
+
+    def show_line(self) -> None:
+        """Print what is in work, by the bars that a terminal would show."""
+        in_work = ", ".join(
+            f"{task.description} ({task.completed:,.0f} of {task.total:,.0f} steps, "
+            f"{task.fields['status']})"
+            for task in self._progress.tasks
+        )
+        done = f"{self._ended} of {len(self._plan.jobs)} trained"
+        self._print(f"{done}; in work: {in_work or 'none yet'}", "")
 
     def vanished(self, training: Training) -> None:
         """Print that the machine of a training is gone."""

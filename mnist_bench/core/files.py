@@ -72,6 +72,19 @@ def write(folder: Path, stem: str, contents: Sequence[File]) -> tuple[Path, ...]
     return targets
 
 
+def check_writable(folder: Path, remedy: str) -> None:
+    """Check that files can be written to a folder, or that it can be created.
+
+    Raises:
+        BenchError: They can't; the request is wrong.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise BenchError(f"can't write to {folder}: {error.strerror or error}", remedy) from error
+
+
 @contextlib.contextmanager
 def _naming_path(path: Path) -> Iterator[None]:
     """Turn an `OSError` into a `BenchError` that names the file."""
@@ -93,8 +106,12 @@ def _write_and_sync(path: Path, chunks: Iterable[bytes]) -> None:
 def _hint(error: OSError) -> str:
     if error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}:
         return "free some disk space; the runs are recorded"
-    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        return "make the folder writable, and close programs that have the file open"
+    if error.errno == errno.EROFS:
+        return "choose another folder"
+    if isinstance(error, PermissionError):
+        # Windows reports so that another program has the file open.
+        is_open = ", and close programs that have the file open" if os.name == "nt" else ""
+        return f"make the folder writable{is_open}"
     if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
         return "move away what is in its place"
     return "the runs are recorded"

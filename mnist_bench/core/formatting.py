@@ -24,6 +24,13 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
+def clock(seconds: float) -> str:
+    """Seconds as `0:42`, `4:05` or `2:03:00`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def mebibytes(size_bytes: int | None) -> str:
     """Bytes as `1,025 MiB`."""
     return UNKNOWN if size_bytes is None else f"{size_bytes / MIB:,.0f} MiB"
@@ -77,6 +84,11 @@ def machine(machine_id: str | None) -> str:
 def percent(share: float | None) -> str:
     """A share as `3.4%`."""
     return UNKNOWN if share is None else f"{share:.1%}"
+
+
+def digit(number: int) -> str:
+    """A digit with its article: `a 7`, `an 8`."""
+    return f"an {number}" if number == 8 else f"a {number}"
 
 
 def counted(number: int, what: str) -> str:

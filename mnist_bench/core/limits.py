@@ -28,8 +28,3 @@ REPEATS = 3
 """Default number of further trainings of each finalist."""
 REPORT_FORMATS = ("html", "md", "csv", "json")
 """Formats of `mnist-bench report`, by file suffix."""
-ComparedBy = Literal["machine", "scenario", "tensorflow", "mnist-bench", "precision"]
-COMPARED_BY: tuple[ComparedBy, ...] = (
-    *("machine", "scenario", "tensorflow", "mnist-bench", "precision"),
-)
-"""Values of `mnist-bench compare --by`."""

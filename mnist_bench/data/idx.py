@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,16 +58,46 @@ class IdxFile:
         return self.header_bytes + self.count * per_item
 
 
-def read_folder(folder: Path, files: tuple[IdxFile, ...]) -> list[bytes]:
-    """Read and validate the files of a folder; uncompressed bytes in the order of `files`."""
-    with _reading(folder):
-        paths = [_find_file(folder, file) for file in files]
-    return [read_file(path, file) for path, file in zip(paths, files, strict=True)]
+def read_folder(
+    folder: Path, files: tuple[IdxFile, ...], log: Callable[[str], None] | None = None
+) -> list[bytes]:
+    """Read and validate the files of a folder; uncompressed bytes in the order of `files`.
+
+    If a file is damaged and its other form, uncompressed or .gz, is whole, that one is read.
+
+    Args:
+        log: Receives a line about each damaged file that is not needed.
+    """
+    with reading(folder):
+        paths = [existing_paths(folder, file) for file in files]
+    missing = [file.name for file, found in zip(files, paths, strict=True) if not found]
+    if missing:
+        verb, what = ("are", "them") if missing[1:] else ("is", "it")
+        raise BenchError(
+            f"{', '.join(missing)} {verb} missing in {folder}",
+            f"put {what} there, uncompressed or as .gz",
+        )
+    return [_read_first(each, file, log) for each, file in zip(paths, files, strict=True)]
+
+
+def _read_first(paths: Sequence[Path], file: IdxFile, log: Callable[[str], None] | None) -> bytes:
+    """Content of the first file that is valid; if none is, the error of the first."""
+    faults: list[BenchError] = []
+    for path in paths:
+        try:
+            content = read_file(path, file)
+        except BenchError as error:
+            faults.append(error)
+            continue
+        if faults and log:
+            log(f"{faults[0].message}: {path.name} is read instead")
+        return content
+    raise faults[0]
 
 
 def gzip_bytes(folder: Path, file: IdxFile) -> int | None:
     """Size of the compressed file in a folder; None if there is none."""
-    with _reading(folder):
+    with reading(folder):
         for path in _candidate_paths(folder, file, ".gz"):
             if path.is_file() and path.read_bytes().startswith(_GZIP_MAGIC):
                 return path.stat().st_size
@@ -79,22 +109,21 @@ def _candidate_paths(folder: Path, file: IdxFile, suffix: str) -> list[Path]:
     return [folder / f"{name}{suffix}" for name in (file.name, file.name.replace("-idx", ".idx"))]
 
 
-def _find_file(folder: Path, file: IdxFile) -> Path:
-    """Path of the file, uncompressed or as .gz."""
-    for path in _candidate_paths(folder, file, "") + _candidate_paths(folder, file, ".gz"):
-        if path.is_file():
-            return path
-    raise BenchError(f"{file.name} is missing in {folder}", "put it there, uncompressed or as .gz")
+def existing_paths(folder: Path, file: IdxFile) -> list[Path]:
+    """Where a folder has the file: uncompressed, then as .gz."""
+    paths = _candidate_paths(folder, file, "") + _candidate_paths(folder, file, ".gz")
+    return [path for path in paths if path.is_file()]
 
 
 def read_file(path: Path, file: IdxFile) -> bytes:
     """Read and validate a file, without checking its digest; uncompressed bytes."""
-    with _reading(path), path.open("rb") as stream:
+    with reading(path), path.open("rb") as stream:
         return read_stream(stream, file, str(path))
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Turn an `OSError` into a `BenchError` that names the file or folder."""
     try:
         yield
     except OSError as error:

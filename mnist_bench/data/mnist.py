@@ -29,6 +29,9 @@ MIRRORS: tuple[str, ...] = (
 _TRAIN_FILES = 2
 """The first two of the four files contain the train and validation images."""
 _FOLDER_HINT = "set --data DIR or MNIST_BENCH_DATA to a folder with MNIST's four IDX files"
+_TORCHVISION = ("MNIST/raw", "raw")
+"""Where torchvision keeps the files, below its `root`."""
+_KERAS_FILE = "mnist.npz"
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,20 @@ def _checked_folder(folder: Path) -> Path:
     return folder
 
 
+def _idx_folder(folder: Path) -> Path:
+    """The folder itself, or the one below it where torchvision keeps the files."""
+    with idx.reading(folder):
+        for place in (folder, *(folder / name for name in _TORCHVISION)):
+            if any(idx.existing_paths(place, file) for file in MNIST.files):
+                return place
+        if (folder / _KERAS_FILE).is_file():
+            raise BenchError(
+                f"{folder / _KERAS_FILE} is in the format of Keras, which is not supported",
+                "leave out --data and unset MNIST_BENCH_DATA to download MNIST's IDX files",
+            )
+    return folder
+
+
 def _from_folder(choice: DatasetChoice, folder: Path, log: Callable[[str], None]) -> Source:
     """The dataset in the user's folder, named by its digest."""
     if choice == sample.NAME:
@@ -155,8 +172,8 @@ def _from_folder(choice: DatasetChoice, folder: Path, log: Callable[[str], None]
             f"the dataset {sample.NAME} is embedded and can't come from {folder}",
             "leave out --data and unset MNIST_BENCH_DATA, or choose another --dataset",
         )
-    folder = _checked_folder(folder)
-    contents = idx.read_folder(folder, MNIST.files)
+    folder = _idx_folder(_checked_folder(folder))
+    contents = idx.read_folder(folder, MNIST.files, log)
     digests = [sha256(content) for content in contents]
     digest = _combined_digest(digests)
     if digest == MNIST.digest:
@@ -223,6 +240,8 @@ def _from_mirrors(
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass  # fails before a download whose result could not be written
+            if not show_progress:
+                log(f"downloading MNIST, 12 MB, to {folder}")
             failures = download.download(missing, folder, MIRRORS, show_progress=show_progress)
         except OSError as error:
             raise BenchError(
@@ -250,7 +269,8 @@ def _fall_back_to_sample(
     problem = f"MNIST can't be downloaded ({reasons})"
     remedy = f"connect to the network, or {_FOLDER_HINT}"
     if choice == "mnist":
-        raise BenchError(problem, remedy)
+        own_word = f"choose --dataset {sample.NAME}, which is not comparable with Table I"
+        raise BenchError(problem, f"{remedy}, or {own_word}")
     log(
         f"{problem}: running on the embedded sample {sample.NAME} of {sample.SIZE:,} images, "
         f"not comparable with Table I; {remedy}"

@@ -66,19 +66,17 @@ class Threshold:
 
 
 OTHER_LOAD = Threshold(
-    "other load", "processor time of other programs, of all that there was", 0.03, 0.25
+    "other load", "share of all processor time that other programs used", 0.03, 0.25
 )
-STEAL = Threshold(
-    "steal", "processor time that a virtual machine's host kept for others, likewise", 0.02, 0.15
-)
+STEAL = Threshold("steal", "share of it that a virtual machine's host kept for others", 0.02, 0.15)
 THROTTLED = Threshold(
-    "throttled", "time in which a container's quota stopped the training, of its time", 0.02, 0.25
+    "throttled", "share of the training's time in which a container's quota stopped it", 0.02, 0.25
 )
 WAITED = Threshold(
-    "kept waiting", "time in which the training was ready and did not run, of its time", 0.03, 0.25
+    "kept waiting", "share of the training's time in which it was ready and did not run", 0.03, 0.25
 )
 UNEVEN = Threshold(
-    "uneven steps", "what slow stretches took longer than the median one, of all time", 0.12, 0.5
+    "uneven steps", "share of all time that slow stretches took beyond the median one", 0.12, 0.5
 )
 DRIFT = Threshold(
     "drift of step time", "how much slower the slower of a run's first and last third was", 0.1, 0.5
@@ -90,7 +88,7 @@ SUSPENDED = Threshold(
     "suspended", "sleep of the machine while it trained", 0.5, 1.0, formatting.duration
 )
 MEMORY_STALL = Threshold(
-    "memory pressure", "time in which some process waited for memory, of all time", 0.01, 0.2
+    "memory pressure", "share of all time in which some process waited for memory", 0.01, 0.2
 )
 SWAPPED = Threshold(
     "swapping",
@@ -98,7 +96,7 @@ SWAPPED = Threshold(
     16 * 2**20,
     shown=lambda size_bytes: formatting.mebibytes(int(size_bytes)),
 )
-MEMORY_USED = Threshold("memory full", "memory that could not be had any more, of all", 0.95)
+MEMORY_USED = Threshold("memory full", "share of all memory that was in use", 0.95)
 CLOCK_FALL = Threshold(
     "clock fell", "how far the processor's frequency fell below its highest in the run", 0.15
 )

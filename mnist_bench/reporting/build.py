@@ -24,6 +24,7 @@ from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import markdown, one_line
 from mnist_bench.core.formatting import counted
 from mnist_bench.core.limits import REPORT_FORMATS
+from mnist_bench.core.toml import suggestion
 from mnist_bench.measurement.machine import Machine, describe
 from mnist_bench.reporting.files import render
 from mnist_bench.reporting.layer_maps import make_layer_maps
@@ -37,7 +38,7 @@ from mnist_bench.tracking import recovery, schema
 from mnist_bench.tracking.layer_maps import load_layer_maps, run_with_weights
 from mnist_bench.tracking.mlflow_store import MlflowStore, no_runs_error
 from mnist_bench.tracking.read_run import UnreadableRunError
-from mnist_bench.tracking.uri import without_credentials
+from mnist_bench.tracking.uri import ui_address, without_credentials
 from mnist_bench.tuning.document import StudyDocument
 
 NAME = "report"
@@ -53,6 +54,7 @@ class ReportOptions:
         experiment: Name of the MLflow experiment.
         query: MLflow filter expression; empty for none.
         scenarios: Names of scenarios; empty for all.
+        tags: What runs must have all of; the user's own.
         machine: Prefix of the only machine's id; None for the machine of the newest run, with
             the accuracies of others.
         since_ms: Earliest start of a run, Unix time in milliseconds; None for any.
@@ -68,6 +70,7 @@ class ReportOptions:
     experiment: str
     query: str = ""
     scenarios: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
     machine: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
@@ -96,11 +99,13 @@ class FoundRuns:
         runs: Readable runs that have ended, oldest first.
         unreadable: Number of unreadable runs by reason.
         running: Number of runs that have not ended yet.
+        scenarios: Scenarios of all runs, also of those that were not searched for.
     """
 
     runs: tuple[RecordedRun, ...] = ()
     unreadable: Counter[str] = field(default_factory=Counter)
     running: int = 0
+    scenarios: frozenset[str] = frozenset()
 
 
 def write_report(
@@ -125,8 +130,10 @@ def find_runs(options: ReportOptions, log: Callable[[str], None]) -> tuple[Mlflo
         BenchError: There are no runs, or MLflow can't be searched.
     """
     reader = recovery.open_existing_store(options.tracking_uri, options.experiment, log)
-    found = _find_runs(reader, options) if reader else FoundRuns()
-    if reader is None or not found.runs:
+    if reader is None:
+        raise no_runs_error(options.tracking_uri, options.experiment)
+    found = _find_runs(reader, options)
+    if not found.runs or not found.scenarios.issuperset(options.scenarios):
         raise _no_runs(options, found)
     return reader, found
 
@@ -157,30 +164,44 @@ def _find_runs(reader: MlflowStore, options: ReportOptions) -> FoundRuns:
     runs: list[RecordedRun] = []
     unreadable: Counter[str] = Counter()
     running = 0
+    scenarios: set[str] = set()
     for recorded in reader.recorded_runs(options.mlflow_filter):
         if isinstance(recorded, UnreadableRunError):
             unreadable[str(recorded)] += 1
-        elif options.scenarios and recorded.run.scenario not in options.scenarios:
             continue
-        elif recorded.run.status is None:
+        scenarios.add(recorded.run.scenario)
+        if options.scenarios and recorded.run.scenario not in options.scenarios:
+            continue
+        if not set(options.tags) <= set(recorded.tags):
+            continue
+        if recorded.run.status is None:
             running += 1
         else:
             runs.append(recorded)
     runs.sort(key=lambda recorded: recorded.order)
-    return FoundRuns(tuple(runs), unreadable, running)
+    return FoundRuns(tuple(runs), unreadable, running, frozenset(scenarios))
 
 
 def _no_runs(options: ReportOptions, found: FoundRuns) -> BenchError:
     place = f"experiment {options.experiment} of {without_credentials(options.tracking_uri)}"
+    unknown = [name for name in options.scenarios if name not in found.scenarios]
+    if unknown and found.scenarios:
+        which = "matching run" if options.mlflow_filter else "run"
+        return BenchError(
+            f"no {which} of a scenario {unknown[0]} is recorded",
+            suggestion(unknown[0], found.scenarios)
+            or f"there are {', '.join(sorted(found.scenarios))}",
+        )
     if found.unreadable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in found.unreadable.items())
         return BenchError(f"no readable run in {place}: {reasons}", "upgrade mnist-bench")
     if found.running:
         return BenchError(
-            f"no run in {place} has ended yet, {found.running} are running", "wait for one to end"
+            f"no run in {place} has ended yet ({counted(found.running, 'run')} not finished)",
+            "wait for one to end",
         )
-    if options.mlflow_filter or options.scenarios:
-        return BenchError(f"no matching run in {place}", "use fewer filters")
+    if options.mlflow_filter or options.tags:
+        return BenchError(f"no run in {place} matches", "relax the filter")
     return no_runs_error(options.tracking_uri, options.experiment)
 
 
@@ -293,7 +314,7 @@ def build_report(reader: MlflowStore, found: FoundRuns, options: ReportOptions) 
         studies=studies,
         layers=layer_maps,
         experiments=tuple(evidence.experiments.values()) if evidence else (),
-        ui=_ui_address(options, reader),
+        ui=ui_address(options.tracking_uri, reader.experiment_id),
     )
 
 
@@ -344,7 +365,7 @@ def _evidence(
     request = evidence_loader.last_request(reader, machine_id)
     if request is None:
         return None
-    is_filtered = options.mlflow_filter or options.scenarios
+    is_filtered = options.mlflow_filter or options.scenarios or options.tags
     all_runs = evidence_loader.runs_on(reader, machine_id) if is_filtered else runs
     return evidence_loader.load_evidence(reader, machine_id, all_runs, price=request.price)
 
@@ -444,14 +465,6 @@ def _layer_maps(
     return make_layer_maps(
         MlflowStore(options.tracking_uri, options.experiment), source, options.image, run
     )
-
-
-def _ui_address(options: ReportOptions, reader: MlflowStore) -> str | None:
-    """Address of the experiment in MLflow's UI; None unless the store is a server."""
-    uri = without_credentials(options.tracking_uri)
-    if not uri.startswith(("http://", "https://")):
-        return None
-    return f"{uri.rstrip('/')}/#/experiments/{reader.experiment_id}"
 
 
 def print_report(report: Report, paths: Sequence[Path], console: Console) -> None:

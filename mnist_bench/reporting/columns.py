@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -95,6 +96,47 @@ def step_range(row: Row) -> str:
     if low is None or high is None or low == high:
         return step_with_label(low)
     return f"{low:,} to {high:,} ({paper_label(low):,} to {paper_label(high):,})"
+
+
+_Costs = Row | Scaling | MachineCosts
+
+
+def is_marked(line: _Costs | RunSummary) -> bool:
+    """Whether time and memory are marked with `*`: a disturbed run is among those they are of."""
+    if isinstance(line, RunSummary):
+        return line.is_disturbed
+    return bool(line.suspect) or line.disturbed_train_seconds_mean is not None
+
+
+def _cost(field: str) -> Callable[[Any], Any]:
+    """A cost of the runs that are not invalid, or of the others where there are no more."""
+
+    def value(line: _Costs) -> float | None:
+        undisturbed: float | None = getattr(line, field)
+        disturbed: float | None = getattr(line, f"disturbed_{field}")
+        return disturbed if undisturbed is None else undisturbed
+
+    return value
+
+
+def _marked(
+    header: str,
+    value: Callable[[Line], Any],
+    show: Callable[[Any], str],
+    importance: int = 0,
+) -> Column[Line]:
+    """A column of costs; those of disturbed runs are marked with `*`."""
+
+    def text(line: Any) -> str:
+        known = value(line)
+        return show(known) + ("*" if known is not None and is_marked(line) else "")
+
+    return Column(header, text, value, importance)
+
+
+_TRAIN_SECONDS = _cost("train_seconds_mean")
+_IMAGES_PER_SECOND = _cost("images_per_second_mean")
+_PEAK_RSS = _cost("peak_rss_bytes_max")
 
 
 def status(run: RunSummary) -> str:
@@ -196,6 +238,49 @@ def _known(text: Callable[[T], str]) -> Callable[[T | None], str]:
 
 
 _MAX = Column[Row]("Max", lambda row: plus_minus(row.mean, row.sd), lambda row: row.mean)
+_MAX_ON_GRID = dataclasses.replace(_MAX, header="Max (paper's grid)")
+_OVERALL_MAX = Column[Row](
+    "Max",
+    lambda row: plus_minus(row.overall_max_test_accuracy_mean, row.overall_max_test_accuracy_sd),
+    lambda row: row.overall_max_test_accuracy_mean,
+    importance=2,
+)
+_FINAL = Column[Row](
+    "Final",
+    lambda row: plus_minus(row.final_test_accuracy_mean, row.final_test_accuracy_sd),
+    lambda row: row.final_test_accuracy_mean,
+)
+_SELECTED = Column[Row](
+    "Selected",
+    lambda row: plus_minus(row.selected_test_accuracy_mean, row.selected_test_accuracy_sd),
+    lambda row: row.selected_test_accuracy_mean,
+    importance=3,
+)
+_OTHER_IMAGES = Column[Row](
+    "Final, other images",
+    lambda row: interval(row.other_images_low, row.other_images_high),
+    lambda row: row.other_images_low,
+    importance=1,
+)
+
+SUMMARY: tuple[Column[Row], ...] = (
+    number("Steps", lambda row: row.steps),
+    number("Paper", lambda row: row.paper_max_test_accuracy, accuracy),
+    Column("Here", _MAX.text, _MAX.value),
+    words("Verdict", lambda row: row.verdict),
+    _marked("Train time", _TRAIN_SECONDS, duration, 3),
+    _marked("Images/s", _IMAGES_PER_SECOND, rate, 1),
+    _marked("Peak memory", _PEAK_RSS, mebibytes, 2),
+)
+"""Table I's rows at the end of a run."""
+
+OTHER_SUMMARY: tuple[Column[Row], ...] = (
+    number("Steps", lambda row: row.steps),
+    _FINAL,
+    _OVERALL_MAX,
+    *SUMMARY[4:],
+)
+"""Other rows at the end of a run."""
 
 TABLE_1: tuple[Column[Row], ...] = (
     number("Steps", lambda row: row.steps),
@@ -210,27 +295,52 @@ TABLE_1: tuple[Column[Row], ...] = (
     words("Verdict", lambda row: row.verdict),
     Column("Step of max (label)", step_range, lambda row: row.max_test_accuracy_step_min,
            importance=2, wraps=True),
-    number("Train time", lambda row: row.train_seconds_mean, duration, 10),
+    _marked("Train time", _TRAIN_SECONDS, duration, 10),
     number("± time", time_spread, percent, 1),
-    number("Images/s", lambda row: row.images_per_second_mean, rate, 4),
-    number("Peak RSS", lambda row: row.peak_rss_bytes_max, mebibytes, 9),
+    _marked("Images/s", _IMAGES_PER_SECOND, rate, 4),
+    _marked("Peak RSS", _PEAK_RSS, mebibytes, 9),
 )  # fmt: skip
 """Table I next to this machine's rows."""
 
+OTHER_STEP_COUNTS: tuple[Column[Row], ...] = (
+    number("Steps", lambda row: row.steps),
+    number("n", lambda row: row.n, importance=8),
+    Column("Clean", clean, lambda row: row.clean, importance=7),
+    _FINAL,
+    _OVERALL_MAX,
+    *TABLE_1[-4:],
+)
+"""This machine's rows of other step counts than Table I's."""
+
 ACCURACIES: tuple[Column[Row], ...] = (
     number("Steps", lambda row: row.steps),
-    _MAX,
-    Column("Final",
-           lambda row: plus_minus(row.final_test_accuracy_mean, row.final_test_accuracy_sd),
-           lambda row: row.final_test_accuracy_mean, importance=2),
-    Column("Selected",
-           lambda row: plus_minus(row.selected_test_accuracy_mean, row.selected_test_accuracy_sd),
-           lambda row: row.selected_test_accuracy_mean, importance=3),
-    Column("Final, other images",
-           lambda row: interval(row.other_images_low, row.other_images_high),
-           lambda row: row.other_images_low, importance=1),
-)  # fmt: skip
-"""Three accuracies of the same runs."""
+    _MAX_ON_GRID,
+    dataclasses.replace(_FINAL, importance=2),
+    _SELECTED,
+    _OTHER_IMAGES,
+)
+"""Three accuracies of Table I's runs."""
+
+OTHER_ACCURACIES: tuple[Column[Row], ...] = (
+    ACCURACIES[0],
+    _FINAL,
+    _OVERALL_MAX,
+    _SELECTED,
+    _OTHER_IMAGES,
+)
+"""Three accuracies of the runs of other step counts."""
+
+
+def tables_of_rows(
+    rows: Sequence[Row], of_table_1: Sequence[Column[Row]], others: Sequence[Column[Row]]
+) -> list[tuple[Sequence[Column[Row]], list[Row]]]:
+    """Columns and rows of Table I's step counts, and of others, as far as there are any."""
+    tables = (
+        (of_table_1, [row for row in rows if row.paper_step is not None]),
+        (others, [row for row in rows if row.paper_step is None]),
+    )
+    return [(columns, some) for columns, some in tables if some]
+
 
 OTHER_SCENARIOS: tuple[Column[Row], ...] = (
     words("Scenario", lambda row: row.scenario),
@@ -238,8 +348,8 @@ OTHER_SCENARIOS: tuple[Column[Row], ...] = (
     number("n", lambda row: row.n),
     _MAX,
     words("Verdict", lambda row: row.verdict),
-    number("Train time", lambda row: row.train_seconds_mean, duration),
-    number("Peak RSS", lambda row: row.peak_rss_bytes_max, mebibytes),
+    _marked("Train time", _TRAIN_SECONDS, duration),
+    _marked("Peak RSS", _PEAK_RSS, mebibytes),
 )
 """Scenarios without a section, by their largest step count."""
 
@@ -248,11 +358,11 @@ SCALING: tuple[Column[Scaling], ...] = (
     number("Threads", lambda line: line.threads),
     number("n", lambda line: line.n, importance=2),
     Column("Clean", clean, lambda line: line.clean, importance=3),
-    number("Train time", lambda line: line.train_seconds_mean, duration, 5),
-    number("Images/s", lambda line: line.images_per_second_mean, rate, 4),
+    _marked("Train time", _TRAIN_SECONDS, duration, 5),
+    _marked("Images/s", _IMAGES_PER_SECOND, rate, 4),
     Column("Speed-up", speedup, lambda line: line.speedup_mean),
     number("Efficiency", lambda line: line.efficiency, percent),
-    number("Peak RSS", lambda line: line.peak_rss_bytes_max, mebibytes, 1),
+    _marked("Peak RSS", _PEAK_RSS, mebibytes, 1),
 )
 """Thread scaling."""
 
@@ -263,10 +373,12 @@ MACHINE_COSTS: tuple[Column[MachineCosts], ...] = (
     number("Threads", lambda line: line.threads, importance=3),
     number("Runs", lambda line: line.n, importance=4),
     Column("Clean", clean, lambda line: line.clean, importance=2),
-    Column("Train time", lambda line: _time(line.train_seconds_mean, line.train_seconds_sd),
-           lambda line: line.train_seconds_mean),
-    number("Images/s", lambda line: line.images_per_second_mean, rate, 5),
-    number("Peak RSS", lambda line: line.peak_rss_bytes_max, mebibytes, 6),
+    Column("Train time",
+           lambda line: _time(_TRAIN_SECONDS(line), line.train_seconds_sd)
+           + ("*" if is_marked(line) else ""),
+           _TRAIN_SECONDS),
+    _marked("Images/s", _IMAGES_PER_SECOND, rate, 5),
+    _marked("Peak RSS", _PEAK_RSS, mebibytes, 6),
 )  # fmt: skip
 """Time and memory of each machine."""
 
@@ -284,14 +396,24 @@ def columns_of_runs(runs: Sequence[RunSummary]) -> tuple[Column[RunSummary], ...
         *([threads] if several_threads else ()),
         words("Status", status),
         words("Verdict", lambda run: run.verdict),
-        number("Max", lambda run: run.max_test_accuracy, accuracy),
-        number("Step of max (label)", lambda run: run.max_test_accuracy_step, step_with_label),
-        number("Final", lambda run: run.final_test_accuracy, accuracy),
+        *_accuracies_of_runs(in_table_1=any(paper.row_of(run.steps) for run in runs)),
         number("Selected", lambda run: run.selected_test_accuracy, accuracy),
-        number("Train time", lambda run: run.train_seconds_total, duration),
-        number("Peak RSS", lambda run: run.peak_rss_bytes, mebibytes),
+        _marked("Train time", lambda run: run.train_seconds_total, duration),
+        _marked("Peak RSS", lambda run: run.peak_rss_bytes, mebibytes),
         words("Run", lambda run: run.run_id, links=True),
     )
+
+
+def _accuracies_of_runs(*, in_table_1: bool) -> list[Column[RunSummary]]:
+    """Columns of max and final accuracy, the one that counts first."""
+    final: Column[RunSummary] = number("Final", lambda run: run.final_test_accuracy, accuracy)
+    if not in_table_1:
+        return [final, number("Max", lambda run: run.overall_max_test_accuracy, accuracy)]
+    return [
+        number("Max (paper's grid)", lambda run: run.max_test_accuracy, accuracy),
+        number("Step of max (label)", lambda run: run.max_test_accuracy_step, step_with_label),
+        final,
+    ]
 
 
 PHASES: tuple[Column[PhaseCost], ...] = (
@@ -320,7 +442,7 @@ TIME_TO_ACCURACY: tuple[Column[Reach], ...] = (
     number("Test accuracy", lambda line: line.accuracy, accuracy),
     Column("Reached by", lambda line: f"{line.reached} of {line.n}", lambda line: line.reached),
     Column("Updates to it", updates, lambda line: line.steps_mean),
-    number("ms an update", lambda line: line.seconds_a_step_mean,
+    number("ms per step", lambda line: line.seconds_a_step_mean,
            _known(lambda seconds: f"{1_000 * seconds:.1f}")),
     Column("Train time to it", time_to_accuracy, lambda line: line.seconds_mean),
 )  # fmt: skip
@@ -386,7 +508,7 @@ CLAIMS: tuple[Column[ClaimLine], ...] = (
     words("Where", lambda line: line.place),
 )
 DECISIONS: tuple[Column[Decision], ...] = (
-    words("Asked", lambda each: each.question, wraps=True),
+    words("Question", lambda each: each.question, wraps=True),
     Column("Found", lambda each: figure(each.value, each.unit), lambda each: each.value),
     Column("Interval", decision_interval, lambda each: each.low),
     number("n", lambda each: each.n),

@@ -62,7 +62,8 @@ def _confusion_plot(confusion: Confusion) -> Plot:
     most_frequent = (
         ""
         if most_confused.taken_for is None
-        else f" Most often a {most_confused.digit} is taken for a {most_confused.taken_for}: "
+        else f" Most often {formatting.digit(most_confused.digit)} is taken for "
+        f"{formatting.digit(most_confused.taken_for)}: "
         f"{formatting.count(most_confused.taken_for_count)} times."
     )
     in_words = (
@@ -82,14 +83,14 @@ def _missed_plot(missed: Sequence[Missed]) -> Plot:
         _show_gray(axes, each.pixels)
         axes.set_title(f"{each.label} as {each.taken_for}", fontsize="x-small")
     in_words = ", ".join(
-        f"number {each.image}, a {each.label} taken for a {each.taken_for} by {each.wrong} of "
-        f"{each.n}"
+        f"number {each.image}, {formatting.digit(each.label)} taken for "
+        f"{formatting.digit(each.taken_for)} by {each.wrong} of {each.n}"
         for each in missed
     )
     return Plot(
         "missed",
-        "The digits that are missed most often",
-        f"Test images that most trainings read wrongly: {in_words}.",
+        "The hardest digits",
+        f"Test images that most trainings misclassify: {in_words}.",
         figure,
     )
 
@@ -102,7 +103,8 @@ def _layer_plots(layer_maps: LayerMaps) -> Iterator[Plot]:
     yield Plot(
         "figure-1",
         "Figure 1: the input",
-        f"Test image {layer_maps.image} of {layer_maps.dataset}, a {layer_maps.label}.",
+        f"Test image {layer_maps.image} of {layer_maps.dataset}, "
+        f"{formatting.digit(layer_maps.label)}.",
         figure,
     )
     pairs = zip(layer_maps.untrained, layer_maps.trained, strict=True)

@@ -13,13 +13,16 @@ from mnist_bench.reporting.json import json_pieces
 from mnist_bench.reporting.model import Report, ReportSection
 
 
-def write_reports(folder: Path, name: str, section: ReportSection) -> tuple[Path, ...]:
+def write_reports(
+    folder: Path, name: str, section: ReportSection, ui: str | None = None
+) -> tuple[Path, ...]:
     """Write `<name>.html`, `.md`, `.csv`, `.runs.csv` and `.json` of one scenario.
 
     Args:
         folder: Output folder, created if missing.
         name: Stem of the files.
         section: The scenario's report.
+        ui: Address of the experiment in MLflow's UI, for links to runs; None if unknown.
 
     Returns:
         Paths of the files, the page first.
@@ -33,6 +36,7 @@ def write_reports(folder: Path, name: str, section: ReportSection) -> tuple[Path
         created=section.created,
         document=section.document,
         sections=(section,),
+        ui=ui,
     )
     rendered = (
         *render(page, ["html"]).files,

@@ -18,9 +18,10 @@ from mnist_bench.tuning.trial import StudyTrial
 
 @dataclass(frozen=True)
 class ReportSection:
-    """Report on one scenario's runs: times and memory of one machine, accuracies also of others.
+    """Report on a configuration: times and memory of one machine, accuracies also of others.
 
     Attributes:
+        scenario: Its name, with what differs from it.
         command: Command line that made it, without private values.
         created: Date, as `2026-01-31`.
         document: Machine, runs and Table I; complete by itself as JSON.

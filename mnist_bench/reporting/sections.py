@@ -1,4 +1,4 @@
-"""Build a report's sections, one per scenario, with the trainings and images that they need."""
+"""Build a report's sections, one per configuration, with the trainings and images they need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_bench.analysis import table1
+from mnist_bench.analysis.configurations import Configuration, configurations
 from mnist_bench.analysis.confusion import Confusion, confusion_of
 from mnist_bench.analysis.curves import Curves, curves_of
 from mnist_bench.analysis.grouping import groups
@@ -23,13 +24,13 @@ from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.tracking.mlflow_store import MlflowStore
 
 MOST_SECTIONS = 12
-"""Limit of scenarios with a section: those comparable with Table I first, then by newest run. The
-others get a row in a table."""
+"""Limit of configurations with a section: those comparable with Table I first, then by newest run.
+The others get a row in a table."""
 MOST_WITH_CHARTS = 3
-"""If there are more scenarios than `MOST_SECTIONS`, only so many have charts, digits and times to
-accuracy, which need whole trainings to be loaded."""
+"""If there are more configurations than `MOST_SECTIONS`, only so many have charts, digits and times
+to accuracy, which need whole trainings to be loaded."""
 _MOST_TRAININGS = 30
-"""Limit of trainings per scenario that are loaded for charts, newest first."""
+"""Limit of trainings per configuration that are loaded for charts, newest first."""
 
 
 class ReportImages:
@@ -66,7 +67,7 @@ class ReportImages:
             return None
         source = self.source(digest)
         if source is None:
-            note = "What digits are taken for is not told: the images are not at hand (--data DIR)"
+            note = "Misclassified digits are not shown: the images are not available (--data DIR)"
             if note not in self.notes:
                 self.notes.append(note)
             return None
@@ -89,7 +90,7 @@ class _Common:
 
 @dataclass(frozen=True)
 class Sections:
-    """Scenarios of one machine: those comparable with Table I first, then by newest run.
+    """Configurations of one machine: those comparable with Table I first, then by newest run.
 
     `others` have only a row in a table.
     """
@@ -99,7 +100,7 @@ class Sections:
 
     @property
     def all(self) -> tuple[ReportSection, ...]:
-        """All scenarios."""
+        """All configurations."""
         return self.shown + self.others
 
 
@@ -112,7 +113,7 @@ def sections(
     *,
     limited: bool,
 ) -> Sections:
-    """Build one section per scenario.
+    """Build one section per configuration of a scenario.
 
     Args:
         images: Access to trainings and images; collects notes on what is missing.
@@ -128,12 +129,12 @@ def sections(
     reference = table1.reference_document()
     spreads = table1.spreads_of(reference)
     common = _Common(images, machine, created, reference, spreads, machine_names)
-    runs_by_scenario = by_scenario(runs)
-    too_many = limited and len(runs_by_scenario) > MOST_SECTIONS
-    most_with_charts = MOST_WITH_CHARTS if too_many else len(runs_by_scenario)
+    found = comparable_first(runs)
+    too_many = limited and len(found) > MOST_SECTIONS
+    most_with_charts = MOST_WITH_CHARTS if too_many else len(found)
     all_sections = tuple(
-        _section(common, name, scenario_runs, has_charts=index < most_with_charts)
-        for index, (name, scenario_runs) in enumerate(runs_by_scenario.items())
+        _section(common, each, has_charts=index < most_with_charts)
+        for index, each in enumerate(found)
     )
     shown = MOST_SECTIONS if too_many else len(all_sections)
     images.notes += _limit_notes(len(all_sections)) if too_many else ()
@@ -144,20 +145,17 @@ def _limit_notes(scenarios: int) -> Iterator[str]:
     which = "those that compare with Table I and then those with the newest runs"
     yield (
         f"Drawings, digits and times to an accuracy are of {MOST_WITH_CHARTS} of {scenarios:,} "
-        f"scenarios, {which}; --scenario NAME shows those of another"
+        f"scenarios and their configurations, {which}; --scenario NAME shows those of another"
     )
     yield (
-        f"{MOST_SECTIONS} of {scenarios:,} scenarios have sections, {which}; the rest stand in "
-        "the table of other scenarios"
+        f"{MOST_SECTIONS} of {scenarios:,} scenarios and their configurations have sections, "
+        f"{which}; the rest stand in the table of other scenarios"
     )
 
 
-def by_scenario(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
-    """Runs by scenario: scenarios comparable with Table I first, then by newest run."""
-    found: dict[str, list[RunSummary]] = {run.scenario: [] for run in reversed(runs)}
-    for run in runs:
-        found[run.scenario].append(run)
-    return dict(sorted(found.items(), key=lambda pair: not _is_comparable(pair[1])))
+def comparable_first(runs: Sequence[RunSummary]) -> list[Configuration]:
+    """The configurations: those comparable with Table I first, then by newest run."""
+    return sorted(configurations(runs), key=lambda each: not _is_comparable(each.runs))
 
 
 def _is_comparable(runs: Sequence[RunSummary]) -> bool:
@@ -165,38 +163,40 @@ def _is_comparable(runs: Sequence[RunSummary]) -> bool:
     return any(not group.obstacles for group in groups(runs))
 
 
-def _section(
-    common: _Common, scenario: str, runs: Sequence[RunSummary], *, has_charts: bool
-) -> ReportSection:
+def _section(common: _Common, configuration: Configuration, *, has_charts: bool) -> ReportSection:
     images, reference = common.images, common.reference
+    name, runs = configuration.name, configuration.runs
     machine_id = common.machine.machine_id
-    rows = table1.rows(runs, common.spreads, machine_id)
+    rows = tuple(
+        row.model_copy(update={"changes": configuration.changes_in_words})
+        for row in table1.rows(runs, common.spreads, machine_id)
+    )
     own_runs = [run for run in runs if run.machine_id == machine_id]
     longest_runs = replicates_of_longest(own_runs) if has_charts else ()
     newest = longest_runs[-_MOST_TRAININGS:]
     trainings = [run for summary in newest if (run := images.reader.load(summary.run_id or ""))]
     if len(newest) < len(longest_runs):
         images.notes.append(
-            f"{scenario}: drawings, digits and times to an accuracy are of the newest "
+            f"{name}: drawings, digits and times to an accuracy are of the newest "
             f"{len(newest)} of {len(longest_runs)} trainings"
         )
     if len(trainings) < len(newest):
         images.notes.append(
-            f"{scenario}: of {len(newest)} runs that would be drawn, "
+            f"{name}: of {len(newest)} runs that would be drawn, "
             f"{len(newest) - len(trainings)} can't be: MLflow has no record of them in reach"
         )
     curves: Curves | None = curves_of(trainings)
     document = table1.document_of(common.machine, runs, rows, common.machine_names).model_copy(
         update={
             "reaches": times_to_accuracy(
-                scenario, trainings, trainings[-1].target_accuracies if trainings else ()
+                name, trainings, trainings[-1].target_accuracies if trainings else ()
             ),
             "standings": compare_with_reference(rows, reference),
         }
     )
     return ReportSection(
-        title=f"Scenario {scenario}",
-        scenario=scenario,
+        title=f"Scenario {name}",
+        scenario=name,
         command="",
         created=common.created,
         document=document,

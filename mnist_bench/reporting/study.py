@@ -38,7 +38,7 @@ def counts(document: StudyDocument) -> str:
     states = Counter(trial.state for trial in document.trials)
     counts_by_state = ", ".join(f"{number} {state}" for state, number in states.items())
     return (
-        f"{len(document.trials)} trials: {counts_by_state}; the search took "
+        f"{formatting.counted(len(document.trials), 'trial')}: {counts_by_state}; the search took "
         f"{formatting.duration(document.search_seconds)}."
     )
 

@@ -11,7 +11,19 @@ from rich.text import Text
 
 from mnist_bench.core.escaping import one_line
 from mnist_bench.reporting import text
-from mnist_bench.reporting.columns import ACCURACIES, MACHINE_COSTS, SCALING, TABLE_1, Column, Line
+from mnist_bench.reporting.columns import (
+    ACCURACIES,
+    MACHINE_COSTS,
+    OTHER_ACCURACIES,
+    OTHER_STEP_COUNTS,
+    OTHER_SUMMARY,
+    SCALING,
+    SUMMARY,
+    TABLE_1,
+    Column,
+    Line,
+    tables_of_rows,
+)
 from mnist_bench.reporting.model import ReportSection
 from mnist_bench.results.claims import ClaimLine, ClaimVerdict
 
@@ -19,7 +31,7 @@ _GAP = 2
 """Blank characters between columns."""
 _STYLES: dict[str, str] = {
     "exceeds": "green",
-    "indistinguishable": "cyan",
+    "reproduced": "cyan",
     "below": "red",
     "not comparable": "yellow",
 }
@@ -30,20 +42,41 @@ _CLAIM_STYLES: dict[ClaimVerdict, str] = {
 }
 
 
+def print_summary(section: ReportSection, console: Console) -> None:
+    """Print a scenario's table and its outcome; a narrow terminal gets fewer columns."""
+    document = section.document
+    _print_line(console, section.title, "bold")
+    for columns, rows in tables_of_rows(section.rows, SUMMARY, OTHER_SUMMARY):
+        console.print()
+        console.print(_table(columns, rows, console.width))
+    if document.scaling:
+        console.print()
+        console.print(_table(SCALING, document.scaling, console.width))
+    console.print()
+    warning = text.image_warning(document.runs)
+    _print_line(console, warning or text.outcome(document), "bold red" if warning else "")
+    for line in text.disturbed_note(section.rows, document.own_runs):
+        _print_line(console, line, "yellow")
+
+
 def print_table(section: ReportSection, console: Console) -> None:
-    """Print a scenario's report; a narrow terminal gets fewer columns."""
+    """Print all of a scenario's report; a narrow terminal gets fewer columns."""
     _print_line(console, section.title, "bold")
     warning = text.image_warning(section.document.runs)
     if warning:
         _print_line(console, warning, "bold red")
     if section.rows:
-        for columns in (TABLE_1, ACCURACIES):
+        for columns, rows in (
+            *tables_of_rows(section.rows, TABLE_1, OTHER_STEP_COUNTS),
+            *tables_of_rows(section.rows, ACCURACIES, OTHER_ACCURACIES),
+        ):
             console.print()
-            console.print(_table(columns, section.rows, console.width))
+            console.print(_table(columns, rows, console.width))
         console.print()
     document = section.document
     of_machines = text.machine_notes(section.rows, document)
-    for note in (*of_machines, *text.row_notes(section.rows)):
+    disturbed = text.disturbed_note(section.rows, document.own_runs)
+    for note in (*of_machines, *text.row_notes(section.rows), *disturbed):
         _print_line(console, note)
     if document.machine_costs:
         console.print()
@@ -89,8 +122,13 @@ def _table(columns: Sequence[Column[Line]], lines: Sequence[Line], width: int) -
 
 
 def _cell(column: Column[Line], line: Line) -> Text:
-    cell = one_line(column.text(line))
+    cell = _shown(column, line)
     return Text(cell, style=_STYLES.get(cell, ""))
+
+
+def _shown(column: Column[Line], line: Line) -> str:
+    cell = one_line(column.text(line))
+    return text.ON_SCREEN.get(cell, cell)
 
 
 def fitting(
@@ -107,4 +145,4 @@ def fitting(
 
 
 def _width(column: Column[Line], lines: Sequence[Line]) -> int:
-    return max(cell_len(text) for text in (column.header, *map(column.text, lines)))
+    return max(map(cell_len, (column.header, *(_shown(column, line) for line in lines))))

@@ -16,7 +16,7 @@ from mnist_bench.analysis.table1 import ALPHA
 from mnist_bench.core import formatting
 from mnist_bench.core.formatting import count, counted
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.reporting.columns import decision_interval, figure, status
+from mnist_bench.reporting.columns import decision_interval, figure, is_marked, status
 from mnist_bench.results.claims import CLAIM_VERDICTS, ClaimLine, Decision
 from mnist_bench.results.document import ROW_VERDICTS, Document, Row, RowVerdict, Scaling, Standing
 from mnist_bench.results.layer_maps import LayerMaps
@@ -25,6 +25,8 @@ from mnist_bench.scenarios import paper
 
 MOST_LISTED = 20
 """Limit of unfinished runs listed one by one, and of seeds listed per reason."""
+ON_SCREEN = {"indistinguishable": "reproduced"}
+"""Verdicts that the screen has another word for."""
 _VERDICT_PHRASES: dict[RowVerdict, tuple[str, str]] = {
     "exceeds": ("exceeds it", "exceed it"),
     "indistinguishable": ("is indistinguishable from it", "are indistinguishable from it"),
@@ -61,6 +63,32 @@ def headline(document: Document) -> str:
     return f"{_outcome(document.table_1)}; cost: {cost}{vs_reference}{elsewhere}."
 
 
+def outcome(document: Document) -> str:
+    """Outcome of Table I and its cost on the screen: `Table I: 4 of 4 reproduced; …`."""
+    rows = document.table_1
+    counts = Counter(row.verdict for row in rows)
+    verdicts = [
+        f"{counts[verdict]} {ON_SCREEN.get(verdict, verdict)}"
+        for verdict in ("indistinguishable", "exceeds", "below", "not comparable")
+        if counts[verdict]
+    ]
+    verdicts[:1] = [verdict.replace(" ", f" of {len(rows)} ", 1) for verdict in verdicts[:1]]
+    total = total_cost(document.own_runs)
+    waited: dict[str, float] = {}  # by training
+    for run in document.own_runs:
+        waited[run.trajectory] = max(sum(run.seconds.values()), waited.get(run.trajectory, 0.0))
+    unfinished = sum(run.status != "finished" for run in document.runs)
+    parts = [
+        f"Table I: {', '.join(verdicts)}" if rows else "",
+        f"{counted(unfinished, 'run')} did not finish" if unfinished else "",
+    ]
+    trained = formatting.duration(total.train_seconds)
+    parts.append(
+        f"{formatting.duration(sum(waited.values()) or None)} in all, {trained} of it training"
+    )
+    return f"{'; '.join(part for part in parts if part)}."
+
+
 def _outcome(table_1: Sequence[Row]) -> str:
     if not table_1:
         return "None of Table I's step counts was run, so nothing is held against the paper"
@@ -90,11 +118,32 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
         if row.cost_note:
             steps_by_note[row.cost_note].append(count(row.steps))
     notes = [f"{formatting.steps(_joined(steps))}: {note}" for note, steps in steps_by_note.items()]
+    late = [
+        count(row.steps)
+        for row in rows
+        if row.paper_step
+        and row.overall_max_test_accuracy_mean is not None
+        and row.overall_max_test_accuracy_mean > (row.mean or 0)
+    ]
+    if late:
+        notes.append(
+            f"{formatting.steps(_joined(late))}: a final accuracy is above the max: the paper's "
+            "grid does not include the last step"
+        )
     if any(row.invalid for row in rows):
         notes.append(
             "Accuracies keep every finished run: what the machine did does not change them."
         )
     return notes
+
+
+def disturbed_note(rows: Sequence[Row], runs: Sequence[RunSummary]) -> list[str]:
+    """What `*` means and what to do, if there is one."""
+    if not any(map(is_marked, rows)):
+        return []
+    reasons = ", ".join(dict.fromkeys(reason for run in runs for reason in run.reasons or ()))
+    by = f" by {reasons}" if reasons else ""
+    return [f"* disturbed{by}; `--resume --repeat-disturbed` trains such runs again"]
 
 
 def machine_notes(rows: Sequence[Row], document: Document) -> list[str]:
@@ -151,9 +200,10 @@ def layers_note(layers: LayerMaps) -> str:
         "longest runs had kept its weights; a scenario with save_weights = true does."
     )
     return (
-        f"Test image {layers.image} of {layers.dataset}, a {layers.label}, in the layers of the "
-        "small network that the paper shows in its Figures 2 to 4. The paper's are of an untrained "
-        "network: its author's program never trains it. Beside each stands the same network after "
+        f"Test image {layers.image} of {layers.dataset}, {formatting.digit(layers.label)}, in the "
+        "layers of the small network that the paper shows in its Figures 2 to 4. The paper's are "
+        "of an untrained network: its author's program never trains it. Beside each stands the "
+        "same network after "
         f"{count(layers.steps)} updates, with a test accuracy of "
         f"{formatting.accuracy(layers.test_accuracy)} (seed {layers.seed}). {own_text}"
     )

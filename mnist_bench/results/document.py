@@ -61,6 +61,15 @@ class Row(Record):
         scenario: Scenario of the first run; `precision` is common to all runs, `threads` and
             `device` to those of the document's machine. None if there is no such run, and in older
             documents.
+        changes: What differs from the scenario, as `learning_rate 0.003, bfloat16`; only in
+            reports of several scenarios.
+        overall_max_test_accuracy_mean: Mean of each run's largest test accuracy on the grid and
+            after the last update; None in older documents.
+        overall_max_test_accuracy_sd: Standard deviation of these accuracies.
+        disturbed_train_seconds_mean: Mean seconds inside training of the invalid runs, where there
+            are no others, like the two fields below; None elsewhere and in older documents.
+        disturbed_images_per_second_mean: Mean training images per second of the same runs.
+        disturbed_peak_rss_bytes_max: The largest peak RSS of the same runs.
     """
 
     steps: int
@@ -100,6 +109,12 @@ class Row(Record):
     device: str | None = None
     train_seconds_sd: float | None = None
     images_per_second_sd: float | None = None
+    overall_max_test_accuracy_mean: float | None = None
+    overall_max_test_accuracy_sd: float | None = None
+    disturbed_train_seconds_mean: float | None = None
+    disturbed_images_per_second_mean: float | None = None
+    disturbed_peak_rss_bytes_max: int | None = None
+    changes: str | None = None
 
 
 class Scaling(Record):
@@ -123,6 +138,8 @@ class Scaling(Record):
         efficiency: `speedup_mean` divided by the ratio of the thread counts: 1 is linear scaling.
         note: What was left out, or why there is no speed-up.
         run_ids: MLflow run ids.
+        disturbed_train_seconds_mean: Of the invalid runs, where there are no others, like the two
+            fields below it; None elsewhere and in older documents.
     """
 
     scenario: str
@@ -150,6 +167,9 @@ class Scaling(Record):
     efficiency: float | None
     note: str | None
     run_ids: tuple[str, ...]
+    disturbed_train_seconds_mean: float | None = None
+    disturbed_images_per_second_mean: float | None = None
+    disturbed_peak_rss_bytes_max: int | None = None
 
 
 class Reach(Record):
@@ -283,6 +303,8 @@ class MachineCosts(Record):
             different methods.
         note: What was left out, and why.
         run_ids: MLflow run ids.
+        disturbed_train_seconds_mean: Of the invalid runs, where there are no others, like the two
+            fields below it; None elsewhere and in older documents.
     """
 
     scenario: str
@@ -303,6 +325,9 @@ class MachineCosts(Record):
     peak_rss_bytes_max: int | None
     note: str | None
     run_ids: tuple[str, ...]
+    disturbed_train_seconds_mean: float | None = None
+    disturbed_images_per_second_mean: float | None = None
+    disturbed_peak_rss_bytes_max: int | None = None
 
 
 class BestTrial(Record):

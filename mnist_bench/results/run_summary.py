@@ -12,6 +12,8 @@ from mnist_bench.measurement.quality import Verdict
 from mnist_bench.results.run import PhaseName, RunResult, Status
 from mnist_bench.scenarios.hyperparameters import Hyperparameters
 
+DISTURBED: tuple[Verdict, ...] = ("suspect", "invalid")
+
 
 class RunSummary(Record):
     """Summary of one run; unknown values are None.
@@ -70,6 +72,17 @@ class RunSummary(Record):
     processor_joules: float | None = None
     battery_joules: float | None = None
 
+    @property
+    def overall_max_test_accuracy(self) -> float | None:
+        """The largest test accuracy on the grid and after the last update."""
+        both = (self.max_test_accuracy, self.final_test_accuracy)
+        return max((accuracy for accuracy in both if accuracy is not None), default=None)
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether its time and memory are not to be trusted without a second thought."""
+        return self.verdict in DISTURBED
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
@@ -84,6 +97,7 @@ class RecordedRun:
         mnist_bench: Version.
         study: Name of the study if the run is a trial.
         study_run_id: MLflow run id of the study.
+        tags: The user's own, by name, as from `run --tag`; MLflow's and the suite's are left out.
     """
 
     run: RunSummary
@@ -93,6 +107,7 @@ class RecordedRun:
     mnist_bench: str | None = None
     study: str | None = None
     study_run_id: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
 
     @property
     def order(self) -> tuple[int, int, int, int]:

@@ -159,6 +159,7 @@ def execute(
             scenario=plan.scenario,
             runs=planned_runs(plan, job, machine, shared),
             exclusive=exclusive,
+            tags=dict(plan.tags),
         )
         try:
             recorder = Recorder(header, warn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Sequence
@@ -19,9 +20,11 @@ from mnist_bench.core.limits import MAX_THREADS, DatasetChoice, DeviceChoice, Pr
 from mnist_bench.data import mnist
 from mnist_bench.measurement import system
 from mnist_bench.measurement.machine import tensorflow_distribution
+from mnist_bench.measurement.quality import Verdict
 from mnist_bench.runner import process, time_estimates
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan, make_plan
 from mnist_bench.runner.seeds import StoppingRule
+from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution, thread_counts
 from mnist_bench.scenarios.scenario import DOUBLING, Scenario, find, read
 from mnist_bench.tracking import uri
@@ -46,11 +49,12 @@ class RunOptions:
         data_folder: Folder with MNIST's IDX files; None looks for them, or downloads them.
         command: The command line without private folders and URIs.
         resume: Whether to skip step counts that are recorded already.
-        repeat_invalid: With `resume`, whether to repeat invalid runs.
+        repeated_verdicts: With `resume`, runs of these verdicts are trained again.
         exclusive: Whether to lock out other benchmarks of this user.
         cluster: `local`, `local:N` or the address of a Dask scheduler; None trains here, one
             training after the other.
         insecure_cluster: Whether an address without encryption may be used in a network.
+        tags: The user's own, recorded with every run.
     """
 
     scenarios: tuple[str, ...]
@@ -68,10 +72,11 @@ class RunOptions:
     experiment: str
     command: str
     resume: bool = False
-    repeat_invalid: bool = False
+    repeated_verdicts: tuple[Verdict, ...] = ()
     exclusive: bool = True
     cluster: str | None = None
     insecure_cluster: bool = False
+    tags: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_remote(self) -> bool:
@@ -112,7 +117,7 @@ def make_plans(options: RunOptions, console: Console) -> tuple[TrainingPlan, ...
             f"{multi_threaded} compares thread counts, which have no effect on a GPU",
             "leave --device out, or give one number as --threads",
         )
-    return tuple(
+    plans = (
         make_plan(
             name,
             scenario,
@@ -123,6 +128,31 @@ def make_plans(options: RunOptions, console: Console) -> tuple[TrainingPlan, ...
         )
         for name, scenario in scenarios
     )
+    return tuple(
+        dataclasses.replace(
+            plan, tags=options.tags, changes=_changes(plan, read(find(file)), options)
+        )
+        for file, plan in zip(options.scenarios, plans, strict=True)
+    )
+
+
+def _changes(plan: TrainingPlan, file: Scenario, options: RunOptions) -> tuple[str, ...]:
+    """What the options change in a scenario file, so that it is another configuration."""
+    before, execution = dict(file.hyperparameters), plan.executions[0]
+    requested = {"mnist" if file.dataset == "auto" else file.dataset}
+    if file.dataset == "auto" and options.dataset in {None, "auto"}:
+        requested.add("mnist-5k")
+    changes = {
+        **{
+            f"{name}-{value}": value != before[name]
+            for name, value in plan.scenario.hyperparameters
+        },
+        execution.precision: execution.precision != "float32",
+        execution.device: execution.device != "cpu",
+        f"threads-{options.threads}": options.threads is not None,
+        plan.source.name.replace(":", "-"): plan.source.name not in requested,
+    }
+    return tuple(text for text, is_change in changes.items() if is_change)
 
 
 def check_folders() -> None:
@@ -180,7 +210,7 @@ def _time(plan: TrainingPlan, options: RunOptions) -> str:
     jobs = _certain_jobs(plan, options)
     if not jobs:
         return "none: all runs that are needed in any case are recorded already"
-    seconds = _expected_seconds(plan, jobs)
+    seconds = time_estimates.expected_seconds(plan, jobs)
     if options.is_remote:
         return f"unknown: it depends on the machines at {options.cluster}"
     if seconds is None:
@@ -207,7 +237,7 @@ def _plan_facts(plan: TrainingPlan, options: RunOptions) -> dict[str, object]:
             {"seed": job.seed, "steps": list(job.step_counts), "threads": job.execution.threads}
             for job in jobs
         ],
-        "expected_seconds": _expected_seconds(plan, jobs),
+        "expected_seconds": time_estimates.expected_seconds(plan, jobs),
         "repeats": asdict(options.repeats) if options.repeats else None,
     }
 
@@ -222,29 +252,21 @@ def _certain_jobs(plan: TrainingPlan, options: RunOptions) -> Sequence[TrainingJ
 
 def expected_seconds(plans: Sequence[TrainingPlan], options: RunOptions) -> float | None:
     """Expected seconds of the plans from earlier runs here; None if one can't be estimated."""
-    each = [_expected_seconds(plan, _certain_jobs(plan, options)) for plan in plans]
+    each = [time_estimates.expected_seconds(plan, _certain_jobs(plan, options)) for plan in plans]
     known = [seconds for seconds in each if seconds is not None]
     return sum(known) if len(known) == len(each) else None
 
 
-def _expected_seconds(plan: TrainingPlan, jobs: Sequence[TrainingJob]) -> float | None:
-    scenario, scored = plan.scenario, plan.source.scored_images
-    costs = {
-        execution: time_estimates.load_cost(scenario.model, scenario.hyperparameters, execution)
-        for execution in {job.execution for job in jobs}
-    }
-    each = [
-        time_estimates.work_of(scenario, job.step_counts, scored).seconds(cost)
-        for job in jobs
-        if (cost := costs[job.execution])
-    ]
-    return sum(each, 0.0) if len(each) == len(jobs) else None
-
-
 def _thread_counts(scenario: Scenario, options: RunOptions) -> tuple[int, ...]:
-    if options.threads is not None:
-        return (options.threads,)
     usable = system.usable_threads()
+    if options.threads is not None:
+        if options.threads > usable and not options.is_remote:
+            raise BenchError(
+                f"--threads {options.threads}: this process may use "
+                f"{formatting.counted(usable, 'core')}",
+                f"give at most {usable}",
+            )
+        return (options.threads,)
     if scenario.threads is None:
         return (usable,)
     # Another machine may have more cores.
@@ -341,9 +363,24 @@ def _name(path: Path) -> str:
 
 
 def _dataset(scenario: Scenario, options: RunOptions) -> DatasetChoice:
-    """The data set choice; a data folder replaces the sample of a scenario."""
+    """The data set choice; a data folder replaces the sample of a scenario.
+
+    A scenario that is compared with Table I takes other images only on the user's word.
+    """
     if options.dataset is not None:
         return options.dataset
+    if options.data_folder is None and scenario.dataset == "auto" and _is_table_1(scenario):
+        return "mnist"
     if options.data_folder is not None and scenario.dataset == "mnist-5k":
         return "auto"
     return scenario.dataset
+
+
+def _is_table_1(scenario: Scenario) -> bool:
+    """Whether a run of the scenario has a row in Table I and its protocol."""
+    return (
+        scenario.model == paper.PROTOCOL.model
+        and scenario.hyperparameters == paper.HYPERPARAMETERS
+        and scenario.grid == paper.PROTOCOL.grid
+        and any(map(paper.row_of, scenario.steps))
+    )

@@ -46,6 +46,8 @@ class TrainingPlan:
         trial: The trial of a study; the test split is then not evaluated. None otherwise.
         train_seconds_limit: Train seconds after which a training ends at the next grid step; None
             for no limit.
+        tags: The user's own, recorded with every run.
+        changes: What options of the command changed in the scenario, for the names of its reports.
     """
 
     name: str
@@ -55,6 +57,13 @@ class TrainingPlan:
     jobs: tuple[TrainingJob, ...]
     trial: Trial | None = None
     train_seconds_limit: float | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    changes: tuple[str, ...] = ()
+
+    @property
+    def report_name(self) -> str:
+        """Stem of the report files: another one for each change of the scenario."""
+        return ".".join((self.name, *self.changes))
 
 
 def make_plan(

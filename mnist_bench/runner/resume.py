@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mnist_bench.measurement import machine as this_machine
 from mnist_bench.measurement.machine import Machine
+from mnist_bench.measurement.quality import Verdict
 from mnist_bench.results.run import RunResult
 from mnist_bench.runner.options import RunOptions
 from mnist_bench.runner.plan import TrainingPlan, planned_runs
@@ -48,7 +49,7 @@ def remaining_of(
     store: MlflowStore,
     *,
     waiting: Sequence[RunResult] = (),
-    repeat_invalid: bool = False,
+    repeated_verdicts: Collection[Verdict] = (),
     any_machine: bool = False,
 ) -> Remaining:
     """Find the step counts of a complete plan for which the store has no finished run.
@@ -56,7 +57,7 @@ def remaining_of(
     Args:
         machine: This machine; runs of other machines don't count.
         waiting: Finished runs that are not uploaded to it yet.
-        repeat_invalid: Whether invalid runs count as missing.
+        repeated_verdicts: Runs of these verdicts count as missing.
         any_machine: Whether runs of other machines count too.
     """
     # Thread counts that the scenario compares are no property of the machine.
@@ -72,7 +73,7 @@ def remaining_of(
         key(run): run
         # Oldest first, so that the newest of several replaces the others.
         for run in (*store.load_finished(plan.name, plan.source.digest)[::-1], *waiting)
-        if not (repeat_invalid and run.verdict == "invalid")
+        if run.verdict not in repeated_verdicts
     }
     earlier: list[RunResult] = []
     jobs = []
@@ -98,7 +99,7 @@ def remaining_in(
             described,
             store,
             waiting=recovery.finished_in_spools(address),
-            repeat_invalid=options.repeat_invalid,
+            repeated_verdicts=options.repeated_verdicts,
             any_machine=options.is_remote,
         )
         for plan in plans

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from mnist_bench.scenarios.scenario import Scenario
 
 if TYPE_CHECKING:  # at run time the import would slow `mnist-bench scenarios` down
     from mnist_bench.results.run import RunResult
+    from mnist_bench.runner.plan import TrainingJob, TrainingPlan
 
 _FILE = "costs.json"
 
@@ -71,6 +72,35 @@ def load_cost(model: str, hyperparameters: Hyperparameters, execution: Execution
     """The last recorded cost of such a training here; None if there is none."""
     settings = (execution.precision, execution.device, execution.threads)
     return _read().get(_key(model, hyperparameters, *settings))
+
+
+def costs_of(plan: TrainingPlan) -> dict[Execution, Cost | None]:
+    """The last recorded cost of such trainings here, by execution settings."""
+    scenario = plan.scenario
+    return {
+        execution: load_cost(scenario.model, scenario.hyperparameters, execution)
+        for execution in {job.execution for job in plan.jobs}
+    }
+
+
+def expected_seconds(
+    plan: TrainingPlan,
+    jobs: Sequence[TrainingJob],
+    costs: Mapping[Execution, Cost | None] | None = None,
+) -> float | None:
+    """Expected wall-clock seconds of some jobs of a plan; None if one is not known.
+
+    Args:
+        costs: As of `costs_of`; None reads them.
+    """
+    costs = costs_of(plan) if costs is None else costs
+    scored = plan.source.scored_images
+    each = [
+        work_of(plan.scenario, job.step_counts, scored).seconds(cost)
+        for job in jobs
+        if (cost := costs[job.execution])
+    ]
+    return sum(each, 0.0) if len(each) == len(jobs) else None
 
 
 def save_costs(runs: Sequence[RunResult], scored_at_once: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.formatting import count
+from mnist_bench.core.formatting import count, counted
 from mnist_bench.core.limits import Precision
 from mnist_bench.core.records import Record
 from mnist_bench.scenarios.scenario import DOUBLING, ThreadCounts
@@ -51,7 +51,7 @@ def thread_counts(requested: ThreadCounts, usable: int) -> tuple[int, ...]:
         powers = (2**exponent for exponent in range(usable.bit_length()))
         return tuple(sorted({*powers, usable}))
     if requested[-1] > usable:
-        cores = "1 core" if usable == 1 else f"{usable} cores"
+        cores = counted(usable, "core")
         raise BenchError(
             f"the scenario needs {count(requested[-1])} threads, but this process may use {cores}",
             f'set fewer threads in the scenario, or "{DOUBLING}", or give --threads N',

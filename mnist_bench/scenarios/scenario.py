@@ -23,7 +23,11 @@ from mnist_bench.scenarios.hyperparameters import (
 DOUBLING: Final = "doubling"
 """Thread counts 1, 2, 4, … and all cores."""
 
+OPTIONS = ("steps", "threads", "dataset", "seeds", "precision", "device")
+"""What has an option of its own, though `--set` may seem to be for it."""
+
 _MAX_TITLE = 200
+_MAX_TEXT = 80
 
 Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 ThreadCounts = tuple[int, ...] | Literal["doubling"]
@@ -91,7 +95,10 @@ class Scenario(Record):
         if self.hyperparameters.is_fitted_at_once:
             self._check_one_fit()
         if list(self.steps) != sorted(set(self.steps)):
-            raise ValueError("steps must rise, without duplicates")
+            rising = sorted(set(self.steps))
+            raise ValueError(
+                f"steps = {list(self.steps)} should rise without duplicates, like {rising}"
+            )
         if (self.eval_every is None) == (self.eval_every_images is None):
             raise ValueError("give one of eval_every and eval_every_images")
         if self.eval_first > self.steps[0]:
@@ -130,15 +137,40 @@ class Scenario(Record):
             values["title"] = f"Changed from: {self.title}"[:_MAX_TITLE]
         if steps is not None:
             values["steps"] = tuple(sorted(set(steps)))
-        known_names = list(HYPERPARAMETERS[self.model].model_fields)
         for name, text in settings:
-            if name not in known_names:
-                raise BenchError(
-                    f"--set {name}: {self.model} has no such hyperparameter",
-                    f"{toml.suggestion(name, known_names)}it has {', '.join(known_names)}",
-                )
-            values["hyperparameters"][name] = _toml_value(text)
-        return _validated(values, source="command line")
+            values["hyperparameters"][name] = self._setting(name, text)
+        source = "--set" if steps is None else f"--steps {','.join(map(str, steps))}"
+        return _validated(values, source=source, remedy="correct the option, or the scenario")
+
+    def _setting(self, name: str, text: str) -> Any:
+        """Value of a hyperparameter from TOML text.
+
+        Raises:
+            BenchError: The model has no such hyperparameter, or it can't have this value.
+        """
+        model_type: type[Record] = HYPERPARAMETERS[self.model]
+        if name in OPTIONS:
+            raise BenchError(f"--set {name}: that is not a hyperparameter", f"use --{name} {text}")
+        if name in Scenario.model_fields:
+            raise BenchError(
+                f"--set {name}: that is not a hyperparameter", "set it in a scenario file"
+            )
+        if name not in model_type.model_fields:
+            raise BenchError(
+                f"--set {name}: {self.model} has no such hyperparameter",
+                toml.suggestion(name, model_type.model_fields)
+                or f"it has {', '.join(model_type.model_fields)}",
+            )
+        value = _toml_value(text)
+        try:
+            model_type.model_validate({name: value})
+        except ValidationError as error:
+            # Two values that don't go together are found when all are set.
+            if any(fault["loc"] == (name,) for fault in error.errors()):
+                shown = text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
+                wanted = toml.expected(model_type.model_fields[name])
+                raise BenchError(f"--set {name}={shown} is not valid", f"give {wanted}") from None
+        return value
 
     def to_toml(self) -> str:
         """This scenario as TOML, which `read` accepts."""
@@ -169,7 +201,7 @@ def find(name: str) -> Path:
         return path
     names = packaged_names()
     if name not in names:
-        available = f"{toml.suggestion(name, names)}there are {', '.join(names)}"
+        available = toml.suggestion(name, names) or f"there are {', '.join(names)}"
         is_file = Path(name).is_file()
         hint = f"write ./{name} for the file of that name" if is_file else available
         raise BenchError(f"there is no scenario {name!r}", hint)
@@ -186,27 +218,40 @@ def from_text(text: str, where: str) -> Scenario:
     return _validated(toml.parse(text, where), source=where)
 
 
-def _validated(values: dict[str, Any], *, source: str) -> Scenario:
+def _validated(
+    values: dict[str, Any], *, source: str, remedy: str = "fix the scenario"
+) -> Scenario:
     """Build a scenario; the first error becomes a one-line message."""
+    # Without a model, a misspelled hyperparameter should be reported all the same.
+    missing = () if "model" in values else ("model",)
+    if missing:
+        values = {"model": _likely_model(values.get("hyperparameters"))} | values
     if isinstance(values.get("steps"), list):
         values["steps"] = tuple(values["steps"])
     if isinstance(values.get("target_accuracies"), list):
         values["target_accuracies"] = tuple(values["target_accuracies"])
+    model_type = HYPERPARAMETERS.get(str(values["model"]), HYPERPARAMETERS["paper-cnn"])
     try:
-        return Scenario.model_validate(values)
+        scenario = Scenario.model_validate(values)
     except ValidationError as error:
         raise toml.to_bench_error(
             error,
             source,
-            known=lambda names: _known_keys(names, values.get("model")),
-            remedy="fix the scenario or the option",
+            table=lambda names: model_type if len(names) > 1 else Scenario,
+            remedy=remedy,
+            missing=missing,
         ) from None
+    if missing:
+        raise toml.missing_keys(source, missing)
+    return scenario
 
 
-def _known_keys(names: list[str], model: object) -> list[str]:
-    """Valid keys of the table that contains the key path `names`."""
-    model_type = HYPERPARAMETERS.get(str(model), HYPERPARAMETERS["paper-cnn"])
-    return list((model_type if len(names) > 1 else Scenario).model_fields)
+def _likely_model(hyperparameters: object) -> str:
+    """The model that has most of these hyperparameters."""
+    names = set(hyperparameters) if isinstance(hyperparameters, dict) else set()
+    return max(
+        HYPERPARAMETERS, key=lambda model: len(names & {*HYPERPARAMETERS[model].model_fields})
+    )
 
 
 def _toml_value(text: str) -> Any:

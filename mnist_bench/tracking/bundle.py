@@ -170,7 +170,10 @@ def parse(content: bytes, path: Path) -> Bundle:
         bundle = Bundle.model_validate_json(text)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-        _reject(path, f"{'.'.join(map(str, fault['loc']))[:100]}: {fault['msg'][:100]}")
+        field = ".".join(map(str, fault["loc"]))[:100]
+        if fault["type"] == "missing":
+            _reject(path, f"{_MAIN} has no {field}")
+        _reject(path, f"{field} in {_MAIN} is not valid: {fault['msg'][:100].lower()}")
     if any(run.machine >= len(bundle.machines) for run in bundle.runs):
         _reject(path, "a run refers to a machine that is not in the bundle")
     indices = [run.scenario for run in bundle.runs if run.scenario is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -38,6 +39,7 @@ from mnist_bench.tracking.uri import (
     OWNER_TAG,
     access_denied,
     is_server,
+    newest_schema_revision,
     redact,
     schema_revision,
     sqlite_file,
@@ -46,7 +48,7 @@ from mnist_bench.tracking.uri import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run, RunTag
+    from mlflow.entities import DatasetInput, Metric, Run, RunTag
 
 RecordT = TypeVar("RecordT", bound=Record)
 _RECORD = "result.json"
@@ -266,6 +268,7 @@ class MlflowStore:
         at_ms: int,
         may_exist: bool = False,
         is_imported: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> Started:
         """Create a run with status RUNNING, or continue an existing one.
 
@@ -276,6 +279,7 @@ class MlflowStore:
             may_exist: Whether to look for an existing run first.
             is_imported: Whether it comes from a bundle. It then continues only an earlier import,
                 never the user's own run, which another process may continue.
+            tags: The user's own.
         """
         from mlflow.entities import Param
 
@@ -288,13 +292,16 @@ class MlflowStore:
             if found:
                 run_id = str(found.info.run_id)
             else:
-                tags = schema.opening_tags(run, description, owner, machine)
-                tags |= {IMPORTED_TAG: "true"} if is_imported else {}
+                own = dict(tags or {})
+                recorded = own | schema.opening_tags(run, description, owner, machine)
+                recorded |= {IMPORTED_TAG: "true"} if is_imported else {}
                 what = f"trial {run.trial.number}" if run.trial else f"seed {run.seed}"
                 name = f"{run.scenario} {formatting.steps(str(run.steps))} {what}"
-                run_id = self._create(name, tags, at_ms)
+                name = f"{own[schema.NAME_TAG]}: {name}" if schema.NAME_TAG in own else name
+                run_id = self._create(name, recorded, at_ms)
             params = [Param(key, str(value)) for key, value in schema.params_of(run).items()]
             self.client.log_batch(run_id, params=params)
+            self.client.log_inputs(run_id, _dataset_inputs(run))
         return Started(run_id)
 
     def log(self, run_id: str, points: Sequence[schema.Point]) -> None:
@@ -338,10 +345,17 @@ class MlflowStore:
             self.client.set_tag(run_id, COMPLETE_TAG, "true")
         locks.settled(_key(run))
 
-    def start_study(self, name: str, description: str, owner: str) -> str:
-        """Create a study's own run, the parent of its trials, and return its MLflow run id."""
+    def start_study(
+        self, name: str, description: str, owner: str, tags: Mapping[str, str] | None = None
+    ) -> str:
+        """Create a study's own run, the parent of its trials, and return its MLflow run id.
+
+        Args:
+            tags: The user's own.
+        """
         with self.wrap_errors(action="creating a study's run"):
-            run_id = self._create(name, schema.study_tags(name, description, owner))
+            bench_tags = schema.study_tags(name, description, owner)
+            run_id = self._create(name, {**(tags or {}), **bench_tags})
         locks.unsettled(run_id)
         return run_id
 
@@ -401,6 +415,11 @@ class MlflowStore:
         tags = resolve_tags() | bench_tags  # ours override MLflow's user, source and git tags
         created = self.client.create_run(self.experiment_id, at_ms, tags, name)
         return str(created.info.run_id)
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run as MLflow does: it can be restored until `mlflow gc`."""
+        with self.wrap_errors(action="deleting a run"):
+            self.client.delete_run(run_id)
 
     def reopen_study(self, run_id: str, owner: str) -> bool:
         """Set a study's own run to RUNNING again; False if it does not exist any more."""
@@ -486,8 +505,6 @@ def _database(uri: str) -> Iterator[None]:
         BenchError: It has the schema of another MLflow, which the installed one may migrate
             silently.
     """
-    from mlflow.store.db import utils
-
     database = sqlite_file(uri)
     if database is None:
         yield
@@ -495,9 +512,8 @@ def _database(uri: str) -> Iterator[None]:
     # Several processes that create a database at once would fail, all but one.
     with locks.lock_file(database.with_name(f"{database.name}.lock"), _CREATION_SECONDS):
         is_new = not database.exists()
-        found = schema_revision(database)
-        newest: Callable[[], str] = utils._get_latest_schema_revision  # noqa: SLF001  # no public name
-        if found and found != newest():
+        found, newest = schema_revision(database), newest_schema_revision()
+        if found and newest and found != newest:
             raise schema_mismatch(uri)
         try:
             yield
@@ -597,7 +613,8 @@ def _create_experiment(client: MlflowClient, name: str, location: str | None) ->
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.create_experiment(name, artifact_location=location)
+        description = {"mlflow.note.content": schema.EXPERIMENT_DESCRIPTION}
+        return client.create_experiment(name, location, description)
     except MlflowException:
         found = client.get_experiment_by_name(name)
         if found is None:
@@ -627,6 +644,21 @@ def _parse(kind: type[RecordT], content: bytes | None) -> RecordT | None:
     with suppress(ValidationError):
         return kind.model_validate_json(content) if content else None
     return None
+
+
+def _dataset_inputs(run: RunResult) -> list[DatasetInput]:
+    """The splits that a run uses, by the digest that is known: MLflow would hash the images."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"dataset": run.dataset, "sha256": run.dataset_digest})
+    return [
+        DatasetInput(
+            # MLflow keeps one entry of a name and digest, and at most 36 digits.
+            Dataset(f"{run.dataset} {split}", run.dataset_digest[:32], "mnist-bench", source),
+            [InputTag("mlflow.data.context", split)],
+        )
+        for split in schema.splits_of(run)
+    ]
 
 
 def _key(run: RunResult) -> str:

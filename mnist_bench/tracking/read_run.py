@@ -73,6 +73,7 @@ def read_run(
         mnist_bench=tags.get(schema.VERSION_TAG),
         study=tags.get(schema.STUDY_TAG),
         study_run_id=tags.get(schema.PARENT_TAG),
+        tags=_shared_tags(schema.user_tags(tags)),
     )
 
 
@@ -119,6 +120,12 @@ def _summary(
 def _shared_tuple(words: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """The same object for equal tuples."""
     return words
+
+
+@lru_cache(_CACHE_SIZE)
+def _shared_tags(tags: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The same object for equal tags."""
+    return tags
 
 
 def _split(text: str | None) -> tuple[str, ...]:

@@ -204,6 +204,7 @@ class TrainingRuns:
                 self._header.owner,
                 self._header.machine,
                 at_ms=self._header.at_ms,
+                tags=self._header.tags,
                 may_exist=may_exist,
             )
             run.update(run_id=started.run_id)

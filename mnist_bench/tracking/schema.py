@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mnist_bench.measurement.machine import Machine
@@ -34,6 +35,27 @@ MACHINE_ID_TAG, MACHINE_TAG = "bench.machine_id", "bench.machine"
 TENSORFLOW_TAG, VERSION_TAG = "bench.tensorflow", "bench.mnist_bench"
 
 
+RESERVED_TAGS = ("bench.", "mlflow.")
+"""What a user's own tag can't begin with."""
+NAME_TAG = "name"
+"""The user's tag that `--name` sets; the name of the MLflow run begins with it."""
+
+
+def user_tags(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The tags of a run that are the user's own, sorted."""
+    own = ((key, text) for key, text in tags.items() if not key.startswith(RESERVED_TAGS))
+    return tuple(sorted(own))
+
+
+EXPERIMENT_DESCRIPTION = """Trainings on MNIST, recorded by mnist-bench.
+
+- A run is one step count and one seed of a scenario. Its parameters say what was trained, its
+  metrics by step show how.
+- Runs that are no trainings have no parameter `scenario`: the filter `params.scenario LIKE '%'`
+  leaves out reports and the parents of studies.
+- Tags `bench.verdict` and `bench.reasons` say whether its times and memory can be trusted.
+- `mnist-bench report` compares the runs with the paper's Table I.
+"""
 SOURCE = {"mlflow.source.name": "mnist-bench"}
 """Replaces the path of the script that MLflow would record: it may contain a user name."""
 
@@ -67,6 +89,11 @@ def params_of(run: RunResult) -> dict[str, object]:
     """Params of a run."""
     params = {name: getattr(run, name) for name in _PARAMS} | run.hyperparameters.model_dump()
     return {name: value for name, value in params.items() if value is not None}
+
+
+def splits_of(run: RunResult) -> tuple[str, ...]:
+    """Splits of the images that a run uses: a trial never looks at the test split."""
+    return ("training", "validation") if run.trial else ("training", "validation", "test")
 
 
 def opening_tags(run: RunResult, description: str, owner: str, machine: Machine) -> dict[str, str]:

@@ -56,6 +56,7 @@ class Header(Record):
         owner: Name of the process that runs and records the training; empty in spools of 0.1.0.
         runs: One run per step count, before its first step.
         exclusive: Whether other benchmarks of this user were locked out.
+        tags: The user's own, for each of the runs.
     """
 
     kind: Literal["header"] = "header"
@@ -67,6 +68,7 @@ class Header(Record):
     scenario: Scenario
     runs: tuple[RunResult, ...]
     exclusive: bool = True
+    tags: dict[str, str] = Field(default={})
 
     @field_validator("owner", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ import re
 import socket
 import sqlite3
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -64,6 +65,13 @@ def is_server(uri: str) -> bool:
     return _split(uri).scheme in ("http", "https")
 
 
+def ui_address(uri: str, experiment_id: str) -> str | None:
+    """Address of an experiment in MLflow's UI; None unless the URI is that of a server."""
+    if not is_server(uri):
+        return None
+    return f"{without_credentials(uri).rstrip('/')}/#/experiments/{experiment_id}"
+
+
 def check_uri(uri: str, experiment: str) -> None:
     """Reject an unusable URI within seconds; MLflow itself would retry for minutes.
 
@@ -73,7 +81,7 @@ def check_uri(uri: str, experiment: str) -> None:
     """
     if not experiment.strip():
         raise BenchError(
-            "the experiment has no name", "give --experiment or MLFLOW_EXPERIMENT_NAME one"
+            "the experiment has no name", "give one by --experiment or MLFLOW_EXPERIMENT_NAME"
         )
     if experiment == _DEFAULT_MLFLOW_EXPERIMENT:
         raise BenchError(
@@ -124,6 +132,24 @@ def schema_revision(database: Path) -> str | None:
     return str(row[0]) if row else None
 
 
+def newest_schema_revision() -> str | None:
+    """The schema revision of the installed MLflow, read from its files, which takes no import.
+
+    None if its files are not as expected.
+    """
+    package = find_spec("mlflow")
+    folders = package.submodule_search_locations if package else None
+    before: dict[str, str | None] = {}
+    for path in Path((folders or [""])[0], "store", "db_migrations", "versions").glob("*.py"):
+        named = re.findall(
+            r"^(revision|down_revision)\b.*?= *[\"'](\w+)", path.read_text("utf-8"), re.MULTILINE
+        )
+        if "revision" in dict(named):
+            before[dict(named)["revision"]] = dict(named).get("down_revision")
+    newest = before.keys() - set(before.values())
+    return newest.pop() if len(newest) == 1 else None
+
+
 def experiments_with_owned_runs(database: Path) -> set[str]:
     """Names of the experiments in a database file with a RUNNING run of mnist-bench."""
     query = """
@@ -157,11 +183,20 @@ def _check_sqlite(uri: str, parts: SplitResult) -> None:
         return
     try:
         with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA schema_version")
+            query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+            tables = {name for (name,) in connection.execute(query)}
     except sqlite3.DatabaseError as error:
         raise BenchError(
             f"{path} can't be used as a database: {error}", "move it away or choose another file"
         ) from error
+    if tables and "experiments" not in tables:
+        is_optuna = {"studies", "trials"} <= tables
+        raise BenchError(
+            f"{path} is {'a database of Optuna' if is_optuna else 'not a database of MLflow'}",
+            f"choose another file, or `mnist-bench ui --studies --storage {uri}`"
+            if is_optuna
+            else "choose another file",
+        )
 
 
 def _check_server(uri: str) -> None:

@@ -40,6 +40,7 @@ class TuneOptions:
         dataset: Overrides the data set of the space.
         command: Command line as it may be shown, without secrets.
         exclusive: Whether to lock out other benchmarks of this user.
+        tags: The user's own, recorded with the study and every training.
     """
 
     space: Path | None
@@ -60,6 +61,7 @@ class TuneOptions:
     experiment: str
     command: str
     exclusive: bool = True
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ class TrialContext:
         address: Where runs are recorded.
         parent_run_id: MLflow's id of the study's run.
         exclusive: Whether other benchmarks of this user are locked out.
+        tags: The user's own, recorded with every training.
     """
 
     space: Space
@@ -74,6 +75,7 @@ class TrialContext:
     address: Address
     parent_run_id: str
     exclusive: bool
+    tags: tuple[tuple[str, str], ...] = ()
 
     def plan(self, name: str, chosen: Mapping[str, Value], seed: int) -> TrainingPlan:
         """Plan of one training of a configuration, whose scenario has this name."""
@@ -84,7 +86,7 @@ class TrialContext:
             seeds=range(seed, seed + 1),
             executions=[self.execution],
         )
-        return replace(plan, train_seconds_limit=self.goal.train_seconds)
+        return replace(plan, train_seconds_limit=self.goal.train_seconds, tags=self.tags)
 
     def shared_by(self, workers: int) -> TrialContext:
         """The context of trainings side by side, each on its share of the cores."""
@@ -397,7 +399,7 @@ def run_trials(search: Search, limit: int, until: float | None, *, workers: int 
             return end
         if trials.started == before:
             workers = 1  # the storage refuses new trials: a single thread raises the error
-    return TrialsEnd(f"{limit} trials are done")
+    return TrialsEnd("1 trial is done" if limit == 1 else f"{limit} trials are done")
 
 
 def train_finalists(search: Search, count: int, *, with_paper: bool) -> TrialsEnd:

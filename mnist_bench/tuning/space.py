@@ -215,11 +215,12 @@ def _problem(name: str, value: Value) -> str:
     """Why a parameter can't have this value; empty if it can."""
     if name == STEPS:
         is_possible = type(value) is int and 1 <= value <= MAX_STEPS
-        return "" if is_possible else f"whole numbers from 1 to {MAX_STEPS:,}"
+        return "" if is_possible else f"it should be a whole number from 1 to {MAX_STEPS:,}"
     try:
         PaperCnnHyperparameters.model_validate({name: value})
-    except ValidationError as error:
-        return str(error.errors(include_url=False)[0]["msg"]).lower()
+    except ValidationError:
+        field = PaperCnnHyperparameters.model_fields[name]
+        return f"it should be {toml.expected(field)}"
     return ""
 
 
@@ -250,7 +251,7 @@ def read(path: Path) -> Space:
         raise toml.to_bench_error(
             error,
             str(path),
-            known=lambda names: list((Parameter if len(names) > 1 else Space).model_fields),
+            table=lambda names: Parameter if len(names) > 1 else Space,
             remedy="fix the search space",
         ) from None
 

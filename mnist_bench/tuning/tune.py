@@ -114,8 +114,9 @@ def tune(
             execution=Execution(threads=system.usable_threads()),
             machine=described,
             address=address,
-            parent_run_id=_parent_run(study, store, setup),
+            parent_run_id=_parent_run(study, store, setup, options),
             exclusive=options.exclusive,
+            tags=options.tags,
         )
         search = Search(
             study,
@@ -129,12 +130,14 @@ def tune(
         return _TuneRun(search, options, console, write, cluster).run()
 
 
-def _parent_run(study: Study, store: MlflowStore, setup: StudySetup) -> str:
+def _parent_run(study: Study, store: MlflowStore, setup: StudySetup, options: TuneOptions) -> str:
     """Id of the study's MLflow run: the existing one, or a new one."""
     owner, existing = process_owner(), study.run_id
     if existing is not None and store.reopen_study(existing, owner):
         return existing
-    study.run_id = run_id = store.start_study(study.name, f"**{setup.space.title}**", owner)
+    study.run_id = run_id = store.start_study(
+        study.name, f"**{setup.space.title}**", owner, tags=dict(options.tags)
+    )
     return run_id
 
 
@@ -218,9 +221,7 @@ class _TuneRun:
         if workers == 1:
             return run_trials(search, self.options.trials, until)
         # One bar can't show several trainings.
-        search = replace(
-            search, watch=lambda plan: ProgressWatcher(plan, self.console, show_bar=False)
-        )
+        search = replace(search, watch=lambda plan: ProgressWatcher(plan, self.console, quiet=True))
         if not self._shares_machine:
             self.log(f"{workers} machines train one trial each")
             return run_trials(search, self.options.trials, until, workers=workers)

@@ -99,12 +99,12 @@ NOT_ON_CPU = "1 not with 2 threads in float32 on cpu"
         (two(), two(precision="bfloat16"), "precision differ: bfloat16 against float32"),
         (two(), two(device="gpu", device_name="A GPU"), "device differ: A GPU against cpu"),
         (two(), two(hyperparameters=PaperCnnHyperparameters(batch_size=60)),
-         "hyperparameters differ"),
+         "hyperparameters differ: batch_size 60 against 50"),
         (two(), two(steps=250), "steps differ: 250 against 1,000"),
         (two(), two(machine_id=A), "machines differ"),
         (two(), two(**ON_BATTERY), "power differs: other ran on battery, times mislead"),
         (two(**ON_BATTERY), two(), "power differs: the base ran on battery, times mislead"),
-        (two(), [*two(), ONE_THREAD], f"left out: {NOT_ON_CPU}"),
+        (two(), [*two(), ONE_THREAD], f"left out of other: {NOT_ON_CPU}"),
         ([*two(), ONE_THREAD], two(), f"left out of the base: {NOT_ON_CPU}"),
     ],
 )  # fmt: skip
@@ -123,7 +123,7 @@ def test_invalid_runs_are_left_out_of_time() -> None:
     assert line.train_seconds is not None
     assert line.train_seconds.value == pytest.approx(2)
     assert line.other_n == 3
-    assert line.notes == ("1 invalid of 3 runs left out of time and memory",)
+    assert line.notes == ("left out of time and memory of other: 1 invalid of 3 runs",)
 
 
 def test_memory_of_different_methods_is_not_compared() -> None:
@@ -201,7 +201,7 @@ def test_times_without_a_common_machine_are_not_compared() -> None:
 def test_costs_of_one_of_the_machines_are_noted() -> None:
     base = [timed(0, 10, machine_id=A), timed(1, 10, machine_id=B)]
     line = compared(base, [*base, timed(2, 10, machine_id=B, verdict="invalid")])
-    note = "bbbbbbbb: 1 invalid of 2 runs left out of time and memory"
+    note = "bbbbbbbb: left out of time and memory of other: 1 invalid of 2 runs"
     assert [each for each in line.notes if "invalid" in each] == [note]
 
 
@@ -216,9 +216,9 @@ def test_only_common_step_counts_are_compared() -> None:
     assert [(line.base_steps, line.other_steps) for line in lines] == [(1_000, 1_000)]
     assert compare(base, [side(timed(0, 50, steps=5_000))]) == ()
     assert list(unmatched(base, [other, failed])) == [
-        "base: 2,500 steps are not compared: other has none",
-        "other: 5,000 steps are not compared: base has none",
-        "base: 1,000, 2,500 steps are not compared: third has none",
+        "base: runs of 2,500 steps are not compared: other has none",
+        "other: runs of 5,000 steps are not compared: base has none",
+        "base: runs of 1,000, 2,500 steps are not compared: third has none",
         "third: no finished run",
     ]
     # A single step count per side is compared whatever its steps.

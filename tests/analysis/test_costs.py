@@ -58,8 +58,8 @@ COSTS: dict[str, tuple[list[RunSummary], dict[str, Any]]] = {
     "no reason": ([summary(0), invalid(1)], {
         "note": "1 invalid run left out of time, speed and memory: no reason was recorded"}),
     "all invalid": ([invalid(0, "suspended"), invalid(1, "suspended")], {
-        "timed_n": 0, "invalid": 2, **NO_COSTS,
-        "note": "no time, speed and memory, every run is invalid: suspended"}),
+        "timed_n": 0, "invalid": 2, **NO_COSTS, "disturbed_train_seconds_mean": 20,
+        "note": "time, speed and memory are of invalid runs: suspended"}),
     "two methods": ([summary(0), summary(1, memory_method="peak_wset")], {
         "peak_rss_bytes_max": None, "train_seconds_mean": 20,
         "note": "no peak memory: read by methods that do not compare: VmHWM and peak_wset"}),

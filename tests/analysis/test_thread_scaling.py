@@ -56,7 +56,7 @@ CASES: dict[str, tuple[list[RunResult], list[dict[str, Any]]]] = {
             {"pairs": 1, "timed_n": 2, "n": 2, "speedup_mean": 2, "train_seconds_mean": 22.5,
              "note": None}]),
     "an invalid base": ([timed(1, 400, **INVALID), timed(2, 20), timed(4, 10)], [
-        {"note": "no time, speed and memory, every run is invalid: steal", **NO_SPEEDUP},
+        {"note": "time, speed and memory are of invalid runs: steal", **NO_SPEEDUP},
         {"base_threads": 1, "note": NO_PAIR, **NO_SPEEDUP},
         {"base_threads": 1, "train_seconds_mean": 10, **NO_SPEEDUP}]),
     "other seeds": ([timed(1, 40, 0), timed(2, 20, 1)], [{}, {"note": NO_PAIR, **NO_SPEEDUP}]),

@@ -47,7 +47,7 @@ def test_inconsistent_run_is_left_out_of_an_export(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = Bench(tmp_path / "other")
     assert (
-        "2 runs are new" in other.call_with_store("import", str(bench.folder / "mine.zip")).stdout
+        "2 runs imported" in other.call_with_store("import", str(bench.folder / "mine.zip")).stdout
     )
 
 
@@ -78,8 +78,8 @@ def test_import_leaves_an_incomplete_run_of_the_user_alone(tmp_path: Path) -> No
     before = recorded_in(bench)[run_id].to_dictionary()
     first = import_runs(bench, [result])
     again = bench.call_with_store("import", "theirs.zip")
-    assert "1 runs are new, 0 were there already" in first.stdout
-    assert "0 runs are new, 1 were there already" in again.stdout
+    assert "1 run imported, 0 imported before" in first.stdout
+    assert "0 runs imported, 1 imported before" in again.stdout
     recorded = recorded_in(bench)
     assert recorded.pop(run_id).to_dictionary() == before
     (imported,) = recorded.values()
@@ -97,7 +97,7 @@ def test_interrupted_import_is_resumed(tmp_path: Path) -> None:
     interrupted, _ = recorded_in(bench)
     store.client.set_tag(interrupted, "bench.complete", "false")
     again = bench.call_with_store("import", "theirs.zip")
-    assert "1 runs are new, 1 were there already" in again.stdout
+    assert "1 run imported, 1 imported before" in again.stdout
     recorded = recorded_in(bench)
     assert len(recorded) == 2
     assert recorded[interrupted].data.tags["bench.complete"] == "true"
@@ -116,9 +116,9 @@ def test_export_and_import_round_trip(tmp_path: Path) -> None:
     assert "(26 runs)" in exported.stdout
     bundle = str(bench.folder / "all.zip")
     first = other.call_with_store("import", bundle)
-    assert "26 runs are new, 0 were there already" in first.stdout
+    assert "26 runs imported, 0 imported before" in first.stdout
     again = other.call_with_store("import", bundle)
-    assert "0 runs are new, 26 were there already" in again.stdout
+    assert "0 runs imported, 26 imported before" in again.stdout
     documents = [
         b.call_with_store("report", "--json", "--format", "json").document for b in (bench, other)
     ]

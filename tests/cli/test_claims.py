@@ -64,7 +64,7 @@ def measured(
     """The outcome, what was measured and the output: each takes the given seconds, or fails."""
     now, done, output = [0.0], [], io.StringIO()
 
-    def measure(each: PlannedInput, *_: object) -> CommandResult:
+    def measure(each: PlannedInput, *_: object, **__: object) -> CommandResult:
         done.append(each.claim_input.scenario)
         result = results.get(each.claim_input.scenario, each.claim_input.seconds)
         if isinstance(result, CommandResult):
@@ -72,7 +72,8 @@ def measured(
         now[0] += result
         return CommandResult("", 0, None)
 
-    def decide(_: object, __: object, errors: list[BenchError], status: int) -> CommandResult:
+    def decide(*arguments: Any) -> CommandResult:
+        *_, errors, status = arguments
         return CommandResult("decided", status, errors[0] if errors else None)
 
     monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
@@ -350,8 +351,8 @@ def test_wrong_requests_start_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path:
         (("claim-12", "--threads", "1"), "--threads can't be used with claims"),
         (("claims", "smoke"), "claims can't be combined"),
         (("claim-13",), "there is no claim 13"),
-        (("smoke", "--price", "0.3"), "--price works only with claims"),
-        (("claims", "--price", "nan"), "nan is not a price of a kilowatt-hour"),
+        (("smoke", "--price", "0.3"), "--price works only with `run claims`"),
+        (("claims", "--price", "nan"), "'nan' is not a price of a kilowatt-hour, like 0.3"),
     ],
 )
 def test_options_that_claims_exclude(

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from mnist_bench.cli import ui
 from mnist_bench.core.signals import Terminated
 
 SECRET = "hunter2"
+EXPERIMENT = b'{"experiment": {"experiment_id": "7"}}'
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Server:
     """A fake of MLflow's process, which ends with a status or an exception."""
 
     end: int | type[BaseException] = 0
+    is_up: bool = True
     commands: list[list[str]] = field(default_factory=list)
     environments: list[dict[str, str]] = field(default_factory=list)
     ended: int = 0
@@ -41,6 +44,9 @@ class Server:
         self.commands.append(command)
         self.environments.append(env)
         return self
+
+    def poll(self) -> int | None:
+        return None if self.is_up or not isinstance(self.end, int) else self.end
 
     def wait(self) -> int:
         if isinstance(self.end, int):
@@ -56,6 +62,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     fake = Server()
     monkeypatch.setattr(ui.subprocess, "Popen", fake.start)
     monkeypatch.setattr(ui, "_end", fake.count_end)
+    monkeypatch.setattr(ui, "_get", lambda _port, _path: EXPERIMENT)
     return fake
 
 
@@ -115,6 +122,27 @@ def test_a_port_that_is_taken(
     assert server.commands == []
 
 
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ("studies trials alembic_version", "mlflow.db is a database of Optuna; "),
+        ("songs", "mlflow.db is not a database of MLflow; "),
+        ("experiments runs alembic_version", "was made by another version of MLflow; "),
+    ],
+)
+def test_databases_of_others_are_refused(
+    bench: Bench, database: Path, server: Server, tables: str, words: str
+) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        for table in tables.split():
+            connection.execute(f"CREATE TABLE {table} (version_num TEXT)")
+        if "alembic" in tables:
+            connection.execute("INSERT INTO alembic_version VALUES ('v3.0.0.a')")
+    ended = bench.call("ui")
+    assert (ended.status, ended.stdout, server.commands) == (2, "", [])
+    assert words in ended.error_line
+
+
 # Tracking servers
 
 
@@ -165,16 +193,28 @@ def test_default_port(
     assert str(chosen) in server.commands[1]
 
 
-def test_the_address_is_printed_before_the_server_starts(
+def test_the_page_of_runs_is_opened_once_the_server_answers(
     database: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    printed: list[tuple[str, int]] = []
     monkeypatch.chdir(database.parent)
-    ui.serve("sqlite:///mlflow.db", None, lambda line: printed.append((line, len(server.commands))))
-    ((line, started),) = printed
-    assert started == 0
-    assert port_in(line)
-    assert len(server.commands) == 1
+    opened: list[str] = []
+    answers = [EXPERIMENT, b"", None, None]
+    printed: list[tuple[str, int]] = []
+    monkeypatch.setattr(ui, "_get", lambda _port, _path: answers.pop())
+    monkeypatch.setattr(ui, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(ui.webbrowser, "open", opened.append)
+    for opens_browser in (True, False):
+        ui.serve(
+            *("sqlite:///mlflow.db", "mnist-bench", None),
+            lambda line: printed.append((line, len(answers))),
+            opens_browser=opens_browser,
+        )
+        answers.extend((EXPERIMENT, b""))
+    (_, before), (line, after) = printed[:2]
+    assert (before, after) == (4, 0)
+    page = f"http://127.0.0.1:{port_in(line)}/#/experiments/7/runs?workflowType=machine_learning"
+    assert line == f"Ready: {page}  (Ctrl-C stops it)"
+    assert opened == [page]
 
 
 def test_a_password_is_neither_printed_nor_on_the_command_line(
@@ -191,23 +231,22 @@ def test_a_password_is_neither_printed_nor_on_the_command_line(
 # The end
 
 
-OLD_DATABASE = "see its output above; an old database needs `mlflow db upgrade sqlite:///mlflow.db`"
-
-
 @pytest.mark.parametrize(
     ("end", "status", "message"),
     [
-        (3, 1, f"MLflow's UI ended with exit status 3; {OLD_DATABASE}"),
-        (KeyboardInterrupt, 130, "interrupted"),
+        (3, 1, "MLflow's UI ended with exit status 3; see its output in mlruns/ui.log"),
+        (KeyboardInterrupt, 0, ""),
         (Terminated, 143, "terminated"),
     ],
 )  # fmt: skip
 def test_the_end_of_the_server(
     bench: Bench, database: Path, server: Server, end: Any, status: int, message: str
 ) -> None:
-    server.end = end
+    server.end, server.is_up = end, status != 1
     ended = bench.call("ui", "--port", str(free_port()))
-    assert (ended.status, ended.stderr.strip()) == (status, f"mnist-bench: {message}")
+    line = ended.stderr.strip().removeprefix("mnist-bench: ")
+    assert (ended.status, line) == (status, message)
+    assert ("Ready: " in ended.stdout) == (status != 1)
     assert server.ended == 1
 
 
@@ -251,7 +290,9 @@ def test_studies_are_served_to_this_machine(
         return servers[0]
 
     monkeypatch.setattr(ui, "make_server", make)
-    thread = Thread(target=ui.serve_studies, args=(None, port, lines.append))
+    thread = Thread(
+        target=ui.serve_studies, args=(None, port, lines.append), kwargs={"opens_browser": False}
+    )
     thread.start()
     try:
         wait_until(lambda: servers, 60)
@@ -260,7 +301,7 @@ def test_studies_are_served_to_this_machine(
         servers[0].shutdown()
         thread.join(60)
     assert [study["study_name"] for study in json.loads(answer)["study_summaries"]] == ["small"]
-    assert lines == [f"optuna-dashboard: http://127.0.0.1:{port}  (Ctrl-C stops it)"]
+    assert lines == [f"Ready: http://127.0.0.1:{port}/  (Ctrl-C stops it)"]
     assert servers[0].server_address[0] == "127.0.0.1"
 
 

@@ -38,7 +38,7 @@ def test_a_wrong_number_of_local_workers_is_refused(where: str) -> None:
     ],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(BenchError, match="is no address of a Dask scheduler") as raised:
+    with pytest.raises(BenchError, match="is not the address of a Dask scheduler") as raised:
         connect.check_where(address, insecure=True)
     assert raised.value.exit_status == EXIT_USAGE
 

@@ -12,6 +12,7 @@ from mnist_bench.cluster.leader import Training
 from mnist_bench.cluster.progress import ClusterProgress
 from mnist_bench.cluster.tasks import Attempt
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan, make_plan
+from mnist_bench.runner.progress import LOADING
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 
@@ -41,8 +42,22 @@ def test_a_terminal_shows_each_training_in_work() -> None:
         progress._progress.refresh()
     (first, second) = progress._progress.tasks
     assert (first.description, first.completed, first.total) == ("seed 0 on laptop", 101, 10_000)
-    assert first.fields["accuracy"].startswith("0.")
-    assert (second.description, second.fields["accuracy"]) == ("seed 1 on desktop", "starting")
+    assert first.fields["status"].startswith("test 0.")
+    assert (second.description, second.fields["status"]) == ("seed 1 on desktop", LOADING)
+
+
+def test_without_a_terminal_lines_tell_what_is_in_work() -> None:
+    console = Console(file=io.StringIO(), width=200, record=True)
+    plan = plan_of()
+    with ClusterProgress(plan, console) as progress:
+        begun = training(plan.jobs[0])
+        progress.begun(begun)
+        progress.received(begun, factories.sample_message(101))
+        progress.show_line()
+    assert console.export_text().splitlines() == [
+        "table-1: 2 trainings of 10,000 steps on mnist (55,000 images)",
+        "0 of 2 trained; in work: seed 0 on laptop (101 of 10,000 steps, loading TensorFlow)",
+    ]
 
 
 def test_a_message_that_a_machine_sent_before_it_vanished_is_dropped() -> None:

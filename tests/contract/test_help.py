@@ -32,10 +32,13 @@ def help_text(command: click.Command, name: str, parent: click.Context | None) -
 def commands_page() -> str:
     root = click.Context(cli, info_name="mnist-bench")
     pages = [("mnist-bench", help_text(cli, "mnist-bench", None))]
-    pages += [
-        (f"mnist-bench {name}", help_text(command, name, root))
-        for name, command in cli.commands.items()
-    ]
+    for name, command in cli.commands.items():
+        pages.append((f"mnist-bench {name}", help_text(command, name, root)))
+        parent = click.Context(command, info_name=name, parent=root)
+        pages += [
+            (f"mnist-bench {name} {inner}", help_text(child, inner, parent))
+            for inner, child in getattr(command, "commands", {}).items()
+        ]
     return HEAD + "".join(f"\n## {name}\n\n```text\n{text}\n```\n" for name, text in pages)
 
 

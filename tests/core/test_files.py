@@ -85,6 +85,7 @@ def failing(error: BaseException, good_calls: int = 0) -> Callable[..., None]:
         ("fsync", errno.ENOSPC, 0, "free some disk space"),
         ("fsync", errno.ENOSPC, 2, "free some disk space"),
         ("replace", errno.EACCES, 0, "make the folder writable"),
+        ("fsync", errno.EROFS, 0, "choose another folder"),
     ],
 )
 def test_older_files_are_left_where_one_can_not_be_written(

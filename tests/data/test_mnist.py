@@ -248,6 +248,45 @@ def test_folder_with_mnist(tmp_path: Path, log: list[str], spelling: str, suffix
     assert mnist.find("auto", folder, log=log.append) == source
 
 
+@pytest.mark.parametrize("place", ["MNIST/raw", "raw"])
+def test_folder_of_torchvision(tmp_path: Path, log: list[str], place: str) -> None:
+    folder = fill(tmp_path / "data" / place, FILES)
+    source = mnist.find("mnist", tmp_path / "data", log=log.append)
+    assert (source.name, source.location, log) == ("mnist", str(folder), [])
+    assert mnist.load(source).train.labels.shape == (55,)
+
+
+def test_a_whole_gz_replaces_a_damaged_file(tmp_path: Path, log: list[str]) -> None:
+    folder = fill(tmp_path / "own", FILES)
+    (folder / TEST_LABELS).write_bytes(FILES[TEST_LABELS][:-3])
+    with pytest.raises(BenchError, match="shorter than its header says"):
+        mnist.find("mnist", folder, log=log.append)
+    fill(folder, GZIPPED, suffix=".gz")
+    source = mnist.find("mnist", folder, log=log.append)
+    assert source.name == "mnist"
+    assert log == [
+        f"{folder / TEST_LABELS} is shorter than its header says: {TEST_LABELS}.gz is read instead"
+    ]
+    assert mnist.load(source).test.labels.shape == (20,)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("mnist.npz",), "{folder}/mnist.npz is in the format of Keras, which is not supported"),
+        ((TRAIN_IMAGES, TEST_LABELS),
+         f"{TRAIN_LABELS}, {TEST_IMAGES} are missing in {{folder}}"),
+    ],
+)  # fmt: skip
+def test_folder_without_all_files(
+    tmp_path: Path, log: list[str], names: tuple[str, ...], message: str
+) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    error = bench_error(lambda: mnist.find("mnist", tmp_path, log=log.append))
+    assert error.message == message.format(folder=tmp_path)
+
+
 def test_splits_keep_the_files_order(
     tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,12 +476,13 @@ def test_download_then_cache(cache: Path, log: list[str], start_mirrors: Start) 
     assert source.location == str(cache / "mnist")
     assert mirror.requests == list(NAMES)
     assert cached(cache) == FILES
-    assert log == [f"downloaded MNIST to {cache / 'mnist'}"]
+    folder = cache / "mnist"
+    assert log == [f"downloading MNIST, 12 MB, to {folder}", f"downloaded MNIST to {folder}"]
     assert mnist.load(source).train.pixels.shape == (55, 28, 28)
 
     assert mnist.find("auto", None, log=log.append) == mnist.find_local(SMALL.digest) == source
     assert mirror.requests == list(NAMES)
-    assert len(log) == 1
+    assert len(log) == 2
 
 
 def test_progress_is_shown_if_wanted_on_standard_error_only(
@@ -556,10 +596,11 @@ def test_without_network_auto_is_the_sample_and_mnist_an_error(
     for address in addresses:
         assert f"{address.split('/')[2]}: connection failed" in error.message
     assert "--data DIR" in error.hint
-    assert (cached(cache), log) == ({}, [])
+    assert "--dataset mnist-5k" in error.hint
+    assert cached(cache) == {}
     source = mnist.find("auto", None, log=log.append)
     assert (source.name, source.comparable) == ("mnist-5k", False)
-    (line,) = log
+    line = log[-1]
     for words in ("can't be downloaded", "mnist-5k", "not comparable with Table I", "--data DIR"):
         assert words in line
 

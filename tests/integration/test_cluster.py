@@ -217,15 +217,15 @@ def test_machines_with_other_versions_or_images_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "status", "line"),
     [
-        (("run", "--cluster", "localhost:8786"), 2, "'localhost:8786' is no address of a Dask"),
-        (("run", "--cluster", "local:none"), 2, "'none' is no number of trainings at a time"),
+        (("run", "--cluster", "localhost:8786"), 2, "'localhost:8786' is not the address of a"),
+        (("run", "--cluster", "local:none"), 2, "'none' is not a number of trainings at a time"),
         (("run", "--cluster", "tcp://192.0.2.1:8786"), 2, "is not encrypted"),
         (("run", "--insecure-cluster"), 2, "--insecure-cluster works only with --cluster"),
         (("run", "claims", "--cluster", "local"), 2, "--cluster can't be used with claims"),
         (("run", "--seeds", "auto", "--cluster", "local"), 2, "--cluster needs --seeds with a num"),
         (("run", "threads", "--cluster", "tcp://127.0.0.1:1"), 2, "and machines differ"),
         (("join", "tcp://192.0.2.1:8786"), 2, "is not encrypted"),
-        (("join", "local"), 2, "'local' is no address of a Dask scheduler"),
+        (("join", "local"), 2, "'local' is not the address of a Dask scheduler"),
         (("join", "tls://127.0.0.1:1"), 2, "needs certificates"),
         (("join", "tcp://127.0.0.1:1"), 1, "no Dask scheduler answers at tcp://127.0.0.1:1"),
         ((*RUN, "--cluster", "tcp://127.0.0.1:1"), 1, "no Dask scheduler answers at tcp://127"),

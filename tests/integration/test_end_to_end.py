@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 import pytest
 import tomli_w
-from factories import REPORT_SUFFIXES, RUN_KEYS, sqlite_url
+from factories import REPORT_SUFFIXES, RUN_KEYS
 from golden import assert_golden_json
 from program import (
     RUN_ARTIFACTS,
@@ -182,7 +182,12 @@ def test_peak_memory_is_below_the_documented_limit(first: First) -> None:
 
 def test_messages_on_standard_error(first: First) -> None:
     messages = first.ended.stderr_line
-    for words in ("NOT COMPARABLE with Table I", "mnist-5k", "Written: reports/smoke.md"):
+    for words in (
+        "NOT COMPARABLE with Table I",
+        "mnist-5k",
+        "Page: file:///",
+        "/reports/smoke.html",
+    ):
         assert words in messages
     # TensorFlow's own log goes to an artifact.
     for noise in ("Traceback", "oneDNN", "cpu_feature_guard", "cuda"):
@@ -190,7 +195,7 @@ def test_messages_on_standard_error(first: First) -> None:
 
 
 def test_reports(bench: Bench, first: First) -> None:
-    names = {"smoke.md", "smoke.csv", "smoke.runs.csv", "smoke.json"}
+    names = {f"smoke{suffix}" for suffix in REPORT_SUFFIXES}
     assert set(first.reports) == names
     assert first.reports["smoke.json"] == first.ended.stdout
     (row,) = csv.DictReader(io.StringIO(first.reports["smoke.csv"]))
@@ -430,6 +435,9 @@ def test_interrupt_and_termination(tmp_path: Path, name: str, status: int, reaso
         ended = running.ended(60)
     assert ended.status == status
     check_ended_early(bench, ended, "killed", reason)
+    assert (
+        f"To go on: `mnist-bench run smoke --steps 100,{LONG} --seeds 1 --resume`" in ended.stderr
+    )
     wait_until(lambda: not is_alive(worker), 10)
 
 
@@ -492,7 +500,7 @@ def test_a_full_disk_leaves_older_reports_intact(
     monkeypatch.setattr(files.os, "fsync", full)
     ended = fake_bench.call_with_store("run", "smoke", "--steps", "7", "--json")
     assert ended.status == 1
-    for words in ("can't write", "smoke.md", os.strerror(errno.ENOSPC), "free some disk space"):
+    for words in ("can't write", "smoke.html", os.strerror(errno.ENOSPC), "free some disk space"):
         assert words in ended.error_line
     found = {path.name: path.read_text(encoding="utf-8") for path in reports.iterdir()}
     assert found == older
@@ -525,12 +533,46 @@ def test_two_scenarios_make_one_document_and_a_report_each(fake_bench: Bench) ->
 
 
 def test_table_on_standard_output(fake_bench: Bench) -> None:
-    uri = sqlite_url(fake_bench.folder / "mlflow.db")
-    ended = fake_bench.call("run", "smoke", "--no-report", COLUMNS="160", MLFLOW_TRACKING_URI=uri)
+    ended = fake_bench.call_with_store("run", "smoke", "--no-report")
     assert ended.status == 0, ended.stderr
-    assert "NOT COMPARABLE with Table I" in ended.stdout
-    figures = [line for line in ended.stdout.splitlines() if "0.7500" in line]
-    assert any("not comparable" in line for line in figures)
+    lines = ended.stdout.splitlines()
+    assert lines[0] == "Smoke test: 200 steps of the paper's network"
+    assert " ".join(lines[2].split()) == "Steps Final Max Train time Images/s Peak memory"
+    assert lines[3].split()[:3] == ["200", "0.7500", "0.7500"]
+    assert lines[5].startswith("NOT COMPARABLE with Table I")
+    assert lines[-1] == "Next: `mnist-bench run` trains Table I; `mnist-bench ui` shows the runs"
     # No progress bar without a terminal.
-    assert ended.stderr == ""
+    first, *_, last = ended.stderr.splitlines()  # lines between them on a slow machine
+    assert first == "smoke: 1 training of 200 steps on mnist-5k (4,000 images)"
+    assert last.startswith("seed 0: test 0.7500, took ")
     assert not (fake_bench.folder / "reports").exists()
+
+
+def test_the_same_run_again_with_nothing_left(
+    fake_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    arguments = ("run", "smoke", "--steps", "3")
+    quiet = fake_bench.call_with_store(*arguments, "--no-report", "--quiet", "--json")
+    assert (quiet.status, quiet.stderr) == (0, "")
+    ended = fake_bench.call_with_store(*arguments, "--resume", "--open", "--verbose")
+    assert ended.stderr == "smoke: nothing left to train, 1 run recorded already\n"
+    page = (fake_bench.folder / "reports" / "smoke.html").as_uri()
+    assert opened == [page]
+    *_, written, address, _ = ended.stdout.splitlines()
+    assert written.startswith("Written: reports/smoke.html, reports/smoke.md, ")
+    assert address == f"Page: {page}"
+
+
+def test_a_disturbed_run_is_trained_again_on_request(
+    fake_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `--no-exclusive` the first is suspect for a reason that the second has not."""
+    arguments = ("run", "smoke", "--steps", "3", "--no-report", "--json")
+    disturbed = fake_bench.call_with_store(*arguments, "--no-exclusive")
+    assert "not exclusive" in disturbed.document["runs"][0]["reasons"]
+    assert "* disturbed by not exclusive" in disturbed.stderr
+    again = fake_bench.call_with_store(*arguments, "--resume", "--repeat-disturbed")
+    assert "not exclusive" not in again.document["runs"][0]["reasons"]
+    assert "1 training of 3 steps" in again.stderr

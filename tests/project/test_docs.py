@@ -98,7 +98,7 @@ def claims_page() -> str:
     parts = [CLAIMS_HEAD]
     for claim in declared.CLAIMS:
         parts.append(f"## {claim.number}. {claim.words}\n\nIn the paper: {claim.place}.\n")
-        parts.append("| Asked | Holds where |\n| --- | --- |")
+        parts.append("| Question | Holds where |\n| --- | --- |")
         parts += [f"| {each.question} | {each.rule} |" for each in claim.criteria]
         measured = "; ".join(dict.fromkeys(map(_measured_by, inputs_of([claim.number]))))
         parts.append(f"\nMeasured by: {measured}.\n")

@@ -148,7 +148,7 @@ def test_images_not_available_locally(tmp_path: Path) -> None:
     store.client.log_artifact(store.search("")[0].info.run_id, str(predictions))
     ended = bench.call_with_store("report", "--format", "md")
     assert ended.status == 0, ended.stderr
-    assert "What digits are taken for is not told: the images are not at hand" in ended.stdout
+    assert "Misclassified digits are not shown: the images are not available" in ended.stdout
     refused = bench.call_with_store("report", "--image", "0")
     assert refused.status == 2
     assert (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import factories
 import pytest
@@ -10,7 +13,7 @@ from factories import SOURCE, TWO_STEP_COUNTS, planned_step_count
 
 from mnist_bench.core.errors import EXIT_USAGE, BenchError
 from mnist_bench.core.limits import MAX_SEED
-from mnist_bench.runner import executor
+from mnist_bench.runner import executor, options
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan, make_plan, planned_runs
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
@@ -131,3 +134,22 @@ def test_runs_of_a_job() -> None:
     ]
     assert {run.target_accuracies for run in runs} == {(0.9,)}  # not the paper's
     assert {run.shared_phases for run in runs} == {("import",)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "precision", "threads", "name"),
+    [
+        ((), "float32", None, "table-1"),
+        ((("learning_rate", "0.001"),), "float32", None, "table-1"),  # the file's own value
+        ((("learning_rate", "0.003"),), "float32", None, "table-1.learning_rate-0.003"),
+        ((), "bfloat16", 1, "table-1.bfloat16.threads-1"),
+    ],
+)
+def test_a_changed_scenario_has_report_files_of_its_own(
+    settings: tuple[tuple[str, str], ...], precision: Any, threads: int | None, name: str
+) -> None:
+    execution = Execution(threads=threads or 2, precision=precision)
+    plan = plan_of(paper.PROTOCOL.with_changes(settings=settings), executions=[execution])
+    requested: Any = SimpleNamespace(settings=settings, dataset=None, threads=threads)
+    changes = options._changes(plan, paper.PROTOCOL, requested)
+    assert dataclasses.replace(plan, changes=changes).report_name == name

@@ -1,4 +1,4 @@
-"""The progress bar on a terminal; only failures elsewhere."""
+"""The progress bar on a terminal; lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mnist_bench.measurement.conditions import Stretch, TrainingStretch
 from mnist_bench.results.protocol import SampleMessage
 from mnist_bench.results.run import Evaluation, Trial
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan
-from mnist_bench.runner.progress import ProgressWatcher
+from mnist_bench.runner.progress import LOADING, ProgressWatcher
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 
@@ -76,14 +76,14 @@ def two_jobs(watcher: ProgressWatcher) -> None:
             (JOB,),
             lambda watcher: train(watcher, 1_000, 20.0, 0.985),
             "seed 0 ",
-            ("1,000/10,000 steps", "0.9850", "2,500 img/s"),
+            ("1,000/10,000 steps", "test 0.9850", "2,500 images/s"),
         ),
         (
             40,
             (JOB,),
             lambda watcher: train(watcher, 1_000, 20.0, 0.985),
             "",
-            ("1,000/10,000", "0.9850", "2,500"),
+            ("1,000/10,000",),
         ),
         # The speed is that of the last stretch: 100 steps of 50 images in 5 s.
         (
@@ -91,17 +91,17 @@ def two_jobs(watcher: ProgressWatcher) -> None:
             (JOB,),
             lambda watcher: (train(watcher, 1_000, 20.0), train(watcher, 1_100, 25.0)),
             "seed 0 ",
-            ("1,000 img/s", "1,100/10,000 steps"),
+            ("1,000 images/s", "1,100/10,000 steps"),
         ),
-        (80, (JOB,), lambda watcher: train(watcher, 100, 0.0), "seed 0 ", ("–  – img/s",)),
-        (80, (JOB,), lambda _: None, "seed 0 ", ("0/10,000 steps", "starting")),
+        (80, (JOB,), lambda watcher: train(watcher, 100, 0.0), "seed 0 ", ("test –  – images/s",)),
+        (80, (JOB,), lambda _: None, "seed 0 ", ("0/10,000 steps", LOADING)),
         # Each job starts a new bar, without the accuracy of the one before.
         (
             80,
             (JOB, OTHER_JOB),
             two_jobs,
             "seed 1 (2 of 2) ",
-            ("100/10,000 steps", "–", "2,500 img/s"),
+            ("100/10,000 steps", "–", "2,500 images/s"),
         ),
         (200, (JOB, ONE_THREAD), lambda _: None, "seed 0, threads: 2 (1 of 2)", ()),
     ],
@@ -122,15 +122,44 @@ def test_bar(
     assert max(map(len, lines_on(screen))) <= width
 
 
-def test_time_left() -> None:
+@pytest.mark.parametrize(
+    ("jobs", "left"),
+    [
+        # 8,000 steps at 100 a second; scoring keeps its share of the time.
+        ((JOB,), "1:20 left"),
+        # The next seed loads TensorFlow for as long, 10 s, and scores twice more.
+        ((JOB, OTHER_JOB), "3:11 left"),
+    ],
+)
+def test_time_left(jobs: tuple[TrainingJob, ...], left: str) -> None:
     seconds = [0.0]
-    screen = console(clock=lambda: seconds[0])
-    with ProgressWatcher(plan(JOB), screen) as watcher:
+    screen = console(width=120, clock=lambda: seconds[0])
+    with ProgressWatcher(plan(*jobs), screen) as watcher:
         watcher.begun(JOB)
-        for step in (1_000, 2_000):
+        for step in (1_001, 2_001):
             seconds[0] += 10
-            train(watcher, step, seconds[0])
-    assert lines_on(screen)[-1].endswith("01:20")  # 8,000 steps at 100 a second
+            train(watcher, step, seconds[0], 0.98)
+    assert lines_on(screen)[-1].endswith(left)
+
+
+def test_lines_without_a_terminal() -> None:
+    seconds = [0.0]
+    screen = console(width=200, terminal=False, clock=lambda: seconds[0])
+    with ProgressWatcher(plan(JOB, OTHER_JOB), screen) as watcher:
+        watcher.begun(JOB)
+        watcher.show_line()
+        for step, accuracy in ((1_001, 0.98), (2_001, 0.985)):
+            seconds[0] += 10
+            train(watcher, step, seconds[0], accuracy)
+        watcher.show_line()
+        watcher.ended(JOB, None, "")
+        watcher.show_line()
+    assert lines_on(screen) == [
+        "table-1: 2 trainings of 10,000 steps on mnist (55,000 images)",
+        "seed 0 (1 of 2): loading TensorFlow",
+        "seed 0 (1 of 2): 2,001 of 10,000 steps, test 0.9850, 5,000 images/s, 3:11 left",
+        "seed 0 (1 of 2): test 0.9850, took 20.0 s",
+    ]
 
 
 def test_jobs_of_an_open_ended_plan_are_not_counted() -> None:
@@ -186,16 +215,16 @@ def test_the_bar_is_removed_when_a_job_ends() -> None:
     ],
 )
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "file"])
-def test_only_failures_are_printed_anywhere(
+def test_failures_are_printed_anywhere(
     jobs: tuple[TrainingJob, ...], trial: Trial | None, failure: str | None, log: str,
     lines: list[str], *, terminal: bool,
 ) -> None:  # fmt: skip
     screen = console(width=200, terminal=terminal)
-    with ProgressWatcher(plan(*jobs, trial=trial), screen) as watcher:
+    with ProgressWatcher(plan(*jobs, trial=trial), screen, quiet=not terminal) as watcher:
         watcher.begun(jobs[0])
         train(watcher, 1_000, 20.0, 0.985)
         watcher.ended(jobs[0], failure, log)
     printed = lines_on(screen)
     if terminal:
-        printed = [line for line in printed if " img/s" not in line and "starting" not in line]
+        printed = [line for line in printed if " images/s" not in line and LOADING not in line]
     assert printed == lines

@@ -82,13 +82,15 @@ def test_the_newest_of_two_runs_counts() -> None:
     assert [run.run_id for run in remaining.earlier] == ["newest"]
 
 
-@pytest.mark.parametrize(("repeat_invalid", "steps"), [(False, (501,)), (True, (250, 501))])
+@pytest.mark.parametrize(
+    ("repeated", "steps"), [((), (501,)), (("suspect",), (501,)), (("invalid",), (250, 501))]
+)
 def test_an_invalid_run_counts_unless_it_is_to_be_repeated(
-    *, repeat_invalid: bool, steps: tuple[int, ...]
+    repeated: tuple[str, ...], steps: tuple[int, ...]
 ) -> None:
     store = Store(factories.run(250, verdict="invalid"))
     remaining = resume.remaining_of(
-        plan(seeds=range(1)), factories.machine(), store, repeat_invalid=repeat_invalid
+        plan(seeds=range(1)), factories.machine(), store, repeated_verdicts=repeated
     )
     assert remaining_steps(remaining) == [(0, steps)]
 

@@ -134,7 +134,7 @@ def test_private_fields_are_removed() -> None:
         (of_text("[Infinity]"), "it contains Infinity"),
         (of_text("[1e400]"), "a number that is too large"),
         (of_text("[" + "9" * 400 + "]"), "a number that is too large"),
-        (of_text("{}"), "not a bundle of mnist-bench"),
+        (of_text("{}"), "not a bundle of mnist-bench: bundle.json has no mnist_bench"),
         (altered(kind="a letter"), "not a bundle of mnist-bench: kind"),
         (altered(extra=1), "not a bundle of mnist-bench: extra"),
         (altered(schema=2), "of schema 2, and this version knows 1"),

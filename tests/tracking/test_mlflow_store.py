@@ -21,7 +21,8 @@ from program import RUN_ARTIFACTS, prepared_tables
 
 from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
-from mnist_bench.results.run import RunResult, Status
+from mnist_bench.results.run import RunResult, Status, Trial
+from mnist_bench.results.run_summary import RecordedRun
 from mnist_bench.tracking import mlflow_store
 from mnist_bench.tracking.mlflow_store import MlflowStore, Started
 from mnist_bench.tracking.run_notes import run_description
@@ -121,6 +122,42 @@ def test_started_run(store: MlflowStore) -> None:
     # A golden file in tests/contract holds all params.
     assert (run.data.params["steps"], run.data.params["learning_rate"]) == ("1000", "0.001")
     assert run.data.metrics == {}
+
+
+def test_datasets_of_a_run(store: MlflowStore) -> None:
+    by_trial = Trial(study="mine", number=0, parent_run_id=store.start_study("mine", "", OWNER))
+    for trial, splits in ((None, ["training", "validation", "test"]),
+                          (by_trial, ["training", "validation"])):  # fmt: skip
+        recorded = started(store, trial=trial, trajectory=f"of {splits}")
+        inputs = found(store, recorded).inputs.dataset_inputs
+        assert sorted(
+            (each.dataset.name, each.dataset.digest, {tag.key: tag.value for tag in each.tags})
+            for each in inputs
+        ) == sorted(
+            (f"mnist {split}", "d" * 32, {"mlflow.data.context": split}) for split in splits
+        )
+
+
+def test_tags_of_the_user(store: MlflowStore) -> None:
+    tags = {"name": "try 3", "host": "laptop", "bench.schema": "99"}
+    before = run(1_000, seed=3, **BEFORE_THE_FIRST_STEP)
+    run_id = store.start(before, "", OWNER, machine(), at_ms=NOON_MS, tags=tags).run_id
+    data = store.client.get_run(run_id).data
+    assert (data.tags["mlflow.runName"], data.tags["bench.schema"]) == (
+        "try 3: table-1 1000 steps seed 3", "1",
+    )  # fmt: skip
+    (recorded,) = store.recorded_runs("tags.host = 'laptop'")
+    assert isinstance(recorded, RecordedRun)
+    assert recorded.tags == (("host", "laptop"), ("name", "try 3"))
+
+
+def test_the_experiment_is_described(store: MlflowStore) -> None:
+    description = store.client.get_experiment(store.experiment_id).tags["mlflow.note.content"]
+    assert "params.scenario LIKE '%'" in description
+    recorded = recorded_run(store)
+    store.save_files("report", "", {"bench.report": "true"}, {"report.md": b"text"})
+    trainings = store.search("params.scenario LIKE '%'")
+    assert [each.info.run_id for each in trainings] == [recorded.run_id]
 
 
 def test_metrics_and_tags_of_a_whole_run(store: MlflowStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import os
 import socket
 import sqlite3
@@ -16,11 +17,12 @@ from pathlib import Path
 import pytest
 
 from mnist_bench.core.errors import EXIT_USAGE, BenchError
-from mnist_bench.tracking.mlflow_store import to_bench_error
+from mnist_bench.tracking.mlflow_store import import_mlflow, to_bench_error
 from mnist_bench.tracking.uri import (
     DEFAULT_TRACKING_URI,
     check_uri,
     is_server,
+    newest_schema_revision,
     redact,
     refuse_password,
     schema_revision,
@@ -180,7 +182,7 @@ def test_server_or_sqlite_file(uri: str, path: str | None, *, server: bool) -> N
     ("experiment", "message"),
     [
         ("Default", "experiment Default is MLflow's own and may keep its artifacts behind a "),
-        (" ", "the experiment has no name; give --experiment or "),
+        (" ", "the experiment has no name; give one by --experiment or "),
     ],
 )
 def test_unusable_experiment(experiment: str, message: str) -> None:
@@ -214,7 +216,7 @@ def test_usable_sqlite_file(folder: Path) -> None:
     for uri in (DEFAULT_TRACKING_URI, f"sqlite:///{folder}/mlflow.db"):
         check_uri(uri, EXPERIMENT)
     assert list(folder.iterdir()) == []
-    path = database(folder / "mlflow.db", "CREATE TABLE runs (id TEXT)")
+    path = database(folder / "mlflow.db", "CREATE TABLE experiments (id TEXT)")
     content = path.read_bytes()
     check_uri(DEFAULT_TRACKING_URI, EXPERIMENT)
     assert path.read_bytes() == content
@@ -406,3 +408,9 @@ def test_unreachable_database(monkeypatch: pytest.MonkeyPatch, error: Exception)
     monkeypatch.setattr(socket, "create_connection", connect)
     message = error_message("postgresql://user:hunter2@db/mlflow")
     assert message.startswith("no database answers at postgresql://db/mlflow (")
+
+
+def test_newest_schema_revision_is_that_of_the_installed_mlflow() -> None:
+    import_mlflow()
+    utils = importlib.import_module("mlflow.store.db.utils")
+    assert newest_schema_revision() == utils._get_latest_schema_revision()

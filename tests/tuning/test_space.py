@@ -365,7 +365,7 @@ def test_a_batch_larger_than_the_training_split(line: str) -> None:
 ONE_OF_TWO = "give one of eval_every and eval_every_images"
 STEPS = "give steps, either as one number or as a parameter"
 EMPTY = "the space is empty: give at least one hyperparameter"
-WHOLE_STEPS = "whole numbers from 1 to 1,000,000"
+WHOLE_STEPS = "it should be a whole number from 1 to 1,000,000"
 
 
 @pytest.mark.parametrize(
@@ -403,12 +403,24 @@ def test_contradictory_keys(
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("learning_rate = { low = 0.0, high = 0.1 }", "0.0: input should be greater than 0"),
-        ("dropout_rate = { low = 0.0, high = 1.0 }", "1.0: input should be less than 1"),
-        ("batch_size = { low = 32.0, high = 64.5 }", "32.0: input should be a valid integer"),
-        ('optimizer = { choices = ["adam", "a"] }', "'a': input should be 'adam' or 'momentum'"),
-        ("batch_normalization = { choices = [false, 1] }", "1: input should be a valid boolean"),
-        ('learning_rate = { choices = [0.001, "1"] }', "'1': input should be a valid number"),
+        (
+            "learning_rate = { low = 0.0, high = 0.1 }",
+            "0.0: it should be a number above 0, up to 10, like 0.001",
+        ),
+        (
+            "dropout_rate = { low = 0.0, high = 1.0 }",
+            "1.0: it should be a number from 0 to below 1, like 0.5",
+        ),
+        (
+            "batch_size = { low = 32.0, high = 64.5 }",
+            "32.0: it should be a whole number from 1 to 55,000, like 50",
+        ),
+        ('optimizer = { choices = ["adam", "a"] }', "'a': it should be one of adam, momentum"),
+        ("batch_normalization = { choices = [false, 1] }", "1: it should be true or false"),
+        (
+            'learning_rate = { choices = [0.001, "1"] }',
+            "'1': it should be a number above 0, up to 10, like 0.001",
+        ),
     ],
 )
 def test_invalid_value_of_a_hyperparameter(tmp_path: Path, line: str, reason: str) -> None:
@@ -502,29 +514,28 @@ def test_a_bad_parameter(tmp_path: Path, name: str, table: str, reason: str) -> 
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("steps", "0", "0: input should be greater than or equal to 1"),
-        ("steps", "1000001", "1000001: input should be less than or equal to 1000000"),
-        ("steps", "[1000]", "[1000]: input should be a valid integer"),
-        ("eval_every", "0", "0: input should be greater than or equal to 1"),
-        ("train_seconds", "0", "0: input should be greater than 0"),
-        ("target_accuracy", "9", "9: input should be less than or equal to 1"),
-        ("target_accuracy", "nan", "nan: input should be a finite number"),
-        ("model", '"lenet"', "'lenet': input should be 'paper-cnn'"),
-        ("model", '"lenet-5"', "'lenet-5': a study searches paper-cnn alone, the paper's network"),
-        ("title", '""', "'': string should have at least 1 character"),
+        ("steps", "0", "0 is not valid; give a whole number from 1 to 1,000,000"),
+        ("steps", "1000001", "1000001 is not valid; give a whole number from 1 to 1,000,000"),
+        ("steps", "[1000]", "[1000] is not valid; give a whole number from 1 to 1,000,000"),
+        ("eval_every", "0", "0 is not valid; give a whole number from 1 to 1,000,000"),
+        ("train_seconds", "0", "0 is not valid; give a number above 0"),
+        ("target_accuracy", "9", "9 is not valid; give a number above 0, up to 1"),
+        ("target_accuracy", "nan", "nan is not valid; give a number above 0, up to 1"),
+        ("model", '"lenet"', "'lenet' is not valid; give one of paper-cnn"),
+        ("model", '"lenet-5"', "'lenet-5': a study searches paper-cnn alone"),
+        ("title", '""', "'' is not valid; give a text of 1 to 200 characters"),
     ],
 )
 def test_a_bad_key(tmp_path: Path, name: str, value: str, reason: str) -> None:
     message, hint = read_error(tmp_path, toml_text(RATE, **{name: value}))
-    assert message.startswith(f"{name} = {reason}")
-    assert hint == f"choose another {name}"
+    assert f"{message}; {hint}".startswith(f"{name} = {reason}")
 
 
 @pytest.mark.parametrize(
     ("table", "key", "reason"),
     [
         ('choices = "adam"', "choices", "'adam': it should be a list in brackets"),
-        ("low = 0, high = 1, log = 1", "log", "1: input should be a valid boolean"),
+        ("low = 0, high = 1, log = 1", "log", "1 is not valid; give true or false"),
         ("low = 0, high = 1, when = 1", "when", "1: it should be a table"),
         ("low = 0, high = 1, when = { x = 1 }", "when.x", "1: it should be a list in brackets"),
         ("low = 1e-4, high = inf", "high", ""),
@@ -534,8 +545,7 @@ def test_a_bad_key(tmp_path: Path, name: str, value: str, reason: str) -> None:
 )
 def test_a_bad_key_of_a_parameter(tmp_path: Path, table: str, key: str, reason: str) -> None:
     message, hint = read_error(tmp_path, toml_text(f"learning_rate = {{ {table} }}"))
-    assert message.startswith(f"parameters.learning_rate.{key} = {reason}")
-    assert hint == f"choose another parameters.learning_rate.{key}"
+    assert f"{message}; {hint}".startswith(f"parameters.learning_rate.{key} = {reason}")
 
 
 MISSING = toml_text().replace("[parameters]", "")
@@ -550,12 +560,12 @@ MISSING = toml_text().replace("[parameters]", "")
         (
             toml_text(RATE, datset='"mnist"'),
             "unknown key datset",
-            "did you mean dataset? known are title, model, dataset, steps, ",
+            "did you mean dataset?",
         ),
         (
             toml_text("learning_rate = { low = 1e-4, hihg = 1e-1 }"),
             "unknown key parameters.learning_rate.hihg",
-            "did you mean high? known are low, high, log, choices, when",
+            "did you mean high?",
         ),
     ],
 )
