@@ -192,12 +192,20 @@ def formats(text: str) -> tuple[str, ...]:
     return requested
 
 
-def file(text: str) -> Path:
-    """An existing file."""
-    path = Path(text)
-    if not path.is_file():
-        raise click.BadParameter(f"there is no file {text}")
-    return path
+def space(text: str) -> Path:
+    """The file of a search space."""
+    from mnist_bench.core import toml
+    from mnist_bench.tuning.space import spaces_folder
+
+    return toml.find(text, spaces_folder(), "search space")
+
+
+def space_names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Packaged search spaces that start with `incomplete`, for shell completion."""
+    from mnist_bench.core import toml
+    from mnist_bench.tuning.space import spaces_folder
+
+    return [name for name in toml.names(spaces_folder()) if name.startswith(incomplete)]
 
 
 def size_bytes(text: str) -> int:
@@ -225,11 +233,16 @@ def confirmations(_context: click.Context, _parameter: click.Parameter, number: 
 
 
 def storage(url: str) -> str | None:
-    """Optuna's URL; refuses a password on the command line, where other users can read it."""
+    """Optuna's URL; refuses a password, which other users can read, and a database in memory."""
     if url:
         uri.refuse_password(
             url, "--storage", "keep it in your database's own file, such as ~/.pgpass"
         )
+    plain = re.sub(r"^sqlite\+\w+:", "sqlite:", url)  # without the driver's name
+    if plain.startswith("sqlite:"):
+        path = uri.sqlite_file(plain)
+        if path is None or path.name in ("", ":memory:"):
+            raise click.BadParameter(f"{url!r} names no file: write it like sqlite:///optuna.db")
     return url or None
 
 

@@ -72,9 +72,11 @@ _GROUPS = {
 @click.command(cls=GroupedCommand, groups=_GROUPS, epilog=_TUNE_EXAMPLES)
 @click.option(
     "--space",
-    type=parameter_types.file,
-    metavar="FILE",
-    help="Search space as TOML.  [default: a packaged space]",
+    type=parameter_types.space,
+    shell_complete=parameter_types.space_names,
+    metavar="NAME",
+    help="Search space: a packaged one (default, accurate, sprint) or the path of a TOML file.  "
+    "[default: default]",
 )
 @click.option(
     "--trials",

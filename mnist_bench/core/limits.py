@@ -24,6 +24,8 @@ MAX_THREADS = 1_024
 MAX_TRIALS = 100_000
 MAX_CONFIRMATIONS = 1_000
 MAX_FINALISTS = 1_000
+LEAST_MEMORY_BYTES = 300 * 2**20
+"""Below what TensorFlow takes once it is imported (507 MB on Linux): no training can be smaller."""
 REPEATS = 3
 """Default number of further trainings of each finalist."""
 REPORT_FORMATS = ("html", "md", "csv", "json")

@@ -201,6 +201,34 @@ def _range(limits: Mapping[str, float]) -> str:
     return f"{from_}{above}{up_to}".removesuffix(",")
 
 
+def names(folder: Path) -> list[str]:
+    """Names of a folder's TOML files."""
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def find(name: str, packaged: Path, kind: str) -> Path:
+    """The file of a name: a plain one is of the packaged folder, a path is a file.
+
+    Args:
+        kind: What the file holds, for messages.
+
+    Raises:
+        BenchError: There is no such file.
+    """
+    if "/" in name or "\\" in name or name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise BenchError(f"there is no {kind} file {name}", "give the path of a TOML file")
+        return path
+    known = names(packaged)
+    if name not in known:
+        available = suggestion(name, known) or f"there are {', '.join(known)}"
+        is_file = Path(name).is_file()
+        hint = f"write ./{name} for the file of that name" if is_file else available
+        raise BenchError(f"there is no {kind} {name!r}", hint)
+    return packaged / f"{name}.toml"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """A question such as `did you mean steps?`; empty if no known name is close."""
     # Initials too: `lr` is written for learning_rate.

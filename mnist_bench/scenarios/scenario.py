@@ -189,23 +189,12 @@ def packaged_folder() -> Path:
 
 def packaged_names() -> list[str]:
     """Names of the packaged scenarios."""
-    return sorted(path.stem for path in packaged_folder().glob("*.toml"))
+    return toml.names(packaged_folder())
 
 
 def find(name: str) -> Path:
     """The file of a scenario: a plain name is a packaged scenario, a path is a file."""
-    if "/" in name or "\\" in name or name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise BenchError(f"there is no scenario file {name}", "give the path of a TOML file")
-        return path
-    names = packaged_names()
-    if name not in names:
-        available = toml.suggestion(name, names) or f"there are {', '.join(names)}"
-        is_file = Path(name).is_file()
-        hint = f"write ./{name} for the file of that name" if is_file else available
-        raise BenchError(f"there is no scenario {name!r}", hint)
-    return packaged_folder() / f"{name}.toml"
+    return toml.find(name, packaged_folder(), "scenario")
 
 
 def read(path: Path) -> Scenario:

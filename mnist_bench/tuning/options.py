@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.limits import DatasetChoice, Objective
+from mnist_bench.core.limits import LEAST_MEMORY_BYTES, DatasetChoice, Objective
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.tracking import uri
@@ -90,6 +90,15 @@ def check_options(options: TuneOptions, console: Console) -> StudySetup:
         max_seconds=options.max_seconds,
     )
     goal.check()
+    if options.finalists > options.trials:
+        raise BenchError(
+            f"--finalists {options.finalists} of --trials {options.trials}",
+            "give at most as many finalists as trials",
+        )
+    if options.max_memory_bytes is not None and options.max_memory_bytes < LEAST_MEMORY_BYTES:
+        raise BenchError(
+            "--max-memory is less than TensorFlow alone takes", "give a size like 900M"
+        )
     if options.finalists and not goal.prunes:
         raise BenchError(
             "--finalists: a Pareto front has no best trials",

@@ -233,9 +233,14 @@ def _paper_steps(parameter: Parameter) -> int:
     return min(steps, key=lambda n: abs(n - longest))
 
 
+def spaces_folder() -> Path:
+    """Folder of the packaged search spaces."""
+    return packaged_folder() / "spaces"
+
+
 def default_path() -> Path:
-    """Path of the packaged search space."""
-    return packaged_folder() / "spaces" / "default.toml"
+    """Path of the search space that is taken where none is named."""
+    return spaces_folder() / "default.toml"
 
 
 def read(path: Path) -> Space:

@@ -72,6 +72,10 @@ VALUES = {
     "tune --max-seconds 0": "'0' is not a number of seconds above 0, like 60",
     "tune --max-seconds soon": "'soon' is not a number of seconds above 0, like 60",
     "tune --max-memory 0K": "'0K' is not a size like 900M or 1.5G",
+    **{
+        f"tune --storage {url}": f"'{url}' names no file: write it like sqlite:///optuna.db"
+        for url in ("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite://")
+    },
     "report --since 2026-13-01": "'2026-13-01' is not a day like 2026-01-31",
     "report --until today": "'today' is not a day like 2026-01-31",
     "report --image -1": "'-1' is not a whole number from 0",
@@ -100,6 +104,17 @@ REQUESTS = {
     "help me": "there is no command 'me' (see `mnist-bench --help`)",
     "scenarios smoke": "Got unexpected extra argument (smoke) (see `mnist-bench scenarios --help`)",
     "run --steps": "Option '--steps' requires an argument. (see `mnist-bench --help`)",
+    "tune --space sprnt": "there is no search space 'sprnt'; did you mean sprint?",
+    "tune --space ./none.toml": (
+        "there is no search space file ./none.toml; give the path of a TOML file"
+    ),
+    # limits that cannot be met
+    "tune --finalists 50 --trials 2": (
+        "--finalists 50 of --trials 2; give at most as many finalists as trials"
+    ),
+    "tune --max-memory 1KB": (
+        "--max-memory is less than TensorFlow alone takes; give a size like 900M"
+    ),
     # options that need others
     "run --precision-target 0.001": f"--precision-target works only with --seeds auto {SEE_RUN}",
     "run --seeds 3 --budget 30m": (

@@ -566,7 +566,7 @@ def test_a_cluster_of_two_on_this_machine(bench: Bench) -> None:
         (("--insecure-cluster",), ("works only with --cluster",)),
         (("--cluster", "local:2", "--workers", "3"), ("--workers 3 can't be used",)),
         (("--finalists", "2", "--objective", "pareto"), ("a Pareto front has no best trials",)),
-        (("--space", "gone.toml"), ("there is no file gone.toml",)),
+        (("--space", "gone.toml"), ("there is no search space file gone.toml",)),
     ],
 )
 def test_wrong_requests(bench: Bench, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
