@@ -158,7 +158,7 @@ def test_the_gpu_is_used_if_there_is_one(bench: Bench) -> None:
         ("smoke --device auto", None, 1, ("can't determine what TensorFlow supports here",)),
         ("--precision float16", None, 2, ("--precision", "'float16'", "bfloat16")),
         ("--device tpu", None, 2, ("--device", "'tpu'", "auto")),
-        ("--threads 1025", None, 2, ("--threads", "1025 is not in the range")),
+        ("--threads 1025", None, 2, ("--threads", "'1025' is not a whole number from 1 to 1024")),
     ],
 )  # fmt: skip
 def test_an_error_before_anything_is_written(
