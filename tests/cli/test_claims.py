@@ -6,7 +6,6 @@ import io
 import json
 import uuid
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from mnist_bench.cli import claims
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 from mnist_bench.core.signals import Terminated
 from mnist_bench.data.mnist import MNIST
+from mnist_bench.measurement.machine import tensorflow_version
 from mnist_bench.results.claims import IMAGE_CLAIMS
 from mnist_bench.results.experiments import FILE
 from mnist_bench.run_plans import CommandResult
@@ -208,7 +208,7 @@ def test_a_disturbed_experiment_is_repeated(
     monkeypatch: pytest.MonkeyPatch, *, was_disturbed: bool, exclusive: bool, is_recorded: bool
 ) -> None:
     request = experiments.experiment_request(10, None, threads=1)
-    same = {"execution": request.execution, "tensorflow": version("tensorflow")}
+    same = {"execution": request.execution, "tensorflow": tensorflow_version()}
     recorded = convolution_results(equal=10)[10].model_copy(
         update=same | {"exclusive": not was_disturbed}
     )
