@@ -58,11 +58,11 @@ class Expected:
     step_counts: dict[str, tuple[int, ...]] = field(default_factory=dict)
     reports: dict[Path, bytes] = field(default_factory=dict)
 
-    def add_training(self, trajectory: str, step_counts: tuple[int, ...], unfinished: str) -> None:
-        """Add a training; its runs get the status `unfinished` unless they end by themselves."""
+    def add_training(self, trajectory: str, step_counts: tuple[int, ...], *unfinished: str) -> None:
+        """Add a training; its runs get a status of `unfinished` unless they end by themselves."""
         self.step_counts[trajectory] = step_counts
         for steps in step_counts:
-            self.statuses.setdefault(Row(trajectory, steps), frozenset({unfinished}))
+            self.statuses.setdefault(Row(trajectory, steps), frozenset(unfinished))
 
     def add_evaluation(self, trajectory: str, evaluation: Mapping[str, Any]) -> None:
         """Add an evaluation that was shown or spooled."""

@@ -133,7 +133,7 @@ def _kill_parents(batch: Batch, work_folder: WorkFolder, result: Line) -> None:
             hit = alive and send_signal(psutil.Process(running.process.pid), kill_point.signal_name)
             await_end(running, kill_point, result)
         count(result, kill_point, hit=hit)
-        recording.add_to(work_folder.expected, unfinished="KILLED")
+        recording.add_to(work_folder.expected, "KILLED")
         work_folder.expected.add_spools(work_folder.folder)
         check_late_kills(result, running)
 
@@ -181,7 +181,7 @@ def _check_workers(
     work_folder: WorkFolder, recording: Recording, ended: Ended, result: Line
 ) -> None:
     """Compare the runs in a command's document with what was recorded."""
-    recording.add_to(work_folder.expected, unfinished="FAILED")
+    recording.add_to(work_folder.expected, "FAILED")
     wrong = ["the command ended in a traceback"] * ("Traceback" in ended.stderr)
     for run in ended.document["runs"]:
         row, status = Row(run["trajectory"], run["steps"]), str(run["status"]).upper()

@@ -53,7 +53,7 @@ def database_locked(folder: Path, images: Path | None, seconds: float | None) ->
                 running.ended(_LONG_SECONDS)
         shown = f"{recording.count('scored')} scorings shown when the lock was released"
         ended = running.ended(_LONG_SECONDS)
-    recording.add_to(work_folder.expected, unfinished="KILLED")
+    recording.add_to(work_folder.expected, "KILLED")
     notes = (shown, *_notes(ended, recording, before))
     return _line(ended, work_folder.settle_and_check(), notes)
 
@@ -78,7 +78,7 @@ def server_gone(folder: Path, images: Path | None, *, comes_back: bool) -> Line:
             ended = running.ended(_LONG_SECONDS)
         if not comes_back:
             served.enter_context(serve())
-        recording.add_to(work_folder.expected, unfinished="KILLED")
+        recording.add_to(work_folder.expected, "KILLED")
         findings = work_folder.settle_and_check(database)
     return _line(ended, findings, _notes(ended, recording, before))
 
@@ -94,7 +94,7 @@ def disk_full(folder: Path, images: Path | None) -> Line:
         work_folder.first_command()
         with work_folder.started() as (running, recording):
             before = _wait_for_evaluations(running, recording)
-            recording.add_to(work_folder.expected, unfinished="KILLED")
+            recording.add_to(work_folder.expected, "KILLED")
             with _filled(disk):
                 ended = running.ended(_LONG_SECONDS)
         # The end could not be recorded: any status but RUNNING is allowed.

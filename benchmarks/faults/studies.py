@@ -114,9 +114,9 @@ class StudyFolder(RecordedCommands):
         words = ("tune", "--space", "drill.toml", "--study", NAME, "--confirm", "0", "--json")
         return self.recorded(*words, *self._images, *arguments, worker=self._worker, code=_RESULTS)
 
-    def take(self, recording: Recording) -> None:
+    def take(self, recording: Recording, *unfinished: str) -> None:
         """Add what a command showed, and the results that it gave to the study."""
-        recording.add_to(self.expected, unfinished="KILLED")
+        recording.add_to(self.expected, "KILLED", *unfinished)
         for kind, *words in recording.lines():
             if kind == "result":
                 number, state, value = words
@@ -176,7 +176,8 @@ def _kill_once(
             send_signal(command, "SIGTERM")
         await_end(running, kill_point, result)
     count(result, kill_point, hit=hit)
-    work_folder.take(recording)
+    # The command may hear of its training's end before or after SIGTERM.
+    work_folder.take(recording, *(("FAILED",) if batch.victim == "worker" else ()))
     work_folder.expected.add_spools(work_folder.bench.folder)
     check_late_kills(result, running)
 

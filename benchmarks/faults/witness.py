@@ -116,17 +116,17 @@ class Recording:
         """Number of lines of one kind."""
         return sum(line[0] == kind for line in self.lines())
 
-    def add_to(self, expected: Expected, unfinished: str) -> None:
-        """Add the recording to what is expected; unfinished runs get the status `unfinished`."""
+    def add_to(self, expected: Expected, *unfinished: str) -> None:
+        """Add the recording to what is expected; unfinished runs get a status of `unfinished`."""
         for trajectory, (kind, *words) in self._by_training():
             match kind:
                 case "begun":
-                    expected.add_training(trajectory, tuple(words[1]), unfinished)
+                    expected.add_training(trajectory, tuple(words[1]), *unfinished)
                 case "scored":
                     expected.add_evaluation(trajectory, words[0])
                 case "received":
                     # A killed command may have died before it handled the message.
-                    certain = unfinished == "FAILED"
+                    certain = "KILLED" not in unfinished
                     expected.add_end(trajectory, words[0], certain=certain)
                 case "handled":
                     expected.add_end(trajectory, words[0])
