@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import hypothesis
 import isolation
 import pytest
-from factories import sqlite_url
+from factories import run, sqlite_url, table_1
 from fakes import random_images
-from program import Bench, installed, prepared_tables
+from program import Bench, import_runs, installed, prepared_tables
 
 from mnist_bench.core import locks
 from mnist_bench.data import mnist
@@ -32,7 +32,7 @@ hypothesis.settings.load_profile("untimed")
 
 @pytest.fixture(scope="session", autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Home, cache, configuration, state and temporary folders of this session's own.
+    """Home, cache, configuration, state and temporary folders of this test run alone.
 
     They apply to the tests and to the processes that these start.
     """
@@ -166,3 +166,14 @@ def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriv
         yield driver
     finally:
         driver.quit()
+
+
+@pytest.fixture(scope="module")
+def two_machines(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Store with Table I of two machines, the slower one imported last, and a small scenario."""
+    bench = Bench(tmp_path_factory.mktemp("user"))
+    import_runs(bench, table_1("b" * 32, pace=0.01), "fast.zip", cpu="Fast CPU")
+    small = [run(200, 0.91, s, scenario="smoke", machine_id="a" * 32, trajectory=f"small {s}")
+             for s in (0, 1)]  # fmt: skip
+    import_runs(bench, [*small, *table_1("a" * 32)], "slow.zip", cpu="Slow CPU")
+    return bench

@@ -402,37 +402,6 @@ RUN_KEYS = [
     "seconds",
     "hyperparameters",
 ]
-ADDED_RUN_KEYS = [
-    "failure",
-    "training_seed",
-    "phase_peak_rss_bytes",
-    "shared_phases",
-    "device_name",
-    "device_memory_bytes",
-    "max_validation_accuracy",
-    "final_validation_accuracy",
-    "eval_first",
-    "eval_every",
-    "processor_joules",
-    "battery_joules",
-]
-ROW_KEYS = [
-    "steps",
-    "paper_step",
-    "paper_max_test_accuracy",
-    "n",
-    "mean",
-    "sd",
-    "difference",
-    "interval_low",
-    "interval_high",
-    "verdict",
-    "reason",
-    "train_seconds_mean",
-    "images_per_second_mean",
-    "peak_rss_bytes_max",
-    "run_ids",
-]
 
 
 def training_with_scores(

@@ -22,14 +22,9 @@ _SYSTEM_USER = "postgres"
 
 
 class PostgreSql:
-    """A server in an empty folder, with a random password.
+    """A server in an empty folder, with a random password."""
 
-    Args:
-        tls: Whether it uses TLS, with a self-signed certificate.
-    """
-
-    def __init__(self, folder: Path, *, superuser: str = USER, tls: bool = False) -> None:
-        self.superuser, self._tls = superuser, tls
+    def __init__(self, folder: Path) -> None:
         self.password = secrets.token_hex(8)
         self.port = free_port()
         self._folder = folder
@@ -41,17 +36,13 @@ class PostgreSql:
         secret.write_text(self.password)
         if self._user:
             shutil.chown(secret, self._user)
-        self._run("initdb", "--pgdata", str(folder / "data"), "--username", superuser,
+        self._run("initdb", "--pgdata", str(folder / "data"), "--username", USER,
                   "--auth", "scram-sha-256", "--pwfile", str(secret))  # fmt: skip
-        if tls:
-            self._run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-                      "-subj", "/CN=127.0.0.1", "-keyout", str(folder / "server.key"),
-                      "-out", str(folder / "server.crt"))  # fmt: skip
 
     def url(self, database: str, password: str | None = None) -> str:
         """SQLAlchemy URL of a database."""
         secret = self.password if password is None else password
-        return f"postgresql://{self.superuser}:{secret}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{USER}:{secret}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -59,9 +50,6 @@ class PostgreSql:
             "port": self.port, "listen_addresses": "127.0.0.1", "max_connections": 200,
             "unix_socket_directories": self._folder, "fsync": "off",
         }  # fmt: skip
-        if self._tls:
-            files = {name: self._folder / f"server.{name}" for name in ("crt", "key")}
-            settings |= {"ssl": "on", "ssl_cert_file": files["crt"], "ssl_key_file": files["key"]}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
             [_program("postgres"), "-D", str(self._folder / "data"), *options],
@@ -71,17 +59,6 @@ class PostgreSql:
             stderr=subprocess.DEVNULL,
         )
         wait_until(self._answers, 60)
-
-    @property
-    def pid(self) -> int:
-        """Id of the main process.
-
-        Raises:
-            RuntimeError: The server is not running.
-        """
-        if self._process is None:
-            raise RuntimeError("the server is not running")
-        return self._process.pid
 
     def stop(self) -> None:
         """Stop the server at once, even if clients are connected."""
@@ -94,7 +71,7 @@ class PostgreSql:
         """Create databases."""
         for name in databases:
             self._run("createdb", "--host", "127.0.0.1", "--port", str(self.port),
-                      "--username", self.superuser, name, PGPASSWORD=self.password)  # fmt: skip
+                      "--username", USER, name, PGPASSWORD=self.password)  # fmt: skip
 
     def _answers(self) -> bool:
         command = [_program("pg_isready"), "--host", "127.0.0.1", "--port", str(self.port)]
@@ -107,17 +84,16 @@ class PostgreSql:
             user=self._user,
             env=os.environ | variables,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL if program == "openssl" else None,
             check=True,
         )
 
 
 @contextmanager
-def postgresql(*databases: str, superuser: str = USER, tls: bool = False) -> Iterator[PostgreSql]:
+def postgresql(*databases: str) -> Iterator[PostgreSql]:
     """A temporary server with these databases."""
     # Not in the test's folder, which the server's user may not read.
     with tempfile.TemporaryDirectory(prefix="mnist-bench-postgresql-") as name:
-        server = PostgreSql(Path(name), superuser=superuser, tls=tls)
+        server = PostgreSql(Path(name))
         try:
             server.start()
             server.make(*databases)
@@ -127,15 +103,14 @@ def postgresql(*databases: str, superuser: str = USER, tls: bool = False) -> Ite
 
 
 @contextmanager
-def tracking_server(bench: Bench, port: int, uri: str, processes: int = 1) -> Iterator[Running]:
+def tracking_server(bench: Bench, port: int, uri: str) -> Iterator[Running]:
     """MLflow's server on a database, with its artifacts in the bench's folder.
 
     Args:
         uri: URI of the database.
-        processes: Number of server processes.
     """
     with bench.started(
-        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(processes)),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
         program=(sys.executable, "-P", "-m", "mlflow", "server"),
         MLFLOW_BACKEND_STORE_URI=uri,
         MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",

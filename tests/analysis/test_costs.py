@@ -154,16 +154,18 @@ LONG_INVALID = invalid(1, "suspended", steps=2_500, peak_rss_bytes=2_000 * MIB)
 @pytest.mark.parametrize(
     ("runs", "total"),
     [
-        ([], TotalCost(0, None, 0, Peak(None))),
-        # Two trainings that each yielded two runs, and two trainings of one run each.
+        ([], TotalCost(0, None, None, 0, Peak(None))),
+        # Two trainings that each yielded two runs, and two trainings of one run each; all phases
+        # but the training take 7.75 s.
         ([summary(seed, steps=steps) for seed in (0, 1) for steps in (1_000, 5_000)],
-         TotalCost(2, pytest.approx(200), 0, Peak(1_000 * MIB + 5_000))),
+         TotalCost(2, pytest.approx(200), pytest.approx(215.5), 0, Peak(1_000 * MIB + 5_000))),
         ([summary(steps=steps, trajectory=f"t{steps}") for steps in (1_000, 5_000)],
-         TotalCost(2, pytest.approx(120), 0, Peak(1_000 * MIB + 5_000))),
+         TotalCost(2, pytest.approx(120), pytest.approx(135.5), 0, Peak(1_000 * MIB + 5_000))),
         # 20 s, and 50 s of the other's longer run
         ([summary(0, peak_rss_bytes=MIB), invalid(1, peak_rss_bytes=2_000 * MIB), LONG_INVALID],
-         TotalCost(2, pytest.approx(70), 1, Peak(MIB))),
-        ([LONG_INVALID], TotalCost(1, pytest.approx(50), 1, Peak(None, "every run is invalid"))),
+         TotalCost(2, pytest.approx(70), pytest.approx(85.5), 1, Peak(MIB))),
+        ([LONG_INVALID], TotalCost(1, pytest.approx(50), pytest.approx(57.75), 1,
+                                   Peak(None, "every run is invalid"))),
     ],
 )  # fmt: skip
 def test_total_cost(runs: list[RunSummary], total: TotalCost) -> None:

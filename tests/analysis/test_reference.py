@@ -62,7 +62,7 @@ SAME_WORDS = (
         ([run(1_000, 0.9)], REFERENCE_RUNS, -0.085, stats.ttest_ind([0.9], ACCURACIES).pvalue,
          "Its accuracies differ"),
         ([run(1_000, 0.9)], [run(1_000, 0.985)], -0.085, None,
-         "Nothing tells whether the training is the same one"),
+         "Whether the training is the same one is unknown"),
     ],
 )  # fmt: skip
 def test_accuracies(

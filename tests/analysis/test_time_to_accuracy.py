@@ -37,7 +37,9 @@ def test_invalid_training_counts_for_steps_but_not_for_time() -> None:
         "seconds_a_step_mean": 0.02, "timed_n": 1, "seconds_sd": None,
     }  # fmt: skip
     assert not differing(line, expected)
-    assert (columns.updates(line), columns.time_to_accuracy(line)) == ("51 ± 71", "2.0 s, n = 1")
+    assert [column.text(line) for column in columns.TIME_TO_ACCURACY] == [
+        "0.9840", "2 of 2", "51 ± 71", "20.0", "2.0 s, n = 1"
+    ]  # fmt: skip
 
 
 def test_unreached_accuracy_is_unknown() -> None:

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from mnist_bench.results.protocol import Phase
+from mnist_bench.tracking import spool
 from mnist_bench.tracking.spool import MessageEntry
 
 
@@ -74,7 +75,7 @@ def test_instruction_sets_are_of_the_first_processor(
 def test_only_complete_spool_lines_are_read(tmp_path: Path) -> None:
     entry = MessageEntry(at_ms=1_700, message=Phase(name="data", seconds=0.5)).model_dump_json()
     lines = f'{{"kind": "begun", "at_ms": 5}}\n{entry}\n{entry[:-1]}'
-    folder = tmp_path / common.SPOOLS
+    folder = tmp_path / spool.FOLDER
     folder.mkdir(parents=True)
     (folder / "one.jsonl").write_text(lines, encoding="utf-8")
     ((message, at_ms),) = common.spooled(tmp_path)

@@ -11,6 +11,7 @@ from pathlib import Path
 import common
 import equivalence
 import ops
+import overhead
 import peers
 import pruners
 import pytest
@@ -36,6 +37,7 @@ def measured(page: Path) -> str:
 @pytest.mark.parametrize(
     ("folder", "figures", "name", "page"),
     [
+        ("overhead", "figures.json", "table.md", overhead.page),
         ("peers", "peers.json", "README.md", peers.page),
         ("peers", "whole.json", "whole.md", whole.page),
         ("peers", "ops.json", "ops.md", ops.page),
@@ -52,6 +54,13 @@ def test_committed_tables_are_current(
 ) -> None:
     document = json.loads((FOLDER / folder / figures).read_text(encoding="utf-8"))
     assert measured(FOLDER / folder / name) == page(document)
+
+
+@pytest.mark.parametrize("name", ["table", "studies", "cluster"])
+def test_committed_tables_of_faults_are_current(name: str) -> None:
+    document = json.loads((FOLDER / "faults" / f"{name}.json").read_text(encoding="utf-8"))
+    page = (FOLDER / "faults" / f"{name}.md").read_text(encoding="utf-8")
+    assert page == table.page(name, document)
 
 
 def test_committed_table_of_search_costs_is_current() -> None:

@@ -289,7 +289,7 @@ CASES: dict[str, tuple[int, Callable[[], Evidence], str, dict[str, Any], str]] =
     "5: large": (5, lambda: longest(peak_rss_bytes=2**34 + 1), FAILS, {"memory": 2**34 + 1}, ""),
     "5: 16 GB": (5, lambda: longest(peak_rss_bytes=2**34), HOLDS, {"memory": 2**34}, ""),
     "5: invalid": (5, lambda: longest(verdict="invalid"), OPEN,
-        {"time": None, "memory": None, "accuracy": about(0.9928)}, "but such as were spoilt"),
+        {"time": None, "memory": None, "accuracy": about(0.9928)}, "except disturbed ones"),
     "5: nothing": (5, Evidence, OPEN, {}, "no training of 10,000 steps that compares"),
     # Of three seeds, two on battery.
     "5: batteries": (5, lambda: using((7_200, 3_600), (14_400, 5_400), (None, 9_000)), HOLDS,
@@ -374,7 +374,7 @@ CASES: dict[str, tuple[int, Callable[[], Evidence], str, dict[str, Any], str]] =
     "12: two seeds": (12, lambda: timed(*FASTER), OPEN, {"threads": about((20 / 11 + 2) / 2)}, ""),
     "12: one seed": (12, lambda: timed(*FASTER[:2]), HOLDS, {}, "2 threads against 1, 500 steps"),
     "12: slower": (12, lambda: timed((1, 10.0), (2, 11.0)), FAILS, {}, ""),
-    "12: invalid": (12, lambda: timed(*FASTER, verdict="invalid"), OPEN, {}, "such as were spoilt"),
+    "12: invalid": (12, lambda: timed(*FASTER, verdict="invalid"), OPEN, {}, "except disturbed"),
     "12: one count": (12, lambda: timed(*FASTER[::2]), OPEN, {}, "thread and with several\n"),
     "12: from two": (12, lambda: timed((2, 20.0), (4, 11.0)), OPEN, {"threads": None}, ""),
 }  # fmt: skip

@@ -32,7 +32,7 @@ from mnist_bench.data.mnist import MNIST
 from mnist_bench.measurement.machine import tensorflow_version
 from mnist_bench.results.claims import IMAGE_CLAIMS
 from mnist_bench.results.experiments import FILE
-from mnist_bench.run_plans import CommandResult
+from mnist_bench.run_plans import CommandResult, Output
 from mnist_bench.runner.options import RunOptions
 from mnist_bench.scenarios.hyperparameters import PaperCnnHyperparameters
 from mnist_bench.tracking import schema
@@ -80,7 +80,7 @@ def measured(
     monkeypatch.setattr(claims, "_measure", measure)
     monkeypatch.setattr(claims, "_decide_and_report", decide)
     console = Console(file=output, width=200)
-    result = claims.run_claims(claim_options(), inputs, None, console, console)
+    result = claims.run_claims(claim_options(), inputs, None, console, console, output=Output())
     return result, done, output.getvalue()
 
 
@@ -140,7 +140,8 @@ def test_an_experiment_ends_as_a_training_does(
     monkeypatch.setattr(claims, "MlflowStore", lambda *_: None)
     monkeypatch.setattr(claims.experiments, "run_experiment", end)
     request = experiments.experiment_request(10, None, threads=1)
-    ended = claims._measure(planned("", 5, request=request), claim_options(), None, Console())
+    inputs = planned("", 5, request=request), claim_options(), None
+    ended = claims._measure(*inputs, Console(), quiet=True)
     assert ended.exit_status == status
 
 

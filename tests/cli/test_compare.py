@@ -9,17 +9,6 @@ from factories import bundle, evaluations, run, table_1
 from program import Bench, import_runs
 
 
-@pytest.fixture(scope="module")
-def two_machines(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Store with Table I of two machines, the slower one imported last, and a small scenario."""
-    bench = Bench(tmp_path_factory.mktemp("user"))
-    import_runs(bench, table_1("b" * 32, pace=0.01), "fast.zip", cpu="Fast CPU")
-    small = [run(200, 0.91, s, scenario="smoke", machine_id="a" * 32, trajectory=f"small {s}")
-             for s in (0, 1)]  # fmt: skip
-    import_runs(bench, [*small, *table_1("a" * 32)], "slow.zip", cpu="Slow CPU")
-    return bench
-
-
 def test_compare_two_machines(two_machines: Bench) -> None:
     ended = two_machines.call_with_store("compare", "--by", "machine", "--json", "table-1")
     assert ended.status == 0, ended.stderr

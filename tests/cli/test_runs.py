@@ -40,7 +40,7 @@ def listed(bench: Bench, *arguments: str) -> list[dict[str, Any]]:
     return sorted(runs, key=lambda each: each["seed"])
 
 
-def test_configurations_are_told_apart(bench: Bench) -> None:
+def test_runs_have_what_differs_from_their_scenario(bench: Bench) -> None:
     found = listed(bench)
     assert [(each["scenario"], each["changes"], each["tags"]) for each in found] == [
         ("table-1", {}, {}),

@@ -209,6 +209,7 @@ RECORDED = {
         "no run of a scenario mine is recorded; there are smoke, table-1"
     ),
     "compare": f"compare needs two names, or --by; {NAMES}",
+    "compare theirs.zip": "one name can't be compared; give a second name, or --by",
     "compare smoke": f"one name can't be compared; give a second name, or --by; {NAMES}",
 }
 

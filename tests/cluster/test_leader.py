@@ -40,25 +40,25 @@ FOREVER = "import threading; threading.Event().wait()"
 
 
 class Watcher:
-    """Keeps what it is told."""
+    """Keeps the events of a training."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.events: list[str] = []
 
     def begun(self, job: Any) -> None:
-        self.told.append(f"begun {job.seed}")
+        self.events.append(f"begun {job.seed}")
 
     def sampled(self, sample: Any) -> None:
-        self.told.append(f"sampled {sample.step}")
+        self.events.append(f"sampled {sample.step}")
 
     def scored(self, evaluation: Any) -> None:
-        self.told.append(f"scored {evaluation.step}")
+        self.events.append(f"scored {evaluation.step}")
 
     def warned(self, line: str) -> None:
-        self.told.append(line)
+        self.events.append(line)
 
     def ended(self, job: Any, failure: str | None, log_tail: str) -> None:
-        self.told.append(f"ended {failure}: {log_tail}")
+        self.events.append(f"ended {failure}: {log_tail}")
 
 
 @pytest.fixture(autouse=True)
@@ -224,7 +224,7 @@ def test_a_second_attempt_replaces_the_first(
     watcher = Watcher()
     outcome = train_one(lead, plan_of(sample), watcher)
     first = ["begun 0", "sampled 1", "scored 1", "sampled 2", "scored 2", "sampled 3", "scored 3"]
-    assert watcher.told == [*first, *first, "sampled 5", "scored 5", "ended None: "]
+    assert watcher.events == [*first, *first, "sampled 5", "scored 5", "ended None: "]
     assert [e.step for e in outcome.results[1].evaluations] == [1, 3, 5]
     assert [each.run.status for each in store.finished] == ["finished", "finished"]
     assert outcome.machine == machine.describe()
@@ -240,7 +240,7 @@ def test_a_pruned_training_ends_on_its_machine(
     watcher = Watcher()
 
     def prune() -> str | None:
-        return "worse than the median" if watcher.told[-1] == "scored 3" else None
+        return "worse than the median" if watcher.events[-1] == "scored 3" else None
 
     outcome = train_one(lead, plan_of(sample), watcher, prune=prune)
     assert [(run.steps, run.status) for run in outcome.results] == [(2, "finished"), (5, "pruned")]
@@ -266,7 +266,7 @@ def test_a_stopped_training_is_killed(
     assert outcome.exit_status == EXIT_INTERRUPTED
     assert {(run.status, run.failure) for run in outcome.results} == {("killed", "interrupted")}
     assert {each.run.status for each in store.finished} == {"killed"}
-    assert watcher.told[-1] == "ended interrupted: "
+    assert watcher.events[-1] == "ended interrupted: "
     again = train_one(lead, plan_of(sample), Watcher(), stop=stop)
     assert (again.exit_status, again.results) == (EXIT_INTERRUPTED, ())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mnist_bench.core import files
-from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 
 
 def test_concurrent_atomic_writes_leave_one_complete_file(tmp_path: Path) -> None:
@@ -130,6 +130,21 @@ def test_folder_that_is_a_file(tmp_path: Path) -> None:
         files.write(tmp_path / "reports", "r", written("new"))
     assert "move away" in caught.value.hint
     assert (tmp_path / "reports").read_text() == "mine"
+
+
+def test_a_folder_that_can_not_be_created_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    files.check_writable(tmp_path / "new" / "folder", "choose another")
+    with pytest.raises(BenchError, match=r"can't write to .*; choose another") as caught:
+        files.check_writable(tmp_path / "file" / "below", "choose another")
+    assert caught.value.exit_status == EXIT_USAGE
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    # A folder whose parent can't be searched, or a name that is too long.
+    monkeypatch.setattr(Path, "exists", failing(OSError(errno.EACCES, "Permission denied")))
+    with pytest.raises(BenchError, match="Permission denied; choose another"):
+        files.check_writable(tmp_path / "new", "choose another")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 from fakes import run_in_processes
-from invariants import BY_STEP, SPOOLS, Expected, Findings, Row, check
+from invariants import BY_STEP, Expected, Findings, Row, check
 from kills import Batch, run_batch
 from place import Training
 from program import Bench, patched_program
 from witness import Recording
 
 from mnist_bench.scenarios.scenario import Grid
+from mnist_bench.tracking import spool
 
 GRID = Grid(first=1, every=10)
 
@@ -184,9 +185,9 @@ def test_files_of_a_command_killed_before_its_spool_existed_are_removed(tmp_path
         ),
     )
     assert killed.status != 0
-    assert any(path.is_dir() for path in (user.folder / SPOOLS).iterdir())
+    assert any(path.is_dir() for path in (user.folder / spool.FOLDER).iterdir())
     user.call_with_store("report")
-    assert {path.suffix for path in (user.folder / SPOOLS).iterdir()} == {".lock"}
+    assert {path.suffix for path in (user.folder / spool.FOLDER).iterdir()} == {".lock"}
 
 
 @pytest.mark.slow

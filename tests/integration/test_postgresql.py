@@ -9,7 +9,7 @@ import fakes
 import pytest
 from factories import TWO_PARAMETERS_TOML
 from program import Bench, Ended, free_port, patched_program
-from servers import PostgreSql, postgresql
+from servers import USER, PostgreSql, postgresql
 from sqlalchemy import create_engine, text
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -82,7 +82,7 @@ def test_study_of_a_machine_that_is_gone_continues_on_another(
     first, second = machine_a, machine_b
     for each in (first, second):
         (each.folder / "two.toml").write_text(TWO_PARAMETERS_TOML, encoding="utf-8")
-    storage = f"postgresql://{server.superuser}@127.0.0.1:{server.port}/optuna"
+    storage = f"postgresql://{USER}@127.0.0.1:{server.port}/optuna"
     line = ("tune", "--space", "two.toml", "--trials", "5", "--confirm", "0", "--workers", "2")
     line = (*line, "--storage", storage, "--json")
     variables = {"PGPASSWORD": server.password, "MLFLOW_TRACKING_URI": server.url("mlflow")}
@@ -113,7 +113,7 @@ def test_study_of_a_machine_that_is_gone_continues_on_another(
 
 
 def test_an_older_mlflow_schema_is_a_one_line_error(server: PostgreSql, machine_a: Bench) -> None:
-    """It changes the shared database, and mends it."""
+    """It changes the shared database, and restores it."""
     record_runs(machine_a, server, "Alpha", 0.5)
     engine = create_engine(server.url("mlflow"))
     with engine.begin() as connection:
@@ -130,8 +130,8 @@ def test_an_older_mlflow_schema_is_a_one_line_error(server: PostgreSql, machine_
             assert server.password not in ended.stderr
     finally:
         with engine.begin() as connection:
-            mend = text("UPDATE alembic_version SET version_num = :current")
-            connection.execute(mend, {"current": current})
+            restore = text("UPDATE alembic_version SET version_num = :current")
+            connection.execute(restore, {"current": current})
         engine.dispose()
 
 

@@ -28,17 +28,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-@pytest.fixture(scope="module")
-def two_machines(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Store with Table I of two machines, the slower one imported last, and a small scenario."""
-    bench = Bench(tmp_path_factory.mktemp("user"))
-    import_runs(bench, table_1("b" * 32, pace=0.01), "fast.zip", cpu="Fast CPU")
-    small = [run(200, 0.91, s, scenario="smoke", machine_id="a" * 32, trajectory=f"small {s}")
-             for s in (0, 1)]  # fmt: skip
-    import_runs(bench, [*small, *table_1("a" * 32)], "slow.zip", cpu="Slow CPU")
-    return bench
-
-
 def test_report_is_on_the_machine_of_the_newest_run(two_machines: Bench) -> None:
     ended = two_machines.call_with_store("report", "--json", "--out", "newest")
     assert ended.status == 0, ended.stderr
@@ -162,7 +151,7 @@ def test_report_files(two_machines: Bench) -> None:
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert text.count("### Table I beside this machine") == 1
     assert text.count("### What was run") == 1
-    assert "## Machines beside one another" in text
+    assert "## Comparison of machines" in text
     fast = text.index("Fast CPU")
     assert fast < text.index("Slow CPU", fast)
     page = (folder / "report.html").read_text(encoding="utf-8")

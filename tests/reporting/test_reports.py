@@ -218,7 +218,7 @@ def test_system_state_in_words() -> None:
     )
     (line,) = surroundings(SystemState(None, (), None, None, None, None, None, None))
     assert line == (
-        "not told by this system: power source, frequency governor, usable cores, clock, "
+        "not available on this system: power source, frequency governor, usable cores, clock, "
         "temperature"
     )
 

@@ -150,6 +150,6 @@ def test_a_changed_scenario_has_report_files_of_its_own(
 ) -> None:
     execution = Execution(threads=threads or 2, precision=precision)
     plan = plan_of(paper.PROTOCOL.with_changes(settings=settings), executions=[execution])
-    requested: Any = SimpleNamespace(settings=settings, dataset=None, threads=threads)
+    requested: Any = SimpleNamespace(dataset=None, threads=threads)
     changes = options._changes(plan, paper.PROTOCOL, requested)
     assert dataclasses.replace(plan, changes=changes).report_name == name

@@ -599,18 +599,16 @@ def test_only_an_incomplete_database_is_removed(
 
 
 def test_mlflow_defaults_respect_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_LOGGING_LEVEL": "CRITICAL",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    }
-    for expected in (defaults, dict.fromkeys(defaults, "set by the user")):
+    from mlflow import environment_variables
+
+    defaults = mlflow_store.MLFLOW_DEFAULTS
+    for own in (dict.fromkeys(defaults, "set by the user"), {}):
         for variable in defaults:
             monkeypatch.delenv(variable, raising=False)
-            if expected is not defaults:
-                monkeypatch.setenv(variable, expected[variable])
+        for variable, value in own.items():
+            monkeypatch.setenv(variable, value)
         mlflow_store.import_mlflow()
-        assert {variable: os.environ[variable] for variable in defaults} == expected
+        assert {variable: os.environ[variable] for variable in defaults} == defaults | own
+    # As MLflow reads them: it would ignore a name or a value that it does not know.
+    read = {variable: getattr(environment_variables, variable).get() for variable in defaults}
+    assert list(read.values()) == [True, "CRITICAL", True, False, 0, 20]
