@@ -25,12 +25,11 @@ from typing import Any, TypeVar
 from mnist_bench.analysis.statistics import Estimate, mean_of
 from mnist_bench.core.formatting import UNKNOWN
 from mnist_bench.measurement import machine
+from mnist_bench.tracking import spool
 
 Kind = TypeVar("Kind")
 Document = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
-SPOOLS = Path("mlruns", ".runs")
-"""Folder of the spools in a working folder."""
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16")
 """Those that determine the speed of matrix products, by Linux's names; the last two are Arm's."""
 MEASURED = re.compile(r"(?<=<!-- measured:begin -->\n).*(?=<!-- measured:end -->)", re.DOTALL)
@@ -215,7 +214,7 @@ def clean_environment() -> dict[str, str]:
 
 def spooled(folder: Path) -> Iterator[tuple[Document, int]]:
     """Worker messages of the spools in a working folder, with Unix times in milliseconds."""
-    for path in (folder / SPOOLS).glob("*.jsonl"):
+    for path in (folder / spool.FOLDER).glob("*.jsonl"):
         for line in path.read_bytes().split(b"\n")[:-1]:  # the last one may be incomplete
             entry = json.loads(line)
             if entry.get("message"):

@@ -138,7 +138,7 @@ class Results:
         """Compare groups of runs with the first: ratios and differences with 95% intervals.
 
         Args:
-            names: Scenarios, run ids or beginnings of machine ids: a group each; the first is the
+            names: Scenarios, or beginnings of run or machine ids: a group each; the first is the
                 base.
             by: `machine`, `scenario`, `tensorflow`, `mnist-bench`, `precision`, `threads`,
                 `device`, `dataset`, `model`, a hyperparameter or a tag: a group for each of its
@@ -158,11 +158,7 @@ class Results:
         from mnist_bench.analysis.frames import records_frame
 
         runs = [each for each in self._found.runs if not each.study]
-        sides = {name: comparison.runs_called(runs, name) for name in names}
-        if by is not None:
-            named = [each for of in sides.values() for each in of]
-            sides = comparison.runs_by_property(named if names else runs, by)
-        table = comparison.compare_recorded(sides)
+        table = comparison.compare_recorded(comparison.sides_of(runs, names, by))
         frame = records_frame(table.contrasts, comparison.Comparison, separator="; ")
         frame.insert(0, "base", table.base)
         return frame.astype({"base": "string"})
@@ -325,7 +321,7 @@ def run(
         raise toml.to_bench_error(
             error, "run()", table=lambda _: _Request, remedy="correct the argument"
         ) from None
-    address = _address(tracking_uri, experiment)
+    tracking_uri, experiment = _address(tracking_uri, experiment)
     options = RunOptions(
         scenarios=(os.fspath(scenario),),
         settings=tuple(
@@ -337,8 +333,8 @@ def run(
         repeats=None,
         independent=independent,
         data_folder=_data_folder(data),
-        tracking_uri=address[0],
-        experiment=address[1],
+        tracking_uri=tracking_uri,
+        experiment=experiment,
         command="",
         resume=resume,
         exclusive=exclusive,

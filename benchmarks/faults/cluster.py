@@ -20,11 +20,13 @@ from pathlib import Path
 
 import fakes
 import psutil
-from invariants import SPOOLS, Findings
-from place import fake_program
-from program import Bench, Running, free_port, is_alive, wait_until
+from invariants import Findings
+from place import fake_program, outlived
+from program import Bench, Running, free_port, wait_until
 from servers import tracking_server
 from table import Line
+
+from mnist_bench.tracking import spool
 
 _TTL_SECONDS = 5
 """The scheduler gives up a machine that is silent for so long."""
@@ -239,8 +241,7 @@ class DrillRun:
                 finished[int(seed)].append(f"{training} of {begun_at_ms}")
         # The scheduler is Dask's own program, whose log has tracebacks.
         texts = [text for command in (self.leader, *self.machines) for text in command.output]
-        spools = sorted((self.leader.bench.folder / SPOOLS).glob("*.jsonl"))
-        _, alive = psutil.wait_procs(self.orphans, timeout=60)
+        spools = sorted((self.leader.bench.folder / spool.FOLDER).glob("*.jsonl"))
         return Findings(
             running=tuple(f"{name} is RUNNING" for name, status in every if status == "RUNNING"),
             lost=tuple(f"seed {n}" for n in range(self.drill.jobs) if n not in finished),
@@ -250,7 +251,7 @@ class DrillRun:
             wrongly_ended=tuple(text[-500:] for text in texts if "Traceback" in text),
             left_over=(
                 *(f"{path.name} was not delivered" for path in spools),
-                *(f"process {p.pid} outlived its parent" for p in alive if is_alive(p)),
+                *outlived(self.orphans),
             ),
             figures=self.drill.jobs,
             runs=len(every),

@@ -1,7 +1,7 @@
 """Injects faults: kills commands, takes away their storage, and counts what is lost.
 
     python benchmarks/faults/faults.py --kills 100 --data DIR
-    python benchmarks/faults/faults.py --what studies --kills 100 --data DIR
+    python benchmarks/faults/faults.py --what studies --kills 20 --data DIR
     python benchmarks/faults/faults.py --what cluster --faults 100 --plan 250
     python benchmarks/faults/faults.py --what bundles --mutants 10000
 
@@ -105,13 +105,9 @@ def _jobs(
     victims: dict[Victim, str] = {"parent": "command", "worker": "training process"}
     next_commands = itertools.cycle(NEXT_COMMANDS)
     for start in range(0, options.kills, _IN_A_BATCH):
-        count = min(_IN_A_BATCH, options.kills - start)
+        count, seed = min(_IN_A_BATCH, options.kills - start), options.chance + start
         for victim, title in victims.items():
-            own, seed, after = (
-                folder / f"{victim}-{start}",
-                options.chance + start,
-                next(next_commands),
-            )
+            own, after = folder / f"{victim}-{start}", next(next_commands)
             batch = Batch(victim, training, count, seed, own, SIGNALS[victim], after)
             kind = f"the {title} is killed; next: `{after}`"
             yield kind, functools.partial(kills.run_batch, batch)

@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 
 from mnist_bench.results.run import step_counts_at
 from mnist_bench.scenarios.scenario import Grid
+from mnist_bench.tracking import spool
 
-SPOOLS = Path("mlruns", ".runs")
-"""Folder of the spools in a working folder."""
 BY_STEP = ("test_accuracy", "validation_accuracy", "train_loss", "train_seconds")
 
 
@@ -89,19 +88,18 @@ class Expected:
 
     def add_spools(self, folder: Path) -> None:
         """Add the content of the spools in a working folder, without incomplete last lines."""
-        for path in sorted((folder / SPOOLS).glob("*.jsonl")):
+        for path in sorted((folder / spool.FOLDER).glob("*.jsonl")):
             for line in map(json.loads, path.read_bytes().split(b"\n")[:-1]):
                 if line.get("kind") == "header":
                     step_counts = tuple(run["steps"] for run in line["runs"])
                     self.add_training(path.stem, step_counts, "KILLED")  # no effect if added before
-                for message in _messages(line):
-                    match message["kind"]:
-                        case "evaluation":
-                            self.add_evaluation(path.stem, message["evaluation"])
-                        case "sample":
-                            self.add_sample(path.stem, message["stretch"])
-                        case _:
-                            self.add_end(path.stem, message["steps"])
+                match line.get("message"):
+                    case {"kind": "evaluation", "evaluation": evaluation}:
+                        self.add_evaluation(path.stem, evaluation)
+                    case {"kind": "sample", "stretch": stretch}:
+                        self.add_sample(path.stem, stretch)
+                    case {"kind": "row", "steps": steps}:
+                        self.add_end(path.stem, steps)
 
     def keep_reports(self, folder: Path) -> None:
         """Remember the existing reports."""
@@ -245,7 +243,7 @@ def _changed_reports(expected: Expected) -> Iterator[str]:
 
 
 def _not_uploaded(folder: Path, runs: list[_Run]) -> Iterator[str]:
-    for path in sorted((folder / SPOOLS).glob("*")):
+    for path in sorted((folder / spool.FOLDER).glob("*")):
         # A spool with an incomplete first line is kept while any process works here, since that
         # may still be writing it.
         if path.is_dir() or (path.suffix == ".jsonl" and b"\n" in path.read_bytes()):
@@ -253,15 +251,3 @@ def _not_uploaded(folder: Path, runs: list[_Run]) -> Iterator[str]:
     for run in runs:
         if run.status == "FINISHED" and run.complete != "true":
             yield f"{run.row} is finished and bench.complete is {run.complete}"
-
-
-def _messages(value: Any) -> Iterator[dict[str, Any]]:
-    """Worker messages with values or ends of step counts, anywhere in a spool entry."""
-    if not isinstance(value, dict):
-        return
-    needed = {"evaluation": "evaluation", "sample": "stretch", "row": "seconds"}
-    if needed.get(value.get("kind", "")) in value:
-        yield value
-        return
-    for inner in value.values():
-        yield from _messages(inner)

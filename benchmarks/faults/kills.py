@@ -186,7 +186,7 @@ def _check_workers(
     for run in ended.document["runs"]:
         row, status = Row(run["trajectory"], run["steps"]), str(run["status"]).upper()
         if status not in work_folder.expected.statuses.get(row, {status}):
-            wrong.append(f"{row} was told to be {status}")
+            wrong.append(f"the document says that {row} is {status}")
     result.findings += Findings(wrongly_ended=tuple(wrong))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -100,10 +100,8 @@ class RecordedCommands:
             yield running, recording
 
     def outlived(self) -> Findings:
-        """Processes that outlived their parents."""
-        _, alive = psutil.wait_procs(self.orphans, timeout=60)
-        words = (f"process {p.pid} outlived its parent" for p in alive if is_alive(p))
-        return Findings(left_over=tuple(words))
+        """Orphans that are still alive."""
+        return Findings(left_over=outlived(self.orphans))
 
 
 class WorkFolder(RecordedCommands):
@@ -202,6 +200,12 @@ class WorkFolder(RecordedCommands):
         allowed = {"compare": (0, 1, 2), "ui": (0, 130)}.get(name, (0,))
         if ended.status not in allowed or "Traceback" in ended.stderr:
             raise RuntimeError(f"`{name}` ended with {ended.status}: {ended.stderr}")
+
+
+def outlived(orphans: Sequence[psutil.Process]) -> tuple[str, ...]:
+    """Processes that outlived their parents, in words."""
+    _, alive = psutil.wait_procs(orphans, timeout=60)
+    return tuple(f"process {p.pid} outlived its parent" for p in alive if is_alive(p))
 
 
 def fake_program(worker: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from invariants import Findings
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-JOURNAL = Path("mlruns", "optuna.log")
-"""Optuna's journal in a working folder."""
+from mnist_bench.tuning.storage import JOURNAL
+
 COUNTED = ("COMPLETE", "PRUNED")
 
 
@@ -133,7 +133,7 @@ def _never_retried(stored: Trials) -> Iterator[str]:
         if trial.state == "WAITING":
             yield f"trial {trial.number} waits still"
         if trial.state == "FAIL" and trial.number not in again:
-            yield f"trial {trial.number} failed and was not tried again"
+            yield f"trial {trial.number} failed and was not retried"
 
 
 def _without_run(stored: Trials, runs: Runs) -> Iterator[str]:
@@ -146,13 +146,13 @@ def _without_run(stored: Trials, runs: Runs) -> Iterator[str]:
 def _counted_twice(stored: Trials, requested: int) -> Iterator[str]:
     counted = {trial.number for trial in stored if trial.state in COUNTED}
     if len(counted) != requested:
-        yield f"{len(counted)} trials count, {requested} were asked for"
+        yield f"{len(counted)} trials count, {requested} were requested"
     times = Counter(trial.retry_of for trial in stored if trial.retry_of is not None)
     for number, count in times.items():
         if number in counted:
-            yield f"trial {number} counts and was tried again"
+            yield f"trial {number} counts and was retried"
         if count > 1:
-            yield f"trial {number} was tried again {count} times"
+            yield f"trial {number} was retried {count} times"
 
 
 def _retried_differently(stored: Trials) -> Iterator[str]:
@@ -182,4 +182,4 @@ def _differently_in_mlflow(stored: Trials, runs: Runs) -> Iterator[str]:
         if state not in ends and run.state in {"finished", "pruned"}:
             yield f"trial {run.number} is {state}, and its run {ended} would count"
         if trial and trial.value is not None and run.value != trial.value:
-            yield f"trial {run.number} is worth {trial.value}, in MLflow {run.value}"
+            yield f"trial {run.number} has {trial.value}, in MLflow {run.value}"

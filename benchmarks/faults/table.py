@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,17 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import common
+from common import Document
 from invariants import Findings
 
+from mnist_bench.core.formatting import UNKNOWN
 from mnist_bench.measurement import machine
 
-_JOURNALLED = "figures that had been shown or journalled before"
-_ASKED = "trainings that a plan asks for"
+_SHOWN = "figures that had been shown or spooled before"
 _OF_TRIALS = ("figures or trials lost", "trials or figures twice")
 _WORDS = {
-    "table": (_JOURNALLED, "runs left RUNNING", "figures lost", "rows or figures twice"),
-    "cluster": (_ASKED, "runs left RUNNING", "trainings lost", "trainings twice"),
-    "studies": (_JOURNALLED, "runs or trials left RUNNING", *_OF_TRIALS),
+    "table": (_SHOWN, "runs left RUNNING", "figures lost", "rows or figures twice"),
+    "cluster": ("trainings of the plans", "runs left RUNNING", "trainings lost", "trainings twice"),
+    "studies": (_SHOWN, "runs or trials left RUNNING", *_OF_TRIALS),
 }
 """Of each page: what is counted, and the first columns of findings."""
 
@@ -58,7 +58,7 @@ class Line:
 
 
 def write(folder: Path, name: str, command: str, chance: int, lines: Iterable[Line]) -> None:
-    """Write the page and the JSON file, with the lines of a kind merged.
+    """Write the JSON file, with the lines of a kind merged, and the page.
 
     Args:
         name: Key in `_WORDS`, and stem of the files.
@@ -68,42 +68,41 @@ def write(folder: Path, name: str, command: str, chance: int, lines: Iterable[Li
     for line in lines:
         by_kind[line.kind] = by_kind[line.kind] + line if line.kind in by_kind else line
     merged = sorted(by_kind.values(), key=lambda line: (-line.tried, line.kind))
-    now, made_on = datetime.now(UTC), machine.describe().name
-    content = {
+    document = {
         "command": command,
-        "machine": made_on,
+        "machine": machine.describe().name,
         "chance": chance,
-        "measured": now.isoformat(timespec="seconds"),
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "lines": [dataclasses.asdict(line) | {"hits": dict(line.hits)} for line in merged],
     }
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    (folder / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
+    common.save(folder / f"{name}.json", document)
+    (folder / f"{name}.md").write_text(page(name, document), encoding="utf-8", newline="\n")
+
+
+def page(name: str, document: Document) -> str:
+    """The page of a JSON file; `name` as in `write`."""
     counted, *columns = _WORDS[name]
-    figures = sum(line.findings.figures for line in merged)
-    runs = sum(line.findings.runs for line in merged)
+    lines = document["lines"]
+    figures, runs = (sum(line["findings"][key] for line in lines) for key in ("figures", "runs"))
     last = ("wrongly ended", "database or report damaged", "left over")
-    page = common.blocks(
+    return common.blocks(
         "# What is lost when the suite is ended by force",
-        f"Made by `{command}`\non {made_on}, {now.date().isoformat()}. [How it is "
-        f"done](README.md).\n{figures:,} {counted} were looked for, in {runs:,} runs.",
-        common.table(("what happens", "tried", *columns, *last), map(_cells, merged)),
-        *(_hits(line) for line in merged if line.hits),
-    )
-    (folder / f"{name}.md").write_text(page, encoding="utf-8", newline="\n")
-
-
-def _cells(line: Line) -> tuple[str, ...]:
-    if line.skipped or not line.tried:
-        return (f"{line.kind} ({line.skipped or 'could not be tried'})", *["–"] * 7)
-    return (
-        line.kind,
-        str(line.tried),
-        *(str(len(each)) for each in line.findings.by_kind.values()),
+        f"Made by `{document['command']}`\non {document['machine']}, {document['measured'][:10]}. "
+        f"[How it is done](README.md).\n{figures:,} {counted} were looked for, in {runs:,} runs.",
+        common.table(("what happens", "tried", *columns, *last), map(_cells, lines)),
+        *(_hits(line) for line in lines if line["hits"]),
     )
 
 
-def _hits(line: Line) -> str:
+def _cells(line: Document) -> tuple[str, ...]:
+    kind, skipped, found = line["kind"], line["skipped"], Findings(**line["findings"]).by_kind
+    if skipped or not line["tried"]:
+        return (f"{kind} ({skipped or 'could not be tried'})", *[UNKNOWN] * (1 + len(found)))
+    return (kind, str(line["tried"]), *(str(len(each)) for each in found.values()))
+
+
+def _hits(line: Document) -> str:
     """Sentence on the kills of a kind."""
-    hits = ", ".join(f"{count} × {where}" for where, count in line.hits.items())
-    late = f"; {line.late} more came too late" if line.late else ""
-    return f"{line.kind[0].upper()}{line.kind[1:]}: {hits}{late}."
+    hits = ", ".join(f"{count} × {where}" for where, count in line["hits"].items())
+    late = f"; {line['late']} more came too late" if line["late"] else ""
+    return f"{line['kind'][0].upper()}{line['kind'][1:]}: {hits}{late}."

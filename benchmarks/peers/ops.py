@@ -155,7 +155,7 @@ def bounds(document: Document, measured: Document) -> str:
                 least = _EVALUATION_GFLOP / profile["product_gflops"] / document["threads"]
             figures = (reached.value, target.bound, peer / least)
             rows.append((target.figure, target.names, *(f"{value:.2f}" for value in figures)))
-    head = ("figure", "ratio", "reached", "asked", "at the least that is needed here")
+    head = ("figure", "ratio", "reached", "target", "at the least that is needed here")
     return common.table(head, rows, left=(0, 1)) + "\n"
 
 

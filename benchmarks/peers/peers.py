@@ -177,14 +177,15 @@ def _missing(document: Document, runs: pd.DataFrame) -> Iterator[str]:
 def _ratios(runs: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     for target in TARGETS:
         if found := ratio(runs, target):
-            bound, met = formatting.UNKNOWN, None
+            bound = met = formatting.UNKNOWN
             if target.bound is not None:
                 reached = found.value - target.bound
                 bound = f"{'≥' if target.is_time else '≤'} {target.bound:.2f}"
-                met = reached >= 0 if target.is_time else reached <= 0
+                is_met = reached >= 0 if target.is_time else reached <= 0
+                met = "met" if is_met else "**not met**"
             yield (
                 *(target.figure, target.names, f"{found.value:.2f}", common.interval(found)),
-                *(str(found.n), bound, {True: "met", False: "**not met**", None: "–"}[met]),
+                *(str(found.n), bound, met),
             )
 
 

@@ -31,8 +31,6 @@ from mnist_bench.measurement import system
 from mnist_bench.scenarios import paper
 
 PROGRAM = "program"
-
-
 WAYS: Mapping[str, tuple[str, tuple[str, ...] | None]] = {
     "ours": ("`mnist-bench run`, float32", ()),
     "ours-bfloat16": ("`mnist-bench run --precision bfloat16`", ("--precision", "bfloat16")),

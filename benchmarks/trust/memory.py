@@ -96,8 +96,8 @@ def page(document: Document) -> str:
     return common.blocks(
         common.origin(document),
         common.table(head, rows, left=(0, 1, 3, 4)),
-        f"GNU time's mean without phase peaks: {means[0] / 2**20:,.1f} MiB; steady: "
-        f"{means[1] / 2**20:,.1f} MiB.",
+        f"GNU time's mean without phase peaks: {means[0] / 2**20:,.1f} MiB; with one "
+        f"thread and one heap: {means[1] / 2**20:,.1f} MiB.",
     )
 
 

@@ -13,6 +13,7 @@ import common
 
 from mnist_bench.tuning.document import StudyDocument
 from mnist_bench.tuning.space import Value
+from mnist_bench.tuning.storage import JOURNAL
 
 _STUDY = "benchmark"
 _UNPRUNED = """
@@ -43,5 +44,5 @@ def enqueue(folder: Path, chosen: Mapping[str, Value]) -> None:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    storage = JournalStorage(JournalFileBackend(str(folder / "mlruns" / "optuna.log")))
+    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
     optuna.load_study(study_name=_STUDY, storage=storage).enqueue_trial(dict(chosen))

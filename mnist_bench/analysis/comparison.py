@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from mnist_bench.analysis.statistics import welch
 from mnist_bench.core import formatting
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.records import Record
+from mnist_bench.core.toml import suggestion
 from mnist_bench.measurement.conditions import known
 from mnist_bench.results.run_summary import RecordedRun, RunSummary, machine_names
 from mnist_bench.scenarios import paper
@@ -128,16 +129,34 @@ class ComparisonTable(Record):
     notes: tuple[str, ...] = ()
 
 
-def runs_by_property(runs: Sequence[RecordedRun], by: str) -> dict[str, list[RecordedRun]]:
-    """Runs by value of a property, labelled, in the order of their first runs.
+def sides_of(
+    runs: Sequence[RecordedRun],
+    names: Iterable[str],
+    by: str | None,
+    bundles: Mapping[str, list[RecordedRun]] = MappingProxyType({}),
+) -> dict[str, list[RecordedRun]]:
+    """The runs of each side by its label; the first side is the base.
 
     Args:
-        by: A name in `_PROPERTIES`, a hyperparameter, or the key of a user's tag. Runs that have no
-            such hyperparameter or tag are left out.
+        runs: Recorded runs without trials, oldest first.
+        names: Scenarios, beginnings of run or machine ids, or names of bundles: a side each.
+        by: A name in `_PROPERTIES`, a hyperparameter, or the key of a user's tag: a side for each
+            of its values instead, of the runs named, or of all. Runs that have no such
+            hyperparameter or tag are left out.
+        bundles: Runs of bundles by name.
 
     Raises:
-        BenchError: All have the same value, or none has such a property.
+        BenchError: A name matches nothing, or several ids; all runs have the same value of the
+            property, or none has it.
     """
+    named = {name: bundles.get(name) or _runs_called(runs, name) for name in names}
+    if by is None:
+        return named
+    return _by_property([each for of in named.values() for each in of] if named else runs, by)
+
+
+def _by_property(runs: Sequence[RecordedRun], by: str) -> dict[str, list[RecordedRun]]:
+    """Runs by the label of a property's value, in the order of their first runs."""
     sides: dict[str, list[RecordedRun]] = {}
     for each in runs:
         label = _label(each, by)
@@ -148,10 +167,9 @@ def runs_by_property(runs: Sequence[RecordedRun], by: str) -> dict[str, list[Rec
             name for each in runs for name in (*dict(each.run.hyperparameters), *dict(each.tags))
         }
         known_names = [*_PROPERTIES, *sorted(own)]
-        near = difflib.get_close_matches(by, known_names, n=1)
         raise BenchError(
             f"no run here has a setting or a tag called {by!r}",
-            f"did you mean {near[0]}?" if near else f"choose among {', '.join(known_names)}",
+            suggestion(by, known_names) or f"choose among {', '.join(known_names)}",
         )
     if len(sides) < 2:
         only = ", ".join(sides) or "none"
@@ -169,12 +187,8 @@ def _label(each: RecordedRun, by: str) -> str | None:
     return None if value is None else f"{by} {value}"
 
 
-def runs_called(runs: Sequence[RecordedRun], name: str) -> list[RecordedRun]:
-    """The runs of a scenario, of a machine, or the one run whose id begins with the name.
-
-    Raises:
-        BenchError: There are none, or the name begins several ids.
-    """
+def _runs_called(runs: Sequence[RecordedRun], name: str) -> list[RecordedRun]:
+    """The runs of a scenario, of a machine, or the one run whose id begins with the name."""
     of_scenario = [each for each in runs if each.run.scenario == name]
     if of_scenario:
         return of_scenario

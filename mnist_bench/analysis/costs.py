@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from mnist_bench.analysis.grouping import execution_settings, groups, task_of
@@ -98,12 +98,14 @@ class TotalCost:
     Attributes:
         trainings: Number of trainings; runs of one training count once.
         train_seconds: Sum over trainings, including invalid ones.
+        worker_seconds: The same, of all phases.
         invalid_trainings: Trainings with an invalid run.
         peak: Largest peak of the runs that are not invalid.
     """
 
     trainings: int
     train_seconds: float | None
+    worker_seconds: float | None
     invalid_trainings: int
     peak: Peak
 
@@ -199,15 +201,19 @@ def phases_of(runs: Iterable[RunSummary]) -> Phases | None:
 
 def total_cost(runs: Sequence[RunSummary]) -> TotalCost:
     """Total cost of runs; a training that yields several runs counts once."""
-    seconds: dict[str, float] = {}
-    for run in runs:
-        if run.train_seconds_total is not None:
-            longest = max(run.train_seconds_total, seconds.get(run.trajectory, 0.0))
-            seconds[run.trajectory] = longest
+
+    def summed(seconds_of: Callable[[RunSummary], float | None]) -> float | None:
+        longest: dict[str, float] = {}  # by training
+        for run in runs:
+            if (seconds := seconds_of(run)) is not None:
+                longest[run.trajectory] = max(seconds, longest.get(run.trajectory, 0.0))
+        return sum(longest.values()) if longest else None
+
     valid = trusted(runs)
     return TotalCost(
         trainings=len({run.trajectory for run in runs}),
-        train_seconds=sum(seconds.values()) if seconds else None,
+        train_seconds=summed(lambda run: run.train_seconds_total),
+        worker_seconds=summed(lambda run: sum(run.seconds.values()) or None),
         invalid_trainings=len({run.trajectory for run in runs if run.verdict == "invalid"}),
         peak=peak_of(valid) if valid or not runs else Peak(None, "every run is invalid"),
     )

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,6 +16,7 @@ from mnist_bench.analysis.statistics import mean_and_sd, students_t, two_sided_p
 from mnist_bench.analysis.thread_scaling import scaling_of
 from mnist_bench.core import formatting
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.core.records import shared_fields
 from mnist_bench.measurement.conditions import known
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.document import Document, Row, RowVerdict, SpreadSource
@@ -174,16 +176,15 @@ def holm(p_values: Sequence[float], alpha: float = ALPHA) -> tuple[bool, ...]:
 
 @dataclass(frozen=True)
 class _Test:
-    """Test of a comparable row against the paper's value.
+    """Test of a comparable row against the paper's value; the first four fields are `Row`'s.
 
     Attributes:
-        margin: Half the width of the prediction interval.
-        p_value: Two-sided.
         spread: The standard deviation used.
     """
 
     difference: float
-    margin: float
+    interval_low: float
+    interval_high: float
     p_value: float
     spread: Spread
 
@@ -202,31 +203,40 @@ def _test(group: Group, reference: Spreads | None) -> _Test | None:
         spread = reference[group.steps]
     else:
         return None
-    difference = statistics.mean(values) - paper_row.max_test_accuracy
+    mean = statistics.mean(values)
+    difference = mean - paper_row.max_test_accuracy
     error, df = spread.sd * sqrt(1 + 1 / len(values)), spread.degrees_of_freedom
     margin = students_t(df, 1 - ALPHA) * error
-    return _Test(difference, margin, two_sided_p(difference, error, df), spread)
+    p_value = two_sided_p(difference, error, df)
+    return _Test(difference, mean - margin, mean + margin, p_value, spread)
 
 
 def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
     paper_row = paper.row_of(group.steps)
     runs = group.runs
     mean, sd = mean_and_sd([run.max_test_accuracy for run in runs])
-    final_mean, final_sd = mean_and_sd([run.final_test_accuracy for run in runs])
-    overall_mean, overall_sd = mean_and_sd([run.overall_max_test_accuracy for run in runs])
-    selected_mean, selected_sd = mean_and_sd([run.selected_test_accuracy for run in runs])
+    accuracies: dict[str, Any] = {}
+    for name in ("final_test_accuracy", "selected_test_accuracy", "overall_max_test_accuracy"):
+        pair = mean_and_sd([getattr(run, name) for run in runs])
+        accuracies[f"{name}_mean"], accuracies[f"{name}_sd"] = pair
+    final = accuracies["final_test_accuracy_mean"]
+    # For another sample of test images.
+    other_images = (
+        wilson(final, paper.TEST_IMAGES)
+        if final is not None and all(run.dataset == paper.DATASET for run in runs)
+        else (None, None)
+    )
     max_steps = known(run.max_test_accuracy_step for run in runs)
-    interval = (mean - test.margin, mean + test.margin) if test and mean is not None else None
+    of_test: dict[str, Any] = dict.fromkeys(("difference", "interval_low", "interval_high"))
+    if test:
+        of_test = shared_fields(test, Row) | {
+            "spread_source": test.spread.source,
+            "degrees_of_freedom": test.spread.degrees_of_freedom,
+        }
     costs = asdict(costs_of(group.own))
     cost_note = costs.pop("note")
     if runs and not group.own:
         cost_note = "no time and memory: no run of this machine"
-    # For another sample of test images.
-    other_images = (
-        wilson(final_mean, paper.TEST_IMAGES)
-        if final_mean is not None and all(run.dataset == paper.DATASET for run in runs)
-        else None
-    )
     own = group.own[0] if group.own else None
     return Row(
         steps=group.steps,
@@ -235,30 +245,20 @@ def _row(group: Group, test: _Test | None, *, rejected: bool) -> Row:
         n=len(runs),
         mean=mean,
         sd=sd,
-        difference=test.difference if test else None,
-        interval_low=interval[0] if interval else None,
-        interval_high=interval[1] if interval else None,
         verdict=_verdict(test, rejected=rejected),
         reason=_reason(group, test),
         run_ids=tuple(run.run_id for run in runs if run.run_id is not None),
-        final_test_accuracy_mean=final_mean,
-        final_test_accuracy_sd=final_sd,
-        selected_test_accuracy_mean=selected_mean,
-        selected_test_accuracy_sd=selected_sd,
-        overall_max_test_accuracy_mean=overall_mean,
-        overall_max_test_accuracy_sd=overall_sd,
         max_test_accuracy_step_min=min(max_steps, default=None),
         max_test_accuracy_step_max=max(max_steps, default=None),
-        spread_source=test.spread.source if test else None,
-        degrees_of_freedom=test.spread.degrees_of_freedom if test else None,
-        p_value=test.p_value if test else None,
         cost_note=cost_note,
-        other_images_low=other_images[0] if other_images else None,
-        other_images_high=other_images[1] if other_images else None,
+        other_images_low=other_images[0],
+        other_images_high=other_images[1],
         scenario=runs[0].scenario if runs else None,
         threads=own.threads if own else None,
         precision=runs[0].precision if runs else None,
         device=(own.device_name or own.device) if own else None,
+        **accuracies,
+        **of_test,
         **costs,
     )
 

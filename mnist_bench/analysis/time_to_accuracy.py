@@ -28,19 +28,14 @@ def times_to_accuracy(
 
 def _line(scenario: str, trainings: Sequence[RunResult], accuracy: float) -> Reach:
     reached = [
-        (training, step)
+        (training, evaluation)
         for training in trainings
-        if (step := _first_step(training, accuracy)) is not None
+        if (evaluation := training.first_reaching("test", accuracy))
     ]
-    timed = [
-        (seconds, step)
-        for training, step in reached
-        if training.verdict != "invalid"
-        and (seconds := training.seconds_to_accuracy("test", accuracy)) is not None
-    ]
-    seconds, steps = sum(value for value, _ in timed), sum(step for _, step in timed)
-    steps_mean, steps_sd = mean_and_sd([float(step) for _, step in reached])
-    _, seconds_sd = mean_and_sd([value for value, _ in timed])
+    timed = [evaluation for training, evaluation in reached if training.verdict != "invalid"]
+    seconds, steps = sum(each.train_seconds for each in timed), sum(each.step for each in timed)
+    steps_mean, steps_sd = mean_and_sd([float(evaluation.step) for _, evaluation in reached])
+    _, seconds_sd = mean_and_sd([each.train_seconds for each in timed])
     return Reach(
         scenario=scenario,
         accuracy=accuracy,
@@ -53,7 +48,3 @@ def _line(scenario: str, trainings: Sequence[RunResult], accuracy: float) -> Rea
         timed_n=len(timed),
         seconds_sd=seconds_sd,
     )
-
-
-def _first_step(training: RunResult, accuracy: float) -> int | None:
-    return next((e.step for e in training.candidates if (e.test_accuracy or 0.0) >= accuracy), None)

@@ -80,7 +80,7 @@ def laptop(evidence: Evidence, time: Criterion, memory: Criterion, accuracy: Cri
     seconds = _process_seconds(timed)
     peak = peak_of(timed)
     nothing = f"no training of {formatting.count(_LONGEST)} steps that compares"
-    nothing += ", but such as were spoilt" if runs else ""
+    nothing += " except disturbed ones" if runs else ""
     decisions = [undecided(each, nothing) for each in (time, memory, accuracy)]
     if seconds:
         note = "the mean, with Student's interval" if len(seconds) > 1 else None
@@ -224,7 +224,7 @@ def thread_scaling(evidence: Evidence, criterion: Criterion) -> Judged:
     if not lines:
         why = "no training of the scenario threads was timed with one thread and with several"
         if any(line.invalid for line in evidence.scaling):
-            why += ", but such as were spoilt"
+            why += " except disturbed ones"
         return [undecided(criterion, why)], []
     most = max(lines, key=lambda line: line.threads)
     mean = most.speedup_mean or 0.0

@@ -40,7 +40,7 @@ def run_claims(
     console: Console,
     stdout: Console,
     *,
-    output: Output = Output(),  # noqa: B008  # frozen
+    output: Output,
 ) -> CommandResult:
     """Measure the inputs in order, decide the claims, and write the report.
 
@@ -52,10 +52,10 @@ def run_claims(
         BenchError: Another benchmark is running; nothing was done.
     """
 
-    def warn(line: str) -> None:
+    def print_warning(line: str) -> None:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 
-    with locks.benchmark_lock(exclusive=options.run_options.exclusive, warn=warn):
+    with locks.benchmark_lock(exclusive=options.run_options.exclusive, warn=print_warning):
         pass  # fail early if it is taken; each input acquires it again
     started_at = time.monotonic()
     errors: list[BenchError] = []
@@ -73,7 +73,7 @@ def run_claims(
         result = _measure(planned, options, source, console, quiet=output.quiet)
         if result.error:
             errors.append(result.error)
-            warn(f"{planned.claim_input}: {result.error.message}")
+            print_warning(f"{planned.claim_input}: {result.error.message}")
         exit_status = result.exit_status or exit_status
         if exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}:
             break
@@ -86,7 +86,7 @@ def _measure(
     source: Source | None,
     console: Console,
     *,
-    quiet: bool = False,
+    quiet: bool,
 ) -> CommandResult:
     """Measure one input; errors and interruptions are returned, not raised."""
     try:

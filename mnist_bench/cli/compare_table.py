@@ -15,8 +15,7 @@ from mnist_bench.analysis.comparison import (
     Effect,
     MachineComparison,
     compare_recorded,
-    runs_by_property,
-    runs_called,
+    sides_of,
 )
 from mnist_bench.cli.console import warn
 from mnist_bench.core import formatting
@@ -57,17 +56,13 @@ def compare_runs(
         if not runs:
             raise BenchError("no run has these tags", "`mnist-bench runs` shows the tags")
         runs.sort(key=lambda each: each.order)
-    if by is None and len(set(names)) < 2:
+    if runs and by is None and len(set(names)) < 2:
         recorded = ", ".join(sorted({each.run.scenario for each in runs}))
         raise BenchError(
             "one name can't be compared" if names else "compare needs two names, or --by",
             f"{'give a second name, or --by; ' if names else ''}recorded scenarios: {recorded}",
         )
-    sides = {name: files.get(name) or runs_called(runs, name) for name in names}
-    if by is not None:
-        every_named = [run for of in sides.values() for run in of]
-        sides = runs_by_property(every_named if names else runs, by)
-    return compare_recorded(sides)
+    return compare_recorded(sides_of(runs, names, by, files))
 
 
 def _bundle_runs(path: Path) -> list[RecordedRun]:

@@ -227,7 +227,7 @@ def _shown(value: Number | None, form: Callable[[Number], str] = str) -> str:
 
 @dataclass(frozen=True)
 class _Process:
-    """A process; its start time tells it from a later one with the same id."""
+    """A process, identified by its start time too: ids are used again."""
 
     pid: int
     started_at: float

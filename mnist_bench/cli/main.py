@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import os
 import sys
@@ -115,9 +114,11 @@ class _Commands(click.Group):
                 ctx.exit()
             args = [args[1], "--help"]
         if args[0] not in self.commands and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], self.commands, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
+            from mnist_bench.core.toml import suggestion
+
+            hint = suggestion(args[0], self.commands)
+            words = f"there is no command {args[0]!r}"
+            raise click.UsageError(f"{words}; {hint}" if hint else words, ctx)
         return super().resolve_command(ctx, args)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,29 +80,18 @@ name_option = click.option(
     metavar="TEXT",
     help="Name of the runs, recorded as the tag `name`.",
 )
-tag_option = click.option(
-    "--tag",
-    "tags",
-    multiple=True,
-    type=parameter_types.tag,
-    metavar="KEY=VALUE",
+_tag_option = functools.partial(
+    click.option, "--tag", "tags", multiple=True, type=parameter_types.tag, metavar="KEY=VALUE"
+)
+tag_option = _tag_option(
     help="Tag of the runs in MLflow, for `runs`, `report --tag` and `compare --by`; repeatable.",
 )
-tag_filter_option = click.option(
-    "--tag",
-    "tags",
-    multiple=True,
-    type=parameter_types.tag,
-    metavar="KEY=VALUE",
-    help="Take only runs with this tag; repeatable.",
-)
+tag_filter_option = _tag_option(help="Take only runs with this tag; repeatable.")
 no_exclusive_option = click.option(
     "--no-exclusive",
     is_flag=True,
     help="Train even while another of your benchmarks runs; every run is marked suspect.",
 )
-
-
 cluster_option = click.option(
     "--cluster",
     metavar="ADDRESS|local[:N]",

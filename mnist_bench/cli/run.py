@@ -270,7 +270,7 @@ def _next_line(options: RunOptions, result: CommandResult) -> str | None:
     for argument in arguments:
         if argument == "--seeds":
             next(arguments, None)
-        elif argument not in _SAID_ONCE and not argument.startswith("--seeds="):
+        elif argument not in _NOT_REPEATED and not argument.startswith("--seeds="):
             kept.append(argument)
     command = shlex.join(["mnist-bench", *kept])
     if result.exit_status in {EXIT_INTERRUPTED, EXIT_TERMINATED}:
@@ -289,7 +289,7 @@ def _next_line(options: RunOptions, result: CommandResult) -> str | None:
 
 
 _SEEDS_TO_ADVISE = 5
-_SAID_ONCE = {"--resume", "--repeat-disturbed", "--open", "--json", "--verbose", "--quiet"}
+_NOT_REPEATED = {"--resume", "--repeat-disturbed", "--open", "--json", "--verbose", "--quiet"}
 """Options that a proposed command does not repeat."""
 _FIXED_BY_CLAIMS = (
     *("seeds", "first_seed", "precision_target", "steps", "settings", "independent"),

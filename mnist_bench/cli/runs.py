@@ -65,8 +65,9 @@ def runs(
 ) -> int:
     """List recorded runs, newest first, a line each.
 
-    A run's line has its id's first 8 digits, which every command accepts, what differs from the
-    scenario, its accuracies, its train time, and its verdict. Columns that don't fit are left out.
+    A run's line has its id's first 8 digits, which `compare` and `runs delete` accept, what differs
+    from the scenario, its accuracies, its train time, and its verdict. Columns that don't fit are
+    left out.
     """
     context.obj = tracking_uri, experiment
     if context.invoked_subcommand is not None:
@@ -251,6 +252,7 @@ class _Column:
     text: Callable[[_Line], str]
     rank: int = 0
     is_number: bool = False
+    can_wrap: bool = False
 
 
 _COLUMNS = (
@@ -259,9 +261,12 @@ _COLUMNS = (
     _Column("Scenario", lambda line: line.recorded.run.scenario),
     _Column("Steps", lambda line: formatting.count(line.recorded.run.steps), is_number=True),
     _Column("Seed", lambda line: str(line.recorded.run.seed), rank=3, is_number=True),
-    _Column("Changed", lambda line: line.changes_in_words),
+    _Column("Changed", lambda line: line.changes_in_words, can_wrap=True),
     _Column(
-        "Tags", lambda line: ", ".join(f"{key}={text}" for key, text in line.recorded.tags), rank=4
+        "Tags",
+        lambda line: ", ".join(f"{key}={text}" for key, text in line.recorded.tags),
+        rank=4,
+        can_wrap=True,
     ),
     _Column(
         "Final",
@@ -293,8 +298,7 @@ def _show(lines: Sequence[_Line], console: Console) -> None:
 
     def width(column: _Column) -> int:
         longest = max(len(text) for text in (column.header, *texts[column]))
-        can_wrap = column.header in {"Changed", "Tags"}
-        return _GAP + (min(longest, _WRAPPED_WIDTH) if can_wrap else longest)
+        return _GAP + (min(longest, _WRAPPED_WIDTH) if column.can_wrap else longest)
 
     left_out = []
     while sum(map(width, columns)) - _GAP > console.width and any(each.rank for each in columns):
@@ -306,7 +310,7 @@ def _show(lines: Sequence[_Line], console: Console) -> None:
         table.add_column(
             column.header,
             justify="right" if column.is_number else "left",
-            no_wrap=column.header not in {"Changed", "Tags"},
+            no_wrap=not column.can_wrap,
         )
     for row in zip(*(texts[column] for column in columns), strict=True):
         table.add_row(*map(Text, row))

@@ -1,6 +1,6 @@
 """Progress of a plan on a cluster: a line per ended training, and a bar for each in work.
 
-Without a terminal a line tells at intervals what is in work.
+Without bars, a line every `LINE_SECONDS` says what is in work.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.text import Text
 
 from mnist_bench.core import formatting
 from mnist_bench.results.protocol import EvaluationMessage, Message, SampleMessage
-from mnist_bench.runner.progress import LOADING, Lines, has_bars, opening_line
+from mnist_bench.runner.progress import LOADING, Lines, has_bars, opening_line, print_line
 
 if TYPE_CHECKING:
     from mnist_bench.cluster.leader import Training
@@ -48,7 +47,7 @@ class ClusterProgress:
 
     def __enter__(self) -> Self:
         if self._lines:
-            self._print(opening_line(self._plan, here=False), "")
+            self._print(opening_line(self._plan, here=False))
             self._lines.__enter__()
         self._progress.start()
         return self
@@ -97,7 +96,7 @@ class ClusterProgress:
             return
         seconds = formatting.duration(sum(runs[-1].seconds.values()))
         accuracy = formatting.accuracy(runs[-1].max_test_accuracy)
-        self._print(f"{position}: max test accuracy {accuracy}, {seconds}", "")
+        self._print(f"{position}: max test accuracy {accuracy}, {seconds}")
 
     def show_line(self) -> None:
         """Print what is in work, by the bars that a terminal would show."""
@@ -107,7 +106,7 @@ class ClusterProgress:
             for task in self._progress.tasks
         )
         done = f"{self._ended} of {len(self._plan.jobs)} trained"
-        self._print(f"{done}; in work: {in_work or 'none yet'}", "")
+        self._print(f"{done}; in work: {in_work or 'none yet'}")
 
     def vanished(self, training: Training) -> None:
         """Print that the machine of a training is gone."""
@@ -133,7 +132,5 @@ class ClusterProgress:
         if training.job.id in self._bars:
             self._progress.remove_task(self._bars.pop(training.job.id))
 
-    def _print(self, line: str, style: str) -> None:
-        # Names and logs of other machines may contain control characters.
-        printable = "".join(char if char.isprintable() else " " for char in line)
-        self._console.print(Text(printable, style=style), soft_wrap=True)
+    def _print(self, line: str, style: str = "") -> None:
+        print_line(self._console, line, style)

@@ -112,7 +112,7 @@ def train(job_json: str) -> str:
 
     Raises:
         TrainingFailedError: The training failed.
-        distributed.Reschedule: This worker was told to end it.
+        distributed.Reschedule: The leader or this machine has ended it.
     """
     try:
         return _train(Job.model_validate_json(job_json)).model_dump_json()

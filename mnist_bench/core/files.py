@@ -78,8 +78,9 @@ def check_writable(folder: Path, remedy: str) -> None:
     Raises:
         BenchError: They can't; the request is wrong.
     """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    places = (folder, *folder.absolute().parents)
     try:
+        existing = next((path for path in places if path.exists()), folder)
         tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
         raise BenchError(f"can't write to {folder}: {error.strerror or error}", remedy) from error

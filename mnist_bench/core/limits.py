@@ -1,4 +1,4 @@
-"""Choices and upper limits of options, shown by `--help`."""
+"""Choices, limits and defaults of options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_THREADS = 1_024
 MAX_TRIALS = 100_000
 MAX_CONFIRMATIONS = 1_000
 MAX_FINALISTS = 1_000
-LEAST_MEMORY_BYTES = 300 * 2**20
+MIN_MEMORY_BYTES = 300 * 2**20
 """Below what TensorFlow takes once it is imported (507 MB on Linux): no training can be smaller."""
 REPEATS = 3
 """Default number of further trainings of each finalist."""

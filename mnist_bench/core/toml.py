@@ -18,7 +18,6 @@ from mnist_bench.core.errors import BenchError
 _MAX_SHOWN = 80
 _REASONS = {
     "tuple_type": "it should be a list in brackets",
-    "too_short": "it should not be empty",
     "model_type": "it should be a table",
     "dict_type": "it should be a table",
 }
@@ -100,20 +99,21 @@ def to_bench_error(
         source: The file or the flag.
         table: Returns the record that contains the key at a path.
         remedy: The hint if no single key is wrong.
-        missing: Missing keys that Pydantic was not told of.
+        missing: Missing keys that were filled in before the validation.
     """
     faults = error.errors(include_url=False)
     # A misspelled key also causes a missing one: the misspelling is more useful.
     fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     is_union = any(item in _TYPES for item in fault["loc"][-1:])
     loc = fault["loc"][:-1] if is_union else fault["loc"]
-    names = [item for item in loc if isinstance(item, str)]
+    names = _keys(loc)
     key = ".".join(names)
     if fault["type"] == "extra_forbidden":
         known = table(names).model_fields
         hint = suggestion(names[-1], known) or f"known are {', '.join(known)}"
         return BenchError(f"{source}: unknown key {key}", hint)
-    missing = [*missing, *(_key(each["loc"]) for each in faults if each["type"] == "missing")]
+    absent = [".".join(_keys(each["loc"])) for each in faults if each["type"] == "missing"]
+    missing = [*missing, *absent]
     if missing:
         return missing_keys(source, missing)
     reason = _REASONS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
@@ -144,9 +144,9 @@ def missing_keys(source: str, keys: Sequence[str]) -> BenchError:
     return BenchError(f"{source}: keys {', '.join(keys)} are missing", "add them")
 
 
-def _key(loc: Iterable[int | str]) -> str:
-    """The path of a key in a file."""
-    return ".".join(item for item in loc if isinstance(item, str))
+def _keys(loc: Iterable[int | str]) -> list[str]:
+    """The keys that lead to a place in a file, without the indices of lists."""
+    return [item for item in loc if isinstance(item, str)]
 
 
 def expected(field: FieldInfo) -> str | None:
@@ -207,7 +207,7 @@ def names(folder: Path) -> list[str]:
 
 
 def find(name: str, packaged: Path, kind: str) -> Path:
-    """The file of a name: a plain one is of the packaged folder, a path is a file.
+    """The file of a name: a plain name is a packaged file, a path is that file.
 
     Args:
         kind: What the file holds, for messages.

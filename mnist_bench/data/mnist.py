@@ -269,8 +269,10 @@ def _fall_back_to_sample(
     problem = f"MNIST can't be downloaded ({reasons})"
     remedy = f"connect to the network, or {_FOLDER_HINT}"
     if choice == "mnist":
-        own_word = f"choose --dataset {sample.NAME}, which is not comparable with Table I"
-        raise BenchError(problem, f"{remedy}, or {own_word}")
+        raise BenchError(
+            problem,
+            f"{remedy}, or choose --dataset {sample.NAME}, which is not comparable with Table I",
+        )
     log(
         f"{problem}: running on the embedded sample {sample.NAME} of {sample.SIZE:,} images, "
         f"not comparable with Table I; {remedy}"

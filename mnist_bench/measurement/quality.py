@@ -68,7 +68,12 @@ class Threshold:
 OTHER_LOAD = Threshold(
     "other load", "share of all processor time that other programs used", 0.03, 0.25
 )
-STEAL = Threshold("steal", "share of it that a virtual machine's host kept for others", 0.02, 0.15)
+STEAL = Threshold(
+    "steal",
+    "share of all processor time that a virtual machine's host kept for others",
+    0.02,
+    0.15,
+)
 THROTTLED = Threshold(
     "throttled", "share of the training's time in which a container's quota stopped it", 0.02, 0.25
 )

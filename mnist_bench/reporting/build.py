@@ -343,7 +343,7 @@ def _left_out(
         in_words = ", ".join(f"{counted(number, 'run')} of {v}" for v, number in versions.items())
         yield (
             f"Runs of several versions share rows: {in_words}; "
-            "`mnist-bench compare --by` holds them apart"
+            "`mnist-bench compare --by` compares them"
         )
 
 
@@ -445,12 +445,12 @@ def _layer_maps(
 ) -> LayerMaps | None:
     """Layer maps of a test image: recorded ones, or computed if the user names an image."""
     digests = list(dict.fromkeys(run.dataset_digest for run in reversed(runs)))
+    if options.image is None:
+        return load_layer_maps(images.reader, digests, None)
     available = [source for digest in digests if (source := images.source(digest))]
     source = next(
         (each for each in available if each.comparable), available[0] if available else None
     )
-    if options.image is None:
-        return load_layer_maps(images.reader, digests, None)
     if source is None:
         datasets = ", ".join(sorted({run.dataset for run in runs}))
         raise BenchError(

@@ -75,9 +75,26 @@ def words(
                   words=True, wraps=wraps, links=links)  # fmt: skip
 
 
-def plus_minus(mean: float | None, sd: float | None) -> str:
-    """Mean accuracy with its standard deviation, if known: `0.9931 ± 0.00042`."""
-    return accuracy(mean) + ("" if sd is None else f" ± {formatting.spread(sd)}")
+def plus_minus(
+    mean: float | None,
+    sd: float | None,
+    show: Callable[[float | None], str],
+    show_sd: Callable[[float | None], str],
+) -> str:
+    """Mean with its standard deviation, if known: `0.9931 ± 0.00042`."""
+    return show(mean) + ("" if sd is None else f" ± {show_sd(sd)}")
+
+
+def mean_and_sd(
+    header: str,
+    values: Callable[[Line], tuple[float | None, float | None]],
+    show: Callable[[float | None], str] = accuracy,
+    show_sd: Callable[[float | None], str] = formatting.spread,
+    importance: int = 0,
+) -> Column[Line]:
+    """A column of means, by default of accuracies, with their standard deviations."""
+    return Column(header, lambda line: plus_minus(*values(line), show, show_sd),
+                  lambda line: values(line)[0], importance)  # fmt: skip
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -102,7 +119,7 @@ _Costs = Row | Scaling | MachineCosts
 
 
 def is_marked(line: _Costs | RunSummary) -> bool:
-    """Whether time and memory are marked with `*`: a disturbed run is among those they are of."""
+    """Whether time and memory are marked with `*`: some of their runs were disturbed."""
     if isinstance(line, RunSummary):
         return line.is_disturbed
     return bool(line.suspect) or line.disturbed_train_seconds_mean is not None
@@ -144,24 +161,9 @@ def status(run: RunSummary) -> str:
     return run.status or "not ended"
 
 
-def speedup(line: Scaling) -> str:
-    """Speed-up over the base, with its standard deviation over seeds: `1.78 ± 0.02`."""
-    if line.speedup_mean is None:
-        return UNKNOWN
-    return f"{line.speedup_mean:.2f}" + (
-        "" if line.speedup_sd is None else f" ± {line.speedup_sd:.2f}"
-    )
-
-
 def time_spread(row: Row) -> float | None:
     """Standard deviation of train seconds as a share of their mean."""
     return _relative(row.train_seconds_mean, row.train_seconds_sd)
-
-
-def speed(line: MachineLine) -> str:
-    """Images per second with their standard deviation over seeds: `3,214 ± 12`."""
-    spread = line.images_per_second_sd
-    return rate(line.images_per_second_mean) + ("" if spread is None else f" ± {rate(spread)}")
 
 
 def task(line: MachineLine) -> str:
@@ -179,7 +181,7 @@ def task(line: MachineLine) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def clean(row: Row | Scaling | MachineCosts) -> str:
+def clean(row: _Costs) -> str:
     """Number of clean runs on one machine: `2 of 3`; unknown if no run has a verdict."""
     if row.clean is None or not (row.clean or row.suspect or row.invalid):
         return UNKNOWN
@@ -192,17 +194,11 @@ def phase_time(cost: PhaseCost) -> str:
 
 
 def _time(mean: float | None, sd: float | None) -> str:
-    spread = _relative(mean, sd)
-    return duration(mean) + ("" if spread is None else f" ± {percent(spread)}")
+    return plus_minus(mean, _relative(mean, sd), duration, percent)
 
 
 def _relative(mean: float | None, sd: float | None) -> float | None:
     return sd / mean if mean and sd is not None else None
-
-
-def updates(line: Reach) -> str:
-    """Steps to an accuracy with their standard deviation over trainings: `4,801 ± 320`."""
-    return rate(line.steps_mean) + ("" if line.steps_sd is None else f" ± {rate(line.steps_sd)}")
 
 
 def time_to_accuracy(line: Reach) -> str:
@@ -237,23 +233,20 @@ def _known(text: Callable[[T], str]) -> Callable[[T | None], str]:
     return lambda value: UNKNOWN if value is None else text(value)
 
 
-_MAX = Column[Row]("Max", lambda row: plus_minus(row.mean, row.sd), lambda row: row.mean)
-_MAX_ON_GRID = dataclasses.replace(_MAX, header="Max (paper's grid)")
-_OVERALL_MAX = Column[Row](
+_TWO_DIGITS = _known("{:.2f}".format)
+
+_MAX: Column[Row] = mean_and_sd("Max", lambda row: (row.mean, row.sd))
+_OVERALL_MAX: Column[Row] = mean_and_sd(
     "Max",
-    lambda row: plus_minus(row.overall_max_test_accuracy_mean, row.overall_max_test_accuracy_sd),
-    lambda row: row.overall_max_test_accuracy_mean,
+    lambda row: (row.overall_max_test_accuracy_mean, row.overall_max_test_accuracy_sd),
     importance=2,
 )
-_FINAL = Column[Row](
-    "Final",
-    lambda row: plus_minus(row.final_test_accuracy_mean, row.final_test_accuracy_sd),
-    lambda row: row.final_test_accuracy_mean,
+_FINAL: Column[Row] = mean_and_sd(
+    "Final", lambda row: (row.final_test_accuracy_mean, row.final_test_accuracy_sd)
 )
-_SELECTED = Column[Row](
+_SELECTED: Column[Row] = mean_and_sd(
     "Selected",
-    lambda row: plus_minus(row.selected_test_accuracy_mean, row.selected_test_accuracy_sd),
-    lambda row: row.selected_test_accuracy_mean,
+    lambda row: (row.selected_test_accuracy_mean, row.selected_test_accuracy_sd),
     importance=3,
 )
 _OTHER_IMAGES = Column[Row](
@@ -266,7 +259,7 @@ _OTHER_IMAGES = Column[Row](
 SUMMARY: tuple[Column[Row], ...] = (
     number("Steps", lambda row: row.steps),
     number("Paper", lambda row: row.paper_max_test_accuracy, accuracy),
-    Column("Here", _MAX.text, _MAX.value),
+    dataclasses.replace(_MAX, header="Here"),
     words("Verdict", lambda row: row.verdict),
     _marked("Train time", _TRAIN_SECONDS, duration, 3),
     _marked("Images/s", _IMAGES_PER_SECOND, rate, 1),
@@ -288,7 +281,7 @@ TABLE_1: tuple[Column[Row], ...] = (
     number("Paper", lambda row: row.paper_max_test_accuracy, accuracy, 11),
     number("n", lambda row: row.n, importance=8),
     Column("Clean", clean, lambda row: row.clean, importance=7),
-    Column("Here, max", _MAX.text, _MAX.value),
+    dataclasses.replace(_MAX, header="Here, max"),
     number("Difference", lambda row: row.difference, formatting.accuracy_difference, 6),
     Column(INTERVAL, lambda row: interval(row.interval_low, row.interval_high),
            lambda row: row.interval_low, importance=5),
@@ -314,7 +307,7 @@ OTHER_STEP_COUNTS: tuple[Column[Row], ...] = (
 
 ACCURACIES: tuple[Column[Row], ...] = (
     number("Steps", lambda row: row.steps),
-    _MAX_ON_GRID,
+    dataclasses.replace(_MAX, header="Max (paper's grid)"),
     dataclasses.replace(_FINAL, importance=2),
     _SELECTED,
     _OTHER_IMAGES,
@@ -360,10 +353,11 @@ SCALING: tuple[Column[Scaling], ...] = (
     Column("Clean", clean, lambda line: line.clean, importance=3),
     _marked("Train time", _TRAIN_SECONDS, duration, 5),
     _marked("Images/s", _IMAGES_PER_SECOND, rate, 4),
-    Column("Speed-up", speedup, lambda line: line.speedup_mean),
+    mean_and_sd("Speed-up", lambda line: (line.speedup_mean, line.speedup_sd),
+                _TWO_DIGITS, _TWO_DIGITS),
     number("Efficiency", lambda line: line.efficiency, percent),
     _marked("Peak RSS", _PEAK_RSS, mebibytes, 1),
-)
+)  # fmt: skip
 """Thread scaling."""
 
 MACHINE_COSTS: tuple[Column[MachineCosts], ...] = (
@@ -431,17 +425,18 @@ MACHINES: tuple[Column[MachineLine], ...] = (
     words("Machine", lambda line: line.machine),
     number("Threads", lambda line: line.threads),
     number("n", lambda line: line.n),
-    Column("Images/s", speed, lambda line: line.images_per_second_mean),
+    mean_and_sd("Images/s", lambda line: (line.images_per_second_mean, line.images_per_second_sd),
+                rate, rate),
     number("Relative", lambda line: line.relative, percent),
     number("Final", lambda line: line.final_test_accuracy_mean, accuracy),
     number("Peak RSS", lambda line: line.peak_rss_bytes_max, mebibytes),
-)
+)  # fmt: skip
 """Machine ranking."""
 
 TIME_TO_ACCURACY: tuple[Column[Reach], ...] = (
     number("Test accuracy", lambda line: line.accuracy, accuracy),
     Column("Reached by", lambda line: f"{line.reached} of {line.n}", lambda line: line.reached),
-    Column("Updates to it", updates, lambda line: line.steps_mean),
+    mean_and_sd("Updates to it", lambda line: (line.steps_mean, line.steps_sd), rate, rate),
     number("ms per step", lambda line: line.seconds_a_step_mean,
            _known(lambda seconds: f"{1_000 * seconds:.1f}")),
     Column("Train time to it", time_to_accuracy, lambda line: line.seconds_mean),
@@ -588,8 +583,7 @@ IMPORTANCES: tuple[Column[tuple[str, float]], ...] = (
 ARMS: tuple[Column[tuple[str, Arm]], ...] = (
     Column("", lambda line: line[0], words=True),
     number("n", lambda line: line[1].n),
-    Column("Final test accuracy",
-           lambda line: plus_minus(line[1].accuracy_mean, line[1].accuracy_sd)),
+    mean_and_sd("Final test accuracy", lambda line: (line[1].accuracy_mean, line[1].accuracy_sd)),
     number("On validation", lambda line: line[1].validation_mean, accuracy),
     number("Train time", lambda line: line[1].train_seconds_mean, duration),
     number("Peak RSS", lambda line: line[1].peak_rss_bytes_max, mebibytes),

@@ -9,7 +9,7 @@ from pathlib import Path
 from mnist_bench.analysis import table1
 from mnist_bench.analysis.configurations import Configuration, configurations
 from mnist_bench.analysis.confusion import Confusion, confusion_of
-from mnist_bench.analysis.curves import Curves, curves_of
+from mnist_bench.analysis.curves import curves_of
 from mnist_bench.analysis.grouping import groups
 from mnist_bench.analysis.reference import compare_with_reference
 from mnist_bench.analysis.system_state import system_state_of
@@ -60,11 +60,11 @@ class ReportImages:
 
     def confusion(self, trainings: Sequence[RunResult]) -> Confusion | None:
         """Confusion matrix of replicates; None without predictions or images."""
-        digest = trainings[-1].dataset_digest if trainings else ""
         loaded = [self.reader.load_predictions(run) for run in trainings]
         predictions = [found for found in loaded if found is not None]
         if not predictions:
             return None
+        digest = trainings[-1].dataset_digest
         source = self.source(digest)
         if source is None:
             note = "Misclassified digits are not shown: the images are not available (--data DIR)"
@@ -155,12 +155,9 @@ def _limit_notes(scenarios: int) -> Iterator[str]:
 
 def comparable_first(runs: Sequence[RunSummary]) -> list[Configuration]:
     """The configurations: those comparable with Table I first, then by newest run."""
-    return sorted(configurations(runs), key=lambda each: not _is_comparable(each.runs))
-
-
-def _is_comparable(runs: Sequence[RunSummary]) -> bool:
-    """Whether some runs are comparable with Table I."""
-    return any(not group.obstacles for group in groups(runs))
+    return sorted(
+        configurations(runs), key=lambda each: all(group.obstacles for group in groups(each.runs))
+    )
 
 
 def _section(common: _Common, configuration: Configuration, *, has_charts: bool) -> ReportSection:
@@ -185,7 +182,6 @@ def _section(common: _Common, configuration: Configuration, *, has_charts: bool)
             f"{name}: of {len(newest)} runs that would be drawn, "
             f"{len(newest) - len(trainings)} can't be: MLflow has no record of them in reach"
         )
-    curves: Curves | None = curves_of(trainings)
     document = table1.document_of(common.machine, runs, rows, common.machine_names).model_copy(
         update={
             "reaches": times_to_accuracy(
@@ -202,7 +198,7 @@ def _section(common: _Common, configuration: Configuration, *, has_charts: bool)
         document=document,
         rows=rows,
         system_state=system_state_of(trainings),
-        curves=curves,
+        curves=curves_of(trainings),
         confusion=images.confusion(trainings),
         has_charts=has_charts,
     )

@@ -60,7 +60,7 @@ class Plot:
 
 def to_chart(plot: Plot, prefix: str) -> Chart:
     """Render a plot as SVG; a prefix of all its ids makes them unique on the page."""
-    svg = _svg(plot.figure, f"{prefix}-{plot.name}")
+    svg = _svg(plot.figure, f"{prefix}-{plot.name}-")
     return Chart(plot.name, plot.title, plot.alternative, svg)
 
 
@@ -108,13 +108,8 @@ def _with_tips(element: str) -> str:
     return re.sub(rf'<g id="{_TIPS}([^"]*)">(.*?</g>)', titled, element, flags=re.DOTALL)
 
 
-def _svg(figure: Figure, name: str) -> str:
-    """Render a figure as an `svg` element: real text, the page's text color, and no date.
-
-    Args:
-        figure: The figure.
-        name: Prefix of all ids.
-    """
+def _svg(figure: Figure, id_prefix: str) -> str:
+    """Render a figure as an `svg` element: real text, the page's text color, and no date."""
     import matplotlib as mpl
 
     style: dict[RcKeyType, Any] = {
@@ -137,7 +132,7 @@ def _svg(figure: Figure, name: str) -> str:
     without_metadata = re.sub(r"\s*<metadata>.*?</metadata>", "", element[0], flags=re.DOTALL)
     # Equal images would have equal ids, which nothing refers to.
     without_image_ids = re.sub(r' id="image\w*"', "", _with_tips(without_metadata))
-    with_unique_ids = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", without_image_ids)
+    with_unique_ids = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{id_prefix}", without_image_ids)
     return with_unique_ids.replace(_INK, "currentColor")
 
 

@@ -67,31 +67,25 @@ def outcome(document: Document) -> str:
     """Outcome of Table I and its cost on the screen: `Table I: 4 of 4 reproduced; …`."""
     rows = document.table_1
     counts = Counter(row.verdict for row in rows)
-    verdicts = [
+    verdicts = ", ".join(
         f"{counts[verdict]} {ON_SCREEN.get(verdict, verdict)}"
         for verdict in ("indistinguishable", "exceeds", "below", "not comparable")
         if counts[verdict]
-    ]
-    verdicts[:1] = [verdict.replace(" ", f" of {len(rows)} ", 1) for verdict in verdicts[:1]]
+    ).replace(" ", f" of {len(rows)} ", 1)
     total = total_cost(document.own_runs)
-    waited: dict[str, float] = {}  # by training
-    for run in document.own_runs:
-        waited[run.trajectory] = max(sum(run.seconds.values()), waited.get(run.trajectory, 0.0))
+    trained = formatting.duration(total.train_seconds)
     unfinished = sum(run.status != "finished" for run in document.runs)
     parts = [
-        f"Table I: {', '.join(verdicts)}" if rows else "",
+        f"Table I: {verdicts}" if rows else "",
         f"{counted(unfinished, 'run')} did not finish" if unfinished else "",
+        f"{formatting.duration(total.worker_seconds)} in all, {trained} of it training",
     ]
-    trained = formatting.duration(total.train_seconds)
-    parts.append(
-        f"{formatting.duration(sum(waited.values()) or None)} in all, {trained} of it training"
-    )
     return f"{'; '.join(part for part in parts if part)}."
 
 
 def _outcome(table_1: Sequence[Row]) -> str:
     if not table_1:
-        return "None of Table I's step counts was run, so nothing is held against the paper"
+        return "None of Table I's step counts was run, so nothing is compared with the paper"
     counts = Counter(row.verdict for row in table_1)
     outcomes = [
         f"{counts[v]} {_VERDICT_PHRASES[v][counts[v] > 1]}" for v in ROW_VERDICTS if counts[v]
@@ -333,7 +327,7 @@ def vs_reference_note(lines: Sequence[Standing]) -> str:
         )
         speed += f"Training takes {ratio:.2f} times its time here{interval}, at {thread_counts}. "
     if smallest is None:
-        return f"{speed}Nothing tells whether the training is the same one."
+        return f"{speed}Whether the training is the same one is unknown."
     finding = "Its accuracies differ from the reference's"
     if smallest >= ALPHA / len(lines):
         finding = "No difference of its accuracies from the reference's was found"
@@ -366,7 +360,7 @@ def surroundings(state: SystemState) -> list[str]:
     }
     unknown = [name for name, text in facts.items() if not text]
     lines = [", ".join(text for text in facts.values() if text)]
-    lines += [f"not told by this system: {', '.join(unknown)}"] if unknown else []
+    lines += [f"not available on this system: {', '.join(unknown)}"] if unknown else []
     return [line for line in lines if line]
 
 

@@ -205,10 +205,15 @@ class RunResult(Record):
 
     def seconds_to_accuracy(self, split: Split, target: float) -> float | None:
         """Train seconds until an evaluation on the grid reaches `target`; None if none does."""
+        reached = self.first_reaching(split, target)
+        return reached.train_seconds if reached else None
+
+    def first_reaching(self, split: Split, target: float) -> Evaluation | None:
+        """First evaluation on the grid with an accuracy of `target` or more."""
         for evaluation in self.candidates:
             accuracy = evaluation.accuracy(split)
             if accuracy is not None and accuracy >= target:
-                return evaluation.train_seconds
+                return evaluation
         return None
 
     @property

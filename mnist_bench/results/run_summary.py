@@ -97,7 +97,7 @@ class RecordedRun:
         mnist_bench: Version.
         study: Name of the study if the run is a trial.
         study_run_id: MLflow run id of the study.
-        tags: The user's own, by name, as from `run --tag`; MLflow's and the suite's are left out.
+        tags: The user's own, as names and values; MLflow's and the suite's are left out.
     """
 
     run: RunSummary

@@ -90,7 +90,11 @@ def make_plans(options: RunOptions, console: Console) -> tuple[TrainingPlan, ...
     Raises:
         BenchError: An option is invalid; nothing was started or written.
     """
-    scenarios = [_load_scenario(name, options) for name in options.scenarios]
+    files = [_read_scenario(name) for name in options.scenarios]
+    scenarios = [
+        (name, file.with_changes(steps=options.steps, settings=options.settings))
+        for name, file in files
+    ]
     names = [name for name, _ in scenarios]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate:
@@ -129,10 +133,8 @@ def make_plans(options: RunOptions, console: Console) -> tuple[TrainingPlan, ...
         for name, scenario in scenarios
     )
     return tuple(
-        dataclasses.replace(
-            plan, tags=options.tags, changes=_changes(plan, read(find(file)), options)
-        )
-        for file, plan in zip(options.scenarios, plans, strict=True)
+        dataclasses.replace(plan, tags=options.tags, changes=_changes(plan, file, options))
+        for plan, (_, file) in zip(plans, files, strict=True)
     )
 
 
@@ -210,9 +212,9 @@ def _time(plan: TrainingPlan, options: RunOptions) -> str:
     jobs = _certain_jobs(plan, options)
     if not jobs:
         return "none: all runs that are needed in any case are recorded already"
-    seconds = time_estimates.expected_seconds(plan, jobs)
     if options.is_remote:
         return f"unknown: it depends on the machines at {options.cluster}"
+    seconds = time_estimates.expected_seconds(plan, jobs)
     if seconds is None:
         return "unknown: no similar training was measured here yet"
     about = f"about {formatting.duration(seconds)}, from earlier runs here"
@@ -340,17 +342,14 @@ def execution_for(scenario: Scenario, execution: Execution, threads: int) -> Exe
     return execution.model_copy(update={"threads": threads})
 
 
-def _load_scenario(name: str, options: RunOptions) -> tuple[str, Scenario]:
+def _read_scenario(name: str) -> tuple[str, Scenario]:
     path = find(name)
     if len(path.stem) > _MAX_NAME or not path.stem.isprintable():
         raise BenchError(
             f"the scenario file name {path.stem[:_MAX_NAME]!r} can't be used for its reports",
             f"rename the file to at most {_MAX_NAME} printable characters",
         )
-    scenario = read(path)
-    if options.steps or options.settings:
-        scenario = scenario.with_changes(steps=options.steps, settings=options.settings)
-    return _name(path), scenario
+    return _name(path), read(path)
 
 
 def _name(path: Path) -> str:

@@ -46,6 +46,12 @@ def opening_line(plan: TrainingPlan, *, open_ended: bool = False, here: bool = T
     return f"{plan.name}: {at_most}{trainings} of {steps} on {images}{time}"
 
 
+def print_line(console: Console, line: str, style: str = "") -> None:
+    """Print a line of a plan's progress; a library's output may contain control characters."""
+    printable = "".join(char if char.isprintable() else " " for char in line)
+    console.print(Text(printable, style=style), soft_wrap=True)
+
+
 class Lines:
     """Calls a function at fixed intervals in a thread, while the context is open."""
 
@@ -111,12 +117,10 @@ class ProgressWatcher:
         quiet: bool = False,
     ) -> None:
         self._plan = plan
-        self._several = len(plan.executions) > 1
         self._open_ended = open_ended
-        self._counted = len(plan.jobs) > 1 and not open_ended
         self._console = console
         is_terminal = has_bars(console)
-        self._prints_lines = not (quiet or is_terminal or plan.trial) and bool(plan.jobs)
+        prints_lines = not (quiet or is_terminal or plan.trial) and bool(plan.jobs)
         self._bar = Progress(
             TextColumn("{task.description}"),
             SpinnerColumn("line"),  # TensorFlow takes seconds to start: show activity
@@ -126,7 +130,7 @@ class ProgressWatcher:
             console=console,
             disable=quiet or not is_terminal,
         )
-        self._lines = Lines(self.show_line) if self._prints_lines else None
+        self._lines = Lines(self.show_line) if prints_lines else None
         self._costs = time_estimates.costs_of(plan)
         self._task: TaskID | None = None
         self._started = 0
@@ -188,7 +192,7 @@ class ProgressWatcher:
         seen, self._seen = self._seen, None
         if failure:
             self._print(f"{self._name(job)} did not finish: {failure}", "red")
-        elif self._prints_lines and seen:
+        elif self._lines and seen:
             took = formatting.duration(self._console.get_time() - seen.begun_at)
             self._print(f"{self._position(job)}: {self._accuracy(seen)}, took {took}")
         if log_tail:
@@ -212,11 +216,12 @@ class ProgressWatcher:
     def _name(self, job: TrainingJob) -> str:
         if self._plan.trial:
             return f"trial {self._plan.trial.number}"
-        threads = f", threads: {job.execution.threads}" if self._several else ""
+        threads = f", threads: {job.execution.threads}" if len(self._plan.executions) > 1 else ""
         return f"seed {job.seed}{threads}"
 
     def _position(self, job: TrainingJob) -> str:
-        position = f" ({self._started} of {len(self._plan.jobs)})" if self._counted else ""
+        jobs = len(self._plan.jobs)
+        position = f" ({self._started} of {jobs})" if jobs > 1 and not self._open_ended else ""
         return f"{self._name(job)}{position}"
 
     def _accuracy(self, seen: _Seen) -> str:
@@ -267,9 +272,7 @@ class ProgressWatcher:
         return work.train_images + share * work.score_images
 
     def _print(self, line: str, style: str = "") -> None:
-        # A library's output may contain control characters.
-        printable = "".join(char if char.isprintable() else " " for char in line)
-        self._console.print(Text(printable, style=style), soft_wrap=True)
+        print_line(self._console, line, style)
 
     def _show(self) -> None:
         if self._task is None or self._seen is None or self._bar.disable:

@@ -93,12 +93,13 @@ def remaining_in(
     """What `--resume` finds not recorded, in the store and in the spools here."""
     described = this_machine.describe()
     address = Address.of(options.tracking_uri, options.experiment)
+    waiting = recovery.finished_in_spools(address)
     return [
         remaining_of(
             plan,
             described,
             store,
-            waiting=recovery.finished_in_spools(address),
+            waiting=waiting,
             repeated_verdicts=options.repeated_verdicts,
             any_machine=options.is_remote,
         )

@@ -91,7 +91,7 @@ class SeedCount:
         reason = self._rule.reason_to_stop(results, elapsed, seed_seconds)
         if reason:
             seeds = len({run.seed for run in results})
-            self.ended = f"Stopped after {seeds} seed{'s' if seeds != 1 else ''}: {reason}"
+            self.ended = f"Stopped after {formatting.counted(seeds, 'seed')}: {reason}"
         return reason is not None
 
 

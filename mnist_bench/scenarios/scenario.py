@@ -23,8 +23,8 @@ from mnist_bench.scenarios.hyperparameters import (
 DOUBLING: Final = "doubling"
 """Thread counts 1, 2, 4, … and all cores."""
 
-OPTIONS = ("steps", "threads", "dataset", "seeds", "precision", "device")
-"""What has an option of its own, though `--set` may seem to be for it."""
+_OPTIONS = ("steps", "threads", "dataset", "seeds", "precision", "device")
+"""Names that users may give to `--set` although each is an option of its own."""
 
 _MAX_TITLE = 200
 _MAX_TEXT = 80
@@ -149,7 +149,7 @@ class Scenario(Record):
             BenchError: The model has no such hyperparameter, or it can't have this value.
         """
         model_type: type[Record] = HYPERPARAMETERS[self.model]
-        if name in OPTIONS:
+        if name in _OPTIONS:
             raise BenchError(f"--set {name}: that is not a hyperparameter", f"use --{name} {text}")
         if name in Scenario.model_fields:
             raise BenchError(

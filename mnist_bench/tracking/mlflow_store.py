@@ -52,6 +52,19 @@ if TYPE_CHECKING:
 
 RecordT = TypeVar("RecordT", bound=Record)
 _RECORD = "result.json"
+MLFLOW_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # MLflow's errors are shown as one line; it would also log their tracebacks.
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    # With a server MLflow would print the address of each run, password included, to stdout.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow's own retries would block a training for minutes if the server is down, and could
+    # create a run twice. The recorder retries instead.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+"""Environment variables of MLflow that are set unless the user has set them."""
 _MLFLOW_STATUS: dict[Status | None, str] = {
     None: "RUNNING",
     "finished": "FINISHED",
@@ -478,19 +491,7 @@ class MlflowStore:
 
 def import_mlflow() -> Any:
     """Import MLflow without telemetry or log output, unless the user has set them otherwise."""
-    defaults = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        # MLflow's errors are shown as one line; it would also log their tracebacks.
-        "MLFLOW_LOGGING_LEVEL": "CRITICAL",
-        # With a server MLflow would print the address of each run, password included, to stdout.
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        # MLflow's own retries would block a training for minutes if the server is down, and could
-        # create a run twice. The recorder retries instead.
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    }
-    for name, value in defaults.items():
+    for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
     import mlflow
 

@@ -162,7 +162,7 @@ def _upload(contents: SpoolContents, store: MlflowStore, log: Callable[[str], No
     runs.close("killed", VANISHED, contents.last_at_ms)
     runs.upload(store)
     if runs.error:
-        store.unfinished()
+        store.unfinished()  # raises if the store does not work at all
         log(_postponed(runs.error))
         return []
     spool.remove(contents.path)

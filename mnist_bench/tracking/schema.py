@@ -51,9 +51,9 @@ EXPERIMENT_DESCRIPTION = """Trainings on MNIST, recorded by mnist-bench.
 
 - A run is one step count and one seed of a scenario. Its parameters say what was trained, its
   metrics by step show how.
-- Runs that are no trainings have no parameter `scenario`: the filter `params.scenario LIKE '%'`
+- Runs that are not trainings have no parameter `scenario`: the filter `params.scenario LIKE '%'`
   leaves out reports and the parents of studies.
-- Tags `bench.verdict` and `bench.reasons` say whether its times and memory can be trusted.
+- Tags `bench.verdict` and `bench.reasons` say whether a run's times and memory can be trusted.
 - `mnist-bench report` compares the runs with the paper's Table I.
 """
 SOURCE = {"mlflow.source.name": "mnist-bench"}
@@ -145,14 +145,14 @@ def closing_tags(run: RunResult, description: str) -> dict[str, str]:
     return {"mlflow.note.content": description} | {key: text for key, text in known.items() if text}
 
 
-EVALUATION_METRICS = ("test_accuracy", "validation_accuracy", "train_loss", "train_seconds")
+_EVALUATION_METRICS = ("test_accuracy", "validation_accuracy", "train_loss", "train_seconds")
 """Metrics of an evaluation; each is also an attribute of `Evaluation`."""
 
 
 def metrics_at(point: Point) -> dict[str, float | None]:
     """Metrics at a step."""
     scored = point.evaluation
-    scores = {name: getattr(scored, name) for name in EVALUATION_METRICS} if scored else {}
+    scores = {name: getattr(scored, name) for name in _EVALUATION_METRICS} if scored else {}
     return {"rss_bytes": point.rss_bytes, **scores}
 
 

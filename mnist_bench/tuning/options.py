@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_bench.core.errors import BenchError
-from mnist_bench.core.limits import LEAST_MEMORY_BYTES, DatasetChoice, Objective
+from mnist_bench.core.limits import MIN_MEMORY_BYTES, DatasetChoice, Objective
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.tracking import uri
@@ -95,7 +95,7 @@ def check_options(options: TuneOptions, console: Console) -> StudySetup:
             f"--finalists {options.finalists} of --trials {options.trials}",
             "give at most as many finalists as trials",
         )
-    if options.max_memory_bytes is not None and options.max_memory_bytes < LEAST_MEMORY_BYTES:
+    if options.max_memory_bytes is not None and options.max_memory_bytes < MIN_MEMORY_BYTES:
         raise BenchError(
             "--max-memory is less than TensorFlow alone takes", "give a size like 900M"
         )
