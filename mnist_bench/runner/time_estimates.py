@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from mnist_bench.core import files
 from mnist_bench.core.records import Record
 from mnist_bench.data import mnist
+from mnist_bench.runner import environment
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import Hyperparameters
 from mnist_bench.scenarios.scenario import Scenario
@@ -71,7 +72,8 @@ def work_of(scenario: Scenario, step_counts: tuple[int, ...], scored_at_once: in
 def load_cost(model: str, hyperparameters: Hyperparameters, execution: Execution) -> Cost | None:
     """The last recorded cost of such a training here; None if there is none."""
     settings = (execution.precision, execution.device, execution.threads)
-    return _read().get(_key(model, hyperparameters, *settings))
+    text = environment.as_text(execution.environment)
+    return _read().get(_key(model, hyperparameters, *settings, variables=text))
 
 
 def costs_of(plan: TrainingPlan) -> dict[Execution, Cost | None]:
@@ -113,7 +115,8 @@ def save_costs(runs: Sequence[RunResult], scored_at_once: int) -> None:
     costs = dict(known)
     finished = (run for run in runs if run.status == "finished")
     for run in sorted(finished, key=lambda r: (r.steps, r.verdict != "invalid")):
-        key = _key(run.model, run.hyperparameters, run.precision, run.device, run.threads)
+        settings = (run.precision, run.device, run.threads)
+        key = _key(run.model, run.hyperparameters, *settings, variables=run.environment)
         is_worse = key in known and (known[key].steps > run.steps or run.verdict == "invalid")
         cost = None if is_worse else _cost_of(run, runs, scored_at_once)
         costs |= {key: cost} if cost else {}
@@ -146,7 +149,14 @@ def _read() -> dict[str, Cost]:
 
 
 def _key(
-    model: str, hyperparameters: Hyperparameters, precision: str, device: str, threads: int
+    model: str,
+    hyperparameters: Hyperparameters,
+    precision: str,
+    device: str,
+    threads: int,
+    *,
+    variables: str | None,
 ) -> str:
     values = " ".join(f"{name}={value}" for name, value in hyperparameters)
-    return f"{model} {values} {precision} {device} threads={threads}"
+    key = f"{model} {values} {precision} {device} threads={threads}"
+    return f"{key} {variables}" if variables else key
