@@ -23,6 +23,11 @@ import psutil
 from mnist_bench.core import signals
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.tracking import recovery, uri
+from mnist_bench.tracking.database import (
+    experiments_with_owned_runs,
+    schema_revision,
+    sqlite_file,
+)
 from mnist_bench.tracking.mlflow_store import MlflowStore, schema_mismatch
 from mnist_bench.tracking.spool import Address
 from mnist_bench.tuning.storage import backend, explained, names, opening
@@ -61,14 +66,14 @@ def serve(
     if uri.is_server(tracking_uri):
         log(f"The tracking server shows these runs: {uri.without_credentials(tracking_uri)}")
         return
-    database = uri.sqlite_file(tracking_uri)
+    database = sqlite_file(tracking_uri)
     if database is not None and not database.exists():
         raise BenchError(
             f"no runs are recorded in {database} yet", "make some with `mnist-bench run smoke`"
         )
     uri.check_uri(tracking_uri, experiment)
     if database is not None:
-        found, newest = uri.schema_revision(database), uri.newest_schema_revision()
+        found, newest = schema_revision(database), uri.newest_schema_revision()
         if found and newest and found != newest:
             raise schema_mismatch(tracking_uri)
     chosen_port = _choose_port(port, DEFAULT_PORT)
@@ -150,10 +155,10 @@ class _QuietHandler(WSGIRequestHandler):
 
 def _recover(tracking_uri: str, database: Path | None, log: Callable[[str], None]) -> None:
     """Recover runs of processes that died; MLflow is loaded only if there are any."""
-    address_uri = uri.without_credentials(tracking_uri)
+    address_uri = Address.of(tracking_uri, "").tracking_uri
     experiments = recovery.experiments_with_spools(address_uri)
     if database is not None:
-        experiments |= uri.experiments_with_owned_runs(database)
+        experiments |= experiments_with_owned_runs(database)
     for experiment in sorted(experiments):
         address = Address(tracking_uri=address_uri, experiment=experiment)
         recovery.recover(MlflowStore(tracking_uri, experiment), address, log)

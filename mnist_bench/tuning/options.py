@@ -16,6 +16,7 @@ from mnist_bench.core.limits import MIN_MEMORY_BYTES, DatasetChoice, Objective
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.tracking import uri
+from mnist_bench.tracking.database import check_differ
 from mnist_bench.tuning import space, storage
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Space
@@ -108,8 +109,9 @@ def check_options(options: TuneOptions, console: Console) -> StudySetup:
     def warn(line: str) -> None:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 
-    name = _name(options, f"{path.stem}-{options.objective}", warn)
     uri.check_uri(options.tracking_uri, options.experiment)
+    check_differ(options.tracking_uri, options.storage)
+    name = _name(options, f"{path.stem}-{options.objective}", warn)
     source = mnist.find(
         options.dataset or space_read.dataset,
         options.data_folder,
