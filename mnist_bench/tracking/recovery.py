@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from mnist_bench.core import locks
@@ -12,6 +13,7 @@ from mnist_bench.core.errors import BenchError
 from mnist_bench.core.formatting import counted
 from mnist_bench.results.run import RunResult
 from mnist_bench.tracking import recorder, spool
+from mnist_bench.tracking.artifacts import follow_folder
 from mnist_bench.tracking.mlflow_store import MlflowStore
 from mnist_bench.tracking.recorder import TrainingRuns
 from mnist_bench.tracking.spool import Address, SpoolContents
@@ -29,6 +31,7 @@ def open_store(uri: str, experiment: str, log: Callable[[str], None]) -> MlflowS
     Raises:
         BenchError: The store can't be used.
     """
+    _follow_folder(uri, experiment, log)
     store = MlflowStore(uri, experiment)
     recover(store, Address.of(uri, experiment), log)
     return store
@@ -42,6 +45,7 @@ def open_existing_store(
     Raises:
         BenchError: The store can't be used.
     """
+    _follow_folder(uri, experiment, log)
     store = MlflowStore.open_existing(uri, experiment)
     if store is not None:
         recover(store, Address.of(uri, experiment), log)
@@ -180,6 +184,11 @@ def _kill_vanished(store: MlflowStore) -> list[str]:
             store.mark_killed(run.run_id, VANISHED)
             killed.append(run.owner)
     return killed
+
+
+def _follow_folder(uri: str, experiment: str, log: Callable[[str], None]) -> None:
+    with suppress(locks.LocksUnsupportedError):
+        follow_folder(uri, experiment, log, lambda owner: locks.is_dead(owner, _lock_folders()))
 
 
 def _lock_folders() -> tuple[Path, Path]:
