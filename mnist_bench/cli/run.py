@@ -212,6 +212,7 @@ def run(
         plans_as_text,
     )
     from mnist_bench.runner.resume import remaining_plans
+    from mnist_bench.tracking import uri
 
     if opens_page and not reports:
         raise click.UsageError("--open can't be used with --no-report, which writes no page")
@@ -235,7 +236,8 @@ def run(
         **others,
     )
     _check_cluster(options, claims)
-    for note in environment.of_process(options.device).lines:
+    old_store = uri.note_of_file_store(options.tracking_uri)
+    for note in filter(None, (*environment.of_process(options.device).lines, old_store)):
         warn(note)
     if not dry_run:
         check_folders()

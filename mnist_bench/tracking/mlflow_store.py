@@ -477,6 +477,17 @@ class MlflowStore:
         locks.unsettled(run_id)
         return True
 
+    def is_gone(self, run_id: str) -> bool:
+        """Whether the user has deleted a run, or MLflow's garbage collection has removed it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self.client.get_run(run_id).info.lifecycle_stage == "deleted")
+        except MlflowException as error:
+            return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
+        except Exception:  # noqa: BLE001  # of the database, the driver, or the HTTP library
+            return False
+
     def unfinished(self) -> list[Unfinished]:
         """The runs of the experiment with status RUNNING."""
         with self.wrap_errors(action="looking for unfinished runs"):
