@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
@@ -28,7 +28,13 @@ from mnist_bench.scenarios import paper, scenario
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import schema
 from mnist_bench.tracking.artifacts import artifact_folder, check_location
-from mnist_bench.tracking.database import OWNER_TAG, schema_revision, sqlite_error, sqlite_file
+from mnist_bench.tracking.database import (
+    OWNER_TAG,
+    check_writable,
+    schema_revision,
+    sqlite_error,
+    sqlite_file,
+)
 from mnist_bench.tracking.read_run import UnreadableRunError, read_run
 from mnist_bench.tracking.schema import (
     COMPLETE_TAG,
@@ -118,7 +124,9 @@ class MlflowStore:
     def __init__(self, uri: str, experiment: str, *, create: bool = True) -> None:
         mlflow = import_mlflow()
         self._uri = uri
-        with self.wrap_errors(action="opening the store"), _database(uri):
+        if create:
+            check_writable(uri)
+        with self.wrap_errors(action="opening the store"), _database(uri, create=create):
             self.client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri)
             self.experiment_id = experiment_id(self.client, uri, experiment, create=create)
 
@@ -539,8 +547,11 @@ def import_mlflow() -> Any:
 
 
 @contextmanager
-def _database(uri: str) -> Iterator[None]:
+def _database(uri: str, *, create: bool) -> Iterator[None]:
     """Check or create the file of an SQLite database while the context is active.
+
+    Args:
+        create: Whether it is going to be written.
 
     Raises:
         BenchError: It has the schema of another MLflow, which the installed one may migrate
@@ -551,7 +562,13 @@ def _database(uri: str) -> Iterator[None]:
         yield
         return
     # Several processes that create a database at once would fail, all but one.
-    with locks.lock_file(database.with_name(f"{database.name}.lock"), _CREATION_SECONDS):
+    lock = database.with_name(f"{database.name}.lock")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.lock_file(lock, _CREATION_SECONDS))
+        except OSError:  # a folder that may only be read, where nobody creates one
+            if create:
+                raise
         is_new = not database.exists()
         found, newest = schema_revision(database), newest_schema_revision()
         if found and newest and found != newest:
