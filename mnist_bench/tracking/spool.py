@@ -49,7 +49,8 @@ class Address(Record):
         if file := sqlite_file(tracking_uri):
             file = file.resolve()
             inside = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-            shown = f"sqlite:///{inside.as_posix()}"
+            name = inside.as_posix().replace("%", "%25").replace("?", "%3F")
+            shown = f"sqlite:///{name}"
         return cls(tracking_uri=shown, experiment=experiment)
 
 

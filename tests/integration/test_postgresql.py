@@ -108,7 +108,7 @@ def test_study_of_a_machine_that_is_gone_continues_on_another(
     assert sum(t["state"] != "failed" and t["repeat_of"] is None for t in trials) == 5
     assert server.password not in refused.stderr + ended.stderr + ended.stdout
     wrong = second.run(*resumed, **(variables | {"PGPASSWORD": "not-the-one"}))
-    assert wrong.status == 1
+    assert wrong.status == 2
     assert "password authentication failed" in wrong.error_line
 
 
