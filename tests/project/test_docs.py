@@ -47,6 +47,10 @@ HYPERPARAMETERS_HEAD = """# Hyperparameters
 What `mnist-bench run --set NAME=VALUE` and a scenario's table `[hyperparameters]` accept, by the
 scenario's `model`. A search space's table `[parameters]` accepts those of `paper-cnn`. Generated:
 `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/project` renews it.
+
+Editors with a TOML language server check and complete a file by its schema: the first line
+`#:schema PATH` names [scenario.schema.json](scenario.schema.json) or, for a search space,
+[space.schema.json](space.schema.json), as the packaged ones in [benchmarks](../benchmarks/) do.
 """
 TABLE_HEAD = """
 | Name | Default | May be | What it is |
