@@ -28,8 +28,8 @@ MEASURING = ROOT / "docs" / "measuring.md"
 CLAIMS_HEAD = """# The paper's claims
 
 The paper's claims in our words, and the criteria that decide whether each holds on your machine.
-`mnist-bench run claims` measures for them in a fixed order, until the next measurement would take
-longer than what is left of `--budget` (45 minutes by default), and reuses what is recorded;
+`mnist-bench run claims` measures for them in a fixed order, leaves out what takes longer than what
+is left of `--budget` (45 minutes by default), and reuses what is recorded;
 `mnist-bench run claim-3` measures for one claim. The report then has a section on them.
 [paper.md](paper.md#results) has the results on one machine.
 
