@@ -29,11 +29,14 @@ from mnist_bench.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from mnist_bench.core.limits import DEVICE_CHOICES, MAX_SEED, MAX_THREADS, PRECISIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from mnist_bench.claims.planning import ClaimOptions
     from mnist_bench.run_plans import CommandResult, Output
     from mnist_bench.runner.options import RunOptions
+    from mnist_bench.runner.plan import TrainingPlan
 
 # Modules that import heavy libraries are imported inside functions: `--help` must be fast.
 
@@ -247,8 +250,11 @@ def run(
         raise click.UsageError("--price works only with `run claims`")
     plans = make_plans(options, console)
     if dry_run:
+        remaining = remaining_plans(plans, options)
+        if not options.is_remote:
+            _calibrate(remaining, console, quiet=quiet)
         to_text = plans_as_json if as_json else plans_as_text
-        click.echo(to_text(remaining_plans(plans, options), options))
+        click.echo(to_text(remaining, options))
         return 0
     lock = locks.benchmark_lock(exclusive=options.exclusive, warn=warn)
     # The machines of a cluster take their own locks; this one may be among them.
@@ -259,6 +265,26 @@ def run(
         stdout.print(line, soft_wrap=True, markup=False)
     document_json = result.document_json if as_json else None
     return print_result(document_json, result.error, result.exit_status)
+
+
+def _calibrate(plans: Sequence[TrainingPlan], console: Console, *, quiet: bool) -> None:
+    """Train briefly what was never trained here, so that its time can be estimated."""
+    from mnist_bench.core import formatting, locks
+    from mnist_bench.runner import calibration
+
+    unknown = [
+        (plan, execution) for plan in plans for execution in calibration.unknown_executions(plan)
+    ]
+    # Beside another benchmark it would disturb it, and measure too little speed.
+    if not unknown or locks.running():
+        return
+    if not quiet:
+        number = formatting.counted(len(unknown), "short training")
+        line = f"{number} to estimate the time, not recorded: nothing similar was trained here"
+        console.print(line, soft_wrap=True)
+    with locks.benchmark_lock(exclusive=False, warn=lambda _: None):
+        for plan, execution in unknown:
+            calibration.calibrate(plan, execution)
 
 
 def _next_line(options: RunOptions, result: CommandResult) -> str | None:

@@ -217,7 +217,7 @@ def _time(plan: TrainingPlan, options: RunOptions) -> str:
     seconds = time_estimates.expected_seconds(plan, jobs)
     if seconds is None:
         return "unknown: no similar training was measured here yet"
-    about = f"about {formatting.duration(seconds)}, from earlier runs here"
+    about = f"about {formatting.duration(seconds)}, from earlier trainings here"
     return f"at least {about}, unless the budget ends first" if options.repeats else about
 
 
