@@ -22,6 +22,7 @@ from mnist_bench.cli.options import (
     storage_option,
     tracking_uri_option,
 )
+from mnist_bench.cli.records import records
 from mnist_bench.cli.report import report
 from mnist_bench.cli.run import run
 from mnist_bench.cli.runs import runs
@@ -41,6 +42,7 @@ Examples:
   mnist-bench report                   a report of the runs recorded here
   mnist-bench compare table-1 sprint   which is faster, and is it more than noise?
   mnist-bench export mine.zip          recorded runs in one file for `import`
+  mnist-bench records check mine.zip   do its runs meet the rules of the boards?
   mnist-bench join tls://HOST:8786     lend this machine to a cluster
   mnist-bench scenarios                list the scenarios and their expected time
   mnist-bench machine                  is this machine quiet enough to measure?
@@ -140,7 +142,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (run, tune, runs, report, compare, export, import_, join):
+for command in (run, tune, runs, report, compare, export, import_, records, join):
     cli.add_command(command)
 
 

@@ -142,6 +142,15 @@ def read(path: Path) -> Bundle:
     return parse(content, path)
 
 
+def read_csv(path: Path) -> str:
+    """The runs as CSV in a bundle that `read` has validated; empty without them."""
+    with zipfile.ZipFile(path) as archive:
+        try:
+            return archive.read("runs.csv").decode("utf-8", errors="replace")
+        except KeyError:
+            return ""
+
+
 def parse(content: bytes, path: Path) -> Bundle:
     """Validate the content of a bundle, a ZIP file; its path is for error messages.
 
