@@ -55,7 +55,7 @@ def test_a_file_that_meets_the_rules(bench: Bench) -> None:
     assert title.startswith("accurate: Best mean final test accuracy within the train seconds")
     assert line.startswith("| 1970-01-11 | 0.0500 | 10.0 s | 0.99509 (")
     assert line.endswith(
-        " | 10 | Imaginary CPU, 4 cores, 16.0 GiB, Linux 6.1 x86_64 | accurate | 10 clean |"
+        " | 10 | Imaginary CPU, 2 cores, 16.0 GiB, Linux 6.1 x86_64 | accurate | 10 clean |"
     )
 
 
