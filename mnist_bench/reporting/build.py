@@ -30,7 +30,7 @@ from mnist_bench.reporting.files import render
 from mnist_bench.reporting.layer_maps import make_layer_maps
 from mnist_bench.reporting.model import Report
 from mnist_bench.reporting.sections import ReportImages, sections
-from mnist_bench.reporting.text import headline, machine_notes
+from mnist_bench.reporting.text import headline, machine_notes, title
 from mnist_bench.results.document import Document, MachineLine
 from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RecordedRun, RunSummary, machine_names
@@ -297,10 +297,8 @@ def build_report(reader: MlflowStore, found: FoundRuns, options: ReportOptions) 
         studies=tuple(study.line(run_id or None) for run_id, study in found_studies.items()),
         machine_costs=tuple(line for each in documents for line in each.machine_costs),
     )
-    numbers = ((len(summaries), "run"), (len(studies), "study"))
-    counts = [counted(number, what) for number, what in numbers if number]
     return Report(
-        title=f"{' and '.join(counts)} of mnist-bench on {machine.name}",
+        title=title(scenario_sections.all, studies, machine),
         command=options.command,
         created=created,
         document=document,

@@ -13,7 +13,15 @@ from mnist_bench.analysis.table1 import ALPHA
 from mnist_bench.core import formatting
 from mnist_bench.core.formatting import UNKNOWN, accuracy, count, duration, mebibytes, percent, rate
 from mnist_bench.results.claims import ClaimLine, Decision, Unit
-from mnist_bench.results.document import MachineCosts, MachineLine, Reach, Row, Scaling, Standing
+from mnist_bench.results.document import (
+    MachineCosts,
+    MachineLine,
+    Reach,
+    Row,
+    RowVerdict,
+    Scaling,
+    Standing,
+)
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.paper import paper_label
@@ -85,6 +93,11 @@ def plus_minus(
     return show(mean) + ("" if sd is None else f" ± {show_sd(sd)}")
 
 
+def mean_with_sd(mean: float | None, sd: float | None) -> str:
+    """A mean accuracy with its standard deviation, if known: `0.9931 ± 0.00042`."""
+    return plus_minus(mean, sd, accuracy, formatting.spread)
+
+
 def mean_and_sd(
     header: str,
     values: Callable[[Line], tuple[float | None, float | None]],
@@ -100,6 +113,11 @@ def mean_and_sd(
 def interval(low: float | None, high: float | None) -> str:
     """Both ends of an interval: `0.9912 to 0.9950`."""
     return UNKNOWN if low is None or high is None else f"{accuracy(low)} to {accuracy(high)}"
+
+
+def verdict_in_words(verdict: RowVerdict) -> str:
+    """A verdict as people read it; documents keep the statistical word."""
+    return "reproduced" if verdict == "indistinguishable" else verdict
 
 
 def step_with_label(step: int | None) -> str:
@@ -159,11 +177,6 @@ _PEAK_RSS = _cost("peak_rss_bytes_max")
 def status(run: RunSummary) -> str:
     """Status of a run."""
     return run.status or "not ended"
-
-
-def time_spread(row: Row) -> float | None:
-    """Standard deviation of train seconds as a share of their mean."""
-    return _relative(row.train_seconds_mean, row.train_seconds_sd)
 
 
 def task(line: MachineLine) -> str:
@@ -256,11 +269,20 @@ _OTHER_IMAGES = Column[Row](
     importance=1,
 )
 
+_VERDICT: Column[Row] = words("Verdict", lambda row: verdict_in_words(row.verdict))
+_TRAIN_TIME: Column[Any] = Column(
+    "Train time",
+    lambda line: (
+        _time(_TRAIN_SECONDS(line), line.train_seconds_sd) + ("*" if is_marked(line) else "")
+    ),
+    _TRAIN_SECONDS,
+)
+
 SUMMARY: tuple[Column[Row], ...] = (
     number("Steps", lambda row: row.steps),
     number("Paper", lambda row: row.paper_max_test_accuracy, accuracy),
     dataclasses.replace(_MAX, header="Here"),
-    words("Verdict", lambda row: row.verdict),
+    _VERDICT,
     _marked("Train time", _TRAIN_SECONDS, duration, 3),
     _marked("Images/s", _IMAGES_PER_SECOND, rate, 1),
     _marked("Peak memory", _PEAK_RSS, mebibytes, 2),
@@ -280,30 +302,34 @@ TABLE_1: tuple[Column[Row], ...] = (
     number("Paper's step", lambda row: row.paper_step, importance=3),
     number("Paper", lambda row: row.paper_max_test_accuracy, accuracy, 11),
     number("n", lambda row: row.n, importance=8),
-    Column("Clean", clean, lambda row: row.clean, importance=7),
     dataclasses.replace(_MAX, header="Here, max"),
     number("Difference", lambda row: row.difference, formatting.accuracy_difference, 6),
     Column(INTERVAL, lambda row: interval(row.interval_low, row.interval_high),
            lambda row: row.interval_low, importance=5),
-    words("Verdict", lambda row: row.verdict),
+    _VERDICT,
     Column("Step of max (label)", step_range, lambda row: row.max_test_accuracy_step_min,
            importance=2, wraps=True),
-    _marked("Train time", _TRAIN_SECONDS, duration, 10),
-    number("± time", time_spread, percent, 1),
-    _marked("Images/s", _IMAGES_PER_SECOND, rate, 4),
-    _marked("Peak RSS", _PEAK_RSS, mebibytes, 9),
 )  # fmt: skip
 """Table I next to this machine's rows."""
 
 OTHER_STEP_COUNTS: tuple[Column[Row], ...] = (
     number("Steps", lambda row: row.steps),
     number("n", lambda row: row.n, importance=8),
-    Column("Clean", clean, lambda row: row.clean, importance=7),
     _FINAL,
     _OVERALL_MAX,
-    *TABLE_1[-4:],
+    _SELECTED,
+    _OTHER_IMAGES,
 )
 """This machine's rows of other step counts than Table I's."""
+
+COSTS: tuple[Column[Row], ...] = (
+    number("Steps", lambda row: row.steps),
+    Column("Clean", clean, lambda row: row.clean, importance=7),
+    _TRAIN_TIME,
+    _marked("Images/s", _IMAGES_PER_SECOND, rate, 4),
+    _marked("Peak RSS", _PEAK_RSS, mebibytes, 9),
+)
+"""Time and memory of this machine's rows."""
 
 ACCURACIES: tuple[Column[Row], ...] = (
     number("Steps", lambda row: row.steps),
@@ -313,15 +339,6 @@ ACCURACIES: tuple[Column[Row], ...] = (
     _OTHER_IMAGES,
 )
 """Three accuracies of Table I's runs."""
-
-OTHER_ACCURACIES: tuple[Column[Row], ...] = (
-    ACCURACIES[0],
-    _FINAL,
-    _OVERALL_MAX,
-    _SELECTED,
-    _OTHER_IMAGES,
-)
-"""Three accuracies of the runs of other step counts."""
 
 
 def tables_of_rows(
@@ -335,16 +352,34 @@ def tables_of_rows(
     return [(columns, some) for columns, some in tables if some]
 
 
-OTHER_SCENARIOS: tuple[Column[Row], ...] = (
-    words("Scenario", lambda row: row.scenario),
-    number("Steps", lambda row: row.steps),
-    number("n", lambda row: row.n),
-    _MAX,
-    words("Verdict", lambda row: row.verdict),
-    _marked("Train time", _TRAIN_SECONDS, duration),
-    _marked("Peak RSS", _PEAK_RSS, mebibytes),
-)
-"""Scenarios without a section, by their largest step count."""
+def columns_of_results(rows: Sequence[Row]) -> list[Column[Row]]:
+    """Columns of the one table of all scenarios: accuracy, time and memory of each step count."""
+    scenario: Column[Row] = words("Scenario", lambda row: row.scenario, wraps=True)
+    several = len({row.scenario for row in rows}) > 1
+    return [
+        *([scenario] if several else ()),
+        number("Steps", lambda row: row.steps),
+        number("n", lambda row: row.n),
+        number("Paper", lambda row: row.paper_max_test_accuracy, accuracy),
+        mean_and_sd(
+            "Max",
+            lambda row: (
+                (row.mean, row.sd)
+                if row.paper_step is not None
+                else (row.overall_max_test_accuracy_mean, row.overall_max_test_accuracy_sd)
+            ),
+        ),
+        words("Verdict", lambda row: row.paper_step and verdict_in_words(row.verdict)),
+        _FINAL,
+        _marked("Train time", _TRAIN_SECONDS, duration),
+        _marked("Peak memory", _PEAK_RSS, mebibytes),
+    ]
+
+
+def known(columns: Sequence[Column[Line]], lines: Sequence[Line]) -> list[Column[Line]]:
+    """The columns in which a line has more than a dash."""
+    return [column for column in columns if any(column.text(line) != UNKNOWN for line in lines)]
+
 
 SCALING: tuple[Column[Scaling], ...] = (
     number("Steps", lambda line: line.steps),
@@ -363,14 +398,11 @@ SCALING: tuple[Column[Scaling], ...] = (
 MACHINE_COSTS: tuple[Column[MachineCosts], ...] = (
     number("Steps", lambda line: line.steps),
     words("Machine", lambda line: formatting.machine(line.machine_id)),
-    words("Hardware", lambda line: line.machine, 1),
+    words("Hardware", lambda line: line.machine, 1, wraps=True),
     number("Threads", lambda line: line.threads, importance=3),
     number("Runs", lambda line: line.n, importance=4),
     Column("Clean", clean, lambda line: line.clean, importance=2),
-    Column("Train time",
-           lambda line: _time(_TRAIN_SECONDS(line), line.train_seconds_sd)
-           + ("*" if is_marked(line) else ""),
-           _TRAIN_SECONDS),
+    _TRAIN_TIME,
     _marked("Images/s", _IMAGES_PER_SECOND, rate, 5),
     _marked("Peak RSS", _PEAK_RSS, mebibytes, 6),
 )  # fmt: skip
@@ -394,7 +426,7 @@ def columns_of_runs(runs: Sequence[RunSummary]) -> tuple[Column[RunSummary], ...
         number("Selected", lambda run: run.selected_test_accuracy, accuracy),
         _marked("Train time", lambda run: run.train_seconds_total, duration),
         _marked("Peak RSS", lambda run: run.peak_rss_bytes, mebibytes),
-        words("Run", lambda run: run.run_id, links=True),
+        words("Run", lambda run: run.run_id, wraps=True, links=True),
     )
 
 
@@ -421,8 +453,8 @@ PHASES: tuple[Column[PhaseCost], ...] = (
 MACHINES: tuple[Column[MachineLine], ...] = (
     words("Scenario", lambda line: line.scenario),
     number("Steps", lambda line: line.steps),
-    words("How", task),
-    words("Machine", lambda line: line.machine),
+    words("How", task, wraps=True),
+    words("Machine", lambda line: line.machine, wraps=True),
     number("Threads", lambda line: line.threads),
     number("n", lambda line: line.n),
     mean_and_sd("Images/s", lambda line: (line.images_per_second_mean, line.images_per_second_sd),
@@ -438,7 +470,7 @@ TIME_TO_ACCURACY: tuple[Column[Reach], ...] = (
     Column("Reached by", lambda line: f"{line.reached} of {line.n}", lambda line: line.reached),
     mean_and_sd("Updates to it", lambda line: (line.steps_mean, line.steps_sd), rate, rate),
     number("ms per step", lambda line: line.seconds_a_step_mean,
-           _known(lambda seconds: f"{1_000 * seconds:.1f}")),
+           _known(lambda seconds: f"{1_000 * seconds:,.1f}")),
     Column("Train time to it", time_to_accuracy, lambda line: line.seconds_mean),
 )  # fmt: skip
 """Time to the paper's accuracies."""
@@ -547,7 +579,7 @@ def columns_of_trials(
         columns.append(Column("On the front", lambda t: _yes_or_no(t.number in document.best)))
     if any(trial.missed for trial in trials):
         columns.append(Column("Keeps the constraints", lambda t: _yes_or_no(t.is_feasible)))
-    return [*columns, words("Run", lambda trial: trial.run_id, links=True)]
+    return [*columns, words("Run", lambda trial: trial.run_id, wraps=True, links=True)]
 
 
 def columns_of_finalists(document: StudyDocument) -> list[Column[Finalist]]:
