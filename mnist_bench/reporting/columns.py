@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mnist_bench.analysis.confusion import DigitLine
-from mnist_bench.analysis.costs import PhaseCost
+from mnist_bench.analysis.costs import PhaseCost, is_memory_disturbed
 from mnist_bench.analysis.table1 import ALPHA
 from mnist_bench.core import formatting
 from mnist_bench.core.formatting import UNKNOWN, accuracy, count, duration, mebibytes, percent, rate
@@ -137,14 +137,22 @@ _Costs = Row | Scaling | MachineCosts
 
 
 def is_marked(line: _Costs | RunSummary) -> bool:
-    """Whether time and memory are marked with `*`: some of their runs were disturbed."""
+    """Whether time and speed are marked with `*`: they are of disturbed runs."""
     if isinstance(line, RunSummary):
         return line.is_disturbed
-    return bool(line.suspect) or line.disturbed_train_seconds_mean is not None
+    # Older documents have suspect runs in every mean.
+    suspect = line.suspect if line.timed_suspect is None else line.timed_suspect
+    return bool(suspect) or line.disturbed_train_seconds_mean is not None
+
+
+def _is_memory_marked(line: _Costs | RunSummary) -> bool:
+    if isinstance(line, RunSummary):
+        return is_memory_disturbed(line)
+    return line.disturbed_peak_rss_bytes_max is not None
 
 
 def _cost(field: str) -> Callable[[Any], Any]:
-    """A cost of the runs that are not invalid, or of the others where there are no more."""
+    """A cost of the undisturbed runs, or of the others where there are no more."""
 
     def value(line: _Costs) -> float | None:
         undisturbed: float | None = getattr(line, field)
@@ -159,14 +167,19 @@ def _marked(
     value: Callable[[Line], Any],
     show: Callable[[Any], str],
     importance: int = 0,
+    mark: Callable[[Any], bool] = is_marked,
 ) -> Column[Line]:
     """A column of costs; those of disturbed runs are marked with `*`."""
 
     def text(line: Any) -> str:
         known = value(line)
-        return show(known) + ("*" if known is not None and is_marked(line) else "")
+        return show(known) + ("*" if known is not None and mark(line) else "")
 
     return Column(header, text, value, importance)
+
+
+def _peak(header: str, value: Callable[[Line], Any], importance: int = 0) -> Column[Line]:
+    return _marked(header, value, mebibytes, importance, _is_memory_marked)
 
 
 _TRAIN_SECONDS = _cost("train_seconds_mean")
@@ -198,7 +211,9 @@ def clean(row: _Costs) -> str:
     """Number of clean runs on one machine: `2 of 3`; unknown if no run has a verdict."""
     if row.clean is None or not (row.clean or row.suspect or row.invalid):
         return UNKNOWN
-    return f"{row.clean} of {(row.timed_n or 0) + (row.invalid or 0)}"
+    # Suspect runs are in no mean, or in all of an older document.
+    untimed = 0 if row.timed_suspect is None else (row.suspect or 0) - row.timed_suspect
+    return f"{row.clean} of {(row.timed_n or 0) + untimed + (row.invalid or 0)}"
 
 
 def phase_time(cost: PhaseCost) -> str:
@@ -285,7 +300,7 @@ SUMMARY: tuple[Column[Row], ...] = (
     _VERDICT,
     _marked("Train time", _TRAIN_SECONDS, duration, 3),
     _marked("Images/s", _IMAGES_PER_SECOND, rate, 1),
-    _marked("Peak memory", _PEAK_RSS, mebibytes, 2),
+    _peak("Peak memory", _PEAK_RSS, 2),
 )
 """Table I's rows at the end of a run."""
 
@@ -327,7 +342,7 @@ COSTS: tuple[Column[Row], ...] = (
     Column("Clean", clean, lambda row: row.clean, importance=7),
     _TRAIN_TIME,
     _marked("Images/s", _IMAGES_PER_SECOND, rate, 4),
-    _marked("Peak RSS", _PEAK_RSS, mebibytes, 9),
+    _peak("Peak RSS", _PEAK_RSS, 9),
 )
 """Time and memory of this machine's rows."""
 
@@ -372,7 +387,7 @@ def columns_of_results(rows: Sequence[Row]) -> list[Column[Row]]:
         words("Verdict", lambda row: row.paper_step and verdict_in_words(row.verdict)),
         _FINAL,
         _marked("Train time", _TRAIN_SECONDS, duration),
-        _marked("Peak memory", _PEAK_RSS, mebibytes),
+        _peak("Peak memory", _PEAK_RSS),
     ]
 
 
@@ -391,7 +406,7 @@ SCALING: tuple[Column[Scaling], ...] = (
     mean_and_sd("Speed-up", lambda line: (line.speedup_mean, line.speedup_sd),
                 _TWO_DIGITS, _TWO_DIGITS),
     number("Efficiency", lambda line: line.efficiency, percent),
-    _marked("Peak RSS", _PEAK_RSS, mebibytes, 1),
+    _peak("Peak RSS", _PEAK_RSS, 1),
 )  # fmt: skip
 """Thread scaling."""
 
@@ -404,7 +419,7 @@ MACHINE_COSTS: tuple[Column[MachineCosts], ...] = (
     Column("Clean", clean, lambda line: line.clean, importance=2),
     _TRAIN_TIME,
     _marked("Images/s", _IMAGES_PER_SECOND, rate, 5),
-    _marked("Peak RSS", _PEAK_RSS, mebibytes, 6),
+    _peak("Peak RSS", _PEAK_RSS, 6),
 )  # fmt: skip
 """Time and memory of each machine."""
 
@@ -425,7 +440,7 @@ def columns_of_runs(runs: Sequence[RunSummary]) -> tuple[Column[RunSummary], ...
         *_accuracies_of_runs(in_table_1=any(paper.row_of(run.steps) for run in runs)),
         number("Selected", lambda run: run.selected_test_accuracy, accuracy),
         _marked("Train time", lambda run: run.train_seconds_total, duration),
-        _marked("Peak RSS", lambda run: run.peak_rss_bytes, mebibytes),
+        _peak("Peak RSS", lambda run: run.peak_rss_bytes),
         words("Run", lambda run: run.run_id, wraps=True, links=True),
     )
 

@@ -250,9 +250,9 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
     return notes
 
 
-def disturbed_note(rows: Sequence[Row], runs: Sequence[RunSummary]) -> list[str]:
-    """What `*` means and what to do, if there is one."""
-    if not any(map(is_marked, rows)):
+def disturbed_note(lines: Iterable[Row | RunSummary], runs: Sequence[RunSummary]) -> list[str]:
+    """What `*` means and what to do, if a line has one."""
+    if not any(map(is_marked, lines)):
         return []
     reasons = ", ".join(dict.fromkeys(reason for run in runs for reason in run.reasons or ()))
     by = f" by {reasons}" if reasons else ""

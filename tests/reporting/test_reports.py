@@ -108,7 +108,7 @@ def test_terminal_shows_each_machine_where_several_share_a_row() -> None:
     assert table[1].startswith("1,000  01234567  Imaginary CPU, 2 cores, 16.0 GiB, Linux 6.1")
     assert table[2].split() == [
         *("1,000", "bbbbbbbb", "–", "8", "1", "0", "of", "1"),
-        *("10.0", "s*", "5,000*", "700", "MiB*"),
+        *("10.0", "s*", "5,000*", "700", "MiB"),
     ]
     assert table[3] == ""
     # Disturbances and costs are this machine's.
@@ -117,13 +117,13 @@ def test_terminal_shows_each_machine_where_several_share_a_row() -> None:
     assert "1 min 10 s inside 2 trainings" in shown
     assert "; 1 training on 1 other machine." in shown.replace("\n", " ").replace("  ", " ")
     narrow = printed_table(several_machines(), 60).partition("Each machine\n")[2].splitlines()
-    assert narrow[2].split() == ["1,000", "bbbbbbbb", "1", "10.0", "s*", "5,000*", "700", "MiB*"]
+    assert narrow[2].split() == ["1,000", "bbbbbbbb", "1", "10.0", "s*", "5,000*", "700", "MiB"]
 
 
 def test_invalid_runs_of_another_machine_are_noted() -> None:
     invalid = run(1_000, 0.986, 3, machine_id="b" * 32, verdict="invalid", reasons=("steal",))
     for text in outputs(table_report([*seeds(1_000, 0.984, 0.985), invalid])):
-        assert "1,000 steps on bbbbbbbb: time, speed and memory are of invalid runs" in text
+        assert "1,000 steps on bbbbbbbb: time and speed are of invalid runs" in text
         assert "Accuracies pooled over 2 machines." in text
 
 
