@@ -63,6 +63,7 @@ class ReportOptions:
         folder: Output folder.
         images: The user's folder of images; None for the cache and the embedded sample.
         image: Index of the test image to show layer maps of; None for recorded maps.
+        card: Whether a picture of the result is written too.
         command: The command line, without private values.
     """
 
@@ -78,6 +79,7 @@ class ReportOptions:
     folder: Path = Path("reports")
     images: Path | None = None
     image: int | None = None
+    card: bool = False
     command: str = ""
 
     @property
@@ -147,8 +149,14 @@ def write_report_of(
         BenchError: MLflow can't be read, or a file can't be written.
     """
     report = build_report(reader, found, options)
+    picture: tuple[files.File, ...] = ()
+    if options.card:
+        from mnist_bench.reporting import card  # slow to load
+
+        picture = card.card_files(report)
     rendered = render(report, options.formats)
     written = files.write(options.folder, NAME, rendered.files)
+    written += files.write(options.folder, "card", picture)
     artifacts: dict[str, bytes | Path] = {path.name: path for path in written}
     artifacts |= rendered.charts
     try:

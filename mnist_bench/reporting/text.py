@@ -125,7 +125,7 @@ def title(sections: Sequence[ReportSection], studies: Sequence[StudyDocument], o
 def tiles(report: Report) -> list[Tile]:
     """The figures that a reader wants first: of the first scenario, else of the first study."""
     if report.sections:
-        return _tiles_of_section(report.sections[0])
+        return tiles_of_section(report.sections[0])
     return [
         tile
         for study in report.studies[:1]
@@ -141,7 +141,8 @@ def tiles(report: Report) -> list[Tile]:
     ]
 
 
-def _tiles_of_section(section: ReportSection) -> list[Tile]:
+def tiles_of_section(section: ReportSection) -> list[Tile]:
+    """Result, time and memory of a scenario, and its speed if it compares with the reference."""
     rows, total = section.document.table_1, total_cost(section.document.own_runs)
     longest = section.rows[-1] if section.rows else None
     found = []

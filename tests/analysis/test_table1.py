@@ -201,8 +201,8 @@ def test_interval_for_other_images() -> None:
 
 COST_FIELDS = {
     *UNKNOWN_COSTS, "train_seconds_sd", "images_per_second_sd", "clean", "suspect", "invalid",
-    "timed_n", "timed_suspect", "cost_note", "disturbed_train_seconds_mean", "disturbed_images_per_second_mean",
-    "disturbed_peak_rss_bytes_max",
+    "timed_n", "timed_suspect", "cost_note", "disturbed_train_seconds_mean",
+    "disturbed_images_per_second_mean", "disturbed_peak_rss_bytes_max",
 }  # fmt: skip
 
 

@@ -161,6 +161,14 @@ def test_report_files(two_machines: Bench) -> None:
     assert "src=" not in page
 
 
+def test_card_is_written_beside_the_report(two_machines: Bench) -> None:
+    ended = two_machines.call_with_store("report", "--card", "--format", "md", "--out", "card")
+    assert ended.status == 0, ended.stderr
+    names = ["report.md", "card.svg", "card.png"]
+    assert ended.stdout.rstrip().endswith(", ".join(f"card/{name}" for name in names))
+    assert {path.name for path in (two_machines.folder / "card").iterdir()} == set(names)
+
+
 def test_tasks_that_this_machine_did_not_run_are_not_ranked() -> None:
     """Two other machines ran the same scenario in lower precision."""
     runs = [RecordedRun(summarise_run(run(1_000, machine_id=id_ * 32, precision=precision)), 0)
