@@ -26,7 +26,7 @@ from mnist_bench.reporting.svg import (
     plot_points,
     to_chart,
 )
-from mnist_bench.reporting.templating import MOST_LINES
+from mnist_bench.reporting.text import MOST_LINES
 from mnist_bench.results.experiments import (
     LAYER_KINDS,
     METHODS,

@@ -20,6 +20,7 @@ from mnist_bench.cli.records import entry_of_file
 from mnist_bench.core import formatting
 from mnist_bench.measurement import quality
 from mnist_bench.measurement.quality import Threshold
+from mnist_bench.reporting.columns import verdict_in_words
 from mnist_bench.reporting.text import found
 from mnist_bench.results.document import Document
 from mnist_bench.scenarios import paper
@@ -238,7 +239,8 @@ def result_table(document: Document) -> str:
         assert row.n == 10
         lines.append(
             f"| {row.steps:,} | {formatting.accuracy(row.paper_max_test_accuracy)} "
-            f"| {formatting.accuracy(row.mean)} ± {formatting.spread(row.sd)} | {row.verdict} "
+            f"| {formatting.accuracy(row.mean)} ± {formatting.spread(row.sd)} "
+            f"| {verdict_in_words(row.verdict)} "
             f"| {formatting.duration(row.train_seconds_mean)} "
             f"| {formatting.mebibytes(row.peak_rss_bytes_max)} |"
         )

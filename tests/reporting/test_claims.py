@@ -58,9 +58,7 @@ def line(**changes: object) -> ClaimLine:
 
 def test_section_in_markdown() -> None:
     text = report_to_markdown(report_with_claims(line(), line(claim=4, verdict="not decided here")))
-    assert (
-        "- Claims: of 2 claims of the paper's: holds 1, does not hold 0, not decided here 1" in text
-    )
+    assert "Of 2 claims of the paper 1 holds, 1 is not decided here.\n" in text
     assert "## The paper's claims" in text
     assert "| 3 | holds | It falls. | IV.C |" in text
     assert "### Claim 4: not decided here" in text
