@@ -35,7 +35,7 @@ MACHINE_ID_TAG, MACHINE_TAG = "bench.machine_id", "bench.machine"
 TENSORFLOW_TAG, VERSION_TAG = "bench.tensorflow", "bench.mnist_bench"
 
 
-RESERVED_TAGS = ("bench.", "mlflow.")
+RESERVED_TAGS = ("bench.", "best.", "mlflow.")
 """What a user's own tag can't begin with."""
 NAME_TAG = "name"
 """The user's tag that `--name` sets; the name of the MLflow run begins with it."""
@@ -132,6 +132,12 @@ def study_tags(name: str, description: str, owner: str) -> dict[str, str]:
     }
 
 
+def best_tags(trial: int, chosen: Mapping[str, object]) -> dict[str, str]:
+    """Tags of a study's own run: the number and the parameters of its best trial."""
+    values = {"trial": trial, **chosen}
+    return {f"best.{name}": str(value) for name, value in values.items()}
+
+
 def closing_tags(run: RunResult, description: str) -> dict[str, str]:
     """Tags of a run at its end."""
     known = {
@@ -156,6 +162,10 @@ def metrics_at(point: Point) -> dict[str, float | None]:
     return {"rss_bytes": point.rss_bytes, **scores}
 
 
+BEST_METRICS = {"train seconds": "best_train_seconds", "peak RSS": "best_peak_rss_bytes"}
+"""Metrics of a study's own run for the further values of a Pareto front, by their names."""
+BEST_METRIC = "best_value"
+"""Metric of a study's own run: by trial, the best value so far; last, that of the best trial."""
 RUN_METRICS = (
     *("max_test_accuracy", "max_test_accuracy_step", "final_test_accuracy"),
     *("selected_test_accuracy", "max_validation_accuracy", "final_validation_accuracy"),

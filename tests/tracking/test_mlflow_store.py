@@ -376,12 +376,12 @@ def test_process_that_leaves_a_run_running_counts_as_dead(
 
     recorded_run(store)
     study = store.start_study("mine", "", OWNER)
-    store.finish_study(study, "finished", "", {}, [])
+    store.finish_study(study, "finished", "")
     assert not leaves_lock_files()
     started(store)
     assert leaves_lock_files()
     assert not leaves_lock_files()
-    store.reopen_study(study, OWNER)
+    store.reopen_study(study, OWNER, {})
     assert leaves_lock_files()
 
 
