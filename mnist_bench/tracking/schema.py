@@ -70,12 +70,16 @@ class Point:
             axes, and ignores a metric with the same step, time and value.
         evaluation: None if there was no evaluation at this step.
         rss_bytes: Resident memory of the worker; None if unknown.
+        worker_cores: Processor time of the worker by wall-clock time since the last such point.
+        other_cores: The same of all processes but the worker and its parent.
     """
 
     step: int
     at_ms: int
     evaluation: Evaluation | None = None
     rss_bytes: int | None = None
+    worker_cores: float | None = None
+    other_cores: float | None = None
 
 
 _PARAMS = (
@@ -159,7 +163,14 @@ def metrics_at(point: Point) -> dict[str, float | None]:
     """Metrics at a step."""
     scored = point.evaluation
     scores = {name: getattr(scored, name) for name in _EVALUATION_METRICS} if scored else {}
-    return {"rss_bytes": point.rss_bytes, **scores}
+    return {
+        "rss_bytes": point.rss_bytes,
+        # MLflow shows metrics with this prefix on their own tab.
+        "system/worker_rss_bytes": point.rss_bytes,
+        "system/worker_cpu_cores": point.worker_cores,
+        "system/other_cpu_cores": point.other_cores,
+        **scores,
+    }
 
 
 BEST_METRICS = {"train seconds": "best_train_seconds", "peak RSS": "best_peak_rss_bytes"}
@@ -184,8 +195,10 @@ def metrics_once(run: RunResult) -> dict[str, float | None]:
     """Metrics of a whole run."""
     metrics: dict[str, float | None] = {name: getattr(run, name) for name in RUN_METRICS}
     peaks = run.phase_peak_rss_bytes.items()
-    metrics |= {phase_metric(name, "seconds"): seconds for name, seconds in run.seconds.items()}
-    metrics |= {phase_metric(name, "peak_rss_bytes"): peak for name, peak in peaks}
+    # MLflow groups charts by what precedes a slash: each phase's metrics have a second name.
+    for name_of in (phase_metric, "phase/{}_{}".format):
+        metrics |= {name_of(phase, "seconds"): seconds for phase, seconds in run.seconds.items()}
+        metrics |= {name_of(phase, "peak_rss_bytes"): peak for phase, peak in peaks}
     for split in SPLITS:
         for target in run.target_accuracies:
             name = f"time_to_{split}_accuracy_{f'{target:g}'.replace('.', '_')}_seconds"
