@@ -96,10 +96,9 @@ _GROUPS = {
 @click.option(
     "--objective",
     type=click.Choice(OBJECTIVES),
-    default="accuracy",
-    show_default=True,
     help="What to optimize on the validation split: the accuracy; the train seconds to the space's "
-    "target_accuracy; or the Pareto front of accuracy, train seconds and peak memory.",
+    "target_accuracy; or the Pareto front of accuracy, train seconds and peak memory.  "
+    "[default: accuracy]",
 )
 @click.option(
     "--max-memory",
@@ -143,7 +142,11 @@ _GROUPS = {
 )
 @storage_option
 @click.option("--study", metavar="NAME", help="Name of the study.  [default: space and objective]")
-@click.option("--resume", is_flag=True, help="Continue an existing study.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue an existing study, with its search space and objective.",
+)
 @data_option
 @dataset_option
 @tracking_uri_option

@@ -15,14 +15,14 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import psutil
 
 from mnist_bench.core import signals
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
-from mnist_bench.tracking import recovery, uri
+from mnist_bench.tracking import recovery, schema, uri
 from mnist_bench.tracking.mlflow_store import MlflowStore, schema_mismatch
 from mnist_bench.tracking.spool import Address
 from mnist_bench.tuning.storage import backend, explained, names, opening
@@ -96,8 +96,12 @@ def _runs_page(port: int, experiment: str) -> str:
     if answer is None:
         return ""
     experiment_id = json.loads(answer)["experiment"]["experiment_id"]
-    # Without the type MLflow opens its page of traces.
-    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    # Without the type MLflow opens its page of traces; reports are no rows of the table.
+    trainings_and_studies = quote(f"tags.{schema.SCHEMA_TAG} = '{schema.SCHEMA}'")
+    return (
+        f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+        f"&searchFilter={trainings_and_studies}"
+    )
 
 
 def serve_studies(

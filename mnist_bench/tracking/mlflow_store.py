@@ -93,6 +93,20 @@ class Started:
 
 
 @dataclass(frozen=True)
+class StudyMetric:
+    """A metric of a study's own run.
+
+    Attributes:
+        at_ms: Unix time in milliseconds; None for now.
+    """
+
+    name: str
+    value: float
+    step: int = 0
+    at_ms: int | None = None
+
+
+@dataclass(frozen=True)
 class Unfinished:
     """A run with MLflow status RUNNING, whether or not its process is still alive.
 
@@ -377,13 +391,19 @@ class MlflowStore:
         run_id: str,
         status: Status,
         description: str,
-        metrics: dict[str, float | None],
-        paths: Sequence[Path],
+        *,
+        metrics: Sequence[StudyMetric] = (),
+        paths: Sequence[Path] = (),
+        tags: Mapping[str, str] | None = None,
     ) -> None:
-        """End a study's own run with its description in Markdown, its metrics and its artifacts."""
+        """End a study's own run with its description in Markdown, metrics, artifacts and tags."""
+        from mlflow.entities import Metric, RunTag
+
+        now = int(time.time() * 1_000)
+        logged = [Metric(m.name, m.value, m.at_ms or now, m.step) for m in metrics]
+        described = {"mlflow.note.content": description, **(tags or {})}
         with self.wrap_errors(action="ending a study's run"):
-            self.client.set_tag(run_id, "mlflow.note.content", description)
-            self._log_metrics(run_id, _metrics(metrics, 0, int(time.time() * 1_000)))
+            self._log_metrics(run_id, logged, [RunTag(*each) for each in described.items()])
             for path in paths:
                 self.client.log_artifact(run_id, str(path))
             self.client.set_terminated(run_id, _MLFLOW_STATUS[status])
@@ -434,19 +454,28 @@ class MlflowStore:
         with self.wrap_errors(action="deleting a run"):
             self.client.delete_run(run_id)
 
-    def reopen_study(self, run_id: str, owner: str) -> bool:
-        """Set a study's own run to RUNNING again; False if it does not exist any more."""
+    def reopen_study(
+        self, run_id: str, owner: str, tags: Mapping[str, str]
+    ) -> tuple[tuple[str, str], ...] | None:
+        """Set a study's own run to RUNNING again, and add the user's tags to it.
+
+        Returns:
+            All of the user's tags, also earlier ones; None if the run does not exist any more.
+        """
+        from mlflow.entities import RunTag
         from mlflow.exceptions import MlflowException
 
         try:
-            if self.client.get_run(run_id).info.lifecycle_stage == "deleted":
-                return False
+            run = self.client.get_run(run_id)
+            if run.info.lifecycle_stage == "deleted":
+                return None
             self.client.update_run(run_id, status="RUNNING")
-            self.client.set_tag(run_id, OWNER_TAG, owner)
+            added = {**tags, OWNER_TAG: owner}
+            self.client.log_batch(run_id, tags=[RunTag(*each) for each in added.items()])
         except MlflowException:
-            return False
+            return None
         locks.unsettled(run_id)
-        return True
+        return schema.user_tags({**run.data.tags, **tags})
 
     def unfinished(self) -> list[Unfinished]:
         """The runs of the experiment with status RUNNING."""

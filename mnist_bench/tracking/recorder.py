@@ -133,11 +133,10 @@ class TrainingRuns:
             case protocol.SampleMessage():
                 self._stretches.append(message.stretch)
                 self._surroundings += [message.surroundings] if message.surroundings else []
-                if message.stretch.rss_bytes is not None:
-                    point = Point(message.step, at_ms, rss_bytes=message.stretch.rss_bytes)
-                    for steps, run in self._runs.items():
-                        if steps >= message.step:
-                            run.points.append(point)
+                point = _sampled_point(message, at_ms)
+                for steps, run in self._runs.items():
+                    if steps >= message.step:
+                        run.points.append(point)
             case protocol.CalibrationMessage():
                 self._surroundings.append(message.surroundings)
                 self._calibrations.append(message.seconds)
@@ -391,6 +390,20 @@ class Recorders:
 def now_ms() -> int:
     """Unix time in milliseconds."""
     return int(time.time() * 1_000)
+
+
+def _sampled_point(message: protocol.SampleMessage, at_ms: int) -> Point:
+    """What a sample says of memory and processors."""
+    seen = message.stretch.seen
+    seconds, other = seen.wall_seconds, seen.other_cpu_seconds
+    return Point(
+        message.step,
+        at_ms,
+        rss_bytes=message.stretch.rss_bytes,
+        worker_cores=seen.own_cpu_seconds / seconds if seconds > 0 else None,
+        # Ticks are coarse, so that the difference of two readings may be negative.
+        other_cores=max(other, 0.0) / seconds if other is not None and seconds > 0 else None,
+    )
 
 
 def _create_folder(training_id: str) -> Path:

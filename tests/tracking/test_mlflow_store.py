@@ -52,7 +52,10 @@ ENDED: dict[str, Any] = {
 NOON_MS = 1_800_000_000_000
 END_MS = NOON_MS + 2_000_000
 OWNER = "4711-1800000000-0123abcd"
-AT_STEPS = {"rss_bytes", "test_accuracy", "validation_accuracy", "train_loss", "train_seconds"}
+AT_STEPS = {
+    *("rss_bytes", "test_accuracy", "validation_accuracy", "train_loss", "train_seconds"),
+    "system/worker_rss_bytes",
+}
 
 
 @pytest.fixture
@@ -181,6 +184,11 @@ def test_metrics_and_tags_of_a_whole_run(store: MlflowStore) -> None:
             "phase_train_seconds": 20,
             "phase_evaluate_seconds": 3.25,
             "phase_import_peak_rss_bytes": 600,
+            "phase/import_seconds": 4,
+            "phase/data_seconds": 0.5,
+            "phase/train_seconds": 20,
+            "phase/evaluate_seconds": 3.25,
+            "phase/import_peak_rss_bytes": 600,
             "time_to_test_accuracy_0_984_seconds": 16.02,
             "time_to_validation_accuracy_0_984_seconds": 0.02,
             "time_to_validation_accuracy_0_9888_seconds": 0.02,
@@ -376,12 +384,12 @@ def test_process_that_leaves_a_run_running_counts_as_dead(
 
     recorded_run(store)
     study = store.start_study("mine", "", OWNER)
-    store.finish_study(study, "finished", "", {}, [])
+    store.finish_study(study, "finished", "")
     assert not leaves_lock_files()
     started(store)
     assert leaves_lock_files()
     assert not leaves_lock_files()
-    store.reopen_study(study, OWNER)
+    store.reopen_study(study, OWNER, {})
     assert leaves_lock_files()
 
 

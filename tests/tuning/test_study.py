@@ -305,12 +305,23 @@ def test_importances_for_the_first_value(goal: Goal) -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"space": SPACE_OF_ALL_KINDS.model_copy(update={"steps": 101})}, "search space"),
-        ({"space": ONE_PARAMETER}, "search space"),
-        ({"goal": TIME_GOAL}, "objective"),
-        ({"goal": PARETO_GOAL}, "objective"),
-        ({"goal": Goal(objective="accuracy", max_seconds=1.0)}, "objective"),
-        ({"images": "sha256:b"}, "set of images"),
+        ({"space": SPACE_OF_ALL_KINDS.model_copy(update={"steps": 101})}, "steps 100, now 101"),
+        (
+            {"space": ONE_PARAMETER.model_copy(update={"target_accuracy": 0.9})},
+            (
+                "batch_size 10 to 100, log, now none; dropout_rate 0 to 0.75, now none; "
+                "shift_pixels 0 to 3, now none; schedule [constant, one-cycle], now none; "
+                "batch_normalization [False, True], now none; average_decay [0, 0.9] when schedule "
+                "in ['constant'], now none"
+            ),
+        ),
+        ({"goal": TIME_GOAL}, "objective accuracy, now time-to-accuracy"),
+        ({"goal": PARETO_GOAL}, "objective accuracy, now pareto"),
+        (
+            {"goal": Goal(objective="accuracy", max_seconds=1.0, max_memory_bytes=10**9)},
+            "max_memory_bytes none, now 1000000000; max_seconds none, now 1.0",
+        ),
+        ({"images": "sha256:b"}, "another set of images"),
     ],
     ids=["steps", "parameters", "direction", "values", "constraint", "images"],
 )
@@ -321,7 +332,8 @@ def test_another_spec_is_refused(change: dict[str, Any], what: str) -> None:
     with pytest.raises(BenchError) as caught:
         open_test_study(**change)
     assert str(caught.value) == (
-        f"the study mine exists with another {what}; choose another --study, or give the same one"
+        f"the study mine exists with other settings: {what}; choose another --study, or leave "
+        "these options out: --resume takes the study's"
     )
     assert caught.value.exit_status == EXIT_USAGE
     assert open_test_study(images="sha256:a").trials == before  # and nothing of it was changed
