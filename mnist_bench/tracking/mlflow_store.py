@@ -598,6 +598,18 @@ def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
     )
 
 
+def is_refused(error: BenchError) -> bool:
+    """Whether MLflow refused what it was sent, and would again, though it works."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DataError, IntegrityError
+
+    cause = error.__cause__
+    if isinstance(cause, MlflowException):
+        is_overflow = "OverflowError" in str(cause) or "too large to convert" in str(cause)
+        return is_overflow or cause.error_code in {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
+    return isinstance(cause, ValueError | TypeError | OverflowError | DataError | IntegrityError)
+
+
 def no_runs_error(uri: str, experiment: str, what: str = "no run is recorded") -> BenchError:
     """The error for a store that has no runs or does not exist."""
     where = f"experiment {experiment} of {without_credentials(uri)}"

@@ -15,7 +15,7 @@ from mnist_bench.core.errors import BenchError
 from mnist_bench.core.limits import MIN_MEMORY_BYTES, DatasetChoice, Objective
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
-from mnist_bench.tracking import uri
+from mnist_bench.tracking import recovery, uri
 from mnist_bench.tuning import space, storage
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Space
@@ -108,8 +108,12 @@ def check_options(options: TuneOptions, console: Console) -> StudySetup:
     def warn(line: str) -> None:
         console.print(Text(line, style="bold yellow"), soft_wrap=True)
 
-    name = _name(options, f"{path.stem}-{options.objective}", warn)
     uri.check_uri(options.tracking_uri, options.experiment)
+    try:
+        name = _name(options, f"{path.stem}-{options.objective}", warn)
+    except BenchError:  # what dead commands left is settled although this one can't begin
+        recovery.recover_all(options.tracking_uri, warn)
+        raise
     source = mnist.find(
         options.dataset or space_read.dataset,
         options.data_folder,
