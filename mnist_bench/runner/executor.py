@@ -148,6 +148,7 @@ def execute(
         opens_store: Whether the first call of `open_store` opens the store.
         stop: Ends the plan from another thread; its trainings are then killed.
     """
+    signals.interrupted.clear()  # by an earlier call from Python
     recorders = Recorders()
     context = _Context(recorders, open_store, watcher, prune, stop or Stop())
     warn = WarnOnce(watcher.warned)

@@ -6,6 +6,7 @@ else is the code that users run.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -583,6 +584,28 @@ def test_unresponsive_mirror_is_not_tried_again(
         monkeypatch.setattr(mnist, "MIRRORS", (first.address,))
         error = bench_error(lambda: mnist.find("mnist", None, log=log.append))
         assert "no answer within 0.2 s" in error.message
+    finally:
+        released.set()
+
+
+def test_mirror_that_sends_too_slowly(
+    cache: Path, log: list[str], start_mirrors: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More often than any timeout between two bytes."""
+    released = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler, _: str) -> None:
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not released.wait(0.1):
+                handler.wfile.write(b"a")
+
+    monkeypatch.setattr(download, "TIMEOUT", (0.5, 0.5))
+    monkeypatch.setattr(download, "_LEAST_BYTES_PER_SECOND", 10**12)
+    (mirror,) = start_mirrors(drip)
+    try:
+        error = bench_error(lambda: mnist.find("mnist", None, log=log.append))
+        assert f"{mirror.host}: sends too slowly" in error.message
     finally:
         released.set()
 
