@@ -214,6 +214,7 @@ def run(
         plans_as_text,
     )
     from mnist_bench.runner.resume import remaining_plans
+    from mnist_bench.tracking.recovery import log_unsettled
 
     if opens_page and not reports:
         raise click.UsageError("--open can't be used with --no-report, which writes no page")
@@ -237,7 +238,9 @@ def run(
         **others,
     )
     _check_cluster(options, claims)
-    if not dry_run:
+    if dry_run:
+        log_unsettled(options.tracking_uri, options.experiment, warn)
+    else:
         check_folders()
     if claims:
         from mnist_bench.claims.declared import BUDGET_SECONDS

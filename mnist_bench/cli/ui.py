@@ -23,8 +23,7 @@ import psutil
 from mnist_bench.core import signals
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.tracking import recovery, schema, uri
-from mnist_bench.tracking.mlflow_store import MlflowStore, schema_mismatch
-from mnist_bench.tracking.spool import Address
+from mnist_bench.tracking.mlflow_store import schema_mismatch
 from mnist_bench.tuning.storage import backend, explained, names, opening
 
 HOST = "127.0.0.1"
@@ -72,7 +71,7 @@ def serve(
         if found and newest and found != newest:
             raise schema_mismatch(tracking_uri)
     chosen_port = _choose_port(port, DEFAULT_PORT)
-    _recover(tracking_uri, database, log)
+    recovery.recover_all(tracking_uri, log)
     log("Starting MLflow's UI, which takes about 10 s …")
 
     def ready() -> None:
@@ -152,17 +151,6 @@ class _QuietHandler(WSGIRequestHandler):
         """Print nothing."""
 
 
-def _recover(tracking_uri: str, database: Path | None, log: Callable[[str], None]) -> None:
-    """Recover runs of processes that died; MLflow is loaded only if there are any."""
-    address_uri = uri.without_credentials(tracking_uri)
-    experiments = recovery.experiments_with_spools(address_uri)
-    if database is not None:
-        experiments |= uri.experiments_with_owned_runs(database)
-    for experiment in sorted(experiments):
-        address = Address(tracking_uri=address_uri, experiment=experiment)
-        recovery.recover(MlflowStore(tracking_uri, experiment), address, log)
-
-
 def _serve(tracking_uri: str, port: int, ready: Callable[[], None]) -> None:
     command = ["-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
     environment = {
@@ -176,6 +164,8 @@ def _serve(tracking_uri: str, port: int, ready: Callable[[], None]) -> None:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     LOG.parent.mkdir(exist_ok=True)
+    if LOG.is_symlink() or not LOG.is_file():  # others may have put anything there
+        LOG.unlink(missing_ok=True)
     with LOG.open("wb") as output:
         server = subprocess.Popen(
             [sys.executable, "-P", *command],

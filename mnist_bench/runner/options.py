@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_bench.analysis import table1
-from mnist_bench.core import formatting
+from mnist_bench.core import files, formatting
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.escaping import one_line
 from mnist_bench.core.limits import MAX_THREADS, DatasetChoice, DeviceChoice, Precision
+from mnist_bench.core.untrusted import parse_json
 from mnist_bench.data import mnist
 from mnist_bench.measurement import system
 from mnist_bench.measurement.machine import tensorflow_distribution
@@ -27,7 +28,7 @@ from mnist_bench.runner.seeds import StoppingRule
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution, thread_counts
 from mnist_bench.scenarios.scenario import DOUBLING, Scenario, find, read
-from mnist_bench.tracking import uri
+from mnist_bench.tracking import spool, uri
 
 REPORTS = Path("reports")
 """Where reports are written."""
@@ -157,12 +158,20 @@ def _changes(plan: TrainingPlan, file: Scenario, options: RunOptions) -> tuple[s
     return tuple(text for text, is_change in changes.items() if is_change)
 
 
+_MAX_STUDY_BYTES, _MAX_STUDY_VALUES, _MAX_STUDY_TEXT = 32 * 2**20, 2_000_000, 100_000
+"""Limits of what lies beside a scenario file, which may be its study's document."""
+
+
 def check_folders() -> None:
     """Check that the working directory is writable, and its folders for reports and artifacts.
 
     Raises:
-        BenchError: One of them is not.
+        BenchError: One of them is not, or leads elsewhere.
     """
+    if spool.FOLDER.is_symlink():
+        raise BenchError(
+            f"{spool.FOLDER.as_posix()} is a symbolic link", "remove it; `mlruns` may be one"
+        )
     for folder in (Path(), REPORTS, Path("mlruns")):
         try:
             if folder.exists():  # a file of that name fails too
@@ -355,7 +364,8 @@ def _read_scenario(name: str) -> tuple[str, Scenario]:
 def _name(path: Path) -> str:
     """The scenario's name; a study's winner has its study's file name, so it gets a suffix."""
     try:
-        study = json.loads(path.with_suffix(".json").read_bytes())
+        content = files.read_bounded(path.with_suffix(".json"), _MAX_STUDY_BYTES)
+        study = parse_json(content, max_values=_MAX_STUDY_VALUES, max_text=_MAX_STUDY_TEXT)
     except (OSError, ValueError):
         return path.stem
     return f"{path.stem}-winner" if isinstance(study, dict) and "study" in study else path.stem

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # at run time the import would slow `mnist-bench scenarios` d
     from mnist_bench.runner.plan import TrainingJob, TrainingPlan
 
 _FILE = "costs.json"
+_MAX_BYTES = 2**20
 
 
 class Cost(Record):
@@ -153,7 +154,7 @@ def _cost_of(run: RunResult, runs: Sequence[RunResult], scored_at_once: int) -> 
 def _read() -> dict[str, Cost]:
     path = mnist.cache_folder() / _FILE
     try:
-        return _COSTS.validate_json(path.read_bytes())
+        return _COSTS.validate_json(files.read_bounded(path, _MAX_BYTES))
     except (OSError, ValidationError):
         return {}
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from pydantic import ValidationError
 
-from mnist_bench.core import formatting, locks
+from mnist_bench.core import formatting, http, locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.npz import load_npz
 from mnist_bench.core.records import Record
@@ -73,11 +73,18 @@ _MLFLOW_STATUS: dict[Status | None, str] = {
     "pruned": "KILLED",
 }
 _CREATION_SECONDS = 120
+_CALL_SECONDS = 30.0
+_FILE_SECONDS = 300.0
+"""Limits of a call to a server; MLflow's timeout is one between two bytes."""
+_MAX_FILE_BYTES = 64 * 2**20
+"""Limit of an artifact that is read; weights have 13 MB."""
 _METRICS_PER_BATCH = 900
 """MLflow's limit is 1,000 together with at most 100 tags."""
 _PAGE_SIZE = 1_000
-_MAX_RUNS = 50_000
-"""MLflow's limit for one search."""
+_SERVER_PAGE_SIZE = 250
+"""Runs in an answer: some megabytes."""
+_MAX_PAGES = 4_000
+"""A server may give a token for a next page without end."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,12 @@ class MlflowStore:
         mlflow = import_mlflow()
         self._uri = uri
         with self.wrap_errors(action="opening the store"), _database(uri):
-            self.client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri)
+            client = mlflow.MlflowClient(tracking_uri=uri)
+            is_remote = is_server(uri)
+            self.client: MlflowClient = (
+                cast("MlflowClient", _BoundedClient(client, uri)) if is_remote else client
+            )
+            self._page_size = _SERVER_PAGE_SIZE if is_remote else _PAGE_SIZE
             self.experiment_id = experiment_id(self.client, uri, experiment, create=create)
 
     @classmethod
@@ -230,12 +242,17 @@ class MlflowStore:
             except UnreadableRunError as error:
                 yield error
 
-    def _pages(self, filter_string: str) -> Iterator[Run]:
+    def _pages(self, filter_string: str, view: int = 1) -> Iterator[Run]:
+        """Runs, loaded page by page.
+
+        Args:
+            view: MLflow's ViewType; 1 is for runs that were not deleted.
+        """
         token: str | None = None
-        while True:
+        for _ in range(_MAX_PAGES):
             with self.wrap_errors(action="looking for runs"), _explain_filter(filter_string):
                 page = self.client.search_runs(
-                    [self.experiment_id], filter_string, max_results=_PAGE_SIZE, page_token=token
+                    [self.experiment_id], filter_string, view, self._page_size, page_token=token
                 )
             token = page.token
             yield from page
@@ -272,7 +289,7 @@ class MlflowStore:
         from mlflow.entities import ViewType
 
         view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
-        return list(self.client.search_runs([self.experiment_id], filter_string, view, _MAX_RUNS))
+        return list(self._pages(filter_string, view))
 
     @contextmanager
     def wrap_errors(self, *, action: str) -> Iterator[None]:
@@ -518,6 +535,21 @@ class MlflowStore:
             self.client.log_batch(run_id, batch, tags=() if start else tags)
 
 
+class _BoundedClient:
+    """MLflow's client of a server: each call ends in time, whatever the server sends."""
+
+    def __init__(self, client: MlflowClient, uri: str) -> None:
+        self._client = client
+        self._uri = uri
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        limits = (_FILE_SECONDS, _MAX_FILE_BYTES) if "artifact" in name else (_CALL_SECONDS,)
+        return lambda *arguments, **options: http.bounded(
+            lambda: method(*arguments, **options), self._uri, *limits
+        )
+
+
 def import_mlflow() -> Any:
     """Import MLflow without telemetry or log output, unless the user has set them otherwise."""
     for name, value in MLFLOW_DEFAULTS.items():
@@ -625,6 +657,18 @@ def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
         else "check that the database still exists and that its disk is not full",
         exit_status=EXIT_FAILURE,
     )
+
+
+def is_refused(error: BenchError) -> bool:
+    """Whether MLflow refused what it was sent, and would again, though it works."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DataError, IntegrityError
+
+    cause = error.__cause__
+    if isinstance(cause, MlflowException):
+        is_overflow = "OverflowError" in str(cause) or "too large to convert" in str(cause)
+        return is_overflow or cause.error_code in {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
+    return isinstance(cause, ValueError | TypeError | OverflowError | DataError | IntegrityError)
 
 
 def no_runs_error(uri: str, experiment: str, what: str = "no run is recorded") -> BenchError:

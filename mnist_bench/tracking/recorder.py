@@ -10,11 +10,11 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mnist_bench.core import locks
+from mnist_bench.core import files, locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.measurement import quality
 from mnist_bench.measurement.conditions import Conditions, Surroundings, TrainingStretch
@@ -30,13 +30,20 @@ _BATCH_SECONDS = 5.0
 _BACKOFF_SECONDS = 30.0
 """Minimum time after a failed upload: each attempt may take the full timeout."""
 
+LOG = "worker.log"
+"""What a worker and its libraries print."""
+WORKER_FILES = ("predictions.npz", "weights.npz")
+"""What a worker writes for each step count."""
+_MAX_FILE_BYTES = 2**30
+_UPLOADS = "upload-"
+
 own_trainings: set[str] = set()
 """Ids of the trainings that this process records."""
 
 
 def process_owner() -> str:
     """The name of this process, as the owner of runs; it holds its lock files from now on."""
-    for folder in (spool.FOLDER, locks.live_folder()):
+    for folder in (spool.FOLDER, *locks.live_folders()):
         with suppress(OSError):  # a spool can't be written then either, and says so
             locks.hold(folder)
     return locks.process_name()
@@ -212,13 +219,14 @@ class TrainingRuns:
             return
         new = run.points[run.uploaded_points :]
         if run.result.status is not None:
-            store.finish(
-                run.result,
-                self._description(run),
-                lambda: self._write_files(run.result),
-                at_ms=run.ended_at_ms,
-                points=new,
-            )
+            with ExitStack() as stack:
+                store.finish(
+                    run.result,
+                    self._description(run),
+                    lambda: self._write_files(run.result, stack),
+                    at_ms=run.ended_at_ms,
+                    points=new,
+                )
             run.is_complete = True
             self.uploaded.append(run.result)
         elif new:
@@ -228,19 +236,26 @@ class TrainingRuns:
     def _description(self, run: _Run) -> str:
         return run_notes.run_description(run.result, self._header.scenario.title)
 
-    def _write_files(self, result: RunResult) -> list[Path]:
-        """Write the run's records, and return the paths of all its artifacts."""
-        folder = self._folder / str(result.steps)
-        folder.mkdir(parents=True, exist_ok=True)
+    def _write_files(self, result: RunResult, stack: ExitStack) -> list[Path]:
+        """Write the run's records, and return the paths of all its artifacts.
+
+        They are in a folder of their own, which is removed with the stack: others may have put
+        anything into the spool's, so only what a worker writes is copied from there.
+        """
+        parent = self._folder.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix=_UPLOADS, dir=parent))
+        folder = Path(name)
         texts = {
             "result.json": result.model_dump_json(indent=2),
             "scenario.toml": self._header.scenario.to_toml(),
             "machine.json": self._header.machine.model_dump_json(indent=2),
         }
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="\n")
-        log = self._folder / "worker.log"
-        return sorted(folder.iterdir()) + ([log] if log.exists() else [])
+        for file, text in texts.items():
+            (folder / file).write_text(text, encoding="utf-8", newline="\n")
+        for file in (LOG, *(f"{result.steps}/{each}" for each in WORKER_FILES)):
+            files.copy_inside(self._folder, file, folder / Path(file).name, _MAX_FILE_BYTES)
+        return sorted(folder.iterdir())
 
 
 class WarnOnce:

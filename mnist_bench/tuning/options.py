@@ -17,7 +17,7 @@ from mnist_bench.core.limits import MIN_MEMORY_BYTES, DatasetChoice, Objective
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.system import usable_threads
-from mnist_bench.tracking import uri
+from mnist_bench.tracking import recovery, uri
 from mnist_bench.tuning import space, storage
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Space
@@ -91,8 +91,13 @@ def check_options(options: TuneOptions, console: Console) -> StudySetup:
 
     path = options.space or space.default_path()
     space_read = space.read(path)
-    name = _name(options, f"{path.stem}-{options.objective or 'accuracy'}", warn)
-    recorded = recorded_space_and_goal(name, options.storage) if options.resume else None
+    uri.check_uri(options.tracking_uri, options.experiment)
+    try:
+        name = _name(options, f"{path.stem}-{options.objective or 'accuracy'}", warn)
+        recorded = recorded_space_and_goal(name, options.storage) if options.resume else None
+    except BenchError:  # what dead commands left is settled although this one can't begin
+        recovery.recover_all(options.tracking_uri, warn)
+        raise
     before = recorded[1] if recorded else Goal(objective="accuracy")
     if recorded and options.space is None:
         space_read = recorded[0]
@@ -124,7 +129,6 @@ def check_options(options: TuneOptions, console: Console) -> StudySetup:
             "--finalists: a Pareto front has no best trials",
             "leave it out, or choose another --objective",
         )
-    uri.check_uri(options.tracking_uri, options.experiment)
     source = mnist.find(
         options.dataset or space_read.dataset,
         options.data_folder,

@@ -376,7 +376,7 @@ def test_spool_replays_to_the_same_runs(mlflow: Store) -> None:
 @pytest.mark.usefixtures("home")
 def test_owner_holds_lock_files_in_both_folders_if_it_can(folder: Path) -> None:
     assert recorder.process_owner() == locks.process_name()
-    for each in (spool.FOLDER, locks.live_folder()):
+    for each in (spool.FOLDER, *locks.live_folders()):
         assert locks.is_alive(locks.process_name(), [each])
     locks.release_all()
     (folder / "mlruns").write_bytes(b"in the way")

@@ -779,8 +779,11 @@ def test_a_journal_that_is_a_folder() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"not\na journal\n", b"\xff\xfe\n", b"5\n", b'{"op_code": 99}\n', b'{"op_code": 0}\n'],
-    ids=["text", "bytes", "number", "unknown", "empty"],
+    [
+        *(b"not\na journal\n", b"\xff\xfe\n", b"5\n", b'{"op_code": 99}\n', b'{"op_code": 0}\n'),
+        *(b"[" * 200_000 + b"\n", b"[" + b"1," * 5_000_000 + b"1]\n", bytes(5 * 2**20), b"[]\n"),
+        *(b"NaN\n", b'{"op_code": ' + b"9" * 100_000 + b"}\n"),
+    ],
 )  # fmt: skip
 def test_a_journal_of_garbage(content: bytes) -> None:
     JOURNAL.parent.mkdir()
@@ -789,6 +792,26 @@ def test_a_journal_of_garbage(content: bytes) -> None:
         open_test_study()
     assert caught.value.exit_status == EXIT_FAILURE
     assert "mlruns/optuna.log" in str(caught.value)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs special files")
+@pytest.mark.parametrize("place", ["optuna.log", "optuna.flock"])
+@pytest.mark.parametrize("kind", ["a FIFO", "a device", "a link"])
+def test_journal_that_others_replaced(tmp_path: Path, place: str, kind: str) -> None:
+    JOURNAL.parent.mkdir()
+    JOURNAL.touch()
+    path, victim = JOURNAL.with_name(place), tmp_path / "victim"
+    victim.write_text("text", encoding="ascii")
+    path.unlink(missing_ok=True)
+    if kind == "a FIFO":
+        if place == "optuna.flock":
+            pytest.skip("a lock file is not read")
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "a device" else victim)
+    with pytest.raises(BenchError, match=r"mlruns/optuna\.log: it is (a symbolic|not a regular)"):
+        names(None)
+    assert victim.read_text(encoding="ascii") == "text"
 
 
 def test_journal_with_a_torn_last_line() -> None:
