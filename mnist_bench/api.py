@@ -370,11 +370,14 @@ def _train(options: RunOptions, *, progress: bool) -> tuple[RunSummary, ...]:
 
     from mnist_bench import run_plans
     from mnist_bench.core import locks
+    from mnist_bench.runner import environment
     from mnist_bench.runner.options import check_folders, make_plans
 
     quiet = Console(quiet=True, force_terminal=False)
     console = Console(stderr=True, highlight=False) if progress else quiet
     check_folders()
+    for line in environment.of_process(options.device).lines:
+        console.print(line, markup=False, soft_wrap=True)
     plans = make_plans(options, console)
     with locks.benchmark_lock(exclusive=options.exclusive, warn=_log.info) as exclusive:
         options = dataclasses.replace(options, exclusive=exclusive)

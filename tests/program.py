@@ -43,7 +43,10 @@ PROGRAM = (sys.executable, "-m", "mnist_bench")
 _CLOSED_PROXY = "http://127.0.0.1:9"
 """Nothing listens there, so that no request leaves the machine."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-_USER_PREFIXES = ("MLFLOW_", "_MLFLOW_", "MNIST_BENCH_")
+_USER_PREFIXES = (
+    *("TF_", "XLA_", "ONEDNN_", "DNNL_", "OMP_", "KMP_", "MKL_", "MALLOC_"),
+    *("MLFLOW_", "_MLFLOW_", "MNIST_BENCH_"),
+)
 _TERMINAL_VARIABLES = frozenset(
     {"COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
     | {"DO_NOT_TRACK", "PYTHONWARNINGS"}

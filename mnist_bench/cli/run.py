@@ -206,6 +206,7 @@ def run(
     from mnist_bench import run_plans
     from mnist_bench.core import locks
     from mnist_bench.results.run_summary import DISTURBED
+    from mnist_bench.runner import environment
     from mnist_bench.runner.options import (
         RunOptions,
         check_folders,
@@ -238,6 +239,8 @@ def run(
         **others,
     )
     _check_cluster(options, claims)
+    for note in environment.of_process(options.device).lines:
+        warn(note)
     if dry_run:
         log_unsettled(options.tracking_uri, options.experiment, warn)
     else:

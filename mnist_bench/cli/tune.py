@@ -175,6 +175,7 @@ def tune(
     from mnist_bench.cluster.connect import check_where, local_workers
     from mnist_bench.core import locks
     from mnist_bench.reporting import study_files
+    from mnist_bench.runner import environment
     from mnist_bench.runner.options import check_folders
     from mnist_bench.tuning.options import TuneOptions, check_options
     from mnist_bench.tuning.tune import tune as search_and_confirm
@@ -192,6 +193,8 @@ def tune(
         check_where(where, insecure=insecure_cluster)
     elif insecure_cluster:
         raise click.UsageError("--insecure-cluster works only with --cluster")
+    for line in environment.of_process().lines:
+        warn(line)
     check_folders()
     setup = check_options(options, console)
     with contextlib.ExitStack() as stack:

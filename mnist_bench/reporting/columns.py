@@ -199,6 +199,7 @@ def task(line: MachineLine) -> str:
     parts = [
         line.precision,
         line.device_name or line.device,
+        line.environment,
         "" if line.dataset == paper.DATASET else line.dataset,
         "" if line.model == paper.PROTOCOL.model else line.model,
         line.hyperparameters.not_default if line.hyperparameters else "",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,17 +24,20 @@ from mnist_bench.data import mnist
 from mnist_bench.measurement import system
 from mnist_bench.measurement.machine import tensorflow_distribution
 from mnist_bench.measurement.quality import Verdict
-from mnist_bench.runner import process, time_estimates
+from mnist_bench.runner import environment, process, time_estimates
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan, make_plan
 from mnist_bench.runner.seeds import StoppingRule
 from mnist_bench.scenarios import paper
-from mnist_bench.scenarios.execution import Execution, thread_counts
+from mnist_bench.scenarios.execution import Device, Execution, thread_counts
 from mnist_bench.scenarios.scenario import DOUBLING, Scenario, find, read
 from mnist_bench.tracking import spool, uri
 
+_MAX_STUDY_BYTES, _MAX_STUDY_VALUES, _MAX_STUDY_TEXT = 32 * 2**20, 2_000_000, 100_000
+"""Limits of what lies beside a scenario file, which may be its study's document."""
 REPORTS = Path("reports")
 """Where reports are written."""
 _MAX_NAME = 100
+_MAX_VARIABLES = 60
 
 
 @dataclass(frozen=True)
@@ -152,14 +157,18 @@ def _changes(plan: TrainingPlan, file: Scenario, options: RunOptions) -> tuple[s
         },
         execution.precision: execution.precision != "float32",
         execution.device: execution.device != "cpu",
+        _file_name(execution.environment): bool(execution.environment),
         f"threads-{options.threads}": options.threads is not None,
         plan.source.name.replace(":", "-"): plan.source.name not in requested,
     }
     return tuple(text for text, is_change in changes.items() if is_change)
 
 
-_MAX_STUDY_BYTES, _MAX_STUDY_VALUES, _MAX_STUDY_TEXT = 32 * 2**20, 2_000_000, 100_000
-"""Limits of what lies beside a scenario file, which may be its study's document."""
+def _file_name(variables: tuple[tuple[str, str], ...]) -> str:
+    """Part of a file name for environment variables."""
+    text = re.sub(r"[^\w.-]+", "-", environment.as_text(variables) or "").strip("-")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return text if len(text) <= _MAX_VARIABLES else f"{text[:_MAX_VARIABLES]}-{digest}"
 
 
 def check_folders() -> None:
@@ -287,11 +296,13 @@ def _thread_counts(scenario: Scenario, options: RunOptions) -> tuple[int, ...]:
 def _base_execution(options: RunOptions) -> Execution:
     if not options.is_remote:
         return base_execution(options.threads, options.precision, options.device)
-    # Each machine looks for its own GPU.
+    # Each machine looks for its own GPU, and takes this machine's variables.
+    device: Device = "gpu" if options.device == "gpu" else "cpu"
     return Execution(
         threads=options.threads or system.usable_threads(),
         precision=options.precision,
-        device="gpu" if options.device == "gpu" else "cpu",
+        device=device,
+        environment=environment.of_process(device).recorded,
     )
 
 
@@ -304,7 +315,10 @@ def base_execution(threads: int | None, precision: Precision, device: DeviceChoi
     Raises:
         BenchError: The device is gpu and there is none.
     """
-    execution = Execution(threads=threads or system.usable_threads())
+    execution = Execution(
+        threads=threads or system.usable_threads(),
+        environment=environment.of_process().recorded,
+    )
     gpus = () if device == "cpu" else process.probe(execution).gpus
     if device == "gpu" and not gpus:
         raise BenchError(
@@ -323,6 +337,7 @@ def base_execution(threads: int | None, precision: Precision, device: DeviceChoi
         device="gpu",
         device_name=gpus[0].name,
         device_memory_bytes=gpus[0].memory_bytes,
+        environment=environment.of_process("gpu").recorded,
     )
 
 
@@ -347,7 +362,8 @@ def _check_execution(name: str, scenario: Scenario, options: RunOptions) -> None
 def execution_for(scenario: Scenario, execution: Execution, threads: int) -> Execution:
     """Execution settings of a scenario; models other than networks train on the CPU in float32."""
     if scenario.hyperparameters.is_fitted_at_once:
-        return Execution(threads=threads)
+        variables = environment.of_process(with_numpy=True).recorded
+        return Execution(threads=threads, environment=variables)
     return execution.model_copy(update={"threads": threads})
 
 

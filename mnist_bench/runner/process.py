@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from mnist_bench.results.protocol import (
     ProbeResult,
     Request,
 )
+from mnist_bench.runner import environment
 from mnist_bench.scenarios.execution import Execution
 
 # -P: a file numpy.py in the working directory must not shadow the library.
@@ -59,6 +61,11 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
+                env=environment.for_worker(
+                    os.environ,
+                    request.execution,
+                    with_numpy=request.hyperparameters.is_fitted_at_once,
+                ),
             )
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("Popen made no pipes")
@@ -139,7 +146,9 @@ def probe(execution: Execution) -> ProbeResult:
         BenchError: The probe failed.
     """
     subject, advice = "what TensorFlow supports here", "leave out --device"
-    return _ask(PROBE, execution, subject, advice, ProbeResult.model_validate_json)
+    return _ask(
+        PROBE, execution, subject, advice, ProbeResult.model_validate_json, execution=execution
+    )
 
 
 def compute_layer_maps(request: LayerMapsRequest) -> None:
@@ -149,7 +158,7 @@ def compute_layer_maps(request: LayerMapsRequest) -> None:
         BenchError: The process failed.
     """
     subject = f"the layer maps of image {request.image}"
-    _ask(LAYER_MAPS, request, subject, "try again", lambda _: None)
+    _ask(LAYER_MAPS, request, subject, "try again", lambda _: None, execution=request.execution)
 
 
 def run_experiment(request: ExperimentRequest) -> Body:
@@ -159,7 +168,9 @@ def run_experiment(request: ExperimentRequest) -> Body:
         BenchError: The process failed.
     """
     subject, advice = f"the experiment of claim {request.claim}", "try again"
-    body = _ask(EXPERIMENT, request, subject, advice, _BODY.validate_json)
+    body = _ask(
+        EXPERIMENT, request, subject, advice, _BODY.validate_json, execution=request.execution
+    )
     if CLAIM_OF_KIND[body.kind] != request.claim:
         raise _worker_error(subject, f"it measured {body.kind}", advice)
     return body
@@ -171,11 +182,19 @@ def _ask(
     subject: str,
     advice: str,
     parse: Callable[[bytes], _Answer],
+    *,
+    execution: Execution,
 ) -> _Answer:
     """Run a worker that reads one request and prints one result."""
     line = request.model_dump_json().encode()
     try:
-        done = subprocess.run(command, input=line, capture_output=True, check=False)
+        done = subprocess.run(
+            command,
+            input=line,
+            capture_output=True,
+            check=False,
+            env=environment.for_worker(os.environ, execution),
+        )
     except OSError as error:
         raise _worker_error(subject, str(error), advice) from error
     if not done.returncode:

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from mnist_bench.core import files
 from mnist_bench.core.records import Record
 from mnist_bench.data import mnist
+from mnist_bench.runner import environment
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.hyperparameters import Hyperparameters
 from mnist_bench.scenarios.scenario import Scenario
@@ -73,8 +74,7 @@ def work_of(scenario: Scenario, step_counts: tuple[int, ...], scored_at_once: in
 
 def load_cost(model: str, hyperparameters: Hyperparameters, execution: Execution) -> Cost | None:
     """The last recorded cost of such a training here; None if there is none."""
-    settings = (execution.precision, execution.device, execution.threads)
-    return _read().get(_key(model, hyperparameters, *settings))
+    return _read().get(_key_of(model, hyperparameters, execution))
 
 
 def costs_of(plan: TrainingPlan) -> dict[Execution, Cost | None]:
@@ -116,7 +116,8 @@ def save_costs(runs: Sequence[RunResult], scored_at_once: int) -> None:
     costs = dict(known)
     for run in runs:
         cost = _cost_of(run, runs, scored_at_once) if run.status == "finished" else None
-        key = _key(run.model, run.hyperparameters, run.precision, run.device, run.threads)
+        settings = (run.precision, run.device, run.threads)
+        key = _key(run.model, run.hyperparameters, *settings, variables=run.environment)
         if cost and (key not in costs or _rank(cost) >= _rank(costs[key])):
             costs[key] = cost
     if costs != known:
@@ -127,8 +128,7 @@ def save_cost(
     model: str, hyperparameters: Hyperparameters, execution: Execution, cost: Cost
 ) -> None:
     """Save the cost of a configuration; a cache that can't be written is ignored."""
-    settings = (execution.precision, execution.device, execution.threads)
-    _write(_read() | {_key(model, hyperparameters, *settings): cost})
+    _write(_read() | {_key_of(model, hyperparameters, execution): cost})
 
 
 def _rank(cost: Cost) -> tuple[bool, int]:
@@ -164,8 +164,21 @@ def _write(costs: dict[str, Cost]) -> None:
         files.write_atomically(mnist.cache_folder() / _FILE, _COSTS.dump_json(costs, indent=2))
 
 
+def _key_of(model: str, hyperparameters: Hyperparameters, execution: Execution) -> str:
+    settings = (execution.precision, execution.device, execution.threads)
+    variables = environment.as_text(execution.environment)
+    return _key(model, hyperparameters, *settings, variables=variables)
+
+
 def _key(
-    model: str, hyperparameters: Hyperparameters, precision: str, device: str, threads: int
+    model: str,
+    hyperparameters: Hyperparameters,
+    precision: str,
+    device: str,
+    threads: int,
+    *,
+    variables: str | None,
 ) -> str:
     values = " ".join(f"{name}={value}" for name, value in hyperparameters)
-    return f"{model} {values} {precision} {device} threads={threads}"
+    key = f"{model} {values} {precision} {device} threads={threads}"
+    return f"{key} {variables}" if variables else key

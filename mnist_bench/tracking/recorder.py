@@ -171,13 +171,14 @@ class TrainingRuns:
         )
         assessment = quality.assess(conditions)
         run.ended_at_ms = at_ms
-        run.update(
-            evaluations=run.evaluations,
-            conditions=conditions,
-            verdict=assessment.verdict,
-            reasons=tuple(reason.words for reason in assessment.reasons),
-            **fields,
-        )
+        run.update(evaluations=run.evaluations, conditions=conditions, **fields)
+        # Nobody knows that a training was clean that was not measured to its end.
+        is_whole = run.result.status in {"finished", "pruned"}
+        if is_whole or (self._stretches and assessment.verdict != "clean"):
+            run.update(
+                verdict=assessment.verdict,
+                reasons=tuple(reason.words for reason in assessment.reasons),
+            )
 
     def upload_if_due(self, store: MlflowStore, *, immediately: bool = False) -> None:
         """Upload what is new, unless the last attempt was too recent.

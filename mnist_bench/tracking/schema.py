@@ -84,7 +84,7 @@ class Point:
 
 _PARAMS = (
     *("scenario", "model", "steps", "seed", "dataset", "precision", "threads", "device"),
-    *("device_name", "device_memory_bytes", "eval_first", "eval_every"),
+    *("device_name", "device_memory_bytes", "eval_first", "eval_every", "environment"),
 )
 """Each is also an attribute of `RunResult`."""
 

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import markdown, one_line
-from mnist_bench.measurement import machine, system
+from mnist_bench.measurement import machine
 from mnist_bench.measurement.machine import Machine
+from mnist_bench.runner.options import base_execution
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.scenarios import paper
-from mnist_bench.scenarios.execution import Execution
 from mnist_bench.tracking import recovery
 from mnist_bench.tracking.mlflow_store import MlflowStore, StudyMetric
 from mnist_bench.tracking.recorder import process_owner
@@ -123,7 +123,7 @@ def tune(
             space=setup.space,
             goal=setup.goal,
             source=setup.source,
-            execution=Execution(threads=system.usable_threads()),
+            execution=base_execution(None, "float32", "cpu"),
             machine=described,
             address=address,
             parent_run_id=run_id,

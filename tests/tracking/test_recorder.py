@@ -26,7 +26,7 @@ from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.measurement.conditions import Stretch, Surroundings
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.protocol import CalibrationMessage, Done, Message, Phase, Ready
-from mnist_bench.results.run import RunResult
+from mnist_bench.results.run import RunResult, Status
 from mnist_bench.scenarios import scenario
 from mnist_bench.tracking import recorder, spool
 from mnist_bench.tracking.recorder import Recorder, TrainingRuns, WarnOnce
@@ -60,6 +60,9 @@ def mlflow() -> Store:
 def runs(clock: Clock, tmp_path: Path) -> TrainingRuns:
     """Two runs before their first step."""
     return TrainingRuns(spool_header(), tmp_path)
+
+
+ON_BATTERY = Surroundings(on_battery=True)
 
 
 def add(runs: TrainingRuns, step: int, *messages: Message) -> None:
@@ -163,6 +166,20 @@ def test_concurrent_benchmarks_make_a_run_suspect(tmp_path: Path) -> None:
     run = runs.results[0]
     assert run.conditions is not None
     assert (run.conditions.exclusive, run.verdict) == (False, "suspect")
+
+
+@pytest.mark.parametrize("status", ["failed", "killed"])
+def test_what_was_not_measured_to_its_end_is_never_clean(tmp_path: Path, status: Status) -> None:
+    unmeasured, quiet, disturbed = (TrainingRuns(spool_header(), tmp_path) for _ in range(3))
+    add(unmeasured, 0, CalibrationMessage(step=0, seconds=0.1, surroundings=ON_BATTERY))
+    add(quiet, 101, sample_message(101))
+    add(disturbed, 101, sample_message(101).model_copy(update={"surroundings": ON_BATTERY}))
+    for each in (unmeasured, quiet, disturbed):
+        each.close(status, "no memory", received_at_ms(250))
+    found = [(each.results[0].verdict, each.results[0].reasons) for each in (unmeasured, quiet)]
+    assert found == [(None, ()), (None, ())]
+    assert disturbed.results[0].verdict == "suspect"
+    assert disturbed.results[0].reasons == ("on battery",)
 
 
 def test_messages_without_measurements_change_nothing(runs: TrainingRuns) -> None:
