@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mnist_bench.core import formatting
 from mnist_bench.reporting import study
-from mnist_bench.reporting.svg import Chart, Plot, figure_of, plot_points, to_chart
+from mnist_bench.reporting.svg import Chart, Plot, figure_of, plot_points, set_style, to_chart
 from mnist_bench.tuning.document import StudyDocument
 from mnist_bench.tuning.space import Parameter, Value, in_words, value_text
 from mnist_bench.tuning.trial import StudyTrial
@@ -41,6 +41,7 @@ def pictures_of(document: StudyDocument) -> dict[str, bytes]:
 
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
+    set_style(figure)
     # Without date and version the same study gives the same bytes.
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
     return stream.getvalue()

@@ -117,8 +117,8 @@ def test_charts_of_experiments_follow_their_claims() -> None:
     )
     page = page_of(report)
     positions = [page.index(words) for words in (
-        "Claim 7: holds", "One map, as its width grows", "Claim 8: holds", "Loss by seconds",
-        "Loss by images", "Claim 10: holds",
+        "Claim 7: holds", "Time of one layer as its input grows", "Claim 8: holds",
+        "Loss by seconds", "Loss by images", "Claim 10: holds",
     )]  # fmt: skip
     assert positions == sorted(positions)
     names = {"claim-7-layers.svg", "claim-8-loss-by-seconds.svg", "claim-8-loss-by-samples.svg"}
