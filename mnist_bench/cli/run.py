@@ -62,7 +62,7 @@ _GROUPS = {
     ),
     "How": ("threads", "precision", "device", "no_exclusive", "cluster", "insecure_cluster"),
     "Data": ("data_folder", "dataset"),
-    "Recording": ("name", "tags", "tracking_uri", "experiment"),
+    "Recording": ("name", "tags", "save_models", "tracking_uri", "experiment"),
     "Output": ("dry_run", "reports", "opens_page", "price", "verbose", "quiet", "as_json"),
 }
 
@@ -161,6 +161,12 @@ _GROUPS = {
     help="Write reports/<scenario>.html, .md, .csv and .json.",
 )
 @click.option("--open", "opens_page", is_flag=True, help="Open the page in a browser at the end.")
+@click.option(
+    "--save-model",
+    "save_models",
+    is_flag=True,
+    help="Save each run's trained network as an MLflow model, which `mlflow models serve` serves.",
+)
 @click.option("--verbose", is_flag=True, help="Print every table and note, and the files written.")
 @click.option("--quiet", is_flag=True, help="Print no progress, with --json no tables either.")
 @click.option(
@@ -325,7 +331,7 @@ _NOT_REPEATED = {"--resume", "--repeat-disturbed", "--open", "--json", "--verbos
 """Options that a proposed command does not repeat."""
 _FIXED_BY_CLAIMS = (
     *("seeds", "first_seed", "precision_target", "steps", "settings", "independent"),
-    *("threads", "precision", "device", "repeat_disturbed"),
+    *("threads", "precision", "device", "repeat_disturbed", "save_models"),
 )
 """Options that the claims set themselves."""
 

@@ -64,7 +64,7 @@ _GROUPS = {
         *("cluster", "insecure_cluster", "storage", "study", "resume"),
     ),
     "Data": ("data_folder", "dataset"),
-    "Recording": ("name", "tags", "tracking_uri", "experiment"),
+    "Recording": ("name", "tags", "saves_model", "tracking_uri", "experiment"),
     "Output": ("as_json",),
 }
 
@@ -153,6 +153,12 @@ _GROUPS = {
 @experiment_option
 @name_option
 @tag_option
+@click.option(
+    "--save-model",
+    "saves_model",
+    is_flag=True,
+    help="Register the confirmed winner's network as an MLflow model, mnist-bench.",
+)
 @no_exclusive_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 @cluster_option

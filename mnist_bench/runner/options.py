@@ -61,6 +61,7 @@ class RunOptions:
             training after the other.
         insecure_cluster: Whether an address without encryption may be used in a network.
         tags: The user's own, recorded with every run.
+        save_models: Whether each run's network is saved as an MLflow model.
     """
 
     scenarios: tuple[str, ...]
@@ -83,6 +84,7 @@ class RunOptions:
     cluster: str | None = None
     insecure_cluster: bool = False
     tags: tuple[tuple[str, str], ...] = ()
+    save_models: bool = False
 
     @property
     def is_remote(self) -> bool:
@@ -101,6 +103,11 @@ def make_plans(options: RunOptions, console: Console) -> tuple[TrainingPlan, ...
         (name, file.with_changes(steps=options.steps, settings=options.settings))
         for name, file in files
     ]
+    if options.save_models:
+        scenarios = [
+            (name, scenario.model_copy(update={"save_weights": True}))
+            for name, scenario in scenarios
+        ]
     names = [name for name, _ in scenarios]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate:
@@ -352,6 +359,7 @@ def _check_execution(name: str, scenario: Scenario, options: RunOptions) -> None
         return
     unsupported = "--precision bfloat16" if options.precision != "float32" else None
     unsupported = "--device gpu" if options.device == "gpu" else unsupported
+    unsupported = "--save-model" if options.save_models else unsupported
     if unsupported:
         raise BenchError(
             f"{unsupported}: {name} trains {scenario.model}, which does not support it",

@@ -6,21 +6,24 @@ import json
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+import numpy as np
 from pydantic import ValidationError
 
 from mnist_bench.core import formatting, http, locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.npz import load_npz
 from mnist_bench.core.records import Record
-from mnist_bench.measurement.machine import Machine
+from mnist_bench.measurement.machine import Machine, tensorflow_distribution
 from mnist_bench.results.predictions import Predictions
 from mnist_bench.results.run import RunResult, Status
 from mnist_bench.results.run_summary import RecordedRun
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
 
 RecordT = TypeVar("RecordT", bound=Record)
 _RECORD = "result.json"
+WEIGHTS = "weights.npz"
+"""Name of the artifact with a run's weights."""
 MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # MLflow's errors are shown as one line; it would also log their tracebacks.
@@ -72,6 +77,8 @@ _MLFLOW_STATUS: dict[Status | None, str] = {
     "killed": "KILLED",
     "pruned": "KILLED",
 }
+_SERVING_PACKAGES = ("core", "data", "models", "scenarios")
+"""What `models.serving` needs of this package."""
 _CREATION_SECONDS = 120
 _CALL_SECONDS = 30.0
 _FILE_SECONDS = 300.0
@@ -388,6 +395,93 @@ class MlflowStore:
                 self.client.set_terminated(run_id, _MLFLOW_STATUS[run.status], at_ms)
             self.client.set_tag(run_id, COMPLETE_TAG, "true")
         locks.settled(_key(run))
+
+    def save_model(self, run: RunResult) -> str | None:
+        """Save a finished run's network as an MLflow model, from its saved weights.
+
+        Returns:
+            The model's id, also of one that was saved before; None if the weights were not saved.
+        """
+        run_id = _require_run_id(run)
+        with self.wrap_errors(action="looking for models"):
+            outputs = self.client.get_run(run_id).outputs
+        if outputs and outputs.model_outputs:
+            return str(outputs.model_outputs[0].model_id)
+        weights = self.artifact(run_id, WEIGHTS)
+        if weights is None:
+            return None
+        from mlflow import pyfunc
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        signature = ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 10))]),
+        )
+        with (
+            self.wrap_errors(action="saving a model"),
+            TemporaryDirectory(prefix="mnist-bench-") as temporary,
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # an example would load TensorFlow here
+            code, data = Path(temporary, "mnist_bench"), Path(temporary, "network")
+            package = Path(__file__).parents[1]
+            for pattern in ("__init__.py", *(f"{part}/*.py" for part in _SERVING_PACKAGES)):
+                for source in package.glob(pattern):
+                    copied = code / source.relative_to(package)
+                    copied.parent.mkdir(parents=True, exist_ok=True)
+                    copyfile(source, copied)
+            data.mkdir()
+            (data / WEIGHTS).write_bytes(weights)
+            fields = {"model", "hyperparameters", "precision"}
+            described = run.model_dump(mode="json", include=fields)
+            (data / "network.json").write_text(json.dumps(described), encoding="utf-8")
+            logged = self.client.create_logged_model(self.experiment_id, "model", run_id)
+            model = Model(
+                artifact_path=logged.artifact_location,
+                model_uuid=logged.model_id,
+                run_id=run_id,
+                model_id=logged.model_id,
+            )
+            folder = str(Path(temporary, "model"))
+            pyfunc.save_model(
+                folder,
+                mlflow_model=model,
+                loader_module="mnist_bench.models.serving",
+                data_path=str(data),
+                code_paths=[str(code)],
+                signature=signature,
+                pip_requirements=[
+                    "{}=={}".format(*tensorflow_distribution()),
+                    *(f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pydantic")),
+                ],
+            )
+            self.client.log_model_artifacts(logged.model_id, folder)
+            self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, run.steps)])
+            self.client.finalize_logged_model(logged.model_id, "READY")
+        return str(logged.model_id)
+
+    def register(self, model_id: str, name: str, run_id: str, tags: dict[str, str]) -> str:
+        """Register a saved model as the next version of a name; returns the version."""
+        from mlflow.exceptions import MlflowException
+
+        with self.wrap_errors(action="registering a model"):
+            try:
+                self.client.create_registered_model(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            # Without a server MLflow would look for models:/ in the store of its own default.
+            source = (
+                f"models:/{model_id}"
+                if is_server(self._uri)
+                else self.client.get_logged_model(model_id).artifact_location
+            )
+            registered = self.client.create_model_version(
+                name, source, run_id, tags, model_id=model_id
+            )
+        return str(registered.version)
 
     def start_study(
         self, name: str, description: str, owner: str, tags: Mapping[str, str] | None = None

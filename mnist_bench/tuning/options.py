@@ -46,6 +46,7 @@ class TuneOptions:
         command: Command line as it may be shown, without secrets.
         exclusive: Whether to lock out other benchmarks of this user.
         tags: The user's own, recorded with the study and every training.
+        saves_model: Whether the confirmed winner's network is registered as an MLflow model.
     """
 
     space: Path | None
@@ -67,6 +68,7 @@ class TuneOptions:
     command: str
     exclusive: bool = True
     tags: tuple[tuple[str, str], ...] = ()
+    saves_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ def check_options(options: TuneOptions, console: Console) -> StudySetup:
         raise BenchError(
             f"--finalists {options.finalists} of --trials {options.trials}",
             "give at most as many finalists as trials",
+        )
+    if options.saves_model and not options.confirm:
+        raise BenchError(
+            "--save-model can't be used with --confirm 0, which trains no winner",
+            "leave one of them out",
         )
     if options.workers > usable_threads():
         raise BenchError(

@@ -16,6 +16,7 @@ from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import markdown, one_line
 from mnist_bench.measurement import machine
 from mnist_bench.measurement.machine import Machine
+from mnist_bench.results.run import RunResult
 from mnist_bench.runner.options import base_execution
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.scenarios import paper
@@ -42,6 +43,9 @@ from mnist_bench.tuning.search import (
 from mnist_bench.tuning.space import in_words
 from mnist_bench.tuning.study import Study, study_lock
 from mnist_bench.tuning.trial import StudyTrial, searched_seconds
+
+_REGISTERED_MODEL = "mnist-bench"
+"""Name of the winners in MLflow's model registry."""
 
 
 @dataclass(frozen=True)
@@ -289,19 +293,36 @@ class _TuneRun:
             f"confirmation {number} on the test split: trial {candidate.number} and the paper's "
             f"configuration on {seeds} fresh seeds each"
         )
-        evaluation, outcome = evaluate_on_test(
+        evaluation, outcome, winner = evaluate_on_test(
             self.search,
             evaluation,
             candidate.chosen,
             seeds=seeds,
             validation_accuracy=validation_accuracy,
             search_seconds=document.search_seconds,
+            save_weights=self.options.saves_model,
         )
         self.study.save_test_evaluation(number, evaluation.model_dump_json())
         self.log(f"confirmation {number}: {confirmation_in_words(evaluation.proof)}")
         if outcome.exit_status:
             return TrialsEnd("the look did not come to its end", outcome.exit_status, outcome.error)
+        if self.options.saves_model and winner is not None:
+            self._register(winner, candidate.number)
         return None
+
+    def _register(self, winner: RunResult, trial: int) -> None:
+        """Register the winner's network of the seed of median accuracy as an MLflow model."""
+        store = self.search.store
+        model_id = store.save_model(winner)
+        if model_id is None or winner.run_id is None:
+            self.log("no model is saved: the weights are missing")
+            return
+        tags = {"bench.study": self.study.name, "bench.trial": str(trial)}
+        version = store.register(model_id, _REGISTERED_MODEL, winner.run_id, tags)
+        self.log(
+            f"model {_REGISTERED_MODEL}, version {version}: "
+            f"`mlflow models serve -m models:/{_REGISTERED_MODEL}/{version} --env-manager local`"
+        )
 
     def _document(self) -> StudyDocument:
         context, study = self.context, self.study

@@ -546,6 +546,34 @@ def test_finalists_that_violate_a_constraint_when_repeated(bench: Bench) -> None
     assert (ended.document["candidate"], ended.document["looks"]) == (None, [])
 
 
+# The winner as a model
+
+
+def test_confirmed_winner_is_a_registered_model(bench: Bench) -> None:
+    line = ("--trials", "4", "--confirm", "2", "--save-model")
+    for version in ("1", "2"):
+        ended = tune(bench, *line, *(("--resume",) if version == "2" else ()))
+        assert ended.status == 0, ended.stderr
+        assert (
+            f"model mnist-bench, version {version}: `mlflow models serve -m "
+            f"models:/mnist-bench/{version} --env-manager local`"
+        ) in ended.stderr_line
+    # Only the winner's weights are kept.
+    winners = ended.document["trials"][ended.document["candidate"]]["chosen"]
+    for request in requests_of(bench):
+        is_winner = request["hyperparameters"]["learning_rate"] == winners["learning_rate"]
+        assert request["save_weights"] == (request["with_test"] and is_winner)
+    client = RecordedStudy(bench.folder).client
+    registered = client.get_model_version("mnist-bench", "2")
+    assert registered.tags == {
+        "bench.study": "two-accuracy",
+        "bench.trial": str(ended.document["candidate"]),
+    }
+    run = client.get_run(registered.run_id)
+    assert run.data.params["scenario"] == "two-accuracy-winner"
+    assert run.data.params["learning_rate"] == str(winners["learning_rate"])
+
+
 # Several trials at the same time
 
 
@@ -601,6 +629,7 @@ def test_a_cluster_of_two_on_this_machine(bench: Bench) -> None:
         (("--max-seconds", "inf"), ("'inf' is not a number of seconds",)),
         (("--study", "../up"), ("is not a valid name",)),
         (("--trials", "0"), ("--trials",)),
+        (("--save-model", "--confirm", "0"), ("--save-model can't be used with --confirm 0",)),
         (("--trials", "2", "--finalists", "3"), ("--finalists 3 of --trials 2",)),
         (("--max-memory", "10M"), ("less than TensorFlow alone takes",)),
         (("--workers", "1000"), ("--workers 1000: this process may use",)),
