@@ -14,7 +14,6 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import platformdirs
 import psutil
 
 from mnist_bench.core import files, formatting
@@ -116,7 +115,7 @@ def tensorflow_version() -> str:
 
 def id_file() -> Path:
     """File of this machine's id."""
-    return platformdirs.user_config_path("mnist-bench", appauthor=False) / "machine-id"
+    return files.user_folder("config") / "machine-id"
 
 
 def machine_id() -> str | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from pydantic import ValidationError
 
-from mnist_bench.core import formatting, http, locks
+from mnist_bench.core import crash, formatting, http, locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.npz import load_npz
 from mnist_bench.core.records import Record
@@ -609,6 +609,8 @@ def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
         uri: Tracking URI; its credentials are removed from the message.
         action: What failed, such as `opening the store`.
     """
+    if hidden := crash.hidden_module(error):
+        return BenchError(hidden, exit_status=EXIT_FAILURE)
     shown = without_credentials(uri)
     text = str(error).replace(uri, shown)
     if "out-of-date database schema" in text or "Can't locate revision" in text:
