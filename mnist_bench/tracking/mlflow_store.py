@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from mnist_bench.core import crash, formatting, http, locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.core.escaping import one_line
 from mnist_bench.core.npz import load_npz
 from mnist_bench.core.records import Record
 from mnist_bench.measurement.machine import Machine
@@ -620,7 +621,7 @@ def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
     # SQLAlchemy wraps the database's message in advice to programmers.
     database_message = re.search(r"\(\w+\.\w*Error\) ([^\n]+)", text)
     cause = database_message[1] if database_message else text.strip().partition("\n")[0]
-    cause = redact(uri, cause)
+    cause = one_line(redact(uri, cause))  # a server may send anything
     if is_server(uri) and re.search(r"Connection(Pool|Error| refused)|timed out", cause):
         cause = "it does not respond"
     return BenchError(
