@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 
@@ -114,6 +114,26 @@ def copy_inside(folder: Path, name: str, target: Path, max_bytes: int) -> bool:
         with target.open("wb") as copy:
             shutil.copyfileobj(source, copy)
     return True
+
+
+def user_folder(kind: Literal["cache", "config", "state"]) -> Path:
+    """The user's folder for caches, configuration or state.
+
+    Without a home folder: a temporary one, and for the configuration, which lasts, none that can be
+    used.
+    """
+    import platformdirs
+
+    of_kind = {
+        "cache": platformdirs.user_cache_path,
+        "config": platformdirs.user_config_path,
+        "state": platformdirs.user_state_path,
+    }[kind]
+    try:
+        return of_kind("mnist-bench", appauthor=False)
+    except (RuntimeError, KeyError):  # no HOME, and no entry of the user in the system's list
+        temporary = private_temporary_folder() if kind != "config" else None
+        return (temporary or Path(os.devnull)) / kind
 
 
 def private_temporary_folder() -> Path | None:

@@ -27,7 +27,6 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 from filelock import lock_descriptor
 
 from mnist_bench.core import files
@@ -283,7 +282,7 @@ def _new_name() -> str:
 
 def state_folder() -> Path:
     """The folder of this user's lock files."""
-    return platformdirs.user_state_path("mnist-bench", appauthor=False)
+    return files.user_folder("state")
 
 
 def _benchmarks_folder() -> Path:

@@ -14,12 +14,12 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import platformdirs
 import psutil
 
 from mnist_bench.core import files, formatting
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.records import Record
+from mnist_bench.measurement.system import Sensors, read_or_none
 
 _ID = re.compile(r"[0-9a-f]{8,64}")
 _MAX_ID_BYTES = 100
@@ -33,7 +33,7 @@ class Machine(Record):
         cpu: Model name of the processor.
         cores_physical: None if unknown.
         cores_logical: None if unknown.
-        memory_bytes: Installed memory.
+        memory_bytes: Installed memory, or a container's limit.
         system: Operating system and its version.
         architecture: Of the processor, as named by the system.
         python: Version, like the fields after it; None in records from before it was recorded.
@@ -77,9 +77,9 @@ def describe() -> Machine:
     return Machine(
         machine_id=machine_id(),
         cpu=_cpu_name(),
-        cores_physical=psutil.cpu_count(logical=False),
-        cores_logical=psutil.cpu_count(logical=True),
-        memory_bytes=psutil.virtual_memory().total,
+        cores_physical=read_or_none(lambda: psutil.cpu_count(logical=False)),
+        cores_logical=read_or_none(psutil.cpu_count),
+        memory_bytes=Sensors().memory_bytes() or 0,
         system=f"{platform.system()} {platform.release()}",
         architecture=platform.machine(),
         python=platform.python_version(),
@@ -116,7 +116,7 @@ def tensorflow_version() -> str:
 
 def id_file() -> Path:
     """File of this machine's id."""
-    return platformdirs.user_config_path("mnist-bench", appauthor=False) / "machine-id"
+    return files.user_folder("config") / "machine-id"
 
 
 def machine_id() -> str | None:

@@ -98,7 +98,7 @@ def make_plans(options: RunOptions, console: Console) -> tuple[TrainingPlan, ...
     Raises:
         BenchError: An option is invalid; nothing was started or written.
     """
-    files = [_read_scenario(name) for name in options.scenarios]
+    files = [read_scenario(name) for name in options.scenarios]
     scenarios = [
         (name, file.with_changes(steps=options.steps, settings=options.settings))
         for name, file in files
@@ -375,7 +375,12 @@ def execution_for(scenario: Scenario, execution: Execution, threads: int) -> Exe
     return execution.model_copy(update={"threads": threads})
 
 
-def _read_scenario(name: str) -> tuple[str, Scenario]:
+def read_scenario(name: str) -> tuple[str, Scenario]:
+    """The name and the scenario of a packaged one's name or a file's path.
+
+    Raises:
+        BenchError: There is none, or it is not valid.
+    """
     path = find(name)
     if len(path.stem) > _MAX_NAME or not path.stem.isprintable():
         raise BenchError(

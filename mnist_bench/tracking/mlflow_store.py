@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 import numpy as np
 from pydantic import ValidationError
 
-from mnist_bench.core import formatting, http, locks
+from mnist_bench.core import crash, formatting, http, locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.core.escaping import one_line
 from mnist_bench.core.npz import load_npz
 from mnist_bench.core.records import Record
 from mnist_bench.measurement.machine import Machine, tensorflow_distribution
@@ -732,6 +733,8 @@ def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
         uri: Tracking URI; its credentials are removed from the message.
         action: What failed, such as `opening the store`.
     """
+    if hidden := crash.hidden_module(error):
+        return BenchError(hidden, exit_status=EXIT_FAILURE)
     shown = without_credentials(uri)
     text = str(error).replace(uri, shown)
     if "out-of-date database schema" in text or "Can't locate revision" in text:
@@ -741,7 +744,7 @@ def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
     # SQLAlchemy wraps the database's message in advice to programmers.
     database_message = re.search(r"\(\w+\.\w*Error\) ([^\n]+)", text)
     cause = database_message[1] if database_message else text.strip().partition("\n")[0]
-    cause = redact(uri, cause)
+    cause = one_line(redact(uri, cause))  # a server may send anything
     if is_server(uri) and re.search(r"Connection(Pool|Error| refused)|timed out", cause):
         cause = "it does not respond"
     return BenchError(

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import hostile
+import hostile_servers as hostile
 import pytest
 import requests
-from hostile import Respond, hostile_server, send
+from hostile_servers import Respond, hostile_server, send
 
 from mnist_bench.core import http, signals
 from mnist_bench.core.errors import BenchError
