@@ -418,12 +418,11 @@ def _cell(value: Any) -> str:
 
 
 def _address(tracking_uri: str | None, experiment: str | None) -> tuple[str, str]:
-    from mnist_bench.tracking.uri import DEFAULT_EXPERIMENT, DEFAULT_TRACKING_URI
+    from mnist_bench.tracking.uri import DEFAULT_EXPERIMENT, DEFAULT_TRACKING_URI, cleaned
 
-    return (
-        tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI,
-        experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT,
-    )
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
+    name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+    return cleaned(uri), name.strip()
 
 
 def _data_folder(data: str | os.PathLike[str] | None) -> Path | None:

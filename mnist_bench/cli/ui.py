@@ -23,6 +23,7 @@ import psutil
 from mnist_bench.core import signals
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.tracking import recovery, schema, uri
+from mnist_bench.tracking.database import schema_revision, sqlite_file
 from mnist_bench.tracking.mlflow_store import schema_mismatch
 from mnist_bench.tuning.storage import backend, explained, names, opening
 
@@ -60,14 +61,14 @@ def serve(
     if uri.is_server(tracking_uri):
         log(f"The tracking server shows these runs: {uri.without_credentials(tracking_uri)}")
         return
-    database = uri.sqlite_file(tracking_uri)
+    database = sqlite_file(tracking_uri)
     if database is not None and not database.exists():
         raise BenchError(
             f"no runs are recorded in {database} yet", "make some with `mnist-bench run smoke`"
         )
     uri.check_uri(tracking_uri, experiment)
     if database is not None:
-        found, newest = uri.schema_revision(database), uri.newest_schema_revision()
+        found, newest = schema_revision(database), uri.newest_schema_revision()
         if found and newest and found != newest:
             raise schema_mismatch(tracking_uri)
     chosen_port = _choose_port(port, DEFAULT_PORT)

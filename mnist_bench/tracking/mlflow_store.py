@@ -31,6 +31,7 @@ from mnist_bench.results.run_summary import RecordedRun
 from mnist_bench.scenarios import scenario
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import schema
+from mnist_bench.tracking.database import OWNER_TAG, schema_revision, sqlite_error, sqlite_file
 from mnist_bench.tracking.read_run import UnreadableRunError, read_run
 from mnist_bench.tracking.schema import (
     COMPLETE_TAG,
@@ -40,13 +41,10 @@ from mnist_bench.tracking.schema import (
     TRAJECTORY_TAG,
 )
 from mnist_bench.tracking.uri import (
-    OWNER_TAG,
     access_denied,
     is_server,
     newest_schema_revision,
     redact,
-    schema_revision,
-    sqlite_file,
     without_credentials,
 )
 
@@ -745,6 +743,8 @@ def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
     database_message = re.search(r"\(\w+\.\w*Error\) ([^\n]+)", text)
     cause = database_message[1] if database_message else text.strip().partition("\n")[0]
     cause = one_line(redact(uri, cause))  # a server may send anything
+    if (file := sqlite_file(uri)) and (known := sqlite_error(file, cause)):
+        return known
     if is_server(uri) and re.search(r"Connection(Pool|Error| refused)|timed out", cause):
         cause = "it does not respond"
     return BenchError(

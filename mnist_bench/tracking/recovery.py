@@ -11,7 +11,8 @@ from mnist_bench.core.errors import BenchError
 from mnist_bench.core.escaping import one_line
 from mnist_bench.core.formatting import counted
 from mnist_bench.results.run import RunResult
-from mnist_bench.tracking import recorder, spool, uri
+from mnist_bench.tracking import recorder, spool
+from mnist_bench.tracking.database import experiments_with_owned_runs, sqlite_file
 from mnist_bench.tracking.mlflow_store import MlflowStore, is_refused
 from mnist_bench.tracking.recorder import TrainingRuns
 from mnist_bench.tracking.spool import Address, SpoolContents, UnreadableSpoolError
@@ -88,11 +89,11 @@ def recover_all(tracking_uri: str, log: Callable[[str], None]) -> None:
     Raises:
         BenchError: The store can't be used.
     """
-    address_uri = uri.without_credentials(tracking_uri)
+    address_uri = Address.of(tracking_uri, "").tracking_uri
     experiments = experiments_with_spools(address_uri)
-    database = uri.sqlite_file(tracking_uri)
+    database = sqlite_file(tracking_uri)
     if database is not None and database.exists():
-        experiments |= uri.experiments_with_owned_runs(database)
+        experiments |= experiments_with_owned_runs(database)
     for experiment in sorted(experiments):
         address = Address(tracking_uri=address_uri, experiment=experiment)
         recover(MlflowStore(tracking_uri, experiment), address, log)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import SPLITS, Evaluation, PhaseName, RunResult
-from mnist_bench.tracking.uri import OWNER_TAG
+from mnist_bench.tracking.database import OWNER_TAG
 
 SCHEMA = "1"
 """Version of the recorded names; increased if the meaning of one changes."""

@@ -27,6 +27,7 @@ from mnist_bench.results.run import RunResult, Status
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import uri
 from mnist_bench.tracking.bundle import is_plausible
+from mnist_bench.tracking.database import sqlite_file
 
 FOLDER = Path("mlruns", ".runs")
 """The folder of spool files, next to MLflow's artifacts."""
@@ -51,8 +52,12 @@ class Address(Record):
 
     @classmethod
     def of(cls, tracking_uri: str, experiment: str) -> Self:
-        """The address for a tracking URI, which may contain credentials."""
+        """The address for a tracking URI, which may contain credentials; one for each file."""
         shown = uri.without_credentials(tracking_uri)
+        if file := sqlite_file(tracking_uri):
+            file = file.resolve()
+            inside = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+            shown = f"sqlite:///{inside.as_posix()}"
         return cls(tracking_uri=shown, experiment=experiment)
 
 

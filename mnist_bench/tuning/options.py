@@ -18,6 +18,7 @@ from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.system import usable_threads
 from mnist_bench.tracking import recovery, uri
+from mnist_bench.tracking.database import check_differ
 from mnist_bench.tuning import space, storage
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.space import Space
@@ -94,6 +95,7 @@ def check_options(options: TuneOptions, console: Console) -> StudySetup:
     path = options.space or space.default_path()
     space_read = space.read(path)
     uri.check_uri(options.tracking_uri, options.experiment)
+    check_differ(options.tracking_uri, options.storage)
     try:
         name = _name(options, f"{path.stem}-{options.objective or 'accuracy'}", warn)
         recorded = recorded_space_and_goal(name, options.storage) if options.resume else None

@@ -17,6 +17,7 @@ from filelock import FileLock
 from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.tracking import uri
+from mnist_bench.tracking.database import check_sqlite, sqlite_file
 
 _HEARTBEAT_SECONDS = 30
 """Between two of Optuna's heartbeats of a trial in a database; twice as long without one: stale."""
@@ -37,6 +38,10 @@ def names(storage: str | None) -> tuple[str, ...]:
     import optuna
 
     if storage is None and not JOURNAL.exists():
+        return ()
+    file = storage and sqlite_file(storage)
+    if storage and file and not file.exists():
+        check_sqlite(storage, "Optuna")
         return ()
     with explained(storage), opening(storage):
         return tuple(optuna.get_all_study_names(backend(storage)))
@@ -74,6 +79,7 @@ def _database(url: str) -> Any:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
+    uri.check_database(url, "Optuna")
     lock = threading.Lock()
 
     class Database(optuna.storages.RDBStorage):

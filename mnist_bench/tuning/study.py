@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mnist_bench.core import locks
 from mnist_bench.core.errors import BenchError
 from mnist_bench.results.run import RunResult
+from mnist_bench.tracking.database import sqlite_file
 from mnist_bench.tuning.finalists import ranked
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.pruning import pruner_of
@@ -466,5 +467,7 @@ def _or_none(value: object) -> str:
 def _lock_path(storage: str | None, name: str) -> Path:
     if storage is None:
         return JOURNAL.with_name(f".{name}.study.lock")
-    digest = hashlib.sha256(f"{storage} {name}".encode()).hexdigest()[:16]
+    file = sqlite_file(storage)
+    where = file.resolve() if file else storage
+    digest = hashlib.sha256(f"{where} {name}".encode()).hexdigest()[:16]
     return locks.state_folder() / "studies" / f"{digest}.lock"

@@ -108,7 +108,8 @@ print(json.dumps(loaded))
         ours = {name for name in loaded if name.startswith("mnist_bench.")}
         assert {name.split(".")[1] for name in ours} == {"cli", "core", "tracking"}
         assert {name for name in ours if name.startswith("mnist_bench.tracking.")} == {
-            "mnist_bench.tracking.uri"
+            "mnist_bench.tracking.uri",
+            "mnist_bench.tracking.database",
         }
         libraries = {"numpy", "platformdirs", "psutil", "pydantic", "requests", "rich", "tomllib"}
         assert loaded.isdisjoint(HEAVY | libraries)
