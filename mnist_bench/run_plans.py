@@ -22,7 +22,7 @@ from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.formatting import counted
 from mnist_bench.measurement import machine
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.reporting import json, terminal
+from mnist_bench.reporting import json, terminal, text
 from mnist_bench.reporting.files import write_reports
 from mnist_bench.reporting.model import ReportSection
 from mnist_bench.reporting.sections import replicates_of_longest
@@ -311,6 +311,8 @@ def _report(
     finally:
         show = terminal.print_table if output.verbose else terminal.print_summary
         show(section, stdout)
+        if sentence := text.score(section):
+            machine.save_score(f"{section.created}: {sentence}")
     if paths:
         show_written(paths, stdout, output)
     elif output.reports:

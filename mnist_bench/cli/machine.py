@@ -83,6 +83,7 @@ class MachineCheck:
     sample: Stretch
     busiest: tuple[Program, ...]
     benchmarks: tuple[locks.Holder, ...] = ()
+    score: str | None = None
     memory_limit_bytes: int | None = None
 
     @property
@@ -156,6 +157,7 @@ def show(check: MachineCheck, console: Console) -> None:
         *_machine_lines(check.machine),
         *_surroundings_lines(check.surroundings, check.memory_limit_bytes),
         *_sample_lines(check.sample, check.surroundings),
+        *(("Table I", line) for line in [check.score] if line),
         ("verdict", f"{verdict}: {_MEANING[verdict]}"),
         *(("because of", f"{each.words}: {each.detail}") for each in check.assessment.reasons),
         *(("to change", line) for line in check.advice),

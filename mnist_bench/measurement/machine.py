@@ -18,6 +18,7 @@ import psutil
 
 from mnist_bench.core import files, formatting
 from mnist_bench.core.errors import BenchError
+from mnist_bench.core.escaping import one_line
 from mnist_bench.core.records import Record
 from mnist_bench.measurement.system import Sensors, read_or_none
 
@@ -114,6 +115,9 @@ def tensorflow_version() -> str:
     return tensorflow_distribution()[1]
 
 
+_MAX_SCORE_BYTES = 500
+
+
 def id_file() -> Path:
     """File of this machine's id."""
     return files.user_folder("config") / "machine-id"
@@ -136,6 +140,21 @@ def machine_id() -> str | None:
         return _read_id(path)
     except OSError:
         return None
+
+
+def save_score(sentence: str) -> None:
+    """Keep the result of Table I for `last_score`; a folder that can't be written is ignored."""
+    with suppress(OSError):
+        files.write_atomically(id_file().with_name("score.txt"), sentence.encode())
+
+
+def last_score() -> str | None:
+    """What `save_score` kept last; None if there is nothing."""
+    try:
+        content = files.read_bounded(id_file().with_name("score.txt"), _MAX_SCORE_BYTES)
+    except OSError:
+        return None
+    return one_line(content.decode("utf-8", "replace")) or None
 
 
 def _read_id(path: Path) -> str | None:

@@ -57,6 +57,8 @@ def print_summary(section: ReportSection, console: Console) -> None:
     _print_line(console, warning or text.outcome(document), "bold red" if warning else "")
     for line in text.disturbed_note(section.rows, document.own_runs):
         _print_line(console, line, "yellow")
+    if sentence := text.score(section):
+        _print_line(console, sentence)
 
 
 def print_table(section: ReportSection, console: Console) -> None:

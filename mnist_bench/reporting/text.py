@@ -168,14 +168,41 @@ def tiles_of_section(section: ReportSection) -> list[Tile]:
     )
     peak = formatting.mebibytes(total.peak.rss_bytes)
     found.append(Tile("Peak memory", peak, total.peak.refusal or "of the training process"))
-    standings = section.document.standings or compare_with_reference(
-        section.rows, table1.reference_document()
-    )
+    standings = _standings(section)
     ratio = pooled_ratio(standings)
     if ratio:
         reference = standings[0].reference_machine.partition(", ")[0]
         found.append(Tile("Speed", f"{1 / ratio:.2f}×", f"that of the reference, {reference}"))
     return found
+
+
+def _standings(section: ReportSection) -> Sequence[Standing]:
+    return section.document.standings or compare_with_reference(
+        section.rows, table1.reference_document()
+    )
+
+
+def score(section: ReportSection) -> str | None:
+    """This machine's result in a sentence; None unless its whole Table I was timed undisturbed."""
+    own, steps = section.document.own_runs, [row.steps for row in section.document.table_1]
+    standings = _standings(section)
+    ratio, ends = pooled_ratio(standings), pooled_interval(standings)
+    if ratio is None or steps != [row.steps for row in paper.TABLE_1]:
+        return None
+    total = total_cost(own)
+    seconds = total.worker_seconds or total.train_seconds
+    if seconds is None:
+        return None
+    interval = f" ({1 / ends[1]:.2f} to {1 / ends[0]:.2f})" if ends else ""
+    verdicts_here = Counter(run.verdict or "not assessed" for run in own)
+    is_clean = set(verdicts_here) == {"clean"}
+    runs = "clean" if is_clean else ", ".join(f"{n} {name}" for name, n in verdicts_here.items())
+    duration = formatting.duration(seconds / total.trainings)
+    peak = formatting.mebibytes(total.peak.rss_bytes)
+    return (
+        f"This machine: {1 / ratio:.2f} of the reference's speed{interval}, Table I in {duration} "
+        f"a seed, peak {peak}, {runs}"
+    )
 
 
 def results(report: Report) -> list[Row]:

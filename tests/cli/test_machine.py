@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,12 @@ def lines_of(check: MachineCheck, width: int = 200) -> list[str]:
 def line(check: MachineCheck, name: str) -> str:
     (found,) = (each for each in lines_of(check) if each.startswith(f"{name} "))
     return found.removeprefix(name).strip()
+
+
+def test_last_result_of_table_1() -> None:
+    assert "Table I " not in "\n".join(lines_of(a_check()))
+    scored = replace(a_check(), score="2026-01-31: This machine: 0.87 of the reference's speed")
+    assert line(scored, "Table I") == "2026-01-31: This machine: 0.87 of the reference's speed"
 
 
 # The table

@@ -81,6 +81,16 @@ def test_id_is_random_and_created_once(
     assert machine.machine_id() not in (first, None)
 
 
+def test_last_score(configuration: Path) -> None:
+    assert machine.last_score() is None
+    machine.save_score("2026-01-31: This machine: 0.87 of the reference's speed")
+    assert machine.last_score() == "2026-01-31: This machine: 0.87 of the reference's speed"
+    (configuration / "score.txt").write_bytes(b"a\x1b[2J\nb\xff")
+    assert machine.last_score() == "a[2J b\ufffd"
+    (configuration / "score.txt").write_text("x" * 501)
+    assert machine.last_score() is None
+
+
 def test_existing_id(configuration: Path) -> None:
     configuration.mkdir()
     (configuration / "machine-id").write_text("0123456789abcdef\n", encoding="ascii")

@@ -15,6 +15,7 @@ from factories import (
     full_report,
     machine,
     printed_table,
+    report_section,
     run,
     seeds,
     smoke_report,
@@ -31,7 +32,8 @@ from mnist_bench.reporting.files import render
 from mnist_bench.reporting.json import to_json
 from mnist_bench.reporting.markdown import section_to_markdown
 from mnist_bench.reporting.model import Report, ReportSection
-from mnist_bench.reporting.text import disturbances, surroundings, unfinished
+from mnist_bench.reporting.terminal import print_summary
+from mnist_bench.reporting.text import disturbances, score, surroundings, unfinished
 from mnist_bench.results.document import Document
 from mnist_bench.results.run_summary import summarise
 
@@ -76,6 +78,25 @@ def test_recorded_text_does_not_control_the_terminal() -> None:
     assert "\x1b" not in shown
     assert "\r" not in shown
     assert "[red][2J gone[/red]" in shown
+
+
+def test_score_of_a_whole_table_1() -> None:
+    """Runs at 0.02 s a step are as fast as the reference of the factory; 0.016 s is 1.25 of it."""
+    whole = [
+        run(steps, 0.99, seed, evaluations=evaluations(steps, 0.99, seconds=0.016 + seed / 1e6),
+            verdict="clean" if seed else "suspect")
+        for seed in range(3) for steps in (1_000, 2_500, 5_000, 10_000)
+    ]  # fmt: skip
+    section = report_section(whole)
+    found = re.fullmatch(
+        r"This machine: 1.25 of the reference's speed( \(1.25 to 1.25\))?, Table I in 3 min 28 s a "
+        r"seed, peak 1,000 MiB, 4 suspect, 8 clean",
+        score(section) or "",
+    )
+    assert found
+    assert score(section) in printed_table(section, 250, print_summary)
+    assert score(report_section(whole[:3])) is None
+    assert score(smoke_report()) is None
 
 
 def test_without_runs() -> None:
