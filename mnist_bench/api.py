@@ -370,11 +370,14 @@ def _train(options: RunOptions, *, progress: bool) -> tuple[RunSummary, ...]:
 
     from mnist_bench import run_plans
     from mnist_bench.core import locks
+    from mnist_bench.runner import environment
     from mnist_bench.runner.options import check_folders, make_plans
 
     quiet = Console(quiet=True, force_terminal=False)
     console = Console(stderr=True, highlight=False) if progress else quiet
     check_folders()
+    for line in environment.of_process(options.device).lines:
+        console.print(line, markup=False, soft_wrap=True)
     plans = make_plans(options, console)
     with locks.benchmark_lock(exclusive=options.exclusive, warn=_log.info) as exclusive:
         options = dataclasses.replace(options, exclusive=exclusive)
@@ -415,12 +418,11 @@ def _cell(value: Any) -> str:
 
 
 def _address(tracking_uri: str | None, experiment: str | None) -> tuple[str, str]:
-    from mnist_bench.tracking.uri import DEFAULT_EXPERIMENT, DEFAULT_TRACKING_URI
+    from mnist_bench.tracking.uri import DEFAULT_EXPERIMENT, DEFAULT_TRACKING_URI, cleaned
 
-    return (
-        tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI,
-        experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT,
-    )
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
+    name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+    return cleaned(uri), name.strip()
 
 
 def _data_folder(data: str | os.PathLike[str] | None) -> Path | None:

@@ -139,6 +139,7 @@ def run_plans(
                 _report(
                     section, outcome, stdout, output, name=name, ui=_ui_address(options, open_store)
                 )
+                _save_models(options, outcome, open_store, stdout)
             except BenchError as error:
                 errors.append(error)
             exit_status = outcome.exit_status
@@ -240,6 +241,21 @@ def _train_on_cluster(
     with ClusterProgress(remaining.plan, console, quiet=quiet) as progress:
         outcome = run_plan(leader, remaining.plan, progress)
     return dataclasses.replace(outcome, results=remaining.joined(outcome.results))
+
+
+def _save_models(
+    options: RunOptions, outcome: Outcome, open_store: Callable[[], MlflowStore], stdout: Console
+) -> None:
+    """Save an MLflow model of each finished run if requested, and say how to serve it."""
+    if not options.save_models or outcome.exit_status:
+        return
+    for run in outcome.results:
+        if run.status == "finished":
+            model_id = open_store().save_model(run)
+            how = f"`mlflow models serve -m models:/{model_id} --env-manager local`"
+            line = f"Model of seed {run.seed}, {counted(run.steps, 'step')}: "
+            line += how if model_id else "none, since the run was trained without --save-model"
+            stdout.print(Text(line), soft_wrap=True)
 
 
 def _ui_address(options: RunOptions, open_store: Callable[[], MlflowStore]) -> str | None:

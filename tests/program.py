@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +44,10 @@ PROGRAM = (sys.executable, "-m", "mnist_bench")
 _CLOSED_PROXY = "http://127.0.0.1:9"
 """Nothing listens there, so that no request leaves the machine."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-_USER_PREFIXES = ("MLFLOW_", "_MLFLOW_", "MNIST_BENCH_")
+_USER_PREFIXES = (
+    *("TF_", "XLA_", "ONEDNN_", "DNNL_", "OMP_", "KMP_", "MKL_", "MALLOC_"),
+    *("MLFLOW_", "_MLFLOW_", "MNIST_BENCH_"),
+)
 _TERMINAL_VARIABLES = frozenset(
     {"COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
     | {"DO_NOT_TRACK", "PYTHONWARNINGS"}
@@ -366,14 +370,14 @@ def _freed_locks() -> Iterator[None]:
 @contextlib.contextmanager
 def _restored_signal_handlers() -> Iterator[None]:
     """Restore the signal handlers that the command replaces."""
-    names = ("SIGTERM", "SIGHUP")  # Windows knows no SIGHUP
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows knows no SIGHUP
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
-    hook = sys.unraisablehook
+    hooks = sys.unraisablehook, threading.excepthook
     try:
         yield
     finally:
-        sys.unraisablehook = hook
+        sys.unraisablehook, threading.excepthook = hooks
         for number, handler in before.items():
             signal.signal(number, handler)
 

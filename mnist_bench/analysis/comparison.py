@@ -253,6 +253,7 @@ _PROPERTIES: dict[str, Callable[[RecordedRun], str]] = {
     "threads": lambda each: formatting.threads(each.run.threads),
     "device": lambda each: each.run.device_name or each.run.device,
     "dataset": lambda each: each.run.dataset,
+    "environment": lambda each: each.run.environment or "plain environment",
     "model": lambda each: each.run.model,
 }
 """Properties that group runs into sides, with the label of a run's side."""
@@ -416,6 +417,7 @@ _SETTINGS: tuple[tuple[str, Callable[[RunSummary], object]], ...] = (
     ("steps", lambda run: formatting.count(run.steps)),
     ("model", lambda run: run.model),
     ("images", lambda run: run.dataset),
+    ("environment variables", lambda run: run.environment or "none"),
 )
 """Settings that should be equal on both sides, as (name in the note, value of a run)."""
 

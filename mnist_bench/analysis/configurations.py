@@ -11,13 +11,13 @@ from mnist_bench.core.errors import BenchError
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios.scenario import packaged_folder, packaged_names, read
 
-_EXECUTION = {"precision": "float32", "device": "cpu"}
+_EXECUTION = {"precision": "float32", "device": "cpu", "environment": "plain environment"}
 """Execution settings of a run without options."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """The runs of a scenario with the same task, images, precision and kind of device.
+    """The runs of a scenario with the same task, images, precision, kind of device and environment.
 
     Attributes:
         changes: What differs from the scenario, by name.
@@ -76,6 +76,7 @@ def settings_of(run: RunSummary) -> dict[str, str]:
         "dataset": run.dataset[: len("custom:") + 8],
         "precision": run.precision,
         "device": run.device,
+        "environment": run.environment or _EXECUTION["environment"],
     }
     if run.eval_first is not None and run.eval_every is not None:
         settings |= {"eval_first": str(run.eval_first), "eval_every": str(run.eval_every)}
@@ -91,7 +92,7 @@ def changes(run: RunSummary, base: Mapping[str, str]) -> dict[str, str]:
 
 def in_words(changed: Mapping[str, str]) -> str:
     """Changes as `learning_rate 0.003, bfloat16`: a precision, device or data set needs no name."""
-    unnamed = {"precision", "dataset", "device", "model"}
+    unnamed = {"precision", "dataset", "device", "model", "environment"}
     return ", ".join(
         value if name in unnamed else f"{name} {value}" for name, value in changed.items()
     )
@@ -117,4 +118,5 @@ def _packaged_settings(name: str) -> Mapping[str, str] | None:
 
 
 def _key(run: RunSummary) -> Hashable:
-    return run.scenario, task_of(run), run.dataset_digest, run.precision, run.device
+    execution = run.precision, run.device, run.environment
+    return run.scenario, task_of(run), run.dataset_digest, *execution

@@ -143,9 +143,9 @@ def task_of(result: RunSummary) -> tuple[str, str, Hyperparameters, int | None, 
     return *training, result.eval_first, result.eval_every
 
 
-def precision_and_device(result: RunSummary) -> tuple[str, str, str | None]:
+def precision_and_device(result: RunSummary) -> tuple[str, str, str | None, str | None]:
     """Execution settings apart from the number of threads."""
-    return result.precision, result.device, result.device_name
+    return result.precision, result.device, result.device_name, result.environment
 
 
 def execution_settings(result: RunSummary) -> tuple[object, ...]:
@@ -160,7 +160,7 @@ def portable_task(result: RunSummary) -> tuple[object, ...]:
     and the number of threads are the machine's own.
     """
     task = result.scenario, result.steps, task_of(result), result.dataset_digest
-    return *task, result.precision, result.device
+    return *task, result.precision, result.device, result.environment
 
 
 def _group(steps: int, results: list[RunSummary], machine_id: str | None) -> Group:
@@ -168,7 +168,7 @@ def _group(steps: int, results: list[RunSummary], machine_id: str | None) -> Gro
     own = [r for r in finished if r.machine_id == machine_id] or finished
     comparable = [r for r in own if not _differences(r)]
     like_newest = [r for r in own if task_of(r) == task_of(own[-1])]
-    example = max(comparable or like_newest, key=lambda r: r.threads, default=None)
+    example = max(comparable or like_newest, key=_preference, default=None)
     same_task = [r for r in finished if example and task_of(r) == task_of(example)]
     alike = _with_same_settings(example, same_task) if example else []
     once_per_machine = _latest(alike, lambda r: (r.machine_id, seed_of(r)))
@@ -207,6 +207,11 @@ def _group(steps: int, results: list[RunSummary], machine_id: str | None) -> Gro
     )
 
 
+def _preference(result: RunSummary) -> tuple[bool, int]:
+    """Runs without variables that change the computation come first, then those of most threads."""
+    return result.environment is None, result.threads
+
+
 def _with_same_settings(example: RunSummary, same_task: Sequence[RunSummary]) -> list[RunSummary]:
     """Of each machine the runs with the settings of its run with the most threads.
 
@@ -221,7 +226,7 @@ def _with_same_settings(example: RunSummary, same_task: Sequence[RunSummary]) ->
     ]
     most = {example.machine_id: example}
     for r in portable:
-        if r.threads > most.setdefault(r.machine_id, r).threads:
+        if _preference(r) > _preference(most.setdefault(r.machine_id, r)):
             most[r.machine_id] = r
     return [r for r in portable if execution_settings(r) == execution_settings(most[r.machine_id])]
 
@@ -229,7 +234,8 @@ def _with_same_settings(example: RunSummary, same_task: Sequence[RunSummary]) ->
 def _settings_in_words(result: RunSummary) -> str:
     """Execution settings in words: `2 threads in float32 on cpu`."""
     device = result.device_name or result.device
-    return f"{formatting.threads(result.threads)} in {result.precision} on {device}"
+    words = f"{formatting.threads(result.threads)} in {result.precision} on {device}"
+    return f"{words} with {result.environment}" if result.environment else words
 
 
 def _differences(result: RunSummary) -> list[str]:

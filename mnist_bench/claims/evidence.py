@@ -49,22 +49,22 @@ def is_float32_cpu(run: RunSummary | RunResult) -> bool:
 
 
 def of_usual_threads(runs: Sequence[RunT], *, independent: bool = False) -> tuple[RunT, ...]:
-    """Float32 CPU runs with the most common thread count; the higher one on a tie.
+    """Float32 CPU runs with the most common thread count and environment; the higher on a tie.
 
     Args:
         runs: Of one scenario, oldest first.
         independent: Whether to choose the count that has most independent runs instead.
     """
-    by_threads: dict[int, list[RunT]] = {}
+    alike: dict[tuple[int, str], list[RunT]] = {}
     for run in filter(is_float32_cpu, runs):
-        by_threads.setdefault(run.threads, []).append(run)
+        alike.setdefault((run.threads, run.environment or ""), []).append(run)
 
-    def size(threads: int) -> tuple[int, int]:
-        group = by_threads[threads]
+    def size(key: tuple[int, str]) -> tuple[int, bool, int]:
+        (threads, variables), group = key, alike[key]
         independents = sum(map(len, independent_runs(group).values()))
-        return independents if independent else len(group), threads
+        return independents if independent else len(group), not variables, threads
 
-    return tuple(by_threads[max(by_threads, key=size)]) if by_threads else ()
+    return tuple(alike[max(alike, key=size)]) if alike else ()
 
 
 def independent_runs(runs: Sequence[RunT]) -> Mapping[int, tuple[RunT, ...]]:

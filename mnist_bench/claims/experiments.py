@@ -16,7 +16,7 @@ from mnist_bench.results.claims import IMAGE_CLAIMS, MeasuredClaim
 from mnist_bench.results.experiments import BUDGET_SECONDS, EXPERIMENT_TITLES, ExperimentResult
 from mnist_bench.results.protocol import ExperimentRequest
 from mnist_bench.runner import process
-from mnist_bench.scenarios.execution import Execution
+from mnist_bench.runner.options import base_execution
 from mnist_bench.tracking import schema
 from mnist_bench.tracking.mlflow_store import MlflowStore
 
@@ -33,7 +33,7 @@ def experiment_request(
     return ExperimentRequest(
         claim=claim,
         source=source if claim in IMAGE_CLAIMS else None,
-        execution=Execution(threads=1 if claim == 7 else threads),
+        execution=base_execution(1 if claim == 7 else threads, "float32", "cpu"),
         seconds=BUDGET_SECONDS[claim],
     )
 

@@ -71,6 +71,7 @@ experiment_option = click.option(
     envvar="MLFLOW_EXPERIMENT_NAME",
     default=uri.DEFAULT_EXPERIMENT,
     show_default=True,
+    callback=lambda _context, _parameter, name: name.strip(),
     metavar="NAME",
     help="Name of the MLflow experiment.  [env: MLFLOW_EXPERIMENT_NAME]",
 )

@@ -15,6 +15,7 @@ import click
 
 from mnist_bench.core.limits import MAX_SEED, MAX_SEEDS, MAX_STEPS, REPORT_FORMATS
 from mnist_bench.tracking import uri
+from mnist_bench.tracking.database import is_sqlite, sqlite_file
 
 if TYPE_CHECKING:
     from mnist_bench.runner.seeds import StoppingRule
@@ -234,21 +235,19 @@ def confirmations(_context: click.Context, _parameter: click.Parameter, number: 
 
 def storage(url: str) -> str | None:
     """Optuna's URL; refuses a password, which other users can read, and a database in memory."""
+    url = uri.cleaned(url)
     if url:
         uri.refuse_password(
             url, "--storage", "keep it in your database's own file, such as ~/.pgpass"
         )
-    plain = re.sub(r"^sqlite\+\w+:", "sqlite:", url)  # without the driver's name
-    if plain.startswith("sqlite:"):
-        path = uri.sqlite_file(plain)
-        if path is None or path.name in ("", ":memory:"):
-            raise click.BadParameter(f"{url!r} names no file: write it like sqlite:///optuna.db")
+    if is_sqlite(url) and sqlite_file(url) is None:
+        raise click.BadParameter(f"{url!r} names no file: write it like sqlite:///optuna.db")
     return url or None
 
 
 def tracking_uri(context: click.Context, parameter: click.Parameter, text: str) -> str:
     """Callback: MLflow's tracking URI; refuses a password on the command line."""
-    text = text.strip()  # a line end that a file or a form has added to the variable
+    text = uri.cleaned(text)
     source = context.get_parameter_source(parameter.name or "")
     if source is click.core.ParameterSource.COMMANDLINE:
         uri.refuse_password(

@@ -52,10 +52,13 @@ class Site:
         Raises:
             BenchError: There is no GPU, or it could not be determined.
         """
-        threads = job.threads or self.threads
+        threads, requested = job.threads or self.threads, job.request.execution
         if job.request.hyperparameters.is_fitted_at_once:
-            return Execution(threads=threads)
-        return _probed(threads, job.request.execution.precision, job.device)
+            execution = Execution(threads=threads)
+        else:
+            execution = _probed(threads, requested.precision, job.device)
+        # The leader's variables hold on every machine, so that all compute in the same way.
+        return execution.model_copy(update={"environment": requested.environment})
 
 
 _probed = functools.cache(base_execution)

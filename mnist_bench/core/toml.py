@@ -13,9 +13,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from mnist_bench.core import files
 from mnist_bench.core.errors import BenchError
 
 _MAX_SHOWN = 80
+_MAX_BYTES = 2**16
+"""Users' files have 1 KiB; the parser's time rises with the square of a key's parts."""
 _REASONS = {
     "tuple_type": "it should be a list in brackets",
     "model_type": "it should be a table",
@@ -44,7 +47,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         # -sig: editors on Windows write a byte order mark, which TOML does not allow.
-        text = path.read_text(encoding="utf-8-sig")
+        text = files.read_bounded(path, _MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BenchError(f"{path} is not a text file in UTF-8", "save it as UTF-8") from error
     except OSError as error:

@@ -28,7 +28,7 @@ from mnist_bench.scenarios.paper import paper_label
 from mnist_bench.tuning.confirmation_stats import Arm
 from mnist_bench.tuning.document import StudyDocument
 from mnist_bench.tuning.finalists import Finalist
-from mnist_bench.tuning.space import Value
+from mnist_bench.tuning.space import Value, in_words, value_text
 from mnist_bench.tuning.trial import StudyTrial
 
 Line = TypeVar("Line")
@@ -199,6 +199,7 @@ def task(line: MachineLine) -> str:
     parts = [
         line.precision,
         line.device_name or line.device,
+        line.environment,
         "" if line.dataset == paper.DATASET else line.dataset,
         "" if line.model == paper.PROTOCOL.model else line.model,
         line.hyperparameters.not_default if line.hyperparameters else "",
@@ -594,7 +595,11 @@ def columns_of_trials(
         columns.append(Column("On the front", lambda t: _yes_or_no(t.number in document.best)))
     if any(trial.missed for trial in trials):
         columns.append(Column("Keeps the constraints", lambda t: _yes_or_no(t.is_feasible)))
-    return [*columns, words("Run", lambda trial: trial.run_id, links=True)]
+    return [
+        *columns,
+        words("Hyperparameters", lambda trial: in_words(trial.chosen), wraps=True),
+        words("Run", lambda trial: trial.run_id, links=True),
+    ]
 
 
 def columns_of_finalists(document: StudyDocument) -> list[Column[Finalist]]:
@@ -610,14 +615,10 @@ def columns_of_finalists(document: StudyDocument) -> list[Column[Finalist]]:
     return columns
 
 
-def _value_text(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 PARAMETERS: tuple[Column[tuple[str, Value | None, Value | None]], ...] = (
     words("Parameter", lambda line: line[0]),
-    Column("Winner", lambda line: _known(_value_text)(line[1])),
-    Column("Paper's", lambda line: _known(_value_text)(line[2])),
+    Column("Winner", lambda line: _known(value_text)(line[1])),
+    Column("Paper's", lambda line: _known(value_text)(line[2])),
 )
 """Name of a parameter, its value in the winner, and its value in the paper's configuration."""
 

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from mnist_bench.core import locks
 from mnist_bench.core.errors import BenchError
 from mnist_bench.data.dataset import Source
-from mnist_bench.measurement import system
 from mnist_bench.reporting.digit_charts import charts_of_layers
 from mnist_bench.reporting.figures import standalone_svg
 from mnist_bench.results import layer_maps
@@ -16,10 +15,9 @@ from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.protocol import LayerMapsRequest
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.runner import process
-from mnist_bench.scenarios.execution import Execution
+from mnist_bench.runner.options import base_execution
 from mnist_bench.tracking import schema
-from mnist_bench.tracking.layer_maps import WEIGHTS
-from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.mlflow_store import WEIGHTS, MlflowStore
 
 _STEPS = 1_000
 """Enough for the small network to exceed 90% test accuracy."""
@@ -58,7 +56,7 @@ def make_layer_maps(
             image=image,
             steps=_STEPS,
             seed=_SEED,
-            execution=Execution(threads=system.usable_threads()),
+            execution=base_execution(None, "float32", "cpu"),
             file=str(file),
             weights=_weights(store, run, Path(folder)),
             weights_steps=run.steps if run else 0,

@@ -408,6 +408,7 @@ def settings(runs: Sequence[RunSummary]) -> list[str]:
     lines = [
         f"images {run.dataset}, model {run.model}, {run.precision}, {run.device}, "
         f"{formatting.threads(run.threads)}, {run.hyperparameters.description}"
+        + (f", with {run.environment}" if run.environment else "")
         for run in runs
     ]
     return list(dict.fromkeys(lines))

@@ -263,6 +263,7 @@ class MachineLine(Record):
         dataset: Part of the task, like `model`, `precision`, `device`, `hyperparameters`,
             `eval_first` and `eval_every`; all are None in older documents.
         device_name: Name of the GPU; None on the CPU.
+        environment: Part of the task: variables that change how TensorFlow computes.
     """
 
     machine: str
@@ -284,12 +285,14 @@ class MachineLine(Record):
     hyperparameters: Hyperparameters | None = None
     eval_first: int | None = None
     eval_every: int | None = None
+    environment: str | None = Field(default=None, exclude_if=lambda of: of is None)
 
     @property
     def task(self) -> tuple[object, ...]:
         """Key of the task; only machines with the same key are compared."""
         training = self.scenario, self.steps, self.dataset, self.model, self.hyperparameters
-        return *training, self.eval_first, self.eval_every, self.precision, self.device
+        execution = self.precision, self.device, self.environment
+        return *training, self.eval_first, self.eval_every, *execution
 
 
 class MachineCosts(Record):

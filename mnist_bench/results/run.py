@@ -76,6 +76,8 @@ class RunResult(Record):
         threads: Operations that run at the same time, each on one thread.
         device_name: Name of the GPU; None on the CPU.
         device_memory_bytes: GPU memory that TensorFlow may use; None on the CPU.
+        environment: Environment variables that change how TensorFlow and its libraries compute, as
+            `NAME=VALUE NAME=VALUE`; None if none was set.
         bfloat16_speedup: Speed of a step in bfloat16 divided by that in float32; only runs of
             0.1.0 have it.
         memory_method: How `peak_rss_bytes` was measured.
@@ -109,6 +111,7 @@ class RunResult(Record):
     device: str
     device_name: str | None = None
     device_memory_bytes: int | None = None
+    environment: str | None = Field(default=None, exclude_if=lambda of: of is None)
     bfloat16_speedup: float | None = None
     machine_id: str | None
     memory_method: str | None = None

@@ -71,6 +71,7 @@ class RunSummary(Record):
     eval_every: int | None = None
     processor_joules: float | None = None
     battery_joules: float | None = None
+    environment: str | None = Field(default=None, exclude_if=lambda of: of is None)
 
     @property
     def overall_max_test_accuracy(self) -> float | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,25 +15,29 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_bench.analysis import table1
-from mnist_bench.core import formatting
+from mnist_bench.core import files, formatting
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.escaping import one_line
 from mnist_bench.core.limits import MAX_THREADS, DatasetChoice, DeviceChoice, Precision
+from mnist_bench.core.untrusted import parse_json
 from mnist_bench.data import mnist
 from mnist_bench.measurement import system
 from mnist_bench.measurement.machine import tensorflow_distribution
 from mnist_bench.measurement.quality import Verdict
-from mnist_bench.runner import process, time_estimates
+from mnist_bench.runner import environment, process, time_estimates
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan, make_plan
 from mnist_bench.runner.seeds import StoppingRule
 from mnist_bench.scenarios import paper
-from mnist_bench.scenarios.execution import Execution, thread_counts
+from mnist_bench.scenarios.execution import Device, Execution, thread_counts
 from mnist_bench.scenarios.scenario import DOUBLING, Scenario, find, read
-from mnist_bench.tracking import uri
+from mnist_bench.tracking import spool, uri
 
+_MAX_STUDY_BYTES, _MAX_STUDY_VALUES, _MAX_STUDY_TEXT = 32 * 2**20, 2_000_000, 100_000
+"""Limits of what lies beside a scenario file, which may be its study's document."""
 REPORTS = Path("reports")
 """Where reports are written."""
 _MAX_NAME = 100
+_MAX_VARIABLES = 60
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class RunOptions:
             training after the other.
         insecure_cluster: Whether an address without encryption may be used in a network.
         tags: The user's own, recorded with every run.
+        save_models: Whether each run's network is saved as an MLflow model.
     """
 
     scenarios: tuple[str, ...]
@@ -77,6 +84,7 @@ class RunOptions:
     cluster: str | None = None
     insecure_cluster: bool = False
     tags: tuple[tuple[str, str], ...] = ()
+    save_models: bool = False
 
     @property
     def is_remote(self) -> bool:
@@ -90,11 +98,16 @@ def make_plans(options: RunOptions, console: Console) -> tuple[TrainingPlan, ...
     Raises:
         BenchError: An option is invalid; nothing was started or written.
     """
-    files = [_read_scenario(name) for name in options.scenarios]
+    files = [read_scenario(name) for name in options.scenarios]
     scenarios = [
         (name, file.with_changes(steps=options.steps, settings=options.settings))
         for name, file in files
     ]
+    if options.save_models:
+        scenarios = [
+            (name, scenario.model_copy(update={"save_weights": True}))
+            for name, scenario in scenarios
+        ]
     names = [name for name, _ in scenarios]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate:
@@ -151,18 +164,30 @@ def _changes(plan: TrainingPlan, file: Scenario, options: RunOptions) -> tuple[s
         },
         execution.precision: execution.precision != "float32",
         execution.device: execution.device != "cpu",
+        _file_name(execution.environment): bool(execution.environment),
         f"threads-{options.threads}": options.threads is not None,
         plan.source.name.replace(":", "-"): plan.source.name not in requested,
     }
     return tuple(text for text, is_change in changes.items() if is_change)
 
 
+def _file_name(variables: tuple[tuple[str, str], ...]) -> str:
+    """Part of a file name for environment variables."""
+    text = re.sub(r"[^\w.-]+", "-", environment.as_text(variables) or "").strip("-")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return text if len(text) <= _MAX_VARIABLES else f"{text[:_MAX_VARIABLES]}-{digest}"
+
+
 def check_folders() -> None:
     """Check that the working directory is writable, and its folders for reports and artifacts.
 
     Raises:
-        BenchError: One of them is not.
+        BenchError: One of them is not, or leads elsewhere.
     """
+    if spool.FOLDER.is_symlink():
+        raise BenchError(
+            f"{spool.FOLDER.as_posix()} is a symbolic link", "remove it; `mlruns` may be one"
+        )
     for folder in (Path(), REPORTS, Path("mlruns")):
         try:
             if folder.exists():  # a file of that name fails too
@@ -217,7 +242,7 @@ def _time(plan: TrainingPlan, options: RunOptions) -> str:
     seconds = time_estimates.expected_seconds(plan, jobs)
     if seconds is None:
         return "unknown: no similar training was measured here yet"
-    about = f"about {formatting.duration(seconds)}, from earlier runs here"
+    about = f"about {formatting.duration(seconds)}, from earlier trainings here"
     return f"at least {about}, unless the budget ends first" if options.repeats else about
 
 
@@ -278,11 +303,13 @@ def _thread_counts(scenario: Scenario, options: RunOptions) -> tuple[int, ...]:
 def _base_execution(options: RunOptions) -> Execution:
     if not options.is_remote:
         return base_execution(options.threads, options.precision, options.device)
-    # Each machine looks for its own GPU.
+    # Each machine looks for its own GPU, and takes this machine's variables.
+    device: Device = "gpu" if options.device == "gpu" else "cpu"
     return Execution(
         threads=options.threads or system.usable_threads(),
         precision=options.precision,
-        device="gpu" if options.device == "gpu" else "cpu",
+        device=device,
+        environment=environment.of_process(device).recorded,
     )
 
 
@@ -295,7 +322,10 @@ def base_execution(threads: int | None, precision: Precision, device: DeviceChoi
     Raises:
         BenchError: The device is gpu and there is none.
     """
-    execution = Execution(threads=threads or system.usable_threads())
+    execution = Execution(
+        threads=threads or system.usable_threads(),
+        environment=environment.of_process().recorded,
+    )
     gpus = () if device == "cpu" else process.probe(execution).gpus
     if device == "gpu" and not gpus:
         raise BenchError(
@@ -314,6 +344,7 @@ def base_execution(threads: int | None, precision: Precision, device: DeviceChoi
         device="gpu",
         device_name=gpus[0].name,
         device_memory_bytes=gpus[0].memory_bytes,
+        environment=environment.of_process("gpu").recorded,
     )
 
 
@@ -328,6 +359,7 @@ def _check_execution(name: str, scenario: Scenario, options: RunOptions) -> None
         return
     unsupported = "--precision bfloat16" if options.precision != "float32" else None
     unsupported = "--device gpu" if options.device == "gpu" else unsupported
+    unsupported = "--save-model" if options.save_models else unsupported
     if unsupported:
         raise BenchError(
             f"{unsupported}: {name} trains {scenario.model}, which does not support it",
@@ -338,11 +370,17 @@ def _check_execution(name: str, scenario: Scenario, options: RunOptions) -> None
 def execution_for(scenario: Scenario, execution: Execution, threads: int) -> Execution:
     """Execution settings of a scenario; models other than networks train on the CPU in float32."""
     if scenario.hyperparameters.is_fitted_at_once:
-        return Execution(threads=threads)
+        variables = environment.of_process(with_numpy=True).recorded
+        return Execution(threads=threads, environment=variables)
     return execution.model_copy(update={"threads": threads})
 
 
-def _read_scenario(name: str) -> tuple[str, Scenario]:
+def read_scenario(name: str) -> tuple[str, Scenario]:
+    """The name and the scenario of a packaged one's name or a file's path.
+
+    Raises:
+        BenchError: There is none, or it is not valid.
+    """
     path = find(name)
     if len(path.stem) > _MAX_NAME or not path.stem.isprintable():
         raise BenchError(
@@ -355,7 +393,8 @@ def _read_scenario(name: str) -> tuple[str, Scenario]:
 def _name(path: Path) -> str:
     """The scenario's name; a study's winner has its study's file name, so it gets a suffix."""
     try:
-        study = json.loads(path.with_suffix(".json").read_bytes())
+        content = files.read_bounded(path.with_suffix(".json"), _MAX_STUDY_BYTES)
+        study = parse_json(content, max_values=_MAX_STUDY_VALUES, max_text=_MAX_STUDY_TEXT)
     except (OSError, ValueError):
         return path.stem
     return f"{path.stem}-winner" if isinstance(study, dict) and "study" in study else path.stem

@@ -12,6 +12,7 @@ from mnist_bench.core.limits import MAX_SEED
 from mnist_bench.data.dataset import Source
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.run import PhaseName, RunResult, Trial
+from mnist_bench.runner.environment import as_text
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Execution
 from mnist_bench.scenarios.scenario import Scenario
@@ -122,7 +123,7 @@ def planned_runs(
     scenario = plan.scenario
     return tuple(
         RunResult(
-            **dict(job.execution),
+            **dict(job.execution) | {"environment": as_text(job.execution.environment)},
             scenario=plan.name,
             model=scenario.model,
             steps=steps,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.records import Record
 from mnist_bench.results import protocol
@@ -23,6 +25,7 @@ from mnist_bench.results.protocol import (
     ProbeResult,
     Request,
 )
+from mnist_bench.runner import environment
 from mnist_bench.scenarios.execution import Execution
 
 # -P: a file numpy.py in the working directory must not shadow the library.
@@ -39,6 +42,8 @@ _BODY: TypeAdapter[Body] = TypeAdapter(Body)
 _END_SECONDS = 30.0
 """How long a worker may take to exit after its last message."""
 _LOG_TAIL_LINES = 15
+_LOG_TAIL_BYTES = 2**16
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 class WorkerProcess:
@@ -59,6 +64,11 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
+                env=environment.for_worker(
+                    os.environ,
+                    request.execution,
+                    with_numpy=request.hyperparameters.is_fitted_at_once,
+                ),
             )
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("Popen made no pipes")
@@ -105,7 +115,13 @@ class WorkerProcess:
             code = self._process.returncode
         if self._done:
             return None
-        return self._failure or _exit_text(code)
+        return self._failure or self._last_words() or _exit_text(code)
+
+    def _last_words(self) -> str | None:
+        """The error that ended it before it could tell, such as that a library does not load."""
+        _, traceback, lines = self._log_lines().rpartition(_TRACEBACK)
+        last = lines.strip().rpartition("\n")[2]
+        return f"the training process ended early: {last[:500]}" if traceback and last else None
 
     def stop(self) -> None:
         """Kill it from any thread; `messages` then ends."""
@@ -121,9 +137,14 @@ class WorkerProcess:
                 stream.close()
 
     def log_tail(self) -> str:
-        """The last lines of its log."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-_LOG_TAIL_LINES:])
+        """The last lines of its log, up to the traceback of what `end` tells."""
+        return "\n".join(self._log_lines().partition(_TRACEBACK)[0].splitlines()[-_LOG_TAIL_LINES:])
+
+    def _log_lines(self) -> str:
+        with contextlib.suppress(OSError), files.open_regular(self._log) as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _LOG_TAIL_BYTES))
+            return log.read().decode(errors="replace")
+        return ""
 
     def _write(self, line: str) -> None:
         # `messages` notices a worker that has exited.
@@ -139,7 +160,9 @@ def probe(execution: Execution) -> ProbeResult:
         BenchError: The probe failed.
     """
     subject, advice = "what TensorFlow supports here", "leave out --device"
-    return _ask(PROBE, execution, subject, advice, ProbeResult.model_validate_json)
+    return _ask(
+        PROBE, execution, subject, advice, ProbeResult.model_validate_json, execution=execution
+    )
 
 
 def compute_layer_maps(request: LayerMapsRequest) -> None:
@@ -149,7 +172,7 @@ def compute_layer_maps(request: LayerMapsRequest) -> None:
         BenchError: The process failed.
     """
     subject = f"the layer maps of image {request.image}"
-    _ask(LAYER_MAPS, request, subject, "try again", lambda _: None)
+    _ask(LAYER_MAPS, request, subject, "try again", lambda _: None, execution=request.execution)
 
 
 def run_experiment(request: ExperimentRequest) -> Body:
@@ -159,7 +182,9 @@ def run_experiment(request: ExperimentRequest) -> Body:
         BenchError: The process failed.
     """
     subject, advice = f"the experiment of claim {request.claim}", "try again"
-    body = _ask(EXPERIMENT, request, subject, advice, _BODY.validate_json)
+    body = _ask(
+        EXPERIMENT, request, subject, advice, _BODY.validate_json, execution=request.execution
+    )
     if CLAIM_OF_KIND[body.kind] != request.claim:
         raise _worker_error(subject, f"it measured {body.kind}", advice)
     return body
@@ -171,11 +196,19 @@ def _ask(
     subject: str,
     advice: str,
     parse: Callable[[bytes], _Answer],
+    *,
+    execution: Execution,
 ) -> _Answer:
     """Run a worker that reads one request and prints one result."""
     line = request.model_dump_json().encode()
     try:
-        done = subprocess.run(command, input=line, capture_output=True, check=False)
+        done = subprocess.run(
+            command,
+            input=line,
+            capture_output=True,
+            check=False,
+            env=environment.for_worker(os.environ, execution),
+        )
     except OSError as error:
         raise _worker_error(subject, str(error), advice) from error
     if not done.returncode:

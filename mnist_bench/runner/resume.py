@@ -18,7 +18,7 @@ from mnist_bench.tracking.spool import Address
 
 _SAME = (
     *("scenario", "model", "hyperparameters", "dataset_digest", "eval_first", "eval_every"),
-    *("threads", "precision", "device", "device_name", "machine_id"),
+    *("threads", "precision", "device", "device_name", "environment", "machine_id"),
     *("seed", "training_seed", "steps"),
 )
 """Two runs with the same values of these fields are replicates of the same training."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.formatting import count, counted
 from mnist_bench.core.limits import Precision
@@ -22,6 +24,8 @@ class Execution(Record):
         device: CPU or GPU.
         device_name: Name of the GPU; None on the CPU, which the machine's description names.
         device_memory_bytes: GPU memory that TensorFlow may use; None on the CPU, or if unknown.
+        environment: Variables that change how TensorFlow and its libraries compute, as names and
+            values; the worker has no others of that kind.
     """
 
     threads: int
@@ -29,6 +33,7 @@ class Execution(Record):
     device: Device = "cpu"
     device_name: str | None = None
     device_memory_bytes: int | None = None
+    environment: tuple[tuple[str, str], ...] = Field(default=(), exclude_if=lambda of: not of)
 
     @property
     def shards(self) -> int:

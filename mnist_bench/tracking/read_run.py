@@ -109,6 +109,7 @@ def _summary(
             "training_seed": _integer(tags.get(schema.TRAINING_SEED_TAG)),
             "shared_phases": _split(tags.get(schema.SHARED_PHASES_TAG)),
             "device_name": params.get("device_name"),
+            "environment": params.get("environment"),
             "device_memory_bytes": _integer(params.get("device_memory_bytes")),
         }
     )

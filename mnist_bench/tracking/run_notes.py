@@ -20,6 +20,8 @@ def run_description(run: RunResult, title: str) -> str:
         f"{markdown(run.device)}, threads: {run.threads}. Status: {run.status or 'running'}."
     )
     paragraphs = [f"**{markdown(title)}**", request]
+    if run.environment:
+        paragraphs.append(f"Environment variables: {markdown(run.environment)}")
     if run.trial:
         study = markdown(run.trial.study)
         paragraphs.append(

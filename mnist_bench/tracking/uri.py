@@ -5,23 +5,39 @@ from __future__ import annotations
 import os
 import re
 import socket
-import sqlite3
-from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
+from mnist_bench.core import http
 from mnist_bench.core.errors import BenchError
+from mnist_bench.tracking.database import Owner, check_server, check_sqlite, is_sqlite
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 """MLflow's own default."""
 DEFAULT_EXPERIMENT = "mnist-bench"
-OWNER_TAG = "bench.owner"
-"""The process that started a run."""
 _DEFAULT_MLFLOW_EXPERIMENT = "Default"
 
+_MAX_EXPERIMENT, _MAX_SHOWN = 250, 40
 _CONNECT_SECONDS = 10
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+_BRACKETS = ("''", '""', "``", "<>", "“”", "\u2018\u2019")
+_INVISIBLE = "\ufeff\u200b\u200e\u2060"
+
+
+def cleaned(address: str) -> str:
+    """An address without what copying adds: white space, quotes, a browser's part of a page."""
+    text = address.strip().strip(_INVISIBLE).strip()
+    while text[:1] + text[-1:] in _BRACKETS and len(text) > 1:
+        text = text[1:-1].strip()
+    scheme, colon, rest = text.partition(":")
+    if scheme.lower() in {"http", "https"}:
+        # MLflow's pages are at #/…; a # in a password is no reason to cut it.
+        rest = re.sub(r"(\?[^#@]*)?#(/[^@]*)?$", "", rest)
+        rest = rest.rstrip("/") if rest.strip("/") else rest
+    return f"{scheme.lower() if rest.startswith('/') else scheme}{colon}{rest}"
 
 
 def without_credentials(uri: str) -> str:
@@ -83,19 +99,21 @@ def check_uri(uri: str, experiment: str) -> None:
         raise BenchError(
             "the experiment has no name", "give one by --experiment or MLFLOW_EXPERIMENT_NAME"
         )
+    if not experiment.isprintable() or len(experiment) > _MAX_EXPERIMENT:
+        raise BenchError(
+            f"the experiment can't be called {experiment[:_MAX_SHOWN]!r}",
+            f"choose a name of at most {_MAX_EXPERIMENT} printable characters",
+        )
     if experiment == _DEFAULT_MLFLOW_EXPERIMENT:
         raise BenchError(
             f"experiment {experiment} is MLflow's own and may keep its artifacts behind a server",
             "choose another --experiment",
         )
-    parts = _split(uri)
-    scheme = parts.scheme.partition("+")[0]
-    if scheme == "sqlite":
-        _check_sqlite(uri, parts)
-    elif scheme in ("http", "https"):
+    scheme = _split(uri).scheme.partition("+")[0]
+    if scheme in ("http", "https"):
         _check_server(uri)
-    elif scheme in _DATABASE_PORTS:
-        _check_database(uri, parts, _DATABASE_PORTS[scheme])
+    elif scheme == "sqlite" or scheme in _DATABASE_PORTS:
+        check_database(uri, "MLflow")
     else:
         raise BenchError(
             f"can't record runs at {without_credentials(uri)!r}",
@@ -120,18 +138,6 @@ def _split(uri: str) -> SplitResult:
     return parts
 
 
-def schema_revision(database: Path) -> str | None:
-    """MLflow's schema revision of a database file; None if it has no schema yet."""
-    if not database.exists():
-        return None
-    with closing(sqlite3.connect(database)) as connection:
-        try:
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        except sqlite3.OperationalError:  # no such table
-            return None
-    return str(row[0]) if row else None
-
-
 def newest_schema_revision() -> str | None:
     """The schema revision of the installed MLflow; None if its files are not as expected.
 
@@ -149,55 +155,6 @@ def newest_schema_revision() -> str | None:
     return newest.pop() if len(newest) == 1 else None
 
 
-def experiments_with_owned_runs(database: Path) -> set[str]:
-    """Names of the experiments in a database file with a RUNNING run of mnist-bench."""
-    query = """
-        SELECT DISTINCT experiments.name FROM runs
-        JOIN experiments ON experiments.experiment_id = runs.experiment_id
-        JOIN tags ON tags.run_uuid = runs.run_uuid
-        WHERE runs.status = 'RUNNING' AND runs.lifecycle_stage = 'active'
-        AND experiments.lifecycle_stage = 'active' AND tags.key = ?
-    """
-    with closing(sqlite3.connect(database)) as connection:
-        try:
-            return {str(name) for (name,) in connection.execute(query, (OWNER_TAG,))}
-        except sqlite3.OperationalError:  # no such table
-            return set()
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """Path in an SQLite URI (three slashes: relative, four: absolute); None for other URIs."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
-
-
-def _check_sqlite(uri: str, parts: SplitResult) -> None:
-    path = sqlite_file(uri)
-    if path is None or parts.netloc or path.name in ("", ":memory:"):
-        raise BenchError("the sqlite URI names no file", f"write it like {DEFAULT_TRACKING_URI}")
-    if not path.parent.is_dir():
-        raise BenchError(f"no folder {path.parent} for the database {path.name}", "create it first")
-    if not path.exists():
-        return
-    try:
-        with closing(sqlite3.connect(path)) as connection:
-            query = "SELECT name FROM sqlite_master WHERE type = 'table'"
-            tables = {name for (name,) in connection.execute(query)}
-    except sqlite3.DatabaseError as error:
-        raise BenchError(
-            f"{path} can't be used as a database: {error}", "move it away or choose another file"
-        ) from error
-    if tables and "experiments" not in tables:
-        is_optuna = {"studies", "trials"} <= tables
-        raise BenchError(
-            f"{path} is {'a database of Optuna' if is_optuna else 'not a database of MLflow'}",
-            f"choose another file, or `mnist-bench ui --studies --storage {uri}`"
-            if is_optuna
-            else "choose another file",
-        )
-
-
 def _check_server(uri: str) -> None:
     import requests
 
@@ -209,16 +166,21 @@ def _check_server(uri: str) -> None:
         os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD", "TOKEN")
     )
     try:
-        response = requests.get(
-            f"{uri.rstrip('/')}/health",
-            timeout=_CONNECT_SECONDS,
-            verify=not insecure and (os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True),
-            cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
-            auth=(user, password) if user and password else None,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
+        response = http.bounded(
+            lambda: requests.get(
+                f"{uri.rstrip('/')}/health",
+                timeout=_CONNECT_SECONDS,
+                verify=not insecure
+                and (os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True),
+                cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+                auth=(user, password) if user and password else None,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+            ),
+            uri,
+            _CONNECT_SECONDS,
         )
     except OSError as error:  # requests' own errors are OSErrors; so is a missing certificate
-        reason = type(error).__name__
+        reason = f"{error}" if isinstance(error, http.AnswerError) else type(error).__name__
         raise BenchError(f"no tracking server answers at {shown} ({reason})", hint) from None
     if response.status_code in (401, 403):
         raise access_denied(uri)
@@ -237,15 +199,27 @@ def access_denied(uri: str) -> BenchError:
     )
 
 
-def _check_database(uri: str, parts: SplitResult, default_port: int) -> None:
-    if not parts.hostname:
-        return  # a local socket, which only the driver can find
-    address = (parts.hostname, parts.port or default_port)
-    try:
-        socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise BenchError(
-            f"no database answers at {without_credentials(uri)} ({reason})",
-            "start it, or correct MLFLOW_TRACKING_URI or --tracking-uri",
-        ) from None
+def check_database(uri: str, owner: Owner) -> None:
+    """Reject a database that can't be used, or is the other program's.
+
+    Raises:
+        BenchError: Nobody answers there, or it can't be used.
+    """
+    parts = _split(uri)
+    if is_sqlite(uri):
+        check_sqlite(uri, owner)
+        return
+    default_port = _DATABASE_PORTS.get(parts.scheme.partition("+")[0])
+    if parts.hostname and default_port:  # else a local socket, which only the driver can find
+        address = (parts.hostname, parts.port or default_port)
+        try:
+            socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise BenchError(
+                f"no database answers at {without_credentials(uri)} ({reason})",
+                "start it, or correct MLFLOW_TRACKING_URI or --tracking-uri"
+                if owner == "MLflow"
+                else "start it, or correct --storage",
+            ) from None
+    check_server(uri, without_credentials(uri), owner)

@@ -97,6 +97,8 @@ NOT_ON_CPU = "1 not with 2 threads in float32 on cpu"
     [
         (two(), two(threads=4), "threads differ: 4 against 2"),
         (two(), two(precision="bfloat16"), "precision differ: bfloat16 against float32"),
+        (two(), two(environment="TF_ENABLE_ONEDNN_OPTS=0"),
+         "environment variables differ: TF_ENABLE_ONEDNN_OPTS=0 against none"),
         (two(), two(device="gpu", device_name="A GPU"), "device differ: A GPU against cpu"),
         (two(), two(hyperparameters=PaperCnnHyperparameters(batch_size=60)),
          "hyperparameters differ: batch_size 60 against 50"),

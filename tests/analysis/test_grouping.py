@@ -32,6 +32,7 @@ def ids(group: Group) -> dict[str, str]:
 
 
 GPU = {"device": "gpu", "device_name": "A GPU"}
+XLA = {"environment": "TF_XLA_FLAGS=--tf_xla_auto_jit=2"}
 ON_5K = {"dataset": "mnist-5k", "dataset_digest": "5" * 64}
 TASKS = on(B, 0), on(A, 1, **ON_5K), on(B, 2, **ON_5K), on(B, 3)
 
@@ -48,7 +49,12 @@ TASKS = on(B, 0), on(A, 1, **ON_5K), on(B, 2, **ON_5K), on(B, 3)
         # Runs of one machine with different settings are never averaged.
         *(((on(A, 0), on(A, 1, **other)), A, "a0", {"a": "a0"},
            "1 not with 2 threads in float32 on cpu")
-          for other in ({"threads": 1}, {"precision": "bfloat16"}, GPU)),
+          for other in ({"threads": 1}, {"precision": "bfloat16"}, GPU, XLA)),
+        # Without variables that change the computation, whatever came first and has more threads.
+        ((on(A, 0, threads=4, **XLA), on(A, 1), on(B, 2, **XLA), on(B, 3)), A,
+         "a1 b3", {"a": "a1", "b": "b3"},
+         "1 not with 2 threads in float32 on cpu, 1 of other machines and with other settings"),
+        ((on(A, 0, **XLA), on(A, 1, **XLA)), A, "a0 a1", {"a": "a0 a1"}, ""),
         # GPUs of one kind are pooled whatever their name.
         ((on(A, 0, **GPU), on(B, 1, **GPU | {"device_name": "Another GPU"})), A,
          "a0 b1", {"a": "a0", "b": "b1"}, ""),
@@ -69,6 +75,7 @@ TASKS = on(B, 0), on(A, 1, **ON_5K), on(B, 2, **ON_5K), on(B, 3)
           for other, reason in (
               ({"precision": "bfloat16"}, "of other machines and with other settings"),
               (GPU, "of other machines and with other settings"),
+              (XLA, "of other machines and with other settings"),
               ({"scenario": "mine"}, "of other machines and with other settings"),
               ({"dataset_digest": "e" * 64}, "of other machines and with other settings"),
               ({"eval_every": 50}, "of another protocol"),

@@ -259,11 +259,12 @@ def test_values_in_mlflow(bench: Bench, first: First, recorded: RecordedRuns) ->
     metrics = {
         name: value
         for name, value in run.data.metrics.items()
-        if recorded.history(run_id, name)[0][0] == 0 and not name.startswith(("phase_", "time_to"))
+        if recorded.history(run_id, name)[0][0] == 0 and not name.startswith(("phase", "time_to"))
     }
     assert metrics == {name: first.run[name] for name in metrics}
     for phase in PHASES:
-        assert run.data.metrics[f"phase_{phase}_seconds"] == first.run["seconds"][phase]
+        for name in (f"phase_{phase}_seconds", f"phase/{phase}_seconds"):
+            assert run.data.metrics[name] == first.run["seconds"][phase]
     accuracies = dict(recorded.history(run_id, "test_accuracy"))
     assert max(accuracies[step] for step in GRID) == first.run["max_test_accuracy"]
     assert accuracies[200] == first.run["final_test_accuracy"]

@@ -373,7 +373,7 @@ def test_charts_of_studies(page: str) -> None:
     ) in page
     charts = charts_of_study(pareto_study(), "study-1")
     described = {chart.name: chart.alternative for chart in charts}
-    assert list(described) == ["history", "slices", "pareto"]
+    assert list(described) == ["history", "slices", "parallel", "pareto"]
     front = "trial 3, validation accuracy 0.9912, train seconds 1 min 35 s, peak RSS 500 MiB"
     assert front in described["pareto"]
     assert "trial 2" not in described["pareto"]

@@ -107,6 +107,7 @@ def test_an_invalid_run_counts_unless_it_is_to_be_repeated(
         {"precision": "bfloat16"},
         {"device": "gpu"},
         {"device_name": "another"},
+        {"environment": "TF_ENABLE_ONEDNN_OPTS=0"},
         {"machine_id": "another"},
         {"machine_id": None},
         {"training_seed": 7},

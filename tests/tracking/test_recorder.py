@@ -23,10 +23,10 @@ from program import RUN_ARTIFACTS
 
 from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
-from mnist_bench.measurement.conditions import Surroundings
+from mnist_bench.measurement.conditions import Stretch, Surroundings
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.protocol import CalibrationMessage, Done, Message, Phase, Ready
-from mnist_bench.results.run import RunResult
+from mnist_bench.results.run import RunResult, Status
 from mnist_bench.scenarios import scenario
 from mnist_bench.tracking import recorder, spool
 from mnist_bench.tracking.recorder import Recorder, TrainingRuns, WarnOnce
@@ -60,6 +60,9 @@ def mlflow() -> Store:
 def runs(clock: Clock, tmp_path: Path) -> TrainingRuns:
     """Two runs before their first step."""
     return TrainingRuns(spool_header(), tmp_path)
+
+
+ON_BATTERY = Surroundings(on_battery=True)
 
 
 def add(runs: TrainingRuns, step: int, *messages: Message) -> None:
@@ -106,8 +109,23 @@ def test_memory_is_added_to_every_longer_step_count(runs: TrainingRuns) -> None:
     add(runs, 401, sample_message(401, rss_bytes=None))
     memory = [(step, 1_000 + step) for step in (101, 250, 301)]
     for steps, expected in ((250, memory[:2]), (501, memory)):
-        found = [(point.step, point.rss_bytes) for point in points_of(runs, steps)]
+        found = [(p.step, p.rss_bytes) for p in points_of(runs, steps) if p.rss_bytes is not None]
         assert found == expected
+
+
+def test_samples_tell_which_processors_were_busy(runs: TrainingRuns) -> None:
+    add(runs, 101, sample_message(101))
+    seen = Stretch(wall_seconds=2.0, own_cpu_seconds=3.0, other_cpu_seconds=-0.5)
+    busy, idle = (
+        sample_message(step).model_copy(
+            update={"stretch": sample_message(step).stretch.model_copy(update={"seen": stretch})}
+        )
+        for step, stretch in ((201, seen), (301, Stretch(wall_seconds=0.0, own_cpu_seconds=0.0)))
+    )
+    add(runs, 201, busy)
+    add(runs, 301, idle)
+    found = [(point.worker_cores, point.other_cores) for point in points_of(runs, 501)]
+    assert found == [(2.0, None), (1.5, 0.0), (None, None)]
 
 
 def test_finished_step_count_is_built(runs: TrainingRuns) -> None:
@@ -148,6 +166,20 @@ def test_concurrent_benchmarks_make_a_run_suspect(tmp_path: Path) -> None:
     run = runs.results[0]
     assert run.conditions is not None
     assert (run.conditions.exclusive, run.verdict) == (False, "suspect")
+
+
+@pytest.mark.parametrize("status", ["failed", "killed"])
+def test_what_was_not_measured_to_its_end_is_never_clean(tmp_path: Path, status: Status) -> None:
+    unmeasured, quiet, disturbed = (TrainingRuns(spool_header(), tmp_path) for _ in range(3))
+    add(unmeasured, 0, CalibrationMessage(step=0, seconds=0.1, surroundings=ON_BATTERY))
+    add(quiet, 101, sample_message(101))
+    add(disturbed, 101, sample_message(101).model_copy(update={"surroundings": ON_BATTERY}))
+    for each in (unmeasured, quiet, disturbed):
+        each.close(status, "no memory", received_at_ms(250))
+    found = [(each.results[0].verdict, each.results[0].reasons) for each in (unmeasured, quiet)]
+    assert found == [(None, ()), (None, ())]
+    assert disturbed.results[0].verdict == "suspect"
+    assert disturbed.results[0].reasons == ("on battery",)
 
 
 def test_messages_without_measurements_change_nothing(runs: TrainingRuns) -> None:
@@ -361,7 +393,7 @@ def test_spool_replays_to_the_same_runs(mlflow: Store) -> None:
 @pytest.mark.usefixtures("home")
 def test_owner_holds_lock_files_in_both_folders_if_it_can(folder: Path) -> None:
     assert recorder.process_owner() == locks.process_name()
-    for each in (spool.FOLDER, locks.live_folder()):
+    for each in (spool.FOLDER, *locks.live_folders()):
         assert locks.is_alive(locks.process_name(), [each])
     locks.release_all()
     (folder / "mlruns").write_bytes(b"in the way")

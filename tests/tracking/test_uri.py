@@ -15,18 +15,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from mnist_bench.core.errors import EXIT_USAGE, BenchError
+from mnist_bench.tracking.database import schema_revision, sqlite_file
 from mnist_bench.tracking.mlflow_store import import_mlflow, to_bench_error
 from mnist_bench.tracking.uri import (
     DEFAULT_TRACKING_URI,
     check_uri,
+    cleaned,
     is_server,
     newest_schema_revision,
     redact,
     refuse_password,
-    schema_revision,
-    sqlite_file,
     without_credentials,
 )
 
@@ -168,11 +169,66 @@ def test_redact_removes_what_a_driver_quotes_of_a_uri(text: str, redacted: str) 
         ("sqlite:///data/mlflow.db", False, "data/mlflow.db"),
         ("sqlite:////srv/mlflow.db", False, "/srv/mlflow.db"),
         ("sqlite:///mlflow.db?timeout=5", False, "mlflow.db"),
+        ("sqlite+pysqlite:///mlflow.db", False, "mlflow.db"),
+        ("sqlite:///my%20runs.db", False, "my runs.db"),
+        ("sqlite:///my%20dir/100%25.db", False, "my dir/100%.db"),
+        ("sqlite:///a+b.db", False, "a+b.db"),
+        ("sqlite:///a#b.db", False, "a#b.db"),
+        ("sqlite:///file:mlflow.db?uri=true", False, "mlflow.db"),
+        ("sqlite:///file:/srv/a%2520b.db?mode=rw&uri=1", False, "/srv/a b.db"),
+        ("sqlite:///file:mlflow.db", False, "file:mlflow.db"),
+        ("sqlite:///file:x?mode=memory&uri=true", False, None),
+        ("sqlite:///file::memory:?cache=shared&uri=true", False, None),
+        ("sqlite+pysqlite:///:memory:", False, None),
     ],
 )
 def test_server_or_sqlite_file(uri: str, path: str | None, *, server: bool) -> None:
     assert is_server(uri) is server
     assert sqlite_file(uri) == (None if path is None else Path(path))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["sqlite:///my%20runs.db", "sqlite+pysqlite:///a.db?timeout=5", "sqlite:///%41b.db",
+     "sqlite:///file:c%2520d.db?uri=true", "sqlite:///file:e.db?mode=rwc&uri=true"],
+)  # fmt: skip
+def test_the_file_is_the_one_that_sqlalchemy_opens(folder: Path, uri: str) -> None:
+    engine = create_engine(uri)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE t (x)"))
+    engine.dispose()
+    assert [path.name for path in folder.iterdir()] == [str(sqlite_file(uri))]
+
+
+@pytest.mark.parametrize(
+    ("copied", "uri"),
+    [
+        ("sqlite:///mlflow.db\n", "sqlite:///mlflow.db"),
+        (" \t'sqlite:///mlflow.db' \r\n", "sqlite:///mlflow.db"),
+        ('"sqlite:///my runs.db"', "sqlite:///my runs.db"),
+        ("“http://host:5000”", "http://host:5000"),
+        ("<http://host:5000>", "http://host:5000"),
+        ("\ufeffhttp://host:5000\u200b", "http://host:5000"),
+        ("HTTP://host:5000/", "http://host:5000"),
+        ("SQLite:///Mlflow.db", "sqlite:///Mlflow.db"),
+        ("http://host:5000/#/experiments/3", "http://host:5000"),
+        ("http://host:5000/prefix/#/experiments/3/runs?searchFilter=x", "http://host:5000/prefix"),
+        ("http://host:5000/#", "http://host:5000"),
+        ("http://host:5000/?o=1#/experiments/3", "http://host:5000"),
+        ("http://user:hunter2@host/#/", "http://user:hunter2@host"),
+        # A password that is not percent-encoded is still refused, and nothing is cut from it.
+        ("http://user:hunter2#x@host", "http://user:hunter2#x@host"),
+        ("http://user:hunter2#/x@host", "http://user:hunter2#/x@host"),
+        ("sqlite:///a#/b.db", "sqlite:///a#/b.db"),
+        ("http://", "http://"),
+        ("C:\\mlruns", "C:\\mlruns"),
+        ("", ""),
+        ("'", "'"),
+    ],
+)
+def test_what_copying_adds_is_removed(copied: str, uri: str) -> None:
+    assert cleaned(copied) == uri
+    assert cleaned(uri) == uri
 
 
 # Unusable URIs
@@ -183,6 +239,9 @@ def test_server_or_sqlite_file(uri: str, path: str | None, *, server: bool) -> N
     [
         ("Default", "experiment Default is MLflow's own and may keep its artifacts behind a "),
         (" ", "the experiment has no name; give one by --experiment or "),
+        ("a\nb", "the experiment can't be called 'a\\nb'; choose a name of at most 250 printable"),
+        ("a" * 251, "the experiment can't be called 'aaaa"),
+        ("\x1b[31m", "the experiment can't be called '\\x1b[31m'; "),
     ],
 )
 def test_unusable_experiment(experiment: str, message: str) -> None:
@@ -230,6 +289,12 @@ def test_usable_sqlite_file(folder: Path) -> None:
         ("sqlite://user:hunter2@host/mlflow.db", "the sqlite URI names no file; "),
         ("sqlite:///missing/mlflow.db", "no folder missing for the database mlflow.db; create it"),
         ("sqlite:///text", "text can't be used as a database: file is not a database; "),
+        ("sqlite+aiosqlite:///mlflow.db", "the sqlite URI names no file; "),
+        (
+            "sqlite:///p%41q/m.db",
+            "no folder pAq for the database m.db; create it first, or write",
+        ),
+        ("sqlite:///~/m.db", "no folder ~ for the database m.db; ~ has no meaning in an address"),
         ("sqlite:///a-folder", "a-folder can't be used as a database: "),
     ],
 )
@@ -393,8 +458,11 @@ def test_address_of_a_database(
         return socket.socket()
 
     monkeypatch.setattr(socket, "create_connection", connect)
+    opened = []
+    monkeypatch.setattr("mnist_bench.tracking.uri.check_server", lambda *of: opened.append(of))
     check_uri(uri, EXPERIMENT)
     assert requests == addresses
+    assert opened == [(uri, without_credentials(uri), "MLflow")]
 
 
 @pytest.mark.parametrize(
