@@ -48,7 +48,7 @@ class Column(Generic[Line]):
         importance: A narrow terminal drops the least important columns first, but never those of 0.
         words: Whether the cells are words, aligned left; numbers are aligned right.
         wraps: Whether the cells are long and may wrap on the page.
-        links: Whether a cell links to the line's run in MLflow.
+        links: Whether a cell links to the line's run in MLflow; it may wrap.
     """
 
     header: str
@@ -442,7 +442,7 @@ def columns_of_runs(runs: Sequence[RunSummary]) -> tuple[Column[RunSummary], ...
         number("Selected", lambda run: run.selected_test_accuracy, accuracy),
         _marked("Train time", lambda run: run.train_seconds_total, duration),
         _peak("Peak RSS", lambda run: run.peak_rss_bytes),
-        words("Run", lambda run: run.run_id, wraps=True, links=True),
+        words("Run", lambda run: run.run_id, links=True),
     )
 
 
@@ -598,7 +598,7 @@ def columns_of_trials(
     return [
         *columns,
         words("Hyperparameters", lambda trial: in_words(trial.chosen), wraps=True),
-        words("Run", lambda trial: trial.run_id, wraps=True, links=True),
+        words("Run", lambda trial: trial.run_id, links=True),
     ]
 
 

@@ -13,6 +13,7 @@ import functools
 import io
 import json
 import os
+import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -235,7 +236,7 @@ def test_report_has_a_section_on_the_study(completed: CompletedStudy) -> None:
     text = (completed.bench.folder / "book" / "report.md").read_text(encoding="utf-8")
     headline = report_of(completed.bench).splitlines()[2]
     assert headline.startswith("Trial ")
-    assert f"- Study two-accuracy: {headline}" in text
+    assert re.search(rf"\n## Study two-accuracy: .*\n\n{re.escape(headline)} ", text)
     assert f"{TRIALS} trials: " in text
     page = (completed.bench.folder / "book" / "report.html").read_text(encoding="utf-8")
     assert "The search, trial by trial" in page
@@ -254,7 +255,7 @@ def test_report_of_a_study_alone(bench: Bench) -> None:
     assert searched(bench, "--trials", "1").status == 0
     ended = bench.call_with_store("report", "--json")
     assert ended.document["runs"] == []
-    assert "1 study of mnist-bench on " in ended.stderr_line
+    assert "Study two-accuracy on " in ended.stderr_line
     refused = bench.call_with_store("report", "--image", "0")
     assert refused.status == 2
     assert "the images of these runs (none) are not available locally" in refused.error_line
