@@ -258,7 +258,8 @@ class _TuneRun:
             f"{document.margin.in_words}"
         )
         if not document.margin.is_enough or not self.options.confirm or candidate.run_id is None:
-            self.log("no confirmation: the test split is not used")
+            model = " and no model is saved" if self.options.saves_model else ""
+            self.log(f"no confirmation: the test split is not used{model}")
             return None
         if document.finalists and not covers(document.finalists, candidate):
             self.log(
