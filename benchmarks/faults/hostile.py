@@ -3,8 +3,8 @@
     python benchmarks/faults/hostile.py --bundles 10000 --spools 1000 --scenarios 1000 --answers 300
 
 writes `benchmarks/faults/hostile.md`. Most are mutations of good ones, by a seeded generator, and
-each is read in this process. A fault is an error that is not one line (all but a `BenchError`), more
-seconds than the limit, a spool that is in the way afterwards, a change outside the folder.
+each is read in this process. A fault is an error that is not one line (all but a `BenchError`),
+more seconds than the limit, a spool that is in the way afterwards, a change outside the folder.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ from mnist_bench.core.errors import BenchError
 
 _MAX_SHOWN = 80
 _MAX_BYTES = 2**16
-"""Users' files have 1 KiB; the parser's time rises with the square of a key's parts."""
+"""Users' files have 1 KiB."""
+_MAX_DOTS = 200
+"""Of a line: the parser's time and memory rise with the square of a key's parts."""
 _REASONS = {
     "tuple_type": "it should be a list in brackets",
     "model_type": "it should be a table",
@@ -66,6 +68,8 @@ def parse(text: str, source: str) -> dict[str, Any]:
         BenchError: The text can't be parsed; names the line.
     """
     try:
+        if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
+            raise RecursionError
         return tomllib.loads(text)
     except RecursionError as error:
         raise BenchError(f"{source} is nested too deeply", "flatten it") from error
