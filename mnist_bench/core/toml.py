@@ -67,12 +67,13 @@ def parse(text: str, source: str) -> dict[str, Any]:
     Raises:
         BenchError: The text can't be parsed; names the line.
     """
+    too_deep = BenchError(f"{source} is nested too deeply", "flatten it")
+    if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
+        raise too_deep
     try:
-        if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
-            raise RecursionError
         return tomllib.loads(text)
     except RecursionError as error:
-        raise BenchError(f"{source} is nested too deeply", "flatten it") from error
+        raise too_deep from error
     except ValueError as error:  # a TOML error, or a number with thousands of digits
         problem = _plain_syntax_error(str(error), text)
         raise BenchError(f"{source} is not TOML: {problem}", "fix that line") from error
