@@ -111,7 +111,7 @@ def mutants(packed: bytes, count: int, rng: random.Random) -> Iterator[tuple[str
 def tampered(data: bytes, rng: random.Random) -> bytes:
     """Data with some bytes changed, deleted or inserted."""
     for _ in range(rng.randint(1, 8)):
-        at = rng.randrange(len(data))
+        at = rng.randrange(len(data) + 1)
         dropped, added = rng.choice(((1, 1), (rng.randint(1, 40), 0), (0, rng.randint(1, 20))))
         data = data[:at] + rng.randbytes(added) + data[at + dropped :]
     return data

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 MAX_NUMBER = 1e15
 """No time in milliseconds, number of bytes or of steps is larger."""
 _MAX_DEPTH = 12
+_MAX_ITEMS, _MAX_KEYS = 20_000, 1_000
+"""Limits of a list and of an object: each wrong one of them is a record in memory."""
 _VALUES_PER_CONTAINER = 4
 """Empty lists and objects need the most memory per character: fewer of them are allowed."""
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -54,6 +56,10 @@ def _refuse_constant(name: str) -> NoReturn:
 def _check(value: Any, max_text: int, *, printable: bool, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise ValueError("it is nested too deeply")
+    if isinstance(value, dict | list) and len(value) > (
+        _MAX_KEYS if isinstance(value, dict) else _MAX_ITEMS
+    ):
+        raise ValueError("it contains too many values")
     if isinstance(value, dict):
         for key, inner in value.items():
             _check(key, max_text, printable=printable, depth=depth + 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from mnist_bench.core.records import Record
+from mnist_bench.core.records import Items, Record
 
 Number = TypeVar("Number", int, float)
 
@@ -133,9 +133,9 @@ class Conditions(Record):
         exclusive: Whether other benchmarks of this user were locked out.
     """
 
-    surroundings: tuple[Surroundings, ...] = ()
+    surroundings: Items[Surroundings] = ()
     calibration_seconds: tuple[float, ...] = ()
-    stretches: tuple[TrainingStretch, ...] = ()
+    stretches: Items[TrainingStretch] = ()
     exclusive: bool = True
 
 

@@ -168,7 +168,8 @@ def _abandoned_spools(
     address: Address, log: Callable[[str], None] | None = None
 ) -> list[SpoolContents]:
     """The spools of dead processes for a store; a line if nobody knows whether others are dead."""
-    abandoned, unknown = [], []
+    abandoned = []
+    unknown: dict[str, str] = {}
     for contents in _spools(log):
         if contents.header.address != address:
             continue
@@ -176,12 +177,18 @@ def _abandoned_spools(
             if not locks.is_alive(contents.header.owner, _lock_folders()):
                 abandoned.append(contents)
         except locks.LocksUnsupportedError as error:
-            unknown.append(str(error.strerror))
+            unknown[contents.header.owner] = str(error.strerror)
     if unknown and log:
+        files_left = [
+            path.as_posix()
+            for folder in _lock_folders()
+            for owner in unknown
+            if (path := folder / f"{owner}{_LOCK}").exists()
+        ]
         log(
-            f"{counted(len(unknown), 'training')} of earlier commands not settled, since nobody "
-            f"here knows whether these are still at work: {unknown[0]}; once they have ended, "
-            f"remove their lock files in {spool.FOLDER.as_posix()}"
+            f"{counted(len(unknown), 'command')} not settled, since nobody here knows whether "
+            f"they are still at work: {next(iter(unknown.values()))}; once they have ended, "
+            f"remove {', '.join(files_left)}"
         )
     return abandoned
 

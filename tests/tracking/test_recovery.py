@@ -261,15 +261,50 @@ def test_nothing_is_ended_without_locks(
     with monkeypatch.context() as patch:
         patch.setattr(locks, "lock_descriptor", fail)
         spools, runs = recover()
-    assert spools == (
-        "1 training of earlier commands not settled, since nobody here knows whether these are "
-        "still at work: the file system has no locks; once they have ended, remove their lock "
-        "files in mlruns/.runs"
+    assert spools.startswith(
+        "1 command not settled, since nobody here knows whether they are still at work: the file "
+        f"system has no locks; once they have ended, remove mlruns/.runs/{owner}.lock, "
     )
     assert runs.startswith("1 run left RUNNING in MLflow, since nobody here knows whether")
     assert writer.path.exists()
     assert statuses(store) == {"250": "RUNNING"}
     assert recover() != []
+
+
+def test_training_of_another_host_in_a_shared_folder(
+    store: MlflowStore, address: Address, recover: Recover
+) -> None:
+    """Its lock is not seen here, and its lock file says that it was made elsewhere."""
+    owner = dead_owner()
+    for folder in (spool.FOLDER, *locks.live_folders()):
+        path = folder / f"{owner}.lock"
+        path.write_text(f"{path.stat().st_ino} another-kernel\n", encoding="ascii")
+    writer = write_spool(address, owner)
+    for run in spool.read(writer.path).header.runs:
+        store.start(run, "note", owner, machine(), at_ms=received_at_ms(0))
+    (line,) = recover()
+    assert f"{owner}.lock was made on another machine; once they have ended, remove " in line
+    assert set(statuses(store).values()) == {"RUNNING"}
+    assert writer.path.exists()
+    for path in line.partition("remove ")[2].split(", "):
+        Path(path).unlink()
+    assert "1 run uploaded" in recover()[0]
+    assert statuses(store) == {"250": "FINISHED", "501": "KILLED"}
+
+
+def test_dry_run_tells_what_is_not_settled(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    uri = sqlite_url(bench.folder / "mlflow.db")
+    folder = bench.folder / spool.FOLDER
+    address = Address(tracking_uri=uri, experiment="mnist-bench")
+    write_spool(address, dead_owner(folder), folder=folder)
+    ended = bench.call_with_store("run", "smoke", "--dry-run")
+    assert ended.status == 0
+    assert ended.error_line == (
+        "mnist-bench: 2 runs of a vanished process not settled yet: the next command that records "
+        "or reports does it"
+    )
+    assert len(spools_of(bench)) == 1
 
 
 def test_lock_files_of_settled_processes_are_removed(
