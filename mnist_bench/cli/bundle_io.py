@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mnist_bench.core import files
-from mnist_bench.core.errors import BenchError
+from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.formatting import counted
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.reporting.csv import runs_csv
@@ -31,6 +31,7 @@ class Exported:
     Attributes:
         runs: Number of runs in the file.
         left_out: Number of trials, running ones, and runs without a complete record.
+        out_of_reach: Number of ended runs whose files can't be read, and where these are.
         refused: Runs left out because `import` would refuse the file with them: the reason, by
             MLflow's run id.
     """
@@ -38,6 +39,7 @@ class Exported:
     path: Path
     runs: int
     left_out: int
+    out_of_reach: tuple[int, str]
     refused: Mapping[str, str]
 
 
@@ -74,12 +76,27 @@ def export(
     reader = recovery.open_existing_store(tracking_uri, experiment, log)
     found = list(reader.recorded_runs(query)) if reader else []
     saved = list(_saved_runs(reader, found)) if reader else []
+    ended = sum(isinstance(each, RecordedRun) and _is_complete(each) for each in found)
+    location = reader.artifact_location if reader and ended > len(saved) else ""
+    if ended and not saved:
+        raise BenchError(
+            f"the files of {counted(ended, 'run')} are out of reach, at {location}",
+            "make them readable from here",
+            exit_status=EXIT_FAILURE,
+        )
     if not saved:
         raise no_runs_error(tracking_uri, experiment, "no run that has ended")
     content, refused = _make_content(saved, path)
     (written,) = files.write(path.parent, path.stem, [files.File(path.suffix, content)])
     runs = len(saved) - len(refused)
-    return Exported(written, runs, len(found) - len(saved), refused)
+    out_of_reach = ended - len(saved)
+    left_out = len(found) - len(saved) - out_of_reach
+    return Exported(written, runs, left_out, (out_of_reach, location), refused)
+
+
+def _is_complete(recorded: RecordedRun) -> bool:
+    """Whether a run is no trial and has ended."""
+    return not recorded.study and recorded.run.status is not None
 
 
 def _make_content(saved: Sequence[_SavedRun], path: Path) -> tuple[bytes, dict[str, str]]:
@@ -156,7 +173,7 @@ def _saved_runs(
     """The ended runs that have a complete record and a machine description."""
     scenarios: dict[str, Scenario | None] = {}  # the runs of one training share one
     for each in found:
-        if not isinstance(each, RecordedRun) or each.study or each.run.status is None:
+        if not isinstance(each, RecordedRun) or not _is_complete(each):
             continue
         run_id, trajectory = each.run.run_id or "", each.run.trajectory
         result, machine = reader.load(run_id), reader.load_machine(run_id)

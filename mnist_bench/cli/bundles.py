@@ -49,6 +49,10 @@ def export(*, path: Path, query: str, tracking_uri: str, experiment: str) -> int
     click.echo(
         f"Written: {exported.path.as_posix()} ({runs}{left_out if exported.left_out else ''})"
     )
+    number, location = exported.out_of_reach
+    if number:
+        left = f"{counted(number, 'run')} left out"
+        console.warn(f"{left}: their files are out of reach, at {location}")
     for run_id, reason in exported.refused.items():
         console.warn(f"run {run_id} left out, `import` would refuse it: {reason}")
     return 0

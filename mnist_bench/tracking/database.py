@@ -24,6 +24,7 @@ _ANY_EXAMPLE = "sqlite:///FILE.db or postgresql://user@host/NAME"
 _TABLES: dict[Owner, str] = {"MLflow": "experiments", "Optuna": "studies"}
 """A table that only one of them has."""
 _CONNECT_SECONDS = 10
+_LOCKED_SECONDS = 5
 _TIMEOUT_ARGUMENTS = {
     **dict.fromkeys(("psycopg", "psycopg2", "pymysql", "mysqldb"), "connect_timeout"),
     **dict.fromkeys(("pg8000", "pyodbc"), "timeout"),
@@ -92,7 +93,7 @@ def check_sqlite(uri: str, owner: Owner) -> None:
             "choose another file, or move it away",
         )
     if path.exists():
-        with _explained(path), closing(sqlite3.connect(path)) as connection:
+        with _explained(path), closing(sqlite3.connect(path, _LOCKED_SECONDS)) as connection:
             query = "SELECT name FROM sqlite_master WHERE type = 'table'"
             _check_owner(path, {name for (name,) in connection.execute(query)}, owner, uri)
 
@@ -181,8 +182,10 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn errors of SQLite into a BenchError."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        raise sqlite_error(path, str(error)) or BenchError(
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        # sqlite3 can't decode its own message if the text in question is damaged.
+        message = "malformed text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise sqlite_error(path, message) or BenchError(
             f"{path} can't be used as a database: {error}", "choose another file, or move it away"
         ) from error
 
@@ -218,7 +221,7 @@ def schema_revision(database: Path) -> str | None:
     """
     if not database.exists():
         return None
-    with _explained(database), closing(sqlite3.connect(database)) as connection:
+    with _explained(database), closing(sqlite3.connect(database, _LOCKED_SECONDS)) as connection:
         try:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         except sqlite3.OperationalError as error:
@@ -241,7 +244,7 @@ def experiments_with_owned_runs(database: Path) -> set[str]:
         WHERE runs.status = 'RUNNING' AND runs.lifecycle_stage = 'active'
         AND experiments.lifecycle_stage = 'active' AND tags.key = ?
     """
-    with _explained(database), closing(sqlite3.connect(database)) as connection:
+    with _explained(database), closing(sqlite3.connect(database, _LOCKED_SECONDS)) as connection:
         try:
             return {str(name) for (name,) in connection.execute(query, (OWNER_TAG,))}
         except sqlite3.OperationalError as error:

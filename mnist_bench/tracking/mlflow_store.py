@@ -23,14 +23,15 @@ from mnist_bench.core import crash, formatting, http, locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import one_line
 from mnist_bench.core.npz import load_npz
-from mnist_bench.core.records import Record
+from mnist_bench.core.records import Record, shared_fields
 from mnist_bench.measurement.machine import Machine, tensorflow_distribution
 from mnist_bench.results.predictions import Predictions
-from mnist_bench.results.run import RunResult, Status
+from mnist_bench.results.run import Evaluation, RunResult, Status
 from mnist_bench.results.run_summary import RecordedRun
-from mnist_bench.scenarios import scenario
+from mnist_bench.scenarios import paper, scenario
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import schema
+from mnist_bench.tracking.artifacts import artifact_folder, check_location
 from mnist_bench.tracking.database import OWNER_TAG, schema_revision, sqlite_error, sqlite_file
 from mnist_bench.tracking.read_run import UnreadableRunError, read_run
 from mnist_bench.tracking.schema import (
@@ -50,7 +51,7 @@ from mnist_bench.tracking.uri import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Metric, Run, RunTag
+    from mlflow.entities import DatasetInput, Experiment, Metric, Run, RunTag
 
 RecordT = TypeVar("RecordT", bound=Record)
 _RECORD = "result.json"
@@ -171,32 +172,62 @@ class MlflowStore:
     def load_finished(self, scenario: str, dataset_digest: str) -> list[RunResult]:
         """Finished runs of a scenario on the images with this digest, newest first.
 
-        Runs without a record, and those of another version, are left out.
+        Those of other versions are left out, and those from bundles, which say what they like.
 
         Raises:
-            BenchError: MLflow failed, or a record is there and can't be read now.
+            BenchError: MLflow failed.
         """
         filter_string = (
             f"attributes.status = 'FINISHED' and tags.`{schema.DIGEST_TAG}` = '{dataset_digest}'"
         )
         with self.wrap_errors(action="looking for earlier runs"):
-            run_ids = [
-                str(run.info.run_id)
-                for run in self.search(filter_string)
-                if run.data.params.get("scenario") == scenario  # a name may contain any quotes
-            ]
             results = []
-            for run_id in run_ids:
-                content = self.artifact(run_id, _RECORD)
-                # A run that only seems to be missing would be trained and recorded again.
-                if content is None and self.has_artifact(run_id, _RECORD):
-                    raise BenchError(
-                        f"can't read {_RECORD} of run {run_id}",
-                        "check that the artifacts can be reached",
-                        exit_status=EXIT_FAILURE,
-                    )
-                results += [run for run in [_parse(RunResult, content)] if run]
-        return results
+            for run in self.search(filter_string):
+                # A scenario's name may contain any quotes.
+                if run.data.params.get("scenario") == scenario and not _is_imported(run):
+                    content = self.artifact(run.info.run_id, _RECORD)
+                    # A run whose files are out of reach would be trained and recorded again.
+                    results.append(_parse(RunResult, content) if content else self._rebuilt(run))
+        return [result for result in results if result]
+
+    def _rebuilt(self, run: Run) -> RunResult | None:
+        """The record of a run from its params, tags and metrics; None if it can't be read."""
+        try:
+            summary = read_run(
+                run_id=run.info.run_id, status=run.info.status, begun_at_ms=0,
+                params=run.data.params, metrics=run.data.metrics, tags=run.data.tags,
+            ).run  # fmt: skip
+            scores = {
+                name: {each.step: each.value for each in self._history(run.info.run_id, name)}
+                for name in schema.EVALUATION_METRICS
+            }
+            evaluations = tuple(
+                Evaluation.model_validate(
+                    {"step": step, **{name: at.get(step) for name, at in scores.items()}}
+                )
+                for step in sorted(scores["validation_accuracy"])
+            )
+            known = shared_fields(summary, RunResult) | {
+                "training_seed": (
+                    summary.seed if summary.training_seed is None else summary.training_seed
+                ),
+                "reasons": summary.reasons or (),
+            }
+            return RunResult(
+                **known, evaluations=evaluations, target_accuracies=paper.TARGET_ACCURACIES
+            )
+        except (UnreadableRunError, ValidationError):
+            return None
+
+    def _history(self, run_id: str, name: str) -> list[Metric]:
+        return list(self.client.get_metric_history(run_id, name))
+
+    @property
+    def artifact_location(self) -> str:
+        """Where the artifacts of the experiment are, without credentials."""
+        with self.wrap_errors(action="looking for files"):
+            experiment = self.client.get_experiment(self.experiment_id)
+        return without_credentials(experiment.artifact_location)
 
     def load(self, run_id: str) -> RunResult | None:
         """The record of a run; None if it is missing or of another version."""
@@ -616,7 +647,7 @@ class MlflowStore:
             with_deleted=not is_imported,
         )
         complete = [each for each in found if is_imported and _is_settled(each)]
-        same_origin = [each for each in found if (IMPORTED_TAG in each.data.tags) == is_imported]
+        same_origin = [each for each in found if _is_imported(each) == is_imported]
         return next(iter([*complete, *same_origin]), None)
 
     def _log_metrics(
@@ -684,7 +715,7 @@ def experiment_id(client: MlflowClient, uri: str, name: str, *, create: bool) ->
 
     Raises:
         BenchError: The experiment was deleted, or its artifacts are on a server that `uri` does
-            not name.
+            not name, or, with `create`, where nothing can be written.
     """
     found = client.get_experiment_by_name(name)
     if found is None and not create:
@@ -693,7 +724,7 @@ def experiment_id(client: MlflowClient, uri: str, name: str, *, create: bool) ->
         # MLflow fixes the artifact location of an experiment for good. Without a server it must be
         # a folder, and must not depend on where `mlflow ui` is started.
         location = None if is_server(uri) else artifact_folder(name).as_uri()
-        return _create_experiment(client, name, location)
+        found = _create_experiment(client, name, location)
     if found.lifecycle_stage == "deleted":
         raise BenchError(
             f"experiment {name} was deleted in MLflow",
@@ -705,6 +736,9 @@ def experiment_id(client: MlflowClient, uri: str, name: str, *, create: bool) ->
             f"experiment {name} keeps its artifacts behind an MLflow server",
             "choose another --experiment, or give the server's address as --tracking-uri",
         )
+    if create:
+        location = str(found.artifact_location)
+        check_location(location, uri, name, lambda: _list_artifacts(location, uri))
     return str(found.experiment_id)
 
 
@@ -716,12 +750,6 @@ def schema_mismatch(uri: str) -> BenchError:
         f"copy it, then run `mlflow db upgrade {shown}`; if a newer MLflow made it, upgrade "
         "MLflow instead",
     )
-
-
-def artifact_folder(experiment: str) -> Path:
-    """Absolute artifact folder of an experiment, so that `mlflow ui` can be started anywhere."""
-    slug = re.sub(r"[^\w.-]+", "-", experiment).strip(".-") or "experiment"
-    return Path("mlruns").resolve() / slug
 
 
 def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
@@ -780,17 +808,23 @@ def _require_run_id(run: RunResult) -> str:
     return run.run_id
 
 
-def _create_experiment(client: MlflowClient, name: str, location: str | None) -> str:
+def _list_artifacts(location: str, uri: str) -> object:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(location, uri).list_artifacts()
+
+
+def _create_experiment(client: MlflowClient, name: str, location: str | None) -> Experiment:
     from mlflow.exceptions import MlflowException
 
     try:
         description = {"mlflow.note.content": schema.EXPERIMENT_DESCRIPTION}
-        return client.create_experiment(name, location, description)
+        return client.get_experiment(client.create_experiment(name, location, description))
     except MlflowException:
         found = client.get_experiment_by_name(name)
         if found is None:
             raise
-        return str(found.experiment_id)  # another process created it at the same time
+        return found  # another process created it at the same time
 
 
 @contextmanager
@@ -834,6 +868,10 @@ def _dataset_inputs(run: RunResult) -> list[DatasetInput]:
 
 def _key(run: RunResult) -> str:
     return f"{run.trajectory}/{run.steps}"
+
+
+def _is_imported(run: Run) -> bool:
+    return IMPORTED_TAG in run.data.tags
 
 
 def _is_settled(run: Run) -> bool:

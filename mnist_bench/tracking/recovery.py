@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from mnist_bench.core import files, locks
@@ -12,6 +13,7 @@ from mnist_bench.core.escaping import one_line
 from mnist_bench.core.formatting import counted
 from mnist_bench.results.run import RunResult
 from mnist_bench.tracking import recorder, spool
+from mnist_bench.tracking.artifacts import follow_folder
 from mnist_bench.tracking.database import experiments_with_owned_runs, sqlite_file
 from mnist_bench.tracking.mlflow_store import MlflowStore, is_refused
 from mnist_bench.tracking.recorder import TrainingRuns
@@ -31,6 +33,7 @@ def open_store(tracking_uri: str, experiment: str, log: Callable[[str], None]) -
     Raises:
         BenchError: The store can't be used.
     """
+    _follow_folder(tracking_uri, experiment, log)
     store = MlflowStore(tracking_uri, experiment)
     recover(store, Address.of(tracking_uri, experiment), log)
     return store
@@ -44,6 +47,7 @@ def open_existing_store(
     Raises:
         BenchError: The store can't be used.
     """
+    _follow_folder(tracking_uri, experiment, log)
     store = MlflowStore.open_existing(tracking_uri, experiment)
     if store is not None:
         recover(store, Address.of(tracking_uri, experiment), log)
@@ -264,6 +268,14 @@ def _kill_vanished(store: MlflowStore, log: Callable[[str], None]) -> list[str]:
             f"whether their processes are alive: {unknown[0]}"
         )
     return killed
+
+
+def _follow_folder(tracking_uri: str, experiment: str, log: Callable[[str], None]) -> None:
+    def is_dead(owner: str) -> bool:
+        return locks.is_dead(owner, _lock_folders())
+
+    with suppress(locks.LocksUnsupportedError):
+        follow_folder(tracking_uri, experiment, log, is_dead)
 
 
 def _lock_folders() -> tuple[Path, ...]:

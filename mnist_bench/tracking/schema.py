@@ -155,14 +155,14 @@ def closing_tags(run: RunResult, description: str) -> dict[str, str]:
     return {"mlflow.note.content": description} | {key: text for key, text in known.items() if text}
 
 
-_EVALUATION_METRICS = ("test_accuracy", "validation_accuracy", "train_loss", "train_seconds")
+EVALUATION_METRICS = ("test_accuracy", "validation_accuracy", "train_loss", "train_seconds")
 """Metrics of an evaluation; each is also an attribute of `Evaluation`."""
 
 
 def metrics_at(point: Point) -> dict[str, float | None]:
     """Metrics at a step."""
     scored = point.evaluation
-    scores = {name: getattr(scored, name) for name in _EVALUATION_METRICS} if scored else {}
+    scores = {name: getattr(scored, name) for name in EVALUATION_METRICS} if scored else {}
     return {
         "rss_bytes": point.rss_bytes,
         # MLflow shows metrics with this prefix on their own tab.

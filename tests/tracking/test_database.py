@@ -100,13 +100,16 @@ def test_one_database_of_a_server_for_both_is_refused() -> None:
     check_differ("postgresql://me@db/runs", "postgresql://me@db/studies")
 
 
-def test_a_locked_database_is_held_by_another_program(tmp_path: Path) -> None:
+def test_a_locked_database_is_held_by_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnist_bench.tracking.database._LOCKED_SECONDS", 0)
     path = tmp_path / "mlflow.db"
     uri = make(path, MLFLOW)
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         for check in (
-            lambda: check_sqlite(f"{uri}?timeout=0", "MLflow"),
+            lambda: check_sqlite(uri, "MLflow"),
             lambda: schema_revision(path),
             lambda: experiments_with_owned_runs(path),
         ):
@@ -141,6 +144,14 @@ def test_a_damaged_database_is_said_to_be_damaged(tmp_path: Path, table: str) ->
         assert (error.exit_status, error.hint) == (
             EXIT_FAILURE, "restore a copy of it, or rename it and start anew"
         )  # fmt: skip
+
+
+def test_text_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    uri = make(path, MLFLOW, "CREATE TABLE one_table_more (x)")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"TABLE one_table", b"TABL\xcfone_table"))
+    assert "is damaged" in refused(lambda: check_sqlite(uri, "MLflow")).message
 
 
 @pytest.mark.parametrize(
