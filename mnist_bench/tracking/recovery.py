@@ -118,7 +118,7 @@ def finished_in_spools(address: Address) -> list[RunResult]:
     return [
         run
         for contents in _spools()
-        if contents.header.address == address
+        if contents.address == address
         for run in _replay(contents).results
         if run.status == "finished"
     ]
@@ -126,7 +126,7 @@ def finished_in_spools(address: Address) -> list[RunResult]:
 
 def experiments_with_spools(tracking_uri: str) -> set[str]:
     """Names of the experiments with spools in this folder, for a URI without credentials."""
-    addresses = {contents.header.address for contents in _spools()}
+    addresses = {contents.address for contents in _spools()}
     return {each.experiment for each in addresses if each.tracking_uri == tracking_uri}
 
 
@@ -175,7 +175,7 @@ def _abandoned_spools(
     abandoned = []
     unknown: dict[str, str] = {}
     for contents in _spools(log):
-        if contents.header.address != address:
+        if contents.address != address:
             continue
         try:
             if not locks.is_alive(contents.header.owner, _lock_folders()):

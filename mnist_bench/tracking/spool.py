@@ -129,6 +129,11 @@ class SpoolContents:
     entries: tuple[Entry, ...]
 
     @property
+    def address(self) -> Address:
+        """The header's address, as it is written today."""
+        return Address.of(self.header.address.tracking_uri, self.header.address.experiment)
+
+    @property
     def last_at_ms(self) -> int:
         """Time of the last entry, Unix time in milliseconds."""
         return self.entries[-1].at_ms if self.entries else self.header.at_ms

@@ -252,8 +252,10 @@ def test_database_fails_between_pages(tmp_path: Path, monkeypatch: pytest.Monkey
     database = bench.folder / "mlflow.db"
     pages = mlflow_store.MlflowStore._pages
 
-    def drop_table_after_first_page(self: mlflow_store.MlflowStore, question: str) -> Iterator[Run]:
-        for place, each in enumerate(pages(self, question)):
+    def drop_table_after_first_page(
+        self: mlflow_store.MlflowStore, *asked: object, **more: object
+    ) -> Iterator[Run]:
+        for place, each in enumerate(pages(self, *asked, **more)):
             if place == 2:
                 with closing(sqlite3.connect(database)) as other:
                     other.execute("DROP TABLE tags")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -103,8 +104,9 @@ from mnist_bench.runner import environment
 changed = {name: value for name, value in os.environ.items() if before.get(name) != value}
 print(sorted(changed), environment.read(changed, "cpu"))
 """
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TF")}
     ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], env=own, capture_output=True, text=True, check=True
     )
     assert "TF2_BEHAVIOR" in ended.stdout
     assert ended.stdout.rstrip().endswith("] Environment(recorded=(), ignored=())")
