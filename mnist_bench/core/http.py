@@ -16,8 +16,8 @@ MAX_BYTES = 12 * 2**20
 """Of an answer: as JSON, a byte may take twenty bytes of memory."""
 _POLL_SECONDS = 0.2
 """On Windows, Ctrl-C does not interrupt a wait."""
-_HURRIED_SECONDS = 3.0
-"""Time that is left to a request once the command is interrupted."""
+_HURRIED_SECONDS = 1.0
+"""Time that is left to a request once the command is interrupted: enough for a working server."""
 _bounded: list[tuple[str, int]] = []
 """Hosts that are being asked, with the limit of their answers in bytes."""
 _patched = threading.Lock()

@@ -232,6 +232,7 @@ def _train(
         watcher.ended(job, None, "")
         return 0, None
     except (KeyboardInterrupt, Terminated) as error:
+        signals.interrupted.set()
         status = status_of(error)
         close("killed", reason_of(status))
         watcher.ended(job, reason_of(status), "")
