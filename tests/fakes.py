@@ -211,6 +211,7 @@ class Store:
         notes: Run descriptions by run id.
         received_at_ms: Times of evaluations, in order of delivery.
         rss_bytes: By step.
+        gone: Ids of runs that the user deleted.
     """
 
     fault: Callable[[str, str], None] = _no_fault
@@ -219,6 +220,10 @@ class Store:
     received_at_ms: list[int] = field(default_factory=list)
     rss_bytes: dict[int, int] = field(default_factory=dict)
     finished: list[Finished] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+
+    def is_gone(self, run_id: str) -> bool:
+        return run_id in self.gone
 
     def start(
         self,

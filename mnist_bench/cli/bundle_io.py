@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.formatting import counted
-from mnist_bench.measurement.machine import Machine
+from mnist_bench.measurement.machine import Machine, machine_id
 from mnist_bench.reporting.csv import runs_csv
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RecordedRun, summarise
@@ -204,11 +206,23 @@ def import_(
     return new, len(ended) - new
 
 
+_OfMachine = TypeVar("_OfMachine", Machine, RunResult)
+
+
+def _not_this_one(record: _OfMachine) -> _OfMachine:
+    """A record that says it is of this machine, with another id: anyone may write that."""
+    if record.machine_id is None or record.machine_id != machine_id():
+        return record
+    other = hashlib.sha256(f"imported {record.machine_id}".encode()).hexdigest()[:32]
+    return record.model_copy(update={"machine_id": other})
+
+
 def _import_run(store: MlflowStore, bundled: BundledRun, of: Bundle) -> bool:
     """Record a run with its curve and its files; returns False if it was recorded before."""
-    machine = of.machines[bundled.machine]
+    machine = _not_this_one(of.machines[bundled.machine])
     # The ids of another machine's store could match a run of this one.
-    result, begin_ms = bundle.without_private(bundled.result), bundled.begun_at_ms
+    result = _not_this_one(bundle.without_private(bundled.result))
+    begin_ms = bundled.begun_at_ms
     description = f"{run_notes.run_description(result, result.scenario)}\n\nImported from a bundle."
     started = store.start(
         result, description, process_owner(), machine, at_ms=begin_ms, may_exist=True,

@@ -221,6 +221,7 @@ def run(
         plans_as_text,
     )
     from mnist_bench.runner.resume import remaining_plans
+    from mnist_bench.tracking import uri
     from mnist_bench.tracking.recovery import log_unsettled
 
     if opens_page and not reports:
@@ -245,7 +246,8 @@ def run(
         **others,
     )
     _check_cluster(options, claims)
-    for note in environment.of_process(options.device).lines:
+    old_store = uri.note_of_file_store(options.tracking_uri)
+    for note in filter(None, (*environment.of_process(options.device).lines, old_store)):
         warn(note)
     if dry_run:
         log_unsettled(options.tracking_uri, options.experiment, warn)

@@ -194,11 +194,11 @@ class _Line:
 
     @property
     def verdict(self) -> str:
-        """How the run ended, unless it finished; then whether it was disturbed."""
+        """How the run ended, unless it finished, then whether it was disturbed; and whose it is."""
         run = self.recorded.run
-        if run.status != "finished":
-            return run.status or "running"
-        return run.verdict or formatting.UNKNOWN
+        is_finished = run.status == "finished"
+        words = run.verdict or formatting.UNKNOWN if is_finished else run.status or "running"
+        return f"{words}, imported" if self.recorded.is_imported else words
 
     @property
     def facts(self) -> dict[str, object]:
@@ -220,6 +220,7 @@ class _Line:
             "reasons": run.reasons,
             "machine": self.recorded.machine,
             "machine_id": run.machine_id,
+            "imported": self.recorded.is_imported,
             "tags": dict(self.recorded.tags),
         }
 

@@ -183,6 +183,7 @@ def tune(
     from mnist_bench.reporting import study_files
     from mnist_bench.runner import environment
     from mnist_bench.runner.options import check_folders
+    from mnist_bench.tracking import uri
     from mnist_bench.tuning.options import TuneOptions, check_options
     from mnist_bench.tuning.tune import tune as search_and_confirm
 
@@ -199,7 +200,8 @@ def tune(
         check_where(where, insecure=insecure_cluster)
     elif insecure_cluster:
         raise click.UsageError("--insecure-cluster works only with --cluster")
-    for line in environment.of_process().lines:
+    old_store = uri.note_of_file_store(options.tracking_uri)
+    for line in filter(None, (*environment.of_process().lines, old_store)):
         warn(line)
     check_folders()
     setup = check_options(options, console)

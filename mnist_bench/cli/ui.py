@@ -164,10 +164,17 @@ def _serve(tracking_uri: str, port: int, ready: Callable[[], None]) -> None:
         # Saves the processes for MLflow's job execution, which is not used.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    LOG.parent.mkdir(exist_ok=True)
-    if LOG.is_symlink() or not LOG.is_file():  # others may have put anything there
-        LOG.unlink(missing_ok=True)
-    with LOG.open("wb") as output:
+    try:
+        LOG.parent.mkdir(exist_ok=True)
+        if LOG.is_symlink() or not LOG.is_file():  # others may have put anything there
+            LOG.unlink(missing_ok=True)
+        log_file = LOG.open("wb")
+    except OSError as error:
+        raise BenchError(
+            f"can't write {LOG.as_posix()}: {error.strerror}",
+            "change to a folder that you own, and give --tracking-uri",
+        ) from error
+    with log_file as output:
         server = subprocess.Popen(
             [sys.executable, "-P", *command],
             env=environment,

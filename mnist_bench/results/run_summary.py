@@ -99,6 +99,7 @@ class RecordedRun:
         study: Name of the study if the run is a trial.
         study_run_id: MLflow run id of the study.
         tags: The user's own, as names and values; MLflow's and the suite's are left out.
+        is_imported: Whether it came in a bundle: another's run, whatever it says.
     """
 
     run: RunSummary
@@ -109,6 +110,7 @@ class RecordedRun:
     study: str | None = None
     study_run_id: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    is_imported: bool = False
 
     @property
     def order(self) -> tuple[int, int, int, int]:

@@ -27,7 +27,6 @@ _LIBRARIES = {
     **dict.fromkeys(("hdfs", "viewfs"), ("pyarrow", "pyarrow")),
 }
 """The module that MLflow needs for a scheme, and the package that has it."""
-_REACHED_BY_THE_SERVER = ("mlflow-artifacts", "http", "https")
 _PROBE_SECONDS = 20
 _MAX_FOLDER = 100
 _NOT_A_FOLDER = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)|(optuna|ui)\.log|.*\.flock")
@@ -78,8 +77,6 @@ def check_location(
         _check_folder(folder, uri, experiment)
         return
     scheme = urlsplit(location).scheme
-    if scheme in _REACHED_BY_THE_SERVER:
-        return
     subject = f"the artifacts of experiment {experiment} are kept at {shown}"
     if scheme in _LIBRARIES:
         module, package = _LIBRARIES[scheme]

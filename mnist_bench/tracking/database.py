@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 
 if TYPE_CHECKING:
@@ -96,6 +97,26 @@ def check_sqlite(uri: str, owner: Owner) -> None:
         with _explained(path), closing(sqlite3.connect(path, _LOCKED_SECONDS)) as connection:
             query = "SELECT name FROM sqlite_master WHERE type = 'table'"
             _check_owner(path, {name for (name,) in connection.execute(query)}, owner, uri)
+
+
+def check_writable(uri: str) -> None:
+    """Reject an SQLite database that can't be written, or created.
+
+    Raises:
+        BenchError: The file or its folder is read-only, or the URI says that it is.
+    """
+    path = sqlite_file(uri)
+    if path is None:
+        return
+    remedy = "make it writable for you, or choose another database"
+    if _parsed(uri).query.get("mode") == "ro" or "mode=ro" in str(_parsed(uri).database):
+        raise BenchError(f"{path} can't be written: its address says mode=ro", "leave that out")
+    files.check_writable(path.parent, remedy)  # for its journal
+    try:
+        if path.exists():
+            path.open("r+b").close()
+    except OSError as error:
+        raise BenchError(f"{path} can't be written: {error.strerror}", remedy) from error
 
 
 def check_server(uri: str, shown: str, owner: Owner) -> None:

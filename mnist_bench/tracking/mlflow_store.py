@@ -8,7 +8,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +32,13 @@ from mnist_bench.scenarios import paper, scenario
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import schema
 from mnist_bench.tracking.artifacts import artifact_folder, check_location
-from mnist_bench.tracking.database import OWNER_TAG, schema_revision, sqlite_error, sqlite_file
+from mnist_bench.tracking.database import (
+    OWNER_TAG,
+    check_writable,
+    schema_revision,
+    sqlite_error,
+    sqlite_file,
+)
 from mnist_bench.tracking.read_run import UnreadableRunError, read_run
 from mnist_bench.tracking.schema import (
     COMPLETE_TAG,
@@ -147,7 +153,9 @@ class MlflowStore:
     def __init__(self, uri: str, experiment: str, *, create: bool = True) -> None:
         mlflow = import_mlflow()
         self._uri = uri
-        with self.wrap_errors(action="opening the store"), _database(uri):
+        if create:
+            check_writable(uri)
+        with self.wrap_errors(action="opening the store"), _database(uri, create=create):
             client = mlflow.MlflowClient(tracking_uri=uri)
             is_remote = is_server(uri)
             self.client: MlflowClient = (
@@ -618,6 +626,17 @@ class MlflowStore:
         locks.unsettled(run_id)
         return schema.user_tags({**run.data.tags, **tags})
 
+    def is_gone(self, run_id: str) -> bool:
+        """Whether the user has deleted a run, or MLflow's garbage collection has removed it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self.client.get_run(run_id).info.lifecycle_stage == "deleted")
+        except MlflowException as error:
+            return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
+        except Exception:  # noqa: BLE001  # of the database, the driver, or the HTTP library
+            return False
+
     def unfinished(self) -> list[Unfinished]:
         """The runs of the experiment with status RUNNING."""
         with self.wrap_errors(action="looking for unfinished runs"):
@@ -684,8 +703,11 @@ def import_mlflow() -> Any:
 
 
 @contextmanager
-def _database(uri: str) -> Iterator[None]:
+def _database(uri: str, *, create: bool) -> Iterator[None]:
     """Check or create the file of an SQLite database while the context is active.
+
+    Args:
+        create: Whether it is going to be written.
 
     Raises:
         BenchError: It has the schema of another MLflow, which the installed one may migrate
@@ -696,7 +718,13 @@ def _database(uri: str) -> Iterator[None]:
         yield
         return
     # Several processes that create a database at once would fail, all but one.
-    with locks.lock_file(database.with_name(f"{database.name}.lock"), _CREATION_SECONDS):
+    lock = database.with_name(f"{database.name}.lock")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.lock_file(lock, _CREATION_SECONDS))
+        except OSError:  # a folder that may only be read, where nobody creates one
+            if create:
+                raise
         is_new = not database.exists()
         found, newest = schema_revision(database), newest_schema_revision()
         if found and newest and found != newest:

@@ -65,15 +65,17 @@ def read_run(
         run = _summary(run_id, status, params, metrics, tags)
     except (ValidationError, ValueError, KeyError, OverflowError) as error:
         raise UnreadableRunError("a field is missing or invalid") from error
+    machine, is_imported = tags.get(schema.MACHINE_TAG), schema.IMPORTED_TAG in tags
     return RecordedRun(
         run=run,
         begun_at_ms=begun_at_ms,
-        machine=tags.get(schema.MACHINE_TAG),
+        machine=f"{machine} (imported)" if machine and is_imported else machine,
         tensorflow=tags.get(schema.TENSORFLOW_TAG),
         mnist_bench=tags.get(schema.VERSION_TAG),
         study=tags.get(schema.STUDY_TAG),
         study_run_id=tags.get(schema.PARENT_TAG),
         tags=_shared_tags(schema.user_tags(tags)),
+        is_imported=is_imported,
     )
 
 

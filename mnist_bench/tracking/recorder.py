@@ -89,6 +89,7 @@ class TrainingRuns:
 
     Attributes:
         uploaded: Runs that were ended in the store.
+        deleted: Runs that the user deleted in the store meanwhile: they stay deleted.
         error: Why the last upload failed; None if it succeeded.
     """
 
@@ -102,6 +103,7 @@ class TrainingRuns:
         self._calibrations: list[float] = []
         self._not_before = 0.0
         self.uploaded: list[RunResult] = []
+        self.deleted: list[RunResult] = []
         self.error: BenchError | None = None
 
     @classmethod
@@ -196,11 +198,20 @@ class TrainingRuns:
         try:
             for run in self._runs.values():
                 if not run.is_complete:
-                    self._upload(run, store)
+                    self._upload_unless_deleted(run, store)
         except BenchError as error:  # stop at the first: the next call may take a timeout too
             self.error = error
         wait = _BACKOFF_SECONDS if self.error else _BATCH_SECONDS
         self._not_before = time.monotonic() + wait
+
+    def _upload_unless_deleted(self, run: _Run, store: MlflowStore) -> None:
+        try:
+            self._upload(run, store)
+        except BenchError:
+            if run.result.run_id is None or not store.is_gone(run.result.run_id):
+                raise
+            run.is_complete = True
+            self.deleted.append(run.result)
 
     def _upload(self, run: _Run, store: MlflowStore) -> None:
         if run.result.run_id is None:  # create the run in the store, or find it there
@@ -365,6 +376,9 @@ class Recorder:
             )
 
     def _warn_of_store(self) -> None:
+        if self._runs.deleted:
+            ids = ", ".join(each.run_id or "" for each in self._runs.deleted)
+            self._warn(ids, f"deleted in MLflow, so no longer recorded there: run {ids}")
         if self._runs.error:
             self._warn(
                 "store",

@@ -11,7 +11,13 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from mnist_bench.core import http
 from mnist_bench.core.errors import BenchError
-from mnist_bench.tracking.database import Owner, check_server, check_sqlite, is_sqlite
+from mnist_bench.tracking.database import (
+    Owner,
+    check_server,
+    check_sqlite,
+    is_sqlite,
+    sqlite_file,
+)
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 """MLflow's own default."""
@@ -153,6 +159,19 @@ def newest_schema_revision() -> str | None:
             before[named["revision"]] = named.get("down_revision")
     newest = before.keys() - set(before.values())
     return newest.pop() if len(newest) == 1 else None
+
+
+def note_of_file_store(uri: str) -> str | None:
+    """A note if MLflow itself would take an older store in this folder; None otherwise."""
+    file = sqlite_file(uri)
+    if file is None or file.parent.resolve() != Path.cwd():
+        return None
+    if not any(path.parent.name.isdigit() for path in Path("mlruns").glob("*/meta.yaml")):
+        return None
+    return (
+        "mlruns has runs of an older MLflow, which a plain `mlflow ui` here shows instead: use "
+        "`mnist-bench ui`"
+    )
 
 
 def _check_server(uri: str) -> None:

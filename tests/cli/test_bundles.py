@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +88,39 @@ def test_import_leaves_an_incomplete_run_of_the_user_alone(tmp_path: Path) -> No
     assert store.start(incomplete, "", "1-1-0123abcd", machine(), at_ms=5, may_exist=True) == (
         Started(run_id)
     )
+
+
+def test_a_bundle_cannot_speak_for_this_machine(tmp_path: Path) -> None:
+    """Its id is in every bundle that was ever sent from here."""
+    bench = Bench(tmp_path)
+    own_id = bench.call("machine", "--json").document["machine"]["machine_id"]
+    import_runs(bench, [*table_1(own_id, pace=0.000_01)[:1], *table_1("b" * 32)[1:2]])
+    listed = bench.call_with_store("runs", "--json").document["runs"]
+    ids = {each["machine_id"] for each in listed}
+    assert len(ids) == 2
+    assert ids & {own_id, "b" * 32} == {"b" * 32}
+    assert {(each["imported"], each["machine"][-11:]) for each in listed} == {(True, " (imported)")}
+    assert "imported" in bench.call_with_store("runs").stdout
+    reported = bench.call_with_store("report", "--json").document
+    assert reported["machine"]["machine_id"] != own_id
+    records = {path.name: path.read_text("utf-8") for path in bench.folder.rglob("*.json")}
+    assert {"result.json", "machine.json", "report.json"} <= records.keys()
+    own = f'"machine_id": "{own_id}"'
+    assert [name for name, text in records.items() if own in text] == []
+
+
+def test_an_export_says_that_files_are_out_of_reach(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    import_runs(bench, table_1()[:3])
+    (gone, *_) = recorded_in(bench)
+    shutil.rmtree(bench.folder / "mlruns" / "mnist-bench" / gone)
+    ended = bench.call_with_store("export", "mine.zip")
+    assert (ended.status, "(2 runs)" in ended.stdout) == (0, True)
+    assert "1 run left out: their files are out of reach, at file://" in ended.stderr_line
+    shutil.rmtree(bench.folder / "mlruns")
+    ended = bench.call_with_store("export", "mine.zip")
+    assert ended.status == 1
+    assert "the files of 3 runs are out of reach, at file://" in ended.error_line
 
 
 def test_interrupted_import_is_resumed(tmp_path: Path) -> None:

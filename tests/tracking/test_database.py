@@ -12,15 +12,17 @@ import pytest
 from factories import open_test_study, sqlite_url
 from servers import PostgreSql, postgresql
 
+from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
 from mnist_bench.tracking.database import (
     check_differ,
     check_sqlite,
+    check_writable,
     experiments_with_owned_runs,
     schema_revision,
     sqlite_error,
 )
-from mnist_bench.tracking.mlflow_store import to_bench_error
+from mnist_bench.tracking.mlflow_store import MlflowStore, to_bench_error
 from mnist_bench.tracking.uri import check_uri
 from mnist_bench.tuning.storage import names
 
@@ -173,6 +175,40 @@ def test_messages_of_sqlite(message: str, words: str | None) -> None:
                            "sqlite:///x.db", "logging")  # fmt: skip
     assert found.exit_status == EXIT_FAILURE
     assert "move" not in found.hint
+
+
+def test_what_is_to_be_written_must_be_writable(
+    folder: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_writable("sqlite:///new.db")
+    check_writable(mlflow_uri)
+    assert list(folder.iterdir()) == []
+    for uri in ("sqlite:///file:x.db?mode=ro&uri=true", "sqlite:///file:x.db%3Fmode=ro?uri=true"):
+        assert "says mode=ro" in refused(lambda uri=uri: check_writable(uri)).message
+    path = folder / "mlflow.db"
+    path.touch()
+
+    def deny(path: Path, mode: str = "r") -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", deny)
+    error = refused(lambda: MlflowStore("sqlite:///mlflow.db", "runs"))
+    assert error.message == "mlflow.db can't be written: Permission denied"
+    assert error.exit_status == EXIT_USAGE
+
+
+def test_a_folder_that_may_only_be_read_can_be_reported_on(
+    folder: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MlflowStore(mlflow_uri, "of a read-only folder")
+
+    def deny(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(locks, "lock_file", deny)
+    assert MlflowStore.open_existing(mlflow_uri, "of a read-only folder") is not None
+    with pytest.raises(BenchError, match="Permission denied"):
+        MlflowStore(mlflow_uri, "of a read-only folder")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read it")

@@ -508,6 +508,18 @@ def test_a_run_whose_files_are_out_of_reach_is_read_from_its_metrics(
     }
 
 
+def test_deleted_and_purged_runs_are_gone(
+    store: MlflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = recorded_run(store).run_id or ""
+    assert not store.is_gone(run_id)
+    assert store.is_gone("0" * 32)
+    store.client.delete_run(run_id)
+    assert store.is_gone(run_id)
+    monkeypatch.setattr(store.client, "get_run", lambda _: 1 / 0)  # nobody knows
+    assert not store.is_gone(run_id)
+
+
 def test_imported_runs_are_not_the_users_own(store: MlflowStore) -> None:
     result = run(1_000)
     started = store.start(result, "", OWNER, machine(), at_ms=NOON_MS, is_imported=True)

@@ -344,6 +344,24 @@ def test_failed_calls_are_retried_and_others_are_not_repeated(
     assert [finished.run for finished in mlflow.finished] == list(runs.results)
 
 
+@pytest.mark.usefixtures("folder", "home")
+@pytest.mark.parametrize("call", ["log", "finish"])
+def test_a_run_that_the_user_deleted_meanwhile_stays_deleted(mlflow: Store, call: str) -> None:
+    warnings: list[str] = []
+    recording = Recorder(spool_header(), WarnOnce(warnings.append))
+    recording.start(mlflow)
+    mlflow.gone, mlflow.fault = {LONG}, fail_on(f"{call} {LONG}")
+    for step in (1, 101, 201, 250):
+        recording.add_message(evaluation_message(step))
+    recording.add_message(step_count_done(250))
+    recording.close("killed", "interrupted")
+    recording.upload_pending()
+    assert recording.upload_error is None
+    assert warnings == [f"deleted in MLflow, so no longer recorded there: run {LONG}"]
+    assert [finished.run.run_id for finished in mlflow.finished] == [SHORT]
+    assert spool.paths() == []
+
+
 # The recorder: spool, folder and locks
 
 

@@ -26,6 +26,7 @@ from mnist_bench.tracking.uri import (
     cleaned,
     is_server,
     newest_schema_revision,
+    note_of_file_store,
     redact,
     refuse_password,
     without_credentials,
@@ -315,6 +316,26 @@ def test_schema_revision(tmp_path: Path) -> None:
     assert schema_revision(database(tmp_path / "empty.db")) is None
     assert schema_revision(database(tmp_path / "no-row.db", table)) is None
     assert schema_revision(database(tmp_path / "made.db", table, row)) == "bf29a5ff90ea"
+
+
+@pytest.mark.parametrize(
+    ("uri", "experiment", "is_told"),
+    [
+        (DEFAULT_TRACKING_URI, "0", True),
+        (DEFAULT_TRACKING_URI, "826402341902", True),
+        (DEFAULT_TRACKING_URI, "mnist-bench", False),  # MLflow looks for numbers only
+        ("sqlite:///sub/mlflow.db", "0", False),
+        ("http://host:5000", "0", False),
+    ],
+)
+def test_an_older_store_beside_the_database_is_told(
+    folder: Path, uri: str, experiment: str, *, is_told: bool
+) -> None:
+    assert note_of_file_store(uri) is None
+    (folder / "mlruns" / experiment).mkdir(parents=True)
+    (folder / "mlruns" / experiment / "meta.yaml").touch()
+    note = note_of_file_store(uri)
+    assert (note is not None and "`mnist-bench ui`" in note) == is_told
 
 
 # Servers
