@@ -112,7 +112,7 @@ def test_report_files_have_each_machine(pooled: Bench) -> None:
     other = "8 | 2 | 2 of 2 | 10.0 s ± 0.0% | 5,000 | 700 MiB"
     assert table.splitlines()[2:] == [
         f"| 1,000 | aaaaaaaa | Slow CPU, {hardware} | {own} |",
-        f"| 1,000 | bbbbbbbb | Fast CPU, {hardware} | {other} |",
+        f"| 1,000 | bbbbbbbb | Fast CPU, {hardware} (imported) | {other} |",
     ]
     assert "| 1,000 | 3 | 0.9840 | 0.9850 ± 0.00100 | reproduced |" in text  # of all machines
     assert "| 1,000 | 2 of 2 | 20.0 s ± 0.0% |" in text  # of this machine
