@@ -241,4 +241,4 @@ def check_database(uri: str, owner: Owner) -> None:
                 if owner == "MLflow"
                 else "start it, or correct --storage",
             ) from None
-    check_server(uri, without_credentials(uri), owner)
+    check_server(uri, without_credentials(uri), owner, lambda text: redact(uri, text))
