@@ -22,7 +22,7 @@ from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.formatting import counted
 from mnist_bench.measurement import machine
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.reporting import json, terminal
+from mnist_bench.reporting import json, terminal, text
 from mnist_bench.reporting.files import write_reports
 from mnist_bench.reporting.model import ReportSection
 from mnist_bench.reporting.sections import replicates_of_longest
@@ -139,6 +139,7 @@ def run_plans(
                 _report(
                     section, outcome, stdout, output, name=name, ui=_ui_address(options, open_store)
                 )
+                _save_models(options, outcome, open_store, stdout)
             except BenchError as error:
                 errors.append(error)
             exit_status = outcome.exit_status
@@ -242,6 +243,21 @@ def _train_on_cluster(
     return dataclasses.replace(outcome, results=remaining.joined(outcome.results))
 
 
+def _save_models(
+    options: RunOptions, outcome: Outcome, open_store: Callable[[], MlflowStore], stdout: Console
+) -> None:
+    """Save an MLflow model of each finished run if requested, and say how to serve it."""
+    if not options.save_models or outcome.exit_status:
+        return
+    for run in outcome.results:
+        if run.status == "finished":
+            model_id = open_store().save_model(run)
+            how = f"`mlflow models serve -m models:/{model_id} --env-manager local`"
+            line = f"Model of seed {run.seed}, {counted(run.steps, 'step')}: "
+            line += how if model_id else "none, since the run was trained without --save-model"
+            stdout.print(Text(line), soft_wrap=True)
+
+
 def _ui_address(options: RunOptions, open_store: Callable[[], MlflowStore]) -> str | None:
     """Address of the experiment in the UI of a tracking server, which has been opened by now."""
     if not uri.is_server(options.tracking_uri):
@@ -295,6 +311,8 @@ def _report(
     finally:
         show = terminal.print_table if output.verbose else terminal.print_summary
         show(section, stdout)
+        if sentence := text.score(section):
+            machine.save_score(f"{section.created}: {sentence}")
     if paths:
         show_written(paths, stdout, output)
     elif output.reports:

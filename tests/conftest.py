@@ -21,6 +21,7 @@ from program import Bench, import_runs, installed, prepared_tables
 from mnist_bench.core import locks
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Dataset, Source
+from mnist_bench.runner import calibration
 
 if TYPE_CHECKING:
     from selenium import webdriver
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 # No deadlines: machines differ, and CI is busy.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def no_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run --dry-run` in this process trains nothing."""
+    monkeypatch.setattr(calibration, "unknown_executions", lambda _: [])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -508,7 +508,7 @@ def spool_header(**changes: object) -> Header:
 def dead_owner(*folders: Path) -> str:
     """Name of a process that has ended without removing its lock files in these folders."""
     name = f"4711-{int(time.time())}-{secrets.token_hex(4)}"
-    for each in folders or (spool.FOLDER, locks.live_folder()):
+    for each in folders or (spool.FOLDER, *locks.live_folders()):
         each.mkdir(parents=True, exist_ok=True)
         (each / f"{name}.lock").touch()
     return name

@@ -56,7 +56,7 @@ def live_owner(*folders: Path) -> Iterator[str]:
     """Name of a process that holds its lock files in these folders, though it is this one."""
     name = factories.dead_owner(*folders)
     with contextlib.ExitStack() as held:
-        for each in folders or (spool.FOLDER, locks.live_folder()):
+        for each in folders or (spool.FOLDER, *locks.live_folders()):
             held.enter_context(locks.lock_file(each / f"{name}.lock", 0))
         yield name
 

@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -369,14 +370,14 @@ def _freed_locks() -> Iterator[None]:
 @contextlib.contextmanager
 def _restored_signal_handlers() -> Iterator[None]:
     """Restore the signal handlers that the command replaces."""
-    names = ("SIGTERM", "SIGHUP")  # Windows knows no SIGHUP
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows knows no SIGHUP
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
-    hook = sys.unraisablehook
+    hooks = sys.unraisablehook, threading.excepthook
     try:
         yield
     finally:
-        sys.unraisablehook = hook
+        sys.unraisablehook, threading.excepthook = hooks
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -59,6 +59,8 @@ def messages(request: dict[str, Any], fault: str) -> Iterator[dict[str, Any]]:
         wrong = np.where(np.arange(500) < round(500 * (1 - test)), (labels + 1) % 10, labels)
         np.savez(folder / "predictions.npz", final_label=wrong.astype(np.uint8),
                  final_probability=np.ones(len(wrong), np.float16))  # fmt: skip
+        if request["save_weights"]:
+            np.savez(folder / "weights.npz", output_bias=np.zeros(10, np.float32))
     memory = {"peak_rss_bytes": 500_000_000, "memory_method": "VmHWM"}
     yield {
         "kind": "row", "steps": steps, "seconds": {"train": seconds}, "phase_peak_rss_bytes": {},

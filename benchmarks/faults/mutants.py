@@ -34,7 +34,7 @@ from mnist_bench.tracking.bundle import Bundle, parse
 from mnist_bench.tracking.run_notes import run_description
 
 _PATH = Path("theirs.zip")
-_HOSTILE_VALUES: tuple[Any, ...] = (
+HOSTILE_VALUES: tuple[Any, ...] = (
     *("<script>alert(1)</script>", "](javascript:alert(1))", "| a | b |", "`code`", "{{ 7*7 }}"),
     *('=HYPERLINK("http://evil")', "+1", "-1", "@SUM(A1)", "\t=1"),
     *("\x1b[2J", "\u202eright to left", "\u0000", "\ud800", "a\r\nb", "x" * 600),
@@ -111,7 +111,7 @@ def mutants(packed: bytes, count: int, rng: random.Random) -> Iterator[tuple[str
 def tampered(data: bytes, rng: random.Random) -> bytes:
     """Data with some bytes changed, deleted or inserted."""
     for _ in range(rng.randint(1, 8)):
-        at = rng.randrange(len(data))
+        at = rng.randrange(len(data) + 1)
         dropped, added = rng.choice(((1, 1), (rng.randint(1, 40), 0), (0, rng.randint(1, 20))))
         data = data[:at] + rng.randbytes(added) + data[at + dropped :]
     return data
@@ -129,22 +129,21 @@ def zipped(members: dict[str, bytes], **options: Any) -> bytes:
 def _with_other_value(members: dict[str, bytes], rng: random.Random) -> bytes:
     """The bundle's JSON with one value or key replaced."""
     content = json.loads(members["bundle.json"])
-    places = list(_places(content))
-    holder, key = rng.choice(places)
+    holder, key = rng.choice(list(places(content)))
     if isinstance(holder, dict) and rng.random() < 0.1:
-        holder[str(rng.choice(_HOSTILE_VALUES))] = holder.pop(key)
+        holder[str(rng.choice(HOSTILE_VALUES))] = holder.pop(key)
     else:
-        holder[key] = rng.choice(_HOSTILE_VALUES)
+        holder[key] = rng.choice(HOSTILE_VALUES)
     return json.dumps(content).encode()
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
     """All values, each as its container and its key or index."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in list(pairs):
         yield value, key
         if isinstance(inner, dict | list):
-            yield from _places(inner)
+            yield from places(inner)
 
 
 def unsafe_output(bundle: Bundle) -> Iterator[str]:

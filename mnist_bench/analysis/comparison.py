@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from pydantic import Field
 
-from mnist_bench.analysis.costs import peak_of, trusted
+from mnist_bench.analysis.costs import peak_of, trusted, with_memory
 from mnist_bench.analysis.grouping import Group, groups, without_other_versions
 from mnist_bench.analysis.statistics import welch
 from mnist_bench.core import formatting
@@ -63,7 +63,7 @@ class MachineComparison(Record):
 
     Attributes:
         machine: Hardware of the machine.
-        train_seconds: Ratio of train seconds, invalid runs excluded.
+        train_seconds: Ratio of train seconds, disturbed runs excluded.
         peak_rss_bytes: Ratio of the largest peaks, without interval; None if they were measured by
             different methods.
     """
@@ -88,7 +88,7 @@ class Comparison(Record):
         other: Label of the other side.
         other_steps: Differs from `base_steps` only if both sides have a single step count.
         base_n: Number of seeds, as `other_n`.
-        train_seconds: Ratio of train seconds, invalid runs excluded.
+        train_seconds: Ratio of train seconds, disturbed runs excluded.
         final_test_accuracy: Difference of final test accuracies; None if the images differ.
         peak_rss_bytes: Ratio of the largest peaks, without interval; None if they were measured by
             different methods.
@@ -338,7 +338,7 @@ def _comparison(
             if (accuracies := known(run.final_test_accuracy for run in base))
             else None
         ),
-        base_peak_rss_bytes_max=None if is_of_several else peak_of(trusted(base)).rss_bytes,
+        base_peak_rss_bytes_max=None if is_of_several else peak_of(with_memory(base)).rss_bytes,
         machines=tuple(
             MachineComparison(
                 machine=names.get(machine_id),
@@ -404,9 +404,9 @@ def _accuracy_difference(base: Sequence[RunSummary], other: Sequence[RunSummary]
 
 
 def _peak_ratio(base: Sequence[RunSummary], other: Sequence[RunSummary]) -> float | None:
-    if peak_of([*trusted(base), *trusted(other)]).refusal:
+    if peak_of(with_memory([*base, *other])).refusal:
         return None
-    base_bytes, other_bytes = peak_of(trusted(base)).rss_bytes, peak_of(trusted(other)).rss_bytes
+    base_bytes, other_bytes = (peak_of(with_memory(runs)).rss_bytes for runs in (base, other))
     return other_bytes / base_bytes if base_bytes and other_bytes else None
 
 
@@ -441,16 +441,16 @@ def _setting_notes(first: RunSummary, second: RunSummary, *, has_threads: bool) 
 def _cost_notes(
     base: Sequence[RunSummary], other: Sequence[RunSummary], label: str
 ) -> Iterator[str]:
-    refusal = peak_of([*trusted(base), *trusted(other)]).refusal
+    refusal = peak_of(with_memory([*base, *other])).refusal
     if refusal:
         yield f"peak memory is not compared: {refusal}"
     if _on_battery(base) != _on_battery(other):
         which = "the base" if _on_battery(base) else label
         yield f"power differs: {which} ran on battery, times mislead"
     for runs, side in ((base, "the base"), (other, label)):
-        if invalid := len(runs) - len(trusted(runs)):
+        if disturbed := len(runs) - len(trusted(runs)):
             number = formatting.counted(len(runs), "run")
-            yield f"left out of time and memory of {side}: {invalid} invalid of {number}"
+            yield f"left out of time of {side}: {disturbed} disturbed of {number}"
 
 
 def _on_battery(runs: Sequence[RunSummary]) -> bool:

@@ -1,18 +1,20 @@
-"""Costs of runs: time, speed and memory, without invalid runs."""
+"""Costs of runs: time, speed and memory, without disturbed runs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol, TypeVar
 
 from mnist_bench.analysis.grouping import execution_settings, groups, task_of
 from mnist_bench.analysis.statistics import mean_and_sd
 from mnist_bench.core.formatting import counted
 from mnist_bench.core.records import shared_fields
+from mnist_bench.measurement.quality import MEMORY_STALL, MEMORY_USED, SWAPPED, Verdict
 from mnist_bench.results.document import MachineCosts
 from mnist_bench.results.run import PHASES, PhaseName
-from mnist_bench.results.run_summary import RunSummary
+from mnist_bench.results.run_summary import DISTURBED, RunSummary
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,13 @@ class Costs:
 
     Attributes:
         clean: Number of runs with this verdict; so are `suspect` and `invalid`.
-        timed_n: Runs that the values below are taken over: all but the invalid ones.
+        timed_n: Runs that time and speed are taken over, see `trusted`.
+        timed_suspect: Suspect runs among them: all of them, or none.
         images_per_second_mean: Training images per train second.
-        disturbed_train_seconds_mean: Of the invalid runs, where there are no others; so are the two
-            below. None elsewhere.
+        peak_rss_bytes_max: Of the runs whose memory nothing disturbed, see `with_memory`.
+        disturbed_train_seconds_mean: Of the invalid runs, where there are no others; so is the
+            speed below. None elsewhere.
+        disturbed_peak_rss_bytes_max: Of all runs, where something disturbed the memory of all.
         note: What was left out, and why; None if nothing was.
     """
 
@@ -47,6 +52,7 @@ class Costs:
     suspect: int
     invalid: int
     timed_n: int
+    timed_suspect: int
     train_seconds_mean: float | None
     train_seconds_sd: float | None
     images_per_second_mean: float | None
@@ -100,7 +106,7 @@ class TotalCost:
         train_seconds: Sum over trainings, including invalid ones.
         worker_seconds: The same, of all phases.
         invalid_trainings: Trainings with an invalid run.
-        peak: Largest peak of the runs that are not invalid.
+        peak: Largest peak, see `with_memory`.
     """
 
     trainings: int
@@ -110,9 +116,29 @@ class TotalCost:
     peak: Peak
 
 
-def trusted(runs: Iterable[RunSummary]) -> list[RunSummary]:
-    """Runs whose time, speed and memory are used: all but the invalid ones."""
-    return [run for run in runs if run.verdict != "invalid"]
+class _Judged(Protocol):
+    @property
+    def verdict(self) -> Verdict | None: ...
+
+
+Run = TypeVar("Run", bound=_Judged)
+_MEMORY_REASONS = {reason.words for reason in (MEMORY_STALL, SWAPPED, MEMORY_USED)}
+
+
+def trusted(runs: Iterable[Run]) -> list[Run]:
+    """Runs whose time and speed are used: the undisturbed ones, else the suspect ones."""
+    valid = [run for run in runs if run.verdict != "invalid"]
+    return [run for run in valid if run.verdict not in DISTURBED] or valid
+
+
+def is_memory_disturbed(run: RunSummary) -> bool:
+    """Whether memory was short, so that a peak may be too low; other load does not change it."""
+    return not _MEMORY_REASONS.isdisjoint(run.reasons or ())
+
+
+def with_memory(runs: Iterable[RunSummary]) -> list[RunSummary]:
+    """Runs whose peak memory is used."""
+    return [run for run in runs if not is_memory_disturbed(run)]
 
 
 def peak_of(runs: Iterable[RunSummary]) -> Peak:
@@ -127,18 +153,19 @@ def peak_of(runs: Iterable[RunSummary]) -> Peak:
 
 def costs_of(runs: Sequence[RunSummary]) -> Costs:
     """Time, speed and memory of replicates."""
-    timed = trusted(runs)
+    timed, undisturbed = trusted(runs), with_memory(runs)
     verdicts = Counter(run.verdict for run in runs)
-    peak = peak_of(timed)
+    peak = peak_of(undisturbed)
     seconds_mean, seconds_sd = mean_and_sd([run.train_seconds_total for run in timed])
     speed_mean, speed_sd = mean_and_sd([run.images_per_second for run in timed])
     disturbed = [] if timed else runs
-    notes = [_left_out(runs), f"no peak memory: {peak.refusal}" if peak.refusal else None]
+    notes = [*_left_out(runs), f"no peak memory: {peak.refusal}" if peak.refusal else None]
     return Costs(
         clean=verdicts["clean"],
         suspect=verdicts["suspect"],
         invalid=verdicts["invalid"],
         timed_n=len(timed),
+        timed_suspect=sum(run.verdict == "suspect" for run in timed),
         train_seconds_mean=seconds_mean,
         train_seconds_sd=seconds_sd,
         images_per_second_mean=speed_mean,
@@ -146,7 +173,7 @@ def costs_of(runs: Sequence[RunSummary]) -> Costs:
         peak_rss_bytes_max=peak.rss_bytes,
         disturbed_train_seconds_mean=mean_and_sd([run.train_seconds_total for run in disturbed])[0],
         disturbed_images_per_second_mean=mean_and_sd([r.images_per_second for r in disturbed])[0],
-        disturbed_peak_rss_bytes_max=peak_of(disturbed).rss_bytes,
+        disturbed_peak_rss_bytes_max=None if undisturbed else peak_of(runs).rss_bytes,
         note="; ".join(filter(None, notes)) or None,
     )
 
@@ -209,26 +236,32 @@ def total_cost(runs: Sequence[RunSummary]) -> TotalCost:
                 longest[run.trajectory] = max(seconds, longest.get(run.trajectory, 0.0))
         return sum(longest.values()) if longest else None
 
-    valid = trusted(runs)
     return TotalCost(
         trainings=len({run.trajectory for run in runs}),
         train_seconds=summed(lambda run: run.train_seconds_total),
         worker_seconds=summed(lambda run: sum(run.seconds.values()) or None),
         invalid_trainings=len({run.trajectory for run in runs if run.verdict == "invalid"}),
-        peak=peak_of(valid) if valid or not runs else Peak(None, "every run is invalid"),
+        peak=peak_of(with_memory(runs) or runs),
     )
 
 
-def _left_out(runs: Sequence[RunSummary]) -> str | None:
-    invalid = [run for run in runs if run.verdict == "invalid"]
-    if not invalid:
-        return None
-    reasons = dict.fromkeys(reason for run in invalid for reason in run.reasons or ())
-    why = ", ".join(reasons) or "no reason was recorded"
-    if len(invalid) == len(runs):
-        return f"time, speed and memory are of invalid runs: {why}"
-    number = counted(len(invalid), "invalid run")
-    return f"{number} left out of time, speed and memory: {why}"
+def _left_out(runs: Sequence[RunSummary]) -> Iterator[str]:
+    """Which runs time, speed and memory are without, and why."""
+    timed = {id(run) for run in trusted(runs)}
+    disturbed = [run for run in runs if id(run) not in timed]
+    if disturbed and not timed:
+        yield f"time and speed are of invalid runs: {_reasons(disturbed)}"
+    elif disturbed:
+        number = counted(len(disturbed), "disturbed run")
+        yield f"{number} left out of time and speed: {_reasons(disturbed)}"
+    short = [run for run in runs if is_memory_disturbed(run)]
+    if short and len(short) < len(runs):
+        yield f"{counted(len(short), 'run')} left out of peak memory: {_reasons(short)}"
+
+
+def _reasons(runs: Sequence[RunSummary]) -> str:
+    reasons = dict.fromkeys(reason for run in runs for reason in run.reasons or ())
+    return ", ".join(reasons) or "no reason was recorded"
 
 
 def _phase_cost(name: PhaseName, runs: Sequence[RunSummary]) -> PhaseCost | None:

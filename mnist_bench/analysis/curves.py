@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from mnist_bench.analysis.costs import trusted
 from mnist_bench.analysis.frames import evaluations_frame
 from mnist_bench.results.run import RunResult
 
@@ -28,8 +29,8 @@ class Curves:
 
     Attributes:
         error_by_step: 1 - test accuracy, by step.
-        error_by_seconds: 1 - test accuracy, by mean train seconds, without invalid trainings.
-        speed_by_step: Training images per second, by step, without invalid trainings.
+        error_by_seconds: 1 - test accuracy, by mean train seconds, without disturbed trainings.
+        speed_by_step: Training images per second, by step, without disturbed trainings.
     """
 
     error_by_step: Band
@@ -46,7 +47,7 @@ def curves_of(trainings: Sequence[RunResult]) -> Curves | None:
     grid = evaluations_frame(trainings).query("on_grid")
     grid = grid.assign(error=1 - grid.test_accuracy)
     scored = grid.run_id[grid.error.notna()]
-    timed = [training.run_id for training in trainings if training.verdict != "invalid"]
+    timed = [training.run_id for training in trusted(trainings)]
     grid = grid[grid.run_id.isin(scored)]
     timed_grid = grid[grid.run_id.isin(timed)]
     errors = _band(grid, "error")

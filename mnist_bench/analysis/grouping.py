@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from mnist_bench.core import formatting
+from mnist_bench.measurement.quality import Verdict
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import RecordedRun, RunSummary
 from mnist_bench.scenarios import paper
@@ -106,8 +107,11 @@ def without_other_versions(
     return [each for each in runs if is_kept(each)]
 
 
+_DISTURBANCE: dict[Verdict | None, int] = {None: 0, "clean": 0, "suspect": 1, "invalid": 2}
+
+
 def one_per_seed(results: Iterable[RunSummary]) -> tuple[RunSummary, ...]:
-    """Keep one run per seed: the latest, unless it is invalid and an earlier one is not."""
+    """Keep one run per seed: the latest of those that the machine disturbed least."""
     return _latest(results, seed_of)
 
 
@@ -118,7 +122,7 @@ def _latest(
     kept: dict[Hashable, RunSummary] = {}
     for result in results:
         previous = kept.get(key(result), result)
-        if result.verdict != "invalid" or previous.verdict == "invalid":
+        if _DISTURBANCE[result.verdict] <= _DISTURBANCE[previous.verdict]:
             kept[key(result)] = result
     return tuple(kept.values())
 

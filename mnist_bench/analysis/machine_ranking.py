@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from mnist_bench.analysis.costs import peak_of, trusted
+from mnist_bench.analysis.costs import peak_of, trusted, with_memory
 from mnist_bench.analysis.grouping import one_per_seed, portable_task
 from mnist_bench.analysis.statistics import mean_and_sd
 from mnist_bench.core.records import shared_fields
@@ -71,7 +71,7 @@ def _line(recorded_runs: Sequence[RecordedRun]) -> MachineLine | None:
         images_per_second_mean=speed_mean,
         images_per_second_sd=speed_sd,
         final_test_accuracy_mean=final_mean,
-        peak_rss_bytes_max=peak_of(timed).rss_bytes,
+        peak_rss_bytes_max=peak_of(with_memory(runs)).rss_bytes,
         relative=None,
         **shared_fields(first, MachineLine),
     )

@@ -127,6 +127,14 @@ def two_sided_p(difference: float, error: float, degrees_of_freedom: float) -> f
     return float(2 * stdtr(degrees_of_freedom, -abs(difference) / error))
 
 
+def one_sided_p(values: Sequence[float], least: float) -> float:
+    """P value of Student's test that the mean is not above `least`; of two or more values."""
+    difference = statistics.fmean(values) - least
+    error = statistics.stdev(values) / sqrt(len(values))
+    both = two_sided_p(difference, error, len(values) - 1)
+    return both / 2 if difference > 0 else 1 - both / 2
+
+
 def wilson(share: float, n: int) -> tuple[float, float]:
     """Wilson's interval of a share of n; the share may be a mean over several such samples."""
     z = statistics.NormalDist().inv_cdf((1 + LEVEL) / 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from mnist_bench.analysis.costs import costs_of
+from mnist_bench.analysis.costs import costs_of, trusted
 from mnist_bench.analysis.grouping import one_per_seed, precision_and_device, seed_of, task_of
 from mnist_bench.core import formatting
 from mnist_bench.core.records import shared_fields
@@ -67,9 +67,7 @@ def _line(runs: Sequence[RunSummary], base: Sequence[RunSummary]) -> Scaling:
 
 
 def _seconds_by_seed(runs: Sequence[RunSummary]) -> dict[int, float]:
-    """Train seconds of the runs that are not invalid; none of them is 0."""
+    """Train seconds of the runs that count for time; none of them is 0."""
     return {
-        seed_of(run): run.train_seconds_total
-        for run in runs
-        if run.verdict != "invalid" and run.train_seconds_total
+        seed_of(run): run.train_seconds_total for run in trusted(runs) if run.train_seconds_total
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mnist_bench.analysis.costs import trusted
 from mnist_bench.analysis.statistics import mean_and_sd
 from mnist_bench.results.document import Reach
 from mnist_bench.results.run import RunResult
@@ -32,7 +33,8 @@ def _line(scenario: str, trainings: Sequence[RunResult], accuracy: float) -> Rea
         for training in trainings
         if (evaluation := training.first_reaching("test", accuracy))
     ]
-    timed = [evaluation for training, evaluation in reached if training.verdict != "invalid"]
+    trusted_ids = {id(training) for training in trusted(training for training, _ in reached)}
+    timed = [evaluation for training, evaluation in reached if id(training) in trusted_ids]
     seconds, steps = sum(each.train_seconds for each in timed), sum(each.step for each in timed)
     steps_mean, steps_sd = mean_and_sd([float(evaluation.step) for _, evaluation in reached])
     _, seconds_sd = mean_and_sd([each.train_seconds for each in timed])

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
-from mnist_bench.analysis.costs import peak_of, trusted
+from mnist_bench.analysis.costs import peak_of, trusted, with_memory
 from mnist_bench.analysis.statistics import LEVEL, Estimate, half_width, mean_of, students_t, welch
 from mnist_bench.claims.evidence import Evidence
 from mnist_bench.claims.verdicts import (
@@ -76,9 +76,8 @@ def _difference(row: Row, value: float) -> Estimate | float:
 def laptop(evidence: Evidence, time: Criterion, memory: Criterion, accuracy: Criterion) -> Judged:
     """Claim 5: time, memory and accuracy; also energy and its price."""
     row, runs = _longest(evidence)
-    timed = trusted(runs)
-    seconds = _process_seconds(timed)
-    peak = peak_of(timed)
+    timed, with_peak = trusted(runs), with_memory(runs)
+    seconds, peak = _process_seconds(timed), peak_of(with_peak)
     nothing = f"no training of {formatting.count(_LONGEST)} steps that compares"
     nothing += " except disturbed ones" if runs else ""
     decisions = [undecided(each, nothing) for each in (time, memory, accuracy)]
@@ -86,7 +85,7 @@ def laptop(evidence: Evidence, time: Criterion, memory: Criterion, accuracy: Cri
         note = "the mean, with Student's interval" if len(seconds) > 1 else None
         decisions[0] = decided(time, _mean(seconds), n=1, note=note)
     if peak.rss_bytes:
-        decisions[1] = decided(memory, float(peak.rss_bytes), n=len(timed))
+        decisions[1] = decided(memory, float(peak.rss_bytes), n=len(with_peak))
     elif peak.refusal:
         decisions[1] = undecided(memory, peak.refusal)
     if row:

@@ -103,14 +103,10 @@ def inputs_of(wanted: Collection[int]) -> tuple[ClaimInput, ...]:
     inputs = [each for each in INPUTS if not set(each.claims).isdisjoint(wanted)]
     if not _NEED_INDEPENDENT.isdisjoint(wanted):
         return tuple(inputs)
-    return tuple(
-        replace(
-            each,
-            claims=tuple(claim for claim in each.claims if claim not in _NEED_INDEPENDENT),
-            independent=False,
-            seconds=_SHARED_SECONDS,
-        )
-        if each.independent
-        else each
-        for each in inputs
-    )
+    return tuple(shared(each) if each.independent else each for each in inputs)
+
+
+def shared(independent: ClaimInput) -> ClaimInput:
+    """The input with one training for all step counts, for the claims that need no more."""
+    claims = tuple(claim for claim in independent.claims if claim not in _NEED_INDEPENDENT)
+    return replace(independent, claims=claims, independent=False, seconds=_SHARED_SECONDS)

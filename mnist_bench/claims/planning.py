@@ -6,12 +6,11 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 from rich.console import Console
 
 from mnist_bench.claims import experiments
-from mnist_bench.claims.declared import TABLE_1, ClaimInput, inputs_of
+from mnist_bench.claims.declared import TABLE_1, ClaimInput, inputs_of, shared
 from mnist_bench.core import formatting
 from mnist_bench.core.errors import BenchError
 from mnist_bench.data import mnist
@@ -81,7 +80,7 @@ class PlannedInput:
 def plan_inputs(
     claim_options: ClaimOptions, console: Console
 ) -> tuple[tuple[PlannedInput, ...], Source | None]:
-    """Plan the inputs of the claims, in their order; what follows the end of the budget is left.
+    """Plan the inputs of the claims, in their order; what does not fit the budget is left out.
 
     Nothing is started or written.
 
@@ -107,7 +106,9 @@ def plan_inputs(
         for each in wanted
         if each.scenario == TABLE_1
     }
-    trainings = dict.fromkeys([*wanted, *independent.values()])
+    # And where independent trainings don't fit the budget, a shared one may.
+    cheaper = {each: shared(each) for each in wanted if each.independent}
+    trainings = dict.fromkeys([*wanted, *independent.values(), *cheaper.values()])
     trained = _planned_trainings(trainings, run_options, console)
     reader = MlflowStore.open_existing(run_options.tracking_uri, run_options.experiment)
     planned = []
@@ -119,11 +120,16 @@ def plan_inputs(
                 trained.get(each)
                 or _planned_experiment(each, reader, source, exclusive=run_options.exclusive)
             )
-    ends = accumulate(each.seconds for each in planned)
-    return tuple(
-        dataclasses.replace(each, fits=each.is_recorded or end <= claim_options.budget_seconds)
-        for each, end in zip(planned, ends, strict=True)
-    ), source
+    remaining_seconds = claim_options.budget_seconds
+    fitting = []
+    for whole in planned:
+        choice = whole
+        if whole.seconds > remaining_seconds and whole.claim_input in cheaper:
+            choice = trained[cheaper[whole.claim_input]]
+        fits = choice.seconds <= remaining_seconds
+        remaining_seconds -= choice.seconds if fits else 0.0
+        fitting.append(dataclasses.replace(choice if fits else whole, fits=fits))
+    return tuple(fitting), source
 
 
 def _images(run_options: RunOptions) -> Source:

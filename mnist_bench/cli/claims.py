@@ -44,8 +44,8 @@ def run_claims(
 ) -> CommandResult:
     """Measure the inputs in order, decide the claims, and write the report.
 
-    It stops measuring at the first input that is expected to take longer than what is left of the
-    budget. If an input fails, its error is printed and the next one is measured. Only Ctrl-C and
+    An input that is expected to take longer than what is left of the budget is left out. If an
+    input fails, its error is printed and the next one is measured. Only Ctrl-C and
     SIGTERM end the command early.
 
     Raises:
@@ -66,9 +66,8 @@ def run_claims(
         remaining_seconds = options.budget_seconds - (time.monotonic() - started_at)
         if planned.seconds > remaining_seconds + _SLACK_SECONDS:
             reason = "it does not fit into the remaining budget"
-            left_out = f"Left out, {reason}: {planned.claim_input}, and what comes after it"
-            stdout.print(Text(left_out), soft_wrap=True)
-            break
+            stdout.print(Text(f"Left out, {reason}: {planned.claim_input}"), soft_wrap=True)
+            continue
         stdout.print(Text(str(planned.claim_input), style="bold"), soft_wrap=True)
         result = _measure(planned, options, source, console, quiet=output.quiet)
         if result.error:

@@ -19,7 +19,7 @@ from mnist_bench.measurement import conditions, machine, quality
 from mnist_bench.measurement.conditions import Stretch, Surroundings
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.measurement.quality import Assessment
-from mnist_bench.measurement.system import Sensors
+from mnist_bench.measurement.system import Sensors, read_or_none
 
 Number = TypeVar("Number", int, float)
 
@@ -75,6 +75,7 @@ class MachineCheck:
         sample: Counters over these seconds.
         busiest: Other programs with the most CPU time, busiest first.
         benchmarks: Other running benchmarks of this user.
+        memory_limit_bytes: Of a container; None without one.
     """
 
     machine: Machine
@@ -82,6 +83,8 @@ class MachineCheck:
     sample: Stretch
     busiest: tuple[Program, ...]
     benchmarks: tuple[locks.Holder, ...] = ()
+    score: str | None = None
+    memory_limit_bytes: int | None = None
 
     @property
     def assessment(self) -> Assessment:
@@ -115,9 +118,9 @@ def check_machine(
 ) -> MachineCheck:
     """Observe the machine for some seconds, without privileges; tests replace the sensors."""
     sensors = sensors or Sensors()
-    before, start = _cpu_seconds(), sensors.counters()
+    before, start = read_or_none(_cpu_seconds) or {}, sensors.counters()
     pause(seconds)
-    end, after = sensors.counters(), _cpu_seconds()
+    end, after = sensors.counters(), read_or_none(_cpu_seconds) or {}
     sample = conditions.between(start, end)
     return MachineCheck(
         machine=machine.describe(),
@@ -125,6 +128,7 @@ def check_machine(
         sample=sample,
         busiest=_busiest(before, after, sample.wall_seconds),
         benchmarks=locks.running(),
+        memory_limit_bytes=sensors.memory_limit_bytes(),
     )
 
 
@@ -151,8 +155,9 @@ def show(check: MachineCheck, console: Console) -> None:
     verdict = check.assessment.verdict
     lines = (
         *_machine_lines(check.machine),
-        *_surroundings_lines(check.surroundings),
+        *_surroundings_lines(check.surroundings, check.memory_limit_bytes),
         *_sample_lines(check.sample, check.surroundings),
+        *(("Table I", line) for line in [check.score] if line),
         ("verdict", f"{verdict}: {_MEANING[verdict]}"),
         *(("because of", f"{each.words}: {each.detail}") for each in check.assessment.reasons),
         *(("to change", line) for line in check.advice),
@@ -177,11 +182,13 @@ def _machine_lines(described: Machine) -> list[tuple[str, str]]:
     ]
 
 
-def _surroundings_lines(now: Surroundings) -> list[tuple[str, str]]:
-    quota = "none found" if now.quota_cores is None else f"{now.quota_cores:g} cores"
+def _surroundings_lines(now: Surroundings, memory_limit_bytes: int | None) -> list[tuple[str, str]]:
+    limits = [f"{now.quota_cores:g} cores"] if now.quota_cores is not None else []
+    if memory_limit_bytes:
+        limits.append(f"{formatting.mebibytes(memory_limit_bytes)} of memory")
     return [
         ("usable cores", _shown(now.usable_cores, "{:g}".format)),
-        ("container limit", quota),
+        ("container limit", ", ".join(limits) or "none found"),
         ("governor", now.governor or _UNKNOWN),
         ("clock", _shown(now.clock_mhz, "{:,.0f} MHz".format)),
         ("power", _power(now)),
@@ -202,11 +209,13 @@ def _power(now: Surroundings) -> str:
 def _sample_lines(sample: Stretch, now: Surroundings) -> list[tuple[str, str]]:
     """What happened while observing, as shares of the wall-clock or available CPU time."""
     wall = sample.wall_seconds
-    of_all_cores = wall * (now.usable_cores or 1.0)
+    of_all_cores = wall * (now.observed_cores or 1)
 
     def share(seconds: float | None, of: float) -> str:
         # Coarse clock ticks can make a difference slightly negative.
-        return _shown(seconds if of > 0 else None, lambda s: formatting.percent(max(0.0, s / of)))
+        return _shown(
+            seconds if of > 0 else None, lambda s: formatting.percent(min(1.0, max(0.0, s / of)))
+        )
 
     return [
         ("other programs", share(sample.other_cpu_seconds, of_all_cores)),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -15,17 +17,19 @@ from mnist_bench.cli import parameter_types
 from mnist_bench.cli.bundles import export, import_
 from mnist_bench.cli.cluster import join
 from mnist_bench.cli.compare import compare
-from mnist_bench.cli.console import discard, make_console, print_error
+from mnist_bench.cli.console import discard, make_console, print_error, warn
 from mnist_bench.cli.options import (
     experiment_option,
     json_option,
     storage_option,
     tracking_uri_option,
 )
+from mnist_bench.cli.records import records
 from mnist_bench.cli.report import report
 from mnist_bench.cli.run import run
 from mnist_bench.cli.runs import runs
 from mnist_bench.cli.tune import tune
+from mnist_bench.core import crash
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED, BenchError
 from mnist_bench.core.signals import Terminated, raise_on_sigterm
 
@@ -41,6 +45,7 @@ Examples:
   mnist-bench report                   a report of the runs recorded here
   mnist-bench compare table-1 sprint   which is faster, and is it more than noise?
   mnist-bench export mine.zip          recorded runs in one file for `import`
+  mnist-bench records check mine.zip   do its runs meet the rules of the boards?
   mnist-bench join tls://HOST:8786     lend this machine to a cluster
   mnist-bench scenarios                list the scenarios and their expected time
   mnist-bench machine                  is this machine quiet enough to measure?
@@ -50,13 +55,28 @@ Examples:
 
 def main() -> NoReturn:
     """Run a command; every error becomes one line on stderr and an exit status."""
+    try:
+        status = _run()
+    except KeyboardInterrupt:  # while another error was told
+        status = EXIT_INTERRUPTED
+    except Terminated:
+        status = EXIT_TERMINATED
+    # What is left, such as the removal of lock files, takes a moment; Ctrl-C then says nothing.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(status)
+
+
+def _run() -> int:
+    sys.unraisablehook = lambda _unraisable: None  # in a finalizer: nobody can do anything
+    threading.excepthook = _thread_failed
     raise_on_sigterm()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Some Windows code pages lack "±": print "?" instead of a traceback.
             stream.reconfigure(errors="replace")
     try:
-        status = cli.main(prog_name="mnist-bench", standalone_mode=False)
+        _check_text()
+        status: int = cli.main(prog_name="mnist-bench", standalone_mode=False)
     except BenchError as error:
         status = print_error(str(error), error.exit_status)
     except click.UsageError as error:
@@ -70,7 +90,42 @@ def main() -> NoReturn:
         status = print_error("terminated", EXIT_TERMINATED)
     except OSError as error:
         status = print_error(f"system error: {error}", EXIT_FAILURE)
-    sys.exit(status)
+    except Exception as error:  # noqa: BLE001 - what nobody foresaw
+        status = print_error(crash.line(error), EXIT_FAILURE)
+    return status
+
+
+def _thread_failed(failed: threading.ExceptHookArgs) -> None:
+    """Tell of an error in a thread, which ends only that."""
+    if failed.exc_value and not isinstance(failed.exc_value, SystemExit):
+        warn(f"in a thread: {crash.line(failed.exc_value)}")
+
+
+def _check_text() -> None:
+    """Check that all names are text: JSON, MLflow and databases take nothing else.
+
+    Raises:
+        BenchError: A folder, an argument or a variable is not.
+    """
+    names = {f"the argument {argument!a}": argument for argument in sys.argv[1:]}
+    names |= {f"the variable {name}": os.environ.get(name, "") for name in _NAMES}
+    with contextlib.suppress(OSError):
+        names[f"the working directory {os.getcwd()!a}"] = os.getcwd()  # noqa: PTH109
+    for what, name in names.items():
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise BenchError(
+                f"{what} is not text in the encoding {sys.getfilesystemencoding()}",
+                "rename it in UTF-8, and set PYTHONUTF8=1 if the locale has another encoding",
+            ) from None
+
+
+_NAMES = (
+    *("HOME", "USERPROFILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "TMPDIR"),
+    *("MNIST_BENCH_DATA", "MNIST_BENCH_STORAGE", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"),
+)
+"""Variables that name folders, addresses and experiments."""
 
 
 _UI_EXAMPLES = """\b
@@ -140,7 +195,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (run, tune, runs, report, compare, export, import_, join):
+for command in (run, tune, runs, report, compare, export, import_, records, join):
     cli.add_command(command)
 
 

@@ -25,6 +25,7 @@ Examples:
   mnist-bench report --format html          only the HTML page
   mnist-bench report --scenario table-1 --since 2026-01-31
   mnist-bench report --image 0 --data DIR   with Figures 1 to 4 for the first test image
+  mnist-bench report --card                 also a picture of the result, to post
   mnist-bench report --runs "params.threads = '2' and metrics.final_test_accuracy > 0.99"
 """
 
@@ -81,6 +82,12 @@ Examples:
     metavar="N",
     help="Show test image N in the layers of a network, as in the paper's Figures 1 to 4; trains a "
     "small network for some seconds.  [default: the image whose figures were made last]",
+)
+@click.option(
+    "--card",
+    is_flag=True,
+    help="Also write card.svg and card.png: a picture of Table I's result here, else the newest "
+    "scenario's, to post.",
 )
 @data_option
 @tracking_uri_option

@@ -29,11 +29,14 @@ from mnist_bench.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from mnist_bench.core.limits import DEVICE_CHOICES, MAX_SEED, MAX_THREADS, PRECISIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from mnist_bench.claims.planning import ClaimOptions
     from mnist_bench.run_plans import CommandResult, Output
     from mnist_bench.runner.options import RunOptions
+    from mnist_bench.runner.plan import TrainingPlan
 
 # Modules that import heavy libraries are imported inside functions: `--help` must be fast.
 
@@ -59,7 +62,7 @@ _GROUPS = {
     ),
     "How": ("threads", "precision", "device", "no_exclusive", "cluster", "insecure_cluster"),
     "Data": ("data_folder", "dataset"),
-    "Recording": ("name", "tags", "tracking_uri", "experiment"),
+    "Recording": ("name", "tags", "save_models", "tracking_uri", "experiment"),
     "Output": ("dry_run", "reports", "opens_page", "price", "verbose", "quiet", "as_json"),
 }
 
@@ -158,6 +161,12 @@ _GROUPS = {
     help="Write reports/<scenario>.html, .md, .csv and .json.",
 )
 @click.option("--open", "opens_page", is_flag=True, help="Open the page in a browser at the end.")
+@click.option(
+    "--save-model",
+    "save_models",
+    is_flag=True,
+    help="Save each run's trained network as an MLflow model, which `mlflow models serve` serves.",
+)
 @click.option("--verbose", is_flag=True, help="Print every table and note, and the files written.")
 @click.option("--quiet", is_flag=True, help="Print no progress, with --json no tables either.")
 @click.option(
@@ -213,6 +222,7 @@ def run(
     )
     from mnist_bench.runner.resume import remaining_plans
     from mnist_bench.tracking import uri
+    from mnist_bench.tracking.recovery import log_unsettled
 
     if opens_page and not reports:
         raise click.UsageError("--open can't be used with --no-report, which writes no page")
@@ -239,7 +249,9 @@ def run(
     old_store = uri.note_of_file_store(options.tracking_uri)
     for note in filter(None, (*environment.of_process(options.device).lines, old_store)):
         warn(note)
-    if not dry_run:
+    if dry_run:
+        log_unsettled(options.tracking_uri, options.experiment, warn)
+    else:
         check_folders()
     if claims:
         from mnist_bench.claims.declared import BUDGET_SECONDS
@@ -252,8 +264,11 @@ def run(
         raise click.UsageError("--price works only with `run claims`")
     plans = make_plans(options, console)
     if dry_run:
+        remaining = remaining_plans(plans, options)
+        if not options.is_remote:
+            _calibrate(remaining, console, quiet=quiet)
         to_text = plans_as_json if as_json else plans_as_text
-        click.echo(to_text(remaining_plans(plans, options), options))
+        click.echo(to_text(remaining, options))
         return 0
     lock = locks.benchmark_lock(exclusive=options.exclusive, warn=warn)
     # The machines of a cluster take their own locks; this one may be among them.
@@ -264,6 +279,26 @@ def run(
         stdout.print(line, soft_wrap=True, markup=False)
     document_json = result.document_json if as_json else None
     return print_result(document_json, result.error, result.exit_status)
+
+
+def _calibrate(plans: Sequence[TrainingPlan], console: Console, *, quiet: bool) -> None:
+    """Train briefly what was never trained here, so that its time can be estimated."""
+    from mnist_bench.core import formatting, locks
+    from mnist_bench.runner import calibration
+
+    unknown = [
+        (plan, execution) for plan in plans for execution in calibration.unknown_executions(plan)
+    ]
+    # Beside another benchmark it would disturb it, and measure too little speed.
+    if not unknown or locks.running():
+        return
+    if not quiet:
+        number = formatting.counted(len(unknown), "short training")
+        line = f"{number} to estimate the time, not recorded: nothing similar was trained here"
+        console.print(line, soft_wrap=True)
+    with locks.benchmark_lock(exclusive=False, warn=lambda _: None):
+        for plan, execution in unknown:
+            calibration.calibrate(plan, execution)
 
 
 def _next_line(options: RunOptions, result: CommandResult) -> str | None:
@@ -298,7 +333,7 @@ _NOT_REPEATED = {"--resume", "--repeat-disturbed", "--open", "--json", "--verbos
 """Options that a proposed command does not repeat."""
 _FIXED_BY_CLAIMS = (
     *("seeds", "first_seed", "precision_target", "steps", "settings", "independent"),
-    *("threads", "precision", "device", "repeat_disturbed"),
+    *("threads", "precision", "device", "repeat_disturbed", "save_models"),
 )
 """Options that the claims set themselves."""
 

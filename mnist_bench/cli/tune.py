@@ -64,7 +64,7 @@ _GROUPS = {
         *("cluster", "insecure_cluster", "storage", "study", "resume"),
     ),
     "Data": ("data_folder", "dataset"),
-    "Recording": ("name", "tags", "tracking_uri", "experiment"),
+    "Recording": ("name", "tags", "saves_model", "tracking_uri", "experiment"),
     "Output": ("as_json",),
 }
 
@@ -96,10 +96,9 @@ _GROUPS = {
 @click.option(
     "--objective",
     type=click.Choice(OBJECTIVES),
-    default="accuracy",
-    show_default=True,
     help="What to optimize on the validation split: the accuracy; the train seconds to the space's "
-    "target_accuracy; or the Pareto front of accuracy, train seconds and peak memory.",
+    "target_accuracy; or the Pareto front of accuracy, train seconds and peak memory.  "
+    "[default: accuracy]",
 )
 @click.option(
     "--max-memory",
@@ -143,13 +142,23 @@ _GROUPS = {
 )
 @storage_option
 @click.option("--study", metavar="NAME", help="Name of the study.  [default: space and objective]")
-@click.option("--resume", is_flag=True, help="Continue an existing study.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue an existing study, with its search space and objective.",
+)
 @data_option
 @dataset_option
 @tracking_uri_option
 @experiment_option
 @name_option
 @tag_option
+@click.option(
+    "--save-model",
+    "saves_model",
+    is_flag=True,
+    help="Register the confirmed winner's network as an MLflow model, mnist-bench.",
+)
 @no_exclusive_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 @cluster_option

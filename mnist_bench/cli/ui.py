@@ -15,21 +15,16 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import psutil
 
 from mnist_bench.core import signals
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
-from mnist_bench.tracking import recovery, uri
-from mnist_bench.tracking.database import (
-    experiments_with_owned_runs,
-    schema_revision,
-    sqlite_file,
-)
-from mnist_bench.tracking.mlflow_store import MlflowStore, schema_mismatch
-from mnist_bench.tracking.spool import Address
+from mnist_bench.tracking import recovery, schema, uri
+from mnist_bench.tracking.database import schema_revision, sqlite_file
+from mnist_bench.tracking.mlflow_store import schema_mismatch
 from mnist_bench.tuning.storage import backend, explained, names, opening
 
 HOST = "127.0.0.1"
@@ -77,7 +72,7 @@ def serve(
         if found and newest and found != newest:
             raise schema_mismatch(tracking_uri)
     chosen_port = _choose_port(port, DEFAULT_PORT)
-    _recover(tracking_uri, database, log)
+    recovery.recover_all(tracking_uri, log)
     log("Starting MLflow's UI, which takes about 10 s …")
 
     def ready() -> None:
@@ -101,8 +96,12 @@ def _runs_page(port: int, experiment: str) -> str:
     if answer is None:
         return ""
     experiment_id = json.loads(answer)["experiment"]["experiment_id"]
-    # Without the type MLflow opens its page of traces.
-    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    # Without the type MLflow opens its page of traces; reports are no rows of the table.
+    trainings_and_studies = quote(f"tags.{schema.SCHEMA_TAG} = '{schema.SCHEMA}'")
+    return (
+        f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+        f"&searchFilter={trainings_and_studies}"
+    )
 
 
 def serve_studies(
@@ -153,17 +152,6 @@ class _QuietHandler(WSGIRequestHandler):
         """Print nothing."""
 
 
-def _recover(tracking_uri: str, database: Path | None, log: Callable[[str], None]) -> None:
-    """Recover runs of processes that died; MLflow is loaded only if there are any."""
-    address_uri = Address.of(tracking_uri, "").tracking_uri
-    experiments = recovery.experiments_with_spools(address_uri)
-    if database is not None:
-        experiments |= experiments_with_owned_runs(database)
-    for experiment in sorted(experiments):
-        address = Address(tracking_uri=address_uri, experiment=experiment)
-        recovery.recover(MlflowStore(tracking_uri, experiment), address, log)
-
-
 def _serve(tracking_uri: str, port: int, ready: Callable[[], None]) -> None:
     command = ["-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
     environment = {
@@ -178,6 +166,8 @@ def _serve(tracking_uri: str, port: int, ready: Callable[[], None]) -> None:
     }
     try:
         LOG.parent.mkdir(exist_ok=True)
+        if LOG.is_symlink() or not LOG.is_file():  # others may have put anything there
+            LOG.unlink(missing_ok=True)
         log_file = LOG.open("wb")
     except OSError as error:
         raise BenchError(

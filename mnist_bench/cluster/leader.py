@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import queue
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -35,7 +36,14 @@ from mnist_bench.runner import executor
 from mnist_bench.runner.executor import Outcome, Stop, Watcher, never_pruned
 from mnist_bench.runner.plan import TrainingJob, TrainingPlan, planned_runs
 from mnist_bench.tracking.mlflow_store import MlflowStore
-from mnist_bench.tracking.recorder import Recorder, Recorders, WarnOnce, process_owner
+from mnist_bench.tracking.recorder import (
+    LOG,
+    WORKER_FILES,
+    Recorder,
+    Recorders,
+    WarnOnce,
+    process_owner,
+)
 from mnist_bench.tracking.spool import Address, Header, MessageEntry
 
 if TYPE_CHECKING:
@@ -48,6 +56,8 @@ _POLL_SECONDS = 0.5
 _MOST_VANISHED = 6
 """Attempts at a training whose machines keep vanishing, which may be its fault."""
 
+_FILE = re.compile(rf"{re.escape(LOG)}|[0-9]{{1,7}}/({'|'.join(map(re.escape, WORKER_FILES))})")
+"""Names of a worker's files."""
 _AGAIN = "`--resume` trains again what is not recorded"
 
 
@@ -154,7 +164,7 @@ class Leader:
             store = self.open_store()
             recorder = Recorder(header, warn)
             recorders.add(recorder)
-            log = {"worker.log": training.log_tail.encode()} if training.log_tail else {}
+            log = {LOG: training.log_tail.encode()} if training.log_tail else {}
             write_files(log | training.files, recorder.folder)
             recorder.start(store)
             recorder.add(*training.messages)
@@ -167,12 +177,12 @@ def write_files(files: dict[str, bytes], folder: Path) -> None:
     """Write the files of a worker; with a full disk they are lost, but not the metrics.
 
     Raises:
-        ValueError: One lies outside the folder.
+        ValueError: A worker writes no file of that name.
     """
     for name, content in files.items():
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise ValueError(f"{name} lies outside the worker's folder")
+        if not _FILE.fullmatch(name):
+            raise ValueError(f"{name[:100]!r} is no file of a worker")
+        path = folder / name
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)

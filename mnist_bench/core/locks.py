@@ -3,6 +3,11 @@
 A process's name is `<pid>-<its start, Unix seconds>-<8 hex digits>`. It is alive if it holds the
 lock file `<name>.lock` in one of the folders that it called `hold` for, and dead if that file is
 there and free. Without such a file nothing is known of it.
+
+Hosts may share a folder and not each other's locks, and a folder may be copied while its process
+lives. So a lock file names the kernel that it was made on, and itself: a free one says that its
+process is dead if it is no copy, and made since this machine was started, or before on a disk that
+only this machine can have. Otherwise nothing is known.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ import atexit
 import contextlib
 import datetime as dt
 import errno
+import functools
 import os
 import platform
 import re
@@ -21,9 +27,9 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 from filelock import lock_descriptor
 
+from mnist_bench.core import files
 from mnist_bench.core.errors import BenchError
 
 _NAME = re.compile(r"(\d{1,10})-(\d{1,12})-[0-9a-f]{8}")
@@ -38,6 +44,13 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 _UNSUPPORTED_ON_WINDOWS = {1, 50}
 """ERROR_INVALID_FUNCTION and ERROR_NOT_SUPPORTED."""
 
+_LOCAL_FILE_SYSTEMS = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "reiserfs", "bcachefs"}
+    | {"tmpfs", "overlay", "apfs", "hfs", "ufs", "ntfs", "refs", "exfat"}
+)
+"""Those of disks that no two machines use at once."""
+_MARK_BYTES = 400
+
 _names: dict[int, str] = {}
 _held: dict[Path, int] = {}
 """Descriptors of the lock files that this process holds until its end."""
@@ -46,7 +59,7 @@ _unsettled: set[str] = set()
 
 
 class LocksUnsupportedError(OSError):
-    """The file system has no locks."""
+    """The file system has no locks, or not for all that use it."""
 
 
 def process_name() -> str:
@@ -72,6 +85,7 @@ def hold(folder: Path) -> str:
             _held[path] = _open(path)
             with contextlib.suppress(LocksUnsupportedError):
                 _wait_for(_held[path], path, _GUARD_SECONDS)
+            _write_mark(_held[path])
     return name
 
 
@@ -105,16 +119,21 @@ def release_all() -> None:
     _unsettled.clear()
 
 
-def live_folder() -> Path:
-    """The folder in which this user's processes on this machine hold a lock file."""
-    return state_folder() / "live"
+def live_folders() -> tuple[Path, ...]:
+    """The folders in which this user's processes on this machine hold a lock file.
+
+    The one in the home folder, and one that is there without a home that can be written to, or
+    with another one.
+    """
+    temporary = files.private_temporary_folder()
+    return (state_folder() / "live", *([temporary / "live"] if temporary else []))
 
 
 def is_alive(name: str, folders: Collection[Path]) -> bool:
     """Whether a process of that name holds its lock file in one of the folders.
 
     Raises:
-        LocksUnsupportedError: Nobody knows, since a file system has no locks.
+        LocksUnsupportedError: Nobody knows.
     """
     return True in _states(name, folders)
 
@@ -123,19 +142,16 @@ def is_dead(name: str, folders: Collection[Path]) -> bool:
     """Whether a process of that name has ended without removing its lock file.
 
     Raises:
-        LocksUnsupportedError: Nobody knows, since a file system has no locks.
+        LocksUnsupportedError: Nobody knows.
     """
     states = _states(name, folders)
     return False in states and True not in states
 
 
 def is_another_alive(folder: Path) -> bool:
-    """Whether another process holds its lock file in the folder.
-
-    Raises:
-        LocksUnsupportedError: Its file system has no locks.
-    """
-    return any(_is_held(path) for path in _lock_files(folder) if path.stem != process_name())
+    """Whether another process holds its lock file in the folder, or may hold it."""
+    others = [path for path in _lock_files(folder) if path.stem != process_name()]
+    return any(_is_held_or(path, unknown=True) for path in others)
 
 
 def remove_dead(folder: Path, names: Collection[str]) -> None:
@@ -251,9 +267,10 @@ def _running(folder: Path) -> tuple[Holder, ...]:
     """The benchmarks that hold their lock file; removes the others' files. Needs the guard."""
     holders = []
     for path in _lock_files(folder):
-        if _is_held(path):
+        held = _is_held_or(path, unknown=None)
+        if held:
             holders.append(Holder(int(path.stem.partition("-")[0]), _start_of(path)))
-        else:
+        elif held is False:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
     return tuple(sorted(holders, key=lambda holder: holder.began_at))
@@ -265,7 +282,7 @@ def _new_name() -> str:
 
 def state_folder() -> Path:
     """The folder of this user's lock files."""
-    return platformdirs.user_state_path("mnist-bench", appauthor=False)
+    return files.user_folder("state")
 
 
 def _benchmarks_folder() -> Path:
@@ -300,17 +317,99 @@ def _states(name: str, folders: Collection[Path]) -> set[bool]:
 
 
 def _is_held(path: Path) -> bool | None:
-    """Whether a process holds the lock file; None if there is none."""
+    """Whether a process holds the lock file; None if there is none.
+
+    Raises:
+        LocksUnsupportedError: Nobody knows.
+    """
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | files.NO_FOLLOW)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except PermissionError:
-        return True  # of another user, whose processes are none of our business
+    except PermissionError as error:
+        return _is_held_by_another_user(path, error)
+    except OSError as error:
+        raise LocksUnsupportedError(error.errno, f"{path.name} can't be opened") from error
     try:
-        return not _try_lock(descriptor)
+        if not _try_lock(descriptor):
+            return True
+        _require_trusted(descriptor, path)
     finally:
         os.close(descriptor)  # frees the lock
+    return False
+
+
+def _is_held_by_another_user(path: Path, denied: PermissionError) -> bool:
+    """Whether the lock file of another user is held; what they left is theirs to settle."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | files.NO_FOLLOW)
+        try:
+            if not _try_lock(descriptor):
+                return True
+        finally:
+            os.close(descriptor)
+    raise LocksUnsupportedError(denied.errno, "they are of another user") from denied
+
+
+def _is_held_or(path: Path, *, unknown: bool | None) -> bool | None:
+    try:
+        return _is_held(path)
+    except LocksUnsupportedError:
+        return unknown
+
+
+def _write_mark(descriptor: int) -> None:
+    """Write which kernel made the lock file, and which file it is."""
+    mark = f"{os.fstat(descriptor).st_ino} {_kernel()}\n"
+    with contextlib.suppress(OSError):  # a full disk
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, mark.encode()[:_MARK_BYTES])
+
+
+def _require_trusted(descriptor: int, path: Path) -> None:
+    """Check that a free lock file says that its process is dead.
+
+    Raises:
+        LocksUnsupportedError: It may be another machine's, or a copy of one that is held.
+    """
+    import psutil
+
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    inode, _, kernel = os.read(descriptor, _MARK_BYTES).decode(errors="replace").partition(" ")
+    if not kernel:  # written by an earlier version, or on a full disk
+        return
+    found = os.fstat(descriptor)
+    is_copy = inode != str(found.st_ino)
+    is_of_this_boot = kernel.strip() == _kernel()
+    if is_copy and is_of_this_boot and not psutil.pid_exists(int(path.stem.partition("-")[0])):
+        return
+    if is_copy:
+        raise LocksUnsupportedError(errno.EOPNOTSUPP, f"{path} is a copy")
+    if not is_of_this_boot and (
+        found.st_mtime > psutil.boot_time() or _file_system(path) not in _LOCAL_FILE_SYSTEMS
+    ):
+        raise LocksUnsupportedError(errno.EOPNOTSUPP, f"{path} was made on another machine")
+
+
+@functools.cache
+def _kernel() -> str:
+    """What no two running systems share, and what changes when a machine is started."""
+    with contextlib.suppress(OSError):
+        content = files.read_bounded(Path("/proc/sys/kernel/random/boot_id"), 100)
+        return content.decode(errors="replace").strip()
+    return platform.node() or "unknown"
+
+
+def _file_system(path: Path) -> str:
+    """Type of the file system that a file lies in, in small letters; empty if unknown."""
+    import psutil
+
+    try:
+        place = path.resolve()
+        mounts = {Path(each.mountpoint): each.fstype for each in psutil.disk_partitions(all=True)}
+    except (OSError, RuntimeError):
+        return ""
+    return next((mounts[parent].lower() for parent in place.parents if parent in mounts), "")
 
 
 def _open(path: Path) -> int:
@@ -318,8 +417,8 @@ def _open(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Another process may remove the empty folder at this moment.
         with contextlib.suppress(FileNotFoundError):
-            return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            return os.open(path, os.O_RDWR | os.O_CREAT | files.NO_FOLLOW, 0o666)
+    return os.open(path, os.O_RDWR | os.O_CREAT | files.NO_FOLLOW, 0o666)
 
 
 def _wait_for(descriptor: int, path: Path, seconds: float) -> None:

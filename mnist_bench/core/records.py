@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FailFast
+
+Item = TypeVar("Item")
+Items = Annotated[tuple[Item, ...], FailFast()]
+"""Records that others may have written: the first wrong one is told, and not thousands."""
 
 
 class Record(BaseModel):

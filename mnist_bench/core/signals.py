@@ -22,6 +22,10 @@ _REDELIVERY_SECONDS = 0.05
 """Delay before a swallowed signal is delivered again: long enough for a callback to end."""
 
 
+interrupted = threading.Event()
+"""Set once a signal is deferred: what waits for others then waits no longer than needed."""
+
+
 class Terminated(BaseException):
     """Raised in the main thread on SIGTERM, as KeyboardInterrupt is on Ctrl-C."""
 
@@ -94,6 +98,7 @@ def _first_signal(handle: Callable[[int], None]) -> Iterator[list[int]]:
         if received:
             _raise(number)
         received.append(number)
+        interrupted.set()
         handle(number)
 
     numbers = _not_ignored((signal.SIGINT, *_TERMINATING))

@@ -13,9 +13,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from mnist_bench.core import files
 from mnist_bench.core.errors import BenchError
 
 _MAX_SHOWN = 80
+_MAX_BYTES = 2**16
+"""Users' files have 1 KiB."""
+_MAX_DOTS = 200
+"""Of a line: the parser's time and memory rise with the square of a key's parts."""
 _REASONS = {
     "tuple_type": "it should be a list in brackets",
     "model_type": "it should be a table",
@@ -44,7 +49,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         # -sig: editors on Windows write a byte order mark, which TOML does not allow.
-        text = path.read_text(encoding="utf-8-sig")
+        text = files.read_bounded(path, _MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BenchError(f"{path} is not a text file in UTF-8", "save it as UTF-8") from error
     except OSError as error:
@@ -62,10 +67,13 @@ def parse(text: str, source: str) -> dict[str, Any]:
     Raises:
         BenchError: The text can't be parsed; names the line.
     """
+    too_deep = BenchError(f"{source} is nested too deeply", "flatten it")
+    if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
+        raise too_deep
     try:
         return tomllib.loads(text)
     except RecursionError as error:
-        raise BenchError(f"{source} is nested too deeply", "flatten it") from error
+        raise too_deep from error
     except ValueError as error:  # a TOML error, or a number with thousands of digits
         problem = _plain_syntax_error(str(error), text)
         raise BenchError(f"{source} is not TOML: {problem}", "fix that line") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.files import write_atomically
+from mnist_bench.core.http import AnswerError, bounded
 from mnist_bench.data import idx
 from mnist_bench.data.idx import IdxFile
 
@@ -22,6 +23,8 @@ TIMEOUT = (10.0, 30.0)
 _SLACK_BYTES = 2**16
 """Most that gzip may add to incompressible content."""
 _CHUNK_BYTES = 2**16
+_LEAST_BYTES_PER_SECOND = 200_000
+"""Of uncompressed images: 50 kB/s on the network."""
 
 
 def download(
@@ -62,7 +65,13 @@ def download(
 def _download_verified(mirror: str, file: IdxFile, progress: Progress) -> bytes:
     """Download and verify a mirror's file; uncompressed bytes."""
     url = f"{mirror.rstrip('/')}/{file.name}.gz"
-    compressed = _fetch(url, file.size_bytes + _SLACK_BYTES, progress)
+    limit = file.size_bytes + _SLACK_BYTES
+    seconds = sum(TIMEOUT) + limit / _LEAST_BYTES_PER_SECOND
+    try:
+        # A thread of its own: each byte of a slow mirror starts the timeout anew.
+        compressed = bounded(lambda: _fetch(url, limit, progress), url, seconds, 2 * limit)
+    except AnswerError as error:
+        raise _FetchError("sends too slowly", unreachable=True) from error
     try:
         content = idx.read_stream(io.BytesIO(compressed), file, url)
     except BenchError as error:

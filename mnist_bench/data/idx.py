@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from mnist_bench.core import files
 from mnist_bench.core.errors import BenchError
 
 SIDE = 28
@@ -99,8 +100,10 @@ def gzip_bytes(folder: Path, file: IdxFile) -> int | None:
     """Size of the compressed file in a folder; None if there is none."""
     with reading(folder):
         for path in _candidate_paths(folder, file, ".gz"):
-            if path.is_file() and path.read_bytes().startswith(_GZIP_MAGIC):
-                return path.stat().st_size
+            if path.is_file():
+                with files.open_regular(path) as stream:
+                    if stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC:
+                        return path.stat().st_size
     return None
 
 
@@ -117,7 +120,7 @@ def existing_paths(folder: Path, file: IdxFile) -> list[Path]:
 
 def read_file(path: Path, file: IdxFile) -> bytes:
     """Read and validate a file, without checking its digest; uncompressed bytes."""
-    with reading(path), path.open("rb") as stream:
+    with reading(path), files.open_regular(path) as stream:
         return read_stream(stream, file, str(path))
 
 

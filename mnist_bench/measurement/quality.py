@@ -165,26 +165,31 @@ def _assessment(reasons: Sequence[Reason]) -> Assessment:
     return Assessment(tuple(sorted(failed, key=lambda r: -VERDICTS.index(r.verdict))))
 
 
-def _cores(surroundings: Sequence[Surroundings]) -> float | None:
-    return min(known(s.usable_cores or None for s in surroundings), default=None)
+def _cores(surroundings: Sequence[Surroundings]) -> int | None:
+    return min(known(s.observed_cores or None for s in surroundings), default=None)
 
 
-def _load_reasons(stretches: Sequence[Stretch], cores: float | None) -> Iterator[Reason]:
+def _load_reasons(stretches: Sequence[Stretch], cores: int | None) -> Iterator[Reason]:
     """Reasons from other programs' use of the machine."""
     wall = sum(stretch.wall_seconds for stretch in stretches)
     if wall <= 0:
         return
-    values = (
+    shares = (
         (OTHER_LOAD, total(stretches, lambda s: s.other_cpu_seconds), cores and wall * cores),
         (STEAL, total(stretches, lambda s: s.steal_seconds), cores and wall * cores),
         (THROTTLED, total(stretches, lambda s: s.throttled_seconds), wall),
         (MEMORY_STALL, total(stretches, lambda s: s.memory_stall_seconds), wall),
-        (SUSPENDED, total(stretches, lambda s: s.suspended_seconds), 1.0),
-        (SWAPPED, total(stretches, lambda s: s.swapped_bytes), 1.0),
     )
-    for threshold, value, whole in values:
+    for threshold, value, whole in shares:
         if value is not None and whole is not None:
-            yield threshold.reason(value / whole)
+            yield threshold.reason(min(value / whole, 1.0))  # ticks are coarse
+    values = (
+        (SUSPENDED, total(stretches, lambda s: s.suspended_seconds)),
+        (SWAPPED, total(stretches, lambda s: s.swapped_bytes)),
+    )
+    for threshold, value in values:
+        if value is not None:
+            yield threshold.reason(value)
 
 
 def _pace_reasons(stretches: Sequence[TrainingStretch]) -> Iterator[Reason]:

@@ -30,7 +30,7 @@ from mnist_bench.reporting.files import render
 from mnist_bench.reporting.layer_maps import make_layer_maps
 from mnist_bench.reporting.model import Report
 from mnist_bench.reporting.sections import ReportImages, sections
-from mnist_bench.reporting.text import headline, machine_notes
+from mnist_bench.reporting.text import headline, machine_notes, title
 from mnist_bench.results.document import Document, MachineLine
 from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RecordedRun, RunSummary, machine_names
@@ -63,6 +63,7 @@ class ReportOptions:
         folder: Output folder.
         images: The user's folder of images; None for the cache and the embedded sample.
         image: Index of the test image to show layer maps of; None for recorded maps.
+        card: Whether a picture of the result is written too.
         command: The command line, without private values.
     """
 
@@ -78,6 +79,7 @@ class ReportOptions:
     folder: Path = Path("reports")
     images: Path | None = None
     image: int | None = None
+    card: bool = False
     command: str = ""
 
     @property
@@ -147,8 +149,14 @@ def write_report_of(
         BenchError: MLflow can't be read, or a file can't be written.
     """
     report = build_report(reader, found, options)
+    picture: tuple[files.File, ...] = ()
+    if options.card:
+        from mnist_bench.reporting import card  # slow to load
+
+        picture = card.card_files(report)
     rendered = render(report, options.formats)
     written = files.write(options.folder, NAME, rendered.files)
+    written += files.write(options.folder, "card", picture)
     artifacts: dict[str, bytes | Path] = {path.name: path for path in written}
     artifacts |= rendered.charts
     try:
@@ -297,10 +305,8 @@ def build_report(reader: MlflowStore, found: FoundRuns, options: ReportOptions) 
         studies=tuple(study.line(run_id or None) for run_id, study in found_studies.items()),
         machine_costs=tuple(line for each in documents for line in each.machine_costs),
     )
-    numbers = ((len(summaries), "run"), (len(studies), "study"))
-    counts = [counted(number, what) for number, what in numbers if number]
     return Report(
-        title=f"{' and '.join(counts)} of mnist-bench on {machine.name}",
+        title=title(scenario_sections.all, studies, machine),
         command=options.command,
         created=created,
         document=document,

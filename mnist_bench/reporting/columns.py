@@ -8,19 +8,27 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mnist_bench.analysis.confusion import DigitLine
-from mnist_bench.analysis.costs import PhaseCost
+from mnist_bench.analysis.costs import PhaseCost, is_memory_disturbed
 from mnist_bench.analysis.table1 import ALPHA
 from mnist_bench.core import formatting
 from mnist_bench.core.formatting import UNKNOWN, accuracy, count, duration, mebibytes, percent, rate
 from mnist_bench.results.claims import ClaimLine, Decision, Unit
-from mnist_bench.results.document import MachineCosts, MachineLine, Reach, Row, Scaling, Standing
+from mnist_bench.results.document import (
+    MachineCosts,
+    MachineLine,
+    Reach,
+    Row,
+    RowVerdict,
+    Scaling,
+    Standing,
+)
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.paper import paper_label
 from mnist_bench.tuning.confirmation_stats import Arm
 from mnist_bench.tuning.document import StudyDocument
 from mnist_bench.tuning.finalists import Finalist
-from mnist_bench.tuning.space import Value
+from mnist_bench.tuning.space import Value, in_words, value_text
 from mnist_bench.tuning.trial import StudyTrial
 
 Line = TypeVar("Line")
@@ -40,7 +48,7 @@ class Column(Generic[Line]):
         importance: A narrow terminal drops the least important columns first, but never those of 0.
         words: Whether the cells are words, aligned left; numbers are aligned right.
         wraps: Whether the cells are long and may wrap on the page.
-        links: Whether a cell links to the line's run in MLflow.
+        links: Whether a cell links to the line's run in MLflow; it may wrap.
     """
 
     header: str
@@ -85,6 +93,11 @@ def plus_minus(
     return show(mean) + ("" if sd is None else f" ± {show_sd(sd)}")
 
 
+def mean_with_sd(mean: float | None, sd: float | None) -> str:
+    """A mean accuracy with its standard deviation, if known: `0.9931 ± 0.00042`."""
+    return plus_minus(mean, sd, accuracy, formatting.spread)
+
+
 def mean_and_sd(
     header: str,
     values: Callable[[Line], tuple[float | None, float | None]],
@@ -100,6 +113,11 @@ def mean_and_sd(
 def interval(low: float | None, high: float | None) -> str:
     """Both ends of an interval: `0.9912 to 0.9950`."""
     return UNKNOWN if low is None or high is None else f"{accuracy(low)} to {accuracy(high)}"
+
+
+def verdict_in_words(verdict: RowVerdict) -> str:
+    """A verdict as people read it; documents keep the statistical word."""
+    return "reproduced" if verdict == "indistinguishable" else verdict
 
 
 def step_with_label(step: int | None) -> str:
@@ -119,14 +137,22 @@ _Costs = Row | Scaling | MachineCosts
 
 
 def is_marked(line: _Costs | RunSummary) -> bool:
-    """Whether time and memory are marked with `*`: some of their runs were disturbed."""
+    """Whether time and speed are marked with `*`: they are of disturbed runs."""
     if isinstance(line, RunSummary):
         return line.is_disturbed
-    return bool(line.suspect) or line.disturbed_train_seconds_mean is not None
+    # Older documents have suspect runs in every mean.
+    suspect = line.suspect if line.timed_suspect is None else line.timed_suspect
+    return bool(suspect) or line.disturbed_train_seconds_mean is not None
+
+
+def _is_memory_marked(line: _Costs | RunSummary) -> bool:
+    if isinstance(line, RunSummary):
+        return is_memory_disturbed(line)
+    return line.disturbed_peak_rss_bytes_max is not None
 
 
 def _cost(field: str) -> Callable[[Any], Any]:
-    """A cost of the runs that are not invalid, or of the others where there are no more."""
+    """A cost of the undisturbed runs, or of the others where there are no more."""
 
     def value(line: _Costs) -> float | None:
         undisturbed: float | None = getattr(line, field)
@@ -141,14 +167,19 @@ def _marked(
     value: Callable[[Line], Any],
     show: Callable[[Any], str],
     importance: int = 0,
+    mark: Callable[[Any], bool] = is_marked,
 ) -> Column[Line]:
     """A column of costs; those of disturbed runs are marked with `*`."""
 
     def text(line: Any) -> str:
         known = value(line)
-        return show(known) + ("*" if known is not None and is_marked(line) else "")
+        return show(known) + ("*" if known is not None and mark(line) else "")
 
     return Column(header, text, value, importance)
+
+
+def _peak(header: str, value: Callable[[Line], Any], importance: int = 0) -> Column[Line]:
+    return _marked(header, value, mebibytes, importance, _is_memory_marked)
 
 
 _TRAIN_SECONDS = _cost("train_seconds_mean")
@@ -159,11 +190,6 @@ _PEAK_RSS = _cost("peak_rss_bytes_max")
 def status(run: RunSummary) -> str:
     """Status of a run."""
     return run.status or "not ended"
-
-
-def time_spread(row: Row) -> float | None:
-    """Standard deviation of train seconds as a share of their mean."""
-    return _relative(row.train_seconds_mean, row.train_seconds_sd)
 
 
 def task(line: MachineLine) -> str:
@@ -186,7 +212,9 @@ def clean(row: _Costs) -> str:
     """Number of clean runs on one machine: `2 of 3`; unknown if no run has a verdict."""
     if row.clean is None or not (row.clean or row.suspect or row.invalid):
         return UNKNOWN
-    return f"{row.clean} of {(row.timed_n or 0) + (row.invalid or 0)}"
+    # Suspect runs are in no mean, or in all of an older document.
+    untimed = 0 if row.timed_suspect is None else (row.suspect or 0) - row.timed_suspect
+    return f"{row.clean} of {(row.timed_n or 0) + untimed + (row.invalid or 0)}"
 
 
 def phase_time(cost: PhaseCost) -> str:
@@ -257,14 +285,23 @@ _OTHER_IMAGES = Column[Row](
     importance=1,
 )
 
+_VERDICT: Column[Row] = words("Verdict", lambda row: verdict_in_words(row.verdict))
+_TRAIN_TIME: Column[Any] = Column(
+    "Train time",
+    lambda line: (
+        _time(_TRAIN_SECONDS(line), line.train_seconds_sd) + ("*" if is_marked(line) else "")
+    ),
+    _TRAIN_SECONDS,
+)
+
 SUMMARY: tuple[Column[Row], ...] = (
     number("Steps", lambda row: row.steps),
     number("Paper", lambda row: row.paper_max_test_accuracy, accuracy),
     dataclasses.replace(_MAX, header="Here"),
-    words("Verdict", lambda row: row.verdict),
+    _VERDICT,
     _marked("Train time", _TRAIN_SECONDS, duration, 3),
     _marked("Images/s", _IMAGES_PER_SECOND, rate, 1),
-    _marked("Peak memory", _PEAK_RSS, mebibytes, 2),
+    _peak("Peak memory", _PEAK_RSS, 2),
 )
 """Table I's rows at the end of a run."""
 
@@ -281,30 +318,34 @@ TABLE_1: tuple[Column[Row], ...] = (
     number("Paper's step", lambda row: row.paper_step, importance=3),
     number("Paper", lambda row: row.paper_max_test_accuracy, accuracy, 11),
     number("n", lambda row: row.n, importance=8),
-    Column("Clean", clean, lambda row: row.clean, importance=7),
     dataclasses.replace(_MAX, header="Here, max"),
     number("Difference", lambda row: row.difference, formatting.accuracy_difference, 6),
     Column(INTERVAL, lambda row: interval(row.interval_low, row.interval_high),
            lambda row: row.interval_low, importance=5),
-    words("Verdict", lambda row: row.verdict),
+    _VERDICT,
     Column("Step of max (label)", step_range, lambda row: row.max_test_accuracy_step_min,
            importance=2, wraps=True),
-    _marked("Train time", _TRAIN_SECONDS, duration, 10),
-    number("± time", time_spread, percent, 1),
-    _marked("Images/s", _IMAGES_PER_SECOND, rate, 4),
-    _marked("Peak RSS", _PEAK_RSS, mebibytes, 9),
 )  # fmt: skip
 """Table I next to this machine's rows."""
 
 OTHER_STEP_COUNTS: tuple[Column[Row], ...] = (
     number("Steps", lambda row: row.steps),
     number("n", lambda row: row.n, importance=8),
-    Column("Clean", clean, lambda row: row.clean, importance=7),
     _FINAL,
     _OVERALL_MAX,
-    *TABLE_1[-4:],
+    _SELECTED,
+    _OTHER_IMAGES,
 )
 """This machine's rows of other step counts than Table I's."""
+
+COSTS: tuple[Column[Row], ...] = (
+    number("Steps", lambda row: row.steps),
+    Column("Clean", clean, lambda row: row.clean, importance=7),
+    _TRAIN_TIME,
+    _marked("Images/s", _IMAGES_PER_SECOND, rate, 4),
+    _peak("Peak RSS", _PEAK_RSS, 9),
+)
+"""Time and memory of this machine's rows."""
 
 ACCURACIES: tuple[Column[Row], ...] = (
     number("Steps", lambda row: row.steps),
@@ -314,15 +355,6 @@ ACCURACIES: tuple[Column[Row], ...] = (
     _OTHER_IMAGES,
 )
 """Three accuracies of Table I's runs."""
-
-OTHER_ACCURACIES: tuple[Column[Row], ...] = (
-    ACCURACIES[0],
-    _FINAL,
-    _OVERALL_MAX,
-    _SELECTED,
-    _OTHER_IMAGES,
-)
-"""Three accuracies of the runs of other step counts."""
 
 
 def tables_of_rows(
@@ -336,16 +368,34 @@ def tables_of_rows(
     return [(columns, some) for columns, some in tables if some]
 
 
-OTHER_SCENARIOS: tuple[Column[Row], ...] = (
-    words("Scenario", lambda row: row.scenario),
-    number("Steps", lambda row: row.steps),
-    number("n", lambda row: row.n),
-    _MAX,
-    words("Verdict", lambda row: row.verdict),
-    _marked("Train time", _TRAIN_SECONDS, duration),
-    _marked("Peak RSS", _PEAK_RSS, mebibytes),
-)
-"""Scenarios without a section, by their largest step count."""
+def columns_of_results(rows: Sequence[Row]) -> list[Column[Row]]:
+    """Columns of the one table of all scenarios: accuracy, time and memory of each step count."""
+    scenario: Column[Row] = words("Scenario", lambda row: row.scenario, wraps=True)
+    several = len({row.scenario for row in rows}) > 1
+    return [
+        *([scenario] if several else ()),
+        number("Steps", lambda row: row.steps),
+        number("n", lambda row: row.n),
+        number("Paper", lambda row: row.paper_max_test_accuracy, accuracy),
+        mean_and_sd(
+            "Max",
+            lambda row: (
+                (row.mean, row.sd)
+                if row.paper_step is not None
+                else (row.overall_max_test_accuracy_mean, row.overall_max_test_accuracy_sd)
+            ),
+        ),
+        words("Verdict", lambda row: row.paper_step and verdict_in_words(row.verdict)),
+        _FINAL,
+        _marked("Train time", _TRAIN_SECONDS, duration),
+        _peak("Peak memory", _PEAK_RSS),
+    ]
+
+
+def known(columns: Sequence[Column[Line]], lines: Sequence[Line]) -> list[Column[Line]]:
+    """The columns in which a line has more than a dash."""
+    return [column for column in columns if any(column.text(line) != UNKNOWN for line in lines)]
+
 
 SCALING: tuple[Column[Scaling], ...] = (
     number("Steps", lambda line: line.steps),
@@ -357,23 +407,20 @@ SCALING: tuple[Column[Scaling], ...] = (
     mean_and_sd("Speed-up", lambda line: (line.speedup_mean, line.speedup_sd),
                 _TWO_DIGITS, _TWO_DIGITS),
     number("Efficiency", lambda line: line.efficiency, percent),
-    _marked("Peak RSS", _PEAK_RSS, mebibytes, 1),
+    _peak("Peak RSS", _PEAK_RSS, 1),
 )  # fmt: skip
 """Thread scaling."""
 
 MACHINE_COSTS: tuple[Column[MachineCosts], ...] = (
     number("Steps", lambda line: line.steps),
     words("Machine", lambda line: formatting.machine(line.machine_id)),
-    words("Hardware", lambda line: line.machine, 1),
+    words("Hardware", lambda line: line.machine, 1, wraps=True),
     number("Threads", lambda line: line.threads, importance=3),
     number("Runs", lambda line: line.n, importance=4),
     Column("Clean", clean, lambda line: line.clean, importance=2),
-    Column("Train time",
-           lambda line: _time(_TRAIN_SECONDS(line), line.train_seconds_sd)
-           + ("*" if is_marked(line) else ""),
-           _TRAIN_SECONDS),
+    _TRAIN_TIME,
     _marked("Images/s", _IMAGES_PER_SECOND, rate, 5),
-    _marked("Peak RSS", _PEAK_RSS, mebibytes, 6),
+    _peak("Peak RSS", _PEAK_RSS, 6),
 )  # fmt: skip
 """Time and memory of each machine."""
 
@@ -394,7 +441,7 @@ def columns_of_runs(runs: Sequence[RunSummary]) -> tuple[Column[RunSummary], ...
         *_accuracies_of_runs(in_table_1=any(paper.row_of(run.steps) for run in runs)),
         number("Selected", lambda run: run.selected_test_accuracy, accuracy),
         _marked("Train time", lambda run: run.train_seconds_total, duration),
-        _marked("Peak RSS", lambda run: run.peak_rss_bytes, mebibytes),
+        _peak("Peak RSS", lambda run: run.peak_rss_bytes),
         words("Run", lambda run: run.run_id, links=True),
     )
 
@@ -422,8 +469,8 @@ PHASES: tuple[Column[PhaseCost], ...] = (
 MACHINES: tuple[Column[MachineLine], ...] = (
     words("Scenario", lambda line: line.scenario),
     number("Steps", lambda line: line.steps),
-    words("How", task),
-    words("Machine", lambda line: line.machine),
+    words("How", task, wraps=True),
+    words("Machine", lambda line: line.machine, wraps=True),
     number("Threads", lambda line: line.threads),
     number("n", lambda line: line.n),
     mean_and_sd("Images/s", lambda line: (line.images_per_second_mean, line.images_per_second_sd),
@@ -439,7 +486,7 @@ TIME_TO_ACCURACY: tuple[Column[Reach], ...] = (
     Column("Reached by", lambda line: f"{line.reached} of {line.n}", lambda line: line.reached),
     mean_and_sd("Updates to it", lambda line: (line.steps_mean, line.steps_sd), rate, rate),
     number("ms per step", lambda line: line.seconds_a_step_mean,
-           _known(lambda seconds: f"{1_000 * seconds:.1f}")),
+           _known(lambda seconds: f"{1_000 * seconds:,.1f}")),
     Column("Train time to it", time_to_accuracy, lambda line: line.seconds_mean),
 )  # fmt: skip
 """Time to the paper's accuracies."""
@@ -548,7 +595,11 @@ def columns_of_trials(
         columns.append(Column("On the front", lambda t: _yes_or_no(t.number in document.best)))
     if any(trial.missed for trial in trials):
         columns.append(Column("Keeps the constraints", lambda t: _yes_or_no(t.is_feasible)))
-    return [*columns, words("Run", lambda trial: trial.run_id, links=True)]
+    return [
+        *columns,
+        words("Hyperparameters", lambda trial: in_words(trial.chosen), wraps=True),
+        words("Run", lambda trial: trial.run_id, links=True),
+    ]
 
 
 def columns_of_finalists(document: StudyDocument) -> list[Column[Finalist]]:
@@ -564,14 +615,10 @@ def columns_of_finalists(document: StudyDocument) -> list[Column[Finalist]]:
     return columns
 
 
-def _value_text(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 PARAMETERS: tuple[Column[tuple[str, Value | None, Value | None]], ...] = (
     words("Parameter", lambda line: line[0]),
-    Column("Winner", lambda line: _known(_value_text)(line[1])),
-    Column("Paper's", lambda line: _known(_value_text)(line[2])),
+    Column("Winner", lambda line: _known(value_text)(line[1])),
+    Column("Paper's", lambda line: _known(value_text)(line[2])),
 )
 """Name of a parameter, its value in the winner, and its value in the paper's configuration."""
 

@@ -82,7 +82,7 @@ def charts_of_report(report: Report) -> ReportCharts:
             for i, section in enumerate(report.sections, 1)
         ),
         studies=tuple(
-            study_charts.charts_of_study(study, f"study-{i}")
+            study_charts.charts_of_study(study, f"study-{i}") if len(study.finished) > 1 else ()
             for i, study in enumerate(report.studies, 1)
         ),
         layers=digit_charts.charts_of_layers(report.layers, "layers") if report.layers else (),

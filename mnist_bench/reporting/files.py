@@ -11,6 +11,7 @@ from mnist_bench.core import files
 from mnist_bench.reporting import csv, markdown
 from mnist_bench.reporting.json import json_pieces
 from mnist_bench.reporting.model import Report, ReportSection
+from mnist_bench.reporting.text import title
 
 
 def write_reports(
@@ -31,7 +32,7 @@ def write_reports(
         BenchError: A file can't be written; existing reports of that name are left intact.
     """
     page = Report(
-        title=section.title,
+        title=title((section,), (), section.document.machine),
         command=section.command,
         created=section.created,
         document=section.document,

@@ -17,8 +17,7 @@ from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.runner import process
 from mnist_bench.runner.options import base_execution
 from mnist_bench.tracking import schema
-from mnist_bench.tracking.layer_maps import WEIGHTS
-from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.mlflow_store import WEIGHTS, MlflowStore
 
 _STEPS = 1_000
 """Enough for the small network to exceed 90% test accuracy."""

@@ -48,6 +48,11 @@ class ReportSection:
         return self.rows[-1].model_copy(update={"scenario": self.scenario})
 
     @property
+    def has_results(self) -> bool:
+        """Whether a run finished."""
+        return any(row.n for row in self.rows)
+
+    @property
     def is_comparable(self) -> bool:
         """Whether a row is comparable with Table I."""
         return any(row.verdict != "not comparable" for row in self.rows)

@@ -149,7 +149,7 @@ def _limit_notes(scenarios: int) -> Iterator[str]:
     )
     yield (
         f"{MOST_SECTIONS} of {scenarios:,} scenarios and their configurations have sections, "
-        f"{which}; the rest stand in the table of other scenarios"
+        f"{which}; the rest have a row in the table of results alone"
     )
 
 

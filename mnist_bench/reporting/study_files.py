@@ -61,10 +61,12 @@ def trials_csv(document: StudyDocument) -> str:
     objectives = [f"objective_{name.replace(' ', '_').lower()}" for name in document.goal.names]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["trial", *fields[1:], *objectives, *document.space.parameters])
+    writer.writerow(["trial", *fields[1:], *objectives, *document.space.parameters, "best_so_far"])
+    best_so_far = document.best_so_far
     for trial in document.trials:
         cells = [getattr(trial, field) for field in fields]
         cells += trial.values or [None] * len(objectives)
         cells += [trial.chosen.get(name) for name in document.space.parameters]
+        cells.append(best_so_far.get(trial.number))
         writer.writerow(["" if cell is None else csv_cell(str(cell)) for cell in cells])
     return stream.getvalue()

@@ -80,6 +80,28 @@ def axes_of(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def plain_ticks(*axes_: Any) -> None:
+    """Label the ticks of an axis with plain numbers: `10,000` and `0.5`, on a log axis too."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter  # slow to load
+
+    for axis in axes_:
+        axis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:g}")
+        )
+        axis.set_minor_formatter(NullFormatter())
+
+
+def set_style(figure: Figure) -> None:
+    """The look of all charts: no frame but the two axes, and a legend without one."""
+    for axes in figure.axes:
+        if axes.get_label() != "<colorbar>":
+            axes.spines[["top", "right"]].set_visible(False)
+        axes.set_axisbelow(True)
+        legend = axes.get_legend()
+        if legend:
+            legend.set_frame_on(False)
+
+
 def plot_points(
     axes: Axes,
     xs: Sequence[float | str],
@@ -152,6 +174,7 @@ def _set_ink(figure: Figure) -> None:
                 artist.set_edgecolor(_INK)
             case _:
                 pass
+    set_style(figure)
     for axes in figure.axes:
         axes.set_facecolor("none")
         axes.tick_params(colors=_INK, which="both")

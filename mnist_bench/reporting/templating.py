@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
-MOST_LINES = 200
-"""Limit of the tables of runs and of other scenarios; the CSV has all of them."""
 
 
 def environment(macros: str, show: Callable[[str], str]) -> jinja2.Environment:
@@ -53,8 +51,9 @@ def environment(macros: str, show: Callable[[str], str]) -> jinja2.Environment:
     environment.globals |= {
         "macros": macros, "columns": columns, "text": text, "studies": study, "paper": paper,
         "table1": table1, "phases_of": phases_of, "share_a_training": share_a_training,
-        "confirmation_in_words": confirmation_in_words, "most_lines": MOST_LINES,
+        "confirmation_in_words": confirmation_in_words, "most_lines": text.MOST_LINES,
         "code_block": lambda texts: Markup(code(*texts)),  # noqa: S704
-        "charts": None, "curves": (), "confusions": (),
+        "charts": None, "curves": (), "confusions": (), "known": columns.known,
+        "lead_charts": ("error-by-step", "phases"),
     }  # fmt: skip
     return environment

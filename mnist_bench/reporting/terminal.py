@@ -13,8 +13,8 @@ from mnist_bench.core.escaping import one_line
 from mnist_bench.reporting import text
 from mnist_bench.reporting.columns import (
     ACCURACIES,
+    COSTS,
     MACHINE_COSTS,
-    OTHER_ACCURACIES,
     OTHER_STEP_COUNTS,
     OTHER_SUMMARY,
     SCALING,
@@ -57,6 +57,8 @@ def print_summary(section: ReportSection, console: Console) -> None:
     _print_line(console, warning or text.outcome(document), "bold red" if warning else "")
     for line in text.disturbed_note(section.rows, document.own_runs):
         _print_line(console, line, "yellow")
+    if sentence := text.score(section):
+        _print_line(console, sentence)
 
 
 def print_table(section: ReportSection, console: Console) -> None:
@@ -66,9 +68,11 @@ def print_table(section: ReportSection, console: Console) -> None:
     if warning:
         _print_line(console, warning, "bold red")
     if section.rows:
+        of_table_1 = [row for row in section.rows if row.paper_step is not None]
         for columns, rows in (
             *tables_of_rows(section.rows, TABLE_1, OTHER_STEP_COUNTS),
-            *tables_of_rows(section.rows, ACCURACIES, OTHER_ACCURACIES),
+            (COSTS, section.rows),
+            *([(ACCURACIES, of_table_1)] if of_table_1 else ()),
         ):
             console.print()
             console.print(_table(columns, rows, console.width))
@@ -122,13 +126,8 @@ def _table(columns: Sequence[Column[Line]], lines: Sequence[Line], width: int) -
 
 
 def _cell(column: Column[Line], line: Line) -> Text:
-    cell = _shown(column, line)
-    return Text(cell, style=_STYLES.get(cell, ""))
-
-
-def _shown(column: Column[Line], line: Line) -> str:
     cell = one_line(column.text(line))
-    return text.ON_SCREEN.get(cell, cell)
+    return Text(cell, style=_STYLES.get(cell, ""))
 
 
 def fitting(
@@ -145,4 +144,4 @@ def fitting(
 
 
 def _width(column: Column[Line], lines: Sequence[Line]) -> int:
-    return max(map(cell_len, (column.header, *(_shown(column, line) for line in lines))))
+    return max(map(cell_len, (column.header, *(one_line(column.text(line)) for line in lines))))

@@ -7,32 +7,37 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from mnist_bench.analysis import table1
 from mnist_bench.analysis.costs import Phases, total_cost
-from mnist_bench.analysis.reference import pooled_interval, pooled_ratio
+from mnist_bench.analysis.reference import compare_with_reference, pooled_interval, pooled_ratio
 from mnist_bench.analysis.statistics import LEVEL
 from mnist_bench.analysis.system_state import SystemState
 from mnist_bench.analysis.table1 import ALPHA
 from mnist_bench.core import formatting
-from mnist_bench.core.formatting import count, counted
+from mnist_bench.core.formatting import UNKNOWN, count, counted
 from mnist_bench.measurement.machine import Machine
-from mnist_bench.reporting.columns import decision_interval, figure, is_marked, status
-from mnist_bench.results.claims import CLAIM_VERDICTS, ClaimLine, Decision
-from mnist_bench.results.document import ROW_VERDICTS, Document, Row, RowVerdict, Scaling, Standing
+from mnist_bench.reporting.columns import (
+    decision_interval,
+    figure,
+    is_marked,
+    mean_with_sd,
+    status,
+    verdict_in_words,
+)
+from mnist_bench.reporting.model import Report, ReportSection
+from mnist_bench.results.claims import ClaimLine, ClaimVerdict, Decision
+from mnist_bench.results.document import Document, Row, RowVerdict, Scaling, Standing
 from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
+from mnist_bench.tuning.document import StudyDocument
 
+MOST_LINES = 200
+"""Limit of the tables of runs and of results; the CSV has all of them."""
 MOST_LISTED = 20
 """Limit of unfinished runs listed one by one, and of seeds listed per reason."""
-ON_SCREEN = {"indistinguishable": "reproduced"}
-"""Verdicts that the screen has another word for."""
-_VERDICT_PHRASES: dict[RowVerdict, tuple[str, str]] = {
-    "exceeds": ("exceeds it", "exceed it"),
-    "indistinguishable": ("is indistinguishable from it", "are indistinguishable from it"),
-    "below": ("is below it", "are below it"),
-    "not comparable": ("is not comparable", "are not comparable"),
-}
 
 
 def headline(document: Document) -> str:
@@ -60,38 +65,180 @@ def headline(document: Document) -> str:
     vs_reference = (
         "" if ratio is None else f", {ratio:.2f} times the reference machine's train time"
     )
-    return f"{_outcome(document.table_1)}; cost: {cost}{vs_reference}{elsewhere}."
+    rows = document.table_1
+    held = "None of Table I's step counts was run, so nothing is compared with the paper"
+    if rows:
+        held = f"Table I: {verdicts(rows)}"
+    return f"{held}; cost: {cost}{vs_reference}{elsewhere}."
 
 
 def outcome(document: Document) -> str:
     """Outcome of Table I and its cost on the screen: `Table I: 4 of 4 reproduced; …`."""
-    rows = document.table_1
-    counts = Counter(row.verdict for row in rows)
-    verdicts = ", ".join(
-        f"{counts[verdict]} {ON_SCREEN.get(verdict, verdict)}"
-        for verdict in ("indistinguishable", "exceeds", "below", "not comparable")
-        if counts[verdict]
-    ).replace(" ", f" of {len(rows)} ", 1)
     total = total_cost(document.own_runs)
     trained = formatting.duration(total.train_seconds)
     unfinished = sum(run.status != "finished" for run in document.runs)
     parts = [
-        f"Table I: {verdicts}" if rows else "",
+        f"Table I: {verdicts(document.table_1)}" if document.table_1 else "",
         f"{counted(unfinished, 'run')} did not finish" if unfinished else "",
         f"{formatting.duration(total.worker_seconds)} in all, {trained} of it training",
     ]
     return f"{'; '.join(part for part in parts if part)}."
 
 
-def _outcome(table_1: Sequence[Row]) -> str:
-    if not table_1:
-        return "None of Table I's step counts was run, so nothing is compared with the paper"
-    counts = Counter(row.verdict for row in table_1)
-    outcomes = [
-        f"{counts[v]} {_VERDICT_PHRASES[v][counts[v] > 1]}" for v in ROW_VERDICTS if counts[v]
+def verdicts(rows: Sequence[Row]) -> str:
+    """How many rows of Table I have which verdict: `3 of 4 reproduced, 1 below`."""
+    counts = Counter(row.verdict for row in rows)
+    order: Sequence[RowVerdict] = ("indistinguishable", "exceeds", "below", "not comparable")
+    in_words = [f"{counts[each]} {verdict_in_words(each)}" for each in order if counts[each]]
+    return ", ".join(in_words).replace(" ", f" of {len(rows)} ", 1)
+
+
+# The lead of the page
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure at the top of the page, with what it is, and what else to know of it."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def title(sections: Sequence[ReportSection], studies: Sequence[StudyDocument], on: Machine) -> str:
+    """What was found or run, and where: `Table I reproduced on AMD EPYC, 2 cores, 24 GiB`."""
+    what = " and ".join(
+        counted(len(things), noun) for things, noun in ((sections, "scenario"), (studies, "study"))
+        if things
+    )  # fmt: skip
+    rows = sections[0].document.table_1 if sections else ()
+    if sections and sections[0].is_comparable and rows:
+        is_reproduced = all(row.verdict == "indistinguishable" for row in rows)
+        what = "Table I reproduced" if is_reproduced else f"Table I, {verdicts(rows)},"
+    elif len(sections) == 1:
+        what = sections[0].title
+    elif len(studies) == 1 and not sections:
+        what = f"Study {studies[0].study}"
+    return f"{what} on {on.kind}"
+
+
+def tiles(report: Report) -> list[Tile]:
+    """The figures that a reader wants first: of the first scenario, else of the first study."""
+    if report.sections:
+        return tiles_of_section(report.sections[0])
+    return [
+        tile
+        for study in report.studies[:1]
+        for tile in (
+            Tile(
+                study.goal.names[0],
+                study.goal.texts(study.candidate_values)[0] if study.candidate_values else UNKNOWN,
+                "" if study.candidate is None else f"trial {study.candidate}",
+            ),
+            Tile("Trials", count(len(study.trials))),
+            Tile("Search", formatting.duration(study.search_seconds)),
+        )
     ]
-    rows = "the 1 row" if len(table_1) == 1 else f"the {len(table_1)} rows"
-    return f"Against the paper's Table I, of {rows} run here: {', '.join(outcomes)}"
+
+
+def tiles_of_section(section: ReportSection) -> list[Tile]:
+    """Result, time and memory of a scenario, and its speed if it compares with the reference."""
+    rows, total = section.document.table_1, total_cost(section.document.own_runs)
+    longest = section.rows[-1] if section.rows else None
+    found = []
+    if section.is_comparable and rows:
+        paper_value, here = rows[-1].paper_max_test_accuracy, (rows[-1].mean, rows[-1].sd)
+        steps = counted(rows[-1].steps, "step")
+        note = (
+            f"{steps}: {mean_with_sd(*here)} here, {formatting.accuracy(paper_value)} in the paper"
+        )
+        found.append(Tile("Table I", verdicts(rows), note))
+    elif longest:
+        here = longest.final_test_accuracy_mean, longest.final_test_accuracy_sd
+        seeds = f", {counted(longest.n, 'seed')}" if longest.n > 1 else ""
+        note = f"{section.scenario}, {counted(longest.steps, 'step')}{seeds}"
+        found.append(Tile("Final test accuracy", mean_with_sd(*here), note))
+    trained = formatting.duration(total.train_seconds)
+    found.append(
+        Tile(
+            "All in",
+            formatting.duration(total.worker_seconds or total.train_seconds),
+            f"{trained} of it training, {counted(total.trainings, 'training')}",
+        )
+    )
+    peak = formatting.mebibytes(total.peak.rss_bytes)
+    found.append(Tile("Peak memory", peak, total.peak.refusal or "of the training process"))
+    standings = _standings(section)
+    ratio = pooled_ratio(standings)
+    if ratio:
+        reference = standings[0].reference_machine.partition(", ")[0]
+        found.append(Tile("Speed", f"{1 / ratio:.2f}×", f"that of the reference, {reference}"))
+    return found
+
+
+def _standings(section: ReportSection) -> Sequence[Standing]:
+    return section.document.standings or compare_with_reference(
+        section.rows, table1.reference_document()
+    )
+
+
+def score(section: ReportSection) -> str | None:
+    """This machine's result in a sentence; None unless its whole Table I was timed undisturbed."""
+    own, steps = section.document.own_runs, [row.steps for row in section.document.table_1]
+    standings = _standings(section)
+    ratio, ends = pooled_ratio(standings), pooled_interval(standings)
+    if ratio is None or steps != [row.steps for row in paper.TABLE_1]:
+        return None
+    total = total_cost(own)
+    seconds = total.worker_seconds or total.train_seconds
+    if seconds is None:
+        return None
+    interval = f" ({1 / ends[1]:.2f} to {1 / ends[0]:.2f})" if ends else ""
+    verdicts_here = Counter(run.verdict or "not assessed" for run in own)
+    is_clean = set(verdicts_here) == {"clean"}
+    runs = "clean" if is_clean else ", ".join(f"{n} {name}" for name, n in verdicts_here.items())
+    duration = formatting.duration(seconds / total.trainings)
+    peak = formatting.mebibytes(total.peak.rss_bytes)
+    return (
+        f"This machine: {1 / ratio:.2f} of the reference's speed{interval}, Table I in {duration} "
+        f"a seed, peak {peak}, {runs}"
+    )
+
+
+def results(report: Report) -> list[Row]:
+    """Rows of the table of all results: every step count, and the largest of unlisted scenarios."""
+    shown = [
+        row.model_copy(update={"scenario": section.scenario})
+        for section in report.sections
+        for row in section.rows
+        if row.n
+    ]
+    return [*shown, *(section.summary for section in report.others)]
+
+
+def results_notes(report: Report) -> list[str]:
+    """Notes below the table of all results: its marks, and what was left out of the report."""
+    every_section = (*report.sections, *report.others)
+    rows = [row for section in every_section for row in section.rows]
+    runs = [run for section in every_section for run in section.document.own_runs]
+    without_results = [
+        f"{section.scenario}, {line}"
+        for section in report.sections
+        if not section.has_results
+        for line in unfinished(section.document.runs)
+    ]
+    more = len(results(report)) - MOST_LINES
+    left_out = [f"and {more:,} more rows: the .csv beside this file has all"] if more > 0 else []
+    return [*left_out, *disturbed_note(rows, runs), *without_results, *report.notes]
+
+
+def has_time_to_accuracy(sections: Iterable[ReportSection]) -> bool:
+    """Whether an accuracy was reached by a training of several steps: a fit has no pace."""
+    return any(
+        line.reached and section.rows and section.rows[-1].steps > 1
+        for section in sections
+        for line in section.document.reaches
+    )
 
 
 def image_warning(runs: Sequence[RunSummary]) -> str | None:
@@ -131,9 +278,9 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
     return notes
 
 
-def disturbed_note(rows: Sequence[Row], runs: Sequence[RunSummary]) -> list[str]:
-    """What `*` means and what to do, if there is one."""
-    if not any(map(is_marked, rows)):
+def disturbed_note(lines: Iterable[Row | RunSummary], runs: Sequence[RunSummary]) -> list[str]:
+    """What `*` means and what to do, if a line has one."""
+    if not any(map(is_marked, lines)):
         return []
     reasons = ", ".join(dict.fromkeys(reason for run in runs for reason in run.reasons or ()))
     by = f" by {reasons}" if reasons else ""
@@ -395,10 +542,15 @@ def claim_title(line: ClaimLine) -> str:
 
 
 def claims_headline(lines: Sequence[ClaimLine]) -> str:
-    """Number of claims by verdict: `of 12 claims of the paper's: holds 3, does not hold 2, …`."""
+    """Number of claims by verdict: `Of 12 claims of the paper 8 hold, 4 do not hold`."""
     counts = Counter(line.verdict for line in lines)
-    counts_in_words = ", ".join(f"{verdict} {counts[verdict]}" for verdict in CLAIM_VERDICTS)
-    return f"of {counted(len(lines), 'claim')} of the paper's: {counts_in_words}"
+    words: dict[ClaimVerdict, tuple[str, str]] = {
+        "holds": ("holds", "hold"),
+        "does not hold": ("does not hold", "do not hold"),
+        "not decided here": ("is not decided here", "are not decided here"),
+    }
+    parts = [f"{counts[each]} {of[counts[each] > 1]}" for each, of in words.items() if counts[each]]
+    return f"Of {counted(len(lines), 'claim')} of the paper {', '.join(parts)}"
 
 
 def claim_notes(line: ClaimLine) -> Iterator[str]:

@@ -35,12 +35,12 @@ class Row(Record):
         interval_high: Upper bound of that interval.
         verdict: With Holm's correction over all comparable rows.
         reason: Why the row is not comparable, or a caveat about its verdict.
-        train_seconds_mean: Mean seconds inside training, over the runs that are not invalid.
+        train_seconds_mean: Mean seconds inside training, over the `timed_n` runs.
         train_seconds_sd: Their standard deviation; None at n = 1, and in older documents.
         images_per_second_mean: Mean training images per second, training only, over the same runs.
         images_per_second_sd: Their standard deviation; None as for `train_seconds_sd`.
-        peak_rss_bytes_max: The largest peak RSS of the same runs; None if they were measured by
-            different methods.
+        peak_rss_bytes_max: The largest peak RSS, without runs during which memory was short; None
+            if they were measured by different methods.
         run_ids: MLflow run ids.
         final_test_accuracy_mean: Mean accuracy after the last update.
         final_test_accuracy_sd: Standard deviation of these accuracies.
@@ -53,7 +53,10 @@ class Row(Record):
         p_value: Two-sided and uncorrected.
         clean: Number of clean runs; `suspect` and `invalid` are counted in the same way. None in
             documents that are older than verdicts of runs.
-        timed_n: Runs in the means of time, speed and memory: all but the invalid ones.
+        timed_n: Runs in the means of time and speed: the undisturbed ones; where there are none,
+            the suspect ones.
+        timed_suspect: Suspect runs among these, all or none; None in older documents, where suspect
+            runs were in every mean.
         cost_note: What was left out of time, speed and memory, and why.
         other_images_low: Lower bound of Wilson's 95% interval of `final_test_accuracy_mean` for
             another test set of the same size and distribution; None if the size is unknown.
@@ -67,9 +70,10 @@ class Row(Record):
             after the last update; None in older documents.
         overall_max_test_accuracy_sd: Standard deviation of these accuracies.
         disturbed_train_seconds_mean: Mean seconds inside training of the invalid runs, where there
-            are no others, like the two fields below; None elsewhere and in older documents.
+            are no others, like the field below; None elsewhere and in older documents.
         disturbed_images_per_second_mean: Mean training images per second of the same runs.
-        disturbed_peak_rss_bytes_max: The largest peak RSS of the same runs.
+        disturbed_peak_rss_bytes_max: The largest peak RSS of all runs, where memory was short
+            during all of them.
     """
 
     steps: int
@@ -114,6 +118,7 @@ class Row(Record):
     disturbed_train_seconds_mean: float | None = None
     disturbed_images_per_second_mean: float | None = None
     disturbed_peak_rss_bytes_max: int | None = None
+    timed_suspect: int | None = None
     changes: str | None = None
 
 
@@ -126,10 +131,12 @@ class Scaling(Record):
         base_threads: The smallest thread count of this training, with which others are compared.
         n: Finished runs, one per seed.
         clean: Number of clean runs; `suspect` and `invalid` are counted in the same way.
-        timed_n: Runs in the means of time, speed and memory: all but the invalid ones.
+        timed_n: Runs in the means of time and speed: the undisturbed ones; where there are none,
+            the suspect ones.
+        timed_suspect: Suspect runs among these, all or none; None in older documents.
         train_seconds_mean: Mean seconds inside training.
         images_per_second_mean: Mean training images per second, training only.
-        peak_rss_bytes_max: The largest peak RSS of the same runs.
+        peak_rss_bytes_max: The largest peak RSS, without runs during which memory was short.
         pairs: Seeds that were timed with `base_threads` too.
         speedup_mean: Mean over these seeds of train seconds with `base_threads` divided by train
             seconds with `threads`.
@@ -138,8 +145,8 @@ class Scaling(Record):
         efficiency: `speedup_mean` divided by the ratio of the thread counts: 1 is linear scaling.
         note: What was left out, or why there is no speed-up.
         run_ids: MLflow run ids.
-        disturbed_train_seconds_mean: Of the invalid runs, where there are no others, like the two
-            fields below it; None elsewhere and in older documents.
+        disturbed_train_seconds_mean: Of the invalid runs, where there are no others, like the
+            speed below it; None elsewhere and in older documents.
     """
 
     scenario: str
@@ -170,6 +177,7 @@ class Scaling(Record):
     disturbed_train_seconds_mean: float | None = None
     disturbed_images_per_second_mean: float | None = None
     disturbed_peak_rss_bytes_max: int | None = None
+    timed_suspect: int | None = None
 
 
 class Reach(Record):
@@ -181,12 +189,12 @@ class Reach(Record):
         reached: Trainings that reached the target.
         steps_mean: Mean updates at the first grid step that reached it; independent of the machine.
         seconds_a_step_mean: Mean train seconds per update until then, over the trainings that
-            reached it and are not invalid: the speed of the machine. If none of them is invalid,
-            `steps_mean` times this is `seconds_mean`.
+            reached it and count for time: the speed of the machine. If all of them do, `steps_mean`
+            times this is `seconds_mean`.
         seconds_mean: Mean train seconds until then, over the same trainings.
         steps_sd: Standard deviation of the updates (divisor reached - 1); None if fewer than two
             trainings reached the target, and in older documents.
-        timed_n: Trainings that reached the target and are not invalid.
+        timed_n: Trainings that reached the target and count for time.
         seconds_sd: Standard deviation of their train seconds (divisor timed_n - 1); None as for
             `steps_sd`.
     """
@@ -245,7 +253,8 @@ class MachineLine(Record):
         machine: Hardware of the machine; its id if the hardware was not recorded.
         machine_id: Random id of the machine.
         threads: Operations that run at the same time, each on one thread.
-        n: Finished runs that are not invalid, one per seed.
+        n: Finished runs that the speed is of, one per seed: the undisturbed ones; where there are
+            none, the suspect ones.
         images_per_second_mean: Mean training images per second, training only.
         images_per_second_sd: Their standard deviation; None at n = 1.
         final_test_accuracy_mean: Mean accuracy after the last update.
@@ -297,17 +306,19 @@ class MachineCosts(Record):
         pooled_n: Of these the runs that are in the accuracies and the `n` of the row. A seed that
             several machines ran counts on the one that ran it first.
         clean: Number of clean runs; `suspect` and `invalid` are counted in the same way.
-        timed_n: Runs in the means of time, speed and memory: all but the invalid ones.
+        timed_n: Runs in the means of time and speed: the undisturbed ones; where there are none,
+            the suspect ones.
+        timed_suspect: Suspect runs among these, all or none; None in older documents.
         train_seconds_mean: Mean seconds inside training.
         train_seconds_sd: Their standard deviation; None at n = 1.
         images_per_second_mean: Mean training images per second, training only.
         images_per_second_sd: Their standard deviation; None at n = 1.
-        peak_rss_bytes_max: The largest peak RSS of the same runs; None if they were measured by
-            different methods.
+        peak_rss_bytes_max: The largest peak RSS, without runs during which memory was short; None
+            if they were measured by different methods.
         note: What was left out, and why.
         run_ids: MLflow run ids.
-        disturbed_train_seconds_mean: Of the invalid runs, where there are no others, like the two
-            fields below it; None elsewhere and in older documents.
+        disturbed_train_seconds_mean: Of the invalid runs, where there are no others, like the
+            speed below it; None elsewhere and in older documents.
     """
 
     scenario: str
@@ -331,6 +342,7 @@ class MachineCosts(Record):
     disturbed_train_seconds_mean: float | None = None
     disturbed_images_per_second_mean: float | None = None
     disturbed_peak_rss_bytes_max: int | None = None
+    timed_suspect: int | None = None
 
 
 class BestTrial(Record):

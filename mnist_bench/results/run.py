@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mnist_bench.core.records import Record
+from mnist_bench.core.records import Items, Record
 from mnist_bench.measurement.conditions import Conditions, Stretch, total
 from mnist_bench.measurement.quality import Verdict
 from mnist_bench.scenarios.hyperparameters import Hyperparameters
@@ -119,7 +119,7 @@ class RunResult(Record):
     eval_every: int
     target_accuracies: tuple[float, ...]
     hyperparameters: Hyperparameters
-    evaluations: tuple[Evaluation, ...] = ()
+    evaluations: Items[Evaluation] = ()
     seconds: dict[PhaseName, float] = Field(default={})
     peak_rss_bytes: int | None = None
     phase_peak_rss_bytes: dict[PhaseName, int] = Field(default={})

@@ -42,7 +42,13 @@ _THREADS = re.compile(
 """What contradicts the number of threads that is recorded."""
 _WITHOUT_EFFECT = re.compile(r"TF_USE_LEGACY_KERAS$|TF_USE_MODULAR_FILESYSTEM$")
 """The worker sets the first one itself."""
-_SET_BY_WORKER = {"TF_ENABLE_ONEDNN_OPTS": "1"}
+_WITHOUT_EFFECT_AT = {
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "TF2_BEHAVIOR": "1",
+    "KMP_DUPLICATE_LIB_OK": "True",
+    "KMP_INIT_AT_FORK": "FALSE",
+}
+"""Values that the worker sets, or that TensorFlow and scikit-learn set in a notebook's process."""
 _MAX_TEXT = 400
 
 
@@ -81,7 +87,7 @@ def read(variables: Mapping[str, str], device: Device, *, with_numpy: bool = Fal
         name: value
         for name, value in sorted(variables.items())
         if _computes(name, device, with_numpy=with_numpy)
-        if value.strip() not in {"", _SET_BY_WORKER.get(name)}
+        if value.strip() not in {"", _WITHOUT_EFFECT_AT.get(name)}
     }
     return Environment(
         tuple(each for each in known.items() if not _THREADS.match(each[0])),

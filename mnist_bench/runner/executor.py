@@ -19,7 +19,14 @@ from mnist_bench.runner.plan import TrainingJob, TrainingPlan, planned_runs
 from mnist_bench.runner.process import WorkerProcess
 from mnist_bench.tracking import spool
 from mnist_bench.tracking.mlflow_store import MlflowStore
-from mnist_bench.tracking.recorder import Recorder, Recorders, WarnOnce, now_ms, process_owner
+from mnist_bench.tracking.recorder import (
+    LOG,
+    Recorder,
+    Recorders,
+    WarnOnce,
+    now_ms,
+    process_owner,
+)
 from mnist_bench.tracking.spool import Address, Header
 
 SHARED_PHASES: tuple[PhaseName, ...] = ("import", "data", "other")
@@ -141,6 +148,7 @@ def execute(
         opens_store: Whether the first call of `open_store` opens the store.
         stop: Ends the plan from another thread; its trainings are then killed.
     """
+    signals.interrupted.clear()  # by an earlier call from Python
     recorders = Recorders()
     context = _Context(recorders, open_store, watcher, prune, stop or Stop())
     warn = WarnOnce(watcher.warned)
@@ -164,7 +172,7 @@ def execute(
         try:
             recorder = Recorder(header, warn)
             request = request_of(plan, job, recorder.folder)
-            worker = WorkerProcess(request, recorder.folder / "worker.log")
+            worker = WorkerProcess(request, recorder.folder / LOG)
         except OSError as error:
             spool.remove(spool.path_of(job.id))
             no_worker = BenchError(
@@ -224,6 +232,7 @@ def _train(
         watcher.ended(job, None, "")
         return 0, None
     except (KeyboardInterrupt, Terminated) as error:
+        signals.interrupted.set()
         status = status_of(error)
         close("killed", reason_of(status))
         watcher.ended(job, reason_of(status), "")

@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_bench.analysis import table1
-from mnist_bench.core import formatting
+from mnist_bench.core import files, formatting
 from mnist_bench.core.errors import BenchError
 from mnist_bench.core.escaping import one_line
 from mnist_bench.core.limits import MAX_THREADS, DatasetChoice, DeviceChoice, Precision
+from mnist_bench.core.untrusted import parse_json
 from mnist_bench.data import mnist
 from mnist_bench.measurement import system
 from mnist_bench.measurement.machine import tensorflow_distribution
@@ -29,8 +30,10 @@ from mnist_bench.runner.seeds import StoppingRule
 from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.execution import Device, Execution, thread_counts
 from mnist_bench.scenarios.scenario import DOUBLING, Scenario, find, read
-from mnist_bench.tracking import uri
+from mnist_bench.tracking import spool, uri
 
+_MAX_STUDY_BYTES, _MAX_STUDY_VALUES, _MAX_STUDY_TEXT = 32 * 2**20, 2_000_000, 100_000
+"""Limits of what lies beside a scenario file, which may be its study's document."""
 REPORTS = Path("reports")
 """Where reports are written."""
 _MAX_NAME = 100
@@ -58,6 +61,7 @@ class RunOptions:
             training after the other.
         insecure_cluster: Whether an address without encryption may be used in a network.
         tags: The user's own, recorded with every run.
+        save_models: Whether each run's network is saved as an MLflow model.
     """
 
     scenarios: tuple[str, ...]
@@ -80,6 +84,7 @@ class RunOptions:
     cluster: str | None = None
     insecure_cluster: bool = False
     tags: tuple[tuple[str, str], ...] = ()
+    save_models: bool = False
 
     @property
     def is_remote(self) -> bool:
@@ -93,11 +98,16 @@ def make_plans(options: RunOptions, console: Console) -> tuple[TrainingPlan, ...
     Raises:
         BenchError: An option is invalid; nothing was started or written.
     """
-    files = [_read_scenario(name) for name in options.scenarios]
+    files = [read_scenario(name) for name in options.scenarios]
     scenarios = [
         (name, file.with_changes(steps=options.steps, settings=options.settings))
         for name, file in files
     ]
+    if options.save_models:
+        scenarios = [
+            (name, scenario.model_copy(update={"save_weights": True}))
+            for name, scenario in scenarios
+        ]
     names = [name for name, _ in scenarios]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate:
@@ -172,8 +182,12 @@ def check_folders() -> None:
     """Check that the working directory is writable, and its folders for reports and artifacts.
 
     Raises:
-        BenchError: One of them is not.
+        BenchError: One of them is not, or leads elsewhere.
     """
+    if spool.FOLDER.is_symlink():
+        raise BenchError(
+            f"{spool.FOLDER.as_posix()} is a symbolic link", "remove it; `mlruns` may be one"
+        )
     for folder in (Path(), REPORTS, Path("mlruns")):
         try:
             if folder.exists():  # a file of that name fails too
@@ -228,7 +242,7 @@ def _time(plan: TrainingPlan, options: RunOptions) -> str:
     seconds = time_estimates.expected_seconds(plan, jobs)
     if seconds is None:
         return "unknown: no similar training was measured here yet"
-    about = f"about {formatting.duration(seconds)}, from earlier runs here"
+    about = f"about {formatting.duration(seconds)}, from earlier trainings here"
     return f"at least {about}, unless the budget ends first" if options.repeats else about
 
 
@@ -345,6 +359,7 @@ def _check_execution(name: str, scenario: Scenario, options: RunOptions) -> None
         return
     unsupported = "--precision bfloat16" if options.precision != "float32" else None
     unsupported = "--device gpu" if options.device == "gpu" else unsupported
+    unsupported = "--save-model" if options.save_models else unsupported
     if unsupported:
         raise BenchError(
             f"{unsupported}: {name} trains {scenario.model}, which does not support it",
@@ -360,7 +375,12 @@ def execution_for(scenario: Scenario, execution: Execution, threads: int) -> Exe
     return execution.model_copy(update={"threads": threads})
 
 
-def _read_scenario(name: str) -> tuple[str, Scenario]:
+def read_scenario(name: str) -> tuple[str, Scenario]:
+    """The name and the scenario of a packaged one's name or a file's path.
+
+    Raises:
+        BenchError: There is none, or it is not valid.
+    """
     path = find(name)
     if len(path.stem) > _MAX_NAME or not path.stem.isprintable():
         raise BenchError(
@@ -373,7 +393,8 @@ def _read_scenario(name: str) -> tuple[str, Scenario]:
 def _name(path: Path) -> str:
     """The scenario's name; a study's winner has its study's file name, so it gets a suffix."""
     try:
-        study = json.loads(path.with_suffix(".json").read_bytes())
+        content = files.read_bounded(path.with_suffix(".json"), _MAX_STUDY_BYTES)
+        study = parse_json(content, max_values=_MAX_STUDY_VALUES, max_text=_MAX_STUDY_TEXT)
     except (OSError, ValueError):
         return path.stem
     return f"{path.stem}-winner" if isinstance(study, dict) and "study" in study else path.stem

@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.records import Record
 from mnist_bench.results import protocol
@@ -41,6 +42,8 @@ _BODY: TypeAdapter[Body] = TypeAdapter(Body)
 _END_SECONDS = 30.0
 """How long a worker may take to exit after its last message."""
 _LOG_TAIL_LINES = 15
+_LOG_TAIL_BYTES = 2**16
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 class WorkerProcess:
@@ -112,7 +115,13 @@ class WorkerProcess:
             code = self._process.returncode
         if self._done:
             return None
-        return self._failure or _exit_text(code)
+        return self._failure or self._last_words() or _exit_text(code)
+
+    def _last_words(self) -> str | None:
+        """The error that ended it before it could tell, such as that a library does not load."""
+        _, traceback, lines = self._log_lines().rpartition(_TRACEBACK)
+        last = lines.strip().rpartition("\n")[2]
+        return f"the training process ended early: {last[:500]}" if traceback and last else None
 
     def stop(self) -> None:
         """Kill it from any thread; `messages` then ends."""
@@ -128,9 +137,14 @@ class WorkerProcess:
                 stream.close()
 
     def log_tail(self) -> str:
-        """The last lines of its log."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-_LOG_TAIL_LINES:])
+        """The last lines of its log, up to the traceback of what `end` tells."""
+        return "\n".join(self._log_lines().partition(_TRACEBACK)[0].splitlines()[-_LOG_TAIL_LINES:])
+
+    def _log_lines(self) -> str:
+        with contextlib.suppress(OSError), files.open_regular(self._log) as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _LOG_TAIL_BYTES))
+            return log.read().decode(errors="replace")
+        return ""
 
     def _write(self, line: str) -> None:
         # `messages` notices a worker that has exited.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # at run time the import would slow `mnist-bench scenarios` d
     from mnist_bench.runner.plan import TrainingJob, TrainingPlan
 
 _FILE = "costs.json"
+_MAX_BYTES = 2**20
 
 
 class Cost(Record):
@@ -29,6 +30,7 @@ class Cost(Record):
 
     Attributes:
         steps: Steps of the training that it was measured on.
+        is_disturbed: Whether that training was invalid.
         train_images_per_second: While training.
         score_images_per_second: While evaluating.
         start_seconds: Time of a worker process apart from training and evaluating.
@@ -38,6 +40,7 @@ class Cost(Record):
     train_images_per_second: float = Field(gt=0)
     score_images_per_second: float = Field(gt=0)
     start_seconds: float = Field(ge=0)
+    is_disturbed: bool = False
 
 
 _COSTS: TypeAdapter[dict[str, Cost]] = TypeAdapter(dict[str, Cost])
@@ -71,9 +74,7 @@ def work_of(scenario: Scenario, step_counts: tuple[int, ...], scored_at_once: in
 
 def load_cost(model: str, hyperparameters: Hyperparameters, execution: Execution) -> Cost | None:
     """The last recorded cost of such a training here; None if there is none."""
-    settings = (execution.precision, execution.device, execution.threads)
-    text = environment.as_text(execution.environment)
-    return _read().get(_key(model, hyperparameters, *settings, variables=text))
+    return _read().get(_key_of(model, hyperparameters, execution))
 
 
 def costs_of(plan: TrainingPlan) -> dict[Execution, Cost | None]:
@@ -109,21 +110,30 @@ def save_costs(runs: Sequence[RunResult], scored_at_once: int) -> None:
     """Save the cost of the longest finished run of each configuration.
 
     A shorter training is less warmed up, so it does not replace the known cost; nor does an invalid
-    run, which is used only if nothing else is known. A cache that can't be written is ignored.
+    run that of another one. A cache that can't be written is ignored.
     """
     known = _read()
     costs = dict(known)
-    finished = (run for run in runs if run.status == "finished")
-    for run in sorted(finished, key=lambda r: (r.steps, r.verdict != "invalid")):
+    for run in runs:
+        cost = _cost_of(run, runs, scored_at_once) if run.status == "finished" else None
         settings = (run.precision, run.device, run.threads)
         key = _key(run.model, run.hyperparameters, *settings, variables=run.environment)
-        is_worse = key in known and (known[key].steps > run.steps or run.verdict == "invalid")
-        cost = None if is_worse else _cost_of(run, runs, scored_at_once)
-        costs |= {key: cost} if cost else {}
-    if costs == known:
-        return
-    with contextlib.suppress(OSError):
-        files.write_atomically(mnist.cache_folder() / _FILE, _COSTS.dump_json(costs, indent=2))
+        if cost and (key not in costs or _rank(cost) >= _rank(costs[key])):
+            costs[key] = cost
+    if costs != known:
+        _write(costs)
+
+
+def save_cost(
+    model: str, hyperparameters: Hyperparameters, execution: Execution, cost: Cost
+) -> None:
+    """Save the cost of a configuration; a cache that can't be written is ignored."""
+    _write(_read() | {_key_of(model, hyperparameters, execution): cost})
+
+
+def _rank(cost: Cost) -> tuple[bool, int]:
+    """Which of two costs is better known, as a key for comparison."""
+    return not cost.is_disturbed, cost.steps
 
 
 def _cost_of(run: RunResult, runs: Sequence[RunResult], scored_at_once: int) -> Cost | None:
@@ -137,15 +147,27 @@ def _cost_of(run: RunResult, runs: Sequence[RunResult], scored_at_once: int) -> 
         train_images_per_second=run.images_per_second,
         score_images_per_second=len(scored) * scored_at_once / run.seconds["evaluate"],
         start_seconds=sum(run.seconds.values()) - work_seconds,
+        is_disturbed=run.verdict == "invalid",
     )
 
 
 def _read() -> dict[str, Cost]:
     path = mnist.cache_folder() / _FILE
     try:
-        return _COSTS.validate_json(path.read_bytes())
+        return _COSTS.validate_json(files.read_bounded(path, _MAX_BYTES))
     except (OSError, ValidationError):
         return {}
+
+
+def _write(costs: dict[str, Cost]) -> None:
+    with contextlib.suppress(OSError):
+        files.write_atomically(mnist.cache_folder() / _FILE, _COSTS.dump_json(costs, indent=2))
+
+
+def _key_of(model: str, hyperparameters: Hyperparameters, execution: Execution) -> str:
+    settings = (execution.precision, execution.device, execution.threads)
+    variables = environment.as_text(execution.environment)
+    return _key(model, hyperparameters, *settings, variables=variables)
 
 
 def _key(

@@ -177,6 +177,18 @@ class Scenario(Record):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of scenarios, with the type of the hyperparameters by the model."""
+    rules = [
+        {
+            "if": {"properties": {"model": {"const": model}}},
+            "then": {"properties": {"hyperparameters": {"$ref": f"#/$defs/{kind.__name__}"}}},
+        }
+        for model, kind in HYPERPARAMETERS.items()
+    ]
+    return Scenario.model_json_schema() | {"allOf": rules}
+
+
 def packaged_folder() -> Path:
     """The folder of packaged scenarios and reference results.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -119,11 +119,12 @@ def check_writable(uri: str) -> None:
         raise BenchError(f"{path} can't be written: {error.strerror}", remedy) from error
 
 
-def check_server(uri: str, shown: str, owner: Owner) -> None:
+def check_server(uri: str, shown: str, owner: Owner, redacted: Callable[[str], str]) -> None:
     """Connect once to the database of a server: MLflow would try for minutes to log in.
 
     Args:
         shown: The URI without credentials.
+        redacted: Removes them from a driver's message.
 
     Raises:
         BenchError: The driver is missing, the server lets nobody in, or the database is the other
@@ -155,10 +156,8 @@ def check_server(uri: str, shown: str, owner: Owner) -> None:
             f"pip install '{package}'" if package else "install it with pip",
         ) from error
     except SQLAlchemyError as error:
-        from mnist_bench.tracking.uri import redact
-
         lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-        reason = redact(uri, lines[0]) if lines else type(error).__name__
+        reason = redacted(lines[0]) if lines else type(error).__name__
         raise BenchError(
             f"the database at {shown} can't be opened: {reason[:300]}",
             "correct its address, user or password",

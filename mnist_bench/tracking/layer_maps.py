@@ -10,10 +10,8 @@ from mnist_bench.results.layer_maps import LayerMaps
 from mnist_bench.results.run_summary import RunSummary
 from mnist_bench.scenarios import paper
 from mnist_bench.tracking import schema
-from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.mlflow_store import WEIGHTS, MlflowStore
 
-WEIGHTS = "weights.npz"
-"""Name of the artifact with a run's weights."""
 _MAX_CANDIDATES = 5
 """Number of runs that are searched for weights, the longest and newest first."""
 

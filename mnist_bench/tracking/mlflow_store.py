@@ -6,21 +6,25 @@ import json
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+import numpy as np
 from pydantic import ValidationError
 
-from mnist_bench.core import formatting, locks
+from mnist_bench.core import crash, formatting, http, locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
+from mnist_bench.core.escaping import one_line
 from mnist_bench.core.npz import load_npz
 from mnist_bench.core.records import Record, shared_fields
-from mnist_bench.measurement.machine import Machine
+from mnist_bench.measurement.machine import Machine, tensorflow_distribution
 from mnist_bench.results.predictions import Predictions
 from mnist_bench.results.run import Evaluation, RunResult, Status
 from mnist_bench.results.run_summary import RecordedRun
@@ -57,6 +61,8 @@ if TYPE_CHECKING:
 
 RecordT = TypeVar("RecordT", bound=Record)
 _RECORD = "result.json"
+WEIGHTS = "weights.npz"
+"""Name of the artifact with a run's weights."""
 MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # MLflow's errors are shown as one line; it would also log their tracebacks.
@@ -77,12 +83,21 @@ _MLFLOW_STATUS: dict[Status | None, str] = {
     "killed": "KILLED",
     "pruned": "KILLED",
 }
+_SERVING_PACKAGES = ("core", "data", "models", "scenarios")
+"""What `models.serving` needs of this package."""
 _CREATION_SECONDS = 120
+_CALL_SECONDS = 30.0
+_FILE_SECONDS = 300.0
+"""Limits of a call to a server; MLflow's timeout is one between two bytes."""
+_MAX_FILE_BYTES = 64 * 2**20
+"""Limit of an artifact that is read; weights have 13 MB."""
 _METRICS_PER_BATCH = 900
 """MLflow's limit is 1,000 together with at most 100 tags."""
 _PAGE_SIZE = 1_000
-_MAX_RUNS = 50_000
-"""MLflow's limit for one search."""
+_SERVER_PAGE_SIZE = 250
+"""Runs in an answer: some megabytes."""
+_MAX_PAGES = 4_000
+"""A server may give a token for a next page without end."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,20 @@ class Started:
 
     run_id: str
     is_complete: bool = False
+
+
+@dataclass(frozen=True)
+class StudyMetric:
+    """A metric of a study's own run.
+
+    Attributes:
+        at_ms: Unix time in milliseconds; None for now.
+    """
+
+    name: str
+    value: float
+    step: int = 0
+    at_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +156,12 @@ class MlflowStore:
         if create:
             check_writable(uri)
         with self.wrap_errors(action="opening the store"), _database(uri, create=create):
-            self.client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri)
+            client = mlflow.MlflowClient(tracking_uri=uri)
+            is_remote = is_server(uri)
+            self.client: MlflowClient = (
+                cast("MlflowClient", _BoundedClient(client, uri)) if is_remote else client
+            )
+            self._page_size = _SERVER_PAGE_SIZE if is_remote else _PAGE_SIZE
             self.experiment_id = experiment_id(self.client, uri, experiment, create=create)
 
     @classmethod
@@ -253,12 +287,17 @@ class MlflowStore:
             except UnreadableRunError as error:
                 yield error
 
-    def _pages(self, filter_string: str) -> Iterator[Run]:
+    def _pages(self, filter_string: str, view: int = 1) -> Iterator[Run]:
+        """Runs, loaded page by page.
+
+        Args:
+            view: MLflow's ViewType; 1 is for runs that were not deleted.
+        """
         token: str | None = None
-        while True:
+        for _ in range(_MAX_PAGES):
             with self.wrap_errors(action="looking for runs"), _explain_filter(filter_string):
                 page = self.client.search_runs(
-                    [self.experiment_id], filter_string, max_results=_PAGE_SIZE, page_token=token
+                    [self.experiment_id], filter_string, view, self._page_size, page_token=token
                 )
             token = page.token
             yield from page
@@ -295,7 +334,7 @@ class MlflowStore:
         from mlflow.entities import ViewType
 
         view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
-        return list(self.client.search_runs([self.experiment_id], filter_string, view, _MAX_RUNS))
+        return list(self._pages(filter_string, view))
 
     @contextmanager
     def wrap_errors(self, *, action: str) -> Iterator[None]:
@@ -395,6 +434,93 @@ class MlflowStore:
             self.client.set_tag(run_id, COMPLETE_TAG, "true")
         locks.settled(_key(run))
 
+    def save_model(self, run: RunResult) -> str | None:
+        """Save a finished run's network as an MLflow model, from its saved weights.
+
+        Returns:
+            The model's id, also of one that was saved before; None if the weights were not saved.
+        """
+        run_id = _require_run_id(run)
+        with self.wrap_errors(action="looking for models"):
+            outputs = self.client.get_run(run_id).outputs
+        if outputs and outputs.model_outputs:
+            return str(outputs.model_outputs[0].model_id)
+        weights = self.artifact(run_id, WEIGHTS)
+        if weights is None:
+            return None
+        from mlflow import pyfunc
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        signature = ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 10))]),
+        )
+        with (
+            self.wrap_errors(action="saving a model"),
+            TemporaryDirectory(prefix="mnist-bench-") as temporary,
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # an example would load TensorFlow here
+            code, data = Path(temporary, "mnist_bench"), Path(temporary, "network")
+            package = Path(__file__).parents[1]
+            for pattern in ("__init__.py", *(f"{part}/*.py" for part in _SERVING_PACKAGES)):
+                for source in package.glob(pattern):
+                    copied = code / source.relative_to(package)
+                    copied.parent.mkdir(parents=True, exist_ok=True)
+                    copyfile(source, copied)
+            data.mkdir()
+            (data / WEIGHTS).write_bytes(weights)
+            fields = {"model", "hyperparameters", "precision"}
+            described = run.model_dump(mode="json", include=fields)
+            (data / "network.json").write_text(json.dumps(described), encoding="utf-8")
+            logged = self.client.create_logged_model(self.experiment_id, "model", run_id)
+            model = Model(
+                artifact_path=logged.artifact_location,
+                model_uuid=logged.model_id,
+                run_id=run_id,
+                model_id=logged.model_id,
+            )
+            folder = str(Path(temporary, "model"))
+            pyfunc.save_model(
+                folder,
+                mlflow_model=model,
+                loader_module="mnist_bench.models.serving",
+                data_path=str(data),
+                code_paths=[str(code)],
+                signature=signature,
+                pip_requirements=[
+                    "{}=={}".format(*tensorflow_distribution()),
+                    *(f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pydantic")),
+                ],
+            )
+            self.client.log_model_artifacts(logged.model_id, folder)
+            self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, run.steps)])
+            self.client.finalize_logged_model(logged.model_id, "READY")
+        return str(logged.model_id)
+
+    def register(self, model_id: str, name: str, run_id: str, tags: dict[str, str]) -> str:
+        """Register a saved model as the next version of a name; returns the version."""
+        from mlflow.exceptions import MlflowException
+
+        with self.wrap_errors(action="registering a model"):
+            try:
+                self.client.create_registered_model(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            # Without a server MLflow would look for models:/ in the store of its own default.
+            source = (
+                f"models:/{model_id}"
+                if is_server(self._uri)
+                else self.client.get_logged_model(model_id).artifact_location
+            )
+            registered = self.client.create_model_version(
+                name, source, run_id, tags, model_id=model_id
+            )
+        return str(registered.version)
+
     def start_study(
         self, name: str, description: str, owner: str, tags: Mapping[str, str] | None = None
     ) -> str:
@@ -414,13 +540,19 @@ class MlflowStore:
         run_id: str,
         status: Status,
         description: str,
-        metrics: dict[str, float | None],
-        paths: Sequence[Path],
+        *,
+        metrics: Sequence[StudyMetric] = (),
+        paths: Sequence[Path] = (),
+        tags: Mapping[str, str] | None = None,
     ) -> None:
-        """End a study's own run with its description in Markdown, its metrics and its artifacts."""
+        """End a study's own run with its description in Markdown, metrics, artifacts and tags."""
+        from mlflow.entities import Metric, RunTag
+
+        now = int(time.time() * 1_000)
+        logged = [Metric(m.name, m.value, m.at_ms or now, m.step) for m in metrics]
+        described = {"mlflow.note.content": description, **(tags or {})}
         with self.wrap_errors(action="ending a study's run"):
-            self.client.set_tag(run_id, "mlflow.note.content", description)
-            self._log_metrics(run_id, _metrics(metrics, 0, int(time.time() * 1_000)))
+            self._log_metrics(run_id, logged, [RunTag(*each) for each in described.items()])
             for path in paths:
                 self.client.log_artifact(run_id, str(path))
             self.client.set_terminated(run_id, _MLFLOW_STATUS[status])
@@ -471,19 +603,28 @@ class MlflowStore:
         with self.wrap_errors(action="deleting a run"):
             self.client.delete_run(run_id)
 
-    def reopen_study(self, run_id: str, owner: str) -> bool:
-        """Set a study's own run to RUNNING again; False if it does not exist any more."""
+    def reopen_study(
+        self, run_id: str, owner: str, tags: Mapping[str, str]
+    ) -> tuple[tuple[str, str], ...] | None:
+        """Set a study's own run to RUNNING again, and add the user's tags to it.
+
+        Returns:
+            All of the user's tags, also earlier ones; None if the run does not exist any more.
+        """
+        from mlflow.entities import RunTag
         from mlflow.exceptions import MlflowException
 
         try:
-            if self.client.get_run(run_id).info.lifecycle_stage == "deleted":
-                return False
+            run = self.client.get_run(run_id)
+            if run.info.lifecycle_stage == "deleted":
+                return None
             self.client.update_run(run_id, status="RUNNING")
-            self.client.set_tag(run_id, OWNER_TAG, owner)
+            added = {**tags, OWNER_TAG: owner}
+            self.client.log_batch(run_id, tags=[RunTag(*each) for each in added.items()])
         except MlflowException:
-            return False
+            return None
         locks.unsettled(run_id)
-        return True
+        return schema.user_tags({**run.data.tags, **tags})
 
     def is_gone(self, run_id: str) -> bool:
         """Whether the user has deleted a run, or MLflow's garbage collection has removed it."""
@@ -535,6 +676,21 @@ class MlflowStore:
         for start in range(0, max(len(metrics), 1), _METRICS_PER_BATCH):
             batch = metrics[start : start + _METRICS_PER_BATCH]
             self.client.log_batch(run_id, batch, tags=() if start else tags)
+
+
+class _BoundedClient:
+    """MLflow's client of a server: each call ends in time, whatever the server sends."""
+
+    def __init__(self, client: MlflowClient, uri: str) -> None:
+        self._client = client
+        self._uri = uri
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        limits = (_FILE_SECONDS, _MAX_FILE_BYTES) if "artifact" in name else (_CALL_SECONDS,)
+        return lambda *arguments, **options: http.bounded(
+            lambda: method(*arguments, **options), self._uri, *limits
+        )
 
 
 def import_mlflow() -> Any:
@@ -631,6 +787,8 @@ def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
         uri: Tracking URI; its credentials are removed from the message.
         action: What failed, such as `opening the store`.
     """
+    if hidden := crash.hidden_module(error):
+        return BenchError(hidden, exit_status=EXIT_FAILURE)
     shown = without_credentials(uri)
     text = str(error).replace(uri, shown)
     if "out-of-date database schema" in text or "Can't locate revision" in text:
@@ -640,7 +798,7 @@ def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
     # SQLAlchemy wraps the database's message in advice to programmers.
     database_message = re.search(r"\(\w+\.\w*Error\) ([^\n]+)", text)
     cause = database_message[1] if database_message else text.strip().partition("\n")[0]
-    cause = redact(uri, cause)
+    cause = one_line(redact(uri, cause))  # a server may send anything
     if (file := sqlite_file(uri)) and (known := sqlite_error(file, cause)):
         return known
     if is_server(uri) and re.search(r"Connection(Pool|Error| refused)|timed out", cause):
@@ -652,6 +810,18 @@ def to_bench_error(error: Exception, uri: str, action: str) -> BenchError:
         else "check that the database still exists and that its disk is not full",
         exit_status=EXIT_FAILURE,
     )
+
+
+def is_refused(error: BenchError) -> bool:
+    """Whether MLflow refused what it was sent, and would again, though it works."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DataError, IntegrityError
+
+    cause = error.__cause__
+    if isinstance(cause, MlflowException):
+        is_overflow = "OverflowError" in str(cause) or "too large to convert" in str(cause)
+        return is_overflow or cause.error_code in {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}
+    return isinstance(cause, ValueError | TypeError | OverflowError | DataError | IntegrityError)
 
 
 def no_runs_error(uri: str, experiment: str, what: str = "no run is recorded") -> BenchError:

@@ -5,16 +5,17 @@ MLflow gets batches that may be repeated: it ignores a metric with the same step
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mnist_bench.core import locks
+from mnist_bench.core import files, locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.measurement import quality
 from mnist_bench.measurement.conditions import Conditions, Surroundings, TrainingStretch
@@ -30,13 +31,20 @@ _BATCH_SECONDS = 5.0
 _BACKOFF_SECONDS = 30.0
 """Minimum time after a failed upload: each attempt may take the full timeout."""
 
+LOG = "worker.log"
+"""What a worker and its libraries print."""
+WORKER_FILES = ("predictions.npz", "weights.npz")
+"""What a worker writes for each step count."""
+_MAX_FILE_BYTES = 2**30
+_UPLOADS = "upload-"
+
 own_trainings: set[str] = set()
 """Ids of the trainings that this process records."""
 
 
 def process_owner() -> str:
     """The name of this process, as the owner of runs; it holds its lock files from now on."""
-    for folder in (spool.FOLDER, locks.live_folder()):
+    for folder in (spool.FOLDER, *locks.live_folders()):
         with suppress(OSError):  # a spool can't be written then either, and says so
             locks.hold(folder)
     return locks.process_name()
@@ -135,11 +143,10 @@ class TrainingRuns:
             case protocol.SampleMessage():
                 self._stretches.append(message.stretch)
                 self._surroundings += [message.surroundings] if message.surroundings else []
-                if message.stretch.rss_bytes is not None:
-                    point = Point(message.step, at_ms, rss_bytes=message.stretch.rss_bytes)
-                    for steps, run in self._runs.items():
-                        if steps >= message.step:
-                            run.points.append(point)
+                point = _sampled_point(message, at_ms)
+                for steps, run in self._runs.items():
+                    if steps >= message.step:
+                        run.points.append(point)
             case protocol.CalibrationMessage():
                 self._surroundings.append(message.surroundings)
                 self._calibrations.append(message.seconds)
@@ -225,13 +232,14 @@ class TrainingRuns:
             return
         new = run.points[run.uploaded_points :]
         if run.result.status is not None:
-            store.finish(
-                run.result,
-                self._description(run),
-                lambda: self._write_files(run.result),
-                at_ms=run.ended_at_ms,
-                points=new,
-            )
+            with ExitStack() as stack:
+                store.finish(
+                    run.result,
+                    self._description(run),
+                    lambda: self._write_files(run.result, stack),
+                    at_ms=run.ended_at_ms,
+                    points=new,
+                )
             run.is_complete = True
             self.uploaded.append(run.result)
         elif new:
@@ -241,19 +249,26 @@ class TrainingRuns:
     def _description(self, run: _Run) -> str:
         return run_notes.run_description(run.result, self._header.scenario.title)
 
-    def _write_files(self, result: RunResult) -> list[Path]:
-        """Write the run's records, and return the paths of all its artifacts."""
-        folder = self._folder / str(result.steps)
-        folder.mkdir(parents=True, exist_ok=True)
+    def _write_files(self, result: RunResult, stack: ExitStack) -> list[Path]:
+        """Write the run's records, and return the paths of all its artifacts.
+
+        They are in a folder of their own, which is removed with the stack: others may have put
+        anything into the spool's, so only what a worker writes is copied from there.
+        """
+        parent = self._folder.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix=_UPLOADS, dir=parent))
+        folder = Path(name)
         texts = {
             "result.json": result.model_dump_json(indent=2),
             "scenario.toml": self._header.scenario.to_toml(),
             "machine.json": self._header.machine.model_dump_json(indent=2),
         }
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="\n")
-        log = self._folder / "worker.log"
-        return sorted(folder.iterdir()) + ([log] if log.exists() else [])
+        for file, text in texts.items():
+            (folder / file).write_text(text, encoding="utf-8", newline="\n")
+        for file in (LOG, *(f"{result.steps}/{each}" for each in WORKER_FILES)):
+            files.copy_inside(self._folder, file, folder / Path(file).name, _MAX_FILE_BYTES)
+        return sorted(folder.iterdir())
 
 
 class WarnOnce:
@@ -408,6 +423,20 @@ def now_ms() -> int:
     return int(time.time() * 1_000)
 
 
+def _sampled_point(message: protocol.SampleMessage, at_ms: int) -> Point:
+    """What a sample says of memory and processors."""
+    seen = message.stretch.seen
+    seconds, other = seen.wall_seconds, seen.other_cpu_seconds
+    return Point(
+        message.step,
+        at_ms,
+        rss_bytes=message.stretch.rss_bytes,
+        worker_cores=seen.own_cpu_seconds / seconds if seconds > 0 else None,
+        # Ticks are coarse, so that the difference of two readings may be negative.
+        other_cores=max(other, 0.0) / seconds if other is not None and seconds > 0 else None,
+    )
+
+
 def _create_folder(training_id: str) -> Path:
     """Create the folder for the worker's files: next to the spool, else a temporary folder."""
     folder = (spool.FOLDER / training_id).resolve()
@@ -421,7 +450,7 @@ def _create_folder(training_id: str) -> Path:
 
 def _without_home(text: str) -> str:
     """Replace the home folder by `~`: a failure is recorded, and a path may contain a user name."""
-    home = str(Path.home())
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises without one
     if len(home) < 2:  # "/" contains no user name
         return text
     escaped = home.replace("\\", "\\\\")  # exceptions print Windows paths like this

@@ -2,85 +2,84 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from mnist_bench.core import locks
+from mnist_bench.core import files, locks
 from mnist_bench.core.errors import BenchError
+from mnist_bench.core.escaping import one_line
 from mnist_bench.core.formatting import counted
 from mnist_bench.results.run import RunResult
 from mnist_bench.tracking import recorder, spool
 from mnist_bench.tracking.artifacts import follow_folder
-from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.database import experiments_with_owned_runs, sqlite_file
+from mnist_bench.tracking.mlflow_store import MlflowStore, is_refused
 from mnist_bench.tracking.recorder import TrainingRuns
-from mnist_bench.tracking.spool import Address, SpoolContents
+from mnist_bench.tracking.spool import Address, SpoolContents, UnreadableSpoolError
 
 VANISHED = "its process vanished"
 """The recorded failure of a run whose process ended without recording its end."""
 _KILLED, _UPLOADED = "of a vanished process closed as KILLED", "uploaded to MLflow"
 _LOCK = ".lock"
 _LOCK_SECONDS = 120
+_LINE_BYTES = 2**20
 
 
-def open_store(uri: str, experiment: str, log: Callable[[str], None]) -> MlflowStore:
+def open_store(tracking_uri: str, experiment: str, log: Callable[[str], None]) -> MlflowStore:
     """Open a store, and recover the unfinished runs of earlier commands.
 
     Raises:
         BenchError: The store can't be used.
     """
-    _follow_folder(uri, experiment, log)
-    store = MlflowStore(uri, experiment)
-    recover(store, Address.of(uri, experiment), log)
+    _follow_folder(tracking_uri, experiment, log)
+    store = MlflowStore(tracking_uri, experiment)
+    recover(store, Address.of(tracking_uri, experiment), log)
     return store
 
 
 def open_existing_store(
-    uri: str, experiment: str, log: Callable[[str], None]
+    tracking_uri: str, experiment: str, log: Callable[[str], None]
 ) -> MlflowStore | None:
     """Open a store if it exists, and recover the unfinished runs of earlier commands.
 
     Raises:
         BenchError: The store can't be used.
     """
-    _follow_folder(uri, experiment, log)
-    store = MlflowStore.open_existing(uri, experiment)
+    _follow_folder(tracking_uri, experiment, log)
+    store = MlflowStore.open_existing(tracking_uri, experiment)
     if store is not None:
-        recover(store, Address.of(uri, experiment), log)
+        recover(store, Address.of(tracking_uri, experiment), log)
     return store
 
 
 def recover(store: MlflowStore, address: Address, log: Callable[[str], None]) -> None:
     """Upload the spools in this folder for a store, and end runs in it whose process vanished.
 
-    Spools and runs of live processes are left alone, and runs of processes that are unknown here:
-    other machines'. Spools that the store rejects are kept.
+    Spools and runs of live processes are left alone, and of those of which nothing is known here:
+    other machines', or with a lock file that says nothing. Spools that the store can't take now are
+    kept; those that never can be read or taken are put aside.
 
     Args:
-        log: Receives one line if anything was recovered, and one if it could not be.
+        log: Receives one line if anything was recovered, and one for each reason why something was
+            not.
     """
     recovered = Counter({_KILLED: 0, _UPLOADED: 0})
     settled: set[str] = set()
     try:
-        if _abandoned_spools(address):
+        if _abandoned_spools(address, log):
             with locks.lock_file(spool.FOLDER / _LOCK, _LOCK_SECONDS):
                 # Read again: another command may have uploaded them meanwhile.
                 for contents in _abandoned_spools(address):
                     recovered.update(_upload(contents, store, log))
                     settled.add(contents.header.owner)
         _remove_remains()
-        killed = _kill_vanished(store)
+        killed = _kill_vanished(store, log)
         recovered[_KILLED] += len(killed)
         settled.update(killed)
         for folder in _lock_folders():
             locks.remove_dead(folder, settled)
-    except locks.LocksUnsupportedError as error:
-        log(
-            f"runs of earlier commands are not closed: {error.strerror}, so nobody knows which of "
-            "these commands are still at work"
-        )
     except (BenchError, OSError) as error:
         log(_postponed(error))
     lines = [f"{counted(n, 'run')} {what}" for what, n in recovered.items() if n]
@@ -88,64 +87,133 @@ def recover(store: MlflowStore, address: Address, log: Callable[[str], None]) ->
         log(f"Recovered from earlier commands: {', '.join(lines)}")
 
 
+def recover_all(tracking_uri: str, log: Callable[[str], None]) -> None:
+    """Recover runs in any experiment of a store; MLflow is loaded only if there are any.
+
+    Raises:
+        BenchError: The store can't be used.
+    """
+    address_uri = Address.of(tracking_uri, "").tracking_uri
+    experiments = experiments_with_spools(address_uri)
+    database = sqlite_file(tracking_uri)
+    if database is not None and database.exists():
+        experiments |= experiments_with_owned_runs(database)
+    for experiment in sorted(experiments):
+        address = Address(tracking_uri=address_uri, experiment=experiment)
+        recover(MlflowStore(tracking_uri, experiment), address, log)
+
+
+def log_unsettled(tracking_uri: str, experiment: str, log: Callable[[str], None]) -> None:
+    """Tell in a line if vanished commands left runs in this folder; nothing is changed."""
+    abandoned = _abandoned_spools(Address.of(tracking_uri, experiment))
+    if runs := sum(len(contents.header.runs) for contents in abandoned):
+        log(
+            f"{counted(runs, 'run')} of a vanished process not settled yet: the next command that "
+            "records or reports does it"
+        )
+
+
 def finished_in_spools(address: Address) -> list[RunResult]:
     """Finished runs in this folder that the store does not have yet, or not completely."""
     return [
         run
         for contents in _spools()
-        if contents.header.address == address
-        for run in TrainingRuns.replay(contents).results
+        if contents.address == address
+        for run in _replay(contents).results
         if run.status == "finished"
     ]
 
 
 def experiments_with_spools(tracking_uri: str) -> set[str]:
     """Names of the experiments with spools in this folder, for a URI without credentials."""
-    addresses = {contents.header.address for contents in _spools()}
+    addresses = {contents.address for contents in _spools()}
     return {each.experiment for each in addresses if each.tracking_uri == tracking_uri}
 
 
-def _spools() -> list[SpoolContents]:
+def _spools(log: Callable[[str], None] | None = None) -> list[SpoolContents]:
+    """The spools that can be read; those that never can be are put aside if that is logged."""
     found = []
     for path in spool.paths():
         try:
             contents = spool.read(path)
-        except OSError:  # another command has removed it
+            if contents:
+                _replay(contents)
+        except UnreadableSpoolError as error:
+            if log:
+                _put_aside(path, str(error), log)
+        except OSError:  # another command has removed it, or it is another user's
             continue
-        found += [contents] if contents else []
+        else:
+            found += [contents] if contents else []
     return found
 
 
-def _abandoned_spools(address: Address) -> list[SpoolContents]:
-    return [
-        contents
-        for contents in _spools()
-        if contents.header.address == address
-        and not locks.is_alive(contents.header.owner, _lock_folders())
-    ]
+def _replay(contents: SpoolContents) -> TrainingRuns:
+    """The runs of a spool.
+
+    Raises:
+        UnreadableSpoolError: It can't be what a training wrote.
+    """
+    try:
+        return TrainingRuns.replay(contents)
+    except Exception as error:
+        raise UnreadableSpoolError(f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def _put_aside(path: Path, reason: str, log: Callable[[str], None]) -> None:
+    try:
+        kept = spool.put_aside(path).name
+    except OSError as error:
+        kept = f"its place, as it can't be renamed ({error.strerror})"
+    log(one_line(f"{path.as_posix()} can't be uploaded and is kept as {kept}: {reason}"))
+
+
+def _abandoned_spools(
+    address: Address, log: Callable[[str], None] | None = None
+) -> list[SpoolContents]:
+    """The spools of dead processes for a store; a line if nobody knows whether others are dead."""
+    abandoned = []
+    unknown: dict[str, str] = {}
+    for contents in _spools(log):
+        if contents.address != address:
+            continue
+        try:
+            if not locks.is_alive(contents.header.owner, _lock_folders()):
+                abandoned.append(contents)
+        except locks.LocksUnsupportedError as error:
+            unknown[contents.header.owner] = str(error.strerror)
+    if unknown and log:
+        files_left = [
+            path.as_posix()
+            for folder in _lock_folders()
+            for owner in unknown
+            if (path := folder / f"{owner}{_LOCK}").exists()
+        ]
+        log(
+            f"{counted(len(unknown), 'command')} not settled, since nobody here knows whether "
+            f"they are still at work: {next(iter(unknown.values()))}; once they have ended, "
+            f"remove {', '.join(files_left)}"
+        )
+    return abandoned
 
 
 def _remove_remains() -> None:
     """Remove what processes left that were killed before their spool had a complete line."""
-    paths = spool.paths()
-    remains = [path for path in paths if _is_torn(path)]
-    if spool.FOLDER.is_dir():
-        folders = (path for path in spool.FOLDER.iterdir() if path.is_dir())
-        remains += [path for path in folders if spool.path_of(path.name) not in paths]
+    remains = [path for path in spool.paths() if _is_torn(path)] + spool.left_folders()
     # They don't name their owner, which may be waiting for a full disk or for its store.
     remains = [path for path in remains if path.stem not in recorder.own_trainings]
     if remains and not locks.is_another_alive(spool.FOLDER):
         for path in remains:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
+            if path.suffix:
                 spool.remove(path)
+            else:
+                spool.remove_folder(path)
 
 
 def _is_torn(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            return not file.readline().endswith(b"\n")
+        with files.open_regular(path, follow=False) as file:
+            return not file.readline(_LINE_BYTES).endswith(b"\n")
     except OSError:  # another command has removed it
         return False
 
@@ -162,35 +230,54 @@ def _upload(contents: SpoolContents, store: MlflowStore, log: Callable[[str], No
     Raises:
         BenchError: The store does not work at all; each further spool would take a timeout.
     """
-    runs = TrainingRuns.replay(contents)
+    runs = _replay(contents)
     runs.close("killed", VANISHED, contents.last_at_ms)
     runs.upload(store)
     if runs.error:
         store.unfinished()  # raises if the store does not work at all
-        log(_postponed(runs.error))
+        if is_refused(runs.error):
+            _put_aside(contents.path, runs.error.message, log)
+        else:
+            log(_postponed(runs.error))
         return []
     spool.remove(contents.path)
     return [_KILLED if run.failure == VANISHED else _UPLOADED for run in runs.uploaded]
 
 
-def _kill_vanished(store: MlflowStore) -> list[str]:
+def _kill_vanished(store: MlflowStore, log: Callable[[str], None]) -> list[str]:
     """End runs of dead processes whose spool is in another folder or lost; their owners."""
-    training_ids = {path.stem for path in spool.paths()}
+    waiting = {path.stem for path in spool.paths()}
     killed = []
+    unknown = []
     for run in store.unfinished():
-        if run.trajectory in training_ids or run.owner is None:
+        if run.trajectory in waiting or run.owner is None:
             continue
-        if locks.is_dead(run.owner, _lock_folders()):
-            store.mark_killed(run.run_id, VANISHED)
-            killed.append(run.owner)
+        try:
+            if locks.is_alive(run.owner, _lock_folders()):
+                continue
+            if locks.is_dead(run.owner, _lock_folders()):
+                store.mark_killed(run.run_id, VANISHED)
+                killed.append(run.owner)
+            else:
+                unknown.append("they are another machine's, or their lock files are gone")
+        except locks.LocksUnsupportedError as error:
+            unknown.append(str(error.strerror))
+    if unknown:
+        log(
+            f"{counted(len(unknown), 'run')} left RUNNING in MLflow, since nobody here knows "
+            f"whether their processes are alive: {unknown[0]}"
+        )
     return killed
 
 
-def _follow_folder(uri: str, experiment: str, log: Callable[[str], None]) -> None:
+def _follow_folder(tracking_uri: str, experiment: str, log: Callable[[str], None]) -> None:
+    def is_dead(owner: str) -> bool:
+        return locks.is_dead(owner, _lock_folders())
+
     with suppress(locks.LocksUnsupportedError):
-        follow_folder(uri, experiment, log, lambda owner: locks.is_dead(owner, _lock_folders()))
+        follow_folder(tracking_uri, experiment, log, is_dead)
 
 
-def _lock_folders() -> tuple[Path, Path]:
+def _lock_folders() -> tuple[Path, ...]:
     """Where the processes of this folder and those of this user hold their lock files."""
-    return spool.FOLDER, locks.live_folder()
+    return spool.FOLDER, *locks.live_folders()

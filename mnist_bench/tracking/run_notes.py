@@ -64,7 +64,7 @@ def _verdict(run: RunResult) -> str:
         f"{words} ({details[words]})" if words in details else words
         for words in dict.fromkeys(run.reasons)
     )
-    advice = " Do not trust its time, speed and memory." if run.verdict == "invalid" else ""
+    advice = " Do not trust its time and speed." if run.verdict == "invalid" else ""
     return f"Verdict: {run.verdict}: {', '.join(reasons)}.{advice}"
 
 

@@ -35,7 +35,7 @@ MACHINE_ID_TAG, MACHINE_TAG = "bench.machine_id", "bench.machine"
 TENSORFLOW_TAG, VERSION_TAG = "bench.tensorflow", "bench.mnist_bench"
 
 
-RESERVED_TAGS = ("bench.", "mlflow.")
+RESERVED_TAGS = ("bench.", "best.", "mlflow.")
 """What a user's own tag can't begin with."""
 NAME_TAG = "name"
 """The user's tag that `--name` sets; the name of the MLflow run begins with it."""
@@ -70,12 +70,16 @@ class Point:
             axes, and ignores a metric with the same step, time and value.
         evaluation: None if there was no evaluation at this step.
         rss_bytes: Resident memory of the worker; None if unknown.
+        worker_cores: Processor time of the worker by wall-clock time since the last such point.
+        other_cores: The same of all processes but the worker and its parent.
     """
 
     step: int
     at_ms: int
     evaluation: Evaluation | None = None
     rss_bytes: int | None = None
+    worker_cores: float | None = None
+    other_cores: float | None = None
 
 
 _PARAMS = (
@@ -132,6 +136,12 @@ def study_tags(name: str, description: str, owner: str) -> dict[str, str]:
     }
 
 
+def best_tags(trial: int, chosen: Mapping[str, object]) -> dict[str, str]:
+    """Tags of a study's own run: the number and the parameters of its best trial."""
+    values = {"trial": trial, **chosen}
+    return {f"best.{name}": str(value) for name, value in values.items()}
+
+
 def closing_tags(run: RunResult, description: str) -> dict[str, str]:
     """Tags of a run at its end."""
     known = {
@@ -153,9 +163,20 @@ def metrics_at(point: Point) -> dict[str, float | None]:
     """Metrics at a step."""
     scored = point.evaluation
     scores = {name: getattr(scored, name) for name in EVALUATION_METRICS} if scored else {}
-    return {"rss_bytes": point.rss_bytes, **scores}
+    return {
+        "rss_bytes": point.rss_bytes,
+        # MLflow shows metrics with this prefix on their own tab.
+        "system/worker_rss_bytes": point.rss_bytes,
+        "system/worker_cpu_cores": point.worker_cores,
+        "system/other_cpu_cores": point.other_cores,
+        **scores,
+    }
 
 
+BEST_METRICS = {"train seconds": "best_train_seconds", "peak RSS": "best_peak_rss_bytes"}
+"""Metrics of a study's own run for the further values of a Pareto front, by their names."""
+BEST_METRIC = "best_value"
+"""Metric of a study's own run: by trial, the best value so far; last, that of the best trial."""
 RUN_METRICS = (
     *("max_test_accuracy", "max_test_accuracy_step", "final_test_accuracy"),
     *("selected_test_accuracy", "max_validation_accuracy", "final_validation_accuracy"),
@@ -174,8 +195,10 @@ def metrics_once(run: RunResult) -> dict[str, float | None]:
     """Metrics of a whole run."""
     metrics: dict[str, float | None] = {name: getattr(run, name) for name in RUN_METRICS}
     peaks = run.phase_peak_rss_bytes.items()
-    metrics |= {phase_metric(name, "seconds"): seconds for name, seconds in run.seconds.items()}
-    metrics |= {phase_metric(name, "peak_rss_bytes"): peak for name, peak in peaks}
+    # MLflow groups charts by what precedes a slash: each phase's metrics have a second name.
+    for name_of in (phase_metric, "phase/{}_{}".format):
+        metrics |= {name_of(phase, "seconds"): seconds for phase, seconds in run.seconds.items()}
+        metrics |= {name_of(phase, "peak_rss_bytes"): peak for phase, peak in peaks}
     for split in SPLITS:
         for target in run.target_accuracies:
             name = f"time_to_{split}_accuracy_{f'{target:g}'.replace('.', '_')}_seconds"

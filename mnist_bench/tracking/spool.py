@@ -18,18 +18,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from mnist_bench.core import locks
+from mnist_bench.core import files, locks
 from mnist_bench.core.records import Record
+from mnist_bench.core.untrusted import parse_json
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.protocol import EvaluationMessage, Message, StepCountDone
 from mnist_bench.results.run import RunResult, Status
 from mnist_bench.scenarios.scenario import Scenario
 from mnist_bench.tracking import uri
+from mnist_bench.tracking.bundle import is_plausible
 from mnist_bench.tracking.database import sqlite_file
 
 FOLDER = Path("mlruns", ".runs")
 """The folder of spool files, next to MLflow's artifacts."""
 _SUFFIX = ".jsonl"
+_ASIDE = ".unreadable"
+"""Ends the names of spools, and of their folders, that were put aside."""
+_MAX_BYTES = 32 * 2**20
+_MAX_VALUES = 100_000
+_MAX_TEXT = 100_000
+"""Limits of a line."""
 
 
 class Address(Record):
@@ -103,6 +111,10 @@ Entry = MessageEntry | TrainingEnded
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 
 
+class UnreadableSpoolError(Exception):
+    """A file in the place of a spool that no process of this version has written."""
+
+
 @dataclass(frozen=True)
 class SpoolContents:
     """The contents of a spool file.
@@ -116,6 +128,11 @@ class SpoolContents:
     path: Path
     header: Header
     entries: tuple[Entry, ...]
+
+    @property
+    def address(self) -> Address:
+        """The header's address, as it is written today."""
+        return Address.of(self.header.address.tracking_uri, self.header.address.experiment)
 
     @property
     def last_at_ms(self) -> int:
@@ -185,27 +202,111 @@ def files_of(path: Path) -> Path:
 
 def paths(folder: Path = FOLDER) -> list[Path]:
     """Paths of all spool files."""
-    return sorted(folder.glob(f"*{_SUFFIX}"))
+    return [] if folder.is_symlink() else sorted(folder.glob(f"*{_SUFFIX}"))
 
 
 def read(path: Path) -> SpoolContents | None:
     """Read a spool file; None if its first line is incomplete or of another version.
 
     Raises:
-        OSError: The file can't be read, or does not exist any more.
+        OSError: The file does not exist any more, or may not be read.
+        UnreadableSpoolError: It never can be read.
     """
-    lines = path.read_bytes().splitlines(keepends=True)
     try:
-        header = Header.model_validate_json(lines[0])
-    except (ValueError, IndexError):
+        content = files.read_bounded(path, _MAX_BYTES, follow=False)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError as error:
+        raise UnreadableSpoolError(error.strerror) from error
+    lines = content.splitlines(keepends=True)
+    if not (lines and lines[0].endswith(b"\n")):
         return None
-    return SpoolContents(path, header, tuple(_entries(lines[1:])))
+    try:
+        document = parse_json(lines[0], max_values=_MAX_VALUES, max_text=_MAX_TEXT)
+        header = Header.model_validate_json(lines[0])
+    except ValidationError as error:
+        faults = {fault["type"] for fault in error.errors(include_url=False)}
+        version = document.get("schema_version", 1) if isinstance(document, dict) else 1
+        if version != 1 or faults == {"extra_forbidden"}:
+            return None
+        raise UnreadableSpoolError("its first line is not that of a spool") from error
+    except ValueError as error:
+        raise UnreadableSpoolError(f"its first line: {error}") from error
+    try:
+        contents = SpoolContents(path, header, tuple(_entries(lines[1:])))
+    except ValueError as error:
+        raise UnreadableSpoolError(str(error)) from error
+    _check(contents)
+    return contents
+
+
+def _check(contents: SpoolContents) -> None:
+    """Check that the lines of a spool belong together.
+
+    Raises:
+        UnreadableSpoolError: They don't, or have impossible values.
+    """
+    runs = contents.header.runs
+    steps = [run.steps for run in runs]
+    if any(run.trajectory != contents.path.stem for run in runs):
+        raise UnreadableSpoolError("it has another training's name")
+    if not runs or steps != sorted(set(steps)) or not all(map(is_plausible, runs)):
+        raise UnreadableSpoolError("its runs have impossible values")
+    done = [
+        each.message.steps
+        for each in contents.entries
+        if isinstance(each, MessageEntry) and isinstance(each.message, StepCountDone)
+    ]
+    if not set(done) <= set(steps):
+        raise UnreadableSpoolError("a step count has ended that it does not have")
+    if min(each.at_ms for each in (contents.header, *contents.entries)) < 0:
+        raise UnreadableSpoolError("a time is below zero")
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a spool file and its folder so that nothing reads them again; the new path.
+
+    Raises:
+        OSError: They can't be renamed.
+    """
+    target = path.with_name(f"{path.name}{_ASIDE}")
+    number = 1
+    while os.path.lexists(target):
+        number += 1
+        target = path.with_name(f"{path.name}.{number}{_ASIDE}")
+    folder = files_of(path)
+    if os.path.lexists(folder):
+        folder.rename(target.with_name(target.name.replace(_SUFFIX, "", 1)))
+    return path.rename(target)
+
+
+def left_folders(folder: Path = FOLDER) -> list[Path]:
+    """Folders for workers' files, and links in their place, whose spool file is gone."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    own = {files_of(path) for path in paths(folder)}
+    return [
+        path
+        for path in folder.iterdir()
+        if path not in own
+        and path.suffix != _ASIDE
+        and (path.is_dir() or (path.is_symlink() and not path.suffix))
+    ]
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder for a worker's files; a link in its place, and not what it leads to."""
+    if path.is_symlink():
+        with suppress(OSError):
+            path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def remove(path: Path) -> None:
     """Remove a spool file with the worker's files, and parent folders that become empty."""
     # The worker's files first: without the spool file their owner would be unknown.
-    shutil.rmtree(files_of(path), ignore_errors=True)
+    remove_folder(files_of(path))
     with suppress(OSError):  # Windows: a virus scanner may lock it; the next command removes it
         path.unlink(missing_ok=True)
         path.parent.rmdir()
@@ -213,10 +314,17 @@ def remove(path: Path) -> None:
 
 
 def _entries(lines: list[bytes]) -> Iterator[Entry]:
-    """The entries up to the first incomplete line, during which the writer was killed."""
+    """The entries up to the first incomplete line, during which the writer was killed.
+
+    Raises:
+        ValueError: A line goes beyond the limits.
+    """
     for line in lines:
         try:
-            yield _ENTRY.validate_json(line)
+            entry = _ENTRY.validate_json(line)
         except ValidationError as error:
             if error.errors()[0]["type"] != "union_tag_invalid":  # an entry of another version
                 return
+        else:
+            parse_json(line, max_values=_MAX_VALUES, max_text=_MAX_TEXT)
+            yield entry

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
+from mnist_bench.core import http
 from mnist_bench.core.errors import BenchError
 from mnist_bench.tracking.database import (
     Owner,
@@ -184,16 +185,21 @@ def _check_server(uri: str) -> None:
         os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD", "TOKEN")
     )
     try:
-        response = requests.get(
-            f"{uri.rstrip('/')}/health",
-            timeout=_CONNECT_SECONDS,
-            verify=not insecure and (os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True),
-            cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
-            auth=(user, password) if user and password else None,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
+        response = http.bounded(
+            lambda: requests.get(
+                f"{uri.rstrip('/')}/health",
+                timeout=_CONNECT_SECONDS,
+                verify=not insecure
+                and (os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True),
+                cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+                auth=(user, password) if user and password else None,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+            ),
+            uri,
+            _CONNECT_SECONDS,
         )
     except OSError as error:  # requests' own errors are OSErrors; so is a missing certificate
-        reason = type(error).__name__
+        reason = f"{error}" if isinstance(error, http.AnswerError) else type(error).__name__
         raise BenchError(f"no tracking server answers at {shown} ({reason})", hint) from None
     if response.status_code in (401, 403):
         raise access_denied(uri)
@@ -235,4 +241,4 @@ def check_database(uri: str, owner: Owner) -> None:
                 if owner == "MLflow"
                 else "start it, or correct --storage",
             ) from None
-    check_server(uri, without_credentials(uri), owner)
+    check_server(uri, without_credentials(uri), owner, lambda text: redact(uri, text))

@@ -44,7 +44,8 @@ def evaluate_on_test(
     seeds: int,
     validation_accuracy: float,
     search_seconds: float,
-) -> tuple[EvaluationOnTest, Outcome]:
+    save_weights: bool = False,
+) -> tuple[EvaluationOnTest, Outcome, RunResult | None]:
     """Train both configurations on fresh seeds and compare them on the test split.
 
     Args:
@@ -53,9 +54,11 @@ def evaluate_on_test(
         seeds: How many seeds each configuration is trained on.
         validation_accuracy: Of the candidate in the search.
         search_seconds: Wall-clock seconds of the search.
+        save_weights: Whether to save the candidate's.
 
     Returns:
-        The evaluation, and the outcome of its last training.
+        The evaluation, the outcome of its last training, and the candidate's run of median
+        accuracy; None if the trainings did not finish.
     """
     context = search.context
     configurations = (("winner", chosen), ("paper", context.space.paper_values()))
@@ -66,22 +69,26 @@ def evaluate_on_test(
     for seed in range(evaluation.first_seed, evaluation.first_seed + seeds):
         for name, values in configurations:
             plan = context.plan(f"{search.study.name}-{name}", values, seed)
+            if save_weights and name == "winner":
+                scenario = plan.scenario.model_copy(update={"save_weights": True})
+                plan = dataclasses.replace(plan, scenario=scenario)
             with signals.on_interrupt(stop), search.watch(plan) as watcher:
                 outcome = search.train(plan, watcher, never_pruned, stop)
             runs += outcome.results
             if outcome.exit_status or any(run.status != "finished" for run in outcome.results):
                 status = outcome.exit_status or EXIT_FAILURE
-                return evaluation, dataclasses.replace(outcome, exit_status=status)
+                return evaluation, dataclasses.replace(outcome, exit_status=status), None
     candidate, paper = runs[::2], runs[1::2]
+    winner = median_run(candidate)
     confirmation = confirmation_of(
         candidate,
         paper,
         validation_accuracy=validation_accuracy,
         search_seconds=search_seconds,
-        mcnemar=_mcnemar(search, median_run(candidate), median_run(paper)),
+        mcnemar=_mcnemar(search, winner, median_run(paper)),
         target_accuracy=context.goal.aim,
     )
-    return evaluation.model_copy(update={"proof": confirmation}), outcome
+    return evaluation.model_copy(update={"proof": confirmation}), outcome, winner
 
 
 def _mcnemar(search: Search, candidate: RunResult, paper: RunResult) -> McNemar | None:

@@ -110,6 +110,19 @@ class StudyDocument(Record):
         return next(trial for trial in self.trials if trial.number == number)
 
     @property
+    def best_so_far(self) -> dict[int, float]:
+        """The best first value up to each trial, from the first feasible one on."""
+        better = min if self.goal.directions[0] == "minimize" else max
+        best: dict[int, float] = {}
+        for trial in self.trials:
+            values = [*best.values()][-1:]
+            if trial.is_feasible and trial.repeat_of is None:
+                values.append(trial.values[0])
+            if values:
+                best[trial.number] = better(values)
+        return best
+
+    @property
     def finished(self) -> tuple[StudyTrial, ...]:
         """Finished trials."""
         return tuple(trial for trial in self.trials if trial.state == "finished")

@@ -27,10 +27,10 @@ from mnist_bench.tracking.spool import Address
 from mnist_bench.tuning.finalists import missing_repeats
 from mnist_bench.tuning.objective import Goal
 from mnist_bench.tuning.pruning import compared_at
-from mnist_bench.tuning.space import Space, Value
+from mnist_bench.tuning.space import Space, Value, in_words
 from mnist_bench.tuning.storage import explained
 from mnist_bench.tuning.study import FAILED, MACHINE, MACHINE_ID, PAPER, REPEAT, Study
-from mnist_bench.tuning.trial import paper_trial
+from mnist_bench.tuning.trial import StudyTrial, paper_trial
 
 if TYPE_CHECKING:
     import optuna
@@ -377,11 +377,9 @@ def run_trials(search: Search, limit: int, until: float | None, *, workers: int 
 
     def on_end(number: int) -> None:
         trials = study.trials
-        trial = trials[number]
-        result_text = search.context.goal.in_words(trial.values) if trial.values else trial.state
-        best = ", ".join(str(each.number) for each in study.best) or "none yet"
         done = sum(each.counts for each in trials)
-        search.log(f"{done} of {limit}: trial {number}: {result_text}; best: {best}")
+        result_text = _result(trials[number], search.context.goal)
+        search.log(f"{done} of {limit}: {result_text}; {_best_so_far(study, search.context.goal)}")
 
     trials = _Trials(search)
     while (missing := _missing(study, limit)) > 0:
@@ -413,10 +411,7 @@ def train_finalists(search: Search, count: int, *, with_paper: bool) -> TrialsEn
     study, goal = search.study, search.context.goal
 
     def on_end(number: int) -> None:
-        trial = study.trials[number]
-        result_text = goal.in_words(trial.values) if trial.values else trial.state
-        repeated = "" if trial.repeat_of is None else f", as trial {trial.repeat_of}"
-        search.log(f"trial {number}{repeated}: {result_text}")
+        search.log(_result(study.trials[number], goal))
 
     trials = _Trials(search)
     while True:
@@ -430,6 +425,22 @@ def train_finalists(search: Search, count: int, *, with_paper: bool) -> TrialsEn
         end = trials.optimize(1, on_end)
         if end is not None:
             return end
+
+
+def _result(trial: StudyTrial, goal: Goal) -> str:
+    """A trial that has ended: its number, values and hyperparameters."""
+    repeated = "" if trial.repeat_of is None else f", as trial {trial.repeat_of}"
+    result_text = goal.in_words(trial.values) if trial.values else trial.state
+    return f"trial {trial.number}{repeated}: {result_text} ({in_words(trial.chosen)})"
+
+
+def _best_so_far(study: Study, goal: Goal) -> str:
+    best = study.best
+    if len(goal.names) > 1:
+        return f"front so far: {', '.join(str(each.number) for each in best) or 'none'}"
+    if not best:
+        return "best so far: none"
+    return f"best so far: trial {best[0].number}, {goal.in_words(best[0].values)}"
 
 
 def check_memory(workers: int, peak_rss_bytes: int | None) -> None:

@@ -60,6 +60,15 @@ class Parameter(Record):
             raise ValueError(f"low is {self.low}: log needs more than 0")
         return self
 
+    def __str__(self) -> str:
+        """The range or the choices, as in a file."""
+        if self.choices is not None:
+            text = f"[{', '.join(map(value_text, self.choices))}]"
+        else:
+            text = f"{self.low} to {self.high}{', log' if self.log else ''}"
+        conditions = [f"{name} in {[*values]}" for name, values in self.when.items()]
+        return f"{text} when {' and '.join(conditions)}" if conditions else text
+
     @property
     def extremes(self) -> tuple[Value, ...]:
         """Choices, or both ends of the range: if these are valid, all values are."""
@@ -231,6 +240,16 @@ def _paper_steps(parameter: Parameter) -> int:
     if parameter.choices is None and steps[0] <= longest <= steps[1]:
         return longest
     return min(steps, key=lambda n: abs(n - longest))
+
+
+def value_text(value: Value) -> str:
+    """A value of a parameter, rounded for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def in_words(chosen: Mapping[str, Value]) -> str:
+    """The chosen values with their names."""
+    return ", ".join(f"{name} {value_text(value)}" for name, value in chosen.items())
 
 
 def spaces_folder() -> Path:

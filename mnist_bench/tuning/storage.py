@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any, cast
 
 from filelock import FileLock
 
+from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.tracking import uri
 from mnist_bench.tracking.database import check_sqlite, sqlite_file
@@ -20,6 +23,8 @@ _HEARTBEAT_SECONDS = 30
 """Between two of Optuna's heartbeats of a trial in a database; twice as long without one: stale."""
 _RECORD_DELETED = "Record does not exist"
 """In Optuna's KeyError about a study or trial that was deleted meanwhile."""
+_MAX_LINE_BYTES = 4 * 2**20
+"""Of the journal; most lines have some hundred bytes, those with a study's space some thousand."""
 JOURNAL = Path("mlruns", "optuna.log")
 """Default storage."""
 
@@ -60,9 +65,11 @@ def backend(storage: str | None) -> Any:
     # Optuna's own lock is the existence of a file: a process that is killed while it holds the lock
     # blocks all others for half a minute, or forever with a relative path.
     lock = FileLock(JOURNAL.with_suffix(".flock"))
+    _require_no_link(JOURNAL)
+    _require_no_link(JOURNAL.with_suffix(".flock"))
     if JOURNAL.exists():
         with lock:
-            _truncate_torn_line()
+            _check_journal()
     # The expected base class has no public name.
     journal = JournalFileBackend(str(JOURNAL), lock_obj=cast("Any", lock))
     return optuna.storages.JournalStorage(journal)
@@ -93,13 +100,27 @@ def _database(url: str) -> Any:
     )
 
 
-def _truncate_torn_line() -> None:
-    """Remove an incomplete last line: the next line would be appended to it."""
-    content = JOURNAL.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        with JOURNAL.open("r+b") as file:
-            file.truncate(len(whole))
+def _require_no_link(path: Path) -> None:
+    if path.is_symlink():
+        raise OSError(errno.EINVAL, "it is a symbolic link", str(path))
+
+
+def _check_journal() -> None:
+    """Remove an incomplete last line: the next line would be appended to it.
+
+    Raises:
+        OSError: It is no regular file.
+        ValueError: A line is longer than those that Optuna writes.
+    """
+    whole = 0
+    with files.open_regular(JOURNAL, follow=False) as journal:
+        while (line := journal.readline(_MAX_LINE_BYTES)).endswith(b"\n"):
+            whole += len(line)
+        is_torn = bool(line)
+        if len(line) == _MAX_LINE_BYTES:
+            raise ValueError("a line is too long")
+    if is_torn:
+        os.truncate(JOURNAL, whole)
 
 
 @contextmanager

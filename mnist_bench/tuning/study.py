@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from pydantic import ValidationError
+
 from mnist_bench.core import locks
 from mnist_bench.core.errors import BenchError
 from mnist_bench.results.run import RunResult
@@ -29,6 +31,7 @@ SPEC = "mnist-bench"
 """Study attribute with its space, goal and images."""
 _MACHINE_KIND = "machine kind"
 _TEST_EVALUATIONS, _COMMANDS = "looks at the test split", "commands"
+_REQUEST = "request"
 RUN_ID, OBSERVED, PAPER, RETRY, REPEAT = "run_id", "seen", "paper", "retry_of", "repeat_of"
 DURATION, MACHINE, MACHINE_ID, FAILED = "took_seconds", "machine", "machine_id", "failed"
 """User attributes of a trial."""
@@ -109,8 +112,11 @@ class Study:
         spec = {"space": space.model_dump_json(), "goal": goal.model_dump_json(), "images": images}
         if stored is None:
             self._initialize(spec, existing)
-        elif difference := _difference(stored, spec):
-            raise self._mismatch(difference)
+        elif differences := _differences(stored, space, goal, images):
+            raise BenchError(
+                f"the study {name} exists with other settings: {'; '.join(differences)}",
+                "choose another --study, or leave these options out: --resume takes the study's",
+            )
         with explained(storage):
             self.optuna.sampler = optuna.samplers.TPESampler(
                 # Another seed after each interruption, or the first suggestions would repeat.
@@ -125,17 +131,14 @@ class Study:
         directions = tuple(each.name.lower() for each in self.optuna.directions)
         all_papers = all(trial.user_attrs.get(PAPER) for trial in existing)
         if not all_papers or directions != self._goal.directions:
-            raise self._mismatch("search space or objective")
+            raise BenchError(
+                f"the study {self.name} exists with another search space or objective",
+                "choose another --study",
+            )
         with explained(self.storage):
             if not existing:
                 self.optuna.enqueue_trial(self._space.paper_values(), user_attrs={PAPER: True})
             self.optuna.set_user_attr(SPEC, spec)
-
-    def _mismatch(self, what: str) -> BenchError:
-        return BenchError(
-            f"the study {self.name} exists with another {what}",
-            "choose another --study, or give the same one",
-        )
 
     @property
     def trials(self) -> tuple[StudyTrial, ...]:
@@ -348,6 +351,12 @@ class Study:
         saved = [*self.test_evaluations[: number - 1], evaluation]
         self._set_attribute(_TEST_EVALUATIONS, saved)
 
+    def note_request(self, request: dict[str, object]) -> list[str]:
+        """Save what a command asks for, and say what it asks for otherwise than the one before."""
+        before = self._attribute(_REQUEST, request)
+        self._set_attribute(_REQUEST, request)
+        return _changed(before, request)
+
     @property
     def commands(self) -> tuple[str, ...]:
         """Command lines that worked on the study, the oldest first."""
@@ -399,14 +408,60 @@ def _machine_id(trial: optuna.trial.FrozenTrial) -> str | None:
     return machine_id
 
 
-def _difference(stored: dict[str, str | None], spec: dict[str, str | None]) -> str | None:
-    """What differs from the stored spec, in words; None if nothing does."""
-    if stored["space"] != spec["space"]:
-        return "search space"
-    if stored["goal"] != spec["goal"]:
-        return "objective"
-    images = {stored.get("images"), spec["images"]} - {None}  # old studies have no digest
-    return "set of images" if len(images) > 1 else None
+def recorded_space_and_goal(name: str, storage: str | None) -> tuple[Space, Goal] | None:
+    """What an existing study searches and aims at; None if its first command recorded nothing.
+
+    Raises:
+        BenchError: The storage can't be used, or another version wrote the study.
+    """
+    import optuna
+
+    with explained(storage), opening(storage):
+        spec = optuna.load_study(study_name=name, storage=backend(storage)).user_attrs.get(SPEC)
+    return _parsed(spec) if spec else None
+
+
+def _parsed(spec: dict[str, str]) -> tuple[Space, Goal]:
+    try:
+        return (
+            Space.model_validate_json(spec["space"]),
+            Goal.model_validate_json(spec["goal"]),
+        )
+    except ValidationError as error:
+        raise BenchError(
+            "the study was started by another version of mnist-bench, with other hyperparameters",
+            "choose another --study, or continue it with that version",
+        ) from error
+
+
+def _differences(stored: dict[str, Any], space: Space, goal: Goal, images: str | None) -> list[str]:
+    """What a study can't be continued with, since its trials would not compare."""
+    known = {stored.get("images"), images} - {None}  # old studies have no digest
+    others = ["another set of images"] if len(known) > 1 else []
+    return [*_changed(_settings(*_parsed(stored)), _settings(space, goal)), *others]
+
+
+def _settings(space: Space, goal: Goal) -> dict[str, object]:
+    """What trials of one study have in common; not the title and the name of the images."""
+    return {
+        **space.model_dump(exclude={"title", "dataset", "parameters"}),
+        **goal.model_dump(exclude={"target_accuracy", "train_seconds"}),  # the space's
+        **{name: str(parameter) for name, parameter in space.parameters.items()},
+    }
+
+
+def _changed(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    """Name of each setting that has changed, with both values."""
+    names = dict.fromkeys([*before, *after])
+    return [
+        f"{name} {_or_none(before.get(name))}, now {_or_none(after.get(name))}"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _or_none(value: object) -> str:
+    return "none" if value is None else str(value)
 
 
 def _lock_path(storage: str | None, name: str) -> Path:

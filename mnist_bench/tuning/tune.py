@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +16,14 @@ from mnist_bench.core.errors import EXIT_FAILURE, BenchError
 from mnist_bench.core.escaping import markdown, one_line
 from mnist_bench.measurement import machine
 from mnist_bench.measurement.machine import Machine
+from mnist_bench.results.run import RunResult
 from mnist_bench.runner.options import base_execution
 from mnist_bench.runner.progress import ProgressWatcher
 from mnist_bench.scenarios import paper
 from mnist_bench.tracking import recovery
-from mnist_bench.tracking.mlflow_store import MlflowStore
+from mnist_bench.tracking.mlflow_store import MlflowStore, StudyMetric
 from mnist_bench.tracking.recorder import process_owner
+from mnist_bench.tracking.schema import BEST_METRIC, BEST_METRICS, best_tags
 from mnist_bench.tracking.spool import Address
 from mnist_bench.tuning.candidate import candidate_of, margin_of
 from mnist_bench.tuning.confirmation import evaluate_on_test, first_seed
@@ -38,8 +40,12 @@ from mnist_bench.tuning.search import (
     run_trials,
     train_finalists,
 )
+from mnist_bench.tuning.space import in_words
 from mnist_bench.tuning.study import Study, study_lock
 from mnist_bench.tuning.trial import StudyTrial, searched_seconds
+
+_REGISTERED_MODEL = "mnist-bench"
+"""Name of the winners in MLflow's model registry."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +106,23 @@ def tune(
         )
         for each in cluster.machines if cluster else (described,):
             study.check_machine_kind(each.kind)
-        run_id = study.run_id
+        earlier = study.run_id
         study.resume(
             described.machine_id,
-            lambda number: store.load_trial(run_id, number) if run_id else None,
+            lambda number: store.load_trial(earlier, number) if earlier else None,
             log,
         )
         study.add_command(options.command)
+        request = {
+            **{each: getattr(options, each) for each in ("trials", "workers", "finalists")},
+            "confirm": options.confirm,
+            "title": setup.space.title,
+            "dataset": setup.source.name,
+            "TensorFlow": described.tensorflow,
+        }
+        if changed := study.note_request(request):
+            log(f"other than in the command before: {'; '.join(changed)}")
+        run_id, tags = _parent_run(study, store, setup, options)
         context = TrialContext(
             space=setup.space,
             goal=setup.goal,
@@ -114,9 +130,9 @@ def tune(
             execution=base_execution(None, "float32", "cpu"),
             machine=described,
             address=address,
-            parent_run_id=_parent_run(study, store, setup, options),
+            parent_run_id=run_id,
             exclusive=options.exclusive,
-            tags=options.tags,
+            tags=tags,
         )
         search = Search(
             study,
@@ -130,15 +146,19 @@ def tune(
         return _TuneRun(search, options, console, write, cluster).run()
 
 
-def _parent_run(study: Study, store: MlflowStore, setup: StudySetup, options: TuneOptions) -> str:
-    """Id of the study's MLflow run: the existing one, or a new one."""
+def _parent_run(
+    study: Study, store: MlflowStore, setup: StudySetup, options: TuneOptions
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Id of the study's MLflow run, the existing one or a new one, and the user's tags of it."""
     owner, existing = process_owner(), study.run_id
-    if existing is not None and store.reopen_study(existing, owner):
-        return existing
+    if existing is not None:
+        tags = store.reopen_study(existing, owner, dict(options.tags))
+        if tags is not None:
+            return existing, tags
     study.run_id = run_id = store.start_study(
         study.name, f"**{setup.space.title}**", owner, tags=dict(options.tags)
     )
-    return run_id
+    return run_id, options.tags
 
 
 @dataclass(frozen=True)
@@ -185,9 +205,7 @@ class _TuneRun:
             reason = str(error) if isinstance(error, BenchError) else "it was interrupted"
             with suppress(BenchError):  # the store itself may be what failed
                 description = f"The study did not come to its end: {markdown(reason)}"
-                self.search.store.finish_study(
-                    self.context.parent_run_id, "killed", description, {}, []
-                )
+                self.search.store.finish_study(self.context.parent_run_id, "killed", description)
             self._log_resume_hint()
             raise
 
@@ -236,10 +254,12 @@ class _TuneRun:
         candidate = document.trial(document.candidate)
         self.log(
             f"best on validation: trial {candidate.number}, "
-            f"{document.goal.in_words(document.candidate_values)}; {document.margin.in_words}"
+            f"{document.goal.in_words(document.candidate_values)} ({in_words(candidate.chosen)}); "
+            f"{document.margin.in_words}"
         )
         if not document.margin.is_enough or not self.options.confirm or candidate.run_id is None:
-            self.log("no confirmation: the test split is not used")
+            model = " and no model is saved" if self.options.saves_model else ""
+            self.log(f"no confirmation: the test split is not used{model}")
             return None
         if document.finalists and not covers(document.finalists, candidate):
             self.log(
@@ -274,19 +294,36 @@ class _TuneRun:
             f"confirmation {number} on the test split: trial {candidate.number} and the paper's "
             f"configuration on {seeds} fresh seeds each"
         )
-        evaluation, outcome = evaluate_on_test(
+        evaluation, outcome, winner = evaluate_on_test(
             self.search,
             evaluation,
             candidate.chosen,
             seeds=seeds,
             validation_accuracy=validation_accuracy,
             search_seconds=document.search_seconds,
+            save_weights=self.options.saves_model,
         )
         self.study.save_test_evaluation(number, evaluation.model_dump_json())
         self.log(f"confirmation {number}: {confirmation_in_words(evaluation.proof)}")
         if outcome.exit_status:
             return TrialsEnd("the look did not come to its end", outcome.exit_status, outcome.error)
+        if self.options.saves_model and winner is not None:
+            self._register(winner, candidate.number)
         return None
+
+    def _register(self, winner: RunResult, trial: int) -> None:
+        """Register the winner's network of the seed of median accuracy as an MLflow model."""
+        store = self.search.store
+        model_id = store.save_model(winner)
+        if model_id is None or winner.run_id is None:
+            self.log("no model is saved: the weights are missing")
+            return
+        tags = {"bench.study": self.study.name, "bench.trial": str(trial)}
+        version = store.register(model_id, _REGISTERED_MODEL, winner.run_id, tags)
+        self.log(
+            f"model {_REGISTERED_MODEL}, version {version}: "
+            f"`mlflow models serve -m models:/{_REGISTERED_MODEL}/{version} --env-manager local`"
+        )
 
     def _document(self) -> StudyDocument:
         context, study = self.context, self.study
@@ -333,10 +370,38 @@ class _TuneRun:
             self.context.parent_run_id,
             "killed" if ended.exit_status else "finished",
             paths[0].read_text(encoding="utf-8"),
-            {"trials": len(document.trials), "search_seconds": document.search_seconds},
-            paths,
+            metrics=[*_metrics(document)],
+            paths=paths,
+            tags=_best_tags(document),
         )
         return TuneResult(document.model_dump_json(indent=2) + "\n", status, error)
+
+
+def _metrics(document: StudyDocument) -> Iterator[StudyMetric]:
+    """Metrics of the study's MLflow run."""
+    yield StudyMetric("trials", len(document.trials))
+    yield StudyMetric("search_seconds", document.search_seconds)
+    if len(document.goal.names) == 1:
+        best = document.best_so_far
+        for trial in document.trials:
+            if trial.counts and trial.number in best and trial.begun_at_ms is not None:
+                # MLflow ignores what an earlier command has logged with the same time.
+                at_ms = trial.begun_at_ms + int(1_000 * (trial.seconds or 0))
+                yield StudyMetric(BEST_METRIC, best[trial.number], trial.number, at_ms)
+    if document.candidate is not None:
+        first, *others = document.candidate_values
+        yield StudyMetric(BEST_METRIC, first, len(document.trials))
+        for name, value in zip(document.goal.names[1:], others, strict=True):
+            yield StudyMetric(BEST_METRICS[name], value)
+
+
+def _best_tags(document: StudyDocument) -> dict[str, str]:
+    """The best trial's parameters, with those that its conditions leave at the paper's value."""
+    if document.candidate is None:
+        return {}
+    chosen = document.trial(document.candidate).chosen
+    values = {**dict(document.space.hyperparameters(chosen)), **chosen}
+    return best_tags(document.candidate, {name: values[name] for name in document.space.parameters})
 
 
 def _no_feasible_trial(document: StudyDocument) -> BenchError:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from mnist_bench.core import crash
 from mnist_bench.core.records import Record
 from mnist_bench.data import mnist
 from mnist_bench.data.dataset import Dataset
@@ -54,7 +55,8 @@ def main(task: str = "train") -> int:
         _run(Request.model_validate_json(sys.stdin.buffer.readline()), send)
     except Exception as error:  # noqa: BLE001  # the parent must learn of any error
         traceback.print_exc()
-        send(Failure(reason=" ".join(f"{type(error).__name__}: {error}".split())[:1000]))
+        reason = crash.hidden_module(error) or f"{type(error).__name__}: {error}"
+        send(Failure(reason=" ".join(reason.split())[:1000]))
         return 1
     send(Done())
     return 0

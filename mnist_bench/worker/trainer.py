@@ -12,17 +12,10 @@ from mnist_bench.core.limits import Precision
 from mnist_bench.data.dataset import Dataset
 from mnist_bench.data.idx import CLASSES
 from mnist_bench.models.figures_cnn import SmallCnn
-from mnist_bench.models.layers import ImageVariables, LayeredNetwork
-from mnist_bench.models.lenet5 import Lenet5
-from mnist_bench.models.mlp import FullyConnected
-from mnist_bench.models.paper_cnn import PaperCnn
+from mnist_bench.models.layers import ImageVariables
+from mnist_bench.models.networks import NETWORKS
 from mnist_bench.results.run import Split
-from mnist_bench.scenarios.hyperparameters import (
-    AnyNetworkHyperparameters,
-    FullyConnectedHyperparameters,
-    Lenet5Hyperparameters,
-    PaperCnnHyperparameters,
-)
+from mnist_bench.scenarios.hyperparameters import AnyNetworkHyperparameters
 from mnist_bench.worker import optimizers
 from mnist_bench.worker.augmentation import rotate_and_zoom, shift
 from mnist_bench.worker.lr_schedules import learning_rates
@@ -32,13 +25,6 @@ _EVALUATION_IMAGES = 500
 """Images in work at the same time in an evaluation, one piece per shard: docs/speed.md."""
 _MIN_PIECE_IMAGES = 50
 """Least images in a piece: with fewer, the overhead per piece dominates."""
-
-
-_NETWORKS: dict[type[AnyNetworkHyperparameters], type[LayeredNetwork]] = {
-    PaperCnnHyperparameters: PaperCnn,
-    FullyConnectedHyperparameters: FullyConnected,
-    Lenet5Hyperparameters: Lenet5,
-}
 
 
 class Trainer:
@@ -76,7 +62,7 @@ class Trainer:
         self._hyperparameters = hyperparameters
         self._total_steps = total_steps or 1
         self._seed = seed
-        self.model = network or _NETWORKS[type(hyperparameters)](
+        self.model = network or NETWORKS[type(hyperparameters)](
             seed, hyperparameters, precision, min(shards, batch_size)
         )
         self.step = 0

@@ -125,7 +125,7 @@ def test_invalid_runs_are_left_out_of_time() -> None:
     assert line.train_seconds is not None
     assert line.train_seconds.value == pytest.approx(2)
     assert line.other_n == 3
-    assert line.notes == ("left out of time and memory of other: 1 invalid of 3 runs",)
+    assert line.notes == ("left out of time of other: 1 disturbed of 3 runs",)
 
 
 def test_memory_of_different_methods_is_not_compared() -> None:
@@ -203,8 +203,8 @@ def test_times_without_a_common_machine_are_not_compared() -> None:
 def test_costs_of_one_of_the_machines_are_noted() -> None:
     base = [timed(0, 10, machine_id=A), timed(1, 10, machine_id=B)]
     line = compared(base, [*base, timed(2, 10, machine_id=B, verdict="invalid")])
-    note = "bbbbbbbb: left out of time and memory of other: 1 invalid of 2 runs"
-    assert [each for each in line.notes if "invalid" in each] == [note]
+    note = "bbbbbbbb: left out of time of other: 1 disturbed of 2 runs"
+    assert [each for each in line.notes if "disturbed" in each] == [note]
 
 
 # Which step counts are compared

@@ -50,23 +50,37 @@ COSTS: dict[str, tuple[list[RunSummary], dict[str, Any]]] = {
         [summary(0, verdict="clean", peak_rss_bytes=900),
          summary(1, pace=0.04, verdict="suspect", reasons=("other load",), peak_rss_bytes=950),
          invalid(2, "suspended", "stalls", pace=0.4, peak_rss_bytes=2_000)], {
-            "clean": 1, "suspect": 1, "invalid": 1, "timed_n": 2, "train_seconds_mean": 30,
-            "images_per_second_mean": 1_875, "peak_rss_bytes_max": 950,
-            "note": "1 invalid run left out of time, speed and memory: suspended, stalls"}),
+            "clean": 1, "suspect": 1, "invalid": 1, "timed_n": 1, "timed_suspect": 0,
+            "train_seconds_mean": 20, "images_per_second_mean": 2_500, "peak_rss_bytes_max": 2_000,
+            "note": "2 disturbed runs left out of time and speed: other load, suspended, stalls"}),
+    "suspect and invalid": (
+        [summary(0, verdict="suspect", reasons=("on battery",)), invalid(1, "steal", pace=0.4)], {
+            "timed_n": 1, "timed_suspect": 1, "train_seconds_mean": 20,
+            "disturbed_train_seconds_mean": None,
+            "note": "1 disturbed run left out of time and speed: steal"}),
+    "short of memory": (
+        [summary(0, peak_rss_bytes=900), invalid(1, "memory pressure", peak_rss_bytes=2_000),
+         summary(2, verdict="suspect", reasons=("swapping", "other load"), peak_rss_bytes=1_000)], {
+            "timed_n": 1, "peak_rss_bytes_max": 900, "disturbed_peak_rss_bytes_max": None,
+            "note": "2 disturbed runs left out of time and speed: memory pressure, swapping, other "
+            "load; 2 runs left out of peak memory: memory pressure, swapping, other load"}),
+    "all short of memory": ([summary(0, verdict="suspect", reasons=("memory full",))], {
+        "timed_suspect": 1, "train_seconds_mean": 20, "peak_rss_bytes_max": None,
+        "disturbed_peak_rss_bytes_max": 1_000 * MIB + 1_000, "note": None}),
     "reasons once": ([summary(0), invalid(1, "steal", "suspended"), invalid(2, "suspended")], {
-        "note": "2 invalid runs left out of time, speed and memory: steal, suspended"}),
+        "note": "2 disturbed runs left out of time and speed: steal, suspended"}),
     "no reason": ([summary(0), invalid(1)], {
-        "note": "1 invalid run left out of time, speed and memory: no reason was recorded"}),
+        "note": "1 disturbed run left out of time and speed: no reason was recorded"}),
     "all invalid": ([invalid(0, "suspended"), invalid(1, "suspended")], {
-        "timed_n": 0, "invalid": 2, **NO_COSTS, "disturbed_train_seconds_mean": 20,
-        "note": "time, speed and memory are of invalid runs: suspended"}),
+        "timed_n": 0, "invalid": 2, **NO_COSTS, "peak_rss_bytes_max": 1_000 * MIB + 1_001,
+        "disturbed_train_seconds_mean": 20, "disturbed_peak_rss_bytes_max": None,
+        "note": "time and speed are of invalid runs: suspended"}),
     "two methods": ([summary(0), summary(1, memory_method="peak_wset")], {
         "peak_rss_bytes_max": None, "train_seconds_mean": 20,
         "note": "no peak memory: read by methods that do not compare: VmHWM and peak_wset"}),
-    "method of an invalid one": (
-        [summary(0, peak_rss_bytes=7), invalid(1, "steal", memory_method="peak_wset")], {
-            "peak_rss_bytes_max": 7,
-            "note": "1 invalid run left out of time, speed and memory: steal"}),
+    "method of one short of memory": (
+        [summary(0, peak_rss_bytes=7), invalid(1, "memory full", memory_method="peak_wset")], {
+            "peak_rss_bytes_max": 7}),
 }  # fmt: skip
 
 
@@ -163,9 +177,9 @@ LONG_INVALID = invalid(1, "suspended", steps=2_500, peak_rss_bytes=2_000 * MIB)
          TotalCost(2, pytest.approx(120), pytest.approx(135.5), 0, Peak(1_000 * MIB + 5_000))),
         # 20 s, and 50 s of the other's longer run
         ([summary(0, peak_rss_bytes=MIB), invalid(1, peak_rss_bytes=2_000 * MIB), LONG_INVALID],
-         TotalCost(2, pytest.approx(70), pytest.approx(85.5), 1, Peak(MIB))),
-        ([LONG_INVALID], TotalCost(1, pytest.approx(50), pytest.approx(57.75), 1,
-                                   Peak(None, "every run is invalid"))),
+         TotalCost(2, pytest.approx(70), pytest.approx(85.5), 1, Peak(2_000 * MIB))),
+        ([LONG_INVALID],
+         TotalCost(1, pytest.approx(50), pytest.approx(57.75), 1, Peak(2_000 * MIB))),
     ],
 )  # fmt: skip
 def test_total_cost(runs: list[RunSummary], total: TotalCost) -> None:

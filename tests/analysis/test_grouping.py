@@ -99,9 +99,10 @@ def test_group(
 @pytest.mark.parametrize(
     ("first", "second", "taken"),
     [("clean", "invalid", "r0"), ("invalid", "clean", "r1"), ("invalid", "invalid", "r1"),
-     ("clean", "suspect", "r1"), (None, "invalid", "r0")],
+     ("clean", "suspect", "r0"), ("invalid", "suspect", "r1"), ("suspect", "suspect", "r1"),
+     (None, "invalid", "r0")],
 )  # fmt: skip
-def test_invalid_repetition_never_replaces_a_valid_run(
+def test_a_repetition_never_replaces_a_less_disturbed_run(
     first: str | None, second: str, taken: str
 ) -> None:
     repeated = summarise(

@@ -16,6 +16,7 @@ from mnist_bench.analysis.statistics import (
     half_width,
     mean_and_sd,
     mean_of,
+    one_sided_p,
     satterthwaite,
     slope_of,
     students_t,
@@ -73,6 +74,13 @@ def test_smallest_sd_bounds_both_sides() -> None:
 def test_p_without_any_spread(difference: float, p: float) -> None:
     assert two_sided_p(difference, 0.0, 2) == p
     assert satterthwaite((0.0, 3), (0.0, 5)) == (0.0, 2.0)
+
+
+@pytest.mark.parametrize("least", [0.99, 0.9935, 0.9942])
+def test_one_sided_p_is_that_of_scipy(least: float) -> None:
+    values = [0.9931, 0.9936, 0.9934, 0.9939]
+    expected = stats.ttest_1samp(values, least, alternative="greater").pvalue
+    assert one_sided_p(values, least) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("comparisons", [1, 4])

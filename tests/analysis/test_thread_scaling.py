@@ -52,11 +52,11 @@ CASES: dict[str, tuple[list[RunResult], list[dict[str, Any]]]] = {
         [timed(1, 40, 0, **CLEAN), timed(2, 20, 0, **CLEAN), timed(1, 400, 1, **INVALID),
          timed(2, 25, 1, **CLEAN)], [
             {"train_seconds_mean": 40, "clean": 1, "suspect": 0, "invalid": 1,
-             "note": "1 invalid run left out of time, speed and memory: steal"},
+             "note": "1 disturbed run left out of time and speed: steal"},
             {"pairs": 1, "timed_n": 2, "n": 2, "speedup_mean": 2, "train_seconds_mean": 22.5,
              "note": None}]),
     "an invalid base": ([timed(1, 400, **INVALID), timed(2, 20), timed(4, 10)], [
-        {"note": "time, speed and memory are of invalid runs: steal", **NO_SPEEDUP},
+        {"note": "time and speed are of invalid runs: steal", **NO_SPEEDUP},
         {"base_threads": 1, "note": NO_PAIR, **NO_SPEEDUP},
         {"base_threads": 1, "train_seconds_mean": 10, **NO_SPEEDUP}]),
     "other seeds": ([timed(1, 40, 0), timed(2, 20, 1)], [{}, {"note": NO_PAIR, **NO_SPEEDUP}]),

@@ -90,13 +90,12 @@ def measured(
     [
         ([planned("a", 10), planned("b", 10, is_recorded=True), planned("c", 10)], {}, "ac", None),
         ([planned("a", 1), planned("b", 99)], {"a": 1.5}, "ab", None),
-        # What is shorter than the first one that is left out does not go before it.
-        ([planned("a", 10), planned("b", 20), planned("c", 5)], {"a": 90}, "a", "b"),
+        ([planned("a", 10), planned("b", 20), planned("c", 5)], {"a": 90}, "ac", "b"),
         ([planned("a", 10), planned("b", 105.1)], {"a": 0}, "a", "b"),
         ([planned("a", 80), planned("b", 60, fits=False)], {"a": 10}, "ab", None),
     ],
 )
-def test_inputs_are_measured_in_order_until_the_budget_ends(
+def test_inputs_that_fit_the_budget_are_measured_in_order(
     monkeypatch: pytest.MonkeyPatch,
     inputs: list[PlannedInput],
     results: dict[str, float],
@@ -106,7 +105,7 @@ def test_inputs_are_measured_in_order_until_the_budget_ends(
     result, names, output = measured(monkeypatch, *inputs, **results)
     assert "".join(names) == done
     assert (result.document_json, result.exit_status, result.error) == ("decided", 0, None)
-    words = f"Left out, it does not fit into the remaining budget: {left_out}, seed 0, and what"
+    words = f"Left out, it does not fit into the remaining budget: {left_out}, seed 0"
     assert (words in output) == (left_out is not None)
 
 
@@ -178,15 +177,30 @@ def plan(
     return plan_claims
 
 
-def test_what_fits_is_a_beginning_of_the_list_and_what_is_recorded(plan: Any) -> None:
+def test_what_fits_is_taken_in_order(plan: Any) -> None:
     names = [*plan((6,))]
     assert [name for name, each in plan((6,)).items() if each.fits] == names
     # 420 s of table-1, 60, 70 and 100 s are 650 s; the next takes 260 s, and the one after it 60 s.
-    assert [name for name, each in plan((6,), 900).items() if each.fits] == names[:4]
+    assert [name for name, each in plan((6,), 900).items() if each.fits] == [*names[:4], names[5]]
     assert [name for name, each in plan((6,), 910).items() if each.fits] == names[:5]
     last = plan((6,), 649, lambda each: each.scenario == "claim-6-svm")
-    assert [name for name, each in last.items() if each.fits] == [*names[:3], "claim-6-svm, seed 0"]
+    fitting = [*names[:3], names[5], "claim-6-svm, seed 0"]
+    assert [name for name, each in last.items() if each.fits] == fitting
     assert not any(each.fits for each in plan((6,), 10).values())
+
+
+@pytest.mark.parametrize(
+    ("budget", "first"),
+    [
+        (760, "table-1, seed 0, each row from zero"),
+        (759, "table-1, seed 0"),
+        (419, "claim 10 by itself"),
+    ],
+)
+def test_table_1_comes_first_from_one_training_where_several_do_not_fit(
+    plan: Any, budget: float, first: str
+) -> None:
+    assert next(name for name, each in plan(range(1, 13), budget).items() if each.fits) == first
 
 
 def test_independent_trainings_serve_every_claim_and_shared_ones_all_but_learning(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,12 @@ def line(check: MachineCheck, name: str) -> str:
     return found.removeprefix(name).strip()
 
 
+def test_last_result_of_table_1() -> None:
+    assert "Table I " not in "\n".join(lines_of(a_check()))
+    scored = replace(a_check(), score="2026-01-31: This machine: 0.87 of the reference's speed")
+    assert line(scored, "Table I") == "2026-01-31: This machine: 0.87 of the reference's speed"
+
+
 # The table
 
 BUSY = {"other_cpu_seconds": 3.0}
@@ -85,8 +93,15 @@ CLOSE = "close other programs, or wait until they are done"
         (a_check(), "swap in use", "0 MiB"),
         (a_check(), "other programs", "0.0%"),
         (a_check(), "verdict", "clean: a good time to measure"),
-        # Other load is a share of the usable cores, and coarse ticks may make it negative.
-        (a_check(BUSY, quota_cores=2.0), "other programs", "50.0%"),
+        # Other load is a share of the cores of the affinity; coarse ticks may make it negative.
+        (a_check(BUSY, affinity_cores=2), "other programs", "50.0%"),
+        (a_check(BUSY, quota_cores=2.0), "other programs", "25.0%"),
+        (a_check(BUSY, affinity_cores=1, logical_cores=1), "other programs", "100.0%"),
+        (
+            dataclasses.replace(a_check(), memory_limit_bytes=600 * 2**20),
+            "container limit",
+            "600 MiB of memory",
+        ),
         (a_check(BUSY, quota_cores=2.0), "container limit", "2 cores"),
         (a_check({"other_cpu_seconds": -0.02}), "other programs", "0.0%"),
         (a_check(BUSY, busiest=(Program("[red]\x1b[31mx\n", 1.0),)), "to change",

@@ -26,7 +26,9 @@ from mnist_bench.cli.main import cli
 from mnist_bench.cli.options import GroupedCommand
 from mnist_bench.core import locks
 from mnist_bench.data import mnist
+from mnist_bench.runner import calibration
 from mnist_bench.scenarios import scenario
+from mnist_bench.scenarios.execution import Execution
 
 NAMES = tuple(file.name for file in mnist.MNIST.files)
 SECRET = "hunter2"
@@ -361,6 +363,23 @@ def test_a_password_on_the_command_line(bench: Bench, command: str, uri: str) ->
         assert_error(ended, "--tracking-uri contains a password", "MLFLOW_TRACKING_URI")
         assert SECRET not in ended.stderr
     assert files_in(bench) == []
+
+
+def test_a_first_dry_run_trains_briefly_for_its_estimate(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in bench.environment().items():
+        monkeypatch.setenv(name, value)
+    tried = []
+    execution = Execution(threads=1)
+    monkeypatch.setattr(calibration, "unknown_executions", lambda _: [execution])
+    monkeypatch.setattr(calibration, "calibrate", lambda plan, one: tried.append((plan.name, one)))
+    ended = bench.call("run", "smoke", "--dry-run")
+    assert ended.stderr_line.startswith("1 short training to estimate the time, not recorded")
+    assert tried == [("smoke", execution)]
+    with locks.benchmark_lock(exclusive=True, warn=pytest.fail):
+        bench.call("run", "smoke", "--dry-run")
+    assert tried == [("smoke", execution)]
 
 
 def test_another_benchmark_is_not_disturbed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

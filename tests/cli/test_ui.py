@@ -212,7 +212,10 @@ def test_the_page_of_runs_is_opened_once_the_server_answers(
         answers.extend((EXPERIMENT, b""))
     (_, before), (line, after) = printed[:2]
     assert (before, after) == (4, 0)
-    page = f"http://127.0.0.1:{port_in(line)}/#/experiments/7/runs?workflowType=machine_learning"
+    page = (
+        f"http://127.0.0.1:{port_in(line)}/#/experiments/7/runs?workflowType=machine_learning"
+        "&searchFilter=tags.bench.schema%20%3D%20%271%27"
+    )
     assert line == f"Ready: {page}  (Ctrl-C stops it)"
     assert opened == [page]
 

@@ -153,6 +153,14 @@ REQUESTS = {
     "run --set batch_normalization=2": (
         "--set batch_normalization=2 is not valid; give true or false"
     ),
+    # models
+    "run claim-6-logistic --save-model": (
+        "--save-model: claim-6-logistic trains logistic-regression, which does not support it; "
+        "leave --save-model out, or run only neural networks with it"
+    ),
+    "run claim-1 --save-model": (
+        "--save-model can't be used with claims: they set it (see `mnist-bench run --help`)"
+    ),
     # images
     "run smoke --set batch_size=5000": (
         "batch_size is 5000, mnist-5k has 4000 training images; choose a smaller batch_size"

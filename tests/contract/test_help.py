@@ -14,6 +14,17 @@ HEAD = """# Commands
 
 The output of `--help`. Renew it with
 `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/contract/test_help.py`.
+
+## Completion in the shell
+
+Commands, options, scenarios and search spaces complete with the tab key once the shell has read one
+of these lines, for instance from its start-up file:
+
+```sh
+eval "$(_MNIST_BENCH_COMPLETE=bash_source mnist-bench)"   # ~/.bashrc
+eval "$(_MNIST_BENCH_COMPLETE=zsh_source mnist-bench)"    # ~/.zshrc
+_MNIST_BENCH_COMPLETE=fish_source mnist-bench | source    # ~/.config/fish/config.fish
+```
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -154,3 +155,91 @@ def test_files_replace_older_ones_and_are_as_readable_as_others(older: Path) -> 
     assert contents(older) == {suffix: f"new {suffix}" for suffix in SUFFIXES}
     (older / "plain").touch()
     assert paths[0].stat().st_mode == (older / "plain").stat().st_mode
+
+
+# Reading what others may have made
+
+
+def make(kind: str, path: Path) -> None:
+    match kind:
+        case "a FIFO":
+            os.mkfifo(path)
+        case "a folder":
+            path.mkdir()
+        case "a large file":
+            path.write_bytes(bytes(11))
+        case "a device":
+            path.symlink_to("/dev/zero")
+        case "a socket":
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(path))
+        case "a link":
+            path.with_name("target").write_bytes(b"0123456789")
+            path.symlink_to(path.with_name("target"))
+
+
+REFUSED = {
+    "a FIFO": "not a regular file",
+    "a folder": "directory",
+    "a large file": "larger than 10 bytes",
+    "a device": "not a regular file",
+    "a socket": "not a regular file",
+    "nothing": "No such file",
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs special files")
+@pytest.mark.parametrize(("kind", "words"), REFUSED.items())
+def test_only_regular_files_of_limited_size_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    make(kind, Path("file"))
+    with pytest.raises(OSError, match=words):
+        files.read_bounded(Path("file"), 10)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_link_is_followed_unless_others_may_have_made_it(tmp_path: Path) -> None:
+    make("a link", tmp_path / "file")
+    assert files.read_bounded(tmp_path / "file", 10) == b"0123456789"
+    with pytest.raises(OSError, match="symbolic link"):
+        files.read_bounded(tmp_path / "file", 10, follow=False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+@pytest.mark.parametrize("linked", ["", "folder", "folder/1", "folder/1/file", "a second name"])
+def test_only_files_of_the_folder_itself_are_copied(tmp_path: Path, linked: str) -> None:
+    place, target = tmp_path / "place", tmp_path / "copy"
+    path = place / "folder" / "1" / "file"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"content")
+    if linked == "a second name":
+        path.with_name("hard").hardlink_to(path)
+    elif linked:
+        moved = (place / linked).rename(tmp_path / "moved")
+        (place / linked).symlink_to(moved)
+    assert files.copy_inside(place / "folder", "1/file", target, 10) == (not linked)
+    assert target.exists() == (not linked)
+    assert not files.copy_inside(place / "folder", "1/file", target, 3)
+    assert not files.copy_inside(place / "folder", "../../copy", tmp_path / "second", 10)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the temporary folder of Windows is the user's own")
+@pytest.mark.parametrize("other", ["a link", "a large file", "open to all", "of another user"])
+def test_temporary_folder_that_another_user_may_have_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    monkeypatch.setattr(files.tempfile, "gettempdir", lambda: str(tmp_path))
+    own = files.private_temporary_folder()
+    assert own == tmp_path / f"mnist-bench-{os.getuid()}" == files.private_temporary_folder()
+    if other == "open to all":
+        own.chmod(0o777)
+    elif other == "of another user":
+        uid = os.getuid() + 1
+        own.rename(own.with_name(f"mnist-bench-{uid}"))
+        monkeypatch.setattr(files.os, "getuid", lambda: uid)
+    else:
+        own.rmdir()
+        make(other, own)
+    assert files.private_temporary_folder() is None

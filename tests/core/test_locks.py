@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -134,11 +135,72 @@ def test_files_of_dead_processes_are_removed(tmp_path: Path) -> None:
     locks.remove_dead(tmp_path / "none", {settled})
 
 
-@pytest.mark.skipif(os.name != "posix" or os.getuid() == 0, reason="needs POSIX permissions")
-def test_process_of_another_user_is_taken_for_alive(tmp_path: Path) -> None:
-    name = leave(tmp_path)
-    lock_path(tmp_path, name).chmod(0)
-    assert locks.is_alive(name, [tmp_path])
+def test_nothing_is_known_of_another_users_dead_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, alive = leave(tmp_path), locks.hold(tmp_path)
+    open_file = os.open
+
+    def deny(path: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_file(path, flags, *mode)
+
+    monkeypatch.setattr(locks.os, "open", deny)
+    assert locks.is_alive(alive, [tmp_path])
+    with pytest.raises(locks.LocksUnsupportedError, match="of another user"):
+        locks.is_dead(name, [tmp_path])
+
+
+HERE, ELSEWHERE = locks._kernel(), "0c0ffee0-another-boot"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "is_copy", "file_system", "booted", "is_dead"),
+    [
+        (HERE, False, "nfs4", "before", True),  # one kernel's lock is the truth
+        (HERE, True, "ext4", "before", True),  # its process is gone
+        (ELSEWHERE, False, "ext4", "since", True),  # the machine was started again
+        (ELSEWHERE, False, "ext4", "before", None),  # written to by a system that runs now
+        (ELSEWHERE, False, "nfs4", "since", None),  # another host, whose locks are not seen
+        (ELSEWHERE, False, "9p", "since", None),  # another container's or virtual machine's
+        (ELSEWHERE, True, "ext4", "since", None),  # unpacked or synchronised from elsewhere
+    ],
+)
+def test_free_lock_file_and_where_it_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: str, file_system: str, booted: str,
+    *, is_copy: bool, is_dead: bool | None,
+) -> None:  # fmt: skip
+    name = f"{2**22 + 1}-1700000000-0123abcd"  # no process has this id
+    path = lock_path(tmp_path, leave(tmp_path, name))
+    path.write_text(f"{path.stat().st_ino + is_copy} {kernel}\n", encoding="ascii")
+    boot_time = path.stat().st_mtime + (60 if booted == "since" else -60)
+    monkeypatch.setattr("psutil.boot_time", lambda: boot_time)
+    monkeypatch.setattr(locks, "_file_system", lambda _path: file_system)
+    if is_dead is None:
+        with pytest.raises(locks.LocksUnsupportedError, match=r"a copy|on another machine"):
+            locks.is_dead(name, [tmp_path])
+    else:
+        assert locks.is_dead(name, [tmp_path])
+
+
+def test_copy_of_the_folder_of_a_living_process(tmp_path: Path) -> None:
+    """With a server for a store, an end of its runs there would end those that train."""
+    name = locks.hold(tmp_path / "project")
+    shutil.copytree(tmp_path / "project", tmp_path / "copy")
+    with pytest.raises(locks.LocksUnsupportedError, match="is a copy"):
+        locks.is_dead(name, [tmp_path / "copy"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_link_in_place_of_a_lock_file(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    lock_path(tmp_path, DEAD).symlink_to(victim)
+    with pytest.raises(locks.LocksUnsupportedError, match=DEAD):
+        locks.is_dead(DEAD, [tmp_path])
+    with pytest.raises(OSError, match="symbolic"), locks.lock_file(lock_path(tmp_path, DEAD), 0):
+        pass
+    assert not victim.exists()
 
 
 # A file system without locks
@@ -151,13 +213,10 @@ def test_nobody_knows_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(locks, "lock_descriptor", fail)
     name = locks.hold(tmp_path)  # leaves a file that is no evidence of death
     leave(tmp_path)
-    for question in (
-        lambda: locks.is_alive(name, [tmp_path]),
-        lambda: locks.is_dead(name, [tmp_path]),
-        lambda: locks.is_another_alive(tmp_path),
-    ):
+    for question in (locks.is_alive, locks.is_dead):
         with pytest.raises(locks.LocksUnsupportedError, match="has no locks"):
-            question()
+            question(name, [tmp_path])
+    assert locks.is_another_alive(tmp_path), "as far as is known"
     locks.remove_dead(tmp_path, {name})
     assert lock_path(tmp_path, name).exists()
     locks.release_all()

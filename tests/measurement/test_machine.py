@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -80,19 +81,55 @@ def test_id_is_random_and_created_once(
     assert machine.machine_id() not in (first, None)
 
 
+def test_last_score(configuration: Path) -> None:
+    assert machine.last_score() is None
+    machine.save_score("2026-01-31: This machine: 0.87 of the reference's speed")
+    assert machine.last_score() == "2026-01-31: This machine: 0.87 of the reference's speed"
+    (configuration / "score.txt").write_bytes(b"a\x1b[2J\nb\xff")
+    assert machine.last_score() == "a[2J b\ufffd"
+    (configuration / "score.txt").write_text("x" * 501)
+    assert machine.last_score() is None
+
+
+def test_existing_id(configuration: Path) -> None:
+    configuration.mkdir()
+    (configuration / "machine-id").write_text("0123456789abcdef\n", encoding="ascii")
+    assert machine.machine_id() == "0123456789abcdef"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs special files")
 @pytest.mark.parametrize(
-    ("make", "found"),
+    "make",
     [
-        (lambda path: path.write_text("0123456789abcdef\n", encoding="ascii"), "0123456789abcdef"),
-        (lambda path: path.write_bytes(b"\xff\xfe"), None),
-        (lambda path: path.mkdir(), None),
+        lambda path: path.write_bytes(b"\xff\xfe"),
+        lambda path: path.write_text("a" * 200_000, encoding="ascii"),
+        lambda path: path.write_text("<script>alert(1)</script>", encoding="ascii"),
+        lambda path: path.write_text("0123456789abcde\x1b[2J", encoding="ascii"),
+        lambda path: path.write_text("laptop of a user", encoding="ascii"),
+        lambda path: path.touch(),
+        lambda path: path.symlink_to("/etc/passwd"),
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to("nowhere"),
+        os.mkfifo,
     ],
-    ids=["an id", "no text", "a folder"],
 )
-def test_existing_id(configuration: Path, make: Callable[[Path], Any], found: str | None) -> None:
+def test_what_is_no_id_is_replaced_and_that_is_said(
+    configuration: Path, make: Callable[[Path], Any], caplog: pytest.LogCaptureFixture
+) -> None:
     configuration.mkdir()
     make(configuration / "machine-id")
+    found = machine.machine_id()
+    assert re.fullmatch("[0-9a-f]{32}", found or "")
     assert machine.machine_id() == found
+    (message,) = caplog.messages
+    assert message.endswith("machine-id does not hold the id of a machine: it is made anew")
+    assert not (configuration / "machine-id").is_symlink()
+
+
+def test_folder_in_place_of_the_id(configuration: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (configuration / "machine-id").mkdir(parents=True)
+    assert machine.machine_id() is None
+    assert "can't be replaced, so the machine has none" in caplog.text
 
 
 @pytest.mark.parametrize("folder", ["file", "file/below"])

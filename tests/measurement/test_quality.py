@@ -194,6 +194,7 @@ def test_a_threshold_is_inclusive(invalid: float | None, value: float, expected:
         ("memory full", "99.0%", memory_used(0.99)),
         ("on battery", "not on mains power", ended_with(on_battery=True)),
         ("limited cores", "1.5 of 4", here(quota_cores=1.5)),
+        ("other load", "100.0%", stretched(other_cpu_seconds=9 * CPU_SECONDS)),
     ],
 )
 def test_detail_of_a_reason(words: str, figure: str, conditions: Conditions) -> None:

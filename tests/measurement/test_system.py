@@ -133,6 +133,86 @@ def test_quota(make: Make, files: dict[str, str], cores: float | None) -> None:
     assert sensors.quota_cores() == sensors.surroundings().quota_cores == cores
 
 
+V2 = {
+    "proc/self/cgroup": "0::/a/b\n", f"{GROUPS}/memory.max": "max",
+    f"{GROUPS}/a/memory.high": "max",
+    f"{GROUPS}/a/b/memory.current": "150000000\n",
+    f"{GROUPS}/a/b/memory.stat": "anon 100\ninactive_file 50000000\n",
+}  # fmt: skip
+V1 = {
+    "proc/self/cgroup": "4:memory:/docker/x\n1:cpu:/\n",
+    f"{GROUPS}/memory/memory.limit_in_bytes": "9223372036854771712",
+    f"{GROUPS}/memory/memory.usage_in_bytes": "150000000",
+    f"{GROUPS}/memory/memory.stat": "inactive_file 1\ntotal_inactive_file 50000000\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "total", "available"),
+    [
+        (V2 | {f"{GROUPS}/a/b/memory.max": "600000000"}, 600_000_000, 500_000_000),
+        (V2 | {f"{GROUPS}/a/b/memory.high": "400000000"}, 400_000_000, 300_000_000),
+        (V2 | {f"{GROUPS}/a/memory.max": "300000000"}, 300_000_000, 300_000_000),
+        (V2 | {f"{GROUPS}/a/b/memory.max": "100"}, 100, 0),
+        (V2, 16_000_000_000, 8_000_000_000),
+        (V2 | {f"{GROUPS}/a/b/memory.max": "64000000000"}, 16_000_000_000, 8_000_000_000),
+        (V2 | {f"{GROUPS}/a/b/memory.max": "many"}, 16_000_000_000, 8_000_000_000),
+        # In a container the group is mounted at the top, while /proc has its path outside.
+        (V1 | {f"{GROUPS}/memory/memory.limit_in_bytes": "600000000"}, 600_000_000, 500_000_000),
+        (V1, 16_000_000_000, 8_000_000_000),
+        ({}, 16_000_000_000, 8_000_000_000),
+    ],
+)
+def test_memory_of_a_container(
+    make: Make, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], total: int, available: int
+) -> None:
+    memory = SimpleNamespace(total=16_000_000_000, available=8_000_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", returning(memory))
+    sensors = make(files)
+    found = sensors.surroundings()
+    assert (found.memory_total_bytes, found.memory_available_bytes) == (total, available)
+    assert sensors.memory_limit_bytes() == (total if total < 16_000_000_000 else None)
+
+
+def cores(*busy: float) -> Callable[..., Any]:
+    """Processor times of a machine whose cores were busy for these seconds."""
+
+    def cpu_times(*, percpu: bool = False) -> Any:
+        each = [
+            SimpleNamespace(_asdict=lambda one=one: {"user": one, "idle": 9.0, "steal": one / 10})
+            for one in busy
+        ]
+        total = SimpleNamespace(
+            _asdict=lambda: {"user": sum(busy), "idle": 9.0, "steal": sum(busy) / 10}
+        )
+        return each if percpu else total
+
+    return cpu_times
+
+
+@pytest.mark.parametrize(
+    ("affinity", "online", "busy"),
+    [
+        ([1], "0-3", 10.0),
+        ([1, 3], "0-3", 1_010.0),
+        ([0, 1, 2, 3], "0-3", 1_111.0),
+        ([], "0-3", 1_111.0),  # a system without affinity
+        ([2, 4], "0,2,4-5", 110.0),  # some are switched off
+        ([1], "", 10.0),
+        ([40, 41], "0-63", 1_111.0),  # a container with a list of its own
+    ],
+)
+def test_load_is_that_of_the_cores_that_may_be_used(
+    make: Make, monkeypatch: pytest.MonkeyPatch, affinity: list[int], online: str, busy: float
+) -> None:
+    monkeypatch.setattr("psutil.Process.cpu_affinity", lambda _: affinity, raising=False)
+    monkeypatch.setattr(psutil, "cpu_count", returning(4))
+    monkeypatch.setattr(psutil, "cpu_times", cores(1.0, 10.0, 100.0, 1_000.0))
+    counters = make({"sys/devices/system/cpu/online": online}).counters()
+    assert counters.busy_cpu_seconds == busy
+    assert counters.steal_seconds == pytest.approx(busy / 10)
+
+
 def test_unreadable_control_groups(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     make(group_v2("/", {"cpu.max": "50000 100000"}))
     monkeypatch.setattr(Path, "exists", returning(PermissionError("no")))
@@ -393,7 +473,8 @@ def test_every_sensor_fails(make: Make, monkeypatch: pytest.MonkeyPatch, error: 
         monkeypatch.setattr(psutil, name, broken, raising=False)
     monkeypatch.setattr(system.time, "clock_gettime", broken, raising=False)
     sensors = make({})
-    assert sensors.surroundings() == Surroundings()
+    memory = sensors.surroundings().memory_total_bytes  # by another way, where there is one
+    assert sensors.surroundings() == Surroundings(memory_total_bytes=memory)
     values = sensors.counters().model_dump()
     known = {name for name, value in values.items() if value is not None}
     tick_count = {"suspended_seconds"} if sys.platform == "win32" else set()
@@ -410,7 +491,11 @@ def test_linux_without_proc(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_pat
     sensors = make({})
     surroundings, counters = sensors.surroundings(), sensors.counters()
     clock_mhz = surroundings.clock_mhz  # of the real machine, if it has any
-    assert surroundings == Surroundings(logical_cores=os.cpu_count(), clock_mhz=clock_mhz)
+    # By another way than /proc.
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert surroundings == Surroundings(
+        logical_cores=os.cpu_count(), clock_mhz=clock_mhz, memory_total_bytes=memory
+    )
     assert counters.busy_cpu_seconds is counters.steal_seconds is counters.swapped_bytes is None
     assert counters.family_cpu_seconds is counters.memory_stall_seconds is None
     assert counters.own_cpu_seconds > 0
@@ -420,7 +505,7 @@ def test_sensors_of_this_machine() -> None:
     sensors = Sensors()
     surroundings, counters = sensors.surroundings(), sensors.counters()
     assert surroundings.logical_cores == os.cpu_count()
-    assert surroundings.memory_total_bytes == psutil.virtual_memory().total
+    assert 0 < (surroundings.memory_total_bytes or 0) <= psutil.virtual_memory().total
     assert surroundings.usable_cores is not None
     assert 0 < surroundings.usable_cores <= os.cpu_count()
     assert counters.busy_cpu_seconds is not None

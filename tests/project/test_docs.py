@@ -12,14 +12,18 @@ import click
 import pytest
 from golden import assert_same_text, assert_section
 
+from mnist_bench.analysis import board
 from mnist_bench.claims import declared
 from mnist_bench.claims.declared import ClaimInput, inputs_of
 from mnist_bench.cli.main import cli
+from mnist_bench.cli.records import entry_of_file
 from mnist_bench.core import formatting
 from mnist_bench.measurement import quality
 from mnist_bench.measurement.quality import Threshold
+from mnist_bench.reporting.columns import verdict_in_words
 from mnist_bench.reporting.text import found
 from mnist_bench.results.document import Document
+from mnist_bench.scenarios import paper
 from mnist_bench.scenarios.hyperparameters import HYPERPARAMETERS as MODELS
 from mnist_bench.scenarios.hyperparameters import ModelHyperparameters
 
@@ -28,8 +32,8 @@ MEASURING = ROOT / "docs" / "measuring.md"
 CLAIMS_HEAD = """# The paper's claims
 
 The paper's claims in our words, and the criteria that decide whether each holds on your machine.
-`mnist-bench run claims` measures for them in a fixed order, until the next measurement would take
-longer than what is left of `--budget` (45 minutes by default), and reuses what is recorded;
+`mnist-bench run claims` measures for them in a fixed order, leaves out what takes longer than what
+is left of `--budget` (45 minutes by default), and reuses what is recorded;
 `mnist-bench run claim-3` measures for one claim. The report then has a section on them.
 [paper.md](paper.md#results) has the results on one machine.
 
@@ -47,6 +51,10 @@ HYPERPARAMETERS_HEAD = """# Hyperparameters
 What `mnist-bench run --set NAME=VALUE` and a scenario's table `[hyperparameters]` accept, by the
 scenario's `model`. A search space's table `[parameters]` accepts those of `paper-cnn`. Generated:
 `MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/project` renews it.
+
+Editors with a TOML language server check and complete a file by its schema: the first line
+`#:schema PATH` names [scenario.schema.json](scenario.schema.json) or, for a search space,
+[space.schema.json](space.schema.json), as the packaged ones in [benchmarks](../benchmarks/) do.
 """
 TABLE_HEAD = """
 | Name | Default | May be | What it is |
@@ -171,6 +179,53 @@ def test_links_exist(page):
     assert missing == []
 
 
+RECORDS_HEAD = f"""# Records
+
+What two cores or more do with MNIST, by the suite's own means. A line is a file of runs in
+`benchmarks/records/`, written by `mnist-bench export`; `mnist-bench records check FILE.zip` judges
+another one by the same rules. This page is generated: `MNIST_BENCH_RENEW_GOLDEN=1 pytest
+tests/project` renews it.
+
+## Rules
+
+- **Time** is that of training alone, as in every report: no import, no tracing, no evaluation
+  ([measuring.md](measuring.md)). Everything that trains counts, with several networks too.
+- **Seconds of machines don't compare**, so a record is a share of the paper's time on the same
+  machine: its file has {board.MIN_PAPER_RUNS} clean runs or more of `table-1` with
+  {paper.TABLE_1[-1].steps:,} steps, trained by turns with its own. A paper's run that never reaches
+  the accuracy counts with all of its time.
+- **Fresh seeds**: they follow one another, begin at {board.FIRST_FRESH_SEED:,} or above, and every
+  one of them is in the file. `sprint` needs {board.BOARDS[0].min_runs}, the others
+  {board.BOARDS[1].min_runs}.
+- **Accuracy** is the mean final test accuracy of all runs. Where it must exceed a figure, the p
+  value of Student's test is below {board.MAX_P}.
+- **Clean runs**: at least half are clean, whose times alone count; none is invalid.
+- **Choices** of hyperparameters and methods are made on the validation split or the training file.
+  Each look at the test split before the record is told in the scenario's first lines.
+- **A new record** has a smaller share of the paper's time, or a better accuracy, than the one
+  before, and stays ahead where both are trained by turns on one machine.
+
+A file whose figures were changed in one place is found out; one that was made up consistently is
+not, so a record needs someone who repeats it.
+"""
+
+
+def records_page() -> str:
+    entries = [entry_of_file(path) for path in sorted((ROOT / "benchmarks/records").glob("*.zip"))]
+    assert [entry.problems for entry in entries] == [()] * len(entries)
+    head = f"| {' | '.join(board.COLUMNS)} |\n|{' --- |' * len(board.COLUMNS)}\n"
+    text = RECORDS_HEAD
+    for each in board.BOARDS:
+        lines = [f"| {' | '.join(entry.cells)} |\n" for entry in entries if entry.board == each]
+        table = head + "".join(lines) if lines else "No record yet.\n"
+        text += f"\n## {each.name}\n\n{each.title}.\n\n{table}"
+    return text
+
+
+def test_records_page_is_current() -> None:
+    assert_same_text(ROOT / "docs" / "records.md", records_page())
+
+
 def result_table(document: Document) -> str:
     """README's table: the paper's figures, and those of the sample report."""
     lines = [
@@ -184,7 +239,8 @@ def result_table(document: Document) -> str:
         assert row.n == 10
         lines.append(
             f"| {row.steps:,} | {formatting.accuracy(row.paper_max_test_accuracy)} "
-            f"| {formatting.accuracy(row.mean)} ± {formatting.spread(row.sd)} | {row.verdict} "
+            f"| {formatting.accuracy(row.mean)} ± {formatting.spread(row.sd)} "
+            f"| {verdict_in_words(row.verdict)} "
             f"| {formatting.duration(row.train_seconds_mean)} "
             f"| {formatting.mebibytes(row.peak_rss_bytes_max)} |"
         )

@@ -43,7 +43,7 @@ def test_report_is_on_the_machine_of_the_newest_run(two_machines: Bench) -> None
         *((accuracy, 0) for accuracy in (0.984, 0.9888, 0.9918, 0.9928)),  # of smoke
     ]
     assert [line["relative"] for line in document["machines"]][:2] == [1.0, 0.5]
-    assert "14 runs of mnist-bench on Slow CPU" in ended.stderr_line
+    assert "Table I reproduced on Slow CPU, 2 cores, 16 GiB" in ended.stderr_line
     assert "runs of other machines" not in ended.stderr_line
 
 
@@ -99,7 +99,7 @@ def test_accuracies_of_machines_are_pooled(pooled: Bench) -> None:
     assert (
         "2 runs of other machines not pooled: not known to be of the TensorFlow version of all runs"
     ) in ended.stderr_line
-    assert ended.stderr_line.startswith("3 runs of mnist-bench on Slow CPU")
+    assert ended.stderr_line.startswith("Table I reproduced on Slow CPU, 2 cores, 16 GiB ")
 
 
 def test_report_files_have_each_machine(pooled: Bench) -> None:
@@ -112,9 +112,10 @@ def test_report_files_have_each_machine(pooled: Bench) -> None:
     other = "8 | 2 | 2 of 2 | 10.0 s ± 0.0% | 5,000 | 700 MiB"
     assert table.splitlines()[2:] == [
         f"| 1,000 | aaaaaaaa | Slow CPU, {hardware} | {own} |",
-        f"| 1,000 | bbbbbbbb | Fast CPU, {hardware} | {other} |",
+        f"| 1,000 | bbbbbbbb | Fast CPU, {hardware} (imported) | {other} |",
     ]
-    assert "2 of 2 | 0.9850 ± 0.00100" in text  # clean of this machine's, max of all
+    assert "| 1,000 | 3 | 0.9840 | 0.9850 ± 0.00100 | reproduced |" in text  # of all machines
+    assert "| 1,000 | 2 of 2 | 20.0 s ± 0.0% |" in text  # of this machine
     assert "1 min 00 s inside 3 trainings, peak memory 1,000 MiB" in text  # the failed one too
     assert "; 2 trainings on 1 other machine." in text
     assert "Mean over 2 trainings up to step 1,000; peaks are the largest." in text
@@ -158,6 +159,14 @@ def test_report_files(two_machines: Bench) -> None:
     assert page.count("<svg") == page.count("</svg>") > 4
     assert page.count("<script") == 1
     assert "src=" not in page
+
+
+def test_card_is_written_beside_the_report(two_machines: Bench) -> None:
+    ended = two_machines.call_with_store("report", "--card", "--format", "md", "--out", "card")
+    assert ended.status == 0, ended.stderr
+    names = ["report.md", "card.svg", "card.png"]
+    assert ended.stdout.rstrip().endswith(", ".join(f"card/{name}" for name in names))
+    assert {path.name for path in (two_machines.folder / "card").iterdir()} == set(names)
 
 
 def test_tasks_that_this_machine_did_not_run_are_not_ranked() -> None:
@@ -243,8 +252,10 @@ def test_database_fails_between_pages(tmp_path: Path, monkeypatch: pytest.Monkey
     database = bench.folder / "mlflow.db"
     pages = mlflow_store.MlflowStore._pages
 
-    def drop_table_after_first_page(self: mlflow_store.MlflowStore, question: str) -> Iterator[Run]:
-        for place, each in enumerate(pages(self, question)):
+    def drop_table_after_first_page(
+        self: mlflow_store.MlflowStore, *asked: object, **more: object
+    ) -> Iterator[Run]:
+        for place, each in enumerate(pages(self, *asked, **more)):
             if place == 2:
                 with closing(sqlite3.connect(database)) as other:
                     other.execute("DROP TABLE tags")
@@ -401,12 +412,11 @@ def test_limit_of_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert re.findall(r"^## Scenario (.*)$", text, re.MULTILINE) == ["paper", "mine-4", "mine-3"]
     assert "1 of 6 scenarios and their configurations, those that compare with Table I and " in text
     assert "3 of 6 scenarios and their configurations have sections, those that compare " in text
-    others = text.partition("## Other scenarios")[2]
-    assert re.findall(r"^\| (mine-\d) \| 200 \| 1 \|", others, re.MULTILINE) == [
-        *("mine-2", "mine-1", "mine-0"),
+    results = text.partition("## Results")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| (\S+) \| 1?,?[02]00 \| 1 \|", results, re.MULTILINE) == [
+        *("paper", "mine-4", "mine-3", "mine-2", "mine-1", "mine-0"),
     ]
     assert page.count("<svg") == 4
-    assert '<h2 id="others">Other scenarios</h2>' in page
     # CSV and JSON contain everything.
     assert table.count("\n") == runs.count("\n") == 7
     assert len(json.loads(document)["runs"]) == 6

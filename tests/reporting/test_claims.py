@@ -58,9 +58,7 @@ def line(**changes: object) -> ClaimLine:
 
 def test_section_in_markdown() -> None:
     text = report_to_markdown(report_with_claims(line(), line(claim=4, verdict="not decided here")))
-    assert (
-        "- Claims: of 2 claims of the paper's: holds 1, does not hold 0, not decided here 1" in text
-    )
+    assert "Of 2 claims of the paper 1 holds, 1 is not decided here.\n" in text
     assert "## The paper's claims" in text
     assert "| 3 | holds | It falls. | IV.C |" in text
     assert "### Claim 4: not decided here" in text
@@ -119,8 +117,8 @@ def test_charts_of_experiments_follow_their_claims() -> None:
     )
     page = page_of(report)
     positions = [page.index(words) for words in (
-        "Claim 7: holds", "One map, as its width grows", "Claim 8: holds", "Loss by seconds",
-        "Loss by images", "Claim 10: holds",
+        "Claim 7: holds", "Time of one layer as its input grows", "Claim 8: holds",
+        "Loss by seconds", "Loss by images", "Claim 10: holds",
     )]  # fmt: skip
     assert positions == sorted(positions)
     names = {"claim-7-layers.svg", "claim-8-loss-by-seconds.svg", "claim-8-loss-by-samples.svg"}

@@ -29,12 +29,15 @@ from factories import (
 )
 
 from mnist_bench.core import formatting
+from mnist_bench.reporting import text
 from mnist_bench.reporting.digit_charts import charts_of_layers
 from mnist_bench.reporting.figures import ReportCharts, charts_of_report
 from mnist_bench.reporting.html import report_to_html
 from mnist_bench.reporting.markdown import report_to_markdown
 from mnist_bench.reporting.model import Report
 from mnist_bench.reporting.study_charts import charts_of_study
+from mnist_bench.reporting.text import Tile
+from mnist_bench.results.run import RunResult
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 SERVER = "http://127.0.0.1:5000/#/experiments/1"
@@ -176,6 +179,97 @@ def test_page_is_reproducible() -> None:
     assert page_of(report) == page_of(report)
 
 
+# The lead of the page, and what has no place on it
+
+
+@pytest.mark.parametrize(
+    ("results", "scenario", "title", "tiles"),
+    [
+        (TABLE_1, "table-1", "Table I reproduced on Imaginary CPU, 2 cores, 16 GiB", [
+            Tile("Table I", "2 of 2 reproduced",
+                 "10,000 steps: 0.9930 ± 0.00100 here, 0.9928 in the paper"),
+            Tile("All in", "10 min 23 s", "10 min 00 s of it training, 3 trainings"),
+            Tile("Peak memory", "1,000 MiB", "of the training process"),
+            Tile("Speed", "1.00×", "that of the reference, Reference CPU"),
+        ]),
+        (seeds(1_000, 0.98, 0.9801, 0.9799), "table-1",
+         "Table I, 1 of 1 below, on Imaginary CPU, 2 cores, 16 GiB", [
+            Tile("Table I", "1 of 1 below",
+                 "1,000 steps: 0.9800 ± 0.00010 here, 0.9840 in the paper"),
+            Tile("All in", "1 min 23 s", "1 min 00 s of it training, 3 trainings"),
+            Tile("Peak memory", "1,000 MiB", "of the training process"),
+            Tile("Speed", "1.00×", "that of the reference, Reference CPU"),
+        ]),
+        ([run(200, 0.91, scenario="smoke", dataset="mnist-5k")], "smoke",
+         "Quick on Imaginary CPU, 2 cores, 16 GiB", [
+            Tile("Final test accuracy", "0.9090", "smoke, 200 steps"),
+            Tile("All in", "11.8 s", "4.0 s of it training, 1 training"),
+            Tile("Peak memory", "1,000 MiB", "of the training process"),
+        ]),
+    ],
+    ids=["reproduced", "below", "smoke"],
+)  # fmt: skip
+def test_lead(results: list[RunResult], scenario: str, title: str, tiles: list[Tile]) -> None:
+    section = report_section(results, scenario, "Quick")
+    assert text.title([section], (), section.document.machine) == title
+    assert text.tiles(combined_report(section)) == tiles
+
+
+def test_lead_of_a_study_alone() -> None:
+    section, study = report_section(TABLE_1), study_document()
+    assert text.title((), [study], section.document.machine).startswith("Study mine on Imaginary")
+    report = dataclasses.replace(combined_report(section, studies=(study,)), sections=())
+    assert [tile.value for tile in text.tiles(report)] == ["0.9834", "6", "1 min 15 s"]
+
+
+def test_one_table_has_all_results(page: str) -> None:
+    results = page.partition('<h2 id="results">')[2].partition("</table>")[0]
+    rows = [re.sub("<[^>]*>", "|", row) for row in results.partition("<tbody>")[2].split("</tr>")]
+    assert ["reproduced" in row for row in rows[:-1]] == [True, True, False]
+    assert "|smoke||200||1||–||0.9100||–||0.9090||4.0 s||1,000 MiB|" in rows[2]
+
+
+def test_columns_without_a_value_are_left_out() -> None:
+    section = report_section([run(200, 0.91, scenario="smoke", memory_method=None)], "smoke")
+    page = page_without_charts(combined_report(section))
+    headers = re.findall(r"<th scope[^>]*>([^<]*)</th>", page)
+    assert "Paper" not in headers  # no step count of Table I
+    assert "Clean" not in headers  # nobody looked
+    assert "| Clean |" in report_to_markdown(combined_report(section))
+
+
+def test_a_fit_has_no_curve_and_no_pace() -> None:
+    """A method without steps is scored once, after its one step of minutes."""
+    fit = run(1, 0.985, scenario="svm", evaluations=evaluations(1, 0.985, seconds=360.0))
+    section = report_section([fit], "svm")
+    assert any(line.reached for line in section.document.reaches)
+    report = combined_report(section)
+    assert [chart.name for chart in charts_of_report(report).sections[0]] == ["phases"]
+    for shown in (page_without_charts(report), report_to_markdown(report)):
+        assert "ms per step" not in shown
+        assert "Train time to an accuracy" not in shown
+
+
+def test_a_scenario_without_a_finished_run_is_a_note() -> None:
+    failed = report_section([run(status="failed", failure="died", evaluations=())], "failed")
+    page = page_without_charts(combined_report(report_section(TABLE_1), failed))
+    assert "<li>failed, seed 0, 1,000 steps: failed (died)</li>" in page
+    assert 'id="part-1"' in page
+    assert 'id="part-2"' not in page
+
+
+def test_table_1_without_curves_is_drawn_by_its_rows() -> None:
+    section = dataclasses.replace(report_section(TABLE_1), curves=None)
+    chart, *_ = charts_of_report(combined_report(section)).sections[0]
+    assert chart.title == "Test error falls to 0.70%, the paper's to 0.72%"
+    assert chart.alternative == (
+        "Smallest test error by training steps, n = 3: 1.40% after 1,000, 0.70% after 10,000. "
+        "The paper's: 1.60% at 1,000, 0.72% at 10,000."
+    )
+    for value in ("1.40%", "0.70%", "1.60%", "0.72%", "10,000"):
+        assert f">{value}</text>" in chart.svg
+
+
 def test_recorded_text_is_escaped() -> None:
     evil = report_section(
         [run(scenario=EVIL_TEXT, run_id=EVIL_TEXT, status="failed", failure=EVIL_TEXT),
@@ -204,11 +298,9 @@ def test_limit_of_runs_and_long_tables() -> None:
     results = [run(200, 0.9, seed, evaluations=evaluations(200, 0.9)) for seed in range(250)]
     report = combined_report(report_section(results))
     page = page_without_charts(report)
-    for text in (page, report_to_markdown(report)):
-        assert "And 50 more" in text
-    assert '<details open class="long">' in page
-    few = page_without_charts(combined_report(report_section(results[:20])))
-    assert "<details open>\n<summary>Every run" in few
+    for shown in (page, report_to_markdown(report)):
+        assert "And 50 more" in shown
+    assert "<details>\n<summary>Every run" in page
 
 
 def test_digits(page: str) -> None:
@@ -281,7 +373,7 @@ def test_charts_of_studies(page: str) -> None:
     ) in page
     charts = charts_of_study(pareto_study(), "study-1")
     described = {chart.name: chart.alternative for chart in charts}
-    assert list(described) == ["history", "slices", "pareto"]
+    assert list(described) == ["history", "slices", "parallel", "pareto"]
     front = "trial 3, validation accuracy 0.9912, train seconds 1 min 35 s, peak RSS 500 MiB"
     assert front in described["pareto"]
     assert "trial 2" not in described["pareto"]

@@ -15,6 +15,7 @@ from factories import (
     full_report,
     machine,
     printed_table,
+    report_section,
     run,
     seeds,
     smoke_report,
@@ -31,7 +32,8 @@ from mnist_bench.reporting.files import render
 from mnist_bench.reporting.json import to_json
 from mnist_bench.reporting.markdown import section_to_markdown
 from mnist_bench.reporting.model import Report, ReportSection
-from mnist_bench.reporting.text import disturbances, surroundings, unfinished
+from mnist_bench.reporting.terminal import print_summary
+from mnist_bench.reporting.text import disturbances, score, surroundings, unfinished
 from mnist_bench.results.document import Document
 from mnist_bench.results.run_summary import summarise
 
@@ -50,7 +52,7 @@ def outputs(section: ReportSection) -> tuple[str, str]:
     [
         (
             full_report(),
-            ("exceeds", "indistinguishable", "below", "0.9900", "0.9888", "0.9851", "0.9933"),
+            ("exceeds", "reproduced", "below", "0.9900", "0.9888", "0.9851", "0.9933"),
         ),
         (threads_report(), ("Speed-up", "1.75 ± 0.35", "62.5%")),
     ],
@@ -76,6 +78,25 @@ def test_recorded_text_does_not_control_the_terminal() -> None:
     assert "\x1b" not in shown
     assert "\r" not in shown
     assert "[red][2J gone[/red]" in shown
+
+
+def test_score_of_a_whole_table_1() -> None:
+    """Runs at 0.02 s a step are as fast as the reference of the factory; 0.016 s is 1.25 of it."""
+    whole = [
+        run(steps, 0.99, seed, evaluations=evaluations(steps, 0.99, seconds=0.016 + seed / 1e6),
+            verdict="clean" if seed else "suspect")
+        for seed in range(3) for steps in (1_000, 2_500, 5_000, 10_000)
+    ]  # fmt: skip
+    section = report_section(whole)
+    found = re.fullmatch(
+        r"This machine: 1.25 of the reference's speed( \(1.25 to 1.25\))?, Table I in 3 min 28 s a "
+        r"seed, peak 1,000 MiB, 4 suspect, 8 clean",
+        score(section) or "",
+    )
+    assert found
+    assert score(section) in printed_table(section, 250, print_summary)
+    assert score(report_section(whole[:3])) is None
+    assert score(smoke_report()) is None
 
 
 def test_without_runs() -> None:
@@ -108,7 +129,7 @@ def test_terminal_shows_each_machine_where_several_share_a_row() -> None:
     assert table[1].startswith("1,000  01234567  Imaginary CPU, 2 cores, 16.0 GiB, Linux 6.1")
     assert table[2].split() == [
         *("1,000", "bbbbbbbb", "–", "8", "1", "0", "of", "1"),
-        *("10.0", "s*", "5,000*", "700", "MiB*"),
+        *("10.0", "s*", "5,000*", "700", "MiB"),
     ]
     assert table[3] == ""
     # Disturbances and costs are this machine's.
@@ -117,13 +138,13 @@ def test_terminal_shows_each_machine_where_several_share_a_row() -> None:
     assert "1 min 10 s inside 2 trainings" in shown
     assert "; 1 training on 1 other machine." in shown.replace("\n", " ").replace("  ", " ")
     narrow = printed_table(several_machines(), 60).partition("Each machine\n")[2].splitlines()
-    assert narrow[2].split() == ["1,000", "bbbbbbbb", "1", "10.0", "s*", "5,000*", "700", "MiB*"]
+    assert narrow[2].split() == ["1,000", "bbbbbbbb", "1", "10.0", "s*", "5,000*", "700", "MiB"]
 
 
 def test_invalid_runs_of_another_machine_are_noted() -> None:
     invalid = run(1_000, 0.986, 3, machine_id="b" * 32, verdict="invalid", reasons=("steal",))
     for text in outputs(table_report([*seeds(1_000, 0.984, 0.985), invalid])):
-        assert "1,000 steps on bbbbbbbb: time, speed and memory are of invalid runs" in text
+        assert "1,000 steps on bbbbbbbb: time and speed are of invalid runs" in text
         assert "Accuracies pooled over 2 machines." in text
 
 
@@ -162,10 +183,12 @@ def test_unknown_is_a_dash_never_zero() -> None:
     text = section_to_markdown(
         table_report([run(status="failed", evaluations=(), peak_rss_bytes=None)])
     )
-    (line,) = [line for line in text.splitlines() if line.startswith("| 1,000 | 900")]
-    assert (
-        line == "| 1,000 | 900 | 0.9840 | 0 | – | – | – | – | not comparable | – | – | – | – | – |"
-    )
+    lines = [line for line in text.splitlines() if line.startswith("| 1,000 | ")]
+    assert lines == [
+        "| 1,000 | 900 | 0.9840 | 0 | – | – | – | not comparable | – |",
+        "| 1,000 | – | – | – | – |",  # time and memory
+        "| 1,000 | – | – | – | – |",  # three accuracies
+    ]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +270,7 @@ def test_recorded_text_is_escaped_in_markdown() -> None:
     for bare in ("<script", "`c`", "[f](", "\x1b", "\u202e", " *d*", " _e_", "a|b", "$i$", "\n# h"):
         assert bare not in plain, bare
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in plain.splitlines() if line[:1] == "|"}
-    assert widths == {15, 6, 12}  # no line has more cells than its header
+    assert widths == {10, 6, 12}  # no line has more cells than its header
 
 
 def test_escaping() -> None:

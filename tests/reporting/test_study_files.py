@@ -50,6 +50,11 @@ NO_ANSWER = {"best": (), "candidate": None, "margin": None}
 INFEASIBLE = study_document(trials=STUDY_TRIALS[2:], **NO_ANSWER)
 IMPORTANCES = {"batch_size": 0.2, "learning_rate": 0.75, "optimizer": 0.05}
 ACCURACY_NOISE = Interval(difference=0.0002, low=-0.0011, high=0.0015)
+CHOSEN = r"learning\_rate 0.01235, batch\_size 64, optimizer momentum, schedule cosine"
+"""Of the factories' trials, in a cell of a table."""
+PAPERS = (
+    r"learning\_rate 0.001, batch\_size 50, optimizer adam, schedule constant, average\_decay 0"
+)
 TIME_NOISE = Interval(difference=1.5, low=-0.25, high=3.25)
 
 
@@ -137,7 +142,7 @@ def test_study_without_feasible_trial() -> None:
         text.splitlines()[2] == "No trial is an answer: none that finished keeps every constraint."
     )
     assert "## The winner" not in text
-    assert section(text, "The trials")[-1] == "| 2 | 0.9900 | – | 30.2 s | no | run-2 |"
+    assert section(text, "The trials")[-1] == f"| 2 | 0.9900 | – | 30.2 s | no | {CHOSEN} | run-2 |"
 
 
 def test_best_trials_include_the_papers_configuration() -> None:
@@ -147,7 +152,7 @@ def test_best_trials_include_the_papers_configuration() -> None:
         lines = section(report(study_document(trials=trials)), "The trials")[4:]
         numbers = [line.split(" | ")[0] for line in lines]
         assert numbers == [*(f"| {number}" for number in range(1, 11)), "| 0 (paper)"]
-        assert lines[0] == "| 1 | 0.9800 | – | 20.5 s | run-1 |"
+        assert lines[0] == f"| 1 | 0.9800 | – | 20.5 s | {CHOSEN} | run-1 |"
 
 
 def test_trials_by_time() -> None:
@@ -155,7 +160,10 @@ def test_trials_by_time() -> None:
     text = report(study_document(goal=TIME_GOAL, trials=trials))
     assert section(text, "The winner")[0] == "Trial 1: train seconds to the target 7.5 s."
     first, _, *lines = section(text, "The trials")[2:]
-    assert first == "| Trial | Train seconds to the target | Verdict | Trial took | Run |"
+    assert (
+        first
+        == "| Trial | Train seconds to the target | Verdict | Trial took | Hyperparameters | Run |"
+    )
     assert [line.split(" | ")[1] for line in lines] == ["7.5 s", "30.0 s", "1 min 01 s"]
 
 
@@ -163,13 +171,13 @@ def test_several_objectives_have_a_column_each_and_the_whole_front_is_listed() -
     first, _, *lines = section(report(pareto_study()), "The trials")[2:]
     assert first == (
         "| Trial | Validation accuracy | Train seconds | Peak RSS | Verdict | Trial took | On the "
-        "front | Run |"
+        "front | Hyperparameters | Run |"
     )
     assert lines == [
-        "| 3 | 0.9912 | 1 min 35 s | 500 MiB | – | 20.5 s | yes | run-3 |",
-        "| 1 | 0.9834 | 20.5 s | 900 MiB | – | 20.5 s | yes | run-1 |",
-        "| 0 (paper) | 0.9712 | 40.0 s | 1,000 MiB | – | 20.5 s | yes | run-0 |",
-        "| 2 | 0.9700 | 41.5 s | 1,000 MiB | – | 20.5 s | no | run-2 |",
+        f"| 3 | 0.9912 | 1 min 35 s | 500 MiB | – | 20.5 s | yes | {CHOSEN} | run-3 |",
+        f"| 1 | 0.9834 | 20.5 s | 900 MiB | – | 20.5 s | yes | {CHOSEN} | run-1 |",
+        f"| 0 (paper) | 0.9712 | 40.0 s | 1,000 MiB | – | 20.5 s | yes | {PAPERS} | run-0 |",
+        f"| 2 | 0.9700 | 41.5 s | 1,000 MiB | – | 20.5 s | no | {CHOSEN} | run-2 |",
     ]
     cheap = finished_trial(20, 0.5, 1.0, 1e8)
     better = [finished_trial(number, 0.99, 50.0, 2e9) for number in range(5, 17)]
@@ -200,7 +208,7 @@ def test_disturbed_trials_and_several_commands() -> None:
         "\n> The machine was disturbed during 2 of 3 trials (column *Verdict*): mistrust their "
         "times.\n"
     ) in text
-    assert section(text, "The trials")[5] == "| 1 | 0.9000 | suspect | 20.5 s | run-1 |"
+    assert section(text, "The trials")[5] == f"| 1 | 0.9000 | suspect | 20.5 s | {CHOSEN} | run-1 |"
     assert f"```console\n{TUNE_COMMAND}\n{TUNE_COMMAND} --resume\n```" in text
     clean = report(study_document(trials=trials[:1], best=(0,), candidate=0, dataset="mnist"))
     assert "disturbed" not in clean
@@ -231,7 +239,8 @@ def test_written_files(folder: Path) -> None:
     document = study_document(importances={"learning_rate": 1.0})
     paths = write(document)
     assert paths[0] == Path("reports", "mine.md")
-    names = {".md", ".json", ".csv", ".toml", ".history.png", ".slices.png", ".importances.png"}
+    names = {".md", ".json", ".csv", ".toml"}
+    names |= {f".{name}.png" for name in ("history", "slices", "parallel", "importances")}
     found = {path.name.removeprefix("mine"): path.read_bytes() for path in paths}
     assert set(found) == names
     assert set((folder / "reports").iterdir()) == {folder / path for path in paths}
@@ -267,7 +276,8 @@ def test_report_links_its_charts(folder: Path, monkeypatch: pytest.MonkeyPatch, 
 )
 def test_no_winner_file(document: StudyDocument, title: str) -> None:
     paths = write(document)
-    pictures = [f"mine.{name}.png" for name in ("history", "slices") if document.finished]
+    pictures = [f"mine.{name}.png" for name in ("history", "slices", "parallel")
+                if document.finished]  # fmt: skip
     assert [path.name for path in paths] == ["mine.md", "mine.json", "mine.csv", *pictures]
     text = paths[0].read_text(encoding="utf-8")
     assert f"\n## {title}\n" in text
@@ -304,13 +314,13 @@ def test_failed_write_leaves_no_partial_files(
 
 CSV = """\
 trial,state,is_papers,retry_of,repeat_of,is_feasible,seconds,train_seconds,peak_rss_bytes,verdict,run_id,\
-objective_validation_accuracy,learning_rate,batch_size,optimizer,schedule,average_decay
-0,finished,True,,,True,12.0,,,,run-0,0.9712,0.001,50,adam,constant,0.0
-1,finished,False,,,True,20.5,,,,run-1,0.9834,0.0123456789,64,momentum,cosine,
-2,finished,False,,,False,30.25,,,,run-2,0.99,0.0123456789,64,momentum,cosine,
-3,pruned,False,,,False,8.0,,,,run-3,,0.001,50,momentum,constant,0.0
-4,failed,False,,,False,4.25,,,,,,0.0123456789,64,momentum,cosine,
-5,waiting,False,4,,False,,,,,,,,,,,
+objective_validation_accuracy,learning_rate,batch_size,optimizer,schedule,average_decay,best_so_far
+0,finished,True,,,True,12.0,,,,run-0,0.9712,0.001,50,adam,constant,0.0,0.9712
+1,finished,False,,,True,20.5,,,,run-1,0.9834,0.0123456789,64,momentum,cosine,,0.9834
+2,finished,False,,,False,30.25,,,,run-2,0.99,0.0123456789,64,momentum,cosine,,0.9834
+3,pruned,False,,,False,8.0,,,,run-3,,0.001,50,momentum,constant,0.0,0.9834
+4,failed,False,,,False,4.25,,,,,,0.0123456789,64,momentum,cosine,,0.9834
+5,waiting,False,4,,False,,,,,,,,,,,,0.9834
 """
 
 
@@ -434,8 +444,8 @@ def test_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = study_charts.pictures_of(document)
     # Two rows of slices for five parameters, three bars.
     assert {name: png_size(png) for name, png in pictures.items()} == {
-        "history": (700, 400), "slices": (1_200, 520), "importances": (600, 170),
-        "pareto": (700, 450),
+        "history": (700, 400), "slices": (1_200, 520), "parallel": (700, 305),
+        "importances": (600, 170), "pareto": (700, 450),
     }  # fmt: skip
     # Neither a date nor a version.
     assert not [name for name, png in pictures.items() if b"tEXt" in png]
@@ -453,9 +463,11 @@ def points_of(line: Any) -> list[tuple[Any, ...]]:
 
 def test_the_history() -> None:
     (axes,) = study_charts.history(study_document()).axes
-    trials, best, papers = axes.lines
+    trials, best, papers, pruned = axes.lines
     assert points_of(trials) == [(0, 0.9712), (1, 0.9834), (2, 0.99)]
-    assert points_of(best) == [(0, 0.9712), (1, 0.9834), (2, 0.9834)]  # the last is infeasible
+    # The third is infeasible, the others have not finished.
+    assert points_of(best) == [(0, 0.9712), *((number, 0.9834) for number in range(1, 6))]
+    assert points_of(pruned) == [(3, axes.get_ylim()[0])]  # it has no curve
     assert points_of(papers) == [(0, 0.9712)]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("trial", "validation accuracy")
 
@@ -468,9 +480,24 @@ def test_the_best_so_far() -> None:
     )
     document = study_document(goal=TIME_GOAL, trials=trials)
     (axes,) = study_charts.history(document).axes
-    first, *rest = axes.lines[1].get_ydata()
-    assert math.isnan(first)  # nothing feasible yet
-    assert rest == [8.0, 8.0, 8.0, 7.0]
+    # Nothing is feasible in the first trial.
+    assert points_of(axes.lines[1]) == [(1, 8.0), (2, 8.0), (3, 8.0), (4, 7.0)]
+
+
+def test_bad_trials_do_not_flatten_the_others() -> None:
+    """The axis is cut to the better half and the paper's trial; pruned trials are at its edge."""
+    papers = finished_trial(0, 0.94, chosen=PAPER_VALUES, is_papers=True)
+    finished = [finished_trial(n, value) for n, value in enumerate((0.1, 0.95, 0.96, 0.2, 0.3), 1)]
+    curves = [{10: 0.2}, {10: 0.5, 35: 0.95}]
+    pruned = [finished_trial(6 + n, 0.0, state="pruned", values=(), curve=curve)
+              for n, curve in enumerate(curves)]  # fmt: skip
+    document = study_document(trials=(papers, *finished, *pruned))
+    (axes,) = study_charts.history(document).axes
+    low, high = axes.get_ylim()
+    assert (low, high) == (pytest.approx(0.939), pytest.approx(0.961))
+    assert points_of(axes.lines[-1]) == [(6, low), (7, 0.95)]
+    few = study_document(trials=(papers, *finished[:4]))
+    assert study_charts.history(few).axes[0].get_ylim()[0] < 0.1
 
 
 def test_the_slices() -> None:
@@ -483,12 +510,41 @@ def test_the_slices() -> None:
     labels = {label.get_text() for label in visible[0].get_xticklabels()}
     assert {"0.001", "0.01"} <= labels
     assert "0.002" not in labels  # powers of ten are enough
-    rate, batch, optimizer, _, average = [axes.lines for axes in visible]
+    rate, batch, optimizer, _, average = [axes.lines[:2] for axes in visible]
+    # The pruned trial is below the cut, lighter, wherever it has a value.
+    assert [points_of(axes.lines[2])[0][0] for axes in visible] == [
+        *(0.001, 50, "momentum", "constant", "0.0"),
+    ]
+    assert {axes.lines[2].get_alpha() for axes in visible} == {0.5}
     assert points_of(rate[0])[:3] == [(0.001, 0.9712), (0.0123456789, 0.9834), (0.0123456789, 0.99)]
     assert points_of(batch[0])[:3] == [(50, 0.9712), (64, 0.9834), (64, 0.99)]
     assert points_of(optimizer[0])[:2] == [("adam", 0.9712), ("momentum", 0.9834)]
     assert points_of(average[0]) == [("0.0", 0.9712), ("0.9", 0.98)]  # of trials that have it
     assert all(points_of(lines[1]) == points_of(lines[0])[:1] for lines in (rate, batch, optimizer))
+
+
+def test_numeric_choices_are_in_order() -> None:
+    kernel = Parameter(choices=(5, 3, 7))
+    space = STUDY_SPACE.model_copy(update={"parameters": {"conv1_kernel_size": kernel}})
+    trials = tuple(
+        finished_trial(n, 0.9, chosen={"conv1_kernel_size": size}) for n, size in enumerate((7, 5))
+    )
+    (axes,) = study_charts.slices(study_document(space=space, trials=trials), columns=4).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["3", "5", "7"]
+
+
+def test_parallel_lines_go_through_the_values_of_each_trial() -> None:
+    axes, colours = study_charts.parallel(study_document()).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(STUDY_SPACE.parameters)
+    trials = [line for line in axes.lines if len(line.get_xdata()) == len(STUDY_SPACE.parameters)]
+    pruned, *finished = trials
+    assert pruned.get_color() == "gray"
+    # The worst first: 0, 1, 2; of the paper's every value, from 0 to 1 of its range.
+    papers = finished[0].get_xdata()
+    assert papers == pytest.approx([1 / 3, 40 / 90, 0, 0, 0])
+    assert math.isnan(finished[-1].get_xdata()[-1])  # this trial has no average_decay
+    assert [line.get_linewidth() for line in finished] == [1, 1, 2]
+    assert [label.get_text() for label in colours.get_yticklabels()] == ["worst", "best"]
 
 
 def test_importances_ascend() -> None:
@@ -512,3 +568,5 @@ def test_pareto_front_is_marked() -> None:
     assert positions(papers) == [(40.0, 0.9712)]
     assert colours.get_ylabel() == "peak RSS, MiB"
     assert (axes.get_xlabel(), axes.get_xscale()) == ("train seconds", "log")
+    labels = {label.get_text() for label in axes.get_xticklabels()}
+    assert {"20", "50", "100"} <= labels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -91,6 +93,23 @@ def test_what_concerns_numpy_is_recorded_with_models_of_scikit_learn_only(name: 
 @pytest.mark.parametrize("value", ["1", "", " "])
 def test_what_the_worker_sets_anyway_makes_no_difference(value: str) -> None:
     assert environment.read({"TF_ENABLE_ONEDNN_OPTS": value}, "cpu").recorded == ()
+
+
+def test_what_imports_of_libraries_set_is_not_recorded() -> None:
+    script = """
+import os
+before = dict(os.environ)
+import tensorflow, sklearn.svm
+from mnist_bench.runner import environment
+changed = {name: value for name, value in os.environ.items() if before.get(name) != value}
+print(sorted(changed), environment.read(changed, "cpu"))
+"""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TF")}
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env=own, capture_output=True, text=True, check=True
+    )
+    assert "TF2_BEHAVIOR" in ended.stdout
+    assert ended.stdout.rstrip().endswith("] Environment(recorded=(), ignored=())")
 
 
 def test_a_worker_gets_what_is_recorded_and_nothing_else() -> None:

@@ -101,6 +101,13 @@ def unexpected(line: bytes) -> str:
         (f"print('{READY}')\nsys.exit(0)", [Ready()], f"{ENDED}ended early with exit status 0", ""),
         # A reported failure has precedence over the status.
         (f"print('{FAILURE}')\nsys.exit(1)", [Failure(reason="no images")], "no images", ""),
+        ("raise ImportError('no\\nlibrary')", [], f"{ENDED}ended early: library", ""),
+        (
+            "print('noise', file=sys.stderr)\nimport nothing_of_that_name",
+            [],
+            f"{ENDED}ended early: ModuleNotFoundError: No module named 'nothing_of_that_name'",
+            "noise",
+        ),
         (lines_of(READY, "Fault", DONE), [Ready()], unexpected(b"Fault\n"), ""),
         (lines_of(READY, "{}", DONE), [Ready()], unexpected(b"{}\n"), ""),
         (lines_of(READY, '{"kind": "song"}'), [Ready()], unexpected(b'{"kind": "song"}\n'), ""),

@@ -145,6 +145,7 @@ def test_of_equally_long_runs_the_invalid_one_is_not_kept() -> None:
         # An invalid one does not, and is used only if nothing is known.
         ([run(1_000), fast(2_500, verdict="invalid")], 1_000, 2_500),
         ([fast(2_500, verdict="invalid")], 2_500, 5_000),
+        ([fast(2_500, verdict="invalid"), run(1_000)], 1_000, 2_500),
     ],
 )
 def test_which_cost_is_known_after_several_trainings(

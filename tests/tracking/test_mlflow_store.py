@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import platform
 import socket
@@ -12,8 +13,10 @@ import uuid
 import weakref
 from collections.abc import Sequence
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from factories import evaluations, machine, run, sqlite_url
@@ -21,6 +24,7 @@ from program import RUN_ARTIFACTS, prepared_tables
 
 from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_FAILURE, EXIT_USAGE, BenchError
+from mnist_bench.measurement.machine import tensorflow_distribution
 from mnist_bench.results.run import RunResult, Status, Trial
 from mnist_bench.results.run_summary import RecordedRun
 from mnist_bench.scenarios import paper
@@ -53,7 +57,10 @@ ENDED: dict[str, Any] = {
 NOON_MS = 1_800_000_000_000
 END_MS = NOON_MS + 2_000_000
 OWNER = "4711-1800000000-0123abcd"
-AT_STEPS = {"rss_bytes", "test_accuracy", "validation_accuracy", "train_loss", "train_seconds"}
+AT_STEPS = {
+    *("rss_bytes", "test_accuracy", "validation_accuracy", "train_loss", "train_seconds"),
+    "system/worker_rss_bytes",
+}
 
 
 @pytest.fixture
@@ -182,6 +189,11 @@ def test_metrics_and_tags_of_a_whole_run(store: MlflowStore) -> None:
             "phase_train_seconds": 20,
             "phase_evaluate_seconds": 3.25,
             "phase_import_peak_rss_bytes": 600,
+            "phase/import_seconds": 4,
+            "phase/data_seconds": 0.5,
+            "phase/train_seconds": 20,
+            "phase/evaluate_seconds": 3.25,
+            "phase/import_peak_rss_bytes": 600,
             "time_to_test_accuracy_0_984_seconds": 16.02,
             "time_to_validation_accuracy_0_984_seconds": 0.02,
             "time_to_validation_accuracy_0_9888_seconds": 0.02,
@@ -227,6 +239,49 @@ def test_metrics_by_step(store: MlflowStore) -> None:
     assert {metric.step: metric.timestamp - NOON_MS for metric in metrics} == {
         step: 1_000 * step for step in steps
     }
+
+
+def test_saved_model(store: MlflowStore) -> None:
+    """Its code, its data and the versions that it needs; test_serving.py has one that answers."""
+    weights = Path("weights.npz")
+    weights.write_bytes(b"weights")
+    result = recorded_run(store, [weights])
+    model_id = store.save_model(result)
+    assert store.save_model(result) == model_id, "one model a run"
+    (output,) = found(store, result).outputs.model_outputs
+    assert (output.model_id, output.step) == (model_id, 1_000)
+    saved = store.client.get_logged_model(model_id)
+    assert (saved.source_run_id, str(saved.status)) == (result.run_id, "READY")
+    folder = Path(unquote(urlsplit(saved.artifact_location).path))
+    assert (folder / "data" / "network" / "weights.npz").read_bytes() == b"weights"
+    described = json.loads((folder / "data" / "network" / "network.json").read_text())
+    assert (described["model"], described["precision"]) == ("paper-cnn", "float32")
+    assert described["hyperparameters"] == result.hyperparameters.model_dump()
+    assert (folder / "code" / "mnist_bench" / "models" / "serving.py").exists()
+    requirements = (folder / "requirements.txt").read_text().split()
+    assert requirements == [
+        "{}=={}".format(*tensorflow_distribution()),
+        *(f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pydantic")),
+    ]
+    text = (folder / "MLmodel").read_text()
+    for words in ("loader_module: mnist_bench.models.serving", '"dtype": "uint8"'):
+        assert words in text
+
+
+def test_run_without_weights_has_no_model(store: MlflowStore) -> None:
+    assert store.save_model(recorded_run(store)) is None
+
+
+def test_registered_model_gets_the_next_version(store: MlflowStore, name: str) -> None:
+    Path("weights.npz").write_bytes(b"weights")
+    result = recorded_run(store, [Path("weights.npz")])
+    model_id = store.save_model(result)
+    assert model_id is not None
+    registered = name.replace(" ", "-")
+    versions = [store.register(model_id, registered, result.run_id, {"a": "b"}) for _ in range(2)]
+    assert versions == ["1", "2"]
+    newest = store.client.get_model_version(registered, "2")
+    assert (newest.run_id, newest.tags, newest.status) == (result.run_id, {"a": "b"}, "READY")
 
 
 def test_more_metrics_than_one_batch(store: MlflowStore) -> None:
@@ -385,12 +440,12 @@ def test_process_that_leaves_a_run_running_counts_as_dead(
 
     recorded_run(store)
     study = store.start_study("mine", "", OWNER)
-    store.finish_study(study, "finished", "", {}, [])
+    store.finish_study(study, "finished", "")
     assert not leaves_lock_files()
     started(store)
     assert leaves_lock_files()
     assert not leaves_lock_files()
-    store.reopen_study(study, OWNER)
+    store.reopen_study(study, OWNER, {})
     assert leaves_lock_files()
 
 

@@ -23,7 +23,7 @@ from program import RUN_ARTIFACTS
 
 from mnist_bench.core import locks
 from mnist_bench.core.errors import EXIT_FAILURE, BenchError
-from mnist_bench.measurement.conditions import Surroundings
+from mnist_bench.measurement.conditions import Stretch, Surroundings
 from mnist_bench.measurement.machine import Machine
 from mnist_bench.results.protocol import CalibrationMessage, Done, Message, Phase, Ready
 from mnist_bench.results.run import RunResult, Status
@@ -109,8 +109,23 @@ def test_memory_is_added_to_every_longer_step_count(runs: TrainingRuns) -> None:
     add(runs, 401, sample_message(401, rss_bytes=None))
     memory = [(step, 1_000 + step) for step in (101, 250, 301)]
     for steps, expected in ((250, memory[:2]), (501, memory)):
-        found = [(point.step, point.rss_bytes) for point in points_of(runs, steps)]
+        found = [(p.step, p.rss_bytes) for p in points_of(runs, steps) if p.rss_bytes is not None]
         assert found == expected
+
+
+def test_samples_tell_which_processors_were_busy(runs: TrainingRuns) -> None:
+    add(runs, 101, sample_message(101))
+    seen = Stretch(wall_seconds=2.0, own_cpu_seconds=3.0, other_cpu_seconds=-0.5)
+    busy, idle = (
+        sample_message(step).model_copy(
+            update={"stretch": sample_message(step).stretch.model_copy(update={"seen": stretch})}
+        )
+        for step, stretch in ((201, seen), (301, Stretch(wall_seconds=0.0, own_cpu_seconds=0.0)))
+    )
+    add(runs, 201, busy)
+    add(runs, 301, idle)
+    found = [(point.worker_cores, point.other_cores) for point in points_of(runs, 501)]
+    assert found == [(2.0, None), (1.5, 0.0), (None, None)]
 
 
 def test_finished_step_count_is_built(runs: TrainingRuns) -> None:
@@ -396,7 +411,7 @@ def test_spool_replays_to_the_same_runs(mlflow: Store) -> None:
 @pytest.mark.usefixtures("home")
 def test_owner_holds_lock_files_in_both_folders_if_it_can(folder: Path) -> None:
     assert recorder.process_owner() == locks.process_name()
-    for each in (spool.FOLDER, locks.live_folder()):
+    for each in (spool.FOLDER, *locks.live_folders()):
         assert locks.is_alive(locks.process_name(), [each])
     locks.release_all()
     (folder / "mlruns").write_bytes(b"in the way")

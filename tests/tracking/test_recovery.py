@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
+import shutil
 import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import fakes
 import pytest
@@ -22,6 +25,8 @@ from factories import (
     sqlite_url,
     write_spool,
 )
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from program import Bench, patched_program
 
 from mnist_bench.core import locks
@@ -235,7 +240,11 @@ def test_runs_of_unknown_processes_are_left_alone(store: MlflowStore, recover: R
     start_elsewhere(store, dead_owner(Path("another host")))
     store.client.create_run(store.experiment_id)
     store.client.create_run(store.experiment_id, tags={"bench.owner": "me"})
-    assert recover() == []
+    (line,) = recover()
+    assert line == (
+        "2 runs left RUNNING in MLflow, since nobody here knows whether their processes are alive: "
+        "they are another machine's, or their lock files are gone"
+    )
     assert [run.info.status for run in store.search("")] == ["RUNNING"] * 3
 
 
@@ -251,11 +260,51 @@ def test_nothing_is_ended_without_locks(
     start_elsewhere(store, owner)
     with monkeypatch.context() as patch:
         patch.setattr(locks, "lock_descriptor", fail)
-        (line,) = recover()
-    assert line.startswith("runs of earlier commands are not closed: the file system has no locks")
+        spools, runs = recover()
+    assert spools.startswith(
+        "1 command not settled, since nobody here knows whether they are still at work: the file "
+        f"system has no locks; once they have ended, remove mlruns/.runs/{owner}.lock, "
+    )
+    assert runs.startswith("1 run left RUNNING in MLflow, since nobody here knows whether")
     assert writer.path.exists()
     assert statuses(store) == {"250": "RUNNING"}
     assert recover() != []
+
+
+def test_training_of_another_host_in_a_shared_folder(
+    store: MlflowStore, address: Address, recover: Recover
+) -> None:
+    """Its lock is not seen here, and its lock file says that it was made elsewhere."""
+    owner = dead_owner()
+    for folder in (spool.FOLDER, *locks.live_folders()):
+        path = folder / f"{owner}.lock"
+        path.write_text(f"{path.stat().st_ino} another-kernel\n", encoding="ascii")
+    writer = write_spool(address, owner)
+    for run in spool.read(writer.path).header.runs:
+        store.start(run, "note", owner, machine(), at_ms=received_at_ms(0))
+    (line,) = recover()
+    assert f"{owner}.lock was made on another machine; once they have ended, remove " in line
+    assert set(statuses(store).values()) == {"RUNNING"}
+    assert writer.path.exists()
+    for path in line.partition("remove ")[2].split(", "):
+        Path(path).unlink()
+    assert "1 run uploaded" in recover()[0]
+    assert statuses(store) == {"250": "FINISHED", "501": "KILLED"}
+
+
+def test_dry_run_tells_what_is_not_settled(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    uri = sqlite_url(bench.folder / "mlflow.db")
+    folder = bench.folder / spool.FOLDER
+    address = Address(tracking_uri=uri, experiment="mnist-bench")
+    write_spool(address, dead_owner(folder), folder=folder)
+    ended = bench.call_with_store("run", "smoke", "--dry-run")
+    assert ended.status == 0
+    assert ended.error_line == (
+        "mnist-bench: 2 runs of a vanished process not settled yet: the next command that records "
+        "or reports does it"
+    )
+    assert len(spools_of(bench)) == 1
 
 
 def test_lock_files_of_settled_processes_are_removed(
@@ -265,9 +314,10 @@ def test_lock_files_of_settled_processes_are_removed(
     write_spool(address, with_spool)
     start_elsewhere(store, without)
     recover()
-    for folder in (spool.FOLDER, locks.live_folder()):
+    for folder in (spool.FOLDER, *locks.live_folders()):
         left = {path.stem for path in folder.glob("?*.lock")}
-        assert left - {locks.process_name()} == {other}
+        assert other in left
+        assert not left & {with_spool, without}
 
 
 def test_spool_for_another_store_is_left_alone(address: Address, recover: Recover) -> None:
@@ -286,23 +336,149 @@ def test_remains_are_removed_once_every_process_has_ended(
     locks.hold(spool.FOLDER)
     monkeypatch.setattr(recorder, "own_trainings", {"own"})
     spool.files_of(spool.path_of("own")).mkdir()
-    empty, torn, no_spool = (spool.FOLDER / f"{name}.jsonl" for name in ("empty", "torn", "mine"))
+    empty, torn = (spool.FOLDER / f"{name}.jsonl" for name in ("empty", "torn"))
     empty.touch()
     torn.write_bytes(b'{"kind":"header"')
-    no_spool.write_bytes(b"not a spool\n")
-    for path in (torn, no_spool, spool.FOLDER / "without.jsonl"):
+    for path in (torn, spool.FOLDER / "without.jsonl"):
         spool.files_of(path).mkdir()
     with fakes.live_owner(spool.FOLDER):
         assert recover() == []
-        assert len([path for path in spool.FOLDER.iterdir() if path.suffix != ".lock"]) == 7
+        assert len([path for path in spool.FOLDER.iterdir() if path.suffix != ".lock"]) == 5
     assert recover() == []
     left = {path.name for path in spool.FOLDER.iterdir() if path.suffix != ".lock"}
-    assert left == {"mine.jsonl", "mine", "own"}
-    assert no_spool.read_bytes() == b"not a spool\n"
+    assert left == {"own"}
+
+
+# Spools that others wrote or changed
+
+
+Lines = list[dict[str, Any]]
+CONTENTS: dict[str, Callable[[bytes], bytes]] = {
+    "words": lambda _: b"not a spool\n",
+    "a deep nest": lambda _: b"[" * 200_000 + b"\n",
+    "a long list": lambda _: b"[" + b"1," * 5_000_000 + b"1]\n",
+    "too large": lambda text: text + bytes(33 * 2**20),
+    "digits": lambda text: text.replace(b'"at_ms":', b'"at_ms":1' + b"0" * 5_000, 1),
+    "another step count": lambda text: text.replace(b'"row","steps":250', b'"row","steps":777'),
+}
+CHANGES: dict[str, Callable[[Lines], Any]] = {
+    "a time below zero": lambda lines: lines[0].update(at_ms=-5),
+    "a late time below zero": lambda lines: lines[-1].update(at_ms=-5),
+    "a large time": lambda lines: lines[0].update(at_ms=10**17),
+    "no runs": lambda lines: lines[0].update(runs=[]),
+    "one step count twice": lambda lines: lines[0].update(runs=lines[0]["runs"][:1] * 2),
+    "another training": lambda lines: lines[0]["runs"][1].update(trajectory="x' or '1'='1"),
+    "no threads": lambda lines: lines[0]["runs"][0].update(threads=0),
+}
+PLACES: dict[str, Callable[[Path], Any]] = {
+    "a FIFO": os.mkfifo if os.name == "posix" else Path.touch,
+    "a folder": Path.mkdir,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a link": lambda path: path.symlink_to("/etc/passwd"),
+}
+
+
+def damage(path: Path, kind: str) -> None:
+    if kind in CONTENTS:
+        path.write_bytes(CONTENTS[kind](path.read_bytes()))
+    elif kind in PLACES:
+        path.unlink()
+        PLACES[kind](path)
+    else:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        CHANGES[kind](lines)
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs special files")
+@pytest.mark.parametrize("kind", [*CONTENTS, *CHANGES, *PLACES])
+def test_spool_that_can_not_be_read_is_put_aside_and_holds_nobody_up(
+    store: MlflowStore, address: Address, recover: Recover, kind: str
+) -> None:
+    writer = write_spool(address, dead_owner(), trajectory="aaa")
+    write_spool(address, dead_owner(), trajectory="bbb")
+    damage(writer.path, kind)
+    told, done = recover()
+    kept = "mlruns/.runs/aaa.jsonl can't be uploaded and is kept as aaa.jsonl.unreadable: "
+    assert told.startswith(kept)
+    assert done.endswith("1 run of a vanished process closed as KILLED, 1 run uploaded to MLflow")
+    assert not os.path.lexists(writer.path)
+    assert os.path.lexists(spool.FOLDER / "aaa.jsonl.unreadable")
+    assert (spool.FOLDER / "aaa.unreadable" / "250" / "predictions.npz").read_bytes()
+    assert recover() == []
+    trainings = {
+        run.data.tags["bench.trajectory"] for run in store.search("attributes.status = 'FINISHED'")
+    }
+    assert trainings == {"bbb"}
+
+
+def test_spool_that_the_store_refuses_is_put_aside(
+    address: Address, recover: Recover, store: MlflowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_spool(address, dead_owner(), trajectory="aaa")
+    error = MlflowException("Tag value is too long", INVALID_PARAMETER_VALUE)
+    monkeypatch.setattr(type(store.client), "create_run", mock.Mock(side_effect=error))
+    (line,) = recover()
+    assert "is kept as aaa.jsonl.unreadable: MLflow at " in line
+    assert line.endswith("creating a run: Tag value is too long")
+    assert recover() == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+@pytest.mark.parametrize("linked", ["", "250", "250/scenario.toml", "250/predictions.npz"])
+def test_nothing_outside_the_folder_is_written_read_or_removed(
+    store: MlflowStore, address: Address, recover: Recover, tmp_path: Path, linked: str
+) -> None:
+    """A shell would run the title if it were written over a file of its own."""
+    writer = write_spool(address, dead_owner())
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("scenario.toml", "predictions.npz", "250"):
+        (outside / name).write_text("a private key", encoding="ascii")
+    place = spool.files_of(writer.path) / linked
+    (spool.files_of(writer.path) / "250" / "id_rsa").symlink_to(outside / "250")
+    (spool.files_of(writer.path) / "worker.log").symlink_to(outside / "250")
+    if place.is_dir():
+        shutil.rmtree(place)
+        place.symlink_to(outside, target_is_directory=True)
+    else:
+        place.unlink(missing_ok=True)
+        place.symlink_to(outside / "scenario.toml")
+    (line,) = recover()
+    assert "1 run uploaded" in line
+    assert {path.read_text(encoding="ascii") for path in outside.iterdir()} == {"a private key"}
+    short = runs_in(store)["250"]
+    names = {file.path for file in store.client.list_artifacts(short.info.run_id)}
+    intact = {"predictions.npz"} if linked == "250/scenario.toml" else set()
+    assert names == {"result.json", "scenario.toml", "machine.json"} | intact
+    for name in names:
+        assert store.artifact(short.info.run_id, name) != b"a private key"
+    assert [path for path in spool.FOLDER.iterdir() if not path.name.endswith(".lock")] == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_link_that_is_left_is_removed_and_not_what_it_leads_to(
+    recover: Recover, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").touch()
+    (spool.FOLDER / "linked").symlink_to(tmp_path / "outside", target_is_directory=True)
+    assert recover() == []
+    assert not os.path.lexists(spool.FOLDER / "linked")
+    assert (tmp_path / "outside" / "file").exists()
+
+
+def test_spool_of_a_later_version_is_left_alone(address: Address, recover: Recover) -> None:
+    newer, later = (write_spool(address, dead_owner()) for _ in range(2))
+    for path, field in ((newer.path, b'"schema_version":2'), (later.path, b'"a_new_field":1')):
+        path.write_bytes(path.read_bytes().replace(b'"schema_version":1', field, 1))
+    assert recover() == []
+    assert newer.path.exists()
+    assert later.path.exists()
 
 
 def test_run_without_a_spool_is_ended(store: MlflowStore, recover: Recover) -> None:
-    start_elsewhere(store, dead_owner(locks.live_folder()))
+    start_elsewhere(store, dead_owner(*locks.live_folders()))
     assert recover() == [f"{RECOVERED}1 run of a vanished process closed as KILLED"]
     ended = runs_in(store)["250"]
     assert ended.info.status == "KILLED"

@@ -73,7 +73,7 @@ def test_run_without_evaluations(changes: dict[str, object], status: str, last: 
         (
             # Without conditions there are no values.
             {"verdict": "invalid", "reasons": ("suspended", "stalls")},
-            "Verdict: invalid: suspended, stalls. Do not trust its time, speed and memory.",
+            "Verdict: invalid: suspended, stalls. Do not trust its time and speed.",
         ),
         (
             {"phase_peak_rss_bytes": {"train": 900 * 2**20, "import": 300 * 2**20}},

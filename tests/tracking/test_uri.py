@@ -480,7 +480,7 @@ def test_address_of_a_database(
 
     monkeypatch.setattr(socket, "create_connection", connect)
     opened = []
-    monkeypatch.setattr("mnist_bench.tracking.uri.check_server", lambda *of: opened.append(of))
+    monkeypatch.setattr("mnist_bench.tracking.uri.check_server", lambda *of: opened.append(of[:3]))
     check_uri(uri, EXPERIMENT)
     assert requests == addresses
     assert opened == [(uri, without_credentials(uri), "MLflow")]

@@ -305,12 +305,23 @@ def test_importances_for_the_first_value(goal: Goal) -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"space": SPACE_OF_ALL_KINDS.model_copy(update={"steps": 101})}, "search space"),
-        ({"space": ONE_PARAMETER}, "search space"),
-        ({"goal": TIME_GOAL}, "objective"),
-        ({"goal": PARETO_GOAL}, "objective"),
-        ({"goal": Goal(objective="accuracy", max_seconds=1.0)}, "objective"),
-        ({"images": "sha256:b"}, "set of images"),
+        ({"space": SPACE_OF_ALL_KINDS.model_copy(update={"steps": 101})}, "steps 100, now 101"),
+        (
+            {"space": ONE_PARAMETER.model_copy(update={"target_accuracy": 0.9})},
+            (
+                "batch_size 10 to 100, log, now none; dropout_rate 0 to 0.75, now none; "
+                "shift_pixels 0 to 3, now none; schedule [constant, one-cycle], now none; "
+                "batch_normalization [False, True], now none; average_decay [0, 0.9] when schedule "
+                "in ['constant'], now none"
+            ),
+        ),
+        ({"goal": TIME_GOAL}, "objective accuracy, now time-to-accuracy"),
+        ({"goal": PARETO_GOAL}, "objective accuracy, now pareto"),
+        (
+            {"goal": Goal(objective="accuracy", max_seconds=1.0, max_memory_bytes=10**9)},
+            "max_memory_bytes none, now 1000000000; max_seconds none, now 1.0",
+        ),
+        ({"images": "sha256:b"}, "another set of images"),
     ],
     ids=["steps", "parameters", "direction", "values", "constraint", "images"],
 )
@@ -321,7 +332,8 @@ def test_another_spec_is_refused(change: dict[str, Any], what: str) -> None:
     with pytest.raises(BenchError) as caught:
         open_test_study(**change)
     assert str(caught.value) == (
-        f"the study mine exists with another {what}; choose another --study, or give the same one"
+        f"the study mine exists with other settings: {what}; choose another --study, or leave "
+        "these options out: --resume takes the study's"
     )
     assert caught.value.exit_status == EXIT_USAGE
     assert open_test_study(images="sha256:a").trials == before  # and nothing of it was changed
@@ -770,8 +782,11 @@ def test_a_journal_that_is_a_folder() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"not\na journal\n", b"\xff\xfe\n", b"5\n", b'{"op_code": 99}\n', b'{"op_code": 0}\n'],
-    ids=["text", "bytes", "number", "unknown", "empty"],
+    [
+        *(b"not\na journal\n", b"\xff\xfe\n", b"5\n", b'{"op_code": 99}\n', b'{"op_code": 0}\n'),
+        *(b"[" * 200_000 + b"\n", b"[" + b"1," * 5_000_000 + b"1]\n", bytes(5 * 2**20), b"[]\n"),
+        *(b"NaN\n", b'{"op_code": ' + b"9" * 100_000 + b"}\n"),
+    ],
 )  # fmt: skip
 def test_a_journal_of_garbage(content: bytes) -> None:
     JOURNAL.parent.mkdir()
@@ -780,6 +795,26 @@ def test_a_journal_of_garbage(content: bytes) -> None:
         open_test_study()
     assert caught.value.exit_status == EXIT_FAILURE
     assert "mlruns/optuna.log" in str(caught.value)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs special files")
+@pytest.mark.parametrize("place", ["optuna.log", "optuna.flock"])
+@pytest.mark.parametrize("kind", ["a FIFO", "a device", "a link"])
+def test_journal_that_others_replaced(tmp_path: Path, place: str, kind: str) -> None:
+    JOURNAL.parent.mkdir()
+    JOURNAL.touch()
+    path, victim = JOURNAL.with_name(place), tmp_path / "victim"
+    victim.write_text("text", encoding="ascii")
+    path.unlink(missing_ok=True)
+    if kind == "a FIFO":
+        if place == "optuna.flock":
+            pytest.skip("a lock file is not read")
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "a device" else victim)
+    with pytest.raises(BenchError, match=r"mlruns/optuna\.log: it is (a symbolic|not a regular)"):
+        names(None)
+    assert victim.read_text(encoding="ascii") == "text"
 
 
 def test_journal_with_a_torn_last_line() -> None:

@@ -13,6 +13,7 @@ import functools
 import io
 import json
 import os
+import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -140,7 +141,10 @@ def test_the_papers_configuration_is_first_and_the_best_on_validation_wins(
         best["number"], [best["number"]],
     )  # fmt: skip
     assert best["values"][0] > 0.94
-    assert f"1 of {TRIALS}: trial 0: validation accuracy 0.9300; best: 0" in completed.stderr_line
+    assert (
+        f"1 of {TRIALS}: trial 0: validation accuracy 0.9300 (learning_rate 0.001, batch_size 50); "
+        "best so far: trial 0, validation accuracy 0.9300"
+    ) in completed.stderr_line
 
 
 def test_only_the_confirmation_evaluates_the_test_split_on_fresh_seeds(
@@ -185,6 +189,16 @@ def test_mlflow_has_a_child_run_per_trial_and_the_files(completed: CompletedStud
         assert not [name for name in run.data.metrics if "test_" in name]
         values = {name: str(value) for name, value in trial["chosen"].items()}
         assert {name: run.data.params[name] for name in values} == values
+    winner = trials[completed.document["candidate"]]
+    best = {name: str(value) for name, value in winner["chosen"].items()}
+    best["trial"] = str(winner["number"])
+    assert {name: study.data.tags[f"best.{name}"] for name in best} == best
+    assert study.data.metrics["best_value"] == winner["values"][0]
+    history = recorded.client.get_metric_history(study.info.run_id, "best_value")
+    best_so_far = [metric.value for metric in history]
+    assert [metric.step for metric in history] == list(range(TRIALS + 1))
+    assert best_so_far == sorted(best_so_far)
+    assert best_so_far[0] == 0.93
     history = recorded.client.get_metric_history(trials[0]["run_id"], "validation_accuracy")
     assert [metric.step for metric in history] == list(range(5, 101, 5))
     artifacts = {f.path for f in recorded.client.list_artifacts(study.info.run_id)}
@@ -222,7 +236,7 @@ def test_report_has_a_section_on_the_study(completed: CompletedStudy) -> None:
     text = (completed.bench.folder / "book" / "report.md").read_text(encoding="utf-8")
     headline = report_of(completed.bench).splitlines()[2]
     assert headline.startswith("Trial ")
-    assert f"- Study two-accuracy: {headline}" in text
+    assert re.search(rf"\n## Study two-accuracy: .*\n\n{re.escape(headline)} ", text)
     assert f"{TRIALS} trials: " in text
     page = (completed.bench.folder / "book" / "report.html").read_text(encoding="utf-8")
     assert "The search, trial by trial" in page
@@ -241,7 +255,7 @@ def test_report_of_a_study_alone(bench: Bench) -> None:
     assert searched(bench, "--trials", "1").status == 0
     ended = bench.call_with_store("report", "--json")
     assert ended.document["runs"] == []
-    assert "1 study of mnist-bench on " in ended.stderr_line
+    assert "Study two-accuracy on " in ended.stderr_line
     refused = bench.call_with_store("report", "--image", "0")
     assert refused.status == 2
     assert "the images of these runs (none) are not available locally" in refused.error_line
@@ -291,6 +305,33 @@ def test_second_study_gets_another_name(bench: Bench) -> None:
 
 
 # Ends and beginnings
+
+
+def test_resumed_study_takes_its_request_and_says_what_differs(bench: Bench) -> None:
+    limits = ("--objective", "time-to-accuracy", "--max-seconds", "50")
+    assert searched(bench, "--trials", "2", *limits).status == 0
+    line = ("tune", "--study", "two-time-to-accuracy", "--resume", "--confirm", "0")
+    with mock.patch.object(executor, "WorkerProcess", TrialWorker):
+        again = bench.call_with_store(*line, "--trials", "3", "--tag", "k=v", "--json")
+        longer = TWO_PARAMETERS_TOML.replace("steps = 100", "steps = 200").replace("0.1", "0.2")
+        (bench.folder / "two.toml").write_text(longer, encoding="utf-8")
+        refused = bench.call_with_store(*line, "--max-seconds", "40", "--space", "two.toml")
+    assert again.status == 0, again.stderr
+    assert "other than in the command before: trials 2, now 3" in again.stderr_line
+    assert len(counted(again.document)) == 3
+    goal = again.document["goal"]
+    assert (goal["objective"], goal["max_seconds"]) == ("time-to-accuracy", 50.0)
+    recorded = RecordedStudy(bench.folder)
+    assert recorded.study.data.tags["k"] == "v"
+    assert ["k" in run.data.tags for run in recorded.trials[:3]] == [False, False, True]
+    assert refused.status == 2
+    for words in (
+        "steps 100, now 200",
+        "max_seconds 50.0, now 40.0",
+        "learning_rate 0.0001 to 0.1, log, now 0.0001 to 0.2, log",
+    ):
+        assert words in refused.error_line
+    assert len(RecordedStudy(bench.folder).trials) == len(recorded.trials)
 
 
 def assert_resumed(bench: Bench, cut_off: int) -> None:
@@ -506,6 +547,34 @@ def test_finalists_that_violate_a_constraint_when_repeated(bench: Bench) -> None
     assert (ended.document["candidate"], ended.document["looks"]) == (None, [])
 
 
+# The winner as a model
+
+
+def test_confirmed_winner_is_a_registered_model(bench: Bench) -> None:
+    line = ("--trials", "4", "--confirm", "2", "--save-model")
+    for version in ("1", "2"):
+        ended = tune(bench, *line, *(("--resume",) if version == "2" else ()))
+        assert ended.status == 0, ended.stderr
+        assert (
+            f"model mnist-bench, version {version}: `mlflow models serve -m "
+            f"models:/mnist-bench/{version} --env-manager local`"
+        ) in ended.stderr_line
+    # Only the winner's weights are kept.
+    winners = ended.document["trials"][ended.document["candidate"]]["chosen"]
+    for request in requests_of(bench):
+        is_winner = request["hyperparameters"]["learning_rate"] == winners["learning_rate"]
+        assert request["save_weights"] == (request["with_test"] and is_winner)
+    client = RecordedStudy(bench.folder).client
+    registered = client.get_model_version("mnist-bench", "2")
+    assert registered.tags == {
+        "bench.study": "two-accuracy",
+        "bench.trial": str(ended.document["candidate"]),
+    }
+    run = client.get_run(registered.run_id)
+    assert run.data.params["scenario"] == "two-accuracy-winner"
+    assert run.data.params["learning_rate"] == str(winners["learning_rate"])
+
+
 # Several trials at the same time
 
 
@@ -561,6 +630,10 @@ def test_a_cluster_of_two_on_this_machine(bench: Bench) -> None:
         (("--max-seconds", "inf"), ("'inf' is not a number of seconds",)),
         (("--study", "../up"), ("is not a valid name",)),
         (("--trials", "0"), ("--trials",)),
+        (("--save-model", "--confirm", "0"), ("--save-model can't be used with --confirm 0",)),
+        (("--trials", "2", "--finalists", "3"), ("--finalists 3 of --trials 2",)),
+        (("--max-memory", "10M"), ("less than TensorFlow alone takes",)),
+        (("--workers", "1000"), ("--workers 1000: this process may use",)),
         (("--objective", "speed"), ("--objective",)),
         (("--finalists", "-1"), ("--finalists",)),
         (("--insecure-cluster",), ("works only with --cluster",)),

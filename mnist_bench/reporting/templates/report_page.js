@@ -96,15 +96,10 @@ function foldContents() {
   update();
 }
 
-// Long tables are folded by the script alone, so that they are printed without it too.
-function foldLongTables() {
-  let folded = [...document.querySelectorAll("details.long")];
-  folded.forEach((details) => { details.open = false; });
-  addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details:not([open])")];
-    folded.forEach((details) => { details.open = true; });
-  });
-  addEventListener("afterprint", () => folded.forEach((details) => { details.open = false; }));
+// A link to a folded part unfolds it.
+function unfoldTarget() {
+  const details = document.getElementById(location.hash.slice(1))?.closest("details");
+  if (details) details.open = true;
 }
 
 let hasEqualColumns = false;
@@ -116,4 +111,5 @@ for (const table of document.querySelectorAll(".scroll > table")) {
 }
 if (hasEqualColumns) addHidingOfColumns();
 foldContents();
-foldLongTables();
+unfoldTarget();
+addEventListener("hashchange", unfoldTarget);
