@@ -418,7 +418,11 @@ def _machine_of(reader: MlflowStore, runs: Sequence[RecordedRun]) -> Machine:
     for each in runs[:-6:-1]:
         machine = reader.load_machine(each.run.run_id or "")
         if machine is not None:
-            return machine.model_copy(update={"machine_id": machine_id})
+            marked = f"{machine.architecture} (imported)"  # the end of its name
+            architecture = marked if each.is_imported else machine.architecture
+            return machine.model_copy(
+                update={"machine_id": machine_id, "architecture": architecture}
+            )
     this_machine = describe()
     if machine_id not in {None, this_machine.machine_id}:
         raise BenchError(

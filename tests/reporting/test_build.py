@@ -111,7 +111,7 @@ def test_report_files_have_each_machine(pooled: Bench) -> None:
     own = "2 | 2 | 2 of 2 | 20.0 s ± 0.0% | 2,500 | 500 MiB"
     other = "8 | 2 | 2 of 2 | 10.0 s ± 0.0% | 5,000 | 700 MiB"
     assert table.splitlines()[2:] == [
-        f"| 1,000 | aaaaaaaa | Slow CPU, {hardware} | {own} |",
+        f"| 1,000 | aaaaaaaa | Slow CPU, {hardware} (imported) | {own} |",
         f"| 1,000 | bbbbbbbb | Fast CPU, {hardware} (imported) | {other} |",
     ]
     assert "| 1,000 | 3 | 0.9840 | 0.9850 ± 0.00100 | reproduced |" in text  # of all machines

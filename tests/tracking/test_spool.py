@@ -10,7 +10,7 @@ from factories import FIRST_MESSAGE_MS, SPOOL_ENTRIES, spool_header
 
 from mnist_bench.core import locks
 from mnist_bench.tracking import spool
-from mnist_bench.tracking.spool import Entry, Spool
+from mnist_bench.tracking.spool import Address, Entry, Spool
 
 
 @pytest.fixture
@@ -148,3 +148,21 @@ def test_missing_file_is_an_error_and_no_exception(written: Spool) -> None:
     written.add(SPOOL_ENTRIES[0])
     assert written.error is not None
     assert not written.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "address"),
+    [
+        ("sqlite+pysqlite:///./runs.db?timeout=5", "sqlite:///runs.db"),
+        ("sqlite:///{folder}/runs.db", "sqlite:///runs.db"),
+        ("sqlite:///file:runs.db?uri=true", "sqlite:///runs.db"),
+        ("sqlite:///my%20runs.db", "sqlite:///my runs.db"),
+        ("sqlite:///100%2541%3F.db", "sqlite:///100%2541%3F.db"),
+        ("sqlite:////srv/runs.db", "sqlite:////srv/runs.db"),
+        ("http://user:hunter2@host:5000", "http://host:5000"),
+    ],
+)
+def test_each_spelling_of_a_store_is_one_address(uri: str, address: str) -> None:
+    found = Address.of(uri.format(folder=Path.cwd().as_posix().replace("%", "%25")), "runs")
+    assert found.tracking_uri == address
+    assert Address.of(found.tracking_uri, "runs") == found
