@@ -127,9 +127,9 @@ def document_of(
         machine: The machine of the times and the memory.
         results: Runs with any status, oldest first.
         rows: Rows of these runs.
-        names: Hardware of other machines by their id, as far as it is known.
+        names: Hardware of machines by their id, as far as it is known.
     """
-    names = {**(names or {}), machine.machine_id: machine.name}
+    names = {machine.machine_id: machine.name, **(names or {})}
     own_runs = [run for run in results if run.machine_id == machine.machine_id]
     return Document(
         machine=machine,

@@ -286,8 +286,9 @@ def build_report(reader: MlflowStore, found: FoundRuns, options: ReportOptions) 
     summaries = [each.run for each in runs]
     images = ReportImages(reader, options.images)
     row_runs = selection.row_runs
+    names = machine_names((*runs, *others))
     scenario_sections = sections(
-        images, row_runs, machine, created, machine_names(others), limited=not options.scenarios
+        images, row_runs, machine, created, names, limited=not options.scenarios
     )
     layer_maps = _layer_maps(images, summaries, options)
     evidence = _evidence(reader, options, machine_id, summaries)
@@ -418,11 +419,7 @@ def _machine_of(reader: MlflowStore, runs: Sequence[RecordedRun]) -> Machine:
     for each in runs[:-6:-1]:
         machine = reader.load_machine(each.run.run_id or "")
         if machine is not None:
-            marked = f"{machine.architecture} (imported)"  # the end of its name
-            architecture = marked if each.is_imported else machine.architecture
-            return machine.model_copy(
-                update={"machine_id": machine_id, "architecture": architecture}
-            )
+            return machine.model_copy(update={"machine_id": machine_id})
     this_machine = describe()
     if machine_id not in {None, this_machine.machine_id}:
         raise BenchError(

@@ -78,7 +78,7 @@ class ReportImages:
 
 @dataclass(frozen=True)
 class _Common:
-    """Inputs shared by all sections; `machine_names` are of other machines, by their id."""
+    """Inputs shared by all sections; `machine_names` are by their id."""
 
     images: ReportImages
     machine: Machine
@@ -121,7 +121,7 @@ def sections(
             first.
         machine: The machine.
         created: Date, as `2026-01-31`.
-        machine_names: Hardware of other machines by their id, as far as it is known.
+        machine_names: Hardware of machines by their id, as far as it is known.
         limited: Whether the limits on sections and charts apply.
     """
     if not runs:
