@@ -227,7 +227,7 @@ def test_records_page_is_current() -> None:
 
 
 def result_table(document: Document) -> str:
-    """README's table: the paper's figures, and those of the sample report."""
+    """README's table: the paper's figures, and those of the reference."""
     lines = [
         (
             "| steps | max test accuracy, paper | here, mean ± sd of 10 seeds | verdict "
@@ -247,9 +247,9 @@ def result_table(document: Document) -> str:
     return "\n".join(lines)
 
 
-def test_readme_has_the_sample_results() -> None:
-    sample = ROOT / "reports" / "sample" / "table-1.json"
-    table = result_table(Document.model_validate_json(sample.read_bytes()))
+def test_readme_has_the_results_of_the_reference() -> None:
+    reference = ROOT / "benchmarks" / "reference" / "table-1.json"
+    table = result_table(Document.model_validate_json(reference.read_bytes()))
     assert_section(ROOT / "README.md", "sample-table", f"{table}\n")
 
 
