@@ -103,7 +103,9 @@ dense_units = { low = 16, high = 1024 }
 
 def poisoned(images: Path, folder: Path) -> Path:
     """The same images, but those of the test split are noise with random labels."""
-    shutil.copytree(images, folder)
+    folder.mkdir()
+    for path in images.iterdir():  # without their modes: the folder may be read-only
+        shutil.copyfile(path, folder / path.name)
     noise = np.random.default_rng(7)
     for file in mnist.MNIST.files[2:]:
         for path in folder.glob(f"{file.name}*"):
