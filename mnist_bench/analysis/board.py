@@ -7,12 +7,12 @@ machines don't compare: what counts is the share of the paper's own time there.
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from mnist_bench.analysis.grouping import has_table_1_task
-from mnist_bench.analysis.statistics import Estimate, mean_of, one_sided_p
+from mnist_bench.analysis.statistics import Estimate, mean_and_sd, mean_of, one_sided_p
 from mnist_bench.core.formatting import counted
 from mnist_bench.results.run import RunResult
 from mnist_bench.results.run_summary import summarise_run
@@ -88,7 +88,6 @@ class Entry:
     date: str
     scenario: str
     machine: str
-    seeds: range
     accuracy: Estimate
     train_seconds: float | None
     paper_share: float | None
@@ -118,35 +117,28 @@ COLUMNS = (
 
 def entry_of(board: Board, runs: Sequence[DatedRun]) -> Entry | None:
     """Judge the runs of a file; None if there are not two finished ones beside those of Table I."""
-    is_paper = [has_table_1_task(summarise_run(each.run)) for each in runs]
-    papers = [each for each, yes in zip(runs, is_paper, strict=True) if yes]
-    papers = [
-        each
-        for each in papers
-        if (each.run.steps, each.run.precision) == (_LONGEST.steps, "float32")
-    ]
-    own = [each for each, yes in zip(runs, is_paper, strict=True) if not yes]
+    own, papers = [], []
+    for each in runs:
+        if not has_table_1_task(summarise_run(each.run)):
+            own.append(each)
+        elif (each.run.steps, each.run.precision) == (_LONGEST.steps, "float32"):
+            papers.append(each)
     scored = [
         each.run.final_test_accuracy for each in own if each.run.final_test_accuracy is not None
     ]
     if len(scored) < 2:
         return None
-    seconds = _mean_seconds([each.run.train_seconds_total for each in own if _is_clean(each)])
+    seconds, _ = mean_and_sd([each.run.train_seconds_total for each in own if _is_clean(each)])
     paper_seconds = _paper_seconds(board, papers)
     share = seconds / paper_seconds if seconds and paper_seconds else None
-    seeds = sorted(each.run.seed for each in own)
-    accuracy = mean_of(scored)
-    verdicts = {each.run.verdict or "failed": 0 for each in own}
-    for each in own:
-        verdicts[each.run.verdict or "failed"] += 1
+    verdicts = Counter(each.run.verdict or "failed" for each in own)
     newest = max(each.begun_at_ms for each in own)
     return Entry(
         board=board,
         date=dt.datetime.fromtimestamp(newest / 1_000, dt.UTC).date().isoformat(),
         scenario=own[0].run.scenario,
         machine=own[0].machine,
-        seeds=range(seeds[0], seeds[-1] + 1),
-        accuracy=accuracy,
+        accuracy=mean_of(scored),
         train_seconds=seconds,
         paper_share=share,
         verdicts=", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items())),
@@ -161,22 +153,15 @@ def _is_clean(each: DatedRun) -> bool:
     return each.run.verdict == "clean"
 
 
-def _mean_seconds(seconds: Sequence[float | None]) -> float | None:
-    known = [each for each in seconds if each is not None]
-    return fmean(known) if known else None
-
-
 def _paper_seconds(board: Board, papers: Sequence[DatedRun]) -> float | None:
     """The paper's mean time in clean runs; where it never reached the accuracy, all of its time."""
     clean = [each.run for each in papers if _is_clean(each)]
-    if board.least_accuracy is None:
-        return _mean_seconds([run.train_seconds_total for run in clean])
-    return _mean_seconds(
-        [
-            run.seconds_to_accuracy("test", board.least_accuracy) or run.train_seconds_total
-            for run in clean
-        ]
+    least = board.least_accuracy
+    reached = [None if least is None else run.seconds_to_accuracy("test", least) for run in clean]
+    mean, _ = mean_and_sd(
+        [seconds or run.train_seconds_total for run, seconds in zip(clean, reached, strict=True)]
     )
+    return mean
 
 
 def _problems_of_runs(

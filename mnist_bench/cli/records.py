@@ -98,11 +98,11 @@ def _name_of(runs: Sequence[DatedRun]) -> str:
 
 def _is_edited(runs_csv: str, runs: Sequence[RunResult]) -> bool:
     """Whether the runs as CSV, which an export holds too, have other figures."""
-    lines = csv.DictReader(io.StringIO(runs_csv))
     names = ("seed", "final_test_accuracy", "train_seconds_total")
-    listed = [tuple(float(line.get(name) or -1) for name in names) for line in lines]
+    lines = csv.DictReader(io.StringIO(runs_csv))
+    listed = [tuple(line.get(name) or "" for name in names) for line in lines]
     figures = [
-        tuple(-1 if (value := getattr(run, name)) is None else value for name in names)
+        tuple("" if (value := getattr(run, name)) is None else str(value) for name in names)
         for run in runs
     ]
     return sorted(listed) != sorted(figures)

@@ -138,12 +138,12 @@ def read(path: Path) -> Bundle:
 
 
 def read_csv(path: Path) -> str:
-    """The runs as CSV in a bundle that `read` has validated; empty without them."""
-    with zipfile.ZipFile(path) as archive:
-        try:
+    """The runs as CSV in a bundle that `read` has validated; empty if they can't be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
             return archive.read("runs.csv").decode("utf-8", errors="replace")
-        except KeyError:
-            return ""
+    except Exception:  # noqa: BLE001  # zipfile does not wrap errors of zlib, struct and codecs
+        return ""
 
 
 def parse(content: bytes, path: Path) -> Bundle:

@@ -86,6 +86,23 @@ def test_a_figure_that_was_edited_by_hand(bench: Bench) -> None:
     )
 
 
+def test_a_csv_that_is_none_or_damaged_is_an_edited_one(bench: Bench) -> None:
+    path = write(bench.folder / "mine.zip", runs_of())
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        texts = {name: archive.read(name) for name in archive.namelist()}
+    texts["runs.csv"] = texts["runs.csv"].replace(b",10000000,", b",abc,", 1)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, each in texts.items():
+            archive.writestr(name, each)
+    ended = bench.call("records", "check", str(path))
+    assert "- its figures in runs.csv and bundle.json differ" in ended.stdout
+    place = content.index(b"runs.csv") + len(b"runs.csv") + 20
+    path.write_bytes(content[:place] + b"\xff\xff" + content[place + 2 :])
+    ended = bench.call("records", "check", str(path))
+    assert (ended.status, ended.stderr) == (1, "")
+
+
 @pytest.mark.parametrize(
     ("scenario", "arguments", "words"),
     [

@@ -183,8 +183,8 @@ RECORDS_HEAD = f"""# Records
 
 What two cores or more do with MNIST, by the suite's own means. A line is a file of runs in
 `benchmarks/records/`, written by `mnist-bench export`; `mnist-bench records check FILE.zip` judges
-another one by the same rules. This page is generated: `MNIST_BENCH_RENEW_GOLDEN=1 pytest
-tests/project` renews it.
+another one by all rules but the last two. This page is generated:
+`MNIST_BENCH_RENEW_GOLDEN=1 pytest tests/project` renews it.
 
 ## Rules
 
